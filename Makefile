@@ -1,0 +1,73 @@
+# The developer's commands; `make help` lists them. They need make and a Python with venv: nothing on PATH but that.
+# Each sets up what it needs in .venv, once, and again when setup.cfg changes. PYTHON=python3.13 chooses the Python,
+# pip's own PIP_* variables where packages come from, and ARGS="…" is handed on to what runs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TYPED = echod twisted/plugins $(wildcard bench) tests
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help run test test-system lint format bench bench-quick clean
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV)/.runtime  ## serve what etc/echod.toml says, in this terminal
+	@echo "From a second terminal: $(BIN)/echoctl send tcp://127.0.0.1:10008 hello"
+	@exec $(BIN)/python -m echod --config etc/echod.toml $(ARGS)
+
+test: $(VENV)/.test  ## every test that needs no more than this tree (ARGS=--cov shows what they reach)
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-system: $(VENV)/.dev  ## the tests that need root, the network or other programs; as root, installs those
+	@tests/system_wide/prepare
+	@$(BIN)/python -m pytest -m system_wide $(ARGS) || \
+	  { code=$$?; test $$code -eq 5 || exit $$code; echo "No test is marked system_wide yet."; }
+
+lint: $(VENV)/.dev  ## style, types, and the names of the newsfragments
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m mypy $(TYPED)
+	@said=$$($(BIN)/python -m towncrier build --draft --version next 2>&1) || { echo "$$said"; exit 1; }
+
+format: $(VENV)/.dev  ## put the code into its form, and mend what can be mended
+	@$(BIN)/python -m ruff check --fix .
+	@$(BIN)/python -m ruff format .
+
+bench: $(VENV)/.runtime  ## measure echod and its peers on this machine
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-quick: $(VENV)/.runtime  ## the same in a minute
+	@$(BIN)/python -m bench --quick $(ARGS)
+
+clean:  ## remove what these commands wrote
+	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache _trial_temp
+	@rm -f twisted/plugins/dropin.cache twistd.pid twistd.log
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON); make PYTHON=… names another." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "echod needs Python 3.11 or newer, and \
+	this is %d.%d; make PYTHON=… names another." % sys.version_info[:2])'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) has no venv; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "Setting up $(VENV), once…"
+	@$(PYTHON) -m venv --clear $(VENV)
+
+# What is installed holds what is named before it, so that whoever has run `make lint` can run the others offline.
+$(VENV)/.runtime: $(BIN)/python setup.cfg pyproject.toml
+	$(call install,.)
+$(VENV)/.test: $(BIN)/python setup.cfg pyproject.toml
+	$(call install,.[test],$(VENV)/.runtime)
+$(VENV)/.dev: $(BIN)/python setup.cfg pyproject.toml
+	$(call install,.[dev],$(VENV)/.runtime $(VENV)/.test)
+
+# Without editable_mode=compat, twistd does not find the plugin.
+define install
+@echo "Installing $1 into $(VENV)…"
+@$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat -e '$1'
+@touch $2 $@
+endef

@@ -1,0 +1,1 @@
+"""echod, the endpoint that people point a socket at."""

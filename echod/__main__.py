@@ -1,0 +1,17 @@
+"""`python -m echod`: the same as `twistd -n --pidfile= echod`, for people who do not know twistd."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the daemon in the foreground with the command line's options."""
+    from twisted.scripts.twistd import run
+
+    sys.argv[:] = ["echod", "--nodaemon", "--pidfile=", "echod", *sys.argv[1:]]
+    run()
+
+
+if __name__ == "__main__":
+    main()

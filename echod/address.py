@@ -1,0 +1,361 @@
+"""Addresses: one grammar for the daemon and its client, and how a socket's own names are printed.
+
+`parse` turns what people type into an `Address`; nothing here opens a socket or asks a name server.
+Standard library only, and of echod only `text`: everything else may import this.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import Enum
+from types import MappingProxyType
+from typing import Final, NamedTuple
+from urllib.parse import parse_qsl, quote, unquote
+
+from echod.text import escaped
+
+
+class Carries(Enum):
+    """What a transport keeps of the shape of what was sent."""
+
+    STREAM = "stream"
+    DATAGRAM = "datagram"
+    MESSAGE = "message"
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """One word before `://`: what it carries, which options it takes, and whether this version has it."""
+
+    carries: Carries
+    options: frozenset[str]
+    available: bool = True
+    has_path: bool = False  #: a path of the file system instead of host and port
+
+
+_SOCKET = frozenset({"interface", "dscp", "v6only"})
+_FILE = frozenset({"mode", "user", "group"})
+
+SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
+    {
+        "tcp": Scheme(Carries.STREAM, _SOCKET | {"backlog", "proxy"}),
+        "udp": Scheme(Carries.DATAGRAM, _SOCKET | {"proxy"}),
+        "tls": Scheme(Carries.STREAM, _SOCKET | {"backlog", "proxy"}, available=False),
+        "ws": Scheme(Carries.MESSAGE, _SOCKET | {"backlog", "proxy"}, available=False),
+        "wss": Scheme(Carries.MESSAGE, _SOCKET | {"backlog", "proxy"}, available=False),
+        "unix": Scheme(Carries.STREAM, _FILE | {"backlog"}, has_path=True),
+        "unix-dgram": Scheme(Carries.DATAGRAM, _FILE, available=False, has_path=True),
+        "unix-seqpacket": Scheme(Carries.MESSAGE, _FILE | {"backlog"}, available=False, has_path=True),
+    }
+)
+"""Every scheme that the interface names. `systemd:NAME` and Twisted's endpoint strings have none."""
+
+UNIX_PATH_MAX: Final = 107  #: octets; sun_path holds 108 with the closing NUL (unix(7))
+BACKLOG: Final = 4096
+"""Connections the kernel queues for us. With Twisted's 50, 194 of 2,000 simultaneous connects waited a second
+for a SYN to be sent again; with 4096, none. The kernel caps it at net.core.somaxconn."""
+
+
+class Inet(NamedTuple):
+    """One end of an IPv4 or IPv6 socket; `host` is canonical text, with a scope where it has one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class UnixName(NamedTuple):
+    """One end of a Unix socket; the empty path is a socket without a name, `@` begins an abstract one."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return self.path or "(unnamed)"
+
+
+SocketAddress = Inet | UnixName
+
+
+def inet(host: str, port: int) -> Inet:
+    """The Inet of what a socket call returned: an IPv4-mapped host is that IPv4 host.
+
+    Raises nothing: a host that is no IP address stays the text it is.
+    """
+    if host[:7].lower() == "::ffff:":
+        mapped = ipaddress.IPv6Address(host).ipv4_mapped
+        host = str(mapped) if mapped else host
+    return Inet(host, port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, by its address or as `localhost`, is this machine by definition."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def unix_name(name: str | bytes | None) -> UnixName:
+    """The UnixName of what a socket call returned: str, bytes (abstract, or not UTF-8), "" or None."""
+    if isinstance(name, bytes):
+        text = name.decode("utf-8", "surrogateescape")
+    else:
+        text = name or ""
+    return UnixName("@" + text[1:] if text.startswith("\0") else text)
+
+
+class AddressError(ValueError):
+    """An address that cannot be meant; the message says what was wrong and what would be right."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A place to listen on or to reach. Equal addresses are the same place with the same options."""
+
+    scheme: str  #: one of SCHEMES, or "systemd", or "endpoint"
+    host: str = ""  #: "*" is every interface; otherwise an IP address or a name
+    port: int = 0
+    path: str = ""  #: of a Unix socket or a WebSocket; the name behind `systemd:`; an endpoint's whole text
+    options: Mapping[str, str | int | bool] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash((self.scheme, self.host, self.port, self.path, frozenset(self.options.items())))
+
+    def __str__(self) -> str:
+        """The address as its URL, with its options: `parse` of it is equal to it."""
+        return self.place + (f"?{query}" if (query := "&".join(map(_option_text, self.options.items()))) else "")
+
+    @property
+    def place(self) -> str:
+        """The address as its URL, without its options."""
+        if self.scheme == "endpoint":
+            return self.path
+        if self.scheme == "systemd":
+            return f"systemd:{self.path}"
+        path = quote(self.path, safe="/@:+,;=!$'()*~", errors="surrogateescape")
+        if self.has_path:
+            return f"{self.scheme}://{path}"
+        return f"{self.scheme}://{Inet(self.host, self.port)}{path}"
+
+    @property
+    def carries(self) -> Carries:
+        """What it keeps of the shape of what is sent; an endpoint string is a stream."""
+        return SCHEMES[self.scheme].carries if self.scheme in SCHEMES else Carries.STREAM
+
+    @property
+    def has_path(self) -> bool:
+        """Whether it is a path of the file system."""
+        return self.scheme in SCHEMES and SCHEMES[self.scheme].has_path
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it: a loopback address, `localhost`, or a Unix socket."""
+        return self.has_path or is_loopback(self.host)
+
+
+def parse(text: str, *, client: bool = False) -> Address:
+    """Read an address as the configuration, `--listen` and echoctl write it.
+
+    A text without `://` is `systemd:NAME` or a Twisted endpoint string. For a `client`, `*` and port 0 are
+    refused, for nobody can connect there. Raises AddressError.
+    """
+    if "://" not in text:
+        return _without_scheme(text)
+    if bad := next((c for c in text if ord(c) <= 0x20 or ord(c) == 0x7F), None):
+        raise AddressError(f"{_shown(text)}: {_shown(bad)} cannot stand in an address; write it as %{ord(bad):02X}")
+    scheme, _, rest = text.partition("://")
+    known = SCHEMES.get(scheme)
+    if known is None:
+        guess = get_close_matches(scheme.lower(), SCHEMES, n=1)
+        hint = f"did you mean {guess[0]}://?" if guess else "known are " + ", ".join(SCHEMES)
+        raise AddressError(f"{_shown(text)}: unknown scheme {_shown(scheme)}; {hint}")
+    if "#" in rest:
+        raise AddressError(f"{_shown(text)}: an address has no fragment; write # as %23")
+    before, _, query = rest.partition("?")
+    options = _options(text, scheme, known, query)
+    if known.has_path:
+        return Address(scheme, path=_unix_path(text, scheme, before), options=options)
+    return _host_address(text, scheme, before, options, client)
+
+
+def _without_scheme(text: str) -> Address:
+    if not text.strip():
+        raise AddressError("the address is empty; write one such as tcp://127.0.0.1:10007")
+    kind, colon, rest = text.partition(":")
+    if kind == "haproxy":
+        raise AddressError(f"{_shown(text)}: haproxy: is not used here; write tcp://…?proxy=any instead")
+    if kind == "systemd" and colon and "=" not in rest:
+        if not re.fullmatch(r"[\x21-\x39\x3b-\x7e]{1,255}", rest):  # FileDescriptorName= of systemd.socket(5)
+            raise AddressError(f"{_shown(text)}: a descriptor's name is 1 to 255 visible ASCII characters, no colon")
+        return Address("systemd", path=rest)
+    if not colon or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", kind):
+        raise AddressError(f"{_shown(text)}: not an address; write one such as tcp://127.0.0.1:10007")
+    if kind in SCHEMES and rest.startswith("/") and not SCHEMES[kind].has_path:
+        raise AddressError(f"{_shown(text)}: write {kind}://{rest.lstrip('/')}")
+    if rest.rpartition(":")[0].startswith("[") or re.fullmatch(r"\d+(\.\d+){3}", kind) or kind == "localhost":
+        raise AddressError(f"{_shown(text)}: the scheme is missing; write tcp://{text}")
+    return Address("endpoint", path=text)
+
+
+def _unix_path(text: str, scheme: str, quoted: str) -> str:
+    path = unquote(quoted, errors="surrogateescape")
+    if not path.startswith(("/", "@")) or path == "/" or path == "@":
+        raise AddressError(f"{_shown(text)}: the path must be absolute; write {scheme}:///run/echod/echo.sock")
+    if "\0" in path:
+        raise AddressError(f"{_shown(text)}: a path cannot hold a NUL")
+    if (length := len(path.encode("utf-8", "surrogateescape"))) > UNIX_PATH_MAX:
+        raise AddressError(f"{_shown(text)}: the path has {length} octets; a Unix socket's has {UNIX_PATH_MAX} at most")
+    return path
+
+
+def _host_address(text: str, scheme: str, before: str, options: dict[str, str | int | bool], client: bool) -> Address:
+    authority, slash, path = before.partition("/")
+    path = unquote(slash + path, errors="surrogateescape")
+    if SCHEMES[scheme].carries is not Carries.MESSAGE:
+        if path not in ("", "/"):
+            raise AddressError(f"{_shown(text)}: {scheme}:// has no path; leave out {_shown(path)}")
+        path = ""
+    if "@" in authority:
+        raise AddressError(f"{_shown(text)}: an address has no user name; leave out everything before the @")
+    if authority.startswith("["):
+        host, bracket, after = authority[1:].partition("]")
+        if not bracket or (after and not after.startswith(":")):
+            raise AddressError(f"{_shown(text)}: write an IPv6 address as [::1]:7")
+        host, port_text = _ipv6(text, unquote(host)), after[1:]
+    else:
+        host, colon, port_text = authority.rpartition(":")
+        if not colon:
+            host, port_text = authority, ""
+        if ":" in host:
+            raise AddressError(f"{_shown(text)}: write an IPv6 address in brackets: [{host}]:{port_text}")
+        host = _name_or_ipv4(text, host, client)
+    if client and host == "*":
+        raise AddressError(f"{_shown(text)}: * is for listening; name the host to reach")
+    return Address(scheme, host, _port(text, port_text, client), path, options)
+
+
+def _ipv6(text: str, host: str) -> str:
+    address, percent, scope = host.partition("%")
+    try:
+        canonical = str(ipaddress.IPv6Address(address))
+    except ValueError:
+        raise AddressError(f"{_shown(text)}: {_shown(address)} is not an IPv6 address") from None
+    if percent and not re.fullmatch(r"[^\s%/\x00-\x1f\x7f]{1,15}", scope):  # IFNAMSIZ - 1
+        raise AddressError(f"{_shown(text)}: {_shown(scope)} is not the name of an interface")
+    return canonical + percent + scope
+
+
+_LABEL: Final = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+_HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}\.?$){_LABEL}(\.{_LABEL})*\.?")  # RFC 1123 2.1; _ as found in the wild
+
+
+def _name_or_ipv4(text: str, host: str, client: bool) -> str:
+    if host == "*":
+        return host
+    if not host:
+        everywhere = "" if client else " (* is every interface)"
+        raise AddressError(f"{_shown(text)}: the host is missing; write it before the port{everywhere}")
+    if re.fullmatch(r"[0-9.]+", host):
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError:
+            raise AddressError(f"{_shown(text)}: {_shown(host)} is not an IPv4 address") from None
+    try:
+        name = host.encode("idna").decode("ascii") if not host.isascii() else host
+    except UnicodeError:
+        name = ""
+    if not _HOST_NAME.fullmatch(name):
+        raise AddressError(f"{_shown(text)}: {_shown(host)} is not a host name")
+    return name.lower()
+
+
+def _port(text: str, port: str, client: bool) -> int:
+    lowest = 1 if client else 0
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not lowest <= int(port) <= 65535:
+        said = f"port {_shown(port)}" if port else "the port is missing: it"
+        raise AddressError(f"{_shown(text)}: {said} must be a number from {lowest} to 65535")
+    return int(port)
+
+
+def _options(text: str, scheme: str, known: Scheme, query: str) -> dict[str, str | int | bool]:
+    options: dict[str, str | int | bool] = {}
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), max_num_fields=32)
+    except ValueError:
+        raise AddressError(f"{_shown(text)}: after the ? stand options as name=value, joined by &") from None
+    for name, value in pairs:
+        if name not in known.options:
+            hint = get_close_matches(name, known.options, n=1)
+            right = f"did you mean {hint[0]}?" if hint else f"{scheme}:// takes " + ", ".join(sorted(known.options))
+            raise AddressError(f"{_shown(text)}: unknown option {_shown(name)}; {right}")
+        if name in options:
+            raise AddressError(f"{_shown(text)}: the option {name} is given twice")
+        accept, right = _OPTION[name]
+        accepted = accept(value)
+        if accepted is None:
+            raise AddressError(f"{_shown(text)}: {name}={_shown(value)} must be {right}")
+        options[name] = accepted
+    return options
+
+
+def _number(lowest: int, highest: int) -> Callable[[str], int | None]:
+    def accept(value: str) -> int | None:
+        if not re.fullmatch(r"[0-9]{1,10}", value) or not lowest <= int(value) <= highest:
+            return None
+        return int(value)
+
+    return accept
+
+
+def _dscp(value: str) -> int | None:
+    """A number, or a name of RFC 2474 (CS), RFC 2597 (AF), RFC 3246 (EF) or RFC 8622 (LE)."""
+    if match := re.fullmatch(r"cs([0-7])", value.lower()):
+        return int(match[1]) * 8
+    if match := re.fullmatch(r"af([1-4])([1-3])", value.lower()):
+        return int(match[1]) * 8 + int(match[2]) * 2
+    return {"ef": 46, "le": 1, "df": 0}.get(value.lower(), _number(0, 63)(value))
+
+
+def _mode(value: str) -> int | None:
+    return int(value, 8) if re.fullmatch(r"0?[0-7]{3}", value) else None
+
+
+def _one_of(words: Mapping[str, str | bool]) -> Callable[[str], str | bool | None]:
+    return words.get
+
+
+def _matching(pattern: str) -> Callable[[str], str | None]:
+    return lambda value: value if re.fullmatch(pattern, value) else None
+
+
+_OPTION: Final[Mapping[str, tuple[Callable[[str], str | int | bool | None], str]]] = {
+    "backlog": (_number(1, 65535), "a number from 1 to 65535"),
+    "interface": (_matching(r"[^\s/\x00-\x1f\x7f]{1,15}"), "the name of an interface, such as eth0"),
+    "dscp": (_dscp, "a number from 0 to 63, or a name such as ef, cs1, af41"),
+    "v6only": (_one_of({"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}), "yes or no"),
+    "proxy": (_one_of({"v1": "v1", "v2": "v2", "any": "any"}), "v1, v2 or any"),
+    "mode": (_mode, "three octal digits, such as 0660"),
+    "user": (_matching(r"[^\s:/\x00-\x1f\x7f]{1,256}"), "a user's name or number"),
+    "group": (_matching(r"[^\s:/\x00-\x1f\x7f]{1,256}"), "a group's name or number"),
+}
+
+
+def _option_text(option: tuple[str, str | int | bool]) -> str:
+    name, value = option
+    if name == "mode":
+        return f"mode={value:04o}"
+    if isinstance(value, bool):
+        return f"{name}={'yes' if value else 'no'}"
+    return f"{name}={quote(str(value))}"
+
+
+def _shown(text: str) -> str:
+    """Text for an error message: as it is where that is safe to print, quoted and escaped where not."""
+    said = escaped(text)
+    return said if said == text and text.strip() == text != "" else f"'{said}'"

@@ -1,0 +1,133 @@
+"""A client's conversation over any transport, and every way it can fail in plain words."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet import error
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from echod.address import Address, Carries
+from echod.events import Closing, Tally
+from echod.gate.limits import Limits
+from echod.model import Peer, Say, Session
+from echod.text import escaped, system_error
+from echod.transports import endpoint, tcp, udp, unix
+from echod.transports.stream import Conversation
+
+CONNECT_TIMEOUT: Final = 10.0  #: seconds for one address; a SYN is sent again after 1, 3 and 7
+PATIENT: Final = Limits(idle=0, stall=0)
+"""A client waits as long as the person who started it."""
+
+STREAMS: Final = {"tcp": tcp, "unix": unix, "endpoint": endpoint}
+
+
+class Failed(Exception):
+    """What was asked could not be done; the text names the address and the system's own error."""
+
+
+class Dialogue:
+    """Reaches an address and holds one session with it.
+
+    `over` hears once, at the end: None when both sides had finished, otherwise what went wrong.
+    `room` is called whenever everything that was said has been taken, so that more can be said.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        address: Address,
+        begin: Callable[[Peer, Say], Session],
+        over: Callable[[Failed | None], None],
+        room: Callable[[], None] = lambda: None,
+        limits: Limits = PATIENT,
+    ) -> None:
+        self.address = address
+        self.tally = Tally()
+        self._begin = begin
+        self._over = over
+        self._room = room
+        self._limits = limits
+        self._conversation: _Upload | None = None
+        self._ended = False
+        if address.carries is Carries.DATAGRAM:
+            connecting = udp.dial(reactor, address, begin, self._datagrams_over)
+            connecting.addCallback(lambda dialogue: dialogue.begin())
+        else:
+            try:
+                connecting = STREAMS[address.scheme].dial(reactor, address, _Once(self._build), CONNECT_TIMEOUT)  # type: ignore[attr-defined]
+            except ValueError as wrong:
+                reactor.callLater(0, self._end, Failed(f"{address.place}: {escaped(str(wrong))}"))
+                return
+        connecting.addErrback(self._unreachable)
+
+    @property
+    def paused(self) -> bool:
+        """Whether enough waits to be sent: say more after the next call of `room`."""
+        return self._conversation is not None and self._conversation.paused
+
+    def _build(self) -> Conversation:
+        self._conversation = _Upload(
+            self._begin, self.address.scheme, self._limits, self.tally, self._stream_over, self._room
+        )
+        return self._conversation
+
+    def _stream_over(self, _conversation: Conversation, reason: Closing) -> None:
+        lost = reason is not Closing.DONE
+        self._end(Failed(f"{self.address.place}: connection reset by peer (ECONNRESET)") if lost else None)
+
+    def _datagrams_over(self, wrong: OSError | None) -> None:
+        self._end(None if wrong is None else Failed(f"{self.address.place}: {system_error(wrong)}"))
+
+    def _unreachable(self, failure: Failure) -> None:
+        self._end(Failed(f"{self.address.place}: {_reason(failure.value)}"))
+
+    def _end(self, how: Failed | None) -> None:
+        if not self._ended:
+            self._ended = True
+            self._over(how)
+
+
+class _Upload(Conversation):
+    """A conversation that says when there is room for more."""
+
+    def __init__(self, begin: Any, scheme: str, limits: Limits, tally: Tally, over: Any, room: Callable[[], None]) -> None:
+        super().__init__(begin, scheme, limits, tally, over)
+        self._room = room
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        if not self.paused:
+            self._room()
+
+
+class _Once(Factory):
+    """Makes the one protocol of a client."""
+
+    noisy = False
+
+    def __init__(self, build: Callable[[], Conversation]) -> None:
+        self._build = build
+
+    def buildProtocol(self, address: IAddress | None) -> Conversation:
+        return self._build()
+
+
+def _reason(wrong: BaseException) -> str:
+    """What went wrong, in the system's words and with its name."""
+    if isinstance(wrong, error.DNSLookupError) or isinstance(wrong, socket.gaierror):
+        return "no such host (EAI_NONAME)"
+    if isinstance(wrong, error.TimeoutError):
+        return f"no answer to connecting within {CONNECT_TIMEOUT:g} s (ETIMEDOUT)"
+    number = wrong.errno if isinstance(wrong, OSError) else getattr(wrong, "osError", None)
+    if isinstance(number, int):
+        return system_error(OSError(number, os.strerror(number)))
+    if isinstance(wrong, error.ConnectionRefusedError):
+        return system_error(OSError(errno.ECONNREFUSED, ""))
+    return escaped(str(wrong)) or type(wrong).__name__

@@ -1,0 +1,68 @@
+"""echoctl: from the command line to a command, and from its outcome to an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from echod.client.commandline import parser
+
+INTERRUPTED: Final = 130  #: 128 + SIGINT
+
+
+class Command(Protocol):
+    """A command that runs in the reactor, made when the reactor runs."""
+
+    def __init__(self, reactor: Any, arguments: argparse.Namespace, finish: Callable[[int], None]) -> None:
+        """Begin. `finish` ends the program with an exit code."""
+
+    def interrupted(self) -> int:
+        """The person wants to end: what is to be said is said now; returns the exit code."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 no answer or a wrong one, 2 usage, 130 interrupted."""
+    asked = parser().parse_args(arguments)
+    module = importlib.import_module(f"echod.client.{asked.command}")
+    try:
+        code: int = module.run(asked) if hasattr(module, "run") else _in_reactor(module.COMMAND, asked)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    return code
+
+
+def _in_reactor(command: type[Command], arguments: argparse.Namespace) -> int:
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+    outcome: list[int] = []
+
+    def finish(code: int) -> None:
+        if not outcome:
+            outcome.append(code)
+            reactor.stop()
+
+    def begin() -> None:
+        running = command(reactor, arguments, finish)
+
+        def on_signal(_number: int, _frame: object) -> None:
+            reactor.callFromThread(lambda: finish(running.interrupted()))
+
+        signal.signal(signal.SIGINT, on_signal)
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    return outcome[0] if outcome else 1
+
+
+def fail(text: str) -> None:
+    """Say in one line on standard error what went wrong."""
+    print(f"echoctl: {text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""`echoctl send`: sends a text or standard input of any size, and prints the whole answer."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from echod.address import Carries
+from echod.client.dialogue import Dialogue, Failed
+from echod.client.main import INTERRUPTED, fail
+from echod.client.terminal import Input, Screen
+from echod.model import NOTHING, End, Peer, Quiet, Reply, Say, Session
+
+DATAGRAM_TIMEOUT: Final = 5.0  #: seconds: a datagram that is lost is lost
+
+
+class Send:
+    """On a stream: everything out, then half-close, and the answer until the peer ends. A datagram: one, and one."""
+
+    def __init__(self, reactor: Any, arguments: argparse.Namespace, finish: Callable[[int], None]) -> None:
+        self._reactor = reactor
+        self._finish = finish
+        self._address = arguments.url
+        self._datagram = self._address.carries is Carries.DATAGRAM
+        self._keep_open: bool = arguments.keep_open
+        self._screen = Screen(in_hex=arguments.hex)
+        self._text = " ".join(arguments.text).encode("utf-8", "surrogateescape") if arguments.text else None
+        self._input: Input | None = None
+        self._read: list[bytes] = []  # of standard input, for a datagram
+        self._say: Say = lambda _reply: None
+        timeout = arguments.timeout
+        self._timeout = DATAGRAM_TIMEOUT if timeout is None and self._datagram else timeout
+        self._deadline: Any = None
+        self._dialogue = Dialogue(reactor, self._address, self._begin, self._over, self._room)
+
+    def interrupted(self) -> int:
+        """What came is printed already."""
+        self._screen.end_line()
+        return INTERRUPTED
+
+    def _begin(self, _peer: Peer, say: Say) -> Session:
+        self._say = say
+        self._silence()
+        return _Answer(self)
+
+    def opened(self) -> Reply:
+        """The peer is there: begin to send."""
+        if self._text is not None:
+            return Reply(self._text, self._end_of_text())
+        self._input = Input(self._reactor, sys.stdin.fileno(), self._take)
+        self._input.more()
+        return NOTHING
+
+    def answered(self, data: bytes) -> Reply:
+        """Some of the answer came."""
+        self._screen.write(data)
+        self._silence()
+        return Reply(end=End.CLOSE) if self._datagram else NOTHING
+
+    def _end_of_text(self) -> End:
+        return End.NOTHING if self._datagram or self._keep_open else End.HALF_CLOSE
+
+    def _take(self, piece: bytes) -> None:
+        self._silence()
+        if self._datagram:
+            self._read.append(piece)
+            if piece and self._input is not None:
+                self._input.more()
+            else:
+                self._say(Reply(b"".join(self._read)))
+        elif piece:
+            self._say(Reply(piece))
+            self._room()
+        else:
+            self._say(Reply(end=self._end_of_text()))
+
+    def _room(self) -> None:
+        self._silence()
+        if self._input is not None and not self._dialogue.paused:
+            self._input.more()
+
+    def _silence(self) -> None:
+        """Something moved: the timeout begins anew."""
+        if self._timeout is None:
+            return
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.reset(self._timeout)
+        else:
+            self._deadline = self._reactor.callLater(self._timeout, self._too_late)
+
+    def _too_late(self) -> None:
+        self._over(Failed(f"{self._address.place}: no answer within {self._timeout:g} s (ETIMEDOUT)"))
+
+    def _over(self, failed: Failed | None) -> None:
+        self._screen.end_line()
+        if failed is not None:
+            fail(str(failed))
+        self._finish(0 if failed is None else 1)
+
+
+class _Answer(Quiet):
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    def opened(self) -> Reply:
+        return self._send.opened()
+
+    def received(self, data: bytes) -> Reply:
+        return self._send.answered(data)
+
+
+COMMAND = Send

@@ -1,0 +1,127 @@
+"""`echoctl talk`: a conversation, with the manners of the lessons' clients."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from echod.address import Carries
+from echod.client.dialogue import Dialogue, Failed
+from echod.client.main import INTERRUPTED, fail
+from echod.client.terminal import Input, Screen
+from echod.model import CLOSE, NOTHING, End, Peer, Quiet, Reply, Say, Session
+
+LAST_ANSWERS: Final = 2.0
+"""Seconds that the last answers have to come once we have said everything."""
+LONGEST_LINE: Final = 1 << 20  #: octets: an endless line is sent in pieces of this
+
+
+class Talk:
+    """Each line that is typed is sent, an empty one is not; `exit` or the end of input leaves.
+
+    On a stream a line goes out with its line end, as a datagram without.
+    """
+
+    def __init__(self, reactor: Any, arguments: argparse.Namespace, finish: Callable[[int], None]) -> None:
+        self._reactor = reactor
+        self._finish = finish
+        self._address = arguments.url
+        self._datagram = self._address.carries is Carries.DATAGRAM
+        self._screen = Screen()
+        self._input: Input | None = None
+        self._line = b""
+        self._owed = 0  # datagrams sent less answers that came
+        self._leaving = False
+        self._say: Say = lambda _reply: None
+        self._dialogue = Dialogue(reactor, self._address, self._begin, self._over, self._room)
+
+    def interrupted(self) -> int:
+        """Leave at once."""
+        self._screen.end_line()
+        return INTERRUPTED
+
+    def _begin(self, _peer: Peer, say: Say) -> Session:
+        self._say = say
+        return _Heard(self)
+
+    def opened(self) -> Reply:
+        """The peer is there."""
+        if sys.stdin.isatty():
+            print(f"talking to {self._address.place}; `exit` leaves", file=sys.stderr)
+        self._input = Input(self._reactor, sys.stdin.fileno(), self._take)
+        self._input.more()
+        return NOTHING
+
+    def heard(self, data: bytes) -> Reply:
+        """An answer came."""
+        self._owed -= 1
+        if self._datagram:
+            self._screen.line(data)
+            return CLOSE if self._leaving and self._owed <= 0 else NOTHING
+        self._screen.write(data)
+        return NOTHING
+
+    def left(self) -> Reply:
+        """The peer has ended."""
+        self._screen.end_line()
+        if not self._leaving:
+            print(f"{self._address.place} has ended the conversation", file=sys.stderr)
+        return CLOSE
+
+    def _take(self, piece: bytes) -> None:
+        if self._leaving:
+            return
+        *lines, self._line = (self._line + piece).split(b"\n")
+        if len(self._line) > LONGEST_LINE or not piece:
+            lines.append(self._line)
+            self._line = b""
+        for line in lines:
+            line = line.removesuffix(b"\r")
+            if line == b"exit":
+                self._leave()
+                return
+            if line:
+                self._owed += 1
+                self._say(Reply(line if self._datagram else line + b"\n"))
+        if piece:
+            self._room()
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._leaving = True
+        if self._datagram and self._owed <= 0:
+            self._say(CLOSE)
+            return
+        if not self._datagram:
+            self._say(Reply(end=End.HALF_CLOSE))
+        self._reactor.callLater(LAST_ANSWERS, self._over, None)
+
+    def _room(self) -> None:
+        if self._input is not None and not self._dialogue.paused and not self._leaving:
+            self._input.more()
+
+    def _over(self, failed: Failed | None) -> None:
+        self._screen.end_line()
+        if failed is not None:
+            fail(str(failed))
+        self._finish(0 if failed is None else 1)
+
+
+class _Heard(Quiet):
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
+
+    def opened(self) -> Reply:
+        return self._talk.opened()
+
+    def received(self, data: bytes) -> Reply:
+        return self._talk.heard(data)
+
+    def ended(self) -> Reply:
+        return self._talk.left()
+
+
+COMMAND = Talk

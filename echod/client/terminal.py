@@ -1,0 +1,103 @@
+"""Standard input and output of a command: input that never blocks the reactor, output that is safe to look at."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from echod.text import escaped
+
+PIECE: Final = 65_536  #: octets of input at a time: what is held of an endless upload
+
+
+class Input:
+    """Reads a descriptor piece by piece in a thread: files, pipes and terminals alike.
+
+    `take` gets each piece, and b"" at the end, in the reactor's thread; nothing is read on until `more` is called.
+    """
+
+    def __init__(self, reactor: Any, descriptor: int, take: Callable[[bytes], None]) -> None:
+        self._reactor = reactor
+        self._descriptor = descriptor
+        self._take = take
+        self._wanted = threading.Semaphore(0)
+        threading.Thread(target=self._read, name="input", daemon=True).start()
+
+    def more(self) -> None:
+        """Read the next piece."""
+        self._wanted.release()
+
+    def _read(self) -> None:
+        piece = b"?"
+        while piece:
+            self._wanted.acquire()
+            try:
+                piece = os.read(self._descriptor, PIECE)
+            except OSError:  # a terminal that has gone
+                piece = b""
+            self._reactor.callFromThread(self._take, piece)
+
+
+class Screen:
+    """Standard output: octets as they are into a pipe or a file; escaped, but for line ends and tabs, for eyes."""
+
+    def __init__(self, *, in_hex: bool = False) -> None:
+        self._for_eyes = sys.stdout.isatty()
+        self._in_hex = in_hex
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._at = 0  # octets shown in hex
+        self._midway = False  # a line is open
+
+    def write(self, data: bytes) -> None:
+        """Show what came."""
+        if self._in_hex:
+            self._put(self._hex(data))
+        elif self._for_eyes:
+            self._put(_legible(self._decoder.decode(data)).encode("utf-8", "backslashreplace"))
+        else:
+            self._put(data)
+
+    def line(self, data: bytes) -> None:
+        """Show what came as a line of its own."""
+        self.write(data)
+        self.end_line(always=True)
+
+    def end_line(self, *, always: bool = False) -> None:
+        """End a line that is open, for eyes; `always` in a pipe, too."""
+        if self._midway and (always or self._for_eyes):
+            self._put(b"\n")
+
+    def _hex(self, data: bytes) -> bytes:
+        lines = []
+        for begin in range(0, len(data), 16):
+            part = data[begin : begin + 16]
+            text = "".join(chr(octet) if 0x20 <= octet < 0x7F else "." for octet in part)
+            lines.append(f"{self._at + begin:08x}  {part.hex(' '):47}  {text}\n")
+        self._at += len(data)
+        return "".join(lines).encode()
+
+    def _put(self, data: bytes) -> None:
+        if data:
+            self._midway = not data.endswith(b"\n")
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(sys.stdout.fileno(), rest) :]
+        except BrokenPipeError:
+            die_of_pipe()
+
+
+def _legible(text: str) -> str:
+    return "".join(part if part in ("\n", "\t") else escaped(part) for part in re.split(r"([\n\t])", text))
+
+
+def die_of_pipe() -> None:
+    """Nobody reads our output any more: end as every Unix program does, quietly and by SIGPIPE."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)

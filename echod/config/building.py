@@ -1,0 +1,113 @@
+"""From what was written to what is meant: defaults filled in, and what no key can check alone checked together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from echod.address import SCHEMES, Address, Carries
+from echod.config.fault import ConfigurationError, joined
+from echod.config.keys import DAEMON, LIMITS, POLICY, SERVICE, field_of
+from echod.config.reading import DEFAULT, Found, Reading, Written, element
+from echod.config.schema import Configuration, Daemon, ServiceConfig
+from echod.gate.access import Network
+from echod.gate.limits import Limits
+from echod.model import Service
+
+ALLOW: Final = Path("--allow")  #: where the networks of the command line stand
+
+
+class Building:
+    """Builds one configuration out of what one `Reading` found; `also` is who may ask besides."""
+
+    def __init__(self, reading: Reading, found: Found, also: tuple[Network, ...] = ()) -> None:
+        self._reading = reading
+        self._found = found
+        self._defaults: Found = found.get("defaults", {})
+        self._also = also
+        self._origins: dict[str, tuple[Path, ...]] = {}
+        self._served: dict[tuple[object, ...], str] = {}
+
+    def configuration(self, sources: Iterable[Path]) -> Configuration:
+        """The configuration. Raises ConfigurationError with every fault, those of the reading included."""
+        daemon = Daemon(**self._fields("daemon", DAEMON.keys, [self._found.get("daemon", {})]))
+        services = [self._service(name, found) for name, found in self._found.get("services", {}).items()]
+        if self._reading.faults:
+            raise ConfigurationError(self._reading.faults)
+        built = tuple(service for service in services if service is not None)
+        return Configuration(daemon, built, tuple(sources), self._origins)
+
+    def _fields(self, path: str, keys: Iterable[str], tables: Iterable[Found]) -> dict[str, Any]:
+        """The fields that somebody wrote in one of these tables, the first that has a key before the others."""
+        fields: dict[str, Any] = {}
+        for key in keys:
+            for table in tables:
+                if isinstance(written := table.get(key), Written):
+                    fields[field_of(key)] = written.value
+                    self._origins[joined(path, key)] = (written.file,)
+                    break
+        return fields
+
+    def _service(self, name: str, found: Found) -> ServiceConfig | None:
+        """One service, or None where a fault stands in the way of the rest of it."""
+        path = joined("services", name)
+        kind, listen = found.get("kind"), found.get("listen")
+        if listen:
+            self._check_places(listen)
+        if not (kind and listen):
+            return None
+        self._check_carriage(kind.value, listen)
+        both = (found, self._defaults)
+        limits = self._fields(f"{path}.limits", LIMITS.keys, [table.get("limits", {}) for table in both])
+        service = ServiceConfig(
+            name,
+            options=self._options(path, kind.value, listen.file, found),
+            **self._fields(path, ("kind", "listen"), [found]),
+            **self._fields(path, POLICY, both),
+            limits=Limits(**limits),
+            written_limits=frozenset(limits),
+        )
+        if not self._also:
+            return service
+        key = joined(path, "allow")
+        self._origins[key] = (*self._origins.get(key, (DEFAULT,)), ALLOW)
+        return replace(service, allow=tuple(dict.fromkeys(service.allow + self._also)))
+
+    def _options(self, path: str, kind: type[Service], file: Path, found: Found) -> Any:
+        """The options of a service; what only their own class can check is a fault of the service, in `file`."""
+        written = self._fields(path, [key for key in found if key not in SERVICE.keys], [found])
+        try:
+            return kind.Options(**written)
+        except (TypeError, ValueError) as error:
+            self._reading.fault(file, path, str(error))
+            return None
+
+    def _check_places(self, listen: Written) -> None:
+        """No two addresses are the same place; a port of 0 is a new place each time."""
+        for index, address in enumerate(listen.value):
+            path = element(listen.path, index)
+            if address is None or _any_port(address):
+                continue
+            place = (address.scheme, address.host, address.port, address.path, address.options.get("interface"))
+            if (other := self._served.get(place)) is None:
+                self._served[place] = f"{listen.file}: {path}" if path else str(listen.file)
+            else:
+                self._reading.fault(listen.file, path, f"{address.place} is there already, in {other}")
+
+    def _check_carriage(self, kind: type[Service], listen: Written) -> None:
+        """A kind is served only over what it makes sense on; a systemd socket is asked once it is there."""
+        for index, address in enumerate(listen.value):
+            if address is None or address.scheme == "systemd":
+                continue
+            datagrams = address.scheme in SCHEMES and SCHEMES[address.scheme].carries is Carries.DATAGRAM
+            if not (kind.datagrams if datagrams else kind.streams):
+                right = "streams only: use tcp:// or unix://" if datagrams else "datagrams only: use udp://"
+                said = f"{address.place}: {kind.kind} is served over {right}"
+                self._reading.fault(listen.file, element(listen.path, index), said)
+
+
+def _any_port(address: Address) -> bool:
+    """Whether the kernel chooses the port."""
+    return address.scheme in SCHEMES and not SCHEMES[address.scheme].has_path and address.port == 0

@@ -1,0 +1,93 @@
+"""The files of a configuration: which there are, and what TOML finds in them. Nothing here knows a key."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+from echod.config.fault import Fault
+
+SYSTEM: Final = Path("/etc/echod/echod.toml")
+DROP_INS: Final = "conf.d"
+LARGEST_FILE: Final = 2**20  #: octets; a thousand services need a tenth of it, and /dev/zero ends somewhere
+
+_IGNORED: Final = (".*", "*~", "*.dpkg-*", "*.rpm*")  # what editors and packages leave behind
+
+
+def read_all(main: Path, faults: list[Fault]) -> list[tuple[Path, dict[str, Any]]]:
+    """The main file and every `conf.d/*.toml` beside it, in the order in which they count.
+
+    What cannot be read becomes a fault and is left out.
+    """
+    contents = []
+    for file in (main, *_drop_ins(main.parent / DROP_INS, faults)):
+        content = _read(file, faults)
+        if content is not None:
+            contents.append((file, content))
+    return contents
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something at `path`; what we may not look at is there, for its fault is worth a line."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _drop_ins(directory: Path, faults: list[Fault]) -> Iterator[Path]:
+    try:
+        names = os.listdir(directory)  # names, to be sorted by their octets
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        faults.append(Fault(directory, "", _why(error)))
+        return
+    for name in sorted(names, key=os.fsencode):
+        if name.endswith(".toml") and not any(fnmatchcase(name, pattern) for pattern in _IGNORED):
+            yield directory / name
+
+
+def _read(file: Path, faults: list[Fault]) -> dict[str, Any] | None:
+    try:
+        with file.open("rb") as source:
+            data = source.read(LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        faults.append(Fault(file, "", _why(error)))
+        return None
+    if len(data) > LARGEST_FILE:
+        faults.append(Fault(file, "", f"is larger than {LARGEST_FILE} octets: this is no configuration"))
+        return None
+    try:
+        return tomllib.loads(data.decode("utf-8").removeprefix("\ufeff"))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        octet = f"octet {error.start + 1} of the file is 0x{data[error.start]:02x}"
+        faults.append(Fault(file, f"line {line}", f"is not UTF-8 ({octet}); save the file as UTF-8"))
+    except RecursionError:
+        faults.append(Fault(file, "", "is nested too deeply"))
+    except ValueError as error:  # TOMLDecodeError, and what int() says to thousands of digits
+        faults.append(_syntax(file, str(error)))
+    return None
+
+
+def _syntax(file: Path, said: str) -> Fault:
+    """What tomllib said, with the place in front."""
+    match = re.fullmatch(r"(.*) \(at (line \d+, column \d+|end of document)\)", said, re.DOTALL)
+    return Fault(file, match[2], f"not TOML: {match[1]}") if match else Fault(file, "", f"not TOML: {said}")
+
+
+def _why(error: OSError | ValueError) -> str:
+    """The system's own words and name for it."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot be read: {os.strerror(error.errno)} ({errno.errorcode.get(error.errno, error.errno)})"
+    return f"cannot be read: {error}"

@@ -1,0 +1,179 @@
+"""The forms that a value of TOML can have: how each is checked and read, and how it is printed again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from echod.address import parse
+from echod.config import values
+from echod.config.fault import toml_text
+
+
+@dataclass(frozen=True)
+class Form:
+    """What one key may hold."""
+
+    right: str  #: what would be right, as a message says it after `must be`
+    accept: Callable[[Any], Any]  #: from TOML's value to ours; raises ValueError with one line
+    toml: Callable[[Any], str]  #: from ours to TOML's text
+    each: Form | None = None  #: of an array: the form of its elements
+
+
+def called(value: object) -> str:
+    """What a message calls a value of TOML that has the wrong type."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    names = {str: "text", int: "a number", float: "a number", list: "an array", dict: "a table"}
+    return names.get(type(value), "a date or a time")
+
+
+def text(right: str, read: Callable[[str], Any], write: Callable[[Any], str] = str) -> Form:
+    """A text of TOML that `read` makes a value of, and `write` makes a text of again."""
+
+    def accept(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f"must be {right}, not {called(value)}")
+        return read(value)
+
+    return Form(right, accept, lambda value: toml_text(write(value)))
+
+
+def whole(lowest: int, highest: int) -> Form:
+    """A whole number from `lowest` to `highest`."""
+    right = f"a whole number from {lowest} to {highest}"
+
+    def accept(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"must be {right}, not {called(value)}")
+        if not lowest <= value <= highest:
+            raise ValueError(f"must be {right}, not {_number(value)}")
+        return value
+
+    return Form(right, accept, str)
+
+
+def number(lowest: float = -math.inf, highest: float = math.inf) -> Form:
+    """A number from `lowest` to `highest`, with or without a fraction; never infinite, and never NaN."""
+    right = "a number" if lowest == -math.inf else f"a number from {lowest:g} to {highest:g}"
+
+    def accept(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"must be {right}, not {called(value)}")
+        try:
+            found = float(value)
+        except OverflowError:
+            found = math.inf
+        if not math.isfinite(found) or not lowest <= found <= highest:
+            raise ValueError(f"must be {right}, not {_number(value)}")
+        return found
+
+    return Form(right, accept, repr)
+
+
+def _number(value: float) -> str:
+    """A number for a message; one of 4,300 digits would be refused by `str` and read by nobody."""
+    return "such a large number" if isinstance(value, int) and abs(value) >= 10**20 else str(value)
+
+
+def words(*known: str | int) -> Form:
+    """One of a few words or numbers."""
+    right = "one of: " + ", ".join(map(str, known))
+    texts = [word for word in known if isinstance(word, str)]
+
+    def accept(value: Any) -> str | int:
+        for word in known:
+            if type(word) is type(value) and word == value:
+                return word
+        if not isinstance(value, str):
+            raise ValueError(f"must be {right}; not {called(value)}")
+        raise ValueError(f"{values.shown(value)} must be {right}{did_you_mean(value, texts)}")
+
+    return Form(right, accept, lambda value: toml_text(value) if isinstance(value, str) else toml_plain(value))
+
+
+def toml_plain(value: float) -> str:
+    """A boolean or a number as TOML writes it."""
+    return str(value).lower()
+
+
+def did_you_mean(written: str, known: list[str]) -> str:
+    """`; did you mean …?` where something known is near, and nothing where not."""
+    near = get_close_matches(written[: values.SHOWN].lower(), known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def array(each: Form, right: str) -> Form:
+    """An array of values of one form; whoever reads it takes element by element, to say which are wrong."""
+
+    def accept(value: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise ValueError(f"must be an array of {right}, not {called(value)}")
+        return value
+
+    return Form(f"an array of {right}", accept, lambda value: f"[{', '.join(map(each.toml, value))}]", each)
+
+
+def lasting(more_than_zero: bool = False) -> Form:
+    """A duration."""
+
+    def read(written: str) -> float:
+        seconds = values.duration(written)
+        if more_than_zero and seconds == 0:
+            raise ValueError(f'{values.shown(written)} must be longer than 0; the longest is "24d"')
+        return seconds
+
+    return text('a duration such as "5m"', read, values.duration_text)
+
+
+def _some_octets(written: str) -> int:
+    if (octets := values.size(written)) == 0:
+        raise ValueError(f'{values.shown(written)} must be at least "1"')
+    return octets
+
+
+def _something(written: str) -> str:
+    if not written:
+        raise ValueError("must not be empty")
+    return written
+
+
+def _path(written: str) -> Path:
+    if not written or "\0" in written:
+        raise ValueError(f'{values.shown(written)} must be the path of a file, such as "/etc/echod/quotes.txt"')
+    return Path(written)
+
+
+def _url(written: str) -> str:
+    scheme, separator, rest = written.partition("://")
+    if not (scheme and separator and rest) or not written.isprintable() or " " in written:
+        raise ValueError(f'{values.shown(written)} must be a URL such as "redis://127.0.0.1:6379"')
+    return written
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {called(value)}")
+    return value
+
+
+FLAG: Final = Form("true or false", _boolean, toml_plain)
+TEXT: Final = text("text", str)
+NAME: Final = text("text", _something)
+URL: Final = text('a URL such as "redis://127.0.0.1:6379"', _url)
+FILE: Final = text('the path of a file, such as "/etc/echod/quotes.txt"', _path)
+DURATION: Final = lasting()
+TIMEOUT: Final = lasting(more_than_zero=True)
+SIZE: Final = text('a size such as "64KiB"', _some_octets, values.size_text)
+RATE: Final = text('a rate such as "300", "300/900", "0" or "auto"', values.rate, values.rate_text)
+COUNT: Final = whole(1, 2**31 - 1)
+PROBABILITY: Final = number(0, 1)
+PORTS: Final = array(whole(1, 65_535), "port numbers")
+NETWORKS: Final = array(text('a network such as "192.0.2.0/24"', values.network), 'networks such as ["192.0.2.0/24"]')
+ADDRESSES: Final = array(
+    text('an address such as "tcp://127.0.0.1:10007"', parse), 'addresses such as ["tcp://127.0.0.1:10007"]'
+)

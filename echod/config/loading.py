@@ -1,0 +1,96 @@
+"""The door of the configuration: from files, or from `--listen` alone.
+
+Whoever calls prints each fault of a ConfigurationError in a line of its own and ends with 78 (EX_CONFIG).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from echod.config import files
+from echod.config.building import ALLOW, Building
+from echod.config.fault import Fault
+from echod.config.forms import ADDRESSES, NETWORKS
+from echod.config.reading import DEFAULT, Found, Reading, Written
+from echod.config.schema import Configuration
+from echod.config.values import shown
+from echod.gate.access import Network
+from echod.model import Service
+
+Kinds = Mapping[str, type[Service]]
+
+VARIABLE: Final = "ECHOD_CONFIG"
+LISTEN: Final = Path("--listen")
+BUILT_IN: Final[Mapping[str, Any]] = {
+    "services": {
+        "echo": {"listen": ["tcp://127.0.0.1:10007", "udp://127.0.0.1:10007"]},
+        "upper": {"listen": ["tcp://127.0.0.1:10008", "udp://127.0.0.1:10008"]},
+    }
+}
+"""What is served where nobody configured anything: it starts for any user, and only this machine reaches it."""
+
+
+def load(
+    path: Path | None,
+    kinds: Kinds,
+    environ: Mapping[str, str],
+    *,
+    allow: Sequence[str] = (),
+    system: Path = files.SYSTEM,
+) -> Configuration:
+    """Read the file at `path`, or else the one that `$ECHOD_CONFIG` names, or `system` if there is one, or none.
+
+    `allow` are networks in CIDR that every service lets in besides. Raises ConfigurationError.
+    """
+    faults: list[Fault] = []
+    main = _main_file(path, environ, system)
+    if main is None:
+        layers: list[tuple[Path, Any]] = [(DEFAULT, BUILT_IN)]
+    else:
+        layers = files.read_all(main, faults)
+    reading = Reading(kinds, faults, whole=not faults)
+    found = reading.root(layers)
+    sources = [file for file, _ in layers if main is not None]
+    return Building(reading, found, _networks(reading, allow)).configuration(sources)
+
+
+def from_listen(listen: Sequence[str], allow: Sequence[str], kinds: Kinds) -> Configuration:
+    """Serve what `KIND=URL` says, each kind under its own name, and let `allow` in besides this machine.
+
+    Raises ConfigurationError; its faults name `--listen` and `--allow` where others name a file.
+    """
+    reading = Reading(kinds, [])
+    services: dict[str, Found] = {}
+    for text in listen:
+        name, equals, url = text.partition("=")
+        if not equals or "://" in name:
+            reading.fault(LISTEN, "", f"{shown(text)}: write KIND=URL, such as echo=tcp://127.0.0.1:10007")
+            continue
+        address = reading.value("services.NAME.listen", ADDRESSES, [url], LISTEN, "")
+        try:
+            kind = Written(reading.kind(name), DEFAULT, "")
+        except ValueError as error:
+            reading.fault(LISTEN, "", str(error))
+            continue
+        if address:
+            before = services[name]["listen"].value if name in services else ()
+            services[name] = {"kind": kind, "listen": Written(before + address.value, LISTEN, "")}
+    if not listen:
+        reading.fault(LISTEN, "", "write KIND=URL, such as echo=tcp://127.0.0.1:10007")
+    return Building(reading, {"services": services}, _networks(reading, allow)).configuration(())
+
+
+def _main_file(path: Path | None, environ: Mapping[str, str], system: Path) -> Path | None:
+    if path is not None:
+        return path
+    if named := environ.get(VARIABLE):
+        return Path(named)
+    return system if files.exists(system) else None
+
+
+def _networks(reading: Reading, allow: Sequence[str]) -> tuple[Network, ...]:
+    """The networks of `--allow`."""
+    written = reading.value("--allow", NETWORKS, list(allow), ALLOW, "")
+    return written.value if written else ()

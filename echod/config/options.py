@@ -1,0 +1,44 @@
+"""The options of a kind as keys of its service: their forms follow from the annotations of `kind.Options`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+from echod.config.forms import FILE, FLAG, TEXT, Form, number, whole, words
+from echod.model import Service
+
+_FORMS: Final[Mapping[Any, Form]] = {
+    bool: FLAG,
+    int: whole(-(2**63), 2**63 - 1),  # what TOML promises to hold
+    float: number(),
+    str: TEXT,
+    Path: FILE,
+}
+
+
+def option_forms(kind: type[Service]) -> dict[str, Form]:
+    """The keys that a kind adds to its service, in the order of its Options.
+
+    Raises TypeError where an annotation is none that a file can hold, and NameError where it means nothing.
+    """
+    hints = get_type_hints(kind.Options)
+    return {
+        name.replace("_", "-"): _form(kind, name, hints.get(name))
+        for name in inspect.signature(kind.Options).parameters
+    }
+
+
+def _form(kind: type[Service], name: str, annotation: Any) -> Form:
+    if annotation in _FORMS:
+        return _FORMS[annotation]
+    if get_origin(annotation) is Literal:
+        return words(*get_args(annotation))
+    if get_origin(annotation) in (Union, UnionType):
+        inner = [part for part in get_args(annotation) if part is not NoneType]
+        if len(inner) == 1:
+            return _form(kind, name, inner[0])
+    raise TypeError(f"the option {name} of {kind.__name__} has a type that no file can hold: {annotation}")

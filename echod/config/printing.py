@@ -1,0 +1,51 @@
+"""A configuration as the text that `--print-config` prints: TOML that, when it is read, means the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from echod.config.fault import joined
+from echod.config.keys import DAEMON, LIMITS, SERVICE, Table, field_of, missing
+from echod.config.options import option_forms
+from echod.config.reading import DEFAULT
+from echod.config.schema import Configuration, ServiceConfig
+from echod.text import escaped
+
+Origins = Mapping[str, tuple[Path, ...]]
+
+
+def describe(configuration: Configuration) -> Iterator[str]:
+    """Every value that is in force, one a line with its file (or `default`) behind it; what a later version will
+    know is left out. `load` of these lines gives an equal configuration."""
+    yield from _table(DAEMON, "daemon", configuration.daemon, configuration.origins)
+    for service in configuration.services:
+        yield ""
+        yield from _service(service, configuration.origins)
+
+
+def _service(service: ServiceConfig, origins: Origins) -> Iterator[str]:
+    path = joined("services", service.name)
+    yield from _table(SERVICE, path, service, origins)
+    yield from _lines(Table("options", option_forms(service.kind)), path, service.options, origins)
+    yield ""
+    yield from _table(LIMITS, f"{path}.limits", service.limits, origins)
+
+
+def _table(table: Table, path: str, struct: object, origins: Origins) -> Iterator[str]:
+    yield f"[{path}]"
+    yield from _lines(table, path, struct, origins)
+
+
+def _lines(table: Table, path: str, struct: object, origins: Origins) -> Iterator[str]:
+    """One line for each key of the table, out of the fields of the struct."""
+    for key, form in table.keys.items():
+        if isinstance(form, Table):
+            continue
+        value = getattr(struct, field_of(key))
+        files = origins.get(joined(path, key), (DEFAULT,))
+        origin = "  # " + ", ".join(escaped(str(file)) for file in files)
+        if value is None:
+            yield f"# {key} is not set{origin}"
+        elif form.each or missing(f"{table.name}.{key}", value) is None:
+            yield f"{key} = {form.toml(value)}{origin}"

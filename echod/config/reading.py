@@ -1,0 +1,188 @@
+"""One pass over what the files hold: every key is looked up in `keys`, every value read, every fault kept.
+
+The files lie over each other like layers: at each place there is what each file says about it, and the last one
+counts. So no file is merged before it is checked, a value that another file overrides is checked like any
+other, and each value knows its file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from echod.config import values
+from echod.config.fault import Fault, joined
+from echod.config.forms import Form, called, text
+from echod.config.keys import KIND_RIGHT, PLANNED_OPTIONS, ROOT, SERVICE, SERVICES, Table, missing
+from echod.config.options import option_forms
+from echod.model import Service
+from echod.services.registry import PLANNED
+
+Layers = Sequence[tuple[Path, Any]]
+"""What each file holds at one place, the one that counts last."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A value that somebody wrote, read and right, and where it stands: a later fault about it says so."""
+
+    value: Any
+    file: Path
+    path: str
+
+
+Found = dict[str, Any]
+"""The keys of one table that somebody wrote: a Written each, or the Found of a table."""
+
+_SERVICE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+DEFAULT: Final = Path("default")  #: where a value stands that nobody wrote
+NOT_AVAILABLE: Final = "not available in this version"
+
+
+def element(path: str, index: int) -> str:
+    """The path of one element of an array; what stands on the command line has none."""
+    return f"{path}[{index}]" if path else ""
+
+
+class Reading:
+    """The pass. `whole` says whether every file could be read: if not, what seems to be missing may be there."""
+
+    def __init__(self, kinds: Mapping[str, type[Service]], faults: list[Fault], whole: bool = True) -> None:
+        self.kinds = kinds
+        self.faults = faults
+        self.whole = whole
+        self._kind = text(KIND_RIGHT, self.kind)
+
+    def root(self, layers: Layers) -> Found:
+        """Everything that the files hold."""
+        found = self._table(ROOT, layers, "")
+        if self.whole and not any(content.get("services", {}) != {} for _, content in layers):
+            right = 'add one such as [services.echo] with listen = ["tcp://127.0.0.1:10007"]'
+            self.fault(layers[0][0], "services", f"there is no service; {right}")
+        return found
+
+    def fault(self, file: Path, path: str, said: str) -> None:
+        """Keep one fault."""
+        self.faults.append(Fault(file, path, said))
+
+    def kind(self, name: str) -> type[Service]:
+        """The kind of this name. Raises ValueError."""
+        if name in self.kinds:
+            return self.kinds[name]
+        if name in PLANNED:
+            raise ValueError(f"{name}: {NOT_AVAILABLE}")
+        near = get_close_matches(name.lower(), [*self.kinds, *PLANNED], n=1)
+        right = f"did you mean {near[0]}?" if near else "known are " + ", ".join(self.kinds)
+        raise ValueError(f"unknown kind {values.shown(name)}; {right}")
+
+    def value(self, name: str, form: Form, content: Any, file: Path, path: str) -> Written | None:
+        """Read one value by the form of the key `name`; None is a fault, and that is kept.
+
+        An array is a tuple, with None for each element that is a fault, so that the others can be checked on.
+        """
+        try:
+            value = form.accept(content)
+        except ValueError as error:
+            self.fault(file, path, str(error))
+            return None
+        if form.each is not None:
+            parts = [self.value(name, form.each, part, file, element(path, n)) for n, part in enumerate(value)]
+            return Written(tuple(part and part.value for part in parts), file, path)
+        if (what := missing(name, value)) is not None:
+            self.fault(file, path, f"{what}: {NOT_AVAILABLE}" if what else NOT_AVAILABLE)
+        return Written(file.absolute().parent / value if isinstance(value, Path) else value, file, path)
+
+    def _table(self, table: Table, layers: Layers, path: str) -> Found:
+        found: Found = {}
+        for key, here in self._keys(layers, path).items():
+            form, where = table.keys.get(key), joined(path, key)
+            name = f"{table.name}.{key}" if table.name else key
+            if form is None:
+                for file, _ in here:
+                    self.fault(file, where, f"unknown key; {self._right_key(table, key)}")
+            elif form is SERVICES:
+                found[key] = self._services(here, where)
+            elif isinstance(form, Table):
+                if missing(form.name, None) is not None:
+                    for file, _ in here:
+                        self.fault(file, where, NOT_AVAILABLE)
+                found[key] = self._table(form, here, where)
+            else:
+                for file, content in here:
+                    if written := self.value(name, form, content, file, where):
+                        found[key] = written
+        return found
+
+    def _keys(self, layers: Layers, path: str) -> dict[str, list[tuple[Path, Any]]]:
+        """What each file says about each key of the table at `path`."""
+        places: dict[str, list[tuple[Path, Any]]] = {}
+        for file, content in layers:
+            if not isinstance(content, dict):
+                self.fault(file, path, f"must be a table, not {called(content)}")
+                continue
+            for key, inner in content.items():
+                places.setdefault(key, []).append((file, inner))
+        return places
+
+    def _services(self, layers: Layers, path: str) -> Found:
+        found: Found = {}
+        for name, here in self._keys(layers, path).items():
+            where = joined(path, name)
+            if not _SERVICE_NAME.fullmatch(name):
+                right = "a letter or digit, then up to 63 letters, digits, _, . and -"
+                self.fault(here[0][0], where, f"the name of a service is {right}")
+            found[name] = self._service(name, here, where)
+        return found
+
+    def _service(self, name: str, layers: Layers, path: str) -> Found:
+        """One service, in every file that names it."""
+        tables = [(file, content) for file, content in layers if isinstance(content, dict)]
+        written = [content["kind"] for _, content in tables if "kind" in content]
+        options = self._options(written[-1] if written else name, layers, path)
+        forms: Mapping[str, Form | Table] = {**options, **SERVICE.keys, "kind": self._kind}
+        found = self._table(Table(SERVICE.name, forms), layers, path)
+        self._addresses(found, tables, path)
+        if tables and not written:
+            try:
+                found["kind"] = Written(self.kind(name), DEFAULT, joined(path, "kind"))
+            except ValueError as error:
+                if self.whole:
+                    self.fault(tables[0][0], path, f'{error}; or add kind = "…"')
+        return found
+
+    def _addresses(self, found: Found, tables: Layers, path: str) -> None:
+        """A service must have a place to be found at."""
+        if tables and self.whole and not any("listen" in content for _, content in tables):
+            self.fault(tables[0][0], path, 'has no address; add listen = ["tcp://127.0.0.1:10007"] or another')
+        listen = found.get("listen")
+        if listen and not listen.value:
+            self.fault(listen.file, listen.path, 'must hold an address, such as "tcp://127.0.0.1:10007"')
+
+    def _options(self, kind: object, layers: Layers, path: str) -> Mapping[str, Form]:
+        """The options of a kind; of one that does not exist, those of the kind that was meant, or of any."""
+        name = kind if isinstance(kind, str) else ""
+        if name not in self.kinds and name not in PLANNED:
+            name = next(iter(get_close_matches(name.lower(), self.kinds, n=1)), "")
+        meant = [self.kinds[name]] if name in self.kinds else [*self.kinds.values()]
+        forms: dict[str, Form] = {} if name in self.kinds else dict(PLANNED_OPTIONS)
+        for one in meant:
+            try:
+                forms |= option_forms(one)
+            except (TypeError, NameError) as error:
+                self.fault(layers[0][0], path, f"kind {one.kind} cannot be configured: {error}")
+        return forms
+
+    def _right_key(self, table: Table, key: str) -> str:
+        """What may have been meant by a key that the table does not have."""
+        inside: dict[str, Container[str]] = {n: inner.keys for n, inner in table.keys.items() if isinstance(inner, Table)}
+        if table is ROOT:
+            inside["services"] = self.kinds
+        for name, known in inside.items():
+            if key in known:
+                return f"did you mean {name}.{key}?"
+        near = get_close_matches(key[: values.SHOWN].lower().replace("_", "-"), table.keys, n=1)
+        return f"did you mean {near[0]}?" if near else "known are " + ", ".join(table.keys)

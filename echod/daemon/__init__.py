@@ -1,0 +1,1 @@
+"""The daemon: what the configuration says, bound, served, drained and stopped."""

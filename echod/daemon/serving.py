@@ -1,0 +1,165 @@
+"""The running daemon: one service, one gate and one port put together for every address, and taken apart again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import LoopingCall
+from twisted.logger import ILogObserver
+
+from echod.address import Address
+from echod.config.schema import Configuration, ServiceConfig
+from echod.daemon.bind import TRANSPORTS, Bound
+from echod.events import Events, Tally
+from echod.gate.access import Access
+from echod.gate.connections import ConnectionGate
+from echod.gate.datagrams import DatagramGate, Total
+from echod.model import Context
+from echod.observe.log import Log
+from echod.observe.output import Output
+from echod.observe.shown import Shown
+from echod.transports.accept import Reserve, StreamPort
+from echod.transports.datagram import DatagramPort, ServiceDatagrams
+from echod.transports.interfaces import broadcasts
+from echod.transports.stream import ServiceFactory
+
+INTERFACES_EVERY: Final = 60.0  #: seconds between looks at the interfaces' broadcast addresses
+
+
+class Served:
+    """One service of the configuration, and the gates before it, whatever its addresses."""
+
+    def __init__(self, config: ServiceConfig, context: Context, daemon: Daemon) -> None:
+        self.config = config
+        self.service = config.kind(config.options, context)
+        access = Access(config.allow, config.deny)
+        self.connections = ConnectionGate(access, config.limits, daemon.clock)
+        self.datagrams = DatagramGate(
+            access,
+            config.limits,
+            daemon.clock,
+            own_ports=daemon.own_ports,
+            broadcasts=daemon.broadcasts,
+            larger_to=Access(config.larger_answers_to),
+            source_ports=frozenset(config.allow_source_ports),
+            total=daemon.total,
+        )
+
+
+class Daemon(Service):
+    """Serves what was bound. twistd starts it after the fork and stops it before the reactor ends.
+
+    What services show goes to `show_on`, or to the log where that is None.
+    """
+
+    def __init__(
+        self, configuration: Configuration, bound: Sequence[Bound], reactor: Any, log: Log, show_on: Output | None
+    ) -> None:
+        self.configuration = configuration
+        self.clock: Callable[[], float] = reactor.seconds
+        self.events = Events()
+        self.total = Total()
+        self.own_ports: set[int] = set()
+        self.broadcasts: set[bytes] = set()
+        self.tallies: dict[tuple[str, str], Tally] = {}  # by the service's name and the address
+        self._bound = list(bound)
+        self._reactor = reactor
+        self._log = log
+        self._outputs = [log.output] if show_on is None else [log.output, show_on]
+        self._shown = Shown(log.show if show_on is None else show_on.line, self.clock)
+        self._context = Context(clock=self.clock, show=self._shown)
+        self._reserve = Reserve()
+        self._factories: list[ServiceFactory] = []
+        self._ports: list[tuple[str, Address, StreamPort | DatagramPort]] = []
+        self._interfaces = LoopingCall(self._look_at_interfaces)
+        self.events.subscribe(log.event, connections=configuration.daemon.log_level == "debug")
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Become the application's service, and its log."""
+        parent.setComponent(ILogObserver, self._log)
+        super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        """Serve everything: the sockets are bound, so nothing can fail any more."""
+        super().startService()
+        for output in self._outputs:
+            output.start()
+        self._reserve.keep()
+        self.own_ports.update(one.address.port for one in self._bound if not one.streams and one.address.port)
+        if any(not one.streams for one in self._bound):
+            self._interfaces.start(INTERFACES_EVERY)
+        served: dict[str, Served] = {}
+        for one in self._bound:
+            name = one.service.name
+            if name not in served:
+                served[name] = Served(one.service, self._context, self)
+            self._listen(one, served[name])
+        self._bound.clear()
+        self.events.tell("daemon.ready", listeners=len(self._ports))
+
+    def _listen(self, bound: Bound, served: Served) -> None:
+        name, place = bound.service.name, bound.address.place
+        tally = self.tallies.setdefault((name, place), Tally())
+        loopback = bound.loopback
+        scheme = bound.address.scheme
+        transport = TRANSPORTS[scheme]
+        if bound.streams:
+            factory = ServiceFactory(
+                served.service,
+                gate=served.connections,
+                tally=tally,
+                events=self.events,
+                name=name,
+                place=place,
+                scheme=scheme,
+                loopback=loopback,
+                clock=self._reactor,
+            )
+            self._factories.append(factory)
+            port = transport.listen(self._reactor, bound.socket, bound.address, factory, self._reserve)
+        else:
+            protocol = ServiceDatagrams(
+                served.service, gate=served.datagrams, tally=tally, scheme=scheme, loopback=loopback
+            )
+            port = transport.listen(self._reactor, bound.socket, bound.address, protocol)
+        self._ports.append((name, bound.address, port))
+        self.events.tell("listener.opened", service=name, address=place)
+
+    def stopService(self) -> Deferred[object]:
+        """Stop accepting, let the conversations end for `drain` at most; fires when the last one has."""
+        super().stopService()
+        for _, _, port in self._ports:
+            port.stopListening()
+        if self._interfaces.running:
+            self._interfaces.stop()
+        seconds = self.configuration.daemon.drain
+        if connections := sum(len(factory.conversations) for factory in self._factories):
+            self.events.tell("daemon.draining", connections=connections, seconds=seconds)
+        drained = DeferredList([factory.drain() for factory in self._factories])
+        deadline = self._reactor.callLater(seconds, self.abandon)
+        return drained.addCallback(self._stopped, deadline)
+
+    def abandon(self) -> None:
+        """End every conversation at once."""
+        for factory in self._factories:
+            factory.abandon()
+
+    def figures(self) -> Mapping[str, Mapping[str, int]]:
+        """Every counter that is not 0, by service and address."""
+        return {f"{name} {place}": tally.figures() for (name, place), tally in self.tallies.items()}
+
+    def _stopped(self, _results: object, deadline: Any) -> None:
+        if deadline.active():
+            deadline.cancel()
+        self.events.tell("daemon.stopped", counters=self.figures())
+        self._shown.settle()
+        for output in self._outputs:
+            output.stop()
+
+    def _look_at_interfaces(self) -> None:
+        found = broadcasts()
+        self.broadcasts.clear()
+        self.broadcasts.update(found)

@@ -1,0 +1,30 @@
+"""Signals: a first TERM or INT stops the daemon in order, a second one at once; both end it with 0."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+
+def install(reactor: Any, stop_now: Callable[[], None]) -> None:
+    """Take the signals over from Twisted, which would end the process as killed by them.
+
+    Call it once the reactor runs: it installs its own handlers when it starts.
+    """
+    stopping = False
+
+    def stop() -> None:
+        nonlocal stopping
+        if stopping:
+            stop_now()
+        else:
+            stopping = True
+            reactor.stop()
+
+    def on_signal(_number: int, _frame: object) -> None:
+        reactor.callFromThread(stop)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it would kill us, and a terminal that closes sends it

@@ -1,0 +1,107 @@
+"""What happens, as a contract: the catalogue of events, who hears of them, and what is counted.
+
+Events are for people and programs that watch the daemon; docs/ARCHITECTURE.md lists them, and a test holds the
+list to this file. What concerns only a developer goes to twisted.logger instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Any, Final
+
+from echod.gate.refusal import Refusal
+
+
+class Closing(str, Enum):
+    """Why a connection ended: the closed vocabulary of counters and of `connection.closed`."""
+
+    DONE = "done"  #: both sides had finished, or the service had
+    LOST = "lost"  #: the peer reset it, or vanished
+    IDLE = "idle"  #: nothing came and nothing went for `idle`
+    STALL = "stall"  #: the peer took nothing of what was waiting for it for `stall`
+    LINGER = "linger"  #: we had finished, and the peer never did
+    FAILED = "failed"  #: a bug: the service raised
+    DRAIN = "drain"  #: the daemon stopped and could wait no longer
+
+    def __str__(self) -> str:
+        return self.value
+
+
+CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "listener.opened": "an address is served: service, address",
+        "listener.closed": "an address is served no more: service, address",
+        "connection.opened": "a connection was admitted: service, address, peer",
+        "connection.refused": "a connection was not: service, address, peer, reason",
+        "connection.closed": "a connection ended: service, address, peer, reason, bytes_in, bytes_out",
+        "accept.paused": "the kernel hands out no connections: service, address, error",
+        "accept.resumed": "it does again: service, address, refused",
+        "daemon.ready": "everything is bound and served: listeners",
+        "daemon.draining": "no new connections; the open ones have time to end: connections, seconds",
+        "daemon.stopped": "the end, with every counter: counters",
+    }
+)
+
+
+@dataclass(slots=True)
+class Tally:
+    """The counters of one address of one service: plain integers that only grow, but for `open`."""
+
+    accepted: int = 0  #: connections that were admitted
+    open: int = 0  #: connections now
+    datagrams_in: int = 0
+    datagrams_out: int = 0
+    bytes_in: int = 0  #: payload, as it came
+    bytes_out: int = 0  #: payload, as the kernel took it
+    refused: dict[Refusal, int] = field(default_factory=dict)
+    closed: dict[Closing, int] = field(default_factory=dict)
+
+    def refuse(self, reason: Refusal, count: int = 1) -> None:
+        """Count what got no service."""
+        self.refused[reason] = self.refused.get(reason, 0) + count
+
+    def close(self, reason: Closing) -> None:
+        """Count the end of a connection that was admitted."""
+        self.open -= 1
+        self.closed[reason] = self.closed.get(reason, 0) + 1
+
+    def figures(self) -> dict[str, int]:
+        """Every counter that is not 0, by its name; reasons stand behind a colon."""
+        plain = {name: getattr(self, name) for name in self.__slots__ if name not in ("refused", "closed")}
+        refused = {f"refused:{reason}": count for reason, count in self.refused.items()}
+        closed = {f"closed:{reason}": count for reason, count in self.closed.items()}
+        return {name: count for name, count in (plain | refused | closed).items() if count}
+
+
+Sink = Callable[[str, Mapping[str, Any]], None]
+"""Hears of an event: its name of the CATALOGUE, and its fields."""
+
+
+class Events:
+    """Tells every sink what happens. A sink that raises is not heard by the others, and keeps its place.
+
+    `connections` says whether anybody wants the events of single connections: who tells them asks first, for
+    their fields cost more than the counters do.
+    """
+
+    def __init__(self) -> None:
+        self.connections = False
+        self.failures = 0
+        self._sinks: list[Sink] = []
+
+    def subscribe(self, sink: Sink, *, connections: bool = False) -> None:
+        """Tell `sink` from now on; with `connections`, of single connections too."""
+        self._sinks.append(sink)
+        self.connections = self.connections or connections
+
+    def tell(self, name: str, **fields: Any) -> None:
+        """Something happened. Raises KeyError for a name that the CATALOGUE does not have."""
+        CATALOGUE[name]
+        for sink in self._sinks:
+            try:
+                sink(name, fields)
+            except Exception:
+                self.failures += 1

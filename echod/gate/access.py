@@ -1,0 +1,100 @@
+"""Access lists: which hosts may ask, decided by the most specific network that holds them.
+
+A host is a key of 4 octets (IPv4) or 16 (IPv6), and every form that one host can take has the same key, so
+that no list is passed by writing an address differently.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import Final
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_MAPPED: Final = bytes(10) + b"\xff\xff"  # RFC 4291 2.5.5.2: what a dual-stack socket shows
+_COMPATIBLE: Final = bytes(12)  # RFC 4291 2.5.5.1: deprecated, so nobody's honest address
+_NAT64: Final = bytes.fromhex("0064ff9b") + bytes(8)  # RFC 6052 2.1
+_ANY_OR_LOOPBACK6: Final = (bytes(16), bytes(15) + b"\x01")
+
+
+def octets_of(host: str) -> bytes:
+    """The 4 or 16 octets of a host in text, with or without a scope. Raises ValueError for no IP address."""
+    try:
+        if ":" in host:
+            return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+        return socket.inet_pton(socket.AF_INET, host)
+    except OSError:
+        raise ValueError(f"{ascii(host)} is not an IP address") from None
+
+
+def key_of(host: str) -> bytes:
+    """The key of a host in text. Raises ValueError for what is no IP address."""
+    return canonical(octets_of(host))
+
+
+def canonical(packed: bytes) -> bytes:
+    """The key of a host in its 4 or 16 octets: an IPv4 host inside IPv6 is that IPv4 host."""
+    if len(packed) == 16 and packed[:12] in (_MAPPED, _COMPATIBLE, _NAT64) and packed not in _ANY_OR_LOOPBACK6:
+        return packed[12:]
+    return packed
+
+
+def in_disguise(packed: bytes) -> bool:
+    """Whether these 16 octets dress up an IPv4 host that no network would bring in that form.
+
+    The mapped form is the kernel's own. The other two come from the wire, where a host of this machine or of
+    a private network (RFC 6052 3.1 forbids it) would only be written to pass an access list.
+    """
+    if len(packed) != 16 or packed[:12] not in (_COMPATIBLE, _NAT64) or packed in _ANY_OR_LOOPBACK6:
+        return False
+    return not ipaddress.IPv4Address(packed[12:]).is_global
+
+
+class Access:
+    """The lists of one service, flattened to ranges: one search for each verdict, however many networks.
+
+    Where a network stands in both lists, it is denied. A host in no network is denied.
+    """
+
+    def __init__(self, allow: Iterable[Network], deny: Iterable[Network] = ()) -> None:
+        rules: dict[tuple[int, int, int], bool] = {}  # (octets, first host, length of prefix) -> allowed
+        for networks, allowed in ((allow, True), (deny, False)):
+            for network in networks:
+                packed = network.network_address.packed
+                length = network.prefixlen
+                if len(packed) == 16 and length >= 96 and len(canonical(packed)) == 4:
+                    packed, length = canonical(packed), length - 96
+                rules[len(packed), int.from_bytes(packed, "big"), length] = allowed
+        self._ranges = {octets: _flatten(octets * 8, rules, octets) for octets in (4, 16)}
+
+    def allows(self, key: bytes) -> bool:
+        """The verdict on a host, by the key that `key_of` or `canonical` made."""
+        starts, verdicts = self._ranges[len(key)]
+        return verdicts[bisect_right(starts, int.from_bytes(key, "big")) - 1]
+
+
+def _flatten(bits: int, rules: dict[tuple[int, int, int], bool], octets: int) -> tuple[list[int], list[bool]]:
+    """Nested networks as one sorted list of where each verdict begins; the first range begins at 0."""
+    starts, verdicts = [0], [False]
+
+    def begin(first: int, verdict: bool) -> None:
+        if starts[-1] == first:
+            verdicts[-1] = verdict
+        elif verdicts[-1] is not verdict:
+            starts.append(first)
+            verdicts.append(verdict)
+
+    enclosing: list[tuple[int, bool]] = []  # (first host behind it, its verdict), the innermost last
+    for (_, first, length), allowed in sorted(item for item in rules.items() if item[0][0] == octets):
+        while enclosing and enclosing[-1][0] <= first:
+            behind, _ = enclosing.pop()
+            begin(behind, enclosing[-1][1] if enclosing else False)
+        begin(first, allowed)
+        enclosing.append((first + (1 << (bits - length)), allowed))
+    while enclosing:
+        behind, _ = enclosing.pop()
+        begin(behind, enclosing[-1][1] if enclosing else False)
+    return starts, verdicts

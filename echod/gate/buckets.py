@@ -1,0 +1,46 @@
+"""Token buckets by the thousand: one number each, in a table that never grows beyond its size."""
+
+from __future__ import annotations
+
+from typing import Final, Generic, TypeVar
+
+from echod.gate.limits import Rate
+
+K = TypeVar("K")
+
+TABLE: Final = 65_536
+"""Entries of a table: with key and number about 10 MiB. Forged sources push the oldest out, and each newcomer
+has a full bucket: that is why one bucket for all stands behind the tables."""
+
+
+class Buckets(Generic[K]):
+    """One bucket for each key, by the generic cell rate algorithm (ITU-T I.371): its state is the time at which
+    it will be full again, so that a key that is not in the table is the same as one that is full.
+
+    Times are seconds on one clock that never steps back.
+    """
+
+    def __init__(self, rate: Rate, size: int = TABLE) -> None:
+        self._interval = 1 / rate.per_second
+        self._depth = rate.burst / rate.per_second
+        self._size = size
+        self._full_at: dict[K, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def take(self, key: K, now: float, cost: float = 1.0) -> bool:
+        """Take `cost` tokens if they are there; False takes nothing."""
+        table = self._full_at
+        full_at = table.pop(key, now)
+        full_at = max(full_at, now)
+        after = full_at + cost * self._interval
+        taken = after - now <= self._depth
+        table[key] = after if taken else full_at
+        if len(table) > self._size:
+            del table[next(iter(table))]
+        return taken
+
+    def used(self, key: K, now: float) -> float:
+        """How much of the bucket is gone, from 0 (full) to 1 (empty)."""
+        return max(0.0, self._full_at.get(key, now) - now) / self._depth

@@ -1,0 +1,28 @@
+"""The closed vocabulary of why something was refused: counters, events and docs/SECURITY.md use these words."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Refusal(str, Enum):
+    """Why a connection or a datagram got no service."""
+
+    DENIED = "denied"  #: the access lists
+    CONNECTIONS = "connections"  #: the service has all the connections it may have
+    PER_CLIENT = "per-client"  #: this client has all the connections it may have
+    NEW_PER_CLIENT = "new-per-client"  #: this client opens connections too fast
+    SOURCE_PORT = "source-port"  #: a port that answers by itself: a loop, or a reflection
+    SOURCE_ADDRESS = "source-address"  #: nobody's address, everybody's, or another host's in disguise
+    DESTINATION = "destination"  #: asked of many hosts at once, by broadcast or multicast
+    RATE = "rate"  #: this network sends too many datagrams
+    BYTES = "bytes"  #: this network asks for too many bytes
+    TOTAL = "total"  #: all networks together do
+    REPEAT = "repeat"  #: the same datagram again and again: a loop
+    LARGER = "larger"  #: the answer would be larger than the question
+    SEND = "send"  #: the kernel did not take the answer
+    KERNEL = "kernel"  #: dropped before we saw it: a full receive buffer, or the filter of a flood
+    ACCEPT = "accept"  #: the kernel could not hand the connection over (no descriptors, no memory …)
+
+    def __str__(self) -> str:
+        return self.value

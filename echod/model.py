@@ -1,0 +1,164 @@
+"""What is answered: the few words that services and transports share.
+
+A *service* turns bytes into a `Reply`. It owns no socket, no reactor and no clock but the one in its
+`Context`; a *transport* carries the bytes and performs the Reply. This module knows neither side by name.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
+
+from echod.address import SocketAddress
+
+Transform = Callable[[bytes], bytes]
+
+
+class End(Enum):
+    """What happens to a stream once the data of a Reply has gone."""
+
+    NOTHING = "nothing"
+    HALF_CLOSE = "half-close"  #: we say no more; the peer may
+    CLOSE = "close"  #: we say no more and take no more; nothing already said is lost
+    RESET = "reset"  #: at once, with RST; what was not sent yet is dropped
+
+
+class Reply(NamedTuple):
+    """What a session wants done next.
+
+    `data` is sent first (None is nothing; b"" is an empty datagram, and nothing on a stream), then `more`,
+    which is asked for its next piece only while the peer takes what it is given, then `end` is done.
+    """
+
+    data: bytes | None = None
+    end: End = End.NOTHING
+    more: Iterator[bytes] | None = None
+
+
+NOTHING: Final = Reply()
+CLOSE: Final = Reply(end=End.CLOSE)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end, and how the bytes came: the five parts of a socket's identity, and more.
+
+    `ttl` (hops), `traffic_class` (the octet that holds DSCP and ECN) and `received_at` (seconds since 1970 by
+    the kernel's clock) are set where the transport was asked for them, that is for single datagrams.
+    """
+
+    scheme: str
+    local: SocketAddress
+    remote: SocketAddress
+    ttl: int | None = None
+    traffic_class: int | None = None
+    received_at: float | None = None
+
+
+class Session(Protocol):
+    """One conversation. Its methods never block, and never raise on anything that a peer may send."""
+
+    def opened(self) -> Reply:
+        """The peer is there."""
+
+    def received(self, data: bytes) -> Reply:
+        """Some bytes came: one piece of a stream, of any length above 0, or one whole message."""
+
+    def ended(self) -> Reply:
+        """The peer has finished sending; it may still be reading."""
+
+    def lost(self) -> None:
+        """The conversation is over. Nothing can be said any more."""
+
+
+Say = Callable[[Reply], None]
+"""How a session speaks unasked; after `lost` it does nothing."""
+
+
+def _nowhere(_line: str) -> None:
+    """Where services show their lines until somebody says where."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a service may use of the world: all of it can be replaced in a test."""
+
+    clock: Callable[[], float] = time.monotonic  #: seconds, never stepping back
+    wall_clock: Callable[[], float] = time.time  # noqa: TID251 - the one place where the date is asked for
+    random: random.Random = field(default_factory=random.Random)
+    show: Callable[[str], None] = _nowhere  #: prints one line, already escaped, as the service's output
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a kind that has none."""
+
+
+class Service:
+    """One kind of answer; a subclass is one file in `echod.services`.
+
+    `Options` is a frozen dataclass or attrs class with a default for every field: its fields are the keys that
+    the configuration knows under the service, and `metadata={"help": …}` of a field is its documentation.
+    """
+
+    kind: ClassVar[str]
+    summary: ClassVar[str]
+    Options: ClassVar[type] = NoOptions
+    transform: ClassVar[staticmethod[[bytes], bytes] | None] = None
+    """Set where every answer is a pure function of its bytes, whatever the chunking: the licence for any
+    faster way to carry them. `identity` itself may be carried without ever being read."""
+    streams: ClassVar[bool] = True  #: whether the kind makes sense on tcp, unix …
+    datagrams: ClassVar[bool] = True  #: and on udp, unix-dgram …
+
+    def __init__(self, options: Any = None, context: Context | None = None) -> None:
+        self.options = self.Options() if options is None else options
+        self.context = context or Context()
+
+    def session(self, peer: Peer, say: Say) -> Session:
+        """A new conversation with `peer`; `say` sends a Reply that nothing asked for."""
+        return Transforming(self._pure())
+
+    def answer(self, datagram: bytes, peer: Peer) -> bytes | None:
+        """The answer to one datagram; None is no answer at all."""
+        return self._pure()(datagram)
+
+    def _pure(self) -> Transform:
+        transform = type(self).transform
+        if transform is None:
+            raise NotImplementedError(f"{type(self).__name__} has no transform: it must answer by itself")
+        return transform
+
+
+def identity(data: bytes) -> bytes:
+    """The transform that changes nothing."""
+    return data
+
+
+class Quiet:
+    """A session that says nothing, and closes when the peer has finished: the base of most others."""
+
+    def opened(self) -> Reply:
+        return NOTHING
+
+    def received(self, data: bytes) -> Reply:
+        return NOTHING
+
+    def ended(self) -> Reply:
+        return CLOSE
+
+    def lost(self) -> None:
+        pass
+
+
+class Transforming(Quiet):
+    """The session of every service whose answer is a pure function of the bytes."""
+
+    def __init__(self, transform: Transform) -> None:
+        self.transform = transform
+
+    def received(self, data: bytes) -> Reply:
+        return Reply(self.transform(data))

@@ -1,0 +1,88 @@
+"""The log: one line for each event and each diagnostic, in our format, and the output of services.
+
+It is twistd's log observer and a sink of our events at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
+from zope.interface import implementer
+
+from echod.observe.output import Output
+from echod.text import escaped
+
+Format = Literal["text", "json"]
+
+LEVELS: Final[Mapping[str, int]] = {"debug": 0, "info": 1, "warn": 2, "error": 3, "critical": 4}
+
+TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
+    "listener.opened": ("info", "{service}  {address}"),
+    "listener.closed": ("info", "{service}  {address} is served no more"),
+    "connection.opened": ("debug", "{service}  {address} from {peer}"),
+    "connection.refused": ("debug", "{service}  {address} refused to {peer}: {reason}"),
+    "connection.closed": ("debug", "{service}  {address} from {peer} ended: {reason}, {bytes_in} in, {bytes_out} out"),
+    "accept.paused": ("warn", "{service}  {address} accepts nothing for now: {error}"),
+    "accept.resumed": ("info", "{service}  {address} accepts again; {refused} refused meanwhile"),
+    "daemon.ready": ("info", "ready: {listeners} listeners"),
+    "daemon.draining": ("info", "stopping: {connections} connections have {seconds:g} s to end"),
+    "daemon.stopped": ("info", "stopped {counters}"),
+}
+"""How each event of the catalogue reads, and how important it is."""
+
+
+@implementer(ILogObserver)
+class Log:
+    """Writes what is at least as important as `level` to `output`, as text or as one JSON object a line."""
+
+    def __init__(self, output: Output, form: Format = "text", level: str = "info") -> None:
+        self.output = output
+        self._form = form
+        self._lowest = LEVELS[level]
+
+    def event(self, name: str, fields: Mapping[str, Any]) -> None:
+        """One of our events; the sink to subscribe."""
+        level, template = TEMPLATES[name]
+        if LEVELS[level] >= self._lowest:
+            plain = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in fields.items()}
+            self._write(level, template.format_map(plain), {"event": name, **fields})
+
+    def say(self, level: str, text: str) -> None:
+        """A line of the daemon itself."""
+        if LEVELS[level] >= self._lowest:
+            self._write(level, text, {})
+
+    def show(self, line: str) -> None:
+        """A line that a service shows, where there is no standard output: always written."""
+        self._write("info", line, {"shown": True})
+
+    def __call__(self, event: LogEvent) -> None:
+        """A diagnostic of Twisted's logger: ours from `info`, everybody else's from `warn`."""
+        level: LogLevel = event.get("log_level", LogLevel.info)
+        importance = LEVELS[level.name]
+        ours = str(event.get("log_namespace", "")).startswith("echod.")
+        if importance < self._lowest or (not ours and importance < LEVELS["warn"]):
+            return
+        text = formatEvent(event)
+        failure = event.get("log_failure")
+        if failure is not None:
+            text = f"{text}: {failure.type.__name__}: {failure.getErrorMessage()} {_where(failure)}"
+        self._write(level.name, text, {})
+
+    def _write(self, level: str, text: str, fields: Mapping[str, Any]) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        if self._form == "json":
+            said = {"time": now, "level": level, "message": escaped(text), **fields}
+            self.output.line(json.dumps(said, default=str))
+        else:
+            self.output.line(f"{now} {level:5} {escaped(text)}")
+
+
+def _where(failure: Any) -> str:
+    """The innermost places of a traceback, on one line."""
+    frames = [f"{name} ({path.rpartition('/')[2]}:{line})" for name, path, line, *_ in failure.frames]
+    return "in " + ", ".join(frames[-4:]) if frames else ""

@@ -1,0 +1,87 @@
+"""Lines written to a file, a pipe or a terminal, without ever waiting for it.
+
+A full disk, a closed pipe or a terminal that somebody stopped must not stop the service: a thread writes, the
+queue before it is bounded, and what does not fit is counted.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from typing import Final
+
+WAITING: Final = 10_000  #: lines that may wait to be written: some MiB
+AT_THE_END: Final = 1.0  #: seconds that the last lines have to get out
+
+
+class Output:
+    """A descriptor or an appended file that takes lines.
+
+    Until `start` it writes at once: the process may still fork, and a thread would stay behind.
+    Raises OSError where the file cannot be opened.
+    """
+
+    def __init__(self, target: int | str) -> None:
+        self.lost = 0
+        self._path = os.path.abspath(target) if isinstance(target, str) else None
+        self._descriptor = target if isinstance(target, int) else -1
+        self._waiting: deque[str] = deque()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._ending = False
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Open the file of this path anew, after somebody renamed it. Raises OSError, and goes on with the old."""
+        if self._path is not None:
+            opened = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            before, self._descriptor = self._descriptor, opened
+            if before >= 0:
+                os.close(before)
+
+    def start(self) -> None:
+        """Write from a thread from now on."""
+        self._thread = threading.Thread(target=self._write_all, name="output", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits, for AT_THE_END at most; later lines are written at once again."""
+        if self._thread is not None:
+            with self._wake:
+                self._ending = True
+                self._wake.notify()
+            self._thread.join(AT_THE_END)
+            self._thread = None
+
+    def line(self, text: str) -> None:
+        """Take one line, without its end."""
+        if self._thread is None:
+            self._write(text)
+            return
+        with self._wake:
+            if len(self._waiting) >= WAITING:
+                self.lost += 1
+            else:
+                self._waiting.append(text)
+                self._wake.notify()
+
+    def _write_all(self) -> None:
+        while True:
+            with self._wake:
+                while not self._waiting and not self._ending:
+                    self._wake.wait()
+                if not self._waiting:
+                    return
+                lines = list(self._waiting)
+                self._waiting.clear()
+            for text in lines:
+                self._write(text)
+
+    def _write(self, text: str) -> None:
+        rest = memoryview(text.encode("utf-8", "backslashreplace") + b"\n")
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError:  # no space, nobody reading: the service goes on
+            self.lost += 1

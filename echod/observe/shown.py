@@ -1,0 +1,34 @@
+"""What services show: so many lines a second, and behind that only how many there were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+A_SECOND: Final = 1_000  #: lines: more than a person, a terminal or a log can follow
+
+
+class Shown:
+    """Passes lines on to `write`, A_SECOND of them in each second of `clock`, and counts the rest."""
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float]) -> None:
+        self._write = write
+        self._clock = clock
+        self._second = -1
+        self._lines = 0
+
+    def __call__(self, line: str) -> None:
+        """Show one line, already escaped."""
+        second = int(self._clock())
+        if second != self._second:
+            self.settle()
+            self._second = second
+        self._lines += 1
+        if self._lines <= A_SECOND:
+            self._write(line)
+
+    def settle(self) -> None:
+        """Say how many lines of the last second were not shown."""
+        if self._lines > A_SECOND:
+            self._write(f"… {self._lines - A_SECOND} more lines in that second")
+        self._lines = 0

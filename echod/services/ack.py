@@ -1,0 +1,52 @@
+"""Ack: the receipt server. It shows what came and answers `received`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from echod.model import NOTHING, End, Peer, Quiet, Reply, Say, Service, Session
+from echod.services.showing import Show, show
+
+RECEIPT: Final = b"received"
+
+
+@dataclass(frozen=True)
+class AckOptions:
+    """The keys of an ack service."""
+
+    close: bool = field(
+        default=True, metadata={"help": "answer once to the first data and close; false answers every read and stays"}
+    )
+    show: Show = field(default="text", metadata={"help": "print each message with its peer: as text, as hex, or not"})
+
+
+class Ack(Service):
+    """On a stream one receipt and then the close, or one for every read; a datagram gets one each."""
+
+    kind = "ack"
+    summary = "shows what came, answers `received` and closes"
+    Options = AckOptions
+
+    def session(self, peer: Peer, say: Say) -> Session:
+        return Acknowledging(self, peer)
+
+    def answer(self, datagram: bytes, peer: Peer) -> bytes:
+        show(datagram, peer, self.options.show, self.context)
+        return RECEIPT
+
+
+class Acknowledging(Quiet):
+    """A stream's session; behind the close nothing more is shown or answered."""
+
+    def __init__(self, service: Ack, peer: Peer) -> None:
+        self.service = service
+        self.peer = peer
+        self.closing = False
+
+    def received(self, data: bytes) -> Reply:
+        if self.closing:
+            return NOTHING
+        self.closing = self.service.options.close
+        show(data, self.peer, self.service.options.show, self.service.context)
+        return Reply(RECEIPT, end=End.CLOSE if self.closing else End.NOTHING)

@@ -1,0 +1,13 @@
+"""Echo (RFC 862): every octet comes back, in order, and every datagram."""
+
+from __future__ import annotations
+
+from echod.model import Service, identity
+
+
+class Echo(Service):
+    """The answer ends when the peer has finished sending and everything is back."""
+
+    kind = "echo"
+    summary = "sends everything back unchanged (RFC 862)"
+    transform = staticmethod(identity)

@@ -1,0 +1,56 @@
+"""The kinds there are: ours, one file each beside this one, and those of other packages.
+
+Another package adds a kind by an entry point in the group `echod.services` that names a subclass of
+`echod.model.Service`; the name of the entry point is the kind.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final
+
+import echod.services
+from echod.model import Service
+
+GROUP: Final = "echod.services"
+
+PLANNED: Final = frozenset({"chargen", "daytime", "time", "qotd", "whoami", "chat", "console", "reflector"})
+"""Kinds that the interface names and this version may not have yet."""
+
+
+class UnusableKind(Exception):
+    """A package announced a kind that cannot be used; the message says which, and why."""
+
+
+def kinds(plugins: Iterable[EntryPoint] | None = None) -> Mapping[str, type[Service]]:
+    """Every kind by its name, in the order of the alphabet. Raises UnusableKind."""
+    found = {kind.kind: kind for kind in _ours()}
+    for plugin in entry_points(group=GROUP) if plugins is None else plugins:
+        if plugin.name in found:
+            raise UnusableKind(f"kind {plugin.name!r} of {plugin.value} exists already: {found[plugin.name].__module__}")
+        found[plugin.name] = _load(plugin)
+    return dict(sorted(found.items()))
+
+
+def _ours() -> Iterable[type[Service]]:
+    for module_info in pkgutil.iter_modules(echod.services.__path__):
+        module = importlib.import_module(f"{echod.services.__name__}.{module_info.name}")
+        for _, kind in inspect.getmembers(module, inspect.isclass):
+            if issubclass(kind, Service) and kind.__module__ == module.__name__:
+                yield kind
+
+
+def _load(plugin: EntryPoint) -> type[Service]:
+    try:
+        kind = plugin.load()
+    except Exception as error:  # another package's code: whatever it raises, we say so and go on
+        raise UnusableKind(f"kind {plugin.name!r}: {plugin.value} cannot be loaded: {error}") from error
+    if not (inspect.isclass(kind) and issubclass(kind, Service)):
+        raise UnusableKind(f"kind {plugin.name!r}: {plugin.value} is not a subclass of echod.model.Service")
+    if getattr(kind, "kind", None) != plugin.name:
+        raise UnusableKind(f"kind {plugin.name!r}: {plugin.value} calls itself {getattr(kind, 'kind', None)!r}")
+    return kind

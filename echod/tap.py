@@ -1,0 +1,156 @@
+"""`twistd echod`: its command line, and from there to a daemon with every socket bound, or to an exit code."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from twisted import __version__ as twisted_version
+from twisted.python import usage
+
+from echod.config.fault import ConfigurationError
+from echod.config.loading import from_listen, load
+from echod.config.printing import describe
+from echod.config.schema import Configuration
+from echod.daemon import descriptors
+from echod.daemon.bind import Bound, Unbindable, bind_all
+from echod.daemon.serving import Daemon
+from echod.daemon.signals import install
+from echod.observe.log import Log
+from echod.observe.output import Output
+from echod.services.registry import UnusableKind, kinds
+from echod.text import escaped, system_error
+from echod.version import VERSION
+
+EX_USAGE: Final = 64  #: sysexits(3)
+EX_OSERR: Final = 71
+EX_CANTCREAT: Final = 73
+EX_CONFIG: Final = 78
+
+
+class Options(usage.Options):
+    """The options behind `twistd echod` and `python -m echod`."""
+
+    synopsis = "[--config FILE | --listen KIND=URL …] [--allow CIDR …]"
+    longdesc = "Answers TCP, UDP and Unix clients: echo, upper and the other small services. See docs/CONFIG.md."
+    optParameters = [["config", "c", None, "The configuration; else $ECHOD_CONFIG, /etc/echod/echod.toml, or built in."]]
+    optFlags = [
+        ["check-config", None, "Read the configuration, say what would be served or what is wrong, and end."],
+        ["print-config", None, "Print every value and the file it came from, and end."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listen: list[str] = []
+        self.allow: list[str] = []
+
+    def opt_listen(self, address: str) -> None:
+        """Serve KIND=URL without any file, such as echo=tcp://127.0.0.1:7007; may be repeated."""
+        self.listen.append(address)
+
+    def opt_allow(self, network: str) -> None:
+        """Let a network in besides loopback, such as 192.0.2.0/24; may be repeated."""
+        self.allow.append(network)
+
+    def opt_version(self) -> NoReturn:
+        """Print the version and end."""
+        print(f"echod {VERSION} (Twisted {twisted_version}, Python {platform.python_version()})")
+        raise SystemExit(0)
+
+    def parseArgs(self, *arguments: str) -> None:
+        """There are no arguments but the options."""
+        if arguments:
+            raise usage.UsageError(f"unexpected argument {escaped(arguments[0])}")
+
+    def parseOptions(self, options: Any = None) -> None:
+        """Read the command line. What it gets wrong is one line and exit code 64."""
+        try:
+            super().parseOptions(options)
+            if self["config"] is not None and self.listen:
+                raise usage.UsageError("--listen serves without any file: leave out --config")
+        except usage.UsageError as error:
+            _end(EX_USAGE, [f"{escaped(str(error))}; --help lists the options"])
+
+    def postOptions(self) -> None:
+        """The options that only look."""
+        if self["check-config"] or self["print-config"]:
+            configuration = read(self)
+            for line in describe(configuration) if self["print-config"] else listeners(configuration):
+                print(line)
+            raise SystemExit(0)
+
+
+def listeners(configuration: Configuration) -> Iterable[str]:
+    """A line for each address that would be served."""
+    width = max(len(service.name) for service in configuration.services)
+    for service in configuration.services:
+        for address in service.listen:
+            yield f"{service.name:{width}}  {address}"
+
+
+def read(options: Options) -> Configuration:
+    """The configuration that the command line asks for. Ends the process with 78 where it is wrong."""
+    try:
+        if options.listen:
+            return from_listen(options.listen, options.allow, kinds())
+        path = None if options["config"] is None else Path(options["config"])
+        return load(path, kinds(), os.environ, allow=options.allow)
+    except ConfigurationError as error:
+        _end(EX_CONFIG, [str(fault) for fault in error.faults])
+    except UnusableKind as error:
+        _end(EX_CONFIG, [escaped(str(error))])
+
+
+def makeService(options: Options) -> Daemon:
+    """The daemon, with everything read, checked and bound. Ends the process with 78 or 71 where that fails."""
+    from twisted.internet import reactor
+
+    reactor.seconds = time.monotonic  # type: ignore[attr-defined]  # a step of the wall clock must move nothing
+    configuration = read(options)
+    try:
+        configuration, notes = descriptors.fit(configuration, descriptors.raise_limit())
+    except descriptors.DoesNotFit as error:
+        _end(EX_CONFIG, str(error).splitlines())
+    try:
+        bound = bind_all(reactor, configuration)
+    except Unbindable as error:
+        _end(EX_OSERR, error.faults)
+    log, show_on = _outputs(options.parent or {}, configuration)
+    daemon = Daemon(configuration, bound, reactor, log, show_on)
+    for note in notes + open_to_nobody(bound):
+        log.say("warn", note)
+    reactor.callWhenRunning(install, reactor, daemon.abandon)  # type: ignore[attr-defined]
+    return daemon
+
+
+def open_to_nobody(bound: Iterable[Bound]) -> list[str]:
+    """A warning for each address that the network reaches and nobody beyond loopback may use."""
+    return [
+        f"{one.service.name}  {one.address.place} is open to the network, and only loopback is allowed: see allow"
+        for one in bound
+        if not one.loopback and all(network.is_loopback for network in one.service.allow)
+    ]
+
+
+def _outputs(twistd: Any, configuration: Configuration) -> tuple[Log, Output | None]:
+    """The log where twistd was told to put it, and standard output where there is one to show things on."""
+    daemonised = not twistd.get("nodaemon", True)
+    path = twistd.get("logfile") or ("twistd.log" if daemonised else None)
+    try:
+        output = Output(sys.stderr.fileno() if path in (None, "-") else str(path))
+    except OSError as error:
+        _end(EX_CANTCREAT, [f"{escaped(str(path))}: {system_error(error)}"])
+    wanted = configuration.daemon
+    log = Log(output, "json" if wanted.log_format == "json" else "text", wanted.log_level)
+    return log, None if daemonised else Output(sys.stdout.fileno())
+
+
+def _end(code: int, lines: Iterable[str]) -> NoReturn:
+    for line in lines:
+        print(f"echod: {line}", file=sys.stderr)
+    raise SystemExit(code)

@@ -1,0 +1,37 @@
+"""The one escaper: whatever a peer wrote passes through here before a terminal or a log sees it."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+
+def escaped(text: str) -> str:
+    """Text made safe to print: one line, no control character, none that hides or reorders others.
+
+    What Unicode calls printable stays as it is. Octets that were no UTF-8 (kept by `surrogateescape`) and
+    controls below U+0100 become `\\xNN`, everything else `\\u{N}`.
+    """
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def decoded(data: bytes) -> str:
+    """Octets as text that is safe to print."""
+    return escaped(data.decode("utf-8", "surrogateescape"))
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if character.isprintable():
+        return character
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{{{code:x}}}"
+
+
+def system_error(error: OSError) -> str:
+    """The system's words and its own name for them: `connection refused (ECONNREFUSED)`."""
+    if error.errno is None:
+        return escaped(str(error))
+    words = os.strerror(error.errno)
+    return f"{words[:1].lower()}{words[1:]} ({errno.errorcode.get(error.errno, error.errno)})"

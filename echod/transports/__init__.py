@@ -1,0 +1,1 @@
+"""How bytes travel: Twisted protocols, factories and ports. Nothing here knows a service by name."""

@@ -1,0 +1,218 @@
+"""Accepting connections: a bounded number a turn, and never a spin when the kernel has none to give.
+
+`StreamPort` is the listening port of every plain stream. What it does on an error is `Reluctance`, which the
+fast plane shares.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.base import DelayedCall
+from twisted.internet.interfaces import IAddress, IReactorFDSet
+from twisted.internet.tcp import Server
+from twisted.logger import Logger
+
+from echod.gate.refusal import Refusal
+from echod.transports.stream import ServiceFactory
+
+_log = Logger()
+
+A_TURN: Final = 64  #: connections before others have theirs; Twisted's own bound grows without end
+PAUSE: Final = 0.1  #: seconds after the first error in a row
+LONGEST_PAUSE: Final = 1.0
+
+PASSING: Final = frozenset({errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EPERM})
+"""One connection went wrong, not the listener (accept(2)): the next may be fine, once."""
+NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
+
+RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER: a refused client hears at once (RST), and leaves us no TIME_WAIT."""
+
+
+class Reserve:
+    """One descriptor kept back, to be given up for refusing a client when there is none left."""
+
+    def __init__(self) -> None:
+        self._descriptor: int | None = None
+
+    def keep(self) -> bool:
+        """Have the descriptor, or get it (again); False when there is none to be had."""
+        if self._descriptor is not None:
+            try:
+                os.fstat(self._descriptor)
+            except OSError:  # somebody closed it under us
+                self._descriptor = None
+        if self._descriptor is None:
+            try:
+                self._descriptor = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                return False
+        return True
+
+    def give_up(self) -> None:
+        """Close it, so that one accept can succeed; `keep` it again at once."""
+        if self.keep() and self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class Reluctance:
+    """What follows when accept fails: pauses that grow, one line when they begin and one when they are over."""
+
+    def __init__(self, place: str, reserve: Reserve, tell: Callable[..., None]) -> None:
+        self._place = place
+        self._reserve = reserve
+        self._tell = tell
+        self._pause = 0.0
+        self._refused = 0
+
+    def pause_after(self, error: OSError, shed: Callable[[], int]) -> float:
+        """Seconds to leave the listener alone after `error`; 0 is to go on.
+
+        `shed` refuses what waits, as long as a descriptor is free, and says how many those were.
+        """
+        if error.errno in PASSING and not self._pause:
+            self._pause = PAUSE / 2  # the next failure in a row does pause
+            return 0.0
+        if error.errno in NO_DESCRIPTOR:
+            self._reserve.give_up()
+            self._refused += shed()
+            self._reserve.keep()
+        if self._pause < PAUSE:
+            name = errno.errorcode.get(error.errno or 0, str(error.errno))
+            self._tell("accept.paused", address=self._place, error=name)
+        self._pause = min(max(PAUSE, self._pause * 2), LONGEST_PAUSE)
+        return self._pause
+
+    def succeeded(self) -> None:
+        """A connection was accepted: whatever was wrong is over."""
+        if self._pause:
+            if self._pause >= PAUSE:
+                self._tell("accept.resumed", address=self._place, refused=self._refused)
+            self._pause, self._refused = 0.0, 0
+        self._reserve.keep()
+class StreamPort(FileDescriptor):
+    """A listening socket that is bound already, and the factory it serves.
+
+    A subclass says which Twisted transport carries the connections, and how their peers are called.
+    `close_socket` is what happens to the socket at the end (a Unix path is removed there).
+    """
+
+    transport: type[Server]
+
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        listening: socket.socket,
+        factory: ServiceFactory,
+        reserve: Reserve,
+        close_socket: Callable[[socket.socket], None] = socket.socket.close,
+    ) -> None:
+        super().__init__(reactor)
+        self.reactor: Any = reactor
+        self.socket = listening
+        self.factory = factory
+        self._close_socket = close_socket
+        self._realPortNumber = 0  # Server names its connections by it
+        self._resume: DelayedCall | None = None
+        self._reluctance = Reluctance(factory.place, reserve, self._tell)
+        self._connections = 0
+
+    def fileno(self) -> int:
+        """The descriptor that the reactor watches."""
+        return self.socket.fileno()
+
+    def startListening(self) -> None:
+        """Serve from now on."""
+        self.connected = 1
+        self.factory.doStart()
+        self.startReading()
+
+    def stopListening(self) -> None:
+        """Serve no new connection; those that are open go on."""
+        if self.connected:
+            self.connected = 0
+            if self._resume is not None:
+                self._resume.cancel()
+                self._resume = None
+            self.stopReading()
+            self._close_socket(self.socket)
+            self.factory.doStop()
+
+    def doRead(self) -> None:
+        """Accept what waits, up to A_TURN."""
+        for _ in range(A_TURN):
+            try:
+                accepted, name = self.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if pause := self._reluctance.pause_after(error, self._shed):
+                    self.stopReading()
+                    self._resume = self.reactor.callLater(pause, self._read_again)
+                    return
+                continue
+            self._reluctance.succeeded()
+            self._serve(accepted, name)
+
+    def peer_address(self, name: Any) -> tuple[IAddress, Any]:
+        """What accept called the peer, as Twisted's address and as the transport wants it."""
+        raise NotImplementedError
+
+    def _serve(self, accepted: socket.socket, name: Any) -> None:
+        address, name = self.peer_address(name)
+        protocol = self.factory.buildProtocol(address)
+        if protocol is None:
+            refuse(accepted)
+            return
+        self._connections += 1
+        port: Any = self  # Server only asks a tcp.Port for its number
+        transport = self.transport(accepted, protocol, name, port, self._connections, self.reactor)
+        try:
+            protocol.makeConnection(transport)
+        except Exception:  # a bug; Twisted would leave the connection open, and mute
+            _log.failure("a connection of {place} could not be begun", place=self.factory.place)
+            transport.abortConnection()
+
+    def _shed(self) -> int:
+        shed = 0
+        try:
+            while shed < self.factory.limits.connections:
+                accepted, _ = self.socket.accept()
+                refuse(accepted)
+                self.factory.tally.refuse(Refusal.ACCEPT)
+                shed += 1
+        except OSError:
+            pass
+        return shed
+
+    def _read_again(self) -> None:
+        self._resume = None
+        self.startReading()
+
+    def _tell(self, event: str, **fields: object) -> None:
+        self.factory.events.tell(event, service=self.factory.name, **fields)
+
+    def connectionLost(self, reason: object) -> None:
+        """The reactor ends, or found the socket broken."""
+        self.stopListening()
+
+    def logPrefix(self) -> str:
+        """How Twisted's own messages name us."""
+        return self.factory.place
+
+
+def refuse(accepted: socket.socket) -> None:
+    """Close a connection that gets no service: the client hears at once."""
+    try:
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    except OSError:
+        pass
+    accepted.close()

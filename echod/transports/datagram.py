@@ -1,0 +1,163 @@
+"""Datagrams: one question, at most one answer, from the address that was asked.
+
+`ServiceDatagrams` serves a service in any Twisted program:
+
+    reactor.listenUDP(10007, ServiceDatagrams(Upper()), maxPacketSize=65536)
+
+The daemon itself uses `DatagramPort`, which tells the protocol more of what the kernel knows, never truncates,
+never lets a flood keep the reactor, and turns every error of a send into a count.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Final
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
+
+from echod.address import inet
+from echod.events import Tally
+from echod.gate.access import octets_of
+from echod.gate.datagrams import DatagramGate
+from echod.gate.refusal import Refusal
+from echod.model import Peer, Service
+from echod.transports.stream import socket_address
+
+_log = Logger()
+
+LARGEST: Final = 65_536  #: octets: more than any UDP datagram has (65,507 over IPv4, 65,527 over IPv6)
+A_TURN: Final = 64  #: datagrams before others have their turn; bytes would not bound a flood of empty ones
+ANCILLARY: Final = 256  #: octets of control messages: destination, hops, traffic class and time fit in 128
+
+
+class ServiceDatagrams(DatagramProtocol):
+    """Answers datagrams by one service, through its gate.
+
+    Without a gate everybody is answered, and answers may be larger than their questions.
+    """
+
+    noisy = False
+    transport: Any
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        gate: DatagramGate | None = None,
+        tally: Tally | None = None,
+        scheme: str = "udp",
+        loopback: bool = False,
+    ) -> None:
+        self.service = service
+        self.gate = gate
+        self.tally = tally or Tally()
+        self.scheme = scheme
+        self.loopback = loopback
+
+    def datagramReceived(self, datagram: bytes, addr: tuple[Any, ...]) -> None:
+        """Twisted's way in."""
+        host, port = str(addr[0]), int(addr[1])
+        peer = Peer(self.scheme, socket_address(self.transport.getHost()), inet(host, port))
+        answer = self.answer(datagram, peer, octets_of(host), port)
+        if answer is not None:
+            self.transport.write(answer, addr)
+
+    def answer(
+        self, datagram: bytes, peer: Peer, host: bytes, port: int, *, to_many: bool = False
+    ) -> bytes | None:
+        """The answer to send, or None: counted either way.
+
+        `host` is what the gate knows the peer by; `to_many` says that the question went to a broadcast or
+        multicast address, where every host that answers would multiply it.
+        """
+        tally = self.tally
+        tally.datagrams_in += 1
+        tally.bytes_in += len(datagram)
+        gate = self.gate
+        if to_many:
+            tally.refuse(Refusal.DESTINATION)
+            return None
+        if gate is not None and (refusal := gate.admit(host, port, datagram, loopback=self.loopback)):
+            tally.refuse(refusal)
+            return None
+        try:
+            answer = self.service.answer(datagram, peer)
+        except Exception:  # a bug of the service, and no reason to stop
+            _log.failure("the service failed on a datagram of {peer}", peer=peer.remote)
+            return None
+        if answer is None:
+            return None
+        if len(answer) > len(datagram) and gate is not None and not gate.may_be_larger(host):
+            tally.refuse(Refusal.LARGER)
+            return None
+        tally.datagrams_out += 1
+        tally.bytes_out += len(answer)
+        return answer
+
+    def unanswered(self, answer: bytes) -> None:
+        """The kernel did not take an answer that was counted."""
+        self.tally.datagrams_out -= 1
+        self.tally.bytes_out -= len(answer)
+        self.tally.refuse(Refusal.SEND)
+
+
+class DatagramPort(FileDescriptor):
+    """A bound datagram socket; a subclass knows its family."""
+
+    def __init__(self, reactor: IReactorFDSet, bound: socket.socket, protocol: ServiceDatagrams) -> None:
+        super().__init__(reactor)
+        self.socket = bound
+        self.protocol = protocol
+
+    def fileno(self) -> int:
+        """The descriptor that the reactor watches."""
+        return self.socket.fileno()
+
+    def startListening(self) -> None:
+        """Serve from now on."""
+        self.connected = 1
+        self.startReading()
+
+    def stopListening(self) -> None:
+        """Serve no more."""
+        if self.connected:
+            self.connected = 0
+            self.stopReading()
+            self.close_socket()
+
+    def close_socket(self) -> None:
+        """What happens to the socket at the end."""
+        self.socket.close()
+
+    def doRead(self) -> None:
+        """Answer what waits, up to A_TURN."""
+        for _ in range(A_TURN):
+            try:
+                datagram, ancillary, flags, name = self.socket.recvmsg(LARGEST, ANCILLARY)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # what an earlier answer met on its way (ip(7), IP_RECVERR): told once, and gone
+            self.serve(datagram, ancillary, name)
+
+    def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
+        """Answer one datagram from `name`."""
+        raise NotImplementedError
+
+    def send(self, answer: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
+        """Send an answer, or count why not: nothing that goes wrong here concerns anybody else."""
+        try:
+            self.socket.sendmsg([answer], ancillary, 0, name)
+        except OSError:
+            self.protocol.unanswered(answer)
+
+    def connectionLost(self, reason: object) -> None:
+        """The reactor ends, or found the socket broken."""
+        self.stopListening()
+
+    def logPrefix(self) -> str:
+        """How Twisted's own messages name us."""
+        return self.protocol.scheme

@@ -1,0 +1,80 @@
+"""Whatever else Twisted can listen on or connect to: an endpoint string, as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol
+from twisted.internet.protocol import Factory
+
+from echod.address import Address
+from echod.transports.stream import ServiceFactory
+
+
+class _Later(Factory):
+    """Stands in for the factory that is made once everything is bound; nothing connects before the reactor runs."""
+
+    noisy = False
+    factory: ServiceFactory
+
+    def buildProtocol(self, address: IAddress | None) -> Any:
+        return self.factory.buildProtocol(address)
+
+
+class Listening:
+    """What an endpoint string listens on."""
+
+    def __init__(self, port: IListeningPort, later: _Later) -> None:
+        self._port: Any = port
+        self._later = later
+
+    def getsockname(self) -> tuple[str, int]:
+        """Host and port, or the path and 0, as a socket of that family would."""
+        host = self._port.getHost()
+        return str(getattr(host, "host", getattr(host, "name", ""))), int(getattr(host, "port", 0))
+
+    def serve(self, factory: ServiceFactory) -> None:
+        """Serve from now on."""
+        factory.doStart()
+        self._later.factory = factory
+
+    def stopListening(self) -> None:
+        """Serve no new connection."""
+        self.close()
+        self._later.factory.doStop()
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._port.stopListening()
+
+
+def bind(reactor: Any, address: Address) -> Iterator[Listening]:
+    """Listen at once, and serve later. Raises OSError where the endpoint cannot listen now, or is not known."""
+    later = _Later()
+    outcome: list[Any] = []
+    try:
+        listening: Deferred[IListeningPort] = serverFromString(reactor, address.path).listen(later)
+    except Exception as error:  # each endpoint's parser has its own
+        raise OSError(None, str(error)) from error
+    listening.addBoth(outcome.append)
+    if not outcome:
+        listening.cancel()
+        raise OSError(None, "the endpoint does not listen at once")
+    if not IListeningPort.providedBy(outcome[0]):
+        raise OSError(None, outcome[0].getErrorMessage())
+    yield Listening(outcome[0], later)
+
+
+def listen(_reactor: Any, bound: Listening, _address: Address, factory: ServiceFactory, _reserve: object) -> Listening:
+    """Serve what `bind` made. `stopListening` ends it."""
+    bound.serve(factory)
+    return bound
+
+
+def dial(reactor: Any, address: Address, factory: Factory, _timeout: float) -> Deferred[IProtocol]:
+    """Connect as the endpoint string says, its timeout included. Raises ValueError for one that is not known."""
+    connected: Deferred[IProtocol] = clientFromString(reactor, address.path).connect(factory)
+    return connected

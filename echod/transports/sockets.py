@@ -1,0 +1,72 @@
+"""Sockets before anything is served: opened, given their options and bound, or not at all.
+
+Everything here blocks for a moment and belongs to the start of the daemon, or to a reload.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any, Final
+
+from echod.address import Address
+
+IPV6_TCLASS: Final = 67  # ipv6(7); the socket module lacks it on some builds
+
+
+def inet_sockets(address: Address, kind: socket.SocketKind) -> Iterator[socket.socket]:
+    """One bound, non-blocking socket for each address that the host has; `*` is one dual-stack socket.
+
+    `kind` is SOCK_STREAM or SOCK_DGRAM; a stream socket does not listen yet. Raises OSError.
+    """
+    for family, sockaddr in _places(address, kind):
+        opened = socket.socket(family, kind)
+        try:
+            _set_options(opened, address)
+            opened.bind(sockaddr)
+            opened.setblocking(False)
+        except BaseException:
+            opened.close()
+            raise
+        yield opened
+
+
+def _places(address: Address, kind: socket.SocketKind) -> list[tuple[socket.AddressFamily, Any]]:
+    if address.host == "*":
+        if _has_ipv6():
+            return [(socket.AF_INET6, ("::", address.port))]
+        return [(socket.AF_INET, ("0.0.0.0", address.port))]  # noqa: S104 - what `*` means
+    found = socket.getaddrinfo(address.host, address.port, type=kind, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in found))
+
+
+def _has_ipv6() -> bool:
+    if not socket.has_ipv6:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _set_options(opened: socket.socket, address: Address) -> None:
+    options = address.options
+    if opened.type is socket.SOCK_STREAM:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart need not wait for TIME_WAIT
+    if opened.family == socket.AF_INET6:
+        alone = bool(options.get("v6only", address.host != "*"))
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, alone)
+    mark(opened, address)
+
+
+def mark(opened: socket.socket, address: Address) -> None:
+    """Set `interface` and `dscp` on a socket, listening or dialling. Raises OSError."""
+    if interface := address.options.get("interface"):
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, str(interface).encode() + b"\0")
+    if (dscp := address.options.get("dscp")) is not None:
+        if opened.family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, IPV6_TCLASS, int(dscp) << 2)
+        if opened.family == socket.AF_INET or not opened.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+            opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, int(dscp) << 2)

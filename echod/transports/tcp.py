@@ -1,0 +1,98 @@
+"""TCP: listening and dialling."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IProtocol, IReactorFDSet
+from twisted.internet.protocol import ClientFactory, Factory
+from twisted.internet.tcp import Client, Connector, Server
+
+from echod.address import BACKLOG, Address
+from echod.transports.accept import Reserve, StreamPort
+from echod.transports.sockets import inet_sockets, mark
+from echod.transports.stream import ServiceFactory
+
+
+def bind(_reactor: object, address: Address) -> Iterator[socket.socket]:
+    """Sockets that listen on every place the address means. Raises OSError."""
+    for bound in inet_sockets(address, socket.SOCK_STREAM):
+        try:
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # each connection inherits it
+            bound.listen(int(address.options.get("backlog", BACKLOG)))
+        except BaseException:
+            bound.close()
+            raise
+        yield bound
+
+
+class TCPPort(StreamPort):
+    """A listening TCP socket."""
+
+    transport = Server
+
+    def peer_address(self, name: Any) -> tuple[IPv4Address | IPv6Address, tuple[str | int, ...]]:
+        """The scope of a link-local peer belongs to its host: accept tells it apart."""
+        if len(name) == 2:
+            return IPv4Address("TCP", *name), name
+        host, port, flow, scope = name
+        if scope:
+            host = f"{host}%{socket.if_indextoname(scope)}"
+        return IPv6Address("TCP", host, port, flow, scope), (host, port, flow, scope)
+
+
+def listen(
+    reactor: IReactorFDSet, bound: socket.socket, address: Address, factory: ServiceFactory, reserve: Reserve
+) -> StreamPort:
+    """Serve a socket that `bind` made for `address`. `stopListening` ends it."""
+    port = TCPPort(reactor, bound, factory, reserve)
+    port.startListening()
+    return port
+
+
+def dial(reactor: Any, address: Address, factory: Factory, timeout: float) -> Deferred[IProtocol]:
+    """Connect to a name's addresses, whichever answers first (RFC 8305); `timeout` is seconds for each.
+
+    The Deferred fails with Twisted's ConnectError or DNSLookupError.
+    """
+    through = _Marking(reactor, address) if address.options else reactor
+    return HostnameEndpoint(through, address.host, address.port, timeout=timeout).connect(factory)
+
+
+class _Marking:
+    """The reactor, with the address's options set on each socket before it connects."""
+
+    def __init__(self, reactor: Any, address: Address) -> None:
+        self._reactor = reactor
+        self._address = address
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def connectTCP(
+        self, host: str, port: int, factory: ClientFactory, timeout: float = 30, bindAddress: Any = None
+    ) -> Connector:
+        """As IReactorTCP.connectTCP."""
+        connector = _MarkingConnector(host, port, factory, timeout, bindAddress, self._reactor)
+        connector.address = self._address
+        connector.connect()
+        return connector
+
+
+class _MarkingClient(Client):
+    def createInternetSocket(self) -> socket.socket:
+        opened: socket.socket = super().createInternetSocket()
+        mark(opened, self.connector.address)
+        return opened
+
+
+class _MarkingConnector(Connector):
+    address: Address
+
+    def _makeTransport(self) -> Client:
+        return _MarkingClient(self.host, self.port, self.bindAddress, self, self.reactor)

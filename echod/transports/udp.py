@@ -1,0 +1,110 @@
+"""UDP: answers of any size leave from the address that was asked, over the link the question came by."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.threads import deferToThread
+
+from echod.address import Address, Inet, inet
+from echod.gate.access import octets_of
+from echod.model import Peer, Say, Session
+from echod.transports.datagram import DatagramPort, ServiceDatagrams
+from echod.transports.dialled import DatagramDialogue
+from echod.transports.sockets import IPV6_TCLASS, inet_sockets, mark
+
+RECEIVE_BUFFER: Final = 8 * 1024 * 1024
+"""Octets asked of the kernel for what waits; it grants up to net.core.rmem_max. Bursts are short, answers small."""
+
+IP_PKTINFO: Final = 8  # ip(7)
+IP_TOS: Final = 1
+IP_TTL: Final = 2
+IP_RECVTTL: Final = 12
+IP_RECVTOS: Final = 13
+SO_TIMESTAMPNS: Final = 35  # socket(7); <asm-generic/socket.h>
+
+
+def bind(_reactor: object, address: Address) -> Iterator[socket.socket]:
+    """Sockets bound to every place the address means. Raises OSError."""
+    for bound in inet_sockets(address, socket.SOCK_DGRAM):
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        bound.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        dual = bound.family == socket.AF_INET6 and not bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        if bound.family == socket.AF_INET6:
+            for option in (socket.IPV6_RECVPKTINFO, socket.IPV6_RECVHOPLIMIT, socket.IPV6_RECVTCLASS):
+                bound.setsockopt(socket.IPPROTO_IPV6, option, 1)
+        if bound.family == socket.AF_INET or dual:
+            for option in (IP_RECVTTL, IP_RECVTOS) if dual else (IP_PKTINFO, IP_RECVTTL, IP_RECVTOS):
+                bound.setsockopt(socket.IPPROTO_IP, option, 1)
+        yield bound
+
+
+class UDPPort(DatagramPort):
+    """A bound UDP socket."""
+
+    def __init__(self, reactor: IReactorFDSet, bound: socket.socket, protocol: ServiceDatagrams) -> None:
+        super().__init__(reactor, bound, protocol)
+        name = bound.getsockname()
+        self._port = int(name[1])
+        self._host = inet(name[0], 0).host
+
+    def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
+        """Answer one datagram: its destination becomes the source of the answer (RFC 1122 4.1.3.5)."""
+        host, port = name[0], name[1]
+        if len(name) == 4 and name[3]:
+            host = f"{host}%{socket.if_indextoname(name[3])}"
+        local, source, to_many = self._host, [], False
+        ttl = traffic_class = received_at = None
+        for level, kind, data in ancillary:
+            if level == socket.IPPROTO_IP:
+                if kind == IP_PKTINFO:
+                    to_many = data[4:8] != data[8:12]
+                    local = socket.inet_ntop(socket.AF_INET, data[4:8])
+                    source = [(level, kind, bytes(4) + data[4:8] + bytes(4))]
+                elif kind == IP_TTL:
+                    (ttl,) = struct.unpack("i", data)
+                elif kind == IP_TOS:
+                    traffic_class = data[0]
+            elif level == socket.IPPROTO_IPV6:
+                if kind == socket.IPV6_PKTINFO:
+                    to_many = data[0] == 255
+                    local = inet(socket.inet_ntop(socket.AF_INET6, data[:16]), 0).host
+                    source = [(level, kind, data if name[3] else data[:16] + bytes(4))]
+                elif kind == socket.IPV6_HOPLIMIT:
+                    (ttl,) = struct.unpack("i", data)
+                elif kind == IPV6_TCLASS:
+                    (traffic_class,) = struct.unpack("i", data)
+            elif kind == SO_TIMESTAMPNS:
+                seconds, nanoseconds = struct.unpack("ll", data)
+                received_at = seconds + nanoseconds / 1e9
+        peer = Peer(
+            self.protocol.scheme, Inet(local, self._port), inet(host, port), ttl, traffic_class, received_at
+        )
+        answer = self.protocol.answer(datagram, peer, octets_of(host), port, to_many=to_many)
+        if answer is not None:
+            self.send(answer, source, name)
+
+
+def listen(reactor: IReactorFDSet, bound: socket.socket, address: Address, protocol: ServiceDatagrams) -> UDPPort:
+    """Serve a socket that `bind` made for `address`. `stopListening` ends it."""
+    port = UDPPort(reactor, bound, protocol)
+    port.startListening()
+    return port
+
+
+def dial(
+    reactor: Any, address: Address, begin: Callable[[Peer, Say], Session], over: Callable[[OSError | None], None]
+) -> Deferred[DatagramDialogue]:
+    """A connected socket to the name's first address that listens. The Deferred fails with OSError."""
+
+    def connect(found: list[Any]) -> DatagramDialogue:
+        places = [(family, sockaddr) for family, _, _, _, sockaddr in found]
+        return DatagramDialogue(reactor, address.scheme, places, lambda opened: mark(opened, address), begin, over)
+
+    asking = deferToThread(socket.getaddrinfo, address.host, address.port, type=socket.SOCK_DGRAM)
+    return asking.addCallback(connect)

@@ -1,0 +1,157 @@
+"""Unix stream sockets: paths that are never there half made, and never somebody else's."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.interfaces import IProtocol, IReactorFDSet
+from twisted.internet.protocol import Factory
+from twisted.internet.unix import Server
+
+from echod.address import BACKLOG, UNIX_PATH_MAX, Address
+from echod.transports.accept import Reserve, StreamPort
+from echod.transports.stream import ServiceFactory
+
+MODE: Final = 0o660
+
+
+def bind(_reactor: object, address: Address) -> Iterator[socket.socket]:
+    """One socket that listens on the path. Raises OSError."""
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        bind_path(opened, address, lambda: opened.listen(int(address.options.get("backlog", BACKLOG))))
+        opened.setblocking(False)
+    except BaseException:
+        opened.close()
+        raise
+    yield opened
+
+
+def bind_path(opened: socket.socket, address: Address, prepare: Callable[[], None]) -> None:
+    """Bind a Unix socket so that its path appears at once complete: owner, mode and listening.
+
+    It is bound under a temporary name, prepared, and renamed. A path that is no socket is left alone, and so is
+    one that somebody serves; what a dead process left is replaced. Raises OSError.
+    """
+    path = address.path
+    if path.startswith("@"):
+        opened.bind("\0" + path[1:])
+        prepare()
+        return
+    _check_free(path, opened.type)
+    temporary = os.path.join(os.path.dirname(path), f".echod.{os.getpid()}")
+    if len(os.fsencode(temporary)) > UNIX_PATH_MAX:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), temporary)
+    mode = int(address.options.get("mode", MODE))
+    try:
+        with _umask(0o777 & ~mode):
+            opened.bind(temporary)
+        os.chown(temporary, _user(address.options.get("user")), _group(address.options.get("group")))
+        prepare()
+        os.rename(temporary, path)
+    except BaseException:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def _check_free(path: str, kind: socket.SocketKind) -> None:
+    try:
+        there = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(there.st_mode):
+        raise OSError(errno.EEXIST, "a file that is no socket is there, and is left alone", path)
+    with socket.socket(socket.AF_UNIX, kind) as probe:
+        probe.setblocking(False)
+        result = probe.connect_ex(path)
+    if result not in (errno.ECONNREFUSED, errno.ENOENT):
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)
+
+
+@contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _user(name: str | int | None) -> int:
+    if name is None:
+        return -1
+    try:
+        return int(name) if str(name).isdecimal() else pwd.getpwnam(str(name)).pw_uid
+    except KeyError:
+        raise OSError(errno.EINVAL, f"there is no user {name}") from None
+
+
+def _group(name: str | int | None) -> int:
+    if name is None:
+        return -1
+    try:
+        return int(name) if str(name).isdecimal() else grp.getgrnam(str(name)).gr_gid
+    except KeyError:
+        raise OSError(errno.EINVAL, f"there is no group {name}") from None
+
+
+class OwnPath:
+    """The path of a socket that we bound: removed at the end, if it is still ours by device and inode."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._identity = None if path.startswith("@") else self._look()
+
+    def close(self, bound: socket.socket) -> None:
+        """Close the socket, and remove its path unless a successor has taken it."""
+        bound.close()
+        if self._identity is not None and self._look() == self._identity:
+            try:
+                os.unlink(self._path)
+            except OSError:
+                pass  # a directory that we may no longer write to: the next start replaces the stale path
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            there = os.lstat(self._path)
+        except OSError:
+            return None
+        return there.st_dev, there.st_ino
+
+
+class UnixPort(StreamPort):
+    """A listening Unix stream socket."""
+
+    transport = Server
+
+    def peer_address(self, name: Any) -> tuple[UNIXAddress, Any]:
+        """Most peers have no name."""
+        return UNIXAddress(name or None), name
+
+
+def listen(
+    reactor: IReactorFDSet, bound: socket.socket, address: Address, factory: ServiceFactory, reserve: Reserve
+) -> StreamPort:
+    """Serve a socket that `bind` made for `address`. `stopListening` ends it."""
+    port = UnixPort(reactor, bound, factory, reserve, OwnPath(address.path).close)
+    port.startListening()
+    return port
+
+
+def dial(reactor: Any, address: Address, factory: Factory, timeout: float) -> Deferred[IProtocol]:
+    """Connect to a path; `timeout` is seconds. The Deferred fails with Twisted's ConnectError."""
+    path = "\0" + address.path[1:] if address.path.startswith("@") else address.path
+    connected: Deferred[IProtocol] = UNIXClientEndpoint(reactor, path, timeout=int(timeout) or 1).connect(factory)
+    return connected
