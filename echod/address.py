@@ -48,7 +48,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
         "ws": Scheme(Carries.MESSAGE, _SOCKET | {"backlog", "proxy"}, available=False),
         "wss": Scheme(Carries.MESSAGE, _SOCKET | {"backlog", "proxy"}, available=False),
         "unix": Scheme(Carries.STREAM, _FILE | {"backlog"}, has_path=True),
-        "unix-dgram": Scheme(Carries.DATAGRAM, _FILE, available=False, has_path=True),
+        "unix-dgram": Scheme(Carries.DATAGRAM, _FILE, has_path=True),
         "unix-seqpacket": Scheme(Carries.MESSAGE, _FILE | {"backlog"}, available=False, has_path=True),
     }
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
@@ -117,6 +117,14 @@ class Service:
     def __init__(self, options: Any = None, context: Context | None = None) -> None:
         self.options = self.Options() if options is None else options
         self.context = context or Context()
+
+    @classmethod
+    def faults(cls, options: Any) -> Iterable[tuple[str, str]]:
+        """What is wrong with options whose types are right: a key as Options has it, and the text that says so.
+
+        The configuration asks before anything is served; only what looks at files or compares keys belongs here.
+        """
+        return ()
 
     def session(self, peer: Peer, say: Say) -> Session:
         """A new conversation with `peer`; `say` sends a Reply that nothing asked for."""

@@ -14,6 +14,7 @@ from twisted import __version__ as twisted_version
 from twisted.python import usage
 
 from echod.config.fault import ConfigurationError
+from echod.config.listeners import listeners
 from echod.config.loading import from_listen, load
 from echod.config.printing import describe
 from echod.config.schema import Configuration
@@ -85,14 +86,6 @@ class Options(usage.Options):
             raise SystemExit(0)
 
 
-def listeners(configuration: Configuration) -> Iterable[str]:
-    """A line for each address that would be served."""
-    width = max(len(service.name) for service in configuration.services)
-    for service in configuration.services:
-        for address in service.listen:
-            yield f"{service.name:{width}}  {address}"
-
-
 def read(options: Options) -> Configuration:
     """The configuration that the command line asks for. Ends the process with 78 where it is wrong."""
     try:
@@ -108,9 +101,10 @@ def read(options: Options) -> Configuration:
 
 def makeService(options: Options) -> Daemon:
     """The daemon, with everything read, checked and bound. Ends the process with 78 or 71 where that fails."""
-    from twisted.internet import reactor
+    from twisted.internet import reactor as installed
 
-    reactor.seconds = time.monotonic  # type: ignore[attr-defined]  # a step of the wall clock must move nothing
+    reactor: Any = installed
+    reactor.seconds = time.monotonic  # a step of the wall clock must move no timer
     configuration = read(options)
     try:
         configuration, notes = descriptors.fit(configuration, descriptors.raise_limit())
@@ -124,7 +118,7 @@ def makeService(options: Options) -> Daemon:
     daemon = Daemon(configuration, bound, reactor, log, show_on)
     for note in notes + open_to_nobody(bound):
         log.say("warn", note)
-    reactor.callWhenRunning(install, reactor, daemon.abandon)  # type: ignore[attr-defined]
+    reactor.callWhenRunning(install, reactor, daemon.abandon)
     return daemon
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from echod.config.fault import ConfigurationError
 from echod.config.loading import load
-from echod.config.printing import listeners
+from echod.config.listeners import listeners
 from echod.services.registry import UnusableKind, kinds
 from echod.text import escaped
 

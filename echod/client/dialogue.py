@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from twisted.internet import error
@@ -18,14 +18,15 @@ from echod.events import Closing, Tally
 from echod.gate.limits import Limits
 from echod.model import Peer, Say, Session
 from echod.text import escaped, system_error
-from echod.transports import endpoint, tcp, udp, unix
+from echod.transports import endpoint, tcp, udp, unix, unix_dgram
 from echod.transports.stream import Conversation
 
 CONNECT_TIMEOUT: Final = 10.0  #: seconds for one address; a SYN is sent again after 1, 3 and 7
 PATIENT: Final = Limits(idle=0, stall=0)
 """A client waits as long as the person who started it."""
 
-STREAMS: Final = {"tcp": tcp, "unix": unix, "endpoint": endpoint}
+STREAMS: Final[Mapping[str, Any]] = {"tcp": tcp, "unix": unix, "endpoint": endpoint}
+DATAGRAMS: Final[Mapping[str, Any]] = {"udp": udp, "unix-dgram": unix_dgram}
 
 
 class Failed(Exception):
@@ -57,11 +58,11 @@ class Dialogue:
         self._conversation: _Upload | None = None
         self._ended = False
         if address.carries is Carries.DATAGRAM:
-            connecting = udp.dial(reactor, address, begin, self._datagrams_over)
+            connecting = DATAGRAMS[address.scheme].dial(reactor, address, begin, self._datagrams_over)
             connecting.addCallback(lambda dialogue: dialogue.begin())
         else:
             try:
-                connecting = STREAMS[address.scheme].dial(reactor, address, _Once(self._build), CONNECT_TIMEOUT)  # type: ignore[attr-defined]
+                connecting = STREAMS[address.scheme].dial(reactor, address, _Once(self._build), CONNECT_TIMEOUT)
             except ValueError as wrong:
                 reactor.callLater(0, self._end, Failed(f"{address.place}: {escaped(str(wrong))}"))
                 return
@@ -86,7 +87,7 @@ class Dialogue:
         self._end(None if wrong is None else Failed(f"{self.address.place}: {system_error(wrong)}"))
 
     def _unreachable(self, failure: Failure) -> None:
-        self._end(Failed(f"{self.address.place}: {_reason(failure.value)}"))
+        self._end(Failed(f"{self.address.place}: {_reason(failure.value or Failed())}"))
 
     def _end(self, how: Failed | None) -> None:
         if not self._ended:

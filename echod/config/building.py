@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from echod.address import SCHEMES, Address, Carries
 from echod.config.fault import ConfigurationError, joined
-from echod.config.keys import DAEMON, LIMITS, POLICY, SERVICE, field_of
+from echod.config.keys import DAEMON, LIMITS, POLICY, SERVICE, field_of, key_of
 from echod.config.reading import DEFAULT, Found, Reading, Written, element
 from echod.config.schema import Configuration, Daemon, ServiceConfig
 from echod.gate.access import Network
@@ -76,13 +76,17 @@ class Building:
         return replace(service, allow=tuple(dict.fromkeys(service.allow + self._also)))
 
     def _options(self, path: str, kind: type[Service], file: Path, found: Found) -> Any:
-        """The options of a service; what only their own class can check is a fault of the service, in `file`."""
-        written = self._fields(path, [key for key in found if key not in SERVICE.keys], [found])
+        """The options of a service; what only their kind can check is a fault of the key, or of the service."""
+        keys = {field_of(key): key for key in found if key not in SERVICE.keys}
         try:
-            return kind.Options(**written)
+            options = kind.Options(**self._fields(path, keys.values(), [found]))
         except (TypeError, ValueError) as error:
             self._reading.fault(file, path, str(error))
             return None
+        for name, said in kind.faults(options):
+            written = found.get(keys.get(name, ""))
+            self._reading.fault(written.file if written else file, joined(path, key_of(name)), said)
+        return options
 
     def _check_places(self, listen: Written) -> None:
         """No two addresses are the same place; a port of 0 is a new place each time."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import tomllib
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from echod.config.fault import Fault
+from echod.text import system_error
 
 SYSTEM: Final = Path("/etc/echod/echod.toml")
 DROP_INS: Final = "conf.d"
@@ -87,7 +87,5 @@ def _syntax(file: Path, said: str) -> Fault:
 
 
 def _why(error: OSError | ValueError) -> str:
-    """The system's own words and name for it."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"cannot be read: {os.strerror(error.errno)} ({errno.errorcode.get(error.errno, error.errno)})"
-    return f"cannot be read: {error}"
+    """The system's own words and name for it; a ValueError is a NUL in the name."""
+    return f"cannot be read: {system_error(error) if isinstance(error, OSError) else error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -48,11 +49,9 @@ def whole(lowest: int, highest: int) -> Form:
     right = f"a whole number from {lowest} to {highest}"
 
     def accept(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"must be {right}, not {called(value)}")
-        if not lowest <= value <= highest:
-            raise ValueError(f"must be {right}, not {_number(value)}")
-        return value
+        if type(value) is int and lowest <= value <= highest:
+            return value
+        raise ValueError(f"must be {right}, not {_number(value)}")
 
     return Form(right, accept, str)
 
@@ -62,22 +61,18 @@ def number(lowest: float = -math.inf, highest: float = math.inf) -> Form:
     right = "a number" if lowest == -math.inf else f"a number from {lowest:g} to {highest:g}"
 
     def accept(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"must be {right}, not {called(value)}")
-        try:
-            found = float(value)
-        except OverflowError:
-            found = math.inf
-        if not math.isfinite(found) or not lowest <= found <= highest:
-            raise ValueError(f"must be {right}, not {_number(value)}")
-        return found
+        if type(value) in (int, float) and abs(value) <= sys.float_info.max and lowest <= value <= highest:
+            return float(value)
+        raise ValueError(f"must be {right}, not {_number(value)}")
 
     return Form(right, accept, repr)
 
 
-def _number(value: float) -> str:
-    """A number for a message; one of 4,300 digits would be refused by `str` and read by nobody."""
-    return "such a large number" if isinstance(value, int) and abs(value) >= 10**20 else str(value)
+def _number(value: Any) -> str:
+    """What a message calls a value where a number is asked for; thousands of digits would help nobody."""
+    if type(value) is float or (type(value) is int and abs(value) < 10**20):
+        return str(value)
+    return "so large a number" if type(value) is int else called(value)
 
 
 def words(*known: str | int) -> Form:
@@ -90,7 +85,7 @@ def words(*known: str | int) -> Form:
             if type(word) is type(value) and word == value:
                 return word
         if not isinstance(value, str):
-            raise ValueError(f"must be {right}; not {called(value)}")
+            raise ValueError(f"must be {right}; not {_number(value)}")
         raise ValueError(f"{values.shown(value)} must be {right}{did_you_mean(value, texts)}")
 
     return Form(right, accept, lambda value: toml_text(value) if isinstance(value, str) else toml_plain(value))

@@ -52,6 +52,11 @@ def field_of(key: str) -> str:
     return key.replace("-", "_")
 
 
+def key_of(field: str) -> str:
+    """The key of a field of a struct."""
+    return field.replace("_", "-")
+
+
 def default(table: Table, key: str) -> Any:
     """The default of a key; None is none."""
     of_fields = {field.name: field.default for field in fields(table.struct)} if table.struct else {}
@@ -168,9 +173,6 @@ SERVICE: Final = Table(
     schema.ServiceConfig,
 )
 """What every service has; the options of its kind are keys of the same table."""
-
-PLANNED_OPTIONS: Final[Mapping[str, Form]] = {"rfc864": FLAG, "quotes": FILE}
-"""Options of kinds that are not built yet: chargen's and qotd's."""
 
 BUS: Final = Table("bus", {"url": URL})
 

@@ -9,6 +9,7 @@ from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from echod.config.forms import FILE, FLAG, TEXT, Form, number, whole, words
+from echod.config.keys import key_of
 from echod.model import Service
 
 _FORMS: Final[Mapping[Any, Form]] = {
@@ -26,10 +27,7 @@ def option_forms(kind: type[Service]) -> dict[str, Form]:
     Raises TypeError where an annotation is none that a file can hold, and NameError where it means nothing.
     """
     hints = get_type_hints(kind.Options)
-    return {
-        name.replace("_", "-"): _form(kind, name, hints.get(name))
-        for name in inspect.signature(kind.Options).parameters
-    }
+    return {key_of(name): _form(kind, name, hints.get(name)) for name in inspect.signature(kind.Options).parameters}
 
 
 def _form(kind: type[Service], name: str, annotation: Any) -> Form:

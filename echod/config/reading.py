@@ -17,7 +17,7 @@ from typing import Any, Final
 from echod.config import values
 from echod.config.fault import Fault, joined
 from echod.config.forms import Form, called, text
-from echod.config.keys import KIND_RIGHT, PLANNED_OPTIONS, ROOT, SERVICE, SERVICES, Table, missing
+from echod.config.keys import KIND_RIGHT, ROOT, SERVICE, SERVICES, Table, missing
 from echod.config.options import option_forms
 from echod.model import Service
 from echod.services.registry import PLANNED
@@ -168,7 +168,7 @@ class Reading:
         if name not in self.kinds and name not in PLANNED:
             name = next(iter(get_close_matches(name.lower(), self.kinds, n=1)), "")
         meant = [self.kinds[name]] if name in self.kinds else [*self.kinds.values()]
-        forms: dict[str, Form] = {} if name in self.kinds else dict(PLANNED_OPTIONS)
+        forms: dict[str, Form] = {}
         for one in meant:
             try:
                 forms |= option_forms(one)
@@ -178,7 +178,9 @@ class Reading:
 
     def _right_key(self, table: Table, key: str) -> str:
         """What may have been meant by a key that the table does not have."""
-        inside: dict[str, Container[str]] = {n: inner.keys for n, inner in table.keys.items() if isinstance(inner, Table)}
+        inside: dict[str, Container[str]] = {
+            n: inner.keys for n, inner in table.keys.items() if isinstance(inner, Table)
+        }
         if table is ROOT:
             inside["services"] = self.kinds
         for name, known in inside.items():

@@ -10,9 +10,9 @@ from typing import Any, Final
 from echod.address import Address, Carries, is_loopback
 from echod.config.schema import Configuration, ServiceConfig
 from echod.text import system_error
-from echod.transports import endpoint, tcp, udp, unix
+from echod.transports import endpoint, tcp, udp, unix, unix_dgram
 
-TRANSPORTS: Final[Mapping[str, Any]] = {"tcp": tcp, "udp": udp, "unix": unix, "endpoint": endpoint}
+TRANSPORTS: Final[Mapping[str, Any]] = {"tcp": tcp, "udp": udp, "unix": unix, "unix-dgram": unix_dgram, "endpoint": endpoint}
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ class Daemon(Service):
         self._reserve = Reserve()
         self._factories: list[ServiceFactory] = []
         self._ports: list[tuple[str, Address, StreamPort | DatagramPort]] = []
+        self._served = {one.name: Served(one, self._context, self) for one in configuration.services}
         self._interfaces = LoopingCall(self._look_at_interfaces)
         self.events.subscribe(log.event, connections=configuration.daemon.log_level == "debug")
 
@@ -91,12 +92,8 @@ class Daemon(Service):
         self.own_ports.update(one.address.port for one in self._bound if not one.streams and one.address.port)
         if any(not one.streams for one in self._bound):
             self._interfaces.start(INTERFACES_EVERY)
-        served: dict[str, Served] = {}
         for one in self._bound:
-            name = one.service.name
-            if name not in served:
-                served[name] = Served(one.service, self._context, self)
-            self._listen(one, served[name])
+            self._listen(one, self._served[one.service.name])
         self._bound.clear()
         self.events.tell("daemon.ready", listeners=len(self._ports))
 
@@ -104,8 +101,8 @@ class Daemon(Service):
         name, place = bound.service.name, bound.address.place
         tally = self.tallies.setdefault((name, place), Tally())
         loopback = bound.loopback
-        scheme = bound.address.scheme
-        transport = TRANSPORTS[scheme]
+        transport = TRANSPORTS[bound.address.scheme]
+        scheme = "tcp" if bound.address.scheme == "endpoint" else bound.address.scheme
         if bound.streams:
             factory = ServiceFactory(
                 served.service,

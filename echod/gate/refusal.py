@@ -20,6 +20,8 @@ class Refusal(str, Enum):
     TOTAL = "total"  #: all networks together do
     REPEAT = "repeat"  #: the same datagram again and again: a loop
     LARGER = "larger"  #: the answer would be larger than the question
+    NAMELESS = "nameless"  #: a Unix socket without a name: there is nobody to answer
+    TRUNCATED = "truncated"  #: larger than any datagram that is taken whole
     SEND = "send"  #: the kernel did not take the answer
     KERNEL = "kernel"  #: dropped before we saw it: a full receive buffer, or the filter of a flood
     ACCEPT = "accept"  #: the kernel could not hand the connection over (no descriptors, no memory …)

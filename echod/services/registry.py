@@ -18,7 +18,7 @@ from echod.model import Service
 
 GROUP: Final = "echod.services"
 
-PLANNED: Final = frozenset({"chargen", "daytime", "time", "qotd", "whoami", "chat", "console", "reflector"})
+PLANNED: Final = frozenset({"chat", "console", "reflector"})
 """Kinds that the interface names and this version may not have yet."""
 
 

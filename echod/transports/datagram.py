@@ -97,15 +97,18 @@ class ServiceDatagrams(DatagramProtocol):
         tally.bytes_out += len(answer)
         return answer
 
-    def unanswered(self, answer: bytes) -> None:
-        """The kernel did not take an answer that was counted."""
+    def unanswered(self, answer: bytes, reason: Refusal = Refusal.SEND) -> None:
+        """An answer that was counted could not be sent."""
         self.tally.datagrams_out -= 1
         self.tally.bytes_out -= len(answer)
-        self.tally.refuse(Refusal.SEND)
+        self.tally.refuse(reason)
 
 
 class DatagramPort(FileDescriptor):
     """A bound datagram socket; a subclass knows its family."""
+
+    largest = LARGEST
+    ancillary = ANCILLARY
 
     def __init__(self, reactor: IReactorFDSet, bound: socket.socket, protocol: ServiceDatagrams) -> None:
         super().__init__(reactor)
@@ -136,12 +139,15 @@ class DatagramPort(FileDescriptor):
         """Answer what waits, up to A_TURN."""
         for _ in range(A_TURN):
             try:
-                datagram, ancillary, flags, name = self.socket.recvmsg(LARGEST, ANCILLARY)
+                datagram, ancillary, flags, name = self.socket.recvmsg(self.largest, self.ancillary)
             except BlockingIOError:
                 return
             except OSError:
                 continue  # what an earlier answer met on its way (ip(7), IP_RECVERR): told once, and gone
-            self.serve(datagram, ancillary, name)
+            if flags & socket.MSG_TRUNC:
+                self.protocol.tally.refuse(Refusal.TRUNCATED)
+            else:
+                self.serve(datagram, ancillary, name)
 
     def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
         """Answer one datagram from `name`."""

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import IProtocol, IReactorFDSet
 from twisted.internet.protocol import Factory
+from twisted.internet.tcp import Server as TCPServer
 from twisted.internet.unix import Server
 
 from echod.address import BACKLOG, UNIX_PATH_MAX, Address
@@ -131,10 +132,17 @@ class OwnPath:
         return there.st_dev, there.st_ino
 
 
+class UnixTransport(Server):
+    """Octets only: descriptors that somebody sends along are closed by the kernel, for plain recv does not take them."""
+
+    doRead = TCPServer.doRead  # type: ignore[assignment]  # _AbortingMixin declares it without a type
+    writeSomeData = TCPServer.writeSomeData
+
+
 class UnixPort(StreamPort):
     """A listening Unix stream socket."""
 
-    transport = Server
+    transport = UnixTransport
 
     def peer_address(self, name: Any) -> tuple[UNIXAddress, Any]:
         """Most peers have no name."""

@@ -1,0 +1,99 @@
+"""Quote of the day (RFC 865): one quotation, and the close."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from echod.model import Context, Peer, Say, Service, Session
+from echod.services.once import Once
+from echod.text import system_error
+
+LARGEST: Final = 512  #: octets of a quotation (RFC 865)
+
+BUILT_IN: Final = (
+    "Be conservative in what you do, be liberal in what you accept from others.\n  - Jon Postel, RFC 793",
+    "With sufficient thrust, pigs fly just fine. However, this is not necessarily a good idea.\n  - Ross Callon, RFC 1925",
+    "It is always possible to add another level of indirection.\n  - Ross Callon, RFC 1925",
+    "It is easier to move a problem around than it is to solve it.\n  - Ross Callon, RFC 1925",
+    "No matter how hard you push and no matter what the priority, you can't increase the speed of light.\n"
+    "  - Ross Callon, RFC 1925",
+)
+"""A few for whoever brings none."""
+
+
+@dataclass(frozen=True)
+class QotdOptions:
+    """The keys of a qotd service."""
+
+    quotes: Path | None = field(
+        default=None,
+        metadata={"help": "a file of quotations of at most 512 octets, with lines of a single % between them"},
+    )
+
+
+class WrongQuotes(ValueError):
+    """A file of quotations that cannot be used; the message says why, and where."""
+
+
+def quotations(text: str) -> list[bytes]:
+    """The quotations of a file in the format of fortune(6), with CR LF at the end of every line.
+
+    Raises WrongQuotes.
+    """
+    found = []
+    begin = 1
+    for part in f"\n{text}\n".split("\n%\n"):
+        lines = part.strip("\n").split("\n")
+        said = "".join(f"{line.rstrip()}\r\n" for line in lines).encode()
+        if len(said) > LARGEST:
+            raise WrongQuotes(f"the quotation at line {begin} has {len(said)} octets; {LARGEST} are the most (RFC 865)")
+        if said.strip():
+            found.append(said)
+        begin += part.count("\n") + 1
+    if not found:
+        raise WrongQuotes("there is no quotation in it")
+    return found
+
+
+def read(file: Path) -> list[bytes]:
+    """The quotations of a file. Raises WrongQuotes."""
+    try:
+        return quotations(file.read_text("utf-8"))
+    except OSError as error:
+        raise WrongQuotes(system_error(error)) from None
+    except UnicodeDecodeError as error:
+        raise WrongQuotes(f"octet {error.start} is not UTF-8") from None
+
+
+class Qotd(Service):
+    """A quotation at random."""
+
+    kind = "qotd"
+    summary = "says a quotation (RFC 865)"
+    Options = QotdOptions
+
+    def __init__(self, options: Any = None, context: Context | None = None) -> None:
+        super().__init__(options, context)
+        file = self.options.quotes
+        self._quotes = quotations("\n%\n".join(BUILT_IN)) if file is None else read(file)
+
+    @classmethod
+    def faults(cls, options: Any) -> Iterable[tuple[str, str]]:
+        """A file that cannot be used."""
+        if options.quotes is not None:
+            try:
+                read(options.quotes)
+            except WrongQuotes as wrong:
+                yield "quotes", f"{options.quotes}: {wrong}"
+
+    def session(self, peer: Peer, say: Say) -> Session:
+        return Once(self._quote())
+
+    def answer(self, datagram: bytes, peer: Peer) -> bytes:
+        return self._quote()
+
+    def _quote(self) -> bytes:
+        return self.context.random.choice(self._quotes)

@@ -1,0 +1,41 @@
+"""Whoami: tells a client what its socket looks like from the other side."""
+
+from __future__ import annotations
+
+import json
+
+from echod.address import Inet, SocketAddress
+from echod.model import Peer, Say, Service, Session
+from echod.services.once import Once
+
+
+def line(peer: Peer) -> bytes:
+    """The five parts of a socket's identity as one JSON object on a line, and what is known besides."""
+    facts: dict[str, object] = {"protocol": peer.scheme, **_end("local", peer.local), **_end("remote", peer.remote)}
+    if peer.ttl is not None:
+        facts["ttl"] = peer.ttl
+    if peer.traffic_class is not None:
+        facts["dscp"] = peer.traffic_class >> 2  # RFC 2474 3
+        facts["ecn"] = peer.traffic_class & 3  # RFC 3168 5
+    if peer.received_at is not None:
+        facts["received_at"] = round(peer.received_at, 6)
+    return json.dumps(facts).encode("ascii") + b"\n"
+
+
+def _end(which: str, name: SocketAddress) -> dict[str, object]:
+    if isinstance(name, Inet):
+        return {f"{which}_address": name.host, f"{which}_port": name.port}
+    return {f"{which}_path": name.path}
+
+
+class Whoami(Service):
+    """One line, and the close; a datagram's line also has the hops left, DSCP, ECN and the time of arrival."""
+
+    kind = "whoami"
+    summary = "says who you are: both ends of your socket, as a line of JSON"
+
+    def session(self, peer: Peer, say: Say) -> Session:
+        return Once(line(peer))
+
+    def answer(self, datagram: bytes, peer: Peer) -> bytes:
+        return line(peer)

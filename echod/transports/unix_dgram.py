@@ -1,0 +1,78 @@
+"""Unix datagram sockets: answers for whoever has a name."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.interfaces import IReactorFDSet
+
+from echod.address import Address, UnixName, unix_name
+from echod.gate.refusal import Refusal
+from echod.model import Peer, Say, Session
+from echod.transports.datagram import DatagramPort, ServiceDatagrams
+from echod.transports.dialled import DatagramDialogue
+from echod.transports.unix import OwnPath, bind_path
+
+LARGEST: Final = 262_144
+"""Octets of a datagram that are taken whole: more than net.core.wmem_default lets a sender send."""
+
+
+def bind(_reactor: object, address: Address) -> Iterator[socket.socket]:
+    """One socket bound to the path. Raises OSError."""
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
+        bind_path(opened, address, lambda: None)
+        opened.setblocking(False)
+    except BaseException:
+        opened.close()
+        raise
+    yield opened
+
+
+class UnixDatagramPort(DatagramPort):
+    """A bound Unix datagram socket; its path is removed at the end."""
+
+    largest = LARGEST
+    ancillary = 0  # descriptors that somebody sends along are closed by the kernel
+
+    def __init__(
+        self, reactor: IReactorFDSet, bound: socket.socket, protocol: ServiceDatagrams, path: str
+    ) -> None:
+        super().__init__(reactor, bound, protocol)
+        self._local = UnixName(path)
+        self._own = OwnPath(path)
+
+    def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
+        """Answer one datagram. A sender that has not bound its socket cannot be answered, only served."""
+        peer = Peer(self.protocol.scheme, self._local, unix_name(name))
+        answer = self.protocol.answer(datagram, peer, b"", 0)
+        if answer is not None and not name:
+            self.protocol.unanswered(answer, Refusal.NAMELESS)
+        elif answer is not None:
+            self.send(answer, [], name)
+
+    def close_socket(self) -> None:
+        """Close, and remove the path unless a successor has taken it."""
+        self._own.close(self.socket)
+
+
+def listen(
+    reactor: IReactorFDSet, bound: socket.socket, address: Address, protocol: ServiceDatagrams
+) -> UnixDatagramPort:
+    """Serve a socket that `bind` made for `address`. `stopListening` ends it."""
+    port = UnixDatagramPort(reactor, bound, protocol, address.path)
+    port.startListening()
+    return port
+
+
+def dial(
+    reactor: Any, address: Address, begin: Callable[[Peer, Say], Session], over: Callable[[OSError | None], None]
+) -> Deferred[DatagramDialogue]:
+    """A socket with a name of its own (abstract, chosen by the kernel: unix(7), autobind). Fails with OSError."""
+    path = "\0" + address.path[1:] if address.path.startswith("@") else address.path
+    places = [(socket.AF_UNIX, path)]
+    return execute(DatagramDialogue, reactor, address.scheme, places, lambda opened: opened.bind(""), begin, over)
