@@ -1,7 +1,7 @@
-"""Addresses: one grammar for the daemon and its client, and how a socket's own names are printed.
+"""Addresses: one grammar for the daemon and its client.
 
 `parse` turns what people type into an `Address`; nothing here opens a socket or asks a name server.
-Standard library only, and of echod only `text`: everything else may import this.
+Standard library only, and of echod only `names` and `text`: everything else may import this.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import Enum
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import parse_qsl, quote, unquote
 
+from echod.names import Inet, is_loopback
 from echod.text import escaped
 
 
@@ -58,56 +59,6 @@ UNIX_PATH_MAX: Final = 107  #: octets; sun_path holds 108 with the closing NUL (
 BACKLOG: Final = 4096
 """Connections the kernel queues for us. With Twisted's 50, 194 of 2,000 simultaneous connects waited a second
 for a SYN to be sent again; with 4096, none. The kernel caps it at net.core.somaxconn."""
-
-
-class Inet(NamedTuple):
-    """One end of an IPv4 or IPv6 socket; `host` is canonical text, with a scope where it has one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-class UnixName(NamedTuple):
-    """One end of a Unix socket; the empty path is a socket without a name, `@` begins an abstract one."""
-
-    path: str
-
-    def __str__(self) -> str:
-        return self.path or "(unnamed)"
-
-
-SocketAddress = Inet | UnixName
-
-
-def inet(host: str, port: int) -> Inet:
-    """The Inet of what a socket call returned: an IPv4-mapped host is that IPv4 host.
-
-    Raises nothing: a host that is no IP address stays the text it is.
-    """
-    if host[:7].lower() == "::ffff:":
-        mapped = ipaddress.IPv6Address(host).ipv4_mapped
-        host = str(mapped) if mapped else host
-    return Inet(host, port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, by its address or as `localhost`, is this machine by definition."""
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def unix_name(name: str | bytes | None) -> UnixName:
-    """The UnixName of what a socket call returned: str, bytes (abstract, or not UTF-8), "" or None."""
-    if isinstance(name, bytes):
-        text = name.decode("utf-8", "surrogateescape")
-    else:
-        text = name or ""
-    return UnixName("@" + text[1:] if text.startswith("\0") else text)
 
 
 class AddressError(ValueError):
@@ -165,10 +116,13 @@ def parse(text: str, *, client: bool = False) -> Address:
     A text without `://` is `systemd:NAME` or a Twisted endpoint string. For a `client`, `*` and port 0 are
     refused, for nobody can connect there. Raises AddressError.
     """
+    if not text.strip():
+        raise AddressError("the address is empty; write one such as tcp://127.0.0.1:10007")
+    if bad := next((c for c in text if c <= " " or not c.isprintable()), None):
+        octets = "".join(f"%{octet:02X}" for octet in bad.encode("utf-8", "surrogateescape"))
+        raise AddressError(f"{_shown(text)}: {_shown(bad)} cannot stand in an address; write it as {octets}")
     if "://" not in text:
         return _without_scheme(text)
-    if bad := next((c for c in text if ord(c) <= 0x20 or ord(c) == 0x7F), None):
-        raise AddressError(f"{_shown(text)}: {_shown(bad)} cannot stand in an address; write it as %{ord(bad):02X}")
     scheme, _, rest = text.partition("://")
     known = SCHEMES.get(scheme)
     if known is None:
@@ -185,8 +139,6 @@ def parse(text: str, *, client: bool = False) -> Address:
 
 
 def _without_scheme(text: str) -> Address:
-    if not text.strip():
-        raise AddressError("the address is empty; write one such as tcp://127.0.0.1:10007")
     kind, colon, rest = text.partition(":")
     if kind == "haproxy":
         raise AddressError(f"{_shown(text)}: haproxy: is not used here; write tcp://…?proxy=any instead")
@@ -205,7 +157,7 @@ def _without_scheme(text: str) -> Address:
 
 def _unix_path(text: str, scheme: str, quoted: str) -> str:
     path = unquote(quoted, errors="surrogateescape")
-    if not path.startswith(("/", "@")) or path == "/" or path == "@":
+    if not path.startswith(("/", "@")) or path in {"/", "@"}:
         raise AddressError(f"{_shown(text)}: the path must be absolute; write {scheme}:///run/echod/echo.sock")
     if "\0" in path:
         raise AddressError(f"{_shown(text)}: a path cannot hold a NUL")
@@ -227,7 +179,7 @@ def _host_address(text: str, scheme: str, before: str, options: dict[str, str | 
         host, bracket, after = authority[1:].partition("]")
         if not bracket or (after and not after.startswith(":")):
             raise AddressError(f"{_shown(text)}: write an IPv6 address as [::1]:7")
-        host, port_text = _ipv6(text, unquote(host)), after[1:]
+        host, port_text = _ipv6(text, host), after[1:]
     else:
         host, colon, port_text = authority.rpartition(":")
         if not colon:
@@ -242,11 +194,12 @@ def _host_address(text: str, scheme: str, before: str, options: dict[str, str | 
 
 def _ipv6(text: str, host: str) -> str:
     address, percent, scope = host.partition("%")
+    scope = scope.removeprefix("25")  # RFC 6874 writes the % itself as %25
     try:
         canonical = str(ipaddress.IPv6Address(address))
     except ValueError:
         raise AddressError(f"{_shown(text)}: {_shown(address)} is not an IPv6 address") from None
-    if percent and not re.fullmatch(r"[^\s%/\x00-\x1f\x7f]{1,15}", scope):  # IFNAMSIZ - 1
+    if percent and not re.fullmatch(r"[A-Za-z0-9_.@-]{1,15}", scope):  # IFNAMSIZ - 1
         raise AddressError(f"{_shown(text)}: {_shown(scope)} is not the name of an interface")
     return canonical + percent + scope
 

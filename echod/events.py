@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
 from echod.gate.refusal import Refusal
 
 
-class Closing(str, Enum):
+class Closing(StrEnum):
     """Why a connection ended: the closed vocabulary of counters and of `connection.closed`."""
 
     DONE = "done"  #: both sides had finished, or the service had
@@ -25,9 +25,6 @@ class Closing(str, Enum):
     LINGER = "linger"  #: we had finished, and the peer never did
     FAILED = "failed"  #: a bug: the service raised
     DRAIN = "drain"  #: the daemon stopped and could wait no longer
-
-    def __str__(self) -> str:
-        return self.value
 
 
 CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(

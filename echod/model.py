@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
-from echod.address import SocketAddress
+from echod.names import SocketAddress
 
 Transform = Callable[[bytes], bytes]
 

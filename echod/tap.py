@@ -39,7 +39,9 @@ class Options(usage.Options):
 
     synopsis = "[--config FILE | --listen KIND=URL …] [--allow CIDR …]"
     longdesc = "Answers TCP, UDP and Unix clients: echo, upper and the other small services. See docs/CONFIG.md."
-    optParameters = [["config", "c", None, "The configuration; else $ECHOD_CONFIG, /etc/echod/echod.toml, or built in."]]
+    optParameters = [
+        ["config", "c", None, "The configuration; else $ECHOD_CONFIG, /etc/echod/echod.toml, or built in."]
+    ]
     optFlags = [
         ["check-config", None, "Read the configuration, say what would be served or what is wrong, and end."],
         ["print-config", None, "Print every value and the file it came from, and end."],

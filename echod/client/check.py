@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from echod.config.fault import ConfigurationError
-from echod.config.loading import load
 from echod.config.listeners import listeners
+from echod.config.loading import load
 from echod.services.registry import UnusableKind, kinds
 from echod.text import escaped
 

@@ -19,7 +19,7 @@ from echod.gate.limits import Limits
 from echod.model import Peer, Say, Session
 from echod.text import escaped, system_error
 from echod.transports import endpoint, tcp, udp, unix, unix_dgram
-from echod.transports.stream import Conversation
+from echod.transports.conversation import Conversation
 
 CONNECT_TIMEOUT: Final = 10.0  #: seconds for one address; a SYN is sent again after 1, 3 and 7
 PATIENT: Final = Limits(idle=0, stall=0)
@@ -98,7 +98,9 @@ class Dialogue:
 class _Upload(Conversation):
     """A conversation that says when there is room for more."""
 
-    def __init__(self, begin: Any, scheme: str, limits: Limits, tally: Tally, over: Any, room: Callable[[], None]) -> None:
+    def __init__(
+        self, begin: Any, scheme: str, limits: Limits, tally: Tally, over: Any, room: Callable[[], None]
+    ) -> None:
         super().__init__(begin, scheme, limits, tally, over)
         self._room = room
 
@@ -122,7 +124,7 @@ class _Once(Factory):
 
 def _reason(wrong: BaseException) -> str:
     """What went wrong, in the system's words and with its name."""
-    if isinstance(wrong, error.DNSLookupError) or isinstance(wrong, socket.gaierror):
+    if isinstance(wrong, (error.DNSLookupError, socket.gaierror)):
         return "no such host (EAI_NONAME)"
     if isinstance(wrong, error.TimeoutError):
         return f"no answer to connecting within {CONNECT_TIMEOUT:g} s (ETIMEDOUT)"

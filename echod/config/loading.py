@@ -74,9 +74,9 @@ def from_listen(listen: Sequence[str], allow: Sequence[str], kinds: Kinds) -> Co
         except ValueError as error:
             reading.fault(LISTEN, "", str(error))
             continue
-        if address:
-            before = services[name]["listen"].value if name in services else ()
-            services[name] = {"kind": kind, "listen": Written(before + address.value, LISTEN, "")}
+        places = services[name]["listen"].value if name in services else ()
+        places += address.value if address else ()
+        services[name] = {"kind": kind, "listen": Written(places, LISTEN, "")}
     if not listen:
         reading.fault(LISTEN, "", "write KIND=URL, such as echo=tcp://127.0.0.1:10007")
     return Building(reading, {"services": services}, _networks(reading, allow)).configuration(())

@@ -151,7 +151,7 @@ class Reading:
                 found["kind"] = Written(self.kind(name), DEFAULT, joined(path, "kind"))
             except ValueError as error:
                 if self.whole:
-                    self.fault(tables[0][0], path, f'{error}; or add kind = "…"')
+                    self.fault(tables[0][0], path, f"{error}" if name in PLANNED else f'{error}; or add kind = "…"')
         return found
 
     def _addresses(self, found: Found, tables: Layers, path: str) -> None:

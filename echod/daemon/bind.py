@@ -7,12 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from echod.address import Address, Carries, is_loopback
+from echod.address import Address, Carries
 from echod.config.schema import Configuration, ServiceConfig
+from echod.names import is_loopback
 from echod.text import system_error
 from echod.transports import endpoint, tcp, udp, unix, unix_dgram
 
-TRANSPORTS: Final[Mapping[str, Any]] = {"tcp": tcp, "udp": udp, "unix": unix, "unix-dgram": unix_dgram, "endpoint": endpoint}
+TRANSPORTS: Final[Mapping[str, Any]] = {
+    "tcp": tcp,
+    "udp": udp,
+    "unix": unix,
+    "unix-dgram": unix_dgram,
+    "endpoint": endpoint,
+}
 
 
 @dataclass(frozen=True)

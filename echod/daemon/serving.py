@@ -21,8 +21,11 @@ from echod.model import Context
 from echod.observe.log import Log
 from echod.observe.output import Output
 from echod.observe.shown import Shown
+from echod.plane import calls
+from echod.plane.loop import Loop
+from echod.plane.streams import StreamLane
 from echod.transports.accept import Reserve, StreamPort
-from echod.transports.datagram import DatagramPort, ServiceDatagrams
+from echod.transports.datagram import ServiceDatagrams
 from echod.transports.interfaces import broadcasts
 from echod.transports.stream import ServiceFactory
 
@@ -73,7 +76,8 @@ class Daemon(Service):
         self._context = Context(clock=self.clock, show=self._shown)
         self._reserve = Reserve()
         self._factories: list[ServiceFactory] = []
-        self._ports: list[tuple[str, Address, StreamPort | DatagramPort]] = []
+        self._ports: list[tuple[str, Address, Any]] = []
+        self._plane = Loop(reactor) if configuration.daemon.plane == "auto" and calls.available else None
         self._served = {one.name: Served(one, self._context, self) for one in configuration.services}
         self._interfaces = LoopingCall(self._look_at_interfaces)
         self.events.subscribe(log.event, connections=configuration.daemon.log_level == "debug")
@@ -89,6 +93,8 @@ class Daemon(Service):
         for output in self._outputs:
             output.start()
         self._reserve.keep()
+        if self._plane is not None:
+            self._plane.start()
         self.own_ports.update(one.address.port for one in self._bound if not one.streams and one.address.port)
         if any(not one.streams for one in self._bound):
             self._interfaces.start(INTERFACES_EVERY)
@@ -116,12 +122,15 @@ class Daemon(Service):
                 clock=self._reactor,
             )
             self._factories.append(factory)
-            port = transport.listen(self._reactor, bound.socket, bound.address, factory, self._reserve)
+            port = transport.port(self._reactor, bound.socket, bound.address, factory, self._reserve)
+            if self._plane is not None and isinstance(port, StreamPort) and served.service.transform is not None:
+                port = StreamLane(self._plane, port, self._reserve)
         else:
             protocol = ServiceDatagrams(
                 served.service, gate=served.datagrams, tally=tally, scheme=scheme, loopback=loopback
             )
-            port = transport.listen(self._reactor, bound.socket, bound.address, protocol)
+            port = transport.port(self._reactor, bound.socket, bound.address, protocol)
+        port.startListening()
         self._ports.append((name, bound.address, port))
         self.events.tell("listener.opened", service=name, address=place)
 
@@ -133,6 +142,8 @@ class Daemon(Service):
         if self._interfaces.running:
             self._interfaces.stop()
         seconds = self.configuration.daemon.drain
+        if self._plane is not None:
+            self._plane.stop()
         if connections := sum(len(factory.conversations) for factory in self._factories):
             self.events.tell("daemon.draining", connections=connections, seconds=seconds)
         drained = DeferredList([factory.drain() for factory in self._factories])

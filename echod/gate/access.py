@@ -27,7 +27,7 @@ def octets_of(host: str) -> bytes:
             return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
         return socket.inet_pton(socket.AF_INET, host)
     except OSError:
-        raise ValueError(f"{ascii(host)} is not an IP address") from None
+        raise ValueError(f"{host!a} is not an IP address") from None
 
 
 def key_of(host: str) -> bytes:

@@ -22,7 +22,7 @@ class Buckets(Generic[K]):
 
     def __init__(self, rate: Rate, size: int = TABLE) -> None:
         self._interval = 1 / rate.per_second
-        self._depth = rate.burst / rate.per_second
+        self._depth = rate.burst / rate.per_second + self._interval / 100  # a hundredth of a token, for rounding
         self._size = size
         self._full_at: dict[K, float] = {}
 

@@ -42,9 +42,8 @@ class ConnectionGate:
         limits = self.limits
         if self.open >= limits.connections:
             return Refusal.CONNECTIONS
-        if host:
-            if refusal := self._admit_client(host, limits, loopback):
-                return refusal
+        if host and (refusal := self._admit_client(host, limits, loopback)):
+            return refusal
         self.open += 1
         return None
 

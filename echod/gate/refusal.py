@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class Refusal(str, Enum):
+class Refusal(StrEnum):
     """Why a connection or a datagram got no service."""
 
     DENIED = "denied"  #: the access lists
@@ -25,6 +25,3 @@ class Refusal(str, Enum):
     SEND = "send"  #: the kernel did not take the answer
     KERNEL = "kernel"  #: dropped before we saw it: a full receive buffer, or the filter of a flood
     ACCEPT = "accept"  #: the kernel could not hand the connection over (no descriptors, no memory …)
-
-    def __str__(self) -> str:
-        return self.value

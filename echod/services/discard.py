@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from echod.model import NOTHING, Peer, Quiet, Reply, Say, Service, Session
 from echod.services.showing import Show, show
 
+
 @dataclass(frozen=True)
 class DiscardOptions:
     """The keys of a discard service."""

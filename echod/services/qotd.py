@@ -15,7 +15,8 @@ LARGEST: Final = 512  #: octets of a quotation (RFC 865)
 
 BUILT_IN: Final = (
     "Be conservative in what you do, be liberal in what you accept from others.\n  - Jon Postel, RFC 793",
-    "With sufficient thrust, pigs fly just fine. However, this is not necessarily a good idea.\n  - Ross Callon, RFC 1925",
+    "With sufficient thrust, pigs fly just fine. However, this is not necessarily a good idea.\n"
+    "  - Ross Callon, RFC 1925",
     "It is always possible to add another level of indirection.\n  - Ross Callon, RFC 1925",
     "It is easier to move a problem around than it is to solve it.\n  - Ross Callon, RFC 1925",
     "No matter how hard you push and no matter what the priority, you can't increase the speed of light.\n"

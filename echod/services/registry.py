@@ -31,7 +31,9 @@ def kinds(plugins: Iterable[EntryPoint] | None = None) -> Mapping[str, type[Serv
     found = {kind.kind: kind for kind in _ours()}
     for plugin in entry_points(group=GROUP) if plugins is None else plugins:
         if plugin.name in found:
-            raise UnusableKind(f"kind {plugin.name!r} of {plugin.value} exists already: {found[plugin.name].__module__}")
+            raise UnusableKind(
+                f"kind {plugin.name!r} of {plugin.value} exists already: {found[plugin.name].__module__}"
+            )
         found[plugin.name] = _load(plugin)
     return dict(sorted(found.items()))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from echod.address import Inet, SocketAddress
 from echod.model import Peer, Say, Service, Session
+from echod.names import Inet, SocketAddress
 from echod.services.once import Once
 
 

@@ -19,7 +19,9 @@ from twisted.internet.interfaces import IAddress, IReactorFDSet
 from twisted.internet.tcp import Server
 from twisted.logger import Logger
 
+from echod.events import Closing
 from echod.gate.refusal import Refusal
+from echod.transports.conversation import Conversation
 from echod.transports.stream import ServiceFactory
 
 _log = Logger()
@@ -98,6 +100,8 @@ class Reluctance:
                 self._tell("accept.resumed", address=self._place, refused=self._refused)
             self._pause, self._refused = 0.0, 0
         self._reserve.keep()
+
+
 class StreamPort(FileDescriptor):
     """A listening socket that is bound already, and the factory it serves.
 
@@ -119,7 +123,7 @@ class StreamPort(FileDescriptor):
         self.reactor: Any = reactor
         self.socket = listening
         self.factory = factory
-        self._close_socket = close_socket
+        self.close_socket = lambda: close_socket(listening)
         self._realPortNumber = 0  # Server names its connections by it
         self._resume: DelayedCall | None = None
         self._reluctance = Reluctance(factory.place, reserve, self._tell)
@@ -143,7 +147,7 @@ class StreamPort(FileDescriptor):
                 self._resume.cancel()
                 self._resume = None
             self.stopReading()
-            self._close_socket(self.socket)
+            self.close_socket()
             self.factory.doStop()
 
     def doRead(self) -> None:
@@ -154,7 +158,7 @@ class StreamPort(FileDescriptor):
             except BlockingIOError:
                 return
             except OSError as error:
-                if pause := self._reluctance.pause_after(error, self._shed):
+                if pause := self._reluctance.pause_after(error, self.shed):
                     self.stopReading()
                     self._resume = self.reactor.callLater(pause, self._read_again)
                     return
@@ -172,6 +176,22 @@ class StreamPort(FileDescriptor):
         if protocol is None:
             refuse(accepted)
             return
+        self._connect(accepted, name, protocol)
+
+    def take_over(self, descriptor: int, host: bytes, bytes_in: int, waiting: bytes) -> None:
+        """Go on with a connection of the fast plane: so much came, and all of it but `waiting` has gone back."""
+        accepted = socket.socket(fileno=descriptor)
+        try:
+            name = accepted.getpeername()
+        except OSError:  # reset a moment ago
+            accepted.close()
+            self.factory.ended(host, Closing.LOST, bytes_in, bytes_in - len(waiting), None)
+            return
+        conversation = self.factory.converse(host)
+        self._connect(accepted, self.peer_address(name)[1], conversation)
+        conversation.go_on(bytes_in, waiting)
+
+    def _connect(self, accepted: socket.socket, name: Any, protocol: Conversation) -> None:
         self._connections += 1
         port: Any = self  # Server only asks a tcp.Port for its number
         transport = self.transport(accepted, protocol, name, port, self._connections, self.reactor)
@@ -181,7 +201,8 @@ class StreamPort(FileDescriptor):
             _log.failure("a connection of {place} could not be begun", place=self.factory.place)
             transport.abortConnection()
 
-    def _shed(self) -> int:
+    def shed(self) -> int:
+        """Refuse what waits, as long as a descriptor is free for it; returns how many."""
         shed = 0
         try:
             while shed < self.factory.limits.connections:

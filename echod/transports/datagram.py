@@ -18,13 +18,13 @@ from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
-from echod.address import inet
 from echod.events import Tally
 from echod.gate.access import octets_of
 from echod.gate.datagrams import DatagramGate
 from echod.gate.refusal import Refusal
 from echod.model import Peer, Service
-from echod.transports.stream import socket_address
+from echod.names import inet
+from echod.transports.conversation import socket_address
 
 _log = Logger()
 
@@ -65,9 +65,7 @@ class ServiceDatagrams(DatagramProtocol):
         if answer is not None:
             self.transport.write(answer, addr)
 
-    def answer(
-        self, datagram: bytes, peer: Peer, host: bytes, port: int, *, to_many: bool = False
-    ) -> bytes | None:
+    def answer(self, datagram: bytes, peer: Peer, host: bytes, port: int, *, to_many: bool = False) -> bytes | None:
         """The answer to send, or None: counted either way.
 
         `host` is what the gate knows the peer by; `to_many` says that the question went to a broadcast or

@@ -11,8 +11,8 @@ from typing import Any, Final
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IReactorFDSet
 
-from echod.address import SocketAddress, inet, unix_name
 from echod.model import End, Peer, Reply, Say, Session
+from echod.names import SocketAddress, inet, unix_name
 from echod.transports.datagram import A_TURN, LARGEST
 
 KEPT: Final = 64  #: datagrams that are sent again when the first address of a name turns out not to listen

@@ -30,21 +30,27 @@ class Listening:
     def __init__(self, port: IListeningPort, later: _Later) -> None:
         self._port: Any = port
         self._later = later
+        self._factory: ServiceFactory
 
     def getsockname(self) -> tuple[str, int]:
         """Host and port, or the path and 0, as a socket of that family would."""
         host = self._port.getHost()
         return str(getattr(host, "host", getattr(host, "name", ""))), int(getattr(host, "port", 0))
 
-    def serve(self, factory: ServiceFactory) -> None:
+    def serving(self, factory: ServiceFactory) -> Listening:
+        """Itself, with the factory that it will serve."""
+        self._factory = factory
+        return self
+
+    def startListening(self) -> None:
         """Serve from now on."""
-        factory.doStart()
-        self._later.factory = factory
+        self._factory.doStart()
+        self._later.factory = self._factory
 
     def stopListening(self) -> None:
         """Serve no new connection."""
         self.close()
-        self._later.factory.doStop()
+        self._factory.doStop()
 
     def close(self) -> None:
         """Listen no more."""
@@ -68,10 +74,9 @@ def bind(reactor: Any, address: Address) -> Iterator[Listening]:
     yield Listening(outcome[0], later)
 
 
-def listen(_reactor: Any, bound: Listening, _address: Address, factory: ServiceFactory, _reserve: object) -> Listening:
-    """Serve what `bind` made. `stopListening` ends it."""
-    bound.serve(factory)
-    return bound
+def port(_reactor: Any, bound: Listening, _address: Address, factory: ServiceFactory, _reserve: object) -> Listening:
+    """What `bind` made, to serve `factory` once it is told to startListening."""
+    return bound.serving(factory)
 
 
 def dial(reactor: Any, address: Address, factory: Factory, _timeout: float) -> Deferred[IProtocol]:

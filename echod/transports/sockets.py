@@ -35,7 +35,7 @@ def _places(address: Address, kind: socket.SocketKind) -> list[tuple[socket.Addr
     if address.host == "*":
         if _has_ipv6():
             return [(socket.AF_INET6, ("::", address.port))]
-        return [(socket.AF_INET, ("0.0.0.0", address.port))]  # noqa: S104 - what `*` means
+        return [(socket.AF_INET, ("0.0.0.0", address.port))]
     found = socket.getaddrinfo(address.host, address.port, type=kind, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in found))
 

@@ -46,13 +46,11 @@ class TCPPort(StreamPort):
         return IPv6Address("TCP", host, port, flow, scope), (host, port, flow, scope)
 
 
-def listen(
+def port(
     reactor: IReactorFDSet, bound: socket.socket, address: Address, factory: ServiceFactory, reserve: Reserve
 ) -> StreamPort:
-    """Serve a socket that `bind` made for `address`. `stopListening` ends it."""
-    port = TCPPort(reactor, bound, factory, reserve)
-    port.startListening()
-    return port
+    """The port that serves a socket that `bind` made for `address`, once it is told to startListening."""
+    return TCPPort(reactor, bound, factory, reserve)
 
 
 def dial(reactor: Any, address: Address, factory: Factory, timeout: float) -> Deferred[IProtocol]:

@@ -11,9 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.threads import deferToThread
 
-from echod.address import Address, Inet, inet
+from echod.address import Address
 from echod.gate.access import octets_of
 from echod.model import Peer, Say, Session
+from echod.names import Inet, inet
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.dialled import DatagramDialogue
 from echod.transports.sockets import IPV6_TCLASS, inet_sockets, mark
@@ -82,19 +83,15 @@ class UDPPort(DatagramPort):
             elif kind == SO_TIMESTAMPNS:
                 seconds, nanoseconds = struct.unpack("ll", data)
                 received_at = seconds + nanoseconds / 1e9
-        peer = Peer(
-            self.protocol.scheme, Inet(local, self._port), inet(host, port), ttl, traffic_class, received_at
-        )
+        peer = Peer(self.protocol.scheme, Inet(local, self._port), inet(host, port), ttl, traffic_class, received_at)
         answer = self.protocol.answer(datagram, peer, octets_of(host), port, to_many=to_many)
         if answer is not None:
             self.send(answer, source, name)
 
 
-def listen(reactor: IReactorFDSet, bound: socket.socket, address: Address, protocol: ServiceDatagrams) -> UDPPort:
-    """Serve a socket that `bind` made for `address`. `stopListening` ends it."""
-    port = UDPPort(reactor, bound, protocol)
-    port.startListening()
-    return port
+def port(reactor: IReactorFDSet, bound: socket.socket, _address: Address, protocol: ServiceDatagrams) -> UDPPort:
+    """The port that serves a socket that `bind` made, once it is told to startListening."""
+    return UDPPort(reactor, bound, protocol)
 
 
 def dial(

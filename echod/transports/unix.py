@@ -133,7 +133,7 @@ class OwnPath:
 
 
 class UnixTransport(Server):
-    """Octets only: descriptors that somebody sends along are closed by the kernel, for plain recv does not take them."""
+    """Octets only: descriptors that somebody sends along are closed by the kernel, for recv does not take them."""
 
     doRead = TCPServer.doRead  # type: ignore[assignment]  # _AbortingMixin declares it without a type
     writeSomeData = TCPServer.writeSomeData
@@ -149,13 +149,11 @@ class UnixPort(StreamPort):
         return UNIXAddress(name or None), name
 
 
-def listen(
+def port(
     reactor: IReactorFDSet, bound: socket.socket, address: Address, factory: ServiceFactory, reserve: Reserve
 ) -> StreamPort:
-    """Serve a socket that `bind` made for `address`. `stopListening` ends it."""
-    port = UnixPort(reactor, bound, factory, reserve, OwnPath(address.path).close)
-    port.startListening()
-    return port
+    """The port that serves a socket that `bind` made for `address`, once it is told to startListening."""
+    return UnixPort(reactor, bound, factory, reserve, OwnPath(address.path).close)
 
 
 def dial(reactor: Any, address: Address, factory: Factory, timeout: float) -> Deferred[IProtocol]:

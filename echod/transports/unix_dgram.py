@@ -9,9 +9,10 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IReactorFDSet
 
-from echod.address import Address, UnixName, unix_name
+from echod.address import Address
 from echod.gate.refusal import Refusal
 from echod.model import Peer, Say, Session
+from echod.names import UnixName, unix_name
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.dialled import DatagramDialogue
 from echod.transports.unix import OwnPath, bind_path
@@ -39,9 +40,7 @@ class UnixDatagramPort(DatagramPort):
     largest = LARGEST
     ancillary = 0  # descriptors that somebody sends along are closed by the kernel
 
-    def __init__(
-        self, reactor: IReactorFDSet, bound: socket.socket, protocol: ServiceDatagrams, path: str
-    ) -> None:
+    def __init__(self, reactor: IReactorFDSet, bound: socket.socket, protocol: ServiceDatagrams, path: str) -> None:
         super().__init__(reactor, bound, protocol)
         self._local = UnixName(path)
         self._own = OwnPath(path)
@@ -60,13 +59,11 @@ class UnixDatagramPort(DatagramPort):
         self._own.close(self.socket)
 
 
-def listen(
+def port(
     reactor: IReactorFDSet, bound: socket.socket, address: Address, protocol: ServiceDatagrams
 ) -> UnixDatagramPort:
-    """Serve a socket that `bind` made for `address`. `stopListening` ends it."""
-    port = UnixDatagramPort(reactor, bound, protocol, address.path)
-    port.startListening()
-    return port
+    """The port that serves a socket that `bind` made for `address`, once it is told to startListening."""
+    return UnixDatagramPort(reactor, bound, protocol, address.path)
 
 
 def dial(

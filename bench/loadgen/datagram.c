@@ -1,0 +1,245 @@
+/* Datagrams: `depth` of them in flight in all, taking turns over `flows` sockets.
+ *
+ * A datagram is its number (64 bits) and the pattern from that number on, so that a lost, a doubled, a late
+ * and a changed one are told apart. One that has not come back after a quarter of a second is lost: it is
+ * counted, and another takes its place.
+ */
+#include "load.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+enum { EVENTS = 256, BATCH = 64, SLOTS = 1 << 16, HEADER = 8, GSO_OCTETS = 65000, GRO_BUFFER = 1 << 17 };
+static const uint64_t LOST_AFTER = 250000000u;
+
+struct slot {
+    uint64_t stamp;
+    unsigned flow;
+    enum { FREE, OPEN, LOST } state;
+};
+
+static int *sockets;
+static int ep;
+static struct slot slots[SLOTS]; /* by number modulo SLOTS */
+static uint64_t next, oldest;    /* numbers: the one to be sent, and the first that may still be open */
+static unsigned in_flight, turn; /* turn: the flow that sends next */
+static uint64_t lost, done;
+static size_t stride;
+static unsigned char *outgoing, *incoming;
+
+static void compose(unsigned char *into, uint64_t number)
+{
+    memcpy(into, &number, HEADER);
+    memcpy(into + HEADER, pattern + number % PERIOD, opt.size - HEADER);
+}
+
+static void note_sent(unsigned count, uint64_t now)
+{
+    for (; count > 0; count--, next++, in_flight++)
+        slots[next % SLOTS] = (struct slot){.stamp = now, .flow = turn, .state = OPEN};
+}
+
+/* Sends up to `count` from the flow whose turn it is; returns how many the kernel took. */
+static unsigned send_batch(unsigned count)
+{
+    int fd = sockets[turn], sent;
+    struct iovec parts[BATCH];
+    struct mmsghdr messages[BATCH];
+    union {
+        char octets[CMSG_SPACE(sizeof(uint16_t))];
+        struct cmsghdr align;
+    } control;
+
+    if (opt.gso && count > GSO_OCTETS / opt.size)
+        count = GSO_OCTETS / opt.size;
+    for (unsigned i = 0; i < count; i++) {
+        parts[i] = (struct iovec){.iov_base = outgoing + i * opt.size, .iov_len = opt.size};
+        compose(parts[i].iov_base, next + i);
+    }
+    if (count == 1) {
+        sent = send(fd, outgoing, opt.size, 0) < 0 ? -1 : 1;
+    } else if (opt.gso) {
+        struct msghdr whole = {.msg_iov = parts, .msg_iovlen = 1, .msg_control = control.octets,
+                               .msg_controllen = sizeof control.octets};
+        struct cmsghdr *c = CMSG_FIRSTHDR(&whole);
+        uint16_t segment = (uint16_t)opt.size;
+        parts[0].iov_len = (size_t)count * opt.size;
+        c->cmsg_level = IPPROTO_UDP;
+        c->cmsg_type = UDP_SEGMENT;
+        c->cmsg_len = CMSG_LEN(sizeof segment);
+        memcpy(CMSG_DATA(c), &segment, sizeof segment);
+        sent = sendmsg(fd, &whole, 0) < 0 ? -1 : (int)count;
+    } else {
+        for (unsigned i = 0; i < count; i++)
+            messages[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &parts[i], .msg_iovlen = 1}};
+        sent = sendmmsg(fd, messages, count, 0);
+    }
+    if (sent < 0 && errno != EAGAIN && errno != ENOBUFS)
+        fail("%s: %s", opt.gso ? "send with UDP_SEGMENT" : "send", strerror(errno));
+    return sent < 0 ? 0 : (unsigned)sent;
+}
+
+static void top_up(void)
+{
+    while (in_flight < opt.depth) {
+        unsigned room = opt.depth - in_flight, count = opt.flows > 1 ? 1 : room < BATCH ? room : BATCH;
+        uint64_t now = now_ns();
+        count = send_batch(count);
+        if (count == 0)
+            break;
+        note_sent(count, now);
+        turn = (turn + 1) % opt.flows;
+    }
+}
+
+static void take(const unsigned char *datagram, size_t length, unsigned flow, uint64_t now)
+{
+    uint64_t number;
+
+    if (length != opt.size)
+        fail("wrong byte: a datagram of %zu octets came back where %u were sent", length, opt.size);
+    memcpy(&number, datagram, HEADER);
+    if (number >= next || number + SLOTS < next)
+        fail("wrong byte: datagram number %llu came back and was never sent", (unsigned long long)number);
+    struct slot *s = &slots[number % SLOTS];
+    if (s->flow != flow)
+        fail("wrong byte: datagram %llu came back to flow %u instead of %u", (unsigned long long)number, flow, s->flow);
+    if (s->state == FREE)
+        fail("wrong byte: datagram %llu came back twice", (unsigned long long)number);
+    verify(datagram + HEADER, length - HEADER, number, "datagram of flow", flow);
+    if (s->state == OPEN) { /* a LOST one is only late; its place was taken */
+        latency_add(now - s->stamp);
+        in_flight--;
+        done++;
+    }
+    s->state = FREE;
+}
+
+static void pull(unsigned flow)
+{
+    struct iovec parts[BATCH];
+    struct mmsghdr messages[BATCH];
+
+    for (unsigned i = 0; i < BATCH; i++) {
+        parts[i] = (struct iovec){.iov_base = incoming + i * stride, .iov_len = stride};
+        messages[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &parts[i], .msg_iovlen = 1}};
+    }
+    int n = recvmmsg(sockets[flow], messages, BATCH, MSG_DONTWAIT, NULL);
+    if (n < 0 && errno != EAGAIN)
+        fail("recv: %s", strerror(errno));
+    uint64_t now = now_ns();
+    for (int i = 0; i < n; i++)
+        take(parts[i].iov_base, messages[i].msg_len, flow, now);
+}
+
+static void pull_coalesced(unsigned flow)
+{
+    union {
+        char octets[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec part = {.iov_base = incoming, .iov_len = GRO_BUFFER};
+    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.octets,
+                       .msg_controllen = sizeof control.octets};
+    ssize_t n = recvmsg(sockets[flow], &m, MSG_DONTWAIT);
+
+    if (n < 0 && errno != EAGAIN)
+        fail("recv: %s", strerror(errno));
+    int segment = (int)n;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c != NULL; c = CMSG_NXTHDR(&m, c))
+        if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
+            memcpy(&segment, CMSG_DATA(c), sizeof segment);
+    uint64_t now = now_ns();
+    for (ssize_t at = 0; at < n; at += segment)
+        take(incoming + at, (size_t)(n - at < segment ? n - at : segment), flow, now);
+}
+
+static void give_up(uint64_t now)
+{
+    for (; oldest < next; oldest++) {
+        struct slot *s = &slots[oldest % SLOTS];
+        if (s->state != OPEN)
+            continue;
+        if (now < s->stamp + LOST_AFTER) /* not a difference: what was sent since is younger than `now` */
+            break;
+        s->state = LOST;
+        in_flight--;
+        lost++;
+    }
+}
+
+static void slice(double seconds)
+{
+    struct epoll_event events[EVENTS];
+    uint64_t end = now_ns() + (uint64_t)(seconds * 1e9);
+
+    top_up();
+    while (in_flight > 0) {
+        int n = epoll_wait(ep, events, EVENTS, 20);
+        uint64_t now = now_ns();
+        bool over = now >= end;
+        for (int k = 0; k < n; k++) {
+            if (opt.gso)
+                pull_coalesced(events[k].data.u32);
+            else
+                pull(events[k].data.u32);
+            if (!over)
+                top_up();
+        }
+        give_up(now);
+        if (in_flight == 0 && !over)
+            top_up();
+    }
+}
+
+static void roomy(int fd, int forced, int asked)
+{
+    int octets = 4 << 20;
+
+    if (setsockopt(fd, SOL_SOCKET, forced, &octets, sizeof octets) < 0)
+        setsockopt(fd, SOL_SOCKET, asked, &octets, sizeof octets);
+}
+
+void datagram_mode(void)
+{
+    struct sockaddr_in to;
+    unsigned length;
+    int one = 1;
+
+    if (opt.size < HEADER || opt.size > 65507)
+        fail("--size: 8 to 65507 octets for datagrams");
+    if (opt.depth > SLOTS / 2)
+        fail("--depth: at most %d datagrams in flight", SLOTS / 2);
+    stride = opt.size + 1; /* one more than is due, so that a longer answer shows */
+    outgoing = allocate(BATCH, opt.size);
+    incoming = allocate(1, stride * BATCH > GRO_BUFFER ? stride * BATCH : GRO_BUFFER);
+    sockets = allocate(opt.flows, sizeof *sockets);
+    ep = epoll_create1(EPOLL_CLOEXEC);
+    destination(&to, &length);
+    for (unsigned i = 0; i < opt.flows; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
+        int fd = sockets[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0 || connect(fd, (struct sockaddr *)&to, length) < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, fd, &event) < 0)
+            fail("UDP socket: %s", strerror(errno));
+        roomy(fd, SO_RCVBUFFORCE, SO_RCVBUF);
+        roomy(fd, SO_SNDBUFFORCE, SO_SNDBUF);
+        if (opt.gso && setsockopt(fd, IPPROTO_UDP, UDP_GRO, &one, sizeof one) < 0)
+            fail("UDP_GRO: %s (Linux 5.0 has it)", strerror(errno));
+    }
+    slice(opt.warm);
+    slice_begin();
+    lost = done = 0;
+    slice(opt.seconds);
+    slice_report(done, lost);
+}

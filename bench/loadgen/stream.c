@@ -1,0 +1,175 @@
+/* Streams: `connections` of them, each with `depth` messages of `size` octets on the way.
+ *
+ * A connection's octets are the pattern from a place of its own, so an answer on the wrong connection shows
+ * too. Offsets count from the first octet of the connection, in both directions; a message is back when the
+ * received offset has passed its end, whatever the chunks were.
+ */
+#include "load.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct connection {
+    int fd;
+    bool stuck;         /* a write was short: waiting for EPOLLOUT */
+    uint64_t place;     /* where in the pattern its offset 0 is */
+    uint64_t sent;      /* offsets: written so far, to be written, compared so far */
+    uint64_t allowed;
+    uint64_t received;
+    uint64_t first;     /* the offset where the first message begins */
+    uint64_t issued;    /* messages */
+    uint64_t done;
+    uint64_t *stamps;   /* when each message in flight was issued, by its number modulo depth */
+};
+
+static const uint64_t SECOND = 1000000000u;
+enum { READ = 256 * 1024, EVENTS = 256, DRAIN = 10, ENDING = 3, A_SOURCE = 500 };
+
+static struct connection *connections;
+static int ep;
+static unsigned char buffer[READ];
+static uint64_t in_flight;
+
+static void watch(unsigned index, int operation, unsigned events)
+{
+    struct epoll_event event = {.events = events, .data.u32 = index};
+
+    if (epoll_ctl(ep, operation, connections[index].fd, &event) < 0)
+        fail("epoll_ctl: %s", strerror(errno));
+}
+
+static void push(struct connection *c)
+{
+    while (c->sent < c->allowed) {
+        uint64_t left = c->allowed - c->sent;
+        size_t n = left < SPAN ? (size_t)left : SPAN;
+        ssize_t r = send(c->fd, pattern + (c->place + c->sent) % PERIOD, n, MSG_NOSIGNAL);
+        if (r < 0 && errno != EAGAIN)
+            fail("connection %u: send: %s", (unsigned)(c - connections), strerror(errno));
+        if (r > 0)
+            c->sent += (uint64_t)r;
+        if (r < 0 || (size_t)r < n)
+            break;
+    }
+    bool stuck = c->sent < c->allowed;
+    if (stuck != c->stuck) {
+        c->stuck = stuck;
+        watch((unsigned)(c - connections), EPOLL_CTL_MOD, EPOLLIN | (stuck ? EPOLLOUT : 0u));
+    }
+}
+
+static void issue(struct connection *c, unsigned count, uint64_t now)
+{
+    for (unsigned i = 0; i < count; i++)
+        c->stamps[c->issued++ % opt.depth] = now;
+    c->allowed += (uint64_t)count * opt.size;
+    in_flight += count;
+    push(c);
+}
+
+/* Takes what is there; returns how many messages that completed. */
+static unsigned pull(struct connection *c, uint64_t *now)
+{
+    unsigned index = (unsigned)(c - connections), count = 0;
+    ssize_t r = recv(c->fd, buffer, sizeof buffer, 0);
+
+    if (r < 0 && errno == EAGAIN)
+        return 0;
+    if (r < 0)
+        fail("connection %u: recv: %s", index, strerror(errno));
+    if (r == 0)
+        fail("connection %u was closed by the server after %llu octets", index, (unsigned long long)c->received);
+    if (c->received + (uint64_t)r > c->sent)
+        fail("wrong byte: connection %u: more came back than was sent", index);
+    verify(buffer, (size_t)r, c->place + c->received, "connection", index);
+    c->received += (uint64_t)r;
+    uint64_t whole = (c->received - c->first) / opt.size;
+    if (c->done < whole) {
+        *now = now_ns();
+        for (; c->done < whole; c->done++, count++)
+            latency_add(*now - c->stamps[c->done % opt.depth]);
+        in_flight -= count;
+    }
+    return count;
+}
+
+static uint64_t slice(double seconds)
+{
+    struct epoll_event events[EVENTS];
+    uint64_t now = now_ns(), end = now + (uint64_t)(seconds * 1e9), messages = 0;
+
+    for (unsigned i = 0; i < opt.connections; i++)
+        issue(&connections[i], opt.depth, now_ns());
+    while (in_flight > 0) {
+        int n = epoll_wait(ep, events, EVENTS, 100);
+        now = now_ns();
+        bool over = now >= end;
+        if (now > end + DRAIN * SECOND)
+            fail("%llu messages were not answered within %d s", (unsigned long long)in_flight, DRAIN);
+        for (int k = 0; k < n; k++) {
+            struct connection *c = &connections[events[k].data.u32];
+            if (events[k].events & EPOLLOUT)
+                push(c);
+            if (events[k].events & ~(unsigned)EPOLLOUT) {
+                unsigned count = pull(c, &now);
+                messages += count;
+                if (count > 0 && !over)
+                    issue(c, count, now);
+            }
+        }
+    }
+    return messages;
+}
+
+/* Ends sending; the server must end too. Bytes that come now are too many. */
+static void finish(void)
+{
+    uint64_t until = now_ns() + ENDING * SECOND;
+    unsigned open = 0;
+
+    for (unsigned i = 0; i < opt.connections; i++)
+        shutdown(connections[i].fd, SHUT_WR);
+    for (unsigned i = 0; i < opt.connections; i++) {
+        uint64_t now = now_ns();
+        struct pollfd p = {.fd = connections[i].fd, .events = POLLIN};
+        if (poll(&p, 1, now < until ? (int)((until - now) / 1000000u) : 0) == 1) {
+            ssize_t r = recv(p.fd, buffer, sizeof buffer, 0);
+            if (r > 0)
+                fail("wrong byte: connection %u: %zd octets too many at its end", i, r);
+            open += r < 0;
+        } else {
+            open++;
+        }
+        close(p.fd);
+    }
+    if (open > 0)
+        fail("%u of %u connections were not ended within %d s of our end", open, opt.connections, ENDING);
+}
+
+void stream_mode(void)
+{
+    connections = allocate(opt.connections, sizeof *connections);
+    ep = epoll_create1(EPOLL_CLOEXEC);
+    for (unsigned i = 0; i < opt.connections; i++) {
+        struct connection *c = &connections[i];
+        c->fd = dial(opt.connections > A_SOURCE ? 0x010001u + i / A_SOURCE : 0);
+        c->place = (uint64_t)i * 7919u;
+        c->stamps = allocate(opt.depth, sizeof *c->stamps);
+        if (i % SETTLE_EVERY == SETTLE_EVERY - 1) {
+            settle(c->fd, c->place, i);
+            c->sent = c->allowed = c->received = c->first = 1;
+        }
+        if (fcntl(c->fd, F_SETFL, O_NONBLOCK) < 0)
+            fail("fcntl: %s", strerror(errno));
+        watch(i, EPOLL_CTL_ADD, EPOLLIN);
+    }
+    slice(opt.warm);
+    slice_begin();
+    slice_report(slice(opt.seconds), 0);
+    finish();
+}

@@ -1,0 +1,94 @@
+"""The command line of `python -m bench`, and what it asks for."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from bench.rounds import Plan
+from bench.servers import SERVERS, Server
+from bench.workloads import MEMORY, WORKLOADS, Workload
+
+FULL: Final = Plan(rounds=5, seconds=1.0, warm=0.3, idle=10_000)
+QUICK: Final = Plan(rounds=3, seconds=0.3, warm=0.1, idle=10_000)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be measured, and where it is to be written."""
+
+    plan: Plan
+    quick: bool
+    workloads: tuple[Workload, ...]
+    memory: bool
+    servers: tuple[Server, ...]
+    subject: str
+    echod: tuple[str, ...]
+    json: Path | None
+    svg: Path | None
+
+
+def parse(arguments: Sequence[str] | None) -> Asked:
+    """Raises SystemExit(2) with one line where the command line is wrong."""
+    known = ", ".join([*(workload.key for workload in WORKLOADS), MEMORY])
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measures echod and its peers on this machine, over loopback; about a quarter of an hour.",
+        epilog=f"Workloads: {known}. Peers: {', '.join(server.key for server in SERVERS)}.",
+    )
+    add = parser.add_argument
+    add("--quick", action="store_true", help="what has targets only, three short rounds: a hint, in about a minute")
+    add("--rounds", type=_count, metavar="N", help=f"rounds of each workload ({FULL.rounds})")
+    add("--seconds", type=_seconds, metavar="S", help=f"length of each measured slice ({FULL.seconds:g})")
+    add("--only", metavar="WORKLOAD", help="these workloads, with commas between")
+    add("--peers", metavar="PEER", help="these peers, with commas between, and the subject")
+    add("--idle", type=_count, metavar="N", help=f"connections of the memory row ({FULL.idle:,})")
+    add("--json", type=Path, metavar="FILE", help="write every figure there")
+    add("--svg", type=Path, metavar="FILE", help="write the bar chart there")
+    add("--subject", metavar="PEER", default="echod", help="who is compared with the others (echod)")
+    add("--echod", metavar="COMMAND", help="how echod is called (python -m echod)")
+    options = parser.parse_args(arguments)
+    peers = _chosen(parser, "--peers", options.peers, [server.key for server in SERVERS])
+    only = _chosen(parser, "--only", options.only, [*(workload.key for workload in WORKLOADS), MEMORY])
+    (subject,) = _chosen(parser, "--subject", options.subject, [server.key for server in SERVERS])
+    given = {name: getattr(options, name) for name in ("rounds", "seconds", "idle") if getattr(options, name)}
+    quick = options.quick
+    return Asked(
+        plan=replace(QUICK if quick else FULL, **given),
+        quick=quick,
+        workloads=tuple(each for each in WORKLOADS if (each.key in only if only else each.quick or not quick)),
+        memory=MEMORY in only if only else True,
+        servers=tuple(
+            each for each in SERVERS if each.key == subject or (each.key in peers if peers else each.quick or not quick)
+        ),
+        subject=subject,
+        echod=tuple(shlex.split(options.echod)) if options.echod else (sys.executable, "-m", "echod"),
+        json=options.json,
+        svg=options.svg,
+    )
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.05 <= value <= 60:
+        raise argparse.ArgumentTypeError("0.05 to 60")
+    return value
+
+
+def _chosen(parser: argparse.ArgumentParser, option: str, text: str | None, known: Sequence[str]) -> set[str]:
+    names = {name.strip() for name in (text or "").split(",")} - {""}
+    for name in sorted(names - set(known)):
+        parser.error(f"{option}: there is no {name!r}; there are {', '.join(known)}")
+    return names

@@ -1,0 +1,160 @@
+"""A server as a process: started on its core, awaited, measured, stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from bench import measure
+from bench.build import build_peer
+from bench.machine import on_core
+from bench.servers import PEERS, Kit, Place, Server
+from bench.workloads import Role
+
+HOST: Final = "127.0.0.1"
+PATIENCE: Final = 20.0  #: seconds to start; a busy machine's first `import twisted` takes three
+GRACE: Final = 5.0  #: seconds to stop
+STEP: Final = 0.02  #: seconds between two looks
+
+
+class NotStarted(Exception):
+    """One line: the server, and what it said."""
+
+
+def _free_port(role: Role) -> int:
+    kind = socket.SOCK_DGRAM if role is Role.UDP else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _places(server: Server, kit: Kit, roles: frozenset[Role]) -> dict[Role, Place]:
+    """Fresh ones; they are somebody else's only if taken between this and the server's own bind."""
+    places = {}
+    for role in sorted(roles, key=lambda each: each.name):
+        port = _free_port(role)
+        places[role] = Place(role, HOST, port, str(kit.folder / f"{server.key}-{port}.sock"))
+    return places
+
+
+def _answers(place: Place) -> bool:
+    try:
+        with socket.create_connection((place.host, place.port), timeout=1) as asked:
+            asked.sendall(b"ready?")
+            return bool(asked.recv(16))
+    except OSError:
+        return False
+
+
+def _bound(place: Place) -> bool:
+    """Whether a Unix socket takes connections; without a question, which some servers would fork for."""
+    try:
+        with socket.socket(socket.AF_UNIX) as asked:
+            asked.connect(place.path)
+    except OSError:
+        return False
+    return True
+
+
+class Running:
+    """A server that is ready. The caller must `stop` it."""
+
+    def __init__(
+        self, server: Server, places: Mapping[Role, Place], process: subprocess.Popen[bytes], said: Path
+    ) -> None:
+        self.server = server
+        self.places = places
+        self._process = process
+        self._said = said
+
+    def cpu(self) -> float:
+        """Processor seconds of its tree so far."""
+        return measure.cpu_seconds(self._process.pid)
+
+    def memory(self) -> int:
+        """Octets of user memory of its tree."""
+        return measure.memory(self._process.pid)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    def last_words(self) -> str:
+        """The last line it wrote, or how it ended."""
+        lines = [line.strip() for line in self._said.read_text(errors="replace").splitlines() if line.strip()]
+        code = self._process.poll()
+        how = "" if code is None else f" (exit code {code})"
+        return (lines[-1] if lines else "it said nothing") + how
+
+    def rest(self, seconds: float) -> None:
+        """Let it finish what it is doing."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return
+
+    def stop(self) -> None:
+        """SIGTERM to all it started, and SIGKILL to what stays; it leads a process group of its own."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self._process.pid, number)
+                self._process.wait(GRACE)
+            except (ProcessLookupError, PermissionError):
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        self._process.wait()
+
+    def await_ready(self) -> None:
+        """Raises NotStarted where it ends or stays silent."""
+        until = monotonic() + PATIENCE
+        while self.alive and monotonic() < until:
+            if self._is_ready():
+                return
+            self.rest(STEP)
+        why = "it did not get ready" if self.alive else "it ended at its start"
+        said = self.last_words()
+        self.stop()
+        raise NotStarted(f"{self.server.title} left out: {why}: {said}")
+
+    def _is_ready(self) -> bool:
+        if self.server.ready:
+            return "ready" in self._said.read_text(errors="replace").split()
+        if Role.TCP in self.places:
+            return _answers(self.places[Role.TCP])
+        return all(_bound(place) for place in self.places.values())
+
+
+def start(server: Server, kit: Kit, roles: frozenset[Role], core: int) -> Running:
+    """Start a server for these roles and wait until it answers. Raises NotStarted, or NotBuilt."""
+    if server.source:
+        build_peer(PEERS / server.source, kit.folder)
+    places = _places(server, kit, roles)
+    command = server.command(kit, places)
+    said = kit.folder / f"{server.key}-{next(iter(places.values())).port}.log"
+    with said.open("wb") as log, on_core(core):
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=Path(__file__).parent.parent,  # where `-m echod` finds this tree's
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise NotStarted(f"{server.title} left out: {command[0]}: {error.strerror}") from error
+    running = Running(server, places, process, said)
+    try:
+        running.await_ready()
+    except KeyboardInterrupt:
+        running.stop()
+        raise
+    return running

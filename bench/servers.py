@@ -1,0 +1,245 @@
+"""Who is measured, and how each is started: the one list of peers.
+
+A peer's program takes HOST PORT (or `unix PATH`) and words for what else it is to be, prints `ready`, and
+serves until SIGTERM. echod is started as a user starts it, and is asked over its TCP address until it answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from bench.machine import program
+from bench.workloads import Role
+
+PEERS: Final = Path(__file__).parent / "peers"
+EVERY: Final = frozenset(Role)
+STREAMS: Final = EVERY - {Role.UDP}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server is to listen for one role."""
+
+    role: Role
+    host: str
+    port: int
+    path: str
+
+    @property
+    def words(self) -> list[str]:
+        """As the peers' programs take it."""
+        if self.role is Role.UNIX:
+            return ["unix", self.path]
+        extra = {Role.UPPER: ["upper"], Role.UDP: ["udp"]}.get(self.role, [])
+        return [self.host, str(self.port), *extra]
+
+    @property
+    def url(self) -> str:
+        """As echod takes it."""
+        if self.role is Role.UNIX:
+            return f"unix://{self.path}"
+        return f"{'udp' if self.role is Role.UDP else 'tcp'}://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What commands are made of: an empty folder to write in, a Python, and how echod is called."""
+
+    folder: Path
+    python: str
+    echod: tuple[str, ...]
+
+    def write(self, name: str, text: str) -> str:
+        """A file in the folder; its path."""
+        path = self.folder / name
+        path.write_text(text)
+        return str(path)
+
+
+Command = Callable[[Kit, Mapping[Role, Place]], list[str]]
+
+
+@dataclass(frozen=True)
+class Server:
+    """One peer."""
+
+    key: str
+    title: str
+    roles: frozenset[Role]
+    command: Command
+    source: str = ""  #: a file of peers/ to be compiled first
+    programs: tuple[str, ...] = ()  #: one of these must be installed
+    module: str = ""  #: this must be importable
+    install: str = ""  #: one line: how to install what it needs
+    together: bool = False  #: one process serves all its roles
+    ready: bool = True  #: prints `ready`; else it is asked over TCP until it answers
+    forks: bool = False  #: a process a connection: no part of rows with many of them
+    quick: bool = False  #: has a target against it, so it is part of the quick run
+
+    def missing(self) -> str | None:
+        """How to install what this machine lacks for it; None where nothing is lacking."""
+        if self.programs and program(*self.programs) is None:
+            return self.install
+        if self.module and find_spec(self.module) is None:
+            return self.install
+        return None
+
+
+def _only(places: Mapping[Role, Place]) -> Place:
+    (place,) = places.values()
+    return place
+
+
+def _built(name: str) -> Command:
+    return lambda kit, places: [str(kit.folder / name), *_only(places).words]
+
+
+def _c_udp(way: str) -> Command:
+    return lambda kit, places: [str(kit.folder / "c_udp"), *_only(places).words[:2], way]
+
+
+def _python(name: str, *extra: str) -> Command:
+    return lambda kit, places: [kit.python, str(PEERS / name), *_only(places).words, *extra]
+
+
+def _node(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
+    return [program("node", "nodejs") or "node", str(PEERS / "echo.js"), *_only(places).words]
+
+
+def _echod(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
+    listen = [f"--listen={kind_of(role)}={place.url}" for role, place in places.items()]
+    return [*kit.echod, *listen]
+
+
+def kind_of(role: Role) -> str:
+    """The echod service that answers a role."""
+    return "upper" if role is Role.UPPER else "echo"
+
+
+def _configured(name: str, *lines: str) -> Command:
+    """Echod with a file: `lines` come first, then its two services."""
+
+    def command(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
+        text = [*lines]
+        for kind in ("echo", "upper"):
+            urls = ", ".join(f'"{place.url}"' for role, place in places.items() if kind_of(role) == kind)
+            if urls:
+                text += [f"[services.{kind}]", f"listen = [{urls}]"]
+        ports = "-".join(str(place.port) for place in places.values())
+        return [*kit.echod, "--config", kit.write(f"{name}-{ports}.toml", "\n".join(text) + "\n")]
+
+    return command
+
+
+def _socat(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
+    place = _only(places)
+    if place.role is Role.UNIX:
+        listen = f"UNIX-LISTEN:{place.path},fork,backlog=1024"
+    else:
+        listen = f"TCP4-LISTEN:{place.port},bind={place.host},reuseaddr,fork,backlog=1024"
+    return [program("socat") or "socat", listen, "PIPE"]
+
+
+def _ncat(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
+    words = _only(places).words
+    return [program("ncat") or "ncat", "--listen", "--keep-open", "--max-conns=2000", "--exec=/bin/cat", *words]
+
+
+def _xinetd(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
+    place = _only(places)
+    # Without cps it serves 50 connections a second and then none for ten.
+    limits = "instances = UNLIMITED\nper_source = UNLIMITED\ncps = 1000000 1\n"
+    how = "type = INTERNAL UNLISTED\nid = echo-stream\nsocket_type = stream\nprotocol = tcp\nwait = no\ndisable = no\n"
+    where = f"bind = {place.host}\nport = {place.port}\n"
+    log = f"log_type = FILE {kit.folder}/xinetd.log\n"
+    text = f"defaults\n{{\n{limits}{log}}}\nservice echo\n{{\n{how}{where}}}\n"
+    path = kit.write(f"xinetd-{place.port}.conf", text)
+    pidfile = str(kit.folder / f"xinetd-{place.port}.pid")
+    return [program("xinetd") or "xinetd", "-dontfork", "-f", path, "-pidfile", pidfile]
+
+
+_CC = "a C compiler: apt install gcc libc6-dev | dnf install gcc"
+_HERE = "pip install {} into the Python that runs this"
+TCP_ONLY: Final = frozenset({Role.TCP})
+UDP_ONLY: Final = frozenset({Role.UDP})
+
+SERVERS: Final = (
+    Server("echod", "echod", EVERY, _echod, together=True, ready=False, quick=True),
+    Server(
+        "echod-off",
+        "echod (plane off)",
+        EVERY,
+        _configured("plane-off", "[daemon]", 'plane = "off"'),
+        together=True,
+        ready=False,
+    ),
+    Server("c", "C", STREAMS, _built("c_echo"), "c_echo.c", ("cc",), install=_CC, quick=True),
+    Server("c-recvmmsg", "C recvmmsg", UDP_ONLY, _c_udp("recvmmsg"), "c_udp.c", ("cc",), install=_CC, quick=True),
+    Server("c-recvfrom", "C recvfrom", UDP_ONLY, _c_udp("recvfrom"), "c_udp.c", ("cc",), install=_CC, quick=True),
+    Server("c-gro", "C GRO + GSO", UDP_ONLY, _c_udp("gro"), "c_udp.c", ("cc",), install=_CC),
+    Server(
+        "stock",
+        "stock Twisted",
+        EVERY,
+        _python("stock_twisted.py"),
+        module="twisted",
+        install=_HERE.format("twisted"),
+        quick=True,
+    ),
+    Server("asyncio", "asyncio", EVERY, _python("asyncio_echo.py")),
+    Server(
+        "uvloop",
+        "uvloop",
+        EVERY,
+        _python("asyncio_echo.py", "uvloop"),
+        module="uvloop",
+        install=_HERE.format("uvloop"),
+        quick=True,
+    ),
+    Server(
+        "go",
+        "Go",
+        EVERY,
+        _built("echo"),
+        "echo.go",
+        ("go",),
+        install="apt install golang-go | dnf install golang",
+    ),
+    Server(
+        "node", "Node", EVERY, _node, programs=("node", "nodejs"), install="apt install nodejs | dnf install nodejs"
+    ),
+    Server(
+        "socat",
+        "socat",
+        frozenset({Role.TCP, Role.UNIX}),
+        _socat,
+        programs=("socat",),
+        install="apt install socat | dnf install socat",
+        ready=False,
+        forks=True,
+    ),
+    Server(
+        "ncat",
+        "ncat",
+        TCP_ONLY,
+        _ncat,
+        programs=("ncat",),
+        install="apt install ncat | dnf install nmap-ncat",
+        ready=False,
+        forks=True,
+    ),
+    Server(
+        "xinetd",
+        "xinetd built-in",
+        TCP_ONLY,
+        _xinetd,
+        programs=("xinetd",),
+        install="apt install xinetd | dnf install xinetd",
+        ready=False,
+        forks=True,
+    ),
+)

@@ -1,0 +1,184 @@
+"""The printed report: the table of targets, then a block for each workload with every peer's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.figures import Results, summary
+from bench.targets import ITSELF, STOCK, TARGETS, UVLOOP, YARDSTICK, Measure, targets_of
+from bench.workloads import MEMORY, MEMORY_TITLE, WORKLOADS, Workload
+
+FULL = 0.95
+"""A load generator that used this much of its core may have been what limited the rate."""
+
+_NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One target and the figure that this run has for it."""
+
+    workload: str
+    against: str
+    measure: Measure
+    sign: str
+    bound: float
+    figure: float
+    met: bool
+
+    def __str__(self) -> str:
+        size = f"{self.figure:,.0f} B" if self.measure == "bytes" else f"{self.figure:.2f}×"
+        return f"{size} ({self.sign} {self.bound:g}: {_verdict(self.met)})"
+
+
+def _verdict(met: bool) -> str:
+    return "met" if met else "MISSED"
+
+
+def figure(results: Results, subject: str, workload: Workload | None, against: str, measure: Measure) -> float | None:
+    """The subject's figure for one cell; `workload` is None for the memory row."""
+    if workload is None:
+        mine = results.rests.get(subject)
+        theirs = results.rests.get(against)
+        if mine is None or (against != ITSELF and theirs is None):
+            return None
+        if theirs is None or against == ITSELF:
+            return mine.per_connection
+        return mine.per_connection / theirs.per_connection if theirs.per_connection > 0 else None
+    return results.ratio(workload.key, measure, subject, workload.yardstick if against == YARDSTICK else against)
+
+
+def judge(results: Results, subject: str) -> list[Judgement]:
+    """Every target that this run can say something about."""
+    rows: list[Workload | None] = [*WORKLOADS, None]
+    found = []
+    for row in rows:
+        for against in (ITSELF, YARDSTICK, STOCK, UVLOOP):
+            for target in targets_of(MEMORY if row is None else row.key, against):
+                got = figure(results, subject, row, against, target.measure)
+                if got is not None:
+                    met = target.met(got)
+                    found.append(
+                        Judgement(target.workload, against, target.measure, target.sign, target.bound, got, met)
+                    )
+    return found
+
+
+def align(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Columns as wide as their widest cell; the first `left` of them to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _cell(results: Results, subject: str, row: Workload | None, against: str, measure: Measure) -> str:
+    got = figure(results, subject, row, against, measure)
+    if got is None:
+        return _NOTHING
+    key = MEMORY if row is None else row.key
+    for each in judge(results, subject):
+        if (each.workload, each.against, each.measure) == (key, against, measure):
+            return str(each)
+    return f"{got:,.0f} B" if measure == "bytes" else f"{got:.2f}×"
+
+
+def targets_table(results: Results, subject: str, titles: Mapping[str, str]) -> list[str]:
+    """The table of targets, for what was measured: processor time a message, and rates where one is promised."""
+    others = (YARDSTICK, STOCK, UVLOOP)
+    rows = [["workload", titles[subject], "against C", "against stock Twisted", "against uvloop"]]
+    for workload in WORKLOADS:
+        series = results.slices.get(workload.key, {}).get(subject)
+        if not series:
+            continue
+        mine = summary(series)
+        cpu = [_cell(results, subject, workload, to, "cpu") for to in others]
+        rows.append([workload.title, f"{mine.cpu_us:.2f} µs", *cpu])
+        if any(target.workload == workload.key and target.measure == "rate" for target in TARGETS):
+            rate = [_cell(results, subject, workload, to, "rate") for to in others]
+            rows.append(["  its rate", f"{mine.rate:,.0f}/s", *rate])
+    if (rest := results.rests.get(subject)) is not None:
+        cells = [_cell(results, subject, None, to, "bytes" if to == ITSELF else "cpu") for to in (ITSELF, *others)]
+        rows.append([MEMORY_TITLE.format(connections=rest.connections), *cells])
+    return align(rows, left=5) if len(rows) > 1 else []
+
+
+def workload_block(results: Results, workload: Workload, subject: str, titles: Mapping[str, str]) -> list[str]:
+    """Every peer under one workload, the cheapest first; its ratios are the subject's to it."""
+    rows = results.slices.get(workload.key, {})
+    lines = []
+    for peer in rows:
+        s = summary(rows[peer])
+        cpu, rate = (results.ratio(workload.key, measure, subject, peer) for measure in ("cpu", "rate"))
+        bounded = ">" if s.load_share >= FULL else ""
+        lines.append(
+            (
+                s.cpu_us,
+                [
+                    f"  {titles[peer]}",
+                    f"{s.cpu_us:.2f}",
+                    f"{bounded}{s.rate:,.0f}",
+                    f"{s.p50:,.0f}",
+                    f"{s.p99:,.0f}",
+                    f"{s.load_share:.0%}",
+                    f"{s.lost:,}" if s.lost else "",
+                    _NOTHING if cpu is None or peer == subject else f"{cpu:.2f}×",
+                    _NOTHING if rate is None or peer == subject else f"{rate:.2f}×",
+                ],
+            )
+        )
+    if not lines:
+        return []
+    head = ["  peer", "CPU µs/msg", "msg/s", "p50 µs", "p99 µs", "load core", "lost", "CPU ratio", "rate ratio"]
+    return [workload.title, *align([head, *(cells for _, cells in sorted(lines, key=lambda line: line[0]))])]
+
+
+def memory_block(results: Results, titles: Mapping[str, str]) -> list[str]:
+    """Every peer's memory."""
+    if not results.rests:
+        return []
+    head = ["  peer", "bytes a connection", "connections", "before, KiB", "with them, KiB"]
+    ordered = sorted(results.rests.items(), key=lambda item: item[1].per_connection)
+    rows = [
+        [
+            f"  {titles[peer]}",
+            f"{rest.per_connection:,.0f}",
+            f"{rest.connections:,}",
+            f"{rest.before / 1024:,.0f}",
+            f"{max(rest.open, rest.used) / 1024:,.0f}",
+        ]
+        for peer, rest in ordered
+    ]
+    return ["user memory a connection, idle", *align([head, *rows])]
+
+
+def legend(results: Results, subject: str) -> list[str]:
+    """What the marks mean, where there are any."""
+    summaries = [summary(series) for rows in results.slices.values() for series in rows.values()]
+    lines = []
+    if summaries:
+        lines += [
+            "CPU: user and system time of the server's whole process tree a message; the median of the rounds.",
+            f"ratios: {subject} divided by the peer, round by round; their median. p50, p99: of all rounds together.",
+        ]
+    if any(each.load_share >= FULL for each in summaries):
+        lines.append(f"> the load generator's core was at least {FULL:.0%} full: the server could have done more.")
+    if any(each.lost for each in summaries):
+        lines.append("lost: datagrams that did not come back; the rates count those that did.")
+    return lines
+
+
+def report(results: Results, subject: str, titles: Mapping[str, str], notes: Iterable[str]) -> str:
+    """Everything below the header."""
+    blocks = [
+        targets_table(results, subject, titles),
+        [*results.remarks, *notes],
+        *(workload_block(results, workload, subject, titles) for workload in WORKLOADS),
+        memory_block(results, titles),
+        legend(results, titles[subject]),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)

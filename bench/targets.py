@@ -1,0 +1,58 @@
+"""What echod must show: the one table of targets, and how a figure is judged by it.
+
+A target is a promise about a ratio inside one run, or about an amount of memory; never about a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Measure = Literal["cpu", "rate", "bytes"]
+"""Processor time a message against a peer, messages a second against a peer, user memory a connection."""
+
+YARDSTICK, STOCK, UVLOOP, ITSELF = "yardstick", "stock", "uvloop", ""
+"""Against whom: the C program that the workload names, two peers by their keys, nobody."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """`workload`'s `measure`, divided by that of `against`, may be at most `bound` (of a rate: at least)."""
+
+    workload: str
+    against: str
+    bound: float
+    measure: Measure = "cpu"
+
+    @property
+    def sign(self) -> str:
+        """Which way the bound lies."""
+        return "≥" if self.measure == "rate" else "≤"
+
+    def met(self, figure: float) -> bool:
+        """Whether a figure keeps the promise."""
+        return figure >= self.bound if self.measure == "rate" else figure <= self.bound
+
+
+def _row(workload: str, c: float, stock: float, uvloop: float) -> tuple[Target, ...]:
+    return Target(workload, YARDSTICK, c), Target(workload, STOCK, stock), Target(workload, UVLOOP, uvloop)
+
+
+TARGETS: Final[tuple[Target, ...]] = (
+    *_row("tcp-64", 1.25, 0.33, 1.0),
+    Target("tcp-64", STOCK, 2.5, "rate"),
+    *_row("tcp-1", 1.5, 0.45, 1.1),
+    *_row("tcp-1000", 1.35, 0.4, 0.9),
+    *_row("tcp-16k", 1.1, 0.35, 0.9),
+    *_row("tcp-bulk", 0.6, 0.3, 0.6),
+    *_row("tcp-upper", 1.35, 0.35, 1.0),
+    *_row("connect", 1.6, 0.55, 1.25),
+    *_row("udp-64", 1.0, 0.4, 0.6),
+    *_row("udp-1", 2.1, 0.75, 1.15),
+    Target("memory", ITSELF, 400, "bytes"),
+)
+
+
+def targets_of(workload: str, against: str) -> list[Target]:
+    """The targets that stand in one cell of the table."""
+    return [target for target in TARGETS if (target.workload, target.against) == (workload, against)]

@@ -1,0 +1,59 @@
+"""How the ends of a socket are called: an IP address and a port, or the path of a Unix socket.
+
+Standard library only, and nothing of echod.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import NamedTuple
+
+
+class Inet(NamedTuple):
+    """One end of an IPv4 or IPv6 socket; `host` is canonical text, with a scope where it has one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class UnixName(NamedTuple):
+    """One end of a Unix socket; the empty path is a socket without a name, `@` begins an abstract one."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return self.path or "(unnamed)"
+
+
+SocketAddress = Inet | UnixName
+
+
+def inet(host: str, port: int) -> Inet:
+    """The Inet of what a socket call returned: an IPv4-mapped host is that IPv4 host.
+
+    Raises nothing: a host that is no IP address stays the text it is.
+    """
+    if host[:7].lower() == "::ffff:":
+        mapped = ipaddress.IPv6Address(host).ipv4_mapped
+        host = str(mapped) if mapped else host
+    return Inet(host, port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, by its address or as `localhost`, is this machine by definition."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def unix_name(name: str | bytes | None) -> UnixName:
+    """The UnixName of what a socket call returned: str, bytes (abstract, or not UTF-8), "" or None."""
+    if isinstance(name, bytes):
+        text = name.decode("utf-8", "surrogateescape")
+    else:
+        text = name or ""
+    return UnixName("@" + text[1:] if text.startswith("\0") else text)

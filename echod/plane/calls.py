@@ -1,0 +1,45 @@
+"""The system calls that Python does not offer, by cffi in ABI mode: no compiler, no writable and executable memory.
+
+`available` is False where cffi or the C library lacks them; whoever asks goes the plain way then.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any, Final
+
+SOCK_NONBLOCK: Final = 0o4000
+SOCK_CLOEXEC: Final = 0o2000000
+F_SETPIPE_SZ: Final = 1031  # fcntl(2); <linux/fcntl.h>
+SPLICE_FLAGS: Final = 1 | 2
+"""SPLICE_F_MOVE and SPLICE_F_NONBLOCK. The second concerns the pipe alone: the socket must be non-blocking too."""
+
+_DECLARATIONS: Final = """
+    int accept4(int, void *, unsigned int *, int);
+    int setsockopt(int, int, int, const void *, unsigned int);
+"""
+
+C: Any = None
+ffi: Any = None
+try:
+    import cffi
+except ImportError:
+    pass
+else:
+    ffi = cffi.FFI()
+    ffi.cdef(_DECLARATIONS)
+    C = ffi.dlopen(None)
+
+available: Final = C is not None and hasattr(os, "splice")
+
+
+def failure() -> OSError:
+    """What the last of these calls met."""
+    number = int(ffi.errno)
+    return OSError(number, os.strerror(number))
+
+
+def would_block() -> bool:
+    """Whether the last of these calls only had nothing to do."""
+    return int(ffi.errno) == errno.EAGAIN

@@ -1,0 +1,125 @@
+"""The plane's loop: an epoll of its own, with the reactor's epoll as one member of it.
+
+      peers ──► epoll of the plane ──► ready[descriptor](descriptor, events)
+                     ▲
+      reactor's epoll (level-triggered member): ready only when Twisted has something to do
+
+The loop's `wait` takes the place of the reactor's: Python code of the reactor runs when its epoll is ready, when
+a timer of its is due, or after a signal (whose handler wakes the reactor by its own pipe). Rules:
+
+* Level-triggered only: what is left undone in a round comes back in the next.
+* One call for each ready descriptor in a round, and each does a bounded piece of work.
+* No descriptor of the plane is closed but by its own call or by the reactor's code between rounds: so a
+  number that is used again within a round cannot be mistaken for its predecessor.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final
+
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.interfaces import IReadDescriptor
+from zope.interface import implementer
+
+A_ROUND: Final = 1024  #: descriptors that are served before the timers are looked at again
+
+Ready = Callable[[int, int], None]
+
+
+def _nobody(_descriptor: int, _events: int) -> None:
+    """The place of a descriptor that is not ours."""
+
+
+@implementer(IReadDescriptor)
+class Loop:
+    """Runs in the place of the reactor's wait; under a reactor without epoll, as one of its readers."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor: Any = reactor
+        self._epoll = select.epoll()
+        self._ready: list[Ready] = []
+        self._back = False  # the reactor has something to do
+        self._poller: Any = None
+
+    def start(self) -> None:
+        """Take part from now on."""
+        nested = isinstance(self._reactor, EPollReactor)
+        if nested:
+            self._poller = self._reactor._poller  # the select.epoll that Twisted waits in
+            self.watch(self._poller.fileno(), select.EPOLLIN, self._reactor_is_ready)
+            self._reactor.doIteration = self.wait
+        else:
+            self._reactor.addReader(self)
+
+    def stop(self) -> None:
+        """Give the reactor its own wait back; every descriptor must have been forgotten."""
+        if self._poller is not None:
+            self._reactor.doIteration = self._reactor.doPoll
+            self._poller = None
+        else:
+            self._reactor.removeReader(self)
+        self._epoll.close()
+
+    def watch(self, descriptor: int, events: int, ready: Ready) -> None:
+        """Call `ready(descriptor, events)` whenever one of `events` is true of it."""
+        while descriptor >= len(self._ready):
+            self._ready.append(_nobody)
+        self._ready[descriptor] = ready
+        self._epoll.register(descriptor, events)
+
+    def change(self, descriptor: int, events: int, ready: Ready) -> None:
+        """Watch for other events, with another call."""
+        self._ready[descriptor] = ready
+        self._epoll.modify(descriptor, events)
+
+    def forget(self, descriptor: int) -> None:
+        """Watch it no more: the kernel forgets a descriptor that is closed by itself, this is for one that lives."""
+        self._epoll.unregister(descriptor)
+
+    def yield_to_reactor(self) -> None:
+        """A timer was set, or something else: let the reactor look after this round."""
+        self._back = True
+
+    def wait(self, timeout: float | None) -> None:
+        """Serve the plane until the reactor has something to do, for `timeout` seconds at most (None: for ever)."""
+        poll = self._epoll.poll
+        ready = self._ready
+        left = -1.0 if timeout is None else timeout
+        due = None if timeout is None else monotonic() + timeout
+        self._back = False
+        while True:
+            events = poll(left, A_ROUND)
+            for descriptor, happened in events:
+                ready[descriptor](descriptor, happened)
+            if self._back or not events:
+                break
+            if due is not None:
+                left = due - monotonic()
+                if left <= 0:
+                    break
+        if self._poller is not None:
+            self._reactor.doPoll(0)
+
+    def _reactor_is_ready(self, _descriptor: int, _events: int) -> None:
+        self._back = True
+
+    # as a reader of another reactor
+
+    def fileno(self) -> int:
+        """The plane's epoll: readable when one of its members is ready."""
+        return self._epoll.fileno()
+
+    def doRead(self) -> None:
+        """One round."""
+        for descriptor, happened in self._epoll.poll(0, A_ROUND):
+            self._ready[descriptor](descriptor, happened)
+
+    def connectionLost(self, reason: object) -> None:
+        """The reactor ends."""
+
+    def logPrefix(self) -> str:
+        """How Twisted's own messages name us."""
+        return "plane"

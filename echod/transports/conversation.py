@@ -1,0 +1,258 @@
+"""The one conversation over a stream: it performs Replies, with backpressure, half-close and time limits.
+
+It serves a server's connection and a client's alike. Rules that everything here keeps:
+
+* Reading pauses while more than `limits.buffer` octets wait to be sent: a peer that never reads is stopped.
+* The peer's half-close does not end our answer: everything goes out, then we close.
+* When we end first, we shut down writing and read what still comes, for a close with unread input would be a
+  reset, and the answer could be lost on the way (RFC 1122 4.2.2.13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any, Final
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from echod.events import Closing, Tally
+from echod.gate.limits import Limits
+from echod.model import CLOSE, End, Peer, Reply, Say, Session
+from echod.names import SocketAddress, inet, unix_name
+
+LINGER: Final = 5.0
+"""Seconds that a peer has to finish after we have: what Apache and nginx grant (lingering_timeout)."""
+SILENCE: Final = 1.0
+"""Seconds of silence after which a draining daemon says goodbye to a connection."""
+
+_log = Logger()
+
+Begin = Callable[[Peer, Say], Session]
+
+
+def socket_address(address: IAddress) -> SocketAddress:
+    """What we call the socket that Twisted calls `address`."""
+    host = getattr(address, "host", None)
+    if host is None:
+        return unix_name(getattr(address, "name", None))
+    return inet(host, address.port)  # type: ignore[attr-defined]  # IAddress has no members of its own
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class Conversation(Protocol):
+    """One connection and its session, of a server or a client.
+
+    `begin` makes the session once the connection is there; `over` hears once, at the end, why it ended.
+    """
+
+    transport: Any  # Twisted's interfaces tell a part of it only
+
+    def __init__(
+        self,
+        begin: Begin,
+        scheme: str,
+        limits: Limits,
+        tally: Tally,
+        over: Callable[[Conversation, Closing], None],
+    ) -> None:
+        self.peer: Peer
+        self.bytes_in = 0
+        self._begin = begin
+        self._scheme = scheme
+        self._limits = limits
+        self._tally = tally
+        self._over = over
+        self._handed = 0  # octets given to the transport
+        self._more: Iterator[bytes] | None = None
+        self._end = End.NOTHING
+        self._paused = False
+        self._peer_ended = False
+        self._finished = False  # everything of ours has gone, its end included
+        self._lingering_since: float | None = None
+        self._closing = Closing.DONE
+        self._progress = -1  # octets in and out when `watch` looked last
+        self._since = 0.0
+
+    # Twisted's side
+
+    def connectionMade(self) -> None:
+        """Begin: the transport throttles us as the producer of its bytes, and we throttle what it reads."""
+        transport = self.transport
+        self.peer = Peer(self._scheme, socket_address(transport.getHost()), socket_address(transport.getPeer()))
+        transport.bufferSize = self._limits.buffer
+        transport.registerProducer(self, True)
+        self.session = self._begin(self.peer, self.perform)
+        self._ask(self.session.opened)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes of the peer; behind our own end they are dropped."""
+        self.bytes_in += len(data)
+        self._tally.bytes_in += len(data)
+        if self._end is not End.CLOSE:
+            self._ask(self.session.received, data)
+
+    def readConnectionLost(self) -> None:
+        """The peer has finished sending."""
+        self._peer_ended = True
+        if self._end is End.CLOSE:
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+        else:
+            self._ask(self.session.ended)
+
+    def writeConnectionLost(self) -> None:
+        """Our own end has gone out."""
+        self._finished = True
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The end, whoever made it."""
+        self._tally.bytes_out -= self.unsent
+        if self._closing is Closing.DONE and not (reason.check(ConnectionDone) and self._said_everything()):
+            self._closing = Closing.LOST
+        self._more = None
+        if hasattr(self, "session"):
+            self.session.lost()
+        self._over(self, self._closing)
+
+    def pauseProducing(self) -> None:
+        """More than `buffer` waits to be sent: stop reading, and stop asking for more."""
+        self._paused = True
+        if not self._peer_ended:
+            self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """All has been sent."""
+        self._paused = False
+        self._proceed()
+        if not self._paused and not self._peer_ended:
+            self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The transport is gone, and so is the reason for more."""
+        self._more = None
+
+    # our side
+
+    @property
+    def bytes_out(self) -> int:
+        """Octets that the kernel has taken."""
+        return self._handed - self.unsent
+
+    @property
+    def paused(self) -> bool:
+        """Whether more than `buffer` waits to be sent."""
+        return self._paused
+
+    @property
+    def unsent(self) -> int:
+        """Octets handed to the transport that the kernel has not taken. FileDescriptor keeps them in two places."""
+        transport = self.transport
+        buffered = len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
+        return buffered + int(getattr(transport, "_tempDataLen", 0))
+
+    def perform(self, reply: Reply) -> None:
+        """Do what the session wants; behind an end nothing more is said."""
+        if self._end is not End.NOTHING:
+            if self._end is not End.HALF_CLOSE:
+                return
+            reply = Reply(end=reply.end)
+        if reply.data:
+            if self._more is None:
+                self._write(reply.data)
+            else:
+                self._more = chain(self._more, (reply.data,))
+        if reply.more is not None:
+            self._more = reply.more if self._more is None else chain(self._more, reply.more)
+        if reply.end is not End.NOTHING:
+            self._end = reply.end
+        if self._more is not None or reply.end is not End.NOTHING:
+            self._proceed()
+
+    def go_on(self, bytes_in: int, waiting: bytes) -> None:
+        """Take over from the fast plane: so much came, and all of it but `waiting` went."""
+        self.bytes_in = bytes_in
+        self._handed = bytes_in - len(waiting)
+        self.perform(Reply(waiting))
+
+    def _ask(self, question: Callable[..., Reply], *given: bytes) -> None:
+        try:
+            reply = question(*given)
+        except Exception:  # a bug of the service, and no reason to leave its peer waiting
+            _log.failure("the service failed; the connection of {peer} is reset", peer=self.peer.remote)
+            self.abort(Closing.FAILED)
+        else:
+            self.perform(reply)
+
+    def _write(self, data: bytes) -> None:
+        self._handed += len(data)
+        self._tally.bytes_out += len(data)
+        self.transport.write(data)
+
+    def _proceed(self) -> None:
+        """Hand out more as long as the peer takes it, and end once there is no more."""
+        while self._more is not None and not self._paused:
+            piece = next(self._more, None)
+            if piece is None:
+                self._more = None
+            elif piece:
+                self._write(piece)
+        if self._end is End.RESET:
+            self.transport.abortConnection()
+        elif self._more is None and self._end is not End.NOTHING:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Everything is handed to the transport: end as `_end` says, after the last octet."""
+        transport = self.transport
+        transport.unregisterProducer()  # or the transport would wait for us, and never end
+        if self._end is End.CLOSE and self._peer_ended:
+            transport.loseConnection()
+            return
+        transport.loseWriteConnection()
+        if self._paused and not self._peer_ended:
+            self._paused = False
+            transport.resumeProducing()
+
+    def _said_everything(self) -> bool:
+        return self._more is None and not self.unsent
+
+    # time
+
+    def watch(self, now: float) -> None:
+        """Look whether something moved since the last look, and end what has been still for too long."""
+        progress = self.bytes_in + self.bytes_out
+        if progress != self._progress:
+            self._progress = progress
+            self._since = now
+        if self._finished and self._lingering_since is None:
+            self._lingering_since = now
+        still = now - self._since
+        limits = self._limits
+        if self._end is End.CLOSE and self._lingering_since is not None and now - self._lingering_since >= LINGER:
+            self.abort(Closing.LINGER)
+        elif self.unsent:
+            if limits.stall and still >= limits.stall:
+                self.abort(Closing.STALL)
+        elif limits.idle and still >= limits.idle:
+            self._closing = Closing.IDLE
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    def leave(self, now: float) -> None:
+        """The daemon drains: say goodbye once the peer has been silent for SILENCE; endless talk ends at once."""
+        if self._more is not None:
+            self._more = None
+            self.perform(CLOSE)
+        elif self._end is End.NOTHING and not self.unsent and now - self._since >= SILENCE:
+            self.perform(CLOSE)
+
+    def abort(self, reason: Closing) -> None:
+        """End at once, with RST."""
+        self._closing = reason
+        self.transport.abortConnection()

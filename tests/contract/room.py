@@ -1,0 +1,319 @@
+"""What every contract shares: the services and transports there are, a daemon for each plane, and clients.
+
+A contract is a class of tests about one service over one transport. `everywhere` makes a test case of it for each
+transport and each plane; pytest and trial both run those.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import random
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from hypothesis import HealthCheck, settings
+from twisted.trial.unittest import SynchronousTestCase
+
+from echod.address import Carries
+from tests.daemon import SECONDS, Daemon, Place
+
+MIB: Final = 1 << 20
+PLANES: Final = ("auto", "off")
+STREAM: Final = Carries.STREAM
+DATAGRAM: Final = Carries.DATAGRAM
+
+# One contract is one test function for every transport, and a slow example is no wrong one on two shared cores.
+anything = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+
+
+class Stream(Protocol):
+    """What a client of a stream needs; a socket has it."""
+
+    def send(self, data: memoryview, /) -> int: ...
+    def sendall(self, data: bytes | memoryview, /) -> None: ...
+    def recv(self, size: int, /) -> bytes: ...
+    def shutdown(self, how: int, /) -> None: ...
+    def settimeout(self, seconds: float | None, /) -> None: ...
+    def setsockopt(self, level: int, option: int, value: bytes, /) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Transport:
+    """One way to carry bytes. `connect` makes a client that is connected; its sockets have a timeout."""
+
+    carries: Carries
+    listen: str  #: what the daemon is told; `{name}` is the service's
+    connect: Callable[[Place], Any]
+
+
+def _stream(family: socket.AddressFamily) -> Callable[[Place], socket.socket]:
+    def connect(place: Place) -> socket.socket:
+        opened = socket.socket(family, socket.SOCK_STREAM)
+        opened.settimeout(SECONDS)
+        opened.connect(place)
+        return opened
+
+    return connect
+
+
+def _datagram(family: socket.AddressFamily, host: str, asked: str | None = None) -> Callable[[Place], socket.socket]:
+    """Clients at `host` that hear only the address that they asked: the daemon's, or `asked` in its place."""
+
+    def connect(place: Place) -> socket.socket:
+        while True:
+            opened = socket.socket(family, socket.SOCK_DGRAM)
+            opened.settimeout(SECONDS)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * MIB)
+            opened.bind((host, 0))
+            if opened.getsockname()[1] in _ports():  # the loop guard would take us for the daemon itself
+                opened.close()
+                continue
+            opened.connect((asked, place[1]) if asked else place)
+            return opened
+
+    return connect
+
+
+def _named(place: Place) -> socket.socket:
+    """A client of a Unix datagram socket, with a name that the kernel chose: nobody else can be answered."""
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    opened.settimeout(SECONDS)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MIB)
+    opened.bind("")
+    opened.connect(place)
+    return opened
+
+
+TRANSPORTS: Final[Mapping[str, Transport]] = {
+    "tcp": Transport(STREAM, "tcp://127.0.0.1:0", _stream(socket.AF_INET)),
+    "tcp6": Transport(STREAM, "tcp://[::1]:0", _stream(socket.AF_INET6)),
+    "unix": Transport(STREAM, "unix://{dir}/{name}.sock", _stream(socket.AF_UNIX)),
+    "udp": Transport(DATAGRAM, "udp://127.0.0.1:0", _datagram(socket.AF_INET, "127.0.0.1")),
+    "udp6": Transport(DATAGRAM, "udp://[::1]:0", _datagram(socket.AF_INET6, "::1")),
+    "udp-any": Transport(DATAGRAM, "udp://*:0", _datagram(socket.AF_INET, "127.0.0.1", asked="127.0.0.2")),
+    "unix-dgram": Transport(DATAGRAM, "unix-dgram://{dir}/{name}.dgram", _named),
+}
+"""Every transport that this version has; a scheme without a line here fails a test."""
+
+SERVICES: Final[Mapping[str, str]] = {
+    "echo": 'kind = "echo"',
+    "upper": 'kind = "upper"',
+    "discard": 'kind = "discard"',
+    "discard-text": 'kind = "discard"\nshow = "text"',
+    "discard-hex": 'kind = "discard"\nshow = "hex"',
+    "ack": 'kind = "ack"\nshow = "no"',
+    "ack-text": 'kind = "ack"',
+    "ack-stays": 'kind = "ack"\nclose = false\nshow = "no"',
+    "chargen": 'kind = "chargen"',
+    "chargen-rfc864": 'kind = "chargen"\nrfc864 = true',
+    "daytime": 'kind = "daytime"',
+    "qotd": 'kind = "qotd"',
+    "time": 'kind = "time"',
+    "whoami": 'kind = "whoami"',
+}
+"""Every kind, with what is worth a contract among its options."""
+
+COVERED: Final[set[tuple[str, str]]] = set()
+"""The services and transports that have a contract: filled as the test modules are imported."""
+
+
+def _reachable(transport: Transport) -> bool:
+    """Whether this machine has the transport's family at all."""
+    if "[::1]" not in transport.listen:
+        return True
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+REACHABLE: Final = {name: transport for name, transport in TRANSPORTS.items() if _reachable(transport)}
+
+
+def configuration(plane: str, services: Mapping[str, str] = SERVICES) -> str:
+    """A file that serves every service over every transport of this machine."""
+    parts = [f'[daemon]\nplane = "{plane}"\ndrain = "2s"\n[defaults.limits]\nrate = "0"\n']
+    for name, options in services.items():
+        listen = [transport.listen.replace("{name}", name) for transport in REACHABLE.values()]
+        parts.append(f"[services.{name}]\nlisten = {listen}\n{options}\n")
+    return "\n".join(parts)
+
+
+_running: dict[str, Daemon] = {}
+
+
+def shared(plane: str) -> Daemon:
+    """The daemon of a plane: one process for all contracts, until the end."""
+    if plane not in _running:
+        daemon = Daemon(configuration(plane))
+        daemon.start()
+        _running[plane] = daemon
+        atexit.register(_end, daemon)
+    return _running[plane]
+
+
+def _end(daemon: Daemon) -> None:
+    try:
+        if daemon.stop() != 0:
+            print(daemon.log(), file=sys.stderr)
+    finally:
+        daemon.close()
+
+
+def _ports() -> set[int]:
+    return {port for daemon in _running.values() for port in daemon.ports}
+
+
+if TYPE_CHECKING:
+    _Case = SynchronousTestCase
+else:
+    _Case = object
+
+
+class Contract(_Case):
+    """What a service promises over every transport. `everywhere` sets what stands first."""
+
+    plane: str
+    name: str  #: of the transport
+    service: str
+
+    def setUp(self) -> None:
+        self.daemon = shared(self.plane)
+        self.transport = TRANSPORTS[self.name]
+
+    def tearDown(self) -> None:
+        self.daemon.check()
+
+    @property
+    def place(self) -> Place:
+        """Where the service is."""
+        return self.place_of(self.service)
+
+    def place_of(self, service: str) -> Place:
+        """Where another service is, over the same transport."""
+        return self.daemon.place(service, self.transport.listen.partition(":0")[0].partition("{")[0])
+
+    def connect(self, service: str | None = None) -> Any:
+        """A client that is connected, and closed at the end."""
+        client = self.transport.connect(self.place_of(service or self.service))
+        self.addCleanup(client.close)
+        return client
+
+
+def everywhere(contract: type[Contract], carries: Carries, *services: str) -> dict[str, type]:
+    """A test case of the contract for each of the services, each transport of that shape, and each plane."""
+    cases = {}
+    for service in services:
+        for name, transport in TRANSPORTS.items():
+            if transport.carries is not carries:
+                continue
+            COVERED.add((service, name))
+            for plane in PLANES:
+                title = f"{contract.__name__}_{service}_{name}_{plane}".replace("-", "_")
+                known = {"__module__": contract.__module__, "service": service, "name": name, "plane": plane}
+                if name not in REACHABLE:
+                    known["skip"] = f"this machine has no {name}"
+                cases[title] = type(title, (contract, SynchronousTestCase), known)
+    return cases
+
+
+@cache
+def data(size: int = 64 * MIB) -> bytes:
+    """So many octets without any order, and always the same ones."""
+    return random.Random(862).randbytes(size)
+
+
+def digest(pieces: Iterable[bytes]) -> tuple[int, str]:
+    """How many octets came, and what they were."""
+    total, summary = 0, hashlib.sha256()
+    for piece in pieces:
+        total += len(piece)
+        summary.update(piece)
+    return total, summary.hexdigest()
+
+
+def incoming(stream: Stream) -> Iterator[bytes]:
+    """What comes until the other end has finished."""
+    while piece := stream.recv(256 * 1024):
+        yield piece
+
+
+def rest(stream: Stream) -> bytes:
+    """All that comes until the other end has finished."""
+    return b"".join(incoming(stream))
+
+
+def exactly(stream: Stream, size: int) -> bytes:
+    """The next `size` octets, or fewer where the other end finishes before."""
+    parts = []
+    while size and (piece := stream.recv(size)):
+        parts.append(piece)
+        size -= len(piece)
+    return b"".join(parts)
+
+
+def fill(stream: Stream, source: bytes, still: float = 0.3) -> int:
+    """Send until nothing has been taken for `still` seconds; how many octets were."""
+    stream.settimeout(still)
+    view, sent = memoryview(source), 0
+    try:
+        while sent < len(source):
+            sent += stream.send(view[sent : sent + 65_536])
+    except TimeoutError:
+        pass
+    finally:
+        stream.settimeout(SECONDS)
+    return sent
+
+
+class Sending(threading.Thread):
+    """Sends pieces and finishes sending, while somebody else reads. Joining it raises what went wrong."""
+
+    def __init__(self, stream: Stream, pieces: Iterable[bytes | memoryview]) -> None:
+        super().__init__(daemon=True)
+        self._stream = stream
+        self._pieces = pieces
+        self._wrong: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            for piece in self._pieces:
+                self._stream.sendall(piece)
+            self._stream.shutdown(socket.SHUT_WR)
+        except BaseException as wrong:
+            self._wrong = wrong
+
+    def over(self) -> None:
+        """Wait for the end."""
+        self.join(SECONDS)
+        if self._wrong is not None:
+            raise self._wrong
+        assert not self.is_alive(), "the sender is stuck"
+
+
+def pieces(source: bytes, sizes: Iterable[int]) -> Iterator[memoryview]:
+    """The source cut into pieces of these sizes, and what is left as the last."""
+    view = memoryview(source)
+    for size in sizes:
+        yield view[:size]
+        view = view[size:]
+    if view:
+        yield view
+
+
+def answer(stream: Stream, source: Iterable[bytes | memoryview]) -> tuple[int, str]:
+    """Send everything and finish, read meanwhile until the other end finishes; the digest of what came."""
+    sending = Sending(stream, source)
+    came = digest(incoming(stream))
+    sending.over()
+    return came

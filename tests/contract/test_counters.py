@@ -1,0 +1,283 @@
+"""What the daemon counted is what happened: every octet, every datagram, every end and every refusal."""
+
+import select
+import socket
+import struct
+from collections.abc import Callable
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.contract.room import MIB, answer, data, exactly, fill, rest
+from tests.daemon import SECONDS, Daemon, eventually
+
+CONFIG = """
+[daemon]
+plane = "PLANE"
+drain = "2s"
+[services.echo]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/echo.sock"]
+[services.upper]
+listen = ["tcp://127.0.0.1:0"]
+[services.discard]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+[services.ack]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+show = "no"
+[services.denied]
+kind = "echo"
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+allow = ["192.0.2.0/24"]
+[services.few]
+kind = "echo"
+listen = ["tcp://127.0.0.1:0"]
+limits = { connections = 2 }
+[services.one-each]
+kind = "echo"
+listen = ["tcp://127.0.0.1:0"]
+limits = { per-client = 1 }
+[services.slow]
+kind = "echo"
+listen = ["udp://127.0.0.1:0"]
+limits = { rate = "1/5" }
+[services.idle]
+kind = "echo"
+listen = ["tcp://127.0.0.1:0"]
+limits = { idle = "1s" }
+[services.stall]
+kind = "echo"
+listen = ["tcp://127.0.0.1:0"]
+limits = { stall = "1s" }
+"""
+
+
+class Story:
+    """What happens to one daemon, and what it must have counted in the end."""
+
+    def __init__(self, daemon: Daemon, at_the_end: Callable[[Callable[[], None]], None]) -> None:
+        self.daemon = daemon
+        self.at_the_end = at_the_end
+
+    def connect(self, service: str, scheme: str = "tcp", host: str = "127.0.0.1", port: int = 0) -> socket.socket:
+        place = self.daemon.place(service, scheme)
+        family = socket.AF_UNIX if scheme == "unix" else socket.AF_INET
+        while True:
+            client = socket.socket(family, socket.SOCK_DGRAM if scheme == "udp" else socket.SOCK_STREAM)
+            self.at_the_end(client.close)
+            client.settimeout(SECONDS)
+            if family == socket.AF_INET:
+                client.bind((host, port))
+            if scheme == "udp" and not port and client.getsockname()[1] in self.daemon.ports:
+                continue  # the loop guard would take us for the daemon itself
+            client.connect(place)
+            return client
+
+    def begin(self) -> None:
+        """Connections that wait for a limit, while everything else happens."""
+        self.lingering = self.connect("ack")
+        self.lingering.sendall(b"and I never finish")
+        assert rest(self.lingering) == b"received"
+        self.idle = self.connect("idle")
+        self.stalled = self.connect("stall")
+        fill(self.stalled, data(), still=0.1)
+
+    def happen(self) -> None:
+        self.converse()
+        self.get_refused()
+        self.send_datagrams()
+
+    def wait(self) -> None:
+        """The limits come."""
+        assert self.idle.recv(1) == b""
+        assert ended(self.stalled)
+        assert eventually(self.daemon_has_enough, every=0.1)
+
+    def stop(self) -> None:
+        """What is left when the daemon stops: a client that is silent, and one that takes nothing."""
+        self.silent, stuck = self.connect("upper"), self.connect("upper")
+        self.silent.sendall(b"hello")
+        assert exactly(self.silent, 5) == b"HELLO"
+        fill(stuck, data(), still=0.1)
+        self.daemon.process.terminate()
+
+    def end(self) -> None:
+        """A silent client hears a goodbye, and all has been counted."""
+        assert self.silent.recv(1) == b""
+        self.silent.close()
+        self.compare({key.partition(":")[0]: figures for key, figures in self.daemon.counters().items()})
+
+    def refused(self, client: socket.socket) -> None:
+        """The client hears at once that it gets no service."""
+        try:
+            assert client.recv(1) == b""
+        except ConnectionResetError:
+            pass
+
+    def test_every_counter(self) -> None:
+        with Daemon(CONFIG.replace("PLANE", self.plane)) as self.daemon:
+            lingering = self.connect("ack")
+            lingering.sendall(b"and I never finish")
+            assert rest(lingering) == b"received"
+            idle = self.connect("idle")
+            stalled = self.connect("stall")
+            fill(stalled, data(), still=0.1)
+            self.converse()
+            self.get_refused()
+            self.send_datagrams()
+            assert idle.recv(1) == b""
+            self.daemon_forgets(stalled)
+            self.linger(lingering)
+            # What is left when the daemon stops: one that is silent, and one that takes nothing.
+            silent, stuck = self.connect("upper"), self.connect("upper")
+            silent.sendall(b"hello")
+            assert exactly(silent, 5) == b"HELLO"
+            fill(stuck, data(), still=0.1)
+            self.daemon.process.terminate()
+            assert silent.recv(1) == b""
+            silent.close()
+            counted = {key.partition(":")[0]: figures for key, figures in self.daemon.counters().items()}
+        self.compare(counted)
+
+    def converse(self) -> None:
+        for size in (0, 1000, MIB):
+            for scheme in ("tcp", "unix"):
+                client = self.connect("echo", scheme)
+                assert answer(client, [data()[:size]])[0] == size
+                client.close()
+        client = self.connect("echo")
+        client.sendall(b"0123456789")
+        assert exactly(client, 10) == b"0123456789"
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        client = self.connect("discard")
+        client.sendall(data()[:MIB])
+        client.shutdown(socket.SHUT_WR)
+        assert rest(client) == b""
+        client = self.connect("ack")
+        client.sendall(data()[:MIB])
+        assert rest(client) == b"received"
+        client.close()
+
+    def get_refused(self) -> None:
+        self.refused(self.connect("denied"))
+        held = [self.connect("few") for _ in range(2)]
+        for client in held:
+            client.sendall(b"?")
+            assert exactly(client, 1) == b"?"
+        self.refused(self.connect("few"))
+        self.refused(self.connect("few"))
+        for client in held:
+            client.close()
+        held = [self.connect("one-each"), self.connect("one-each", host="127.0.0.2")]
+        for client in held:
+            client.sendall(b"?")
+            assert exactly(client, 1) == b"?"
+        self.refused(self.connect("one-each"))
+        for client in held:
+            client.close()
+
+    def send_datagrams(self) -> None:
+        client = self.connect("echo", "udp")
+        for size in (0, 1, 512, 8193, 65_507):
+            client.send(data()[:size])
+            assert len(client.recv(65_536)) == size
+        own = int(self.daemon.place("echo", "udp")[1])
+        self.connect("echo", "udp", "127.0.0.2", own).send(b"I look like one of you")
+        self.connect("denied", "udp").send(b"let me in")
+        client = self.connect("discard", "udp")
+        client.send(b"")
+        client.send(b"12345")
+        client = self.connect("ack", "udp")
+        for size in (0, 8192):
+            client.send(data()[:size])
+            assert client.recv(65_536) == b"received"
+        client = self.connect("slow", "udp")
+        for _ in range(20):
+            client.send(b"hurry")
+        for _ in range(5):
+            assert client.recv(65_536) == b"hurry"
+
+    def daemon_has_enough(self) -> bool:
+        """Whether sending into the daemon's close is answered by a reset at last."""
+        try:
+            self.lingering.sendall(b"more ")
+        except OSError:
+            return True
+        return False
+
+    def compare(self, counted: dict[str, dict[str, int]]) -> None:
+        figures = counted["echo tcp"]
+        assert figures == {
+            "accepted": 4,
+            "bytes_in": MIB + 1010,
+            "bytes_out": MIB + 1010,
+            "closed:done": 3,
+            "closed:lost": 1,
+        }
+        assert counted["echo unix"] == {
+            "accepted": 3,
+            "bytes_in": MIB + 1000,
+            "bytes_out": MIB + 1000,
+            "closed:done": 3,
+        }
+        assert counted["discard tcp"] == {"accepted": 1, "bytes_in": MIB, "closed:done": 1}
+        sent = counted["ack tcp"].pop("bytes_in")
+        assert sent > MIB + len(b"and I never finish")
+        assert counted["ack tcp"] == {"accepted": 2, "bytes_out": 16, "closed:done": 1, "closed:linger": 1}
+        assert counted["denied tcp"] == {"refused:denied": 1}
+        assert counted["few tcp"] == {
+            "accepted": 2,
+            "bytes_in": 2,
+            "bytes_out": 2,
+            "closed:done": 2,
+            "refused:connections": 2,
+        }
+        assert counted["one-each tcp"] == {
+            "accepted": 2,
+            "bytes_in": 2,
+            "bytes_out": 2,
+            "closed:done": 2,
+            "refused:per-client": 1,
+        }
+        assert counted["idle tcp"] == {"accepted": 1, "closed:idle": 1}
+        self.compare_unfinished(counted["stall tcp"], {"accepted": 1, "closed:stall": 1})
+        self.compare_unfinished(counted["upper tcp"], {"accepted": 2, "closed:done": 1, "closed:drain": 1})
+        assert counted["echo udp"] == {
+            "datagrams_in": 6,
+            "datagrams_out": 5,
+            "bytes_in": 0 + 1 + 512 + 8193 + 65_507 + 22,
+            "bytes_out": 0 + 1 + 512 + 8193 + 65_507,
+            "refused:source-port": 1,
+        }
+        assert counted["denied udp"] == {"datagrams_in": 1, "bytes_in": 9, "refused:denied": 1}
+        assert counted["discard udp"] == {"datagrams_in": 2, "bytes_in": 5}
+        assert counted["ack udp"] == {"datagrams_in": 2, "datagrams_out": 2, "bytes_in": 8192, "bytes_out": 16}
+        assert counted["slow udp"] == {
+            "datagrams_in": 20,
+            "datagrams_out": 5,
+            "bytes_in": 100,
+            "bytes_out": 25,
+            "refused:rate": 15,
+        }
+
+    def compare_unfinished(self, figures: dict[str, int], others: dict[str, int]) -> None:
+        """The counters of who took not everything: what came is more than what went."""
+        taken, given = figures.pop("bytes_in"), figures.pop("bytes_out")
+        assert given <= taken < given + 4 * MIB
+        assert figures == others
+
+
+def ended(client: socket.socket) -> bool:
+    """Whether the daemon ends a connection that nobody reads."""
+    poll = select.poll()
+    poll.register(client, 0)  # POLLERR and POLLHUP are told always
+    return bool(poll.poll(SECONDS * 1000))
+
+
+class Counters(SynchronousTestCase):
+    def test_every_counter(self) -> None:
+        """With the plane and without it: both at once, for it takes as long as the longest limit."""
+        with Daemon(CONFIG.replace("PLANE", "auto")) as one, Daemon(CONFIG.replace("PLANE", "off")) as other:
+            stories = [Story(one, self.addCleanup), Story(other, self.addCleanup)]
+            for act in (Story.begin, Story.happen, Story.wait, Story.stop, Story.end):
+                for story in stories:
+                    act(story)

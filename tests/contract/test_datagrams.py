@@ -1,0 +1,265 @@
+"""Datagrams: one question, at most one answer, whole, in order, from the address that was asked."""
+
+import json
+import re
+import socket
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.contract.room import DATAGRAM, Contract, anything, data, everywhere
+
+SIZES = (0, 1, 512, 1472, 1473, 8192, 8193, 65_507)
+QUEUE = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())  # datagrams that a Unix socket holds
+RING = "".join(map(chr, range(0x20, 0x7F))) * 2
+LARGEST = 65_536
+
+
+class Asking(Contract):
+    def ask(self, client: Any, question: bytes) -> bytes:
+        """The one answer, from the address that was asked: a connected socket hears no other."""
+        client.send(question)
+        answer: bytes = client.recv(LARGEST)
+        return answer
+
+    def assert_silent(self, client: Any) -> None:
+        """Nothing comes, and no error either: not even when others have been answered meanwhile."""
+        other = self.connect("echo")
+        for _ in range(3):
+            self.ask(other, b"somebody else")
+        client.setblocking(False)
+        self.assertRaises(BlockingIOError, client.recv, LARGEST)
+
+
+class Transforming(Asking):
+    @property
+    def oracle(self) -> Callable[[bytes], bytes]:
+        return bytes.upper if self.service == "upper" else bytes
+
+    def test_sizes(self) -> None:
+        client = self.connect()
+        for size in SIZES:
+            assert self.ask(client, data()[:size]) == self.oracle(data()[:size]), size
+
+    def test_the_largest_of_ipv6(self) -> None:
+        client = self.connect()
+        if client.family == socket.AF_INET6:
+            assert self.ask(client, data()[:65_527]) == self.oracle(data()[:65_527])
+
+    def test_every_octet(self) -> None:
+        assert self.ask(self.connect(), bytes(range(256))) == self.oracle(bytes(range(256)))
+
+    @anything
+    @given(st.lists(st.binary(max_size=1500), max_size=10))
+    def test_anything_in_any_order(self, questions: list[bytes]) -> None:
+        client = self.connect()
+        for question in questions:
+            client.send(question)
+        assert [client.recv(LARGEST) for _ in questions] == [self.oracle(question) for question in questions]
+        client.close()
+
+    def test_the_answer_comes_from_where_the_question_went(self) -> None:
+        client = self.connect()
+        client.send(b"where are you?")
+        _, where = client.recvfrom(LARGEST)
+        assert where == (self.place if client.family == socket.AF_UNIX else client.getpeername())
+
+    def test_many_in_flight_keep_their_order(self) -> None:
+        client = self.connect()
+        flight = min(64, QUEUE) if client.family == socket.AF_UNIX else 64
+        questions = [f"number {number}".encode() for number in range(flight)]
+        for question in questions:
+            client.send(question)
+        assert [client.recv(LARGEST) for _ in questions] == [self.oracle(question) for question in questions]
+
+    def test_one_question_has_one_answer(self) -> None:
+        client = self.connect()
+        self.ask(client, b"once")
+        self.assert_silent(client)
+
+    def test_fifty_clients_at_once(self) -> None:
+        clients = [self.connect() for _ in range(50)]
+        for number, client in enumerate(clients):
+            client.send(f"client {number}".encode())
+        for number, client in enumerate(clients):
+            assert client.recv(LARGEST) == self.oracle(f"client {number}".encode())
+
+    def test_who_leaves_before_the_answer_hurts_nobody_else(self) -> None:
+        client = self.connect()
+        for _ in range(20):
+            gone = self.connect()
+            gone.send(data()[:8192])
+            gone.close()
+            assert self.ask(client, b"still there?") == self.oracle(b"still there?")
+
+
+class Discarding(Asking):
+    def test_nothing_is_answered_and_no_error_comes(self) -> None:
+        client = self.connect()
+        for size in SIZES:
+            client.send(data()[:size])
+        self.assert_silent(client)
+        client.send(b"nobody says that nobody is there")
+        self.assert_silent(client)
+
+
+class Showing(Asking):
+    """What comes is shown, with who sent it, as one line that is safe to look at."""
+
+    def shown(self, sent: bytes, what: str) -> str:
+        client = self.connect()
+        client.send(sent)
+        return self.daemon.stdout.wait_for(rf"^{client_of(client)}: {what}$")[0]
+
+    def test_a_text(self) -> None:
+        self.shown("Grüße, 世界\n".encode(), "Grüße, 世界")
+
+    def test_control_characters(self) -> None:
+        self.shown(b"\x1b[31mred\x07 \0 \r\n\x7f \xc2\x9b", r"\\x1b\[31mred\\x07 \\x00 \\x0d\\x0a\\x7f \\x9b")
+
+    def test_invalid_octets(self) -> None:
+        self.shown(b"\xff\xfe ok \xc3", r"\\xff\\xfe ok \\xc3")
+
+    def test_an_empty_datagram(self) -> None:
+        self.shown(b"", "")
+
+    def test_the_largest(self) -> None:
+        line = self.shown(b"%" * 65_507, r"%{100}.*")
+        assert line.isprintable()
+
+    def test_noise(self) -> None:
+        assert self.shown(data()[:65_507], ".*").isprintable()
+
+
+class ShowingHex(Asking):
+    def test_octets(self) -> None:
+        client = self.connect()
+        client.send(b"\x00\x1b\xffA")
+        self.daemon.stdout.wait_for(rf"^{client_of(client)}: 00 1b ff 41$")
+
+
+class Acknowledging(Asking):
+    def test_every_datagram_gets_its_receipt(self) -> None:
+        client = self.connect()
+        assert [self.ask(client, data()[:size]) for size in SIZES] == [b"received"] * len(SIZES)
+
+
+class AcknowledgingAndShowing(Asking):
+    def test_it_shows_what_it_acknowledges(self) -> None:
+        client = self.connect()
+        assert self.ask(client, b"\x1b[2Jhello") == b"received"
+        self.daemon.stdout.wait_for(rf"^{client_of(client)}: \\x1b\[2Jhello$")
+
+
+class Generating(Asking):
+    def test_as_many_as_were_asked_with_and_512_at_most(self) -> None:
+        client = self.connect()
+        lines = "".join(RING[first : first + 72] + "\r\n" for first in range(7)).encode()
+        for size in SIZES[1:]:
+            assert self.ask(client, data()[:size]) == lines[: min(size, 512)], size
+
+    def test_an_empty_question_has_no_answer(self) -> None:
+        client = self.connect()
+        client.send(b"")
+        self.assert_silent(client)
+
+
+class GeneratingAsTheRFCSays(Asking):
+    def test_a_random_number_of_characters(self) -> None:
+        client = self.connect()
+        answers = [self.ask(client, b"?") for _ in range(30)]
+        sizes = {len(answer) for answer in answers}
+        assert len(sizes) > 5
+        assert max(sizes) <= 512
+        assert all(
+            answer == answers[-1][: len(answer)] or answers[-1] == answer[: len(answers[-1])] for answer in answers
+        )
+
+
+class Saying(Asking):
+    """What is said does not depend on the question."""
+
+    def said(self) -> bytes:
+        client = self.connect()
+        answers = [self.ask(client, question) for question in (b"", b"?", data()[:8193])]
+        assert all(answers)
+        return answers[0]
+
+
+class SayingTheTime(Saying):
+    def test_it_is_the_time(self) -> None:
+        before = int(time.time())
+        said = int.from_bytes(self.said(), "big") - 2_208_988_800
+        assert before <= said <= time.time()
+
+
+class SayingTheDate(Saying):
+    def test_it_is_the_date(self) -> None:
+        before = datetime.now(UTC).replace(microsecond=0)
+        line = self.said().decode("ascii")
+        said = datetime.strptime(line, "%A, %B %d, %Y %H:%M:%S-%Z\r\n").replace(tzinfo=UTC)
+        assert before <= said <= datetime.now(UTC)
+
+
+class Quoting(Saying):
+    def test_it_is_a_quotation(self) -> None:
+        said = self.said()
+        assert len(said) <= 512
+        assert re.fullmatch(rb"([\x20-\x7e]+\r\n)+", said)
+
+
+class Identifying(Saying):
+    def test_both_ends_are_as_the_client_sees_them(self) -> None:
+        client = self.connect()
+        said = json.loads(self.ask(client, b"who am I?"))
+        if client.family == socket.AF_UNIX:
+            assert said["remote_path"] == "@" + client.getsockname()[1:].decode()
+            assert said["local_path"] == self.place
+            assert said["protocol"] == "unix-dgram"
+            return
+        assert (said["remote_address"], said["remote_port"]) == client.getsockname()[:2]
+        assert (said["local_address"], said["local_port"]) == client.getpeername()[:2]
+        assert said["protocol"] == "udp"
+        assert said["ttl"] == 64
+        assert abs(said["received_at"] - time.time()) < 60
+
+    def test_dscp_and_ecn_arrive(self) -> None:
+        client = self.connect()
+        if client.family == socket.AF_INET:
+            client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 46 << 2 | 1)
+        elif client.family == socket.AF_INET6:
+            client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 46 << 2 | 1)
+        else:
+            return
+        said = json.loads(self.ask(client, b"and how?"))
+        assert (said["dscp"], said["ecn"]) == (46, 1)
+
+
+def client_of(client: Any) -> str:
+    """How a service that shows calls this client, as a pattern."""
+    name = client.getsockname()
+    if client.family == socket.AF_UNIX:
+        return re.escape("unix-dgram @" + name[1:].decode())
+    return re.escape(f"udp [{name[0]}]:{name[1]}" if ":" in name[0] else f"udp {name[0]}:{name[1]}")
+
+
+for _contract, *_services in (
+    (Transforming, "echo", "upper"),
+    (Discarding, "discard", "discard-text", "discard-hex"),
+    (Showing, "discard-text"),
+    (ShowingHex, "discard-hex"),
+    (Acknowledging, "ack", "ack-text", "ack-stays"),
+    (AcknowledgingAndShowing, "ack-text"),
+    (Generating, "chargen"),
+    (GeneratingAsTheRFCSays, "chargen-rfc864"),
+    (SayingTheTime, "time"),
+    (SayingTheDate, "daytime"),
+    (Quoting, "qotd"),
+    (Identifying, "whoami"),
+):
+    globals().update(everywhere(_contract, DATAGRAM, *_services))

@@ -1,0 +1,34 @@
+"""Every kind has a contract over every transport that it makes sense on, and every scheme is a transport here."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from echod.address import SCHEMES, Carries
+from echod.services.registry import kinds
+from tests.contract.room import COVERED, SERVICES, TRANSPORTS
+
+HERE = Path(__file__).parent
+
+
+class EveryKind(SynchronousTestCase):
+    """A new file in echod/services, or a new scheme, fails here until somebody writes what it promises."""
+
+    def test_every_kind_has_a_contract_over_every_transport(self) -> None:
+        for path in HERE.glob("test_*.py"):
+            import_module(f"tests.contract.{path.stem}")
+        kind_of = {name: re.search(r'kind = "(.*)"', options)[1] for name, options in SERVICES.items()}  # type: ignore[index]
+        covered = {(kind_of[service], name) for service, name in COVERED}
+        wanted = {
+            (name, transport)
+            for name, kind in kinds(plugins=()).items()
+            for transport, known in TRANSPORTS.items()
+            if (kind.datagrams if known.carries is Carries.DATAGRAM else kind.streams)
+        }
+        self.assertEqual(wanted - covered, set())
+
+    def test_every_scheme_is_a_transport(self) -> None:
+        known = {transport.listen.partition("://")[0] for transport in TRANSPORTS.values()}
+        self.assertEqual({name for name, scheme in SCHEMES.items() if scheme.available} - known, set())

@@ -1,0 +1,102 @@
+"""daytime, time, qotd, whoami and chargen over streams: what is said to whoever connects, and how it ends."""
+
+import json
+import re
+import socket
+import time
+from datetime import UTC, datetime
+
+from tests.contract.room import MIB, STREAM, Contract, data, everywhere, exactly, rest
+
+RING = "".join(map(chr, range(0x20, 0x7F))) * 2
+PERIOD = "".join(RING[first : first + 72] + "\r\n" for first in range(95)).encode()
+
+
+class Saying(Contract):
+    """One answer, then the close, whatever the client does."""
+
+    def said(self) -> bytes:
+        return rest(self.connect())
+
+    def test_who_sends_much_and_reads_late_has_the_whole_answer(self) -> None:
+        whole = len(self.said())
+        client = self.connect()
+        client.sendall(data(MIB))
+        came = rest(client)
+        assert abs(len(came) - whole) < 500  # another quotation, another port
+        assert came
+
+    def test_who_finishes_at_once_has_the_whole_answer(self) -> None:
+        client = self.connect()
+        client.shutdown(socket.SHUT_WR)
+        assert rest(client)
+
+
+class SayingTheTime(Saying):
+    def test_it_is_the_time(self) -> None:
+        before = int(time.time())
+        said = self.said()
+        assert len(said) == 4
+        assert before <= int.from_bytes(said, "big") - 2_208_988_800 <= time.time()
+
+
+class SayingTheDate(Saying):
+    def test_it_is_the_date(self) -> None:
+        before = datetime.now(UTC).replace(microsecond=0)
+        said = datetime.strptime(self.said().decode("ascii"), "%A, %B %d, %Y %H:%M:%S-%Z\r\n").replace(tzinfo=UTC)
+        assert before <= said <= datetime.now(UTC)
+
+
+class Quoting(Saying):
+    def test_it_is_a_quotation(self) -> None:
+        said = self.said()
+        assert len(said) <= 512
+        assert re.fullmatch(rb"([\x20-\x7e]+\r\n)+", said)
+
+
+class Identifying(Saying):
+    def test_both_ends_are_as_the_client_sees_them(self) -> None:
+        client = self.connect()
+        here, there = client.getsockname(), client.getpeername()
+        came = rest(client)
+        assert came.endswith(b"}\n")
+        said = json.loads(came)
+        if client.family == socket.AF_UNIX:
+            assert (said["protocol"], said["remote_path"], said["local_path"]) == ("unix", "", self.place)
+            return
+        assert (said["remote_address"], said["remote_port"]) == here[:2]
+        assert (said["local_address"], said["local_port"]) == there[:2]
+        assert said["protocol"] == "tcp"
+
+
+class Generating(Contract):
+    """chargen: the rotating lines, for as long as somebody takes them."""
+
+    def test_the_lines(self) -> None:
+        assert exactly(self.connect(), 4 * MIB) == (PERIOD * (4 * MIB // len(PERIOD) + 1))[: 4 * MIB]
+
+    def test_what_is_sent_changes_nothing(self) -> None:
+        client = self.connect()
+        client.sendall(data(MIB)[:100_000])
+        assert exactly(client, 100_000) == (PERIOD * 20)[:100_000]
+        client.shutdown(socket.SHUT_WR)
+        assert exactly(client, len(PERIOD) * 20)[-1000:]
+
+    def test_who_takes_nothing_costs_nothing(self) -> None:
+        exactly(self.connect(), MIB)
+        before = self.daemon.memory()
+        for _ in range(20):
+            self.connect()
+        busy = self.connect()
+        exactly(busy, 8 * MIB)
+        assert self.daemon.memory() - before <= 8 * MIB
+
+
+for _contract, _service in (
+    (SayingTheTime, "time"),
+    (SayingTheDate, "daytime"),
+    (Quoting, "qotd"),
+    (Identifying, "whoami"),
+    (Generating, "chargen"),
+):
+    globals().update(everywhere(_contract, STREAM, _service))

@@ -1,0 +1,270 @@
+"""A daemon as a process of its own: started, listened to, stopped by its pid and asked what it counted.
+
+    with Daemon(listen=["echo=tcp://127.0.0.1:0"]) as daemon:
+        host, port = daemon.place("echo", "tcp")
+
+Everything here is bounded: what does not come in SECONDS is a failure that shows the log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self
+from urllib.parse import unquote, urlsplit
+
+TOP: Final = Path(__file__).parents[1]
+SECONDS: Final = 20.0
+"""Longer than anything takes that comes at all, on a machine that others use too."""
+
+ECHOD: Final = (sys.executable, "-W", "error", "-m", "echod")
+TWISTD: Final = (sys.executable, "-W", "error", "-c", "from twisted.scripts.twistd import run; run()")
+ECHOCTL: Final = (sys.executable, "-W", "error", "-m", "echod.client.main")
+
+Place = tuple[str, int] | str  # what a socket connects to: host and port, or a path
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of every process of ours: this tree is found, and no configuration by accident."""
+    path = os.pathsep.join(part for part in (str(TOP), os.environ.get("PYTHONPATH", "")) if part)
+    ours = {name: value for name, value in os.environ.items() if name != "ECHOD_CONFIG"}
+    return ours | {"PYTHONPATH": path} | more
+
+
+class Lines:
+    """The lines of a pipe, read by a thread as they come, so that nobody who writes them ever waits."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self.raw: list[bytes] = []
+        self._pipe = pipe
+        self._changed = threading.Condition()
+        self._open = True
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    @property
+    def text(self) -> list[str]:
+        """What has come so far, line by line."""
+        return [line.decode("utf-8", "backslashreplace") for line in self.raw]
+
+    def wait_for(self, pattern: str, seconds: float = SECONDS) -> re.Match[str]:
+        """The first match in any line, now or later; fails when there is none in time or the writer has gone."""
+        ends = time.monotonic() + seconds
+        looked = 0
+        with self._changed:
+            while True:
+                for line in self.text[looked:]:
+                    if match := re.search(pattern, line):
+                        return match
+                looked = len(self.raw)
+                left = ends - time.monotonic()
+                if not self._open or left <= 0:
+                    why = "in time" if self._open else "and the writer has gone"
+                    raise AssertionError(f"no line has {pattern!r}, {why}:\n" + "\n".join(self.text))
+                self._changed.wait(left)
+
+    def close(self) -> None:
+        """Wait for the end of the pipe."""
+        self._thread.join(SECONDS)
+        self._pipe.close()
+
+    def _read(self) -> None:
+        for line in self._pipe:
+            with self._changed:
+                self.raw.append(line.removesuffix(b"\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+
+
+class Daemon:
+    """A daemon that serves, from `with` to the end of the block.
+
+    `config` is the text of its configuration; without one, `listen` are the KIND=URL of `--listen`. In both,
+    `{dir}` is a directory of the daemon's own. `options` are further words of its command line, `command` is
+    what to run instead of `python -m echod`.
+    """
+
+    def __init__(
+        self,
+        config: str | None = None,
+        *,
+        listen: Iterable[str] = (),
+        options: Iterable[str] = (),
+        command: Sequence[str] = ECHOD,
+        environ: Mapping[str, str] | None = None,
+        umask: int = -1,
+    ) -> None:
+        self.urls: list[tuple[str, str]] = []
+        self._config = config
+        self._listen = tuple(listen)
+        self._options = tuple(options)
+        self._command = tuple(command)
+        self._environ = dict(environ or {})
+        self._umask = umask
+        self._temporary = tempfile.TemporaryDirectory(prefix="echod-")
+        self.dir = Path(self._temporary.name).resolve()
+        self._stopped = False
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            print(self.log(), file=sys.stderr)
+        self.close()
+
+    def start(self) -> None:
+        """Start the process and wait until it says that it is ready."""
+        self.launch()
+        self.stderr.wait_for(r" ready: \d+ listeners$")
+        found = (re.search(r" info +(\S+)  (\S+)$", line) for line in self.stderr.text)
+        self.urls = [(match[1], match[2]) for match in found if match]
+
+    def launch(self) -> None:
+        """Start the process, and no more."""
+        words = [*self._command]
+        if self._config is not None:
+            file = self.dir / "echod.toml"
+            file.write_text(self._config.replace("{dir}", str(self.dir)), "utf-8")
+            words += ["--config", str(file)]
+        for text in self._listen:
+            words += ["--listen", text.replace("{dir}", str(self.dir))]
+        self.process = subprocess.Popen(
+            [*words, *self._options],
+            cwd=self.dir,
+            env=environment(**self._environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            umask=self._umask,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.stdout = Lines(self.process.stdout)
+        self.stderr = Lines(self.process.stderr)
+
+    def url(self, service: str, start: str) -> str:
+        """The first URL of a service that begins with `start`: a scheme, or a scheme and the begin of a host."""
+        start = start if "://" in start else start + "://"
+        for name, url in self.urls:
+            if name == service and url.startswith(start):
+                return url
+        raise AssertionError(f"{service} is not served on {start}: {self.urls}")
+
+    def place(self, service: str, start: str) -> Place:
+        """What a socket connects to, to reach that URL."""
+        return place_of(self.url(service, start))
+
+    @property
+    def ports(self) -> set[int]:
+        """Every port that it listens on."""
+        return {port for _, url in self.urls if (port := urlsplit(url).port)}
+
+    def memory(self) -> int:
+        """Octets of memory that the process holds now."""
+        return memory(self.process.pid)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = SECONDS) -> int:
+        """Wait for its end; the exit code."""
+        code = self.process.wait(seconds)
+        self._stopped = True
+        self.stdout.close()
+        self.stderr.close()
+        return code
+
+    def stop(self) -> int:
+        """End it with SIGTERM, if it runs; the exit code."""
+        if not self._stopped:
+            self.process.terminate()
+            return self.wait()
+        return self.process.returncode
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """What it counted in all, by `SERVICE URL`: it has to be over, and is stopped if it is not."""
+        assert self.stop() == 0, self.log()
+        counters: dict[str, dict[str, int]] = json.loads(self.stderr.wait_for(r" stopped (\{.*\})$")[1])
+        return counters
+
+    def check(self) -> None:
+        """Fail where the daemon has gone, or has said that something went wrong."""
+        wrong = re.search(r"^\S+ (error|critical)|Traceback", "\n".join(self.stderr.text), re.MULTILINE)
+        assert wrong is None, self.log()
+        assert self._stopped or self.process.poll() is None, self.log()
+
+    def log(self) -> str:
+        """Everything it said, for whoever looks for what went wrong."""
+        if not hasattr(self, "stderr"):
+            return "it never started"
+        return "\n".join(["standard error:", *self.stderr.text[-200:], "standard output:", *self.stdout.text[-50:]])
+
+    def close(self) -> None:
+        """End the process, whatever state it is in, and remove its directory."""
+        if hasattr(self, "process") and not self._stopped:
+            self.process.kill()
+            self.wait()
+        self._temporary.cleanup()
+
+
+def place_of(url: str) -> Place:
+    """What a socket connects to, to reach a URL; every interface is reached on this machine's own address."""
+    parts = urlsplit(url)
+    if parts.scheme.startswith("unix"):
+        return unquote(parts.path)
+    assert parts.port is not None
+    host = parts.hostname or ""
+    return ("127.0.0.1" if host == "*" else unquote(host)), parts.port
+
+
+def memory(pid: int, what: str = "VmRSS") -> int:
+    """Octets that a process holds now, or held at most (`VmHWM`); proc(5)."""
+    match = re.search(rf"^{what}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0
+
+
+def run(*words: str | Path, seconds: float = SECONDS, **more: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run a process to its end, with nothing on its standard input unless `input` is given."""
+    if "input" not in more:
+        more.setdefault("stdin", subprocess.DEVNULL)
+    more.setdefault("env", environment())
+    return subprocess.run(words, check=False, capture_output=True, timeout=seconds, **more)
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0.1") -> int:
+    """A port that was free a moment ago."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(what: Callable[[], bool], seconds: float = SECONDS, every: float = 0.01) -> bool:
+    """Whether something becomes true in time."""
+    ends = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > ends:
+            return False
+        time.sleep(every)
+    return True

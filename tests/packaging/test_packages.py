@@ -1,0 +1,98 @@
+"""What is built can be installed, and what is installed is a daemon: from the wheel, the sdist and the tree itself."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import venv
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from echod.version import VERSION
+
+pytestmark = [pytest.mark.system_wide, pytest.mark.timeout(600)]  # builds and installs: it may have to download
+
+TOP = Path(__file__).parents[2]
+WRITTEN = shutil.ignore_patterns(
+    ".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "dist", "dropin.cache"
+)
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """The output of a command that must succeed; its errors are shown where it does not."""
+    # Nothing of the tree these tests run in may be found by accident.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    ended = subprocess.run(command, check=False, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A copy of the tree without what was written into it."""
+    return shutil.copytree(TOP, tmp_path_factory.mktemp("tree") / "echod", ignore=WRITTEN)
+
+
+@pytest.fixture(scope="module")
+def built(tree, tmp_path_factory):
+    """The folder of the sdist, and of the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--outdir", folder, tree, cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    (path,) = built.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def sdist(built):
+    (path,) = built.glob("*.tar.gz")
+    return path
+
+
+def test_the_wheel_holds_every_module_and_nothing_else(wheel):
+    names = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    modules = {str(path.relative_to(TOP)) for path in (TOP / "echod").rglob("*.py")}
+    assert modules | {"echod/py.typed", "twisted/plugins/echod_plugin.py"} <= names
+    assert {name for name in names if name.endswith(".py")} == modules | {"twisted/plugins/echod_plugin.py"}
+    assert {name.partition("/")[0] for name in names} == {"echod", "twisted"}
+
+
+def test_the_wheel_says_what_it_is(wheel):
+    with ZipFile(wheel) as file:
+        (metadata,) = (name for name in file.namelist() if name.endswith(".dist-info/METADATA"))
+        said = file.read(metadata).decode()
+        assert any(name.endswith("/LICENSE") for name in file.namelist())
+    assert f"\nVersion: {VERSION}\n" in said
+    assert "\nRequires-Python: >=3.11\n" in said
+
+
+def test_the_sdist_overwrites_nothing_of_twisted(sdist):
+    with tarfile.open(sdist) as file:
+        names = {name.partition("/")[2] for name in file.getnames()}
+    assert {name for name in names if re.match(r"twisted/.*\.py$", name)} == {"twisted/plugins/echod_plugin.py"}
+    assert {"LICENSE", "pyproject.toml", "setup.cfg"} <= names
+
+
+@pytest.mark.parametrize("form", ["wheel", "sdist", "editable"])
+def test_each_form_installs_a_daemon_that_twistd_knows(form, request, tmp_path):
+    fresh = tmp_path / "venv"
+    venv.create(fresh, symlinks=True)
+    python = fresh / "bin" / "python"
+    if form == "editable":
+        what = ["--config-settings", "editable_mode=compat", "--editable", request.getfixturevalue("tree")]
+    else:
+        what = [request.getfixturevalue(form)]
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", *what, cwd=tmp_path)
+
+    assert re.search(r"^ +echod +\S", run(fresh / "bin" / "twistd", "--help", cwd=tmp_path), re.MULTILINE)
+    for command in ([python, "-m", "echod"], [fresh / "bin" / "echod"]):
+        assert VERSION in run(*command, "--version", cwd=tmp_path)
+    run(fresh / "bin" / "echoctl", "--help", cwd=tmp_path)

@@ -1,0 +1,29 @@
+"""Fifty clients at once, a thread each: every one of them must have its own answer."""
+
+import socket
+import sys
+import threading
+
+address = sys.argv[1], int(sys.argv[2])
+together = threading.Barrier(50)
+right = []
+
+
+def client(number):
+    with socket.create_connection(address, timeout=10) as connection:
+        together.wait(10)
+        for turn in range(5):
+            message = f"client {number}, turn {turn}"
+            connection.sendall(message.encode("utf-8"))
+            answer = connection.recv(1024).decode("utf-8")
+            if answer != message.upper():
+                return
+        right.append(number)
+
+
+threads = [threading.Thread(target=client, args=(number,)) for number in range(50)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(right), "clients were answered")

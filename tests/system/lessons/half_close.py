@@ -1,0 +1,21 @@
+"""A client that says everything, ends its side, and only then reads until the server has ended its own."""
+
+import socket
+import sys
+
+address = sys.argv[1], int(sys.argv[2])
+
+client = socket.create_connection(address, timeout=10)
+sent = sys.stdin.buffer.read()
+client.sendall(sent)
+client.shutdown(socket.SHUT_WR)
+
+received = b""
+while True:
+    data = client.recv(4096)
+    if not data:
+        break
+    received += data
+
+client.close()
+print(len(received), "octets came back,", "the same" if received == sent else "others")

@@ -1,0 +1,384 @@
+"""echoctl between other programs: in pipes, with files, and with everything that can go wrong."""
+
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from echod.client.commandline import COMMANDS
+from tests.contract.room import MIB, data, rest
+from tests.daemon import ECHOCTL, SECONDS, TOP, Daemon, environment, free_port, memory, run
+
+CONFIG = """
+[services.echo]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/echo.sock", "unix-dgram://{dir}/echo.dgram"]
+[services.upper]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+[services.discard]
+listen = ["tcp://127.0.0.1:0"]
+[services.printer]
+kind = "discard"
+show = "hex"
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+[services.ack]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+show = "no"
+[services.chargen]
+listen = ["tcp://127.0.0.1:0"]
+"""
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    with Daemon(CONFIG) as daemon:
+        yield daemon
+        daemon.check()
+
+
+def echoctl(*words: str | bytes | Path, code: int = 0, says: str = "", **more: object) -> bytes:
+    """What echoctl prints, where it ends with that code and says that, and no more, on standard error."""
+    ended = run(*ECHOCTL, *words, **more)  # type: ignore[arg-type]
+    assert (ended.returncode, ended.stderr.decode("utf-8")) == (code, says)
+    return ended.stdout
+
+
+@contextmanager
+def peer(behave: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A peer that accepts one connection and behaves; its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(SECONDS)
+
+        def serve() -> None:
+            with listening.accept()[0] as connection:
+                connection.settimeout(SECONDS)
+                behave(connection)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@contextmanager
+def running(*words: str | Path, **more: object) -> Iterator["subprocess.Popen[bytes]"]:
+    """echoctl while it runs; it is ended at the end."""
+    streams = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")} | more
+    with subprocess.Popen([*ECHOCTL, *words], env=environment(), **streams) as process:  # type: ignore[call-overload]
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+# send
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "udp", "unix", "unix-dgram"])
+def test_send_a_text_and_print_the_whole_answer(daemon, scheme):
+    assert echoctl("send", daemon.url("echo", scheme), "hello", "  Wörld") == "hello   Wörld".encode()
+
+
+def test_send_octets_that_are_no_text(daemon):
+    assert echoctl("send", daemon.url("echo", "tcp"), b"\xff\x80 \x1b") == b"\xff\x80 \x1b"
+
+
+def test_send_3_mib_through_a_pipe_unchanged(daemon):
+    assert echoctl("send", daemon.url("echo", "tcp"), input=data()[: 3 * MIB]) == data()[: 3 * MIB]
+
+
+def test_send_a_datagram_from_a_pipe(daemon):
+    assert echoctl("send", daemon.url("echo", "udp"), input=data()[:65_507]) == data()[:65_507]
+
+
+def test_send_nothing(daemon):
+    assert echoctl("send", daemon.url("echo", "tcp")) == b""
+    assert echoctl("send", daemon.url("echo", "udp")) == b""
+
+
+def test_send_in_hex(daemon):
+    said = echoctl("send", "--hex", daemon.url("echo", "tcp"), "hello\x1b")
+    assert said.split() == b"00000000 68 65 6c 6c 6f 1b hello.".split()
+
+
+def test_send_a_sparse_file_of_200_mb_with_little_memory(daemon, tmp_path):
+    size = 200_000_000
+    before = daemon.memory()
+    with (tmp_path / "sparse").open("wb+") as file:
+        file.truncate(size)
+        with running("send", daemon.url("discard", "tcp"), stdin=file) as process:
+            most = 0
+            while process.poll() is None:
+                most = max(most, memory(process.pid, "VmHWM"))
+                time.sleep(0.02)
+            assert process.returncode == 0
+            assert process.communicate() == (b"", b"")
+    assert most < 100 * MIB
+    assert daemon.memory() - before < 8 * MIB
+
+
+def test_send_waits_for_an_answer_that_begins_late_and_pauses():
+    def slowly(connection: socket.socket) -> None:
+        rest(connection)
+        for piece in (b"one ", b"two ", b"three"):
+            time.sleep(0.1)
+            connection.sendall(piece)
+
+    with peer(slowly) as url:
+        assert echoctl("send", url, "?") == b"one two three"
+
+
+def test_send_keep_open_waits_for_the_peers_end(daemon):
+    assert echoctl("send", "--keep-open", daemon.url("ack", "tcp"), "hello") == b"received"
+
+
+def test_send_gives_up_after_its_timeout():
+    with peer(lambda connection: reset(connection) if rest(connection) else None) as url:
+        says = f"echoctl: {url}: no answer within 0.2 s (ETIMEDOUT)\n"
+        with socket.create_server(("127.0.0.1", 0)) as mute:  # the kernel accepts, and nobody answers
+            silent = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
+            echoctl("send", "--timeout", "200ms", silent, "?", code=1, says=says.replace(url, silent))
+        echoctl("send", url)
+
+
+def test_send_a_datagram_that_nobody_answers(daemon):
+    url = daemon.url("printer", "udp")
+    says = f"echoctl: {url}: no answer within 0.2 s (ETIMEDOUT)\n"
+    echoctl("send", "--timeout", "200ms", url, "?", code=1, says=says)
+
+
+def test_send_a_datagram_that_is_too_long(daemon):
+    url = daemon.url("echo", "udp")
+    echoctl("send", url, input=bytes(65_508), code=1, says=f"echoctl: {url}: message too long (EMSGSIZE)\n")
+
+
+# what fails
+
+
+@pytest.mark.parametrize("command", ["send", "talk"])
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("tcp://127.0.0.1:PORT", "connection refused (ECONNREFUSED)"),
+        ("udp://127.0.0.1:PORT", "connection refused (ECONNREFUSED)"),
+        ("unix:///nobody/is/here", "no such file or directory (ENOENT)"),
+    ],
+)
+def test_nobody_is_there(command, url, why):
+    kind = socket.SOCK_DGRAM if url.startswith("udp") else socket.SOCK_STREAM
+    url = url.replace("PORT", str(free_port(kind)))
+    echoctl(command, url, input=b"hello\n", code=1, says=f"echoctl: {url}: {why}\n")
+
+
+def test_a_reset_in_the_middle_of_the_answer_is_no_answer():
+    def break_off(connection: socket.socket) -> None:
+        rest(connection)
+        connection.sendall(b"half an ans")
+        time.sleep(0.2)
+        reset(connection)
+
+    with peer(break_off) as url:
+        says = f"echoctl: {url}: connection reset by peer (ECONNRESET)\n"
+        assert echoctl("send", url, "?", code=1, says=says) == b"half an ans"
+
+
+def test_a_peer_that_takes_not_everything():
+    def take_a_little(connection: socket.socket) -> None:
+        connection.recv(10)
+
+    with peer(take_a_little) as url:
+        ended = run(*ECHOCTL, "send", url, input=data()[: 8 * MIB])
+        assert ended.returncode == 1
+        assert ended.stderr.decode() in {
+            f"echoctl: {url}: connection reset by peer (ECONNRESET)\n",
+            f"echoctl: {url}: broken pipe (EPIPE)\n",
+        }
+
+
+def test_an_interruption_ends_with_130_and_what_came_is_printed(daemon):
+    with running("send", "--keep-open", daemon.url("echo", "tcp"), "hello") as process:
+        assert process.stdout.read(5) == b"hello"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == 130
+        assert process.communicate() == (b"", b"")
+
+
+@pytest.mark.parametrize("words", [["send"], ["talk"]])
+def test_a_closed_pipe_ends_it_quietly(daemon, words):
+    with running(*words, daemon.url("chargen", "tcp")) as process:
+        process.stdout.read(100)
+        process.stdout.close()
+        assert process.wait(SECONDS) in (-signal.SIGPIPE, 128 + signal.SIGPIPE)
+        assert process.stderr.read() == b""
+
+
+def test_check_into_a_closed_pipe_ends_quietly(tmp_path):
+    config = tmp_path / "echod.toml"
+    config.write_text(
+        "".join(f'[services.s{n}]\nkind = "echo"\nlisten = ["tcp://[::1]:{n}"]\n' for n in range(1, 5000))
+    )
+    with running("check", config) as process:
+        process.stdout.close()
+        assert process.wait(SECONDS) in (-signal.SIGPIPE, 128 + signal.SIGPIPE)
+        assert process.stderr.read() == b""
+
+
+def test_a_full_disk_is_said(daemon):
+    with open("/dev/full", "wb") as full, running("send", daemon.url("echo", "tcp"), "hello", stdout=full) as process:
+        assert process.wait(SECONDS) == 1
+        said = process.stderr.read().decode()
+    assert said == "echoctl: standard output: no space left on device (ENOSPC)\n"
+
+
+def test_a_pipe_that_does_not_block_is_waited_for(daemon):
+    """As a shell or another program may hand it on: O_NONBLOCK belongs to the pipe, not to us."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with (
+        running("send", daemon.url("echo", "tcp"), stdout=writing, stdin=subprocess.PIPE) as process,
+        open(reading, "rb") as pipe,
+    ):
+        os.close(writing)
+        threading.Thread(target=lambda: (process.stdin.write(data()[:MIB]), process.stdin.close()), daemon=True).start()
+        time.sleep(1)
+        assert pipe.read() == data()[:MIB]
+        assert process.wait(SECONDS) == 0
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_is_closed_is_no_reason_to_hang_or_to_crash(daemon, closed):
+    ended = run("sh", "-c", f'exec "$@" {closed}', "sh", *ECHOCTL, "send", daemon.url("echo", "tcp"), seconds=5)
+    assert ended.returncode in (0, 1)
+    assert b"Traceback" not in ended.stderr
+    assert len(ended.stderr.splitlines()) <= 1
+
+
+# talk
+
+
+def test_talk_line_by_line(daemon):
+    said = echoctl("talk", daemon.url("upper", "tcp"), input=b"hello\n\n\r\nworld\r\nexit\nnever sent\n")
+    assert said == b"HELLO\nWORLD\n"
+
+
+def test_talk_over_datagrams(daemon):
+    said = echoctl("talk", daemon.url("upper", "udp"), input=b"hello\n\nworld\nexit\nnever sent\n")
+    assert said == b"HELLO\nWORLD\n"
+
+
+def test_talk_until_the_input_ends(daemon):
+    assert echoctl("talk", daemon.url("upper", "tcp"), input=b"hello\nno line end") == b"HELLO\nNO LINE END\n"
+
+
+def test_an_empty_line_is_not_sent(daemon):
+    with running("talk", daemon.url("printer", "udp")) as process:
+        process.stdin.write(b"\n\r\na\n\nexit\n")
+        process.stdin.flush()
+        assert process.wait(SECONDS) == 0
+    daemon.stdout.wait_for(r"^udp \S+: 61$")
+    assert [line for line in daemon.stdout.text if line.startswith("udp") and line.endswith(": ")] == []
+
+
+def test_the_peers_end_is_told(daemon):
+    url = daemon.url("ack", "tcp")
+    with running("talk", url) as process:
+        process.stdin.write(b"hello\n")
+        process.stdin.flush()
+        assert process.stdout.read() == b"received"
+        assert process.wait(SECONDS) == 0
+        assert process.stderr.read().decode() == f"{url} has ended the conversation\n"
+
+
+def test_talk_answers_line_by_line_as_they_come(daemon):
+    with running("talk", daemon.url("upper", "tcp")) as process:
+        for number in range(3):
+            process.stdin.write(f"line {number}\n".encode())
+            process.stdin.flush()
+            assert select.select([process.stdout], [], [], SECONDS)[0]
+            assert os.read(process.stdout.fileno(), 100) == f"LINE {number}\n".encode()
+
+
+# check, usage and help
+
+
+def test_check_prints_the_listeners(tmp_path):
+    config = tmp_path / "echod.toml"
+    config.write_text('[services.echo]\nlisten = ["tcp://127.0.0.1:7", "udp://*:7"]\n')
+    assert echoctl("check", config).decode() == "echo  tcp://127.0.0.1:7\necho  udp://*:7\n"
+    assert b"tcp://127.0.0.1:10007" in echoctl("check", TOP / "etc" / "echod.toml")
+
+
+def test_check_prints_every_error(tmp_path):
+    config = tmp_path / "echod.toml"
+    config.write_text('[daemon]\nworkres = 1\n[services.ehco]\nlisten = ["tcp://127.0.0.1:7"]\n')
+    ended = run(*ECHOCTL, "check", config)
+    lines = ended.stderr.decode().splitlines()
+    assert ended.returncode == 78
+    assert len(lines) == 2
+    assert all(line.startswith(f"echoctl: {config}: ") and line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["shout"],
+        ["send"],
+        ["send", "127.0.0.1:7"],
+        ["send", "tcp://127.0.0.1:0"],
+        ["send", "tcp://*:7"],
+        ["send", "tcp://127.0.0.1:7", "--timeout", "soon"],
+        ["talk", "tcp://127.0.0.1:7", "hello"],
+        ["send", b"tcp://\xff\x1b[31m:7"],
+    ],
+    ids=str,
+)
+def test_usage(words):
+    ended = run(*ECHOCTL, *words)
+    assert ended.returncode == 2
+    assert ended.stdout == b""
+    said = ended.stderr.decode().splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("echoctl")
+    assert said[0].isprintable()
+    assert "--help" in said[0]
+
+
+HELP = """
+import sys
+from echod.client.main import main
+for command in {commands}:
+    try:
+        main([*command, "--help"])
+    except SystemExit as ended:
+        assert ended.code == 0
+    assert "twisted.internet" not in sys.modules, command
+"""
+
+
+def test_help_of_every_command_needs_no_reactor():
+    commands = [[], *([name] for name in COMMANDS)]
+    ended = run(sys.executable, "-W", "error", "-c", HELP.format(commands=commands))
+    assert ended.stderr == b""
+    assert ended.returncode == 0
+    for name in COMMANDS:
+        assert f"echoctl {name}".encode() in ended.stdout
+
+
+def test_version():
+    assert echoctl("--version").startswith(b"echoctl ")

@@ -1,0 +1,159 @@
+"""A daemon that cannot start says why, a line a fault, with the code of sysexits(3): in front and as a daemon alike."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from tests.daemon import ECHOD, TWISTD, run
+
+EX_USAGE, EX_OSERR, EX_CONFIG = 64, 71, 78
+GOOD = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
+
+Words = Callable[[Path], list[str | bytes]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """How the daemon is started in a fresh directory, and how it must end."""
+
+    code: int
+    says: tuple[str, ...]
+    words: Words = field(default=lambda directory: ["--config", str(directory / "echod.toml")])
+    config: bytes | None = None
+
+
+def wrong(config: str | bytes, *says: str) -> Case:
+    """A configuration that cannot be used."""
+    return Case(EX_CONFIG, says, config=config.encode() if isinstance(config, str) else config)
+
+
+def listening(code: int, url: str, *says: str) -> Case:
+    """An address of `--listen` that does not work; {dir} is the directory."""
+    return Case(code, says, words=lambda directory: ["--listen", url.replace("{dir}", str(directory))])
+
+
+def usage(*words: str | bytes, says: str) -> Case:
+    """A command line that means nothing."""
+    return Case(EX_USAGE, (says,), words=lambda directory: list(words))
+
+
+CASES = {
+    "no TOML": wrong("[services.echo\n", "echod.toml: line 1, column"),
+    "an unknown key": wrong(GOOD + "lissten = 1\n", "services.echo.lissten", "did you mean listen?"),
+    "an unknown kind": wrong(
+        '[services.a]\nkind = "eccho"\nlisten = ["tcp://127.0.0.1:0"]\n', "services.a.kind", "echo"
+    ),
+    "a port out of range": wrong(
+        '[services.echo]\nlisten = ["tcp://127.0.0.1:65536"]\n', "services.echo.listen", "65535"
+    ),
+    "everything at once": wrong(
+        '[daemon]\nworkres = 2\ndrain = "long"\n[services.echo]\nlisten = ["tpc://127.0.0.1:7"]\n',
+        "daemon.workres",
+        "daemon.drain",
+        "services.echo.listen",
+    ),
+    "no UTF-8": wrong(GOOD.encode() + b"# caf\xe9\n", "echod.toml: line 3", "UTF-8"),
+    "control characters": wrong('[services."\\u001b[31m"]\n"\\u0007" = 1\n', "services."),
+    "more connections than files": wrong(
+        GOOD + "limits = { connections = 100000000 }\n", "services.echo.limits.connections"
+    ),
+    "a missing file": Case(EX_CONFIG, ("echod.toml", "ENOENT")),
+    "an unreadable file": Case(EX_CONFIG, ("EISDIR",), words=lambda directory: ["--config", str(directory)]),
+    "a file name that is no UTF-8": Case(
+        EX_CONFIG, (r"\xff.toml",), words=lambda directory: ["--config", b"\xff.toml"]
+    ),
+    "an address that is none": listening(EX_CONFIG, "echo=127.0.0.1", "--listen"),
+    "a TCP port in use": listening(EX_OSERR, "echo=tcp://127.0.0.1:TCP", "tcp://127.0.0.1:TCP", "EADDRINUSE"),
+    "a UDP port in use": listening(EX_OSERR, "echo=udp://127.0.0.1:UDP", "udp://127.0.0.1:UDP", "EADDRINUSE"),
+    "a path in use": listening(EX_OSERR, "echo=unix://{dir}/used", "/used", "EADDRINUSE"),
+    "a path that is a file": listening(EX_OSERR, "echo=unix://{dir}/file", "/file", "left alone"),
+    "an address of somebody else": listening(EX_OSERR, "echo=tcp://192.0.2.1:0", "tcp://192.0.2.1:0", "EADDRNOTAVAIL"),
+    "every socket that is in use": Case(
+        EX_OSERR,
+        ("tcp://127.0.0.1:TCP", "udp://127.0.0.1:UDP"),
+        words=lambda directory: ["--listen", "echo=tcp://127.0.0.1:TCP", "--listen", "upper=udp://127.0.0.1:UDP"],
+    ),
+    "an unknown option": usage("--lissten", "echo=tcp://127.0.0.1:0", says="lissten"),
+    "an argument": usage("echo", says="echo"),
+    "a file and addresses": usage("--config", "echod.toml", "--listen", "echo=tcp://127.0.0.1:0", says="--config"),
+    "bytes that are no text": usage(b"\xff\x1b", says=r"\xff\x1b"),
+}
+
+AS_A_DAEMON = ("an unknown key", "a missing file", "a TCP port in use", "a path that is a file", "an unknown option")
+"""Cases that are tried daemonised too: it must make no difference, and each costs a start."""
+
+MODES = [(name, False) for name in CASES] + [(name, True) for name in AS_A_DAEMON]
+
+
+@dataclass
+class Tried:
+    """What came of a case."""
+
+    directory: Path
+    ended: "CompletedProcess[bytes]"
+
+
+@pytest.fixture(scope="module")
+def taken() -> Iterator[dict[str, str]]:
+    """Two ports that are taken, by the words that stand for them."""
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        yield {":TCP": f":{tcp.getsockname()[1]}", ":UDP": f":{udp.getsockname()[1]}"}
+
+
+@pytest.fixture(scope="module")
+def tried(taken, tmp_path_factory) -> Iterator[dict[tuple[str, bool], "Future[Tried]"]]:
+    """Every case, in front and as a daemon, some at a time: most of it is Python starting."""
+
+    def attempt(case: Case, daemonised: bool, directory: Path) -> Tried:
+        if case.config is not None:
+            (directory / "echod.toml").write_bytes(case.config)
+        (directory / "file").write_text("precious")
+        words = [in_place(word, taken) for word in case.words(directory)]
+        with socket.socket(socket.AF_UNIX) as used:
+            used.bind(str(directory / "used"))
+            used.listen()
+            command = [*TWISTD, f"--pidfile={directory}/pid", f"--logfile={directory}/log", "echod"]
+            return Tried(directory, run(*(command if daemonised else ECHOD), *words, cwd=directory))
+
+    with ThreadPoolExecutor(3) as pool:
+        yield {
+            (name, how): pool.submit(attempt, CASES[name], how, tmp_path_factory.mktemp("case")) for name, how in MODES
+        }
+
+
+def in_place(word: str | bytes, taken: dict[str, str]) -> bytes:
+    text = os.fsdecode(word)
+    for name, port in taken.items():
+        text = text.replace(name, port)
+    return os.fsencode(text)
+
+
+@pytest.mark.parametrize(("name", "daemonised"), MODES, ids=[f"{name}{', daemonised' * how}" for name, how in MODES])
+def test_it_ends_with_its_code_and_says_why(name, daemonised, tried, taken):
+    case = CASES[name]
+    result = tried[name, daemonised].result(60)
+    said = result.ended.stderr.decode("utf-8")
+    assert result.ended.returncode == case.code, said
+    for part in case.says:
+        assert in_place(part, taken).decode() in said
+    for line in said.splitlines():
+        assert line.startswith("echod: ")
+        assert line.isprintable()
+    assert "Traceback" not in said
+    assert result.ended.stdout == b""
+    assert {path.name for path in result.directory.iterdir()} <= {"echod.toml", "file", "used"}, (
+        "it left something behind"
+    )
+    assert (result.directory / "file").read_text() == "precious"
+
+
+def test_every_fault_has_its_own_line(tried):
+    said = tried["everything at once", False].result(60).ended.stderr.decode()
+    assert len(said.splitlines()) == 3

@@ -1,0 +1,137 @@
+"""Addresses beyond 127.0.0.1: who is let in, what `*` means, and scopes."""
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.contract.room import exactly, rest
+from tests.daemon import SECONDS, Daemon, place_of
+
+
+def own_address() -> str:
+    """An IPv4 address of this machine that is not loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # a datagram socket sends nothing for that
+        except OSError:
+            pytest.skip("this machine has no network")
+        address: str = probe.getsockname()[0]
+    if address.startswith("127."):
+        pytest.skip("this machine has only loopback")
+    return address
+
+
+def link_local() -> str:
+    """A link-local address of this machine with its scope."""
+    table = Path("/proc/net/if_inet6")
+    for line in table.read_text().splitlines() if table.exists() else ():
+        address, _, _, scope, flags, name = line.split()
+        if scope == "20" and not int(flags, 16) & 0x48:  # link-local, and neither tentative nor a duplicate
+            return f"{socket.inet_ntop(socket.AF_INET6, bytes.fromhex(address))}%{name}"
+    pytest.skip("this machine has no link-local address")
+
+
+def served(host: str, port: int) -> bool:
+    """Whether a stream client that connects to this host gets its echo, rather than a reset."""
+    try:
+        with socket.create_connection((host, port), SECONDS) as client:
+            client.sendall(b"hello")
+            return exactly(client, 5) == b"hello"
+    except ConnectionResetError:
+        return False
+
+
+def answered(host: str, port: int) -> bool:
+    """Whether a datagram client that asks this host gets its echo from there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.settimeout(0.3)
+        client.connect((host, port))
+        client.send(b"hello")
+        try:
+            return client.recv(100) == b"hello"
+        except TimeoutError:
+            return False
+
+
+def test_only_loopback_is_let_in_until_somebody_allows_more():
+    own = own_address()
+    listen = ["echo=tcp://*:0", "echo=udp://*:0"]
+    with Daemon(listen=listen) as closed, Daemon(listen=listen, options=["--allow", own]) as opened:
+        for daemon, expected in ((closed, False), (opened, True)):
+            _, tcp = place_of(daemon.url("echo", "tcp"))
+            _, udp = place_of(daemon.url("echo", "udp"))
+            assert served("127.0.0.1", int(tcp))
+            assert served(own, int(tcp)) is expected
+            assert answered("127.0.0.1", int(udp))
+            assert answered(own, int(udp)) is expected
+        warned = [line for line in closed.stderr.text if " warn " in line]
+        assert len(warned) == 2
+        assert all("open to the network" in line and "allow" in line for line in warned)
+        assert not [line for line in opened.stderr.text if " warn " in line]
+        assert closed.counters()[f"echo {closed.url('echo', 'tcp')}"]["refused:denied"] == 1
+
+
+def test_every_interface_is_one_socket_for_both_families():
+    with Daemon(listen=["echo=tcp://*:0", "echo=udp://*:0", "whoami=tcp://*:0"]) as daemon:
+        _, tcp = place_of(daemon.url("echo", "tcp"))
+        _, udp = place_of(daemon.url("echo", "udp"))
+        for host in ("127.0.0.1", "127.0.0.2", *(["::1"] if socket.has_ipv6 else [])):
+            assert served(host, int(tcp)), host
+            assert answered(host, int(udp)), host
+        with socket.create_connection(place_of(daemon.url("whoami", "tcp")), SECONDS) as client:
+            said = rest(client).decode()
+        assert "::ffff" not in said, "an IPv4 client is shown as one"
+        assert '"127.0.0.1"' in said
+
+
+def test_ipv6_alone_is_ipv6_alone():
+    with Daemon(listen=["echo=tcp://[::]:0", "echo=udp://[::]:0"]) as daemon:
+        _, tcp = place_of(daemon.url("echo", "tcp"))
+        assert served("::1", int(tcp))
+        with pytest.raises(ConnectionRefusedError):
+            served("127.0.0.1", int(tcp))
+
+
+@pytest.mark.parametrize("percent", ["%", "%25"])
+def test_a_link_local_address_keeps_its_scope(percent):
+    address = link_local()
+    host = address.replace("%", percent)
+    listen = [f"echo=tcp://[{host}]:0", f"echo=udp://[{host}]:0", f"ack=udp://[{host}]:0"]
+    with Daemon(listen=listen, options=["--allow", "fe80::/10"]) as daemon:
+        ports = [int(re.search(r":(\d+)$", url)[1]) for _, url in daemon.urls]  # type: ignore[index]
+        assert served(address, ports[0])
+        scope = socket.if_nametoindex(address.partition("%")[2])
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+            client.settimeout(SECONDS)
+            client.sendto(b"hello", (address.partition("%")[0], ports[1], 0, scope))
+            answer, where = client.recvfrom(100)
+            assert (answer, where[1:]) == (b"hello", (ports[1], 0, scope))
+            client.sendto(b"and you", (address.partition("%")[0], ports[2], 0, scope))
+            daemon.stdout.wait_for(rf"^udp \[fe80::.*{address.partition('%')[2]}\]:\d+: and you$")
+
+
+def test_a_name_is_every_address_it_has():
+    with Daemon(listen=["echo=tcp://localhost:0"]) as daemon:
+        hosts = {url.rpartition(":")[0] for _, url in daemon.urls}
+        known = {place[0] for *_, place in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}
+        assert len(hosts) == len(known)
+        for _, url in daemon.urls:
+            host, port = place_of(url)
+            assert served(str(host), int(port))
+
+
+def test_the_loop_guard_answers_no_port_of_our_own():
+    """Two of our own services, set at each other by one forged datagram: no answer, and no second packet."""
+    with Daemon(listen=["echo=udp://127.0.0.1:0", "upper=udp://127.0.0.1:0"]) as daemon:
+        _, port = place_of(daemon.url("upper", "udp"))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as forger:
+            forger.bind(("127.0.0.2", int(port)))
+            forger.settimeout(0.2)
+            forger.sendto(b"tell the other", daemon.place("echo", "udp"))
+            with pytest.raises(TimeoutError):
+                forger.recv(100)
+        counted = daemon.counters()[f"echo {daemon.url('echo', 'udp')}"]
+        assert counted == {"datagrams_in": 1, "bytes_in": 14, "refused:source-port": 1}

@@ -1,0 +1,62 @@
+"""A restart at once on the same port: connections of before, and their TIME_WAIT, stand in nobody's way."""
+
+import socket
+import time
+from pathlib import Path
+
+from tests.contract.room import exactly, rest
+from tests.daemon import SECONDS, Daemon, free_port
+
+TIME_WAIT = "06"
+
+
+def states(port: int) -> list[str]:
+    """The states of the kernel's TCP sockets on a local port; proc(5)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [row[3] for row in rows if int(row[1].rpartition(":")[2], 16) == port]
+
+
+def test_time_wait_does_not_keep_the_port():
+    port = free_port()
+    listen = [f"ack=tcp://127.0.0.1:{port}"]
+    with Daemon(listen=listen) as daemon:
+        with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
+            client.sendall(b"here you are")
+            assert rest(client) == b"received"  # the daemon ends first: TIME_WAIT is on its side
+        assert daemon.stop() == 0
+    assert TIME_WAIT in states(port)
+    with Daemon(listen=listen) as daemon, socket.create_connection(("127.0.0.1", port), SECONDS) as client:
+        client.sendall(b"and again")
+        assert rest(client) == b"received"
+
+
+def test_a_client_that_was_cut_off_comes_back():
+    port = free_port()
+    listen = [f"echo=tcp://127.0.0.1:{port}", f"echo=udp://127.0.0.1:{port}"]
+    for turn in range(2):
+        with Daemon(listen=listen) as daemon:
+            with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
+                client.sendall(b"hello")
+                assert exactly(client, 5) == b"hello", turn
+                daemon.process.terminate()
+                assert client.recv(1) == b""
+            assert daemon.wait() == 0
+
+
+def test_a_crash_keeps_nothing():
+    """Killed with connections open and a Unix socket bound: the next start takes both over."""
+    port = free_port()
+    with Daemon(listen=[f"echo=tcp://127.0.0.1:{port}", "echo=unix://{dir}/echo.sock"]) as crashed:
+        path = crashed.place("echo", "unix")
+        clients = [socket.create_connection(("127.0.0.1", port), SECONDS) for _ in range(3)]
+        crashed.process.kill()
+        crashed.wait()
+        begun = time.monotonic()
+        with Daemon(listen=[f"echo=tcp://127.0.0.1:{port}", f"echo=unix://{path}"]) as daemon:
+            assert time.monotonic() - begun < SECONDS
+            with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
+                client.sendall(b"hello")
+                assert exactly(client, 5) == b"hello"
+            assert daemon.stop() == 0
+        for client in clients:
+            client.close()

@@ -1,0 +1,107 @@
+"""How a daemon stops: in order and with 0, whoever asks; nobody who is being answered loses a byte."""
+
+import signal
+import socket
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from tests.contract.room import MIB, data, exactly, fill, rest
+from tests.daemon import SECONDS, Daemon
+
+ECHO = ["echo=tcp://127.0.0.1:0"]
+SLOW = '[daemon]\ndrain = "60s"\n[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
+
+
+def connected(daemon: Daemon) -> socket.socket:
+    return socket.create_connection(daemon.place("echo", "tcp"), SECONDS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_0(number):
+    with Daemon(listen=ECHO) as daemon:
+        daemon.send_signal(number)
+        assert daemon.wait() == 0
+        assert all(line.isprintable() for line in daemon.stderr.text)
+        daemon.stderr.wait_for(" stopped ")
+        daemon.check()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_second_signal_ends_it_at_once_with_clients_that_are_stuck(number):
+    with Daemon(SLOW) as daemon, connected(daemon) as stuck, connected(daemon) as silent:
+        fill(stuck, data(), still=0.1)
+        silent.sendall(b"!")
+        assert exactly(silent, 1) == b"!"
+        daemon.send_signal(number)
+        daemon.stderr.wait_for("stopping: 2 connections have 60 s to end")
+        begun = time.monotonic()
+        daemon.send_signal(number)
+        assert daemon.wait() == 0
+        assert time.monotonic() - begun < 10  # of 60
+        daemon.check()
+
+
+def test_who_is_being_answered_has_the_whole_answer():
+    with Daemon(SLOW) as daemon, connected(daemon) as client:
+        sent = fill(client, data(), still=0.1)
+        daemon.send_signal(signal.SIGTERM)
+        daemon.stderr.wait_for("stopping: 1 connections")
+        with pytest.raises(ConnectionRefusedError):
+            connected(daemon)
+        client.shutdown(socket.SHUT_WR)
+        assert rest(client) == data()[:sent]
+        assert daemon.wait() == 0
+        assert next(iter(daemon.counters().values()))["closed:done"] == 1
+
+
+def test_who_is_silent_hears_a_goodbye_and_may_still_finish():
+    with Daemon(SLOW) as daemon, connected(daemon) as client:
+        client.sendall(b"hello")
+        assert exactly(client, 5) == b"hello"
+        daemon.send_signal(signal.SIGTERM)
+        assert client.recv(1) == b""
+        client.sendall(b"oh, goodbye")
+        client.shutdown(socket.SHUT_WR)
+        assert daemon.wait() == 0
+
+
+def test_what_waits_to_be_accepted_is_served():
+    """A connection that the kernel completed before the stop is in the backlog, and its client does not know."""
+    with ExitStack() as stack:
+        daemon = stack.enter_context(Daemon(SLOW))
+        daemon.send_signal(signal.SIGSTOP)
+        clients = [stack.enter_context(connected(daemon)) for _ in range(200)]
+        for client in clients:
+            client.sendall(b"I was in time")
+            client.shutdown(socket.SHUT_WR)
+        daemon.send_signal(signal.SIGTERM)
+        daemon.send_signal(signal.SIGCONT)
+        assert [rest(client) for client in clients] == [b"I was in time"] * 200
+        for client in clients:
+            client.close()
+        assert daemon.wait() == 0
+
+
+def test_a_hangup_does_not_end_it():
+    with Daemon(listen=ECHO) as daemon, connected(daemon) as client:
+        daemon.send_signal(signal.SIGHUP)
+        client.sendall(b"still there?")
+        assert exactly(client, 12) == b"still there?"
+        client.close()
+        assert daemon.stop() == 0
+
+
+def test_nothing_stays_in_memory_of_who_has_gone():
+    with Daemon(listen=ECHO) as daemon:
+        for turn in range(3):
+            clients = [connected(daemon) for _ in range(100)]
+            for client in clients:
+                client.sendall(b"?")
+            assert {exactly(client, 1) for client in clients} == {b"?"}
+            for client in clients:
+                client.close()
+            if turn == 0:
+                before = daemon.memory()
+        assert daemon.memory() - before < 2 * MIB

@@ -1,0 +1,142 @@
+"""`twistd echod`, in front and as a daemon: the log where it was asked for, the pidfile there and gone."""
+
+import os
+import re
+import select
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.contract.room import exactly
+from tests.daemon import SECONDS, TWISTD, Daemon, eventually, place_of, run
+
+IN_FRONT = (*TWISTD, "--nodaemon", "--pidfile=", "echod")
+SHOWING = '[services.printer]\nkind = "discard"\nshow = "text"\nlisten = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]\n'
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (debug|info |warn |error) \S.*")
+
+
+@dataclass
+class Daemonised:
+    """A daemon that has left our process tree: known by its pidfile."""
+
+    directory: Path
+    pid: int
+    descriptor: int  # of the process: pidfd_open(2)
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text("utf-8")
+
+    def gone(self, seconds: float = SECONDS) -> bool:
+        """Whether the process ends in time."""
+        return bool(select.select([self.descriptor], [], [], seconds)[0])
+
+
+@contextmanager
+def daemonised(directory: Path, *words: str | Path) -> Iterator[Daemonised]:
+    pidfile = directory / "pid"
+    ended = run(*TWISTD, f"--pidfile={pidfile}", f"--logfile={directory}/log", "echod", *words, cwd=directory)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+    pid = int(pidfile.read_text())
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield Daemonised(directory, pid, descriptor)
+    finally:
+        daemon = Daemonised(directory, pid, descriptor)
+        if not daemon.gone(0):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        os.close(descriptor)
+
+
+def listeners(log: str) -> list[str]:
+    return re.findall(r"info +\S+  (\S+)$", log, re.MULTILINE)
+
+
+def test_in_front():
+    with Daemon(listen=["echo=tcp://127.0.0.1:0"], command=IN_FRONT) as daemon:
+        with socket.create_connection(daemon.place("echo", "tcp"), SECONDS) as client:
+            client.sendall(b"hello")
+            assert exactly(client, 5) == b"hello"
+        assert all(LINE.fullmatch(line) for line in daemon.stderr.text), daemon.log()
+        assert daemon.stdout.text == []
+        assert daemon.stop() == 0
+        assert not (daemon.dir / "twistd.pid").exists()
+
+
+def test_the_log_of_one_in_front_goes_where_it_is_told():
+    command = (*TWISTD, "--nodaemon", "--pidfile=", "--logfile=own.log", "echod")
+    daemon = Daemon(listen=["echo=tcp://127.0.0.1:0"], command=command)
+    log = daemon.dir / "own.log"
+    try:
+        daemon.launch()
+        assert eventually(lambda: log.exists() and " ready: " in log.read_text())
+        assert daemon.stop() == 0
+        assert daemon.stderr.text == []
+        assert " stopped " in log.read_text()
+    finally:
+        daemon.close()
+
+
+def test_daemonised(tmp_path):
+    (tmp_path / "echod.toml").write_text(SHOWING)
+    with daemonised(tmp_path, "--config", tmp_path / "echod.toml") as daemon:
+        _, tcp = listeners(daemon.log)
+        with socket.create_connection(place_of(tcp), SECONDS) as client:
+            client.sendall("Grüße\x1b[31m\n".encode())
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b""
+        signal.pidfd_send_signal(daemon.descriptor, signal.SIGTERM)
+        assert daemon.gone()
+        assert not (tmp_path / "pid").exists()
+    said = daemon.log.splitlines()
+    assert all(LINE.fullmatch(line) for line in said), daemon.log
+    assert any(line.endswith(r": Grüße\x1b[31m") for line in said)
+    assert " stopped {" in said[-1]
+    assert {path.name for path in tmp_path.iterdir()} == {"echod.toml", "log"}
+
+
+def test_a_second_one_with_the_same_pidfile_is_refused_and_the_first_goes_on(tmp_path):
+    with daemonised(tmp_path, "--listen", "echo=tcp://127.0.0.1:0") as daemon:
+        ended = run(*TWISTD, f"--pidfile={tmp_path}/pid", f"--logfile={tmp_path}/other", "echod", cwd=tmp_path)
+        assert ended.returncode != 0
+        assert b"Traceback" not in ended.stderr
+        with socket.create_connection(place_of(listeners(daemon.log)[0]), SECONDS) as client:
+            client.sendall(b"hello")
+            assert exactly(client, 5) == b"hello"
+        assert int((tmp_path / "pid").read_text()) == daemon.pid
+
+
+def test_without_a_logfile_a_daemon_writes_twistd_log(tmp_path):
+    pidfile = tmp_path / "pid"
+    words = ["--listen", "echo=tcp://127.0.0.1:0"]
+    assert run(*TWISTD, f"--pidfile={pidfile}", "echod", *words, cwd=tmp_path).returncode == 0
+    descriptor = os.pidfd_open(int(pidfile.read_text()))
+    try:
+        assert " ready: " in (tmp_path / "twistd.log").read_text()
+        signal.pidfd_send_signal(descriptor, signal.SIGINT)
+        assert select.select([descriptor], [], [], SECONDS)[0]
+    finally:
+        os.close(descriptor)
+    assert not pidfile.exists()
+
+
+def test_a_log_that_cannot_be_written_is_said_at_once(tmp_path):
+    command = (*TWISTD, f"--pidfile={tmp_path}/pid", f"--logfile={tmp_path}/no/log", "echod")
+    words = ["--listen", "echo=tcp://127.0.0.1:0", "--listen", f"echo=unix://{tmp_path}/echo.sock"]
+    ended = run(*command, *words, cwd=tmp_path)
+    assert ended.returncode == 73
+    assert ended.stderr.decode() == f"echod: {tmp_path}/no/log: no such file or directory (ENOENT)\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [TWISTD, (*TWISTD, "echod")], ids=["twistd", "twistd echod"])
+def test_help(command):
+    ended = run(*command, "--help")
+    assert ended.returncode == 0
+    assert b"echod" in ended.stdout
+    assert ended.stderr == b""

@@ -1,0 +1,123 @@
+"""Unix sockets: the mode that was asked for, a path that is never somebody else's, and none left behind."""
+
+import os
+import socket
+import stat
+
+import pytest
+
+from tests.contract.room import exactly
+from tests.daemon import SECONDS, Daemon
+
+CONFIG = """
+[services.echo]
+listen = ["unix://{dir}/echo.sock", "unix-dgram://{dir}/echo.dgram"]
+[services.private]
+kind = "echo"
+listen = ["unix://{dir}/private.sock?mode=0600"]
+[services.public]
+kind = "echo"
+listen = ["unix://{dir}/public.sock?mode=0666", "unix-dgram://{dir}/public.dgram?mode=0622"]
+[services.spaced]
+kind = "echo"
+listen = ["unix://{dir}/w%C3%B6rld%20one.sock"]
+[services.abstract]
+kind = "echo"
+listen = ["unix://@{dir}/abstract"]
+"""
+LISTEN = ["echo=unix://{dir}/echo.sock"]
+
+
+def assert_served(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(SECONDS)
+        client.connect(path)
+        client.sendall(b"hello")
+        assert exactly(client, 5) == b"hello"
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_the_mode_is_exact_whatever_the_umask(umask):
+    with Daemon(CONFIG, umask=umask) as daemon:
+        assert {path.name: oct(path.lstat().st_mode & 0o7777) for path in daemon.dir.iterdir() if path.is_socket()} == {
+            "echo.sock": "0o660",
+            "echo.dgram": "0o660",
+            "private.sock": "0o600",
+            "public.sock": "0o666",
+            "public.dgram": "0o622",
+            "wörld one.sock": "0o660",
+        }
+        for name in ("echo.sock", "wörld one.sock"):
+            assert_served(str(daemon.dir / name))
+        assert_served(f"\0{daemon.dir}/abstract")
+        assert daemon.stop() == 0
+        assert [path.name for path in daemon.dir.iterdir() if path.is_socket()] == []
+
+
+@pytest.mark.parametrize("url", ["unix://{dir}/echo", "unix-dgram://{dir}/echo"])
+def test_what_a_dead_process_left_is_replaced(url):
+    daemon = Daemon(listen=[f"echo={url}"])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM if "dgram" in url else socket.SOCK_STREAM) as dead:
+        dead.bind(str(daemon.dir / "echo"))
+    left = (daemon.dir / "echo").lstat().st_ino
+    with daemon:
+        assert (daemon.dir / "echo").lstat().st_ino != left
+        assert daemon.stop() == 0
+        assert not (daemon.dir / "echo").exists()
+
+
+def test_the_path_of_a_successor_stays():
+    with Daemon(listen=LISTEN) as daemon:
+        path = daemon.dir / "echo.sock"
+        path.unlink()
+        with Daemon(listen=[f"echo=unix://{path}"]) as successor:
+            assert daemon.stop() == 0
+            assert_served(str(path))
+            assert successor.stop() == 0
+            assert not path.exists()
+
+
+def test_a_path_that_is_gone_is_no_trouble():
+    with Daemon(listen=LISTEN) as daemon:
+        (daemon.dir / "echo.sock").unlink()
+        assert daemon.stop() == 0
+        daemon.check()
+
+
+def test_a_file_that_took_the_path_stays():
+    with Daemon(listen=LISTEN) as daemon:
+        path = daemon.dir / "echo.sock"
+        path.unlink()
+        path.write_text("precious")
+        assert daemon.stop() == 0
+        assert path.read_text() == "precious"
+
+
+def test_a_link_is_left_alone():
+    """Where somebody swapped a link in, neither it nor what it points to is touched."""
+    daemon = Daemon(listen=LISTEN)
+    victim = daemon.dir / "victim"
+    victim.write_text("precious")
+    victim.chmod(0o640)
+    (daemon.dir / "echo.sock").symlink_to(victim)
+    with pytest.raises(AssertionError, match="left alone"):
+        daemon.start()
+    assert daemon.wait() == 71
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o640
+    assert victim.read_text() == "precious"
+    assert os.readlink(daemon.dir / "echo.sock") == str(victim)
+    daemon.close()
+
+
+def test_a_client_that_sends_descriptors_costs_nothing():
+    with Daemon(listen=LISTEN) as daemon:
+        before = len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
+        for _ in range(20):
+            with socket.socket(socket.AF_UNIX) as client, open(os.devnull) as file:
+                client.settimeout(SECONDS)
+                client.connect(daemon.place("echo", "unix"))
+                socket.send_fds(client, [b"take this"], [file.fileno()])
+                assert exactly(client, 9) == b"take this"
+        assert_served(str(daemon.place("echo", "unix")))
+        assert len(os.listdir(f"/proc/{daemon.process.pid}/fd")) <= before + 1
+        daemon.check()

@@ -1,0 +1,72 @@
+"""Perl's own clients: Net::Ping asks echo, Net::Time asks time and daytime."""
+
+import time
+
+import pytest
+
+from tests.system_wide.others import ended, said, tool
+
+pytestmark = pytest.mark.system_wide
+
+PING = """
+my ($transport, $port, $size) = @ARGV;
+my $ping = Net::Ping->new($transport, 5, $size);
+$ping->port_number($port);
+$ping->source_verify(1);
+my ($answered) = $ping->ping("127.0.0.1");
+print $answered ? "answered" : "silent";
+"""
+
+
+@pytest.fixture(scope="module")
+def perl():
+    path = tool("perl")
+    if ended(path, "-MNet::Ping", "-MNet::Time", "-e", "1").returncode:
+        pytest.skip("this perl has no Net::Ping and Net::Time; tests/system_wide/prepare installs them")
+    return path
+
+
+# Net::Ping's udp sends so many octets and compares what comes; 1,024 are the most that it takes.
+@pytest.mark.parametrize("size", [1, 512, 1024])
+def test_net_ping_udp_gets_its_octets_back(perl, daemon, size):
+    port = daemon.place("echo", "udp")[1]
+    assert said(perl, "-MNet::Ping", "-e", PING, "udp", str(port), str(size)) == "answered"
+
+
+def test_net_ping_udp_hears_nothing_from_discard(perl, daemon):
+    ping = PING.replace(", 5,", ", 1,")
+    port = daemon.place("discard", "udp")[1]
+    assert said(perl, "-MNet::Ping", "-e", ping, "udp", str(port), "56") == "silent"
+
+
+def test_net_ping_tcp_connects(perl, daemon):
+    port = daemon.place("echo", "tcp")[1]
+    assert said(perl, "-MNet::Ping", "-e", PING, "tcp", str(port), "0") == "answered"
+
+
+# Its tcp_echo is what its `stream` protocol does after the connect: a line there, and the same line back.
+def test_net_ping_stream_gets_its_line_back(perl, daemon):
+    stream = """
+    my $ping = Net::Ping->new("stream", 5);
+    $ping->port_number($ARGV[0]);
+    $ping->open("127.0.0.1") or die;
+    print join ",", map { $ping->ping("127.0.0.1") ? "answered" : "silent" } 1 .. 3;
+    """
+    port = daemon.place("echo", "tcp")[1]
+    assert said(perl, "-MNet::Ping", "-e", stream, str(port)) == "answered,answered,answered"
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_net_time_reads_the_time(perl, daemon, transport):
+    port = daemon.place("time", transport)[1]
+    asking = 'print Net::Time::inet_time("127.0.0.1:$ARGV[1]", $ARGV[0], 5)'
+    assert abs(int(said(perl, "-MNet::Time", "-e", asking, transport, str(port))) - time.time()) <= 2
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_net_time_reads_the_line_of_daytime(perl, daemon, transport):
+    port = daemon.place("daytime", transport)[1]
+    asking = 'print Net::Time::inet_daytime("127.0.0.1:$ARGV[1]", $ARGV[0], 5)'
+    line = said(perl, "-MNet::Time", "-e", asking, transport, str(port))
+    then = time.mktime(time.strptime(line, "%A, %B %d, %Y %H:%M:%S-UTC\r\n"))
+    assert abs(then - time.mktime(time.gmtime())) <= 2

@@ -1,0 +1,163 @@
+"""The house rules that a machine can hold: who imports whom, what an import may do, how large a room may grow."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parent.parent
+MODULES = {
+    ".".join(path.relative_to(TOP).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((TOP / "echod").rglob("*.py"))
+}
+
+MAY_IMPORT = {
+    "echod": "",
+    "version": "",
+    "text": "",
+    "names": "",
+    "address": "names text",
+    "model": "names text",
+    "gate": "",
+    "faults": "model",
+    "events": "address gate model text",
+    "services": "model names text",
+    "config": "address events faults gate model names services.registry text",
+    "transports": "address events faults gate model names text",
+    "plane": "address events gate model names text transports",
+    "observe": "address events gate model names text version",
+    "daemon": "address config events faults gate model names observe plane services text transports version",
+    "tap": "address config daemon gate model names observe services text version",
+    "client": "address config events gate model names services text transports version",
+    "__main__": "version",
+}
+"""The rooms of echod, and which others each may import: a new room is one new line here."""
+
+PURE = {"version", "text", "names", "address", "model", "gate", "faults", "events", "services", "config"}
+"""Rooms that know neither Twisted nor zope."""
+
+REACTOR = "twisted.internet.reactor"
+KNOW_THE_REACTOR = {"echod.tap", "echod.client.main"}
+LINES = 350  # what one head holds
+
+
+def imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """What these nodes import, as the longest dotted names that they write."""
+    for part in nodes:
+        if isinstance(part, ast.Import):
+            yield from (alias.name for alias in part.names)
+        elif isinstance(part, ast.ImportFrom):
+            assert part.level == 0, f"a relative import in line {part.lineno}"
+            yield from (f"{part.module}.{alias.name}" for alias in part.names)
+
+
+def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes under `node` that run when the module is imported."""
+    for part in ast.iter_child_nodes(node):
+        if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield part
+            yield from outside_functions(part)
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else module
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def test_rooms_import_only_what_stands_below_them():
+    wrong = []
+    for module, path in MODULES.items():
+        room = room_of(module)
+        assert room in MAY_IMPORT, f"{module}: give its room a line in MAY_IMPORT"
+        allowed = [f"echod.{name}" for name in (room, *MAY_IMPORT[room].split())]
+        wrong += [
+            f"{module} imports {name}"
+            for name in imports(ast.walk(tree_of(path)))
+            if within(name, "echod") and not any(within(name, package) for package in allowed)
+        ]
+    assert not wrong
+
+
+def test_pure_rooms_know_no_twisted():
+    wrong = [
+        f"{module} imports {name}"
+        for module, path in MODULES.items()
+        if room_of(module) in PURE
+        for name in imports(ast.walk(tree_of(path)))
+        if within(name, "twisted") or within(name, "zope")
+    ]
+    assert not wrong
+
+
+def test_only_the_two_entry_points_know_the_reactor_and_only_inside_a_function():
+    wrong = []
+    for module, path in MODULES.items():
+        nodes = outside_functions if module in KNOW_THE_REACTOR else ast.walk
+        wrong += [f"{module} imports {name}" for name in imports(nodes(tree_of(path))) if within(name, REACTOR)]
+    assert not wrong
+
+
+def test_no_module_imports_itself_by_a_detour():
+    modules = {module for module, path in MODULES.items() if path.name != "__init__.py"}
+    below = {
+        module: {known for name in imports(ast.walk(tree_of(path))) for known in (name, name.rpartition(".")[0])}
+        & modules
+        for module, path in MODULES.items()
+    }
+    try:
+        TopologicalSorter(below).prepare()
+    except CycleError as cycle:
+        pytest.fail(" imports ".join(reversed(cycle.args[1])))
+
+
+def test_packages_hold_a_docstring_and_at_most_all():
+    for path in (path for path in MODULES.values() if path.name == "__init__.py"):
+        for statement in tree_of(path).body[1:]:
+            assert isinstance(statement, ast.Assign), path
+            assert [ast.unparse(target) for target in statement.targets] == ["__all__"], path
+
+
+def test_every_folder_of_echod_is_a_package():
+    assert not [path for path in MODULES.values() if not (path.parent / "__init__.py").exists()]
+
+
+def test_every_module_says_what_it_owns():
+    assert not [module for module, path in MODULES.items() if not ast.get_docstring(tree_of(path))]
+
+
+def test_no_module_is_longer_than_one_head_holds():
+    lengths = {module: len(path.read_text("utf-8").splitlines()) for module, path in MODULES.items()}
+    assert not {module: length for module, length in lengths.items() if length > LINES}
+
+
+def test_the_folder_of_the_plugin_stays_twisteds():
+    assert [path.name for path in (TOP / "twisted").rglob("*.py")] == ["echod_plugin.py"]
+
+
+IMPORT_ALL = f"""
+import sys
+from twisted.logger import globalLogPublisher
+observers = list(globalLogPublisher._observers)
+for module in sys.argv[1:]:
+    __import__(module)
+    assert {REACTOR!r} not in sys.modules, module + " brings a reactor"
+    assert list(globalLogPublisher._observers) == observers, module + " adds an observer"
+"""
+
+
+def test_nothing_happens_at_import():
+    command = [sys.executable, "-W", "error", "-c", IMPORT_ALL, *MODULES]
+    ended = subprocess.run(command, check=False, cwd=TOP, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == ""

@@ -1,0 +1,373 @@
+"""Addresses: what is read, what is refused and in which words, and that printing is the reverse of reading."""
+
+import re
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from echod.address import (
+    SCHEMES,
+    UNIX_PATH_MAX,
+    Address,
+    AddressError,
+    Carries,
+    parse,
+)
+from echod.names import Inet, UnixName, inet, is_loopback, unix_name
+
+
+def refused(text: str, *, client: bool = False) -> str:
+    """Why an address is refused."""
+    try:
+        address = parse(text, client=client)
+    except AddressError as error:
+        return str(error)
+    raise AssertionError(f"{text!r} is read as {address!r}")
+
+
+# Addresses as `parse` makes them.
+
+_label = st.from_regex(r"[a-z0-9_]([a-z0-9_-]{0,20}[a-z0-9_])?", fullmatch=True)
+_name = st.lists(_label, min_size=1, max_size=4).map(".".join).filter(lambda name: not re.fullmatch(r"[0-9.]+", name))
+_ipv6 = st.ip_addresses(v=6).filter(lambda address: address.ipv4_mapped is None).map(str)  # type: ignore[union-attr]
+_interface = st.one_of(
+    st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S"), exclude_characters="/%"), min_size=1, max_size=15),
+    st.from_regex(r"[0-9a-f]{2}[0-9a-z.]{0,9}", fullmatch=True),  # as %ae0 would be read in a URL
+    st.sampled_from(["eth0", "12", "25", "2", "25x", "2525", "a]b", "a?b", "a#b", "a@b", "a:b", "a+b", "br-1.100"]),
+)
+_scoped = st.builds("{}%{}".format, _ipv6, _interface)
+_host = st.one_of(st.just("*"), _name, st.ip_addresses(v=4).map(str), _ipv6, _scoped)
+_octets = st.binary(min_size=1, max_size=100).map(lambda octets: octets.decode("utf-8", "surrogateescape"))
+_path = st.builds("{}{}".format, st.sampled_from("/@"), _octets.filter(lambda path: "\0" not in path)).filter(
+    lambda path: path != "//"
+)
+_word = st.text(
+    st.characters(codec="utf-8", categories=("L", "N", "P", "S"), exclude_characters="/:"), min_size=1, max_size=15
+)
+_option: dict[str, st.SearchStrategy[str | int | bool]] = {
+    "backlog": st.integers(1, 65535),
+    "interface": _word,
+    "dscp": st.integers(0, 63),
+    "v6only": st.booleans(),
+    "proxy": st.sampled_from(["v1", "v2", "any"]),
+    "mode": st.integers(0, 0o777),
+    "user": _word,
+    "group": _word,
+}
+
+
+@st.composite
+def addresses(draw: st.DrawFn) -> Address:
+    scheme = draw(st.sampled_from([*SCHEMES, "systemd", "endpoint"]))
+    if scheme == "systemd":
+        return Address(scheme, path=draw(st.from_regex(r"[!-9;<>-~]{1,255}", fullmatch=True)))
+    if scheme == "endpoint":
+        return Address(scheme, path=draw(st.from_regex(r"(tcp6?|unix|ssl|stdio):[ -9;-~]{0,30}", fullmatch=True)))
+    known = SCHEMES[scheme]
+    options = draw(st.fixed_dictionaries({}, optional={name: _option[name] for name in sorted(known.options)}))
+    if known.has_path:
+        return Address(scheme, path=draw(_path), options=options)
+    path = draw(st.just("") | _octets.map("/{}".format)) if known.carries is Carries.MESSAGE else ""
+    return Address(scheme, draw(_host), draw(st.integers(0, 65535)), path, options)
+
+
+_anything = st.text(st.characters(), max_size=20)  # control characters and surrogates included
+_fragments = st.sampled_from(
+    [
+        *("tcp://", "udp://", "ws://", "unix://", "unix-dgram:///", "tls://", "systemd:", "haproxy:", "tcp:", "unix:"),
+        *("localhost", "127.0.0.1", "[::1]", "[fe80::1%25", "[", "]", "*", ":", ":7", ":65536", "/", "@", "?", "#", "="),
+        *("&", "%", "%00", "%FF", "%25", "backlog=", "mode=0660", "interface=", "dscp=ef", "v6only=yes", "proxy=any"),
+        *("\n", "\x1b[31m", "\x7f", "\x9b", "\u202e", "\u2028", "\ud800", "\udcff", "\u0661", "é", "１", "。", "ß", "\0"),
+    ]
+)
+_texts = st.lists(st.one_of(_fragments, _fragments, _fragments, _anything), max_size=8).map("".join)
+
+
+class Reading(SynchronousTestCase):
+    def test_what_people_write(self) -> None:
+        for text, meant in (
+            ("tcp://127.0.0.1:7", Address("tcp", "127.0.0.1", 7)),
+            ("tcp://[::1]:7", Address("tcp", "::1", 7)),
+            ("tcp://[2001:DB8:0::0:1]:7/", Address("tcp", "2001:db8::1", 7)),
+            ("tcp://*:0", Address("tcp", "*", 0)),
+            ("udp://Echo.Example:00007", Address("udp", "echo.example", 7)),
+            ("udp://my_host.:65535", Address("udp", "my_host.", 65535)),
+            ("tcp://bücher.example:7", Address("tcp", "xn--bcher-kva.example", 7)),
+            ("ws://127.0.0.1:8007/echo", Address("ws", "127.0.0.1", 8007, "/echo")),
+            ("wss://h:1/a%20b?backlog=5", Address("wss", "h", 1, "/a b", {"backlog": 5})),
+            ("unix:///run/echo.sock", Address("unix", path="/run/echo.sock")),
+            ("unix-dgram://@name", Address("unix-dgram", path="@name")),
+            ("unix-seqpacket:///a%3Fb%23%FF", Address("unix-seqpacket", path="/a?b#\udcff")),
+            ("unix:///r%C3%A9/é", Address("unix", path="/ré/é")),
+            ("systemd:echo", Address("systemd", path="echo")),
+            ("systemd:domain=INET:index=0", Address("endpoint", path="systemd:domain=INET:index=0")),
+            ("tcp6:7", Address("endpoint", path="tcp6:7")),
+            ("unix:/run/echo.sock", Address("endpoint", path="unix:/run/echo.sock")),
+            ("ssl:443:privateKey=/etc/my key.pem", Address("endpoint", path="ssl:443:privateKey=/etc/my key.pem")),
+        ):
+            self.assertEqual(parse(text), meant, text)
+
+    def test_a_scope_is_written_as_it_is_or_with_its_percent_sign_encoded(self) -> None:
+        for scope in ("eth0", "ae0", "bat0", "cali12", "0", "12", "25", "255", "br-1.100"):
+            meant = Address("tcp", f"fe80::1%{scope}", 7)
+            self.assertEqual(parse(f"tcp://[fe80::1%25{scope}]:7"), meant, scope)
+            if not (scope.startswith("25") and scope != "25"):  # %255 is the scope 5: RFC 6874
+                self.assertEqual(parse(f"tcp://[fe80::1%{scope}]:7"), meant, scope)
+
+    def test_a_mapped_address_is_the_ipv4_address_it_is(self) -> None:
+        self.assertEqual(parse("tcp://[::ffff:127.0.0.1]:7"), parse("tcp://127.0.0.1:7"))
+
+    def test_every_option(self) -> None:
+        for text, meant in (
+            ("tcp://h:1?", {}),
+            ("tcp://h:1?backlog=1", {"backlog": 1}),
+            ("tcp://h:1?backlog=65535&proxy=v1", {"backlog": 65535, "proxy": "v1"}),
+            ("tcp://h:1?interface=eth0.1", {"interface": "eth0.1"}),
+            ("tcp://h:1?interface=a%2Bb", {"interface": "a+b"}),
+            ("udp://h:1?dscp=0", {"dscp": 0}),
+            ("udp://h:1?dscp=63", {"dscp": 63}),
+            ("udp://h:1?dscp=EF", {"dscp": 46}),
+            ("udp://h:1?dscp=le", {"dscp": 1}),
+            ("udp://h:1?dscp=df", {"dscp": 0}),
+            ("udp://h:1?dscp=cs1", {"dscp": 8}),
+            ("udp://h:1?dscp=AF41", {"dscp": 34}),
+            ("udp://h:1?dscp=af13", {"dscp": 14}),
+            ("tcp://*:1?v6only=yes", {"v6only": True}),
+            ("tcp://*:1?v6only=0", {"v6only": False}),
+            ("tcp://h:1?proxy=any", {"proxy": "any"}),
+            ("unix:///s?mode=0660&user=echod&group=1000", {"mode": 0o660, "user": "echod", "group": "1000"}),
+            ("unix:///s?mode=600", {"mode": 0o600}),
+            ("unix:///s?mode=000", {"mode": 0}),
+        ):
+            self.assertEqual(parse(text).options, meant, text)
+
+    def test_the_longest_path_is_the_kernels(self) -> None:
+        path = "/" + "é" * ((UNIX_PATH_MAX - 1) // 2)
+        self.assertEqual(len(path.encode()), UNIX_PATH_MAX)
+        self.assertEqual(parse(f"unix://{path}").path, path)
+        self.assertIn(f"has {UNIX_PATH_MAX + 1} octets", refused(f"unix://{path}x"))
+
+    def test_equal_addresses_are_one_address(self) -> None:
+        one = parse("tcp://h:1?backlog=5&dscp=ef")
+        other = parse("tcp://H:01?dscp=46&backlog=5")
+        self.assertEqual({one}, {other})
+        self.assertNotEqual(one, parse("tcp://h:1?backlog=6&dscp=ef"))
+
+
+class Refusing(SynchronousTestCase):
+    def test_every_message_says_what_was_wrong(self) -> None:
+        for text, words in (
+            ("", "the address is empty"),
+            (" \t", "the address is empty"),
+            ("haproxy:tcp:7", "write tcp://…?proxy=any instead"),
+            ("systemd:", "1 to 255 visible ASCII characters"),
+            ("systemd:a:b", "no colon"),
+            ("systemd:é", "visible ASCII characters"),
+            (f"systemd:{'x' * 256}", "1 to 255"),
+            ("echo", "not an address; write one such as tcp://127.0.0.1:10007"),
+            ("7:tcp", "not an address"),
+            ("tcp:7\n", "not an address"),
+            ("tcp:\u202e7", "not an address"),
+            ("tcp:/127.0.0.1:7", "write tcp://127.0.0.1:7"),
+            ("udp:[::1]:7", "write udp://[::1]:7"),
+            ("tcp://a b:7", "' ' cannot stand in an address; write it as %20"),
+            ("unix:///a\x7f", r"'\x7f' cannot stand in an address; write it as %7F"),
+            ("unix:///a\udcff", r"'\xff' cannot stand in an address; write it as %FF"),
+            ("tpc://h:7", "unknown scheme tpc; did you mean tcp://?"),
+            ("TCP://h:7", "unknown scheme TCP; did you mean tcp://?"),
+            ("gopher://h:7", "unknown scheme gopher; known are tcp, udp, tls"),
+            ("://h:7", "unknown scheme ''"),
+            ("tcp://h:7#top", "write # as %23"),
+            ("unix://echo.sock", "the path must be absolute; write unix:///run/echod/echo.sock"),
+            ("unix:///", "the path must be absolute"),
+            ("unix://@", "the path must be absolute"),
+            ("unix:///a%00b", "cannot hold a NUL"),
+            ("tcp://h:7/echo", "tcp:// has no path; leave out /echo"),
+            ("tcp://user@h:7", "no user name"),
+            ("tcp://[::1:7", "write an IPv6 address as [::1]:7"),
+            ("tcp://[::1]7", "write an IPv6 address as [::1]:7"),
+            ("tcp://[::g]:7", "::g is not an IPv6 address"),
+            ("tcp://[127.0.0.1]:7", "127.0.0.1 is not an IPv6 address"),
+            ("tcp://[fe80::1%]:7", "'' is not the name of an interface"),
+            ("tcp://[fe80::1%25a%2Fb]:7", "a/b is not the name of an interface"),
+            ("tcp://[fe80::1%sixteen-letters-]:7", "is not the name of an interface"),
+            ("tcp://::1:7", "in brackets"),
+            ("tcp://::1", "in brackets"),
+            ("tcp://a:b:7", "in brackets"),
+            ("tcp://:7", "the host is missing; write it before the port (* is every interface)"),
+            ("tcp://127.0.0.01:7", "127.0.0.01 is not an IPv4 address"),
+            ("tcp://127.1:7", "127.1 is not an IPv4 address"),
+            ("tcp://１２７.1:7", "is not an IPv4 address"),
+            ("tcp://-a:7", "-a is not a host name"),
+            ("tcp://a..b:7", "a..b is not a host name"),
+            ("tcp://é..b:7", "é..b is not a host name"),
+            (f"tcp://{'x' * 64}:7", "is not a host name"),
+            (f"tcp://{'x.' * 127}x:7", "is not a host name"),
+            ("tcp://%41:7", "%41 is not a host name"),
+            ("tcp://h", "the port is missing: it must be a number from 0 to 65535"),
+            ("tcp://[::1]", "the port is missing"),
+            ("tcp://h:", "the port is missing"),
+            ("tcp://h:http", "port http must be a number"),
+            ("tcp://h:65536", "port 65536 must be a number from 0 to 65535"),
+            ("tcp://h:-1", "port -1 must be"),
+            ("tcp://h:٣", "port ٣ must be"),
+            ("tcp://h:1?backlog", "options as name=value, joined by &"),
+            ("tcp://h:1?backlog=1&", "options as name=value, joined by &"),
+            ("tcp://h:1?back-log=1", "unknown option back-log; did you mean backlog?"),
+            ("udp://h:1?x=1", "unknown option x; udp:// takes dscp, interface, proxy, v6only"),
+            ("unix:///s?interface=eth0", "unix:// takes backlog, group, mode, user"),
+            ("tcp://h:1?backlog=1&backlog=1", "the option backlog is given twice"),
+            ("tcp://h:1?backlog=0", "backlog=0 must be a number from 1 to 65535"),
+            ("tcp://h:1?backlog=", "backlog='' must be a number"),
+            ("tcp://h:1?backlog=99999999999", "must be a number from 1 to 65535"),
+            ("tcp://h:1?interface=sixteen-letters-", "must be the name of an interface, such as eth0"),
+            ("tcp://h:1?dscp=64", "dscp=64 must be a number from 0 to 63, or a name such as ef, cs1, af41"),
+            ("tcp://h:1?dscp=cs8", "dscp=cs8 must be"),
+            ("tcp://h:1?dscp=af14", "dscp=af14 must be"),
+            ("tcp://h:1?v6only=maybe", "v6only=maybe must be yes or no"),
+            ("tcp://h:1?proxy=v3", "proxy=v3 must be v1, v2 or any"),
+            ("unix:///s?mode=0888", "mode=0888 must be three octal digits, such as 0660"),
+            ("unix:///s?mode=1777", "mode=1777 must be three octal digits"),
+            ("unix:///s?user=a:b", "must be a user's name or number"),
+            ("unix:///s?group=", "group='' must be a group's name or number"),
+        ):
+            self.assertIn(words, refused(text), text)
+
+    def test_host_and_port_alone_miss_their_scheme(self) -> None:
+        for text in ("127.0.0.1:7", "localhost:7", "[::1]:7", "[fe80::1%eth0]:7", "echo.example:7"):
+            said = refused(text)
+            self.assertEqual(said, f"{text}: the scheme is missing; write tcp://{text}")
+            parse(f"tcp://{text}")
+
+    def test_what_a_message_tells_to_write_can_be_written(self) -> None:
+        for text in ("tcp:/127.0.0.1:7", "tcp:[::1]:7", "[::1]:7", "::1", "tcp://::1", "tcp://a:b:7", "tcp://[::1", "x"):
+            said = refused(text).removeprefix(text)
+            for hint in re.findall(r"\S+://\S+", said) + [f"tcp://{place}" for place in re.findall(r" (\[\S+)", said)]:
+                parse(hint)
+
+    def test_a_client_can_reach_neither_everything_nor_port_0(self) -> None:
+        self.assertIn("* is for listening; name the host to reach", refused("tcp://*:7", client=True))
+        self.assertIn("a number from 1 to 65535", refused("tcp://h:0", client=True))
+        said = refused("tcp://:7", client=True)
+        self.assertIn("the host is missing", said)
+        self.assertNotIn("*", said)
+        self.assertEqual(parse("tcp://h:7", client=True), Address("tcp", "h", 7))
+
+    def test_what_is_shown_of_an_address_is_safe_to_print(self) -> None:
+        for text in (
+            "localhost:7\n\x1b[31m",
+            "tcp:/\u202e127.0.0.1",
+            "127.0.0.1:7\u2028",
+            "tcp:[\x9b",
+            "tcp://a:b\u202e:7",
+            "tcp://\ud800:7",
+            "unix:///\ud800",
+            "\ud800",
+            "tcp://h\n:7",
+        ):
+            self.assertTrue(refused(text).isprintable(), ascii(refused(text)))
+
+    @settings(max_examples=600, deadline=None)
+    @given(_texts, st.booleans())
+    def test_any_text_is_an_address_or_one_line_that_says_why_not(self, text: str, client: bool) -> None:
+        try:
+            address = parse(text, client=client)
+        except AddressError as error:
+            said = str(error)
+            self.assertTrue(said.isprintable(), ascii(said))
+            self.assertTrue(said.strip(), ascii(text))
+        else:
+            self.assertTrue(str(address).isprintable(), ascii(text))
+            self.assertEqual(parse(str(address), client=client), address)
+
+
+class Printing(SynchronousTestCase):
+    @settings(max_examples=400, deadline=None)
+    @given(addresses())
+    def test_is_the_reverse_of_reading(self, address: Address) -> None:
+        self.assertEqual(parse(str(address)), address)
+        self.assertTrue(str(address).isprintable())
+        self.assertTrue(str(address).startswith(address.place))
+
+    def test_is_what_people_write(self) -> None:
+        for text in (
+            "tcp://[::1]:7",
+            "tcp://*:7",
+            "tcp://[fe80::1%eth0]:7?backlog=5&interface=eth0&dscp=46&v6only=yes&proxy=v1",
+            "tcp://[::]:7?v6only=no",
+            "unix:///run/echod/echo.sock?mode=0660&group=echod",
+            "unix://@echo",
+            "ws://h:1/a%20b",
+            "systemd:echo",
+            "tcp6:7",
+        ):
+            self.assertEqual(str(parse(text)), text)
+
+    def test_a_place_has_no_options(self) -> None:
+        self.assertEqual(parse("tcp://h:1?backlog=5").place, "tcp://h:1")
+        self.assertEqual(parse("unix:///a%3Fb?mode=0600").place, "unix:///a%3Fb")
+
+
+class Knowing(SynchronousTestCase):
+    def test_what_an_address_carries(self) -> None:
+        for text, carries in (
+            ("tcp://h:1", Carries.STREAM),
+            ("udp://h:1", Carries.DATAGRAM),
+            ("ws://h:1", Carries.MESSAGE),
+            ("unix-dgram:///s", Carries.DATAGRAM),
+            ("tcp6:7", Carries.STREAM),
+        ):
+            self.assertIs(parse(text).carries, carries, text)
+
+    def test_only_loopback_and_unix_are_reached_from_this_machine_alone(self) -> None:
+        for text in ("tcp://127.0.0.1:1", "tcp://127.1.2.3:1", "udp://[::1]:1", "tcp://LocalHost:1", "unix:///s"):
+            self.assertTrue(parse(text).loopback, text)
+        for text in ("tcp://*:1", "tcp://[::]:1", "tcp://0.0.0.0:1", "tcp://localhost.example:1", "systemd:a", "tcp6:7"):
+            self.assertFalse(parse(text).loopback, text)
+
+    def test_loopback_has_more_than_one_form(self) -> None:
+        for host in ("127.0.0.1", "127.255.255.254", "::1", "::1%lo", "::ffff:127.0.0.1", "localhost"):
+            self.assertTrue(is_loopback(host), host)
+        for host in ("", "*", "128.0.0.1", "::", "::ffff:10.0.0.1", "fe80::1%lo", "localhost.example"):
+            self.assertFalse(is_loopback(host), host)
+
+    def test_a_mapped_host_is_ipv4(self) -> None:
+        for host, shown in (
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("::FFFF:192.0.2.1", "192.0.2.1"),
+            ("::ffff:c000:201", "192.0.2.1"),
+            ("::ffff:0:1:2", "::ffff:0:1:2"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("fe80::1%eth0", "fe80::1%eth0"),
+        ):
+            self.assertEqual(inet(host, 7), Inet(shown, 7), host)
+
+    def test_a_host_that_is_no_address_stays_the_text_it_is(self) -> None:
+        for host in ("", "echo.example", "::ffff:", "::ffff:echo", "::ffff:1.2.3"):
+            self.assertEqual(inet(host, 7), Inet(host, 7))
+
+    def test_a_socket_address_is_shown_as_in_a_url(self) -> None:
+        self.assertEqual(str(Inet("192.0.2.1", 7)), "192.0.2.1:7")
+        self.assertEqual(str(Inet("fe80::1%eth0", 7)), "[fe80::1%eth0]:7")
+
+    def test_the_names_of_unix_sockets(self) -> None:
+        names: tuple[tuple[Any, str, str], ...] = (
+            ("/run/s", "/run/s", "/run/s"),
+            (b"\0auto", "@auto", "@auto"),
+            ("\0auto", "@auto", "@auto"),
+            (b"/r\xff", "/r\udcff", r"/r\xff"),
+            ("", "", "(unnamed)"),
+            (b"", "", "(unnamed)"),
+            (None, "", "(unnamed)"),
+        )
+        for name, path, shown in names:
+            self.assertEqual(unix_name(name), UnixName(path))
+            self.assertEqual(str(unix_name(name)), shown)
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.binary(max_size=108))
+    def test_the_name_that_a_peer_chose_is_safe_to_print(self, name: bytes) -> None:
+        self.assertTrue(str(unix_name(name)).isprintable())

@@ -1,0 +1,228 @@
+"""Defaults filled in, and what only shows when keys are looked at together."""
+
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from echod.address import parse
+from echod.config.building import Building
+from echod.config.fault import ConfigurationError
+from echod.config.reading import Reading
+from echod.config.schema import Configuration, Daemon, ServiceConfig
+from echod.gate.limits import Limits, Rate
+from echod.model import NoOptions, Service
+from echod.services.ack import Ack, AckOptions
+from echod.services.echo import Echo
+
+A, B = Path("/etc/a.toml"), Path("/etc/b.toml")
+
+
+@dataclass(frozen=True)
+class PickyOptions:
+    number: int = 1
+    other: int = 1
+
+    def __post_init__(self):
+        if self.number < 0:
+            raise ValueError("number must be 0 or more")
+
+
+class Picky(Service):
+    kind = "picky"
+    summary = "for a test"
+    Options = PickyOptions
+
+    @classmethod
+    def faults(cls, options):
+        if options.number == 13:
+            yield "number", "must not be 13"
+            yield "other", "must be something else where number is 13"
+
+
+class Datagrams(Echo):
+    kind = "datagrams"
+    streams = False
+
+
+class Streams(Echo):
+    kind = "streams"
+    datagrams = False
+
+
+KINDS = {kind.kind: kind for kind in (Ack, Echo, Picky, Datagrams, Streams)}
+
+
+def build(*contents, also=()):
+    reading = Reading(KINDS, [])
+    found = reading.root(list(zip((A, B), contents, strict=False)))
+    return Building(reading, found, also).configuration([A, B][: len(contents)])
+
+
+def faults(*contents):
+    with pytest.raises(ConfigurationError) as caught:
+        build(*contents)
+    return [str(fault).removeprefix("/etc/a.toml: ") for fault in caught.value.faults]
+
+
+def services(**listens):
+    return {"services": {name: {"kind": "echo", "listen": listen} for name, listen in listens.items()}}
+
+
+def test_defaults():
+    configuration = build(services(echo=["tcp://127.0.0.1:7"]))
+    assert configuration == Configuration(
+        Daemon(), (ServiceConfig("echo", Echo, NoOptions(), (parse("tcp://127.0.0.1:7"),)),)
+    )
+    assert configuration.sources == (A,)
+    assert configuration.services[0].written_limits == frozenset()
+    assert configuration.origins == {"services.echo.kind": (A,), "services.echo.listen": (A,)}
+
+
+def test_everything_written():
+    policy = {
+        "allow": ["192.0.2.0/24"],
+        "deny": ["192.0.2.1"],
+        "larger-answers-to": ["::/0"],
+        "allow-source-ports": [862],
+    }
+    configuration = build(
+        {
+            "daemon": {"drain": "1m", "plane": "off", "log-format": "json", "log-level": "debug"},
+            "defaults": {**policy, "limits": {"connections": 5, "idle": "0"}},
+            "services": {
+                "mine": {
+                    "kind": "ack",
+                    "listen": ["udp://127.0.0.1:7"],
+                    "close": False,
+                    "deny": [],
+                    "limits": {"idle": "1h", "rate": "300"},
+                }
+            },
+        }
+    )
+    assert configuration.daemon == Daemon(1, 60.0, "off", "json", "debug")
+    [mine] = configuration.services
+    assert mine == ServiceConfig(
+        "mine",
+        Ack,
+        AckOptions(close=False),
+        (parse("udp://127.0.0.1:7"),),
+        allow=(ip_network("192.0.2.0/24"),),
+        larger_answers_to=(ip_network("::/0"),),
+        allow_source_ports=(862,),
+        limits=Limits(connections=5, idle=3600.0, rate=Rate(300, 600)),
+    )
+    assert mine.written_limits == {"connections", "idle", "rate"}
+
+
+def test_origins():
+    origins = build(
+        services(echo=["tcp://127.0.0.1:7"]) | {"defaults": {"limits": {"idle": "1h", "stall": "1s"}, "deny": []}},
+        {"services": {"echo": {"limits": {"idle": "2h"}}}, "daemon": {"drain": "1s"}},
+    ).origins
+    assert origins["services.echo.limits.idle"] == (B,)
+    assert origins["services.echo.limits.stall"] == (A,)
+    assert origins["services.echo.deny"] == (A,)
+    assert origins["daemon.drain"] == (B,)
+    assert "services.echo.allow" not in origins
+
+
+def test_where_a_value_came_from_is_no_difference():
+    one = build(services(echo=["tcp://127.0.0.1:7"]))
+    other = build({}, services(echo=["tcp://127.0.0.1:7"]) | {"defaults": {"limits": {"idle": "300s"}}})
+    assert one == other
+    assert one != build(services(echo=["tcp://127.0.0.1:8"]))
+
+
+def test_networks_of_the_command_line_come_on_top():
+    loopback, more = ip_network("::1/128"), ip_network("192.0.2.0/24")
+    both = services(echo=["tcp://127.0.0.1:7"], other=["tcp://127.0.0.1:8"])
+    both["services"]["other"]["allow"] = ["192.0.2.0/24"]
+    configuration = build(both, also=(loopback, more))
+    assert [list(map(str, service.allow)) for service in configuration.services] == [
+        ["127.0.0.0/8", "::1/128", "192.0.2.0/24"],
+        ["192.0.2.0/24", "::1/128"],
+    ]
+    assert configuration.origins["services.echo.allow"] == (Path("default"), Path("--allow"))
+    assert configuration.origins["services.other.allow"] == (A, Path("--allow"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("tcp://127.0.0.1:7", "tcp://127.0.0.1:7?backlog=5"),
+        ("tcp://*:7", "tcp://*:7"),
+        ("udp://[::1]:7", "udp://[0::1]:7"),
+        ("unix:///run/x", "unix:///run/x?mode=0600"),
+        ("tcp6:7", "tcp6:7"),
+    ],
+)
+def test_the_same_place_twice(one, other):
+    place = parse(other).place
+    assert faults(services(a=[one], b=[other])) == [
+        f"services.b.listen[0]: {place} is there already, in /etc/a.toml: services.a.listen[0]"
+    ]
+    assert faults(services(a=[one, other])) == [
+        f"services.a.listen[1]: {place} is there already, in /etc/a.toml: services.a.listen[0]"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("tcp://127.0.0.1:7", "udp://127.0.0.1:7"),
+        ("tcp://127.0.0.1:7", "tcp://127.0.0.1:8"),
+        ("tcp://*:7", "tcp://127.0.0.1:7"),
+        ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0"),
+        ("udp://*:7?interface=eth0", "udp://*:7?interface=eth1"),
+        ("unix:///run/x", "unix:///run/y"),
+    ],
+)
+def test_two_places(one, other):
+    assert build(services(a=[one, other]))
+    assert build(services(a=[one], b=[other]))
+
+
+def test_the_same_place_under_kinds_and_elements_that_are_wrong():
+    content = services(a=["tcp://127.0.0.1:7"], b=["no address", "tcp://127.0.0.1:7"])
+    content["services"]["b"]["kind"] = "ehco"
+    said = faults(content)
+    assert 'services.b.kind: unknown kind "ehco"; did you mean echo?' in said
+    assert "services.b.listen[1]: tcp://127.0.0.1:7 is there already, in /etc/a.toml: services.a.listen[0]" in said
+    assert len(said) == 3
+
+
+def test_the_later_file_decides_where_a_service_listens():
+    assert build(services(a=["tcp://*:7"], b=["tcp://*:8"]), services(a=["tcp://*:9"], b=["tcp://*:7"]))
+
+
+def test_a_kind_that_makes_no_sense_there():
+    everywhere = ["tcp://*:7", "udp://*:7", "unix:///run/x", "tcp6:7", "systemd:x", "junk"]
+    content = services(a=everywhere)
+    content["services"]["a"]["kind"] = "datagrams"
+    assert [fault for fault in faults(content) if "served" in fault] == [
+        "services.a.listen[0]: tcp://*:7: datagrams is served over datagrams only: use udp://",
+        "services.a.listen[2]: unix:///run/x: datagrams is served over datagrams only: use udp://",
+        "services.a.listen[3]: tcp6:7: datagrams is served over datagrams only: use udp://",
+    ]
+    content["services"]["a"]["kind"] = "streams"
+    assert [fault for fault in faults(content) if "served" in fault] == [
+        "services.a.listen[1]: udp://*:7: streams is served over streams only: use tcp:// or unix://",
+    ]
+
+
+def test_what_only_the_kind_can_check():
+    content = services(a=["tcp://*:7"])
+    content["services"]["a"] |= {"kind": "picky", "number": -1}
+    assert faults(content) == ["services.a: number must be 0 or more"]
+    content["services"]["a"]["number"] = 13
+    assert faults(content) == [
+        "services.a.number: must not be 13",
+        "services.a.other: must be something else where number is 13",
+    ]
+    assert faults(services(a=["tcp://*:7"]), {"services": {"a": {"kind": "picky", "number": 13}}}) == [
+        "/etc/b.toml: services.a.number: must not be 13",
+        "services.a.other: must be something else where number is 13",
+    ]

@@ -1,0 +1,49 @@
+"""One line for each fault, whatever it holds, and the paths of keys."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echod.config.fault import ConfigurationError, Fault, joined, toml_text
+
+
+def test_a_fault_is_a_line():
+    assert str(Fault(Path("/a.toml"), "services.x", "is wrong")) == "/a.toml: services.x: is wrong"
+    assert str(Fault(Path("/a.toml"), "", "is wrong")) == "/a.toml: is wrong"
+
+
+@given(st.text(), st.text(), st.text())
+def test_nothing_in_a_fault_reaches_the_terminal_raw(file, path, text):
+    assert str(Fault(Path(file), path, text)).isprintable()
+
+
+def test_the_error_holds_them_all():
+    faults = [Fault(Path("a"), "b", "c"), Fault(Path("d"), "", "e")]
+    error = ConfigurationError(iter(faults))
+    assert error.faults == tuple(faults)
+    assert str(error) == "a: b: c\nd: e"
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "whole"),
+    [
+        ("", "daemon", "daemon"),
+        ("services", "slow-echo", "services.slow-echo"),
+        ("services", "a.b", 'services."a.b"'),
+        ("services", "", 'services.""'),
+        ("services", "\x1b", 'services."\\u001B"'),
+        ("", "x" * 65, '"' + "x" * 64 + '…"'),
+    ],
+)
+def test_joined(path, key, whole):
+    assert joined(path, key) == whole
+
+
+@given(st.text())
+def test_toml_reads_what_toml_text_writes(text):
+    written = toml_text(text)
+    assert written.isprintable()
+    assert tomllib.loads(f"x = {written}") == {"x": text}

@@ -1,0 +1,138 @@
+"""Which files are read, in which order, and what is said of those that cannot be read."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from echod.config import files
+
+
+def read(main):
+    faults = []
+    contents = files.read_all(main, faults)
+    return [(file.name, content) for file, content in contents], [str(fault) for fault in faults]
+
+
+def test_one_file(tmp_path):
+    main = tmp_path / "echod.toml"
+    main.write_text("x = 1\n")
+    assert read(main) == ([("echod.toml", {"x": 1})], [])
+
+
+def test_a_byte_order_mark_is_no_key(tmp_path):
+    main = tmp_path / "echod.toml"
+    main.write_bytes(b"\xef\xbb\xbfx = 1\n")
+    assert read(main) == ([("echod.toml", {"x": 1})], [])
+
+
+def test_drop_ins_in_the_order_of_their_octets(tmp_path):
+    main = tmp_path / "echod.toml"
+    main.write_text("")
+    (tmp_path / "conf.d").mkdir()
+    for name in ("10-b.toml", "9-a.toml", "Z.toml", "a.toml", "é.toml", "README", "x.conf"):
+        (tmp_path / "conf.d" / name).write_text("")
+    for name in (".hidden.toml", "a.toml~", "a.dpkg-new.toml", "a.toml.dpkg-old", "a.rpmsave.toml", "~"):
+        (tmp_path / "conf.d" / name).write_text("not TOML")
+    order = [name for name, _ in read(main)[0]]
+    assert order == ["echod.toml", "10-b.toml", "9-a.toml", "Z.toml", "a.toml", "é.toml"]
+
+
+def test_a_name_that_is_no_utf8(tmp_path):
+    main = tmp_path / "echod.toml"
+    main.write_text("")
+    (tmp_path / "conf.d").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path / "conf.d") + b"/\xff.toml")).write_text("=")
+    _, faults = read(main)
+    assert faults == [f"{tmp_path}/conf.d/\\xff.toml: line 1, column 1: not TOML: Invalid statement"]
+
+
+def test_what_is_not_there(tmp_path):
+    missing = tmp_path / "echod.toml"
+    assert read(missing) == ([], [f"{missing}: cannot be read: no such file or directory (ENOENT)"])
+
+
+def test_a_folder_is_no_file(tmp_path):
+    assert read(tmp_path) == ([], [f"{tmp_path}: cannot be read: is a directory (EISDIR)"])
+
+
+def test_the_folder_of_drop_ins_is_a_file(tmp_path):
+    main = tmp_path / "echod.toml"
+    main.write_text("")
+    (tmp_path / "conf.d").write_text("")
+    assert read(main) == ([("echod.toml", {})], [f"{tmp_path}/conf.d: cannot be read: not a directory (ENOTDIR)"])
+
+
+def test_a_name_that_no_file_can_have():
+    _, faults = read(Path("/nowhere/a\0b"))
+    assert faults == ["/nowhere/a\\x00b: cannot be read: embedded null byte"]
+    _, faults = read(Path("/a\0b/echod.toml"))
+    assert len(faults) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"a = 1\nb = \n", "line 2, column 5: not TOML: Invalid value"),
+        (b"a = [1", "end of document: not TOML: Unclosed array"),
+        (b"a = 1\na = 2\n", "line 2, column 6: not TOML: Cannot overwrite a value"),
+        (b"a = 1\r\n\xff = 2\n", "line 2: is not UTF-8 (octet 8 of the file is 0xff); save the file as UTF-8"),
+        (b"a = \0", "line 1, column 5: not TOML: Invalid value"),
+        (b"a = " + b"[" * 20_000, "is nested too deeply"),
+        (b"#" * (files.LARGEST_FILE + 1), "is larger than 1048576 octets: this is no configuration"),
+    ],
+)
+def test_what_is_no_toml(tmp_path, data, said):
+    main = tmp_path / "echod.toml"
+    main.write_bytes(data)
+    assert read(main) == ([], [f"{main}: {said}"])
+
+
+def test_a_number_of_too_many_digits(tmp_path):
+    main = tmp_path / "echod.toml"
+    main.write_bytes(b"a = " + b"9" * 5000)
+    _, [fault] = read(main)
+    assert fault.startswith(f"{main}: not TOML: ")
+
+
+def test_all_faults_of_all_files(tmp_path):
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "a.toml").write_text("=")
+    (tmp_path / "conf.d" / "b.toml").symlink_to("nowhere")
+    (tmp_path / "conf.d" / "c.toml").write_text("x = 1")
+    contents, faults = read(tmp_path / "echod.toml")
+    assert contents == [("c.toml", {"x": 1})]
+    assert [fault.rpartition("(")[2] for fault in faults[:1] + faults[2:]] == ["ENOENT)", "ENOENT)"]
+    assert len(faults) == 3
+
+
+def test_an_error_of_the_system_without_a_number(tmp_path, monkeypatch):
+    def read_nothing(self, mode):
+        raise OSError("the disk is on fire")
+
+    monkeypatch.setattr(Path, "open", read_nothing)
+    assert read(tmp_path / "a") == ([], [f"{tmp_path}/a: cannot be read: the disk is on fire"])
+
+
+def test_exists(tmp_path, monkeypatch):
+    there = tmp_path / "there"
+    there.symlink_to("nowhere")
+    assert files.exists(there)
+    assert not files.exists(tmp_path / "not there")
+    (tmp_path / "file").touch()
+    assert not files.exists(tmp_path / "file" / "x")
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "lstat", refuse)
+    assert files.exists(tmp_path / "not there")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read(tmp_path):
+    main = tmp_path / "echod.toml"
+    main.write_text("")
+    main.chmod(stat.S_IWUSR)
+    assert read(main) == ([], [f"{main}: cannot be read: permission denied (EACCES)"])

@@ -1,0 +1,94 @@
+"""The grammar: every field of the structs has its key, every default is one that its own form accepts."""
+
+import tomllib
+from dataclasses import fields
+
+import pytest
+
+from echod.address import SCHEMES, parse
+from echod.config import keys, schema
+from echod.config.keys import Table
+from echod.gate.limits import Limits
+
+
+def tables(table=keys.ROOT):
+    yield table
+    for inner in table.keys.values():
+        if isinstance(inner, Table):
+            yield from tables(inner)
+    if table is keys.SERVICES:
+        yield from tables(keys.SERVICE)
+
+
+@pytest.mark.parametrize(
+    ("table", "struct", "elsewhere"),
+    [
+        (keys.DAEMON, schema.Daemon, set()),
+        (keys.LIMITS, Limits, set()),
+        (keys.SERVICE, schema.ServiceConfig, {"name", "options", "written_limits"}),
+    ],
+)
+def test_every_field_has_its_key(table, struct, elsewhere):
+    not_in_the_struct = {"faults", "tls"}
+    assert {keys.field_of(key) for key in table.keys} - not_in_the_struct == {
+        f.name for f in fields(struct)
+    } - elsewhere
+
+
+@pytest.mark.parametrize("table", [keys.DAEMON, keys.LIMITS, keys.DEFAULTS], ids=lambda table: table.name)
+def test_defaults_are_right(table):
+    for key, form in table.keys.items():
+        if isinstance(form, Table):
+            continue
+        default = keys.default(table, key)
+        read = form.accept(tomllib.loads(f"x = {form.toml(default)}")["x"])
+        assert (tuple(map(form.each.accept, read)) if form.each else read) == default
+
+
+def test_no_default():
+    assert keys.default(keys.SERVICE, "kind") is None
+    assert keys.default(keys.SERVICE, "limits") is None
+    assert keys.default(keys.FAULTS, "delay") is None
+
+
+def test_what_is_missing_is_in_the_grammar():
+    known = {f"{table.name}.{key}".removeprefix(".") for table in tables() for key in table.keys}
+    assert {key for key, _ in keys.NOT_YET} <= known
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("daemon.workers", 1, None),
+        ("daemon.workers", 2, "workers = 2"),
+        ("daemon.workers", "auto", 'workers = "auto"'),
+        ("daemon.log-format", "json", None),
+        ("daemon.log-format", "journal", 'log-format = "journal"'),
+        ("limits.idle", 3, None),
+        ("limits.message", 3, ""),
+        ("services.NAME.listen", parse("tcp://*:7"), None),
+        ("services.NAME.listen", parse("tcp6:7"), None),
+        ("services.NAME.listen", parse("systemd:echo"), "systemd:NAME"),
+        ("services.NAME.listen", parse("udp://*:7?proxy=v2"), "?proxy="),
+    ],
+)
+def test_missing(name, value, what):
+    assert keys.missing(name, value) == what
+
+
+def test_a_scheme_is_there_when_the_address_says_so():
+    for name, scheme in SCHEMES.items():
+        address = parse(f"{name}:///run/x" if scheme.has_path else f"{name}://*:7")
+        assert keys.missing("services.NAME.listen", address) == (None if scheme.available else f"{name}://")
+
+
+def test_keys_and_fields():
+    assert keys.field_of("new-per-client") == "new_per_client"
+    assert keys.key_of("new_per_client") == "new-per-client"
+
+
+def test_the_admin_interface_is_a_stream():
+    each = keys.ADMIN.keys["listen"].each
+    assert each.accept("unix:///run/a.sock").scheme == "unix"
+    with pytest.raises(ValueError, match="is served on unix:// and tcp:// only"):
+        each.accept("udp://127.0.0.1:7")

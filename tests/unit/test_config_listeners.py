@@ -1,0 +1,18 @@
+"""What would be served, a line for each address."""
+
+from pathlib import Path
+
+from echod.config.listeners import listeners
+from echod.config.loading import load
+from echod.services.echo import Echo
+from echod.services.upper import Upper
+
+
+def test_listeners():
+    configuration = load(None, {"echo": Echo, "upper": Upper}, {}, system=Path("/nowhere/echod.toml"))
+    assert list(listeners(configuration)) == [
+        "echo   tcp://127.0.0.1:10007",
+        "echo   udp://127.0.0.1:10007",
+        "upper  tcp://127.0.0.1:10008",
+        "upper  udp://127.0.0.1:10008",
+    ]

@@ -1,0 +1,238 @@
+"""The door: which file, what without any, what the command line adds, and that nothing but faults comes back."""
+
+import datetime
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from echod.config import keys
+from echod.config.fault import ConfigurationError
+from echod.config.forms import called
+from echod.config.loading import from_listen, load
+from echod.config.printing import describe
+from echod.config.schema import Configuration
+from echod.services.ack import Ack
+from echod.services.discard import Discard
+from echod.services.echo import Echo
+from echod.services.upper import Upper
+
+KINDS = {kind.kind: kind for kind in (Ack, Discard, Echo, Upper)}
+NOWHERE = Path("/nowhere/echod.toml")
+
+
+def written(folder, name, text='[services.echo]\nlisten = ["tcp://127.0.0.1:7"]\n'):
+    file = folder / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def places(configuration):
+    return [f"{service.name} {address}" for service in configuration.services for address in service.listen]
+
+
+def lines(call, *arguments, **more):
+    with pytest.raises(ConfigurationError) as caught:
+        call(*arguments, **more)
+    return str(caught.value).splitlines()
+
+
+def test_the_file_that_is_named(tmp_path):
+    file = written(tmp_path, "mine.toml")
+    configuration = load(file, KINDS, {"ECHOD_CONFIG": "/nowhere"}, system=written(tmp_path, "system.toml", ""))
+    assert configuration.sources == (file,)
+    assert places(configuration) == ["echo tcp://127.0.0.1:7"]
+
+
+def test_the_file_of_the_environment(tmp_path):
+    file = written(tmp_path, "mine.toml")
+    assert load(None, KINDS, {"ECHOD_CONFIG": str(file)}, system=NOWHERE).sources == (file,)
+    assert lines(load, None, KINDS, {"ECHOD_CONFIG": "/nowhere/x"}, system=file) == [
+        "/nowhere/x: cannot be read: no such file or directory (ENOENT)"
+    ]
+
+
+def test_the_file_of_the_system(tmp_path):
+    file = written(tmp_path, "echod.toml")
+    assert load(None, KINDS, {"ECHOD_CONFIG": ""}, system=file).sources == (file,)
+
+
+def test_no_file():
+    configuration = load(None, KINDS, {}, system=NOWHERE)
+    assert configuration.sources == ()
+    assert places(configuration) == [
+        "echo tcp://127.0.0.1:10007",
+        "echo udp://127.0.0.1:10007",
+        "upper tcp://127.0.0.1:10008",
+        "upper udp://127.0.0.1:10008",
+    ]
+
+
+def test_drop_ins(tmp_path):
+    file = written(tmp_path, "echod.toml")
+    one = written(tmp_path, "conf.d/1.toml", "[services.echo.limits]\nidle = '1h'\n")
+    two = written(tmp_path, "conf.d/2.toml", "[services.upper]\nlisten = ['tcp://127.0.0.1:8']\n")
+    configuration = load(file, KINDS, {})
+    assert configuration.sources == (file, one, two)
+    assert places(configuration) == ["echo tcp://127.0.0.1:7", "upper tcp://127.0.0.1:8"]
+    assert configuration.services[0].limits.idle == 3600
+
+
+def test_every_fault_of_every_file_at_once(tmp_path):
+    file = written(tmp_path, "echod.toml", "[services.echo]\nlisten = 3\n[zzz]\n")
+    one = written(tmp_path, "conf.d/1.toml", "[services.echo\n")
+    two = written(tmp_path, "conf.d/2.toml", "[services.echo.limits]\nidle = 5\n[services.mine]\n")
+    said = lines(load, file, KINDS, {}, allow=["10.0.0.1/8"])
+    assert [line.partition(": ")[0] for line in said] == list(map(str, (one, file, two, file, "--allow")))
+
+
+def test_allow_on_top_of_a_file(tmp_path):
+    configuration = load(written(tmp_path, "echod.toml"), KINDS, {}, allow=["192.0.2.0/24"])
+    assert list(map(str, configuration.services[0].allow)) == ["127.0.0.0/8", "::1/128", "192.0.2.0/24"]
+
+
+def test_from_listen():
+    configuration = from_listen(
+        ["echo=tcp://127.0.0.1:7", "ack=unix:///run/x", "echo=udp://*:7?dscp=ef"], ["192.0.2.0/24"], KINDS
+    )
+    assert places(configuration) == ["echo tcp://127.0.0.1:7", "echo udp://*:7?dscp=46", "ack unix:///run/x"]
+    assert list(map(str, configuration.services[0].allow)) == ["127.0.0.0/8", "::1/128", "192.0.2.0/24"]
+    assert configuration.sources == ()
+    assert configuration.origins["services.echo.listen"] == (Path("--listen"),)
+
+
+def test_from_listen_at_fault():
+    wrong = ["ecoh=tcp://*:7", "tcp://*:7?backlog=5", "echo", "echo=x", "zz=y\n", "echo=udp://*:7", "ack=udp://*:7"]
+    assert lines(from_listen, wrong, ["fe80::1%eth0", "10.0.0.1/8"], KINDS) == [
+        '--listen: unknown kind "ecoh"; did you mean echo?',
+        '--listen: "tcp://*:7?backlog=5": write KIND=URL, such as echo=tcp://127.0.0.1:10007',
+        '--listen: "echo": write KIND=URL, such as echo=tcp://127.0.0.1:10007',
+        "--listen: x: not an address; write one such as tcp://127.0.0.1:10007",
+        "--listen: 'y\\x0a': not an address; write one such as tcp://127.0.0.1:10007",
+        '--listen: unknown kind "zz"; known are ack, discard, echo, upper',
+        '--allow: "fe80::1%eth0" is not a network; write one such as "192.0.2.0/24"; a network has no scope:'
+        " leave out everything from the % on",
+        '--allow: "10.0.0.1/8" is a host in a network; write "10.0.0.0/8" for the network or "10.0.0.1" for the host',
+        "--listen: udp://*:7 is there already, in --listen",
+    ]
+    assert lines(from_listen, [], [], KINDS) == ["--listen: write KIND=URL, such as echo=tcp://127.0.0.1:10007"]
+    assert lines(from_listen, ["echo=tcp://*:7?proxy=any"], [], KINDS) == [
+        "--listen: ?proxy=: not available in this version"
+    ]
+
+
+# Whatever a file holds: a configuration, or faults of one line each.
+
+WORDS = st.sampled_from(
+    [
+        *(
+            key
+            for table in (keys.ROOT, keys.SERVICE, keys.LIMITS, keys.FAULTS, keys.TLS, keys.DAEMON)
+            for key in table.keys
+        ),
+        *("show", "close", "echo", "ack", "chat", "url", "systemd:x", "tcp://127.0.0.1:7", "unix:///run/x", "tcp6:7"),
+        *("auto", "text", "5m", "64KiB", "300/900", "10.0.0.0/8", "0", "", "\x1b[31m", "\u202e", "nan"),
+    ]
+)
+TEXTS = WORDS | st.text(max_size=20)
+SCALARS = st.one_of(
+    TEXTS,
+    st.booleans(),
+    st.integers(),
+    st.just(10**30),
+    st.floats(),
+    st.datetimes(),
+    st.dates(),
+    st.times(),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=12,
+)
+SERVICE = st.dictionaries(st.sampled_from([*keys.SERVICE.keys, "show", "close"]) | TEXTS, VALUES, max_size=6)
+CONTENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "services": st.dictionaries(TEXTS, SERVICE, max_size=3) | VALUES,
+        "daemon": st.dictionaries(st.sampled_from([*keys.DAEMON.keys]), VALUES) | VALUES,
+        "defaults": st.dictionaries(st.sampled_from([*keys.DEFAULTS.keys]), VALUES) | VALUES,
+        "admin": VALUES,
+        "bus": VALUES,
+        "other": VALUES,
+    },
+)
+
+
+def holds(call, *arguments, **more):
+    """Call it: one-line faults are right, and so is a configuration that survives being printed."""
+    try:
+        configuration = call(*arguments, **more)
+    except ConfigurationError as error:
+        assert error.faults
+        assert all(str(fault).isprintable() for fault in error.faults)
+        return
+    assert isinstance(configuration, Configuration)
+    assert all(line.isprintable() for line in describe(configuration))
+
+
+@settings(deadline=None)
+@given(contents=st.lists(CONTENTS, min_size=1, max_size=3), allow=st.lists(TEXTS, max_size=2))
+def test_any_structure(contents, allow):
+    """The structure is handed over as tomllib would, for nothing here writes TOML."""
+    with pytest.MonkeyPatch.context() as patch:
+        layers = [(Path(f"/etc/{number}.toml"), content) for number, content in enumerate(contents)]
+        patch.setattr("echod.config.files.read_all", lambda main, faults: layers)
+        holds(load, Path("/etc/0.toml"), KINDS, {}, allow=allow)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_any_octets(tmp_path, data):
+    file = tmp_path / "echod.toml"
+    file.write_bytes(data)
+    holds(load, file, KINDS, {})
+
+
+LINES = st.sampled_from(
+    [
+        *("[daemon]", "[defaults]", "[services.echo]", "[services.ack]", "[defaults.limits]", "[services.echo.limits]"),
+        *('listen = ["tcp://127.0.0.1:7"]', 'listen = ["udp://*:0", "unix:///x"]', 'kind = "upper"', "close = false"),
+        *(
+            'idle = "1h"',
+            'rate = "300"',
+            "connections = 5",
+            'allow = ["::/0"]',
+            "deny = [",
+            "]",
+            'drain = "0"',
+            "x = {",
+        ),
+    ]
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.lists(LINES).map("\n".join))
+def test_any_lines(tmp_path, text):
+    file = tmp_path / "echod.toml"
+    file.write_text(text)
+    holds(load, file, KINDS, {})
+
+
+@settings(deadline=None)
+@given(listen=st.lists(TEXTS | st.tuples(TEXTS, TEXTS).map("=".join), max_size=3), allow=st.lists(TEXTS, max_size=2))
+def test_any_command_line(listen, allow):
+    holds(from_listen, listen, allow, KINDS)
+
+
+def test_the_types_of_toml_all_have_a_name():
+    toml = "a = 1\nb = 1.5\nc = 'x'\nd = true\ne = []\nf = {}\ng = 07:32:00\nh = 1979-05-27\ni = 1979-05-27T07:32:00Z\n"
+    assert [called(value) for value in tomllib.loads(toml).values()] == [
+        *("a number", "a number", "text", "true", "an array", "a table"),
+        *["a date or a time"] * 3,
+    ]
+    assert called(datetime.time()) == "a date or a time"

@@ -1,0 +1,76 @@
+"""The options of a kind follow from the annotations of its Options, dataclass or attrs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Optional
+
+import attrs
+import pytest
+
+from echod.config.options import option_forms
+from echod.model import Service
+from echod.services.ack import Ack
+from echod.services.echo import Echo
+
+
+@dataclass(frozen=True)
+class Every:
+    a_flag: bool = False
+    a_number: int = 1
+    a_fraction: float = 1.5
+    a_text: str = ""
+    a_word: Literal["x", "y"] = "x"
+    a_path: Path = Path("/dev/null")
+    perhaps: Path | None = None
+    perhaps_too: Optional[int] = None  # noqa: UP045 - as others write it
+    annotated: Annotated[int, "a note"] = 1
+
+
+@attrs.frozen
+class Attrs:
+    size_of_it: int = 3
+
+
+@dataclass(frozen=True)
+class Odd:
+    choice: int | str = 1
+
+
+@dataclass(frozen=True)
+class Unknown:
+    thing: "Nowhere" = None  # type: ignore[name-defined] # noqa: F821
+
+
+def kind_with(options):
+    return type("Made", (Service,), {"kind": "made", "Options": options})
+
+
+def test_every_annotation():
+    forms = option_forms(kind_with(Every))
+    assert {key: form.right for key, form in forms.items()} == {
+        "a-flag": "true or false",
+        "a-number": "a whole number from -9223372036854775808 to 9223372036854775807",
+        "a-fraction": "a number",
+        "a-text": "text",
+        "a-word": "one of: x, y",
+        "a-path": 'the path of a file, such as "/etc/echod/quotes.txt"',
+        "perhaps": 'the path of a file, such as "/etc/echod/quotes.txt"',
+        "perhaps-too": "a whole number from -9223372036854775808 to 9223372036854775807",
+        "annotated": "a whole number from -9223372036854775808 to 9223372036854775807",
+    }
+
+
+def test_attrs():
+    assert list(option_forms(kind_with(Attrs))) == ["size-of-it"]
+
+
+def test_ours():
+    assert list(option_forms(Ack)) == ["close", "show"]
+    assert option_forms(Echo) == {}
+
+
+def test_what_no_file_can_hold():
+    with pytest.raises(TypeError, match=r"the option choice of Made has a type that no file can hold: int \| str"):
+        option_forms(kind_with(Odd))
+    with pytest.raises(NameError):
+        option_forms(kind_with(Unknown))

@@ -1,0 +1,259 @@
+"""One pass over the layers: every key known, every value read, every fault kept, and each with its file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from echod.config import reading
+from echod.config.reading import DEFAULT, Reading, Written, element
+from echod.model import Service
+from echod.services.ack import Ack
+from echod.services.discard import Discard
+from echod.services.echo import Echo
+
+KINDS = {"ack": Ack, "discard": Discard, "echo": Echo}
+HERE = "tcp://127.0.0.1:7"
+SERVICE = {"listen": [HERE]}
+A, B = Path("/etc/a.toml"), Path("/etc/b.toml")
+
+
+def read(*contents, whole=True, kinds=KINDS):
+    """What is found in these layers, and the faults as lines."""
+    one = Reading(kinds, [], whole=whole)
+    found = one.root(list(zip((A, B), contents, strict=False)))
+    return found, [str(fault) for fault in one.faults]
+
+
+def faults(*contents, **how):
+    return read(*contents, **how)[1]
+
+
+def with_echo(**more):
+    return {"services": {"echo": SERVICE | more}}
+
+
+def test_a_value_knows_its_file_and_its_path():
+    found, wrong = read(with_echo(limits={"idle": "1h"}))
+    assert not wrong
+    assert found["services"]["echo"]["limits"]["idle"] == Written(3600.0, A, "services.echo.limits.idle")
+    assert found["services"]["echo"]["kind"] == Written(Echo, DEFAULT, "services.echo.kind")
+
+
+def test_tables_add_and_values_replace():
+    found, wrong = read(
+        {**with_echo(limits={"idle": "1h", "stall": "1s"}), "defaults": {"deny": ["::1"]}},
+        {"services": {"echo": {"limits": {"idle": "2h"}}, "ack": {"listen": []}}, "defaults": {"deny": []}},
+    )
+    limits = found["services"]["echo"]["limits"]
+    assert (limits["idle"].value, limits["idle"].file) == (7200.0, B)
+    assert (limits["stall"].value, limits["stall"].file) == (1.0, A)
+    assert found["defaults"]["deny"].value == ()
+    assert list(found["services"]) == ["echo", "ack"]
+    assert wrong == ['/etc/b.toml: services.ack.listen: must hold an address, such as "tcp://127.0.0.1:10007"']
+
+
+def test_an_overridden_value_is_checked_too():
+    found, wrong = read(with_echo(limits={"idle": 5}), with_echo(limits={"idle": "5m"}))
+    assert wrong == ['/etc/a.toml: services.echo.limits.idle: must be a duration such as "5m", not a number']
+    assert found["services"]["echo"]["limits"]["idle"].value == 300
+
+
+def test_every_element_of_an_array_is_checked():
+    found, wrong = read({**with_echo(), "defaults": {"allow": ["::1", 7, "10.0.0.1/8"]}})
+    assert wrong == [
+        '/etc/a.toml: defaults.allow[1]: must be a network such as "192.0.2.0/24", not a number',
+        '/etc/a.toml: defaults.allow[2]: "10.0.0.1/8" is a host in a network;'
+        ' write "10.0.0.0/8" for the network or "10.0.0.1" for the host',
+    ]
+    assert list(map(str, found["defaults"]["allow"].value)) == ["::1/128", "None", "None"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"daemon": 3}, "daemon: must be a table, not a number"),
+        ({"services": []}, "services: must be a table, not an array"),
+        ({"services": {"echo": "tcp://127.0.0.1:7"}}, "services.echo: must be a table, not text"),
+        ({"daemn": {}}, "daemn: unknown key; did you mean daemon?"),
+        ({"zzz": 1}, "zzz: unknown key; known are daemon, admin, defaults, services, bus"),
+        ({"echo": {}}, "echo: unknown key; did you mean services.echo?"),
+        ({"limits": {}}, "limits: unknown key; did you mean defaults.limits?"),
+        ({"daemon": {"Log_Level": "info"}}, "daemon.Log_Level: unknown key; did you mean log-level?"),
+        ({"x" * 99999: 1}, '"' + "x" * 64 + '…": unknown key; known are daemon, admin, defaults, services, bus'),
+        ({"a\x1b[31m": 1}, '"a\\u001B[31m": unknown key; known are daemon, admin, defaults, services, bus'),
+        (with_echo(limits={"per_client": 5}), "services.echo.limits.per_client: unknown key; did you mean per-client?"),
+        (with_echo(idle="5m"), "services.echo.idle: unknown key; did you mean limits.idle?"),
+        (with_echo(delay="5m"), "services.echo.delay: unknown key; did you mean faults.delay?"),
+        (with_echo(alow=[]), "services.echo.alow: unknown key; did you mean allow?"),
+        (with_echo(kind="ecoh"), 'services.echo.kind: unknown kind "ecoh"; did you mean echo?'),
+        (with_echo(kind="zzz"), 'services.echo.kind: unknown kind "zzz"; known are ack, discard, echo'),
+        (with_echo(kind=3), 'services.echo.kind: must be the name of a kind, such as "echo", not a number'),
+        (
+            {"services": {"ecoh": SERVICE}},
+            'services.ecoh: unknown kind "ecoh"; did you mean echo?; or add kind = "…"',
+        ),
+        (
+            {"services": {"a b": SERVICE | {"kind": "echo"}}},
+            'services."a b": the name of a service is a letter or digit, then up to 63 letters, digits, _, . and -',
+        ),
+        (
+            {"services": {"echo": {}}},
+            'services.echo: has no address; add listen = ["tcp://127.0.0.1:10007"] or another',
+        ),
+        (
+            with_echo(listen=HERE),
+            'services.echo.listen: must be an array of addresses such as ["tcp://127.0.0.1:10007"], not text',
+        ),
+        (
+            with_echo(listen=["tcp://127.0.0.1:70000"]),
+            "services.echo.listen[0]: tcp://127.0.0.1:70000: port 70000 must be a number from 0 to 65535",
+        ),
+        (with_echo(listen=["localhost:\n7"]), None),
+        ({}, 'services: there is no service; add one such as [services.echo] with listen = ["tcp://127.0.0.1:10007"]'),
+        (
+            {"services": {}},
+            'services: there is no service; add one such as [services.echo] with listen = ["tcp://127.0.0.1:10007"]',
+        ),
+    ],
+)
+def test_a_fault(content, said):
+    """One fault, on one line, whatever else is missing because of it."""
+    if "services" not in content and content:
+        content = content | with_echo()
+    [fault] = faults(content)
+    assert fault.isprintable()
+    assert said is None or fault == f"/etc/a.toml: {said}"
+
+
+def test_an_unknown_key_is_a_fault_in_each_file():
+    assert faults({**with_echo(), "zz": 1}, {"zz": {}}) == [
+        f"/etc/{name}.toml: zz: unknown key; known are daemon, admin, defaults, services, bus" for name in "ab"
+    ]
+
+
+def test_what_seems_to_be_missing_may_be_in_the_file_that_could_not_be_read():
+    assert faults({"services": {"mine": {"allow": []}}}, whole=False) == []
+    assert faults(whole=False) == []
+
+
+def test_the_kind_may_stand_in_another_file():
+    found, wrong = read({"services": {"mine": {"close": False}}}, {"services": {"mine": SERVICE | {"kind": "ack"}}})
+    assert not wrong
+    assert found["services"]["mine"]["close"].value is False
+
+
+def test_options_are_checked_by_their_kind():
+    assert faults(with_echo(kind="discard", show="txt")) == [
+        '/etc/a.toml: services.echo.show: "txt" must be one of: no, text, hex; did you mean text?'
+    ]
+    [fault] = faults(with_echo(close=True))
+    assert fault.startswith("/etc/a.toml: services.echo.close: unknown key; known are kind, listen, allow, ")
+
+
+def test_all_is_checked_under_a_kind_that_is_wrong():
+    """The options are those of the kind that was meant, or of any kind where nobody can tell."""
+    wrong = {"show": 1, "bogus": 1, "limits": {"idel": 1}, "faults": {"drop": 2}, "listen": [3]}
+    for kind in ("discrad", "zzz", 7, []):
+        said = "\n".join(faults(with_echo(**wrong, kind=kind)))
+        for key in ("kind", "show", "bogus", "limits.idel", "faults.drop", "listen[0]", "faults"):
+            assert f"services.echo.{key}: " in said, (kind, key)
+    assert "services.echo.close: unknown key" in "\n".join(faults(with_echo(kind="discrad", close=True)))
+    assert "close" not in "\n".join(faults(with_echo(kind="zzz", close=True)))
+
+
+def test_a_kind_that_comes_later(monkeypatch):
+    monkeypatch.setattr(reading, "PLANNED", frozenset({"later"}))
+    assert faults(with_echo(kind="later")) == ["/etc/a.toml: services.echo.kind: later: not available in this version"]
+    assert faults({"services": {"later": SERVICE}}) == [
+        "/etc/a.toml: services.later: later: not available in this version"
+    ]
+    assert faults(with_echo(kind="latr")) == [
+        '/etc/a.toml: services.echo.kind: unknown kind "latr"; did you mean later?'
+    ]
+    assert not faults({"services": {"later": SERVICE}}, kinds={"later": Echo})
+
+
+def test_what_is_not_built_yet():
+    content = {
+        "daemon": {"workers": 4, "log-format": "journal"},
+        "admin": {"listen": ["unix:///run/a.sock"]},
+        "bus": {"url": "redis://h"},
+        "defaults": {"proxy-from": ["::1"], "limits": {"handshake": "1s", "message": "1KiB"}},
+        "services": {
+            "echo": {
+                "listen": ["systemd:x", "tcp://*:7?proxy=any"],
+                "proxy-from": [],
+                "limits": {"total-buffer": "1MiB"},
+                "faults": {"delay": "1s"},
+                "tls": {},
+            }
+        },
+    }
+    assert [fault.removeprefix("/etc/a.toml: ") for fault in faults(content)] == [
+        "daemon.workers: workers = 4: not available in this version",
+        'daemon.log-format: log-format = "journal": not available in this version',
+        "admin: not available in this version",
+        "bus: not available in this version",
+        "defaults.proxy-from[0]: not available in this version",
+        "defaults.limits.handshake: not available in this version",
+        "defaults.limits.message: not available in this version",
+        "services.echo.listen[0]: systemd:NAME: not available in this version",
+        "services.echo.listen[1]: ?proxy=: not available in this version",
+        "services.echo.limits.total-buffer: not available in this version",
+        "services.echo.faults: not available in this version",
+        "services.echo.tls: not available in this version",
+    ]
+
+
+def test_what_is_not_built_yet_is_checked_as_well():
+    tls = {"certificate": "", "client": "require", "alpn": ["echo", 1], "kee": "x"}
+    said = [fault.removeprefix("/etc/a.toml: services.echo.tls") for fault in faults(with_echo(tls=tls))]
+    assert said == [
+        ": not available in this version",
+        ".certificate: must not be empty",
+        '.client: "require" must be one of: required, optional; did you mean required?',
+        ".alpn[1]: must be text, not a number",
+        ".kee: unknown key; did you mean key?",
+    ]
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    quotes: Path | None = None
+
+
+class Quoting(Service):
+    kind = "quoting"
+    summary = "for a test"
+    Options = FileOptions
+
+
+def test_a_relative_path_starts_from_its_file():
+    found, _ = read({"services": {"quoting": SERVICE | {"quotes": "q.txt"}}}, kinds={"quoting": Quoting})
+    assert found["services"]["quoting"]["quotes"].value == Path("/etc/q.txt")
+    found, _ = read({"services": {"quoting": SERVICE | {"quotes": "/q.txt"}}}, kinds={"quoting": Quoting})
+    assert found["services"]["quoting"]["quotes"].value == Path("/q.txt")
+
+
+@dataclass(frozen=True)
+class OddOptions:
+    odd: set[int] = frozenset()  # type: ignore[assignment]
+
+
+class Odd(Service):
+    kind = "odd"
+    summary = "for a test"
+    Options = OddOptions
+
+
+def test_a_kind_that_cannot_be_configured():
+    [fault] = faults({"services": {"odd": SERVICE}}, kinds={"odd": Odd})
+    assert fault.startswith(
+        "/etc/a.toml: services.odd: kind odd cannot be configured: the option odd of Odd has a type"
+    )
+
+
+def test_element():
+    assert element("defaults.allow", 3) == "defaults.allow[3]"
+    assert element("", 3) == ""

@@ -1,0 +1,93 @@
+"""The file that users open first: it is right as it stands, and each key it shows has the default it shows."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from echod.config import keys
+from echod.config.fault import ConfigurationError
+from echod.config.loading import load
+from echod.config.options import option_forms
+from echod.services import registry
+
+SHIPPED = Path(__file__).parent.parent.parent / "etc" / "echod.toml"
+TEXT = SHIPPED.read_text("utf-8")
+SWITCHED_OFF = re.compile(r"#(?=[a-z[])")  # a key behind a # and no space
+NOT_YET = re.compile(r"#\s+not yet\b")
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load(SHIPPED, registry.kinds(), {})
+
+
+def test_it_serves_every_kind_on_loopback(shipped):
+    assert {service.kind for service in shipped.services} == set(registry.kinds().values())
+    assert all(address.loopback for service in shipped.services for address in service.listen)
+    assert all(address.port > 10_000 for service in shipped.services for address in service.listen)
+    for service in shipped.services:
+        schemes = {address.scheme for address in service.listen}
+        assert schemes == {
+            scheme for scheme, fits in (("tcp", service.kind.streams), ("udp", service.kind.datagrams)) if fits
+        }
+
+
+def test_with_every_default_switched_on_it_means_the_same(shipped, tmp_path):
+    """Uncommented, all that this version knows changes nothing: every default that is shown is the default."""
+    lines = [line if NOT_YET.search(line) else SWITCHED_OFF.sub("", line, count=1) for line in TEXT.splitlines()]
+    file = tmp_path / "echod.toml"
+    file.write_text("\n".join(lines))
+    everything = load(file, registry.kinds(), {})
+    assert everything == shipped
+    assert len(everything.origins) > 2 * len(shipped.origins)
+
+
+def test_with_all_switched_on_only_what_is_not_yet_is_refused(tmp_path):
+    file = tmp_path / "echod.toml"
+    file.write_text("\n".join(SWITCHED_OFF.sub("", line, count=1) for line in TEXT.splitlines()))
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, registry.kinds(), {})
+    assert all(str(fault).endswith("not available in this version") for fault in caught.value.faults)
+
+
+def shown(table):
+    """The keys that the file shows in a table, switched on or off."""
+    part = TEXT.partition(f"[{table}]")[2]
+    part = re.split(r"(?m)^#?\[", part)[0]
+    return set(re.findall(r"(?m)^#?([a-z][a-z0-9-]*) =", part))
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [("daemon", keys.DAEMON), ("admin", keys.ADMIN), ("defaults.limits", keys.LIMITS), ("bus", keys.BUS)],
+)
+def test_every_key_is_shown(name, table):
+    assert shown(name) == set(table.keys)
+
+
+def test_every_policy_is_shown():
+    assert shown("defaults") == set(keys.POLICY)
+
+
+@pytest.mark.parametrize("kind", registry.kinds().values(), ids=lambda kind: kind.kind)
+def test_every_option_with_a_default_is_shown(kind):
+    defaults = kind.Options()
+    options = {key for key in option_forms(kind) if getattr(defaults, keys.field_of(key)) is not None}
+    assert shown(f"services.{kind.kind}") == {"kind", "listen"} | options
+
+
+@pytest.mark.parametrize("line", [line for line in TEXT.splitlines() if NOT_YET.search(line)])
+def test_what_is_marked_not_yet_is_not_there_yet(line):
+    name = re.findall(r"[a-z0-9.-]+", line)[0].rpartition(".")[2]
+    names = {part for key, _ in keys.NOT_YET for part in key.split(".")}
+    inside = {key for table in (keys.ADMIN, keys.FAULTS, keys.TLS, keys.BUS) for key in table.keys}
+    assert name in names | inside
+
+
+def test_nothing_is_longer_than_a_line():
+    assert max(map(len, TEXT.splitlines())) <= 120
+
+
+def test_the_drop_ins_are_explained_in_two_lines():
+    assert len((SHIPPED.parent / "conf.d" / "README").read_text("utf-8").splitlines()) == 2

@@ -1,0 +1,239 @@
+"""Durations, sizes, rates and networks: what is read, what is refused and how, and that printing is the reverse."""
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echod.config import values
+from echod.gate.limits import UNLIMITED, Rate
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("0s", 0),
+        ("250ms", 0.25),
+        ("5us", 0.000005),
+        ("10s", 10),
+        ("1.5s", 1.5),
+        ("60s", 60),
+        ("5m", 300),
+        ("1m30s", 90),
+        ("1h", 3600),
+        ("24d", 24 * 86400),
+        ("1d2h3m4s5ms6us", 93784.005006),
+    ],
+)
+def test_duration(text, seconds):
+    assert values.duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("", 'write one such as "250ms", "5m" or "1m30s"'),
+        ("5", 'write "5s"'),
+        ("1.5", 'write "1.5s"'),
+        ("5 m", 'write "5m"'),
+        ("5M", 'write "5m"'),
+        ("5min", 'write "5m"'),
+        ("10 Seconds", 'write "10s"'),
+        ("20 msec", 'write "20ms"'),
+        ("2hrs", 'write "2h"'),
+        ("1 day", 'write "1d"'),
+        ("-5s", "write one such as"),
+        ("30s1m", "write one such as"),
+        ("5m5m", "write one such as"),
+        ("5w", "write one such as"),
+        ("٣s", "write one such as"),
+        ("1e3s", "write one such as"),
+        ("9" * 5000 + "s", "write one such as"),
+        ("5m\n", 'write "5m"'),
+        ("25d", 'the longest is "24d"'),
+        ("999999999h", 'the longest is "24d"'),
+    ],
+)
+def test_no_duration(text, right):
+    with pytest.raises(ValueError, match="is not a duration|is too long") as caught:
+        values.duration(text)
+    assert right in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0"),
+        (0.25, "250ms"),
+        (10, "10s"),
+        (60, "1m"),
+        (90, "1m30s"),
+        (300, "5m"),
+        (86400, "1d"),
+        (1e-9, "0.000000001s"),
+    ],
+)
+def test_duration_text(seconds, text):
+    assert values.duration_text(seconds) == text
+
+
+@given(st.integers(0, values.LONGEST * 10**6).map(lambda microseconds: microseconds / 10**6))
+def test_durations_survive_printing(seconds):
+    assert values.duration(values.duration_text(seconds)) == seconds
+
+
+@given(st.decimals(0, values.LONGEST, places=9).map(lambda seconds: values.duration(f"{seconds:f}s")))
+def test_finer_durations_survive_printing(seconds):
+    assert values.duration(values.duration_text(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "octets"),
+    [("0", 0), ("1500", 1500), ("1KiB", 1024), ("64KiB", 65536), ("1MiB", 2**20), ("1GiB", 2**30), ("1TiB", 2**40)],
+)
+def test_size(text, octets):
+    assert values.size(text) == octets
+    assert values.size_text(octets) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("64KB", 'write "64KiB" or "64000"'),
+        ("64k", 'write "64KiB" or "64000"'),
+        ("2 MB", 'write "2MiB" or "2000000"'),
+        ("64 kib", 'write "64KiB"'),
+        ("1gi", 'write "1GiB"'),
+        ("", 'write a whole number such as "1500", "64KiB" or "1MiB"'),
+        ("1.5MiB", "write a whole number"),
+        ("-1", "write a whole number"),
+        ("lots\x1b[31m", "write a whole number"),
+        ("2TiB", 'the largest is "1TiB"'),
+        ("9" * 15 + "TiB", 'the largest is "1TiB"'),
+        ("9" * 5000, "write a whole number"),
+    ],
+)
+def test_no_size(text, right):
+    with pytest.raises(ValueError, match="is not a size|is too large") as caught:
+        values.size(text)
+    assert right in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@given(st.integers(0, values.LARGEST))
+def test_sizes_survive_printing(octets):
+    assert values.size(values.size_text(octets)) == octets
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("auto", "auto"),
+        ("0", UNLIMITED),
+        ("0.0", UNLIMITED),
+        ("300", Rate(300, 600)),
+        ("300/900", Rate(300, 900)),
+        ("0.2", Rate(0.2, 1)),
+        ("0.5/3", Rate(0.5, 3)),
+        ("1000000000", Rate(10**9, 2 * 10**9)),
+    ],
+)
+def test_rate(text, rate):
+    assert values.rate(text) == rate
+    assert values.rate(values.rate_text(rate)) == rate
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("", '"300" (a second), "300/900" (with its burst), "0" (no limit) or "auto"'),
+        ("Auto", '"auto"'),
+        ("-5", '"300" (a second)'),
+        ("300/s", '"300" (a second)'),
+        ("1/2/3", '"300" (a second)'),
+        ("inf", '"300" (a second)'),
+        ("0/5", 'write "0" for no limit'),
+        ("300/0", 'write a burst of 1 or more: "300/1"'),
+        ("1/0.5", '"1/1"'),
+        ("1000000001", 'write "0" for no limit'),
+        ("1/9999999999", 'write "0" for no limit'),
+    ],
+)
+def test_no_rate(text, right):
+    with pytest.raises(ValueError, match="rate|lets? nothing|too fast") as caught:
+        values.rate(text)
+    assert right in str(caught.value)
+
+
+def test_rate_text():
+    assert values.rate_text("auto") == "auto"
+    assert values.rate_text(UNLIMITED) == "0"
+    assert values.rate_text(Rate(300, 600)) == "300/600"
+    assert values.rate_text(Rate(0.2, 1)) == "0.2/1"
+
+
+@given(
+    st.decimals("0.000001", values.FASTEST, places=6).map(float),
+    st.none() | st.decimals(1, values.FASTEST, places=6).map(float),
+)
+def test_rates_survive_printing(per_second, burst):
+    rate = Rate(per_second, max(1.0, 2 * per_second) if burst is None else burst)
+    assert values.rate(values.rate_text(rate)) == rate
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("192.0.2.0/24", "192.0.2.0/24"),
+        ("192.0.2.7", "192.0.2.7/32"),
+        ("0.0.0.0/0", "0.0.0.0/0"),
+        ("::/0", "::/0"),
+        ("2001:DB8::/32", "2001:db8::/32"),
+        ("::1", "::1/128"),
+        ("::ffff:192.0.2.0/120", "::ffff:192.0.2.0/120"),
+    ],
+)
+def test_network(text, network):
+    assert values.network(text) == ipaddress.ip_network(network)
+    assert values.network(str(values.network(text))) == values.network(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("10.1.2.3/8", 'write "10.0.0.0/8" for the network or "10.1.2.3" for the host'),
+        ("2001:db8::1/32", 'write "2001:db8::/32"'),
+        ("fe80::%eth0/64", "leave out everything from the %"),
+        ("tcp://10.0.0.1:7", "leave out the scheme and the port"),
+        ("10.0.0.0/33", 'write one such as "192.0.2.0/24" or "2001:db8::/32"'),
+        ("10.0.0.0/255.0.0.0", "write one such as"),
+        ("10.0.0", "write one such as"),
+        ("1", "write one such as"),
+        (" 10.0.0.0/8", "write one such as"),
+        ("localhost", "write one such as"),
+        ("", "write one such as"),
+    ],
+)
+def test_no_network(text, right):
+    with pytest.raises(ValueError, match="network") as caught:
+        values.network(text)
+    assert right in str(caught.value)
+
+
+@given(st.text())
+def test_nothing_but_a_line(text):
+    """Whatever is written: a value, or a ValueError of one line."""
+    for parse in (values.duration, values.size, values.rate, values.network):
+        try:
+            parse(text)
+        except ValueError as error:
+            assert str(error).isprintable()
+
+
+def test_shown():
+    assert values.shown("a\nb") == '"a\\x0ab"'
+    assert values.shown("x" * 61) == '"' + "x" * 60 + '…"'

@@ -1,0 +1,348 @@
+"""The gate of datagrams: never a weapon. Every source that must not be answered, every share, and the loop."""
+
+import tracemalloc
+from collections import Counter
+from ipaddress import ip_network
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from echod.gate.access import Access, canonical, octets_of
+from echod.gate.datagrams import (
+    BYTES,
+    MUTE,
+    PREFIX,
+    SAME,
+    TOTAL,
+    TOTAL_BYTES,
+    WATCHED,
+    DatagramGate,
+    Repeats,
+    Total,
+    network_of,
+)
+from echod.gate.limits import UNLIMITED, Limits, Rate
+from echod.gate.refusal import Refusal
+
+EVERYBODY = Access([ip_network("0.0.0.0/0"), ip_network("::/0")])
+HIGH = 40_000  # a client's port
+
+
+def gate(access: Access = EVERYBODY, clock: Clock | None = None, rate: Any = "auto", **rules: Any) -> DatagramGate:
+    """A gate that lets everybody in, within this rate."""
+    return DatagramGate(access, Limits(rate=rate), (clock or Clock()).seconds, **rules)
+
+
+def admit(to: DatagramGate, host: str, port: int = HIGH, datagram: bytes = b"x", *, loopback: bool = False) -> Refusal | None:
+    """What a gate says to a datagram from a host in text."""
+    return to.admit(octets_of(host), port, datagram, loopback=loopback)
+
+
+class Sources(SynchronousTestCase):
+    def test_ports_that_answer_by_themselves_are_refused(self) -> None:
+        for port in (0, 1, 7, 9, 13, 17, 19, 37, 53, 123, 161, 862, 1023, 1900, 2049, 3702, 5353, 11211, 27015):
+            self.assertIs(admit(gate(), "192.0.2.1", port), Refusal.SOURCE_PORT, port)
+        for port in (1024, 1901, 2048, 2050, 10007, 65535):
+            self.assertIsNone(admit(gate(), "192.0.2.1", port), port)
+
+    def test_ports_of_our_own_are_refused_from_the_moment_they_are_served(self) -> None:
+        own_ports: set[int] = set()
+        guard = gate(own_ports=own_ports)
+        self.assertIsNone(admit(guard, "192.0.2.1", 10_007))
+        own_ports.add(10_007)
+        self.assertIs(admit(guard, "192.0.2.1", 10_007), Refusal.SOURCE_PORT)
+        self.assertIs(admit(guard, "127.0.0.1", 10_007, loopback=True), Refusal.SOURCE_PORT)
+
+    def test_ports_that_somebody_listed_are_not(self) -> None:
+        guard = gate(own_ports={862, 10_007}, source_ports={862, 53})
+        self.assertIsNone(admit(guard, "192.0.2.1", 862))
+        self.assertIsNone(admit(guard, "192.0.2.1", 53))
+        self.assertIs(admit(guard, "192.0.2.1", 10_007), Refusal.SOURCE_PORT)
+
+    def test_addresses_of_nobody_and_of_everybody_are_refused(self) -> None:
+        for host in (
+            *("0.0.0.0", "0.255.255.255", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.254"),
+            *("255.255.255.255", "192.0.2.255", "::", "ff00::", "ff02::1%eth0", "ff0e::1"),
+            *("::ffff:0.0.0.0", "::ffff:224.0.0.1", "::ffff:255.255.255.255", "::ffff:192.0.2.255"),
+            *("64:ff9b::224.0.0.1", "64:ff9b::192.0.2.255", "::224.0.0.1"),
+            *("::127.0.0.1", "::10.0.0.1", "64:ff9b::127.0.0.1", "64:ff9b::192.168.0.1", "64:ff9b::0.0.0.0"),
+        ):
+            guard = gate(broadcasts={bytes([192, 0, 2, 255])})
+            self.assertIs(admit(guard, host), Refusal.SOURCE_ADDRESS, host)
+
+    def test_addresses_of_one_host_are_not(self) -> None:
+        for host in (
+            *("1.0.0.0", "127.0.0.1", "192.0.2.254", "223.255.255.255", "10.0.0.255", "::ffff:192.0.2.1"),
+            *("::1", "fe80::1%eth0", "fe00::1", "2001:db8::1", "64:ff9b::8.8.8.8"),
+        ):
+            self.assertIsNone(admit(gate(broadcasts={bytes([192, 0, 2, 255])}), host), host)
+
+    def test_broadcast_addresses_may_change_while_the_gate_lives(self) -> None:
+        broadcasts: set[bytes] = set()
+        guard = gate(broadcasts=broadcasts)
+        self.assertIsNone(admit(guard, "10.255.255.255"))
+        broadcasts.add(bytes([10, 255, 255, 255]))
+        self.assertIs(admit(guard, "10.255.255.255"), Refusal.SOURCE_ADDRESS)
+
+    def test_who_is_not_allowed_is_denied(self) -> None:
+        guard = gate(Access([ip_network("192.0.2.0/24")], [ip_network("192.0.2.7")]))
+        self.assertIsNone(admit(guard, "192.0.2.1"))
+        for host in ("192.0.2.7", "::ffff:192.0.2.7", "198.51.100.1", "2001:db8::1"):
+            self.assertIs(admit(guard, host), Refusal.DENIED, host)
+
+    def test_unix_peers_concern_no_rule(self) -> None:
+        guard = gate(Access(()), rate=Rate(1, 1))
+        self.assertEqual({guard.admit(b"", 0, b"x", loopback=True) for _ in range(200)}, {None})
+        self.assertTrue(guard.may_be_larger(b""))
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)), st.integers(0, 65535), st.booleans())
+    def test_nobody_is_answered_who_could_be_somebody_else(self, host: Any, port: int, loopback: bool) -> None:
+        refusal = gate(own_ports={10_007}).admit(host.packed, port, b"x", loopback=loopback)
+        key = canonical(host.packed)
+        if refusal is None:
+            self.assertGreaterEqual(port, 1024)
+            self.assertNotIn(port, (2049, 10_007, 11211))
+            self.assertTrue(0 < key[0] < 224 if len(key) == 4 else key[0] != 255 and any(key))
+        else:
+            self.assertIn(refusal, (Refusal.SOURCE_PORT, Refusal.SOURCE_ADDRESS))
+
+
+class LargerAnswers(SynchronousTestCase):
+    def test_go_to_nobody_unless_listed(self) -> None:
+        for host in ("127.0.0.1", "192.0.2.1", "::1"):
+            self.assertFalse(gate().may_be_larger(octets_of(host)), host)
+
+    def test_go_to_listed_networks_and_to_no_disguise(self) -> None:
+        guard = gate(larger_to=Access([ip_network("127.0.0.0/8"), ip_network("::1/128")]))
+        for host in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
+            self.assertTrue(guard.may_be_larger(octets_of(host)), host)
+        for host in ("192.0.2.1", "::127.0.0.1", "64:ff9b::127.0.0.1", "::2"):
+            self.assertFalse(guard.may_be_larger(octets_of(host)), host)
+
+
+class Shares(SynchronousTestCase):
+    def test_one_network_gets_its_rate(self) -> None:
+        clock = Clock()
+        guard = gate(clock=clock, rate=Rate(10, 20))
+        verdicts = [admit(guard, f"192.0.2.{number + 1}", datagram=b"%d" % number) for number in range(25)]
+        self.assertEqual(verdicts, [None] * 20 + [Refusal.RATE] * 5)
+        self.assertIsNone(admit(guard, "192.0.3.1"))
+        clock.advance(0.1)
+        self.assertEqual([admit(guard, "192.0.2.1") for _ in range(2)], [None, Refusal.RATE])
+
+    def test_an_ipv6_customer_is_one_network(self) -> None:
+        guard = gate(rate=Rate(1, 1))
+        self.assertIsNone(admit(guard, "2001:db8::1"))
+        self.assertIs(admit(guard, "2001:db8:0:ff::1"), Refusal.RATE)
+        self.assertIsNone(admit(guard, "2001:db8:0:100::1"))
+
+    def test_every_form_of_a_host_is_in_one_network(self) -> None:
+        guard = gate(rate=Rate(1, 1))
+        self.assertIsNone(admit(guard, "8.8.8.8"))
+        for host in ("::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "::8.8.8.8", "8.8.8.9"):
+            self.assertIs(admit(guard, host), Refusal.RATE, host)
+
+    def test_the_default_is_the_interfaces_and_none_on_this_machine(self) -> None:
+        guard = gate()
+        verdicts = Counter(admit(guard, "192.0.2.1", HIGH + number, b"x") for number in range(410))
+        self.assertEqual(verdicts, {None: 400, Refusal.RATE: 10})
+        self.assertEqual({admit(guard, "127.0.0.1", loopback=True) for _ in range(1000)}, {None})
+
+    def test_a_latency_tool_that_asks_100_times_a_second_passes(self) -> None:
+        clock = Clock()
+        guard = gate(clock=clock)
+        for _ in range(3000):
+            self.assertIsNone(admit(guard, "192.0.2.1"))
+            clock.advance(0.01)
+
+    def test_one_network_gets_so_many_bytes(self) -> None:
+        guard = gate(rate=Rate(1000, 1000))
+        largest = bytes(65_507)
+        whole = BYTES.burst // len(largest)
+        verdicts = [admit(guard, "192.0.2.1", HIGH + number, largest) for number in range(int(whole) + 2)]
+        self.assertEqual(verdicts, [None] * int(whole) + [Refusal.BYTES] * 2)
+        self.assertIsNone(admit(guard, "192.0.2.1"))
+        self.assertIsNone(admit(guard, "192.0.3.1", datagram=largest))
+
+    def test_all_networks_together_get_so_many_answers(self) -> None:
+        guard = gate(rate=Rate(100_000, 100_000))
+        verdicts = Counter(
+            guard.admit(bytes([10, number >> 8 & 255, number & 255, 1]), HIGH, b"", loopback=False)
+            for number in range(int(TOTAL.burst) + 20)
+        )
+        self.assertLessEqual(abs(verdicts[None] - TOTAL.burst), 5)
+        self.assertEqual(set(verdicts), {None, Refusal.TOTAL})
+
+    def test_all_networks_together_get_so_many_bytes(self) -> None:
+        guard = gate(rate=Rate(1000, 1000))
+        largest = bytes(65_507)
+        verdicts = Counter(
+            guard.admit(bytes([10, number >> 8 & 255, number & 255, 1]), HIGH, largest, loopback=False)
+            for number in range(520)
+        )
+        self.assertEqual(verdicts[None], TOTAL_BYTES.burst // len(largest))
+        self.assertEqual(set(verdicts), {None, Refusal.TOTAL})
+
+    def test_the_total_is_one_for_all_services(self) -> None:
+        total = Total()
+        one, other = gate(total=total), gate(total=total)
+        while total.answers.take(None, 0):
+            pass
+        self.assertIs(admit(one, "192.0.2.1"), Refusal.TOTAL)
+        self.assertIs(admit(other, "192.0.2.1"), Refusal.TOTAL)
+        self.assertIsNone(admit(gate(), "192.0.2.1"))
+
+    def test_no_share_is_counted_where_there_is_no_limit(self) -> None:
+        total = Total()
+        guard = gate(rate=UNLIMITED, total=total)
+        self.assertEqual({admit(guard, "192.0.2.1", datagram=bytes(65_507)) for _ in range(600)}, {None})
+        self.assertEqual(total.answers.used(None, 0), 0)
+
+    def test_forged_sources_cost_bounded_memory(self) -> None:
+        guard = gate(total=Total())
+        tracemalloc.start()
+        try:
+            for number in range(90_000):
+                source = bytes([10 + (number >> 16), number >> 8 & 255, number & 255, 1])
+                guard.admit(source, HIGH, b"x", loopback=False)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        self.assertLess(peak, 40 * 1024 * 1024)  # two tables of 16 MiB at most
+
+    def test_new_rules_hold_from_now_on(self) -> None:
+        guard = gate(rate=Rate(1, 1))
+        self.assertIsNone(admit(guard, "192.0.2.1"))
+        self.assertIs(admit(guard, "192.0.2.1"), Refusal.RATE)
+        guard.govern(EVERYBODY, Limits(rate=Rate(2, 2)), EVERYBODY, {53})
+        self.assertIsNone(admit(guard, "192.0.2.1", 53))
+        self.assertTrue(guard.may_be_larger(octets_of("192.0.2.1")))
+        guard.govern(Access(()), Limits(), Access(()), ())
+        self.assertIs(admit(guard, "192.0.2.1"), Refusal.DENIED)
+        self.assertIs(admit(guard, "192.0.2.1", 53), Refusal.SOURCE_PORT)
+        self.assertFalse(guard.may_be_larger(octets_of("192.0.2.1")))
+
+    def test_networks(self) -> None:
+        self.assertEqual(network_of(octets_of("192.0.2.1")), bytes([192, 0, 2]))
+        self.assertEqual(network_of(octets_of("2001:db8:0:1234::1")), bytes.fromhex("20010db8000012"))
+
+    @settings(max_examples=50, deadline=None)
+    @given(
+        st.floats(0, 1e7),
+        st.lists(st.tuples(st.sampled_from([0.0, 0.001, 0.05, 1.0]), st.integers(1, 9), st.binary(max_size=3)), max_size=300),
+    )
+    def test_no_window_holds_more_answers_to_a_network_than_its_share(
+        self, start: float, steps: list[tuple[float, int, bytes]]
+    ) -> None:
+        clock = Clock()
+        clock.advance(start)
+        guard = gate(clock=clock, rate=Rate(20, 40))
+        answered: list[float] = []
+        for wait, host, datagram in steps:
+            clock.advance(wait)
+            if guard.admit(bytes([192, 0, 2, host]), HIGH, datagram, loopback=False) is None:
+                answered.append(clock.seconds())
+        for index, at in enumerate(answered):
+            self.assertLessEqual(index + 1, 40 + 20 * (at - start) + 0.001)
+
+
+class Loops(SynchronousTestCase):
+    """A peer that sends our answers back, as another echo service would."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.guard = gate(clock=self.clock, rate=Rate(200, 400))
+
+    def busy(self, network: str = "192.0.2") -> None:
+        """Have somebody else of this network use up more than half of its share."""
+        for number in range(201):
+            admit(self.guard, f"{network}.200", HIGH, b"%d" % number)
+
+    def loop(self, *datagrams: bytes, host: str = "192.0.2.1", seconds: float = 0.5) -> list[Refusal | None]:
+        """The verdicts on 100 datagrams, in turn, spread over so many seconds."""
+        verdicts = []
+        for number in range(100):
+            verdicts.append(admit(self.guard, host, HIGH, datagrams[number % len(datagrams)]))
+            self.clock.advance(seconds / 100)
+        return verdicts
+
+    def test_the_same_again_and_again_mutes_its_source(self) -> None:
+        self.busy()
+        verdicts = self.loop(b"same")
+        self.assertEqual(verdicts, [None] * (SAME - 1) + [Refusal.REPEAT] * (100 - SAME + 1))
+
+    def test_a_muted_source_hears_nothing_for_a_minute_whatever_it_sends(self) -> None:
+        self.busy()
+        self.loop(b"same", seconds=0)
+        self.assertIs(admit(self.guard, "192.0.2.1", HIGH, b"other"), Refusal.REPEAT)
+        self.clock.advance(MUTE - 0.001)
+        self.assertIs(admit(self.guard, "192.0.2.1", HIGH, b"other"), Refusal.REPEAT)
+        self.clock.advance(0.001)
+        self.assertIsNone(admit(self.guard, "192.0.2.1", HIGH, b"other"))
+
+    def test_only_that_source_is_muted(self) -> None:
+        self.busy()
+        self.loop(b"same")
+        self.assertIsNone(admit(self.guard, "192.0.2.1", HIGH + 1, b"same"))
+        self.assertIsNone(admit(self.guard, "192.0.2.2", HIGH, b"same"))
+
+    def test_a_muted_source_takes_nothing_of_its_networks_share(self) -> None:
+        self.busy()
+        self.loop(b"same", seconds=0)
+        for _ in range(1000):
+            self.assertIs(admit(self.guard, "192.0.2.1", HIGH, b"same"), Refusal.REPEAT)
+        left = Counter(admit(self.guard, "192.0.2.3", HIGH, b"%d" % number) for number in range(200))
+        self.assertEqual(left[None], 400 - 201 - (SAME - 1))
+
+    def test_a_loop_of_two_datagrams_is_one_too(self) -> None:
+        self.busy()
+        verdicts = self.loop(b"one", b"other", seconds=0.25) + self.loop(b"one", b"other", seconds=0.25)
+        self.assertIn(Refusal.REPEAT, verdicts)
+
+    def test_a_probe_with_a_constant_payload_is_none_below_half_its_share(self) -> None:
+        self.assertEqual(set(self.loop(b"same", seconds=1)), {None})
+
+    def test_different_datagrams_are_none(self) -> None:
+        self.busy()
+        self.assertEqual({admit(self.guard, "192.0.2.1", HIGH, b"%d" % number) for number in range(150)}, {None})
+
+    def test_datagrams_that_begin_alike_and_differ_in_length_are_none(self) -> None:
+        self.busy()
+        self.assertEqual({admit(self.guard, "192.0.2.1", HIGH, bytes(PREFIX + number)) for number in range(150)}, {None})
+
+    def test_the_same_now_and_then_is_none(self) -> None:
+        for _ in range(10):
+            self.busy()
+            self.assertEqual({admit(self.guard, "192.0.2.1", HIGH, b"same") for _ in range(30)}, {None})
+            self.clock.advance(1.5)
+
+    def test_two_services_that_echo_each_other_fall_silent(self) -> None:
+        guards = [gate(clock=self.clock, rate=Rate(200, 400)) for _ in range(2)]
+        answered, turn = 0, 0
+        while guards[turn].admit(bytes([192, 0, 2, turn + 1]), HIGH, b"one packet", loopback=False) is None:
+            answered += 1
+            turn = 1 - turn
+            self.clock.advance(0.0001)
+        self.assertLess(answered, 1000)
+
+    def test_what_is_remembered_is_bounded(self) -> None:
+        repeats = Repeats()
+        first = (bytes(4), 0)
+        for number in range(WATCHED + 1):
+            source = (number.to_bytes(4, "big"), 0)
+            for _ in range(SAME):
+                muted = repeats.same_again(source, b"same", 0)
+            self.assertTrue(muted)
+        self.assertFalse(repeats.muted(first, 1))
+        self.assertTrue(repeats.muted((bytes([0, 0, 0, 1]), 0), 1))
+        for number in range(WATCHED):
+            repeats.same_again((number.to_bytes(4, "big"), 1), b"same", 0)
+        for _ in range(SAME - 2):
+            self.assertFalse(repeats.same_again((bytes(4), 1), b"same", 0))
+        repeats.same_again((b"new!", 1), b"same", 0)
+        repeats.same_again((b"new?", 1), b"same", 0)
+        self.assertTrue(repeats.same_again((bytes(4), 1), b"same", 0))  # the one that was heard from stays

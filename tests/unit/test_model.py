@@ -1,0 +1,116 @@
+"""What services and transports share: the defaults that a service starts from."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from echod.model import CLOSE, NOTHING, Context, End, NoOptions, Peer, Quiet, Reply, Service, Transforming, identity
+from echod.names import Inet
+
+PEER = Peer("tcp", Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000))
+
+
+class Backwards(Service):
+    kind = "backwards"
+    summary = "is a pure function of each message"
+    transform = staticmethod(lambda data: data[::-1])
+
+
+class Mute(Service):
+    kind = "mute"
+    summary = "has no transform and overrides nothing"
+
+
+def ignore(_reply: Reply) -> None:
+    """Stands for a transport that nobody speaks to unasked."""
+
+
+class Replies(SynchronousTestCase):
+    def test_say_and_end_nothing_unless_told(self) -> None:
+        self.assertEqual(Reply(), NOTHING)
+        self.assertEqual((NOTHING.data, NOTHING.end, NOTHING.more), (None, End.NOTHING, None))
+        self.assertEqual((CLOSE.data, CLOSE.end, CLOSE.more), (None, End.CLOSE, None))
+
+
+class Contexts(SynchronousTestCase):
+    def test_are_the_real_world_unless_told(self) -> None:
+        context = Context()
+        self.assertIs(context.clock, time.monotonic)
+        self.assertIs(context.wall_clock, time.time)
+        self.assertIsInstance(context.random, random.Random)
+        self.assertIsNot(context.random, Context().random)
+
+    def test_show_nothing_unless_told(self) -> None:
+        context = Context()
+        context.show("a line")
+        lines: list[str] = []
+        Context(show=lines.append).show("a line")
+        self.assertEqual(lines, ["a line"])
+
+
+class Services(SynchronousTestCase):
+    def test_start_from_the_defaults_of_their_options(self) -> None:
+        service = Mute()
+        self.assertEqual(service.options, NoOptions())
+        self.assertIsInstance(service.context, Context)
+
+    def test_keep_what_they_are_given(self) -> None:
+        options, context = NoOptions(), Context()
+        service = Mute(options, context)
+        self.assertIs(service.options, options)
+        self.assertIs(service.context, context)
+
+    def test_find_no_fault_with_options(self) -> None:
+        self.assertEqual(list(Mute.faults(NoOptions())), [])
+
+    def test_with_a_transform_need_nothing_else(self) -> None:
+        service = Backwards()
+        self.assertEqual(service.answer(b"abc", PEER), b"cba")
+        self.assertEqual(service.answer(b"", PEER), b"")
+        session = service.session(PEER, ignore)
+        self.assertEqual(session.opened(), NOTHING)
+        self.assertEqual(session.received(b"abc"), Reply(b"cba"))
+        self.assertEqual(session.ended(), CLOSE)
+        session.lost()
+
+    def test_without_one_must_answer_by_themselves(self) -> None:
+        calls: tuple[Callable[[], Any], ...] = (
+            lambda: Mute().answer(b"", PEER),
+            lambda: Mute().session(PEER, ignore),
+        )
+        for call in calls:
+            error = self.assertRaises(NotImplementedError, call)
+            self.assertIn("Mute has no transform", str(error))
+
+    def test_serve_streams_and_datagrams_unless_they_say_otherwise(self) -> None:
+        self.assertTrue(Service.streams)
+        self.assertTrue(Service.datagrams)
+
+
+class Sessions(SynchronousTestCase):
+    def test_quiet_ones_say_nothing_and_close_when_the_peer_has_finished(self) -> None:
+        session = Quiet()
+        self.assertEqual([session.opened(), session.received(b"x"), session.ended()], [NOTHING, NOTHING, CLOSE])
+        session.lost()
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.binary())
+    def test_transforming_ones_answer_everything_at_once(self, data: bytes) -> None:
+        self.assertEqual(Transforming(bytes.swapcase).received(data), Reply(data.swapcase()))
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.binary())
+    def test_identity_hands_back_what_it_was_given(self, data: bytes) -> None:
+        self.assertIs(identity(data), data)
+
+
+class Peers(SynchronousTestCase):
+    def test_are_equal_when_all_that_is_known_of_them_is(self) -> None:
+        self.assertEqual(PEER, Peer("tcp", Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000)))
+        self.assertNotEqual(PEER, Peer("tcp", PEER.local, PEER.remote, ttl=64))
+        self.assertEqual((PEER.ttl, PEER.traffic_class, PEER.received_at), (None, None, None))

@@ -1,0 +1,143 @@
+"""The registry finds our kinds and those of other packages, and says what is wrong with one that cannot be used."""
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from itertools import islice
+from types import ModuleType
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from echod.address import Inet
+from echod.model import Context, End, Peer, Reply, Service
+from echod.services.registry import GROUP, PLANNED, UnusableKind, kinds
+
+PEER = Peer("tcp", Inet("127.0.0.1", 7), Inet("192.0.2.1", 40_000))
+OURS = kinds(())
+
+
+class Reverse(Service):
+    kind = "reverse"
+    summary = "another package's kind"
+    transform = staticmethod(lambda data: data[::-1])
+
+
+class Nameless(Service):
+    summary = "forgot its kind"
+
+
+class Kinds(SynchronousTestCase):
+    def test_of_ours_are_one_file_each(self) -> None:
+        self.assertEqual(
+            list(OURS), ["ack", "chargen", "daytime", "discard", "echo", "qotd", "time", "upper", "whoami"]
+        )
+        for name, kind in OURS.items():
+            self.assertEqual((kind.kind, kind.__module__), (name, f"echod.services.{name}"))
+
+    def test_that_are_planned_do_not_exist_yet(self) -> None:
+        self.assertEqual(set(OURS) & PLANNED, set())
+
+    def test_say_what_they_do_and_document_every_key(self) -> None:
+        for name, kind in OURS.items():
+            self.assertTrue(kind.summary.isprintable(), name)
+            self.assertTrue(kind.__doc__, name)
+            options: Any = kind.Options
+            self.assertEqual(kind().options, options(), name)
+            for key in dataclasses.fields(options):
+                self.assertTrue(key.metadata["help"], f"{name}: {key.name}")
+                self.assertRaises(dataclasses.FrozenInstanceError, setattr, options(), key.name, None)
+
+    def test_are_looked_for_among_what_is_installed(self) -> None:
+        asked: list[dict[str, str]] = []
+
+        def installed(**asked_for: str) -> Iterator[EntryPoint]:
+            asked.append(asked_for)
+            return iter([self.plugin("reverse", Reverse)])
+
+        self.patch(sys.modules["echod.services.registry"], "entry_points", installed)
+        self.assertIs(kinds()["reverse"], Reverse)
+        self.assertEqual(asked, [{"group": GROUP}])
+
+    def plugin(self, name: str, what: object, value: str = "another_package:Kind") -> EntryPoint:
+        """An entry point of a package that is there for the length of a test."""
+        module = ModuleType("another_package")
+        module.Kind = what  # type: ignore[attr-defined]
+        self.patch(sys, "modules", {**sys.modules, "another_package": module})
+        return EntryPoint(name, value, GROUP)
+
+    def unusable(self, plugin: EntryPoint) -> str:
+        """Why a plugin's kind cannot be used."""
+        return str(self.assertRaises(UnusableKind, kinds, [plugin]))
+
+    def test_of_other_packages_stand_among_ours_in_the_order_of_the_alphabet(self) -> None:
+        found = kinds([self.plugin("reverse", Reverse)])
+        self.assertEqual(list(found), sorted([*OURS, "reverse"]))
+        self.assertIs(found["reverse"], Reverse)
+
+    def test_of_other_packages_cannot_replace_ours_or_each_other(self) -> None:
+        self.assertEqual(
+            self.unusable(self.plugin("echo", Reverse)),
+            "kind 'echo' of another_package:Kind exists already: echod.services.echo",
+        )
+        twice = [self.plugin("reverse", Reverse)] * 2
+        said = str(self.assertRaises(UnusableKind, kinds, twice))
+        self.assertEqual(said, f"kind 'reverse' of another_package:Kind exists already: {Reverse.__module__}")
+
+    def test_that_cannot_be_loaded_say_which_and_why(self) -> None:
+        for value, why in (
+            ("echod_has_no_such_module:Kind", "No module named 'echod_has_no_such_module'"),
+            ("another_package:Missing", "has no attribute 'Missing'"),
+        ):
+            said = self.unusable(self.plugin("reverse", Reverse, value))
+            self.assertTrue(said.startswith(f"kind 'reverse': {value} cannot be loaded: "), said)
+            self.assertIn(why, said)
+
+    def test_that_are_none_say_so(self) -> None:
+        for what in (object, "Service", Reverse()):
+            self.assertIn("is not a subclass of echod.model.Service", self.unusable(self.plugin("reverse", what)))
+        self.assertIn("calls itself 'reverse'", self.unusable(self.plugin("other", Reverse)))
+        self.assertIn("calls itself None", self.unusable(self.plugin("other", Nameless)))
+
+
+def said(replies: list[Reply]) -> tuple[bytes, bool]:
+    """What a stream's peer reads: its beginning, where there is no end of it; and whether it was closed."""
+    whole = b""
+    for reply in replies:
+        whole += (reply.data or b"") + b"".join(islice(reply.more or (), 2))
+        if reply.end is End.CLOSE:
+            return whole, True
+    return whole, False
+
+
+class Conversations(SynchronousTestCase):
+    """What holds for every kind of ours."""
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.binary(min_size=1, max_size=300), st.sets(st.integers(1, 299)), st.integers(0, 2**32))
+    def test_are_the_same_however_the_stream_is_cut(self, data: bytes, places: set[int], seed: int) -> None:
+        at = [0, *sorted(place for place in places if place < len(data)), len(data)]
+        pieces = [data[begin:end] for begin, end in zip(at, at[1:], strict=False)]
+        for name, kind in OURS.items():
+            answers = []
+            for chunks in ([data], pieces):
+                context = Context(wall_clock=lambda: 0.0)
+                context.random.seed(seed)
+                session = kind(context=context).session(PEER, lambda _reply: None)
+                answers.append(said([session.opened(), *map(session.received, chunks), session.ended()]))
+                session.lost()
+            self.assertEqual(answers[0], answers[1], name)
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.binary(max_size=2000))
+    def test_of_datagrams_are_octets_or_nothing_and_hold_no_state(self, datagram: bytes) -> None:
+        for name, kind in OURS.items():
+            service = kind(context=Context(wall_clock=lambda: 0.0))
+            service.context.random.seed(7)
+            first = service.answer(datagram, PEER)
+            service.context.random.seed(7)
+            self.assertIsInstance(first, (bytes, type(None)), name)
+            self.assertEqual(service.answer(datagram, PEER), first, name)

@@ -1,0 +1,71 @@
+"""What a service shows: one line for each message, safe to print, and never more than a log can bear."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from echod.names import Inet, unix_name
+from echod.model import Context, Peer
+from echod.services.showing import SHOWN, line, show
+
+PEER = Peer("udp", Inet("127.0.0.1", 9), Inet("192.0.2.1", 40_000))
+
+
+class Lines(SynchronousTestCase):
+    def test_of_text_leave_the_line_end_out(self) -> None:
+        for data, shown in (
+            (b"hello", "hello"),
+            (b"hello\n", "hello"),
+            (b"hello\r\n", "hello"),
+            (b"\n", ""),
+            (b"", ""),
+            (b"one\ntwo\n\n", r"one\x0atwo\x0a"),
+            (b"hello\n\r\n", r"hello\x0a"),
+            (b"no line end\r", r"no line end\x0d"),
+        ):
+            self.assertEqual(line(data, "text"), shown)
+
+    def test_of_text_keep_utf8_and_name_the_rest(self) -> None:
+        data = "naïve\x1b[31m\u202e".encode() + b"\xff"
+        self.assertEqual(line(data, "text"), r"naïve\x1b[31m\u{202e}\xff")
+
+    def test_of_hex_are_every_octet(self) -> None:
+        self.assertEqual(line(b"Hi\r\n\x00", "hex"), "48 69 0d 0a 00")
+        self.assertEqual(line(b"", "hex"), "")
+
+    def test_of_long_messages_say_how_long_they_are(self) -> None:
+        whole, more = b"a" * SHOWN, b"a" * SHOWN + b"\n"
+        self.assertEqual(line(whole, "text"), whole.decode())
+        self.assertEqual(line(more, "text"), f"{whole.decode()}… ({SHOWN + 1} octets)")
+        self.assertEqual(line(bytes(65_507), "hex"), f"{bytes(SHOWN).hex(' ')}… (65507 octets)")
+        self.assertTrue(line(b"a" * (SHOWN - 1) + b"\nb", "text").startswith("a" * (SHOWN - 1) + r"\x0a…"))
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.one_of(st.binary(), st.text(st.characters(codec="utf-8")).map(str.encode)), st.integers(1, 200))
+    def test_are_one_printable_line_of_bounded_length(self, data: bytes, times: int) -> None:
+        for message in (data, data * times):
+            for how in ("text", "hex"):
+                said = line(message, how)  # type: ignore[arg-type]
+                self.assertTrue(said.isprintable())
+                self.assertLessEqual(len(said), 4 * SHOWN + 20)
+
+
+class Showing(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.lines: list[str] = []
+        self.context = Context(show=self.lines.append)
+
+    def test_names_how_a_message_came_and_from_whom(self) -> None:
+        show(b"hello\n", PEER, "text", self.context)
+        show(b"hi", PEER, "hex", self.context)
+        self.assertEqual(self.lines, ["udp 192.0.2.1:40000: hello", "udp 192.0.2.1:40000: 68 69"])
+
+    def test_shows_nothing_where_nothing_is_asked_for(self) -> None:
+        show(b"hello", PEER, "no", self.context)
+        self.assertEqual(self.lines, [])
+
+    def test_a_name_that_the_peer_chose_cannot_forge_a_line(self) -> None:
+        peer = Peer("unix-dgram", unix_name("/run/s"), unix_name(b"\0x\nudp 192.0.2.1:7: forged\x1b[2J\xff"))
+        show(b"hello", peer, "text", self.context)
+        self.assertEqual(len(self.lines), 1)
+        self.assertTrue(self.lines[0].isprintable(), ascii(self.lines[0]))

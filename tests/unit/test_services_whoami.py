@@ -1,0 +1,58 @@
+"""Whoami: one JSON line with what a client's socket looks like from here."""
+
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from echod.names import Inet, UnixName, unix_name
+from echod.model import End, Peer, Reply
+from echod.services.whoami import Whoami, line
+
+_inet = st.builds(Inet, st.one_of(st.ip_addresses().map(str), st.just("fe80::1%eth0")), st.integers(0, 65535))
+_unix = st.binary(max_size=108).map(unix_name)
+
+
+class Lines(SynchronousTestCase):
+    def test_have_the_five_parts_of_a_sockets_identity(self) -> None:
+        peer = Peer("tcp", Inet("127.0.0.1", 10_011), Inet("::1", 40_000))
+        self.assertEqual(
+            line(peer),
+            b'{"protocol": "tcp", "local_address": "127.0.0.1", "local_port": 10011,'
+            b' "remote_address": "::1", "remote_port": 40000}\n',
+        )
+
+    def test_have_paths_for_unix_sockets(self) -> None:
+        facts = json.loads(line(Peer("unix", UnixName("/run/s"), UnixName(""))))
+        self.assertEqual(facts, {"protocol": "unix", "local_path": "/run/s", "remote_path": ""})
+
+    def test_have_what_the_kernel_told_of_a_datagram(self) -> None:
+        ends = (Inet("127.0.0.1", 1), Inet("127.0.0.1", 2))
+        facts = json.loads(line(Peer("udp", *ends, ttl=64, traffic_class=46 << 2 | 1, received_at=1.23456789)))
+        self.assertEqual([facts[name] for name in ("ttl", "dscp", "ecn", "received_at")], [64, 46, 1, 1.234568])
+        facts = json.loads(line(Peer("udp", *ends, ttl=0, traffic_class=0, received_at=0)))
+        self.assertEqual([facts[name] for name in ("ttl", "dscp", "ecn", "received_at")], [0, 0, 0, 0])
+
+    @settings(max_examples=100, deadline=None)
+    @given(
+        st.tuples(_inet, _inet) | st.tuples(_unix, _unix),
+        st.none() | st.integers(0, 255),
+        st.none() | st.integers(0, 255),
+        st.none() | st.floats(0, 1e11),
+    )
+    def test_are_one_line_of_json_in_ascii(
+        self, ends: tuple[Inet, Inet] | tuple[UnixName, UnixName], ttl: int | None, octet: int | None, at: float | None
+    ) -> None:
+        said = line(Peer("udp", *ends, ttl, octet, at))
+        self.assertTrue(said.endswith(b"\n"))
+        self.assertTrue(said[:-1].decode("ascii").isprintable())
+        facts = json.loads(said)
+        self.assertEqual(("ttl" in facts, "ecn" in facts, "received_at" in facts), (ttl is not None, octet is not None, at is not None))
+
+
+class Saying(SynchronousTestCase):
+    def test_streams_get_it_and_the_close_and_datagrams_get_it_too(self) -> None:
+        peer = Peer("tcp", Inet("127.0.0.1", 1), Inet("127.0.0.1", 2))
+        self.assertEqual(Whoami().session(peer, lambda _reply: None).opened(), Reply(line(peer), end=End.CLOSE))
+        self.assertEqual(Whoami().answer(b"", peer), line(peer))

@@ -1,0 +1,83 @@
+"""The escaper: whatever goes in, one line that is safe to print comes out."""
+
+import errno
+import os
+import socket
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from echod.text import decoded, escaped, system_error
+
+_anything = st.text(st.characters())  # control characters and surrogates included
+
+
+class Escaping(SynchronousTestCase):
+    def test_what_is_printable_stays_as_it_is(self) -> None:
+        for text in ("", "hello, world", "naïve 日本語 🙂", r"back\slash", "שלום"):
+            self.assertEqual(escaped(text), text)
+
+    def test_what_is_not_is_named(self) -> None:
+        for text, shown in (
+            ("a\nb\r\n", r"a\x0ab\x0d\x0a"),
+            ("\x1b[31m", r"\x1b[31m"),
+            ("\0\x7f\x9b", r"\x00\x7f\x9b"),
+            ("\xa0\xad", r"\xa0\xad"),
+            ("\u2028\u2029", r"\u{2028}\u{2029}"),
+            ("\u202a\u202e\u2066\u2069\u200f", r"\u{202a}\u{202e}\u{2066}\u{2069}\u{200f}"),
+            ("\u200b\ufeff\u3000", r"\u{200b}\u{feff}\u{3000}"),
+            ("\ud800\udfff", r"\u{d800}\u{dfff}"),
+            ("\udc7f", r"\u{dc7f}"),
+            ("\U000e0041", r"\u{e0041}"),
+        ):
+            self.assertEqual(escaped(text), shown)
+
+    def test_octets_that_were_no_utf8_are_those_octets(self) -> None:
+        self.assertEqual(decoded(b"caf\xc3\xa9 caf\xe9 \x80\xff"), r"café caf\xe9 \x80\xff")
+        self.assertEqual(decoded(b"\xed\xa0\x80\xc0\x80"), r"\xed\xa0\x80\xc0\x80")
+
+    @settings(max_examples=300, deadline=None)
+    @given(_anything)
+    def test_the_result_is_printable_and_escaping_it_changes_nothing(self, text: str) -> None:
+        once = escaped(text)
+        self.assertTrue(once.isprintable(), ascii(once))
+        self.assertEqual(len(once.splitlines()), 1 if text else 0)
+        self.assertEqual(escaped(once), once)
+        if text.isprintable():
+            self.assertEqual(once, text)
+
+    @settings(max_examples=200, deadline=None)
+    @given(_anything, _anything)
+    def test_no_text_changes_how_another_beside_it_is_shown(self, one: str, other: str) -> None:
+        self.assertEqual(escaped(one + other), escaped(one) + escaped(other))
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.binary())
+    def test_any_octets_are_safe_to_print(self, octets: bytes) -> None:
+        self.assertTrue(decoded(octets).isprintable())
+        self.assertLessEqual(len(decoded(octets)), 4 * len(octets))
+
+
+class SystemErrors(SynchronousTestCase):
+    def test_have_the_systems_words_and_its_name(self) -> None:
+        said = system_error(ConnectionRefusedError(errno.ECONNREFUSED, "whatever", "/some/file"))
+        self.assertEqual(said, "connection refused (ECONNREFUSED)")
+        self.assertEqual(system_error(OSError(errno.EAGAIN, "")), "resource temporarily unavailable (EAGAIN)")
+
+    def test_every_number_is_one_printable_line(self) -> None:
+        for number, name in errno.errorcode.items():
+            said = system_error(OSError(number, ""))
+            self.assertTrue(said.isprintable(), said)
+            self.assertEqual(said.lower(), f"{os.strerror(number)} ({name})".lower())
+
+    def test_without_a_number_are_what_they_say(self) -> None:
+        self.assertEqual(system_error(OSError("no\nsuch thing")), r"no\x0asuch thing")
+        self.assertEqual(system_error(OSError(None, "the endpoint does not listen")), "the endpoint does not listen")
+
+    def test_that_say_nothing_say_what_they_are(self) -> None:
+        self.assertEqual(system_error(TimeoutError()), "TimeoutError")
+
+    def test_with_a_number_that_is_not_the_systems_are_what_they_say(self) -> None:
+        resolving = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        self.assertEqual(system_error(resolving), "Name or service not known")
