@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import Final, NoReturn
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NoReturn
 
-from echod.address import Address, AddressError, parse
-from echod.config.values import duration
+from echod.address import SCHEMES, Address, AddressError, Carries, parse
+from echod.config.values import duration, shown, size
 from echod.text import escaped
 from echod.version import VERSION
 
 EX_USAGE: Final = 2  #: what argparse and most clients say
 
+MARK: Final = 16  #: octets by which a datagram's answer is known: the least that one of ping's can have
+LARGEST_DATAGRAM: Final = 65_507  #: octets that a UDP datagram over IPv4 holds at most (RFC 768, RFC 791)
+LARGEST_PIECE: Final = 16 * 1024 * 1024  #: octets of one probe on a stream: its answer is held in memory, too
+MOST_PROBES: Final = 2**32 - 1  #: what eight hexadecimal digits count
+SHORTEST_INTERVAL: Final = 0.001  #: seconds: the reactor's clock has no finer hand
+
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with one line for what is wrong, and a peer's or a user's bytes escaped in it."""
+    """argparse, with one line for what is wrong, and a peer's or a user's bytes escaped in it.
+
+    `refuses` looks at everything that was asked together: it returns what is wrong with it, or "".
+    """
+
+    refuses: Callable[[argparse.Namespace], str] | None = None
+
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse; and what was asked makes sense."""
+        asked, rest = super().parse_known_args(args, namespace)
+        if self.refuses is not None and (wrong := self.refuses(asked)):
+            self.error(wrong)
+        return asked, rest
 
     def error(self, message: str) -> NoReturn:
         """End with code 2."""
@@ -53,16 +72,69 @@ def _talk(command: argparse.ArgumentParser) -> None:
     command.add_argument("url", metavar="URL", type=_url, help="whom to talk to, such as tcp://127.0.0.1:10008")
 
 
+def _ping(command: Parser) -> None:
+    command.refuses = _unfit_probe
+    command.add_argument(
+        "url", metavar="URL", type=_url, help="whom to ask: an echo or upper, such as udp://127.0.0.1:10007"
+    )
+    command.add_argument(
+        "-c", "--count", metavar="COUNT", type=_count, help="end after so many probes (default: never)"
+    )
+    command.add_argument(
+        "-i",
+        "--interval",
+        metavar="TIME",
+        type=_interval,
+        default=1.0,
+        help="from one probe to the next, such as 200ms, or 0.2 for seconds (default: 1s)",
+    )
+    command.add_argument(
+        "-s", "--size", metavar="SIZE", type=_size, help="octets of a probe (default: 64; of a datagram 16 to 65507)"
+    )
+    command.add_argument(
+        "-W",
+        "--timeout",
+        metavar="TIME",
+        type=_patience,
+        default=5.0,
+        help="how long an answer may take; a later one is late, and its probe lost (default: 5s)",
+    )
+    command.add_argument("-q", "--quiet", action="store_true", help="print the summary only")
+    command.add_argument("--json", action="store_true", help="print one JSON object only")
+    command.add_argument("--connect", action="store_true", help="time connecting, with a connection for each probe")
+
+
+def _unfit_probe(asked: argparse.Namespace) -> str:
+    """Why such a probe cannot be sent there, or ""."""
+    scheme = asked.url.scheme
+    if asked.connect:
+        if scheme not in ("tcp", "unix"):
+            return "--connect: only tcp:// and unix:// have connections to time"
+        return "" if asked.size is None else "--connect sends nothing: leave out --size"
+    asked.size = 64 if asked.size is None else asked.size
+    datagram = asked.url.carries is Carries.DATAGRAM
+    least, most = (MARK, LARGEST_DATAGRAM) if datagram else (1, LARGEST_PIECE)
+    if least <= asked.size <= most:
+        return ""
+    return f"--size {asked.size}: a probe has from {least} to {most} octets over {scheme}"
+
+
+def _services(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
 def _check(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "file", metavar="FILE", nargs="?", help="the configuration (default: the one that the daemon would read)"
     )
 
 
-COMMANDS: Final[dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]] = {
+COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
     "send": ("send a text, or standard input, and print the whole answer", _send),
     "talk": ("a conversation: each line typed is sent, each answer printed", _talk),
+    "ping": ("send probes on a schedule, verify each answer and measure how long it takes", _ping),
     "check": ("read a configuration as the daemon would, and print its listeners or every error", _check),
+    "services": ("list every kind of service with its options", _services),
 }
 
 
@@ -71,6 +143,8 @@ def _url(text: str) -> Address:
         address = parse(text, client=True)
     except AddressError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if address.scheme == "systemd" or (address.scheme in SCHEMES and not SCHEMES[address.scheme].available):
+        raise argparse.ArgumentTypeError(f"{address.place}: {address.scheme} is not available in this version")
     return address
 
 
@@ -79,3 +153,36 @@ def _duration(text: str) -> float:
         return duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _interval(text: str) -> float:
+    seconds = _seconds(text)
+    if seconds < SHORTEST_INTERVAL:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is too short; the shortest is 1ms")
+    return seconds
+
+
+def _patience(text: str) -> float:
+    seconds = _seconds(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{shown(text)} leaves no time for an answer; write one such as 500ms")
+    return seconds
+
+
+def _seconds(text: str) -> float:
+    """A duration, or a plain number of seconds as ping(8) takes it."""
+    plain = re.fullmatch(r"([0-9]*)(\.[0-9]+)?", text) if text else None
+    return _duration(f"{plain[1] or '0'}{plain[2] or ''}s" if plain else text)
+
+
+def _size(text: str) -> int:
+    try:
+        return size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not 1 <= int(text) <= MOST_PROBES:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number from 1 to {MOST_PROBES}")
+    return int(text)

@@ -15,19 +15,17 @@ from echod.model import CLOSE, NOTHING, Peer, Quiet, Reply
 from echod.services.echo import Echo
 from echod.services.upper import Upper
 
-MARK: Final = 16
-"""Octets at the begin of a datagram: eight hexadecimal digits chosen at random for this ping, and eight that count,
-for datagrams get lost, come twice and overtake each other."""
-MOST: Final = 2**32 - 1  #: probes that can be told apart by such a mark
 _TURN: Final = 251  #: probes after which the filling begins anew; a prime, so that no size hides a shifted answer
 
 _MARK: Final = re.compile(rb"([0-9A-F]{8})([0-9A-F]{8})")
+"""How a datagram begins, for it may get lost, come twice or overtake another: eight hexadecimal digits that are chosen
+at random for this ping, and eight that count its probes."""
 
 
 class Probes:
-    """The questions of one ping, and their answers. Each of `size` octets, the filling different from probe to probe.
+    """The questions of one ping, and their answers: `size` octets each, and a different filling from probe to probe.
 
-    `marked` begins them with MARK octets; without, an answer is known by its place in the stream.
+    `marked` begins each with 16 octets by which its answer is known; without, the place in the stream tells.
     """
 
     def __init__(self, size: int, peer: Peer, chance: random.Random, *, marked: bool) -> None:

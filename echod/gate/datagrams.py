@@ -8,7 +8,7 @@ sends the same again and again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container
 from typing import Any, Final
 
 from echod.gate.access import Access, canonical, in_disguise
@@ -57,10 +57,10 @@ class DatagramGate:
         limits: Limits,
         clock: Callable[[], float],
         *,
-        own_ports: Container[int] = (),
+        own_ports: Collection[int] = (),
         broadcasts: Container[bytes] = (),
         larger_to: Access | None = None,
-        source_ports: Container[int] = (),
+        source_ports: Collection[int] = (),
         total: Total | None = None,
     ) -> None:
         self.own_ports = own_ports
@@ -70,7 +70,7 @@ class DatagramGate:
         self._shares: dict[Rate, _Shares] = {}
         self.govern(access, limits, larger_to or Access(()), source_ports)
 
-    def govern(self, access: Access, limits: Limits, larger_to: Access, source_ports: Container[int]) -> None:
+    def govern(self, access: Access, limits: Limits, larger_to: Access, source_ports: Collection[int]) -> None:
         """Go by other lists and limits from now on."""
         self.access = access
         self.limits = limits

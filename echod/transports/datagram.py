@@ -110,6 +110,7 @@ class DatagramPort(FileDescriptor):
 
     def __init__(self, reactor: IReactorFDSet, bound: socket.socket, protocol: ServiceDatagrams) -> None:
         super().__init__(reactor)
+        self.reactor: Any = reactor
         self.socket = bound
         self.protocol = protocol
 

@@ -7,20 +7,26 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.threads import deferToThread
 
 from echod.address import Address
 from echod.gate.access import octets_of
+from echod.gate.datagrams import REFLECTORS
+from echod.gate.refusal import Refusal
 from echod.model import Peer, Say, Session
 from echod.names import Inet, inet
-from echod.transports.datagram import DatagramPort, ServiceDatagrams
+from echod.transports import flood
+from echod.transports.datagram import A_TURN, DatagramPort, ServiceDatagrams
 from echod.transports.dialled import DatagramDialogue
 from echod.transports.sockets import IPV6_TCLASS, inet_sockets, mark
 
 RECEIVE_BUFFER: Final = 8 * 1024 * 1024
 """Octets asked of the kernel for what waits; it grants up to net.core.rmem_max. Bursts are short, answers small."""
+
+FILTERED: Final = 5.0  #: seconds that a flood is left to the kernel before we look again
 
 IP_PKTINFO: Final = 8  # ip(7)
 IP_TOS: Final = 1
@@ -53,6 +59,44 @@ class UDPPort(DatagramPort):
         name = bound.getsockname()
         self._port = int(name[1])
         self._host = inet(name[0], 0).host
+        self._unfilter: DelayedCall | None = None
+        self._drops = 0
+
+    def doRead(self) -> None:
+        """Answer what waits; a whole turn of forbidden source ports is a flood."""
+        tally = self.protocol.tally
+        before = tally.refused.get(Refusal.SOURCE_PORT, 0)
+        super().doRead()
+        if tally.refused.get(Refusal.SOURCE_PORT, 0) - before >= A_TURN and self._unfilter is None:
+            self._filter()
+
+    def stopListening(self) -> None:
+        """Serve no more."""
+        if self._unfilter is not None:
+            self._unfilter.cancel()
+            self._unfilter = None
+        if self.connected:
+            self.count_drops()
+        super().stopListening()
+
+    def count_drops(self) -> None:
+        """Bring what the kernel dropped into the tally."""
+        drops = flood.drops(self.socket)
+        if new := (drops - self._drops) % 2**32:
+            self.protocol.tally.refuse(Refusal.KERNEL, new)
+            self._drops = drops
+
+    def _filter(self) -> None:
+        gate = self.protocol.gate
+        if gate is not None:
+            ports = {*gate.own_ports, *REFLECTORS}
+            flood.attach(self.socket, flood.program(ports, gate.source_ports))
+            self._unfilter = self.reactor.callLater(FILTERED, self._look_again)
+
+    def _look_again(self) -> None:
+        self._unfilter = None
+        flood.detach(self.socket)
+        self.count_drops()
 
     def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
         """Answer one datagram: its destination becomes the source of the answer (RFC 1122 4.1.3.5)."""

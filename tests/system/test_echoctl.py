@@ -45,11 +45,118 @@ def daemon() -> Iterator[Daemon]:
         daemon.check()
 
 
-def echoctl(*words: str | bytes | Path, code: int = 0, says: str = "", **more: object) -> bytes:
-    """What echoctl prints, where it ends with that code and says that, and no more, on standard error."""
-    ended = run(*ECHOCTL, *words, **more)  # type: ignore[arg-type]
-    assert (ended.returncode, ended.stderr.decode("utf-8")) == (code, says)
-    return ended.stdout
+@dataclass(frozen=True)
+class Case:
+    """One run of echoctl: what it is told, what it prints, and how it ends.
+
+    In `words` and `says`, {echo tcp} is the daemon's URL of that service and scheme, {nobody tcp} one where nobody is.
+    """
+
+    words: tuple[str | bytes, ...]
+    prints: bytes = b""
+    input: bytes = b""
+    code: int = 0
+    says: str = ""
+
+
+def usage(*words: str | bytes) -> Case:
+    return Case(words, code=2)
+
+
+REFUSED = "connection refused (ECONNREFUSED)"
+CASES = {
+    "send a text over tcp": Case(("send", "{echo tcp}", "hello", "  Wörld"), "hello   Wörld".encode()),
+    "send a text over udp": Case(("send", "{echo udp}", "hello", "  Wörld"), "hello   Wörld".encode()),
+    "send a text over unix": Case(("send", "{echo unix}", "hello", "  Wörld"), "hello   Wörld".encode()),
+    "send a text over unix-dgram": Case(("send", "{echo unix-dgram}", "hello", "  Wörld"), "hello   Wörld".encode()),
+    "send octets that are no text": Case(("send", "{echo tcp}", b"\xff\x80 \x1b"), b"\xff\x80 \x1b"),
+    "send 3 MiB": Case(("send", "{echo tcp}"), data()[: 3 * MIB], data()[: 3 * MIB]),
+    "send the largest datagram": Case(("send", "{echo udp}"), data()[:65_507], data()[:65_507]),
+    "send a datagram that is too large": Case(
+        ("send", "{echo udp}"), b"", bytes(65_508), 1, "echoctl: {echo udp}: message too long (EMSGSIZE)\n"
+    ),
+    "send nothing": Case(("send", "{echo tcp}")),
+    "send an empty datagram": Case(("send", "{echo udp}")),
+    "keep open until the peer's end": Case(("send", "--keep-open", "{ack tcp}", "hello"), b"received"),
+    "a datagram that nobody answers": Case(
+        ("send", "--timeout", "200ms", "{printer udp}", "?"),
+        code=1,
+        says="echoctl: {printer udp}: no answer within 0.2 s (ETIMEDOUT)\n",
+    ),
+    "send where nobody is": Case(("send", "{nobody tcp}", "?"), code=1, says=f"echoctl: {{nobody tcp}}: {REFUSED}\n"),
+    "ask where nobody is": Case(("send", "{nobody udp}", "?"), code=1, says=f"echoctl: {{nobody udp}}: {REFUSED}\n"),
+    "talk where nobody is": Case(("talk", "{nobody tcp}"), code=1, says=f"echoctl: {{nobody tcp}}: {REFUSED}\n"),
+    "talk over udp where nobody is": Case(
+        ("talk", "{nobody udp}"), input=b"hello\n", code=1, says=f"echoctl: {{nobody udp}}: {REFUSED}\n"
+    ),
+    "send to no path": Case(
+        ("send", "unix:///nobody/is/here", "?"),
+        code=1,
+        says="echoctl: unix:///nobody/is/here: no such file or directory (ENOENT)\n",
+    ),
+    "talk line by line": Case(
+        ("talk", "{upper tcp}"), b"HELLO\nWORLD\n", b"hello\n\n\r\nworld\r\nexit\nnever sent\n"
+    ),
+    "talk over datagrams": Case(
+        ("talk", "{upper udp}"), b"HELLO\nWORLD\n", b"hello\n\nworld\nexit\nnever sent\n"
+    ),
+    "talk until the input ends": Case(("talk", "{upper tcp}"), b"HELLO\nNO LINE END\n", b"hello\nno line end"),
+    "check the shipped configuration": Case(("check", "{etc}"), b"..."),
+    "no command": usage(),
+    "an unknown command": usage("shout"),
+    "no address": usage("send"),
+    "no scheme": usage("send", "127.0.0.1:7"),
+    "port 0": usage("send", "tcp://127.0.0.1:0"),
+    "every interface": usage("send", "tcp://*:7"),
+    "a time that is none": usage("send", "tcp://127.0.0.1:7", "--timeout", "soon"),
+    "too much": usage("talk", "tcp://127.0.0.1:7", "hello"),
+    "bytes that are no text": usage("send", b"tcp://\xff\x1b[31m:7"),
+}
+
+
+def in_place(text: str | bytes, daemon: Daemon, nobody: dict[str, str]) -> bytes:
+    """The words of a case with the addresses in them."""
+
+    def address(match: re.Match[bytes]) -> bytes:
+        service, _, scheme = match[1].decode().partition(" ")
+        return (nobody[scheme] if service == "nobody" else daemon.url(service, scheme)).encode()
+
+    return re.sub(rb"\{(\w+ [\w-]+)\}", address, os.fsencode(text))
+
+
+@pytest.fixture(scope="module")
+def nobody() -> dict[str, str]:
+    """URLs where nobody is."""
+    return {
+        "tcp": f"tcp://127.0.0.1:{free_port()}",
+        "udp": f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}",
+    }
+
+
+@pytest.fixture(scope="module")
+def tried(daemon, nobody) -> Iterator[dict[str, "Future[subprocess.CompletedProcess[bytes]]"]]:
+    """Every case, two at a time: most of it is Python starting."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            name: pool.submit(
+                run, *ECHOCTL, *(in_place(word, daemon, nobody) for word in case.words), input=case.input
+            )
+            for name, case in CASES.items()
+        }
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_run(name, tried, daemon, nobody):
+    case = CASES[name]
+    ended = tried[name].result(60)
+    said = ended.stderr.decode("utf-8")
+    assert ended.returncode == case.code, said
+    assert ended.stdout == case.prints
+    if case.code == 2:
+        assert re.fullmatch(r"echoctl.*--help\n", said)
+        assert said.rstrip("\n").isprintable()
+    else:
+        assert said == in_place(case.says, daemon, nobody).decode()
 
 
 @contextmanager
@@ -77,7 +184,7 @@ def reset(connection: socket.socket) -> None:
 @contextmanager
 def running(*words: str | Path, **more: object) -> Iterator["subprocess.Popen[bytes]"]:
     """echoctl while it runs; it is ended at the end."""
-    streams = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")} | more
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | more
     with subprocess.Popen([*ECHOCTL, *words], env=environment(), **streams) as process:  # type: ignore[call-overload]
         try:
             yield process
@@ -86,28 +193,6 @@ def running(*words: str | Path, **more: object) -> Iterator["subprocess.Popen[by
 
 
 # send
-
-
-@pytest.mark.parametrize("scheme", ["tcp", "udp", "unix", "unix-dgram"])
-def test_send_a_text_and_print_the_whole_answer(daemon, scheme):
-    assert echoctl("send", daemon.url("echo", scheme), "hello", "  Wörld") == "hello   Wörld".encode()
-
-
-def test_send_octets_that_are_no_text(daemon):
-    assert echoctl("send", daemon.url("echo", "tcp"), b"\xff\x80 \x1b") == b"\xff\x80 \x1b"
-
-
-def test_send_3_mib_through_a_pipe_unchanged(daemon):
-    assert echoctl("send", daemon.url("echo", "tcp"), input=data()[: 3 * MIB]) == data()[: 3 * MIB]
-
-
-def test_send_a_datagram_from_a_pipe(daemon):
-    assert echoctl("send", daemon.url("echo", "udp"), input=data()[:65_507]) == data()[:65_507]
-
-
-def test_send_nothing(daemon):
-    assert echoctl("send", daemon.url("echo", "tcp")) == b""
-    assert echoctl("send", daemon.url("echo", "udp")) == b""
 
 
 def test_send_in_hex(daemon):
@@ -142,46 +227,14 @@ def test_send_waits_for_an_answer_that_begins_late_and_pauses():
         assert echoctl("send", url, "?") == b"one two three"
 
 
-def test_send_keep_open_waits_for_the_peers_end(daemon):
-    assert echoctl("send", "--keep-open", daemon.url("ack", "tcp"), "hello") == b"received"
-
-
 def test_send_gives_up_after_its_timeout():
-    with peer(lambda connection: reset(connection) if rest(connection) else None) as url:
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # the kernel accepts, and nobody answers
+        url = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
         says = f"echoctl: {url}: no answer within 0.2 s (ETIMEDOUT)\n"
-        with socket.create_server(("127.0.0.1", 0)) as mute:  # the kernel accepts, and nobody answers
-            silent = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
-            echoctl("send", "--timeout", "200ms", silent, "?", code=1, says=says.replace(url, silent))
-        echoctl("send", url)
-
-
-def test_send_a_datagram_that_nobody_answers(daemon):
-    url = daemon.url("printer", "udp")
-    says = f"echoctl: {url}: no answer within 0.2 s (ETIMEDOUT)\n"
-    echoctl("send", "--timeout", "200ms", url, "?", code=1, says=says)
-
-
-def test_send_a_datagram_that_is_too_long(daemon):
-    url = daemon.url("echo", "udp")
-    echoctl("send", url, input=bytes(65_508), code=1, says=f"echoctl: {url}: message too long (EMSGSIZE)\n")
+        echoctl("send", "--timeout", "200ms", url, "?", code=1, says=says)
 
 
 # what fails
-
-
-@pytest.mark.parametrize("command", ["send", "talk"])
-@pytest.mark.parametrize(
-    ("url", "why"),
-    [
-        ("tcp://127.0.0.1:PORT", "connection refused (ECONNREFUSED)"),
-        ("udp://127.0.0.1:PORT", "connection refused (ECONNREFUSED)"),
-        ("unix:///nobody/is/here", "no such file or directory (ENOENT)"),
-    ],
-)
-def test_nobody_is_there(command, url, why):
-    kind = socket.SOCK_DGRAM if url.startswith("udp") else socket.SOCK_STREAM
-    url = url.replace("PORT", str(free_port(kind)))
-    echoctl(command, url, input=b"hello\n", code=1, says=f"echoctl: {url}: {why}\n")
 
 
 def test_a_reset_in_the_middle_of_the_answer_is_no_answer():
@@ -271,20 +324,6 @@ def test_a_stream_that_is_closed_is_no_reason_to_hang_or_to_crash(daemon, closed
 # talk
 
 
-def test_talk_line_by_line(daemon):
-    said = echoctl("talk", daemon.url("upper", "tcp"), input=b"hello\n\n\r\nworld\r\nexit\nnever sent\n")
-    assert said == b"HELLO\nWORLD\n"
-
-
-def test_talk_over_datagrams(daemon):
-    said = echoctl("talk", daemon.url("upper", "udp"), input=b"hello\n\nworld\nexit\nnever sent\n")
-    assert said == b"HELLO\nWORLD\n"
-
-
-def test_talk_until_the_input_ends(daemon):
-    assert echoctl("talk", daemon.url("upper", "tcp"), input=b"hello\nno line end") == b"HELLO\nNO LINE END\n"
-
-
 def test_an_empty_line_is_not_sent(daemon):
     with running("talk", daemon.url("printer", "udp")) as process:
         process.stdin.write(b"\n\r\na\n\nexit\n")
@@ -331,32 +370,6 @@ def test_check_prints_every_error(tmp_path):
     assert ended.returncode == 78
     assert len(lines) == 2
     assert all(line.startswith(f"echoctl: {config}: ") and line.isprintable() for line in lines)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        [],
-        ["shout"],
-        ["send"],
-        ["send", "127.0.0.1:7"],
-        ["send", "tcp://127.0.0.1:0"],
-        ["send", "tcp://*:7"],
-        ["send", "tcp://127.0.0.1:7", "--timeout", "soon"],
-        ["talk", "tcp://127.0.0.1:7", "hello"],
-        ["send", b"tcp://\xff\x1b[31m:7"],
-    ],
-    ids=str,
-)
-def test_usage(words):
-    ended = run(*ECHOCTL, *words)
-    assert ended.returncode == 2
-    assert ended.stdout == b""
-    said = ended.stderr.decode().splitlines()
-    assert len(said) == 1
-    assert said[0].startswith("echoctl")
-    assert said[0].isprintable()
-    assert "--help" in said[0]
 
 
 HELP = """

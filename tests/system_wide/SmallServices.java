@@ -19,8 +19,8 @@ import org.apache.commons.net.time.TimeTCPClient;
 import org.apache.commons.net.time.TimeUDPClient;
 
 /**
- * Asks the small services through Apache commons-net. Each argument is CLIENT:PORT, and for each a line is printed:
- * the client, and what came. A client that hears nothing for two seconds says "silent".
+ * Asks the small services through Apache commons-net. Each argument is CLIENT:PORT, and for each a line is printed
+ * with what came, or "silent" where nothing came for two seconds.
  */
 public class SmallServices {
     private static final byte[] ASKED = new byte[65507]; // the largest datagram
@@ -29,7 +29,7 @@ public class SmallServices {
         new Random(862).nextBytes(ASKED);
         for (String argument : arguments) {
             String[] parts = argument.split(":");
-            System.out.println(parts[0] + " " + ask(parts[0], Integer.parseInt(parts[1])));
+            System.out.println(ask(parts[0], Integer.parseInt(parts[1])));
         }
     }
 
@@ -47,7 +47,7 @@ public class SmallServices {
                 }
                 case "EchoUDPClient": {
                     EchoUDPClient echo = open(new EchoUDPClient());
-                    echo.send(ASKED, here(), port);
+                    echo.send(ASKED, ASKED.length, here(), port);
                     byte[] came = new byte[ASKED.length + 1];
                     int length = echo.receive(came);
                     return length + (Arrays.equals(Arrays.copyOf(came, length), ASKED) ? " the same" : " others");
@@ -60,7 +60,8 @@ public class SmallServices {
                 }
                 case "DiscardUDPClient": {
                     DiscardUDPClient discard = open(new DiscardUDPClient());
-                    discard.send("by DiscardUDPClient".getBytes(StandardCharsets.US_ASCII), here(), port);
+                    byte[] line = "by DiscardUDPClient".getBytes(StandardCharsets.US_ASCII);
+                    discard.send(line, line.length, here(), port);
                     return "sent";
                 }
                 case "CharGenTCPClient": {

@@ -1,21 +1,12 @@
 """Addresses: what is read, what is refused and in which words, and that printing is the reverse of reading."""
 
 import re
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.address import (
-    SCHEMES,
-    UNIX_PATH_MAX,
-    Address,
-    AddressError,
-    Carries,
-    parse,
-)
-from echod.names import Inet, UnixName, inet, is_loopback, unix_name
+from echod.address import SCHEMES, UNIX_PATH_MAX, Address, AddressError, Carries, parse
 
 
 def refused(text: str, *, client: bool = False) -> str:
@@ -31,11 +22,11 @@ def refused(text: str, *, client: bool = False) -> str:
 
 _label = st.from_regex(r"[a-z0-9_]([a-z0-9_-]{0,20}[a-z0-9_])?", fullmatch=True)
 _name = st.lists(_label, min_size=1, max_size=4).map(".".join).filter(lambda name: not re.fullmatch(r"[0-9.]+", name))
-_ipv6 = st.ip_addresses(v=6).filter(lambda address: address.ipv4_mapped is None).map(str)  # type: ignore[union-attr]
+_ipv6 = st.ip_addresses(v=6).map(str).filter(lambda host: not host.startswith("::ffff:"))  # is IPv4
 _interface = st.one_of(
-    st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S"), exclude_characters="/%"), min_size=1, max_size=15),
-    st.from_regex(r"[0-9a-f]{2}[0-9a-z.]{0,9}", fullmatch=True),  # as %ae0 would be read in a URL
-    st.sampled_from(["eth0", "12", "25", "2", "25x", "2525", "a]b", "a?b", "a#b", "a@b", "a:b", "a+b", "br-1.100"]),
+    st.from_regex(r"[A-Za-z0-9_.-]{1,15}", fullmatch=True),
+    st.from_regex(r"[0-9a-f]{2}[0-9a-z.]{0,9}", fullmatch=True),  # what a URL would take for an octet
+    st.sampled_from(["eth0", "12", "25", "2", "25x", "2525", "br-1.100"]),
 )
 _scoped = st.builds("{}%{}".format, _ipv6, _interface)
 _host = st.one_of(st.just("*"), _name, st.ip_addresses(v=4).map(str), _ipv6, _scoped)
@@ -77,9 +68,40 @@ _anything = st.text(st.characters(), max_size=20)  # control characters and surr
 _fragments = st.sampled_from(
     [
         *("tcp://", "udp://", "ws://", "unix://", "unix-dgram:///", "tls://", "systemd:", "haproxy:", "tcp:", "unix:"),
-        *("localhost", "127.0.0.1", "[::1]", "[fe80::1%25", "[", "]", "*", ":", ":7", ":65536", "/", "@", "?", "#", "="),
-        *("&", "%", "%00", "%FF", "%25", "backlog=", "mode=0660", "interface=", "dscp=ef", "v6only=yes", "proxy=any"),
-        *("\n", "\x1b[31m", "\x7f", "\x9b", "\u202e", "\u2028", "\ud800", "\udcff", "\u0661", "é", "１", "。", "ß", "\0"),
+        *(
+            "localhost",
+            "127.0.0.1",
+            "[::1]",
+            "[fe80::1%25",
+            "[",
+            "]",
+            "*",
+            ":",
+            ":7",
+            ":65536",
+            "/",
+            "@",
+            "?",
+            "#",
+            "=",
+        ),
+        *("=", "&", "%", "%00", "%FF", "%25", "backlog=", "mode=0660", "interface=", "dscp=ef", "v6only=yes"),
+        *("proxy=any", 
+            "\n",
+            "\x1b[31m",
+            "\x7f",
+            "\x9b",
+            "\u202e",
+            "\u2028",
+            "\ud800",
+            "\udcff",
+            "\u0661",
+            "é",
+            "１",
+            "。",
+            "ß",
+            "\0",
+        ),
     ]
 )
 _texts = st.lists(st.one_of(_fragments, _fragments, _fragments, _anything), max_size=8).map("".join)
@@ -168,13 +190,14 @@ class Refusing(SynchronousTestCase):
             (f"systemd:{'x' * 256}", "1 to 255"),
             ("echo", "not an address; write one such as tcp://127.0.0.1:10007"),
             ("7:tcp", "not an address"),
-            ("tcp:7\n", "not an address"),
-            ("tcp:\u202e7", "not an address"),
+            ("tcp:7\n", r"'\x0a' cannot stand in an address"),
+            ("tcp:\u202e7", r"'\u{202e}' cannot stand in an address"),
             ("tcp:/127.0.0.1:7", "write tcp://127.0.0.1:7"),
             ("udp:[::1]:7", "write udp://[::1]:7"),
             ("tcp://a b:7", "' ' cannot stand in an address; write it as %20"),
             ("unix:///a\x7f", r"'\x7f' cannot stand in an address; write it as %7F"),
             ("unix:///a\udcff", r"'\xff' cannot stand in an address; write it as %FF"),
+            ("unix:///a\u2028", r"'\u{2028}' cannot stand in an address; write it as %E2%80%A8"),
             ("tpc://h:7", "unknown scheme tpc; did you mean tcp://?"),
             ("TCP://h:7", "unknown scheme TCP; did you mean tcp://?"),
             ("gopher://h:7", "unknown scheme gopher; known are tcp, udp, tls"),
@@ -191,7 +214,8 @@ class Refusing(SynchronousTestCase):
             ("tcp://[::g]:7", "::g is not an IPv6 address"),
             ("tcp://[127.0.0.1]:7", "127.0.0.1 is not an IPv6 address"),
             ("tcp://[fe80::1%]:7", "'' is not the name of an interface"),
-            ("tcp://[fe80::1%25a%2Fb]:7", "a/b is not the name of an interface"),
+            ("tcp://[fe80::1%25]x]:7", "write an IPv6 address as [::1]:7"),
+            ("tcp://[fe80::1%25a%2Fb]:7", "a%2Fb is not the name of an interface"),
             ("tcp://[fe80::1%sixteen-letters-]:7", "is not the name of an interface"),
             ("tcp://::1:7", "in brackets"),
             ("tcp://::1", "in brackets"),
@@ -242,7 +266,16 @@ class Refusing(SynchronousTestCase):
             parse(f"tcp://{text}")
 
     def test_what_a_message_tells_to_write_can_be_written(self) -> None:
-        for text in ("tcp:/127.0.0.1:7", "tcp:[::1]:7", "[::1]:7", "::1", "tcp://::1", "tcp://a:b:7", "tcp://[::1", "x"):
+        for text in (
+            "tcp:/127.0.0.1:7",
+            "tcp:[::1]:7",
+            "[::1]:7",
+            "::1",
+            "tcp://::1",
+            "tcp://a:b:7",
+            "tcp://[::1",
+            "x",
+        ):
             said = refused(text).removeprefix(text)
             for hint in re.findall(r"\S+://\S+", said) + [f"tcp://{place}" for place in re.findall(r" (\[\S+)", said)]:
                 parse(hint)
@@ -324,50 +357,12 @@ class Knowing(SynchronousTestCase):
     def test_only_loopback_and_unix_are_reached_from_this_machine_alone(self) -> None:
         for text in ("tcp://127.0.0.1:1", "tcp://127.1.2.3:1", "udp://[::1]:1", "tcp://LocalHost:1", "unix:///s"):
             self.assertTrue(parse(text).loopback, text)
-        for text in ("tcp://*:1", "tcp://[::]:1", "tcp://0.0.0.0:1", "tcp://localhost.example:1", "systemd:a", "tcp6:7"):
-            self.assertFalse(parse(text).loopback, text)
-
-    def test_loopback_has_more_than_one_form(self) -> None:
-        for host in ("127.0.0.1", "127.255.255.254", "::1", "::1%lo", "::ffff:127.0.0.1", "localhost"):
-            self.assertTrue(is_loopback(host), host)
-        for host in ("", "*", "128.0.0.1", "::", "::ffff:10.0.0.1", "fe80::1%lo", "localhost.example"):
-            self.assertFalse(is_loopback(host), host)
-
-    def test_a_mapped_host_is_ipv4(self) -> None:
-        for host, shown in (
-            ("::ffff:192.0.2.1", "192.0.2.1"),
-            ("::FFFF:192.0.2.1", "192.0.2.1"),
-            ("::ffff:c000:201", "192.0.2.1"),
-            ("::ffff:0:1:2", "::ffff:0:1:2"),
-            ("192.0.2.1", "192.0.2.1"),
-            ("2001:db8::1", "2001:db8::1"),
-            ("fe80::1%eth0", "fe80::1%eth0"),
+        for text in (
+            "tcp://*:1",
+            "tcp://[::]:1",
+            "tcp://0.0.0.0:1",
+            "tcp://localhost.example:1",
+            "systemd:a",
+            "tcp6:7",
         ):
-            self.assertEqual(inet(host, 7), Inet(shown, 7), host)
-
-    def test_a_host_that_is_no_address_stays_the_text_it_is(self) -> None:
-        for host in ("", "echo.example", "::ffff:", "::ffff:echo", "::ffff:1.2.3"):
-            self.assertEqual(inet(host, 7), Inet(host, 7))
-
-    def test_a_socket_address_is_shown_as_in_a_url(self) -> None:
-        self.assertEqual(str(Inet("192.0.2.1", 7)), "192.0.2.1:7")
-        self.assertEqual(str(Inet("fe80::1%eth0", 7)), "[fe80::1%eth0]:7")
-
-    def test_the_names_of_unix_sockets(self) -> None:
-        names: tuple[tuple[Any, str, str], ...] = (
-            ("/run/s", "/run/s", "/run/s"),
-            (b"\0auto", "@auto", "@auto"),
-            ("\0auto", "@auto", "@auto"),
-            (b"/r\xff", "/r\udcff", r"/r\xff"),
-            ("", "", "(unnamed)"),
-            (b"", "", "(unnamed)"),
-            (None, "", "(unnamed)"),
-        )
-        for name, path, shown in names:
-            self.assertEqual(unix_name(name), UnixName(path))
-            self.assertEqual(str(unix_name(name)), shown)
-
-    @settings(max_examples=100, deadline=None)
-    @given(st.binary(max_size=108))
-    def test_the_name_that_a_peer_chose_is_safe_to_print(self, name: bytes) -> None:
-        self.assertTrue(str(unix_name(name)).isprintable())
+            self.assertFalse(parse(text).loopback, text)

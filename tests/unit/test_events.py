@@ -95,7 +95,9 @@ class Counting(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(
-        st.lists(st.sampled_from(Closing)), st.lists(st.tuples(st.sampled_from(Refusal), st.integers(1, 9))), st.integers(0, 9)
+        st.lists(st.sampled_from(Closing)),
+        st.lists(st.tuples(st.sampled_from(Refusal), st.integers(1, 9))),
+        st.integers(0, 9),
     )
     def test_every_reason_is_counted_once(
         self, closings: list[Closing], refusals: list[tuple[Refusal, int]], datagrams: int

@@ -2,13 +2,13 @@
 
 import random
 import string
-from itertools import islice
+from itertools import islice, pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.address import Inet
+from echod.names import Inet
 from echod.model import NOTHING, Context, End, Peer
 from echod.services.chargen import LARGEST, PERIOD, Chargen, ChargenOptions
 
@@ -31,7 +31,7 @@ class Pattern(SynchronousTestCase):
     def test_each_line_begins_one_character_later_around_the_ring_of_all_95(self) -> None:
         self.assertEqual(len(PRINTING), 95)
         lines = (PERIOD + PERIOD[:74]).decode("ascii").split("\r\n")[:-1]
-        for line, following in zip(lines, lines[1:], strict=False):
+        for line, following in pairwise(lines):
             at = PRINTING.index(line[-1]) + 1
             self.assertEqual(following, line[1:] + PRINTING[at % 95])
 

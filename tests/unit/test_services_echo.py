@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.address import Inet
+from echod.names import Inet
 from echod.model import CLOSE, NOTHING, End, Peer, identity
 from echod.services.echo import Echo
 

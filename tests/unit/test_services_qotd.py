@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.address import Inet
+from echod.names import Inet
 from echod.model import Context, End, Peer, Reply
 from echod.services.qotd import BUILT_IN, LARGEST, Qotd, QotdOptions, WrongQuotes, quotations, read
 
@@ -114,7 +114,9 @@ class Saying(SynchronousTestCase):
     def test_the_built_in_ones_are_short_lines_of_ascii(self) -> None:
         for text in BUILT_IN:
             (quotation,) = quotations(text)
-            self.assertTrue(all(line.isprintable() and len(line) <= 120 for line in quotation.decode("ascii").split("\r\n")))
+            self.assertTrue(
+                all(line.isprintable() and len(line) <= 120 for line in quotation.decode("ascii").split("\r\n"))
+            )
 
     def test_of_a_file_are_its_own(self) -> None:
         descriptor, name = tempfile.mkstemp()

@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
-from itertools import islice
+from itertools import islice, pairwise
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.address import Inet
+from echod.names import Inet
 from echod.model import Context, End, Peer, Reply, Service
 from echod.services.registry import GROUP, PLANNED, UnusableKind, kinds
 
@@ -120,7 +120,7 @@ class Conversations(SynchronousTestCase):
     @given(st.binary(min_size=1, max_size=300), st.sets(st.integers(1, 299)), st.integers(0, 2**32))
     def test_are_the_same_however_the_stream_is_cut(self, data: bytes, places: set[int], seed: int) -> None:
         at = [0, *sorted(place for place in places if place < len(data)), len(data)]
-        pieces = [data[begin:end] for begin, end in zip(at, at[1:], strict=False)]
+        pieces = [data[begin:end] for begin, end in pairwise(at)]
         for name, kind in OURS.items():
             answers = []
             for chunks in ([data], pieces):

@@ -44,8 +44,7 @@ class Lines(SynchronousTestCase):
     @given(st.one_of(st.binary(), st.text(st.characters(codec="utf-8")).map(str.encode)), st.integers(1, 200))
     def test_are_one_printable_line_of_bounded_length(self, data: bytes, times: int) -> None:
         for message in (data, data * times):
-            for how in ("text", "hex"):
-                said = line(message, how)  # type: ignore[arg-type]
+            for said in (line(message, "text"), line(message, "hex")):
                 self.assertTrue(said.isprintable())
                 self.assertLessEqual(len(said), 4 * SHOWN + 20)
 

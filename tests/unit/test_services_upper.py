@@ -1,10 +1,12 @@
 """Upper: ASCII letters in upper case, whatever the chunking, and never longer."""
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.address import Inet
+from echod.names import Inet
 from echod.model import CLOSE, Peer
 from echod.services.upper import Upper
 
@@ -14,7 +16,7 @@ PEER = Peer("tcp", Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000))
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     """Data in pieces: cut at these places, where there is something to cut."""
     at = [0, *sorted({place for place in places if 0 < place < len(data)}), len(data)]
-    return [data[begin:end] for begin, end in zip(at, at[1:], strict=False) if begin < end]
+    return [data[begin:end] for begin, end in pairwise(at) if begin < end]
 
 
 class Letters(SynchronousTestCase):

@@ -48,7 +48,10 @@ class Lines(SynchronousTestCase):
         self.assertTrue(said.endswith(b"\n"))
         self.assertTrue(said[:-1].decode("ascii").isprintable())
         facts = json.loads(said)
-        self.assertEqual(("ttl" in facts, "ecn" in facts, "received_at" in facts), (ttl is not None, octet is not None, at is not None))
+        self.assertEqual(
+            ("ttl" in facts, "ecn" in facts, "received_at" in facts),
+            (ttl is not None, octet is not None, at is not None),
+        )
 
 
 class Saying(SynchronousTestCase):

@@ -1,0 +1,270 @@
+"""`echoctl ping`: probes on a fixed schedule, each answer verified, and what became of them all.
+
+A probe leaves when it is due, whatever became of those before it: a late answer delays no later probe, and so hides
+none of the time that others would have taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from echod.address import Address, Carries
+from echod.client.account import Account, Finding, Verdict
+from echod.client.commandline import MOST_PROBES
+from echod.client.connecting import Connections
+from echod.client.dialogue import Dialogue, Failed
+from echod.client.main import fail
+from echod.client.probe import Datagrams, Probes, Probing, Stream
+from echod.client.statistics import Times
+from echod.client.summary import figures, lines
+from echod.client.terminal import Screen
+from echod.config.values import duration_text
+from echod.gate.limits import Limits
+from echod.model import Peer, Say
+from echod.text import escaped
+
+BEHIND: Final = 1.0
+"""Seconds of the schedule that are made up for. Whoever was stopped for longer goes on with what is due now."""
+UNSENT: Final = Limits(idle=0, stall=0, buffer=64 * 1024 * 1024)
+"""Of a stream: what may wait to be sent. More waits behind a peer that will never take as much as it is asked."""
+
+NOTES: Final = {
+    Verdict.RECEIVED: "",
+    Verdict.REORDERED: " (reordered)",
+    Verdict.DUPLICATED: " (duplicate)",
+    Verdict.LATE: " (late)",
+}
+
+
+class Ping:
+    """Asks until COUNT is reached, somebody interrupts, or nothing can be asked any more."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        arguments: argparse.Namespace,
+        finish: Callable[[int], None],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._reactor = reactor
+        self._arguments = arguments
+        self._finish = finish
+        self._clock = clock
+        self._address: Address = arguments.url
+        self._count: int = arguments.count or MOST_PROBES
+        self._screen = Screen()
+        self._account = Account(arguments.timeout)
+        self._times = Times()
+        self._schedule: Schedule | None = None
+        self._begun = clock()
+        self._done = False
+        self._way: Connections | Conversing = (
+            Connections(reactor, self._address, self._account, clock, self._opened, self._heard, self._over)
+            if arguments.connect
+            else Conversing(reactor, arguments, self._account, clock, self._opened, self._heard, self._over)
+        )
+
+    def interrupted(self) -> int:
+        """Say what is known by now; what may still be answered is not lost."""
+        self._end(awaited=self._account.awaited(self._clock()))
+        return self._code()
+
+    def _opened(self) -> None:
+        self._reactor.callLater(0, self._start)
+
+    def _start(self) -> None:
+        if self._done:
+            return
+        arguments = self._arguments
+        what = "a connection" if arguments.connect else f"{arguments.size} octets"
+        self._say(f"{self._address.place}: {what} every {duration_text(arguments.interval)}")
+        self._schedule = Schedule(self._reactor, self._clock, arguments.interval, self._ask)
+        self._begun = self._clock()
+        self._schedule.start()
+
+    def _ask(self) -> None:
+        if self._account.sent + 1 >= self._count and self._schedule is not None:
+            self._schedule.stop()
+        self._way.ask()
+        if self._account.sent >= self._count:
+            self._reactor.callLater(self._account.patience, self._end)
+            self._end_if_settled()
+
+    def _heard(self, finding: Finding) -> None:
+        if self._done:
+            return
+        if finding.verdict in (Verdict.RECEIVED, Verdict.REORDERED) and finding.seconds is not None:
+            self._times.add(finding.seconds)
+        self._say(self._line(finding))
+        self._end_if_settled()
+
+    def _end_if_settled(self) -> None:
+        if self._account.sent >= self._count and self._account.settled(self._clock()):
+            self._end()
+
+    def _over(self, failed: Failed | None) -> None:
+        if not self._done:
+            failed = failed or Failed(f"{self._address.place}: the peer has ended the conversation")
+            fail(str(failed))
+            self._end(failed)
+
+    def _end(self, failed: Failed | None = None, awaited: int = 0) -> None:
+        """Say everything, once, and leave."""
+        if self._done:
+            return
+        self._done = True
+        seconds = self._clock() - self._begun
+        if self._schedule is not None:
+            self._schedule.stop()
+        found = figures(self._account, self._times, awaited)
+        if self._arguments.json:
+            self._print(json.dumps(self._facts(failed, seconds) | found))
+        elif self._account.sent or not failed:
+            self._say("")
+            title = f"--- {self._address.place} ---"
+            for line in (title, *lines(found, connecting=self._arguments.connect)):
+                self._print(line)
+        self._finish(1 if failed else self._code())
+
+    def _code(self) -> int:
+        return 0 if self._account.received and not self._account.wrong else 1
+
+    def _facts(self, failed: Failed | None, seconds: float) -> dict[str, Any]:
+        arguments = self._arguments
+        return {
+            "url": str(self._address),
+            "connect": arguments.connect,
+            "size_octets": None if arguments.connect else arguments.size,
+            "interval_ms": round(arguments.interval * 1000, 6),
+            "timeout_ms": round(arguments.timeout * 1000, 6),
+            "duration_ms": round(seconds * 1000, 3),
+            "error": None if failed is None else str(failed),
+            "exact": self._times.exact,
+        }
+
+    def _line(self, finding: Finding) -> str:
+        # A Unix socket calls itself by the path that it was bound to, whatever became of that.
+        remote = escaped(self._address.path if self._address.has_path else str(self._way.remote))
+        said = f"connected to {remote}:" if self._arguments.connect else f"{finding.octets} octets from {remote}:"
+        if finding.number is not None:
+            said += f" seq={finding.number}"
+        if finding.verdict is Verdict.WRONG:
+            return f"{said} wrong: {finding.fault}"
+        if finding.seconds is not None:
+            said += f" time={finding.seconds * 1000:.3f} ms"
+        return said + NOTES[finding.verdict]
+
+    def _say(self, line: str) -> None:
+        if not (self._arguments.quiet or self._arguments.json):
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        self._screen.write(f"{line}\n".encode())
+
+
+class Schedule:
+    """Calls `turn` at once and then every `interval` seconds, counted from the first time and not from the last."""
+
+    def __init__(self, reactor: Any, clock: Callable[[], float], interval: float, turn: Callable[[], None]) -> None:
+        self._reactor = reactor
+        self._clock = clock
+        self._interval = interval
+        self._turn = turn
+        self._begun = 0.0
+        self._turns = 0  # that are over, or were left out
+        self._next: Any = None
+
+    def start(self) -> None:
+        """The first turn is now."""
+        self._begun = self._clock()
+        self._next = self._reactor.callLater(0, self._now)
+
+    def stop(self) -> None:
+        """No turn comes any more."""
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+        self._next = None
+
+    def _now(self) -> None:
+        self._turns += 1
+        late = self._clock() - self._begun - self._turns * self._interval
+        if late > BEHIND:
+            self._turns += int(late / self._interval)
+        due = self._begun + self._turns * self._interval
+        self._next = self._reactor.callLater(max(0.0, due - self._clock()), self._now)
+        self._turn()
+
+
+class Conversing:
+    """One conversation for all probes."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        arguments: argparse.Namespace,
+        account: Account,
+        clock: Callable[[], float],
+        opened: Callable[[], None],
+        heard: Callable[[Finding], None],
+        over: Callable[[Failed | None], None],
+    ) -> None:
+        self._address: Address = arguments.url
+        self._size: int = arguments.size
+        self._account = account
+        self._clock = clock
+        self._opened = opened
+        self._heard = heard
+        self._over = over
+        self._session: Probing
+        self._say: Say
+        self._dialogue = Prompt(reactor, self._address, self._begin, over, limits=UNSENT)
+
+    def ask(self) -> None:
+        """Send the next probe."""
+        if self._dialogue.paused:
+            self._over(Failed(f"{self._address.place}: the peer takes nothing: 64MiB wait to be sent"))
+            return
+        if not self._account.sent:
+            self._dialogue.hurry()
+        self._say(self._session.ask())
+        self._dialogue.flush()
+
+    def _begin(self, peer: Peer, say: Say) -> Probing:
+        datagram = self._address.carries is Carries.DATAGRAM
+        self.remote = peer.remote
+        self._say = say
+        probes = Probes(self._size, peer, random.Random(), marked=datagram)
+        kind = Datagrams if datagram else Stream
+        self._session = kind(probes, self._account, self._clock, self._opened, self._hear)
+        return self._session
+
+    def _hear(self, finding: Finding) -> None:
+        self._heard(finding)
+        if finding.number is None and self._address.carries is not Carries.DATAGRAM:
+            self._over(Failed(f"{self._address.place}: {finding.fault}"))
+
+
+class Prompt(Dialogue):
+    """A dialogue in which nothing waits that could leave: a probe's time has begun."""
+
+    def hurry(self) -> None:
+        """Let small probes leave while others are on their way (against RFC 896)."""
+        if hasattr(self._transport, "setTcpNoDelay"):
+            self._transport.setTcpNoDelay(True)
+
+    def flush(self) -> None:
+        """Send what was said in this turn of the reactor, and not in its next."""
+        if hasattr(self._transport, "doWrite") and self._transport.connected:
+            self._transport.doWrite()
+
+    @property
+    def _transport(self) -> Any:
+        return self._conversation and self._conversation.transport
+
+
+COMMAND = Ping

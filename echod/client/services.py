@@ -1,0 +1,81 @@
+"""`echoctl services`: every kind and its options, from its own documentation."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from textwrap import wrap
+from typing import Any, Final
+
+from echod.address import SCHEMES, Carries
+from echod.client.main import fail
+from echod.client.terminal import Screen
+from echod.config.keys import field_of
+from echod.config.options import option_forms
+from echod.model import Service
+from echod.services.registry import UnusableKind, kinds
+from echod.text import escaped
+
+WIDTH: Final = 80  #: columns
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the kinds and return 0, or why one of another package cannot be used and return 1."""
+    try:
+        found = [described(kind) for kind in kinds().values()]
+    except UnusableKind as error:
+        fail(escaped(str(error)))
+        return 1
+    text = json.dumps({"kinds": found}) if arguments.json else "\n\n".join("\n".join(page(kind)) for kind in found)
+    Screen().write(f"{text}\n".encode())
+    return 0
+
+
+def described(kind: type[Service]) -> dict[str, Any]:
+    """A kind and its options, in what JSON can hold."""
+    shapes = {Carries.STREAM: kind.streams, Carries.DATAGRAM: kind.datagrams}
+    defaults = kind.Options()
+    helps = _helps(kind.Options)
+    return {
+        "kind": kind.kind,
+        "summary": kind.summary,
+        "transports": [name for name, scheme in SCHEMES.items() if scheme.available and shapes.get(scheme.carries)],
+        "options": [
+            {
+                "name": key,
+                "type": form.right,
+                "default": _plain(getattr(defaults, field_of(key))),
+                "help": helps.get(field_of(key), ""),
+            }
+            for key, form in option_forms(kind).items()
+        ],
+    }
+
+
+def page(kind: Mapping[str, Any]) -> Iterator[str]:
+    """A kind and its options, as lines for a terminal."""
+    yield kind["kind"]
+    yield from _indented(kind["summary"], 4)
+    yield from _indented(f"over {', '.join(kind['transports'])}", 4)
+    for option in kind["options"]:
+        default = "no default" if option["default"] is None else f"default {json.dumps(option['default'])}"
+        yield from _indented(f"{option['name']}: {option['type']}; {default}", 4)
+        yield from _indented(option["help"], 8)
+
+
+def _helps(options: type) -> dict[str, str]:
+    """What the fields of a dataclass or of an attrs class say about themselves."""
+    of_attrs = getattr(options, "__attrs_attrs__", ())
+    fields = dataclasses.fields(options) if dataclasses.is_dataclass(options) else of_attrs
+    return {field.name: str(field.metadata.get("help", "")) for field in fields}
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _indented(text: str, columns: int) -> list[str]:
+    margin = " " * columns
+    return wrap(escaped(text), WIDTH, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False)

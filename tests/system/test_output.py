@@ -1,0 +1,116 @@
+"""What the daemon says never stops it: readers that are slow, that have gone, and streams that were never there."""
+
+import os
+import re
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.contract.room import exactly
+from tests.daemon import ECHOD, SECONDS, Daemon, Place, environment, eventually, place_of
+
+CONFIG = """
+[services.echo]
+listen = ["tcp://127.0.0.1:0"]
+[services.printer]
+kind = "discard"
+show = "text"
+listen = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]
+"""
+
+
+def assert_served(place: Place) -> None:
+    with socket.create_connection(place, 2) as client:  # type: ignore[arg-type]
+        client.sendall(b"hello")
+        assert exactly(client, 5) == b"hello"
+
+
+def print_many(place: Place, count: int) -> None:
+    """Send so many datagrams to be shown, no faster than they are taken."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(place)
+        for number in range(count):
+            client.send(f"line {number}".encode())
+            if number % 100 == 0:
+                time.sleep(0.002)
+
+
+def test_so_many_lines_a_second_and_the_rest_is_counted():
+    with Daemon(CONFIG) as daemon:
+        print_many(daemon.place("printer", "udp"), 3000)
+        counted = daemon.counters()
+        taken = counted[f"printer {daemon.url('printer', 'udp')}"]["datagrams_in"]
+        shown = [line for line in daemon.stdout.text if ": line " in line]
+        others = map(
+            int, re.findall(r"^… (\d+) more lines in that second$", "\n".join(daemon.stdout.text), re.MULTILINE)
+        )
+        assert taken > 2000
+        assert 1000 <= len(shown) < taken
+        assert len(shown) + sum(others) == taken
+
+
+@contextmanager
+def printing(stdout: int) -> Iterator[tuple[list[Place], "subprocess.Popen[bytes]"]]:
+    """A daemon with this for its standard output, and the places it serves."""
+    directory = tempfile.TemporaryDirectory(prefix="echod-")
+    (Path(directory.name) / "echod.toml").write_text(CONFIG)
+    words = [*ECHOD, "--config", f"{directory.name}/echod.toml"]
+    process = subprocess.Popen(words, env=environment(), stdout=stdout, stderr=subprocess.PIPE)
+    os.close(stdout)
+    try:
+        lines = [b""]
+        while b" ready: " not in lines[-1]:
+            lines.append(process.stderr.readline())
+            assert lines[-1], lines
+        yield [place_of(line.split()[-1].decode()) for line in lines[1:-1]], process
+        process.terminate()
+        assert process.wait(SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait(SECONDS)
+        process.stderr.close()
+        directory.cleanup()
+
+
+def test_a_reader_that_has_gone_costs_only_the_lines():
+    reading, writing = os.pipe()
+    with printing(writing) as ((echo, printer, _), process):
+        os.close(reading)
+        process.stderr.close()
+        print_many(printer, 500)
+        assert_served(echo)
+
+
+def test_a_reader_that_never_reads_stops_nobody():
+    reading, writing = os.pipe()
+    try:
+        with printing(writing) as ((echo, printer, _), _):
+            for _ in range(3):
+                print_many(printer, 1000)
+                assert_served(echo)
+    finally:
+        os.close(reading)
+
+
+def test_streams_that_are_closed():
+    """As a parent that cares for nothing starts it: it serves, and its sockets are not taken for its output."""
+    with tempfile.TemporaryDirectory(prefix="echod-") as directory:
+        path = f"{directory}/echo.sock"
+        words = [*ECHOD, "--listen", f"echo=unix://{path}"]
+        process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words], env=environment())
+        try:
+            assert eventually(lambda: os.path.exists(path) or process.poll() is not None)
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(SECONDS)
+                client.connect(path)
+                client.sendall(b"hello")
+                assert exactly(client, 5) == b"hello"
+            process.terminate()
+            assert process.wait(SECONDS) == 0
+        finally:
+            process.kill()
+            process.wait(SECONDS)

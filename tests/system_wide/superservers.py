@@ -1,0 +1,215 @@
+"""echod and three superservers side by side, each on the real ports of an address of its own.
+
+They live in a network namespace: nothing else listens there, nothing reaches it, and root may have every port. Its
+addresses are of 192.0.2.0/24 (RFC 5737), for openbsd-inetd answers no datagram of 127.0.0.0/8.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.daemon import SECONDS, TOP, Daemon, eventually
+from tests.system_wide.others import said, tool
+
+PORTS: Final = {"echo": 7, "discard": 9, "daytime": 13, "chargen": 19, "time": 37}
+ADDRESSES: Final = {
+    "echod": "192.0.2.1",
+    "openbsd-inetd": "192.0.2.2",
+    "inetutils-inetd": "192.0.2.3",
+    "xinetd": "192.0.2.4",
+}
+DEFAULTS: Final = "192.0.2.5"  # echod as it is where nobody writes more than `allow`
+RFC864: Final = "192.0.2.6"  # echod's chargen with `rfc864`
+CLIENT: Final = "192.0.2.7"
+SILENCE: Final = 0.2  # seconds that a second answer, or one that must not come, would have
+
+CLONE_NEWNET: Final = 0x40000000  # <linux/sched.h>
+
+ECHOD: Final = f"""
+[defaults]
+allow = ["192.0.2.0/24"]
+{{services}}
+[services.daytime-defaults]
+kind = "daytime"
+listen = ["udp://{DEFAULTS}:13"]
+[services.time-defaults]
+kind = "time"
+listen = ["udp://{DEFAULTS}:37"]
+[services.chargen-rfc864]
+kind = "chargen"
+rfc864 = true
+larger-answers-to = ["192.0.2.0/24"]
+listen = ["udp://{RFC864}:19"]
+"""
+ECHOD_SERVICE: Final = """
+[services.{kind}]
+larger-answers-to = ["192.0.2.0/24"]
+listen = ["tcp://{host}:{port}", "udp://{host}:{port}"]
+"""
+INETD: Final = """\
+{host}:{kind} stream tcp nowait root internal
+{host}:{kind} dgram udp wait root internal
+"""
+XINETD: Final = """
+service {kind}
+{{
+    id = {kind}-{transport}
+    type = INTERNAL
+    socket_type = {shape}
+    protocol = {transport}
+    wait = {wait}
+    bind = {host}
+    user = root
+    disable = no
+}}
+"""
+
+
+class Server:
+    """A running server. `process` is what receives its connections and datagrams."""
+
+    def __init__(self, host: str, process: subprocess.Popen[bytes]) -> None:
+        self.host = host
+        self.process = process
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It runs on only behind the block: what happens in there has happened when it looks."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def own_network() -> Iterator[None]:
+    """What this thread opens and starts lives in a network of its own, that has nothing but addresses of loopback."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net", "rb") as before:
+        if libc.unshare(CLONE_NEWNET):
+            pytest.skip(f"no network namespace of one's own: {os.strerror(ctypes.get_errno())}")
+        try:
+            ip = tool("ip")
+            said(ip, "link", "set", "lo", "up")
+            for host in (*ADDRESSES.values(), DEFAULTS, RFC864, CLIENT):
+                said(ip, "address", "add", f"{host}/32", "dev", "lo")
+            yield
+        finally:
+            assert libc.setns(before.fileno(), CLONE_NEWNET) == 0
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Mapping[str, Server]]:
+    """Every server that this machine has, by its name."""
+    services = "".join(ECHOD_SERVICE.format(kind=kind, host=ADDRESSES["echod"], port=port) for kind, port in PORTS.items())
+    with ExitStack() as stack:
+        echod = stack.enter_context(Daemon(ECHOD.format(services=services)))
+        servers = {"echod": Server(ADDRESSES["echod"], echod.process)}
+        for name, words in _superservers(folder).items():
+            servers[name] = stack.enter_context(_started(name, words))
+        yield servers
+        echod.check()
+        assert echod.stop() == 0
+
+
+def _superservers(folder: Path) -> Mapping[str, Sequence[str | Path]]:
+    """The command lines of those that are there; none writes anything outside of `folder`."""
+    found: dict[str, Sequence[str | Path]] = {}
+    if path := _program("openbsd-inetd", "usr/sbin/inetd"):
+        found["openbsd-inetd"] = [path, "-i", _inetd(folder, "openbsd-inetd")]
+    if path := _program("inetutils-inetd", "usr/sbin/inetutils-inetd"):
+        pidfile = folder / "inetutils-inetd.pid"
+        found["inetutils-inetd"] = [path, "-d", f"--pidfile={pidfile}", _inetd(folder, "inetutils-inetd")]
+    if path := _program("xinetd", "usr/sbin/xinetd"):
+        pidfile, log = folder / "xinetd.pid", folder / "xinetd.log"
+        found["xinetd"] = [path, "-dontfork", "-pidfile", pidfile, "-filelog", log, "-f", _xinetd(folder)]
+    return found
+
+
+def _program(package: str, path: str) -> Path | None:
+    """Where a package's program is: unpacked by tests/system_wide/prepare, or installed."""
+    unpacked = TOP / "build/superservers" / package / path
+    if unpacked.exists():
+        return unpacked
+    installed = (Path("/var/lib/dpkg/info") / f"{package}.list").exists() and Path("/", path).exists()
+    return Path("/", path) if installed else None
+
+
+def _inetd(folder: Path, name: str) -> Path:
+    file = folder / f"{name}.conf"
+    lines = [INETD.format(kind=kind, host=ADDRESSES[name]) for kind in PORTS]
+    if name == "openbsd-inetd":
+        lines.append("127.0.0.1:echo dgram udp wait root internal\n")
+    file.write_text("".join(lines))
+    return file
+
+
+def _xinetd(folder: Path) -> Path:
+    file = folder / "xinetd.conf"
+    forms = ({"transport": "tcp", "shape": "stream", "wait": "no"}, {"transport": "udp", "shape": "dgram", "wait": "yes"})
+    services = [XINETD.format(kind=kind, host=ADDRESSES["xinetd"], **form) for kind in PORTS for form in forms]
+    file.write_text("defaults\n{\n    instances = 100\n    cps = 1000 1\n}\n" + "".join(services))
+    return file
+
+
+@contextmanager
+def _started(name: str, words: Sequence[str | Path]) -> Iterator[Server]:
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert eventually(lambda: _listens(ADDRESSES[name])), f"{words} do not listen"
+            yield Server(ADDRESSES[name], process)
+        finally:
+            process.terminate()
+            process.wait(SECONDS)
+
+
+def _listens(host: str) -> bool:
+    """Whether the last service of PORTS is there, and with it those before it."""
+    with socket.socket() as probe:
+        return probe.connect_ex((host, PORTS["time"])) == 0
+
+
+def connected(host: str, kind: str) -> socket.socket:
+    """A connection from CLIENT."""
+    opened = socket.socket()
+    opened.settimeout(SECONDS)
+    opened.bind((CLIENT, 0))
+    opened.connect((host, PORTS[kind]))
+    return opened
+
+
+def heard(opened: socket.socket, at_most: int | None = None) -> bytes:
+    """What comes until the other end has finished, or so many octets."""
+    came = b""
+    while at_most is None or len(came) < at_most:
+        piece = opened.recv(65_536 if at_most is None else at_most - len(came))
+        if not piece:
+            break
+        came += piece
+    return came
+
+
+def asked(host: str, kind: str, question: bytes, *, port: int = 0, client: str = CLIENT, answers: int = 1) -> list[bytes]:
+    """The answers to one datagram: `answers` of them, whatever time they take, and what comes in SILENCE besides."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        opened.bind((client, port))
+        opened.connect((host, PORTS[kind]))
+        opened.send(question)
+        came: list[bytes] = []
+        try:
+            while True:
+                opened.settimeout(SECONDS if len(came) < answers else SILENCE)
+                came.append(opened.recv(65_536))
+        except TimeoutError:
+            return came

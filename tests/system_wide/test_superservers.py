@@ -1,0 +1,267 @@
+"""The same questions to echod and to three superservers, and the reason for every answer that differs.
+
+Where they differ, a table has what each one does, and the comment above has the RFC's word.
+"""
+
+import re
+import socket
+import struct
+import time
+from collections import Counter
+
+import pytest
+
+from echod.services.chargen import RING
+from tests.system_wide.superservers import (
+    ADDRESSES,
+    DEFAULTS,
+    RFC864,
+    asked,
+    connected,
+    heard,
+    own_network,
+    running,
+)
+
+pytestmark = pytest.mark.system_wide
+
+TO_1970 = 2_208_988_800
+SIZES = (0, 1, 512, 1472, 8193, 65507)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    with own_network(), running(tmp_path_factory.mktemp("superservers")) as started:
+        yield started
+
+
+@pytest.fixture(params=ADDRESSES)
+def server(request, servers):
+    if request.param not in servers:
+        pytest.skip(f"there is no {request.param} here; tests/system_wide/prepare unpacks it")
+    return request.param
+
+
+@pytest.fixture
+def host(server):
+    return ADDRESSES[server]
+
+
+# Echo, RFC 862
+
+
+# "Once a connection is established any data received is sent back", and all four do so to the end.
+@pytest.mark.parametrize("size", SIZES)
+def test_echo_over_tcp_behind_the_half_close(host, size):
+    question = RING * (size // 95) + RING[: size % 95]
+    with connected(host, "echo") as client:
+        client.sendall(question)
+        client.shutdown(socket.SHUT_WR)
+        assert heard(client) == question
+
+
+# "When a datagram is received, the data from it is sent back in an answering datagram": all of it, and RFC 768 lets it
+# be 65,507 octets over IPv4. The others read into a buffer of their own size and lose the rest without a word.
+WHOLE = {"echod": 65_507, "openbsd-inetd": 4_096, "inetutils-inetd": 8_192, "xinetd": 2_048}
+
+
+@pytest.mark.parametrize("size", [*SIZES, 2048, 2049, 4096, 4097, 8192])
+def test_echo_over_udp(server, host, size):
+    question = RING * (size // 95) + RING[: size % 95]
+    assert asked(host, "echo", question) == [question[: WHOLE[server]]]
+
+
+# RFC 862 says nothing of loops: CERT CA-1996-01 and CVE-2024-2169 do. A question from the port of chargen is one that
+# chargen, or somebody in its name, has sent, and every answer would be the next question.
+ANSWERS_CHARGEN = {"echod": False, "openbsd-inetd": False, "inetutils-inetd": True, "xinetd": True}
+
+
+def test_echo_of_a_datagram_from_the_port_of_chargen(server, host):
+    assert asked(host, "echo", b"loop", port=19) == ([b"loop"] if ANSWERS_CHARGEN[server] else [])
+
+
+# RFC 862 knows no address that is not to be answered. openbsd-inetd answers nobody in 127.0.0.0/8 over UDP.
+def test_echo_over_udp_on_loopback(servers):
+    if "openbsd-inetd" not in servers:
+        pytest.skip("there is no openbsd-inetd here; tests/system_wide/prepare unpacks it")
+    assert asked("127.0.0.1", "echo", b"hello", client="127.0.0.1") == []
+
+
+# Discard, RFC 863
+
+
+# "It simply throws away any data it receives. No response is sent." All four close where the client has.
+@pytest.mark.parametrize("size", SIZES)
+def test_discard_over_tcp(host, size):
+    with connected(host, "discard") as client:
+        client.sendall(bytes(size))
+        client.shutdown(socket.SHUT_WR)
+        assert heard(client) == b""
+
+
+# "No response is sent", and an ICMP error would be one: it would be raised here as ConnectionRefusedError.
+@pytest.mark.parametrize("size", SIZES)
+def test_discard_over_udp(host, size):
+    assert asked(host, "discard", bytes(size)) == []
+
+
+# Daytime, RFC 867
+
+
+# "There is no specific syntax", but it should be one line of printing characters, space, CR and LF. Ours is the RFC's
+# first example, xinetd's its second (with a year of four digits), and the inetds say what asctime(3) does.
+LINE = {
+    "echod": rb"[A-Z][a-z]+day, [A-Z][a-z]+ \d{1,2}, \d{4} \d\d:\d\d:\d\d-UTC\r\n",
+    "openbsd-inetd": rb"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\r\n",
+    "inetutils-inetd": rb"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\r\n",
+    "xinetd": rb"\d\d [A-Z]{3} \d{4} \d\d:\d\d:\d\d [A-Z]+\r\n",
+}
+
+
+def test_daytime_over_tcp(server, host):
+    with connected(host, "daytime") as client:
+        assert re.fullmatch(LINE[server], heard(client))
+
+
+# "When a datagram is received, an answering datagram is sent containing the current date and time", whatever it held.
+@pytest.mark.parametrize("size", SIZES)
+def test_daytime_over_udp(server, host, size):
+    (line,) = asked(host, "daytime", bytes(size))
+    assert re.fullmatch(LINE[server], line)
+
+
+# Unless `larger-answers-to` has the asker's network, echod answers none in more octets than the question had. The RFC
+# has no such rule: it is of 1983, and its answer of 40 octets to none at all is a gift to who forges addresses.
+@pytest.mark.parametrize(("size", "answered"), [(0, False), (1, False), (37, False), (48, True), (512, True)])
+def test_daytime_over_udp_as_echod_has_it_by_default(servers, size, answered):
+    lines = asked(DEFAULTS, "daytime", bytes(size))
+    assert [bool(re.fullmatch(LINE["echod"], line)) for line in lines] == [True] * answered
+
+
+# Time, RFC 868
+
+# "Sends a 32-bit number": four octets. inetutils-inetd sends a `long` of its machine, so there are eight on most, and
+# the seconds are right only for clients who look no further.
+OCTETS = {"echod": 4, "openbsd-inetd": 4, "inetutils-inetd": struct.calcsize("l"), "xinetd": 4}
+
+
+def seconds(octets):
+    (since_1900,) = struct.unpack_from("!I", octets)
+    return since_1900 - TO_1970
+
+
+def test_time_over_tcp(server, host):
+    with connected(host, "time") as client:
+        octets = heard(client)
+    assert len(octets) == OCTETS[server]
+    assert abs(seconds(octets) - time.time()) <= 2
+
+
+# "Send an empty datagram", says the RFC of clients; some send one octet or more, and all get the same.
+@pytest.mark.parametrize("size", SIZES)
+def test_time_over_udp(server, host, size):
+    (octets,) = asked(host, "time", bytes(size))
+    assert len(octets) == OCTETS[server]
+    assert abs(seconds(octets) - time.time()) <= 2
+
+
+# As with daytime: by default not even four octets for none. A client of ours asks in four.
+@pytest.mark.parametrize(("size", "answers"), [(0, 0), (1, 0), (3, 0), (4, 1), (512, 1)])
+def test_time_over_udp_as_echod_has_it_by_default(servers, size, answers):
+    assert len(asked(DEFAULTS, "time", bytes(size))) == answers
+
+
+# Daytime and time over TCP, where the client sends before it reads
+
+
+# RFC 867: "any data received is thrown away", and RFC 868 expects none. Who closes a connection without having read
+# everything resets it (RFC 1122 4.2.2.13), and a reset may overtake the answer; Linux shows it behind the answer.
+RESETS = {"echod": False, "openbsd-inetd": True, "inetutils-inetd": True, "xinetd": True}
+
+
+@pytest.mark.parametrize("kind", ["daytime", "time"])
+@pytest.mark.parametrize("size", [1, 512, 65507])
+def test_send_before_read(server, servers, kind, size):
+    with servers[server].stopped():
+        client = connected(ADDRESSES[server], kind)
+        client.sendall(bytes(size))
+    with client:
+        assert client.recv(64)
+        if RESETS[server]:
+            with pytest.raises(ConnectionResetError):
+                heard(client)
+        else:
+            assert heard(client) == b""
+
+
+# Chargen, RFC 864
+
+
+def lines(octets):
+    """Whole lines, without their ends."""
+    return octets.split(b"\r\n")[:-1]
+
+
+# "An ordered pattern of the ninety-five printing characters" in lines of 72: a recommendation, that three follow to the
+# letter. xinetd's ring has neither the first of them, SPACE, nor the last, ~.
+RINGS = {"echod": RING, "openbsd-inetd": RING, "inetutils-inetd": RING, "xinetd": RING[1:-1]}
+
+
+def test_chargen_over_tcp_runs_through_the_ring(server, host):
+    with connected(host, "chargen") as client:
+        came = lines(heard(client, 200 * 74))
+    assert {len(line) for line in came} == {72}
+    ring = RINGS[server]
+    assert {bytes((octet,)) for line in came for octet in line} == {bytes((octet,)) for octet in ring}
+    for line, following in zip(came, came[1:], strict=False):
+        assert following[:-1] == line[1:] or server == "xinetd"  # where its ring ends, some of its lines come twice
+
+
+# "The data may be anything", but the example's first line begins with SPACE. xinetd goes on where it was.
+@pytest.mark.parametrize("name", ["echod", "openbsd-inetd", "inetutils-inetd"])
+def test_chargen_over_tcp_begins_as_the_example_does(servers, name):
+    if name not in servers:
+        pytest.skip(f"there is no {name} here; tests/system_wide/prepare unpacks it")
+    with connected(ADDRESSES[name], "chargen") as client:
+        assert lines(heard(client, 3 * 74)) == [RING[first : first + 72] for first in range(3)]
+
+
+# "The service is terminated by the user": not by the end of what the user sends, which "is thrown away".
+def test_chargen_over_tcp_goes_on_behind_the_half_close(host):
+    with connected(host, "chargen") as client:
+        client.sendall(b"thrown away")
+        client.shutdown(socket.SHUT_WR)
+        assert len(heard(client, 1_000_000)) == 1_000_000
+
+
+# "A datagram is sent containing a random number (between 0 and 512) of characters": the inetds always send one line,
+# larger than most questions, and xinetd more than the RFC allows. Ours is never larger than the question.
+SIZE = {
+    "echod": lambda size: min(size, 512),
+    "openbsd-inetd": lambda size: 74,
+    "inetutils-inetd": lambda size: 74,
+    "xinetd": lambda size: 1024,
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_chargen_over_udp(server, host, size):
+    answers = asked(host, "chargen", bytes(size))
+    assert [len(answer) for answer in answers] == [length for length in [SIZE[server](size)] if length]
+
+
+# "There is no history or state information associated with the UDP version": theirs goes on from answer to answer.
+STATEFUL = {"echod": False, "openbsd-inetd": True, "inetutils-inetd": True, "xinetd": True}
+
+
+def test_chargen_over_udp_keeps_no_state(server, host):
+    answers = Counter(answer for _ in range(4) for answer in asked(host, "chargen", bytes(80)))
+    assert (len(answers) == 4) is STATEFUL[server]
+
+
+# With `rfc864`, and to `larger-answers-to`, echod answers to the letter: any number from 0 to 512, whatever was asked.
+def test_chargen_over_udp_as_the_rfc_has_it(servers):
+    sizes = [len(answer) for _ in range(40) for answer in asked(RFC864, "chargen", b"")]
+    assert len(sizes) == 40
+    assert max(sizes) <= 512
+    assert len(set(sizes)) > 10

@@ -1,0 +1,242 @@
+"""The log: one line for each event and diagnostic, in our format, whatever a peer made of it."""
+
+import json
+import os
+import re
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.logger import Logger, LogLevel, LogPublisher
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from echod.events import CATALOGUE, Closing, Events
+from echod.gate.refusal import Refusal
+from echod.observe.log import LEVELS, TEMPLATES, Format, Log
+from echod.observe.output import Output
+
+FIELDS: dict[str, dict[str, Any]] = {
+    "listener.opened": {"service": "echo", "address": "tcp://127.0.0.1:7"},
+    "listener.closed": {"service": "echo", "address": "tcp://127.0.0.1:7"},
+    "connection.opened": {"service": "echo", "address": "tcp://*:7", "peer": "192.0.2.1:5"},
+    "connection.refused": {"service": "echo", "address": "tcp://*:7", "peer": "192.0.2.1:5", "reason": Refusal.DENIED},
+    "connection.closed": {
+        "service": "echo",
+        "address": "tcp://*:7",
+        "peer": "192.0.2.1:5",
+        "reason": Closing.IDLE,
+        "bytes_in": 5,
+        "bytes_out": 4,
+    },
+    "accept.paused": {"service": "echo", "address": "tcp://*:7", "error": "EMFILE"},
+    "accept.resumed": {"service": "echo", "address": "tcp://*:7", "refused": 3},
+    "daemon.ready": {"listeners": 2},
+    "daemon.draining": {"connections": 3, "seconds": 10.0},
+    "daemon.stopped": {"counters": {"echo tcp://*:7": {"accepted": 1}}},
+}
+
+
+class Logs(SynchronousTestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.file = Path(folder.name, "log")
+
+    def log(self, form: Format = "text", level: str = "info") -> Log:
+        """A log that writes to our file at once."""
+        output = Output(str(self.file))
+        self.addCleanup(os.close, output._descriptor)
+        return Log(output, form, level)
+
+    def lines(self) -> list[str]:
+        """What was written since the last time, without the time."""
+        lines = self.file.read_text("utf-8").splitlines()
+        os.truncate(self.file, 0)
+        return [re.sub(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ", "", line) for line in lines]
+
+    def objects(self) -> list[dict[str, Any]]:
+        """What was written since the last time, as JSON."""
+        return [json.loads(line) for line in self.lines()]
+
+
+class OurEvents(Logs):
+    def test_every_event_of_the_catalogue_has_its_words_and_a_level(self) -> None:
+        self.assertEqual(set(TEMPLATES), set(CATALOGUE))
+        for name, (level, template) in TEMPLATES.items():
+            self.assertIn(level, LEVELS)
+            named = set(re.findall(r"{([a-z_]+)", template))
+            self.assertEqual(named, set(CATALOGUE[name].rpartition(": ")[2].split(", ")), name)
+
+    def test_read_as_a_person_would_say_it(self) -> None:
+        log = self.log(level="debug")
+        for name, fields in FIELDS.items():
+            log.event(name, fields)
+        self.assertEqual(
+            self.lines(),
+            [
+                "info  echo  tcp://127.0.0.1:7",
+                "info  echo  tcp://127.0.0.1:7 is served no more",
+                "debug echo  tcp://*:7 from 192.0.2.1:5",
+                "debug echo  tcp://*:7 refused to 192.0.2.1:5: denied",
+                "debug echo  tcp://*:7 from 192.0.2.1:5 ended: idle, 5 in, 4 out",
+                "warn  echo  tcp://*:7 accepts nothing for now: EMFILE",
+                "info  echo  tcp://*:7 accepts again; 3 refused meanwhile",
+                "info  ready: 2 listeners",
+                "info  stopping: 3 connections have 10 s to end",
+                'info  stopped {"echo tcp://*:7": {"accepted": 1}}',
+            ],
+        )
+
+    def test_of_single_connections_are_for_debugging_alone(self) -> None:
+        log = self.log()
+        for name, fields in FIELDS.items():
+            log.event(name, fields)
+        self.assertFalse([line for line in self.lines() if line.startswith("debug")])
+        log = self.log(level="warn")
+        for name, fields in FIELDS.items():
+            log.event(name, fields)
+        self.assertEqual(len(self.lines()), 1)
+
+    def test_keep_their_fields_in_json(self) -> None:
+        log = self.log("json", "debug")
+        for name, fields in FIELDS.items():
+            log.event(name, fields)
+            (said,) = self.objects()
+            self.assertEqual({key: said[key] for key in fields}, fields, name)
+            self.assertEqual((said["event"], said["level"]), (name, TEMPLATES[name][0]))
+            self.assertTrue(said["message"])
+
+    def test_can_be_subscribed_to(self) -> None:
+        events = Events()
+        events.subscribe(self.log().event)
+        events.tell("daemon.ready", listeners=1)
+        self.assertEqual(self.lines(), ["info  ready: 1 listeners"])
+        self.assertEqual(events.failures, 0)
+
+    def test_that_miss_a_field_are_failures_of_their_sink(self) -> None:
+        events = Events()
+        events.subscribe(self.log().event)
+        events.tell("daemon.ready")
+        self.assertEqual(events.failures, 1)
+
+
+class OwnLines(Logs):
+    def test_of_the_daemon_have_a_level(self) -> None:
+        log = self.log(level="warn")
+        log.say("info", "unimportant")
+        log.say("warn", "important")
+        self.assertEqual(self.lines(), ["warn  important"])
+
+    def test_of_services_are_always_written(self) -> None:
+        self.log(level="critical").show("tcp 192.0.2.1:5: hello")
+        self.assertEqual(self.lines(), ["info  tcp 192.0.2.1:5: hello"])
+        self.log("json", "critical").show("tcp 192.0.2.1:5: hello")
+        (said,) = self.objects()
+        self.assertEqual((said["message"], said["shown"]), ("tcp 192.0.2.1:5: hello", True))
+
+    def test_have_the_time_of_the_world(self) -> None:
+        begin = datetime.now(UTC).replace(microsecond=0)
+        self.log("json").say("info", "now")
+        (said,) = self.objects()
+        self.assertTrue(said["time"].endswith("Z"))
+        self.assertTrue(begin <= datetime.fromisoformat(said["time"]) <= datetime.now(UTC))
+        self.log().say("info", "now")
+        self.assertRegex(self.file.read_text("utf-8"), r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z info  now\n$")
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.text(st.characters()), st.sampled_from(["text", "json"]))
+    def test_are_one_printable_line_whatever_a_peer_made_of_them(self, text: str, form: Format) -> None:
+        log = self.log(form, "debug")
+        log.say("info", text)
+        log.show(text)
+        log.event("connection.opened", {"service": "echo", "address": text, "peer": text})
+        log.event("daemon.stopped", {"counters": {text: {text: 1}}})
+        written = self.file.read_text("utf-8")
+        os.truncate(self.file, 0)
+        self.assertEqual(written.count("\n"), 4)
+        self.assertTrue(written.replace("\n", "").isprintable(), ascii(written))
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.text("{}!:.0acdefst %s", max_size=20))
+    def test_are_never_a_format(self, text: str) -> None:
+        log = self.log(level="debug")
+        log.say("info", text)
+        log.event("connection.opened", {"service": text, "address": "{service}", "peer": "{peer}"})
+        self.assertEqual(self.lines(), [f"info  {text}", f"debug {text}  {{service}} from {{peer}}"])
+
+
+class Diagnostics(Logs):
+    """What twisted.logger brings."""
+
+    def logger(self, log: Log, namespace: str) -> Logger:
+        """A logger whose events go to our log alone."""
+        return Logger(namespace, observer=LogPublisher(log))
+
+    def test_of_ours_count_from_the_level_and_others_from_warn(self) -> None:
+        for level, ours, others in (
+            ("debug", ["debug", "info", "warn", "error", "critical"], ["warn", "error", "critical"]),
+            ("info", ["info", "warn", "error", "critical"], ["warn", "error", "critical"]),
+            ("error", ["error", "critical"], ["error", "critical"]),
+        ):
+            log = self.log(level=level)
+            for namespace, expected in (
+                ("echod.transports.tcp", ours),
+                ("twisted.internet.tcp", others),
+                ("echodish", others),
+            ):
+                logger = self.logger(log, namespace)
+                for importance in LogLevel.iterconstants():
+                    logger.emit(importance, "{what} happened", what="it")
+                self.assertEqual(self.lines(), [f"{name:5} it happened" for name in expected], (level, namespace))
+
+    def test_without_a_level_or_a_namespace_are_somebody_elses_information(self) -> None:
+        log = self.log(level="debug")
+        log({"log_format": "who says so?"})
+        self.assertEqual(self.lines(), [])
+
+    def test_of_failures_are_one_line_with_the_error_and_its_place(self) -> None:
+        log = self.log()
+        try:
+            raise ValueError("two\nlines")
+        except ValueError:
+            self.logger(log, "echod.test").failure("the service failed")
+        (line,) = self.lines()
+        self.assertRegex(
+            line,
+            r"^critical the service failed: ValueError: two\\x0alines in "
+            r"test_of_failures_are_one_line_with_the_error_and_its_place \(test_observe_log\.py:\d+\)$",
+        )
+
+    def test_of_failures_name_the_innermost_places(self) -> None:
+        def deeper(depth: int) -> None:
+            if depth:
+                deeper(depth - 1)
+            else:
+                raise RuntimeError("deep")
+
+        log = self.log()
+        try:
+            deeper(20)
+        except RuntimeError:
+            self.logger(log, "echod.test").failure("lost")
+        (line,) = self.lines()
+        self.assertEqual(line.count("deeper ("), 4)
+
+    def test_of_failures_without_a_place_end_with_the_error(self) -> None:
+        log = self.log()
+        self.logger(log, "echod.test").failure("lost", Failure(RuntimeError("nowhere")))
+        self.assertEqual(self.lines(), ["critical lost: RuntimeError: nowhere"])
+
+    def test_that_cannot_be_formatted_raise_nothing(self) -> None:
+        self.logger(self.log(), "echod.test").warn("{missing} {0.bad!z}")
+        (line,) = self.lines()
+        self.assertTrue(line.startswith("warn  "))
+
+    def test_are_json_too(self) -> None:
+        self.logger(self.log("json"), "echod.test").warn("odd: {what}", what="\x1b\u202e")
+        (said,) = self.objects()
+        self.assertEqual((said["level"], said["message"]), ("warn", r"odd: \x1b\u{202e}"))
