@@ -18,10 +18,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 TOP: Final = Path(__file__).parents[1]
@@ -32,6 +34,8 @@ ECHOD: Final = (sys.executable, "-W", "error", "-m", "echod")
 TWISTD: Final = (sys.executable, "-W", "error", "-c", "from twisted.scripts.twistd import run; run()")
 ECHOCTL: Final = (sys.executable, "-W", "error", "-m", "echod.client.main")
 
+K = TypeVar("K")
+T = TypeVar("T")
 Place = tuple[str, int] | str  # what a socket connects to: host and port, or a path
 
 
@@ -175,6 +179,10 @@ class Daemon:
         """What a socket connects to, to reach that URL."""
         return place_of(self.url(service, start))
 
+    def inet(self, service: str, start: str) -> tuple[str, int]:
+        """The same, for what has a host and a port."""
+        return inet_of(self.url(service, start))
+
     @property
     def ports(self) -> set[int]:
         """Every port that it listens on."""
@@ -230,13 +238,16 @@ class Daemon:
 
 
 def place_of(url: str) -> Place:
-    """What a socket connects to, to reach a URL; every interface is reached on this machine's own address."""
+    """What a socket connects to, to reach a URL."""
+    return unquote(urlsplit(url).path) if url.startswith("unix") else inet_of(url)
+
+
+def inet_of(url: str) -> tuple[str, int]:
+    """Host and port of a URL; every interface is reached on this machine's own address."""
     parts = urlsplit(url)
-    if parts.scheme.startswith("unix"):
-        return unquote(parts.path)
+    assert parts.hostname is not None
     assert parts.port is not None
-    host = parts.hostname or ""
-    return ("127.0.0.1" if host == "*" else unquote(host)), parts.port
+    return ("127.0.0.1" if parts.hostname == "*" else unquote(parts.hostname)), parts.port
 
 
 def memory(pid: int, what: str = "VmRSS") -> int:
@@ -245,12 +256,19 @@ def memory(pid: int, what: str = "VmRSS") -> int:
     return int(match[1]) * 1024 if match else 0
 
 
-def run(*words: str | Path, seconds: float = SECONDS, **more: Any) -> subprocess.CompletedProcess[bytes]:
+def run(*words: str | bytes | Path, seconds: float = SECONDS, **more: Any) -> subprocess.CompletedProcess[bytes]:
     """Run a process to its end, with nothing on its standard input unless `input` is given."""
     if "input" not in more:
         more.setdefault("stdin", subprocess.DEVNULL)
     more.setdefault("env", environment())
     return subprocess.run(words, check=False, capture_output=True, timeout=seconds, **more)
+
+
+@contextmanager
+def ahead(runs: Mapping[K, Callable[[], T]]) -> Iterator[Mapping[K, Future[T]]]:
+    """Do all of these, two at a time, while the tests that ask for them go on: most of it is Python starting."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {name: pool.submit(run_it) for name, run_it in runs.items()}
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0.1") -> int:

@@ -22,7 +22,10 @@ from typing import Any, Final
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
 from zope.interface import implementer
+
+_log = Logger()
 
 A_ROUND: Final = 1024  #: descriptors that are served before the timers are looked at again
 
@@ -92,8 +95,11 @@ class Loop:
         self._back = False
         while True:
             events = poll(left, A_ROUND)
-            for descriptor, happened in events:
-                ready[descriptor](descriptor, happened)
+            try:
+                for descriptor, happened in events:
+                    ready[descriptor](descriptor, happened)
+            except Exception:
+                self._failed(descriptor)
             if self._back or not events:
                 break
             if due is not None:
@@ -102,6 +108,11 @@ class Loop:
                     break
         if self._poller is not None:
             self._reactor.doPoll(0)
+
+    def _failed(self, descriptor: int) -> None:
+        """A bug: leave the descriptor alone, or it would come back in every round."""
+        _log.failure("the plane gives up descriptor {descriptor}", descriptor=descriptor)
+        self._epoll.unregister(descriptor)
 
     def _reactor_is_ready(self, _descriptor: int, _events: int) -> None:
         self._back = True
@@ -115,7 +126,10 @@ class Loop:
     def doRead(self) -> None:
         """One round."""
         for descriptor, happened in self._epoll.poll(0, A_ROUND):
-            self._ready[descriptor](descriptor, happened)
+            try:
+                self._ready[descriptor](descriptor, happened)
+            except Exception:
+                self._failed(descriptor)
 
     def connectionLost(self, reason: object) -> None:
         """The reactor ends."""

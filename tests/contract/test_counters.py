@@ -112,31 +112,6 @@ class Story:
         except ConnectionResetError:
             pass
 
-    def test_every_counter(self) -> None:
-        with Daemon(CONFIG.replace("PLANE", self.plane)) as self.daemon:
-            lingering = self.connect("ack")
-            lingering.sendall(b"and I never finish")
-            assert rest(lingering) == b"received"
-            idle = self.connect("idle")
-            stalled = self.connect("stall")
-            fill(stalled, data(), still=0.1)
-            self.converse()
-            self.get_refused()
-            self.send_datagrams()
-            assert idle.recv(1) == b""
-            self.daemon_forgets(stalled)
-            self.linger(lingering)
-            # What is left when the daemon stops: one that is silent, and one that takes nothing.
-            silent, stuck = self.connect("upper"), self.connect("upper")
-            silent.sendall(b"hello")
-            assert exactly(silent, 5) == b"HELLO"
-            fill(stuck, data(), still=0.1)
-            self.daemon.process.terminate()
-            assert silent.recv(1) == b""
-            silent.close()
-            counted = {key.partition(":")[0]: figures for key, figures in self.daemon.counters().items()}
-        self.compare(counted)
-
     def converse(self) -> None:
         for size in (0, 1000, MIB):
             for scheme in ("tcp", "unix"):
@@ -180,7 +155,7 @@ class Story:
         for size in (0, 1, 512, 8193, 65_507):
             client.send(data()[:size])
             assert len(client.recv(65_536)) == size
-        own = int(self.daemon.place("echo", "udp")[1])
+        own = self.daemon.inet("echo", "udp")[1]
         self.connect("echo", "udp", "127.0.0.2", own).send(b"I look like one of you")
         self.connect("denied", "udp").send(b"let me in")
         client = self.connect("discard", "udp")

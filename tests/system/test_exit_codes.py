@@ -2,20 +2,21 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
-from tests.daemon import ECHOD, TWISTD, run
+from tests.daemon import ECHOD, TWISTD, ahead, run
 
 EX_USAGE, EX_OSERR, EX_CONFIG = 64, 71, 78
 GOOD = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
 
-Words = Callable[[Path], list[str | bytes]]
+Words = Callable[[Path], Sequence[str | bytes]]
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def taken() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def tried(taken, tmp_path_factory) -> Iterator[dict[tuple[str, bool], "Future[Tried]"]]:
+def tried(taken, tmp_path_factory) -> Iterator[Mapping[tuple[str, bool], "Future[Tried]"]]:
     """Every case, in front and as a daemon, some at a time: most of it is Python starting."""
 
     def attempt(case: Case, daemonised: bool, directory: Path) -> Tried:
@@ -122,10 +123,9 @@ def tried(taken, tmp_path_factory) -> Iterator[dict[tuple[str, bool], "Future[Tr
             command = [*TWISTD, f"--pidfile={directory}/pid", f"--logfile={directory}/log", "echod"]
             return Tried(directory, run(*(command if daemonised else ECHOD), *words, cwd=directory))
 
-    with ThreadPoolExecutor(3) as pool:
-        yield {
-            (name, how): pool.submit(attempt, CASES[name], how, tmp_path_factory.mktemp("case")) for name, how in MODES
-        }
+    runs = {(name, how): partial(attempt, CASES[name], how, tmp_path_factory.mktemp("case")) for name, how in MODES}
+    with ahead(runs) as futures:
+        yield futures
 
 
 def in_place(word: str | bytes, taken: dict[str, str]) -> bytes:

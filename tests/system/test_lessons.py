@@ -33,7 +33,7 @@ def daemon() -> Iterator[Daemon]:
 
 def lesson(name: str, daemon: Daemon, service: str, scheme: str, *words: str, typed: bytes = b"") -> str:
     """What the client of a lesson prints, when somebody types this."""
-    host, port = daemon.place(service, scheme)
+    host, port = daemon.inet(service, scheme)
     ended = run(sys.executable, "-W", "error", LESSONS / f"{name}.py", str(host), str(port), *words, input=typed)
     assert ended.stderr == b""
     assert ended.returncode == 0
@@ -70,7 +70,7 @@ def test_the_udp_printer_until_exit(daemon):
 
 
 def test_question_and_answer_over_udp(daemon):
-    host, port = daemon.place("upper", "udp")
+    host, port = daemon.inet("upper", "udp")
     said = lesson("udp_question", daemon, "upper", "udp", typed=b"who are you?\nand now?\n")
     assert said == f"WHO ARE YOU? from {host} {port}\nAND NOW? from {host} {port}\n"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.room import exactly, rest
-from tests.daemon import SECONDS, Daemon, place_of
+from tests.daemon import SECONDS, Daemon, inet_of
 
 
 def own_address() -> str:
@@ -61,12 +61,12 @@ def test_only_loopback_is_let_in_until_somebody_allows_more():
     listen = ["echo=tcp://*:0", "echo=udp://*:0"]
     with Daemon(listen=listen) as closed, Daemon(listen=listen, options=["--allow", own]) as opened:
         for daemon, expected in ((closed, False), (opened, True)):
-            _, tcp = place_of(daemon.url("echo", "tcp"))
-            _, udp = place_of(daemon.url("echo", "udp"))
-            assert served("127.0.0.1", int(tcp))
-            assert served(own, int(tcp)) is expected
-            assert answered("127.0.0.1", int(udp))
-            assert answered(own, int(udp)) is expected
+            _, tcp = daemon.inet("echo", "tcp")
+            _, udp = daemon.inet("echo", "udp")
+            assert served("127.0.0.1", tcp)
+            assert served(own, tcp) is expected
+            assert answered("127.0.0.1", udp)
+            assert answered(own, udp) is expected
         warned = [line for line in closed.stderr.text if " warn " in line]
         assert len(warned) == 2
         assert all("open to the network" in line and "allow" in line for line in warned)
@@ -76,12 +76,12 @@ def test_only_loopback_is_let_in_until_somebody_allows_more():
 
 def test_every_interface_is_one_socket_for_both_families():
     with Daemon(listen=["echo=tcp://*:0", "echo=udp://*:0", "whoami=tcp://*:0"]) as daemon:
-        _, tcp = place_of(daemon.url("echo", "tcp"))
-        _, udp = place_of(daemon.url("echo", "udp"))
+        _, tcp = daemon.inet("echo", "tcp")
+        _, udp = daemon.inet("echo", "udp")
         for host in ("127.0.0.1", "127.0.0.2", *(["::1"] if socket.has_ipv6 else [])):
-            assert served(host, int(tcp)), host
-            assert answered(host, int(udp)), host
-        with socket.create_connection(place_of(daemon.url("whoami", "tcp")), SECONDS) as client:
+            assert served(host, tcp), host
+            assert answered(host, udp), host
+        with socket.create_connection(daemon.inet("whoami", "tcp"), SECONDS) as client:
             said = rest(client).decode()
         assert "::ffff" not in said, "an IPv4 client is shown as one"
         assert '"127.0.0.1"' in said
@@ -89,10 +89,10 @@ def test_every_interface_is_one_socket_for_both_families():
 
 def test_ipv6_alone_is_ipv6_alone():
     with Daemon(listen=["echo=tcp://[::]:0", "echo=udp://[::]:0"]) as daemon:
-        _, tcp = place_of(daemon.url("echo", "tcp"))
-        assert served("::1", int(tcp))
+        _, tcp = daemon.inet("echo", "tcp")
+        assert served("::1", tcp)
         with pytest.raises(ConnectionRefusedError):
-            served("127.0.0.1", int(tcp))
+            served("127.0.0.1", tcp)
 
 
 @pytest.mark.parametrize("percent", ["%", "%25"])
@@ -119,16 +119,15 @@ def test_a_name_is_every_address_it_has():
         known = {place[0] for *_, place in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}
         assert len(hosts) == len(known)
         for _, url in daemon.urls:
-            host, port = place_of(url)
-            assert served(str(host), int(port))
+            assert served(*inet_of(url))
 
 
 def test_the_loop_guard_answers_no_port_of_our_own():
     """Two of our own services, set at each other by one forged datagram: no answer, and no second packet."""
     with Daemon(listen=["echo=udp://127.0.0.1:0", "upper=udp://127.0.0.1:0"]) as daemon:
-        _, port = place_of(daemon.url("upper", "udp"))
+        _, port = daemon.inet("upper", "udp")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as forger:
-            forger.bind(("127.0.0.2", int(port)))
+            forger.bind(("127.0.0.2", port))
             forger.settimeout(0.2)
             forger.sendto(b"tell the other", daemon.place("echo", "udp"))
             with pytest.raises(TimeoutError):

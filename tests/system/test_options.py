@@ -2,15 +2,16 @@
 
 import socket
 import tomllib
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from echod.version import VERSION
 from tests.contract.room import exactly
-from tests.daemon import ECHOD, SECONDS, TOP, Daemon, environment, run
+from tests.daemon import ECHOD, SECONDS, TOP, Daemon, ahead, environment, run
 
-LISTEN = ["--listen", "echo=tcp://127.0.0.1:7007", "--listen", "upper=udp://[::1]:0"]
 WRITTEN = """
 [daemon]
 drain = "90s"
@@ -26,65 +27,102 @@ limits = { new-per-client = "1/5" }
 """
 
 
-def output(*words: str | Path, **environ: str) -> str:
-    """What the daemon prints and ends with 0."""
-    ended = run(*ECHOD, *words, env=environment(**environ))
-    assert ended.returncode == 0, ended.stderr.decode()
-    assert ended.stderr == b""
-    return ended.stdout.decode("utf-8")
+@pytest.fixture(scope="module")
+def taken() -> Iterator[int]:
+    """A port that is taken: who only looks does not mind."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
 
 
-def test_version():
-    assert output("--version").startswith(f"echod {VERSION} ")
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory) -> Path:
+    """A directory of configurations."""
+    directory: Path = tmp_path_factory.mktemp("configurations")
+    (directory / "echod.toml").write_text(WRITTEN)
+    (directory / "conf.d").mkdir()
+    (directory / "conf.d" / "50-more.toml").write_text('[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n')
+    (directory / "mine").mkdir()
+    (directory / "mine" / "echod.toml").write_text('[services.mine]\nkind = "ack"\nlisten = ["tcp://127.0.0.1:0"]\n')
+    (directory / "wrong").mkdir()
+    (directory / "wrong" / "echod.toml").write_text("[services.echo]\nlisten = []\nshow = 1\n")
+    return directory
 
 
-def test_check_config_opens_nothing():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        said = output("--listen", f"echo=tcp://127.0.0.1:{port}", "--listen", "upper=udp://[::1]:0", "--check-config")
-    assert said.splitlines() == [f"echo   tcp://127.0.0.1:{port}", "upper  udp://[::1]:0"]
+@pytest.fixture(scope="module")
+def looked(taken, directory) -> Iterator[Callable[..., str]]:
+    """What each of the runs that only look printed."""
+    listen = ["--listen", f"echo=tcp://127.0.0.1:{taken}", "--listen", "upper=udp://[::1]:0"]
+    mine = environment(ECHOD_CONFIG=str(directory / "mine" / "echod.toml"))
+    missing = environment(ECHOD_CONFIG=str(directory / "missing.toml"))
+    runs = {
+        "version": partial(run, *ECHOD, "--version"),
+        "help": partial(run, *ECHOD, "--help"),
+        "check": partial(run, *ECHOD, *listen, "--check-config"),
+        "print": partial(run, *ECHOD, "--config", directory / "echod.toml", "--print-config"),
+        "wrong": partial(run, *ECHOD, "--config", directory / "wrong" / "echod.toml", "--check-config"),
+        "shipped": partial(run, *ECHOD, "--config", TOP / "etc" / "echod.toml", "--check-config"),
+        "mine": partial(run, *ECHOD, "--check-config", env=mine),
+        "before": partial(run, *ECHOD, *listen, "--check-config", env=mine),
+        "missing": partial(run, *ECHOD, "--check-config", env=missing),
+    }
+    with ahead(runs) as futures:
+
+        def outcome(name: str, code: int = 0) -> str:
+            ended = futures[name].result(60)
+            assert ended.returncode == code, ended.stderr.decode()
+            silent, says = (ended.stdout, ended.stderr) if code else (ended.stderr, ended.stdout)
+            assert silent == b""
+            return says.decode("utf-8")
+
+        yield outcome
 
 
-def test_check_config_says_every_fault(tmp_path):
-    (tmp_path / "echod.toml").write_text("[services.echo]\nlisten = []\nshow = 1\n")
-    ended = run(*ECHOD, "--config", tmp_path / "echod.toml", "--check-config")
-    assert ended.returncode == 78
-    assert ended.stdout == b""
-    assert len(ended.stderr.splitlines()) == 2
+def test_version(looked):
+    assert looked("version").startswith(f"echod {VERSION} ")
 
 
-def test_print_config_says_where_each_value_comes_from_and_can_be_read_again(tmp_path):
-    (tmp_path / "echod.toml").write_text(WRITTEN)
-    (tmp_path / "conf.d").mkdir()
-    (tmp_path / "conf.d" / "50-more.toml").write_text('[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n')
-    printed = output("--config", tmp_path / "echod.toml", "--print-config")
-    assert f'drain = "1m30s"  # {tmp_path}/echod.toml' in printed.splitlines()
-    assert f'listen = ["tcp://127.0.0.1:0"]  # {tmp_path}/conf.d/50-more.toml' in printed.splitlines()
-    assert 'plane = "auto"  # default' in printed.splitlines()
-    again = tmp_path / "again" / "echod.toml"
-    again.parent.mkdir()
-    again.write_text(printed)
-    fed_back = output("--config", again, "--print-config")
-    assert tomllib.loads(fed_back) == tomllib.loads(printed)
+def test_help_lists_every_option(looked):
+    for option in ("--config", "--listen", "--allow", "--check-config", "--print-config", "--version"):
+        assert option in looked("help")
+
+
+def test_check_config_opens_nothing(looked, taken):
+    assert looked("check").splitlines() == [f"echo   tcp://127.0.0.1:{taken}", "upper  udp://[::1]:0"]
+
+
+def test_check_config_says_every_fault(looked):
+    assert len(looked("wrong", 78).splitlines()) == 2
+
+
+def test_print_config_says_where_each_value_comes_from(looked, directory):
+    printed = looked("print").splitlines()
+    assert f'drain = "1m30s"  # {directory}/echod.toml' in printed
+    assert f'listen = ["tcp://127.0.0.1:0"]  # {directory}/conf.d/50-more.toml' in printed
+    assert 'plane = "auto"  # default' in printed
+
+
+def test_what_print_config_prints_can_be_read_again(looked, tmp_path):
+    printed = looked("print")
+    (tmp_path / "echod.toml").write_text(printed)
+    fed_back = run(*ECHOD, "--config", tmp_path / "echod.toml", "--print-config")
+    assert tomllib.loads(fed_back.stdout.decode()) == tomllib.loads(printed)
     assert "Zebra_1" in tomllib.loads(printed)["services"]
 
 
-def test_the_shipped_configuration_is_right():
-    said = output("--config", TOP / "etc" / "echod.toml", "--check-config")
-    assert "tcp://127.0.0.1:10007" in said
+def test_the_shipped_configuration_is_right(looked):
+    assert "tcp://127.0.0.1:10007" in looked("shipped")
 
 
-def test_the_variable_names_a_file(tmp_path):
-    (tmp_path / "mine.toml").write_text('[services.mine]\nkind = "echo"\nlisten = ["tcp://127.0.0.1:0"]\n')
-    said = output("--check-config", ECHOD_CONFIG=str(tmp_path / "mine.toml"))
-    assert said == "mine  tcp://127.0.0.1:0\n"
+def test_the_variable_names_a_file(looked):
+    assert looked("mine") == "mine  tcp://127.0.0.1:0\n"
 
 
-def test_a_file_that_the_variable_names_and_that_is_missing_is_an_error(tmp_path):
-    missing = str(tmp_path / "missing.toml")
-    ended = run(*ECHOD, "--check-config", env=environment(ECHOD_CONFIG=missing))
-    assert ended.returncode == 78
-    assert missing in ended.stderr.decode()
+def test_the_command_line_counts_before_the_variable(looked):
+    assert looked("before") == looked("check")
+
+
+def test_a_file_that_the_variable_names_and_that_is_missing_is_an_error(looked, directory):
+    assert f"{directory}/missing.toml" in looked("missing", 78)
 
 
 def test_what_is_built_in_starts_without_any_file():
@@ -109,9 +147,3 @@ def test_what_is_built_in_starts_without_any_file():
             client.sendall(b"hello")
             assert exactly(client, 5) == b"HELLO"
         assert daemon.stop() == 0
-
-
-def test_help_lists_every_option():
-    said = output("--help")
-    for option in ("--config", "--listen", "--allow", "--check-config", "--print-config", "--version"):
-        assert option in said

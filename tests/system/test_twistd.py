@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.room import exactly
-from tests.daemon import SECONDS, TWISTD, Daemon, eventually, place_of, run
+from tests.daemon import SECONDS, TWISTD, Daemon, eventually, inet_of, run
 
 IN_FRONT = (*TWISTD, "--nodaemon", "--pidfile=", "echod")
 SHOWING = '[services.printer]\nkind = "discard"\nshow = "text"\nlisten = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]\n'
@@ -59,7 +59,7 @@ def listeners(log: str) -> list[str]:
 
 def test_in_front():
     with Daemon(listen=["echo=tcp://127.0.0.1:0"], command=IN_FRONT) as daemon:
-        with socket.create_connection(daemon.place("echo", "tcp"), SECONDS) as client:
+        with socket.create_connection(daemon.inet("echo", "tcp"), SECONDS) as client:
             client.sendall(b"hello")
             assert exactly(client, 5) == b"hello"
         assert all(LINE.fullmatch(line) for line in daemon.stderr.text), daemon.log()
@@ -86,7 +86,7 @@ def test_daemonised(tmp_path):
     (tmp_path / "echod.toml").write_text(SHOWING)
     with daemonised(tmp_path, "--config", tmp_path / "echod.toml") as daemon:
         _, tcp = listeners(daemon.log)
-        with socket.create_connection(place_of(tcp), SECONDS) as client:
+        with socket.create_connection(inet_of(tcp), SECONDS) as client:
             client.sendall("Grüße\x1b[31m\n".encode())
             client.shutdown(socket.SHUT_WR)
             assert client.recv(1) == b""
@@ -105,7 +105,7 @@ def test_a_second_one_with_the_same_pidfile_is_refused_and_the_first_goes_on(tmp
         ended = run(*TWISTD, f"--pidfile={tmp_path}/pid", f"--logfile={tmp_path}/other", "echod", cwd=tmp_path)
         assert ended.returncode != 0
         assert b"Traceback" not in ended.stderr
-        with socket.create_connection(place_of(listeners(daemon.log)[0]), SECONDS) as client:
+        with socket.create_connection(inet_of(listeners(daemon.log)[0]), SECONDS) as client:
             client.sendall(b"hello")
             assert exactly(client, 5) == b"hello"
         assert int((tmp_path / "pid").read_text()) == daemon.pid

@@ -71,20 +71,22 @@ def test_echo_over_udp(server, host, size):
     assert asked(host, "echo", question) == [question[: WHOLE[server]]]
 
 
-# RFC 862 says nothing of loops: CERT CA-1996-01 and CVE-2024-2169 do. A question from the port of chargen is one that
-# chargen, or somebody in its name, has sent, and every answer would be the next question.
-ANSWERS_CHARGEN = {"echod": False, "openbsd-inetd": False, "inetutils-inetd": True, "xinetd": True}
+# RFC 862 says nothing of loops; CERT CA-1996-01 and CVE-2024-2169 do. What comes from the port of chargen was sent by
+# chargen, or in its name, and every answer is its next question. Of Debian's three, none looks at the port.
+LOOPS = {"echod": False, "openbsd-inetd": True, "inetutils-inetd": True, "xinetd": True}
 
 
-def test_echo_of_a_datagram_from_the_port_of_chargen(server, host):
-    assert asked(host, "echo", b"loop", port=19) == ([b"loop"] if ANSWERS_CHARGEN[server] else [])
+@pytest.mark.parametrize("port", [7, 19, 53, 1023])
+def test_echo_of_a_datagram_from_a_port_that_answers(server, host, port):
+    answers = asked(host, "echo", b"loop", port=port, answers=int(LOOPS[server]))
+    assert answers == [b"loop"] * LOOPS[server]
 
 
 # RFC 862 knows no address that is not to be answered. openbsd-inetd answers nobody in 127.0.0.0/8 over UDP.
 def test_echo_over_udp_on_loopback(servers):
     if "openbsd-inetd" not in servers:
         pytest.skip("there is no openbsd-inetd here; tests/system_wide/prepare unpacks it")
-    assert asked("127.0.0.1", "echo", b"hello", client="127.0.0.1") == []
+    assert asked("127.0.0.1", "echo", b"hello", client="127.0.0.1", answers=0) == []
 
 
 # Discard, RFC 863
@@ -102,7 +104,7 @@ def test_discard_over_tcp(host, size):
 # "No response is sent", and an ICMP error would be one: it would be raised here as ConnectionRefusedError.
 @pytest.mark.parametrize("size", SIZES)
 def test_discard_over_udp(host, size):
-    assert asked(host, "discard", bytes(size)) == []
+    assert asked(host, "discard", bytes(size), answers=0) == []
 
 
 # Daytime, RFC 867
@@ -132,10 +134,10 @@ def test_daytime_over_udp(server, host, size):
 
 # Unless `larger-answers-to` has the asker's network, echod answers none in more octets than the question had. The RFC
 # has no such rule: it is of 1983, and its answer of 40 octets to none at all is a gift to who forges addresses.
-@pytest.mark.parametrize(("size", "answered"), [(0, False), (1, False), (37, False), (48, True), (512, True)])
-def test_daytime_over_udp_as_echod_has_it_by_default(servers, size, answered):
-    lines = asked(DEFAULTS, "daytime", bytes(size))
-    assert [bool(re.fullmatch(LINE["echod"], line)) for line in lines] == [True] * answered
+@pytest.mark.parametrize(("size", "answers"), [(0, 0), (1, 0), (37, 0), (48, 1), (512, 1)])
+def test_daytime_over_udp_as_echod_has_it_by_default(servers, size, answers):
+    lines = asked(DEFAULTS, "daytime", bytes(size), answers=answers)
+    assert [bool(re.fullmatch(LINE["echod"], line)) for line in lines] == [True] * answers
 
 
 # Time, RFC 868
@@ -168,7 +170,7 @@ def test_time_over_udp(server, host, size):
 # As with daytime: by default not even four octets for none. A client of ours asks in four.
 @pytest.mark.parametrize(("size", "answers"), [(0, 0), (1, 0), (3, 0), (4, 1), (512, 1)])
 def test_time_over_udp_as_echod_has_it_by_default(servers, size, answers):
-    assert len(asked(DEFAULTS, "time", bytes(size))) == answers
+    assert len(asked(DEFAULTS, "time", bytes(size), answers=answers)) == answers
 
 
 # Daytime and time over TCP, where the client sends before it reads
@@ -246,8 +248,9 @@ SIZE = {
 
 @pytest.mark.parametrize("size", SIZES)
 def test_chargen_over_udp(server, host, size):
-    answers = asked(host, "chargen", bytes(size))
-    assert [len(answer) for answer in answers] == [length for length in [SIZE[server](size)] if length]
+    length = SIZE[server](size)
+    answers = asked(host, "chargen", bytes(size), answers=int(length > 0))
+    assert [len(answer) for answer in answers] == ([length] if length else [])
 
 
 # "There is no history or state information associated with the UDP version": theirs goes on from answer to answer.
@@ -261,7 +264,7 @@ def test_chargen_over_udp_keeps_no_state(server, host):
 
 # With `rfc864`, and to `larger-answers-to`, echod answers to the letter: any number from 0 to 512, whatever was asked.
 def test_chargen_over_udp_as_the_rfc_has_it(servers):
-    sizes = [len(answer) for _ in range(40) for answer in asked(RFC864, "chargen", b"")]
-    assert len(sizes) == 40
+    sizes = [len(answer) for _ in range(20) for answer in asked(RFC864, "chargen", b"")]
+    assert len(sizes) == 20
     assert max(sizes) <= 512
-    assert len(set(sizes)) > 10
+    assert len(set(sizes)) > 5

@@ -15,6 +15,12 @@ from echod.observe.output import Output
 LONG = 10.0  # seconds after which a test says that something waits for ever
 
 
+def lines(output: Output, *texts: str) -> None:
+    """Hand out lines."""
+    for text in texts:
+        output.line(text)
+
+
 class Outputs(SynchronousTestCase):
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -234,7 +240,7 @@ class NobodyReads(Outputs):
 
     def test_lines_wait_and_get_out_when_somebody_reads(self) -> None:
         output = self.started(self.pipe.writing)
-        self.at_once(lambda: [output.line(str(number)) for number in range(100)])
+        self.at_once(lambda: lines(output, *map(str, range(100))))
         self.assertEqual(output.lost, 0)
         read = self.pipe.read()
         deadline = time.monotonic() + LONG
@@ -245,7 +251,7 @@ class NobodyReads(Outputs):
 
     def test_what_does_not_fit_the_queue_is_counted(self) -> None:
         output = self.started(self.pipe.writing)
-        self.at_once(lambda: [output.line("x") for _ in range(1000)])
+        self.at_once(lambda: lines(output, *["x"] * 1000))
         self.assertGreaterEqual(output.lost, 1000 - 2 * 100)
         self.assertLess(output.lost, 1000)
         lost = output.lost

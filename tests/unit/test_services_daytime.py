@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.names import Inet
 from echod.model import Context, End, Peer, Reply
+from echod.names import Inet
 from echod.services.daytime import Daytime, line
 
 PEER = Peer("tcp", Inet("127.0.0.1", 13), Inet("192.0.2.1", 40_000))

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from echod.model import CLOSE, NOTHING, Context, Peer, Service
 from echod.names import Inet
-from echod.model import CLOSE, NOTHING, Context, Peer
 from echod.services.discard import Discard, DiscardOptions
 
 PEER = Peer("tcp", Inet("127.0.0.1", 9), Inet("192.0.2.1", 40_000))
@@ -17,7 +17,7 @@ class Discarding(SynchronousTestCase):
     def setUp(self) -> None:
         self.lines: list[str] = []
 
-    def service(self, show: Any) -> Discard:
+    def service(self, show: Any) -> Service:
         return Discard(DiscardOptions(show=show), Context(show=self.lines.append))
 
     @settings(max_examples=50, deadline=None)

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.names import Inet
 from echod.model import CLOSE, NOTHING, End, Peer, identity
+from echod.names import Inet
 from echod.services.echo import Echo
 
 PEER = Peer("tcp", Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000))

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.names import Inet, unix_name
 from echod.model import Context, Peer
+from echod.names import Inet, unix_name
 from echod.services.showing import SHOWN, line, show
 
 PEER = Peer("udp", Inet("127.0.0.1", 9), Inet("192.0.2.1", 40_000))

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.names import Inet, UnixName, unix_name
 from echod.model import End, Peer, Reply
+from echod.names import Inet, UnixName, unix_name
 from echod.services.whoami import Whoami, line
 
 _inet = st.builds(Inet, st.one_of(st.ip_addresses().map(str), st.just("fe80::1%eth0")), st.integers(0, 65535))
@@ -44,7 +44,7 @@ class Lines(SynchronousTestCase):
     def test_are_one_line_of_json_in_ascii(
         self, ends: tuple[Inet, Inet] | tuple[UnixName, UnixName], ttl: int | None, octet: int | None, at: float | None
     ) -> None:
-        said = line(Peer("udp", *ends, ttl, octet, at))
+        said = line(Peer("udp", ends[0], ends[1], ttl, octet, at))
         self.assertTrue(said.endswith(b"\n"))
         self.assertTrue(said[:-1].decode("ascii").isprintable())
         facts = json.loads(said)

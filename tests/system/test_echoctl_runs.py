@@ -1,0 +1,149 @@
+"""echoctl, run by run: what it is told, what it prints, what it says on standard error, and how it ends."""
+
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+
+from echod.version import VERSION
+from tests.contract.room import MIB, data
+from tests.daemon import ECHOCTL, Daemon, ahead, free_port, run
+
+CONFIG = """
+[services.echo]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/echo.sock", "unix-dgram://{dir}/echo.dgram"]
+[services.upper]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+[services.printer]
+kind = "discard"
+listen = ["udp://127.0.0.1:0"]
+[services.ack]
+listen = ["tcp://127.0.0.1:0"]
+show = "no"
+"""
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    with Daemon(CONFIG) as daemon:
+        yield daemon
+        daemon.check()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of echoctl: what it is told, what it prints, and how it ends.
+
+    In `words` and `says`, {echo tcp} is the daemon's URL of that service and scheme, {nobody tcp} one where nobody is.
+    """
+
+    words: tuple[str | bytes, ...]
+    prints: bytes = b""
+    input: bytes = b""
+    code: int = 0
+    says: str = ""
+
+
+def usage(*words: str | bytes) -> Case:
+    return Case(words, code=2)
+
+
+REFUSED = "connection refused (ECONNREFUSED)"
+CASES = {
+    "send a text over tcp": Case(("send", "{echo tcp}", "hello", "  Wörld"), "hello   Wörld".encode()),
+    "send a text over udp": Case(("send", "{echo udp}", "hello", "  Wörld"), "hello   Wörld".encode()),
+    "send a text over unix": Case(("send", "{echo unix}", "hello", "  Wörld"), "hello   Wörld".encode()),
+    "send a text over unix-dgram": Case(("send", "{echo unix-dgram}", "hello", "  Wörld"), "hello   Wörld".encode()),
+    "send octets that are no text": Case(("send", "{echo tcp}", b"\xff\x80 \x1b"), b"\xff\x80 \x1b"),
+    "send 3 MiB": Case(("send", "{echo tcp}"), data()[: 3 * MIB], data()[: 3 * MIB]),
+    "send the largest datagram": Case(("send", "{echo udp}"), data()[:65_507], data()[:65_507]),
+    "send a datagram that is too large": Case(
+        ("send", "{echo udp}"), b"", bytes(65_508), 1, "echoctl: {echo udp}: message too long (EMSGSIZE)\n"
+    ),
+    "send nothing": Case(("send", "{echo tcp}")),
+    "send an empty datagram": Case(("send", "{echo udp}")),
+    "keep open until the peer's end": Case(("send", "--keep-open", "{ack tcp}", "hello"), b"received"),
+    "a datagram that nobody answers": Case(
+        ("send", "--timeout", "200ms", "{printer udp}", "?"),
+        code=1,
+        says="echoctl: {printer udp}: no answer within 0.2 s (ETIMEDOUT)\n",
+    ),
+    "send where nobody is": Case(("send", "{nobody tcp}", "?"), code=1, says=f"echoctl: {{nobody tcp}}: {REFUSED}\n"),
+    "ask where nobody is": Case(("send", "{nobody udp}", "?"), code=1, says=f"echoctl: {{nobody udp}}: {REFUSED}\n"),
+    "talk where nobody is": Case(("talk", "{nobody tcp}"), code=1, says=f"echoctl: {{nobody tcp}}: {REFUSED}\n"),
+    "talk over udp where nobody is": Case(
+        ("talk", "{nobody udp}"), input=b"hello\n", code=1, says=f"echoctl: {{nobody udp}}: {REFUSED}\n"
+    ),
+    "send to no path": Case(
+        ("send", "unix:///nobody/is/here", "?"),
+        code=1,
+        says="echoctl: unix:///nobody/is/here: no such file or directory (ENOENT)\n",
+    ),
+    "talk line by line": Case(("talk", "{upper tcp}"), b"HELLO\nWORLD\n", b"hello\n\n\r\nworld\r\nexit\nnever sent\n"),
+    "talk over datagrams": Case(("talk", "{upper udp}"), b"HELLO\nWORLD\n", b"hello\n\nworld\nexit\nnever sent\n"),
+    "talk until the input ends": Case(("talk", "{upper tcp}"), b"HELLO\nNO LINE END\n", b"hello\nno line end"),
+    "in hex": Case(
+        ("send", "--hex", "{echo tcp}", "hello\x1b"),
+        b"00000000  68 65 6c 6c 6f 1b                                hello.\n",
+    ),
+    "the version": Case(("--version",), f"echoctl {VERSION}\n".encode()),
+    "no command": usage(),
+    "an unknown command": usage("shout"),
+    "no address": usage("send"),
+    "no scheme": usage("send", "127.0.0.1:7"),
+    "port 0": usage("send", "tcp://127.0.0.1:0"),
+    "every interface": usage("send", "tcp://*:7"),
+    "a time that is none": usage("send", "tcp://127.0.0.1:7", "--timeout", "soon"),
+    "too much": usage("talk", "tcp://127.0.0.1:7", "hello"),
+    "bytes that are no text": usage("send", b"tcp://\xff\x1b[31m:7"),
+}
+
+
+def in_place(text: str | bytes, daemon: Daemon, nobody: dict[str, str]) -> bytes:
+    """The words of a case with the addresses in them."""
+
+    def address(match: re.Match[bytes]) -> bytes:
+        service, _, scheme = match[1].decode().partition(" ")
+        return (nobody[scheme] if service == "nobody" else daemon.url(service, scheme)).encode()
+
+    return re.sub(rb"\{(\w+ [\w-]+)\}", address, os.fsencode(text))
+
+
+@pytest.fixture(scope="module")
+def nobody() -> dict[str, str]:
+    """URLs where nobody is."""
+    return {
+        "tcp": f"tcp://127.0.0.1:{free_port()}",
+        "udp": f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}",
+    }
+
+
+@pytest.fixture(scope="module")
+def tried(daemon, nobody) -> Iterator[Mapping[str, "Future[subprocess.CompletedProcess[bytes]]"]]:
+    """What came of every case."""
+    runs = {}
+    for name, case in CASES.items():
+        words = [in_place(word, daemon, nobody) for word in case.words]
+        runs[name] = partial(run, *ECHOCTL, *words, input=case.input)
+    with ahead(runs) as futures:
+        yield futures
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_run(name, tried, daemon, nobody):
+    case = CASES[name]
+    ended = tried[name].result(60)
+    said = ended.stderr.decode("utf-8")
+    assert ended.returncode == case.code, said
+    assert ended.stdout == case.prints
+    if case.code == 2:
+        assert re.fullmatch(r"echoctl.*--help\n", said)
+        assert said.rstrip("\n").isprintable()
+    else:
+        assert said == in_place(case.says, daemon, nobody).decode()

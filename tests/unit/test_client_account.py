@@ -1,0 +1,115 @@
+"""What became of each probe, against a plain model that remembers everything."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from echod.client.account import Account, Verdict
+
+PATIENCE = 5.0
+
+
+def account_of(sent: int, remembered: int = 100) -> Account:
+    """Probes of which one a second was sent, the first at 1."""
+    account = Account(PATIENCE, remembered)
+    for number in range(1, sent + 1):
+        assert account.send(float(number)) == number
+    return account
+
+
+class Answers(SynchronousTestCase):
+    def answer(self, account: Account, number: int, now: float) -> tuple[Verdict, float | None]:
+        finding = account.answer(number, 64, now)
+        self.assertEqual((finding.number, finding.octets), (number, 64))
+        return finding.verdict, finding.seconds
+
+    def counts(self, account: Account) -> tuple[int, ...]:
+        return account.sent, account.received, account.reordered, account.duplicated, account.late, account.wrong
+
+    def test_in_order_are_received(self) -> None:
+        account = account_of(2)
+        self.assertEqual(self.answer(account, 1, 2.25), (Verdict.RECEIVED, 1.25))
+        self.assertEqual(self.answer(account, 2, 2.5), (Verdict.RECEIVED, 0.5))
+        self.assertEqual(self.counts(account), (2, 2, 0, 0, 0, 0))
+
+    def test_behind_that_of_a_later_probe_are_reordered_and_received(self) -> None:
+        account = account_of(3)
+        self.assertEqual(self.answer(account, 3, 3.5)[0], Verdict.RECEIVED)
+        self.assertEqual(self.answer(account, 1, 3.5), (Verdict.REORDERED, 2.5))
+        self.assertEqual(self.answer(account, 2, 3.5)[0], Verdict.REORDERED)
+        self.assertEqual(self.counts(account), (3, 3, 2, 0, 0, 0))
+
+    def test_that_come_again_are_duplicates_and_nothing_else(self) -> None:
+        account = account_of(2)
+        for number in (2, 1, 1, 2):
+            self.answer(account, number, 3)
+        self.assertEqual(self.answer(account, 1, 100), (Verdict.DUPLICATED, 99))
+        self.assertEqual(self.counts(account), (2, 2, 1, 3, 0, 0))
+
+    def test_that_are_later_than_patience_are_late_once(self) -> None:
+        account = account_of(1)
+        self.assertEqual(self.answer(account, 1, 6.001)[0], Verdict.LATE)
+        self.assertEqual(self.answer(account, 1, 6.002)[0], Verdict.DUPLICATED)
+        self.assertEqual(self.counts(account), (1, 0, 0, 1, 1, 0))
+
+    def test_at_the_last_moment_are_in_time(self) -> None:
+        self.assertEqual(self.answer(account_of(1), 1, 6.0), (Verdict.RECEIVED, 5.0))
+
+    def test_to_what_is_no_longer_remembered_are_late_and_of_no_known_time(self) -> None:
+        account = account_of(11, remembered=10)
+        self.assertEqual(self.answer(account, 1, 11), (Verdict.LATE, None))
+        self.assertEqual(self.answer(account, 2, 6.5), (Verdict.RECEIVED, 4.5))
+        account.mistake(1, 64, "wrong")
+        self.assertEqual(self.counts(account), (11, 1, 0, 0, 1, 1))
+
+    def test_may_still_come_right_where_one_was_wrong(self) -> None:
+        account = account_of(1)
+        finding = account.mistake(1, 63, "too short")
+        self.assertEqual((finding.verdict, finding.number, finding.octets), (Verdict.WRONG, 1, 63))
+        self.assertEqual(self.answer(account, 1, 2)[0], Verdict.RECEIVED)
+        account.mistake(1, 63, "too short")
+        self.assertEqual(self.answer(account, 1, 2)[0], Verdict.DUPLICATED)
+        self.assertEqual(self.counts(account), (1, 1, 0, 1, 0, 2))
+
+
+class Waiting(SynchronousTestCase):
+    def test_for_what_can_still_be_answered_in_time(self) -> None:
+        account = account_of(8)
+        account.answer(7, 64, 8)
+        account.mistake(6, 64, "wrong")
+        account.mistake(None, 64, "whose?")
+        self.assertEqual(account.awaited(8), 4)  # 3, 4, 5 and 8
+        self.assertEqual(account.awaited(13), 1)
+        self.assertFalse(account.settled(13))
+        self.assertEqual(account.awaited(13.001), 0)
+        self.assertTrue(account.settled(13.001))
+
+    def test_for_nothing_where_nothing_was_sent(self) -> None:
+        self.assertTrue(account_of(0).settled(0))
+
+    @given(st.data())
+    def test_and_every_count_is_that_of_a_model_that_remembers_everything(self, data: st.DataObject) -> None:
+        account = Account(PATIENCE, remembered=1000)
+        sent: dict[int, float] = {}
+        settled: dict[int, str] = {}
+        expected = dict.fromkeys(("received", "reordered", "duplicated", "late"), 0)
+        now, highest = 0.0, 0
+        for step in data.draw(st.lists(st.floats(0, 3), max_size=40)):
+            now += step
+            if not sent or data.draw(st.booleans()):
+                sent[account.send(now)] = now
+                continue
+            number = data.draw(st.sampled_from(list(sent)))
+            account.answer(number, 64, now)
+            if number in settled:
+                fate = "duplicated"
+            else:
+                fate = "late" if now - sent[number] > PATIENCE else "received"
+                expected["reordered"] += fate == "received" and number < highest
+                settled[number] = fate
+                highest = max(highest, number)
+            expected[fate] += 1
+        self.assertEqual({name: getattr(account, name) for name in expected}, expected)
+        waiting = [number for number, begun in sent.items() if number not in settled and now - begun <= PATIENCE]
+        self.assertEqual(account.awaited(now), len(waiting))
+        self.assertEqual(account.settled(now), not waiting)

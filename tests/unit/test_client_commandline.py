@@ -1,0 +1,95 @@
+"""What echoctl's command line takes, and the one line that it refuses the rest with."""
+
+import pytest
+
+from echod.client.commandline import MOST_PROBES, parser
+
+
+def refusal(capsys, *words):
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(words)
+    assert ended.value.code == 2
+    said, nothing = capsys.readouterr().err, capsys.readouterr().out
+    assert nothing == ""
+    assert said.endswith(f"; see echoctl {words[0]} --help\n")
+    assert said.rstrip("\n").isprintable()
+    return said
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1", 1),
+        ("0.2", 0.2),
+        (".2", 0.2),
+        ("200ms", 0.2),
+        ("1m30s", 90),
+        ("0.001", 0.001),
+        ("1us", None),
+        ("24d", 2073600),
+    ],
+)
+def test_an_interval_is_a_duration_or_plain_seconds(text, seconds, capsys):
+    words = ("ping", "-i", text, "udp://127.0.0.1:7")
+    if seconds is None:
+        assert "the shortest is 1ms" in refusal(capsys, *words)
+    else:
+        assert parser().parse_args(words).interval == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", "1.", "-1", "soon", "0", "0s", "0.0", "1e3", "inf", "nan", "99999999999", "٣", "\x1b[2J"]
+)
+def test_no_interval(text, capsys):
+    refusal(capsys, "ping", f"-i={text}", "udp://127.0.0.1:7")
+    refusal(capsys, "ping", f"--timeout={text}", "udp://127.0.0.1:7")
+
+
+def test_what_ping_takes_for_granted():
+    asked = parser().parse_args(["ping", "tcp://127.0.0.1:7"])
+    assert (asked.count, asked.interval, asked.size, asked.timeout) == (None, 1.0, 64, 5.0)
+    assert not (asked.quiet or asked.json or asked.connect)
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "1.5", "many", "", str(MOST_PROBES + 1), "9" * 5000, "٣"])
+def test_no_count(count, capsys):
+    assert len(refusal(capsys, "ping", f"-c={count}", "udp://127.0.0.1:7")) < 300
+
+
+@pytest.mark.parametrize(
+    ("url", "sizes"),
+    [
+        ("udp://127.0.0.1:7", {15: False, 16: True, 65_507: True, 65_508: False}),
+        ("unix-dgram:///run/x", {0: False, 16: True, 65_508: False}),
+        ("tcp://127.0.0.1:7", {0: False, 1: True, 65_508: True, 16 * 2**20: True, 16 * 2**20 + 1: False}),
+        ("unix:///run/x", {0: False, 1: True}),
+        ("tcp:localhost:7", {0: False, 1: True}),
+    ],
+)
+def test_a_size_fits_what_carries_it(url, sizes, capsys):
+    for size, fits in sizes.items():
+        words = ("ping", "-s", str(size), url)
+        if fits:
+            assert parser().parse_args(words).size == size
+        else:
+            assert f"--size {size}: a probe has from" in refusal(capsys, *words)
+
+
+def test_a_size_may_have_a_unit(capsys):
+    assert parser().parse_args(["ping", "-s", "1KiB", "udp://127.0.0.1:7"]).size == 1024
+    assert "is not a size" in refusal(capsys, "ping", "-s", "1kb", "udp://127.0.0.1:7")
+
+
+def test_connecting_is_for_streams_and_sends_nothing(capsys):
+    assert parser().parse_args(["ping", "--connect", "unix:///run/x"]).size is None
+    for url in ("udp://127.0.0.1:7", "unix-dgram:///run/x", "tcp:localhost:7"):
+        assert "have connections to time" in refusal(capsys, "ping", "--connect", url)
+    assert "leave out --size" in refusal(capsys, "ping", "--connect", "-s", "64", "tcp://127.0.0.1:7")
+
+
+@pytest.mark.parametrize("command", ["send", "talk", "ping"])
+@pytest.mark.parametrize(
+    "url", ["tls://127.0.0.1:7", "ws://127.0.0.1:7/echo", "unix-seqpacket:///run/x", "systemd:echo"]
+)
+def test_what_is_not_built_yet_is_said(command, url, capsys):
+    assert "is not available in this version" in refusal(capsys, command, url)

@@ -1,0 +1,201 @@
+"""What a ping asks, that every service that can be asked answers the same, and how answers are judged."""
+
+import random
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from echod.client.account import Account, Finding, Verdict
+from echod.client.probe import Datagrams, Probes, Probing, Stream
+from echod.model import CLOSE, NOTHING, Peer
+from echod.names import Inet
+from echod.services.echo import Echo
+from echod.services.upper import Upper
+
+PEER = Peer("udp", Inet("127.0.0.1", 40000), Inet("127.0.0.1", 7))
+PATIENCE = 5.0
+
+
+def probes_of(size: int = 64, *, marked: bool = True, seed: int = 1) -> Probes:
+    return Probes(size, PEER, random.Random(seed), marked=marked)
+
+
+class Questions(SynchronousTestCase):
+    @given(st.integers(16, 3000), st.integers(1, 2**32 - 1))
+    def test_of_datagrams_have_their_size_and_their_number(self, size: int, number: int) -> None:
+        probes = probes_of(size)
+        question = probes.question(number)
+        self.assertEqual(len(question), size)
+        self.assertEqual(probes.number(question), number)
+        self.assertIsNone(probes_of(size, seed=2).number(question))
+
+    @given(st.integers(1, 3000), st.integers(1, 2**32 - 1), st.booleans())
+    def test_are_answered_alike_by_echo_and_upper(self, size: int, number: int, marked: bool) -> None:
+        probes = probes_of(max(size, 16) if marked else size, marked=marked)
+        question = probes.question(number)
+        for kind in (Echo, Upper):
+            self.assertEqual(kind().answer(question, PEER), probes.answer(number))
+
+    def test_differ_from_the_one_before_in_almost_every_octet(self) -> None:
+        probes = probes_of(1000, marked=False)
+        for number in range(1, 600):
+            one, other = probes.question(number), probes.question(number + 1)
+            self.assertLess(sum(a == b for a, b in zip(one, other, strict=True)), 60)
+
+    def test_hold_every_octet_but_small_letters(self) -> None:
+        self.assertEqual(set(probes_of(10_000).question(1)), set(range(256)) - set(b"abcdefghijklmnopqrstuvwxyz"))
+
+    def test_of_others_have_no_number(self) -> None:
+        probes = probes_of()
+        for answer in (b"", b"received", b"X" * 64, probes.question(1)[:15], probes.question(1).lower()):
+            self.assertIsNone(probes.number(answer))
+
+
+class Judging(SynchronousTestCase):
+    """A session, a clock that stands where `now` says, and everything that was found."""
+
+    session: Probing
+
+    def prepare(self, kind: type[Probing], size: int = 64) -> None:
+        self.now = 0.0
+        self.found: list[Finding] = []
+        self.begun: list[bool] = []
+        self.probes = probes_of(size, marked=kind is Datagrams)
+        self.account = Account(PATIENCE)
+        self.session = kind(
+            self.probes, self.account, lambda: self.now, lambda: self.begun.append(True), self.found.append
+        )
+        self.assertEqual(self.session.opened(), NOTHING)
+        self.assertEqual(self.begun, [True])
+
+    def ask(self) -> bytes:
+        question = self.session.ask().data
+        assert question is not None
+        return question
+
+    def verdicts(self) -> list[tuple[Verdict, int | None]]:
+        return [(finding.verdict, finding.number) for finding in self.found]
+
+
+class OfDatagrams(Judging):
+    def setUp(self) -> None:
+        self.prepare(Datagrams)
+
+    def wrong(self, answer: bytes) -> Finding:
+        self.found.clear()
+        self.assertEqual(self.session.received(answer), NOTHING)
+        [finding] = self.found
+        self.assertEqual(finding.verdict, Verdict.WRONG)
+        self.assertEqual(finding.octets, len(answer))
+        self.assertIsNone(finding.seconds)
+        return finding
+
+    def test_each_is_known_by_its_mark(self) -> None:
+        one, two, three = (self.ask() for _ in range(3))
+        self.now = 0.5
+        for answer in (two, one, two, three):
+            self.session.received(answer)
+        self.assertEqual(
+            self.verdicts(),
+            [(Verdict.RECEIVED, 2), (Verdict.REORDERED, 1), (Verdict.DUPLICATED, 2), (Verdict.RECEIVED, 3)],
+        )
+        self.assertEqual({finding.seconds for finding in self.found}, {0.5})
+
+    def test_a_changed_octet_is_named(self) -> None:
+        question = bytearray(self.ask())
+        was, question[40] = question[40], 0x61
+        finding = self.wrong(bytes(question))
+        self.assertEqual(finding.number, 1)
+        self.assertEqual(finding.fault, f"octet 40 is 0x61, and should be 0x{was:02x}")
+
+    def test_too_short_and_too_long_are_wrong(self) -> None:
+        question = self.ask()
+        for answer in (question[:-1], question[:16], question + b"!", question * 2):
+            finding = self.wrong(answer)
+            self.assertEqual((finding.number, finding.fault), (1, "64 octets were sent"))
+
+    def test_what_has_no_mark_of_ours_answers_nothing(self) -> None:
+        question = self.ask()
+        unsent = self.probes.question(2)
+        for answer in (b"", b"received", question[1:], unsent, self.probes.question(0), question[:15]):
+            finding = self.wrong(answer)
+            self.assertEqual((finding.number, finding.fault), (None, "it answers no probe of this ping"))
+
+    @given(st.binary(max_size=100))
+    def test_no_peer_makes_it_fail_and_every_datagram_is_counted(self, answer: bytes) -> None:
+        self.prepare(Datagrams)
+        self.ask()
+        self.wrong(answer)
+
+
+class OfStreams(Judging):
+    def setUp(self) -> None:
+        self.prepare(Stream)
+
+    @given(st.integers(1, 100), st.lists(st.integers(1, 300), max_size=20), st.integers(1, 8))
+    def test_however_they_are_split_each_is_received_once(self, size: int, pieces: list[int], count: int) -> None:
+        self.prepare(Stream, size)
+        rest = b"".join(self.ask() for _ in range(count))
+        for octets in (*pieces, len(rest)):
+            if rest:
+                self.assertEqual(self.session.received(rest[:octets]), NOTHING)
+            rest = rest[octets:]
+        self.assertEqual(self.verdicts(), [(Verdict.RECEIVED, number) for number in range(1, count + 1)])
+
+    @given(st.integers(1, 50), st.integers(1, 6), st.data())
+    def test_a_wrong_octet_spoils_its_answer_and_no_other(self, size: int, count: int, data: st.DataObject) -> None:
+        self.prepare(Stream, size)
+        answer = bytearray(b"".join(self.ask() for _ in range(count)))
+        place = data.draw(st.integers(0, len(answer) - 1))
+        step = data.draw(st.integers(1, len(answer)))
+        was, answer[place] = answer[place], answer[place] ^ 0xFF
+        for begin in range(0, len(answer), step):
+            self.session.received(bytes(answer[begin : begin + step]))
+        spoiled = place // size + 1
+        expected = [(Verdict.RECEIVED, number) for number in range(1, count + 1)]
+        expected[spoiled - 1] = (Verdict.WRONG, spoiled)
+        self.assertEqual(self.verdicts(), expected)
+        fault = f"octet {place % size} is 0x{was ^ 0xFF:02x}, and should be 0x{was:02x}"
+        self.assertEqual(self.found[spoiled - 1].fault, fault)
+        self.assertEqual(self.account.received, count - 1)
+        self.assertTrue(self.account.settled(0))
+
+    def test_of_a_spoiled_answer_only_the_first_wrong_octet_is_told(self) -> None:
+        for octet in self.ask():
+            self.session.received(bytes([octet ^ 0xFF]))
+        self.assertEqual(self.verdicts(), [(Verdict.WRONG, 1)])
+
+    def test_the_time_ends_with_the_last_octet(self) -> None:
+        question = self.ask()
+        self.now = 1.0
+        self.session.received(question[:-1])
+        self.now = 3.0
+        self.session.received(question[-1:])
+        self.assertEqual([finding.seconds for finding in self.found], [3.0])
+
+    def test_later_than_patience_is_late_and_the_next_is_right(self) -> None:
+        one = self.ask()
+        self.now = 6.0
+        two = self.ask()
+        self.session.received(one + two)
+        self.assertEqual(self.verdicts(), [(Verdict.LATE, 1), (Verdict.RECEIVED, 2)])
+
+    def test_more_than_was_sent_is_wrong_and_the_end(self) -> None:
+        question = self.ask()
+        self.assertEqual(self.session.received(question + b"more"), CLOSE)
+        self.assertEqual(self.verdicts(), [(Verdict.RECEIVED, 1), (Verdict.WRONG, None)])
+        self.assertEqual((self.found[1].octets, self.found[1].fault), (4, "more came back than was sent"))
+
+    def test_what_comes_before_anything_was_asked_is_wrong(self) -> None:
+        self.assertEqual(self.session.received(b"220 welcome\r\n"), CLOSE)
+        self.assertEqual(self.verdicts(), [(Verdict.WRONG, None)])
+
+
+del Judging  # its subclasses are the tests
+
+
+class Marks(SynchronousTestCase):
+    def test_are_digits_for_eyes_too(self) -> None:
+        self.assertTrue(re.match(rb"[0-9A-F]{8}0000002A", probes_of().question(42)))

@@ -1,0 +1,102 @@
+"""`echoctl services` lists every kind, from its own documentation, in 80 columns."""
+
+import argparse
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import attrs
+import pytest
+
+from echod.client import services
+from echod.client.services import WIDTH, described, page
+from echod.config.options import option_forms
+from echod.model import Service
+from echod.services.registry import UnusableKind, kinds
+
+KINDS = kinds()
+
+
+@dataclass(frozen=True)
+class Options:
+    how_many: int = field(default=3, metadata={"help": "how many " + "words and words " * 20})
+    where: Path | None = None
+    file: Path = Path("/etc/motd")
+
+
+@attrs.frozen
+class OfAttrs:
+    loud: bool = attrs.field(default=True, metadata={"help": "shout"})
+
+
+class Strange(Service):
+    kind = "strange"
+    summary = "clears \x1b[2J the screen\nand more"
+    Options = Options
+    streams = False
+
+
+class Other(Strange):
+    kind = "other"
+    Options = OfAttrs
+    datagrams = False
+
+
+def printed(capfd, **arguments):
+    assert services.run(argparse.Namespace(**arguments)) == 0
+    said = capfd.readouterr()
+    assert said.err == ""
+    return said.out
+
+
+def test_every_kind_is_listed_with_every_option(capfd):
+    pages = [part.split("\n") for part in printed(capfd, json=False).rstrip("\n").split("\n\n")]
+    assert [lines[0] for lines in pages] == list(KINDS)
+    for lines, kind in zip(pages, KINDS.values(), strict=True):
+        assert max(map(len, lines)) <= WIDTH
+        said = " ".join(line.strip() for line in lines)
+        assert kind.summary in said
+        for name in option_forms(kind):
+            assert f" {name}: " in said
+
+
+def test_json_is_one_object(capfd):
+    listed = json.loads(printed(capfd, json=True))["kinds"]
+    assert [kind["kind"] for kind in listed] == list(KINDS)
+    assert listed[0]["options"][0] == {
+        "name": "close",
+        "type": "true or false",
+        "default": True,
+        "help": "answer once to the first data and close; false answers every read and stays",
+    }
+    assert all(option["help"] for kind in listed for option in kind["options"])
+
+
+def test_the_kinds_of_others():
+    said = described(Strange)
+    assert said["transports"] == ["udp", "unix-dgram"]
+    assert [(option["name"], option["default"]) for option in said["options"]] == [
+        ("how-many", 3),
+        ("where", None),
+        ("file", "/etc/motd"),
+    ]
+    assert json.loads(json.dumps(said)) == said
+    lines = list(page(said))
+    assert all(line.isprintable() and len(line) <= WIDTH for line in lines)
+    assert '    where: the path of a file, such as "/etc/echod/quotes.txt"; no default' in lines
+    assert described(Other)["options"] == [{"name": "loud", "type": "true or false", "default": True, "help": "shout"}]
+    assert described(Other)["transports"] == []
+
+
+def test_a_kind_that_cannot_be_used_is_one_line(monkeypatch, capfd):
+    def kinds():
+        raise UnusableKind("kind 'x': \x1b[2J")
+
+    monkeypatch.setattr(services, "kinds", kinds)
+    assert services.run(argparse.Namespace(json=False)) == 1
+    assert capfd.readouterr() == ("", "echoctl: kind 'x': \\x1b[2J\n")
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=str)
+def test_every_kind_can_be_described(kind):
+    assert described(kind)["transports"]

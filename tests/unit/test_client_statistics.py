@@ -1,0 +1,94 @@
+"""The figures of times, against the standard library's own: exact for as long as all are kept, and close beyond."""
+
+import statistics
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from echod.client.statistics import Times, _bucket, _middle
+
+seconds = st.floats(0, 3600)
+several = st.lists(seconds, min_size=2, max_size=200)
+
+
+def times_of(series: list[float], kept: int = 1000) -> Times:
+    times = Times(kept)
+    for value in series:
+        times.add(value)
+    return times
+
+
+class Exact(SynchronousTestCase):
+    def near(self, ours: float, theirs: float) -> None:
+        self.assertAlmostEqual(ours, theirs, delta=1e-9 * max(1.0, abs(theirs)))
+
+    @given(several)
+    def test_figures_are_those_of_the_standard_library(self, series: list[float]) -> None:
+        times = times_of(series)
+        self.assertTrue(times.exact)
+        self.assertEqual((times.count, times.minimum, times.maximum), (len(series), min(series), max(series)))
+        self.near(times.mean, statistics.fmean(series))
+        self.near(times.deviation, statistics.pstdev(series))
+        self.near(times.quantile(0.5), statistics.median(series))
+
+    @given(several)
+    def test_percentiles_are_those_of_the_standard_library(self, series: list[float]) -> None:
+        times = times_of(series)
+        for percent, theirs in enumerate(statistics.quantiles(series, n=100, method="inclusive"), 1):
+            self.near(times.quantile(percent / 100), theirs)
+
+    @given(several)
+    def test_jitter_is_the_mean_step(self, series: list[float]) -> None:
+        steps = [abs(later - earlier) for earlier, later in zip(series, series[1:], strict=False)]
+        self.near(times_of(series).jitter, statistics.fmean(steps))
+
+    @given(seconds)
+    def test_of_one_time(self, value: float) -> None:
+        times = times_of([value])
+        for figure in (times.minimum, times.maximum, times.mean, times.quantile(0.5), times.quantile(0.99)):
+            self.assertEqual(figure, value)
+        self.assertEqual((times.deviation, times.jitter), (0, 0))
+
+    def test_small_differences_between_long_times_are_not_lost(self) -> None:
+        series = [1e6 + step / 1000 for step in range(1000)]
+        self.assertAlmostEqual(times_of(series).deviation, statistics.pstdev(series), delta=1e-9)
+
+
+class Counted(SynchronousTestCase):
+    @given(st.lists(seconds, min_size=20, max_size=200), st.floats(0, 1))
+    def test_quantiles_are_close(self, series: list[float], fraction: float) -> None:
+        exact, counted = times_of(series), times_of(series, kept=10)
+        self.assertFalse(counted.exact)
+        right = exact.quantile(fraction)
+        self.assertAlmostEqual(counted.quantile(fraction), right, delta=0.004 * right + 1e-9)
+
+    @given(st.lists(seconds, min_size=20, max_size=200))
+    def test_everything_else_stays_exact(self, series: list[float]) -> None:
+        exact, counted = times_of(series), times_of(series, kept=10)
+        for name in ("count", "minimum", "maximum", "mean", "deviation", "jitter"):
+            self.assertEqual(getattr(counted, name), getattr(exact, name))
+
+    @given(st.lists(seconds, min_size=20, max_size=50))
+    def test_no_quantile_is_beyond_what_was_measured(self, series: list[float]) -> None:
+        times = times_of(series, kept=10)
+        for fraction in (0.0, 0.01, 0.5, 0.99, 1.0):
+            self.assertTrue(times.minimum <= times.quantile(fraction) <= times.maximum)
+
+    def test_memory_stays_small(self) -> None:
+        times = Times(kept=100)
+        for number in range(20_000):
+            times.add(0.0001 + number * 1e-6)
+        self.assertEqual(len(times._kept), 0)
+        self.assertLess(len(times._buckets), 1100)
+
+
+class Buckets(SynchronousTestCase):
+    @given(st.integers(0, 2**60), st.integers(0, 2**60))
+    def test_are_in_order(self, one: int, other: int) -> None:
+        shorter, longer = sorted((one, other))
+        self.assertLessEqual(_bucket(shorter), _bucket(longer))
+
+    @given(st.integers(0, 2**60))
+    def test_stand_for_what_is_in_them(self, nanoseconds: int) -> None:
+        self.assertAlmostEqual(_middle(_bucket(nanoseconds)) * 1e9, nanoseconds, delta=0.004 * nanoseconds)
