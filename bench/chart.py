@@ -11,6 +11,9 @@ from bench.workloads import WORKLOADS
 PANELS = ("tcp-64", "tcp-bulk", "connect", "udp-64")
 """The workloads that are shown, where they were measured."""
 
+OMITTED = ("echod-off", "c-gro")
+"""Peers that say more about echod, or about one other workload, than about the reader's choice."""
+
 WIDTH, LABEL, VALUE = 760, 150, 70
 BAR, GAP, TITLE, MARGIN = 18, 6, 34, 20
 
@@ -55,12 +58,12 @@ def chart(results: Results, subject: str, titles: Mapping[str, str], caption: st
     said: list[str] = []
     y = float(MARGIN)
     for workload in WORKLOADS:
-        rows = results.slices.get(workload.key, {})
-        if workload.key not in PANELS or not rows:
+        rows = results.slices.get(workload.key, {}) if workload.key in PANELS else {}
+        shown = [peer for peer in rows if peer == subject or peer not in OMITTED]
+        bars = [(titles[peer], summary(rows[peer]).cpu_us, peer == subject) for peer in shown]
+        if not bars:
             continue
-        bars = sorted(
-            ((titles[peer], summary(rows[peer]).cpu_us, peer == subject) for peer in rows), key=lambda bar: bar[1]
-        )
+        bars.sort(key=lambda bar: bar[1])
         lines, y = _panel(workload.title, bars, y)
         body += lines
         said.append(f"{workload.title}: " + ", ".join(f"{name} {value:.1f}" for name, value, _ in bars))

@@ -18,7 +18,7 @@ from bench.servers import Place
 from bench.workloads import Role, Workload
 
 PATIENCE: Final = 40.0
-"""Seconds beyond its own that the generator gets: it gives up by itself after 10 of silence, and dialling
+"""Seconds beyond its own that the generator gets: it gives up by itself after 5 of silence, and dialling
 10,000 connections to a slow server takes some."""
 
 SETTLE: Final = 0.005

@@ -130,7 +130,7 @@ def _run(asked: Asked, folder: Path) -> int:
     header: dict[str, Any] = {"date": datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")}
     header |= machine.describe() | {"placement": str(cores), "versions": _versions(kit, servers)}
     caption = " · ".join([header["date"][:16], header["kernel"], header["python"], header["processor"]])
-    print(f"{caption} · {header['cores']} cores, {cores}")
+    print(f"{caption} · cores: {header['cores']}, {cores}")
     print(" · ".join(f"{name} {version}" for name, version in header["versions"].items()) + "\n", flush=True)
     say = Progress()
     bench = Bench(kit, generator, cores.server, plan, say)

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote
 
-from echod.names import Inet, is_loopback
+from echod.names import Inet, inet, is_loopback
 from echod.text import escaped
 
 
@@ -92,7 +92,8 @@ class Address:
         path = quote(self.path, safe="/@:+,;=!$'()*~", errors="surrogateescape")
         if self.has_path:
             return f"{self.scheme}://{path}"
-        return f"{self.scheme}://{Inet(self.host, self.port)}{path}"
+        host = re.sub("%(?=25.)", "%25", self.host)  # a scope that begins as an encoded % does
+        return f"{self.scheme}://{Inet(host, self.port)}{path}"
 
     @property
     def carries(self) -> Carries:
@@ -118,13 +119,16 @@ def parse(text: str, *, client: bool = False) -> Address:
     """
     if not text.strip():
         raise AddressError("the address is empty; write one such as tcp://127.0.0.1:10007")
-    if bad := next((c for c in text if c <= " " or not c.isprintable()), None):
-        octets = "".join(f"%{octet:02X}" for octet in bad.encode("utf-8", "surrogateescape"))
+    if bad := next((c for c in text if not c.isprintable() or (c == " " and "://" in text)), None):
+        errors = "surrogateescape" if "\udc80" <= bad <= "\udcff" else "replace"
+        octets = "".join(f"%{octet:02X}" for octet in bad.encode("utf-8", errors))
         raise AddressError(f"{_shown(text)}: {_shown(bad)} cannot stand in an address; write it as {octets}")
     if "://" not in text:
         return _without_scheme(text)
     scheme, _, rest = text.partition("://")
     known = SCHEMES.get(scheme)
+    if scheme == "systemd":
+        raise AddressError(f"{_shown(text)}: write systemd:{rest}")
     if known is None:
         guess = get_close_matches(scheme.lower(), SCHEMES, n=1)
         hint = f"did you mean {guess[0]}://?" if guess else "known are " + ", ".join(SCHEMES)
@@ -138,6 +142,10 @@ def parse(text: str, *, client: bool = False) -> Address:
     return _host_address(text, scheme, before, options, client)
 
 
+_HOST_AND_PORT: Final = re.compile(r"(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|\[[0-9A-Za-z:.%_-]+\]):[0-9]{1,5}")
+"""What no endpoint string looks like."""
+
+
 def _without_scheme(text: str) -> Address:
     kind, colon, rest = text.partition(":")
     if kind == "haproxy":
@@ -146,12 +154,12 @@ def _without_scheme(text: str) -> Address:
         if not re.fullmatch(r"[\x21-\x39\x3b-\x7e]{1,255}", rest):  # FileDescriptorName= of systemd.socket(5)
             raise AddressError(f"{_shown(text)}: a descriptor's name is 1 to 255 visible ASCII characters, no colon")
         return Address("systemd", path=rest)
+    if _HOST_AND_PORT.fullmatch(text):
+        raise AddressError(f"{_shown(text)}: the scheme is missing; write tcp://{text}")
     if not colon or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", kind):
         raise AddressError(f"{_shown(text)}: not an address; write one such as tcp://127.0.0.1:10007")
-    if kind in SCHEMES and rest.startswith("/") and not SCHEMES[kind].has_path:
+    if kind in SCHEMES and not SCHEMES[kind].has_path and rest.startswith(("/", "[")):
         raise AddressError(f"{_shown(text)}: write {kind}://{rest.lstrip('/')}")
-    if rest.rpartition(":")[0].startswith("[") or re.fullmatch(r"\d+(\.\d+){3}", kind) or kind == "localhost":
-        raise AddressError(f"{_shown(text)}: the scheme is missing; write tcp://{text}")
     return Address("endpoint", path=text)
 
 
@@ -185,7 +193,7 @@ def _host_address(text: str, scheme: str, before: str, options: dict[str, str | 
         if not colon:
             host, port_text = authority, ""
         if ":" in host:
-            raise AddressError(f"{_shown(text)}: write an IPv6 address in brackets: [{host}]:{port_text}")
+            raise AddressError(f"{_shown(text)}: write an IPv6 address in brackets, such as [::1]:7")
         host = _name_or_ipv4(text, host, client)
     if client and host == "*":
         raise AddressError(f"{_shown(text)}: * is for listening; name the host to reach")
@@ -194,14 +202,15 @@ def _host_address(text: str, scheme: str, before: str, options: dict[str, str | 
 
 def _ipv6(text: str, host: str) -> str:
     address, percent, scope = host.partition("%")
-    scope = scope.removeprefix("25")  # RFC 6874 writes the % itself as %25
+    if scope != "25":  # RFC 6874 writes the % itself as %25; alone it is a number as any other
+        scope = scope.removeprefix("25")
     try:
         canonical = str(ipaddress.IPv6Address(address))
     except ValueError:
         raise AddressError(f"{_shown(text)}: {_shown(address)} is not an IPv6 address") from None
-    if percent and not re.fullmatch(r"[A-Za-z0-9_.@-]{1,15}", scope):  # IFNAMSIZ - 1
+    if percent and not re.fullmatch(r"[A-Za-z0-9_.-]{1,15}", scope):  # IFNAMSIZ - 1
         raise AddressError(f"{_shown(text)}: {_shown(scope)} is not the name of an interface")
-    return canonical + percent + scope
+    return inet(canonical + percent + scope, 0).host
 
 
 _LABEL: Final = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
@@ -214,15 +223,15 @@ def _name_or_ipv4(text: str, host: str, client: bool) -> str:
     if not host:
         everywhere = "" if client else " (* is every interface)"
         raise AddressError(f"{_shown(text)}: the host is missing; write it before the port{everywhere}")
-    if re.fullmatch(r"[0-9.]+", host):
-        try:
-            return str(ipaddress.IPv4Address(host))
-        except ValueError:
-            raise AddressError(f"{_shown(text)}: {_shown(host)} is not an IPv4 address") from None
     try:
         name = host.encode("idna").decode("ascii") if not host.isascii() else host
     except UnicodeError:
         name = ""
+    if re.fullmatch(r"[0-9.]+", name):
+        try:
+            return str(ipaddress.IPv4Address(name))
+        except ValueError:
+            raise AddressError(f"{_shown(text)}: {_shown(host)} is not an IPv4 address") from None
     if not _HOST_NAME.fullmatch(name):
         raise AddressError(f"{_shown(text)}: {_shown(host)} is not a host name")
     return name.lower()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import ipaddress
 from typing import NamedTuple
 
+from echod.text import escaped
+
 
 class Inet(NamedTuple):
     """One end of an IPv4 or IPv6 socket; `host` is canonical text, with a scope where it has one."""
@@ -25,7 +27,7 @@ class UnixName(NamedTuple):
     path: str
 
     def __str__(self) -> str:
-        return self.path or "(unnamed)"
+        return escaped(self.path) or "(unnamed)"  # a peer chooses its own
 
 
 SocketAddress = Inet | UnixName
@@ -37,15 +39,17 @@ def inet(host: str, port: int) -> Inet:
     Raises nothing: a host that is no IP address stays the text it is.
     """
     if host[:7].lower() == "::ffff:":
-        mapped = ipaddress.IPv6Address(host).ipv4_mapped
-        host = str(mapped) if mapped else host
+        try:
+            host = str(ipaddress.IPv6Address(host).ipv4_mapped or host)
+        except ValueError:
+            pass
     return Inet(host, port)
 
 
 def is_loopback(host: str) -> bool:
     """Whether a host, by its address or as `localhost`, is this machine by definition."""
     try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+        return ipaddress.ip_address(inet(host, 0).host.partition("%")[0]).is_loopback
     except ValueError:
         return host == "localhost"
 

@@ -31,7 +31,8 @@ def _escaped(character: str) -> str:
 
 def system_error(error: OSError) -> str:
     """The system's words and its own name for them: `connection refused (ECONNREFUSED)`."""
-    if error.errno is None:
-        return escaped(str(error))
-    words = os.strerror(error.errno)
-    return f"{words[:1].lower()}{words[1:]} ({errno.errorcode.get(error.errno, error.errno)})"
+    name = errno.errorcode.get(error.errno or 0)
+    if name is None:  # somebody else's error, or number: the resolver has its own
+        return escaped(error.strerror or str(error)) or type(error).__name__
+    words = os.strerror(error.errno or 0)
+    return f"{words[:1].lower()}{words[1:]} ({name})"

@@ -8,6 +8,7 @@ Everything here is bounded: what does not come in SECONDS is a failure that show
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -162,6 +163,7 @@ class Daemon:
             stderr=subprocess.PIPE,
             umask=self._umask,
         )
+        atexit.register(self.close)  # whatever else goes wrong: it does not outlive us
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self.stdout = Lines(self.process.stdout)
@@ -234,6 +236,7 @@ class Daemon:
         if hasattr(self, "process") and not self._stopped:
             self.process.kill()
             self.wait()
+        atexit.unregister(self.close)
         self._temporary.cleanup()
 
 
@@ -278,11 +281,11 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0
         return int(probe.getsockname()[1])
 
 
-def eventually(what: Callable[[], bool], seconds: float = SECONDS, every: float = 0.01) -> bool:
+def eventually(what: Callable[[], bool], seconds: float = SECONDS) -> bool:
     """Whether something becomes true in time."""
     ends = time.monotonic() + seconds
     while not what():
         if time.monotonic() > ends:
             return False
-        time.sleep(every)
+        time.sleep(0.01)
     return True

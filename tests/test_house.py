@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "echod": "",
     "version": "",
     "text": "",
-    "names": "",
+    "names": "text",
     "address": "names text",
     "model": "names text",
     "gate": "",

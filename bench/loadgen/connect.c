@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EVENTS = 256, PATIENCE = 10, A_SOURCE = 4000 };
+enum { EVENTS = 256, PATIENCE = 5, A_SOURCE = 4000 };
 static const uint64_t SECOND = 1000000000u;
 
 struct visit {

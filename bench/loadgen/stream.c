@@ -28,7 +28,7 @@ struct connection {
 };
 
 static const uint64_t SECOND = 1000000000u;
-enum { READ = 256 * 1024, EVENTS = 256, DRAIN = 10, ENDING = 3, A_SOURCE = 500 };
+enum { READ = 256 * 1024, EVENTS = 256, DRAIN = 5, ENDING = 3, A_SOURCE = 500 };
 
 static struct connection *connections;
 static int ep;

@@ -73,6 +73,10 @@ class Dialogue:
         """Whether enough waits to be sent: say more after the next call of `room`."""
         return self._conversation is not None and self._conversation.paused
 
+    def abandon(self) -> None:
+        """Hear no more of it: the person has left."""
+        self._ended = True
+
     def _build(self) -> Conversation:
         self._conversation = _Upload(
             self._begin, self.address.scheme, self._limits, self.tally, self._stream_over, self._room

@@ -24,14 +24,13 @@ from echod.client.statistics import Times
 from echod.client.summary import figures, lines
 from echod.client.terminal import Screen
 from echod.config.values import duration_text
-from echod.gate.limits import Limits
 from echod.model import Peer, Say
 from echod.text import escaped
 
 BEHIND: Final = 1.0
 """Seconds of the schedule that are made up for. Whoever was stopped for longer goes on with what is due now."""
-UNSENT: Final = Limits(idle=0, stall=0, buffer=64 * 1024 * 1024)
-"""Of a stream: what may wait to be sent. More waits behind a peer that will never take as much as it is asked."""
+UNSENT: Final = 64 * 1024 * 1024
+"""Octets that may wait to be sent on a stream: four of the largest probes. A peer behind more will never catch up."""
 
 NOTES: Final = {
     Verdict.RECEIVED: "",
@@ -56,6 +55,7 @@ class Ping:
         self._finish = finish
         self._clock = clock
         self._address: Address = arguments.url
+        self._place = escaped(self._address.place)
         self._count: int = arguments.count or MOST_PROBES
         self._screen = Screen()
         self._account = Account(arguments.timeout)
@@ -82,18 +82,16 @@ class Ping:
             return
         arguments = self._arguments
         what = "a connection" if arguments.connect else f"{arguments.size} octets"
-        self._say(f"{self._address.place}: {what} every {duration_text(arguments.interval)}")
+        self._say(f"{self._place}: {what} every {duration_text(arguments.interval)}")
         self._schedule = Schedule(self._reactor, self._clock, arguments.interval, self._ask)
         self._begun = self._clock()
         self._schedule.start()
 
     def _ask(self) -> None:
-        if self._account.sent + 1 >= self._count and self._schedule is not None:
-            self._schedule.stop()
         self._way.ask()
-        if self._account.sent >= self._count:
+        if self._account.sent >= self._count and self._schedule is not None:
+            self._schedule.stop()
             self._reactor.callLater(self._account.patience, self._end)
-            self._end_if_settled()
 
     def _heard(self, finding: Finding) -> None:
         if self._done:
@@ -101,15 +99,12 @@ class Ping:
         if finding.verdict in (Verdict.RECEIVED, Verdict.REORDERED) and finding.seconds is not None:
             self._times.add(finding.seconds)
         self._say(self._line(finding))
-        self._end_if_settled()
-
-    def _end_if_settled(self) -> None:
         if self._account.sent >= self._count and self._account.settled(self._clock()):
             self._end()
 
     def _over(self, failed: Failed | None) -> None:
         if not self._done:
-            failed = failed or Failed(f"{self._address.place}: the peer has ended the conversation")
+            failed = failed or Failed(f"{self._place}: the peer has ended the conversation")
             fail(str(failed))
             self._end(failed)
 
@@ -126,7 +121,7 @@ class Ping:
             self._print(json.dumps(self._facts(failed, seconds) | found))
         elif self._account.sent or not failed:
             self._say("")
-            title = f"--- {self._address.place} ---"
+            title = f"--- {self._place} ---"
             for line in (title, *lines(found, connecting=self._arguments.connect)):
                 self._print(line)
         self._finish(1 if failed else self._code())
@@ -222,12 +217,12 @@ class Conversing:
         self._over = over
         self._session: Probing
         self._say: Say
-        self._dialogue = Prompt(reactor, self._address, self._begin, over, limits=UNSENT)
+        self._dialogue = Prompt(reactor, self._address, self._begin, over)
 
     def ask(self) -> None:
         """Send the next probe."""
-        if self._dialogue.paused:
-            self._over(Failed(f"{self._address.place}: the peer takes nothing: 64MiB wait to be sent"))
+        if self._dialogue.unsent > UNSENT:
+            self._over(Failed(f"{self._address.place}: the peer takes less than it is asked"))
             return
         if not self._account.sent:
             self._dialogue.hurry()
@@ -253,14 +248,23 @@ class Prompt(Dialogue):
     """A dialogue in which nothing waits that could leave: a probe's time has begun."""
 
     def hurry(self) -> None:
-        """Let small probes leave while others are on their way (against RFC 896)."""
-        if hasattr(self._transport, "setTcpNoDelay"):
-            self._transport.setTcpNoDelay(True)
+        """Before the first probe: none waits for the answer to another, and no answer waits until all has left."""
+        transport = self._transport
+        if transport is not None:
+            transport.unregisterProducer()
+        if hasattr(transport, "setTcpNoDelay"):
+            transport.setTcpNoDelay(True)
 
     def flush(self) -> None:
         """Send what was said in this turn of the reactor, and not in its next."""
-        if hasattr(self._transport, "doWrite") and self._transport.connected:
-            self._transport.doWrite()
+        transport = self._transport
+        if hasattr(transport, "doWrite") and transport.connected:
+            transport.doWrite()
+
+    @property
+    def unsent(self) -> int:
+        """Octets that the kernel has not taken."""
+        return 0 if self._conversation is None else self._conversation.unsent
 
     @property
     def _transport(self) -> Any:

@@ -37,6 +37,7 @@ class Send:
 
     def interrupted(self) -> int:
         """What came is printed already."""
+        self._dialogue.abandon()
         self._screen.end_line()
         return INTERRUPTED
 

@@ -39,6 +39,7 @@ class Talk:
 
     def interrupted(self) -> int:
         """Leave at once."""
+        self._dialogue.abandon()
         self._screen.end_line()
         return INTERRUPTED
 

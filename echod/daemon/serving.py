@@ -22,6 +22,7 @@ from echod.observe.log import Log
 from echod.observe.output import Output
 from echod.observe.shown import Shown
 from echod.plane import calls
+from echod.plane.datagrams import DatagramLane
 from echod.plane.loop import Loop
 from echod.plane.streams import StreamLane
 from echod.transports.accept import Reserve, StreamPort
@@ -130,6 +131,8 @@ class Daemon(Service):
                 served.service, gate=served.datagrams, tally=tally, scheme=scheme, loopback=loopback
             )
             port = transport.port(self._reactor, bound.socket, bound.address, protocol)
+            if self._plane is not None and calls.batches and scheme == "udp" and served.service.transform is not None:
+                port = DatagramLane(self._plane, port)
         port.startListening()
         self._ports.append((name, bound.address, port))
         self.events.tell("listener.opened", service=name, address=place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final, Generic, TypeVar
 
 from echod.gate.limits import Rate
@@ -9,7 +10,7 @@ from echod.gate.limits import Rate
 K = TypeVar("K")
 
 TABLE: Final = 65_536
-"""Entries of a table: with key and number about 10 MiB. Forged sources push the oldest out, and each newcomer
+"""Entries of a table: with key and number about 13 MiB. Forged sources push the oldest out, and each newcomer
 has a full bucket: that is why one bucket for all stands behind the tables."""
 
 
@@ -24,7 +25,7 @@ class Buckets(Generic[K]):
         self._interval = 1 / rate.per_second
         self._depth = rate.burst / rate.per_second + self._interval / 100  # a hundredth of a token, for rounding
         self._size = size
-        self._full_at: dict[K, float] = {}
+        self._full_at: OrderedDict[K, float] = OrderedDict()  # a dict would look for its oldest entry ever longer
 
     def __len__(self) -> int:
         return len(self._full_at)
@@ -38,8 +39,12 @@ class Buckets(Generic[K]):
         taken = after - now <= self._depth
         table[key] = after if taken else full_at
         if len(table) > self._size:
-            del table[next(iter(table))]
+            table.popitem(last=False)
         return taken
+
+    def holds(self, key: K, now: float, cost: float) -> bool:
+        """Whether `take` would take so much."""
+        return max(self._full_at.get(key, now), now) + cost * self._interval - now <= self._depth
 
     def used(self, key: K, now: float) -> float:
         """How much of the bucket is gone, from 0 (full) to 1 (empty)."""

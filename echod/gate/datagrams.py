@@ -8,6 +8,7 @@ sends the same again and again.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Container
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ SAME: Final = 64  #: the same datagram so often …
 SAME_WITHIN: Final = 1.0  #: … in so many seconds is a loop …
 MUTE: Final = 60.0  #: … and its source hears nothing for so many
 PREFIX: Final = 64  #: octets of a datagram that are compared
+WATCHED_ABOVE: Final = 0.5  #: the share of its burst that a network must have used to be watched
 WATCHED: Final = 4096  #: sources that are watched for repetition at once
 
 
@@ -96,6 +98,19 @@ class DatagramGate:
             shares = self._shares[rate] = _Shares(rate, self._total)
         return shares.take(key, port, datagram, self._clock())
 
+    def admit_run(self, host: bytes, port: int, count: int, octets: int, *, loopback: bool) -> bool:
+        """Whether `count` datagrams of one source, `octets` in all, are all answered: then they are counted.
+
+        False counts nothing, and says nothing: ask `admit` for each. `forbidden` has been asked already.
+        """
+        rate = self.limits.datagrams(loopback)
+        if rate.unlimited:
+            return True
+        shares = self._shares.get(rate)
+        if shares is None:
+            shares = self._shares[rate] = _Shares(rate, self._total)
+        return shares.take_run(canonical(host), port, count, octets, self._clock())
+
     def forbidden(self, host: bytes, key: bytes, port: int) -> Refusal | None:
         """The rules that need no memory: ports, addresses, access lists. `key` is the canonical `host`."""
         if (port < PRIVILEGED or port in REFLECTORS or port in self.own_ports) and port not in self.source_ports:
@@ -116,6 +131,7 @@ class _Shares:
     """The buckets of one rate, and the watch for repetition."""
 
     def __init__(self, rate: Rate, total: Total) -> None:
+        self._burst = rate.burst
         self._datagrams: Buckets[bytes] = Buckets(rate)
         self._bytes: Buckets[bytes] = Buckets(BYTES)
         self._total = total
@@ -126,7 +142,7 @@ class _Shares:
         if self._repeats.muted(source, now):
             return Refusal.REPEAT
         network = network_of(key)
-        if self._datagrams.used(network, now) > 0.5 and self._repeats.same_again(source, datagram, now):
+        if self._datagrams.used(network, now) > WATCHED_ABOVE and self._repeats.same_again(source, datagram, now):
             return Refusal.REPEAT
         if not self._datagrams.take(network, now):
             return Refusal.RATE
@@ -136,6 +152,26 @@ class _Shares:
             return Refusal.TOTAL
         return None
 
+    def take_run(self, key: bytes, port: int, count: int, octets: int, now: float) -> bool:
+        """As `take` of each where none would be refused, nor watched for repetition; otherwise nothing."""
+        network = network_of(key)
+        datagrams = self._datagrams
+        answers, total_bytes = self._total.answers, self._total.bytes
+        if (
+            self._repeats.muted((key, port), now)
+            or datagrams.used(network, now) + count / self._burst > WATCHED_ABOVE
+            or not datagrams.holds(network, now, count)
+            or not self._bytes.holds(network, now, octets)
+            or not answers.holds(None, now, count)
+            or not total_bytes.holds(None, now, octets)
+        ):
+            return False
+        datagrams.take(network, now, count)
+        self._bytes.take(network, now, octets)
+        answers.take(None, now, count)
+        total_bytes.take(None, now, octets)
+        return True
+
 
 class Repeats:
     """Finds who sends the same datagram again and again: two echo services that talk to each other.
@@ -144,8 +180,8 @@ class Repeats:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[bytes, int], tuple[int, int, float]] = {}  # hash, how often, since when
-        self._muted: dict[tuple[bytes, int], float] = {}  # until when
+        self._seen: OrderedDict[tuple[tuple[bytes, int], int], tuple[int, float]] = OrderedDict()  # how often, since
+        self._muted: OrderedDict[tuple[bytes, int], float] = OrderedDict()  # until when
 
     def muted(self, source: tuple[bytes, int], now: float) -> bool:
         """Whether this source hears nothing now."""
@@ -159,19 +195,19 @@ class Repeats:
 
     def same_again(self, source: tuple[bytes, int], datagram: bytes, now: float) -> bool:
         """Note a datagram; True where it mutes its source."""
-        print_of = hash((datagram[:PREFIX], len(datagram)))
-        known, often, since = self._seen.pop(source, (0, 0, now))
-        if known != print_of or now - since > SAME_WITHIN:
+        again = (source, hash((datagram[:PREFIX], len(datagram))))
+        often, since = self._seen.pop(again, (0, now))
+        if now - since > SAME_WITHIN:
             often, since = 0, now
         if often + 1 >= SAME:
             self._muted[source] = now + MUTE
             _forget_oldest(self._muted)
             return True
-        self._seen[source] = (print_of, often + 1, since)
+        self._seen[again] = (often + 1, since)
         _forget_oldest(self._seen)
         return False
 
 
-def _forget_oldest(table: dict[tuple[bytes, int], Any]) -> None:
+def _forget_oldest(table: OrderedDict[Any, Any]) -> None:
     if len(table) > WATCHED:
-        del table[next(iter(table))]
+        table.popitem(last=False)

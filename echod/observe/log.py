@@ -70,7 +70,7 @@ class Log:
         text = formatEvent(event)
         failure = event.get("log_failure")
         if failure is not None:
-            text = f"{text}: {failure.type.__name__}: {failure.getErrorMessage()} {_where(failure)}"
+            text = f"{text}: {failure.type.__name__}: {failure.getErrorMessage()}{_where(failure)}"
         self._write(level.name, text, {})
 
     def _write(self, level: str, text: str, fields: Mapping[str, Any]) -> None:
@@ -85,4 +85,4 @@ class Log:
 def _where(failure: Any) -> str:
     """The innermost places of a traceback, on one line."""
     frames = [f"{name} ({path.rpartition('/')[2]}:{line})" for name, path, line, *_ in failure.frames]
-    return "in " + ", ".join(frames[-4:]) if frames else ""
+    return " in " + ", ".join(frames[-4:]) if frames else ""

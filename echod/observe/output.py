@@ -30,18 +30,22 @@ class Output:
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._ending = False
+        self._torn = b""  # ends what was written of a line that did not fit
         self.reopen()
 
     def reopen(self) -> None:
         """Open the file of this path anew, after somebody renamed it. Raises OSError, and goes on with the old."""
         if self._path is not None:
             opened = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            before, self._descriptor = self._descriptor, opened
-            if before >= 0:
-                os.close(before)
+            if self._descriptor < 0:
+                self._descriptor = opened
+            else:  # in one step, for the thread may be just about to write
+                os.dup2(opened, self._descriptor, inheritable=False)
+                os.close(opened)
 
     def start(self) -> None:
         """Write from a thread from now on."""
+        self._ending = False
         self._thread = threading.Thread(target=self._write_all, name="output", daemon=True)
         self._thread.start()
 
@@ -52,7 +56,12 @@ class Output:
                 self._ending = True
                 self._wake.notify()
             self._thread.join(AT_THE_END)
-            self._thread = None
+            if not self._thread.is_alive():
+                self._thread = None
+                return
+            with self._wake:  # nobody reads: what comes now is lost too
+                self.lost += len(self._waiting)
+                self._waiting.clear()
 
     def line(self, text: str) -> None:
         """Take one line, without its end."""
@@ -60,7 +69,7 @@ class Output:
             self._write(text)
             return
         with self._wake:
-            if len(self._waiting) >= WAITING:
+            if self._ending or len(self._waiting) >= WAITING:
                 self.lost += 1
             else:
                 self._waiting.append(text)
@@ -73,15 +82,16 @@ class Output:
                     self._wake.wait()
                 if not self._waiting:
                     return
-                lines = list(self._waiting)
-                self._waiting.clear()
-            for text in lines:
-                self._write(text)
+                text = self._waiting.popleft()
+            self._write(text)
 
     def _write(self, text: str) -> None:
-        rest = memoryview(text.encode("utf-8", "backslashreplace") + b"\n")
+        whole = self._torn + text.encode("utf-8", "backslashreplace") + b"\n"
+        rest = memoryview(whole)
         try:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         except OSError:  # no space, nobody reading: the service goes on
             self.lost += 1
+        if len(rest) < len(whole):
+            self._torn = b"\n" if rest else b""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from typing import Any, Final
 
 SOCK_NONBLOCK: Final = 0o4000
@@ -18,6 +19,18 @@ SPLICE_FLAGS: Final = 1 | 2
 _DECLARATIONS: Final = """
     int accept4(int, void *, unsigned int *, int);
     int setsockopt(int, int, int, const void *, unsigned int);
+
+    struct iovec { void *base; size_t length; };
+    struct msghdr {
+        void *name; unsigned int name_length;
+        struct iovec *parts; size_t part_count;
+        void *control; size_t control_length;
+        int flags;
+    };
+    struct mmsghdr { struct msghdr header; unsigned int length; };
+    int recvmmsg(int, struct mmsghdr *, unsigned int, int, void *);
+    int sendmmsg(int, struct mmsghdr *, unsigned int, int);
+    ssize_t sendmsg(int, const struct msghdr *, int);
 """
 
 C: Any = None
@@ -32,6 +45,9 @@ else:
     C = ffi.dlopen(None)
 
 available: Final = C is not None and hasattr(os, "splice")
+
+batches: Final = available and ffi.sizeof("struct mmsghdr") == 64 and sys.byteorder == "little"
+"""Whether the structures above lie in memory as the views of `plane.batch` expect them: on 64 bit, little end first."""
 
 
 def failure() -> OSError:

@@ -95,6 +95,7 @@ class Loop:
         self._back = False
         while True:
             events = poll(left, A_ROUND)
+            descriptor = -1
             try:
                 for descriptor, happened in events:
                     ready[descriptor](descriptor, happened)

@@ -188,7 +188,7 @@ class StreamLane:
         read, write, most, carried, transform = os.read, os.write, self._buffer, self._carried, self._transform
 
         def carry(descriptor: int, _events: int) -> None:
-            left = 0
+            left, data = 0, b""
             try:
                 data = read(descriptor, most)
                 if not data:

@@ -45,15 +45,18 @@ def quotations(text: str) -> list[bytes]:
     Raises WrongQuotes.
     """
     found = []
-    begin = 1
-    for part in f"\n{text}\n".split("\n%\n"):
-        lines = part.strip("\n").split("\n")
-        said = "".join(f"{line.rstrip()}\r\n" for line in lines).encode()
+    lines: list[str] = []
+    for number, line in enumerate([*text.split("\n"), "%"], start=1):
+        if line != "%":
+            lines.append(line.rstrip())
+            continue
+        said = "".join(f"{line}\r\n" for line in "\n".join(lines).strip("\n").split("\n")).encode()
         if len(said) > LARGEST:
+            begin = number - len(lines)
             raise WrongQuotes(f"the quotation at line {begin} has {len(said)} octets; {LARGEST} are the most (RFC 865)")
         if said.strip():
             found.append(said)
-        begin += part.count("\n") + 1
+        lines.clear()
     if not found:
         raise WrongQuotes("there is no quotation in it")
     return found

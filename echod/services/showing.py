@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal
 
 from echod.model import Context, Peer
@@ -25,5 +26,5 @@ def line(data: bytes, how: Show) -> str:
     if how == "hex":
         said = part.hex(" ")
     else:
-        said = decoded(part if len(part) < len(data) else part.removesuffix(b"\n").removesuffix(b"\r"))
+        said = decoded(re.sub(rb"\r?\n\Z", b"", part) if len(part) == len(data) else part)
     return said if len(part) == len(data) else f"{said}… ({len(data)} octets)"

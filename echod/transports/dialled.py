@@ -42,11 +42,12 @@ class DatagramDialogue(FileDescriptor):
         self._over = over
         self._unanswered: list[bytes] = []
         self._answered = False
+        self._reached: Any = None
         self.socket = self._connect(OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)))
         self.connected = 1
         self.startReading()
-        peer = Peer(scheme, _name(self.socket.getsockname()), _name(self.socket.getpeername()))
-        self.session = begin(peer, self.perform)
+        remote = self._reached if self.socket.family == socket.AF_UNIX else self.socket.getpeername()
+        self.session = begin(Peer(scheme, _name(self.socket.getsockname()), _name(remote)), self.perform)
 
     def begin(self) -> None:
         """Let the session speak."""
@@ -91,12 +92,18 @@ class DatagramDialogue(FileDescriptor):
             self._over(error)
 
     def connectionLost(self, reason: object) -> None:
-        """The reactor ends."""
-        self.close(None)
+        """The reactor found an error on the socket, and nothing to read; or it ends."""
+        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if self.connected else 0
+        if code:
+            self._failed(OSError(code, os.strerror(code)))
+        else:
+            self.close(None)
 
     def _send(self, data: bytes) -> None:
         try:
             self.socket.send(data)
+        except BlockingIOError:
+            pass  # the queues are full: a datagram that finds no room is lost, here as on its way
         except OSError as error:
             self._failed(error)
 
@@ -124,6 +131,7 @@ class DatagramDialogue(FileDescriptor):
                 self._prepare(opened)
                 opened.connect(place)
                 opened.setblocking(False)
+                self._reached = place  # a Unix peer's own name is that of its first bind: it may have been renamed
             except OSError as failed:
                 opened.close()
                 error = failed

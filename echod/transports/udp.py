@@ -67,8 +67,8 @@ class UDPPort(DatagramPort):
         tally = self.protocol.tally
         before = tally.refused.get(Refusal.SOURCE_PORT, 0)
         super().doRead()
-        if tally.refused.get(Refusal.SOURCE_PORT, 0) - before >= A_TURN and self._unfilter is None:
-            self._filter()
+        if tally.refused.get(Refusal.SOURCE_PORT, 0) - before >= A_TURN:
+            self.filter()
 
     def stopListening(self) -> None:
         """Serve no more."""
@@ -86,9 +86,10 @@ class UDPPort(DatagramPort):
             self.protocol.tally.refuse(Refusal.KERNEL, new)
             self._drops = drops
 
-    def _filter(self) -> None:
+    def filter(self) -> None:
+        """A flood of forbidden source ports: leave it to the kernel for FILTERED seconds."""
         gate = self.protocol.gate
-        if gate is not None:
+        if gate is not None and self._unfilter is None:
             ports = {*gate.own_ports, *REFLECTORS}
             flood.attach(self.socket, flood.program(ports, gate.source_ports))
             self._unfilter = self.reactor.callLater(FILTERED, self._look_again)

@@ -154,14 +154,19 @@ _running: dict[str, Daemon] = {}
 def shared(plane: str) -> Daemon:
     """The daemon of a plane: one process for all contracts, until the end."""
     if plane not in _running:
-        daemon = Daemon(configuration(plane))
-        daemon.start()
-        _running[plane] = daemon
+        _running[plane] = daemon = Daemon(configuration(plane))
+        try:
+            daemon.start()
+        except BaseException:
+            del _running[plane]
+            daemon.close()
+            raise
         atexit.register(_end, daemon)
     return _running[plane]
 
 
 def _end(daemon: Daemon) -> None:
+    """Stop it in order; the log tells where that is not possible."""
     try:
         if daemon.stop() != 0:
             print(daemon.log(), file=sys.stderr)
@@ -261,7 +266,7 @@ def exactly(stream: Stream, size: int) -> bytes:
     return b"".join(parts)
 
 
-def fill(stream: Stream, source: bytes, still: float = 0.3) -> int:
+def fill(stream: Stream, source: bytes, still: float) -> int:
     """Send until nothing has been taken for `still` seconds; how many octets were."""
     stream.settimeout(still)
     view, sent = memoryview(source), 0

@@ -242,9 +242,9 @@ class Identifying(Saying):
 
 def client_of(client: Any) -> str:
     """How a service that shows calls this client, as a pattern."""
-    name = client.getsockname()
+    name: Any = client.getsockname()
     if client.family == socket.AF_UNIX:
-        return re.escape("unix-dgram @" + name[1:].decode())
+        return re.escape(f"unix-dgram @{name[1:].decode()}")
     return re.escape(f"udp [{name[0]}]:{name[1]}" if ":" in name[0] else f"udp {name[0]}:{name[1]}")
 
 

@@ -44,7 +44,9 @@ def daemonised(directory: Path, *words: str | Path) -> Iterator[Daemonised]:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
     pid = int(pidfile.read_text())
     descriptor = os.pidfd_open(pid)
+    log = directory / "log"
     try:
+        assert eventually(lambda: " ready: " in log.read_text())
         yield Daemonised(directory, pid, descriptor)
     finally:
         daemon = Daemonised(directory, pid, descriptor)
@@ -117,7 +119,7 @@ def test_without_a_logfile_a_daemon_writes_twistd_log(tmp_path):
     assert run(*TWISTD, f"--pidfile={pidfile}", "echod", *words, cwd=tmp_path).returncode == 0
     descriptor = os.pidfd_open(int(pidfile.read_text()))
     try:
-        assert " ready: " in (tmp_path / "twistd.log").read_text()
+        assert eventually(lambda: " ready: " in (tmp_path / "twistd.log").read_text())
         signal.pidfd_send_signal(descriptor, signal.SIGINT)
         assert select.select([descriptor], [], [], SECONDS)[0]
     finally:

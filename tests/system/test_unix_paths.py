@@ -54,16 +54,20 @@ def test_the_mode_is_exact_whatever_the_umask(umask):
         assert [path.name for path in daemon.dir.iterdir() if path.is_socket()] == []
 
 
-@pytest.mark.parametrize("url", ["unix://{dir}/echo", "unix-dgram://{dir}/echo"])
-def test_what_a_dead_process_left_is_replaced(url):
-    daemon = Daemon(listen=[f"echo={url}"])
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM if "dgram" in url else socket.SOCK_STREAM) as dead:
-        dead.bind(str(daemon.dir / "echo"))
-    left = (daemon.dir / "echo").lstat().st_ino
+def test_what_a_dead_process_left_is_replaced():
+    daemon = Daemon(listen=["echo=unix://{dir}/stream", "echo=unix-dgram://{dir}/datagram"])
+    for name, kind in (("stream", socket.SOCK_STREAM), ("datagram", socket.SOCK_DGRAM)):
+        with socket.socket(socket.AF_UNIX, kind) as dead:
+            dead.bind(str(daemon.dir / name))
     with daemon:
-        assert (daemon.dir / "echo").lstat().st_ino != left
+        assert_served(str(daemon.dir / "stream"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.settimeout(SECONDS)
+            client.bind("")
+            client.sendto(b"hello", str(daemon.dir / "datagram"))
+            assert client.recv(100) == b"hello"
         assert daemon.stop() == 0
-        assert not (daemon.dir / "echo").exists()
+        assert list(daemon.dir.iterdir()) == []
 
 
 def test_at_the_end_only_its_own_path_is_removed():

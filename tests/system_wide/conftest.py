@@ -1,18 +1,21 @@
-"""A daemon for other people's clients to talk to: every small service, on ports and paths of its own."""
+"""What other people's clients talk to: a daemon on ports and paths of its own, or one beside the superservers."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
 from tests.daemon import Daemon
+from tests.system_wide.superservers import ADDRESSES, Server, own_network, running
 
 CONFIG = """
+[daemon]
+plane = "{plane}"
 [services.echo]
 listen = [
     "tcp://127.0.0.1:0", "udp://127.0.0.1:0",
     "unix://{dir}/echo.sock", "unix-dgram://{dir}/echo.dgram",
-    "unix://@echod-{pid}", "unix-dgram://@echod-{pid}-dgram",
+    "unix://@echod-{pid}", "unix-dgram://@echod-{pid}-datagrams",
 ]
 [services.discard]
 listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
@@ -32,10 +35,26 @@ listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 """
 
 
+@pytest.fixture(scope="module", params=["auto", "off"], ids=lambda plane: f"plane-{plane}")
+def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    """The daemon on each of its planes. It must end well: with 0, and without an error in its log."""
+    with Daemon(CONFIG.replace("{plane}", request.param).replace("{pid}", str(os.getpid()))) as started:
+        yield started
+        started.check()
+        assert started.stop() == 0
+
+
 @pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
-    """The daemon, which must end well: with 0, and without an error in its log."""
-    with Daemon(CONFIG.replace("{pid}", str(os.getpid()))) as running:
-        yield running
-        running.check()
-        assert running.stop() == 0
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Server]]:
+    """The superservers that this machine has, and echod among them, in a network of their own."""
+    with own_network(), running(tmp_path_factory.mktemp("superservers")) as started:
+        yield started
+
+
+@pytest.fixture(params=ADDRESSES)
+def server(request: pytest.FixtureRequest, servers: Mapping[str, Server]) -> str:
+    """The name of each of them in turn."""
+    name: str = request.param
+    if name not in servers:
+        pytest.skip(f"there is no {name} here; tests/system_wide/prepare unpacks it")
+    return name

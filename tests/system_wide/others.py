@@ -9,7 +9,6 @@ import os
 import select
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Final
 
@@ -60,8 +59,7 @@ def exchange(*words: str | Path, given: bytes, expected: int) -> bytes:
             process.stdin.write(given)
             process.stdin.flush()
             came = b""
-            ends = time.monotonic() + SECONDS
-            while len(came) < expected and select.select([process.stdout], [], [], max(0.0, ends - time.monotonic()))[0]:
+            while len(came) < expected and select.select([process.stdout], [], [], SECONDS)[0]:
                 if not (piece := os.read(process.stdout.fileno(), 65_536)):
                     break
                 came += piece

@@ -74,12 +74,16 @@ service {kind}
 }}
 """
 
+SHAPES: Final = (
+    {"transport": "tcp", "shape": "stream", "wait": "no"},
+    {"transport": "udp", "shape": "dgram", "wait": "yes"},
+)
+
 
 class Server:
-    """A running server. `process` is what receives its connections and datagrams."""
+    """A running server: the process that receives its connections and datagrams."""
 
-    def __init__(self, host: str, process: subprocess.Popen[bytes]) -> None:
-        self.host = host
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
 
     @contextmanager
@@ -112,10 +116,11 @@ def own_network() -> Iterator[None]:
 @contextmanager
 def running(folder: Path) -> Iterator[Mapping[str, Server]]:
     """Every server that this machine has, by its name."""
-    services = "".join(ECHOD_SERVICE.format(kind=kind, host=ADDRESSES["echod"], port=port) for kind, port in PORTS.items())
+    host = ADDRESSES["echod"]
+    services = "".join(ECHOD_SERVICE.format(kind=kind, host=host, port=port) for kind, port in PORTS.items())
     with ExitStack() as stack:
         echod = stack.enter_context(Daemon(ECHOD.format(services=services)))
-        servers = {"echod": Server(ADDRESSES["echod"], echod.process)}
+        servers = {"echod": Server(echod.process)}
         for name, words in _superservers(folder).items():
             servers[name] = stack.enter_context(_started(name, words))
         yield servers
@@ -157,18 +162,18 @@ def _inetd(folder: Path, name: str) -> Path:
 
 def _xinetd(folder: Path) -> Path:
     file = folder / "xinetd.conf"
-    forms = ({"transport": "tcp", "shape": "stream", "wait": "no"}, {"transport": "udp", "shape": "dgram", "wait": "yes"})
-    services = [XINETD.format(kind=kind, host=ADDRESSES["xinetd"], **form) for kind in PORTS for form in forms]
+    services = [XINETD.format(kind=kind, host=ADDRESSES["xinetd"], **shape) for kind in PORTS for shape in SHAPES]
     file.write_text("defaults\n{\n    instances = 100\n    cps = 1000 1\n}\n" + "".join(services))
     return file
 
 
 @contextmanager
 def _started(name: str, words: Sequence[str | Path]) -> Iterator[Server]:
-    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    nothing = subprocess.DEVNULL
+    with subprocess.Popen(words, stdin=nothing, stdout=nothing, stderr=nothing) as process:
         try:
             assert eventually(lambda: _listens(ADDRESSES[name])), f"{words} do not listen"
-            yield Server(ADDRESSES[name], process)
+            yield Server(process)
         finally:
             process.terminate()
             process.wait(SECONDS)
@@ -200,7 +205,9 @@ def heard(opened: socket.socket, at_most: int | None = None) -> bytes:
     return came
 
 
-def asked(host: str, kind: str, question: bytes, *, port: int = 0, client: str = CLIENT, answers: int = 1) -> list[bytes]:
+def asked(
+    host: str, kind: str, question: bytes, *, answers: int = 1, client: str = CLIENT, port: int = 0
+) -> list[bytes]:
     """The answers to one datagram: `answers` of them, whatever time they take, and what comes in SILENCE besides."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
         opened.bind((client, port))

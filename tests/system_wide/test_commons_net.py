@@ -51,8 +51,8 @@ def test_the_chargen_client_gets_lines(answers):
     assert answers["CharGenTCPClient", "chargen"] == "".join(map(chr, range(0x20, 0x68)))
 
 
-# Its question is an empty datagram. RFC 864 wants a number "between 0 and 512" of characters for that, a gift to who
-# forges addresses (CERT CA-1996-01); so it takes `rfc864 = true` to get them.
+# Its question is an empty datagram. RFC 864 has "a random number (between 0 and 512) of characters" as the answer to
+# that, a gift to who forges addresses (CERT CA-1996-01), so it takes `rfc864 = true` to get it.
 def test_the_chargen_client_of_datagrams_gets_what_the_configuration_says(answers):
     assert 0 <= int(answers["CharGenUDPClient", "chargen-rfc864"]) <= 512
     assert answers["CharGenUDPClient", "chargen"] == "silent"

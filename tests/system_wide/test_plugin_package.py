@@ -15,6 +15,7 @@ from tests.daemon import run as run_process
 pytestmark = [pytest.mark.system_wide, pytest.mark.timeout(600)]  # pip builds, for which it may have to download
 
 WRITTEN = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "dropin.cache")
+ELSEWHERE = environment(PYTHONPATH="", PYTHONDONTWRITEBYTECODE="1")  # nothing of this tree can be imported
 EX_CONFIG = 78
 SERVED = """
 [services.secret]
@@ -24,7 +25,8 @@ listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 [services.rot13]
 listen = ["tcp://127.0.0.1:0"]
 """
-PROJECT = """
+SOUR = "echod_broken:Sour"
+PROJECT = f"""
 [build-system]
 requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"
@@ -32,7 +34,7 @@ build-backend = "setuptools.build_meta"
 name = "echod-broken"
 version = "1.0"
 [project.entry-points."echod.services"]
-{entry}
+sour = "{SOUR}"
 [tool.setuptools]
 py-modules = ["echod_broken"]
 """
@@ -44,19 +46,25 @@ class Site:
     def __init__(self, folder: Path) -> None:
         venv.create(folder, symlinks=True)
         self.bin = folder / "bin"
-        (packages,) = folder.glob("lib/python*/site-packages")
-        (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        (self.packages,) = folder.glob("lib/python*/site-packages")
+        (self.packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
     def run(self, *words, code=0):
-        """The output and the errors of a program of this environment; nothing of the tree can be imported."""
-        process = run_process(self.bin / words[0], *words[1:], env=environment(PYTHONPATH=""), seconds=120, cwd=self.bin)
+        """The output and the errors of a program of this environment."""
+        process = run_process(self.bin / words[0], *words[1:], env=ELSEWHERE, cwd=self.bin)
         said, wrong = process.stdout.decode(), process.stderr.decode()
         assert process.returncode == code, f"{words}: {process.returncode}\n{said}{wrong}"
         return said, wrong
 
-    def pip(self, *words):
-        words = [sys.executable, "-m", "pip", "--python", self.bin / "python", *words]
-        process = run_process(*words, env=environment(PYTHONPATH=""), seconds=300)
+    def install(self, tree):
+        self._pip("install", "--no-deps", "--no-compile", tree)
+
+    def uninstall(self, name):
+        self._pip("uninstall", "--yes", name)
+
+    def _pip(self, *words):
+        pip = (sys.executable, "-m", "pip", "--quiet", "--python", self.bin / "python")
+        process = run_process(*pip, *words, env=ELSEWHERE, seconds=300)
         assert process.returncode == 0, process.stderr.decode()
 
 
@@ -66,7 +74,7 @@ def echod(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     tree = shutil.copytree(TOP, folder / "echod", ignore=WRITTEN)
     site = Site(folder / "venv")
-    site.pip("install", "--quiet", "--no-deps", tree)
+    site.install(tree)
     return site
 
 
@@ -74,23 +82,20 @@ def echod(tmp_path_factory):
 def rot13(echod, tmp_path_factory):
     """A Site with the kind of tests/plugin_package, too."""
     package = shutil.copytree(TOP / "tests/plugin_package", tmp_path_factory.mktemp("plugin") / "rot13", ignore=WRITTEN)
-    echod.pip("install", "--quiet", "--no-deps", package)
+    echod.install(package)
     yield echod
-    echod.pip("uninstall", "--quiet", "--yes", "echod-rot13")
+    echod.uninstall("echod-rot13")
 
 
-@pytest.fixture
-def broken(echod, tmp_path):
-    """Installs a package that announces `entry`, and has `source` as its module."""
-
-    def install(entry, source):
-        (tmp_path / "pyproject.toml").write_text(PROJECT.format(entry=entry))
-        (tmp_path / "echod_broken.py").write_text(source)
-        echod.pip("install", "--quiet", "--no-deps", tmp_path)
-        return echod
-
-    yield install
-    echod.pip("uninstall", "--quiet", "--yes", "echod-broken")
+@pytest.fixture(scope="module")
+def broken(echod, tmp_path_factory):
+    """A Site with a package whose kind is to be written by `breaking`."""
+    package = tmp_path_factory.mktemp("broken")
+    (package / "pyproject.toml").write_text(PROJECT)
+    (package / "echod_broken.py").touch()
+    echod.install(package)
+    yield echod
+    echod.uninstall("echod-broken")
 
 
 def checked(site, text, tmp_path, code=0):
@@ -121,21 +126,19 @@ def test_the_kind_is_listed_with_its_option(rot13):
 
 
 def test_the_kind_can_be_configured(rot13, tmp_path):
-    said, wrong = checked(rot13, SERVED.replace(":0", ":10013"), tmp_path)
+    said, wrong = checked(rot13, SERVED, tmp_path)
     assert wrong == ""
-    assert "secret  tcp://127.0.0.1:10013" in said
+    assert [line.split() for line in said.splitlines()] == [
+        ["secret", "tcp://127.0.0.1:0"],
+        ["secret", "udp://127.0.0.1:0"],
+        ["rot13", "tcp://127.0.0.1:0"],
+    ]
 
 
 def test_the_kind_answers(rot13):
     with Daemon(SERVED, command=[rot13.bin / "python", "-m", "echod"], environ={"PYTHONPATH": ""}) as daemon:
-        with socket.create_connection(daemon.place("secret", "tcp"), SECONDS) as client:
-            client.sendall(b"Hal, \xff\r\n")
-            client.shutdown(socket.SHUT_WR)
-            assert client.makefile("rb").read() == b"Ibm, \xff\r\n"
-        with socket.create_connection(daemon.place("rot13", "tcp"), SECONDS) as client:
-            client.sendall(b"Why did the chicken cross the road?")
-            client.shutdown(socket.SHUT_WR)
-            assert client.makefile("rb").read() == b"Jul qvq gur puvpxra pebff gur ebnq?"
+        assert over_tcp(daemon, "secret", b"Hal, \xff\r\n") == b"Ibm, \xff\r\n"
+        assert over_tcp(daemon, "rot13", b"Why did the chicken") == b"Jul qvq gur puvpxra"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.settimeout(SECONDS)
             client.connect(daemon.place("secret", "udp"))
@@ -143,6 +146,15 @@ def test_the_kind_answers(rot13):
             assert client.recv(99) == b"aaa"
         daemon.check()
         assert daemon.stop() == 0
+
+
+def over_tcp(daemon, service, question):
+    with socket.socket() as client:
+        client.settimeout(SECONDS)
+        client.connect(daemon.place(service, "tcp"))
+        client.sendall(question)
+        client.shutdown(socket.SHUT_WR)
+        return client.makefile("rb").read()
 
 
 @pytest.mark.parametrize(
@@ -158,35 +170,41 @@ def test_a_wrong_option_is_one_clear_line(rot13, tmp_path, option, said):
     assert said in refused(rot13, text, tmp_path)
 
 
-def test_without_the_package_the_kind_is_unknown(echod, tmp_path):
-    text = '[services.rot14]\nlisten = ["tcp://127.0.0.1:10013"]\n'
-    assert "unknown kind" in refused(echod, text, tmp_path)
+KIND = "from echod.model import Service\nclass Sour(Service):\n    kind = "
+BROKEN = {
+    "raises": ("raise RuntimeError('no lemons\\nleft')", "cannot be loaded: no lemons\\x0aleft"),
+    "imports": ("import lemons", "cannot be loaded: No module named 'lemons'"),
+    "does not parse": ("class Sour(", "cannot be loaded: '(' was never closed"),
+    "is not there": ("", "has no attribute 'Sour'"),
+    "is a number": ("Sour = 42", "is not a subclass of echod.model.Service"),
+    "is no service": ("class Sour:\n    kind = 'sour'", "is not a subclass of echod.model.Service"),
+    "has another name": (f"{KIND} 'sweet'", "calls itself 'sweet'"),
+}
 
 
-@pytest.mark.parametrize(
-    ("entry", "source", "said"),
-    [
-        ('sour = "echod_broken:Sour"', 'raise RuntimeError("no lemons\\nleft")', "no lemons"),
-        ('sour = "echod_broken:Sour"', "import lemons", "No module named 'lemons'"),
-        ('sour = "echod_broken:Sour"', "class Sour(", "SyntaxError"),
-        ('sour = "echod_broken:Sour"', "", "has no attribute 'Sour'"),
-        ('sour = "echod_broken:Sour"', "Sour = 42", "is not a subclass of echod.model.Service"),
-        ('sour = "echod_broken:Sour"', "class Sour:\n    kind = 'sour'\n", "is not a subclass of echod.model.Service"),
-        (
-            'sour = "echod_broken:Sour"',
-            "from echod.model import Service\nclass Sour(Service):\n    kind = 'sweet'\n",
-            "calls itself 'sweet'",
-        ),
-        (
-            'echo = "echod_broken:Echo"',
-            "from echod.model import Service\nclass Echo(Service):\n    kind = 'echo'\n",
-            "exists already",
-        ),
-    ],
-    ids=["raises", "imports", "does not parse", "is empty", "is a number", "is no service", "is another", "is ours"],
-)
-def test_a_broken_kind_is_one_clear_line(broken, tmp_path, entry, source, said):
-    site = broken(entry, source)
-    line = refused(site, '[services.echo]\nlisten = ["tcp://127.0.0.1:10007"]\n', tmp_path)
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_kind_is_one_clear_line(broken, tmp_path, how):
+    source, said = BROKEN[how]
+    (broken.packages / "echod_broken.py").write_text(source)
+    line = refused(broken, '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n', tmp_path)
+    assert line.startswith("echod: kind 'sour': echod_broken")
     assert said in line
-    assert "echod_broken" in line
+
+
+def test_a_kind_that_takes_the_name_of_ours_is_one_clear_line(broken, tmp_path):
+    (broken.packages / "echod_broken.py").write_text(f"{KIND} 'echo'")
+    (entries,) = broken.packages.glob("echod_broken-*.dist-info/entry_points.txt")
+    was = entries.read_text()
+    entries.write_text(was.replace("sour", "echo"))
+    line = refused(broken, '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n', tmp_path)
+    entries.write_text(was)
+    assert line == f"echod: kind 'echo' of {SOUR} exists already: echod.services.echo\n"
+
+
+@pytest.mark.xfail(reason="the registry says the message without the error's name, and takes SystemExit for its own")
+@pytest.mark.parametrize("error", ["RuntimeError", "KeyError: 'lemons'", "SystemExit: 3"])
+def test_what_a_broken_kind_raised_has_its_name(broken, tmp_path, error):
+    name, _, value = error.partition(": ")
+    (broken.packages / "echod_broken.py").write_text(f"raise {name}({value})")
+    line = refused(broken, '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n', tmp_path)
+    assert f"cannot be loaded: {error}" in line

@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -19,27 +20,12 @@ from tests.system_wide.superservers import (
     asked,
     connected,
     heard,
-    own_network,
-    running,
 )
 
 pytestmark = pytest.mark.system_wide
 
 TO_1970 = 2_208_988_800
 SIZES = (0, 1, 512, 1472, 8193, 65507)
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory):
-    with own_network(), running(tmp_path_factory.mktemp("superservers")) as started:
-        yield started
-
-
-@pytest.fixture(params=ADDRESSES)
-def server(request, servers):
-    if request.param not in servers:
-        pytest.skip(f"there is no {request.param} here; tests/system_wide/prepare unpacks it")
-    return request.param
 
 
 @pytest.fixture
@@ -92,7 +78,8 @@ def test_echo_over_udp_on_loopback(servers):
 # Discard, RFC 863
 
 
-# "It simply throws away any data it receives. No response is sent." All four close where the client has.
+# "Any data received is thrown away. No response is sent. This continues until the calling user terminates the
+# connection", and all four close when the client has.
 @pytest.mark.parametrize("size", SIZES)
 def test_discard_over_tcp(host, size):
     with connected(host, "discard") as client:
@@ -110,8 +97,8 @@ def test_discard_over_udp(host, size):
 # Daytime, RFC 867
 
 
-# "There is no specific syntax", but it should be one line of printing characters, space, CR and LF. Ours is the RFC's
-# first example, xinetd's its second (with a year of four digits), and the inetds say what asctime(3) does.
+# "There is no specific syntax for the daytime. […] The daytime should be just one line." Ours is the first syntax that
+# the RFC calls popular, xinetd's the second (with a year of four digits), and the inetds write what ctime(3) does.
 LINE = {
     "echod": rb"[A-Z][a-z]+day, [A-Z][a-z]+ \d{1,2}, \d{4} \d\d:\d\d:\d\d-UTC\r\n",
     "openbsd-inetd": rb"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\r\n",
@@ -125,7 +112,8 @@ def test_daytime_over_tcp(server, host):
         assert re.fullmatch(LINE[server], heard(client))
 
 
-# "When a datagram is received, an answering datagram is sent containing the current date and time", whatever it held.
+# "An answering datagram is sent containing the current date and time […] (the data in the received datagram is
+# ignored)", its length too.
 @pytest.mark.parametrize("size", SIZES)
 def test_daytime_over_udp(server, host, size):
     (line,) = asked(host, "daytime", bytes(size))
@@ -142,8 +130,8 @@ def test_daytime_over_udp_as_echod_has_it_by_default(servers, size, answers):
 
 # Time, RFC 868
 
-# "Sends a 32-bit number": four octets. inetutils-inetd sends a `long` of its machine, so there are eight on most, and
-# the seconds are right only for clients who look no further.
+# "Send the time as a 32 bit binary number": four octets. inetutils-inetd sends a `long` of its machine, eight octets on
+# most of them, and the time is right only for a client that looks no further than at four.
 OCTETS = {"echod": 4, "openbsd-inetd": 4, "inetutils-inetd": struct.calcsize("l"), "xinetd": 4}
 
 
@@ -176,8 +164,8 @@ def test_time_over_udp_as_echod_has_it_by_default(servers, size, answers):
 # Daytime and time over TCP, where the client sends before it reads
 
 
-# RFC 867: "any data received is thrown away", and RFC 868 expects none. Who closes a connection without having read
-# everything resets it (RFC 1122 4.2.2.13), and a reset may overtake the answer; Linux shows it behind the answer.
+# RFC 867: "any data received is thrown away", and RFC 868 expects none. A server that closes "while received data is
+# still pending" resets the connection (RFC 1122 4.2.2.13), and a reset may overtake the answer. Here it came behind it.
 RESETS = {"echod": False, "openbsd-inetd": True, "inetutils-inetd": True, "xinetd": True}
 
 
@@ -204,8 +192,8 @@ def lines(octets):
     return octets.split(b"\r\n")[:-1]
 
 
-# "An ordered pattern of the ninety-five printing characters" in lines of 72: a recommendation, that three follow to the
-# letter. xinetd's ring has neither the first of them, SPACE, nor the last, ~.
+# "72 character lines of the ASCII printing characters. There are 95 […] Think of the sequence as a ring": three follow
+# this popular pattern to the letter. In xinetd's ring, the first of them, SPACE, and the last, ~, are missing.
 RINGS = {"echod": RING, "openbsd-inetd": RING, "inetutils-inetd": RING, "xinetd": RING[1:-1]}
 
 
@@ -215,11 +203,11 @@ def test_chargen_over_tcp_runs_through_the_ring(server, host):
     assert {len(line) for line in came} == {72}
     ring = RINGS[server]
     assert {bytes((octet,)) for line in came for octet in line} == {bytes((octet,)) for octet in ring}
-    for line, following in zip(came, came[1:], strict=False):
-        assert following[:-1] == line[1:] or server == "xinetd"  # where its ring ends, some of its lines come twice
+    for line, following in pairwise(came):
+        assert following[:-1] == line[1:] or server == "xinetd"  # where its ring ends, two of its lines come again
 
 
-# "The data may be anything", but the example's first line begins with SPACE. xinetd goes on where it was.
+# "On the first line (line 0) put the characters numbered 0 through 71." xinetd begins where its UDP answers left off.
 @pytest.mark.parametrize("name", ["echod", "openbsd-inetd", "inetutils-inetd"])
 def test_chargen_over_tcp_begins_as_the_example_does(servers, name):
     if name not in servers:
@@ -228,7 +216,8 @@ def test_chargen_over_tcp_begins_as_the_example_does(servers, name):
         assert lines(heard(client, 3 * 74)) == [RING[first : first + 72] for first in range(3)]
 
 
-# "The service is terminated by the user": not by the end of what the user sends, which "is thrown away".
+# "Any data received is thrown away. This continues until the calling user terminates the connection", which who has
+# only finished sending has not.
 def test_chargen_over_tcp_goes_on_behind_the_half_close(host):
     with connected(host, "chargen") as client:
         client.sendall(b"thrown away")
@@ -236,8 +225,9 @@ def test_chargen_over_tcp_goes_on_behind_the_half_close(host):
         assert len(heard(client, 1_000_000)) == 1_000_000
 
 
-# "A datagram is sent containing a random number (between 0 and 512) of characters": the inetds always send one line,
-# larger than most questions, and xinetd more than the RFC allows. Ours is never larger than the question.
+# "A random number (between 0 and 512) of characters": the inetds send one line, whatever the number should be, and
+# xinetd more than the RFC allows. Ours is no random number either: as many as the question had, for no answer of
+# chargen may be larger (CERT CA-1996-01).
 SIZE = {
     "echod": lambda size: min(size, 512),
     "openbsd-inetd": lambda size: 74,
@@ -253,7 +243,8 @@ def test_chargen_over_udp(server, host, size):
     assert [len(answer) for answer in answers] == ([length] if length else [])
 
 
-# "There is no history or state information associated with the UDP version": theirs goes on from answer to answer.
+# "There is no history or state information associated with the UDP version of this service": theirs goes on from answer
+# to answer.
 STATEFUL = {"echod": False, "openbsd-inetd": True, "inetutils-inetd": True, "xinetd": True}
 
 

@@ -48,7 +48,7 @@ def test_no_interval(text, capsys):
 def test_what_ping_takes_for_granted():
     asked = parser().parse_args(["ping", "tcp://127.0.0.1:7"])
     assert (asked.count, asked.interval, asked.size, asked.timeout) == (None, 1.0, 64, 5.0)
-    assert not (asked.quiet or asked.json or asked.connect)
+    assert (asked.quiet, asked.json, asked.connect) == (False, False, False)
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "1.5", "many", "", str(MOST_PROBES + 1), "9" * 5000, "٣"])

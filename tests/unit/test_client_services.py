@@ -36,10 +36,11 @@ class Strange(Service):
     streams = False
 
 
-class Other(Strange):
+class Other(Service):
     kind = "other"
+    summary = "shouts"
     Options = OfAttrs
-    datagrams = False
+    streams = datagrams = False
 
 
 def printed(capfd, **arguments):

@@ -81,6 +81,20 @@ class Taking(SynchronousTestCase):
             self.assertLessEqual(abs(after - before - (cost / rate.burst if taken else 0)), self.rounding(rate))
         self.assertEqual(buckets.used("a", now + 2 * rate.burst / rate.per_second + 1), 0)
 
+    @settings(max_examples=100, deadline=None)
+    @given(_rates, _uptime, _steps)
+    def test_holds_is_what_take_would_say_and_takes_nothing(
+        self, rate: Rate, start: float, steps: list[tuple[float, float]]
+    ) -> None:
+        asked: Buckets[str] = Buckets(rate)
+        now = start
+        for wait, cost in steps:
+            now += wait
+            before, size = asked.used("a", now), len(asked)
+            held = asked.holds("a", now, cost)
+            self.assertEqual((asked.used("a", now), len(asked)), (before, size))
+            self.assertIs(asked.take("a", now, cost), held)
+
 
 class Tables(SynchronousTestCase):
     @settings(max_examples=100, deadline=None)
@@ -120,4 +134,4 @@ class Tables(SynchronousTestCase):
             for key in range(3000):
                 buckets.take(TABLE + window * 3000 + key, 0)
             spent.append(time.thread_time() - begin)
-        self.assertLess(sorted(spent)[15], 5 * min(spent), spent)
+        self.assertLess(sorted(spent)[15], 3 * min(spent), spent)  # 1.1 of a linked list, 10 of a dict

@@ -254,6 +254,66 @@ class Shares(SynchronousTestCase):
             self.assertLessEqual(index + 1, 40 + 20 * (at - start) + 0.001)
 
 
+class Runs(SynchronousTestCase):
+    """Several datagrams of one source, asked about at once."""
+
+    def run_of(
+        self, guard: DatagramGate, count: int, octets: int = 0, host: str = "192.0.2.1", port: int = HIGH
+    ) -> bool:
+        return guard.admit_run(octets_of(host), port, count, octets, loopback=False)
+
+    def test_pass_where_each_would_and_are_counted(self) -> None:
+        guard = gate(rate=Rate(10, 100))
+        self.assertTrue(self.run_of(guard, 50))
+        left = [admit(guard, "192.0.2.2", HIGH, b"%d" % number) for number in range(51)]
+        self.assertEqual(left, [None] * 50 + [Refusal.RATE])
+
+    def test_pass_where_there_is_no_limit(self) -> None:
+        self.assertTrue(self.run_of(gate(rate=UNLIMITED), 10_000, 10**9))
+        self.assertTrue(gate().admit_run(octets_of("127.0.0.1"), HIGH, 10_000, 10**9, loopback=True))
+
+    def test_do_not_pass_where_any_could_be_refused_or_watched(self) -> None:
+        spent_answers, spent_bytes = Total(), Total()
+        spent_answers.answers.take(None, 0, TOTAL.burst)
+        spent_bytes.bytes.take(None, 0, TOTAL_BYTES.burst)
+        for what, total, count, octets in (
+            ("more than half of the share", Total(), 51, 0),
+            ("too many bytes", Total(), 9, int(BYTES.burst) + 1),
+            ("all networks have too many answers", spent_answers, 1, 0),
+            ("all networks have too many bytes", spent_bytes, 1, 1),
+        ):
+            guard = gate(rate=Rate(10, 100), total=total)
+            self.assertFalse(self.run_of(guard, count, octets), what)
+        muted = gate(rate=Rate(100, 200))
+        while admit(muted, "192.0.2.1", datagram=b"same") is not Refusal.REPEAT:
+            pass
+        self.assertFalse(self.run_of(muted, 1))
+
+    @settings(max_examples=100, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from([0.0, 0.01, 1.0]),
+                st.sampled_from(["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"]),
+                st.integers(1, 40),
+                st.sampled_from([0, 1, 20_000]),
+            ),
+            max_size=12,
+        )
+    )
+    def test_say_the_same_as_one_by_one(self, steps: list[tuple[float, str, int, int]]) -> None:
+        clock = Clock()
+        whole, single = (gate(clock=clock, rate=Rate(50, 100)) for _ in range(2))
+        for wait, host, count, length in steps:
+            clock.advance(wait)
+            datagrams = [bytes(length)] * count
+            if self.run_of(whole, count, count * length, host):
+                verdicts: list[Refusal | None] = [None] * count
+            else:
+                verdicts = [admit(whole, host, HIGH, datagram) for datagram in datagrams]
+            self.assertEqual(verdicts, [admit(single, host, HIGH, datagram) for datagram in datagrams])
+
+
 class Loops(SynchronousTestCase):
     """A peer that sends our answers back, as another echo service would."""
 

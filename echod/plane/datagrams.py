@@ -1,0 +1,228 @@
+"""UDP on the plane: a turn takes up to sixty-four datagrams in one call, and answers them in one or two.
+
+      recvmmsg ─► who? ─┬─ one source, all admitted ─┬─ one size: one send, split by the kernel (UDP_SEGMENT)
+                        │                            └─ else: sendmmsg
+                        ├─ many sources: sendmmsg for those that are admitted
+                        ├─ joined by GRO on the way in: sent back joined, split by the kernel
+                        └─ anything else: the plain way, one by one
+
+Rules:
+
+* The gate's verdicts are the plain way's. What forbids a source without memory (ports, addresses, lists) is
+  asked once for each source and remembered until `forget`; what has memory (rates, repetition) is asked for a
+  run of datagrams at once, and where the run would not pass as a whole, the plain way decides for each.
+* The order is kept: slots are answered as they came, whichever way each goes.
+* Every answer that the kernel does not take is counted, and nothing is sent twice.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterable
+from select import EPOLLIN
+from typing import Any, Final
+
+from echod.gate.access import canonical
+from echod.gate.refusal import Refusal
+from echod.model import identity
+from echod.plane.batch import MOST_AT_ONCE, NAME, ROOM, SLOTS, SOL_UDP, UDP_GRO, Batch
+from echod.plane.loop import Loop
+from echod.transports.udp import IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, SO_TIMESTAMPNS, UDPPort
+
+REMEMBERED: Final = 4096  #: sources whose verdicts are remembered at once
+
+
+class DatagramLane:
+    """A UDP socket on the plane. It stands where the plain way has a UDPPort, which serves what is not simple."""
+
+    def __init__(self, loop: Loop, plain: UDPPort) -> None:
+        self._loop = loop
+        self._plain = plain
+        self._protocol = plain.protocol
+        self._socket = plain.socket
+        self._six = plain.socket.family == socket.AF_INET6
+        self._batch = Batch(plain.socket.family)
+        transform = type(plain.protocol.service).transform
+        if transform is None:
+            raise ValueError(f"{plain.protocol.service.kind} needs its bytes in Python")
+        self._transform = None if transform is identity else transform
+        self._from_where_asked = not any(_packed(plain.socket.getsockname()[0]))
+        self._verdicts: dict[bytes, Refusal | None] = {}
+        self._joins_up_to = MOST_AT_ONCE
+
+    def startListening(self) -> None:
+        """Serve from now on."""
+        options = [(socket.SOL_SOCKET, SO_TIMESTAMPNS, 0), (SOL_UDP, UDP_GRO, 1)]
+        if self._six:
+            options += [
+                (socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 0),
+                (socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 0),
+            ]
+        options += [(socket.IPPROTO_IP, IP_RECVTTL, 0), (socket.IPPROTO_IP, IP_RECVTOS, 0)]
+        for option in options:
+            try:
+                self._socket.setsockopt(*option)
+            except OSError:  # IPv4 on an IPv6-only socket; GRO on a kernel that has none
+                pass
+        self._plain.connected = 1
+        self._loop.watch(self._socket.fileno(), EPOLLIN, self._serve)
+
+    def stopListening(self) -> None:
+        """Serve no more."""
+        self._loop.forget(self._socket.fileno())
+        self._plain.stopListening()
+
+    def forget(self) -> None:
+        """The lists, or the ports and addresses that are ours, have changed."""
+        self._verdicts.clear()
+
+    def _serve(self, descriptor: int, _events: int) -> None:
+        batch = self._batch
+        count = batch.receive(descriptor)
+        if not count:
+            return
+        try:
+            refused = self._protocol.tally.refused.get(Refusal.SOURCE_PORT, 0)
+            self._answer(descriptor, count)
+            if self._protocol.tally.refused.get(Refusal.SOURCE_PORT, 0) - refused >= SLOTS:
+                self._plain.filter()
+        finally:
+            batch.clear(count)
+
+    def _answer(self, descriptor: int, count: int) -> None:
+        batch = self._batch
+        lengths = batch.lengths(count)
+        if batch.control_lengths(count).count(batch.pktinfo_space) == count and batch.to_one(count):
+            name = bytes(batch.names[:NAME])
+            if batch.names[: NAME * count] == name * count and self._admitted(name, count, sum(lengths)):
+                self._answer_one_source(descriptor, count, lengths)
+                return
+        self._answer_each(descriptor, count, lengths)
+
+    def _answer_one_source(self, descriptor: int, count: int, lengths: list[int]) -> None:
+        batch = self._batch
+        self._change(range(count), lengths)
+        batch.prepare(0, count, (), from_where_asked=self._from_where_asked)
+        size = lengths[0]
+        if (
+            count > 1
+            and 0 < size <= self._joins_up_to
+            and size * count <= MOST_AT_ONCE
+            and lengths.count(size) == count
+            and (not self._from_where_asked or batch.asked_alike(count))
+        ):
+            if batch.send_joined(descriptor, count, size, from_where_asked=self._from_where_asked):
+                self._count(count, sum(lengths))
+                return
+            self._joins_up_to = size - 1  # larger than what leaves by this link unfragmented, or no UDP_SEGMENT
+        self._count(count, sum(lengths))
+        for slot in batch.send(descriptor, 0, count):
+            self._uncount(1, lengths[slot])
+
+    def _answer_each(self, descriptor: int, count: int, lengths: list[int]) -> None:
+        """In the order they came: runs of slots are answered where they lie, others go the plain way."""
+        batch = self._batch
+        controls = batch.control_lengths(count)
+        all_to_one = controls.count(batch.pktinfo_space) == count and batch.to_one(count)
+        run: dict[int, int] = {}  # slots that lie beside each other, and the datagrams in each
+        for slot in range(count):
+            name = bytes(batch.names[slot * NAME : (slot + 1) * NAME])
+            pieces = 1
+            if controls[slot] != batch.pktinfo_space:
+                size = batch.segment_size(slot)
+                pieces = -(-lengths[slot] // size) if size else 1
+            if (all_to_one or self._to_one(slot)) and self._admitted(name, pieces, lengths[slot]):
+                run[slot] = pieces
+                continue
+            self._send_run(descriptor, run, lengths, controls)
+            self._plainly(slot, lengths[slot], pieces, name)
+            run = {}
+        self._send_run(descriptor, run, lengths, controls)
+
+    def _send_run(self, descriptor: int, run: dict[int, int], lengths: list[int], controls: list[int]) -> None:
+        if not run:
+            return
+        batch = self._batch
+        self._change(run, lengths)
+        first, behind = min(run), max(run) + 1
+        joined = [slot for slot in run if controls[slot] != batch.pktinfo_space]
+        batch.prepare(first, behind, joined, from_where_asked=self._from_where_asked)
+        for slot in joined:
+            batch.split_again(slot, from_where_asked=self._from_where_asked)
+        for slot, pieces in run.items():
+            self._count(pieces, lengths[slot])
+        for slot in batch.send(descriptor, first, behind):
+            self._uncount(run[slot], lengths[slot])
+
+    def _admitted(self, name: bytes, count: int, octets: int) -> bool:
+        """Whether a run of datagrams of one source passes the gate as a whole: then it is counted there."""
+        gate = self._protocol.gate
+        if gate is None:
+            return True
+        host, port, scope = _host_and_port(name, self._six)
+        if scope:  # a link-local peer: the answer must leave by the link it came by
+            return False
+        try:
+            refusal = self._verdicts[name]
+        except KeyError:
+            if len(self._verdicts) >= REMEMBERED:
+                self._verdicts.clear()
+            refusal = self._verdicts[name] = gate.forbidden(host, canonical(host), port)
+        return refusal is None and gate.admit_run(host, port, count, octets, loopback=self._protocol.loopback)
+
+    def _to_one(self, slot: int) -> bool:
+        info = self._batch.pktinfo(slot)
+        return info[0] != 255 if self._six else info[4:8] == info[8:12]
+
+    def _plainly(self, slot: int, length: int, pieces: int, name: bytes) -> None:
+        """Let the plain way decide, and answer, for each datagram of a slot."""
+        batch = self._batch
+        level, kind = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO) if self._six else (socket.IPPROTO_IP, IP_PKTINFO)
+        ancillary = [(level, kind, batch.pktinfo(slot))]
+        data = bytes(batch.data[slot * ROOM : slot * ROOM + length])
+        size = batch.segment_size(slot) if pieces > 1 else length
+        for at in range(0, length, size) if length else (0,):
+            self._plain.serve(data[at : at + size], ancillary, _python_name(name, self._six))
+
+    def _change(self, slots: Iterable[int], lengths: list[int]) -> None:
+        transform = self._transform
+        if transform is not None:
+            data = self._batch.data
+            for slot in slots:
+                place = slice(slot * ROOM, slot * ROOM + lengths[slot])
+                data[place] = transform(data[place].tobytes())
+
+    def _count(self, datagrams: int, octets: int) -> None:
+        tally = self._protocol.tally
+        tally.datagrams_in += datagrams
+        tally.bytes_in += octets
+        tally.datagrams_out += datagrams
+        tally.bytes_out += octets
+
+    def _uncount(self, datagrams: int, octets: int) -> None:
+        tally = self._protocol.tally
+        tally.datagrams_out -= datagrams
+        tally.bytes_out -= octets
+        tally.refuse(Refusal.SEND, datagrams)
+
+
+def _host_and_port(name: bytes, six: bool) -> tuple[bytes, int, int]:
+    """The host's octets, the port and the scope of a sockaddr_in or sockaddr_in6."""
+    port = name[2] << 8 | name[3]
+    if six:
+        return name[8:24], port, int.from_bytes(name[24:28], "little")
+    return name[4:8], port, 0
+
+
+def _python_name(name: bytes, six: bool) -> tuple[Any, ...]:
+    """As the socket module calls it."""
+    host, port, scope = _host_and_port(name, six)
+    if six:
+        (flow,) = struct.unpack("!I", name[4:8])
+        return socket.inet_ntop(socket.AF_INET6, host), port, flow, scope
+    return socket.inet_ntop(socket.AF_INET, host), port
+
+
+def _packed(host: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host.partition("%")[0])

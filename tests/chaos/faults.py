@@ -1,0 +1,139 @@
+"""What goes wrong under a server: no descriptors, an accept that fails, a descriptor that somebody else closes.
+
+Everything takes the pid of a process that the caller started, and touches no other.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final, Self
+
+from tests.chaos.network import Lacking, program
+from tests.daemon import SECONDS, eventually
+
+ACCEPT_ERRORS: Final = ("ENFILE", "ENOMEM", "ENOBUFS", "EPROTO", "EPERM", "ECONNABORTED", "EINTR")
+"""What accept(2) may meet besides EAGAIN and EMFILE."""
+
+THIEF: Final = (
+    sys.executable,
+    "-W",
+    "error",
+    "-c",
+    """
+import os, sys, threading, time
+
+def steal():
+    while not os.path.exists("steal"):
+        time.sleep(0.01)
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) > 2 and os.readlink("/proc/self/fd/" + name) == "/dev/null":
+                os.close(int(name))
+        except OSError:
+            pass
+    os.rename("steal", "stolen")
+
+threading.Thread(target=steal, daemon=True).start()
+sys.argv[0] = "echod"
+from echod.__main__ import main
+main()
+""",
+)
+"""echod, with a thread that closes whatever leads to /dev/null but the standard streams, once there is a file `steal`
+in its directory; then it is called `stolen`."""
+
+
+def descriptors(pid: int) -> list[str]:
+    """What the descriptors of a process lead to."""
+    found = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+        except FileNotFoundError:  # closed meanwhile
+            continue
+    return found
+
+
+def highest_descriptor(pid: int) -> int:
+    """The highest number among them."""
+    return max(map(int, os.listdir(f"/proc/{pid}/fd")))
+
+
+def leave_descriptors(pid: int, count: int) -> None:
+    """Let a process open so many descriptors more, and not one beyond them."""
+    holes = highest_descriptor(pid) + 1 - len(os.listdir(f"/proc/{pid}/fd"))
+    most = highest_descriptor(pid) + 1 + max(count - holes, 0)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process has used, in both modes (proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it started, and they did."""
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            try:
+                found += [int(child) for child in task.read_text().split()]
+            except OSError:
+                continue
+    return found
+
+
+class Injected:
+    """strace(1), attached to a process: within the block, these calls fail. Raises Lacking.
+
+    `when` is strace's: which of the calls, `1+` is every one.
+    """
+
+    def __init__(self, pid: int, error: str, calls: str = "accept,accept4", when: str = "1+") -> None:
+        self._pid = pid
+        self._words = [program("strace"), "-f", "-qq", "-e", f"trace={calls}", "-e"]
+        self._words.append(f"inject={calls}:error={error}:when={when}")
+
+    def __enter__(self) -> Self:
+        self._file = tempfile.NamedTemporaryFile(prefix="strace-")  # noqa: SIM115
+        words = [*self._words, "-o", self._file.name, "-p", str(self._pid)]
+        self._strace = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        eventually(lambda: self._attached() or self._strace.poll() is not None, seconds=5)
+        if not self._attached():
+            self._strace.kill()
+            said = self._strace.communicate()[1].decode(errors="replace").strip()
+            self._file.close()
+            raise Lacking(f"strace does not attach: {said}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._strace.send_signal(signal.SIGINT)
+        try:
+            self._strace.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            self._strace.kill()
+            self._strace.communicate()
+        self._lines = Path(self._file.name).read_text(errors="replace").splitlines()
+        self._file.close()
+
+    @property
+    def calls(self) -> int:
+        """How often they were called, once the block is over."""
+        return sum("accept" in line and "resumed" not in line for line in self._lines)
+
+    @property
+    def injected(self) -> int:
+        """How often they failed for us."""
+        return sum("(INJECTED)" in line for line in self._lines)
+
+    def _attached(self) -> bool:
+        tracer = re.search(r"^TracerPid:\s+(\d+)", Path(f"/proc/{self._pid}/status").read_text(), re.MULTILINE)
+        return tracer is not None and tracer[1] != "0"

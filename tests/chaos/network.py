@@ -1,0 +1,162 @@
+"""Networks of one's own: nothing else listens there, nothing reaches them, and nothing stays when they are closed.
+
+They are network namespaces without a name (network_namespaces(7)). Whatever a thread opens and starts while it is
+inside of one belongs to it. Root may make them; everybody else gets `Lacking`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+CLONE_NEWNET: Final = 0x40000000  # <linux/sched.h>
+SERVER4, CLIENT4 = "10.99.0.1", "10.99.0.2"
+SERVER6, CLIENT6 = "fd00:99::1", "fd00:99::2"
+LINK: Final = "eth0"  #: what the link is called at both of its ends
+
+
+class Lacking(Exception):
+    """This machine, or this user, cannot do it; the text says what is missing."""
+
+
+def program(name: str) -> str:
+    """Where a program is; sbin is not on everybody's PATH. Raises Lacking."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if found is None:
+        raise Lacking(f"there is no {name} here")
+    return found
+
+
+class Network:
+    """A network namespace, with loopback up. `close` it; it goes when nobody is inside any more."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        before = self._here()
+        try:
+            if self._libc.unshare(CLONE_NEWNET):
+                raise Lacking(f"no network of one's own: {os.strerror(ctypes.get_errno())}")
+            self._descriptor = self._here()
+            try:
+                self._ip("link", "set", "lo", "up")
+            except BaseException:
+                os.close(self._descriptor)
+                raise
+            finally:
+                self._enter(before)
+        finally:
+            os.close(before)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let it go."""
+        os.close(self._descriptor)
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """This thread is in it, until the end of the block."""
+        before = self._here()
+        self._enter(self._descriptor)
+        try:
+            yield
+        finally:
+            self._enter(before)
+            os.close(before)
+
+    def ip(self, *words: str) -> None:
+        """Run ip(8) in it."""
+        with self.inside():
+            self._ip(*words)
+
+    def add(self, *hosts: str, device: str = "lo") -> None:
+        """Give it these addresses: HOST/LENGTH, or HOST for that alone."""
+        for host in hosts:
+            length = "" if "/" in host else "/128" if ":" in host else "/32"
+            family = ["-6"] if ":" in host else ["-4"]
+            self.ip(*family, "address", "add", host + length, "dev", device, *(["nodad"] if ":" in host else ["brd", "+"]))
+
+    def figure(self, table: str, name: str) -> int:
+        """One counter of the kernel's for it, such as Udp and InDatagrams (proc(5), net/snmp)."""
+        with self.inside():
+            lines = Path("/proc/thread-self/net/snmp").read_text().splitlines()
+        names, values = (line.split() for line in lines if line.startswith(f"{table}:"))
+        return int(values[names.index(name)])
+
+    def join(self, other: Network) -> None:
+        """Lay a link to another: its ends are called LINK, and are up once this returns."""
+        self.ip("link", "add", LINK, "type", "veth", "peer", "name", LINK, "netns", other.path)
+        for network in (self, other):
+            with network.inside():
+                for setting in ("accept_dad", "dad_transmits"):  # or IPv6 addresses are tentative for two seconds
+                    Path("/proc/sys/net/ipv6/conf", LINK, setting).write_text("0")
+            network.ip("link", "set", LINK, "up")
+
+    @property
+    def path(self) -> str:
+        """By what another process finds it."""
+        return f"/proc/{os.getpid()}/fd/{self._descriptor}"
+
+    @staticmethod
+    def _here() -> int:
+        return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    def _enter(self, descriptor: int) -> None:
+        if self._libc.setns(descriptor, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
+
+    @staticmethod
+    def _ip(*words: str) -> None:
+        _run([program("ip"), *words])
+
+
+def _run(words: Sequence[str]) -> None:
+    ended = subprocess.run(words, check=False, capture_output=True, text=True, timeout=20)
+    if ended.returncode:
+        raise Lacking(f"{' '.join(words)}: {ended.stderr.strip()}")
+
+
+class Two(NamedTuple):
+    """Two machines, as it were, and the link between them."""
+
+    server: Network
+    client: Network
+
+
+@contextmanager
+def alone(*hosts: str) -> Iterator[Network]:
+    """A network that has nothing but loopback, with these addresses besides 127.0.0.0/8 and ::1. Raises Lacking."""
+    with Network() as network:
+        network.add(*hosts)
+        yield network
+
+
+@contextmanager
+def joined() -> Iterator[Two]:
+    """A server's and a client's network, with SERVER4 … CLIENT6 and link-local addresses. Raises Lacking."""
+    with Network() as server, Network() as client:
+        server.join(client)
+        server.add(f"{SERVER4}/24", f"{SERVER6}/64", device=LINK)
+        client.add(f"{CLIENT4}/24", f"{CLIENT6}/64", device=LINK)
+        yield Two(server, client)
+
+
+def link_local(network: Network) -> str:
+    """The link-local address of a network's end of the link, without its scope."""
+    with network.inside():
+        for line in Path("/proc/thread-self/net/if_inet6").read_text().splitlines():
+            address, _, _, scope, _, name = line.split()
+            if scope == "20" and name == LINK:
+                return socket.inet_ntop(socket.AF_INET6, bytes.fromhex(address))
+    raise Lacking("the link has no link-local address")

@@ -1,0 +1,165 @@
+"""One host, one verdict, however its address is written: test 38 of docs/PROMISES.md.
+
+What a socket cannot show is asked of the gate itself; what the wire brings is in test_sources.py.
+"""
+
+import ipaddress
+import socket
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echod.gate.access import Access, octets_of
+from echod.gate.connections import ConnectionGate
+from echod.gate.datagrams import DatagramGate
+from echod.gate.limits import Limits
+from echod.gate.refusal import Refusal
+from tests.chaos.crowd import Crowd, Fate
+from tests.chaos.network import LINK, link_local
+from tests.daemon import SECONDS, Daemon
+from tests.gate.room import asked, asking, configuration, counted, refused
+
+PORT = 40_000
+
+
+def verdicts(host: str, allow: str, deny: str = "") -> set[Refusal | None]:
+    """What both gates say of a host: one word."""
+    access = Access(map(ipaddress.ip_network, allow.split()), map(ipaddress.ip_network, deny.split()))
+    streams = ConnectionGate(access, Limits(), lambda: 0.0)
+    datagrams = DatagramGate(access, Limits(), lambda: 0.0)
+    octets = octets_of(host)
+    return {streams.admit(octets, loopback=False), datagrams.admit(octets, PORT, b"?", loopback=False)}
+
+
+LOOPBACK = "127.0.0.0/8 ::1/128"
+TABLE: dict[tuple[str, str, str], Refusal | None] = {
+    # The host as it is, and as a dual-stack socket shows it
+    ("127.0.0.1", LOOPBACK, ""): None,
+    ("::ffff:127.0.0.1", LOOPBACK, ""): None,
+    ("::1", LOOPBACK, ""): None,
+    ("192.0.2.1", LOOPBACK, ""): Refusal.DENIED,
+    ("::ffff:192.0.2.1", LOOPBACK, ""): Refusal.DENIED,
+    ("192.0.2.66", "192.0.2.0/24", "192.0.2.66"): Refusal.DENIED,
+    ("::ffff:192.0.2.66", "192.0.2.0/24", "192.0.2.66"): Refusal.DENIED,
+    ("::ffff:192.0.2.66", "192.0.2.0/24 ::/0", "192.0.2.66"): Refusal.DENIED,
+    ("192.0.2.66", "192.0.2.0/24", "::ffff:192.0.2.66"): Refusal.DENIED,
+    # IPv6 for everybody is not IPv4 for anybody
+    ("192.0.2.1", "::/0", ""): Refusal.DENIED,
+    ("::ffff:192.0.2.1", "::/0", ""): Refusal.DENIED,
+    # A host of this machine or of a private network inside of IPv6 is a lie
+    ("::127.0.0.1", LOOPBACK + " ::/0 0.0.0.0/0", ""): Refusal.SOURCE_ADDRESS,
+    ("::10.0.0.1", "10.0.0.0/8", ""): Refusal.SOURCE_ADDRESS,
+    ("64:ff9b::127.0.0.1", LOOPBACK + " ::/0 0.0.0.0/0", ""): Refusal.SOURCE_ADDRESS,
+    ("64:ff9b::192.168.0.1", "192.168.0.0/16", ""): Refusal.SOURCE_ADDRESS,
+    ("64:ff9b::169.254.169.254", "0.0.0.0/0", ""): Refusal.SOURCE_ADDRESS,
+    # A public one has the verdict of the host that it holds
+    ("8.8.8.8", "8.8.8.0/24", ""): None,
+    ("64:ff9b::8.8.8.8", "8.8.8.0/24", ""): None,
+    ("64:ff9b::8.8.8.8", "64:ff9b::808:800/120", ""): None,
+    ("::8.8.8.8", "8.8.8.0/24", ""): None,
+    ("64:ff9b::8.8.8.8", "0.0.0.0/0", "8.8.8.8"): Refusal.DENIED,
+    ("64:ff9b::8.8.8.8", "::/0", ""): Refusal.DENIED,
+    # A scope says by which link, not who
+    ("fe80::1%1", "fe80::/10", ""): None,
+    ("fe80::1%1", "fe80::/10", "fe80::1"): Refusal.DENIED,
+    ("fe80::1%1", LOOPBACK, ""): Refusal.DENIED,
+}
+
+
+@pytest.mark.parametrize(("host", "allow", "deny"), TABLE)
+def test_the_table(host, allow, deny):
+    assert verdicts(host, allow, deny) == {TABLE[host, allow, deny]}
+
+
+@settings(max_examples=200)
+@given(st.ip_addresses(v=4), st.lists(st.ip_addresses(v=4, network="0.0.0.0/0"), max_size=3), st.integers(0, 32))
+def test_a_mapped_host_has_the_verdict_of_the_host(host: Any, others: list[Any], length: int):
+    nets = " ".join(str(ipaddress.ip_network((int(each), length), strict=False)) for each in (host, *others))
+    nets = nets if length else "0.0.0.0/0"
+    (plain,) = {ConnectionGate(Access([ipaddress.ip_network(each) for each in nets.split()]), Limits(), float).admit(
+        octets_of(form), loopback=False
+    ) for form in (str(host), f"::ffff:{host}")}
+    assert plain is None
+
+
+# Through sockets
+
+
+@pytest.mark.parametrize(("family", "to"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::ffff:127.0.0.1")])
+@pytest.mark.parametrize("host", ["127.0.0.1", "*"])
+def test_loopback_in_two_forms(plane, host, family, to):
+    """Allowed but for one host, over a listener that has IPv4 alone and one that has both."""
+    service = f'echo]\nlisten = ["tcp://{host}:0", "udp://{host}:0"]\nallow = ["127.0.0.0/8"]\ndeny = ["127.0.0.3"]'
+    prefix = "::ffff:" if family == socket.AF_INET6 else ""
+    with Daemon(configuration(plane, service)) as daemon:
+        tcp, udp = ((to, daemon.inet("echo", scheme)[1]) for scheme in ("tcp", "udp"))
+        for source, expected in (("127.0.0.2", True), ("127.0.0.3", False)):
+            with socket.socket(family) as client, socket.socket(family, socket.SOCK_DGRAM) as other:
+                for each in (client, other):
+                    each.settimeout(SECONDS)
+                    each.bind((prefix + source, 0))
+                client.connect(tcp)
+                assert was_served(client) is expected
+                assert (asked(other, udp, b"hello") == b"hello") is expected
+        assert refused(counted(daemon, "echo", "tcp")) == {"denied": 1}
+        assert refused(daemon.counters()[f"echo {daemon.url('echo', 'udp')}"]) == {"denied": 1}
+
+
+def was_served(client: socket.socket) -> bool:
+    try:
+        client.sendall(b"?")
+        return client.recv(1) == b"?"
+    except ConnectionResetError:
+        return False
+
+
+@pytest.mark.system_wide
+@pytest.mark.parametrize("denied", [False, True])
+def test_a_scope_changes_no_verdict(two, plane, denied):
+    server, client = link_local(two.server), link_local(two.client)
+    deny = f'deny = ["{client}"]' if denied else ""
+    listen = f'["tcp://[{server}%{LINK}]:0", "tcp://*:0", "udp://[{server}%{LINK}]:0", "udp://*:0"]'
+    with Daemon(configuration(plane, f'echo]\nlisten = {listen}\nallow = ["fe80::/10"]\n{deny}')) as daemon:
+        urls = [url for _, url in daemon.urls]
+        with two.client.inside():
+            scope = socket.if_nametoindex(LINK)
+            for url in urls:
+                kind = socket.SOCK_STREAM if url.startswith("tcp") else socket.SOCK_DGRAM
+                with socket.socket(socket.AF_INET6, kind) as caller:
+                    caller.settimeout(SECONDS)
+                    place: Any = (server, int(url.rpartition(":")[2]), 0, scope)
+                    if kind == socket.SOCK_STREAM:
+                        caller.connect(place)
+                        assert was_served(caller) is not denied, url
+                    else:
+                        assert (asked(caller, place, b"hello") is None) is denied, url
+        daemon.check()
+        figures = daemon.counters()
+        for url in urls:
+            assert refused(figures[f"echo {url}"]) == ({"denied": 1} if denied else {}), url
+
+
+# Many networks
+
+
+def test_ten_thousand_networks(plane):
+    """Every other /24 of 10.0.0.0/8 up to 10.78.0.0 is allowed, every other of these denied in its half."""
+    inside = [f"10.{number >> 7}.{(number & 127) << 1}.0" for number in range(10_000)]
+    allow = ", ".join(f'"{host}/24"' for host in inside)
+    deny = ", ".join(f'"{host[:-1]}128/25"' for host in inside[::2])
+    service = f'echo]\nlisten = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\nallow = ["127.0.0.2", {allow}]\ndeny = [{deny}]'
+    with Daemon(configuration(plane, service)) as daemon:
+        tcp, udp = daemon.inet("echo", "tcp"), daemon.inet("echo", "udp")
+        with Crowd(tcp, 100, ["127.0.0.2", "127.0.0.3"]) as crowd:
+            assert crowd.wait(SECONDS) == {Fate.SERVED: 50, Fate.RESET: 50}
+        with asking(daemon, "127.0.0.2") as known, asking(daemon, "127.0.0.3") as unknown:
+            assert asked(known, udp, b"hello") == b"hello"
+            assert asked(unknown, udp, b"hello") is None
+        assert refused(counted(daemon, "echo", "tcp")) == {"denied": 50}
+    networks = [ipaddress.ip_network(f"{host}/24") for host in inside]
+    access = Access(networks, [ipaddress.ip_network(f"{host[:-1]}128/25") for host in inside[::2]])
+    for number, host in enumerate(inside):
+        assert access.allows(octets_of(host))
+        assert access.allows(octets_of(host[:-1] + "200")) is bool(number % 2)

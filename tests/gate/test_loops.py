@@ -1,0 +1,94 @@
+"""Two services that answer each other for ever: tests 2 and 3 of docs/PROMISES.md."""
+
+import socket
+import threading
+
+import pytest
+
+from tests.chaos.forge import Forger
+from tests.daemon import Daemon, eventually
+from tests.gate.room import asked, asking, configuration, counted, refused, settled
+
+ANSWERING = ("echo", "upper", "ack", "chargen", "daytime", "qotd", "time", "whoami")
+
+
+class Naive(threading.Thread):
+    """Somebody else's echo: whatever comes goes back, to whoever is said to have sent it."""
+
+    def __init__(self, host: str, begin_at: tuple[str, int], ours: set[int]) -> None:
+        super().__init__(daemon=True)
+        self.heard = 0
+        while True:
+            self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.socket.bind((host, 0))
+            if self.socket.getsockname()[1] not in ours:
+                break
+            self.socket.close()
+        self.socket.settimeout(0.1)
+        self._over = threading.Event()
+        self.socket.sendto(b"and so on", begin_at)
+        self.start()
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            try:
+                datagram, sender = self.socket.recvfrom(65_536)
+            except TimeoutError:
+                continue
+            self.heard += 1
+            self.socket.sendto(datagram, sender)
+
+    def is_silent(self) -> bool:
+        """Whether nothing has come for half a second."""
+        before = self.heard
+        return not eventually(lambda: self.heard > before, seconds=0.5)
+
+    def end(self) -> None:
+        self._over.set()
+        self.join(20)
+
+
+def serving(plane: str, rate: str) -> str:
+    services = [f'{kind}]\nlisten = ["udp://127.0.0.1:0"]\n' for kind in ANSWERING]
+    return configuration(plane, *services, defaults=f'limits = {{ rate = "{rate}" }}')
+
+
+@pytest.mark.system_wide
+@pytest.mark.parametrize("rate", ["auto", "0"])
+def test_our_own_services_do_not_answer_each_other(lo, plane, rate):
+    with Daemon(serving(plane, rate)) as daemon, Forger() as forger:
+        places = {kind: daemon.inet(kind, "udp") for kind in ANSWERING}
+        for asked_place in places.values():
+            for source in (*places.values(), ("127.0.0.9", asked_place[1])):
+                forger.send(source, asked_place, bytes(1000))
+        settled(daemon, places["echo"])
+        forged = len(ANSWERING) * (len(ANSWERING) + 1)
+        # The kernel counts what is read: by the daemon, and by our client.
+        assert eventually(lambda: lo.figure("Udp", "InDatagrams") >= forged + 2)
+        settled(daemon, places["echo"])
+        assert lo.figure("Udp", "InDatagrams") == forged + 4, "somebody still answers"
+        for kind in ANSWERING:
+            figures = counted(daemon, kind, "udp")
+            assert refused(figures) == {"source-port": len(ANSWERING) + 1}, kind
+            assert figures.get("datagrams_out", 0) == (2 if kind == "echo" else 0), kind
+
+
+@pytest.mark.parametrize("kind", ["echo", "upper", "ack"])
+def test_a_loop_with_a_foreign_echo_dies_out(plane, kind):
+    with Daemon(serving(plane, "200/400")) as daemon:
+        place = daemon.inet(kind, "udp")
+        naive = Naive("127.0.0.1", place, daemon.ports)
+        try:
+            assert eventually(naive.is_silent)
+        finally:
+            naive.end()
+        assert 0 < naive.heard <= 400
+        muted, other = naive.socket, asking(daemon, "127.0.0.1")
+        with muted, other:
+            for number in range(5):
+                assert asked(muted, place, b"received %d" % number) is None, "its source hears nothing for a minute"
+            assert asked(other, place, b"received?") is not None, "and others do"
+        figures = counted(daemon, kind, "udp")
+        assert refused(figures) == {"repeat": 6}
+        assert figures["datagrams_in"] == naive.heard + 1 + 6
+        assert figures["datagrams_out"] == naive.heard + 1

@@ -1,0 +1,148 @@
+"""Sources that are answered by nobody's wish: test 4 of docs/PROMISES.md, and the addresses of test 38 on the wire."""
+
+import socket
+
+import pytest
+
+from echod.gate.datagrams import REFLECTORS
+from tests.chaos.faults import Injected
+from tests.chaos.forge import Forger
+from tests.chaos.network import CLIENT4, CLIENT6, SERVER4, SERVER6
+from tests.daemon import Daemon
+from tests.gate.room import asked, asking, configuration, counted, refused, settled
+
+PORTS = (0, 7, 19, 53, 123, 1023, *sorted(REFLECTORS))
+ADDRESSES = ("255.255.255.255", "224.0.0.1", "239.255.255.255", "240.0.0.1", "0.0.0.1")
+EACH = 40  #: fewer than what makes a flood, which the kernel drops and counts apart
+FLOOD = 5_000
+
+
+def serving(plane: str, host: str = "127.0.0.1", more: str = "") -> str:
+    return configuration(plane, f'echo]\nlisten = ["udp://{host}:0"]\n{more}')
+
+
+@pytest.mark.system_wide
+def test_nobody_is_answered_in_the_name_of_a_service(lo, plane):
+    with Daemon(serving(plane)) as daemon, Forger() as forger:
+        place, lines = daemon.inet("echo", "udp"), len(daemon.stderr.raw)
+        for port in PORTS:
+            forger.send(("127.0.0.9", port), place, b"in its name", EACH)
+            settled(daemon, place)
+        for host in ADDRESSES:
+            forger.send((host, 40_000), place, b"in everybody's name", EACH)
+            settled(daemon, place)
+        forger.send(place, place, b"in your own name", EACH)
+        settled(daemon, place)
+        others = len(PORTS) + len(ADDRESSES) + 1
+        assert len(daemon.stderr.raw) == lines
+        figures = counted(daemon, "echo", "udp")
+        assert refused(figures) == {"source-port": EACH * (len(PORTS) + 1), "source-address": EACH * len(ADDRESSES)}
+        assert figures["datagrams_out"] == others
+        assert figures["datagrams_in"] == others + EACH * others
+
+
+@pytest.mark.system_wide
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "*"])
+def test_a_flood_of_them_is_counted_to_the_last(lo, plane, host, family):
+    if family not in {"127.0.0.1": "IPv4", "[::1]": "IPv6"}.get(host, family):
+        pytest.skip("the listener has only the other family")
+    to, client, source = ("127.0.0.1", "127.0.0.1", "127.0.0.9") if family == "IPv4" else ("::1", "::1", "::1")
+    with Daemon(serving(plane, host)) as daemon, Forger(socket.AF_INET6 if ":" in to else socket.AF_INET) as forger:
+        place, lines = (to, daemon.inet("echo", "udp")[1]), len(daemon.stderr.raw)
+        for port in (7, 123, 11211, place[1]):
+            forger.send((source, port), place, b"flood", FLOOD)
+            settled(daemon, place, client)
+        assert len(daemon.stderr.raw) == lines
+        figures = counted(daemon, "echo", "udp")
+        assert sum(refused(figures).values()) == 4 * FLOOD
+        assert set(refused(figures)) <= {"source-port", "kernel"}
+
+
+@pytest.mark.system_wide
+def test_a_filter_that_the_kernel_refuses_ends_nothing(lo, plane):
+    with Daemon(serving(plane)) as daemon, Forger() as forger:
+        place = daemon.inet("echo", "udp")
+        with Injected(daemon.process.pid, "ENOMEM", calls="setsockopt") as injected:
+            forger.send(("127.0.0.9", 7), place, b"flood", FLOOD)
+            settled(daemon, place)
+        assert injected.injected
+        settled(daemon, place)
+        assert sum(refused(counted(daemon, "echo", "udp")).values()) == FLOOD
+
+
+def test_ports_of_reflectors(plane):
+    """What needs no root: ports above 1023 that answer by themselves, and our own on another address."""
+    with Daemon(serving(plane)) as daemon:
+        place = daemon.inet("echo", "udp")
+        tried = 0
+        for port in (*REFLECTORS, place[1]):
+            try:
+                client = asking(daemon, "127.0.0.9", port)
+            except OSError:  # somebody has it on every address
+                continue
+            with client:
+                assert asked(client, place, b"hello") is None
+            tried += 1
+        assert tried
+        assert refused(counted(daemon, "echo", "udp")) == {"source-port": tried}
+
+
+def test_ports_that_somebody_allows(plane):
+    ports = sorted(REFLECTORS)
+    with Daemon(serving(plane, more=f"allow-source-ports = {ports}")) as daemon:
+        place = daemon.inet("echo", "udp")
+        for port in ports:
+            try:
+                client = asking(daemon, "127.0.0.9", port)
+            except OSError:
+                continue
+            with client:
+                assert asked(client, place, b"hello") == b"hello"
+        assert not refused(counted(daemon, "echo", "udp"))
+
+
+# What the wire brings
+
+ALLOW = 'allow = ["127.0.0.0/8", "::1/128", "10.0.0.0/8", "fd00:99::/64"]'
+WIRE6 = {
+    "::127.0.0.1": "source-address",
+    "::10.99.0.2": "source-address",
+    "64:ff9b::127.0.0.1": "source-address",
+    "64:ff9b::10.99.0.2": "source-address",
+    "::": "source-address",
+    # An IPv6 packet in which an IPv4-mapped address stands was sent by nobody honest (RFC 4291 2.5.5.2 has the form
+    # for inside a host), and Linux hands it over: without a rule of ours it would pass as the IPv4 host.
+    "::ffff:127.0.0.1": "source-address",
+    "::ffff:10.99.0.2": "source-address",
+    "2001:db8::1": "denied",
+    "64:ff9b::8.8.8.8": "denied",
+}
+
+
+@pytest.mark.system_wide
+@pytest.mark.parametrize("host", ["*", f"[{SERVER6}]"])
+@pytest.mark.parametrize("source", WIRE6)
+def test_ipv6_sources_in_disguise(two, plane, host, source):
+    with Daemon(configuration(plane, f'echo]\nlisten = ["udp://{host}:0"]\n{ALLOW}')) as daemon:
+        place = (SERVER6, daemon.inet("echo", "udp")[1])
+        with two.client.inside(), Forger(socket.AF_INET6) as forger:
+            forger.send((source, 40_000), place, b"let me in", EACH)
+            settled(daemon, place, CLIENT6)
+        figures = counted(daemon, "echo", "udp")
+        assert refused(figures) == {WIRE6[source]: EACH}
+        assert figures["datagrams_out"] == 1
+
+
+@pytest.mark.system_wide
+def test_broadcast_addresses_of_every_network_of_an_interface(two, plane):
+    """An interface may have several networks, and each has an address of its own that means everybody."""
+    two.server.add("10.98.0.1/24", "10.97.0.1/16", device="eth0")
+    config = configuration(plane, f'echo]\nlisten = ["udp://{SERVER4}:0"]\n{ALLOW}')
+    with Daemon(config) as daemon:
+        place = daemon.inet("echo", "udp")
+        with two.client.inside(), Forger() as forger:
+            for source in ("10.99.0.255", "10.98.0.255", "10.97.255.255"):
+                forger.send((source, 40_000), place, b"hello, all", EACH)
+            settled(daemon, place, CLIENT4)
+        assert refused(counted(daemon, "echo", "udp")) == {"source-address": 3 * EACH}

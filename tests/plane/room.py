@@ -1,0 +1,294 @@
+"""What the plane's tests share: the two ways of carrying bytes, clients that read only when told, and what is held.
+
+A test that says "the plain way" means `plane = "off"`: every byte goes through Twisted and a session. Whatever a
+client sees, and whatever is counted, must be the same on both.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import socket
+import struct
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from echod.names import SocketAddress, inet, unix_name
+from tests.contract.room import data
+from tests.daemon import ECHOD, SECONDS, TOP, Daemon, Place
+
+PLANES: Final = ("auto", "off")
+RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST, and drops what was not sent
+BIND_ADDRESS_NO_PORT: Final = 24  # <linux/in.h>: the port is chosen at connect, so that each address has all of them
+NARROW: Final = 4096  # octets that a client asks its kernel to keep, so that it gets stuck soon
+
+
+def configuration(plane: str, *services: str, daemon: str = "", **limits: str | int) -> str:
+    """A file that serves each of these kinds (or `name:kind`) over TCP and over a Unix socket."""
+    lines = [f'[daemon]\nplane = "{plane}"\n{daemon}']
+    values = ", ".join(f"{key.replace('_', '-')} = {value!r}".replace("'", '"') for key, value in limits.items())
+    for service in services:
+        name, _, kind = service.partition(":")
+        lines.append(f'[services.{name}]\nkind = "{kind or name}"\nlimits = {{ {values} }}')
+        lines.append(f'listen = ["tcp://127.0.0.1:0", "unix://{{dir}}/{name}.sock"]')
+    return "\n".join(lines)
+
+
+@contextmanager
+def both(*services: str, daemon: str = "", **limits: str | int) -> Iterator[dict[str, Daemon]]:
+    """A daemon of each plane that serves the same."""
+    with ExitStack() as stack:
+        yield {
+            plane: stack.enter_context(Daemon(configuration(plane, *services, daemon=daemon, **limits)))
+            for plane in PLANES
+        }
+
+
+def counted(daemon: Daemon, service: str, scheme: str = "tcp") -> dict[str, int]:
+    """What the daemon, which is stopped for it, counted for one address."""
+    return next(figures for key, figures in daemon.counters().items() if key.startswith(f"{service} {scheme}:"))
+
+
+# clients
+
+
+def connect(place: Place, *, narrow: bool = False, host: str | None = None) -> socket.socket:
+    """A client; `narrow` makes it one that is stuck soon, `host` is where an IPv4 client comes from."""
+    opened = socket.socket(socket.AF_UNIX if isinstance(place, str) else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        opened.settimeout(SECONDS)
+        if narrow:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW)
+        if opened.family == socket.AF_INET:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if host is not None:
+                opened.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)
+                opened.bind((host, 0))
+        opened.connect(place)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def reset(client: socket.socket) -> None:
+    """End a connection with RST. A Unix socket knows none: there it is a close."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    client.close()
+
+
+class Talker:
+    """A client that never blocks: it sends what it has whenever that is taken, and reads only when told to."""
+
+    def __init__(self, client: socket.socket) -> None:
+        self.socket = client
+        self.waiting = bytearray()
+        self._finishing = False
+        self._finished = False
+        client.setblocking(False)
+
+    def say(self, words: bytes | memoryview) -> None:
+        """Send behind what waits; as much of it goes now as the kernel takes."""
+        self.waiting += words
+        self.push()
+
+    def finish(self) -> None:
+        """Finish sending, behind what waits."""
+        self._finishing = True
+        self.push()
+
+    def push(self) -> int:
+        """Send what the kernel takes of what waits; how much that was."""
+        sent = 0
+        try:
+            while self.waiting:
+                went = self.socket.send(memoryview(self.waiting)[:65_536])
+                del self.waiting[:went]
+                sent += went
+        except BlockingIOError:
+            pass
+        if self._finishing and not self.waiting and not self._finished:
+            self._finished = True
+            self.socket.shutdown(socket.SHUT_WR)
+        return sent
+
+    def hear(self, size: int) -> bytes:
+        """The next `size` octets, or fewer where the other end finishes before; sends meanwhile what waits."""
+        parts: list[bytes] = []
+        poll = select.poll()
+        while size:
+            self.push()
+            poll.register(self.socket, select.POLLIN | (select.POLLOUT if self.waiting else 0))
+            if not poll.poll(SECONDS * 1000):
+                raise AssertionError(f"nothing comes, {size} are still due and {len(self.waiting)} wait to be sent")
+            try:
+                part = self.socket.recv(min(size, 1 << 20))
+            except BlockingIOError:
+                continue
+            if not part:
+                break
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def rest(self) -> bytes:
+        """Finish sending, and read all until the other end finishes; closes."""
+        self.finish()
+        with self.socket:
+            return self.hear(sys.maxsize)
+
+
+class Crowd:
+    """Clients that all send and never read, until they are told to `read_on`. Each says something of its own."""
+
+    def __init__(self, clients: Iterable[socket.socket], source: bytes | None = None) -> None:
+        self.clients = list(clients)
+        self.sent = [0] * len(self.clients)
+        self._source = memoryview(data() if source is None else source)
+        self._numbers = {client.fileno(): number for number, client in enumerate(self.clients)}
+        for client in self.clients:
+            client.setblocking(False)
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+    def fill(self, most: int = 1 << 40, quiet: float = 0.5) -> None:
+        """Send until nothing was taken for `quiet` seconds, or each client has sent `most`."""
+        with select.epoll() as poll:
+            for client in self.clients:
+                poll.register(client, select.EPOLLOUT)
+            left = len(self.clients)
+            while left and (ready := poll.poll(quiet)):
+                for descriptor, _ in ready:
+                    number = self._numbers[descriptor]
+                    begin = self._begin(number)
+                    piece = self._source[begin : begin + min(16_384, most - self.sent[number])]
+                    self.sent[number] += self.clients[number].send(piece)
+                    if self.sent[number] >= most:
+                        poll.unregister(descriptor)
+                        left -= 1
+
+    def read_on(self) -> None:
+        """Finish sending, and read until every daemon's end has come; everything must be whole."""
+        heard = [0] * len(self.clients)
+        with select.epoll() as poll:
+            for client in self.clients:
+                client.shutdown(socket.SHUT_WR)
+                poll.register(client, select.EPOLLIN)
+            left = len(self.clients)
+            while left:
+                ready = poll.poll(SECONDS)
+                assert ready, f"{left} clients wait for an end that does not come"
+                for descriptor, _ in ready:
+                    number = self._numbers[descriptor]
+                    came = self.clients[number].recv(1 << 18)
+                    begin = self._begin(number) - self.sent[number] + heard[number]
+                    assert came == self._source[begin : begin + len(came)], f"client {number} hears something else"
+                    heard[number] += len(came)
+                    if not came:
+                        poll.unregister(descriptor)
+                        left -= 1
+        assert heard == self.sent
+
+    def close(self) -> None:
+        """Leave, whatever has not been read."""
+        for client in self.clients:
+            client.close()
+
+    def _begin(self, number: int) -> int:
+        return number * 1021 + self.sent[number]
+
+
+# processes
+
+
+def kinds_of(*texts: str) -> Counter[str]:
+    """How many of each kind these descriptors are, by their links in /proc."""
+    return Counter(text if text.startswith("anon_inode") else text.partition(":")[0] for text in texts)
+
+
+def _links(pid: int) -> list[str]:
+    found = []
+    for entry in os.scandir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(entry.path))
+        except FileNotFoundError:  # closed since
+            pass
+    return found
+
+
+def held(pid: int) -> Counter[str]:
+    """The descriptors of a process by kind: socket, pipe, anon_inode:[eventpoll], and the path of each file."""
+    return kinds_of(*_links(pid))
+
+
+def pipes(pid: int) -> int:
+    """How many pipes a process has an end of."""
+    return len({link for link in _links(pid) if link.startswith("pipe:")})
+
+
+def processor_time(pid: int) -> float:
+    """Seconds that a process has run; proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+AS = """
+import json, os, resource, sys
+wanted = json.loads(sys.argv[1])
+if "files" in wanted:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted["files"],) * 2)
+if "uid" in wanted:
+    os.setgroups([])
+    os.setresgid(*[wanted["uid"]] * 3)
+    os.setresuid(*[wanted["uid"]] * 3)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def under(files: int | None = None, uid: int | None = None) -> tuple[str, ...]:
+    """The command of a daemon that may open so many files, and is this user."""
+    wanted = [f'"{name}": {value}' for name, value in (("files", files), ("uid", uid)) if value is not None]
+    return (sys.executable, "-c", AS, f"{{{', '.join(wanted)}}}", *ECHOD)
+
+
+# kinds of somebody else's
+
+ENTRY_POINTS: Final = "entry_points.txt"
+
+
+def installed(folder: Path, module: str, kinds: Mapping[str, str]) -> dict[str, str]:
+    """Make a package of `kinds`, the classes by their names, from the text of its module; the environment for it."""
+    (folder / "somebodys_kinds.py").write_text(module)
+    about = folder / "somebodys_kinds-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: somebodys-kinds\nVersion: 1\n")
+    lines = [f"{kind} = somebodys_kinds:{name}" for kind, name in kinds.items()]
+    (about / ENTRY_POINTS).write_text("\n".join(["[echod.services]", *lines, ""]))
+    return first_on_the_path(folder)
+
+
+def first_on_the_path(folder: Path) -> dict[str, str]:
+    """An environment in which Python looks into this folder first."""
+    return {"PYTHONPATH": os.pathsep.join([str(folder), str(TOP)])}
+
+
+# events
+
+
+def told(daemon: Daemon) -> list[str]:
+    """What was logged of connections, at the level debug, without time and without what differs by chance."""
+    lines = [line.partition(" debug ")[2] for line in daemon.stderr.text]
+    return [re.sub(r"(tcp|unix)://\S+", r"\1", line) for line in lines if line]
+
+
+def name_of(client: socket.socket) -> SocketAddress:
+    """What the daemon should call this client."""
+    name = client.getsockname()
+    return unix_name(name) if client.family == socket.AF_UNIX else inet(*name[:2])

@@ -1,0 +1,252 @@
+"""The load generator finds what is wrong, and a whole run goes from the command line to its files."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bench.build import build_load, build_peer
+from bench.machine import program
+from bench.servers import PEERS
+
+pytestmark = pytest.mark.skipif(program("cc", "gcc", "clang") is None, reason="there is no C compiler")
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    return tmp_path_factory.mktemp("bench")
+
+
+@pytest.fixture(scope="module")
+def load(built):
+    """Calls the load generator; its standard input is at its end, so it waits for nobody."""
+    binary = build_load(built)
+
+    def run(mode, port, *options):
+        command = [binary, mode, f"--port={port}", "--seconds=0.2", "--warm=0.05", *options]
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False
+        )
+
+    return run
+
+
+def free_port(kind):
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def peer(built, source, kind, *words):
+    port = free_port(kind)
+    command = [build_peer(PEERS / source, built), "127.0.0.1", str(port), *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@contextmanager
+def stream_that(answers):
+    """A server for one connection: each chunk is answered with what `answers` makes of its offset and octets."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            connection, _ = listener.accept()
+            with connection:
+                offset = 0
+                while data := connection.recv(65536):
+                    try:
+                        connection.sendall(answers(offset, data))
+                    except OSError:
+                        return  # the generator has seen enough
+                    offset += len(data)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def datagrams_that(answers):
+    """A server that sends what `answers` makes of each datagram's number in order, a list of datagrams."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.settimeout(0.05)
+        over = threading.Event()
+
+        def serve():
+            count = 0
+            while not over.is_set():
+                try:
+                    data, address = bound.recvfrom(65536)
+                except TimeoutError:
+                    continue
+                for answer in answers(count, data):
+                    bound.sendto(answer, address)
+                count += 1
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield bound.getsockname()[1]
+        over.set()
+        thread.join(10)
+
+
+def verified(done):
+    """The report of a run that must have gone well."""
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("warm\n")
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["messages"] > 0
+    assert sum(count for _, count in report["latency"]) == report["messages"]
+    return report
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "options", "words"),
+    [
+        ("stream", 64, ["--connections=8"], []),
+        ("stream", 64, ["--connections=8", "--upper"], ["upper"]),
+        ("stream", 65536, ["--depth=8"], []),
+        ("stream", 999, ["--connections=20", "--depth=3"], []),
+        ("connect", 64, ["--connections=4"], []),
+    ],
+)
+def test_every_octet_of_a_stream_is_compared(built, load, mode, size, options, words):
+    with peer(built, "c_echo.c", socket.SOCK_STREAM, *words) as port:
+        report = verified(load(mode, port, f"--size={size}", *options))
+    assert report["verified"] == report["messages"] * size
+
+
+@pytest.mark.parametrize("way", ["recvfrom", "recvmmsg"])
+@pytest.mark.parametrize("options", [[], ["--depth=64"], ["--depth=32", "--flows=8"]])
+def test_every_octet_of_a_datagram_is_compared(built, load, way, options):
+    with peer(built, "c_udp.c", socket.SOCK_DGRAM, way) as port:
+        report = verified(load("datagram", port, *options))
+    number = 8  # octets of it, which are judged, not compared
+    assert report["verified"] == report["messages"] * (64 - number)
+    assert report["lost"] == 0
+
+
+def test_idle_connections_are_opened_used_and_closed(built, load):
+    with peer(built, "c_echo.c", socket.SOCK_STREAM) as port:
+        done = load("idle", port, "--connections=200")
+    assert (done.returncode, done.stdout) == (0, "open\nused\n"), done.stderr
+
+
+def flipped(offset, data, at=10_000):
+    """One bit of one octet far into the stream."""
+    changed = bytearray(data)
+    if offset <= at < offset + len(data):
+        changed[at - offset] ^= 1
+    return bytes(changed)
+
+
+def dropped(offset, data):
+    return data[:-1] if offset == 0 else data
+
+
+def doubled(offset, data):
+    return data + data[-1:] if offset == 0 else data
+
+
+@pytest.mark.parametrize("answers", [flipped, doubled])
+def test_a_wrong_octet_of_a_stream_is_found(load, answers):
+    with stream_that(answers) as port:
+        done = load("stream", port)
+    assert done.returncode == 1
+    assert done.stderr.startswith("load: wrong byte: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_missing_octet_of_a_stream_is_found(load):
+    with stream_that(dropped) as port:
+        done = load("stream", port, "--depth=4")
+    assert done.returncode == 1
+    assert done.stderr.startswith("load: wrong byte: ")
+
+
+def test_an_answer_that_is_not_in_upper_case_is_found(load):
+    with stream_that(lambda offset, data: data) as port:
+        done = load("stream", port, "--upper")
+    assert done.returncode == 1
+    assert "wrong byte" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        lambda count, data: [data[:-1] + bytes([data[-1] ^ 1])] if count == 50 else [data],
+        lambda count, data: [data[:-1]] if count == 50 else [data],
+        lambda count, data: [data + b"x"] if count == 50 else [data],
+        lambda count, data: [data, data] if count == 50 else [data],
+        lambda count, data: [b"\xff" * len(data)] if count == 50 else [data],
+    ],
+    ids=["changed", "cut", "longer", "doubled", "unknown"],
+)
+def test_a_wrong_datagram_is_found(load, answers):
+    with datagrams_that(answers) as port:
+        done = load("datagram", port)
+    assert done.returncode == 1
+    assert done.stderr.startswith("load: wrong byte: ")
+
+
+def test_a_lost_datagram_is_counted_and_is_no_fault(load):
+    with datagrams_that(lambda count, data: [] if count % 500 == 499 else [data]) as port:
+        done = load("datagram", port, "--depth=4", "--seconds=0.6", "--warm=0")
+    assert verified(done)["lost"] > 0
+
+
+def test_nobody_listening_is_one_line(load):
+    done = load("stream", free_port(socket.SOCK_STREAM))
+    assert (done.returncode, done.stderr) == (1, "load: connect: Connection refused\n")
+
+
+def test_a_run_prints_its_table_and_writes_its_files(tmp_path):
+    command = [sys.executable, "-m", "bench", "--subject=c", "--peers=asyncio", "--only=tcp-64,memory", "--rounds=2"]
+    files = [f"--json={tmp_path}/b.json", f"--svg={tmp_path}/b.svg"]
+    done = subprocess.run(
+        [*command, "--seconds=0.1", "--idle=100", *files],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "TCP echo 64 B × 64 connections" in done.stdout
+    assert "user memory a connection, 100 idle" in done.stdout
+    document = json.loads((tmp_path / "b.json").read_text())
+    assert set(document["workloads"]["tcp-64"]) == {"c", "asyncio"}
+    assert set(document["memory"]) == {"c", "asyncio"}
+    assert (tmp_path / "b.svg").read_text().startswith("<svg ")
+
+
+def test_a_peer_that_does_not_start_is_named_and_left_out():
+    command = [sys.executable, "-m", "bench", "--peers=c", "--only=tcp-1", "--rounds=1", "--seconds=0.1"]
+    done = subprocess.run(
+        [*command, "--echod=sh -c 'echo no such thing >&2; exit 78'"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "echod left out: it ended at its start: no such thing (exit code 78)" in done.stdout
+    assert "TCP echo 64 B × 1" in done.stdout

@@ -1,0 +1,469 @@
+"""echoctl ping against echod, and against peers that lose, repeat, delay, overtake and change on a schedule."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.daemon import ECHOCTL, SECONDS, Daemon, Lines, environment, free_port, run
+
+CONFIG = """
+[services.echo]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/echo.sock", "unix-dgram://{dir}/echo.dgram"]
+[services.upper]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/upper.sock", "unix-dgram://{dir}/upper.dgram"]
+[services.discard]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+[services.ack]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+show = "no"
+[services.chargen]
+listen = ["tcp://127.0.0.1:0"]
+[services.daytime]
+listen = ["tcp://127.0.0.1:0"]
+"""
+SCHEMES = ("tcp", "udp", "unix", "unix-dgram")
+TIME = r"time=\d+\.\d{3} ms"
+FIGURES = r"min/avg/median/p99/max/stddev = (\d+\.\d{3}/){5}\d+\.\d{3} ms, jitter \d+\.\d{3} ms"
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    with Daemon(CONFIG) as daemon:
+        yield daemon
+        daemon.check()
+
+
+def ping(*words: str, code: int = 0, says: str = "") -> list[str]:
+    """The lines that a ping prints, where it ends with that code and says that on standard error."""
+    ended = run(*ECHOCTL, "ping", *words)
+    assert (ended.returncode, ended.stderr.decode("utf-8")) == (code, says)
+    lines = ended.stdout.decode("utf-8").removesuffix("\n").split("\n")
+    assert all(line.isprintable() for line in lines)
+    return lines
+
+
+def figures(*words: str, code: int = 0, says: str = "") -> dict[str, Any]:
+    """The object that a ping prints."""
+    [line] = ping("--json", *words, code=code, says=says)
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+@contextmanager
+def peer(listening: socket.socket, behave: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A peer that behaves, in a thread; its URL."""
+    scheme = "udp" if listening.type is socket.SOCK_DGRAM else "tcp"
+    with listening:
+        listening.settimeout(SECONDS)
+        thread = threading.Thread(target=behave, args=(listening,), daemon=True)
+        thread.start()
+        yield f"{scheme}://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+
+
+def datagrams() -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    bound.bind(("127.0.0.1", 0))
+    return bound
+
+
+def streams() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def taken(connection: socket.socket, octets: int) -> bytes:
+    """So many octets of what comes."""
+    came = b""
+    while len(came) < octets:
+        piece = connection.recv(octets - len(came))
+        assert piece
+        came += piece
+    return came
+
+
+@contextmanager
+def running(*words: str) -> Iterator[tuple["subprocess.Popen[bytes]", Lines]]:
+    """A ping while it runs, and its lines; it is ended at the end."""
+    with subprocess.Popen([*ECHOCTL, "ping", *words], env=environment(), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            yield process, Lines(process.stdout)
+        finally:
+            process.kill()
+
+
+# against echod
+
+
+@pytest.mark.parametrize("service", ["echo", "upper"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_one_line_a_reply_and_the_summary(service, scheme, daemon):
+    url = daemon.url(service, scheme)
+    remote = re.escape(url.partition("://")[2])
+    lines = ping("-c", "3", "-i", "50ms", url)
+    assert lines[0] == f"{url}: 64 octets every 50ms"
+    for number, line in enumerate(lines[1:4], 1):
+        assert re.fullmatch(rf"64 octets from {remote}: seq={number} {TIME}", line)
+    assert lines[4:7] == ["", f"--- {url} ---", "3 sent, 3 received, 0 lost (0%), 0 duplicated, 0 reordered, 0 wrong"]
+    assert re.fullmatch(FIGURES, lines[7])
+    assert len(lines) == 8
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("size", [16, 1000, 65_507])
+def test_probes_of_any_size(scheme, size, daemon):
+    lines = ping("-c", "5", "-i", "0.01", "-q", "-s", str(size), daemon.url("echo", scheme))
+    assert lines[1] == "5 sent, 5 received, 0 lost (0%), 0 duplicated, 0 reordered, 0 wrong"
+
+
+@pytest.mark.parametrize("size", ["1", "3MiB"])
+def test_probes_on_a_stream_may_be_smaller_and_larger_than_datagrams(size, daemon):
+    for service in ("echo", "upper"):
+        found = figures("-c", "3", "-i", "0.01", "-s", size, daemon.url(service, "tcp"))
+        assert (found["sent"], found["received"], found["wrong"]) == (3, 3, 0)
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "unix"])
+def test_connecting_is_timed_with_a_connection_for_each_probe(scheme):
+    with Daemon(listen=["echo=tcp://127.0.0.1:0", "echo=unix://{dir}/echo.sock"]) as daemon:
+        url = daemon.url("echo", scheme)
+        lines = ping("--connect", "-c", "3", "-i", "50ms", url)
+        assert lines[0] == f"{url}: a connection every 50ms"
+        for number, line in enumerate(lines[1:4], 1):
+            assert re.fullmatch(rf"connected to {re.escape(url.partition('://')[2])}: seq={number} {TIME}", line)
+        assert lines[4:7] == ["", f"--- {url} ---", "3 tried, 3 connected, 0 lost (0%)"]
+        assert re.fullmatch(FIGURES, lines[7])
+        counters = daemon.counters()[f"echo {url}"]
+        assert counters == {"accepted": 3, "closed:done": 3}  # and none of them was reset
+
+
+def test_connecting_is_polite_to_who_speaks_first(daemon):
+    found = figures("--connect", "-c", "3", "-i", "50ms", daemon.url("daytime", "tcp"))
+    assert (found["received"], found["wrong"], found["size_octets"]) == (3, 0, None)
+
+
+def test_json_has_everything_and_names_its_units(daemon):
+    url = daemon.url("echo", "udp")
+    found = figures("-c", "4", "-i", "20ms", "-s", "100", "-W", "2", url)
+    times = [found[f"{name}_ms"] for name in ("min", "median", "p99", "max")]
+    assert times == sorted(times, key=float)
+    assert found["min_ms"] <= found["avg_ms"] <= found["max_ms"]
+    assert 60 <= found["duration_ms"] < 1000 * SECONDS
+    for name in ("min", "avg", "median", "p99", "max", "stddev", "jitter", "duration"):
+        assert isinstance(found.pop(f"{name}_ms"), float)
+    assert found == {
+        "url": url,
+        "connect": False,
+        "size_octets": 100,
+        "interval_ms": 20.0,
+        "timeout_ms": 2000.0,
+        "error": None,
+        "exact": True,
+        "sent": 4,
+        "received": 4,
+        "lost": 0,
+        "lost_percent": 0.0,
+        "awaited": 0,
+        "late": 0,
+        "duplicated": 0,
+        "reordered": 0,
+        "wrong": 0,
+    }
+
+
+def test_a_socket_s_name_cannot_reach_the_terminal():
+    with Daemon(listen=["echo=unix://{dir}/%1b%5b2J%0aecho.sock"]) as daemon:
+        lines = ping("-c", "1", daemon.url("echo", "unix"))
+        assert re.fullmatch(rf"64 octets from \S+/\\x1b\[2J\\x0aecho\.sock: seq=1 {TIME}", lines[1])
+
+
+# against what does not answer, or not as it should
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "udp"])
+def test_no_answer(scheme, daemon):
+    lines = ping("-c", "2", "-i", "50ms", "-W", "200ms", daemon.url("discard", scheme), code=1)
+    assert lines[3:] == ["2 sent, 0 received, 2 lost (100%), 0 duplicated, 0 reordered, 0 wrong"]
+
+
+def test_datagrams_that_answer_something_else(daemon):
+    url = daemon.url("ack", "udp")
+    lines = ping("-c", "2", "-i", "50ms", "-W", "200ms", url, code=1)
+    assert lines[1] == f"8 octets from {url.partition('://')[2]}: wrong: it answers no probe of this ping"
+    assert lines[-1] == "2 sent, 0 received, 2 lost (100%), 0 duplicated, 0 reordered, 2 wrong"
+
+
+def test_a_stream_that_answers_something_else(daemon):
+    url = daemon.url("ack", "tcp")
+    lines = ping("-c", "2", "-i", "200ms", url, code=1, says=f"echoctl: {url}: the peer has ended the conversation\n")
+    assert re.match(r"64 octets from \S+: seq=1 wrong: octet \d is 0x\w\w, and should be 0x\w\w", lines[1])
+    assert lines[-1] == "1 sent, 0 received, 1 lost (100%), 0 duplicated, 0 reordered, 1 wrong"
+
+
+def test_a_stream_that_says_more_than_it_was_asked():
+    def talk(listening: socket.socket) -> None:
+        with listening.accept()[0] as connection:
+            connection.sendall(taken(connection, 64) + b"\x1b[2J and more")
+
+    with peer(streams(), talk) as url:
+        said = ping("-c", "9", url, code=1, says=f"echoctl: {url}: more came back than was sent\n")
+    assert said[2] == f"13 octets from {url.partition('://')[2]}: wrong: more came back than was sent"
+    assert said[-2] == "1 sent, 1 received, 0 lost (0%), 0 duplicated, 0 reordered, 1 wrong"
+
+
+def test_a_stream_that_talks_without_end(daemon):
+    url = daemon.url("chargen", "tcp")
+    found = figures("-c", "2", url, code=1, says=f"echoctl: {url}: more came back than was sent\n")
+    assert found["received"] == 0
+    assert found["wrong"]
+
+
+LOST, TWICE, OVERTAKEN, LATE, CHANGED, UNMARKED, SHORT, LONG = 3, 5, 7, 2, 10, 12, 14, 16
+COUNT = 24
+
+
+def trouble(bound: socket.socket) -> None:
+    """Answers probes, each as its number says."""
+    held: dict[int, bytes] = {}
+    for number in range(1, COUNT + 1):
+        question, asking = bound.recvfrom(65_536)
+        assert int(question[8:16], 16) == number
+        answers = [question]
+        if number in (LOST, OVERTAKEN, LATE):
+            held[number] = question
+            answers = []
+        elif number == TWICE:
+            answers *= 2
+        elif number == OVERTAKEN + 2:
+            answers.append(held[OVERTAKEN])
+        elif number == COUNT - 1:
+            answers.append(held[LATE])
+        elif number == CHANGED:
+            answers = [question[:20] + bytes([question[20] ^ 1]) + question[21:]]
+        elif number == UNMARKED:
+            answers = [b"\x1b[2J" + question[4:]]
+        elif number == SHORT:
+            answers = [question[:-1]]
+        elif number == LONG:
+            answers = [question + b"!"]
+        for answer in answers:
+            bound.sendto(answer, asking)
+
+
+EVERY_TROUBLE = ("-c", str(COUNT), "-i", "100ms", "-W", "1s")
+
+
+def test_every_trouble_is_told_apart():
+    with peer(datagrams(), trouble) as url:
+        lines = ping(*EVERY_TROUBLE, url, code=1)
+    told: dict[str, list[str]] = {}
+    for line in lines[1:-4]:
+        match = re.fullmatch(rf"(\d+) octets from {re.escape(url.partition('://')[2])}:( seq=\d+)?(.*)", line)
+        assert match, line
+        rest = re.sub("0x..", "0x..", re.sub(TIME, "time", match[3]))
+        told.setdefault(match[2] or "", []).append(f"{match[1]}{rest}")
+    expected = {f" seq={number}": ["64 time"] for number in range(1, COUNT + 1) if number not in (LOST, UNMARKED)}
+    expected[f" seq={TWICE}"] += ["64 time (duplicate)"]
+    expected[f" seq={OVERTAKEN}"] = ["64 time (reordered)"]
+    expected[f" seq={LATE}"] = ["64 time (late)"]
+    expected[f" seq={CHANGED}"] = ["64 wrong: octet 20 is 0x.., and should be 0x.."]
+    expected[f" seq={SHORT}"] = ["63 wrong: 64 octets were sent"]
+    expected[f" seq={LONG}"] = ["65 wrong: 64 octets were sent"]
+    expected[""] = ["64 wrong: it answers no probe of this ping"]
+    assert told == expected
+    assert lines[-2] == "24 sent, 18 received, 6 lost (25%), 1 late, 1 duplicated, 1 reordered, 4 wrong"
+
+
+def test_every_trouble_is_counted():
+    with peer(datagrams(), trouble) as url:
+        found = figures(*EVERY_TROUBLE, url, code=1)
+    counts = ("sent", "received", "lost", "awaited", "late", "duplicated", "reordered", "wrong")
+    assert [found[name] for name in counts] == [24, 18, 6, 0, 1, 1, 1, 4]
+    assert found["max_ms"] < 1000  # the late one is in no figure
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_loss_alone_is_no_failure_unless_all_is_lost(code):
+    def lose(bound: socket.socket) -> None:
+        for number in range(3):
+            question, asking = bound.recvfrom(65_536)
+            if number == 1 and not code:
+                bound.sendto(question, asking)
+
+    with peer(datagrams(), lose) as url:
+        found = figures("-c", "3", "-i", "50ms", "-W", "300ms", url, code=code)
+    assert (found["received"], found["lost"]) == (1 - code, 2 + code)
+
+
+def test_a_stranger_s_old_answers_are_not_counted_as_ours():
+    def mix(bound: socket.socket) -> None:
+        for number in range(3):
+            question, asking = bound.recvfrom(65_536)
+            bound.sendto(b"%08X" % (int(question[:8], 16) ^ 1) + question[8:], asking)
+            if number == 1:
+                bound.sendto(question, asking)
+
+    with peer(datagrams(), mix) as url:
+        found = figures("-c", "3", "-i", "50ms", "-W", "300ms", url, code=1)
+    assert (found["received"], found["wrong"], found["duplicated"]) == (1, 3, 0)
+
+
+def test_a_wrong_octet_on_a_stream_spoils_one_answer():
+    def change(listening: socket.socket) -> None:
+        with listening.accept()[0] as connection:
+            for number in range(1, 6):
+                question = bytearray(taken(connection, 64))
+                question[63] ^= number == 3
+                for piece in (question[:10], question[10:]):
+                    connection.sendall(piece)
+            assert connection.recv(1) == b""
+
+    with peer(streams(), change) as url:
+        lines = ping("-c", "5", "-i", "50ms", url, code=1)
+    assert [line.partition(": ")[2][:11] for line in lines[1:6]] == [
+        f"seq={number} {what}"
+        for number, what in zip(range(1, 6), ["time=", "time=", "wrong", "time=", "time="], strict=True)
+    ]
+    assert " wrong: octet 63 is 0x" in lines[3]
+    assert lines[-2] == "5 sent, 4 received, 1 lost (20%), 0 duplicated, 0 reordered, 1 wrong"
+
+
+@pytest.mark.parametrize("kind", [datagrams, streams])
+def test_an_answer_that_waits_delays_no_probe_and_is_measured_to_its_end(kind):
+    def hold_back(listening: socket.socket) -> None:
+        """Say nothing until everything was asked: whoever waits for the first answer never gets there."""
+        if kind is datagrams:
+            questions = [listening.recvfrom(65_536) for _ in range(10)]
+            for question, asking in questions:
+                listening.sendto(question, asking)
+        else:
+            with listening.accept()[0] as connection:
+                connection.sendall(taken(connection, 640))
+                assert connection.recv(1) == b""
+
+    with peer(kind(), hold_back) as url:
+        found = figures("-c", "10", "-i", "50ms", url)
+    assert (found["sent"], found["received"], found["reordered"]) == (10, 10, 0)
+    assert found["max_ms"] >= 440
+    assert found["max_ms"] - found["min_ms"] >= 400
+
+
+# how it ends
+
+
+REFUSED = "connection refused (ECONNREFUSED)"
+
+
+def test_nobody_there(tmp_path):
+    url = f"tcp://127.0.0.1:{free_port()}"
+    assert ping("-c", "3", url, code=1, says=f"echoctl: {url}: {REFUSED}\n") == [""]
+    found = figures("-c", "3", url, code=1, says=f"echoctl: {url}: {REFUSED}\n")
+    assert (found["sent"], found["error"], found["avg_ms"]) == (0, f"{url}: {REFUSED}", None)
+    for scheme in ("unix", "unix-dgram"):
+        url = f"{scheme}://{tmp_path}/none"
+        assert ping(url, code=1, says=f"echoctl: {url}: no such file or directory (ENOENT)\n") == [""]
+
+
+def test_nobody_there_for_datagrams():
+    url = f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
+    lines = ping("-c", "3", url, code=1, says=f"echoctl: {url}: {REFUSED}\n")
+    assert lines[1:] == ["", f"--- {url} ---", "1 sent, 0 received, 1 lost (100%), 0 duplicated, 0 reordered, 0 wrong"]
+
+
+def test_nobody_there_to_connect_to():
+    url = f"tcp://127.0.0.1:{free_port()}"
+    lines = ping("--connect", "-c", "3", url, code=1, says=f"echoctl: {url}: {REFUSED}\n")
+    assert lines[-1] == "1 tried, 0 connected, 1 lost (100%)"
+
+
+def test_every_address_of_a_name_is_tried_to_connect_to(daemon):
+    url = daemon.url("echo", "tcp").replace("127.0.0.1", "localhost")
+    assert ping("--connect", "-q", "-c", "2", "-i", "50ms", url)[1] == "2 tried, 2 connected, 0 lost (0%)"
+
+
+def test_a_reset_is_one_line_and_what_was_known_is_said():
+    def break_off(listening: socket.socket) -> None:
+        with listening.accept()[0] as connection:
+            connection.sendall(taken(connection, 64))
+            taken(connection, 10)  # what is unread makes the close a reset
+
+    with peer(streams(), break_off) as url:
+        says = f"echoctl: {url}: connection reset by peer (ECONNRESET)\n"
+        lines = ping("-c", "9", "-i", "100ms", url, code=1, says=says)
+    assert lines[-2] == "2 sent, 1 received, 1 lost (50%), 0 duplicated, 0 reordered, 0 wrong"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_interrupt_prints_the_summary(scheme, daemon):
+    with running("-i", "50ms", daemon.url("echo", scheme)) as (process, lines):
+        lines.wait_for(" seq=3 ")
+        process.send_signal(signal.SIGINT)
+        lines.wait_for(r"^\d+ sent, \d+ received, 0 lost \(0%\), (\d awaited, )?0 duplicated, 0 reordered, 0 wrong$")
+        lines.wait_for(FIGURES)
+        assert process.wait(SECONDS) == 0
+
+
+def test_the_interrupt_before_any_answer(daemon):
+    with running("-i", "50ms", "-W", "1m", daemon.url("discard", "udp")) as (process, lines):
+        lines.wait_for(" octets every 50ms")
+        threading.Event().wait(0.5)
+        process.send_signal(signal.SIGINT)
+        match = lines.wait_for(r"^(\d+) sent, 0 received, 0 lost \(0%\), (\d+) awaited, ")
+        assert match[1] == match[2]
+        assert process.wait(SECONDS) == 1
+
+
+def test_the_interrupt_prints_the_object():
+    asked = threading.Event()
+
+    def listen(listening: socket.socket) -> None:
+        with listening.accept()[0] as connection:
+            taken(connection, 64)
+            asked.set()
+            assert connection.recv(1) == b""
+
+    with peer(streams(), listen) as url, running("--json", "-i", "1m", url) as (process, lines):
+        assert asked.wait(SECONDS)
+        process.send_signal(signal.SIGINT)
+        found = json.loads(lines.wait_for("{.*}")[0])
+        assert (found["sent"], found["awaited"], found["error"]) == (1, 1, None)
+        assert process.wait(SECONDS) == 1
+
+
+def test_nobody_who_reads_what_it_prints(daemon):
+    url = daemon.url("echo", "tcp")
+    with subprocess.Popen(
+        [*ECHOCTL, "ping", "-i", "20ms", url], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(SECONDS) == -signal.SIGPIPE
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("words", [(), ("-s", "65508"), ("-s", "15"), ("-c", "0"), ("-i", "0"), ("--connect",)])
+def test_wrong_usage_is_one_line(words):
+    url = ("udp://127.0.0.1:7",) if words else ()
+    ended = run(*ECHOCTL, "ping", *words, *url)
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert re.fullmatch(r"echoctl ping: .*; see echoctl ping --help\n", ended.stderr.decode())
+
+
+def test_services_are_listed_without_a_reactor():
+    program = "import sys; from echod.client.main import main; code = main(['services']); "
+    program += "sys.exit(code or 'twisted.internet.reactor' in sys.modules)"
+    ended = run(ECHOCTL[0], "-W", "error", "-c", program)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"\n\necho\n    sends everything back unchanged (RFC 862)\n" in ended.stdout
+    assert max(map(len, ended.stdout.decode().split("\n"))) <= 80

@@ -1,0 +1,58 @@
+"""docs/ECHOCTL.md is held to the code: every command, every option, every figure, and no more."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from echod.client.account import Account
+from echod.client.commandline import COMMANDS, Parser
+from echod.client.statistics import Times
+from echod.client.summary import figures
+
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "ECHOCTL.md").read_text("utf-8")
+
+
+def section(title):
+    """The part of the page under one heading."""
+    [part] = [part for part in re.split(r"(?m)^## ", PAGE) if part.partition("\n")[0] == title]
+    return part
+
+
+def options(command):
+    parser = Parser()
+    COMMANDS[command][1](parser)
+    return {word for action in parser._actions for word in action.option_strings} - {"-h", "--help"}
+
+
+def test_every_command_has_its_line_and_its_section():
+    listed = re.findall(r"(?m)^\| \[`(\w+)[^|]*\]\(#(\w+)\) \|", PAGE)
+    assert listed == [(name, name) for name in COMMANDS]
+    for name in COMMANDS:
+        assert f"    echoctl {name}" in section(name)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_described_and_no_other(command):
+    described = set(re.findall(r"`(-{1,2}[\w-]+)", "\n".join(re.findall(r"(?m)^\| (`-.*?) \|", section(command)))))
+    assert described == options(command)
+    [usage] = re.findall(rf"(?m)^    echoctl {command}.*", section(command))
+    assert set(re.findall(r"\[(-{1,2}[\w-]+)", usage)) <= options(command)
+
+
+def test_every_figure_is_described():
+    for name in figures(Account(1), Times(), 0):
+        assert f"`{name.removesuffix('_ms').removesuffix('_percent')}`" in section("ping")
+
+
+def test_the_object_that_is_shown_has_every_figure():
+    [shown] = re.findall(r"(?s)^(\{.*?\})$", section("ping"), re.MULTILINE)
+    found = json.loads(shown)
+    assert set(figures(Account(1), Times(), 0)) < set(found)
+    assert found["size_octets"] == 64
+
+
+def test_nothing_that_a_reader_has_not():
+    assert not re.search(r"/(?:tmp|work|root)\b", PAGE)
+    assert max(len(line) for line in PAGE.splitlines() if not line.startswith(("|", "{"))) <= 120

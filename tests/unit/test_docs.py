@@ -1,0 +1,518 @@
+"""The pages say what the code does: their links and tables are held to it, and their examples are run."""
+
+import doctest
+import io
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from echod import tap
+from echod.address import SCHEMES
+from echod.config.keys import field_of
+from echod.config.loading import load
+from echod.config.options import option_forms
+from echod.events import CATALOGUE, Closing, Tally
+from echod.observe import output, shown
+from echod.observe.log import TEMPLATES
+from echod.services import daytime, qotd, showing
+from echod.services.registry import kinds
+from echod.transports import accept, conversation, datagram, udp
+from tests.contract.room import data, fill, rest
+from tests.daemon import SECONDS, TOP, Daemon, environment, eventually, free_port, run
+from tests.test_house import MAY_IMPORT, PURE, room_of
+from tests.test_house import MODULES as ALL_MODULES
+
+OTHERS = {f"{name}.md" for name in ("ECHOCTL", "INTEROP", "PERFORMANCE", "PROMISES", "SECURITY")}
+"""Pages that somebody else writes: a link to one may lead nowhere until it is there."""
+
+PAGES = {
+    str(path.relative_to(TOP)): path.read_text("utf-8")
+    for path in (*TOP.glob("*.md"), *(TOP / "docs").glob("*.md"), TOP / "newsfragments" / "README.md")
+}
+README, CONTRIBUTING = PAGES["README.md"], PAGES["CONTRIBUTING.md"]
+ARCHITECTURE, EMBEDDING, SERVICES = (PAGES[f"docs/{name}.md"] for name in ("ARCHITECTURE", "EMBEDDING", "SERVICES"))
+KINDS = kinds(plugins=())
+ROOMS = {room_of(module) for module in ALL_MODULES}
+
+
+def chapters(page: str) -> dict[str, str]:
+    """The text under each heading of the second level, without the marks of code in its title."""
+    parts = re.split(r"(?m)^## ", page)[1:]
+    return {part.partition("\n")[0].replace("`", ""): part for part in parts}
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of one language."""
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", text)
+
+
+def prose(page: str) -> str:
+    """A page without its fenced blocks, on one line."""
+    return " ".join(re.sub(r"(?ms)^```.*?^```$", "", page).split())
+
+
+def table(text: str, *head: str) -> list[list[str]]:
+    """The rows of the tables that have this head."""
+    found, inside = [], False
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if cells == list(head):
+            inside = True
+        elif not cells:
+            inside = False
+        elif inside and not set(line) <= set("|- "):
+            found.append(cells)
+    return found
+
+
+def code(cell: str) -> str:
+    """What stands in a cell that is nothing but code."""
+    match = re.fullmatch("`([^`]+)`", cell)
+    assert match, cell
+    return match[1]
+
+
+# links and pictures
+
+
+def anchors(page: str) -> set[str]:
+    """The anchors of a page's headings, as they are made where such pages are shown."""
+    titles = re.findall(r"(?m)^#+ (.*)$", page)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_leads_somewhere(name):
+    wrong = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(PAGES[name])):
+        target, _, anchor = link.partition("#")
+        if re.match(r"[a-z]+:", target) or Path(target).name in OTHERS:
+            continue
+        path = (TOP / name).parent / target if target else TOP / name
+        if not path.exists() or (anchor and anchor not in anchors(path.read_text("utf-8"))):
+            wrong.append(link)
+    assert not wrong
+
+
+def test_the_readme_leads_to_every_page():
+    linked = set(re.findall(r"\]\(([^)\s]+)\)", README))
+    assert {name for name in PAGES if name.startswith("docs/")} | {"CONTRIBUTING.md", "CHANGELOG.md"} <= linked
+
+
+def test_the_picture_shows_every_scheme_and_every_kind():
+    texts = {"".join(element.itertext()) for element in ElementTree.parse(TOP / "docs" / "picture.svg").iter()}
+    schemes = {f"{name}://" for name, scheme in SCHEMES.items() if scheme.available}
+    assert {text for text in texts if text.endswith("://")} == schemes
+    assert set(KINDS) <= texts
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_line_of_prose_is_longer_than_the_others(name):
+    text = re.sub(r"(?ms)^```.*?^```$", "", PAGES[name])
+    assert not [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")]
+
+
+# SERVICES.md
+
+
+def test_every_kind_has_its_chapter_and_its_row():
+    assert list(chapters(SERVICES)) == list(KINDS)
+    rows = table(SERVICES, "Kind", "On a stream", "To a datagram")
+    assert [row[0] for row in rows] == [f"[`{kind}`](#{kind})" for kind in KINDS]
+
+
+def test_every_kind_is_served_over_everything():
+    [named] = re.findall(r"All of them are served over (.*?) and Twisted's endpoint strings", prose(SERVICES))
+    assert set(re.findall("`([a-z-]+)://`", named)) == {name for name, one in SCHEMES.items() if one.available}
+    assert all(kind.streams and kind.datagrams for kind in KINDS.values())
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_options_of_a_kind(name):
+    forms, defaults = option_forms(KINDS[name]), KINDS[name].Options()
+    rows = table(chapters(SERVICES)[name], "Option", "Values", "Default", "Meaning")
+    assert [code(row[0]) for row in rows] == list(forms)
+    for (key, form), (_, values, default, meaning) in zip(forms.items(), rows, strict=True):
+        expected = getattr(defaults, field_of(key))
+        if default == "—":
+            assert expected is None, key
+        else:
+            assert form.accept(tomllib.loads(f"x = {code(default)}")["x"]) == expected, key
+        if words := re.search("one of: (.*)", form.right):
+            assert re.findall('`"([^"]+)"`', values) == words[1].split(", "), key
+        assert meaning
+
+
+# sessions in a terminal
+
+
+MASKS = (
+    (r'"((local|remote)_port|ttl)": \d+', r'"\1": N'),
+    (r'"received_at": [\d.]+', '"received_at": N'),
+    (r"(127\.0\.0\.1):\d+", r"\1:N"),
+    (r"[A-Z][a-z]+day, [A-Z][a-z]+ \d+, \d{4} \d\d:\d\d:\d\d-UTC", "a date"),
+    (r"(?m)^00000000  ([0-9a-f]{2} ){3}[0-9a-f]{2} .*$", "four octets"),
+    *((re.escape(quotation), "a quotation") for quotation in qotd.BUILT_IN),
+)
+"""What is another each time."""
+
+
+def masked(text: str) -> str:
+    for pattern, instead in MASKS:
+        text = re.sub(pattern, instead, text.replace("\r\n", "\n"))
+    return text
+
+
+def steps(session: str) -> Iterator[tuple[str, str]]:
+    """The commands of a session, and what the terminal showed after each."""
+    for part in re.split(r"(?m)^\$ ", session)[1:]:
+        command, _, said = part.partition("\n")
+        yield command, said
+
+
+class Terminal:
+    """The second terminal of somebody who has typed `make run` in the first."""
+
+    def __init__(self, daemon: Daemon, directory: Path) -> None:
+        self.daemon = daemon
+        self._directory = directory
+        program = directory / "echoctl"
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -W error -m echod.client.main "$@"\n')
+        program.chmod(0o755)
+        here = environment()
+        self._environment = here | {"PATH": f"{directory}:{here['PATH']}"}
+        self._shipped = {
+            address.place: (service.name, address.scheme)
+            for service in load(TOP / "etc" / "echod.toml", KINDS, {}).services
+            for address in service.listen
+        }
+
+    def type(self, command: str) -> str:
+        """What the terminal shows of a command; the ports of the shipped configuration are the daemon's."""
+        command = re.sub(r"[a-z]+://[0-9.]+:\d+", lambda url: self.daemon.url(*self._shipped[url[0]]), command)
+        ended = run("sh", "-c", f"exec 2>&1; {command}", cwd=self._directory, env=self._environment)
+        said = ended.stdout.decode()
+        return said if said.endswith("\n") or not said else said + "\n"
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    shipped = (TOP / "etc" / "echod.toml").read_text("utf-8")
+    with Daemon(re.sub(r"(127\.0\.0\.1):\d+", r"\1:0", shipped)) as daemon:
+        yield Terminal(daemon, tmp_path_factory.mktemp("terminal"))
+        daemon.check()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_example_of_a_kind(name, terminal):
+    chapter = chapters(SERVICES)[name]
+    [session] = blocks(chapter, "console")
+    for command, said in steps(session):
+        assert masked(terminal.type(command)) == masked(said), command
+    for line in "".join(blocks(chapter, "text")).splitlines():
+        pattern = re.escape(masked(line)).replace("127\\.0\\.0\\.1:N", r"127\.0\.0\.1:\d+")
+        terminal.daemon.stdout.wait_for(f"^{pattern}$")
+
+
+def test_the_thirty_seconds_of_the_readme(terminal):
+    begin, then = blocks(README, "console")
+    assert begin.splitlines()[-1] == "$ make run"
+    [(command, said)] = steps(then)
+    assert command in (TOP / "Makefile").read_text("utf-8").replace("$(BIN)", ".venv/bin")
+    assert terminal.type(command.removeprefix(".venv/bin/")) == said
+
+
+# ARCHITECTURE.md
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/EMBEDDING.md"])
+def test_every_path_that_is_named_exists(name):
+    new = re.findall(r"This is all of `([^`]+)`", prose(CONTRIBUTING))
+    named = re.findall(r"`((?:echod|tests|docs|etc|bench|twisted)/[\w./-]*)`", PAGES[name])
+    assert not [path for path in named if not (TOP / path).exists() and path not in new and "NAME" not in path]
+
+
+def test_every_module_that_is_named_exists():
+    text = "".join(PAGES[f"docs/{name}.md"] for name in ("ARCHITECTURE", "EMBEDDING", "SERVICES")) + CONTRIBUTING
+    groups = {"echod.services", "echod.toml"}
+    for name in set(re.findall(r"`(echod\.[a-z_.]+)`", text)) - groups:
+        assert name in ALL_MODULES, name
+
+
+def test_the_rooms_and_who_may_import_whom():
+    rows = {
+        code(row[0]).removeprefix("echod/").removesuffix(".py").removesuffix("/"): row
+        for row in table(ARCHITECTURE, "Room", "Owns", "May import")
+    }
+    assert set(rows) == ROOMS - {"echod"}
+    for room, (path, owns, allowed) in rows.items():
+        assert owns, room
+        assert (TOP / code(path)).is_dir() == path.endswith("/`"), path
+        wanted = [name for name in MAY_IMPORT[room].split() if name.partition(".")[0] in ROOMS]
+        assert re.findall("`([^`]+)`", allowed) == wanted, room
+    *pure, last = list(rows)[: list(rows).index("config") + 1]
+    assert {*pure, last} == PURE & ROOMS
+    assert f"from `{pure[0]}` to `{last}` know neither Twisted nor zope" in prose(ARCHITECTURE)
+
+
+def test_the_events():
+    rows = table(ARCHITECTURE, "Event", "Level", "Says", "Fields")
+    assert {code(name): f"{says}: {fields.replace('`', '')}" for name, _, says, fields in rows} == dict(CATALOGUE)
+    assert {code(name): level for name, level, _, _ in rows} == {name: level for name, (level, _) in TEMPLATES.items()}
+
+
+def test_the_counters():
+    plain = [name for name in Tally.__slots__ if name not in ("refused", "closed")]
+    named = [code(name) for name, _ in table(ARCHITECTURE, "Counter", "Counts")]
+    assert named == [*plain, "refused:REASON", "closed:REASON"]
+
+
+def test_the_exit_codes():
+    codes = {getattr(tap, name) for name in vars(tap) if name.startswith("EX_")}
+    assert {int(number) for number, _ in table(ARCHITECTURE, "Exit code", "Means")} == codes | {0}
+
+
+def test_why_a_connection_ends():
+    assert [code(reason) for reason, _ in table(ARCHITECTURE, "Reason", "Means")] == [str(reason) for reason in Closing]
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (ARCHITECTURE, f"A turn accepts up to {accept.A_TURN},"),
+        (ARCHITECTURE, f"pauses for {accept.PAUSE:g} to {accept.LONGEST_PAUSE:g} second"),
+        (ARCHITECTURE, f"After {conversation.LINGER:g} seconds comes the reset"),
+        (ARCHITECTURE, f"(up to {datagram.LARGEST:,} octets)"),
+        (ARCHITECTURE, f"A turn serves {datagram.A_TURN}, counted in datagrams"),
+        (ARCHITECTURE, f"drop such datagrams for {udp.FILTERED:g} seconds"),
+        (ARCHITECTURE, f"a queue of at most {output.WAITING:,} lines"),
+        (SERVICES, f"or after {conversation.LINGER:g} seconds"),
+        (SERVICES, f"One line shows {showing.SHOWN:,} octets at most"),
+        (SERVICES, f"A second has {shown.A_SECOND:,} lines at most"),
+        (SERVICES, f"A quotation at random, of {qotd.LARGEST} octets at most"),
+        (EMBEDDING, f"after {datagram.A_TURN} datagrams or connections"),
+    ],
+)
+def test_a_figure(page, said):
+    assert said in prose(page)
+
+
+def test_the_longest_date():
+    longest = max(len(daytime.line(datetime(2024, 9, day, 23, tzinfo=UTC).timestamp())) for day in range(10, 31))
+    assert f"{longest} octets at most" in prose(SERVICES)
+
+
+# CONTRIBUTING.md
+
+
+def test_the_house_in_ten_lines():
+    lines = blocks(CONTRIBUTING, "text")[0].splitlines()
+    assert len(lines) == 10
+    for line in lines:
+        paths = re.match(r"(\S+ )+", line)
+        assert paths
+        assert all((TOP / path).exists() for path in paths[0].split()), line
+
+
+def test_the_commands_of_make():
+    makefile = (TOP / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"(?m)^([a-z-]+):.*## ", makefile)) - {"help"}
+    assert set(re.findall(r"`make ([a-z-]+)`", chapters(CONTRIBUTING)["The commands"])) == targets
+
+
+KIND = re.compile(r"(?s)This is all of `echod/services/(\w+)\.py`:\n\n```python\n(.*?)```")
+WITH_MORE_KINDS = """
+import sys
+import echod.services
+echod.services.__path__.append({folder!r})
+from echod.__main__ import main
+main()
+"""
+
+
+@pytest.fixture(scope="module", params=["auto", "off"])
+def with_new_kinds(request, tmp_path_factory):
+    """A daemon that has the kinds of CONTRIBUTING.md among its own, on each plane."""
+    folder = tmp_path_factory.mktemp("kinds")
+    examples = KIND.findall(CONTRIBUTING)
+    assert examples
+    for name, source in examples:
+        (folder / f"{name}.py").write_text(source, "utf-8")
+    listen = 'listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]'
+    services = [f"[services.{name}]\n{listen}" for name, _ in examples]
+    services.append(f'[services.old-digest]\nkind = "digest"\nalgorithm = "md5"\n{listen}')
+    config = "\n".join([f'[daemon]\nplane = "{request.param}"', *services])
+    command = (sys.executable, "-W", "error", "-c", WITH_MORE_KINDS.format(folder=str(folder)))
+    with Daemon(config, command=command) as daemon:
+        yield daemon
+        daemon.check()
+
+
+@pytest.mark.parametrize(
+    ("service", "asked", "answer"),
+    [
+        ("rot13", b"Hello, \xff world\r\n", b"Uryyb, \xff jbeyq\r\n"),
+        ("digest", b"abc", b"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n"),
+        ("old-digest", b"abc", b"900150983cd24fb0d6963f7d28e17f72\n"),
+    ],
+)
+def test_a_new_kind_is_one_file(service, asked, answer, with_new_kinds):
+    assert ask_stream(with_new_kinds.place(service, "tcp"), asked) == answer
+    assert ask_datagram(with_new_kinds.place(service, "udp"), asked) == answer
+
+
+def ask_stream(place: Any, asked: bytes) -> bytes:
+    """Everything that comes back to who sends this and ends its sending."""
+    with socket.create_connection(place, SECONDS) as client:
+        client.sendall(asked)
+        client.shutdown(socket.SHUT_WR)
+        return rest(client)
+
+
+def ask_datagram(place: Any, asked: bytes, seconds: float = SECONDS) -> bytes | None:
+    """The answer to one datagram, or None where none comes."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(seconds)
+        client.connect(place)
+        client.send(asked)
+        try:
+            return client.recv(65_536)
+        except TimeoutError:
+            return None
+
+
+# EMBEDDING.md
+
+Program = Callable[[tuple[str, int], "subprocess.Popen[bytes]"], None]
+
+
+def shouts_on_streams(place: tuple[str, int], _process: "subprocess.Popen[bytes]") -> None:
+    assert ask_stream(place, b"hello") == b"HELLO"
+
+
+def shouts_datagrams(place: tuple[str, int], _process: "subprocess.Popen[bytes]") -> None:
+    for size in (0, 5, 65_507):
+        assert ask_datagram(place, b"a" * size) == b"A" * size
+
+
+def gates(place: tuple[str, int], _process: "subprocess.Popen[bytes]") -> None:
+    assert ask_stream(place, b"").endswith(b"-UTC\r\n")
+    assert ask_datagram(place, b"now", 0.3) is None
+    assert (ask_datagram(place, b"now".ljust(64)) or b"").endswith(b"-UTC\r\n")
+    with socket.socket() as denied:
+        denied.settimeout(SECONDS)
+        denied.bind(("127.0.0.66", 0))
+        denied.connect(place)
+        assert denied.recv(1) == b""
+
+
+def stops_in_order(place: tuple[str, int], process: "subprocess.Popen[bytes]") -> None:
+    with socket.create_connection(place, SECONDS) as client:
+        sent = fill(client, data(), still=0.1)
+        process.send_signal(signal.SIGINT)
+        assert eventually(lambda: not reached(place))
+        client.shutdown(socket.SHUT_WR)
+        assert rest(client) == data()[:sent]
+
+
+def swaps(place: tuple[str, int], _process: "subprocess.Popen[bytes]") -> None:
+    assert ask_stream(place, b"Hello") == b"hELLO"
+
+
+PROGRAMS: dict[str, Program] = {
+    "Streams": shouts_on_streams,
+    "Datagrams": shouts_datagrams,
+    "Who may, and how much": gates,
+    "What happened": shouts_on_streams,
+    "Stopping without losing a byte": stops_in_order,
+    "A service of your own": swaps,
+}
+"""The chapters that have a program, and what a client of each sees."""
+
+
+def reached(place: tuple[str, int]) -> bool:
+    """Whether somebody listens there."""
+    try:
+        socket.create_connection(place, SECONDS).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+@contextmanager
+def running(source: str, port: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """A program while it runs, on another port than the one it names; it is ended at the end."""
+    warnings = ("-W", "error", "-W", "ignore::ResourceWarning")  # Twisted's reserve of a descriptor stays open
+    words = [sys.executable, *warnings, "-c", re.sub(r"\b10\d{3}\b", str(port), source)]
+    with subprocess.Popen(
+        words, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def free_in_both() -> int:
+    """A port that was free a moment ago, for TCP and for UDP."""
+    while True:
+        port = free_port()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
+def test_every_program_of_the_page_is_run():
+    assert {title for title, text in chapters(EMBEDDING).items() if blocks(text, "python")} == set(PROGRAMS)
+
+
+@pytest.mark.parametrize("title", PROGRAMS)
+def test_a_program_of_ones_own(title):
+    chapter = chapters(EMBEDDING)[title]
+    [source] = blocks(chapter, "python")
+    port = free_in_both()
+    place = ("127.0.0.1", port)
+    with running(source, port) as process:
+        if "listenUDP" in source:
+            assert eventually(lambda: udp_is_bound(port))
+        if "Endpoint" in source:
+            assert eventually(lambda: is_listening(port))
+        PROGRAMS[title](place, process)
+        process.send_signal(signal.SIGINT)
+        said, wrong = process.communicate(timeout=SECONDS)
+    assert wrong.decode() == ""
+    assert process.returncode in (0, -signal.SIGINT)  # Twisted may hand it on, once it has stopped
+    assert masked(said.decode()) == masked("".join(blocks(chapter, "text")))
+
+
+def is_listening(port: int) -> bool:
+    """Whether a TCP socket listens there; who looks does not connect (proc(5))."""
+    return re.search(rf"0100007F:{port:04X} 00000000:0000 0A ", Path("/proc/net/tcp").read_text()) is not None
+
+
+def udp_is_bound(port: int) -> bool:
+    """Whether a UDP socket is bound there."""
+    return re.search(rf"0100007F:{port:04X} ", Path("/proc/net/udp").read_text()) is not None
+
+
+def test_a_service_without_any_transport():
+    parser, runner, said = doctest.DocTestParser(), doctest.DocTestRunner(verbose=False), io.StringIO()
+    text = "\n".join(blocks(chapters(EMBEDDING)["Without any transport"], "pycon"))
+    examples = parser.get_doctest(text, {}, "EMBEDDING.md", None, 0)
+    assert len(examples.examples) > 8
+    runner.run(examples, out=said.write)
+    assert runner.failures == 0, said.getvalue()
