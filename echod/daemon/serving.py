@@ -124,14 +124,14 @@ class Daemon(Service):
             )
             self._factories.append(factory)
             port = transport.port(self._reactor, bound.socket, bound.address, factory, self._reserve)
-            if self._plane is not None and isinstance(port, StreamPort) and served.service.transform is not None:
+            if self._plane is not None and isinstance(port, StreamPort) and StreamLane.suits(port):
                 port = StreamLane(self._plane, port, self._reserve)
         else:
             protocol = ServiceDatagrams(
                 served.service, gate=served.datagrams, tally=tally, scheme=scheme, loopback=loopback
             )
             port = transport.port(self._reactor, bound.socket, bound.address, protocol)
-            if self._plane is not None and calls.batches and scheme == "udp" and served.service.transform is not None:
+            if self._plane is not None and scheme == "udp" and DatagramLane.suits(port):
                 port = DatagramLane(self._plane, port)
         port.startListening()
         self._ports.append((name, bound.address, port))

@@ -38,12 +38,14 @@ _HEAD: Final = 16  # octets of a cmsghdr
 
 
 class Batch:
-    """The slots of one socket. `family` is AF_INET or AF_INET6; IP_PKTINFO or IPV6_RECVPKTINFO and UDP_GRO are on."""
+    """The slots of one socket. `family` is AF_INET or AF_INET6; `pktinfo` says whether each datagram tells the
+    address that was asked, and the answer leaves from there. Otherwise that is the socket's own.
+    """
 
-    def __init__(self, family: int) -> None:
+    def __init__(self, family: int, *, pktinfo: bool) -> None:
         ffi = calls.ffi
         self._six = family == socket.AF_INET6
-        self.pktinfo_space = _HEAD + (24 if self._six else 16)
+        self.pktinfo_space = (_HEAD + (24 if self._six else 16)) if pktinfo else 0
         self._data = ffi.new("char[]", SLOTS * ROOM)
         self._names = ffi.new("char[]", SLOTS * NAME)
         self._controls = ffi.new("char[]", SLOTS * CONTROL)
@@ -71,7 +73,6 @@ class Batch:
         self._parts_fresh = bytes(self._parts_octets)
         self._control_fresh = memoryview(bytes(CONTROL.to_bytes(8, "little") * SLOTS)).cast("Q")
         self._nothing_32 = memoryview(bytes(4 * SLOTS)).cast("I")
-        self._nothing_64 = memoryview(bytes(8 * SLOTS)).cast("Q")
         self._segment_octets = memoryview(ffi.buffer(self._segment_control)).cast("B")
         _write_head(self._segment_octets, 2, SOL_UDP, UDP_SEGMENT)
 
@@ -79,6 +80,28 @@ class Batch:
         """Fill slots with what waits; returns how many, 0 for none."""
         count: int = calls.C.recvmmsg(descriptor, self._headers, SLOTS, MSG_DONTWAIT, calls.ffi.NULL)
         return max(count, 0)
+
+    def is_simple(self) -> bool:
+        """Whether the first slot holds one datagram that was sent to one host."""
+        if self._headers_64[_CONTROL_LENGTH] != self.pktinfo_space:
+            return False
+        if not self.pktinfo_space:
+            return True
+        return self.controls[_HEAD] != 255 if self._six else self._controls_32[5] == self._controls_32[6]
+
+    def length(self) -> int:
+        """Octets in the first slot."""
+        return self._headers_32[_LENGTH]
+
+    def answer(self, descriptor: int) -> bool:
+        """Prepare, send and clear the first slot alone; whether the kernel took it."""
+        self._parts_32[2] = self._headers_32[_LENGTH]
+        if self.pktinfo_space:
+            self._controls_32[8 if self._six else 4] = 0
+        sent = calls.C.sendmmsg(descriptor, self._headers, 1, MSG_DONTWAIT)
+        self._parts_32[2] = ROOM
+        self._headers_64[_CONTROL_LENGTH] = CONTROL
+        return bool(sent == 1)
 
     def lengths(self, count: int) -> list[int]:
         """Octets in each of the first `count` slots."""
@@ -90,6 +113,8 @@ class Batch:
 
     def to_one(self, count: int) -> bool:
         """Whether all were sent to an address of one host, not to a broadcast or multicast address."""
+        if not self.pktinfo_space:
+            return True
         if self._six:
             return 255 not in self.controls[_HEAD : CONTROL * count : CONTROL].tobytes()
         words, step = self._controls_32, _CONTROL_32
@@ -97,6 +122,8 @@ class Batch:
 
     def asked_alike(self, count: int) -> bool:
         """Whether all were sent to the same address."""
+        if not self.pktinfo_space:
+            return True
         if self._six:
             first = bytes(self.controls[_HEAD : _HEAD + 16])
             return all(
@@ -105,19 +132,18 @@ class Batch:
         column = self._controls_32[5 : _CONTROL_32 * count : _CONTROL_32].tolist()
         return column.count(column[0]) == count
 
-    def prepare(self, first: int, behind: int, joined: Collection[int], *, from_where_asked: bool) -> None:
+    def prepare(self, first: int, behind: int, joined: Collection[int]) -> None:
         """Make answers of slots `first` to `behind`, as long as they came; `split_again` ends the `joined` ones.
 
-        `from_where_asked`: they leave with the address that was asked, by whichever interface leads there, so that
-        routes need not be the same both ways. Otherwise the socket's own address is the only one.
+        They leave with the address that was asked, by whichever interface leads there, so that routes need not be
+        the same both ways.
         """
         came = self._headers_32[_HEADER_32 * first + _LENGTH : _HEADER_32 * behind : _HEADER_32]
         self._parts_32[4 * first + 2 : 4 * behind : 4] = came
         index = 8 if self._six else 4
-        if not from_where_asked:
-            lengths = slice(_HEADER_64 * first + _CONTROL_LENGTH, _HEADER_64 * behind, _HEADER_64)
-            self._headers_64[lengths] = self._nothing_64[: behind - first]
-        elif not joined:
+        if not self.pktinfo_space:
+            return
+        if not joined:
             indexes = slice(_CONTROL_32 * first + index, _CONTROL_32 * behind, _CONTROL_32)
             self._controls_32[indexes] = self._nothing_32[: behind - first]
         else:
@@ -136,13 +162,11 @@ class Batch:
             first += sent
         return failed
 
-    def send_joined(self, descriptor: int, count: int, size: int, *, from_where_asked: bool) -> bool:
+    def send_joined(self, descriptor: int, count: int, size: int) -> bool:
         """Send the first `count` slots, all to one and of `size` octets each, in one call. False sends nothing."""
         self._segment_octets[_HEAD : _HEAD + 2] = size.to_bytes(2, "little")
-        length = SEGMENT_SPACE
-        if from_where_asked:
-            length += self.pktinfo_space
-            self._segment_octets[SEGMENT_SPACE:length] = self.controls[: self.pktinfo_space]
+        length = SEGMENT_SPACE + self.pktinfo_space
+        self._segment_octets[SEGMENT_SPACE:length] = self.controls[: self.pktinfo_space]
         self._segments.control_length = length
         self._segments.name_length = self._headers[0].header.name_length
         self._segments.part_count = count
@@ -152,17 +176,18 @@ class Batch:
         """Octets of each datagram that GRO joined in a slot; the last may be shorter."""
         return int.from_bytes(self.controls[slot * CONTROL + _HEAD : slot * CONTROL + _HEAD + 4], "little")
 
-    def split_again(self, slot: int, *, from_where_asked: bool) -> None:
+    def split_again(self, slot: int) -> None:
         """End what `prepare` began for a joined slot: the kernel splits the answer as the question was."""
         at = slot * CONTROL
         _write_head(self.controls[at : at + _HEAD], 2, SOL_UDP, UDP_SEGMENT)
-        index = at + SEGMENT_SPACE + _HEAD + (16 if self._six else 0)
-        self.controls[index : index + 4] = bytes(4)
-        length = SEGMENT_SPACE + (self.pktinfo_space if from_where_asked else 0)
-        self._headers_64[_HEADER_64 * slot + _CONTROL_LENGTH] = length
+        if self.pktinfo_space:
+            index = at + SEGMENT_SPACE + _HEAD + (16 if self._six else 0)
+            self.controls[index : index + 4] = bytes(4)
 
     def pktinfo(self, slot: int) -> bytes:
-        """How the datagram of a slot came: struct in_pktinfo or in6_pktinfo."""
+        """How the datagram of a slot came: struct in_pktinfo or in6_pktinfo; nothing where none is told."""
+        if not self.pktinfo_space:
+            return b""
         joined = self._headers_64[_HEADER_64 * slot + _CONTROL_LENGTH] > self.pktinfo_space
         at = slot * CONTROL + _HEAD + (SEGMENT_SPACE if joined else 0)
         return bytes(self.controls[at : at + (20 if self._six else 12)])

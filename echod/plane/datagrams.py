@@ -26,8 +26,10 @@ from typing import Any, Final
 from echod.gate.access import canonical
 from echod.gate.refusal import Refusal
 from echod.model import identity
+from echod.plane import calls
 from echod.plane.batch import MOST_AT_ONCE, NAME, ROOM, SLOTS, SOL_UDP, UDP_GRO, Batch
 from echod.plane.loop import Loop
+from echod.transports.interfaces import broadcasts
 from echod.transports.udp import IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, SO_TIMESTAMPNS, UDPPort
 
 REMEMBERED: Final = 4096  #: sources whose verdicts are remembered at once
@@ -42,14 +44,22 @@ class DatagramLane:
         self._protocol = plain.protocol
         self._socket = plain.socket
         self._six = plain.socket.family == socket.AF_INET6
-        self._batch = Batch(plain.socket.family)
         transform = type(plain.protocol.service).transform
         if transform is None:
             raise ValueError(f"{plain.protocol.service.kind} needs its bytes in Python")
         self._transform = None if transform is identity else transform
-        self._from_where_asked = not any(_packed(plain.socket.getsockname()[0]))
+        self._wildcard = not any(_packed(plain.socket.getsockname()[0]))
+        self._batch = Batch(plain.socket.family, pktinfo=self._wildcard)
         self._verdicts: dict[bytes, Refusal | None] = {}
+        self._passed: set[bytes] = set()  # sources that no rule refuses and no rate counts
         self._joins_up_to = MOST_AT_ONCE
+
+    @staticmethod
+    def suits(plain: UDPPort) -> bool:
+        """Whether the plane can serve what a port of the plain way would: bound to one host, or to all."""
+        packed = _packed(plain.socket.getsockname()[0])
+        to_many = packed in broadcasts() or packed[0] == 255 or (len(packed) == 4 and packed[0] >= 224)
+        return calls.batches and not to_many and plain.protocol.service.transform is not None
 
     def startListening(self) -> None:
         """Serve from now on."""
@@ -60,6 +70,9 @@ class DatagramLane:
                 (socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 0),
             ]
         options += [(socket.IPPROTO_IP, IP_RECVTTL, 0), (socket.IPPROTO_IP, IP_RECVTOS, 0)]
+        if not self._wildcard:  # bound to one address: nothing else is asked, and nothing else answers
+            options += [(socket.IPPROTO_IP, IP_PKTINFO, 0)]
+            options += [(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 0)] if self._six else []
         for option in options:
             try:
                 self._socket.setsockopt(*option)
@@ -76,48 +89,77 @@ class DatagramLane:
     def forget(self) -> None:
         """The lists, or the ports and addresses that are ours, have changed."""
         self._verdicts.clear()
+        self._passed.clear()
 
     def _serve(self, descriptor: int, _events: int) -> None:
         batch = self._batch
         count = batch.receive(descriptor)
-        if not count:
-            return
-        try:
-            refused = self._protocol.tally.refused.get(Refusal.SOURCE_PORT, 0)
-            self._answer(descriptor, count)
-            if self._protocol.tally.refused.get(Refusal.SOURCE_PORT, 0) - refused >= SLOTS:
-                self._plain.filter()
-        finally:
-            batch.clear(count)
+        if count == 1 and batch.is_simple() and bytes(batch.names[:NAME]) in self._passed:
+            self._answer_one(descriptor)
+        elif count:
+            try:
+                refused = self._protocol.tally.refused.get(Refusal.SOURCE_PORT, 0)
+                self._answer(descriptor, count)
+                if self._protocol.tally.refused.get(Refusal.SOURCE_PORT, 0) - refused >= SLOTS:
+                    self._plain.filter()
+            finally:
+                batch.clear(count)
+
+    def _answer_one(self, descriptor: int) -> None:
+        """The shortest way: one datagram of a source that passes whatever it sends."""
+        length = self._batch.length()
+        if self._transform is not None:
+            self._change((0,), [length])
+        tally = self._protocol.tally
+        tally.datagrams_in += 1
+        tally.bytes_in += length
+        if self._batch.answer(descriptor):
+            tally.datagrams_out += 1
+            tally.bytes_out += length
+        else:
+            tally.refuse(Refusal.SEND)
 
     def _answer(self, descriptor: int, count: int) -> None:
         batch = self._batch
         lengths = batch.lengths(count)
         if batch.control_lengths(count).count(batch.pktinfo_space) == count and batch.to_one(count):
-            name = bytes(batch.names[:NAME])
-            if batch.names[: NAME * count] == name * count and self._admitted(name, count, sum(lengths)):
-                self._answer_one_source(descriptor, count, lengths)
+            names = bytes(batch.names[: NAME * count])
+            name = names[:NAME]
+            if names == name * count:
+                if self._admitted(name, count, sum(lengths)):
+                    self._answer_one_source(descriptor, count, lengths)
+                    return
+            elif self._passed.issuperset([names[at : at + NAME] for at in range(0, NAME * count, NAME)]):
+                self._answer_all(descriptor, count, lengths)
                 return
         self._answer_each(descriptor, count, lengths)
 
     def _answer_one_source(self, descriptor: int, count: int, lengths: list[int]) -> None:
         batch = self._batch
         self._change(range(count), lengths)
-        batch.prepare(0, count, (), from_where_asked=self._from_where_asked)
+        batch.prepare(0, count, ())
         size = lengths[0]
         if (
             count > 1
             and 0 < size <= self._joins_up_to
             and size * count <= MOST_AT_ONCE
             and lengths.count(size) == count
-            and (not self._from_where_asked or batch.asked_alike(count))
+            and batch.asked_alike(count)
         ):
-            if batch.send_joined(descriptor, count, size, from_where_asked=self._from_where_asked):
+            if batch.send_joined(descriptor, count, size):
                 self._count(count, sum(lengths))
                 return
             self._joins_up_to = size - 1  # larger than what leaves by this link unfragmented, or no UDP_SEGMENT
+        self._send_all(descriptor, count, lengths)
+
+    def _answer_all(self, descriptor: int, count: int, lengths: list[int]) -> None:
+        self._change(range(count), lengths)
+        self._batch.prepare(0, count, ())
+        self._send_all(descriptor, count, lengths)
+
+    def _send_all(self, descriptor: int, count: int, lengths: list[int]) -> None:
         self._count(count, sum(lengths))
-        for slot in batch.send(descriptor, 0, count):
+        for slot in self._batch.send(descriptor, 0, count):
             self._uncount(1, lengths[slot])
 
     def _answer_each(self, descriptor: int, count: int, lengths: list[int]) -> None:
@@ -147,9 +189,9 @@ class DatagramLane:
         self._change(run, lengths)
         first, behind = min(run), max(run) + 1
         joined = [slot for slot in run if controls[slot] != batch.pktinfo_space]
-        batch.prepare(first, behind, joined, from_where_asked=self._from_where_asked)
+        batch.prepare(first, behind, joined)
         for slot in joined:
-            batch.split_again(slot, from_where_asked=self._from_where_asked)
+            batch.split_again(slot)
         for slot, pieces in run.items():
             self._count(pieces, lengths[slot])
         for slot in batch.send(descriptor, first, behind):
@@ -157,21 +199,25 @@ class DatagramLane:
 
     def _admitted(self, name: bytes, count: int, octets: int) -> bool:
         """Whether a run of datagrams of one source passes the gate as a whole: then it is counted there."""
-        gate = self._protocol.gate
-        if gate is None:
+        if name in self._passed:
             return True
+        gate = self._protocol.gate
         host, port, scope = _host_and_port(name, self._six)
-        if scope:  # a link-local peer: the answer must leave by the link it came by
+        if gate is None or scope:  # a link-local peer's answer must leave by the link that it came by
             return False
         try:
             refusal = self._verdicts[name]
         except KeyError:
             if len(self._verdicts) >= REMEMBERED:
-                self._verdicts.clear()
+                self.forget()
             refusal = self._verdicts[name] = gate.forbidden(host, canonical(host), port)
+            if refusal is None and gate.limits.datagrams(self._protocol.loopback).unlimited:
+                self._passed.add(name)
         return refusal is None and gate.admit_run(host, port, count, octets, loopback=self._protocol.loopback)
 
     def _to_one(self, slot: int) -> bool:
+        if not self._wildcard:
+            return True
         info = self._batch.pktinfo(slot)
         return info[0] != 255 if self._six else info[4:8] == info[8:12]
 
@@ -179,7 +225,7 @@ class DatagramLane:
         """Let the plain way decide, and answer, for each datagram of a slot."""
         batch = self._batch
         level, kind = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO) if self._six else (socket.IPPROTO_IP, IP_PKTINFO)
-        ancillary = [(level, kind, batch.pktinfo(slot))]
+        ancillary = [(level, kind, batch.pktinfo(slot))] if self._wildcard else []
         data = bytes(batch.data[slot * ROOM : slot * ROOM + length])
         size = batch.segment_size(slot) if pieces > 1 else length
         for at in range(0, length, size) if length else (0,):

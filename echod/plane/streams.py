@@ -67,6 +67,11 @@ class StreamLane:
         self._pipes = Pipes(self._buffer, self._use_pipe)
         self._carry = self._splicing() if transform is identity else self._changing()
 
+    @staticmethod
+    def suits(plain: StreamPort) -> bool:
+        """Whether the plane can serve what a port of the plain way would."""
+        return calls.available and plain.factory.service.transform is not None
+
     # the listener
 
     def startListening(self) -> None:

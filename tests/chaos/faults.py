@@ -9,6 +9,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,8 @@ from typing import Final, Self
 
 from tests.chaos.network import Lacking, program
 from tests.daemon import SECONDS, eventually
+
+ESTABLISHED, CLOSE_WAIT = "01", "08"  # <net/tcp_states.h>
 
 ACCEPT_ERRORS: Final = ("ENFILE", "ENOMEM", "ENOBUFS", "EPROTO", "EPERM", "ECONNABORTED", "EINTR")
 """What accept(2) may meet besides EAGAIN and EMFILE."""
@@ -59,6 +62,13 @@ def descriptors(pid: int) -> list[str]:
         except FileNotFoundError:  # closed meanwhile
             continue
     return found
+
+
+def connections(pid: int, place: tuple[str, int]) -> int:
+    """How many connections to an IPv4 listener are held, ended by their peers or not (proc(5), net/tcp)."""
+    local = f"{int.from_bytes(socket.inet_aton(place[0]), 'little'):08X}:{place[1]:04X}"
+    lines = (line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines())
+    return sum(line[1] == local and line[3] in (ESTABLISHED, CLOSE_WAIT) for line in lines)
 
 
 def highest_descriptor(pid: int) -> int:

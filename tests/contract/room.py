@@ -266,7 +266,7 @@ def exactly(stream: Stream, size: int) -> bytes:
     return b"".join(parts)
 
 
-def fill(stream: Stream, source: bytes, still: float) -> int:
+def fill(stream: Stream, source: bytes, still: float = 0.3) -> int:
     """Send until nothing has been taken for `still` seconds; how many octets were."""
     stream.settimeout(still)
     view, sent = memoryview(source), 0

@@ -223,7 +223,7 @@ class Story:
     def compare_unfinished(self, figures: dict[str, int], others: dict[str, int]) -> None:
         """The counters of who took not everything: what came is more than what went."""
         taken, given = figures.pop("bytes_in"), figures.pop("bytes_out")
-        assert given <= taken < given + 4 * MIB
+        assert given < taken < given + 4 * MIB
         assert figures == others
 
 

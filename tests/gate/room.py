@@ -65,3 +65,16 @@ def settled(daemon: Daemon, place: Place, host: str = "127.0.0.1") -> None:
                 continue
             return
     raise AssertionError(f"{place} answers no more:\n{daemon.log()}")
+
+
+def taken(client: socket.socket, source: bytes, still: float = 0.3) -> int:
+    """Send until nothing has been taken for `still` seconds; how many octets were."""
+    client.settimeout(still)
+    view, sent = memoryview(source), 0
+    try:
+        while sent < len(source):
+            sent += client.send(view[sent : sent + LARGEST])
+    except TimeoutError:
+        pass
+    client.settimeout(SECONDS)
+    return sent

@@ -1,0 +1,47 @@
+"""Every octet of the largest datagrams, and none of what is larger: test 8 of docs/PROMISES.md."""
+
+import random
+import socket
+
+import pytest
+
+from tests.daemon import SECONDS, Daemon
+from tests.gate.room import asking, configuration, counted, refused
+
+SIZES = {"127.0.0.1": (8192, 8193, 65_506, 65_507), "::1": (8193, 65_507, 65_526, 65_527)}
+BEYOND = 262_144  #: octets that a Unix datagram may have: more than any default lets a sender send
+
+
+@pytest.mark.parametrize("kind", ["echo", "upper"])
+@pytest.mark.parametrize("host", SIZES)
+def test_udp(plane, host, kind):
+    literal = f"[{host}]" if ":" in host else host
+    with Daemon(configuration(plane, f'{kind}]\nlisten = ["udp://{literal}:0"]')) as daemon:
+        place = daemon.inet(kind, "udp")
+        octets = random.Random(8).randbytes(max(SIZES[host]))
+        with asking(daemon, host) as client:
+            for size in SIZES[host] * 3:
+                client.sendto(octets[:size], place)
+                answer = client.recv(65_536)
+                assert answer == (octets[:size] if kind == "echo" else octets[:size].upper()), size
+        figures = counted(daemon, kind, "udp")
+        assert figures["bytes_in"] == figures["bytes_out"] == 3 * sum(SIZES[host])
+        assert not refused(figures)
+
+
+def test_what_is_too_large_is_counted_and_not_cut(plane):
+    """UDP has no such datagram; a Unix socket has, where its sender asks for a larger buffer."""
+    with Daemon(configuration(plane, 'echo]\nlisten = ["unix-dgram://{dir}/echo"]')) as daemon:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * BEYOND)
+            client.settimeout(SECONDS)
+            client.bind("")
+            client.connect(daemon.place("echo", "unix-dgram"))
+            for size in (BEYOND + 1, BEYOND + 4096):
+                try:
+                    client.send(bytes(size))
+                except OSError:
+                    pytest.skip("net.core.wmem_max lets nobody send so much at once")
+            client.send(b"and this?")
+            assert client.recv(65_536) == b"and this?"
+        assert refused(counted(daemon, "echo", "unix-dgram")) == {"truncated": 2}

@@ -1,0 +1,70 @@
+"""An interface that goes takes what came by it along, and nothing else: a VPN ends, a cable is pulled."""
+
+import signal
+import socket
+from typing import Any
+
+import pytest
+
+from tests.chaos.crowd import served
+from tests.chaos.network import LINK, link_local
+from tests.daemon import SECONDS, Daemon
+from tests.gate.room import configuration, settled
+
+pytestmark = pytest.mark.system_wide
+
+ALLOW = 'allow = ["fe80::/10", "127.0.0.0/8", "::1/128"]'
+
+
+def serving(plane: str, kind: str) -> str:
+    show = 'close = false\nshow = "no"' if kind == "ack" else ""
+    return configuration(plane, f'{kind}]\nlisten = ["tcp://*:0", "udp://*:0"]\n{ALLOW}\n{show}')
+
+
+def client_of(two, kind: socket.SocketKind, port: int) -> socket.socket:
+    """A client at the other end of the link, by link-local addresses."""
+    with two.client.inside():
+        place: Any = (link_local(two.server), port, 0, socket.if_nametoindex(LINK))
+        client = socket.socket(socket.AF_INET6, kind)
+    client.settimeout(SECONDS)
+    client.connect(place)
+    return client
+
+
+@pytest.mark.parametrize("kind", ["echo", "ack"])
+def test_with_questions_under_way(two, plane, kind):
+    """A connection and a datagram wait for a daemon that is busy, and their interface is gone when it looks."""
+    with Daemon(serving(plane, kind)) as daemon:
+        tcp, udp = daemon.inet(kind, "tcp")[1], daemon.inet(kind, "udp")[1]
+        daemon.send_signal(signal.SIGSTOP)
+        try:
+            with client_of(two, socket.SOCK_STREAM, tcp), client_of(two, socket.SOCK_DGRAM, udp) as asking:
+                asking.send(b"are you there?")
+                two.server.ip("link", "delete", LINK)
+        finally:
+            daemon.send_signal(signal.SIGCONT)
+        assert served(("127.0.0.1", tcp)), "nobody is served any more"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(SECONDS)
+            for _ in range(3):
+                asking.sendto(b"and you, are you there?", ("127.0.0.1", udp))
+                assert asking.recv(100)
+        daemon.check()
+        assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("kind", ["echo", "ack"])
+def test_with_a_connection_open(two, plane, kind):
+    """The daemon stops in order: a connection whose interface has gone is over, and no reason to fail."""
+    with Daemon(serving(plane, kind)) as daemon:
+        with client_of(two, socket.SOCK_STREAM, daemon.inet(kind, "tcp")[1]) as client:
+            client.sendall(b"?")
+            assert client.recv(1)
+            two.server.ip("link", "delete", LINK)
+            if kind == "echo":
+                settled(daemon, ("127.0.0.1", daemon.inet(kind, "udp")[1]))
+            daemon.check()
+            figures = daemon.counters()[f"{kind} {daemon.url(kind, 'tcp')}"]
+        daemon.check()
+        assert figures["accepted"] == 1
+        assert "open" not in figures

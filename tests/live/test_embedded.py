@@ -1,0 +1,247 @@
+"""Services in a Twisted program that is not the daemon: real sockets in this process, and nothing left behind."""
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor as installed
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    TCP4ServerEndpoint,
+    UNIXClientEndpoint,
+    UNIXServerEndpoint,
+    connectProtocol,
+)
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import DatagramProtocol, Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from echod.address import parse
+from echod.client.dialogue import Dialogue, Failed
+from echod.events import Closing
+from echod.gate.limits import Limits
+from echod.model import NOTHING, End, Peer, Quiet, Reply, Say, Service, Session
+from echod.services.ack import Ack
+from echod.services.chargen import Chargen
+from echod.services.echo import Echo
+from echod.services.upper import Upper
+from echod.transports.datagram import ServiceDatagrams
+from echod.transports.stream import ServiceFactory
+from tests.contract.room import MIB, data
+
+reactor: Any = installed
+SECONDS = 10
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _running() -> None:
+    """The reactor runs, and has its own wakers, before anybody looks at what is in it."""
+    pytest_twisted.blockon(deferLater(reactor, 0))
+
+
+def bounded(deferred: Deferred[Any]) -> Deferred[Any]:
+    """The same, with an end of its own: pytest-timeout's would stop the reactor."""
+    return deferred.addTimeout(SECONDS, reactor)
+
+
+@implementer(IHalfCloseableProtocol)
+class Client(Protocol):
+    """Sends `asked`, ends sending, and has the whole `answer` once the other side has ended."""
+
+    transport: Any
+
+    def __init__(self, asked: bytes) -> None:
+        self.asked = asked
+        self.pieces: list[bytes] = []
+        self.answer: Deferred[bytes] = Deferred()
+
+    def connectionMade(self) -> None:
+        self.transport.write(self.asked)
+        self.transport.loseWriteConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def readConnectionLost(self) -> None:
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        pass
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if reason.check(ConnectionDone):
+            self.answer.callback(b"".join(self.pieces))
+        else:
+            self.answer.errback(reason)
+
+
+async def ask(endpoint: Any, asked: bytes) -> bytes:
+    client = await bounded(connectProtocol(endpoint, Client(asked)))
+    answer: bytes = await bounded(client.answer)
+    return answer
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_factory_on_a_tcp_endpoint():
+    factory = ServiceFactory(Upper())
+    port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+    try:
+        assert await ask(endpoint, data()[: 2 * MIB]) == data()[: 2 * MIB].upper()
+        assert await ask(endpoint, b"") == b""
+    finally:
+        await port.stopListening()
+    assert factory.tally.figures() == {
+        "accepted": 2,
+        "bytes_in": 2 * MIB,
+        "bytes_out": 2 * MIB,
+        f"closed:{Closing.DONE}": 2,
+    }
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_factory_on_a_unix_endpoint(tmp_path):
+    port = await UNIXServerEndpoint(reactor, str(tmp_path / "echo")).listen(ServiceFactory(Echo(), scheme="unix"))
+    try:
+        assert await ask(UNIXClientEndpoint(reactor, str(tmp_path / "echo")), data()[:MIB]) == data()[:MIB]
+    finally:
+        await port.stopListening()
+
+
+class Asking(DatagramProtocol):
+    """Asks one question, and has the answer."""
+
+    transport: Any
+
+    def __init__(self, port: int, question: bytes) -> None:
+        self.port = port
+        self.question = question
+        self.answer: Deferred[bytes] = Deferred()
+
+    def startProtocol(self) -> None:
+        self.transport.connect("127.0.0.1", self.port)
+        self.transport.write(self.question)
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self.answer.callback(datagram)
+
+
+@pytest_twisted.ensureDeferred
+async def test_datagrams_on_a_port_of_twisted():
+    served = reactor.listenUDP(0, ServiceDatagrams(Upper()), interface="127.0.0.1", maxPacketSize=65536)
+    for size in (0, 8193, 65_507):
+        asking = Asking(served.getHost().port, data()[:size])
+        port = reactor.listenUDP(0, asking, interface="127.0.0.1", maxPacketSize=65536)
+        try:
+            assert await bounded(asking.answer) == data()[:size].upper()
+        finally:
+            await port.stopListening()
+    await served.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_silent_client_is_left_when_its_time_is_over():
+    factory = ServiceFactory(Upper(), limits=Limits(idle=0.2))
+    port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+    client = Client(b"")
+    client.connectionMade = lambda: None  # type: ignore[method-assign]
+    await bounded(connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), client))
+    assert await bounded(client.answer) == b""
+    await port.stopListening()
+    assert factory.tally.figures() == {"accepted": 1, f"closed:{Closing.IDLE}": 1}
+
+
+class Broken(Service):
+    """A service with a bug."""
+
+    kind = "broken"
+    summary = "raises"
+
+    def session(self, peer: Peer, say: Say) -> Session:
+        return BrokenSession()
+
+    def answer(self, datagram: bytes, peer: Peer) -> bytes:
+        raise ZeroDivisionError("a bug")
+
+
+class BrokenSession(Quiet):
+    def received(self, data: bytes) -> Reply:
+        raise ZeroDivisionError("a bug")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bug_of_a_service_resets_its_connection_and_is_logged(logged_failures):
+    factory = ServiceFactory(Broken())
+    port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+    with pytest.raises(ConnectionLost):
+        await ask(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), b"?")
+    await port.stopListening()
+    assert factory.tally.figures()[f"closed:{Closing.FAILED}"] == 1
+    [event] = logged_failures
+    assert event["log_failure"].check(ZeroDivisionError)
+    logged_failures.clear()
+
+
+class Hearing(Quiet):
+    """A client's session that says one thing and keeps what it hears."""
+
+    def __init__(self, said: Reply) -> None:
+        self.said = said
+        self.heard = b""
+
+    def opened(self) -> Reply:
+        return self.said
+
+    def received(self, data: bytes) -> Reply:
+        self.heard += data
+        return NOTHING
+
+
+async def converse(url: str, said: Reply) -> bytes:
+    """What a client of ours hears."""
+    over: Deferred[None] = Deferred()
+    hearing = Hearing(said)
+
+    def ended(failed: Failed | None) -> None:
+        over.callback(None) if failed is None else over.errback(failed)
+
+    Dialogue(reactor, parse(url, client=True), lambda peer, say: hearing, ended)
+    await bounded(over)
+    return hearing.heard
+
+
+@pytest_twisted.ensureDeferred
+async def test_our_client_and_our_server_in_one_program():
+    port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(ServiceFactory(Ack()))
+    url = f"tcp://127.0.0.1:{port.getHost().port}"
+    try:
+        assert await converse(url, Reply(data()[:MIB], end=End.HALF_CLOSE)) == b"received"
+    finally:
+        await port.stopListening()
+    with pytest.raises(Failed, match="ECONNREFUSED"):
+        await converse(url, Reply(b"?"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_leaves_an_endless_answer_leaves_nothing_behind():
+    factory = ServiceFactory(Chargen())
+    port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+    client = Client(b"")
+    enough: Deferred[None] = Deferred()
+
+    def received(piece: bytes) -> None:
+        client.pieces.append(piece)
+        if sum(map(len, client.pieces)) > MIB and not enough.called:
+            enough.callback(None)
+
+    client.dataReceived = received  # type: ignore[assignment, method-assign]
+    await bounded(connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), client))
+    await bounded(enough)
+    client.answer.addErrback(lambda failure: None)
+    client.transport.abortConnection()
+    await bounded(client.answer)
+    await port.stopListening()
