@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from echod.observe.output import open_standard_streams
+
 
 def main() -> None:
     """Run the daemon in the foreground with the command line's options."""
+    open_standard_streams()
     from twisted.scripts.twistd import run
 
     sys.argv[:] = ["echod", "--nodaemon", "--pidfile=", "echod", *sys.argv[1:]]

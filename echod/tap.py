@@ -19,11 +19,11 @@ from echod.config.loading import from_listen, load
 from echod.config.printing import describe
 from echod.config.schema import Configuration
 from echod.daemon import descriptors
-from echod.daemon.bind import Bound, Unbindable, bind_all
-from echod.daemon.serving import Daemon
+from echod.daemon.bind import Bound, Unbindable, bind_all, unbind
+from echod.daemon.serving import Daemon, UnusableService
 from echod.daemon.signals import install
 from echod.observe.log import Log
-from echod.observe.output import Output
+from echod.observe.output import Output, open_standard_streams
 from echod.services.registry import UnusableKind, kinds
 from echod.text import escaped, system_error
 from echod.version import VERSION
@@ -103,6 +103,7 @@ def read(options: Options) -> Configuration:
 
 def makeService(options: Options) -> Daemon:
     """The daemon, with everything read, checked and bound. Ends the process with 78 or 71 where that fails."""
+    open_standard_streams()
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
@@ -116,8 +117,13 @@ def makeService(options: Options) -> Daemon:
         bound = bind_all(reactor, configuration)
     except Unbindable as error:
         _end(EX_OSERR, error.faults)
-    log, show_on = _outputs(options.parent or {}, configuration)
-    daemon = Daemon(configuration, bound, reactor, log, show_on)
+    try:
+        log, show_on = _outputs(options.parent or {}, configuration)
+        daemon = Daemon(configuration, bound, reactor, log, show_on)
+    except OSError as error:
+        _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)
+    except UnusableService as error:
+        _end(EX_CONFIG, [escaped(str(error))], bound)
     for note in notes + open_to_nobody(bound):
         log.say("warn", note)
     reactor.callWhenRunning(install, reactor, daemon.abandon)
@@ -134,19 +140,21 @@ def open_to_nobody(bound: Iterable[Bound]) -> list[str]:
 
 
 def _outputs(twistd: Any, configuration: Configuration) -> tuple[Log, Output | None]:
-    """The log where twistd was told to put it, and standard output where there is one to show things on."""
+    """The log where twistd was told to put it, and standard output where there is one to show things on.
+
+    Raises OSError where the log cannot be opened.
+    """
     daemonised = not twistd.get("nodaemon", True)
     path = twistd.get("logfile") or ("twistd.log" if daemonised else None)
-    try:
-        output = Output(sys.stderr.fileno() if path in (None, "-") else str(path))
-    except OSError as error:
-        _end(EX_CANTCREAT, [f"{escaped(str(path))}: {system_error(error)}"])
+    output = Output(sys.stderr.fileno() if path in (None, "-") else str(path))
     wanted = configuration.daemon
     log = Log(output, "json" if wanted.log_format == "json" else "text", wanted.log_level)
     return log, None if daemonised else Output(sys.stdout.fileno())
 
 
-def _end(code: int, lines: Iterable[str]) -> NoReturn:
+def _end(code: int, lines: Iterable[str], bound: Iterable[Bound] = ()) -> NoReturn:
+    for one in bound:
+        unbind(one)
     for line in lines:
         print(f"echod: {line}", file=sys.stderr)
     raise SystemExit(code)

@@ -34,5 +34,5 @@ def system_error(error: OSError) -> str:
     name = errno.errorcode.get(error.errno or 0)
     if name is None:  # somebody else's error, or number: the resolver has its own
         return escaped(error.strerror or str(error)) or type(error).__name__
-    words = os.strerror(error.errno or 0)
+    words = error.strerror or os.strerror(error.errno or 0)
     return f"{words[:1].lower()}{words[1:]} ({name})"

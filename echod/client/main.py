@@ -8,11 +8,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from echod.client.commandline import parser
-
-INTERRUPTED: Final = 130  #: 128 + SIGINT
+from echod.client.terminal import INTERRUPTED, die_of_pipe, fail
+from echod.observe.output import open_standard_streams
+from echod.text import system_error
 
 
 class Command(Protocol):
@@ -27,12 +28,24 @@ class Command(Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 no answer or a wrong one, 2 usage, 130 interrupted."""
+    open_standard_streams()
+    try:
+        return _run(arguments)
+    except BrokenPipeError:
+        die_of_pipe()
+    except OSError as error:
+        fail(f"standard output: {system_error(error)}")
+    return 1
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     asked = parser().parse_args(arguments)
     module = importlib.import_module(f"echod.client.{asked.command}")
     try:
         code: int = module.run(asked) if hasattr(module, "run") else _in_reactor(module.COMMAND, asked)
     except KeyboardInterrupt:
         code = INTERRUPTED
+    sys.stdout.flush()
     return code
 
 
@@ -59,11 +72,6 @@ def _in_reactor(command: type[Command], arguments: argparse.Namespace) -> int:
     reactor.callWhenRunning(begin)
     reactor.run()
     return outcome[0] if outcome else 1
-
-
-def fail(text: str) -> None:
-    """Say in one line on standard error what went wrong."""
-    print(f"echoctl: {text}", file=sys.stderr)
 
 
 if __name__ == "__main__":

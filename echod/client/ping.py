@@ -18,11 +18,10 @@ from echod.client.account import Account, Finding, Verdict
 from echod.client.commandline import MOST_PROBES
 from echod.client.connecting import Connections
 from echod.client.dialogue import Dialogue, Failed
-from echod.client.main import fail
 from echod.client.probe import Datagrams, Probes, Probing, Stream
 from echod.client.statistics import Times
 from echod.client.summary import figures, lines
-from echod.client.terminal import Screen
+from echod.client.terminal import Screen, fail
 from echod.config.values import duration_text
 from echod.model import Peer, Say
 from echod.text import escaped

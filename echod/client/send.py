@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from echod.address import Carries
 from echod.client.dialogue import Dialogue, Failed
-from echod.client.main import INTERRUPTED, fail
-from echod.client.terminal import Input, Screen
+from echod.client.terminal import INTERRUPTED, Input, Screen, fail
 from echod.model import NOTHING, End, Peer, Quiet, Reply, Say, Session
 
 DATAGRAM_TIMEOUT: Final = 5.0  #: seconds: a datagram that is lost is lost
@@ -92,6 +91,7 @@ class Send:
             self._deadline = self._reactor.callLater(self._timeout, self._too_late)
 
     def _too_late(self) -> None:
+        self._dialogue.abandon()
         self._over(Failed(f"{self._address.place}: no answer within {self._timeout:g} s (ETIMEDOUT)"))
 
     def _over(self, failed: Failed | None) -> None:

@@ -10,8 +10,7 @@ from textwrap import wrap
 from typing import Any, Final
 
 from echod.address import SCHEMES, Carries
-from echod.client.main import fail
-from echod.client.terminal import Screen
+from echod.client.terminal import Screen, fail
 from echod.config.keys import field_of
 from echod.config.options import option_forms
 from echod.model import Service

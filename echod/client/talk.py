@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from echod.address import Carries
 from echod.client.dialogue import Dialogue, Failed
-from echod.client.main import INTERRUPTED, fail
-from echod.client.terminal import Input, Screen
+from echod.client.terminal import INTERRUPTED, Input, Screen, fail
 from echod.model import CLOSE, NOTHING, End, Peer, Quiet, Reply, Say, Session
 
 LAST_ANSWERS: Final = 2.0

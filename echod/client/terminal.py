@@ -5,14 +5,16 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import select
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from echod.text import escaped
+from echod.text import escaped, system_error
 
+INTERRUPTED: Final = 130  #: exit code: 128 + SIGINT
 PIECE: Final = 65_536  #: octets of input at a time: what is held of an endless upload
 
 
@@ -70,6 +72,8 @@ class Screen:
 
     def end_line(self, *, always: bool = False) -> None:
         """End a line that is open, for eyes; `always` in a pipe, too."""
+        if self._for_eyes and not self._in_hex:
+            self._put(_legible(self._decoder.decode(b"", final=True)).encode("utf-8", "backslashreplace"))
         if self._midway and (always or self._for_eyes):
             self._put(b"\n")
 
@@ -86,15 +90,25 @@ class Screen:
         if data:
             self._midway = not data.endswith(b"\n")
         rest = memoryview(data)
-        try:
-            while rest:
+        while rest:
+            try:
                 rest = rest[os.write(sys.stdout.fileno(), rest) :]
-        except BrokenPipeError:
-            die_of_pipe()
+            except BlockingIOError:  # somebody made it non-blocking: wait, as a blocking one would
+                select.select([], [sys.stdout], [])
+            except BrokenPipeError:
+                die_of_pipe()
+            except OSError as error:  # in the midst of a conversation, and nothing more to say
+                fail(f"standard output: {system_error(error)}")
+                os._exit(1)
 
 
 def _legible(text: str) -> str:
     return "".join(part if part in ("\n", "\t") else escaped(part) for part in re.split(r"([\n\t])", text))
+
+
+def fail(text: str) -> None:
+    """Say in one line on standard error what went wrong."""
+    print(f"echoctl: {text}", file=sys.stderr)
 
 
 def die_of_pipe() -> None:

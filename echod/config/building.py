@@ -83,9 +83,13 @@ class Building:
         except (TypeError, ValueError) as error:
             self._reading.fault(file, path, str(error))
             return None
-        for name, said in kind.faults(options):
+        try:
+            faults = tuple(kind.faults(options))
+        except Exception as error:  # another package's code
+            faults = (("", f"kind {kind.kind} cannot check its options: {type(error).__name__}: {error}"),)
+        for name, said in faults:
             written = found.get(keys.get(name, ""))
-            self._reading.fault(written.file if written else file, joined(path, key_of(name)), said)
+            self._reading.fault(written.file if written else file, joined(path, key_of(name)) if name else path, said)
         return options
 
     def _check_places(self, listen: Written) -> None:

@@ -89,6 +89,4 @@ def _reason(error: OSError, address: Address) -> str:
         return f"the name is not known ({error.strerror})"
     if isinstance(error, PermissionError) and 0 < address.port < 1024:
         return f"{system_error(error)}: a port below 1024 needs CAP_NET_BIND_SERVICE"
-    if error.strerror and error.filename:
-        return f"{error.strerror[:1].lower()}{error.strerror[1:]} ({error.filename})"
     return system_error(error)

@@ -33,12 +33,20 @@ from echod.transports.stream import ServiceFactory
 INTERFACES_EVERY: Final = 60.0  #: seconds between looks at the interfaces' broadcast addresses
 
 
+class UnusableService(Exception):
+    """A kind could not be made with options that are right by themselves; the message says which, and why."""
+
+
 class Served:
     """One service of the configuration, and the gates before it, whatever its addresses."""
 
     def __init__(self, config: ServiceConfig, context: Context, daemon: Daemon) -> None:
         self.config = config
-        self.service = config.kind(config.options, context)
+        try:
+            self.service = config.kind(config.options, context)
+        except Exception as error:  # another package's code, or a file that was there a moment ago
+            why = f"{type(error).__name__}: {error}"
+            raise UnusableService(f"services.{config.name}: kind {config.kind.kind} cannot begin: {why}") from error
         access = Access(config.allow, config.deny)
         self.connections = ConnectionGate(access, config.limits, daemon.clock)
         self.datagrams = DatagramGate(
@@ -102,6 +110,11 @@ class Daemon(Service):
         for one in self._bound:
             self._listen(one, self._served[one.service.name])
         self._bound.clear()
+        self._reactor.callWhenRunning(self._ready)  # a signal is not lost from here on
+
+    def _ready(self) -> None:
+        for name, address, _ in self._ports:
+            self.events.tell("listener.opened", service=name, address=address.place)
         self.events.tell("daemon.ready", listeners=len(self._ports))
 
     def _listen(self, bound: Bound, served: Served) -> None:
@@ -135,7 +148,6 @@ class Daemon(Service):
                 port = DatagramLane(self._plane, port)
         port.startListening()
         self._ports.append((name, bound.address, port))
-        self.events.tell("listener.opened", service=name, address=place)
 
     def stopService(self) -> Deferred[object]:
         """Stop accepting, let the conversations end for `drain` at most; fires when the last one has."""

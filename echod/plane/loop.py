@@ -29,7 +29,7 @@ _log = Logger()
 
 A_ROUND: Final = 1024  #: descriptors that are served before the timers are looked at again
 
-Ready = Callable[[int, int], None]
+Ready = Callable[[int, int], object]
 
 
 def _nobody(_descriptor: int, _events: int) -> None:

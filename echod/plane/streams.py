@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from select import EPOLLIN, EPOLLOUT
 from typing import Any, Final
 
@@ -32,7 +33,7 @@ from echod.names import SocketAddress, inet, unix_name
 from echod.plane import calls
 from echod.plane.loop import Loop, Ready
 from echod.plane.pipes import Pipe, Pipes, Waiting
-from echod.transports.accept import A_TURN, RESET_ON_CLOSE, Reluctance, Reserve, StreamPort
+from echod.transports.accept import A_TURN, RESET_ON_CLOSE, Reluctance, Reserve, StreamPort, accept_backlog
 
 NAME_ROOM: Final = 128  #: octets of struct sockaddr_storage
 
@@ -81,7 +82,9 @@ class StreamLane:
         self._loop.watch(self._listening.fileno(), EPOLLIN, self._accept)
 
     def stopListening(self) -> None:
-        """Serve no new connection; those that are open go the plain way, where they are drained."""
+        """Serve no new connection but those that wait already; the open ones go the plain way, and are drained."""
+        if self._resume is None:
+            accept_backlog(partial(self._accept, self._listening.fileno()))
         if self._resume is not None:
             self._resume.cancel()
             self._resume = None
@@ -94,18 +97,18 @@ class StreamLane:
         self._plain.close_socket()
         self._factory.doStop()
 
-    def _accept(self, listening: int, _events: int) -> None:
+    def _accept(self, listening: int, _events: int = EPOLLIN) -> bool:
         for _ in range(A_TURN):
             self._length[0] = NAME_ROOM
             descriptor = calls.C.accept4(listening, self._name, self._length, calls.SOCK_NONBLOCK | calls.SOCK_CLOEXEC)
             if descriptor < 0:
                 if calls.would_block():
-                    return
+                    return False
                 if pause := self._reluctance.pause_after(calls.failure(), self._plain.shed):
                     self._loop.forget(listening)
                     self._resume = self._reactor.callLater(pause, self._accept_again)
                     self._loop.yield_to_reactor()
-                    return
+                    return False
                 continue
             self._reluctance.succeeded()
             host = self._host()
@@ -114,6 +117,7 @@ class StreamLane:
                 self._refuse(descriptor)
             else:
                 self._begin(descriptor, host)
+        return True
 
     def _accept_again(self) -> None:
         self._resume = None

@@ -11,6 +11,7 @@ import inspect
 import pkgutil
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from traceback import format_exception_only
 from typing import Final
 
 import echod.services
@@ -49,10 +50,31 @@ def _ours() -> Iterable[type[Service]]:
 def _load(plugin: EntryPoint) -> type[Service]:
     try:
         kind = plugin.load()
-    except Exception as error:  # another package's code: whatever it raises, we say so and go on
-        raise UnusableKind(f"kind {plugin.name!r}: {plugin.value} cannot be loaded: {error}") from error
+    except (Exception, SystemExit) as error:  # another package's code: whatever it raises, we say so
+        raise UnusableKind(f"kind {plugin.name!r}: {plugin.value} cannot be loaded: {_said(error)}") from error
     if not (inspect.isclass(kind) and issubclass(kind, Service)):
         raise UnusableKind(f"kind {plugin.name!r}: {plugin.value} is not a subclass of echod.model.Service")
     if getattr(kind, "kind", None) != plugin.name:
         raise UnusableKind(f"kind {plugin.name!r}: {plugin.value} calls itself {getattr(kind, 'kind', None)!r}")
+    if lack := _lack(kind):
+        raise UnusableKind(f"kind {plugin.name!r}: {plugin.value} {lack}")
     return kind
+
+
+def _lack(kind: type[Service]) -> str | None:
+    """What another package's kind lacks, said before its first peer would find out."""
+    if not isinstance(getattr(kind, "summary", None), str):
+        return "has no summary"
+    for carried, method in (("streams", "session"), ("datagrams", "answer")):
+        own = getattr(kind, method) is not getattr(Service, method)
+        if getattr(kind, carried) and kind.transform is None and not own:
+            return f"has neither a transform nor {method}(); or set {carried} = False"
+    try:
+        kind()
+    except (Exception, SystemExit) as error:
+        return f"cannot be made with the defaults of its options: {_said(error)}"
+    return None
+
+
+def _said(error: BaseException) -> str:
+    return format_exception_only(error)[-1].strip()

@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IAddress, IReactorFDSet
 from twisted.internet.tcp import Server
 from twisted.logger import Logger
 
+from echod.address import BACKLOG
 from echod.events import Closing
 from echod.gate.refusal import Refusal
 from echod.transports.conversation import Conversation
@@ -140,8 +141,9 @@ class StreamPort(FileDescriptor):
         self.startReading()
 
     def stopListening(self) -> None:
-        """Serve no new connection; those that are open go on."""
+        """Serve no new connection but those that wait already; those that are open go on."""
         if self.connected:
+            accept_backlog(self.accept_turn)
             self.connected = 0
             if self._resume is not None:
                 self._resume.cancel()
@@ -152,19 +154,24 @@ class StreamPort(FileDescriptor):
 
     def doRead(self) -> None:
         """Accept what waits, up to A_TURN."""
+        self.accept_turn()
+
+    def accept_turn(self) -> bool:
+        """Accept what waits, up to A_TURN; whether there may be more."""
         for _ in range(A_TURN):
             try:
                 accepted, name = self.socket.accept()
             except BlockingIOError:
-                return
+                return False
             except OSError as error:
                 if pause := self._reluctance.pause_after(error, self.shed):
                     self.stopReading()
                     self._resume = self.reactor.callLater(pause, self._read_again)
-                    return
+                    return False
                 continue
             self._reluctance.succeeded()
             self._serve(accepted, name)
+        return True
 
     def peer_address(self, name: Any) -> tuple[IAddress, Any]:
         """What accept called the peer, as Twisted's address and as the transport wants it."""
@@ -228,6 +235,13 @@ class StreamPort(FileDescriptor):
     def logPrefix(self) -> str:
         """How Twisted's own messages name us."""
         return self.factory.place
+
+
+def accept_backlog(accept_turn: Callable[[], bool]) -> None:
+    """Accept what the kernel has completed already, before a listener closes: those clients do not know."""
+    for _ in range(BACKLOG // A_TURN):
+        if not accept_turn():
+            break
 
 
 def refuse(accepted: socket.socket) -> None:

@@ -9,7 +9,7 @@ import pwd
 import socket
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from twisted.internet.address import UNIXAddress
@@ -20,7 +20,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Server as TCPServer
 from twisted.internet.unix import Server
 
-from echod.address import BACKLOG, UNIX_PATH_MAX, Address
+from echod.address import BACKLOG, Address
 from echod.transports.accept import Reserve, StreamPort
 from echod.transports.stream import ServiceFactory
 
@@ -40,10 +40,11 @@ def bind(_reactor: object, address: Address) -> Iterator[socket.socket]:
 
 
 def bind_path(opened: socket.socket, address: Address, prepare: Callable[[], None]) -> None:
-    """Bind a Unix socket so that its path appears at once complete: owner, mode and listening.
+    """Bind a Unix socket to its path: with its mode from the first moment, then its owner, then listening.
 
-    It is bound under a temporary name, prepared, and renamed. A path that is no socket is left alone, and so is
-    one that somebody serves; what a dead process left is replaced. Raises OSError.
+    It is bound under its own name, and not renamed to it: a peer is shown the name of the bind, and whoever sent a
+    datagram may take an answer from no other. A path that is no socket is left alone, and so is one that somebody
+    serves; what a dead process left is replaced. Raises OSError.
     """
     path = address.path
     if path.startswith("@"):
@@ -51,19 +52,17 @@ def bind_path(opened: socket.socket, address: Address, prepare: Callable[[], Non
         prepare()
         return
     _check_free(path, opened.type)
-    temporary = os.path.join(os.path.dirname(path), f".echod.{os.getpid()}")
-    if len(os.fsencode(temporary)) > UNIX_PATH_MAX:
-        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), temporary)
-    mode = int(address.options.get("mode", MODE))
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    with _umask(0o777 & ~int(address.options.get("mode", MODE))):
+        opened.bind(path)
     try:
-        with _umask(0o777 & ~mode):
-            opened.bind(temporary)
-        os.chown(temporary, _user(address.options.get("user")), _group(address.options.get("group")))
+        owner = _user(address.options.get("user")), _group(address.options.get("group"))
+        os.chown(path, *owner, follow_symlinks=False)  # by name, and only ever of what stands there itself
         prepare()
-        os.rename(temporary, path)
     except BaseException:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
+        with suppress(OSError):
+            os.unlink(path)
         raise
 
 

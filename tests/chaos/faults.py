@@ -113,7 +113,7 @@ class Injected:
         self._words.append(f"inject={calls}:error={error}:when={when}")
 
     def __enter__(self) -> Self:
-        self._file = tempfile.NamedTemporaryFile(prefix="strace-")  # noqa: SIM115
+        self._file = tempfile.NamedTemporaryFile(prefix="strace-")
         words = [*self._words, "-o", self._file.name, "-p", str(self._pid)]
         self._strace = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         eventually(lambda: self._attached() or self._strace.poll() is not None, seconds=5)

@@ -18,10 +18,10 @@ Place = tuple[str, int]
 def _checksum(octets: bytes) -> int:
     """The one's complement sum of RFC 1071, complemented."""
     padded = octets + bytes(len(octets) % 2)
-    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    return 0xFFFF - total
 
 
 def packet(source: Place, destination: Place, payload: bytes) -> bytes:

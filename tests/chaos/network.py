@@ -85,7 +85,9 @@ class Network:
         for host in hosts:
             length = "" if "/" in host else "/128" if ":" in host else "/32"
             family = ["-6"] if ":" in host else ["-4"]
-            self.ip(*family, "address", "add", host + length, "dev", device, *(["nodad"] if ":" in host else ["brd", "+"]))
+            self.ip(
+                *family, "address", "add", host + length, "dev", device, *(["nodad"] if ":" in host else ["brd", "+"])
+            )
 
     def figure(self, table: str, name: str) -> int:
         """One counter of the kernel's for it, such as Udp and InDatagrams (proc(5), net/snmp)."""

@@ -9,12 +9,19 @@ import pytest
 from tests.chaos import network
 from tests.chaos.network import Lacking, Network, Two
 from tests.contract.room import PLANES
+from tests.gate.room import WAYS
 
 
 @pytest.fixture(params=PLANES)
 def plane(request: pytest.FixtureRequest) -> str:
     """The fast way and the plain one: no rule may know the difference."""
     return str(request.param)
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The plane, and a kind of service that keeps its connections: together every way that a stream may take."""
+    return WAYS[request.param]
 
 
 @pytest.fixture

@@ -9,29 +9,33 @@ from tests.daemon import SECONDS, Daemon
 from tests.gate.room import asking, configuration, counted, refused
 
 SIZES = {"127.0.0.1": (8192, 8193, 65_506, 65_507), "::1": (8193, 65_507, 65_526, 65_527)}
+TIMES = 3
 BEYOND = 262_144  #: octets that a Unix datagram may have: more than any default lets a sender send
 
 
-@pytest.mark.parametrize("kind", ["echo", "upper"])
-@pytest.mark.parametrize("host", SIZES)
-def test_udp(plane, host, kind):
-    literal = f"[{host}]" if ":" in host else host
-    with Daemon(configuration(plane, f'{kind}]\nlisten = ["udp://{literal}:0"]')) as daemon:
-        place = daemon.inet(kind, "udp")
-        octets = random.Random(8).randbytes(max(SIZES[host]))
-        with asking(daemon, host) as client:
-            for size in SIZES[host] * 3:
-                client.sendto(octets[:size], place)
-                answer = client.recv(65_536)
-                assert answer == (octets[:size] if kind == "echo" else octets[:size].upper()), size
-        figures = counted(daemon, kind, "udp")
-        assert figures["bytes_in"] == figures["bytes_out"] == 3 * sum(SIZES[host])
-        assert not refused(figures)
+def test_nothing_is_cut(plane):
+    listen = 'listen = ["udp://127.0.0.1:0", "udp://[::1]:0"]'
+    with Daemon(configuration(plane, f"echo]\n{listen}", f"upper]\n{listen}")) as daemon:
+        octets = random.Random(8).randbytes(max(SIZES["::1"]))
+        starts = {"127.0.0.1": "udp://127", "::1": "udp://["}
+        for kind in ("echo", "upper"):
+            for host, sizes in SIZES.items():
+                place = daemon.inet(kind, starts[host])
+                with asking(daemon, host) as client:
+                    for size in sizes * TIMES:
+                        client.sendto(octets[:size], place)
+                        answer = client.recv(65_536)
+                        assert answer == (octets[:size] if kind == "echo" else octets[:size].upper()), (kind, size)
+        for kind in ("echo", "upper"):
+            for host, sizes in SIZES.items():
+                figures = counted(daemon, kind, starts[host])
+                assert figures["bytes_in"] == figures["bytes_out"] == TIMES * sum(sizes)
+                assert not refused(figures)
 
 
-def test_what_is_too_large_is_counted_and_not_cut(plane):
+def test_what_is_too_large_is_counted_and_not_cut():
     """UDP has no such datagram; a Unix socket has, where its sender asks for a larger buffer."""
-    with Daemon(configuration(plane, 'echo]\nlisten = ["unix-dgram://{dir}/echo"]')) as daemon:
+    with Daemon(configuration("auto", 'echo]\nlisten = ["unix-dgram://{dir}/echo"]')) as daemon:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * BEYOND)
             client.settimeout(SECONDS)

@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.crowd import served
 from tests.chaos.network import LINK, link_local
 from tests.daemon import SECONDS, Daemon
-from tests.gate.room import configuration, settled
+from tests.gate.room import STAYING, configuration, settled
 
 pytestmark = pytest.mark.system_wide
 
@@ -17,8 +17,7 @@ ALLOW = 'allow = ["fe80::/10", "127.0.0.0/8", "::1/128"]'
 
 
 def serving(plane: str, kind: str) -> str:
-    show = 'close = false\nshow = "no"' if kind == "ack" else ""
-    return configuration(plane, f'{kind}]\nlisten = ["tcp://*:0", "udp://*:0"]\n{ALLOW}\n{show}')
+    return configuration(plane, f'{kind}]\nlisten = ["tcp://*:0", "udp://*:0"]\n{ALLOW}\n{STAYING.get(kind, "")}')
 
 
 def client_of(two, kind: socket.SocketKind, port: int) -> socket.socket:

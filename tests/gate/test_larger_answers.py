@@ -1,71 +1,58 @@
 """An answer larger than its question goes to `larger-answers-to` and to nobody else: test 1 of docs/PROMISES.md.
 
-tests/contract/test_amplification.py has every size for who is not on that list.
+tests/contract/test_amplification.py has every size for who is not on that list. No kind that is here has a fast way.
 """
 
-import pytest
-
 from tests.daemon import Daemon
-from tests.gate.room import asked, asking, configuration, counted, refused
+from tests.gate.room import asking, configuration, heard, refused
 
 KINDS = ("ack", "daytime", "qotd", "time", "whoami")
 LISTED, OTHER = "127.0.1.1", "127.0.2.1"
-DEFAULTS = 'larger-answers-to = ["127.0.1.0/24"]'
+CONFIG = configuration(
+    "auto",
+    'ack]\nlisten = ["udp://127.0.0.1:0"]\nshow = "no"',
+    *(f'{kind}]\nlisten = ["udp://127.0.0.1:0"]' for kind in KINDS[1:]),
+    'chargen]\nlisten = ["udp://127.0.0.1:0"]',
+    'chargen-rfc864]\nkind = "chargen"\nrfc864 = true\nlisten = ["udp://127.0.0.1:0"]',
+    defaults='larger-answers-to = ["127.0.1.0/24"]',
+)
 ENOUGH = bytes(1000)  # octets: more than any of these answers
+SHORT = (b"", b"?", b"??")
 
 
-def serving(plane: str) -> str:
-    show = {"ack": 'show = "no"'}
-    services = [f'{kind}]\nlisten = ["udp://127.0.0.1:0"]\n{show.get(kind, "")}' for kind in KINDS]
-    services.append('plain-chargen]\nkind = "chargen"\nlisten = ["udp://127.0.0.1:0"]')
-    services.append('rfc-chargen]\nkind = "chargen"\nrfc864 = true\nlisten = ["udp://127.0.0.1:0"]')
-    return configuration(plane, *services, defaults=DEFAULTS)
-
-
-def test_only_the_listed_get_more_than_they_sent(plane):
-    with Daemon(serving(plane)) as daemon:
+def test_only_the_listed_get_more_than_they_sent():
+    with Daemon(CONFIG) as daemon, asking(daemon, LISTED) as listed, asking(daemon, OTHER) as other:
         for kind in KINDS:
             place = daemon.inet(kind, "udp")
-            with asking(daemon, LISTED) as listed, asking(daemon, OTHER) as other:
-                short, long = asked(listed, place, b"?"), asked(other, place, ENOUGH)
-                assert short is not None, kind
-                assert len(short) > 1, kind
-                assert long is not None, kind
-                assert len(long) < len(ENOUGH), kind
-                for question in (b"", b"?", b"??"):
-                    assert asked(other, place, question) is None, (kind, question)
+            for question in (*SHORT, ENOUGH):
+                listed.sendto(question, place)
+                other.sendto(question, place)
+            larger = [listed.recv(1000) for _ in (*SHORT, ENOUGH)]
+            assert all(len(answer) > 2 for answer in larger), kind
+            assert len(other.recv(1000)) < len(ENOUGH), kind
+        assert heard(other) == heard(listed) == []
+
+        place = daemon.inet("chargen", "udp")
+        for size, expected in ((1, 1), (74, 74), (512, 512), (513, 512)):
+            listed.sendto(b"", place)  # never answered, whoever asks
+            listed.sendto(bytes(size), place)
+            assert len(listed.recv(1000)) == expected
+
+        place = daemon.inet("chargen-rfc864", "udp")
+        for _ in range(50):
+            listed.sendto(b"", place)
+            other.sendto(bytes(100), place)
+        sizes = [len(listed.recv(1000)) for _ in range(50)]
+        assert max(sizes) <= 512
+        assert len(set(sizes)) > 10
+        no_larger = [len(answer) for answer in heard(other)]
+        assert all(size <= 100 for size in no_larger)
+
+        daemon.check()
+        figures = daemon.counters()
         for kind in KINDS:
-            assert refused(counted(daemon, kind, "udp")) == {"larger": 3}, kind
-
-
-def test_chargen_is_never_larger_unless_the_rfc_is_asked_for(plane):
-    with Daemon(serving(plane)) as daemon:
-        place = daemon.inet("plain-chargen", "udp")
-        with asking(daemon, LISTED) as listed:
-            for size, expected in ((0, None), (1, 1), (74, 74), (512, 512), (513, 512)):
-                answer = asked(listed, place, bytes(size))
-                assert (None if answer is None else len(answer)) == expected
-        place = daemon.inet("rfc-chargen", "udp")
-        with asking(daemon, LISTED) as listed:
-            sizes = {len(asked(listed, place, b"") or b"") for _ in range(20)}
-            assert max(sizes) <= 512
-            assert len(sizes) > 5
-        assert not refused(counted(daemon, "rfc-chargen", "udp"))
-
-
-def test_chargen_of_the_rfc_is_no_larger_for_others(plane):
-    with Daemon(serving(plane)) as daemon:
-        place = daemon.inet("rfc-chargen", "udp")
-        with asking(daemon, OTHER) as other:
-            for _ in range(100):
-                other.sendto(bytes(100), place)
-            other.settimeout(0.5)
-            came = []
-            with pytest.raises(TimeoutError):
-                while True:
-                    came.append(len(other.recv(1000)))
-        assert all(size <= 100 for size in came)
-        figures = counted(daemon, "rfc-chargen", "udp")
-        assert refused(figures) == {"larger": 100 - len(came)}
-        assert figures["datagrams_out"] == len(came)
-        assert figures["bytes_out"] == sum(came)
+            assert refused(figures[f"{kind} {daemon.url(kind, 'udp')}"]) == {"larger": len(SHORT)}, kind
+        last = figures[f"chargen-rfc864 {daemon.url('chargen-rfc864', 'udp')}"]
+        assert refused(last) == {"larger": 50 - len(no_larger)}
+        assert last["datagrams_out"] == 50 + len(no_larger)
+        assert last["bytes_out"] == sum(sizes) + sum(no_larger)

@@ -25,6 +25,7 @@ from tests.daemon import ECHOD, SECONDS, TOP, Daemon, Place
 PLANES: Final = ("auto", "off")
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST, and drops what was not sent
 BIND_ADDRESS_NO_PORT: Final = 24  # <linux/in.h>: the port is chosen at connect, so that each address has all of them
+SEGMENT: Final = 1000
 NARROW: Final = 4096  # octets that a client asks its kernel to keep, so that it gets stuck soon
 
 
@@ -65,6 +66,8 @@ def connect(place: Place, *, narrow: bool = False, host: str | None = None) -> s
         if narrow:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW)
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW)
+            if opened.family == socket.AF_INET:  # or every segment would be larger than the window, and wait for a timer
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
         if opened.family == socket.AF_INET:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if host is not None:

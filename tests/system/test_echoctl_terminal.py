@@ -128,20 +128,11 @@ def test_a_conversation(daemon):
         assert person.seen.endswith("\nexit\n")
 
 
-def test_a_conversation_over_datagrams(daemon):
+def test_a_conversation_over_datagrams_until_the_end_of_input(daemon):
     with terminal("talk", daemon.url("upper", "udp")) as person:
         person.see("leaves\n")
         person.type("hello\n")
         person.see("hello\nHELLO\n")
-        person.type("\x04")
-        assert person.end() == 0
-
-
-def test_the_end_of_input_leaves(daemon):
-    with terminal("talk", daemon.url("upper", "tcp")) as person:
-        person.see("leaves\n")
-        person.type("hello\n")
-        person.see("HELLO\n")
         person.type("\x04")
         assert person.end() == 0
 

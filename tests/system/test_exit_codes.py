@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +11,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from echod.tap import Options
 from tests.daemon import ECHOD, TWISTD, ahead, run
 
 EX_USAGE, EX_OSERR, EX_CONFIG = 64, 71, 78
@@ -86,10 +87,22 @@ CASES = {
     "bytes that are no text": usage(b"\xff\x1b", says=r"\xff\x1b"),
 }
 
-AS_A_DAEMON = ("an unknown key", "a missing file", "a TCP port in use", "a path that is a file", "an unknown option")
-"""Cases that are tried daemonised too: it must make no difference, and each costs a start."""
+IN_THIS_PROCESS = (
+    "an unknown key",
+    "an unknown kind",
+    "a port out of range",
+    "everything at once",
+    "an unreadable file",
+    "an address that is none",
+    "an argument",
+    "a file and addresses",
+)
+"""Cases that need no process of their own: they end before anything is opened, and each start costs half a second."""
 
-MODES = [(name, False) for name in CASES] + [(name, True) for name in AS_A_DAEMON]
+AS_A_DAEMON = ("an unknown key", "a missing file", "a TCP port in use", "a path that is a file", "an unknown option")
+"""Cases that are tried daemonised too: it must make no difference."""
+
+MODES = [(name, False) for name in CASES if name not in IN_THIS_PROCESS] + [(name, True) for name in AS_A_DAEMON]
 
 
 @dataclass
@@ -141,12 +154,7 @@ def test_it_ends_with_its_code_and_says_why(name, daemonised, tried, taken):
     result = tried[name, daemonised].result(60)
     said = result.ended.stderr.decode("utf-8")
     assert result.ended.returncode == case.code, said
-    for part in case.says:
-        assert in_place(part, taken).decode() in said
-    for line in said.splitlines():
-        assert line.startswith("echod: ")
-        assert line.isprintable()
-    assert "Traceback" not in said
+    assert_says(said, [in_place(part, taken).decode() for part in case.says])
     assert result.ended.stdout == b""
     assert {path.name for path in result.directory.iterdir()} <= {"echod.toml", "file", "used"}, (
         "it left something behind"
@@ -154,6 +162,26 @@ def test_it_ends_with_its_code_and_says_why(name, daemonised, tried, taken):
     assert (result.directory / "file").read_text() == "precious"
 
 
-def test_every_fault_has_its_own_line(tried):
-    said = tried["everything at once", False].result(60).ended.stderr.decode()
-    assert len(said.splitlines()) == 3
+@pytest.mark.parametrize("name", IN_THIS_PROCESS)
+def test_what_is_wrong_is_said_before_anything_is_opened(name, tmp_path, capsys):
+    case = CASES[name]
+    if case.config is not None:
+        (tmp_path / "echod.toml").write_bytes(case.config)
+    with pytest.raises(SystemExit) as ended:
+        Options().parseOptions([*map(os.fsdecode, case.words(tmp_path)), "--check-config"])
+    assert ended.value.code == case.code
+    out, said = capsys.readouterr()
+    assert out == ""
+    assert_says(said, case.says)
+    if name == "everything at once":
+        assert len(said.splitlines()) == 3
+
+
+def assert_says(said: str, parts: Iterable[str]) -> None:
+    """Lines of ours, that anybody can read, with all of these in them."""
+    for part in parts:
+        assert part in said
+    for line in said.splitlines():
+        assert line.startswith("echod: ")
+        assert line.isprintable()
+    assert "Traceback" not in said

@@ -2,15 +2,15 @@
 
 import socket
 import tomllib
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from echod.tap import Options
 from echod.version import VERSION
 from tests.contract.room import exactly
-from tests.daemon import ECHOD, SECONDS, TOP, Daemon, ahead, environment, run
+from tests.daemon import ECHOD, SECONDS, TOP, TWISTD, Daemon, environment, run
 
 WRITTEN = """
 [daemon]
@@ -48,81 +48,75 @@ def directory(tmp_path_factory) -> Path:
     return directory
 
 
-@pytest.fixture(scope="module")
-def looked(taken, directory) -> Iterator[Callable[..., str]]:
-    """What each of the runs that only look printed."""
-    listen = ["--listen", f"echo=tcp://127.0.0.1:{taken}", "--listen", "upper=udp://[::1]:0"]
-    mine = environment(ECHOD_CONFIG=str(directory / "mine" / "echod.toml"))
-    missing = environment(ECHOD_CONFIG=str(directory / "missing.toml"))
-    runs = {
-        "version": partial(run, *ECHOD, "--version"),
-        "help": partial(run, *ECHOD, "--help"),
-        "check": partial(run, *ECHOD, *listen, "--check-config"),
-        "print": partial(run, *ECHOD, "--config", directory / "echod.toml", "--print-config"),
-        "wrong": partial(run, *ECHOD, "--config", directory / "wrong" / "echod.toml", "--check-config"),
-        "shipped": partial(run, *ECHOD, "--config", TOP / "etc" / "echod.toml", "--check-config"),
-        "mine": partial(run, *ECHOD, "--check-config", env=mine),
-        "before": partial(run, *ECHOD, *listen, "--check-config", env=mine),
-        "missing": partial(run, *ECHOD, "--check-config", env=missing),
-    }
-    with ahead(runs) as futures:
-
-        def outcome(name: str, code: int = 0) -> str:
-            ended = futures[name].result(60)
-            assert ended.returncode == code, ended.stderr.decode()
-            silent, says = (ended.stdout, ended.stderr) if code else (ended.stderr, ended.stdout)
-            assert silent == b""
-            return says.decode("utf-8")
-
-        yield outcome
+def said(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> str:
+    """What the options that only look print, and that they end with this code."""
+    with pytest.raises(SystemExit) as ended:
+        Options().parseOptions([str(word) for word in words])
+    assert ended.value.code == code
+    out, error = capsys.readouterr()
+    assert (out if code else error) == ""
+    return error if code else out
 
 
-def test_version(looked):
-    assert looked("version").startswith(f"echod {VERSION} ")
+@pytest.mark.parametrize("command", [ECHOD, (*TWISTD, "--nodaemon", "--pidfile=", "echod")], ids=["echod", "twistd"])
+def test_version(command):
+    ended = run(*command, "--version")
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout.decode().startswith(f"echod {VERSION} ")
 
 
-def test_help_lists_every_option(looked):
+def test_help_lists_every_option(capsys):
+    text = said(capsys, "--help")
     for option in ("--config", "--listen", "--allow", "--check-config", "--print-config", "--version"):
-        assert option in looked("help")
+        assert option in text
 
 
-def test_check_config_opens_nothing(looked, taken):
-    assert looked("check").splitlines() == [f"echo   tcp://127.0.0.1:{taken}", "upper  udp://[::1]:0"]
+def test_check_config_opens_nothing(taken):
+    listen = ["--listen", f"echo=tcp://127.0.0.1:{taken}", "--listen", "upper=udp://[::1]:0"]
+    ended = run(*ECHOD, *listen, "--check-config")
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout.decode().splitlines() == [f"echo   tcp://127.0.0.1:{taken}", "upper  udp://[::1]:0"]
 
 
-def test_check_config_says_every_fault(looked):
-    assert len(looked("wrong", 78).splitlines()) == 2
+def test_check_config_says_every_fault(directory, capsys):
+    text = said(capsys, "--config", directory / "wrong" / "echod.toml", "--check-config", code=78)
+    assert len(text.splitlines()) == 2
 
 
-def test_print_config_says_where_each_value_comes_from(looked, directory):
-    printed = looked("print").splitlines()
+def test_print_config_says_where_each_value_comes_from(directory, capsys):
+    printed = said(capsys, "--config", directory / "echod.toml", "--print-config").splitlines()
     assert f'drain = "1m30s"  # {directory}/echod.toml' in printed
     assert f'listen = ["tcp://127.0.0.1:0"]  # {directory}/conf.d/50-more.toml' in printed
     assert 'plane = "auto"  # default' in printed
 
 
-def test_what_print_config_prints_can_be_read_again(looked, tmp_path):
-    printed = looked("print")
+def test_what_print_config_prints_can_be_read_again(directory, tmp_path, capsys):
+    printed = said(capsys, "--config", directory / "echod.toml", "--print-config")
     (tmp_path / "echod.toml").write_text(printed)
-    fed_back = run(*ECHOD, "--config", tmp_path / "echod.toml", "--print-config")
-    assert tomllib.loads(fed_back.stdout.decode()) == tomllib.loads(printed)
+    fed_back = said(capsys, "--config", tmp_path / "echod.toml", "--print-config")
+    assert tomllib.loads(fed_back) == tomllib.loads(printed)
     assert "Zebra_1" in tomllib.loads(printed)["services"]
 
 
-def test_the_shipped_configuration_is_right(looked):
-    assert "tcp://127.0.0.1:10007" in looked("shipped")
+def test_the_shipped_configuration_is_right(capsys):
+    assert "tcp://127.0.0.1:10007" in said(capsys, "--config", TOP / "etc" / "echod.toml", "--check-config")
 
 
-def test_the_variable_names_a_file(looked):
-    assert looked("mine") == "mine  tcp://127.0.0.1:0\n"
+def test_the_variable_names_a_file(directory):
+    ended = run(*ECHOD, "--check-config", env=environment(ECHOD_CONFIG=str(directory / "mine" / "echod.toml")))
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout == b"mine  tcp://127.0.0.1:0\n"
 
 
-def test_the_command_line_counts_before_the_variable(looked):
-    assert looked("before") == looked("check")
+def test_the_command_line_counts_before_the_variable(directory, monkeypatch, capsys):
+    monkeypatch.setenv("ECHOD_CONFIG", str(directory / "mine" / "echod.toml"))
+    assert said(capsys, "--listen", "echo=tcp://[::1]:7", "--check-config") == "echo  tcp://[::1]:7\n"
+    assert "Zebra_1" in said(capsys, "--config", directory / "echod.toml", "--check-config")
 
 
-def test_a_file_that_the_variable_names_and_that_is_missing_is_an_error(looked, directory):
-    assert f"{directory}/missing.toml" in looked("missing", 78)
+def test_a_file_that_the_variable_names_and_that_is_missing_is_an_error(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ECHOD_CONFIG", str(tmp_path / "missing.toml"))
+    assert f"{tmp_path}/missing.toml" in said(capsys, "--check-config", code=78)
 
 
 def test_what_is_built_in_starts_without_any_file():

@@ -105,6 +105,7 @@ def test_a_link_is_left_alone():
 
 def test_a_client_that_sends_descriptors_costs_nothing():
     with Daemon(listen=LISTEN) as daemon:
+        assert_served(str(daemon.place("echo", "unix")))  # whatever it opens at its first connection is open
         before = len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
         for _ in range(20):
             with socket.socket(socket.AF_UNIX) as client, open(os.devnull) as file:

@@ -81,7 +81,6 @@ def test_ncat_asks_a_unix_datagram_socket(daemon, tmp_path):
 
 
 # UNIX-SENDTO takes only what comes from the very name that it asked (RFC 1122 4.1.3.5 says so of UDP).
-@pytest.mark.xfail(reason="what is bound under a temporary name answers by that name")
 def test_socat_asks_a_unix_datagram_socket(daemon, tmp_path):
     path = daemon.place("echo", "unix-dgram:///")
     client = [tool("socat"), "-", f"UNIX-SENDTO:{path},bind={tmp_path / 'socat'}"]

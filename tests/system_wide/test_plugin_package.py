@@ -201,7 +201,6 @@ def test_a_kind_that_takes_the_name_of_ours_is_one_clear_line(broken, tmp_path):
     assert line == f"echod: kind 'echo' of {SOUR} exists already: echod.services.echo\n"
 
 
-@pytest.mark.xfail(reason="the registry says the message without the error's name, and takes SystemExit for its own")
 @pytest.mark.parametrize("error", ["RuntimeError", "KeyError: 'lemons'", "SystemExit: 3"])
 def test_what_a_broken_kind_raised_has_its_name(broken, tmp_path, error):
     name, _, value = error.partition(": ")

@@ -1,0 +1,64 @@
+"""Reactors of a test's own, beside the one that is installed: turned by hand, and closed at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any, Final
+
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.pollreactor import PollReactor
+from twisted.internet.selectreactor import SelectReactor
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import implementer
+
+REACTORS: Final = (EPollReactor, PollReactor, SelectReactor)
+TURNS: Final = 2000  # of 10 ms at most: longer than anything takes that comes at all
+
+
+@contextmanager
+def reactor_of(kind: type[Any]) -> Iterator[Any]:
+    """A reactor whose clock does not step back, as makeService has it."""
+    reactor = kind()
+    reactor.seconds = monotonic
+    try:
+        yield reactor
+    finally:
+        for call in reactor.getDelayedCalls():
+            call.cancel()
+        reactor.removeAll()
+        for reader in list(reactor._internalReaders):
+            reactor.removeReader(reader)
+            reader.connectionLost(None)
+        if kind is EPollReactor:
+            reactor._poller.close()
+
+
+def turn_until(reactor: Any, what: Callable[[], object]) -> None:
+    """Turn the reactor until something is true; fails where that does not come."""
+    for _ in range(TURNS):
+        if what():
+            return
+        reactor.iterate(0.01)
+    raise AssertionError("it did not come")
+
+
+@implementer(ILogObserver)
+class Failures(list[LogEvent]):
+    """Every failure that was logged."""
+
+    def __call__(self, event: LogEvent) -> None:
+        if "log_failure" in event:
+            self.append(event)
+
+
+@contextmanager
+def failures() -> Iterator[Failures]:
+    """What is logged as a failure meanwhile."""
+    found = Failures()
+    globalLogPublisher.addObserver(found)
+    try:
+        yield found
+    finally:
+        globalLogPublisher.removeObserver(found)

@@ -1,0 +1,620 @@
+"""One listener in this process, turned by hand, with a clock that a test moves: on the plane and on the plain way."""
+
+import errno
+import os
+import resource
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, Final
+from unittest import mock
+
+import pytest
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.task import Clock
+
+from echod.events import Closing, Events
+from echod.gate.access import Access
+from echod.gate.connections import ConnectionGate
+from echod.gate.limits import UNLIMITED, Limits
+from echod.model import Service
+from echod.plane import calls
+from echod.plane.loop import Loop
+from echod.plane.streams import StreamLane
+from echod.services.discard import Discard
+from echod.services.echo import Echo
+from echod.services.upper import Upper
+from echod.transports.accept import A_TURN, Reserve
+from echod.transports.stream import ServiceFactory
+from echod.transports.tcp import TCPPort
+from echod.transports.unix import UnixPort
+from tests.contract.room import data
+from tests.plane.reactors import failures, reactor_of, turn_until
+from tests.plane.room import connect, held, pipes, reset
+
+STALL: Final = 10.0
+IDLE: Final = 100.0
+TURNS: Final = 20  # after which what can happen without a client has happened
+
+
+class Twice(Service):
+    """A pure function of the bytes, and twice as long."""
+
+    kind = "twice"
+    summary = "says everything twice"
+    transform = staticmethod(lambda said: bytes(octet for octet in said for _ in range(2)))
+
+
+class Letters(Service):
+    """A pure function of the bytes, and often nothing."""
+
+    kind = "letters"
+    summary = "says the letters"
+    transform = staticmethod(lambda said: bytes(octet for octet in said if chr(octet).isalpha()))
+
+
+def fragile(said: bytes) -> bytes:
+    if b"bug" in said:
+        raise RuntimeError("a bug")
+    return said
+
+
+class Fragile(Service):
+    """It fails when somebody says the word."""
+
+    kind = "fragile"
+    summary = "fails now and then"
+    transform = staticmethod(fragile)
+
+
+class Listener:
+    """A listening socket, the factory behind it, and clients; `way` is who carries."""
+
+    def __init__(self, reactor: Any, way: str, listening: socket.socket, service: Service, limits: Limits) -> None:
+        self.reactor = reactor
+        self.clock = Clock()
+        self.listening = listening
+        self.place = listening.getsockname()
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        events = Events()
+        events.subscribe(lambda name, fields: self.events.append((name, dict(fields))))
+        gate = ConnectionGate(Access([ip_network("127.0.0.0/8")]), limits, self.clock.seconds)
+        self.factory = ServiceFactory(
+            service,
+            gate=gate,
+            limits=limits,
+            events=events,
+            clock=self.clock,
+            loopback=True,  # type: ignore[arg-type]
+        )
+        self.tally = self.factory.tally
+        reserve = Reserve()
+        reserve.keep()
+        port = TCPPort if listening.family == socket.AF_INET else UnixPort
+        plain = port(reactor, listening, self.factory, reserve)
+        self.port: Any = plain
+        self.loop: Loop | None = None
+        if way == "plane":
+            self.loop = Loop(reactor)
+            self.port = StreamLane(self.loop, plain, reserve)
+            self.loop.start()
+        self.reserve = reserve
+        self.clients = ExitStack()
+        self.port.startListening()
+        self.listens = True
+
+    def turn(self, turns: int = TURNS) -> None:
+        for _ in range(turns):
+            self.reactor.iterate(0)
+
+    def until(self, what: Callable[[], object]) -> None:
+        turn_until(self.reactor, what)
+
+    def pass_time(self, seconds: float) -> None:
+        """As the reactor does it: a little at a time."""
+        for _ in range(round(seconds / 0.25)):
+            self.clock.advance(0.25)
+        self.turn()
+
+    def connect(self) -> socket.socket:
+        client = self.clients.enter_context(connect(self.place, narrow=True))
+        client.setblocking(False)
+        before = self.tally.accepted + sum(self.tally.refused.values())
+        self.until(lambda: self.tally.accepted + sum(self.tally.refused.values()) > before)
+        return client
+
+    def hear(self, client: socket.socket, size: int) -> bytes:
+        """The next octets; fewer where the end comes before."""
+        came = bytearray()
+
+        def more() -> bool:
+            try:
+                part = client.recv(min(size - len(came), 1 << 18))
+            except BlockingIOError:
+                return False
+            came.extend(part)
+            return not part or len(came) == size
+
+        self.until(more)
+        return bytes(came)
+
+    def rest(self, client: socket.socket) -> bytes:
+        return self.hear(client, 1 << 40)
+
+    def stick(self, client: socket.socket, piece: int = 16_384, between: Callable[[], object] = bool) -> int:
+        """Send and never read until nothing is taken; how much was sent."""
+        sent = still = 0
+        source = data()
+        while still < 3:
+            between()
+            try:
+                sent += client.send(source[sent : sent + piece])
+                still = 0
+            except BlockingIOError:
+                still += 1
+            self.turn(3)
+        return sent
+
+    def taken(self) -> int:
+        """Octets that came in, as far as one can know it before the end of a connection."""
+        if isinstance(self.port, StreamLane):
+            return sum(self.port._carried)
+        return self.tally.bytes_in
+
+    def ended(self, reason: Closing) -> int:
+        return self.tally.closed.get(reason, 0)
+
+    def stop(self) -> None:
+        """As the daemon does it, but for the waiting."""
+        if self.listens:
+            self.listens = False
+            self.port.stopListening()
+            if self.loop is not None:
+                self.loop.stop()
+
+    def close(self) -> None:
+        self.stop()
+        self.factory.abandon()
+        self.turn()
+        self.clients.close()
+        self.reserve.give_up()
+        assert self.tally.open == 0
+        assert self.tally.accepted == sum(self.tally.closed.values())
+        assert self.factory.gate is not None
+        assert self.factory.gate.open == 0
+
+
+@contextmanager
+def listener(way: str, scheme: str, path: Path, service: Service, **limits: Any) -> Iterator[Listener]:
+    """What it opens must be closed again at the end, whatever happened."""
+    given = Limits(**({"stall": STALL, "idle": IDLE, "new_per_client": UNLIMITED} | limits))
+    before = held(os.getpid())
+    with reactor_of(EPollReactor) as reactor:
+        if scheme == "tcp":
+            listening = socket.create_server(("127.0.0.1", 0), backlog=200)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
+            listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listening.bind(str(path / "s"))
+            listening.listen(200)
+        listening.setblocking(False)
+        made = Listener(reactor, way, listening, service, given)
+        try:
+            yield made
+        finally:
+            made.close()
+    assert held(os.getpid()) == before
+
+
+def ways() -> Iterator[str]:
+    if calls.available:
+        yield "plane"
+    yield "plain"
+
+
+@pytest.fixture(params=[*ways()])
+def way(request):
+    return request.param
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def scheme(request):
+    return request.param
+
+
+@pytest.fixture
+def make(way, scheme, tmp_path_factory):
+    """Makes a listener of this way and scheme."""
+    path = Path(tmp_path_factory.mktemp("s"))
+    return lambda service, **limits: listener(way, scheme, path, service, **limits)
+
+
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_what_comes_goes_back(make, service):
+    with make(service()) as made:
+        client = made.connect()
+        client.send(b"Hello")
+        assert made.hear(client, 5) == service.transform(b"Hello")
+        client.shutdown(socket.SHUT_WR)
+        assert made.rest(client) == b""
+        assert (made.tally.bytes_in, made.tally.bytes_out, made.ended(Closing.DONE)) == (5, 5, 1)
+
+
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_who_is_stuck_gets_everything_whole(make, service):
+    with make(service()) as made:
+        client = made.connect()
+        sent = made.stick(client)
+        client.shutdown(socket.SHUT_WR)
+        assert made.rest(client) == service.transform(data()[:sent])
+        assert (made.tally.bytes_in, made.tally.bytes_out, made.ended(Closing.DONE)) == (sent, sent, 1)
+
+
+def test_who_leaves_with_an_answer_due_gets_nobody_elses(make):
+    """What was read and cannot be sent is dropped, and not left for the next."""
+    with make(Echo()) as made:
+        for _ in range(20):
+            client = made.connect()
+            client.send(b"a secret")
+            reset(client)
+        made.until(lambda: made.tally.open == 0)
+        client = made.connect()
+        client.send(b"?")
+        client.shutdown(socket.SHUT_WR)
+        assert made.rest(client) == b"?"
+
+
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_what_did_not_go_is_not_counted_as_gone(make, scheme, service):
+    """A Unix peer that has closed leaves what it sent to be read, and takes no answer."""
+    if scheme == "tcp":
+        pytest.skip("TCP takes an answer until it hears that nobody is there")
+    with make(service()) as made:
+        client = made.connect()
+        client.send(b"hello")
+        client.close()
+        made.until(lambda: made.tally.open == 0)
+        assert (made.tally.bytes_in, made.tally.bytes_out) == (5, 0)
+        assert made.tally.closed == {Closing.LOST: 1}
+
+
+# time
+
+
+def test_silence_ends_at_idle(make):
+    with make(Echo()) as made:
+        silent, talks = made.connect(), made.connect()
+        for _ in range(4):
+            made.pass_time(IDLE * 0.4)
+            talks.send(b".")
+            assert made.hear(talks, 1) == b"."
+        assert made.rest(silent) == b""
+        assert made.tally.closed == {Closing.IDLE: 1}
+        made.pass_time(IDLE * 1.1)
+        assert made.rest(talks) == b""
+        assert made.tally.closed == {Closing.IDLE: 2}
+
+
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_a_peer_that_takes_nothing_is_reset_at_stall(make, service):
+    with make(service(), idle=0.0) as made:
+        stuck, slow = made.connect(), made.connect()
+        made.stick(stuck)
+        made.stick(slow)
+        for _ in range(4):
+            made.pass_time(STALL * 0.4)
+            assert made.hear(slow, 250_000)  # much, for a Unix socket can be written to when it is almost empty
+            made.stick(slow)
+        assert made.tally.closed == {Closing.STALL: 1}
+        made.pass_time(STALL * 1.2)
+        assert made.tally.closed == {Closing.STALL: 2}
+
+
+def test_without_limits_nobody_is_ended(make):
+    with make(Echo(), idle=0.0, stall=0.0) as made:
+        made.connect()
+        made.stick(made.connect())
+        made.pass_time(1000)
+        assert made.tally.closed == {}
+
+
+def test_the_time_to_take_an_answer_begins_with_the_answer(make, scheme):
+    """Not with the silence before it: who was still for 0.9 of `stall` has all of it once something waits."""
+    if scheme == "tcp":
+        pytest.skip("TCP takes a part of it, and that is progress")
+    with make(Echo(), idle=0.0) as made:
+        client = made.connect()
+        size, sent = 2000, 0
+        while True:
+            made.pass_time(STALL * 0.9)
+            before = made.taken()
+            client.send(data()[sent : sent + size])
+            sent += size
+            made.turn()
+            if made.taken() == before or sent > 4 << 20:  # it reads no more
+                break
+            if waits(made):
+                break
+        made.pass_time(STALL * 0.5)
+        assert made.tally.closed == {}
+        made.pass_time(STALL * 0.6)
+        assert made.tally.closed == {Closing.STALL: 1}
+
+
+def waits(made: Listener) -> int:
+    """How many connections have something that waits to be sent."""
+    if isinstance(made.port, StreamLane):
+        return len(made.port._waiting)
+    return len([one for one in made.factory.conversations if one.unsent])
+
+
+# lengths
+
+
+@pytest.mark.parametrize(("service", "said", "due"), [(Twice, b"abc", b"aabbcc"), (Letters, b"a1b2c3", b"abc")])
+def test_an_answer_of_another_length(make, service, said, due):
+    """A transform is any pure function of the bytes; nothing says that it keeps their number."""
+    with make(service()) as made:
+        client = made.connect()
+        for _ in range(3):
+            client.send(said)
+            assert made.hear(client, len(due)) == due
+        client.send(b"1")
+        made.turn()
+        client.shutdown(socket.SHUT_WR)
+        assert made.rest(client) == service.transform(b"1")
+        assert made.tally.bytes_in == 3 * len(said) + 1
+        assert made.tally.bytes_out == 3 * len(due) + len(service.transform(b"1"))
+
+
+@pytest.mark.parametrize("service", [Twice, Letters])
+def test_an_answer_of_another_length_to_who_is_stuck(make, service):
+    with make(service()) as made:
+        client = made.connect()
+        sent = made.stick(client)
+        client.shutdown(socket.SHUT_WR)
+        due = service.transform(data()[:sent])
+        assert made.rest(client) == due
+        assert (made.tally.bytes_in, made.tally.bytes_out) == (sent, len(due))
+
+
+# the gate and the listener
+
+
+def test_who_is_refused_is_reset(make):
+    with make(Echo(), connections=2) as made:
+        first, _ = made.connect(), made.connect()
+        third = made.connect()
+        made.turn()
+        with pytest.raises(ConnectionResetError) if third.family == socket.AF_INET else ExitStack():
+            assert third.recv(1) == b""
+        assert dict(made.tally.refused) == {"connections": 1}
+        first.close()
+        made.until(lambda: made.tally.open == 1)
+        fourth = made.connect()
+        fourth.send(b"and now?")
+        assert made.hear(fourth, 8) == b"and now?"
+
+
+def test_what_needs_its_bytes_in_python_is_not_carried():
+    with reactor_of(EPollReactor) as reactor, socket.create_server(("127.0.0.1", 0)) as listening:
+        plain = TCPPort(reactor, listening, ServiceFactory(Discard()), Reserve())
+        with pytest.raises(ValueError, match="discard"):
+            StreamLane(Loop(reactor), plain, Reserve())
+
+
+@contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    """No descriptor above the highest that is open now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = []
+    try:
+        highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
+        try:
+            while True:
+                opened.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
+        yield
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_without_descriptors_clients_are_refused_and_the_listener_rests(make):
+    with make(Echo()) as made:
+        served = made.connect()
+        clients = [made.clients.enter_context(socket.socket(made.listening.family)) for _ in range(3)]
+        with no_more_descriptors():
+            for client in clients:
+                client.connect(made.place)
+                client.setblocking(False)
+            made.turn()
+            assert [name for name, _ in made.events] == ["accept.paused"]
+            assert made.events[0][1]["error"] == "EMFILE"
+            assert dict(made.tally.refused) == {"accept": 3}
+            served.send(b"still?")
+            assert made.hear(served, 6) == b"still?"
+        client = made.connect()
+        assert [name for name, _ in made.events] == ["accept.paused", "accept.resumed"]
+        client.send(b"again")
+        assert made.hear(client, 5) == b"again"
+
+
+def test_a_listener_that_rests_can_stop(make):
+    with make(Echo()) as made:
+        client = made.clients.enter_context(socket.socket(made.listening.family))
+        with no_more_descriptors():
+            client.connect(made.place)
+            made.turn()
+            assert made.events
+        made.stop()
+        made.turn()
+        assert made.reactor.getDelayedCalls() == []
+
+
+def test_an_error_of_one_connection_is_not_one_of_the_listener(make, way):
+    """ECONNABORTED and its like: once is nothing, again and again is a reason to rest."""
+    with make(Echo()) as made:
+        made.connect()
+        if way == "plane":
+            broken = mock.Mock(wraps=calls.C)
+            broken.accept4.side_effect = abort
+            patch = mock.patch.object(calls, "C", broken)
+        else:
+            patch = mock.patch.object(made.port, "socket", mock.Mock(wraps=made.listening, accept=abort))
+        client = made.clients.enter_context(socket.socket(made.listening.family))
+        with patch:
+            client.connect(made.place)
+            made.turn()
+        assert [(name, fields["error"]) for name, fields in made.events] == [("accept.paused", "ECONNABORTED")]
+        made.until(lambda: made.tally.accepted == 2)
+        assert made.events[-1][0] == "accept.resumed"
+
+
+def abort(*_: object) -> int:
+    """As accept(2) and accept4(2) do it."""
+    calls.ffi.errno = errno.ECONNABORTED
+    if _:
+        return -1
+    raise ConnectionAbortedError(errno.ECONNABORTED, "aborted")
+
+
+def test_a_connection_that_cannot_be_watched_is_lost(way, tmp_path):
+    """epoll(7) has a bound for each user, and needs memory."""
+    if way == "plain":
+        pytest.skip("Twisted watches it")
+    with listener("plane", "tcp", tmp_path, Echo()) as made:
+        with mock.patch.object(made.loop, "watch", side_effect=OSError(errno.ENOSPC, "no space")):
+            client = made.connect()
+        made.turn()
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+        assert made.tally.closed == {Closing.LOST: 1}
+
+
+def test_a_flood_of_connections_is_accepted_in_turns(make):
+    with make(Echo()) as made:
+        clients = [made.clients.enter_context(socket.socket(made.listening.family)) for _ in range(3 * A_TURN)]
+        for client in clients:
+            client.connect(made.place)
+        made.reactor.iterate(0)
+        assert made.tally.accepted <= A_TURN
+        made.turn()
+        assert made.tally.accepted == len(clients)
+
+
+# the stop
+
+
+def test_what_waits_in_the_backlog_when_it_stops_is_served(make):
+    with make(Echo()) as made:
+        clients = [made.clients.enter_context(socket.socket(made.listening.family)) for _ in range(2 * A_TURN)]
+        for client in clients:
+            client.connect(made.place)
+            client.send(b"in time")
+            client.shutdown(socket.SHUT_WR)
+            client.setblocking(False)
+        made.stop()
+        assert [made.rest(client) for client in clients] == [b"in time"] * len(clients)
+        assert made.tally.closed == {Closing.DONE: len(clients)}
+
+
+@pytest.mark.parametrize("service", [Echo, Upper, Twice])
+def test_who_is_there_when_it_stops_goes_on(make, service):
+    """Silent, stuck, half-closed, in the middle of a word, and gone: none loses an octet, and each is counted once."""
+    with make(service()) as made:
+        silent, stuck, finished, gone, left = (made.connect() for _ in range(5))
+        silent.send(b"Hello")
+        answer = service.transform(b"Hello")
+        assert made.hear(silent, len(answer)) == answer
+        sent = made.stick(stuck)
+        half = made.stick(finished)
+        finished.shutdown(socket.SHUT_WR)
+        gone.send(b"?")
+        gone.close()  # with an answer due, if not on the way: on both kinds of socket that is a reset
+        left.send(b"now")
+        made.stop()
+        left.shutdown(socket.SHUT_WR)
+        assert made.rest(left) == service.transform(b"now")
+        assert made.rest(finished) == service.transform(data()[:half])
+        silent.send(b"still")
+        answer = service.transform(b"still")
+        assert made.hear(silent, len(answer)) == answer
+        stuck.shutdown(socket.SHUT_WR)
+        assert made.rest(stuck) == service.transform(data()[:sent])
+        silent.shutdown(socket.SHUT_WR)
+        assert made.rest(silent) == b""
+        made.until(lambda: made.tally.open == 0)
+        assert made.tally.bytes_in == 5 + sent + half + 3 + 5
+        assert made.tally.bytes_out == len(service.transform(data()[:1])) * made.tally.bytes_in
+        assert made.tally.closed == {Closing.DONE: 4, Closing.LOST: 1}
+
+
+def test_what_waits_in_pipes_and_in_memory_is_handed_over_whole(tmp_path):
+    with mock.patch("echod.plane.pipes.STUCK", 3), listener("plane", "unix", tmp_path, Echo()) as made:
+        before = pipes(os.getpid())
+        clients = [made.connect() for _ in range(6)]
+        sent = [made.stick(client) for client in clients]
+        assert pipes(os.getpid()) == before + 3
+        made.stop()
+        assert pipes(os.getpid()) == before - 1
+        for client, size in zip(clients, sent, strict=True):
+            client.shutdown(socket.SHUT_WR)
+            assert made.rest(client) == data()[:size]
+        assert made.tally.closed == {Closing.DONE: 6}
+
+
+# bugs
+
+
+def test_a_service_that_fails_costs_its_own_connection(make):
+    """Logged once, reset at once, counted as failed; the others go on, and the listener stops in order."""
+    with make(Fragile()) as made, failures() as logged:
+        fragile, other = made.connect(), made.connect()
+        fragile.send(b"fine")
+        assert made.hear(fragile, 4) == b"fine"
+        fragile.send(b"a bug")
+        made.until(lambda: made.tally.closed)
+        assert made.tally.closed == {Closing.FAILED: 1}
+        with pytest.raises(ConnectionResetError) if fragile.family == socket.AF_INET else ExitStack():
+            assert fragile.recv(1) == b""
+        other.send(b"and I?")
+        assert made.hear(other, 6) == b"and I?"
+        made.turn()
+        assert len(logged) == 1
+        made.stop()
+        other.shutdown(socket.SHUT_WR)
+        assert made.rest(other) == b""
+        assert (made.tally.bytes_in, made.tally.bytes_out) == (15, 10)
+
+
+def test_a_bug_of_the_plane_costs_one_connection(tmp_path):
+    """Whatever raises where nothing should: the peer is not left waiting for ever, nothing spins, and it can stop."""
+    with listener("plane", "tcp", tmp_path, Echo()) as made, failures() as logged:
+        wrong, right = made.connect(), made.connect()
+        with mock.patch.object(made.port._pipes, "keep", side_effect=RuntimeError("a bug")):
+            made.stick(wrong)
+        assert len(logged) == 1
+        right.send(b"and I?")
+        assert made.hear(right, 6) == b"and I?", "or what belongs to somebody else"
+        made.pass_time(2)
+        assert made.tally.closed == {Closing.FAILED: 1}
+        made.stop()
+        right.shutdown(socket.SHUT_WR)
+        assert made.rest(right) == b""
+
+
+def test_a_bug_of_the_plane_does_not_keep_it_from_stopping(tmp_path):
+    with listener("plane", "tcp", tmp_path, Upper()) as made, failures() as logged:
+        wrong, right = made.connect(), made.connect()
+        with mock.patch.object(made.port, "_wait", side_effect=RuntimeError("a bug")):
+            made.stick(wrong)
+        assert len(logged) == 1
+        made.stop()
+        right.send(b"still here")
+        assert made.hear(right, 10) == b"STILL HERE"
