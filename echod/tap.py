@@ -74,13 +74,13 @@ class Options(usage.Options):
         """Read the command line. What it gets wrong is one line and exit code 64."""
         try:
             super().parseOptions(options)
-            if self["config"] is not None and self.listen:
-                raise usage.UsageError("--listen serves without any file: leave out --config")
         except usage.UsageError as error:
             _end(EX_USAGE, [f"{escaped(str(error))}; --help lists the options"])
 
     def postOptions(self) -> None:
-        """The options that only look."""
+        """What does not go together, and the options that only look."""
+        if self["config"] is not None and self.listen:
+            raise usage.UsageError("--listen serves without any file: leave out --config")
         if self["check-config"] or self["print-config"]:
             configuration = read(self)
             for line in describe(configuration) if self["print-config"] else listeners(configuration):
