@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from echod.observe.output import open_standard_streams
+from echod.stdio import open_standard_streams
 
 
 def main() -> None:

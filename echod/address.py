@@ -160,6 +160,8 @@ def _without_scheme(text: str) -> Address:
         raise AddressError(f"{_shown(text)}: not an address; write one such as tcp://127.0.0.1:10007")
     if kind in SCHEMES and not SCHEMES[kind].has_path and rest.startswith(("/", "[")):
         raise AddressError(f"{_shown(text)}: write {kind}://{rest.lstrip('/')}")
+    if kind in ("ssl", "tls"):  # half-close and backpressure are not what they are on a plain stream
+        raise AddressError(f"{_shown(text)}: {kind}: endpoints are not available in this version")
     return Address("endpoint", path=text)
 
 

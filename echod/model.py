@@ -109,8 +109,8 @@ class Service:
     summary: ClassVar[str]
     Options: ClassVar[type] = NoOptions
     transform: ClassVar[staticmethod[[bytes], bytes] | None] = None
-    """Set where every answer is a pure function of its bytes, whatever the chunking: the licence for any
-    faster way to carry them. `identity` itself may be carried without ever being read."""
+    """Set where every answer is a pure function of its octets, one for each, whatever the chunking: the licence for
+    any faster way to carry them. `identity` itself may be carried without ever being read."""
     streams: ClassVar[bool] = True  #: whether the kind makes sense on tcp, unix …
     datagrams: ClassVar[bool] = True  #: and on udp, unix-dgram …
 

@@ -23,8 +23,9 @@ from echod.daemon.bind import Bound, Unbindable, bind_all, unbind
 from echod.daemon.serving import Daemon, UnusableService
 from echod.daemon.signals import install
 from echod.observe.log import Log
-from echod.observe.output import Output, open_standard_streams
+from echod.observe.output import Output
 from echod.services.registry import UnusableKind, kinds
+from echod.stdio import open_standard_streams
 from echod.text import escaped, system_error
 from echod.version import VERSION
 
@@ -51,6 +52,11 @@ class Options(usage.Options):
         super().__init__()
         self.listen: list[str] = []
         self.allow: list[str] = []
+
+    def getSynopsis(self) -> str:
+        """How it was called, in the first line of --help."""
+        own = os.path.basename(sys.argv[0]) == "echod"
+        return f"Usage: {'echod' if own else 'twistd [options] echod'} {self.synopsis}"
 
     def opt_listen(self, address: str) -> None:
         """Serve KIND=URL without any file, such as echo=tcp://127.0.0.1:7007; may be repeated."""

@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "echod": "",
     "version": "",
     "text": "",
+    "stdio": "",
     "names": "text",
     "address": "names text",
     "model": "names text",
@@ -31,9 +32,9 @@ MAY_IMPORT = {
     "plane": "address events gate model names text transports",
     "observe": "address events gate model names text version",
     "daemon": "address config events faults gate model names observe plane services text transports version",
-    "tap": "address config daemon gate model names observe services text version",
-    "client": "address config events gate model names services text transports version",
-    "__main__": "version",
+    "tap": "address config daemon gate model names observe services stdio text version",
+    "client": "address config events gate model names services stdio text transports version",
+    "__main__": "stdio version",
 }
 """The rooms of echod, and which others each may import: a new room is one new line here."""
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from echod.client.commandline import parser
 from echod.client.terminal import INTERRUPTED, die_of_pipe, fail
-from echod.observe.output import open_standard_streams
+from echod.stdio import open_standard_streams
 from echod.text import system_error
 
 

@@ -152,8 +152,9 @@ class Daemon(Service):
     def stopService(self) -> Deferred[object]:
         """Stop accepting, let the conversations end for `drain` at most; fires when the last one has."""
         super().stopService()
-        for _, _, port in self._ports:
+        for name, address, port in self._ports:
             port.stopListening()
+            self.events.tell("listener.closed", service=name, address=address.place)
         if self._interfaces.running:
             self._interfaces.stop()
         seconds = self.configuration.daemon.drain
@@ -177,7 +178,8 @@ class Daemon(Service):
     def _stopped(self, _results: object, deadline: Any) -> None:
         if deadline.active():
             deadline.cancel()
-        self.events.tell("daemon.stopped", counters=self.figures())
+        lost = sum(output.lost for output in self._outputs)
+        self.events.tell("daemon.stopped", counters=self.figures(), lost_lines=lost, failed_sinks=self.events.failures)
         self._shown.settle()
         for output in self._outputs:
             output.stop()
@@ -186,3 +188,6 @@ class Daemon(Service):
         found = broadcasts()
         self.broadcasts.clear()
         self.broadcasts.update(found)
+        for _, _, port in self._ports:
+            if isinstance(port, DatagramLane):
+                port.forget()

@@ -22,7 +22,7 @@ LEVELS: Final[Mapping[str, int]] = {"debug": 0, "info": 1, "warn": 2, "error": 3
 
 TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
     "listener.opened": ("info", "{service}  {address}"),
-    "listener.closed": ("info", "{service}  {address} is served no more"),
+    "listener.closed": ("debug", "{service}  {address} is served no more"),
     "connection.opened": ("debug", "{service}  {address} from {peer}"),
     "connection.refused": ("debug", "{service}  {address} refused to {peer}: {reason}"),
     "connection.closed": ("debug", "{service}  {address} from {peer} ended: {reason}, {bytes_in} in, {bytes_out} out"),

@@ -7,24 +7,12 @@ queue before it is bounded, and what does not fit is counted.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections import deque
 from typing import Final
 
 WAITING: Final = 10_000  #: lines that may wait to be written: some MiB
 AT_THE_END: Final = 1.0  #: seconds that the last lines have to get out
-
-
-def open_standard_streams() -> None:
-    """Open what our parent closed of descriptors 0 to 2, or the first socket would be taken for our output."""
-    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open("/dev/null", os.O_RDWR)  # the lowest number that is free: this one
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(descriptor, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
 
 
 class Output:

@@ -19,6 +19,8 @@ from echod.model import Service
 
 GROUP: Final = "echod.services"
 
+PROBE: Final = bytes(range(256))  #: every octet, to see what a transform makes of it
+
 PLANNED: Final = frozenset({"chat", "console", "reflector"})
 """Kinds that the interface names and this version may not have yet."""
 
@@ -70,6 +72,8 @@ def _lack(kind: type[Service]) -> str | None:
         if getattr(kind, carried) and kind.transform is None and not own:
             return f"has neither a transform nor {method}(); or set {carried} = False"
     try:
+        if kind.transform is not None and len(kind.transform(PROBE)) != len(PROBE):
+            return "has a transform whose answer is not as long as its question"
         kind()
     except (Exception, SystemExit) as error:
         return f"cannot be made with the defaults of its options: {_said(error)}"

@@ -66,7 +66,7 @@ def connect(place: Place, *, narrow: bool = False, host: str | None = None) -> s
         if narrow:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW)
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW)
-            if opened.family == socket.AF_INET:  # or every segment would be larger than the window, and wait for a timer
+            if opened.family == socket.AF_INET:  # or each segment were larger than the window, and waited for a timer
                 opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
         if opened.family == socket.AF_INET:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -72,7 +72,6 @@ CASES = {
     ),
     "an address that is none": listening(EX_CONFIG, "echo=127.0.0.1", "--listen"),
     "a TCP port in use": listening(EX_OSERR, "echo=tcp://127.0.0.1:TCP", "tcp://127.0.0.1:TCP", "EADDRINUSE"),
-    "a UDP port in use": listening(EX_OSERR, "echo=udp://127.0.0.1:UDP", "udp://127.0.0.1:UDP", "EADDRINUSE"),
     "a path in use": listening(EX_OSERR, "echo=unix://{dir}/used", "/used", "EADDRINUSE"),
     "a path that is a file": listening(EX_OSERR, "echo=unix://{dir}/file", "/file", "left alone"),
     "an address of somebody else": listening(EX_OSERR, "echo=tcp://192.0.2.1:0", "tcp://192.0.2.1:0", "EADDRNOTAVAIL"),
@@ -88,6 +87,9 @@ CASES = {
 }
 
 IN_THIS_PROCESS = (
+    "no UTF-8",
+    "a missing file",
+    "a file name that is no UTF-8",
     "an unknown key",
     "an unknown kind",
     "a port out of range",

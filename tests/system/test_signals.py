@@ -2,13 +2,14 @@
 
 import signal
 import socket
+import subprocess
 import time
 from contextlib import ExitStack
 
 import pytest
 
 from tests.contract.room import data, exactly, fill, rest
-from tests.daemon import SECONDS, Daemon
+from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, environment
 
 ECHO = ["echo=tcp://127.0.0.1:0"]
 SLOW = '[daemon]\ndrain = "60s"\n[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
@@ -92,3 +93,18 @@ def test_a_hangup_does_not_end_it():
         assert exactly(client, 12) == b"still there?"
         client.close()
         assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(*ECHOD, "--listen", "echo=tcp://127.0.0.1:0"), (*ECHOCTL, "send", "--keep-open", "tcp://192.0.2.1:7", "?")],
+    ids=["echod", "echoctl"],
+)
+def test_an_interruption_while_it_starts_is_no_traceback(words):
+    """Whoever types Ctrl-C at once has changed their mind, and found no bug."""
+    with subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        time.sleep(0.2)  # in the middle of its imports
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=SECONDS)
+    assert process.returncode in (0, 130, -signal.SIGINT)
+    assert said == b""

@@ -36,7 +36,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "accept.resumed": {"service": "echo", "address": "tcp://*:7", "refused": 3},
     "daemon.ready": {"listeners": 2},
     "daemon.draining": {"connections": 3, "seconds": 10.0},
-    "daemon.stopped": {"counters": {"echo tcp://*:7": {"accepted": 1}}},
+    "daemon.stopped": {"counters": {"echo tcp://*:7": {"accepted": 1}}, "lost_lines": 0, "failed_sinks": 0},
 }
 
 

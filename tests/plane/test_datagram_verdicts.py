@@ -1,0 +1,173 @@
+"""Datagram by datagram, the plane says what the plain way says: the same answers, the same refusals, in order."""
+
+from __future__ import annotations
+
+import ipaddress
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+
+from echod.address import parse
+from echod.gate.access import Access
+from echod.gate.datagrams import DatagramGate
+from echod.gate.limits import Limits, Rate
+from echod.model import Service
+from echod.plane import calls
+from echod.plane.datagrams import DatagramLane
+from echod.services.echo import Echo
+from echod.services.upper import Upper
+from echod.transports import udp
+from echod.transports.datagram import ServiceDatagrams
+
+pytestmark = pytest.mark.skipif(not calls.batches, reason="the plane has no datagrams on this machine")
+
+SOURCES = ("127.0.1.1", "127.0.1.2", "127.0.2.1", "127.0.3.1")  # three networks; the last is denied
+RATE = Rate(20, 40)
+SOL_UDP, UDP_SEGMENT = 17, 103
+
+
+class Reactor(Clock):
+    """Watches nothing: the test says when a socket is ready."""
+
+    def addReader(self, reader: object) -> None:
+        """As IReactorFDSet's."""
+
+    removeReader = addReader
+
+
+class Loop:
+    """The plane's loop, likewise."""
+
+    def watch(self, *_: object) -> None:
+        """As Loop's."""
+
+    forget = watch
+
+
+class Way:
+    """One of both ways: a socket, its gate and its tally."""
+
+    def __init__(self, service: Service, url: str, rate: Rate, *, plane: bool, own_port: int) -> None:
+        self.clock = Reactor()
+        access = Access([ipaddress.ip_network("127.0.0.0/8")], [ipaddress.ip_network("127.0.3.0/24")])
+        gate = DatagramGate(access, Limits(rate=rate), self.clock.seconds, own_ports={own_port})
+        self.protocol = ServiceDatagrams(service, gate=gate)
+        (bound,) = udp.bind(None, parse(url))
+        self.port = udp.port(self.clock, bound, parse(url), self.protocol)
+        self.socket = bound
+        self.lane = DatagramLane(Loop(), self.port) if plane else None  # type: ignore[arg-type]
+        (self.lane or self.port).startListening()
+
+    def serve(self) -> None:
+        """Everything that waits."""
+        while select.select([self.socket], [], [], 0)[0]:
+            if self.lane is not None:
+                self.lane._serve(self.socket.fileno(), select.EPOLLIN)
+            else:
+                self.port.doRead()
+
+    @property
+    def told(self) -> dict[str, int]:
+        """Its counters."""
+        return self.protocol.tally.figures()
+
+
+@contextmanager
+def both(service: Service, url: str, rate: Rate) -> Iterator[tuple[Way, Way, list[list[socket.socket]]]]:
+    """Both ways, and for each way a client of every source; the second client's port is one of echod's own."""
+    with ExitStack() as stack:
+        clients: list[list[socket.socket]] = []
+        for _ in range(2):
+            clients.append([])
+            for host in SOURCES:
+                client = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                client.bind((host, 0))
+                client.setblocking(False)
+                clients[-1].append(client)
+        ways = [
+            Way(service, url, rate, plane=plane, own_port=clients[plane][1].getsockname()[1]) for plane in (False, True)
+        ]
+        for way in ways:
+            stack.callback((way.lane or way.port).stopListening)
+        yield ways[0], ways[1], clients
+
+
+def answers(client: socket.socket) -> list[tuple[bytes, Any]]:
+    """What a client was sent, and from which host."""
+    found = []
+    while select.select([client], [], [], 0)[0]:
+        data, name = client.recvfrom(70_000)
+        found.append((data, name[0]))
+    return found
+
+
+PAYLOADS = st.sampled_from([b"", b"a", b"same", b"x" * 64, b"y" * 64, b"Z" * 1400])
+TURNS = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.integers(0, len(SOURCES) - 1), PAYLOADS, st.integers(1, 30)), min_size=1, max_size=8),
+        st.sampled_from([0.0, 0.05, 0.7, 3.0, 61.0]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from([Echo(), Upper()]),
+    TURNS,
+    st.sampled_from(["udp://127.0.0.1:0", "udp://*:0"]),
+    st.sampled_from([RATE, Rate(0, 0)]),
+)
+def test_the_same_answers_and_refusals_in_order(service, turns, url, rate):
+    with both(service, url, rate) as (plain, plane, clients):
+        for batch, pause in turns:
+            for way, mine in ((plain, clients[0]), (plane, clients[1])):
+                place = ("127.0.0.1", way.socket.getsockname()[1])
+                for source, payload, often in batch:
+                    for _ in range(often):
+                        mine[source].sendto(payload, place)
+                way.serve()
+                way.clock.advance(pause)
+            for one, other in zip(*clients, strict=True):
+                assert answers(one) == answers(other)
+        assert plain.told == plane.told
+
+
+@settings(max_examples=30)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 1400),
+    st.integers(0, 1399),
+    st.sampled_from(["udp://127.0.0.1:0", "udp://*:0"]),
+)
+def test_what_was_sent_as_segments_comes_back_as_segments(count, size, tail, url):
+    """A sender that lets the kernel split (UDP_SEGMENT) is joined again by GRO where the link does; loopback may."""
+    parts = [bytes([at]) * size for at in range(count)] + ([b"t" * (tail % size)] if tail % size else [])
+    with both(Echo(), url, Rate(0, 0)) as (plain, plane, clients):
+        for way, mine in ((plain, clients[0]), (plane, clients[1])):
+            place = ("127.0.0.1", way.socket.getsockname()[1])
+            mine[0].setsockopt(SOL_UDP, UDP_SEGMENT, size)
+            mine[0].sendto(b"".join(parts), place)
+            way.serve()
+            assert answers(mine[0]) == [(part, "127.0.0.1") for part in parts]
+        assert plain.told == plane.told
+
+
+def test_the_order_within_a_flow_is_kept():
+    """While some pass as a run and others, above half their rate, are looked at one by one."""
+    with both(Echo(), "udp://*:0", Rate(1000, 200)) as (_plain, plane, (_, mine)):
+        place = ("127.0.0.5", plane.socket.getsockname()[1])
+        sent = [b"%d" % at * (at % 7 + 1) for at in range(190)]
+        for at in range(0, len(sent), 19):
+            for payload in sent[at : at + 19]:
+                mine[0].sendto(payload, place)
+            plane.serve()
+        assert answers(mine[0]) == [(payload, "127.0.0.5") for payload in sent]
