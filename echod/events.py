@@ -38,7 +38,8 @@ CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
         "accept.resumed": "it does again: service, address, refused",
         "daemon.ready": "everything is bound and served: listeners",
         "daemon.draining": "no new connections; the open ones have time to end: connections, seconds",
-        "daemon.stopped": "the end, with every counter: counters, lost_lines, failed_sinks",
+        "log.incomplete": "what could not be written or told, said at the end: lines, events",
+        "daemon.stopped": "the end, with every counter: counters",
     }
 )
 

@@ -38,7 +38,7 @@ MAY_IMPORT = {
 }
 """The rooms of echod, and which others each may import: a new room is one new line here."""
 
-PURE = {"version", "text", "names", "address", "model", "gate", "faults", "events", "services", "config"}
+PURE = {"version", "text", "stdio", "names", "address", "model", "gate", "faults", "events", "services", "config"}
 """Rooms that know neither Twisted nor zope."""
 
 REACTOR = "twisted.internet.reactor"

@@ -179,7 +179,9 @@ class Daemon(Service):
         if deadline.active():
             deadline.cancel()
         lost = sum(output.lost for output in self._outputs)
-        self.events.tell("daemon.stopped", counters=self.figures(), lost_lines=lost, failed_sinks=self.events.failures)
+        if lost or self.events.failures:
+            self.events.tell("log.incomplete", lines=lost, events=self.events.failures)
+        self.events.tell("daemon.stopped", counters=self.figures())
         self._shown.settle()
         for output in self._outputs:
             output.stop()

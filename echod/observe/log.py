@@ -30,6 +30,7 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
     "accept.resumed": ("info", "{service}  {address} accepts again; {refused} refused meanwhile"),
     "daemon.ready": ("info", "ready: {listeners} listeners"),
     "daemon.draining": ("info", "stopping: {connections} connections have {seconds:g} s to end"),
+    "log.incomplete": ("warn", "{lines} lines could not be written, {events} events not told"),
     "daemon.stopped": ("info", "stopped {counters}"),
 }
 """How each event of the catalogue reads, and how important it is."""

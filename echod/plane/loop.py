@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
@@ -80,7 +81,8 @@ class Loop:
 
     def forget(self, descriptor: int) -> None:
         """Watch it no more: the kernel forgets a descriptor that is closed by itself, this is for one that lives."""
-        self._epoll.unregister(descriptor)
+        with suppress(OSError):  # given up already
+            self._epoll.unregister(descriptor)
 
     def yield_to_reactor(self) -> None:
         """A timer was set, or something else: let the reactor look after this round."""
@@ -113,7 +115,7 @@ class Loop:
     def _failed(self, descriptor: int) -> None:
         """A bug: leave the descriptor alone, or it would come back in every round."""
         _log.failure("the plane gives up descriptor {descriptor}", descriptor=descriptor)
-        self._epoll.unregister(descriptor)
+        self.forget(descriptor)
 
     def _reactor_is_ready(self, _descriptor: int, _events: int) -> None:
         self._back = True

@@ -55,7 +55,7 @@ def addresses(draw: st.DrawFn) -> Address:
     if scheme == "systemd":
         return Address(scheme, path=draw(st.from_regex(r"[!-.0-9;<>-~][!-9;<>-~]{0,254}", fullmatch=True)))
     if scheme == "endpoint":
-        return Address(scheme, path=draw(st.from_regex(r"(tcp6?|unix|ssl):[0-9A-Za-z][ -9;-~]{0,30}", fullmatch=True)))
+        return Address(scheme, path=draw(st.from_regex(r"(tcp6?|unix):[0-9A-Za-z][ -9;-~]{0,30}", fullmatch=True)))
     known = SCHEMES[scheme]
     options = draw(st.fixed_dictionaries({}, optional={name: _option[name] for name in sorted(known.options)}))
     if known.has_path:
@@ -96,7 +96,7 @@ class Reading(SynchronousTestCase):
             ("systemd:domain=INET:index=0", Address("endpoint", path="systemd:domain=INET:index=0")),
             ("tcp6:7", Address("endpoint", path="tcp6:7")),
             ("unix:/run/echo.sock", Address("endpoint", path="unix:/run/echo.sock")),
-            ("ssl:443:privateKey=/etc/my key.pem", Address("endpoint", path="ssl:443:privateKey=/etc/my key.pem")),
+            ("unix:/tmp/my key.sock:lockfile=0", Address("endpoint", path="unix:/tmp/my key.sock:lockfile=0")),
         ):
             self.assertEqual(parse(text), meant, text)
 

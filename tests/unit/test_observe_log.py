@@ -36,7 +36,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     "accept.resumed": {"service": "echo", "address": "tcp://*:7", "refused": 3},
     "daemon.ready": {"listeners": 2},
     "daemon.draining": {"connections": 3, "seconds": 10.0},
-    "daemon.stopped": {"counters": {"echo tcp://*:7": {"accepted": 1}}, "lost_lines": 0, "failed_sinks": 0},
+    "log.incomplete": {"lines": 2, "events": 1},
+    "daemon.stopped": {"counters": {"echo tcp://*:7": {"accepted": 1}}},
 }
 
 
@@ -79,7 +80,7 @@ class OurEvents(Logs):
             self.lines(),
             [
                 "info  echo  tcp://127.0.0.1:7",
-                "info  echo  tcp://127.0.0.1:7 is served no more",
+                "debug echo  tcp://127.0.0.1:7 is served no more",
                 "debug echo  tcp://*:7 from 192.0.2.1:5",
                 "debug echo  tcp://*:7 refused to 192.0.2.1:5: denied",
                 "debug echo  tcp://*:7 from 192.0.2.1:5 ended: idle, 5 in, 4 out",
@@ -87,6 +88,7 @@ class OurEvents(Logs):
                 "info  echo  tcp://*:7 accepts again; 3 refused meanwhile",
                 "info  ready: 2 listeners",
                 "info  stopping: 3 connections have 10 s to end",
+                "warn  2 lines could not be written, 1 events not told",
                 'info  stopped {"echo tcp://*:7": {"accepted": 1}}',
             ],
         )

@@ -61,7 +61,7 @@ class Escaping(SynchronousTestCase):
 
 class SystemErrors(SynchronousTestCase):
     def test_have_the_systems_words_and_its_name(self) -> None:
-        said = system_error(ConnectionRefusedError(errno.ECONNREFUSED, "whatever", "/some/file"))
+        said = system_error(ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused", "/some/file"))
         self.assertEqual(said, "connection refused (ECONNREFUSED)")
         self.assertEqual(system_error(OSError(errno.EAGAIN, "")), "resource temporarily unavailable (EAGAIN)")
 
