@@ -101,7 +101,7 @@ class OurEvents(Logs):
         log = self.log(level="warn")
         for name, fields in FIELDS.items():
             log.event(name, fields)
-        self.assertEqual(len(self.lines()), 1)
+        self.assertEqual(len(self.lines()), 2)
 
     def test_keep_their_fields_in_json(self) -> None:
         log = self.log("json", "debug")
