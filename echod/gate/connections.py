@@ -48,9 +48,11 @@ class ConnectionGate:
         return None
 
     def _admit_client(self, host: bytes, limits: Limits, loopback: bool) -> Refusal | None:
-        if in_disguise(host):
-            return Refusal.SOURCE_ADDRESS
-        key = canonical(host)
+        key = host
+        if len(host) == 16:
+            if in_disguise(host):
+                return Refusal.SOURCE_ADDRESS
+            key = canonical(host)
         if not self.access.allows(key):
             return Refusal.DENIED
         client = client_of(key)
