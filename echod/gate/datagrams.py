@@ -160,7 +160,6 @@ class _Shares:
         if (
             self._repeats.muted((key, port), now)
             or datagrams.used(network, now) + count / self._burst > WATCHED_ABOVE
-            or not datagrams.holds(network, now, count)
             or not self._bytes.holds(network, now, octets)
             or not answers.holds(None, now, count)
             or not total_bytes.holds(None, now, octets)

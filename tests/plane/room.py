@@ -6,6 +6,7 @@ client sees, and whatever is counted, must be the same on both.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import select
@@ -236,29 +237,38 @@ def pipes(pid: int) -> int:
     return len({link for link in _links(pid) if link.startswith("pipe:")})
 
 
+def pipe_sizes(pid: int) -> set[int]:
+    """The capacities that the pipes of a process have."""
+    found = set()
+    for entry in os.scandir(f"/proc/{pid}/fd"):
+        if os.readlink(entry.path).startswith("pipe:"):
+            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK)
+            found.add(fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ))
+            os.close(descriptor)
+    return found
+
+
 def processor_time(pid: int) -> float:
     """Seconds that a process has run; proc(5)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-AS = """
-import json, os, resource, sys
-wanted = json.loads(sys.argv[1])
-if "files" in wanted:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted["files"],) * 2)
-if "uid" in wanted:
-    os.setgroups([])
-    os.setresgid(*[wanted["uid"]] * 3)
-    os.setresuid(*[wanted["uid"]] * 3)
-os.execv(sys.argv[2], sys.argv[2:])
+WITHIN: Final = """
+import ctypes, os, resource, sys
+files, unprivileged, *command = sys.argv[1:]
+if int(files):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(files), int(files)))
+if int(unprivileged):
+    for capability in (21, 24):  # CAP_SYS_ADMIN and CAP_SYS_RESOURCE, out of the bounding set
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
+os.execv(command[0], command)
 """
 
 
-def under(files: int | None = None, uid: int | None = None) -> tuple[str, ...]:
-    """The command of a daemon that may open so many files, and is this user."""
-    wanted = [f'"{name}": {value}' for name, value in (("files", files), ("uid", uid)) if value is not None]
-    return (sys.executable, "-c", AS, f"{{{', '.join(wanted)}}}", *ECHOD)
+def within(files: int = 0, unprivileged: bool = False) -> tuple[str, ...]:
+    """The command of a daemon that may open so many files, or whose pipes are bounded as any user's are."""
+    return (sys.executable, "-c", WITHIN, str(files), str(int(unprivileged)), *ECHOD)
 
 
 # kinds of somebody else's
