@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from echod.address import Carries
 from echod.client.dialogue import Dialogue, Failed
-from echod.client.terminal import INTERRUPTED, Input, Screen, fail
+from echod.client.terminal import INTERRUPTED, Input, Screen
 from echod.model import NOTHING, End, Peer, Quiet, Reply, Say, Session
 
 DATAGRAM_TIMEOUT: Final = 5.0  #: seconds: a datagram that is lost is lost
 
 
-class Send:
+class Send(Quiet):
     """On a stream: everything out, then half-close, and the answer until the peer ends. A datagram: one, and one."""
 
     def __init__(self, reactor: Any, arguments: argparse.Namespace, finish: Callable[[int], None]) -> None:
@@ -43,7 +43,7 @@ class Send:
     def _begin(self, _peer: Peer, say: Say) -> Session:
         self._say = say
         self._silence()
-        return _Answer(self)
+        return self
 
     def opened(self) -> Reply:
         """The peer is there: begin to send."""
@@ -53,7 +53,7 @@ class Send:
         self._input.more()
         return NOTHING
 
-    def answered(self, data: bytes) -> Reply:
+    def received(self, data: bytes) -> Reply:
         """Some of the answer came."""
         self._screen.write(data)
         self._silence()
@@ -95,21 +95,7 @@ class Send:
         self._over(Failed(f"{self._address.place}: no answer within {self._timeout:g} s (ETIMEDOUT)"))
 
     def _over(self, failed: Failed | None) -> None:
-        self._screen.end_line()
-        if failed is not None:
-            fail(str(failed))
-        self._finish(0 if failed is None else 1)
-
-
-class _Answer(Quiet):
-    def __init__(self, send: Send) -> None:
-        self._send = send
-
-    def opened(self) -> Reply:
-        return self._send.opened()
-
-    def received(self, data: bytes) -> Reply:
-        return self._send.answered(data)
+        self._finish(self._screen.settle(failed))
 
 
 COMMAND = Send

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from echod.address import Carries
 from echod.client.dialogue import Dialogue, Failed
-from echod.client.terminal import INTERRUPTED, Input, Screen, fail
+from echod.client.terminal import INTERRUPTED, Input, Screen
 from echod.model import CLOSE, NOTHING, End, Peer, Quiet, Reply, Say, Session
 
 LAST_ANSWERS: Final = 2.0
@@ -17,7 +17,7 @@ LAST_ANSWERS: Final = 2.0
 LONGEST_LINE: Final = 1 << 20  #: octets: an endless line is sent in pieces of this
 
 
-class Talk:
+class Talk(Quiet):
     """Each line that is typed is sent, an empty one is not; `exit` or the end of input leaves.
 
     On a stream a line goes out with its line end, as a datagram without.
@@ -44,7 +44,7 @@ class Talk:
 
     def _begin(self, _peer: Peer, say: Say) -> Session:
         self._say = say
-        return _Heard(self)
+        return self
 
     def opened(self) -> Reply:
         """The peer is there."""
@@ -54,7 +54,7 @@ class Talk:
         self._input.more()
         return NOTHING
 
-    def heard(self, data: bytes) -> Reply:
+    def received(self, data: bytes) -> Reply:
         """An answer came."""
         self._owed -= 1
         if self._datagram:
@@ -63,7 +63,7 @@ class Talk:
         self._screen.write(data)
         return NOTHING
 
-    def left(self) -> Reply:
+    def ended(self) -> Reply:
         """The peer has ended."""
         self._screen.end_line()
         if not self._leaving:
@@ -104,24 +104,7 @@ class Talk:
             self._input.more()
 
     def _over(self, failed: Failed | None) -> None:
-        self._screen.end_line()
-        if failed is not None:
-            fail(str(failed))
-        self._finish(0 if failed is None else 1)
-
-
-class _Heard(Quiet):
-    def __init__(self, talk: Talk) -> None:
-        self._talk = talk
-
-    def opened(self) -> Reply:
-        return self._talk.opened()
-
-    def received(self, data: bytes) -> Reply:
-        return self._talk.heard(data)
-
-    def ended(self) -> Reply:
-        return self._talk.left()
+        self._finish(self._screen.settle(failed))
 
 
 COMMAND = Talk

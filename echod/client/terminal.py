@@ -77,6 +77,13 @@ class Screen:
         if self._midway and (always or self._for_eyes):
             self._put(b"\n")
 
+    def settle(self, wrong: Exception | None) -> int:
+        """End what is open, say what went wrong, and return the exit code for it."""
+        self.end_line()
+        if wrong is not None:
+            fail(str(wrong))
+        return 0 if wrong is None else 1
+
     def _hex(self, data: bytes) -> bytes:
         lines = []
         for begin in range(0, len(data), 16):
