@@ -24,13 +24,8 @@ ESTABLISHED, CLOSE_WAIT = "01", "08"  # <net/tcp_states.h>
 ACCEPT_ERRORS: Final = ("ENFILE", "ENOMEM", "ENOBUFS", "EPROTO", "EPERM", "ECONNABORTED", "EINTR")
 """What accept(2) may meet besides EAGAIN and EMFILE."""
 
-THIEF: Final = (
-    sys.executable,
-    "-W",
-    "error",
-    "-c",
-    """
-import os, sys, threading, time
+_THEFT: Final = """
+import os, runpy, sys, threading, time
 
 def steal():
     while not os.path.exists("steal"):
@@ -44,13 +39,14 @@ def steal():
     os.rename("steal", "stolen")
 
 threading.Thread(target=steal, daemon=True).start()
-sys.argv[0] = "echod"
-from echod.__main__ import main
-main()
-""",
-)
+"""
+_PYTHON: Final = (sys.executable, "-W", "error", "-c")
+
+THIEF: Final = (*_PYTHON, _THEFT + "runpy.run_module('echod', run_name='__main__', alter_sys=True)")
 """echod, with a thread that closes whatever leads to /dev/null but the standard streams, once there is a file `steal`
 in its directory; then it is called `stolen`."""
+STOCK_THIEF: Final = (*_PYTHON, _THEFT + "del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')")
+"""The same for a script that stands behind it."""
 
 
 def descriptors(pid: int) -> list[str]:

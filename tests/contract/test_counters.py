@@ -101,10 +101,10 @@ class Story:
         self.silent.close()
         self.compare({key.partition(":")[0]: figures for key, figures in self.daemon.counters().items()})
 
-    def refused(self, client: socket.socket) -> None:
-        """The client hears at once that it gets no service."""
+    def is_refused(self, service: str) -> None:
+        """A client hears at once that it gets no service, some even while they connect."""
         try:
-            assert client.recv(1) == b""
+            assert self.connect(service).recv(1) == b""
         except ConnectionResetError:
             pass
 
@@ -129,20 +129,20 @@ class Story:
         client.close()
 
     def get_refused(self) -> None:
-        self.refused(self.connect("denied"))
+        self.is_refused("denied")
         held = [self.connect("few") for _ in range(2)]
         for client in held:
             client.sendall(b"?")
             assert exactly(client, 1) == b"?"
-        self.refused(self.connect("few"))
-        self.refused(self.connect("few"))
+        self.is_refused("few")
+        self.is_refused("few")
         for client in held:
             client.close()
         held = [self.connect("one-each"), self.connect("one-each", host="127.0.0.2")]
         for client in held:
             client.sendall(b"?")
             assert exactly(client, 1) == b"?"
-        self.refused(self.connect("one-each"))
+        self.is_refused("one-each")
         for client in held:
             client.close()
 

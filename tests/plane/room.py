@@ -14,7 +14,7 @@ import socket
 import struct
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -151,10 +151,11 @@ class Talker:
 class Crowd:
     """Clients that all send and never read, until they are told to `read_on`. Each says something of its own."""
 
-    def __init__(self, clients: Iterable[socket.socket], source: bytes | None = None) -> None:
+    def __init__(self, clients: Iterable[socket.socket], transform: Callable[[bytes], bytes] = bytes) -> None:
         self.clients = list(clients)
         self.sent = [0] * len(self.clients)
-        self._source = memoryview(data() if source is None else source)
+        self._source = memoryview(data())
+        self._transform = transform
         self._numbers = {client.fileno(): number for number, client in enumerate(self.clients)}
         for client in self.clients:
             client.setblocking(False)
@@ -193,7 +194,8 @@ class Crowd:
                     number = self._numbers[descriptor]
                     came = self.clients[number].recv(1 << 18)
                     begin = self._begin(number) - self.sent[number] + heard[number]
-                    assert came == self._source[begin : begin + len(came)], f"client {number} hears something else"
+                    due = self._transform(bytes(self._source[begin : begin + len(came)]))
+                    assert came == due, f"client {number} hears something else"
                     heard[number] += len(came)
                     if not came:
                         poll.unregister(descriptor)

@@ -1,0 +1,314 @@
+"""Attacks by datagrams: amplification, loops, forged sources, floods, sizes."""
+
+from __future__ import annotations
+
+import random
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from tests.chaos import probe
+from tests.chaos.field import Field, Place, Server
+from tests.chaos.forge import Forger
+from tests.chaos.network import CLIENT4, LINK, SERVER4, Network
+from tests.chaos.report import Figure, Scenario, Subject
+from tests.daemon import eventually
+from tests.gate.room import refused
+
+ECHOD, PLAIN, STOCK, XINETD, OPENBSD = Subject
+EVERYBODY = (ECHOD, PLAIN, STOCK, XINETD, OPENBSD)
+TCP_TOO = '[services.echo]\nlisten = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]\n'
+KINDS = ("upper", "ack", "chargen", "daytime", "discard", "qotd", "time", "whoami")
+ALL_KINDS = TCP_TOO + "".join(f'[services.{kind}]\nlisten = ["udp://127.0.0.1:0"]\n' for kind in KINDS)
+QUIET = 'show = "no"\n'
+
+
+def _settled(server: Server, place: Place) -> int:
+    """Ask until an answer comes: a queue is first in, first out. Returns how often that was."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+        last.connect(place)
+        last.settimeout(1.0)
+        for asked in range(1, 21):
+            try:
+                last.send(b"last")
+                if last.recv(65_536):
+                    return asked
+            except (TimeoutError, ConnectionRefusedError):
+                continue
+    raise AssertionError(f"{server.subject} answers no more")
+
+
+# 1
+
+SIZES = (0, 1, 3, 4, 25, 26, 64, 512, 1472, 65_507)
+
+
+def amplification(field: Field) -> Iterator[Figure]:
+    services = "[defaults]\nlarger-answers-to = []\n" + ALL_KINDS.replace(
+        "[services.ack]\n", "[services.ack]\n" + QUIET
+    )
+    for server in field.each(*EVERYBODY, services=services):
+        asked = {(kind, size): _asking(place) for kind, place in server.udp.items() for size in SIZES}
+        with ExitStack() as stack:
+            for client in asked.values():
+                stack.enter_context(client)
+            for (_, size), client in asked.items():
+                client.send(bytes(size))
+            time.sleep(1.0)
+            came = {question: _waiting(client) for question, client in asked.items()}
+        worst, kind, size = max((sum(came[k, s]) / s, k, s) for k, s in came if s)
+        to_nothing, of = max((sum(came[k, 0]), k) for k, s in came if not s)
+        most = max(map(len, came.values()))
+        text = f"{worst:.1f}× ({kind}, asked {size} octets), {to_nothing} octets to an empty question"
+        text += f" ({of})" if to_nothing else ""
+        text += f", {most} answer at most" if most <= 1 else f", {most} answers"
+        kept = worst <= 1 and not to_nothing and most <= 1 if server.ours else None
+        yield Figure(server.subject, text, kept, {"factor": worst, "to_nothing": to_nothing, "answers": most})
+
+
+def _asking(place: Place) -> socket.socket:
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 21)
+    client.connect(place)
+    return client
+
+
+def _waiting(client: socket.socket) -> list[int]:
+    """The sizes of what has come."""
+    sizes = []
+    while select.select([client], [], [], 0)[0]:
+        try:
+            sizes.append(len(client.recv(65_536)))
+        except ConnectionRefusedError:
+            break
+    return sizes
+
+
+# 2
+
+LOOP_SECONDS = 5.0
+PEERS_LOOP_SECONDS = 2.0  #: others need no longer to show it
+
+
+def own_loop(field: Field) -> Iterator[Figure]:
+    network = field.network
+    services = ALL_KINDS.replace("[services.ack]\n", "[services.ack]\n" + QUIET)
+    for server in field.each(ECHOD, PLAIN, XINETD, OPENBSD, services=services):
+        other = "upper" if server.ours else "echo-too" if "echo-too" in server.udp else "daytime"
+        yield _loop(network, server, server.udp[other], server.udp["echo"])
+    with field.server(STOCK) as one, field.server(STOCK) as another:
+        yield _loop(network, one, another.udp["echo"], one.udp["echo"])
+
+
+def _loop(network: Network, server: Server, source: Place, place: Place) -> Figure:
+    seconds = LOOP_SECONDS if server.ours else PEERS_LOOP_SECONDS
+    before = network.figure("Udp", "InDatagrams")
+    with Forger() as forger:
+        forger.send(source, place, b"and so on")
+    time.sleep(seconds)
+    packets = network.figure("Udp", "InDatagrams") - before
+    text = f"{packets:,} packets in {seconds:g} s"
+    return Figure(server.subject, text, packets <= 2 if server.ours else None, {"packets": packets, "seconds": seconds})
+
+
+# 3
+
+
+class Naive(threading.Thread):
+    """Somebody else's echo, on a port that says nothing."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(daemon=True)
+        self.heard, self.last = 0, 0.0
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((host, port))
+        self.socket.settimeout(0.1)
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            try:
+                datagram, sender = self.socket.recvfrom(65_536)
+            except TimeoutError:
+                continue
+            self.heard, self.last = self.heard + 1, time.monotonic()
+            self.socket.sendto(datagram, sender)
+
+    def end(self) -> None:
+        self._over.set()
+        self.join()
+
+
+def foreign_loop(field: Field) -> Iterator[Figure]:
+    """Over a link between two networks, with the configuration that echod has by itself where the network reaches."""
+    server_side = field.network
+    with Network() as client_side:
+        server_side.join(client_side)
+        server_side.add(f"{SERVER4}/24", device=LINK)
+        client_side.add(f"{CLIENT4}/24", device=LINK)
+        services = f'[services.echo]\nlisten = ["udp://{SERVER4}:0", "tcp://{SERVER4}:0"]\nallow = ["0.0.0.0/0"]\n'
+        for subject in (ECHOD, PLAIN):
+            with field.server(subject, services) as server:
+                yield _foreign(server, client_side)
+        with field.server(STOCK, host=SERVER4) as server:
+            yield _foreign(server, client_side)
+        server_side.ip("link", "delete", LINK)
+
+
+def _foreign(server: Server, client_side: Network) -> Figure:
+    with client_side.inside():
+        naive = Naive(CLIENT4, 40_000)
+    place, began = server.udp["echo"], time.monotonic()
+    with naive.socket:
+        naive.socket.sendto(b"and so on", place)
+        naive.start()
+        time.sleep(LOOP_SECONDS if server.ours else PEERS_LOOP_SECONDS)
+        naive.end()
+        packets, silent = naive.heard, naive.last - began
+        naive.socket.sendto(b"are you still there?", place)
+        muted = not eventually(lambda: bool(_waiting(naive.socket)), seconds=0.5)
+    text = f"{packets:,} packets"
+    text += f", silent after {silent:.2f} s, its source mute behind that" if muted else ", and no end"
+    kept = packets <= 400 and muted and silent <= 2 if server.ours else None
+    return Figure(server.subject, text, kept, {"packets": packets, "seconds": round(silent, 3), "muted": muted})
+
+
+# 4
+
+EACH = 10_000
+BAD_PORTS = (0, 7, 19, 53, 123, 1023, 2049)
+BAD_HOSTS = ("255.255.255.255", "224.0.0.1", "240.0.0.1", "0.0.0.1")
+
+
+def bad_sources(field: Field) -> Iterator[Figure]:
+    network = field.network
+    for server in field.each(*EVERYBODY, services=TCP_TOO):
+        place = server.udp["echo"]
+        nobody = "192.0.2.9" if server.subject is OPENBSD else "127.0.0.9"
+        sources = [(nobody, port) for port in BAD_PORTS] + [(host, 40_000) for host in BAD_HOSTS] + [place]
+        asked = _settled(server, place)
+        lines, before = server.lines(), network.figure("Udp", "OutDatagrams") - asked
+        with Forger() as forger:
+            for source in sources:
+                forger.send(source, place, b"in somebody's name", EACH)
+                asked += _settled(server, place)
+        time.sleep(0.2)
+        out = network.figure("Udp", "OutDatagrams") - before
+        lines = server.lines() - lines
+        sent = EACH * len(sources)
+        exact = counted = 0
+        if server.daemon is not None:
+            figures = server.daemon.counters()[f"echo {server.daemon.url('echo', 'udp')}"]
+            answers = figures["datagrams_out"] - asked
+            counted = sum(refused(figures).values())
+            exact = counted == sent
+            out = asked + max(answers, 0)
+        answers = out - asked if server.daemon else max(out - 2 * asked, 0)
+        text = f"{answers:,} answers to {sent:,}, {lines:,} lines in the log"
+        text += f", {counted:,} counted" if server.ours else ""
+        kept = not answers and not lines and bool(exact) if server.ours else None
+        yield Figure(server.subject, text, kept, {"answers": answers, "sent": sent, "lines": lines, "counted": counted})
+
+
+# 5
+
+VICTIM = "127.0.0.77"
+MILLION = 1_000_000
+FLOOD_SECONDS = 10.0
+RATES = '[defaults.limits]\nrate = "200/400"\n' + TCP_TOO
+
+
+def victim(field: Field) -> Iterator[Figure]:
+    network = field.network
+    for server in field.each(ECHOD, PLAIN, STOCK, XINETD, services=RATES):
+        place = server.udp["echo"]
+        quiet = probe.datagrams(place, 2.0, "127.0.9.1")
+        out, began = network.figure("Udp", "OutDatagrams"), time.monotonic()
+        with probe.attack("forge", MILLION, FLOOD_SECONDS, VICTIM, 40_000, *place) as attack:
+            under = probe.datagrams(place, 3.0, "127.0.9.1")
+        seconds = time.monotonic() - began
+        # Each question of ours and each answer to it is one that was sent, too.
+        answers = max(network.figure("Udp", "OutDatagrams") - out - 2 * under.asked + under.lost, 0)
+        bound = 200 * seconds + 400
+        ratio = under.p99 / quiet.p99 if quiet.p99 else 0.0
+        text = f"{answers:,} answers to {attack.sent:,} in {seconds:.1f} s; another client's p99 {quiet.p99} ms before"
+        text += f", {under.p99} ms ({ratio:.1f}×), {under.lost} of {under.asked} lost"
+        kept = answers <= bound and ratio <= 3 and not under.lost if server.ours else None
+        values = {"answers": answers, "sent": attack.sent, "seconds": round(seconds, 1)}
+        yield Figure(server.subject, text, kept, values | {"quiet": vars(quiet), "under": vars(under)})
+
+
+# 7
+
+FLOODED = ("echo", "upper", "discard", "chargen", "time")
+
+
+def floods(field: Field) -> Iterator[Figure]:
+    for server in field.each(ECHOD, PLAIN, STOCK, XINETD, services=ALL_KINDS):
+        places = [part for kind in FLOODED if kind in server.udp for part in server.udp[kind]]
+        found: dict[int, probe.Times] = {}
+        sent = 0
+        for size in (0, 1):
+            with probe.attack("flood", size, 3.5, *places) as one, probe.attack("flood", size, 3.5, *places) as other:
+                found[size] = probe.stream(server.tcp["echo"], 3.0)
+            sent += one.sent + other.sent
+        text = "; ".join(
+            f"{'empty' if not size else 'one octet'}: longest {times.most:.0f} ms, p99 {times.p99:.1f} ms"
+            for size, times in found.items()
+        )
+        kept = all(times.most <= 50 and times.p99 <= 20 for times in found.values()) if server.ours else None
+        values: dict[str, object] = {str(size): vars(times) for size, times in found.items()}
+        yield Figure(server.subject, f"{text}; {sent:,} sent", kept, values)
+
+
+# 8
+
+BIG = (8192, 8193, 65_507)
+
+
+def sizes(field: Field) -> Iterator[Figure]:
+    six = '[services.six]\nkind = "echo"\nlisten = ["udp://[::1]:0"]\n'
+    for server in field.each(*EVERYBODY, services=TCP_TOO + six):
+        octets = random.Random(8).randbytes(65_527)
+        came = {size: _echoed(server.udp["echo"], octets[:size]) for size in BIG}
+        if server.ours:
+            came[65_527] = _echoed(server.udp["six"], octets)
+        cut = {size: answer for size, answer in came.items() if answer != size}
+        text = ", ".join(f"{size:,}: {'whole' if size not in cut else _how(cut[size])}" for size in came)
+        yield Figure(server.subject, text, not cut if server.ours else None, {str(size): came[size] for size in came})
+
+
+def _echoed(place: Place, octets: bytes) -> int | None:
+    """How many of the octets came back as they were; None where nothing did."""
+    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.settimeout(2.0)
+        client.connect(place)
+        client.send(octets)
+        try:
+            answer = client.recv(65_536)
+        except (TimeoutError, ConnectionRefusedError):
+            return None
+    return len(answer) if octets.startswith(answer) else -1
+
+
+def _how(answer: int | None) -> str:
+    return "no answer" if answer is None else "changed" if answer < 0 else f"cut at {answer:,}"
+
+
+SCENARIOS = (
+    Scenario(
+        1, "amplification", "never larger than the question, never more than one, nothing for nothing", amplification
+    ),
+    Scenario(2, "a loop between two of our own ports", "at most 2 packets in 5 s", own_loop),
+    Scenario(3, "a loop with somebody else's echo", "at most 400 packets, silent within 2 s, then mute", foreign_loop),
+    Scenario(4, "bad sources, 10,000 of each", "no answer, no line, every one counted", bad_sources),
+    Scenario(
+        5, "a million datagrams in one victim's name", "at most 200 a second and 400; others' p99 at most 3×", victim
+    ),
+    Scenario(7, "floods of small datagrams", "TCP beside them: no gap above 50 ms, p99 at most 20 ms", floods),
+    Scenario(8, "large datagrams", "every octet, or none", sizes),
+)

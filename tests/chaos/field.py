@@ -1,0 +1,259 @@
+"""Where attacks take place: a network of its own where there can be one, and servers to attack, one at a time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from tests.chaos import faults
+from tests.chaos.crowd import served
+from tests.chaos.network import Lacking, Network
+from tests.chaos.report import Subject
+from tests.daemon import ECHOD, SECONDS, TOP, Daemon, environment, eventually, free_port, inet_of, memory
+
+LOOPBACK: Final = "127.0.0.1"
+OPENBSD_HOST: Final = "192.0.2.2"  #: it answers no datagram of 127.0.0.0/8
+STOCK: Final = TOP / "tests/chaos/peers/stock_twisted.py"
+WELL_KNOWN: Final = {"echo": 7, "daytime": 13, "chargen": 19, "time": 37}
+
+Place = tuple[str, int]
+
+_XINETD: Final = """
+service {name}
+{{
+    type = INTERNAL UNLISTED
+    id = {name}-{port}-{transport}
+    port = {port}
+    bind = {host}
+    socket_type = {shape}
+    protocol = {transport}
+    wait = {wait}
+    user = {user}
+    instances = UNLIMITED
+    per_source = UNLIMITED
+    cps = 1000000 1
+}}
+"""
+
+
+class Server:
+    """A server under attack. `udp` and `tcp` are its places, by the kind of service."""
+
+    def __init__(self, subject: Subject, pid: int, tcp: Mapping[str, Place], udp: Mapping[str, Place]) -> None:
+        self.subject = subject
+        self.pid = pid
+        self.tcp = tcp
+        self.udp = udp
+        self.daemon: Daemon | None = None  #: where it is echod
+        self._counted = 0
+        self._file: Path | None = None
+
+    @property
+    def ours(self) -> bool:
+        """Whether anything was promised."""
+        return self.daemon is not None
+
+    def lines(self) -> int:
+        """How many lines it has logged."""
+        if self.daemon is not None:
+            return len(self.daemon.stderr.raw)
+        in_file = self._file.read_bytes().count(b"\n") if self._file and self._file.exists() else 0
+        return self._counted + in_file
+
+    def cpu(self) -> float:
+        """Processor seconds so far, of all its processes."""
+        return sum(faults.processor_seconds(pid) for pid in self._processes())
+
+    def memory(self) -> int:
+        """Octets of memory, of all its processes."""
+        return sum(memory(pid) for pid in self._processes())
+
+    def descriptors(self) -> int:
+        """How many it has open."""
+        return len(faults.descriptors(self.pid))
+
+    def count_lines_of(self, pipe: IO[bytes]) -> None:
+        """Take what it logs, and keep no more than the number: a server may log without end."""
+
+        def count() -> None:
+            while piece := pipe.read1(65_536):  # type: ignore[attr-defined]  # a BufferedReader
+                self._counted += piece.count(b"\n")
+
+        threading.Thread(target=count, daemon=True).start()
+
+    def log_is(self, file: Path) -> None:
+        """It logs into a file."""
+        self._file = file
+
+    def _processes(self) -> list[int]:
+        return [pid for pid in faults.family(self.pid) if Path(f"/proc/{pid}").exists()]
+
+
+class Field:
+    """`network` is None where nobody may have one of his own: what needs it raises Lacking."""
+
+    def __init__(self, network: Network | None, why: str) -> None:
+        self._network = network
+        self._why = why
+
+    @property
+    def network(self) -> Network:
+        """The network that everything takes place in."""
+        if self._network is None:
+            raise Lacking(self._why)
+        return self._network
+
+    def each(self, *subjects: Subject, services: str) -> Iterator[Server]:
+        """One server after the other, for as long as the loop's body; those that are not here are left out."""
+        for subject in subjects:
+            try:
+                with self.server(subject, services) as server:
+                    yield server
+            except Lacking:
+                if subject in (Subject.ECHOD, Subject.PLAIN):
+                    raise
+
+    @contextmanager
+    def server(
+        self, subject: Subject, services: str = "", *, command: Sequence[str] = (), host: str = LOOPBACK
+    ) -> Iterator[Server]:
+        """A server that is ready. Raises Lacking.
+
+        `services` is echod's configuration; others have what they have. `command` runs it in another way, `host`
+        is where stock Twisted listens.
+        """
+        with ExitStack() as stack:
+            if subject in (Subject.ECHOD, Subject.PLAIN):
+                yield stack.enter_context(_echod(subject, services, command))
+            elif subject is Subject.STOCK:
+                yield stack.enter_context(_stock(command, host))
+            elif subject is Subject.XINETD:
+                yield stack.enter_context(_xinetd())
+            else:
+                yield stack.enter_context(_openbsd(self.network))
+
+
+@contextmanager
+def _echod(subject: Subject, services: str, command: Sequence[str]) -> Iterator[Server]:
+    plane = "auto" if subject is Subject.ECHOD else "off"
+    config = f'[daemon]\nplane = "{plane}"\ndrain = "1s"\n{services}'
+    with Daemon(config, command=command or ECHOD) as daemon:
+        places: dict[str, dict[str, Place]] = {"tcp": {}, "udp": {}}
+        for name, url in daemon.urls:
+            places[url.partition(":")[0]].setdefault(name, inet_of(url))
+        server = Server(subject, daemon.process.pid, places["tcp"], places["udp"])
+        server.daemon = daemon
+        yield server
+        daemon.check()
+
+
+@contextmanager
+def _stock(command: Sequence[str], host: str) -> Iterator[Server]:
+    port = free_port(host=host)
+    words = [*(command or (sys.executable, "-W", "error")), str(STOCK), host, str(port)]
+    with tempfile.TemporaryDirectory(prefix="stock-") as folder, _running(words, Path(folder)) as process:
+        places = {"echo": (host, port)}
+        server = Server(Subject.STOCK, process.pid, places, places)
+        assert process.stderr is not None
+        server.count_lines_of(process.stderr)
+        _await(server)
+        yield server
+
+
+@contextmanager
+def _xinetd() -> Iterator[Server]:
+    path = shutil.which("xinetd") or shutil.which("xinetd", path="/usr/sbin:/sbin")
+    if path is None:
+        raise Lacking("xinetd is not installed")
+    user = "root" if os.geteuid() == 0 else str(os.geteuid())
+    with tempfile.TemporaryDirectory(prefix="xinetd-") as name:
+        folder = Path(name)
+        places: dict[str, dict[str, Place]] = {"tcp": {}, "udp": {}}
+        text = "defaults\n{\n}\n"
+        for kind in (*WELL_KNOWN, "echo-too"):
+            port = free_port()
+            for transport, shape, wait in (("tcp", "stream", "no"), ("udp", "dgram", "yes")):
+                places[transport][kind] = (LOOPBACK, port)
+                form = {"name": kind.partition("-")[0], "transport": transport, "shape": shape, "wait": wait}
+                text += _XINETD.format(host=LOOPBACK, port=port, user=user, **form)
+        (folder / "conf").write_text(text)
+        log = folder / "log"
+        words = [path, "-dontfork", "-pidfile", str(folder / "pid"), "-filelog", str(log), "-f", str(folder / "conf")]
+        with _running(words, folder) as process:
+            server = Server(Subject.XINETD, process.pid, places["tcp"], places["udp"])
+            server.log_is(log)
+            _await(server)
+            yield server
+
+
+@contextmanager
+def _openbsd(network: Network) -> Iterator[Server]:
+    unpacked = TOP / "build/superservers/openbsd-inetd/usr/sbin/inetd"
+    installed = Path("/var/lib/dpkg/info/openbsd-inetd.list").exists() and Path("/usr/sbin/inetd").exists()
+    if not unpacked.exists() and not installed:
+        raise Lacking("openbsd-inetd is not installed")
+    try:
+        network.add(OPENBSD_HOST)
+    except Lacking:  # it has it already
+        pass
+    with tempfile.TemporaryDirectory(prefix="inetd-") as name:
+        file = Path(name, "conf")
+        forms = ("stream tcp nowait", "dgram udp wait")
+        file.write_text(
+            "".join(f"{OPENBSD_HOST}:{kind} {form} root internal\n" for kind in WELL_KNOWN for form in forms)
+        )
+        with _running(
+            [str(unpacked if unpacked.exists() else "/usr/sbin/inetd"), "-i", str(file)], Path(name)
+        ) as process:
+            places = {kind: (OPENBSD_HOST, port) for kind, port in WELL_KNOWN.items()}
+            server = Server(Subject.OPENBSD, process.pid, places, places)
+            _await(server)
+            yield server
+
+
+@contextmanager
+def _running(words: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is ended, with all that it started: it leads a group of its own."""
+    with subprocess.Popen(
+        words,
+        cwd=folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                try:
+                    os.killpg(process.pid, number)
+                except ProcessLookupError:
+                    break
+                try:
+                    process.wait(2)
+                except subprocess.TimeoutExpired:
+                    continue
+            process.wait(SECONDS)
+
+
+def _await(server: Server) -> None:
+    if not eventually(lambda: _answers(server.tcp["echo"])):
+        raise Lacking(f"{server.subject} does not get ready")
+
+
+def _answers(place: Place) -> bool:
+    try:
+        return served(place, 1)
+    except OSError:
+        return False

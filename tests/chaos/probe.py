@@ -1,0 +1,99 @@
+"""Somebody who asks steadily and takes the time of each answer."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+
+from tests.daemon import SECONDS, TOP, environment
+
+EVERY = 0.005  #: seconds between two questions: often enough to see a gap of tens of milliseconds
+PATIENCE = 5.0  #: seconds
+
+
+@dataclass(frozen=True)
+class Times:
+    """Round trips in milliseconds."""
+
+    asked: int
+    lost: int
+    median: float
+    p99: float
+    most: float
+
+    @classmethod
+    def of(cls, trips: list[float], lost: int) -> Times:
+        """From seconds."""
+        ordered = sorted(trips) or [0.0]
+
+        def at(share: float) -> float:
+            return round(ordered[min(int(share * len(ordered)), len(ordered) - 1)] * 1000, 2)
+
+        return cls(len(trips) + lost, lost, at(0.5), at(0.99), round(ordered[-1] * 1000, 2))
+
+
+def stream(place: tuple[str, int], seconds: float, host: str = "127.0.0.1") -> Times:
+    """Over one TCP connection."""
+    with socket.create_connection(place, SECONDS, source_address=(host, 0)) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return _ask(client, seconds)
+
+
+def datagrams(place: tuple[str, int], seconds: float, host: str = "127.0.0.1") -> Times:
+    """Over UDP."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind((host, 0))
+        client.connect(place)
+        return _ask(client, seconds)
+
+
+def _ask(client: socket.socket, seconds: float) -> Times:
+    datagram = client.type == socket.SOCK_DGRAM
+    client.settimeout(0.5 if datagram else PATIENCE)
+    trips, lost = [], 0
+    ends = time.monotonic() + seconds
+    for number in count():
+        began = time.monotonic()
+        if began >= ends:
+            break
+        question = b"%08d" % number
+        client.send(question)
+        try:
+            while client.recv(8) != question:  # a late answer, or a part of one
+                pass
+            trips.append(time.monotonic() - began)
+        except TimeoutError:
+            lost += 1
+            if not datagram:
+                break
+        time.sleep(max(0.0, EVERY - (time.monotonic() - began)))
+    return Times.of(trips, lost)
+
+
+class Attack:
+    """A process of `sending`; `sent` once the block is over."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.sent = 0
+
+
+@contextmanager
+def attack(*words: str | int | float) -> Iterator[Attack]:
+    """Send beside the block, for as long as the words say; the end of the block waits for it."""
+    command = [sys.executable, "-m", "tests.chaos.sending", *map(str, words)]
+    with subprocess.Popen(command, cwd=TOP, env=environment(), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it begins
+        running = Attack(process)
+        try:
+            yield running
+            running.sent = int(process.communicate(timeout=60)[0] or 0)
+        finally:
+            process.kill()

@@ -1,0 +1,94 @@
+"""What a run has to say: a figure for each server that was attacked, and whether echod's promise was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from tests.chaos.field import Field
+
+KEPT, BROKEN, NOT_TRIED = "kept", "BROKEN", "not tried"
+
+
+class Subject(StrEnum):
+    """Who is attacked."""
+
+    ECHOD = "echod"
+    PLAIN = "echod, plane off"
+    STOCK = "stock Twisted"
+    XINETD = "xinetd"
+    OPENBSD = "openbsd-inetd"
+
+
+OURS: Final = (Subject.ECHOD, Subject.PLAIN)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What one server reached. `kept` is None where nothing was promised, as for everybody else's servers."""
+
+    subject: str
+    text: str
+    kept: bool | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One attack, by its number in docs/PROMISES.md."""
+
+    number: int
+    title: str
+    promise: str
+    attack: Callable[[Field], Iterator[Figure]]
+
+
+@dataclass
+class Outcome:
+    """One scenario that has run, or could not."""
+
+    scenario: Scenario
+    figures: list[Figure] = field(default_factory=list)
+    lacking: str = ""  #: why it was not tried
+    failure: str = ""  #: what went wrong with the attack itself
+    seconds: float = 0.0
+
+    @property
+    def verdict(self) -> str:
+        """One word: of what echod reached, and of nobody else."""
+        if self.failure or any(figure.kept is False for figure in self.figures):
+            return BROKEN
+        return KEPT if any(figure.kept for figure in self.figures) else NOT_TRIED
+
+    def lines(self) -> Iterator[str]:
+        """As it is printed."""
+        yield f"{self.scenario.number:2}  {self.scenario.title}"
+        rows = [("promise", self.scenario.promise)]
+        rows += [(figure.subject, figure.text + (" ✗" if figure.kept is False else "")) for figure in self.figures]
+        if self.lacking:
+            rows.append(("lacking", self.lacking))
+        if self.failure:
+            rows.append(("failed", self.failure))
+        rows.append(("verdict", self.verdict))
+        width = max(len(name) for name, _ in rows)
+        for name, text in rows:
+            yield f"    {name:{width}}  {text}"
+
+    def document(self) -> dict[str, Any]:
+        """As --json has it."""
+        return {
+            "number": self.scenario.number,
+            "title": self.scenario.title,
+            "promise": self.scenario.promise,
+            "verdict": self.verdict,
+            "lacking": self.lacking,
+            "failure": self.failure,
+            "seconds": round(self.seconds, 1),
+            "figures": [
+                {"subject": str(figure.subject), "text": figure.text, "kept": figure.kept, "values": figure.values}
+                for figure in self.figures
+            ],
+        }

@@ -1,0 +1,106 @@
+"""Every attack that has a time or a rate in its promise, on echod and on others: `python -m tests.chaos`.
+
+What can be counted is asserted in tests/gate, at every commit. Here are the figures: they are printed with a
+verdict, and depend on the machine. As root everything takes place in a network of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from tests.chaos import datagrams, shares, starved, streams
+from tests.chaos.field import Field
+from tests.chaos.network import Lacking, alone
+from tests.chaos.report import BROKEN, Outcome, Scenario
+
+SCENARIOS = sorted(
+    (*datagrams.SCENARIOS, *streams.SCENARIOS, *starved.SCENARIOS, *shares.SCENARIOS), key=lambda one: one.number
+)
+BUSY = 0.7  #: processes ready to run before we began, beyond which times are somebody else's too
+
+
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__, add_help=True)
+    numbers = [one.number for one in SCENARIOS]
+    parser.add_argument(
+        "--only", type=int, action="append", choices=numbers, metavar="N", help="this attack; repeatable"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
+    parser.add_argument("--list", action="store_true", help="say what there is, and attack nobody")
+    return parser.parse_args(words)
+
+
+def header() -> dict[str, str]:
+    """When and where."""
+    machine = f"{platform.system()} {platform.release()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return {"date": datetime.now().astimezone().isoformat(" ", "minutes"), "machine": machine, "python": python}
+
+
+@contextmanager
+def field() -> Iterator[Field]:
+    """A network of its own, or this machine's loopback."""
+    try:
+        with alone() as network, network.inside():
+            yield Field(network, "")
+    except Lacking as lacking:
+        yield Field(None, f"{lacking}: run it as root")
+
+
+def attempt(scenario: Scenario) -> Outcome:
+    """Run one; whatever happens is in the outcome."""
+    outcome, began = Outcome(scenario), time.monotonic()
+    with field() as place:
+        try:
+            for figure in scenario.attack(place):
+                outcome.figures.append(figure)
+        except Lacking as lacking:
+            outcome.lacking = str(lacking)
+        except Exception as error:
+            outcome.failure = f"{type(error).__name__}: {error}"
+            traceback.print_exc()
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """0 every promise that could be tried was kept; 1 one was broken; 2 usage; 130 interrupted."""
+    asked = parse(words)
+    chosen = [one for one in SCENARIOS if not asked.only or one.number in asked.only]
+    if asked.list:
+        for one in chosen:
+            print(f"{one.number:2}  {one.title}: {one.promise}")
+        return 0
+    known = header()
+    print(" · ".join(known.values()))
+    if os.getloadavg()[0] > BUSY:
+        print("the machine was busy before: counts hold, times less so")
+    outcomes: list[Outcome] = []
+    try:
+        for one in chosen:
+            outcomes.append(attempt(one))
+            print("", *outcomes[-1].lines(), sep="\n", flush=True)
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        if asked.json:
+            document = {**known, "outcomes": [outcome.document() for outcome in outcomes]}
+            asked.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    broken = [outcome.scenario.number for outcome in outcomes if outcome.verdict == BROKEN]
+    print(f"\n{len(outcomes)} attacks, {len(broken)} promises broken" + (f": {broken}" if broken else ""))
+    return int(bool(broken))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

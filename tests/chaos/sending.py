@@ -1,0 +1,72 @@
+"""Attackers with a process of their own: `python -m tests.chaos.sending WAY …`.
+
+It prints `now` when it begins, and in the end how much it has sent.
+
+flood SIZE SECONDS HOST PORT [HOST PORT …]              datagrams of that size, each place in turn
+forge COUNT SECONDS SOURCE SPORT HOST PORT              datagrams in the name of SOURCE, no two the same
+crowd COUNT SECONDS SOURCE HOST PORT                    connect from SOURCE, ask, leave: that many at once
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Sequence
+
+from tests.chaos.crowd import Crowd
+from tests.chaos.forge import Forger
+
+_AT_ONCE = 64  #: datagrams between two looks at the clock
+
+
+def flood(size: int, seconds: float, places: Sequence[tuple[str, int]]) -> int:
+    """From one socket, that reads nothing."""
+    sent, ends, octets = 0, time.monotonic() + seconds, bytes(size)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        while time.monotonic() < ends:
+            for place in places:
+                for _ in range(_AT_ONCE):
+                    client.sendto(octets, place)
+                sent += _AT_ONCE
+    return sent
+
+
+def forge(count: int, seconds: float, source: tuple[str, int], place: tuple[str, int]) -> int:
+    """Different ones, for else it would be a loop's repetition that is found."""
+    sent, ends = 0, time.monotonic() + seconds
+    with Forger() as forger:
+        while sent < count and time.monotonic() < ends:
+            forger.send(source, place, b"%08d" % sent, _AT_ONCE)
+            sent += _AT_ONCE
+    return sent
+
+
+def crowd(count: int, seconds: float, source: str, place: tuple[str, int]) -> int:
+    """As many as are served stay for a moment; the others try again."""
+    sent, ends = 0, time.monotonic() + seconds
+    while time.monotonic() < ends:
+        with Crowd(place, count, [source]) as callers:
+            callers.wait(1)
+        sent += count
+    return sent
+
+
+def main(words: Sequence[str]) -> int:
+    """Send."""
+    way, first, seconds = words[0], int(words[1]), float(words[2])
+    rest = words[3:]
+    print("now", flush=True)
+    if way == "flood":
+        places = [(host, int(port)) for host, port in zip(rest[::2], rest[1::2], strict=True)]
+        print(flood(first, seconds, places))
+    elif way == "forge":
+        print(forge(first, seconds, (rest[0], int(rest[1])), (rest[2], int(rest[3]))))
+    else:
+        print(crowd(first, seconds, rest[0], (rest[1], int(rest[2]))))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

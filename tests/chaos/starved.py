@@ -1,0 +1,138 @@
+"""Attacks on accept: no descriptors, a reserve that somebody closes, errors of the kernel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.crowd import Crowd, Fate
+from tests.chaos.faults import ACCEPT_ERRORS, STOCK_THIEF, THIEF, Injected, descriptors, leave_descriptors
+from tests.chaos.field import Field, Server
+from tests.chaos.report import Figure, Scenario, Subject
+from tests.daemon import eventually
+
+ECHOD, PLAIN, STOCK, XINETD, _ = Subject
+SERVICE = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
+LEFT, CLIENTS = 40, 200
+HOLD = 4.0  #: seconds
+
+
+def no_descriptors(field: Field) -> Iterator[Figure]:
+    for server in field.each(ECHOD, PLAIN, STOCK, services=SERVICE):
+        yield _starved(server)
+
+
+def _starved(server: Server, more: str = "", kept: bool = True) -> Figure:
+    place, lines = server.tcp["echo"], server.lines()
+    leave_descriptors(server.pid, LEFT)
+    began, before = time.monotonic(), server.cpu()
+    with Crowd(place, CLIENTS) as crowd:
+        fates = crowd.wait(2)
+        refusals = [caller.seconds for caller in crowd.callers if caller.fate in (Fate.RESET, Fate.CLOSED)]
+        time.sleep(HOLD - 2)
+        cpu = (server.cpu() - before) / (time.monotonic() - began)
+        said = server.lines() - lines
+    released = time.monotonic()
+    back = eventually(lambda: _served(server), seconds=5)
+    recovery = time.monotonic() - released
+    slowest = max(refusals, default=0.0)
+    text = f"{fates[Fate.SERVED]} served, {len(refusals)} refused within {slowest:.2f} s, {fates[Fate.WAITING]} left"
+    text += f" waiting; {cpu:.1%} of a processor, {said} lines; back after {recovery:.2f} s"
+    good = not fates[Fate.WAITING] and slowest <= 1 and cpu <= 0.02 and said <= 2 and back and recovery <= 1
+    values = {"fates": dict(fates), "slowest": slowest, "cpu": cpu, "lines": said, "recovery": recovery}
+    return Figure(server.subject, text + more, (good and kept) if server.ours else None, values)
+
+
+def _served(server: Server) -> bool:
+    with Crowd(server.tcp["echo"], 1) as one:
+        return one.wait(1)[Fate.SERVED] == 1
+
+
+def stolen_reserve(field: Field) -> Iterator[Figure]:
+    for subject in (ECHOD, PLAIN, STOCK):
+        command = STOCK_THIEF if subject is STOCK else THIEF
+        with field.server(subject, SERVICE, command=command) as server:
+            if not _served(server):
+                raise AssertionError(f"{subject} serves nobody")
+            folder, before = Path(f"/proc/{server.pid}/cwd").resolve(), _reserved(server)
+            (folder / "steal").touch()
+            eventually((folder / "stolen").exists)
+            stolen = time.monotonic()
+            _served(server)
+            again = eventually(lambda s=server, b=before: _reserved(s) >= b, seconds=2)  # type: ignore[misc]
+            seconds = time.monotonic() - stolen
+            more = f"; reserved again after {seconds:.2f} s" if again else "; never reserved again"
+            yield _starved(server, more, again and seconds <= 1)
+
+
+def _reserved(server: Server) -> int:
+    return descriptors(server.pid).count("/dev/null")
+
+
+# 16
+
+WINDOW = 2.0  #: seconds
+
+
+def accept_errors(field: Field) -> Iterator[Figure]:
+    for server in field.each(ECHOD, PLAIN, STOCK, XINETD, services=SERVICE):
+        found = {error: _failing(server, error) for error in ACCEPT_ERRORS}
+        worst = {
+            name: max((each[name], error) for error, each in found.items())
+            for name in ("calls", "cpu", "lines", "recovery")
+        }
+        text = ", ".join(
+            (
+                f"{worst['calls'][0]:,.0f} calls a second ({worst['calls'][1]})",
+                f"{worst['cpu'][0]:.1%} of a processor ({worst['cpu'][1]})",
+                f"{worst['lines'][0]:,.0f} lines ({worst['lines'][1]})",
+                f"back after {worst['recovery'][0]:.2f} s",
+            )
+        )
+        bounds = {"calls": 20, "cpu": 0.02, "lines": 2, "recovery": 1}
+        kept = all(worst[name][0] <= bound for name, bound in bounds.items()) if server.ours else None
+        yield Figure(server.subject, "at worst " + text, kept, found)
+
+
+def _failing(server: Server, error: str) -> dict[str, Any]:
+    """Accept fails for WINDOW while one client waits."""
+    # A signal interrupts a call now and then; Python's accept takes that for granted, and calls again for ever.
+    when = "1..30" if error == "EINTR" else "1+"
+    lines, before = server.lines(), server.cpu()
+    with Injected(server.pid, error, when=when) as injected:
+        began = time.monotonic()
+        crowd = Crowd(server.tcp["echo"], 1)
+        crowd.wait(WINDOW)
+        time.sleep(max(0.0, WINDOW - (time.monotonic() - began)))
+        cpu, seconds = server.cpu() - before, time.monotonic() - began
+    released = time.monotonic()
+    with crowd:
+        crowd.wait(5)
+    time.sleep(0.1)
+    recovery = time.monotonic() - released - 0.1
+    calls = min(injected.calls, injected.injected) if error == "EINTR" else injected.calls
+    return {
+        "calls": round(calls / seconds, 1),
+        "cpu": round(cpu / seconds, 4),
+        "lines": server.lines() - lines,
+        "recovery": round(recovery, 2),
+    }
+
+
+SCENARIOS = (
+    Scenario(
+        15,
+        "no descriptors, 200 clients",
+        "each refused within 1 s, 2 % of a processor, 2 lines, back within 1 s",
+        no_descriptors,
+    ),
+    Scenario(
+        16,
+        "accept fails, in seven ways",
+        "20 calls a second, 2 % of a processor, 2 lines, back within 1 s",
+        accept_errors,
+    ),
+    Scenario(17, "somebody closes the reserve descriptor", "as 15, and reserved again within 1 s", stolen_reserve),
+)

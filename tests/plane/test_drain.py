@@ -1,0 +1,110 @@
+"""A stop with much on its way: who reads on has everything, who does not is reset in the end, and the exit code is 0."""
+
+import select
+import signal
+import socket
+from contextlib import ExitStack
+from typing import Final
+
+import pytest
+
+from tests.contract.room import MIB, data, exactly
+from tests.daemon import Daemon
+from tests.plane.room import PLANES, Crowd, configuration, connect, counted
+
+IN_FLIGHT: Final = 40 * MIB
+EACH: Final = MIB
+STUCK: Final = 5
+
+
+def wide(daemon: Daemon, service: str) -> socket.socket:
+    """A client whose kernel takes much at once."""
+    client = socket.socket(socket.AF_INET)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MIB)
+    client.connect(daemon.inet(service, "tcp"))
+    return client
+
+
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("service", ["echo", "upper"])
+def test_what_is_on_its_way_when_it_stops_arrives_and_who_is_stuck_is_reset(plane, service):
+    with Daemon(configuration(plane, service, daemon='drain = "5s"')) as daemon, ExitStack() as stack:
+        transform = bytes.upper if service == "upper" else bytes
+        crowd = Crowd(
+            [stack.enter_context(wide(daemon, service)) for _ in range(IN_FLIGHT // EACH)], transform=transform
+        )
+        stuck = [stack.enter_context(connect(daemon.place(service, "unix"), narrow=True)) for _ in range(STUCK)]
+        crowd.fill(EACH)
+        assert sum(crowd.sent) == IN_FLIGHT
+        Crowd(stuck).fill()
+        daemon.send_signal(signal.SIGTERM)
+        daemon.stderr.wait_for(f"stopping: {len(crowd) + STUCK} connections have 5 s to end")
+        crowd.read_on()
+        assert daemon.wait() == 0
+        for client in stuck:
+            assert ended(client)
+        figures = counted(daemon, service)
+        assert figures == {
+            "accepted": len(crowd),
+            "bytes_in": IN_FLIGHT,
+            "bytes_out": IN_FLIGHT,
+            "closed:done": len(crowd),
+        }
+        assert counted(daemon, service, "unix")["closed:drain"] == STUCK
+        daemon.check()
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_who_goes_on_sending_while_it_stops_is_answered(plane):
+    """And the end comes only with silence."""
+    with Daemon(configuration(plane, "echo", daemon='drain = "30s"')) as daemon:
+        with connect(daemon.place("echo", "tcp")) as client, connect(daemon.place("echo", "unix")) as other:
+            for one in (client, other):
+                one.sendall(b"hello")
+                assert exactly(one, 5) == b"hello"
+            daemon.send_signal(signal.SIGTERM)
+            daemon.stderr.wait_for("stopping: 2 connections")
+            for at in range(0, 4 * MIB, MIB // 8):
+                for one in (client, other):
+                    one.sendall(data()[at : at + 10_000])
+                    assert exactly(one, 10_000) == data()[at : at + 10_000]
+            for one in (client, other):
+                one.shutdown(socket.SHUT_WR)
+                assert one.recv(1) == b""
+        assert daemon.wait() == 0
+        assert counted(daemon, "echo")["closed:done"] == 1
+        daemon.check()
+
+
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "at once"])
+def test_a_second_signal_ends_it_without_waiting(plane, at_once):
+    """Also where it comes before anything was done about the first."""
+    with Daemon(configuration(plane, "echo", daemon='drain = "600s"')) as daemon, ExitStack() as stack:
+        clients = [
+            stack.enter_context(connect(daemon.place("echo", scheme), narrow=True))
+            for scheme in ("tcp", "unix")
+            for _ in range(3)
+        ]
+        Crowd(clients[::2]).fill()
+        if at_once:
+            daemon.send_signal(signal.SIGSTOP)
+            daemon.send_signal(signal.SIGTERM)
+            daemon.send_signal(signal.SIGINT)
+            daemon.send_signal(signal.SIGCONT)
+        else:
+            daemon.send_signal(signal.SIGTERM)
+            daemon.stderr.wait_for("stopping: 6 connections have 600 s to end")
+            daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+        assert all(ended(client) for client in clients)
+        figures = [counted(daemon, "echo", scheme) for scheme in ("tcp", "unix")]
+        assert [one["accepted"] for one in figures] == [3, 3]
+        assert sum(one["closed:drain"] for one in figures) == 6
+        daemon.check()
+
+
+def ended(client: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(client, select.POLLRDHUP)
+    return bool(poll.poll(10_000))
