@@ -188,6 +188,8 @@ class Daemon(Service):
 
     def _look_at_interfaces(self) -> None:
         found = broadcasts()
+        if found is None:
+            return
         self.broadcasts.clear()
         self.broadcasts.update(found)
         for _, _, port in self._ports:

@@ -44,20 +44,25 @@ class Reserve:
 
     def __init__(self) -> None:
         self._descriptor: int | None = None
+        self._file: os.stat_result
 
     def keep(self) -> bool:
         """Have the descriptor, or get it (again); False when there is none to be had."""
-        if self._descriptor is not None:
-            try:
-                os.fstat(self._descriptor)
-            except OSError:  # somebody closed it under us
-                self._descriptor = None
+        if self._descriptor is not None and not self._is_there(self._descriptor):  # somebody closed it under us,
+            self._descriptor = None  # and the number may be a client's by now
         if self._descriptor is None:
             try:
                 self._descriptor = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+                self._file = os.fstat(self._descriptor)
             except OSError:
                 return False
         return True
+
+    def _is_there(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._file)
+        except OSError:
+            return False
 
     def give_up(self) -> None:
         """Close it, so that one accept can succeed; `keep` it again at once."""

@@ -6,6 +6,7 @@ import array
 import fcntl
 import socket
 import struct
+from contextlib import suppress
 from typing import Final
 
 SIOCGIFCONF: Final = 0x8912  # netdevice(7); <linux/sockios.h>
@@ -14,16 +15,19 @@ _IFREQ: Final = 40  #: octets of struct ifreq on 64 bit
 _MOST: Final = 1024  #: interfaces that are asked about
 
 
-def broadcasts() -> frozenset[bytes]:
-    """As 4 octets each; empty where the system does not tell. Needs no netlink, so the strictest unit may ask."""
+def broadcasts() -> frozenset[bytes] | None:
+    """As 4 octets each; None where the system does not tell now, as without descriptors: go by what you know.
+
+    Needs no netlink, so the strictest unit may ask.
+    """
     found = set()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        try:
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
             for name in _names(asking):
-                request = struct.pack("16s24x", name)
-                found.add(fcntl.ioctl(asking, SIOCGIFBRDADDR, request)[20:24])
-        except OSError:
-            return frozenset()
+                with suppress(OSError):  # an interface that has gone, or has no broadcast address
+                    found.add(fcntl.ioctl(asking, SIOCGIFBRDADDR, struct.pack("16s24x", name))[20:24])
+    except OSError:
+        return None
     return frozenset(found - {bytes(4)})
 
 

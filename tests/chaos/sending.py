@@ -9,6 +9,7 @@ crowd COUNT SECONDS SOURCE HOST PORT                    connect from SOURCE, ask
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
@@ -57,6 +58,7 @@ def main(words: Sequence[str]) -> int:
     """Send."""
     way, first, seconds = words[0], int(words[1]), float(words[2])
     rest = words[3:]
+    os.nice(19)  # an attacker has a machine of his own: he must not take the processor of whom he attacks
     print("now", flush=True)
     if way == "flood":
         places = [(host, int(port)) for host, port in zip(rest[::2], rest[1::2], strict=True)]

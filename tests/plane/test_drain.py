@@ -1,8 +1,9 @@
-"""A stop with much on its way: who reads on has everything, who does not is reset in the end, and the exit code is 0."""
+"""A stop with much on its way: who reads on has everything, who does not is reset in the end; the exit code is 0."""
 
 import select
 import signal
 import socket
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Final
 
@@ -10,11 +11,12 @@ import pytest
 
 from tests.contract.room import MIB, data, exactly
 from tests.daemon import Daemon
-from tests.plane.room import PLANES, Crowd, configuration, connect, counted
+from tests.plane.room import PLANES, Crowd, both, configuration, connect, counted
 
 IN_FLIGHT: Final = 40 * MIB
 EACH: Final = MIB
 STUCK: Final = 5
+TRANSFORMS: Final[Mapping[str, Callable[[bytes], bytes]]] = {"echo": bytes, "upper": bytes.upper}
 
 
 def wide(daemon: Daemon, service: str) -> socket.socket:
@@ -25,33 +27,36 @@ def wide(daemon: Daemon, service: str) -> socket.socket:
     return client
 
 
-@pytest.mark.parametrize("plane", PLANES)
-@pytest.mark.parametrize("service", ["echo", "upper"])
-def test_what_is_on_its_way_when_it_stops_arrives_and_who_is_stuck_is_reset(plane, service):
-    with Daemon(configuration(plane, service, daemon='drain = "5s"')) as daemon, ExitStack() as stack:
-        transform = bytes.upper if service == "upper" else bytes
-        crowd = Crowd(
-            [stack.enter_context(wide(daemon, service)) for _ in range(IN_FLIGHT // EACH)], transform=transform
-        )
-        stuck = [stack.enter_context(connect(daemon.place(service, "unix"), narrow=True)) for _ in range(STUCK)]
-        crowd.fill(EACH)
-        assert sum(crowd.sent) == IN_FLIGHT
+def test_what_is_on_its_way_when_it_stops_arrives_and_who_is_stuck_is_reset():
+    with ExitStack() as stack:
+        daemons = stack.enter_context(both(*TRANSFORMS, daemon='drain = "8s"'))
+        crowds = []
+        stuck = []
+        for daemon in daemons.values():
+            for service, transform in TRANSFORMS.items():
+                clients = [stack.enter_context(wide(daemon, service)) for _ in range(IN_FLIGHT // EACH)]
+                crowds.append(Crowd(clients, transform))
+                for _ in range(STUCK):
+                    stuck.append(stack.enter_context(connect(daemon.place(service, "unix"), narrow=True)))
+        for crowd in crowds:
+            crowd.fill(EACH)
+            assert sum(crowd.sent) == IN_FLIGHT
         Crowd(stuck).fill()
-        daemon.send_signal(signal.SIGTERM)
-        daemon.stderr.wait_for(f"stopping: {len(crowd) + STUCK} connections have 5 s to end")
-        crowd.read_on()
-        assert daemon.wait() == 0
-        for client in stuck:
-            assert ended(client)
-        figures = counted(daemon, service)
-        assert figures == {
-            "accepted": len(crowd),
-            "bytes_in": IN_FLIGHT,
-            "bytes_out": IN_FLIGHT,
-            "closed:done": len(crowd),
-        }
-        assert counted(daemon, service, "unix")["closed:drain"] == STUCK
-        daemon.check()
+        for daemon in daemons.values():
+            daemon.send_signal(signal.SIGTERM)
+            daemon.stderr.wait_for(f"stopping: {2 * (IN_FLIGHT // EACH + STUCK)} connections have 8 s to end")
+        for crowd in crowds:
+            crowd.read_on()
+        for plane, daemon in daemons.items():
+            assert daemon.wait() == 0
+            for service in TRANSFORMS:
+                figures = counted(daemon, service)
+                number = IN_FLIGHT // EACH
+                whole = {"accepted": number, "bytes_in": IN_FLIGHT, "bytes_out": IN_FLIGHT, "closed:done": number}
+                assert figures == whole, f"plane {plane}"
+                assert counted(daemon, service, "unix")["closed:drain"] == STUCK
+            daemon.check()
+        assert all(ended(client) for client in stuck)
 
 
 @pytest.mark.parametrize("plane", PLANES)

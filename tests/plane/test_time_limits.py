@@ -5,16 +5,16 @@ No duration is asserted here: only who is ended, why, and in which order. tests/
 
 import select
 import socket
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final
 
-import pytest
-
 from tests.contract.room import MIB, data, exactly
 from tests.daemon import Daemon, eventually
-from tests.plane.room import PLANES, Talker, configuration, connect, counted, reset
+from tests.plane.room import Talker, both, connect, counted, reset
 
-CLIENTS: Final = 20
+SCHEMES: Final = ("tcp", "unix")
+CLIENTS: Final = 20  # of each kind
 PIECE: Final = 300_000  # most of what a Unix socket holds, and less would not make it take more
 
 
@@ -39,63 +39,71 @@ def fill(client: socket.socket) -> Talker:
     return talker
 
 
-@pytest.mark.parametrize("plane", PLANES)
-@pytest.mark.parametrize("scheme", ["tcp", "unix"])
-def test_silence_ends_at_idle_and_a_word_begins_it_anew(plane, scheme):
-    config = configuration(plane, "echo", "upper", idle="1500ms", stall="60s")
-    config += "\n" + configuration(plane, "unlimited:echo", idle="0").partition("\n\n")[2]
-    with Daemon(config) as daemon, ExitStack() as stack:
+class Clients:
+    """Clients of both daemons, over both kinds of socket, that are all treated alike."""
 
-        def client(service: str) -> socket.socket:
-            return stack.enter_context(connect(daemon.place(service, scheme)))
+    def __init__(self, daemons: Mapping[str, Daemon], stack: ExitStack) -> None:
+        self.daemons = daemons
+        self.stack = stack
 
-        silent = [client(service) for service in ("echo", "upper") for _ in range(CLIENTS)]
-        talks, unlimited = client("echo"), client("unlimited")
-        for begun in silent[::2]:
+    def of(self, *services: str, narrow: bool = False) -> list[socket.socket]:
+        """One of each service, scheme and plane."""
+        places = [
+            daemon.place(service, scheme)
+            for daemon in self.daemons.values()
+            for scheme in SCHEMES
+            for service in services
+        ]
+        return [self.stack.enter_context(connect(place, narrow=narrow)) for place in places]
+
+    def ends(self, service: str) -> list[dict[str, int]]:
+        """What was counted of ends, once for each scheme and plane."""
+        figures = [counted(daemon, service, scheme) for daemon in self.daemons.values() for scheme in SCHEMES]
+        return [{key: count for key, count in one.items() if key.startswith("closed")} for one in figures]
+
+
+def test_silence_ends_at_idle_and_a_word_begins_it_anew():
+    with ExitStack() as stack:
+        daemons = stack.enter_context(both("echo", "upper", idle="1500ms", stall="60s"))
+        clients = Clients(daemons, stack)
+        silent = [client for _ in range(CLIENTS) for client in clients.of("echo", "upper")]
+        talking = clients.of("echo")
+        for begun in silent[::3]:
             begun.sendall(b".")  # and that is all it ever says
         while not all(is_ended(one) for one in silent):
-            say(talks)
+            for client in talking:
+                say(client)
             select.select([], [], [], 0.05)
-        say(talks)
-        assert eventually(lambda: is_ended(talks))
-        say(unlimited)
-        unlimited.close()
-        counters = [counted(daemon, service, scheme) for service in ("echo", "upper", "unlimited")]
-        assert [one.get("closed:idle", 0) for one in counters] == [CLIENTS + 1, CLIENTS, 0]
-        assert [one["accepted"] for one in counters] == [CLIENTS + 1, CLIENTS, 1]
-        daemon.check()
+        for client in talking:
+            say(client)
+        assert eventually(lambda: all(is_ended(client) for client in talking))
+        assert clients.ends("echo") == [{"closed:idle": CLIENTS + 1}] * 4
+        assert clients.ends("upper") == [{"closed:idle": CLIENTS}] * 4
+        for daemon in daemons.values():
+            daemon.check()
 
 
-@pytest.mark.parametrize("plane", PLANES)
-@pytest.mark.parametrize("scheme", ["tcp", "unix"])
-def test_who_takes_nothing_is_reset_at_stall_and_who_takes_a_little_is_not(plane, scheme):
-    """Silence is none of it, however long: these limits say `idle` is ten times `stall`."""
-    services = ("echo", "upper")
-    with Daemon(configuration(plane, *services, stall="2s", idle="20s")) as daemon, ExitStack() as stack:
-
-        def client(service: str) -> socket.socket:
-            return stack.enter_context(connect(daemon.place(service, scheme), narrow=True))
-
-        silent = [client(service) for service in services]
-        stuck = [fill(client(service)).socket for service in services for _ in range(3)]
-        slow = {service: fill(client(service)) for service in services}
-        heard = dict.fromkeys(slow, 0)
+def test_who_takes_nothing_is_reset_at_stall_and_who_takes_a_little_is_not():
+    """Silence is none of it, however long: these limits say `idle` is far more than `stall`."""
+    with ExitStack() as stack:
+        daemons = stack.enter_context(both("echo", "upper", stall="2s", idle="60s"))
+        clients = Clients(daemons, stack)
+        silent = clients.of("echo", "upper")
+        stuck = [fill(client).socket for _ in range(2) for client in clients.of("echo", "upper", narrow=True)]
+        slow = [fill(client) for client in clients.of("echo", "upper", narrow=True)]
         while not all(is_ended(one) for one in stuck):
-            for service, talker in slow.items():
+            for talker in slow:
                 if len(talker.waiting) < MIB:
-                    talker.waiting += data()[heard[service] % MIB :][: 8 * MIB]
-                came = talker.hear(PIECE)
-                heard[service] += len(came)
-                assert len(came) == PIECE
+                    talker.waiting += data()[: 8 * MIB]
+                assert len(talker.hear(PIECE)) == PIECE
             select.select([], [], [], 0.05)
-        for talker in slow.values():
+        for talker in slow:
             assert talker.hear(1)
             reset(talker.socket)
-        for one in silent:
-            say(one)
-            one.close()
-        for service in services:
-            figures = counted(daemon, service, scheme)
-            ends = {key: count for key, count in figures.items() if key.startswith("closed")}
-            assert ends == {"closed:stall": 3, "closed:lost": 1, "closed:done": 1}
-        daemon.check()
+        for client in silent:
+            say(client)
+            client.close()
+        for service in ("echo", "upper"):
+            assert clients.ends(service) == [{"closed:stall": 2, "closed:lost": 1, "closed:done": 1}] * 4
+        for daemon in daemons.values():
+            daemon.check()
