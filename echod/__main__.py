@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from echod.stdio import open_standard_streams
@@ -9,6 +10,7 @@ from echod.stdio import open_standard_streams
 
 def main() -> None:
     """Run the daemon in the foreground with the command line's options."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the daemon takes it: no traceback of half an import
     open_standard_streams()
     from twisted.scripts.twistd import run
 

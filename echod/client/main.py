@@ -28,6 +28,7 @@ class Command(Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 no answer or a wrong one, 2 usage, 130 interrupted."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until a command takes it: no traceback of half an import
     open_standard_streams()
     try:
         return _run(arguments)

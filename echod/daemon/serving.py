@@ -162,7 +162,7 @@ class Daemon(Service):
             self._plane.stop()
         if connections := sum(len(factory.conversations) for factory in self._factories):
             self.events.tell("daemon.draining", connections=connections, seconds=seconds)
-        drained = DeferredList([factory.drain() for factory in self._factories])
+        drained = DeferredList([factory.drain(seconds) for factory in self._factories])
         deadline = self._reactor.callLater(seconds, self.abandon)
         return drained.addCallback(self._stopped, deadline)
 

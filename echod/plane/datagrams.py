@@ -29,6 +29,7 @@ from echod.model import identity
 from echod.plane import calls
 from echod.plane.batch import MOST_AT_ONCE, NAME, ROOM, SLOTS, SOL_UDP, UDP_GRO, Batch
 from echod.plane.loop import Loop
+from echod.transports.datagram import answer_backlog
 from echod.transports.interfaces import broadcasts
 from echod.transports.udp import IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, SO_TIMESTAMPNS, UDPPort
 
@@ -83,7 +84,9 @@ class DatagramLane:
 
     def stopListening(self) -> None:
         """Serve no more."""
-        self._loop.forget(self._socket.fileno())
+        descriptor = self._socket.fileno()
+        self._loop.forget(descriptor)
+        answer_backlog(self._protocol.tally, lambda: self._serve(descriptor, EPOLLIN))
         self._plain.stopListening()
 
     def forget(self) -> None:

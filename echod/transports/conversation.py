@@ -244,12 +244,12 @@ class Conversation(Protocol):
             self.transport.unregisterProducer()
             self.transport.loseConnection()
 
-    def leave(self, now: float) -> None:
-        """The daemon drains: say goodbye once the peer has been silent for SILENCE; endless talk ends at once."""
+    def leave(self, now: float, silence: float) -> None:
+        """The daemon drains: say goodbye after `silence` seconds without a byte; endless talk ends at once."""
         if self._more is not None:
             self._more = None
             self.perform(CLOSE)
-        elif self._end is End.NOTHING and not self.unsent and now - self._since >= SILENCE:
+        elif self._end is End.NOTHING and not self.unsent and now - self._since >= silence:
             self.perform(CLOSE)
 
     def abort(self, reason: Closing) -> None:

@@ -11,6 +11,7 @@ never lets a flood keep the reactor, and turns every error of a send into a coun
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
@@ -30,7 +31,17 @@ _log = Logger()
 
 LARGEST: Final = 65_536  #: octets: more than any UDP datagram has (65,507 over IPv4, 65,527 over IPv6)
 A_TURN: Final = 64  #: datagrams before others have their turn; bytes would not bound a flood of empty ones
+BACKLOG_TURNS: Final = 128  #: at the stop: 8,192 datagrams, more than a receive buffer of 4 MiB holds
 ANCILLARY: Final = 256  #: octets of control messages: destination, hops, traffic class and time fit in 128
+
+
+def answer_backlog(tally: Tally, read: Callable[[], object]) -> None:
+    """Answer who asked before the stop: until nothing comes, or for BACKLOG_TURNS, for a flood has no end."""
+    for _ in range(BACKLOG_TURNS):
+        before = tally.datagrams_in
+        read()
+        if tally.datagrams_in == before:
+            return
 
 
 class ServiceDatagrams(DatagramProtocol):
@@ -127,6 +138,7 @@ class DatagramPort(FileDescriptor):
         """Serve no more."""
         if self.connected:
             self.connected = 0
+            answer_backlog(self.protocol.tally, self.doRead)
             self.stopReading()
             self.close_socket()
 

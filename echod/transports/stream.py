@@ -60,6 +60,7 @@ class ServiceFactory(Factory):
         if clock is not None:
             self._sweep.clock = clock
         self._drained: Deferred[None] | None = None
+        self._silence = SILENCE
 
     def startFactory(self) -> None:
         """Watch the time from now on."""
@@ -108,14 +109,18 @@ class ServiceFactory(Factory):
         self.conversations[conversation] = host
         return conversation
 
-    def drain(self) -> Deferred[None]:
-        """Let the conversations end; fires when the last one has. `abandon` makes it so."""
+    def drain(self, seconds: float = 10.0) -> Deferred[None]:
+        """Let the conversations end; fires when the last one has. `abandon` makes it so, after `seconds`.
+
+        Who is silent for SILENCE, or for half the time there is, hears goodbye.
+        """
+        self._silence = min(SILENCE, seconds / 2)
         self._drained = Deferred()
         if self.conversations:
             self._look()
             if self._sweep.running:
                 self._sweep.stop()
-            self._sweep.start(SILENCE / 4, now=False)
+            self._sweep.start(max(self._silence / 4, 0.01), now=False)
         else:
             self._drained.callback(None)
         return self._drained
@@ -130,7 +135,7 @@ class ServiceFactory(Factory):
         for conversation in list(self.conversations):
             conversation.watch(now)
             if self._drained is not None:
-                conversation.leave(now)
+                conversation.leave(now, self._silence)
         if self.also_watch is not None:
             self.also_watch(now)
 

@@ -6,9 +6,10 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IProtocol, IReactorFDSet
 from twisted.internet.protocol import ClientFactory, Factory
 from twisted.internet.tcp import Client, Connector, Server
@@ -59,7 +60,15 @@ def dial(reactor: Any, address: Address, factory: Factory, timeout: float) -> De
     The Deferred fails with Twisted's ConnectError or DNSLookupError.
     """
     through = _Marking(reactor, address) if address.options else reactor
-    return HostnameEndpoint(through, address.host, address.port, timeout=timeout).connect(factory)
+    endpoint: Any
+    if isIPAddress(address.host):
+        endpoint = TCP4ClientEndpoint(through, address.host, address.port, int(timeout))
+    elif isIPv6Address(address.host):
+        endpoint = TCP6ClientEndpoint(through, address.host, address.port, int(timeout))
+    else:
+        endpoint = HostnameEndpoint(through, address.host, address.port, timeout=timeout)
+    connected: Deferred[IProtocol] = endpoint.connect(factory)
+    return connected
 
 
 class _Marking:

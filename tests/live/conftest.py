@@ -30,6 +30,7 @@ def pending() -> set[object]:
 def logged_failures() -> Iterator[Failures]:
     """The failures logged during the test. In the end there must be none: who expects one takes it out."""
     failures = Failures()
+    pytest_twisted.blockon(deferLater(reactor, 0))  # the reactor has its own readers once it runs
     before = pending()
     globalLogPublisher.addObserver(failures)
     yield failures

@@ -24,6 +24,7 @@ from tests.contract.room import data
 from tests.daemon import ECHOD, SECONDS, TOP, Daemon, Place
 
 PLANES: Final = ("auto", "off")
+SCHEMES: Final = ("tcp", "unix")
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST, and drops what was not sent
 BIND_ADDRESS_NO_PORT: Final = 24  # <linux/in.h>: the port is chosen at connect, so that each address has all of them
 SEGMENT: Final = 1000
@@ -63,7 +64,8 @@ def connect(place: Place, *, narrow: bool = False, host: str | None = None) -> s
     """A client; `narrow` makes it one that is stuck soon, `host` is where an IPv4 client comes from."""
     opened = socket.socket(socket.AF_UNIX if isinstance(place, str) else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        opened.settimeout(SECONDS)
+        # With a timeout of Python's own, a Unix socket would not wait for room in a full backlog, but fail.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SECONDS), 0))
         if narrow:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW)
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW)
@@ -75,6 +77,7 @@ def connect(place: Place, *, narrow: bool = False, host: str | None = None) -> s
                 opened.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)
                 opened.bind((host, 0))
         opened.connect(place)
+        opened.settimeout(SECONDS)
     except BaseException:
         opened.close()
         raise

@@ -16,7 +16,6 @@ from tests.daemon import Daemon, eventually
 from tests.plane.room import PLANES, configuration, connect, counted, reset
 
 ANSWERS = 300
-LIMITS = {"idle": "500ms", "connections": 5000, "per_client": 5000}
 
 
 class Flood(threading.Thread):
@@ -118,9 +117,12 @@ def daemon(request):
 
 
 def test_a_flood_on_one_connection(daemon):
-    with connect(daemon.place("echo", "tcp")) as flooding, connect(daemon.place("echo", "unix")) as too:
-        with floods(flood_of_bytes(flooding), flood_of_bytes(too)):
-            others_are_served(daemon)
+    with (
+        connect(daemon.place("echo", "tcp")) as flooding,
+        connect(daemon.place("echo", "unix")) as too,
+        floods(flood_of_bytes(flooding), flood_of_bytes(too)),
+    ):
+        others_are_served(daemon)
     assert counted(daemon, "timed")["closed:idle"] == 1
 
 
