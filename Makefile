@@ -43,6 +43,9 @@ bench: $(VENV)/.runtime  ## measure echod and its peers on this machine
 bench-quick: $(VENV)/.runtime  ## the same in a minute
 	@$(BIN)/python -m bench --quick $(ARGS)
 
+chaos: $(VENV)/.test  ## attack echod and others, and print promise, figure and verdict (ARGS="--only N")
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
 clean:  ## remove what these commands wrote
 	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache _trial_temp
 	@rm -f twisted/plugins/dropin.cache twistd.pid twistd.log
