@@ -10,7 +10,7 @@ TYPED = echod twisted/plugins $(wildcard bench) tests
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-system lint format bench bench-quick clean
+.PHONY: help run test test-system lint format bench bench-quick chaos clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile

@@ -94,14 +94,11 @@ class Batch:
         return self._headers_32[_LENGTH]
 
     def answer(self, descriptor: int) -> bool:
-        """Prepare, send and clear the first slot alone; whether the kernel took it."""
+        """Prepare and send the first slot alone; whether the kernel took it."""
         self._parts_32[2] = self._headers_32[_LENGTH]
         if self.pktinfo_space:
             self._controls_32[8 if self._six else 4] = 0
-        sent = calls.C.sendmmsg(descriptor, self._headers, 1, MSG_DONTWAIT)
-        self._parts_32[2] = ROOM
-        self._headers_64[_CONTROL_LENGTH] = CONTROL
-        return bool(sent == 1)
+        return bool(calls.C.sendmmsg(descriptor, self._headers, 1, MSG_DONTWAIT) == 1)
 
     def lengths(self, count: int) -> list[int]:
         """Octets in each of the first `count` slots."""

@@ -23,6 +23,8 @@ from collections.abc import Iterable
 from select import EPOLLIN
 from typing import Any, Final
 
+from twisted.logger import Logger
+
 from echod.gate.access import canonical
 from echod.gate.refusal import Refusal
 from echod.model import identity
@@ -32,6 +34,8 @@ from echod.plane.loop import Loop
 from echod.transports.datagram import answer_backlog
 from echod.transports.interfaces import broadcasts
 from echod.transports.udp import IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, SO_TIMESTAMPNS, UDPPort
+
+_log = Logger()
 
 REMEMBERED: Final = 4096  #: sources whose verdicts are remembered at once
 
@@ -97,16 +101,20 @@ class DatagramLane:
     def _serve(self, descriptor: int, _events: int) -> None:
         batch = self._batch
         count = batch.receive(descriptor)
-        if count == 1 and batch.is_simple() and bytes(batch.names[:NAME]) in self._passed:
-            self._answer_one(descriptor)
-        elif count:
-            try:
+        if not count:
+            return
+        try:
+            if count == 1 and batch.is_simple() and bytes(batch.names[:NAME]) in self._passed:
+                self._answer_one(descriptor)
+            else:
                 refused = self._protocol.tally.refused.get(Refusal.SOURCE_PORT, 0)
                 self._answer(descriptor, count)
                 if self._protocol.tally.refused.get(Refusal.SOURCE_PORT, 0) - refused >= SLOTS:
                     self._plain.filter()
-            finally:
-                batch.clear(count)
+        except Exception:  # a bug of the service: it costs the datagrams of this turn, and no more
+            _log.failure("the service failed on datagrams of {scheme}", scheme=self._protocol.scheme)
+        finally:
+            batch.clear(count)
 
     def _answer_one(self, descriptor: int) -> None:
         """The shortest way: one datagram of a source that passes whatever it sends."""
@@ -239,7 +247,7 @@ class DatagramLane:
         if transform is not None:
             data = self._batch.data
             for slot in slots:
-                place = slice(slot * ROOM, slot * ROOM + lengths[slot])
+                place = slice(slot * ROOM, slot * ROOM + lengths[slot])  # an answer of another length is a ValueError
                 data[place] = transform(data[place].tobytes())
 
     def _count(self, datagrams: int, octets: int) -> None:

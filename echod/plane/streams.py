@@ -60,6 +60,7 @@ class StreamLane:
         self._linger = calls.ffi.new("char[]", RESET_ON_CLOSE)
         self._hosts: dict[int, bytes] = {}  # the open connections, and the host that the gate knows each by
         self._carried: list[int] = []  # octets that came, by descriptor
+        self._grown: dict[int, int] = {}  # octets that the answers had more (or less) than what came
         self._seen: list[int] = []  # octets that had gone when `watch` looked last, by descriptor
         self._since: list[float] = []  # when that was new, by descriptor
         self._peers: dict[int, SocketAddress] = {}  # only while somebody hears of connections
@@ -197,21 +198,23 @@ class StreamLane:
         read, write, most, carried, transform = os.read, os.write, self._buffer, self._carried, self._transform
 
         def carry(descriptor: int, _events: int) -> None:
-            left, data = 0, b""
+            left, answer = 0, b""
             try:
                 data = read(descriptor, most)
                 if not data:
                     self._end(descriptor, Closing.DONE)
                     return
-                left = len(data)
-                carried[descriptor] += left
-                data = transform(data)
-                sent = write(descriptor, data)
+                carried[descriptor] += len(data)
+                answer = transform(data)
+                left = len(answer)
+                if left != len(data):  # of another package's kind; ours have one octet for each
+                    self._grown[descriptor] = self._grown.get(descriptor, 0) + left - len(data)
+                sent = write(descriptor, answer)
                 if sent != left:
-                    self._wait(descriptor, Waiting(left - sent, None, memoryview(data)[sent:]))
+                    self._wait(descriptor, Waiting(left - sent, None, memoryview(answer)[sent:]))
             except BlockingIOError:
                 if left:
-                    self._wait(descriptor, Waiting(left, None, memoryview(data)))
+                    self._wait(descriptor, Waiting(left, None, memoryview(answer)))
             except OSError:
                 self._end(descriptor, Closing.LOST, left)
 
@@ -219,6 +222,7 @@ class StreamLane:
 
     def _wait(self, descriptor: int, waiting: Waiting) -> None:
         self._waiting[descriptor] = waiting
+        self._seen[descriptor] = -1  # the time to take it begins now
         self._loop.change(descriptor, EPOLLOUT, self._drain)
 
     def _drain(self, descriptor: int, _events: int) -> None:
@@ -243,10 +247,9 @@ class StreamLane:
             unsent += waiting.left
             self._pipes.drop(waiting)
         host = self._hosts.pop(descriptor)
-        came = self._carried[descriptor]
         os.close(descriptor)
-        self._count(came, unsent)
-        self._factory.ended(host, reason, came, came - unsent, self._peers.pop(descriptor, None))
+        came, gone = self._count(descriptor, unsent)
+        self._factory.ended(host, reason, came, gone, self._peers.pop(descriptor, None))
 
     def _reset(self, descriptor: int, reason: Closing) -> None:
         calls.C.setsockopt(descriptor, socket.SOL_SOCKET, socket.SO_LINGER, self._linger, len(RESET_ON_CLOSE))
@@ -277,12 +280,16 @@ class StreamLane:
             self._pipes.give_back(waiting)
         host = self._hosts.pop(descriptor)
         self._peers.pop(descriptor, None)
-        self._count(self._carried[descriptor], len(unsent))
-        self._plain.take_over(descriptor, host, self._carried[descriptor], unsent)
+        came, gone = self._count(descriptor, len(unsent))
+        self._plain.take_over(descriptor, host, came, gone, unsent)
 
-    def _count(self, came: int, unsent: int) -> None:
+    def _count(self, descriptor: int, unsent: int) -> tuple[int, int]:
+        """Bring the octets of a connection that leaves the plane into the tally: what came, and what went."""
+        came = self._carried[descriptor]
+        gone = came + self._grown.pop(descriptor, 0) - unsent
         self._factory.tally.bytes_in += came
-        self._factory.tally.bytes_out += came - unsent
+        self._factory.tally.bytes_out += gone
+        return came, gone
 
     def _use_pipe(self, pipe: Pipe) -> None:
         self._pipe = pipe

@@ -148,7 +148,8 @@ class StreamPort(FileDescriptor):
     def stopListening(self) -> None:
         """Serve no new connection but those that wait already; those that are open go on."""
         if self.connected:
-            accept_backlog(self.accept_turn)
+            if self._resume is None:
+                accept_backlog(self.accept_turn)
             self.connected = 0
             if self._resume is not None:
                 self._resume.cancel()
@@ -190,18 +191,18 @@ class StreamPort(FileDescriptor):
             return
         self._connect(accepted, name, protocol)
 
-    def take_over(self, descriptor: int, host: bytes, bytes_in: int, waiting: bytes) -> None:
-        """Go on with a connection of the fast plane: so much came, and all of it but `waiting` has gone back."""
+    def take_over(self, descriptor: int, host: bytes, bytes_in: int, bytes_out: int, waiting: bytes) -> None:
+        """Go on with a connection of the fast plane: so much came, so much went, and `waiting` is to go."""
         accepted = socket.socket(fileno=descriptor)
         try:
             name = accepted.getpeername()
         except OSError:  # reset a moment ago
             accepted.close()
-            self.factory.ended(host, Closing.LOST, bytes_in, bytes_in - len(waiting), None)
+            self.factory.ended(host, Closing.LOST, bytes_in, bytes_out, None)
             return
         conversation = self.factory.converse(host)
         self._connect(accepted, self.peer_address(name)[1], conversation)
-        conversation.go_on(bytes_in, waiting)
+        conversation.go_on(bytes_in, bytes_out, waiting)
 
     def _connect(self, accepted: socket.socket, name: Any, protocol: Conversation) -> None:
         self._connections += 1

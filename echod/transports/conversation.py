@@ -78,6 +78,7 @@ class Conversation(Protocol):
         self._closing = Closing.DONE
         self._progress = -1  # octets in and out when `watch` looked last
         self._since = 0.0
+        self._waited = False  # whether something was unsent then
 
     # Twisted's side
 
@@ -174,10 +175,10 @@ class Conversation(Protocol):
         if self._more is not None or reply.end is not End.NOTHING:
             self._proceed()
 
-    def go_on(self, bytes_in: int, waiting: bytes) -> None:
-        """Take over from the fast plane: so much came, and all of it but `waiting` went."""
+    def go_on(self, bytes_in: int, bytes_out: int, waiting: bytes) -> None:
+        """Take over from the fast plane: so much came, so much went, and `waiting` is to go."""
         self.bytes_in = bytes_in
-        self._handed = bytes_in - len(waiting)
+        self._handed = bytes_out
         self.perform(Reply(waiting))
 
     def _ask(self, question: Callable[..., Reply], *given: bytes) -> None:
@@ -226,17 +227,19 @@ class Conversation(Protocol):
 
     def watch(self, now: float) -> None:
         """Look whether something moved since the last look, and end what has been still for too long."""
+        unsent = self.unsent
         progress = self.bytes_in + self.bytes_out
-        if progress != self._progress:
+        if progress != self._progress or (unsent and not self._waited):  # the time to take it begins now
             self._progress = progress
             self._since = now
+        self._waited = unsent > 0
         if self._finished and self._lingering_since is None:
             self._lingering_since = now
         still = now - self._since
         limits = self._limits
         if self._end is End.CLOSE and self._lingering_since is not None and now - self._lingering_since >= LINGER:
             self.abort(Closing.LINGER)
-        elif self.unsent:
+        elif unsent:
             if limits.stall and still >= limits.stall:
                 self.abort(Closing.STALL)
         elif limits.idle and still >= limits.idle:

@@ -134,11 +134,15 @@ def more_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def reset_at_once(place: tuple[str, int], count: int) -> None:
-    """Connect and reset, one after the other."""
-    for _ in range(count):
+def reset_at_once(place: tuple[str, int], count: int, seconds: float = 60) -> int:
+    """Connect and reset, one after the other; returns how many those were, for so many seconds at most."""
+    ends = time.monotonic() + seconds
+    for done in range(count):
+        if time.monotonic() > ends:
+            return done
         with socket.create_connection(place, 20) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    return count
 
 
 def served(place: tuple[str, int], seconds: float = 20) -> bool:

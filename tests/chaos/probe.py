@@ -88,7 +88,9 @@ class Attack:
 def attack(*words: str | int | float) -> Iterator[Attack]:
     """Send beside the block, for as long as the words say; the end of the block waits for it."""
     command = [sys.executable, "-m", "tests.chaos.sending", *map(str, words)]
-    with subprocess.Popen(command, cwd=TOP, env=environment(), stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, cwd=TOP, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()  # it begins
         running = Attack(process)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.crowd import Crowd, Fate
-from tests.chaos.faults import ACCEPT_ERRORS, STOCK_THIEF, THIEF, Injected, descriptors, leave_descriptors
+from tests.chaos.faults import ACCEPT_ERRORS, STOCK_THIEF, THIEF, Injected, connections, descriptors, leave_descriptors
 from tests.chaos.field import Field, Server
 from tests.chaos.report import Figure, Scenario, Subject
 from tests.daemon import eventually
@@ -25,7 +25,9 @@ def no_descriptors(field: Field) -> Iterator[Figure]:
 
 
 def _starved(server: Server, more: str = "", kept: bool = True) -> Figure:
-    place, lines = server.tcp["echo"], server.lines()
+    place = server.tcp["echo"]
+    eventually(lambda: not connections(server.pid, place), seconds=5)
+    lines = server.lines()
     leave_descriptors(server.pid, LEFT)
     began, before = time.monotonic(), server.cpu()
     with Crowd(place, CLIENTS) as crowd:

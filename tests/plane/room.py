@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import select
 import socket
 import struct
@@ -19,7 +18,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from echod.names import SocketAddress, inet, unix_name
 from tests.contract.room import data
 from tests.daemon import ECHOD, SECONDS, TOP, Daemon, Place
 
@@ -278,8 +276,6 @@ def within(files: int = 0, unprivileged: bool = False) -> tuple[str, ...]:
 
 # kinds of somebody else's
 
-ENTRY_POINTS: Final = "entry_points.txt"
-
 
 def installed(folder: Path, module: str, kinds: Mapping[str, str]) -> dict[str, str]:
     """Make a package of `kinds`, the classes by their names, from the text of its module; the environment for it."""
@@ -288,25 +284,11 @@ def installed(folder: Path, module: str, kinds: Mapping[str, str]) -> dict[str, 
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: somebodys-kinds\nVersion: 1\n")
     lines = [f"{kind} = somebodys_kinds:{name}" for kind, name in kinds.items()]
-    (about / ENTRY_POINTS).write_text("\n".join(["[echod.services]", *lines, ""]))
+    (about / "entry_points.txt").write_text("\n".join(["[echod.services]", *lines, ""]))
     return first_on_the_path(folder)
 
 
 def first_on_the_path(folder: Path) -> dict[str, str]:
     """An environment in which Python looks into this folder first."""
-    return {"PYTHONPATH": os.pathsep.join([str(folder), str(TOP)])}
-
-
-# events
-
-
-def told(daemon: Daemon) -> list[str]:
-    """What was logged of connections, at the level debug, without time and without what differs by chance."""
-    lines = [line.partition(" debug ")[2] for line in daemon.stderr.text]
-    return [re.sub(r"(tcp|unix)://\S+", r"\1", line) for line in lines if line]
-
-
-def name_of(client: socket.socket) -> SocketAddress:
-    """What the daemon should call this client."""
-    name = client.getsockname()
-    return unix_name(name) if client.family == socket.AF_UNIX else inet(*name[:2])
+    rest = os.environ.get("PYTHONPATH", "")
+    return {"PYTHONPATH": os.pathsep.join([str(folder), str(TOP), *([rest] if rest else [])])}

@@ -6,6 +6,7 @@ import resource
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
@@ -87,7 +88,7 @@ class Listener:
             limits=limits,
             events=events,
             clock=self.clock,
-            loopback=True,  # type: ignore[arg-type]
+            loopback=True,
         )
         self.tally = self.factory.tally
         reserve = Reserve()
@@ -189,7 +190,7 @@ class Listener:
 @contextmanager
 def listener(way: str, scheme: str, path: Path, service: Service, **limits: Any) -> Iterator[Listener]:
     """What it opens must be closed again at the end, whatever happened."""
-    given = Limits(**({"stall": STALL, "idle": IDLE, "new_per_client": UNLIMITED} | limits))
+    given = replace(Limits(stall=STALL, idle=IDLE, new_per_client=UNLIMITED), **limits)
     before = held(os.getpid())
     with reactor_of(EPollReactor) as reactor:
         if scheme == "tcp":
@@ -447,12 +448,13 @@ def test_without_descriptors_clients_are_refused_and_the_listener_rests(make):
 
 def test_a_listener_that_rests_can_stop(make):
     with make(Echo()) as made:
-        client = made.clients.enter_context(socket.socket(made.listening.family))
+        clients = [made.clients.enter_context(socket.socket(made.listening.family)) for _ in range(2)]
         with no_more_descriptors():
-            client.connect(made.place)
-            made.turn()
+            for client in clients:
+                client.connect(made.place)
+                made.turn()
             assert made.events
-        made.stop()
+            made.stop()
         made.turn()
         assert made.reactor.getDelayedCalls() == []
 

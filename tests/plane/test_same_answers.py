@@ -131,10 +131,11 @@ class Talks(RuleBasedStateMachine):
 
     going = Bundle("going")
 
-    def __init__(self, daemons: Mapping[str, Daemon], expected: dict[tuple[str, str], Expected]) -> None:
+    daemons: Mapping[str, Daemon]
+    expected: dict[tuple[str, str], Expected]  # by service and scheme
+
+    def __init__(self) -> None:
         super().__init__()
-        self.daemons = daemons
-        self.expected = expected
         self.talks: list[Talk] = []
         self.sockets = ExitStack()
 
@@ -212,10 +213,10 @@ class Talks(RuleBasedStateMachine):
 
 
 def test_any_talk_is_the_same_both_ways():
-    expected: dict[tuple[str, str], Expected] = {}
     with both(*SERVICES) as daemons:
+        expected: dict[tuple[str, str], Expected] = {}
         run_state_machine_as_test(
-            lambda: Talks(daemons, expected),
+            type("TalksHere", (Talks,), {"daemons": daemons, "expected": expected}),
             settings=settings(
                 max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
             ),
