@@ -73,6 +73,11 @@ class Pipes:
         """The last `left` octets in the current pipe belong to nobody any more."""
         _read(self._current[0], left)
 
+    def renew(self) -> None:
+        """Nobody knows what is in the current pipe: nobody may hear it."""
+        _close(self._current)
+        self._replace()
+
     def give_back(self, waiting: Waiting) -> None:
         """Everything of it has gone."""
         if waiting.pipe is not None:

@@ -185,7 +185,7 @@ class StreamLane:
                     left -= splice(out, descriptor, left, None, None, flags)
             except BlockingIOError:
                 if left:
-                    self._wait(descriptor, self._pipes.keep(left))
+                    self._keep(descriptor, left)
             except OSError:
                 if left:
                     self._pipes.empty(left)
@@ -219,6 +219,14 @@ class StreamLane:
                 self._end(descriptor, Closing.LOST, left)
 
         return carry
+
+    def _keep(self, descriptor: int, left: int) -> None:
+        try:
+            self._wait(descriptor, self._pipes.keep(left))
+        except Exception:  # no memory, or a bug: what is left in the pipe must not reach the next connection
+            self._pipes.renew()
+            self._end(descriptor, Closing.FAILED, left)
+            raise
 
     def _wait(self, descriptor: int, waiting: Waiting) -> None:
         self._waiting[descriptor] = waiting
