@@ -85,6 +85,7 @@ class Daemon(Service):
         self._context = Context(clock=self.clock, show=self._shown)
         self._reserve = Reserve()
         self._factories: list[ServiceFactory] = []
+        self._abandoned = False
         self._ports: list[tuple[str, Address, Any]] = []
         self._plane = Loop(reactor) if configuration.daemon.plane == "auto" and calls.available else None
         self._served = {one.name: Served(one, self._context, self) for one in configuration.services}
@@ -163,11 +164,12 @@ class Daemon(Service):
         if connections := sum(len(factory.conversations) for factory in self._factories):
             self.events.tell("daemon.draining", connections=connections, seconds=seconds)
         drained = DeferredList([factory.drain(seconds) for factory in self._factories])
-        deadline = self._reactor.callLater(seconds, self.abandon)
+        deadline = self._reactor.callLater(0 if self._abandoned else seconds, self.abandon)
         return drained.addCallback(self._stopped, deadline)
 
     def abandon(self) -> None:
-        """End every conversation at once."""
+        """End every conversation at once, also those that the plane has not handed over yet."""
+        self._abandoned = True
         for factory in self._factories:
             factory.abandon()
 
