@@ -26,6 +26,7 @@ from select import EPOLLIN, EPOLLOUT
 from typing import Any, Final
 
 from twisted.internet.base import DelayedCall
+from twisted.logger import Logger
 
 from echod.events import Closing
 from echod.model import Transform, identity
@@ -34,6 +35,8 @@ from echod.plane import calls
 from echod.plane.loop import Loop, Ready
 from echod.plane.pipes import Pipe, Pipes, Waiting
 from echod.transports.accept import A_TURN, RESET_ON_CLOSE, Reluctance, Reserve, StreamPort, accept_backlog
+
+_log = Logger()
 
 NAME_ROOM: Final = 128  #: octets of struct sockaddr_storage
 
@@ -171,7 +174,9 @@ class StreamLane:
         """
         splice, flags, most, carried = os.splice, calls.SPLICE_FLAGS, self._buffer, self._carried
 
-        def carry(descriptor: int, _events: int) -> None:
+        by_reading = self._changing()
+
+        def carry(descriptor: int, events: int) -> None:
             out, into = self._pipe
             left = 0
             try:
@@ -186,6 +191,8 @@ class StreamLane:
             except BlockingIOError:
                 if left:
                     self._keep(descriptor, left)
+                else:  # urgent data stops a splice, and not a read (tcp(7)); or there was nothing after all
+                    by_reading(descriptor, events)
             except OSError:
                 if left:
                     self._pipes.empty(left)
@@ -204,7 +211,8 @@ class StreamLane:
                 if not data:
                     self._end(descriptor, Closing.DONE)
                     return
-                carried[descriptor] += len(data)
+                left = len(data)
+                carried[descriptor] += left
                 answer = transform(data)
                 left = len(answer)
                 if left != len(data):  # of another package's kind; ours have one octet for each
@@ -217,6 +225,9 @@ class StreamLane:
                     self._wait(descriptor, Waiting(left, None, memoryview(answer)))
             except OSError:
                 self._end(descriptor, Closing.LOST, left)
+            except Exception:  # a bug of the service, and no reason to leave its peer waiting
+                _log.failure("the service failed; a connection of {place} is reset", place=self._factory.place)
+                self._reset(descriptor, Closing.FAILED, left)
 
         return carry
 
@@ -259,9 +270,9 @@ class StreamLane:
         came, gone = self._count(descriptor, unsent)
         self._factory.ended(host, reason, came, gone, self._peers.pop(descriptor, None))
 
-    def _reset(self, descriptor: int, reason: Closing) -> None:
+    def _reset(self, descriptor: int, reason: Closing, unsent: int = 0) -> None:
         calls.C.setsockopt(descriptor, socket.SOL_SOCKET, socket.SO_LINGER, self._linger, len(RESET_ON_CLOSE))
-        self._end(descriptor, reason)
+        self._end(descriptor, reason, unsent)
 
     def _watch(self, now: float) -> None:
         """End what has been still for too long, as Conversation.watch does."""

@@ -114,7 +114,8 @@ class Conversation(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The end, whoever made it."""
         self._tally.bytes_out -= self.unsent
-        if self._closing is Closing.DONE and not (reason.check(ConnectionDone) and self._said_everything()):
+        finished = self._peer_ended or reason.check(ConnectionDone)  # a Unix peer that has closed ends with a hang-up
+        if self._closing is Closing.DONE and not (finished and self._said_everything()):
             self._closing = Closing.LOST
         self._more = None
         if hasattr(self, "session"):

@@ -13,8 +13,9 @@ from twisted.internet.selectreactor import SelectReactor
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
+from tests.daemon import SECONDS
+
 REACTORS: Final = (EPollReactor, PollReactor, SelectReactor)
-TURNS: Final = 2000  # of 10 ms at most: longer than anything takes that comes at all
 
 
 @contextmanager
@@ -37,11 +38,10 @@ def reactor_of(kind: type[Any]) -> Iterator[Any]:
 
 def turn_until(reactor: Any, what: Callable[[], object]) -> None:
     """Turn the reactor until something is true; fails where that does not come."""
-    for _ in range(TURNS):
-        if what():
-            return
-        reactor.iterate(0.01)
-    raise AssertionError("it did not come")
+    ends = monotonic() + SECONDS
+    while not what():
+        assert monotonic() < ends, "it did not come"
+        reactor.iterate(0.001)
 
 
 @implementer(ILogObserver)

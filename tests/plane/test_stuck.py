@@ -13,7 +13,7 @@ from echod.plane import calls
 from echod.plane.pipes import CAPACITY, SPARE, STUCK
 from tests.contract.room import data, exactly
 from tests.daemon import Daemon, eventually
-from tests.plane.room import PLANES, Crowd, configuration, connect, counted, pipe_sizes, pipes, within
+from tests.plane.room import Crowd, configuration, connect, counted, pipe_sizes, pipes, within
 
 pytestmark = pytest.mark.skipif(not calls.available, reason="this machine has no plane")
 
@@ -124,24 +124,3 @@ def sockets(pid: int) -> int:
     """How many sockets a process has."""
     links = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
     return len([link for link in links if link.startswith("socket:")])
-
-
-@pytest.mark.parametrize("plane", PLANES)
-def test_pipes_take_no_descriptor_that_connections_were_promised(plane):
-    """So many connections fit the limit of open files, as the daemon found when it started: so many are served."""
-    connections, apart = 150, 64
-    config = configuration(plane, "echo", connections=connections)
-    with Daemon(config, command=within(files=connections + apart)) as daemon, ExitStack() as stack:
-        place = daemon.place("echo", "unix")
-        with crowd(daemon, "unix", 100) as stuck:
-            stuck.fill()
-            for _ in range(connections - 100):
-                client = stack.enter_context(connect(place))
-                client.sendall(b"?")
-                assert exactly(client, 1) == b"?"
-            stuck.read_on()
-        stack.close()
-        figures = counted(daemon, "echo", "unix")
-        assert figures["accepted"] == figures["closed:done"] == connections
-        assert "refused:accept" not in figures
-        daemon.check()
