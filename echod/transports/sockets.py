@@ -61,6 +61,14 @@ def _set_options(opened: socket.socket, address: Address) -> None:
     mark(opened, address)
 
 
+def scoped(host: str, index: int) -> str:
+    """A link-local host with the interface it is on: by name, or by number once the interface has gone."""
+    try:
+        return f"{host}%{socket.if_indextoname(index)}"
+    except OSError:
+        return f"{host}%{index}"
+
+
 def mark(opened: socket.socket, address: Address) -> None:
     """Set `interface` and `dscp` on a socket, listening or dialling. Raises OSError."""
     if interface := address.options.get("interface"):

@@ -16,7 +16,7 @@ from twisted.internet.tcp import Client, Connector, Server
 
 from echod.address import BACKLOG, Address
 from echod.transports.accept import Reserve, StreamPort
-from echod.transports.sockets import inet_sockets, mark
+from echod.transports.sockets import inet_sockets, mark, scoped
 from echod.transports.stream import ServiceFactory
 
 
@@ -43,7 +43,7 @@ class TCPPort(StreamPort):
             return IPv4Address("TCP", *name), name
         host, port, flow, scope = name
         if scope:
-            host = f"{host}%{socket.if_indextoname(scope)}"
+            host = scoped(host, scope)
         return IPv6Address("TCP", host, port, flow, scope), (host, port, flow, scope)
 
 

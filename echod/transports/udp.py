@@ -21,7 +21,7 @@ from echod.names import Inet, inet
 from echod.transports import flood
 from echod.transports.datagram import A_TURN, DatagramPort, ServiceDatagrams
 from echod.transports.dialled import DatagramDialogue
-from echod.transports.sockets import IPV6_TCLASS, inet_sockets, mark
+from echod.transports.sockets import IPV6_TCLASS, inet_sockets, mark, scoped
 
 RECEIVE_BUFFER: Final = 8 * 1024 * 1024
 """Octets asked of the kernel for what waits; it grants up to net.core.rmem_max. Bursts are short, answers small."""
@@ -103,7 +103,7 @@ class UDPPort(DatagramPort):
         """Answer one datagram: its destination becomes the source of the answer (RFC 1122 4.1.3.5)."""
         host, port = name[0], name[1]
         if len(name) == 4 and name[3]:
-            host = f"{host}%{socket.if_indextoname(name[3])}"
+            host = scoped(host, name[3])
         local, source, to_many = self._host, [], False
         ttl = traffic_class = received_at = None
         for level, kind, data in ancillary:
