@@ -23,6 +23,12 @@ def raise_limit() -> int:
     return hard
 
 
+def spare(configuration: Configuration) -> int:
+    """Descriptors below this number may serve what can do without them: above is room for the largest promise."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft - max((one.limits.connections for one in configuration.services), default=0) - APART // 4
+
+
 def fit(configuration: Configuration, hard: int) -> tuple[Configuration, list[str]]:
     """The configuration with defaults shrunk to `hard` open files, and a line for what was shrunk.
 

@@ -13,6 +13,7 @@ from twisted.logger import ILogObserver
 from echod.address import Address
 from echod.config.schema import Configuration, ServiceConfig
 from echod.daemon.bind import TRANSPORTS, Bound
+from echod.daemon.descriptors import spare
 from echod.events import Events, Tally
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
@@ -139,7 +140,7 @@ class Daemon(Service):
             self._factories.append(factory)
             port = transport.port(self._reactor, bound.socket, bound.address, factory, self._reserve)
             if self._plane is not None and isinstance(port, StreamPort) and StreamLane.suits(port):
-                port = StreamLane(self._plane, port, self._reserve)
+                port = StreamLane(self._plane, port, self._reserve, spare(self.configuration))
         else:
             protocol = ServiceDatagrams(
                 served.service, gate=served.datagrams, tally=tally, scheme=scheme, loopback=loopback

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -46,11 +47,15 @@ class Waiting:
 
 
 class Pipes:
-    """The pipes of one listener; `renewed` hears of the one to use from now on."""
+    """The pipes of one listener; `renewed` hears of the one to use from now on.
 
-    def __init__(self, size: int, renewed: Callable[[Pipe], None]) -> None:
+    Pipes wait full only on descriptors below `below`: what is above was promised to connections.
+    """
+
+    def __init__(self, size: int, renewed: Callable[[Pipe], None], below: int = sys.maxsize) -> None:
         self._size = max(size, CAPACITY)
         self._renewed = renewed
+        self._below = below
         self._spare: list[Pipe] = []
         self._stuck = 0
         self._current = self._open()
@@ -58,16 +63,26 @@ class Pipes:
 
     def keep(self, left: int) -> Waiting:
         """The last `left` octets in the current pipe wait for a connection."""
-        if self._stuck < STUCK:
+        if self._stuck < STUCK and self._has_spare():
             waiting = Waiting(left, self._current, None)
-            try:
-                self._replace()
-            except OSError:  # no descriptor, or no page for another: memory, then
-                pass
-            else:
-                self._stuck += 1
-                return waiting
+            self._replace()
+            self._stuck += 1
+            return waiting
         return Waiting(left, None, memoryview(_read(self._current[0], left)))
+
+    def _has_spare(self) -> bool:
+        """Whether there is another pipe to go on with; memory will do where there is none."""
+        if self._spare:
+            return True
+        try:
+            pipe = self._open()
+        except OSError:  # no descriptor, or no page
+            return False
+        if max(pipe) >= self._below:
+            _close(pipe)
+            return False
+        self._spare.append(pipe)
+        return True
 
     def empty(self, left: int) -> None:
         """The last `left` octets in the current pipe belong to nobody any more."""

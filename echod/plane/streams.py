@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from functools import partial
 from select import EPOLLIN, EPOLLOUT
 from typing import Any, Final
@@ -35,6 +36,7 @@ from echod.plane import calls
 from echod.plane.loop import Loop, Ready
 from echod.plane.pipes import Pipe, Pipes, Waiting
 from echod.transports.accept import A_TURN, RESET_ON_CLOSE, Reluctance, Reserve, StreamPort, accept_backlog
+from echod.transports.sockets import scoped
 
 _log = Logger()
 
@@ -42,9 +44,12 @@ NAME_ROOM: Final = 128  #: octets of struct sockaddr_storage
 
 
 class StreamLane:
-    """A listening socket and its connections. It stands where the plain way has a StreamPort, and uses its factory."""
+    """A listening socket and its connections. It stands where the plain way has a StreamPort, and uses its factory.
 
-    def __init__(self, loop: Loop, plain: StreamPort, reserve: Reserve) -> None:
+    Its pipes wait full only on descriptors below `pipes_below`.
+    """
+
+    def __init__(self, loop: Loop, plain: StreamPort, reserve: Reserve, pipes_below: int = sys.maxsize) -> None:
         self._loop = loop
         self._plain = plain
         self._factory = plain.factory
@@ -69,7 +74,7 @@ class StreamLane:
         self._peers: dict[int, SocketAddress] = {}  # only while somebody hears of connections
         self._waiting: dict[int, Waiting] = {}
         self._pipe: Pipe
-        self._pipes = Pipes(self._buffer, self._use_pipe)
+        self._pipes = Pipes(self._buffer, self._use_pipe, pipes_below)
         self._carry = self._splicing() if transform is identity else self._changing()
 
     @staticmethod
@@ -143,7 +148,9 @@ class StreamLane:
         if name[:2] == _AF_INET:
             return inet(socket.inet_ntop(socket.AF_INET, name[4:8]), port)
         if name[:2] == _AF_INET6:
-            return inet(socket.inet_ntop(socket.AF_INET6, name[8:24]), port)
+            host = socket.inet_ntop(socket.AF_INET6, name[8:24])
+            scope = int.from_bytes(name[24:28], sys.byteorder)
+            return inet(scoped(host, scope) if scope else host, port)
         return unix_name(name[2:].rstrip(b"\0") if name[2:3] != b"\0" else name[2:])
 
     def _refuse(self, descriptor: int) -> None:

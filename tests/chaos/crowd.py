@@ -101,7 +101,7 @@ class Crowd:
                 caller.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             caller.socket.close()
         if callers is None:
-            self._epoll.close()
+            self._epoll.close()  # which may be done twice
 
     def wait(self, seconds: float) -> Counter[Fate]:
         """Until each one's fate is known, for so many seconds at most."""

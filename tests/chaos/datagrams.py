@@ -13,7 +13,7 @@ from tests.chaos import probe
 from tests.chaos.field import Field, Place, Server
 from tests.chaos.forge import Forger
 from tests.chaos.network import CLIENT4, LINK, SERVER4, Network
-from tests.chaos.report import Figure, Scenario, Subject
+from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import eventually
 from tests.gate.room import refused
 
@@ -54,9 +54,9 @@ def amplification(field: Field) -> Iterator[Figure]:
         worst, kind, size = max((sum(came[k, s]) / s, k, s) for k, s in came if s)
         to_nothing, of = max((sum(came[k, 0]), k) for k, s in came if not s)
         most = max(map(len, came.values()))
-        text = f"{worst:.1f}× ({kind}, asked {size} octets), {to_nothing} octets to an empty question"
+        text = f"{worst:.1f}× ({kind}, asked {many(size, 'octet')}), {many(to_nothing, 'octet')} to an empty question"
         text += f" ({of})" if to_nothing else ""
-        text += f", {most} answer at most" if most <= 1 else f", {most} answers"
+        text += f", at most {many(most, 'answer')}"
         kept = worst <= 1 and not to_nothing and most <= 1 if server.ours else None
         yield Figure(server.subject, text, kept, {"factor": worst, "to_nothing": to_nothing, "answers": most})
 
@@ -105,7 +105,7 @@ def _loop(network: Network, server: Server, source: Place, place: Place) -> Figu
         forger.send(source, place, b"and so on")
     time.sleep(seconds)
     packets = network.figure("Udp", "InDatagrams") - before
-    text = f"{packets:,} packets in {seconds:g} s"
+    text = f"{many(packets, 'packet')} in {seconds:g} s"
     return Figure(server.subject, text, packets <= 2 if server.ours else None, {"packets": packets, "seconds": seconds})
 
 
@@ -165,7 +165,7 @@ def _foreign(server: Server, client_side: Network) -> Figure:
         packets, silent = naive.heard, naive.last - began
         naive.socket.sendto(b"are you still there?", place)
         muted = not eventually(lambda: bool(_waiting(naive.socket)), seconds=0.5)
-    text = f"{packets:,} packets"
+    text = many(packets, "packet")
     text += f", silent after {silent:.2f} s, its source mute behind that" if muted else ", and no end"
     kept = packets <= 400 and muted and silent <= 2 if server.ours else None
     return Figure(server.subject, text, kept, {"packets": packets, "seconds": round(silent, 3), "muted": muted})
@@ -202,7 +202,7 @@ def bad_sources(field: Field) -> Iterator[Figure]:
             exact = counted == sent
             out = asked + max(answers, 0)
         answers = out - asked if server.daemon else max(out - 2 * asked, 0)
-        text = f"{answers:,} answers to {sent:,}, {lines:,} lines in the log"
+        text = f"{many(answers, 'answer')} to {sent:,}, {many(lines, 'line')} in the log"
         text += f", {counted:,} counted" if server.ours else ""
         kept = not answers and not lines and bool(exact) if server.ours else None
         yield Figure(server.subject, text, kept, {"answers": answers, "sent": sent, "lines": lines, "counted": counted})
@@ -213,6 +213,7 @@ def bad_sources(field: Field) -> Iterator[Figure]:
 VICTIM = "127.0.0.77"
 MILLION = 1_000_000
 FLOOD_SECONDS = 10.0
+NOISE = 5.0  #: milliseconds of a p99 that two processors with three busy processes do not tell from none
 RATES = '[defaults.limits]\nrate = "200/400"\n' + TCP_TOO
 
 
@@ -229,9 +230,10 @@ def victim(field: Field) -> Iterator[Figure]:
         answers = max(network.figure("Udp", "OutDatagrams") - out - 2 * under.asked + under.lost, 0)
         bound = 200 * seconds + 400
         ratio = under.p99 / quiet.p99 if quiet.p99 else 0.0
-        text = f"{answers:,} answers to {attack.sent:,} in {seconds:.1f} s; another client's p99 {quiet.p99} ms before"
+        text = f"{many(answers, 'answer')} to {attack.sent:,} in {seconds:.1f} s; another's p99 {quiet.p99} ms before"
         text += f", {under.p99} ms ({ratio:.1f}×), {under.lost} of {under.asked} lost"
-        kept = answers <= bound and ratio <= 3 and not under.lost if server.ours else None
+        on_time = ratio <= 3 or under.p99 <= NOISE
+        kept = answers <= bound and on_time and not under.lost if server.ours else None
         values = {"answers": answers, "sent": attack.sent, "seconds": round(seconds, 1)}
         yield Figure(server.subject, text, kept, values | {"quiet": vars(quiet), "under": vars(under)})
 
@@ -305,7 +307,10 @@ SCENARIOS = (
     Scenario(3, "a loop with somebody else's echo", "at most 400 packets, silent within 2 s, then mute", foreign_loop),
     Scenario(4, "bad sources, 10,000 of each", "no answer, no line, every one counted", bad_sources),
     Scenario(
-        5, "a million datagrams in one victim's name", "at most 200 a second and 400; others' p99 at most 3×", victim
+        5,
+        "a million datagrams in one victim's name",
+        f"at most 200 a second and 400; others' p99 at most 3×, or {NOISE:g} ms",
+        victim,
     ),
     Scenario(7, "floods of small datagrams", "TCP beside them: no gap above 50 ms, p99 at most 20 ms", floods),
     Scenario(8, "large datagrams", "every octet, or none", sizes),

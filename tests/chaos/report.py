@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 KEPT, BROKEN, NOT_TRIED = "kept", "BROKEN", "not tried"
 
 
+def many(count: int, what: str) -> str:
+    """`1 line`, `1,000 lines`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 class Subject(StrEnum):
     """Who is attacked."""
 

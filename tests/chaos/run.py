@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.chaos import datagrams, shares, starved, streams
 from tests.chaos.field import Field
 from tests.chaos.network import Lacking, alone
-from tests.chaos.report import BROKEN, Outcome, Scenario
+from tests.chaos.report import BROKEN, Outcome, Scenario, many
 
 SCENARIOS = sorted(
     (*datagrams.SCENARIOS, *streams.SCENARIOS, *starved.SCENARIOS, *shares.SCENARIOS), key=lambda one: one.number
@@ -98,7 +98,9 @@ def main(words: Sequence[str] | None = None) -> int:
             document = {**known, "outcomes": [outcome.document() for outcome in outcomes]}
             asked.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
     broken = [outcome.scenario.number for outcome in outcomes if outcome.verdict == BROKEN]
-    print(f"\n{len(outcomes)} attacks, {len(broken)} promises broken" + (f": {broken}" if broken else ""))
+    print(
+        f"\n{many(len(outcomes), 'attack')}, {many(len(broken), 'promise')} broken" + (f": {broken}" if broken else "")
+    )
     return int(bool(broken))
 
 

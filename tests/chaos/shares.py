@@ -41,6 +41,7 @@ def _microseconds(lists: Access) -> float:
 # 40
 
 CLIENTS, SHARE = 500, 200
+NOISE = 2.0  #: milliseconds of a p99 that a machine with other work does not tell from none
 NAT, OTHER = "127.0.0.9", "127.0.9.9"
 SERVICE = f'[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\nlimits = {{ per-client = {SHARE} }}\n'
 
@@ -59,12 +60,15 @@ def nat(field: Field) -> Iterator[Figure]:
             f"{fates[Fate.SERVED]} of {CLIENTS} served, {fates[Fate.RESET]} reset; another's p99 {quiet.p99} ms before,"
         )
         text += f" {held.p99} ms beside them ({ratio:.1f}×), {under.p99} ms while {attack.sent:,} come and go"
-        kept = fates[Fate.SERVED] == SHARE and not held.lost and not under.lost and ratio <= 2 if server.ours else None
+        kept = fates[Fate.SERVED] == SHARE and not held.lost and not under.lost if server.ours else None
+        kept = kept and (ratio <= 2 or held.p99 <= NOISE)
         values = {"fates": dict(fates), "quiet": vars(quiet), "held": vars(held), "coming": vars(under)}
         yield Figure(server.subject, text, kept, values)
 
 
 SCENARIOS = (
     Scenario(38, "one host in every form, and many networks", "one verdict, and none that takes long", access),
-    Scenario(40, "500 clients behind one address", f"their share of {SHARE}; others' p99 at most 2×", nat),
+    Scenario(
+        40, "500 clients behind one address", f"their share of {SHARE}; others' p99 at most 2×, or {NOISE:g} ms", nat
+    ),
 )

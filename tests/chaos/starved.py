@@ -10,7 +10,7 @@ from typing import Any
 from tests.chaos.crowd import Crowd, Fate
 from tests.chaos.faults import ACCEPT_ERRORS, STOCK_THIEF, THIEF, Injected, connections, descriptors, leave_descriptors
 from tests.chaos.field import Field, Server
-from tests.chaos.report import Figure, Scenario, Subject
+from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import eventually
 
 ECHOD, PLAIN, STOCK, XINETD, _ = Subject
@@ -41,7 +41,7 @@ def _starved(server: Server, more: str = "", kept: bool = True) -> Figure:
     recovery = time.monotonic() - released
     slowest = max(refusals, default=0.0)
     text = f"{fates[Fate.SERVED]} served, {len(refusals)} refused within {slowest:.2f} s, {fates[Fate.WAITING]} left"
-    text += f" waiting; {cpu:.1%} of a processor, {said} lines; back after {recovery:.2f} s"
+    text += f" waiting; {cpu:.1%} of a processor, {many(said, 'line')}; back after {recovery:.2f} s"
     good = not fates[Fate.WAITING] and slowest <= 1 and cpu <= 0.02 and said <= 2 and back and recovery <= 1
     values = {"fates": dict(fates), "slowest": slowest, "cpu": cpu, "lines": said, "recovery": recovery}
     return Figure(server.subject, text + more, (good and kept) if server.ours else None, values)
@@ -89,7 +89,7 @@ def accept_errors(field: Field) -> Iterator[Figure]:
             (
                 f"{worst['calls'][0]:,.0f} calls a second ({worst['calls'][1]})",
                 f"{worst['cpu'][0]:.1%} of a processor ({worst['cpu'][1]})",
-                f"{worst['lines'][0]:,.0f} lines ({worst['lines'][1]})",
+                f"{many(int(worst['lines'][0]), 'line')} ({worst['lines'][1]})",
                 f"back after {worst['recovery'][0]:.2f} s",
             )
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from tests.chaos.crowd import Crowd, Fate, reset_at_once, served
 from tests.chaos.field import Field, Place
-from tests.chaos.report import Figure, Scenario, Subject
+from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.gate.room import taken
 
 ECHOD, PLAIN, STOCK, XINETD, _ = Subject
@@ -76,7 +76,7 @@ def resets(field: Field) -> Iterator[Figure]:
         alive = served(place)
         time.sleep(1.0)
         more, said = server.descriptors() - before, server.lines() - lines
-        text = f"{done:,} in {seconds:.1f} s, {said} lines, {more:+} descriptors"
+        text = f"{done:,} in {seconds:.1f} s, {many(said, 'line')}, {more:+} descriptors"
         kept = alive and done == STORM and not said and more <= 0 if server.ours else None
         values = {"resets": done, "seconds": round(seconds, 2), "lines": said, "descriptors": more}
         yield Figure(server.subject, text, kept, values)

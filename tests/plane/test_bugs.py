@@ -34,6 +34,7 @@ def daemon(request, tmp_path):
     config = configuration(request.param, "fragile", "echo", daemon='drain = "5s"')
     with Daemon(config, environ=environ) as running:
         yield running
+        assert running.stop() == 0
 
 
 def is_reset(client: socket.socket) -> bool:

@@ -114,6 +114,7 @@ def daemon():
     with Daemon(config) as running:
         yield running
         running.check()
+        assert running.stop() == 0
 
 
 def test_a_flood_on_one_connection(daemon):

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import array
 import os
-import re
 import select
 import signal
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -25,8 +23,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule, run_state_machine_as_test
 
-from tests.contract.room import data, exactly, rest
-from tests.daemon import SECONDS, Daemon, eventually
+from tests.contract.room import MIB, data, exactly, rest
+from tests.daemon import Daemon, eventually
 from tests.plane.room import PLANES, Talker, both, configuration, connect, counted, processor_time, reset
 
 TRANSFORMS: Final[Mapping[str, Callable[[bytes], bytes]]] = {"echo": bytes, "upper": bytes.upper}
@@ -241,6 +239,7 @@ def daemon(request):
     with Daemon(configuration(request.param, "echo", "upper", daemon='log-level = "debug"')) as running:
         yield running
         running.check()
+        assert running.stop() == 0
 
 
 @pytest.fixture(params=SCHEMES)
@@ -264,19 +263,29 @@ def test_urgent_octets_are_left_out_and_what_follows_is_answered(daemon, service
         assert exactly(client, 60_000) == data()[:60_000].upper()
         client.shutdown(socket.SHUT_WR)
         assert rest(client) == b""
-    begun = processor_time(daemon.process.pid)
-    select.select([], [], [], 0.5)
-    assert processor_time(daemon.process.pid) - begun < 0.25, "it spins"
 
 
-def test_urgent_octets_that_wait_unread_do_not_make_it_spin(daemon):
-    with connect(daemon.place("echo", "tcp")) as client:
-        client.send(b"!", socket.MSG_OOB)
+def test_nothing_spins_while_nothing_moves(daemon, scheme):
+    """Silent, stuck, finished while stuck, read out again, and with an urgent octet that nobody takes."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(daemon.place("echo", scheme), narrow=True)) for _ in range(5)]
+        silent, stuck, finished, relieved, urgent = [Talker(client) for client in clients]
+        for talker in (stuck, finished, relieved):
+            talker.say(data()[: 4 * MIB])
+            while talker.push() or select.select([], [talker.socket], [], 0.1)[1]:
+                pass
+        sent = 4 * MIB - len(relieved.waiting)
+        relieved.waiting.clear()
+        assert relieved.hear(sent) == data()[:sent]
+        finished.socket.shutdown(socket.SHUT_WR)
+        if scheme == "tcp":
+            urgent.socket.send(b"!", socket.MSG_OOB)
         begun = processor_time(daemon.process.pid)
         select.select([], [], [], 0.5)
         assert processor_time(daemon.process.pid) - begun < 0.25, "it spins"
-        client.sendall(b"and?")
-        assert exactly(client, 4) == b"and?"
+        for talker in (silent, relieved, urgent):
+            talker.say(b"and now?")
+            assert talker.hear(8) == b"and now?"
 
 
 @pytest.mark.parametrize("service", sorted(TRANSFORMS))
@@ -347,48 +356,3 @@ def test_nobody_is_left_over(daemon):
         return len([line for line in daemon.stderr.text if " ended: " in line]) == opened
 
     assert eventually(over), daemon.log()
-
-
-TOLD: Final = """
-[daemon]
-plane = "PLANE"
-log-level = "debug"
-[services.echo]
-listen = ["tcp://*:0", "unix://{dir}/echo.sock"]
-allow = ["127.0.0.0/8", "::1", "fe80::/10"]
-"""
-
-
-def callers(daemon: Daemon) -> Iterator[socket.socket]:
-    """Clients with every form of name that there is, connected."""
-    folder = os.fsencode(daemon.dir)
-    port = daemon.inet("echo", "tcp")[1]
-    hosts = ["127.0.0.1", "::1" if socket.has_ipv6 else "127.0.0.2", *link_local()]
-    for host in hosts:
-        yield socket.create_connection((host, port), SECONDS)
-    for name in (None, folder + b"/client", b"\0plane-" + folder, folder + b"/\xff", folder + b"/" + b"l" * 50, b""):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.settimeout(SECONDS)
-            if name is not None:
-                client.bind(name)
-            client.connect(daemon.place("echo", "unix"))
-            yield client
-        if name and not name.startswith(b"\0"):
-            os.unlink(name)
-
-
-def link_local() -> Iterator[str]:
-    """A link-local address of this machine with its scope, where it has one."""
-    table = Path("/proc/net/if_inet6")
-    for line in table.read_text().splitlines() if table.exists() else ():
-        address, _, _, scope, flags, name = line.split()
-        if scope == "20" and not int(flags, 16) & 0x48:  # link-local, and neither tentative nor a duplicate
-            yield f"{socket.inet_ntop(socket.AF_INET6, bytes.fromhex(address))}%{name}"
-            return
-
-
-def told(daemon: Daemon) -> list[str]:
-    """What was logged of connections, without what differs by chance: ports, and names that the kernel chose."""
-    lines = [line.partition(" debug ")[2] for line in daemon.stderr.text]
-    lines = [line.replace(str(daemon.dir), "") for line in lines if line]
-    return [re.sub(r":\d+\b|@[0-9a-f]{5}\b", ":1", line) for line in lines]
