@@ -19,7 +19,7 @@ from echod.config.loading import from_listen, load
 from echod.config.printing import describe
 from echod.config.schema import Configuration
 from echod.daemon import descriptors
-from echod.daemon.bind import Bound, Unbindable, bind_all, unbind
+from echod.daemon.bind import Bound, Unbindable, Unsuited, bind_all
 from echod.daemon.serving import Daemon, UnusableService
 from echod.daemon.signals import install
 from echod.observe.log import Log
@@ -27,6 +27,7 @@ from echod.observe.output import Output
 from echod.services.registry import UnusableKind, kinds
 from echod.stdio import open_standard_streams
 from echod.text import escaped, system_error
+from echod.transports import systemd
 from echod.version import VERSION
 
 EX_USAGE: Final = 64  #: sysexits(3)
@@ -119,10 +120,11 @@ def makeService(options: Options) -> Daemon:
         configuration, notes = descriptors.fit(configuration, descriptors.raise_limit())
     except descriptors.DoesNotFit as error:
         _end(EX_CONFIG, str(error).splitlines())
+    passed = systemd.passed(os.environ)
     try:
-        bound = bind_all(reactor, configuration)
+        bound = bind_all(reactor, configuration, passed)
     except Unbindable as error:
-        _end(EX_OSERR, error.faults)
+        _end(EX_CONFIG if isinstance(error, Unsuited) else EX_OSERR, error.faults)
     try:
         log, show_on = _outputs(options.parent or {}, configuration)
         daemon = Daemon(configuration, bound, reactor, log, show_on)
@@ -130,7 +132,7 @@ def makeService(options: Options) -> Daemon:
         _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)
     except UnusableService as error:
         _end(EX_CONFIG, [escaped(str(error))], bound)
-    for note in notes + open_to_nobody(bound):
+    for note in notes + passed.close_rest() + open_to_nobody(bound):
         log.say("warn", note)
     reactor.callWhenRunning(install, reactor, daemon.abandon)
     return daemon
@@ -160,7 +162,7 @@ def _outputs(twistd: Any, configuration: Configuration) -> tuple[Log, Output | N
 
 def _end(code: int, lines: Iterable[str], bound: Iterable[Bound] = ()) -> NoReturn:
     for one in bound:
-        unbind(one)
+        one.close()
     for line in lines:
         print(f"echod: {line}", file=sys.stderr)
     raise SystemExit(code)

@@ -99,7 +99,7 @@ class Daemon:
 
     `config` is the text of its configuration; without one, `listen` are the KIND=URL of `--listen`. In both,
     `{dir}` is a directory of the daemon's own. `options` are further words of its command line, `command` is
-    what to run instead of `python -m echod`.
+    what to run instead of `python -m echod`. It inherits `pass_fds`, under the same numbers.
     """
 
     def __init__(
@@ -111,6 +111,7 @@ class Daemon:
         command: Sequence[str] = ECHOD,
         environ: Mapping[str, str] | None = None,
         umask: int = -1,
+        pass_fds: Iterable[int] = (),
     ) -> None:
         self.urls: list[tuple[str, str]] = []
         self._config = config
@@ -119,6 +120,7 @@ class Daemon:
         self._command = tuple(command)
         self._environ = dict(environ or {})
         self._umask = umask
+        self._pass_fds = tuple(pass_fds)
         self._temporary = tempfile.TemporaryDirectory(prefix="echod-")
         self.dir = Path(self._temporary.name).resolve()
         self._stopped = False
@@ -162,6 +164,7 @@ class Daemon:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             umask=self._umask,
+            pass_fds=self._pass_fds,
         )
         atexit.register(self.close)  # whatever else goes wrong: it does not outlive us
         assert self.process.stdout is not None

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "plane": "address events gate model names text transports",
     "observe": "address events gate model names text version",
     "daemon": "address config events faults gate model names observe plane services text transports version",
-    "tap": "address config daemon gate model names observe services stdio text version",
+    "tap": "address config daemon gate model names observe services stdio text transports version",
     "client": "address config events gate model names services stdio text transports version",
     "__main__": "stdio version",
 }

@@ -206,7 +206,6 @@ NOT_YET: Final[tuple[tuple[str, Missing], ...]] = (
     ("limits.total-buffer", _all),
     ("services.NAME.faults", _all),
     ("services.NAME.listen", _scheme),
-    ("services.NAME.listen", lambda address: "systemd:NAME" if address.scheme == "systemd" else None),
     ("services.NAME.listen", lambda address: "?proxy=" if "proxy" in address.options else None),
     ("services.NAME.proxy-from", _all),
     ("services.NAME.tls", _all),

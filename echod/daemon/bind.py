@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from echod.address import Address, Carries
 from echod.config.schema import Configuration, ServiceConfig
 from echod.names import is_loopback
 from echod.text import system_error
-from echod.transports import endpoint, tcp, udp, unix, unix_dgram
+from echod.transports import endpoint, systemd, tcp, udp, unix, unix_dgram
 
 TRANSPORTS: Final[Mapping[str, Any]] = {
     "tcp": tcp,
@@ -27,8 +27,9 @@ class Bound:
     """One bound socket of one address; `address` has the port that the kernel chose where 0 was asked for."""
 
     service: ServiceConfig
-    address: Address
+    address: Address  #: what the socket is, where `systemd:NAME` was asked for
     socket: socket.socket | endpoint.Listening
+    path: unix.OwnPath | None = None  #: what goes with the socket, where the path is ours
 
     @property
     def streams(self) -> bool:
@@ -42,6 +43,12 @@ class Bound:
             return is_loopback(str(self.socket.getsockname()[0]))
         return self.address.loopback
 
+    def close(self) -> None:
+        """Close the socket, and remove its path where that is ours."""
+        self.socket.close()
+        if self.path is not None:
+            self.path.remove()
+
 
 class Unbindable(Exception):
     """Some sockets could not be opened; `faults` has a line for each, and nothing stays open."""
@@ -51,30 +58,39 @@ class Unbindable(Exception):
         super().__init__("\n".join(self.faults))
 
 
-def bind_all(reactor: Any, configuration: Configuration) -> list[Bound]:
-    """Bind every address. Raises Unbindable with every fault at once."""
+class Unsuited(Unbindable):
+    """Every socket is there, and the configuration serves something over one that it does not make sense on."""
+
+
+def bind_all(reactor: Any, configuration: Configuration, passed: systemd.Passed) -> list[Bound]:
+    """Bind every address, or take what was `passed` for it. Raises Unbindable with every fault at once."""
     bound: list[Bound] = []
     faults: list[str] = []
+    unsuited: list[str] = []
     for service in configuration.services:
         for address in service.listen:
             try:
-                for opened in TRANSPORTS[address.scheme].bind(reactor, address):
-                    bound.append(Bound(service, _as_bound(address, opened), opened))
+                for one in _open(reactor, service, address, passed):
+                    bound.append(one)
+                    if address.scheme == "systemd" and (said := _why_unsuited(one)):
+                        unsuited.append(f"{address.place}: {said}")
             except OSError as error:
                 faults.append(f"{address.place}: {_reason(error, address)}")
-    if faults:
+    if faults or unsuited:
         for one in bound:
-            unbind(one)
-        raise Unbindable(faults)
+            one.close()
+        raise Unbindable(faults + unsuited) if faults else Unsuited(unsuited)
     return bound
 
 
-def unbind(bound: Bound) -> None:
-    """Close a socket that is not served, and remove its path."""
-    if bound.address.has_path and isinstance(bound.socket, socket.socket):
-        unix.OwnPath(bound.address.path).close(bound.socket)
-    else:
-        bound.socket.close()
+def _open(reactor: Any, service: ServiceConfig, address: Address, passed: systemd.Passed) -> Iterator[Bound]:
+    if address.scheme == "systemd":
+        for adopted in passed.take(address.path):
+            yield Bound(service, systemd.address_of(adopted), adopted)
+        return
+    for opened in TRANSPORTS[address.scheme].bind(reactor, address):
+        path = unix.OwnPath(address.path) if address.has_path else None
+        yield Bound(service, _as_bound(address, opened), opened, path)
 
 
 def _as_bound(address: Address, opened: socket.socket) -> Address:
@@ -82,6 +98,14 @@ def _as_bound(address: Address, opened: socket.socket) -> Address:
         return address
     host, port = opened.getsockname()[:2]
     return replace(address, host=address.host if address.host == "*" else host, port=port)
+
+
+def _why_unsuited(bound: Bound) -> str:
+    kind = bound.service.kind
+    if kind.streams if bound.streams else kind.datagrams:
+        return ""
+    what = "streams" if bound.streams else "datagrams"
+    return f"{bound.address.place} carries {what}, and {kind.kind} is not served over them"
 
 
 def _reason(error: OSError, address: Address) -> str:

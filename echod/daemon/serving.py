@@ -138,14 +138,14 @@ class Daemon(Service):
                 clock=self._reactor,
             )
             self._factories.append(factory)
-            port = transport.port(self._reactor, bound.socket, bound.address, factory, self._reserve)
+            port = transport.port(self._reactor, bound.socket, bound.address, factory, self._reserve, bound.close)
             if self._plane is not None and isinstance(port, StreamPort) and StreamLane.suits(port):
                 port = StreamLane(self._plane, port, self._reserve, spare(self.configuration))
         else:
             protocol = ServiceDatagrams(
                 served.service, gate=served.datagrams, tally=tally, scheme=scheme, loopback=loopback
             )
-            port = transport.port(self._reactor, bound.socket, bound.address, protocol)
+            port = transport.port(self._reactor, bound.socket, bound.address, protocol, bound.close)
             if self._plane is not None and scheme == "udp" and DatagramLane.suits(port):
                 port = DatagramLane(self._plane, port)
         port.startListening()

@@ -112,7 +112,7 @@ class StreamPort(FileDescriptor):
     """A listening socket that is bound already, and the factory it serves.
 
     A subclass says which Twisted transport carries the connections, and how their peers are called.
-    `close_socket` is what happens to the socket at the end (a Unix path is removed there).
+    `close` is called at the end, to close the socket and whatever belongs to it.
     """
 
     transport: type[Server]
@@ -123,13 +123,13 @@ class StreamPort(FileDescriptor):
         listening: socket.socket,
         factory: ServiceFactory,
         reserve: Reserve,
-        close_socket: Callable[[socket.socket], None] = socket.socket.close,
+        close: Callable[[], None],
     ) -> None:
         super().__init__(reactor)
         self.reactor: Any = reactor
         self.socket = listening
         self.factory = factory
-        self.close_socket = lambda: close_socket(listening)
+        self.close_socket = close
         self._realPortNumber = 0  # Server names its connections by it
         self._resume: DelayedCall | None = None
         self._reluctance = Reluctance(factory.place, reserve, self._tell)

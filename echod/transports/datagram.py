@@ -114,16 +114,19 @@ class ServiceDatagrams(DatagramProtocol):
 
 
 class DatagramPort(FileDescriptor):
-    """A bound datagram socket; a subclass knows its family."""
+    """A bound datagram socket, and what closes it at the end; a subclass knows its family."""
 
     largest = LARGEST
     ancillary = ANCILLARY
 
-    def __init__(self, reactor: IReactorFDSet, bound: socket.socket, protocol: ServiceDatagrams) -> None:
+    def __init__(
+        self, reactor: IReactorFDSet, bound: socket.socket, protocol: ServiceDatagrams, close: Callable[[], None]
+    ) -> None:
         super().__init__(reactor)
         self.reactor: Any = reactor
         self.socket = bound
         self.protocol = protocol
+        self._close_socket = close
 
     def fileno(self) -> int:
         """The descriptor that the reactor watches."""
@@ -140,11 +143,7 @@ class DatagramPort(FileDescriptor):
             self.connected = 0
             answer_backlog(self.protocol.tally, self.doRead)
             self.stopReading()
-            self.close_socket()
-
-    def close_socket(self) -> None:
-        """What happens to the socket at the end."""
-        self.socket.close()
+            self._close_socket()
 
     def doRead(self) -> None:
         """Answer what waits, up to A_TURN."""

@@ -74,7 +74,9 @@ def bind(reactor: Any, address: Address) -> Iterator[Listening]:
     yield Listening(outcome[0], later)
 
 
-def port(_reactor: Any, bound: Listening, _address: Address, factory: ServiceFactory, _reserve: object) -> Listening:
+def port(
+    _reactor: Any, bound: Listening, _address: Address, factory: ServiceFactory, _reserve: object, _close: object
+) -> Listening:
     """What `bind` made, to serve `factory` once it is told to startListening."""
     return bound.serving(factory)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -24,12 +24,17 @@ def bind(_reactor: object, address: Address) -> Iterator[socket.socket]:
     """Sockets that listen on every place the address means. Raises OSError."""
     for bound in inet_sockets(address, socket.SOCK_STREAM):
         try:
-            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # each connection inherits it
+            prepare(bound)
             bound.listen(int(address.options.get("backlog", BACKLOG)))
         except BaseException:
             bound.close()
             raise
         yield bound
+
+
+def prepare(bound: socket.socket) -> None:
+    """Set what each connection inherits from its listener. Raises OSError."""
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class TCPPort(StreamPort):
@@ -48,10 +53,15 @@ class TCPPort(StreamPort):
 
 
 def port(
-    reactor: IReactorFDSet, bound: socket.socket, address: Address, factory: ServiceFactory, reserve: Reserve
+    reactor: IReactorFDSet,
+    bound: socket.socket,
+    _address: Address,
+    factory: ServiceFactory,
+    reserve: Reserve,
+    close: Callable[[], None],
 ) -> StreamPort:
-    """The port that serves a socket that `bind` made for `address`, once it is told to startListening."""
-    return TCPPort(reactor, bound, factory, reserve)
+    """The port that serves a listening socket, once it is told to startListening, and calls `close` at the end."""
+    return TCPPort(reactor, bound, factory, reserve, close)
 
 
 def dial(reactor: Any, address: Address, factory: Factory, timeout: float) -> Deferred[IProtocol]:

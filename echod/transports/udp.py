@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.base import DelayedCall
@@ -34,33 +35,45 @@ IP_TTL: Final = 2
 IP_RECVTTL: Final = 12
 IP_RECVTOS: Final = 13
 SO_TIMESTAMPNS: Final = 35  # socket(7); <asm-generic/socket.h>
+UDP_GRO: Final = 104  # udp(7); <linux/udp.h>
 
 
 def bind(_reactor: object, address: Address) -> Iterator[socket.socket]:
     """Sockets bound to every place the address means. Raises OSError."""
     for bound in inet_sockets(address, socket.SOCK_DGRAM):
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        bound.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        dual = bound.family == socket.AF_INET6 and not bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-        if bound.family == socket.AF_INET6:
-            for option in (socket.IPV6_RECVPKTINFO, socket.IPV6_RECVHOPLIMIT, socket.IPV6_RECVTCLASS):
-                bound.setsockopt(socket.IPPROTO_IPV6, option, 1)
-        if bound.family == socket.AF_INET or dual:
-            for option in (IP_RECVTTL, IP_RECVTOS) if dual else (IP_PKTINFO, IP_RECVTTL, IP_RECVTOS):
-                bound.setsockopt(socket.IPPROTO_IP, option, 1)
+        prepare(bound)
         yield bound
+
+
+def prepare(bound: socket.socket) -> None:
+    """Ask for what is told beside each datagram, and undo what a predecessor left on the socket. Raises OSError."""
+    with suppress(OSError):  # there is no filter
+        flood.detach(bound)
+    with suppress(OSError):  # a kernel before 5.0
+        bound.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 0)
+    bound.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    dual = bound.family == socket.AF_INET6 and not bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    if bound.family == socket.AF_INET6:
+        for option in (socket.IPV6_RECVPKTINFO, socket.IPV6_RECVHOPLIMIT, socket.IPV6_RECVTCLASS):
+            bound.setsockopt(socket.IPPROTO_IPV6, option, 1)
+    if bound.family == socket.AF_INET or dual:
+        for option in (IP_RECVTTL, IP_RECVTOS) if dual else (IP_PKTINFO, IP_RECVTTL, IP_RECVTOS):
+            bound.setsockopt(socket.IPPROTO_IP, option, 1)
 
 
 class UDPPort(DatagramPort):
     """A bound UDP socket."""
 
-    def __init__(self, reactor: IReactorFDSet, bound: socket.socket, protocol: ServiceDatagrams) -> None:
-        super().__init__(reactor, bound, protocol)
+    def __init__(
+        self, reactor: IReactorFDSet, bound: socket.socket, protocol: ServiceDatagrams, close: Callable[[], None]
+    ) -> None:
+        super().__init__(reactor, bound, protocol, close)
         name = bound.getsockname()
         self._port = int(name[1])
         self._host = inet(name[0], 0).host
         self._unfilter: DelayedCall | None = None
-        self._drops = 0
+        self._drops = flood.drops(bound)
 
     def doRead(self) -> None:
         """Answer what waits; a whole turn of forbidden source ports is a flood."""
@@ -75,6 +88,7 @@ class UDPPort(DatagramPort):
         if self._unfilter is not None:
             self._unfilter.cancel()
             self._unfilter = None
+            flood.detach(self.socket)  # others may hold the same socket
         if self.connected:
             self.count_drops()
         super().stopListening()
@@ -134,9 +148,15 @@ class UDPPort(DatagramPort):
             self.send(answer, source, name)
 
 
-def port(reactor: IReactorFDSet, bound: socket.socket, _address: Address, protocol: ServiceDatagrams) -> UDPPort:
-    """The port that serves a socket that `bind` made, once it is told to startListening."""
-    return UDPPort(reactor, bound, protocol)
+def port(
+    reactor: IReactorFDSet,
+    bound: socket.socket,
+    _address: Address,
+    protocol: ServiceDatagrams,
+    close: Callable[[], None],
+) -> UDPPort:
+    """The port that serves a bound socket, once it is told to startListening, and calls `close` at the end."""
+    return UDPPort(reactor, bound, protocol, close)
 
 
 def dial(

@@ -114,9 +114,8 @@ class OwnPath:
         self._path = path
         self._identity = None if path.startswith("@") else self._look()
 
-    def close(self, bound: socket.socket) -> None:
-        """Close the socket, and remove its path unless a successor has taken it."""
-        bound.close()
+    def remove(self) -> None:
+        """Remove the path, unless a successor has taken it; its socket is closed."""
         if self._identity is not None and self._look() == self._identity:
             try:
                 os.unlink(self._path)
@@ -149,10 +148,15 @@ class UnixPort(StreamPort):
 
 
 def port(
-    reactor: IReactorFDSet, bound: socket.socket, address: Address, factory: ServiceFactory, reserve: Reserve
+    reactor: IReactorFDSet,
+    bound: socket.socket,
+    _address: Address,
+    factory: ServiceFactory,
+    reserve: Reserve,
+    close: Callable[[], None],
 ) -> StreamPort:
-    """The port that serves a socket that `bind` made for `address`, once it is told to startListening."""
-    return UnixPort(reactor, bound, factory, reserve, OwnPath(address.path).close)
+    """The port that serves a listening socket, once it is told to startListening, and calls `close` at the end."""
+    return UnixPort(reactor, bound, factory, reserve, close)
 
 
 def dial(reactor: Any, address: Address, factory: Factory, timeout: float) -> Deferred[IProtocol]:

@@ -15,7 +15,7 @@ from echod.model import Peer, Say, Session
 from echod.names import UnixName, unix_name
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.dialled import DatagramDialogue
-from echod.transports.unix import OwnPath, bind_path
+from echod.transports.unix import bind_path
 
 LARGEST: Final = 262_144
 """Octets of a datagram that are taken whole: more than net.core.wmem_default lets a sender send."""
@@ -35,15 +35,21 @@ def bind(_reactor: object, address: Address) -> Iterator[socket.socket]:
 
 
 class UnixDatagramPort(DatagramPort):
-    """A bound Unix datagram socket; its path is removed at the end."""
+    """A bound Unix datagram socket."""
 
     largest = LARGEST
     ancillary = 0  # descriptors that somebody sends along are closed by the kernel
 
-    def __init__(self, reactor: IReactorFDSet, bound: socket.socket, protocol: ServiceDatagrams, path: str) -> None:
-        super().__init__(reactor, bound, protocol)
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        bound: socket.socket,
+        protocol: ServiceDatagrams,
+        path: str,
+        close: Callable[[], None],
+    ) -> None:
+        super().__init__(reactor, bound, protocol, close)
         self._local = UnixName(path)
-        self._own = OwnPath(path)
 
     def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
         """Answer one datagram. A sender that has not bound its socket cannot be answered, only served."""
@@ -54,16 +60,16 @@ class UnixDatagramPort(DatagramPort):
         elif answer is not None:
             self.send(answer, [], name)
 
-    def close_socket(self) -> None:
-        """Close, and remove the path unless a successor has taken it."""
-        self._own.close(self.socket)
-
 
 def port(
-    reactor: IReactorFDSet, bound: socket.socket, address: Address, protocol: ServiceDatagrams
+    reactor: IReactorFDSet,
+    bound: socket.socket,
+    address: Address,
+    protocol: ServiceDatagrams,
+    close: Callable[[], None],
 ) -> UnixDatagramPort:
-    """The port that serves a socket that `bind` made for `address`, once it is told to startListening."""
-    return UnixDatagramPort(reactor, bound, protocol, address.path)
+    """The port that serves a bound socket, once it is told to startListening, and calls `close` at the end."""
+    return UnixDatagramPort(reactor, bound, protocol, address.path, close)
 
 
 def dial(

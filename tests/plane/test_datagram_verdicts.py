@@ -61,7 +61,7 @@ class Way:
         self.protocol = ServiceDatagrams(service, gate=gate)
         (bound,) = udp.bind(None, parse(url))
         reactor: Any = self.clock
-        self.port = udp.port(reactor, bound, parse(url), self.protocol)
+        self.port = udp.port(reactor, bound, parse(url), self.protocol, bound.close)
         self.socket = bound
         self.lane = DatagramLane(Loop(), self.port) if plane else None  # type: ignore[arg-type]
         (self.lane or self.port).startListening()

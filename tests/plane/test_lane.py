@@ -94,7 +94,7 @@ class Listener:
         reserve = Reserve()
         reserve.keep()
         port = TCPPort if listening.family == socket.AF_INET else UnixPort
-        plain = port(reactor, listening, self.factory, reserve)
+        plain = port(reactor, listening, self.factory, reserve, listening.close)
         self.port: Any = plain
         self.loop: Loop | None = None
         if way == "plane":
@@ -429,7 +429,7 @@ def test_who_is_refused_is_reset(make):
 @needs_the_plane
 def test_what_needs_its_bytes_in_python_is_not_carried():
     with reactor_of(EPollReactor) as reactor, socket.create_server(("127.0.0.1", 0)) as listening:
-        plain = TCPPort(reactor, listening, ServiceFactory(Discard()), Reserve())
+        plain = TCPPort(reactor, listening, ServiceFactory(Discard()), Reserve(), listening.close)
         with pytest.raises(ValueError, match="discard"):
             StreamLane(Loop(reactor), plain, Reserve())
 

@@ -68,7 +68,7 @@ def test_what_is_missing_is_in_the_grammar():
         ("limits.message", 3, ""),
         ("services.NAME.listen", parse("tcp://*:7"), None),
         ("services.NAME.listen", parse("tcp6:7"), None),
-        ("services.NAME.listen", parse("systemd:echo"), "systemd:NAME"),
+        ("services.NAME.listen", parse("systemd:echo"), None),
         ("services.NAME.listen", parse("udp://*:7?proxy=v2"), "?proxy="),
     ],
 )

@@ -198,7 +198,6 @@ def test_what_is_not_built_yet():
         "defaults.proxy-from[0]: not available in this version",
         "defaults.limits.handshake: not available in this version",
         "defaults.limits.message: not available in this version",
-        "services.echo.listen[0]: systemd:NAME: not available in this version",
         "services.echo.listen[1]: ?proxy=: not available in this version",
         "services.echo.limits.total-buffer: not available in this version",
         "services.echo.faults: not available in this version",

@@ -1,0 +1,198 @@
+"""Sockets that somebody opened before us and passed on: systemd does, as sd_listen_fds(3) describes it.
+
+Mode, path, backlog and buffers are whoever opened them's, and stay as they are: nothing here binds, listens or
+removes a path. What a socket carries is found out from the socket.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from echod.address import BACKLOG, Address
+from echod.names import inet, unix_name
+from echod.text import escaped
+from echod.transports import tcp, udp
+from echod.transports.sockets import scoped
+
+FIRST: Final = 3  # SD_LISTEN_FDS_START of <systemd/sd-daemon.h>
+NAMELESS: Final = "unknown"  #: what sd_listen_fds_with_names(3) calls a descriptor that came without a name
+VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
+MOST: Final = 4096  #: descriptors that are looked at: a limit of open files allows few more
+
+IPPROTO_MPTCP: Final = 262  # <linux/in.h>
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """One descriptor that was passed on."""
+
+    name: str  #: its `FileDescriptorName=`
+    number: int
+    identity: tuple[int, int]  #: device and inode: whether the number still means what was passed
+
+    def still_there(self) -> bool:
+        """Whether nobody has closed it meanwhile; the number may be another's by now."""
+        return _identity(self.number) == self.identity
+
+
+class Passed:
+    """The descriptors that were passed to this process; `why` says why there are none."""
+
+    def __init__(self, descriptors: Iterable[Descriptor] = (), why: str = "") -> None:
+        self._descriptors = list(descriptors)
+        self._why = why
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of those that nobody has taken yet."""
+        return tuple(dict.fromkeys(one.name for one in self._descriptors))
+
+    def take(self, name: str) -> list[socket.socket]:
+        """Every socket of that name, ready to be served, in the order of their numbers; now they are the caller's.
+
+        Raises OSError, with a text for people, where there is none, or one that cannot be served.
+        """
+        taken = [one for one in self._descriptors if one.name == name]
+        if not taken:
+            known = ", ".join(map(escaped, self.names))
+            raise OSError(None, self._why or f"no descriptor of that name was passed; there are: {known or 'none'}")
+        self._descriptors = [one for one in self._descriptors if one.name != name]
+        sockets: list[socket.socket] = []
+        try:
+            for one in taken:
+                sockets.append(_adopted(one.number))
+        except OSError:
+            for adopted in sockets:
+                adopted.close()
+            raise
+        return sockets
+
+    def close_rest(self) -> list[str]:
+        """Close what nobody has taken; a line for each."""
+        rest = [one for one in self._descriptors if one.still_there()]
+        self._descriptors = []
+        for one in rest:
+            os.close(one.number)
+        said = "was passed, and nothing asks for it: closed"
+        return [f"descriptor {one.number} ({escaped(one.name)}) {said}" for one in rest]
+
+
+def passed(environ: MutableMapping[str, str]) -> Passed:
+    """What was passed to this process, to be asked for once: the variables that say so are removed.
+
+    Importing twisted.internet.endpoints removes two of them, so the environment that the process began with counts.
+    """
+    said = environ if "LISTEN_PID" in environ else _first_environment()
+    descriptors, why = _listed(said, os.getpid())
+    for name in VARIABLES:
+        environ.pop(name, None)
+    for one in descriptors:
+        os.set_inheritable(one.number, False)
+    return Passed(descriptors, why)
+
+
+def _listed(environ: Mapping[str, str], pid: int) -> tuple[list[Descriptor], str]:
+    """The open descriptors that the variables tell of, or none and the reason."""
+    by = "start it by its socket unit, or by systemd-socket-activate"
+    if "LISTEN_PID" not in environ:
+        return [], f"no descriptors were passed (LISTEN_PID is not set); {by}"
+    if environ["LISTEN_PID"] != str(pid):
+        return [], f"the descriptors were passed to another process (LISTEN_PID is not {pid}); {by}, in the foreground"
+    count = environ.get("LISTEN_FDS", "")
+    if not count.isascii() or not count.isdecimal() or len(count) > 5 or int(count) > MOST:
+        return [], f"LISTEN_FDS must be a number up to {MOST}"
+    names = environ.get("LISTEN_FDNAMES", "").split(":")
+    names += [""] * (int(count) - len(names))
+    found = []
+    for at in range(int(count)):
+        if identity := _identity(FIRST + at):
+            found.append(Descriptor(names[at] or NAMELESS, FIRST + at, identity))
+    return found, ""
+
+
+def _first_environment() -> dict[str, str]:
+    """The environment that this process was started with (proc(5)); empty where it cannot be read."""
+    try:
+        block = Path("/proc/self/environ").read_bytes()
+    except OSError:
+        return {}
+    texts = [item.decode("utf-8", "surrogateescape").partition("=") for item in block.split(b"\0") if item]
+    return {name: value for name, _, value in texts}
+
+
+def _identity(descriptor: int) -> tuple[int, int] | None:
+    try:
+        there = os.fstat(descriptor)
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
+
+
+def _adopted(descriptor: int) -> socket.socket:
+    """The socket of a descriptor, made ready. Raises OSError where it cannot be served; then it is closed."""
+    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(None, f"descriptor {descriptor} is no socket")
+    adopted = socket.socket(fileno=descriptor)
+    try:
+        _make_ready(adopted)
+    except BaseException:
+        adopted.close()
+        raise
+    return adopted
+
+
+def _make_ready(adopted: socket.socket) -> None:
+    inet_family = adopted.family in (socket.AF_INET, socket.AF_INET6)
+    if adopted.type is socket.SOCK_SEQPACKET:
+        raise OSError(None, "a seqpacket socket is not available in this version; pass a stream or datagram socket")
+    if not inet_family and adopted.family is not socket.AF_UNIX:
+        raise OSError(None, f"a socket of family {int(adopted.family)} is not served; pass TCP, UDP or Unix")
+    if adopted.type is socket.SOCK_STREAM:
+        if inet_family and adopted.proto not in (socket.IPPROTO_TCP, IPPROTO_MPTCP):
+            raise OSError(None, f"a stream of protocol {adopted.proto} is not served; pass TCP")
+        _make_listen(adopted)
+        if inet_family:
+            tcp.prepare(adopted)
+    elif adopted.type is socket.SOCK_DGRAM:
+        if inet_family and adopted.proto != socket.IPPROTO_UDP:
+            raise OSError(None, f"datagrams of protocol {adopted.proto} are not served; pass UDP")
+        if inet_family:
+            udp.prepare(adopted)
+    else:
+        raise OSError(None, f"a socket of type {int(adopted.type)} is not served; pass a stream or datagram socket")
+    adopted.setblocking(False)
+
+
+def _make_listen(adopted: socket.socket) -> None:
+    """A second listen() would set another backlog: only what does not listen yet is told to."""
+    if adopted.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return
+    try:
+        adopted.getpeername()
+    except OSError:
+        adopted.listen(BACKLOG)
+    else:
+        raise OSError(None, "a connection was passed, not a listener; its unit needs Accept=no")
+
+
+def address_of(adopted: socket.socket) -> Address:
+    """What a socket would be called in the configuration if it were ours."""
+    streams = adopted.type is socket.SOCK_STREAM
+    name = adopted.getsockname()
+    if adopted.family is socket.AF_UNIX:
+        return Address("unix" if streams else "unix-dgram", path=unix_name(name).path)
+    scheme = "tcp" if streams else "udp"
+    if adopted.family is socket.AF_INET:
+        return Address(scheme, name[0], name[1])
+    host, port, _, scope = name
+    if host == "::" and not adopted.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+        return Address(scheme, "*", port)
+    host = inet(host, 0).host
+    return Address(scheme, scoped(host, scope) if scope else host, port)

@@ -1,0 +1,251 @@
+"""Socket activation: what was passed is served as what it is, and its path, mode and backlog stay the unit's."""
+
+import os
+import shutil
+import socket
+import subprocess
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.activation import activated
+from tests.contract.room import exactly
+from tests.daemon import ECHOD, SECONDS, TWISTD, environment, eventually, free_port, run
+
+BOTH_PLANES = pytest.mark.parametrize("plane", ["auto", "off"])
+
+
+@contextmanager
+def opened(path=None, kind=socket.SOCK_STREAM, family=socket.AF_INET, host="127.0.0.1", backlog=7):
+    """A socket as a unit opens it; a Unix one has the mode 0606, which nobody would choose."""
+    with socket.socket(socket.AF_UNIX if path else family, kind) as one:
+        one.bind(str(path) if path else (host, 0))
+        if path:
+            os.chmod(path, 0o606)
+        if kind is not socket.SOCK_DGRAM:
+            one.listen(backlog)
+        yield one
+
+
+def ask(place, kind=socket.SOCK_STREAM, family=None):
+    family = family or (socket.AF_INET if isinstance(place, tuple) else socket.AF_UNIX)
+    with socket.socket(family, kind) as client:
+        client.settimeout(SECONDS)
+        if kind is socket.SOCK_DGRAM and family is socket.AF_UNIX:
+            client.bind("")
+        client.connect(place)
+        client.sendall(b"hello")
+        return exactly(client, 5) if kind is socket.SOCK_STREAM else client.recv(100)
+
+
+def backlog_of(port):
+    """The backlog of a listening TCP socket, as ss(8) shows it."""
+    shown = run("ss", "-Hltn", f"sport = :{port}").stdout.split()
+    return int(shown[2])
+
+
+@BOTH_PLANES
+def test_every_descriptor_of_a_name_is_served_as_what_it_is(plane, tmp_path):
+    with ExitStack() as stack:
+        sockets = [
+            stack.enter_context(opened()),
+            stack.enter_context(opened()),
+            stack.enter_context(opened(kind=socket.SOCK_DGRAM)),
+            stack.enter_context(opened(tmp_path / "stream")),
+            stack.enter_context(opened(tmp_path / "datagram", socket.SOCK_DGRAM)),
+        ]
+        config = f'[daemon]\nplane = "{plane}"\n[services.echo]\nlisten = ["systemd:all"]\n'
+        daemon = stack.enter_context(activated([("all", one) for one in sockets], config))
+        names = [one.getsockname() for one in sockets]
+        assert [url for _, url in daemon.urls] == [
+            *(f"tcp://127.0.0.1:{port}" for _, port in names[:2]),
+            f"udp://127.0.0.1:{names[2][1]}",
+            f"unix://{tmp_path}/stream",
+            f"unix-dgram://{tmp_path}/datagram",
+        ]
+        for one, name in zip(sockets, names, strict=True):
+            assert ask(name, one.type) == b"hello"
+        paths = [tmp_path / "stream", tmp_path / "datagram"]
+        before = [path.lstat() for path in paths]
+        assert {oct(there.st_mode & 0o777) for there in before} == {"0o606"}
+        assert daemon.stop() == 0
+        assert [path.lstat().st_ino for path in paths] == [there.st_ino for there in before]
+        counters = daemon.counters()
+        assert counters[f"echo udp://127.0.0.1:{names[2][1]}"]["datagrams_out"] == 1
+        assert counters[f"echo unix://{tmp_path}/stream"]["accepted"] == 1
+
+
+@pytest.mark.skipif(shutil.which("ss") is None, reason="ss of iproute2 shows the backlog")
+def test_the_backlog_stays_what_the_unit_said():
+    with opened(backlog=7) as one, activated([("echo", one)], listen=["echo=systemd:echo"]) as daemon:
+        assert ask(one.getsockname()) == b"hello"
+        assert backlog_of(one.getsockname()[1]) == 7
+        assert daemon.stop() == 0
+
+
+def test_a_dual_stack_socket_is_every_interface():
+    with (
+        socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as dual,
+        opened(family=socket.AF_INET6, host="::1") as six,
+        activated([("echo", dual), ("echo", six)], listen=["echo=systemd:echo"]) as daemon,
+    ):
+        port = dual.getsockname()[1]
+        assert [url for _, url in daemon.urls] == [f"tcp://*:{port}", f"tcp://[::1]:{six.getsockname()[1]}"]
+        assert ask(("127.0.0.1", port)) == b"hello"
+        assert ask(("::1", port), family=socket.AF_INET6) == b"hello"
+        daemon.stderr.wait_for(rf"warn +echo  tcp://\*:{port} is open to the network")
+
+
+def test_clients_that_wait_across_a_restart_are_served(tmp_path):
+    """The socket outlives the daemon: who connects in between, or asks by datagram, hears from the next one."""
+    with opened() as stream, opened(kind=socket.SOCK_DGRAM) as datagrams, opened(tmp_path / "s") as unix:
+        passed = [("echo", stream), ("echo", datagrams), ("echo", unix)]
+        with activated(passed, listen=["echo=systemd:echo"]) as first:
+            assert ask(stream.getsockname()) == b"hello"
+            assert ask(datagrams.getsockname(), socket.SOCK_DGRAM) == b"hello"
+            assert first.stop() == 0
+        with ExitStack() as stack:
+            clients = []
+            for one in (stream, datagrams, unix):
+                client = stack.enter_context(socket.socket(one.family, one.type))
+                client.settimeout(SECONDS)
+                client.connect(one.getsockname())
+                client.sendall(b"still there?")
+                clients.append(client)
+            stack.enter_context(activated(passed, listen=["echo=systemd:echo"]))
+            for client in clients:
+                assert client.recv(100) == b"still there?"
+
+
+def test_the_plane_leaves_nothing_on_a_shared_socket():
+    """It asks the kernel to join datagrams; who serves the same socket plainly afterwards must not get them joined."""
+    with opened(kind=socket.SOCK_DGRAM) as one:
+        for plane in ("auto", "off"):
+            config = f'[daemon]\nplane = "{plane}"\n[services.echo]\nlisten = ["systemd:x"]\n'
+            with activated([("x", one)], config) as daemon:
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                    client.settimeout(SECONDS)
+                    client.connect(one.getsockname())
+                    client.setsockopt(17, 103, 10)  # UDP_SEGMENT: one send, ten datagrams
+                    client.send(b"x" * 100)
+                    assert [client.recv(1000) for _ in range(10)] == [b"x" * 10] * 10
+                counted = daemon.counters()[f"echo udp://127.0.0.1:{one.getsockname()[1]}"]
+                assert counted["datagrams_out"] == 10
+
+
+def test_what_nothing_asks_for_is_closed_with_a_warning():
+    with opened() as wanted, opened(kind=socket.SOCK_DGRAM) as other, open(os.devnull) as file:
+        passed = [("echo", wanted), ("other\x1b[31m", other), ("file", file)]
+        with activated(passed, listen=["echo=systemd:echo"]) as daemon:
+            daemon.stderr.wait_for(
+                r"warn +descriptor 4 \(other\\x1b\[31m\) was passed, and nothing asks for it: closed"
+            )
+            daemon.stderr.wait_for(r"warn +descriptor 5 \(file\) was passed")
+            held = [os.readlink(link) for link in Path(f"/proc/{daemon.process.pid}/fd").iterdir()]
+            assert f"socket:[{os.fstat(wanted.fileno()).st_ino}]" in held
+            assert f"socket:[{os.fstat(other.fileno()).st_ino}]" not in held
+            assert ask(wanted.getsockname()) == b"hello"
+
+
+def test_the_variables_are_not_handed_on():
+    program = (
+        "import os, sys\n"
+        "from twisted.scripts.twistd import run\n"
+        "import atexit\n"
+        "atexit.register(lambda: os.write(1, repr([name for name in os.environ if 'LISTEN' in name]).encode()))\n"
+        "sys.argv[:] = ['echod', '--nodaemon', '--pidfile=', 'echod', *sys.argv[1:]]\n"
+        "run()\n"
+    )
+    command = (ECHOD[0], "-c", program)
+    with opened() as one, activated([("echo", one)], command=command, listen=["echo=systemd:echo"]) as daemon:
+        assert daemon.stop() == 0
+        assert daemon.stdout.text[-1] == "[]"
+
+
+def test_twistd_and_its_own_endpoint_string():
+    """`systemd:domain=…` is Twisted's, which takes the descriptor by itself: nobody else calls it forgotten."""
+    with opened() as ours, opened() as twisteds:
+        listen = ["echo=systemd:echo", "upper=systemd:domain=INET:index=1"]
+        command = (*TWISTD, "--nodaemon", "--pidfile=", "echod")
+        with activated([("echo", ours), ("upper", twisteds)], command=command, listen=listen) as daemon:
+            assert ask(ours.getsockname()) == b"hello"
+            assert ask(twisteds.getsockname()) == b"HELLO"
+            assert "was passed" not in daemon.log()
+
+
+def test_without_names_they_are_called_unknown():
+    with opened() as one, activated([("x", one)], named=False, listen=["echo=systemd:unknown"]):
+        assert ask(one.getsockname()) == b"hello"
+
+
+def refused(passed, *listen):
+    """What a daemon says that does not start, and its exit code."""
+    daemon = activated(passed, listen=listen)
+    daemon.launch()
+    code = daemon.wait()
+    said = daemon.stderr.text
+    daemon.close()
+    return code, said
+
+
+def test_what_cannot_be_served_is_one_line_and_71(tmp_path):
+    with opened() as one, open(os.devnull) as file, opened(tmp_path / "q", socket.SOCK_SEQPACKET) as packets:
+        assert refused([("a", one), ("b", one)], "echo=systemd:echo") == (
+            71,
+            ["echod: systemd:echo: no descriptor of that name was passed; there are: a, b"],
+        )
+        assert refused([("echo", file)], "echo=systemd:echo") == (
+            71,
+            ["echod: systemd:echo: descriptor 3 is no socket"],
+        )
+        code, said = refused([("echo", packets)], "echo=systemd:echo")
+        assert (code, len(said)) == (71, 1)
+        assert "systemd:echo: a seqpacket socket is not available" in said[0]
+        with socket.create_connection(one.getsockname()), one.accept()[0] as connection:
+            code, said = refused([("echo", connection)], "echo=systemd:echo")
+            assert (code, said) == (
+                71,
+                ["echod: systemd:echo: a connection was passed, not a listener; its unit needs Accept=no"],
+            )
+
+
+def test_started_by_hand_it_says_how_to_start_it():
+    ended = run(*ECHOD, "--listen", "echo=systemd:echo")
+    assert ended.returncode == 71
+    assert ended.stderr.decode().splitlines() == [
+        "echod: systemd:echo: no descriptors were passed (LISTEN_PID is not set); "
+        "start it by its socket unit, or by systemd-socket-activate"
+    ]
+    ended = run(*ECHOD, "--listen", "echo=systemd:echo", env=environment(LISTEN_PID="1", LISTEN_FDS="1"))
+    assert ended.returncode == 71
+    assert b"passed to another process" in ended.stderr
+
+
+def test_checking_needs_none_of_them():
+    ended = run(*ECHOD, "--listen", "echo=systemd:echo", "--check-config")
+    assert (ended.returncode, ended.stdout) == (0, b"echo  systemd:echo\n")
+
+
+@pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="systemd-socket-activate is not installed")
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_systemds_own_activator(kind, tmp_path):
+    """The first client starts the daemon, and is served by it."""
+    port = free_port(kind)
+    words = ["systemd-socket-activate", *(["-d"] if kind is socket.SOCK_DGRAM else []), "-l", f"127.0.0.1:{port}"]
+    words += ["--fdname=echo", *(f"-E{name}={os.environ[name]}" for name in ("PATH",) if name in os.environ)]
+    words += [f"-EPYTHONPATH={environment()['PYTHONPATH']}", *ECHOD, "--listen", "echo=systemd:echo"]
+    with (tmp_path / "said").open("wb") as said:
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment())
+    try:
+        assert eventually(lambda: b"Listening on" in (tmp_path / "said").read_bytes())
+        with socket.socket(socket.AF_INET, kind) as client:
+            client.settimeout(SECONDS)
+            client.connect(("127.0.0.1", port))
+            client.sendall(b"hello")
+            assert client.recv(5) == b"hello"
+        process.terminate()
+        assert process.wait(SECONDS) == 0, (tmp_path / "said").read_text()
+    finally:
+        process.kill()
+        process.wait(SECONDS)

@@ -1,0 +1,66 @@
+"""Sockets and the configuration that asks for them, where the two do not fit."""
+
+import os
+import socket
+
+import pytest
+
+from echod.address import parse
+from echod.config.schema import Configuration, Daemon, ServiceConfig
+from echod.daemon.bind import Unbindable, Unsuited, bind_all
+from echod.services.echo import Echo
+from echod.transports.systemd import Descriptor, Passed
+
+
+class Streams(Echo):
+    """A kind that makes no sense on datagrams."""
+
+    kind = "streams"
+    datagrams = False
+
+
+class Datagrams(Echo):
+    """A kind that makes no sense on streams."""
+
+    kind = "datagrams"
+    streams = False
+
+
+def asking(kind, *listen):
+    return Configuration(Daemon(), (ServiceConfig("it", kind, kind.Options(), tuple(map(parse, listen))),))
+
+
+def passing(one, name="it"):
+    number = one.detach()
+    there = os.fstat(number)
+    return Descriptor(name, number, (there.st_dev, there.st_ino))
+
+
+@pytest.mark.parametrize(
+    ("kind", "other", "words"),
+    [(Streams, socket.SOCK_DGRAM, "carries datagrams"), (Datagrams, socket.SOCK_STREAM, "carries streams")],
+)
+def test_a_kind_that_is_not_served_over_what_was_passed(kind, other, words):
+    one = socket.socket(socket.AF_INET, other)
+    one.bind(("127.0.0.1", 0))
+    port = one.getsockname()[1]
+    descriptor = passing(one)
+    with pytest.raises(Unsuited) as caught:
+        bind_all(None, asking(kind, "systemd:it"), Passed([descriptor]))
+    scheme = "udp" if other is socket.SOCK_DGRAM else "tcp"
+    said = f"systemd:it: {scheme}://127.0.0.1:{port} {words}, and {kind.kind} is not served over them"
+    assert caught.value.faults == (said,)
+    assert not descriptor.still_there()
+
+
+def test_every_fault_is_told_and_nothing_stays(tmp_path):
+    datagrams = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    datagrams.bind(str(tmp_path / "passed"))
+    descriptor = passing(datagrams)
+    configuration = asking(Streams, "systemd:it", "systemd:nobody", f"unix://{tmp_path}/own")
+    with pytest.raises(Unbindable) as caught:
+        bind_all(None, configuration, Passed([descriptor]))
+    assert not isinstance(caught.value, Unsuited)
+    assert [fault.partition(": ")[0] for fault in caught.value.faults] == ["systemd:nobody", "systemd:it"]
+    assert not descriptor.still_there()
+    assert [path.name for path in tmp_path.iterdir()] == ["passed"]

@@ -1,0 +1,151 @@
+"""What was passed: which variables count, what each socket is called, and what is refused."""
+
+import os
+import socket
+
+import pytest
+
+from echod.address import Address
+from echod.transports import systemd
+from echod.transports.systemd import Descriptor, Passed, address_of, passed
+
+
+@pytest.fixture
+def descriptor():
+    """Makes a descriptor out of a socket, which is the test's no longer."""
+    made = []
+
+    def make(one, name="echo"):
+        number = one.detach()
+        made.append(number)
+        there = os.fstat(number)
+        return Descriptor(name, number, (there.st_dev, there.st_ino))
+
+    yield make
+    for number in made:
+        try:
+            os.close(number)
+        except OSError:
+            pass
+
+
+def test_the_variables_go(monkeypatch):
+    monkeypatch.setattr(systemd, "_first_environment", dict)
+    environ = {"LISTEN_PID": "1", "LISTEN_FDS": "3", "LISTEN_FDNAMES": "a:b:c", "LISTEN_PIDFDID": "7", "HOME": "/"}
+    passed(environ)
+    assert environ == {"HOME": "/"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "why"),
+    [
+        ({}, "LISTEN_PID is not set"),
+        ({"LISTEN_PID": "1", "LISTEN_FDS": "1"}, "passed to another process"),
+        ({"LISTEN_PID": "", "LISTEN_FDS": "1"}, "passed to another process"),
+        ({"LISTEN_PID": str(os.getpid())}, "LISTEN_FDS must be a number"),
+        ({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "-1"}, "LISTEN_FDS must be a number"),
+        ({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "9" * 5000}, "LISTEN_FDS must be a number"),
+        ({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "²"}, "LISTEN_FDS must be a number"),
+        ({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"}, "no descriptor of that name was passed; there are: none"),
+    ],
+)
+def test_nothing_is_passed(environ, why, monkeypatch):
+    monkeypatch.setattr(systemd, "_first_environment", dict)
+    nothing = passed(dict(environ))
+    assert nothing.names == ()
+    assert nothing.close_rest() == []
+    with pytest.raises(OSError, match=why):
+        nothing.take("echo")
+
+
+def test_the_environment_of_the_start_counts_where_another_has_taken_the_variables(monkeypatch):
+    monkeypatch.setattr(systemd, "_first_environment", lambda: {"LISTEN_PID": "1", "LISTEN_FDS": "1"})
+    with pytest.raises(OSError, match="passed to another process"):
+        passed({}).take("echo")
+
+
+def test_the_environment_of_the_start():
+    assert systemd._first_environment()["PATH"]
+
+
+def test_all_of_a_name_are_taken_once(descriptor):
+    some = [descriptor(socket.create_server(("127.0.0.1", 0)), name) for name in ("echo", "other", "echo")]
+    held = Passed(some)
+    taken = held.take("echo")
+    assert [one.fileno() for one in taken] == [some[0].number, some[2].number]
+    assert not any(one.getblocking() for one in taken)
+    assert held.names == ("other",)
+    with pytest.raises(OSError, match="there are: other"):
+        held.take("echo")
+    assert held.close_rest() == [f"descriptor {some[1].number} (other) was passed, and nothing asks for it: closed"]
+    assert held.close_rest() == []
+    for one in taken:
+        one.close()
+
+
+def test_a_number_that_means_something_else_by_now_is_left_alone(descriptor):
+    one = descriptor(socket.create_server(("127.0.0.1", 0)))
+    with open(os.devnull) as other:
+        os.dup2(other.fileno(), one.number)
+        assert Passed([one]).close_rest() == []
+        assert os.fstat(one.number)
+
+
+def test_one_that_cannot_be_served_takes_its_namesakes_with_it(descriptor):
+    good = descriptor(socket.create_server(("127.0.0.1", 0)))
+    bad = descriptor(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+    with pytest.raises(OSError, match="seqpacket"):
+        Passed([good, bad]).take("echo")
+    assert not good.still_there()
+    assert not bad.still_there()
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "proto", "why"),
+    [
+        (socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, "seqpacket"),
+        (socket.AF_NETLINK, socket.SOCK_DGRAM, 0, "family 16 is not served"),
+        (socket.AF_INET, socket.SOCK_DGRAM, 136, "protocol 136 are not served"),
+    ],
+)
+def test_what_is_not_served(family, kind, proto, why, descriptor):
+    try:
+        one = descriptor(socket.socket(family, kind, proto))
+    except OSError:
+        pytest.skip("this machine has no such socket")
+    with pytest.raises(OSError, match=why):
+        Passed([one]).take("echo")
+
+
+def test_a_stream_that_does_not_listen_yet_does_then(descriptor):
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    (taken,) = Passed([descriptor(bound)]).take("echo")
+    with taken, socket.create_connection(taken.getsockname()):
+        assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "name", "only", "address"),
+    [
+        (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0), None, Address("tcp", "127.0.0.1")),
+        (socket.AF_INET, socket.SOCK_DGRAM, ("0.0.0.0", 0), None, Address("udp", "0.0.0.0")),
+        (socket.AF_INET6, socket.SOCK_STREAM, ("::1", 0), None, Address("tcp", "::1")),
+        (socket.AF_INET6, socket.SOCK_STREAM, ("::", 0), 0, Address("tcp", "*")),
+        (socket.AF_INET6, socket.SOCK_DGRAM, ("::", 0), 1, Address("udp", "::")),
+        (socket.AF_INET6, socket.SOCK_STREAM, ("::ffff:127.0.0.1", 0), 0, Address("tcp", "127.0.0.1")),
+        (socket.AF_UNIX, socket.SOCK_STREAM, "/{}/s", None, Address("unix", path="/{}/s")),
+        (socket.AF_UNIX, socket.SOCK_DGRAM, "\0{}", None, Address("unix-dgram", path="@{}")),
+    ],
+)
+def test_what_a_socket_is_called(family, kind, name, only, address, tmp_path):
+    with socket.socket(family, kind) as one:
+        if only is not None:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        if family is socket.AF_UNIX:
+            one.bind(name.replace("/{}", str(tmp_path)).replace("{}", f"echod-{os.getpid()}"))
+            path = address.path.replace("/{}", str(tmp_path)).replace("{}", f"echod-{os.getpid()}")
+            assert address_of(one) == Address(address.scheme, path=path)
+        else:
+            one.bind(name)
+            assert address_of(one) == Address(address.scheme, address.host, one.getsockname()[1])
