@@ -44,7 +44,8 @@ else:
     ffi.cdef(_DECLARATIONS)
     C = ffi.dlopen(None)
 
-available: Final = C is not None and hasattr(os, "splice")
+_CALLS: Final = ("accept4", "setsockopt", "recvmmsg", "sendmmsg", "sendmsg")
+available: Final = hasattr(os, "splice") and all(hasattr(C, call) for call in _CALLS)
 
 batches: Final = available and ffi.sizeof("struct mmsghdr") == 64 and sys.byteorder == "little"
 """Whether the structures above lie in memory as the views of `plane.batch` expect them: on 64 bit, little end first."""

@@ -17,6 +17,7 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Iterable
@@ -38,6 +39,9 @@ from echod.transports.udp import IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, SO_TIMESTAM
 _log = Logger()
 
 REMEMBERED: Final = 4096  #: sources whose verdicts are remembered at once
+NEVER_JOINED: Final = frozenset({errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSUPP})
+"""What a send with UDP_SEGMENT meets where the link takes no datagram of that size whole, or no such send at all. A
+full buffer (EAGAIN, ENOBUFS) is over in a moment."""
 
 
 class DatagramLane:
@@ -56,7 +60,7 @@ class DatagramLane:
         self._wildcard = not any(_packed(plain.socket.getsockname()[0]))
         self._batch = Batch(plain.socket.family, pktinfo=self._wildcard)
         self._verdicts: dict[bytes, Refusal | None] = {}
-        self._passed: set[bytes] = set()  # sources that no rule refuses and no rate counts
+        self._passed: set[bytes] = set()  # those of them that no rule refuses and no rate counts
         self._joins_up_to = MOST_AT_ONCE
 
     @staticmethod
@@ -83,7 +87,7 @@ class DatagramLane:
                 self._socket.setsockopt(*option)
             except OSError:  # IPv4 on an IPv6-only socket; GRO on a kernel that has none
                 pass
-        self._plain.connected = 1
+        self._plain.connected = 1  # it stops as if it had listened itself
         self._loop.watch(self._socket.fileno(), EPOLLIN, self._serve)
 
     def stopListening(self) -> None:
@@ -109,7 +113,7 @@ class DatagramLane:
             else:
                 refused = self._protocol.tally.refused.get(Refusal.SOURCE_PORT, 0)
                 self._answer(descriptor, count)
-                if self._protocol.tally.refused.get(Refusal.SOURCE_PORT, 0) - refused >= SLOTS:
+                if self._protocol.tally.refused.get(Refusal.SOURCE_PORT, 0) - refused >= SLOTS:  # a flood
                     self._plain.filter()
         except Exception:  # a bug of the service: it costs the datagrams of this turn, and no more
             _log.failure("the service failed on datagrams of {scheme}", scheme=self._protocol.scheme)
@@ -160,7 +164,8 @@ class DatagramLane:
             if batch.send_joined(descriptor, count, size):
                 self._count(count, sum(lengths))
                 return
-            self._joins_up_to = size - 1  # larger than what leaves by this link unfragmented, or no UDP_SEGMENT
+            if calls.failure().errno in NEVER_JOINED:
+                self._joins_up_to = size - 1
         self._send_all(descriptor, count, lengths)
 
     def _answer_all(self, descriptor: int, count: int, lengths: list[int]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import select
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +22,7 @@ from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits, Rate
 from echod.model import Service
 from echod.plane import calls
+from echod.plane.batch import Batch
 from echod.plane.datagrams import DatagramLane
 from echod.services.echo import Echo
 from echod.services.upper import Upper
@@ -182,3 +185,26 @@ def test_the_order_within_a_flow_is_kept():
                 mine[0].sendto(payload, place)
             plane.serve(at + len(sent[at : at + 19]))
         assert answers(mine[:1], len(sent)) == [[(payload, "127.0.0.5") for payload in sent]]
+
+
+@pytest.mark.parametrize(
+    ("error", "joins"), [(errno.EAGAIN, 2), (errno.ENOBUFS, 2), (errno.EMSGSIZE, 1), (errno.EINVAL, 1)]
+)
+def test_a_full_buffer_is_no_reason_to_join_no_more(error, joins):
+    """What a moment brings is over with it; what the link or the kernel cannot do is not tried again."""
+    tried = []
+
+    def fails(_batch: object, *_: object) -> bool:
+        tried.append(error)
+        calls.ffi.errno = error
+        return False
+
+    with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0)) as (_plain, plane, (_, mine)):
+        place = ("127.0.0.1", plane.socket.getsockname()[1])
+        for turn in range(1, 3):
+            for _ in range(4):
+                mine[0].sendto(b"x" * 64, place)
+            with mock.patch.object(Batch, "send_joined", fails):
+                plane.serve(4 * turn)
+            assert answers(mine[:1], 4) == [[(b"x" * 64, "127.0.0.1")] * 4]
+    assert len(tried) == joins
