@@ -175,7 +175,9 @@ class Daemon(Service):
             factory.abandon()
 
     def figures(self) -> Mapping[str, Mapping[str, int]]:
-        """Every counter that is not 0, by service and address."""
+        """Every counter that is not 0, by service and address: exact, open connections included."""
+        for factory in self._factories:
+            factory.settle()
         return {f"{name} {place}": tally.figures() for (name, place), tally in self.tallies.items()}
 
     def _stopped(self, _results: object, deadline: Any) -> None:

@@ -70,6 +70,7 @@ class StreamLane:
         self._hosts: dict[int, bytes] = {}  # the open connections, and the host that the gate knows each by
         self._carried: list[int] = []  # octets that came, by descriptor
         self._grown: dict[int, int] = {}  # octets that the answers had more (or less) than what came
+        self._settled: dict[int, tuple[int, int]] = {}  # octets in and out that the tally has already
         self._seen: list[int] = []  # octets that had gone when `watch` looked last, by descriptor
         self._since: list[float] = []  # when that was new, by descriptor
         self._peers: dict[int, SocketAddress] = {}  # only while somebody hears of connections
@@ -87,7 +88,7 @@ class StreamLane:
 
     def startListening(self) -> None:
         """Serve from now on."""
-        self._factory.also_watch = self._watch
+        self._factory.carrier = self
         self._factory.doStart()
         self._loop.watch(self._listening.fileno(), EPOLLIN, self._accept)
 
@@ -102,7 +103,7 @@ class StreamLane:
             self._loop.forget(self._listening.fileno())
         for descriptor in list(self._hosts):
             self._hand_over(descriptor)
-        self._factory.also_watch = None
+        self._factory.carrier = None
         self._pipes.close()
         self._plain.close_socket()
         self._factory.doStop()
@@ -279,14 +280,14 @@ class StreamLane:
             self._pipes.drop(waiting)
         host = self._hosts.pop(descriptor)
         os.close(descriptor)
-        came, gone = self._count(descriptor, unsent)
+        came, gone = self._settle_last(descriptor, unsent)
         self._factory.ended(host, reason, came, gone, self._peers.pop(descriptor, None))
 
     def _reset(self, descriptor: int, reason: Closing, unsent: int = 0) -> None:
         calls.C.setsockopt(descriptor, socket.SOL_SOCKET, socket.SO_LINGER, self._linger, len(RESET_ON_CLOSE))
         self._end(descriptor, reason, unsent)
 
-    def _watch(self, now: float) -> None:
+    def watch(self, now: float) -> None:
         """End what has been still for too long, as Conversation.watch does."""
         limits = self._factory.limits
         carried, grown, seen, since = self._carried, self._grown, self._seen, self._since
@@ -311,15 +312,29 @@ class StreamLane:
             self._pipes.give_back(waiting)
         host = self._hosts.pop(descriptor)
         self._peers.pop(descriptor, None)
-        came, gone = self._count(descriptor, len(unsent))
+        came, gone = self._settle_last(descriptor, len(unsent))
         self._plain.take_over(descriptor, host, came, gone, unsent)
 
-    def _count(self, descriptor: int, unsent: int) -> tuple[int, int]:
-        """Bring the octets of a connection that leaves the plane into the tally: what came, and what went."""
+    def settle(self) -> None:
+        """Bring the octets of every connection into the tally, as Conversation.settle does."""
+        for descriptor in self._hosts:
+            waiting = self._waiting.get(descriptor)
+            self._settled[descriptor] = self._settle(descriptor, waiting.left if waiting else 0)
+
+    def _settle(self, descriptor: int, unsent: int) -> tuple[int, int]:
+        """Bring what came and went since the last time into the tally; returns all that came, and went."""
         came = self._carried[descriptor]
-        gone = came + self._grown.pop(descriptor, 0) - unsent
-        self._factory.tally.bytes_in += came
-        self._factory.tally.bytes_out += gone
+        gone = came + self._grown.get(descriptor, 0) - unsent
+        came_before, gone_before = self._settled.get(descriptor, (0, 0))
+        self._factory.tally.bytes_in += came - came_before
+        self._factory.tally.bytes_out += gone - gone_before
+        return came, gone
+
+    def _settle_last(self, descriptor: int, unsent: int) -> tuple[int, int]:
+        """The same, for a connection that leaves the plane."""
+        came, gone = self._settle(descriptor, unsent)
+        self._settled.pop(descriptor, None)
+        self._grown.pop(descriptor, None)
         return came, gone
 
     def _use_pipe(self, pipe: Pipe) -> None:

@@ -69,6 +69,7 @@ class Conversation(Protocol):
         self._tally = tally
         self._over = over
         self._handed = 0  # octets given to the transport
+        self._settled = (0, 0)  # octets in and out that the tally has already
         self._more: Iterator[bytes] | None = None
         self._end = End.NOTHING
         self._paused = False
@@ -94,7 +95,6 @@ class Conversation(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the peer; behind our own end they are dropped."""
         self.bytes_in += len(data)
-        self._tally.bytes_in += len(data)
         if self._end is not End.CLOSE:
             self._ask(self.session.received, data)
 
@@ -113,7 +113,7 @@ class Conversation(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The end, whoever made it."""
-        self._tally.bytes_out -= self.unsent
+        self.settle()
         finished = self._peer_ended or reason.check(ConnectionDone)  # a Unix peer that has closed ends with a hang-up
         if self._closing is Closing.DONE and not (finished and self._said_everything()):
             self._closing = Closing.LOST
@@ -158,6 +158,13 @@ class Conversation(Protocol):
         buffered = len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
         return buffered + int(getattr(transport, "_tempDataLen", 0))
 
+    def settle(self) -> None:
+        """Bring the octets that came and went since the last time into the tally; the end does so by itself."""
+        came, gone = self.bytes_in, self.bytes_out
+        self._tally.bytes_in += came - self._settled[0]
+        self._tally.bytes_out += gone - self._settled[1]
+        self._settled = (came, gone)
+
     def perform(self, reply: Reply) -> None:
         """Do what the session wants; behind an end nothing more is said."""
         if self._end is not End.NOTHING:
@@ -180,6 +187,7 @@ class Conversation(Protocol):
         """Take over from the fast plane: so much came, so much went, and `waiting` is to go."""
         self.bytes_in = bytes_in
         self._handed = bytes_out
+        self._settled = (bytes_in, bytes_out)
         self.perform(Reply(waiting))
 
     def _ask(self, question: Callable[..., Reply], *given: bytes) -> None:
@@ -193,7 +201,6 @@ class Conversation(Protocol):
 
     def _write(self, data: bytes) -> None:
         self._handed += len(data)
-        self._tally.bytes_out += len(data)
         self.transport.write(data)
 
     def _proceed(self) -> None:

@@ -6,6 +6,7 @@ endpoint.listen(ServiceFactory(Upper()))
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -20,6 +21,16 @@ from echod.gate.refusal import Refusal
 from echod.model import Service
 from echod.names import SocketAddress, UnixName
 from echod.transports.conversation import SILENCE, Conversation, socket_address
+
+
+class Carrier(Protocol):
+    """Who carries connections of a factory that are no Conversations: the fast plane."""
+
+    def watch(self, now: float) -> None:
+        """End what has been still for too long, as Conversation.watch does."""
+
+    def settle(self) -> None:
+        """Bring what came and went into the tally, as Conversation.settle does."""
 
 
 class ServiceFactory(Factory):
@@ -55,7 +66,7 @@ class ServiceFactory(Factory):
         self.scheme = scheme
         self.loopback = loopback
         self.conversations: dict[Conversation, bytes] = {}  # and the host that the gate knows it by
-        self.also_watch: Callable[[float], None] | None = None
+        self.carrier: Carrier | None = None
         self._sweep = LoopingCall(self._look)
         if clock is not None:
             self._sweep.clock = clock
@@ -109,6 +120,16 @@ class ServiceFactory(Factory):
         self.conversations[conversation] = host
         return conversation
 
+    def settle(self) -> None:
+        """Bring the octets of connections that are open into the tally: it is exact until more come or go.
+
+        By itself a connection does so when it ends, for counting each message costs more than carrying it.
+        """
+        for conversation in self.conversations:
+            conversation.settle()
+        if self.carrier is not None:
+            self.carrier.settle()
+
     def drain(self, seconds: float = 10.0) -> Deferred[None]:
         """Let the conversations end; fires when the last one has. `abandon` makes it so, after `seconds`.
 
@@ -136,8 +157,8 @@ class ServiceFactory(Factory):
             conversation.watch(now)
             if self._drained is not None:
                 conversation.leave(now, self._silence)
-        if self.also_watch is not None:
-            self.also_watch(now)
+        if self.carrier is not None:
+            self.carrier.watch(now)
 
     def _over(self, conversation: Conversation, reason: Closing) -> None:
         host = self.conversations.pop(conversation)

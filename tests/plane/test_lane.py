@@ -293,6 +293,49 @@ def test_a_number_that_is_used_again_begins_anew(make):
         assert (made.tally.bytes_in, made.tally.bytes_out, made.tally.closed) == (25, 25, {Closing.DONE: 5})
 
 
+@pytest.mark.parametrize("service", [Echo, Upper, Twice, Letters])
+def test_open_connections_are_counted_to_the_octet_once_it_is_settled(make, service):
+    """However often it is settled, at whatever moment: while they talk, while one is stuck, and when all is over."""
+    with make(service()) as made:
+        talking, stuck = made.connect(), made.connect()
+        sent = gone = 0
+        for _ in range(3):
+            talking.send(b"Hello 1")
+            gone += len(made.hear(talking, len(service.transform(b"Hello 1"))))
+            sent += 7
+            made.factory.settle()
+            made.factory.settle()
+            assert (made.tally.bytes_in, made.tally.bytes_out) == (sent, gone)
+        made.stick(stuck)
+        made.factory.settle()
+        left = unsent(made)
+        assert left
+        came = made.tally.bytes_in
+        assert made.tally.bytes_out == gone + len(service.transform(data()[: came - sent])) - left
+        reset(stuck)
+        made.until(lambda: made.tally.open == 1)
+        made.factory.settle()
+        assert made.tally.bytes_in >= came
+        before = made.tally.bytes_in, made.tally.bytes_out
+        talking.close()
+        made.until(lambda: made.tally.open == 0)
+        assert (made.tally.bytes_in, made.tally.bytes_out) == before
+
+
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_what_was_settled_is_not_counted_again_when_the_plane_hands_over(make, service):
+    with make(service()) as made:
+        client = made.connect()
+        sent = made.stick(client)
+        made.factory.settle()
+        made.stop()
+        made.factory.settle()
+        client.shutdown(socket.SHUT_WR)
+        assert made.rest(client) == service.transform(data()[:sent])
+        made.until(lambda: made.tally.open == 0)
+        assert (made.tally.bytes_in, made.tally.bytes_out) == (sent, sent)
+
+
 # time
 
 
