@@ -20,6 +20,7 @@ from echod.config.printing import describe
 from echod.config.schema import Configuration
 from echod.daemon import descriptors
 from echod.daemon.bind import Bound, Unbindable, Unsuited, bind_all
+from echod.daemon.notify import Notify
 from echod.daemon.serving import Daemon, UnusableService
 from echod.daemon.signals import install
 from echod.observe.log import Log
@@ -132,7 +133,9 @@ def makeService(options: Options) -> Daemon:
         _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)
     except UnusableService as error:
         _end(EX_CONFIG, [escaped(str(error))], bound)
-    for note in notes + passed.close_rest() + open_to_nobody(bound):
+    notify = Notify(os.environ, reactor)
+    daemon.events.subscribe(notify.event)
+    for note in [*notes, *passed.close_rest(), *open_to_nobody(bound), *filter(None, [notify.fault])]:
         log.say("warn", note)
     reactor.callWhenRunning(install, reactor, daemon.abandon)
     return daemon

@@ -1,0 +1,134 @@
+"""The service manager hears how the daemon is: sd_notify(3), told by our events, never waiting for an answer.
+
+A manager that is too busy to take a message gets it later; one that is gone costs nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from array import array
+from collections import deque
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any, Final
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+
+from echod.text import escaped
+
+VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+WAITING: Final = 256  #: messages that may wait for a busy manager: more than one for each listener
+AGAIN: Final = 0.1  #: seconds until a message that was not taken is sent again
+GRACE: Final = 5.0  #: seconds that a stop may take beyond `drain`: it ends by itself long before
+LONGEST_STATUS: Final = 300  #: characters: what `systemctl status` shows is one line
+
+BUSY: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EINTR})
+
+
+class Notify:
+    """Tells the manager that `environ` names, if it names one; `event` is the sink to subscribe.
+
+    The variables are removed, so that no child speaks for us. Raises nothing: `fault` says what was wrong with them.
+    """
+
+    def __init__(self, environ: MutableMapping[str, str], reactor: IReactorTime) -> None:
+        where, interval, pid = (environ.pop(name, None) for name in VARIABLES)
+        self.fault: str | None = None
+        self._reactor = reactor
+        self._listeners = 0
+        self._socket: socket.socket | None = None
+        self._waiting: deque[tuple[bytes, Sequence[int]]] = deque(maxlen=WAITING)
+        self._retrying = False
+        self._watchdog = LoopingCall(self.send, "WATCHDOG=1")
+        self._watchdog.clock = reactor
+        self._every = 0.0
+        if where is not None:
+            self._open(where)
+        if self.there and interval is not None and pid in (None, str(os.getpid())):
+            self._every = self._half(interval)
+
+    @property
+    def there(self) -> bool:
+        """Whether there is a manager to tell anything."""
+        return self._socket is not None
+
+    def event(self, name: str, fields: Mapping[str, Any]) -> None:
+        """One of our events."""
+        match name:
+            case "listener.opened":
+                self._listeners += 1
+            case "listener.closed":
+                self._listeners -= 1
+            case "daemon.ready":
+                self._listeners = fields["listeners"]
+                self.send("READY=1", self._serving())
+                if self._every:
+                    self._watchdog.start(self._every)
+            case "daemon.reloading":
+                self.send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+            case "daemon.reloaded":
+                self.send("READY=1", self._serving())
+            case "daemon.refused":
+                self.send("READY=1", _status(f"the new configuration is refused: {fields['errors']}"))
+            case "daemon.draining":
+                connections, seconds = fields["connections"], fields["seconds"]
+                said = _status(f"stopping: {connections} connections have {seconds:g} s to end")
+                self.send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round((seconds + GRACE) * 1e6)}", said)
+            case "daemon.stopped":
+                self.send("STOPPING=1", _status("stopped"))
+                self.close()
+
+    def send(self, *lines: str, descriptors: Sequence[int] = ()) -> None:
+        """Say these lines in one message, with copies of these descriptors: now, or once the manager takes it."""
+        if self._socket is not None:
+            self._waiting.append(("\n".join(lines).encode("utf-8", "backslashreplace"), descriptors))
+            if not self._retrying:
+                self._flush()
+
+    def close(self) -> None:
+        """Say nothing any more."""
+        if self._watchdog.running:
+            self._watchdog.stop()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _serving(self) -> str:
+        return _status(f"serving {self._listeners} listeners")
+
+    def _open(self, where: str) -> None:
+        if not where.startswith(("/", "@")) or len(where) < 2:
+            self.fault = f"NOTIFY_SOCKET={escaped(where)} is neither a path nor an abstract socket: nobody is told"
+            return
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._name = "\0" + where[1:] if where.startswith("@") else where
+
+    def _half(self, interval: str) -> float:
+        """Seconds between two signs of life: half of what the manager waits for one, as sd_watchdog_enabled(3) asks."""
+        if not interval.isascii() or not interval.isdecimal() or len(interval) > 20 or int(interval) == 0:
+            self.fault = f"WATCHDOG_USEC={escaped(interval[:40])} is no number of microseconds: no sign of life is sent"
+            return 0.0
+        return int(interval) / 2e6
+
+    def _flush(self) -> None:
+        self._retrying = False
+        while self._waiting and self._socket is not None:
+            message, descriptors = self._waiting[0]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
+            try:
+                self._socket.sendmsg([message], rights, socket.MSG_NOSIGNAL, self._name)
+            except OSError as error:
+                if error.errno in BUSY:
+                    self._retrying = True
+                    self._reactor.callLater(AGAIN, self._flush)
+                    return
+            self._waiting.popleft()
+
+
+def _status(text: str) -> str:
+    """What people see in `systemctl status`: one line, whatever it is made of."""
+    return f"STATUS={escaped(text)[:LONGEST_STATUS]}"
