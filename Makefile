@@ -5,12 +5,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TYPED = echod twisted/plugins $(wildcard bench) tests
+TYPED = echod twisted/plugins bench completion man tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-system lint format bench bench-quick chaos clean
+.PHONY: help run test test-system lint format bench bench-quick chaos man completion clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,14 @@ bench-quick: $(VENV)/.runtime  ## the same in a minute
 
 chaos: $(VENV)/.test  ## attack echod and others, and print promise, figure and verdict (ARGS="--only N")
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+man: $(VENV)/.runtime  ## write the manual pages to build/man, from docs/ (man -l build/man/echod.8)
+	@$(BIN)/python -m man build/man
+	@ls build/man/*
+
+completion: $(VENV)/.dev  ## write what bash and zsh complete to build/completion, from the two programs' parsers
+	@$(BIN)/python -m completion build/completion
+	@ls build/completion/*/*
 
 clean:  ## remove what these commands wrote
 	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache _trial_temp

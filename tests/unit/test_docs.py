@@ -42,6 +42,7 @@ PAGES = {
 }
 README, CONTRIBUTING = PAGES["README.md"], PAGES["CONTRIBUTING.md"]
 ARCHITECTURE, EMBEDDING, SERVICES = (PAGES[f"docs/{name}.md"] for name in ("ARCHITECTURE", "EMBEDDING", "SERVICES"))
+ECHOD = PAGES["docs/ECHOD.md"]
 KINDS = kinds(plugins=())
 ROOMS = {room_of(module) for module in ALL_MODULES}
 
@@ -278,11 +279,6 @@ def test_the_counters():
     assert named == [*plain, "refused:REASON", "closed:REASON"]
 
 
-def test_the_exit_codes():
-    codes = {getattr(tap, name) for name in vars(tap) if name.startswith("EX_")}
-    assert {int(number) for number, _ in table(ARCHITECTURE, "Exit code", "Means")} == codes | {0}
-
-
 def test_why_a_connection_ends():
     assert [code(reason) for reason, _ in table(ARCHITECTURE, "Reason", "Means")] == [str(reason) for reason in Closing]
 
@@ -311,6 +307,21 @@ def test_a_figure(page, said):
 def test_the_longest_date():
     longest = max(len(daytime.line(datetime(2024, 9, day, 23, tzinfo=UTC).timestamp())) for day in range(10, 31))
     assert f"{longest} octets at most" in prose(SERVICES)
+
+
+# ECHOD.md
+
+
+def test_the_options_of_the_daemon():
+    options = tap.Options()
+    short = {long: f"`-{name}`, " for name, long in options.synonyms.items() if len(name) == 1}
+    named = {re.sub(r" [A-Z=]+", "", cell) for cell, _ in table(ECHOD, "Option", "Meaning")}
+    assert named == {f"{short.get(name, '')}`--{name}`" for name in (word.rstrip("=") for word in options.longOpt)}
+
+
+def test_the_exit_codes():
+    codes = {getattr(tap, name) for name in vars(tap) if name.startswith("EX_")}
+    assert {int(number) for number, _ in table(ECHOD, "Code", "Means")} == codes | {0}
 
 
 # CONTRIBUTING.md

@@ -1,0 +1,1 @@
+"""The manual pages, made of the pages in docs/: `python -m man DIRECTORY` writes them."""

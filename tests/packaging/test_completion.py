@@ -1,0 +1,79 @@
+"""What bash and zsh complete of the two programs, asked of the shells themselves."""
+
+import shutil
+import sys
+
+import pytest
+
+from echod.client.commandline import COMMANDS
+from tests.daemon import TOP, environment, run
+
+pytestmark = pytest.mark.system_wide
+
+# What readline does: the words up to the cursor go to the function that `complete` was told of.
+ASK_BASH = """
+source "$1"; shift
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}
+function=$(complete -p "$1"); function=${function##*-F }; ${function%% *}
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+# zsh completes on a terminal only: it gets one of its own, and says there what its line has become.
+ASK_ZSH = """
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell 'fpath=('"$1"' $fpath); autoload -U compinit; compinit -D -u'
+zpty -w shell 'tell() { zle complete-word; print -r "<$BUFFER>" }; zle -N tell; bindkey "^I" tell; echo "rea""dy"'
+zpty -r shell seen '*ready*'
+zpty -n -w shell "$2"$'\\t'
+zpty -r shell seen '*<*>*'
+print -r -- "$seen"
+"""
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("completion")
+    ended = run(sys.executable, "-m", "completion", directory, cwd=TOP)
+    assert ended.returncode == 0, ended.stderr.decode()
+    return directory
+
+
+def asked(written, *words, cwd=TOP):
+    """What bash offers for the last of these words."""
+    ended = run("bash", "--norc", "-c", ASK_BASH, "bash", written / "bash" / words[0], *words, cwd=cwd)
+    assert ended.stderr == b""
+    return set(ended.stdout.decode().split())
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (("echoctl", ""), set(COMMANDS)),
+        (("echoctl", "se"), {"send", "services"}),
+        (("echoctl", "ping", "--co"), {"--connect", "--count"}),
+        (("echoctl", "ping", "-c", "3", "--js"), {"--json"}),
+        (("echoctl", "check", "etc/ech"), {"etc/echod.toml"}),
+        (("echod", "--c"), {"--check-config", "--config"}),
+        (("echod", "--config", "etc/ec"), {"etc/echod.toml"}),
+        (("echod", "-c", "etc/ec"), {"etc/echod.toml"}),
+        (("echod", "--listen", "echo=tcp://127.0.0.1:7", "--al"), {"--allow"}),
+    ],
+)
+def test_bash(words, offered, written):
+    assert asked(written, *words) == offered
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("echoctl tal", "echoctl talk "),
+        ("echod --pri", "echod --print-config "),
+        ("echoctl check etc/ech", "echoctl check etc/echod.toml "),
+        ("echoctl ping --co", "echoctl ping --co"),  # two begin so
+    ],
+)
+def test_zsh(typed, completed, written):
+    if shutil.which("zsh") is None:
+        pytest.skip("there is no zsh here; tests/system_wide/prepare installs it")
+    ended = run("zsh", "-f", "-c", ASK_ZSH, "zsh", written / "zsh", typed, cwd=TOP, env=environment(TERM="dumb"))
+    assert f"<{completed}>" in ended.stdout.decode(), ended
