@@ -58,6 +58,11 @@ class Peer:
     traffic_class: int | None = None
     received_at: float | None = None
 
+    @property
+    def keeps_messages(self) -> bool:
+        """Whether what comes at once is one whole message, rather than a part of a stream."""
+        return self.scheme in ("udp", "unix-dgram")
+
 
 class Session(Protocol):
     """One conversation. Its methods never block, and never raise on anything that a peer may send."""
@@ -83,6 +88,11 @@ def _nowhere(_line: str) -> None:
     """Where services show their lines until somebody says where."""
 
 
+def _at_once(_seconds: float, call: Callable[[], None]) -> None:
+    """How services put something off where nobody keeps the time."""
+    call()
+
+
 @dataclass(frozen=True)
 class Context:
     """What a service may use of the world: all of it can be replaced in a test."""
@@ -91,6 +101,7 @@ class Context:
     wall_clock: Callable[[], float] = time.time  # noqa: TID251 - the one place where the date is asked for
     random: random.Random = field(default_factory=random.Random)
     show: Callable[[str], None] = _nowhere  #: prints one line, already escaped, as the service's output
+    later: Callable[[float, Callable[[], None]], object] = _at_once  #: calls after so many seconds; `callLater`
 
 
 @dataclass(frozen=True)
@@ -113,6 +124,9 @@ class Service:
     any faster way to carry them. `identity` itself may be carried without ever being read."""
     streams: ClassVar[bool] = True  #: whether the kind makes sense on tcp, unix …
     datagrams: ClassVar[bool] = True  #: and on udp, unix-dgram …
+    conversational: ClassVar[bool] = False
+    """Whether a datagram peer has a session, as a stream has, in place of one answer to each: it joins, is spoken to
+    unasked, and leaves by an end of its session or by silence."""
 
     def __init__(self, options: Any = None, context: Context | None = None) -> None:
         self.options = self.Options() if options is None else options

@@ -27,6 +27,7 @@ from echod.plane.datagrams import DatagramLane
 from echod.plane.loop import Loop
 from echod.plane.streams import StreamLane
 from echod.transports.accept import Reserve, StreamPort
+from echod.transports.conversing import ConversingDatagrams
 from echod.transports.datagram import ServiceDatagrams
 from echod.transports.interfaces import broadcasts
 from echod.transports.stream import ServiceFactory
@@ -83,7 +84,7 @@ class Daemon(Service):
         self._log = log
         self._outputs = [log.output] if show_on is None else [log.output, show_on]
         self._shown = Shown(log.show if show_on is None else show_on.line, self.clock)
-        self._context = Context(clock=self.clock, show=self._shown)
+        self._context = Context(clock=self.clock, show=self._shown, later=reactor.callLater)
         self._reserve = Reserve()
         self._factories: list[ServiceFactory] = []
         self._abandoned = False
@@ -142,14 +143,26 @@ class Daemon(Service):
             if self._plane is not None and isinstance(port, StreamPort) and StreamLane.suits(port):
                 port = StreamLane(self._plane, port, self._reserve, spare(self.configuration))
         else:
-            protocol = ServiceDatagrams(
-                served.service, gate=served.datagrams, tally=tally, scheme=scheme, loopback=loopback
-            )
+            protocol = self._datagrams(served, tally, scheme, loopback)
             port = transport.port(self._reactor, bound.socket, bound.address, protocol, bound.close)
             if self._plane is not None and scheme == "udp" and DatagramLane.suits(port):
                 port = DatagramLane(self._plane, port)
         port.startListening()
         self._ports.append((name, bound.address, port))
+
+    def _datagrams(self, served: Served, tally: Tally, scheme: str, loopback: bool) -> ServiceDatagrams:
+        service, gate = served.service, served.datagrams
+        if not service.conversational:
+            return ServiceDatagrams(service, gate=gate, tally=tally, scheme=scheme, loopback=loopback)
+        return ConversingDatagrams(
+            service,
+            gate=gate,
+            connections=served.connections,
+            tally=tally,
+            scheme=scheme,
+            loopback=loopback,
+            clock=self._reactor,
+        )
 
     def stopService(self) -> Deferred[object]:
         """Stop accepting, let the conversations end for `drain` at most; fires when the last one has."""

@@ -21,7 +21,7 @@ GROUP: Final = "echod.services"
 
 PROBE: Final = bytes(range(256))  #: every octet, to see what a transform makes of it
 
-PLANNED: Final = frozenset({"chat", "console", "reflector"})
+PLANNED: Final = frozenset({"console", "reflector"})
 """Kinds that the interface names and this version may not have yet."""
 
 
@@ -67,7 +67,7 @@ def _lack(kind: type[Service]) -> str | None:
     """What another package's kind lacks, said before its first peer would find out."""
     if not isinstance(getattr(kind, "summary", None), str):
         return "has no summary"
-    for carried, method in (("streams", "session"), ("datagrams", "answer")):
+    for carried, method in (("streams", "session"), ("datagrams", "session" if kind.conversational else "answer")):
         own = getattr(kind, method) is not getattr(Service, method)
         if getattr(kind, carried) and kind.transform is None and not own:
             return f"has neither a transform nor {method}(); or set {carried} = False"

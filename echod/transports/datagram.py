@@ -10,6 +10,8 @@ never lets a flood keep the reactor, and turns every error of a send into a coun
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import Callable
 from typing import Any, Final
@@ -28,6 +30,9 @@ from echod.names import inet
 from echod.transports.conversation import socket_address
 
 _log = Logger()
+
+Send = Callable[[bytes], OSError | None]
+"""Sends a datagram to one peer; returns what went wrong."""
 
 LARGEST: Final = 65_536  #: octets: more than any UDP datagram has (65,507 over IPv4, 65,527 over IPv6)
 A_TURN: Final = 64  #: datagrams before others have their turn; bytes would not bound a flood of empty ones
@@ -53,6 +58,8 @@ class ServiceDatagrams(DatagramProtocol):
     noisy = False
     transport: Any
 
+    conversational = False  #: whether `heard` takes what comes, in place of `answer`
+
     def __init__(
         self,
         service: Service,
@@ -72,6 +79,9 @@ class ServiceDatagrams(DatagramProtocol):
         """Twisted's way in."""
         host, port = str(addr[0]), int(addr[1])
         peer = Peer(self.scheme, socket_address(self.transport.getHost()), inet(host, port))
+        if self.conversational:
+            self.heard(datagram, peer, octets_of(host), addr, lambda data: self._write(data, addr))
+            return
         answer = self.answer(datagram, peer, octets_of(host), port)
         if answer is not None:
             self.transport.write(answer, addr)
@@ -106,6 +116,19 @@ class ServiceDatagrams(DatagramProtocol):
         tally.bytes_out += len(answer)
         return answer
 
+    def _write(self, data: bytes, addr: tuple[Any, ...]) -> OSError | None:
+        if self.transport is None:  # the port is closed
+            return OSError(errno.EBADF, os.strerror(errno.EBADF))
+        try:
+            self.transport.write(data, addr)
+        except OSError as error:
+            return error
+        return None
+
+    def heard(self, datagram: bytes, peer: Peer, host: bytes, name: Any, send: Send, *, to_many: bool = False) -> None:
+        """Where the service is conversational: take a datagram from `name`, whom `send` reaches now and later."""
+        raise NotImplementedError
+
     def unanswered(self, answer: bytes, reason: Refusal = Refusal.SEND) -> None:
         """An answer that was counted could not be sent."""
         self.tally.datagrams_out -= 1
@@ -135,6 +158,7 @@ class DatagramPort(FileDescriptor):
     def startListening(self) -> None:
         """Serve from now on."""
         self.connected = 1
+        self.protocol.startProtocol()
         self.startReading()
 
     def stopListening(self) -> None:
@@ -143,6 +167,7 @@ class DatagramPort(FileDescriptor):
             self.connected = 0
             answer_backlog(self.protocol.tally, self.doRead)
             self.stopReading()
+            self.protocol.stopProtocol()
             self._close_socket()
 
     def doRead(self) -> None:
@@ -165,10 +190,16 @@ class DatagramPort(FileDescriptor):
 
     def send(self, answer: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
         """Send an answer, or count why not: nothing that goes wrong here concerns anybody else."""
-        try:
-            self.socket.sendmsg([answer], ancillary, 0, name)
-        except OSError:
+        if self.reach(answer, ancillary, name) is not None:
             self.protocol.unanswered(answer)
+
+    def reach(self, data: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> OSError | None:
+        """Send a datagram; what went wrong, or None."""
+        try:
+            self.socket.sendmsg([data], ancillary, 0, name)
+        except OSError as error:
+            return error
+        return None
 
     def connectionLost(self, reason: object) -> None:
         """The reactor ends, or found the socket broken."""

@@ -143,6 +143,11 @@ class UDPPort(DatagramPort):
                 seconds, nanoseconds = struct.unpack("ll", data)
                 received_at = seconds + nanoseconds / 1e9
         peer = Peer(self.protocol.scheme, Inet(local, self._port), inet(host, port), ttl, traffic_class, received_at)
+        if self.protocol.conversational:
+            self.protocol.heard(
+                datagram, peer, octets_of(host), name, lambda data: self.reach(data, source, name), to_many=to_many
+            )
+            return
         answer = self.protocol.answer(datagram, peer, octets_of(host), port, to_many=to_many)
         if answer is not None:
             self.send(answer, source, name)

@@ -113,6 +113,7 @@ SERVICES: Final[Mapping[str, str]] = {
     "ack-stays": 'kind = "ack"\nclose = false\nshow = "no"',
     "chargen": 'kind = "chargen"',
     "chargen-rfc864": 'kind = "chargen"\nrfc864 = true',
+    "chat": 'kind = "chat"',
     "daytime": 'kind = "daytime"',
     "qotd": 'kind = "qotd"',
     "time": 'kind = "time"',

@@ -33,7 +33,7 @@ class Nameless(Service):
 class Kinds(SynchronousTestCase):
     def test_of_ours_are_one_file_each(self) -> None:
         self.assertEqual(
-            list(OURS), ["ack", "chargen", "daytime", "discard", "echo", "qotd", "time", "upper", "whoami"]
+            list(OURS), ["ack", "chargen", "chat", "daytime", "discard", "echo", "qotd", "time", "upper", "whoami"]
         )
         for name, kind in OURS.items():
             self.assertEqual((kind.kind, kind.__module__), (name, f"echod.services.{name}"))
@@ -135,6 +135,8 @@ class Conversations(SynchronousTestCase):
     @given(st.binary(max_size=2000))
     def test_of_datagrams_are_octets_or_nothing_and_hold_no_state(self, datagram: bytes) -> None:
         for name, kind in OURS.items():
+            if kind.conversational:  # its datagrams are a conversation, which has a state
+                continue
             service = kind(context=Context(wall_clock=lambda: 0.0))
             service.context.random.seed(7)
             first = service.answer(datagram, PEER)

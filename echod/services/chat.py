@@ -1,0 +1,215 @@
+"""Chat: rooms of people on streams and datagrams, each of whom may be using nothing but `nc`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from echod.model import CLOSE, NOTHING, Context, End, Peer, Reply, Say, Service, Session
+from echod.services.lines import LONGEST, Lines
+from echod.services.pace import Pace
+from echod.services.rooms import Hall, Member, Unheard, WrongName, line
+from echod.text import decoded, escaped
+
+BURST: Final = 10  #: times `lines-per-second` at once: a page that somebody pastes
+WELCOMED: Final = 10  #: names that a newcomer is told; /who has more
+
+HELP: Final = (
+    "a line that you type goes to everybody else in your room; the commands are",
+    "/nick NAME      be called NAME",
+    "/join ROOM      go to another room; without a ROOM, list the rooms",
+    "/who            who is here",
+    "/msg NAME TEXT  say something to one person only",
+    "/me TEXT        say what you do",
+    "/quit           leave",
+    "//TEXT          a line that begins with a /",
+)
+
+
+@dataclass(frozen=True)
+class ChatOptions:
+    """The keys of a chat service."""
+
+    history: int = field(
+        default=0, metadata={"help": "the last lines of a room that who joins it is shown, from 0 to 1000"}
+    )
+    rooms: int = field(default=100, metadata={"help": "how many rooms there may be, from 1 to 10000"})
+    lines_per_second: int = field(
+        default=20,
+        metadata={"help": "how many lines a member may send, ten times as many at once; 0 is no limit"},
+    )
+
+
+class Chat(Service):
+    """Everybody begins in the lobby as a guest; a line goes to all others in the room, a command has an answer.
+
+    Who reads too slowly misses the oldest lines, and is told how many; nobody else notices.
+    """
+
+    kind = "chat"
+    summary = "rooms in which everybody hears the others, with nothing but nc"
+    Options = ChatOptions
+    conversational = True
+
+    def __init__(self, options: Any = None, context: Context | None = None) -> None:
+        super().__init__(options, context)
+        self.hall = Hall(self.context, missed, history=self.options.history, rooms=self.options.rooms)
+
+    @classmethod
+    def faults(cls, options: Any) -> Iterable[tuple[str, str]]:
+        """Numbers that make no sense."""
+        for key, least, most in (("history", 0, 1000), ("rooms", 1, 10_000), ("lines_per_second", 0, 1_000_000)):
+            if not least <= getattr(options, key) <= most:
+                yield key, f"must be a whole number from {least} to {most}, not {getattr(options, key)}"
+
+    def session(self, peer: Peer, say: Say) -> Session:
+        return Talking(self, peer, say)
+
+
+def missed(count: int) -> bytes:
+    """What a slow reader is told where lines are missing."""
+    return line(f"-- {count} {'line is' if count == 1 else 'lines are'} missing here: you read too slowly")
+
+
+class Talking:
+    """One member's session."""
+
+    def __init__(self, chat: Chat, peer: Peer, say: Say) -> None:
+        self._chat = chat
+        self._peer = peer
+        self._say = say
+        self._lines = Lines()
+        rate = chat.options.lines_per_second
+        self._pace = Pace(rate, rate * BURST, chat.context.clock)
+        self._unheard = False  # whether a line was refused for coming too fast, and its member told
+        self._member: Member | None = None
+
+    def opened(self) -> Reply:
+        """Into the lobby."""
+        member = self._member = self._chat.hall.enter(self._say, joined=not self._peer.keeps_messages)
+        others = member.room.names(member, WELCOMED)
+        member.hear(f"-- welcome: you are {member.nick}, in {member.room.name} with {others}; /help tells more")
+        self._show_history(member)
+        return member.outbox.reply()
+
+    def received(self, data: bytes) -> Reply:
+        """Lines, or parts of them; a datagram ends its last line."""
+        if self._member is None:
+            return NOTHING
+        for text in self._lines.take(data):
+            if (end := self._take(text)) is not None:
+                return end
+        if self._peer.keeps_messages and (end := self._take(self._lines.last())) is not None:
+            return end
+        return self._member.outbox.reply()
+
+    def ended(self) -> Reply:
+        """The peer has said all; a last line needs no end."""
+        if self._member is None:
+            return CLOSE
+        end = self._take(self._lines.last())
+        return self._leave() if end is None else end
+
+    def lost(self) -> None:
+        """The peer has gone."""
+        if self._member is not None:
+            self._chat.hall.leave(self._member)
+            self._member = None
+
+    def _take(self, text: bytes | None) -> Reply | None:
+        """One line; what it says where it ends the conversation."""
+        member = self._member
+        if member is None or (text is not None and not text.strip()):
+            return None
+        if not self._pace.take():
+            if not self._unheard:
+                self._unheard = True
+                rate = self._chat.options.lines_per_second
+                member.hear(f"-- too fast: more than {rate} lines a second are not sent")
+            return None
+        self._unheard = False
+        if text is None:
+            member.hear(f"-- a line has {LONGEST} octets at most: this one was not sent")
+            return None
+        said = decoded(text.replace(b"\t", b" ").rstrip())
+        if said.startswith("/") and not said.startswith("//"):
+            return self._command(member, text[1:].decode("utf-8", "surrogateescape"))
+        said = said[1:] if said.startswith("//") else said
+        member.room.say(member, f"{member.nick}: {said}")
+        return None
+
+    def _command(self, member: Member, text: str) -> Reply | None:
+        word, _, rest = text.strip().partition(" ")
+        if word == "quit":
+            member.hear("-- goodbye")
+            return self._leave()
+        command = COMMANDS.get(word)
+        try:
+            if command is None:
+                raise Unheard(f"there is no command /{escaped(word[:40])}; /help lists them")
+            command(self, member, rest.strip())
+        except (Unheard, WrongName) as why:
+            member.hear(f"-- {why}")
+        return None
+
+    def _leave(self) -> Reply:
+        member, self._member = self._member, None
+        if member is None:
+            return CLOSE
+        self._chat.hall.leave(member)
+        return member.outbox.reply()._replace(end=End.CLOSE)
+
+    def _nick(self, member: Member, rest: str) -> None:
+        if not rest:
+            raise Unheard(f"you are {member.nick}; /nick NAME changes it")
+        self._chat.hall.rename(member, rest)
+        member.hear(f"-- you are now {member.nick}")
+
+    def _join(self, member: Member, rest: str) -> None:
+        if not rest:
+            member.hear(f"-- the rooms: {self._chat.hall.rooms()}")
+            return
+        room = self._chat.hall.move(member, rest)
+        member.hear(f"-- you are in {room.name} with {room.names(member)}")
+        self._show_history(member)
+
+    def _who(self, member: Member, _rest: str) -> None:
+        member.hear(f"-- in {member.room.name}: {member.room.names()}")
+
+    def _msg(self, member: Member, rest: str) -> None:
+        nick, _, text = rest.partition(" ")
+        if not text.strip():
+            raise Unheard("/msg needs a name and a text: /msg NAME TEXT")
+        self._chat.hall.called(nick).hear(f"{member.nick} (to you): {_said(text)}")
+
+    def _me(self, member: Member, rest: str) -> None:
+        if not rest:
+            raise Unheard("/me needs what you do: /me waves")
+        member.room.say(member, f"* {member.nick} {_said(rest)}")
+
+    def _help(self, member: Member, _rest: str) -> None:
+        for text in HELP:
+            member.hear(f"-- {text}")
+
+    def _show_history(self, member: Member) -> None:
+        history = member.room.history
+        if history:
+            member.hear("-- what was said last:")
+            for told in history:
+                member.put(told)
+
+
+def _said(text: str) -> str:
+    return escaped(text.strip().replace("\t", " "))
+
+
+COMMANDS: Final[dict[str, Callable[[Talking, Member, str], None]]] = {
+    "nick": Talking._nick,
+    "join": Talking._join,
+    "who": Talking._who,
+    "msg": Talking._msg,
+    "me": Talking._me,
+    "help": Talking._help,
+}
+"""Every command but /quit, which ends the conversation."""

@@ -1,0 +1,85 @@
+"""Names in a chat: what may be one, when two are the same, and when one could be taken for the other."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+from echod.services.lookalikes import skeleton
+from echod.text import escaped
+
+LONGEST: Final = 32  #: characters: twice what most people choose, and room for 40 of them on a page of /who
+MARKS: Final = 2  #: combining marks on one letter: Vietnamese, Hebrew and Thai need two, piles of them deface lines
+
+_JOINING: Final = "_-."  #: beside letters, digits and marks; a name begins with none of them
+_SHOWN: Final = 40  #: characters of a name that is refused
+
+# Letters and marks that nobody sees (Default_Ignorable_Code_Point of DerivedCoreProperties.txt, categories L and M).
+_INVISIBLE: Final = frozenset(
+    map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x3164, *range(0xFE00, 0xFE10), 0xFFA0))
+) | frozenset(map(chr, range(0xE0100, 0xE01F0)))
+
+# Scripts that are written together (UTS 39, 5.1: Japanese, Korean, Chinese with Bopomofo), by the first word of the
+# names of their letters.
+_TOGETHER: Final = (
+    {"CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"},
+    {"CJK", "IDEOGRAPHIC", "HANGUL"},
+    {"CJK", "IDEOGRAPHIC", "BOPOMOFO"},
+)
+
+
+class WrongName(ValueError):
+    """What cannot be a name; the message says why, and is safe to print."""
+
+
+def name(written: str) -> str:
+    """The name that somebody wrote, in the form in which it is shown (NFKC). Raises WrongName."""
+    if not written:
+        raise WrongName("a name needs at least one letter or digit")
+    if len(written) > 4 * LONGEST:  # before anything walks over it: a name may come with a megabyte
+        raise WrongName(f"a name has {LONGEST} characters at most, not {len(written)}")
+    shown = unicodedata.normalize("NFKC", written)
+    if len(shown) > LONGEST:
+        raise WrongName(f"a name has {LONGEST} characters at most, not {len(shown)}")
+    marks = 0
+    for character in shown:
+        category = unicodedata.category(character)
+        if not (category[0] in "LM" or category == "Nd" or character in _JOINING) or character in _INVISIBLE:
+            raise WrongName(
+                f"{_called(character)} cannot be part of a name: it is made of letters, digits and {_JOINING}"
+            )
+        marks = marks + 1 if category[0] == "M" else 0
+        if marks > MARKS:
+            raise WrongName(f"{escaped(shown)} has more than {MARKS} marks on one letter")
+    if unicodedata.category(shown[0])[0] not in "LN":
+        raise WrongName(f"{escaped(shown)} does not begin with a letter or a digit")
+    scripts = {_script(character) for character in shown if unicodedata.category(character)[0] == "L"}
+    if len(scripts) > 1 and not any(scripts <= together for together in _TOGETHER):
+        raise WrongName(f"{escaped(shown)} mixes {' and '.join(sorted(scripts))}: others could not tell it apart")
+    return shown
+
+
+def key(shown: str) -> str:
+    """What is equal for names that are the same: without regard to case and form of writing."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", shown[: 4 * LONGEST]).casefold())
+
+
+def look(shown: str) -> str:
+    """What is equal for names that look the same."""
+    return skeleton(unicodedata.normalize("NFKC", shown))
+
+
+def cited(written: str) -> str:
+    """Whatever somebody wrote as a name, short and safe to print."""
+    part = written[:_SHOWN]
+    return escaped(part if part == written else f"{part}…")
+
+
+def _called(character: str) -> str:
+    if (character.isprintable() and character != " ") or 0xDC80 <= ord(character) <= 0xDCFF:  # an octet, no UTF-8
+        return escaped(character)
+    return f"U+{ord(character):04X}"
+
+
+def _script(character: str) -> str:
+    return unicodedata.name(character, "?").partition(" ")[0]

@@ -1,0 +1,231 @@
+"""The rooms of a chat and who is in them: every line goes to everybody else in the room, and waits for nobody.
+
+Pure: it knows members by their outboxes, and no socket. Lines that it writes itself begin with `--`; a name cannot.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from echod.model import Context, Say
+from echod.services import nicks
+from echod.services.nicks import WrongName
+from echod.services.outbox import WAITING, Outbox
+from echod.services.pace import Pace
+
+LOBBY: Final = "lobby"  #: where everybody begins
+NAMED: Final = 100  #: names in one list; the rest is counted
+MOVES: Final = (5, 20)  #: arrivals and departures told one by one: a second in the long run, and at once
+SUMMARY: Final = 1.0  #: seconds after which the others are told as figures
+LONGEST_PAUSE: Final = 0.1  #: seconds between two rounds of delivery: what nobody notices in a conversation
+
+
+class Unheard(Exception):
+    """What somebody asked for cannot be done; the message says why, and is safe to print."""
+
+
+def line(text: str) -> bytes:
+    """A line as members read it. The text is escaped already."""
+    return f"{text}\n".encode("utf-8", "backslashreplace")
+
+
+class Member:
+    """Somebody in a room. `nick` is what others read."""
+
+    def __init__(self, hall: Hall, nick: str, room: Room, outbox: Outbox) -> None:
+        self.hall = hall
+        self.nick = nick
+        self.room = room
+        self.outbox = outbox
+
+    def hear(self, text: str) -> None:
+        """Tell this member alone."""
+        self.put(line(text))
+
+    def put(self, told: bytes) -> None:
+        """A line for this member; it goes out soon."""
+        self.outbox.put(told)
+        self.hall.waiting[self] = None
+        self.hall.soon()
+
+
+class Room:
+    """Members who hear each other, and the last lines that they said."""
+
+    def __init__(self, hall: Hall, name: str, history: int) -> None:
+        self.name = name
+        self.members: dict[Member, None] = {}  # in the order in which they came
+        self.history: deque[bytes] = deque()
+        self._most = history
+        self._octets = 0  # of the history
+        self._hall = hall
+        self._moves = Pace(*MOVES, hall.context.clock)
+        self._untold = {"joined": 0, "left": 0}
+
+    def say(self, member: Member, text: str) -> None:
+        """What a member says, to everybody else; it is remembered."""
+        told = line(text)
+        self.history.append(told)
+        self._octets += len(told)
+        while self.history and (len(self.history) > self._most or self._octets > WAITING):
+            self._octets -= len(self.history.popleft())
+        self._tell(told, member)
+
+    def tell(self, text: str, but: Member | None = None) -> None:
+        """What the room itself says."""
+        self._tell(line(f"-- {text}"), but)
+
+    def moved(self, member: Member, how: str) -> None:
+        """A member has `joined` or `left`. In a flood of them the others hear only how many there were."""
+        if not any(self._untold.values()):
+            if self._moves.take():
+                self.tell(f"{member.nick} has {how}", member)
+                return
+            self._hall.context.later(SUMMARY, self._tell_moves)
+        self._untold[how] += 1
+
+    def names(self, but: Member | None = None, most: int = NAMED) -> str:
+        """Who is here, in the order in which they came."""
+        return listed((member.nick for member in self.members if member is not but), most)
+
+    def _tell_moves(self) -> None:
+        joined, left = self._untold["joined"], self._untold["left"]
+        self._untold = {"joined": 0, "left": 0}
+        if joined or left:
+            self.tell(f"{joined} more have joined, and {left} have left")
+
+    def _tell(self, told: bytes, but: Member | None) -> None:
+        waiting = self._hall.waiting
+        for member in self.members:
+            if member is not but:
+                member.outbox.put(told)
+                waiting[member] = None
+        self._hall.soon()
+
+
+class Hall:
+    """Every room of one chat. A room is there for as long as somebody is in it; the lobby always is.
+
+    `missed` says the line for who read too slowly; deliveries are put off by `context.later`, so that the lines
+    of a turn go out together, and no more than half of the time goes into them.
+    """
+
+    def __init__(self, context: Context, missed: Callable[[int], bytes], *, history: int, rooms: int) -> None:
+        self.context = context
+        self.waiting: dict[Member, None] = {}
+        self._missed = missed
+        self._history = history
+        self._most = rooms
+        self._guests = 0
+        self._rooms = {nicks.key(LOBBY): Room(self, LOBBY, history)}
+        self._named: dict[str, Member] = {}  # by the key of a nick
+        self._seen: dict[str, Member] = {}  # by its look
+        self._scheduled = False
+        self._pause = 0.0
+
+    def enter(self, say: Say, *, joined: bool) -> Member:
+        """Somebody new, in the lobby, as a guest. `joined` says whether lines may be handed over together."""
+        nick = self._guest()
+        room = self._rooms[nicks.key(LOBBY)]
+        member = Member(self, nick, room, Outbox(say, self._missed, joined=joined))
+        self._name(member, nick)
+        room.members[member] = None
+        room.moved(member, "joined")
+        return member
+
+    def leave(self, member: Member) -> None:
+        """Somebody has gone."""
+        self._unname(member)
+        self.waiting.pop(member, None)
+        self._out(member)
+
+    def rename(self, member: Member, written: str) -> None:
+        """Another nick. Raises WrongName or Unheard."""
+        nick = nicks.name(written)
+        for other in (self._named.get(nicks.key(nick)), self._seen.get(nicks.look(nick))):
+            if other is not None and other is not member:
+                like = "" if nicks.key(other.nick) == nicks.key(nick) else f": it looks like {other.nick}"
+                raise Unheard(f"the name {nick} is taken{like}")
+        before = member.nick
+        self._unname(member)
+        self._name(member, nick)
+        if before != nick:
+            member.room.tell(f"{before} is now {nick}", member)
+
+    def move(self, member: Member, written: str) -> Room:
+        """To another room, which is made if there is none. Raises WrongName or Unheard."""
+        name = nicks.name(written.removeprefix("#"))
+        room = self._rooms.get(nicks.key(name))
+        if room is member.room:
+            raise Unheard(f"you are in {room.name} already")
+        if room is None:
+            if len(self._rooms) >= self._most:
+                raise Unheard(f"there are {self._most} rooms already; /join without a name lists them")
+            looks = {nicks.look(other.name): other.name for other in self._rooms.values()}
+            if like := looks.get(nicks.look(name)):
+                raise Unheard(f"the name {name} is taken: it looks like {like}")
+            room = self._rooms[nicks.key(name)] = Room(self, name, self._history)
+        self._out(member)
+        member.room = room
+        room.members[member] = None
+        room.moved(member, "joined")
+        return room
+
+    def called(self, written: str) -> Member:
+        """Who has this nick, in any form of writing. Raises Unheard."""
+        member = self._named.get(nicks.key(written))
+        if member is None:
+            raise Unheard(f"nobody is called {nicks.cited(written)}")
+        return member
+
+    def rooms(self) -> str:
+        """Every room, and how many are in it."""
+        return listed((f"{room.name} ({len(room.members)})" for room in self._rooms.values()), NAMED)
+
+    def soon(self) -> None:
+        """Let go out what waits, in a moment."""
+        if not self._scheduled and self.waiting:
+            self._scheduled = True
+            self.context.later(self._pause, self._deliver)
+
+    def _deliver(self) -> None:
+        begin = self.context.clock()
+        waiting, self.waiting = self.waiting, {}
+        self._scheduled = False
+        for member in waiting:
+            member.outbox.flow()
+        self._pause = min(self.context.clock() - begin, LONGEST_PAUSE)
+
+    def _out(self, member: Member) -> None:
+        room = member.room
+        del room.members[member]
+        if room.members or room.name == LOBBY:
+            room.moved(member, "left")
+        else:
+            del self._rooms[nicks.key(room.name)]
+
+    def _guest(self) -> str:
+        while True:
+            self._guests += 1
+            nick = f"guest{self._guests}"
+            if nicks.key(nick) not in self._named and nicks.look(nick) not in self._seen:
+                return nick
+
+    def _name(self, member: Member, nick: str) -> None:
+        member.nick = nick
+        self._named[nicks.key(nick)] = self._seen[nicks.look(nick)] = member
+
+    def _unname(self, member: Member) -> None:
+        del self._named[nicks.key(member.nick)], self._seen[nicks.look(member.nick)]
+
+
+def listed(names: Iterable[str], most: int) -> str:
+    """Names with commas between them, and how many there are besides; `nobody` for none."""
+    every = list(names)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return (", ".join(every[:most]) + more) or "nobody"
+
+
+__all__ = ["LOBBY", "Hall", "Member", "Room", "Unheard", "WrongName", "line", "listed"]

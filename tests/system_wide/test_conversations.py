@@ -1,0 +1,88 @@
+"""The conversations of docs/SERVICES.md, replayed: several people at their terminals, each with nc."""
+
+import re
+import subprocess
+
+import pytest
+
+from tests.daemon import TOP, Daemon, Lines, environment, eventually
+from tests.system_wide.others import tool
+
+pytestmark = pytest.mark.system_wide
+
+PAGE = (TOP / "docs" / "SERVICES.md").read_text("utf-8")
+CONVERSATIONS = re.findall(r"(?ms)^```conversation\n(.*?)^```$", PAGE)
+
+
+class Person:
+    """Somebody with a terminal of their own."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.process = subprocess.Popen(
+            command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert self.process.stdout is not None
+        self.screen = Lines(self.process.stdout)
+        self.expected: list[str] = []
+
+    def type(self, text: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(text.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def sees(self, text: str) -> None:
+        """The next line on the screen, and none before it."""
+        self.expected.append(text)
+        assert eventually(lambda: len(self.screen.text) >= len(self.expected)), (self.screen.text, self.expected)
+        assert self.screen.text[: len(self.expected)] == self.expected
+
+    def leave(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.screen.close()
+
+
+def replay(conversation: str, daemon: Daemon, people: dict[str, Person]) -> None:
+    """Every line of a conversation, as it stands there; `people` are who took part so far."""
+    for line in conversation.splitlines():
+        name, mark, text = line[:6].strip(), line[6:8].strip(), line[8:]
+        if mark == "$":
+            people[name] = Person(words(text, daemon))
+        elif mark == ">":
+            people[name].type(text)
+        else:
+            people[name].sees(text)
+
+
+def words(command: str, daemon: Daemon) -> list[str]:
+    """A command of the page, with the daemon's own places in it."""
+    program, *rest = command.split()
+    assert program == "nc"
+    if rest[0] == "-U":
+        return [tool("nc.openbsd"), "-U", str(daemon.place("chat", "unix"))]
+    host, port = daemon.inet("chat", "udp" if "-u" in rest else "tcp")
+    return [tool("nc.openbsd"), *rest[:-2], host, str(port)]
+
+
+def test_there_is_one():
+    assert CONVERSATIONS
+
+
+@pytest.mark.parametrize("conversation", CONVERSATIONS)
+def test_a_conversation_as_it_stands_in_the_page(conversation):
+    said = re.findall(r"--listen (\w+=\S+)", PAGE)
+    listen = [re.sub(r":\d+$", ":0", one).replace("/tmp/", "{dir}/").strip("`:") for one in said]
+    listen = [re.sub(r"(127\.0\.0\.1).*", r"\1:0", one) for one in listen]
+    with Daemon(listen=listen) as daemon:
+        people: dict[str, Person] = {}
+        try:
+            replay(conversation, daemon, people)
+            assert len(people) == 3
+            for one in people.values():
+                assert one.screen.text == one.expected, "more was said than the page shows"
+        finally:
+            for one in people.values():
+                one.leave()
+        daemon.check()

@@ -1,0 +1,319 @@
+"""A chat without any socket: who hears what, and what becomes of bad input."""
+
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from echod.model import Context, End, Peer
+from echod.names import Inet
+from echod.services.chat import BURST, Chat, ChatOptions
+from echod.services.lines import LONGEST
+from echod.services.outbox import WAITING
+from echod.services.rooms import MOVES, NAMED, SUMMARY
+
+FROM_A_STREAM = Peer("tcp", Inet("127.0.0.1", 10012), Inet("127.0.0.1", 40_000))
+FROM_DATAGRAMS = Peer("udp", Inet("127.0.0.1", 10012), Inet("127.0.0.1", 40_000))
+
+
+class Somebody:
+    """A peer of the chat, and all that it heard; a `deaf` one takes nothing."""
+
+    def __init__(self, chat, peer=FROM_A_STREAM, deaf=False):
+        self.pieces = []
+        self.ended = End.NOTHING
+        self.deaf = deaf
+        self.held = []
+        self.session = chat.session(peer, self.perform)
+        self.perform(self.session.opened())
+
+    def perform(self, reply):
+        assert self.ended is End.NOTHING or reply.more is None, "said something behind the end"
+        if self.deaf:
+            self.held.append(reply)
+            return
+        self.pieces += reply.more or ()
+        if reply.end is not End.NOTHING:
+            self.ended = reply.end
+            self.session.lost()
+
+    def send(self, data):
+        self.perform(self.session.received(data))
+
+    def says(self, *lines):
+        for line in lines:
+            self.send(line.encode("utf-8", "surrogateescape") + b"\n")
+
+    def heard(self):
+        """What came since it was last asked, line by line."""
+        lines = b"".join(self.pieces).decode().splitlines()
+        self.pieces.clear()
+        return lines
+
+    def hears_again(self):
+        self.deaf = False
+        held, self.held = self.held, []
+        for reply in held:
+            self.perform(reply)
+
+
+class Chatting(SynchronousTestCase):
+    def chat(self, **options):
+        self.clock = Clock()
+        return Chat(ChatOptions(**options), Context(clock=self.clock.seconds))
+
+    def several(self, chat, *names, peer=FROM_A_STREAM):
+        people = [Somebody(chat, peer) for _ in names]
+        for one, name in zip(people, names, strict=True):
+            one.says(f"/nick {name}")
+        for one in people:
+            one.heard()
+        return people
+
+    def test_a_newcomer_is_welcomed_and_the_others_are_told(self):
+        chat = self.chat()
+        anna = Somebody(chat)
+        self.assertEqual(anna.heard(), ["-- welcome: you are guest1, in lobby with nobody; /help tells more"])
+        bob = Somebody(chat)
+        self.assertEqual(bob.heard(), ["-- welcome: you are guest2, in lobby with guest1; /help tells more"])
+        self.assertEqual(anna.heard(), ["-- guest2 has joined"])
+
+    def test_a_line_goes_to_everybody_else_in_the_room(self):
+        anna, bob, carl = self.several(self.chat(), "anna", "bob", "carl")
+        anna.says("hello", "", "   ", "//shrug")
+        for other in (bob, carl):
+            self.assertEqual(other.heard(), ["anna: hello", "anna: /shrug"])
+        self.assertEqual(anna.heard(), [])
+
+    def test_what_one_does_and_what_one_says_to_one_only(self):
+        anna, bob, carl = self.several(self.chat(), "anna", "bob", "carl")
+        anna.says("/me waves", "/msg BOB psst: carl snores", "/msg dora hello", "/msg bob", "/me")
+        self.assertEqual(bob.heard(), ["* anna waves", "anna (to you): psst: carl snores"])
+        self.assertEqual(carl.heard(), ["* anna waves"])
+        self.assertEqual(
+            anna.heard(),
+            [
+                "-- nobody is called dora",
+                "-- /msg needs a name and a text: /msg NAME TEXT",
+                "-- /me needs what you do: /me waves",
+            ],
+        )
+
+    def test_rooms_hear_only_themselves(self):
+        chat = self.chat()
+        anna, bob, carl = self.several(chat, "anna", "bob", "carl")
+        anna.says("/join #garden")
+        self.assertEqual(anna.heard(), ["-- you are in garden with nobody"])
+        self.assertEqual(bob.heard(), ["-- anna has left"])
+        carl.says("/join GARDEN", "/who", "roses!")
+        self.assertEqual(
+            carl.heard(), ["-- anna has left", "-- you are in garden with anna", "-- in garden: anna, carl"]
+        )
+        self.assertEqual(anna.heard(), ["-- carl has joined", "carl: roses!"])
+        self.assertEqual(bob.heard(), ["-- carl has left"])
+        carl.says("/join", "/join garden", "/join a b", "/join gаrden")
+        self.assertEqual(
+            carl.heard(),
+            [
+                "-- the rooms: lobby (1), garden (2)",
+                "-- you are in garden already",
+                "-- U+0020 cannot be part of a name: it is made of letters, digits and _-.",
+                "-- gаrden mixes CYRILLIC and LATIN: others could not tell it apart",
+            ],
+        )
+        for one in (anna, carl):
+            one.says("/quit")
+        bob.says("/join")
+        self.assertEqual(bob.heard(), ["-- the rooms: lobby (1)"])
+
+    def test_there_are_so_many_rooms_and_no_more(self):
+        anna, bob = self.several(self.chat(rooms=2), "anna", "bob")
+        anna.says("/join garden")
+        bob.says("/join kitchen", "/join 9arden")
+        self.assertEqual(bob.heard()[-1], "-- there are 2 rooms already; /join without a name lists them")
+
+    def test_nobody_takes_the_name_of_somebody_else_or_one_that_looks_like_it(self):
+        chat = self.chat()
+        anna, bob, carl = self.several(chat, "anna", "bob", "carl")
+        carl.says("/nick BOB", "/nick b0b", "/nick ＡＮＮＡ", "/nick bоb", "/nick", "/nick an\u202ena", "/nick Carl")
+        self.assertEqual(
+            carl.heard(),
+            [
+                "-- the name BOB is taken",
+                "-- the name b0b is taken: it looks like bob",
+                "-- the name ANNA is taken",
+                "-- bоb mixes CYRILLIC and LATIN: others could not tell it apart",
+                "-- you are carl; /nick NAME changes it",
+                "-- U+202E cannot be part of a name: it is made of letters, digits and _-.",
+                "-- you are now Carl",
+            ],
+        )
+        self.assertEqual(anna.heard(), ["-- carl is now Carl"])
+        bob.says("/quit")
+        carl.says("/nick b0b")
+        self.assertEqual(anna.heard(), ["-- bob has left", "-- Carl is now b0b"])
+
+    def test_a_guest_never_has_a_name_that_is_taken(self):
+        chat = self.chat()
+        (impostor,) = self.several(chat, "guest2")
+        self.assertIn("you are guest3", Somebody(chat).heard()[0])
+        impostor.says("/nick guest4")
+        self.assertIn("you are guest5", Somebody(chat).heard()[0])
+
+    def test_help_lists_every_command_and_what_is_none_is_said(self):
+        [anna] = self.several(self.chat(), "anna")
+        anna.says("/help")
+        said = "\n".join(anna.heard())
+        for command in ("/nick", "/join", "/who", "/msg", "/me", "/quit"):
+            self.assertIn(command, said)
+        anna.says("/dance", "/", "/" + "x" * 100, "/\x1b[2J")
+        self.assertEqual(
+            anna.heard(),
+            [f"-- there is no command /{word}; /help lists them" for word in ("dance", "", "x" * 40, "\\x1b[2J")],
+        )
+
+    def test_leaving_by_quit_by_the_end_and_by_vanishing(self):
+        chat = self.chat()
+        anna, bob, carl, dora = self.several(chat, "anna", "bob", "carl", "dora")
+        anna.says("/quit")
+        self.assertEqual((anna.heard()[-1], anna.ended), ("-- goodbye", End.CLOSE))
+        bob.send(b"the last words")
+        bob.perform(bob.session.ended())
+        self.assertEqual(bob.ended, End.CLOSE)
+        carl.session.lost()
+        self.assertEqual(
+            dora.heard(), ["-- anna has left", "bob: the last words", "-- bob has left", "-- carl has left"]
+        )
+        for gone in (anna, bob, carl):
+            gone.says("and another thing")
+            gone.session.lost()
+        self.assertEqual(dora.heard(), [])
+        dora.says("/who")
+        self.assertEqual(dora.heard(), ["-- in lobby: dora"])
+
+    def test_who_comes_is_shown_what_was_said_last(self):
+        chat = self.chat(history=2)
+        anna, bob = self.several(chat, "anna", "bob")
+        anna.says("one", "two", "/me naps")
+        carl = Somebody(chat)
+        self.assertEqual(carl.heard()[1:], ["-- what was said last:", "anna: two", "* anna naps"])
+        anna.says("/join garden", "roses")
+        bob.says("/join garden")
+        self.assertEqual(bob.heard()[-2:], ["-- what was said last:", "anna: roses"])
+
+    def test_history_is_bounded_by_octets_too(self):
+        chat = self.chat(history=1000, lines_per_second=0)
+        [anna] = self.several(chat, "anna")
+        for _ in range(100):
+            anna.says("x" * LONGEST)
+        [room] = chat.hall._rooms.values()
+        self.assertLessEqual(sum(map(len, room.history)), WAITING)
+        self.assertGreater(len(room.history), 10)
+
+    def test_datagrams_are_lines_without_an_end(self):
+        chat = self.chat()
+        anna, bob = self.several(chat, "anna", "bob", peer=FROM_DATAGRAMS)
+        bob.pieces.clear()
+        anna.send(b"hello")
+        anna.send(b"two\r\nlines\n")
+        anna.send(b" " * 32)
+        self.assertEqual(bob.pieces, [b"anna: hello\n", b"anna: two\n", b"anna: lines\n"])
+
+    def test_a_line_that_is_too_long_is_not_sent_and_its_sender_is_told_once(self):
+        anna, bob = self.several(self.chat(), "anna", "bob")
+        for _ in range(40):
+            anna.send(b"x" * 65_536)
+        anna.says("", "sorry")
+        self.assertEqual(anna.heard(), [f"-- a line has {LONGEST} octets at most: this one was not sent"])
+        self.assertEqual(bob.heard(), ["anna: sorry"])
+
+    def test_who_sends_too_fast_is_told_once_and_the_others_are_spared(self):
+        anna, bob = self.several(self.chat(lines_per_second=3), "anna", "bob")
+        for number in range(1000):
+            anna.says(f"{number}")
+        heard = bob.heard()
+        self.assertEqual(heard, [f"anna: {number}" for number in range(3 * BURST - 1)])  # and /nick
+        self.assertEqual(anna.heard(), ["-- too fast: more than 3 lines a second are not sent"])
+        self.clock.advance(1)
+        anna.says("slower now")
+        self.assertEqual(bob.heard(), ["anna: slower now"])
+
+    def test_a_flood_of_comings_and_goings_is_told_in_figures(self):
+        chat = Chat(ChatOptions(), Context(clock=Clock().seconds, later=lambda _s, call: self.put_off.append(call)))
+        self.put_off = []
+        anna = Somebody(chat)
+        anna.heard()
+        crowd = [Somebody(chat) for _ in range(500)]
+        for one in crowd[:200]:
+            one.session.lost()
+        for _ in range(3):
+            calls, self.put_off = self.put_off, []
+            for call in calls:
+                call()
+        heard = anna.heard()
+        self.assertEqual(len(heard), MOVES[1])  # her own coming was the first of them
+        self.assertEqual(heard[-1], f"-- {500 - MOVES[1] + 1} more have joined, and 200 have left")
+        self.assertGreater(SUMMARY, 0)
+
+    def test_a_crowd_is_listed_in_part(self):
+        chat = self.chat()
+        crowd = [Somebody(chat) for _ in range(NAMED + 20)]
+        self.assertIn(" and 109 more; /help", crowd[-1].heard()[0])
+        crowd[0].heard()
+        crowd[0].says("/who")
+        self.assertTrue(crowd[0].heard()[-1].endswith(f"guest{NAMED} and 20 more"))
+
+    def test_who_does_not_read_is_bounded_and_told_and_nobody_else_notices(self):
+        chat = self.chat(lines_per_second=0)
+        anna, bob = self.several(chat, "anna", "bob")
+        deaf = Somebody(chat, deaf=True)
+        deaf.hears_again()
+        deaf.deaf = True
+        for one in (anna, bob, deaf):
+            one.heard()
+        line = "x" * 1000
+        for _ in range(2000):
+            anna.says(line)
+        self.assertEqual(bob.heard(), [f"anna: {line}"] * 2000)
+        self.assertLess(deaf.session._member.outbox._octets, WAITING + 1)
+        deaf.hears_again()
+        heard = deaf.heard()
+        self.assertEqual(len(heard) - 1 + int(heard[0].split()[1]), 2000)
+        self.assertTrue(heard[0].endswith("lines are missing here: you read too slowly"))
+
+    def test_nothing_that_is_sent_reaches_a_terminal_as_it_came(self):
+        anna, bob = self.several(self.chat(lines_per_second=0), "anna", "bob")
+        codes = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+        evil = [chr(code) for code in (*codes, 0xFEFF)]
+        evil += ["\x1b]0;title\x07", "\x1b[2J", "\udcff\udcfe", "-- anna has left\r-- bob is root"]
+        for text in evil:
+            anna.says(f"a{text}b", f"/me {text}", f"/msg bob {text}", f"/nick {text}", f"/join {text}", f"/{text}")
+        for one in (anna, bob):
+            for piece in one.pieces:
+                for line in piece.decode().split("\n"):
+                    self.assertTrue(line.isprintable(), ascii(line))
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.binary(max_size=400), st.data())
+    def test_anything_is_heard_the_same_however_it_is_cut(self, data, draws):
+        places = draws.draw(st.sets(st.integers(0, len(data))))
+        at = sorted({0, len(data), *places})
+        outcomes = []
+        for pieces in ([data], [data[begin:end] for begin, end in pairwise(at)]):
+            anna, bob = self.several(self.chat(lines_per_second=0), "anna", "bob")
+            for piece in pieces:
+                if piece and anna.ended is End.NOTHING:
+                    anna.send(piece)
+            if anna.ended is End.NOTHING:
+                anna.perform(anna.session.ended())
+            outcomes.append((anna.heard(), bob.heard()))
+        self.assertEqual(*outcomes)
+        self.assertTrue(all(line.isprintable() for heard in outcomes[0] for line in heard))
+
+    def test_numbers_that_make_no_sense(self):
+        wrong = dict(Chat.faults(ChatOptions(history=-1, rooms=0, lines_per_second=-5)))
+        self.assertEqual(set(wrong), {"history", "rooms", "lines_per_second"})
+        self.assertEqual(wrong["history"], "must be a whole number from 0 to 1000, not -1")
+        self.assertEqual(list(Chat.faults(ChatOptions())), [])

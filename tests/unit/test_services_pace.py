@@ -1,0 +1,20 @@
+"""A pace: a burst, and then so many a second."""
+
+from twisted.internet.task import Clock
+
+from echod.services.pace import Pace
+
+
+def test_a_burst_and_then_the_rate():
+    clock = Clock()
+    pace = Pace(2, 5, clock.seconds)
+    assert [pace.take() for _ in range(7)] == [True] * 5 + [False] * 2
+    clock.advance(1)
+    assert [pace.take() for _ in range(3)] == [True, True, False]
+    clock.advance(3600)
+    assert [pace.take() for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_no_limit():
+    pace = Pace(0, 0, lambda: 0.0)
+    assert all(pace.take() for _ in range(1000))
