@@ -36,6 +36,8 @@ CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
         "connection.closed": "a connection ended: service, address, peer, reason, bytes_in, bytes_out",
         "accept.paused": "the kernel hands out no connections: service, address, error",
         "accept.resumed": "it does again: service, address, refused",
+        "reading.paused": "more than total-buffer waits to be sent; who is stuck is not read from: limit",
+        "reading.resumed": "it does not any more: limit",
         "daemon.ready": "everything is bound and served: listeners",
         "daemon.draining": "no new connections; the open ones have time to end: connections, seconds",
         "log.incomplete": "what could not be written or told, said at the end: lines, events",
@@ -54,6 +56,7 @@ class Tally:
     datagrams_out: int = 0
     bytes_in: int = 0  #: payload, as it came
     bytes_out: int = 0  #: payload, as the kernel took it
+    held_back: int = 0  #: connections that were stuck while all together had more than `total-buffer` unsent
     refused: dict[Refusal, int] = field(default_factory=dict)
     closed: dict[Closing, int] = field(default_factory=dict)
 

@@ -203,7 +203,6 @@ NOT_YET: Final[tuple[tuple[str, Missing], ...]] = (
     ("defaults.proxy-from", _all),
     ("limits.handshake", _all),
     ("limits.message", _all),
-    ("limits.total-buffer", _all),
     ("services.NAME.faults", _all),
     ("services.NAME.listen", _scheme),
     ("services.NAME.listen", lambda address: "?proxy=" if "proxy" in address.options else None),

@@ -18,6 +18,7 @@ from echod.events import Events, Tally
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate, Total
+from echod.gate.unsent import Unsent
 from echod.model import Context
 from echod.observe.log import Log
 from echod.observe.output import Output
@@ -76,6 +77,7 @@ class Daemon(Service):
         self.clock: Callable[[], float] = reactor.seconds
         self.events = Events()
         self.total = Total()
+        self.unsent = Unsent(self._tell_of_unsent)
         self.own_ports: set[int] = set()
         self.broadcasts: set[bytes] = set()
         self.tallies: dict[tuple[str, str], Tally] = {}  # by the service's name and the address
@@ -137,6 +139,7 @@ class Daemon(Service):
                 scheme=scheme,
                 loopback=loopback,
                 clock=self._reactor,
+                unsent=self.unsent,
             )
             self._factories.append(factory)
             port = transport.port(self._reactor, bound.socket, bound.address, factory, self._reserve, bound.close)
@@ -180,6 +183,9 @@ class Daemon(Service):
         drained = DeferredList([factory.drain(seconds) for factory in self._factories])
         deadline = self._reactor.callLater(0 if self._abandoned else seconds, self.abandon)
         return drained.addCallback(self._stopped, deadline)
+
+    def _tell_of_unsent(self, limit: int, passed: bool) -> None:
+        self.events.tell("reading.paused" if passed else "reading.resumed", limit=limit)
 
     def abandon(self) -> None:
         """End every conversation at once, also those that the plane has not handed over yet."""

@@ -28,6 +28,8 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
     "connection.closed": ("debug", "{service}  {address} from {peer} ended: {reason}, {bytes_in} in, {bytes_out} out"),
     "accept.paused": ("warn", "{service}  {address} accepts nothing for now: {error}"),
     "accept.resumed": ("info", "{service}  {address} accepts again; {refused} refused meanwhile"),
+    "reading.paused": ("warn", "more than {limit} octets wait to be sent: who takes nothing is not read from"),
+    "reading.resumed": ("info", "fewer than {limit} octets wait to be sent: everybody is read from again"),
     "daemon.ready": ("info", "ready: {listeners} listeners"),
     "daemon.draining": ("info", "stopping: {connections} connections have {seconds:g} s to end"),
     "log.incomplete": ("warn", "{lines} lines could not be written, {events} events not told"),

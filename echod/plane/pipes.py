@@ -25,12 +25,15 @@ Pipe = tuple[int, int]  # the end to read, the end to write
 
 
 class Waiting:
-    """What waits to go to one connection: the last `left` octets of a pipe of its own, or of `data`."""
+    """What waits to go to one connection: the last `left` octets of a pipe of its own, or of `data`.
 
-    __slots__ = ("data", "left", "pipe")
+    `whole` is how many it were at first.
+    """
+
+    __slots__ = ("data", "left", "pipe", "whole")
 
     def __init__(self, left: int, pipe: Pipe | None, data: memoryview | None) -> None:
-        self.left = left
+        self.left = self.whole = left
         self.pipe = pipe
         self.data = data
 

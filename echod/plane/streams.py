@@ -12,7 +12,8 @@ Rules:
 * One read a round for each connection, of `limits.buffer` octets at most: that is also all that one can hold.
 * A short write stops the reading. That is the backpressure, and what makes half-close right: the end of input
   is only seen once everything before it has gone.
-* What waits stays in the pipe it is in (`pipes`).
+* What waits stays in the pipe it is in (`pipes`), and counts as unsent. While too much of it waits for all together
+  (`gate.unsent`), a round reads a page.
 * The gate, counters, events and time limits are those of the factory, as on the plain way.
 * When the listener stops, its connections become Conversations, with what waits: the plain way drains them.
 """
@@ -30,6 +31,7 @@ from twisted.internet.base import DelayedCall
 from twisted.logger import Logger
 
 from echod.events import Closing
+from echod.gate.unsent import KERNEL_BUFFER, LITTLE, Pressure
 from echod.model import Transform, identity
 from echod.names import SocketAddress, inet, unix_name
 from echod.plane import calls
@@ -59,12 +61,14 @@ class StreamLane:
         if transform is None:
             raise ValueError(f"{plain.factory.service.kind} needs its bytes in Python")
         self._transform: Transform = transform
-        self._buffer = plain.factory.limits.buffer
+        self._most = plain.factory.limits.buffer  # octets that a round reads
         self._reluctance = Reluctance(plain.factory.place, reserve, self._tell)
         self._resume: DelayedCall | None = None
         self._name = calls.ffi.new("char[]", NAME_ROOM)
         self._name_octets = calls.ffi.buffer(self._name)
         self._length = calls.ffi.new("unsigned int *")
+        self._tcp = plain.socket.family != socket.AF_UNIX
+        self._clamped = calls.ffi.new("int *", KERNEL_BUFFER)
         self._linger = calls.ffi.new("char[]", RESET_ON_CLOSE)
         # What every connection has is in lists by descriptor, what few have in dicts.
         self._hosts: dict[int, bytes] = {}  # the open connections, and the host that the gate knows each by
@@ -76,7 +80,7 @@ class StreamLane:
         self._peers: dict[int, SocketAddress] = {}  # only while somebody hears of connections
         self._waiting: dict[int, Waiting] = {}
         self._pipe: Pipe  # the one that everybody uses in turn: `_pipes` says which, here at once and when it changes
-        self._pipes = Pipes(self._buffer, self._use_pipe, pipes_below)
+        self._pipes = Pipes(self._most, self._use_pipe, pipes_below)
         self._carry = self._splicing() if transform is identity else self._changing()
 
     @staticmethod
@@ -169,6 +173,8 @@ class StreamLane:
         self._hosts[descriptor] = host
         self._carried[descriptor] = 0
         self._seen[descriptor] = -1
+        if self._factory.mark.pressure:
+            self._clamp(descriptor)
         if self._factory.events.connections:
             self._peers[descriptor] = self._peer()
         try:
@@ -181,14 +187,14 @@ class StreamLane:
 
         It is a closure because local names are found faster than attributes: two of seven microseconds.
         """
-        splice, flags, most, carried = os.splice, calls.SPLICE_FLAGS, self._buffer, self._carried
+        splice, flags, carried = os.splice, calls.SPLICE_FLAGS, self._carried
         by_reading = self._changing()
 
         def carry(descriptor: int, events: int) -> None:
             out, into = self._pipe
             left = 0  # octets in the pipe: where a splice fails, this tells the one into it from the one out of it
             try:
-                left = came = splice(descriptor, into, most, None, None, flags)
+                left = came = splice(descriptor, into, self._most, None, None, flags)
                 if not came:
                     self._end(descriptor, Closing.DONE)
                     return
@@ -210,12 +216,12 @@ class StreamLane:
 
     def _changing(self) -> Ready:
         """Makes the call that carries for every other transform: what came goes out changed."""
-        read, write, most, carried, transform = os.read, os.write, self._buffer, self._carried, self._transform
+        read, write, carried, transform = os.read, os.write, self._carried, self._transform
 
         def carry(descriptor: int, _events: int) -> None:
             left, answer = 0, b""  # octets that came, and then of the answer: what is lost where a call fails
             try:
-                data = read(descriptor, most)
+                data = read(descriptor, self._most)
                 if not data:
                     self._end(descriptor, Closing.DONE)
                     return
@@ -227,7 +233,7 @@ class StreamLane:
                     self._grown[descriptor] = self._grown.get(descriptor, 0) + left - len(data)
                 sent = write(descriptor, answer)
                 if sent != left:
-                    self._wait(descriptor, Waiting(left - sent, None, memoryview(answer)[sent:]))
+                    self._wait(descriptor, Waiting(left - sent, None, memoryview(answer[sent:])))
             except BlockingIOError:
                 if left:
                     self._wait(descriptor, Waiting(left, None, memoryview(answer)))
@@ -249,7 +255,12 @@ class StreamLane:
         self._wait(descriptor, waiting)
 
     def _wait(self, descriptor: int, waiting: Waiting) -> None:
+        mark = self._factory.mark
+        mark.change(waiting.whole)
         self._waiting[descriptor] = waiting
+        if mark.pressure:
+            self._clamp(descriptor)
+            self._factory.tally.held_back += mark.pressure is Pressure.FULL
         self._seen[descriptor] = -1  # the time to take it begins now
         try:
             self._loop.change(descriptor, EPOLLOUT, self._drain)
@@ -269,6 +280,7 @@ class StreamLane:
             return
         if not waiting.left:
             del self._waiting[descriptor]
+            self._factory.mark.change(-waiting.whole)
             self._pipes.give_back(waiting)
             self._loop.change(descriptor, EPOLLIN, self._carry)
 
@@ -277,6 +289,7 @@ class StreamLane:
         waiting = self._waiting.pop(descriptor, None)
         if waiting is not None:
             unsent += waiting.left
+            self._factory.mark.change(-waiting.whole)
             self._pipes.drop(waiting)
         host = self._hosts.pop(descriptor)
         os.close(descriptor)
@@ -302,6 +315,21 @@ class StreamLane:
             elif not waiting and limits.idle and now - since[descriptor] >= limits.idle:
                 self._end(descriptor, Closing.IDLE)
 
+    def hold_back(self, pressure: Pressure) -> None:
+        """So much waits for all together, as Conversation.hold_back hears it."""
+        buffer = self._factory.limits.buffer
+        self._most = min(buffer, LITTLE) if pressure is Pressure.FULL else buffer
+        if pressure:
+            self._factory.tally.held_back += len(self._waiting) * (pressure is Pressure.FULL)
+            for descriptor in self._waiting:
+                self._clamp(descriptor)
+
+    def _clamp(self, descriptor: int) -> None:
+        """As transports.sockets.clamp."""
+        if self._tcp:
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                calls.C.setsockopt(descriptor, socket.SOL_SOCKET, option, self._clamped, calls.ffi.sizeof("int"))
+
     def _hand_over(self, descriptor: int) -> None:
         """Let the plain way go on with a connection, and with what waits for it."""
         self._loop.forget(descriptor)
@@ -309,6 +337,7 @@ class StreamLane:
         unsent = b""
         if waiting is not None:
             unsent = waiting.content()
+            self._factory.mark.change(-waiting.whole)
             self._pipes.give_back(waiting)
         host = self._hosts.pop(descriptor)
         self._peers.pop(descriptor, None)

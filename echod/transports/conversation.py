@@ -2,7 +2,8 @@
 
 It serves a server's connection and a client's alike. Rules that everything here keeps:
 
-* Reading pauses while more than `limits.buffer` octets wait to be sent: a peer that never reads is stopped.
+* Reading pauses while more than `limits.buffer` octets wait to be sent: a peer that never reads is stopped. While
+  too much waits for all together (`gate.unsent`), it pauses at a page.
 * The peer's half-close does not end our answer: everything goes out, then we close.
 * When we end first, we shut down writing and read what still comes, for a close with unread input would be a
   reset, and the answer could be lost on the way (RFC 1122 4.2.2.13).
@@ -23,8 +24,10 @@ from zope.interface import implementer
 
 from echod.events import Closing, Tally
 from echod.gate.limits import Limits
+from echod.gate.unsent import LITTLE, Mark, Pressure, Unsent
 from echod.model import CLOSE, End, Peer, Reply, Say, Session
 from echod.names import SocketAddress, inet, unix_name
+from echod.transports.sockets import clamp
 
 LINGER: Final = 5.0
 """Seconds that a peer has to finish after we have: what Apache and nginx grant (lingering_timeout)."""
@@ -48,7 +51,8 @@ def socket_address(address: IAddress) -> SocketAddress:
 class Conversation(Protocol):
     """One connection and its session, of a server or a client.
 
-    `begin` makes the session once the connection is there; `over` hears once, at the end, why it ended.
+    `begin` makes the session once the connection is there; `over` hears once, at the end, why it ended. `mark` is
+    what all together may have unsent.
     """
 
     transport: Any  # Twisted's interfaces tell a part of it only
@@ -60,6 +64,7 @@ class Conversation(Protocol):
         limits: Limits,
         tally: Tally,
         over: Callable[[Conversation, Closing], None],
+        mark: Mark | None = None,
     ) -> None:
         self.peer: Peer
         self.bytes_in = 0
@@ -68,6 +73,8 @@ class Conversation(Protocol):
         self._limits = limits
         self._tally = tally
         self._over = over
+        self._mark = mark or Unsent().mark(limits.total_buffer)
+        self._counted = 0  # unsent octets that the mark knows of
         self._handed = 0  # octets given to the transport
         self._settled = (0, 0)  # octets in and out that the tally has already
         self._more: Iterator[bytes] | None = None
@@ -87,7 +94,9 @@ class Conversation(Protocol):
         """Begin: the transport throttles us as the producer of its bytes, and we throttle what it reads."""
         transport = self.transport
         self.peer = Peer(self._scheme, socket_address(transport.getHost()), socket_address(transport.getPeer()))
-        transport.bufferSize = self._limits.buffer
+        self.hold_back(self._mark.pressure)
+        if self._mark.pressure:
+            clamp(transport)
         transport.registerProducer(self, True)
         self.session = self._begin(self.peer, self.perform)
         self._ask(self.session.opened)
@@ -114,6 +123,7 @@ class Conversation(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The end, whoever made it."""
         self.settle()
+        self._count_unsent(0)
         finished = self._peer_ended or reason.check(ConnectionDone)  # a Unix peer that has closed ends with a hang-up
         if self._closing is Closing.DONE and not (finished and self._said_everything()):
             self._closing = Closing.LOST
@@ -124,13 +134,18 @@ class Conversation(Protocol):
 
     def pauseProducing(self) -> None:
         """More than `buffer` waits to be sent: stop reading, and stop asking for more."""
+        self._count_unsent(self.unsent)
         self._paused = True
+        if self._mark.pressure:
+            clamp(self.transport)
+            self._tally.held_back += self._mark.pressure is Pressure.FULL
         if not self._peer_ended:
             self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """All has been sent."""
         self._paused = False
+        self._count_unsent(0)
         self._proceed()
         if not self._paused and not self._peer_ended:
             self.transport.resumeProducing()
@@ -164,6 +179,19 @@ class Conversation(Protocol):
         self._tally.bytes_in += came - self._settled[0]
         self._tally.bytes_out += gone - self._settled[1]
         self._settled = (came, gone)
+
+    def hold_back(self, pressure: Pressure) -> None:
+        """So much waits for all together: how much of it may be ours from now on."""
+        buffer = self._limits.buffer
+        self.transport.bufferSize = min(buffer, LITTLE) if pressure is Pressure.FULL else buffer
+        if pressure and self._paused:
+            clamp(self.transport)
+            self._tally.held_back += pressure is Pressure.FULL
+
+    def _count_unsent(self, octets: int) -> None:
+        if octets != self._counted:
+            self._mark.change(octets - self._counted)
+            self._counted = octets
 
     def perform(self, reply: Reply) -> None:
         """Do what the session wants; behind an end nothing more is said."""
@@ -236,6 +264,7 @@ class Conversation(Protocol):
     def watch(self, now: float) -> None:
         """Look whether something moved since the last look, and end what has been still for too long."""
         unsent = self.unsent
+        self._count_unsent(unsent)  # less than `buffer` waits without anybody being told
         progress = self.bytes_in + self.bytes_out
         if progress != self._progress or (unsent and not self._waited):  # the time to take it begins now
             self._progress = progress

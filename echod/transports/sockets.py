@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from echod.address import Address
+from echod.gate.unsent import KERNEL_BUFFER
 
 IPV6_TCLASS: Final = 67  # ipv6(7); the socket module lacks it on some builds
 
@@ -67,6 +69,18 @@ def scoped(host: str, index: int) -> str:
         return f"{host}%{socket.if_indextoname(index)}"
     except OSError:
         return f"{host}%{index}"
+
+
+def clamp(transport: Any) -> None:
+    """Bound the kernel's buffers of a stuck TCP connection: it holds less, and takes less from its peer.
+
+    What Linux has once been told, it tunes no more (tcp(7)), so this is nothing to be done without need.
+    """
+    opened = getattr(transport, "socket", None)
+    if opened is not None and opened.family != socket.AF_UNIX:  # a Unix socket's buffer does not grow by itself
+        with suppress(OSError):  # gone a moment ago
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BUFFER)
 
 
 def mark(opened: socket.socket, address: Address) -> None:

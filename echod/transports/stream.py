@@ -18,6 +18,7 @@ from echod.gate.access import octets_of
 from echod.gate.connections import ConnectionGate
 from echod.gate.limits import Limits
 from echod.gate.refusal import Refusal
+from echod.gate.unsent import Pressure, Unsent
 from echod.model import Service
 from echod.names import SocketAddress, UnixName
 from echod.transports.conversation import SILENCE, Conversation, socket_address
@@ -32,11 +33,15 @@ class Carrier(Protocol):
     def settle(self) -> None:
         """Bring what came and went into the tally, as Conversation.settle does."""
 
+    def hold_back(self, pressure: Pressure) -> None:
+        """So much waits for all together, as Conversation.hold_back hears it."""
+
 
 class ServiceFactory(Factory):
     """Serves one service to every connection that its gate admits.
 
-    Without a gate everybody is admitted. `scheme` is what peers are shown as having come by; `loopback` says
+    Without a gate everybody is admitted. `unsent` counts what waits to be sent to everybody together, where this
+    factory is not the only one. `scheme` is what peers are shown as having come by; `loopback` says
     whether only this machine reaches the listener; `clock` runs the time limits (default: the reactor).
     """
 
@@ -55,6 +60,7 @@ class ServiceFactory(Factory):
         scheme: str = "tcp",
         loopback: bool = False,
         clock: IReactorTime | None = None,
+        unsent: Unsent | None = None,
     ) -> None:
         self.service = service
         self.gate = gate
@@ -67,6 +73,7 @@ class ServiceFactory(Factory):
         self.loopback = loopback
         self.conversations: dict[Conversation, bytes] = {}  # and the host that the gate knows it by
         self.carrier: Carrier | None = None
+        self.mark = (unsent or Unsent()).mark(self.limits.total_buffer)
         self._sweep = LoopingCall(self._look)
         if clock is not None:
             self._sweep.clock = clock
@@ -77,12 +84,25 @@ class ServiceFactory(Factory):
         """Watch the time from now on."""
         limits = [limit for limit in (self.limits.idle, self.limits.stall) if limit]
         if not self._sweep.running:
+            self.mark.join(self._hold_back)
             self._sweep.start(max(0.05, min([1.0, *(limit / 4 for limit in limits)])), now=False)
 
     def stopFactory(self) -> None:
         """No listener is left; time goes on for as long as there are connections."""
-        if not self.conversations and self._sweep.running:
+        if not self.conversations:
+            self._rest()
+
+    def _rest(self) -> None:
+        if self._sweep.running:
             self._sweep.stop()
+            self.mark.leave(self._hold_back)
+
+    def _hold_back(self, pressure: Pressure) -> None:
+        for conversation in tuple(self.conversations):
+            if conversation.connected:
+                conversation.hold_back(pressure)
+        if self.carrier is not None:
+            self.carrier.hold_back(pressure)
 
     def admit(self, host: bytes, peer: Callable[[], SocketAddress]) -> Refusal | None:
         """Ask the gate for a connection of `host`, and count and tell the verdict; `peer` is asked only to be told."""
@@ -115,7 +135,7 @@ class ServiceFactory(Factory):
 
     def converse(self, host: bytes) -> Conversation:
         """A conversation for a connection that the gate has admitted."""
-        conversation = Conversation(self.service.session, self.scheme, self.limits, self.tally, self._over)
+        conversation = Conversation(self.service.session, self.scheme, self.limits, self.tally, self._over, self.mark)
         conversation.factory = self
         self.conversations[conversation] = host
         return conversation
@@ -167,8 +187,8 @@ class ServiceFactory(Factory):
         if not self.conversations:
             if self._drained is not None and not self._drained.called:
                 self._drained.callback(None)
-            if not self.numPorts and self._sweep.running:
-                self._sweep.stop()
+            if not self.numPorts:
+                self._rest()
 
     def _tell(self, event: str, peer: SocketAddress, **fields: object) -> None:
         self.events.tell(event, service=self.name, address=self.place, peer=str(peer), **fields)

@@ -1,0 +1,108 @@
+"""How much waits to be sent to everybody together, and who must hold back while that is too much.
+
+There is one sum for the whole daemon. It changes when a connection gets stuck and when it is relieved, never for a
+single message. Each limit (`total-buffer` of a service) is a Mark on it: who joined a mark hears when the sum rises
+above it, above half of it, and when it has fallen again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Final
+
+RELIEVED: Final = 7 / 8  #: the share of a mark below which the sum has fallen: not with every connection to and fro
+LITTLE: Final = 4096
+"""Octets that are read at once from a connection while the mark is passed: a page. Whoever takes its answers is
+served on, only in smaller pieces; and whoever does not, adds no more than that."""
+KERNEL_BUFFER: Final = 131_072
+"""Octets for SO_SNDBUF and SO_RCVBUF above half of a mark. A stuck connection holds 3.3 MiB of kernel memory at both
+its ends with Linux's own limits, and 0.7 MiB with these."""
+
+
+class Pressure(IntEnum):
+    """How near the sum is to a mark."""
+
+    NONE = 0
+    HALF = 1  #: above half of it: the kernel's buffers of whoever is stuck, or new, are bounded
+    FULL = 2  #: above it: nobody who is stuck is read from, and everybody else little by little
+
+
+class Unsent:
+    """The octets that wait to be sent to all connections together.
+
+    `tell` hears of a limit that is passed (True), or is not any more (False).
+    """
+
+    def __init__(self, tell: Callable[[int, bool], None] = lambda _limit, _passed: None) -> None:
+        self.octets = 0
+        self._tell = tell
+        self._marks: dict[int, Mark] = {}
+        self._ceiling: float = sys.maxsize  # above this, or below the floor, the pressure on some mark changes
+        self._floor: float = -1
+
+    def mark(self, limit: int) -> Mark:
+        """The mark at `limit` octets."""
+        if limit not in self._marks:
+            self._marks[limit] = Mark(self, limit)
+            self._weigh()
+        return self._marks[limit]
+
+    def change(self, by: int) -> None:
+        """So many octets more, or fewer, wait than before."""
+        self.octets += by
+        if self.octets > self._ceiling or self.octets < self._floor:
+            self._weigh()
+
+    def _weigh(self) -> None:
+        marks = list(self._marks.values())
+        changed = [mark for mark in marks if mark.weigh(self.octets)]
+        self._ceiling = min((mark.ceiling for mark in marks), default=sys.maxsize)
+        self._floor = max((mark.floor for mark in marks), default=-1)
+        for mark in changed:
+            if Pressure.FULL in (mark.before, mark.pressure):
+                self._tell(mark.limit, mark.pressure is Pressure.FULL)
+            mark.press()
+
+
+class Mark:
+    """One limit on the sum, and who hears of it."""
+
+    def __init__(self, unsent: Unsent, limit: int) -> None:
+        self.limit = limit
+        self.pressure = self.before = Pressure.NONE
+        self.change = unsent.change
+        self._heard: dict[Callable[[Pressure], None], None] = {}
+
+    def join(self, heard: Callable[[Pressure], None]) -> None:
+        """Call `heard` with the pressure now, and whenever it changes."""
+        self._heard[heard] = None
+        heard(self.pressure)
+
+    def leave(self, heard: Callable[[Pressure], None]) -> None:
+        """Call it no more."""
+        self._heard.pop(heard, None)
+
+    def weigh(self, octets: int) -> bool:
+        """Whether a sum of `octets` changes the pressure; it does so when the sum leaves what lies between
+        `floor` and `ceiling`."""
+        self.before = self.pressure
+        if octets > self.ceiling or octets < self.floor:
+            self.pressure = Pressure((octets > self.limit / 2) + (octets > self.limit))
+        return self.pressure is not self.before
+
+    @property
+    def ceiling(self) -> float:
+        """The pressure rises above so many octets."""
+        return (self.limit / 2, self.limit, sys.maxsize)[self.pressure]
+
+    @property
+    def floor(self) -> float:
+        """It falls below so many."""
+        return (-1, self.limit / 2 * RELIEVED, self.limit * RELIEVED)[self.pressure]
+
+    def press(self) -> None:
+        """Tell everybody who joined."""
+        for heard in tuple(self._heard):
+            heard(self.pressure)

@@ -1,0 +1,62 @@
+"""One sum for all, and marks on it."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echod.gate.unsent import RELIEVED, Pressure, Unsent
+
+LIMIT = 1000
+
+
+def test_who_joins_hears_how_it_is_and_whatever_changes():
+    unsent = Unsent()
+    mark = unsent.mark(LIMIT)
+    heard: list[Pressure] = []
+    mark.join(heard.append)
+    for by in (500, 1, 499, 1, 5000, -5126, -1, -438, -1):
+        unsent.change(by)
+    assert heard == [Pressure.NONE, Pressure.HALF, Pressure.FULL, Pressure.HALF, Pressure.NONE]
+    unsent.change(5000)
+    assert heard[-1] is Pressure.FULL
+    mark.leave(heard.append)
+    late: list[Pressure] = []
+    mark.join(late.append)
+    assert late == [Pressure.FULL]
+
+
+def test_a_limit_has_one_mark_and_is_told_once():
+    told: list[tuple[int, bool]] = []
+    unsent = Unsent(lambda limit, passed: told.append((limit, passed)))
+    assert unsent.mark(LIMIT) is unsent.mark(LIMIT)
+    assert unsent.mark(10) is not unsent.mark(LIMIT)
+    unsent.change(600)
+    assert told == [(10, True)]
+    unsent.change(600)
+    unsent.change(1)
+    assert told == [(10, True), (LIMIT, True)]
+    unsent.change(-1201)
+    assert sorted(told[2:]) == [(10, False), (LIMIT, False)]
+
+
+def test_a_mark_that_is_made_late_knows_how_it_is():
+    unsent = Unsent()
+    unsent.change(LIMIT + 1)
+    assert unsent.mark(LIMIT).pressure is Pressure.FULL
+
+
+@given(st.lists(st.integers(-3 * LIMIT, 3 * LIMIT)), st.lists(st.integers(1, 2 * LIMIT), min_size=1))
+def test_the_pressure_is_that_of_the_sum_whatever_came_before(changes, limits):
+    """Above the limit it is full, below the relieved share of it, it is not; the same for half; and the sum is kept."""
+    unsent = Unsent()
+    for limit in limits:
+        unsent.mark(limit)
+    for by in changes:
+        unsent.change(by)
+        for limit in limits:
+            pressure = unsent.mark(limit).pressure
+            for bound, of in ((limit, Pressure.FULL), (limit / 2, Pressure.HALF)):
+                if unsent.octets > bound:
+                    assert pressure >= of
+                elif unsent.octets < bound * RELIEVED:
+                    assert pressure < of
+    assert unsent.octets == sum(changes)
