@@ -68,7 +68,7 @@ class DatagramLane:
         """Whether the plane can serve what a port of the plain way would: bound to one host, or to all."""
         packed = _packed(plain.socket.getsockname()[0])
         to_many = packed in (broadcasts() or ()) or packed[0] == 255 or (len(packed) == 4 and packed[0] >= 224)
-        return calls.batches and not to_many and plain.protocol.service.transform is not None
+        return calls.batches and not to_many and type(plain.protocol.service).transform is not None
 
     def startListening(self) -> None:
         """Serve from now on."""

@@ -21,28 +21,25 @@ Rules:
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from functools import partial
 from select import EPOLLIN, EPOLLOUT
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet.base import DelayedCall
 from twisted.logger import Logger
 
 from echod.events import Closing
-from echod.gate.unsent import KERNEL_BUFFER, LITTLE, Pressure
+from echod.gate.unsent import LITTLE, Pressure
 from echod.model import Transform, identity
-from echod.names import SocketAddress, inet, unix_name
+from echod.names import SocketAddress
 from echod.plane import calls
+from echod.plane.accepting import Accepting
 from echod.plane.loop import Loop, Ready
 from echod.plane.pipes import Pipe, Pipes, Waiting
-from echod.transports.accept import A_TURN, RESET_ON_CLOSE, Reluctance, Reserve, StreamPort, accept_backlog
-from echod.transports.sockets import scoped
+from echod.transports.accept import A_TURN, Reluctance, Reserve, StreamPort, accept_backlog
 
 _log = Logger()
-
-NAME_ROOM: Final = 128  #: octets of struct sockaddr_storage
 
 
 class StreamLane:
@@ -64,12 +61,7 @@ class StreamLane:
         self._most = plain.factory.limits.buffer  # octets that a round reads
         self._reluctance = Reluctance(plain.factory.place, reserve, self._tell)
         self._resume: DelayedCall | None = None
-        self._name = calls.ffi.new("char[]", NAME_ROOM)
-        self._name_octets = calls.ffi.buffer(self._name)
-        self._length = calls.ffi.new("unsigned int *")
-        self._tcp = plain.socket.family != socket.AF_UNIX
-        self._clamped = calls.ffi.new("int *", KERNEL_BUFFER)
-        self._linger = calls.ffi.new("char[]", RESET_ON_CLOSE)
+        self._accepting = Accepting(plain.socket.family)
         # What every connection has is in lists by descriptor, what few have in dicts.
         self._hosts: dict[int, bytes] = {}  # the open connections, and the host that the gate knows each by
         self._carried: list[int] = []  # octets that came, by descriptor
@@ -86,7 +78,7 @@ class StreamLane:
     @staticmethod
     def suits(plain: StreamPort) -> bool:
         """Whether the plane can serve what a port of the plain way would."""
-        return calls.available and plain.factory.service.transform is not None
+        return calls.available and type(plain.factory.service).transform is not None
 
     # the listener
 
@@ -114,8 +106,7 @@ class StreamLane:
 
     def _accept(self, listening: int, _events: int = EPOLLIN) -> bool:
         for _ in range(A_TURN):
-            self._length[0] = NAME_ROOM
-            descriptor = calls.C.accept4(listening, self._name, self._length, calls.SOCK_NONBLOCK | calls.SOCK_CLOEXEC)
+            descriptor = self._accepting.accept(listening)
             if descriptor < 0:
                 if calls.would_block():
                     return False
@@ -126,10 +117,10 @@ class StreamLane:
                     return False
                 continue
             self._reluctance.succeeded()
-            host = self._host()
-            refusal = self._factory.admit(host, self._peer)
-            if refusal:
-                self._refuse(descriptor)
+            host = self._accepting.host()
+            if self._factory.admit(host, self._accepting.peer):
+                self._accepting.reset_on_close(descriptor)
+                os.close(descriptor)
             else:
                 self._begin(descriptor, host)
         return True
@@ -137,31 +128,6 @@ class StreamLane:
     def _accept_again(self) -> None:
         self._resume = None
         self._loop.watch(self._listening.fileno(), EPOLLIN, self._accept)
-
-    def _host(self) -> bytes:
-        """The 4 or 16 octets of who was just accepted; none for a Unix socket."""
-        name = self._name_octets
-        family = name[0:2]
-        if family == _AF_INET:
-            return bytes(name[4:8])
-        if family == _AF_INET6:
-            return bytes(name[8:24])
-        return b""
-
-    def _peer(self) -> SocketAddress:
-        name = bytes(self._name_octets[: self._length[0]])
-        port = int.from_bytes(name[2:4], "big")
-        if name[:2] == _AF_INET:
-            return inet(socket.inet_ntop(socket.AF_INET, name[4:8]), port)
-        if name[:2] == _AF_INET6:
-            host = socket.inet_ntop(socket.AF_INET6, name[8:24])
-            scope = int.from_bytes(name[24:28], sys.byteorder)
-            return inet(scoped(host, scope) if scope else host, port)
-        return unix_name(name[2:].rstrip(b"\0") if name[2:3] != b"\0" else name[2:])
-
-    def _refuse(self, descriptor: int) -> None:
-        calls.C.setsockopt(descriptor, socket.SOL_SOCKET, socket.SO_LINGER, self._linger, len(RESET_ON_CLOSE))
-        os.close(descriptor)
 
     # the connections
 
@@ -174,9 +140,9 @@ class StreamLane:
         self._carried[descriptor] = 0
         self._seen[descriptor] = -1
         if self._factory.mark.pressure:
-            self._clamp(descriptor)
+            self._accepting.clamp(descriptor)
         if self._factory.events.connections:
-            self._peers[descriptor] = self._peer()
+            self._peers[descriptor] = self._accepting.peer()
         try:
             self._loop.watch(descriptor, EPOLLIN, self._carry)
         except OSError:  # no memory for another watch, or this user has too many (epoll(7))
@@ -259,7 +225,7 @@ class StreamLane:
         mark.change(waiting.whole)
         self._waiting[descriptor] = waiting
         if mark.pressure:
-            self._clamp(descriptor)
+            self._accepting.clamp(descriptor)
             self._factory.tally.held_back += mark.pressure is Pressure.FULL
         self._seen[descriptor] = -1  # the time to take it begins now
         try:
@@ -297,7 +263,7 @@ class StreamLane:
         self._factory.ended(host, reason, came, gone, self._peers.pop(descriptor, None))
 
     def _reset(self, descriptor: int, reason: Closing, unsent: int = 0) -> None:
-        calls.C.setsockopt(descriptor, socket.SOL_SOCKET, socket.SO_LINGER, self._linger, len(RESET_ON_CLOSE))
+        self._accepting.reset_on_close(descriptor)
         self._end(descriptor, reason, unsent)
 
     def watch(self, now: float) -> None:
@@ -322,13 +288,7 @@ class StreamLane:
         if pressure:
             self._factory.tally.held_back += len(self._waiting) * (pressure is Pressure.FULL)
             for descriptor in self._waiting:
-                self._clamp(descriptor)
-
-    def _clamp(self, descriptor: int) -> None:
-        """As transports.sockets.clamp."""
-        if self._tcp:
-            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-                calls.C.setsockopt(descriptor, socket.SOL_SOCKET, option, self._clamped, calls.ffi.sizeof("int"))
+                self._accepting.clamp(descriptor)
 
     def _hand_over(self, descriptor: int) -> None:
         """Let the plain way go on with a connection, and with what waits for it."""
@@ -371,7 +331,3 @@ class StreamLane:
 
     def _tell(self, event: str, **fields: object) -> None:
         self._factory.events.tell(event, service=self._factory.name, **fields)
-
-
-_AF_INET: Final = int(socket.AF_INET).to_bytes(2, sys.byteorder)  # as sa_family_t stands in memory
-_AF_INET6: Final = int(socket.AF_INET6).to_bytes(2, sys.byteorder)

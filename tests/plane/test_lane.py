@@ -587,3 +587,12 @@ def test_a_descriptor_that_was_given_up_does_not_keep_it_from_stopping(tmp_path)
         made.stop()
         right.send(b"still here")
         assert made.hear(right, 10) == b"STILL HERE"
+
+
+@needs_the_plane
+def test_a_transform_that_only_one_service_has_is_no_licence(tmp_path):
+    """No option may change what a kind answers: the class says so, for all of them."""
+    service = Discard()
+    service.transform = bytes.upper  # type: ignore[misc]  # what another package might try
+    with listener("plain", "tcp", tmp_path, service) as made:
+        assert not StreamLane.suits(made.port)
