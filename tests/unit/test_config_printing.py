@@ -61,6 +61,7 @@ rate = "300/600"  # {file}
 idle = "0"  # {file}
 stall = "1m"  # default
 buffer = "64KiB"  # default
+total-buffer = "256MiB"  # default
 """
 
 
@@ -132,6 +133,7 @@ LIMITS = st.builds(
     idle=st.just(0.0) | DURATIONS,
     stall=DURATIONS,
     buffer=SIZES,
+    total_buffer=SIZES,
 )
 OPTIONS = st.one_of(
     st.tuples(st.just(Echo), st.just(NoOptions())),
@@ -190,4 +192,4 @@ def test_every_value_is_there(tmp_path):
     configuration = load(None, {"echo": Echo, "upper": Echo}, {}, system=tmp_path / "none")
     printed = tomllib.loads("\n".join(describe(configuration)))
     assert set(printed["daemon"]) == {"workers", "drain", "plane", "log-format", "log-level"}
-    assert len(printed["services"]["echo"]["limits"]) == 7
+    assert len(printed["services"]["echo"]["limits"]) == 8

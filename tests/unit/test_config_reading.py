@@ -184,7 +184,7 @@ def test_what_is_not_built_yet():
             "echo": {
                 "listen": ["systemd:x", "tcp://*:7?proxy=any"],
                 "proxy-from": [],
-                "limits": {"total-buffer": "1MiB"},
+                "limits": {"message": "1MiB"},
                 "faults": {"delay": "1s"},
                 "tls": {},
             }
@@ -199,7 +199,7 @@ def test_what_is_not_built_yet():
         "defaults.limits.handshake: not available in this version",
         "defaults.limits.message: not available in this version",
         "services.echo.listen[1]: ?proxy=: not available in this version",
-        "services.echo.limits.total-buffer: not available in this version",
+        "services.echo.limits.message: not available in this version",
         "services.echo.faults: not available in this version",
         "services.echo.tls: not available in this version",
     ]
