@@ -58,7 +58,10 @@ def bind_path(opened: socket.socket, address: Address, prepare: Callable[[], Non
         opened.bind(path)
     try:
         owner = _user(address.options.get("user")), _group(address.options.get("group"))
-        os.chown(path, *owner, follow_symlinks=False)  # by name, and only ever of what stands there itself
+        has = os.lstat(path)
+        # Who is what was asked already may be where chown(2) is not allowed.
+        if any(wanted not in (-1, now) for wanted, now in zip(owner, (has.st_uid, has.st_gid), strict=True)):
+            os.chown(path, *owner, follow_symlinks=False)  # by name, and only ever of what stands there itself
         prepare()
     except BaseException:
         with suppress(OSError):

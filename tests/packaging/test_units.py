@@ -1,0 +1,49 @@
+"""The units are right for systemd, and as closed as we say."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.daemon import TOP, run
+
+pytestmark = [
+    pytest.mark.system_wide,
+    pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze here"),
+]
+
+SYSTEMD = TOP / "systemd"
+EXPOSED = {"echod.service": 1.3, "echod-activated.service": 0.3}
+
+
+@pytest.fixture(scope="module")
+def units(tmp_path_factory) -> Path:
+    """The units, with a program that every machine has: where ours is not installed, that is no fault of theirs."""
+    folder: Path = tmp_path_factory.mktemp("units")
+    for path in [*SYSTEMD.glob("*.service"), *SYSTEMD.glob("*.socket")]:
+        (folder / path.name).write_text(path.read_text().replace("/usr/sbin/echod", "/bin/true"))
+    return folder
+
+
+def test_systemd_has_nothing_to_say_about_them(units):
+    ended = run("systemd-analyze", "verify", "--man=no", *sorted(units.iterdir()), cwd=units)
+    # What is wrong is only printed; what other units of this machine get wrong is told, too.
+    said = [line for line in (ended.stdout + ended.stderr).decode().splitlines() if "echod" in line]
+    assert said == []
+
+
+@pytest.mark.parametrize("name", EXPOSED)
+def test_how_far_a_service_is_exposed(name):
+    ended = run("systemd-analyze", "security", "--offline=true", "--no-pager", SYSTEMD / name)
+    exposed = re.search(r"Overall exposure level for \S+: ([0-9.]+) ", ended.stdout.decode())
+    assert exposed, ended
+    print(f"{name}: {exposed[1]}")
+    assert float(exposed[1]) <= EXPOSED[name]
+
+
+def test_a_wrong_unit_would_be_noticed(units, tmp_path):
+    wrong = tmp_path / "echod-wrong.service"
+    wrong.write_text((units / "echod.service").read_text().replace("ProtectHome=", "ProtectHouse="))
+    ended = run("systemd-analyze", "verify", "--man=no", wrong)
+    assert b"ProtectHouse" in ended.stdout + ended.stderr
