@@ -1,6 +1,5 @@
 """What the packages install says the same everywhere: the units, their sockets and the two configurations."""
 
-import configparser
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,24 @@ SYSTEMD = Path(__file__).parents[2] / "systemd"
 SOCKETS = sorted(SYSTEMD.glob("*.socket"))
 
 
-class Repeated(dict[str, list[str]]):
-    """A section in which a key may stand more than once."""
-
-    def __setitem__(self, key, value):
-        super().__setitem__(key, [*self.get(key, []), *value] if isinstance(value, list) else value)
-
-
 def unit(name):
     """The sections of a unit: keys and all their values, in order (systemd.syntax(7))."""
-    parser = configparser.RawConfigParser(strict=False, dict_type=Repeated, delimiters=("=",), comment_prefixes="#")
-    parser.optionxform = str
-    parser.read(SYSTEMD / name, "utf-8")
-    return {section: {key: value.split("\n") for key, value in parser.items(section)} for section in parser.sections()}
+    sections: dict[str, dict[str, list[str]]] = {}
+    section: dict[str, list[str]] = {}
+    for line in (SYSTEMD / name).read_text("utf-8").splitlines():
+        if line.startswith("["):
+            section = sections[line.strip("[]")] = {}
+        elif line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            section.setdefault(key, []).append(value)
+    return sections
+
+
+def columns(name, kind):
+    """The words of the only line of a sysusers.d or tmpfiles.d file."""
+    [line] = [line.split() for line in (SYSTEMD / name).read_text("utf-8").splitlines() if not line.startswith("#")]
+    assert line[0] == kind
+    return line[1:]
 
 
 def places(name):
@@ -73,22 +77,20 @@ def test_the_two_services_differ_in_what_they_are_for_and_in_nothing_else():
     assert activated["CapabilityBoundingSet"] == [""]
 
 
-@pytest.mark.parametrize("name", ["echod.service", "echod-activated.service"])
-def test_a_service_runs_as_the_user_that_is_made_for_it(name):
-    [user] = [
-        line.split()[1] for line in (SYSTEMD / "echod.sysusers").read_text().splitlines() if line.startswith("u ")
-    ]
+@pytest.mark.parametrize(
+    ("name", "configuration"),
+    [("echod.service", "/etc/echod/echod.toml"), ("echod-activated.service", "/etc/echod/activated/echod.toml")],
+)
+def test_a_service_has_the_user_and_the_configuration_that_are_there_for_it(name, configuration):
+    user = columns("echod.sysusers", "u")[0]
     service = unit(name)["Service"]
     assert service["User"] == service["Group"] == [user]
-    [directory] = [
-        line.split()[1:5] for line in (SYSTEMD / "echod.tmpfiles").read_text().splitlines() if line.startswith("d ")
-    ]
-    assert directory == ["/run/echod", "0755", user, user]
+    assert service["ExecStart"] == [f"/usr/sbin/echod --config {configuration}"]
 
 
-def test_the_configurations_are_those_of_the_units():
-    for name, path in (
-        ("echod.service", "/etc/echod/echod.toml"),
-        ("echod-activated.service", "/etc/echod/activated/echod.toml"),
-    ):
-        assert unit(name)["Service"]["ExecStart"] == [f"/usr/sbin/echod --config {path}"]
+def test_the_directory_of_sockets_is_the_same_for_all():
+    path, mode, user, group, *_ = columns("echod.tmpfiles", "d")
+    own = unit("echod.service")["Service"]
+    assert [path] == [f"/run/{name}" for name in own["RuntimeDirectory"]]
+    assert [mode] == own["RuntimeDirectoryMode"]
+    assert [user] == [group] == own["User"]
