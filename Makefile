@@ -10,7 +10,7 @@ TYPED = echod twisted/plugins bench completion man tests
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-system lint format bench bench-quick chaos man completion clean
+.PHONY: help run test test-system lint format bench bench-quick chaos fuzz man completion clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,11 @@ bench-quick: $(VENV)/.runtime  ## the same in a minute
 
 chaos: $(VENV)/.test  ## attack echod and others, and print promise, figure and verdict (ARGS="--only N")
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+fuzz: $(VENV)/.test  ## hostile input into everything that takes any, five minutes of it (ARGS="--seconds N")
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q '.[fuzz]' 2>/dev/null || \
+	  echo "atheris cannot be installed here: what it would lead by coverage is left out." >&2
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 man: $(VENV)/.runtime  ## write the manual pages to build/man, from docs/ (man -l build/man/echod.8)
 	@$(BIN)/python -m man build/man

@@ -1,0 +1,158 @@
+"""Targets in which peers hear each other: a room of a chat, and who joins it by datagrams."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import Callable
+from typing import Final
+
+from twisted.internet.task import Clock
+
+from echod.gate.access import Access
+from echod.gate.connections import ConnectionGate
+from echod.gate.datagrams import DatagramGate
+from echod.gate.limits import Limits, Rate
+from echod.model import Context, End, Peer, Reply, Session
+from echod.names import Inet, inet
+from echod.services.chat import Chat
+from echod.transports.conversing import ConversingDatagrams
+from tests.fuzz.answering import Bugs
+from tests.fuzz.draw import Draw
+from tests.fuzz.target import HERE, Attempt, Target, assert_plain
+
+MEMBERS: Final = 4
+ELSEWHERE: Final = "192.0.2.1"
+
+
+class _Seat:
+    """Somebody on a stream, who reads when it suits."""
+
+    def __init__(self, chat: Chat, number: int) -> None:
+        self.heard = bytearray()
+        self._waiting: list[Reply] = []
+        self._over = False
+        self.session: Session = chat.session(Peer("tcp", HERE, Inet("127.0.0.1", 40_000 + number)), self.hear)
+        self.hear(self.session.opened())
+
+    def hear(self, reply: Reply) -> None:
+        """Something is said."""
+        self._waiting.append(reply)
+
+    def ask(self, question: Callable[..., Reply], *given: bytes) -> None:
+        """What a transport does, for as long as there is no end."""
+        if not self._over:
+            self.hear(question(*given))
+
+    def read(self) -> None:
+        """All that waits."""
+        while self._waiting:
+            reply = self._waiting.pop(0)
+            self.heard += reply.data or b""
+            for piece in reply.more or ():
+                self.heard += piece
+            self._over = self._over or reply.end is not End.NOTHING
+
+
+def _rooms() -> Attempt:
+    bugs, clock, chance = Bugs(), Clock(), random.Random(1)
+
+    def attempt(data: bytes) -> bool:
+        draw, shown = Draw(data), list[str]()
+        chat = Chat(Chat.Options(history=draw.octet() % 4, rooms=1 + draw.octet() % 3),
+                    Context(clock=clock.seconds, random=chance, show=shown.append, later=clock.callLater))  # fmt: skip
+        seats = [_Seat(chat, number) for number in range(MEMBERS)]
+        while draw:
+            seat, what = seats[draw.octet() % MEMBERS], draw.octet() % 8
+            if what == 0:
+                seat.read()
+            elif what == 1:
+                clock.advance(draw.octet() / 64)
+            elif what == 2:
+                seat.ask(seat.session.ended)
+            else:
+                seat.ask(seat.session.received, draw.piece() or b"\n")
+        for seat in seats:
+            seat.session.lost()
+            seat.session.lost()
+        clock.advance(60)
+        for seat in seats:
+            seat.read()
+            for line in seat.heard.decode("utf-8").removesuffix("\n").split("\n"):
+                assert_plain(line)
+        assert (chat.hall.rooms(), chat.hall.waiting, shown) == ("lobby (0)", {}, [])
+        bugs.check()
+        return any(b": " in seat.heard for seat in seats)
+
+    return attempt
+
+
+def _joining() -> Attempt:
+    bugs = Bugs()
+    access = Access([ipaddress.ip_network(net) for net in ("127.0.0.0/8", "192.0.2.0/24", "64:ff9b::/96")])
+    limits = Limits(connections=8, per_client=4, rate=Rate(0, 0), idle=60)
+    hosts = ("127.0.0.1", ELSEWHERE, "192.0.2.2", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "::127.0.0.1")
+
+    def attempt(data: bytes) -> bool:
+        draw, clock = Draw(data), Clock()
+        chat = Chat(context=Context(clock=clock.seconds, random=random.Random(1), later=clock.callLater))
+        protocol = ConversingDatagrams(
+            chat,
+            gate=DatagramGate(access, limits, clock.seconds),
+            connections=ConnectionGate(access, limits, clock.seconds),
+            clock=clock,
+        )
+        protocol.startProtocol()
+        tokens: dict[str, bytes] = {}
+        while draw:
+            host, port, what = draw.choice(hosts), 40_000 + draw.octet() % 3, draw.octet() % 8
+            said = draw.piece()
+            if what == 0:
+                clock.advance(len(said))
+                continue
+            if what < 3:
+                said = tokens.get(f"{host} {port}", b"x" * 64)
+            sent: list[bytes] = []
+            stranger = (host, port) not in protocol.peers
+            protocol.heard(said, Peer("udp", HERE, inet(host, port)), ipaddress.ip_address(host).packed, (host, port),
+                           lambda piece, to=sent: to.append(piece))  # type: ignore[misc]  # fmt: skip
+            if stranger and (host, port) not in protocol.peers:
+                assert len(sent) <= 1, "more than one answer to who has proved nothing"
+                assert sum(map(len, sent)) <= len(said), "a larger answer to who has proved nothing"
+                tokens.update({f"{host} {port}": token for token in sent})
+            elif stranger and host not in ("127.0.0.1", "::ffff:127.0.0.1"):
+                assert said == tokens.get(f"{host} {port}"), "who has proved nothing is let in"
+            assert len(protocol.peers) == protocol.tally.open <= limits.connections
+        members = protocol.tally.accepted
+        protocol.stopProtocol()
+        clock.advance(60)
+        assert not protocol.peers
+        assert protocol.tally.open == 0
+        assert chat.hall.rooms() == "lobby (0)"
+        bugs.check()
+        return members > 0
+
+    return attempt
+
+
+_LINES: Final = (
+    *(
+        b"\n",
+        b"\r\n",
+        b"/nick ",
+        b"/join ",
+        b"/msg guest1 ",
+        b"/who\n",
+        b"/me ",
+        b"/quit\n",
+        b"/help\n",
+        b"//",
+        b"\xff",
+    ),
+    *(b"\x1b[2J", "gùest２".encode()),
+)
+
+TARGETS: Final = (
+    Target("chat", "lines that are safe to print, and nobody left behind", _rooms, _LINES),
+    Target("joining by datagrams", "nothing large and no place for who has proved nothing", _joining, _LINES),
+)

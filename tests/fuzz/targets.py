@@ -1,0 +1,9 @@
+"""Everything of ours that takes input from outside."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.fuzz import answering, parsers, talking
+
+TARGETS: Final = (*parsers.TARGETS, *answering.TARGETS, *talking.TARGETS)
