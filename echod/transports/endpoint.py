@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol
 from twisted.internet.protocol import Factory
 
 from echod.address import Address
+from echod.transports import tcp
 from echod.transports.stream import ServiceFactory
 
 
@@ -40,6 +42,10 @@ class Listening:
     def serving(self, factory: ServiceFactory) -> Listening:
         """Itself, with the factory that it will serve."""
         self._factory = factory
+        opened = getattr(self._port, "socket", None)
+        if opened is not None and opened.family in (socket.AF_INET, socket.AF_INET6):
+            tcp.prepare(opened)
+            tcp.grant(opened, factory.limits.stall)
         return self
 
     def startListening(self) -> None:

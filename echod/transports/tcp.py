@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -18,6 +19,13 @@ from echod.address import BACKLOG, Address
 from echod.transports.accept import Reserve, StreamPort
 from echod.transports.sockets import inet_sockets, mark, scoped
 from echod.transports.stream import ServiceFactory
+
+KEEPALIVE: Final = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
+"""Seconds of silence before the kernel asks whether the peer is there, between questions, and how many: a peer that
+vanished while nothing was under way is gone after two minutes, and not after Linux's two hours."""
+VANISHED: Final = 60.0
+"""Seconds that what was sent may go unacknowledged: Linux's own limit (tcp_retries2) is about 15 minutes."""
+LEEWAY: Final = 5.0  #: seconds behind `stall`: more than the sweep takes to look
 
 
 def bind(_reactor: object, address: Address) -> Iterator[socket.socket]:
@@ -33,8 +41,23 @@ def bind(_reactor: object, address: Address) -> Iterator[socket.socket]:
 
 
 def prepare(bound: socket.socket) -> None:
-    """Set what each connection inherits from its listener. Raises OSError."""
+    """Set what each connection inherits from its listener (tcp(7)). Raises OSError."""
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, seconds in KEEPALIVE.items():
+        with suppress(OSError):  # a Multipath TCP socket knows some of them only
+            bound.setsockopt(socket.IPPROTO_TCP, option, seconds)
+    grant(bound, 0)
+
+
+def grant(bound: socket.socket, stall: float) -> None:
+    """Let what was sent go unacknowledged for VANISHED, and for more than `stall` in any case.
+
+    Linux ends a peer that answers but takes nothing by the same limit: that is `stall`, and is counted as such.
+    """
+    with suppress(OSError):
+        seconds = max(VANISHED, stall + LEEWAY)
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
 class TCPPort(StreamPort):
@@ -61,6 +84,7 @@ def port(
     close: Callable[[], None],
 ) -> StreamPort:
     """The port that serves a listening socket, once it is told to startListening, and calls `close` at the end."""
+    grant(bound, factory.limits.stall)
     return TCPPort(reactor, bound, factory, reserve, close)
 
 

@@ -1,0 +1,57 @@
+"""A peer that vanishes without a word is noticed by the kernel, and counted as lost: test 22 of docs/PROMISES.md.
+
+The seconds are shortened here, so that this does not take two minutes; what they really are has a test of its own.
+"""
+
+import socket
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from tests.chaos.network import SERVER4
+from tests.daemon import SECONDS, Daemon, eventually
+from tests.gate.room import STAYING, configuration, counted
+
+pytestmark = pytest.mark.system_wide
+
+SHORTER = """
+import runpy, socket
+from echod.transports import tcp
+tcp.KEEPALIVE.update({socket.TCP_KEEPIDLE: 1, socket.TCP_KEEPINTVL: 1, socket.TCP_KEEPCNT: 2})
+tcp.VANISHED, tcp.LEEWAY = 2.0, -60.0
+runpy.run_module("echod", run_name="__main__")
+"""
+
+
+@contextmanager
+def client(two, place):
+    with two.client.inside():
+        opened = socket.socket()
+    with opened:
+        opened.settimeout(SECONDS)
+        opened.connect(place)
+        yield opened
+
+
+def sockets(two) -> int:
+    """How many TCP connections the server's kernel has (proc(5), net/tcp): state 01 is established."""
+    with two.server.inside(), open("/proc/thread-self/net/tcp") as table:
+        return sum(line.split()[3] == "01" for line in table)
+
+
+def test_who_vanishes_is_lost_whether_idle_or_not(two, way):
+    plane, kind = way
+    more = f'allow = ["0.0.0.0/0"]\n{STAYING.get(kind, "")}'
+    config = configuration(plane, f'stream]\nkind = "{kind}"\nlisten = ["tcp://{SERVER4}:0"]\n{more}')
+    with Daemon(config, command=(sys.executable, "-W", "error", "-c", SHORTER)) as daemon:
+        place = daemon.inet("stream", "tcp")
+        with client(two, place) as silent, client(two, place) as waiting, client(two, place) as stays:
+            for one in (silent, waiting, stays):
+                one.sendall(b"hello")
+                assert one.recv(100)
+            waiting.sendall(b"and now")  # its answer is under way when the client has gone
+            two.client.ip("route", "add", "blackhole", SERVER4)
+            assert eventually(lambda: sockets(two) == 0)
+            two.client.ip("route", "delete", "blackhole", SERVER4)
+        assert counted(daemon, "stream", "tcp")["closed:lost"] == 3
