@@ -14,7 +14,7 @@ from typing import Final
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_MAPPED: Final = bytes(10) + b"\xff\xff"  # RFC 4291 2.5.5.2: what a dual-stack socket shows
+MAPPED: Final = bytes(10) + b"\xff\xff"  # RFC 4291 2.5.5.2: what a dual-stack socket shows
 _COMPATIBLE: Final = bytes(12)  # RFC 4291 2.5.5.1: deprecated, so nobody's honest address
 _NAT64: Final = bytes.fromhex("0064ff9b") + bytes(8)  # RFC 6052 2.1
 _ANY_OR_LOOPBACK6: Final = (bytes(16), bytes(15) + b"\x01")
@@ -37,7 +37,7 @@ def key_of(host: str) -> bytes:
 
 def canonical(packed: bytes) -> bytes:
     """The key of a host in its 4 or 16 octets: an IPv4 host inside IPv6 is that IPv4 host."""
-    if len(packed) == 16 and packed[:12] in (_MAPPED, _COMPATIBLE, _NAT64) and packed not in _ANY_OR_LOOPBACK6:
+    if len(packed) == 16 and packed[:12] in (MAPPED, _COMPATIBLE, _NAT64) and packed not in _ANY_OR_LOOPBACK6:
         return packed[12:]
     return packed
 

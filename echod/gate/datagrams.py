@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from echod.gate.access import Access, canonical, in_disguise
 from echod.gate.buckets import Buckets
+from echod.gate.floods import PORTS, Floods
 from echod.gate.limits import Limits, Rate
 from echod.gate.refusal import Refusal
 
@@ -38,6 +39,15 @@ def network_of(key: bytes) -> bytes:
     return key[:3] if len(key) == 4 else key[:7]
 
 
+def is_many(host: bytes, broadcasts: Container[bytes] = ()) -> bool:
+    """Whether the 4 or 16 octets of a destination mean many hosts: multicast, or broadcast (RFC 1122 3.2.1.3).
+
+    A dual-stack socket tells the destinations of IPv4 in mapped form, and nothing else of them.
+    """
+    key = canonical(host)
+    return key[0] == 255 if len(key) == 16 else key[0] >= 224 or key in broadcasts
+
+
 class Total:
     """What the whole daemon may answer; one for all services."""
 
@@ -50,7 +60,7 @@ class DatagramGate:
     """The datagrams of one service, over all its listeners.
 
     `own_ports` are the ports that the daemon itself answers on; `broadcasts` the broadcast addresses of its
-    interfaces, as 4 octets. Both may change while the gate lives.
+    interfaces, as 4 octets. Both may change while the gate lives. `floods` are for whoever can stop them earlier.
     """
 
     def __init__(
@@ -67,6 +77,7 @@ class DatagramGate:
     ) -> None:
         self.own_ports = own_ports
         self.broadcasts = broadcasts
+        self.floods = Floods()
         self._clock = clock
         self._total = total or Total()
         self._shares: dict[Rate, _Shares] = {}
@@ -89,6 +100,8 @@ class DatagramGate:
             return None
         key = canonical(host)
         if refusal := self.forbidden(host, key, port):
+            if refusal is Refusal.SOURCE_PORT:
+                self.floods.note(PORTS, self._clock())
             return refusal
         rate = self.limits.datagrams(loopback)
         if rate.unlimited:
@@ -96,7 +109,11 @@ class DatagramGate:
         shares = self._shares.get(rate)
         if shares is None:
             shares = self._shares[rate] = _Shares(rate, self._total)
-        return shares.take(key, port, datagram, self._clock())
+        now = self._clock()
+        refusal = shares.take(key, port, datagram, now)
+        if refusal and refusal is not Refusal.TOTAL:
+            self.floods.note(network_of(key), now, rate.per_second)
+        return refusal
 
     def admit_run(self, host: bytes, port: int, count: int, octets: int, *, loopback: bool) -> bool:
         """Whether `count` datagrams of one source, `octets` in all, are all answered: then they are counted.

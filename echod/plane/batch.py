@@ -32,6 +32,8 @@ MOST_AT_ONCE: Final = 65_000  #: octets of one UDP_SEGMENT send: below 65,535 wi
 _HEADER_32: Final = 16  # a mmsghdr in 32-bit words …
 _HEADER_64: Final = 8  # … and in 64-bit words
 _CONTROL_32: Final = CONTROL // 4
+_CONTROL_64: Final = CONTROL // 8
+_NAME_64: Final = NAME // 8
 _LENGTH: Final = 14  # where the length of what came stands, in 32-bit words
 _CONTROL_LENGTH: Final = 5  # in 64-bit words
 _HEAD: Final = 16  # octets of a cmsghdr
@@ -40,11 +42,15 @@ _HEAD: Final = 16  # octets of a cmsghdr
 class Batch:
     """The slots of one socket. `family` is AF_INET or AF_INET6; `pktinfo` says whether each datagram tells the
     address that was asked, and the answer leaves from there. Otherwise that is the socket's own.
+
+    `honest` are pairs of IPv6 addresses, as 64-bit words: who was asked, and by whom, where that is known to be one
+    host, and one of the family that it shows. Whoever uses the slots adds them; IPv4 tells by itself.
     """
 
     def __init__(self, family: int, *, pktinfo: bool) -> None:
         ffi = calls.ffi
         self._six = family == socket.AF_INET6
+        self.honest: set[tuple[int, int, int, int]] = set()
         self.pktinfo_space = (_HEAD + (24 if self._six else 16)) if pktinfo else 0
         self._data = ffi.new("char[]", SLOTS * ROOM)
         self._names = ffi.new("char[]", SLOTS * NAME)
@@ -65,7 +71,8 @@ class Batch:
         self.data = memoryview(ffi.buffer(self._data)).cast("B")
         self.names = memoryview(ffi.buffer(self._names)).cast("B")
         self.controls = memoryview(ffi.buffer(self._controls)).cast("B")
-        self._controls_32 = self.controls.cast("I")
+        self._names_64 = self.names.cast("Q")
+        self._controls_32, self._controls_64 = self.controls.cast("I"), self.controls.cast("Q")
         headers = memoryview(ffi.buffer(self._headers)).cast("B")
         self._headers_32, self._headers_64 = headers.cast("I"), headers.cast("Q")
         self._parts_octets = memoryview(ffi.buffer(self._parts)).cast("B")
@@ -87,7 +94,10 @@ class Batch:
             return False
         if not self.pktinfo_space:
             return True
-        return self.controls[_HEAD] != 255 if self._six else self._controls_32[5] == self._controls_32[6]
+        if self._six:
+            to, by = self._controls_64, self._names_64
+            return (to[2], to[3], by[1], by[2]) in self.honest
+        return self._controls_32[5] == self._controls_32[6]
 
     def length(self) -> int:
         """Octets in the first slot."""
@@ -113,7 +123,7 @@ class Batch:
         if not self.pktinfo_space:
             return True
         if self._six:
-            return 255 not in self.controls[_HEAD : CONTROL * count : CONTROL].tobytes()
+            return self.honest.issuperset(zip(*self._asked(count), *self._asking(count), strict=True))
         words, step = self._controls_32, _CONTROL_32
         return bool(words[5 : step * count : step] == words[6 : step * count : step])
 
@@ -122,12 +132,20 @@ class Batch:
         if not self.pktinfo_space:
             return True
         if self._six:
-            first = bytes(self.controls[_HEAD : _HEAD + 16])
-            return all(
-                self.controls[at + _HEAD : at + _HEAD + 16] == first for at in range(0, CONTROL * count, CONTROL)
-            )
+            high, low = self._asked(count)
+            return high.count(high[0]) == count and low.count(low[0]) == count
         column = self._controls_32[5 : _CONTROL_32 * count : _CONTROL_32].tolist()
         return column.count(column[0]) == count
+
+    def _asked(self, count: int) -> tuple[list[int], list[int]]:
+        """Both halves of each IPv6 address that was asked."""
+        words, behind = self._controls_64, _CONTROL_64 * count
+        return words[2:behind:_CONTROL_64].tolist(), words[3:behind:_CONTROL_64].tolist()
+
+    def _asking(self, count: int) -> tuple[list[int], list[int]]:
+        """Both halves of the IPv6 address of each who asked."""
+        words, behind = self._names_64, _NAME_64 * count
+        return words[1:behind:_NAME_64].tolist(), words[2:behind:_NAME_64].tolist()
 
     def prepare(self, first: int, behind: int, joined: Collection[int]) -> None:
         """Make answers of slots `first` to `behind`, as long as they came; `split_again` ends the `joined` ones.

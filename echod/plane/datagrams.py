@@ -26,11 +26,12 @@ from typing import Any, Final
 
 from twisted.logger import Logger
 
-from echod.gate.access import canonical
+from echod.gate.access import MAPPED, canonical
+from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
 from echod.model import identity
 from echod.plane import calls
-from echod.plane.batch import MOST_AT_ONCE, NAME, ROOM, SLOTS, SOL_UDP, UDP_GRO, Batch
+from echod.plane.batch import MOST_AT_ONCE, NAME, ROOM, SOL_UDP, UDP_GRO, Batch
 from echod.plane.loop import Loop
 from echod.transports.datagram import answer_backlog
 from echod.transports.interfaces import broadcasts
@@ -38,7 +39,7 @@ from echod.transports.udp import IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, SO_TIMESTAM
 
 _log = Logger()
 
-REMEMBERED: Final = 4096  #: sources whose verdicts are remembered at once
+REMEMBERED: Final = 4096  #: sources whose verdicts are remembered at once, and pairs of who was asked by whom
 NEVER_JOINED: Final = frozenset({errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSUPP})
 """What a send with UDP_SEGMENT meets where the link takes no datagram of that size whole, or no such send at all. A
 full buffer (EAGAIN, ENOBUFS) is over in a moment."""
@@ -57,7 +58,9 @@ class DatagramLane:
         if transform is None:
             raise ValueError(f"{plain.protocol.service.kind} needs its bytes in Python")
         self._transform = None if transform is identity else transform
-        self._wildcard = not any(_packed(plain.socket.getsockname()[0]))
+        bound = _packed(plain.socket.getsockname()[0])
+        self._wildcard = not any(bound)
+        self._never_mapped = self._six and not self._wildcard and not _is_mapped(bound)
         self._batch = Batch(plain.socket.family, pktinfo=self._wildcard)
         self._verdicts: dict[bytes, Refusal | None] = {}
         self._passed: set[bytes] = set()  # those of them that no rule refuses and no rate counts
@@ -66,8 +69,7 @@ class DatagramLane:
     @staticmethod
     def suits(plain: UDPPort) -> bool:
         """Whether the plane can serve what a port of the plain way would: bound to one host, or to all."""
-        packed = _packed(plain.socket.getsockname()[0])
-        to_many = packed in (broadcasts() or ()) or packed[0] == 255 or (len(packed) == 4 and packed[0] >= 224)
+        to_many = is_many(_packed(plain.socket.getsockname()[0]), broadcasts() or ())
         return calls.batches and not to_many and type(plain.protocol.service).transform is not None
 
     def startListening(self) -> None:
@@ -101,6 +103,7 @@ class DatagramLane:
         """The lists, or the ports and addresses that are ours, have changed."""
         self._verdicts.clear()
         self._passed.clear()
+        self._batch.honest.clear()
 
     def _serve(self, descriptor: int, _events: int) -> None:
         batch = self._batch
@@ -111,10 +114,8 @@ class DatagramLane:
             if count == 1 and batch.is_simple() and bytes(batch.names[:NAME]) in self._passed:
                 self._answer_one(descriptor)
             else:
-                refused = self._protocol.tally.refused.get(Refusal.SOURCE_PORT, 0)
                 self._answer(descriptor, count)
-                if self._protocol.tally.refused.get(Refusal.SOURCE_PORT, 0) - refused >= SLOTS:  # a flood
-                    self._plain.filter()
+                self._plain.filter.look()
         except Exception:  # a bug of the service: it costs the datagrams of this turn, and no more
             _log.failure("the service failed on datagrams of {scheme}", scheme=self._protocol.scheme)
         finally:
@@ -190,7 +191,7 @@ class DatagramLane:
             if controls[slot] != batch.pktinfo_space:
                 size = batch.segment_size(slot)
                 pieces = -(-lengths[slot] // size) if size else 1
-            if (all_to_one or self._to_one(slot)) and self._admitted(name, pieces, lengths[slot]):
+            if (all_to_one or self._honest(slot, name)) and self._admitted(name, pieces, lengths[slot]):
                 run[slot] = pieces
                 continue
             self._send_run(descriptor, run, lengths, controls)
@@ -226,16 +227,30 @@ class DatagramLane:
         except KeyError:
             if len(self._verdicts) >= REMEMBERED:
                 self.forget()
-            refusal = self._verdicts[name] = gate.forbidden(host, canonical(host), port)
+            refusal = gate.forbidden(host, canonical(host), port)
+            if self._never_mapped and _is_mapped(host):
+                refusal = Refusal.SOURCE_ADDRESS
+            self._verdicts[name] = refusal
             if refusal is None and gate.limits.datagrams(self._protocol.loopback).unlimited:
                 self._passed.add(name)
         return refusal is None and gate.admit_run(host, port, count, octets, loopback=self._protocol.loopback)
 
-    def _to_one(self, slot: int) -> bool:
+    def _honest(self, slot: int, name: bytes) -> bool:
+        """Whether it was sent to one host, by one of the family that it shows; what it is else, the plain way says."""
         if not self._wildcard:
             return True
         info = self._batch.pktinfo(slot)
-        return info[0] != 255 if self._six else info[4:8] == info[8:12]
+        if not self._six:
+            return info[4:8] == info[8:12]
+        gate = self._protocol.gate
+        if is_many(info[:16], gate.broadcasts if gate is not None else ()) or (
+            _is_mapped(info[:16]) != _is_mapped(name[8:24])
+        ):
+            return False
+        if len(self._batch.honest) >= REMEMBERED:
+            self._batch.honest.clear()
+        self._batch.honest.add(struct.unpack_from("QQ", info) + struct.unpack_from("QQ", name, 8))
+        return True
 
     def _plainly(self, slot: int, length: int, pieces: int, name: bytes) -> None:
         """Let the plain way decide, and answer, for each datagram of a slot."""
@@ -284,6 +299,10 @@ def _python_name(name: bytes, six: bool) -> tuple[Any, ...]:
         (flow,) = struct.unpack("!I", name[4:8])
         return socket.inet_ntop(socket.AF_INET6, host), port, flow, scope
     return socket.inet_ntop(socket.AF_INET, host), port
+
+
+def _is_mapped(host: bytes) -> bool:
+    return host[:12] == MAPPED
 
 
 def _packed(host: str) -> bytes:

@@ -7,10 +7,12 @@ fast plane shares.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
 import struct
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
@@ -30,6 +32,9 @@ _log = Logger()
 A_TURN: Final = 64  #: connections before others have theirs; Twisted's own bound grows without end
 PAUSE: Final = 0.1  #: seconds after the first error in a row
 LONGEST_PAUSE: Final = 1.0
+TOLD_EVERY: Final = 60.0
+"""Seconds between two times that a pause is told: whoever holds the last descriptor, and comes and goes, would
+write our log otherwise."""
 
 PASSING: Final = frozenset({errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EPERM})
 """One connection went wrong, not the listener (accept(2)): the next may be fine, once."""
@@ -72,14 +77,23 @@ class Reserve:
 
 
 class Reluctance:
-    """What follows when accept fails: pauses that grow, one line when they begin and one when they are over."""
+    """What follows when accept fails: pauses that grow, one line when they begin and one when they are over.
 
-    def __init__(self, place: str, reserve: Reserve, tell: Callable[..., None]) -> None:
+    Pauses that begin within TOLD_EVERY of one that was told are told no more; what they refuse is in the next line.
+    `clock` is monotonic seconds.
+    """
+
+    def __init__(
+        self, place: str, reserve: Reserve, tell: Callable[..., None], clock: Callable[[], float] = monotonic
+    ) -> None:
         self._place = place
         self._reserve = reserve
         self._tell = tell
+        self._clock = clock
         self._pause = 0.0
         self._refused = 0
+        self._told = False  # that it pauses, and not yet that it goes on
+        self._silent_until = -math.inf
 
     def pause_after(self, error: OSError, shed: Callable[[], int]) -> float:
         """Seconds to leave the listener alone after `error`; 0 is to go on.
@@ -93,7 +107,8 @@ class Reluctance:
             self._reserve.give_up()
             self._refused += shed()
             self._reserve.keep()
-        if self._pause < PAUSE:
+        if not self._told and (now := self._clock()) >= self._silent_until:
+            self._told, self._silent_until = True, now + TOLD_EVERY
             name = errno.errorcode.get(error.errno or 0, str(error.errno))
             self._tell("accept.paused", address=self._place, error=name)
         self._pause = min(max(PAUSE, self._pause * 2), LONGEST_PAUSE)
@@ -101,10 +116,10 @@ class Reluctance:
 
     def succeeded(self) -> None:
         """A connection was accepted: whatever was wrong is over."""
-        if self._pause:
-            if self._pause >= PAUSE:
-                self._tell("accept.resumed", address=self._place, refused=self._refused)
-            self._pause, self._refused = 0.0, 0
+        self._pause = 0.0
+        if self._told:
+            self._tell("accept.resumed", address=self._place, refused=self._refused)
+            self._told, self._refused = False, 0
         self._reserve.keep()
 
 

@@ -143,12 +143,17 @@ class ConversingDatagrams(ServiceDatagrams):
         for joined in list(self.peers.values()):
             joined.dismiss(Closing.DONE)
 
-    def heard(self, datagram: bytes, peer: Peer, host: bytes, name: Any, send: Send, *, to_many: bool = False) -> None:
-        """A datagram came from `name`, what recvmsg(2) calls it; `send` reaches it."""
+    def heard(
+        self, datagram: bytes, peer: Peer, host: bytes, name: Any, send: Send, refusal: Refusal | None = None
+    ) -> None:
+        """A datagram came from `name`, what recvmsg(2) calls it; `send` reaches it.
+
+        `refusal` is what the transport sees, and the gate cannot.
+        """
         tally = self.tally
         tally.datagrams_in += 1
         tally.bytes_in += len(datagram)
-        if refusal := self._refusal(datagram, host, name, to_many):
+        if refusal := refusal or self._refusal(datagram, host, name):
             tally.refuse(refusal)
             return
         joined = self.peers.get(name)
@@ -171,9 +176,7 @@ class ConversingDatagrams(ServiceDatagrams):
         if self.connections is not None:
             self.connections.release(joined.host)
 
-    def _refusal(self, datagram: bytes, host: bytes, name: Any, to_many: bool) -> Refusal | None:
-        if to_many:
-            return Refusal.DESTINATION
+    def _refusal(self, datagram: bytes, host: bytes, name: Any) -> Refusal | None:
         if not host:
             return None if name else Refusal.NAMELESS
         if self.gate is None:

@@ -35,8 +35,10 @@ Send = Callable[[bytes], OSError | None]
 """Sends a datagram to one peer; returns what went wrong."""
 
 LARGEST: Final = 65_536  #: octets: more than any UDP datagram has (65,507 over IPv4, 65,527 over IPv6)
-A_TURN: Final = 64  #: datagrams before others have their turn; bytes would not bound a flood of empty ones
-BACKLOG_TURNS: Final = 128  #: at the stop: 8,192 datagrams, more than a receive buffer of 4 MiB holds
+A_TURN: Final = 16
+"""Datagrams before others have their turn: a quarter of a millisecond, so that a stream beside five flooded addresses
+waits for little more than one. Bytes would not bound a flood of empty ones."""
+BACKLOG_TURNS: Final = 512  #: at the stop: 8,192 datagrams, more than a receive buffer of 4 MiB holds
 ANCILLARY: Final = 256  #: octets of control messages: destination, hops, traffic class and time fit in 128
 
 
@@ -86,20 +88,20 @@ class ServiceDatagrams(DatagramProtocol):
         if answer is not None:
             self.transport.write(answer, addr)
 
-    def answer(self, datagram: bytes, peer: Peer, host: bytes, port: int, *, to_many: bool = False) -> bytes | None:
+    def answer(
+        self, datagram: bytes, peer: Peer, host: bytes, port: int, refusal: Refusal | None = None
+    ) -> bytes | None:
         """The answer to send, or None: counted either way.
 
-        `host` is what the gate knows the peer by; `to_many` says that the question went to a broadcast or
-        multicast address, where every host that answers would multiply it.
+        `host` is what the gate knows the peer by; `refusal` is what the transport sees, and the gate cannot.
         """
         tally = self.tally
         tally.datagrams_in += 1
         tally.bytes_in += len(datagram)
         gate = self.gate
-        if to_many:
-            tally.refuse(Refusal.DESTINATION)
-            return None
-        if gate is not None and (refusal := gate.admit(host, port, datagram, loopback=self.loopback)):
+        if refusal is None and gate is not None:
+            refusal = gate.admit(host, port, datagram, loopback=self.loopback)
+        if refusal is not None:
             tally.refuse(refusal)
             return None
         try:
@@ -125,7 +127,9 @@ class ServiceDatagrams(DatagramProtocol):
             return error
         return None
 
-    def heard(self, datagram: bytes, peer: Peer, host: bytes, name: Any, send: Send, *, to_many: bool = False) -> None:
+    def heard(
+        self, datagram: bytes, peer: Peer, host: bytes, name: Any, send: Send, refusal: Refusal | None = None
+    ) -> None:
         """Where the service is conversational: take a datagram from `name`, whom `send` reaches now and later."""
         raise NotImplementedError
 

@@ -12,7 +12,7 @@ from typing import Final
 SIOCGIFCONF: Final = 0x8912  # netdevice(7); <linux/sockios.h>
 SIOCGIFBRDADDR: Final = 0x8919
 _IFREQ: Final = 40  #: octets of struct ifreq on 64 bit
-_MOST: Final = 1024  #: interfaces that are asked about
+_MOST: Final = 1024  #: addresses that are asked about
 
 
 def broadcasts() -> frozenset[bytes] | None:
@@ -23,17 +23,18 @@ def broadcasts() -> frozenset[bytes] | None:
     found = set()
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-            for name in _names(asking):
+            for request in _addresses(asking):
                 with suppress(OSError):  # an interface that has gone, or has no broadcast address
-                    found.add(fcntl.ioctl(asking, SIOCGIFBRDADDR, struct.pack("16s24x", name))[20:24])
+                    found.add(fcntl.ioctl(asking, SIOCGIFBRDADDR, request)[20:24])
     except OSError:
         return None
     return frozenset(found - {bytes(4)})
 
 
-def _names(asking: socket.socket) -> list[bytes]:
+def _addresses(asking: socket.socket) -> list[bytes]:
+    """A struct ifreq for each address of each interface: the kernel goes by both, so that no network is left out."""
     room = array.array("B", bytes(_IFREQ * _MOST))
     address, _ = room.buffer_info()
     filled, _ = struct.unpack("iP", fcntl.ioctl(asking, SIOCGIFCONF, struct.pack("iP", len(room), address)))
     listed = room.tobytes()[:filled]
-    return [listed[at : at + 16].rstrip(b"\0") for at in range(0, filled, _IFREQ)]
+    return [listed[at : at + _IFREQ] for at in range(0, filled, _IFREQ)]

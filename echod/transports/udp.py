@@ -8,26 +8,24 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
-from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.threads import deferToThread
 
 from echod.address import Address
 from echod.gate.access import octets_of
-from echod.gate.datagrams import REFLECTORS
+from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
 from echod.model import Peer, Say, Session
 from echod.names import Inet, inet
 from echod.transports import flood
-from echod.transports.datagram import A_TURN, DatagramPort, ServiceDatagrams
+from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.dialled import DatagramDialogue
+from echod.transports.flood import FloodFilter
 from echod.transports.sockets import IPV6_TCLASS, inet_sockets, mark, scoped
 
 RECEIVE_BUFFER: Final = 8 * 1024 * 1024
 """Octets asked of the kernel for what waits; it grants up to net.core.rmem_max. Bursts are short, answers small."""
-
-FILTERED: Final = 5.0  #: seconds that a flood is left to the kernel before we look again
 
 IP_PKTINFO: Final = 8  # ip(7)
 IP_TOS: Final = 1
@@ -72,58 +70,32 @@ class UDPPort(DatagramPort):
         name = bound.getsockname()
         self._port = int(name[1])
         self._host = inet(name[0], 0).host
-        self._unfilter: DelayedCall | None = None
-        self._drops = flood.drops(bound)
+        self.filter = FloodFilter(reactor, bound, protocol.gate, protocol.tally)
 
     def doRead(self) -> None:
-        """Answer what waits; a whole turn of forbidden source ports is a flood."""
-        tally = self.protocol.tally
-        before = tally.refused.get(Refusal.SOURCE_PORT, 0)
+        """Answer what waits, up to A_TURN, and leave to the kernel what turns out to be a flood."""
         super().doRead()
-        if tally.refused.get(Refusal.SOURCE_PORT, 0) - before >= A_TURN:
-            self.filter()
+        self.filter.look()
 
     def stopListening(self) -> None:
         """Serve no more."""
-        if self._unfilter is not None:
-            self._unfilter.cancel()
-            self._unfilter = None
-            flood.detach(self.socket)  # others may hold the same socket
         if self.connected:
-            self.count_drops()
+            self.filter.stop()
         super().stopListening()
-
-    def count_drops(self) -> None:
-        """Bring what the kernel dropped into the tally."""
-        drops = flood.drops(self.socket)
-        if new := (drops - self._drops) % 2**32:
-            self.protocol.tally.refuse(Refusal.KERNEL, new)
-            self._drops = drops
-
-    def filter(self) -> None:
-        """A flood of forbidden source ports: leave it to the kernel for FILTERED seconds."""
-        gate = self.protocol.gate
-        if gate is not None and self._unfilter is None:
-            ports = {*gate.own_ports, *REFLECTORS}
-            flood.attach(self.socket, flood.program(ports, gate.source_ports))
-            self._unfilter = self.reactor.callLater(FILTERED, self._look_again)
-
-    def _look_again(self) -> None:
-        self._unfilter = None
-        flood.detach(self.socket)
-        self.count_drops()
 
     def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
         """Answer one datagram: its destination becomes the source of the answer (RFC 1122 4.1.3.5)."""
         host, port = name[0], name[1]
         if len(name) == 4 and name[3]:
             host = scoped(host, name[3])
-        local, source, to_many = self._host, [], False
+        remote = inet(host, port)
+        local, source, refusal = self._host, [], None
         ttl = traffic_class = received_at = None
         for level, kind, data in ancillary:
             if level == socket.IPPROTO_IP:
                 if kind == IP_PKTINFO:
-                    to_many = data[4:8] != data[8:12]
+                    if data[4:8] != data[8:12]:
+                        refusal = Refusal.DESTINATION
                     local = socket.inet_ntop(socket.AF_INET, data[4:8])
                     source = [(level, kind, bytes(4) + data[4:8] + bytes(4))]
                 elif kind == IP_TTL:
@@ -132,7 +104,9 @@ class UDPPort(DatagramPort):
                     traffic_class = data[0]
             elif level == socket.IPPROTO_IPV6:
                 if kind == socket.IPV6_PKTINFO:
-                    to_many = data[0] == 255
+                    gate = self.protocol.gate
+                    if is_many(data[:16], gate.broadcasts if gate is not None else ()):
+                        refusal = Refusal.DESTINATION
                     local = inet(socket.inet_ntop(socket.AF_INET6, data[:16]), 0).host
                     source = [(level, kind, data if name[3] else data[:16] + bytes(4))]
                 elif kind == socket.IPV6_HOPLIMIT:
@@ -142,13 +116,15 @@ class UDPPort(DatagramPort):
             elif kind == SO_TIMESTAMPNS:
                 seconds, nanoseconds = struct.unpack("ll", data)
                 received_at = seconds + nanoseconds / 1e9
-        peer = Peer(self.protocol.scheme, Inet(local, self._port), inet(host, port), ttl, traffic_class, received_at)
+        if refusal is None and local != "::" and (":" in local) != (":" in remote.host):
+            refusal = Refusal.SOURCE_ADDRESS  # an IPv6 packet that says it is from IPv4
+        peer = Peer(self.protocol.scheme, Inet(local, self._port), remote, ttl, traffic_class, received_at)
         if self.protocol.conversational:
             self.protocol.heard(
-                datagram, peer, octets_of(host), name, lambda data: self.reach(data, source, name), to_many=to_many
+                datagram, peer, octets_of(host), name, lambda data: self.reach(data, source, name), refusal
             )
             return
-        answer = self.protocol.answer(datagram, peer, octets_of(host), port, to_many=to_many)
+        answer = self.protocol.answer(datagram, peer, octets_of(host), port, refusal)
         if answer is not None:
             self.send(answer, source, name)
 

@@ -15,6 +15,7 @@ from echod.client.terminal import Screen
 from echod.gate.access import Access
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits, Rate
+from echod.gate.refusal import Refusal
 from echod.model import NOTHING, Context, End, Peer, Reply, Service, Session
 from echod.names import Inet, inet
 from echod.services.registry import kinds
@@ -95,18 +96,19 @@ def _datagrams() -> Attempt:
         protocol, host, port = draw.choice(served), draw.choice(HOSTS), draw.choice(PORTS)
         octets = ipaddress.ip_address(host).packed
         now[0] += draw.octet() / 256
-        ttl, traffic_class, received_at, to_many = draw.octet(), draw.octet(), float(draw.octet()), draw.octet() == 1
+        ttl, traffic_class, received_at = draw.octet(), draw.octet(), float(draw.octet())
+        refusal = Refusal.DESTINATION if draw.octet() == 1 else None
         peer = Peer("udp", HERE, inet(host, port), ttl, traffic_class, received_at)
         datagram = draw.rest() * (64 if draw.octet() else 1)
         before = protocol.tally.datagrams_out
-        answer = protocol.answer(datagram, peer, octets, port, to_many=to_many)
+        answer = protocol.answer(datagram, peer, octets, port, refusal)
         bugs.check()
         assert all(line.isprintable() for line in shown)
         shown.clear()
         assert protocol.tally.datagrams_out - before == (answer is not None)
         if answer is None:
             return False
-        assert not to_many
+        assert refusal is None
         assert port >= 1024
         assert len(answer) <= len(datagram) or ipaddress.ip_address(host) in LARGER
         transform = type(protocol.service).transform

@@ -1,6 +1,7 @@
 """No descriptors, and an accept that fails: tests 15, 16 and 17 of docs/PROMISES.md."""
 
 import sys
+from contextlib import ExitStack
 
 import pytest
 
@@ -66,6 +67,27 @@ def test_the_reserve_is_stolen(way):
         figures = counted(daemon, "stream", "tcp")
         assert refused(figures) == {"accept": CLIENTS - LEFT + 10}
         assert "open" not in figures
+
+
+def test_a_limit_that_is_crossed_again_and_again(plane):
+    """Who holds all descriptors, and comes and goes, writes no log for us."""
+    with Daemon(configuration(plane, stream("echo"))) as daemon, ExitStack() as stack:
+        place, pid = daemon.inet("stream", "tcp"), daemon.process.pid
+        assert served(place)
+        assert eventually(lambda: not connections(pid, place))
+        leave_descriptors(pid, 2)
+        lines = len(daemon.stderr.raw)
+        held: list[Crowd] = []
+        for _ in range(12):
+            held.append(stack.enter_context(Crowd(place, 1)))
+            assert held[-1].wait(SECONDS) == {Fate.SERVED: 1}
+            if len(held) == 2:
+                with Crowd(place, 1) as one_too_many:
+                    assert one_too_many.wait(SECONDS) == {Fate.RESET: 1}
+                held.pop(0).close()
+                assert eventually(lambda: connections(pid, place) == 1)
+        assert len(daemon.stderr.raw) - lines <= 4
+        daemon.check()
 
 
 BROADCASTS = """

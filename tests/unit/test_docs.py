@@ -23,11 +23,12 @@ from echod.config.keys import field_of
 from echod.config.loading import load
 from echod.config.options import option_forms
 from echod.events import CATALOGUE, Closing, Tally
+from echod.gate import floods
 from echod.observe import output, shown
 from echod.observe.log import TEMPLATES
 from echod.services import daytime, qotd, showing
 from echod.services.registry import kinds
-from echod.transports import accept, conversation, datagram, udp
+from echod.transports import accept, conversation, datagram, flood
 from tests.contract.room import data, fill, rest
 from tests.daemon import SECONDS, TOP, Daemon, environment, eventually, free_port, run
 from tests.test_house import MAY_IMPORT, PURE, room_of
@@ -291,13 +292,14 @@ def test_why_a_connection_ends():
         (ARCHITECTURE, f"After {conversation.LINGER:g} seconds comes the reset"),
         (ARCHITECTURE, f"(up to {datagram.LARGEST:,} octets)"),
         (ARCHITECTURE, f"A turn serves {datagram.A_TURN}, counted in datagrams"),
-        (ARCHITECTURE, f"drop such datagrams for {udp.FILTERED:g} seconds"),
+        (ARCHITECTURE, f"**Flood filter.** {floods.FLOOD:,} refusals in a second"),
+        (ARCHITECTURE, f"Every {flood.FILTERED:g} seconds the daemon looks"),
         (ARCHITECTURE, f"a queue of at most {output.WAITING:,} lines"),
         (SERVICES, f"or after {conversation.LINGER:g} seconds"),
         (SERVICES, f"One line shows {showing.SHOWN:,} octets at most"),
         (SERVICES, f"A second has {shown.A_SECOND:,} lines at most"),
         (SERVICES, f"A quotation at random, of {qotd.LARGEST} octets at most"),
-        (EMBEDDING, f"after {datagram.A_TURN} datagrams or connections"),
+        (EMBEDDING, f"after {datagram.A_TURN} datagrams or {accept.A_TURN} connections"),
     ],
 )
 def test_a_figure(page, said):

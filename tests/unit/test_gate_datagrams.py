@@ -22,6 +22,7 @@ from echod.gate.datagrams import (
     DatagramGate,
     Repeats,
     Total,
+    is_many,
     network_of,
 )
 from echod.gate.limits import UNLIMITED, Limits, Rate
@@ -111,6 +112,16 @@ class Sources(SynchronousTestCase):
             self.assertTrue(0 < key[0] < 224 if len(key) == 4 else key[0] != 255 and any(key))
         else:
             self.assertIn(refusal, (Refusal.SOURCE_PORT, Refusal.SOURCE_ADDRESS))
+
+
+class Destinations(SynchronousTestCase):
+    def test_of_many_hosts_are_known_in_every_form(self) -> None:
+        broadcasts = {bytes([192, 0, 2, 255])}
+        many = ("224.0.0.1", "239.1.2.3", "255.255.255.255", "192.0.2.255", "ff02::1", "ff0e::1")
+        for host in (*many, *(f"::ffff:{host}" for host in many if "." in host)):
+            self.assertTrue(is_many(octets_of(host), broadcasts), host)
+        for host in ("127.0.0.1", "192.0.2.1", "198.51.100.255", "::1", "fe80::1", "2001:db8::ff", "::ffff:192.0.2.1"):
+            self.assertFalse(is_many(octets_of(host), broadcasts), host)
 
 
 class LargerAnswers(SynchronousTestCase):

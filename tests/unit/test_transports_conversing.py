@@ -83,7 +83,7 @@ class Conversing(SynchronousTestCase):
         self.addCleanup(made.stopProtocol)
         return made
 
-    def hear(self, datagrams, data, host="127.0.0.1", port=40_000, to_many=False):
+    def hear(self, datagrams, data, host="127.0.0.1", port=40_000, refusal=None):
         """One datagram from there; what was sent at once."""
         name = (host, port)
         before = len(self.sent)
@@ -95,7 +95,7 @@ class Conversing(SynchronousTestCase):
             return None
 
         peer = Peer("udp", Inet("127.0.0.1", 10012), Inet(host, port))
-        datagrams.heard(data, peer, octets_of(host), name, send, to_many=to_many)
+        datagrams.heard(data, peer, octets_of(host), name, send, refusal)
         return [answer for _, answer in self.sent[before:]]
 
     def test_who_is_on_this_machine_joins_with_the_first_datagram(self):
@@ -189,7 +189,7 @@ class Conversing(SynchronousTestCase):
     def test_the_gate_stays_in_front(self):
         datagrams = self.datagrams()
         self.assertEqual(self.hear(datagrams, b"hi", port=53), [])
-        self.assertEqual(self.hear(datagrams, b"hi", to_many=True), [])
+        self.assertEqual(self.hear(datagrams, b"hi", refusal=Refusal.DESTINATION), [])
         self.assertEqual(self.hear(datagrams, b"x" * 64, "0.1.2.3"), [])
         self.assertEqual(
             datagrams.tally.refused,

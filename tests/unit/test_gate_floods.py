@@ -1,0 +1,84 @@
+"""What is refused now and then is nothing; what is refused a thousand times in a second is a flood."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from echod.gate.access import Access, Network, octets_of
+from echod.gate.datagrams import DatagramGate
+from echod.gate.floods import FLOOD, PORTS, WATCHED, WITHIN, Floods
+from echod.gate.limits import Limits, Rate
+from echod.gate.refusal import Refusal
+from tests.gate.forms import networks
+
+EVERYBODY: list[Network] = networks("0.0.0.0/0 ::/0")
+
+
+class Noted(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.floods = Floods()
+
+    def note(self, times: int, seconds: float, what: bytes = PORTS, wanted: float = 0.0, start: float = 5.0) -> None:
+        for number in range(times):
+            self.floods.note(what, start + number * seconds / times, wanted)
+
+    def test_one_less_is_none(self) -> None:
+        self.note(FLOOD - 1, WITHIN / 2)
+        self.assertEqual(self.floods.take(), {})
+        self.note(1, 0, start=5.5)
+        self.assertEqual(self.floods.take(), {PORTS: 0.0})
+        self.assertEqual(self.floods.take(), {}, "it is told once")
+
+    def test_the_same_over_a_longer_time_is_none(self) -> None:
+        self.note(10 * FLOOD, 10.5 * WITHIN)
+        self.assertEqual(self.floods.take(), {})
+
+    def test_each_network_is_one(self) -> None:
+        for number in range(FLOOD):
+            self.floods.note(b"one" if number % 2 else b"two", 5.0)
+        self.assertEqual(self.floods.take(), {})
+
+    def test_twice_of_what_it_may_have_comes_through(self) -> None:
+        self.note(FLOOD, 0.1, b"net", wanted=200.0)
+        self.assertAlmostEqual(self.floods.take()[b"net"], 2 * 200 / (FLOOD / 0.1), places=4)
+
+    def test_who_may_have_about_as_much_is_none(self) -> None:
+        self.note(FLOOD, 0.5, b"net", wanted=2_000.0)
+        self.assertEqual(self.floods.take(), {})
+
+    def test_what_is_remembered_is_bounded(self) -> None:
+        for number in range(3 * WATCHED):
+            self.floods.note(number.to_bytes(3, "big"), 5.0)
+        self.assertEqual(len(self.floods._noted), WATCHED)
+
+
+class Gate(SynchronousTestCase):
+    """Which refusals are noted."""
+
+    def flood(self, host: str, port: int = 40_000, *, rate: Rate | None = None, size: int = 1) -> dict[bytes, float]:
+        gate = DatagramGate(Access(EVERYBODY), Limits(rate=rate or Rate(10, 20)), lambda: 5.0)
+        octets = octets_of(host)
+        for number in range(FLOOD + 20):
+            gate.admit(octets, port, b"%d" % number + bytes(size), loopback=False)
+        return gate.floods.take()
+
+    def test_forbidden_ports(self) -> None:
+        self.assertEqual(self.flood("192.0.2.1", 7), {PORTS: 0.0})
+
+    def test_networks_above_their_rate(self) -> None:
+        self.assertEqual(list(self.flood("192.0.2.1")), [bytes([192, 0, 2])])
+        self.assertEqual(list(self.flood("::ffff:192.0.2.1")), [bytes([192, 0, 2])])
+        self.assertEqual(list(self.flood("2001:db8:0:1234::1")), [bytes.fromhex("20010db8000012")])
+
+    def test_networks_that_want_too_many_octets(self) -> None:
+        self.assertEqual(list(self.flood("192.0.2.1", rate=Rate(900, 20_000), size=60_000)), [bytes([192, 0, 2])])
+
+    def test_whoever_repeats_himself(self) -> None:
+        gate = DatagramGate(Access(EVERYBODY), Limits(rate=Rate(200, 400)), lambda: 5.0)
+        verdicts = {gate.admit(octets_of("192.0.2.1"), 40_000, b"same", loopback=False) for _ in range(2 * FLOOD)}
+        self.assertEqual(verdicts, {None, Refusal.REPEAT})
+        self.assertEqual(list(gate.floods.take()), [bytes([192, 0, 2])])
+
+    def test_nobody_who_is_not_allowed_for_that_alone(self) -> None:
+        gate = DatagramGate(Access([]), Limits(), lambda: 5.0)
+        for _ in range(2 * FLOOD):
+            gate.admit(octets_of("192.0.2.1"), 40_000, b"", loopback=False)
+        self.assertEqual(gate.floods.take(), {})

@@ -1,0 +1,182 @@
+"""The kernel's filter of a flood: what it drops, what it lets through, and that it goes when the flood does."""
+
+import socket
+from collections import Counter
+from unittest import mock
+
+import pytest
+from twisted.internet.task import Clock
+
+from echod.events import Tally
+from echod.gate.access import Access
+from echod.gate.datagrams import DatagramGate
+from echod.gate.floods import FLOOD, PORTS, WITHIN
+from echod.gate.limits import Limits
+from echod.transports import flood
+from echod.transports.flood import FILTERED, NETWORKS, PASS, FloodFilter, attach, program, thinning
+
+FLOODING, OTHER = "127.0.9.1", "127.0.8.1"
+NETWORK = bytes([127, 0, 9])
+LOOPBACK6 = bytes(7)  #: the /56 of ::1
+
+
+class Pair:
+    """A listener, and clients at several hosts."""
+
+    def __init__(self, host: str = "127.0.0.1", *hosts: str) -> None:
+        self.family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.bound = socket.socket(self.family, socket.SOCK_DGRAM)
+        self.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        self.bound.bind((host, 0))
+        self.bound.settimeout(10)
+        self.clients = {}
+        for each in hosts:
+            self.clients[each] = socket.socket(self.family, socket.SOCK_DGRAM)
+            self.clients[each].bind((each, 0))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for each in (self.bound, *self.clients.values()):
+            each.close()
+
+    def send(self, host: str, times: int = 1) -> None:
+        for _ in range(times):
+            self.clients[host].sendto(host.encode(), self.bound.getsockname()[:2])
+
+    def heard(self, last: str) -> Counter[str]:
+        """Who came through, up to one of `last`, who always does."""
+        self.clients[last].sendto(b"last", self.bound.getsockname()[:2])
+        came: Counter[str] = Counter()
+        while (word := self.bound.recv(100)) != b"last":
+            came[word.decode()] += 1
+        return came
+
+
+def test_a_network_is_dropped_and_others_are_not():
+    with Pair("127.0.0.1", FLOODING, OTHER, "127.0.10.1") as pair:
+        attach(pair.bound, thinning({bytes([127, 0, 7]): 0.0, NETWORK: 0.0, bytes([127, 0, 11]): 0.0}) + PASS)
+        for host in (FLOODING, OTHER, FLOODING, "127.0.10.1"):
+            pair.send(host)
+        assert pair.heard(OTHER) == {OTHER: 1, "127.0.10.1": 1}
+        assert flood.drops(pair.bound) == 2
+
+
+def test_a_share_comes_through():
+    with Pair("127.0.0.1", FLOODING, OTHER) as pair:
+        attach(pair.bound, thinning({NETWORK: 0.25}) + PASS)
+        pair.send(FLOODING, 2000)
+        assert 300 < pair.heard(OTHER)[FLOODING] < 700  # by chance: ten standard deviations
+        attach(pair.bound, thinning({NETWORK: 1.0}) + PASS)
+        pair.send(FLOODING, 100)
+        assert pair.heard(OTHER) == {FLOODING: 100}
+
+
+@pytest.mark.parametrize(
+    ("networks", "dropped"),
+    [
+        ({LOOPBACK6: 0.0}, True),
+        ({bytes(6) + b"\1": 0.0}, False),
+        ({b"\1" + bytes(6): 0.0}, False),
+        ({NETWORK: 0.0, b"\1" + bytes(6): 0.0, LOOPBACK6: 0.0}, True),
+        ({bytes(3): 0.0}, False),
+    ],
+)
+def test_ipv6(networks, dropped):
+    with Pair("::1", "::1") as pair:
+        attach(pair.bound, thinning(networks) + PASS)
+        pair.send("::1", 3)
+        pair.bound.setblocking(False)
+        if dropped:
+            with pytest.raises(BlockingIOError):
+                pair.bound.recv(100)
+        assert flood.drops(pair.bound) == (3 if dropped else 0)
+
+
+def test_networks_and_ports_at_once():
+    with Pair("127.0.0.1", FLOODING, OTHER, "127.0.10.1") as pair:
+        port = pair.clients["127.0.10.1"].getsockname()[1]
+        attach(pair.bound, thinning({NETWORK: 0.0}) + program({port}, ()))
+        for host in (FLOODING, OTHER, "127.0.10.1"):
+            pair.send(host)
+        assert pair.heard(OTHER) == {OTHER: 1}
+
+
+def test_the_largest_program_is_one():
+    with Pair("127.0.0.1", OTHER) as pair:
+        networks = {bytes([10, 0, number]): 0.1 for number in range(NETWORKS // 2)}
+        networks |= {bytes([32, 1, 13, 184, 0, 0, number]): 0.1 for number in range(NETWORKS // 2)}
+        attach(pair.bound, thinning(networks) + program(range(20_000, 21_000), range(100)))
+        pair.send(OTHER)
+        assert pair.heard(OTHER) == {OTHER: 1}
+
+
+# How long
+
+
+class Reactor(Clock):
+    """Timers, moved by hand."""
+
+
+@pytest.fixture
+def guarded():
+    """A socket, its gate, its filter, and the clock of both."""
+    with Pair("127.0.0.1", FLOODING, OTHER) as pair:
+        clock, tally = Reactor(), Tally()
+        gate = DatagramGate(Access([]), Limits(), clock.seconds)
+        yield pair, gate, FloodFilter(clock, pair.bound, gate, tally), clock, tally
+
+
+def test_it_stays_for_as_long_as_the_flood(guarded):
+    pair, gate, guard, clock, tally = guarded
+    guard.look()
+    assert not clock.getDelayedCalls()
+    gate.floods.found[NETWORK] = 0.0
+    guard.look()
+    assert gate.floods.found == {}
+    lasting = int(FLOOD * FILTERED / WITHIN)
+    for _ in range(2):
+        pair.send(FLOODING, lasting)
+        clock.advance(FILTERED)
+        assert pair.heard(OTHER) == {}
+    assert tally.figures() == {"refused:kernel": 2 * lasting}
+    pair.send(FLOODING, lasting - 1)
+    clock.advance(FILTERED)
+    pair.send(FLOODING)
+    assert pair.heard(OTHER) == {FLOODING: 1}
+    assert not clock.getDelayedCalls()
+    assert tally.figures() == {"refused:kernel": 3 * lasting - 1}
+
+
+def test_floods_join(guarded):
+    pair, gate, guard, clock, tally = guarded
+    for what in (NETWORK, PORTS, bytes([127, 0, 8])):
+        gate.floods.found[what] = 0.0
+        guard.look()
+    assert len(clock.getDelayedCalls()) == 1
+    pair.send(FLOODING)
+    pair.send(OTHER)
+    guard.stop()
+    assert not clock.getDelayedCalls()
+    assert tally.figures() == {"refused:kernel": 2}
+
+
+def test_they_are_bounded(guarded):
+    pair, gate, guard, _clock, _tally = guarded
+    gate.floods.found[bytes([127, 0, 8])] = 0.0
+    gate.floods.found |= {bytes([10, 0, number]): 0.0 for number in range(NETWORKS)}
+    guard.look()
+    pair.send(OTHER)
+    assert pair.heard(OTHER) == {OTHER: 1}, "the oldest are let go"
+    guard.stop()
+
+
+def test_a_kernel_that_refuses_changes_nothing(guarded):
+    pair, gate, guard, clock, _tally = guarded
+    gate.floods.found[NETWORK] = 0.0
+    with mock.patch.object(flood, "attach", side_effect=OSError(12, "no memory")):
+        guard.look()
+    assert not clock.getDelayedCalls()
+    pair.send(FLOODING)
+    assert pair.heard(OTHER) == {FLOODING: 1}
