@@ -106,6 +106,11 @@ class Address:
         return self.scheme in SCHEMES and SCHEMES[self.scheme].has_path
 
     @property
+    def any_port(self) -> bool:
+        """Whether the kernel chooses the port."""
+        return self.scheme in SCHEMES and not self.has_path and self.port == 0
+
+    @property
     def loopback(self) -> bool:
         """Whether only this machine can reach it: a loopback address, `localhost`, or a Unix socket."""
         return self.has_path or is_loopback(self.host)

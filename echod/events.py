@@ -39,6 +39,9 @@ CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
         "reading.paused": "more than total-buffer waits to be sent; who is stuck is not read from: limit",
         "reading.resumed": "it does not any more: limit",
         "daemon.ready": "everything is bound and served: listeners",
+        "daemon.reloading": "the configuration is read anew: by",
+        "daemon.reloaded": "it is in force: opened, closed, changed",
+        "daemon.refused": "it is wrong, and nothing has changed: errors",
         "daemon.draining": "no new connections; the open ones have time to end: connections, seconds",
         "log.incomplete": "what could not be written or told, said at the end: lines, events",
         "daemon.stopped": "the end, with every counter: counters",
@@ -91,17 +94,17 @@ class Events:
     def __init__(self) -> None:
         self.connections = False
         self.failures = 0
-        self._sinks: list[Sink] = []
+        self._sinks: dict[Sink, bool] = {}
 
     def subscribe(self, sink: Sink, *, connections: bool = False) -> None:
-        """Tell `sink` from now on; with `connections`, of single connections too."""
-        self._sinks.append(sink)
-        self.connections = self.connections or connections
+        """Tell `sink` from now on; with `connections`, of single connections too. May be said again, otherwise."""
+        self._sinks[sink] = connections
+        self.connections = any(self._sinks.values())
 
     def tell(self, name: str, **fields: Any) -> None:
         """Something happened. Raises KeyError for a name that the CATALOGUE does not have."""
         CATALOGUE[name]
-        for sink in self._sinks:
+        for sink in list(self._sinks):
             try:
                 sink(name, fields)
             except Exception:

@@ -48,7 +48,8 @@ class Peer:
     """Who is at the other end, and how the bytes came: the five parts of a socket's identity, and more.
 
     `ttl` (hops), `traffic_class` (the octet that holds DSCP and ECN) and `received_at` (seconds since 1970 by
-    the kernel's clock) are set where the transport was asked for them, that is for single datagrams.
+    the kernel's clock) are set where the transport was asked for them, that is for single datagrams. `user` is the
+    number of the user at the other end of a Unix stream, by the kernel's word.
     """
 
     scheme: str
@@ -57,6 +58,7 @@ class Peer:
     ttl: int | None = None
     traffic_class: int | None = None
     received_at: float | None = None
+    user: int | None = None
 
     @property
     def keeps_messages(self) -> bool:
@@ -139,6 +141,9 @@ class Service:
         The configuration asks before anything is served; only what looks at files or compares keys belongs here.
         """
         return ()
+
+    def succeed(self, predecessor: Any) -> None:
+        """Take the place of another of this kind after a reload; what it holds for its sessions may be taken over."""
 
     def session(self, peer: Peer, say: Say) -> Session:
         """A new conversation with `peer`; `say` sends a Reply that nothing asked for."""

@@ -19,11 +19,13 @@ from echod.config.loading import from_listen, load
 from echod.config.printing import describe
 from echod.config.schema import Configuration
 from echod.daemon import descriptors
-from echod.daemon.bind import Bound, Unbindable, Unsuited, bind_all
+from echod.daemon.administration import services_of
+from echod.daemon.bind import Bound, Unbindable, Unsuited, bind_all, wanted
+from echod.daemon.listener import UnusableService
 from echod.daemon.notify import Notify
-from echod.daemon.serving import Daemon, UnusableService
+from echod.daemon.serving import Daemon, Refused
 from echod.daemon.signals import install
-from echod.observe.log import Log
+from echod.observe.log import Log, form_of
 from echod.observe.output import Output
 from echod.services.registry import UnusableKind, kinds
 from echod.stdio import open_standard_streams
@@ -90,23 +92,34 @@ class Options(usage.Options):
         if self["config"] is not None and self.listen:
             raise usage.UsageError("--listen serves without any file: leave out --config")
         if self["check-config"] or self["print-config"]:
-            configuration = read(self)
+            try:
+                configuration = read(self)
+            except Refused as error:
+                _end(error.code, error.lines)
             for line in describe(configuration) if self["print-config"] else listeners(configuration):
                 print(line)
             raise SystemExit(0)
 
 
 def read(options: Options) -> Configuration:
-    """The configuration that the command line asks for. Ends the process with 78 where it is wrong."""
+    """The configuration that the command line asks for. Raises Refused where it is wrong."""
     try:
         if options.listen:
             return from_listen(options.listen, options.allow, kinds())
         path = None if options["config"] is None else Path(options["config"])
         return load(path, kinds(), os.environ, allow=options.allow)
     except ConfigurationError as error:
-        _end(EX_CONFIG, [str(fault) for fault in error.faults])
+        raise Refused(EX_CONFIG, [str(fault) for fault in error.faults]) from error
     except UnusableKind as error:
-        _end(EX_CONFIG, [escaped(str(error))])
+        raise Refused(EX_CONFIG, [escaped(str(error))]) from error
+
+
+def fitted(options: Options) -> tuple[Configuration, list[str]]:
+    """The same, as far as the limit of open files allows, and what was shrunk to fit. Raises Refused."""
+    try:
+        return descriptors.fit(read(options), descriptors.raise_limit())
+    except descriptors.DoesNotFit as error:
+        raise Refused(EX_CONFIG, str(error).splitlines()) from error
 
 
 def makeService(options: Options) -> Daemon:
@@ -116,19 +129,17 @@ def makeService(options: Options) -> Daemon:
 
     reactor: Any = installed
     reactor.seconds = time.monotonic  # a step of the wall clock must move no timer
-    configuration = read(options)
     try:
-        configuration, notes = descriptors.fit(configuration, descriptors.raise_limit())
-    except descriptors.DoesNotFit as error:
-        _end(EX_CONFIG, str(error).splitlines())
-    passed = systemd.passed(os.environ)
-    try:
-        bound = bind_all(reactor, configuration, passed)
+        configuration, notes = fitted(options)
+        passed = systemd.passed(os.environ)
+        bound = bind_all(reactor, wanted(services_of(configuration)), passed)
+    except Refused as error:
+        _end(error.code, error.lines)
     except Unbindable as error:
         _end(EX_CONFIG if isinstance(error, Unsuited) else EX_OSERR, error.faults)
     try:
         log, show_on = _outputs(options.parent or {}, configuration)
-        daemon = Daemon(configuration, bound, reactor, log, show_on)
+        daemon = Daemon(configuration, bound, reactor, log, show_on, lambda: fitted(options)[0])
     except OSError as error:
         _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)
     except UnusableService as error:
@@ -137,7 +148,7 @@ def makeService(options: Options) -> Daemon:
     daemon.events.subscribe(notify.event)
     for note in [*notes, *passed.close_rest(), *open_to_nobody(bound), *filter(None, [notify.fault])]:
         log.say("warn", note)
-    reactor.callWhenRunning(install, reactor, daemon.abandon)
+    reactor.callWhenRunning(install, reactor, daemon.abandon, daemon.reload)
     return daemon
 
 
@@ -158,8 +169,8 @@ def _outputs(twistd: Any, configuration: Configuration) -> tuple[Log, Output | N
     daemonised = not twistd.get("nodaemon", True)
     path = twistd.get("logfile") or ("twistd.log" if daemonised else None)
     output = Output(sys.stderr.fileno() if path in (None, "-") else str(path))
-    wanted = configuration.daemon
-    log = Log(output, "json" if wanted.log_format == "json" else "text", wanted.log_level)
+    asked = configuration.daemon
+    log = Log(output, form_of(asked.log_format), asked.log_level)
     return log, None if daemonised else Output(sys.stdout.fileno())
 
 

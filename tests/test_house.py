@@ -31,8 +31,9 @@ MAY_IMPORT = {
     "transports": "address events faults gate model names text",
     "plane": "address events gate model names text transports",
     "observe": "address events gate model names text version",
-    "daemon": "address config events faults gate model names observe plane services text transports version",
+    "daemon": "address admin config events faults gate model names observe plane services text transports version",
     "tap": "address config daemon gate model names observe services stdio text transports version",
+    "admin": "model names observe text",
     "client": "address config events gate model names services stdio text transports version",
     "__main__": "stdio version",
 }

@@ -129,10 +129,27 @@ def _check(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _admin(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--admin",
+        metavar="URL",
+        type=_admin_url,
+        help="where the daemon's administrator's interface is (default: $ECHOD_ADMIN, or as the daemon's file says)",
+    )
+
+
+def _status(command: argparse.ArgumentParser) -> None:
+    _admin(command)
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
 COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
     "send": ("send a text, or standard input, and print the whole answer", _send),
     "talk": ("a conversation: each line typed is sent, each answer printed", _talk),
     "ping": ("send probes on a schedule, verify each answer and measure how long it takes", _ping),
+    "status": ("what the running daemon serves, and what it has counted", _status),
+    "top": ("what the running daemon does just now, drawn anew every second", _admin),
+    "reload": ("have the running daemon read its configuration anew, and wait for the verdict", _admin),
     "check": ("read a configuration as the daemon would, and print its listeners or every error", _check),
     "services": ("list every kind of service with its options", _services),
 }
@@ -145,6 +162,13 @@ def _url(text: str) -> Address:
         raise argparse.ArgumentTypeError(str(error)) from None
     if address.scheme == "systemd" or (address.scheme in SCHEMES and not SCHEMES[address.scheme].available):
         raise argparse.ArgumentTypeError(f"{address.place}: {address.scheme} is not available in this version")
+    return address
+
+
+def _admin_url(text: str) -> Address:
+    address = _url(text)
+    if address.scheme not in ("unix", "tcp"):
+        raise argparse.ArgumentTypeError(f"{address.place}: the interface is on unix:// or tcp://")
     return address
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from echod.address import SCHEMES, Address, Carries
+from echod.address import SCHEMES, Carries
 from echod.config.fault import ConfigurationError, joined
 from echod.config.keys import DAEMON, LIMITS, POLICY, SERVICE, field_of, key_of
 from echod.config.reading import DEFAULT, Found, Reading, Written, element
-from echod.config.schema import Configuration, Daemon, ServiceConfig
+from echod.config.schema import LOOPBACK, Admin, Configuration, Daemon, ServiceConfig
 from echod.gate.access import Network
 from echod.gate.limits import Limits
 from echod.model import Service
@@ -34,10 +34,11 @@ class Building:
         """The configuration. Raises ConfigurationError with every fault, those of the reading included."""
         daemon = Daemon(**self._fields("daemon", DAEMON.keys, [self._found.get("daemon", {})]))
         services = [self._service(name, found) for name, found in self._found.get("services", {}).items()]
+        admin = self._admin(self._found.get("admin", {}))
         if self._reading.faults:
             raise ConfigurationError(self._reading.faults)
         built = tuple(service for service in services if service is not None)
-        return Configuration(daemon, built, tuple(sources), self._origins)
+        return Configuration(daemon, built, admin, tuple(sources), self._origins)
 
     def _fields(self, path: str, keys: Iterable[str], tables: Iterable[Found]) -> dict[str, Any]:
         """The fields that somebody wrote in one of these tables, the first that has a key before the others."""
@@ -49,6 +50,13 @@ class Building:
                     self._origins[joined(path, key)] = (written.file,)
                     break
         return fields
+
+    def _admin(self, found: Found) -> Admin:
+        """The administrator's interface: whom `[defaults]` allows may read it."""
+        if listen := found.get("listen"):
+            self._check_places(listen)
+        allow = self._defaults["allow"].value if "allow" in self._defaults else LOOPBACK
+        return Admin(**self._fields("admin", ("listen",), [found]), allow=tuple(dict.fromkeys(allow + self._also)))
 
     def _service(self, name: str, found: Found) -> ServiceConfig | None:
         """One service, or None where a fault stands in the way of the rest of it."""
@@ -96,7 +104,7 @@ class Building:
         """No two addresses are the same place; a port of 0 is a new place each time."""
         for index, address in enumerate(listen.value):
             path = element(listen.path, index)
-            if address is None or _any_port(address):
+            if address is None or address.any_port:
                 continue
             place = (address.scheme, address.host, address.port, address.path, address.options.get("interface"))
             if (other := self._served.get(place)) is None:
@@ -114,8 +122,3 @@ class Building:
                 right = "streams only: use tcp:// or unix://" if datagrams else "datagrams only: use udp://"
                 said = f"{address.place}: {kind.kind} is served over {right}"
                 self._reading.fault(listen.file, element(listen.path, index), said)
-
-
-def _any_port(address: Address) -> bool:
-    """Whether the kernel chooses the port."""
-    return address.scheme in SCHEMES and not SCHEMES[address.scheme].has_path and address.port == 0

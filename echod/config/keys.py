@@ -93,7 +93,7 @@ def _admin_address(written: str) -> Address:
 
 
 _ADMIN_RIGHT: Final = 'an address such as "unix:///run/echod/admin.sock?mode=0600"'
-ADMIN: Final = Table("admin", {"listen": array(text(_ADMIN_RIGHT, _admin_address), "addresses")})
+ADMIN: Final = Table("admin", {"listen": array(text(_ADMIN_RIGHT, _admin_address), "addresses")}, schema.Admin)
 
 LIMITS: Final = Table(
     "limits",
@@ -196,7 +196,7 @@ def _scheme(address: Address) -> str | None:
 
 
 NOT_YET: Final[tuple[tuple[str, Missing], ...]] = (
-    ("admin", _all),
+    ("admin.listen", lambda address: "?proxy=" if "proxy" in address.options else None),
     ("bus", _all),
     ("daemon.workers", lambda workers: None if workers == 1 else f"workers = {_AUTO.toml(workers)}"),
     ("daemon.log-format", lambda form: 'log-format = "journal"' if form == "journal" else None),

@@ -9,7 +9,9 @@ from echod.config.schema import Configuration
 
 def listeners(configuration: Configuration) -> Iterator[str]:
     """Each service's name and address, in columns."""
-    width = max(len(service.name) for service in configuration.services)
-    for service in configuration.services:
-        for address in service.listen:
-            yield f"{service.name:{width}}  {address}"
+    listening = [(service.name, service.listen) for service in configuration.services]
+    listening += [("admin", configuration.admin.listen)] if configuration.admin.listen else []
+    width = max(len(name) for name, _ in listening)
+    for name, addresses in listening:
+        for address in addresses:
+            yield f"{name:{width}}  {address}"

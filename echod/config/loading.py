@@ -23,11 +23,14 @@ Kinds = Mapping[str, type[Service]]
 
 VARIABLE: Final = "ECHOD_CONFIG"
 LISTEN: Final = Path("--listen")
+ADMIN: Final = "unix://@echod-admin"
+"""Where the administrator's interface is until somebody says otherwise: a name that no file system has to hold."""
 BUILT_IN: Final[Mapping[str, Any]] = {
+    "admin": {"listen": [ADMIN]},
     "services": {
         "echo": {"listen": ["tcp://127.0.0.1:10007", "udp://127.0.0.1:10007"]},
         "upper": {"listen": ["tcp://127.0.0.1:10008", "udp://127.0.0.1:10008"]},
-    }
+    },
 }
 """What is served where nobody configured anything: it starts for any user, and only this machine reaches it."""
 

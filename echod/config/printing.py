@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from echod.config.fault import joined
-from echod.config.keys import DAEMON, LIMITS, SERVICE, Table, field_of, missing
+from echod.config.keys import ADMIN, DAEMON, LIMITS, SERVICE, Table, field_of, missing
 from echod.config.options import option_forms
 from echod.config.reading import DEFAULT
 from echod.config.schema import Configuration, ServiceConfig
@@ -19,6 +19,8 @@ def describe(configuration: Configuration) -> Iterator[str]:
     """Every value that is in force, one a line with its file (or `default`) behind it; what a later version will
     know is left out. `load` of these lines gives an equal configuration."""
     yield from _table(DAEMON, "daemon", configuration.daemon, configuration.origins)
+    yield ""
+    yield from _table(ADMIN, "admin", configuration.admin, configuration.origins)
     for service in configuration.services:
         yield ""
         yield from _service(service, configuration.origins)

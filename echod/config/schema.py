@@ -37,6 +37,14 @@ class Daemon:
 
 
 @dataclass(frozen=True)
+class Admin:
+    """The administrator's interface; without an address nothing opens."""
+
+    listen: tuple[Address, ...] = ()
+    allow: tuple[Network, ...] = LOOPBACK  #: who may read over TCP: those of `[defaults]`
+
+
+@dataclass(frozen=True)
 class ServiceConfig:
     """One service: what it answers, where it listens, who may ask, and how much."""
 
@@ -61,6 +69,7 @@ class Configuration:
 
     daemon: Daemon
     services: tuple[ServiceConfig, ...]  #: in the order in which the files name them
+    admin: Admin = field(default_factory=Admin)
     sources: tuple[Path, ...] = field(default=(), compare=False)  #: the files that were read, in their order
     origins: Mapping[str, tuple[Path, ...]] = field(default_factory=dict, compare=False)
     """The path of each key that somebody wrote, such as `services.echo.limits.idle`, and where: a file, or

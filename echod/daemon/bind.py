@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from echod.address import Address, Carries
-from echod.config.schema import Configuration, ServiceConfig
+from echod.config.schema import ServiceConfig
 from echod.names import is_loopback
 from echod.text import system_error
 from echod.transports import endpoint, systemd, tcp, udp, unix, unix_dgram
@@ -23,12 +23,29 @@ TRANSPORTS: Final[Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """One address as the configuration has it; `turn` tells apart what looks the same, such as two ports of 0."""
+
+    service: ServiceConfig
+    address: Address
+    turn: int
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """What makes it the same place after a reload, whatever its options."""
+        address = self.address
+        whose = (self.service.name, self.turn) if address.any_port else ()
+        return (address.scheme, address.host, address.port, address.path, *whose)
+
+
+@dataclass(frozen=True)
 class Bound:
     """One bound socket of one address; `address` has the port that the kernel chose where 0 was asked for."""
 
     service: ServiceConfig
     address: Address  #: what the socket is, where `systemd:NAME` was asked for
     socket: socket.socket | endpoint.Listening
+    wanted: Wanted
     path: unix.OwnPath | None = None  #: what goes with the socket, where the path is ours
 
     @property
@@ -62,20 +79,29 @@ class Unsuited(Unbindable):
     """Every socket is there, and the configuration serves something over one that it does not make sense on."""
 
 
-def bind_all(reactor: Any, configuration: Configuration, passed: systemd.Passed) -> list[Bound]:
+def wanted(services: Iterable[ServiceConfig]) -> list[Wanted]:
+    """Every address of these services."""
+    return [
+        Wanted(service, address, service.listen[:index].count(address))
+        for service in services
+        for index, address in enumerate(service.listen)
+    ]
+
+
+def bind_all(reactor: Any, places: Iterable[Wanted], passed: systemd.Passed) -> list[Bound]:
     """Bind every address, or take what was `passed` for it. Raises Unbindable with every fault at once."""
     bound: list[Bound] = []
     faults: list[str] = []
     unsuited: list[str] = []
-    for service in configuration.services:
-        for address in service.listen:
-            try:
-                for one in _open(reactor, service, address, passed):
-                    bound.append(one)
-                    if address.scheme == "systemd" and (said := _why_unsuited(one)):
-                        unsuited.append(f"{address.place}: {said}")
-            except OSError as error:
-                faults.append(f"{address.place}: {_reason(error, address)}")
+    for place in places:
+        address = place.address
+        try:
+            for one in _open(reactor, place, passed):
+                bound.append(one)
+                if address.scheme == "systemd" and (said := _why_unsuited(one)):
+                    unsuited.append(f"{address.place}: {said}")
+        except OSError as error:
+            faults.append(f"{address.place}: {_reason(error, address)}")
     if faults or unsuited:
         for one in bound:
             one.close()
@@ -83,14 +109,15 @@ def bind_all(reactor: Any, configuration: Configuration, passed: systemd.Passed)
     return bound
 
 
-def _open(reactor: Any, service: ServiceConfig, address: Address, passed: systemd.Passed) -> Iterator[Bound]:
+def _open(reactor: Any, place: Wanted, passed: systemd.Passed) -> Iterator[Bound]:
+    service, address = place.service, place.address
     if address.scheme == "systemd":
         for adopted in passed.take(address.path):
-            yield Bound(service, systemd.address_of(adopted), adopted)
+            yield Bound(service, systemd.address_of(adopted), adopted, place)
         return
     for opened in TRANSPORTS[address.scheme].bind(reactor, address):
         path = unix.OwnPath(address.path) if address.has_path else None
-        yield Bound(service, _as_bound(address, opened), opened, path)
+        yield Bound(service, _as_bound(address, opened), opened, place, path)
 
 
 def _as_bound(address: Address, opened: socket.socket) -> Address:

@@ -1,186 +1,291 @@
-"""The running daemon: one service, one gate and one port put together for every address, and taken apart again."""
+"""The running daemon: services, gates and ports put together for every address, exchanged, and taken apart again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver
+from twisted.python.failure import Failure
 
-from echod.address import Address
-from echod.config.schema import Configuration, ServiceConfig
-from echod.daemon.bind import TRANSPORTS, Bound
+from echod.admin.resources import DaemonResources, Verdict
+from echod.admin.service import AdminService
+from echod.config.schema import Configuration
+from echod.daemon.administration import DaemonView, services_of
+from echod.daemon.bind import Bound, Unbindable, bind_all, wanted
 from echod.daemon.descriptors import spare
-from echod.events import Events, Tally
-from echod.gate.access import Access
-from echod.gate.connections import ConnectionGate
-from echod.gate.datagrams import DatagramGate, Total
+from echod.daemon.listener import Listener, Served, Shared, UnusableService
+from echod.daemon.reload import Unchangeable, changed, difference, rebound
+from echod.events import Events
+from echod.gate.datagrams import Total
 from echod.gate.unsent import Unsent
 from echod.model import Context
-from echod.observe.log import Log
+from echod.observe.log import Log, form_of
 from echod.observe.output import Output
 from echod.observe.shown import Shown
 from echod.plane import calls
-from echod.plane.datagrams import DatagramLane
 from echod.plane.loop import Loop
-from echod.plane.streams import StreamLane
-from echod.transports.accept import Reserve, StreamPort
-from echod.transports.conversing import ConversingDatagrams
-from echod.transports.datagram import ServiceDatagrams
+from echod.text import system_error
+from echod.transports.accept import Reserve
 from echod.transports.interfaces import broadcasts
 from echod.transports.stream import ServiceFactory
+from echod.transports.systemd import Passed
 
+RESTART: Final = "descriptors are passed when the daemon starts: restart it"
 INTERFACES_EVERY: Final = 60.0  #: seconds between looks at the interfaces' broadcast addresses
+ADMIN_EVERY: Final = 1.0  #: seconds between looks at who takes too long at the administrator's interface
 
 
-class UnusableService(Exception):
-    """A kind could not be made with options that are right by themselves; the message says which, and why."""
+class Refused(Exception):
+    """A configuration that cannot be: `lines` say why, and `code` is what the process ends with (sysexits(3))."""
 
-
-class Served:
-    """One service of the configuration, and the gates before it, whatever its addresses."""
-
-    def __init__(self, config: ServiceConfig, context: Context, daemon: Daemon) -> None:
-        self.config = config
-        try:
-            self.service = config.kind(config.options, context)
-        except Exception as error:  # another package's code, or a file that was there a moment ago
-            why = f"{type(error).__name__}: {error}"
-            raise UnusableService(f"services.{config.name}: kind {config.kind.kind} cannot begin: {why}") from error
-        access = Access(config.allow, config.deny)
-        self.connections = ConnectionGate(access, config.limits, daemon.clock)
-        self.datagrams = DatagramGate(
-            access,
-            config.limits,
-            daemon.clock,
-            own_ports=daemon.own_ports,
-            broadcasts=daemon.broadcasts,
-            larger_to=Access(config.larger_answers_to),
-            source_ports=frozenset(config.allow_source_ports),
-            total=daemon.total,
-        )
+    def __init__(self, code: int, lines: Iterable[str]) -> None:
+        self.code = code
+        self.lines = tuple(lines)
+        super().__init__("\n".join(self.lines))
 
 
 class Daemon(Service):
     """Serves what was bound. twistd starts it after the fork and stops it before the reactor ends.
 
-    What services show goes to `show_on`, or to the log where that is None.
+    What services show goes to `show_on`, or to the log where that is None. `reread` reads the configuration anew,
+    in a thread; it raises Refused.
     """
 
     def __init__(
-        self, configuration: Configuration, bound: Sequence[Bound], reactor: Any, log: Log, show_on: Output | None
+        self,
+        configuration: Configuration,
+        bound: Sequence[Bound],
+        reactor: Any,
+        log: Log,
+        show_on: Output | None,
+        reread: Callable[[], Configuration] | None = None,
     ) -> None:
         self.configuration = configuration
-        self.clock: Callable[[], float] = reactor.seconds
         self.events = Events()
-        self.total = Total()
-        self.unsent = Unsent(self._tell_of_unsent)
-        self.own_ports: set[int] = set()
-        self.broadcasts: set[bytes] = set()
-        self.tallies: dict[tuple[str, str], Tally] = {}  # by the service's name and the address
+        self.listeners: list[Listener] = []
+        self.log = log
+        self.outputs = [log.output] if show_on is None else [log.output, show_on]
+        self.serving = False
+        self.reloads = {"kept": 0, "refused": 0}
+        self.last_reload = Verdict()
+        self.view = DaemonView(self, reactor.seconds)
+        self._reread = reread
         self._bound = list(bound)
         self._reactor = reactor
-        self._log = log
-        self._outputs = [log.output] if show_on is None else [log.output, show_on]
-        self._shown = Shown(log.show if show_on is None else show_on.line, self.clock)
-        self._context = Context(clock=self.clock, show=self._shown, later=reactor.callLater)
-        self._reserve = Reserve()
-        self._factories: list[ServiceFactory] = []
+        self._shown = Shown(log.show if show_on is None else show_on.line, reactor.seconds)
+        context = Context(clock=reactor.seconds, show=self._shown, later=reactor.callLater)
+        self._admin = AdminService(DaemonResources(self.view), context)
+        self._own_ports: set[int] = set()
+        self._broadcasts: set[bytes] = set()
+        self._plane: Loop | None = None
+        self.shared = Shared(
+            reactor=reactor,
+            events=self.events,
+            context=context,
+            admin=self._admin,
+            reserve=Reserve(),
+            plane=None,
+            pipes_below=spare(configuration),
+            total=Total(),
+            unsent=Unsent(self._tell_of_unsent),
+            own_ports=self._own_ports,
+            broadcasts=self._broadcasts,
+            tallies={},
+        )
+        if configuration.daemon.plane == "auto" and calls.available:
+            self._plane = self.shared.plane = Loop(reactor)
+        self._served = {one.name: Served(one, self.shared) for one in services_of(configuration)}
+        self._leaving: dict[ServiceFactory, Deferred[None] | None] = {}  # not listening any more, and still talking
+        self._waiting: list[Callable[[Verdict], None]] = []  # who asked for a reload that has not begun
+        self._reloading = False
         self._abandoned = False
-        self._ports: list[tuple[str, Address, Any]] = []
-        self._plane = Loop(reactor) if configuration.daemon.plane == "auto" and calls.available else None
-        self._served = {one.name: Served(one, self._context, self) for one in configuration.services}
         self._interfaces = LoopingCall(self._look_at_interfaces)
+        self._admin_look = LoopingCall(self._admin.look)
+        self._interfaces.clock = self._admin_look.clock = reactor
         self.events.subscribe(log.event, connections=configuration.daemon.log_level == "debug")
 
     def setServiceParent(self, parent: Any) -> None:
         """Become the application's service, and its log."""
-        parent.setComponent(ILogObserver, self._log)
+        parent.setComponent(ILogObserver, self.log)
         super().setServiceParent(parent)
 
     def startService(self) -> None:
         """Serve everything: the sockets are bound, so nothing can fail any more."""
         super().startService()
-        for output in self._outputs:
+        for output in self.outputs:
             output.start()
-        self._reserve.keep()
+        self.shared.reserve.keep()
         if self._plane is not None:
             self._plane.start()
-        self.own_ports.update(one.address.port for one in self._bound if not one.streams and one.address.port)
-        if any(not one.streams for one in self._bound):
-            self._interfaces.start(INTERFACES_EVERY)
-        for one in self._bound:
-            self._listen(one, self._served[one.service.name])
+        self._look_at_ports(self._bound)
+        self._interfaces.start(INTERFACES_EVERY)
+        self._admin_look.start(ADMIN_EVERY, now=False)
+        self.listeners = [Listener(one, self._served[one.service.name], self.shared) for one in self._bound]
         self._bound.clear()
+        for listener in self.listeners:
+            listener.port.startListening()
         self._reactor.callWhenRunning(self._ready)  # a signal is not lost from here on
 
     def _ready(self) -> None:
-        for name, address, _ in self._ports:
-            self.events.tell("listener.opened", service=name, address=address.place)
-        self.events.tell("daemon.ready", listeners=len(self._ports))
+        self.serving = True
+        for listener in self.listeners:
+            self.events.tell("listener.opened", service=listener.name, address=listener.place)
+        self.events.tell("daemon.ready", listeners=len(self.listeners))
 
-    def _listen(self, bound: Bound, served: Served) -> None:
-        name, place = bound.service.name, bound.address.place
-        tally = self.tallies.setdefault((name, place), Tally())
-        loopback = bound.loopback
-        transport = TRANSPORTS[bound.address.scheme]
-        scheme = "tcp" if bound.address.scheme == "endpoint" else bound.address.scheme
-        if bound.streams:
-            factory = ServiceFactory(
-                served.service,
-                gate=served.connections,
-                tally=tally,
-                events=self.events,
-                name=name,
-                place=place,
-                scheme=scheme,
-                loopback=loopback,
-                clock=self._reactor,
-                unsent=self.unsent,
-            )
-            self._factories.append(factory)
-            port = transport.port(self._reactor, bound.socket, bound.address, factory, self._reserve, bound.close)
-            if self._plane is not None and isinstance(port, StreamPort) and StreamLane.suits(port):
-                port = StreamLane(self._plane, port, self._reserve, spare(self.configuration))
+    # the configuration, exchanged
+
+    def reload(self, done: Callable[[Verdict], None] = lambda _: None, by: str = "SIGHUP") -> None:
+        """Read the configuration anew and serve it, or keep the old one; `done` hears which, and why.
+
+        Who asks while one is being read hears of the next. `by` is who asked.
+        """
+        self._waiting.append(done)
+        if not self._reloading:
+            self._begin_reload(by)
+
+    def _begin_reload(self, by: str) -> None:
+        waiting, self._waiting, self._reloading = self._waiting, [], True
+        self.events.tell("daemon.reloading", by=by)
+        for output in self.outputs:
+            try:
+                output.reopen()
+            except OSError as error:  # it goes on with the file it has
+                self.log.say("error", f"the log cannot be opened anew: {system_error(error)}")
+
+        def read() -> Configuration:
+            return self.configuration if self._reread is None else self._reread()
+
+        def decided(outcome: Configuration | Failure) -> None:
+            try:
+                verdict = self._decide(outcome)
+            finally:
+                self._reloading = False
+            for done in waiting:
+                done(verdict)
+            if self._waiting and self.running:
+                self._begin_reload(by)
+
+        deferToThreadPool(self._reactor, self._reactor.getThreadPool(), read).addBoth(decided)
+
+    def _decide(self, outcome: Configuration | Failure) -> Verdict:
+        """Become what was read, or tell why not."""
+        try:
+            if isinstance(outcome, Failure):
+                outcome.raiseException()
+            if not self.running:
+                raise Refused(0, ["the daemon is stopping"])
+            verdict = self._become(outcome)
+        except Refused as error:
+            verdict = Verdict(errors=error.lines)
+        except Exception as error:  # a bug; what is served goes on
+            self.log.say("error", f"a bug in reloading: {type(error).__name__}: {error}")
+            verdict = Verdict(errors=(f"{type(error).__name__}: {error}",))
+        self.last_reload = verdict
+        self.reloads["refused" if verdict.errors else "kept"] += 1
+        if verdict.errors:
+            self.events.tell("daemon.refused", errors="; ".join(verdict.errors))
         else:
-            protocol = self._datagrams(served, tally, scheme, loopback)
-            port = transport.port(self._reactor, bound.socket, bound.address, protocol, bound.close)
-            if self._plane is not None and scheme == "udp" and DatagramLane.suits(port):
-                port = DatagramLane(self._plane, port)
-        port.startListening()
-        self._ports.append((name, bound.address, port))
+            self.events.tell("daemon.reloaded", opened=verdict.opened, closed=verdict.closed, changed=verdict.changed)
+        return verdict
 
-    def _datagrams(self, served: Served, tally: Tally, scheme: str, loopback: bool) -> ServiceDatagrams:
-        service, gate = served.service, served.datagrams
-        if not service.conversational:
-            return ServiceDatagrams(service, gate=gate, tally=tally, scheme=scheme, loopback=loopback)
-        return ConversingDatagrams(
-            service,
-            gate=gate,
-            connections=served.connections,
-            tally=tally,
-            scheme=scheme,
-            loopback=loopback,
-            clock=self._reactor,
+    def _become(self, configuration: Configuration) -> Verdict:
+        """Serve another configuration. Raises Refused, and then nothing has changed."""
+        services = services_of(configuration)
+        plane = self._plane_for(configuration)
+        bound: list[Bound] = []
+        try:
+            found = difference(self.listeners, wanted(services), plane)
+            served = {one.name: Served(one, self.shared, self._predecessor(one)) for one in services}
+            bound = bind_all(self._reactor, found.new, Passed(why=RESTART))
+        except (Unchangeable, Unbindable) as error:
+            raise Refused(71, error.faults) from error
+        except UnusableService as error:
+            raise Refused(78, [str(error)]) from error
+
+        # From here on nothing can fail.
+        verdict = Verdict(
+            opened=len(bound), closed=len(found.gone), changed=changed(self.listeners, configuration.services)
         )
+        self.configuration, self._served = configuration, served
+        self.shared.plane, self.shared.pipes_below = plane, spare(configuration)
+        self.log.govern(form_of(configuration.daemon.log_format), configuration.daemon.log_level)
+        self.events.subscribe(self.log.event, connections=configuration.daemon.log_level == "debug")
+        for service in served.values():
+            service.begin()
+        begun = [Listener(one, served[one.service.name], self.shared) for one in bound]
+        for listener, place in found.renewed:
+            self._renew(listener, rebound(listener.bound, place), begun)
+        for listener, place in found.going_on:
+            listener.govern(served[place.service.name], rebound(listener.bound, place))
+        self.listeners = [listener for listener, _ in found.going_on] + begun
+        self._look_at_ports(listener.bound for listener in self.listeners)
+        for listener in begun:
+            listener.port.startListening()
+        for listener in begun[: len(bound)]:
+            self.events.tell("listener.opened", service=listener.name, address=listener.place)
+        for listener in found.gone:
+            listener.port.stopListening()
+            self._leave(listener, ends=True)
+            self.events.tell("listener.closed", service=listener.name, address=listener.place)
+        return verdict
+
+    def _plane_for(self, configuration: Configuration) -> Loop | None:
+        if configuration.daemon.plane == "off" or not calls.available:
+            return None
+        if self._plane is None:
+            self._plane = Loop(self._reactor)
+            self._plane.start()
+        return self._plane
+
+    def _predecessor(self, config: Any) -> Served | None:
+        ours = self._served.get(config.name)
+        return ours if ours is not None and ours.config.kind is config.kind else None
+
+    def _renew(self, listener: Listener, bound: Bound, begun: list[Listener]) -> None:
+        """Another port takes the socket; who is connected goes on, if it is the same service still."""
+        listener.port.release()
+        same = (listener.name, listener.served.config.kind) == (bound.service.name, bound.service.kind)
+        self._leave(listener, ends=not same)
+        begun.append(Listener(bound, self._served[bound.service.name], self.shared))
+
+    def _leave(self, listener: Listener, *, ends: bool) -> None:
+        """A listener is over; its conversations may end by themselves, for `drain` at most if it `ends`."""
+        factory = listener.factory
+        self._leaving = {one: drained for one, drained in self._leaving.items() if one.conversations}
+        if factory is None or not factory.conversations:
+            return
+        self._leaving[factory] = None
+        if ends:
+            seconds = self.configuration.daemon.drain
+            deadline = self._reactor.callLater(seconds, factory.abandon)
+            self._leaving[factory] = factory.drain(seconds).addCallback(
+                lambda _: deadline.cancel() if deadline.active() else None
+            )
+
+    # the end
 
     def stopService(self) -> Deferred[object]:
         """Stop accepting, let the conversations end for `drain` at most; fires when the last one has."""
         super().stopService()
-        for name, address, port in self._ports:
-            port.stopListening()
-            self.events.tell("listener.closed", service=name, address=address.place)
+        self.serving = False
+        for listener in self.listeners:
+            if not listener.is_admin:
+                listener.port.stopListening()
+                self.events.tell("listener.closed", service=listener.name, address=listener.place)
         if self._interfaces.running:
             self._interfaces.stop()
         seconds = self.configuration.daemon.drain
         if self._plane is not None:
             self._plane.stop()
-        if connections := sum(len(factory.conversations) for factory in self._factories):
+        factories = self._talking()
+        if connections := sum(len(factory.conversations) for factory in factories):
             self.events.tell("daemon.draining", connections=connections, seconds=seconds)
-        drained = DeferredList([factory.drain(seconds) for factory in self._factories])
+        drained = DeferredList([self._leaving.get(factory) or factory.drain(seconds) for factory in factories])
         deadline = self._reactor.callLater(0 if self._abandoned else seconds, self.abandon)
         return drained.addCallback(self._stopped, deadline)
 
@@ -190,32 +295,55 @@ class Daemon(Service):
     def abandon(self) -> None:
         """End every conversation at once, also those that the plane has not handed over yet."""
         self._abandoned = True
-        for factory in self._factories:
+        for factory in self._talking():
             factory.abandon()
+
+    def _talking(self) -> list[ServiceFactory]:
+        """Whose conversations a stop waits for: the administrator's interface tells of it to the end."""
+        ours = (listener.factory for listener in self.listeners if not listener.is_admin)
+        return [*(factory for factory in ours if factory is not None), *self._leaving]
 
     def figures(self) -> Mapping[str, Mapping[str, int]]:
         """Every counter that is not 0, by service and address: exact, open connections included."""
-        for factory in self._factories:
-            factory.settle()
-        return {f"{name} {place}": tally.figures() for (name, place), tally in self.tallies.items()}
+        self.settle()
+        return {f"{name} {place}": tally.figures() for (name, place), tally in self.shared.tallies.items()}
+
+    def settle(self) -> None:
+        """Bring what open connections have counted for themselves into the tallies."""
+        for factory in (*(listener.factory for listener in self.listeners), *self._leaving):
+            if factory is not None:
+                factory.settle()
 
     def _stopped(self, _results: object, deadline: Any) -> None:
         if deadline.active():
             deadline.cancel()
-        lost = sum(output.lost for output in self._outputs)
+        for listener in self.listeners:
+            if listener.is_admin:
+                listener.port.stopListening()
+                if listener.factory is not None:
+                    listener.factory.abandon()
+        if self._admin_look.running:
+            self._admin_look.stop()
+        lost = sum(output.lost for output in self.outputs)
         if lost or self.events.failures:
             self.events.tell("log.incomplete", lines=lost, events=self.events.failures)
         self.events.tell("daemon.stopped", counters=self.figures())
         self._shown.settle()
-        for output in self._outputs:
+        for output in self.outputs:
             output.stop()
+
+    def _look_at_ports(self, bound: Iterable[Bound]) -> None:
+        ports = {one.address.port for one in bound if not one.streams and one.address.port}
+        self._own_ports.clear()
+        self._own_ports.update(ports)
+        for listener in self.listeners:
+            listener.look_again()
 
     def _look_at_interfaces(self) -> None:
         found = broadcasts()
         if found is None:
             return
-        self.broadcasts.clear()
-        self.broadcasts.update(found)
-        for _, _, port in self._ports:
-            if isinstance(port, DatagramLane):
-                port.forget()
+        self._broadcasts.clear()
+        self._broadcasts.update(found)
+        for listener in self.listeners:
+            listener.look_again()

@@ -1,4 +1,4 @@
-"""Signals: a first TERM or INT stops the daemon in order, a second one at once; both end it with 0."""
+"""Signals: a first TERM or INT stops the daemon in order, a second one at once; both end it with 0. HUP reloads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def install(reactor: Any, stop_now: Callable[[], None]) -> None:
+def install(reactor: Any, stop_now: Callable[[], None], reload: Callable[[], None]) -> None:
     """Take the signals over from Twisted, which would end the process as killed by them.
 
     Call it once the reactor runs: it installs its own handlers when it starts.
@@ -27,4 +27,8 @@ def install(reactor: Any, stop_now: Callable[[], None]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it would kill us, and a terminal that closes sends it
+
+    def on_hang_up(_number: int, _frame: object) -> None:
+        reactor.callFromThread(reload)
+
+    signal.signal(signal.SIGHUP, on_hang_up)  # also what a terminal sends that closes: the daemon survives it

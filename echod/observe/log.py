@@ -31,11 +31,19 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
     "reading.paused": ("warn", "more than {limit} octets wait to be sent: who takes nothing is not read from"),
     "reading.resumed": ("info", "fewer than {limit} octets wait to be sent: everybody is read from again"),
     "daemon.ready": ("info", "ready: {listeners} listeners"),
+    "daemon.reloading": ("debug", "reading the configuration anew, for {by}"),
+    "daemon.reloaded": ("info", "reloaded: {opened} addresses opened, {closed} closed, {changed} services changed"),
+    "daemon.refused": ("error", "not reloaded, the old configuration stays: {errors}"),
     "daemon.draining": ("info", "stopping: {connections} connections have {seconds:g} s to end"),
     "log.incomplete": ("warn", "{lines} lines could not be written, {events} events not told"),
     "daemon.stopped": ("info", "stopped {counters}"),
 }
 """How each event of the catalogue reads, and how important it is."""
+
+
+def form_of(wanted: str) -> Format:
+    """The form that `log-format` means."""
+    return "json" if wanted == "json" else "text"
 
 
 @implementer(ILogObserver)
@@ -44,6 +52,11 @@ class Log:
 
     def __init__(self, output: Output, form: Format = "text", level: str = "info") -> None:
         self.output = output
+        self._form = form
+        self._lowest = LEVELS[level]
+
+    def govern(self, form: Format, level: str) -> None:
+        """Write in another form, or from another importance on."""
         self._form = form
         self._lowest = LEVELS[level]
 

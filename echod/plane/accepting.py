@@ -35,6 +35,11 @@ class Accepting:
         flags = calls.SOCK_NONBLOCK | calls.SOCK_CLOEXEC
         return int(calls.C.accept4(listening, self._name, self._length, flags))
 
+    def ask(self, descriptor: int) -> bool:
+        """Let `peer` be that of a connection which is open already; False where it was reset a moment ago."""
+        self._length[0] = NAME_ROOM
+        return bool(calls.C.getpeername(descriptor, self._name, self._length) == 0)
+
     def host(self) -> bytes:
         """The 4 or 16 octets of who was just accepted; none for a Unix socket."""
         name = self._octets

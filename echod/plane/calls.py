@@ -18,6 +18,7 @@ SPLICE_FLAGS: Final = 1 | 2
 
 _DECLARATIONS: Final = """
     int accept4(int, void *, unsigned int *, int);
+    int getpeername(int, void *, unsigned int *);
     int setsockopt(int, int, int, const void *, unsigned int);
 
     struct iovec { void *base; size_t length; };

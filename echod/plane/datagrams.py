@@ -35,7 +35,7 @@ from echod.plane.batch import MOST_AT_ONCE, NAME, ROOM, SOL_UDP, UDP_GRO, Batch
 from echod.plane.loop import Loop
 from echod.transports.datagram import answer_backlog
 from echod.transports.interfaces import broadcasts
-from echod.transports.udp import IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, SO_TIMESTAMPNS, UDPPort
+from echod.transports.udp import IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, SO_TIMESTAMPNS, UDPPort, prepare
 
 _log = Logger()
 
@@ -98,6 +98,12 @@ class DatagramLane:
         self._loop.forget(descriptor)
         answer_backlog(self._protocol.tally, lambda: self._serve(descriptor, EPOLLIN))
         self._plain.stopListening()
+
+    def release(self) -> None:
+        """Leave the socket to another port, with what waits in it."""
+        self._loop.forget(self._socket.fileno())
+        prepare(self._socket)
+        self._plain.release()
 
     def forget(self) -> None:
         """The lists, or the ports and addresses that are ours, have changed."""

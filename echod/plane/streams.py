@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from functools import partial
 from select import EPOLLIN, EPOLLOUT
 from typing import Any
@@ -92,6 +93,11 @@ class StreamLane:
         """Serve no new connection but those that wait already; the open ones go the plain way, and are drained."""
         if self._resume is None:
             accept_backlog(partial(self._accept, self._listening.fileno()))
+        self.release()
+        self._plain.close_socket()
+
+    def release(self) -> None:
+        """Leave the socket to another port, as it is; the open connections go the plain way."""
         if self._resume is not None:
             self._resume.cancel()
             self._resume = None
@@ -101,7 +107,6 @@ class StreamLane:
             self._hand_over(descriptor)
         self._factory.carrier = None
         self._pipes.close()
-        self._plain.close_socket()
         self._factory.doStop()
 
     def _accept(self, listening: int, _events: int = EPOLLIN) -> bool:
@@ -303,6 +308,16 @@ class StreamLane:
         self._peers.pop(descriptor, None)
         came, gone = self._settle_last(descriptor, len(unsent))
         self._plain.take_over(descriptor, host, came, gone, unsent)
+
+    def told(self) -> Iterator[dict[str, Any]]:
+        """Each open connection, as ServiceFactory.told tells them; one that was reset a moment ago is left out."""
+        for descriptor in self._hosts:
+            waiting = self._waiting.get(descriptor)
+            unsent = waiting.left if waiting else 0
+            came = self._carried[descriptor]
+            gone = came + self._grown.get(descriptor, 0) - unsent
+            if self._accepting.ask(descriptor):
+                yield {"peer": str(self._accepting.peer()), "bytes_in": came, "bytes_out": gone, "unsent": unsent}
 
     def settle(self) -> None:
         """Bring the octets of every connection into the tally, as Conversation.settle does."""

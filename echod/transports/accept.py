@@ -173,6 +173,15 @@ class StreamPort(FileDescriptor):
             self.close_socket()
             self.factory.doStop()
 
+    def release(self) -> None:
+        """Leave the socket to another port, as it is; connections that are open go on."""
+        self.connected = 0
+        if self._resume is not None:
+            self._resume.cancel()
+            self._resume = None
+        self.stopReading()
+        self.factory.doStop()
+
     def doRead(self) -> None:
         """Accept what waits, up to A_TURN."""
         self.accept_turn()

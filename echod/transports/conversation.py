@@ -11,6 +11,8 @@ It serves a server's connection and a client's alike. Rules that everything here
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, Final
@@ -45,6 +47,18 @@ def socket_address(address: IAddress) -> SocketAddress:
     if host is None:
         return unix_name(getattr(address, "name", None))
     return inet(host, address.port)  # type: ignore[attr-defined]  # IAddress has no members of its own
+
+
+def _user(transport: Any) -> int | None:
+    """The number of the user at the other end of a Unix stream, when it connected (unix(7), SO_PEERCRED)."""
+    try:
+        credentials = transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    except (AttributeError, OSError):  # a transport of a test, or no Linux
+        return None
+    return int(_CREDENTIALS.unpack(credentials)[1])
+
+
+_CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -93,7 +107,8 @@ class Conversation(Protocol):
     def connectionMade(self) -> None:
         """Begin: the transport throttles us as the producer of its bytes, and we throttle what it reads."""
         transport = self.transport
-        self.peer = Peer(self._scheme, socket_address(transport.getHost()), socket_address(transport.getPeer()))
+        local, remote = socket_address(transport.getHost()), socket_address(transport.getPeer())
+        self.peer = Peer(self._scheme, local, remote, user=_user(transport) if self._scheme == "unix" else None)
         self.hold_back(self._mark.pressure)
         if self._mark.pressure:
             clamp(transport)

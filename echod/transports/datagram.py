@@ -174,6 +174,11 @@ class DatagramPort(FileDescriptor):
             self.protocol.stopProtocol()
             self._close_socket()
 
+    def release(self) -> None:
+        """Leave the socket to another port, with what waits in it."""
+        self.connected = 0
+        self.stopReading()
+
     def doRead(self) -> None:
         """Answer what waits, up to A_TURN."""
         for _ in range(A_TURN):

@@ -58,6 +58,10 @@ class Listening:
         self.close()
         self._factory.doStop()
 
+    def release(self) -> None:
+        """Leave the endpoint to another factory: who connects meanwhile is served by the old one."""
+        self._factory.doStop()
+
     def close(self) -> None:
         """Listen no more."""
         self._port.stopListening()

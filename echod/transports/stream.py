@@ -5,8 +5,8 @@ endpoint.listen(ServiceFactory(Upper()))
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -35,6 +35,9 @@ class Carrier(Protocol):
 
     def hold_back(self, pressure: Pressure) -> None:
         """So much waits for all together, as Conversation.hold_back hears it."""
+
+    def told(self) -> Iterator[dict[str, Any]]:
+        """Each connection, as ServiceFactory.told tells them."""
 
 
 class ServiceFactory(Factory):
@@ -80,12 +83,23 @@ class ServiceFactory(Factory):
         self._drained: Deferred[None] | None = None
         self._silence = SILENCE
 
+    def govern(self, service: Service, limits: Limits) -> None:
+        """Serve new connections by another service of the same kind, and other limits; those that are open stay."""
+        self.service = service
+        self.limits = limits
+        if self._sweep.running and self._drained is None:
+            self._sweep.stop()
+            self._begin_sweep()
+
     def startFactory(self) -> None:
         """Watch the time from now on."""
-        limits = [limit for limit in (self.limits.idle, self.limits.stall) if limit]
         if not self._sweep.running:
             self.mark.join(self._hold_back)
-            self._sweep.start(max(0.05, min([1.0, *(limit / 4 for limit in limits)])), now=False)
+            self._begin_sweep()
+
+    def _begin_sweep(self) -> None:
+        limits = [limit for limit in (self.limits.idle, self.limits.stall) if limit]
+        self._sweep.start(max(0.05, min([1.0, *(limit / 4 for limit in limits)])), now=False)
 
     def stopFactory(self) -> None:
         """No listener is left; time goes on for as long as there are connections."""
@@ -149,6 +163,19 @@ class ServiceFactory(Factory):
             conversation.settle()
         if self.carrier is not None:
             self.carrier.settle()
+
+    def told(self) -> Iterator[dict[str, Any]]:
+        """Each open conversation, for who looks from outside."""
+        for conversation in self.conversations:
+            if hasattr(conversation, "peer"):
+                yield {
+                    "peer": str(conversation.peer.remote),
+                    "bytes_in": conversation.bytes_in,
+                    "bytes_out": conversation.bytes_out,
+                    "unsent": conversation.unsent,
+                }
+        if self.carrier is not None:
+            yield from self.carrier.told()
 
     def drain(self, seconds: float = 10.0) -> Deferred[None]:
         """Let the conversations end; fires when the last one has. `abandon` makes it so, after `seconds`.

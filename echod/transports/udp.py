@@ -83,6 +83,11 @@ class UDPPort(DatagramPort):
             self.filter.stop()
         super().stopListening()
 
+    def release(self) -> None:
+        """Leave the socket to another port, without a filter, and with what waits in it."""
+        self.filter.stop()
+        super().release()
+
     def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
         """Answer one datagram: its destination becomes the source of the answer (RFC 1122 4.1.3.5)."""
         host, port = name[0], name[1]

@@ -136,6 +136,7 @@ def test_what_is_built_in_starts_without_any_file():
             ("echo", "udp://127.0.0.1:10007"),
             ("upper", "tcp://127.0.0.1:10008"),
             ("upper", "udp://127.0.0.1:10008"),
+            ("admin", "unix://@echod-admin"),
         ]
         with socket.create_connection(("127.0.0.1", 10008), SECONDS) as client:
             client.sendall(b"hello")

@@ -15,4 +15,5 @@ def test_listeners():
         "echo   udp://127.0.0.1:10007",
         "upper  tcp://127.0.0.1:10008",
         "upper  udp://127.0.0.1:10008",
+        "admin  unix://@echod-admin",
     ]

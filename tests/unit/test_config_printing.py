@@ -42,6 +42,9 @@ plane = "auto"  # default
 log-format = "auto"  # default
 log-level = "info"  # default
 
+[admin]
+listen = []  # default
+
 [services.mine]
 kind = "ack"  # {file}
 listen = ["tcp://127.0.0.1:7?backlog=5", "unix:///run/x?mode=0600"]  # {file}

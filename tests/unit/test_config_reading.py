@@ -193,7 +193,6 @@ def test_what_is_not_built_yet():
     assert [fault.removeprefix("/etc/a.toml: ") for fault in faults(content)] == [
         "daemon.workers: workers = 4: not available in this version",
         'daemon.log-format: log-format = "journal": not available in this version',
-        "admin: not available in this version",
         "bus: not available in this version",
         "defaults.proxy-from[0]: not available in this version",
         "defaults.limits.handshake: not available in this version",

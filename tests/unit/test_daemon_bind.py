@@ -6,8 +6,8 @@ import socket
 import pytest
 
 from echod.address import parse
-from echod.config.schema import Configuration, Daemon, ServiceConfig
-from echod.daemon.bind import Unbindable, Unsuited, bind_all
+from echod.config.schema import ServiceConfig
+from echod.daemon.bind import Unbindable, Unsuited, bind_all, wanted
 from echod.services.echo import Echo
 from echod.transports.systemd import Descriptor, Passed
 
@@ -27,7 +27,7 @@ class Datagrams(Echo):
 
 
 def asking(kind, *listen):
-    return Configuration(Daemon(), (ServiceConfig("it", kind, kind.Options(), tuple(map(parse, listen))),))
+    return wanted([ServiceConfig("it", kind, kind.Options(), tuple(map(parse, listen)))])
 
 
 def passing(one, name="it"):
@@ -57,9 +57,9 @@ def test_every_fault_is_told_and_nothing_stays(tmp_path):
     datagrams = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     datagrams.bind(str(tmp_path / "passed"))
     descriptor = passing(datagrams)
-    configuration = asking(Streams, "systemd:it", "systemd:nobody", f"unix://{tmp_path}/own")
+    places = asking(Streams, "systemd:it", "systemd:nobody", f"unix://{tmp_path}/own")
     with pytest.raises(Unbindable) as caught:
-        bind_all(None, configuration, Passed([descriptor]))
+        bind_all(None, places, Passed([descriptor]))
     assert not isinstance(caught.value, Unsuited)
     assert [fault.partition(": ")[0] for fault in caught.value.faults] == ["systemd:nobody", "systemd:it"]
     assert not descriptor.still_there()

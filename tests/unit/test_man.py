@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from echod.client.commandline import COMMANDS
 from man.__main__ import PAGES, TOP, main, page
 from man.markdown import Bullets, Code, Heading, Paragraph, Table, UnknownMarkdown, blocks
 from man.roff import body, escape, inline, literal
@@ -52,7 +53,7 @@ def test_a_page_says_what_it_is(file):
 def test_the_usage_is_the_synopsis_and_stands_nowhere_else():
     made = page("echoctl.1")
     before, _, after = made.partition(".SH DESCRIPTION")
-    assert before.count(r"\fBechoctl ") == 5
+    assert before.count(r"\fBechoctl ") == len(COMMANDS)
     assert not re.search(r"(?m)^echoctl send \[", after)
 
 

@@ -35,6 +35,9 @@ FIELDS: dict[str, dict[str, Any]] = {
     "accept.paused": {"service": "echo", "address": "tcp://*:7", "error": "EMFILE"},
     "accept.resumed": {"service": "echo", "address": "tcp://*:7", "refused": 3},
     "daemon.ready": {"listeners": 2},
+    "daemon.reloading": {"by": "SIGHUP"},
+    "daemon.reloaded": {"opened": 1, "closed": 2, "changed": 3},
+    "daemon.refused": {"errors": "echod.toml: x: unknown key"},
     "daemon.draining": {"connections": 3, "seconds": 10.0},
     "log.incomplete": {"lines": 2, "events": 1},
     "daemon.stopped": {"counters": {"echo tcp://*:7": {"accepted": 1}}},
@@ -87,6 +90,9 @@ class OurEvents(Logs):
                 "warn  echo  tcp://*:7 accepts nothing for now: EMFILE",
                 "info  echo  tcp://*:7 accepts again; 3 refused meanwhile",
                 "info  ready: 2 listeners",
+                "debug reading the configuration anew, for SIGHUP",
+                "info  reloaded: 1 addresses opened, 2 closed, 3 services changed",
+                "error not reloaded, the old configuration stays: echod.toml: x: unknown key",
                 "info  stopping: 3 connections have 10 s to end",
                 "warn  2 lines could not be written, 1 events not told",
                 'info  stopped {"echo tcp://*:7": {"accepted": 1}}',
@@ -101,7 +107,7 @@ class OurEvents(Logs):
         log = self.log(level="warn")
         for name, fields in FIELDS.items():
             log.event(name, fields)
-        self.assertEqual(len(self.lines()), 2)
+        self.assertEqual(len(self.lines()), 3)
 
     def test_keep_their_fields_in_json(self) -> None:
         log = self.log("json", "debug")

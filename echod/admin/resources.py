@@ -1,0 +1,103 @@
+"""What the interface tells and takes, resource by resource, from a view of the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from echod.admin.http import TEXT, Answer, Handler, Request, Respond, fault, of_json
+from echod.observe.metrics import exposition
+
+MOST_LISTED: Final = 1_000  #: connections in one answer, unless ?limit= says otherwise
+MOST_ASKED: Final = 10_000  #: what ?limit= may say: to list so many takes some 50 ms
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a reload ended: what became of it, or every error, and then nothing has changed."""
+
+    errors: tuple[str, ...] = ()
+    opened: int = 0  #: addresses
+    closed: int = 0
+    changed: int = 0  #: services that go on with other options, limits or lists
+
+    def as_json(self) -> dict[str, Any]:
+        """As /api/reload answers."""
+        if self.errors:
+            return {"reloaded": False, "errors": list(self.errors)}
+        return {"reloaded": True, "opened": self.opened, "closed": self.closed, "changed": self.changed}
+
+
+class View(Protocol):
+    """What the interface knows of the daemon."""
+
+    def unready(self) -> str | None:
+        """Why the daemon does not serve everything, or None."""
+
+    def status(self) -> dict[str, Any]:
+        """Everything that `echoctl status` shows."""
+
+    def connections(self, most: int) -> list[dict[str, Any]]:
+        """The open connections, `most` of them at most."""
+
+    def metrics(self) -> Any:
+        """The collector of every figure."""
+
+    def reload(self, done: Callable[[Verdict], None]) -> None:
+        """Read the configuration anew; `done` hears how it ended."""
+
+
+class DaemonResources:
+    """The resources of a daemon."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._known: dict[str, Mapping[str, Handler]] = {
+            "/": {"GET": self._root},
+            "/healthz": {"GET": self._healthz},
+            "/readyz": {"GET": self._readyz},
+            "/metrics": {"GET": self._metrics},
+            "/api/status": {"GET": self._status},
+            "/api/connections": {"GET": self._connections},
+            "/api/reload": {"POST": self._reload},
+        }
+
+    def find(self, path: str) -> Mapping[str, Handler] | None:
+        """As Resources."""
+        return self._known.get(path)
+
+    def paths(self) -> Iterator[str]:
+        """As Resources."""
+        return iter(self._known)
+
+    def _root(self, _request: Request, respond: Respond) -> None:
+        lines = "".join(f"{', '.join(methods)} {path}\n" for path, methods in self._known.items())
+        respond(Answer(200, f"echod\n\n{lines}".encode(), TEXT))
+
+    def _healthz(self, _request: Request, respond: Respond) -> None:
+        respond(Answer(200, b"ok\n", TEXT))
+
+    def _readyz(self, _request: Request, respond: Respond) -> None:
+        why = self._view.unready()
+        respond(Answer(503, f"{why}\n".encode(), TEXT) if why else Answer(200, b"ready\n", TEXT))
+
+    def _metrics(self, request: Request, respond: Respond) -> None:
+        body, content_type = exposition(self._view.metrics(), request.headers.get("accept", ""))
+        respond(Answer(200, body, content_type))
+
+    def _status(self, _request: Request, respond: Respond) -> None:
+        respond(of_json(self._view.status()))
+
+    def _connections(self, request: Request, respond: Respond) -> None:
+        written = request.query.get("limit", str(MOST_LISTED))
+        if not (written.isascii() and written.isdecimal() and 1 <= int(written[:9]) <= MOST_ASKED):
+            respond(fault(400, f"limit is a whole number from 1 to {MOST_ASKED}"))
+            return
+        respond(of_json(self._view.connections(int(written))))
+
+    def _reload(self, _request: Request, respond: Respond) -> None:
+        def done(verdict: Verdict) -> None:
+            respond(of_json(verdict.as_json(), 422 if verdict.errors else 200))
+
+        self._view.reload(done)

@@ -1,0 +1,192 @@
+"""One service with its gates, and one bound socket of it with what serves it, plain or on the plane."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from echod.admin.service import AdminService
+from echod.config.schema import ServiceConfig
+from echod.daemon.bind import TRANSPORTS, Bound
+from echod.events import Events, Tally
+from echod.gate.access import Access
+from echod.gate.connections import ConnectionGate
+from echod.gate.datagrams import DatagramGate, Total
+from echod.gate.unsent import Unsent
+from echod.model import Context, Service
+from echod.plane.datagrams import DatagramLane
+from echod.plane.loop import Loop
+from echod.plane.streams import StreamLane
+from echod.transports.accept import Reserve, StreamPort
+from echod.transports.conversing import ConversingDatagrams
+from echod.transports.datagram import ServiceDatagrams
+from echod.transports.stream import ServiceFactory
+
+
+class UnusableService(Exception):
+    """A kind could not be made with options that are right by themselves; the message says which, and why."""
+
+
+@dataclass
+class Shared:
+    """What all listeners of a daemon share."""
+
+    reactor: Any
+    events: Events
+    context: Context
+    admin: AdminService
+    reserve: Reserve
+    plane: Loop | None
+    pipes_below: int
+    total: Total
+    unsent: Unsent
+    own_ports: Collection[int]
+    broadcasts: Collection[bytes]
+    tallies: dict[tuple[str, str], Tally]  #: by the service's name and the address
+
+
+class Served:
+    """One service of the configuration, and the gates before it, whatever its addresses.
+
+    After a reload it takes the place of `predecessor`, a service of the same name and kind: its gates go on, so
+    that whoever is connected still counts. Nothing of that happens before `begin`.
+    Raises UnusableService.
+    """
+
+    def __init__(self, config: ServiceConfig, shared: Shared, predecessor: Served | None = None) -> None:
+        self.config = config
+        self._predecessor = predecessor
+        self.service = self._make(shared)
+        self._access = Access(config.allow, config.deny)
+        self._larger_to = Access(config.larger_answers_to)
+        self._source_ports = frozenset(config.allow_source_ports)
+        if predecessor is not None:
+            self.connections: ConnectionGate = predecessor.connections
+            self.datagrams: DatagramGate = predecessor.datagrams
+            return
+        clock = shared.reactor.seconds
+        self.connections = ConnectionGate(self._access, config.limits, clock)
+        self.datagrams = DatagramGate(
+            self._access,
+            config.limits,
+            clock,
+            own_ports=shared.own_ports,
+            broadcasts=shared.broadcasts,
+            larger_to=self._larger_to,
+            source_ports=self._source_ports,
+            total=shared.total,
+        )
+
+    def begin(self) -> None:
+        """Take over: the gates go by our lists and limits from now on."""
+        if self._predecessor is not None:
+            limits = self.config.limits
+            self.connections.govern(self._access, limits)
+            self.datagrams.govern(self._access, limits, self._larger_to, self._source_ports)
+            self.service.succeed(self._predecessor.service)
+            self._predecessor = None
+
+    def is_like(self, other: ServiceConfig) -> bool:
+        """Whether nothing but the addresses differs."""
+        return replace(self.config, listen=()) == replace(other, listen=())
+
+    def _make(self, shared: Shared) -> Service:
+        config = self.config
+        if config.kind is AdminService:
+            return shared.admin
+        try:
+            return config.kind(config.options, shared.context)
+        except Exception as error:  # another package's code, or a file that was there a moment ago
+            why = f"{type(error).__name__}: {error}"
+            raise UnusableService(f"services.{config.name}: kind {config.kind.kind} cannot begin: {why}") from error
+
+
+class Listener:
+    """A bound socket that is served."""
+
+    def __init__(self, bound: Bound, served: Served, shared: Shared) -> None:
+        self.bound = bound
+        self.served = served
+        self.place = bound.address.place
+        self._plane = shared.plane
+        self.tally = shared.tallies.setdefault((served.config.name, self.place), Tally())
+        scheme = "tcp" if bound.address.scheme == "endpoint" else bound.address.scheme
+        transport = TRANSPORTS[bound.address.scheme]
+        self.factory: ServiceFactory | None = None
+        self._protocol: ServiceDatagrams | None = None
+        self.port: Any
+        if bound.streams:
+            self.factory = ServiceFactory(
+                served.service,
+                gate=served.connections,
+                tally=self.tally,
+                events=shared.events,
+                name=served.config.name,
+                place=self.place,
+                scheme=scheme,
+                loopback=bound.loopback,
+                clock=shared.reactor,
+                unsent=shared.unsent,
+            )
+            self.port = transport.port(
+                shared.reactor, bound.socket, bound.address, self.factory, shared.reserve, bound.close
+            )
+            if shared.plane is not None and isinstance(self.port, StreamPort) and StreamLane.suits(self.port):
+                self.port = StreamLane(shared.plane, self.port, shared.reserve, shared.pipes_below)
+        else:
+            self._protocol = self._datagrams(scheme, shared)
+            self.port = transport.port(shared.reactor, bound.socket, bound.address, self._protocol, bound.close)
+            if shared.plane is not None and scheme == "udp" and DatagramLane.suits(self.port):
+                self.port = DatagramLane(shared.plane, self.port)
+
+    def _datagrams(self, scheme: str, shared: Shared) -> ServiceDatagrams:
+        served, loopback = self.served, self.bound.loopback
+        service, gate = served.service, served.datagrams
+        if not service.conversational:
+            return ServiceDatagrams(service, gate=gate, tally=self.tally, scheme=scheme, loopback=loopback)
+        return ConversingDatagrams(
+            service,
+            gate=gate,
+            connections=served.connections,
+            tally=self.tally,
+            scheme=scheme,
+            loopback=loopback,
+            clock=shared.reactor,
+        )
+
+    @property
+    def name(self) -> str:
+        """The name of its service."""
+        return self.served.config.name
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it is the administrator's."""
+        return self.served.config.kind is AdminService
+
+    def suits(self, config: ServiceConfig, plane: Loop | None) -> bool:
+        """Whether it can go on under another configuration; else another has to take its socket."""
+        ours = self.served.config
+        fixed = (ours.name, ours.kind, ours.limits.buffer, ours.limits.total_buffer, self._plane)
+        return fixed == (config.name, config.kind, config.limits.buffer, config.limits.total_buffer, plane)
+
+    def govern(self, served: Served, bound: Bound) -> None:
+        """Go on with a service that took the place of ours."""
+        self.served, self.bound = served, bound
+        if self.factory is not None:
+            self.factory.govern(served.service, served.config.limits)
+        if self._protocol is not None:
+            self._protocol.service = served.service
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Lists, own ports or broadcast addresses have changed."""
+        if isinstance(self.port, DatagramLane):
+            self.port.forget()
+
+    def connections(self) -> Iterator[dict[str, Any]]:
+        """The open connections, as the administrator's interface tells them."""
+        if self.factory is not None:
+            where: Mapping[str, Any] = {"service": self.name, "address": self.place}
+            yield from ({**where, **one} for one in self.factory.told())

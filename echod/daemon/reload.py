@@ -1,0 +1,80 @@
+"""What a new configuration asks of a daemon that serves another: which sockets stay, and which come and go."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from echod.address import BACKLOG, Address
+from echod.config.schema import ServiceConfig
+from echod.daemon.bind import Bound, Wanted
+from echod.daemon.listener import Listener
+from echod.plane.loop import Loop
+from echod.transports.sockets import mark
+
+CHANGEABLE: Final = frozenset({"backlog", "dscp"})  #: options of an address that an open socket takes
+
+
+class Unchangeable(Exception):
+    """Something that an open socket cannot become; `faults` has a line for each."""
+
+    def __init__(self, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(self.faults))
+
+
+@dataclass
+class Difference:
+    """Between what is served and what shall be."""
+
+    new: list[Wanted] = field(default_factory=list)  #: to be bound
+    going_on: list[tuple[Listener, Wanted]] = field(default_factory=list)
+    renewed: list[tuple[Listener, Wanted]] = field(default_factory=list)  #: another port takes the socket
+    gone: list[Listener] = field(default_factory=list)
+
+
+def difference(listeners: Iterable[Listener], places: Iterable[Wanted], plane: Loop | None) -> Difference:
+    """What to do with each listener and each address. Raises Unchangeable."""
+    there: dict[tuple[object, ...], list[Listener]] = {}
+    for listener in listeners:
+        there.setdefault(listener.bound.wanted.place, []).append(listener)
+    found = Difference()
+    faults: list[str] = []
+    for one in places:
+        ours = there.pop(one.place, None)
+        if ours is None:
+            found.new.append(one)
+            continue
+        faults += _unchangeable(ours[0].bound.wanted.address, one.address)
+        for listener in ours:
+            same = listener.suits(one.service, plane)
+            (found.going_on if same else found.renewed).append((listener, one))
+    found.gone = [listener for group in there.values() for listener in group]
+    if faults:
+        raise Unchangeable(faults)
+    return found
+
+
+def _unchangeable(old: Address, new: Address) -> Iterable[str]:
+    for name in sorted(old.options.keys() ^ new.options.keys() | old.options.keys() & new.options.keys()):
+        if name not in CHANGEABLE and old.options.get(name) != new.options.get(name):
+            yield f"{new.place}: {name} of an open address cannot change; restart, or leave the address out first"
+
+
+def rebound(bound: Bound, one: Wanted) -> Bound:
+    """The same socket for another configuration, with the options that can change set on it."""
+    opened, options = bound.socket, one.address.options
+    address = replace(bound.address, options=options)
+    if isinstance(opened, socket.socket) and options != bound.wanted.address.options:
+        mark(opened, replace(address, options={"dscp": options.get("dscp", 0)}))
+        if opened.type is socket.SOCK_STREAM:
+            opened.listen(int(options.get("backlog", BACKLOG)))
+    return replace(bound, service=one.service, address=address, wanted=one)
+
+
+def changed(listeners: Iterable[Listener], services: Iterable[ServiceConfig]) -> int:
+    """How many services go on, and not as they were."""
+    ours = {listener.name: listener.served for listener in listeners}
+    return sum(config.name in ours and not ours[config.name].is_like(config) for config in services)

@@ -1,0 +1,371 @@
+"""A reload: served whole or not at all, and nobody who still belongs notices."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echod.address import parse
+from echod.client.admin import Administrator, Refused
+from tests.contract.room import data, exactly, rest
+from tests.daemon import ECHOCTL, SECONDS, Daemon, eventually, free_port, run
+
+PLANES = ("auto", "off")
+
+CONFIG = """
+[daemon]
+plane = "PLANE"
+drain = "5s"
+[admin]
+listen = ["unix://{dir}/admin.sock?mode=0600"]
+[services.echo]
+listen = ["tcp://127.0.0.1:PORT", "udp://127.0.0.1:PORT", "unix://{dir}/echo.sock"]
+"""
+
+
+class Reloaded(Daemon):
+    """A daemon, its port, and the text of its file, to be written anew."""
+
+    def __init__(self, plane: str = "auto") -> None:
+        self.port = free_port()
+        super().__init__(CONFIG.replace("PLANE", plane).replace("PORT", str(self.port)))
+
+    @property
+    def file(self) -> Path:
+        return self.dir / "echod.toml"
+
+    def ask(self, path: str, method: str = "GET") -> Any:
+        with Administrator(parse(f"unix://{self.dir}/admin.sock")) as administrator:
+            return administrator.ask(path, method)
+
+    def write(self, *changes: tuple[str, str], add: str = "") -> None:
+        text = self.file.read_text()
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        self.file.write_text(text + add.replace("{dir}", str(self.dir)))
+
+    def reload(self) -> Any:
+        return self.ask("/api/reload", "POST")
+
+    def refusal(self) -> list[str]:
+        with pytest.raises(Refused) as caught:
+            self.reload()
+        assert caught.value.status == 422
+        errors: list[str] = caught.value.answer["errors"]
+        return errors
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), SECONDS)
+
+
+@pytest.fixture(params=PLANES)
+def daemon(request) -> Iterator[Reloaded]:
+    with Reloaded(request.param) as running:
+        yield running
+        running.check()
+
+
+@pytest.fixture
+def lenient() -> Iterator[Reloaded]:
+    """One that may say that something was wrong, for it was."""
+    with Reloaded() as running:
+        yield running
+
+
+def served(client: socket.socket, text: bytes = b"still here?") -> bool:
+    client.sendall(text)
+    return exactly(client, len(text)) == text
+
+
+def test_nothing_new_changes_nothing(daemon):
+    with daemon.connect() as client:
+        assert served(client)
+        assert daemon.reload() == {"reloaded": True, "opened": 0, "closed": 0, "changed": 0}
+        assert served(client)
+
+
+def test_an_address_comes_and_another_goes(daemon):
+    other = free_port()
+    with daemon.connect() as client, socket.socket(socket.AF_UNIX) as local:
+        local.connect(str(daemon.dir / "echo.sock"))
+        local.settimeout(SECONDS)
+        assert served(local)
+        new = f'"tcp://127.0.0.1:{other}"'
+        daemon.write((f'"unix://{daemon.dir}/echo.sock"', new))
+        assert daemon.reload() == {"reloaded": True, "opened": 1, "closed": 1, "changed": 0}
+        assert served(client)
+        with socket.create_connection(("127.0.0.1", other), SECONDS) as added:
+            assert served(added)
+        local.sendall(b"goodbye")
+        local.shutdown(socket.SHUT_WR)
+        assert rest(local) == b"goodbye", "an address that goes serves its connections to their end"
+        assert not (daemon.dir / "echo.sock").exists()
+
+
+def test_who_does_not_leave_is_ended_at_drain(daemon):
+    with socket.socket(socket.AF_UNIX) as local:
+        local.connect(str(daemon.dir / "echo.sock"))
+        local.settimeout(SECONDS)
+        assert served(local)
+        daemon.write((f', "unix://{daemon.dir}/echo.sock"', ""), ('drain = "5s"', 'drain = "1s"'))
+        daemon.reload()
+        assert local.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "limits = { connections = 7 }",
+        "limits = { buffer = '4KiB' }",
+        "limits = { total-buffer = '1MiB', idle = '1m' }",
+        "deny = ['192.0.2.0/24']",
+    ],
+)
+def test_who_is_connected_goes_on_when_limits_change(daemon, change):
+    with daemon.connect() as client:
+        client.sendall(data()[:300_000])
+        half = exactly(client, 100_000)
+        daemon.write(add=f"{change}\n")
+        assert daemon.reload()["changed"] == 1
+        client.sendall(data()[300_000:400_000])
+        client.shutdown(socket.SHUT_WR)
+        assert half + rest(client) == data()[:400_000]
+    with daemon.connect() as client:
+        assert served(client)
+    figures = daemon.counters()[f"echo tcp://127.0.0.1:{daemon.port}"]
+    assert figures["bytes_in"] == figures["bytes_out"] == 400_000 + 11
+    assert figures["closed:done"] == figures["accepted"] == 2
+
+
+def test_new_limits_hold_for_all_together(daemon):
+    """Who was there before counts."""
+    with ExitStack() as stack:
+        for _ in range(3):
+            assert served(stack.enter_context(daemon.connect()))
+        daemon.write(add="limits = { connections = 4 }\n")
+        daemon.reload()
+        assert served(stack.enter_context(daemon.connect()))
+        with daemon.connect() as one_too_many, pytest.raises(ConnectionResetError):
+            one_too_many.recv(1)
+
+
+def test_lists_change(daemon):
+    daemon.write(add="allow = ['192.0.2.0/24']\n")
+    daemon.reload()
+    with daemon.connect() as client, pytest.raises(ConnectionResetError):
+        client.recv(1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"?", ("127.0.0.1", daemon.port))
+        daemon.write(("allow = ['192.0.2.0/24']", ""))
+        assert eventually(lambda: refused(daemon) == 1)
+        daemon.reload()
+        client.settimeout(SECONDS)
+        client.sendto(b"and now?", ("127.0.0.1", daemon.port))
+        assert client.recv(100) == b"and now?"
+
+
+def refused(daemon: Reloaded) -> int:
+    status = daemon.ask("/api/status")
+    return sum(
+        sum(one["refused"].values())
+        for service in status["services"]
+        for one in service["listeners"]
+        if one["address"].startswith("udp")
+    )
+
+
+def test_a_socket_changes_its_service_and_its_way(daemon):
+    """Another kind, then another name, then the plane on or off: the socket stays, and its new clients are served."""
+    with daemon.connect() as client:
+        assert served(client)
+        daemon.write(("[services.echo]", "[services.echo]\nkind = 'upper'"))
+        assert daemon.reload()["opened"] == 0
+        assert rest(client) == b"", "that service is gone: goodbye"
+    for changes in (
+        [("[services.echo]", "[services.loud]")],
+        [('plane = "auto"', 'plane = "off"')] if "auto" in daemon.file.read_text() else [('"off"', '"auto"')],
+    ):
+        with daemon.connect() as client, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+            client.sendall(b"hello")
+            assert exactly(client, 5) == b"HELLO"
+            daemon.write(*changes)
+            assert daemon.reload()["reloaded"]
+            datagrams.settimeout(SECONDS)
+            datagrams.sendto(b"hello", ("127.0.0.1", daemon.port))
+            assert datagrams.recv(10) == b"HELLO"
+            with daemon.connect() as new:
+                new.sendall(b"hello")
+                assert exactly(new, 5) == b"HELLO"
+
+
+def test_whoami_hears_everything_after_echo(daemon):
+    """The plane asks the kernel for less than the plain way does."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(SECONDS)
+        client.sendto(b"?", ("127.0.0.1", daemon.port))
+        assert client.recv(10) == b"?"
+        daemon.write(("[services.echo]", "[services.echo]\nkind = 'whoami'"))
+        daemon.reload()
+        client.sendto(b"?", ("127.0.0.1", daemon.port))
+        assert {"ttl", "dscp", "received_at"} <= set(json.loads(client.recv(2000)))
+
+
+BAD = {
+    "syntax": ("[services.bad", "not TOML"),
+    "a key": ("[services.bad]\nlisten = ['tcp://127.0.0.1:0']\nnothing = 1\nkind = 'echo'\n", "services.bad.nothing"),
+    "a kind": ("[services.bad]\nlisten = ['tcp://127.0.0.1:0']\n", "unknown kind"),
+    "a file": (
+        "[services.bad]\nkind = 'qotd'\nquotes = '/nowhere'\nlisten = ['tcp://127.0.0.1:0']\n",
+        "services.bad.quotes",
+    ),
+    "a port": ("[services.bad]\nkind = 'echo'\nlisten = ['tcp://127.0.0.1:BUSY']\n", "EADDRINUSE"),
+    "a limit": ("[services.bad]\nkind = 'echo'\nlisten=['tcp://127.0.0.1:0']\nlimits={connections=99999999}\n", "fit"),
+}
+
+
+@pytest.mark.parametrize("wrong", BAD)
+def test_what_is_wrong_leaves_everything_as_it_was(lenient, wrong):
+    daemon = lenient
+    text, said = BAD[wrong]
+    with daemon.connect() as client, socket.create_server(("127.0.0.1", 0)) as busy:
+        before = daemon.file.read_text()
+        other = free_port()
+        good = f"[services.also]\nkind = 'echo'\nlisten = ['tcp://127.0.0.1:{other}']\n"
+        daemon.write(add=good + text.replace("BUSY", str(busy.getsockname()[1])))
+        errors = daemon.refusal()
+        assert any(said in line for line in errors), errors
+        assert served(client)
+        with daemon.connect() as new:
+            assert served(new)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", other), SECONDS)
+        assert daemon.ask("/api/status")["last_reload"] == {"reloaded": False, "errors": errors}
+        daemon.file.write_text(before)
+        assert daemon.reload()["reloaded"]
+
+
+def test_twenty_bad_ones_leave_nothing_behind(lenient):
+    daemon = lenient
+
+    def descriptors() -> int:
+        return len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
+
+    daemon.reload()
+    before = descriptors()
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        text = BAD["a port"][0].replace("BUSY", str(busy.getsockname()[1]))
+        daemon.write(add="[services.also]\nkind = 'echo'\nlisten = ['tcp://127.0.0.1:0', 'udp://127.0.0.1:0']\n" + text)
+        for _ in range(20):
+            daemon.refusal()
+    assert eventually(lambda: descriptors() <= before)
+    with daemon.connect() as client:
+        assert served(client)
+
+
+def test_what_an_open_socket_cannot_become(lenient):
+    daemon = lenient
+    daemon.write((f"unix://{daemon.dir}/echo.sock", f"unix://{daemon.dir}/echo.sock?mode=0600"))
+    (said,) = daemon.refusal()
+    assert "mode" in said
+    assert "restart" in said
+
+
+@contextmanager
+def visitors(port: int) -> Iterator[list[str]]:
+    """Who connects, asks and leaves, again and again; what went wrong for them."""
+    wrong: list[str] = []
+    over = threading.Event()
+    asked = threading.Event()
+
+    def visit() -> None:
+        while not over.is_set():
+            try:
+                with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
+                    client.sendall(b"hello")
+                    client.shutdown(socket.SHUT_WR)
+                    if (said := rest(client)) != b"hello":
+                        wrong.append(f"heard {said!r}")
+            except OSError as error:
+                wrong.append(str(error))
+            asked.set()
+
+    threads = [threading.Thread(target=visit) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    assert asked.wait(SECONDS)
+    try:
+        yield wrong
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(SECONDS)
+
+
+def test_twelve_reloads_under_load_fail_nobody(daemon):
+    """Each changes something: limits, kinds beside it, and addresses that come and go."""
+    with ExitStack() as stack:
+        streams = [stack.enter_context(daemon.connect()) for _ in range(50)]
+        wrong = stack.enter_context(visitors(daemon.port))
+        text = daemon.file.read_text()
+        for turn in range(12):
+            limits = f"limits = {{ idle = '{turn + 60}s', buffer = '{turn % 2 + 4}KiB' }}\n"
+            extra = "[services.more]\nkind = 'upper'\nlisten = ['tcp://127.0.0.1:0']\n" if turn % 2 else ""
+            daemon.file.write_text(text + limits + extra)
+            assert daemon.reload()["reloaded"]
+            for client in streams:
+                assert served(client, b"%d" % turn * 1000)
+        assert wrong == []
+        for client in streams:
+            client.shutdown(socket.SHUT_WR)
+            assert rest(client) == b""
+
+
+def test_the_signal_does_the_same_and_opens_the_log_anew(tmp_path):
+    log = tmp_path / "echod.log"
+    twistd = ("twistd", "-n", "--pidfile=", f"--logfile={log}", "echod")
+    port = free_port()
+    config = CONFIG.replace("PLANE", "auto").replace("PORT", str(port))
+    daemon = Reloaded()
+    daemon._config = config
+    daemon._command = (*_python("twisted.scripts.twistd"), *twistd[1:])
+    daemon.launch()
+    try:
+        assert eventually(lambda: log.exists() and " ready: " in log.read_text())
+        log.rename(tmp_path / "echod.log.1")
+        daemon.send_signal(signal.SIGHUP)
+        assert eventually(lambda: log.exists() and " reloaded: " in log.read_text())
+        daemon.write(add="nothing = 1\n")
+        daemon.send_signal(signal.SIGHUP)
+        assert eventually(lambda: "nothing: unknown key" in log.read_text())
+        assert daemon.stop() == 0
+    finally:
+        daemon.close()
+
+
+def _python(module: str) -> tuple[str, ...]:
+    return (*ECHOCTL[:-2], "-c", f"from {module} import run; run()")
+
+
+def test_echoctl_asks_for_it(lenient):
+    daemon = lenient
+    asking = (*ECHOCTL, "reload", "--admin", f"unix://{daemon.dir}/admin.sock")
+    ended = run(*asking)
+    assert (ended.returncode, ended.stdout) == (0, b"reloaded: 0 addresses opened, 0 closed, 0 services changed\n")
+    daemon.write(add="nothing = 1\n")
+    ended = run(*asking)
+    assert ended.returncode == 78
+    assert ended.stdout == b""
+    assert b"services.echo.nothing: unknown key" in ended.stderr
+    assert b"nothing has changed" in ended.stderr
+    checked = run(*ECHOCTL, "check", str(daemon.file))
+    assert checked.stderr.splitlines()[0] == ended.stderr.splitlines()[0]

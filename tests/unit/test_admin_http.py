@@ -1,0 +1,295 @@
+"""echod.admin: requests in any pieces, bounds, times, who may ask what; and never anything but an answer or an end."""
+
+import json
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echod.admin.http import AHEAD, BODY, HEAD, PATIENCE, SILENCE, Answer, HTTPSession, fault, of_json
+from echod.admin.resources import MOST_ASKED, DaemonResources, Verdict
+from echod.admin.service import AT_ONCE, AdminService
+from echod.events import Tally
+from echod.model import Context, End, Peer
+from echod.names import Inet, UnixName
+from echod.observe.metrics import Figures, ProcessFigures
+
+LOCAL = Peer("unix", UnixName("/run/admin"), UnixName(""), user=0)
+REMOTE = Peer("tcp", Inet("127.0.0.1", 10090), Inet("127.0.0.1", 5))
+
+
+class Client:
+    """One connection, and all that came back on it."""
+
+    def __init__(self, handler=None, service=None, peer=LOCAL):
+        self.now = 0.0
+        self.data = b""
+        self.end = End.NOTHING
+        if service is None:
+            self.session = HTTPSession(peer, self.take, handler or told, lambda: self.now)
+        else:
+            self.session = service.session(peer, self.take)
+        self.take(self.session.opened())
+
+    def take(self, reply):
+        self.data += reply.data or b""
+        if reply.end is not End.NOTHING:
+            self.end = reply.end
+
+    def send(self, data):
+        if self.end is End.NOTHING:
+            self.take(self.session.received(data))
+
+    @property
+    def answers(self):
+        """Status and body of each."""
+        if not self.data:
+            return []
+        http, found, body, status = h11.Connection(h11.CLIENT), [], b"", 0
+        http.receive_data(self.data)
+        while True:
+            if http.our_state is h11.IDLE:
+                http.send(h11.Request(method="GET", target="/", headers=[("host", "x")]))
+                http.send(h11.EndOfMessage())
+            event = http.next_event()
+            if event is h11.NEED_DATA or isinstance(event, h11.ConnectionClosed):
+                return found
+            if isinstance(event, h11.Response):
+                status, body = event.status_code, b""
+            elif isinstance(event, h11.Data):
+                body += event.data
+            elif isinstance(event, h11.EndOfMessage):
+                found.append((status, bytes(body)))
+                if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
+                    return found
+                http.start_next_cycle()
+
+
+def told(request, respond):
+    respond(of_json([request.method, request.path, dict(request.query), request.body.decode("latin-1")]))
+
+
+def asking(target="/", method="GET", headers=(), body=b""):
+    lines = [f"{method} {target} HTTP/1.1", "Host: x", *headers]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+@given(st.data())
+def test_in_any_pieces(data):
+    whole = asking("/a?b=1") + asking("/c", "POST", body=b"hello") + asking("/d")
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=12)))
+    client = Client()
+    for begin, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
+        if begin < end:
+            client.send(whole[begin:end])
+    said = [json.loads(body) for status, body in client.answers if status == 200]
+    assert said == [["GET", "/a", {"b": "1"}, ""], ["POST", "/c", {}, "hello"], ["GET", "/d", {}, ""]]
+    assert client.end is End.NOTHING
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=8))
+def test_whatever_comes_is_answered_or_waits_or_ends(pieces):
+    client = Client()
+    for piece in pieces:
+        client.send(piece)
+    assert all(status in (200, 400, 408, 413, 431, 501, 505) for status, _ in client.answers)
+    client.take(client.session.ended())
+    client.session.lost()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\xff\x00\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/9\r\nHost: x\r\n\r\n", 400),
+        (asking(headers=["A: " + "x" * HEAD]), 431),
+        (asking(method="POST", body=b"x" * (BODY + 1)), 413),
+        (asking(method="POST", headers=["Content-Length: 3", "Content-Length: 4"]), 400),
+    ],
+)
+def test_what_is_no_request_is_told_so_and_ends(sent, status):
+    client = Client()
+    client.send(sent)
+    [(answered, body)] = client.answers
+    assert answered == status
+    assert json.loads(body)["error"]
+    assert body.count(b"\n") == 1
+    assert client.end is End.CLOSE
+
+
+def test_a_request_has_its_time_and_no_octet_restarts_it():
+    client = Client()
+    for _ in range(int(PATIENCE)):
+        client.send(b"GET"[:1] if not client.data else b"x")
+        client.now += 1
+        client.session.overdue(client.now)
+    assert [status for status, _ in client.answers] == [408]
+    assert client.end is End.CLOSE
+
+
+def test_silence_between_requests_has_an_end_and_begins_anew():
+    client = Client()
+    client.send(asking())
+    client.now = SILENCE - 1
+    assert not client.session.overdue(client.now)
+    client.send(asking())
+    client.now += SILENCE - 1
+    assert not client.session.overdue(client.now)
+    client.now += 1
+    assert client.session.overdue(client.now)
+    assert [status for status, _ in client.answers] == [200, 200]
+    assert client.end is End.CLOSE
+
+
+def test_an_answer_may_come_later_and_what_waits_behind_it_is_bounded():
+    later = []
+    client = Client(lambda request, respond: later.append((request, respond)))
+    client.send(asking("/slow") + asking("/next"))
+    client.now = 1000.0
+    assert not client.session.overdue(client.now)
+    assert client.answers == []
+    later[0][1](of_json("done"))
+    assert [body for _, body in client.answers] == [b'"done"\n']
+    assert later[1][0].path == "/next"
+    client.send(b"x" * (AHEAD + 1))
+    assert client.end is End.RESET
+    client.session.lost()
+    later[1][1](of_json("nobody hears"))
+
+
+def test_a_stream_goes_on_until_somebody_leaves():
+    heard, gone = [], []
+
+    def attach(write):
+        heard.append(write)
+        return lambda: gone.append(True)
+
+    client = Client(lambda request, respond: respond(Answer(200, stream=attach)))
+    client.send(asking())
+    heard[0](b"one\n")
+    heard[0](b"two\n")
+    client.now = 10_000.0
+    assert not client.session.overdue(client.now)
+    assert b"one\n" in client.data
+    assert b"two\n" in client.data
+    assert not gone
+    client.session.lost()
+    assert gone == [True]
+    heard[0](b"three\n")
+    assert b"three" not in client.data
+
+
+def test_head_has_no_body():
+    client = Client(service=AdminService(DaemonResources(Known())))
+    client.send(asking("/healthz", "HEAD"))
+    assert client.data.endswith(b"\r\n\r\n")
+    assert b"content-length: 3" in client.data
+
+
+class Known:
+    """A view that knows what it knows."""
+
+    why: str | None = None
+    verdict = Verdict(opened=1)
+
+    def unready(self):
+        return self.why
+
+    def status(self):
+        return {"version": "1"}
+
+    def metrics(self):
+        return Figures(lambda: [("echo", "tcp://127.0.0.1:7", Tally(bytes_in=5))], lambda: FIGURES)
+
+    def connections(self, most):
+        return [{"peer": "x"}] * min(most, 3)
+
+    def reload(self, done):
+        done(self.verdict)
+
+
+FIGURES = ProcessFigures(1.0, True, 2, 3, {"kept": 4, "refused": 5}, True)
+
+
+def ask(request, peer=LOCAL, view=None):
+    client = Client(service=AdminService(DaemonResources(view or Known())), peer=peer)
+    client.send(request)
+    [(status, body)] = client.answers
+    return status, body
+
+
+def test_the_resources():
+    assert ask(asking("/healthz")) == (200, b"ok\n")
+    assert ask(asking("/readyz")) == (200, b"ready\n")
+    assert ask(asking("/api/status")) == (200, b'{"version": "1"}\n')
+    assert ask(asking("/api/connections?limit=2")) == (200, b'[{"peer": "x"}, {"peer": "x"}]\n')
+    assert ask(asking("/api/reload", "POST")) == (200, b'{"reloaded": true, "opened": 1, "closed": 0, "changed": 0}\n')
+    assert b"POST /api/reload" in ask(asking("/"))[1]
+
+
+def test_the_metrics_in_both_formats():
+    status, body = ask(asking("/metrics"))
+    assert status == 200
+    assert b'echod_received_bytes_total{address="tcp://127.0.0.1:7",service="echo"} 5.0' in body
+    assert b'echod_reloads_total{verdict="refused"} 5.0' in body
+    _, body = ask(asking("/metrics", headers=["Accept: application/openmetrics-text; version=1.0.0"]))
+    assert body.endswith(b"# EOF\n")
+
+
+def test_what_is_not_so():
+    view = Known()
+    view.why = "stopping"
+    view.verdict = Verdict(errors=("a", "b"))
+    assert ask(asking("/readyz"), view=view) == (503, b"stopping\n")
+    assert ask(asking("/api/reload", "POST"), view=view) == (422, b'{"reloaded": false, "errors": ["a", "b"]}\n')
+    assert ask(asking("/nothing"))[0] == 404
+    assert ask(asking("/api/reload"))[0] == 405
+    assert ask(asking("/healthz", "DELETE"))[0] == 405
+
+
+@pytest.mark.parametrize("limit", ["0", str(MOST_ASKED + 1), "9" * 5000, "-1", "x", "", "%31%32x", "²"])
+def test_a_limit_that_is_none(limit):
+    assert ask(asking(f"/api/connections?limit={limit.encode().decode('latin-1')}"))[0] in (200, 400)
+    if limit:
+        assert ask(asking(f"/api/connections?limit={limit.encode().decode('latin-1')}"))[0] == 400
+
+
+@pytest.mark.parametrize("user", [None, 12345])
+def test_another_user_may_ask_nothing(user):
+    for path in ("/healthz", "/metrics", "/api/reload"):
+        assert ask(asking(path), peer=Peer("unix", UnixName("/x"), UnixName(""), user=user))[0] == 403
+
+
+def test_over_tcp_one_may_read():
+    assert ask(asking("/healthz"), peer=REMOTE)[0] == 200
+    assert ask(asking("/api/reload", "POST"), peer=REMOTE)[0] == 403
+    assert ask(asking("/healthz", headers=["Origin: http://evil.example"]), peer=REMOTE)[0] == 403
+    assert ask(asking("/healthz", headers=["Origin: http://x"]), peer=REMOTE)[0] == 200
+
+
+def test_who_asks_nothing_gives_way():
+    service = AdminService(DaemonResources(Known()), Context(clock=lambda: 0.0))
+    clients = [Client(service=service) for _ in range(AT_ONCE + 3)]
+    assert [client.end for client in clients[:4]] == [End.RESET] * 3 + [End.NOTHING]
+    clients[-1].send(asking("/healthz"))
+    assert clients[-1].answers == [(200, b"ok\n")]
+    for client in clients:
+        client.session.lost()
+    assert Client(service=service).end is End.NOTHING
+
+
+def test_look_ends_who_is_late():
+    now = [0.0]
+    service = AdminService(DaemonResources(Known()), Context(clock=lambda: now[0]))
+    client = Client(service=service)
+    now[0] = PATIENCE
+    service.look()
+    assert client.end is End.CLOSE
+
+
+def test_a_fault_is_one_line():
+    assert fault(400, 'a "quote"\n').body.count(b"\n") == 1
