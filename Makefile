@@ -10,7 +10,7 @@ TYPED = echod twisted/plugins bench completion man tests
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-system lint format bench bench-quick chaos fuzz man completion clean
+.PHONY: help run test test-system lint format bench bench-quick chaos fuzz soak man completion clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,9 @@ fuzz: $(VENV)/.test  ## hostile input into everything that takes any, five minut
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q '.[fuzz]' 2>/dev/null || \
 	  echo "atheris cannot be installed here: what it would lead by coverage is left out." >&2
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+soak: $(VENV)/.test  ## connections and datagrams by the million, and what they leave (ARGS="--cycles 1000000")
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 man: $(VENV)/.runtime  ## write the manual pages to build/man, from docs/ (man -l build/man/echod.8)
 	@$(BIN)/python -m man build/man

@@ -1,0 +1,107 @@
+"""What a process and the kernel hold, as /proc tells it, and how fast that grows."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.chaos.faults import descriptors
+from tests.daemon import memory
+
+KIB: Final = 1024
+PER: Final = 10_000  #: cycles that a slope is told for
+SETTLING: Final = 2.0  #: seconds that the last clients have to be gone
+BEHIND: Final = 0.2  #: the share of a run that is not looked at: until then a process is still getting warm
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One look. Memory is octets."""
+
+    at: int  #: cycles that were over
+    resident: int
+    proportional: int
+    descriptors: int
+    pipes: int
+    sockets: int  #: of TCP, in the kernel, in this network: no TIME_WAIT among them
+    orphans: int  #: of those, held by the kernel alone
+
+    @property
+    def held(self) -> int:
+        """All that must not grow, together."""
+        return self.descriptors + self.sockets + self.orphans
+
+
+def look(pid: int, at: int) -> Sample:
+    """How it is now."""
+    held = descriptors(pid)
+    shared = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    network = Path("/proc/thread-self/net/sockstat").read_text()
+    said = re.search(r"^TCP: inuse (\d+) orphan (\d+)", network, re.MULTILINE)
+    return Sample(
+        at,
+        resident=memory(pid),
+        proportional=int(shared[1]) * KIB if shared else 0,
+        descriptors=len(held),
+        pipes=sum(one.startswith("pipe:") for one in held),
+        sockets=int(said[1]) if said else 0,
+        orphans=int(said[2]) if said else 0,
+    )
+
+
+@dataclass
+class Course:
+    """All the looks of one run, the first before anything happened."""
+
+    pid: int
+    samples: list[Sample] = field(default_factory=list)
+
+    def look(self, at: int) -> None:
+        """One more, once what was left a moment ago is gone: nothing more than at first, or what there stays."""
+        now = look(self.pid, at)
+        ends = time.monotonic() + SETTLING
+        while time.monotonic() < ends and (not self.samples or now.held > self.samples[0].held):
+            time.sleep(0.05)
+            before, now = now, look(self.pid, at)
+            if not self.samples and now.held == before.held:
+                break
+        self.samples.append(now)
+
+    @property
+    def slope(self) -> float:
+        """Octets of resident memory for every PER cycles, over the last of the run."""
+        begin = BEHIND * self.samples[-1].at
+        return PER * slope([(one.at, one.resident) for one in self.samples if one.at >= begin])
+
+    @property
+    def grown(self) -> int:
+        """Octets of resident memory, in all."""
+        return self.samples[-1].resident - self.samples[0].resident
+
+    def values(self) -> dict[str, float]:
+        """For --json."""
+        first, last = self.samples[0], self.samples[-1]
+        return {
+            "rss_first": first.resident,
+            "rss_last": last.resident,
+            "pss_last": last.proportional,
+            "slope_octets_per_10000": round(self.slope, 1),
+            "descriptors_first": first.descriptors,
+            "descriptors_last": last.descriptors,
+            "pipes_last": last.pipes,
+            "sockets_first": first.sockets,
+            "sockets_last": last.sockets,
+        }
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Of the line that lies closest to these points (least squares)."""
+    if len(points) < 2:
+        return 0.0
+    middle = sum(x for x, _ in points) / len(points)
+    spread = sum((x - middle) ** 2 for x, _ in points)
+    return sum((x - middle) * y for x, y in points) / spread if spread else 0.0

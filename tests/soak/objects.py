@@ -1,0 +1,84 @@
+"""What Python itself keeps of connections that are over: every object by its type, in a process that serves them.
+
+A process of its own: `python -m tests.soak.objects WAY CYCLES` prints a JSON object of what there is more of than
+before, for every type of which there is; `growth` starts it.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+from tests.chaos.crowd import RESET
+from tests.daemon import TOP, environment
+
+WAYS: Final = ("plane", "plain")
+WARM: Final = 500  #: cycles before we look: until then caches fill
+SECONDS: Final = 600
+
+
+def growth(way: str, cycles: int) -> dict[str, int]:
+    """How many objects of each type there are more after so many cycles."""
+    words = [sys.executable, "-W", "error", "-m", __name__, way, str(cycles)]
+    ended = subprocess.run(
+        words,
+        check=False,
+        cwd=TOP,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    if ended.returncode:
+        raise RuntimeError(ended.stderr[-2000:])
+    found: dict[str, int] = json.loads(ended.stdout)
+    return found
+
+
+def _cycle(made: Any, number: int) -> None:
+    client = made.connect()
+    question = b"%d" % number
+    client.send(question)
+    if number % 5:
+        assert made.hear(client, len(question)) == question
+    if number % 3 == 0 and client.family == socket.AF_INET:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    elif number % 3 == 1:
+        client.shutdown(socket.SHUT_WR)
+    made.clients.pop_all().close()
+    made.until(lambda: made.tally.open == 0)
+
+
+def _census() -> Counter[str]:
+    gc.collect()
+    return Counter(f"{type(one).__module__}.{type(one).__qualname__}" for one in gc.get_objects())
+
+
+def main(way: str, cycles: str) -> None:
+    """Serve and count."""
+    import twisted.internet.reactor  # noqa: F401 - it has descriptors, and would be made in the midst of it
+
+    from echod.services.echo import Echo
+    from tests.plane.listener import listener
+
+    with tempfile.TemporaryDirectory() as folder, listener(way, "tcp", Path(folder), Echo()) as made:
+        for number in range(WARM):
+            _cycle(made, number)
+        before = _census()
+        for number in range(int(cycles)):
+            _cycle(made, number)
+        after = _census()
+        del before["collections.Counter"], after["collections.Counter"]  # the census itself
+        print(json.dumps({name: count - before[name] for name, count in after.items() if count > before[name]}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

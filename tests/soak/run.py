@@ -1,0 +1,190 @@
+"""Connections and datagrams by the million, and what they leave behind: `python -m tests.soak`.
+
+A daemon is used on both planes, and stock Twisted beside it: clients echo, half-close, reset, are refused, get stuck.
+Memory, descriptors and the kernel's sockets are looked at fifty times; the slope is that of the last 80 %. The number
+is that of docs/PROMISES.md. As root everything takes place in a network of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from tests.chaos.field import Field, Server
+from tests.chaos.network import Lacking
+from tests.chaos.report import BROKEN, OURS, Figure, Outcome, Scenario, Subject, many
+from tests.chaos.run import field, header
+from tests.soak import objects
+from tests.soak.load import Cycles, Datagrams
+from tests.soak.meter import KIB, Course
+
+NUMBER: Final = 46
+LOOKS: Final = 50
+WARM: Final = 1_000  #: before the first look: every way was gone, and there are pipes for who is stuck
+SLOPE: Final = 1 * KIB  #: octets for 10,000 cycles
+IN_ALL: Final = 4 * KIB * KIB  #: octets
+SUBJECTS: Final = (*OURS, Subject.STOCK)
+SERVICES: Final = """
+[services.echo]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+deny = ["127.0.5.0/24"]
+"""
+PROMISE: Final = "memory grows 1 KiB in 10,000 and 4 MiB in all at most; no descriptor, no pipe, no socket stays"
+
+
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--cycles", type=int, default=100_000, metavar="N", help="connections (default: 100000)")
+    parser.add_argument("--datagrams", type=int, default=1_000_000, metavar="N", help="(default: 1000000)")
+    parser.add_argument(
+        "--objects",
+        type=int,
+        default=5_000,
+        metavar="N",
+        help="connections after which Python's objects are counted (default: 5000)",
+    )
+    parser.add_argument(
+        "--only",
+        choices=[str(one) for one in SUBJECTS],
+        action="append",
+        metavar="SERVER",
+        help="this server only; repeatable: " + " | ".join(SUBJECTS),
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
+    return parser.parse_args(words)
+
+
+def soak(server: Server, count: int, unit: str, batch: Callable[[], int]) -> Figure:
+    """Do `batch` until it was enough, look now and then, and say what that left behind."""
+    course, done, looked = Course(server.pid), 0, 0.0
+    while done < WARM:
+        done = batch()
+    course.look(done)
+    lines, begin, warm = server.lines(), time.monotonic(), done
+    while done < count + warm:
+        done = batch()
+        if done >= count * len(course.samples) / LOOKS:
+            before = time.monotonic()
+            course.look(done)
+            looked += time.monotonic() - before
+    rate = (done - warm) / max(time.monotonic() - begin - looked, 1e-6)
+    first, last = course.samples[0], course.samples[-1]
+    kept = (
+        course.slope <= SLOPE
+        and course.grown <= IN_ALL
+        and last.descriptors <= first.descriptors
+        and last.pipes <= first.pipes
+        and last.sockets <= first.sockets
+        and last.orphans <= first.orphans
+        and server.lines() == lines
+    )
+    text = (
+        f"{many(done, unit)}, {rate:,.0f}/s; memory {last.resident / KIB / KIB:.1f} MiB, {course.grown / KIB:+,.0f} KiB"
+    )
+    text += f", {course.slope / KIB:+.2f} KiB for 10,000; descriptors {first.descriptors} → {last.descriptors}"
+    text += f", pipes {first.pipes} → {last.pipes}, the kernel's sockets {first.sockets} → {last.sockets}"
+    values = {**course.values(), "count": done - warm, "a_second": round(rate), "lines": server.lines() - lines}
+    return Figure(server.subject, text, kept if server.ours else None, values)
+
+
+def cycles(count: int, subjects: Sequence[Subject], place: Field) -> Iterator[Figure]:
+    """Connections."""
+    for server in place.each(*subjects, services=SERVICES):
+        clients = Cycles(server.tcp["echo"], ours=server.ours)
+
+        def batch(clients: Cycles = clients) -> int:
+            clients.batch()
+            return clients.count
+
+        figure = soak(server, count, "connection", batch)
+        figure.values["ways"] = dict(clients.done)
+        yield figure
+
+
+def datagrams(count: int, subjects: Sequence[Subject], place: Field) -> Iterator[Figure]:
+    """Datagrams."""
+    for server in place.each(*subjects, services=SERVICES):
+        sources = Datagrams(server.udp["echo"], ours=server.ours)
+
+        def batch(sources: Datagrams = sources) -> int:
+            sources.batch()
+            return sources.sent
+
+        try:
+            figure = soak(server, count, "datagram", batch)
+        finally:
+            sources.close()
+        figures = {"answered": sources.answered, "lost": sources.lost, "refused": sources.refused}
+        lost = f", {sources.lost:,} lost" if sources.lost else ""
+        yield replace(figure, text=figure.text + lost, values={**figure.values, **figures})
+
+
+def census(count: int, _place: Field) -> Iterator[Figure]:
+    """Python's objects."""
+    for way, subject in zip(objects.WAYS, OURS, strict=True):
+        more = objects.growth(way, count)
+        most = ", ".join(f"{name} +{number}" for name, number in sorted(more.items(), key=lambda one: -one[1])[:3])
+        kept = all(number < count / 100 for number in more.values())
+        yield Figure(subject, f"after {many(count, 'connection')}: {most or 'no more of any type'}", kept, dict(more))
+
+
+def attempt(scenario: Scenario) -> Outcome:
+    """Run one; whatever happens is in the outcome."""
+    outcome, began = Outcome(scenario), time.monotonic()
+    with field() as place:
+        try:
+            for figure in scenario.attack(place):
+                outcome.figures.append(figure)
+                print(f"    … {figure.subject}: {figure.text}", file=sys.stderr, flush=True)
+        except Lacking as lacking:
+            outcome.lacking = str(lacking)
+        except Exception as error:
+            outcome.failure = f"{type(error).__name__}: {error}"
+            traceback.print_exc()
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+def scenarios(asked: argparse.Namespace) -> Iterator[Scenario]:
+    """What was asked for; 0 leaves one out."""
+    chosen = [one for one in SUBJECTS if not asked.only or str(one) in asked.only]
+    if asked.cycles:
+        title = f"{many(asked.cycles, 'connection')} that come and go"
+        yield Scenario(NUMBER, title, PROMISE, partial(cycles, asked.cycles, chosen))
+    if asked.datagrams:
+        yield Scenario(NUMBER, many(asked.datagrams, "datagram"), PROMISE, partial(datagrams, asked.datagrams, chosen))
+    if asked.objects:
+        promise = "no type of which there are more: not one object for every hundred connections"
+        yield Scenario(NUMBER, "Python's objects", promise, partial(census, asked.objects))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """0 every promise that could be tried was kept; 1 one was broken; 2 usage; 130 interrupted."""
+    asked = parse(words)
+    known = header()
+    print(" · ".join(known.values()))
+    outcomes: list[Outcome] = []
+    try:
+        for scenario in scenarios(asked):
+            outcomes.append(attempt(scenario))
+            print("", *outcomes[-1].lines(), sep="\n", flush=True)
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        if asked.json:
+            document = {**known, "outcomes": [outcome.document() for outcome in outcomes]}
+            asked.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return int(any(outcome.verdict == BROKEN for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

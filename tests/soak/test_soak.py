@@ -1,0 +1,90 @@
+"""A little of `make soak` at every commit: what counts, and nothing that takes time."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.daemon import Daemon
+from tests.plane.room import held
+from tests.soak import objects
+from tests.soak.load import MIX, Cycles, Datagrams, Way
+from tests.soak.meter import PER, Course, Sample, slope
+from tests.soak.run import IN_ALL, SERVICES, main, parse
+
+CONNECTIONS = 10_000
+DATAGRAMS = 50_000
+
+
+@pytest.fixture(params=["auto", "off"], ids=lambda plane: f"plane-{plane}")
+def daemon(request):
+    config = f'[daemon]\nplane = "{request.param}"\n[defaults.limits]\nbuffer = "16KiB"\n{SERVICES}'
+    with Daemon(config) as started:
+        yield started
+        started.check()
+
+
+def test_nothing_stays_of_connections_that_are_over(daemon):
+    clients, pid = Cycles(daemon.inet("echo", "tcp"), ours=True), daemon.process.pid
+    while clients.count < 1_000:
+        clients.batch()
+    course = Course(pid)
+    course.look(0)
+    before = held(pid)
+    while clients.count < CONNECTIONS:
+        clients.batch()
+    course.look(clients.count)
+    assert held(pid) == before
+    assert course.grown <= IN_ALL
+    assert set(clients.done) == set(Way)
+    counted = next(one for name, one in daemon.counters().items() if "tcp" in name)
+    assert counted["refused:denied"] == clients.done[Way.REFUSED] > CONNECTIONS / len(MIX) - 64
+    served = clients.count - clients.done[Way.REFUSED]
+    assert counted["accepted"] == served
+    assert sum(count for name, count in counted.items() if name.startswith("closed:")) == served
+    assert set(counted) <= {"accepted", "bytes_in", "bytes_out", "refused:denied", "closed:done", "closed:lost"}
+
+
+def test_nothing_stays_of_datagrams(daemon):
+    sources, pid = Datagrams(daemon.inet("echo", "udp"), ours=True), daemon.process.pid
+    sources.batch()
+    before, course = held(pid), Course(pid)
+    course.look(0)
+    while sources.sent < DATAGRAMS:
+        sources.batch()
+    course.look(sources.sent)
+    sources.close()
+    assert held(pid) == before
+    assert course.grown <= IN_ALL
+    counted = next(one for name, one in daemon.counters().items() if "udp" in name)
+    assert counted["datagrams_out"] >= sources.answered
+    assert counted["datagrams_in"] + counted.get("refused:kernel", 0) == sources.sent
+    assert counted["refused:denied"] <= sources.refused
+
+
+@pytest.mark.parametrize("way", objects.WAYS)
+def test_python_keeps_no_object_of_a_connection(way):
+    assert {name: count for name, count in objects.growth(way, 500).items() if count > 5} == {}
+
+
+def test_a_leak_has_a_slope():
+    assert slope([(at, 7.0) for at in range(0, 100, 10)]) == 0
+    assert slope([(at, 3.0 * at + 5) for at in range(0, 100, 10)]) == pytest.approx(3)
+    assert slope([(5, 1.0)]) == slope([]) == 0
+    course = Course(0)
+    for at in range(0, 100_000, 2_000):
+        course.samples.append(sample(at, resident=(1 << 24) + (0 if at < 20_000 else at)))
+    assert course.slope == pytest.approx(PER)
+
+
+def sample(at, resident):
+    return Sample(at, resident, resident, 1, 1, 1, 0)
+
+
+def test_the_command_line(capsys):
+    assert parse(["--cycles", "7"]).cycles == 7
+    assert main(["--cycles", "2000", "--datagrams", "0", "--objects", "0", "--only", "echod"]) in (0, 1)
+    said = capsys.readouterr().out
+    assert "46  2,000 connections that come and go\n    promise  memory grows" in said
+    assert "    verdict  " in said
+    with pytest.raises(SystemExit):
+        parse(["--only", "nobody"])
