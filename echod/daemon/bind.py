@@ -11,7 +11,7 @@ from echod.address import Address, Carries
 from echod.config.schema import ServiceConfig
 from echod.names import is_loopback
 from echod.text import system_error
-from echod.transports import endpoint, systemd, tcp, udp, unix, unix_dgram
+from echod.transports import endpoint, paths, systemd, tcp, udp, unix, unix_dgram
 
 TRANSPORTS: Final[Mapping[str, Any]] = {
     "tcp": tcp,
@@ -46,7 +46,7 @@ class Bound:
     address: Address  #: what the socket is, where `systemd:NAME` was asked for
     socket: socket.socket | endpoint.Listening
     wanted: Wanted
-    path: unix.OwnPath | None = None  #: what goes with the socket, where the path is ours
+    path: paths.OwnPath | None = None  #: what goes with the socket, where the path is ours
 
     @property
     def streams(self) -> bool:
@@ -61,10 +61,10 @@ class Bound:
         return self.address.loopback
 
     def close(self) -> None:
-        """Close the socket, and remove its path where that is ours."""
-        self.socket.close()
+        """Remove its path, where that is ours, and close the socket: until then no other can have its inode."""
         if self.path is not None:
             self.path.remove()
+        self.socket.close()
 
 
 class Unbindable(Exception):
@@ -116,7 +116,7 @@ def _open(reactor: Any, place: Wanted, passed: systemd.Passed) -> Iterator[Bound
             yield Bound(service, systemd.address_of(adopted), adopted, place)
         return
     for opened in TRANSPORTS[address.scheme].bind(reactor, address):
-        path = unix.OwnPath(address.path) if address.has_path else None
+        path = paths.OwnPath(address.path) if address.has_path else None
         yield Bound(service, _as_bound(address, opened), opened, place, path)
 
 

@@ -15,7 +15,7 @@ from echod.model import Peer, Say, Session
 from echod.names import UnixName, unix_name
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.dialled import DatagramDialogue
-from echod.transports.unix import bind_path
+from echod.transports.paths import bind_path
 
 LARGEST: Final = 262_144
 """Octets of a datagram that are taken whole: more than net.core.wmem_default lets a sender send."""

@@ -1,5 +1,6 @@
 """Unix sockets: the mode that was asked for, a path that is never somebody else's, and none left behind."""
 
+import json
 import os
 import socket
 import stat
@@ -101,6 +102,26 @@ def test_a_link_is_left_alone():
     assert victim.read_text() == "precious"
     assert os.readlink(daemon.dir / "echo.sock") == str(victim)
     daemon.close()
+
+
+@pytest.mark.parametrize("scheme", ["unix", "unix-dgram"])
+def test_a_folder_where_everybody_may_write_is_refused(scheme):
+    daemon = Daemon(listen=[f"echo={scheme}://{{dir}}/echo.sock"])
+    daemon.dir.chmod(0o777)
+    with pytest.raises(AssertionError, match="not sticky"):
+        daemon.start()
+    assert daemon.wait() == 71
+    assert os.listdir(daemon.dir) == []
+    daemon.close()
+
+
+@pytest.mark.parametrize("plane", ["auto", "off"])
+def test_a_peer_is_told_the_path_that_it_connected_to(plane):
+    config = f'[daemon]\nplane = "{plane}"\n[services.whoami]\nlisten = ["unix://{{dir}}/who"]'
+    with Daemon(config) as daemon, socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(SECONDS)
+        client.connect(daemon.place("whoami", "unix"))
+        assert json.loads(client.recv(1000))["local_path"] == str(daemon.dir / "who")
 
 
 def test_a_client_that_sends_descriptors_costs_nothing():

@@ -1,0 +1,169 @@
+"""Paths of Unix sockets: never there half made, never with a mode that nobody asked for, and never somebody else's.
+
+A stream is bound beside its path, given its owner, made to listen, and then renamed to it: whoever sees the path can
+connect, and what a dead process left is replaced in one step. The kernel goes on calling it by the name of the bind
+(unix(7)), as ss(8) shows; we tell peers the path.
+
+A datagram socket is bound where it stays, for there the kernel's name is what a peer sees: socat and others take
+answers from the path that they sent to, and from no other. Until it has its owner, nobody else may write to it.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from echod.address import Address
+
+MODE: Final = 0o660
+LONGEST: Final = 107  #: octets of a path, of struct sockaddr_un
+
+Identity = tuple[int, int]  # device and inode
+
+
+def bind_path(opened: socket.socket, address: Address, prepare: Callable[[], None]) -> None:
+    """Bind a Unix socket to its path, with mode and owner; `prepare` makes a stream listen.
+
+    A path that is no socket is left alone, and so is one that somebody serves; what a dead process left is replaced.
+    Raises OSError.
+    """
+    path = address.path
+    if path.startswith("@"):
+        opened.bind("\0" + path[1:])
+        prepare()
+        return
+    _check_parent(path)
+    before = _stale(path, opened.type)
+    beside = f"{path}.{os.getpid()}"
+    if opened.type is not socket.SOCK_STREAM or len(os.fsencode(beside)) > LONGEST:
+        if before is not None:
+            os.unlink(path)
+        with _bound(opened, path, address):
+            prepare()
+        return
+    if _stale(beside, opened.type):  # of a start that was killed, by this number
+        os.unlink(beside)
+    with _bound(opened, beside, address):
+        prepare()
+        if identity(path) != before:
+            raise OSError(errno.EADDRINUSE, "somebody else took the path a moment ago", path)
+        os.rename(beside, path)
+
+
+def identity(path: str) -> Identity | None:
+    """What stands at a path, a link itself and not where it leads; None is nothing."""
+    try:
+        there = os.lstat(path)
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
+
+
+def _check_parent(path: str) -> None:
+    """Where everybody may rename and remove, everybody could put a socket of theirs in the place of ours."""
+    parent = os.path.dirname(path) or "."
+    mode = os.stat(parent).st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise OSError(errno.EPERM, "everybody may write to its folder, which is not sticky: chmod o-w or +t it", parent)
+
+
+def _stale(path: str, kind: socket.SocketKind) -> Identity | None:
+    """What a dead process left at a path; None is nothing. Raises OSError for whatever may not be replaced."""
+    try:
+        there = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISSOCK(there.st_mode):
+        raise OSError(errno.EEXIST, "a file that is no socket is there, and is left alone", path)
+    with socket.socket(socket.AF_UNIX, kind) as probe:
+        probe.setblocking(False)
+        result = probe.connect_ex(path)
+    if result == errno.ENOENT:
+        return None
+    if result != errno.ECONNREFUSED:
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)
+    return there.st_dev, there.st_ino
+
+
+@contextmanager
+def _bound(opened: socket.socket, path: str, address: Address) -> Iterator[None]:
+    """Bind, with the right mode and owner; what fails in the block, or before it, leaves no path behind."""
+    mode = int(address.options.get("mode", MODE))
+    owner = _user(address.options.get("user")), _group(address.options.get("group"))
+    own = owner == (-1, -1)
+    with _umask(0o777 & ~(mode if own else mode & 0o700)):
+        opened.bind(path)
+    try:
+        if not own:
+            _give(path, owner, mode)
+        yield
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(path)
+        raise
+
+
+def _give(path: str, owner: tuple[int, int], mode: int) -> None:
+    """Set owner and mode of the socket that stands at a path, whatever takes its place meanwhile."""
+    held = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        has = os.fstat(held)
+        if not stat.S_ISSOCK(has.st_mode) or has.st_uid != os.geteuid():
+            raise OSError(errno.EADDRINUSE, "somebody else took the path a moment ago", path)
+        itself = f"/proc/self/fd/{held}"
+        # Who is what was asked already may be where chown(2) is not allowed.
+        if any(wanted not in (-1, now) for wanted, now in zip(owner, (has.st_uid, has.st_gid), strict=True)):
+            os.chown(itself, *owner)
+        os.chmod(itself, mode)
+    finally:
+        os.close(held)
+
+
+@contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _user(name: str | int | None) -> int:
+    if name is None:
+        return -1
+    try:
+        return int(name) if str(name).isdecimal() else pwd.getpwnam(str(name)).pw_uid
+    except KeyError:
+        raise OSError(errno.EINVAL, f"there is no user {name}") from None
+
+
+def _group(name: str | int | None) -> int:
+    if name is None:
+        return -1
+    try:
+        return int(name) if str(name).isdecimal() else grp.getgrnam(str(name)).gr_gid
+    except KeyError:
+        raise OSError(errno.EINVAL, f"there is no group {name}") from None
+
+
+class OwnPath:
+    """The path of a socket that we bound: removed at the end, if it is still ours by device and inode."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._identity = None if path.startswith("@") else identity(path)
+
+    def remove(self) -> None:
+        """Remove the path, unless a successor has taken it. Its socket must be open still: a number is given anew."""
+        if self._identity is not None and identity(self._path) == self._identity:
+            try:
+                os.unlink(self._path)
+            except OSError:
+                pass  # a directory that we may no longer write to: the next start replaces the stale path
