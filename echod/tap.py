@@ -25,6 +25,7 @@ from echod.daemon.listener import UnusableService
 from echod.daemon.notify import Notify
 from echod.daemon.serving import Daemon, Refused
 from echod.daemon.signals import install
+from echod.daemon.store import Store
 from echod.observe.log import Log, form_of
 from echod.observe.output import Output
 from echod.services.registry import UnusableKind, kinds
@@ -131,22 +132,24 @@ def makeService(options: Options) -> Daemon:
     reactor.seconds = time.monotonic  # a step of the wall clock must move no timer
     try:
         configuration, notes = fitted(options)
-        passed = systemd.passed(os.environ)
-        bound = bind_all(reactor, wanted(services_of(configuration)), passed)
+        notify = Notify(os.environ, reactor)
+        store = Store(systemd.passed(os.environ), notify, os.environ)
+        bound = bind_all(reactor, wanted(services_of(configuration)), store)
     except Refused as error:
         _end(error.code, error.lines)
     except Unbindable as error:
         _end(EX_CONFIG if isinstance(error, Unsuited) else EX_OSERR, error.faults)
     try:
         log, show_on = _outputs(options.parent or {}, configuration)
-        daemon = Daemon(configuration, bound, reactor, log, show_on, lambda: fitted(options)[0])
+        daemon = Daemon(configuration, bound, reactor, log, show_on, store, lambda: fitted(options)[0])
     except OSError as error:
         _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)
     except UnusableService as error:
         _end(EX_CONFIG, [escaped(str(error))], bound)
-    notify = Notify(os.environ, reactor)
     daemon.events.subscribe(notify.event)
-    for note in [*notes, *passed.close_rest(), *open_to_nobody(bound), *filter(None, [notify.fault])]:
+    store.begin()
+    reactor.addSystemEventTrigger("before", "shutdown", store.end)  # before the one that stops the daemon
+    for note in [*notes, *store.passed.close_rest(), *open_to_nobody(bound), *filter(None, [notify.fault])]:
         log.say("warn", note)
     reactor.callWhenRunning(install, reactor, daemon.abandon, daemon.reload)
     return daemon

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from echod.address import Address, Carries
 from echod.config.schema import ServiceConfig
+from echod.daemon.store import Store
 from echod.names import is_loopback
 from echod.text import system_error
 from echod.transports import endpoint, paths, systemd, tcp, udp, unix, unix_dgram
@@ -47,6 +49,7 @@ class Bound:
     socket: socket.socket | endpoint.Listening
     wanted: Wanted
     path: paths.OwnPath | None = None  #: what goes with the socket, where the path is ours
+    stays: Callable[[], bool] = bool  #: whether the socket, and its path, live on once it is closed here
 
     @property
     def streams(self) -> bool:
@@ -61,8 +64,11 @@ class Bound:
         return self.address.loopback
 
     def close(self) -> None:
-        """Remove its path, where that is ours, and close the socket: until then no other can have its inode."""
-        if self.path is not None:
+        """Remove its path, where that is ours and nobody keeps the socket, and close it.
+
+        In this order: until it is closed no other can have its inode.
+        """
+        if not self.stays() and self.path is not None:
             self.path.remove()
         self.socket.close()
 
@@ -88,15 +94,16 @@ def wanted(services: Iterable[ServiceConfig]) -> list[Wanted]:
     ]
 
 
-def bind_all(reactor: Any, places: Iterable[Wanted], passed: systemd.Passed) -> list[Bound]:
-    """Bind every address, or take what was `passed` for it. Raises Unbindable with every fault at once."""
+def bind_all(reactor: Any, places: Sequence[Wanted], store: Store) -> list[Bound]:
+    """Bind every address, or take what the `store` has of it. Raises Unbindable with every fault at once."""
     bound: list[Bound] = []
     faults: list[str] = []
     unsuited: list[str] = []
+    store.forget_others(place.address for place in places)
     for place in places:
         address = place.address
         try:
-            for one in _open(reactor, place, passed):
+            for one in _open(reactor, place, store):
                 bound.append(one)
                 if address.scheme == "systemd" and (said := _why_unsuited(one)):
                     unsuited.append(f"{address.place}: {said}")
@@ -109,15 +116,18 @@ def bind_all(reactor: Any, places: Iterable[Wanted], passed: systemd.Passed) -> 
     return bound
 
 
-def _open(reactor: Any, place: Wanted, passed: systemd.Passed) -> Iterator[Bound]:
+def _open(reactor: Any, place: Wanted, store: Store) -> Iterator[Bound]:
     service, address = place.service, place.address
     if address.scheme == "systemd":
-        for adopted in passed.take(address.path):
+        for adopted in store.passed.take(address.path):
             yield Bound(service, systemd.address_of(adopted), adopted, place)
         return
-    for opened in TRANSPORTS[address.scheme].bind(reactor, address):
+    kept = store.take(address)
+    for opened in kept or TRANSPORTS[address.scheme].bind(reactor, address):
+        name = store.keep(address, opened, new=not kept)
         path = paths.OwnPath(address.path) if address.has_path else None
-        yield Bound(service, _as_bound(address, opened), opened, place, path)
+        stays = partial(store.stays, name) if name else bool
+        yield Bound(service, _as_bound(address, opened), opened, place, path, stays)
 
 
 def _as_bound(address: Address, opened: socket.socket) -> Address:

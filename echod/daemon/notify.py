@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import time
 from array import array
@@ -85,8 +86,31 @@ class Notify:
         """Say these lines in one message, with copies of these descriptors: now, or once the manager takes it."""
         if self._socket is not None:
             self._waiting.append(("\n".join(lines).encode("utf-8", "backslashreplace"), descriptors))
-            if not self._retrying:
+            self._flush()
+
+    def barrier(self, seconds: float) -> bool:
+        """Wait until the manager has heard all that was said, for `seconds` at most; whether it has.
+
+        It blocks, and is for what must be so before we can go on.
+        """
+        if self._socket is None:
+            return False
+        ours, theirs = os.pipe()
+        try:
+            self.send("BARRIER=1", descriptors=[theirs])
+            waiting = select.poll()
+            waiting.register(ours, 0)  # POLLHUP is always told: the manager has closed its copy
+            ends = time.monotonic() + seconds
+            while self._waiting and time.monotonic() < ends:
+                waiting.poll(10)
                 self._flush()
+            os.close(theirs)
+            theirs = -1
+            return bool(waiting.poll(max(0, round((ends - time.monotonic()) * 1000))))
+        finally:
+            os.close(ours)
+            if theirs >= 0:
+                os.close(theirs)
 
     def close(self) -> None:
         """Say nothing any more."""
@@ -114,8 +138,11 @@ class Notify:
             return 0.0
         return int(interval) / 2e6
 
-    def _flush(self) -> None:
+    def _again(self) -> None:
         self._retrying = False
+        self._flush()
+
+    def _flush(self) -> None:
         while self._waiting and self._socket is not None:
             message, descriptors = self._waiting[0]
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
@@ -123,8 +150,9 @@ class Notify:
                 self._socket.sendmsg([message], rights, socket.MSG_NOSIGNAL, self._name)
             except OSError as error:
                 if error.errno in BUSY:
-                    self._retrying = True
-                    self._reactor.callLater(AGAIN, self._flush)
+                    if not self._retrying:
+                        self._retrying = True
+                        self._reactor.callLater(AGAIN, self._again)
                     return
             self._waiting.popleft()
 

@@ -20,6 +20,7 @@ from echod.daemon.bind import Bound, Unbindable, bind_all, wanted
 from echod.daemon.descriptors import spare
 from echod.daemon.listener import Listener, Served, Shared, UnusableService
 from echod.daemon.reload import Unchangeable, changed, difference, rebound
+from echod.daemon.store import Store
 from echod.events import Events
 from echod.gate.datagrams import Total
 from echod.gate.unsent import Unsent
@@ -33,9 +34,7 @@ from echod.text import system_error
 from echod.transports.accept import Reserve
 from echod.transports.interfaces import broadcasts
 from echod.transports.stream import ServiceFactory
-from echod.transports.systemd import Passed
 
-RESTART: Final = "descriptors are passed when the daemon starts: restart it"
 INTERFACES_EVERY: Final = 60.0  #: seconds between looks at the interfaces' broadcast addresses
 ADMIN_EVERY: Final = 1.0  #: seconds between looks at who takes too long at the administrator's interface
 
@@ -52,8 +51,8 @@ class Refused(Exception):
 class Daemon(Service):
     """Serves what was bound. twistd starts it after the fork and stops it before the reactor ends.
 
-    What services show goes to `show_on`, or to the log where that is None. `reread` reads the configuration anew,
-    in a thread; it raises Refused.
+    What services show goes to `show_on`, or to the log where that is None. A reload binds through `store`; `reread`
+    reads the configuration anew, in a thread, and raises Refused.
     """
 
     def __init__(
@@ -63,6 +62,7 @@ class Daemon(Service):
         reactor: Any,
         log: Log,
         show_on: Output | None,
+        store: Store,
         reread: Callable[[], Configuration] | None = None,
     ) -> None:
         self.configuration = configuration
@@ -74,6 +74,7 @@ class Daemon(Service):
         self.reloads = {"kept": 0, "refused": 0}
         self.last_reload = Verdict()
         self.view = DaemonView(self, reactor.seconds)
+        self._store = store
         self._reread = reread
         self._bound = list(bound)
         self._reactor = reactor
@@ -201,7 +202,7 @@ class Daemon(Service):
         try:
             found = difference(self.listeners, wanted(services), plane)
             served = {one.name: Served(one, self.shared, self._predecessor(one)) for one in services}
-            bound = bind_all(self._reactor, found.new, Passed(why=RESTART))
+            bound = bind_all(self._reactor, found.new, self._store)
         except (Unchangeable, Unbindable) as error:
             raise Refused(71, error.faults) from error
         except UnusableService as error:

@@ -21,6 +21,7 @@ from echod.transports import tcp, udp
 from echod.transports.sockets import scoped
 
 FIRST: Final = 3  # SD_LISTEN_FDS_START of <systemd/sd-daemon.h>
+RESTART: Final = "descriptors are passed when the daemon starts: restart it"
 NAMELESS: Final = "unknown"  #: what sd_listen_fds_with_names(3) calls a descriptor that came without a name
 VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 MOST: Final = 4096  #: descriptors that are looked at: a limit of open files allows few more
@@ -73,10 +74,17 @@ class Passed:
             raise
         return sockets
 
+    def drop(self, name: str) -> None:
+        """Close every descriptor of that name."""
+        for one in self._descriptors:
+            if one.name == name and one.still_there():
+                os.close(one.number)
+        self._descriptors = [one for one in self._descriptors if one.name != name]
+
     def close_rest(self) -> list[str]:
         """Close what nobody has taken; a line for each."""
         rest = [one for one in self._descriptors if one.still_there()]
-        self._descriptors = []
+        self._descriptors, self._why = [], RESTART
         for one in rest:
             os.close(one.number)
         said = "was passed, and nothing asks for it: closed"

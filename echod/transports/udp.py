@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -99,18 +99,18 @@ class UDPPort(DatagramPort):
         for level, kind, data in ancillary:
             if level == socket.IPPROTO_IP:
                 if kind == IP_PKTINFO:
-                    if data[4:8] != data[8:12]:
+                    asked, to_many = self._asked(data[4:8], data[8:12])
+                    if to_many:
                         refusal = Refusal.DESTINATION
-                    local = socket.inet_ntop(socket.AF_INET, data[4:8])
-                    source = [(level, kind, bytes(4) + data[4:8] + bytes(4))]
+                    local = socket.inet_ntop(socket.AF_INET, asked)
+                    source = [(level, kind, bytes(4) + asked + bytes(4))]
                 elif kind == IP_TTL:
                     (ttl,) = struct.unpack("i", data)
                 elif kind == IP_TOS:
                     traffic_class = data[0]
             elif level == socket.IPPROTO_IPV6:
                 if kind == socket.IPV6_PKTINFO:
-                    gate = self.protocol.gate
-                    if is_many(data[:16], gate.broadcasts if gate is not None else ()):
+                    if is_many(data[:16], self._broadcasts()):
                         refusal = Refusal.DESTINATION
                     local = inet(socket.inet_ntop(socket.AF_INET6, data[:16]), 0).host
                     source = [(level, kind, data if name[3] else data[:16] + bytes(4))]
@@ -132,6 +132,19 @@ class UDPPort(DatagramPort):
         answer = self.protocol.answer(datagram, peer, octets_of(host), port, refusal)
         if answer is not None:
             self.send(answer, source, name)
+
+    def _asked(self, ours: bytes, destination: bytes) -> tuple[bytes, bool]:
+        """Which address of ours a datagram asked, and whether it asked others too.
+
+        The kernel leaves out the first for what came before anybody wanted to know it, as on a passed socket.
+        """
+        if any(ours):
+            return ours, ours != destination
+        return destination, is_many(destination, self._broadcasts())
+
+    def _broadcasts(self) -> Container[bytes]:
+        gate = self.protocol.gate
+        return gate.broadcasts if gate is not None else ()
 
 
 def port(

@@ -50,6 +50,27 @@ def test_signs_of_life_until_it_hangs(manager):
         daemon.check()
 
 
+def test_a_reload_is_told_before_and_after(manager):
+    where, hear = manager
+    config = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
+    with Daemon(config, environ={"NOTIFY_SOCKET": where}) as daemon:
+        assert hear() == ["READY=1", "STATUS=serving 1 listeners"]
+        file = daemon.dir / "echod.toml"
+        for text, said in (
+            (config + '[services.upper]\nlisten = ["tcp://127.0.0.1:0"]\n', "serving 2 listeners"),
+            (config, "serving 1 listeners"),
+            ("junk", f"the new configuration is refused: {file}: end of document: not TOML"),
+        ):
+            file.write_text(text)
+            daemon.send_signal(signal.SIGHUP)
+            reloading, since = hear()
+            assert reloading == "RELOADING=1"
+            assert since.startswith("MONOTONIC_USEC=")
+            ready, status = hear()
+            assert ready == "READY=1"
+            assert status.startswith(f"STATUS={said}")
+
+
 def test_ready_is_never_said_by_a_daemon_that_does_not_start(manager, tmp_path):
     where, _ = manager
     with socket.create_server(("127.0.0.1", 0)) as taken:

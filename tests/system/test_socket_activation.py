@@ -118,6 +118,22 @@ def test_clients_that_wait_across_a_restart_are_served(tmp_path):
                 assert client.recv(100) == b"still there?"
 
 
+@BOTH_PLANES
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "::"])
+def test_a_datagram_that_came_before_the_daemon_is_answered(plane, host):
+    """The kernel did not note which address it asked: nobody had wanted to know yet."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as one, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        if family is socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        one.bind((host, 0))
+        client.settimeout(SECONDS)
+        client.connect(("127.0.0.1", one.getsockname()[1]))
+        client.send(b"anybody there?")
+        with activated([("x", one)], f'[daemon]\nplane = "{plane}"\n[services.echo]\nlisten = ["systemd:x"]\n'):
+            assert client.recv(100) == b"anybody there?"
+
+
 def test_the_plane_leaves_nothing_on_a_shared_socket():
     """It asks the kernel to join datagrams; who serves the same socket plainly afterwards must not get them joined."""
     with opened(kind=socket.SOCK_DGRAM) as one:

@@ -4,10 +4,13 @@ import os
 import socket
 
 import pytest
+from twisted.internet.task import Clock
 
 from echod.address import parse
 from echod.config.schema import ServiceConfig
 from echod.daemon.bind import Unbindable, Unsuited, bind_all, wanted
+from echod.daemon.notify import Notify
+from echod.daemon.store import Store
 from echod.services.echo import Echo
 from echod.transports.systemd import Descriptor, Passed
 
@@ -36,6 +39,11 @@ def passing(one, name="it"):
     return Descriptor(name, number, (there.st_dev, there.st_ino))
 
 
+def having(*descriptors):
+    """A store of what was passed, under no manager."""
+    return Store(Passed(descriptors), Notify({}, Clock()), {})
+
+
 @pytest.mark.parametrize(
     ("kind", "other", "words"),
     [(Streams, socket.SOCK_DGRAM, "carries datagrams"), (Datagrams, socket.SOCK_STREAM, "carries streams")],
@@ -46,7 +54,7 @@ def test_a_kind_that_is_not_served_over_what_was_passed(kind, other, words):
     port = one.getsockname()[1]
     descriptor = passing(one)
     with pytest.raises(Unsuited) as caught:
-        bind_all(None, asking(kind, "systemd:it"), Passed([descriptor]))
+        bind_all(None, asking(kind, "systemd:it"), having(descriptor))
     scheme = "udp" if other is socket.SOCK_DGRAM else "tcp"
     said = f"systemd:it: {scheme}://127.0.0.1:{port} {words}, and {kind.kind} is not served over them"
     assert caught.value.faults == (said,)
@@ -59,7 +67,7 @@ def test_every_fault_is_told_and_nothing_stays(tmp_path):
     descriptor = passing(datagrams)
     places = asking(Streams, "systemd:it", "systemd:nobody", f"unix://{tmp_path}/own")
     with pytest.raises(Unbindable) as caught:
-        bind_all(None, places, Passed([descriptor]))
+        bind_all(None, places, having(descriptor))
     assert not isinstance(caught.value, Unsuited)
     assert [fault.partition(": ")[0] for fault in caught.value.faults] == ["systemd:nobody", "systemd:it"]
     assert not descriptor.still_there()

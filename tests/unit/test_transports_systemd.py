@@ -53,8 +53,10 @@ def test_nothing_is_passed(environ, why, monkeypatch):
     monkeypatch.setattr(systemd, "_first_environment", dict)
     nothing = passed(dict(environ))
     assert nothing.names == ()
-    assert nothing.close_rest() == []
     with pytest.raises(OSError, match=why):
+        nothing.take("echo")
+    assert nothing.close_rest() == []
+    with pytest.raises(OSError, match="restart it"):
         nothing.take("echo")
 
 

@@ -1,0 +1,82 @@
+"""A restart under a manager that keeps descriptors: nobody is refused, and a stop without one leaves no path."""
+
+import socket
+from contextlib import ExitStack
+
+import pytest
+
+from tests.activation import activated
+from tests.contract.room import exactly
+from tests.daemon import SECONDS, Daemon, free_port
+from tests.manager import Held, Manager
+
+
+def asked(stack, kind, place):
+    """A client that has sent its question."""
+    family = socket.AF_INET if isinstance(place, tuple) else socket.AF_UNIX
+    client = stack.enter_context(socket.socket(family, kind))
+    client.settimeout(SECONDS)
+    if (family, kind) == (socket.AF_UNIX, socket.SOCK_DGRAM):
+        client.bind("")
+    client.connect(place)
+    client.sendall(b"still there?")
+    return client
+
+
+@pytest.mark.parametrize("planes", [("auto", "off"), ("off", "auto")])
+def test_who_asks_between_two_daemons_is_answered(planes, tmp_path):
+    port, other = free_port(), free_port(socket.SOCK_DGRAM)
+    stream, datagram = str(tmp_path / "stream"), str(tmp_path / "datagram")
+    places = [
+        (socket.SOCK_STREAM, ("127.0.0.1", port)),
+        (socket.SOCK_DGRAM, ("127.0.0.1", other)),
+        (socket.SOCK_STREAM, stream),
+        (socket.SOCK_DGRAM, datagram),
+    ]
+    listen = f'"tcp://127.0.0.1:{port}", "udp://127.0.0.1:{other}", "unix://{stream}", "unix-dgram://{datagram}"'
+    configs = [f'[daemon]\nplane = "{plane}"\n[services.echo]\nlisten = [{listen}]\n' for plane in planes]
+    with Manager(tmp_path) as manager, ExitStack() as stack:
+        environ = {"NOTIFY_SOCKET": manager.where}
+        with Daemon(configs[0], environ=environ) as first:
+            for kind, place in places:
+                assert asked(stack, kind, place).recv(100) == b"still there?"
+            assert first.stop() == 0
+            first.check()
+        assert len(manager.stored) == len(places)
+        clients = [asked(stack, kind, place) for kind, place in places]
+        passed = [(name, Held(number)) for name, number in manager.stored]
+        with activated(passed, configs[1], environ=environ) as second:
+            for client in clients:
+                assert client.recv(100) == b"still there?"
+            assert second.stop() == 0
+            second.check()
+        assert len(manager.stored) == len(places)
+
+
+def test_a_connection_of_before_has_its_time_to_end(tmp_path):
+    """While the old daemon drains, the new one is not there yet: who connects now waits for it."""
+    port = free_port()
+    with Manager(tmp_path) as manager, ExitStack() as stack:
+        environ = {"NOTIFY_SOCKET": manager.where}
+        with Daemon(listen=[f"echo=tcp://127.0.0.1:{port}"], environ=environ) as first:
+            old = asked(stack, socket.SOCK_STREAM, ("127.0.0.1", port))
+            assert exactly(old, 12) == b"still there?"
+            first.process.terminate()
+            first.stderr.wait_for("stopping: 1 connections")
+            new = asked(stack, socket.SOCK_STREAM, ("127.0.0.1", port))
+            old.sendall(b"and now?")
+            assert exactly(old, 8) == b"and now?"
+            old.close()
+            assert first.wait() == 0
+        passed = [(name, Held(number)) for name, number in manager.stored]
+        with activated(passed, listen=[f"echo=tcp://127.0.0.1:{port}"], environ=environ):
+            assert exactly(new, 12) == b"still there?"
+
+
+@pytest.mark.parametrize("room", [0, None])
+def test_without_a_store_no_path_is_left(room, tmp_path):
+    with Manager(tmp_path, room=room or 0) as manager:
+        environ = {} if room is None else {"NOTIFY_SOCKET": manager.where}
+        with Daemon(listen=["echo=unix://{dir}/stream", "echo=unix-dgram://{dir}/datagram"], environ=environ) as daemon:
+            assert daemon.stop() == 0
+            assert list(daemon.dir.iterdir()) == []
