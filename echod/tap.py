@@ -21,6 +21,7 @@ from echod.config.schema import Configuration
 from echod.daemon import descriptors
 from echod.daemon.administration import services_of
 from echod.daemon.bind import Bound, Unbindable, Unsuited, bind_all, wanted
+from echod.daemon.console import NoConsole, OwnTerminal, console_of, desk_of, shares_the_terminal
 from echod.daemon.listener import UnusableService
 from echod.daemon.notify import Notify
 from echod.daemon.serving import Daemon, Refused
@@ -43,12 +44,13 @@ EX_CONFIG: Final = 78
 class Options(usage.Options):
     """The options behind `twistd echod` and `python -m echod`."""
 
-    synopsis = "[--config FILE | --listen KIND=URL …] [--allow CIDR …]"
+    synopsis = "[--config FILE | --listen KIND=URL …] [--allow CIDR …] [--console]"
     longdesc = "Answers TCP, UDP and Unix clients: echo, upper and the other small services. See docs/CONFIG.md."
     optParameters = [
         ["config", "c", None, "The configuration; else $ECHOD_CONFIG, /etc/echod/echod.toml, or built in."]
     ]
     optFlags = [
+        ["console", None, "Give this terminal to the console service: what its clients send is shown, and you answer."],
         ["check-config", None, "Read the configuration, say what would be served or what is wrong, and end."],
         ["print-config", None, "Print every value and the file it came from, and end."],
     ]
@@ -132,6 +134,7 @@ def makeService(options: Options) -> Daemon:
     reactor.seconds = time.monotonic  # a step of the wall clock must move no timer
     try:
         configuration, notes = fitted(options)
+        console = _console(options, configuration)
         notify = Notify(os.environ, reactor)
         store = Store(systemd.passed(os.environ), notify, os.environ)
         bound = bind_all(reactor, wanted(services_of(configuration)), store)
@@ -140,12 +143,15 @@ def makeService(options: Options) -> Daemon:
     except Unbindable as error:
         _end(EX_CONFIG if isinstance(error, Unsuited) else EX_OSERR, error.faults)
     try:
-        log, show_on = _outputs(options.parent or {}, configuration)
+        log, show_on = _outputs(options.parent or {}, configuration, console is not None)
         daemon = Daemon(configuration, bound, reactor, log, show_on, store, lambda: fitted(options)[0])
     except OSError as error:
         _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)
     except UnusableService as error:
         _end(EX_CONFIG, [escaped(str(error))], bound)
+    if console is not None and show_on is not None:
+        own = OwnTerminal(reactor, show_on, lambda: desk_of(daemon.listeners, console))
+        daemon.events.subscribe(own.event)
     daemon.events.subscribe(notify.event)
     store.begin()
     reactor.addSystemEventTrigger("before", "shutdown", store.end)  # before the one that stops the daemon
@@ -164,16 +170,30 @@ def open_to_nobody(bound: Iterable[Bound]) -> list[str]:
     ]
 
 
-def _outputs(twistd: Any, configuration: Configuration) -> tuple[Log, Output | None]:
+def _console(options: Options, configuration: Configuration) -> str | None:
+    """The console service that the terminal is for, if any. Ends the process with 64 where that cannot be."""
+    if not options["console"]:
+        return None
+    twistd: Any = options.parent or {}
+    try:
+        return console_of(configuration, daemonised=not twistd.get("nodaemon", True))
+    except NoConsole as error:
+        _end(EX_USAGE, [str(error)])
+
+
+def _outputs(twistd: Any, configuration: Configuration, console: bool) -> tuple[Log, Output | None]:
     """The log where twistd was told to put it, and standard output where there is one to show things on.
 
-    Raises OSError where the log cannot be opened.
+    With a console they are one where both are the terminal at which somebody types. Raises OSError where the log
+    cannot be opened.
     """
     daemonised = not twistd.get("nodaemon", True)
     path = twistd.get("logfile") or ("twistd.log" if daemonised else None)
     output = Output(sys.stderr.fileno() if path in (None, "-") else str(path))
     asked = configuration.daemon
     log = Log(output, form_of(asked.log_format), asked.log_level)
+    if console and path in (None, "-") and shares_the_terminal():
+        return log, output
     return log, None if daemonised else Output(sys.stdout.fileno())
 
 

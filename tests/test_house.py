@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "version": "",
     "text": "",
     "stdio": "",
+    "terminal": "text",
     "names": "text",
     "address": "names text",
     "model": "names text",
@@ -31,15 +32,19 @@ MAY_IMPORT = {
     "transports": "address events faults gate model names text",
     "plane": "address events gate model names text transports",
     "observe": "address events gate model names text version",
-    "daemon": "address admin config events faults gate model names observe plane services text transports version",
-    "tap": "address config daemon gate model names observe services stdio text transports version",
+    "daemon": "address admin config events faults gate model names observe plane services terminal text"
+    " transports version",
+    "tap": "address config daemon gate model names observe services stdio terminal text transports version",
     "admin": "model names observe text",
-    "client": "address config events gate model names services stdio text transports version",
+    "client": "address config events gate model names services stdio terminal text transports version",
     "__main__": "stdio version",
 }
 """The rooms of echod, and which others each may import: a new room is one new line here."""
 
-PURE = {"version", "text", "stdio", "names", "address", "model", "gate", "faults", "events", "services", "config"}
+PURE = {
+    *("version", "text", "stdio", "terminal", "names", "address", "model", "gate", "faults"),
+    *("events", "services", "config"),
+}
 """Rooms that know neither Twisted nor zope."""
 
 REACTOR = "twisted.internet.reactor"

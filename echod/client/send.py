@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from echod.address import Carries
 from echod.client.dialogue import Dialogue, Failed
-from echod.client.terminal import INTERRUPTED, Input, Screen
+from echod.client.terminal import INTERRUPTED, Screen
 from echod.model import NOTHING, End, Peer, Quiet, Reply, Say, Session
+from echod.terminal.reading import Input
 
 DATAGRAM_TIMEOUT: Final = 5.0  #: seconds: a datagram that is lost is lost
 

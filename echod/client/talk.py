@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from echod.address import Carries
 from echod.client.dialogue import Dialogue, Failed
-from echod.client.terminal import INTERRUPTED, Input, Screen
+from echod.client.terminal import INTERRUPTED, Screen
 from echod.model import CLOSE, NOTHING, End, Peer, Quiet, Reply, Say, Session
+from echod.terminal.reading import Input
 
 LAST_ANSWERS: Final = 2.0
 """Seconds that the last answers have to come once we have said everything."""

@@ -69,7 +69,7 @@ class Daemon(Service):
         self.events = Events()
         self.listeners: list[Listener] = []
         self.log = log
-        self.outputs = [log.output] if show_on is None else [log.output, show_on]
+        self.outputs = [log.output] if show_on in (None, log.output) else [log.output, show_on]
         self.serving = False
         self.reloads = {"kept": 0, "refused": 0}
         self.last_reload = Verdict()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 WAITING: Final = 10_000  #: lines that may wait to be written: some MiB
@@ -24,6 +25,7 @@ class Output:
 
     def __init__(self, target: int | str) -> None:
         self.lost = 0
+        self.dressed: Callable[[str], str] = _with_end  #: what is written for a line; somebody may be typing below it
         self._path = os.path.abspath(target) if isinstance(target, str) else None
         self._descriptor = target if isinstance(target, int) else -1
         self._waiting: deque[str] = deque()
@@ -65,6 +67,10 @@ class Output:
 
     def line(self, text: str) -> None:
         """Take one line, without its end."""
+        self.put(self.dressed(text))
+
+    def put(self, text: str) -> None:
+        """Take text as it is."""
         if self._thread is None:
             self._write(text)
             return
@@ -86,7 +92,7 @@ class Output:
             self._write(text)
 
     def _write(self, text: str) -> None:
-        whole = self._torn + text.encode("utf-8", "backslashreplace") + b"\n"
+        whole = self._torn + text.encode("utf-8", "backslashreplace")
         rest = memoryview(whole)
         try:
             while rest:
@@ -95,3 +101,7 @@ class Output:
             self.lost += 1
         if len(rest) < len(whole):
             self._torn = b"\n" if rest else b""
+
+
+def _with_end(text: str) -> str:
+    return f"{text}\n"

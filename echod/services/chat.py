@@ -63,6 +63,11 @@ class Chat(Service):
             if not least <= getattr(options, key) <= most:
                 yield key, f"must be a whole number from {least} to {most}, not {getattr(options, key)}"
 
+    def succeed(self, predecessor: Chat) -> None:
+        """The rooms go on, and who is in them."""
+        self.hall = predecessor.hall
+        self.hall.govern(self.options.history, self.options.rooms)
+
     def session(self, peer: Peer, say: Say) -> Session:
         return Talking(self, peer, say)
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from echod.model import NOTHING, Reply, Say
+from echod.model import NOTHING, End, Reply, Say
 
 WAITING: Final = 262_144  #: octets that wait for one member, beside the connection's own `buffer`: minutes of talk
 OVERHEAD: Final = 64  #: octets that a line counts for besides its own: short lines are bounded as well
@@ -49,6 +49,10 @@ class Outbox:
             return NOTHING
         self._flowing = True
         return Reply(more=self._drain())
+
+    def end(self) -> None:
+        """Say no more than what waits, and close."""
+        self._say(self.reply()._replace(end=End.CLOSE))
 
     def _drain(self) -> Iterator[bytes]:
         while self._lines:

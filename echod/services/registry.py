@@ -21,7 +21,7 @@ GROUP: Final = "echod.services"
 
 PROBE: Final = bytes(range(256))  #: every octet, to see what a transform makes of it
 
-PLANNED: Final = frozenset({"console", "reflector"})
+PLANNED: Final = frozenset({"reflector"})
 """Kinds that the interface names and this version may not have yet."""
 
 

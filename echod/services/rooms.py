@@ -69,9 +69,14 @@ class Room:
         told = line(text)
         self.history.append(told)
         self._octets += len(told)
-        while self.history and (len(self.history) > self._most or self._octets > WAITING):
-            self._octets -= len(self.history.popleft())
+        self.remember(self._most)
         self._tell(told, member)
+
+    def remember(self, most: int) -> None:
+        """Keep so many lines at most, and no more than WAITING octets of them."""
+        self._most = most
+        while self.history and (len(self.history) > most or self._octets > WAITING):
+            self._octets -= len(self.history.popleft())
 
     def tell(self, text: str, but: Member | None = None) -> None:
         """What the room itself says."""
@@ -124,6 +129,12 @@ class Hall:
         self._seen: dict[str, Member] = {}  # by its look
         self._scheduled = False
         self._pause = 0.0
+
+    def govern(self, history: int, rooms: int) -> None:
+        """Go by other numbers from now on; no room is closed for that."""
+        self._history, self._most = history, rooms
+        for room in self._rooms.values():
+            room.remember(history)
 
     def enter(self, say: Say, *, joined: bool) -> Member:
         """Somebody new, in the lobby, as a guest. `joined` says whether lines may be handed over together."""

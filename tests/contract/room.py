@@ -114,6 +114,7 @@ SERVICES: Final[Mapping[str, str]] = {
     "chargen": 'kind = "chargen"',
     "chargen-rfc864": 'kind = "chargen"\nrfc864 = true',
     "chat": 'kind = "chat"',
+    "console": 'kind = "console"\naway = "back at nine"\nunanswered = 3',
     "daytime": 'kind = "daytime"',
     "qotd": 'kind = "qotd"',
     "time": 'kind = "time"',

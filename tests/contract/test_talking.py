@@ -1,4 +1,4 @@
-"""chat: one room over every transport, streams and datagrams together, and nothing that one can do to the others."""
+"""chat and console: one room over every transport, and nothing that one can do to the others."""
 
 import itertools
 from collections.abc import Callable
@@ -153,6 +153,39 @@ class TalkingInDatagrams(Talking):
         assert self.bob.line() == "-- a line has 4096 octets at most: this one was not sent"
 
 
+class Consoling(Contract):
+    """console, where no operator is there."""
+
+    def test_who_speaks_is_told_once_that_nobody_is_there(self) -> None:
+        client = self.connect()
+        for text in (b"hello?", b"anybody?"):
+            client.send(text)
+        assert client.recv(100) == b"back at nine\n"
+        if self.transport.carries is DATAGRAM:  # on a stream, two of them may come as one
+            client.send(b"one more, and then one too many")
+            client.send(b"and another")
+            assert client.recv(200) == b"-- 3 of your messages wait for an answer: what you send before it is lost\n"
+
+
+class ConsolingOnAStream(Consoling):
+    def test_who_has_said_nothing_is_let_go(self) -> None:
+        client = self.connect()
+        client.shutdown(1)
+        assert rest(client) == b""
+
+    def test_endless_lines_are_bounded_and_answered_in_one_line(self) -> None:
+        client = self.connect()
+        memory = self.daemon.memory()
+        for _ in range(64):
+            client.sendall(b"x" * 65_536)
+        for _ in range(64):
+            client.sendall(b"y\n" * 32_768)
+        assert client.recv(100).startswith(b"back at nine\n")
+        assert self.daemon.memory() - memory < 16 << 20
+
+
 globals().update(everywhere(TalkingOnAStream, STREAM, "chat"))
+globals().update(everywhere(ConsolingOnAStream, STREAM, "console"))
+globals().update(everywhere(Consoling, DATAGRAM, "console"))
 globals().update(everywhere(TalkingInDatagrams, DATAGRAM, "chat"))
-del TalkingOnAStream, TalkingInDatagrams, Talking
+del TalkingOnAStream, TalkingInDatagrams, Talking, ConsolingOnAStream, Consoling

@@ -312,6 +312,18 @@ class Chatting(SynchronousTestCase):
         self.assertEqual(*outcomes)
         self.assertTrue(all(line.isprintable() for heard in outcomes[0] for line in heard))
 
+    def test_a_reload_takes_over_who_is_there(self):
+        before = self.chat(history=5, lines_per_second=0)
+        anna, bob = self.several(before, "anna", "bob")
+        anna.says("one", "two", "three")
+        after = Chat(ChatOptions(history=2), Context(clock=self.clock.seconds))
+        after.succeed(before)
+        bob.heard()
+        carl = Somebody(after)
+        self.assertEqual(carl.heard()[1:], ["-- what was said last:", "anna: two", "anna: three"])
+        carl.says("hello")
+        self.assertEqual(bob.heard(), ["-- guest3 has joined", "guest3: hello"])
+
     def test_numbers_that_make_no_sense(self):
         wrong = dict(Chat.faults(ChatOptions(history=-1, rooms=0, lines_per_second=-5)))
         self.assertEqual(set(wrong), {"history", "rooms", "lines_per_second"})

@@ -33,7 +33,8 @@ class Nameless(Service):
 class Kinds(SynchronousTestCase):
     def test_of_ours_are_one_file_each(self) -> None:
         self.assertEqual(
-            list(OURS), ["ack", "chargen", "chat", "daytime", "discard", "echo", "qotd", "time", "upper", "whoami"]
+            list(OURS),
+            ["ack", "chargen", "chat", "console", "daytime", "discard", "echo", "qotd", "time", "upper", "whoami"],
         )
         for name, kind in OURS.items():
             self.assertEqual((kind.kind, kind.__module__), (name, f"echod.services.{name}"))

@@ -1,0 +1,106 @@
+"""`--console`: the daemon's own terminal is an operator's seat of its console service."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from echod.config.schema import Configuration
+from echod.daemon.listener import Listener
+from echod.observe.output import Output
+from echod.services.console import Console
+from echod.services.desk import Desk, Unanswerable
+from echod.terminal.modes import in_foreground
+from echod.terminal.operating import Leave, Operating
+from echod.terminal.typing import Typing, is_terminal
+
+
+class NoConsole(Exception):
+    """The terminal cannot be an operator's seat; the message says why, and what would be right."""
+
+
+class OwnTerminal:
+    """The operator at the daemon's own terminal, or behind its standard input where that is a pipe.
+
+    Who leaves (`/quit`, Ctrl-D) sits down again with the next line; the daemon goes on meanwhile.
+    """
+
+    def __init__(self, reactor: Any, output: Output, desk: Callable[[], Desk | None]) -> None:
+        self._find = desk  # a reload may take the service away, and bring it back
+        self._desk: Desk | None = None
+        self._number: int | None = None
+        self._operating = Operating(output.line)
+        self._typing = Typing(
+            reactor,
+            output.put,
+            self._typed,
+            self._leave,
+            prompt=self._operating.prompt,
+            begun=self._operating.typing,
+        )
+        output.dressed = self._typing.dressed
+        self._show = output.line
+
+    def event(self, name: str, _fields: Mapping[str, Any]) -> None:
+        """What the daemon tells: the sink to subscribe. The seat is taken when all is ready, and left at the end."""
+        if name == "daemon.ready":
+            self._typing.start()
+            self._show("-- the console is yours; /help tells more")
+            self._sit()
+        elif name == "daemon.stopped":
+            self._typing.stop()
+
+    def _sit(self) -> None:
+        self._desk = self._find()
+        if self._desk is None:
+            self._number = None
+            self._show("-- there is no console service any more")
+        else:
+            self._number = self._desk.sit(self._operating.event)
+
+    def _typed(self, line: str) -> None:
+        desk = self._desk
+        if desk is None or self._number is None or self._find() is not desk:
+            self._sit()
+            return
+        wanted = self._operating.typed(line)
+        if isinstance(wanted, Leave):
+            self._leave()
+        elif wanted is not None:
+            try:
+                desk.answer(wanted.to, wanted.text, self._number)
+            except Unanswerable as why:
+                self._show(f"-- {why}")
+
+    def _leave(self) -> None:
+        if self._desk is not None and self._number is not None:
+            self._desk.rise(self._number)
+            self._number = None
+            self._show("-- you have left, and messages wait; a line brings you back, Ctrl-C stops the daemon")
+
+
+def console_of(configuration: Configuration, *, daemonised: bool) -> str:
+    """The name of the one console service. Raises NoConsole where there is none, or no terminal to sit at."""
+    if daemonised:
+        raise NoConsole("--console needs the foreground: twistd -n --pidfile= echod --console …")
+    names = [one.name for one in configuration.services if issubclass(one.kind, Console)]
+    if not names:
+        raise NoConsole("--console: there is no console service; add --listen console=tcp://127.0.0.1:10014")
+    if len(names) > 1:
+        raise NoConsole(f"--console: one terminal is one seat, and there are {len(names)}: {', '.join(names)}")
+    if sys.stdin.isatty() and not in_foreground(sys.stdin.fileno()):
+        raise NoConsole("--console: this process is in the background of its terminal, and cannot read from it")
+    return names[0]
+
+
+def desk_of(listeners: Iterable[Listener], name: str) -> Desk | None:
+    """The desk of the console service of this name, or None where none is served."""
+    found = (one.served.service for one in listeners if one.name == name)
+    service = next(found, None)
+    return service.desk if isinstance(service, Console) else None
+
+
+def shares_the_terminal() -> bool:
+    """Whether what goes to standard error would be written over the line that is typed."""
+    return is_terminal() and sys.stderr.isatty()

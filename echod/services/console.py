@@ -1,0 +1,94 @@
+"""Console: a server whose answers somebody types. What clients send is shown to operators, and goes no further."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from echod.model import NOTHING, Context, Peer, Reply, Say, Service, Session
+from echod.services.desk import Desk
+
+LONGEST: Final = 4096  #: characters of one message that are shown; the rest is only counted
+
+
+@dataclass(frozen=True)
+class ConsoleOptions:
+    """The keys of a console service."""
+
+    away: str = field(default="", metadata={"help": "what a client hears where no operator is there; empty: it waits"})
+    unanswered: int = field(
+        default=100, metadata={"help": "how many messages of one client may wait for an answer, from 1 to 10000"}
+    )
+    unanswered_in_all: int = field(
+        default=1000, metadata={"help": "how many messages of all clients may wait for an answer, from 1 to 100000"}
+    )
+
+
+class Console(Service):
+    """Each read of a stream and each datagram is shown as it comes, with who and when, line by line.
+
+    The operators of `desk` answer: `twistd echod --console` on the daemon's own terminal, `echoctl console` elsewhere.
+    """
+
+    kind = "console"
+    summary = "shows an operator what clients send, who types the answers"
+    Options = ConsoleOptions
+    conversational = True
+
+    def __init__(self, options: Any = None, context: Context | None = None) -> None:
+        super().__init__(options, context)
+        own = self.options
+        self.desk = Desk(self.context, away=own.away, most=own.unanswered, most_in_all=own.unanswered_in_all)
+
+    @classmethod
+    def faults(cls, options: Any) -> Iterable[tuple[str, str]]:
+        """Numbers that make no sense."""
+        for key, most in (("unanswered", 10_000), ("unanswered_in_all", 100_000)):
+            if not 1 <= getattr(options, key) <= most:
+                yield key, f"must be a whole number from 1 to {most}, not {getattr(options, key)}"
+
+    def succeed(self, predecessor: Console) -> None:
+        """The desk goes on, with who sits at it and what waits."""
+        own, self.desk = self.options, predecessor.desk
+        self.desk.govern(own.away, own.unanswered, own.unanswered_in_all)
+
+    def session(self, peer: Peer, say: Say) -> Session:
+        return Asking(self.desk, peer, say)
+
+
+class Asking:
+    """One client's session."""
+
+    def __init__(self, desk: Desk, peer: Peer, say: Say) -> None:
+        self._desk = desk
+        self._whole = peer.keeps_messages
+        self._client = desk.come(f"{peer.scheme} {peer.remote}", say, joined=not self._whole)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")  # a read may end within a letter
+
+    def opened(self) -> Reply:
+        """Nothing is said until somebody says it."""
+        return NOTHING
+
+    def received(self, data: bytes) -> Reply:
+        """Show it, a message for each line that is not empty."""
+        self._hear(self._decoder.decode(data, final=self._whole))
+        return self._client.outbox.reply()
+
+    def ended(self) -> Reply:
+        """The client has said all, and may wait for its answer."""
+        self._hear(self._decoder.decode(b"", final=True))
+        end = self._desk.end(self._client)
+        return self._client.outbox.reply()._replace(end=end.end)
+
+    def lost(self) -> None:
+        """The client has gone."""
+        self._desk.leave(self._client)
+
+    def _hear(self, text: str) -> None:
+        for line in text.split("\n"):
+            said = line.rstrip("\r")
+            if said.strip():
+                more = f"… ({len(said)} characters)" if len(said) > LONGEST else ""
+                self._desk.hear(self._client, said[:LONGEST] + more)

@@ -1,0 +1,177 @@
+"""A line editor that is not disturbed by what arrives. Pure: keys as octets in, lines out, and what to draw as text.
+
+It needs a terminal that understands the few sequences of ECMA-48 which all do: to erase a line, and to go right.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import unicodedata
+from collections import deque
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Final
+
+LONGEST: Final = 4000  #: characters of one line
+REMEMBERED: Final = 500  #: lines that the arrow keys bring back
+ERASE: Final = "\r\x1b[K"  #: to the left edge, and everything behind it gone (ECMA-48 8.3.41, EL)
+
+_SEQUENCE: Final = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|O[@-~]|[^\[O])")
+_UNFINISHED: Final = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*|O)?")
+_LONGEST_SEQUENCE: Final = 32  #: characters: a longer one is no key
+
+
+class End(Enum):
+    """What is no line: the end of input, which is Ctrl-D on an empty line."""
+
+    OF_INPUT = "end"
+
+
+class Editor:
+    """One line with a cursor, and the lines before it. `prompt` stands before the line whenever it is drawn."""
+
+    def __init__(self, prompt: Callable[[], str]) -> None:
+        self._prompt = prompt
+        self._text: list[str] = []
+        self._at = 0
+        self._history: deque[str] = deque(maxlen=REMEMBERED)
+        self._place = 0  # in the history; its length is the line that is typed now
+        self._kept = ""  # that line, while another is shown
+        self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
+        self._keys = ""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has been typed."""
+        return not self._text
+
+    def feed(self, data: bytes) -> Iterator[str | End]:
+        """Keys were pressed: the lines that they finish, and the end."""
+        self._keys += self._decoder.decode(data)
+        while self._keys:
+            sequence = _SEQUENCE.match(self._keys)
+            if sequence is not None:
+                key = sequence[0]
+            elif _UNFINISHED.fullmatch(self._keys) and len(self._keys) < _LONGEST_SEQUENCE:
+                return
+            else:
+                key = self._keys[0]
+            self._keys = self._keys[len(key) :]
+            if key in "\r\n":
+                yield self._enter()
+            elif key == "\x04" and not self._text:
+                yield End.OF_INPUT
+            else:
+                self._press(key)
+
+    def drawn(self, columns: int) -> str:
+        """The prompt and the line, or as much of it around the cursor as there is room for."""
+        prompt = self._prompt()
+        room = max(columns - 1 - width(prompt), 8)
+        begin = self._at
+        while begin > 0 and width("".join(self._text[begin - 1 : self._at])) <= room // 2:
+            begin -= 1
+        if width("".join(self._text[: self._at])) <= room:
+            begin = 0
+        end = begin
+        while end < len(self._text) and width("".join(self._text[begin : end + 1])) <= room:
+            end += 1
+        left = width(prompt) + width("".join(self._text[begin : self._at]))
+        return f"{ERASE}{prompt}{''.join(self._text[begin:end])}\r" + (f"\x1b[{left}C" if left else "")
+
+    def _enter(self) -> str:
+        line = "".join(self._text)
+        if line and (not self._history or self._history[-1] != line):
+            self._history.append(line)
+        self._show("")
+        self._place = len(self._history)
+        return line
+
+    def _press(self, key: str) -> None:
+        action = _ACTIONS.get(key)
+        if action is not None:
+            action(self)
+        elif len(key) == 1 and key.isprintable() and len(self._text) < LONGEST:
+            self._text.insert(self._at, key)
+            self._at += 1
+
+    def _show(self, line: str) -> None:
+        self._text = list(line)
+        self._at = len(self._text)
+
+    def _left(self) -> None:
+        self._at = max(0, self._at - 1)
+        while self._at and width(self._text[self._at]) == 0:  # a mark belongs to its letter
+            self._at -= 1
+
+    def _right(self) -> None:
+        self._at = min(len(self._text), self._at + 1)
+        while self._at < len(self._text) and width(self._text[self._at]) == 0:
+            self._at += 1
+
+    def _home(self) -> None:
+        self._at = 0
+
+    def _end(self) -> None:
+        self._at = len(self._text)
+
+    def _rub_out(self) -> None:
+        if self._at:
+            self._at -= 1
+            del self._text[self._at]
+
+    def _delete(self) -> None:
+        del self._text[self._at : self._at + 1]
+
+    def _kill_left(self) -> None:
+        del self._text[: self._at]
+        self._at = 0
+
+    def _kill_right(self) -> None:
+        del self._text[self._at :]
+
+    def _kill_word(self) -> None:
+        begin = self._at
+        while begin and self._text[begin - 1] == " ":
+            begin -= 1
+        while begin and self._text[begin - 1] != " ":
+            begin -= 1
+        del self._text[begin : self._at]
+        self._at = begin
+
+    def _up(self) -> None:
+        if self._place:
+            if self._place == len(self._history):
+                self._kept = "".join(self._text)
+            self._place -= 1
+            self._show(self._history[self._place])
+
+    def _down(self) -> None:
+        if self._place < len(self._history):
+            self._place += 1
+            self._show(self._kept if self._place == len(self._history) else self._history[self._place])
+
+
+def width(text: str) -> int:
+    """Columns that a text takes: two for what East Asia writes wide (UAX 11), none for marks on a letter."""
+    return sum(
+        0 if unicodedata.category(one) in ("Mn", "Me", "Cf") else 2 if unicodedata.east_asian_width(one) in "WF" else 1
+        for one in text
+    )
+
+
+_ACTIONS: Final[dict[str, Callable[[Editor], None]]] = {
+    **dict.fromkeys(("\x02", "\x1b[D", "\x1bOD"), Editor._left),
+    **dict.fromkeys(("\x06", "\x1b[C", "\x1bOC"), Editor._right),
+    **dict.fromkeys(("\x01", "\x1b[H", "\x1bOH", "\x1b[1~", "\x1b[7~"), Editor._home),
+    **dict.fromkeys(("\x05", "\x1b[F", "\x1bOF", "\x1b[4~", "\x1b[8~"), Editor._end),
+    **dict.fromkeys(("\x10", "\x1b[A", "\x1bOA"), Editor._up),
+    **dict.fromkeys(("\x0e", "\x1b[B", "\x1bOB"), Editor._down),
+    **dict.fromkeys(("\x7f", "\x08"), Editor._rub_out),
+    **dict.fromkeys(("\x04", "\x1b[3~"), Editor._delete),
+    "\x15": Editor._kill_left,
+    "\x0b": Editor._kill_right,
+    "\x17": Editor._kill_word,
+}
+"""The keys that readline and every shell give these meanings."""

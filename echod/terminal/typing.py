@@ -1,0 +1,114 @@
+"""Lines that somebody types while others arrive: edited at a terminal, plain in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from echod.terminal.editor import ERASE, Editor, End
+from echod.terminal.modes import KeyByKey, columns
+from echod.terminal.reading import Input
+
+LONGEST: Final = 65_536  #: octets of a line in a pipe: a longer one comes in pieces
+
+
+class Typing:
+    """Standard input, line by line, and the lines that arrive meanwhile.
+
+    `put` writes text to standard output; `line` gets each line that was typed, `end` hears of the end of input,
+    `begun` whether a line has been begun. `prompt` is drawn before the line, at a terminal only.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        put: Callable[[str], None],
+        line: Callable[[str], None],
+        end: Callable[[], None],
+        *,
+        prompt: Callable[[], str] = lambda: "> ",
+        begun: Callable[[bool], None] = lambda _begun: None,
+    ) -> None:
+        self.edits = is_terminal()
+        self._reactor = reactor
+        self._put = put
+        self._line = line
+        self._end = end
+        self._begun = begun
+        self._editor = Editor(prompt)
+        self._modes = KeyByKey(sys.stdin.fileno(), self._draw)
+        self._rest = b""
+        self._input: Input | None = None
+        self._over = False
+
+    def start(self) -> None:
+        """Read from now on."""
+        if self.edits:
+            self._modes.begin()
+            self._draw()
+        self._input = Input(self._reactor, sys.stdin.fileno(), self._take)
+        self._input.more()
+
+    def stop(self) -> None:
+        """Read no more, and leave the terminal as it was."""
+        if not self._over:
+            self._over = True
+            if self.edits and self._input is not None:
+                self._put(ERASE)
+                self._modes.end()
+
+    def show(self, text: str) -> None:
+        """A line arrives. The text is escaped already."""
+        self._put(self.dressed(text))
+
+    def dressed(self, text: str) -> str:
+        """A line as it is written: above the one that is being typed, where there is one."""
+        if not self.edits or self._over or self._input is None:
+            return f"{text}\n"
+        return f"{ERASE}{text}\n{self._editor.drawn(columns())}"
+
+    def _draw(self) -> None:
+        self._put(self._editor.drawn(columns()))
+
+    def _take(self, piece: bytes) -> None:
+        if self._over:
+            return
+        if self.edits:
+            self._keys(piece)
+        else:
+            self._plain(piece)
+        if piece and not self._over and self._input is not None:
+            self._input.more()
+
+    def _keys(self, piece: bytes) -> None:
+        if not piece:
+            self._end()
+            return
+        for line in self._editor.feed(piece):
+            if isinstance(line, End):
+                self._end()
+            else:
+                self._line(line)
+                self._begun(False)
+            if self._over:
+                return
+        self._begun(not self._editor.empty)
+        self._draw()
+
+    def _plain(self, piece: bytes) -> None:
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        if self._rest and (not piece or len(self._rest) > LONGEST):
+            lines.append(self._rest)
+            self._rest = b""
+        for line in lines:
+            self._line(line.decode("utf-8", "surrogateescape").removesuffix("\r"))
+            if self._over:
+                return
+        if not piece:
+            self._end()
+
+
+def is_terminal() -> bool:
+    """Whether somebody sits before us, who sees what is written and edits what is typed."""
+    return sys.stdin.isatty() and sys.stdout.isatty()

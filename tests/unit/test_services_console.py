@@ -1,0 +1,214 @@
+"""A console without any socket or terminal: who hears what on each side of the desk."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from echod.model import Context, End, Peer
+from echod.names import Inet, UnixName
+from echod.services.console import LONGEST, Console, ConsoleOptions
+from echod.services.desk import LONGEST_ANSWER, Unanswerable
+
+FROM_A_STREAM = Peer("tcp", Inet("127.0.0.1", 10014), Inet("192.0.2.1", 40_000))
+FROM_DATAGRAMS = Peer("unix-dgram", UnixName("/run/x"), UnixName("@a\x1b"))
+
+
+class Somebody:
+    """A client, and what it was answered."""
+
+    def __init__(self, console, peer=FROM_A_STREAM):
+        self.heard = b""
+        self.ended = End.NOTHING
+        self.session = console.session(peer, self.perform)
+        self.perform(self.session.opened())
+
+    def perform(self, reply):
+        assert self.ended is End.NOTHING
+        self.heard += (reply.data or b"") + b"".join(reply.more or ())
+        if reply.end is not End.NOTHING:
+            self.ended = reply.end
+            self.session.lost()
+
+    def says(self, data):
+        self.perform(self.session.received(data))
+
+    def ends(self):
+        self.perform(self.session.ended())
+
+
+class Operator:
+    """Somebody at the desk, and all the events."""
+
+    def __init__(self, console):
+        self.desk = console.desk
+        self.events = []
+        self.number = self.desk.sit(self.events.append)
+
+    def heard(self, *names):
+        """What came since it was last asked: the events of these names, without their times."""
+        events = [{key: value for key, value in event.items() if key != "time"} for event in self.events]
+        self.events.clear()
+        return [event for event in events if not names or event["event"] in names]
+
+    def answer(self, to, text):
+        return self.desk.answer(to, text, self.number)
+
+
+class Consoling(SynchronousTestCase):
+    def console(self, **options):
+        self.now = 0.0
+        return Console(ConsoleOptions(**options), Context(wall_clock=lambda: self.now))
+
+    def test_what_a_client_sends_is_heard_and_the_answer_goes_there_alone(self):
+        console = self.console()
+        operator = Operator(console)
+        anna, bob = Somebody(console), Somebody(console, FROM_DATAGRAMS)
+        anna.says("grüß Gott\r\n".encode())
+        bob.says(b"hi\nthere\xff")
+        self.assertEqual(
+            operator.heard(),
+            [
+                {"event": "here", "operator": 1, "operators": 1, "clients": []},
+                {"event": "came", "client": 1, "peer": "tcp 192.0.2.1:40000"},
+                {"event": "came", "client": 2, "peer": "unix-dgram @a\\x1b"},
+                {"event": "said", "client": 1, "peer": "tcp 192.0.2.1:40000", "text": "grüß Gott"},
+                {"event": "said", "client": 2, "peer": "unix-dgram @a\\x1b", "text": "hi"},
+                {"event": "said", "client": 2, "peer": "unix-dgram @a\\x1b", "text": "there\udcff"},
+            ],
+        )
+        self.assertEqual(operator.answer(1, "good day"), 1)
+        self.assertEqual(operator.answer(None, "whoever spoke last"), 2)
+        self.assertEqual((anna.heard, bob.heard), (b"good day\n", b"whoever spoke last\n"))
+        self.assertEqual([event["by"] for event in operator.heard("answered")], [1, 1])
+
+    def test_several_operators_hear_each_other_and_who_comes_late_hears_what_waits(self):
+        console = self.console()
+        first = Operator(console)
+        anna, bob = Somebody(console), Somebody(console)
+        for number, one in enumerate((bob, anna, bob)):
+            self.now = float(number)
+            one.says(b"message %d" % number)
+        second = Operator(console)
+        here, *waiting = second.events
+        self.assertEqual((here["operators"], [one["client"] for one in here["clients"]]), (2, [1, 2]))
+        self.assertEqual([(one["time"], one["text"]) for one in waiting], [(n, f"message {n}") for n in range(3)])
+        second.heard()
+        first.answer(2, "yes")
+        self.assertEqual(
+            second.heard(),
+            [{"event": "answered", "client": 2, "peer": "tcp 192.0.2.1:40000", "text": "yes", "by": 1}],
+        )
+        self.assertEqual([one["text"] for one in Operator(console).heard("said")], ["message 1"])
+        console.desk.rise(second.number)
+        anna.says(b"more")
+        self.assertEqual(second.heard(), [])
+
+    def test_without_an_operator_messages_wait_or_are_told_once(self):
+        console = self.console()
+        anna = Somebody(console)
+        anna.says(b"anybody?")
+        self.assertEqual(anna.heard, b"")
+        console = self.console(away="Grüße, bin weg")
+        anna = Somebody(console)
+        for _ in range(3):
+            anna.says(b"anybody?")
+        self.assertEqual(anna.heard.decode(), "Grüße, bin weg\n")
+        operator = Operator(console)
+        anna.says(b"hello")
+        operator.answer(None, "back")
+        console.desk.rise(operator.number)
+        anna.says(b"gone again?")
+        self.assertEqual(anna.heard.decode(), "Grüße, bin weg\nback\nGrüße, bin weg\n")
+
+    def test_what_waits_is_bounded_for_each_client_and_in_all(self):
+        console = self.console(unanswered=3, unanswered_in_all=5)
+        operator = Operator(console)
+        anna, bob = Somebody(console), Somebody(console)
+        for one in (anna, bob):
+            one.says(b"x\n" * 1000)
+        self.assertEqual([one["client"] for one in operator.heard("said")], [1, 1, 1, 2, 2])
+        self.assertEqual(anna.heard, b"-- 3 of your messages wait for an answer: what you send before it is lost\n")
+        self.assertEqual(bob.heard, b"-- 2 of your messages wait for an answer: what you send before it is lost\n")
+        carl = Somebody(console)
+        carl.says(b"me too")
+        self.assertEqual(carl.heard, b"-- too many messages wait for an answer: what you send before it is lost\n")
+        self.assertEqual([one["client"] for one in operator.heard("missed")], [3])
+        operator.answer(1, "slowly!")
+        for _ in range(5):
+            anna.says(b"again")
+        self.assertEqual(len(operator.heard("said")), 3)
+        anna.session.lost()
+        self.assertEqual(operator.heard("left")[0]["unanswered"], 3 + 2)
+        self.assertEqual(console.desk._kept, 2)
+
+    def test_a_long_line_is_shown_in_part(self):
+        console = self.console()
+        operator = Operator(console)
+        Somebody(console).says(b"x" * 60_000)
+        [said] = operator.heard("said")
+        self.assertEqual(said["text"], "x" * LONGEST + "… (60000 characters)")
+
+    def test_a_letter_may_be_cut_in_two(self):
+        console = self.console()
+        operator = Operator(console)
+        anna = Somebody(console)
+        anna.says(b"gr\xc3")
+        anna.says(b"\xbc\xc3")
+        anna.ends()
+        self.assertEqual([one["text"] for one in operator.heard("said")], ["gr", "ü", "\udcc3"])
+
+    def test_who_has_ended_waits_for_the_answer_and_no_longer(self):
+        console = self.console()
+        operator = Operator(console)
+        anna, bob = Somebody(console), Somebody(console)
+        anna.says(b"a question")
+        anna.ends()
+        bob.ends()
+        self.assertEqual((anna.ended, bob.ended), (End.NOTHING, End.CLOSE))
+        operator.answer(1, "an answer")
+        self.assertEqual((anna.heard, anna.ended), (b"an answer\n", End.CLOSE))
+        self.assertEqual([one["client"] for one in operator.heard("left")], [2, 1])
+
+    def test_answers_that_cannot_be_given(self):
+        console = self.console()
+        operator = Operator(console)
+        for to, why in ((None, "nobody has said anything yet"), (7, "client 7 is not here")):
+            self.assertEqual(str(self.assertRaises(Unanswerable, operator.answer, to, "hello")), why)
+        anna = Somebody(console)
+        anna.says(b"hi")
+        long = self.assertRaises(Unanswerable, operator.answer, None, "x" * LONGEST_ANSWER)
+        self.assertEqual(str(long), "an answer has 65536 octets at most, not 65537")
+        anna.session.lost()
+        anna.session.lost()
+        self.assertRaises(Unanswerable, operator.answer, None, "too late")
+
+    @settings(max_examples=50, deadline=None)
+    @given(st.lists(st.binary(min_size=1, max_size=50), max_size=20), st.booleans())
+    def test_whatever_is_sent_is_heard_and_counted(self, pieces, whole):
+        console = self.console()
+        operator = Operator(console)
+        anna = Somebody(console, FROM_DATAGRAMS if whole else FROM_A_STREAM)
+        for piece in pieces:
+            anna.says(piece)
+        said = operator.heard("said")
+        self.assertTrue(all(one["text"].strip() and "\n" not in one["text"] for one in said))
+        self.assertEqual(console.desk._kept, min(len(said), 100))
+        anna.session.lost()
+        self.assertEqual(console.desk._kept, 0)
+
+    def test_a_reload_takes_over_who_is_there(self):
+        before = self.console()
+        operator, anna = Operator(before), Somebody(before)
+        after = Console(ConsoleOptions(unanswered=1), Context(wall_clock=lambda: self.now))
+        after.succeed(before)
+        for _ in range(3):
+            anna.says(b"hello")
+        self.assertEqual(len(operator.heard("said")), 1)
+        Somebody(after).says(b"new here")
+        operator.answer(None, "welcome")
+        self.assertEqual([one["client"] for one in operator.heard("came", "answered")], [2, 2])
+
+    def test_numbers_that_make_no_sense(self):
+        wrong = dict(Console.faults(ConsoleOptions(unanswered=0, unanswered_in_all=-1)))
+        self.assertEqual(wrong["unanswered"], "must be a whole number from 1 to 10000, not 0")
+        self.assertEqual(set(wrong), {"unanswered", "unanswered_in_all"})

@@ -1,0 +1,81 @@
+"""The line editor: keys in, lines out, and a picture of at most one row."""
+
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echod.terminal.editor import ERASE, LONGEST, Editor, End, width
+
+
+def edited(keys):
+    """The lines of these keys, and the one that is being typed, with the cursor as a bar."""
+    editor = Editor(lambda: "> ")
+    lines = list(editor.feed(keys.encode() if isinstance(keys, str) else keys))
+    return lines, "".join(editor._text[: editor._at]) + "|" + "".join(editor._text[editor._at :])
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ("hello", "hello|"),
+        ("helo\x1b[Dl", "hell|o"),
+        ("ello\x01h", "h|ello"),
+        ("hello\x1b[H\x1b[3~j\x1b[F!", "jello!|"),
+        ("hello\x7f\x7fp", "help|"),
+        ("hello\x02\x02\x0b", "hel|"),
+        ("hello\x02\x02\x15", "|lo"),
+        ("two  words\x17", "two  |"),
+        ("two words \x17\x17", "|"),
+        ("\x7f\x1b[3~\x1b[D\x1b[C\x17\x15\x0b", "|"),
+        ("a\x00\x1b[20~\x1b[1;5Cb\x07\x1bxc", "abc|"),
+        ("caf\u00e9 \u65e5\u672c\x1b[D", "caf\u00e9 \u65e5|\u672c"),
+        ("e\u0301\x1b[D", "|e\u0301"),
+        ("e\u0301\x01\x1b[C", "e\u0301|"),
+        ("a\u202eb\u2028", "ab|"),
+        ("tab\tand\x1bOD", "taban|d"),
+    ],
+)
+def test_keys(keys, line):
+    assert edited(keys) == ([], line)
+
+
+def test_lines_and_what_came_before():
+    lines, rest = edited("one\rtwo\n\rthree\x1b[A\x1b[A\x1b[A!\r\x1b[A\x1b[B")
+    assert lines == ["one", "two", "", "one!"]
+    assert rest == "|"
+    assert edited("one\rtyped\x1b[A\x1b[B")[1] == "typed|"
+    assert edited("one\rone\rtwo\r\x10\x10\x0e")[1] == "two|"
+
+
+def test_the_end_of_input():
+    assert edited("\x04") == ([End.OF_INPUT], "|")
+    assert edited("ab\x02\x04") == ([], "a|")
+
+
+def test_a_line_is_bounded():
+    assert len(edited("x" * (LONGEST + 100))[1]) == LONGEST + 1
+
+
+@given(st.binary(max_size=80), st.sets(st.integers(0, 80)))
+def test_keys_may_come_in_any_pieces(keys, places):
+    one, other = Editor(lambda: "> "), Editor(lambda: "> ")
+    at = sorted({0, len(keys), *(place for place in places if place < len(keys))})
+    whole = list(one.feed(keys))
+    pieces = [line for begin, end in pairwise(at) for line in other.feed(keys[begin:end])]
+    assert pieces == whole
+    assert (one._text, one._at) == (other._text, other._at)
+
+
+@given(st.text(max_size=200), st.integers(0, 250), st.integers(5, 90))
+def test_the_picture_is_one_row_and_safe(text, left, columns):
+    editor = Editor(lambda: "to 3> ")
+    lines = list(editor.feed((text + "\x1b[D" * left).encode("utf-8", "replace")))
+    assert all(isinstance(line, End) or line.isprintable() for line in lines)
+    picture = editor.drawn(columns)
+    assert picture.startswith(ERASE + "to 3> ")
+    shown, cursor = re.fullmatch(r"([^\x00-\x1f\x7f-\x9f]*)\r\x1b\[(\d+)C", picture.removeprefix(ERASE)).groups()
+    assert width(shown) <= max(columns, 6 + 8) + 1
+    assert int(cursor) <= width(shown)

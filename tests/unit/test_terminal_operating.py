@@ -1,0 +1,137 @@
+"""An operator's view: what is shown, what typing means, and that an answer goes to whom it was begun for."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echod.terminal.operating import HELP, Leave, Operating, Say
+
+
+class View(Operating):
+    """A view, and the lines that it showed."""
+
+    def __init__(self, clients=2):
+        self.lines = []
+        super().__init__(self.lines.append, time.gmtime)
+        here = [{"client": number, "peer": f"tcp 192.0.2.{number}:4000"} for number in range(1, clients + 1)]
+        self.event({"event": "here", "time": 0.0, "operator": 7, "operators": 1, "clients": here})
+        self.lines.clear()
+
+    def hears(self, event, client, **fields):
+        self.event({"event": event, "time": 3661.0, "client": client, "peer": f"tcp 192.0.2.{client}:4000", **fields})
+
+    def shown(self):
+        lines, self.lines[:] = list(self.lines), []
+        return lines
+
+
+def test_every_event_is_a_line():
+    view = View()
+    view.hears("came", 3)
+    view.hears("said", 3, text="hello")
+    view.hears("answered", 3, text="hi", by=8)
+    view.hears("answered", 3, text="hi", by=7)
+    view.hears("answered", 3, text="hi", by=None)
+    view.hears("missed", 3)
+    view.hears("left", 3, unanswered=2)
+    view.hears("left", 1, unanswered=0)
+    assert view.shown() == [
+        "01:01:01 [3] tcp 192.0.2.3:4000 has come",
+        "01:01:01 [3] tcp 192.0.2.3:4000: hello",
+        "01:01:01 [3] operator 8 answered: hi",
+        "01:01:01 [3] you answered: hi",
+        "01:01:01 [3] somebody answered: hi",
+        "01:01:01 [3] tcp 192.0.2.3:4000 has sent more than may wait: the rest is lost until you answer",
+        "01:01:01 [3] tcp 192.0.2.3:4000 has left, 2 unanswered",
+        "01:01:01 [1] tcp 192.0.2.1:4000 has left",
+    ]
+    view.event({"event": "something of a later version", "time": 0.0})
+    assert view.shown() == []
+
+
+@pytest.mark.parametrize(
+    ("clients", "operators", "line"),
+    [(0, 1, "-- no clients"), (1, 2, "-- 1 client; 1 other operator"), (2, 4, "-- 2 clients; 3 other operators")],
+)
+def test_who_is_there_at_the_begin(clients, operators, line):
+    view = View()
+    here = [{"client": number, "peer": "unix (unnamed)"} for number in range(clients)]
+    view.event({"event": "here", "time": 0.0, "operator": 9, "operators": operators, "clients": here})
+    assert view.shown() == [line]
+
+
+def test_a_line_answers_whoever_spoke_last():
+    view = View()
+    assert view.prompt() == "> "
+    assert view.typed("hello") is None
+    assert view.shown() == ["-- nobody has said anything yet"]
+    view.hears("said", 1, text="hi")
+    assert view.prompt() == "to 1> "
+    assert view.typed("  hello  ") == Say(1, "hello")
+    view.hears("said", 2, text="hi")
+    assert view.typed("//who") == Say(2, "/who")
+    assert view.typed("   ") is None
+
+
+def test_who_speaks_while_a_line_is_typed_does_not_get_it():
+    view = View()
+    view.hears("said", 1, text="what is my balance?")
+    view.typing(True)
+    view.hears("said", 2, text="hi")
+    assert view.prompt() == "to 1> "
+    assert view.typed("1,000,000") == Say(1, "1,000,000")
+    view.typing(False)
+    assert view.prompt() == "to 2> "
+    view.typing(True)
+    view.hears("left", 2, unanswered=1)
+    assert view.prompt() == "> "
+    assert view.typed("hello") is None
+
+
+def test_a_client_is_chosen_for_one_line_or_for_all():
+    view = View()
+    view.hears("said", 1, text="hi")
+    assert view.typed("@2 hello") == Say(2, "hello")
+    assert view.typed("/to 2") is None
+    view.hears("said", 1, text="hi")
+    assert view.typed("hello") == Say(2, "hello")
+    assert view.typed("/to") is None
+    assert view.typed("hello") == Say(1, "hello")
+    view.shown()
+    for line in ("@9 x", "@x y", "/to 9", "@", "@2", "/dance", "/\x1b[2J"):
+        assert view.typed(line) is None
+    assert view.shown() == [
+        "-- there is no client 9; /who lists them",
+        "-- there is no client x; /who lists them",
+        "-- there is no client 9; /who lists them",
+        "-- there is no client without a number; /who lists them",
+        "-- an answer needs a text: @3 TEXT",
+        "-- there is no command /dance; /help lists them",
+        "-- there is no command /\\x1b[2J; /help lists them",
+    ]
+    view.typed("/to 2")
+    view.hears("left", 2, unanswered=0)
+    assert view.prompt() == "to 1> "
+
+
+def test_who_and_help_and_quit():
+    view = View()
+    assert view.typed("/who") is None
+    assert view.shown() == ["-- [1] tcp 192.0.2.1:4000", "-- [2] tcp 192.0.2.2:4000"]
+    view.typed("/help")
+    assert view.shown() == [f"-- {line}" for line in HELP]
+    assert view.typed("/quit") == Leave()
+    nobody = View(clients=0)
+    nobody.typed("/who")
+    assert nobody.shown() == ["-- nobody is here"]
+
+
+@given(st.text(), st.text(), st.text())
+def test_nothing_of_a_client_reaches_the_terminal_as_it_came(peer, text, typed):
+    view = View()
+    for event in ("came", "said", "answered", "missed", "left"):
+        view.event({"event": event, "time": 0.0, "client": 5, "peer": peer, "text": text, "by": 1})
+        view.typed(typed)
+    assert all(line.isprintable() for line in view.lines)
