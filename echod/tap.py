@@ -27,7 +27,7 @@ from echod.daemon.notify import Notify
 from echod.daemon.serving import Daemon, Refused
 from echod.daemon.signals import install
 from echod.daemon.store import Store
-from echod.observe.log import Log, form_of
+from echod.observe.log import Log
 from echod.observe.output import Output
 from echod.services.registry import UnusableKind, kinds
 from echod.stdio import open_standard_streams
@@ -191,7 +191,7 @@ def _outputs(twistd: Any, configuration: Configuration, console: bool) -> tuple[
     path = twistd.get("logfile") or ("twistd.log" if daemonised else None)
     output = Output(sys.stderr.fileno() if path in (None, "-") else str(path))
     asked = configuration.daemon
-    log = Log(output, form_of(asked.log_format), asked.log_level)
+    log = Log(output, asked.log_format, asked.log_level, os.environ)
     if console and path in (None, "-") and shares_the_terminal():
         return log, output
     return log, None if daemonised else Output(sys.stdout.fileno())

@@ -199,7 +199,6 @@ NOT_YET: Final[tuple[tuple[str, Missing], ...]] = (
     ("admin.listen", lambda address: "?proxy=" if "proxy" in address.options else None),
     ("bus", _all),
     ("daemon.workers", lambda workers: None if workers == 1 else f"workers = {_AUTO.toml(workers)}"),
-    ("daemon.log-format", lambda form: 'log-format = "journal"' if form == "journal" else None),
     ("defaults.proxy-from", _all),
     ("limits.handshake", _all),
     ("limits.message", _all),

@@ -25,7 +25,7 @@ from echod.events import Events
 from echod.gate.datagrams import Total
 from echod.gate.unsent import Unsent
 from echod.model import Context
-from echod.observe.log import Log, form_of
+from echod.observe.log import Log
 from echod.observe.output import Output
 from echod.observe.shown import Shown
 from echod.plane import calls
@@ -214,7 +214,7 @@ class Daemon(Service):
         )
         self.configuration, self._served = configuration, served
         self.shared.plane, self.shared.pipes_below = plane, spare(configuration)
-        self.log.govern(form_of(configuration.daemon.log_format), configuration.daemon.log_level)
+        self.log.govern(configuration.daemon.log_format, configuration.daemon.log_level)
         self.events.subscribe(self.log.event, connections=configuration.daemon.log_level == "debug")
         for service in served.values():
             service.begin()

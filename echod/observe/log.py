@@ -13,10 +13,11 @@ from typing import Any, Final, Literal
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
+from echod.observe.journal import entry, prefixed
 from echod.observe.output import Output
 from echod.text import escaped
 
-Format = Literal["text", "json"]
+Format = Literal["auto", "text", "json", "journal"]  #: what `log-format` may say
 
 LEVELS: Final[Mapping[str, int]] = {"debug": 0, "info": 1, "warn": 2, "error": 3, "critical": 4}
 
@@ -41,23 +42,24 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
 """How each event of the catalogue reads, and how important it is."""
 
 
-def form_of(wanted: str) -> Format:
-    """The form that `log-format` means."""
-    return "json" if wanted == "json" else "text"
-
-
 @implementer(ILogObserver)
 class Log:
-    """Writes what is at least as important as `level` to `output`, as text or as one JSON object a line."""
+    """Writes what is at least as important as `level` to `output`: as text, as one JSON object a line, or as entries
+    of the journal. `auto` is journal where the output leads there anyway, as `environ` says, and text otherwise."""
 
-    def __init__(self, output: Output, form: Format = "text", level: str = "info") -> None:
+    def __init__(
+        self, output: Output, form: Format = "text", level: str = "info", environ: Mapping[str, str] | None = None
+    ) -> None:
         self.output = output
-        self._form = form
-        self._lowest = LEVELS[level]
+        self._environ = environ or {}
+        self.govern(form, level)
 
     def govern(self, form: Format, level: str) -> None:
-        """Write in another form, or from another importance on."""
+        """Write in this form, and from this importance on."""
+        if form == "auto":
+            form = "journal" if self.output.is_journal(self._environ) else "text"
         self._form = form
+        self._prefixed = form == "journal" and not self.output.journal.there
         self._lowest = LEVELS[level]
 
     def event(self, name: str, fields: Mapping[str, Any]) -> None:
@@ -90,6 +92,12 @@ class Log:
         self._write(level.name, text, {})
 
     def _write(self, level: str, text: str, fields: Mapping[str, Any]) -> None:
+        if self._prefixed:
+            self.output.line(prefixed(level, text))
+            return
+        if self._form == "journal":
+            self.output.entry(entry(level, text, fields))
+            return
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         if self._form == "json":
             said = {"time": now, "level": level, "message": escaped(text), **fields}

@@ -1,4 +1,4 @@
-"""Lines written to a file, a pipe or a terminal, without ever waiting for it.
+"""Lines written to a file, a pipe, a terminal or the journal, without ever waiting for it.
 
 A full disk, a closed pipe or a terminal that somebody stopped must not stop the service: a thread writes, the
 queue before it is bounded, and what does not fit is counted.
@@ -9,26 +9,29 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
+
+from echod.observe.journal import Journal, is_journal
 
 WAITING: Final = 10_000  #: lines that may wait to be written: some MiB
 AT_THE_END: Final = 1.0  #: seconds that the last lines have to get out
 
 
 class Output:
-    """A descriptor or an appended file that takes lines.
+    """A descriptor or an appended file that takes lines, and the journal that takes entries beside them.
 
     Until `start` it writes at once: the process may still fork, and a thread would stay behind.
     Raises OSError where the file cannot be opened.
     """
 
-    def __init__(self, target: int | str) -> None:
+    def __init__(self, target: int | str, journal: Journal | None = None) -> None:
         self.lost = 0
         self.dressed: Callable[[str], str] = _with_end  #: what is written for a line; somebody may be typing below it
+        self.journal = journal or Journal()
         self._path = os.path.abspath(target) if isinstance(target, str) else None
         self._descriptor = target if isinstance(target, int) else -1
-        self._waiting: deque[str] = deque()
+        self._waiting: deque[str | bytes] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._ending = False
@@ -60,25 +63,34 @@ class Output:
             self._thread.join(AT_THE_END)
             if not self._thread.is_alive():
                 self._thread = None
+                self.journal.close()
                 return
             with self._wake:  # nobody reads: what comes now is lost too
                 self.lost += len(self._waiting)
                 self._waiting.clear()
 
+    def is_journal(self, environ: Mapping[str, str]) -> bool:
+        """Whether lines become entries of the journal by themselves."""
+        return self._path is None and is_journal(self._descriptor, environ)
+
     def line(self, text: str) -> None:
         """Take one line, without its end."""
         self.put(self.dressed(text))
 
-    def put(self, text: str) -> None:
-        """Take text as it is."""
+    def entry(self, entry: bytes) -> None:
+        """Take one entry of the journal."""
+        self.put(entry)
+
+    def put(self, item: str | bytes) -> None:
+        """Take text as it is, or an entry."""
         if self._thread is None:
-            self._write(text)
+            self._write(item)
             return
         with self._wake:
             if self._ending or len(self._waiting) >= WAITING:
                 self.lost += 1
             else:
-                self._waiting.append(text)
+                self._waiting.append(item)
                 self._wake.notify()
 
     def _write_all(self) -> None:
@@ -88,10 +100,19 @@ class Output:
                     self._wake.wait()
                 if not self._waiting:
                     return
-                text = self._waiting.popleft()
-            self._write(text)
+                item = self._waiting.popleft()
+            self._write(item)
 
-    def _write(self, text: str) -> None:
+    def _write(self, item: str | bytes) -> None:
+        if isinstance(item, str):
+            self._write_line(item)
+            return
+        try:
+            self.journal.send(item)
+        except OSError:  # it is busy, or gone
+            self.lost += 1
+
+    def _write_line(self, text: str) -> None:
         whole = self._torn + text.encode("utf-8", "backslashreplace")
         rest = memoryview(whole)
         try:

@@ -63,7 +63,7 @@ def test_what_is_missing_is_in_the_grammar():
         ("daemon.workers", 2, "workers = 2"),
         ("daemon.workers", "auto", 'workers = "auto"'),
         ("daemon.log-format", "json", None),
-        ("daemon.log-format", "journal", 'log-format = "journal"'),
+        ("daemon.log-format", "journal", None),
         ("limits.idle", 3, None),
         ("limits.message", 3, ""),
         ("services.NAME.listen", parse("tcp://*:7"), None),

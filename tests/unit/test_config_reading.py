@@ -176,7 +176,7 @@ def test_a_kind_that_comes_later(monkeypatch):
 
 def test_what_is_not_built_yet():
     content = {
-        "daemon": {"workers": 4, "log-format": "journal"},
+        "daemon": {"workers": 4},
         "admin": {"listen": ["unix:///run/a.sock"]},
         "bus": {"url": "redis://h"},
         "defaults": {"proxy-from": ["::1"], "limits": {"handshake": "1s", "message": "1KiB"}},
@@ -192,7 +192,6 @@ def test_what_is_not_built_yet():
     }
     assert [fault.removeprefix("/etc/a.toml: ") for fault in faults(content)] == [
         "daemon.workers: workers = 4: not available in this version",
-        'daemon.log-format: log-format = "journal": not available in this version',
         "bus: not available in this version",
         "defaults.proxy-from[0]: not available in this version",
         "defaults.limits.handshake: not available in this version",

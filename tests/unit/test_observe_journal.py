@@ -1,0 +1,182 @@
+"""The journal's own protocol: fields that nobody can forge, entries of any size, and a journal that is busy or gone."""
+
+import array
+import fcntl
+import json
+import os
+import socket
+from contextlib import closing, suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echod.observe.journal import Journal, entry, is_journal, prefixed
+from echod.observe.log import LEVELS, Log
+from echod.observe.output import Output
+
+
+class Reading:
+    """The other end, as journald reads it."""
+
+    def __init__(self, where):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(where)
+        self.socket.setblocking(False)
+
+    def entries(self):
+        """Every entry that has come: its fields, and whether it came as a file."""
+        found = []
+        with suppress(BlockingIOError):
+            while True:
+                data, ancillary, _, _ = self.socket.recvmsg(1 << 20, socket.CMSG_SPACE(4))
+                if ancillary:
+                    numbers = array.array("i")
+                    numbers.frombytes(ancillary[0][2])
+                    with open(numbers[0], "rb") as file:
+                        assert fcntl.fcntl(file, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE
+                        file.seek(0)
+                        data = file.read()
+                found.append((fields(data), bool(ancillary)))
+        return found
+
+
+def fields(data):
+    """The fields of an entry; one that holds a line feed would stand in another form, and is none of ours."""
+    assert data.endswith(b"\n")
+    pairs = [line.partition(b"=") for line in data[:-1].split(b"\n")]
+    assert all(equals for _, equals, _ in pairs)
+    return {name.decode(): value.decode() for name, _, value in pairs}
+
+
+@pytest.fixture
+def reading(tmp_path):
+    made = Reading(str(tmp_path / "journal"))
+    with closing(made.socket):
+        yield made
+
+
+@pytest.fixture
+def journal(tmp_path, reading):
+    with closing(Journal(str(tmp_path / "journal"))) as made:
+        yield made
+
+
+def test_an_event_has_its_fields(reading, journal, tmp_path):
+    with (tmp_path / "none").open("w") as file:
+        output = Output(file.fileno(), journal)
+        log = Log(output, "journal", "debug")
+        told = {"service": "echo", "address": "tcp://*:7", "peer": "192.0.2.1:5", "reason": "rate"}
+        log.event("connection.refused", told)
+        log.event("daemon.stopped", {"counters": {"echo tcp://*:7": {"accepted": 1}}})
+        log.say("warn", "look out")
+        log.show("shown")
+    [(refused, _), (stopped, _), (warned, _), (shown, _)] = reading.entries()
+    assert refused == {
+        "MESSAGE": "echo  tcp://*:7 refused to 192.0.2.1:5: rate",
+        "PRIORITY": "7",
+        "SYSLOG_IDENTIFIER": "echod",
+        "ECHOD_EVENT": "connection.refused",
+        "ECHOD_SERVICE": "echo",
+        "ECHOD_ADDRESS": "tcp://*:7",
+        "ECHOD_PEER": "192.0.2.1:5",
+        "ECHOD_REASON": "rate",
+    }
+    assert json.loads(stopped["ECHOD_COUNTERS"]) == {"echo tcp://*:7": {"accepted": 1}}
+    assert warned == {"MESSAGE": "look out", "PRIORITY": "4", "SYSLOG_IDENTIFIER": "echod"}
+    assert (shown["MESSAGE"], shown["PRIORITY"]) == ("shown", "6")
+    assert (tmp_path / "none").read_text() == ""
+    assert output.lost == 0
+
+
+NAMES = st.from_regex("[a-z_]{1,9}", fullmatch=True)
+
+
+@given(st.sampled_from(sorted(LEVELS)), st.text(), st.dictionaries(NAMES, st.text()))
+def test_nobody_writes_a_field_but_us(level, message, more):
+    said = fields(entry(level, message, more))
+    assert set(said) == {"MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", *(f"ECHOD_{name.upper()}" for name in more)}
+    assert all(value.isprintable() for value in said.values())
+    assert said["PRIORITY"] in "23467"
+
+
+def test_a_large_entry_is_a_file(reading, journal):
+    journal.send(entry("info", "x" * 3_000_000, {"service": "echo"}))
+    [(said, as_file)] = reading.entries()
+    assert as_file
+    assert said["MESSAGE"] == "x" * 3_000_000
+    assert said["ECHOD_SERVICE"] == "echo"
+
+
+def test_a_busy_journal_costs_entries_and_counts_them(reading, journal, monkeypatch, tmp_path):
+    monkeypatch.setattr("echod.observe.journal.PATIENCE", 0.01)
+    output = Output(os.open(os.devnull, os.O_WRONLY), journal)
+    log = Log(output, "journal")
+    sent = 0
+    while not output.lost:
+        log.say("info", f"line {sent}")
+        sent += 1
+        assert sent < 10_000
+    assert [said["MESSAGE"] for said, _ in reading.entries()] == [f"line {at}" for at in range(sent - 1)]
+    log.say("info", "again")
+    assert reading.entries()[0][0]["MESSAGE"] == "again"
+
+
+def test_a_journal_that_goes_costs_entries_and_one_that_comes_back_has_them(tmp_path):
+    where = str(tmp_path / "journal")
+    journal = Journal(where)
+    first = Reading(where)
+    output = Output(os.open(os.devnull, os.O_WRONLY), journal)
+    log = Log(output, "journal")
+    first.socket.close()
+    log.say("info", "lost")
+    assert output.lost == 1
+    os.unlink(where)
+    with closing(Reading(where).socket) as second:
+        log.say("info", "there again")
+        assert b"MESSAGE=there again" in second.recv(1000)
+    journal.close()
+
+
+def test_without_a_journal_lines_have_their_priority(tmp_path):
+    with (tmp_path / "log").open("w") as file:
+        log = Log(Output(file.fileno(), Journal(str(tmp_path / "nowhere"))), "journal")
+        log.say("error", "a\nb")
+        log.event("daemon.ready", {"listeners": 2})
+    assert (tmp_path / "log").read_text() == "<3>a\\x0ab\n<6>ready: 2 listeners\n"
+    assert prefixed("warn", "look out") == "<4>look out"
+
+
+def test_auto_is_the_journal_where_the_output_leads_there(reading, journal, tmp_path):
+    with (tmp_path / "log").open("w") as file:
+        there = os.fstat(file.fileno())
+        environ = {"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"}
+        log = Log(Output(file.fileno(), journal), "auto", environ=environ)
+        log.say("info", "one")
+        log.govern("text", "info")
+        log.say("info", "two")
+        log.govern("auto", "info")
+        log.say("info", "three")
+    assert [said["MESSAGE"] for said, _ in reading.entries()] == ["one", "three"]
+    assert (tmp_path / "log").read_text().endswith("Z info  two\n")
+
+
+@pytest.mark.parametrize("stream", [None, "", "1:2", "junk"])
+def test_auto_is_text_anywhere_else(stream, journal, reading, tmp_path):
+    environ = {} if stream is None else {"JOURNAL_STREAM": stream}
+    with (tmp_path / "log").open("w") as file:
+        Log(Output(file.fileno(), journal), "auto", environ=environ).say("info", "one")
+        assert not is_journal(file.fileno(), environ)
+    assert not is_journal(987, environ)
+    assert reading.entries() == []
+
+
+def test_a_file_of_our_own_is_never_the_journal(journal, reading, tmp_path):
+    output = Output(str(tmp_path / "log"), journal)
+    there = os.stat(tmp_path / "log")
+    assert not output.is_journal({"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"})
+
+
+def test_what_is_sent_is_lost_or_raises():
+    with closing(Journal("/nowhere/journal")) as journal, pytest.raises(FileNotFoundError):
+        journal.send(b"MESSAGE=x\n")
