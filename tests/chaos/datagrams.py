@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from tests.chaos import probe
 from tests.chaos.field import Field, Place, Server
 from tests.chaos.forge import Forger
-from tests.chaos.network import CLIENT4, LINK, SERVER4, Network
+from tests.chaos.network import CLIENT4, SERVER4, Network, linked
 from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import eventually
 from tests.gate.room import refused
@@ -139,18 +139,13 @@ class Naive(threading.Thread):
 
 def foreign_loop(field: Field) -> Iterator[Figure]:
     """Over a link between two networks, with the configuration that echod has by itself where the network reaches."""
-    server_side = field.network
-    with Network() as client_side:
-        server_side.join(client_side)
-        server_side.add(f"{SERVER4}/24", device=LINK)
-        client_side.add(f"{CLIENT4}/24", device=LINK)
+    with linked(field.network) as client_side:
         services = f'[services.echo]\nlisten = ["udp://{SERVER4}:0", "tcp://{SERVER4}:0"]\nallow = ["0.0.0.0/0"]\n'
         for subject in (ECHOD, PLAIN):
             with field.server(subject, services) as server:
                 yield _foreign(server, client_side)
         with field.server(STOCK, host=SERVER4) as server:
             yield _foreign(server, client_side)
-        server_side.ip("link", "delete", LINK)
 
 
 def _foreign(server: Server, client_side: Network) -> Figure:

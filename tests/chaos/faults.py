@@ -60,11 +60,17 @@ def descriptors(pid: int) -> list[str]:
     return found
 
 
-def connections(pid: int, place: tuple[str, int]) -> int:
-    """How many connections to an IPv4 listener are held, ended by their peers or not (proc(5), net/tcp)."""
+def peers(pid: int, place: tuple[str, int]) -> list[int]:
+    """The ports of whoever is connected to an IPv4 listener, has he ended or not (proc(5), net/tcp)."""
     local = f"{int.from_bytes(socket.inet_aton(place[0]), 'little'):08X}:{place[1]:04X}"
-    lines = (line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines())
-    return sum(line[1] == local and line[3] in (ESTABLISHED, CLOSE_WAIT) for line in lines)
+    lines = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()]
+    mine = [line for line in lines if line[1] == local and line[3] in (ESTABLISHED, CLOSE_WAIT)]
+    return [int(line[2].partition(":")[2], 16) for line in mine]
+
+
+def connections(pid: int, place: tuple[str, int]) -> int:
+    """How many those are."""
+    return len(peers(pid, place))
 
 
 def highest_descriptor(pid: int) -> int:
@@ -100,13 +106,14 @@ def family(pid: int) -> list[int]:
 class Injected:
     """strace(1), attached to a process: within the block, these calls fail. Raises Lacking.
 
-    `when` is strace's: which of the calls, `1+` is every one.
+    `error` is the name of an error, or whatever else strace injects (`delay_enter=100ms`); `when` is strace's: which
+    of the calls, `1+` is every one.
     """
 
     def __init__(self, pid: int, error: str, calls: str = "accept,accept4", when: str = "1+") -> None:
         self._pid = pid
         self._words = [program("strace"), "-f", "-qq", "-e", f"trace={calls}", "-e"]
-        self._words.append(f"inject={calls}:error={error}:when={when}")
+        self._words.append(f"inject={calls}:{error if '=' in error else f'error={error}'}:when={when}")
 
     def __enter__(self) -> Self:
         self._file = tempfile.NamedTemporaryFile(prefix="strace-")
@@ -134,6 +141,11 @@ class Injected:
     def calls(self) -> int:
         """How often they were called, once the block is over."""
         return sum("accept" in line and "resumed" not in line for line in self._lines)
+
+    @property
+    def lines(self) -> int:
+        """How often any of them was called."""
+        return sum("resumed" not in line for line in self._lines)
 
     @property
     def injected(self) -> int:

@@ -124,18 +124,24 @@ class Field:
 
     @contextmanager
     def server(
-        self, subject: Subject, services: str = "", *, command: Sequence[str] = (), host: str = LOOPBACK
+        self,
+        subject: Subject,
+        services: str = "",
+        *,
+        command: Sequence[str] = (),
+        host: str = LOOPBACK,
+        stock: Sequence[str] = (),
     ) -> Iterator[Server]:
         """A server that is ready. Raises Lacking.
 
         `services` is echod's configuration; others have what they have. `command` runs it in another way, `host`
-        is where stock Twisted listens.
+        is where stock Twisted listens, `stock` is what else it is told.
         """
         with ExitStack() as stack:
             if subject in (Subject.ECHOD, Subject.PLAIN):
                 yield stack.enter_context(_echod(subject, services, command))
             elif subject is Subject.STOCK:
-                yield stack.enter_context(_stock(command, host))
+                yield stack.enter_context(_stock(command, host, stock))
             elif subject is Subject.XINETD:
                 yield stack.enter_context(_xinetd())
             else:
@@ -157,9 +163,9 @@ def _echod(subject: Subject, services: str, command: Sequence[str]) -> Iterator[
 
 
 @contextmanager
-def _stock(command: Sequence[str], host: str) -> Iterator[Server]:
+def _stock(command: Sequence[str], host: str, more: Sequence[str]) -> Iterator[Server]:
     port = free_port(host=host)
-    words = [*(command or (sys.executable, "-W", "error")), str(STOCK), host, str(port)]
+    words = [*(command or (sys.executable, "-W", "error")), str(STOCK), host, str(port), *more]
     with tempfile.TemporaryDirectory(prefix="stock-") as folder, _running(words, Path(folder)) as process:
         places = {"echo": (host, port)}
         server = Server(Subject.STOCK, process.pid, places, places)

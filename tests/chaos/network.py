@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -89,6 +89,26 @@ class Network:
                 *family, "address", "add", host + length, "dev", device, *(["nodad"] if ":" in host else ["brd", "+"])
             )
 
+    def loses(self, percent: int) -> None:
+        """Drop so many of a hundred packets that come by the link, by chance; it hears nothing more at 100."""
+        chance = f" numgen random mod 100 < {percent}" if percent < 100 else ""
+        self._drop("input", f'iifname "{LINK}"{chance}')
+
+    def falls_silent(self) -> None:
+        """Send nothing more by the link, not even that somebody has gone."""
+        self._drop("output", f'oifname "{LINK}"')
+
+    def _drop(self, hook: str, which: str) -> None:
+        rules = f"table inet {hook} {{ chain drops {{ type filter hook {hook} priority 0; {which} drop\n}}\n}}\n"
+        with self.inside():
+            _run([program("nft"), "-f", "-"], rules)
+
+    def slows(self, rate: str) -> None:
+        """Send no faster than so much by the link, as tc(8) writes a rate."""
+        with self.inside():
+            words = f"qdisc add dev {LINK} root tbf rate {rate} burst 32kb latency 400ms"
+            _run([program("tc"), *words.split()])
+
     def figure(self, table: str, name: str) -> int:
         """One counter of the kernel's for it, such as Udp and InDatagrams (proc(5), net/snmp)."""
         with self.inside():
@@ -123,8 +143,8 @@ class Network:
         _run([program("ip"), *words])
 
 
-def _run(words: Sequence[str]) -> None:
-    ended = subprocess.run(words, check=False, capture_output=True, text=True, timeout=20)
+def _run(words: Sequence[str], said: str = "") -> None:
+    ended = subprocess.run(words, check=False, capture_output=True, text=True, timeout=20, input=said)
     if ended.returncode:
         raise Lacking(f"{' '.join(words)}: {ended.stderr.strip()}")
 
@@ -145,12 +165,23 @@ def alone(*hosts: str) -> Iterator[Network]:
 
 
 @contextmanager
-def joined() -> Iterator[Two]:
-    """A server's and a client's network, with SERVER4 … CLIENT6 and link-local addresses. Raises Lacking."""
-    with Network() as server, Network() as client:
+def linked(server: Network) -> Iterator[Network]:
+    """A client's network beside a server's, with SERVER4 … CLIENT6 and link-local addresses. Raises Lacking."""
+    with Network() as client:
         server.join(client)
         server.add(f"{SERVER4}/24", f"{SERVER6}/64", device=LINK)
         client.add(f"{CLIENT4}/24", f"{CLIENT6}/64", device=LINK)
+        try:
+            yield client
+        finally:
+            with suppress(Lacking):  # the test took the link away
+                server.ip("link", "delete", LINK)
+
+
+@contextmanager
+def joined() -> Iterator[Two]:
+    """Both of them new. Raises Lacking."""
+    with Network() as server, linked(server) as client:
         yield Two(server, client)
 
 

@@ -18,13 +18,18 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from tests.chaos import datagrams, shares, starved, streams
+from tests.chaos import datagrams, interrupted, links, logs, shares, starved, streams
 from tests.chaos.field import Field
 from tests.chaos.network import Lacking, alone
 from tests.chaos.report import BROKEN, Outcome, Scenario, many
 
 SCENARIOS = sorted(
-    (*datagrams.SCENARIOS, *streams.SCENARIOS, *starved.SCENARIOS, *shares.SCENARIOS), key=lambda one: one.number
+    (
+        scenario
+        for room in (datagrams, interrupted, links, logs, shares, starved, streams)
+        for scenario in room.SCENARIOS
+    ),
+    key=lambda one: one.number,
 )
 BUSY = 0.7  #: processes ready to run before we began, beyond which times are somebody else's too
 

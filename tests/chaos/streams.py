@@ -1,14 +1,19 @@
-"""Attacks by connections: slow readers, bursts, resets."""
+"""Attacks by connections: slow readers, bursts, resets; and clients that only end, idle or stay."""
 
 from __future__ import annotations
 
+import random
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
+from tests.chaos import probe
 from tests.chaos.crowd import Crowd, Fate, reset_at_once, served
 from tests.chaos.field import Field, Place
 from tests.chaos.report import Figure, Scenario, Subject, many
+from tests.daemon import eventually
 from tests.gate.room import taken
 
 ECHOD, PLAIN, STOCK, XINETD, _ = Subject
@@ -39,6 +44,113 @@ def slow_reader(field: Field) -> Iterator[Figure]:
 
 def _connected(place: Place) -> socket.socket:
     return socket.create_connection(place, 20)
+
+
+# 12
+
+LENGTHS = {1: 20, 1_000: 20, 64 * KIB: 20, MIB: 10, 8 * MIB: 3, 32 * MIB: 2}
+"""Octets that are sent before a client ends its sending, and how often that is tried."""
+
+
+def half_close(field: Field) -> Iterator[Figure]:
+    for server in field.each(ECHOD, PLAIN, STOCK, XINETD, services=SERVICE):
+        tries = [_ended_early(server.tcp["echo"], length) for length, often in LENGTHS.items() for _ in range(often)]
+        whole, slowest = sum(right for right, _ in tries), max(seconds for _, seconds in tries)
+        text = f"{whole} of {len(tries)} whole; its end at most {slowest * 1000:.0f} ms behind the last octet"
+        kept = whole == len(tries) and slowest <= 0.1 if server.ours else None
+        yield Figure(server.subject, text, kept, {"whole": whole, "tries": len(tries), "slowest": slowest})
+
+
+def _ended_early(place: Place, length: int) -> tuple[bool, float]:
+    """Whether all came back to a client that ended its sending at once, and how long its end was behind that."""
+    octets = random.Random(length).randbytes(length)
+    with _connected(place) as client:
+        client.settimeout(20)
+        sending = threading.Thread(target=_send_and_end, args=(client, octets), daemon=True)
+        sending.start()
+        came, last = bytearray(), time.monotonic()
+        try:
+            while piece := client.recv(MIB):
+                came += piece
+                last = time.monotonic()
+        except OSError:
+            pass
+        ended = time.monotonic()
+        sending.join(20)
+    return came == octets, ended - last
+
+
+def _send_and_end(client: socket.socket, octets: bytes) -> None:
+    try:
+        client.sendall(octets)
+        client.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+# 13
+
+IDLE, AT_ONCE = 10_000, 40  #: connections; and as many at once as even a small backlog takes
+NOISE = 2.0  #: milliseconds of a p99 that a machine with other work does not tell from none
+ROOMY = SERVICE.replace("per-client = 10000", "connections = 12000, per-client = 12000")
+
+
+def idle(field: Field) -> Iterator[Figure]:
+    for server in field.each(ECHOD, PLAIN, STOCK, services=ROOMY):
+        place = server.tcp["echo"]
+        quiet, before = probe.stream(place, 2.0), server.memory()
+        with ExitStack() as stack:
+            held = 0
+            for _ in range(IDLE // AT_ONCE):
+                held += stack.enter_context(Crowd(place, AT_ONCE)).wait(20)[Fate.SERVED]
+            each = (server.memory() - before) / max(held, 1) / KIB
+            beside = probe.stream(place, 3.0)
+        text = f"{held:,} held, {each:.2f} KiB each; another's p99 {quiet.p99} ms before, {beside.p99} ms beside them"
+        kept = held == IDLE and each <= 3 and (beside.p99 <= 2 * quiet.p99 or beside.p99 <= NOISE) and not beside.lost
+        values = {"held": held, "kib": round(each, 2), "quiet": vars(quiet), "beside": vars(beside)}
+        yield Figure(server.subject, text, kept if server.ours else None, values)
+
+
+# 20
+
+ENDED, PAUSED = 1_000, 100
+AFTER = 7.0  #: seconds: five that a peer has to finish, and two looks
+ACK = '[services.ack]\nlisten = ["tcp://127.0.0.1:0"]\nshow = "no"\n'
+
+
+def ended(field: Field) -> Iterator[Figure]:
+    """Clients that stay when the service has ended, and clients that go while nothing is read from them."""
+    for subject in (ECHOD, PLAIN, STOCK):
+        with field.server(subject, SERVICE + ACK, stock=("ack",)) as server:
+            place, told = server.tcp["echo"], server.tcp.get("ack", server.tcp["echo"])
+            served(place)
+            time.sleep(0.2)
+            before = server.descriptors()
+            with ExitStack() as stack:
+                paused = [stack.enter_context(_connected(place)) for _ in range(PAUSED)] if server.ours else []
+                for client in paused:
+                    client.setblocking(False)
+                while sum(_offer(client) for client in paused):
+                    pass
+                answered = 0
+                for _ in range(ENDED // AT_ONCE):
+                    answered += stack.enter_context(Crowd(told, AT_ONCE)).wait(20)[Fate.SERVED]
+                for client in paused:
+                    client.close()
+                began = time.monotonic()
+                over = eventually(lambda s=server, b=before: s.descriptors() <= b, seconds=AFTER)  # type: ignore[misc]
+                seconds, left = time.monotonic() - began, server.descriptors() - before
+            text = f"{answered:,} told goodbye, that stay; {len(paused)} paused, that went; {left:+} descriptors after"
+            text += f" {seconds:.1f} s"
+            kept = over and answered == ENDED if server.ours else None
+            yield Figure(subject, text, kept, {"answered": answered, "left": left, "seconds": round(seconds, 2)})
+
+
+def _offer(client: socket.socket) -> int:
+    try:
+        return client.send(bytes(256 * KIB))
+    except BlockingIOError:
+        return 0
 
 
 # 14
@@ -84,6 +196,14 @@ def resets(field: Field) -> Iterator[Figure]:
 
 SCENARIOS = (
     Scenario(9, "one reader that never reads", "it is stopped, for at most 192 KiB", slow_reader),
+    Scenario(12, "clients that end their sending at once", "every octet, then the end within 100 ms", half_close),
+    Scenario(13, "10,000 idle connections", f"3 KiB each; another's p99 at most 2×, or {NOISE:g} ms", idle),
+    Scenario(
+        20,
+        f"{ENDED:,} clients that stay when they were told goodbye, {PAUSED} that go while they are paused",
+        f"no descriptor is left after {AFTER:g} s",
+        ended,
+    ),
     Scenario(14, "2,000 connects at once", "none slower than 0.5 s", burst),
     Scenario(21, "20,000 connections that are reset at once", "no line, no descriptor", resets),
 )

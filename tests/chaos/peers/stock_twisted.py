@@ -1,17 +1,44 @@
 """Stock Twisted as its documentation writes an echo server, over TCP and UDP, and nothing more.
 
-stock_twisted.py HOST PORT
+stock_twisted.py HOST PORT [idle SECONDS | log | ack]
+
+With `idle` it ends silent connections by Twisted's own TimeoutMixin, with `log` it logs each connection, with `ack` it
+ends each behind one word.
 """
 
 import sys
 
 from twisted.internet import protocol, reactor
+from twisted.protocols import policies
 from twisted.python import log
 
 
 class Echo(protocol.Protocol):
     def dataReceived(self, data):
         self.transport.write(data)
+
+
+class Timing(Echo, policies.TimeoutMixin):
+    def connectionMade(self):
+        self.setTimeout(float(sys.argv[4]))
+
+    def dataReceived(self, data):
+        self.resetTimeout()
+        super().dataReceived(data)
+
+
+class Logging(Echo):
+    def connectionMade(self):
+        log.msg(f"{self.transport.getHost()} from {self.transport.getPeer()}")
+
+    def connectionLost(self, reason=protocol.connectionDone):
+        log.msg(f"{self.transport.getHost()} from {self.transport.getPeer()} ended: {reason.getErrorMessage()}")
+
+
+class Ack(protocol.Protocol):
+    def dataReceived(self, data):
+        self.transport.write(b"received")
+        self.transport.loseConnection()
 
 
 class EchoUDP(protocol.DatagramProtocol):
@@ -23,7 +50,7 @@ if __name__ == "__main__":
     log.startLogging(sys.stderr)
     host, port = sys.argv[1], int(sys.argv[2])
     factory = protocol.Factory()
-    factory.protocol = Echo
+    factory.protocol = {"idle": Timing, "log": Logging, "ack": Ack}[sys.argv[3]] if sys.argv[3:] else Echo
     reactor.listenTCP(port, factory, interface=host)  # type: ignore[arg-type]
     reactor.listenUDP(port, EchoUDP(), interface=host)  # type: ignore[attr-defined]
     reactor.run()

@@ -1,0 +1,343 @@
+"""Time and calls that do not go on as they should: a process that is stopped, a clock that steps, calls that fail."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tests.chaos import probe
+from tests.chaos.crowd import Crowd, Fate, served
+from tests.chaos.faults import Injected
+from tests.chaos.field import Field, Place, Server
+from tests.chaos.network import Lacking
+from tests.chaos.report import Figure, Scenario, Subject, many
+from tests.daemon import ECHOD, SECONDS
+
+OURS, PLAIN, STOCK, _, _ = Subject
+KIB, MIB = 1 << 10, 1 << 20
+
+# 27
+
+STOPPED: Final = 2.0  #: seconds
+WAITING: Final = 200  #: clients that come meanwhile, and datagrams
+LARGE: Final = 8 * MIB
+SERVICE = '[services.echo]\nlisten = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\n'
+
+
+def stopped(field: Field) -> Iterator[Figure]:
+    for server in field.each(OURS, PLAIN, STOCK, services=SERVICE):
+        place = server.tcp["echo"]
+        quiet = probe.stream(place, 1.0)
+        with Transfer(place) as transfer:
+            transfer.reading.clear()  # a client that is stopped: its kernel goes on for it
+            beside = probe.stream(place, STOPPED)
+            transfer.reading.set()
+            of_client = transfer.whole()
+        with Transfer(place) as transfer, stopping(server.pid), Crowd(place, WAITING) as crowd:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+                asking.connect(server.udp["echo"])
+                for number in range(WAITING):
+                    asking.send(b"%d" % number)
+                time.sleep(STOPPED)
+                os.kill(server.pid, signal.SIGCONT)
+                fates = crowd.wait(SECONDS)
+                answered = len({_heard(asking) for _ in range(WAITING)} - {None})
+            of_server = transfer.whole()
+        text = f"client: {_yes(of_client)}, others' p99 {quiet.p99} ms before, {beside.p99} ms beside it; server: "
+        text += f"{_yes(of_server)}, {fates[Fate.SERVED]} of {WAITING} that came served, {answered} of {WAITING}"
+        text += " datagrams answered"
+        kept = of_client and of_server and fates[Fate.SERVED] == answered == WAITING and not beside.lost
+        values = {"client": of_client, "server": of_server, "fates": dict(fates), "datagrams": answered}
+        values |= {"quiet": vars(quiet), "beside": vars(beside)}
+        yield Figure(server.subject, text, kept if server.ours else None, values)
+
+
+def _yes(whole: bool) -> str:
+    return "every octet" if whole else "octets lost"
+
+
+def _heard(client: socket.socket) -> bytes | None:
+    client.settimeout(2.0)
+    try:
+        return client.recv(100)
+    except TimeoutError:
+        return None
+
+
+@contextmanager
+def stopping(pid: int) -> Iterator[None]:
+    """A process does nothing until the end of the block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+class Transfer:
+    """LARGE octets there and back, over one connection, both at once; `reading` holds the way back up."""
+
+    def __init__(self, place: Place) -> None:
+        self.reading = threading.Event()
+        self.reading.set()
+        self._octets = random.Random(27).randbytes(LARGE)
+        self._came = bytearray()
+        self._client = socket.create_connection(place, SECONDS)
+        self._threads = [threading.Thread(target=each, daemon=True) for each in (self._send, self._receive)]
+
+    def __enter__(self) -> Transfer:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.reading.set()
+        self._client.close()
+
+    @property
+    def came(self) -> int:
+        """How many octets are back."""
+        return len(self._came)
+
+    def whole(self) -> bool:
+        """Wait for the end; whether everything came back."""
+        for thread in self._threads:
+            thread.join(SECONDS)
+        return self._came == self._octets
+
+    def _send(self) -> None:
+        for at in range(0, LARGE, 64 * KIB):
+            self._client.sendall(self._octets[at : at + 64 * KIB])
+            if self.reading.is_set():
+                time.sleep(0.005)
+
+    def _receive(self) -> None:
+        while len(self._came) < LARGE:
+            self.reading.wait()
+            if not (piece := self._client.recv(64 * KIB)):
+                break
+            self._came += piece
+
+
+# 34
+
+IDLE: Final = 2.0  #: seconds
+LEEWAY: Final = 1.1  #: seconds behind that: the sweep looks every half of one, and sees the last octet when it looks
+BURST: Final = 50
+TIMED = f"""[services.echo]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+limits = {{ idle = "{IDLE:g}s", rate = "1/{BURST}" }}
+"""
+STEPS: Final[dict[str, tuple[str, ...]]] = {
+    "no step": (),
+    "-1 h": ("-3600s",),
+    "+1 h": ("+3600s",),
+    "to and fro": ("+0.1s", "-0.1s"),
+}
+NEVER: Final = 3 * IDLE
+
+
+def clock_steps(field: Field) -> Iterator[Figure]:
+    with tempfile.TemporaryDirectory(prefix="clock-") as folder:
+        file = Path(folder, "offset")
+        faked = clock_of(file)
+        for subject in (OURS, PLAIN, STOCK):
+            file.write_text("+0s")
+            command = (*faked, *ECHOD) if subject is not STOCK else (*faked, sys.executable, "-W", "error")
+            with field.server(subject, TIMED, command=command, stock=("idle", f"{IDLE:g}")) as server:
+                after = {name: _closed_after(server.tcp["echo"], file, offsets) for name, offsets in STEPS.items()}
+                text = f"{IDLE:g} s of silence end after " + ", ".join(
+                    f"{f'{seconds:.1f} s' if seconds < NEVER else f'more than {NEVER:g} s'} ({name})"
+                    for name, seconds in after.items()
+                )
+                kept = all(IDLE - 0.1 <= seconds <= IDLE + LEEWAY for seconds in after.values())
+                if server.ours:
+                    more = _more_answers(server.udp["echo"], file)
+                    text += f"; a step of +1 h gives {many(more, 'answer')} more than the rate"
+                    kept = kept and more <= 2
+                yield Figure(subject, text, kept if server.ours else None, {"seconds": after})
+
+
+def clock_of(file: Path) -> tuple[str, ...]:
+    """What a command is begun with so that its wall clock is off by what stands in `file`. Raises Lacking."""
+    words = ("env", f"LD_PRELOAD={_library()}", f"FAKETIME_TIMESTAMP_FILE={file}", "FAKETIME_NO_CACHE=1")
+    return (*words, "FAKETIME_DONT_FAKE_MONOTONIC=1")
+
+
+def _library() -> str:
+    for folder in ("/usr/lib", "/usr/local/lib"):
+        for found in Path(folder).glob("**/faketime/libfaketimeMT.so.1"):
+            return str(found)
+    raise Lacking("faketime is not installed")
+
+
+def _closed_after(place: Place, file: Path, offsets: Sequence[str]) -> float:
+    """Seconds until a silent connection is ended, while the wall clock steps."""
+    file.write_text("+0s")
+    with socket.create_connection(place, SECONDS) as client:
+        client.settimeout(NEVER)
+        client.sendall(b"?")
+        client.recv(1)
+        began = time.monotonic()
+        over = threading.Event()
+        stepping = threading.Thread(target=_step, args=(file, offsets, over), daemon=True)
+        stepping.start()
+        try:
+            client.recv(1)
+        except (TimeoutError, ConnectionResetError):
+            pass
+        seconds = time.monotonic() - began
+        over.set()
+        stepping.join()
+        return round(seconds, 2)
+
+
+def _step(file: Path, offsets: Sequence[str], over: threading.Event) -> None:
+    over.wait(IDLE / 4)
+    for offset in offsets if len(offsets) < 2 else [*offsets] * 1_000:
+        if over.is_set():
+            break
+        new = file.with_suffix(".new")
+        new.write_text(offset)
+        new.replace(file)
+        over.wait(0.02)
+
+
+def _more_answers(place: Place, file: Path) -> int:
+    """Beyond the burst and one a second: to what is asked before a step of an hour, and behind it."""
+    file.write_text("+0s")
+    answers, began = 0, time.monotonic()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(place)
+        client.settimeout(0.3)
+        for offset in ("+0s", "+3600s"):
+            file.write_text(offset)
+            for number in range(2 * BURST):
+                client.send(b"%d%s" % (number, offset.encode()))
+            try:
+                while client.recv(100):
+                    answers += 1
+            except TimeoutError:
+                pass
+    return max(answers - BURST - int(time.monotonic() - began), 0)
+
+
+# 48
+
+TALKS: Final = 10  #: of each kind
+ROUNDS, PIECE = 64, 4 * KIB
+READS, WRITES = "read,recvfrom,recvmsg,recvmmsg", "write,sendto,sendmsg,sendmmsg"
+CASES: Final = {
+    "reads EINTR": ("EINTR", READS, "3+3"),
+    "writes EINTR": ("EINTR", WRITES, "3+3"),
+    "writes ENOBUFS": ("ENOBUFS", WRITES, "9+9"),
+    "splice EINTR": ("EINTR", "splice", "3+3"),
+    "splice ENOMEM": ("ENOMEM", "splice", "100+100"),
+    "reads EIO": ("EIO", "recvfrom,recvmsg,recvmmsg", "100+100"),
+    "waits EINTR": ("EINTR", "epoll_wait,epoll_pwait,epoll_pwait2", "2+2"),
+    "writes delayed": ("delay_enter=100000", WRITES, "50+50"),
+}
+FAILING = SERVICE + '[services.upper]\nlisten = ["tcp://127.0.0.1:0"]\n'
+
+
+class Talk(threading.Thread):
+    """Questions and answers, one after the other: `whole`, `ended` early with a goodbye or a reset, or `wrong`."""
+
+    def __init__(self, place: Place, seed: int, *, upper: bool) -> None:
+        super().__init__(daemon=True)
+        self._place, self._upper = place, upper
+        self._random = random.Random(seed)
+        self.fate = "wrong"
+
+    def run(self) -> None:
+        try:
+            with socket.create_connection(self._place, SECONDS) as client:
+                for _ in range(ROUNDS):
+                    question = self._random.randbytes(PIECE)
+                    client.sendall(question)
+                    expected, came = question.upper() if self._upper else question, b""
+                    while len(came) < PIECE and (piece := client.recv(PIECE)):
+                        came += piece
+                    if not expected.startswith(came):
+                        return
+                    if len(came) < PIECE:
+                        self.fate = "ended"
+                        return
+                self.fate = "whole"
+        except TimeoutError:
+            return
+        except OSError:
+            self.fate = "ended"
+
+
+def failing_calls(field: Field) -> Iterator[Figure]:
+    for server in field.each(OURS, PLAIN, STOCK, services=FAILING):
+        found: dict[str, dict[str, float]] = {}
+        for name, (error, calls, when) in CASES.items():
+            if calls == "splice" and server.subject is not OURS:
+                continue
+            found[name] = _failing(server, error, calls, when)
+        everything = Counter[str]()
+        for each in found.values():
+            everything.update({fate: int(each[fate]) for fate in ("whole", "ended", "wrong")})
+        cpu, of = max((each["cpu"], name) for name, each in found.items())
+        injected = sum(int(each["injected"]) for each in found.values())
+        text = f"{many(injected, 'failure')}; {everything['whole']} conversations whole, {everything['ended']} ended,"
+        text += f" {everything['wrong']} wrong or stuck; {cpu:.1%} of a processor when all is silent ({of})"
+        serves = all(each["serves"] for each in found.values())
+        text += "" if serves else "; then it serves nobody"
+        kept = serves and not everything["wrong"] and cpu <= 0.05 if server.ours else None
+        yield Figure(server.subject, text, kept, found)
+
+
+def _failing(server: Server, error: str, calls: str, when: str) -> dict[str, float]:
+    places = [server.tcp[kind] for kind in ("echo", "upper") if kind in server.tcp]
+    with Injected(server.pid, error, calls=calls, when=when) as injected:
+        talks = [Talk(place, number, upper=at == 1) for at, place in enumerate(places) for number in range(TALKS)]
+        for talk in talks:
+            talk.start()
+        for talk in talks:
+            talk.join(SECONDS)
+        before, began = server.cpu(), time.monotonic()
+        time.sleep(0.5)
+        cpu = (server.cpu() - before) / (time.monotonic() - began)
+    fates = Counter(talk.fate for talk in talks)
+    return {
+        **{fate: fates[fate] for fate in ("whole", "ended", "wrong")},
+        "injected": injected.injected if "delay" not in error else injected.lines,
+        "cpu": round(cpu, 4),
+        "serves": served(server.tcp["echo"], 5),
+    }
+
+
+SCENARIOS = (
+    Scenario(
+        27,
+        "somebody is stopped for 2 s: a client, the server",
+        "not an octet lost; whoever comes meanwhile is served, and every datagram that had room is answered",
+        stopped,
+    ),
+    Scenario(
+        34,
+        "the wall clock steps by an hour, and to and fro",
+        f"{IDLE:g} s of silence end after {IDLE - 0.1:g} to {IDLE + LEEWAY:g} s, and no rate gives more",
+        clock_steps,
+    ),
+    Scenario(
+        48,
+        "calls of the kernel that fail or take long",
+        "no octet wrong or missing on a connection that goes on, 5 % of a processor, and it serves on",
+        failing_calls,
+    ),
+)

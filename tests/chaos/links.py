@@ -1,0 +1,204 @@
+"""What a link does to those who talk over it: a peer that vanishes, and packets that are lost on a slow one."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from tests.chaos import faults
+from tests.chaos.crowd import served
+from tests.chaos.field import Field, Place, Server
+from tests.chaos.network import CLIENT4, SERVER4, linked
+from tests.chaos.report import Figure, Scenario, Subject
+from tests.daemon import SECONDS
+from tests.gate.room import taken
+
+ECHOD, PLAIN, STOCK, _, _ = Subject
+MIB = 1 << 20
+SERVICE = f"""[services.echo]
+listen = ["tcp://{SERVER4}:0", "udp://{SERVER4}:0"]
+allow = ["{CLIENT4}"]
+limits = {{ rate = "0" }}
+"""
+
+
+def _servers(where: Field, stack: ExitStack) -> Iterator[Server]:
+    for subject in (ECHOD, PLAIN, STOCK):
+        yield stack.enter_context(where.server(subject, SERVICE, host=SERVER4))
+
+
+# 22
+
+SILENT, OWED, STUCK = "silent", "owed an octet", "owed more than it takes"
+PROMISED = {SILENT: 125.0, OWED: 70.0, STUCK: 70.0}
+"""Seconds. A minute of silence, and four questions of the kernel's; a minute and a look or two for the others."""
+WATCHED = 130.0
+
+
+@dataclass
+class Vanishing:
+    """The clients of one server, by what they left behind, and when each was found to have gone."""
+
+    server: Server
+    clients: Mapping[str, socket.socket]
+    before: int
+    gone: dict[str, float] = field(default_factory=dict)
+
+    def look(self, seconds: float) -> None:
+        """Who is missed by now?"""
+        held = faults.peers(self.server.pid, self.server.tcp["echo"])
+        for how, client in self.clients.items():
+            if how not in self.gone and client.getsockname()[1] not in held:
+                self.gone[how] = seconds
+
+    def figure(self) -> Figure:
+        """How that went."""
+        left = self.server.descriptors() - self.before
+        after = {
+            how: f"after {self.gone[how]:.0f} s" if how in self.gone else f"not in {WATCHED:g} s" for how in PROMISED
+        }
+        text = ", ".join(f"{how}: {when}" for how, when in after.items()) + f"; {left:+} descriptors"
+        kept = left <= 0 and all(self.gone.get(how, WATCHED) <= most for how, most in PROMISED.items())
+        values = {"gone": self.gone, "descriptors": left}
+        return Figure(self.server.subject, text, kept if self.server.ours else None, values)
+
+
+def vanished(where: Field) -> Iterator[Figure]:
+    """Everybody at once, for it is waiting and nothing else."""
+    with linked(where.network) as client_side, ExitStack() as stack:
+        all_of_them = []
+        for server in _servers(where, stack):
+            with client_side.inside():
+                if not served(server.tcp["echo"]):
+                    raise AssertionError(f"{server.subject} serves nobody")
+                before = server.descriptors()
+                clients = {how: stack.enter_context(_connected(server.tcp["echo"])) for how in PROMISED}
+            taken(clients[STUCK], bytes(64 * MIB))
+            all_of_them.append(Vanishing(server, clients, before))
+        client_side.loses(100)
+        for vanishing in all_of_them:
+            vanishing.clients[OWED].send(b"?")
+        time.sleep(0.2)
+        client_side.falls_silent()
+        began = time.monotonic()
+        while (seconds := time.monotonic() - began) < WATCHED:
+            for vanishing in all_of_them:
+                vanishing.look(seconds)
+            if all(len(vanishing.gone) == len(PROMISED) for vanishing in all_of_them):
+                break
+            time.sleep(0.5)
+        yield from [vanishing.figure() for vanishing in all_of_them]
+
+
+def _connected(place: Place) -> socket.socket:
+    client = socket.create_connection(place, SECONDS)
+    client.sendall(b"!")
+    client.recv(1)
+    return client
+
+
+# 23
+
+LOSS, RATE = 5, "8mbit"
+STREAMS, LENGTH = 16, MIB // 2
+DATAGRAMS = 1_000
+PATIENCE = 90.0  #: seconds for all streams of one server: by the rate alone it is 8
+
+
+def lossy(where: Field) -> Iterator[Figure]:
+    with linked(where.network) as client_side, ExitStack() as stack:
+        for side in (where.network, client_side):
+            side.loses(LOSS)
+            side.slows(RATE)
+        for server in _servers(where, stack):
+            began = time.monotonic()
+            streams = [Stream(number) for number in range(STREAMS)]
+            with client_side.inside():
+                for stream in streams:
+                    stream.begin(server.tcp["echo"])
+            for stream in streams:
+                stream.join(max(0.1, PATIENCE - (time.monotonic() - began)))
+            seconds = time.monotonic() - began
+            whole = sum(stream.came == stream.sent for stream in streams)
+            with client_side.inside():
+                answered, wrong = datagrams_there_and_back(server.udp["echo"], DATAGRAMS)
+            text = f"{whole} of {STREAMS} streams whole, in {seconds:.0f} s; "
+            text += f"{answered:,} of {DATAGRAMS:,} datagrams came back, {wrong} of them wrong"
+            kept = whole == STREAMS and not wrong and answered > 0 if server.ours else None
+            values = {"whole": whole, "seconds": round(seconds, 1), "datagrams": answered, "wrong": wrong}
+            yield Figure(server.subject, text, kept, values)
+
+
+class Stream(threading.Thread):
+    """Sends LENGTH octets, and takes as many."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(daemon=True)
+        self.sent = random.Random(seed).randbytes(LENGTH)
+        self.came = bytearray()
+
+    def begin(self, place: Place) -> None:
+        """From the network that the caller is in."""
+        self._client = socket.create_connection(place, PATIENCE)
+        self._sending = threading.Thread(target=self._send, daemon=True)
+        self._sending.start()
+        self.start()
+
+    def _send(self) -> None:
+        try:
+            self._client.sendall(self.sent)
+        except OSError:
+            pass
+
+    def run(self) -> None:
+        with self._client:
+            try:
+                while len(self.came) < LENGTH and (piece := self._client.recv(65_536)):
+                    self.came += piece
+            except OSError:
+                pass
+            self._sending.join()
+
+
+def datagrams_there_and_back(place: Place, count: int) -> tuple[int, int]:
+    """How many of so many came back, and how many of those were not what was sent, or came twice."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(place)
+        expected = {b"%d " % number * 50 for number in range(count)}
+        came = []
+        for question in list(expected):
+            client.send(question)
+            client.settimeout(0.002)
+            try:
+                came.append(client.recv(2_000))
+            except TimeoutError:
+                continue
+        client.settimeout(1.0)
+        try:
+            while True:
+                came.append(client.recv(2_000))
+        except TimeoutError:
+            pass
+    right = len(expected & set(came))
+    return len(came), len(came) - right
+
+
+SCENARIOS = (
+    Scenario(
+        22,
+        "a peer that vanishes",
+        "gone within 125 s where nothing is under way, else within 70 s; no descriptor",
+        vanished,
+    ),
+    Scenario(
+        23,
+        f"{LOSS} % of the packets lost both ways, at 1 MiB a second",
+        f"{STREAMS} streams of 512 KiB to the last octet, and no datagram that is wrong",
+        lossy,
+    ),
+)

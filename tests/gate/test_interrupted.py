@@ -1,0 +1,112 @@
+"""Processes that are stopped, clocks that step, calls that fail: tests 27, 34 and 48 of docs/PROMISES.md."""
+
+import signal
+import socket
+
+import pytest
+
+from tests.chaos.crowd import Crowd, Fate, served
+from tests.chaos.faults import Injected
+from tests.chaos.interrupted import CASES, Talk, Transfer, clock_of, stopping
+from tests.contract.room import exactly
+from tests.daemon import ECHOD, SECONDS, Daemon, eventually
+from tests.gate.room import asking, configuration, counted, heard, refused, settled, stream
+
+DATAGRAMS = 'datagrams]\nkind = "echo"\nlisten = ["udp://127.0.0.1:0"]'
+WAITING = 100
+
+
+def test_a_client_that_is_stopped_loses_nothing_and_holds_nobody_up(plane):
+    with Daemon(configuration(plane, stream("echo"))) as daemon:
+        place = daemon.inet("stream", "tcp")
+        with Transfer(place) as transfer:
+            transfer.reading.clear()
+            for _ in range(20):
+                assert served(place)
+            transfer.reading.set()
+            assert transfer.whole()
+        assert counted(daemon, "stream", "tcp")["closed:done"] == 21
+
+
+def test_a_daemon_that_is_stopped_loses_nothing(plane):
+    """Streams under way, clients and datagrams that come meanwhile: all have their answers when it goes on."""
+    with Daemon(configuration(plane, stream("echo"), DATAGRAMS)) as daemon, asking(daemon) as client:
+        place, datagrams = daemon.inet("stream", "tcp"), daemon.inet("datagrams", "udp")
+        with Transfer(place) as transfer:
+            assert eventually(lambda: transfer.came > 0)
+            with stopping(daemon.process.pid):
+                crowd = Crowd(place, WAITING)
+                for number in range(WAITING):
+                    client.sendto(b"%d" % number, datagrams)
+                assert crowd.wait(0.3) == {Fate.WAITING: WAITING}
+            with crowd:
+                assert crowd.wait(SECONDS) == {Fate.SERVED: WAITING}
+            assert transfer.whole()
+        settled(daemon, datagrams)
+        assert heard(client, WAITING) == [b"%d" % number for number in range(WAITING)]
+        assert counted(daemon, "stream", "tcp")["accepted"] == WAITING + 1
+
+
+def test_a_stop_that_comes_while_it_is_stopped_is_heard(plane):
+    with Daemon(configuration(plane, stream("echo"))) as daemon:
+        with stopping(daemon.process.pid):
+            daemon.send_signal(signal.SIGTERM)
+        assert daemon.stop() == 0
+
+
+# The clock
+
+
+@pytest.mark.system_wide
+@pytest.mark.parametrize("step", ["-3600s", "+3600s"])
+def test_a_clock_that_steps_moves_no_limit(plane, step, tmp_path):
+    """What is due comes, what is not does not, and a rate gives no more; a stop is as quick as ever."""
+    offset = tmp_path / "offset"
+    offset.write_text("+0s")
+    limits = 'limits = { idle = "1s", rate = "0.001/20" }'
+    short = f'short]\nkind = "echo"\nlisten = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\n{limits}'
+    config = configuration(plane, stream("echo", 'idle = "1h"'), short)
+    with Daemon(config, command=(*clock_of(offset), *ECHOD)) as daemon, asking(daemon) as client:
+        with (
+            socket.create_connection(daemon.inet("stream", "tcp"), SECONDS) as long,
+            socket.create_connection(daemon.inet("short", "tcp"), SECONDS) as due,
+        ):
+            for each in (long, due):
+                each.sendall(b"?")
+                assert each.recv(1) == b"?"
+            for number in range(30):
+                client.sendto(b"%d" % number, daemon.inet("short", "udp"))
+            assert len(heard(client)) == 20
+            offset.write_text(step)
+            assert due.recv(1) == b""
+            client.sendto(b"and now?", daemon.inet("short", "udp"))
+            assert heard(client) == []
+            long.sendall(b"still?")
+            assert exactly(long, 6) == b"still?"
+        assert counted(daemon, "short", "tcp")["closed:idle"] == 1
+        assert refused(counted(daemon, "short", "udp")) == {"rate": 11}
+        assert counted(daemon, "stream", "tcp")["closed:done"] == 1
+
+
+# Calls that fail
+
+
+@pytest.mark.system_wide
+@pytest.mark.parametrize("case", CASES)
+def test_calls_that_fail_lose_nothing_silently(plane, case):
+    error, calls, when = CASES[case]
+    if calls == "splice" and plane == "off":
+        pytest.skip("the plain way does not splice")
+    config = configuration(plane, stream("echo"), stream("upper", name="upper"))
+    with Daemon(config) as daemon:
+        places = {kind: daemon.inet(kind, "tcp") for kind in ("stream", "upper")}
+        with Injected(daemon.process.pid, error, calls=calls, when=when):
+            talks = [Talk(places[kind], number, upper=kind == "upper") for kind in places for number in range(3)]
+            for talk in talks:
+                talk.start()
+            for talk in talks:
+                talk.join(SECONDS)
+        assert {talk.fate for talk in talks} <= {"whole", "ended"}
+        for place in places.values():
+            assert served(place)
+        assert "open" not in counted(daemon, "stream", "tcp")
