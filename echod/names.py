@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from typing import NamedTuple
 
-from echod.text import escaped
+from echod.text import clipped
 
 
 class Inet(NamedTuple):
@@ -27,7 +27,7 @@ class UnixName(NamedTuple):
     path: str
 
     def __str__(self) -> str:
-        return escaped(self.path) or "(unnamed)"  # a peer chooses its own
+        return clipped(self.path) or "(unnamed)"  # a peer chooses its own
 
 
 SocketAddress = Inet | UnixName

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Final
+
+SHOWN: Final = 128  #: characters of what a peer wrote, wherever people read it among other things
 
 
 def escaped(text: str) -> str:
@@ -13,6 +16,12 @@ def escaped(text: str) -> str:
     controls below U+0100 become `\\xNN`, everything else `\\u{N}`.
     """
     return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def clipped(text: str, most: int = SHOWN) -> str:
+    """The same, and no more than `most` characters of it, the sign that something is missing not counted."""
+    said = escaped(text[: most + 1])
+    return said if len(said) <= most else f"{said[:most]}…"
 
 
 def decoded(data: bytes) -> str:

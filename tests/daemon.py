@@ -95,7 +95,7 @@ class Lines:
 
 
 class Daemon:
-    """A daemon that serves, from `with` to the end of the block.
+    """A daemon that serves, from `with` to the end of the block; it must meet no bug, unless `bugs` are expected.
 
     `config` is the text of its configuration; without one, `listen` are the KIND=URL of `--listen`. In both,
     `{dir}` is a directory of the daemon's own. `options` are further words of its command line, `command` is
@@ -112,6 +112,7 @@ class Daemon:
         environ: Mapping[str, str] | None = None,
         umask: int = -1,
         pass_fds: Iterable[int] = (),
+        bugs: bool = False,
     ) -> None:
         self.urls: list[tuple[str, str]] = []
         self._config = config
@@ -120,6 +121,7 @@ class Daemon:
         self._command = tuple(command)
         self._environ = dict(environ or {})
         self._umask = umask
+        self._bugs = bugs
         self._pass_fds = tuple(pass_fds)
         self._temporary = tempfile.TemporaryDirectory(prefix="echod-")
         self.dir = Path(self._temporary.name).resolve()
@@ -139,6 +141,8 @@ class Daemon:
         if kind is not None:
             print(self.log(), file=sys.stderr)
         self.close()
+        if kind is None and not self._bugs:
+            self.check_for_bugs()
 
     def start(self) -> None:
         """Start the process and wait until it says that it is ready."""
@@ -220,6 +224,7 @@ class Daemon:
         """What it counted in all, by `SERVICE URL`: it has to be over, and is stopped if it is not."""
         assert self.stop() == 0, self.log()
         counters: dict[str, dict[str, int]] = json.loads(self.stderr.wait_for(r" stopped (\{.*\})$")[1])
+        counters.pop("daemon", None)  # what it counted of itself, see `check_for_bugs`
         return counters
 
     def check(self) -> None:
@@ -227,6 +232,11 @@ class Daemon:
         wrong = re.search(r"^\S+ (error|critical)|Traceback", "\n".join(self.stderr.text), re.MULTILINE)
         assert wrong is None, self.log()
         assert self._stopped or self.process.poll() is None, self.log()
+
+    def check_for_bugs(self) -> None:
+        """Fail where it met what nobody handled: a line that says so, or a count of it in its last one."""
+        wrong = re.compile(r"^\S+ critical |\"level\": \"critical\"|\"internal_errors\": [1-9]|Traceback")
+        assert not [line for line in self.stderr.text if wrong.search(line)], self.log()
 
     def log(self) -> str:
         """Everything it said, for whoever looks for what went wrong."""

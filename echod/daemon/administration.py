@@ -14,6 +14,7 @@ from echod.config.schema import Configuration, ServiceConfig
 from echod.daemon.listener import Listener, Shared
 from echod.events import Events, Tally
 from echod.gate.limits import UNLIMITED, Limits
+from echod.observe.log import Log
 from echod.observe.metrics import Figures, ProcessFigures
 from echod.observe.output import Output
 from echod.version import VERSION
@@ -38,6 +39,7 @@ class Watched(Protocol):
     events: Events
     last_reload: Verdict
     listeners: list[Listener]
+    log: Log
     outputs: list[Output]
     reloads: dict[str, int]
     serving: bool
@@ -105,7 +107,10 @@ class DaemonView:
             "files": [str(path) for path in daemon.configuration.sources],
             "services": list(services.values()),
             "lines_lost": sum(output.lost for output in daemon.outputs),
+            "lines_suppressed": daemon.log.suppressed,
             "events_lost": daemon.events.failures,
+            "internal_errors": daemon.log.internal_errors,
+            "unsent": daemon.shared.unsent.octets,
             "reloads": daemon.reloads,
             "last_reload": daemon.last_reload.as_json() if any(daemon.reloads.values()) else None,
         }
@@ -120,7 +125,10 @@ class DaemonView:
             started=self._started,
             ready=daemon.serving,
             lines_lost=sum(output.lost for output in daemon.outputs),
+            lines_suppressed=daemon.log.suppressed,
             events_lost=daemon.events.failures,
+            internal_errors=daemon.log.internal_errors,
+            unsent=daemon.shared.unsent.octets,
             reloads=daemon.reloads,
             last_reload_took=not daemon.last_reload.errors,
         )

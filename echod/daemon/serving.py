@@ -78,7 +78,7 @@ class Daemon(Service):
         self._reread = reread
         self._bound = list(bound)
         self._reactor = reactor
-        self._shown = Shown(log.show if show_on is None else show_on.line, reactor.seconds)
+        self._shown = Shown(log.show if show_on is None else show_on.line, reactor.seconds, reactor.callLater)
         context = Context(clock=reactor.seconds, show=self._shown, later=reactor.callLater)
         self._admin = AdminService(DaemonResources(self.view), context)
         self._own_ports: set[int] = set()
@@ -93,7 +93,7 @@ class Daemon(Service):
             plane=None,
             pipes_below=spare(configuration),
             total=Total(),
-            unsent=Unsent(self._tell_of_unsent),
+            unsent=Unsent(self.events.tell),
             own_ports=self._own_ports,
             broadcasts=self._broadcasts,
             tallies={},
@@ -290,9 +290,6 @@ class Daemon(Service):
         deadline = self._reactor.callLater(0 if self._abandoned else seconds, self.abandon)
         return drained.addCallback(self._stopped, deadline)
 
-    def _tell_of_unsent(self, limit: int, passed: bool) -> None:
-        self.events.tell("reading.paused" if passed else "reading.resumed", limit=limit)
-
     def abandon(self) -> None:
         """End every conversation at once, also those that the plane has not handed over yet."""
         self._abandoned = True
@@ -328,8 +325,10 @@ class Daemon(Service):
         lost = sum(output.lost for output in self.outputs)
         if lost or self.events.failures:
             self.events.tell("log.incomplete", lines=lost, events=self.events.failures)
-        self.events.tell("daemon.stopped", counters=self.figures())
         self._shown.settle()
+        self.log.settle()
+        ours = self.log.figures()
+        self.events.tell("daemon.stopped", counters={**self.figures(), **({"daemon": ours} if ours else {})})
         for output in self.outputs:
             output.stop()
 

@@ -32,10 +32,10 @@ class Pressure(IntEnum):
 class Unsent:
     """The octets that wait to be sent to all connections together.
 
-    `tell` hears of a limit that is passed (True), or is not any more (False).
+    `tell` hears `reading.paused` when a limit is passed, and `reading.resumed` when it is not any more.
     """
 
-    def __init__(self, tell: Callable[[int, bool], None] = lambda _limit, _passed: None) -> None:
+    def __init__(self, tell: Callable[..., None] = lambda _name, **_fields: None) -> None:
         self.octets = 0
         self._tell = tell
         self._marks: dict[int, Mark] = {}
@@ -62,7 +62,8 @@ class Unsent:
         self._floor = max((mark.floor for mark in marks), default=-1)
         for mark in changed:
             if Pressure.FULL in (mark.before, mark.pressure):
-                self._tell(mark.limit, mark.pressure is Pressure.FULL)
+                event = "reading.paused" if mark.pressure is Pressure.FULL else "reading.resumed"
+                self._tell(event, limit=mark.limit)
             mark.press()
 
 

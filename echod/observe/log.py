@@ -1,12 +1,15 @@
 """The log: one line for each event and each diagnostic, in our format, and the output of services.
 
-It is twistd's log observer and a sink of our events at once.
+It is twistd's log observer and a sink of our events at once. Whatever somebody else can make us say again and again
+is rationed by its class; what was held back is counted, and said when ten seconds are over.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -15,7 +18,8 @@ from zope.interface import implementer
 
 from echod.observe.journal import entry, prefixed
 from echod.observe.output import Output
-from echod.text import escaped
+from echod.observe.rations import Rations
+from echod.text import clipped, escaped
 
 Format = Literal["auto", "text", "json", "journal"]  #: what `log-format` may say
 
@@ -41,17 +45,39 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
 }
 """How each event of the catalogue reads, and how important it is."""
 
+MOST: Final = 10  #: lines of one class a second: what a person can follow
+MOST_DEBUG: Final = 1_000  #: for whoever asked for every connection
+BUG_EVERY: Final = 60.0  #: seconds between tracebacks of one place
+HELD_FOR: Final = 10.0  #: seconds until it is said how many lines were held back
+AS_MANY_AS_CONFIGURED: Final = ("listener.", "daemon.", "log.")  #: no peer can make us say them
+DIAGNOSTIC: Final = 1_024  #: characters of one, its error not counted
+
 
 @implementer(ILogObserver)
 class Log:
     """Writes what is at least as important as `level` to `output`: as text, as one JSON object a line, or as entries
-    of the journal. `auto` is journal where the output leads there anyway, as `environ` says, and text otherwise."""
+    of the journal. `auto` is journal where the output leads there anyway, as `environ` says, and text otherwise.
+
+    `clock` never steps back; `later` calls something after so many seconds (reactor.callLater).
+    """
 
     def __init__(
-        self, output: Output, form: Format = "text", level: str = "info", environ: Mapping[str, str] | None = None
+        self,
+        output: Output,
+        form: Format = "text",
+        level: str = "info",
+        environ: Mapping[str, str] | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        later: Callable[..., Any] = lambda *_: None,
     ) -> None:
         self.output = output
+        self.internal_errors = 0  #: failures that nobody handled: bugs, of ours or of a service
+        self.suppressed = 0  #: lines that were held back
         self._environ = environ or {}
+        self._later = later
+        self._rations = Rations(clock)
+        self._will_report = False
         self.govern(form, level)
 
     def govern(self, form: Format, level: str) -> None:
@@ -65,7 +91,7 @@ class Log:
     def event(self, name: str, fields: Mapping[str, Any]) -> None:
         """One of our events; the sink to subscribe."""
         level, template = TEMPLATES[name]
-        if LEVELS[level] >= self._lowest:
+        if LEVELS[level] >= self._lowest and (name.startswith(AS_MANY_AS_CONFIGURED) or self._passes(name, level)):
             plain = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in fields.items()}
             self._write(level, template.format_map(plain), {"event": name, **fields})
 
@@ -80,16 +106,42 @@ class Log:
 
     def __call__(self, event: LogEvent) -> None:
         """A diagnostic of Twisted's logger: ours from `info`, everybody else's from `warn`."""
+        failure = event.get("log_failure")
+        self.internal_errors += failure is not None
         level: LogLevel = event.get("log_level", LogLevel.info)
         importance = LEVELS[level.name]
         ours = str(event.get("log_namespace", "")).startswith("echod.")
         if importance < self._lowest or (not ours and importance < LEVELS["warn"]):
             return
-        text = formatEvent(event)
-        failure = event.get("log_failure")
+        text = clipped(formatEvent(event), DIAGNOSTIC)
         if failure is not None:
-            text = f"{text}: {failure.type.__name__}: {failure.getErrorMessage()}{_where(failure)}"
-        self._write(level.name, text, {})
+            where = _where(failure)
+            error = f"{failure.type.__name__}: {clipped(failure.getErrorMessage())}"
+            if self._passes(f"{failure.type.__name__}{where}", level.name, 1, BUG_EVERY):
+                self._write(level.name, f"{text}: {error}{where}", {})
+        elif self._passes(f"{event.get('log_namespace')}: {event.get('log_format')}", level.name):
+            self._write(level.name, text, {})
+
+    def figures(self) -> dict[str, int]:
+        """What is counted of the log itself, and is not 0."""
+        counts = {"internal_errors": self.internal_errors, "lines_suppressed": self.suppressed}
+        return {name: count for name, count in counts.items() if count}
+
+    def settle(self) -> None:
+        """Say how many lines were held back."""
+        self._will_report = False
+        for what, lines in self._rations.take().items():
+            self._write("warn", f"{lines} more lines were not written: {clipped(what)}", {"suppressed": lines})
+
+    def _passes(self, what: str, level: str, most: int = MOST, seconds: float = 1.0) -> bool:
+        """Whether a line of this class may be written now; if not, it is counted, and told in a while."""
+        if self._rations.passes(what, MOST_DEBUG if level == "debug" else most, seconds):
+            return True
+        self.suppressed += 1
+        if not self._will_report and threading.current_thread() is threading.main_thread():  # as the reactor wants it
+            self._will_report = True
+            self._later(HELD_FOR, self.settle)
+        return False
 
     def _write(self, level: str, text: str, fields: Mapping[str, Any]) -> None:
         if self._prefixed:

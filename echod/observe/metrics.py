@@ -26,6 +26,7 @@ COUNTERS: Final[Mapping[str, tuple[str, Callable[[Tally], int]]]] = {
     "echod_messages_sent": ("Datagrams that were answered.", lambda tally: tally.datagrams_out),
     "echod_received_bytes": ("Payload that came.", lambda tally: tally.bytes_in),
     "echod_sent_bytes": ("Payload that the kernel took.", lambda tally: tally.bytes_out),
+    "echod_held_back": ("Connections that were stuck above total-buffer.", lambda tally: tally.held_back),
 }
 REASONS: Final[Mapping[str, tuple[str, Callable[[Tally], Mapping[Any, int]]]]] = {
     "echod_connections_closed": ("Connections that ended, by why.", lambda tally: tally.closed),
@@ -40,7 +41,10 @@ class ProcessFigures:
     started: float  #: seconds since 1970
     ready: bool
     lines_lost: int  #: of the log and of what services show
+    lines_suppressed: int  #: of one class that came too often
     events_lost: int
+    internal_errors: int  #: failures that nobody handled
+    unsent: int  #: octets that wait to be sent to all connections
     reloads: Mapping[str, int]  #: by verdict, "kept" or "refused"
     last_reload_took: bool  #: whether the last one was not refused
 
@@ -83,6 +87,11 @@ class Figures(Collector):
         )
         yield GaugeMetricFamily("echod_ready", "Whether everything is served.", int(figures.ready))
         yield CounterMetricFamily("echod_log_lines_lost", "Lines that could not be written.", figures.lines_lost)
+        yield CounterMetricFamily(
+            "echod_log_lines_suppressed", "Lines of one class that came too often.", figures.lines_suppressed
+        )
+        yield CounterMetricFamily("echod_internal_errors", "Failures that nobody handled.", figures.internal_errors)
+        yield GaugeMetricFamily("echod_unsent_bytes", "What waits to be sent to all connections.", figures.unsent)
         yield CounterMetricFamily("echod_events_lost", "Events that could not be told.", figures.events_lost)
         reloads = CounterMetricFamily("echod_reloads", "Reloads of the configuration.", labels=("verdict",))
         for verdict, count in figures.reloads.items():

@@ -14,7 +14,8 @@ from typing import Final
 
 from echod.observe.journal import Journal, is_journal
 
-WAITING: Final = 10_000  #: lines that may wait to be written: some MiB
+WAITING: Final = 10_000  #: lines that may wait to be written
+WAITING_CHARACTERS: Final = 4 << 20  #: and characters of them, for a service shows as much as a peer sends
 AT_THE_END: Final = 1.0  #: seconds that the last lines have to get out
 
 
@@ -32,6 +33,7 @@ class Output:
         self._path = os.path.abspath(target) if isinstance(target, str) else None
         self._descriptor = target if isinstance(target, int) else -1
         self._waiting: deque[str | bytes] = deque()
+        self._characters = 0  # in it
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._ending = False
@@ -68,6 +70,7 @@ class Output:
             with self._wake:  # nobody reads: what comes now is lost too
                 self.lost += len(self._waiting)
                 self._waiting.clear()
+                self._characters = 0
 
     def is_journal(self, environ: Mapping[str, str]) -> bool:
         """Whether lines become entries of the journal by themselves."""
@@ -87,9 +90,10 @@ class Output:
             self._write(item)
             return
         with self._wake:
-            if self._ending or len(self._waiting) >= WAITING:
+            if self._ending or len(self._waiting) >= WAITING or self._characters + len(item) > WAITING_CHARACTERS:
                 self.lost += 1
             else:
+                self._characters += len(item)
                 self._waiting.append(item)
                 self._wake.notify()
 
@@ -101,6 +105,7 @@ class Output:
                 if not self._waiting:
                     return
                 item = self._waiting.popleft()
+                self._characters -= len(item)
             self._write(item)
 
     def _write(self, item: str | bytes) -> None:

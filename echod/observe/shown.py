@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 A_SECOND: Final = 1_000  #: lines: more than a person, a terminal or a log can follow
 
 
 class Shown:
-    """Passes lines on to `write`, A_SECOND of them in each second of `clock`, and counts the rest."""
+    """Passes lines on to `write`, A_SECOND of them in each second of `clock`, and counts the rest.
 
-    def __init__(self, write: Callable[[str], None], clock: Callable[[], float]) -> None:
+    `later` calls something after so many seconds (reactor.callLater): the count comes when its second is over.
+    """
+
+    def __init__(
+        self, write: Callable[[str], None], clock: Callable[[], float], later: Callable[..., Any] = lambda *_: None
+    ) -> None:
         self._write = write
         self._clock = clock
+        self._later = later
         self._second = -1
         self._lines = 0
 
@@ -26,9 +32,15 @@ class Shown:
         self._lines += 1
         if self._lines <= A_SECOND:
             self._write(line)
+        elif self._lines == A_SECOND + 1:
+            self._later(1.0, self._settle_of, second)
 
     def settle(self) -> None:
         """Say how many lines of the last second were not shown."""
         if self._lines > A_SECOND:
             self._write(f"… {self._lines - A_SECOND} more lines in that second")
         self._lines = 0
+
+    def _settle_of(self, second: int) -> None:
+        if second == self._second:
+            self.settle()

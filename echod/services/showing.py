@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from codecs import getincrementaldecoder
 from typing import Final, Literal
 
 from echod.model import Context, Peer
-from echod.text import decoded
+from echod.text import decoded, escaped
 
 Show = Literal["no", "text", "hex"]
 
@@ -25,6 +26,8 @@ def line(data: bytes, how: Show) -> str:
     part = data[:SHOWN]
     if how == "hex":
         said = part.hex(" ")
-    else:
-        said = decoded(re.sub(rb"\r?\n\Z", b"", part) if len(part) == len(data) else part)
+    elif len(part) == len(data):
+        said = decoded(re.sub(rb"\r?\n\Z", b"", part))
+    else:  # a character whose end is missing is left out
+        said = escaped(getincrementaldecoder("utf-8")("surrogateescape").decode(part))
     return said if len(part) == len(data) else f"{said}… ({len(data)} octets)"

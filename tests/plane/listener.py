@@ -51,7 +51,7 @@ class Listener:
         events = Events()
         events.subscribe(lambda name, fields: self.events.append((name, dict(fields))))
         self.told: list[str] = []
-        self.unsent = Unsent(lambda _limit, passed: self.told.append("reading.paused" if passed else "reading.resumed"))
+        self.unsent = Unsent(lambda name, **_: self.told.append(name))
         gate = ConnectionGate(Access([ip_network("127.0.0.0/8")]), limits, self.clock.seconds)
         self.factory = ServiceFactory(
             service,

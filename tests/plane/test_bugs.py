@@ -32,7 +32,7 @@ class Fragile(Service):
 def daemon(request, tmp_path):
     environ = installed(tmp_path, KINDS, {"fragile": "Fragile"})
     config = configuration(request.param, "fragile", "echo", daemon='drain = "5s"')
-    with Daemon(config, environ=environ) as running:
+    with Daemon(config, environ=environ, bugs=True) as running:
         yield running
         assert running.stop() == 0
 

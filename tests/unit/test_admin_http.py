@@ -212,7 +212,17 @@ class Known:
         done(self.verdict)
 
 
-FIGURES = ProcessFigures(1.0, True, 2, 3, {"kept": 4, "refused": 5}, True)
+FIGURES = ProcessFigures(
+    started=1.0,
+    ready=True,
+    lines_lost=2,
+    lines_suppressed=6,
+    events_lost=3,
+    internal_errors=7,
+    unsent=8,
+    reloads={"kept": 4, "refused": 5},
+    last_reload_took=True,
+)
 
 
 def ask(request, peer=LOCAL, view=None):

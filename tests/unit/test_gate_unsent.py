@@ -26,7 +26,7 @@ def test_who_joins_hears_how_it_is_and_whatever_changes():
 
 def test_a_limit_has_one_mark_and_is_told_once():
     told: list[tuple[int, bool]] = []
-    unsent = Unsent(lambda limit, passed: told.append((limit, passed)))
+    unsent = Unsent(lambda name, limit: told.append((limit, name == "reading.paused")))
     assert unsent.mark(LIMIT) is unsent.mark(LIMIT)
     assert unsent.mark(10) is not unsent.mark(LIMIT)
     unsent.change(600)

@@ -10,14 +10,18 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.events import CATALOGUE, Closing, Events
 from echod.gate.refusal import Refusal
-from echod.observe.log import LEVELS, TEMPLATES, Format, Log
+from echod.names import unix_name
+from echod.observe.log import BUG_EVERY, DIAGNOSTIC, HELD_FOR, LEVELS, MOST, MOST_DEBUG, TEMPLATES, Format, Log
 from echod.observe.output import Output
+from echod.observe.rations import CLASSES
+from echod.text import SHOWN
 
 FIELDS: dict[str, dict[str, Any]] = {
     "listener.opened": {"service": "echo", "address": "tcp://127.0.0.1:7"},
@@ -49,12 +53,13 @@ class Logs(SynchronousTestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.file = Path(folder.name, "log")
+        self.clock = Clock()
 
     def log(self, form: Format = "text", level: str = "info") -> Log:
         """A log that writes to our file at once."""
         output = Output(str(self.file))
         self.addCleanup(os.close, output._descriptor)
-        return Log(output, form, level)
+        return Log(output, form, level, clock=self.clock.seconds, later=self.clock.callLater)
 
     def lines(self) -> list[str]:
         """What was written since the last time, without the time."""
@@ -175,6 +180,86 @@ class OwnLines(Logs):
         log.say("info", text)
         log.event("connection.opened", {"service": text, "address": "{service}", "peer": "{peer}"})
         self.assertEqual(self.lines(), [f"info  {text}", f"debug {text}  {{service}} from {{peer}}"])
+
+
+class TooMany(Logs):
+    """Nobody fills the log by making us say the same again and again."""
+
+    def test_lines_of_a_class_are_counted_and_told_by_time(self) -> None:
+        log = self.log()
+        for _ in range(MOST + 25):
+            log.event("accept.paused", {"service": "echo", "address": "tcp://*:7", "error": "EMFILE"})
+        log.event("reading.paused", {"limit": 5})
+        self.assertEqual(len(self.lines()), MOST + 1)
+        self.clock.advance(HELD_FOR)
+        self.assertEqual(self.lines(), ["warn  25 more lines were not written: accept.paused"])
+        self.assertEqual(log.suppressed, 25)
+        self.clock.advance(HELD_FOR)
+        log.settle()
+        self.assertEqual(self.lines(), [])
+
+    def test_lines_pass_again_when_their_second_is_over(self) -> None:
+        log = self.log()
+        for _ in range(3):
+            for _ in range(MOST):
+                log.event("reading.paused", {"limit": 5})
+            self.clock.advance(1)
+        self.assertEqual(len(self.lines()), 3 * MOST)
+        self.assertEqual(log.suppressed, 0)
+
+    def test_what_the_configuration_has_many_of_is_all_said(self) -> None:
+        log = self.log()
+        for number in range(5 * MOST):
+            log.event("listener.opened", {"service": "echo", "address": f"tcp://*:{number}"})
+            log.say("warn", "open to the network")
+        self.assertEqual(len(self.lines()), 10 * MOST)
+
+    def test_who_asked_for_every_connection_has_far_more(self) -> None:
+        log = self.log(level="debug")
+        for _ in range(MOST_DEBUG + 1):
+            log.event("connection.opened", FIELDS["connection.opened"])
+        self.assertEqual(len(self.lines()), MOST_DEBUG)
+        log.settle()
+        self.assertEqual(self.lines(), ["warn  1 more lines were not written: connection.opened"])
+
+    def test_a_bug_has_one_line_a_minute_for_each_place_and_every_one_counts(self) -> None:
+        log = self.log("json")
+        logger = Logger("echod.test", observer=LogPublisher(log))
+
+        def fail(depth: int) -> None:
+            try:
+                int("bug") if depth else [2].index(1)  # in one place, whatever it is
+            except ValueError:
+                logger.failure("failed with {depth}", depth=depth)
+
+        for number in range(20):
+            fail(number % 2)
+        self.assertEqual([said["level"] for said in self.objects()], ["critical"])
+        self.assertEqual(log.figures(), {"internal_errors": 20, "lines_suppressed": 19})
+        self.clock.advance(BUG_EVERY)
+        (held,) = self.objects()
+        self.assertEqual((held["suppressed"], held["level"]), (19, "warn"))
+        fail(0)
+        self.assertEqual(len(self.objects()), 1)
+
+    def test_classes_without_end_become_one(self) -> None:
+        log = self.log()
+        logger = Logger("echod.test", observer=LogPublisher(log))
+        for number in range(3 * CLASSES):
+            logger.warn(f"said by {number}")
+        self.assertLessEqual(len(self.lines()), CLASSES + MOST)
+        log.settle()
+        self.assertLessEqual(len(self.lines()), 2)
+
+    def test_nothing_is_longer_than_people_read(self) -> None:
+        log = self.log(level="debug")
+        logger = Logger("echod.test", observer=LogPublisher(log))
+        logger.warn("{it}", it="x" * 10**6)
+        logger.failure("{it}", Failure(ValueError("\x1b" * 10**6)), it="\u202e" * 10**6)
+        for line in self.lines():
+            self.assertLessEqual(len(line), DIAGNOSTIC + 2 * SHOWN)
+        name = str(unix_name("\0" + "\x1b" * 107))
+        self.assertLessEqual(len(name), SHOWN + 1)
 
 
 class Diagnostics(Logs):

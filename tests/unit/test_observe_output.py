@@ -262,6 +262,21 @@ class NobodyReads(Outputs):
             read += self.pipe.read()
         self.assertEqual(read.count(b"x\n") + output.lost, 1000)
 
+    def test_what_waits_is_bounded_in_characters_too(self) -> None:
+        """Lines may be as long as whatever a peer sends to a service that shows it."""
+        self.patch(module, "WAITING_CHARACTERS", 1000)
+        output = self.started(self.pipe.writing)
+        self.at_once(lambda: lines(output, *["x" * 300] * 10))
+        lost = output.lost
+        self.assertIn(lost, (6, 7))  # one may be on its way
+        read, deadline = self.pipe.read(), time.monotonic() + LONG
+        while read.count(b"x\n") + lost < 10 and time.monotonic() < deadline:
+            time.sleep(0.001)
+            read += self.pipe.read()
+        self.assertEqual(read.count(b"x\n") + lost, 10)
+        output.line("y" * 900)
+        self.assertEqual(output.lost, lost)
+
     def test_the_end_comes_all_the_same_and_what_is_left_behind_is_counted(self) -> None:
         output = self.started(self.pipe.writing)
         for _ in range(50):

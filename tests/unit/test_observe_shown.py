@@ -12,7 +12,7 @@ class Lines(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.lines: list[str] = []
-        self.shown = Shown(self.lines.append, self.clock.seconds)
+        self.shown = Shown(self.lines.append, self.clock.seconds, self.clock.callLater)
 
     def test_pass_as_they_are(self) -> None:
         for line in ("one", "", "two"):
@@ -25,6 +25,7 @@ class Lines(SynchronousTestCase):
             self.shown(str(number))
         self.assertEqual(self.lines, list(map(str, range(A_SECOND))))
         self.clock.advance(1)
+        self.assertEqual(self.lines[A_SECOND:], ["… 3 more lines in that second"])
         self.shown("later")
         self.assertEqual(self.lines[A_SECOND:], ["… 3 more lines in that second", "later"])
 

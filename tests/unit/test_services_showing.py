@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from echod.model import Context, Peer
 from echod.names import Inet, unix_name
 from echod.services.showing import SHOWN, line, show
+from echod.text import decoded
 
 PEER = Peer("udp", Inet("127.0.0.1", 9), Inet("192.0.2.1", 40_000))
 
@@ -32,6 +33,25 @@ class Lines(SynchronousTestCase):
     def test_of_hex_are_every_octet(self) -> None:
         self.assertEqual(line(b"Hi\r\n\x00", "hex"), "48 69 0d 0a 00")
         self.assertEqual(line(b"", "hex"), "")
+
+    def test_of_long_messages_end_with_a_whole_character(self) -> None:
+        """Wherever SHOWN octets end: what is no UTF-8 is named as ever."""
+        for character in ("é", "€", "😀"):
+            for before in range(4):
+                data = b"a" * before + character.encode() * SHOWN
+                shown, _, _ = line(data, "text").partition("…")
+                self.assertEqual(shown, "a" * before + character * ((SHOWN - before) // len(character.encode())))
+        for end, shown in ((b"\xff", r"\xff"), (b"\x80", r"\x80"), (b"\xe2\x28", r"\xe2("), (b"\xc3\xa9", "é")):
+            data = b"a" * (SHOWN - len(end)) + end + b"more"
+            self.assertTrue(line(data, "text").startswith("a" * (SHOWN - len(end)) + shown + "…"), end)
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.text(min_size=SHOWN, max_size=SHOWN + 40), st.integers(0, 3))
+    def test_of_long_text_are_its_beginning(self, text: str, before: int) -> None:
+        data = b"a" * before + text.encode("utf-8", "replace") + bytes(SHOWN)
+        shown = line(data, "text").rpartition("…")[0]
+        self.assertTrue(line(data, "text") == shown + f"… ({len(data)} octets)")
+        self.assertTrue(decoded(data).startswith(shown))
 
     def test_of_long_messages_say_how_long_they_are(self) -> None:
         whole, more = b"a" * SHOWN, b"a" * SHOWN + b"\n"
