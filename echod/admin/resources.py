@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from echod.admin.console import CONSOLE, Desk, seats
 from echod.admin.http import TEXT, Answer, Handler, Request, Respond, fault, of_json
 from echod.observe.metrics import exposition
 
@@ -47,6 +48,9 @@ class View(Protocol):
     def reload(self, done: Callable[[Verdict], None]) -> None:
         """Read the configuration anew; `done` hears how it ended."""
 
+    def desk(self, name: str) -> Desk | None:
+        """Where the operators of the console service of this name sit, or None."""
+
 
 class DaemonResources:
     """The resources of a daemon."""
@@ -65,14 +69,17 @@ class DaemonResources:
 
     def find(self, path: str) -> Mapping[str, Handler] | None:
         """As Resources."""
+        if path.startswith(CONSOLE):
+            return seats(self._view.desk(path.removeprefix(CONSOLE)))
         return self._known.get(path)
 
     def paths(self) -> Iterator[str]:
         """As Resources."""
-        return iter(self._known)
+        return iter((*self._known, f"{CONSOLE}NAME"))
 
     def _root(self, _request: Request, respond: Respond) -> None:
-        lines = "".join(f"{', '.join(methods)} {path}\n" for path, methods in self._known.items())
+        known = {**self._known, f"{CONSOLE}NAME": ("GET", "POST")}
+        lines = "".join(f"{', '.join(methods)} {path}\n" for path, methods in known.items())
         respond(Answer(200, f"echod\n\n{lines}".encode(), TEXT))
 
     def _healthz(self, _request: Request, respond: Respond) -> None:

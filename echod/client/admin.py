@@ -74,13 +74,13 @@ def admin_address(text: str) -> Address:
 class Administrator:
     """One connection to the interface, kept for several requests."""
 
-    def __init__(self, address: Address, patience: float = PATIENCE) -> None:
+    def __init__(self, address: Address, patience: float | None = PATIENCE) -> None:
         self.address = address
         self._connection = _Connection(address, patience)
 
-    def ask(self, path: str, method: str = "GET") -> Any:
+    def ask(self, path: str, method: str = "GET", body: bytes | None = None) -> Any:
         """What a resource says, out of its JSON. Raises Unanswered, and Refused for any status but 200."""
-        response = self.open(path, method)
+        response = self.open(path, method, body)
         try:
             answer = json.loads(response.read())
         except (OSError, HTTPException, ValueError) as error:
@@ -108,7 +108,7 @@ class Administrator:
 class _Connection(HTTPConnection):
     """HTTP over whatever an address means."""
 
-    def __init__(self, address: Address, patience: float) -> None:
+    def __init__(self, address: Address, patience: float | None) -> None:
         super().__init__(address.host or "localhost", address.port or 80, timeout=patience)
         self._address = address
 

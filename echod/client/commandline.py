@@ -129,6 +129,19 @@ def _check(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _chat(command: argparse.ArgumentParser) -> None:
+    command.add_argument("url", metavar="URL", type=_url, help="the chat service, such as tcp://127.0.0.1:10012")
+    command.add_argument("--nick", metavar="NAME", help="be called NAME (default: a guest)")
+    command.add_argument("--room", metavar="ROOM", help="go to this room (default: the lobby)")
+
+
+def _console(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "name", metavar="NAME", nargs="?", help="the service's name (default: the only one of this kind)"
+    )
+    _admin(command)
+
+
 def _admin(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--admin",
@@ -147,6 +160,8 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
     "send": ("send a text, or standard input, and print the whole answer", _send),
     "talk": ("a conversation: each line typed is sent, each answer printed", _talk),
     "ping": ("send probes on a schedule, verify each answer and measure how long it takes", _ping),
+    "chat": ("talk with the others in a chat room, and see what they say while you type", _chat),
+    "console": ("sit down as an operator of a console service, and answer its clients", _console),
     "status": ("what the running daemon serves, and what it has counted", _status),
     "top": ("what the running daemon does just now, drawn anew every second", _admin),
     "reload": ("have the running daemon read its configuration anew, and wait for the verdict", _admin),

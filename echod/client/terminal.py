@@ -65,17 +65,27 @@ class Screen:
     def _put(self, data: bytes) -> None:
         if data:
             self._midway = not data.endswith(b"\n")
-        rest = memoryview(data)
-        while rest:
-            try:
-                rest = rest[os.write(sys.stdout.fileno(), rest) :]
-            except BlockingIOError:  # somebody made it non-blocking: wait, as a blocking one would
-                select.select([], [sys.stdout], [])
-            except BrokenPipeError:
-                die_of_pipe()
-            except OSError as error:  # in the midst of a conversation, and nothing more to say
-                fail(f"standard output: {system_error(error)}")
-                os._exit(1)
+        put(data)
+
+
+def put(data: bytes) -> None:
+    """Write to standard output, all of it; nobody reading there is the end of the program."""
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(sys.stdout.fileno(), rest) :]
+        except BlockingIOError:  # somebody made it non-blocking: wait, as a blocking one would
+            select.select([], [sys.stdout], [])
+        except BrokenPipeError:
+            die_of_pipe()
+        except OSError as error:  # in the midst of a conversation, and nothing more to say
+            fail(f"standard output: {system_error(error)}")
+            os._exit(1)
+
+
+def put_text(text: str) -> None:
+    """The same, for text that is escaped already."""
+    put(text.encode("utf-8", "backslashreplace"))
 
 
 def _legible(text: str) -> str:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final, Protocol
 
+from echod.admin.console import Desk
 from echod.admin.resources import Verdict
 from echod.admin.service import AT_ONCE, AdminService
 from echod.config.schema import Configuration, ServiceConfig
+from echod.daemon.console import desk_of
 from echod.daemon.listener import Listener, Shared
 from echod.events import Events, Tally
 from echod.gate.limits import UNLIMITED, Limits
@@ -80,6 +82,10 @@ class DaemonView:
     def reload(self, done: Callable[[Verdict], None]) -> None:
         """As View."""
         self._daemon.reload(done, by="the administrator")
+
+    def desk(self, name: str) -> Desk | None:
+        """As View."""
+        return desk_of(self._daemon.listeners, name)
 
     def connections(self, most: int) -> list[dict[str, Any]]:
         """As View; the administrator's own are left out."""

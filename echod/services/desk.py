@@ -18,7 +18,7 @@ Hear = Callable[[Mapping[str, Any]], None]
 LONGEST_ANSWER: Final = 65_536  #: octets of one answer: more than anybody types
 
 
-class Unanswerable(Exception):
+class Unanswerable(ValueError):
     """An answer cannot be given; the message says why, and is safe to print."""
 
 

@@ -43,7 +43,9 @@ class Typing:
         self._over = False
 
     def start(self) -> None:
-        """Read from now on."""
+        """Read from now on, unless that is so already."""
+        if self._input is not None or self._over:
+            return
         if self.edits:
             self._modes.begin()
             self._draw()

@@ -1,11 +1,12 @@
-"""--console in a pipe, and where there cannot be one."""
+"""Operators and members in pipes, and where there cannot be one."""
 
+import signal
 import socket
 import subprocess
 
 import pytest
 
-from tests.daemon import ECHOD, SECONDS, TWISTD, Lines, environment, eventually, free_port, run
+from tests.daemon import ECHOCTL, ECHOD, SECONDS, TWISTD, Daemon, Lines, environment, eventually, free_port, run
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,93 @@ def test_an_operator_behind_a_pipe():
             shown.close()
             log.close()
     assert all(line.isprintable() for line in shown.text)
+
+
+CONFIG = """
+[admin]
+listen = ["unix://{dir}/admin.sock"]
+[services.front]
+kind = "console"
+away = "nobody is here"
+listen = ["tcp://127.0.0.1:0"]
+"""
+
+
+def seat(daemon, *words):
+    return (*ECHOCTL, "console", "--admin", f"unix://{daemon.dir}/admin.sock", *words)
+
+
+def test_an_operator_elsewhere_behind_a_pipe():
+    with Daemon(CONFIG) as daemon:
+        place = daemon.inet("front", "tcp")
+        with socket.create_connection(place, SECONDS) as client:
+            client.sendall(b"anybody?")
+            assert client.recv(100) == b"nobody is here\n"
+            with subprocess.Popen(
+                seat(daemon), env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            ) as process:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                shown = Lines(process.stdout)
+                shown.wait_for(r"^\d\d:\d\d:\d\d \[1\] tcp 127.0.0.1:\d+: anybody\?$")
+                process.stdin.write(b"I am\n/quit\n")
+                process.stdin.flush()
+                assert client.recv(100) == b"I am\n"
+                assert process.wait(SECONDS) == 0
+                process.stdin.close()
+                shown.close()
+        daemon.check()
+
+
+def test_a_reload_keeps_clients_operators_and_what_waits():
+    with Daemon(CONFIG) as daemon:
+        with socket.create_connection(daemon.inet("front", "tcp"), SECONDS) as client:
+            client.sendall(b"before")
+            assert client.recv(100) == b"nobody is here\n"
+            daemon.send_signal(signal.SIGHUP)
+            daemon.stderr.wait_for("reload")
+            ended = run(*seat(daemon, "front"), input=b"@1 still here\n")
+            assert ended.returncode == 0, ended.stderr
+            assert b": before\n" in ended.stdout
+            assert client.recv(100) == b"still here\n"
+        daemon.check()
+
+
+def test_seats_that_cannot_be_had():
+    with Daemon(CONFIG) as daemon:
+        ended = run(*seat(daemon, "back"))
+        assert ended.returncode == 1
+        assert ended.stderr.decode() == f"echoctl: unix://{daemon.dir}/admin.sock: there is no console service back\n"
+    ended = run(*ECHOCTL, "console", "--admin", "unix:///nowhere/admin.sock")
+    assert ended.returncode == 1
+    assert b"no such file or directory (ENOENT)" in ended.stderr
+    assert ended.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "udp", "unix", "unix-dgram"])
+def test_a_member_in_a_pipe(scheme):
+    listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/a", "unix-dgram://{dir}/b"]
+    with Daemon(listen=[f"chat={one}" for one in listen]) as daemon:
+        url = daemon.url("chat", f"{scheme}://")
+        ended = run(*ECHOCTL, "chat", "--nick", "anna", "--room", "garden", url, input=b"/who\nhello\n")
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.decode().splitlines() == [
+            "-- welcome: you are guest1, in lobby with nobody; /help tells more",
+            "-- you are now anna",
+            "-- you are in garden with nobody",
+            "-- in garden: anna",
+            "-- goodbye",
+        ]
+        daemon.check()
+
+
+def test_nobody_answers_a_member():
+    ended = run(*ECHOCTL, "chat", f"tcp://127.0.0.1:{free_port()}")
+    assert ended.returncode == 1
+    assert b"connection refused (ECONNREFUSED)" in ended.stderr
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
+        mute.bind(("127.0.0.1", 0))
+        url = f"udp://127.0.0.1:{mute.getsockname()[1]}"
+        ended = run(*ECHOCTL, "chat", url)
+        assert ended.returncode == 1
+        assert ended.stderr.decode() == f"echoctl: {url}: no answer within 5 s (ETIMEDOUT)\n"

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.daemon import ECHOD, TOP, free_port
+from tests.daemon import ECHOCTL, ECHOD, TOP, Daemon, free_port
 from tests.system_wide.terminals import Screen, Terminals
 
 pytestmark = pytest.mark.system_wide
@@ -52,6 +52,75 @@ def test_two_beginners_are_answered_at_the_daemons_own_terminal():
         operator.must_show("you have left, and messages wait")
         operator.press("C-c")
         operator.must_show("stopped {", "ended: 0")
+
+
+def test_two_beginners_are_answered_by_two_operators_at_terminals_of_their_own(tmp_path):
+    port = free_port()
+    config = tmp_path / "echod.toml"
+    listen = [f"{scheme}://127.0.0.1:{port}" for scheme in ("tcp", "udp")]
+    config.write_text(f'[services.console]\nlisten = {listen}\n[admin]\nlisten = ["unix://{tmp_path}/admin.sock"]\n')
+    with Terminals() as terminals:
+        running = terminals.run(*ECHOD, "--config", str(config))
+        running.must_show("ready: 3 listeners")
+        seat = (*ECHOCTL, "console", "--admin", f"unix://{tmp_path}/admin.sock")
+        anna = terminals.run(sys.executable, str(LESSONS / "asks_its_operator.py"), str(port))
+        bert = terminals.run(sys.executable, str(LESSONS / "asks_by_datagrams.py"), str(port))
+        for one, question in ((anna, "What is the time?"), (bert, "And the weather?")):
+            one.must_show("you:")
+            one.type(question)
+        first = terminals.run(*seat)
+        first.must_show("-- you sit at console; /help tells more", ": What is the time?", ": And the weather?")
+        second = terminals.run(*seat, "console")
+        second.must_show("; 1 other operator", ": What is the time?", ": And the weather?")
+        first.type("/who")
+        first.must_show("-- [1] ", "-- [2] ")
+        [asked] = [line for line in first.lines if line.endswith("What is the time?")]
+        number = asked.partition("[")[2].partition("]")[0]
+        first.type(f"@{number} half past nine")
+        anna.must_show("server: half past nine")
+        first.must_show(f"[{number}] you answered: half past nine")
+        second.must_show(f"[{number}] operator 1 answered: half past nine")
+        second.type(f"/to {3 - int(number)}")
+        second.must_show(f"to {3 - int(number)}>")
+        second.type("raining")
+        bert.must_show("server: raining")
+        second.type("@9 nobody")
+        second.must_show("-- there is no client 9; /who lists them")
+        second.type("/quit")
+        second.must_show("ended: 0")
+        running.press("C-c")
+        first.must_show("has ended the conversation", "ended: 0")
+
+
+def test_members_at_terminals_of_their_own_do_not_disturb_each_other(tmp_path):
+    listen = [
+        *("tcp://127.0.0.1:0", "udp://127.0.0.1:0"),
+        *(f"unix://{tmp_path}/chat.sock", f"unix-dgram://{tmp_path}/chat.dgram"),
+    ]
+    with Daemon(listen=[f"chat={one}" for one in listen]) as daemon, Terminals() as terminals:
+        names = ("tcp", "udp", "unix", "unix-dgram")
+        people = {}
+        for name in names:
+            people[name] = terminals.run(*ECHOCTL, "chat", "--nick", name, daemon.url("chat", f"{name}://"))
+            people[name].must_show(f"-- you are now {name}")
+        people["udp"].press("-l", "I am still typ")
+        people["udp"].must_show("> I am still typ")
+        for name in ("tcp", "unix", "unix-dgram"):
+            people[name].type(f"hello from {name}, \u65e5\u672c")
+            people["udp"].must_show(f"{name}: hello from {name}, \u65e5\u672c")
+        assert people["udp"].lines[-1] == "> I am still typ"
+        people["udp"].type("ing")
+        for name in ("tcp", "unix", "unix-dgram"):
+            people[name].must_show("udp: I am still typing")
+        people["unix"].press("C-d")
+        people["unix"].must_show("-- goodbye", "ended: 0")
+        people["unix-dgram"].press("C-c")
+        people["unix-dgram"].must_show("ended: 130")
+        for name in ("tcp", "udp"):
+            people[name].must_show("-- unix has left", "-- unix-dgram has left")
+        people["udp"].type("/quit")
+        people["udp"].must_show("-- goodbye", "ended: 0")
+        daemon.check()
 
 
 SAME_MODES = """

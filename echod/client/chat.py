@@ -1,0 +1,141 @@
+"""`echoctl chat`: a member of a chat room, whose line is not disturbed by what the others say.
+
+Over datagrams it joins by itself: it returns the token where one is asked for, and says now and then that it is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from echod.address import Carries
+from echod.client.dialogue import Dialogue, Failed
+from echod.client.terminal import INTERRUPTED, fail, put_text
+from echod.model import CLOSE, NOTHING, Peer, Quiet, Reply, Say, Session
+from echod.terminal.typing import Typing
+from echod.text import decoded, escaped
+
+KNOCK: Final = b" " * 32  #: a line of nothing: it joins, or is long enough to be answered by a token
+TOKEN: Final = b"/token "
+WELCOME: Final = b"-- welcome: "
+KNOCKS: Final = 5  #: times, a second apart: a datagram may be lost
+STILL_HERE: Final = 60.0  #: seconds: a fifth of the silence after which a member is let go
+LAST_WORDS: Final = 2.0  #: seconds that the goodbye has to come
+LONGEST: Final = 1 << 16  #: octets of a line that arrives: a longer one is shown in pieces
+
+
+class Chat(Quiet):
+    """Each line that is typed is sent, and each that comes is shown above it; `/quit` or the end of input leaves."""
+
+    def __init__(self, reactor: Any, arguments: argparse.Namespace, finish: Callable[[int], None]) -> None:
+        self._reactor = reactor
+        self._finish = finish
+        self._address = arguments.url
+        self._datagrams = self._address.carries is Carries.DATAGRAM
+        self._introduction = [
+            f"/{word} {name}" for word, name in (("nick", arguments.nick), ("join", arguments.room)) if name
+        ]
+        self._rest = b""
+        self._knocks = 0
+        self._joined = False
+        self._leaving = False
+        self._over = False
+        self._say: Say = lambda _reply: None
+        self._typing = Typing(reactor, put_text, self._typed, self._leave)
+        self._dialogue = Dialogue(reactor, self._address, self._begin, self._ended)
+
+    def interrupted(self) -> int:
+        """Leave at once; the others hear of it as soon as the service does."""
+        if self._joined and self._datagrams:
+            self._say(Reply(b"/quit"))
+        self._over = True
+        self._dialogue.abandon()
+        self._typing.stop()
+        return INTERRUPTED
+
+    def _begin(self, _peer: Peer, say: Say) -> Session:
+        self._say = say
+        return self
+
+    def opened(self) -> Reply:
+        """The service is there, or its address at least."""
+        if self._datagrams:
+            self._knock()
+        else:
+            self._introduce()
+            self._typing.start()
+        return NOTHING
+
+    def received(self, data: bytes) -> Reply:
+        """Lines of the others, or parts of them; a datagram ends its line."""
+        if self._datagrams and data.startswith(TOKEN):
+            return Reply(data)
+        if self._datagrams and (data.startswith(WELCOME) or not self._joined):  # again, where it has forgotten us
+            self._joined = True
+            self._introduce()
+            self._typing.start()
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if self._rest and (self._datagrams or len(self._rest) > LONGEST):
+            lines.append(self._rest)
+            self._rest = b""
+        for line in lines:
+            self._typing.show(decoded(line.removesuffix(b"\r")))
+        return CLOSE if self._datagrams and self._leaving and b"-- goodbye" in lines else NOTHING
+
+    def ended(self) -> Reply:
+        """The service has said all."""
+        if not self._leaving:
+            self._typing.stop()
+            print(f"{self._address.place} has ended the conversation", file=sys.stderr)
+        return CLOSE
+
+    def _knock(self) -> None:
+        """Say that we are here, until the service knows, and then as often as it wants to hear it."""
+        if self._over:
+            return
+        if not self._joined:
+            self._knocks += 1
+            if self._knocks > KNOCKS:
+                self._dialogue.abandon()
+                self._ended(Failed(f"{self._address.place}: no answer within {KNOCKS} s (ETIMEDOUT)"))
+                return
+        self._say(Reply(KNOCK))
+        self._reactor.callLater(STILL_HERE if self._joined else 1.0, self._knock)
+
+    def _introduce(self) -> None:
+        for line in self._introduction:
+            self._send(line)
+
+    def _typed(self, line: str) -> None:
+        if line.strip() == "/quit":
+            self._leave()
+        elif line.strip():
+            if self._typing.edits:
+                self._typing.show(f"> {escaped(line)}")
+            self._send(line)
+
+    def _send(self, line: str) -> None:
+        data = line.encode("utf-8", "surrogateescape")
+        self._say(Reply(data if self._datagrams else data + b"\n"))
+
+    def _leave(self) -> None:
+        if not self._leaving:
+            self._leaving = True
+            self._send("/quit")
+            self._reactor.callLater(LAST_WORDS, self._ended, None)
+
+    def _ended(self, failed: Failed | None) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._typing.stop()
+        if self._rest:
+            put_text(f"{decoded(self._rest)}\n")
+        if failed is not None:
+            fail(str(failed))
+        self._finish(0 if failed is None else 1)
+
+
+COMMAND = Chat

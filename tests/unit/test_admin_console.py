@@ -1,0 +1,93 @@
+"""The seats of a console over HTTP: what an operator hears and says, and who may not."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echod.admin.console import seats
+from echod.admin.http import BODY, Request
+from echod.model import Context, Peer
+from echod.names import Inet, UnixName
+from echod.services.console import Console
+
+LOCAL = Peer("unix", UnixName("/run/admin"), UnixName(""))
+REMOTE = Peer("tcp", Inet("127.0.0.1", 10090), Inet("127.0.0.1", 5))
+
+
+class Room:
+    """The service, a client of it, and the interface."""
+
+    def __init__(self):
+        self.console = Console(context=Context(wall_clock=lambda: 1e9))
+        self.heard = b""
+        self.session = self.console.session(REMOTE, self.take)
+
+    def take(self, reply):
+        self.heard += b"".join(reply.more or ())
+
+    def ask(self, method="POST", body=b"", peer=LOCAL):
+        """Status and body of the answer, and the answer itself."""
+        answers = []
+        handlers = seats(self.console.desk) or {}
+        handlers[method](Request(method, "/api/console/front", {}, {}, body, peer), answers.append)
+        [answer] = answers
+        return answer.status, json.loads(answer.body or b"null"), answer
+
+
+def test_what_happens_is_a_line_of_json_each():
+    room, lines = Room(), []
+    room.take(room.session.received(b"waits \xff"))
+    status, _, answer = room.ask("GET")
+    assert status == 200
+    detach = answer.stream(lines.append)
+    room.take(room.session.received(b"hello\n\x1b[2J"))
+    events = [json.loads(line) for line in lines]
+    assert [event["event"] for event in events] == ["here", "said", "said", "said"]
+    assert [event.get("text") for event in events] == [None, "waits \udcff", "hello", "\x1b[2J"]
+    assert all(line.endswith(b"\n") and line.isascii() and line.count(b"\n") == 1 for line in lines)
+    detach()
+    room.take(room.session.received(b"more"))
+    assert len(lines) == 4
+
+
+def test_an_answer_goes_to_whom_it_is_for():
+    room = Room()
+    room.take(room.session.received(b"hello"))
+    assert room.ask(body=b'{"to": null, "text": "hi"}')[:2] == (200, {"to": 1})
+    assert room.ask(body='{"to": 1, "text": "grüß dich", "operator": 7}'.encode())[:2] == (200, {"to": 1})
+    assert room.heard.decode() == "hi\ngrüß dich\n"
+    assert room.ask(body=b'{"to": 9, "text": "hi"}')[:2] == (409, {"error": "client 9 is not here"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"hello",
+        b"[]",
+        b"{}",
+        b'{"text": 3}',
+        b'{"to": "1", "text": "x"}',
+        b'{"to": true, "text": "x"}',
+        b'{"to": 1.5, "text": "x"}',
+        b'{"to": 1, "text": "x", "more": 1}',
+        b"\xff",
+        b"[" * BODY,
+    ],
+)
+def test_what_is_no_answer_is_told_what_would_be(body):
+    status, said, _ = Room().ask(body=body)
+    assert status == 400
+    assert said["error"].startswith('an answer is JSON such as {"to": 3, "text": "hello"}')
+
+
+@given(st.binary(max_size=100))
+def test_whatever_is_posted_is_answered(body):
+    assert Room().ask(body=body)[0] in (400, 409)
+
+
+def test_a_seat_is_at_the_unix_socket_and_at_a_console():
+    assert Room().ask("GET", peer=REMOTE)[0] == 403
+    assert seats(None) is None
