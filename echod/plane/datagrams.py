@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from select import EPOLLIN
 from typing import Any, Final
 
+from twisted.internet.base import DelayedCall
 from twisted.logger import Logger
 
 from echod.gate.access import MAPPED, canonical
@@ -33,7 +34,7 @@ from echod.model import identity
 from echod.plane import calls
 from echod.plane.batch import MOST_AT_ONCE, NAME, ROOM, SOL_UDP, UDP_GRO, Batch
 from echod.plane.loop import Loop
-from echod.transports.datagram import answer_backlog
+from echod.transports.datagram import A_TURN, REST, answer_backlog
 from echod.transports.interfaces import broadcasts
 from echod.transports.udp import IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, SO_TIMESTAMPNS, UDPPort, prepare
 
@@ -65,6 +66,8 @@ class DatagramLane:
         self._verdicts: dict[bytes, Refusal | None] = {}
         self._passed: set[bytes] = set()  # those of them that no rule refuses and no rate counts
         self._joins_up_to = MOST_AT_ONCE
+        self._failures = 0  # of receiving, in a row
+        self._resume: DelayedCall | None = None
 
     @staticmethod
     def suits(plain: UDPPort) -> bool:
@@ -95,13 +98,13 @@ class DatagramLane:
     def stopListening(self) -> None:
         """Serve no more."""
         descriptor = self._socket.fileno()
-        self._loop.forget(descriptor)
         answer_backlog(self._protocol.tally, lambda: self._serve(descriptor, EPOLLIN))
+        self._leave()
         self._plain.stopListening()
 
     def release(self) -> None:
         """Leave the socket to another port, with what waits in it."""
-        self._loop.forget(self._socket.fileno())
+        self._leave()
         prepare(self._socket)
         self._plain.release()
 
@@ -115,7 +118,10 @@ class DatagramLane:
         batch = self._batch
         count = batch.receive(descriptor)
         if not count:
+            if not calls.would_block():
+                self._failed(descriptor)
             return
+        self._failures = 0
         try:
             if count == 1 and batch.is_simple() and bytes(batch.names[:NAME]) in self._passed:
                 self._answer_one(descriptor)
@@ -126,6 +132,25 @@ class DatagramLane:
             _log.failure("the service failed on datagrams of {scheme}", scheme=self._protocol.scheme)
         finally:
             batch.clear(count)
+
+    def _failed(self, descriptor: int) -> None:
+        """Once is nothing, as on the plain way; again and again it is a reason to rest."""
+        self._failures += 1
+        if self._failures >= A_TURN and self._resume is None:
+            self._loop.forget(descriptor)
+            self._loop.yield_to_reactor()
+            self._resume = self._plain.reactor.callLater(REST, self._serve_again)
+
+    def _serve_again(self) -> None:
+        self._resume = None
+        self._loop.watch(self._socket.fileno(), EPOLLIN, self._serve)
+
+    def _leave(self) -> None:
+        if self._resume is not None:
+            self._resume.cancel()
+            self._resume = None
+        else:
+            self._loop.forget(self._socket.fileno())
 
     def _answer_one(self, descriptor: int) -> None:
         """The shortest way: one datagram of a source that passes whatever it sends."""

@@ -5,7 +5,7 @@
                           │  identity: socket ─► pipe ─► socket (splice: bytes never enter the process)
                           ├─ short write ─► [ drain ]: only EPOLLOUT is watched, nothing is read
                           ├─ end of input ─► close: everything is back
-                          └─ error ─► close
+                          └─ error ─► reset
 
 Rules:
 
@@ -181,7 +181,7 @@ class StreamLane:
             except OSError:
                 if left:
                     self._pipes.empty(left)
-                self._end(descriptor, Closing.LOST, left)
+                self._reset(descriptor, Closing.LOST, left)
 
         return carry
 
@@ -209,7 +209,7 @@ class StreamLane:
                 if left:
                     self._wait(descriptor, Waiting(left, None, memoryview(answer)))
             except OSError:
-                self._end(descriptor, Closing.LOST, left)
+                self._reset(descriptor, Closing.LOST, left)
             except Exception:  # a bug of the service, and no reason to leave its peer waiting
                 _log.failure("the service failed; a connection of {place} is reset", place=self._factory.place)
                 self._reset(descriptor, Closing.FAILED, left)
@@ -247,7 +247,7 @@ class StreamLane:
         except BlockingIOError:
             return
         except OSError:
-            self._end(descriptor, Closing.LOST)
+            self._reset(descriptor, Closing.LOST)
             return
         if not waiting.left:
             del self._waiting[descriptor]
@@ -268,6 +268,7 @@ class StreamLane:
         self._factory.ended(host, reason, came, gone, self._peers.pop(descriptor, None))
 
     def _reset(self, descriptor: int, reason: Closing, unsent: int = 0) -> None:
+        """End with RST: an end in order would say that the peer has everything."""
         self._accepting.reset_on_close(descriptor)
         self._end(descriptor, reason, unsent)
 

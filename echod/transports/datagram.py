@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.base import DelayedCall
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
@@ -39,6 +40,7 @@ A_TURN: Final = 16
 """Datagrams before others have their turn: a quarter of a millisecond, so that a stream beside five flooded addresses
 waits for little more than one. Bytes would not bound a flood of empty ones."""
 BACKLOG_TURNS: Final = 512  #: at the stop: 8,192 datagrams, more than a receive buffer of 4 MiB holds
+REST: Final = 0.1  #: seconds without a read where the kernel only fails: it would say that there is something, at once
 ANCILLARY: Final = 256  #: octets of control messages: destination, hops, traffic class and time fit in 128
 
 
@@ -154,6 +156,8 @@ class DatagramPort(FileDescriptor):
         self.socket = bound
         self.protocol = protocol
         self._close_socket = close
+        self._failures = 0  # of receiving, in a row
+        self._resume: DelayedCall | None = None
 
     def fileno(self) -> int:
         """The descriptor that the reactor watches."""
@@ -170,6 +174,7 @@ class DatagramPort(FileDescriptor):
         if self.connected:
             self.connected = 0
             answer_backlog(self.protocol.tally, self.doRead)
+            self._wake()
             self.stopReading()
             self.protocol.stopProtocol()
             self._close_socket()
@@ -177,6 +182,7 @@ class DatagramPort(FileDescriptor):
     def release(self) -> None:
         """Leave the socket to another port, with what waits in it."""
         self.connected = 0
+        self._wake()
         self.stopReading()
 
     def doRead(self) -> None:
@@ -187,11 +193,33 @@ class DatagramPort(FileDescriptor):
             except BlockingIOError:
                 return
             except OSError:
-                continue  # what an earlier answer met on its way (ip(7), IP_RECVERR): told once, and gone
+                if self._failed():
+                    return
+                continue
+            self._failures = 0
             if flags & socket.MSG_TRUNC:
                 self.protocol.tally.refuse(Refusal.TRUNCATED)
             else:
                 self.serve(datagram, ancillary, name)
+
+    def _failed(self) -> bool:
+        """Once is what an earlier answer met on its way (ip(7), IP_RECVERR); again and again, a reason to rest."""
+        self._failures += 1
+        if self._failures < A_TURN:
+            return False
+        if self.connected and self._resume is None:
+            self.stopReading()
+            self._resume = self.reactor.callLater(REST, self._read_again)
+        return True
+
+    def _read_again(self) -> None:
+        self._resume = None
+        self.startReading()
+
+    def _wake(self) -> None:
+        if self._resume is not None:
+            self._resume.cancel()
+            self._resume = None
 
     def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
         """Answer one datagram from `name`."""

@@ -149,8 +149,12 @@ class Injected:
 
     @property
     def injected(self) -> int:
-        """How often they failed for us."""
-        return sum("(INJECTED)" in line for line in self._lines)
+        """How often they failed, or waited, for us."""
+        return sum("(INJECTED)" in line or "(DELAYED)" in line for line in self._lines)
+
+    def so_far(self) -> int:
+        """How many calls there were until now, within the block."""
+        return Path(self._file.name).read_bytes().count(b"\n")
 
     def _attached(self) -> bool:
         tracer = re.search(r"^TracerPid:\s+(\d+)", Path(f"/proc/{self._pid}/status").read_text(), re.MULTILINE)

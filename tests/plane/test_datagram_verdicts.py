@@ -27,7 +27,7 @@ from echod.plane.datagrams import DatagramLane
 from echod.services.echo import Echo
 from echod.services.upper import Upper
 from echod.transports import udp
-from echod.transports.datagram import ServiceDatagrams
+from echod.transports.datagram import A_TURN, REST, ServiceDatagrams
 
 pytestmark = pytest.mark.skipif(not calls.batches, reason="the plane has no datagrams on this machine")
 
@@ -51,7 +51,7 @@ class Loop:
     def watch(self, *_: object) -> None:
         """As Loop's."""
 
-    forget = watch
+    forget = yield_to_reactor = watch
 
 
 class Way:
@@ -69,14 +69,18 @@ class Way:
         self.lane = DatagramLane(Loop(), self.port) if plane else None  # type: ignore[arg-type]
         (self.lane or self.port).startListening()
 
+    def turn(self) -> None:
+        """Once, as if the socket was ready."""
+        if self.lane is not None:
+            self.lane._serve(self.socket.fileno(), select.EPOLLIN)
+        else:
+            self.port.doRead()
+
     def serve(self, sent: int) -> None:
         """Until `sent` datagrams in all have come: loopback delivers late when the machine is busy."""
         while self.protocol.tally.datagrams_in < sent:
             assert select.select([self.socket], [], [], 10)[0], "a datagram is lost"
-            if self.lane is not None:
-                self.lane._serve(self.socket.fileno(), select.EPOLLIN)
-            else:
-                self.port.doRead()
+            self.turn()
 
     @property
     def told(self) -> dict[str, int]:
@@ -208,3 +212,34 @@ def test_a_full_buffer_is_no_reason_to_join_no_more(error, joins):
                 plane.serve(4 * turn)
             assert answers(mine[:1], 4) == [[(b"x" * 64, "127.0.0.1")] * 4]
     assert len(tried) == joins
+
+
+@pytest.mark.parametrize("plane", [False, True])
+def test_a_socket_that_only_fails_rests_and_is_read_again(plane):
+    """What is told once is nothing; a socket of which nothing else comes would keep us busy."""
+    with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0)) as (plain_way, plane_way, clients):
+        way, mine = (plane_way, clients[1]) if plane else (plain_way, clients[0])
+        mine[0].sendto(b"waits", ("127.0.0.1", way.socket.getsockname()[1]))
+        tried = [0]
+
+        def fails(*_: object) -> int:
+            tried[0] += 1
+            calls.ffi.errno = errno.ENOBUFS
+            if plane:
+                return 0
+            raise OSError(errno.ENOBUFS, "")
+
+        failing = mock.Mock(wraps=way.socket, recvmsg=fails)
+        with mock.patch.object(Batch, "receive", fails), mock.patch.object(way.port, "socket", failing):
+            while not way.clock.getDelayedCalls():
+                assert tried[0] < 1000
+                way.turn()
+            assert tried[0] == A_TURN
+            way.clock.advance(REST)
+            way.turn()
+            assert tried[0] == A_TURN + 1
+            assert way.clock.getDelayedCalls()
+            way.clock.advance(REST)
+        way.serve(1)
+        assert answers(mine[:1], 1) == [[(b"waits", "127.0.0.1")]]
+        assert not way.clock.getDelayedCalls()

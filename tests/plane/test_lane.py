@@ -4,12 +4,14 @@ import errno
 import os
 import resource
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from unittest import mock
 
 import pytest
 from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.main import CONNECTION_LOST
 
 from echod.events import Closing
 from echod.model import Service
@@ -304,6 +306,39 @@ def test_an_answer_of_another_length_has_its_time_whatever_is_left_of_it(tmp_pat
         assert made.tally.closed == {}
         made.pass_time(STALL)
         assert made.tally.closed == {Closing.STALL: 1}
+
+
+@pytest.mark.parametrize("scheme", ["tcp"])  # a Unix socket has no reset of its own
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_who_loses_an_answer_hears_no_end_in_order(make, service):
+    """Whatever the kernel says to a send: behind an end in order, a peer would think that it has everything."""
+    real_splice, real_write, broken = os.splice, os.write, [False]
+
+    def splice(source, target, *more):
+        if broken[0] and stat.S_ISSOCK(os.fstat(target).st_mode):
+            raise OSError(errno.EIO, "")
+        return real_splice(source, target, *more)
+
+    def write(descriptor, data):
+        if broken[0]:
+            raise OSError(errno.EIO, "")
+        return real_write(descriptor, data)
+
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch("os.splice", splice))
+        stack.enter_context(mock.patch("os.write", write))
+        made = stack.enter_context(make(service()))
+        client = made.connect()
+        client.send(b"here")
+        assert made.hear(client, 4) == service.transform(b"here")
+        broken[0] = True
+        stack.enter_context(mock.patch("twisted.internet.tcp.Connection.writeSomeData", return_value=CONNECTION_LOST))
+        client.send(b"lost")
+        client.shutdown(socket.SHUT_WR)
+        with pytest.raises(ConnectionResetError):
+            made.rest(client)
+        assert made.tally.closed == {Closing.LOST: 1}
+        assert (made.tally.bytes_in, made.tally.bytes_out) == (8, 4)
 
 
 # the gate and the listener

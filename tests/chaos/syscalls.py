@@ -1,0 +1,179 @@
+"""System calls that fail, or take their time: no octet is lost but with a connection that is reset, and no spin."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from tests.chaos.faults import Injected
+from tests.chaos.field import Field, Server
+from tests.chaos.report import Figure, Scenario, Subject, many
+
+ECHOD, PLAIN, STOCK, _, _ = Subject
+SERVICES: Final = """
+[services.echo]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+[services.upper]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+"""
+PATTERN: Final = random.Random(48).randbytes(1 << 16)
+SECONDS: Final = 20.0  #: longer than an answer takes that comes at all, behind a few calls of 100 ms
+QUIET: Final = 2.0  #: seconds without a client, in which we look for a spin
+CALLS: Final = 80  #: in QUIET: what timers and their like need
+DATAGRAMS: Final = 60
+
+CARRYING: Final = "splice,read,write,sendto,recvfrom,sendmsg,recvmsg,sendmmsg,recvmmsg"
+WAITING: Final = "epoll_wait,epoll_pwait"
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Some calls that go wrong, as strace(1) writes it; `when` is which of them."""
+
+    name: str
+    error: str
+    calls: str
+    when: str
+    streams: int = 30  #: how many are tried
+
+
+TROUBLES: Final = (
+    Trouble("EINTR", "EINTR", f"{CARRYING},{WAITING}", "5+3"),
+    Trouble("ENOBUFS", "ENOBUFS", CARRYING, "5+7"),
+    Trouble("EIO", "EIO", CARRYING, "5+7"),
+    Trouble("100 ms", "delay_enter=100000", f"{CARRYING},{WAITING}", "5+9", streams=6),
+)
+STANDING: Final = Trouble("ENOBUFS without end", "ENOBUFS", "sendto,sendmsg,recvmsg,sendmmsg,recvmmsg", "1+", streams=0)
+
+
+class Fate(StrEnum):
+    """What becomes of a stream."""
+
+    WHOLE = "whole"
+    RESET = "reset"
+    SHORT = "short"  #: an end in order, and something is missing: what must not be
+    WRONG = "wrong"
+    SILENT = "silent"
+
+
+def stream(place: tuple[str, int], upper: bool, number: int) -> Fate:
+    """One question in pieces, the end of sending, and all that comes back."""
+    sent = PATTERN[: 1 << (4 + number % 13)]
+    due = sent.upper() if upper else sent
+    came = bytearray()
+    with socket.socket() as client:
+        client.settimeout(SECONDS)
+        try:
+            client.connect(place)
+            for at in range(0, len(sent), 9_000):
+                client.sendall(sent[at : at + 9_000])
+            client.shutdown(socket.SHUT_WR)
+            while part := client.recv(1 << 16):
+                came += part
+        except TimeoutError:
+            return Fate.SILENT
+        except OSError:
+            return Fate.RESET if due.startswith(came) else Fate.WRONG
+    if came == due:
+        return Fate.WHOLE
+    return Fate.SHORT if due.startswith(came) else Fate.WRONG
+
+
+def datagrams(place: tuple[str, int], count: int, seconds: float = 0.5) -> tuple[int, int]:
+    """How many of these came back right, and how many wrong; what is lost is lost."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(place)
+        client.settimeout(seconds)
+        asked = {b"%08d" % number for number in range(count)}
+        for question in sorted(asked):
+            with suppress(ConnectionRefusedError):  # it does not listen any more
+                client.send(question)
+            time.sleep(0.001)
+        right = wrong = 0
+        try:
+            while right < count:
+                came = client.recv(1 << 16)
+                right, wrong = right + (came in asked), wrong + (came not in asked)
+                asked.discard(came)
+        except (TimeoutError, ConnectionRefusedError):
+            pass
+    return right, wrong
+
+
+@dataclass
+class Result:
+    """What came of one trouble."""
+
+    fates: Counter[Fate]
+    injected: int
+    right: int
+    wrong: int
+    quiet_calls: int  #: in QUIET, while nobody asked
+    cpu: float  #: the share of a processor, meanwhile
+    back: bool  #: whether everything is well once it is over
+
+    @property
+    def kept(self) -> bool:
+        """What was promised, but for the processor's time."""
+        bad = self.fates[Fate.SHORT] + self.fates[Fate.WRONG] + self.fates[Fate.SILENT] + self.wrong
+        return not bad and self.back and self.quiet_calls <= CALLS
+
+
+def endure(server: Server, trouble: Trouble) -> Result:
+    """Streams and datagrams while it lasts, a while of silence, and then one of each without it. Raises Lacking."""
+    fates: Counter[Fate] = Counter()
+    right = wrong = 0
+    with Injected(server.pid, trouble.error, calls=trouble.calls, when=trouble.when) as injected:
+        for number in range(trouble.streams):
+            for kind in _kinds(server):
+                fates[stream(server.tcp[kind], kind == "upper", number)] += 1
+        for kind in _kinds(server):
+            came = datagrams(server.udp[kind], DATAGRAMS)
+            right, wrong = right + came[0], wrong + came[1]
+        time.sleep(0.2)
+        lines, cpu = injected.so_far(), server.cpu()
+        time.sleep(QUIET)
+        quiet, cpu = injected.so_far() - lines, (server.cpu() - cpu) / QUIET
+    back = all(stream(server.tcp[kind], kind == "upper", 12) is Fate.WHOLE for kind in _kinds(server))
+    back = back and all(datagrams(server.udp[kind], 5, SECONDS) == (5, 0) for kind in _kinds(server))
+    return Result(fates, injected.injected, right, wrong, quiet, cpu, back)
+
+
+def _kinds(server: Server) -> list[str]:
+    return [kind for kind in ("echo", "upper") if kind in server.tcp]
+
+
+def failing_calls(field: Field) -> Iterator[Figure]:
+    for subject in (ECHOD, PLAIN, STOCK):
+        said, values, kept = [], dict[str, Any](), True
+        for trouble in (*TROUBLES, STANDING):
+            with field.server(subject, SERVICES) as server:
+                lines = server.lines()
+                result = endure(server, trouble)
+                more = server.lines() - lines
+            kept = kept and result.kept and result.cpu <= 0.05 and more <= 2
+            fates = ", ".join(f"{count} {fate}" for fate, count in sorted(result.fates.items()))
+            text = f"{trouble.name}, {result.injected} times: " + (f"{fates}; " if fates else "")
+            text += f"{result.cpu:.0%} of a processor then, {many(more, 'line')}" + (
+                "" if result.back else ", and NOT back"
+            )
+            said.append(text)
+            values[trouble.name] = {**vars(result), "fates": dict(result.fates), "lines": more}
+        yield Figure(subject, " | ".join(said), kept if subject is not STOCK else None, values)
+
+
+SCENARIOS = (
+    Scenario(
+        48,
+        "the same for who has finished sending, and for datagrams",
+        "no octet lost but with a connection that is reset; 5 % of a processor behind it, 2 lines, and back",
+        failing_calls,
+    ),
+)

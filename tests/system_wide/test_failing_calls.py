@@ -1,0 +1,49 @@
+"""System calls that fail: who loses an octet hears a reset, and never an end in order. Test 48 of docs/PROMISES.md."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.field import Field
+from tests.chaos.network import Lacking, program
+from tests.chaos.report import OURS
+from tests.chaos.syscalls import CALLS, SERVICES, STANDING, TROUBLES, Fate, endure
+
+pytestmark = pytest.mark.system_wide
+
+
+@pytest.fixture(params=OURS, ids=["plane-auto", "plane-off"])
+def server(request):
+    try:
+        program("strace")
+    except Lacking as lacking:
+        pytest.skip(str(lacking))
+    with Field(None, "").server(request.param, SERVICES) as started:
+        yield started
+
+
+def tried(server, trouble):
+    try:
+        return endure(server, trouble)
+    except Lacking as lacking:
+        pytest.skip(str(lacking))
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name)
+def test_no_octet_is_lost_but_with_a_reset(server, trouble):
+    result = tried(server, trouble)
+    assert result.injected > 0
+    assert set(result.fates) <= {Fate.WHOLE, Fate.RESET}
+    assert result.fates[Fate.WHOLE] > 0
+    assert result.wrong == 0
+    assert result.back
+    assert result.quiet_calls <= CALLS
+    assert server.daemon.stderr.text[-1].endswith(" listeners"), "a line more than those of the start"
+
+
+def test_a_socket_that_only_fails_is_left_alone_for_a_while(server):
+    """Each read says that something waits, and brings nothing: that is no reason to ask again at once."""
+    result = tried(server, STANDING)
+    assert result.injected > 0
+    assert result.quiet_calls <= CALLS
+    assert result.back
