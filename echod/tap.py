@@ -7,6 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -24,7 +25,9 @@ from echod.daemon.bind import Bound, Unbindable, Unsuited, bind_all, wanted
 from echod.daemon.console import NoConsole, OwnTerminal, console_of, desk_of, shares_the_terminal
 from echod.daemon.listener import UnusableService
 from echod.daemon.notify import Notify
-from echod.daemon.serving import Daemon, Refused
+from echod.daemon.privileges import Identity, Impossible, become, identity_of, owning, stay_behind
+from echod.daemon.reload import Refused
+from echod.daemon.serving import Daemon
 from echod.daemon.signals import install
 from echod.daemon.store import Store
 from echod.observe.log import Log
@@ -44,10 +47,12 @@ EX_CONFIG: Final = 78
 class Options(usage.Options):
     """The options behind `twistd echod` and `python -m echod`."""
 
-    synopsis = "[--config FILE | --listen KIND=URL …] [--allow CIDR …] [--console]"
+    synopsis = "[--config FILE | --listen KIND=URL …] [--allow CIDR …] [--console] [--uid USER [--gid GROUP]]"
     longdesc = "Answers TCP, UDP and Unix clients: echo, upper and the other small services. See docs/CONFIG.md."
     optParameters = [
-        ["config", "c", None, "The configuration; else $ECHOD_CONFIG, /etc/echod/echod.toml, or built in."]
+        ["config", "c", None, "The configuration; else $ECHOD_CONFIG, /etc/echod/echod.toml, or built in."],
+        ["uid", "u", None, "Whom to become once everything is bound, by name or number; for a start as root."],
+        ["gid", "g", None, "The group to become, instead of that user's own."],
     ]
     optFlags = [
         ["console", None, "Give this terminal to the console service: what its clients send is shown, and you answer."],
@@ -117,12 +122,13 @@ def read(options: Options) -> Configuration:
         raise Refused(EX_CONFIG, [escaped(str(error))]) from error
 
 
-def fitted(options: Options) -> tuple[Configuration, list[str]]:
-    """The same, as far as the limit of open files allows, and what was shrunk to fit. Raises Refused."""
+def fitted(options: Options, identity: Identity | None) -> tuple[Configuration, list[str]]:
+    """The same as far as the limit of open files allows, for who will serve it, and what was shrunk. Raises Refused."""
     try:
-        return descriptors.fit(read(options), descriptors.raise_limit())
+        configuration, notes = descriptors.fit(read(options), descriptors.raise_limit())
     except descriptors.DoesNotFit as error:
         raise Refused(EX_CONFIG, str(error).splitlines()) from error
+    return owning(configuration, identity) if identity else configuration, notes
 
 
 def makeService(options: Options) -> Daemon:
@@ -132,8 +138,9 @@ def makeService(options: Options) -> Daemon:
 
     reactor: Any = installed
     reactor.seconds = time.monotonic  # a step of the wall clock must move no timer
+    identity = _identity(options)
     try:
-        configuration, notes = fitted(options)
+        configuration, notes = fitted(options, identity)
         console = _console(options, configuration)
         notify = Notify(os.environ, reactor)
         store = Store(systemd.passed(os.environ), notify, os.environ)
@@ -143,8 +150,8 @@ def makeService(options: Options) -> Daemon:
     except Unbindable as error:
         _end(EX_CONFIG if isinstance(error, Unsuited) else EX_OSERR, error.faults)
     try:
-        log, show_on = _outputs(options.parent or {}, configuration, console is not None, reactor)
-        daemon = Daemon(configuration, bound, reactor, log, show_on, store, lambda: fitted(options)[0])
+        log, show_on = _outputs(options.parent or {}, configuration, console is not None)
+        daemon = Daemon(configuration, bound, reactor, log, show_on, store, lambda: fitted(options, identity)[0])
     except OSError as error:
         _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)
     except UnusableService as error:
@@ -155,10 +162,40 @@ def makeService(options: Options) -> Daemon:
     daemon.events.subscribe(notify.event)
     store.begin()
     reactor.addSystemEventTrigger("before", "shutdown", store.end)  # before the one that stops the daemon
+    if os.geteuid() == 0 and (identity is None or identity.user == 0):
+        notes.append("serving as root: start it as another user, or become one by --uid")
     for note in [*notes, *store.passed.close_rest(), *open_to_nobody(bound), *filter(None, [notify.fault])]:
         log.say("warn", note)
+    if identity is not None:
+        daemon.become = partial(_become, identity, bound, log)
     reactor.callWhenRunning(install, reactor, daemon.abandon, daemon.reload)
     return daemon
+
+
+def _identity(options: Options) -> Identity | None:
+    """Whom the command line says to become, ours or twistd's, which leaves it to us. Ends the process with 64."""
+    twistd: Any = options.parent if options.parent is not None else {}
+    user, group = (twistd.get(name) if options[name] is None else options[name] for name in ("uid", "gid"))
+    try:
+        identity = identity_of(user, group)
+    except (Impossible, OSError) as error:
+        _end(EX_USAGE, [str(error)])
+    if identity is not None and twistd.get("euid"):
+        _end(EX_USAGE, ["--euid keeps a way back to root: leave it out"])
+    twistd["uid"] = twistd["gid"] = None
+    return identity
+
+
+def _become(identity: Identity, bound: Iterable[Bound], log: Log) -> None:
+    """Become them, and warn of what they may not do. Ends the process with 71 where it cannot."""
+    try:
+        log.output.give_to(identity.user, identity.group)
+        become(identity)
+    except OSError as error:
+        log.say("critical", f"user {identity.user} cannot be become: {system_error(error)}")
+        raise SystemExit(EX_OSERR) from error
+    for line in stay_behind(one.address for one in bound if one.path is not None):
+        log.say("warn", line)
 
 
 def open_to_nobody(bound: Iterable[Bound]) -> list[str]:
@@ -181,7 +218,7 @@ def _console(options: Options, configuration: Configuration) -> str | None:
         _end(EX_USAGE, [str(error)])
 
 
-def _outputs(twistd: Any, configuration: Configuration, console: bool, reactor: Any) -> tuple[Log, Output | None]:
+def _outputs(twistd: Any, configuration: Configuration, console: bool) -> tuple[Log, Output | None]:
     """The log where twistd was told to put it, and standard output where there is one to show things on.
 
     With a console they are one where both are the terminal at which somebody types. Raises OSError where the log
@@ -191,7 +228,7 @@ def _outputs(twistd: Any, configuration: Configuration, console: bool, reactor: 
     path = twistd.get("logfile") or ("twistd.log" if daemonised else None)
     output = Output(sys.stderr.fileno() if path in (None, "-") else str(path))
     asked = configuration.daemon
-    log = Log(output, asked.log_format, asked.log_level, os.environ, clock=reactor.seconds, later=reactor.callLater)
+    log = Log(output, asked.log_format, asked.log_level, os.environ)
     if console and path in (None, "-") and shares_the_terminal():
         return log, output
     return log, None if daemonised else Output(sys.stdout.fileno())

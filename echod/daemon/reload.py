@@ -17,6 +17,15 @@ from echod.transports.sockets import mark
 CHANGEABLE: Final = frozenset({"backlog", "dscp"})  #: options of an address that an open socket takes
 
 
+class Refused(Exception):
+    """A configuration that cannot be: `lines` say why, and `code` is what the process ends with (sysexits(3))."""
+
+    def __init__(self, code: int, lines: Iterable[str]) -> None:
+        self.code = code
+        self.lines = tuple(lines)
+        super().__init__("\n".join(self.lines))
+
+
 class Unchangeable(Exception):
     """Something that an open socket cannot become; `faults` has a line for each."""
 

@@ -19,7 +19,7 @@ from echod.daemon.administration import DaemonView, services_of
 from echod.daemon.bind import Bound, Unbindable, bind_all, wanted
 from echod.daemon.descriptors import spare
 from echod.daemon.listener import Listener, Served, Shared, UnusableService
-from echod.daemon.reload import Unchangeable, changed, difference, rebound
+from echod.daemon.reload import Refused, Unchangeable, changed, difference, rebound
 from echod.daemon.store import Store
 from echod.events import Events
 from echod.gate.datagrams import Total
@@ -37,15 +37,6 @@ from echod.transports.stream import ServiceFactory
 
 INTERFACES_EVERY: Final = 60.0  #: seconds between looks at the interfaces' broadcast addresses
 ADMIN_EVERY: Final = 1.0  #: seconds between looks at who takes too long at the administrator's interface
-
-
-class Refused(Exception):
-    """A configuration that cannot be: `lines` say why, and `code` is what the process ends with (sysexits(3))."""
-
-    def __init__(self, code: int, lines: Iterable[str]) -> None:
-        self.code = code
-        self.lines = tuple(lines)
-        super().__init__("\n".join(self.lines))
 
 
 class Daemon(Service):
@@ -71,6 +62,7 @@ class Daemon(Service):
         self.log = log
         self.outputs = [log.output] if show_on in (None, log.output) else [log.output, show_on]
         self.serving = False
+        self.become: Callable[[], None] = lambda: None  #: drops what only the start needed
         self.reloads = {"kept": 0, "refused": 0}
         self.last_reload = Verdict()
         self.view = DaemonView(self, reactor.seconds)
@@ -114,6 +106,11 @@ class Daemon(Service):
         """Become the application's service, and its log."""
         parent.setComponent(ILogObserver, self.log)
         super().setServiceParent(parent)
+
+    def privilegedStartService(self) -> None:
+        """Become who serves: twistd has forked, and nothing is read yet."""
+        super().privilegedStartService()
+        self.become()
 
     def startService(self) -> None:
         """Serve everything: the sockets are bound, so nothing can fail any more."""

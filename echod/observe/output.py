@@ -50,6 +50,11 @@ class Output:
                 os.dup2(opened, self._descriptor, inheritable=False)
                 os.close(opened)
 
+    def give_to(self, user: int, group: int) -> None:
+        """Make the file somebody's who may open it anew then. Raises OSError."""
+        if self._path is not None:
+            os.fchown(self._descriptor, user, group)
+
     def start(self) -> None:
         """Write from a thread from now on."""
         self._ending = False

@@ -71,7 +71,7 @@ def printing(stdout: int) -> Iterator[tuple[list[Place], "subprocess.Popen[bytes
         while b" ready: " not in lines[-1]:
             lines.append(process.stderr.readline())
             assert lines[-1], lines
-        yield [place_of(line.split()[-1].decode()) for line in lines[1:-1]], process
+        yield [place_of(line.split()[-1].decode()) for line in lines if b"://" in line], process
         process.terminate()
         assert process.wait(SECONDS) == 0
     finally:

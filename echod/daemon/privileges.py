@@ -1,0 +1,126 @@
+"""Root, given away for good: what was bound as root is served as somebody else, before the first byte is read."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from echod.address import Address
+from echod.config.schema import Configuration
+from echod.daemon.kernel import (
+    PR_CAP_AMBIENT,
+    PR_CAP_AMBIENT_CLEAR_ALL,
+    PR_CAPBSET_DROP,
+    PR_SET_NO_NEW_PRIVS,
+    Kernel,
+)
+from echod.text import escaped
+
+CAP_SETGID: Final = 6  # capabilities(7)
+CAP_SETUID: Final = 7
+MOST_CAPABILITIES: Final = 64  #: bits in a set of them
+
+
+class Impossible(Exception):
+    """Nobody can become whom the command line names; the message says why."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whom to become: a user, a group, and all the groups besides."""
+
+    user: int
+    group: int
+    groups: tuple[int, ...]
+
+
+def identity_of(user: str | int | None, group: str | int | None) -> Identity | None:
+    """Whom `--uid` and `--gid` name, by name or number; None where that is who we are. Raises Impossible."""
+    if user is None and group is None:
+        return None
+    number = os.geteuid() if user is None else _number(user, "user")
+    try:
+        entry = pwd.getpwuid(number)
+    except KeyError:
+        if group is None:
+            raise Impossible(f"--uid {number}: no such user is known here, so --gid must say the group") from None
+        entry = None
+    own = entry.pw_gid if group is None and entry else _number(group or 0, "group")
+    groups = tuple(os.getgrouplist(entry.pw_name, own)) if entry and user is not None else (own,)
+    wanted = Identity(number, own, groups)
+    if (os.getresuid(), os.getresgid()) == ((number,) * 3, (own,) * 3) and number != 0:
+        return None
+    effective, _, _ = Kernel().capabilities()
+    if not all(effective >> capability & 1 for capability in (CAP_SETUID, CAP_SETGID)):
+        raise Impossible(f"--uid {user}: only root can become another user; start it as root, or without --uid")
+    return wanted
+
+
+def _number(text: str | int, what: str) -> int:
+    if isinstance(text, int) or (text.isascii() and text.isdecimal()):
+        if len(str(text)) <= 10 and 0 <= (number := int(text)) < 2**32 - 1:
+            return number
+        raise Impossible(f"{escaped(str(text))} is not the number of a {what}")
+    try:
+        return pwd.getpwnam(text).pw_uid if what == "user" else grp.getgrnam(text).gr_gid
+    except KeyError:
+        raise Impossible(f"there is no {what} {escaped(text)}") from None
+
+
+def owning(configuration: Configuration, identity: Identity) -> Configuration:
+    """The configuration with every Unix path given to them, where it does not say whose it is."""
+    options = {"user": str(identity.user), "group": str(identity.group)}
+
+    def owned(listen: tuple[Address, ...]) -> tuple[Address, ...]:
+        return tuple(replace(one, options=options | dict(one.options)) if one.has_path else one for one in listen)
+
+    return replace(
+        configuration,
+        admin=replace(configuration.admin, listen=owned(configuration.admin.listen)),
+        services=tuple(replace(one, listen=owned(one.listen)) for one in configuration.services),
+    )
+
+
+def stay_behind(places: Iterable[Address]) -> Iterator[str]:
+    """A line for each Unix path that we may not remove at the end; to be asked once we are who we shall be."""
+    for one in places:
+        folder = os.path.dirname(one.path)
+        if one.has_path and not one.path.startswith("@") and not os.access(folder, os.W_OK | os.X_OK):
+            yield f"{one.place} stays behind at the stop: user {os.geteuid()} may not write to {escaped(folder)}"
+
+
+def become(identity: Identity) -> None:
+    """Become them, with no capability and no way back. Raises OSError.
+
+    It must be called while the process has one thread: others would keep what they have.
+    """
+    kernel = Kernel()
+    for capability in range(MOST_CAPABILITIES):
+        try:
+            kernel.prctl(PR_CAPBSET_DROP, capability)
+        except OSError as error:  # EINVAL: the kernel knows no more of them; EPERM: no_new_privs will do
+            if error.errno in (errno.EINVAL, errno.EPERM):
+                break
+            raise
+    os.setgroups(identity.groups)
+    os.setresgid(identity.group, identity.group, identity.group)
+    os.setresuid(identity.user, identity.user, identity.user)
+    if identity.user != 0:
+        kernel.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+        kernel.drop_capabilities()
+    kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
+    _check(kernel, identity)
+
+
+def _check(kernel: Kernel, identity: Identity) -> None:
+    """Believe no call that it did what it said."""
+    user, group = identity.user, identity.group
+    if os.getresuid() != (user,) * 3 or os.getresgid() != (group,) * 3 or set(os.getgroups()) - {*identity.groups}:
+        raise OSError(errno.EPERM, "something of root is left")
+    if user != 0 and kernel.capabilities() != (0, 0, 0):
+        raise OSError(errno.EPERM, "a capability is left")

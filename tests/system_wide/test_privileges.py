@@ -1,0 +1,181 @@
+"""Started as root: everything is bound, then root is given away, every bit of it, whichever way it was started."""
+
+import os
+import re
+import signal
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.contract.room import exactly
+from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, eventually, run
+
+pytestmark = [
+    pytest.mark.system_wide,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can give root away"),
+]
+
+NOBODY, NOGROUP = 65534, 65534
+CONFIG = """
+[services.echo]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/s", "unix-dgram://{dir}/d"]
+"""
+
+
+def status(pid):
+    """What proc(5) says of each thread's identity and capabilities, once it is the same for all."""
+    told = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        lines = (task / "status").read_text().splitlines()
+        told.add("\n".join(line for line in lines if re.match("Uid|Gid|Groups|Cap|NoNewPrivs", line)))
+    assert len(told) == 1, told
+    return {name: value.split() for name, _, value in (line.partition(":") for line in told.pop().splitlines())}
+
+
+def assert_nobody(pid, groups=("65534",)):
+    told = status(pid)
+    assert told["Uid"] == ["65534"] * 4
+    assert told["Gid"] == ["65534"] * 4
+    assert told["Groups"] in ([*groups], [])
+    assert {name: int(told[name][0], 16) for name in told if name.startswith("Cap")} == dict.fromkeys(
+        ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"), 0
+    )
+    assert told["NoNewPrivs"] == ["1"]
+
+
+def ask(place):
+    with socket.socket(socket.AF_UNIX if isinstance(place, str) else socket.AF_INET) as client:
+        client.settimeout(SECONDS)
+        client.connect(place)
+        client.sendall(b"hello")
+        return exactly(client, 5)
+
+
+def theirs(daemon):
+    """The daemon's own folder, given to who will serve."""
+    os.chown(daemon.dir, NOBODY, NOGROUP)
+    return daemon
+
+
+@pytest.mark.parametrize("names", [("nobody", "nogroup"), ("65534", "65534"), ("nobody", None)])
+def test_root_is_given_away(names):
+    options = ["--uid", names[0], *(["--gid", names[1]] if names[1] else [])]
+    with theirs(Daemon(CONFIG, options=options)) as daemon:
+        assert_nobody(daemon.process.pid)
+        for name in ("s", "d"):
+            there = (daemon.dir / name).lstat()
+            assert (there.st_uid, there.st_gid, stat.S_IMODE(there.st_mode)) == (NOBODY, NOGROUP, 0o660)
+        assert ask(daemon.inet("echo", "tcp")) == b"hello"
+        assert ask(str(daemon.dir / "s")) == b"hello"
+        assert "serving as root" not in daemon.log()
+        assert daemon.stop() == 0
+        assert [path.name for path in daemon.dir.iterdir()] == ["echod.toml"]
+
+
+def test_a_port_below_1024_is_bound_before():
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.77.0.1", 7))
+        except OSError:
+            pytest.skip("somebody has port 7 on every address")
+    with Daemon(listen=["echo=tcp://127.77.0.1:7"], options=["--uid", "nobody"]) as daemon:
+        assert_nobody(daemon.process.pid)
+        assert ask(("127.77.0.1", 7)) == b"hello"
+
+
+def test_a_number_that_nobody_has():
+    with theirs(Daemon(CONFIG, options=["--uid", "4711", "--gid", "4712"])) as daemon:
+        told = status(daemon.process.pid)
+        assert (told["Uid"], told["Gid"], told["Groups"]) == (["4711"] * 4, ["4712"] * 4, ["4712"])
+        assert int(told["CapPrm"][0], 16) == 0
+
+
+def test_in_the_background_by_twistd():
+    """twistd's own options, its pidfile and its fork; the log is theirs, to open it anew."""
+    daemon = theirs(Daemon(CONFIG))
+    (daemon.dir / "echod.toml").write_text(CONFIG.replace("{dir}", str(daemon.dir)))
+    log, pidfile = daemon.dir / "log", daemon.dir / "pid"
+    words = [*TWISTD, "--uid", "nobody", "--gid", "nogroup", "--pidfile", pidfile, "--logfile", log, "echod"]
+    assert run(*map(str, words), "--config", str(daemon.dir / "echod.toml"), cwd=daemon.dir).returncode == 0
+    pid = int(pidfile.read_text())
+    try:
+        assert eventually(lambda: "ready: 4 listeners" in log.read_text())
+        assert_nobody(pid)
+        assert log.stat().st_uid == NOBODY
+        assert ask(str(daemon.dir / "s")) == b"hello"
+        log.rename(daemon.dir / "old")
+        os.kill(pid, signal.SIGHUP)
+        assert eventually(lambda: log.exists() and "reloaded" in log.read_text())
+        os.kill(pid, signal.SIGTERM)
+        assert eventually(lambda: not Path(f"/proc/{pid}").exists())
+    finally:
+        if Path(f"/proc/{pid}").exists():
+            os.kill(pid, signal.SIGKILL)
+    assert sorted(path.name for path in daemon.dir.iterdir()) == ["echod.toml", "log", "old"]
+    daemon.close()
+
+
+def test_a_reload_goes_on_as_nobody():
+    """It serves what nobody may open, and says of the rest what it would need; a path of its own goes on."""
+    with theirs(Daemon(CONFIG, options=["--uid", "nobody"])) as daemon:
+        file = daemon.dir / "echod.toml"
+        begun = file.read_text()
+        file.write_text(f'{begun}[services.upper]\nlisten = ["tcp://127.0.0.1:0", "unix://{daemon.dir}/u"]\n')
+        daemon.send_signal(signal.SIGHUP)
+        daemon.stderr.wait_for("reloaded: 2 addresses opened, 0 closed")
+        assert (daemon.dir / "u").lstat().st_uid == NOBODY
+        file.write_text(begun + '[services.upper]\nlisten = ["tcp://127.77.0.1:9"]\n')
+        daemon.send_signal(signal.SIGHUP)
+        said = daemon.stderr.wait_for(r"error not reloaded.*127.77.0.1:9: .*").group()
+        assert "a port below 1024 needs CAP_NET_BIND_SERVICE" in said
+        assert ask(str(daemon.dir / "s")) == b"hello"
+        assert daemon.stop() == 0
+        assert [path.name for path in daemon.dir.iterdir()] == ["echod.toml"]
+
+
+def test_who_stays_root_is_warned():
+    with Daemon(listen=["echo=tcp://127.0.0.1:0"]) as daemon:
+        daemon.stderr.wait_for("warn +serving as root: start it as another user, or become one by --uid")
+    with Daemon(listen=["echo=tcp://127.0.0.1:0"], options=["--uid", "0"]) as daemon:
+        daemon.stderr.wait_for("warn +serving as root")
+        assert status(daemon.process.pid)["NoNewPrivs"] == ["1"]
+
+
+def test_a_path_that_they_cannot_remove_is_said():
+    with Daemon(listen=["echo=unix://{dir}/s"], options=["--uid", "nobody"]) as daemon:
+        daemon.stderr.wait_for(r"warn +unix://.*/s stays behind at the stop: user 65534 may not write to /")
+        assert daemon.stop() == 0
+        assert (daemon.dir / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--uid", "nobody-of-that-name"], "there is no user nobody-of-that-name"),
+        (["--uid", "nobody", "--gid", "\x1b[31m"], r"there is no group \x1b[31m"),
+        (["--uid", "4711"], "--uid 4711: no such user is known here, so --gid must say the group"),
+        (["--uid", "9" * 5000, "--gid", "1"], "is not the number of a user"),
+        (["--uid", str(2**32 - 1), "--gid", "1"], "4294967295 is not the number of a user"),
+    ],
+)
+def test_whom_nobody_can_become_is_one_line_and_64(options, said):
+    ended = run(*ECHOD, "--listen", "echo=tcp://127.0.0.1:0", *options)
+    assert ended.returncode == 64
+    [line] = ended.stderr.decode().splitlines()
+    assert said in line
+
+
+def test_a_way_back_to_root_is_refused():
+    ended = run(*TWISTD, "-n", "--pidfile=", "--euid", "--uid", "nobody", "echod", "--listen", "echo=tcp://127.0.0.1:0")
+    assert ended.returncode == 64
+    assert ended.stderr.decode() == "echod: --euid keeps a way back to root: leave it out\n"
+
+
+def test_only_root_can_become_somebody():
+    words = ["setpriv", "--reuid=0", "--bounding-set=-all", "--inh-caps=-all"]
+    ended = run(*words, *ECHOD, "--listen", "echo=tcp://127.0.0.1:0", "--uid", "nobody")
+    assert ended.returncode == 64
+    assert b"only root can become another user" in ended.stderr

@@ -1,0 +1,96 @@
+"""Whom a command line means, and whose Unix paths are then; becoming them is for root alone to test."""
+
+import os
+import pwd
+
+import pytest
+
+from echod.address import parse
+from echod.config.schema import Admin, Configuration, Daemon, ServiceConfig
+from echod.daemon.kernel import Kernel
+from echod.daemon.privileges import Identity, Impossible, identity_of, owning, stay_behind
+from echod.services.echo import Echo
+
+ALL = (2**41 - 1,) * 3
+
+
+@pytest.fixture
+def root(monkeypatch):
+    """As far as anybody can tell, we are root."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "getresuid", lambda: (0, 0, 0))
+    monkeypatch.setattr(os, "getresgid", lambda: (0, 0, 0))
+    monkeypatch.setattr(Kernel, "capabilities", lambda _: ALL)
+
+
+def test_nobody_is_named():
+    assert identity_of(None, None) is None
+
+
+def test_a_name_and_a_number_are_the_same(root):
+    entry = pwd.getpwnam("nobody")
+    meant = Identity(entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist("nobody", entry.pw_gid)))
+    assert all(identity_of(one, None) == meant for one in ("nobody", str(entry.pw_uid), entry.pw_uid))
+    assert identity_of("nobody", "0") == Identity(entry.pw_uid, 0, tuple(os.getgrouplist("nobody", 0)))
+
+
+def test_a_number_that_nobody_has_needs_its_group(root):
+    assert identity_of("3999999999", "3999999998") == Identity(3999999999, 3999999998, (3999999998,))
+    with pytest.raises(Impossible, match="so --gid must say the group"):
+        identity_of("3999999999", None)
+
+
+def test_a_group_alone_keeps_the_user(root):
+    assert identity_of(None, "65534") == Identity(0, 65534, (65534,))
+
+
+@pytest.mark.parametrize(
+    ("user", "group", "said"),
+    [
+        ("nobody of that name", None, "there is no user nobody of that name"),
+        ("nobody", "\x1b", r"there is no group \\x1b"),
+        ("9" * 5000, "1", "is not the number of a user"),
+        ("4294967295", "1", "4294967295 is not the number of a user"),  # which setresuid(2) takes for `leave it`
+        ("-1", "1", "there is no user -1"),
+        ("²", "1", "there is no user ²"),
+        ("", "1", "there is no user "),
+    ],
+)
+def test_who_is_nobody(root, user, group, said):
+    with pytest.raises(Impossible, match=said):
+        identity_of(user, group)
+
+
+def test_who_we_are_already_is_nothing_to_do(monkeypatch):
+    monkeypatch.setattr(os, "getresuid", lambda: (65534,) * 3)
+    monkeypatch.setattr(os, "getresgid", lambda: (65534,) * 3)
+    assert identity_of("65534", "65534") is None
+
+
+def test_only_who_has_the_capabilities_can(monkeypatch):
+    monkeypatch.setattr(Kernel, "capabilities", lambda _: (1 << 10, 0, 0))
+    with pytest.raises(Impossible, match="only root can become another user"):
+        identity_of("nobody", "0")
+
+
+def test_unix_paths_are_theirs_unless_they_say_otherwise():
+    texts = ["tcp://*:7", "unix:///run/s", "unix:///run/t?user=7&mode=0600", "unix:///run/u?group=8"]
+    service = ServiceConfig("echo", Echo, Echo.Options(), tuple(map(parse, texts)))
+    admin = Admin((parse("unix:///run/admin?mode=0600"), parse("tcp://127.0.0.1:1")))
+    owned = owning(Configuration(Daemon(), (service,), admin=admin), Identity(5, 6, (6,)))
+    assert [dict(one.options) for one in owned.services[0].listen] == [
+        {},
+        {"user": "5", "group": "6"},
+        {"user": "7", "group": "6", "mode": 0o600},
+        {"user": "5", "group": "8"},
+    ]
+    assert [dict(one.options) for one in owned.admin.listen] == [{"user": "5", "group": "6", "mode": 0o600}, {}]
+    assert owning(owned, Identity(5, 6, (6,))) == owned
+
+
+def test_a_path_that_may_not_be_removed_is_told(tmp_path, monkeypatch):
+    places = [parse(f"unix://{tmp_path}/s"), parse("unix://@abstract"), parse("tcp://*:7")]
+    assert list(stay_behind(places)) == []
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    [line] = stay_behind(places)
+    assert line == f"unix://{tmp_path}/s stays behind at the stop: user {os.geteuid()} may not write to {tmp_path}"
