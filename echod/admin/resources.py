@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -98,10 +99,11 @@ class DaemonResources:
 
     def _connections(self, request: Request, respond: Respond) -> None:
         written = request.query.get("limit", str(MOST_LISTED))
-        if not (written.isascii() and written.isdecimal() and 1 <= int(written[:9]) <= MOST_ASKED):
+        limit = int(written) if re.fullmatch("[0-9]{1,9}", written) else 0
+        if not 1 <= limit <= MOST_ASKED:
             respond(fault(400, f"limit is a whole number from 1 to {MOST_ASKED}"))
             return
-        respond(of_json(self._view.connections(int(written))))
+        respond(of_json(self._view.connections(limit)))
 
     def _reload(self, _request: Request, respond: Respond) -> None:
         def done(verdict: Verdict) -> None:

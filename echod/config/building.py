@@ -55,7 +55,9 @@ class Building:
         """The administrator's interface: whom `[defaults]` allows may read it."""
         if listen := found.get("listen"):
             self._check_places(listen)
-        allow = self._defaults["allow"].value if "allow" in self._defaults else LOOPBACK
+        allow = self._fields("defaults", ("allow",), [self._defaults]).get("allow", LOOPBACK)
+        if self._also:
+            self._origins["defaults.allow"] = (*self._origins.get("defaults.allow", (DEFAULT,)), ALLOW)
         return Admin(**self._fields("admin", ("listen",), [found]), allow=tuple(dict.fromkeys(allow + self._also)))
 
     def _service(self, name: str, found: Found) -> ServiceConfig | None:

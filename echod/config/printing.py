@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from echod.config.fault import joined
-from echod.config.keys import ADMIN, DAEMON, LIMITS, SERVICE, Table, field_of, missing
+from echod.config.keys import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, Table, field_of, missing
 from echod.config.options import option_forms
 from echod.config.reading import DEFAULT
 from echod.config.schema import Configuration, ServiceConfig
 from echod.text import escaped
 
 Origins = Mapping[str, tuple[Path, ...]]
+
+READERS: Final = Table("defaults", {"allow": POLICY["allow"]})
+"""Whom `[defaults]` allows may read the administrator's interface, too; a service has its own list."""
 
 
 def describe(configuration: Configuration) -> Iterator[str]:
@@ -21,6 +25,8 @@ def describe(configuration: Configuration) -> Iterator[str]:
     yield from _table(DAEMON, "daemon", configuration.daemon, configuration.origins)
     yield ""
     yield from _table(ADMIN, "admin", configuration.admin, configuration.origins)
+    yield ""
+    yield from _table(READERS, "defaults", configuration.admin, configuration.origins)
     for service in configuration.services:
         yield ""
         yield from _service(service, configuration.origins)

@@ -13,6 +13,7 @@ import tempfile
 import tomllib
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +33,7 @@ from echod.events import CATALOGUE
 from echod.gate.access import Access, canonical, in_disguise, key_of
 from echod.model import Context, Peer
 from echod.names import inet, is_loopback, unix_name
-from echod.observe.log import Log
+from echod.observe.log import Format, Log
 from echod.observe.output import Output
 from echod.services.qotd import WrongQuotes, quotations
 from echod.services.registry import kinds
@@ -261,6 +262,9 @@ def _names() -> Attempt:
     return attempt
 
 
+FORMS: Final[tuple[Format, ...]] = ("text", "json")
+
+
 class _Lines(Output):
     """Keeps lines instead of writing them."""
 
@@ -273,7 +277,8 @@ class _Lines(Output):
 
 def _shown() -> Attempt:
     outputs = _Lines(), _Lines()
-    logs = Log(outputs[0], "text", "debug"), Log(outputs[1], "json", "debug")
+    clock = count(0, 1_000).__next__  # no second has two lines: none is held back
+    logs = [Log(output, form, "debug", clock=clock) for output, form in zip(outputs, FORMS, strict=True)]
     shown: list[str] = []
     context = Context(show=shown.append)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from twisted.internet.task import Clock
 
@@ -13,13 +13,15 @@ from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits, Rate
-from echod.model import Context, End, Peer, Reply, Session
+from echod.model import Context, End, Peer, Reply, Service, Session
 from echod.names import Inet, inet
 from echod.services.chat import Chat
+from echod.services.console import Console
+from echod.services.desk import Unanswerable
 from echod.transports.conversing import ConversingDatagrams
 from tests.fuzz.answering import Bugs
 from tests.fuzz.draw import Draw
-from tests.fuzz.target import HERE, Attempt, Target, assert_plain
+from tests.fuzz.target import HERE, Attempt, Target, assert_plain, text_of
 
 MEMBERS: Final = 4
 ELSEWHERE: Final = "192.0.2.1"
@@ -28,7 +30,7 @@ ELSEWHERE: Final = "192.0.2.1"
 class _Seat:
     """Somebody on a stream, who reads when it suits."""
 
-    def __init__(self, chat: Chat, number: int) -> None:
+    def __init__(self, chat: Service, number: int) -> None:
         self.heard = bytearray()
         self._waiting: list[Reply] = []
         self._over = False
@@ -135,6 +137,45 @@ def _joining() -> Attempt:
     return attempt
 
 
+def _desk() -> Attempt:
+    bugs, clock = Bugs(), Clock()
+
+    def attempt(data: bytes) -> bool:
+        draw, told = Draw(data), list[Mapping[str, Any]]()
+        options = Console.Options(away="away", unanswered=1 + draw.octet() % 4, unanswered_in_all=1 + draw.octet() % 8)
+        console = Console(options, Context(clock=clock.seconds, later=clock.callLater, wall_clock=clock.seconds))
+        seats = [_Seat(console, number) for number in range(MEMBERS)]
+        operators, given = set[int](), False
+        while draw:
+            seat, what = seats[draw.octet() % MEMBERS], draw.octet() % 8
+            if what == 0:
+                seat.read()
+            elif what == 1:
+                operators.add(console.desk.sit(told.append))
+            elif what == 2 and operators:
+                console.desk.rise(operators.pop())
+            elif what == 3:
+                seat.ask(seat.session.ended)
+            elif what == 4:
+                try:
+                    console.desk.answer(draw.octet() % 6 or None, text_of(draw.piece()))
+                    given = True
+                except Unanswerable as why:
+                    assert_plain(str(why))
+            else:
+                seat.ask(seat.session.received, draw.piece() or b"\n")
+        for seat in seats:
+            seat.session.lost()
+            seat.read()
+        console.desk.sit(told.append)
+        assert told[-1]["clients"] == []
+        assert all(isinstance(event["time"], float) for event in told)
+        bugs.check()
+        return given
+
+    return attempt
+
+
 _LINES: Final = (
     *(
         b"\n",
@@ -154,5 +195,6 @@ _LINES: Final = (
 
 TARGETS: Final = (
     Target("chat", "lines that are safe to print, and nobody left behind", _rooms, _LINES),
+    Target("console", "whoever leaves has left, and what an operator hears is an event", _desk, _LINES),
     Target("joining by datagrams", "nothing large and no place for who has proved nothing", _joining, _LINES),
 )

@@ -83,6 +83,8 @@ def _stream(draw: Draw, places: list[tuple[str, str, Place]]) -> bool:
             if ends < 2:
                 return False
             client.shutdown(socket.SHUT_WR)
+            if name == "console":  # it waits for an operator, and nobody is there
+                return False
             answer = bytearray()
             while len(answer) < ENOUGH and (part := client.recv(65_536)):
                 answer += part

@@ -264,7 +264,21 @@ def test_what_is_not_so():
     assert ask(asking("/healthz", "DELETE"))[0] == 405
 
 
-@pytest.mark.parametrize("limit", ["0", str(MOST_ASKED + 1), "9" * 5000, "-1", "x", "", "%31%32x", "²"])
+LIMITS = [
+    "0",
+    str(MOST_ASKED + 1),
+    "9" * 5000,
+    "000000001" + "9" * 9,
+    "000000001" + "9" * 4400,
+    "-1",
+    "x",
+    "",
+    "%31%32x",
+    "²",
+]
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=range(len(LIMITS)))
 def test_a_limit_that_is_none(limit):
     assert ask(asking(f"/api/connections?limit={limit.encode().decode('latin-1')}"))[0] in (200, 400)
     if limit:

@@ -45,6 +45,9 @@ log-level = "info"  # default
 [admin]
 listen = []  # default
 
+[defaults]
+allow = ["127.0.0.0/8", "::1/128", "192.0.2.0/24"]  # default, --allow
+
 [services.mine]
 kind = "ack"  # {file}
 listen = ["tcp://127.0.0.1:7?backlog=5", "unix:///run/x?mode=0600"]  # {file}

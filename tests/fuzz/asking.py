@@ -1,0 +1,122 @@
+"""The administrator's interface as a target: octets that may be HTTP, in any pieces."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from echod.admin.resources import DaemonResources, Verdict
+from echod.admin.service import AdminService
+from echod.events import Tally
+from echod.model import Context, End, Peer, Reply
+from echod.names import Inet, UnixName
+from echod.observe.metrics import Figures, ProcessFigures
+from tests.fuzz.answering import Bugs
+from tests.fuzz.draw import Draw
+from tests.fuzz.target import Attempt, Target
+
+LOCAL: Final = Peer("unix", UnixName("/run/admin"), UnixName(""), user=0)
+REMOTE: Final = Peer("tcp", Inet("127.0.0.1", 10_090), Inet("127.0.0.1", 40_000))
+PROCESS: Final = ProcessFigures(
+    started=1.0,
+    ready=True,
+    lines_lost=0,
+    lines_suppressed=0,
+    events_lost=0,
+    internal_errors=0,
+    unsent=0,
+    reloads={"kept": 0, "refused": 0},
+    last_reload_took=True,
+)
+
+
+class _Known:
+    """A daemon that has little to tell; a reload of it ends when `ends` is called."""
+
+    def __init__(self) -> None:
+        self.ends: list[Callable[[Verdict], None]] = []
+
+    def unready(self) -> None:
+        return None
+
+    def status(self) -> dict[str, Any]:
+        return {"version": "1"}
+
+    def metrics(self) -> Any:
+        return Figures(lambda: [("echo", "tcp://127.0.0.1:7", Tally(bytes_in=5))], lambda: PROCESS)
+
+    def connections(self, most: int) -> list[dict[str, Any]]:
+        assert 1 <= most <= 10_000
+        return [{"peer": "x"}] * min(most, 3)
+
+    def reload(self, done: Callable[[Verdict], None]) -> None:
+        self.ends.append(done)
+
+
+def _requests() -> Attempt:
+    bugs = Bugs()
+
+    def attempt(data: bytes) -> bool:
+        draw, now, view, said, ends = Draw(data), [0.0], _Known(), bytearray(), list[End]()
+        service = AdminService(DaemonResources(view), Context(clock=lambda: now[0]))
+
+        def hear(reply: Reply) -> None:
+            nonlocal said
+            if not ends:
+                said += reply.data or b""
+                ends.extend([reply.end] if reply.end is not End.NOTHING else [])
+
+        local = draw.octet() % 2 == 0
+        session = service.session(LOCAL if local else REMOTE, hear)
+        hear(session.opened())
+        cuts = [1 + draw.octet() * 4 for _ in range(draw.octet() % 6)]
+        whole, at = draw.rest(), 0
+        for length in (*cuts, len(whole)):
+            if ends or not (piece := whole[at : at + length]):
+                break
+            hear(session.received(piece))
+            at += length
+            now[0] += 1
+            service.look()
+            if length % 8 == 1 and view.ends:
+                view.ends.pop()(Verdict(errors=("a",) if length % 16 == 1 else ()))
+        assert len(said) <= 64 * (len(whole) + 1_000)
+        if not ends:
+            hear(session.ended())
+        for done in view.ends:
+            done(Verdict())
+        now[0] += 1_000
+        service.look()
+        assert ends or view.ends, "a connection that nobody ends"
+        session.lost()
+        service.look()
+        bugs.check()
+        assert not said or re.match(rb"HTTP/1\.1 [1-5][0-9][0-9] [A-Za-z -]*\r\n", said)
+        for fault in re.findall(rb'\{"error": .*', said):
+            assert json.loads(fault)["error"].isprintable()
+        assert local or not view.ends, "a change over TCP"
+        return b"HTTP/1.1 200" in said
+
+    return attempt
+
+
+_HTTP: Final = (
+    *(b"GET ", b"HEAD ", b"POST ", b"CONNECT ", b"/", b"/api/status", b"/api/reload", b"/metrics", b"?limit=", b"%00"),
+    *(
+        b" HTTP/1.1\r\n",
+        b" HTTP/1.0\r\n",
+        b"Host: x\r\n",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"Content-Length: ",
+        b"0\r\n\r\n",
+        b"\xff",
+    ),
+    *(b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n", b"Connection: close\r\n", b"ffffffff\r\n"),
+    *(b"Upgrade: x\r\n", b"Origin: http://x\r\n", b"Accept: application/openmetrics-text\r\n", b"http://[::1"),
+    *(b"0" * 9, b"9" * 99, b"\xff"),
+)
+
+TARGETS: Final = (Target("admin HTTP", "an answer or an end, and no change over TCP", _requests, _HTTP),)
