@@ -37,6 +37,8 @@ _NAME_64: Final = NAME // 8
 _LENGTH: Final = 14  # where the length of what came stands, in 32-bit words
 _CONTROL_LENGTH: Final = 5  # in 64-bit words
 _HEAD: Final = 16  # octets of a cmsghdr
+# Behind the head of IP_PKTINFO, in 32-bit words of the slot's control: 4 the interface, 5 the address that was asked as
+# it would answer (ipi_spec_dst), 6 as it was written (ipi_addr). Of IPV6_PKTINFO: 4 to 7 the address, 8 the interface.
 
 
 class Batch:
@@ -84,7 +86,7 @@ class Batch:
         _write_head(self._segment_octets, 2, SOL_UDP, UDP_SEGMENT)
 
     def receive(self, descriptor: int) -> int:
-        """Fill slots with what waits; returns how many, 0 for none."""
+        """Fill slots with what waits; returns how many, 0 for none, or an error: `calls.would_block` tells."""
         count: int = calls.C.recvmmsg(descriptor, self._headers, SLOTS, MSG_DONTWAIT, calls.ffi.NULL)
         return max(count, 0)
 
@@ -148,7 +150,7 @@ class Batch:
         return words[1:behind:_NAME_64].tolist(), words[2:behind:_NAME_64].tolist()
 
     def prepare(self, first: int, behind: int, joined: Collection[int]) -> None:
-        """Make answers of slots `first` to `behind`, as long as they came; `split_again` ends the `joined` ones.
+        """Make answers of slots `first` to `behind`, as long as they came; `split_again` completes the `joined` ones.
 
         They leave with the address that was asked, by whichever interface leads there, so that routes need not be
         the same both ways.
@@ -192,7 +194,7 @@ class Batch:
         return int.from_bytes(self.controls[slot * CONTROL + _HEAD : slot * CONTROL + _HEAD + 4], "little")
 
     def split_again(self, slot: int) -> None:
-        """End what `prepare` began for a joined slot: the kernel splits the answer as the question was."""
+        """Complete what `prepare` began for a joined slot: the kernel splits the answer as the question was."""
         at = slot * CONTROL
         _write_head(self.controls[at : at + _HEAD], 2, SOL_UDP, UDP_SEGMENT)
         if self.pktinfo_space:
@@ -208,7 +210,7 @@ class Batch:
         return bytes(self.controls[at : at + (20 if self._six else 12)])
 
     def clear(self, count: int) -> None:
-        """Make the first `count` slots ready to be filled again."""
+        """Make the first `count` slots ready to be filled again; a socket's names are all of one length, and stay."""
         self._parts_octets[: 16 * count] = self._parts_fresh[: 16 * count]
         self._headers_64[_CONTROL_LENGTH : _HEADER_64 * count : _HEADER_64] = self._control_fresh[:count]
 

@@ -45,7 +45,7 @@ else:
     ffi.cdef(_DECLARATIONS)
     C = ffi.dlopen(None)
 
-_CALLS: Final = ("accept4", "setsockopt", "recvmmsg", "sendmmsg", "sendmsg")
+_CALLS: Final = ("accept4", "setsockopt", "getpeername", "recvmmsg", "sendmmsg", "sendmsg")
 available: Final = hasattr(os, "splice") and all(hasattr(C, call) for call in _CALLS)
 
 batches: Final = available and ffi.sizeof("struct mmsghdr") == 64 and sys.byteorder == "little"

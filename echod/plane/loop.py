@@ -45,14 +45,15 @@ class Loop:
         self._reactor: Any = reactor
         self._epoll = select.epoll()
         self._ready: list[Ready] = []
-        self._back = False  # the reactor has something to do
+        self._reactor_due = False  # it has something to do: its epoll is ready, or somebody set a timer
         self._poller: Any = None
 
     def start(self) -> None:
         """Take part from now on."""
         nested = isinstance(self._reactor, EPollReactor)
         if nested:
-            self._poller = self._reactor._poller  # the select.epoll that Twisted waits in
+            # The two seams of Twisted that all of this hangs on: the epoll that it waits in, and the call that waits.
+            self._poller = self._reactor._poller
             self.watch(self._poller.fileno(), select.EPOLLIN, self._reactor_is_ready)
             self._reactor.doIteration = self.wait
         else:
@@ -86,7 +87,7 @@ class Loop:
 
     def yield_to_reactor(self) -> None:
         """A timer was set, or something else: let the reactor look after this round."""
-        self._back = True
+        self._reactor_due = True
 
     def wait(self, timeout: float | None) -> None:
         """Serve the plane until the reactor has something to do, for `timeout` seconds at most (None: for ever)."""
@@ -94,16 +95,16 @@ class Loop:
         ready = self._ready
         left = -1.0 if timeout is None else timeout
         due = None if timeout is None else monotonic() + timeout
-        self._back = False
+        self._reactor_due = False
         while True:
             events = poll(left, A_ROUND)
             descriptor = -1
             try:
                 for descriptor, happened in events:
                     ready[descriptor](descriptor, happened)
-            except Exception:
+            except Exception:  # the rest of this round comes back in the next
                 self._failed(descriptor)
-            if self._back or not events:
+            if self._reactor_due or not events:
                 break
             if due is not None:
                 left = due - monotonic()
@@ -118,7 +119,7 @@ class Loop:
         self.forget(descriptor)
 
     def _reactor_is_ready(self, _descriptor: int, _events: int) -> None:
-        self._back = True
+        self._reactor_due = True
 
     # as a reader of another reactor
 

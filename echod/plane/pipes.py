@@ -17,7 +17,7 @@ from echod.plane import calls
 
 STUCK: Final = 256
 """Pipes that may wait full, of a listener: with 64 KiB each, 16 MiB of the 64 MiB that the kernel lets a user
-have without privilege (pipe-user-pages-soft)."""
+have without privilege (pipe-user-pages-soft). Beyond that, pipes are small, or there are none: memory will do."""
 SPARE: Final = 16  #: empty pipes that are kept for the next who get stuck
 CAPACITY: Final = 65_536  #: octets at least, where the kernel grants it
 
@@ -52,7 +52,8 @@ class Waiting:
 class Pipes:
     """The pipes of one listener; `renewed` hears of the one to use from now on.
 
-    Pipes wait full only on descriptors below `below`: what is above was promised to connections.
+    Pipes wait full only on descriptors below `below`. The kernel hands out the lowest that is free, so a number tells
+    how many are in use, and those above were promised to connections.
     """
 
     def __init__(self, size: int, renewed: Callable[[Pipe], None], below: int = sys.maxsize) -> None:
