@@ -13,6 +13,7 @@ from echod.events import Tally
 from echod.model import Context, End, Peer, Reply
 from echod.names import Inet, UnixName
 from echod.observe.metrics import Figures, ProcessFigures
+from echod.services.desk import Desk
 from tests.fuzz.answering import Bugs
 from tests.fuzz.draw import Draw
 from tests.fuzz.target import Attempt, Target
@@ -37,6 +38,9 @@ class _Known:
 
     def __init__(self) -> None:
         self.ends: list[Callable[[Verdict], None]] = []
+        self.console = Desk(Context(wall_clock=lambda: 1e9), away="", most=5, most_in_all=5)
+        client = self.console.come("tcp 127.0.0.1:5", lambda _reply: None, joined=True)
+        self.console.hear(client, "\udcff\x1b[2J")
 
     def unready(self) -> None:
         return None
@@ -53,6 +57,9 @@ class _Known:
 
     def reload(self, done: Callable[[Verdict], None]) -> None:
         self.ends.append(done)
+
+    def desk(self, name: str) -> Desk | None:
+        return self.console if name == "console" else None
 
 
 def _requests() -> Attempt:
@@ -116,7 +123,16 @@ _HTTP: Final = (
     ),
     *(b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n", b"Connection: close\r\n", b"ffffffff\r\n"),
     *(b"Upgrade: x\r\n", b"Origin: http://x\r\n", b"Accept: application/openmetrics-text\r\n", b"http://[::1"),
-    *(b"0" * 9, b"9" * 99, b"\xff"),
+    *(
+        b"0" * 9,
+        b"9" * 99,
+        b"\xff",
+        b"/api/console/console",
+        b'{"to": 1, "text": "hi"}',
+        b"null",
+        b"[",
+        b'"operator": 1',
+    ),
 )
 
 TARGETS: Final = (Target("admin HTTP", "an answer or an end, and no change over TCP", _requests, _HTTP),)

@@ -14,7 +14,8 @@ from tests.daemon import memory
 
 KIB: Final = 1024
 PER: Final = 10_000  #: cycles that a slope is told for
-SETTLING: Final = 2.0  #: seconds that the last clients have to be gone
+SETTLING: Final = 2.0  #: seconds that the last clients have to be gone …
+AT_THE_END: Final = 20.0  #: … and at the end, when nobody else waits
 BEHIND: Final = 0.2  #: the share of a run that is not looked at: until then a process is still getting warm
 
 
@@ -60,10 +61,10 @@ class Course:
     pid: int
     samples: list[Sample] = field(default_factory=list)
 
-    def look(self, at: int) -> None:
+    def look(self, at: int, settling: float = SETTLING) -> None:
         """One more, once what was left a moment ago is gone: nothing more than at first, or what there stays."""
         now = look(self.pid, at)
-        ends = time.monotonic() + SETTLING
+        ends = time.monotonic() + settling
         while time.monotonic() < ends and (not self.samples or now.held > self.samples[0].held):
             time.sleep(0.05)
             before, now = now, look(self.pid, at)

@@ -24,7 +24,7 @@ from tests.chaos.report import BROKEN, OURS, Figure, Outcome, Scenario, Subject,
 from tests.chaos.run import field, header
 from tests.soak import objects
 from tests.soak.load import Cycles, Datagrams
-from tests.soak.meter import KIB, Course
+from tests.soak.meter import AT_THE_END, KIB, Course
 
 NUMBER: Final = 46
 LOOKS: Final = 50
@@ -77,6 +77,7 @@ def soak(server: Server, count: int, unit: str, batch: Callable[[], int]) -> Fig
             course.look(done)
             looked += time.monotonic() - before
     rate = (done - warm) / max(time.monotonic() - begin - looked, 1e-6)
+    course.look(done, AT_THE_END)
     first, last = course.samples[0], course.samples[-1]
     kept = (
         course.slope <= SLOPE
