@@ -17,7 +17,7 @@ from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import eventually
 from tests.gate.room import refused
 
-ECHOD, PLAIN, STOCK, XINETD, OPENBSD = Subject
+ECHOD, PLAIN, STOCK, XINETD, OPENBSD, *_ = Subject
 EVERYBODY = (ECHOD, PLAIN, STOCK, XINETD, OPENBSD)
 TCP_TOO = '[services.echo]\nlisten = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]\n'
 KINDS = ("upper", "ack", "chargen", "daytime", "discard", "qotd", "time", "whoami")

@@ -155,7 +155,8 @@ def _echod(subject: Subject, services: str, command: Sequence[str]) -> Iterator[
     with Daemon(config, command=command or ECHOD) as daemon:
         places: dict[str, dict[str, Place]] = {"tcp": {}, "udp": {}}
         for name, url in daemon.urls:
-            places[url.partition(":")[0]].setdefault(name, inet_of(url))
+            if (transport := url.partition(":")[0]) in places:
+                places[transport].setdefault(name, inet_of(url))
         server = Server(subject, daemon.process.pid, places["tcp"], places["udp"])
         server.daemon = daemon
         yield server

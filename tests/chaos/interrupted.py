@@ -24,7 +24,7 @@ from tests.chaos.network import Lacking
 from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import ECHOD, SECONDS
 
-OURS, PLAIN, STOCK, _, _ = Subject
+OURS, PLAIN, STOCK, *_ = Subject
 KIB, MIB = 1 << 10, 1 << 20
 
 # 27

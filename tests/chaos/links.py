@@ -18,7 +18,7 @@ from tests.chaos.report import Figure, Scenario, Subject
 from tests.daemon import SECONDS
 from tests.gate.room import taken
 
-ECHOD, PLAIN, STOCK, _, _ = Subject
+ECHOD, PLAIN, STOCK, *_ = Subject
 MIB = 1 << 20
 SERVICE = f"""[services.echo]
 listen = ["tcp://{SERVER4}:0", "udp://{SERVER4}:0"]

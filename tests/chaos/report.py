@@ -26,6 +26,8 @@ class Subject(StrEnum):
     STOCK = "stock Twisted"
     XINETD = "xinetd"
     OPENBSD = "openbsd-inetd"
+    HAPROXY = "HAProxy"
+    NGINX = "nginx"
 
 
 OURS: Final = (Subject.ECHOD, Subject.PLAIN)

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from tests.chaos import datagrams, interrupted, links, logs, shares, starved, streams, syscalls
+from tests.chaos import datagrams, exchanges, interrupted, links, logs, shares, starved, streams, syscalls
 from tests.chaos.field import Field
 from tests.chaos.network import Lacking, alone
 from tests.chaos.report import BROKEN, Outcome, Scenario, many
@@ -26,7 +26,7 @@ from tests.chaos.report import BROKEN, Outcome, Scenario, many
 SCENARIOS = sorted(
     (
         scenario
-        for room in (datagrams, interrupted, links, logs, shares, starved, streams, syscalls)
+        for room in (datagrams, exchanges, interrupted, links, logs, shares, starved, streams, syscalls)
         for scenario in room.SCENARIOS
     ),
     key=lambda one: one.number,

@@ -12,7 +12,7 @@ from tests.chaos.field import Field
 from tests.chaos.report import Figure, Scenario, Subject
 from tests.gate.forms import TABLE, many_networks, networks, verdicts
 
-ECHOD, PLAIN, STOCK, _, _ = Subject
+ECHOD, PLAIN, STOCK, *_ = Subject
 
 # 38
 

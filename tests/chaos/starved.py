@@ -13,7 +13,7 @@ from tests.chaos.field import Field, Server
 from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import eventually
 
-ECHOD, PLAIN, STOCK, XINETD, _ = Subject
+ECHOD, PLAIN, STOCK, XINETD, *_ = Subject
 SERVICE = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
 LEFT, CLIENTS = 40, 200
 HOLD = 4.0  #: seconds

@@ -16,7 +16,7 @@ from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import eventually
 from tests.gate.room import taken
 
-ECHOD, PLAIN, STOCK, XINETD, _ = Subject
+ECHOD, PLAIN, STOCK, XINETD, *_ = Subject
 SERVICE = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\nlimits = { per-client = 10000 }\n'
 
 # 9

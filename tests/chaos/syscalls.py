@@ -16,7 +16,7 @@ from tests.chaos.faults import Injected
 from tests.chaos.field import Field, Server
 from tests.chaos.report import Figure, Scenario, Subject, many
 
-ECHOD, PLAIN, STOCK, _, _ = Subject
+ECHOD, PLAIN, STOCK, *_ = Subject
 SERVICES: Final = """
 [services.echo]
 listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]

@@ -1,0 +1,171 @@
+"""echoctl status and top, against a daemon that serves: what people see, what programs get, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.room import exactly
+from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, run
+
+CONFIG = """
+[admin]
+listen = ["unix://{dir}/admin.sock?mode=0600", "tcp://127.0.0.1:0"]
+[services.echo]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+deny = ["127.0.0.9"]
+"""
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    with Daemon(CONFIG) as running:
+        with socket.create_connection(running.inet("echo", "tcp"), SECONDS) as client:
+            client.sendall(b"x" * 3000)
+            assert len(exactly(client, 3000)) == 3000
+            refused = socket.create_connection(running.inet("echo", "tcp"), SECONDS, ("127.0.0.9", 0))
+            with refused, pytest.raises(ConnectionResetError):
+                refused.recv(1)
+            yield running
+        running.check()
+
+
+def admin(daemon: Daemon) -> str:
+    return f"unix://{daemon.dir}/admin.sock"
+
+
+def test_for_eyes(daemon):
+    said = run(*ECHOCTL, "status", "--admin", admin(daemon))
+    assert (said.returncode, said.stderr) == (0, b"")
+    lines = said.stdout.decode().splitlines()
+    assert lines[0].startswith("echod ")
+    assert f"ready, process {daemon.process.pid}, for " in lines[0]
+    assert lines[1] == f"configuration: {daemon.dir}/echod.toml"
+    (stream,) = [line for line in lines if line.startswith("echo ") and "tcp://" in line]
+    assert stream.split()[2:] == ["1", "1", "2.9", "KiB", "2.9", "KiB", "1"]
+    assert lines[-2].split() == ["REFUSED", "WHY", "SERVICE", "ADDRESS"]
+    assert lines[-1].split()[:3] == ["1", "denied", "echo"]
+
+
+def test_for_programs(daemon):
+    status = json.loads(run(*ECHOCTL, "status", "--json", "--admin", admin(daemon)).stdout)
+    (echo,) = status["services"]
+    assert [one["bytes_in"] for one in echo["listeners"]] == [3000, 0]
+    assert status["ready"]
+
+
+def test_where_it_is_is_said_by_the_variable_the_option_or_the_file(daemon):
+    for environ, words in (
+        ({"ECHOD_ADMIN": admin(daemon)}, ()),
+        ({"ECHOD_ADMIN": "unix:///nowhere"}, ("--admin", daemon.url("admin", "tcp"))),
+        ({"ECHOD_CONFIG": str(daemon.dir / "echod.toml")}, ()),
+    ):
+        assert run(*ECHOCTL, "status", *words, env=environment(**environ)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (
+            ("--admin", "unix:///nowhere/admin.sock"),
+            1,
+            b"/nowhere/admin.sock: no such file or directory (ENOENT)",
+        ),
+        (("--admin", "udp://127.0.0.1:7"), 2, b"the interface is on unix:// or tcp://"),
+        (("--admin", "nonsense"), 2, b"nonsense"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(words, code, said):
+    for command in ("status", "reload"):
+        ended = run(*ECHOCTL, command, *words)
+        assert ended.returncode == code
+        assert said in ended.stderr
+        assert ended.stderr.count(b"\n") == 1
+
+
+def test_what_is_no_interface_is_told(daemon):
+    ended = run(*ECHOCTL, "status", "--admin", daemon.url("echo", "tcp"))
+    assert ended.returncode == 1
+    assert b"no answer of an echod" in ended.stderr
+    assert ended.stderr.count(b"\n") == 1
+
+
+def test_top_draws_and_leaves(daemon):
+    """In 80 columns and 24 lines; the terminal is as it was before."""
+    ours, theirs = pty.openpty()
+    words = [*ECHOCTL, "top", "--admin", admin(daemon)]
+    environ = environment(COLUMNS="80", LINES="24", TERM="xterm")
+    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, close_fds=True) as process:
+        drawn = b""
+        ends = time.monotonic() + SECONDS
+        while drawn.count(b"REFUSED/s") < 2 and time.monotonic() < ends:
+            if select.select([ours], [], [], 0.1)[0]:
+                drawn += os.read(ours, 65_536)
+        assert drawn.count(b"REFUSED/s") >= 2, drawn
+        os.write(ours, b"q")
+        assert process.wait(SECONDS) == 0
+        while select.select([ours], [], [], 0.1)[0]:
+            drawn += os.read(ours, 65_536)
+    os.close(ours)
+    os.close(theirs)
+    assert drawn.startswith(b"\x1b[?1049h")
+    assert drawn.endswith(b"\x1b[?25h\x1b[?1049l")
+    assert b"tcp://127.0.0.1:" in drawn
+
+
+def test_top_needs_a_terminal(daemon):
+    ended = run(*ECHOCTL, "top", "--admin", admin(daemon))
+    assert ended.returncode == 1
+    assert b"needs a terminal" in ended.stderr
+
+
+def test_another_user_is_refused():
+    """By the kernel's word, whatever the mode of the socket."""
+    if os.geteuid() != 0:
+        pytest.skip("to ask as another user takes root")
+    with Daemon(CONFIG.replace("0600", "0666")) as daemon:
+        os.chmod(daemon.dir, 0o755)
+        asking = (
+            "import os, socket, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+            "with socket.socket(socket.AF_UNIX) as client:\n"
+            "    client.settimeout(20); client.connect(sys.argv[1])\n"
+            "    client.sendall(b'GET /healthz HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')\n"
+            "    print(client.recv(12).decode())\n"
+        )
+        said = run(sys.executable, "-c", asking, str(daemon.dir / "admin.sock"))
+        assert said.stdout == b"HTTP/1.1 403\n", said
+
+
+def test_it_answers_until_the_last_conversation_is_over():
+    """While a stop drains, /readyz says so."""
+    with Daemon('[daemon]\ndrain = "60s"\n' + CONFIG) as daemon:
+        host, port = daemon.inet("admin", "tcp")
+
+        def ready() -> bytes:
+            with socket.create_connection((host, port), SECONDS) as asking:
+                asking.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                answer = b""
+                while piece := asking.recv(4096):
+                    answer += piece
+            return answer
+
+        with socket.create_connection(daemon.inet("echo", "tcp"), SECONDS) as stuck:
+            stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stuck.setblocking(False)
+            while select.select([], [stuck], [], 0.5)[1]:
+                stuck.send(bytes(65_536))
+            assert ready().startswith(b"HTTP/1.1 200 ")
+            daemon.process.terminate()
+            assert eventually(lambda: ready().startswith(b"HTTP/1.1 503 "))
+            assert ready().endswith(b"stopping\n")
+            daemon.process.terminate()
+            assert daemon.wait() == 0
