@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -35,6 +36,9 @@ from echod.transports.accept import Reserve
 from echod.transports.interfaces import broadcasts
 from echod.transports.stream import ServiceFactory
 
+SWITCH: Final = 0.0001
+"""Seconds that a thread which reads a configuration may keep the interpreter from the reactor's: with Python's own 5 ms
+each system call of the reactor would wait so long, and a message takes two or three."""
 INTERFACES_EVERY: Final = 60.0  #: seconds between looks at the interfaces' broadcast addresses
 ADMIN_EVERY: Final = 1.0  #: seconds between looks at who takes too long at the administrator's interface
 
@@ -159,6 +163,7 @@ class Daemon(Service):
             return self.configuration if self._reread is None else self._reread()
 
         def decided(outcome: Configuration | Failure) -> None:
+            sys.setswitchinterval(usual)
             try:
                 verdict = self._decide(outcome)
             finally:
@@ -168,6 +173,8 @@ class Daemon(Service):
             if self._waiting and self.running:
                 self._begin_reload(by)
 
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH)
         deferToThreadPool(self._reactor, self._reactor.getThreadPool(), read).addBoth(decided)
 
     def _decide(self, outcome: Configuration | Failure) -> Verdict:
