@@ -14,6 +14,7 @@ from echod.admin.service import AT_ONCE, AdminService
 from echod.config.schema import Configuration, ServiceConfig
 from echod.daemon.console import desk_of
 from echod.daemon.listener import Listener, Shared
+from echod.daemon.reloading import Reloads
 from echod.events import Events, Tally
 from echod.gate.limits import UNLIMITED, Limits
 from echod.observe.log import Log
@@ -39,11 +40,10 @@ class Watched(Protocol):
 
     configuration: Configuration
     events: Events
-    last_reload: Verdict
     listeners: list[Listener]
     log: Log
     outputs: list[Output]
-    reloads: dict[str, int]
+    reloads: Reloads
     serving: bool
     shared: Shared
 
@@ -117,8 +117,8 @@ class DaemonView:
             "events_lost": daemon.events.failures,
             "internal_errors": daemon.log.internal_errors,
             "unsent": daemon.shared.unsent.octets,
-            "reloads": daemon.reloads,
-            "last_reload": daemon.last_reload.as_json() if any(daemon.reloads.values()) else None,
+            "reloads": daemon.reloads.counts,
+            "last_reload": daemon.reloads.last.as_json() if daemon.reloads.last else None,
         }
 
     def _tallies(self) -> Iterator[tuple[str, str, Tally]]:
@@ -135,8 +135,8 @@ class DaemonView:
             events_lost=daemon.events.failures,
             internal_errors=daemon.log.internal_errors,
             unsent=daemon.shared.unsent.octets,
-            reloads=daemon.reloads,
-            last_reload_took=not daemon.last_reload.errors,
+            reloads=daemon.reloads.counts,
+            last_reload_took=daemon.reloads.last is None or not daemon.reloads.last.errors,
         )
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver
-from twisted.python.failure import Failure
 
 from echod.admin.resources import DaemonResources, Verdict
 from echod.admin.service import AdminService
@@ -21,6 +18,7 @@ from echod.daemon.bind import Bound, Unbindable, bind_all, wanted
 from echod.daemon.descriptors import spare
 from echod.daemon.listener import Listener, Served, Shared, UnusableService
 from echod.daemon.reload import Refused, Unchangeable, changed, difference, rebound
+from echod.daemon.reloading import Reloads
 from echod.daemon.store import Store
 from echod.events import Events
 from echod.gate.datagrams import Total
@@ -31,14 +29,10 @@ from echod.observe.output import Output
 from echod.observe.shown import Shown
 from echod.plane import calls
 from echod.plane.loop import Loop
-from echod.text import system_error
 from echod.transports.accept import Reserve
 from echod.transports.interfaces import broadcasts
 from echod.transports.stream import ServiceFactory
 
-SWITCH: Final = 0.0001
-"""Seconds that a thread which reads a configuration may keep the interpreter from the reactor's: with Python's own 5 ms
-each system call of the reactor would wait so long, and a message takes two or three."""
 INTERFACES_EVERY: Final = 60.0  #: seconds between looks at the interfaces' broadcast addresses
 ADMIN_EVERY: Final = 1.0  #: seconds between looks at who takes too long at the administrator's interface
 
@@ -67,11 +61,9 @@ class Daemon(Service):
         self.outputs = [log.output] if show_on in (None, log.output) else [log.output, show_on]
         self.serving = False
         self.become: Callable[[], None] = lambda: None  #: drops what only the start needed
-        self.reloads = {"kept": 0, "refused": 0}
-        self.last_reload = Verdict()
+        self.reloads = Reloads(self, reactor, (lambda: self.configuration) if reread is None else reread)
         self.view = DaemonView(self, reactor.seconds)
         self._store = store
-        self._reread = reread
         self._bound = list(bound)
         self._reactor = reactor
         self._shown = Shown(log.show if show_on is None else show_on.line, reactor.seconds, reactor.callLater)
@@ -98,8 +90,6 @@ class Daemon(Service):
             self._plane = self.shared.plane = Loop(reactor)
         self._served = {one.name: Served(one, self.shared) for one in services_of(configuration)}
         self._leaving: dict[ServiceFactory, Deferred[None] | None] = {}  # not listening any more, and still talking
-        self._waiting: list[Callable[[Verdict], None]] = []  # who asked for a reload that has not begun
-        self._reloading = False
         self._abandoned = False
         self._interfaces = LoopingCall(self._look_at_interfaces)
         self._admin_look = LoopingCall(self._admin.look)
@@ -142,63 +132,10 @@ class Daemon(Service):
     # the configuration, exchanged
 
     def reload(self, done: Callable[[Verdict], None] = lambda _: None, by: str = "SIGHUP") -> None:
-        """Read the configuration anew and serve it, or keep the old one; `done` hears which, and why.
+        """Read the configuration anew and serve it, or keep the old one; `done` hears which, and why."""
+        self.reloads.ask(done, by)
 
-        Who asks while one is being read hears of the next. `by` is who asked.
-        """
-        self._waiting.append(done)
-        if not self._reloading:
-            self._begin_reload(by)
-
-    def _begin_reload(self, by: str) -> None:
-        waiting, self._waiting, self._reloading = self._waiting, [], True
-        self.events.tell("daemon.reloading", by=by)
-        for output in self.outputs:
-            try:
-                output.reopen()
-            except OSError as error:  # it goes on with the file it has
-                self.log.say("error", f"the log cannot be opened anew: {system_error(error)}")
-
-        def read() -> Configuration:
-            return self.configuration if self._reread is None else self._reread()
-
-        def decided(outcome: Configuration | Failure) -> None:
-            sys.setswitchinterval(usual)
-            try:
-                verdict = self._decide(outcome)
-            finally:
-                self._reloading = False
-            for done in waiting:
-                done(verdict)
-            if self._waiting and self.running:
-                self._begin_reload(by)
-
-        usual = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH)
-        deferToThreadPool(self._reactor, self._reactor.getThreadPool(), read).addBoth(decided)
-
-    def _decide(self, outcome: Configuration | Failure) -> Verdict:
-        """Become what was read, or tell why not."""
-        try:
-            if isinstance(outcome, Failure):
-                outcome.raiseException()
-            if not self.running:
-                raise Refused(0, ["the daemon is stopping"])
-            verdict = self._become(outcome)
-        except Refused as error:
-            verdict = Verdict(errors=error.lines)
-        except Exception as error:  # a bug; what is served goes on
-            self.log.say("error", f"a bug in reloading: {type(error).__name__}: {error}")
-            verdict = Verdict(errors=(f"{type(error).__name__}: {error}",))
-        self.last_reload = verdict
-        self.reloads["refused" if verdict.errors else "kept"] += 1
-        if verdict.errors:
-            self.events.tell("daemon.refused", errors="; ".join(verdict.errors))
-        else:
-            self.events.tell("daemon.reloaded", opened=verdict.opened, closed=verdict.closed, changed=verdict.changed)
-        return verdict
-
-    def _become(self, configuration: Configuration) -> Verdict:
+    def exchange(self, configuration: Configuration) -> Verdict:
         """Serve another configuration. Raises Refused, and then nothing has changed."""
         services = services_of(configuration)
         plane = self._plane_for(configuration)

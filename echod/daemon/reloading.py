@@ -1,0 +1,106 @@
+"""Reloads, one after the other: the configuration is read in a thread, and exchanged between two turns of the reactor."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
+
+from echod.admin.resources import Verdict
+from echod.config.schema import Configuration
+from echod.daemon.reload import Refused
+from echod.events import Events
+from echod.observe.log import Log
+from echod.observe.output import Output
+from echod.text import system_error
+
+SWITCH: Final = 0.0001
+"""Seconds that a thread which reads a configuration may keep the interpreter from the reactor's: with Python's own 5 ms
+each system call of the reactor would wait so long, and a message takes two or three."""
+
+Done = Callable[[Verdict], None]
+
+
+class Exchanging(Protocol):
+    """What a reload needs of the daemon."""
+
+    events: Events
+    log: Log
+    outputs: list[Output]
+
+    @property
+    def running(self) -> Any:
+        """Whether it has started, and not begun to stop."""
+
+    def exchange(self, configuration: Configuration) -> Verdict:
+        """Serve another configuration. Raises Refused, and then nothing has changed."""
+
+
+class Reloads:
+    """Who asks while a configuration is being read hears of the next. `read` raises Refused."""
+
+    def __init__(self, daemon: Exchanging, reactor: Any, read: Callable[[], Configuration]) -> None:
+        self.counts = {"kept": 0, "refused": 0}
+        self.last: Verdict | None = None
+        self._daemon = daemon
+        self._reactor = reactor
+        self._read = read
+        self._waiting: list[Done] = []
+        self._reading = False
+
+    def ask(self, done: Done, by: str) -> None:
+        """Reload; `by` is who asks, and `done` hears how it ended."""
+        self._waiting.append(done)
+        if not self._reading:
+            self._begin(by)
+
+    def _begin(self, by: str) -> None:
+        waiting, self._waiting, self._reading = self._waiting, [], True
+        daemon = self._daemon
+        daemon.events.tell("daemon.reloading", by=by)
+        for output in daemon.outputs:
+            try:
+                output.reopen()
+            except OSError as error:  # it goes on with the file it has
+                daemon.log.say("error", f"the log cannot be opened anew: {system_error(error)}")
+
+        def decided(outcome: Configuration | Failure) -> None:
+            sys.setswitchinterval(usual)
+            try:
+                verdict = self._decide(outcome)
+            finally:
+                self._reading = False
+            for done in waiting:
+                done(verdict)
+            if self._waiting and daemon.running:
+                self._begin(by)
+
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH)
+        deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._read).addBoth(decided)
+
+    def _decide(self, outcome: Configuration | Failure) -> Verdict:
+        """Serve what was read, or tell why not."""
+        daemon = self._daemon
+        try:
+            if isinstance(outcome, Failure):
+                outcome.raiseException()
+            if not daemon.running:
+                raise Refused(0, ["the daemon is stopping"])
+            verdict = daemon.exchange(outcome)
+        except Refused as error:
+            verdict = Verdict(errors=error.lines)
+        except Exception as error:  # a bug; what is served goes on
+            daemon.log.say("error", f"a bug in reloading: {type(error).__name__}: {error}")
+            verdict = Verdict(errors=(f"{type(error).__name__}: {error}",))
+        self.last = verdict
+        self.counts["refused" if verdict.errors else "kept"] += 1
+        if verdict.errors:
+            daemon.events.tell("daemon.refused", errors="; ".join(verdict.errors))
+        else:
+            told = {"opened": verdict.opened, "closed": verdict.closed, "changed": verdict.changed}
+            daemon.events.tell("daemon.reloaded", **told)
+        return verdict
