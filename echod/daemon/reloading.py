@@ -1,4 +1,4 @@
-"""Reloads, one after the other: the configuration is read in a thread, and exchanged between two turns of the reactor."""
+"""Reloads, one after the other: a configuration is read in a thread, and exchanged between turns of the reactor."""
 
 from __future__ import annotations
 
