@@ -87,6 +87,16 @@ def served(client: socket.socket, text: bytes = b"still here?") -> bool:
     return exactly(client, len(text)) == text
 
 
+def is_reset(daemon: Reloaded) -> bool:
+    """Whether who connects is refused: at once, which may be while it still connects."""
+    try:
+        with daemon.connect() as client:
+            client.recv(1)
+    except ConnectionResetError:
+        return True
+    return False
+
+
 def test_nothing_new_changes_nothing(daemon):
     with daemon.connect() as client:
         assert served(client)
@@ -155,15 +165,13 @@ def test_new_limits_hold_for_all_together(daemon):
         daemon.write(add="limits = { connections = 4 }\n")
         daemon.reload()
         assert served(stack.enter_context(daemon.connect()))
-        with daemon.connect() as one_too_many, pytest.raises(ConnectionResetError):
-            one_too_many.recv(1)
+        assert is_reset(daemon)
 
 
 def test_lists_change(daemon):
     daemon.write(add="allow = ['192.0.2.0/24']\n")
     daemon.reload()
-    with daemon.connect() as client, pytest.raises(ConnectionResetError):
-        client.recv(1)
+    assert is_reset(daemon)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.sendto(b"?", ("127.0.0.1", daemon.port))
         daemon.write(("allow = ['192.0.2.0/24']", ""))
