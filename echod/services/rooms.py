@@ -17,7 +17,7 @@ from echod.services.pace import Pace
 
 LOBBY: Final = "lobby"  #: where everybody begins
 NAMED: Final = 100  #: names in one list; the rest is counted
-MOVES: Final = (5, 20)  #: arrivals and departures told one by one: a second in the long run, and at once
+NEWS: Final = (5, 20)  #: arrivals, departures and new names told one by one: a second in the long run, and at once
 SUMMARY: Final = 1.0  #: seconds after which the others are told as figures
 LONGEST_PAUSE: Final = 0.1  #: seconds between two rounds of delivery: what nobody notices in a conversation
 
@@ -61,8 +61,8 @@ class Room:
         self._most = history
         self._octets = 0  # of the history
         self._hall = hall
-        self._moves = Pace(*MOVES, hall.context.clock)
-        self._untold = {"joined": 0, "left": 0}
+        self._news = Pace(*NEWS, hall.context.clock)
+        self._untold = {"joined": 0, "left": 0, "renamed": 0}
 
     def say(self, member: Member, text: str) -> None:
         """What a member says, to everybody else; it is remembered."""
@@ -82,24 +82,27 @@ class Room:
         """What the room itself says."""
         self._tell(line(f"-- {text}"), but)
 
-    def moved(self, member: Member, how: str) -> None:
-        """A member has `joined` or `left`. In a flood of them the others hear only how many there were."""
+    def news(self, kind: str, member: Member, text: str) -> None:
+        """What a member does that is no word: it has `joined`, `left` or been `renamed`.
+
+        In a flood of that the others hear only how often it was.
+        """
         if not any(self._untold.values()):
-            if self._moves.take():
-                self.tell(f"{member.nick} has {how}", member)
+            if self._news.take():
+                self.tell(text, member)
                 return
-            self._hall.context.later(SUMMARY, self._tell_moves)
-        self._untold[how] += 1
+            self._hall.context.later(SUMMARY, self._tell_news)
+        self._untold[kind] += 1
 
     def names(self, but: Member | None = None, most: int = NAMED) -> str:
         """Who is here, in the order in which they came."""
         return listed((member.nick for member in self.members if member is not but), most)
 
-    def _tell_moves(self) -> None:
-        joined, left = self._untold["joined"], self._untold["left"]
-        self._untold = {"joined": 0, "left": 0}
-        if joined or left:
-            self.tell(f"{joined} more have joined, and {left} have left")
+    def _tell_news(self) -> None:
+        joined, left, renamed = self._untold.values()
+        self._untold = dict.fromkeys(self._untold, 0)
+        also = f", and {renamed} times somebody took another name" if renamed else ""
+        self.tell(f"{joined} more have joined, and {left} have left{also}")
 
     def _tell(self, told: bytes, but: Member | None) -> None:
         waiting = self._hall.waiting
@@ -143,7 +146,7 @@ class Hall:
         member = Member(self, nick, room, Outbox(say, self._missed, joined=joined))
         self._name(member, nick)
         room.members[member] = None
-        room.moved(member, "joined")
+        room.news("joined", member, f"{member.nick} has joined")
         return member
 
     def leave(self, member: Member) -> None:
@@ -163,7 +166,7 @@ class Hall:
         self._unname(member)
         self._name(member, nick)
         if before != nick:
-            member.room.tell(f"{before} is now {nick}", member)
+            member.room.news("renamed", member, f"{before} is now {nick}")
 
     def move(self, member: Member, written: str) -> Room:
         """To another room, which is made if there is none. Raises WrongName or Unheard."""
@@ -181,7 +184,7 @@ class Hall:
         self._out(member)
         member.room = room
         room.members[member] = None
-        room.moved(member, "joined")
+        room.news("joined", member, f"{member.nick} has joined")
         return room
 
     def called(self, written: str) -> Member:
@@ -213,7 +216,7 @@ class Hall:
         room = member.room
         del room.members[member]
         if room.members or room.name == LOBBY:
-            room.moved(member, "left")
+            room.news("left", member, f"{member.nick} has left")
         else:
             del self._rooms[nicks.key(room.name)]
 

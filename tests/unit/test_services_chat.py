@@ -12,7 +12,7 @@ from echod.names import Inet
 from echod.services.chat import BURST, Chat, ChatOptions
 from echod.services.lines import LONGEST
 from echod.services.outbox import WAITING
-from echod.services.rooms import MOVES, NAMED, SUMMARY
+from echod.services.rooms import NAMED, NEWS, SUMMARY
 
 FROM_A_STREAM = Peer("tcp", Inet("127.0.0.1", 10012), Inet("127.0.0.1", 40_000))
 FROM_DATAGRAMS = Peer("udp", Inet("127.0.0.1", 10012), Inet("127.0.0.1", 40_000))
@@ -253,8 +253,8 @@ class Chatting(SynchronousTestCase):
             for call in calls:
                 call()
         heard = anna.heard()
-        self.assertEqual(len(heard), MOVES[1])  # her own coming was the first of them
-        self.assertEqual(heard[-1], f"-- {500 - MOVES[1] + 1} more have joined, and 200 have left")
+        self.assertEqual(len(heard), NEWS[1])  # her own coming was the first of them
+        self.assertEqual(heard[-1], f"-- {500 - NEWS[1] + 1} more have joined, and 200 have left")
         self.assertGreater(SUMMARY, 0)
 
     def test_a_crowd_is_listed_in_part(self):

@@ -1,0 +1,160 @@
+"""What a chat room costs: `python -m bench.chat`, one daemon, its members on one other thread of this machine.
+
+1. A thousand members in one room, and a hundred messages a second among them.
+2. A hundred members, and the same with fifty more who never read.
+
+Printed are the processor time of a delivery (a message to one member), the time from sending to reading it, what was
+missing, and memory. Nothing is asserted: figures of a machine are no property of the code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import selectors
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
+from typing import Final
+
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+CONFIG: Final = """
+[defaults.limits]
+new-per-client = "0"
+[services.chat]
+lines-per-second = 0
+listen = ["unix://{path}"]
+"""
+SAMPLED: Final = 50  #: members whose every line is timed; of the others, lines are counted
+
+
+class Member:
+    """One who reads."""
+
+    def __init__(self, place: str, sampled: bool) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.connect(place)
+        self.socket.setblocking(False)
+        self.sampled = sampled
+        self.lines = 0
+        self.rest = b""
+
+
+class Crowd:
+    """The members, who read as fast as they can, and take turns to speak."""
+
+    def __init__(self, place: str, members: int) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.members = [Member(place, number < SAMPLED) for number in range(members)]
+        self.times: list[float] = []
+        for one in self.members:
+            self.selector.register(one.socket, selectors.EVENT_READ, one)
+
+    def read(self, until: float) -> None:
+        """Read whatever comes."""
+        while (left := until - time.perf_counter()) > 0:
+            for key, _ in self.selector.select(left):
+                self._take(key.data)
+
+    def talk(self, seconds: float, rate: int, size: int) -> int:
+        """So many messages a second, each from the next member; how many were sent."""
+        begin, sent = time.perf_counter(), 0
+        while (due := begin + sent / rate) < begin + seconds:
+            self.read(due)
+            one = self.members[sent % len(self.members)]
+            text = f"at {time.perf_counter():.6f} ".encode()
+            one.socket.send(text + b"x" * (size - len(text)) + b"\n")
+            sent += 1
+        return sent
+
+    def close(self) -> None:
+        for one in self.members:
+            one.socket.close()
+
+    def _take(self, one: Member) -> None:
+        data = one.socket.recv(1 << 18)
+        if not one.sampled:
+            one.lines += data.count(b": at ")
+            return
+        now = time.perf_counter()
+        *lines, one.rest = (one.rest + data).split(b"\n")
+        for line in lines:
+            _, found, said = line.partition(b": at ")
+            if found:
+                one.lines += 1
+                self.times.append(now - float(said.split(b" ", 1)[0]))
+
+
+@contextmanager
+def daemon() -> Iterator[tuple[int, str]]:
+    """A daemon's process and the path of its chat."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/chat.sock"
+        config = Path(folder) / "echod.toml"
+        config.write_text(CONFIG.replace("{path}", path))
+        words = [sys.executable, "-m", "echod", "--config", str(config)]
+        with Popen(words, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE) as process:
+            assert process.stderr is not None
+            while b" ready:" not in process.stderr.readline():
+                pass
+            try:
+                yield process.pid, path
+            finally:
+                process.terminate()
+
+
+def seconds_of(pid: int) -> float:
+    """Processor time that a process has used (proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def memory_of(pid: int) -> float:
+    """MiB of memory that a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def measure(what: str, members: int, deaf: int, seconds: float, rate: int, size: int) -> None:
+    """One run, and its figures."""
+    with daemon() as (pid, path):
+        empty = memory_of(pid)
+        mute = [Member(path, False) for _ in range(deaf)]
+        crowd = Crowd(path, members)
+        crowd.read(time.perf_counter() + 3)
+        before, joined = seconds_of(pid), memory_of(pid)
+        sent = crowd.talk(seconds, rate, size)
+        used = seconds_of(pid) - before
+        crowd.read(time.perf_counter() + 2)
+        wanted = sent * (members - 1)
+        came = sum(one.lines for one in crowd.members)
+        times = sorted(crowd.times)
+        print(what)
+        print(f"  {sent} messages of {size} octets, {sent / seconds:.0f} a second; {came} of {wanted} deliveries")
+        print(f"  processor time of a delivery: {used / wanted * 1e6:.2f} µs, {used / seconds:.0%} of one processor")
+        print(f"  from sending to reading: median {times[len(times) // 2] * 1e3:.1f} ms,", end=" ")
+        print(f"p99 {times[len(times) * 99 // 100] * 1e3:.1f} ms, longest {times[-1] * 1e3:.1f} ms")
+        print(
+            f"  memory: {empty:.1f} MiB, {joined:.1f} with everybody there, {memory_of(pid):.1f} at the end", flush=True
+        )
+        crowd.close()
+        for one in mute:
+            one.socket.close()
+
+
+def main() -> None:
+    """Every run."""
+    asked = argparse.ArgumentParser(description="Measure a chat room.")
+    asked.add_argument("--seconds", type=float, default=10.0, help="how long each run talks")
+    seconds = asked.parse_args().seconds
+    measure("1,000 members", 1000, 0, seconds, 100, 80)
+    measure("100 members", 100, 0, seconds, 100, 4000)
+    measure("100 members, and 50 who never read", 100, 50, seconds, 100, 4000)
+
+
+if __name__ == "__main__":
+    main()
