@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the kinds and return 0, or why one of another package cannot be used and return 1."""
     try:
         found = [described(kind) for kind in kinds().values()]
-    except UnusableKind as error:
+    except (UnusableKind, TypeError, NameError) as error:  # the last two are those of option_forms
         fail(escaped(str(error)))
         return 1
     text = json.dumps({"kinds": found}) if arguments.json else "\n\n".join("\n".join(page(kind)) for kind in found)

@@ -9,7 +9,7 @@ from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from echod.config.forms import FILE, FLAG, TEXT, Form, number, whole, words
-from echod.config.keys import key_of
+from echod.config.keys import SERVICE, key_of
 from echod.model import Service
 
 _FORMS: Final[Mapping[Any, Form]] = {
@@ -24,8 +24,12 @@ _FORMS: Final[Mapping[Any, Form]] = {
 def option_forms(kind: type[Service]) -> dict[str, Form]:
     """The keys that a kind adds to its service, in the order of its Options.
 
-    Raises TypeError where an annotation is none that a file can hold, and NameError where it means nothing.
+    Raises TypeError where an annotation is none that a file can hold, or a key is one that every service has, and
+    NameError where an annotation means nothing.
     """
+    for name in inspect.signature(kind.Options).parameters:
+        if key_of(name) in SERVICE.keys:
+            raise TypeError(f"the option {name} of {kind.__name__} is a key that every service has; rename it")
     hints = get_type_hints(kind.Options)
     return {key_of(name): _form(kind, name, hints.get(name)) for name in inspect.signature(kind.Options).parameters}
 

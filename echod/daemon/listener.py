@@ -59,8 +59,8 @@ class Served:
         self._predecessor = predecessor
         self.service = self._make(shared)
         self._access = Access(config.allow, config.deny)
-        self._larger_to = Access(config.larger_answers_to)
-        self._source_ports = frozenset(config.allow_source_ports)
+        self._larger_answers_to = Access(config.larger_answers_to)
+        self._allow_source_ports = frozenset(config.allow_source_ports)
         if predecessor is not None:
             self.connections: ConnectionGate = predecessor.connections
             self.datagrams: DatagramGate = predecessor.datagrams
@@ -73,8 +73,8 @@ class Served:
             clock,
             own_ports=shared.own_ports,
             broadcasts=shared.broadcasts,
-            larger_to=self._larger_to,
-            source_ports=self._source_ports,
+            larger_answers_to=self._larger_answers_to,
+            allow_source_ports=self._allow_source_ports,
             total=shared.total,
         )
 
@@ -83,7 +83,7 @@ class Served:
         if self._predecessor is not None:
             limits = self.config.limits
             self.connections.govern(self._access, limits)
-            self.datagrams.govern(self._access, limits, self._larger_to, self._source_ports)
+            self.datagrams.govern(self._access, limits, self._larger_answers_to, self._allow_source_ports)
             self.service.succeed(self._predecessor.service)
             self._predecessor = None
 

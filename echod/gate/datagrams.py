@@ -71,8 +71,8 @@ class DatagramGate:
         *,
         own_ports: Collection[int] = (),
         broadcasts: Container[bytes] = (),
-        larger_to: Access | None = None,
-        source_ports: Collection[int] = (),
+        larger_answers_to: Access | None = None,
+        allow_source_ports: Collection[int] = (),
         total: Total | None = None,
     ) -> None:
         self.own_ports = own_ports
@@ -81,14 +81,16 @@ class DatagramGate:
         self._clock = clock
         self._total = total or Total()
         self._shares: dict[Rate, _Shares] = {}
-        self.govern(access, limits, larger_to or Access(()), source_ports)
+        self.govern(access, limits, larger_answers_to or Access(()), allow_source_ports)
 
-    def govern(self, access: Access, limits: Limits, larger_to: Access, source_ports: Collection[int]) -> None:
+    def govern(
+        self, access: Access, limits: Limits, larger_answers_to: Access, allow_source_ports: Collection[int]
+    ) -> None:
         """Go by other lists and limits from now on."""
         self.access = access
         self.limits = limits
-        self.larger_to = larger_to
-        self.source_ports = source_ports
+        self.larger_answers_to = larger_answers_to
+        self.allow_source_ports = allow_source_ports
 
     def admit(self, host: bytes, port: int, datagram: bytes, *, loopback: bool) -> Refusal | None:
         """Why a datagram is not answered, or None.
@@ -130,7 +132,7 @@ class DatagramGate:
 
     def forbidden(self, host: bytes, key: bytes, port: int) -> Refusal | None:
         """The rules that need no memory: ports, addresses, access lists. `key` is the canonical `host`."""
-        if (port < PRIVILEGED or port in REFLECTORS or port in self.own_ports) and port not in self.source_ports:
+        if (port < PRIVILEGED or port in REFLECTORS or port in self.own_ports) and port not in self.allow_source_ports:
             return Refusal.SOURCE_PORT
         if len(key) == 4:
             if key[0] == 0 or key[0] >= 224 or key in self.broadcasts or in_disguise(host):
@@ -141,7 +143,7 @@ class DatagramGate:
 
     def may_be_larger(self, host: bytes) -> bool:
         """Whether this source may get an answer larger than its question."""
-        return not host or (not in_disguise(host) and self.larger_to.allows(canonical(host)))
+        return not host or (not in_disguise(host) and self.larger_answers_to.allows(canonical(host)))
 
 
 class _Shares:

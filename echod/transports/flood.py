@@ -92,7 +92,7 @@ class FloodFilter:
 
     def _attach(self, gate: DatagramGate) -> bool:
         networks = {network: share for network, share in self._floods.items() if network != PORTS}
-        of_ports = program({*gate.own_ports, *REFLECTORS}, gate.source_ports) if PORTS in self._floods else PASS
+        of_ports = program({*gate.own_ports, *REFLECTORS}, gate.allow_source_ports) if PORTS in self._floods else PASS
         try:
             attach(self._socket, (thinning(networks) if networks else b"") + of_ports)
         except OSError:  # no memory for it, or more than net.core.optmem_max: then everything is read, as before

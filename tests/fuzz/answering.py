@@ -82,7 +82,7 @@ def _datagrams() -> Attempt:
             lambda: now[0],
             own_ports={10_007},
             broadcasts={bytes([192, 0, 2, 255])},
-            larger_to=Access([LARGER]),
+            larger_answers_to=Access([LARGER]),
         )
         for rate in (Rate(0, 0), Rate(200, 400), Rate(5, 10))
     ]

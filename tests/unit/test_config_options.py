@@ -1,6 +1,6 @@
 """The options of a kind follow from the annotations of its Options, dataclass or attrs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Optional
 
@@ -74,3 +74,16 @@ def test_what_no_file_can_hold():
         option_forms(kind_with(Odd))
     with pytest.raises(NameError):
         option_forms(kind_with(Unknown))
+
+
+@pytest.mark.parametrize("name", ["listen", "kind", "allow_source_ports", "limits", "faults", "tls"])
+def test_an_option_is_no_key_that_every_service_has(name):
+    """It would be read as that key, and the kind would never see it."""
+
+    class Shadowed(Service):
+        kind = "shadowed"
+        summary = "for a test"
+        Options = make_dataclass("Options", [("fine", int, 1), (name, int, 1)], frozen=True)
+
+    with pytest.raises(TypeError, match=f"the option {name} of Shadowed is a key that every service has"):
+        option_forms(Shadowed)

@@ -251,6 +251,25 @@ def test_a_kind_that_cannot_be_configured():
     )
 
 
+@dataclass(frozen=True)
+class Listening:
+    listen: str = "to me"
+
+
+class Shadowed(Service):
+    kind = "shadowed"
+    summary = "for a test"
+    Options = Listening
+
+
+def test_a_kind_whose_option_is_a_key_of_every_service():
+    [fault] = faults({"services": {"shadowed": SERVICE}}, kinds={"shadowed": Shadowed})
+    assert fault == (
+        "/etc/a.toml: services.shadowed: kind shadowed cannot be configured:"
+        " the option listen of Shadowed is a key that every service has; rename it"
+    )
+
+
 def test_element():
     assert element("defaults.allow", 3) == "defaults.allow[3]"
     assert element("", 3) == ""

@@ -60,7 +60,7 @@ class Sources(SynchronousTestCase):
         self.assertIs(admit(guard, "127.0.0.1", 10_007, loopback=True), Refusal.SOURCE_PORT)
 
     def test_ports_that_somebody_listed_are_not(self) -> None:
-        guard = gate(own_ports={862, 10_007}, source_ports={862, 53})
+        guard = gate(own_ports={862, 10_007}, allow_source_ports={862, 53})
         self.assertIsNone(admit(guard, "192.0.2.1", 862))
         self.assertIsNone(admit(guard, "192.0.2.1", 53))
         self.assertIs(admit(guard, "192.0.2.1", 10_007), Refusal.SOURCE_PORT)
@@ -130,7 +130,7 @@ class LargerAnswers(SynchronousTestCase):
             self.assertFalse(gate().may_be_larger(octets_of(host)), host)
 
     def test_go_to_listed_networks_and_to_no_disguise(self) -> None:
-        guard = gate(larger_to=Access([ip_network("127.0.0.0/8"), ip_network("::1/128")]))
+        guard = gate(larger_answers_to=Access([ip_network("127.0.0.0/8"), ip_network("::1/128")]))
         for host in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
             self.assertTrue(guard.may_be_larger(octets_of(host)), host)
         for host in ("192.0.2.1", "::127.0.0.1", "64:ff9b::127.0.0.1", "::2"):
