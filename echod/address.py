@@ -17,7 +17,7 @@ from typing import Final
 from urllib.parse import parse_qsl, quote, unquote
 
 from echod.names import Inet, inet, is_loopback
-from echod.text import escaped
+from echod.text import escaped, for_system
 
 
 class Carries(Enum):
@@ -99,6 +99,12 @@ class Address:
     def carries(self) -> Carries:
         """What it keeps of the shape of what is sent; an endpoint string is a stream."""
         return SCHEMES[self.scheme].carries if self.scheme in SCHEMES else Carries.STREAM
+
+    @property
+    def system_path(self) -> str:
+        """The path of a Unix socket as system calls want it: its octets in any locale, a NUL where `@` begins it."""
+        path = for_system(self.path)
+        return "\0" + path[1:] if path.startswith("@") else path
 
     @property
     def has_path(self) -> bool:

@@ -34,7 +34,7 @@ from echod.observe.log import Log
 from echod.observe.output import Output
 from echod.services.registry import UnusableKind, kinds
 from echod.stdio import open_standard_streams
-from echod.text import escaped, system_error
+from echod.text import escaped, from_system, system_error
 from echod.transports import systemd
 from echod.version import VERSION
 
@@ -72,7 +72,7 @@ class Options(usage.Options):
 
     def opt_listen(self, address: str) -> None:
         """Serve KIND=URL without any file, such as echo=tcp://127.0.0.1:7007; may be repeated."""
-        self.listen.append(address)
+        self.listen.append(from_system(address))
 
     def opt_allow(self, network: str) -> None:
         """Let a network in besides loopback, such as 192.0.2.0/24; may be repeated."""

@@ -38,6 +38,17 @@ def _escaped(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{{{code:x}}}"
 
 
+def for_system(text: str) -> str:
+    """Text that was UTF-8 in a file, as the system calls of this process want it: whatever the locale says of
+    encodings, they get its octets."""
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+
+
+def from_system(text: str) -> str:
+    """The other way: what somebody typed as an argument, as if it stood in a file."""
+    return os.fsencode(text).decode("utf-8", "surrogateescape")
+
+
 def system_error(error: OSError) -> str:
     """The system's words and its own name for them: `connection refused (ECONNREFUSED)`."""
     name = errno.errorcode.get(error.errno or 0)

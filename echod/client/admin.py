@@ -14,7 +14,7 @@ from echod.address import Address, AddressError, parse
 from echod.config.fault import ConfigurationError
 from echod.config.loading import ADMIN, load
 from echod.services.registry import UnusableKind, kinds
-from echod.text import escaped, system_error
+from echod.text import escaped, from_system, system_error
 
 VARIABLE: Final = "ECHOD_ADMIN"
 PATIENCE: Final = 30.0  #: seconds for an answer: a reload that reads a long configuration takes one or two
@@ -63,7 +63,7 @@ def place(arguments: argparse.Namespace) -> Address:
 def admin_address(text: str) -> Address:
     """An address that the interface can have. Raises ValueError."""
     try:
-        address = parse(text, client=True)
+        address = parse(from_system(text), client=True)
     except AddressError as error:
         raise ValueError(str(error)) from None
     if address.scheme not in ("unix", "tcp"):
@@ -116,10 +116,9 @@ class _Connection(HTTPConnection):
         if self._address.scheme == "tcp":
             super().connect()
             return
-        path = self._address.path
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect("\0" + path[1:] if path.startswith("@") else path)
+        self.sock.connect(self._address.system_path)
 
 
 def _why(error: Exception) -> str:

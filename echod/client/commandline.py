@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 
 from echod.address import SCHEMES, Address, AddressError, Carries, parse
 from echod.config.values import duration, shown, size
-from echod.text import escaped
+from echod.text import escaped, from_system
 from echod.version import VERSION
 
 EX_USAGE: Final = 2  #: what argparse and most clients say
@@ -172,7 +172,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
 
 def _url(text: str) -> Address:
     try:
-        address = parse(text, client=True)
+        address = parse(from_system(text), client=True)
     except AddressError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     if address.scheme == "systemd" or (address.scheme in SCHEMES and not SCHEMES[address.scheme].available):

@@ -198,7 +198,6 @@ class Attempt(FileDescriptor):
 def _places(address: Address) -> Deferred[list[Place]]:
     """Where the address can be reached. Fails with gaierror."""
     if address.has_path:
-        path = "\0" + address.path[1:] if address.path.startswith("@") else address.path
-        return succeed([(socket.AF_UNIX, path)])
+        return succeed([(socket.AF_UNIX, address.system_path)])
     asking = deferToThread(socket.getaddrinfo, address.host, address.port, type=socket.SOCK_STREAM)
     return asking.addCallback(lambda found: [(family, place) for family, _, _, _, place in found])

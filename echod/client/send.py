@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -26,7 +27,7 @@ class Send(Quiet):
         self._datagram = self._address.carries is Carries.DATAGRAM
         self._keep_open: bool = arguments.keep_open
         self._screen = Screen(in_hex=arguments.hex)
-        self._text = " ".join(arguments.text).encode("utf-8", "surrogateescape") if arguments.text else None
+        self._text = os.fsencode(" ".join(arguments.text)) if arguments.text else None
         self._input: Input | None = None
         self._read: list[bytes] = []  # of standard input, for a datagram
         self._say: Say = lambda _reply: None

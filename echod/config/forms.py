@@ -13,6 +13,7 @@ from typing import Any, Final
 from echod.address import parse
 from echod.config import values
 from echod.config.fault import toml_text
+from echod.text import for_system
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _something(written: str) -> str:
 def _path(written: str) -> Path:
     if not written or "\0" in written:
         raise ValueError(f'{values.shown(written)} must be the path of a file, such as "/etc/echod/quotes.txt"')
-    return Path(written)
+    return Path(for_system(written))
 
 
 def _url(written: str) -> str:

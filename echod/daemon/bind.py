@@ -125,7 +125,7 @@ def _open(reactor: Any, place: Wanted, store: Store) -> Iterator[Bound]:
     kept = store.take(address)
     for opened in kept or TRANSPORTS[address.scheme].bind(reactor, address):
         name = store.keep(address, opened, new=not kept)
-        path = paths.OwnPath(address.path) if address.has_path else None
+        path = paths.OwnPath(address.system_path) if address.has_path else None
         stays = partial(store.stays, name) if name else bool
         yield Bound(service, _as_bound(address, opened), opened, place, path, stays)
 

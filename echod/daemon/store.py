@@ -134,6 +134,6 @@ def name_of(address: Address) -> str | None:
     if len(text) > LONGEST:
         text = sha256(text.encode()).hexdigest()
     if address.has_path and not address.path.startswith("@"):
-        device, inode = paths.identity(address.path) or (0, 0)
+        device, inode = paths.identity(address.system_path) or (0, 0)
         text += f".{device:x}.{inode:x}"
     return PREFIX + text

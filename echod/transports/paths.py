@@ -34,9 +34,9 @@ def bind_path(opened: socket.socket, address: Address, prepare: Callable[[], Non
     A path that is no socket is left alone, and so is one that somebody serves; what a dead process left is replaced.
     Raises OSError.
     """
-    path = address.path
-    if path.startswith("@"):
-        opened.bind("\0" + path[1:])
+    path = address.system_path
+    if path.startswith("\0"):
+        opened.bind(path)
         prepare()
         return
     _check_parent(path)
@@ -158,7 +158,7 @@ class OwnPath:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._identity = None if path.startswith("@") else identity(path)
+        self._identity = None if path.startswith("\0") else identity(path)
 
     def remove(self) -> None:
         """Remove the path, unless a successor has taken it. Its socket must be open still: a number is given anew."""

@@ -72,6 +72,7 @@ def port(
 
 def dial(reactor: Any, address: Address, factory: Factory, timeout: float) -> Deferred[IProtocol]:
     """Connect to a path; `timeout` is seconds. The Deferred fails with Twisted's ConnectError."""
-    path = "\0" + address.path[1:] if address.path.startswith("@") else address.path
-    connected: Deferred[IProtocol] = UNIXClientEndpoint(reactor, path, timeout=int(timeout) or 1).connect(factory)
+    connected: Deferred[IProtocol] = UNIXClientEndpoint(
+        reactor, address.system_path, timeout=int(timeout) or 1
+    ).connect(factory)
     return connected

@@ -79,6 +79,5 @@ def dial(
     reactor: Any, address: Address, begin: Callable[[Peer, Say], Session], over: Callable[[OSError | None], None]
 ) -> Deferred[DatagramDialogue]:
     """A socket with a name of its own (abstract, chosen by the kernel: unix(7), autobind). Fails with OSError."""
-    path = "\0" + address.path[1:] if address.path.startswith("@") else address.path
-    places = [(socket.AF_UNIX, path)]
+    places = [(socket.AF_UNIX, address.system_path)]
     return execute(DatagramDialogue, reactor, address.scheme, places, lambda opened: opened.bind(""), begin, over)

@@ -1,0 +1,186 @@
+"""An hour that the wall clock loses or gains moves nothing that has its time: test 34 of docs/PROMISES.md.
+
+No duration is asserted: one limit that comes shows that time passes, and one that is far away must not come with it.
+"""
+
+import json
+import select
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.interrupted import clock_of
+from tests.chaos.network import Lacking
+from tests.contract.room import PLANES, data, exactly
+from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, eventually, run
+from tests.plane.room import connect
+
+pytestmark = pytest.mark.system_wide
+
+BURST = 20
+CONFIG = """
+[daemon]
+plane = "PLANE"
+drain = "DRAIN"
+[services.soon]
+kind = "echo"
+listen = ["tcp://127.0.0.1:0"]
+limits = { idle = "1s", stall = "1s" }
+[services.late]
+kind = "echo"
+listen = ["tcp://127.0.0.1:0", "unix://{dir}/late.sock"]
+limits = { idle = "30m", stall = "30m", new-per-client = "1/20" }
+[services.rated]
+kind = "echo"
+listen = ["udp://127.0.0.1:0"]
+limits = { rate = "1/20" }
+[services.repeated]
+kind = "echo"
+listen = ["udp://127.0.0.1:0"]
+limits = { rate = "20/100" }
+"""
+
+
+class Clock:
+    """The wall clock of a process, and how far it is off."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.words = clock_of(file)
+        self.set("+0s")
+
+    def set(self, offset: str) -> None:
+        new = self._file.with_suffix(".new")
+        new.write_text(offset)
+        new.replace(self._file)
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    try:
+        return Clock(tmp_path / "offset")
+    except Lacking as lacking:
+        pytest.skip(str(lacking))
+
+
+@pytest.fixture(params=PLANES)
+def plane(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def daemon_of(clock: Clock, plane: str, drain: str = "1s") -> Daemon:
+    return Daemon(CONFIG.replace("PLANE", plane).replace("DRAIN", drain), command=(*clock.words, *ECHOD))
+
+
+def stuck(place: object) -> socket.socket:
+    """A client that sends and never reads, until nothing is taken."""
+    client = connect(place, narrow=True)  # type: ignore[arg-type]
+    client.setblocking(False)
+    sent, quiet = 0, False
+    while not quiet:
+        try:
+            sent += client.send(data()[sent : sent + 65_536])
+        except BlockingIOError:
+            quiet = not select.select([], [client], [], 0.3)[1]
+    return client
+
+
+def is_ended(client: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(client, select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+def a_second_passes(daemon: Daemon) -> None:
+    """A limit of one second comes, for a silent client and for one that takes nothing."""
+    with connect(daemon.place("soon", "tcp")) as silent, stuck(daemon.place("soon", "tcp")) as full:
+        assert eventually(lambda: is_ended(silent) and is_ended(full)), "time stands still"
+
+
+@pytest.mark.parametrize("offset", ["+3600s", "-3600s"])
+def test_limits_of_connections(clock, plane, offset):
+    with daemon_of(clock, plane) as daemon, ExitStack() as stack:
+        kept = [stack.enter_context(connect(daemon.place("late", scheme))) for scheme in ("tcp", "unix")]
+        full = [stack.enter_context(stuck(daemon.place("late", scheme))) for scheme in ("tcp", "unix")]
+        a_second_passes(daemon)
+        clock.set(offset)
+        a_second_passes(daemon)
+        a_second_passes(daemon)
+        for client in kept:
+            client.sendall(b"still?")
+            assert exactly(client, 6) == b"still?"
+        assert not [client for client in full if is_ended(client)]
+        figures = [count for key, count in daemon.counters().items() if key.startswith("late")]
+        assert not [one for one in figures if {"closed:idle", "closed:stall"} & set(one)]
+
+
+def questions(client: socket.socket, offset: str, times: int) -> Iterator[bytes]:
+    for number in range(times):
+        client.send(b"%d %s" % (number, offset.encode()))
+    try:
+        while True:
+            yield client.recv(100)
+    except TimeoutError:
+        pass
+
+
+def test_rates(clock, plane):
+    """An hour would be 3,600 answers more; what the test takes is a few."""
+    with daemon_of(clock, plane) as daemon, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(0.5)
+        client.connect(daemon.place("rated", "udp"))
+        answers = 0
+        for offset in ("+0s", "+3600s", "-3600s", "+0s"):
+            clock.set(offset)
+            answers += len(list(questions(client, offset, 10 * BURST)))
+        assert BURST <= answers < 3 * BURST
+
+
+def test_who_is_mute_stays_mute(clock, plane):
+    with daemon_of(clock, plane) as daemon, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(0.5)
+        client.connect(daemon.place("repeated", "udp"))
+        for _ in range(2):  # half of the burst may pass unwatched
+            for _ in range(150):
+                client.send(b"the same again")
+        list(questions(client, "+0s", 1))
+        clock.set("+3600s")
+        assert list(questions(client, "+3600s", 5)) == []
+        figures = next(count for key, count in daemon.counters().items() if key.startswith("repeated"))
+        assert figures["refused:repeat"] > 5
+
+
+@pytest.mark.parametrize("offset", ["+3600s", "-3600s"])
+def test_the_drain(clock, plane, offset):
+    """It waits for who is owed something, in whatever year; and ends when its time has come."""
+    with daemon_of(clock, plane, drain="30m") as daemon, stuck(daemon.place("late", "tcp")) as client:
+        daemon.process.terminate()
+        daemon.stderr.wait_for("have 1800 s to end")
+        clock.set(offset)
+        assert not eventually(lambda: daemon.process.poll() is not None, seconds=2)
+        client.close()
+        assert daemon.wait() == 0
+    clock.set("+0s")
+    with daemon_of(clock, plane, drain="2s") as daemon, stuck(daemon.place("late", "tcp")):
+        daemon.process.terminate()
+        daemon.stderr.wait_for("have 2 s to end")
+        clock.set(offset)
+        assert daemon.wait(SECONDS) == 0
+
+
+def test_ping_measures_no_hours(clock, plane):
+    with daemon_of(clock, plane) as daemon:
+        words = ("ping", "--json", "-c", "20", "-i", "50ms", daemon.url("late", "tcp"))
+        with ThreadPoolExecutor(1) as beside:
+            running = beside.submit(run, *clock.words, *ECHOCTL, *words)
+            while not running.done():
+                for offset in ("+3600s", "-3600s"):
+                    clock.set(offset)
+                    wait([running], timeout=0.05)
+        said = json.loads(running.result().stdout)
+        assert (said["sent"], said["received"]) == (20, 20)
+        assert 0 <= said["min_ms"] <= said["max_ms"] < SECONDS * 1000, said
