@@ -19,7 +19,7 @@ from echod.config.listeners import listeners
 from echod.config.loading import from_listen, load
 from echod.config.printing import describe
 from echod.config.schema import Configuration
-from echod.daemon import descriptors
+from echod.daemon import descriptors, landlock
 from echod.daemon.administration import services_of
 from echod.daemon.bind import Bound, Unbindable, Unsuited, bind_all, wanted
 from echod.daemon.console import NoConsole, OwnTerminal, console_of, desk_of, shares_the_terminal
@@ -166,8 +166,12 @@ def makeService(options: Options) -> Daemon:
         notes.append("serving as root: start it as another user, or become one by --uid")
     for note in [*notes, *store.passed.close_rest(), *open_to_nobody(bound), *filter(None, [notify.fault])]:
         log.say("warn", note)
-    if identity is not None:
-        daemon.become = partial(_become, identity, bound, log)
+    rules = None
+    if configuration.daemon.landlock:
+        pidfile = options.parent["pidfile"] if options.parent is not None else None
+        writes = [file for file in (log.output.path, pidfile) if file]
+        rules = landlock.rules_of(configuration, bound, writes, os.environ)
+    daemon.become = partial(_become, identity, rules, bound, log)
     reactor.callWhenRunning(install, reactor, daemon.abandon, daemon.reload)
     return daemon
 
@@ -186,16 +190,21 @@ def _identity(options: Options) -> Identity | None:
     return identity
 
 
-def _become(identity: Identity, bound: Iterable[Bound], log: Log) -> None:
-    """Become them, and warn of what they may not do. Ends the process with 71 where it cannot."""
+def _become(identity: Identity | None, rules: landlock.Rules | None, bound: Iterable[Bound], log: Log) -> None:
+    """Give away what only the start needed, and tell of it. Ends the process with 71 where that cannot be."""
     try:
-        log.output.give_to(identity.user, identity.group)
-        become(identity)
+        if identity is not None:
+            log.output.give_to(identity.user, identity.group)
+            become(identity)
+            for line in stay_behind(one.address for one in bound if one.path is not None):
+                log.say("warn", line)
+        if rules is not None:
+            log.say("info", f"confined by Landlock, version {landlock.confine(rules)}")
+    except landlock.Missing as error:
+        log.say("warn", str(error))
     except OSError as error:
-        log.say("critical", f"user {identity.user} cannot be become: {system_error(error)}")
+        log.say("critical", f"privileges cannot be given away: {system_error(error)}")
         raise SystemExit(EX_OSERR) from error
-    for line in stay_behind(one.address for one in bound if one.path is not None):
-        log.say("warn", line)
 
 
 def open_to_nobody(bound: Iterable[Bound]) -> list[str]:

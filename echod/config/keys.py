@@ -80,6 +80,7 @@ DAEMON: Final = Table(
         "plane": words(*get_args(schema.Plane)),
         "log-format": words(*get_args(schema.LogFormat)),
         "log-level": words(*get_args(schema.LogLevel)),
+        "landlock": FLAG,
     },
     schema.Daemon,
 )

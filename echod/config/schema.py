@@ -34,6 +34,7 @@ class Daemon:
     plane: Plane = "auto"  #: "off" carries every byte the plain Twisted way
     log_format: LogFormat = "auto"  #: "auto" is journal under systemd, text otherwise
     log_level: LogLevel = "info"
+    landlock: bool = False  #: whether the kernel keeps the process to the files and ports of its start
 
 
 @dataclass(frozen=True)

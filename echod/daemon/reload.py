@@ -26,6 +26,13 @@ class Refused(Exception):
         super().__init__("\n".join(self.lines))
 
 
+def explained(lines: tuple[str, ...], *, confined: bool) -> tuple[str, ...]:
+    """Why a configuration is refused, and what else it may be that the kernel would not have."""
+    if confined and any("(EACCES)" in line for line in lines):
+        return (*lines, "landlock keeps the daemon to what it was started for: restart it")
+    return lines
+
+
 class Unchangeable(Exception):
     """Something that an open socket cannot become; `faults` has a line for each."""
 

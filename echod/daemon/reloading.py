@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from echod.admin.resources import Verdict
 from echod.config.schema import Configuration
-from echod.daemon.reload import Refused
+from echod.daemon.reload import Refused, explained
 from echod.events import Events
 from echod.observe.log import Log
 from echod.observe.output import Output
@@ -27,6 +27,7 @@ Done = Callable[[Verdict], None]
 class Exchanging(Protocol):
     """What a reload needs of the daemon."""
 
+    configuration: Configuration
     events: Events
     log: Log
     outputs: list[Output]
@@ -92,7 +93,7 @@ class Reloads:
                 raise Refused(0, ["the daemon is stopping"])
             verdict = daemon.exchange(outcome)
         except Refused as error:
-            verdict = Verdict(errors=error.lines)
+            verdict = Verdict(errors=explained(error.lines, confined=daemon.configuration.daemon.landlock))
         except Exception as error:  # a bug; what is served goes on
             daemon.log.say("error", f"a bug in reloading: {type(error).__name__}: {error}")
             verdict = Verdict(errors=(f"{type(error).__name__}: {error}",))

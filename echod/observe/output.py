@@ -50,6 +50,11 @@ class Output:
                 os.dup2(opened, self._descriptor, inheritable=False)
                 os.close(opened)
 
+    @property
+    def path(self) -> str | None:
+        """The file that it opens anew; None is a descriptor."""
+        return self._path
+
     def give_to(self, user: int, group: int) -> None:
         """Make the file somebody's who may open it anew then. Raises OSError."""
         if self._path is not None:

@@ -41,6 +41,7 @@ drain = "1m"  # {file}
 plane = "auto"  # default
 log-format = "auto"  # default
 log-level = "info"  # default
+landlock = false  # default
 
 [admin]
 listen = []  # default
@@ -197,5 +198,5 @@ def test_what_is_printed_means_the_same(tmp_path, configuration):
 def test_every_value_is_there(tmp_path):
     configuration = load(None, {"echo": Echo, "upper": Echo}, {}, system=tmp_path / "none")
     printed = tomllib.loads("\n".join(describe(configuration)))
-    assert set(printed["daemon"]) == {"workers", "drain", "plane", "log-format", "log-level"}
+    assert set(printed["daemon"]) == {"workers", "drain", "plane", "log-format", "log-level", "landlock"}
     assert len(printed["services"]["echo"]["limits"]) == 8

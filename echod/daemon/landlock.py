@@ -1,0 +1,151 @@
+"""Landlock: the kernel keeps this process, whatever becomes of it, to the files and ports that it was started for.
+
+The numbers are those of <linux/landlock.h>; landlock(7) tells which version of the interface knows which.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from echod.config.schema import Configuration
+from echod.daemon.bind import Bound
+from echod.daemon.kernel import PR_SET_NO_NEW_PRIVS, Kernel
+
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same on every architecture
+VERSION: Final = 1  #: the flag that asks for the version of the interface
+PATH_BENEATH, NET_PORT = 1, 2
+
+WRITE_FILE: Final = 1 << 1
+READ_FILE: Final = 1 << 2
+READ_DIR: Final = 1 << 3
+REMOVE_FILE: Final = 1 << 5
+MAKE_REG: Final = 1 << 8
+MAKE_SOCK: Final = 1 << 9
+TRUNCATE: Final = 1 << 14
+IOCTL_DEV: Final = 1 << 15
+OF_FILES: Final = 1 | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV  #: what can be said of a file; of a folder all
+BIND_TCP, CONNECT_TCP = 1 << 0, 1 << 1
+SIGNAL: Final = 1 << 1
+
+FILES: Final[Mapping[int, int]] = {1: (1 << 13) - 1, 2: 1 << 13, 3: TRUNCATE, 5: IOCTL_DEV}
+"""The accesses to files that each version brought; all that the kernel knows are forbidden but for the rules."""
+
+READ: Final = READ_FILE | READ_DIR
+WRITE: Final = READ | WRITE_FILE | TRUNCATE | REMOVE_FILE | MAKE_REG
+
+SYSTEM: Final = ("/usr", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/run/systemd/resolve", "/dev/urandom")
+"""What Python and the C library read while they run: modules, names of hosts, of users and of services, zones."""
+FOLDERS: Final = ("RUNTIME_DIRECTORY", "STATE_DIRECTORY", "LOGS_DIRECTORY")  #: what a unit gave us (systemd.exec(5))
+
+
+class Missing(Exception):
+    """This kernel has no Landlock, or does not let us use it; the message says which."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What stays allowed."""
+
+    paths: Mapping[str, int] = field(default_factory=dict)  #: accesses beneath each of these
+    ports: frozenset[int] = frozenset()  #: TCP ports that may be bound; 0 is any that the system chooses
+
+
+def rules_of(
+    configuration: Configuration, bound: Iterable[Bound], writes: Iterable[str], environ: Mapping[str, str]
+) -> Rules:
+    """What a daemon needs that serves this, and reads it again: `writes` are the files that it opens anew or removes.
+
+    The folders of files are meant, not the files: whoever changes one puts another in its place.
+    """
+    paths: dict[str, int] = {}
+
+    def allow(path: str | Path, access: int) -> None:
+        place = os.path.abspath(path)
+        paths[place] = paths.get(place, 0) | access
+
+    for folder in (*SYSTEM, sys.prefix, sys.base_prefix, *filter(None, sys.path)):
+        allow(folder, READ)
+    allow("/dev/null", READ_FILE | WRITE_FILE)
+    for file in (*configuration.sources, *_files(configuration.services)):
+        allow(file.parent, READ)
+    for written in writes:
+        allow(Path(written).parent, WRITE)
+    for given in (environ.get(name, "").split(":") for name in FOLDERS):
+        for folder in filter(None, given):
+            allow(folder, WRITE | MAKE_SOCK)
+    ports: set[int] = set()
+    for one in bound:
+        if one.path is not None and not one.address.path.startswith("@"):
+            allow(Path(one.address.path).parent, READ | MAKE_SOCK | REMOVE_FILE)
+        elif one.streams and not one.address.has_path:
+            ports |= {one.wanted.address.port, int(one.socket.getsockname()[1])}
+    return Rules(paths, frozenset(ports))
+
+
+def _files(of: Any) -> Iterator[Path]:
+    """Every path that a part of the configuration holds."""
+    if isinstance(of, Path):
+        yield of
+    elif isinstance(of, tuple):
+        for one in of:
+            yield from _files(one)
+    elif is_dataclass(of) and not isinstance(of, type):
+        for one in fields(of):
+            yield from _files(getattr(of, one.name))
+
+
+def confine(rules: Rules) -> int:
+    """Keep this thread, and all that it begins, to the rules for ever. Returns the version that the kernel has.
+
+    Raises Missing where there is none, and OSError where the kernel does not take the rules.
+    """
+    try:
+        kernel = Kernel()
+        version = kernel.syscall(CREATE_RULESET, kernel.ffi.NULL, 0, VERSION)
+    except OSError as error:  # not built in, not switched on, or a filter of the unit forbids it
+        name = errno.errorcode.get(error.errno or 0, "no cffi")
+        raise Missing(f"this kernel has no Landlock for us ({name}): nothing is confined") from error
+    files = sum(bits for since, bits in FILES.items() if since <= version)
+    attributes = [files]
+    if version >= 4:
+        attributes.append(BIND_TCP | CONNECT_TCP)
+    if version >= 6:
+        attributes.append(SIGNAL)
+    buffer = kernel.ffi.from_buffer(struct.pack(f"{len(attributes)}Q", *attributes))
+    ruleset = kernel.syscall(CREATE_RULESET, buffer, len(buffer), 0)
+    try:
+        for path, access in rules.paths.items():
+            _allow_path(kernel, ruleset, path, access & files)
+        if version >= 4:
+            for port in rules.ports:
+                _add(kernel, ruleset, NET_PORT, struct.pack("QQ", BIND_TCP, port))
+        kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
+        kernel.syscall(RESTRICT_SELF, ruleset, 0)
+    finally:
+        os.close(ruleset)
+    return version
+
+
+def _allow_path(kernel: Kernel, ruleset: int, path: str, access: int) -> None:
+    try:
+        held = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return  # what is not there needs no rule
+    try:
+        if not stat.S_ISDIR(os.fstat(held).st_mode):
+            access &= OF_FILES
+        _add(kernel, ruleset, PATH_BENEATH, struct.pack("=Qi", access, held))
+    finally:
+        os.close(held)
+
+
+def _add(kernel: Kernel, ruleset: int, kind: int, rule: bytes) -> None:
+    kernel.syscall(ADD_RULE, ruleset, kind, kernel.ffi.from_buffer(rule), 0)
