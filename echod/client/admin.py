@@ -6,7 +6,8 @@ import argparse
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, Final, Self
 
@@ -17,6 +18,7 @@ from echod.services.registry import UnusableKind, kinds
 from echod.text import escaped, from_system, system_error
 
 VARIABLE: Final = "ECHOD_ADMIN"
+LARGEST: Final = 16 * 1024 * 1024  #: octets of an answer: ten thousand connections take 3 MiB
 PATIENCE: Final = 30.0  #: seconds for an answer: a reload that reads a long configuration takes one or two
 
 
@@ -71,6 +73,15 @@ def admin_address(text: str) -> Address:
     return address
 
 
+@contextmanager
+def understanding(address: Address) -> Iterator[None]:
+    """What an answer is taken apart in: one that has not what it should is no echod's. Raises Unanswered."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+        raise Unanswered(f"{address.place}: no answer of an echod of this version") from None
+
+
 class Administrator:
     """One connection to the interface, kept for several requests."""
 
@@ -82,8 +93,11 @@ class Administrator:
         """What a resource says, out of its JSON. Raises Unanswered, and Refused for any status but 200."""
         response = self.open(path, method, body)
         try:
-            answer = json.loads(response.read())
-        except (OSError, HTTPException, ValueError) as error:
+            said = response.read(LARGEST + 1)
+            if len(said) > LARGEST:
+                raise ValueError(f"more than {LARGEST} octets")
+            answer = json.loads(said)
+        except (OSError, HTTPException, ValueError, RecursionError) as error:
             raise Unanswered(f"{self.address.place}: {_why(error)}") from None
         if response.status != 200:
             raise Refused(response.status, answer if isinstance(answer, dict) else {})

@@ -11,7 +11,7 @@ from http.client import HTTPException, HTTPResponse
 from typing import Any
 
 from echod.address import Address
-from echod.client.admin import Administrator, Refused, Unanswered, place
+from echod.client.admin import LARGEST, Administrator, Refused, Unanswered, place, understanding
 from echod.client.terminal import INTERRUPTED, fail, put_text
 from echod.terminal.operating import Leave, Operating, Say
 from echod.terminal.typing import Typing
@@ -119,8 +119,9 @@ class Console:
 
 def _only(administrator: Administrator) -> str:
     """The name of the one console service. Raises Unanswered, for there may be none, or several."""
-    services = administrator.ask("/api/status")["services"]
-    names = [str(one["name"]) for one in services if one["kind"] == "console"]
+    status = administrator.ask("/api/status")
+    with understanding(administrator.address):
+        names = [str(one["name"]) for one in status["services"] if one["kind"] == "console"]
     if len(names) != 1:
         several = f"there are several console services: name one of {', '.join(names)}"
         raise Unanswered(f"{administrator.address.place}: {several if names else 'there is no console service'}")
@@ -129,7 +130,8 @@ def _only(administrator: Administrator) -> str:
 
 def _why(response: HTTPResponse, name: str, address: Address) -> str:
     """What the daemon said of a seat that cannot be had."""
-    said = json.loads(response.read()).get("error", "")
+    with understanding(address):
+        said = json.loads(response.read(LARGEST)).get("error", "")
     return f"{address.place}: " + (f"there is no console service {name}" if response.status == 404 else str(said))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from echod.client.admin import Administrator, Refused, Unanswered, place
+from echod.client.admin import Administrator, Refused, Unanswered, place, understanding
 from echod.client.terminal import fail
 from echod.text import escaped
 
@@ -16,8 +16,10 @@ EX_CONFIG = 78  #: sysexits(3), as `check`
 def run(arguments: argparse.Namespace) -> int:
     """Print what changed and return 0; or every error as `check` does, and return 78; or why not, and return 1."""
     try:
-        with Administrator(place(arguments)) as administrator:
+        address = place(arguments)
+        with Administrator(address) as administrator, understanding(address):
             said = administrator.ask("/api/reload", "POST")
+            opened, closed, changed = (int(said[key]) for key in ("opened", "closed", "changed"))
     except Unanswered as error:
         fail(str(error))
         return 1
@@ -30,6 +32,5 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"echoctl: {escaped(str(line))}", file=sys.stderr)
         print("echoctl: nothing has changed", file=sys.stderr)
         return EX_CONFIG
-    opened, closed, changed = (int(said[key]) for key in ("opened", "closed", "changed"))
     print(f"reloaded: {opened} addresses opened, {closed} closed, {changed} services changed")
     return 0

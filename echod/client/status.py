@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from echod.client.admin import Administrator, Refused, Unanswered, place
+from echod.client.admin import Administrator, Refused, Unanswered, place, understanding
 from echod.client.terminal import fail
 from echod.text import escaped
 
@@ -18,28 +18,31 @@ UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 def run(arguments: argparse.Namespace) -> int:
     """Print it and return 0, or why there is no answer and return 1."""
     try:
-        with Administrator(place(arguments)) as administrator:
+        address = place(arguments)
+        with Administrator(address) as administrator:
             status = administrator.ask("/api/status")
+        with understanding(address):
+            lines = list(page(status))
     except (Unanswered, Refused) as error:
         fail(escaped(str(error)))
         return 1
     if arguments.json:
         print(json.dumps(status))
     else:
-        sys.stdout.writelines(f"{line}\n" for line in page(status))
+        sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0
 
 
 def page(status: Mapping[str, Any]) -> Iterator[str]:
     """The status for eyes, line by line."""
     state = "ready" if status["ready"] else "not ready"
-    yield f"echod {status['version']}, {state}, process {status['pid']}, for {span(status['uptime'])}"
+    yield f"echod {escaped(str(status['version']))}, {state}, process {status['pid']:d}, for {span(status['uptime'])}"
     files = ", ".join(escaped(str(file)) for file in status["files"]) or "built in, or from the command line"
     yield f"configuration: {files}"
     if (last := status["last_reload"]) is not None and not last["reloaded"]:
         yield f"the last reload was refused: {escaped('; '.join(last['errors']))}"
     if lost := status["lines_lost"] + status["events_lost"]:
-        yield f"the log lacks {lost} lines"
+        yield f"the log lacks {lost:d} lines"
     yield ""
     yield from table(HEADINGS, list(rows(status)))
     refusals = list(refused(status))
@@ -59,7 +62,7 @@ def rows(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             yield (
                 escaped(service["name"]),
                 escaped(one["address"]),
-                "" if datagrams else str(one["open"]),
+                "" if datagrams else f"{one['open']:d}",
                 "" if datagrams else f"{one['accepted']:,}",
                 f"{one['datagrams_in']:,}" if datagrams else "",
                 size(one["bytes_in"]),

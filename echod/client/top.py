@@ -14,7 +14,7 @@ import tty
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from echod.client.admin import Administrator, Refused, Unanswered, place
+from echod.client.admin import Administrator, Refused, Unanswered, place, understanding
 from echod.client.status import size, span, table
 from echod.client.terminal import fail
 from echod.text import escaped
@@ -33,8 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
         fail("top needs a terminal; `echoctl status --json` is for programs")
         return 1
     try:
-        with Administrator(place(arguments), patience=5.0) as administrator:
+        address = place(arguments)
+        with Administrator(address, patience=5.0) as administrator, understanding(address):
             status = administrator.ask("/api/status")  # before the screen changes: what is wrong stays readable
+            counters(status)
             with screen():
                 watch(administrator, status)
     except (Unanswered, Refused) as error:
@@ -98,7 +100,8 @@ def draw(status: Mapping[str, Any], lines: Iterator[tuple[str, ...]]) -> None:
     """Write one screen, cut to its size."""
     columns, rows = shutil.get_terminal_size((80, 24))
     state = "ready" if status["ready"] else "NOT READY"
-    head = f"echod {status['version']}  {state}  process {status['pid']}  up {span(status['uptime'])}   q leaves"
+    version = escaped(str(status["version"]))
+    head = f"echod {version}  {state}  process {status['pid']:d}  up {span(status['uptime'])}   q leaves"
     text = [head, "", *table(HEADINGS, list(lines))][: rows - 1]
     sys.stdout.write(HOME + "".join(f"{line[:columns]}\x1b[K\r\n" for line in text) + REST)
     sys.stdout.flush()

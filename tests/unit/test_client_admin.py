@@ -1,0 +1,121 @@
+"""Whatever answers where an echod is asked for: there is one line, and nothing that a terminal obeys."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from argparse import Namespace
+
+import pytest
+
+from echod.address import parse
+from echod.client import reload, status
+from echod.client.admin import Administrator, Unanswered, understanding
+from echod.client.console import _only
+
+RIGHT = {
+    "version": "1",
+    "ready": True,
+    "pid": 1,
+    "uptime": 1.5,
+    "files": [],
+    "last_reload": None,
+    "lines_lost": 0,
+    "events_lost": 0,
+    "services": [],
+}
+LISTENER = {
+    "address": "tcp://127.0.0.1:7",
+    "open": 1,
+    "accepted": 2,
+    "datagrams_in": 0,
+    "bytes_in": 5,
+    "bytes_out": 5,
+    "refused": {"denied": 1},
+}
+WRONG = [
+    *("null", "[]", "{}", "7", '"x"', "[[[[", "[" * 100_000, "9" * 5_000, "\x00", ""),
+    *(json.dumps({name: value for name, value in RIGHT.items() if name != left_out}) for left_out in RIGHT),
+    *(json.dumps({**RIGHT, name: "\x1b[2J"}) for name in ("pid", "uptime", "services", "lines_lost")),
+    *(json.dumps({**RIGHT, name: 7.5}) for name in ("pid", "files", "services", "last_reload")),
+    json.dumps({**RIGHT, "uptime": float("inf")}),
+    json.dumps({**RIGHT, "services": [{"name": "x", "listeners": [{**LISTENER, "open": "\x1b[2J"}]}]}),
+    json.dumps({**RIGHT, "services": [{"name": "x", "listeners": [{**LISTENER, "refused": None}]}]}),
+]
+
+
+@pytest.fixture
+def answering(tmp_path):
+    """Where somebody gives the same answer to everybody."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(tmp_path / "s"))
+    listening.listen()
+    said = [b""]
+
+    def answer() -> None:
+        while True:
+            try:
+                client, _ = listening.accept()
+            except OSError:
+                return
+            with client:
+                client.recv(65_536)
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(said[0]), said[0]))
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+
+    def set_answer(text: str) -> str:
+        said[0] = text.encode("utf-8", "surrogatepass")
+        return f"unix://{tmp_path}/s"
+
+    yield set_answer
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+    thread.join(10)
+
+
+@pytest.mark.parametrize("text", WRONG, ids=range(len(WRONG)))
+def test_no_status_of_an_echod_is_one_line(answering, capsys, text):
+    asked = Namespace(admin=parse(answering(text)), json=False)
+    assert status.run(asked) == 1
+    assert reload.run(asked) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith("echoctl: unix://")
+        assert "no answer of an echod" in line
+        assert line.isprintable()
+
+
+def test_nothing_of_a_status_is_obeyed(answering, capsys):
+    hostile = "\x1b[2J\udc80"
+    services = [{"name": hostile, "listeners": [{**LISTENER, "address": hostile, "refused": {hostile: 1}}]}]
+    text = json.dumps({**RIGHT, "version": hostile, "files": [hostile], "services": services})
+    assert status.run(Namespace(admin=parse(answering(text)), json=False)) == 0
+    assert capsys.readouterr().out.replace("\n", "").isprintable()
+
+
+def test_an_answer_without_end_is_none(answering, monkeypatch):
+    monkeypatch.setattr("echod.client.admin.LARGEST", 1_000)
+    with (
+        Administrator(parse(answering(" " * 1_001 + "{}"))) as administrator,
+        pytest.raises(Unanswered, match="more than 1000 octets"),
+    ):
+        administrator.ask("/")
+
+
+def test_the_one_console_of_somebody_else(answering):
+    for text in ("[]", '{"services": 7}', '{"services": [1]}', '{"services": [{"name": "x"}]}'):
+        with Administrator(parse(answering(text))) as administrator, pytest.raises(Unanswered, match="of an echod"):
+            _only(administrator)
+
+
+def test_what_we_do_not_understand_is_said_and_what_we_do_passes():
+    with pytest.raises(Unanswered), understanding(parse("unix:///x")):
+        raise KeyError
+    with pytest.raises(OSError, match="mine"), understanding(parse("unix:///x")):
+        raise OSError("mine")
