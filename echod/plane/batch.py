@@ -3,6 +3,8 @@
       slot:   name (32)  │  control (128)  │  data (65,536)  │  mmsghdr  │  iovec
                  who     │  how it came    │  what           │  joins them
 
+      reply:  a msghdr that sends the first slot, for a datagram that came alone
+
 The payload of an echo never becomes a Python object: to answer, the length that came is copied to the length to
 send, for all slots in one strided assignment, and the name and the control message are those that came. This
 module knows the layout and nothing of sockets, gates or services.
@@ -58,7 +60,7 @@ class Batch:
         self._names = ffi.new("char[]", SLOTS * NAME)
         self._controls = ffi.new("char[]", SLOTS * CONTROL)
         self._parts = ffi.new("struct iovec[]", SLOTS)
-        self._headers = ffi.new("struct mmsghdr[]", SLOTS)
+        self.slots = self._headers = ffi.new("struct mmsghdr[]", SLOTS)
         for slot in range(SLOTS):
             self._parts[slot].base = self._data + slot * ROOM
             self._parts[slot].length = ROOM
@@ -84,11 +86,20 @@ class Batch:
         self._nothing_32 = memoryview(bytes(4 * SLOTS)).cast("I")
         self._segment_octets = memoryview(ffi.buffer(self._segment_control)).cast("B")
         _write_head(self._segment_octets, 2, SOL_UDP, UDP_SEGMENT)
+        self._prepare_reply()
 
-    def receive(self, descriptor: int) -> int:
-        """Fill slots with what waits; returns how many, 0 for none, or an error: `calls.would_block` tells."""
-        count: int = calls.C.recvmmsg(descriptor, self._headers, SLOTS, MSG_DONTWAIT, calls.ffi.NULL)
-        return max(count, 0)
+    def _prepare_reply(self) -> None:
+        self._reply_part = calls.ffi.new("struct iovec *")
+        self._reply_part.base = self._data
+        self.reply = calls.ffi.new("struct msghdr *")
+        self.reply.name, self.reply.name_length = self._names, 28 if self._six else 16
+        self.reply.parts, self.reply.part_count = self._reply_part, 1
+        self.reply.control, self.reply.control_length = self._controls, self.pktinfo_space
+        self.reply_length = memoryview(calls.ffi.buffer(self._reply_part)).cast("B").cast("Q")[1:]
+        self.first_name = self.names[:NAME].tobytes  #: of the first slot, as the next three
+        self.first_length = self._headers_32[_LENGTH : _LENGTH + 1]
+        self.first_control = self._headers_64[_CONTROL_LENGTH : _CONTROL_LENGTH + 1]
+        self.first_index = self._controls_32[8 if self._six else 4 :][:1]
 
     def is_simple(self) -> bool:
         """Whether the first slot holds one datagram that was sent to one host."""
@@ -100,17 +111,6 @@ class Batch:
             to, by = self._controls_64, self._names_64
             return (to[2], to[3], by[1], by[2]) in self.honest
         return self._controls_32[5] == self._controls_32[6]
-
-    def length(self) -> int:
-        """Octets in the first slot."""
-        return self._headers_32[_LENGTH]
-
-    def answer(self, descriptor: int) -> bool:
-        """Prepare and send the first slot alone; whether the kernel took it."""
-        self._parts_32[2] = self._headers_32[_LENGTH]
-        if self.pktinfo_space:
-            self._controls_32[8 if self._six else 4] = 0
-        return bool(calls.C.sendmmsg(descriptor, self._headers, 1, MSG_DONTWAIT) == 1)
 
     def lengths(self, count: int) -> list[int]:
         """Octets in each of the first `count` slots."""

@@ -21,6 +21,11 @@ _DECLARATIONS: Final = """
     int getpeername(int, void *, unsigned int *);
     int setsockopt(int, int, int, const void *, unsigned int);
 
+    struct timespec { long seconds; long nanoseconds; };
+    struct itimerspec { struct timespec interval; struct timespec value; };
+    int timerfd_create(int, int);
+    int timerfd_settime(int, int, const struct itimerspec *, struct itimerspec *);
+
     struct iovec { void *base; size_t length; };
     struct msghdr {
         void *name; unsigned int name_length;

@@ -22,18 +22,19 @@ import socket
 import struct
 from collections.abc import Iterable
 from select import EPOLLIN
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.base import DelayedCall
 from twisted.logger import Logger
 
-from echod.gate.access import MAPPED, canonical
+from echod.gate.access import canonical
 from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
 from echod.model import identity
 from echod.plane import calls
-from echod.plane.batch import MOST_AT_ONCE, NAME, ROOM, SOL_UDP, UDP_GRO, Batch
-from echod.plane.loop import Loop
+from echod.plane.batch import CONTROL, MOST_AT_ONCE, MSG_DONTWAIT, NAME, ROOM, SLOTS, SOL_UDP, UDP_GRO, Batch
+from echod.plane.loop import Loop, Ready
+from echod.plane.sockaddr import host_and_port, is_mapped, packed, python_name
 from echod.transports.datagram import A_TURN, REST, answer_backlog
 from echod.transports.interfaces import broadcasts
 from echod.transports.udp import IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, SO_TIMESTAMPNS, UDPPort, prepare
@@ -59,20 +60,21 @@ class DatagramLane:
         if transform is None:
             raise ValueError(f"{plain.protocol.service.kind} needs its bytes in Python")
         self._transform = None if transform is identity else transform
-        bound = _packed(plain.socket.getsockname()[0])
+        bound = packed(plain.socket.getsockname()[0])
         self._wildcard = not any(bound)
-        self._never_mapped = self._six and not self._wildcard and not _is_mapped(bound)
+        self._never_mapped = self._six and not self._wildcard and not is_mapped(bound)
         self._batch = Batch(plain.socket.family, pktinfo=self._wildcard)
         self._verdicts: dict[bytes, Refusal | None] = {}
         self._passed: set[bytes] = set()  # those of them that no rule refuses and no rate counts
         self._joins_up_to = MOST_AT_ONCE
         self._failures = 0  # of receiving, in a row
         self._resume: DelayedCall | None = None
+        self._serve = self._serving()
 
     @staticmethod
     def suits(plain: UDPPort) -> bool:
         """Whether the plane can serve what a port of the plain way would: bound to one host, or to all."""
-        to_many = is_many(_packed(plain.socket.getsockname()[0]), broadcasts() or ())
+        to_many = is_many(packed(plain.socket.getsockname()[0]), broadcasts() or ())
         return calls.batches and not to_many and type(plain.protocol.service).transform is not None
 
     def startListening(self) -> None:
@@ -114,24 +116,53 @@ class DatagramLane:
         self._passed.clear()
         self._batch.honest.clear()
 
-    def _serve(self, descriptor: int, _events: int) -> None:
-        batch = self._batch
-        count = batch.receive(descriptor)
-        if not count:
-            if not calls.would_block():
-                self._failed(descriptor)
-            return
-        self._failures = 0
-        try:
-            if count == 1 and batch.is_simple() and bytes(batch.names[:NAME]) in self._passed:
-                self._answer_one(descriptor)
-            else:
-                self._answer(descriptor, count)
-                self._plain.filter.look()
-        except Exception:  # a bug of the service: it costs the datagrams of this turn, and no more
-            _log.failure("the service failed on datagrams of {scheme}", scheme=self._protocol.scheme)
-        finally:
-            batch.clear(count)
+    def _serving(self) -> Ready:
+        """How a turn is served; most have one datagram, whose source may have its answer.
+
+        A function of its own, for its names are found faster than attributes: three of nineteen microseconds.
+        """
+        receive, send, without_end = calls.C.recvmmsg, calls.C.sendmsg, calls.ffi.NULL
+        batch, tally, passed, changes = self._batch, self._protocol.tally, self._passed, self._transform is not None
+        slots, reply, space, is_simple = batch.slots, batch.reply, batch.pktinfo_space, batch.is_simple
+        name, length, control, index = batch.first_name, batch.first_length, batch.first_control, batch.first_index
+        reply_length = batch.reply_length
+
+        def serve(descriptor: int, _events: int) -> None:
+            count = receive(descriptor, slots, SLOTS, MSG_DONTWAIT, without_end)
+            if count < 0:
+                if not calls.would_block():
+                    self._failed(descriptor)
+                return
+            self._failures = 0
+            try:
+                if (
+                    count == 1
+                    and control[0] == space
+                    and (not space or is_simple())
+                    and ((source := name()) in passed or self._admitted(source, 1, length[0]))
+                ):
+                    octets = reply_length[0] = length[0]
+                    if changes:
+                        self._change((0,), [octets])
+                    if space:
+                        index[0] = 0  # the answer leaves by whichever interface leads there
+                    tally.datagrams_in += 1
+                    tally.bytes_in += octets
+                    if send(descriptor, reply, MSG_DONTWAIT) >= 0:
+                        tally.datagrams_out += 1
+                        tally.bytes_out += octets
+                    else:
+                        tally.refuse(Refusal.SEND)
+                    control[0] = CONTROL
+                else:
+                    self._answer(descriptor, count)
+                    self._plain.filter.look()
+                    batch.clear(count)
+            except Exception:  # a bug of the service: it costs the datagrams of this turn, and no more
+                _log.failure("the service failed on datagrams of {scheme}", scheme=self._protocol.scheme)
+                batch.clear(count)
+
+        return serve
 
     def _failed(self, descriptor: int) -> None:
         """Once is nothing, as on the plain way; again and again it is a reason to rest."""
@@ -151,20 +182,6 @@ class DatagramLane:
             self._resume = None
         else:
             self._loop.forget(self._socket.fileno())
-
-    def _answer_one(self, descriptor: int) -> None:
-        """The shortest way: one datagram of a source that passes whatever it sends."""
-        length = self._batch.length()
-        if self._transform is not None:
-            self._change((0,), [length])
-        tally = self._protocol.tally
-        tally.datagrams_in += 1
-        tally.bytes_in += length
-        if self._batch.answer(descriptor):
-            tally.datagrams_out += 1
-            tally.bytes_out += length
-        else:
-            tally.refuse(Refusal.SEND)
 
     def _answer(self, descriptor: int, count: int) -> None:
         batch = self._batch
@@ -250,7 +267,7 @@ class DatagramLane:
         if name in self._passed:
             return True
         gate = self._protocol.gate
-        host, port, scope = _host_and_port(name, self._six)
+        host, port, scope = host_and_port(name, self._six)
         if gate is None or scope:  # a link-local peer's answer must leave by the link that it came by
             return False
         try:
@@ -259,7 +276,7 @@ class DatagramLane:
             if len(self._verdicts) >= REMEMBERED:
                 self.forget()
             refusal = gate.forbidden(host, canonical(host), port)
-            if self._never_mapped and _is_mapped(host):
+            if self._never_mapped and is_mapped(host):
                 refusal = Refusal.SOURCE_ADDRESS
             self._verdicts[name] = refusal
             if refusal is None and gate.limits.datagrams(self._protocol.loopback).unlimited:
@@ -275,7 +292,7 @@ class DatagramLane:
             return info[4:8] == info[8:12]
         gate = self._protocol.gate
         if is_many(info[:16], gate.broadcasts if gate is not None else ()) or (
-            _is_mapped(info[:16]) != _is_mapped(name[8:24])
+            is_mapped(info[:16]) != is_mapped(name[8:24])
         ):
             return False
         if len(self._batch.honest) >= REMEMBERED:
@@ -291,7 +308,7 @@ class DatagramLane:
         data = bytes(batch.data[slot * ROOM : slot * ROOM + length])
         size = batch.segment_size(slot) if pieces > 1 else length
         for at in range(0, length, size) if length else (0,):
-            self._plain.serve(data[at : at + size], ancillary, _python_name(name, self._six))
+            self._plain.serve(data[at : at + size], ancillary, python_name(name, self._six))
 
     def _change(self, slots: Iterable[int], lengths: list[int]) -> None:
         transform = self._transform
@@ -313,28 +330,3 @@ class DatagramLane:
         tally.datagrams_out -= datagrams
         tally.bytes_out -= octets
         tally.refuse(Refusal.SEND, datagrams)
-
-
-def _host_and_port(name: bytes, six: bool) -> tuple[bytes, int, int]:
-    """The host's octets, the port and the scope of a sockaddr_in or sockaddr_in6."""
-    port = name[2] << 8 | name[3]
-    if six:
-        return name[8:24], port, int.from_bytes(name[24:28], "little")
-    return name[4:8], port, 0
-
-
-def _python_name(name: bytes, six: bool) -> tuple[Any, ...]:
-    """As the socket module calls it."""
-    host, port, scope = _host_and_port(name, six)
-    if six:
-        (flow,) = struct.unpack("!I", name[4:8])
-        return socket.inet_ntop(socket.AF_INET6, host), port, flow, scope
-    return socket.inet_ntop(socket.AF_INET, host), port
-
-
-def _is_mapped(host: bytes) -> bool:
-    return host[:12] == MAPPED
-
-
-def _packed(host: str) -> bytes:
-    return socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host.partition("%")[0])

@@ -1,7 +1,8 @@
 """The plane's loop: an epoll of its own, with the reactor's epoll as one member of it.
 
       peers ──► epoll of the plane ──► ready[descriptor](descriptor, events)
-                     ▲
+                     ▲      ▲
+                     │      └─ an alarm: a timer of Twisted's is due
       reactor's epoll (level-triggered member): ready only when Twisted has something to do
 
 The loop's `wait` takes the place of the reactor's: Python code of the reactor runs when its epoll is ready, when
@@ -18,6 +19,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from time import monotonic
 from typing import Any, Final
 
@@ -25,6 +27,8 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
+
+from echod.plane.alarm import Alarm
 
 _log = Logger()
 
@@ -46,6 +50,8 @@ class Loop:
         self._epoll = select.epoll()
         self._ready: list[Ready] = []
         self._reactor_due = False  # it has something to do: its epoll is ready, or somebody set a timer
+        self._alarm: Alarm
+        self._due = inf  # when the alarm rings
         self._poller: Any = None
 
     def start(self) -> None:
@@ -54,6 +60,8 @@ class Loop:
         if nested:
             # The two seams of Twisted that all of this hangs on: the epoll that it waits in, and the call that waits.
             self._poller = self._reactor._poller
+            self._alarm = Alarm()
+            self.watch(self._alarm.fileno(), select.EPOLLIN, self._alarm_rings)
             self.watch(self._poller.fileno(), select.EPOLLIN, self._reactor_is_ready)
             self._reactor.doIteration = self.wait
         else:
@@ -64,6 +72,7 @@ class Loop:
         if self._poller is not None:
             self._reactor.doIteration = self._reactor.doPoll
             self._poller = None
+            self._alarm.close()
         else:
             self._reactor.removeReader(self)
         self._epoll.close()
@@ -93,11 +102,12 @@ class Loop:
         """Serve the plane until the reactor has something to do, for `timeout` seconds at most (None: for ever)."""
         poll = self._epoll.poll
         ready = self._ready
-        left = -1.0 if timeout is None else timeout
-        due = None if timeout is None else monotonic() + timeout
-        self._reactor_due = False
+        self._reactor_due = timeout == 0  # then one round is all
+        wait = 0 if timeout == 0 else None
+        if timeout:
+            self._wake_within(timeout)
         while True:
-            events = poll(left, A_ROUND)
+            events = poll(wait, A_ROUND)
             descriptor = -1
             try:
                 for descriptor, happened in events:
@@ -106,12 +116,20 @@ class Loop:
                 self._failed(descriptor)
             if self._reactor_due or not events:
                 break
-            if due is not None:
-                left = due - monotonic()
-                if left <= 0:
-                    break
         if self._poller is not None:
             self._reactor.doPoll(0)
+
+    def _wake_within(self, seconds: float) -> None:
+        """Set the alarm, unless it rings before: too early is a turn of the reactor for nothing, and cheaper."""
+        due = monotonic() + seconds
+        if due < self._due:
+            self._due = due
+            self._alarm.set(seconds)
+
+    def _alarm_rings(self, _descriptor: int, _events: int) -> None:
+        self._alarm.stop()
+        self._due = inf
+        self._reactor_due = True
 
     def _failed(self, descriptor: int) -> None:
         """A bug: leave the descriptor alone, or it would come back in every round."""

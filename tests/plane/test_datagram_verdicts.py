@@ -7,7 +7,7 @@ import ipaddress
 import select
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 from unittest import mock
 
@@ -179,6 +179,25 @@ def test_what_was_sent_as_segments_comes_back_as_segments(count, size, tail, url
         assert plain.told == plane.told
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_the_kernel_does_not_take_is_counted(count):
+    with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0)) as (plain, plane, clients):
+        sent = 0
+        for shut in (False, True, True):
+            sent += count
+            for way, mine in ((plain, clients[0]), (plane, clients[1])):
+                if shut:
+                    with suppress(OSError):  # it is not connected, and is shut nevertheless
+                        way.socket.shutdown(socket.SHUT_WR)
+                for _ in range(count):
+                    mine[0].sendto(b"x" * 64, ("127.0.0.1", way.socket.getsockname()[1]))
+                way.serve(sent)
+        assert plain.told == plane.told
+        assert plane.told["refused:send"] == 2 * count
+        for mine in clients:
+            assert answers(mine[:1], count) == [[(b"x" * 64, "127.0.0.1")] * count]
+
+
 def test_the_order_within_a_flow_is_kept():
     """While some pass as a run and others, above half their rate, are looked at one by one."""
     with both(Echo(), "udp://*:0", Rate(1000, 200)) as (_plain, plane, (_, mine)):
@@ -217,20 +236,26 @@ def test_a_full_buffer_is_no_reason_to_join_no_more(error, joins):
 @pytest.mark.parametrize("plane", [False, True])
 def test_a_socket_that_only_fails_rests_and_is_read_again(plane):
     """What is told once is nothing; a socket of which nothing else comes would keep us busy."""
-    with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0)) as (plain_way, plane_way, clients):
+    tried = [0]
+    received = calls.C.recvmmsg
+
+    def fails(*_: object) -> int:
+        tried[0] += 1
+        calls.ffi.errno = errno.ENOBUFS
+        if plane:
+            return -1
+        raise OSError(errno.ENOBUFS, "")
+
+    failing = False
+    library = mock.Mock(wraps=calls.C)
+    library.recvmmsg.side_effect = lambda *them: fails() if failing else received(*them)
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(calls, "C", library))
+        plain_way, plane_way, clients = stack.enter_context(both(Echo(), "udp://127.0.0.1:0", Rate(0, 0)))
         way, mine = (plane_way, clients[1]) if plane else (plain_way, clients[0])
         mine[0].sendto(b"waits", ("127.0.0.1", way.socket.getsockname()[1]))
-        tried = [0]
-
-        def fails(*_: object) -> int:
-            tried[0] += 1
-            calls.ffi.errno = errno.ENOBUFS
-            if plane:
-                return 0
-            raise OSError(errno.ENOBUFS, "")
-
-        failing = mock.Mock(wraps=way.socket, recvmsg=fails)
-        with mock.patch.object(Batch, "receive", fails), mock.patch.object(way.port, "socket", failing):
+        failing = True
+        with mock.patch.object(way.port, "socket", mock.Mock(wraps=way.socket, recvmsg=fails)):
             while not way.clock.getDelayedCalls():
                 assert tried[0] < 1000
                 way.turn()
@@ -240,6 +265,7 @@ def test_a_socket_that_only_fails_rests_and_is_read_again(plane):
             assert tried[0] == A_TURN + 1
             assert way.clock.getDelayedCalls()
             way.clock.advance(REST)
+        failing = False
         way.serve(1)
         assert answers(mine[:1], 1) == [[(b"waits", "127.0.0.1")]]
         assert not way.clock.getDelayedCalls()

@@ -1,6 +1,7 @@
 """The loop: every ready descriptor has its call in each round, and the reactor has its turn whenever it needs one."""
 
 import os
+import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -230,6 +231,32 @@ def test_the_wait_ends_when_nothing_comes(nested):
     nested.loop.wait(0.01)
     nested.loop.wait(0)
     assert pipe.calls == []
+
+
+def test_a_wait_ends_in_time_whatever_the_one_before_waited_for(nested):
+    """The alarm of a wait that ended early stays set; what is due before it is not late, and it rings once."""
+
+    def interrupt(descriptor: int, _events: int) -> None:
+        os.read(descriptor, 1)
+        interrupted.append(True)
+        nested.loop.yield_to_reactor()
+
+    interrupted: list[bool] = []
+    pipe = nested.pipe(interrupt)
+    for first, then in ((1000.0, 0.01), (0.01, 0.02), (None, 0.01)):
+        pipe.fill()
+        nested.loop.wait(first)
+        nested.loop.wait(then)  # the time limit of the test fails where it does not end
+        assert not select.select([nested.loop], [], [], 0)[0]
+    assert len(interrupted) == 3
+
+
+def test_without_waiting_it_is_one_round_while_something_is_always_ready(nested):
+    pipe = nested.pipe()
+    nested.loop.change(pipe.read, EPOLLIN, pipe.see)
+    pipe.fill()
+    nested.loop.wait(0)
+    assert len(pipe.calls) == 1
 
 
 def test_who_sets_a_timer_lets_the_reactor_look(nested):
