@@ -37,7 +37,7 @@ class Unsent:
 
     def __init__(self, tell: Callable[..., None] = lambda _name, **_fields: None) -> None:
         self.octets = 0
-        self._tell = tell
+        self.tell = tell
         self._marks: dict[int, Mark] = {}
         self._ceiling: float = sys.maxsize  # above this, or below the floor, the pressure on some mark changes
         self._floor: float = -1
@@ -61,9 +61,6 @@ class Unsent:
         self._ceiling = min((mark.ceiling for mark in marks), default=sys.maxsize)
         self._floor = max((mark.floor for mark in marks), default=-1)
         for mark in changed:
-            if Pressure.FULL in (mark.before, mark.pressure):
-                event = "reading.paused" if mark.pressure is Pressure.FULL else "reading.resumed"
-                self._tell(event, limit=mark.limit)
             mark.press()
 
 
@@ -71,27 +68,31 @@ class Mark:
     """One limit on the sum, and who hears of it."""
 
     def __init__(self, unsent: Unsent, limit: int) -> None:
+        self.unsent = unsent
         self.limit = limit
-        self.pressure = self.before = Pressure.NONE
+        self.pressure = Pressure.NONE
         self.change = unsent.change
         self._heard: dict[Callable[[Pressure], None], None] = {}
+        self._told = False  # that it is passed
 
     def join(self, heard: Callable[[Pressure], None]) -> None:
         """Call `heard` with the pressure now, and whenever it changes."""
         self._heard[heard] = None
+        self._tell()
         heard(self.pressure)
 
     def leave(self, heard: Callable[[Pressure], None]) -> None:
         """Call it no more."""
         self._heard.pop(heard, None)
+        self._tell()
 
     def weigh(self, octets: int) -> bool:
         """Whether a sum of `octets` changes the pressure; it does so when the sum leaves what lies between
         `floor` and `ceiling`."""
-        self.before = self.pressure
+        before = self.pressure
         if octets > self.ceiling or octets < self.floor:
             self.pressure = Pressure((octets > self.limit / 2) + (octets > self.limit))
-        return self.pressure is not self.before
+        return self.pressure is not before
 
     @property
     def ceiling(self) -> float:
@@ -105,5 +106,12 @@ class Mark:
 
     def press(self) -> None:
         """Tell everybody who joined."""
+        self._tell()
         for heard in tuple(self._heard):
             heard(self.pressure)
+
+    def _tell(self) -> None:
+        passed = self.pressure is Pressure.FULL and bool(self._heard)  # it is somebody's limit, and passed
+        if passed != self._told:
+            self._told = passed
+            self.unsent.tell("reading.paused" if passed else "reading.resumed", limit=self.limit)

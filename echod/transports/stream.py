@@ -87,6 +87,10 @@ class ServiceFactory(Factory):
         """Serve new connections by another service of the same kind, and other limits; those that are open stay."""
         self.service = service
         self.limits = limits
+        self.mark.leave(self._hold_back)
+        self.mark = self.mark.unsent.mark(limits.total_buffer)
+        if self._sweep.running:
+            self.mark.join(self._hold_back)
         if self._sweep.running and self._drained is None:
             self._sweep.stop()
             self._begin_sweep()

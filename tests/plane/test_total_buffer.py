@@ -3,6 +3,7 @@
 import os
 import socket
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -175,3 +176,23 @@ def test_a_unix_socket_keeps_its_buffer(make):
         press(made, Pressure.FULL)
         made.connect()
         assert set(kernel_buffers(made)) == {before}
+
+
+def test_another_limit_counts_from_the_reload_on(make):
+    """For who is connected, and for who comes; and so does another `buffer`."""
+    with make(Echo(), total_buffer=TOTAL * 100, stall=0.0, idle=0.0) as made:
+        stuck = [stick(made) for _ in range(8)]
+        assert waits(made) > 2 * LITTLE
+        limits = replace(made.factory.limits, total_buffer=2 * LITTLE)
+        made.factory.govern(made.factory.service, limits)
+        assert made.told == ["reading.paused"]
+        assert made.tally.held_back >= 1
+        before = waits(made)
+        late = stick(made)
+        assert waits(made) - before <= 2 * LITTLE
+        made.factory.govern(made.factory.service, replace(limits, total_buffer=TOTAL * 100))
+        assert made.factory.mark.pressure is Pressure.NONE
+        for client, size in [*stuck, late]:
+            client.shutdown(socket.SHUT_WR)
+            assert made.rest(client) == data()[:size]
+        assert made.unsent.octets == 0

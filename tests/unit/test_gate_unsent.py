@@ -29,6 +29,9 @@ def test_a_limit_has_one_mark_and_is_told_once():
     unsent = Unsent(lambda name, limit: told.append((limit, name == "reading.paused")))
     assert unsent.mark(LIMIT) is unsent.mark(LIMIT)
     assert unsent.mark(10) is not unsent.mark(LIMIT)
+    unsent.mark(20)  # nobody's limit any more
+    for limit in (10, LIMIT):
+        unsent.mark(limit).join(lambda _pressure: None)
     unsent.change(600)
     assert told == [(10, True)]
     unsent.change(600)
