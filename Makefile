@@ -10,7 +10,7 @@ TYPED = echod twisted/plugins bench completion man tests
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-system lint format bench bench-quick chaos fuzz soak man completion clean
+.PHONY: help run test test-system lint format bench bench-quick chaos fuzz soak man completion deb clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,10 @@ man: $(VENV)/.runtime  ## write the manual pages to build/man, from docs/ (man -
 completion: $(VENV)/.dev  ## write what bash and zsh complete to build/completion, from the two programs' parsers
 	@$(BIN)/python -m completion build/completion
 	@ls build/completion/*/*
+
+deb: $(VENV)/.dev  ## build the Debian package into dist/, from an sdist, and show it to lintian
+	@rm -rf build/sdist && $(BIN)/python -m build --sdist --outdir build/sdist . >/dev/null
+	@debian/build-package build/sdist/echod-*.tar.gz dist
 
 clean:  ## remove what these commands wrote
 	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache _trial_temp

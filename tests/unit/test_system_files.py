@@ -70,9 +70,8 @@ def test_what_is_passed_is_what_is_served():
 def test_the_two_services_differ_in_what_they_are_for_and_in_nothing_else():
     own, activated = unit("echod.service")["Service"], unit("echod-activated.service")["Service"]
     assert {key for key in own.keys() | activated.keys() if own.get(key) != activated.get(key)} == {
-        "AmbientCapabilities", "CapabilityBoundingSet", "ExecStart", "FileDescriptorStoreMax", "IPAddressAllow",
-        "PrivateNetwork", "PrivateUsers", "RestrictAddressFamilies", "RuntimeDirectory", "RuntimeDirectoryMode",
-        "RuntimeDirectoryPreserve", "Sockets",
+        "AmbientCapabilities", "CapabilityBoundingSet", "ExecReload", "ExecStart", "FileDescriptorStoreMax",
+        "IPAddressAllow", "PrivateNetwork", "PrivateUsers", "RestrictAddressFamilies", "Sockets",
     }  # fmt: skip
     assert activated["CapabilityBoundingSet"] == [""]
 

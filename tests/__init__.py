@@ -1,0 +1,1 @@
+"""A package, for `trial tests.unit tests.contract` looks into nothing else."""

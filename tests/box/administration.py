@@ -1,0 +1,63 @@
+"""What an administrator does with the machine, again and again."""
+
+import re
+import shutil
+from pathlib import Path
+
+from tests.daemon import eventually, run
+
+CONFIGURATION = "/etc/echod/echod.toml"
+
+
+def install(box, path):
+    """Install or upgrade as `apt install ./echod.deb` does; what was said."""
+    shutil.copy(path, box.path("/var/tmp/echod.deb"))
+    return box.said("apt-get", "install", "--yes", "--quiet", "/var/tmp/echod.deb", seconds=120)
+
+
+def asked(box, place, question=b"hello"):
+    """What the machine's echo answers."""
+    with box.network():
+        return place(question)
+
+
+def new_main(box, unit, pid):
+    """Wait until a unit runs again, as another process."""
+    assert eventually(lambda: box.show(unit, "ActiveState") == "active" and box.show(unit, "MainPID") != pid)
+
+
+def restart(box, unit):
+    """Restart it, however often that was done lately."""
+    box.said("systemctl", "reset-failed", unit)
+    box.said("systemctl", "restart", unit)
+
+
+def upgraded(path: Path, folder: Path, version: str) -> Path:
+    """The same package with a higher version, in the daemon's own mouth too."""
+    tree = folder / version
+    assert run("dpkg-deb", "--raw-extract", path, tree).returncode == 0
+    for name, pattern in (
+        (tree / "DEBIAN" / "control", r"(?m)^(Version: ).*()$"),
+        (tree / "usr" / "lib" / "echod" / "echod" / "version.py", r'(VERSION = ").*(")'),
+    ):
+        text, found = re.subn(pattern, rf"\g<1>{version}\g<2>", name.read_text())
+        assert found == 1
+        name.write_text(text)
+    made = folder / f"echod-{version}.deb"
+    assert run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", tree, made).returncode == 0
+    shutil.rmtree(tree)
+    return made
+
+
+def status(box, unit):
+    """What the kernel knows of a unit's process (proc(5))."""
+    text = box.said("cat", f"/proc/{box.show(unit, 'MainPID')}/status")
+    return dict(re.findall(r"(?m)^(\w+):\s+(.*)$", text))
+
+
+def change(box, old, new, path=CONFIGURATION):
+    """Change a text in the configuration; the text of before."""
+    before = box.path(path).read_text()
+    assert old in before
+    box.path(path).write_text(before.replace(old, new))
+    return before

@@ -1,0 +1,62 @@
+"""The package, built once a run, and how many assertions held."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.box.box import Box, Lacking
+from tests.daemon import TOP
+
+HELD = pytest.StashKey[int]()
+MISSING = 1  # what debian/build-package says where its tools are not here
+ENOUGH = 1500  # seconds: it runs many tests, and may have to fetch wheels
+
+
+def pytest_assertion_pass(item: pytest.Item) -> None:
+    """Count them; `make test-system` has pytest tell."""
+    item.config.stash[HELD] = item.config.stash.get(HELD, 0) + 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how many held."""
+    if HELD in config.stash:
+        terminalreporter.line(f"{config.stash[HELD]} assertions held in tests/box")
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Debian package, built from an sdist as `make deb` does."""
+    folder = tmp_path_factory.mktemp("package")
+    if not Path("/etc/debian_version").exists():
+        pytest.skip("no Debian package is built here: this is no Debian")
+    sdist = str(folder / "echod.tar.gz")
+    for words in (
+        [sys.executable, "-m", "build", "--sdist", "--outdir", str(folder), str(TOP)],
+        [str(TOP / "debian" / "build-package"), sdist, str(folder)],
+    ):
+        for made in folder.glob("echod-*.tar.gz"):
+            made.rename(sdist)
+        ended = subprocess.run(words, check=False, capture_output=True, text=True, timeout=ENOUGH)
+        if ended.returncode == MISSING and "needs these" in ended.stderr:
+            pytest.skip(ended.stderr.strip())
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        print(ended.stdout)
+    [path] = folder.glob("*.deb")
+    return path
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Box]:
+    """A machine for the tests of one file."""
+    try:
+        made = Box()
+        made.__enter__()
+    except Lacking as lacking:
+        pytest.skip(str(lacking))
+    try:
+        yield made
+    finally:
+        made.__exit__(None, None, None)

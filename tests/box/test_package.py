@@ -1,0 +1,313 @@
+"""An administrator installs the package, uses it, breaks it, mends it, upgrades it and takes it away again.
+
+The tests are steps of one story on one machine, in this order; each can be asked alone, from the installation on.
+"""
+
+import re
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.box.administration import CONFIGURATION, asked, change, install, new_main, restart, status, upgraded
+from tests.box.box import Box
+from tests.box.load import Load, tcp, udp, unix
+from tests.daemon import SECONDS, eventually
+
+pytestmark = [pytest.mark.system_wide, pytest.mark.timeout(900)]
+
+EXPOSED = {"echod.service": 1.3, "echod-activated.service": 0.3}
+LEFT = ("/etc/echod", "/usr/lib/echod", "/run/echod", "/var/lib/echod", "/usr/sbin/echod", "/usr/bin/echoctl")
+NET_BIND_SERVICE = 1 << 10  # capabilities(7)
+
+
+@pytest.fixture(scope="module")
+def installed(box: Box, package: Path) -> Box:
+    began = time.monotonic()
+    install(box, package)
+    answer = asked(box, tcp(7))
+    print(f"from `apt install` to the first echo: {time.monotonic() - began:.1f} s")
+    assert answer == b"hello"
+    return box
+
+
+@pytest.fixture(scope="module")
+def activated(installed: Box) -> Box:
+    """The same machine, with sockets that systemd opens; a Unix one is added as administrators add things."""
+    installed.put(
+        "/etc/systemd/system/echod-echo.socket.d/unix.conf",
+        "[Socket]\nListenStream=/run/echod/echo.sock\nSocketMode=0660\nSocketGroup=adm\n",
+    )
+    installed.said("systemctl", "disable", "--now", "echod.service")
+    installed.said("systemctl", "daemon-reload")
+    installed.said("systemctl", "enable", "--now", "echod-echo.socket", "echod-discard.socket")
+    return installed
+
+
+# as installed
+
+
+def test_it_runs_and_will_run_after_a_boot(installed):
+    assert installed.show("echod", "ActiveState", "UnitFileState", "Type", "NRestarts") == "active enabled notify 0"
+    assert re.fullmatch(r"serving \d+ listeners", installed.show("echod", "StatusText"))
+
+
+@pytest.mark.parametrize("ask", [tcp(7), udp(7)], ids=["tcp", "udp"])
+def test_echo_answers_on_its_own_port(ask, installed):
+    assert asked(installed, ask, bytes(range(256))) == bytes(range(256))
+
+
+def test_discard_takes_everything_on_its_own_port(installed):
+    with installed.network(), socket.create_connection(("127.0.0.1", 9), SECONDS) as client:
+        client.sendall(bytes(1 << 20))
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+
+
+def test_it_is_no_root_and_can_open_low_ports_and_nothing_else(installed):
+    found = status(installed, "echod")
+    assert found["Uid"].split() == [installed.said("id", "--user", "echod")] * 4
+    assert found["Uid"].split()[0] != "0"
+    assert [int(found[name], 16) | NET_BIND_SERVICE for name in ("CapEff", "CapPrm", "CapBnd")] == [
+        NET_BIND_SERVICE
+    ] * 3
+    assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
+
+
+def test_the_manual_and_the_completion_are_there(installed):
+    for page in ("8 echod", "1 echoctl", "5 echod.toml"):
+        assert installed.path(installed.said("man", "--where", *page.split())).exists()
+    said = installed.said("bash", "-c", "source /usr/share/bash-completion/completions/echoctl; complete -p echoctl")
+    assert said.endswith(" echoctl")
+
+
+def test_systemd_has_nothing_to_say_about_the_units(installed):
+    units = [*EXPOSED, "echod-echo.socket", "echod-discard.socket"]
+    assert installed.said("systemd-analyze", "verify", *units) == ""
+
+
+@pytest.mark.parametrize("unit", EXPOSED)
+def test_how_far_a_service_is_exposed(unit, installed):
+    said = installed.said("systemd-analyze", "security", "--no-pager", unit)
+    exposed = re.search(r"Overall exposure level for \S+: ([0-9.]+) ", said)
+    assert exposed, said
+    print(f"{unit}: {exposed[1]}")
+    assert float(exposed[1]) <= EXPOSED[unit]
+
+
+def test_its_own_user_may_not_change_it(installed):
+    assert not installed.run("find", "/usr/lib/echod", "/etc/echod", "-user", "echod").stdout
+    assert installed.path("/usr/lib/echod/twisted/plugins/dropin.cache").exists()
+    assert list(installed.path("/usr/lib/echod/echod/__pycache__").glob("tap.*.pyc"))
+
+
+# the configuration
+
+
+def test_a_wrong_configuration_is_refused_and_the_old_one_serves_on(installed):
+    pid = installed.show("echod", "MainPID")
+    before = change(installed, "[services.discard]", "[services.discrad]")
+    ended = installed.run("systemctl", "reload", "echod")
+    assert ended.returncode == 1
+    assert 'unknown kind "discrad"; did you mean discard?' in installed.journal("echod")
+    # Who does not ask systemd is told by the daemon itself, and it, too, keeps what it had.
+    installed.said("systemctl", "kill", "--signal", "HUP", "echod")
+    assert eventually(lambda: "refused" in installed.show("echod", "StatusText"))
+    assert asked(installed, tcp(7)) == b"hello"
+    installed.path(CONFIGURATION).write_text(before)
+    assert installed.show("echod", "MainPID", "NRestarts") == f"{pid} 0"
+
+
+def test_a_right_one_is_taken_over_without_a_restart(installed):
+    pid = installed.show("echod", "MainPID")
+    installed.put("/etc/echod/conf.d/time.toml", '[services.daytime]\nlisten = ["tcp://127.0.0.1:13"]\n')
+    installed.said("systemctl", "reload", "echod")
+
+    def answers():
+        try:
+            return asked(installed, tcp(13), b"").endswith(b"-UTC\r\n")
+        except ConnectionRefusedError:
+            return False
+
+    assert eventually(answers)
+    assert installed.show("echod", "MainPID", "NRestarts") == f"{pid} 0"
+    installed.path("/etc/echod/conf.d/time.toml").unlink()
+    installed.said("echoctl", "reload")
+    with pytest.raises(ConnectionRefusedError):
+        asked(installed, tcp(13))
+
+
+def test_the_administrator_can_ask_it(installed):
+    said = installed.said("echoctl", "status")
+    assert "tcp://127.0.0.1:7" in said
+    assert installed.run("setpriv", "--reuid", "nobody", "--clear-groups", "echoctl", "status").returncode == 1
+
+
+# what goes wrong
+
+
+def test_one_that_is_killed_comes_back(installed):
+    pid = installed.show("echod", "MainPID")
+    installed.said("systemctl", "kill", "--signal", "KILL", "echod")
+    new_main(installed, "echod", pid)
+    assert asked(installed, tcp(7)) == b"hello"
+
+
+def test_one_that_hangs_is_found_out_and_comes_back(installed):
+    drop_in = "/etc/systemd/system/echod.service.d/watchdog.conf"
+    installed.put(drop_in, "[Service]\nWatchdogSec=2\n")
+    installed.said("systemctl", "daemon-reload")
+    restart(installed, "echod")
+    pid = installed.show("echod", "MainPID")
+    installed.said("systemctl", "kill", "--signal", "STOP", "echod")
+    new_main(installed, "echod", pid)
+    assert "Watchdog timeout" in installed.journal("echod")
+    assert asked(installed, tcp(7)) == b"hello"
+    installed.path(drop_in).unlink()
+    installed.said("systemctl", "daemon-reload")
+    restart(installed, "echod")
+
+
+def test_a_start_with_a_wrong_configuration_says_why_and_is_not_tried_again(installed):
+    before = change(installed, "tcp://127.0.0.1:7", "tcp://127.0.0.1:70000")
+    assert installed.run("systemctl", "restart", "echod").returncode == 1
+    assert installed.show("echod", "ActiveState", "ExecMainStatus") == "failed 78"
+    assert re.search(r"echod: /etc/echod/echod\.toml: services\.echo\.listen.*70000", installed.journal("echod"))
+    installed.path(CONFIGURATION).write_text(before)
+    restart(installed, "echod")
+    assert asked(installed, tcp(7)) == b"hello"
+
+
+# restarts and upgrades
+
+
+@pytest.fixture(scope="module")
+def everywhere(installed):
+    """What clients ask while it restarts: a Unix socket that it opens itself is among it."""
+    listen = 'listen = ["unix:///run/echod/own.sock?mode=0666"]'
+    installed.put("/etc/echod/conf.d/unix.toml", f'[services.local]\nkind = "echo"\n{listen}\n')
+    restart(installed, "echod")
+    return {"tcp": tcp(7), "udp": udp(7), "unix": unix(str(installed.path("/run/echod/own.sock")))}
+
+
+def test_restarts_under_load_refuse_nobody(installed, everywhere):
+    with Load(installed, **everywhere) as load:
+        for _ in range(6):
+            restart(installed, "echod")
+    print(f"6 restarts: {load}")
+    assert load.all_right, load
+
+
+def test_upgrades_under_load_refuse_nobody(installed, everywhere, package, tmp_path):
+    newer = [upgraded(package, tmp_path, f"0.1.0+{number}") for number in range(1, 6)]
+    pid = installed.show("echod", "MainPID")
+    with Load(installed, **everywhere) as load:
+        for path in newer:
+            install(installed, path)
+    print(f"{len(newer)} upgrades: {load}")
+    assert load.all_right, load
+    assert installed.show("echod", "MainPID") != pid
+    assert "0.1.0+5" in installed.said("echoctl", "status")
+
+
+def test_an_upgrade_does_not_restart_what_could_not_start_again(installed, package, tmp_path):
+    pid = installed.show("echod", "MainPID")
+    before = change(installed, "[services.discard]", "[services.discrad]")
+    said = install(installed, upgraded(package, tmp_path, "0.1.0+6"))
+    installed.path(CONFIGURATION).write_text(before)
+    assert f"The new echod refuses {CONFIGURATION}, and the old one runs on" in said
+    assert 'unknown kind "discrad"' in said
+    assert installed.show("echod", "MainPID", "ActiveState") == f"{pid} active"
+    assert asked(installed, tcp(7)) == b"hello"
+
+
+def test_an_upgrade_starts_nothing_that_was_stopped(installed, package, tmp_path):
+    installed.said("systemctl", "stop", "echod")
+    install(installed, upgraded(package, tmp_path, "0.1.0+7"))
+    assert installed.show("echod", "ActiveState") == "inactive"
+    installed.said("systemctl", "start", "echod")
+    assert asked(installed, tcp(7)) == b"hello"
+
+
+# activated by its sockets
+
+
+def test_nothing_runs_until_somebody_asks(activated):
+    assert activated.show("echod-activated", "ActiveState") == "inactive"
+    assert asked(activated, udp(7)) == b"hello"
+    assert activated.show("echod-activated", "ActiveState") == "active"
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp", "unix"])
+def test_what_systemd_opened_is_served(transport, activated):
+    path = activated.path("/run/echod/echo.sock")
+    ask = {"tcp": tcp(7), "udp": udp(7), "unix": unix(str(path))}[transport]
+    assert asked(activated, ask, bytes(range(256))) == bytes(range(256))
+    if transport == "unix":
+        assert oct(path.stat().st_mode)[-4:] == "0660"
+        assert path.group() == "adm"
+
+
+def test_it_has_no_privilege_and_no_network_of_its_own(activated):
+    found = status(activated, "echod-activated")
+    assert [int(found[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb")] == [0] * 5
+    assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
+    pid = activated.show("echod-activated", "MainPID")
+    assert activated.said("readlink", f"/proc/{pid}/ns/net") != activated.said("readlink", "/proc/1/ns/net")
+
+
+def test_restarts_of_it_under_load_refuse_nobody(activated):
+    path = str(activated.path("/run/echod/echo.sock"))
+    with Load(activated, tcp=tcp(7), udp=udp(7), unix=unix(path)) as load:
+        for _ in range(6):
+            restart(activated, "echod-activated")
+    print(f"6 restarts, socket-activated: {load}")
+    assert load.all_right, load
+
+
+def test_upgrades_of_it_under_load_refuse_nobody(activated, package, tmp_path):
+    path = str(activated.path("/run/echod/echo.sock"))
+    newer = [upgraded(package, tmp_path, f"0.1.0+{number}") for number in (8, 9)]
+    with Load(activated, tcp=tcp(7), udp=udp(7), unix=unix(path)) as load:
+        for new in newer:
+            install(activated, new)
+    print(f"{len(newer)} upgrades, socket-activated: {load}")
+    assert load.all_right, load
+
+
+def test_one_that_stops_wakes_with_the_next_question(activated):
+    activated.said("systemctl", "stop", "echod-activated")
+    assert activated.show("echod-activated", "ActiveState", "Result") == "inactive success"
+    assert asked(activated, tcp(7)) == b"hello"
+
+
+# the end
+
+
+def test_what_is_removed_keeps_its_configuration_and_nothing_else(activated):
+    change(activated, "[services.discard]", "# mine\n[services.discard]")
+    said = activated.said("apt-get", "remove", "--yes", "--quiet", "echod", seconds=120)
+    assert "warning" not in said
+    assert activated.path(CONFIGURATION).exists()
+    assert not activated.path("/usr/lib/echod").exists()
+    with pytest.raises(ConnectionRefusedError):
+        asked(activated, tcp(7))
+    assert not activated.run("pgrep", "--uid", "echod").stdout
+
+
+def test_what_is_installed_again_has_it_still(activated, package):
+    install(activated, package)
+    assert "# mine" in activated.path(CONFIGURATION).read_text()
+
+
+def test_a_purge_leaves_nothing(activated):
+    activated.put("/etc/echod/conf.d/mine.toml", "")
+    said = activated.said("apt-get", "purge", "--yes", "--quiet", "echod", seconds=120)
+    assert "not empty" not in said
+    assert [path for path in LEFT if activated.path(path).exists()] == []
+    assert activated.run("getent", "passwd", "echod").returncode == 2
+    assert activated.run("systemctl", "list-unit-files", "echod*", "--no-legend").stdout == ""
+    assert activated.said("systemctl", "list-units", "--failed", "--no-legend") == ""
+    state = activated.run("find", "/etc/systemd", "/var/lib/systemd", "/lib/systemd", "/usr/lib", "-name", "*echod*")
+    assert [line for line in state.stdout.splitlines() if not line.endswith(".socket.d")] == []
