@@ -1,6 +1,7 @@
 """`echoctl chat`: a member of a chat room, whose line is not disturbed by what the others say.
 
-Over datagrams it joins by itself: it returns the token where one is asked for, and says now and then that it is there.
+Over datagrams it joins by itself: it returns the token where one is asked for. Now and then it says that it is still
+there, for a connection that is silent for `idle` is closed.
 """
 
 from __future__ import annotations
@@ -64,8 +65,10 @@ class Chat(Quiet):
         if self._datagrams:
             self._knock()
         else:
+            self._joined = True
             self._introduce()
             self._typing.start()
+            self._reactor.callLater(STILL_HERE, self._knock)
         return NOTHING
 
     def received(self, data: bytes) -> Reply:
@@ -93,7 +96,7 @@ class Chat(Quiet):
 
     def _knock(self) -> None:
         """Say that we are here, until the service knows, and then as often as it wants to hear it."""
-        if self._over:
+        if self._over or self._leaving:
             return
         if not self._joined:
             self._knocks += 1
@@ -101,7 +104,7 @@ class Chat(Quiet):
                 self._dialogue.abandon()
                 self._ended(Failed(f"{self._address.place}: no answer within {KNOCKS} s (ETIMEDOUT)"))
                 return
-        self._say(Reply(KNOCK))
+        self._say(Reply(KNOCK if self._datagrams else KNOCK + b"\n"))
         self._reactor.callLater(STILL_HERE if self._joined else 1.0, self._knock)
 
     def _introduce(self) -> None:

@@ -184,6 +184,7 @@ class DatagramPort(FileDescriptor):
         self.connected = 0
         self._wake()
         self.stopReading()
+        self.protocol.stopProtocol()
 
     def doRead(self) -> None:
         """Answer what waits, up to A_TURN."""

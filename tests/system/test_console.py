@@ -153,3 +153,51 @@ def test_nobody_answers_a_member():
         ended = run(*ECHOCTL, "chat", url)
         assert ended.returncode == 1
         assert ended.stderr.decode() == f"echoctl: {url}: no answer within 5 s (ETIMEDOUT)\n"
+
+
+PLANE = """
+[daemon]
+plane = "{plane}"
+[services.chat]
+history = {history}
+listen = ["tcp://127.0.0.1:{port}", "udp://127.0.0.1:{port}"]
+"""
+
+
+def test_a_reload_keeps_rooms_and_who_is_in_them(tmp_path):
+    config, port = tmp_path / "echod.toml", free_port()
+    place = ("127.0.0.1", port)
+
+    def write(plane, history):
+        text = PLANE.replace("{plane}", plane).replace("{history}", str(history))
+        config.write_text(text.replace("{port}", str(port)))
+
+    write("auto", 0)
+    with (
+        Daemon(options=["--config", str(config)]) as daemon,
+        socket.create_connection(place, SECONDS) as anna,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bob,
+    ):
+        lines = anna.makefile("rb")
+        bob.settimeout(SECONDS)
+        bob.connect(place)
+        bob.send(b"hello")
+        assert bob.recv(200).startswith(b"-- welcome: you are guest2")
+        assert [lines.readline() for _ in range(3)][1:] == [b"-- guest2 has joined\n", b"guest2: hello\n"]
+        write("auto", 5)
+        daemon.send_signal(signal.SIGHUP)
+        daemon.stderr.wait_for("reloaded")
+        bob.send(b"still here")
+        assert lines.readline() == b"guest2: still here\n"
+        with socket.create_connection(place, SECONDS) as late, late.makefile("rb") as heard:
+            assert [heard.readline() for _ in range(3)][1:] == [b"-- what was said last:\n", b"guest2: still here\n"]
+        assert [lines.readline() for _ in range(2)] == [b"-- guest3 has joined\n", b"-- guest3 has left\n"]
+        assert [bob.recv(200) for _ in range(2)] == [b"-- guest3 has joined\n", b"-- guest3 has left\n"]
+        write("off", 5)  # another port takes the UDP socket: its peers have to join again
+        daemon.send_signal(signal.SIGHUP)
+        assert lines.readline() == b"-- guest2 has left\n"
+        bob.send(b"and again")
+        assert bob.recv(200).startswith(b"-- welcome: you are guest4")
+        assert [lines.readline() for _ in range(2)] == [b"-- guest4 has joined\n", b"guest4: and again\n"]
+        lines.close()
+        daemon.check()
