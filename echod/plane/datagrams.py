@@ -184,6 +184,7 @@ class DatagramLane:
             self._loop.forget(self._socket.fileno())
 
     def _answer(self, descriptor: int, count: int) -> None:
+        """A turn: all of one source at once, of many who pass at once, or slot by slot."""
         batch = self._batch
         lengths = batch.lengths(count)
         if batch.control_lengths(count).count(batch.pktinfo_space) == count and batch.to_one(count):
@@ -199,6 +200,7 @@ class DatagramLane:
         self._answer_each(descriptor, count, lengths)
 
     def _answer_one_source(self, descriptor: int, count: int, lengths: list[int]) -> None:
+        """All of them go back to one peer: by one call where they are of one size."""
         batch = self._batch
         self._change(range(count), lengths)
         batch.prepare(0, count, ())

@@ -1,9 +1,9 @@
 """Streams on the plane: a connection is a descriptor and a few numbers, not an object.
 
-      accept4 ─► gate ─► [ carry ] ◄──────────────── drained ──┐
+      accept4 ─► gate ─► [ carry ] ◄──────────── all has gone ──┐
                           │  read, transform, write            │
                           │  identity: socket ─► pipe ─► socket (splice: bytes never enter the process)
-                          ├─ short write ─► [ drain ]: only EPOLLOUT is watched, nothing is read
+                          ├─ short write ─► [ send rest ]: only EPOLLOUT is watched, nothing is read
                           ├─ end of input ─► close: everything is back
                           └─ error ─► reset
 
@@ -234,12 +234,12 @@ class StreamLane:
             self._factory.tally.held_back += mark.pressure is Pressure.FULL
         self._seen[descriptor] = -1  # the time to take it begins now
         try:
-            self._loop.change(descriptor, EPOLLOUT, self._drain)
+            self._loop.change(descriptor, EPOLLOUT, self._send_rest)
         except Exception:  # no memory, or a bug: nobody would ever tell us that the peer takes more
             _log.failure("a connection of {place} is reset", place=self._factory.place)
             self._reset(descriptor, Closing.FAILED)
 
-    def _drain(self, descriptor: int, _events: int) -> None:
+    def _send_rest(self, descriptor: int, _events: int) -> None:
         """Send what waits; read on once it has gone."""
         waiting = self._waiting[descriptor]
         try:

@@ -611,7 +611,7 @@ def test_whatever_fails_no_client_hears_what_another_said(tmp_path):
 def test_a_descriptor_that_was_given_up_does_not_keep_it_from_stopping(tmp_path):
     with listener("plane", "tcp", tmp_path, Upper()) as made, failures() as logged:
         wrong, right = made.connect(), made.connect()
-        with mock.patch.object(made.port, "_drain", side_effect=RuntimeError("a bug")):
+        with mock.patch.object(made.port, "_send_rest", side_effect=RuntimeError("a bug")):
             made.stick(wrong)
             while not logged:
                 with suppress(BlockingIOError, ConnectionResetError):
