@@ -87,6 +87,7 @@ class Talking:
         self._lines = Lines()
         rate = chat.options.lines_per_second
         self._pace = Pace(rate, rate * BURST, chat.context.clock)
+        self._too_fast = False  # whether a line of this read was refused
         self._unheard = False  # whether a line was refused for coming too fast, and its member told
         self._member: Member | None = None
 
@@ -102,7 +103,10 @@ class Talking:
         """Lines, or parts of them; a datagram ends its last line."""
         if self._member is None:
             return NOTHING
+        self._too_fast = False
         for text in self._lines.take(data):
+            if self._too_fast:  # as the rest of what came at once
+                continue
             if (end := self._take(text)) is not None:
                 return end
         if self._peer.keeps_messages and (end := self._take(self._lines.last())) is not None:
@@ -128,6 +132,7 @@ class Talking:
         if member is None or (text is not None and not text.strip()):
             return None
         if not self._pace.take():
+            self._too_fast = True
             if not self._unheard:
                 self._unheard = True
                 rate = self._chat.options.lines_per_second

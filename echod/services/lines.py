@@ -19,6 +19,9 @@ class Lines:
         """The lines that these octets complete."""
         *complete, rest = data.split(b"\n")
         for part in complete:
+            if not self._line and not self._skipping and len(part) <= LONGEST:  # most are: it came as a whole
+                yield part.removesuffix(b"\r")
+                continue
             yield from self._add(part)
             if not self._skipping:
                 yield bytes(self._line).removesuffix(b"\r")

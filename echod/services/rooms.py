@@ -56,6 +56,7 @@ class Room:
 
     def __init__(self, hall: Hall, name: str, history: int) -> None:
         self.name = name
+        self.look = nicks.look(name)
         self.members: dict[Member, None] = {}  # in the order in which they came
         self.history: deque[bytes] = deque()
         self._most = history
@@ -177,8 +178,8 @@ class Hall:
         if room is None:
             if len(self._rooms) >= self._most:
                 raise Unheard(f"there are {self._most} rooms already; /join without a name lists them")
-            looks = {nicks.look(other.name): other.name for other in self._rooms.values()}
-            if like := looks.get(nicks.look(name)):
+            look = nicks.look(name)
+            if like := next((other.name for other in self._rooms.values() if other.look == look), None):
                 raise Unheard(f"the name {name} is taken: it looks like {like}")
             room = self._rooms[nicks.key(name)] = Room(self, name, self._history)
         self._out(member)

@@ -1,6 +1,7 @@
 """A chat without any socket: who hears what, and what becomes of bad input."""
 
 from itertools import pairwise
+from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echod.model import Context, End, Peer
 from echod.names import Inet
+from echod.services import nicks
 from echod.services.chat import BURST, Chat, ChatOptions
 from echod.services.lines import LONGEST
 from echod.services.outbox import WAITING
@@ -329,3 +331,40 @@ class Chatting(SynchronousTestCase):
         self.assertEqual(set(wrong), {"history", "rooms", "lines_per_second"})
         self.assertEqual(wrong["history"], "must be a whole number from 0 to 1000, not -1")
         self.assertEqual(list(Chat.faults(ChatOptions())), [])
+
+
+class Floods(SynchronousTestCase):
+    """What one member sends must cost the others no more than a moment: here it is counted, not timed."""
+
+    def test_lines_that_come_too_fast_at_once_are_not_weighed_one_by_one(self) -> None:
+        asked = [0.0]
+
+        def clock() -> float:
+            asked[0] += 1
+            return 0.0
+
+        chat = Chat(ChatOptions(lines_per_second=1), Context(clock=clock))
+        somebody = Somebody(chat)
+        asked[0] = 0
+        somebody.send(b"x\n" * 30_000 + b"last")
+        self.assertLess(asked[0], 100)
+        self.assertEqual(sum("too fast" in line for line in somebody.heard()), 1)
+
+    def test_a_blank_line_does_not_make_the_next_too_fast(self) -> None:
+        now = Clock()
+        chat = Chat(ChatOptions(lines_per_second=1), Context(clock=now.seconds))
+        one, other = Somebody(chat), Somebody(chat)
+        one.send(b"x\n" * 20)
+        other.heard()
+        now.advance(5)
+        one.send(b"\nhello\n")
+        self.assertEqual(other.heard(), ["guest1: hello"])
+
+    def test_a_new_room_is_not_compared_letter_by_letter_with_every_other(self) -> None:
+        chat = Chat(ChatOptions(rooms=1000, lines_per_second=0))
+        members = [Somebody(chat) for _ in range(50)]
+        for number, member in enumerate(members):
+            member.says(f"/join room{number}")
+        with mock.patch("echod.services.nicks.look", wraps=nicks.look) as look:
+            members[0].says("/join another")
+        self.assertLess(look.call_count, 5)
