@@ -15,7 +15,7 @@ def escaped(text: str) -> str:
     What Unicode calls printable stays as it is. Octets that were no UTF-8 (kept by `surrogateescape`) and
     controls below U+0100 become `\\xNN`, everything else `\\u{N}`.
     """
-    return text if text.isprintable() else "".join(map(_escaped, text))
+    return text if text.isprintable() else text.translate(_WRITTEN)
 
 
 def clipped(text: str, most: int = SHOWN) -> str:
@@ -29,8 +29,21 @@ def decoded(data: bytes) -> str:
     return escaped(data.decode("utf-8", "surrogateescape"))
 
 
-def _escaped(character: str) -> str:
-    code = ord(character)
+class _Written(dict[int, str]):
+    """What is written for a character, by its number. Octets are remembered: a peer may send nothing but controls."""
+
+    def __missing__(self, code: int) -> str:
+        written = _escaped(code)
+        if code < 0x100 or 0xDC80 <= code <= 0xDCFF:
+            self[code] = written
+        return written
+
+
+_WRITTEN: Final = _Written()
+
+
+def _escaped(code: int) -> str:
+    character = chr(code)
     if character.isprintable():
         return character
     if 0xDC80 <= code <= 0xDCFF:
