@@ -6,7 +6,8 @@ Rules:
 
 * Everything is bounded: the head of a request, its body, the requests that wait behind one that is being answered,
   and the time for a request as a whole, which no octet restarts.
-* One request at a time for each connection; an answer may come later, or be a stream that has no end.
+* One request at a time for each connection, and one in a turn of the reactor, however many came at once; an answer may
+  come later, or be a stream that has no end.
 * What is wrong with a request is answered by a status and one line, and costs its own connection only.
 """
 
@@ -32,6 +33,8 @@ SILENCE: Final = 75.0  #: seconds between two requests of a connection: what ngi
 
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
+
+Later = Callable[[float, Callable[[], None]], object]
 
 Write = Callable[[bytes], None]
 Attach = Callable[[Write], Callable[[], None]]
@@ -76,18 +79,29 @@ def fault(status: int, said: str, *headers: tuple[str, str]) -> Answer:
     return Answer(status, json.dumps({"error": said}).encode() + b"\n", headers=headers)
 
 
-class HTTPSession:
-    """One connection of the interface. `overdue` has to be asked about once a second."""
+def at_once(_seconds: float, call: Callable[[], None]) -> None:
+    """Puts nothing off, where there are no turns."""
+    call()
 
-    def __init__(self, peer: Peer, say: Say, handler: Handler, clock: Callable[[], float]) -> None:
+
+class HTTPSession:
+    """One connection of the interface. `overdue` has to be asked about once a second; `later` puts off to another
+    turn of the reactor.
+    """
+
+    def __init__(
+        self, peer: Peer, say: Say, handler: Handler, clock: Callable[[], float], later: Later = at_once
+    ) -> None:
         self._peer = peer
         self._say = say
         self._handler = handler
         self._clock = clock
+        self._later = later
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD)
         self._asked: h11.Request | None = None
         self._body = bytearray()
         self._answering = False
+        self._resting = False  # others have their turn, and then the next request that is here already
         self._ahead = 0
         self._detach: Callable[[], None] | None = None
         self._gone = False
@@ -99,7 +113,7 @@ class HTTPSession:
     @property
     def is_busy(self) -> bool:
         """Whether a request is being answered, or a stream goes on."""
-        return self._answering
+        return self._answering or self._resting
 
     def opened(self) -> Reply:
         """The client speaks first."""
@@ -107,7 +121,7 @@ class HTTPSession:
 
     def received(self, data: bytes) -> Reply:
         """Some octets of a request, or of several."""
-        if self._answering:
+        if self.is_busy:
             self._ahead += len(data)
             if self._ahead > AHEAD:
                 return Reply(end=End.RESET)
@@ -130,7 +144,7 @@ class HTTPSession:
 
     def overdue(self, now: float) -> bool:
         """Say goodbye, and why, to who takes too long; whether that was so."""
-        if self._answering or self._gone or now - self._since < self._limit:
+        if self.is_busy or self._gone or now - self._since < self._limit:
             return False
         if self._limit == PATIENCE and self._http.our_state in _MAY_ANSWER:
             self._refuse(408, f"a request has {PATIENCE:g} s to come as a whole")
@@ -156,7 +170,7 @@ class HTTPSession:
 
     def _proceed(self) -> None:
         """Go through what has come, request by request."""
-        while not self._answering:
+        while not self.is_busy:
             event = self._http.next_event()
             if event in (h11.NEED_DATA, h11.PAUSED):
                 return
@@ -224,8 +238,16 @@ class HTTPSession:
         self._since, self._limit = self._clock(), SILENCE
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
+        if waits := len(self._http.trailing_data[0]):
+            self._resting, self._ahead = True, waits
+            self._later(0, self._go_on)
         if not self._within:
             self._flush()
+            self._say(self._take(None))
+
+    def _go_on(self) -> None:
+        self._resting = False
+        if not self._within and not self._gone:
             self._say(self._take(None))
 
     def _refuse(self, status: int, said: str) -> None:
@@ -247,7 +269,7 @@ class HTTPSession:
 
     def _end(self) -> End:
         done = (h11.MUST_CLOSE, h11.CLOSED, h11.ERROR, h11.DONE)
-        over = self._http.our_state in done or (self._http.their_state is h11.CLOSED and not self._answering)
+        over = self._http.our_state in done or (self._http.their_state is h11.CLOSED and not self.is_busy)
         return End.CLOSE if over and self._detach is None else End.NOTHING
 
 

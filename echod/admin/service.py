@@ -41,7 +41,7 @@ class AdminService(Service):
             idle = next((one for one in self._sessions if not one.is_busy), None)
             if idle is not None:
                 self._sessions.pop(idle)(Reply(end=End.RESET))
-        session = _Leaving(peer, say, self._answer, self.context.clock, self._left)
+        session = _Leaving(peer, say, self._answer, self.context, self._left)
         self._sessions[session] = say
         return session
 
@@ -89,9 +89,9 @@ class _Leaving(HTTPSession):
     """A session that says when it is over."""
 
     def __init__(
-        self, peer: Peer, say: Say, handler: Handler, clock: Callable[[], float], left: Callable[[HTTPSession], None]
+        self, peer: Peer, say: Say, handler: Handler, context: Context, left: Callable[[HTTPSession], None]
     ) -> None:
-        super().__init__(peer, say, handler, clock)
+        super().__init__(peer, say, handler, context.clock, context.later)
         self._left = left
 
     def lost(self) -> None:

@@ -320,3 +320,44 @@ def test_look_ends_who_is_late():
 
 def test_a_fault_is_one_line():
     assert fault(400, 'a "quote"\n').body.count(b"\n") == 1
+
+
+def test_one_request_a_turn_however_many_came_at_once():
+    """Each takes some milliseconds, and 64 KiB hold more than a thousand: nobody else would have a turn for seconds."""
+    turns = []
+    context = Context(clock=lambda: 0.0, later=lambda _seconds, call: turns.append(call))
+    client = Client(service=AdminService(DaemonResources(Known()), context))
+    client.send(asking("/healthz") * 5 + asking("/readyz")[:9])
+    for number in range(1, 6):
+        assert client.answers == [(200, b"ok\n")] * number
+        if number < 5:
+            assert len(turns) == 1
+        turns.pop()()
+    assert turns == []
+    client.send(asking("/readyz")[9:])
+    assert client.answers[5:] == [(200, b"ready\n")]
+    client.send(asking("/healthz") * 2)
+    client.session.lost()
+    turns.pop()()
+    assert len(client.answers) == 7
+
+
+def test_who_does_not_wait_for_answers_is_reset():
+    turns = []
+    client = Client(service=AdminService(DaemonResources(Known()), Context(later=lambda *more: turns.append(more))))
+    while client.end is End.NOTHING:
+        client.send(asking("/healthz") * 1_000)
+    assert client.end is End.RESET
+    assert len(client.answers) == 1
+
+
+def test_the_end_of_sending_is_the_end_of_the_last_answer():
+    turns = []
+    client = Client(service=AdminService(DaemonResources(Known()), Context(later=lambda _, call: turns.append(call))))
+    client.send(asking("/healthz") * 3)
+    client.take(client.session.ended())
+    while turns:
+        assert client.end is End.NOTHING
+        turns.pop()()
+    assert client.answers == [(200, b"ok\n")] * 3
+    assert client.end is End.CLOSE
