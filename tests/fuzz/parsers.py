@@ -8,6 +8,7 @@ import io
 import ipaddress
 import json
 import os
+import re
 import shutil
 import tempfile
 import tomllib
@@ -33,6 +34,7 @@ from echod.events import CATALOGUE
 from echod.gate.access import Access, canonical, in_disguise, key_of
 from echod.model import Context, Peer
 from echod.names import inet, is_loopback, unix_name
+from echod.observe.journal import entry
 from echod.observe.log import Format, Log
 from echod.observe.output import Output
 from echod.services.qotd import WrongQuotes, quotations
@@ -298,6 +300,9 @@ def _shown() -> Attempt:
         assert len(outputs[0].lines) == len(outputs[1].lines) == 4
         for line in (*outputs[0].lines, *outputs[1].lines, *shown):
             assert_plain(line)
+        for line in entry("info", text, {"peer": text, "counters": {text: 1}}).decode("utf-8")[:-1].split("\n"):
+            assert re.match("[A-Z_]+=", line)
+            assert line.isprintable()
         for line in outputs[1].lines:
             assert json.loads(line)["message"].isprintable()
         for lines in (outputs[0].lines, outputs[1].lines, shown):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from http.client import HTTPConnection
+
 import pytest
 
-from tests.daemon import Daemon
+from tests.daemon import SECONDS, Daemon
 from tests.plane.room import held
 from tests.soak import objects
 from tests.soak.load import MIX, Cycles, Datagrams, Way
@@ -13,11 +16,12 @@ from tests.soak.run import IN_ALL, SERVICES, main, parse
 
 CONNECTIONS = 10_000
 DATAGRAMS = 50_000
+ADMIN = '[admin]\nlisten = ["tcp://127.0.0.1:0"]\n'
 
 
 @pytest.fixture(params=["auto", "off"], ids=lambda plane: f"plane-{plane}")
 def daemon(request):
-    config = f'[daemon]\nplane = "{request.param}"\n[defaults.limits]\nbuffer = "16KiB"\n{SERVICES}'
+    config = f'[daemon]\nplane = "{request.param}"\n[defaults.limits]\nbuffer = "16KiB"\n{SERVICES}{ADMIN}'
     with Daemon(config) as started:
         yield started
         started.check()
@@ -36,7 +40,8 @@ def test_nothing_stays_of_connections_that_are_over(daemon):
     assert held(pid) == before
     assert course.grown <= IN_ALL
     assert set(clients.done) == set(Way)
-    counted = next(one for name, one in daemon.counters().items() if "tcp" in name)
+    assert unsent(daemon) == 0
+    counted = next(one for name, one in daemon.counters().items() if name.startswith("echo tcp"))
     assert counted["refused:denied"] == clients.done[Way.REFUSED] > CONNECTIONS / len(MIX) - 64
     served = clients.count - clients.done[Way.REFUSED]
     assert counted["accepted"] == served
@@ -55,10 +60,21 @@ def test_nothing_stays_of_datagrams(daemon):
     sources.close()
     assert held(pid) == before
     assert course.grown <= IN_ALL
-    counted = next(one for name, one in daemon.counters().items() if "udp" in name)
+    counted = next(one for name, one in daemon.counters().items() if name.startswith("echo udp"))
     assert counted["datagrams_out"] >= sources.answered
     assert counted["datagrams_in"] + counted.get("refused:kernel", 0) == sources.sent
     assert counted["refused:denied"] <= sources.refused
+
+
+def unsent(daemon):
+    """What waits to be sent to all connections together, as the daemon counts it: what is left of nobody."""
+    host, port = daemon.inet("admin", "tcp")
+    client = HTTPConnection(host, port, timeout=SECONDS)
+    client.request("GET", "/metrics")
+    said = client.getresponse().read().decode()
+    client.close()
+    (figure,) = re.findall(r"^echod_unsent_bytes (\S+)$", said, re.MULTILINE)
+    return float(figure)
 
 
 @pytest.mark.parametrize("way", objects.WAYS)
