@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Final, Self
 
@@ -89,6 +90,19 @@ def processor_seconds(pid: int) -> float:
     """What a process has used, in both modes (proc(5))."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def busy(seconds: float = 1.0) -> float:
+    """The share of all processors that is in use, measured for so long (proc(5), stat)."""
+    total, idle = _processors()
+    time.sleep(seconds)
+    later, still_idle = _processors()
+    return 1 - (still_idle - idle) / max(later - total, 1)
+
+
+def _processors() -> tuple[int, int]:
+    figures = list(map(int, Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]))
+    return sum(figures), figures[3] + figures[4]
 
 
 def family(pid: int) -> list[int]:

@@ -62,6 +62,7 @@ class Outcome:
     lacking: str = ""  #: why it was not tried
     failure: str = ""  #: what went wrong with the attack itself
     seconds: float = 0.0
+    busy: float = 0.0  #: share of all processors that others used in the second before
 
     @property
     def verdict(self) -> str:
@@ -94,6 +95,7 @@ class Outcome:
             "lacking": self.lacking,
             "failure": self.failure,
             "seconds": round(self.seconds, 1),
+            "busy": round(self.busy, 2),
             "figures": [
                 {"subject": str(figure.subject), "text": figure.text, "kept": figure.kept, "values": figure.values}
                 for figure in self.figures

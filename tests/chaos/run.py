@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from tests.chaos import datagrams, exchanges, interrupted, links, logs, shares, starved, streams, syscalls
+from tests.chaos import datagrams, exchanges, faults, interrupted, links, logs, shares, starved, streams, syscalls
 from tests.chaos.field import Field
 from tests.chaos.network import Lacking, alone
+from tests.chaos.page import updated
 from tests.chaos.report import BROKEN, Outcome, Scenario, many
 
 SCENARIOS = sorted(
@@ -42,6 +43,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
         "--only", type=int, action="append", choices=numbers, metavar="N", help="this attack; repeatable"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the table of FILE anew, docs/PROMISES.md")
     parser.add_argument("--list", action="store_true", help="say what there is, and attack nobody")
     return parser.parse_args(words)
 
@@ -65,7 +67,8 @@ def field() -> Iterator[Field]:
 
 def attempt(scenario: Scenario) -> Outcome:
     """Run one; whatever happens is in the outcome."""
-    outcome, began = Outcome(scenario), time.monotonic()
+    outcome = Outcome(scenario, busy=faults.busy())
+    began = time.monotonic()
     with field() as place:
         try:
             for figure in scenario.attack(place):
@@ -102,6 +105,9 @@ def main(words: Sequence[str] | None = None) -> int:
         if asked.json:
             document = {**known, "outcomes": [outcome.document() for outcome in outcomes]}
             asked.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    if asked.page:
+        day = known["date"].partition(" ")[0]
+        asked.page.write_text(updated(asked.page.read_text("utf-8"), outcomes, day), "utf-8")
     broken = [outcome.scenario.number for outcome in outcomes if outcome.verdict == BROKEN]
     print(
         f"\n{many(len(outcomes), 'attack')}, {many(len(broken), 'promise')} broken" + (f": {broken}" if broken else "")

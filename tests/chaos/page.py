@@ -1,0 +1,61 @@
+"""The table of docs/PROMISES.md: a row for each attack, written from the last run that tried it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from tests.chaos.report import NOT_TRIED, Outcome
+
+HELD_BY: Final[Mapping[int, tuple[str, ...]]] = {
+    1: ("tests/contract/test_amplification.py", "tests/gate/test_larger_answers.py"),
+    2: ("tests/gate/test_loops.py",),
+    3: ("tests/gate/test_loops.py",),
+    4: ("tests/gate/test_sources.py",),
+    5: ("tests/gate/test_shares.py", "tests/unit/test_transports_flood.py"),
+    7: ("tests/gate/test_floods.py",),
+    8: ("tests/gate/test_datagram_sizes.py",),
+    9: ("tests/gate/test_slow_readers.py",),
+    12: ("tests/contract/test_streams_that_answer.py",),
+    13: ("tests/plane/test_many_connections.py",),
+    14: ("tests/gate/test_bursts.py",),
+    15: ("tests/gate/test_starved.py",),
+    16: ("tests/gate/test_starved.py",),
+    17: ("tests/gate/test_starved.py",),
+    20: ("tests/plane/test_endings.py",),
+    21: ("tests/gate/test_bursts.py",),
+    22: ("tests/gate/test_vanished_peers.py",),
+    23: ("tests/gate/test_links.py",),
+    27: ("tests/gate/test_interrupted.py",),
+    34: ("tests/gate/test_interrupted.py",),
+    35: ("tests/gate/test_logs.py", "tests/system/test_output.py"),
+    38: ("tests/gate/test_access.py",),
+    40: ("tests/gate/test_shares.py",),
+    48: ("tests/gate/test_interrupted.py",),
+}
+"""What counts the promise of each number at every commit."""
+
+_ROW: Final = re.compile(r"(?m)^\| (\d+) \| .*\n")
+_HEAD: Final = "| number | promise | counted by | last figures | verdict |\n| --- | --- | --- | --- | --- |\n"
+
+
+def row(outcome: Outcome, day: str) -> str:
+    """One attack, as a row."""
+    scenario = outcome.scenario
+    held_by = "<br>".join(f"`{name}`" for name in HELD_BY[scenario.number])
+    figures = "<br>".join(f"**{figure.subject}**: {figure.text}" for figure in outcome.figures)
+    promise = f"{scenario.title}: {scenario.promise}"
+    return (
+        f"| {scenario.number} | {promise} | {held_by} | {figures} | {outcome.verdict} ({day}, {outcome.busy:.0%}) |\n"
+    )
+
+
+def updated(page: str, outcomes: Iterable[Outcome], day: str) -> str:
+    """The page with a new row for each attack that was tried, and the others as they were. Raises ValueError."""
+    if _HEAD not in page:
+        raise ValueError("the page has no table of attacks")
+    rows = {int(found[1]): found[0] for found in _ROW.finditer(page)}
+    rows |= {one.scenario.number: row(one, day) for one in outcomes if one.verdict != NOT_TRIED}
+    before, _, behind = page.partition(_HEAD)
+    return before + _HEAD + "".join(rows[number] for number in sorted(rows)) + _ROW.sub("", behind)

@@ -1,0 +1,60 @@
+"""docs/PROMISES.md is held to what there is: its tests exist, and its attacks are those of `make chaos`.
+
+Of docs/SECURITY.md, the example is read as a configuration; tests/unit/test_security_page.py has its words.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from echod.config.loading import load
+from echod.services.registry import kinds
+from tests.chaos.page import HELD_BY, row, updated
+from tests.chaos.report import Figure, Outcome
+from tests.chaos.run import SCENARIOS
+
+TOP = Path(__file__).parents[2]
+PAGE = (TOP / "docs" / "PROMISES.md").read_text("utf-8")
+NAMED = sorted(set(re.findall(r"`(tests/[\w/.]+)`", PAGE)))
+ROWS = {int(number): cells for number, cells in re.findall(r"(?m)^\| (\d+) \| (.*) \|$", PAGE)}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_test_that_is_named_exists(name):
+    assert re.search(r"(?m)^ *def test_", (TOP / name).read_text("utf-8"))
+
+
+def test_every_attack_has_a_row_and_every_row_an_attack():
+    assert list(ROWS) == [scenario.number for scenario in SCENARIOS]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.number))
+def test_the_promise_is_the_one_that_is_judged(scenario):
+    assert scenario.promise in ROWS[scenario.number]
+    assert all(f"`{name}`" in ROWS[scenario.number] for name in HELD_BY[scenario.number])
+
+
+def test_a_run_writes_the_rows_of_what_it_tried():
+    tried, not_tried = (Outcome(scenario) for scenario in SCENARIOS[:2])
+    tried.figures.append(Figure("echod", "1.0×", kept=True))
+    new = updated(PAGE, [not_tried, tried], "2030-01-01")
+    assert row(tried, "2030-01-01") in new
+    assert new.splitlines()[:20] == PAGE.splitlines()[:20]
+    assert [line for line in new.splitlines() if line not in PAGE.splitlines()] == [
+        row(tried, "2030-01-01").rstrip("\n")
+    ]
+    assert updated(new, [not_tried], "") == new
+
+
+def test_every_room_of_the_gate_is_on_the_page():
+    rooms = {f"tests/gate/{path.name}" for path in (TOP / "tests" / "gate").glob("test_*.py")}
+    assert rooms - set(NAMED) == {"tests/gate/test_promises_page.py"}
+
+
+def test_the_example_of_how_to_open_it_is_a_configuration(tmp_path):
+    (example,) = re.findall(r"(?ms)^```toml\n(.*?)^```$", (TOP / "docs" / "SECURITY.md").read_text("utf-8"))
+    (tmp_path / "echod.toml").write_text(example)
+    (service,) = load(tmp_path / "echod.toml", kinds(plugins=()), {}).services
+    assert not service.larger_answers_to or all(network.is_loopback for network in service.larger_answers_to)
+    assert service.limits.rate == "auto"
