@@ -50,16 +50,18 @@ def send_to_many(host: str, port: int) -> int:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "*"])
-@pytest.mark.parametrize("many", MANY4)
-def test_ipv4(two, plane, host, many):
-    expected = delivered(two, (many, 0), socket.AF_INET if host == "0.0.0.0" else socket.AF_INET6)
+def test_ipv4(two, plane, host):
+    family = socket.AF_INET if host == "0.0.0.0" else socket.AF_INET6
+    expected = sum(delivered(two, (many, 0), family) for many in MANY4)
+    assert expected
     with Daemon(configuration(plane, f'echo]\nlisten = ["udp://{host}:0"]\n{ALLOW}')) as daemon:
         port = daemon.inet("echo", "udp")[1]
         with two.client.inside():
-            assert send_to_many(many, port) == 0
+            for many in MANY4:
+                assert send_to_many(many, port) == 0
             settled(daemon, (SERVER4, port), CLIENT4)
         figures = counted(daemon, "echo", "udp")
-        assert refused(figures) == ({"destination": expected} if expected else {})
+        assert refused(figures) == {"destination": expected}
         assert figures["datagrams_out"] == 1
 
 
