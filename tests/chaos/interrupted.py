@@ -238,6 +238,7 @@ def _more_answers(place: Place, file: Path) -> int:
 TALKS: Final = 10  #: of each kind
 ROUNDS, PIECE = 64, 4 * KIB
 READS, WRITES = "read,recvfrom,recvmsg,recvmmsg", "write,sendto,sendmsg,sendmmsg"
+# Who waits when strace leaves could meet an error that no kernel has (ENOSYS): so that ends before.
 CASES: Final = {
     "reads EINTR": ("EINTR", READS, "3+3"),
     "writes EINTR": ("EINTR", WRITES, "3+3"),
@@ -245,7 +246,7 @@ CASES: Final = {
     "splice EINTR": ("EINTR", "splice", "3+3"),
     "splice ENOMEM": ("ENOMEM", "splice", "100+100"),
     "reads EIO": ("EIO", "recvfrom,recvmsg,recvmmsg", "100+100"),
-    "waits EINTR": ("EINTR", "epoll_wait,epoll_pwait,epoll_pwait2", "2+2"),
+    "waits EINTR": ("EINTR", "epoll_wait,epoll_pwait,epoll_pwait2", "2..60+2"),
     "writes delayed": ("delay_enter=100000", WRITES, "50+50"),
 }
 FAILING = SERVICE + '[services.upper]\nlisten = ["tcp://127.0.0.1:0"]\n'
