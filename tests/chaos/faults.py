@@ -157,11 +157,6 @@ class Injected:
         return sum("accept" in line and "resumed" not in line for line in self._lines)
 
     @property
-    def lines(self) -> int:
-        """How often any of them was called."""
-        return sum("resumed" not in line for line in self._lines)
-
-    @property
     def injected(self) -> int:
         """How often they failed, or waited, for us."""
         return sum("(INJECTED)" in line or "(DELAYED)" in line for line in self._lines)

@@ -1,4 +1,4 @@
-"""Time and calls that do not go on as they should: a process that is stopped, a clock that steps, calls that fail."""
+"""Time that does not go on as it should: a process that is stopped, a clock that steps."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from tests.chaos import probe
-from tests.chaos.crowd import Crowd, Fate, served
-from tests.chaos.faults import Injected
-from tests.chaos.field import Field, Place, Server
+from tests.chaos.crowd import Crowd, Fate
+from tests.chaos.field import Field, Place
 from tests.chaos.network import Lacking
 from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import ECHOD, SECONDS
@@ -233,95 +231,6 @@ def _more_answers(place: Place, file: Path) -> int:
     return max(answers - BURST - int(time.monotonic() - began), 0)
 
 
-# 48
-
-TALKS: Final = 10  #: of each kind
-ROUNDS, PIECE = 64, 4 * KIB
-READS, WRITES = "read,recvfrom,recvmsg,recvmmsg", "write,sendto,sendmsg,sendmmsg"
-# Who waits when strace leaves could meet an error that no kernel has (ENOSYS): so that ends before.
-CASES: Final = {
-    "reads EINTR": ("EINTR", READS, "3+3"),
-    "writes EINTR": ("EINTR", WRITES, "3+3"),
-    "writes ENOBUFS": ("ENOBUFS", WRITES, "9+9"),
-    "splice EINTR": ("EINTR", "splice", "3+3"),
-    "splice ENOMEM": ("ENOMEM", "splice", "100+100"),
-    "reads EIO": ("EIO", "recvfrom,recvmsg,recvmmsg", "100+100"),
-    "waits EINTR": ("EINTR", "epoll_wait,epoll_pwait,epoll_pwait2", "2..60+2"),
-    "writes delayed": ("delay_enter=100000", WRITES, "50+50"),
-}
-FAILING = SERVICE + '[services.upper]\nlisten = ["tcp://127.0.0.1:0"]\n'
-
-
-class Talk(threading.Thread):
-    """Questions and answers, one after the other: `whole`, `ended` early with a goodbye or a reset, or `wrong`."""
-
-    def __init__(self, place: Place, seed: int, *, upper: bool) -> None:
-        super().__init__(daemon=True)
-        self._place, self._upper = place, upper
-        self._random = random.Random(seed)
-        self.fate = "wrong"
-
-    def run(self) -> None:
-        try:
-            with socket.create_connection(self._place, SECONDS) as client:
-                for _ in range(ROUNDS):
-                    question = self._random.randbytes(PIECE)
-                    client.sendall(question)
-                    expected, came = question.upper() if self._upper else question, b""
-                    while len(came) < PIECE and (piece := client.recv(PIECE)):
-                        came += piece
-                    if not expected.startswith(came):
-                        return
-                    if len(came) < PIECE:
-                        self.fate = "ended"
-                        return
-                self.fate = "whole"
-        except TimeoutError:
-            return
-        except OSError:
-            self.fate = "ended"
-
-
-def failing_calls(field: Field) -> Iterator[Figure]:
-    for server in field.each(OURS, PLAIN, STOCK, services=FAILING):
-        found: dict[str, dict[str, float]] = {}
-        for name, (error, calls, when) in CASES.items():
-            if calls == "splice" and server.subject is not OURS:
-                continue
-            found[name] = _failing(server, error, calls, when)
-        everything = Counter[str]()
-        for each in found.values():
-            everything.update({fate: int(each[fate]) for fate in ("whole", "ended", "wrong")})
-        cpu, of = max((each["cpu"], name) for name, each in found.items())
-        injected = sum(int(each["injected"]) for each in found.values())
-        text = f"{many(injected, 'failure')}; {everything['whole']} conversations whole, {everything['ended']} ended,"
-        text += f" {everything['wrong']} wrong or stuck; {cpu:.1%} of a processor when all is silent ({of})"
-        serves = all(each["serves"] for each in found.values())
-        text += "" if serves else "; then it serves nobody"
-        kept = serves and not everything["wrong"] and cpu <= 0.05 if server.ours else None
-        yield Figure(server.subject, text, kept, found)
-
-
-def _failing(server: Server, error: str, calls: str, when: str) -> dict[str, float]:
-    places = [server.tcp[kind] for kind in ("echo", "upper") if kind in server.tcp]
-    with Injected(server.pid, error, calls=calls, when=when) as injected:
-        talks = [Talk(place, number, upper=at == 1) for at, place in enumerate(places) for number in range(TALKS)]
-        for talk in talks:
-            talk.start()
-        for talk in talks:
-            talk.join(SECONDS)
-        before, began = server.cpu(), time.monotonic()
-        time.sleep(0.5)
-        cpu = (server.cpu() - before) / (time.monotonic() - began)
-    fates = Counter(talk.fate for talk in talks)
-    return {
-        **{fate: fates[fate] for fate in ("whole", "ended", "wrong")},
-        "injected": injected.injected if "delay" not in error else injected.lines,
-        "cpu": round(cpu, 4),
-        "serves": served(server.tcp["echo"], 5),
-    }
-
-
 SCENARIOS = (
     Scenario(
         27,
@@ -334,11 +243,5 @@ SCENARIOS = (
         "the wall clock steps by an hour, and to and fro",
         f"{IDLE:g} s of silence end after {IDLE - 0.1:g} to {IDLE + LEEWAY:g} s, and no rate gives more",
         clock_steps,
-    ),
-    Scenario(
-        48,
-        "calls of the kernel that fail or take long",
-        "no octet wrong or missing on a connection that goes on, 5 % of a processor, and it serves on",
-        failing_calls,
     ),
 )

@@ -32,7 +32,7 @@ HELD_BY: Final[Mapping[int, tuple[str, ...]]] = {
     35: ("tests/gate/test_logs.py", "tests/system/test_output.py"),
     38: ("tests/gate/test_access.py",),
     40: ("tests/gate/test_shares.py",),
-    48: ("tests/gate/test_interrupted.py",),
+    48: ("tests/system_wide/test_failing_calls.py",),
 }
 """What counts the promise of each number at every commit."""
 

@@ -172,7 +172,7 @@ def failing_calls(field: Field) -> Iterator[Figure]:
 SCENARIOS = (
     Scenario(
         48,
-        "the same for who has finished sending, and for datagrams",
+        "calls of the kernel that fail or take long",
         "no octet lost but with a connection that is reset; 5 % of a processor behind it, 2 lines, and back",
         failing_calls,
     ),

@@ -1,4 +1,4 @@
-"""Processes that are stopped, clocks that step, calls that fail: tests 27, 34 and 48 of docs/PROMISES.md."""
+"""Processes that are stopped, clocks that step: tests 27 and 34 of docs/PROMISES.md."""
 
 import signal
 import socket
@@ -6,8 +6,7 @@ import socket
 import pytest
 
 from tests.chaos.crowd import Crowd, Fate, served
-from tests.chaos.faults import Injected
-from tests.chaos.interrupted import CASES, Talk, Transfer, clock_of, stopping
+from tests.chaos.interrupted import Transfer, clock_of, stopping
 from tests.contract.room import exactly
 from tests.daemon import ECHOD, SECONDS, Daemon, eventually
 from tests.gate.room import asking, configuration, counted, heard, refused, settled, stream
@@ -86,27 +85,3 @@ def test_a_clock_that_steps_moves_no_limit(plane, step, tmp_path):
         assert counted(daemon, "short", "tcp")["closed:idle"] == 1
         assert refused(counted(daemon, "short", "udp")) == {"rate": 11}
         assert counted(daemon, "stream", "tcp")["closed:done"] == 1
-
-
-# Calls that fail
-
-
-@pytest.mark.system_wide
-@pytest.mark.parametrize("case", CASES)
-def test_calls_that_fail_lose_nothing_silently(plane, case):
-    error, calls, when = CASES[case]
-    if calls == "splice" and plane == "off":
-        pytest.skip("the plain way does not splice")
-    config = configuration(plane, stream("echo"), stream("upper", name="upper"))
-    with Daemon(config) as daemon:
-        places = {kind: daemon.inet(kind, "tcp") for kind in ("stream", "upper")}
-        with Injected(daemon.process.pid, error, calls=calls, when=when):
-            talks = [Talk(places[kind], number, upper=kind == "upper") for kind in places for number in range(3)]
-            for talk in talks:
-                talk.start()
-            for talk in talks:
-                talk.join(SECONDS)
-        assert {talk.fate for talk in talks} <= {"whole", "ended"}
-        for place in places.values():
-            assert served(place)
-        assert "open" not in counted(daemon, "stream", "tcp")
