@@ -44,7 +44,7 @@ def row(outcome: Outcome, day: str) -> str:
     """One attack, as a row."""
     scenario = outcome.scenario
     held_by = "<br>".join(f"`{name}`" for name in HELD_BY[scenario.number])
-    figures = "<br>".join(f"**{figure.subject}**: {figure.text}" for figure in outcome.figures)
+    figures = "<br>".join(f"**{figure.subject}**: {figure.text.replace(' | ', '; ')}" for figure in outcome.figures)
     promise = f"{scenario.title}: {scenario.promise}"
     return (
         f"| {scenario.number} | {promise} | {held_by} | {figures} | {outcome.verdict} ({day}, {outcome.busy:.0%}) |\n"
