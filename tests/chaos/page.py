@@ -28,10 +28,13 @@ HELD_BY: Final[Mapping[int, tuple[str, ...]]] = {
     22: ("tests/gate/test_vanished_peers.py",),
     23: ("tests/gate/test_links.py",),
     27: ("tests/gate/test_interrupted.py",),
+    29: ("tests/system/test_reload.py",),
+    33: ("tests/plane/test_drain.py", "tests/system/test_signals.py"),
     34: ("tests/gate/test_interrupted.py",),
     35: ("tests/gate/test_logs.py", "tests/system/test_output.py"),
     38: ("tests/gate/test_access.py",),
     40: ("tests/gate/test_shares.py",),
+    44: ("tests/system/test_echoctl_admin.py", "tests/unit/test_admin_http.py"),
     48: ("tests/system_wide/test_failing_calls.py",),
 }
 """What counts the promise of each number at every commit."""
