@@ -68,10 +68,10 @@ def test_only_loopback_is_let_in_until_somebody_allows_more():
             assert served(own, tcp) is expected
             assert answered("127.0.0.1", udp)
             assert answered(own, udp) is expected
-        warned = [line for line in closed.stderr.text if " warn " in line]
+        warned = [line for line in closed.stderr.text if " is open to the network" in line]
         assert len(warned) == 2
-        assert all("open to the network" in line and "allow" in line for line in warned)
-        assert not [line for line in opened.stderr.text if " warn " in line]
+        assert all(" warn " in line and "allow" in line for line in warned)
+        assert not [line for line in opened.stderr.text if " is open to the network" in line]
         assert closed.counters()[f"echo {closed.url('echo', 'tcp')}"]["refused:denied"] == 1
 
 
