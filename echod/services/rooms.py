@@ -19,7 +19,6 @@ LOBBY: Final = "lobby"  #: where everybody begins
 NAMED: Final = 100  #: names in one list; the rest is counted
 NEWS: Final = (5, 20)  #: arrivals, departures and new names told one by one: a second in the long run, and at once
 SUMMARY: Final = 1.0  #: seconds after which the others are told as figures
-LONGEST_PAUSE: Final = 0.1  #: seconds between two rounds of delivery: what nobody notices in a conversation
 
 
 class Unheard(Exception):
@@ -117,8 +116,8 @@ class Room:
 class Hall:
     """Every room of one chat. A room is there for as long as somebody is in it; the lobby always is.
 
-    `missed` says the line for who read too slowly; deliveries are put off by `context.later`, so that the lines
-    of a turn go out together, and no more than half of the time goes into them.
+    `missed` says the line for who read too slowly. Deliveries are put off by `context.later`, so that all lines of a
+    turn go out together: the more is said, the less a delivery costs.
     """
 
     def __init__(self, context: Context, missed: Callable[[int], bytes], *, history: int, rooms: int) -> None:
@@ -132,7 +131,6 @@ class Hall:
         self._named: dict[str, Member] = {}  # by the key of a nick
         self._seen: dict[str, Member] = {}  # by its look
         self._scheduled = False
-        self._pause = 0.0
 
     def govern(self, history: int, rooms: int) -> None:
         """Go by other numbers from now on; no room is closed for that."""
@@ -203,15 +201,13 @@ class Hall:
         """Let go out what waits, in a moment."""
         if not self._scheduled and self.waiting:
             self._scheduled = True
-            self.context.later(self._pause, self._deliver)
+            self.context.later(0, self._deliver)
 
     def _deliver(self) -> None:
-        begin = self.context.clock()
         waiting, self.waiting = self.waiting, {}
         self._scheduled = False
         for member in waiting:
             member.outbox.flow()
-        self._pause = min(self.context.clock() - begin, LONGEST_PAUSE)
 
     def _out(self, member: Member) -> None:
         room = member.room
