@@ -175,7 +175,9 @@ def _url(text: str) -> Address:
         address = parse(from_system(text), client=True)
     except AddressError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    if address.scheme == "systemd" or (address.scheme in SCHEMES and not SCHEMES[address.scheme].available):
+    if address.scheme == "systemd":
+        raise argparse.ArgumentTypeError(f"{address.place} is for listening; name the socket to reach")
+    if address.scheme in SCHEMES and not SCHEMES[address.scheme].available:
         raise argparse.ArgumentTypeError(f"{address.place}: {address.scheme} is not available in this version")
     return address
 

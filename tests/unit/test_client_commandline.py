@@ -88,8 +88,10 @@ def test_connecting_is_for_streams_and_sends_nothing(capsys):
 
 
 @pytest.mark.parametrize("command", ["send", "talk", "ping"])
-@pytest.mark.parametrize(
-    "url", ["tls://127.0.0.1:7", "ws://127.0.0.1:7/echo", "unix-seqpacket:///run/x", "systemd:echo"]
-)
+@pytest.mark.parametrize("url", ["tls://127.0.0.1:7", "ws://127.0.0.1:7/echo", "unix-seqpacket:///run/x"])
 def test_what_is_not_built_yet_is_said(command, url, capsys):
     assert "is not available in this version" in refusal(capsys, command, url)
+
+
+def test_a_name_of_systemds_is_for_listening(capsys):
+    assert "systemd:echo is for listening; name the socket to reach" in refusal(capsys, "send", "systemd:echo")
