@@ -37,7 +37,7 @@ class Store:
     def __init__(self, passed: Passed, notify: Notify, environ: MutableMapping[str, str]) -> None:
         self.passed = passed
         self._notify = notify
-        self._offered: bool | None = True if environ.pop(VARIABLE, None) is not None else None
+        self._offered: bool | None = notify.there if environ.pop(VARIABLE, None) is not None else None
         self._new: list[tuple[str, socket.socket]] = []
         self._begun = False
         self._ended = False

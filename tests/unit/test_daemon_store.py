@@ -132,6 +132,15 @@ def test_a_manager_that_says_that_it_has_a_store_is_not_tried(start, tmp_path):
         bound.close()
 
 
+def test_a_store_that_nobody_can_be_told_of_is_none(start, tmp_path):
+    store, _ = start(None, FDSTORE="64")
+    (bound,) = bind_all(None, asking(f"unix://{tmp_path}/s"), store)
+    store.begin()
+    store.end()
+    bound.close()
+    assert not (tmp_path / "s").exists()
+
+
 def test_what_nothing_asks_for_any_more_is_let_go_before_others_are_bound(start, tmp_path):
     port = free_port()
     with Manager(tmp_path) as manager:
