@@ -18,6 +18,7 @@ from echod.names import Inet, inet
 from echod.services.chat import Chat
 from echod.services.console import Console
 from echod.services.desk import Unanswerable
+from echod.terminal.operating import Operating
 from echod.transports.conversing import ConversingDatagrams
 from tests.fuzz.answering import Bugs
 from tests.fuzz.draw import Draw
@@ -148,7 +149,8 @@ def _desk() -> Attempt:
         options = Console.Options(away="away", unanswered=1 + draw.octet() % 4, unanswered_in_all=1 + draw.octet() % 8)
         console = Console(options, Context(clock=clock.seconds, later=clock.callLater, wall_clock=clock.seconds))
         seats = [_Seat(console, number) for number in range(MEMBERS)]
-        operators, given = set[int](), False
+        shown = list[str]()
+        operating, operators, given = Operating(shown.append), set[int](), False
         while draw:
             seat, what = seats[draw.octet() % MEMBERS], draw.octet() % 8
             if what == 0:
@@ -161,7 +163,9 @@ def _desk() -> Attempt:
                 seat.ask(seat.session.ended)
             elif what == 4:
                 try:
-                    console.desk.answer(draw.octet() % 6 or None, text_of(draw.piece()))
+                    to, words = draw.octet() % 6 or None, text_of(draw.piece())
+                    operating.typed(words)
+                    console.desk.answer(to, words)
                     given = True
                 except Unanswerable as why:
                     assert_plain(str(why))
@@ -172,7 +176,10 @@ def _desk() -> Attempt:
             seat.read()
         console.desk.sit(told.append)
         assert told[-1]["clients"] == []
-        assert all(isinstance(event["time"], float) for event in told)
+        for event in told:
+            operating.event(event)
+        for line in (*shown, operating.prompt()):
+            assert_plain(line)
         bugs.check()
         return given
 
