@@ -79,6 +79,12 @@ class Course:
         return PER * slope([(one.at, one.resident) for one in self.samples if one.at >= begin])
 
     @property
+    def grown_late(self) -> int:
+        """Octets of resident memory, over the same."""
+        begin = BEHIND * self.samples[-1].at
+        return self.samples[-1].resident - next(one.resident for one in self.samples if one.at >= begin)
+
+    @property
     def grown(self) -> int:
         """Octets of resident memory, in all."""
         return self.samples[-1].resident - self.samples[0].resident

@@ -90,6 +90,7 @@ def test_a_leak_has_a_slope():
     for at in range(0, 100_000, 2_000):
         course.samples.append(sample(at, resident=(1 << 24) + (0 if at < 20_000 else at)))
     assert course.slope == pytest.approx(PER)
+    assert course.grown_late == 98_000 - 20_000
 
 
 def sample(at, resident):
