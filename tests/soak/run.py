@@ -89,7 +89,8 @@ def soak(server: Server, count: int, unit: str, batch: Callable[[], int]) -> Fig
         and last.orphans <= first.orphans
         and server.lines() == lines
     )
-    text = f"{many(done - warm, unit)}, {rate:,.0f}/s; memory {last.resident / KIB / KIB:.1f} MiB, {course.grown / KIB:+,.0f} KiB"
+    text = f"{many(done - warm, unit)}, {rate:,.0f}/s; memory {last.resident / KIB / KIB:.1f} MiB"
+    text += f", {course.grown / KIB:+,.0f} KiB"
     text += f", {course.slope / KIB:+.2f} KiB for 10,000; descriptors {first.descriptors} → {last.descriptors}"
     text += f", pipes {first.pipes} → {last.pipes}, the kernel's sockets {first.sockets} → {last.sockets}"
     values = {**course.values(), "count": done - warm, "a_second": round(rate), "lines": server.lines() - lines}
