@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from typing import Any, Final
 
@@ -50,8 +51,7 @@ else:
     ffi.cdef(_DECLARATIONS)
     C = ffi.dlopen(None)
 
-_CALLS: Final = ("accept4", "setsockopt", "getpeername", "recvmmsg", "sendmmsg", "sendmsg")
-available: Final = hasattr(os, "splice") and all(hasattr(C, call) for call in _CALLS)
+available: Final = hasattr(os, "splice") and all(hasattr(C, call) for call in re.findall(r"(\w+)\(", _DECLARATIONS))
 
 batches: Final = available and ffi.sizeof("struct mmsghdr") == 64 and sys.byteorder == "little"
 """Whether the structures above lie in memory as the views of `plane.batch` expect them: on 64 bit, little end first."""
