@@ -42,9 +42,19 @@ class Buckets(Generic[K]):
             table.popitem(last=False)
         return taken
 
-    def holds(self, key: K, now: float, cost: float) -> bool:
-        """Whether `take` would take so much."""
-        return max(self._full_at.get(key, now), now) + cost * self._interval - now <= self._depth
+    def after(self, key: K, now: float, cost: float) -> float | None:
+        """When it will be full again if `cost` is taken; None where that is not there. `put` takes it."""
+        full_at = self._full_at.get(key, now)
+        after = (full_at if full_at > now else now) + cost * self._interval
+        return after if after - now <= self._depth else None
+
+    def put(self, key: K, full_at: float) -> None:
+        """Take what `after` answered to."""
+        table = self._full_at
+        table[key] = full_at
+        table.move_to_end(key)
+        if len(table) > self._size:
+            table.popitem(last=False)
 
     def used(self, key: K, now: float) -> float:
         """How much of the bucket is gone, from 0 (full) to 1 (empty)."""

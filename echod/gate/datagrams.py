@@ -179,15 +179,15 @@ class _Shares:
         if (
             self._repeats.muted((key, port), now)
             or datagrams.used(network, now) + count / self._burst > WATCHED_ABOVE
-            or not self._bytes.holds(network, now, octets)
-            or not answers.holds(None, now, count)
-            or not total_bytes.holds(None, now, octets)
+            or (octets_at := self._bytes.after(network, now, octets)) is None
+            or (answers_at := answers.after(None, now, count)) is None
+            or (total_at := total_bytes.after(None, now, octets)) is None
         ):
             return False
         datagrams.take(network, now, count)
-        self._bytes.take(network, now, octets)
-        answers.take(None, now, count)
-        total_bytes.take(None, now, octets)
+        self._bytes.put(network, octets_at)
+        answers.put(None, answers_at)
+        total_bytes.put(None, total_at)
         return True
 
 

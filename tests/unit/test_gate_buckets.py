@@ -83,27 +83,34 @@ class Taking(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(_rates, _uptime, _steps)
-    def test_holds_is_what_take_would_say_and_takes_nothing(
+    def test_after_is_what_take_would_say_and_takes_nothing_and_put_takes_it(
         self, rate: Rate, start: float, steps: list[tuple[float, float]]
     ) -> None:
         asked: Buckets[str] = Buckets(rate)
+        taken: Buckets[str] = Buckets(rate)
         now = start
         for wait, cost in steps:
             now += wait
             before, size = asked.used("a", now), len(asked)
-            held = asked.holds("a", now, cost)
+            after = asked.after("a", now, cost)
             self.assertEqual((asked.used("a", now), len(asked)), (before, size))
-            self.assertIs(asked.take("a", now, cost), held)
+            self.assertIs(taken.take("a", now, cost), after is not None)
+            if after is not None:
+                asked.put("a", after)
+            self.assertEqual(asked.used("a", now), taken.used("a", now))
 
 
 class Tables(SynchronousTestCase):
     @settings(max_examples=100, deadline=None)
-    @given(st.integers(1, 5), st.lists(st.integers(0, 9)))
-    def test_forget_who_has_been_silent_for_longest(self, size: int, keys: list[int]) -> None:
+    @given(st.integers(1, 5), st.lists(st.tuples(st.integers(0, 9), st.booleans())))
+    def test_forget_who_has_been_silent_for_longest(self, size: int, steps: list[tuple[int, bool]]) -> None:
         buckets: Buckets[int] = Buckets(Rate(1, 1000), size)
         recent: list[int] = []
-        for key in keys:
-            buckets.take(key, 0)
+        for key, in_two_steps in steps:
+            if in_two_steps:
+                buckets.put(key, buckets.after(key, 0, 1) or 0)
+            else:
+                buckets.take(key, 0)
             recent = [*(other for other in recent if other != key), key][-size:]
             self.assertEqual(len(buckets), len(recent))
         for key in range(10):
