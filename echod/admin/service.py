@@ -78,7 +78,7 @@ class AdminService(Service):
             return None
         if request.method not in READING:
             return fault(403, "over TCP this interface is for reading; ask over its Unix socket")
-        # A page of another site may make a browser ask: its Origin is then not the host it asked (DNS rebinding).
+        # A page of another site may make a browser ask: its Origin is then not the host it asked.
         origin = request.headers.get("origin")
         if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
             return fault(403, "a page of another site may not read this")

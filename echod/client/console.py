@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from http.client import HTTPException, HTTPResponse
 from typing import Any
+from urllib.parse import quote
 
 from echod.address import Address
 from echod.client.admin import LARGEST, Administrator, Refused, Unanswered, place, understanding
@@ -91,7 +92,7 @@ class Console:
             with Administrator(address) as administrator:
                 name = self._name or _only(administrator)
             with Administrator(address, patience=None) as administrator:
-                response = administrator.open(f"/api/console/{name}")
+                response = administrator.open(f"/api/console/{quote(name)}")
                 if response.status != 200:
                     raise Refused(response.status, {"error": _why(response, name, address)})
                 call(self._begin, address, name)
@@ -112,7 +113,7 @@ class Console:
                     return
                 body = json.dumps({"to": answer.to, "text": answer.text, "operator": self._operator}).encode()
                 try:
-                    administrator.ask(f"/api/console/{name}", "POST", body)
+                    administrator.ask(f"/api/console/{quote(name)}", "POST", body)
                 except (Unanswered, Refused) as error:
                     self._reactor.callFromThread(self._show, f"-- not sent: {escaped(str(error))}")
 

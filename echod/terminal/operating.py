@@ -67,7 +67,7 @@ class Operating:
         client = event.get("client")
         what = event.get("event")
         if what == "here":
-            self._own = event["operator"]
+            self._own = event.get("operator")
             self._clients = {one["client"]: escaped(one["peer"]) for one in event["clients"]}
             others = event["operators"] - 1
             also = f"; {others} other {'operator' if others == 1 else 'operators'}" if others else ""
@@ -85,9 +85,9 @@ class Operating:
         elif what == "left":
             self._gone(client)
             lost = event.get("unanswered", 0)
-            self._show(f"{when} [{client}] {peer} has left" + (f", {lost} unanswered" if lost else ""))
+            self._show(f"{when} [{client}] {peer} has left" + (f", {escaped(str(lost))} unanswered" if lost else ""))
         elif what == "answered" and event.get("by") != self._own:
-            by = f"operator {event['by']}" if event.get("by") else "somebody"
+            by = f"operator {escaped(str(event['by']))}" if event.get("by") else "somebody"
             self._show(f"{when} [{client}] {by} answered: {escaped(str(event['text']))}")
         elif what == "answered":
             self._show(f"{when} [{client}] you answered: {escaped(str(event['text']))}")
