@@ -53,7 +53,7 @@ def asked(written, *words, cwd=TOP):
         (("echoctl", "ping", "--co"), {"--connect", "--count"}),
         (("echoctl", "ping", "-c", "3", "--js"), {"--json"}),
         (("echoctl", "check", "etc/ech"), {"etc/echod.toml"}),
-        (("echod", "--c"), {"--check-config", "--config"}),
+        (("echod", "--c"), {"--check-config", "--config", "--console"}),
         (("echod", "--config", "etc/ec"), {"etc/echod.toml"}),
         (("echod", "-c", "etc/ec"), {"etc/echod.toml"}),
         (("echod", "--listen", "echo=tcp://127.0.0.1:7", "--al"), {"--allow"}),
