@@ -17,6 +17,7 @@ HELD_BY: Final[Mapping[int, tuple[str, ...]]] = {
     7: ("tests/gate/test_floods.py",),
     8: ("tests/gate/test_datagram_sizes.py",),
     9: ("tests/gate/test_slow_readers.py",),
+    10: ("tests/plane/test_total_buffer.py",),
     12: ("tests/contract/test_streams_that_answer.py",),
     13: ("tests/plane/test_many_connections.py",),
     14: ("tests/gate/test_bursts.py",),

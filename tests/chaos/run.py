@@ -18,7 +18,19 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from tests.chaos import datagrams, exchanges, faults, interrupted, links, logs, shares, starved, streams, syscalls
+from tests.chaos import (
+    datagrams,
+    exchanges,
+    faults,
+    interrupted,
+    links,
+    logs,
+    shares,
+    starved,
+    streams,
+    stuck,
+    syscalls,
+)
 from tests.chaos.field import Field
 from tests.chaos.network import Lacking, alone
 from tests.chaos.page import updated
@@ -27,7 +39,7 @@ from tests.chaos.report import BROKEN, Outcome, Scenario, many
 SCENARIOS = sorted(
     (
         scenario
-        for room in (datagrams, exchanges, interrupted, links, logs, shares, starved, streams, syscalls)
+        for room in (datagrams, exchanges, interrupted, links, logs, shares, starved, streams, stuck, syscalls)
         for scenario in room.SCENARIOS
     ),
     key=lambda one: one.number,

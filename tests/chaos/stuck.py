@@ -1,0 +1,89 @@
+"""Thousands of clients that send and never read, and one that does."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+
+from tests.chaos import probe
+from tests.chaos.field import Field, Place, Server
+from tests.chaos.report import Figure, Scenario, Subject
+from tests.daemon import eventually
+
+ECHOD, PLAIN, STOCK, *_ = Subject
+MIB = 1 << 20
+CLIENTS, OFFERED, NARROW = 5_000, 8 * MIB, 16_384
+BUDGET, STALL, ALLOWED = 256, 30, 300  #: MiB, seconds, MiB
+SERVICE = f"""
+[services.echo]
+listen = ["tcp://127.0.0.1:0"]
+limits = {{ per-client = 10000, connections = 10000, total-buffer = "{BUDGET}MiB", stall = "{STALL}s" }}
+"""
+STOCK_CLIENTS = 500  #: it stores all that it is offered: ten times as many would be 5 GiB
+
+
+def never_reading(field: Field) -> Iterator[Figure]:
+    """Memory while all are stuck, what another client notices, and when the last one is gone."""
+    for server in field.each(ECHOD, PLAIN, STOCK, services=SERVICE):
+        place, clients = server.tcp["echo"], CLIENTS if server.ours else STOCK_CLIENTS
+        before = server.memory()
+        with ExitStack() as stack:
+            stuck = [stack.enter_context(_narrow(place)) for _ in range(clients)]
+            offered = _offer(stuck)
+            grown = (server.memory() - before) / MIB
+            healthy = probe.stream(place, 4.0)
+            gone = server.ours and eventually(partial(_few, server), STALL + 15)
+        text = f"{clients:,} clients, {offered / MIB / clients:.1f} MiB taken of each, memory {grown:+,.0f} MiB;"
+        text += f" another's p99 {healthy.p99} ms"
+        text += f", the stuck are {'gone' if gone else 'STILL THERE'} at `stall`" if server.ours else ""
+        kept = grown <= ALLOWED and healthy.p99 <= 50 and bool(gone) and not healthy.lost if server.ours else None
+        yield Figure(server.subject, text, kept, {"clients": clients, "memory": round(grown), "healthy": vars(healthy)})
+
+
+def _few(server: Server) -> bool:
+    """Whether only few descriptors are open."""
+    return server.descriptors() < 100
+
+
+def _narrow(place: Place) -> socket.socket:
+    client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        client.setsockopt(socket.SOL_SOCKET, option, NARROW)
+    client.settimeout(20)
+    client.connect(place)
+    client.setblocking(False)
+    return client
+
+
+def _offer(clients: list[socket.socket]) -> int:
+    """Offer OFFERED octets to the server by each, in turns, until nobody's are taken any more; how much was."""
+    source, left = bytes(65_536), dict.fromkeys(clients, OFFERED)
+    total, moved_at = 0, time.monotonic()
+    ends = moved_at + STALL * 0.8
+    while left and time.monotonic() < min(moved_at + 1.0, ends):
+        for client in list(left):
+            try:
+                sent = client.send(source[: left[client]])
+            except BlockingIOError:
+                continue
+            except OSError:  # ended at `stall` while others are still offered more
+                sent = left[client]
+            left[client] -= sent
+            total, moved_at = total + sent, time.monotonic()
+            if not left[client]:
+                del left[client]
+        time.sleep(0.01)
+    return total
+
+
+SCENARIOS = (
+    Scenario(
+        10,
+        f"{CLIENTS:,} clients that never read",
+        f"{ALLOWED} MiB of memory at most, another's p99 at most 50 ms, all of them gone behind `stall`",
+        never_reading,
+    ),
+)
