@@ -52,7 +52,7 @@ def completion(parser: argparse.ArgumentParser, shell: str) -> str:
     """The text that a shell reads to complete a program's words; a FILE is completed as one."""
     for action in actions(parser):
         if action.metavar == "FILE":
-            action.complete = shtab.FILE  # type: ignore[attr-defined]
+            action.complete = shtab.FILE  # type: ignore[attr-defined]  # shtab looks for it on an action
     return str(shtab.complete(parser, shell))
 
 

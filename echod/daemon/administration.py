@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final, Protocol
@@ -17,6 +16,7 @@ from echod.daemon.listener import Listener, Shared
 from echod.daemon.reloading import Reloads
 from echod.events import Events, Tally
 from echod.gate.limits import UNLIMITED, Limits
+from echod.model import Context
 from echod.observe.log import Log
 from echod.observe.metrics import Figures, ProcessFigures
 from echod.observe.output import Output
@@ -61,11 +61,11 @@ class Watched(Protocol):
 class DaemonView:
     """A View of a daemon."""
 
-    def __init__(self, daemon: Watched, clock: Callable[[], float]) -> None:
+    def __init__(self, daemon: Watched, context: Context) -> None:
         self._daemon = daemon
-        self._clock = clock
-        self._began = clock()
-        self._started = time.time()  # noqa: TID251 - a date, for people
+        self._clock = context.clock
+        self._began = context.clock()
+        self._started = context.wall_clock()
         self._figures = Figures(self._tallies, self._process)
 
     def unready(self) -> str | None:

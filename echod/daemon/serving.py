@@ -62,12 +62,12 @@ class Daemon(Service):
         self.serving = False
         self.become: Callable[[], None] = lambda: None  #: drops what only the start needed
         self.reloads = Reloads(self, reactor, (lambda: self.configuration) if reread is None else reread)
-        self.view = DaemonView(self, reactor.seconds)
         self._store = store
         self._bound = list(bound)
         self._reactor = reactor
         self._shown = Shown(log.show if show_on is None else show_on.line, reactor.seconds, reactor.callLater)
         context = Context(clock=reactor.seconds, show=self._shown, later=reactor.callLater)
+        self.view = DaemonView(self, context)
         self._admin = AdminService(DaemonResources(self.view), context)
         self._own_ports: set[int] = set()
         self._broadcasts: set[bytes] = set()

@@ -52,10 +52,14 @@ def reloads(field: Field) -> Iterator[Figure]:
     for subject, serve in ((Subject.HAPROXY, _haproxy), (Subject.NGINX, _nginx)):
         try:
             with serve() as (place, process, number):
-                figures = _visited(place, HTTP, lambda _, p=process, n=number: p.send_signal(n))  # type: ignore[misc]
+                figures = _visited(place, HTTP, partial(_signal, process, number))
         except Lacking:
             continue
         yield _figure(subject, figures, "", None)
+
+
+def _signal(process: subprocess.Popen[bytes], number: int, _turn: int) -> None:
+    process.send_signal(number)
 
 
 def _reload(file: Path, text: str, administrator: Administrator, turn: int) -> None:
