@@ -61,12 +61,23 @@ def descriptors(pid: int) -> list[str]:
     return found
 
 
-def peers(pid: int, place: tuple[str, int]) -> list[int]:
-    """The ports of whoever is connected to an IPv4 listener, has he ended or not (proc(5), net/tcp)."""
+def peers(pid: int, place: tuple[str, int]) -> set[int]:
+    """The ports of whoever is connected to an IPv4 listener, has he ended or not (proc(5), net/tcp).
+
+    The kernel hands its table out a page at a time: while others of this machine come and go, a row may be missing,
+    or be there twice. So it is read until two readings agree.
+    """
+    before, now = None, _peers(pid, place)
+    while now != before:
+        before, now = now, _peers(pid, place)
+    return now
+
+
+def _peers(pid: int, place: tuple[str, int]) -> set[int]:
     local = f"{int.from_bytes(socket.inet_aton(place[0]), 'little'):08X}:{place[1]:04X}"
     lines = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()]
     mine = [line for line in lines if line[1] == local and line[3] in (ESTABLISHED, CLOSE_WAIT)]
-    return [int(line[2].partition(":")[2], 16) for line in mine]
+    return {int(line[2].partition(":")[2], 16) for line in mine}
 
 
 def connections(pid: int, place: tuple[str, int]) -> int:
