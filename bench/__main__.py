@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bench.run import main
+from echod.stdio import readers_may_leave
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    with readers_may_leave():
+        raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""The standard streams, as every program of ours expects them: open.
+"""The standard streams, as every program of ours expects them: open, and read by somebody who may leave.
 
 Standard library only, and nothing of echod.
 """
@@ -6,7 +6,10 @@ Standard library only, and nothing of echod.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def open_standard_streams() -> None:
@@ -18,3 +21,24 @@ def open_standard_streams() -> None:
             os.open("/dev/null", os.O_RDWR)  # the lowest number that is free: this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(descriptor, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
+
+
+@contextmanager
+def readers_may_leave() -> Iterator[None]:
+    """Within it, who reads our standard output may go: that ends us. What was printed is out at its end.
+
+    Raises OSError where it cannot be written for another reason.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        die_of_pipe()
+
+
+def die_of_pipe() -> None:
+    """Nobody reads our output any more: end as every Unix program does, quietly and by SIGPIPE."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)

@@ -33,7 +33,7 @@ from echod.daemon.store import Store
 from echod.observe.log import Log
 from echod.observe.output import Output
 from echod.services.registry import UnusableKind, kinds
-from echod.stdio import open_standard_streams
+from echod.stdio import open_standard_streams, readers_may_leave
 from echod.text import escaped, from_system, system_error
 from echod.transports import systemd
 from echod.version import VERSION
@@ -91,9 +91,12 @@ class Options(usage.Options):
     def parseOptions(self, options: Any = None) -> None:
         """Read the command line. What it gets wrong is one line and exit code 64."""
         try:
-            super().parseOptions(options)
+            with readers_may_leave():  # --help, and the others that only print
+                super().parseOptions(options)
         except usage.UsageError as error:
             _end(EX_USAGE, [f"{escaped(str(error))}; --help lists the options"])
+        except OSError as error:
+            _end(EX_CANTCREAT, [f"standard output: {system_error(error)}"])
 
     def postOptions(self) -> None:
         """What does not go together, and the options that only look."""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from echod.client.commandline import parser
-from echod.client.terminal import INTERRUPTED, die_of_pipe, fail
-from echod.stdio import open_standard_streams
+from echod.client.terminal import INTERRUPTED, fail
+from echod.stdio import open_standard_streams, readers_may_leave
 from echod.text import system_error
 
 
@@ -31,9 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until a command takes it: no traceback of half an import
     open_standard_streams()
     try:
-        return _run(arguments)
-    except BrokenPipeError:
-        die_of_pipe()
+        with readers_may_leave():
+            return _run(arguments)
     except OSError as error:
         fail(f"standard output: {system_error(error)}")
     return 1
@@ -46,7 +45,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         code: int = module.run(asked) if hasattr(module, "run") else _in_reactor(module.COMMAND, asked)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    sys.stdout.flush()
     return code
 
 

@@ -6,10 +6,10 @@ import codecs
 import os
 import re
 import select
-import signal
 import sys
 from typing import Final
 
+from echod.stdio import die_of_pipe
 from echod.text import escaped, system_error
 
 INTERRUPTED: Final = 130  #: exit code: 128 + SIGINT
@@ -95,9 +95,3 @@ def _legible(text: str) -> str:
 def fail(text: str) -> None:
     """Say in one line on standard error what went wrong."""
     print(f"echoctl: {text}", file=sys.stderr)
-
-
-def die_of_pipe() -> None:
-    """Nobody reads our output any more: end as every Unix program does, quietly and by SIGPIPE."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGPIPE)

@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import platform
-import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -125,7 +124,3 @@ def main(words: Sequence[str] | None = None) -> int:
         f"\n{many(len(outcomes), 'attack')}, {many(len(broken), 'promise')} broken" + (f": {broken}" if broken else "")
     )
     return int(bool(broken))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

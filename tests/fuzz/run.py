@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -141,7 +140,3 @@ def main(words: Sequence[str] | None = None) -> int:
     crashes = f"{count.crashes} of them went wrong"
     print(f"\n{said}, {crashes}: {BROKEN if broken else 'kept'}")
     return int(broken)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

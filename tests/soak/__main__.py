@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from echod.stdio import readers_may_leave
 from tests.soak.run import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    with readers_may_leave():
+        raise SystemExit(main())

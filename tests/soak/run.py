@@ -185,7 +185,3 @@ def main(words: Sequence[str] | None = None) -> int:
             document = {**known, "outcomes": [outcome.document() for outcome in outcomes]}
             asked.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return int(any(outcome.verdict == BROKEN for outcome in outcomes))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
