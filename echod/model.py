@@ -145,6 +145,9 @@ class Service:
     def succeed(self, predecessor: Any) -> None:
         """Take the place of another of this kind after a reload; what it holds for its sessions may be taken over."""
 
+    def retire(self) -> None:
+        """A reload has taken it away, and nothing has its place: tell who is no session. Those are still drained."""
+
     def session(self, peer: Peer, say: Say) -> Session:
         """A new conversation with `peer`; `say` sends a Reply that nothing asked for."""
         return Transforming(self._pure())

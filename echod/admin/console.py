@@ -17,8 +17,8 @@ _RIGHT: Final = '{"to": 3, "text": "hello"}, where "to" may be null for the clie
 class Desk(Protocol):
     """Where operators sit, and clients are answered."""
 
-    def sit(self, hear: Callable[[Mapping[str, Any]], None]) -> int:
-        """Sit down; returns the operator's number."""
+    def sit(self, hear: Callable[[Mapping[str, Any]], None], dismissed: Callable[[], None]) -> int:
+        """Sit down; returns the operator's number. `dismissed` is called where the desk goes away."""
 
     def rise(self, operator: int) -> None:
         """Leave."""
@@ -37,8 +37,8 @@ def seats(desk: Desk | None) -> Mapping[str, Handler] | None:
             respond(fault(403, "an operator sits at the Unix socket only"))
             return
 
-        def attach(write: Write) -> Callable[[], None]:
-            number = desk.sit(lambda event: write(json.dumps(event).encode() + b"\n"))
+        def attach(write: Write, end: Callable[[], None]) -> Callable[[], None]:
+            number = desk.sit(lambda event: write(json.dumps(event).encode() + b"\n"), end)
             return lambda: desk.rise(number)
 
         respond(Answer(200, content_type=EVENTS, stream=attach))

@@ -37,8 +37,9 @@ TEXT: Final = "text/plain; charset=utf-8"
 Later = Callable[[float, Callable[[], None]], object]
 
 Write = Callable[[bytes], None]
-Attach = Callable[[Write], Callable[[], None]]
-"""Begins a stream: gets how to send a piece of it, and returns what to call when nobody listens any more."""
+Attach = Callable[[Write, Callable[[], None]], Callable[[], None]]
+"""Begins a stream: gets how to send a piece of it, and how to end it; returns what to call when nobody listens any
+more. It is not ended before it has begun."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ class HTTPSession:
         self._send(_head(answer.status, headers))
         if answer.stream is not None and not head:
             self._flush()
-            self._detach = answer.stream(self._piece)
+            self._detach = answer.stream(self._piece, self._end_stream)
             return
         if answer.body and not head:
             self._send(h11.Data(data=answer.body))
@@ -231,6 +232,12 @@ class HTTPSession:
         if not self._gone and data:
             self._send(h11.Data(data=data))
             self._flush()
+
+    def _end_stream(self) -> None:
+        if self._detach is not None:
+            self._detach = None
+            self._send(h11.EndOfMessage())
+            self._next()
 
     def _next(self) -> None:
         """The answer is given: on to the next request, or to the end."""

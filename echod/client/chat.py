@@ -21,6 +21,7 @@ from echod.text import decoded, escaped
 KNOCK: Final = b" " * 32  #: a line of nothing: it joins, or is long enough to be answered by a token
 TOKEN: Final = b"/token "
 WELCOME: Final = b"-- welcome: "
+GOODBYE: Final = b"-- goodbye"  #: over datagrams the only end that there is
 KNOCKS: Final = 5  #: times, a second apart: a datagram may be lost
 STILL_HERE: Final = 60.0  #: seconds: a fifth of the silence after which a member is let go
 LAST_WORDS: Final = 2.0  #: seconds that the goodbye has to come
@@ -85,7 +86,7 @@ class Chat(Quiet):
             self._rest = b""
         for line in lines:
             self._typing.show(decoded(line.removesuffix(b"\r")))
-        return CLOSE if self._datagrams and self._leaving and b"-- goodbye" in lines else NOTHING
+        return self.ended() if self._datagrams and GOODBYE in lines else NOTHING
 
     def ended(self) -> Reply:
         """The service has said all."""

@@ -98,7 +98,7 @@ class Console:
                 call(self._begin, address, name)
                 while line := response.readline():
                     call(self._hear, json.loads(line))
-            call(self._leave, 0, f"{address.place}: the daemon has ended the conversation")
+            call(self._leave, 0, f"{address.place}: there is no console service {name} any more")
         except (Unanswered, Refused) as error:
             call(self._leave, 1, escaped(str(error)))
         except (OSError, HTTPException, ValueError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from echod.config.schema import Configuration
 from echod.daemon.listener import Listener
@@ -14,6 +14,8 @@ from echod.services.desk import Desk, Unanswerable
 from echod.terminal.modes import in_foreground
 from echod.terminal.operating import Leave, Operating
 from echod.terminal.typing import Typing, is_terminal
+
+GONE: Final = "-- there is no console service any more"
 
 
 class NoConsole(Exception):
@@ -55,9 +57,14 @@ class OwnTerminal:
         self._desk = self._find()
         if self._desk is None:
             self._number = None
-            self._show("-- there is no console service any more")
+            self._show(GONE)
         else:
-            self._number = self._desk.sit(self._operating.event)
+            self._number = self._desk.sit(self._operating.event, self._dismissed)
+
+    def _dismissed(self) -> None:
+        """A reload has taken the service away."""
+        self._desk = self._number = None
+        self._show(GONE)
 
     def _typed(self, line: str) -> None:
         desk = self._desk

@@ -170,6 +170,8 @@ class Listener:
     def suits(self, config: ServiceConfig, plane: Loop | None) -> bool:
         """Whether it can go on under another configuration; else another has to take its socket."""
         ours = self.served.config
+        if isinstance(self._protocol, ConversingDatagrams):  # never on the plane, and nothing of it waits here
+            return (ours.name, ours.kind) == (config.name, config.kind)
         fixed = (ours.name, ours.kind, ours.limits.buffer, ours.limits.total_buffer, self._plane)
         return fixed == (config.name, config.kind, config.limits.buffer, config.limits.total_buffer, plane)
 

@@ -142,7 +142,8 @@ class Daemon(Service):
         bound: list[Bound] = []
         try:
             found = difference(self.listeners, wanted(services), plane)
-            served = {one.name: Served(one, self.shared, self._predecessor(one)) for one in services}
+            before = {one.name: self._predecessor(one) for one in services}
+            served = {one.name: Served(one, self.shared, before[one.name]) for one in services}
             bound = bind_all(self._reactor, found.new, self._store)
         except (Unchangeable, Unbindable) as error:
             raise Refused(71, error.faults) from error
@@ -153,6 +154,7 @@ class Daemon(Service):
         verdict = Verdict(
             opened=len(bound), closed=len(found.gone), changed=changed(self.listeners, configuration.services)
         )
+        retired = [one.service for one in self._served.values() if one not in before.values()]
         self.configuration, self._served = configuration, served
         self.shared.plane, self.shared.pipes_below = plane, spare(configuration)
         self.log.govern(configuration.daemon.log_format, configuration.daemon.log_level)
@@ -174,6 +176,8 @@ class Daemon(Service):
             listener.port.stopListening()
             self._leave(listener, ends=True)
             self.events.tell("listener.closed", service=listener.name, address=listener.place)
+        for service in retired:
+            service.retire()
         return verdict
 
     def _plane_for(self, configuration: Configuration) -> Loop | None:

@@ -12,6 +12,7 @@ from echod.services.pace import Pace
 from echod.services.rooms import Hall, Member, Unheard, WrongName, line
 from echod.text import decoded, escaped
 
+GOODBYE: Final = "-- goodbye"
 BURST: Final = 10  #: times `lines-per-second` at once: a page that somebody pastes
 WELCOMED: Final = 10  #: names that a newcomer is told; /who has more
 
@@ -114,10 +115,12 @@ class Talking:
         return self._member.outbox.reply()
 
     def ended(self) -> Reply:
-        """The peer has said all; a last line needs no end."""
+        """The peer has said all; a last line needs no end. Over datagrams it is let go, and hears no other end."""
         if self._member is None:
             return CLOSE
         end = self._take(self._lines.last())
+        if end is None and self._peer.keeps_messages:
+            self._member.hear(GOODBYE)
         return self._leave() if end is None else end
 
     def lost(self) -> None:
@@ -152,7 +155,7 @@ class Talking:
     def _command(self, member: Member, text: str) -> Reply | None:
         word, _, rest = text.strip().partition(" ")
         if word == "quit":
-            member.hear("-- goodbye")
+            member.hear(GOODBYE)
             return self._leave()
         command = COMMANDS.get(word)
         try:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from echod.model import NOTHING, Context, Peer, Reply, Say, Service, Session
 from echod.services.desk import Desk
 
+GOODBYE: Final = b"-- goodbye\n"
 LONGEST: Final = 4096  #: characters of one message that are shown; the rest is only counted
 
 
@@ -54,6 +55,10 @@ class Console(Service):
         own, self.desk = self.options, predecessor.desk
         self.desk.govern(own.away, own.unanswered, own.unanswered_in_all)
 
+    def retire(self) -> None:
+        """Nobody can sit there any more."""
+        self.desk.close()
+
     def session(self, peer: Peer, say: Say) -> Session:
         return Asking(self.desk, peer, say)
 
@@ -77,8 +82,10 @@ class Asking:
         return self._client.outbox.reply()
 
     def ended(self) -> Reply:
-        """The client has said all, and may wait for its answer."""
+        """The client has said all, and may wait for its answer; over datagrams it is let go, and hears no other end."""
         self._hear(self._decoder.decode(b"", final=True))
+        if self._whole:
+            self._client.outbox.put(GOODBYE)
         end = self._desk.end(self._client)
         return self._client.outbox.reply()._replace(end=end.end)
 

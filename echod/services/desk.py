@@ -45,7 +45,7 @@ class Desk:
         self._context = context
         self.govern(away, most, most_in_all)
         self._clients: dict[int, Client] = {}
-        self._operators: dict[int, Hear] = {}
+        self._operators: dict[int, tuple[Hear, Callable[[], None]]] = {}
         self._numbers = 0
         self._operator_numbers = 0
         self._kept = 0
@@ -59,11 +59,14 @@ class Desk:
 
     # the operators' side
 
-    def sit(self, hear: Hear) -> int:
-        """Sit down; returns the operator's number. `hear` is told at once who is here and what waits."""
+    def sit(self, hear: Hear, dismissed: Callable[[], None] = lambda: None) -> int:
+        """Sit down; returns the operator's number. `hear` is told at once who is here and what waits.
+
+        `dismissed` is called where a reload takes the service away, and nothing is heard behind it.
+        """
         self._operator_numbers += 1
         number = self._operator_numbers
-        self._operators[number] = hear
+        self._operators[number] = hear, dismissed
         here = [{"client": one.number, "peer": one.peer} for one in self._clients.values()]
         self._tell_one(hear, "here", operator=number, operators=len(self._operators), clients=here)
         waiting = [(when, one, text) for one in self._clients.values() for when, text in one.waiting]
@@ -74,6 +77,12 @@ class Desk:
     def rise(self, operator: int) -> None:
         """Leave; what waits goes on waiting."""
         self._operators.pop(operator, None)
+
+    def close(self) -> None:
+        """There is no service any more: dismiss every operator."""
+        operators, self._operators = self._operators, {}
+        for _, dismissed in operators.values():
+            dismissed()
 
     def answer(self, to: int | None, text: str, operator: int | None = None) -> int:
         """Answer a client, or (None) the one that was heard last; returns its number. Raises Unanswerable."""
@@ -139,7 +148,7 @@ class Desk:
             self._tell("missed", client)
 
     def _tell(self, event: str, client: Client, **fields: Any) -> None:
-        for hear in list(self._operators.values()):
+        for hear, _ in list(self._operators.values()):
             self._tell_one(hear, event, client=client.number, peer=client.peer, **fields)
 
     def _tell_one(self, hear: Hear, event: str, **fields: Any) -> None:

@@ -41,7 +41,7 @@ def test_what_happens_is_a_line_of_json_each():
     room.take(room.session.received(b"waits \xff"))
     status, _, answer = room.ask("GET")
     assert status == 200
-    detach = answer.stream(lines.append)
+    detach = answer.stream(lines.append, lambda: None)
     room.take(room.session.received(b"hello\n\x1b[2J"))
     events = [json.loads(line) for line in lines]
     assert [event["event"] for event in events] == ["here", "said", "said", "said"]
@@ -50,6 +50,13 @@ def test_what_happens_is_a_line_of_json_each():
     detach()
     room.take(room.session.received(b"more"))
     assert len(lines) == 4
+
+
+def test_a_seat_ends_with_its_service():
+    room, ended = Room(), []
+    room.ask("GET")[2].stream(lambda _line: None, lambda: ended.append(True))
+    room.console.retire()
+    assert ended == [True]
 
 
 def test_an_answer_goes_to_whom_it_is_for():

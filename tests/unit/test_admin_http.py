@@ -164,7 +164,7 @@ def test_an_answer_may_come_later_and_what_waits_behind_it_is_bounded():
 def test_a_stream_goes_on_until_somebody_leaves():
     heard, gone = [], []
 
-    def attach(write):
+    def attach(write, _end):
         heard.append(write)
         return lambda: gone.append(True)
 
@@ -181,6 +181,27 @@ def test_a_stream_goes_on_until_somebody_leaves():
     assert gone == [True]
     heard[0](b"three\n")
     assert b"three" not in client.data
+
+
+def test_a_stream_may_end_and_the_next_request_is_answered():
+    ends, gone = [], []
+
+    def attach(write, end):
+        write(b"one\n")
+        ends.append(end)
+        return lambda: gone.append(True)
+
+    client = Client(lambda request, respond: respond(Answer(200, stream=attach)))
+    client.send(asking())
+    ends[0]()
+    assert client.answers == [(200, b"one\n")]
+    ends[0]()  # as before
+    assert client.end is End.NOTHING
+    client.send(asking())
+    ends[1]()
+    assert client.answers == [(200, b"one\n")] * 2
+    client.session.lost()
+    assert gone == [], "who is told nothing more has not left"
 
 
 def test_head_has_no_body():

@@ -74,6 +74,16 @@ class Chatting(SynchronousTestCase):
             one.heard()
         return people
 
+    def test_who_is_let_go_over_datagrams_is_told(self):
+        anna, bob = self.several(chat := self.chat(), "anna", "bob", peer=FROM_DATAGRAMS)
+        zoe = Somebody(chat)
+        for one in anna, bob, zoe:
+            one.heard()
+        for one in anna, zoe:
+            one.perform(one.session.ended())
+        self.assertEqual((anna.heard(), anna.ended), (["-- goodbye"], End.CLOSE))
+        self.assertEqual((zoe.heard(), zoe.ended), (["-- anna has left"], End.CLOSE), "a stream has an end of its own")
+
     def test_a_newcomer_is_welcomed_and_the_others_are_told(self):
         chat = self.chat()
         anna = Somebody(chat)

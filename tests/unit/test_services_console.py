@@ -212,3 +212,23 @@ class Consoling(SynchronousTestCase):
         wrong = dict(Console.faults(ConsoleOptions(unanswered=0, unanswered_in_all=-1)))
         self.assertEqual(wrong["unanswered"], "must be a whole number from 1 to 10000, not 0")
         self.assertEqual(set(wrong), {"unanswered", "unanswered_in_all"})
+
+    def test_who_sits_at_a_desk_that_goes_is_dismissed_once(self):
+        console = self.console()
+        dismissed = []
+        for name in "anna", "bob":
+            console.desk.sit(lambda _event: None, lambda name=name: dismissed.append(name))
+        client = Somebody(console)
+        console.retire()
+        self.assertEqual(dismissed, ["anna", "bob"])
+        console.retire()
+        self.assertEqual(len(dismissed), 2)
+        client.says(b"anybody?")  # it is drained
+
+    def test_who_sent_datagrams_is_told_the_end(self):
+        console = self.console()
+        one, other = Somebody(console, FROM_DATAGRAMS), Somebody(console)
+        for each in one, other:
+            each.ends()
+        self.assertEqual((one.heard, one.ended), (b"-- goodbye\n", End.CLOSE))
+        self.assertEqual((other.heard, other.ended), (b"", End.CLOSE), "a stream has an end of its own")
