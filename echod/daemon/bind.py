@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from echod.address import Address, Carries
+from echod.address import BACKLOG, Address, Carries
 from echod.config.schema import ServiceConfig
 from echod.daemon.store import Store
 from echod.names import is_loopback
 from echod.text import system_error
 from echod.transports import endpoint, paths, systemd, tcp, udp, unix, unix_dgram
+from echod.transports.sockets import mark
 
 TRANSPORTS: Final[Mapping[str, Any]] = {
     "tcp": tcp,
@@ -123,11 +124,21 @@ def _open(reactor: Any, place: Wanted, store: Store) -> Iterator[Bound]:
             yield Bound(service, systemd.address_of(adopted), adopted, place)
         return
     kept = store.take(address)
+    for opened in kept:
+        adapt(opened, address)
     for opened in kept or TRANSPORTS[address.scheme].bind(reactor, address):
         name = store.keep(address, opened, new=not kept)
         path = paths.OwnPath(address.system_path) if address.has_path else None
         stays = partial(store.stays, name) if name else bool
         yield Bound(service, _as_bound(address, opened), opened, place, path, stays)
+
+
+def adapt(opened: socket.socket, address: Address) -> None:
+    """Give an open socket the options of an address that it can take. Raises OSError."""
+    if opened.family in (socket.AF_INET, socket.AF_INET6):
+        mark(opened, replace(address, options={"dscp": address.options.get("dscp", 0)}))
+    if opened.type is socket.SOCK_STREAM:
+        opened.listen(int(address.options.get("backlog", BACKLOG)))
 
 
 def _as_bound(address: Address, opened: socket.socket) -> Address:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final
 
-from echod.address import BACKLOG, Address
+from echod.address import Address
 from echod.config.schema import ServiceConfig
-from echod.daemon.bind import Bound, Wanted
+from echod.daemon.bind import Bound, Wanted, adapt
 from echod.daemon.listener import Listener
+from echod.daemon.store import CHANGEABLE
 from echod.plane.loop import Loop
-from echod.transports.sockets import mark
-
-CHANGEABLE: Final = frozenset({"backlog", "dscp"})  #: options of an address that an open socket takes
 
 
 class Refused(Exception):
@@ -84,9 +81,7 @@ def rebound(bound: Bound, one: Wanted) -> Bound:
     opened, options = bound.socket, one.address.options
     address = replace(bound.address, options=options)
     if isinstance(opened, socket.socket) and options != bound.wanted.address.options:
-        mark(opened, replace(address, options={"dscp": options.get("dscp", 0)}))
-        if opened.type is socket.SOCK_STREAM:
-            opened.listen(int(options.get("backlog", BACKLOG)))
+        adapt(opened, address)
     return replace(bound, service=one.service, address=address, wanted=one)
 
 

@@ -11,6 +11,7 @@ import os
 import select
 import socket
 from collections.abc import Iterable, MutableMapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from echod.daemon.notify import Notify
 from echod.transports import paths
 from echod.transports.systemd import Passed
 
+CHANGEABLE: Final = frozenset({"backlog", "dscp"})  #: options of an address that an open socket takes
 PREFIX: Final = "echod-"  #: of every name that is ours
 PROBE: Final = f"{PREFIX}probe"
 LONGEST: Final = 160  #: octets of a name that can be read; systemd takes 255 in all
@@ -125,12 +127,13 @@ class Store:
 def name_of(address: Address) -> str | None:
     """The name of a socket in the store, in characters that systemd takes; None for what is no place of its own.
 
-    The options are part of it: with others it has to be bound anew. So is the identity of a path: where somebody
-    else's file is there by now, or none, the socket behind it can be reached no more.
+    The options that an open socket cannot take are part of it: with others it has to be bound anew. So is the identity
+    of a path: where somebody else's file is there by now, or none, the socket behind it can be reached no more.
     """
     if address.scheme in ("systemd", "endpoint") or (not address.has_path and not address.port):
         return None
-    text = quote(str(address), safe="/")
+    fixed = {name: value for name, value in address.options.items() if name not in CHANGEABLE}
+    text = quote(str(replace(address, options=fixed)), safe="/")
     if len(text) > LONGEST:
         text = sha256(text.encode()).hexdigest()
     if address.has_path and not address.path.startswith("@"):

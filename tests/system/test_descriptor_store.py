@@ -1,5 +1,8 @@
 """A restart under a manager that keeps descriptors: nobody is refused, and a stop without one leaves no path."""
 
+import os
+import shutil
+import signal
 import socket
 from contextlib import ExitStack
 
@@ -7,7 +10,7 @@ import pytest
 
 from tests.activation import activated
 from tests.contract.room import exactly
-from tests.daemon import SECONDS, Daemon, free_port
+from tests.daemon import SECONDS, Daemon, eventually, free_port, run
 from tests.manager import Held, Manager
 
 
@@ -51,6 +54,46 @@ def test_who_asks_between_two_daemons_is_answered(planes, tmp_path):
             assert second.stop() == 0
             second.check()
         assert len(manager.stored) == len(places)
+
+
+def options_of(number):
+    """Backlog and DSCP of a listening TCP socket, by its descriptor; ss(8) shows that backlog as Send-Q."""
+    with socket.socket(fileno=os.dup(number)) as one:
+        shown = run("ss", "-Hltn", f"sport = :{one.getsockname()[1]}")
+        return int(shown.stdout.split()[2]), one.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) >> 2
+
+
+@pytest.mark.skipif(shutil.which("ss") is None, reason="ss of iproute2 shows the backlog")
+def test_a_reload_that_changes_what_a_socket_takes_keeps_it_for_the_next_start(tmp_path):
+    port, path = free_port(), tmp_path / "stream"
+    config = '[services.echo]\nlisten = ["tcp://127.0.0.1:{port}?{first}", "unix://{path}?{second}"]\n'
+
+    def written(first, second):
+        return config.format(port=port, path=path, first=first, second=second)
+
+    with Manager(tmp_path) as manager:
+        environ = {"NOTIFY_SOCKET": manager.where}
+        with Daemon(written("backlog=5", "mode=0600"), environ=environ) as first:
+            assert eventually(lambda: len(manager.stored) == 2)
+            before = manager.names
+            inodes = [os.fstat(number).st_ino for _, number in manager.stored]
+            (first.dir / "echod.toml").write_text(written("backlog=9&dscp=46", "mode=0600&backlog=3"))
+            first.send_signal(signal.SIGHUP)
+            first.stderr.wait_for(" reloaded: 0 addresses opened, 0 closed")
+            assert options_of(manager.stored[0][1]) == (9, 46)
+            assert first.stop() == 0
+            first.check()
+        passed = [(name, Held(number)) for name, number in manager.stored]
+        for options, expected in ("backlog=9&dscp=46", (9, 46)), ("backlog=11", (11, 0)):
+            with activated(passed, written(options, "mode=0600&backlog=3"), environ=environ) as second:
+                assert options_of(manager.stored[0][1]) == expected, "they are set on what is taken back, too"
+                with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
+                    client.sendall(b"hello")
+                    assert exactly(client, 5) == b"hello"
+                assert second.stop() == 0
+                second.check()
+        assert manager.names == before
+        assert [os.fstat(number).st_ino for _, number in manager.stored] == inodes
 
 
 def test_a_connection_of_before_has_its_time_to_end(tmp_path):

@@ -221,8 +221,15 @@ def test_every_name_is_one_that_systemd_takes(scheme, text, port):
     assert VALID.fullmatch(str(name))
 
 
-def test_another_option_is_another_name(tmp_path):
-    texts = ["tcp://127.0.0.1:7", "tcp://127.0.0.1:7?backlog=5", "udp://127.0.0.1:7", "tcp://[::1]:7", "unix:///n/a"]
+def test_what_an_open_socket_takes_is_no_part_of_its_name():
+    for text in "tcp://127.0.0.1:7", "unix:///n/a?mode=0600", "udp://127.0.0.1:7?interface=lo":
+        own = "&" if "?" in text else "?"
+        option = "dscp=46" if "udp" in text else "backlog=5"
+        assert name_of(parse(f"{text}{own}{option}")) == name_of(parse(text))
+
+
+def test_another_option_is_another_name():
+    texts = ["tcp://127.0.0.1:7", "tcp://127.0.0.1:7?interface=lo", "udp://127.0.0.1:7", "tcp://[::1]:7", "unix:///n/a"]
     texts += ["unix:///n/a?mode=0600", "unix-dgram:///n/a", f"unix://@{'x' * 100}", f"unix://@{'x' * 99}y"]
     texts += [f"unix://@{'ü' * 50}", f"unix://@{'ü' * 49}x"]
     assert len({name_of(parse(text)) for text in texts}) == len(texts)
