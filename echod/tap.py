@@ -21,7 +21,7 @@ from echod.config.printing import describe
 from echod.config.schema import Configuration
 from echod.daemon import descriptors, landlock
 from echod.daemon.administration import services_of
-from echod.daemon.bind import Bound, Unbindable, Unsuited, bind_all, wanted
+from echod.daemon.bind import Bound, Unbindable, Unsuited, bind_all, open_to_nobody, wanted
 from echod.daemon.console import NoConsole, OwnTerminal, console_of, desk_of, shares_the_terminal
 from echod.daemon.listener import UnusableService
 from echod.daemon.notify import Notify
@@ -154,7 +154,7 @@ def makeService(options: Options) -> Daemon:
         _end(EX_CONFIG if isinstance(error, Unsuited) else EX_OSERR, error.faults)
     try:
         log, show_on = _outputs(options.parent or {}, configuration, console is not None)
-        daemon = Daemon(configuration, bound, reactor, log, show_on, store, lambda: fitted(options, identity)[0])
+        daemon = Daemon(configuration, bound, reactor, log, show_on, store, partial(fitted, options, identity))
     except OSError as error:
         _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)
     except UnusableService as error:
@@ -208,15 +208,6 @@ def _become(identity: Identity | None, rules: landlock.Rules | None, bound: Iter
     except OSError as error:
         log.say("critical", f"privileges cannot be given away: {system_error(error)}")
         raise SystemExit(EX_OSERR) from error
-
-
-def open_to_nobody(bound: Iterable[Bound]) -> list[str]:
-    """A warning for each address that the network reaches and nobody beyond loopback may use."""
-    return [
-        f"{one.service.name}  {one.address.place} is open to the network, and only loopback is allowed: see allow"
-        for one in bound
-        if not one.loopback and all(network.is_loopback for network in one.service.allow)
-    ]
 
 
 def _console(options: Options, configuration: Configuration) -> str | None:

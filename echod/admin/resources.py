@@ -23,12 +23,14 @@ class Verdict:
     opened: int = 0  #: addresses
     closed: int = 0
     changed: int = 0  #: services that go on with other options, limits or lists
+    notes: tuple[str, ...] = ()  #: what the administrator should know of it, as at a start
 
     def as_json(self) -> dict[str, Any]:
         """As /api/reload answers."""
         if self.errors:
             return {"reloaded": False, "errors": list(self.errors)}
-        return {"reloaded": True, "opened": self.opened, "closed": self.closed, "changed": self.changed}
+        told: dict[str, Any] = {"opened": self.opened, "closed": self.closed, "changed": self.changed}
+        return {"reloaded": True, **told, "notes": list(self.notes)}
 
 
 class View(Protocol):

@@ -20,6 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
         with Administrator(address) as administrator, understanding(address):
             said = administrator.ask("/api/reload", "POST")
             opened, closed, changed = (int(said[key]) for key in ("opened", "closed", "changed"))
+            notes = [str(note) for note in said.get("notes", ())]
     except Unanswered as error:
         fail(str(error))
         return 1
@@ -33,4 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
         print("echoctl: nothing has changed", file=sys.stderr)
         return EX_CONFIG
     print(f"reloaded: {opened} addresses opened, {closed} closed, {changed} services changed")
+    for note in notes:
+        print(f"echoctl: {escaped(note)}", file=sys.stderr)
     return 0

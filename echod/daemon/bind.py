@@ -162,3 +162,12 @@ def _reason(error: OSError, address: Address) -> str:
     if isinstance(error, PermissionError) and 0 < address.port < 1024:
         return f"{system_error(error)}: a port below 1024 needs CAP_NET_BIND_SERVICE"
     return system_error(error)
+
+
+def open_to_nobody(bound: Iterable[Bound]) -> list[str]:
+    """A warning for each address that the network reaches and nobody beyond loopback may use."""
+    return [
+        f"{one.service.name}  {one.address.place} is open to the network, and only loopback is allowed: see allow"
+        for one in bound
+        if not one.loopback and all(network.is_loopback for network in one.service.allow)
+    ]

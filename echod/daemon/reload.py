@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from echod.address import Address
-from echod.config.schema import ServiceConfig
+from echod.config.schema import Configuration, ServiceConfig
 from echod.daemon.bind import Bound, Wanted, adapt
 from echod.daemon.listener import Listener
 from echod.daemon.store import CHANGEABLE
@@ -21,6 +21,13 @@ class Refused(Exception):
         self.code = code
         self.lines = tuple(lines)
         super().__init__("\n".join(self.lines))
+
+
+def at_the_next_start(begun_with: Configuration, configuration: Configuration) -> list[str]:
+    """A line for each key that another start would obey, and a reload cannot."""
+    wanted = configuration.daemon.landlock
+    told = f"daemon.landlock: {'true' if wanted else 'false'} takes effect at the next start"
+    return [told] if wanted != begun_with.daemon.landlock else []
 
 
 def explained(lines: tuple[str, ...], *, confined: bool) -> tuple[str, ...]:

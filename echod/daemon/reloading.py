@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from twisted.internet.threads import deferToThreadPool
@@ -22,12 +23,14 @@ SWITCH: Final = 0.0001
 each system call of the reactor would wait so long, and a message takes two or three."""
 
 Done = Callable[[Verdict], None]
+Read = tuple[Configuration, Iterable[str]]
+"""A configuration, and what is to be said of it: a line each."""
 
 
 class Exchanging(Protocol):
     """What a reload needs of the daemon."""
 
-    configuration: Configuration
+    begun_with: Configuration
     events: Events
     log: Log
     outputs: list[Output]
@@ -43,7 +46,7 @@ class Exchanging(Protocol):
 class Reloads:
     """Who asks while a configuration is being read hears of the next. `read` raises Refused."""
 
-    def __init__(self, daemon: Exchanging, reactor: Any, read: Callable[[], Configuration]) -> None:
+    def __init__(self, daemon: Exchanging, reactor: Any, read: Callable[[], Read]) -> None:
         self.counts = {"kept": 0, "refused": 0}
         self.last: Verdict | None = None
         self._daemon = daemon
@@ -68,7 +71,7 @@ class Reloads:
             except OSError as error:  # it goes on with the file it has
                 daemon.log.say("error", f"the log cannot be opened anew: {system_error(error)}")
 
-        def decided(outcome: Configuration | Failure) -> None:
+        def decided(outcome: Read | Failure) -> None:
             sys.setswitchinterval(usual)
             try:
                 verdict = self._decide(outcome)
@@ -83,7 +86,7 @@ class Reloads:
         sys.setswitchinterval(SWITCH)
         deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._read).addBoth(decided)
 
-    def _decide(self, outcome: Configuration | Failure) -> Verdict:
+    def _decide(self, outcome: Read | Failure) -> Verdict:
         """Serve what was read, or tell why not."""
         daemon = self._daemon
         try:
@@ -91,9 +94,11 @@ class Reloads:
                 outcome.raiseException()
             if not daemon.running:
                 raise Refused(0, ["the daemon is stopping"])
-            verdict = daemon.exchange(outcome)
+            configuration, notes = outcome
+            verdict = daemon.exchange(configuration)
+            verdict = replace(verdict, notes=(*notes, *verdict.notes))
         except Refused as error:
-            verdict = Verdict(errors=explained(error.lines, confined=daemon.configuration.daemon.landlock))
+            verdict = Verdict(errors=explained(error.lines, confined=daemon.begun_with.daemon.landlock))
         except Exception as error:  # a bug; what is served goes on
             daemon.log.say("error", f"a bug in reloading: {type(error).__name__}: {error}")
             verdict = Verdict(errors=(f"{type(error).__name__}: {error}",))
@@ -104,4 +109,6 @@ class Reloads:
         else:
             told = {"opened": verdict.opened, "closed": verdict.closed, "changed": verdict.changed}
             daemon.events.tell("daemon.reloaded", **told)
+        for note in verdict.notes:
+            daemon.log.say("warn", note)
         return verdict

@@ -14,11 +14,11 @@ from echod.admin.resources import DaemonResources, Verdict
 from echod.admin.service import AdminService
 from echod.config.schema import Configuration
 from echod.daemon.administration import DaemonView, services_of
-from echod.daemon.bind import Bound, Unbindable, bind_all, wanted
+from echod.daemon.bind import Bound, Unbindable, bind_all, open_to_nobody, wanted
 from echod.daemon.descriptors import spare
 from echod.daemon.listener import Listener, Served, Shared, UnusableService
-from echod.daemon.reload import Refused, Unchangeable, changed, difference, rebound
-from echod.daemon.reloading import Reloads
+from echod.daemon.reload import Refused, Unchangeable, at_the_next_start, changed, difference, rebound
+from echod.daemon.reloading import Read, Reloads
 from echod.daemon.store import Store
 from echod.events import Events
 from echod.gate.datagrams import Total
@@ -52,16 +52,16 @@ class Daemon(Service):
         log: Log,
         show_on: Output | None,
         store: Store,
-        reread: Callable[[], Configuration] | None = None,
+        reread: Callable[[], Read] | None = None,
     ) -> None:
-        self.configuration = configuration
+        self.configuration = self.begun_with = configuration
         self.events = Events()
         self.listeners: list[Listener] = []
         self.log = log
         self.outputs = [log.output] if show_on in (None, log.output) else [log.output, show_on]
         self.serving = False
         self.become: Callable[[], None] = lambda: None  #: drops what only the start needed
-        self.reloads = Reloads(self, reactor, (lambda: self.configuration) if reread is None else reread)
+        self.reloads = Reloads(self, reactor, (lambda: (self.configuration, ())) if reread is None else reread)
         self._store = store
         self._bound = list(bound)
         self._reactor = reactor
@@ -152,7 +152,10 @@ class Daemon(Service):
 
         # From here on nothing can fail.
         verdict = Verdict(
-            opened=len(bound), closed=len(found.gone), changed=changed(self.listeners, configuration.services)
+            opened=len(bound),
+            closed=len(found.gone),
+            changed=changed(self.listeners, configuration.services),
+            notes=(*at_the_next_start(self.begun_with, configuration), *open_to_nobody(bound)),
         )
         retired = [one.service for one in self._served.values() if one not in before.values()]
         self.configuration, self._served = configuration, served
@@ -176,8 +179,8 @@ class Daemon(Service):
             listener.port.stopListening()
             self._leave(listener, ends=True)
             self.events.tell("listener.closed", service=listener.name, address=listener.place)
-        for service in retired:
-            service.retire()
+        for gone in retired:
+            gone.retire()
         return verdict
 
     def _plane_for(self, configuration: Configuration) -> Loop | None:

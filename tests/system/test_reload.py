@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import signal
 import socket
 import threading
@@ -100,7 +102,7 @@ def is_reset(daemon: Reloaded) -> bool:
 def test_nothing_new_changes_nothing(daemon):
     with daemon.connect() as client:
         assert served(client)
-        assert daemon.reload() == {"reloaded": True, "opened": 0, "closed": 0, "changed": 0}
+        assert daemon.reload() == {"reloaded": True, "opened": 0, "closed": 0, "changed": 0, "notes": []}
         assert served(client)
 
 
@@ -112,7 +114,7 @@ def test_an_address_comes_and_another_goes(daemon):
         assert served(local)
         new = f'"tcp://127.0.0.1:{other}"'
         daemon.write((f'"unix://{daemon.dir}/echo.sock"', new))
-        assert daemon.reload() == {"reloaded": True, "opened": 1, "closed": 1, "changed": 0}
+        assert daemon.reload() == {"reloaded": True, "opened": 1, "closed": 1, "changed": 0, "notes": []}
         assert served(client)
         with socket.create_connection(("127.0.0.1", other), SECONDS) as added:
             assert served(added)
@@ -166,6 +168,33 @@ def test_new_limits_hold_for_all_together(daemon):
         daemon.reload()
         assert served(stack.enter_context(daemon.connect()))
         assert is_reset(daemon)
+
+
+def test_what_only_a_start_can_do_is_said(daemon):
+    text = daemon.file.read_text()
+    daemon.write(("[daemon]", "[daemon]\nlandlock = true"))
+    for _ in range(2):
+        assert daemon.reload()["notes"] == ["daemon.landlock: true takes effect at the next start"]
+    asking = (*ECHOCTL, "reload", "--admin", f"unix://{daemon.dir}/admin.sock")
+    assert run(*asking).stderr == b"echoctl: daemon.landlock: true takes effect at the next start\n"
+    daemon.stderr.wait_for(" warn +daemon.landlock: true takes effect at the next start$")
+    daemon.file.write_text(text)
+    assert daemon.reload()["notes"] == []
+
+
+def test_an_address_that_is_open_to_nobody_is_said_as_at_a_start(daemon):
+    daemon.write(add='[services.also]\nkind = "echo"\nlisten = ["tcp://*:0"]\n')
+    (note,) = daemon.reload()["notes"]
+    assert re.fullmatch(r"also  tcp://\*:\d+ is open to the network, and only loopback is allowed: see allow", note)
+    assert daemon.reload()["notes"] == []
+
+
+def test_defaults_that_shrink_are_said_as_at_a_start():
+    with Reloaded() as daemon:
+        hard = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (164, 164))
+        assert daemon.reload()["notes"] == ["connections shrunk to 100, for 164 open files are allowed: echo"]
+        assert hard > 164
 
 
 def test_lists_change(daemon):
