@@ -28,6 +28,8 @@ class Subject(StrEnum):
     OPENBSD = "openbsd-inetd"
     HAPROXY = "HAProxy"
     NGINX = "nginx"
+    NCAT = "ncat"
+    SOCAT = "socat"
 
 
 OURS: Final = (Subject.ECHOD, Subject.PLAIN)

@@ -29,29 +29,32 @@ from tests.chaos import (
     streams,
     stuck,
     syscalls,
+    written,
 )
 from tests.chaos.field import Field
 from tests.chaos.network import Lacking, alone
 from tests.chaos.page import updated
 from tests.chaos.report import BROKEN, Outcome, Scenario, many
 
-SCENARIOS = sorted(
-    (
-        scenario
-        for room in (datagrams, exchanges, interrupted, links, logs, shares, starved, streams, stuck, syscalls)
-        for scenario in room.SCENARIOS
-    ),
-    key=lambda one: one.number,
-)
+ROOMS = (datagrams, exchanges, interrupted, links, logs, shares, starved, streams, stuck, syscalls, written)
+SCENARIOS = sorted((scenario for room in ROOMS for scenario in room.SCENARIOS), key=lambda one: one.number)
 BUSY = 0.7  #: processes ready to run before we began, beyond which times are somebody else's too
+
+
+def chosen(text: str) -> list[int]:
+    """Numbers of attacks, with commas between them. Raises ArgumentTypeError."""
+    known = {str(one.number): one.number for one in SCENARIOS}
+    try:
+        return [known[each.strip()] for each in text.split(",")]
+    except KeyError as error:
+        raise argparse.ArgumentTypeError(f"there is no attack {error}; there are {', '.join(known)}") from None
 
 
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__, add_help=True)
-    numbers = [one.number for one in SCENARIOS]
     parser.add_argument(
-        "--only", type=int, action="append", choices=numbers, metavar="N", help="this attack; repeatable"
+        "--only", type=chosen, action="extend", metavar="N,…", default=[], help="these attacks, by number; repeatable"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the table of FILE anew, docs/PROMISES.md")
@@ -96,9 +99,9 @@ def attempt(scenario: Scenario) -> Outcome:
 def main(words: Sequence[str] | None = None) -> int:
     """0 every promise that could be tried was kept; 1 one was broken; 2 usage; 130 interrupted."""
     asked = parse(words)
-    chosen = [one for one in SCENARIOS if not asked.only or one.number in asked.only]
+    wanted = [one for one in SCENARIOS if not asked.only or one.number in asked.only]
     if asked.list:
-        for one in chosen:
+        for one in wanted:
             print(f"{one.number:2}  {one.title}: {one.promise}")
         return 0
     known = header()
@@ -107,7 +110,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print("the machine was busy before: counts hold, times less so")
     outcomes: list[Outcome] = []
     try:
-        for one in chosen:
+        for one in wanted:
             outcomes.append(attempt(one))
             print("", *outcomes[-1].lines(), sep="\n", flush=True)
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from tests.chaos.corpus import CORPUS
 from tests.chaos.network import CLIENT4, CLIENT6, SERVER4, SERVER6
 from tests.daemon import ECHOCTL, SECONDS, Daemon, eventually, run
 
@@ -178,24 +179,10 @@ def test_a_flood_of_joins_and_of_vanishing_members(lo, member):
         daemon.check()
 
 
-CORPUS = [
-    *(bytes([octet]) for octet in range(256) if octet != 0x0A),
-    *(chr(code).encode() for code in (*range(0x80, 0xA0), 0x200B, 0x2028, 0x2029, 0xFEFF, 0xE0041)),
-    *(chr(code).encode() for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))),
-    b"\x1b]0;owned\x07",
-    b"\x1b[2J\x1b[1;1H",
-    b"\x9b31m",
-    b"\xed\xa0\x80",
-    b"\xc0\x8a",
-    b"\xf4\x90\x80\x80",
-    b"a" * 5000,
-]
-
-
 def test_nothing_that_is_sent_reaches_a_terminal_or_the_log_as_it_came(lo, member):
     with Daemon(CROWD) as daemon:
         anna, bob = member(daemon), member(daemon)
-        for evil in CORPUS:
+        for evil in (*CORPUS, b"a" * 5000):
             for command in (b"", b"/me ", b"/msg guest1 ", b"/nick ", b"/join ", b"/"):
                 bob.sendall(command + evil + b"\n" + b"/join lobby\n")
         bob.sendall(b"/nick " + b"n" * MIB + b"\n/nick bob\nthe end\n")

@@ -1,0 +1,40 @@
+"""Stock Twisted's chat server, as its documentation writes one: the first line is a name, the others are for everybody.
+
+stock_chat.py HOST PORT
+"""
+
+import sys
+
+from twisted.internet import protocol, reactor
+from twisted.protocols import basic
+from twisted.python import log
+
+members = {}
+
+
+class Chat(basic.LineReceiver):
+    delimiter = b"\n"
+    name = ""
+
+    def connectionLost(self, reason=protocol.connectionDone):
+        members.pop(self.name, None)
+
+    def lineReceived(self, line):
+        if not self.name:
+            self.name = line.decode("utf-8")
+            members[self.name] = self
+            log.msg(f"{self.name} has come")
+            return
+        said = f"<{self.name}> {line.decode('utf-8')}"
+        log.msg(said)
+        for member in members.values():
+            if member is not self:
+                member.sendLine(said.encode("utf-8"))
+
+
+if __name__ == "__main__":
+    log.startLogging(sys.stderr)
+    factory = protocol.Factory()
+    factory.protocol = Chat
+    reactor.listenTCP(int(sys.argv[2]), factory, interface=sys.argv[1])  # type: ignore[arg-type]
+    reactor.run()
