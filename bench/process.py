@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -27,20 +28,28 @@ class NotStarted(Exception):
     """One line: the server, and what it said."""
 
 
-def _free_port(role: Role) -> int:
-    kind = socket.SOCK_DGRAM if role is Role.UDP else socket.SOCK_STREAM
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """So many ports, each of them free for streams and datagrams until somebody else takes it. Raises OSError."""
+    with ExitStack() as held:  # one that is let go of may be drawn again
+        ports: list[int] = []
+        while len(ports) < count:
+            stream = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            stream.bind((HOST, 0))
+            port = stream.getsockname()[1]
+            datagram = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            with suppress(OSError):  # somebody's datagrams have this one: draw another
+                datagram.bind((HOST, port))
+                ports.append(port)
+        return ports
 
 
 def _places(server: Server, kit: Kit, roles: frozenset[Role]) -> dict[Role, Place]:
     """Fresh ones; they are somebody else's only if taken between this and the server's own bind."""
-    places = {}
-    for role in sorted(roles, key=lambda each: each.name):
-        port = _free_port(role)
-        places[role] = Place(role, HOST, port, str(kit.folder / f"{server.key}-{port}.sock"))
-    return places
+    named = sorted(roles, key=lambda each: each.name)
+    return {
+        role: Place(role, HOST, port, str(kit.folder / f"{server.key}-{port}.sock"))
+        for role, port in zip(named, free_ports(len(named)), strict=True)
+    }
 
 
 def _answers(place: Place) -> bool:

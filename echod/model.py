@@ -90,6 +90,11 @@ def _nowhere(_line: str) -> None:
     """Where services show their lines until somebody says where."""
 
 
+def _always() -> bool:
+    """Where nobody counts lines, each is shown."""
+    return True
+
+
 def _at_once(_seconds: float, call: Callable[[], None]) -> None:
     """How services put something off where nobody keeps the time."""
     call()
@@ -103,6 +108,7 @@ class Context:
     wall_clock: Callable[[], float] = time.time  # noqa: TID251 - the one place where the date is asked for
     random: random.Random = field(default_factory=random.Random)
     show: Callable[[str], None] = _nowhere  #: prints one line, already escaped, as the service's output
+    shows: Callable[[], bool] = _always  #: whether it would, now: in a flood lines are counted, and need no text
     later: Callable[[float, Callable[[], None]], object] = _at_once  #: calls after so many seconds; `callLater`
 
 

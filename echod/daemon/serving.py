@@ -66,7 +66,7 @@ class Daemon(Service):
         self._bound = list(bound)
         self._reactor = reactor
         self._shown = Shown(log.show if show_on is None else show_on.line, reactor.seconds, reactor.callLater)
-        context = Context(clock=reactor.seconds, show=self._shown, later=reactor.callLater)
+        context = Context(clock=reactor.seconds, show=self._shown, shows=self._shown.has_room, later=reactor.callLater)
         self.view = DaemonView(self, context)
         self._admin = AdminService(DaemonResources(self.view), context)
         self._own_ports: set[int] = set()

@@ -35,6 +35,10 @@ class Shown:
         elif self._lines == A_SECOND + 1:
             self._later(1.0, self._settle_of, second)
 
+    def has_room(self) -> bool:
+        """Whether a line would be passed on now, and not only counted."""
+        return self._lines < A_SECOND or int(self._clock()) != self._second
+
     def settle(self) -> None:
         """Say how many lines of the last second were not shown."""
         if self._lines > A_SECOND:

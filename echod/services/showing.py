@@ -16,9 +16,12 @@ SHOWN: Final = 1024
 
 
 def show(data: bytes, peer: Peer, how: Show, context: Context) -> None:
-    """Show one message and who sent it as the service's output."""
+    """Show one message and who sent it as the service's output.
+
+    Where the line would only be counted it has no text: to escape 1,024 octets costs as much as to answer ten.
+    """
     if how != "no":
-        context.show(f"{peer.scheme} {peer.remote}: {line(data, how)}")
+        context.show(f"{peer.scheme} {peer.remote}: {line(data, how)}" if context.shows() else "")
 
 
 def line(data: bytes, how: Show) -> str:

@@ -34,6 +34,19 @@ def test_systemd_has_nothing_to_say_about_them(units):
     assert said == []
 
 
+def test_a_socket_of_datagrams_notes_from_the_first_where_they_were_sent_to():
+    for path in SYSTEMD.glob("*.socket"):
+        text = path.read_text()
+        assert ("ListenDatagram=" in text) == ("PassPacketInfo=yes" in text), path
+
+
+def test_runtime_directories_outlive_a_restart_and_what_is_theirs_a_stop():
+    """Unix sockets of the daemon go on over a restart; those of a socket unit live there while the daemon is down."""
+    for path in SYSTEMD.glob("*.service"):
+        text = path.read_text()
+        assert ("RuntimeDirectory=" in text) == ("RuntimeDirectoryPreserve=yes" in text), path
+
+
 def exposure(path):
     """What systemd makes of a unit: 0 is safe, 10 is not."""
     ended = run("systemd-analyze", "security", "--offline=true", "--no-pager", path)

@@ -9,6 +9,7 @@ from bench.chart import PANELS, chart
 from bench.figures import Rest, Results, Slice, merged, percentile, ratio, summary
 from bench.machine import Cores, idle_connections
 from bench.options import FULL, QUICK, parse
+from bench.process import free_ports
 from bench.servers import SERVERS, Kit, Place
 from bench.table import align, judge, report, targets_table
 from bench.targets import STOCK, TARGETS, UVLOOP, YARDSTICK, Target
@@ -231,3 +232,8 @@ def test_the_idle_connections_fit_the_limit_of_open_files():
 def test_one_core_for_both_is_said():
     assert "the only one" in str(Cores(0, 0))
     assert str(Cores(1, 0)) == "server on core 1, load on core 0"
+
+
+def test_no_port_is_drawn_twice():
+    ports = free_ports(400)
+    assert len(set(ports)) == 400

@@ -29,6 +29,15 @@ class Lines(SynchronousTestCase):
         self.shown("later")
         self.assertEqual(self.lines[A_SECOND:], ["… 3 more lines in that second", "later"])
 
+    def test_are_needed_only_where_there_is_room(self) -> None:
+        for _ in range(2):
+            for _ in range(A_SECOND):
+                self.assertTrue(self.shown.has_room())
+                self.shown("x")
+            self.assertFalse(self.shown.has_room())
+            self.shown("")
+            self.clock.advance(1)
+
     def test_that_were_counted_are_told_once(self) -> None:
         for _ in range(A_SECOND + 1):
             self.shown("x")

@@ -1,11 +1,14 @@
 """What a service shows: one line for each message, safe to print, and never more than a log can bear."""
 
+from unittest import mock
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.model import Context, Peer
 from echod.names import Inet, unix_name
+from echod.observe.shown import A_SECOND, Shown
 from echod.services.showing import SHOWN, line, show
 from echod.text import decoded
 
@@ -82,6 +85,16 @@ class Showing(SynchronousTestCase):
     def test_shows_nothing_where_nothing_is_asked_for(self) -> None:
         show(b"hello", PEER, "no", self.context)
         self.assertEqual(self.lines, [])
+
+    def test_escapes_nothing_that_is_only_counted(self) -> None:
+        shown = Shown(self.lines.append, lambda: 7.0)
+        context = Context(show=shown, shows=shown.has_room)
+        for _ in range(A_SECOND):
+            show(b"hello", PEER, "text", context)
+        with mock.patch("echod.services.showing.line", side_effect=AssertionError("nobody reads it")):
+            show(b"hello", PEER, "text", context)
+        shown.settle()
+        self.assertEqual(self.lines[A_SECOND - 1 :], ["udp 192.0.2.1:40000: hello", "… 1 more lines in that second"])
 
     def test_a_name_that_the_peer_chose_cannot_forge_a_line(self) -> None:
         peer = Peer("unix-dgram", unix_name("/run/s"), unix_name(b"\0x\nudp 192.0.2.1:7: forged\x1b[2J\xff"))
