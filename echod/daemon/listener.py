@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +18,7 @@ from echod.model import Context, Service
 from echod.plane.datagrams import DatagramLane
 from echod.plane.loop import Loop
 from echod.plane.streams import StreamLane
-from echod.transports import tcp
+from echod.transports import endpoint, tcp
 from echod.transports.accept import Reserve, StreamPort
 from echod.transports.conversing import ConversingDatagrams
 from echod.transports.datagram import ServiceDatagrams
@@ -180,7 +179,9 @@ class Listener:
         self.served, self.bound = served, bound
         if self.factory is not None:
             self.factory.govern(served.service, served.config.limits)
-            if bound.address.scheme == "tcp" and isinstance(bound.socket, socket.socket):
+            if isinstance(bound.socket, endpoint.Listening):
+                bound.socket.grant(served.config.limits.stall)
+            elif bound.address.scheme == "tcp":
                 tcp.grant(bound.socket, served.config.limits.stall)
         if self._protocol is not None:
             self._protocol.service = served.service

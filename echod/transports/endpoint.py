@@ -42,11 +42,19 @@ class Listening:
     def serving(self, factory: ServiceFactory) -> Listening:
         """Itself, with the factory that it will serve."""
         self._factory = factory
-        opened = getattr(self._port, "socket", None)
-        if opened is not None and opened.family in (socket.AF_INET, socket.AF_INET6):
+        if opened := self._tcp():
             tcp.prepare(opened)
-            tcp.grant(opened, factory.limits.stall)
+        self.grant(factory.limits.stall)
         return self
+
+    def grant(self, stall: float) -> None:
+        """Let connections that come be stuck for `stall` seconds, as tcp.grant; a reload may change it."""
+        if opened := self._tcp():
+            tcp.grant(opened, stall)
+
+    def _tcp(self) -> socket.socket | None:
+        opened: socket.socket | None = getattr(self._port, "socket", None)
+        return opened if opened is not None and opened.family in (socket.AF_INET, socket.AF_INET6) else None
 
     def startListening(self) -> None:
         """Serve from now on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from tests.contract.room import data, exactly, rest
 from tests.daemon import ECHOCTL, SECONDS, Daemon, eventually, free_port, run
 
 PLANES = ("auto", "off")
+PIDFD_GETFD = 438  # on every machine but alpha
 
 CONFIG = """
 [daemon]
@@ -157,6 +159,31 @@ def test_who_is_connected_goes_on_when_limits_change(daemon, change):
     figures = daemon.counters()[f"echo tcp://127.0.0.1:{daemon.port}"]
     assert figures["bytes_in"] == figures["bytes_out"] == 400_000 + 11
     assert figures["closed:done"] == figures["accepted"] == 2
+
+
+@pytest.mark.parametrize("listen", ["tcp://127.0.0.1:PORT", "tcp:PORT:interface=127.0.0.1"])
+def test_the_kernels_patience_follows_stall(listen, tmp_path):
+    """Connections have it from their listener, whoever opened that."""
+    port, file = free_port(), tmp_path / "echod.toml"
+
+    def write(stall: str) -> None:
+        file.write_text(
+            f'[services.echo]\nlisten = ["{listen.replace("PORT", str(port))}"]\nlimits.stall = "{stall}"\n'
+        )
+
+    def patience(pid: int) -> float:
+        for one in sockets_of(pid):
+            if one.getsockname() == ("127.0.0.1", port):
+                return one.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) / 1000
+        raise AssertionError("nobody listens there")
+
+    write("60s")
+    with Daemon(options=["--config", str(file)]) as daemon:
+        assert patience(daemon.process.pid) == 65
+        write("5m")
+        daemon.send_signal(signal.SIGHUP)
+        daemon.stderr.wait_for(" reloaded: ")
+        assert patience(daemon.process.pid) == 305
 
 
 def test_new_limits_hold_for_all_together(daemon):
@@ -387,6 +414,22 @@ def test_the_signal_does_the_same_and_opens_the_log_anew(tmp_path):
         assert daemon.stop() == 0
     finally:
         daemon.close()
+
+
+def sockets_of(pid: int) -> Iterator[socket.socket]:
+    """A process's IPv4 stream sockets, as descriptors of ours: pidfd_getfd(2)."""
+    process = os.pidfd_open(pid)
+    try:
+        for number in map(int, os.listdir(f"/proc/{pid}/fd")):
+            if os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:"):
+                copy = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, process, number, 0)
+                if copy < 0:
+                    pytest.skip(f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
+                with socket.socket(fileno=copy) as one:
+                    if (one.family, one.type) == (socket.AF_INET, socket.SOCK_STREAM):
+                        yield one
+    finally:
+        os.close(process)
 
 
 def _python(module: str) -> tuple[str, ...]:
