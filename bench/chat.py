@@ -28,6 +28,7 @@ CONFIG: Final = """
 new-per-client = "0"
 [services.chat]
 lines-per-second = 0
+room-lines-per-second = 0
 listen = ["unix://{path}"]
 """
 SAMPLED: Final = 50  #: members whose every line is timed; of the others, lines are counted

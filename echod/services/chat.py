@@ -40,6 +40,12 @@ class ChatOptions:
         default=20,
         metadata={"help": "how many lines a member may send, ten times as many at once; 0 is no limit"},
     )
+    room_lines_per_second: int = field(
+        default=100,
+        metadata={
+            "help": "how many lines may be said in a room by all its members, twice as many at once; 0 is no limit"
+        },
+    )
 
 
 class Chat(Service):
@@ -55,19 +61,28 @@ class Chat(Service):
 
     def __init__(self, options: Any = None, context: Context | None = None) -> None:
         super().__init__(options, context)
-        self.hall = Hall(self.context, missed, history=self.options.history, rooms=self.options.rooms)
+        own = self.options
+        self.hall = Hall(
+            self.context, missed, history=own.history, rooms=own.rooms, room_rate=own.room_lines_per_second
+        )
 
     @classmethod
     def faults(cls, options: Any) -> Iterable[tuple[str, str]]:
         """Numbers that make no sense."""
-        for key, least, most in (("history", 0, 1000), ("rooms", 1, 10_000), ("lines_per_second", 0, 1_000_000)):
+        for key, least, most in (
+            ("history", 0, 1000),
+            ("rooms", 1, 10_000),
+            ("lines_per_second", 0, 1_000_000),
+            ("room_lines_per_second", 0, 1_000_000),
+        ):
             if not least <= getattr(options, key) <= most:
                 yield key, f"must be a whole number from {least} to {most}, not {getattr(options, key)}"
 
     def succeed(self, predecessor: Chat) -> None:
         """The rooms go on, and who is in them."""
         self.hall = predecessor.hall
-        self.hall.govern(self.options.history, self.options.rooms)
+        own = self.options
+        self.hall.govern(own.history, own.rooms, own.room_lines_per_second)
 
     def session(self, peer: Peer, say: Say) -> Session:
         return Talking(self, peer, say)
@@ -149,7 +164,10 @@ class Talking:
         if said.startswith("/") and not said.startswith("//"):
             return self._command(member, text[1:].decode("utf-8", "surrogateescape"))
         said = said[1:] if said.startswith("//") else said
-        member.room.say(member, f"{member.nick}: {said}")
+        try:
+            member.room.say(member, f"{member.nick}: {said}")
+        except Unheard as why:
+            member.hear(f"-- {why}")
         return None
 
     def _command(self, member: Member, text: str) -> Reply | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final
 
 from echod.model import Context, Say
@@ -18,6 +19,7 @@ from echod.services.pace import Pace
 LOBBY: Final = "lobby"  #: where everybody begins
 NAMED: Final = 100  #: names in one list; the rest is counted
 NEWS: Final = (5, 20)  #: arrivals, departures and new names told one by one: a second in the long run, and at once
+ROOM_BURST: Final = 2  #: times what a room takes in a second, at once: each line is work for everybody who is in it
 SUMMARY: Final = 1.0  #: seconds after which the others are told as figures
 
 
@@ -51,31 +53,37 @@ class Member:
 
 
 class Room:
-    """Members who hear each other, and the last lines that they said."""
+    """Members who hear each other, and the last lines that they said; `rate` of them a second, or (0) any number."""
 
-    def __init__(self, hall: Hall, name: str, history: int) -> None:
+    def __init__(self, hall: Hall, name: str, history: int, rate: float) -> None:
         self.name = name
         self.look = nicks.look(name)
         self.members: dict[Member, None] = {}  # in the order in which they came
         self.history: deque[bytes] = deque()
-        self._most = history
         self._octets = 0  # of the history
         self._hall = hall
         self._news = Pace(*NEWS, hall.context.clock)
+        self.govern(history, rate)
         self._untold = {"joined": 0, "left": 0, "renamed": 0}
 
     def say(self, member: Member, text: str) -> None:
-        """What a member says, to everybody else; it is remembered."""
+        """What a member says, to everybody else; it is remembered. Raises Unheard where too much is said."""
+        if not self._pace.take():
+            raise Unheard(f"more than {self._pace.per_second:g} lines a second are said in {self.name}: not sent")
         told = line(text)
         self.history.append(told)
         self._octets += len(told)
-        self.remember(self._most)
+        self._forget()
         self._tell(told, member)
 
-    def remember(self, most: int) -> None:
-        """Keep so many lines at most, and no more than WAITING octets of them."""
-        self._most = most
-        while self.history and (len(self.history) > most or self._octets > WAITING):
+    def govern(self, history: int, rate: float) -> None:
+        """Keep so many lines at most, and no more than WAITING octets of them; take so many a second."""
+        self._most = history
+        self._pace = Pace(rate, rate * ROOM_BURST, self._hall.context.clock)
+        self._forget()
+
+    def _forget(self) -> None:
+        while self.history and (len(self.history) > self._most or self._octets > WAITING):
             self._octets -= len(self.history.popleft())
 
     def tell(self, text: str, but: Member | None = None) -> None:
@@ -96,7 +104,8 @@ class Room:
 
     def names(self, but: Member | None = None, most: int = NAMED) -> str:
         """Who is here, in the order in which they came."""
-        return listed((member.nick for member in self.members if member is not but), most)
+        nicks = (member.nick for member in self.members if member is not but)
+        return listed(nicks, most, len(self.members) - (but in self.members))
 
     def _tell_news(self) -> None:
         joined, left, renamed = self._untold.values()
@@ -120,23 +129,26 @@ class Hall:
     turn go out together: the more is said, the less a delivery costs.
     """
 
-    def __init__(self, context: Context, missed: Callable[[int], bytes], *, history: int, rooms: int) -> None:
+    def __init__(
+        self, context: Context, missed: Callable[[int], bytes], *, history: int, rooms: int, room_rate: float
+    ) -> None:
         self.context = context
         self.waiting: dict[Member, None] = {}
         self._missed = missed
         self._history = history
         self._most = rooms
+        self._room_rate = room_rate
         self._guests = 0
-        self._rooms = {nicks.key(LOBBY): Room(self, LOBBY, history)}
+        self._rooms = {nicks.key(LOBBY): Room(self, LOBBY, history, room_rate)}
         self._named: dict[str, Member] = {}  # by the key of a nick
         self._seen: dict[str, Member] = {}  # by its look
         self._scheduled = False
 
-    def govern(self, history: int, rooms: int) -> None:
+    def govern(self, history: int, rooms: int, room_rate: float) -> None:
         """Go by other numbers from now on; no room is closed for that."""
-        self._history, self._most = history, rooms
+        self._history, self._most, self._room_rate = history, rooms, room_rate
         for room in self._rooms.values():
-            room.remember(history)
+            room.govern(history, room_rate)
 
     def enter(self, say: Say, *, joined: bool) -> Member:
         """Somebody new, in the lobby, as a guest. `joined` says whether lines may be handed over together."""
@@ -179,7 +191,7 @@ class Hall:
             look = nicks.look(name)
             if like := next((other.name for other in self._rooms.values() if other.look == look), None):
                 raise Unheard(f"the name {name} is taken: it looks like {like}")
-            room = self._rooms[nicks.key(name)] = Room(self, name, self._history)
+            room = self._rooms[nicks.key(name)] = Room(self, name, self._history, self._room_rate)
         self._out(member)
         member.room = room
         room.members[member] = None
@@ -195,7 +207,8 @@ class Hall:
 
     def rooms(self) -> str:
         """Every room, and how many are in it."""
-        return listed((f"{room.name} ({len(room.members)})" for room in self._rooms.values()), NAMED)
+        rooms = (f"{room.name} ({len(room.members)})" for room in self._rooms.values())
+        return listed(rooms, NAMED, len(self._rooms))
 
     def soon(self) -> None:
         """Let go out what waits, in a moment."""
@@ -232,11 +245,13 @@ class Hall:
         del self._named[nicks.key(member.nick)], self._seen[nicks.look(member.nick)]
 
 
-def listed(names: Iterable[str], most: int) -> str:
-    """Names with commas between them, and how many there are besides; `nobody` for none."""
-    every = list(names)
-    more = f" and {len(every) - most} more" if len(every) > most else ""
-    return (", ".join(every[:most]) + more) or "nobody"
+def listed(names: Iterable[str], most: int, count: int) -> str:
+    """The first of `count` names with commas between them, and how many there are besides; `nobody` for none.
+
+    No more than `most` are asked for: a crowd costs no more than that.
+    """
+    more = f" and {count - most} more" if count > most else ""
+    return (", ".join(islice(names, most)) + more) or "nobody"
 
 
 __all__ = ["LOBBY", "Hall", "Member", "Room", "Unheard", "WrongName", "line", "listed"]

@@ -26,7 +26,7 @@ PACE: Final = 0.002  #: seconds between two connections: `debug` has 1,000 lines
 COMMANDS: Final = (b"", b"/me ", b"/msg guest1 ", b"/nick ", b"/join ", b"/")
 OPTIONS: Final = {
     "ack": "close = false",
-    "chat": "lines-per-second = 0\nhistory = 10",
+    "chat": "lines-per-second = 0\nroom-lines-per-second = 0\nhistory = 10",
     "console": "unanswered = 10000\nunanswered-in-all = 100000",
 }
 LONGEST_PATH: Final = 107  #: octets, of struct sockaddr_un

@@ -97,6 +97,7 @@ def test_echoctl_returns_the_token_by_itself(two):
 CROWD = """
 [services.chat]
 lines-per-second = 0
+room-lines-per-second = 0
 listen = ["tcp://127.0.0.1:0", "unix://{dir}/chat.sock"]
 """
 

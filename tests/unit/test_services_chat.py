@@ -216,7 +216,7 @@ class Chatting(SynchronousTestCase):
         self.assertEqual(bob.heard()[-2:], ["-- what was said last:", "anna: roses"])
 
     def test_history_is_bounded_by_octets_too(self):
-        chat = self.chat(history=1000, lines_per_second=0)
+        chat = self.chat(history=1000, lines_per_second=0, room_lines_per_second=0)
         [anna] = self.several(chat, "anna")
         for _ in range(100):
             anna.says("x" * LONGEST)
@@ -269,6 +269,37 @@ class Chatting(SynchronousTestCase):
         self.assertEqual(heard[-1], f"-- {500 - NEWS[1] + 1} more have joined, and 200 have left")
         self.assertGreater(SUMMARY, 0)
 
+    def test_a_room_takes_so_many_lines_whoever_says_them(self):
+        chat = self.chat(room_lines_per_second=5)
+        people = self.several(chat, *(f"m{number}" for number in range(20)))
+        for one in people:
+            one.heard()
+        for one in people:
+            one.says("hello")
+        self.assertEqual(
+            people[-1].heard(),
+            [f"m{n}: hello" for n in range(10)]
+            + [(sorry := "-- more than 5 lines a second are said in lobby: not sent")],
+        )
+        people[0].says("/me waves")
+        self.assertEqual(people[0].heard()[-1], sorry)
+        people[0].says("/join garden", "hello", "/msg m1 still there?")
+        self.assertNotIn(sorry, people[0].heard(), "another room has a measure of its own, and so have two people")
+        self.assertIn("m0 (to you): still there?", people[1].heard())
+        self.clock.advance(1)
+        people[1].says("again")
+        self.assertEqual(people[2].heard()[-1], "m1: again")
+
+    def test_a_reload_sets_another_measure(self):
+        before = self.chat(room_lines_per_second=1)
+        anna, bob = self.several(before, "anna", "bob")
+        anna.says(*"12345")
+        self.assertEqual(bob.heard(), ["anna: 1", "anna: 2"])
+        after = Chat(ChatOptions(room_lines_per_second=0), before.context)
+        after.succeed(before)
+        anna.says(*"678")
+        self.assertEqual(bob.heard(), ["anna: 6", "anna: 7", "anna: 8"])
+
     def test_a_crowd_is_listed_in_part(self):
         chat = self.chat()
         crowd = [Somebody(chat) for _ in range(NAMED + 20)]
@@ -278,7 +309,7 @@ class Chatting(SynchronousTestCase):
         self.assertTrue(crowd[0].heard()[-1].endswith(f"guest{NAMED} and 20 more"))
 
     def test_who_does_not_read_is_bounded_and_told_and_nobody_else_notices(self):
-        chat = self.chat(lines_per_second=0)
+        chat = self.chat(lines_per_second=0, room_lines_per_second=0)
         anna, bob = self.several(chat, "anna", "bob")
         deaf = Somebody(chat, deaf=True)
         deaf.hears_again()
@@ -296,7 +327,7 @@ class Chatting(SynchronousTestCase):
         self.assertTrue(heard[0].endswith("lines are missing here: you read too slowly"))
 
     def test_nothing_that_is_sent_reaches_a_terminal_as_it_came(self):
-        anna, bob = self.several(self.chat(lines_per_second=0), "anna", "bob")
+        anna, bob = self.several(self.chat(lines_per_second=0, room_lines_per_second=0), "anna", "bob")
         codes = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
         evil = [chr(code) for code in (*codes, 0xFEFF)]
         evil += ["\x1b]0;title\x07", "\x1b[2J", "\udcff\udcfe", "-- anna has left\r-- bob is root"]
@@ -314,7 +345,7 @@ class Chatting(SynchronousTestCase):
         at = sorted({0, len(data), *places})
         outcomes = []
         for pieces in ([data], [data[begin:end] for begin, end in pairwise(at)]):
-            anna, bob = self.several(self.chat(lines_per_second=0), "anna", "bob")
+            anna, bob = self.several(self.chat(lines_per_second=0, room_lines_per_second=0), "anna", "bob")
             for piece in pieces:
                 if piece and anna.ended is End.NOTHING:
                     anna.send(piece)
@@ -325,7 +356,7 @@ class Chatting(SynchronousTestCase):
         self.assertTrue(all(line.isprintable() for heard in outcomes[0] for line in heard))
 
     def test_a_reload_takes_over_who_is_there(self):
-        before = self.chat(history=5, lines_per_second=0)
+        before = self.chat(history=5, lines_per_second=0, room_lines_per_second=0)
         anna, bob = self.several(before, "anna", "bob")
         anna.says("one", "two", "three")
         after = Chat(ChatOptions(history=2), Context(clock=self.clock.seconds))
@@ -337,8 +368,8 @@ class Chatting(SynchronousTestCase):
         self.assertEqual(bob.heard(), ["-- guest3 has joined", "guest3: hello"])
 
     def test_numbers_that_make_no_sense(self):
-        wrong = dict(Chat.faults(ChatOptions(history=-1, rooms=0, lines_per_second=-5)))
-        self.assertEqual(set(wrong), {"history", "rooms", "lines_per_second"})
+        wrong = dict(Chat.faults(ChatOptions(history=-1, rooms=0, lines_per_second=-5, room_lines_per_second=-1)))
+        self.assertEqual(set(wrong), {"history", "rooms", "lines_per_second", "room_lines_per_second"})
         self.assertEqual(wrong["history"], "must be a whole number from 0 to 1000, not -1")
         self.assertEqual(list(Chat.faults(ChatOptions())), [])
 
@@ -371,7 +402,7 @@ class Floods(SynchronousTestCase):
         self.assertEqual(other.heard(), ["guest1: hello"])
 
     def test_a_new_room_is_not_compared_letter_by_letter_with_every_other(self) -> None:
-        chat = Chat(ChatOptions(rooms=1000, lines_per_second=0))
+        chat = Chat(ChatOptions(rooms=1000, lines_per_second=0, room_lines_per_second=0))
         members = [Somebody(chat) for _ in range(50)]
         for number, member in enumerate(members):
             member.says(f"/join room{number}")
