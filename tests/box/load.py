@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -76,9 +77,7 @@ class Load:
 
     def __enter__(self) -> Self:
         self._threads = [
-            self._box.in_network(lambda name=name, ask=ask: self._go_on(name, ask))  # type: ignore[misc]
-            for name, ask in self._asks.items()
-            for _ in range(2)
+            self._box.in_network(partial(self._go_on, name, ask)) for name, ask in self._asks.items() for _ in range(2)
         ]
         return self
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -103,3 +105,24 @@ class Outcome:
                 for figure in self.figures
             ],
         }
+
+
+def play(
+    running: Iterable[Outcome], file: Path | None, known: Callable[[], Mapping[str, Any]]
+) -> tuple[list[Outcome], bool]:
+    """Print each outcome as it comes; all of them, and whether nobody interrupted.
+
+    At the end, which may come early, what there is stands in `file`, behind what is `known` then.
+    """
+    outcomes: list[Outcome] = []
+    try:
+        for outcome in running:
+            outcomes.append(outcome)
+            print("", *outcome.lines(), sep="\n", flush=True)
+    except KeyboardInterrupt:
+        return outcomes, False
+    finally:
+        if file:
+            document = {**known(), "outcomes": [outcome.document() for outcome in outcomes]}
+            file.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return outcomes, True

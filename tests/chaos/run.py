@@ -7,12 +7,11 @@ verdict, and depend on the machine. As root everything takes place in a network 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -34,7 +33,7 @@ from tests.chaos import (
 from tests.chaos.field import Field
 from tests.chaos.network import Lacking, alone
 from tests.chaos.page import updated
-from tests.chaos.report import BROKEN, Outcome, Scenario, many
+from tests.chaos.report import BROKEN, Figure, Outcome, Scenario, many, play
 
 ROOMS = (datagrams, exchanges, interrupted, links, logs, shares, starved, streams, stuck, syscalls, written)
 SCENARIOS = sorted((scenario for room in ROOMS for scenario in room.SCENARIOS), key=lambda one: one.number)
@@ -79,14 +78,15 @@ def field() -> Iterator[Field]:
         yield Field(None, f"{lacking}: run it as root")
 
 
-def attempt(scenario: Scenario) -> Outcome:
-    """Run one; whatever happens is in the outcome."""
+def attempt(scenario: Scenario, tell: Callable[[Figure], None] = lambda _figure: None) -> Outcome:
+    """Run one; whatever happens is in the outcome, and `tell` hears of each figure as it comes."""
     outcome = Outcome(scenario, busy=faults.busy())
     began = time.monotonic()
     with field() as place:
         try:
             for figure in scenario.attack(place):
                 outcome.figures.append(figure)
+                tell(figure)
         except Lacking as lacking:
             outcome.lacking = str(lacking)
         except Exception as error:
@@ -108,17 +108,9 @@ def main(words: Sequence[str] | None = None) -> int:
     print(" · ".join(known.values()))
     if os.getloadavg()[0] > BUSY:
         print("the machine was busy before: counts hold, times less so")
-    outcomes: list[Outcome] = []
-    try:
-        for one in wanted:
-            outcomes.append(attempt(one))
-            print("", *outcomes[-1].lines(), sep="\n", flush=True)
-    except KeyboardInterrupt:
+    outcomes, whole = play(map(attempt, wanted), asked.json, lambda: known)
+    if not whole:
         return 130
-    finally:
-        if asked.json:
-            document = {**known, "outcomes": [outcome.document() for outcome in outcomes]}
-            asked.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
     if asked.page:
         day = known["date"].partition(" ")[0]
         asked.page.write_text(updated(asked.page.read_text("utf-8"), outcomes, day), "utf-8")

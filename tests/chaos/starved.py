@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,14 @@ def stolen_reserve(field: Field) -> Iterator[Figure]:
             eventually((folder / "stolen").exists)
             stolen = time.monotonic()
             _served(server)
-            again = eventually(lambda s=server, b=before: _reserved(s) >= b, seconds=2)  # type: ignore[misc]
+            again = eventually(partial(_has_reserved, server, before), seconds=2)
             seconds = time.monotonic() - stolen
             more = f"; reserved again after {seconds:.2f} s" if again else "; never reserved again"
             yield _starved(server, more, again and seconds <= 1)
+
+
+def _has_reserved(server: Server, count: int) -> bool:
+    return _reserved(server) >= count
 
 
 def _reserved(server: Server) -> int:

@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 
 from tests.chaos import probe
 from tests.chaos.crowd import Crowd, Fate, reset_at_once, served
-from tests.chaos.field import Field, Place
+from tests.chaos.field import Field, Place, Server
 from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import eventually
 from tests.gate.room import taken
@@ -40,6 +41,10 @@ def slow_reader(field: Field) -> Iterator[Figure]:
         text += f", memory {grown / KIB:+,.0f} KiB"
         kept = blocked and grown <= 192 * KIB if server.ours else None
         yield Figure(server.subject, text, kept, {"taken": sent, "memory": grown})
+
+
+def _has_at_most(server: Server, descriptors: int) -> bool:
+    return server.descriptors() <= descriptors
 
 
 def _connected(place: Place) -> socket.socket:
@@ -138,7 +143,7 @@ def ended(field: Field) -> Iterator[Figure]:
                 for client in paused:
                     client.close()
                 began = time.monotonic()
-                over = eventually(lambda s=server, b=before: s.descriptors() <= b, seconds=AFTER)  # type: ignore[misc]
+                over = eventually(partial(_has_at_most, server, before), seconds=AFTER)
                 seconds, left = time.monotonic() - began, server.descriptors() - before
             text = f"{answered:,} told goodbye, that stay; {len(paused)} paused, that went; {left:+} descriptors after"
             text += f" {seconds:.1f} s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from twisted.logger import globalLogPublisher
@@ -122,7 +123,7 @@ def _converse(session: Session, pieces: list[bytes]) -> tuple[bytes, End]:
     """All that a session says to these pieces and then their end, and how it ends."""
     said, end = bytearray(), End.NOTHING
     questions: list[Callable[[], Reply]] = [session.opened]
-    questions += [lambda piece=piece: session.received(piece) for piece in pieces]  # type: ignore[misc]
+    questions += [partial(session.received, piece) for piece in pieces]
     for question in (*questions, session.ended):
         reply = question()
         assert isinstance(reply, Reply)

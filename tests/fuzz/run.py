@@ -9,7 +9,6 @@ number is that of docs/PROMISES.md. What crashes is made small, printed, and wri
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import time
 import traceback
@@ -18,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.report import BROKEN, Figure, Outcome, Scenario, Subject, many
+from tests.chaos.report import BROKEN, Figure, Outcome, Scenario, Subject, many, play
 from tests.chaos.run import header
 from tests.fuzz import engine, guided, properties, wire
 from tests.fuzz.engine import Tried, file_of, line_of
@@ -124,17 +123,10 @@ def main(words: Sequence[str] | None = None) -> int:
     seed = random.SystemRandom().randrange(2**32) if asked.seed is None else asked.seed
     known = {**header(), "seed": str(seed)}
     print(" · ".join([*header().values(), f"seed {seed}"]))
-    count, found, began = Count(), list[Outcome](), time.monotonic()
-    try:
-        for outcome in outcomes(asked, seed, count):
-            found.append(outcome)
-            print("", *outcome.lines(), sep="\n", flush=True)
-    except KeyboardInterrupt:
+    count, began = Count(), time.monotonic()
+    found, whole = play(outcomes(asked, seed, count), asked.json, lambda: {**known, "inputs": count.inputs})
+    if not whole:
         return 130
-    finally:
-        if asked.json:
-            document = {**known, "inputs": count.inputs, "outcomes": [outcome.document() for outcome in found]}
-            asked.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
     broken = any(outcome.verdict == BROKEN for outcome in found)
     said = f"{many(count.inputs, 'hostile input')} in {time.monotonic() - began:.0f} s"
     crashes = f"{count.crashes} of them went wrong"

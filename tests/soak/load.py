@@ -12,8 +12,9 @@ import random
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
+from functools import partial
 from itertools import cycle, islice
 from typing import Final
 
@@ -145,9 +146,8 @@ class Datagrams:
         self._denied = self._open(place, DENIED) if ours else None
         joined = self._open(place, "127.35.0.1")
         joined.setsockopt(SOL_UDP, UDP_GRO, 1)
-        ways: list[Callable[[], None]] = [lambda one=one: self._volley(one) for one in self._sockets]  # type: ignore[misc]
-        ways += [lambda: self._joined(joined)] * 4
-        ways += [lambda: self._nowhere(self._denied)] if ours else []  # type: ignore[arg-type]
+        ways = [partial(self._volley, one) for one in self._sockets] + [partial(self._joined, joined)] * 4
+        ways += [partial(self._nowhere, self._denied)] if self._denied else []
         self._sockets.append(joined)
         self._ways = cycle(ways)
 

@@ -8,10 +8,8 @@ is that of docs/PROMISES.md. As root everything takes place in a network of its 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,9 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos.field import Field, Server
-from tests.chaos.network import Lacking
-from tests.chaos.report import BROKEN, OURS, Figure, Outcome, Scenario, Subject, many
-from tests.chaos.run import field, header
+from tests.chaos.report import BROKEN, OURS, Figure, Scenario, Subject, many, play
+from tests.chaos.run import attempt, header
 from tests.soak import objects
 from tests.soak.load import Cycles, Datagrams
 from tests.soak.meter import AT_THE_END, KIB, Course
@@ -138,21 +135,9 @@ def census(count: int, _place: Field) -> Iterator[Figure]:
         yield Figure(subject, f"after {many(count, 'connection')}: {most or 'no more of any type'}", kept, dict(more))
 
 
-def attempt(scenario: Scenario) -> Outcome:
-    """Run one; whatever happens is in the outcome."""
-    outcome, began = Outcome(scenario), time.monotonic()
-    with field() as place:
-        try:
-            for figure in scenario.attack(place):
-                outcome.figures.append(figure)
-                print(f"    … {figure.subject}: {figure.text}", file=sys.stderr, flush=True)
-        except Lacking as lacking:
-            outcome.lacking = str(lacking)
-        except Exception as error:
-            outcome.failure = f"{type(error).__name__}: {error}"
-            traceback.print_exc()
-    outcome.seconds = time.monotonic() - began
-    return outcome
+def progress(figure: Figure) -> None:
+    """A scenario takes minutes: each figure is told as it comes."""
+    print(f"    … {figure.subject}: {figure.text}", file=sys.stderr, flush=True)
 
 
 def scenarios(asked: argparse.Namespace) -> Iterator[Scenario]:
@@ -173,15 +158,8 @@ def main(words: Sequence[str] | None = None) -> int:
     asked = parse(words)
     known = header()
     print(" · ".join(known.values()))
-    outcomes: list[Outcome] = []
-    try:
-        for scenario in scenarios(asked):
-            outcomes.append(attempt(scenario))
-            print("", *outcomes[-1].lines(), sep="\n", flush=True)
-    except KeyboardInterrupt:
+    running = (attempt(scenario, progress) for scenario in scenarios(asked))
+    outcomes, whole = play(running, asked.json, lambda: known)
+    if not whole:
         return 130
-    finally:
-        if asked.json:
-            document = {**known, "outcomes": [outcome.document() for outcome in outcomes]}
-            asked.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return int(any(outcome.verdict == BROKEN for outcome in outcomes))

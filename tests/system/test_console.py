@@ -9,6 +9,41 @@ import pytest
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, TWISTD, Daemon, Lines, environment, eventually, free_port, run
 
 
+class Typed:
+    """A program that somebody types into, by a pipe; from `with` to the end of the block it runs."""
+
+    def __init__(self, *words):
+        self.process = subprocess.Popen(
+            words, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.keys = self.process.stdin
+        self.shown, self.said = Lines(self.process.stdout), Lines(self.process.stderr)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.terminate()
+        assert self.end() == 0
+
+    def types(self, text):
+        self.keys.write(text.encode())
+        self.keys.flush()
+
+    def end(self):
+        """Its exit code, once it has ended by itself."""
+        code = self.process.wait(SECONDS)
+        if not self.keys.closed:
+            self.keys.close()
+        self.shown.close()
+        self.said.close()
+        return code
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
@@ -35,34 +70,20 @@ def test_a_daemon_in_the_background_has_no_terminal(tmp_path):
 
 def test_an_operator_behind_a_pipe():
     port = free_port()
-    words = [*ECHOD, f"--listen=console=tcp://127.0.0.1:{port}", "--console"]
-    with subprocess.Popen(
-        words, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        shown, log = Lines(process.stdout), Lines(process.stderr)
-        try:
-            log.wait_for("ready: 1 listeners")
-            shown.wait_for("^-- no clients$")
-            with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
-                client.sendall(b"hello \x1b[2J\xff\n")
-                shown.wait_for(r"^\d\d:\d\d:\d\d \[1\] tcp 127.0.0.1:\d+: hello \\x1b\[2J\\xff$")
-                process.stdin.write("grüß dich\n".encode())
-                process.stdin.flush()
-                assert client.recv(100).decode() == "grüß dich\n"
-                client.sendall(b"one ")
-                client.sendall(b"x" * (1 << 20))
-                process.stdin.close()
-                shown.wait_for("you have left, and messages wait")
-                assert eventually(lambda: process.poll() is None)
-        finally:
-            process.terminate()
-            assert process.wait(SECONDS) == 0
-            shown.close()
-            log.close()
-    assert all(line.isprintable() for line in shown.text)
+    with Typed(*ECHOD, f"--listen=console=tcp://127.0.0.1:{port}", "--console") as daemon:
+        daemon.said.wait_for("ready: 1 listeners")
+        daemon.shown.wait_for("^-- no clients$")
+        with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
+            client.sendall(b"hello \x1b[2J\xff\n")
+            daemon.shown.wait_for(r"^\d\d:\d\d:\d\d \[1\] tcp 127.0.0.1:\d+: hello \\x1b\[2J\\xff$")
+            daemon.types("grüß dich\n")
+            assert client.recv(100).decode() == "grüß dich\n"
+            client.sendall(b"one ")
+            client.sendall(b"x" * (1 << 20))
+            daemon.keys.close()
+            daemon.shown.wait_for("you have left, and messages wait")
+            assert daemon.process.poll() is None
+    assert all(line.isprintable() for line in daemon.shown.text)
 
 
 CONFIG = """
@@ -85,19 +106,11 @@ def test_an_operator_elsewhere_behind_a_pipe():
         with socket.create_connection(place, SECONDS) as client:
             client.sendall(b"anybody?")
             assert client.recv(100) == b"nobody is here\n"
-            with subprocess.Popen(
-                seat(daemon), env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            ) as process:
-                assert process.stdin is not None
-                assert process.stdout is not None
-                shown = Lines(process.stdout)
-                shown.wait_for(r"^\d\d:\d\d:\d\d \[1\] tcp 127.0.0.1:\d+: anybody\?$")
-                process.stdin.write(b"I am\n/quit\n")
-                process.stdin.flush()
+            with Typed(*seat(daemon)) as operator:
+                operator.shown.wait_for(r"^\d\d:\d\d:\d\d \[1\] tcp 127.0.0.1:\d+: anybody\?$")
+                operator.types("I am\n/quit\n")
                 assert client.recv(100) == b"I am\n"
-                assert process.wait(SECONDS) == 0
-                process.stdin.close()
-                shown.close()
+                assert operator.end() == 0
         daemon.check()
 
 
@@ -130,77 +143,45 @@ def without(daemon):
 
 
 def test_a_seat_ends_with_its_service():
-    with (
-        Daemon(CONFIG) as daemon,
-        subprocess.Popen(
-            seat(daemon), env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process,
-    ):
-        assert process.stdout is not None
-        assert process.stderr is not None
-        shown = Lines(process.stdout)
-        shown.wait_for("^-- no clients$")
+    with Daemon(CONFIG) as daemon, Typed(*seat(daemon)) as operator:
+        operator.shown.wait_for("^-- no clients$")
         without(daemon)
-        assert process.wait(SECONDS) == 0
-        shown.close()
+        assert operator.end() == 0
         place = f"unix://{daemon.dir}/admin.sock"
-        assert process.stderr.read().decode() == f"echoctl: {place}: there is no console service front any more\n"
+        assert operator.said.text == [f"echoctl: {place}: there is no console service front any more"]
         daemon.check()
 
 
 def test_the_daemons_own_terminal_says_when_its_service_goes(tmp_path):
     config = tmp_path / "echod.toml"
-    config.write_text(CONFIG.replace("{dir}", str(tmp_path)))
-    with subprocess.Popen(
-        [*ECHOD, "--console", "--config", str(config)],
-        env=environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        shown, log = Lines(process.stdout), Lines(process.stderr)
-        try:
-            shown.wait_for("^-- no clients$")
-            for text, said in ((WITHOUT, "^-- there is no console service any more$"), (CONFIG, "")):
-                config.write_text(text.replace("{dir}", str(tmp_path)))
-                process.send_signal(signal.SIGHUP)
-                if said:
-                    shown.wait_for(said)
-            assert eventually(lambda: len([line for line in log.text if " reloaded: " in line]) == 2)
-            process.stdin.write(b"\n")  # sits down again
-            process.stdin.flush()
-            assert eventually(lambda: shown.text.count("-- no clients") == 2)
-        finally:
-            process.terminate()
-            assert process.wait(SECONDS) == 0
-            shown.close()
-            log.close()
+
+    def write(text):
+        config.write_text(text.replace("{dir}", str(tmp_path)))
+
+    write(CONFIG)
+    with Typed(*ECHOD, "--console", "--config", str(config)) as daemon:
+        daemon.shown.wait_for("^-- no clients$")
+        write(WITHOUT)
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.shown.wait_for("^-- there is no console service any more$")
+        write(CONFIG)
+        daemon.process.send_signal(signal.SIGHUP)
+        assert eventually(lambda: len([line for line in daemon.said.text if " reloaded: " in line]) == 2)
+        daemon.types("\n")  # sits down again
+        assert eventually(lambda: daemon.shown.text.count("-- no clients") == 2)
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "udp", "unix-dgram"])
 def test_a_member_is_told_when_its_service_goes(scheme):
     listen = '"tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix-dgram://{dir}/b"'
-    with Daemon(f'[services.chat]\nlisten = [{listen}]\n[daemon]\ndrain = "10s"\n') as daemon:
+    with Daemon(f"[services.chat]\nlisten = [{listen}]\n") as daemon:
         url = daemon.url("chat", f"{scheme}://")
-        with subprocess.Popen(
-            [*ECHOCTL, "chat", url],
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as process:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            shown = Lines(process.stdout)
-            shown.wait_for("^-- welcome: ")
+        with Typed(*ECHOCTL, "chat", url) as member:
+            member.shown.wait_for("^-- welcome: ")
             without(daemon)
-            assert process.wait(SECONDS) == 0
-            shown.close()
-            assert process.stderr.read().decode() == f"{url} has ended the conversation\n"
-            assert shown.text[1:] == ([] if scheme == "tcp" else ["-- goodbye"])
+            assert member.end() == 0
+            assert member.said.text == [f"{url} has ended the conversation"]
+            assert member.shown.text[1:] == ([] if scheme == "tcp" else ["-- goodbye"])
         daemon.check()
 
 
