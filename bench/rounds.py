@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.build import NotBuilt
-from bench.figures import Rest, Results
+from bench.figures import Results
 from bench.generator import Generator, LoadFailed
 from bench.process import NotStarted, Running, start
 from bench.servers import Kit, Server
@@ -125,8 +125,3 @@ class Bench:
         for key in [key for key, each in self._running.items() if each is running]:
             del self._running[key]
         running.stop()
-
-
-def memory_row(rest: Rest) -> str:
-    """The title of the memory row."""
-    return MEMORY_TITLE.format(connections=rest.connections)

@@ -20,7 +20,7 @@ def open_standard_streams() -> None:
         except OSError:
             os.open("/dev/null", os.O_RDWR)  # the lowest number that is free: this one
         if getattr(sys, name) is None:
-            setattr(sys, name, open(descriptor, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
+            setattr(sys, name, open(descriptor, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115 - it stays open
 
 
 @contextmanager

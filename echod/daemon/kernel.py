@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 PR_SET_NO_NEW_PRIVS: Final = 38  # prctl(2); <linux/prctl.h>
-PR_GET_NO_NEW_PRIVS: Final = 39
-PR_CAPBSET_READ: Final = 23
 PR_CAPBSET_DROP: Final = 24
 PR_CAP_AMBIENT: Final = 47
 PR_CAP_AMBIENT_CLEAR_ALL: Final = 4

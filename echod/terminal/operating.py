@@ -21,9 +21,6 @@ HELP: Final = (
 )
 
 
-Clock = Callable[[float], time.struct_time]
-
-
 class Say(NamedTuple):
     """The operator answers a client."""
 

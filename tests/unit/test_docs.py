@@ -322,6 +322,14 @@ def test_the_options_of_the_daemon():
     assert named == {f"{short.get(name, '')}`--{name}`" for name in (word.rstrip("=") for word in options.longOpt)}
 
 
+def test_what_the_daemon_says():
+    lines, _ = blocks(PAGES["docs/ECHOD.md"], "")
+    with Daemon(listen=["echo=tcp://127.0.0.1:0"]) as daemon:
+        said = [line for line in daemon.stderr.text if " info " in line]
+    without = [re.sub(r"^\S+Z |(?<=:)\d+$", "", line) for line in (*lines.splitlines(), *said)]
+    assert without[: len(without) // 2] == without[len(without) // 2 :]
+
+
 def test_the_exit_codes():
     codes = {getattr(tap, name) for name in vars(tap) if name.startswith("EX_")}
     assert {int(number) for number, _ in table(ECHOD, "Code", "Means")} == codes | {0}
