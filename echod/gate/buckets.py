@@ -42,6 +42,13 @@ class Buckets(Generic[K]):
             table.popitem(last=False)
         return taken
 
+    def empty(self, key: K, now: float) -> bool:
+        """Whether not even one token is there; a key of which that is asked stays in the table."""
+        if key not in self._full_at:
+            return False
+        self._full_at.move_to_end(key)
+        return self._full_at[key] + self._interval - now > self._depth
+
     def after(self, key: K, now: float, cost: float) -> float | None:
         """When it will be full again if `cost` is taken; None where that is not there. `put` takes it."""
         full_at = self._full_at.get(key, now)

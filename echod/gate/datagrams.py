@@ -102,8 +102,7 @@ class DatagramGate:
             return None
         key = canonical(host)
         if refusal := self.forbidden(host, key, port):
-            if refusal is Refusal.SOURCE_PORT:
-                self.floods.note(PORTS, self._clock())
+            self.forbade(refusal, 1)
             return refusal
         rate = self.limits.datagrams(loopback)
         if rate.unlimited:
@@ -117,10 +116,11 @@ class DatagramGate:
             self.floods.note(network_of(key), now, rate.per_second)
         return refusal
 
-    def admit_run(self, host: bytes, port: int, count: int, octets: int, *, loopback: bool) -> bool:
-        """Whether `count` datagrams of one source, `octets` in all, are all answered: then they are counted.
+    def admit_run(self, key: bytes, port: int, count: int, octets: int, *, loopback: bool) -> bool | Refusal:
+        """What becomes of `count` datagrams of one source, `octets` in all: True, and all are answered and counted; or
+        why none is, whatever they say. False counts nothing, and says nothing: ask `admit` for each.
 
-        False counts nothing, and says nothing: ask `admit` for each. `forbidden` has been asked already.
+        `forbidden` has been asked already, with this `key`.
         """
         rate = self.limits.datagrams(loopback)
         if rate.unlimited:
@@ -128,7 +128,16 @@ class DatagramGate:
         shares = self._shares.get(rate)
         if shares is None:
             shares = self._shares[rate] = _Shares(rate, self._total)
-        return shares.take_run(canonical(host), port, count, octets, self._clock())
+        now = self._clock()
+        verdict = shares.take_run(key, port, count, octets, now)
+        if isinstance(verdict, Refusal):
+            self.floods.note(network_of(key), now, rate.per_second, count)
+        return verdict
+
+    def forbade(self, refusal: Refusal, count: int) -> None:
+        """Note that so many were refused for what `forbidden` said."""
+        if refusal is Refusal.SOURCE_PORT:
+            self.floods.note(PORTS, self._clock(), count=count)
 
     def forbidden(self, host: bytes, key: bytes, port: int) -> Refusal | None:
         """The rules that need no memory: ports, addresses, access lists. `key` is the canonical `host`."""
@@ -161,6 +170,8 @@ class _Shares:
         if self._repeats.muted(source, now):
             return Refusal.REPEAT
         network = network_of(key)
+        if self._datagrams.empty(network, now):  # before anybody looks at what it says
+            return Refusal.RATE
         if self._datagrams.used(network, now) > WATCHED_ABOVE and self._repeats.same_again(source, datagram, now):
             return Refusal.REPEAT
         if not self._datagrams.take(network, now):
@@ -171,15 +182,17 @@ class _Shares:
             return Refusal.TOTAL
         return None
 
-    def take_run(self, key: bytes, port: int, count: int, octets: int, now: float) -> bool:
-        """As `take` of each where none would be refused, nor watched for repetition; otherwise nothing."""
+    def take_run(self, key: bytes, port: int, count: int, octets: int, now: float) -> bool | Refusal:
+        """As `take` of each, where its answer to all of them is known before they are looked at; otherwise False."""
+        if self._repeats.muted((key, port), now):
+            return Refusal.REPEAT
         network = network_of(key)
         datagrams = self._datagrams
+        if datagrams.used(network, now) + count / self._burst > WATCHED_ABOVE:
+            return Refusal.RATE if datagrams.empty(network, now) else False
         answers, total_bytes = self._total.answers, self._total.bytes
         if (
-            self._repeats.muted((key, port), now)
-            or datagrams.used(network, now) + count / self._burst > WATCHED_ABOVE
-            or (octets_at := self._bytes.after(network, now, octets)) is None
+            (octets_at := self._bytes.after(network, now, octets)) is None
             or (answers_at := answers.after(None, now, count)) is None
             or (total_at := total_bytes.after(None, now, octets)) is None
         ):

@@ -8,9 +8,8 @@
 
 Rules:
 
-* The gate's verdicts are the plain way's. What forbids a source without memory (ports, addresses, lists) is
-  asked once for each source and remembered until `forget`; what has memory (rates, repetition) is asked for a
-  run of datagrams at once, and where the run would not pass as a whole, the plain way decides for each.
+* The gate's verdicts are the plain way's. Where all datagrams of a run have one, they are answered or refused at once;
+  else the gate is asked for each. (`echod.plane.verdicts`)
 * The order is kept: slots are answered as they came, whichever way each goes.
 * Every answer that the kernel does not take is counted, and nothing is sent twice.
 """
@@ -27,21 +26,20 @@ from typing import Final
 from twisted.internet.base import DelayedCall
 from twisted.logger import Logger
 
-from echod.gate.access import canonical
 from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
 from echod.model import identity
 from echod.plane import calls
 from echod.plane.batch import CONTROL, MOST_AT_ONCE, MSG_DONTWAIT, NAME, ROOM, SLOTS, SOL_UDP, UDP_GRO, Batch
 from echod.plane.loop import Loop, Ready
-from echod.plane.sockaddr import host_and_port, is_mapped, packed, python_name
+from echod.plane.sockaddr import is_mapped, packed, python_name
+from echod.plane.verdicts import REMEMBERED, Verdict, Verdicts
 from echod.transports.datagram import A_TURN, REST, answer_backlog
 from echod.transports.interfaces import broadcasts
 from echod.transports.udp import IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, SO_TIMESTAMPNS, UDPPort, prepare
 
 _log = Logger()
 
-REMEMBERED: Final = 4096  #: sources whose verdicts are remembered at once, and pairs of who was asked by whom
 NEVER_JOINED: Final = frozenset({errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSUPP})
 """What a send with UDP_SEGMENT meets where the link takes no datagram of that size whole, or no such send at all. A
 full buffer (EAGAIN, ENOBUFS) is over in a moment."""
@@ -62,10 +60,9 @@ class DatagramLane:
         self._transform = None if transform is identity else transform
         bound = packed(plain.socket.getsockname()[0])
         self._wildcard = not any(bound)
-        self._never_mapped = self._six and not self._wildcard and not is_mapped(bound)
+        never_mapped = self._six and not self._wildcard and not is_mapped(bound)
         self._batch = Batch(plain.socket.family, pktinfo=self._wildcard)
-        self._verdicts: dict[bytes, Refusal | None] = {}
-        self._passed: set[bytes] = set()  # those of them that no rule refuses and no rate counts
+        self._verdicts = Verdicts(self._protocol, six=self._six, never_mapped=never_mapped)
         self._joins_up_to = MOST_AT_ONCE
         self._failures = 0  # of receiving, in a row
         self._resume: DelayedCall | None = None
@@ -112,8 +109,7 @@ class DatagramLane:
 
     def forget(self) -> None:
         """The lists, or the ports and addresses that are ours, have changed."""
-        self._verdicts.clear()
-        self._passed.clear()
+        self._verdicts.forget()
         self._batch.honest.clear()
 
     def _serving(self) -> Ready:
@@ -122,7 +118,8 @@ class DatagramLane:
         A function of its own, for its names are found faster than attributes: three of nineteen microseconds.
         """
         receive, send, without_end = calls.C.recvmmsg, calls.C.sendmsg, calls.ffi.NULL
-        batch, tally, passed, changes = self._batch, self._protocol.tally, self._passed, self._transform is not None
+        batch, tally, changes = self._batch, self._protocol.tally, self._transform is not None
+        passed, on_run = self._verdicts.passed, self._verdicts.on_run
         slots, reply, space, is_simple = batch.slots, batch.reply, batch.pktinfo_space, batch.is_simple
         name, length, control, index = batch.first_name, batch.first_length, batch.first_control, batch.first_index
         reply_length = batch.reply_length
@@ -134,12 +131,13 @@ class DatagramLane:
                     self._failed(descriptor)
                 return
             self._failures = 0
+            verdict: Verdict = False
             try:
                 if (
                     count == 1
                     and control[0] == space
                     and (not space or is_simple())
-                    and ((source := name()) in passed or self._admitted(source, 1, length[0]))
+                    and (verdict := (source := name()) in passed or on_run(source, 1, length[0])) is True
                 ):
                     octets = reply_length[0] = length[0]
                     if changes:
@@ -155,8 +153,12 @@ class DatagramLane:
                         tally.refuse(Refusal.SEND)
                     control[0] = CONTROL
                 else:
-                    self._answer(descriptor, count)
-                    self._plain.filter.look()
+                    if isinstance(verdict, Refusal):
+                        self._refuse(verdict, 1, length[0])
+                    else:
+                        self._answer(descriptor, count)
+                    if self._plain.filter.look():
+                        self._loop.yield_to_reactor()
                     batch.clear(count)
             except Exception:  # a bug of the service: it costs the datagrams of this turn, and no more
                 _log.failure("the service failed on datagrams of {scheme}", scheme=self._protocol.scheme)
@@ -191,10 +193,15 @@ class DatagramLane:
             names = bytes(batch.names[: NAME * count])
             name = names[:NAME]
             if names == name * count:
-                if self._admitted(name, count, sum(lengths)):
+                octets = sum(lengths)
+                verdict = self._verdicts.on_run(name, count, octets)
+                if verdict is True:
                     self._answer_one_source(descriptor, count, lengths)
                     return
-            elif self._passed.issuperset([names[at : at + NAME] for at in range(0, NAME * count, NAME)]):
+                if isinstance(verdict, Refusal):
+                    self._refuse(verdict, count, octets)
+                    return
+            elif self._verdicts.passed.issuperset([names[at : at + NAME] for at in range(0, NAME * count, NAME)]):
                 self._answer_all(descriptor, count, lengths)
                 return
         self._answer_each(descriptor, count, lengths)
@@ -234,20 +241,35 @@ class DatagramLane:
         batch = self._batch
         controls = batch.control_lengths(count)
         all_to_one = controls.count(batch.pktinfo_space) == count and batch.to_one(count)
+        names = [bytes(batch.names[at : at + NAME]) for at in range(0, NAME * count, NAME)]
+        pieces = [self._pieces(slot, lengths[slot], controls[slot]) for slot in range(count)]
         run: dict[int, int] = {}  # slots that lie beside each other, and the datagrams in each
-        for slot in range(count):
-            name = bytes(batch.names[slot * NAME : (slot + 1) * NAME])
-            pieces = 1
-            if controls[slot] != batch.pktinfo_space:
-                size = batch.segment_size(slot)
-                pieces = -(-lengths[slot] // size) if size else 1
-            if (all_to_one or self._honest(slot, name)) and self._admitted(name, pieces, lengths[slot]):
-                run[slot] = pieces
+        behind = 0
+        while (slot := behind) < count:
+            name, behind = names[slot], slot + 1
+            verdict: Verdict = False
+            if all_to_one or self._honest(slot, name):
+                while all_to_one and behind < count and names[behind] == name:
+                    behind += 1
+                verdict = self._verdicts.on_run(name, sum(pieces[slot:behind]), sum(lengths[slot:behind]))
+                if verdict is False:
+                    behind = slot + 1
+                    verdict = pieces[slot] == 1 and self._verdicts.on_one(name, self._datagram(slot, lengths[slot]))
+            if verdict is True:
+                run |= zip(range(slot, behind), pieces[slot:behind], strict=True)
                 continue
             self._send_run(descriptor, run, lengths, controls)
-            self._plainly(slot, lengths[slot], pieces, name)
             run = {}
+            if verdict is False:
+                self._plainly(slot, lengths[slot], pieces[slot], name)
+            else:
+                self._refuse(verdict, sum(pieces[slot:behind]), sum(lengths[slot:behind]))
         self._send_run(descriptor, run, lengths, controls)
+
+    def _pieces(self, slot: int, length: int, control: int) -> int:
+        """How many datagrams GRO has joined in a slot."""
+        size = self._batch.segment_size(slot) if control != self._batch.pktinfo_space else 0
+        return -(-length // size) if size else 1
 
     def _send_run(self, descriptor: int, run: dict[int, int], lengths: list[int], controls: list[int]) -> None:
         if not run:
@@ -263,27 +285,6 @@ class DatagramLane:
             self._count(pieces, lengths[slot])
         for slot in batch.send(descriptor, first, behind):
             self._uncount(run[slot], lengths[slot])
-
-    def _admitted(self, name: bytes, count: int, octets: int) -> bool:
-        """Whether a run of datagrams of one source passes the gate as a whole: then it is counted there."""
-        if name in self._passed:
-            return True
-        gate = self._protocol.gate
-        host, port, scope = host_and_port(name, self._six)
-        if gate is None or scope:  # a link-local peer's answer must leave by the link that it came by
-            return False
-        try:
-            refusal = self._verdicts[name]
-        except KeyError:
-            if len(self._verdicts) >= REMEMBERED:
-                self.forget()
-            refusal = gate.forbidden(host, canonical(host), port)
-            if self._never_mapped and is_mapped(host):
-                refusal = Refusal.SOURCE_ADDRESS
-            self._verdicts[name] = refusal
-            if refusal is None and gate.limits.datagrams(self._protocol.loopback).unlimited:
-                self._passed.add(name)
-        return refusal is None and gate.admit_run(host, port, count, octets, loopback=self._protocol.loopback)
 
     def _honest(self, slot: int, name: bytes) -> bool:
         """Whether it was sent to one host, by one of the family that it shows; what it is else, the plain way says."""
@@ -307,10 +308,13 @@ class DatagramLane:
         batch = self._batch
         level, kind = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO) if self._six else (socket.IPPROTO_IP, IP_PKTINFO)
         ancillary = [(level, kind, batch.pktinfo(slot))] if self._wildcard else []
-        data = bytes(batch.data[slot * ROOM : slot * ROOM + length])
+        data = self._datagram(slot, length)
         size = batch.segment_size(slot) if pieces > 1 else length
         for at in range(0, length, size) if length else (0,):
             self._plain.serve(data[at : at + size], ancillary, python_name(name, self._six))
+
+    def _datagram(self, slot: int, length: int) -> bytes:
+        return bytes(self._batch.data[slot * ROOM : slot * ROOM + length])
 
     def _change(self, slots: Iterable[int], lengths: list[int]) -> None:
         transform = self._transform
@@ -326,6 +330,12 @@ class DatagramLane:
         tally.bytes_in += octets
         tally.datagrams_out += datagrams
         tally.bytes_out += octets
+
+    def _refuse(self, refusal: Refusal, datagrams: int, octets: int) -> None:
+        tally = self._protocol.tally
+        tally.datagrams_in += datagrams
+        tally.bytes_in += octets
+        tally.refuse(refusal, datagrams)
 
     def _uncount(self, datagrams: int, octets: int) -> None:
         tally = self._protocol.tally

@@ -143,18 +143,10 @@ class ConversingDatagrams(ServiceDatagrams):
         for joined in list(self.peers.values()):
             joined.dismiss(Closing.DONE)
 
-    def heard(
-        self, datagram: bytes, peer: Peer, host: bytes, name: Any, send: Send, refusal: Refusal | None = None
-    ) -> None:
-        """A datagram came from `name`, what recvmsg(2) calls it; `send` reaches it.
-
-        `refusal` is what the transport sees, and the gate cannot.
-        """
-        tally = self.tally
-        tally.datagrams_in += 1
-        tally.bytes_in += len(datagram)
-        if refusal := refusal or self._refusal(datagram, host, name):
-            tally.refuse(refusal)
+    def heard(self, datagram: bytes, peer: Peer, host: bytes, name: Any, send: Send) -> None:
+        """An admitted datagram came from `name`, what recvmsg(2) calls it; `send` reaches it."""
+        if not host and not name:
+            self.tally.refuse(Refusal.NAMELESS)
             return
         joined = self.peers.get(name)
         if joined is not None:
@@ -175,13 +167,6 @@ class ConversingDatagrams(ServiceDatagrams):
         self.tally.close(reason)
         if self.connections is not None:
             self.connections.release(joined.host)
-
-    def _refusal(self, datagram: bytes, host: bytes, name: Any) -> Refusal | None:
-        if not host:
-            return None if name else Refusal.NAMELESS
-        if self.gate is None:
-            return None
-        return self.gate.admit(host, int(name[1]), datagram, loopback=self.loopback)
 
     def _join(self, name: Hashable, host: bytes, peer: Peer, send: Send, datagram: bytes) -> None:
         if self.connections is not None and (refusal := self.connections.admit(host, loopback=self.loopback)):

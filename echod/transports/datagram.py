@@ -82,18 +82,19 @@ class ServiceDatagrams(DatagramProtocol):
     def datagramReceived(self, datagram: bytes, addr: tuple[Any, ...]) -> None:
         """Twisted's way in."""
         host, port = str(addr[0]), int(addr[1])
+        octets = octets_of(host)
+        if not self.admits(datagram, octets, port):
+            return
         peer = Peer(self.scheme, socket_address(self.transport.getHost()), inet(host, port))
         if self.conversational:
-            self.heard(datagram, peer, octets_of(host), addr, lambda data: self._write(data, addr))
+            self.heard(datagram, peer, octets, addr, lambda data: self._write(data, addr))
             return
-        answer = self.answer(datagram, peer, octets_of(host), port)
+        answer = self.answer(datagram, peer, octets)
         if answer is not None:
             self.transport.write(answer, addr)
 
-    def answer(
-        self, datagram: bytes, peer: Peer, host: bytes, port: int, refusal: Refusal | None = None
-    ) -> bytes | None:
-        """The answer to send, or None: counted either way.
+    def admits(self, datagram: bytes, host: bytes, port: int, refusal: Refusal | None = None) -> bool:
+        """Whether a datagram that came is to be served: counted either way.
 
         `host` is what the gate knows the peer by; `refusal` is what the transport sees, and the gate cannot.
         """
@@ -105,7 +106,11 @@ class ServiceDatagrams(DatagramProtocol):
             refusal = gate.admit(host, port, datagram, loopback=self.loopback)
         if refusal is not None:
             tally.refuse(refusal)
-            return None
+        return refusal is None
+
+    def answer(self, datagram: bytes, peer: Peer, host: bytes) -> bytes | None:
+        """The answer to send to a datagram that was admitted, or None: counted either way."""
+        tally, gate = self.tally, self.gate
         try:
             answer = self.service.answer(datagram, peer)
         except Exception:  # a bug of the service, and no reason to stop
@@ -129,10 +134,8 @@ class ServiceDatagrams(DatagramProtocol):
             return error
         return None
 
-    def heard(
-        self, datagram: bytes, peer: Peer, host: bytes, name: Any, send: Send, refusal: Refusal | None = None
-    ) -> None:
-        """Where the service is conversational: take a datagram from `name`, whom `send` reaches now and later."""
+    def heard(self, datagram: bytes, peer: Peer, host: bytes, name: Any, send: Send) -> None:
+        """Where the service is conversational: take an admitted datagram of `name`, whom `send` reaches, later too."""
         raise NotImplementedError
 
     def unanswered(self, answer: bytes, reason: Refusal = Refusal.SEND) -> None:

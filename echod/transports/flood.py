@@ -1,8 +1,8 @@
 """A flood, dropped by the kernel before we see it.
 
-The filter is classic BPF on the socket. Of forbidden source ports it drops everything, with the verdict of the gate's
-port rule and no more; of a network far above its rate it lets a random share through, twice what the gate would
-answer, so that the gate still says how much that is and to whom. Its drops and overflows of the receive buffer share
+The filter is classic BPF on the socket. Of a network far above its rate it lets a random share through, twice what the
+gate would answer, so that the gate still says how much that is and to whom; of forbidden source ports a few, that tell
+whether they still come. Its drops and overflows of the receive buffer share
 one counter of the kernel, which is told as the reason `kernel`; that is why it is attached only during a flood.
 """
 
@@ -19,7 +19,7 @@ from twisted.internet.base import DelayedCall
 
 from echod.events import Tally
 from echod.gate.datagrams import PRIVILEGED, REFLECTORS, DatagramGate
-from echod.gate.floods import FLOOD, PORTS, WITHIN
+from echod.gate.floods import PORTS
 from echod.gate.refusal import Refusal
 
 SO_ATTACH_FILTER: Final = 26  # socket(7); <asm-generic/socket.h>
@@ -49,73 +49,85 @@ NETWORKS: Final = 64
 """Networks that one filter thins out: each costs every datagram an instruction or two."""
 
 
-FILTERED: Final = 5.0  #: seconds that a flood is left to the kernel before we look whether it lasts
+EASED: Final = 0.25  #: seconds between two steps by which all comes through again; three seconds for the largest flood
+LEAST: Final = 1 / 4096  #: of a million datagrams a second some 250 are read: enough to see whether it lasts
 
 
 class FloodFilter:
-    """The filter of one socket, attached while a flood lasts; what the kernel drops is counted."""
+    """The filter of one socket, attached while a flood lasts; what the kernel drops is counted.
+
+    What is found to be a flood, again too, comes through less, in proportion to what was read; what is not found again
+    comes through twice as much after EASED, until nothing is held back.
+    """
 
     def __init__(self, reactor: Any, bound: socket.socket, gate: DatagramGate | None, tally: Tally) -> None:
         self._reactor = reactor
         self._socket = bound
         self._gate = gate
         self._tally = tally
-        self._floods: dict[bytes, float] = {}
+        self._shares: dict[bytes, float] = {}  # of PORTS and of networks, by what was found last
         self._drops = drops(bound)  # a socket may have served others before
-        self._look_again: DelayedCall | None = None
+        self._easing: DelayedCall | None = None
 
-    def look(self) -> None:
-        """Filter what the gate has found to be a flood; a kernel that refuses changes nothing."""
+    def look(self) -> bool:
+        """Filter what the gate has found to be a flood; a kernel that refuses changes nothing. True set a timer."""
         gate = self._gate
         if gate is None or not gate.floods.found:
-            return
-        self._floods.update(gate.floods.take())
-        for oldest in list(self._floods)[:-NETWORKS]:
-            del self._floods[oldest]
-        if self._attach(gate) and self._look_again is None:
-            self._look_again = self._reactor.callLater(FILTERED, self._whether_it_lasts, gate)
+            return False
+        for what, flood in gate.floods.take().items():
+            self._shares[what] = max(self._shares.pop(what, 1.0) * flood.share, LEAST)
+        for oldest in list(self._shares)[:-NETWORKS]:
+            del self._shares[oldest]
+        return self._attach(gate)
 
     def stop(self) -> None:
         """The socket is not ours any more: count what was dropped, and leave it as it was."""
-        if self._look_again is not None:
-            self._look_again.cancel()
-            self._look_again = None
+        if self._easing is not None:
+            self._easing.cancel()
+            self._easing = None
             self._detach()
         self._count()
 
-    def _whether_it_lasts(self, gate: DatagramGate) -> None:
-        self._look_again = None
-        if self._count() >= FLOOD * FILTERED / WITHIN and self._attach(gate):
-            self._look_again = self._reactor.callLater(FILTERED, self._whether_it_lasts, gate)
+    def _ease(self, gate: DatagramGate) -> None:
+        self._easing = None
+        self._count()
+        self._shares = {what: 2 * share for what, share in self._shares.items() if share < 0.5}
+        if self._shares:
+            self._attach(gate)
         else:
             self._detach()
 
     def _attach(self, gate: DatagramGate) -> bool:
-        networks = {network: share for network, share in self._floods.items() if network != PORTS}
-        of_ports = program({*gate.own_ports, *REFLECTORS}, gate.allow_source_ports) if PORTS in self._floods else PASS
+        """Whether that set a timer."""
+        networks = dict(self._shares)
+        ports = networks.pop(PORTS, None)
+        code = thinning(networks) if networks else b""
+        code += PASS if ports is None else program({*gate.own_ports, *REFLECTORS}, gate.allow_source_ports, ports)
         try:
-            attach(self._socket, (thinning(networks) if networks else b"") + of_ports)
+            attach(self._socket, code)
         except OSError:  # no memory for it, or more than net.core.optmem_max: then everything is read, as before
             self._detach()
             return False
+        if self._easing is not None:
+            return False
+        self._easing = self._reactor.callLater(EASED, self._ease, gate)
         return True
 
     def _detach(self) -> None:
-        self._floods.clear()
+        self._shares.clear()
         with suppress(OSError):  # there is none
             detach(self._socket)
 
-    def _count(self) -> int:
+    def _count(self) -> None:
         now = drops(self._socket)
         new = (now - self._drops) % 2**32
         if new:
             self._tally.refuse(Refusal.KERNEL, new)
         self._drops = now
-        return new
 
 
-def program(refused: Iterable[int], excepted: Iterable[int]) -> bytes:
-    """Instructions that drop datagrams from below PRIVILEGED and from `refused`, but not from `excepted`.
+def program(refused: Iterable[int], excepted: Iterable[int], share: float = 0.0) -> bytes:
+    """Instructions that drop all but a share of what is from below PRIVILEGED or from `refused`, not from `excepted`.
 
     A UDP socket's filter sees the UDP header first, and there the source port (RFC 768).
     """
@@ -123,11 +135,11 @@ def program(refused: Iterable[int], excepted: Iterable[int]) -> bytes:
     dropped = sorted({port for port in refused if port >= PRIVILEGED} - set(excepted))[: MOST - len(allowed)]
     tests = [(_IF_EQUAL, port, True) for port in allowed]
     tests += [(_IF_EQUAL, port, False) for port in dropped]
-    length = len(tests) + 2  # the load, the tests, and the one for privileged ports; two returns follow
+    length = len(tests) + 2  # the load, the tests, and the one for privileged ports; PASS follows, and then the share
     lines = [_line(_LOAD_HALF, 0)]
     for at, (test, port, keep) in enumerate(tests, start=1):
         lines.append(_line(test, port, length - at - (1 if keep else 0), 0))
-    return b"".join([*lines, _line(_IF_AT_LEAST, PRIVILEGED, 0, 1), PASS, _line(_RETURN, 0)])
+    return b"".join([*lines, _line(_IF_AT_LEAST, PRIVILEGED, 0, 1), PASS, _by_chance(share), PASS])
 
 
 def thinning(networks: Mapping[bytes, float]) -> bytes:
@@ -156,11 +168,16 @@ def _network6(network: bytes) -> list[tuple[bytes, int]]:
 
 def _thinned(comparisons: list[tuple[bytes, int]], share: float) -> bytes:
     """One network, but for the jump that ends it: where it is another, everything here is jumped over."""
-    passing = min(int(share * 2**32), _WHOLE)
-    code = _line(_LOAD, _RANDOM) + _line(_IF_AT_LEAST, passing, 0, 1) + _line(_RETURN, 0)
+    code = _by_chance(share)
     for loading, value in reversed(comparisons):
         code = loading + _line(_IF_EQUAL, value, 0, _count(code) + 1) + code
     return code
+
+
+def _by_chance(share: float) -> bytes:
+    """Drop all but a share; what comes through goes on behind."""
+    passing = min(int(share * 2**32), _WHOLE)
+    return _line(_LOAD, _RANDOM) + _line(_IF_AT_LEAST, passing, 0, 1) + _line(_RETURN, 0)
 
 
 def _lead_out(tests: Sequence[bytes]) -> bytes:

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.threads import deferToThread
 
 from echod.address import Address
-from echod.gate.access import octets_of
+from echod.gate.access import MAPPED, octets_of
 from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
 from echod.model import Peer, Say, Session
@@ -70,6 +70,7 @@ class UDPPort(DatagramPort):
         name = bound.getsockname()
         self._port = int(name[1])
         self._host = inet(name[0], 0).host
+        self._bound = None if self._host == "::" else octets_of(self._host)
         self.filter = FloodFilter(reactor, bound, protocol.gate, protocol.tally)
 
     def doRead(self) -> None:
@@ -89,62 +90,72 @@ class UDPPort(DatagramPort):
         super().release()
 
     def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
-        """Answer one datagram: its destination becomes the source of the answer (RFC 1122 4.1.3.5)."""
-        host, port = name[0], name[1]
-        if len(name) == 4 and name[3]:
-            host = scoped(host, name[3])
-        remote = inet(host, port)
-        local, source, refusal = self._host, [], None
+        """Answer one datagram: its destination becomes the source of the answer (RFC 1122 4.1.3.5).
+
+        Nothing is made of it before the gate has said yes: a flood is refused as fast as it can be.
+        """
+        protocol = self.protocol
+        host, port = octets_of(name[0]), name[1]
+        asked, refusal, source = self._asked(ancillary, name)
+        if refusal is None and asked is not None and _is_four(asked) != _is_four(host):
+            refusal = Refusal.SOURCE_ADDRESS  # an IPv6 packet that says it is from IPv4
+        if not protocol.admits(datagram, host, port, refusal):
+            return
         ttl = traffic_class = received_at = None
         for level, kind, data in ancillary:
             if level == socket.IPPROTO_IP:
-                if kind == IP_PKTINFO:
-                    asked, to_many = self._asked(data[4:8], data[8:12])
-                    if to_many:
-                        refusal = Refusal.DESTINATION
-                    local = socket.inet_ntop(socket.AF_INET, asked)
-                    source = [(level, kind, bytes(4) + asked + bytes(4))]
-                elif kind == IP_TTL:
+                if kind == IP_TTL:
                     (ttl,) = struct.unpack("i", data)
                 elif kind == IP_TOS:
                     traffic_class = data[0]
             elif level == socket.IPPROTO_IPV6:
-                if kind == socket.IPV6_PKTINFO:
-                    if is_many(data[:16], self._broadcasts()):
-                        refusal = Refusal.DESTINATION
-                    local = inet(socket.inet_ntop(socket.AF_INET6, data[:16]), 0).host
-                    source = [(level, kind, data if name[3] else data[:16] + bytes(4))]
-                elif kind == socket.IPV6_HOPLIMIT:
+                if kind == socket.IPV6_HOPLIMIT:
                     (ttl,) = struct.unpack("i", data)
                 elif kind == IPV6_TCLASS:
                     (traffic_class,) = struct.unpack("i", data)
             elif kind == SO_TIMESTAMPNS:
                 seconds, nanoseconds = struct.unpack("ll", data)
                 received_at = seconds + nanoseconds / 1e9
-        if refusal is None and local != "::" and (":" in local) != (":" in remote.host):
-            refusal = Refusal.SOURCE_ADDRESS  # an IPv6 packet that says it is from IPv4
-        peer = Peer(self.protocol.scheme, Inet(local, self._port), remote, ttl, traffic_class, received_at)
-        if self.protocol.conversational:
-            self.protocol.heard(
-                datagram, peer, octets_of(host), name, lambda data: self.reach(data, source, name), refusal
-            )
+        local = Inet(self._host if asked in (None, self._bound) else _text(asked), self._port)
+        remote = inet(scoped(name[0], name[3]) if len(name) == 4 and name[3] else name[0], port)
+        peer = Peer(protocol.scheme, local, remote, ttl, traffic_class, received_at)
+        if protocol.conversational:
+            protocol.heard(datagram, peer, host, name, lambda data: self.reach(data, source, name))
             return
-        answer = self.protocol.answer(datagram, peer, octets_of(host), port, refusal)
+        answer = protocol.answer(datagram, peer, host)
         if answer is not None:
             self.send(answer, source, name)
 
-    def _asked(self, ours: bytes, destination: bytes) -> tuple[bytes, bool]:
-        """Which address of ours a datagram asked, and whether it asked others too.
-
-        The kernel leaves out the first for what came before anybody wanted to know it, as on a passed socket.
-        """
-        if any(ours):
-            return ours, ours != destination
-        return destination, is_many(destination, self._broadcasts())
+    def _asked(
+        self, ancillary: list[tuple[int, int, bytes]], name: Any
+    ) -> tuple[bytes | None, Refusal | None, list[tuple[int, int, bytes]]]:
+        """Which address of ours was asked, why it is not to be answered from, and what makes it the answer's source."""
+        for level, kind, data in ancillary:
+            if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
+                ours, destination = data[4:8], data[8:12]
+                if any(ours):
+                    to_many = ours != destination
+                else:  # the kernel leaves it out for what came before anybody wanted to know, as on a passed socket
+                    ours, to_many = destination, is_many(destination, self._broadcasts())
+                return ours, Refusal.DESTINATION if to_many else None, [(level, kind, bytes(4) + ours + bytes(4))]
+            if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+                to_many = is_many(data[:16], self._broadcasts())
+                source = [(level, kind, data if name[3] else data[:16] + bytes(4))]
+                return data[:16], Refusal.DESTINATION if to_many else None, source
+        return self._bound, None, []
 
     def _broadcasts(self) -> Container[bytes]:
         gate = self.protocol.gate
         return gate.broadcasts if gate is not None else ()
+
+
+def _is_four(host: bytes) -> bool:
+    """Whether 4 or 16 octets are an IPv4 host, as an IPv6 socket shows it too."""
+    return len(host) == 4 or host[:12] == MAPPED
+
+
+def _text(host: bytes) -> str:
+    return inet(socket.inet_ntop(socket.AF_INET if len(host) == 4 else socket.AF_INET6, host), 0).host
 
 
 def port(

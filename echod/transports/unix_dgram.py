@@ -53,11 +53,13 @@ class UnixDatagramPort(DatagramPort):
 
     def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
         """Answer one datagram. A sender that has not bound its socket cannot be answered, only served."""
+        if not self.protocol.admits(datagram, b"", 0):
+            return
         peer = Peer(self.protocol.scheme, self._local, unix_name(name))
         if self.protocol.conversational:
             self.protocol.heard(datagram, peer, b"", name, lambda data: self.reach(data, [], name))
             return
-        answer = self.protocol.answer(datagram, peer, b"", 0)
+        answer = self.protocol.answer(datagram, peer, b"")
         if answer is not None and not name:
             self.protocol.unanswered(answer, Refusal.NAMELESS)
         elif answer is not None:

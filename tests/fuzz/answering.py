@@ -102,7 +102,7 @@ def _datagrams() -> Attempt:
         peer = Peer("udp", HERE, inet(host, port), ttl, traffic_class, received_at)
         datagram = draw.rest() * (64 if draw.octet() else 1)
         before = protocol.tally.datagrams_out
-        answer = protocol.answer(datagram, peer, octets, port, refusal)
+        answer = protocol.answer(datagram, peer, octets) if protocol.admits(datagram, octets, port, refusal) else None
         bugs.check()
         assert all(line.isprintable() for line in shown)
         shown.clear()

@@ -118,8 +118,10 @@ def _joining() -> Attempt:
                 said = tokens.get(f"{host} {port}", b"x" * 64)
             sent: list[bytes] = []
             stranger = (host, port) not in protocol.peers
-            protocol.heard(said, Peer("udp", HERE, inet(host, port)), ipaddress.ip_address(host).packed, (host, port),
-                           lambda piece, to=sent: to.append(piece))  # type: ignore[misc]  # fmt: skip
+            octets = ipaddress.ip_address(host).packed
+            if protocol.admits(said, octets, port):
+                protocol.heard(said, Peer("udp", HERE, inet(host, port)), octets, (host, port),
+                               lambda piece, to=sent: to.append(piece))  # type: ignore[misc]  # fmt: skip
             assert len(protocol.peers) == protocol.tally.open <= limits.connections
             if host in HERE_TOO:  # it joins with whatever it says, and may have left again
                 continue

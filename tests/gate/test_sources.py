@@ -14,7 +14,7 @@ from tests.gate.room import asked, asking, configuration, counted, refused, sett
 
 PORTS = (0, 7, 19, 53, 123, 1023, *sorted(REFLECTORS))
 ADDRESSES = ("255.255.255.255", "224.0.0.1", "239.255.255.255", "240.0.0.1", "0.0.0.1")
-EACH = 40  #: fewer than what makes a flood, which the kernel drops and counts apart
+EACH = 15  #: fewer than what makes a flood, which the kernel drops and counts apart
 FLOOD = 5_000
 
 

@@ -91,6 +91,7 @@ class Taking(SynchronousTestCase):
         now = start
         for wait, cost in steps:
             now += wait
+            self.assertEqual(asked.empty("a", now), asked.after("a", now, 1) is None)
             before, size = asked.used("a", now), len(asked)
             after = asked.after("a", now, cost)
             self.assertEqual((asked.used("a", now), len(asked)), (before, size))

@@ -1,10 +1,10 @@
-"""What is refused now and then is nothing; what is refused a thousand times in a second is a flood."""
+"""What is refused now and then is nothing; what is refused a thousand times a second is a flood."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.gate.access import Access, Network, octets_of
 from echod.gate.datagrams import DatagramGate
-from echod.gate.floods import FLOOD, PORTS, WATCHED, WITHIN, Floods
+from echod.gate.floods import FLOOD, OF_PORTS, PORTS, WATCHED, WITHIN, Flood, Floods
 from echod.gate.limits import Limits, Rate
 from echod.gate.refusal import Refusal
 from tests.gate.forms import networks
@@ -16,20 +16,27 @@ class Noted(SynchronousTestCase):
     def setUp(self) -> None:
         self.floods = Floods()
 
-    def note(self, times: int, seconds: float, what: bytes = PORTS, wanted: float = 0.0, start: float = 5.0) -> None:
+    def note(
+        self, times: int, seconds: float, what: bytes = PORTS, wanted: float = OF_PORTS, start: float = 5.0
+    ) -> None:
         for number in range(times):
             self.floods.note(what, start + number * seconds / times, wanted)
 
     def test_one_less_is_none(self) -> None:
         self.note(FLOOD - 1, WITHIN / 2)
         self.assertEqual(self.floods.take(), {})
-        self.note(1, 0, start=5.5)
-        self.assertEqual(self.floods.take(), {PORTS: 0.0})
+        self.note(1, 0, start=5.0 + WITHIN / 2)
+        self.assertEqual(self.floods.take(), {PORTS: Flood(2 * FLOOD / WITHIN, OF_PORTS)})
         self.assertEqual(self.floods.take(), {}, "it is told once")
 
     def test_the_same_over_a_longer_time_is_none(self) -> None:
         self.note(10 * FLOOD, 10.5 * WITHIN)
         self.assertEqual(self.floods.take(), {})
+
+    def test_a_run_counts_for_as_many_as_it_has(self) -> None:
+        for at, count in ((5.0, 1), (5.1, FLOOD - 2), (5.2, 1)):
+            self.floods.note(b"net", at, 200.0, count)
+        self.assertEqual(set(self.floods.take()), {b"net"})
 
     def test_each_network_is_one(self) -> None:
         for number in range(FLOOD):
@@ -38,10 +45,12 @@ class Noted(SynchronousTestCase):
 
     def test_twice_of_what_it_may_have_comes_through(self) -> None:
         self.note(FLOOD, 0.1, b"net", wanted=200.0)
-        self.assertAlmostEqual(self.floods.take()[b"net"], 2 * 200 / (FLOOD / 0.1), places=4)
+        flood = self.floods.take()[b"net"]
+        self.assertLess(abs(flood.refused - FLOOD / 0.1), FLOOD)
+        self.assertAlmostEqual(flood.share * (flood.refused + 200), 2 * 200)  # it read as many as were not refused, too
 
     def test_who_may_have_about_as_much_is_none(self) -> None:
-        self.note(FLOOD, 0.5, b"net", wanted=2_000.0)
+        self.note(FLOOD, WITHIN / 2, b"net", wanted=3_000.0)
         self.assertEqual(self.floods.take(), {})
 
     def test_what_is_remembered_is_bounded(self) -> None:
@@ -53,7 +62,7 @@ class Noted(SynchronousTestCase):
 class Gate(SynchronousTestCase):
     """Which refusals are noted."""
 
-    def flood(self, host: str, port: int = 40_000, *, rate: Rate | None = None, size: int = 1) -> dict[bytes, float]:
+    def flood(self, host: str, port: int = 40_000, *, rate: Rate | None = None, size: int = 1) -> dict[bytes, Flood]:
         gate = DatagramGate(Access(EVERYBODY), Limits(rate=rate or Rate(10, 20)), lambda: 5.0)
         octets = octets_of(host)
         for number in range(FLOOD + 20):
@@ -61,7 +70,7 @@ class Gate(SynchronousTestCase):
         return gate.floods.take()
 
     def test_forbidden_ports(self) -> None:
-        self.assertEqual(self.flood("192.0.2.1", 7), {PORTS: 0.0})
+        self.assertEqual(list(self.flood("192.0.2.1", 7)), [PORTS])
 
     def test_networks_above_their_rate(self) -> None:
         self.assertEqual(list(self.flood("192.0.2.1")), [bytes([192, 0, 2])])
@@ -73,12 +82,12 @@ class Gate(SynchronousTestCase):
 
     def test_whoever_repeats_himself(self) -> None:
         gate = DatagramGate(Access(EVERYBODY), Limits(rate=Rate(200, 400)), lambda: 5.0)
-        verdicts = {gate.admit(octets_of("192.0.2.1"), 40_000, b"same", loopback=False) for _ in range(2 * FLOOD)}
+        verdicts = {gate.admit(octets_of("192.0.2.1"), 40_000, b"same", loopback=False) for _ in range(4 * FLOOD)}
         self.assertEqual(verdicts, {None, Refusal.REPEAT})
         self.assertEqual(list(gate.floods.take()), [bytes([192, 0, 2])])
 
     def test_nobody_who_is_not_allowed_for_that_alone(self) -> None:
         gate = DatagramGate(Access([]), Limits(), lambda: 5.0)
-        for _ in range(2 * FLOOD):
+        for _ in range(4 * FLOOD):
             gate.admit(octets_of("192.0.2.1"), 40_000, b"", loopback=False)
         self.assertEqual(gate.floods.take(), {})

@@ -95,7 +95,8 @@ class Conversing(SynchronousTestCase):
             return None
 
         peer = Peer("udp", Inet("127.0.0.1", 10012), Inet(host, port))
-        datagrams.heard(data, peer, octets_of(host), name, send, refusal)
+        if datagrams.admits(data, octets_of(host), port, refusal):
+            datagrams.heard(data, peer, octets_of(host), name, send)
         return [answer for _, answer in self.sent[before:]]
 
     def test_who_is_on_this_machine_joins_with_the_first_datagram(self):

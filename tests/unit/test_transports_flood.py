@@ -10,13 +10,15 @@ from twisted.internet.task import Clock
 from echod.events import Tally
 from echod.gate.access import Access
 from echod.gate.datagrams import DatagramGate
-from echod.gate.floods import FLOOD, PORTS, WITHIN
+from echod.gate.floods import PORTS, Flood
 from echod.gate.limits import Limits
 from echod.transports import flood
-from echod.transports.flood import FILTERED, NETWORKS, PASS, FloodFilter, attach, program, thinning
+from echod.transports.flood import EASED, LEAST, NETWORKS, PASS, FloodFilter, attach, program, thinning
 
 FLOODING, OTHER = "127.0.9.1", "127.0.8.1"
 NETWORK = bytes([127, 0, 9])
+NEXT = bytes([127, 0, 8])  #: the network of OTHER
+LARGEST = Flood(1e9, 1.0)  #: of which all but LEAST is dropped
 LOOPBACK6 = bytes(7)  #: the /56 of ::1
 
 
@@ -103,6 +105,13 @@ def test_networks_and_ports_at_once():
         assert pair.heard(OTHER) == {OTHER: 1}
 
 
+def test_a_share_of_forbidden_ports_comes_through():
+    with Pair("127.0.0.1", FLOODING, OTHER) as pair:
+        attach(pair.bound, program({pair.clients[FLOODING].getsockname()[1]}, (), 0.25))
+        pair.send(FLOODING, 2000)
+        assert 300 < pair.heard(OTHER)[FLOODING] < 700
+
+
 def test_the_largest_program_is_one():
     with Pair("127.0.0.1", OTHER) as pair:
         networks = {bytes([10, 0, number]): 0.1 for number in range(NETWORKS // 2)}
@@ -128,53 +137,90 @@ def guarded():
         yield pair, gate, FloodFilter(clock, pair.bound, gate, tally), clock, tally
 
 
-def test_it_stays_for_as_long_as_the_flood(guarded):
-    pair, gate, guard, clock, tally = guarded
-    guard.look()
+@pytest.fixture
+def attached():
+    """The shares of every filter that is attached, as they are."""
+    shares: list[dict[bytes, float]] = []
+
+    def thinned(networks: dict[bytes, float]) -> bytes:
+        shares.append(dict(networks))
+        return b""
+
+    with mock.patch.object(flood, "thinning", thinned):
+        yield shares
+
+
+def test_what_lasts_comes_through_less_and_what_ends_comes_through_again(guarded, attached):
+    _pair, gate, guard, clock, _tally = guarded
+    assert not guard.look()
     assert not clock.getDelayedCalls()
-    gate.floods.found[NETWORK] = 0.0
-    guard.look()
+    gate.floods.found[NETWORK] = Flood(2_900.0, 100.0)
+    assert guard.look(), "a timer was set"
     assert gate.floods.found == {}
-    lasting = int(FLOOD * FILTERED / WITHIN)
-    for _ in range(2):
-        pair.send(FLOODING, lasting)
-        clock.advance(FILTERED)
-        assert pair.heard(OTHER) == {}
-    assert tally.figures() == {"refused:kernel": 2 * lasting}
-    pair.send(FLOODING, lasting - 1)
-    clock.advance(FILTERED)
-    pair.send(FLOODING)
-    assert pair.heard(OTHER) == {FLOODING: 1}
-    assert not clock.getDelayedCalls()
-    assert tally.figures() == {"refused:kernel": 3 * lasting - 1}
+    gate.floods.found[NETWORK] = Flood(1_900.0, 100.0)
+    assert not guard.look(), "it was set before"
+    seen = [2 / 30, 2 / 30 / 10]
+    assert [shares[NETWORK] for shares in attached] == pytest.approx(seen)
+    while clock.getDelayedCalls():
+        assert len(attached) < 20
+        clock.advance(EASED)
+    seen += [seen[-1] * 2**step for step in range(1, 8)]
+    assert [shares[NETWORK] for shares in attached] == pytest.approx(seen)
+    assert seen[-1] > 0.5
+
+
+def test_a_little_comes_through_however_large_it_is(guarded, attached):
+    _pair, gate, guard, _clock, _tally = guarded
+    for _ in range(3):
+        gate.floods.found[NETWORK] = LARGEST
+        guard.look()
+        assert attached[-1] == {NETWORK: LEAST}
+    guard.stop()
+
+
+def test_what_it_drops_is_counted_as_it_lasts(guarded):
+    pair, gate, guard, clock, tally = guarded
+    heard = 0
+    for step in range(1, 4):
+        gate.floods.found[NETWORK] = LARGEST
+        guard.look()
+        pair.send(FLOODING, 500)
+        heard += pair.heard(OTHER)[FLOODING]
+        clock.advance(EASED)
+        assert heard < 50
+        assert tally.figures() == {"refused:kernel": 500 * step - heard}
+    while clock.getDelayedCalls():
+        clock.advance(EASED)
+    pair.send(FLOODING, 500)
+    assert pair.heard(OTHER) == {FLOODING: 500}
 
 
 def test_floods_join(guarded):
     pair, gate, guard, clock, tally = guarded
-    for what in (NETWORK, PORTS, bytes([127, 0, 8])):
-        gate.floods.found[what] = 0.0
+    for what in (NETWORK, PORTS, NEXT):
+        gate.floods.found[what] = LARGEST
         guard.look()
     assert len(clock.getDelayedCalls()) == 1
-    pair.send(FLOODING)
-    pair.send(OTHER)
+    pair.send(FLOODING, 100)
+    pair.send(OTHER, 100)
     guard.stop()
     assert not clock.getDelayedCalls()
-    assert tally.figures() == {"refused:kernel": 2}
+    assert tally.figures()["refused:kernel"] > 180
 
 
-def test_they_are_bounded(guarded):
-    pair, gate, guard, _clock, _tally = guarded
-    gate.floods.found[bytes([127, 0, 8])] = 0.0
-    gate.floods.found |= {bytes([10, 0, number]): 0.0 for number in range(NETWORKS)}
+def test_they_are_bounded(guarded, attached):
+    _pair, gate, guard, _clock, _tally = guarded
+    gate.floods.found[NEXT] = LARGEST
+    gate.floods.found |= {bytes([10, 0, number]): LARGEST for number in range(NETWORKS)}
     guard.look()
-    pair.send(OTHER)
-    assert pair.heard(OTHER) == {OTHER: 1}, "the oldest are let go"
+    assert len(attached[-1]) == NETWORKS
+    assert NEXT not in attached[-1], "the oldest are let go"
     guard.stop()
 
 
 def test_a_kernel_that_refuses_changes_nothing(guarded):
     pair, gate, guard, clock, _tally = guarded
-    gate.floods.found[NETWORK] = 0.0
+    gate.floods.found[NETWORK] = LARGEST
     with mock.patch.object(flood, "attach", side_effect=OSError(12, "no memory")):
         guard.look()
     assert not clock.getDelayedCalls()
