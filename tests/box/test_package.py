@@ -199,6 +199,19 @@ def test_restarts_under_load_refuse_nobody(installed, everywhere):
     assert load.all_right, load
 
 
+def test_a_restart_refuses_nobody_after_a_reload_that_changed_what_a_socket_takes(installed, everywhere):
+    kept = installed.show("echod", "NFileDescriptorStore")
+    before = change(installed, "tcp://127.0.0.1:7", "tcp://127.0.0.1:7?backlog=100&dscp=8")
+    with Load(installed, **everywhere) as load:
+        assert installed.said("echoctl", "reload").startswith("reloaded: 0 addresses opened, 0 closed")
+        restart(installed, "echod")
+        installed.path(CONFIGURATION).write_text(before)
+        restart(installed, "echod")
+    print(f"2 restarts, each with other options: {load}")
+    assert load.all_right, load
+    assert installed.show("echod", "NFileDescriptorStore") == kept
+
+
 def test_upgrades_under_load_refuse_nobody(installed, everywhere, package, tmp_path):
     newer = [upgraded(package, tmp_path, f"0.1.0+{number}") for number in range(1, 6)]
     pid = installed.show("echod", "MainPID")
@@ -231,6 +244,11 @@ def test_an_upgrade_starts_nothing_that_was_stopped(installed, package, tmp_path
 
 
 # activated by its sockets
+
+
+def test_its_sockets_note_where_datagrams_were_sent_to(activated):
+    for unit in ("echod-echo.socket", "echod-discard.socket"):
+        assert activated.show(unit, "PassPacketInfo") == "yes"
 
 
 def test_nothing_runs_until_somebody_asks(activated):

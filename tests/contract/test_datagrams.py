@@ -5,7 +5,6 @@ import re
 import socket
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.contract.room import DATAGRAM, Contract, anything, data, everywhere
+from tests.contract.saying import AQuotation, TheDate, TheTime
 
 SIZES = (0, 1, 512, 1472, 1473, 8192, 8193, 65_507)
 QUEUE = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())  # datagrams that a Unix socket holds
@@ -191,26 +191,16 @@ class Saying(Asking):
         return answers[0]
 
 
-class SayingTheTime(Saying):
-    def test_it_is_the_time(self) -> None:
-        before = int(time.time())
-        said = int.from_bytes(self.said(), "big") - 2_208_988_800
-        assert before <= said <= time.time()
+class SayingTheTime(Saying, TheTime):
+    pass
 
 
-class SayingTheDate(Saying):
-    def test_it_is_the_date(self) -> None:
-        before = datetime.now(UTC).replace(microsecond=0)
-        line = self.said().decode("ascii")
-        said = datetime.strptime(line, "%A, %B %d, %Y %H:%M:%S-%Z\r\n").replace(tzinfo=UTC)
-        assert before <= said <= datetime.now(UTC)
+class SayingTheDate(Saying, TheDate):
+    pass
 
 
-class Quoting(Saying):
-    def test_it_is_a_quotation(self) -> None:
-        said = self.said()
-        assert len(said) <= 512
-        assert re.fullmatch(rb"([\x20-\x7e]+\r\n)+", said)
+class Quoting(Saying, AQuotation):
+    pass
 
 
 class Identifying(Saying):

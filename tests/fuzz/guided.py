@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,7 +30,7 @@ def available() -> bool:
 
 def hammer(target: Target, seed: int, seconds: float) -> Tried:
     """Try inputs on a target for so many seconds, in a process of its own."""
-    from tests.daemon import TOP, environment
+    from tests.daemon import TOP, run
     from tests.fuzz.engine import Tried, corpus
 
     tried, began = Tried(), time.monotonic()
@@ -40,18 +39,8 @@ def hammer(target: Target, seed: int, seconds: float) -> Tried:
         for number, data in enumerate(corpus(target)):
             (folder / f"known-{number}").write_bytes(data)
         words = [sys.executable, "-m", __name__, target.name, name, str(max(1, round(seconds))), str(seed)]
-        ended = subprocess.run(
-            words,
-            check=False,
-            cwd=TOP,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds + 120,
-        )
-        said = ended.stdout + ended.stderr
+        ended = run(*words, seconds=seconds + 120, cwd=TOP)
+        said = (ended.stdout + ended.stderr).decode(errors="replace")
         if units := re.search(r"stat::number_of_executed_units:\s*(\d+)", said):
             tried.inputs = int(units[1])
         for crash in sorted(folder.glob(f"{A_CRASH}*")):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import json
 import socket
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.chaos.crowd import RESET
-from tests.daemon import TOP, environment
+from tests.daemon import TOP, run
 
 WAYS: Final = ("plane", "plain")
 WARM: Final = 500  #: cycles before we look: until then caches fill
@@ -27,18 +26,9 @@ SECONDS: Final = 600
 def growth(way: str, cycles: int) -> dict[str, int]:
     """How many objects of each type there are more after so many cycles."""
     words = [sys.executable, "-W", "error", "-m", __name__, way, str(cycles)]
-    ended = subprocess.run(
-        words,
-        check=False,
-        cwd=TOP,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
+    ended = run(*words, seconds=SECONDS, cwd=TOP)
     if ended.returncode:
-        raise RuntimeError(ended.stderr[-2000:])
+        raise RuntimeError(ended.stderr[-2000:].decode(errors="replace"))
     found: dict[str, int] = json.loads(ended.stdout)
     return found
 
