@@ -24,7 +24,7 @@ test: $(VENV)/.test  ## every test that needs no more than this tree (ARGS=--cov
 
 test-system: $(VENV)/.dev  ## the tests that need root, the network or other programs; as root, installs those
 	@tests/system_wide/prepare
-	@$(BIN)/python -m pytest -m system_wide tests/system_wide tests/packaging tests/gate tests/box $(ARGS)
+	@$(BIN)/python -m pytest -m system_wide tests/system_wide tests/packaging tests/gate tests/system tests/box $(ARGS)
 
 lint: $(VENV)/.dev  ## style, types, and the names of the newsfragments
 	@$(BIN)/python -m ruff check .

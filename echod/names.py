@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from typing import NamedTuple
 
-from echod.text import clipped
+from echod.text import clipped, from_system
 
 
 class Inet(NamedTuple):
@@ -55,9 +55,9 @@ def is_loopback(host: str) -> bool:
 
 
 def unix_name(name: str | bytes | None) -> UnixName:
-    """The UnixName of what a socket call returned: str, bytes (abstract, or not UTF-8), "" or None."""
+    """The UnixName of what a socket call returned: bytes (abstract), str as this process decodes paths, "" or None."""
     if isinstance(name, bytes):
         text = name.decode("utf-8", "surrogateescape")
     else:
-        text = name or ""
+        text = from_system(name or "")
     return UnixName("@" + text[1:] if text.startswith("\0") else text)

@@ -45,7 +45,7 @@ class UnixTransport(Server):
 
 
 class UnixPort(StreamPort):
-    """A listening Unix stream socket; `path` is where it stands in the file system."""
+    """A listening Unix stream socket; `path` is where it stands in the file system, as system calls want it."""
 
     transport = UnixTransport
     path = ""
@@ -66,7 +66,7 @@ def port(
     """The port that serves a listening socket, once it is told to startListening, and calls `close` at the end."""
     port = UnixPort(reactor, bound, factory, reserve, close)
     if not address.path.startswith("@"):
-        port.path = address.path
+        port.path = address.system_path
     return port
 
 

@@ -2,16 +2,15 @@
 
 import os
 import socket
-import subprocess
 from functools import cache
 
 import pytest
 
+from tests.chaos.locales import LOCALES, USUAL, Environment, answers, installed, normal, serving
 from tests.contract.room import PLANES, exactly
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, environment, run
 
 EVERY = bytes(range(256))
-LOCALES = ("C", "POSIX", "C.UTF-8", "tr_TR.UTF-8", "de_DE.ISO-8859-1")
 PATH = b"w\xf6rld \xff.sock"  # no UTF-8
 CONFIG = """
 [daemon]
@@ -29,25 +28,32 @@ quotes = "QUOTES"
 """
 
 
-@cache
-def installed() -> frozenset[str]:
-    """The locales of this machine, as `normal` writes them."""
-    try:
-        said = subprocess.run(["locale", "-a"], check=True, capture_output=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        said = b""
-    return frozenset(normal(line) for line in said.decode("utf-8", "replace").split()) | {"c", "posix"}
-
-
-def normal(name: str) -> str:
-    return name.lower().replace("-", "")
-
-
-@pytest.fixture(params=LOCALES)
+@pytest.fixture(
+    params=[
+        name if normal(name) in ("c", "posix", "c.utf8") else pytest.param(name, marks=pytest.mark.system_wide)
+        for name in LOCALES
+    ]
+)
 def environ(request: pytest.FixtureRequest) -> dict[str, str]:
     if normal(request.param) not in installed():
-        pytest.skip(f"the locale {request.param} is not installed here")
-    return {"LC_ALL": request.param, "LANG": request.param, "LANGUAGE": ""}
+        pytest.skip(f"the locale {request.param} is not installed here; tests/system_wide/prepare does that")
+    variables = Environment(request.param, "0").variables()
+    del variables["PYTHONUTF8"]
+    return variables
+
+
+@cache
+def usual(plane: str) -> dict[str, bytes]:
+    with serving(plane, USUAL) as daemon:
+        return answers(daemon)
+
+
+@pytest.mark.parametrize("utf8", ["0", "1"])
+def test_every_answer_is_the_same(environ, utf8):
+    """Half of them on each plane; the client is for the other test."""
+    plane = PLANES[utf8 == "0"]
+    with serving(plane, Environment(environ["LC_ALL"], utf8)) as daemon:
+        assert answers(daemon) == usual(plane)
 
 
 @pytest.mark.parametrize("utf8", ["0", "1"])

@@ -1,11 +1,12 @@
 """Stock Twisted as its documentation writes an echo server, over TCP and UDP, and nothing more.
 
-stock_twisted.py HOST PORT [idle SECONDS | log | ack]
+stock_twisted.py HOST PORT [idle SECONDS | log | ack | unix PATH MODE | adopt DESCRIPTOR]
 
 With `idle` it ends silent connections by Twisted's own TimeoutMixin, with `log` it logs each connection, with `ack` it
-ends each behind one word.
+ends each behind one word. With `unix` it also serves a path, and with `adopt` a Unix socket that it inherited.
 """
 
+import socket
 import sys
 
 from twisted.internet import protocol, reactor
@@ -50,7 +51,12 @@ if __name__ == "__main__":
     log.startLogging(sys.stderr)
     host, port = sys.argv[1], int(sys.argv[2])
     factory = protocol.Factory()
-    factory.protocol = {"idle": Timing, "log": Logging, "ack": Ack}[sys.argv[3]] if sys.argv[3:] else Echo
+    mode = sys.argv[3] if sys.argv[3:] else ""
+    factory.protocol = {"idle": Timing, "log": Logging, "ack": Ack}.get(mode, Echo)
+    if mode == "unix":
+        reactor.listenUNIX(sys.argv[4], factory, mode=int(sys.argv[5], 8))  # type: ignore[attr-defined]
+    elif mode == "adopt":
+        reactor.adoptStreamPort(int(sys.argv[4]), socket.AF_UNIX, factory)  # type: ignore[attr-defined]
     reactor.listenTCP(port, factory, interface=host)  # type: ignore[arg-type]
     reactor.listenUDP(port, EchoUDP(), interface=host)  # type: ignore[attr-defined]
     reactor.run()
