@@ -8,6 +8,7 @@ import pytest
 
 from echod.address import SCHEMES
 from echod.config import keys
+from echod.config.fault import ConfigurationError
 from echod.config.forms import Form
 from echod.config.keys import Table
 from echod.config.loading import load
@@ -48,6 +49,19 @@ def code(cell):
 
 def documented(name):
     return {code(cells[0]): cells for cells in rows(section(f"`{name}`")) if len(cells) == 5}
+
+
+def test_what_faults_look_like(tmp_path):
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "echod.toml").write_text(
+        '[services.slow]\nkind = "echo"\nlisten = ["tcp://[::1]:7"]\nlimits.idle = "5 min"\n'
+        "[services.echo]\nlissten = []\n"
+    )
+    (tmp_path / "conf.d" / "10-lan.toml").write_text('[services.echo]\n\nlisten ["tcp://[::1]:7"]\n')
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path / "echod.toml", registry.kinds(), {})
+    [shown] = re.findall(r"(?ms)^```\n(.*?)^```$", section("What a fault looks like"))
+    assert shown.replace("/etc/echod", str(tmp_path)).splitlines() == [str(fault) for fault in caught.value.faults]
 
 
 def options():

@@ -1,6 +1,7 @@
 """The pages say what the code does: their links and tables are held to it, and their examples are run."""
 
 import doctest
+import inspect
 import io
 import re
 import signal
@@ -24,11 +25,17 @@ from echod.config.loading import load
 from echod.config.options import option_forms
 from echod.events import CATALOGUE, Closing, Tally
 from echod.gate import floods
+from echod.gate.connections import ConnectionGate
+from echod.gate.datagrams import DatagramGate
+from echod.gate.limits import Limits
+from echod.model import Context
 from echod.observe import output, shown
 from echod.observe.log import TEMPLATES
 from echod.services import daytime, qotd, showing
 from echod.services.registry import kinds
 from echod.transports import accept, conversation, datagram, flood
+from echod.transports.datagram import ServiceDatagrams
+from echod.transports.stream import ServiceFactory
 from tests.contract.room import data, fill, rest
 from tests.daemon import SECONDS, TOP, Daemon, environment, eventually, free_port, run
 from tests.test_house import MAY_IMPORT, PURE, room_of
@@ -536,6 +543,15 @@ def is_listening(port: int) -> bool:
 def udp_is_bound(port: int) -> bool:
     """Whether a UDP socket is bound there."""
     return re.search(rf"0100007F:{port:04X} ", Path("/proc/net/udp").read_text()) is not None
+
+
+def test_every_argument_that_is_named_is_one():
+    known: set[str] = set()
+    for one in (ServiceFactory, ServiceDatagrams, ConnectionGate, DatagramGate, Limits, Context):
+        known |= inspect.signature(one).parameters.keys()
+    named = set(re.findall(r"`(\w+)=", prose(PAGES["docs/EMBEDDING.md"])))
+    assert named
+    assert named <= known
 
 
 def test_a_service_without_any_transport():
