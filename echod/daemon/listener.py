@@ -12,7 +12,8 @@ from echod.daemon.bind import TRANSPORTS, Bound
 from echod.events import Events, Tally
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
-from echod.gate.datagrams import DatagramGate, Total
+from echod.gate.datagrams import DatagramGate
+from echod.gate.shares import Total
 from echod.gate.unsent import Unsent
 from echod.model import Context, Service
 from echod.plane.datagrams import DatagramLane

@@ -21,7 +21,7 @@ from echod.daemon.reload import Refused, Unchangeable, at_the_next_start, change
 from echod.daemon.reloading import Read, Reloads
 from echod.daemon.store import Store
 from echod.events import Events
-from echod.gate.datagrams import Total
+from echod.gate.shares import Total
 from echod.gate.unsent import Unsent
 from echod.model import Context
 from echod.observe.log import Log

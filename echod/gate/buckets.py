@@ -41,28 +41,3 @@ class Buckets(Generic[K]):
         if len(table) > self._size:
             table.popitem(last=False)
         return taken
-
-    def empty(self, key: K, now: float) -> bool:
-        """Whether not even one token is there; a key of which that is asked stays in the table."""
-        if key not in self._full_at:
-            return False
-        self._full_at.move_to_end(key)
-        return self._full_at[key] + self._interval - now > self._depth
-
-    def after(self, key: K, now: float, cost: float) -> float | None:
-        """When it will be full again if `cost` is taken; None where that is not there. `put` takes it."""
-        full_at = self._full_at.get(key, now)
-        after = (full_at if full_at > now else now) + cost * self._interval
-        return after if after - now <= self._depth else None
-
-    def put(self, key: K, full_at: float) -> None:
-        """Take what `after` answered to."""
-        table = self._full_at
-        table[key] = full_at
-        table.move_to_end(key)
-        if len(table) > self._size:
-            table.popitem(last=False)
-
-    def used(self, key: K, now: float) -> float:
-        """How much of the bucket is gone, from 0 (full) to 1 (empty)."""
-        return max(0.0, self._full_at.get(key, now) - now) / self._depth

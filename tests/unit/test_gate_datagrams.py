@@ -11,7 +11,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.gate.access import Access, canonical, octets_of
-from echod.gate.datagrams import (
+from echod.gate.datagrams import DatagramGate, is_many
+from echod.gate.limits import UNLIMITED, Limits, Rate
+from echod.gate.refusal import Refusal
+from echod.gate.shares import (
     BYTES,
     MUTE,
     PREFIX,
@@ -19,14 +22,10 @@ from echod.gate.datagrams import (
     TOTAL,
     TOTAL_BYTES,
     WATCHED,
-    DatagramGate,
     Repeats,
     Total,
-    is_many,
     network_of,
 )
-from echod.gate.limits import UNLIMITED, Limits, Rate
-from echod.gate.refusal import Refusal
 
 EVERYBODY = Access([ip_network("0.0.0.0/0"), ip_network("::/0")])
 HIGH = 40_000  # a client's port
@@ -203,7 +202,7 @@ class Shares(SynchronousTestCase):
     def test_the_total_is_one_for_all_services(self) -> None:
         total = Total()
         one, other = gate(total=total), gate(total=total)
-        while total.answers.take(None, 0):
+        while total.take(1, 0, 0):
             pass
         self.assertIs(admit(one, "192.0.2.1"), Refusal.TOTAL)
         self.assertIs(admit(other, "192.0.2.1"), Refusal.TOTAL)
@@ -213,7 +212,7 @@ class Shares(SynchronousTestCase):
         total = Total()
         guard = gate(rate=UNLIMITED, total=total)
         self.assertEqual({admit(guard, "192.0.2.1", datagram=bytes(65_507)) for _ in range(600)}, {None})
-        self.assertEqual(total.answers.used(None, 0), 0)
+        self.assertEqual((total.answers, total.octets), (0, 0))
 
     def test_forged_sources_cost_bounded_memory(self) -> None:
         guard = gate(total=Total())
@@ -285,8 +284,8 @@ class Runs(SynchronousTestCase):
 
     def test_do_not_pass_where_any_could_be_refused_or_watched(self) -> None:
         spent_answers, spent_bytes = Total(), Total()
-        spent_answers.answers.take(None, 0, TOTAL.burst)
-        spent_bytes.bytes.take(None, 0, TOTAL_BYTES.burst)
+        self.assertTrue(spent_answers.take(int(TOTAL.burst), 0, 0))
+        self.assertTrue(spent_bytes.take(1, int(TOTAL_BYTES.burst), 0))
         for what, total, count, octets in (
             ("more than half of the share", Total(), 51, 0),
             ("too many bytes", Total(), 9, int(BYTES.burst) + 1),

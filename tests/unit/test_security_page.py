@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from echod.gate.datagrams import BYTES, MUTE, REFLECTORS, SAME, TOTAL, TOTAL_BYTES
+from echod.gate.datagrams import REFLECTORS
 from echod.gate.refusal import Refusal
+from echod.gate.shares import BYTES, MUTE, SAME, TOTAL, TOTAL_BYTES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "SECURITY.md").read_text("utf-8")
 
