@@ -16,9 +16,10 @@ RELIEVED: Final = 7 / 8  #: the share of a mark below which the sum has fallen: 
 LITTLE: Final = 4096
 """Octets that are read at once from a connection while the mark is passed: a page. Whoever takes its answers is
 served on, only in smaller pieces; and whoever does not, adds no more than that."""
-KERNEL_BUFFER: Final = 131_072
-"""Octets for SO_SNDBUF and SO_RCVBUF above half of a mark. A stuck connection holds 3.3 MiB of kernel memory at both
-its ends with Linux's own limits, and 0.7 MiB with these."""
+KERNEL_BUFFER: Final = 65_536
+"""Octets for SO_SNDBUF and SO_RCVBUF above half of a mark; Linux takes twice that (socket(7)). A stuck connection holds
+3.3 MiB of kernel memory at both its ends with Linux's own limits. Of 5,000 with these, each held 0.33 MiB; with twice
+as much they reached `tcp_mem`, above which nobody can send (`make chaos`, number 10)."""
 
 
 class Pressure(IntEnum):

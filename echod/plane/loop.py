@@ -19,6 +19,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any, Final
@@ -29,6 +30,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from echod.plane.alarm import Alarm
+from echod.transports.sending import Resting
 
 _log = Logger()
 
@@ -49,6 +51,7 @@ class Loop:
         self._reactor: Any = reactor
         self._epoll = select.epoll()
         self._ready: list[Ready] = []
+        self._resting = Resting(reactor)
         self._reactor_due = False  # it has something to do: its epoll is ready, or somebody set a timer
         self._alarm: Alarm
         self._due = inf  # when the alarm rings
@@ -81,6 +84,7 @@ class Loop:
         """Call `ready(descriptor, events)` whenever one of `events` is true of it."""
         while descriptor >= len(self._ready):
             self._ready.append(_nobody)
+        self._resting.forget(descriptor)  # who had this number before
         self._ready[descriptor] = ready
         self._epoll.register(descriptor, events)
 
@@ -89,8 +93,19 @@ class Loop:
         self._ready[descriptor] = ready
         self._epoll.modify(descriptor, events)
 
+    def rest(self, descriptor: int, events: int) -> None:
+        """Watch it for nothing, and in a while for `events` again: they were told, and were not true."""
+        self._epoll.modify(descriptor, 0)
+        self._resting.add(descriptor, partial(self._wake, descriptor, events))
+        self.yield_to_reactor()
+
+    def _wake(self, descriptor: int, events: int) -> None:
+        with suppress(OSError):  # it was closed meanwhile
+            self._epoll.modify(descriptor, events)
+
     def forget(self, descriptor: int) -> None:
         """Watch it no more: the kernel forgets a descriptor that is closed by itself, this is for one that lives."""
+        self._resting.forget(descriptor)
         with suppress(OSError):  # given up already
             self._epoll.unregister(descriptor)
 

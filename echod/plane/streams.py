@@ -244,7 +244,8 @@ class StreamLane:
         waiting = self._waiting[descriptor]
         try:
             waiting.send(descriptor)
-        except BlockingIOError:
+        except BlockingIOError:  # writable, and the kernel takes nothing (`transports.sending`)
+            self._loop.rest(descriptor, EPOLLOUT)
             return
         except OSError:
             self._reset(descriptor, Closing.LOST)

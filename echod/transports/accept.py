@@ -18,13 +18,13 @@ from typing import Any, Final
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.base import DelayedCall
 from twisted.internet.interfaces import IAddress, IReactorFDSet
-from twisted.internet.tcp import Server
 from twisted.logger import Logger
 
 from echod.address import BACKLOG
 from echod.events import Closing
 from echod.gate.refusal import Refusal
 from echod.transports.conversation import Conversation
+from echod.transports.sending import Resting, StreamTransport
 from echod.transports.stream import ServiceFactory
 
 _log = Logger()
@@ -126,11 +126,11 @@ class Reluctance:
 class StreamPort(FileDescriptor):
     """A listening socket that is bound already, and the factory it serves.
 
-    A subclass says which Twisted transport carries the connections, and how their peers are called.
+    A subclass says which transport carries the connections, and how their peers are called.
     `close` is called at the end, to close the socket and whatever belongs to it.
     """
 
-    transport: type[Server]
+    transport: type[StreamTransport] = StreamTransport
 
     def __init__(
         self,
@@ -149,6 +149,7 @@ class StreamPort(FileDescriptor):
         self._resume: DelayedCall | None = None
         self._reluctance = Reluctance(factory.place, reserve, self._tell)
         self._connections = 0
+        self.resting = Resting(reactor)
 
     def fileno(self) -> int:
         """The descriptor that the reactor watches."""

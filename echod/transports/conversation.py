@@ -2,8 +2,8 @@
 
 It serves a server's connection and a client's alike. Rules that everything here keeps:
 
-* Reading pauses while more than `limits.buffer` octets wait to be sent: a peer that never reads is stopped. While
-  too much waits for all together (`gate.unsent`), it pauses at a page.
+* Reading pauses while the kernel takes less than there is, or more than `limits.buffer` octets wait to be sent: a
+  peer that never reads is stopped. While too much waits for all together (`gate.unsent`), it pauses at a page.
 * The peer's half-close does not end our answer: everything goes out, then we close.
 * When we end first, we shut down writing and read what still comes, for a close with unread input would be a
   reset, and the answer could be lost on the way (RFC 1122 4.2.2.13).
@@ -148,7 +148,7 @@ class Conversation(Protocol):
         self._over(self, self._closing)
 
     def pauseProducing(self) -> None:
-        """More than `buffer` waits to be sent: stop reading, and stop asking for more."""
+        """Too much waits to be sent: stop reading, and stop asking for more."""
         self._count_unsent(self.unsent)
         self._paused = True
         if self._mark.pressure:
@@ -178,7 +178,7 @@ class Conversation(Protocol):
 
     @property
     def paused(self) -> bool:
-        """Whether more than `buffer` waits to be sent."""
+        """Whether so much waits to be sent that nothing more is asked for."""
         return self._paused
 
     @property
@@ -279,7 +279,7 @@ class Conversation(Protocol):
     def watch(self, now: float) -> None:
         """Look whether something moved since the last look, and end what has been still for too long."""
         unsent = self.unsent
-        self._count_unsent(unsent)  # less than `buffer` waits without anybody being told
+        self._count_unsent(unsent)  # less than `buffer` may wait without anybody being told
         progress = self.bytes_in + self.bytes_out
         if progress != self._progress or (unsent and not self._waited):  # the time to take it begins now
             self._progress = progress

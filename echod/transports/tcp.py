@@ -12,9 +12,8 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IProtocol, IReactorFDSet
-from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import ClientFactory, Factory
-from twisted.internet.tcp import Client, Connector, Server
+from twisted.internet.tcp import Client, Connector
 
 from echod.address import BACKLOG, Address
 from echod.transports.accept import Reserve, StreamPort
@@ -61,32 +60,8 @@ def grant(bound: socket.socket, stall: float) -> None:
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
-class TCPTransport(Server):
-    """A connection. One that breaks in our hands is reset: an end in order would say that the peer has everything."""
-
-    _broken = False
-
-    def doRead(self) -> Any:
-        """As Server's; what recv(2) meets besides having nothing is an end."""
-        return self._noted(super().doRead())
-
-    def writeSomeData(self, data: bytes) -> Any:
-        """As Server's, for send(2)."""
-        return self._noted(super().writeSomeData(data))
-
-    def _noted(self, result: Any) -> Any:
-        if result is CONNECTION_LOST:
-            self._broken = True
-        return result
-
-    def _closeSocket(self, orderly: bool) -> None:
-        super()._closeSocket(orderly and not self._broken)
-
-
 class TCPPort(StreamPort):
     """A listening TCP socket."""
-
-    transport = TCPTransport
 
     def peer_address(self, name: Any) -> tuple[IPv4Address | IPv6Address, tuple[str | int, ...]]:
         """The scope of a link-local peer belongs to its host: accept tells it apart."""

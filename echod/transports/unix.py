@@ -11,12 +11,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import IProtocol, IReactorFDSet
 from twisted.internet.protocol import Factory
-from twisted.internet.tcp import Server as TCPServer
-from twisted.internet.unix import Server
 
 from echod.address import BACKLOG, Address
 from echod.transports.accept import Reserve, StreamPort
 from echod.transports.paths import bind_path
+from echod.transports.sending import StreamTransport
 from echod.transports.stream import ServiceFactory
 
 
@@ -32,16 +31,17 @@ def bind(_reactor: object, address: Address) -> Iterator[socket.socket]:
     yield opened
 
 
-class UnixTransport(Server):
+class UnixTransport(StreamTransport):
     """Octets only: descriptors that somebody sends along are closed by the kernel, for recv does not take them."""
-
-    doRead = TCPServer.doRead  # type: ignore[assignment]  # _AbortingMixin declares it without a type
-    writeSomeData = TCPServer.writeSomeData
 
     def getHost(self) -> UNIXAddress:
         """The path that a client connected to: the kernel calls it by the name of the bind (`paths`)."""
-        port: Any = self.server
-        return UNIXAddress(port.path) if port.path else super().getHost()
+        return UNIXAddress(self.server.path or self.socket.getsockname())
+
+    def getPeer(self) -> UNIXAddress:
+        """Most peers have no name."""
+        name: Any = self.client[0]
+        return UNIXAddress(name or None)
 
 
 class UnixPort(StreamPort):
@@ -51,8 +51,8 @@ class UnixPort(StreamPort):
     path = ""
 
     def peer_address(self, name: Any) -> tuple[UNIXAddress, Any]:
-        """Most peers have no name."""
-        return UNIXAddress(name or None), name
+        """As the transport calls it."""
+        return UNIXAddress(name or None), (name, None)
 
 
 def port(

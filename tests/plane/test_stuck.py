@@ -53,7 +53,7 @@ def test_so_many_that_never_read_are_bounded_and_lose_nothing(plane, scheme):
             assert min(stuck.sent) > CAPACITY
             if plane == "auto":
                 assert pipes(pid) == begun + STUCK
-            in_memory = (CLIENTS - STUCK) * CAPACITY if plane == "auto" else CLIENTS * 2 * CAPACITY
+            in_memory = (CLIENTS - STUCK) * CAPACITY if plane == "auto" else CLIENTS * CAPACITY
             assert daemon.memory() <= memory + in_memory + SLACK
             assert is_served(other)
             stuck.read_on()
