@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "version": "",
     "text": "",
     "stdio": "",
+    "small_files": "",
     "terminal": "text",
     "names": "text",
     "address": "names text",
@@ -27,8 +28,8 @@ MAY_IMPORT = {
     "gate": "",
     "faults": "model",
     "events": "address gate model text",
-    "services": "model names text",
-    "config": "address events faults gate model names services.registry text",
+    "services": "model names small_files text",
+    "config": "address events faults gate model names services.registry small_files text",
     "transports": "address events faults gate model names text",
     "plane": "address events gate model names text transports",
     "observe": "address events gate model names text version",
@@ -43,7 +44,7 @@ MAY_IMPORT = {
 
 PURE = {
     *("version", "text", "stdio", "terminal", "names", "address", "model", "gate", "faults"),
-    *("events", "services", "config"),
+    *("events", "services", "config", "small_files"),
 }
 """Rooms that know neither Twisted nor zope."""
 

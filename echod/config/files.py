@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from echod.config.fault import Fault
+from echod.small_files import Unsuitable, not_utf8, read_whole
 from echod.text import system_error
 
 SYSTEM: Final = Path("/etc/echod/echod.toml")
 DROP_INS: Final = "conf.d"
-LARGEST_FILE: Final = 2**20  #: octets; a thousand services need a tenth of it, and /dev/zero ends somewhere
 
 _IGNORED: Final = (".*", "*~", "*.dpkg-*", "*.rpm*")  # what editors and packages leave behind
 
@@ -59,20 +59,18 @@ def _drop_ins(directory: Path, faults: list[Fault]) -> Iterator[Path]:
 
 def _read(file: Path, faults: list[Fault]) -> dict[str, Any] | None:
     try:
-        with file.open("rb") as source:
-            data = source.read(LARGEST_FILE + 1)
+        data = read_whole(file, own=True)
+    except Unsuitable as error:
+        faults.append(Fault(file, "", f"{error}: this is no configuration"))
+        return None
     except (OSError, ValueError) as error:
         faults.append(Fault(file, "", _why(error)))
-        return None
-    if len(data) > LARGEST_FILE:
-        faults.append(Fault(file, "", f"is larger than {LARGEST_FILE} octets: this is no configuration"))
         return None
     try:
         return tomllib.loads(data.decode("utf-8").removeprefix("\ufeff"))
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        octet = f"octet {error.start + 1} of the file is 0x{data[error.start]:02x}"
-        faults.append(Fault(file, f"line {line}", f"is not UTF-8 ({octet}); save the file as UTF-8"))
+        line, said = not_utf8(error)
+        faults.append(Fault(file, f"line {line}", said))
     except RecursionError:
         faults.append(Fault(file, "", "is nested too deeply"))
     except ValueError as error:  # TOMLDecodeError, and what int() says to thousands of digits

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from echod.model import Context, Peer, Say, Service, Session
 from echod.services.once import Once
+from echod.small_files import Unsuitable, not_utf8, read_whole
 from echod.text import system_error
 
 LARGEST: Final = 512  #: octets of a quotation (RFC 865)
@@ -52,8 +53,8 @@ def quotations(text: str) -> list[bytes]:
             continue
         said = "".join(f"{line}\r\n" for line in "\n".join(lines).strip("\n").split("\n")).encode()
         if len(said) > LARGEST:
-            begin = number - len(lines)
-            raise WrongQuotes(f"the quotation at line {begin} has {len(said)} octets; {LARGEST} are the most (RFC 865)")
+            size = f"has {len(said)} octets, the CR LF behind each line among them"
+            raise WrongQuotes(f"the quotation at line {number - len(lines)} {size}; {LARGEST} are the most (RFC 865)")
         if said.strip():
             found.append(said)
         lines.clear()
@@ -65,11 +66,15 @@ def quotations(text: str) -> list[bytes]:
 def read(file: Path) -> list[bytes]:
     """The quotations of a file. Raises WrongQuotes."""
     try:
-        return quotations(file.read_text("utf-8"))
+        text = read_whole(file).decode("utf-8")
     except OSError as error:
         raise WrongQuotes(system_error(error)) from None
     except UnicodeDecodeError as error:
-        raise WrongQuotes(f"octet {error.start} is not UTF-8") from None
+        line, said = not_utf8(error)
+        raise WrongQuotes(f"line {line}: {said}") from None
+    except Unsuitable as error:
+        raise WrongQuotes(str(error)) from None
+    return quotations(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 class Qotd(Service):

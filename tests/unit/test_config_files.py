@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from echod import small_files
 from echod.config import files
 
 
@@ -80,7 +81,7 @@ def test_a_name_that_no_file_can_have():
         (b"a = 1\r\n\xff = 2\n", "line 2: is not UTF-8 (octet 8 of the file is 0xff); save the file as UTF-8"),
         (b"a = \0", "line 1, column 5: not TOML: Invalid value"),
         (b"a = " + b"[" * 20_000, "is nested too deeply"),
-        (b"#" * (files.LARGEST_FILE + 1), "is larger than 1048576 octets: this is no configuration"),
+        (b"#" * (small_files.MOST + 1), "is larger than 1048576 octets: this is no configuration"),
     ],
 )
 def test_what_is_no_toml(tmp_path, data, said):
@@ -108,11 +109,28 @@ def test_all_faults_of_all_files(tmp_path):
 
 
 def test_an_error_of_the_system_without_a_number(tmp_path, monkeypatch):
-    def read_nothing(self, mode):
+    def read_nothing(path, flags):
         raise OSError("the disk is on fire")
 
-    monkeypatch.setattr(Path, "open", read_nothing)
+    monkeypatch.setattr(os, "open", read_nothing)
     assert read(tmp_path / "a") == ([], [f"{tmp_path}/a: cannot be read: the disk is on fire"])
+
+
+def test_what_would_keep_the_reader_waiting(tmp_path):
+    main = tmp_path / "echod.toml"
+    os.mkfifo(main)
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "zero.toml").symlink_to("/dev/zero")
+    said = "is no regular file: this is no configuration"
+    assert read(main) == ([], [f"{main}: {said}", f"{tmp_path}/conf.d/zero.toml: {said}"])
+
+
+def test_a_pipe_that_the_process_was_started_with():
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "wb") as pipe:
+        pipe.write(b"x = 1")
+        pipe.close()
+        assert read(Path(f"/dev/fd/{reading}")) == ([(str(reading), {"x": 1})], [])
 
 
 def test_exists(tmp_path, monkeypatch):
