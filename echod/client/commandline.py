@@ -32,6 +32,10 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse; and what was asked makes sense."""
         asked, rest = super().parse_known_args(args, namespace)
+        if isinstance(getattr(asked, "text", None), list):  # argparse ends them at the first option
+            end = rest.index("--") if "--" in rest else len(rest)
+            if not any(word.startswith("-") for word in rest[:end]):
+                asked.text, rest = [*asked.text, *rest[:end], *rest[end + 1 :]], []
         if self.refuses is not None and (wrong := self.refuses(asked)):
             self.error(wrong)
         return asked, rest
@@ -57,13 +61,13 @@ def parser() -> argparse.ArgumentParser:
 
 def _send(command: argparse.ArgumentParser) -> None:
     command.add_argument("url", metavar="URL", type=_url, help="whom to ask, such as tcp://127.0.0.1:10008")
-    command.add_argument("text", metavar="TEXT", nargs="*", help="what to send; without it, standard input")
+    command.add_argument("text", metavar="TEXT", nargs="*", default=[], help="what to send; without it, standard input")
     command.add_argument("--hex", action="store_true", help="print the answer as octets in hex")
     command.add_argument(
         "--timeout",
         metavar="TIME",
-        type=_duration,
-        help="give up after so long without a byte, such as 500ms or 5s (default: never; 5s for datagrams)",
+        type=_patience,
+        help="give up after so long without a byte, such as 500ms, or 5 for seconds (default: never; 5s for datagrams)",
     )
     command.add_argument("--keep-open", action="store_true", help="do not end sending: wait for the peer's end")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from echod.client.commandline import parser
-from echod.client.terminal import INTERRUPTED, fail
+from echod.client.terminal import fail
 from echod.stdio import open_standard_streams, readers_may_leave
 from echod.text import system_error
 
@@ -28,7 +28,7 @@ class Command(Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 no answer or a wrong one, 2 usage, 130 interrupted."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until a command takes it: no traceback of half an import
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # unless a command takes it: no traceback of half an import
     open_standard_streams()
     try:
         with readers_may_leave():
@@ -41,10 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     asked = parser().parse_args(arguments)
     module = importlib.import_module(f"echod.client.{asked.command}")
-    try:
-        code: int = module.run(asked) if hasattr(module, "run") else _in_reactor(module.COMMAND, asked)
-    except KeyboardInterrupt:
-        code = INTERRUPTED
+    code: int = module.run(asked) if hasattr(module, "run") else _in_reactor(module.COMMAND, asked)
     return code
 
 
@@ -66,7 +63,8 @@ def _in_reactor(command: type[Command], arguments: argparse.Namespace) -> int:
         def on_signal(_number: int, _frame: object) -> None:
             reactor.callFromThread(lambda: finish(running.interrupted()))
 
-        signal.signal(signal.SIGINT, on_signal)
+        for number in (signal.SIGINT, signal.SIGTERM):  # Twisted's own would end every connection, and blame the peer
+            signal.signal(number, on_signal)
 
     reactor.callWhenRunning(begin)
     reactor.run()

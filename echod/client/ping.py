@@ -21,7 +21,7 @@ from echod.client.dialogue import Dialogue, Failed
 from echod.client.probe import Datagrams, Probes, Probing, Stream
 from echod.client.statistics import Times
 from echod.client.summary import figures, lines
-from echod.client.terminal import Screen, fail
+from echod.client.terminal import INTERRUPTED, Screen, fail
 from echod.config.values import duration_text
 from echod.model import Peer, Say
 from echod.text import escaped
@@ -70,8 +70,8 @@ class Ping:
 
     def interrupted(self) -> int:
         """Say what is known by now; what may still be answered is not lost."""
-        self._end(awaited=self._account.awaited(self._clock()))
-        return self._code()
+        self._end(awaited=self._account.awaited(self._clock()), code=INTERRUPTED)
+        return INTERRUPTED
 
     def _opened(self) -> None:
         self._reactor.callLater(0, self._start)
@@ -107,7 +107,7 @@ class Ping:
             fail(str(failed))
             self._end(failed)
 
-    def _end(self, failed: Failed | None = None, awaited: int = 0) -> None:
+    def _end(self, failed: Failed | None = None, awaited: int = 0, code: int | None = None) -> None:
         """Say everything, once, and leave."""
         if self._done:
             return
@@ -123,10 +123,8 @@ class Ping:
             title = f"--- {self._place} ---"
             for line in (title, *lines(found, connecting=self._arguments.connect)):
                 self._print(line)
-        self._finish(1 if failed else self._code())
-
-    def _code(self) -> int:
-        return 0 if self._account.received and not self._account.wrong else 1
+        wrong = failed or self._account.wrong or not self._account.received
+        self._finish(int(bool(wrong)) if code is None else code)
 
     def _facts(self, failed: Failed | None, seconds: float) -> dict[str, Any]:
         arguments = self._arguments

@@ -22,6 +22,7 @@ class Screen:
         self._for_eyes = sys.stdout.isatty()
         self._in_hex = in_hex
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._held = ""  # a CR at the end of what came: its LF may come next
         self._at = 0  # octets shown in hex
         self._midway = False  # a line is open
 
@@ -30,7 +31,7 @@ class Screen:
         if self._in_hex:
             self._put(self._hex(data))
         elif self._for_eyes:
-            self._put(_legible(self._decoder.decode(data)).encode("utf-8", "backslashreplace"))
+            self._see(self._decoder.decode(data))
         else:
             self._put(data)
 
@@ -42,7 +43,7 @@ class Screen:
     def end_line(self, *, always: bool = False) -> None:
         """End a line that is open, for eyes; `always` in a pipe, too."""
         if self._for_eyes and not self._in_hex:
-            self._put(_legible(self._decoder.decode(b"", final=True)).encode("utf-8", "backslashreplace"))
+            self._see(self._decoder.decode(b"", final=True), final=True)
         if self._midway and (always or self._for_eyes):
             self._put(b"\n")
 
@@ -52,6 +53,12 @@ class Screen:
         if wrong is not None:
             fail(str(wrong))
         return 0 if wrong is None else 1
+
+    def _see(self, text: str, *, final: bool = False) -> None:
+        text = self._held + text
+        self._held = "\r" if text.endswith("\r") and not final else ""
+        shown = _legible(text.removesuffix(self._held) if self._held else text)
+        self._put(shown.encode("utf-8", "backslashreplace"))
 
     def _hex(self, data: bytes) -> bytes:
         lines = []
@@ -89,7 +96,8 @@ def put_text(text: str) -> None:
 
 
 def _legible(text: str) -> str:
-    return "".join(part if part in ("\n", "\t") else escaped(part) for part in re.split(r"([\n\t])", text))
+    ends = text.replace("\r\n", "\n")  # both are line ends
+    return "".join(part if part in ("\n", "\t") else escaped(part) for part in re.split(r"([\n\t])", ends))
 
 
 def fail(text: str) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import select
 import shutil
+import signal
 import sys
 import termios
 import time
@@ -22,6 +23,7 @@ from echod.text import escaped
 EVERY: Final = 1.0  #: seconds
 HEADINGS: Final = ("SERVICE", "ADDRESS", "OPEN", "NEW/s", "DGRAM/s", "IN/s", "OUT/s", "REFUSED/s")
 CLEAR, HOME, REST, HIDE, SHOW = "\x1b[2J", "\x1b[H", "\x1b[J", "\x1b[?25l", "\x1b[?25h"
+ENDING: Final = (signal.SIGINT, signal.SIGTERM)  #: by default they would leave the terminal as it is just now
 ALTERNATE, BACK = "\x1b[?1049h", "\x1b[?1049l"
 
 Counters = Mapping[tuple[str, str], Mapping[str, int]]
@@ -116,16 +118,21 @@ def pressed(seconds: float) -> bytes | None:
 
 @contextlib.contextmanager
 def screen() -> Iterator[None]:
-    """A screen of our own, with keys as they are pressed; the terminal is as before afterwards."""
+    """A screen of our own, with keys as they are pressed; the terminal is as before afterwards, also where a signal
+    ends it, which is no error."""
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     try:
+        for number in ENDING:
+            signal.signal(number, signal.default_int_handler)
         tty.setcbreak(descriptor)
         sys.stdout.write(ALTERNATE + HIDE + CLEAR)
         yield
     except KeyboardInterrupt:
         pass
     finally:
+        for number in ENDING:
+            signal.signal(number, signal.SIG_IGN)  # a second one would leave half of this undone
         sys.stdout.write(SHOW + BACK)
         sys.stdout.flush()
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

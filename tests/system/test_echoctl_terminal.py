@@ -3,17 +3,20 @@
 import os
 import re
 import select
+import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
-from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, free_port
+from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, free_port
 
 # A terminal becomes the controlling one, whose keys are signals, only by its own process.
 TAKE_THE_TERMINAL = (
@@ -22,6 +25,8 @@ TAKE_THE_TERMINAL = (
 SAFE = re.compile(rb"[\x20-\x7e\t\r\n\xc2-\xf4\x80-\xbf]*")  # and UTF-8, which `seen` decodes
 
 CONFIG = """
+[admin]
+listen = ["unix://{dir}/admin.sock"]
 [services.upper]
 listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 [services.printer]
@@ -38,6 +43,10 @@ class Terminal:
         self.process = process
         self.raw = b""
         self._descriptor = descriptor
+
+    def modes(self) -> list[Any]:
+        """What the terminal does with keys, see termios(3)."""
+        return termios.tcgetattr(self._descriptor)
 
     def type(self, keys: str) -> None:
         os.write(self._descriptor, keys.encode())
@@ -177,6 +186,12 @@ def test_what_a_peer_sends_never_reaches_the_terminal_raw(command):
     assert "\\x1b[6n\n\ttabs stay\n" in shown
 
 
+def test_cr_lf_is_a_line_end_also_in_two_pieces():
+    with peer(b"one\r\ntwo\r", b"\nthree\r", b"\r\nfour\r") as url, terminal("send", url, "?") as person:
+        assert person.end() == 0
+        assert person.seen == "one\ntwo\nthree\\x0d\nfour\\x0d\n"
+
+
 def test_a_character_that_comes_in_two_pieces_is_whole():
     with peer("Gr\xfc".encode()[:-1], "\xfc\xdfe".encode()[1:]) as url, terminal("send", url, "?") as person:
         assert person.end() == 0
@@ -194,3 +209,32 @@ def test_an_error_is_one_line():
     with terminal("send", url, "?") as person:
         assert person.end() == 1
         assert person.seen == f"echoctl: {url}: connection refused (ECONNREFUSED)\n"
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "q"])
+def test_top_leaves_the_terminal_as_it_was(how, daemon):
+    with terminal("top", "--admin", f"unix://{daemon.dir}/admin.sock") as person:
+        before = person.modes()
+        person.see("REFUSED/s")
+        assert person.modes() != before
+        if how == "SIGTERM":
+            person.process.send_signal(signal.SIGTERM)
+        else:
+            person.type({"Ctrl-C": "\x03", "q": "q"}[how])
+        person.see("\x1b[?25h\x1b[?1049l")
+        assert eventually(lambda: person.modes() == before)
+        assert person.end() == 0
+        assert "Traceback" not in person.seen
+
+
+@pytest.mark.parametrize("command", ["talk", "chat"])
+def test_sigterm_blames_nobody(command, daemon):
+    with terminal(command, daemon.url("upper", "tcp")) as person:
+        before = person.modes()
+        person.type("hello\n")
+        person.see("HELLO")
+        person.process.send_signal(signal.SIGTERM)
+        assert eventually(lambda: person.modes() == before)
+        assert person.end() == 130
+        assert "echoctl:" not in person.seen
+        assert "Traceback" not in person.seen

@@ -409,7 +409,17 @@ def test_the_interrupt_prints_the_summary(scheme, daemon):
         process.send_signal(signal.SIGINT)
         lines.wait_for(r"^\d+ sent, \d+ received, 0 lost \(0%\), (\d awaited, )?0 duplicated, 0 reordered, 0 wrong$")
         lines.wait_for(FIGURES)
-        assert process.wait(SECONDS) == 0
+        assert process.wait(SECONDS) == 130
+
+
+def test_whoever_ends_it_has_the_summary_too(daemon):
+    with running("-i", "50ms", daemon.url("echo", "tcp")) as (process, lines):
+        lines.wait_for(" seq=3 ")
+        process.send_signal(signal.SIGTERM)
+        lines.wait_for(FIGURES)
+        assert process.wait(SECONDS) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
 
 
 def test_the_interrupt_before_any_answer(daemon):
@@ -419,7 +429,7 @@ def test_the_interrupt_before_any_answer(daemon):
         process.send_signal(signal.SIGINT)
         match = lines.wait_for(r"^(\d+) sent, 0 received, 0 lost \(0%\), (\d+) awaited, ")
         assert match[1] == match[2]
-        assert process.wait(SECONDS) == 1
+        assert process.wait(SECONDS) == 130
 
 
 def test_the_interrupt_prints_the_object():
@@ -436,7 +446,7 @@ def test_the_interrupt_prints_the_object():
         process.send_signal(signal.SIGINT)
         found = json.loads(lines.wait_for("{.*}")[0])
         assert (found["sent"], found["awaited"], found["error"]) == (1, 1, None)
-        assert process.wait(SECONDS) == 1
+        assert process.wait(SECONDS) == 130
 
 
 def test_nobody_who_reads_what_it_prints(daemon):

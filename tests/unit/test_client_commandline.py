@@ -51,6 +51,38 @@ def test_what_ping_takes_for_granted():
     assert (asked.quiet, asked.json, asked.connect) == (False, False, False)
 
 
+def test_send_and_ping_take_the_same_times(capsys):
+    url = "tcp://127.0.0.1:7"
+    for text, seconds in (("5", 5), ("0.2", 0.2), ("500ms", 0.5)):
+        assert parser().parse_args(["send", "--timeout", text, url]).timeout == seconds
+        assert parser().parse_args(["ping", "--timeout", text, url]).timeout == seconds
+    assert refusal(capsys, "send", "--timeout=0", url).partition("--timeout")[2].startswith(': "0" leaves no time')
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("URL",), []),
+        (("URL", "a", "b"), ["a", "b"]),
+        (("URL", "--hex", "a", "b"), ["a", "b"]),
+        (("URL", "a", "--hex", "b"), ["a", "b"]),
+        (("--hex", "URL", "a"), ["a"]),
+        (("URL", "--hex", "--", "-a", "--"), ["-a", "--"]),
+        (("URL", "a", "--hex", "b", "--", "-c"), ["a", "b", "-c"]),
+    ],
+)
+def test_options_may_stand_anywhere_among_what_is_sent(words, text):
+    given = [word.replace("URL", "tcp://127.0.0.1:7") for word in words]
+    asked = parser().parse_args(["send", *given])
+    assert (asked.text, asked.hex) == (text, "--hex" in words)
+
+
+def test_an_option_that_send_has_not_is_no_text(capsys):
+    with pytest.raises(SystemExit):
+        parser().parse_args(["send", "tcp://127.0.0.1:7", "--hex", "--loud"])
+    assert "unrecognized arguments: --loud" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("count", ["0", "-1", "1.5", "many", "", str(MOST_PROBES + 1), "9" * 5000, "٣"])
 def test_no_count(count, capsys):
     assert len(refusal(capsys, "ping", f"-c={count}", "udp://127.0.0.1:7")) < 300
