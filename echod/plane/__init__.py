@@ -2,5 +2,5 @@
 
 Its words: the *plain way* is Twisted's, by the ports of `echod.transports`. A *lane* is one listening socket on the
 plane; it stands in the place of the plain port, which it keeps for whatever is not simple. A *round* is one wait of the
-loop, with one call for each descriptor that is ready; a *turn* is what one such call may do before others have theirs.
+loop, in which each descriptor that is ready is served once; a *turn* is what is done for one before others have theirs.
 """

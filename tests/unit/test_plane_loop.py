@@ -166,6 +166,31 @@ def test_more_than_a_round_holds_all_have_their_call(plane):
     assert all(len(pipe.calls) == 1 for pipe in pipes)
 
 
+def test_who_is_first_may_serve_its_like_and_the_others_have_their_call(plane):
+    rounds: list[list[int]] = []
+
+    def together(events: list[tuple[int, int]]) -> None:
+        rounds.append([descriptor for descriptor, _ in events])
+        for descriptor, happened in events:
+            plane.loop.ready[descriptor](descriptor, happened)
+
+    like, unlike = [plane.pipe() for _ in range(2)], [plane.pipe() for _ in range(2)]
+    for pipe in like:
+        plane.loop.change(pipe.read, EPOLLIN, pipe.take, together)
+    for ready in (like, unlike, [*unlike, *like]):
+        for pipe in ready:
+            pipe.fill()
+        turn_until(plane.reactor, lambda ready=ready: not select.select([pipe.read for pipe in ready], [], [], 0)[0])
+    assert all(len(pipe.calls) == 2 for pipe in [*like, *unlike])
+    assert set(rounds[0]) == {pipe.read for pipe in like}
+    rounds.clear()
+    for pipe in like:
+        plane.loop.change(pipe.read, EPOLLIN, pipe.take)
+        pipe.fill()
+    turn_until(plane.reactor, lambda: all(len(pipe.calls) == 3 for pipe in like))
+    assert not rounds
+
+
 # the reactor's turn
 
 
