@@ -14,8 +14,6 @@ from typing import Any, Final
 SOCK_NONBLOCK: Final = 0o4000
 SOCK_CLOEXEC: Final = 0o2000000
 F_SETPIPE_SZ: Final = 1031  # fcntl(2); <linux/fcntl.h>
-SPLICE_FLAGS: Final = 1 | 2
-"""SPLICE_F_MOVE and SPLICE_F_NONBLOCK. The second concerns the pipe alone: the socket must be non-blocking too."""
 
 _DECLARATIONS: Final = """
     int accept4(int, void *, unsigned int *, int);

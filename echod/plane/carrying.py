@@ -9,7 +9,8 @@ Rules:
   attributes, were a third of what Python added to the system calls.
 * Whatever is not straight leaves the loop for a method: an end, an error, a short write. What to do about it is the
   lane's (`streams`).
-* Octets that came are counted before anything can fail behind them.
+* Octets that came are counted, whatever fails behind them.
+* Sockets and pipes are non-blocking, each by itself. So a splice needs no flag, and three arguments are read faster.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Waiting:
     def send(self, descriptor: int) -> None:
         """Send what a socket takes of it. Raises OSError."""
         if self.pipe is not None:
-            self.left -= os.splice(self.pipe[0], descriptor, self.left, None, None, calls.SPLICE_FLAGS)
+            self.left -= os.splice(self.pipe[0], descriptor, self.left)
         elif self.data is not None:
             self.left -= os.write(descriptor, self.data[-self.left :])
 
