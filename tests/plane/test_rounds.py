@@ -3,6 +3,7 @@
 import random
 import socket
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import pytest
@@ -30,8 +31,13 @@ def test_who_gets_stuck_ends_or_is_reset_in_a_round_concerns_nobody_else_in_it(s
     chance = random.Random(4)
     with listener("plane", scheme, tmp_path, service()) as made:
         talkers, pushers = [made.connect() for _ in range(TALKERS)], [made.connect() for _ in range(PUSHERS)]
+
+        def closed(count: int) -> bool:
+            return sum(made.tally.closed.values()) == count
+
         for number in range(ROUNDS):
             ending, leaving = made.connect(), made.connect()
+            newcomer: socket.socket | None = None
             said: dict[socket.socket, bytes] = {}
             everybody = [*talkers, *pushers, ending, leaving, None]
             for client in chance.sample(everybody, len(everybody)):
@@ -52,8 +58,9 @@ def test_who_gets_stuck_ends_or_is_reset_in_a_round_concerns_nobody_else_in_it(s
             for client, words in said.items():
                 assert made.hear(client, len(words)) == service.transform(words)
             assert made.rest(ending) == b""
+            assert newcomer is not None
             newcomer.close()
-            made.until(lambda count=3 * number + 3: sum(made.tally.closed.values()) == count)
+            made.until(partial(closed, 3 * number + 3))
         if scheme == "tcp":  # a Unix socket knows no reset
             assert made.tally.closed == {Closing.DONE: 2 * ROUNDS, Closing.LOST: ROUNDS}
         assert len(made.port._waiting) == PUSHERS

@@ -5,6 +5,7 @@ import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from select import EPOLLIN, EPOLLOUT
 from typing import Any, Final
 
@@ -177,10 +178,14 @@ def test_who_is_first_may_serve_its_like_and_the_others_have_their_call(plane):
     like, unlike = [plane.pipe() for _ in range(2)], [plane.pipe() for _ in range(2)]
     for pipe in like:
         plane.loop.change(pipe.read, EPOLLIN, pipe.take, together)
+
+    def taken(*pipes: Ends) -> bool:
+        return not select.select([pipe.read for pipe in pipes], [], [], 0)[0]
+
     for ready in (like, unlike, [*unlike, *like]):
         for pipe in ready:
             pipe.fill()
-        turn_until(plane.reactor, lambda ready=ready: not select.select([pipe.read for pipe in ready], [], [], 0)[0])
+        turn_until(plane.reactor, partial(taken, *ready))
     assert all(len(pipe.calls) == 2 for pipe in [*like, *unlike])
     assert set(rounds[0]) == {pipe.read for pipe in like}
     rounds.clear()
