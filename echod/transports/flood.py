@@ -81,7 +81,11 @@ class FloodFilter:
         return self._attach(gate)
 
     def stop(self) -> None:
-        """The socket is not ours any more: count what was dropped, and leave it as it was."""
+        """The socket is not ours any more: count what was dropped, and leave it as it was.
+
+        What is read behind this, at a stop, is filtered no more.
+        """
+        self._gate = None
         if self._easing is not None:
             self._easing.cancel()
             self._easing = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from typing import Any, Final
@@ -45,11 +46,12 @@ def bind(_reactor: object, address: Address) -> Iterator[socket.socket]:
 
 
 def prepare(bound: socket.socket) -> None:
-    """Ask for what is told beside each datagram, and undo what a predecessor left on the socket. Raises OSError."""
+    """Ask for what is told beside each datagram, and undo what a predecessor left on the socket. Raises OSError.
+
+    But for UDP_GRO: what waits may be joined already, and without the option nobody hears where to part it.
+    """
     with suppress(OSError):  # there is no filter
         flood.detach(bound)
-    with suppress(OSError):  # a kernel before 5.0
-        bound.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 0)
     bound.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     dual = bound.family == socket.AF_INET6 and not bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
     if bound.family == socket.AF_INET6:
@@ -90,6 +92,15 @@ class UDPPort(DatagramPort):
         super().release()
 
     def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
+        """Answer one datagram, or each of those that the kernel has joined (UDP_GRO), as the plane asks it to."""
+        octets = _octets_of_each(ancillary)
+        if not 0 < octets < len(datagram):
+            self._serve_one(datagram, ancillary, name)
+            return
+        for at in range(0, len(datagram), octets):
+            self._serve_one(datagram[at : at + octets], ancillary, name)
+
+    def _serve_one(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
         """Answer one datagram: its destination becomes the source of the answer (RFC 1122 4.1.3.5).
 
         Nothing is made of it before the gate has said yes: a flood is refused as fast as it can be.
@@ -147,6 +158,14 @@ class UDPPort(DatagramPort):
     def _broadcasts(self) -> Container[bytes]:
         gate = self.protocol.gate
         return gate.broadcasts if gate is not None else ()
+
+
+def _octets_of_each(ancillary: list[tuple[int, int, bytes]]) -> int:
+    """How long each of the datagrams is that the kernel has joined, but the last, which may be shorter; 0 is one."""
+    for level, kind, data in ancillary:
+        if kind == UDP_GRO and level == socket.IPPROTO_UDP:
+            return int.from_bytes(data, sys.byteorder)
+    return 0
 
 
 def _is_four(host: bytes) -> bool:

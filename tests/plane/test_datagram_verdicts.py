@@ -179,6 +179,27 @@ def test_what_was_sent_as_segments_comes_back_as_segments(count, size, tail, url
         assert plain.told == plane.told
 
 
+@pytest.mark.parametrize("url", ["udp://127.0.0.1:0", "udp://*:0"])
+@pytest.mark.parametrize("ends", ["stops", "leaves the socket to a plain port"])
+def test_what_the_kernel_has_joined_for_the_plane_is_parted_behind_it(url, ends):
+    with both(Echo(), url, Rate(0, 0)) as (_plain, plane, (_, mine)):
+        lane = plane.lane
+        assert lane is not None
+        mine[0].setsockopt(SOL_UDP, UDP_SEGMENT, 10)
+        mine[0].sendto(b"x" * 10 * 9 + b"y" * 5, ("127.0.0.1", plane.socket.getsockname()[1]))
+        assert select.select([plane.socket], [], [], 10)[0]
+        if ends == "stops":
+            with mock.patch.object(lane, "_serve"):  # it came a moment after the plane had looked
+                lane.stopListening()
+        else:
+            lane.release()
+            plane.lane = None
+            plane.port.startListening()
+            plane.serve(10)
+        assert answers(mine[:1], 10) == [[(b"x" * 10, "127.0.0.1")] * 9 + [(b"y" * 5, "127.0.0.1")]]
+        assert plane.protocol.tally.datagrams_out == 10
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_what_the_kernel_does_not_take_is_counted(count):
     with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0)) as (plain, plane, clients):

@@ -208,6 +208,15 @@ def test_floods_join(guarded):
     assert tally.figures()["refused:kernel"] > 180
 
 
+def test_what_is_found_behind_the_stop_is_filtered_no_more(guarded, attached):
+    """A port answers what waits when it stops; a flood among that would leave a timer on a closed socket."""
+    _pair, gate, guard, clock, _tally = guarded
+    guard.stop()
+    gate.floods.found[NETWORK] = LARGEST
+    assert not guard.look()
+    assert attached == clock.getDelayedCalls() == []
+
+
 def test_they_are_bounded(guarded, attached):
     _pair, gate, guard, _clock, _tally = guarded
     gate.floods.found[NEXT] = LARGEST
