@@ -6,6 +6,7 @@ queue before it is bounded, and what does not fit is counted.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections import deque
@@ -43,7 +44,7 @@ class Output:
     def reopen(self) -> None:
         """Open the file of this path anew, after somebody renamed it. Raises OSError, and goes on with the old."""
         if self._path is not None:
-            opened = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            opened = _opened(self._path)
             if self._descriptor < 0:
                 self._descriptor = opened
             else:  # in one step, for the thread may be just about to write
@@ -137,6 +138,19 @@ class Output:
             self.lost += 1
         if len(rest) < len(whole):
             self._torn = b"\n" if rest else b""
+
+
+def _opened(path: str) -> int:
+    """A descriptor that appends to a file or writes into a named pipe. Raises OSError, never waits for a reader."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        opened = os.open(path, flags, 0o640)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # open(2): a pipe without a reader, or a socket
+            raise OSError(error.errno, "nobody reads from it", path) from None
+        raise
+    os.set_blocking(opened, True)  # only to open it nobody may wait: it is written by a thread
+    return opened
 
 
 def _with_end(text: str) -> str:

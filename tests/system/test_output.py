@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.contract.room import exactly
-from tests.daemon import ECHOD, SECONDS, Daemon, Place, environment, eventually, place_of
+from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, Lines, Place, environment, eventually, place_of, run
 
 CONFIG = """
 [services.echo]
@@ -119,3 +120,45 @@ def test_streams_that_are_closed():
         finally:
             process.kill()
             process.wait(SECONDS)
+
+
+def test_a_log_that_is_a_pipe_whose_reader_has_gone_is_not_waited_for(tmp_path):
+    log = tmp_path / "log"
+    os.mkfifo(log)
+    command = [*TWISTD, "-n", "--pidfile=", f"--logfile={log}", "echod", "--listen", "echo=tcp://127.0.0.1:0"]
+    refused = run(*command)
+    assert refused.returncode == 73
+    assert refused.stderr.decode() == f"echod: {log}: nobody reads from it (ENXIO)\n"
+    with reading(log) as first:
+        process = subprocess.Popen(command, env=environment(), cwd=tmp_path)
+        place = place_of(first.wait_for(r" info +echo  (\S+)$")[1])
+        first.wait_for(" ready: ")
+    try:
+        process.send_signal(signal.SIGHUP)  # it opens its log anew
+        assert_served(place)
+        with reading(log) as second:
+            process.send_signal(signal.SIGHUP)
+            second.wait_for(" reloaded: ")
+            assert_served(place)
+            process.terminate()
+            assert process.wait(SECONDS) == 0
+            second.wait_for(" stopped ")
+    finally:
+        process.kill()
+        process.wait(SECONDS)
+
+
+@contextmanager
+def reading(pipe: Path) -> Iterator[Lines]:
+    """What comes out of a named pipe, while somebody writes into it."""
+    opened = os.open(pipe, os.O_RDWR)  # not for reading alone, or it would wait for who writes
+    reader = subprocess.Popen(["cat"], stdin=opened, stdout=subprocess.PIPE)
+    os.close(opened)
+    assert reader.stdout is not None
+    lines = Lines(reader.stdout)
+    try:
+        yield lines
+    finally:
+        reader.kill()
+        reader.wait(SECONDS)
+        lines.close()

@@ -125,6 +125,23 @@ class Reopening(Outputs):
         self.assertEqual((self.folder / "log.1").read_text("utf-8"), "one\n")
         self.assertEqual(output.lost, 0)
 
+    def test_of_a_pipe_waits_for_no_reader(self) -> None:
+        os.mkfifo(self.file)
+        self.at_once(lambda: self.assertRaisesRegex(OSError, "nobody reads from it", Output, str(self.file)))
+        first = os.open(self.file, os.O_RDONLY | os.O_NONBLOCK)
+        output = Output(str(self.file))
+        self.assertTrue(os.get_blocking(output._descriptor))  # or it would lose lines where the pipe is full
+        os.close(first)
+        self.at_once(lambda: self.assertRaisesRegex(OSError, "nobody reads from it", output.reopen))
+        output.line("to nobody")
+        self.assertEqual(output.lost, 1)
+        second = os.open(self.file, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, second)
+        output.line("to the next reader")
+        output.reopen()
+        output.line("again")
+        self.assertEqual(os.read(second, 100), b"to the next reader\nagain\n")
+
     def test_keeps_no_descriptor(self) -> None:
         output = Output(str(self.file))
         before = len(os.listdir("/proc/self/fd"))
