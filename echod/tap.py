@@ -153,7 +153,7 @@ def makeService(options: Options) -> Daemon:
     except Unbindable as error:
         _end(EX_CONFIG if isinstance(error, Unsuited) else EX_OSERR, error.faults)
     try:
-        log, show_on = _outputs(options.parent or {}, configuration, console is not None)
+        log, show_on = _outputs(options.parent or {}, configuration, reactor, console=console is not None)
         daemon = Daemon(configuration, bound, reactor, log, show_on, store, partial(fitted, options, identity))
     except OSError as error:
         _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)
@@ -221,7 +221,7 @@ def _console(options: Options, configuration: Configuration) -> str | None:
         _end(EX_USAGE, [str(error)])
 
 
-def _outputs(twistd: Any, configuration: Configuration, console: bool) -> tuple[Log, Output | None]:
+def _outputs(twistd: Any, configuration: Configuration, reactor: Any, *, console: bool) -> tuple[Log, Output | None]:
     """The log where twistd was told to put it, and standard output where there is one to show things on.
 
     With a console they are one where both are the terminal at which somebody types. Raises OSError where the log
@@ -231,7 +231,7 @@ def _outputs(twistd: Any, configuration: Configuration, console: bool) -> tuple[
     path = twistd.get("logfile") or ("twistd.log" if daemonised else None)
     output = Output(sys.stderr.fileno() if path in (None, "-") else str(path))
     asked = configuration.daemon
-    log = Log(output, asked.log_format, asked.log_level, os.environ)
+    log = Log(output, asked.log_format, asked.log_level, os.environ, later=reactor.callLater)
     if console and path in (None, "-") and shares_the_terminal():
         return log, output
     return log, None if daemonised else Output(sys.stdout.fileno())

@@ -69,7 +69,7 @@ class Log:
         environ: Mapping[str, str] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
-        later: Callable[..., Any] = lambda *_: None,
+        later: Callable[..., Any],
     ) -> None:
         self.output = output
         self.internal_errors = 0  #: failures that nobody handled: bugs, of ours or of a service

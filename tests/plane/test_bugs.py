@@ -69,6 +69,18 @@ def test_a_bug_costs_one_line_and_one_connection(daemon, scheme):
     assert figures == {"accepted": 3, "bytes_in": 25, "bytes_out": 20, "closed:failed": 1, "closed:done": 2}
 
 
+def test_of_bugs_in_one_place_a_minute_tells_one_and_says_soon_how_many_more_there_were(daemon):
+    for _ in range(3):
+        with connect(daemon.place("fragile", "tcp")) as client:
+            client.sendall(b"a bug")
+            assert is_reset(client)
+    daemon.stderr.wait_for(" critical .*RuntimeError: no bugs, please")
+    daemon.stderr.wait_for("warn  2 more lines were not written: RuntimeError")
+    with connect(daemon.place("echo", "tcp")) as client:
+        client.sendall(b"hello")
+        assert exactly(client, 5) == b"hello"
+
+
 def test_a_bug_does_not_keep_the_daemon_from_draining(daemon):
     """With others in the middle of their answers."""
     place = daemon.place("fragile", "tcp")
