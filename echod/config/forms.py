@@ -126,10 +126,15 @@ def lasting(more_than_zero: bool = False) -> Form:
     return text('a duration such as "5m"', read, values.duration_text)
 
 
-def _some_octets(written: str) -> int:
-    if (octets := values.size(written)) == 0:
-        raise ValueError(f'{values.shown(written)} must be at least "1"')
-    return octets
+def octets(largest: int = values.LARGEST) -> Form:
+    """A size above 0."""
+
+    def read(written: str) -> int:
+        if (size := values.size(written, largest)) == 0:
+            raise ValueError(f'{values.shown(written)} must be at least "1"')
+        return size
+
+    return text('a size such as "64KiB"', read, values.size_text)
 
 
 def _something(written: str) -> str:
@@ -164,7 +169,7 @@ URL: Final = text('a URL such as "redis://127.0.0.1:6379"', _url)
 FILE: Final = text('the path of a file, such as "/etc/echod/quotes.txt"', _path)
 DURATION: Final = lasting()
 TIMEOUT: Final = lasting(more_than_zero=True)
-SIZE: Final = text('a size such as "64KiB"', _some_octets, values.size_text)
+SIZE: Final = octets()
 RATE: Final = text('a rate such as "300", "300/900", "0" or "auto"', values.rate, values.rate_text)
 COUNT: Final = whole(1, 2**31 - 1)
 PROBABILITY: Final = number(0, 1)

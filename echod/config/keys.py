@@ -28,6 +28,7 @@ from echod.config.forms import (
     URL,
     Form,
     array,
+    octets,
     text,
     whole,
     words,
@@ -35,6 +36,9 @@ from echod.config.forms import (
 from echod.config.values import shown
 from echod.gate.limits import Limits
 
+LARGEST_BUFFER: Final = 64 << 20
+"""Octets. Each read asks for the memory of a whole buffer, and never brings more than the kernel holds: 32 MiB at most
+where nobody has raised Linux's own limit (tcp_rmem)."""
 MOST_WORKERS: Final = 1024  #: more than the CPUs of any machine this runs on
 
 
@@ -106,7 +110,7 @@ LIMITS: Final = Table(
         "idle": DURATION,
         "stall": TIMEOUT,
         "handshake": TIMEOUT,
-        "buffer": SIZE,
+        "buffer": octets(LARGEST_BUFFER),
         "total-buffer": SIZE,
         "message": SIZE,
     },

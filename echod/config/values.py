@@ -70,14 +70,15 @@ def duration_text(seconds: float) -> str:
     return text or "0"
 
 
-def size(text: str) -> int:
-    """Octets from `1500`, `64KiB`, `1MiB`, `1GiB`. `KB` is refused: to some it is 1000, to others 1024."""
+def size(text: str, largest: int = LARGEST) -> int:
+    """Octets from `1500`, `64KiB`, `1MiB`, `1GiB`, `largest` at most. `KB` is refused: to some it is 1000, to others
+    1024."""
     match = _SIZE.fullmatch(text)
     if match is None:
         raise ValueError(f"{shown(text)} is not a size; write {_right_size(text)}")
     octets = int(match[1]) * _OCTETS.get(match[2], 1)
-    if octets > LARGEST:
-        raise ValueError(f'{shown(text)} is too large; the largest is "{size_text(LARGEST)}"')
+    if octets > largest:
+        raise ValueError(f'{shown(text)} is too large; the largest is "{size_text(largest)}"')
     return octets
 
 

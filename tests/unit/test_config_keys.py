@@ -7,6 +7,7 @@ import pytest
 
 from echod.address import SCHEMES, parse
 from echod.config import keys, schema
+from echod.config.forms import Form
 from echod.config.keys import Table
 from echod.gate.limits import Limits
 
@@ -92,3 +93,11 @@ def test_the_admin_interface_is_a_stream():
     assert each.accept("unix:///run/a.sock").scheme == "unix"
     with pytest.raises(ValueError, match="is served on unix:// and tcp:// only"):
         each.accept("udp://127.0.0.1:7")
+
+
+def test_a_buffer_is_no_larger_than_memory_can_be_asked_for_at_each_read():
+    buffer = keys.LIMITS.keys["buffer"]
+    assert isinstance(buffer, Form)
+    assert buffer.accept("64MiB") == 64 << 20
+    with pytest.raises(ValueError, match='^"65MiB" is too large; the largest is "64MiB"$'):
+        buffer.accept("65MiB")

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from echod.address import parse
+from echod.config.keys import LARGEST_BUFFER
 from echod.config.loading import load
 from echod.config.printing import describe
 from echod.config.schema import Configuration, Daemon, ServiceConfig
@@ -139,7 +140,7 @@ LIMITS = st.builds(
     rate=RATES,
     idle=st.just(0.0) | DURATIONS,
     stall=DURATIONS,
-    buffer=SIZES,
+    buffer=st.integers(1, LARGEST_BUFFER),
     total_buffer=SIZES,
 )
 OPTIONS = st.one_of(
