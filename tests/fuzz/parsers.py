@@ -18,6 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
+from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
 from echod.address import AddressError, parse
@@ -280,7 +281,8 @@ class _Lines(Output):
 def _shown() -> Attempt:
     outputs = _Lines(), _Lines()
     clock = count(0, 1_000).__next__  # no second has two lines: none is held back
-    logs = [Log(output, form, "debug", clock=clock) for output, form in zip(outputs, FORMS, strict=True)]
+    never = Clock().callLater
+    logs = [Log(output, form, "debug", clock=clock, later=never) for output, form in zip(outputs, FORMS, strict=True)]
     shown: list[str] = []
     context = Context(show=shown.append)
 

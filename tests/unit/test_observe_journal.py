@@ -16,6 +16,10 @@ from echod.observe.log import LEVELS, Log
 from echod.observe.output import Output
 
 
+def never(*_):
+    """Later, for who holds no line back."""
+
+
 class Reading:
     """The other end, as journald reads it."""
 
@@ -65,7 +69,7 @@ def journal(tmp_path, reading):
 def test_an_event_has_its_fields(reading, journal, tmp_path):
     with (tmp_path / "none").open("w") as file:
         output = Output(file.fileno(), journal)
-        log = Log(output, "journal", "debug")
+        log = Log(output, "journal", "debug", later=never)
         told = {"service": "echo", "address": "tcp://*:7", "peer": "192.0.2.1:5", "reason": "rate"}
         log.event("connection.refused", told)
         log.event("daemon.stopped", {"counters": {"echo tcp://*:7": {"accepted": 1}}})
@@ -111,7 +115,7 @@ def test_a_large_entry_is_a_file(reading, journal):
 def test_a_busy_journal_costs_entries_and_counts_them(reading, journal, monkeypatch, tmp_path):
     monkeypatch.setattr("echod.observe.journal.PATIENCE", 0.01)
     output = Output(os.open(os.devnull, os.O_WRONLY), journal)
-    log = Log(output, "journal")
+    log = Log(output, "journal", later=never)
     sent = 0
     while not output.lost:
         log.say("info", f"line {sent}")
@@ -127,7 +131,7 @@ def test_a_journal_that_goes_costs_entries_and_one_that_comes_back_has_them(tmp_
     journal = Journal(where)
     first = Reading(where)
     output = Output(os.open(os.devnull, os.O_WRONLY), journal)
-    log = Log(output, "journal")
+    log = Log(output, "journal", later=never)
     first.socket.close()
     log.say("info", "lost")
     assert output.lost == 1
@@ -140,7 +144,7 @@ def test_a_journal_that_goes_costs_entries_and_one_that_comes_back_has_them(tmp_
 
 def test_without_a_journal_lines_have_their_priority(tmp_path):
     with (tmp_path / "log").open("w") as file:
-        log = Log(Output(file.fileno(), Journal(str(tmp_path / "nowhere"))), "journal")
+        log = Log(Output(file.fileno(), Journal(str(tmp_path / "nowhere"))), "journal", later=never)
         log.say("error", "a\nb")
         log.event("daemon.ready", {"listeners": 2})
     assert (tmp_path / "log").read_text() == "<3>a\\x0ab\n<6>ready: 2 listeners\n"
@@ -151,7 +155,7 @@ def test_auto_is_the_journal_where_the_output_leads_there(reading, journal, tmp_
     with (tmp_path / "log").open("w") as file:
         there = os.fstat(file.fileno())
         environ = {"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"}
-        log = Log(Output(file.fileno(), journal), "auto", environ=environ)
+        log = Log(Output(file.fileno(), journal), "auto", environ=environ, later=never)
         log.say("info", "one")
         log.govern("text", "info")
         log.say("info", "two")
@@ -165,7 +169,7 @@ def test_auto_is_the_journal_where_the_output_leads_there(reading, journal, tmp_
 def test_auto_is_text_anywhere_else(stream, journal, reading, tmp_path):
     environ = {} if stream is None else {"JOURNAL_STREAM": stream}
     with (tmp_path / "log").open("w") as file:
-        Log(Output(file.fileno(), journal), "auto", environ=environ).say("info", "one")
+        Log(Output(file.fileno(), journal), "auto", environ=environ, later=never).say("info", "one")
         assert not is_journal(file.fileno(), environ)
     assert not is_journal(987, environ)
     assert reading.entries() == []
