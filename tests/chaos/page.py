@@ -37,6 +37,7 @@ HELD_BY: Final[Mapping[int, tuple[str, ...]]] = {
     40: ("tests/gate/test_shares.py",),
     41: ("tests/gate/test_written.py", "tests/gate/test_conversations.py", "tests/unit/test_text.py"),
     42: ("tests/system/test_locales.py",),
+    43: ("tests/system/test_unix_paths.py", "tests/system/test_socket_activation.py"),
     44: ("tests/system/test_echoctl_admin.py", "tests/unit/test_admin_http.py"),
     48: ("tests/system_wide/test_failing_calls.py",),
 }

@@ -24,6 +24,7 @@ from tests.chaos import (
     links,
     locales,
     logs,
+    paths,
     shares,
     starved,
     streams,
@@ -36,7 +37,21 @@ from tests.chaos.network import Lacking, alone
 from tests.chaos.page import updated
 from tests.chaos.report import BROKEN, Figure, Outcome, Scenario, many, play
 
-ROOMS = (datagrams, exchanges, interrupted, links, locales, logs, shares, starved, streams, stuck, syscalls, written)
+ROOMS = (
+    datagrams,
+    exchanges,
+    interrupted,
+    links,
+    locales,
+    logs,
+    paths,
+    shares,
+    starved,
+    streams,
+    stuck,
+    syscalls,
+    written,
+)
 SCENARIOS = sorted((scenario for room in ROOMS for scenario in room.SCENARIOS), key=lambda one: one.number)
 BUSY = 0.7  #: processes ready to run before we began, beyond which times are somebody else's too
 

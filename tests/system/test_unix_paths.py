@@ -7,6 +7,9 @@ import stat
 
 import pytest
 
+from tests.chaos import paths
+from tests.chaos.network import Lacking
+from tests.chaos.report import Subject
 from tests.contract.room import exactly
 from tests.daemon import SECONDS, Daemon, eventually
 
@@ -35,6 +38,19 @@ def assert_served(path: str) -> None:
         client.connect(path)
         client.sendall(b"hello")
         assert exactly(client, 5) == b"hello"
+
+
+@pytest.mark.parametrize("subject", [Subject.ECHOD, Subject.PLAIN], ids=["auto", "off"])
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.system_wide if case in paths.TRACED else ()) for case in paths.CASES],
+)
+def test_somebody_may_write_beside_it(case, subject):
+    try:
+        finding = case(paths.echod(subject))
+    except Lacking as lacking:
+        pytest.skip(str(lacking))
+    assert finding.well, finding.said
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o777])

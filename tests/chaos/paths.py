@@ -1,0 +1,367 @@
+"""Paths of Unix sockets, and somebody who may write beside them: links that are swapped in, files that are foreign.
+
+Every bind(2) is held up for a while, so that what happens between it and the next call is seen each time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.activation import PASS
+from tests.chaos.field import LOOPBACK, STOCK, Field
+from tests.chaos.network import Lacking, program
+from tests.chaos.report import Figure, Scenario, Subject
+from tests.daemon import ECHOD, SECONDS, environment, eventually, free_port
+
+MODE: Final = 0o600
+HELD: Final = 0.3  #: seconds that each bind takes
+VICTIM: Final = 0o640
+OTHERS_GROUP: Final = 65_534
+PRECIOUS: Final = "precious"
+
+
+class Room(NamedTuple):
+    """Where one case takes place: `path` is what is served, in a folder of its own; `own` is for everything else."""
+
+    path: Path
+    own: Path
+
+    @property
+    def victim(self) -> Path:
+        """A file that is not the server's."""
+        return self.own / "victim"
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.own / "log"
+
+
+Serve = Callable[[Room, str], list[str]]
+"""The command that serves a path with MODE; behind a `?` stands what is asked besides, which only echod knows."""
+
+
+class Server(NamedTuple):
+    """Somebody who serves paths. `adopt` is the command that takes a listening socket by its descriptor, if any."""
+
+    subject: Subject
+    serve: Serve
+    adopt: Callable[[Room, int], list[str]] | None
+
+
+class Finding(NamedTuple):
+    """Whether a case went well, and in words."""
+
+    well: bool
+    said: str
+
+
+# servers
+
+
+def echod(subject: Subject) -> Server:
+    """Ours."""
+
+    def command(room: Room, listen: str) -> list[str]:
+        plane = "auto" if subject is Subject.ECHOD else "off"
+        file = room.own / "echod.toml"
+        file.write_text(f'[daemon]\nplane = "{plane}"\n[services.echo]\nlisten = {json.dumps([listen])}\n')
+        return [*ECHOD, "--config", str(file)]
+
+    def serve(room: Room, more: str) -> list[str]:
+        return command(room, f"unix://{room.path}?mode={MODE:04o}{more}")
+
+    def adopt(room: Room, descriptor: int) -> list[str]:
+        own = command(room, "systemd:echo")
+        return [sys.executable, "-S", "-c", PASS, "1", str(descriptor), "echo", *own]
+
+    return Server(subject, serve, adopt)
+
+
+def stock() -> Server:
+    """Twisted's listenUNIX and adoptStreamPort."""
+
+    def words(*more: str) -> list[str]:
+        return [sys.executable, "-W", "error", str(STOCK), LOOPBACK, str(free_port()), *more]
+
+    return Server(
+        Subject.STOCK,
+        lambda room, _more: words("unix", str(room.path), f"{MODE:04o}"),
+        lambda _room, descriptor: words("adopt", str(descriptor)),
+    )
+
+
+def socat() -> Server:
+    """socat, which answers by a pipe. Raises Lacking."""
+    own = program("socat")
+    return Server(
+        Subject.SOCAT,
+        lambda room, _more: [own, f"UNIX-LISTEN:{room.path},fork,mode={MODE:04o}", "PIPE"],
+        None,  # before version 1.8
+    )
+
+
+def haproxy() -> Server:
+    """HAProxy, which makes its sockets beside their paths as well. Raises Lacking."""
+    own = program("haproxy")
+
+    def command(room: Room, bind: str) -> list[str]:
+        file = room.own / "haproxy.cfg"
+        times = "  timeout client 5s\n  timeout connect 5s\n  timeout server 5s\n"
+        file.write_text(f"defaults\n  mode http\n{times}frontend f\n  bind {bind}\n  http-request return status 200\n")
+        return [own, "-db", "-f", str(file)]
+
+    return Server(
+        Subject.HAPROXY,
+        lambda room, _more: command(room, f"unix@{room.path} mode {MODE:o}"),
+        lambda room, descriptor: command(room, f"fd@{descriptor}"),
+    )
+
+
+# how they run
+
+
+@contextmanager
+def room() -> Iterator[Room]:
+    """Two new folders, and the victim in one of them."""
+    with tempfile.TemporaryDirectory(prefix="paths-") as folder:
+        found = Room(Path(folder, "served", "s"), Path(folder, "own"))
+        found.path.parent.mkdir(mode=0o755)
+        found.own.mkdir()
+        _precious(found.victim)
+        yield found
+
+
+@contextmanager
+def running(where: Room, words: Sequence[str], pass_fds: Sequence[int] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    """A process, and its children; told to end at the end of the block, and made to after that."""
+    with where.log.open("wb") as log:
+        process = subprocess.Popen(
+            words,
+            cwd=where.own,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
+    try:
+        yield process
+    finally:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+        process.wait(SECONDS)
+
+
+def held_up(words: Sequence[str]) -> list[str]:
+    """The same command, whose binds take HELD. Raises Lacking."""
+    tracer = [program("strace"), "-f", "-qq", "-o", "/dev/null", "-e", "trace=bind"]
+    return [*tracer, "-e", f"inject=bind:delay_exit={HELD * 1e6:.0f}", *words]
+
+
+def settled(where: Room, process: subprocess.Popen[bytes], seconds: float = SECONDS) -> bool:
+    """Wait until somebody answers at the path, or the process has ended; whether it serves."""
+    eventually(lambda: process.poll() is not None or _connects(where.path), seconds)
+    return process.poll() is None and _connects(where.path)
+
+
+def _connects(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
+class Watch(threading.Thread):
+    """Looks into a folder without a pause, and hands each socket that it sees, by its path, to somebody."""
+
+    def __init__(self, folder: Path, see: Callable[[Path, os.stat_result], None]) -> None:
+        super().__init__(daemon=True)
+        self._folder = folder
+        self._see = see
+        self._over = threading.Event()
+
+    def __enter__(self) -> Watch:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            for path in self._folder.iterdir():
+                with suppress(FileNotFoundError):
+                    there = path.lstat()
+                    if stat.S_ISSOCK(there.st_mode):
+                        self._see(path, there)
+            time.sleep(0.002)
+
+
+def _precious(file: Path) -> None:
+    file.write_text(PRECIOUS)
+    file.chmod(VICTIM)
+
+
+def _untouched(file: Path) -> bool:
+    """Whether such a file is as it was."""
+    try:
+        there = file.lstat()
+        same = stat.S_ISREG(there.st_mode) and stat.S_IMODE(there.st_mode) == VICTIM and file.read_text() == PRECIOUS
+    except OSError:
+        return False
+    return same and (there.st_uid, there.st_gid) == (os.geteuid(), os.getegid())
+
+
+# cases
+
+
+def swapped(server: Server, more: str = "") -> Finding:
+    """As soon as its socket appears, it is exchanged for a link to the victim."""
+    swaps: list[Path] = []
+
+    def swap(where: Room, path: Path, _there: os.stat_result) -> None:
+        if swaps:
+            return
+        swaps.append(path)
+        path.unlink()
+        for name in {path, where.path}:
+            name.symlink_to(where.victim)
+
+    with room() as where:
+        with Watch(where.path.parent, partial(swap, where)), running(where, held_up(server.serve(where, more))) as one:
+            assert eventually(lambda: bool(swaps) or one.poll() is not None)
+            settled(where, one, 3 * HELD)
+        well = bool(swaps) and _untouched(where.victim)
+        changed = f"{stat.S_IMODE(where.victim.lstat().st_mode):04o}"
+    return Finding(well, "the victim of a swapped link is as it was" if well else f"a swapped link's victim: {changed}")
+
+
+def swapped_with_a_group(server: Server) -> Finding:
+    """The same where the socket is given to a group, for which there has to be a chown(2)."""
+    return swapped(server, f"&group={OTHERS_GROUP}")
+
+
+def first_moment(server: Server) -> Finding:
+    """The modes that anybody could see, from bind(2) on."""
+    modes: dict[str, None] = {}
+
+    def note(_path: Path, there: os.stat_result) -> None:
+        modes[f"{stat.S_IMODE(there.st_mode):04o}"] = None
+
+    with room() as where, Watch(where.path.parent, note), running(where, held_up(server.serve(where, ""))) as one:
+        serves = settled(where, one)
+        time.sleep(0.05)
+    said = f"mode {', then '.join(modes) or 'unknown'}"
+    return Finding(serves and list(modes) == [f"{MODE:04o}"], said + (" from the first moment" * (len(modes) == 1)))
+
+
+def stale(server: Server) -> Finding:
+    """What a dead process left at the path."""
+    with room() as where:
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(where.path))
+        with running(where, server.serve(where, "")) as one:
+            serves = settled(where, one, SECONDS if server.subject in (Subject.ECHOD, Subject.PLAIN) else 5)
+    return Finding(serves, "a stale socket is replaced" if serves else "a stale socket is in its way")
+
+
+def foreign(server: Server) -> Finding:
+    """A file at the path, when it starts."""
+    with room() as where:
+        _precious(where.path)
+        with running(where, server.serve(where, "")) as one:
+            eventually(lambda: one.poll() is not None or not _untouched(where.path), 5)
+            code = one.poll()
+            safe = _untouched(where.path)
+        said = where.log.read_text(errors="replace")
+    ends = {71: "ends with 71"}.get(code or 0, "ends" if code is not None else "goes on")
+    plain = code == 71 and said.count("\n") == 1
+    return Finding(safe and plain, f"a foreign file is {'left alone' if safe else 'REPLACED'}: it {ends}")
+
+
+def taken(server: Server) -> Finding:
+    """A file that took the path while it served, when it ends."""
+    with room() as where:
+        with running(where, server.serve(where, "")) as one:
+            serves = settled(where, one) and _answers(where.path, one)  # a stop before that is no stop in order
+            where.path.unlink(missing_ok=True)
+            _precious(where.path)
+        safe = serves and _untouched(where.path)
+    return Finding(safe, f"one that took the path is {'left alone' if safe else 'REMOVED'} at the end")
+
+
+def adopted(server: Server) -> Finding:
+    """A listening socket that somebody else opened: its mode and its path are his."""
+    assert server.adopt is not None
+    with room() as where, socket.socket(socket.AF_UNIX) as opened:
+        opened.bind(str(where.path))
+        where.path.chmod(MODE)
+        opened.listen()
+        opened.setblocking(False)  # as Twisted wants it
+        before = where.path.lstat()
+        descriptor = opened.fileno()
+        with running(where, server.adopt(where, descriptor), [descriptor]) as one:
+            answers = _answers(where.path, one)
+            mode = stat.S_IMODE(where.path.lstat().st_mode)
+        kept = where.path.exists() and where.path.lstat().st_ino == before.st_ino
+    said = f"an adopted socket {'keeps' if kept else 'LOSES'} its path, and has {mode:04o}"
+    return Finding(answers and kept and mode == MODE, said if answers else "an adopted socket is NOT SERVED")
+
+
+def _answers(path: Path, process: subprocess.Popen[bytes]) -> bool:
+    """Whether there is any answer: who connects is not served yet, for the socket listens already."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(SECONDS)
+        client.connect(str(path))
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        try:
+            return bool(client.recv(10)) and process.poll() is None
+        except OSError:
+            return False
+
+
+CASES: Final = (swapped, swapped_with_a_group, first_moment, stale, foreign, taken, adopted)
+TRACED: Final = (swapped, swapped_with_a_group, first_moment)  #: these take strace
+
+
+def unix_paths(_field: Field) -> Iterator[Figure]:
+    for make in (partial(echod, Subject.ECHOD), partial(echod, Subject.PLAIN), stock, socat, haproxy):
+        try:
+            server = make()
+        except Lacking:
+            continue
+        ours = server.subject in (Subject.ECHOD, Subject.PLAIN)
+        cases = [one for one in CASES if ours or one is not swapped_with_a_group]
+        found = {case.__name__: case(server) for case in cases if server.adopt or case is not adopted}
+        said = dict.fromkeys(one.said for one in found.values())
+        kept = all(one.well for one in found.values()) if ours else None
+        yield Figure(server.subject, "; ".join(said), kept, {name: one.said for name, one in found.items()})
+
+
+SCENARIOS = (
+    Scenario(
+        43,
+        "Unix paths, and somebody who may write beside them",
+        "no other file is touched, a stale socket is replaced, the mode is right from the first moment, and what was"
+        " adopted keeps mode and path",
+        unix_paths,
+    ),
+)
