@@ -100,6 +100,8 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """What does not go together, and the options that only look."""
+        if self["config"] == "":
+            raise usage.UsageError("--config: the file's name is empty")
         if self["config"] is not None and self.listen:
             raise usage.UsageError("--listen serves without any file: leave out --config")
         if self["check-config"] or self["print-config"]:

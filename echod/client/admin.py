@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse
@@ -13,17 +15,24 @@ from typing import Any, Final, Self
 
 from echod.address import Address, AddressError, parse
 from echod.config.fault import ConfigurationError
-from echod.config.loading import ADMIN, load
-from echod.services.registry import UnusableKind, kinds
+from echod.config.loading import ADMIN, administration
 from echod.text import escaped, from_system, system_error
 
 VARIABLE: Final = "ECHOD_ADMIN"
 LARGEST: Final = 16 * 1024 * 1024  #: octets of an answer: ten thousand connections take 3 MiB
-PATIENCE: Final = 30.0  #: seconds for an answer: a reload that reads a long configuration takes one or two
+PATIENCE: Final = 30.0  #: seconds for a whole answer: a reload that reads a long configuration takes one or two
 
 
 class Unanswered(Exception):
     """There is no answer, or none that can be used; the message says why."""
+
+
+class Unreadable(Unanswered):
+    """The file that should say where the interface is cannot be read, or is wrong in just that."""
+
+
+class Nobody(Unanswered):
+    """Nobody is there; the file may say another place by now than when the daemon read it."""
 
 
 class Refused(Exception):
@@ -38,7 +47,7 @@ class Refused(Exception):
 def place(arguments: argparse.Namespace) -> Address:
     """Where the interface is: `--admin`, `$ECHOD_ADMIN`, or the Unix address of the file that the daemon would read.
 
-    Raises Unanswered.
+    The rest of that file may be wrong: it is the daemon that judges it. Raises Unanswered.
     """
     if arguments.admin is not None:
         asked: Address = arguments.admin
@@ -49,17 +58,14 @@ def place(arguments: argparse.Namespace) -> Address:
         except ValueError as error:
             raise Unanswered(f"${VARIABLE}: {error}") from None
     try:
-        configuration = load(None, kinds(), os.environ)
+        file, listen = administration(os.environ)
     except ConfigurationError as error:
-        raise Unanswered(f"{error.faults[0]}; --admin says where to ask, whatever the file") from None
-    except UnusableKind as error:
-        raise Unanswered(str(error)) from None
-    listen = configuration.admin.listen
-    if not configuration.sources:
+        raise Unreadable(f"{error.faults[0]}; --admin says where to ask, whatever the file") from None
+    if file is None:
         return parse(ADMIN, client=True)
     for address in sorted(listen, key=lambda one: one.scheme != "unix"):
         return admin_address(str(address))
-    raise Unanswered(f"{configuration.sources[0]}: there is no [admin] in it; add one, or say where with --admin")
+    raise Nobody(escaped(f"{file}: there is no [admin] in it; add one, or say where with --admin"))
 
 
 def admin_address(text: str) -> Address:
@@ -78,7 +84,7 @@ def understanding(address: Address) -> Iterator[None]:
     """What an answer is taken apart in: one that has not what it should is no echod's. Raises Unanswered."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         raise Unanswered(f"{address.place}: no answer of an echod of this version") from None
 
 
@@ -106,11 +112,12 @@ class Administrator:
     def open(self, path: str, method: str = "GET", body: bytes | None = None) -> HTTPResponse:
         """Ask, and leave the answer to be read. Raises Unanswered."""
         try:
-            self._connection.request(method, path, body)
+            self._connection.ask(method, path, body)
             return self._connection.getresponse()
         except (OSError, HTTPException) as error:
             self._connection.close()
-            raise Unanswered(f"{self.address.place}: {_why(error)}") from None
+            nobody = isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ECONNREFUSED)
+            raise (Nobody if nobody else Unanswered)(f"{self.address.place}: {_why(error)}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -120,19 +127,46 @@ class Administrator:
 
 
 class _Connection(HTTPConnection):
-    """HTTP over whatever an address means."""
+    """HTTP over whatever an address means, where a whole answer has `patience` seconds."""
 
     def __init__(self, address: Address, patience: float | None) -> None:
         super().__init__(address.host or "localhost", address.port or 80, timeout=patience)
         self._address = address
+        self._patience = patience
+        self._ends: float | None = None
+
+    def ask(self, method: str, path: str, body: bytes | None) -> None:
+        """Send a request; the time for its answer begins."""
+        self._ends = None if self._patience is None else time.monotonic() + self._patience
+        if isinstance(self.sock, _Bounded):
+            self.sock.ends = self._ends
+        self.request(method, path, body)
 
     def connect(self) -> None:
         if self._address.scheme == "tcp":
             super().connect()
-            return
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._address.system_path)
+        else:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(self._address.system_path)
+        bounded = _Bounded(fileno=self.sock.detach())
+        bounded.settimeout(self.timeout)
+        bounded.ends = self._ends
+        self.sock = bounded
+
+
+class _Bounded(socket.socket):
+    """A socket that is read until `ends`, of the monotonic clock: a timeout would begin anew at each octet."""
+
+    ends: float | None = None
+
+    def recv_into(self, *given: Any) -> int:
+        if self.ends is not None:
+            left = self.ends - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self.settimeout(left)
+        return super().recv_into(*given)
 
 
 def _why(error: Exception) -> str:

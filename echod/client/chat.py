@@ -21,10 +21,12 @@ from echod.text import decoded, escaped
 KNOCK: Final = b" " * 32  #: a line of nothing: it joins, or is long enough to be answered by a token
 TOKEN: Final = b"/token "
 WELCOME: Final = b"-- welcome: "
+TAKEN: Final = {"nick": b"-- you are now ", "join": b"-- you are in "}  #: what a command is answered that was obeyed
 GOODBYE: Final = b"-- goodbye"  #: over datagrams the only end that there is
 KNOCKS: Final = 5  #: times, a second apart: a datagram may be lost
 STILL_HERE: Final = 60.0  #: seconds: a fifth of the silence after which a member is let go
 LAST_WORDS: Final = 2.0  #: seconds that the goodbye has to come
+INTRODUCED: Final = 1.0  #: seconds: whoever welcomes each introduction hears no more than one in so long
 LONGEST: Final = 1 << 16  #: octets of a line that arrives: a longer one is shown in pieces
 
 
@@ -36,9 +38,11 @@ class Chat(Quiet):
         self._finish = finish
         self._address = arguments.url
         self._datagrams = self._address.carries is Carries.DATAGRAM
-        self._introduction = [
-            f"/{word} {name}" for word, name in (("nick", arguments.nick), ("join", arguments.room)) if name
-        ]
+        asked = (("nick", arguments.nick), ("join", arguments.room))
+        self._introduction = {word: name for word, name in asked if name}
+        self._refused = dict(self._introduction)  # until the service says that it was done
+        self._introduced: float | None = None  # when it was said last
+        self._welcomed = False
         self._rest = b""
         self._knocks = 0
         self._joined = False
@@ -85,6 +89,7 @@ class Chat(Quiet):
             lines.append(self._rest)
             self._rest = b""
         for line in lines:
+            self._note(line)
             self._typing.show(decoded(line.removesuffix(b"\r")))
         return self.ended() if self._datagrams and GOODBYE in lines else NOTHING
 
@@ -109,8 +114,26 @@ class Chat(Quiet):
         self._reactor.callLater(STILL_HERE if self._joined else 1.0, self._knock)
 
     def _introduce(self) -> None:
-        for line in self._introduction:
-            self._send(line)
+        now = self._reactor.seconds()
+        if self._introduced is None or now - self._introduced >= INTRODUCED:
+            self._introduced = now
+            for word, name in self._introduction.items():
+                self._send(f"/{word} {name}")
+
+    def _note(self, line: bytes) -> None:
+        """What a line says of us."""
+        self._welcomed = self._welcomed or line.startswith(WELCOME)
+        for word in [word for word in self._refused if line.startswith(TAKEN[word])]:
+            del self._refused[word]
+
+    def _unfit(self) -> Failed | None:
+        """What was not as it should be in a conversation that has ended well. A person has read it, a pipe has not."""
+        if not self._welcomed:
+            return Failed(f"{self._address.place}: no chat service: it said no welcome")
+        if self._refused and not self._typing.edits:
+            names = " and ".join(f"/{word} {escaped(name)}" for word, name in self._refused.items())
+            return Failed(f"{self._address.place}: it refused {names}")
+        return None
 
     def _typed(self, line: str) -> None:
         if line.strip() == "/quit":
@@ -137,6 +160,7 @@ class Chat(Quiet):
         self._typing.stop()
         if self._rest:
             put_text(f"{decoded(self._rest)}\n")
+        failed = failed or self._unfit()
         if failed is not None:
             fail(str(failed))
         self._finish(0 if failed is None else 1)

@@ -20,15 +20,16 @@ EX_CONFIG: Final = 78  #: sysexits(3), as the daemon
 def run(arguments: argparse.Namespace) -> int:
     """Print the listeners and return 0, or every error and return 78."""
     try:
-        configuration = load(Path(arguments.file) if arguments.file else None, kinds(), os.environ)
-    except ConfigurationError as error:
-        wrong = [str(fault) for fault in error.faults]
-    except UnusableKind as error:
-        wrong = [escaped(str(error))]
-    else:
-        for line in listeners(configuration):
-            print(line)
-        return 0
-    for line in wrong:
-        print(f"echoctl: {line}", file=sys.stderr)
-    return EX_CONFIG
+        configuration = load(None if arguments.file is None else Path(arguments.file), kinds(), os.environ)
+    except (ConfigurationError, UnusableKind) as error:
+        tell(error)
+        return EX_CONFIG
+    for line in listeners(configuration):
+        print(line)
+    return 0
+
+
+def tell(wrong: ConfigurationError | UnusableKind) -> None:
+    """Everything that is wrong, line by line, on standard error."""
+    for said in wrong.faults if isinstance(wrong, ConfigurationError) else (wrong,):
+        print(f"echoctl: {escaped(str(said))}", file=sys.stderr)

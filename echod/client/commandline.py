@@ -129,7 +129,11 @@ def _services(command: argparse.ArgumentParser) -> None:
 
 def _check(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "file", metavar="FILE", nargs="?", help="the configuration (default: the one that the daemon would read)"
+        "file",
+        metavar="FILE",
+        nargs="?",
+        type=_file,
+        help="the configuration (default: the one that the daemon would read)",
     )
 
 
@@ -218,6 +222,12 @@ def _seconds(text: str) -> float:
     """A duration, or a plain number of seconds as ping(8) takes it."""
     plain = re.fullmatch(r"([0-9]*)(\.[0-9]+)?", text) if text else None
     return _duration(f"{plain[1] or '0'}{plain[2] or ''}s" if plain else text)
+
+
+def _file(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("the file's name is empty")
+    return text
 
 
 def _size(text: str) -> int:

@@ -29,6 +29,7 @@ class Console:
         self._name: str | None = arguments.name
         self._answers: queue.SimpleQueue[Say | None] = queue.SimpleQueue()
         self._operator: int | None = None
+        self._unsent = 0  # lines that were for a client, and answered none
         self._over = False
         self._operating = Operating(self._show)
         self._typing = Typing(
@@ -58,10 +59,14 @@ class Console:
             self._typing.start()
             self._show(f"-- you sit at {name}; /help tells more")
 
-    def _hear(self, event: dict[str, Any]) -> None:
-        if event.get("event") == "here":
-            self._operator = event["operator"]
-        self._operating.event(event)
+    def _hear(self, address: Address, event: Any) -> None:
+        try:
+            with understanding(address):
+                if event.get("event") == "here":
+                    self._operator = event["operator"]
+                self._operating.event(event)
+        except Unanswered as error:
+            self._leave(1, str(error))
 
     def _typed(self, line: str) -> None:
         wanted = self._operating.typed(line)
@@ -69,6 +74,18 @@ class Console:
             self._depart()
         elif wanted is not None:
             self._answers.put(wanted)
+        elif (text := line.strip()) and (text.startswith("//") or not text.startswith("/")):
+            self._unsent += 1
+
+    def _not_sent(self, why: str) -> None:
+        self._unsent += 1
+        self._show(f"-- not sent: {why}")
+
+    def _left(self) -> None:
+        """All that could be sent has gone. In a pipe nobody has read why the rest could not."""
+        count = 0 if self._typing.edits else self._unsent
+        lines = "1 line was" if count == 1 else f"{count} lines were"
+        self._leave(1 if count else 0, f"{lines} not sent" if count else "")
 
     def _depart(self) -> None:
         """The operator has said all: leave when the last answer has gone."""
@@ -96,12 +113,15 @@ class Console:
                 if response.status != 200:
                     raise Refused(response.status, {"error": _why(response, name, address)})
                 call(self._begin, address, name)
-                while line := response.readline():
-                    call(self._hear, json.loads(line))
+                while line := response.readline(LARGEST + 1):
+                    with understanding(address):
+                        if len(line) > LARGEST:
+                            raise ValueError(f"a line of more than {LARGEST} octets")
+                        call(self._hear, address, json.loads(line))
             call(self._leave, 0, f"{address.place}: there is no console service {name} any more")
         except (Unanswered, Refused) as error:
             call(self._leave, 1, escaped(str(error)))
-        except (OSError, HTTPException, ValueError) as error:
+        except (OSError, HTTPException) as error:
             call(self._leave, 1, f"the daemon has gone ({escaped(str(error) or type(error).__name__)})")
 
     def _send(self, address: Address, name: str) -> None:
@@ -109,13 +129,13 @@ class Console:
             while True:
                 answer = self._answers.get()
                 if answer is None:
-                    self._reactor.callFromThread(self._leave, 0)
+                    self._reactor.callFromThread(self._left)
                     return
                 body = json.dumps({"to": answer.to, "text": answer.text, "operator": self._operator}).encode()
                 try:
                     administrator.ask(f"/api/console/{quote(name)}", "POST", body)
                 except (Unanswered, Refused) as error:
-                    self._reactor.callFromThread(self._show, f"-- not sent: {escaped(str(error))}")
+                    self._reactor.callFromThread(self._not_sent, escaped(str(error)))
 
 
 def _only(administrator: Administrator) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from echod.client.admin import Administrator, Refused, Unanswered, place, understanding
+from echod.client import check
+from echod.client.admin import Administrator, Nobody, Refused, Unanswered, Unreadable, place, understanding
 from echod.client.terminal import fail
 from echod.text import escaped
 
 UNPROCESSABLE = 422  #: the configuration is wrong (RFC 9110 15.5.21)
-EX_CONFIG = 78  #: sysexits(3), as `check`
+MOVED = "or, if [admin] was changed: kill -HUP, systemctl reload, or --admin OLD-URL"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -21,6 +22,13 @@ def run(arguments: argparse.Namespace) -> int:
             said = administrator.ask("/api/reload", "POST")
             opened, closed, changed = (int(said[key]) for key in ("opened", "closed", "changed"))
             notes = [str(note) for note in said.get("notes", ())]
+    except Unreadable:
+        check.run(argparse.Namespace(file=None))  # the daemon would say no other
+        print("echoctl: nothing has changed", file=sys.stderr)
+        return check.EX_CONFIG
+    except Nobody as error:
+        fail(f"{error}{'' if str(error).endswith('?') else ';'} {MOVED}")
+        return 1
     except Unanswered as error:
         fail(str(error))
         return 1
@@ -32,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         for line in errors:
             print(f"echoctl: {escaped(str(line))}", file=sys.stderr)
         print("echoctl: nothing has changed", file=sys.stderr)
-        return EX_CONFIG
+        return check.EX_CONFIG
     print(f"reloaded: {opened} addresses opened, {closed} closed, {changed} services changed")
     for note in notes:
         print(f"echoctl: {escaped(note)}", file=sys.stderr)

@@ -32,8 +32,11 @@ class Talk(Quiet):
         self._screen = Screen()
         self._input: Input | None = None
         self._line = b""
-        self._owed = 0  # datagrams sent less answers that came
+        self._sent = 0  # lines
+        self._answers = 0  # datagrams that came, or lines
+        self._midway = False  # the last line of the answers is open
         self._leaving = False
+        self._deaf = False  # the peer has gone, and what is still read is only counted
         self._say: Say = lambda _reply: None
         self._dialogue = Dialogue(reactor, self._address, self._begin, self._over, self._room)
 
@@ -57,10 +60,12 @@ class Talk(Quiet):
 
     def received(self, data: bytes) -> Reply:
         """An answer came."""
-        self._owed -= 1
         if self._datagram:
+            self._answers += 1
             self._screen.line(data)
-            return CLOSE if self._leaving and self._owed <= 0 else NOTHING
+            return CLOSE if self._leaving and self._answers >= self._sent else NOTHING
+        self._answers += data.count(b"\n")
+        self._midway = not data.endswith(b"\n")
         self._screen.write(data)
         return NOTHING
 
@@ -84,7 +89,9 @@ class Talk(Quiet):
                 self._leave()
                 return
             if line:
-                self._owed += 1
+                self._sent += 1
+                if self._deaf:
+                    continue
                 self._say(Reply(line if self._datagram else line + b"\n"))
         if piece:
             self._room()
@@ -92,8 +99,11 @@ class Talk(Quiet):
             self._leave()
 
     def _leave(self) -> None:
+        if self._deaf:
+            self._end(None)
+            return
         self._leaving = True
-        if self._datagram and self._owed <= 0:
+        if self._datagram and self._answers >= self._sent:
             self._say(CLOSE)
             return
         if not self._datagram:
@@ -101,11 +111,27 @@ class Talk(Quiet):
         self._reactor.callLater(LAST_ANSWERS, self._over, None)
 
     def _room(self) -> None:
-        if self._input is not None and not self._dialogue.paused and not self._leaving:
+        if self._input is not None and (self._deaf or not self._dialogue.paused) and not self._leaving:
             self._input.more()
 
     def _over(self, failed: Failed | None) -> None:
-        self._finish(self._screen.settle(failed))
+        self._dialogue.abandon()  # or its own end would be told, too
+        if failed is None and not self._leaving and not sys.stdin.isatty():
+            self._deaf = True
+            self._reactor.callLater(LAST_ANSWERS, self._end, None)
+        else:
+            self._end(failed)
+
+    def _end(self, failed: Failed | None) -> None:
+        self._finish(self._screen.settle(failed or self._unanswered()))
+
+    def _unanswered(self) -> Failed | None:
+        """In a pipe nobody sees what had no answer. A peer that ends no line may have answered them all in one."""
+        missing = self._sent - self._answers - self._midway
+        if sys.stdin.isatty() or missing <= 0 or (self._midway and not self._answers):
+            return None
+        which = "the line" if self._sent == 1 else f"{missing} of {self._sent} lines"
+        return Failed(f"{self._address.place}: {which} had no answer")
 
 
 COMMAND = Talk

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from echod.address import Address
 from echod.config import files
 from echod.config.building import ALLOW, Building
-from echod.config.fault import Fault
+from echod.config.fault import ConfigurationError, Fault
 from echod.config.forms import ADDRESSES, NETWORKS
 from echod.config.reading import DEFAULT, Found, Reading, Written
 from echod.config.schema import Configuration
@@ -57,6 +58,26 @@ def load(
     found = reading.root(layers)
     sources = [file for file, _ in layers if main is not None]
     return Building(reading, found, _networks(reading, allow)).configuration(sources)
+
+
+def administration(
+    environ: Mapping[str, str], *, system: Path = files.SYSTEM
+) -> tuple[Path | None, tuple[Address, ...]]:
+    """The file that `load` would read, or None, and the administrator's addresses that it and its drop-ins name.
+
+    What is wrong elsewhere is no concern of theirs. Raises ConfigurationError where they name none and something is
+    wrong with `[admin]`, or with TOML.
+    """
+    main = _main_file(None, environ, system)
+    if main is None:
+        return None, ()
+    faults: list[Fault] = []
+    layers = [(file, {"admin": held["admin"]}) for file, held in files.read_all(main, faults) if "admin" in held]
+    listen = Reading({}, faults, whole=False).root(layers).get("admin", {}).get("listen")
+    addresses = tuple(address for address in listen.value if address is not None) if listen else ()
+    if faults and not addresses:
+        raise ConfigurationError(faults)
+    return main, addresses
 
 
 def from_listen(listen: Sequence[str], allow: Sequence[str], kinds: Kinds) -> Configuration:

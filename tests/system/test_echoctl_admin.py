@@ -171,3 +171,52 @@ def test_it_answers_until_the_last_conversation_is_over():
             assert ready().endswith(b"stopping\n")
             daemon.process.terminate()
             assert daemon.wait() == 0
+
+
+def reload_by_file(daemon: Daemon) -> subprocess.CompletedProcess[bytes]:
+    return run(*ECHOCTL, "reload", env=environment(ECHOD_CONFIG=str(daemon.dir / "echod.toml")))
+
+
+def test_a_reload_by_a_file_that_is_wrong_elsewhere_has_the_daemons_verdict():
+    with Daemon(CONFIG) as daemon:
+        file = daemon.dir / "echod.toml"
+        right = file.read_text()
+        file.write_text(right + "limit = 7\n")
+        ended = reload_by_file(daemon)
+        said = ended.stderr.decode().splitlines()
+        assert (ended.returncode, said[1:]) == (78, ["echoctl: nothing has changed"])
+        assert said[0].startswith(f"echoctl: {file}: services.echo.limit: unknown key")
+        daemon.stderr.wait_for("services.echo.limit")
+
+        (daemon.dir / "conf.d").mkdir()
+        (daemon.dir / "conf.d" / "x.toml").write_text("this is no TOML")
+        ended = reload_by_file(daemon)
+        assert ended.returncode == 78
+        assert ended.stderr.decode().splitlines()[-1] == "echoctl: nothing has changed"
+        daemon.stderr.wait_for("conf.d/x.toml")
+
+
+@pytest.mark.parametrize("wrong", ["[admin\n", '[admin]\nlisten = [7]\n[services.echo]\nlisten = ["nonsense"]\n'])
+def test_a_reload_by_a_file_that_names_no_place_says_all_that_is_wrong(wrong, tmp_path):
+    file = tmp_path / "echod.toml"
+    file.write_text(wrong)
+    ended = run(*ECHOCTL, "reload", env=environment(ECHOD_CONFIG=str(file)))
+    checked = run(*ECHOCTL, "check", str(file))
+    assert (ended.returncode, ended.stdout) == (78, b"")
+    assert ended.stderr == checked.stderr + b"echoctl: nothing has changed\n"
+    asked = run(*ECHOCTL, "status", env=environment(ECHOD_CONFIG=str(file)))
+    assert (asked.returncode, asked.stderr.count(b"\n")) == (1, 1)
+
+
+@pytest.mark.parametrize("how", ["changed", "removed"])
+def test_a_reload_that_finds_nobody_says_what_else_can_be_done(how):
+    with Daemon(CONFIG) as daemon:
+        file = daemon.dir / "echod.toml"
+        before = file.read_text()
+        admin_table = before[: before.index("[services")]
+        moved = admin_table.replace("admin.sock", "elsewhere.sock") if how == "changed" else ""
+        file.write_text(before.replace(admin_table, moved))
+        ended = reload_by_file(daemon)
+        assert (ended.returncode, ended.stderr.count(b"\n")) == (1, 1)
+        assert ended.stderr.endswith(b" or, if [admin] was changed: kill -HUP, systemctl reload, or --admin OLD-URL\n")
+        assert run(*ECHOCTL, "reload", "--admin", admin(daemon)).returncode == 0

@@ -67,6 +67,7 @@ CASES = {
     ),
     "a missing file": Case(EX_CONFIG, ("echod.toml", "ENOENT")),
     "an unreadable file": Case(EX_CONFIG, ("EISDIR",), words=lambda directory: ["--config", str(directory)]),
+    "a file without a name": usage("--config", "", says="--config: the file's name is empty"),
     "a file name that is no UTF-8": Case(
         EX_CONFIG, (r"\xff.toml",), words=lambda directory: ["--config", b"\xff.toml"]
     ),
@@ -87,6 +88,7 @@ CASES = {
 }
 
 IN_THIS_PROCESS = (
+    "a file without a name",
     "no UTF-8",
     "a missing file",
     "a file name that is no UTF-8",

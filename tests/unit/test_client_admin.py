@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from argparse import Namespace
+from contextlib import suppress
 
 import pytest
 
@@ -106,6 +107,35 @@ def test_an_answer_without_end_is_none(answering, monkeypatch):
         pytest.raises(Unanswered, match="more than 1000 octets"),
     ):
         administrator.ask("/")
+
+
+@pytest.mark.parametrize(
+    ("start", "again"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" "),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"", b"H"),
+    ],
+)
+def test_an_answer_that_drips_has_no_more_time_than_another(start, again):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        gone = threading.Event()
+
+        def drip() -> None:
+            with listening.accept()[0] as client, suppress(OSError):
+                client.sendall(start)
+                while not gone.wait(0.05):
+                    client.sendall(again)
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        try:
+            address = parse(f"tcp://127.0.0.1:{listening.getsockname()[1]}", client=True)
+            with Administrator(address, patience=0.5) as administrator, pytest.raises(Unanswered):
+                administrator.ask("/")
+        finally:
+            gone.set()
+            thread.join(10)
 
 
 def test_the_one_console_of_somebody_else(answering):

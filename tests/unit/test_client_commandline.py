@@ -125,5 +125,9 @@ def test_what_is_not_built_yet_is_said(command, url, capsys):
     assert "is not available in this version" in refusal(capsys, command, url)
 
 
+def test_a_file_has_a_name(capsys):
+    assert "the file's name is empty" in refusal(capsys, "check", "")
+
+
 def test_a_name_of_systemds_is_for_listening(capsys):
     assert "systemd:echo is for listening; name the socket to reach" in refusal(capsys, "send", "systemd:echo")

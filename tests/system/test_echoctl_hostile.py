@@ -1,0 +1,173 @@
+"""echoctl with peers that mean it no good, or are not what was asked for: one line, an exit code, and an end."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, run
+
+CONFIG = """
+[admin]
+listen = ["unix://{dir}/admin.sock"]
+[services]
+echo.listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+upper.listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+discard.listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+discard.show = "no"
+daytime.listen = ["tcp://127.0.0.1:0"]
+ack.listen = ["tcp://127.0.0.1:0"]
+ack.show = "no"
+chat.listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+console.listen = ["tcp://127.0.0.1:0"]
+"""
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    with Daemon(CONFIG) as running:
+        yield running
+        running.check()
+
+
+@contextmanager
+def interface(said: bytes, endless: bytes = b"") -> Iterator[str]:
+    """A URL where somebody answers the first request with this, and then with more and more."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(SECONDS)
+
+        def serve() -> None:
+            with listening.accept()[0] as client, suppress(OSError):
+                client.recv(65_536)
+                client.sendall(said)
+                while endless:
+                    client.sendall(endless)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+
+
+HERE = {"event": "here", "operator": 1, "operators": 1, "clients": []}
+OK = b"HTTP/1.1 200 OK\r\n\r\n"
+EVENTS = {
+    "no object": b"[]",
+    "no JSON either": b"{",
+    "nothing in it": b'{"event": "here"}',
+    "clients that are none": json.dumps({**HERE, "clients": [7]}).encode(),
+    "a time that is none": b'{"event": "said", "time": "x", "client": 1, "peer": "p", "text": "t"}',
+    "no time that there is": b'{"event": "said", "time": 1e400, "client": 1, "peer": "p", "text": "t"}',
+    "nested deeply": b"[" * 100_000 + b"]" * 100_000,
+}
+
+
+def seat(url: str) -> subprocess.CompletedProcess[bytes]:
+    """What becomes of an operator who types nothing."""
+    nothing, ours = os.pipe()
+    try:
+        return run(*ECHOCTL, "console", "--admin", url, "x", stdin=nothing)
+    finally:
+        os.close(ours)
+        os.close(nothing)
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_an_event_of_no_echod_ends_the_seat(name):
+    with interface(OK + EVENTS[name] + b"\n") as url:
+        ended = seat(url)
+    assert ended.returncode == 1
+    assert ended.stderr.decode() == f"echoctl: {url}: no answer of an echod of this version\n"
+
+
+def test_a_line_of_events_that_never_ends_is_cut():
+    with interface(OK, b"x" * 1_000_000) as url:
+        ended = seat(url)
+    assert ended.returncode == 1
+    assert ended.stderr.decode() == f"echoctl: {url}: no answer of an echod of this version\n"
+
+
+@pytest.mark.parametrize("body", [EVENTS["nested deeply"], b"[]"])
+def test_a_refusal_of_no_echod_is_one_line(body):
+    with interface(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(body) + body) as url:
+        ended = seat(url)
+    assert ended.returncode == 1
+    assert ended.stderr.decode() == f"echoctl: {url}: no answer of an echod of this version\n"
+
+
+def test_who_is_welcomed_again_and_again_does_not_introduce_itself_each_time():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(SECONDS)
+        url = f"udp://127.0.0.1:{server.getsockname()[1]}"
+        words = [*ECHOCTL, "chat", "--nick", "x", "--room", "y", url]
+        with subprocess.Popen(
+            words, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as member:
+            assert member.stdin is not None
+            _, peer = server.recvfrom(65_536)
+            begun = time.monotonic()
+            for _ in range(200):
+                server.sendto(b"-- welcome: you are x\n", peer)
+            member.stdin.write(b"the end\n")
+            member.stdin.flush()
+            came = []
+            while b"the end" not in came:
+                came.append(server.recv(65_536))
+            took = time.monotonic() - begun
+            member.kill()
+    assert came.count(b"/nick x") <= 1 + took
+
+
+def piped(daemon: Daemon, *words: str, typed: str) -> tuple[int, str]:
+    ended = run(*ECHOCTL, *words, input=typed.encode())
+    return ended.returncode, ended.stderr.decode()
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "udp"])
+def test_a_chat_with_an_echo_is_none(scheme, daemon):
+    url = daemon.url("echo", scheme)
+    assert piped(daemon, "chat", url, typed="hello\n") == (
+        1,
+        f"echoctl: {url}: no chat service: it said no welcome\n",
+    )
+
+
+def test_a_name_that_is_refused_is_told(daemon):
+    url = daemon.url("chat", "tcp")
+    assert piped(daemon, "chat", "--nick", "a b", url, typed="/who\n") == (1, f"echoctl: {url}: it refused /nick a b\n")
+    code, said = piped(daemon, "chat", "--nick", "anna", "--room", "no room", url, typed="")
+    assert (code, said) == (1, f"echoctl: {url}: it refused /join no room\n")
+    assert piped(daemon, "chat", "--nick", "anna", "--room", "lobby", url, typed="/who\n") == (0, "")
+
+
+def test_what_talk_has_no_answer_to_is_counted(daemon):
+    for service, scheme, typed, code, said in (
+        ("discard", "tcp", "a\nb\n", 1, "2 of 2 lines had no answer"),
+        ("discard", "udp", "a\n", 1, "the line had no answer"),
+        ("daytime", "tcp", "a\nb\n", 1, "1 of 2 lines had no answer"),
+        ("ack", "tcp", "a\nb\n", 0, ""),
+        ("upper", "tcp", "a\n\nb", 0, ""),
+        ("upper", "udp", "a\n\nb", 0, ""),
+    ):
+        url = daemon.url(service, scheme)
+        ended, words = piped(daemon, "talk", url, typed=typed)
+        assert ended == code, url
+        told = words.removeprefix(f"{url} has ended the conversation\n")  # where it did before we had read all
+        assert told == (f"echoctl: {url}: {said}\n" if said else ""), url
+
+
+def test_what_an_operator_says_to_nobody_is_counted(daemon):
+    words = ("console", "--admin", f"unix://{daemon.dir}/admin.sock")
+    assert piped(daemon, *words, typed="hello\n") == (1, "echoctl: 1 line was not sent\n")
+    assert piped(daemon, *words, typed="hello\n/who\n\n@7 you\n//x\n") == (1, "echoctl: 3 lines were not sent\n")
+    assert piped(daemon, *words, typed="/who\n/help\n") == (0, "")
