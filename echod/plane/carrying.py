@@ -54,6 +54,7 @@ class Carrier(ABC):
         self._transform = transform
         self._octets = Octets(factory.tally)
         self._most = factory.limits.buffer  # octets that a round reads
+        self._little = min(SMALL, self._most)  # where only little came
         self._room: list[int] = []  # and that the next read asks for, by descriptor
         self._pipe: Pipe  # the one that everybody uses in turn: `_pipes` says which, here at once and when it changes
         self._carry: Ready = self._carry_one
@@ -80,12 +81,12 @@ class Carrier(ABC):
         self._octets.begin(descriptor)
         while descriptor >= len(self._room):
             self._room.append(0)
-        self._room[descriptor] = min(SMALL, self._most)
+        self._room[descriptor] = self._little
 
     def _read_at_most(self, octets: int) -> None:
         """So much in a round, from now on."""
-        self._most = octets
-        self._room[:] = [min(SMALL, octets)] * len(self._room)
+        self._most, self._little = octets, min(SMALL, octets)
+        self._room[:] = [self._little] * len(self._room)
 
     def _use_pipe(self, pipe: Pipe) -> None:
         self._pipe = pipe

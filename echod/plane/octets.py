@@ -44,7 +44,8 @@ class Octets:
         return total
 
     def _bring(self, descriptor: int, unsent: int) -> tuple[int, int]:
-        came, gone = self.of(descriptor, unsent)
+        came = self.carried[descriptor]
+        gone = came + self._grown.get(descriptor, 0) - unsent
         came_before, gone_before = self._settled.get(descriptor, (0, 0))
         self._tally.bytes_in += came - came_before
         self._tally.bytes_out += gone - gone_before

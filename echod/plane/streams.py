@@ -78,7 +78,7 @@ class StreamLane(Carrier):
         """Serve from now on."""
         self._factory.carrier = self
         self._factory.doStart()
-        self._loop.watch(self._listening.fileno(), EPOLLIN, self._accept)
+        self._loop.watch(self._listening.fileno(), EPOLLIN, self._accept, self._carry_all)
 
     def stopListening(self) -> None:
         """Serve no new connection but those that wait already; the open ones go the plain way, and are drained."""
@@ -123,7 +123,7 @@ class StreamLane(Carrier):
 
     def _accept_again(self) -> None:
         self._resume = None
-        self._loop.watch(self._listening.fileno(), EPOLLIN, self._accept)
+        self._loop.watch(self._listening.fileno(), EPOLLIN, self._accept, self._carry_all)
 
     # the connections
 
