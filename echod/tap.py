@@ -15,6 +15,7 @@ from twisted import __version__ as twisted_version
 from twisted.python import usage
 
 from echod.config.fault import ConfigurationError
+from echod.config.fitting import fit
 from echod.config.listeners import listeners
 from echod.config.loading import from_listen, load
 from echod.config.printing import describe
@@ -106,12 +107,12 @@ class Options(usage.Options):
             raise usage.UsageError("--listen serves without any file: leave out --config")
         if self["check-config"] or self["print-config"]:
             try:
-                configuration = read(self)
+                configuration, notes = (read(self), []) if self["print-config"] else fitted(self, None)
             except Refused as error:
                 _end(error.code, error.lines)
             for line in describe(configuration) if self["print-config"] else listeners(configuration):
                 print(line)
-            raise SystemExit(0)
+            _end(0, notes)
 
 
 def read(options: Options) -> Configuration:
@@ -130,9 +131,9 @@ def read(options: Options) -> Configuration:
 def fitted(options: Options, identity: Identity | None) -> tuple[Configuration, list[str]]:
     """The same as far as the limit of open files allows, for who will serve it, and what was shrunk. Raises Refused."""
     try:
-        configuration, notes = descriptors.fit(read(options), descriptors.raise_limit())
-    except descriptors.DoesNotFit as error:
-        raise Refused(EX_CONFIG, str(error).splitlines()) from error
+        configuration, notes = fit(read(options), descriptors.raise_limit())
+    except ConfigurationError as error:
+        raise Refused(EX_CONFIG, [str(fault) for fault in error.faults]) from error
     return owning(configuration, identity) if identity else configuration, notes
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import sys
 from pathlib import Path
 from typing import Final
 
 from echod.config.fault import ConfigurationError
+from echod.config.fitting import fit
 from echod.config.listeners import listeners
 from echod.config.loading import load
 from echod.services.registry import UnusableKind, kinds
@@ -21,11 +23,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the listeners and return 0, or every error and return 78."""
     try:
         configuration = load(None if arguments.file is None else Path(arguments.file), kinds(), os.environ)
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        configuration, notes = fit(configuration, hard)
     except (ConfigurationError, UnusableKind) as error:
         tell(error)
         return EX_CONFIG
     for line in listeners(configuration):
         print(line)
+    for line in notes:
+        print(f"echoctl: {line}", file=sys.stderr)
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from echod.address import SCHEMES, Carries
 from echod.config.fault import ConfigurationError, joined
 from echod.config.keys import DAEMON, LIMITS, POLICY, SERVICE, field_of, key_of
+from echod.config.places import Places
 from echod.config.reading import DEFAULT, Found, Reading, Written, element
 from echod.config.schema import LOOPBACK, Admin, Configuration, Daemon, ServiceConfig
 from echod.gate.access import Network
@@ -28,7 +29,7 @@ class Building:
         self._defaults: Found = found.get("defaults", {})
         self._also = also
         self._origins: dict[str, tuple[Path, ...]] = {}
-        self._served: dict[tuple[object, ...], str] = {}
+        self._places = Places(reading)
 
     def configuration(self, sources: Iterable[Path]) -> Configuration:
         """The configuration. Raises ConfigurationError with every fault, those of the reading included."""
@@ -54,7 +55,7 @@ class Building:
     def _admin(self, found: Found) -> Admin:
         """The administrator's interface: whom `[defaults]` allows may read it."""
         if listen := found.get("listen"):
-            self._check_places(listen)
+            self._places.check(listen)
         allow = self._fields("defaults", ("allow",), [self._defaults]).get("allow", LOOPBACK)
         if self._also:
             self._origins["defaults.allow"] = (*self._origins.get("defaults.allow", (DEFAULT,)), ALLOW)
@@ -65,19 +66,20 @@ class Building:
         path = joined("services", name)
         kind, listen = found.get("kind"), found.get("listen")
         if listen:
-            self._check_places(listen)
+            self._places.check(listen)
         if not (kind and listen):
             return None
         self._check_carriage(kind.value, listen)
         both = (found, self._defaults)
-        limits = self._fields(f"{path}.limits", LIMITS.keys, [table.get("limits", {}) for table in both])
+        tables = [table.get("limits", {}) for table in both]
+        limits = self._fields(f"{path}.limits", LIMITS.keys, tables)
         service = ServiceConfig(
             name,
             options=self._options(path, kind.value, listen.file, found),
             **self._fields(path, ("kind", "listen"), [found]),
             **self._fields(path, POLICY, both),
             limits=Limits(**limits),
-            written_limits=frozenset(limits),
+            written_limits={field_of(key): table[key].path for table in reversed(tables) for key in table},
         )
         if not self._also:
             return service
@@ -101,18 +103,6 @@ class Building:
             written = found.get(keys.get(name, ""))
             self._reading.fault(written.file if written else file, joined(path, key_of(name)) if name else path, said)
         return options
-
-    def _check_places(self, listen: Written) -> None:
-        """No two addresses are the same place; a port of 0 is a new place each time."""
-        for index, address in enumerate(listen.value):
-            path = element(listen.path, index)
-            if address is None or address.any_port:
-                continue
-            place = (address.scheme, address.host, address.port, address.path, address.options.get("interface"))
-            if (other := self._served.get(place)) is None:
-                self._served[place] = f"{listen.file}: {path}" if path else str(listen.file)
-            else:
-                self._reading.fault(listen.file, path, f"{address.place} is there already, in {other}")
 
     def _check_carriage(self, kind: type[Service], listen: Written) -> None:
         """A kind is served only over what it makes sense on; a systemd socket is asked once it is there."""

@@ -59,9 +59,9 @@ class ServiceConfig:
     larger_answers_to: tuple[Network, ...] = LOOPBACK  #: who may get a datagram larger than the question
     allow_source_ports: tuple[int, ...] = ()  #: exceptions to the loop guard
     limits: Limits = field(default_factory=Limits)
-    written_limits: frozenset[str] = field(default=frozenset(), compare=False)
-    """The fields of `limits` that somebody wrote, for the service or in `[defaults]`: what is written and cannot
-    be met is an error, where a default shrinks."""
+    written_limits: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """The fields of `limits` that somebody wrote, and the key that holds each, of the service or of `[defaults]`: what
+    is written and cannot be met is an error, where a default shrinks."""
 
 
 @dataclass(frozen=True)

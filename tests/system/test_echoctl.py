@@ -276,6 +276,10 @@ def test_check_prints_every_error(tmp_path):
     assert ended.returncode == 78
     assert len(lines) == 2
     assert all(line.startswith(f"echoctl: {config}: ") and line.isprintable() for line in lines)
+    config.write_text('[services.echo]\nlisten = ["tcp://*:7"]\n[defaults.limits]\nconnections = 100000000\n')
+    ended = run(*ECHOCTL, "check", config)
+    assert ended.returncode == 78
+    assert f"{config}: defaults.limits.connections: 100000000 + 64 do not fit".encode() in ended.stderr
 
 
 HELP = """

@@ -63,7 +63,11 @@ CASES = {
     "no UTF-8": wrong(GOOD.encode() + b"# caf\xe9\n", "echod.toml: line 3", "UTF-8"),
     "control characters": wrong('[services."\\u001b[31m"]\n"\\u0007" = 1\n', "services."),
     "more connections than files": wrong(
-        GOOD + "limits = { connections = 100000000 }\n", "services.echo.limits.connections"
+        GOOD + "limits = { connections = 100000000 }\n",
+        "echod.toml: services.echo.limits.connections: 100000000 + 64 do",
+    ),
+    "an owner that is not there": wrong(
+        '[services.echo]\nlisten = ["unix:///tmp/x?user=no-such-user"]\n', "services.echo.listen[0]", "no-such-user"
     ),
     "a missing file": Case(EX_CONFIG, ("echod.toml", "ENOENT")),
     "an unreadable file": Case(EX_CONFIG, ("EISDIR",), words=lambda directory: ["--config", str(directory)]),
@@ -97,6 +101,8 @@ IN_THIS_PROCESS = (
     "a port out of range",
     "everything at once",
     "an unreadable file",
+    "more connections than files",
+    "an owner that is not there",
     "an address that is none",
     "an argument",
     "a file and addresses",

@@ -76,7 +76,7 @@ def test_defaults():
         Daemon(), (ServiceConfig("echo", Echo, NoOptions(), (parse("tcp://127.0.0.1:7"),)),)
     )
     assert configuration.sources == (A,)
-    assert configuration.services[0].written_limits == frozenset()
+    assert configuration.services[0].written_limits == {}
     assert configuration.origins == {"services.echo.kind": (A,), "services.echo.listen": (A,)}
 
 
@@ -114,7 +114,11 @@ def test_everything_written():
         allow_source_ports=(862,),
         limits=Limits(connections=5, idle=3600.0, rate=Rate(300, 600)),
     )
-    assert mine.written_limits == {"connections", "idle", "rate"}
+    assert mine.written_limits == {
+        "connections": "defaults.limits.connections",
+        "idle": "services.mine.limits.idle",
+        "rate": "services.mine.limits.rate",
+    }
 
 
 def test_origins():
@@ -174,7 +178,11 @@ def test_the_same_place_twice(one, other):
     [
         ("tcp://127.0.0.1:7", "udp://127.0.0.1:7"),
         ("tcp://127.0.0.1:7", "tcp://127.0.0.1:8"),
-        ("tcp://*:7", "tcp://127.0.0.1:7"),
+        ("tcp://*:7", "udp://127.0.0.1:7"),
+        ("tcp://0.0.0.0:7", "tcp://[::1]:7"),
+        ("tcp://0.0.0.0:7", "tcp://[::]:7"),
+        ("tcp://*:7?v6only=yes", "tcp://127.0.0.1:7"),
+        ("tcp://*:0", "tcp://127.0.0.1:0"),
         ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0"),
         ("udp://*:7?interface=eth0", "udp://*:7?interface=eth1"),
         ("unix:///run/x", "unix:///run/y"),
@@ -183,6 +191,48 @@ def test_the_same_place_twice(one, other):
 def test_two_places(one, other):
     assert build(services(a=[one, other]))
     assert build(services(a=[one], b=[other]))
+
+
+@pytest.mark.parametrize(
+    ("whole", "part"),
+    [
+        ("tcp://*:7", "tcp://127.0.0.1:7"),
+        ("udp://*:7", "udp://[::1]:7"),
+        ("tcp://*:7", "tcp://0.0.0.0:7"),
+        ("tcp://[::]:7?v6only=no", "tcp://127.0.0.1:7"),
+        ("udp://*:7?interface=eth0", "udp://127.0.0.1:7"),
+    ],
+)
+def test_a_place_that_another_covers(whole, part):
+    where = "/etc/a.toml: services.a.listen[0]"
+    assert faults(services(a=[whole], b=[part])) == [
+        f"services.b.listen[0]: {parse(part).place} is covered by {parse(whole).place} already, in {where}"
+    ]
+    said = f"covers {parse(part).place}, which is there already"
+    if part != "tcp://0.0.0.0:7":
+        assert faults(services(a=[part, whole])) == [f"services.a.listen[1]: {parse(whole).place} {said}, in {where}"]
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("udp://224.0.0.1:7", "multicast"),
+        ("tcp://239.1.2.3:0", "multicast"),
+        ("udp://[ff02::1%lo]:7", "multicast"),
+        ("udp://255.255.255.255:7", "broadcast"),
+    ],
+)
+def test_a_place_from_which_nobody_is_answered(address, kind):
+    said = f"is a {kind} address, and nobody is answered from one; name an interface's own, or *"
+    assert faults(services(a=[address])) == [f"services.a.listen[0]: {address} {said}"]
+
+
+def test_owners_that_this_machine_does_not_have():
+    assert build(services(a=["unix:///run/x?user=root&group=0&mode=0600", "unix:///run/y?user=4000000"]))
+    assert faults(services(a=["unix:///run/x?user=no-such-user&group=no-such-group"])) == [
+        "services.a.listen[0]: unix:///run/x: there is no user no-such-user",
+        "services.a.listen[0]: unix:///run/x: there is no group no-such-group",
+    ]
 
 
 def test_the_same_place_under_kinds_and_elements_that_are_wrong():

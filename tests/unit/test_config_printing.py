@@ -151,11 +151,17 @@ OPTIONS = st.one_of(
     st.tuples(st.just(Every), st.builds(EveryOptions, words_of_it=st.text())),
 )
 PORTS = st.integers(0, 65535)
+
+
+def hosts(version):
+    return st.ip_addresses(v=version).filter(lambda ip: not ip.is_multicast and str(ip) != "255.255.255.255")
+
+
 ADDRESSES = st.one_of(
-    st.builds("tcp://{}:{}".format, st.ip_addresses(v=4) | st.just("*"), PORTS),
-    st.builds("udp://[{}]:{}?dscp={}".format, st.ip_addresses(v=6), PORTS, st.integers(0, 63)),
+    st.builds("tcp://{}:{}".format, hosts(4) | st.just("*"), PORTS),
+    st.builds("udp://[{}]:{}?dscp={}".format, hosts(6), PORTS, st.integers(0, 63)),
     st.builds(
-        "unix:///run/{}?mode={}&user=me".format,
+        "unix:///run/{}?mode={}&user=root".format,
         st.from_regex(r"[a-z#? %]{1,9}", fullmatch=True).map(
             lambda name: "".join(f"%{ord(letter):02X}" for letter in name)
         ),
@@ -179,7 +185,11 @@ SERVICES = st.lists(
     min_size=1,
     max_size=3,
     unique_by=lambda service: service.name,
-).filter(lambda services: len({a.place for s in services for a in s.listen}) == sum(len(s.listen) for s in services))
+).filter(
+    lambda services: (
+        len({(a.scheme, a.port, a.path) for s in services for a in s.listen}) == sum(len(s.listen) for s in services)
+    )
+)
 DAEMONS = st.builds(
     Daemon,
     st.just(1),

@@ -1,0 +1,41 @@
+"""Numbers of connections, and how many open files there may be."""
+
+from pathlib import Path
+
+import pytest
+
+from echod.config.fault import ConfigurationError
+from echod.config.fitting import APART, fit
+from echod.config.loading import load
+from echod.services.registry import kinds
+
+ECHO = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
+UPPER = '[services.upper]\nlisten = ["tcp://127.0.0.1:0"]\n'
+
+
+def configured(directory: Path, text: str):
+    file = directory / "echod.toml"
+    file.write_text(text)
+    return load(file, kinds(), {})
+
+
+def test_defaults_shrink_to_what_fits(tmp_path):
+    configuration, lines = fit(configured(tmp_path, ECHO + UPPER), 100 + APART)
+    assert [service.limits.connections for service in configuration.services] == [100, 100]
+    assert lines == ["connections shrunk to 100, for 164 open files are allowed: echo, upper"]
+    assert fit(configuration, 100 + APART) == (configuration, [])
+
+
+def test_what_is_written_must_fit_and_is_told_by_its_file_and_key(tmp_path):
+    text = ECHO + "limits = { connections = 101 }\n" + UPPER + "[defaults.limits]\nconnections = 102\n"
+    drop_ins = tmp_path / "conf.d"
+    drop_ins.mkdir()
+    (drop_ins / "b.toml").write_text('[services."x.y"]\nkind = "echo"\nlisten = ["udp://127.0.0.1:0"]\n')
+    with pytest.raises(ConfigurationError) as caught:
+        fit(configured(tmp_path, text), 100 + APART)
+    right = "write 100 at most, or raise it (LimitNOFILE= of a unit, ulimit -n of a shell)"
+    file, fits = tmp_path / "echod.toml", "64 do not fit the hard limit of 164 open files"
+    assert list(map(str, caught.value.faults)) == [
+        f"{file}: services.echo.limits.connections: 101 + {fits}; {right}",
+        f"{file}: defaults.limits.connections: 102 + {fits}; {right}",
+    ]
