@@ -130,6 +130,8 @@ def parse(text: str, *, client: bool = False) -> Address:
     """
     if not text.strip():
         raise AddressError("the address is empty; write one such as tcp://127.0.0.1:10007")
+    if text != (tidy := text.strip(" \t\r\n")):
+        raise AddressError(f"{_shown(text)}: white space stands around it: leave it out and write {_shown(tidy)}")
     if bad := next((c for c in text if not c.isprintable() or (c == " " and "://" in text)), None):
         errors = "surrogateescape" if "\udc80" <= bad <= "\udcff" else "replace"
         octets = "".join(f"%{octet:02X}" for octet in bad.encode("utf-8", errors))
@@ -147,7 +149,7 @@ def parse(text: str, *, client: bool = False) -> Address:
     if "#" in rest:
         raise AddressError(f"{_shown(text)}: an address has no fragment; write # as %23")
     before, _, query = rest.partition("?")
-    options = _options(text, scheme, known, query)
+    options = _options(text, scheme, known, query, client)
     if known.has_path:
         return Address(scheme, path=_unix_path(text, scheme, before), options=options)
     return _host_address(text, scheme, before, options, client)
@@ -155,12 +157,23 @@ def parse(text: str, *, client: bool = False) -> Address:
 
 _HOST_AND_PORT: Final = re.compile(r"(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|\[[0-9A-Za-z:.%_-]+\]):[0-9]{1,5}")
 """What no endpoint string looks like."""
+_TLS: Final = "TLS endpoints are not available in this version"  # no half-close, and another backpressure
+_NO_ENDPOINTS: Final[Mapping[str, str]] = {
+    "haproxy": "haproxy: is not used here; write tcp://…?proxy=any instead",
+    "ssl": _TLS,
+    "tls": _TLS,
+    "stdio": "standard input and output are no address; write one such as tcp://127.0.0.1:10007",
+}
+"""Endpoint strings that Twisted knows and that are refused."""
 
 
 def _without_scheme(text: str) -> Address:
     kind, colon, rest = text.partition(":")
-    if kind == "haproxy":
-        raise AddressError(f"{_shown(text)}: haproxy: is not used here; write tcp://…?proxy=any instead")
+    if colon and (right := _NO_ENDPOINTS.get(kind)):
+        raise AddressError(f"{_shown(text)}: {right}")
+    if kind == "unix" and colon:  # Twisted's socket would be open to everybody, and left behind
+        path = rest.removeprefix("address=").partition(":")[0]
+        raise AddressError(f"{_shown(text)}: write unix://{quote(path) if path.startswith('/') else '/PATH'}")
     if kind == "systemd" and colon and "=" not in rest:
         if not re.fullmatch(r"[\x21-\x39\x3b-\x7e]{1,255}", rest):  # FileDescriptorName= of systemd.socket(5)
             raise AddressError(f"{_shown(text)}: a descriptor's name is 1 to 255 visible ASCII characters, no colon")
@@ -171,8 +184,6 @@ def _without_scheme(text: str) -> Address:
         raise AddressError(f"{_shown(text)}: not an address; write one such as tcp://127.0.0.1:10007")
     if kind in SCHEMES and not SCHEMES[kind].has_path and rest.startswith(("/", "[")):
         raise AddressError(f"{_shown(text)}: write {kind}://{rest.lstrip('/')}")
-    if kind in ("ssl", "tls"):  # half-close and backpressure are not what they are on a plain stream
-        raise AddressError(f"{_shown(text)}: {kind}: endpoints are not available in this version")
     return Address("endpoint", path=text)
 
 
@@ -258,7 +269,7 @@ def _port(text: str, port: str, client: bool) -> int:
     return int(port)
 
 
-def _options(text: str, scheme: str, known: Scheme, query: str) -> dict[str, str | int | bool]:
+def _options(text: str, scheme: str, known: Scheme, query: str, client: bool) -> dict[str, str | int | bool]:
     options: dict[str, str | int | bool] = {}
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), max_num_fields=32)
@@ -271,7 +282,9 @@ def _options(text: str, scheme: str, known: Scheme, query: str) -> dict[str, str
             raise AddressError(f"{_shown(text)}: unknown option {_shown(name)}; {right}")
         if name in options:
             raise AddressError(f"{_shown(text)}: the option {name} is given twice")
-        accept, right = _OPTION[name]
+        if client and name not in DIALLING:
+            raise AddressError(f"{_shown(text)}: {name} is an option for listening; leave it out")
+        accept, right = OPTIONS[name]
         accepted = accept(value)
         if accepted is None:
             raise AddressError(f"{_shown(text)}: {name}={_shown(value)} must be {right}")
@@ -309,7 +322,7 @@ def _matching(pattern: str) -> Callable[[str], str | None]:
     return lambda value: value if re.fullmatch(pattern, value) else None
 
 
-_OPTION: Final[Mapping[str, tuple[Callable[[str], str | int | bool | None], str]]] = {
+OPTIONS: Final[Mapping[str, tuple[Callable[[str], str | int | bool | None], str]]] = {
     "backlog": (_number(1, 65535), "a number from 1 to 65535"),
     "interface": (_matching(r"[^\s/\x00-\x1f\x7f]{1,15}"), "the name of an interface, such as eth0"),
     "dscp": (_dscp, "a number from 0 to 63, or a name such as ef, cs1, af41"),
@@ -319,6 +332,7 @@ _OPTION: Final[Mapping[str, tuple[Callable[[str], str | int | bool | None], str]
     "user": (_matching(r"[^\s:/\x00-\x1f\x7f]{1,256}"), "a user's name or number"),
     "group": (_matching(r"[^\s:/\x00-\x1f\x7f]{1,256}"), "a group's name or number"),
 }
+DIALLING: Final = frozenset({"interface", "dscp"})  #: those that mean something to who connects
 
 
 def _option_text(option: tuple[str, str | int | bool]) -> str:

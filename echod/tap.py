@@ -36,7 +36,7 @@ from echod.observe.output import Output
 from echod.services.registry import UnusableKind, kinds
 from echod.stdio import open_standard_streams, readers_may_leave
 from echod.text import escaped, from_system, system_error
-from echod.transports import systemd
+from echod.transports import endpoint, systemd
 from echod.version import VERSION
 
 EX_USAGE: Final = 64  #: sysexits(3)
@@ -119,9 +119,9 @@ def read(options: Options) -> Configuration:
     """The configuration that the command line asks for. Raises Refused where it is wrong."""
     try:
         if options.listen:
-            return from_listen(options.listen, options.allow, kinds())
+            return from_listen(options.listen, options.allow, kinds(), endpoint.unknown)
         path = None if options["config"] is None else Path(options["config"])
-        return load(path, kinds(), os.environ, allow=options.allow)
+        return load(path, kinds(), os.environ, allow=options.allow, unknown=endpoint.unknown)
     except ConfigurationError as error:
         raise Refused(EX_CONFIG, [str(fault) for fault in error.faults]) from error
     except UnusableKind as error:

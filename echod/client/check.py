@@ -22,7 +22,8 @@ EX_CONFIG: Final = 78  #: sysexits(3), as the daemon
 def run(arguments: argparse.Namespace) -> int:
     """Print the listeners and return 0, or every error and return 78."""
     try:
-        configuration = load(None if arguments.file is None else Path(arguments.file), kinds(), os.environ)
+        path = None if arguments.file is None else Path(arguments.file)
+        configuration = load(path, kinds(), os.environ, unknown=_unknown)
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         configuration, notes = fit(configuration, hard)
     except (ConfigurationError, UnusableKind) as error:
@@ -39,3 +40,9 @@ def tell(wrong: ConfigurationError | UnusableKind) -> None:
     """Everything that is wrong, line by line, on standard error."""
     for said in wrong.faults if isinstance(wrong, ConfigurationError) else (wrong,):
         print(f"echoctl: {escaped(str(said))}", file=sys.stderr)
+
+
+def _unknown(text: str) -> str | None:
+    from echod.transports.endpoint import unknown  # Twisted takes half a second, and few addresses ask for it
+
+    return unknown(text)

@@ -185,6 +185,11 @@ def _url(text: str) -> Address:
         raise argparse.ArgumentTypeError(str(error)) from None
     if address.scheme == "systemd":
         raise argparse.ArgumentTypeError(f"{address.place} is for listening; name the socket to reach")
+    if address.scheme == "endpoint":
+        from echod.transports.endpoint import unknown  # as late as the rest of Twisted
+
+        if (said := unknown(address.path, client=True)) is not None:
+            raise argparse.ArgumentTypeError(f"{address.place}: {said}")
     if address.scheme in SCHEMES and not SCHEMES[address.scheme].available:
         raise argparse.ArgumentTypeError(f"{address.place}: {address.scheme} is not available in this version")
     return address

@@ -10,7 +10,7 @@ from typing import Any, Final
 from echod.address import SCHEMES, Carries
 from echod.config.fault import ConfigurationError, joined
 from echod.config.keys import DAEMON, LIMITS, POLICY, SERVICE, field_of, key_of
-from echod.config.places import Places
+from echod.config.places import Places, Unknown
 from echod.config.reading import DEFAULT, Found, Reading, Written, element
 from echod.config.schema import LOOPBACK, Admin, Configuration, Daemon, ServiceConfig
 from echod.gate.access import Network
@@ -23,13 +23,15 @@ ALLOW: Final = Path("--allow")  #: where the networks of the command line stand
 class Building:
     """Builds one configuration out of what one `Reading` found; `also` is who may ask besides."""
 
-    def __init__(self, reading: Reading, found: Found, also: tuple[Network, ...] = ()) -> None:
+    def __init__(
+        self, reading: Reading, found: Found, also: tuple[Network, ...] = (), unknown: Unknown = lambda _: None
+    ) -> None:
         self._reading = reading
         self._found = found
         self._defaults: Found = found.get("defaults", {})
         self._also = also
         self._origins: dict[str, tuple[Path, ...]] = {}
-        self._places = Places(reading)
+        self._places = Places(reading, unknown)
 
     def configuration(self, sources: Iterable[Path]) -> Configuration:
         """The configuration. Raises ConfigurationError with every fault, those of the reading included."""

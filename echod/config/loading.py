@@ -14,6 +14,7 @@ from echod.config import files
 from echod.config.building import ALLOW, Building
 from echod.config.fault import ConfigurationError, Fault
 from echod.config.forms import ADDRESSES, NETWORKS
+from echod.config.places import Unknown
 from echod.config.reading import DEFAULT, Found, Reading, Written
 from echod.config.schema import Configuration
 from echod.config.values import shown
@@ -43,10 +44,12 @@ def load(
     *,
     allow: Sequence[str] = (),
     system: Path = files.SYSTEM,
+    unknown: Unknown = lambda _: None,
 ) -> Configuration:
     """Read the file at `path`, or else the one that `$ECHOD_CONFIG` names, or `system` if there is one, or none.
 
-    `allow` are networks in CIDR that every service lets in besides. Raises ConfigurationError.
+    `allow` are networks in CIDR that every service lets in besides; `unknown` judges endpoint strings. Raises
+    ConfigurationError.
     """
     faults: list[Fault] = []
     main = _main_file(path, environ, system)
@@ -57,7 +60,7 @@ def load(
     reading = Reading(kinds, faults, whole=not faults)
     found = reading.root(layers)
     sources = [file for file, _ in layers if main is not None]
-    return Building(reading, found, _networks(reading, allow)).configuration(sources)
+    return Building(reading, found, _networks(reading, allow), unknown).configuration(sources)
 
 
 def administration(
@@ -80,7 +83,9 @@ def administration(
     return main, addresses
 
 
-def from_listen(listen: Sequence[str], allow: Sequence[str], kinds: Kinds) -> Configuration:
+def from_listen(
+    listen: Sequence[str], allow: Sequence[str], kinds: Kinds, unknown: Unknown = lambda _: None
+) -> Configuration:
     """Serve what `KIND=URL` says, each kind under its own name, and let `allow` in besides this machine.
 
     Raises ConfigurationError; its faults name `--listen` and `--allow` where others name a file.
@@ -103,7 +108,7 @@ def from_listen(listen: Sequence[str], allow: Sequence[str], kinds: Kinds) -> Co
         services[name] = {"kind": kind, "listen": Written(places, LISTEN, "")}
     if not listen:
         reading.fault(LISTEN, "", "write KIND=URL, such as echo=tcp://127.0.0.1:10007")
-    return Building(reading, {"services": services}, _networks(reading, allow)).configuration(())
+    return Building(reading, {"services": services}, _networks(reading, allow), unknown).configuration(())
 
 
 def _main_file(path: Path | None, environ: Mapping[str, str], system: Path) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grp
 import ipaddress
 import pwd
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from echod.address import Address
@@ -14,11 +14,16 @@ from echod.config.reading import Reading, Written, element
 WILDCARDS: Final = ("*", "0.0.0.0", "::")  #: hosts that stand for every one of an IP version, or of both
 
 
+Unknown = Callable[[str], str | None]
+"""What is wrong with an endpoint string, or None: Twisted knows, and nothing here does."""
+
+
 class Places:
     """Every address so far: a port of 0 is a new place each time, and so is what systemd has opened."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, unknown: Unknown) -> None:
         self._reading = reading
+        self._unknown = unknown
         self._served: dict[
             tuple[object, ...], dict[str, list[tuple[Address, str]]]
         ] = {}  # by what must differ, and host
@@ -30,7 +35,7 @@ class Places:
                 continue
             path = element(listen.path, index)
             where = f"{listen.file}: {path}" if path else str(listen.file)
-            for said in (*self._taken(address, where), *_shared(address), *_unowned(address)):
+            for said in (*self._taken(address, where), *self._strange(address), *_shared(address), *_unowned(address)):
                 self._reading.fault(listen.file, path, f"{address.place}{said}")
 
     def _taken(self, address: Address, where: str) -> Iterator[str]:
@@ -44,6 +49,10 @@ class Places:
                     yield f"{said}, in {there}"
                     return
         beside.setdefault(address.host, []).append((address, where))
+
+    def _strange(self, address: Address) -> Iterator[str]:
+        if address.scheme == "endpoint" and (said := self._unknown(address.path)) is not None:
+            yield f": {said}"
 
 
 def _clash(one: Address, other: Address) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from echod.address import BACKLOG, Address, Carries
 from echod.config.schema import ServiceConfig
 from echod.daemon.store import Store
-from echod.names import is_loopback
+from echod.names import Inet, is_loopback
 from echod.text import system_error
 from echod.transports import endpoint, paths, systemd, tcp, udp, unix, unix_dgram
 from echod.transports.sockets import mark
@@ -56,6 +56,12 @@ class Bound:
     def streams(self) -> bool:
         """Whether connections are accepted here, rather than datagrams received."""
         return self.address.carries is Carries.STREAM
+
+    @property
+    def place(self) -> str:
+        """What it is called; behind an endpoint string stands where that listens."""
+        host, port = self.socket.getsockname()[:2] if self.address.scheme == "endpoint" else ("", 0)
+        return f"{self.address.place} (tcp://{Inet(host, port)})" if port else self.address.place
 
     @property
     def loopback(self) -> bool:
@@ -167,7 +173,7 @@ def _reason(error: OSError, address: Address) -> str:
 def open_to_nobody(bound: Iterable[Bound]) -> list[str]:
     """A warning for each address that the network reaches and nobody beyond loopback may use."""
     return [
-        f"{one.service.name}  {one.address.place} is open to the network, and only loopback is allowed: see allow"
+        f"{one.service.name}  {one.place} is open to the network, and only loopback is allowed: see allow"
         for one in bound
         if not one.loopback and all(network.is_loopback for network in one.service.allow)
     ]

@@ -110,7 +110,7 @@ class Listener:
     def __init__(self, bound: Bound, served: Served, shared: Shared) -> None:
         self.bound = bound
         self.served = served
-        self.place = bound.address.place
+        self.place = bound.place
         self._plane = shared.plane
         self.tally = shared.tallies.setdefault((served.config.name, self.place), Tally())
         scheme = "tcp" if bound.address.scheme == "endpoint" else bound.address.scheme

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol
 from twisted.internet.protocol import Factory
 
@@ -75,19 +76,37 @@ class Listening:
         self._port.stopListening()
 
 
+def unknown(text: str, *, client: bool = False) -> str | None:
+    """What is wrong with an endpoint string, for people; None where Twisted can make something of it.
+
+    `systemd:` strings are known only to the process that the descriptors were passed to.
+    """
+    try:
+        made = text if text.startswith("systemd:") else (clientFromString if client else serverFromString)(None, text)
+    except Exception:  # each endpoint's parser has its own
+        made = None
+    if made is None or not 0 <= int(getattr(made, "_port", 0)) <= 65535:
+        return "not an endpoint that Twisted knows; write an address such as tcp://127.0.0.1:10007"
+    return None
+
+
 def bind(reactor: Any, address: Address) -> Iterator[Listening]:
     """Listen at once, and serve later. Raises OSError where the endpoint cannot listen now, or is not known."""
     later = _Later()
     outcome: list[Any] = []
     try:
         listening: Deferred[IListeningPort] = serverFromString(reactor, address.path).listen(later)
-    except Exception as error:  # each endpoint's parser has its own
-        raise OSError(None, str(error)) from error
+    except Exception as error:
+        passed = "no such descriptor was passed; write systemd:NAME, the FileDescriptorName= of its unit"
+        raise OSError(None, unknown(address.path) or passed) from error
     listening.addBoth(outcome.append)
     if not outcome:
         listening.cancel()
         raise OSError(None, "the endpoint does not listen at once")
     if not IListeningPort.providedBy(outcome[0]):
+        failed = outcome[0].value
+        if isinstance(failed, CannotListenError) and isinstance(failed.socketError, OSError):
+            raise failed.socketError
         raise OSError(None, outcome[0].getErrorMessage())
     yield Listening(outcome[0], later)
 

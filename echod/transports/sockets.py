@@ -5,9 +5,10 @@ Everything here blocks for a moment and belongs to the start of the daemon, or t
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from echod.address import Address
@@ -38,8 +39,23 @@ def _places(address: Address, kind: socket.SocketKind) -> list[tuple[socket.Addr
         if _has_ipv6():
             return [(socket.AF_INET6, ("::", address.port))]
         return [(socket.AF_INET, ("0.0.0.0", address.port))]
+    _, percent, scope = address.host.partition("%")
+    if percent and not scope.isdecimal():
+        with _named(scope):
+            socket.if_nametoindex(scope)
     found = socket.getaddrinfo(address.host, address.port, type=kind, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in found))
+
+
+@contextmanager
+def _named(interface: str) -> Iterator[None]:
+    """Say which interface it is that is not there."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENODEV, errno.ENXIO, None):  # if_nametoindex(3) leaves no number before Python 3.13
+            raise OSError(errno.ENODEV, f"there is no interface {interface}") from error
+        raise
 
 
 def _has_ipv6() -> bool:
@@ -86,7 +102,8 @@ def clamp(transport: Any) -> None:
 def mark(opened: socket.socket, address: Address) -> None:
     """Set `interface` and `dscp` on a socket, listening or dialling. Raises OSError."""
     if interface := address.options.get("interface"):
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, str(interface).encode() + b"\0")
+        with _named(str(interface)):
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, str(interface).encode() + b"\0")
     if (dscp := address.options.get("dscp")) is not None:
         if opened.family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, IPV6_TCLASS, int(dscp) << 2)

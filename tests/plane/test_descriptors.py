@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from echod.daemon.descriptors import APART
+from echod.config.fitting import APART
 from tests.contract.room import exactly
 from tests.daemon import Daemon
 from tests.plane.room import PLANES, Crowd, configuration, connect, counted, within

@@ -55,7 +55,7 @@ def addresses(draw: st.DrawFn) -> Address:
     if scheme == "systemd":
         return Address(scheme, path=draw(st.from_regex(r"[!-.0-9;<>-~][!-9;<>-~]{0,254}", fullmatch=True)))
     if scheme == "endpoint":
-        return Address(scheme, path=draw(st.from_regex(r"(tcp6?|unix):[0-9A-Za-z][ -9;-~]{0,30}", fullmatch=True)))
+        return Address(scheme, path=draw(st.from_regex(r"tcp6?:[0-9A-Za-z]([ -9;-~]{0,30}[!-9;-~])?", fullmatch=True)))
     known = SCHEMES[scheme]
     options = draw(st.fixed_dictionaries({}, optional={name: _option[name] for name in sorted(known.options)}))
     if known.has_path:
@@ -67,7 +67,7 @@ def addresses(draw: st.DrawFn) -> Address:
 _anything = st.text(st.characters(), max_size=20)  # control characters and surrogates included
 _fragments = st.sampled_from(
     [
-        *("tcp://", "udp://", "ws://", "unix://", "unix-dgram:///", "tls://", "systemd:", "haproxy:", "tcp:", "unix:"),
+        *("tcp://", "udp://", "ws://", "unix://", "unix-dgram:///", "tls://", "systemd:", "haproxy:", "tcp:", "tcp6:"),
         *("localhost", "127.0.0.1", "[::1]", "[fe80::1%25", "[", "]", "*", ":", ":7", ":65536", "/", "@", "?", "#"),
         *("=", "&", "%", "%00", "%FF", "%25", "backlog=", "mode=0660", "interface=", "dscp=ef", "proxy=any", "é", "１"),
         *("。", "ß", "\u0661", "\u202e", "\u2028", "\ud800", "\udcff", "\0", "\n", "\x1b[31m", "\x7f", "\x9b", " "),
@@ -95,8 +95,7 @@ class Reading(SynchronousTestCase):
             ("systemd:echo", Address("systemd", path="echo")),
             ("systemd:domain=INET:index=0", Address("endpoint", path="systemd:domain=INET:index=0")),
             ("tcp6:7", Address("endpoint", path="tcp6:7")),
-            ("unix:/run/echo.sock", Address("endpoint", path="unix:/run/echo.sock")),
-            ("unix:/tmp/my key.sock:lockfile=0", Address("endpoint", path="unix:/tmp/my key.sock:lockfile=0")),
+            ("tcp:7:interface=my host", Address("endpoint", path="tcp:7:interface=my host")),
         ):
             self.assertEqual(parse(text), meant, text)
 
@@ -159,7 +158,7 @@ class Refusing(SynchronousTestCase):
             (f"systemd:{'x' * 256}", "1 to 255"),
             ("echo", "not an address; write one such as tcp://127.0.0.1:10007"),
             ("7:tcp", "not an address"),
-            ("tcp:7\n", r"'\x0a' cannot stand in an address"),
+            ("tcp:7\n8", r"'\x0a' cannot stand in an address"),
             ("tcp:\u202e7", r"'\u{202e}' cannot stand in an address"),
             ("tcp:/127.0.0.1:7", "write tcp://127.0.0.1:7"),
             ("udp:[::1]:7", "write udp://[::1]:7"),
@@ -228,6 +227,29 @@ class Refusing(SynchronousTestCase):
             ("unix:///s?group=", "group='' must be a group's name or number"),
         ):
             self.assertIn(words, refused(text), text)
+
+    def test_endpoint_strings_that_are_not_served(self) -> None:
+        for text, words in (
+            ("unix:/run/echo.sock", "write unix:///run/echo.sock"),
+            ("unix:/tmp/my key.sock:lockfile=0", "write unix:///tmp/my%20key.sock"),
+            ("unix:run/echo.sock", "write unix:///PATH"),
+            ("stdio:", "standard input and output are no address"),
+            ("haproxy:tcp:7", "write tcp://…?proxy=any instead"),
+            ("ssl:7", "not available in this version"),
+        ):
+            self.assertIn(words, refused(text), text)
+            self.assertIn(words, refused(text, client=True), text)
+
+    def test_white_space_around_it(self) -> None:
+        for text in ("tcp://h:7 ", " tcp://h:7", "tcp://h:7\n"):
+            self.assertIn("white space stands around it: leave it out and write tcp://h:7", refused(text))
+
+    def test_a_client_takes_no_options_for_listening(self) -> None:
+        for text in ("tcp://h:7?backlog=5", "unix:///s?mode=0600", "unix-dgram:///s?user=a", "udp://h:7?v6only=no"):
+            parse(text)
+            option = text.partition("?")[2].partition("=")[0]
+            self.assertIn(f": {option} is an option for listening; leave it out", refused(text, client=True))
+        parse("udp://h:7?dscp=ef&interface=eth0", client=True)
 
     def test_host_and_port_alone_miss_their_scheme(self) -> None:
         for text in ("127.0.0.1:7", "localhost:7", "[::1]:7", "[fe80::1%eth0]:7", "echo.example:7"):

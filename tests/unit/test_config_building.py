@@ -227,6 +227,14 @@ def test_a_place_from_which_nobody_is_answered(address, kind):
     assert faults(services(a=[address])) == [f"services.a.listen[0]: {address} {said}"]
 
 
+def test_endpoint_strings_are_judged_by_whoever_knows_them():
+    reading = Reading(KINDS, [])
+    found = reading.root([(A, services(a=["tcp:abc", "tcp://*:7"]))])
+    with pytest.raises(ConfigurationError) as caught:
+        Building(reading, found, unknown="no {}".format).configuration([A])
+    assert str(caught.value) == "/etc/a.toml: services.a.listen[0]: tcp:abc: no tcp:abc"
+
+
 def test_owners_that_this_machine_does_not_have():
     assert build(services(a=["unix:///run/x?user=root&group=0&mode=0600", "unix:///run/y?user=4000000"]))
     assert faults(services(a=["unix:///run/x?user=no-such-user&group=no-such-group"])) == [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from echod.address import SCHEMES
+from echod.address import BACKLOG, DIALLING, OPTIONS, SCHEMES, parse
 from echod.config import keys
 from echod.config.fault import ConfigurationError
 from echod.config.forms import Form
@@ -15,6 +15,7 @@ from echod.config.keys import Table
 from echod.config.loading import load
 from echod.config.options import option_forms
 from echod.services import registry
+from echod.transports.paths import MODE
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "CONFIG.md").read_text("utf-8")
 TABLES = {
@@ -125,6 +126,24 @@ def test_a_row(form, default, cells):
     words = re.search("one of: (.*)", form.right)
     if words:
         assert re.findall('`"([^"]+)"`', type_) == words[1].split(", ")
+
+
+def test_the_options_of_an_address():
+    rows_ = {code(cells[0]): cells for cells in rows(section("Options of an address"))}
+    assert list(rows_) == list(OPTIONS)
+    for name, (_, of, default, meaning, example) in rows_.items():
+        takes = {scheme for scheme, known in SCHEMES.items() if name in known.options}
+        assert set(re.findall("`([^`]+)`", of)) == takes
+        assert name in parse(code(example)).options
+        assert ("*Not yet.*" in meaning) == (keys.missing("services.NAME.listen", parse(code(example))) is not None)
+        if name in DEFAULTS:
+            assert code(default) == DEFAULTS[name]
+    clients = re.search("A client takes `(.*)` and `(.*)` only", section("Options of an address"))
+    assert clients
+    assert set(clients.groups()) == DIALLING
+
+
+DEFAULTS = {"backlog": str(BACKLOG), "mode": f"{MODE:04o}"}
 
 
 def test_what_is_not_available_yet():

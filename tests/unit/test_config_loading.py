@@ -111,7 +111,7 @@ def test_from_listen_at_fault():
         '--listen: "tcp://*:7?backlog=5": write KIND=URL, such as echo=tcp://127.0.0.1:10007',
         '--listen: "echo": write KIND=URL, such as echo=tcp://127.0.0.1:10007',
         "--listen: x: not an address; write one such as tcp://127.0.0.1:10007",
-        "--listen: 'y\\x0a': '\\x0a' cannot stand in an address; write it as %0A",
+        "--listen: 'y\\x0a': white space stands around it: leave it out and write y",
         '--listen: unknown kind "zz"; known are ack, discard, echo, upper',
         '--allow: "fe80::1%eth0" is not a network; write one such as "192.0.2.0/24"; a network has no scope:'
         " leave out everything from the % on",

@@ -1,0 +1,58 @@
+"""Endpoint strings: which of them Twisted can make something of, and what is said of the others."""
+
+import pytest
+from twisted.internet import reactor
+
+from echod.address import parse
+from echod.config.schema import ServiceConfig
+from echod.daemon.bind import Unbindable, bind_all, wanted
+from echod.daemon.notify import Notify
+from echod.daemon.store import Store
+from echod.services.echo import Echo
+from echod.transports.endpoint import unknown
+from echod.transports.systemd import Passed
+
+
+@pytest.mark.parametrize("text", ["tcp:7", "tcp:0:interface=127.0.0.1", "tcp6:7", "systemd:domain=INET:index=0"])
+def test_what_a_server_can_be(text):
+    assert unknown(text) is None
+
+
+@pytest.mark.parametrize("text", ["tcp:127.0.0.1:7", "tcp:host=h:port=7"])
+def test_what_a_client_can_be(text):
+    assert unknown(text, client=True) is None
+
+
+@pytest.mark.parametrize("text", ["tcp:abc", "tcp:65536", "foo:bar", "tcp:", "tcp:7:nonsense=1"])
+def test_what_nobody_knows(text):
+    for client in (False, True):
+        assert unknown(text, client=client).startswith("not an endpoint that Twisted knows; write ")
+
+
+def bound(listen):
+    places = wanted([ServiceConfig("it", Echo, None, (parse(listen),))])
+    return bind_all(reactor, places, Store(Passed(), Notify({}, reactor), {}))
+
+
+def test_the_port_is_told_where_the_system_chose_it():
+    [one] = bound("tcp:0:interface=127.0.0.1")
+    host, port = one.socket.getsockname()
+    assert port
+    assert one.place == f"tcp:0:interface=127.0.0.1 (tcp://{host}:{port})"
+    with pytest.raises(Unbindable) as caught:
+        bound(f"tcp:{port}:interface=127.0.0.1")
+    assert caught.value.faults == (f"tcp:{port}:interface=127.0.0.1: address already in use (EADDRINUSE)",)
+    one.close()
+
+
+@pytest.mark.parametrize("listen", ["tcp://127.0.0.1:0?interface=nosuch0", "udp://[fe80::1%nosuch0]:7"])
+def test_an_interface_that_is_not_there(listen):
+    with pytest.raises(Unbindable) as caught:
+        bound(listen)
+    assert caught.value.faults == (f"{parse(listen).place}: there is no interface nosuch0 (ENODEV)",)
+
+
+def test_a_descriptor_that_nobody_passed():
+    with pytest.raises(Unbindable) as caught:
+        bound("systemd:domain=INET:index=7")
+    assert "no such descriptor was passed; write systemd:NAME" in str(caught.value)
