@@ -64,7 +64,7 @@ def place(arguments: argparse.Namespace) -> Address:
     if file is None:
         return parse(ADMIN, client=True)
     for address in sorted(listen, key=lambda one: one.scheme != "unix"):
-        return admin_address(str(address))
+        return admin_address(address.place)  # its options are for listening
     raise Nobody(escaped(f"{file}: there is no [admin] in it; add one, or say where with --admin"))
 
 
