@@ -31,12 +31,14 @@ class Reply(NamedTuple):
     """What a session wants done next.
 
     `data` is sent first (None is nothing; b"" is an empty datagram, and nothing on a stream), then `more`,
-    which is asked for its next piece only while the peer takes what it is given, then `end` is done.
+    which is asked for its next piece only while the peer takes what it is given, then `end` is done. `more` that
+    is `endless` is cut where it is when the service stops; else all of it is said before.
     """
 
     data: bytes | None = None
     end: End = End.NOTHING
     more: Iterator[bytes] | None = None
+    endless: bool = False
 
 
 NOTHING: Final = Reply()

@@ -52,7 +52,7 @@ class Generating(Quiet):
     """A stream's session."""
 
     def opened(self) -> Reply:
-        return Reply(more=repeat(PERIOD))
+        return Reply(more=repeat(PERIOD), endless=True)
 
     def ended(self) -> Reply:
         return NOTHING

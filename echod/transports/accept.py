@@ -237,7 +237,7 @@ class StreamPort(FileDescriptor):
             protocol.makeConnection(transport)
         except Exception:  # a bug; Twisted would leave the connection open, and mute
             _log.failure("a connection of {place} could not be begun", place=self.factory.place)
-            transport.abortConnection()
+            protocol.abort(Closing.FAILED)
 
     def shed(self) -> int:
         """Refuse what waits, as long as a descriptor is free for it; returns how many."""

@@ -67,6 +67,17 @@ class Conversation(Protocol):
 
     `begin` makes the session once the connection is there; `over` hears once, at the end, why it ended. `mark` is
     what all together may have unsent.
+
+    How far its end has come:
+
+    ===================  ==========================================================================================
+    `_end`               what is to happen behind everything that is said: `perform` notes it, `abort` makes it RESET
+    `_finished`          that has happened at our side: the transport has sent our FIN
+    `_lingering_since`   seconds: when `watch` saw that first; the peer has LINGER to finish, too
+    `_peer_ended`        the peer has finished sending: there is nothing to read any more
+    `_closing`           why it ended, as it is counted; where nothing else was the reason, whether anything was lost
+                         is decided when the connection has gone
+    ===================  ==========================================================================================
     """
 
     transport: Any  # Twisted's interfaces tell a part of it only
@@ -92,10 +103,11 @@ class Conversation(Protocol):
         self._handed = 0  # octets given to the transport
         self._settled = (0, 0)  # octets in and out that the tally has already
         self._more: Iterator[bytes] | None = None
+        self._endless = False  # whether that has no end
         self._end = End.NOTHING
         self._paused = False
         self._peer_ended = False
-        self._finished = False  # everything of ours has gone, its end included
+        self._finished = False
         self._lingering_since: float | None = None
         self._closing = Closing.DONE
         self._progress = -1  # octets in and out when `watch` looked last
@@ -113,8 +125,12 @@ class Conversation(Protocol):
         if self._mark.pressure:
             clamp(transport)
         transport.registerProducer(self, True)
-        self.session = self._begin(self.peer, self.perform)
-        self._ask(self.session.opened)
+        try:
+            self.session = self._begin(self.peer, self.perform)
+        except Exception:
+            self._fail()
+        else:
+            self._ask(self.session.opened)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the peer; behind our own end they are dropped."""
@@ -144,7 +160,11 @@ class Conversation(Protocol):
             self._closing = Closing.LOST
         self._more = None
         if hasattr(self, "session"):
-            self.session.lost()
+            try:
+                self.session.lost()
+            except Exception:  # its place and its limits must not go with it
+                _log.failure("the service failed at the end of the connection of {peer}", peer=self.peer.remote)
+                self._closing = Closing.FAILED
         self._over(self, self._closing)
 
     def pauseProducing(self) -> None:
@@ -220,6 +240,7 @@ class Conversation(Protocol):
             else:
                 self._more = chain(self._more, (reply.data,))
         if reply.more is not None:
+            self._endless = self._endless or reply.endless
             self._more = reply.more if self._more is None else chain(self._more, reply.more)
         if reply.end is not End.NOTHING:
             self._end = reply.end
@@ -235,12 +256,14 @@ class Conversation(Protocol):
 
     def _ask(self, question: Callable[..., Reply], *given: bytes) -> None:
         try:
-            reply = question(*given)
-        except Exception:  # a bug of the service, and no reason to leave its peer waiting
-            _log.failure("the service failed; the connection of {peer} is reset", peer=self.peer.remote)
-            self.abort(Closing.FAILED)
-        else:
-            self.perform(reply)
+            self.perform(question(*given))
+        except Exception:
+            self._fail()
+
+    def _fail(self) -> None:
+        """What is being handled is a bug of the service, and no reason to leave its peer waiting."""
+        _log.failure("the service failed; the connection of {peer} is reset", peer=self.peer.remote)
+        self.abort(Closing.FAILED)
 
     def _write(self, data: bytes) -> None:
         self._handed += len(data)
@@ -248,12 +271,15 @@ class Conversation(Protocol):
 
     def _proceed(self) -> None:
         """Hand out more as long as the peer takes it, and end once there is no more."""
-        while self._more is not None and not self._paused:
-            piece = next(self._more, None)
-            if piece is None:
-                self._more = None
-            elif piece:
-                self._write(piece)
+        try:
+            while self._more is not None and not self._paused:
+                piece = next(self._more, None)
+                if piece is None:
+                    self._more, self._endless = None, False
+                elif piece:
+                    self._write(piece)
+        except Exception:
+            self._fail()
         if self._end is End.RESET:
             self.transport.abortConnection()
         elif self._more is None and self._end is not End.NOTHING:
@@ -300,14 +326,21 @@ class Conversation(Protocol):
             self.transport.loseConnection()
 
     def leave(self, now: float, silence: float) -> None:
-        """The daemon drains: say goodbye after `silence` seconds without a byte; endless talk ends at once."""
-        if self._more is not None:
-            self._more = None
+        """The daemon drains: say goodbye behind what is owed, or after `silence` seconds without a byte.
+
+        Endless talk ends at once.
+        """
+        if self._endless:
+            self._more, self._endless = None, False
             self.perform(CLOSE)
-        elif self._end is End.NOTHING and not self.unsent and now - self._since >= silence:
-            self.perform(CLOSE)
+        elif self._end is End.NOTHING:
+            silent = not self.unsent and now - self._since >= silence
+            if self._more is not None or silent:
+                self.perform(CLOSE)
 
     def abort(self, reason: Closing) -> None:
-        """End at once, with RST."""
+        """End at once, with RST; nothing more is said, or asked for."""
         self._closing = reason
+        self._end = End.RESET
+        self._more = None
         self.transport.abortConnection()

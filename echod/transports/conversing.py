@@ -46,11 +46,16 @@ class Joined:
         self._send = send
         self._over = False
         self._closing = Closing.DONE
-        self.session: Session = datagrams.service.session(peer, self.perform)
+        self.session: Session
         self._peer = peer
 
-    def begin(self, datagram: bytes) -> None:
+    def begin(self, service: Service, datagram: bytes) -> None:
         """It is there; `datagram` is the first that it says, or empty."""
+        try:
+            self.session = service.session(self._peer, self.perform)
+        except Exception:
+            self._fail()
+            return
         self.ask(self.session.opened)
         if datagram:
             self.ask(self.session.received, datagram)
@@ -60,19 +65,19 @@ class Joined:
         if self._over:
             return
         try:
-            reply = question(*given)
-        except Exception:  # a bug of the service, and no reason to stop
-            _log.failure("the service failed; the conversation with {peer} is over", peer=self._peer.remote)
-            self.leave(Closing.FAILED)
-        else:
-            self.perform(reply)
+            self.perform(question(*given))
+        except Exception:
+            self._fail()
 
     def perform(self, reply: Reply) -> None:
         """Send what the session says, a datagram for each piece; any end but NOTHING is the end."""
         if reply.data is not None:
             self._say(reply.data)
-        for piece in reply.more or ():
-            self._say(piece)
+        try:
+            for piece in reply.more or ():
+                self._say(piece)
+        except Exception:  # not the fault of who made it speak
+            self._fail()
         if reply.end is not End.NOTHING:
             self.leave(self._closing)
 
@@ -86,8 +91,18 @@ class Joined:
         """It is over."""
         if not self._over:
             self._over = True
+            try:
+                if hasattr(self, "session"):
+                    self.session.lost()
+            except Exception:  # its place must not go with it
+                _log.failure("the service failed at the end of the conversation with {peer}", peer=self._peer.remote)
+                reason = Closing.FAILED
             self._datagrams.left(self._key, self, reason)
-            self.session.lost()
+
+    def _fail(self) -> None:
+        """What is being handled is a bug of the service, and no reason to stop."""
+        _log.failure("the service failed; the conversation with {peer} is over", peer=self._peer.remote)
+        self.leave(Closing.FAILED)
 
     def _say(self, data: bytes) -> None:
         if self._over:
@@ -176,7 +191,7 @@ class ConversingDatagrams(ServiceDatagrams):
         joined.heard = self._now()
         self.tally.accepted += 1
         self.tally.open += 1
-        joined.begin(datagram)
+        joined.begin(self.service, datagram)
 
     def _prove(self, name: Any, datagram: bytes, send: Send) -> None:
         token = self._tokens.token(_identity(name))

@@ -2,11 +2,12 @@
 
 import select
 import socket
+from pathlib import Path
 
 import pytest
 
 from tests.contract.room import exactly, rest
-from tests.daemon import Daemon
+from tests.daemon import SECONDS, Daemon, eventually
 from tests.plane.room import PLANES, configuration, connect, counted, installed, processor_time
 
 KINDS = '''
@@ -26,6 +27,63 @@ class Fragile(Service):
     summary = "fails now and then"
     transform = staticmethod(fragile)
 '''
+
+
+SESSIONS = '''
+from echod.model import End, Quiet, Reply, Service
+
+
+class Failing(Service):
+    conversational = True
+
+    def session(self, peer, say):
+        return self.sessions()
+
+
+class Beginning(Failing):
+    """Fails to make a session."""
+
+    kind = summary = "beginning"
+
+
+class Speaks(Quiet):
+    def received(self, data):
+        return Reply(more=self.pieces())
+
+    def pieces(self):
+        yield b"one"
+        raise RuntimeError("no bugs, please")
+
+
+class Speaking(Failing):
+    """Fails in the middle of what it says."""
+
+    kind = summary = "speaking"
+    sessions = Speaks
+
+
+class Ends(Quiet):
+    def received(self, data):
+        return Reply(b"one", End.CLOSE)
+
+    def lost(self):
+        raise RuntimeError("no bugs, please")
+
+
+class Ending(Failing):
+    """Fails when all is over."""
+
+    kind = summary = "ending"
+    sessions = Ends
+
+
+class Changing(Beginning):
+    """Fails as soon as the plane has not its place any more."""
+
+    kind = summary = "changing"
+    transform = staticmethod(bytes.swapcase)
+'''
+FAILING = {"beginning": "Beginning", "speaking": "Speaking", "ending": "Ending", "changing": "Changing"}
 
 
 @pytest.fixture(params=PLANES)
@@ -100,3 +158,52 @@ def test_a_bug_does_not_keep_the_daemon_from_draining(daemon):
         assert daemon.wait() == 0
     assert counted(daemon, "fragile")["closed:failed"] == 1
     assert counted(daemon, "echo", "unix")["closed:done"] == 1
+
+
+def answers(place, kind: socket.SocketKind) -> list[bytes]:
+    """What comes back until the end, or the first of it where there is no end to hear."""
+    with socket.socket(socket.AF_INET, kind) as client:
+        client.settimeout(SECONDS)
+        client.connect(place)
+        client.sendall(b"hello")
+        return [client.recv(100) for _ in range(2 if kind == socket.SOCK_STREAM else 1)]
+
+
+def test_a_session_that_fails_anywhere_keeps_no_place_and_stops_no_listener(tmp_path):
+    """On streams it is a reset, but where everything was over already."""
+    kinds = ("beginning", "speaking", "ending")
+    listen = 'listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\nlimits = { connections = 1 }'
+    config = "\n".join(f"[services.{kind}]\n{listen}" for kind in kinds)
+    with Daemon(config, environ=installed(tmp_path, SESSIONS, FAILING), bugs=True) as daemon:
+        for _ in range(3):
+            for kind in kinds:
+                place = daemon.place(kind, "tcp")
+                if kind == "ending":
+                    assert answers(place, socket.SOCK_STREAM) == [b"one", b""]
+                else:
+                    with pytest.raises(ConnectionResetError):
+                        answers(place, socket.SOCK_STREAM)
+                assert eventually(lambda: not established(daemon))  # or the next would find no place
+            for kind in ("speaking", "ending"):
+                assert answers(daemon.place(kind, "udp"), socket.SOCK_DGRAM) == [b"one"]
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.sendto(b"hello", daemon.inet("beginning", "udp"))
+        ends = [counted(daemon, kind, scheme) for kind in kinds for scheme in ("tcp", "udp")]
+        assert [(one["accepted"], one["closed:failed"], one.get("open", 0)) for one in ends] == [(3, 3, 0)] * 6
+
+
+def established(daemon: Daemon) -> list[str]:
+    """The TCP connections that somebody holds at the daemon's end."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [row[1] for row in rows if int(row[1].rpartition(":")[2], 16) in daemon.ports and row[3] not in ("06", "0A")]
+
+
+def test_a_session_that_fails_to_begin_when_the_plane_hands_over_is_reset(tmp_path):
+    config = configuration("auto", "changing", daemon='drain = "600s"')
+    with Daemon(config, environ=installed(tmp_path, SESSIONS, FAILING), bugs=True) as daemon:
+        with connect(daemon.place("changing", "tcp")) as client:
+            client.sendall(b"hello")
+            assert exactly(client, 5) == b"HELLO"
+            daemon.process.terminate()
+            assert is_reset(client)
+        assert counted(daemon, "changing")["closed:failed"] == 1

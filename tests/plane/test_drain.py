@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.contract.room import MIB, data, exactly
+from tests.contract.room import MIB, data, exactly, rest
 from tests.daemon import Daemon
 from tests.plane.room import PLANES, Crowd, both, configuration, connect, counted
 
@@ -106,6 +106,33 @@ def test_a_second_signal_ends_it_without_waiting(plane, at_once):
         figures = [counted(daemon, "echo", scheme) for scheme in ("tcp", "unix")]
         assert [one["accepted"] for one in figures] == [3, 3]
         assert sum(one["closed:drain"] for one in figures) == 6
+        daemon.check()
+
+
+def test_who_reads_late_has_all_that_a_conversation_owes_and_endless_talk_is_cut():
+    """What a stop ends is what has no end of its own."""
+    said = 400  # lines, more than a Unix socket holds
+    limits = "lines-per-second = 0\nroom-lines-per-second = 0\nhistory = 0"
+    services = f'[services.chat]\nlisten = ["unix://{{dir}}/chat"]\n{limits}\n'
+    services += '[services.chargen]\nlisten = ["unix://{dir}/chargen"]\n'
+    with Daemon(f'[daemon]\ndrain = "30s"\n{services}') as daemon:
+        place, endless = daemon.place("chat", "unix"), daemon.place("chargen", "unix")
+        with connect(place) as late, connect(place) as speaker, connect(endless) as generated:
+            assert late.recv(1000).startswith(b"-- welcome")
+            for number in range(said):
+                speaker.sendall(b"line %06d %b\n" % (number, b"." * 990))
+            speaker.sendall(b"/who\n")
+            heard = b""
+            while b"-- in lobby" not in heard:  # the answer, behind all
+                heard += speaker.recv(1000)
+            daemon.send_signal(signal.SIGTERM)
+            daemon.stderr.wait_for("stopping: 3 connections have 30 s to end")
+            rest(generated)  # it comes to an end
+            lines = rest(late).splitlines()
+            missing = sum(int(line.split()[1]) for line in lines if line.endswith(b"you read too slowly"))
+            assert sum(b": line " in line for line in lines) + missing == said
+        assert daemon.wait() == 0
+        assert "closed:drain" not in counted(daemon, "chat", "unix")
         daemon.check()
 
 

@@ -63,6 +63,12 @@ class Repeating(Quiet):
         self.calls.append("lost")
 
 
+def broken():
+    """What a session says until it fails."""
+    yield b"one"
+    raise ZeroDivisionError
+
+
 class Conversing(SynchronousTestCase):
     def setUp(self):
         self.clock = Clock()
@@ -238,3 +244,13 @@ class Conversing(SynchronousTestCase):
         self.assertEqual(self.sent[-1][1], b"the end")
         self.assertEqual(datagrams.tally.open, 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_who_makes_another_speak_that_fails_does_not_fail_itself(self):
+        datagrams = self.datagrams()
+        self.hear(datagrams, b"hi")
+        self.hear(datagrams, b"hi", port=40_001)
+        self.parrot.sessions[0].say(Reply(more=broken()))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.sent[-1], (("127.0.0.1", 40_000), b"one"))
+        self.assertEqual(datagrams.tally.closed, {Closing.FAILED: 1})
+        self.assertEqual(self.hear(datagrams, b"on", port=40_001), [b"on"] * 3)
