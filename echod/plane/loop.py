@@ -35,7 +35,9 @@ from echod.transports.sending import Resting
 
 _log = Logger()
 
-A_ROUND: Final = 1024  #: descriptors that are served before the timers are looked at again
+A_ROUND: Final = 64
+"""Descriptors that are served before the timers are looked at again. The kernel tells of the others in the next round,
+before it comes back to these. What Python makes of so many stays in the processor's nearest cache."""
 
 Ready = Callable[[int, int], object]
 """Serves one descriptor: its number, and which events are true of it."""
