@@ -251,7 +251,8 @@ def swapped(server: Server, more: str = "") -> Finding:
             settled(where, one, 3 * HELD)
         well = bool(swaps) and _untouched(where.victim)
         changed = f"{stat.S_IMODE(where.victim.lstat().st_mode):04o}"
-    return Finding(well, "the victim of a swapped link is as it was" if well else f"a swapped link's victim: {changed}")
+    said = "as it was" if well else f"{changed}, and was {VICTIM:04o}"
+    return Finding(well, f"the victim of a swapped link is {said}")
 
 
 def swapped_with_a_group(server: Server) -> Finding:
