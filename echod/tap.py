@@ -126,6 +126,8 @@ def read(options: Options) -> Configuration:
         raise Refused(EX_CONFIG, [str(fault) for fault in error.faults]) from error
     except UnusableKind as error:
         raise Refused(EX_CONFIG, [escaped(str(error))]) from error
+    except OSError as error:  # no descriptor to read what is installed
+        raise Refused(EX_OSERR, [f"{escaped(str(error.filename))}: {system_error(error)}"]) from error
 
 
 def fitted(options: Options, identity: Identity | None) -> tuple[Configuration, list[str]]:

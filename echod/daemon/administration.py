@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from typing import Any, Final, Protocol
 
 from echod.admin.console import Desk
@@ -40,6 +40,7 @@ class Watched(Protocol):
 
     configuration: Configuration
     events: Events
+    leaving: Iterable[Listener]
     listeners: list[Listener]
     log: Log
     outputs: list[Output]
@@ -89,7 +90,8 @@ class DaemonView:
 
     def connections(self, most: int) -> list[dict[str, Any]]:
         """As View; the administrator's own are left out."""
-        found = (one for listener in self._daemon.listeners if not listener.is_admin for one in listener.connections())
+        listeners = chain(self._daemon.listeners, self._daemon.leaving)
+        found = (one for listener in listeners if not listener.is_admin for one in listener.connections())
         return list(islice(found, most))
 
     def status(self) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Bound:
     socket: socket.socket | endpoint.Listening
     wanted: Wanted
     path: paths.OwnPath | None = None  #: what goes with the socket, where the path is ours
-    stays: Callable[[], bool] = bool  #: whether the socket, and its path, live on once it is closed here
+    closing: Callable[[], bool] = lambda: False  #: to be asked as it is closed: whether socket and path live on
 
     @property
     def streams(self) -> bool:
@@ -75,7 +75,7 @@ class Bound:
 
         In this order: until it is closed no other can have its inode.
         """
-        if not self.stays() and self.path is not None:
+        if not self.closing() and self.path is not None:
             self.path.remove()
         self.socket.close()
 
@@ -135,8 +135,8 @@ def _open(reactor: Any, place: Wanted, store: Store) -> Iterator[Bound]:
     for opened in kept or TRANSPORTS[address.scheme].bind(reactor, address):
         name = store.keep(address, opened, new=not kept)
         path = paths.OwnPath(address.system_path) if address.has_path else None
-        stays = partial(store.stays, name) if name else bool
-        yield Bound(service, _as_bound(address, opened), opened, place, path, stays)
+        ours = Bound(service, _as_bound(address, opened), opened, place, path)
+        yield replace(ours, closing=partial(store.closing, name)) if name else ours
 
 
 def adapt(opened: socket.socket, address: Address) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,11 +19,16 @@ from echod.model import Context, Service
 from echod.plane.datagrams import DatagramLane
 from echod.plane.loop import Loop
 from echod.plane.streams import StreamLane
+from echod.text import system_error
 from echod.transports import endpoint, tcp
 from echod.transports.accept import Reserve, StreamPort
 from echod.transports.conversing import ConversingDatagrams
 from echod.transports.datagram import ServiceDatagrams
 from echod.transports.stream import ServiceFactory
+
+
+class Unready(Exception):
+    """The kernel does not give what it takes to serve an address; the message says which, and why."""
 
 
 class UnusableService(Exception):
@@ -105,7 +110,7 @@ class Served:
 
 
 class Listener:
-    """A bound socket that is served."""
+    """A bound socket that is served, once it is told to `begin`; nothing is done to it before. Raises OSError."""
 
     def __init__(self, bound: Bound, served: Served, shared: Shared) -> None:
         self.bound = bound
@@ -122,6 +127,7 @@ class Listener:
             self.factory = ServiceFactory(
                 served.service,
                 gate=served.connections,
+                limits=served.config.limits,  # the gate goes by them once the service has begun
                 tally=self.tally,
                 events=shared.events,
                 name=served.config.name,
@@ -163,9 +169,24 @@ class Listener:
         return self.served.config.name
 
     @property
+    def serves(self) -> tuple[object, ...]:
+        """What its connections belong to: a service of this name and kind at this address."""
+        return (self.name, self.served.config.kind, self.place)
+
+    @property
     def is_admin(self) -> bool:
         """Whether it is the administrator's."""
         return self.served.config.kind is AdminService
+
+    def begin(self) -> None:
+        """Serve from now on."""
+        self._grant()
+        self.port.startListening()
+
+    def discard(self) -> None:
+        """It will never begin: what it has opened is closed, and its socket is left as it is."""
+        if isinstance(self.port, StreamLane):
+            self.port.discard()
 
     def suits(self, config: ServiceConfig, plane: Loop | None) -> bool:
         """Whether it can go on under another configuration; else another has to take its socket."""
@@ -180,13 +201,18 @@ class Listener:
         self.served, self.bound = served, bound
         if self.factory is not None:
             self.factory.govern(served.service, served.config.limits)
-            if isinstance(bound.socket, endpoint.Listening):
-                bound.socket.grant(served.config.limits.stall)
-            elif bound.address.scheme == "tcp":
-                tcp.grant(bound.socket, served.config.limits.stall)
+            self._grant()
         if self._protocol is not None:
             self._protocol.service = served.service
         self.look_again()
+
+    def _grant(self) -> None:
+        """Let the kernel be as patient as `stall` is."""
+        opened, stall = self.bound.socket, self.served.config.limits.stall
+        if isinstance(opened, endpoint.Listening):
+            opened.grant(stall)
+        elif self.bound.address.scheme == "tcp":
+            tcp.grant(opened, stall)
 
     def look_again(self) -> None:
         """Lists, own ports or broadcast addresses have changed."""
@@ -198,3 +224,16 @@ class Listener:
         if self.factory is not None:
             where: Mapping[str, Any] = {"service": self.name, "address": self.place}
             yield from ({**where, **one} for one in self.factory.told())
+
+
+def listeners(bound: Iterable[Bound], served: Mapping[str, Served], shared: Shared) -> list[Listener]:
+    """What serves each of these sockets, by the names of their services: all, or none. Raises Unready."""
+    made: list[Listener] = []
+    for one in bound:
+        try:
+            made.append(Listener(one, served[one.service.name], shared))
+        except OSError as error:
+            for listener in made:
+                listener.discard()
+            raise Unready(f"{one.address.place}: {system_error(error)}") from error
+    return made

@@ -84,12 +84,16 @@ def _unchangeable(old: Address, new: Address) -> Iterable[str]:
 
 
 def rebound(bound: Bound, one: Wanted) -> Bound:
-    """The same socket for another configuration, with the options that can change set on it."""
-    opened, options = bound.socket, one.address.options
-    address = replace(bound.address, options=options)
-    if isinstance(opened, socket.socket) and options != bound.wanted.address.options:
-        adapt(opened, address)
+    """The same socket for another configuration. Nothing has happened to it yet: see `readapt`."""
+    address = replace(bound.address, options=one.address.options)
     return replace(bound, service=one.service, address=address, wanted=one)
+
+
+def readapt(bound: Bound, one: Wanted) -> None:
+    """Set what has changed of the options that an open socket takes."""
+    options = one.address.options
+    if isinstance(bound.socket, socket.socket) and options != bound.wanted.address.options:
+        adapt(bound.socket, replace(bound.address, options=options))
 
 
 def changed(listeners: Iterable[Listener], services: Iterable[ServiceConfig]) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Final
 
 from twisted.application.service import Service
@@ -16,8 +18,9 @@ from echod.config.schema import Configuration
 from echod.daemon.administration import DaemonView, services_of
 from echod.daemon.bind import Bound, Unbindable, bind_all, open_to_nobody, wanted
 from echod.daemon.descriptors import spare
-from echod.daemon.listener import Listener, Served, Shared, UnusableService
-from echod.daemon.reload import Refused, Unchangeable, at_the_next_start, changed, difference, rebound
+from echod.daemon.leaving import Leaving
+from echod.daemon.listener import Listener, Served, Shared, Unready, UnusableService, listeners
+from echod.daemon.reload import Refused, Unchangeable, at_the_next_start, changed, difference, readapt, rebound
 from echod.daemon.reloading import Read, Reloads
 from echod.daemon.store import Store
 from echod.events import Events
@@ -29,6 +32,7 @@ from echod.observe.output import Output
 from echod.observe.shown import Shown
 from echod.plane import calls
 from echod.plane.loop import Loop
+from echod.text import system_error
 from echod.transports.accept import Reserve
 from echod.transports.interfaces import broadcasts
 from echod.transports.stream import ServiceFactory
@@ -89,7 +93,7 @@ class Daemon(Service):
         if configuration.daemon.plane == "auto" and calls.available:
             self._plane = self.shared.plane = Loop(reactor)
         self._served = {one.name: Served(one, self.shared) for one in services_of(configuration)}
-        self._leaving: dict[ServiceFactory, Deferred[None] | None] = {}  # not listening any more, and still talking
+        self.leaving = Leaving(reactor)
         self._abandoned = False
         self._interfaces = LoopingCall(self._look_at_interfaces)
         self._admin_look = LoopingCall(self._admin.look)
@@ -117,10 +121,10 @@ class Daemon(Service):
         self._look_at_ports(self._bound)
         self._interfaces.start(INTERFACES_EVERY)
         self._admin_look.start(ADMIN_EVERY, now=False)
-        self.listeners = [Listener(one, self._served[one.service.name], self.shared) for one in self._bound]
+        self.listeners = listeners(self._bound, self._served, self.shared)
         self._bound.clear()
         for listener in self.listeners:
-            listener.port.startListening()
+            listener.begin()
         self._reactor.callWhenRunning(self._ready)  # a signal is not lost from here on
 
     def _ready(self) -> None:
@@ -138,17 +142,26 @@ class Daemon(Service):
     def exchange(self, configuration: Configuration) -> Verdict:
         """Serve another configuration. Raises Refused, and then nothing has changed."""
         services = services_of(configuration)
-        plane = self._plane_for(configuration)
-        bound: list[Bound] = []
+        tallies = dict(self.shared.tallies)
         try:
-            found = difference(self.listeners, wanted(services), plane)
-            before = {one.name: self._predecessor(one) for one in services}
-            served = {one.name: Served(one, self.shared, before[one.name]) for one in services}
-            bound = bind_all(self._reactor, found.new, self._store)
+            with ExitStack() as undo:
+                plane = self._plane_for(configuration, undo)
+                shared = replace(self.shared, plane=plane, pipes_below=spare(configuration), tallies=tallies)
+                found = difference(self.listeners, wanted(services), plane)
+                before = {one.name: self._predecessor(one) for one in services}
+                served = {one.name: Served(one, shared, before[one.name]) for one in services}
+                bound = bind_all(self._reactor, found.new, self._store)
+                for one in bound:
+                    undo.callback(one.close)
+                renewed = [rebound(listener.bound, place) for listener, place in found.renewed]
+                begun = listeners([*bound, *renewed], served, shared)
+                undo.pop_all()
         except (Unchangeable, Unbindable) as error:
             raise Refused(71, error.faults) from error
         except UnusableService as error:
             raise Refused(78, [str(error)]) from error
+        except Unready as error:
+            raise Refused(71, [str(error)]) from error
 
         # From here on nothing can fail.
         verdict = Verdict(
@@ -158,63 +171,52 @@ class Daemon(Service):
             notes=(*at_the_next_start(self.begun_with, configuration), *open_to_nobody(bound)),
         )
         retired = [one.service for one in self._served.values() if one not in before.values()]
-        self.configuration, self._served = configuration, served
-        self.shared.plane, self.shared.pipes_below = plane, spare(configuration)
+        self.configuration, self._served, self.shared = configuration, served, shared
+        if plane is not None and self._plane is None:
+            self._plane = plane
+            plane.start()
         self.log.govern(configuration.daemon.log_format, configuration.daemon.log_level)
         self.events.subscribe(self.log.event, connections=configuration.daemon.log_level == "debug")
         for service in served.values():
             service.begin()
-        begun = [Listener(one, served[one.service.name], self.shared) for one in bound]
-        for listener, place in found.renewed:
-            self._renew(listener, rebound(listener.bound, place), begun)
+        for listener, place in (*found.renewed, *found.going_on):
+            readapt(listener.bound, place)
+        for listener, _ in found.renewed:
+            listener.port.release()
+            self.leaving.add(listener)
         for listener, place in found.going_on:
             listener.govern(served[place.service.name], rebound(listener.bound, place))
         self.listeners = [listener for listener, _ in found.going_on] + begun
         self._look_at_ports(listener.bound for listener in self.listeners)
         for listener in begun:
-            listener.port.startListening()
+            listener.begin()
         for listener in begun[: len(bound)]:
             self.events.tell("listener.opened", service=listener.name, address=listener.place)
         for listener in found.gone:
             listener.port.stopListening()
-            self._leave(listener, ends=True)
+            self.leaving.add(listener)
             self.events.tell("listener.closed", service=listener.name, address=listener.place)
+        self.leaving.look(self.listeners, configuration.daemon.drain)
         for gone in retired:
             gone.retire()
         return verdict
 
-    def _plane_for(self, configuration: Configuration) -> Loop | None:
+    def _plane_for(self, configuration: Configuration, undo: ExitStack) -> Loop | None:
+        """The plane's loop, if there is to be one; a new one has not started yet. Raises Unready."""
         if configuration.daemon.plane == "off" or not calls.available:
             return None
-        if self._plane is None:
-            self._plane = Loop(self._reactor)
-            self._plane.start()
-        return self._plane
+        if self._plane is not None:
+            return self._plane
+        try:
+            plane = Loop(self._reactor)
+        except OSError as error:
+            raise Unready(f"daemon.plane: {system_error(error)}") from error
+        undo.callback(plane.discard)
+        return plane
 
     def _predecessor(self, config: Any) -> Served | None:
         ours = self._served.get(config.name)
         return ours if ours is not None and ours.config.kind is config.kind else None
-
-    def _renew(self, listener: Listener, bound: Bound, begun: list[Listener]) -> None:
-        """Another port takes the socket; who is connected goes on, if it is the same service still."""
-        listener.port.release()
-        same = (listener.name, listener.served.config.kind) == (bound.service.name, bound.service.kind)
-        self._leave(listener, ends=not same)
-        begun.append(Listener(bound, self._served[bound.service.name], self.shared))
-
-    def _leave(self, listener: Listener, *, ends: bool) -> None:
-        """A listener is over; its conversations may end by themselves, for `drain` at most if it `ends`."""
-        factory = listener.factory
-        self._leaving = {one: drained for one, drained in self._leaving.items() if one.conversations}
-        if factory is None or not factory.conversations:
-            return
-        self._leaving[factory] = None
-        if ends:
-            seconds = self.configuration.daemon.drain
-            deadline = self._reactor.callLater(seconds, factory.abandon)
-            self._leaving[factory] = factory.drain(seconds).addCallback(
-                lambda _: deadline.cancel() if deadline.active() else None
-            )
 
     # the end
 
@@ -231,10 +233,10 @@ class Daemon(Service):
         seconds = self.configuration.daemon.drain
         if self._plane is not None:
             self._plane.stop()
-        factories = self._talking()
-        if connections := sum(len(factory.conversations) for factory in factories):
+        if connections := sum(len(factory.conversations) for factory in self._talking()):
             self.events.tell("daemon.draining", connections=connections, seconds=seconds)
-        drained = DeferredList([self._leaving.get(factory) or factory.drain(seconds) for factory in factories])
+        left = self.leaving.drain(seconds)
+        drained = DeferredList([*(factory.drain(seconds) for factory in self._listening()), *left])
         deadline = self._reactor.callLater(0 if self._abandoned else seconds, self.abandon)
         return drained.addCallback(self._stopped, deadline)
 
@@ -246,8 +248,10 @@ class Daemon(Service):
 
     def _talking(self) -> list[ServiceFactory]:
         """Whose conversations a stop waits for: the administrator's interface tells of it to the end."""
-        ours = (listener.factory for listener in self.listeners if not listener.is_admin)
-        return [*(factory for factory in ours if factory is not None), *self._leaving]
+        return [*self._listening(), *(one.factory for one in self.leaving if one.factory is not None)]
+
+    def _listening(self) -> list[ServiceFactory]:
+        return [one.factory for one in self.listeners if one.factory is not None and not one.is_admin]
 
     def figures(self) -> Mapping[str, Mapping[str, int]]:
         """Every counter that is not 0, by service and address: exact, open connections included."""
@@ -256,9 +260,9 @@ class Daemon(Service):
 
     def settle(self) -> None:
         """Bring what open connections have counted for themselves into the tallies."""
-        for factory in (*(listener.factory for listener in self.listeners), *self._leaving):
-            if factory is not None:
-                factory.settle()
+        for listener in (*self.listeners, *self.leaving):
+            if listener.factory is not None:
+                listener.factory.settle()
 
     def _stopped(self, _results: object, deadline: Any) -> None:
         if deadline.active():

@@ -84,8 +84,8 @@ class Store:
         """The daemon stops: from now on what is closed was not taken out of service, only left to the next start."""
         self._ended = True
 
-    def stays(self, name: str) -> bool:
-        """A socket of this name was closed here: whether it lives on with the manager. If it should not, it ends."""
+    def closing(self, name: str) -> bool:
+        """A socket of this name is closed here: whether it lives on with the manager, who else is told to drop it."""
         if not self._begun:
             return name in self._restored
         if self._ended:

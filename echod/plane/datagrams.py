@@ -91,6 +91,7 @@ class DatagramLane:
                 self._socket.setsockopt(*option)
             except OSError:  # IPv4 on an IPv6-only socket; GRO on a kernel that has none
                 pass
+        self._plain.filter.begin()
         self._plain.connected = 1  # it stops as if it had listened itself
         self._loop.watch(self._socket.fileno(), EPOLLIN, self._serve)
 

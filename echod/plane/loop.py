@@ -54,7 +54,7 @@ def _nobody(_descriptor: int, _events: int) -> None:
 
 @implementer(IReadDescriptor)
 class Loop:
-    """Runs in the place of the reactor's wait; under a reactor without epoll, as one of its readers."""
+    """Runs in the place of the reactor's wait; under a reactor without epoll, as one of its readers. Raises OSError."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor: Any = reactor
@@ -64,16 +64,21 @@ class Loop:
         self._resting = Resting(reactor)
         self._reactor_due = False  # it has something to do: its epoll is ready, or somebody set a timer
         self._alarm: Alarm
+        self._nested = isinstance(reactor, EPollReactor)
+        if self._nested:
+            try:
+                self._alarm = Alarm()
+            except OSError:
+                self._epoll.close()
+                raise
         self._due = inf  # when the alarm rings
         self._poller: Any = None
 
     def start(self) -> None:
         """Take part from now on."""
-        nested = isinstance(self._reactor, EPollReactor)
-        if nested:
+        if self._nested:
             # The two seams of Twisted that all of this hangs on: the epoll that it waits in, and the call that waits.
             self._poller = self._reactor._poller
-            self._alarm = Alarm()
             self.watch(self._alarm.fileno(), select.EPOLLIN, self._alarm_rings)
             self.watch(self._poller.fileno(), select.EPOLLIN, self._reactor_is_ready)
             self._reactor.doIteration = self.wait
@@ -82,12 +87,17 @@ class Loop:
 
     def stop(self) -> None:
         """Give the reactor its own wait back; every descriptor must have been forgotten."""
-        if self._poller is not None:
+        if self._nested:
             self._reactor.doIteration = self._reactor.doPoll
             self._poller = None
-            self._alarm.close()
         else:
             self._reactor.removeReader(self)
+        self.discard()
+
+    def discard(self) -> None:
+        """It will never start, or not again: give its descriptors back."""
+        if self._nested:
+            self._alarm.close()
         self._epoll.close()
 
     def watch(self, descriptor: int, events: int, ready: Ready, all_ready: Round | None = None) -> None:

@@ -80,6 +80,10 @@ class StreamLane(Carrier):
         self._factory.doStart()
         self._loop.watch(self._listening.fileno(), EPOLLIN, self._accept, self._carry_all)
 
+    def discard(self) -> None:
+        """It will never be told to."""
+        self._pipes.close()
+
     def stopListening(self) -> None:
         """Serve no new connection but those that wait already; the open ones go the plain way, and are drained."""
         if self._resume is None:

@@ -28,25 +28,22 @@ class _Later(Factory):
 
 
 class Listening:
-    """What an endpoint string listens on."""
+    """What an endpoint string listens on: it stands where others have a socket. Raises OSError."""
 
     def __init__(self, port: IListeningPort, later: _Later) -> None:
         self._port: Any = port
         self._later = later
-        self._factory: ServiceFactory
+        if opened := self._tcp():
+            tcp.prepare(opened)
 
     def getsockname(self) -> tuple[str, int]:
         """Host and port, or the path and 0, as a socket of that family would."""
         host = self._port.getHost()
         return str(getattr(host, "host", getattr(host, "name", ""))), int(getattr(host, "port", 0))
 
-    def serving(self, factory: ServiceFactory) -> Listening:
-        """Itself, with the factory that it will serve."""
-        self._factory = factory
-        if opened := self._tcp():
-            tcp.prepare(opened)
-        self.grant(factory.limits.stall)
-        return self
+    def serve(self, factory: ServiceFactory) -> None:
+        """From now on."""
+        self._later.factory = factory
 
     def grant(self, stall: float) -> None:
         """Let connections that come be stuck for `stall` seconds, as tcp.grant; a reload may change it."""
@@ -57,23 +54,31 @@ class Listening:
         opened: socket.socket | None = getattr(self._port, "socket", None)
         return opened if opened is not None and opened.family in (socket.AF_INET, socket.AF_INET6) else None
 
+    def close(self) -> None:
+        """Listen no more."""
+        self._port.stopListening()
+
+
+class EndpointPort:
+    """Serves one factory there."""
+
+    def __init__(self, bound: Listening, factory: ServiceFactory) -> None:
+        self._bound = bound
+        self._factory = factory
+
     def startListening(self) -> None:
         """Serve from now on."""
         self._factory.doStart()
-        self._later.factory = self._factory
+        self._bound.serve(self._factory)
 
     def stopListening(self) -> None:
         """Serve no new connection."""
-        self.close()
+        self._bound.close()
         self._factory.doStop()
 
     def release(self) -> None:
         """Leave the endpoint to another factory: who connects meanwhile is served by the old one."""
         self._factory.doStop()
-
-    def close(self) -> None:
-        """Listen no more."""
-        self._port.stopListening()
 
 
 def unknown(text: str, *, client: bool = False) -> str | None:
@@ -113,9 +118,9 @@ def bind(reactor: Any, address: Address) -> Iterator[Listening]:
 
 def port(
     _reactor: Any, bound: Listening, _address: Address, factory: ServiceFactory, _reserve: object, _close: object
-) -> Listening:
-    """What `bind` made, to serve `factory` once it is told to startListening."""
-    return bound.serving(factory)
+) -> EndpointPort:
+    """What serves `factory` on what `bind` made, once it is told to startListening."""
+    return EndpointPort(bound, factory)
 
 
 def dial(reactor: Any, address: Address, factory: Factory, _timeout: float) -> Deferred[IProtocol]:

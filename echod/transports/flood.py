@@ -66,8 +66,12 @@ class FloodFilter:
         self._gate = gate
         self._tally = tally
         self._shares: dict[bytes, float] = {}  # of PORTS and of networks, by what was found last
-        self._drops = drops(bound)  # a socket may have served others before
+        self._drops = drops(bound)
         self._easing: DelayedCall | None = None
+
+    def begin(self) -> None:
+        """The socket is ours from now on: what was dropped before, others have counted."""
+        self._drops = drops(self._socket)
 
     def look(self) -> bool:
         """Filter what the gate has found to be a flood; a kernel that refuses changes nothing. True set a timer."""

@@ -82,7 +82,6 @@ def port(
     close: Callable[[], None],
 ) -> StreamPort:
     """The port that serves a listening socket, once it is told to startListening, and calls `close` at the end."""
-    grant(bound, factory.limits.stall)
     return TCPPort(reactor, bound, factory, reserve, close)
 
 

@@ -80,6 +80,11 @@ class UDPPort(DatagramPort):
         super().doRead()
         self.filter.look()
 
+    def startListening(self) -> None:
+        """Serve from now on."""
+        self.filter.begin()
+        super().startListening()
+
     def stopListening(self) -> None:
         """Serve no more."""
         if self.connected:

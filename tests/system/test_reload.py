@@ -136,6 +136,27 @@ def test_who_does_not_leave_is_ended_at_drain(daemon):
         assert local.recv(1) == b""
 
 
+@pytest.mark.parametrize("change", ["limits = { buffer = '4KiB' }\n", "plane"])
+def test_who_has_another_port_behind_a_reload_still_belongs_to_the_service(daemon, change):
+    """The administrator sees the connection, and it ends with the service."""
+    admin = f"[admin]\nlisten = ['unix://{daemon.dir}/admin.sock?mode=0600']\n"
+    with daemon.connect() as client:
+        assert served(client)
+        if change == "plane":
+            daemon.write(('"auto"', '"off"') if "auto" in daemon.file.read_text() else ('"off"', '"auto"'))
+        else:
+            daemon.write(add=change)
+        assert daemon.reload()["reloaded"]
+        assert served(client)
+        (told,) = daemon.ask("/api/connections")
+        assert (told["service"], told["address"]) == ("echo", f"tcp://127.0.0.1:{daemon.port}")
+        assert told["peer"].endswith(f"127.0.0.1:{client.getsockname()[1]}")
+        daemon.file.write_text(f"daemon.drain = '1s'\n{admin}[services.upper]\nlisten = ['tcp://127.0.0.1:0']\n")
+        assert daemon.reload()["reloaded"]
+        assert client.recv(1) == b""
+    assert daemon.ask("/api/connections") == []
+
+
 @pytest.mark.parametrize(
     "change",
     [

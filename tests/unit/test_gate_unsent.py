@@ -24,6 +24,18 @@ def test_who_joins_hears_how_it_is_and_whatever_changes():
     assert late == [Pressure.FULL]
 
 
+def test_it_falls_an_eighth_below_a_mark_and_not_before():
+    """Else a connection that comes and goes at the mark would have everybody hear of it each time."""
+    unsent = Unsent()
+    heard: list[Pressure] = []
+    unsent.mark(LIMIT).join(heard.append)
+    unsent.change(LIMIT + 1)
+    for by, falls_to in ((-126, None), (-1, Pressure.HALF), (-436, None), (-1, Pressure.NONE)):
+        heard.clear()
+        unsent.change(by)
+        assert heard == ([] if falls_to is None else [falls_to]), unsent.octets
+
+
 def test_a_limit_has_one_mark_and_is_told_once():
     told: list[tuple[int, bool]] = []
     unsent = Unsent(lambda name, limit: told.append((limit, name == "reading.paused")))

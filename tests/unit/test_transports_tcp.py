@@ -6,11 +6,7 @@ from contextlib import closing
 import pytest
 
 from echod.address import parse
-from echod.gate.limits import Limits
-from echod.services.echo import Echo
 from echod.transports import tcp
-from echod.transports.accept import Reserve
-from echod.transports.stream import ServiceFactory
 
 SOCKET, TCP = socket.SOL_SOCKET, socket.IPPROTO_TCP
 
@@ -38,7 +34,5 @@ def test_a_peer_that_vanished_is_found_out(stall, seconds):
     with closing(listening):
         expected = {"keepalive": 1, "idle": 60, "interval": 15, "count": 4, "unacknowledged": 60, "at once": 1}
         assert accepted(listening) | {"unacknowledged": 0} == expected | {"unacknowledged": 0}
-        factory = ServiceFactory(Echo(), limits=Limits(stall=stall))
-        reactor: object = None
-        tcp.port(reactor, listening, parse("tcp://127.0.0.1:0"), factory, Reserve(), listening.close)  # type: ignore[arg-type]
+        tcp.grant(listening, stall)
         assert accepted(listening) == expected | {"unacknowledged": seconds}

@@ -1,0 +1,97 @@
+"""A reload for which the descriptors do not suffice is refused whole: nothing is served otherwise than before."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+from contextlib import ExitStack
+
+import pytest
+
+from tests.daemon import SECONDS, Daemon, Place, eventually, free_port
+
+FILES = 160  #: 64 of them are no connections'
+
+
+def configuration(plane: str, port: int, more: str = "") -> str:
+    services = f'[services.echo]\nlisten = ["tcp://127.0.0.1:{port}", "unix://{{dir}}/echo.sock"]\n'
+    return f'[daemon]\nplane = "{plane}"\n{services}[services.upper]\nlisten = ["unix://{{dir}}/upper.sock"]\n{more}'
+
+
+def outcomes(daemon: Daemon) -> list[str]:
+    return [line for line in daemon.stderr.text if " reloaded: " in line or " not reloaded" in line]
+
+
+def reload(daemon: Daemon) -> str:
+    before = len(outcomes(daemon))
+    daemon.send_signal(signal.SIGHUP)
+    assert eventually(lambda: len(outcomes(daemon)) > before), daemon.log()
+    return outcomes(daemon)[-1]
+
+
+def connected(place: Place) -> socket.socket:
+    """A client that has been answered."""
+    client = socket.socket(socket.AF_UNIX if isinstance(place, str) else socket.AF_INET)
+    try:
+        client.settimeout(SECONDS)
+        client.connect(place)
+        assert is_served(client)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def is_served(client: socket.socket) -> bool:
+    client.sendall(b"HELLO")
+    return client.recv(5) == b"HELLO"
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+@pytest.mark.parametrize("what", ["the plane", "addresses"])
+def test_whole_or_not_at_all_whatever_is_left(what):
+    """From one that is free upwards, until they suffice."""
+    port, new = free_port(), free_port()
+    if what == "the plane":
+        before, after = configuration("off", port), configuration("auto", port)
+    else:
+        more = "".join(f'[services.{name}]\nkind = "echo"\nlisten = ["unix://{{dir}}/{name}.sock"]\n' for name in "ab")
+        more += f'[services.c]\nkind = "echo"\nlisten = ["tcp://127.0.0.1:{new}"]\n'
+        before, after = configuration("auto", port), configuration("auto", port, more)
+    with Daemon(before) as daemon, ExitStack() as stack:
+        pid = daemon.process.pid
+        places: list[Place] = [("127.0.0.1", port), *(str(daemon.dir / name) for name in ("echo.sock", "upper.sock"))]
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (FILES, FILES))
+        assert " reloaded: " in reload(daemon)
+        (daemon.dir / "echod.toml").write_text(after.replace("{dir}", str(daemon.dir)))
+        clients = [stack.enter_context(connected(place)) for place in places]
+        begun = descriptors(pid)
+        held = [stack.enter_context(connected(places[at % 2 * 2])) for at in range(FILES - begun - 1)]
+        assert descriptors(pid) == FILES - 1
+        refused = 0
+        while " reloaded: " not in (said := reload(daemon)):
+            assert "EMFILE" in said, daemon.log()
+            refused += 1
+            for place in places:
+                assert eventually(lambda: descriptors(pid) < FILES)
+                connected(place).close()
+            assert eventually(lambda: descriptors(pid) < FILES)
+            assert all(is_served(client) for client in clients)
+            with pytest.raises(ConnectionRefusedError):
+                connected(("127.0.0.1", new))
+            assert not list(daemon.dir.glob("[abc].sock"))
+            assert eventually(lambda: descriptors(pid) <= begun + len(held)), said
+            held.pop().close()
+            assert eventually(lambda: descriptors(pid) <= begun + len(held)), said
+        assert refused > 3
+        assert all(is_served(client) for client in clients)
+        for one in held:
+            one.close()
+        assert eventually(lambda: descriptors(pid) < FILES - 10)
+        if what == "addresses":
+            connected(("127.0.0.1", new)).close()
