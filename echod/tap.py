@@ -49,7 +49,7 @@ class Options(usage.Options):
     """The options behind `twistd echod` and `python -m echod`."""
 
     synopsis = "[--config FILE | --listen KIND=URL …] [--allow CIDR …] [--console] [--uid USER [--gid GROUP]]"
-    longdesc = "Answers TCP, UDP and Unix clients: echo, upper and the other small services. See docs/CONFIG.md."
+    longdesc = "Answers TCP, UDP and Unix clients: echo, upper and the other small services. See echod.toml(5)."
     optParameters = [
         ["config", "c", None, "The configuration; else $ECHOD_CONFIG, /etc/echod/echod.toml, or built in."],
         ["uid", "u", None, "Whom to become once everything is bound, by name or number; for a start as root."],

@@ -11,7 +11,7 @@ from typing import Final
 
 from echod.version import VERSION
 from man.markdown import Block, Code, Heading, blocks
-from man.roff import body, escape, literal
+from man.roff import body, escape, usage
 
 TOP: Final = Path(__file__).parents[1]
 VOLUMES: Final = {"1": "User Commands", "5": "File Formats", "8": "System Administration"}
@@ -62,7 +62,9 @@ def page(file: str) -> str:
         ".SH NAME",
         rf"{escape(name)} \- {escape(asked.is_for)}",
         ".SH SYNOPSIS",
-        *(".nf", *(rf"\fB{literal(line)}\fR" for line in shown), ".fi"),
+        *(".nh", ".ad l", ".PD 0"),
+        *(part for line in shown for part in (".HP 4", rf"\fB{usage(line)}\fR")),
+        *(".PD", ".ad", ".hy"),
         ".SH DESCRIPTION",
         *body(rest, LINKED),
         '.SH "SEE ALSO"',

@@ -9,6 +9,8 @@ from typing import Final
 from man.markdown import Block, Bullets, Code, Heading, Paragraph, Table
 
 LINK: Final = r"\[(?:[^\[\]]|\[[^\]]*\])+\]\([^)\s]+\)"  #: its text may have brackets of its own
+LONGEST: Final = 69  #: columns of a line that is shown as it is, in a terminal of 80
+SHIPPED: Final = "/usr/share/doc/echod/"  #: where the packages have the other pages
 WIDTH: Final = 8  #: columns by which what a table or a list says is set in
 CALLED: Final = {"Exit codes": "Exit status"}  #: what manual pages call a chapter of ours (man-pages(7))
 MEANING: Final = ("Meaning", "Means", "Does", "Is", "What happens", "Says", "What of it")
@@ -31,7 +33,8 @@ def body(found: Iterable[Block], pages: Mapping[str, str]) -> Iterator[str]:
                 for point in points:
                     yield from (r".IP \(bu 3", *prose(point, pages))
             case Code(lines, _):
-                yield from (".PP", ".RS 4", ".EX", *map(literal, lines), ".EE", ".RE")
+                short = (part for line in lines for part in wrapped(line))
+                yield from (".PP", ".RS 4", ".EX", *map(literal, short), ".EE", ".RE")
             case Table():
                 yield from _list(block, pages)
 
@@ -78,8 +81,27 @@ def _part(part: str, pages: Mapping[str, str]) -> str:
         if named := pages.get(target.partition("#")[0]):
             name, _, section = named.partition("(")
             return rf"\fB{escape(name)}\fR({section}"
+        file = target.partition("#")[0]
+        if text in (file, file.removesuffix(".md")):
+            return rf"\fI{escape(SHIPPED + file)}\fR"
         return inline(text, pages)
     return escape(part)
+
+
+def wrapped(line: str) -> Iterator[str]:
+    """A line that is shown as it is, in as many as a terminal of 80 columns needs; a remark goes on as a remark."""
+    remark = re.search(r"(?<=\s)# |^# ", line)
+    indent = " " * remark.start() + "# " if remark else " " * (len(line) - len(line.lstrip()) + 4)
+    while len(line) > LONGEST and " " in line[len(indent) : LONGEST + 1]:
+        cut = line.rindex(" ", len(indent), LONGEST + 1)
+        yield line[:cut].rstrip()
+        line = indent + line[cut:].lstrip()
+    yield line
+
+
+def usage(line: str) -> str:
+    """How a program is called: what stands in brackets, and an option with its value, stays together."""
+    return re.sub(r"\[[^\[\]]*\]", lambda match: match[0].replace(" ", r"\ "), literal(line))
 
 
 def literal(line: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, NoReturn
 
 from echod.address import SCHEMES, Address, AddressError, Carries, parse
@@ -13,6 +14,8 @@ from echod.text import escaped, from_system
 from echod.version import VERSION
 
 EX_USAGE: Final = 2  #: what argparse and most clients say
+PLANNED: Final = ("bench", "faults")  #: commands of a later version
+NOT_AVAILABLE: Final = "not available in this version"
 
 MARK: Final = 16  #: octets by which a datagram's answer is known: the least that one of ping's can have
 LARGEST_DATAGRAM: Final = 65_507  #: octets that a UDP datagram over IPv4 holds at most (RFC 768, RFC 791)
@@ -24,14 +27,19 @@ SHORTEST_INTERVAL: Final = 0.001  #: seconds: the reactor's clock has no finer h
 class Parser(argparse.ArgumentParser):
     """argparse, with one line for what is wrong, and a peer's or a user's bytes escaped in it.
 
-    `refuses` looks at everything that was asked together: it returns what is wrong with it, or "".
+    `refuses` looks at everything that was asked together: it returns what is wrong with it, or "". `planned` are
+    commands that are known, and not built.
     """
 
+    planned: Collection[str] = ()
     refuses: Callable[[argparse.Namespace], str] | None = None
 
     def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse; and what was asked makes sense."""
-        asked, rest = super().parse_known_args(args, namespace)
+        given = sys.argv[1:] if args is None else list(args)
+        if given and given[0] in self.planned:
+            self.error(f"{given[0]}: {NOT_AVAILABLE}")
+        asked, rest = super().parse_known_args(given, namespace)
         if isinstance(getattr(asked, "text", None), list):  # argparse ends them at the first option
             end = rest.index("--") if "--" in rest else len(rest)
             if not any(word.startswith("-") for word in rest[:end]):
@@ -52,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
         description="Talk to an echod, or to whatever else listens on a socket.",
         epilog="URL is tcp://HOST:PORT, udp://HOST:PORT or unix:///PATH; `echoctl COMMAND --help` tells more.",
     )
+    top.planned = PLANNED
     top.add_argument("--version", action="version", version=f"echoctl {VERSION}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (summary, fill) in COMMANDS.items():
@@ -105,6 +114,13 @@ def _ping(command: Parser) -> None:
     )
     command.add_argument("-q", "--quiet", action="store_true", help="print the summary only")
     command.add_argument("--json", action="store_true", help="print one JSON object only")
+    command.add_argument("--plot", metavar="FILE", type=_picture, help="draw the times into FILE.svg at the end")
+    command.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="mark what is not as it should be (default: auto: on a terminal, unless $NO_COLOR is set)",
+    )
     command.add_argument("--connect", action="store_true", help="time connecting, with a connection for each probe")
 
 
@@ -191,7 +207,7 @@ def _url(text: str) -> Address:
         if (said := unknown(address.path, client=True)) is not None:
             raise argparse.ArgumentTypeError(f"{address.place}: {said}")
     if address.scheme in SCHEMES and not SCHEMES[address.scheme].available:
-        raise argparse.ArgumentTypeError(f"{address.place}: {address.scheme} is not available in this version")
+        raise argparse.ArgumentTypeError(f"{address.place}: {address.scheme} is {NOT_AVAILABLE}")
     return address
 
 
@@ -232,6 +248,14 @@ def _seconds(text: str) -> float:
 def _file(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("the file's name is empty")
+    return text
+
+
+def _picture(text: str) -> str:
+    if _file(text).endswith((".png", ".html")):
+        raise argparse.ArgumentTypeError(f"{shown(text)}: {NOT_AVAILABLE}; write one such as times.svg")
+    if not text.endswith(".svg"):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no picture's name; write one such as times.svg")
     return text
 
 

@@ -10,21 +10,22 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import IO, Any, Final
 
 from echod.address import Address, Carries
 from echod.client.account import Account, Finding, Verdict
 from echod.client.commandline import MOST_PROBES
 from echod.client.connecting import Connections
 from echod.client.dialogue import Dialogue, Failed
+from echod.client.plot import Plot
 from echod.client.probe import Datagrams, Probes, Probing, Stream
 from echod.client.statistics import Times
 from echod.client.summary import figures, lines
-from echod.client.terminal import INTERRUPTED, Screen, fail
+from echod.client.terminal import INTERRUPTED, Screen, colored, fail, put_text
 from echod.config.values import duration_text
 from echod.model import Peer, Say
-from echod.text import escaped
+from echod.text import escaped, system_error
 
 BEHIND: Final = 1.0
 """Seconds of the schedule that are made up for. Whoever was stopped for longer goes on with what is due now."""
@@ -36,6 +37,15 @@ NOTES: Final = {
     Verdict.REORDERED: " (reordered)",
     Verdict.DUPLICATED: " (duplicate)",
     Verdict.LATE: " (late)",
+}
+
+
+RED, YELLOW, PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
+COLORS: Final = {
+    Verdict.WRONG: RED,
+    Verdict.LATE: YELLOW,
+    Verdict.DUPLICATED: YELLOW,
+    Verdict.REORDERED: YELLOW,
 }
 
 
@@ -59,9 +69,20 @@ class Ping:
         self._screen = Screen()
         self._account = Account(arguments.timeout)
         self._times = Times()
+        self._plot = Plot()
+        self._colored = colored(arguments.color)
         self._schedule: Schedule | None = None
         self._begun = clock()
         self._done = False
+        self._picture: IO[str] | None = None
+        if arguments.plot is not None:
+            try:
+                self._picture = open(arguments.plot, "w", encoding="utf-8")  # noqa: SIM115 - it is written at the end
+            except OSError as error:  # now, not after the hours that were to be drawn
+                self._done = True
+                fail(f"{escaped(arguments.plot)}: {system_error(error)}")
+                finish(1)
+                return
         self._way: Connections | Conversing = (
             Connections(reactor, self._address, self._account, clock, self._opened, self._heard, self._over)
             if arguments.connect
@@ -97,7 +118,9 @@ class Ping:
             return
         if finding.verdict in (Verdict.RECEIVED, Verdict.REORDERED) and finding.seconds is not None:
             self._times.add(finding.seconds)
-        self._say(self._line(finding))
+            if self._picture is not None and finding.number is not None:
+                self._plot.add(finding.number, finding.seconds)
+        self._say(self._line(finding), COLORS.get(finding.verdict, ""))
         if self._account.sent >= self._count and self._account.settled(self._clock()):
             self._end()
 
@@ -120,11 +143,26 @@ class Ping:
             self._print(json.dumps(self._facts(failed, seconds) | found))
         elif self._account.sent or not failed:
             self._say("")
-            title = f"--- {self._place} ---"
-            for line in (title, *lines(found, connecting=self._arguments.connect)):
+            counts, *times = lines(found, connecting=self._arguments.connect)
+            self._print(f"--- {self._place} ---")
+            self._print(counts, RED if found["lost"] or found["wrong"] else "")
+            for line in times:
                 self._print(line)
-        wrong = failed or self._account.wrong or not self._account.received
+        drawn = self._draw(lines(found, connecting=self._arguments.connect))
+        wrong = not drawn or failed or self._account.wrong or not self._account.received
         self._finish(int(bool(wrong)) if code is None else code)
+
+    def _draw(self, said: Iterable[str]) -> bool:
+        """Write the picture, where one is wanted; whether that went well."""
+        if self._picture is None:
+            return True
+        try:
+            with self._picture as file:
+                file.write(self._plot.svg(self._place, "; ".join(said)))
+        except OSError as error:
+            fail(f"{escaped(self._arguments.plot)}: {system_error(error)}")
+            return False
+        return True
 
     def _facts(self, failed: Failed | None, seconds: float) -> dict[str, Any]:
         arguments = self._arguments
@@ -151,12 +189,15 @@ class Ping:
             said += f" time={finding.seconds * 1000:.3f} ms"
         return said + NOTES[finding.verdict]
 
-    def _say(self, line: str) -> None:
+    def _say(self, line: str, color: str = "") -> None:
         if not (self._arguments.quiet or self._arguments.json):
-            self._print(line)
+            self._print(line, color)
 
-    def _print(self, line: str) -> None:
-        self._screen.write(f"{line}\n".encode())
+    def _print(self, line: str, color: str = "") -> None:
+        if color and self._colored:
+            put_text(f"{color}{escaped(line)}{PLAIN}\n")
+        else:
+            self._screen.write(f"{line}\n".encode())
 
 
 class Schedule:

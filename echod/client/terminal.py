@@ -75,6 +75,13 @@ class Screen:
         put(data)
 
 
+def colored(choice: str) -> bool:
+    """Whether to write in colors; "auto" is on a terminal that has them, where nobody objects (no-color.org)."""
+    if choice != "auto":
+        return choice == "always"
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def put(data: bytes) -> None:
     """Write to standard output, all of it; nobody reading there is the end of the program."""
     rest = memoryview(data)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -476,3 +477,25 @@ def test_services_are_listed_without_a_reactor():
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert b"\n\necho\n    sends everything back unchanged (RFC 862)\n" in ended.stdout
     assert max(map(len, ended.stdout.decode().split("\n"))) <= 80
+
+
+def test_a_plot_of_the_times(daemon, tmp_path):
+    file = tmp_path / "times.svg"
+    ping("-c", "3", "-i", "10ms", "--plot", str(file), daemon.url("echo", "udp"))
+    drawn = ElementTree.parse(file)
+    assert sum(line.get("class") == "time" for line in drawn.iter("{http://www.w3.org/2000/svg}line")) == 3
+    assert "3 sent, 3 received" in file.read_text()
+
+
+def test_a_plot_that_cannot_be_written_is_told_before_the_first_probe(daemon, tmp_path):
+    file = tmp_path / "none" / "times.svg"
+    says = f"echoctl: {file}: no such file or directory (ENOENT)\n"
+    assert ping("--plot", str(file), daemon.url("echo", "udp"), code=1, says=says) == [""]
+
+
+def test_colors_are_for_whoever_wants_them(daemon):
+    words = ("-c", "1", "-W", "100ms", daemon.url("discard", "udp"))
+    for color, marked in (("always", True), ("never", False), ("auto", False)):  # a pipe has none
+        ended = run(*ECHOCTL, "ping", *words, "--color", color)
+        assert ended.returncode == 1
+        assert ended.stdout.count(b"\x1b[31m1 sent, 0 received") == marked

@@ -125,6 +125,21 @@ def test_what_is_not_built_yet_is_said(command, url, capsys):
     assert "is not available in this version" in refusal(capsys, command, url)
 
 
+@pytest.mark.parametrize("command", ["bench", "faults"])
+def test_a_command_of_a_later_version_is_known(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args([command, "-c", "7"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"echoctl: {command}: not available in this version; see echoctl --help\n"
+    assert parser().parse_args(["send", "tcp://127.0.0.1:7", command]).text == [command]
+
+
+@pytest.mark.parametrize("file", ["", "times", "times.png", "times.html", ".svg.gz"])
+def test_a_picture_is_svg(file, capsys):
+    refusal(capsys, "ping", f"--plot={file}", "udp://127.0.0.1:7")
+    assert parser().parse_args(["ping", "--plot", "times.svg", "udp://127.0.0.1:7"]).plot == "times.svg"
+
+
 def test_a_file_has_a_name(capsys):
     assert "the file's name is empty" in refusal(capsys, "check", "")
 

@@ -1,0 +1,73 @@
+"""The times of a ping as a picture: SVG of one's own making, small however long it ran. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final
+from xml.sax.saxutils import escape
+
+MOST: Final = 2_000
+"""Columns that are kept: more than a screen shows. Beyond, two become one, with the shortest and longest of both."""
+WIDTH = 800
+HEIGHT = 320
+LEFT, RIGHT, TOP, BOTTOM = 70, 20, 40, 40  # margins
+STEPS: Final = 5  #: lines of the scale, at most so many and one
+
+STYLE: Final = (
+    "text{font:12px sans-serif;fill:#333}.title{font-size:14px}.grid{stroke:#ccc;stroke-width:1}"
+    ".time{stroke:#0b6bcb;stroke-width:2;stroke-linecap:round}"
+    "@media(prefers-color-scheme:dark){svg{background:#181818}text{fill:#ddd}.grid{stroke:#444}.time{stroke:#5aa9ff}}"
+)
+
+
+class Plot:
+    """Collects the times of answers by the number of their probe; a probe without an answer leaves a gap."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._each = 1  # probes in a column
+        self._columns: dict[int, tuple[float, float]] = {}
+
+    def add(self, number: int, seconds: float) -> None:
+        """The answer to the probe of this number, the first being 1, took so long."""
+        self._put((number - 1) // self._each, seconds, seconds)
+        while number > self._each * self._most:
+            before, self._columns = self._columns, {}
+            self._each *= 2
+            for at, (low, high) in before.items():
+                self._put(at // 2, low, high)
+
+    def _put(self, at: int, low: float, high: float) -> None:
+        least, most = self._columns.get(at, (low, high))
+        self._columns[at] = (min(least, low), max(most, high))
+
+    def svg(self, title: str, summary: str) -> str:
+        """The picture. `title` stands above it and `summary` below."""
+        return "\n".join(self._lines(title, summary)) + "\n"
+
+    def _lines(self, title: str, summary: str) -> Iterator[str]:
+        yield f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">'
+        yield f"<title>{escape(title)}</title><style>{STYLE}</style>"
+        yield f'<text class="title" x="{LEFT}" y="24">{escape(title)}</text>'
+        yield f'<text x="{LEFT}" y="{HEIGHT - 8}">{escape(summary)}</text>'
+        step = _step(max((high for _, high in self._columns.values()), default=0.0) * 1000)
+        top = step * STEPS
+        floor = HEIGHT - BOTTOM
+        for line in range(STEPS + 1):
+            y = floor - (floor - TOP) * line / STEPS
+            yield f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>'
+            yield f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{step * line:.6g} ms</text>'
+        last = max(self._columns, default=0) or 1
+        for at, (low, high) in sorted(self._columns.items()):
+            x = LEFT + 4 + (WIDTH - RIGHT - LEFT - 8) * at / last
+            up, down = (floor - (floor - TOP) * seconds * 1000 / top for seconds in (high, low))
+            yield f'<line class="time" x1="{x:.1f}" y1="{up:.1f}" x2="{x:.1f}" y2="{max(down, up + 0.1):.1f}"/>'
+        yield "</svg>"
+
+
+def _step(most: float) -> float:
+    """Milliseconds from one line to the next: 1, 2 or 5 times a power of ten, so that `most` is below the last."""
+    least = max(most, 1e-6) / STEPS
+    power: float = 10.0 ** math.floor(math.log10(least))
+    return next(power * times for times in (1, 2, 5, 10, 20) if power * times >= least)
