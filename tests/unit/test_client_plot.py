@@ -13,7 +13,7 @@ from echod.client.plot import BOTTOM, HEIGHT, MOST, STEPS, TOP, WIDTH, Plot, _st
 def columns(plot):
     root = ElementTree.fromstring(plot.svg("udp://[::1]:7 & <more>", "1 sent"))
     lines = [line for line in root.iter("{http://www.w3.org/2000/svg}line") if line.get("class") == "time"]
-    return [tuple(float(line.get(name)) for name in ("x1", "y1", "y2")) for line in lines]
+    return [tuple(float(line.get(name) or "nan") for name in ("x1", "y1", "y2")) for line in lines]
 
 
 @given(some.dictionaries(some.integers(1, 10**9), some.floats(0, 1000), max_size=50))
