@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import sys
@@ -29,7 +30,7 @@ from echod.daemon.notify import Notify
 from echod.daemon.privileges import Identity, Impossible, become, identity_of, owning, stay_behind
 from echod.daemon.reload import Refused
 from echod.daemon.serving import Daemon
-from echod.daemon.signals import install
+from echod.daemon.signals import hold, install
 from echod.daemon.store import Store
 from echod.observe.log import Log
 from echod.observe.output import Output
@@ -152,12 +153,15 @@ def makeService(options: Options) -> Daemon:
         console = _console(options, configuration)
         notify = Notify(os.environ, reactor)
         store = Store(systemd.passed(os.environ), notify, os.environ)
+        hold()
         bound = bind_all(reactor, wanted(services_of(configuration)), store)
     except Refused as error:
         _end(error.code, error.lines)
     except Unbindable as error:
         _end(EX_CONFIG if isinstance(error, Unsuited) else EX_OSERR, error.faults)
+    pidfile = options.parent["pidfile"] if options.parent is not None else None
     try:
+        _check_pidfile(pidfile)
         log, show_on = _outputs(options.parent or {}, configuration, reactor, console=console is not None)
         daemon = Daemon(configuration, bound, reactor, log, show_on, store, partial(fitted, options, identity))
     except OSError as error:
@@ -176,12 +180,20 @@ def makeService(options: Options) -> Daemon:
         log.say("warn", note)
     rules = None
     if configuration.daemon.landlock:
-        pidfile = options.parent["pidfile"] if options.parent is not None else None
         writes = [file for file in (log.output.path, pidfile) if file]
         rules = landlock.rules_of(configuration, bound, writes, os.environ)
     daemon.become = partial(_become, identity, rules, bound, log)
     reactor.callWhenRunning(install, reactor, daemon.abandon, daemon.reload)
     return daemon
+
+
+def _check_pidfile(path: str | None) -> None:
+    """Whether twistd can write it, once it has forked: its own words are Python's. Raises OSError."""
+    if path:
+        folder = os.path.dirname(os.path.abspath(path))
+        os.stat(os.path.join(folder, "."))
+        if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
 def _identity(options: Options) -> Identity | None:

@@ -47,7 +47,7 @@ def text(right: str, read: Callable[[str], Any], write: Callable[[Any], str] = s
 
 def whole(lowest: int, highest: int) -> Form:
     """A whole number from `lowest` to `highest`."""
-    right = f"a whole number from {lowest} to {highest}"
+    right = "a whole number" if highest - lowest == 2**64 - 1 else f"a whole number from {lowest} to {highest}"
 
     def accept(value: Any) -> int:
         if type(value) is int and lowest <= value <= highest:

@@ -70,11 +70,16 @@ def default(table: Table, key: str) -> Any:
 
 _WORKERS: Final = whole(1, MOST_WORKERS)
 _AUTO: Final = words("auto")
-WORKERS: Final = Form(
-    f'{_WORKERS.right}, or "auto"',
-    lambda value: _AUTO.accept(value) if isinstance(value, str) else _WORKERS.accept(value),
-    _AUTO.toml,
-)
+
+
+def _workers(value: Any) -> Any:
+    try:
+        return value if value == "auto" else _WORKERS.accept(value)
+    except ValueError:
+        raise ValueError(f"must be {WORKERS.right}") from None
+
+
+WORKERS: Final = Form(f'{_WORKERS.right}, or "auto"', _workers, _AUTO.toml)
 
 DAEMON: Final = Table(
     "daemon",

@@ -59,7 +59,7 @@ def load(
         layers = files.read_all(main, faults)
     reading = Reading(kinds, faults, whole=not faults)
     found = reading.root(layers)
-    sources = [file for file, _ in layers if main is not None]
+    sources = [file.absolute() for file, _ in layers if main is not None]
     return Building(reading, found, _networks(reading, allow), unknown).configuration(sources)
 
 

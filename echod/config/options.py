@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,8 +31,19 @@ def option_forms(kind: type[Service]) -> dict[str, Form]:
     for name in inspect.signature(kind.Options).parameters:
         if key_of(name) in SERVICE.keys:
             raise TypeError(f"the option {name} of {kind.__name__} is a key that every service has; rename it")
-    hints = get_type_hints(kind.Options)
-    return {key_of(name): _form(kind, name, hints.get(name)) for name in inspect.signature(kind.Options).parameters}
+    hints, said = get_type_hints(kind.Options), _metadata(kind.Options)
+    forms = {}
+    for name in inspect.signature(kind.Options).parameters:
+        forms[key_of(name)] = _form(kind, name, hints.get(name))
+        if hints.get(name) is int and "least" in said.get(name, {}):
+            forms[key_of(name)] = whole(said[name]["least"], said[name]["most"])
+    return forms
+
+
+def _metadata(options: type) -> dict[str, Mapping[Any, Any]]:
+    """What the fields of a dataclass or of an attrs class carry; `least` and `most` bound a whole number."""
+    fields = dataclasses.fields(options) if dataclasses.is_dataclass(options) else ()
+    return {field.name: field.metadata for field in (*fields, *getattr(options, "__attrs_attrs__", ()))}
 
 
 def _form(kind: type[Service], name: str, annotation: Any) -> Form:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from echod.config import values
 from echod.config.fault import Fault, joined
 from echod.config.forms import Form, called, text
-from echod.config.keys import KIND_RIGHT, ROOT, SERVICE, SERVICES, Table, missing
+from echod.config.keys import ADMIN, KIND_RIGHT, ROOT, SERVICE, SERVICES, Table, missing
 from echod.config.options import option_forms
 from echod.model import Service
 from echod.services.registry import PLANNED
@@ -135,6 +135,8 @@ class Reading:
             if not _SERVICE_NAME.fullmatch(name):
                 right = "a letter or digit, then up to 63 letters, digits, _, . and -"
                 self.fault(here[0][0], where, f"the name of a service is {right}")
+            if name == ADMIN.name:
+                self.fault(here[0][0], where, "is what the administrator's interface is called; choose another name")
             found[name] = self._service(name, here, where)
         return found
 

@@ -91,7 +91,15 @@ def stay_behind(places: Iterable[Address]) -> Iterator[str]:
     for one in places:
         folder = os.path.dirname(one.path)
         if one.has_path and not one.path.startswith("@") and not os.access(folder, os.W_OK | os.X_OK):
-            yield f"{one.place} stays behind at the stop: user {os.geteuid()} may not write to {escaped(folder)}"
+            user = _called(os.geteuid())
+            yield f"{one.place} stays behind at the stop: user {user} may not write to {escaped(folder)}"
+
+
+def _called(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def become(identity: Identity) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,10 +19,12 @@ class ConsoleOptions:
 
     away: str = field(default="", metadata={"help": "what a client hears where no operator is there; empty: it waits"})
     unanswered: int = field(
-        default=100, metadata={"help": "how many messages of one client may wait for an answer, from 1 to 10000"}
+        default=100,
+        metadata={"least": 1, "most": 10_000, "help": "how many messages of one client may wait for an answer"},
     )
     unanswered_in_all: int = field(
-        default=1000, metadata={"help": "how many messages of all clients may wait for an answer, from 1 to 100000"}
+        default=1000,
+        metadata={"least": 1, "most": 100_000, "help": "how many messages of all clients may wait for an answer"},
     )
 
 
@@ -42,13 +43,6 @@ class Console(Service):
         super().__init__(options, context)
         own = self.options
         self.desk = Desk(self.context, away=own.away, most=own.unanswered, most_in_all=own.unanswered_in_all)
-
-    @classmethod
-    def faults(cls, options: Any) -> Iterable[tuple[str, str]]:
-        """Numbers that make no sense."""
-        for key, most in (("unanswered", 10_000), ("unanswered_in_all", 100_000)):
-            if not 1 <= getattr(options, key) <= most:
-                yield key, f"must be a whole number from 1 to {most}, not {getattr(options, key)}"
 
     def succeed(self, predecessor: Console) -> None:
         """The desk goes on, with who sits at it and what waits."""

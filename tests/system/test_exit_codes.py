@@ -14,7 +14,7 @@ import pytest
 from echod.tap import Options
 from tests.daemon import ECHOD, TWISTD, ahead, run
 
-EX_USAGE, EX_OSERR, EX_CONFIG = 64, 71, 78
+EX_USAGE, EX_OSERR, EX_CANTCREAT, EX_CONFIG = 64, 71, 73, 78
 GOOD = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
 
 Words = Callable[[Path], Sequence[str | bytes]]
@@ -195,3 +195,13 @@ def assert_says(said: str, parts: Iterable[str]) -> None:
         assert line.startswith("echod: ")
         assert line.isprintable()
     assert "Traceback" not in said
+
+
+def test_a_pidfile_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    for pidfile, said in (("nosuch/e.pid", "ENOENT"), ("file/e.pid", "ENOTDIR")):
+        words = ("--nodaemon", f"--pidfile={tmp_path}/{pidfile}", "echod", "--listen", "echo=tcp://127.0.0.1:0")
+        ended = run(*TWISTD, *words, cwd=tmp_path)
+        assert ended.returncode == EX_CANTCREAT
+        assert_says(ended.stderr.decode(), (str(tmp_path), said))
+        assert len(ended.stderr.splitlines()) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.room import PLANES, data, exactly, fill, rest
-from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, environment, eventually
+from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, environment, eventually, run
 
 ECHO = ["echo=tcp://127.0.0.1:0"]
 SLOW = '[daemon]\ndrain = "60s"\n[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
@@ -30,6 +30,46 @@ def test_a_signal_ends_it_with_0_at_any_moment(number):
         assert all(line.isprintable() for line in daemon.stderr.text)
         daemon.stderr.wait_for(" stopped ")
         daemon.check()
+
+
+EARLY = """
+import os, signal, sys, types
+twistd = types.ModuleType("twisted.scripts.twistd")
+twistd.run = lambda: (os.kill(os.getpid(), signal.{}), print("goes on"))
+sys.modules["twisted.scripts.twistd"] = twistd
+from echod.__main__ import main
+main()
+"""
+"""A signal while Twisted is being imported."""
+
+BOUND = """
+import os, signal, sys
+from echod import tap
+told = tap.open_to_nobody
+def tell(bound):
+    os.kill(os.getpid(), signal.SIGHUP)
+    os.kill(os.getpid(), signal.{})
+    return told(bound)
+tap.open_to_nobody = tell
+from echod.__main__ import main
+main()
+"""
+"""And one while everything is bound, and nothing is served yet."""
+
+
+@pytest.mark.parametrize(("name", "said"), [("SIGTERM", b""), ("SIGINT", b""), ("SIGHUP", b"goes on\n")])
+def test_a_signal_before_anything_is_open(name, said):
+    ended = run(ECHOD[0], "-c", EARLY.format(name))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, said, b"")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_once_everything_is_bound(name, tmp_path):
+    path = tmp_path / "echo.sock"
+    ended = run(ECHOD[0], "-c", BOUND.format(name), "--listen", f"echo=unix://{path}")
+    assert ended.returncode == 0
+    assert b" stopped" in ended.stderr
+    assert not path.exists()
 
 
 def test_the_second_signal_ends_it_at_once_with_clients_that_are_stuck():

@@ -227,6 +227,12 @@ def test_a_place_from_which_nobody_is_answered(address, kind):
     assert faults(services(a=[address])) == [f"services.a.listen[0]: {address} {said}"]
 
 
+def test_the_name_of_the_administrators_interface_is_taken():
+    assert faults(services(admin=["tcp://127.0.0.1:7"])) == [
+        "services.admin: is what the administrator's interface is called; choose another name"
+    ]
+
+
 def test_endpoint_strings_are_judged_by_whoever_knows_them():
     reading = Reading(KINDS, [])
     found = reading.root([(A, services(a=["tcp:abc", "tcp://*:7"]))])

@@ -123,6 +123,8 @@ def test_a_row(form, default, cells):
     assert (name, equals) == (code(key), " = ")
     if name != "kind":
         read(form, value)
+    if type_.startswith("whole number"):
+        assert f"a {type_}" == form.right
     words = re.search("one of: (.*)", form.right)
     if words:
         assert re.findall('`"([^"]+)"`', type_) == words[1].split(", ")

@@ -101,3 +101,9 @@ def test_a_buffer_is_no_larger_than_memory_can_be_asked_for_at_each_read():
     assert buffer.accept("64MiB") == 64 << 20
     with pytest.raises(ValueError, match='^"65MiB" is too large; the largest is "64MiB"$'):
         buffer.accept("65MiB")
+
+
+@pytest.mark.parametrize("value", ["all", "Auto", 0, 1025, 1.5, True, []])
+def test_how_many_workers_there_may_be(value):
+    with pytest.raises(ValueError, match='^must be a whole number from 1 to 1024, or "auto"$'):
+        keys.WORKERS.accept(value)

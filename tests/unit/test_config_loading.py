@@ -124,6 +124,12 @@ def test_from_listen_at_fault():
     ]
 
 
+def test_the_files_that_were_read_are_known_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("echod.toml").write_text('[services.echo]\nlisten = ["tcp://*:7"]\n')
+    assert load(Path("echod.toml"), KINDS, {}).sources == (tmp_path / "echod.toml",)
+
+
 # Whatever a file holds: a configuration, or faults of one line each.
 
 WORDS = st.sampled_from(

@@ -10,6 +10,7 @@ import pytest
 from echod.config.options import option_forms
 from echod.model import Service
 from echod.services.ack import Ack
+from echod.services.chat import Chat
 from echod.services.echo import Echo
 
 
@@ -28,7 +29,7 @@ class Every:
 
 @attrs.frozen
 class Attrs:
-    size_of_it: int = 3
+    size_of_it: int = attrs.field(default=3, metadata={"least": 1, "most": 9})
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,28 @@ def test_every_annotation():
     forms = option_forms(kind_with(Every))
     assert {key: form.right for key, form in forms.items()} == {
         "a-flag": "true or false",
-        "a-number": "a whole number from -9223372036854775808 to 9223372036854775807",
+        "a-number": "a whole number",
         "a-fraction": "a number",
         "a-text": "text",
         "a-word": "one of: x, y",
         "a-path": 'the path of a file, such as "/etc/echod/quotes.txt"',
         "perhaps": 'the path of a file, such as "/etc/echod/quotes.txt"',
-        "perhaps-too": "a whole number from -9223372036854775808 to 9223372036854775807",
-        "annotated": "a whole number from -9223372036854775808 to 9223372036854775807",
+        "perhaps-too": "a whole number",
+        "annotated": "a whole number",
     }
 
 
 def test_attrs():
-    assert list(option_forms(kind_with(Attrs))) == ["size-of-it"]
+    [(key, form)] = option_forms(kind_with(Attrs)).items()
+    assert (key, form.right) == ("size-of-it", "a whole number from 1 to 9")
+
+
+def test_the_bounds_of_a_number_are_those_of_its_field():
+    rate = option_forms(Chat)["lines-per-second"]
+    for wrong in (-1, 1_000_001, 1.5):
+        with pytest.raises(ValueError, match=f"must be a whole number from 0 to 1000000, not {wrong}"):
+            rate.accept(wrong)
+    assert rate.accept(0) == 0
 
 
 def test_ours():

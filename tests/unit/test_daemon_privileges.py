@@ -93,4 +93,5 @@ def test_a_path_that_may_not_be_removed_is_told(tmp_path, monkeypatch):
     assert list(stay_behind(places)) == []
     monkeypatch.setattr(os, "access", lambda *_: False)
     [line] = stay_behind(places)
-    assert line == f"unix://{tmp_path}/s stays behind at the stop: user {os.geteuid()} may not write to {tmp_path}"
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    assert line == f"unix://{tmp_path}/s stays behind at the stop: user {user} may not write to {tmp_path}"
