@@ -72,9 +72,10 @@ def test_all_answer_alike(daemon, way):
                 crowd.fill(10_000)
                 crowd.read_on()
         silent = [stack.enter_context(connect(daemon.place("timed", scheme))) for scheme in SCHEMES]
-        stalled = [stack.enter_context(connect(daemon.place("timed", scheme), narrow=True)) for scheme in SCHEMES]
-        for one in stalled:
-            fill(one, data(), still=0.1)
+        stalled = []
+        for scheme in SCHEMES:  # one after the other, or the last would be silent before it is stuck
+            stalled.append(stack.enter_context(connect(daemon.place("timed", scheme), narrow=True)))
+            fill(stalled[-1], data(), still=0.1)
         assert [rest(one) for one in silent] == [b""] * len(SCHEMES)
         assert all(ended(one) for one in stalled)
         late = Talker(stack.enter_context(connect(daemon.place("echo", "tcp"))))
