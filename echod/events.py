@@ -40,7 +40,7 @@ CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
         "reading.resumed": "it does not any more: limit",
         "daemon.ready": "everything is bound and served: listeners",
         "daemon.reloading": "the configuration is read anew: by",
-        "daemon.reloaded": "it is in force: opened, closed, changed",
+        "daemon.reloaded": "it is in force: opened, closed, changed, changes",
         "daemon.refused": "it is wrong, and nothing has changed: errors",
         "daemon.draining": "no new connections; the open ones have time to end: connections, seconds",
         "log.incomplete": "what could not be written or told, said at the end: lines, events",

@@ -23,6 +23,7 @@ class Verdict:
     opened: int = 0  #: addresses
     closed: int = 0
     changed: int = 0  #: services that go on with other options, limits or lists
+    changes: tuple[str, ...] = ()  #: each of these: `+ echo tcp://*:7`, `- …`, `~ echo`, `~ [daemon]`
     notes: tuple[str, ...] = ()  #: what the administrator should know of it, as at a start
 
     def as_json(self) -> dict[str, Any]:
@@ -30,7 +31,7 @@ class Verdict:
         if self.errors:
             return {"reloaded": False, "errors": list(self.errors)}
         told: dict[str, Any] = {"opened": self.opened, "closed": self.closed, "changed": self.changed}
-        return {"reloaded": True, **told, "notes": list(self.notes)}
+        return {"reloaded": True, **told, "changes": list(self.changes), "notes": list(self.notes)}
 
 
 class View(Protocol):

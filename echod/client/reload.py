@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
         with Administrator(address) as administrator, understanding(address):
             said = administrator.ask("/api/reload", "POST")
             opened, closed, changed = (int(said[key]) for key in ("opened", "closed", "changed"))
-            notes = [str(note) for note in said.get("notes", ())]
+            changes, notes = ([str(line) for line in said.get(key, ())] for key in ("changes", "notes"))
     except Unreadable:
         check.run(argparse.Namespace(file=None))  # the daemon would say no other
         print("echoctl: nothing has changed", file=sys.stderr)
@@ -42,6 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
         print("echoctl: nothing has changed", file=sys.stderr)
         return check.EX_CONFIG
     print(f"reloaded: {opened} addresses opened, {closed} closed, {changed} services changed")
+    for change in changes:
+        print(escaped(change))
     for note in notes:
         print(f"echoctl: {escaped(note)}", file=sys.stderr)
     return 0

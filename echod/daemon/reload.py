@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from echod.address import Address
@@ -96,7 +96,25 @@ def readapt(bound: Bound, one: Wanted) -> None:
         adapt(bound.socket, replace(bound.address, options=options))
 
 
-def changed(listeners: Iterable[Listener], services: Iterable[ServiceConfig]) -> int:
-    """How many services go on, and not as they were."""
+def changed(listeners: Iterable[Listener], services: Iterable[ServiceConfig]) -> list[str]:
+    """The names of the services that go on, and not as they were."""
     ours = {listener.name: listener.served for listener in listeners}
-    return sum(config.name in ours and not ours[config.name].is_like(config) for config in services)
+    return [config.name for config in services if config.name in ours and not ours[config.name].is_like(config)]
+
+
+def changes(
+    found: Difference, opened: Iterable[Bound], services: Iterable[str], before: Configuration, after: Configuration
+) -> Iterator[str]:
+    """A line for each thing that is not as it was: `-` has gone, `+` is new, `~` goes on otherwise."""
+    yield from (f"- {listener.name} {listener.place}" for listener in found.gone)
+    yield from (f"+ {one.service.name} {one.place}" for one in opened)
+    for listener, place in (*found.going_on, *found.renewed):
+        if listener.name != place.service.name:
+            yield f"~ {place.service.name} {listener.place}, of {listener.name} before"
+        elif listener.bound.wanted.address.options != place.address.options:
+            yield f"~ {listener.name} {place.address}"
+    yield from (f"~ {name}" for name in services)
+    if replace(before.admin, listen=()) != replace(after.admin, listen=()):
+        yield "~ [admin]"
+    if before.daemon != after.daemon:
+        yield "~ [daemon]"

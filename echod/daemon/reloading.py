@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -21,6 +21,8 @@ from echod.text import system_error
 SWITCH: Final = 0.0001
 """Seconds that a thread which reads a configuration may keep the interpreter from the reactor's: with Python's own 5 ms
 each system call of the reactor would wait so long, and a message takes two or three."""
+
+MOST: Final = 20  #: changes that a line of the log names
 
 Done = Callable[[Verdict], None]
 Read = tuple[Configuration, Iterable[str]]
@@ -108,7 +110,13 @@ class Reloads:
             daemon.events.tell("daemon.refused", errors="; ".join(verdict.errors))
         else:
             told = {"opened": verdict.opened, "closed": verdict.closed, "changed": verdict.changed}
-            daemon.events.tell("daemon.reloaded", **told)
+            daemon.events.tell("daemon.reloaded", **told, changes=_in_short(verdict.changes))
         for note in verdict.notes:
             daemon.log.say("warn", note)
         return verdict
+
+
+def _in_short(changes: Sequence[str]) -> str:
+    """The changes as one line of a log."""
+    more = [f"and {len(changes) - MOST} more"] if len(changes) > MOST else []
+    return "; ".join([*changes[:MOST], *more]) or "nothing"

@@ -20,7 +20,7 @@ from echod.daemon.bind import Bound, Unbindable, bind_all, open_to_nobody, wante
 from echod.daemon.descriptors import spare
 from echod.daemon.leaving import Leaving
 from echod.daemon.listener import Listener, Served, Shared, Unready, UnusableService, listeners
-from echod.daemon.reload import Refused, Unchangeable, at_the_next_start, changed, difference, readapt, rebound
+from echod.daemon.reload import Refused, Unchangeable, at_the_next_start, changed, changes, difference, readapt, rebound
 from echod.daemon.reloading import Read, Reloads
 from echod.daemon.store import Store
 from echod.events import Events
@@ -164,10 +164,12 @@ class Daemon(Service):
             raise Refused(71, [str(error)]) from error
 
         # From here on nothing can fail.
+        otherwise = changed(self.listeners, configuration.services)
         verdict = Verdict(
             opened=len(bound),
             closed=len(found.gone),
-            changed=changed(self.listeners, configuration.services),
+            changed=len(otherwise),
+            changes=tuple(changes(found, bound, otherwise, self.configuration, configuration)),
             notes=(*at_the_next_start(self.begun_with, configuration), *open_to_nobody(bound)),
         )
         retired = [one.service for one in self._served.values() if one not in before.values()]

@@ -37,7 +37,10 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
     "reading.resumed": ("info", "fewer than {limit} octets wait to be sent: everybody is read from again"),
     "daemon.ready": ("info", "ready: {listeners} listeners"),
     "daemon.reloading": ("debug", "reading the configuration anew, for {by}"),
-    "daemon.reloaded": ("info", "reloaded: {opened} addresses opened, {closed} closed, {changed} services changed"),
+    "daemon.reloaded": (
+        "info",
+        "reloaded: {opened} addresses opened, {closed} closed, {changed} services changed: {changes}",
+    ),
     "daemon.refused": ("error", "not reloaded, the old configuration stays: {errors}"),
     "daemon.draining": ("info", "stopping: {connections} connections have {seconds:g} s to end"),
     "log.incomplete": ("warn", "{lines} lines could not be written, {events} events not told"),

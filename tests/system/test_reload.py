@@ -104,7 +104,7 @@ def is_reset(daemon: Reloaded) -> bool:
 def test_nothing_new_changes_nothing(daemon):
     with daemon.connect() as client:
         assert served(client)
-        assert daemon.reload() == {"reloaded": True, "opened": 0, "closed": 0, "changed": 0, "notes": []}
+        assert daemon.reload() == {"reloaded": True, "opened": 0, "closed": 0, "changed": 0, "changes": [], "notes": []}
         assert served(client)
 
 
@@ -116,7 +116,10 @@ def test_an_address_comes_and_another_goes(daemon):
         assert served(local)
         new = f'"tcp://127.0.0.1:{other}"'
         daemon.write((f'"unix://{daemon.dir}/echo.sock"', new))
-        assert daemon.reload() == {"reloaded": True, "opened": 1, "closed": 1, "changed": 0, "notes": []}
+        changes = [f"- echo unix://{daemon.dir}/echo.sock", f"+ echo tcp://127.0.0.1:{other}"]
+        verdict = {"reloaded": True, "opened": 1, "closed": 1, "changed": 0, "changes": changes, "notes": []}
+        assert daemon.reload() == verdict
+        daemon.stderr.wait_for(re.escape(f" 0 services changed: {'; '.join(changes)}"))
         assert served(client)
         with socket.create_connection(("127.0.0.1", other), SECONDS) as added:
             assert served(added)
@@ -155,6 +158,13 @@ def test_who_has_another_port_behind_a_reload_still_belongs_to_the_service(daemo
         assert daemon.reload()["reloaded"]
         assert client.recv(1) == b""
     assert daemon.ask("/api/connections") == []
+
+
+def test_what_changed_is_said(lenient):
+    daemon = lenient
+    daemon.write(('drain = "5s"', 'drain = "4s"'), add="deny = ['192.0.2.0/24']\n")
+    ended = run(*ECHOCTL, "reload", "--admin", f"unix://{daemon.dir}/admin.sock")
+    assert ended.stdout.decode().splitlines()[1:] == ["~ echo", "~ [daemon]"]
 
 
 @pytest.mark.parametrize(
