@@ -134,7 +134,9 @@ def _reason(wrong: BaseException) -> str:
         return f"no answer to connecting within {CONNECT_TIMEOUT:g} s (ETIMEDOUT)"
     number = wrong.errno if isinstance(wrong, OSError) else getattr(wrong, "osError", None)
     if isinstance(number, int):
-        return system_error(OSError(number, os.strerror(number)))
+        named = number == errno.ENODEV  # which interface it is that is not there
+        words = (wrong.strerror if isinstance(wrong, OSError) else wrong.args[0]) if named else os.strerror(number)
+        return system_error(OSError(number, words))
     if isinstance(wrong, error.ConnectionRefusedError):
         return system_error(OSError(errno.ECONNREFUSED, ""))
     return escaped(str(wrong)) or type(wrong).__name__

@@ -125,7 +125,11 @@ class _Marking:
 class _MarkingClient(Client):
     def createInternetSocket(self) -> socket.socket:
         opened: socket.socket = super().createInternetSocket()
-        mark(opened, self.connector.address)
+        try:
+            mark(opened, self.connector.address)
+        except OSError:
+            opened.close()
+            raise
         return opened
 
 

@@ -258,6 +258,17 @@ def test_talk_answers_line_by_line_as_they_come(daemon):
             assert os.read(process.stdout.fileno(), 100) == f"LINE {number}\n".encode()
 
 
+@pytest.mark.parametrize(
+    "words", [("send", "tcp"), ("send", "udp"), ("ping", "udp"), ("ping", "--connect", "tcp")], ids=" ".join
+)
+def test_an_interface_that_is_not_there_is_named(words):
+    *command, scheme = words
+    url = f"{scheme}://127.0.0.1:9?interface=nosuch0"
+    ended = run(*ECHOCTL, *command, url, *(["hello"] if command == ["send"] else ["-c", "1"]))
+    assert ended.returncode == 1
+    assert ended.stderr.decode() == f"echoctl: {scheme}://127.0.0.1:9: there is no interface nosuch0 (ENODEV)\n"
+
+
 # check, usage and help
 
 
