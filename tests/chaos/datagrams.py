@@ -226,7 +226,8 @@ def victim(field: Field) -> Iterator[Figure]:
         bound = 200 * seconds + 400
         ratio = under.p99 / quiet.p99 if quiet.p99 else 0.0
         text = f"{many(answers, 'answer')} to {attack.sent:,} in {seconds:.1f} s; another's p99 {quiet.p99} ms before"
-        text += f", {under.p99} ms ({ratio:.1f}×), {under.lost} of {under.asked} lost"
+        text += f", {under.p99} ms ({ratio:.1f}×)" if under.lost < under.asked else ", none under it"
+        text += f", {under.lost} of {under.asked} lost"
         on_time = ratio <= 3 or under.p99 <= NOISE
         kept = answers <= bound and on_time and not under.lost if server.ours else None
         values = {"answers": answers, "sent": attack.sent, "seconds": round(seconds, 1)}
