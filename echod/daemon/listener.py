@@ -193,8 +193,13 @@ class Listener:
         ours = self.served.config
         if isinstance(self._protocol, ConversingDatagrams):  # never on the plane, and nothing of it waits here
             return (ours.name, ours.kind) == (config.name, config.kind)
-        fixed = (ours.name, ours.kind, ours.limits.buffer, ours.limits.total_buffer, self._plane)
-        return fixed == (config.name, config.kind, config.limits.buffer, config.limits.total_buffer, plane)
+        if (ours.name, ours.kind, self._plane) != (config.name, config.kind, plane):
+            return False
+        old, new = ours.limits, config.limits
+        if (old.buffer, old.total_buffer) != (new.buffer, new.total_buffer):
+            return False
+        # A connection goes on with the limits it began with: a Conversation has its own, a lane one for all.
+        return not isinstance(self.port, StreamLane) or (old.idle, old.stall) == (new.idle, new.stall)
 
     def govern(self, served: Served, bound: Bound) -> None:
         """Go on with a service that took the place of ours."""

@@ -92,18 +92,27 @@ class Mark:
         `floor` and `ceiling`."""
         before = self.pressure
         if octets > self.ceiling or octets < self.floor:
-            self.pressure = Pressure((octets > self.limit / 2) + (octets > self.limit))
+            self.pressure = self._pressure_of(octets)
         return self.pressure is not before
+
+    def _pressure_of(self, octets: int) -> Pressure:
+        if octets > self.limit:
+            return Pressure.FULL
+        return Pressure.HALF if octets > self.limit / 2 else Pressure.NONE
 
     @property
     def ceiling(self) -> float:
         """The pressure rises above so many octets."""
-        return (self.limit / 2, self.limit, sys.maxsize)[self.pressure]
+        if self.pressure is Pressure.FULL:
+            return sys.maxsize
+        return self.limit if self.pressure is Pressure.HALF else self.limit / 2
 
     @property
     def floor(self) -> float:
         """It falls below so many."""
-        return (-1, self.limit / 2 * RELIEVED, self.limit * RELIEVED)[self.pressure]
+        if self.pressure is Pressure.NONE:
+            return -1
+        return RELIEVED * (self.limit / 2 if self.pressure is Pressure.HALF else self.limit)
 
     def press(self) -> None:
         """Tell everybody who joined."""

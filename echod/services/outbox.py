@@ -27,7 +27,7 @@ class Outbox:
         self._lines: deque[bytes] = deque()
         self._octets = 0
         self._dropped = 0
-        self._flowing = False
+        self._flowing = False  # whether the transport has `_drain`, and with it whatever is put later
 
     def put(self, line: bytes) -> None:
         """One more line, with its end."""
@@ -39,12 +39,12 @@ class Outbox:
 
     def flow(self) -> None:
         """Let go out what waits."""
-        if self._lines and not self._flowing:
-            self._flowing = True
-            self._say(Reply(more=self._drain()))
+        reply = self.reply()
+        if reply is not NOTHING:
+            self._say(reply)
 
     def reply(self) -> Reply:
-        """What waits, as the answer to what was asked."""
+        """What waits, as the answer to what was asked; nothing where it flows already."""
         if self._flowing or not self._lines:
             return NOTHING
         self._flowing = True

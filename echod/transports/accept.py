@@ -90,6 +90,7 @@ class Reluctance:
         self._reserve = reserve
         self._tell = tell
         self._clock = clock
+        self._in_a_row = 0  # failures
         self._pause = 0.0
         self._refused = 0
         self._told = False  # that it pauses, and not yet that it goes on
@@ -100,8 +101,8 @@ class Reluctance:
 
         `shed` refuses what waits, as long as a descriptor is free, and says how many those were.
         """
-        if error.errno in PASSING and not self._pause:
-            self._pause = PAUSE / 2  # the next failure in a row does pause
+        self._in_a_row += 1
+        if error.errno in PASSING and self._in_a_row == 1:
             return 0.0
         if error.errno in NO_DESCRIPTOR:
             self._reserve.give_up()
@@ -116,7 +117,7 @@ class Reluctance:
 
     def succeeded(self) -> None:
         """A connection was accepted: whatever was wrong is over."""
-        self._pause = 0.0
+        self._in_a_row, self._pause = 0, 0.0
         if self._told:
             self._tell("accept.resumed", address=self._place, refused=self._refused)
             self._told, self._refused = False, 0

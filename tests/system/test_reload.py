@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import select
 import signal
 import socket
 import threading
@@ -215,6 +216,50 @@ def test_the_kernels_patience_follows_stall(listen, tmp_path):
         daemon.send_signal(signal.SIGHUP)
         daemon.stderr.wait_for(" reloaded: ")
         assert patience(daemon.process.pid) == 305
+
+
+def is_over(client: socket.socket) -> bool:
+    """Whether the daemon has ended it, however much waits to be read."""
+    poll = select.poll()
+    poll.register(client, select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+def stuck(client: socket.socket) -> bytes:
+    """Send until nothing more is taken, and read nothing; what was sent."""
+    client.setblocking(False)
+    sent = 0
+    while select.select([], [client], [], 0.5)[1]:
+        sent += client.send(data()[sent : sent + 16_384])
+    client.settimeout(SECONDS)
+    return data()[:sent]
+
+
+@pytest.mark.parametrize(("before", "after"), [("0", "500ms"), ("500ms", "0")], ids=["shorter", "longer"])
+def test_who_is_connected_has_the_idle_it_began_with(daemon, before, after):
+    daemon.write(add=f"limits = {{ idle = '{before}' }}\n")
+    daemon.reload()
+    with daemon.connect() as old:
+        if before == "0":  # or it might have been over already
+            assert served(old)
+        daemon.write((f"idle = '{before}'", f"idle = '{after}'"))
+        daemon.reload()
+        with daemon.connect() as new:
+            ends, stays = (new, old) if before == "0" else (old, new)
+            assert eventually(lambda: is_over(ends))
+            assert served(stays)
+
+
+def test_who_is_connected_has_the_stall_it_began_with(daemon):
+    with daemon.connect() as old:
+        sent = stuck(old)
+        daemon.write(add="limits = { stall = '1s' }\n")
+        daemon.reload()
+        with daemon.connect() as later:
+            stuck(later)
+            assert eventually(lambda: is_over(later))
+        old.shutdown(socket.SHUT_WR)
+        assert rest(old) == sent
 
 
 def test_new_limits_hold_for_all_together(daemon):
