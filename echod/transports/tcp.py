@@ -22,7 +22,8 @@ from echod.transports.stream import ServiceFactory
 
 KEEPALIVE: Final = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
 """Seconds of silence before the kernel asks whether the peer is there, between questions, and how many: a peer that
-vanished while nothing was under way is gone after two minutes, and not after Linux's two hours."""
+vanished while nothing was under way is gone after two minutes, and not after Linux's two hours. The number holds only
+where there is no TCP_USER_TIMEOUT: with one, Linux asks until that is over (tcp(7))."""
 VANISHED: Final = 60.0
 """Seconds that what was sent may go unacknowledged: Linux's own limit (tcp_retries2) is about 15 minutes."""
 LEEWAY: Final = 5.0  #: seconds behind `stall`: more than the sweep takes to look
@@ -53,7 +54,9 @@ def prepare(bound: socket.socket) -> None:
 def grant(bound: socket.socket, stall: float) -> None:
     """Let what was sent go unacknowledged for VANISHED, and for more than `stall` in any case.
 
-    Linux ends a peer that answers but takes nothing by the same limit: that is `stall`, and is counted as such.
+    Linux ends a peer that answers but takes nothing by the same limit: that is `stall`, and is counted as such. And
+    it takes this for the patience with a peer that vanished while nothing was under way. Without it that one would
+    go sooner where `stall` is long, but who is owed something only after those 15 minutes.
     """
     with suppress(OSError):
         seconds = max(VANISHED, stall + LEEWAY)

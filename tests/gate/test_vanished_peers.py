@@ -55,3 +55,20 @@ def test_who_vanishes_is_lost_whether_idle_or_not(two, way):
             assert eventually(lambda: sockets(two) == 0)
             two.client.ip("route", "delete", "blackhole", SERVER4)
         assert counted(daemon, "stream", "tcp")["closed:lost"] == 3
+
+
+def test_who_vanishes_while_nothing_is_under_way_has_as_long_as_stall(two):
+    """Linux counts no questions where there is a TCP_USER_TIMEOUT."""
+    listen = f'listen = ["tcp://{SERVER4}:0"]\nallow = ["0.0.0.0/0"]'
+    config = f"[services.echo]\n{listen}\n[services.upper]\n{listen}\nlimits.stall = '70s'\n"
+    with Daemon(config, command=(sys.executable, "-W", "error", "-c", SHORTER)) as daemon:
+        with client(two, daemon.inet("echo", "tcp")) as short, client(two, daemon.inet("upper", "tcp")) as long:
+            for one in (short, long):
+                one.sendall(b"hello")
+                assert len(one.recv(100)) == 5
+            two.client.ip("route", "add", "blackhole", SERVER4)
+            for left in (1, 0):  # 2 seconds, and 10
+                assert eventually(lambda left=left: sockets(two) == left)
+            two.client.ip("route", "delete", "blackhole", SERVER4)
+        for service in ("echo", "upper"):
+            assert counted(daemon, service, "tcp")["closed:lost"] == 1
