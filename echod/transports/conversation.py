@@ -11,14 +11,12 @@ It serves a server's connection and a client's alike. Rules that everything here
 
 from __future__ import annotations
 
-import socket
-import struct
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, Final
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -28,7 +26,7 @@ from echod.events import Closing, Tally
 from echod.gate.limits import Limits
 from echod.gate.unsent import LITTLE, Mark, Pressure, Unsent
 from echod.model import CLOSE, End, Peer, Reply, Say, Session
-from echod.names import SocketAddress, inet, unix_name
+from echod.transports.peers import peer_of
 from echod.transports.sockets import clamp
 
 LINGER: Final = 5.0
@@ -39,26 +37,6 @@ SILENCE: Final = 1.0
 _log = Logger()
 
 Begin = Callable[[Peer, Say], Session]
-
-
-def socket_address(address: IAddress) -> SocketAddress:
-    """What we call the socket that Twisted calls `address`."""
-    host = getattr(address, "host", None)
-    if host is None:
-        return unix_name(getattr(address, "name", None))
-    return inet(host, address.port)  # type: ignore[attr-defined]  # IAddress has no members of its own
-
-
-def _user(transport: Any) -> int | None:
-    """The number of the user at the other end of a Unix stream, when it connected (unix(7), SO_PEERCRED)."""
-    try:
-        credentials = transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    except (AttributeError, OSError):  # a transport of a test, or no Linux
-        return None
-    return int(_CREDENTIALS.unpack(credentials)[1])
-
-
-_CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -119,8 +97,7 @@ class Conversation(Protocol):
     def connectionMade(self) -> None:
         """Begin: the transport throttles us as the producer of its bytes, and we throttle what it reads."""
         transport = self.transport
-        local, remote = socket_address(transport.getHost()), socket_address(transport.getPeer())
-        self.peer = Peer(self._scheme, local, remote, user=_user(transport) if self._scheme == "unix" else None)
+        self.peer = peer_of(transport, self._scheme)
         self.hold_back(self._mark.pressure)
         if self._mark.pressure:
             clamp(transport)

@@ -28,7 +28,7 @@ from echod.gate.datagrams import DatagramGate
 from echod.gate.refusal import Refusal
 from echod.model import Peer, Service
 from echod.names import inet
-from echod.transports.conversation import socket_address
+from echod.transports.peers import socket_address
 
 _log = Logger()
 

@@ -21,7 +21,8 @@ from echod.gate.refusal import Refusal
 from echod.gate.unsent import Pressure, Unsent
 from echod.model import Service
 from echod.names import SocketAddress, UnixName
-from echod.transports.conversation import SILENCE, Conversation, socket_address
+from echod.transports.conversation import SILENCE, Conversation
+from echod.transports.peers import socket_address
 
 
 class Carrier(Protocol):
