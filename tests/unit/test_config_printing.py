@@ -153,8 +153,14 @@ OPTIONS = st.one_of(
 PORTS = st.integers(0, 65535)
 
 
+def is_one_hosts(ip):
+    """Whether a listener may have it."""
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return not ip.is_multicast and str(ip) != "255.255.255.255"
+
+
 def hosts(version):
-    return st.ip_addresses(v=version).filter(lambda ip: not ip.is_multicast and str(ip) != "255.255.255.255")
+    return st.ip_addresses(v=version).filter(is_one_hosts)
 
 
 ADDRESSES = st.one_of(
