@@ -6,13 +6,52 @@ It writes `bash/echod`, `bash/echoctl`, `zsh/_echod` and `zsh/_echoctl`; shtab k
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import shtab
 
 from echod import tap
 from echod.client import commandline
+from echod.services.registry import kinds
+
+KINDS = " ".join(f"{name}=" for name in kinds())
+NAMES = (  # of the console services that the running daemon has
+    "echoctl status --json 2>/dev/null | "
+    r"""sed 's/{"name": "/\n&/g' | sed -n 's/^{"name": "\([^"]*\)", "kind": "console".*/\1/p'"""
+)
+PREAMBLE = {
+    "bash": f"""
+_echod_kinds() {{ compgen -W "{KINDS}" -- "$1"; }}
+_echod_users() {{ compgen -u -- "$1"; }}
+_echod_groups() {{ compgen -g -- "$1"; }}
+_echod_consoles() {{ compgen -W "$({NAMES})" -- "$1"; }}
+""",
+    "zsh": f"""
+_echod_kinds() {{ compadd -S '' -- {KINDS} }}
+_echod_consoles() {{ local names; names=("${{(@f)$({NAMES})}}"); compadd -- $names }}
+""",
+}
+COMPLETE: dict[str, Any] = {
+    "FILE": shtab.FILE,
+    "KIND=URL": {"bash": "_echod_kinds", "zsh": "_echod_kinds"},
+    "USER": {"bash": "_echod_users", "zsh": "_users"},
+    "GROUP": {"bash": "_echod_groups", "zsh": "_groups"},
+    "CONSOLE": {"bash": "_echod_consoles", "zsh": "_echod_consoles"},
+}
+"""What is offered where such a word is wanted."""
+VALUES = {"config": "FILE", "listen": "KIND=URL", "uid": "USER", "gid": "GROUP"}
+NO_SPACE = """
+_echod_words() {{
+  {function} "$@"
+  [[ ${{COMPREPLY[0]-}} == *= ]] && compopt -o nospace 2>/dev/null
+  return 0
+}}
+complete -o filenames -F _echod_words echod
+"""
+"""Behind `echo=` goes an address, without a space between."""
 
 
 def daemon() -> argparse.ArgumentParser:
@@ -25,12 +64,11 @@ def daemon() -> argparse.ArgumentParser:
         flags = [f"-{short[name]}"] if name in short else []
         said = " ".join((options.docs.get(name) or "").split()).replace("%", "%%")
         if word.endswith("="):
-            file = name == "config"
             parser.add_argument(
                 *flags,
                 f"--{name}",
-                metavar="FILE" if file else "TEXT",
-                action="store" if file else "append",  # only the file is given once
+                metavar=VALUES.get(name, "TEXT"),
+                action="append" if name in ("listen", "allow") else "store",
                 help=said,
             )
         else:
@@ -51,9 +89,13 @@ def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 def completion(parser: argparse.ArgumentParser, shell: str) -> str:
     """The text that a shell reads to complete a program's words; a FILE is completed as one."""
     for action in actions(parser):
-        if action.metavar == "FILE":
-            action.complete = shtab.FILE  # type: ignore[attr-defined]  # shtab looks for it on an action
-    return str(shtab.complete(parser, shell))
+        what = "CONSOLE" if parser.prog == "echoctl" and action.dest == "name" else action.metavar
+        if isinstance(what, str) and what in COMPLETE:
+            action.complete = COMPLETE[what]  # type: ignore[attr-defined]  # shtab looks for it on an action
+    text = str(shtab.complete(parser, shell, preamble=PREAMBLE[shell]))
+    if (shell, parser.prog) == ("bash", "echod"):
+        text += NO_SPACE.format(function=re.findall(r"-F (\S+) echod", text)[-1])
+    return text
 
 
 def main(directory: Path) -> None:

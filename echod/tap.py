@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Iterable
@@ -80,6 +81,8 @@ class Options(usage.Options):
         """Let a network in besides loopback, such as 192.0.2.0/24; may be repeated."""
         self.allow.append(network)
 
+    opt_h = usage.Options.opt_help
+
     def opt_version(self) -> NoReturn:
         """Print the version and end."""
         print(f"echod {VERSION} (Twisted {twisted_version}, Python {platform.python_version()})")
@@ -96,7 +99,7 @@ class Options(usage.Options):
             with readers_may_leave():  # --help, and the others that only print
                 super().parseOptions(options)
         except usage.UsageError as error:
-            _end(EX_USAGE, [f"{escaped(str(error))}; --help lists the options"])
+            _end(EX_USAGE, [f"{escaped(str(error))}; {_right_option(str(error))}"])
         except OSError as error:
             _end(EX_CANTCREAT, [f"standard output: {system_error(error)}"])
 
@@ -114,6 +117,20 @@ class Options(usage.Options):
             for line in describe(configuration) if self["print-config"] else listeners(configuration):
                 print(line)
             _end(0, notes)
+
+
+def _right_option(said: str) -> str:
+    """What to do about an option that we have not: it may be one of twistd's own."""
+    from twisted.scripts import twistd
+
+    match = re.fullmatch(r"option -(-?)([a-z_]+) not recognized", said)
+    if match is not None:
+        theirs = twistd.ServerOptions()  # type: ignore[attr-defined]  # its own, for this system
+        name = match[2] if match[1] else theirs.synonyms.get(match[2], "")
+        for flag, value in ((name, ""), (f"{name}=", "=…")):
+            if flag in theirs.longOpt:
+                return f"that is twistd's: twistd --{name}{value} echod …"
+    return "--help lists the options"
 
 
 def read(options: Options) -> Configuration:

@@ -51,6 +51,11 @@ def _escaped(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{{{code:x}}}"
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """A number with its noun: `1 line`, `2 lines`."""
+    return f"{number} {one if number == 1 else many}"
+
+
 def for_system(text: str) -> str:
     """Text that was UTF-8 in a file, as the system calls of this process want it: whatever the locale says of
     encodings, they get its octets."""

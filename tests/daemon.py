@@ -147,7 +147,7 @@ class Daemon:
     def start(self) -> None:
         """Start the process and wait until it says that it is ready."""
         self.launch()
-        self.stderr.wait_for(r" ready: \d+ listeners$")
+        self.stderr.wait_for(r" ready: \d+ listeners?$")
         found = (re.search(r" info +(\S+)  (\S+)$", line) for line in self.stderr.text)
         self.urls = [(match[1], match[2]) for match in found if match]
 

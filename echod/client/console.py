@@ -16,7 +16,7 @@ from echod.client.admin import LARGEST, Administrator, Refused, Unanswered, plac
 from echod.client.terminal import INTERRUPTED, fail, put_text
 from echod.terminal.operating import Leave, Operating, Say
 from echod.terminal.typing import Typing
-from echod.text import escaped
+from echod.text import counted, escaped
 
 
 class Console:
@@ -84,8 +84,7 @@ class Console:
     def _left(self) -> None:
         """All that could be sent has gone. In a pipe nobody has read why the rest could not."""
         count = 0 if self._typing.edits else self._unsent
-        lines = "1 line was" if count == 1 else f"{count} lines were"
-        self._leave(1 if count else 0, f"{lines} not sent" if count else "")
+        self._leave(1 if count else 0, f"{counted(count, 'line was', 'lines were')} not sent" if count else "")
 
     def _depart(self) -> None:
         """The operator has said all: leave when the last answer has gone."""

@@ -25,7 +25,7 @@ from echod.client.summary import figures, lines
 from echod.client.terminal import INTERRUPTED, Screen, colored, fail, put_text
 from echod.config.values import duration_text
 from echod.model import Peer, Say
-from echod.text import escaped, system_error
+from echod.text import counted, escaped, system_error
 
 BEHIND: Final = 1.0
 """Seconds of the schedule that are made up for. Whoever was stopped for longer goes on with what is due now."""
@@ -101,7 +101,7 @@ class Ping:
         if self._done:
             return
         arguments = self._arguments
-        what = "a connection" if arguments.connect else f"{arguments.size} octets"
+        what = "a connection" if arguments.connect else counted(arguments.size, "octet", "octets")
         self._say(f"{self._place}: {what} every {duration_text(arguments.interval)}")
         self._schedule = Schedule(self._reactor, self._clock, arguments.interval, self._ask)
         self._begun = self._clock()
@@ -180,7 +180,8 @@ class Ping:
     def _line(self, finding: Finding) -> str:
         # A Unix socket calls itself by the path that it was bound to, whatever became of that.
         remote = escaped(self._address.path if self._address.has_path else str(self._way.remote))
-        said = f"connected to {remote}:" if self._arguments.connect else f"{finding.octets} octets from {remote}:"
+        octets = counted(finding.octets, "octet", "octets")
+        said = f"connected to {remote}:" if self._arguments.connect else f"{octets} from {remote}:"
         if finding.number is not None:
             said += f" seq={finding.number}"
         if finding.verdict is Verdict.WRONG:

@@ -8,7 +8,7 @@ import sys
 from echod.client import check
 from echod.client.admin import Administrator, Nobody, Refused, Unanswered, Unreadable, place, understanding
 from echod.client.terminal import fail
-from echod.text import escaped
+from echod.text import counted, escaped
 
 UNPROCESSABLE = 422  #: the configuration is wrong (RFC 9110 15.5.21)
 MOVED = "or, if [admin] was changed: kill -HUP, systemctl reload, or --admin OLD-URL"
@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"echoctl: {escaped(str(line))}", file=sys.stderr)
         print("echoctl: nothing has changed", file=sys.stderr)
         return check.EX_CONFIG
-    print(f"reloaded: {opened} addresses opened, {closed} closed, {changed} services changed")
+    addresses, services = counted(opened, "address", "addresses"), counted(changed, "service", "services")
+    print(f"reloaded: {addresses} opened, {closed} closed, {services} changed")
     for change in changes:
         print(escaped(change))
     for note in notes:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from echod.client.admin import Administrator, Refused, Unanswered, place, understanding
 from echod.client.terminal import fail
-from echod.text import escaped
+from echod.text import counted, escaped
 
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -42,7 +42,7 @@ def page(status: Mapping[str, Any]) -> Iterator[str]:
     if (last := status["last_reload"]) is not None and not last["reloaded"]:
         yield f"the last reload was refused: {escaped('; '.join(last['errors']))}"
     if lost := status["lines_lost"] + status["events_lost"]:
-        yield f"the log lacks {lost:d} lines"
+        yield f"the log lacks {counted(int(lost), 'line', 'lines')}"
     yield ""
     yield from table(HEADINGS, list(rows(status)))
     refusals = list(refused(status))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import select
 import shutil
 import signal
@@ -104,9 +105,18 @@ def draw(status: Mapping[str, Any], lines: Iterator[tuple[str, ...]]) -> None:
     state = "ready" if status["ready"] else "NOT READY"
     version = escaped(str(status["version"]))
     head = f"echod {version}  {state}  process {status['pid']:d}  up {span(status['uptime'])}   q leaves"
-    text = [head, "", *table(HEADINGS, list(lines))][: rows - 1]
+    listed = list(lines)
+    shown = list(table(HEADINGS, listed))
+    if max(map(len, shown)) > columns:  # what is at its end tells the addresses of a service apart
+        shown = list(table(HEADINGS, [(name, short(address), *figures) for name, address, *figures in listed]))
+    text = [head, "", *shown][: rows - 1]
     sys.stdout.write(HOME + "".join(f"{line[:columns]}\x1b[K\r\n" for line in text) + REST)
     sys.stdout.flush()
+
+
+def short(address: str) -> str:
+    """An address without its scheme and host, or without its directory."""
+    return re.sub(r"^\w+://.*(?=:\d+$)|^.*/(?=[^/])", "", address)
 
 
 def pressed(seconds: float) -> bytes | None:

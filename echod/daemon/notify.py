@@ -18,7 +18,7 @@ from typing import Any, Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from echod.text import escaped
+from echod.text import counted, escaped
 
 VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 WAITING: Final = 256  #: messages that may wait for a busy manager: more than one for each listener
@@ -76,7 +76,8 @@ class Notify:
                 self.send("READY=1", _status(f"the new configuration is refused: {fields['errors']}"))
             case "daemon.draining":
                 connections, seconds = fields["connections"], fields["seconds"]
-                said = _status(f"stopping: {connections} connections have {seconds:g} s to end")
+                some = counted(connections, "connection has", "connections have")
+                said = _status(f"stopping: {some} {seconds:g} s to end")
                 self.send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round((seconds + GRACE) * 1e6)}", said)
             case "daemon.stopped":
                 self.send("STOPPING=1", _status("stopped"))
@@ -121,7 +122,7 @@ class Notify:
             self._socket = None
 
     def _serving(self) -> str:
-        return _status(f"serving {self._listeners} listeners")
+        return _status(f"serving {counted(self._listeners, 'listener', 'listeners')}")
 
     def _open(self, where: str) -> None:
         if not where.startswith(("/", "@")) or len(where) < 2:

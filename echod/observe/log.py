@@ -19,7 +19,7 @@ from zope.interface import implementer
 from echod.observe.journal import entry, prefixed
 from echod.observe.output import Output
 from echod.observe.rations import Rations
-from echod.text import clipped, escaped
+from echod.text import clipped, counted, escaped
 
 Format = Literal["auto", "text", "json", "journal"]  #: what `log-format` may say
 
@@ -35,15 +35,15 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
     "accept.resumed": ("info", "{service}  {address} accepts again; {refused} refused meanwhile"),
     "reading.paused": ("warn", "more than {limit} octets wait to be sent: who takes nothing is not read from"),
     "reading.resumed": ("info", "fewer than {limit} octets wait to be sent: everybody is read from again"),
-    "daemon.ready": ("info", "ready: {listeners} listeners"),
+    "daemon.ready": ("info", "ready: {listeners:listener|listeners}"),
     "daemon.reloading": ("debug", "reading the configuration anew, for {by}"),
     "daemon.reloaded": (
         "info",
-        "reloaded: {opened} addresses opened, {closed} closed, {changed} services changed: {changes}",
+        "reloaded: {opened:address|addresses} opened, {closed} closed, {changed:service|services} changed: {changes}",
     ),
     "daemon.refused": ("error", "not reloaded, the old configuration stays: {errors}"),
-    "daemon.draining": ("info", "stopping: {connections} connections have {seconds:g} s to end"),
-    "log.incomplete": ("warn", "{lines} lines could not be written, {events} events not told"),
+    "daemon.draining": ("info", "stopping: {connections:connection has|connections have} {seconds:g} s to end"),
+    "log.incomplete": ("warn", "{lines:line|lines} could not be written, {events:event|events} not told"),
     "daemon.stopped": ("info", "stopped {counters}"),
 }
 """How each event of the catalogue reads, and how important it is."""
@@ -95,7 +95,7 @@ class Log:
         """One of our events; the sink to subscribe."""
         level, template = TEMPLATES[name]
         if LEVELS[level] >= self._lowest and (name.startswith(AS_MANY_AS_CONFIGURED) or self._passes(name, level)):
-            plain = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in fields.items()}
+            plain = {key: _plain(value) for key, value in fields.items()}
             self._write(level, template.format_map(plain), {"event": name, **fields})
 
     def say(self, level: str, text: str) -> None:
@@ -134,7 +134,8 @@ class Log:
         """Say how many lines were held back."""
         self._will_report = False
         for what, lines in self._rations.take().items():
-            self._write("warn", f"{lines} more lines were not written: {clipped(what)}", {"suppressed": lines})
+            more = counted(lines, "more line was", "more lines were")
+            self._write("warn", f"{more} not written: {clipped(what)}", {"suppressed": lines})
 
     def _passes(self, what: str, level: str, most: int = MOST, seconds: float = 1.0) -> bool:
         """Whether a line of this class may be written now; if not, it is counted, and told in a while."""
@@ -159,6 +160,21 @@ class Log:
             self.output.line(json.dumps(said, default=str))
         else:
             self.output.line(f"{now} {level:5} {escaped(text)}")
+
+
+class _Count(int):
+    """A number, that a template may have with its noun: `{n:line|lines}`."""
+
+    def __format__(self, spec: str) -> str:
+        one, bar, many = spec.partition("|")
+        return counted(self, one, many) if bar else super().__format__(spec)
+
+
+def _plain(value: Any) -> Any:
+    """A field as a template wants it."""
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return _Count(value) if type(value) is int else value
 
 
 def _where(failure: Any) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from echod.text import counted
+
 A_SECOND: Final = 1_000  #: lines: more than a person, a terminal or a log can follow
 
 
@@ -42,7 +44,7 @@ class Shown:
     def settle(self) -> None:
         """Say how many lines of the last second were not shown."""
         if self._lines > A_SECOND:
-            self._write(f"… {self._lines - A_SECOND} more lines in that second")
+            self._write(f"… {counted(self._lines - A_SECOND, 'more line', 'more lines')} in that second")
         self._lines = 0
 
     def _settle_of(self, second: int) -> None:

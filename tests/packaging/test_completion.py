@@ -1,12 +1,15 @@
 """What bash and zsh complete of the two programs, asked of the shells themselves."""
 
+import os
+import shlex
 import shutil
 import sys
 
 import pytest
 
 from echod.client.commandline import COMMANDS
-from tests.daemon import TOP, environment, run
+from echod.services.registry import kinds
+from tests.daemon import ECHOCTL, TOP, Daemon, environment, run
 
 pytestmark = pytest.mark.system_wide
 
@@ -50,17 +53,38 @@ def asked(written, *words, cwd=TOP):
     [
         (("echoctl", ""), set(COMMANDS)),
         (("echoctl", "se"), {"send", "services"}),
-        (("echoctl", "ping", "--co"), {"--connect", "--count"}),
+        (("echoctl", "ping", "--co"), {"--color", "--connect", "--count"}),
         (("echoctl", "ping", "-c", "3", "--js"), {"--json"}),
         (("echoctl", "check", "etc/ech"), {"etc/echod.toml"}),
         (("echod", "--c"), {"--check-config", "--config", "--console"}),
         (("echod", "--config", "etc/ec"), {"etc/echod.toml"}),
         (("echod", "-c", "etc/ec"), {"etc/echod.toml"}),
         (("echod", "--listen", "echo=tcp://127.0.0.1:7", "--al"), {"--allow"}),
+        (("echod", "--listen", ""), {f"{name}=" for name in kinds()}),
+        (("echod", "--listen", "ech"), {"echo="}),
+        (("echod", "--uid", "roo"), {"root"}),
+        (("echod", "--gid", "roo"), {"root"}),
     ],
 )
 def test_bash(words, offered, written):
     assert asked(written, *words) == offered
+
+
+def test_bash_asks_the_daemon_for_its_consoles(written, tmp_path):
+    program = tmp_path / "echoctl"
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(ECHOCTL)} "$@"\n')
+    program.chmod(0o755)
+    services = "".join(f'[services.{name}]\nkind = "console"\nlisten = ["tcp://127.0.0.1:0"]\n' for name in ("a", "b"))
+    config = (
+        f'[admin]\nlisten = ["unix://{{dir}}/admin.sock"]\n[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n{services}'
+    )
+    with Daemon(config) as daemon:
+        environ = environment(
+            PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}", ECHOD_ADMIN=f"unix://{daemon.dir}/admin.sock"
+        )
+        words = ("bash", "--norc", "-c", ASK_BASH, "bash", written / "bash" / "echoctl", "echoctl", "console", "")
+        ended = run(*words, env=environ)
+    assert (set(ended.stdout.decode().split()), ended.stderr) == ({"a", "b"}, b"")
 
 
 @pytest.mark.parametrize(
@@ -69,6 +93,8 @@ def test_bash(words, offered, written):
         ("echoctl tal", "echoctl talk "),
         ("echod --pri", "echod --print-config "),
         ("echoctl check etc/ech", "echoctl check etc/echod.toml "),
+        ("echod --listen whoa", "echod --listen whoami="),
+        ("echod --uid nobod", "echod --uid nobody "),
         ("echoctl ping --co", "echoctl ping --co"),  # two begin so
     ],
 )

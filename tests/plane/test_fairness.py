@@ -164,7 +164,7 @@ def test_it_stops_in_order_under_a_flood(daemon):
         thread.start()
         assert eventually(lambda: thread.times > 10)
         daemon.process.terminate()
-        daemon.stderr.wait_for("stopping: 1 connections have 10 s to end")
+        daemon.stderr.wait_for("stopping: 1 connection has 10 s to end")
         daemon.process.terminate()
         assert daemon.wait() == 0
         with pytest.raises(OSError, match=r"\[Errno"):

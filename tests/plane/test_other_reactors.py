@@ -81,7 +81,7 @@ def test_all_answer_alike(daemon, way):
         late = Talker(stack.enter_context(connect(daemon.place("echo", "tcp"))))
         late.say(data()[: 8 * MIB])
         daemon.process.terminate()
-        daemon.stderr.wait_for("stopping: 1 connections have 5 s to end")
+        daemon.stderr.wait_for("stopping: 1 connection has 5 s to end")
         assert late.rest() == data()[: 8 * MIB]
         assert daemon.wait() == 0
     compare(daemon)

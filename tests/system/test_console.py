@@ -71,7 +71,7 @@ def test_a_daemon_in_the_background_has_no_terminal(tmp_path):
 def test_an_operator_behind_a_pipe():
     port = free_port()
     with Typed(*ECHOD, f"--listen=console=tcp://127.0.0.1:{port}", "--console") as daemon:
-        daemon.said.wait_for("ready: 1 listeners")
+        daemon.said.wait_for("ready: 1 listener")
         daemon.shown.wait_for("^-- no clients$")
         with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
             client.sendall(b"hello \x1b[2J\xff\n")

@@ -105,7 +105,7 @@ def test_a_connection_of_before_has_its_time_to_end(tmp_path):
             old = asked(stack, socket.SOCK_STREAM, ("127.0.0.1", port))
             assert exactly(old, 12) == b"still there?"
             first.process.terminate()
-            first.stderr.wait_for("stopping: 1 connections")
+            first.stderr.wait_for("stopping: 1 connection ")
             new = asked(stack, socket.SOCK_STREAM, ("127.0.0.1", port))
             old.sendall(b"and now?")
             assert exactly(old, 8) == b"and now?"

@@ -86,12 +86,16 @@ CASES = {
         words=lambda directory: ["--listen", "echo=tcp://127.0.0.1:TCP", "--listen", "upper=udp://127.0.0.1:UDP"],
     ),
     "an unknown option": usage("--lissten", "echo=tcp://127.0.0.1:0", says="lissten"),
+    "a flag of twistd's": usage("-n", says="that is twistd's: twistd --nodaemon echod …"),
+    "an option of twistd's": usage("--logfile=x", says="that is twistd's: twistd --logfile=… echod …"),
     "an argument": usage("echo", says="echo"),
     "a file and addresses": usage("--config", "echod.toml", "--listen", "echo=tcp://127.0.0.1:0", says="--config"),
     "bytes that are no text": usage(b"\xff\x1b", says=r"\xff\x1b"),
 }
 
 IN_THIS_PROCESS = (
+    "a flag of twistd's",
+    "an option of twistd's",
     "a file without a name",
     "no UTF-8",
     "a missing file",

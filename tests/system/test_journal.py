@@ -23,7 +23,7 @@ def test_without_a_journal_each_line_has_its_priority(form):
     daemon = Daemon(config, command=[sys.executable, "-S", "-c", UNDER_A_UNIT, *ECHOD])
     daemon.launch()
     daemon.stderr.wait_for("^<4>echo  tcp://.* is open to the network")
-    daemon.stderr.wait_for("^<6>ready: 1 listeners$")
+    daemon.stderr.wait_for("^<6>ready: 1 listener$")
     daemon.process.terminate()
     assert daemon.wait() == 0
     assert all(line.startswith("<") for line in daemon.stderr.text)

@@ -22,7 +22,7 @@ def manager(request, tmp_path):
 def test_from_ready_to_stopped(manager):
     where, hear = manager
     with Daemon(listen=["echo=tcp://127.0.0.1:0"], environ={"NOTIFY_SOCKET": where}) as daemon:
-        assert hear() == ["READY=1", "STATUS=serving 1 listeners"]
+        assert hear() == ["READY=1", "STATUS=serving 1 listener"]
         with socket.create_connection(daemon.inet("echo", "tcp"), SECONDS) as client:
             client.sendall(b"hello")
             assert exactly(client, 5) == b"hello"
@@ -30,7 +30,7 @@ def test_from_ready_to_stopped(manager):
             assert hear() == [
                 "STOPPING=1",
                 "EXTEND_TIMEOUT_USEC=15000000",
-                "STATUS=stopping: 1 connections have 10 s to end",
+                "STATUS=stopping: 1 connection has 10 s to end",
             ]
         assert hear() == ["STOPPING=1", "STATUS=stopped"]
         assert daemon.wait() == 0
@@ -54,11 +54,11 @@ def test_a_reload_is_told_before_and_after(manager):
     where, hear = manager
     config = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
     with Daemon(config, environ={"NOTIFY_SOCKET": where}) as daemon:
-        assert hear() == ["READY=1", "STATUS=serving 1 listeners"]
+        assert hear() == ["READY=1", "STATUS=serving 1 listener"]
         file = daemon.dir / "echod.toml"
         for text, said in (
             (config + '[services.upper]\nlisten = ["tcp://127.0.0.1:0"]\n', "serving 2 listeners"),
-            (config, "serving 1 listeners"),
+            (config, "serving 1 listener"),
             ("junk", f"the new configuration is refused: {file}: end of document: not TOML"),
         ):
             file.write_text(text)

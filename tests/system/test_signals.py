@@ -90,7 +90,7 @@ def test_who_is_being_answered_has_the_whole_answer():
     with Daemon(SLOW) as daemon, connected(daemon) as client:
         sent = fill(client, data(), still=0.1)
         daemon.send_signal(signal.SIGTERM)
-        daemon.stderr.wait_for("stopping: 1 connections")
+        daemon.stderr.wait_for("stopping: 1 connection ")
         with pytest.raises(ConnectionRefusedError):
             connected(daemon)
         client.shutdown(socket.SHUT_WR)

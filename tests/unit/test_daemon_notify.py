@@ -71,7 +71,7 @@ def test_a_life(manager, told):
     events.tell("listener.opened", service="echo", address="tcp://127.0.0.1:7")
     assert manager.heard() == []  # a socket that is bound is not a daemon that is ready
     events.tell("daemon.ready", listeners=1)
-    assert manager.heard() == [["READY=1", "STATUS=serving 1 listeners"]]
+    assert manager.heard() == [["READY=1", "STATUS=serving 1 listener"]]
     events.tell("listener.closed", service="echo", address="tcp://127.0.0.1:7")
     events.tell("daemon.draining", connections=3, seconds=10.0)
     events.tell("daemon.stopped", counters={})

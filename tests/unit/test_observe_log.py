@@ -96,10 +96,10 @@ class OurEvents(Logs):
                 "info  echo  tcp://*:7 accepts again; 3 refused meanwhile",
                 "info  ready: 2 listeners",
                 "debug reading the configuration anew, for SIGHUP",
-                "info  reloaded: 1 addresses opened, 2 closed, 3 services changed: ~ echo",
+                "info  reloaded: 1 address opened, 2 closed, 3 services changed: ~ echo",
                 "error not reloaded, the old configuration stays: echod.toml: x: unknown key",
                 "info  stopping: 3 connections have 10 s to end",
-                "warn  2 lines could not be written, 1 events not told",
+                "warn  2 lines could not be written, 1 event not told",
                 'info  stopped {"echo tcp://*:7": {"accepted": 1}}',
             ],
         )
@@ -127,7 +127,7 @@ class OurEvents(Logs):
         events = Events()
         events.subscribe(self.log().event)
         events.tell("daemon.ready", listeners=1)
-        self.assertEqual(self.lines(), ["info  ready: 1 listeners"])
+        self.assertEqual(self.lines(), ["info  ready: 1 listener"])
         self.assertEqual(events.failures, 0)
 
     def test_that_miss_a_field_are_failures_of_their_sink(self) -> None:
@@ -220,7 +220,7 @@ class TooMany(Logs):
             log.event("connection.opened", FIELDS["connection.opened"])
         self.assertEqual(len(self.lines()), MOST_DEBUG)
         log.settle()
-        self.assertEqual(self.lines(), ["warn  1 more lines were not written: connection.opened"])
+        self.assertEqual(self.lines(), ["warn  1 more line was not written: connection.opened"])
 
     def test_a_bug_has_one_line_a_minute_for_each_place_and_every_one_counts(self) -> None:
         log = self.log("json")

@@ -43,7 +43,7 @@ class Lines(SynchronousTestCase):
             self.shown("x")
         self.shown.settle()
         self.shown.settle()
-        self.assertEqual(self.lines[A_SECOND:], ["… 1 more lines in that second"])
+        self.assertEqual(self.lines[A_SECOND:], ["… 1 more line in that second"])
 
     def test_of_every_second_are_counted_anew(self) -> None:
         for _ in range(3):

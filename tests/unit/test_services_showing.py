@@ -94,7 +94,7 @@ class Showing(SynchronousTestCase):
         with mock.patch("echod.services.showing.line", side_effect=AssertionError("nobody reads it")):
             show(b"hello", PEER, "text", context)
         shown.settle()
-        self.assertEqual(self.lines[A_SECOND - 1 :], ["udp 192.0.2.1:40000: hello", "… 1 more lines in that second"])
+        self.assertEqual(self.lines[A_SECOND - 1 :], ["udp 192.0.2.1:40000: hello", "… 1 more line in that second"])
 
     def test_a_name_that_the_peer_chose_cannot_forge_a_line(self) -> None:
         peer = Peer("unix-dgram", unix_name("/run/s"), unix_name(b"\0x\nudp 192.0.2.1:7: forged\x1b[2J\xff"))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.text import decoded, escaped, system_error
+from echod.text import counted, decoded, escaped, system_error
 
 _anything = st.text(st.characters())  # control characters and surrogates included
 
@@ -81,3 +81,7 @@ class SystemErrors(SynchronousTestCase):
     def test_with_a_number_that_is_not_the_systems_are_what_they_say(self) -> None:
         resolving = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         self.assertEqual(system_error(resolving), "Name or service not known")
+
+
+def test_one_is_said_as_one():
+    assert [counted(number, "line", "lines") for number in (0, 1, 2)] == ["0 lines", "1 line", "2 lines"]
