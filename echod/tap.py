@@ -26,7 +26,7 @@ from echod.daemon import descriptors, landlock
 from echod.daemon.administration import services_of
 from echod.daemon.bind import Bound, Unbindable, Unsuited, bind_all, open_to_nobody, wanted
 from echod.daemon.console import NoConsole, OwnTerminal, console_of, desk_of, shares_the_terminal
-from echod.daemon.listener import UnusableService
+from echod.daemon.listener import Unready, UnusableService
 from echod.daemon.notify import Notify
 from echod.daemon.privileges import Identity, Impossible, become, identity_of, owning, stay_behind
 from echod.daemon.reload import Refused
@@ -183,6 +183,8 @@ def makeService(options: Options) -> Daemon:
         daemon = Daemon(configuration, bound, reactor, log, show_on, store, partial(fitted, options, identity))
     except OSError as error:
         _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)
+    except Unready as error:
+        _end(EX_OSERR, [str(error)], bound)
     except UnusableService as error:
         _end(EX_CONFIG, [escaped(str(error))], bound)
     if console is not None and show_on is not None:

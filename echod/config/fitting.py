@@ -9,7 +9,9 @@ from typing import Final
 from echod.config.fault import ConfigurationError, Fault, joined
 from echod.config.schema import Configuration, ServiceConfig
 
-APART: Final = 64  #: descriptors for listeners, logs, pipes, epoll and what Python opens
+APART: Final = 64  #: descriptors for logs, pipes, epoll, what Python opens, and the listeners of the first INCLUDED
+INCLUDED: Final = 12  #: addresses
+A_LISTENER: Final = 3  #: descriptors of one: its socket, and the two ends of the pipe by which the plane carries
 
 
 def fit(configuration: Configuration, hard: int) -> tuple[Configuration, list[str]]:
@@ -17,7 +19,9 @@ def fit(configuration: Configuration, hard: int) -> tuple[Configuration, list[st
 
     Raises ConfigurationError, with a fault for each key where a written number cannot be met.
     """
-    room = hard - APART
+    addresses = len(configuration.admin.listen) + sum(len(service.listen) for service in configuration.services)
+    apart = APART + A_LISTENER * max(0, addresses - INCLUDED)
+    room = hard - apart
     shrunk: list[str] = []
     faults: list[Fault] = []
 
@@ -29,7 +33,7 @@ def fit(configuration: Configuration, hard: int) -> tuple[Configuration, list[st
             elif (key := service.written_limits.get("connections")) is not None:
                 (file,) = configuration.origins[f"{joined('services', service.name)}.limits.connections"]
                 said = (
-                    f"{limits.connections} + {APART} do not fit the hard limit of {hard} open files;"
+                    f"{limits.connections} + {apart} do not fit the hard limit of {hard} open files;"
                     f" write {max(room, 0)} at most, or raise it (LimitNOFILE= of a unit, ulimit -n of a shell)"
                 )
                 faults.append(Fault(file, key, said))

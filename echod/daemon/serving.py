@@ -19,7 +19,7 @@ from echod.daemon.administration import DaemonView, services_of
 from echod.daemon.bind import Bound, Unbindable, bind_all, open_to_nobody, wanted
 from echod.daemon.descriptors import spare
 from echod.daemon.leaving import Leaving
-from echod.daemon.listener import Listener, Served, Shared, Unready, UnusableService, listeners
+from echod.daemon.listener import Served, Shared, Unready, UnusableService, listeners
 from echod.daemon.reload import Refused, Unchangeable, at_the_next_start, changed, changes, difference, readapt, rebound
 from echod.daemon.reloading import Read, Reloads
 from echod.daemon.store import Store
@@ -46,6 +46,7 @@ class Daemon(Service):
 
     What services show goes to `show_on`, or to the log where that is None. A reload binds through `store`; `reread`
     reads the configuration anew, in a thread, and raises Refused.
+    Raises UnusableService, or Unready where the descriptors do not suffice; `bound` is the caller's then.
     """
 
     def __init__(
@@ -60,14 +61,12 @@ class Daemon(Service):
     ) -> None:
         self.configuration = self.begun_with = configuration
         self.events = Events()
-        self.listeners: list[Listener] = []
         self.log = log
         self.outputs = [log.output] if show_on in (None, log.output) else [log.output, show_on]
         self.serving = False
         self.become: Callable[[], None] = lambda: None  #: drops what only the start needed
         self.reloads = Reloads(self, reactor, (lambda: (self.configuration, ())) if reread is None else reread)
         self._store = store
-        self._bound = list(bound)
         self._reactor = reactor
         self._shown = Shown(log.show if show_on is None else show_on.line, reactor.seconds, reactor.callLater)
         context = Context(clock=reactor.seconds, show=self._shown, shows=self._shown.has_room, later=reactor.callLater)
@@ -91,8 +90,9 @@ class Daemon(Service):
             tallies={},
         )
         if configuration.daemon.plane == "auto" and calls.available:
-            self._plane = self.shared.plane = Loop(reactor)
+            self._plane = self.shared.plane = plane_of(reactor)
         self._served = {one.name: Served(one, self.shared) for one in services_of(configuration)}
+        self.listeners = listeners(bound, self._served, self.shared)
         self.leaving = Leaving(reactor)
         self._abandoned = False
         self._interfaces = LoopingCall(self._look_at_interfaces)
@@ -111,18 +111,16 @@ class Daemon(Service):
         self.become()
 
     def startService(self) -> None:
-        """Serve everything: the sockets are bound, so nothing can fail any more."""
+        """Serve everything: it is bound and opened, so nothing can fail but for want of memory."""
         super().startService()
         for output in self.outputs:
             output.start()
         self.shared.reserve.keep()
         if self._plane is not None:
             self._plane.start()
-        self._look_at_ports(self._bound)
+        self._look_at_ports(listener.bound for listener in self.listeners)
         self._interfaces.start(INTERFACES_EVERY)
         self._admin_look.start(ADMIN_EVERY, now=False)
-        self.listeners = listeners(self._bound, self._served, self.shared)
-        self._bound.clear()
         for listener in self.listeners:
             listener.begin()
         self._reactor.callWhenRunning(self._ready)  # a signal is not lost from here on
@@ -209,10 +207,7 @@ class Daemon(Service):
             return None
         if self._plane is not None:
             return self._plane
-        try:
-            plane = Loop(self._reactor)
-        except OSError as error:
-            raise Unready(f"daemon.plane: {system_error(error)}") from error
+        plane = plane_of(self._reactor)
         undo.callback(plane.discard)
         return plane
 
@@ -301,3 +296,11 @@ class Daemon(Service):
         self._broadcasts.update(found)
         for listener in self.listeners:
             listener.look_again()
+
+
+def plane_of(reactor: Any) -> Loop:
+    """A loop for the plane. Raises Unready."""
+    try:
+        return Loop(reactor)
+    except OSError as error:
+        raise Unready(f"daemon.plane: {system_error(error)}") from error

@@ -109,7 +109,10 @@ class Store:
         return self._offered
 
     def _try(self) -> bool:
-        ours, theirs = os.pipe()
+        try:
+            ours, theirs = os.pipe()
+        except OSError:  # none is left to ask with
+            return False
         try:
             self._notify.send("FDSTORE=1", f"FDNAME={PROBE}", descriptors=[theirs])
         finally:

@@ -1,16 +1,18 @@
-"""A reload for which the descriptors do not suffice is refused whole: nothing is served otherwise than before."""
+"""Where the descriptors do not suffice a reload is refused whole, and so is a start."""
 
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import socket
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
-from tests.daemon import SECONDS, Daemon, Place, eventually, free_port
+from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, Place, eventually, free_port, run
 
 FILES = 160  #: 64 of them are no connections'
 
@@ -95,3 +97,17 @@ def test_whole_or_not_at_all_whatever_is_left(what):
         assert eventually(lambda: descriptors(pid) < FILES - 10)
         if what == "addresses":
             connected(("127.0.0.1", new)).close()
+
+
+@pytest.mark.parametrize("files", [40, 55])
+@pytest.mark.parametrize("words", [ECHOD, (*TWISTD, "echod")], ids=["in front", "as a daemon"])
+def test_a_start_is_whole_or_none(words, files, tmp_path):
+    """Twenty sockets are bound with these, and what serves them needs sixty."""
+    file = tmp_path / "echod.toml"
+    file.write_text("[services.echo]\nlisten = [" + 20 * '"tcp://127.0.0.1:0", ' + "]\n")
+    limited = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (files, files))
+    ended = run(*words, "--config", file, cwd=tmp_path, preexec_fn=limited)
+    (line,) = ended.stderr.decode().splitlines()
+    assert re.fullmatch(r"echod: tcp://127\.0\.0\.1:\d+: too many open files \(EMFILE\)", line)
+    assert (ended.returncode, ended.stdout) == (71, b"")
+    assert not (tmp_path / "twistd.pid").exists()
