@@ -27,6 +27,7 @@ from echod.daemon.administration import services_of
 from echod.daemon.bind import Bound, Unbindable, Unsuited, bind_all, open_to_nobody, wanted
 from echod.daemon.console import NoConsole, OwnTerminal, console_of, desk_of, shares_the_terminal
 from echod.daemon.listener import Unready, UnusableService
+from echod.daemon.lookup import looked_up
 from echod.daemon.notify import Notify
 from echod.daemon.privileges import Identity, Impossible, become, identity_of, owning, stay_behind
 from echod.daemon.reload import Refused
@@ -149,11 +150,14 @@ def read(options: Options) -> Configuration:
 
 
 def fitted(options: Options, identity: Identity | None) -> tuple[Configuration, list[str]]:
-    """The same as far as the limit of open files allows, for who will serve it, and what was shrunk. Raises Refused."""
+    """The same with its names looked up, as far as the limit of open files allows, for who will serve it; and what was
+    shrunk. Raises Refused."""
     try:
-        configuration, notes = fit(read(options), descriptors.raise_limit())
+        configuration, notes = fit(looked_up(read(options)), descriptors.raise_limit())
     except ConfigurationError as error:
         raise Refused(EX_CONFIG, [str(fault) for fault in error.faults]) from error
+    except Unbindable as error:
+        raise Refused(EX_OSERR, error.faults) from error
     return owning(configuration, identity) if identity else configuration, notes
 
 

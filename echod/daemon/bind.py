@@ -115,7 +115,7 @@ def bind_all(reactor: Any, places: Sequence[Wanted], store: Store) -> list[Bound
                 if address.scheme == "systemd" and (said := _why_unsuited(one)):
                     unsuited.append(f"{address.place}: {said}")
         except OSError as error:
-            faults.append(f"{address.place}: {_reason(error, address)}")
+            faults.append(f"{address.place}: {reason(error, address)}")
     if faults or unsuited:
         for one in bound:
             one.close()
@@ -162,7 +162,8 @@ def _why_unsuited(bound: Bound) -> str:
     return f"{bound.address.place} carries {what}, and {kind.kind} is not served over them"
 
 
-def _reason(error: OSError, address: Address) -> str:
+def reason(error: OSError, address: Address) -> str:
+    """Why an address cannot be opened, for people."""
     if isinstance(error, socket.gaierror):
         return f"the name is not known ({error.strerror})"
     if isinstance(error, PermissionError) and 0 < address.port < 1024:

@@ -16,7 +16,7 @@ import os
 import pwd
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -96,7 +96,8 @@ def _stale(path: str, kind: socket.SocketKind) -> Identity | None:
 def _bound(opened: socket.socket, path: str, address: Address) -> Iterator[None]:
     """Bind, with the right mode and owner; what fails in the block, or before it, leaves no path behind."""
     mode = int(address.options.get("mode", MODE))
-    owner = _user(address.options.get("user")), _group(address.options.get("group"))
+    options = address.options
+    owner = int(options.get("user", -1)), int(options.get("group", -1))
     own = owner == (-1, -1)
     with _umask(0o777 & ~(mode if own else mode & 0o700)):
         opened.bind(path)
@@ -135,22 +136,18 @@ def _umask(mask: int) -> Iterator[None]:
         os.umask(before)
 
 
-def _user(name: str | int | None) -> int:
-    if name is None:
-        return -1
-    try:
-        return int(name) if str(name).isdecimal() else pwd.getpwnam(str(name)).pw_uid
-    except KeyError:
-        raise OSError(errno.EINVAL, f"there is no user {name}") from None
-
-
-def _group(name: str | int | None) -> int:
-    if name is None:
-        return -1
-    try:
-        return int(name) if str(name).isdecimal() else grp.getgrnam(str(name)).gr_gid
-    except KeyError:
-        raise OSError(errno.EINVAL, f"there is no group {name}") from None
+def numeric(options: Mapping[str, str | int | bool]) -> dict[str, str | int | bool]:
+    """Options of an address with the number of its user and of its group. May ask others, and block. Raises OSError."""
+    numbers = dict(options)
+    for what in ("user", "group"):
+        name = str(options.get(what, 0))
+        if not name.isdecimal():
+            try:
+                number = pwd.getpwnam(name).pw_uid if what == "user" else grp.getgrnam(name).gr_gid
+            except KeyError:
+                raise OSError(errno.EINVAL, f"there is no {what} {name}") from None
+            numbers[what] = str(number)
+    return numbers
 
 
 class OwnPath:

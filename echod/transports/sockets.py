@@ -1,24 +1,26 @@
 """Sockets before anything is served: opened, given their options and bound, or not at all.
 
-Everything here blocks for a moment and belongs to the start of the daemon, or to a reload.
+`hosts_of` blocks for as long as a name server does not answer. Nothing else here asks one: whoever binds knows the
+numbers.
 """
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from echod.address import Address
+from echod.address import SCHEMES, Address
 from echod.gate.unsent import KERNEL_BUFFER
 
 IPV6_TCLASS: Final = 67  # ipv6(7); the socket module lacks it on some builds
 
 
 def inet_sockets(address: Address, kind: socket.SocketKind) -> Iterator[socket.socket]:
-    """One bound, non-blocking socket for each address that the host has; `*` is one dual-stack socket.
+    """A bound, non-blocking socket at a host's number; `*` is one dual-stack socket.
 
     `kind` is SOCK_STREAM or SOCK_DGRAM; a stream socket does not listen yet. Raises OSError.
     """
@@ -34,6 +36,24 @@ def inet_sockets(address: Address, kind: socket.SocketKind) -> Iterator[socket.s
         yield opened
 
 
+def is_name(address: Address) -> bool:
+    """Whether an address has the name of a host."""
+    if address.scheme not in SCHEMES or address.has_path or address.host == "*":
+        return False
+    try:
+        ipaddress.ip_address(address.host.partition("%")[0])
+    except ValueError:
+        return True
+    return False
+
+
+def hosts_of(name: str) -> list[str]:
+    """The addresses of a host's name, in their order. Blocks. Raises OSError."""
+    found = socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    numbers = ((str(place[0]).partition("%")[0], place[3] if len(place) == 4 else 0) for *_, place in found)
+    return list(dict.fromkeys(scoped(host, index) if index else host for host, index in numbers))
+
+
 def _places(address: Address, kind: socket.SocketKind) -> list[tuple[socket.AddressFamily, Any]]:
     if address.host == "*":
         if _has_ipv6():
@@ -43,7 +63,8 @@ def _places(address: Address, kind: socket.SocketKind) -> list[tuple[socket.Addr
     if percent and not scope.isdecimal():
         with _named(scope):
             socket.if_nametoindex(scope)
-    found = socket.getaddrinfo(address.host, address.port, type=kind, flags=socket.AI_PASSIVE)
+    numbers = socket.AI_PASSIVE | socket.AI_NUMERICHOST
+    found = socket.getaddrinfo(address.host, address.port, type=kind, flags=numbers)
     return list(dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in found))
 
 

@@ -130,6 +130,18 @@ def test_an_address_comes_and_another_goes(daemon):
         assert not (daemon.dir / "echo.sock").exists()
 
 
+def test_an_address_by_a_name_comes_or_is_refused(lenient):
+    daemon = lenient
+    known = {place[0] for *_, place in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}
+    more = '[services.more]\nkind = "upper"\nlisten = ["tcp://localhost:0"]\n'
+    daemon.write(add=more)
+    assert daemon.reload()["opened"] == len(known)
+    assert daemon.reload()["changes"] == []
+    daemon.write(("localhost", "no-such-name.invalid"))
+    (said,) = daemon.refusal()
+    assert said.startswith("tcp://no-such-name.invalid:0: the name is not known (")
+
+
 def test_who_does_not_leave_is_ended_at_drain(daemon):
     with socket.socket(socket.AF_UNIX) as local:
         local.connect(str(daemon.dir / "echo.sock"))
