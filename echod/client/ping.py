@@ -158,7 +158,7 @@ class Ping:
             return True
         try:
             with self._picture as file:
-                file.write(self._plot.svg(self._place, "; ".join(said)))
+                file.write(self._plot.svg(self._place, "\n".join(said)))
         except OSError as error:
             fail(f"{escaped(self._arguments.plot)}: {system_error(error)}")
             return False

@@ -10,13 +10,14 @@ from xml.sax.saxutils import escape
 MOST: Final = 2_000
 """Columns that are kept: more than a screen shows. Beyond, two become one, with the shortest and longest of both."""
 WIDTH = 800
-HEIGHT = 320
-LEFT, RIGHT, TOP, BOTTOM = 70, 20, 40, 40  # margins
+HEIGHT = 340
+LEFT, RIGHT, TOP, BOTTOM = 70, 20, 40, 60  # margins
+LINE = 18  #: from one line of text to the next
 STEPS: Final = 5  #: lines of the scale, at most so many and one
 
 STYLE: Final = (
     "text{font:12px sans-serif;fill:#333}.title{font-size:14px}.grid{stroke:#ccc;stroke-width:1}"
-    ".time{stroke:#0b6bcb;stroke-width:2;stroke-linecap:round}"
+    ".time{stroke:#0b6bcb;stroke-linecap:round}"
     "@media(prefers-color-scheme:dark){svg{background:#181818}text{fill:#ddd}.grid{stroke:#444}.time{stroke:#5aa9ff}}"
 )
 
@@ -43,27 +44,31 @@ class Plot:
         self._columns[at] = (min(least, low), max(most, high))
 
     def svg(self, title: str, summary: str) -> str:
-        """The picture. `title` stands above it and `summary` below."""
+        """The picture. `title` stands above it, and the lines of `summary` below: two at most."""
         return "\n".join(self._lines(title, summary)) + "\n"
 
     def _lines(self, title: str, summary: str) -> Iterator[str]:
         yield f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">'
         yield f"<title>{escape(title)}</title><style>{STYLE}</style>"
         yield f'<text class="title" x="{LEFT}" y="24">{escape(title)}</text>'
-        yield f'<text x="{LEFT}" y="{HEIGHT - 8}">{escape(summary)}</text>'
+        for number, line in enumerate(summary.splitlines()):
+            yield f'<text x="{LEFT}" y="{HEIGHT - BOTTOM + 30 + LINE * number}">{escape(line)}</text>'
         step = _step(max((high for _, high in self._columns.values()), default=0.0) * 1000)
         top = step * STEPS
         floor = HEIGHT - BOTTOM
-        for line in range(STEPS + 1):
-            y = floor - (floor - TOP) * line / STEPS
+        decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+        for number in range(STEPS + 1):
+            y = floor - (floor - TOP) * number / STEPS
             yield f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>'
-            yield f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{step * line:.6g} ms</text>'
+            yield f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{step * number:.{decimals}f} ms</text>'
         last = max(self._columns, default=0) or 1
+        width = min(max((WIDTH - RIGHT - LEFT) / last / 2, 2), 5)  # few stand out, many leave room for each other
+        yield f'<g class="time" stroke-width="{width:.1f}">'
         for at, (low, high) in sorted(self._columns.items()):
             x = LEFT + 4 + (WIDTH - RIGHT - LEFT - 8) * at / last
             up, down = (floor - (floor - TOP) * seconds * 1000 / top for seconds in (high, low))
-            yield f'<line class="time" x1="{x:.1f}" y1="{up:.1f}" x2="{x:.1f}" y2="{max(down, up + 0.1):.1f}"/>'
-        yield "</svg>"
+            yield f'<line x1="{x:.1f}" y1="{up:.1f}" x2="{x:.1f}" y2="{max(down, up + 0.1):.1f}"/>'
+        yield "</g></svg>"
 
 
 def _step(most: float) -> float:

@@ -12,7 +12,8 @@ from echod.client.plot import BOTTOM, HEIGHT, MOST, STEPS, TOP, WIDTH, Plot, _st
 
 def columns(plot):
     root = ElementTree.fromstring(plot.svg("udp://[::1]:7 & <more>", "1 sent"))
-    lines = [line for line in root.iter("{http://www.w3.org/2000/svg}line") if line.get("class") == "time"]
+    (group,) = root.iter("{http://www.w3.org/2000/svg}g")
+    lines = list(group)
     return [tuple(float(line.get(name) or "nan") for name in ("x1", "y1", "y2")) for line in lines]
 
 
