@@ -117,7 +117,7 @@ class Console:
                         if len(line) > LARGEST:
                             raise ValueError(f"a line of more than {LARGEST} octets")
                         call(self._hear, address, json.loads(line))
-            call(self._leave, 0, f"{address.place}: there is no console service {name} any more")
+            call(self._leave, 0, f"{address.place} has ended the conversation: {name} is served no more")
         except (Unanswered, Refused) as error:
             call(self._leave, 1, escaped(str(error)))
         except (OSError, HTTPException) as error:

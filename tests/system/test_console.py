@@ -148,7 +148,7 @@ def test_a_seat_ends_with_its_service():
         without(daemon)
         assert operator.end() == 0
         place = f"unix://{daemon.dir}/admin.sock"
-        assert operator.said.text == [f"echoctl: {place}: there is no console service front any more"]
+        assert operator.said.text == [f"echoctl: {place} has ended the conversation: front is served no more"]
         daemon.check()
 
 

@@ -41,7 +41,7 @@ limits = { rate = "1/20" }
 [services.repeated]
 kind = "echo"
 listen = ["udp://127.0.0.1:0"]
-limits = { rate = "20/100" }
+limits = { rate = "20/200" }
 """
 
 
@@ -144,7 +144,7 @@ def test_who_is_mute_stays_mute(clock, plane):
     with daemon_of(clock, plane) as daemon, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(0.5)
         client.connect(daemon.place("repeated", "udp"))
-        for _ in range(2):  # half of the burst may pass unwatched
+        for _ in range(2):  # half of the burst passes unwatched
             for _ in range(150):
                 client.send(b"the same again")
         list(questions(client, "+0s", 1))
@@ -159,7 +159,7 @@ def test_the_drain(clock, plane, offset):
     """It waits for who is owed something, in whatever year; and ends when its time has come."""
     with daemon_of(clock, plane, drain="30m") as daemon, stuck(daemon.place("late", "tcp")) as client:
         daemon.process.terminate()
-        daemon.stderr.wait_for("have 1800 s to end")
+        daemon.stderr.wait_for("1 connection has 1800 s to end")
         clock.set(offset)
         assert not eventually(lambda: daemon.process.poll() is not None, seconds=2)
         client.close()
@@ -167,7 +167,7 @@ def test_the_drain(clock, plane, offset):
     clock.set("+0s")
     with daemon_of(clock, plane, drain="2s") as daemon, stuck(daemon.place("late", "tcp")):
         daemon.process.terminate()
-        daemon.stderr.wait_for("have 2 s to end")
+        daemon.stderr.wait_for("1 connection has 2 s to end")
         clock.set(offset)
         assert daemon.wait(SECONDS) == 0
 

@@ -89,7 +89,7 @@ def test_two_beginners_are_answered_by_two_operators_at_terminals_of_their_own(t
         second.type("/quit")
         second.must_show("ended: 0")
         running.press("C-c")
-        first.must_show("has ended the conversation", "ended: 0")
+        first.must_show("console is served no more", "ended: 0")
 
 
 def test_members_at_terminals_of_their_own_do_not_disturb_each_other(tmp_path):
