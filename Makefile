@@ -63,7 +63,7 @@ completion: $(VENV)/.dev  ## write what bash and zsh complete to build/completio
 
 deb: $(VENV)/.dev  ## build the Debian package into dist/, from an sdist, and show it to lintian
 	@rm -rf build/sdist && $(BIN)/python -m build --sdist --outdir build/sdist . >/dev/null
-	@debian/build-package build/sdist/echod-*.tar.gz dist
+	@debian/build-package build/sdist/txechod-*.tar.gz dist
 
 clean:  ## remove what these commands wrote
 	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache _trial_temp

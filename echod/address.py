@@ -157,14 +157,14 @@ def parse(text: str, *, client: bool = False) -> Address:
 
 _HOST_AND_PORT: Final = re.compile(r"(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|\[[0-9A-Za-z:.%_-]+\]):[0-9]{1,5}")
 """What no endpoint string looks like."""
-_TLS: Final = "TLS endpoints are not available in this version"  # no half-close, and another backpressure
+_TLS: Final = "Twisted's ssl: and tls: endpoints are not supported; an address with TLS is tls://HOST:PORT"
 _NO_ENDPOINTS: Final[Mapping[str, str]] = {
     "haproxy": "haproxy: is not used here; write tcp://…?proxy=any instead",
     "ssl": _TLS,
     "tls": _TLS,
     "stdio": "standard input and output are no address; write one such as tcp://127.0.0.1:10007",
 }
-"""Endpoint strings that Twisted knows and that are refused."""
+"""Endpoint strings that Twisted knows and that are refused. Its TLS needs pyOpenSSL and cannot half-close."""
 
 
 def _without_scheme(text: str) -> Address:

@@ -37,7 +37,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "-m", "build", "--sdist", "--outdir", str(folder), str(TOP)],
         [str(TOP / "debian" / "build-package"), sdist, str(folder)],
     ):
-        for made in folder.glob("echod-*.tar.gz"):
+        for made in folder.glob("txechod-*.tar.gz"):
             made.rename(sdist)
         ended = subprocess.run(words, check=False, capture_output=True, text=True, timeout=ENOUGH)
         if ended.returncode == MISSING and "needs these" in ended.stderr:

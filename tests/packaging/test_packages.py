@@ -70,7 +70,13 @@ def test_the_wheel_says_what_it_is(wheel):
         (metadata,) = (name for name in file.namelist() if name.endswith(".dist-info/METADATA"))
         said = file.read(metadata).decode()
         assert any(name.endswith("/LICENSE") for name in file.namelist())
-    assert f"\nVersion: {VERSION}\n" in said
+    assert f"\nName: txechod\nVersion: {VERSION}\n" in said
+    assert "\nLicense-Expression: MIT\n" in said
+    assert "\nProject-URL: Source, https://" in said
+    assert '\nRequires-Dist: txechod[test]; extra == "dev"\n' in said
+    links = re.findall(r"\]\(([^)]+)\)", said)
+    assert links, "the long description has none"
+    assert [link for link in links if not link.startswith("https://")] == []
     assert "\nRequires-Python: >=3.11\n" in said
 
 

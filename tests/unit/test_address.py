@@ -235,7 +235,8 @@ class Refusing(SynchronousTestCase):
             ("unix:run/echo.sock", "write unix:///PATH"),
             ("stdio:", "standard input and output are no address"),
             ("haproxy:tcp:7", "write tcp://…?proxy=any instead"),
-            ("ssl:7", "not available in this version"),
+            ("ssl:7", "ssl: and tls: endpoints are not supported; an address with TLS is tls://HOST:PORT"),
+            ("tls:127.0.0.1:7", "ssl: and tls: endpoints are not supported; an address with TLS is tls://HOST:PORT"),
         ):
             self.assertIn(words, refused(text), text)
             self.assertIn(words, refused(text, client=True), text)

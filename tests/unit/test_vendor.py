@@ -11,7 +11,7 @@ TOP = Path(__file__).parents[2]
 RUNTIME = (TOP / "vendor" / "runtime.txt").read_text("utf-8")
 PINNED = dict(re.findall(r"(?m)^([\w.-]+)==(\S+)$", RUNTIME))
 [LEFT_OUT] = [named.split() for named in re.findall(r"(?m)^# left out: (.*)$", RUNTIME)]
-IMPORTED_AS = {"service-identity": "service_identity", "pyOpenSSL": "OpenSSL"}
+IMPORTED_AS = {"service-identity": "service_identity", "markdown-it-py": "markdown_it", "Pygments": "pygments"}
 
 
 def plain(name):
@@ -29,6 +29,17 @@ def test_everything_that_is_required_is_carried_or_left_out_for_a_reason():
     carried = {plain(name) for name in PINNED}
     assert {plain(name) for name in required()} <= carried | {plain(name) for name in LEFT_OUT}
     assert not carried & {plain(name) for name in LEFT_OUT}
+
+
+def test_every_requirement_is_imported():
+    imported = set()
+    for path in (TOP / "echod").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            imported |= {plain(name.partition(".")[0]) for name in names}
+    for_what_comes = {"service-identity", "rich", "wcwidth"}  # TLS; tables and live views of echoctl
+    assert {plain(name) for name in required()} - imported <= for_what_comes
 
 
 def test_what_is_carried_is_new_enough():
