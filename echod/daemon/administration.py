@@ -118,7 +118,7 @@ class DaemonView:
             "lines_suppressed": daemon.log.suppressed,
             "events_lost": daemon.events.failures,
             "internal_errors": daemon.log.internal_errors,
-            "unsent": daemon.shared.unsent.octets,
+            "unsent": daemon.shared.send_budget.octets,
             "reloads": daemon.reloads.counts,
             "last_reload": daemon.reloads.last.as_json() if daemon.reloads.last else None,
         }
@@ -136,7 +136,7 @@ class DaemonView:
             lines_suppressed=daemon.log.suppressed,
             events_lost=daemon.events.failures,
             internal_errors=daemon.log.internal_errors,
-            unsent=daemon.shared.unsent.octets,
+            unsent=daemon.shared.send_budget.octets,
             reloads=daemon.reloads.counts,
             last_reload_took=daemon.reloads.last is None or not daemon.reloads.last.errors,
         )

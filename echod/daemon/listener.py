@@ -13,8 +13,8 @@ from echod.events import Events, Tally
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
+from echod.gate.send_budget import SendBudget
 from echod.gate.shares import Total
-from echod.gate.unsent import Unsent
 from echod.model import Context, Service
 from echod.plane.datagrams import DatagramLane
 from echod.plane.loop import Loop
@@ -47,7 +47,7 @@ class Shared:
     plane: Loop | None
     pipes_below: int
     total: Total
-    unsent: Unsent
+    send_budget: SendBudget
     own_ports: Collection[int]
     broadcasts: Collection[bytes]
     tallies: dict[tuple[str, str], Tally]  #: by the service's name and the address
@@ -135,7 +135,7 @@ class Listener:
                 scheme=scheme,
                 loopback=bound.loopback,
                 clock=shared.reactor,
-                unsent=shared.unsent,
+                unsent=shared.send_budget,
             )
             self.port = transport.port(
                 shared.reactor, bound.socket, bound.address, self.factory, shared.reserve, bound.close

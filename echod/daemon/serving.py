@@ -24,8 +24,8 @@ from echod.daemon.reload import Refused, Unchangeable, at_the_next_start, change
 from echod.daemon.reloading import Read, Reloads
 from echod.daemon.store import Store
 from echod.events import Events
+from echod.gate.send_budget import SendBudget
 from echod.gate.shares import Total
-from echod.gate.unsent import Unsent
 from echod.model import Context
 from echod.observe.log import Log
 from echod.observe.output import Output
@@ -84,7 +84,7 @@ class Daemon(Service):
             plane=None,
             pipes_below=spare(configuration),
             total=Total(),
-            unsent=Unsent(self.events.tell),
+            send_budget=SendBudget(self.events.tell),
             own_ports=self._own_ports,
             broadcasts=self._broadcasts,
             tallies={},

@@ -6,7 +6,7 @@ import socket
 import sys
 from typing import Final
 
-from echod.gate.unsent import KERNEL_BUFFER
+from echod.gate.send_budget import KERNEL_BUFFER
 from echod.names import SocketAddress, inet, unix_name
 from echod.plane import calls
 from echod.transports.accept import RESET_ON_CLOSE

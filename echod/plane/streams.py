@@ -12,7 +12,7 @@ Rules:
 * A short write stops the reading. That is the backpressure, and what makes half-close right: the end of input
   is only seen once everything before it has gone.
 * What waits stays in the pipe it is in (`pipes`), and counts as unsent. While too much of it waits for all together
-  (`gate.unsent`), a round reads a page.
+  (`gate.send_budget`), a round reads a page.
 * The gate, counters, events and time limits are those of the factory, as on the plain way.
 * When the listener stops, its connections become Conversations, with what waits: the plain way drains them.
 """
@@ -30,7 +30,7 @@ from twisted.internet.base import DelayedCall
 from twisted.logger import Logger
 
 from echod.events import Closing
-from echod.gate.unsent import LITTLE, Pressure
+from echod.gate.send_budget import LITTLE, Pressure
 from echod.names import SocketAddress
 from echod.plane import calls
 from echod.plane.accepting import Accepting

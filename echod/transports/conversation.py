@@ -3,7 +3,7 @@
 It serves a server's connection and a client's alike. Rules that everything here keeps:
 
 * Reading pauses while the kernel takes less than there is, or more than `limits.buffer` octets wait to be sent: a
-  peer that never reads is stopped. While too much waits for all together (`gate.unsent`), it pauses at a page.
+  peer that never reads is stopped. While too much waits for all together (`gate.send_budget`), it pauses at a page.
 * The peer's half-close does not end our answer: everything goes out, then we close.
 * When we end first, we shut down writing and read what still comes, for a close with unread input would be a
   reset, and the answer could be lost on the way (RFC 1122 4.2.2.13).
@@ -24,7 +24,7 @@ from zope.interface import implementer
 
 from echod.events import Closing, Tally
 from echod.gate.limits import Limits
-from echod.gate.unsent import LITTLE, Mark, Pressure, Unsent
+from echod.gate.send_budget import LITTLE, Pressure, SendBudget, Watermark
 from echod.model import CLOSE, End, Peer, Reply, Say, Session
 from echod.transports.peers import peer_of
 from echod.transports.sockets import clamp
@@ -67,7 +67,7 @@ class Conversation(Protocol):
         limits: Limits,
         tally: Tally,
         over: Callable[[Conversation, Closing], None],
-        mark: Mark | None = None,
+        mark: Watermark | None = None,
     ) -> None:
         self.peer: Peer
         self.bytes_in = 0
@@ -76,7 +76,7 @@ class Conversation(Protocol):
         self._limits = limits
         self._tally = tally
         self._over = over
-        self._mark = mark or Unsent().mark(limits.total_buffer)
+        self._mark = mark or SendBudget().mark(limits.total_buffer)
         self._counted = 0  # unsent octets that the mark knows of
         self._handed = 0  # octets given to the transport
         self._settled = (0, 0)  # octets in and out that the tally has already

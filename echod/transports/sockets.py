@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from echod.address import SCHEMES, Address
-from echod.gate.unsent import KERNEL_BUFFER
+from echod.gate.send_budget import KERNEL_BUFFER
 
 IPV6_TCLASS: Final = 67  # ipv6(7); the socket module lacks it on some builds
 

@@ -18,7 +18,7 @@ from echod.gate.access import octets_of
 from echod.gate.connections import ConnectionGate
 from echod.gate.limits import Limits
 from echod.gate.refusal import Refusal
-from echod.gate.unsent import Pressure, Unsent
+from echod.gate.send_budget import Pressure, SendBudget
 from echod.model import Service
 from echod.names import SocketAddress, UnixName
 from echod.transports.conversation import SILENCE, Conversation
@@ -64,7 +64,7 @@ class ServiceFactory(Factory):
         scheme: str = "tcp",
         loopback: bool = False,
         clock: IReactorTime | None = None,
-        unsent: Unsent | None = None,
+        unsent: SendBudget | None = None,
     ) -> None:
         self.service = service
         self.gate = gate
@@ -77,7 +77,7 @@ class ServiceFactory(Factory):
         self.loopback = loopback
         self.conversations: dict[Conversation, bytes] = {}  # and the host that the gate knows it by
         self.carrier: Carrier | None = None
-        self.mark = (unsent or Unsent()).mark(self.limits.total_buffer)
+        self.mark = (unsent or SendBudget()).mark(self.limits.total_buffer)
         self._sweep = LoopingCall(self._look)
         if clock is not None:
             self._sweep.clock = clock

@@ -19,7 +19,7 @@ from echod.events import Events
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.gate.limits import UNLIMITED, Limits
-from echod.gate.unsent import Unsent
+from echod.gate.send_budget import SendBudget
 from echod.model import Service
 from echod.plane import calls
 from echod.plane.loop import Loop
@@ -51,7 +51,7 @@ class Listener:
         events = Events()
         events.subscribe(lambda name, fields: self.events.append((name, dict(fields))))
         self.told: list[str] = []
-        self.unsent = Unsent(lambda name, **_: self.told.append(name))
+        self.unsent = SendBudget(lambda name, **_: self.told.append(name))
         gate = ConnectionGate(Access([ip_network("127.0.0.0/8")]), limits, self.clock.seconds)
         self.factory = ServiceFactory(
             service,

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from echod.gate.unsent import KERNEL_BUFFER, LITTLE, Pressure
+from echod.gate.send_budget import KERNEL_BUFFER, LITTLE, Pressure
 from echod.plane.streams import StreamLane
 from echod.services.echo import Echo
 from echod.services.upper import Upper

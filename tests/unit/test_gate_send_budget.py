@@ -3,13 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.gate.unsent import RELIEVED, Pressure, Unsent
+from echod.gate.send_budget import RELIEVED, Pressure, SendBudget
 
 LIMIT = 1000
 
 
 def test_who_joins_hears_how_it_is_and_whatever_changes():
-    unsent = Unsent()
+    unsent = SendBudget()
     mark = unsent.mark(LIMIT)
     heard: list[Pressure] = []
     mark.join(heard.append)
@@ -26,7 +26,7 @@ def test_who_joins_hears_how_it_is_and_whatever_changes():
 
 def test_it_falls_an_eighth_below_a_mark_and_not_before():
     """Else a connection that comes and goes at the mark would have everybody hear of it each time."""
-    unsent = Unsent()
+    unsent = SendBudget()
     heard: list[Pressure] = []
     unsent.mark(LIMIT).join(heard.append)
     unsent.change(LIMIT + 1)
@@ -38,7 +38,7 @@ def test_it_falls_an_eighth_below_a_mark_and_not_before():
 
 def test_a_limit_has_one_mark_and_is_told_once():
     told: list[tuple[int, bool]] = []
-    unsent = Unsent(lambda name, limit: told.append((limit, name == "reading.paused")))
+    unsent = SendBudget(lambda name, limit: told.append((limit, name == "reading.paused")))
     assert unsent.mark(LIMIT) is unsent.mark(LIMIT)
     assert unsent.mark(10) is not unsent.mark(LIMIT)
     unsent.mark(20)  # nobody's limit any more
@@ -54,7 +54,7 @@ def test_a_limit_has_one_mark_and_is_told_once():
 
 
 def test_a_mark_that_is_made_late_knows_how_it_is():
-    unsent = Unsent()
+    unsent = SendBudget()
     unsent.change(LIMIT + 1)
     assert unsent.mark(LIMIT).pressure is Pressure.FULL
 
@@ -62,7 +62,7 @@ def test_a_mark_that_is_made_late_knows_how_it_is():
 @given(st.lists(st.integers(-3 * LIMIT, 3 * LIMIT)), st.lists(st.integers(1, 2 * LIMIT), min_size=1))
 def test_the_pressure_is_that_of_the_sum_whatever_came_before(changes, limits):
     """Above the limit it is full, below the relieved share of it, it is not; the same for half; and the sum is kept."""
-    unsent = Unsent()
+    unsent = SendBudget()
     for limit in limits:
         unsent.mark(limit)
     for by in changes:

@@ -1,7 +1,7 @@
 """How much waits to be sent to everybody together, and who must hold back while that is too much.
 
 There is one sum for the whole daemon. It changes when a connection gets stuck and when it is relieved, never for a
-single message. Each limit (`total-buffer` of a service) is a Mark on it: who joined a mark hears when the sum rises
+single message. Each limit (`total-buffer` of a service) is a Watermark on it: who joined one hears when the sum rises
 above it, above half of it, and when it has fallen again.
 """
 
@@ -30,7 +30,7 @@ class Pressure(IntEnum):
     FULL = 2  #: above it: nobody who is stuck is read from, and everybody else little by little
 
 
-class Unsent:
+class SendBudget:
     """The octets that wait to be sent to all connections together.
 
     `tell` hears `reading.paused` when a limit is passed, and `reading.resumed` when it is not any more.
@@ -39,14 +39,14 @@ class Unsent:
     def __init__(self, tell: Callable[..., None] = lambda _name, **_fields: None) -> None:
         self.octets = 0
         self.tell = tell
-        self._marks: dict[int, Mark] = {}
+        self._marks: dict[int, Watermark] = {}
         self._ceiling: float = sys.maxsize  # above this, or below the floor, the pressure on some mark changes
         self._floor: float = -1
 
-    def mark(self, limit: int) -> Mark:
+    def mark(self, limit: int) -> Watermark:
         """The mark at `limit` octets."""
         if limit not in self._marks:
-            self._marks[limit] = Mark(self, limit)
+            self._marks[limit] = Watermark(self, limit)
             self._weigh()
         return self._marks[limit]
 
@@ -65,10 +65,10 @@ class Unsent:
             mark.press()
 
 
-class Mark:
+class Watermark:
     """One limit on the sum, and who hears of it."""
 
-    def __init__(self, unsent: Unsent, limit: int) -> None:
+    def __init__(self, unsent: SendBudget, limit: int) -> None:
         self.unsent = unsent
         self.limit = limit
         self.pressure = Pressure.NONE
