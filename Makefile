@@ -5,12 +5,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TYPED = echod twisted/plugins bench completion man tests
+TYPED = echod twisted/plugins bench completion docs tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-system lint format bench bench-quick chaos fuzz soak man completion deb clean
+.PHONY: help run test test-system lint format bench bench-quick chaos fuzz soak docs man completion deb clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -53,8 +53,12 @@ fuzz: $(VENV)/.test  ## hostile input into everything that takes any, five minut
 soak: $(VENV)/.test  ## connections and datagrams by the million, and what they leave (ARGS="--cycles 1000000")
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-man: $(VENV)/.runtime  ## write the manual pages to build/man, from docs/ (man -l build/man/echod.8)
-	@$(BIN)/python -m man build/man
+docs: $(VENV)/.dev  ## build the documentation site in build/site, readable without a network (build/site/index.html)
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
+	@echo "$(CURDIR)/build/site/index.html"
+
+man: $(VENV)/.dev  ## build the manual pages in build/man, from docs/ (man -l build/man/echod.8)
+	@$(BIN)/python -m sphinx -q -W --keep-going -b man -d build/doctrees docs build/man
 	@ls build/man/*
 
 completion: $(VENV)/.dev  ## write what bash and zsh complete to build/completion, from the two programs' parsers

@@ -1,0 +1,34 @@
+"""The documentation site and the manual pages, built by Sphinx and MyST from the pages in this folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+TOP = Path(__file__).parents[1]
+sys.path[:0] = [str(TOP), str(TOP / "docs" / "extensions")]
+
+from echod.version import VERSION  # noqa: E402 - the path comes first
+
+project = "echod"
+author = "echod contributors"
+copyright = author  # noqa: A001 - the name that Sphinx reads
+version = release = VERSION
+
+extensions = ["myst_parser", "manual_pages"]
+source_suffix = {".md": "markdown"}
+root_doc = "index"
+exclude_patterns = ["_site_*"]
+myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence"]
+suppress_warnings = ["myst.header"]
+
+html_theme = "furo"
+html_title = f"echod {VERSION}"
+
+man_pages: Final[list[tuple[str, str, str, list[Any], int]]] = [
+    ("ECHOD", "echod", "echo daemon on every kind of socket", [], 8),
+    ("ECHOCTL", "echoctl", "client and administration tool of echod", [], 1),
+    ("CONFIG", "echod.toml", "configuration of echod", [], 5),
+]

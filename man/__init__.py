@@ -1,1 +1,0 @@
-"""The manual pages, made of the pages in docs/: `python -m man DIRECTORY` writes them."""
