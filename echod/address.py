@@ -1,7 +1,8 @@
 """Addresses: one grammar for the daemon and its client.
 
 `parse` turns what people type into an `Address`; nothing here opens a socket or asks a name server.
-Standard library only, and of echod only `names` and `text`: everything else may import this.
+Standard library only, and of echod only `names`, `text`, `shape` and the registry of transports: everything else may
+import this.
 """
 
 from __future__ import annotations
@@ -11,49 +12,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from enum import Enum
-from types import MappingProxyType
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote
 
 from echod.names import Inet, inet, is_loopback
+from echod.shape import Shape
 from echod.text import escaped, for_system
+from echod.transports.registry import EVERY_FORM, Scheme
+from echod.transports.registry import SCHEMES as SCHEMES  # noqa: PLC0414 - where it was until the registry
 
-
-class Carries(Enum):
-    """What a transport keeps of the shape of what was sent."""
-
-    STREAM = "stream"
-    DATAGRAM = "datagram"
-    MESSAGE = "message"
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """One word before `://`: what it carries, which options it takes, and whether this version has it."""
-
-    carries: Carries
-    options: frozenset[str]
-    available: bool = True
-    has_path: bool = False  #: a path of the file system instead of host and port
-
-
-_SOCKET = frozenset({"interface", "dscp", "v6only"})
-_FILE = frozenset({"mode", "user", "group"})
-
-SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
-    {
-        "tcp": Scheme(Carries.STREAM, _SOCKET | {"backlog", "proxy"}),
-        "udp": Scheme(Carries.DATAGRAM, _SOCKET | {"proxy"}),
-        "tls": Scheme(Carries.STREAM, _SOCKET | {"backlog", "proxy"}, available=False),
-        "ws": Scheme(Carries.MESSAGE, _SOCKET | {"backlog", "proxy"}, available=False),
-        "wss": Scheme(Carries.MESSAGE, _SOCKET | {"backlog", "proxy"}, available=False),
-        "unix": Scheme(Carries.STREAM, _FILE | {"backlog"}, has_path=True),
-        "unix-dgram": Scheme(Carries.DATAGRAM, _FILE, has_path=True),
-        "unix-seqpacket": Scheme(Carries.MESSAGE, _FILE | {"backlog"}, available=False, has_path=True),
-    }
-)
-"""Every scheme that the interface names. `systemd:NAME` and Twisted's endpoint strings have none."""
+Carries = Shape  # its name until the registry
 
 UNIX_PATH_MAX: Final = 107  #: octets; sun_path holds 108 with the closing NUL (unix(7))
 BACKLOG: Final = 4096
@@ -69,7 +37,7 @@ class AddressError(ValueError):
 class Address:
     """A place to listen on or to reach. Equal addresses are the same place with the same options."""
 
-    scheme: str  #: one of SCHEMES, or "systemd", or "endpoint"
+    scheme: str  #: one of EVERY_FORM of the registry
     host: str = ""  #: "*" is every interface; otherwise an IP address or a name
     port: int = 0
     path: str = ""  #: of a Unix socket or a WebSocket; the name behind `systemd:`; an endpoint's whole text
@@ -85,9 +53,9 @@ class Address:
     @property
     def place(self) -> str:
         """The address as its URL, without its options."""
-        if self.scheme == "endpoint":
+        if self.is_opaque:
             return self.path
-        if self.scheme == "systemd":
+        if self.is_passed:
             return f"systemd:{self.path}"
         path = quote(self.path, safe="/@:+,;=!$'()*~", errors="surrogateescape")
         if self.has_path:
@@ -96,9 +64,29 @@ class Address:
         return f"{self.scheme}://{Inet(host, self.port)}{path}"
 
     @property
-    def carries(self) -> Carries:
-        """What it keeps of the shape of what is sent; an endpoint string is a stream."""
-        return SCHEMES[self.scheme].carries if self.scheme in SCHEMES else Carries.STREAM
+    def form(self) -> Scheme:
+        """The line of the registry that it belongs to."""
+        return EVERY_FORM[self.scheme]
+
+    @property
+    def shape(self) -> Shape:
+        """What the transport keeps of the shape of what is sent; an endpoint string is a stream."""
+        return self.form.shape
+
+    @property
+    def carries(self) -> Shape:
+        """The shape, by its name until the registry."""
+        return self.shape
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether it is an endpoint string: only Twisted knows which address that is."""
+        return self.scheme == "endpoint"
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether it names sockets that another process has opened: shape and address are those of the sockets."""
+        return self.scheme == "systemd"
 
     @property
     def system_path(self) -> str:
@@ -109,7 +97,7 @@ class Address:
     @property
     def has_path(self) -> bool:
         """Whether it is a path of the file system."""
-        return self.scheme in SCHEMES and SCHEMES[self.scheme].has_path
+        return self.form.has_path
 
     @property
     def any_port(self) -> bool:
@@ -201,7 +189,7 @@ def _unix_path(text: str, scheme: str, quoted: str) -> str:
 def _host_address(text: str, scheme: str, before: str, options: dict[str, str | int | bool], client: bool) -> Address:
     authority, slash, path = before.partition("/")
     path = unquote(slash + path, errors="surrogateescape")
-    if SCHEMES[scheme].carries is not Carries.MESSAGE:
+    if not SCHEMES[scheme].has_url_path:
         if path not in ("", "/"):
             raise AddressError(f"{_shown(text)}: {scheme}:// has no path; leave out {_shown(path)}")
         path = ""

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
-from echod.names import SocketAddress
+from echod.names import SocketAddress, UnixName
+from echod.shape import Shape
+from echod.transports.registry import EVERY_FORM
 
 Transform = Callable[[bytes], bytes]
 
@@ -63,9 +65,19 @@ class Peer:
     user: int | None = None
 
     @property
+    def shape(self) -> Shape:
+        """The shape of the transport between us."""
+        return EVERY_FORM[self.scheme].shape
+
+    @property
     def keeps_messages(self) -> bool:
         """Whether what comes at once is one whole message, rather than a part of a stream."""
-        return self.scheme in ("udp", "unix-dgram")
+        return self.shape.keeps_messages
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether it is a process of this machine, at the other end of a Unix socket."""
+        return isinstance(self.local, UnixName)
 
 
 class Session(Protocol):
@@ -149,6 +161,11 @@ class Service:
         The configuration asks before anything is served; only what looks at files or compares keys belongs here.
         """
         return ()
+
+    @classmethod
+    def is_served_over(cls, shape: Shape) -> bool:
+        """Whether the kind makes sense on transports of a shape."""
+        return cls.datagrams if shape is Shape.DATAGRAM else cls.streams
 
     def succeed(self, predecessor: Any) -> None:
         """Take the place of another of this kind after a reload; what it holds for its sessions may be taken over."""

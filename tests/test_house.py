@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from echod.transports.registry import EVERY_FORM
+
 TOP = Path(__file__).parent.parent
 MODULES = {
     ".".join(path.relative_to(TOP).with_suffix("").parts).removesuffix(".__init__"): path
@@ -23,27 +25,28 @@ MAY_IMPORT = {
     "small_files": "",
     "terminal": "text",
     "names": "text",
-    "address": "names text",
-    "model": "names text",
+    "shape": "",
+    "address": "names shape text transports.registry",
+    "model": "names shape text transports.registry",
     "gate": "",
     "faults": "model",
     "events": "address gate model text",
     "services": "model names small_files text",
-    "config": "address events faults gate model names services.registry small_files text",
-    "transports": "address events faults gate model names text",
+    "config": "address events faults gate model names services.registry shape small_files text",
+    "transports": "address events faults gate model names shape text",
     "plane": "address events gate model names text transports",
     "observe": "address events gate model names text version",
-    "daemon": "address admin config events faults gate model names observe plane services terminal text"
+    "daemon": "address admin config events faults gate model names observe plane services shape terminal text"
     " transports version",
     "tap": "address config daemon gate model names observe services stdio terminal text transports version",
     "admin": "model names observe text",
-    "client": "address config events gate model names services stdio terminal text transports version",
+    "client": "address config events gate model names services shape stdio terminal text transports version",
     "__main__": "stdio version",
 }
 """The rooms of echod, and which others each may import: a new room is one new line here."""
 
 PURE = {
-    *("version", "text", "stdio", "terminal", "names", "address", "model", "gate", "faults"),
+    *("version", "text", "stdio", "terminal", "names", "shape", "address", "model", "gate", "faults"),
     *("events", "services", "config", "small_files"),
 }
 """Rooms that know neither Twisted nor zope."""
@@ -127,6 +130,20 @@ def test_no_module_imports_itself_by_a_detour():
         TopologicalSorter(below).prepare()
     except CycleError as cycle:
         pytest.fail(" imports ".join(reversed(cycle.args[1])))
+
+
+def test_only_the_address_grammar_compares_schemes():
+    """Everything else asks the registry, or the shape."""
+    wrong = [
+        f"{module}: {ast.unparse(part)}"
+        for module, path in MODULES.items()
+        if module != "echod.address"
+        for part in ast.walk(tree_of(path))
+        if isinstance(part, ast.Compare | ast.Match)
+        for value in ast.walk(part)
+        if isinstance(value, ast.Constant) and value.value in EVERY_FORM
+    ]
+    assert not wrong
 
 
 def test_packages_hold_a_docstring_and_at_most_all():

@@ -33,7 +33,7 @@ def seats(desk: Desk | None) -> Mapping[str, Handler] | None:
         return None
 
     def sit(request: Request, respond: Respond) -> None:
-        if request.peer.scheme != "unix":  # what clients say is theirs and the operators', and a seat is no reading
+        if not request.peer.is_unix:  # what clients say is theirs and the operators', and a seat is no reading
             respond(fault(403, "an operator sits at the Unix socket only"))
             return
 

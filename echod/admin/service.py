@@ -72,7 +72,7 @@ class AdminService(Service):
 
     def _refusal(self, request: Request) -> Answer | None:
         """Why this peer may not ask that, or None."""
-        if request.peer.scheme == "unix":
+        if request.peer.is_unix:
             if request.peer.user not in (0, os.geteuid()):
                 return fault(403, "only root and the daemon's own user may ask here")
             return None

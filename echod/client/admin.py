@@ -63,7 +63,7 @@ def place(arguments: argparse.Namespace) -> Address:
         raise Unreadable(f"{error.faults[0]}; --admin says where to ask, whatever the file") from None
     if file is None:
         return parse(ADMIN, client=True)
-    for address in sorted(listen, key=lambda one: one.scheme != "unix"):
+    for address in sorted(listen, key=lambda one: not one.has_path):
         return admin_address(address.place)  # its options are for listening
     raise Nobody(escaped(f"{file}: there is no [admin] in it; add one, or say where with --admin"))
 
@@ -74,7 +74,7 @@ def admin_address(text: str) -> Address:
         address = parse(from_system(text), client=True)
     except AddressError as error:
         raise ValueError(str(error)) from None
-    if address.scheme not in ("unix", "tcp"):
+    if not address.form.is_bare:
         raise ValueError(f"{address.place}: the administrator's interface is on unix:// or tcp://")
     return address
 
@@ -143,7 +143,7 @@ class _Connection(HTTPConnection):
         self.request(method, path, body)
 
     def connect(self) -> None:
-        if self._address.scheme == "tcp":
+        if not self._address.has_path:
             super().connect()
         else:
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

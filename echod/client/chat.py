@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from echod.address import Carries
 from echod.client.dialogue import Dialogue, Failed
 from echod.client.terminal import INTERRUPTED, fail, put_text
 from echod.model import CLOSE, NOTHING, Peer, Quiet, Reply, Say, Session
+from echod.shape import Shape
 from echod.terminal.typing import Typing
 from echod.text import decoded, escaped
 
@@ -37,7 +37,7 @@ class Chat(Quiet):
         self._reactor = reactor
         self._finish = finish
         self._address = arguments.url
-        self._datagrams = self._address.carries is Carries.DATAGRAM
+        self._datagrams = self._address.shape is Shape.DATAGRAM
         asked = (("nick", arguments.nick), ("join", arguments.room))
         self._introduction = {word: name for word, name in asked if name}
         self._refused = dict(self._introduction)  # until the service says that it was done

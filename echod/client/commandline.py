@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, NoReturn
 
-from echod.address import SCHEMES, Address, AddressError, Carries, parse
+from echod.address import Address, AddressError, parse
 from echod.config.values import duration, shown, size
 from echod.text import escaped, from_system
 from echod.version import VERSION
@@ -126,17 +126,16 @@ def _ping(command: Parser) -> None:
 
 def _unfit_probe(asked: argparse.Namespace) -> str:
     """Why such a probe cannot be sent there, or ""."""
-    scheme = asked.url.scheme
     if asked.connect:
-        if scheme not in ("tcp", "unix"):
+        if not asked.url.form.is_bare:
             return "--connect: only tcp:// and unix:// have connections to time"
         return "" if asked.size is None else "--connect sends nothing: leave out --size"
     asked.size = 64 if asked.size is None else asked.size
-    datagram = asked.url.carries is Carries.DATAGRAM
+    datagram = asked.url.shape.keeps_messages
     least, most = (MARK, LARGEST_DATAGRAM) if datagram else (1, LARGEST_PIECE)
     if least <= asked.size <= most:
         return ""
-    return f"--size {asked.size}: a probe has from {least} to {most} octets over {scheme}"
+    return f"--size {asked.size}: a probe has from {least} to {most} octets over {asked.url.scheme}"
 
 
 def _services(command: argparse.ArgumentParser) -> None:
@@ -199,21 +198,21 @@ def _url(text: str) -> Address:
         address = parse(from_system(text), client=True)
     except AddressError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    if address.scheme == "systemd":
+    if address.is_passed:
         raise argparse.ArgumentTypeError(f"{address.place} is for listening; name the socket to reach")
-    if address.scheme == "endpoint":
+    if address.is_opaque:
         from echod.transports.endpoint import unknown  # as late as the rest of Twisted
 
         if (said := unknown(address.path, client=True)) is not None:
             raise argparse.ArgumentTypeError(f"{address.place}: {said}")
-    if address.scheme in SCHEMES and not SCHEMES[address.scheme].available:
+    if not address.form.available:
         raise argparse.ArgumentTypeError(f"{address.place}: {address.scheme} is {NOT_AVAILABLE}")
     return address
 
 
 def _admin_url(text: str) -> Address:
     address = _url(text)
-    if address.scheme not in ("unix", "tcp"):
+    if not address.form.is_bare:
         raise argparse.ArgumentTypeError(f"{address.place}: the interface is on unix:// or tcp://")
     return address
 

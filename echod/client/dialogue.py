@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet import error
@@ -13,20 +13,17 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from echod.address import Address, Carries
+from echod.address import Address
 from echod.events import Closing, Tally
 from echod.gate.limits import Limits
 from echod.model import Peer, Say, Session
 from echod.text import escaped, system_error
-from echod.transports import endpoint, tcp, udp, unix, unix_dgram
 from echod.transports.conversation import Conversation
+from echod.transports.transport import transport_of
 
 CONNECT_TIMEOUT: Final = 10.0  #: seconds for one address; a SYN is sent again after 1, 3 and 7
 PATIENT: Final = Limits(idle=0, stall=0)
 """A client waits as long as the person who started it."""
-
-STREAMS: Final[Mapping[str, Any]] = {"tcp": tcp, "unix": unix, "endpoint": endpoint}
-DATAGRAMS: Final[Mapping[str, Any]] = {"udp": udp, "unix-dgram": unix_dgram}
 
 
 class Failed(Exception):
@@ -57,12 +54,13 @@ class Dialogue:
         self._limits = limits
         self._conversation: _Upload | None = None
         self._ended = False
-        if address.carries is Carries.DATAGRAM:
-            connecting = DATAGRAMS[address.scheme].dial(reactor, address, begin, self._datagrams_over)
+        transport = transport_of(address.scheme)
+        if not transport.shape.has_connections:
+            connecting = transport.dial(reactor, address, begin, self._datagrams_over)
             connecting.addCallback(lambda dialogue: dialogue.begin())
         else:
             try:
-                connecting = STREAMS[address.scheme].dial(reactor, address, _Once(self._build), CONNECT_TIMEOUT)
+                connecting = transport.dial(reactor, address, _Once(self._build), CONNECT_TIMEOUT)
             except ValueError as wrong:
                 reactor.callLater(0, self._end, Failed(f"{address.place}: {escaped(str(wrong))}"))
                 return

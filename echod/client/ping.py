@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import IO, Any, Final
 
-from echod.address import Address, Carries
+from echod.address import Address
 from echod.client.account import Account, Finding, Verdict
 from echod.client.commandline import MOST_PROBES
 from echod.client.connecting import Connections
@@ -25,6 +25,7 @@ from echod.client.summary import figures, lines
 from echod.client.terminal import INTERRUPTED, Screen, colored, fail, put_text
 from echod.config.values import duration_text
 from echod.model import Peer, Say
+from echod.shape import Shape
 from echod.text import counted, escaped, system_error
 
 BEHIND: Final = 1.0
@@ -269,7 +270,7 @@ class Conversing:
         self._dialogue.flush()
 
     def _begin(self, peer: Peer, say: Say) -> Probing:
-        datagram = self._address.carries is Carries.DATAGRAM
+        datagram = self._address.shape.keeps_messages
         self.remote = peer.remote
         self._say = say
         probes = Probes(self._size, peer, random.Random(), marked=datagram)
@@ -279,7 +280,7 @@ class Conversing:
 
     def _hear(self, finding: Finding) -> None:
         self._heard(finding)
-        if finding.number is None and self._address.carries is not Carries.DATAGRAM:
+        if finding.number is None and self._address.shape is Shape.STREAM:
             self._over(Failed(f"{self._address.place}: {finding.fault}"))
 
 

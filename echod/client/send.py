@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from echod.address import Carries
 from echod.client.dialogue import Dialogue, Failed
 from echod.client.terminal import INTERRUPTED, Screen
 from echod.model import NOTHING, End, Peer, Quiet, Reply, Say, Session
@@ -24,7 +23,7 @@ class Send(Quiet):
         self._reactor = reactor
         self._finish = finish
         self._address = arguments.url
-        self._datagram = self._address.carries is Carries.DATAGRAM
+        self._datagram = self._address.shape.keeps_messages
         self._keep_open: bool = arguments.keep_open
         self._screen = Screen(in_hex=arguments.hex)
         self._text = os.fsencode(" ".join(arguments.text)) if arguments.text else None

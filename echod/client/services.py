@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from textwrap import wrap
 from typing import Any, Final
 
-from echod.address import SCHEMES, Carries
 from echod.client.terminal import Screen, fail
 from echod.config.keys import field_of
 from echod.config.options import option_forms
 from echod.model import Service
 from echod.services.registry import UnusableKind, kinds
 from echod.text import escaped
+from echod.transports.registry import SCHEMES
 
 WIDTH: Final = 80  #: columns
 
@@ -34,13 +34,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def described(kind: type[Service]) -> dict[str, Any]:
     """A kind and its options, in what JSON can hold."""
-    shapes = {Carries.STREAM: kind.streams, Carries.DATAGRAM: kind.datagrams}
     defaults = kind.Options()
     helps = _helps(kind.Options)
     return {
         "kind": kind.kind,
         "summary": kind.summary,
-        "transports": [name for name, scheme in SCHEMES.items() if scheme.available and shapes.get(scheme.carries)],
+        "transports": [
+            name for name, scheme in SCHEMES.items() if scheme.available and kind.is_served_over(scheme.shape)
+        ],
         "options": [
             {
                 "name": key,

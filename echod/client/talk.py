@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from echod.address import Carries
 from echod.client.dialogue import Dialogue, Failed
 from echod.client.terminal import INTERRUPTED, Screen
 from echod.model import CLOSE, NOTHING, End, Peer, Quiet, Reply, Say, Session
@@ -28,7 +27,7 @@ class Talk(Quiet):
         self._reactor = reactor
         self._finish = finish
         self._address = arguments.url
-        self._datagram = self._address.carries is Carries.DATAGRAM
+        self._datagram = self._address.shape.keeps_messages
         self._screen = Screen()
         self._input: Input | None = None
         self._line = b""

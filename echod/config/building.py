@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from echod.address import SCHEMES, Carries
 from echod.config.fault import ConfigurationError, joined
 from echod.config.keys import DAEMON, LIMITS, POLICY, SERVICE, field_of, key_of
 from echod.config.places import Places, Unknown
@@ -16,6 +15,7 @@ from echod.config.schema import LOOPBACK, Admin, Configuration, Daemon, ServiceC
 from echod.gate.access import Network
 from echod.gate.limits import Limits
 from echod.model import Service
+from echod.shape import Shape
 
 ALLOW: Final = Path("--allow")  #: where the networks of the command line stand
 
@@ -109,10 +109,10 @@ class Building:
     def _check_carriage(self, kind: type[Service], listen: Written) -> None:
         """A kind is served only over what it makes sense on; a systemd socket is asked once it is there."""
         for index, address in enumerate(listen.value):
-            if address is None or address.scheme == "systemd":
+            if address is None or address.is_passed:
                 continue
-            datagrams = address.scheme in SCHEMES and SCHEMES[address.scheme].carries is Carries.DATAGRAM
-            if not (kind.datagrams if datagrams else kind.streams):
+            datagrams = address.shape is Shape.DATAGRAM
+            if not kind.is_served_over(address.shape):
                 right = "streams only: use tcp:// or unix://" if datagrams else "datagrams only: use udp://"
                 said = f"{address.place}: {kind.kind} is served over {right}"
                 self._reading.fault(listen.file, element(listen.path, index), said)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Final, get_args
 
-from echod.address import SCHEMES, Address, parse
+from echod.address import Address, parse
 from echod.config import schema
 from echod.config.forms import (
     ADDRESSES,
@@ -97,7 +97,7 @@ DAEMON: Final = Table(
 
 def _admin_address(written: str) -> Address:
     address = parse(written)
-    if address.scheme not in ("unix", "tcp"):
+    if not address.form.is_bare:
         raise ValueError(f"{shown(written)}: the admin interface is served on unix:// and tcp:// only")
     return address
 
@@ -201,8 +201,7 @@ def _all(_value: Any) -> str:
 
 
 def _scheme(address: Address) -> str | None:
-    scheme = SCHEMES.get(address.scheme)
-    return f"{address.scheme}://" if scheme and not scheme.available else None
+    return None if address.form.available or address.is_passed else f"{address.scheme}://"
 
 
 NOT_YET: Final[tuple[tuple[str, Missing], ...]] = (

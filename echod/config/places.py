@@ -51,7 +51,7 @@ class Places:
         beside.setdefault(address.host, []).append((address, where))
 
     def _strange(self, address: Address) -> Iterator[str]:
-        if address.scheme == "endpoint" and (said := self._unknown(address.path)) is not None:
+        if address.is_opaque and (said := self._unknown(address.path)) is not None:
             yield f": {said}"
 
 

@@ -8,21 +8,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from echod.address import BACKLOG, Address, Carries
+from echod.address import BACKLOG, Address
 from echod.config.schema import ServiceConfig
 from echod.daemon.store import Store
 from echod.names import Inet, is_loopback
+from echod.shape import Shape
 from echod.text import system_error
-from echod.transports import endpoint, paths, systemd, tcp, udp, unix, unix_dgram
+from echod.transports import endpoint, paths, systemd
 from echod.transports.sockets import mark
+from echod.transports.transport import every_transport
 
-TRANSPORTS: Final[Mapping[str, Any]] = {
-    "tcp": tcp,
-    "udp": udp,
-    "unix": unix,
-    "unix-dgram": unix_dgram,
-    "endpoint": endpoint,
-}
+TRANSPORTS: Final[Mapping[str, Any]] = every_transport()
 
 
 @dataclass(frozen=True)
@@ -53,20 +49,20 @@ class Bound:
     closing: Callable[[], bool] = lambda: False  #: to be asked as it is closed: whether socket and path live on
 
     @property
-    def streams(self) -> bool:
-        """Whether connections are accepted here, rather than datagrams received."""
-        return self.address.carries is Carries.STREAM
+    def transport(self) -> Any:
+        """The transport of the socket."""
+        return TRANSPORTS[self.address.scheme]
 
     @property
     def place(self) -> str:
         """What it is called; behind an endpoint string stands where that listens."""
-        host, port = self.socket.getsockname()[:2] if self.address.scheme == "endpoint" else ("", 0)
+        host, port = self.socket.getsockname()[:2] if self.address.is_opaque else ("", 0)
         return f"{self.address.place} (tcp://{Inet(host, port)})" if port else self.address.place
 
     @property
     def loopback(self) -> bool:
         """Whether only this machine reaches it."""
-        if self.address.scheme == "endpoint":
+        if self.address.is_opaque:
             return is_loopback(str(self.socket.getsockname()[0]))
         return self.address.loopback
 
@@ -112,7 +108,7 @@ def bind_all(reactor: Any, places: Sequence[Wanted], store: Store) -> list[Bound
         try:
             for one in _open(reactor, place, store):
                 bound.append(one)
-                if address.scheme == "systemd" and (said := _why_unsuited(one)):
+                if address.is_passed and (said := _why_unsuited(one)):
                     unsuited.append(f"{address.place}: {said}")
         except OSError as error:
             faults.append(f"{address.place}: {reason(error, address)}")
@@ -125,7 +121,7 @@ def bind_all(reactor: Any, places: Sequence[Wanted], store: Store) -> list[Bound
 
 def _open(reactor: Any, place: Wanted, store: Store) -> Iterator[Bound]:
     service, address = place.service, place.address
-    if address.scheme == "systemd":
+    if address.is_passed:
         for adopted in store.passed.take(address.path):
             yield Bound(service, systemd.address_of(adopted), adopted, place)
         return
@@ -148,17 +144,17 @@ def adapt(opened: socket.socket, address: Address) -> None:
 
 
 def _as_bound(address: Address, opened: socket.socket) -> Address:
-    if address.has_path or address.scheme == "endpoint":
+    if address.has_path or address.is_opaque:
         return address
     host, port = opened.getsockname()[:2]
     return replace(address, host=address.host if address.host == "*" else host, port=port)
 
 
 def _why_unsuited(bound: Bound) -> str:
-    kind = bound.service.kind
-    if kind.streams if bound.streams else kind.datagrams:
+    kind, shape = bound.service.kind, bound.address.shape
+    if kind.is_served_over(shape):
         return ""
-    what = "streams" if bound.streams else "datagrams"
+    what = {Shape.STREAM: "streams", Shape.MESSAGE: "messages", Shape.DATAGRAM: "datagrams"}[shape]
     return f"{bound.address.place} carries {what}, and {kind.kind} is not served over them"
 
 

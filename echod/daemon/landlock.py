@@ -85,7 +85,7 @@ def rules_of(
     for one in bound:
         if one.path is not None and not one.address.path.startswith("@"):
             allow(Path(one.address.system_path).parent, READ | MAKE_SOCK | REMOVE_FILE)
-        elif one.streams and not one.address.has_path:
+        elif one.transport.shape.has_connections and not one.address.has_path:
             ports |= {one.wanted.address.port, int(one.socket.getsockname()[1])}
     return Rules(paths, frozenset(ports))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from echod.admin.service import AdminService
 from echod.config.schema import ServiceConfig
-from echod.daemon.bind import TRANSPORTS, Bound
+from echod.daemon.bind import Bound
 from echod.events import Events, Tally
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
@@ -20,11 +20,11 @@ from echod.plane.datagrams import DatagramLane
 from echod.plane.loop import Loop
 from echod.plane.streams import StreamLane
 from echod.text import system_error
-from echod.transports import endpoint, tcp
 from echod.transports.accept import Reserve, StreamPort
 from echod.transports.conversing import ConversingDatagrams
 from echod.transports.datagram import ServiceDatagrams
 from echod.transports.stream import ServiceFactory
+from echod.transports.udp import UDPPort
 
 
 class Unready(Exception):
@@ -118,12 +118,12 @@ class Listener:
         self.place = bound.place
         self._plane = shared.plane
         self.tally = shared.tallies.setdefault((served.config.name, self.place), Tally())
-        scheme = "tcp" if bound.address.scheme == "endpoint" else bound.address.scheme
-        transport = TRANSPORTS[bound.address.scheme]
+        transport = bound.transport
+        scheme = bound.address.form.shown_as or bound.address.scheme
         self.factory: ServiceFactory | None = None
         self._protocol: ServiceDatagrams | None = None
         self.port: Any
-        if bound.streams:
+        if transport.shape.has_connections:
             self.factory = ServiceFactory(
                 served.service,
                 gate=served.connections,
@@ -137,15 +137,15 @@ class Listener:
                 clock=shared.reactor,
                 unsent=shared.send_budget,
             )
-            self.port = transport.port(
+            self.port = transport.listen(
                 shared.reactor, bound.socket, bound.address, self.factory, shared.reserve, bound.close
             )
             if shared.plane is not None and isinstance(self.port, StreamPort) and StreamLane.suits(self.port):
                 self.port = StreamLane(shared.plane, self.port, shared.reserve, shared.pipes_below)
         else:
             self._protocol = self._datagrams(scheme, shared)
-            self.port = transport.port(shared.reactor, bound.socket, bound.address, self._protocol, bound.close)
-            if shared.plane is not None and scheme == "udp" and DatagramLane.suits(self.port):
+            self.port = transport.listen(shared.reactor, bound.socket, bound.address, self._protocol, bound.close)
+            if shared.plane is not None and isinstance(self.port, UDPPort) and DatagramLane.suits(self.port):
                 self.port = DatagramLane(shared.plane, self.port)
 
     def _datagrams(self, scheme: str, shared: Shared) -> ServiceDatagrams:
@@ -213,11 +213,7 @@ class Listener:
 
     def _grant(self) -> None:
         """Let the kernel be as patient as `stall` is."""
-        opened, stall = self.bound.socket, self.served.config.limits.stall
-        if isinstance(opened, endpoint.Listening):
-            opened.grant(stall)
-        elif self.bound.address.scheme == "tcp":
-            tcp.grant(opened, stall)
+        self.bound.transport.set_stall(self.bound.socket, self.served.config.limits.stall)
 
     def look_again(self) -> None:
         """Lists, own ports or broadcast addresses have changed."""

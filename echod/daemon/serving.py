@@ -282,7 +282,7 @@ class Daemon(Service):
             output.stop()
 
     def _look_at_ports(self, bound: Iterable[Bound]) -> None:
-        ports = {one.address.port for one in bound if not one.streams and one.address.port}
+        ports = {one.address.port for one in bound if not one.transport.shape.has_connections and one.address.port}
         self._own_ports.clear()
         self._own_ports.update(ports)
         for listener in self.listeners:

@@ -133,7 +133,7 @@ def name_of(address: Address) -> str | None:
     The options that an open socket cannot take are part of it: with others it has to be bound anew. So is the identity
     of a path: where somebody else's file is there by now, or none, the socket behind it can be reached no more.
     """
-    if address.scheme in ("systemd", "endpoint") or (not address.has_path and not address.port):
+    if address.is_passed or address.is_opaque or (not address.has_path and not address.port):
         return None
     fixed = {name: value for name, value in address.options.items() if name not in CHANGEABLE}
     text = quote(str(replace(address, options=fixed)), safe="/")

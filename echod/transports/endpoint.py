@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
@@ -15,6 +15,7 @@ from twisted.internet.protocol import Factory
 from echod.address import Address
 from echod.transports import tcp
 from echod.transports.stream import ServiceFactory
+from echod.transports.transport import Stream
 
 
 class _Later(Factory):
@@ -95,35 +96,51 @@ def unknown(text: str, *, client: bool = False) -> str | None:
     return None
 
 
-def bind(reactor: Any, address: Address) -> Iterator[Listening]:
-    """Listen at once, and serve later. Raises OSError where the endpoint cannot listen now, or is not known."""
-    later = _Later()
-    outcome: list[Any] = []
-    try:
-        listening: Deferred[IListeningPort] = serverFromString(reactor, address.path).listen(later)
-    except Exception as error:
-        passed = "no such descriptor was passed; write systemd:NAME, the FileDescriptorName= of its unit"
-        raise OSError(None, unknown(address.path) or passed) from error
-    listening.addBoth(outcome.append)
-    if not outcome:
-        listening.cancel()
-        raise OSError(None, "the endpoint does not listen at once")
-    if not IListeningPort.providedBy(outcome[0]):
-        failed = outcome[0].value
-        if isinstance(failed, CannotListenError) and isinstance(failed.socketError, OSError):
-            raise failed.socketError
-        raise OSError(None, outcome[0].getErrorMessage())
-    yield Listening(outcome[0], later)
+class Endpoint(Stream):
+    """An endpoint string, as a stream."""
+
+    scheme = "endpoint"
+
+    def bind(self, reactor: Any, address: Address) -> Iterator[Listening]:
+        """Listen at once, and serve later. Raises OSError where the endpoint cannot listen now, or is not known."""
+        later = _Later()
+        outcome: list[Any] = []
+        try:
+            listening: Deferred[IListeningPort] = serverFromString(reactor, address.path).listen(later)
+        except Exception as error:
+            passed = "no such descriptor was passed; write systemd:NAME, the FileDescriptorName= of its unit"
+            raise OSError(None, unknown(address.path) or passed) from error
+        listening.addBoth(outcome.append)
+        if not outcome:
+            listening.cancel()
+            raise OSError(None, "the endpoint does not listen at once")
+        if not IListeningPort.providedBy(outcome[0]):
+            failed = outcome[0].value
+            if isinstance(failed, CannotListenError) and isinstance(failed.socketError, OSError):
+                raise failed.socketError
+            raise OSError(None, outcome[0].getErrorMessage())
+        yield Listening(outcome[0], later)
+
+    def listen(
+        self,
+        _reactor: Any,
+        bound: Listening,
+        _address: Address,
+        factory: ServiceFactory,
+        _reserve: object,
+        _close: object,
+    ) -> EndpointPort:
+        """What serves `factory` on what `bind` made, once it is told to startListening."""
+        return EndpointPort(bound, factory)
+
+    def set_stall(self, bound: Listening, stall: float) -> None:
+        """As TCP's, if the endpoint listens on TCP."""
+        bound.grant(stall)
+
+    def dial(self, reactor: Any, address: Address, factory: Factory, _timeout: float) -> Deferred[IProtocol]:
+        """Connect as the endpoint string says, its timeout included. Raises ValueError for one that is not known."""
+        connected: Deferred[IProtocol] = clientFromString(reactor, address.path).connect(factory)
+        return connected
 
 
-def port(
-    _reactor: Any, bound: Listening, _address: Address, factory: ServiceFactory, _reserve: object, _close: object
-) -> EndpointPort:
-    """What serves `factory` on what `bind` made, once it is told to startListening."""
-    return EndpointPort(bound, factory)
-
-
-def dial(reactor: Any, address: Address, factory: Factory, _timeout: float) -> Deferred[IProtocol]:
-    """Connect as the endpoint string says, its timeout included. Raises ValueError for one that is not known."""
-    connected: Deferred[IProtocol] = clientFromString(reactor, address.path).connect(factory)
-    return connected
+TRANSPORT: Final = Endpoint()

@@ -9,7 +9,7 @@ from typing import Any, Final
 from twisted.internet.interfaces import IAddress
 
 from echod.model import Peer
-from echod.names import SocketAddress, inet, unix_name
+from echod.names import SocketAddress, UnixName, inet, unix_name
 
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
@@ -25,7 +25,7 @@ def socket_address(address: IAddress) -> SocketAddress:
 def peer_of(transport: Any, scheme: str) -> Peer:
     """Who is at the other end of a stream that came by `scheme`."""
     local, remote = socket_address(transport.getHost()), socket_address(transport.getPeer())
-    return Peer(scheme, local, remote, user=_user(transport) if scheme == "unix" else None)
+    return Peer(scheme, local, remote, user=_user(transport) if isinstance(local, UnixName) else None)
 
 
 def _user(transport: Any) -> int | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from echod.address import SCHEMES, Address
+from echod.address import Address
 from echod.gate.send_budget import KERNEL_BUFFER
 
 IPV6_TCLASS: Final = 67  # ipv6(7); the socket module lacks it on some builds
@@ -38,7 +38,7 @@ def inet_sockets(address: Address, kind: socket.SocketKind) -> Iterator[socket.s
 
 def is_name(address: Address) -> bool:
     """Whether an address has the name of a host."""
-    if address.scheme not in SCHEMES or address.has_path or address.host == "*":
+    if address.is_opaque or address.is_passed or address.has_path or address.host == "*":
         return False
     try:
         ipaddress.ip_address(address.host.partition("%")[0])

@@ -12,21 +12,19 @@ import stat
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from echod.address import BACKLOG, Address
 from echod.names import inet, unix_name
 from echod.text import escaped
-from echod.transports import tcp, udp
 from echod.transports.sockets import scoped
+from echod.transports.transport import INET_FAMILIES, every_transport
 
 FIRST: Final = 3  # SD_LISTEN_FDS_START of <systemd/sd-daemon.h>
 RESTART: Final = "descriptors are passed when the daemon starts: restart it"
 NAMELESS: Final = "unknown"  #: what sd_listen_fds_with_names(3) calls a descriptor that came without a name
 VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 MOST: Final = 4096  #: descriptors that are looked at: a limit of open files allows few more
-
-IPPROTO_MPTCP: Final = 262  # <linux/in.h>
 
 
 @dataclass(frozen=True)
@@ -157,25 +155,31 @@ def _adopted(descriptor: int) -> socket.socket:
 
 
 def _make_ready(adopted: socket.socket) -> None:
-    inet_family = adopted.family in (socket.AF_INET, socket.AF_INET6)
-    if adopted.type is socket.SOCK_SEQPACKET:
-        raise OSError(None, "a seqpacket socket is not available in this version; pass a stream or datagram socket")
-    if not inet_family and adopted.family is not socket.AF_UNIX:
-        raise OSError(None, f"a socket of family {int(adopted.family)} is not served; pass TCP, UDP or Unix")
-    if adopted.type is socket.SOCK_STREAM:
-        if inet_family and adopted.proto not in (socket.IPPROTO_TCP, IPPROTO_MPTCP):
-            raise OSError(None, f"a stream of protocol {adopted.proto} is not served; pass TCP")
+    transport = transport_for(adopted)
+    if transport is None:
+        raise OSError(None, _why_not(adopted))
+    if transport.shape.has_connections:
         _make_listen(adopted)
-        if inet_family:
-            tcp.prepare(adopted)
-    elif adopted.type is socket.SOCK_DGRAM:
-        if inet_family and adopted.proto != socket.IPPROTO_UDP:
-            raise OSError(None, f"datagrams of protocol {adopted.proto} are not served; pass UDP")
-        if inet_family:
-            udp.prepare(adopted)
-    else:
-        raise OSError(None, f"a socket of type {int(adopted.type)} is not served; pass a stream or datagram socket")
+    transport.prepare(adopted)
     adopted.setblocking(False)
+
+
+def transport_for(adopted: socket.socket) -> Any:
+    """The transport of an open socket, or None."""
+    return next((one for one in every_transport().values() if one.recognises(adopted)), None)
+
+
+def _why_not(adopted: socket.socket) -> str:
+    """Why no transport has such a socket."""
+    if adopted.type is socket.SOCK_SEQPACKET:
+        return "a seqpacket socket is not available in this version; pass a stream or datagram socket"
+    if adopted.family not in (*INET_FAMILIES, socket.AF_UNIX):
+        return f"a socket of family {int(adopted.family)} is not served; pass TCP, UDP or Unix"
+    if adopted.type is socket.SOCK_STREAM:
+        return f"a stream of protocol {adopted.proto} is not served; pass TCP"
+    if adopted.type is socket.SOCK_DGRAM:
+        return f"datagrams of protocol {adopted.proto} are not served; pass UDP"
+    return f"a socket of type {int(adopted.type)} is not served; pass a stream or datagram socket"
 
 
 def _make_listen(adopted: socket.socket) -> None:
@@ -192,11 +196,10 @@ def _make_listen(adopted: socket.socket) -> None:
 
 def address_of(adopted: socket.socket) -> Address:
     """What a socket would be called in the configuration if it were ours."""
-    streams = adopted.type is socket.SOCK_STREAM
+    scheme = transport_for(adopted).scheme
     name = adopted.getsockname()
     if adopted.family is socket.AF_UNIX:
-        return Address("unix" if streams else "unix-dgram", path=unix_name(name).path)
-    scheme = "tcp" if streams else "udp"
+        return Address(scheme, path=unix_name(name).path)
     if adopted.family is socket.AF_INET:
         return Address(scheme, name[0], name[1])
     host, port, _, scope = name

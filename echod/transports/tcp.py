@@ -19,6 +19,7 @@ from echod.address import BACKLOG, Address
 from echod.transports.accept import Reserve, StreamPort
 from echod.transports.sockets import inet_sockets, mark, scoped
 from echod.transports.stream import ServiceFactory
+from echod.transports.transport import INET_FAMILIES, Stream
 
 KEEPALIVE: Final = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
 """Seconds of silence before the kernel asks whether the peer is there, between questions, and how many: a peer that
@@ -26,19 +27,8 @@ vanished while nothing was under way is gone after two minutes, and not after Li
 where there is no TCP_USER_TIMEOUT: with one, Linux asks until that is over (tcp(7))."""
 VANISHED: Final = 60.0
 """Seconds that what was sent may go unacknowledged: Linux's own limit (tcp_retries2) is about 15 minutes."""
+IPPROTO_MPTCP: Final = 262  # <linux/in.h>
 LEEWAY: Final = 5.0  #: seconds behind `stall`: more than the sweep takes to look
-
-
-def bind(_reactor: object, address: Address) -> Iterator[socket.socket]:
-    """Sockets that listen on every place the address means. Raises OSError."""
-    for bound in inet_sockets(address, socket.SOCK_STREAM):
-        try:
-            prepare(bound)
-            bound.listen(int(address.options.get("backlog", BACKLOG)))
-        except BaseException:
-            bound.close()
-            raise
-        yield bound
 
 
 def prepare(bound: socket.socket) -> None:
@@ -74,35 +64,6 @@ class TCPPort(StreamPort):
         if scope:
             host = scoped(host, scope)
         return IPv6Address("TCP", host, port, flow, scope), (host, port, flow, scope)
-
-
-def port(
-    reactor: IReactorFDSet,
-    bound: socket.socket,
-    _address: Address,
-    factory: ServiceFactory,
-    reserve: Reserve,
-    close: Callable[[], None],
-) -> StreamPort:
-    """The port that serves a listening socket, once it is told to startListening, and calls `close` at the end."""
-    return TCPPort(reactor, bound, factory, reserve, close)
-
-
-def dial(reactor: Any, address: Address, factory: Factory, timeout: float) -> Deferred[IProtocol]:
-    """Connect to a name's addresses, whichever answers first (RFC 8305); `timeout` is seconds for each.
-
-    The Deferred fails with Twisted's ConnectError or DNSLookupError.
-    """
-    through = _Marking(reactor, address) if address.options else reactor
-    endpoint: Any
-    if isIPAddress(address.host):
-        endpoint = TCP4ClientEndpoint(through, address.host, address.port, int(timeout))
-    elif isIPv6Address(address.host):
-        endpoint = TCP6ClientEndpoint(through, address.host, address.port, int(timeout))
-    else:
-        endpoint = HostnameEndpoint(through, address.host, address.port, timeout=timeout)
-    connected: Deferred[IProtocol] = endpoint.connect(factory)
-    return connected
 
 
 class _Marking:
@@ -141,3 +102,61 @@ class _MarkingConnector(Connector):
 
     def _makeTransport(self) -> Client:
         return _MarkingClient(self.host, self.port, self.bindAddress, self, self.reactor)
+
+
+class TCP(Stream):
+    """`tcp`: streams of any IP version."""
+
+    scheme = "tcp"
+    families = INET_FAMILIES
+    protocols = frozenset({socket.IPPROTO_TCP, IPPROTO_MPTCP})
+
+    def prepare(self, bound: socket.socket) -> None:
+        """As the function of this name."""
+        prepare(bound)
+
+    def set_stall(self, bound: socket.socket, stall: float) -> None:
+        """As `grant`."""
+        grant(bound, stall)
+
+    def bind(self, _reactor: object, address: Address) -> Iterator[socket.socket]:
+        """Sockets that listen on every place the address means. Raises OSError."""
+        for bound in inet_sockets(address, socket.SOCK_STREAM):
+            try:
+                prepare(bound)
+                bound.listen(int(address.options.get("backlog", BACKLOG)))
+            except BaseException:
+                bound.close()
+                raise
+            yield bound
+
+    def listen(
+        self,
+        reactor: IReactorFDSet,
+        bound: socket.socket,
+        _address: Address,
+        factory: ServiceFactory,
+        reserve: Reserve,
+        close: Callable[[], None],
+    ) -> StreamPort:
+        """The port that serves a listening socket, once it is told to startListening, and calls `close` at the end."""
+        return TCPPort(reactor, bound, factory, reserve, close)
+
+    def dial(self, reactor: Any, address: Address, factory: Factory, timeout: float) -> Deferred[IProtocol]:
+        """Connect to a name's addresses, whichever answers first (RFC 8305); `timeout` is seconds for each.
+
+        The Deferred fails with Twisted's ConnectError or DNSLookupError.
+        """
+        through = _Marking(reactor, address) if address.options else reactor
+        endpoint: Any
+        if isIPAddress(address.host):
+            endpoint = TCP4ClientEndpoint(through, address.host, address.port, int(timeout))
+        elif isIPv6Address(address.host):
+            endpoint = TCP6ClientEndpoint(through, address.host, address.port, int(timeout))
+        else:
+            endpoint = HostnameEndpoint(through, address.host, address.port, timeout=timeout)
+        connected: Deferred[IProtocol] = endpoint.connect(factory)
+        return connected
+
+
+TRANSPORT: Final = TCP()

@@ -24,6 +24,7 @@ from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.dialled import DatagramDialogue
 from echod.transports.flood import FloodFilter
 from echod.transports.sockets import IPV6_TCLASS, inet_sockets, mark, scoped
+from echod.transports.transport import INET_FAMILIES, Datagram
 
 RECEIVE_BUFFER: Final = 8 * 1024 * 1024
 """Octets asked of the kernel for what waits; it grants up to net.core.rmem_max. Bursts are short, answers small."""
@@ -35,14 +36,6 @@ IP_RECVTTL: Final = 12
 IP_RECVTOS: Final = 13
 SO_TIMESTAMPNS: Final = 35  # socket(7); <asm-generic/socket.h>
 UDP_GRO: Final = 104  # udp(7); <linux/udp.h>
-
-
-def bind(_reactor: object, address: Address) -> Iterator[socket.socket]:
-    """Sockets bound to every place the address means. Raises OSError."""
-    for bound in inet_sockets(address, socket.SOCK_DGRAM):
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        prepare(bound)
-        yield bound
 
 
 def prepare(bound: socket.socket) -> None:
@@ -182,25 +175,50 @@ def _text(host: bytes) -> str:
     return inet(socket.inet_ntop(socket.AF_INET if len(host) == 4 else socket.AF_INET6, host), 0).host
 
 
-def port(
-    reactor: IReactorFDSet,
-    bound: socket.socket,
-    _address: Address,
-    protocol: ServiceDatagrams,
-    close: Callable[[], None],
-) -> UDPPort:
-    """The port that serves a bound socket, once it is told to startListening, and calls `close` at the end."""
-    return UDPPort(reactor, bound, protocol, close)
+class UDP(Datagram):
+    """`udp`: datagrams of any IP version."""
+
+    scheme = "udp"
+    families = INET_FAMILIES
+    protocols = frozenset({socket.IPPROTO_UDP})
+
+    def prepare(self, bound: socket.socket) -> None:
+        """As the function of this name."""
+        prepare(bound)
+
+    def bind(self, _reactor: object, address: Address) -> Iterator[socket.socket]:
+        """Sockets bound to every place the address means. Raises OSError."""
+        for bound in inet_sockets(address, socket.SOCK_DGRAM):
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            prepare(bound)
+            yield bound
+
+    def listen(
+        self,
+        reactor: IReactorFDSet,
+        bound: socket.socket,
+        _address: Address,
+        protocol: ServiceDatagrams,
+        close: Callable[[], None],
+    ) -> UDPPort:
+        """The port that serves a bound socket, once it is told to startListening, and calls `close` at the end."""
+        return UDPPort(reactor, bound, protocol, close)
+
+    def dial(
+        self,
+        reactor: Any,
+        address: Address,
+        begin: Callable[[Peer, Say], Session],
+        over: Callable[[OSError | None], None],
+    ) -> Deferred[DatagramDialogue]:
+        """A connected socket to the name's first address that listens. The Deferred fails with OSError."""
+
+        def connect(found: list[Any]) -> DatagramDialogue:
+            places = [(family, sockaddr) for family, _, _, _, sockaddr in found]
+            return DatagramDialogue(reactor, address.scheme, places, lambda opened: mark(opened, address), begin, over)
+
+        asking = deferToThread(socket.getaddrinfo, address.host, address.port, type=socket.SOCK_DGRAM)
+        return asking.addCallback(connect)
 
 
-def dial(
-    reactor: Any, address: Address, begin: Callable[[Peer, Say], Session], over: Callable[[OSError | None], None]
-) -> Deferred[DatagramDialogue]:
-    """A connected socket to the name's first address that listens. The Deferred fails with OSError."""
-
-    def connect(found: list[Any]) -> DatagramDialogue:
-        places = [(family, sockaddr) for family, _, _, _, sockaddr in found]
-        return DatagramDialogue(reactor, address.scheme, places, lambda opened: mark(opened, address), begin, over)
-
-    asking = deferToThread(socket.getaddrinfo, address.host, address.port, type=socket.SOCK_DGRAM)
-    return asking.addCallback(connect)
+TRANSPORT: Final = UDP()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
@@ -17,18 +17,7 @@ from echod.transports.accept import Reserve, StreamPort
 from echod.transports.paths import bind_path
 from echod.transports.sending import StreamTransport
 from echod.transports.stream import ServiceFactory
-
-
-def bind(_reactor: object, address: Address) -> Iterator[socket.socket]:
-    """One socket that listens on the path. Raises OSError."""
-    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        bind_path(opened, address, lambda: opened.listen(int(address.options.get("backlog", BACKLOG))))
-        opened.setblocking(False)
-    except BaseException:
-        opened.close()
-        raise
-    yield opened
+from echod.transports.transport import Stream
 
 
 class UnixTransport(StreamTransport):
@@ -55,24 +44,44 @@ class UnixPort(StreamPort):
         return UNIXAddress(name or None), (name, None)
 
 
-def port(
-    reactor: IReactorFDSet,
-    bound: socket.socket,
-    address: Address,
-    factory: ServiceFactory,
-    reserve: Reserve,
-    close: Callable[[], None],
-) -> StreamPort:
-    """The port that serves a listening socket, once it is told to startListening, and calls `close` at the end."""
-    port = UnixPort(reactor, bound, factory, reserve, close)
-    if not address.path.startswith("@"):
-        port.path = address.system_path
-    return port
+class Unix(Stream):
+    """`unix`: streams of this machine."""
+
+    scheme = "unix"
+    families = frozenset({socket.AF_UNIX})
+
+    def bind(self, _reactor: object, address: Address) -> Iterator[socket.socket]:
+        """One socket that listens on the path. Raises OSError."""
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            bind_path(opened, address, lambda: opened.listen(int(address.options.get("backlog", BACKLOG))))
+            opened.setblocking(False)
+        except BaseException:
+            opened.close()
+            raise
+        yield opened
+
+    def listen(
+        self,
+        reactor: IReactorFDSet,
+        bound: socket.socket,
+        address: Address,
+        factory: ServiceFactory,
+        reserve: Reserve,
+        close: Callable[[], None],
+    ) -> StreamPort:
+        """The port that serves a listening socket, once it is told to startListening, and calls `close` at the end."""
+        port = UnixPort(reactor, bound, factory, reserve, close)
+        if not address.path.startswith("@"):
+            port.path = address.system_path
+        return port
+
+    def dial(self, reactor: Any, address: Address, factory: Factory, timeout: float) -> Deferred[IProtocol]:
+        """Connect to a path; `timeout` is seconds. The Deferred fails with Twisted's ConnectError."""
+        connected: Deferred[IProtocol] = UNIXClientEndpoint(
+            reactor, address.system_path, timeout=int(timeout) or 1
+        ).connect(factory)
+        return connected
 
 
-def dial(reactor: Any, address: Address, factory: Factory, timeout: float) -> Deferred[IProtocol]:
-    """Connect to a path; `timeout` is seconds. The Deferred fails with Twisted's ConnectError."""
-    connected: Deferred[IProtocol] = UNIXClientEndpoint(
-        reactor, address.system_path, timeout=int(timeout) or 1
-    ).connect(factory)
-    return connected
+TRANSPORT: Final = Unix()

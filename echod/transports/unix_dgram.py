@@ -16,22 +16,10 @@ from echod.names import UnixName, unix_name
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.dialled import DatagramDialogue
 from echod.transports.paths import bind_path
+from echod.transports.transport import Datagram
 
 LARGEST: Final = 262_144
 """Octets of a datagram that are taken whole: more than net.core.wmem_default lets a sender send."""
-
-
-def bind(_reactor: object, address: Address) -> Iterator[socket.socket]:
-    """One socket bound to the path. Raises OSError."""
-    opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
-        bind_path(opened, address, lambda: None)
-        opened.setblocking(False)
-    except BaseException:
-        opened.close()
-        raise
-    yield opened
 
 
 class UnixDatagramPort(DatagramPort):
@@ -66,20 +54,45 @@ class UnixDatagramPort(DatagramPort):
             self.send(answer, [], name)
 
 
-def port(
-    reactor: IReactorFDSet,
-    bound: socket.socket,
-    address: Address,
-    protocol: ServiceDatagrams,
-    close: Callable[[], None],
-) -> UnixDatagramPort:
-    """The port that serves a bound socket, once it is told to startListening, and calls `close` at the end."""
-    return UnixDatagramPort(reactor, bound, protocol, address.path, close)
+class UnixDatagram(Datagram):
+    """`unix-dgram`: datagrams of this machine."""
+
+    scheme = "unix-dgram"
+    families = frozenset({socket.AF_UNIX})
+
+    def bind(self, _reactor: object, address: Address) -> Iterator[socket.socket]:
+        """One socket bound to the path. Raises OSError."""
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
+            bind_path(opened, address, lambda: None)
+            opened.setblocking(False)
+        except BaseException:
+            opened.close()
+            raise
+        yield opened
+
+    def listen(
+        self,
+        reactor: IReactorFDSet,
+        bound: socket.socket,
+        address: Address,
+        protocol: ServiceDatagrams,
+        close: Callable[[], None],
+    ) -> UnixDatagramPort:
+        """The port that serves a bound socket, once it is told to startListening, and calls `close` at the end."""
+        return UnixDatagramPort(reactor, bound, protocol, address.path, close)
+
+    def dial(
+        self,
+        reactor: Any,
+        address: Address,
+        begin: Callable[[Peer, Say], Session],
+        over: Callable[[OSError | None], None],
+    ) -> Deferred[DatagramDialogue]:
+        """A socket with a name of its own (abstract, chosen by the kernel: unix(7), autobind). Fails with OSError."""
+        places = [(socket.AF_UNIX, address.system_path)]
+        return execute(DatagramDialogue, reactor, address.scheme, places, lambda opened: opened.bind(""), begin, over)
 
 
-def dial(
-    reactor: Any, address: Address, begin: Callable[[Peer, Say], Session], over: Callable[[OSError | None], None]
-) -> Deferred[DatagramDialogue]:
-    """A socket with a name of its own (abstract, chosen by the kernel: unix(7), autobind). Fails with OSError."""
-    places = [(socket.AF_UNIX, address.system_path)]
-    return execute(DatagramDialogue, reactor, address.scheme, places, lambda opened: opened.bind(""), begin, over)
+TRANSPORT: Final = UnixDatagram()

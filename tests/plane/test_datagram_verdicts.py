@@ -62,9 +62,9 @@ class Way:
         access = Access([ipaddress.ip_network("127.0.0.0/8")], [ipaddress.ip_network("127.0.3.0/24")])
         gate = DatagramGate(access, Limits(rate=rate), self.clock.seconds, own_ports={own_port})
         self.protocol = ServiceDatagrams(service, gate=gate)
-        (bound,) = udp.bind(None, parse(url))
+        (bound,) = udp.TRANSPORT.bind(None, parse(url))
         reactor: Any = self.clock
-        self.port = udp.port(reactor, bound, parse(url), self.protocol, bound.close)
+        self.port = udp.TRANSPORT.listen(reactor, bound, parse(url), self.protocol, bound.close)
         self.socket = bound
         self.lane = DatagramLane(Loop(), self.port) if plane else None  # type: ignore[arg-type]
         (self.lane or self.port).startListening()

@@ -60,7 +60,7 @@ def addresses(draw: st.DrawFn) -> Address:
     options = draw(st.fixed_dictionaries({}, optional={name: _option[name] for name in sorted(known.options)}))
     if known.has_path:
         return Address(scheme, path=draw(_path), options=options)
-    path = draw(st.just("") | _octets.map("/{}".format)) if known.carries is Carries.MESSAGE else ""
+    path = draw(st.just("") | _octets.map("/{}".format)) if known.has_url_path else ""
     return Address(scheme, draw(_host), draw(st.integers(0, 65535)), path, options)
 
 

@@ -30,7 +30,7 @@ def accepted(listening: socket.socket) -> dict[str, int]:
 @pytest.mark.parametrize(("stall", "seconds"), [(60.0, 65), (1.0, 60), (600.0, 605)])
 def test_a_peer_that_vanished_is_found_out(stall, seconds):
     """Within a minute where something is under way, in any case later than `stall`."""
-    (listening,) = tcp.bind(None, parse("tcp://127.0.0.1:0"))
+    (listening,) = tcp.TRANSPORT.bind(None, parse("tcp://127.0.0.1:0"))
     with closing(listening):
         expected = {"keepalive": 1, "idle": 60, "interval": 15, "count": 4, "unacknowledged": 60, "at once": 1}
         assert accepted(listening) | {"unacknowledged": 0} == expected | {"unacknowledged": 0}

@@ -1,0 +1,37 @@
+"""The registry of transports: every line has what it promises, and costs no import of Twisted."""
+
+import subprocess
+import sys
+
+import pytest
+
+from echod.address import OPTIONS
+from echod.shape import Shape
+from echod.transports.registry import EVERY_FORM, SCHEMES
+from echod.transports.transport import Datagram, Stream, every_transport, transport_of
+
+CLASSES = {Shape.STREAM: Stream, Shape.DATAGRAM: Datagram}
+
+
+@pytest.mark.parametrize("scheme", [scheme for scheme, form in EVERY_FORM.items() if form.available])
+def test_a_line_names_a_module_with_a_transport_of_its_scheme_and_shape(scheme):
+    transport = transport_of(scheme)
+    assert transport.scheme == scheme
+    assert transport.shape is EVERY_FORM[scheme].shape
+    assert isinstance(transport, CLASSES[transport.shape])
+    assert every_transport()[scheme] is transport
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_option_of_a_scheme_has_a_grammar(scheme):
+    assert SCHEMES[scheme].options <= OPTIONS.keys()
+
+
+def test_no_two_transports_have_the_same_sockets():
+    taken = [(family, transport.kind) for transport in every_transport().values() for family in transport.families]
+    assert len(taken) == len(set(taken))
+
+
+def test_the_registry_and_the_address_grammar_import_no_twisted():
+    code = "import sys, echod.address, echod.model; sys.exit(any(name.startswith('twisted') for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
