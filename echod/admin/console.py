@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
-from echod.admin.http import Answer, Handler, Request, Respond, Write, fault, of_json
+from echod.admin.messages import Answer, Handler, Request, Respond, fault, of_json
 
 CONSOLE: Final = "/api/console/"
 EVENTS: Final = "application/x-ndjson"
@@ -37,9 +38,8 @@ def seats(desk: Desk | None) -> Mapping[str, Handler] | None:
             respond(fault(403, "an operator sits at the Unix socket only"))
             return
 
-        def attach(write: Write, end: Callable[[], None]) -> Callable[[], None]:
-            number = desk.sit(lambda event: write(json.dumps(event).encode() + b"\n"), end)
-            return lambda: desk.rise(number)
+        def attach(wake: Callable[[], None], end: Callable[[], None]) -> Seat:
+            return Seat(desk, wake, end)
 
         respond(Answer(200, content_type=EVENTS, stream=attach))
 
@@ -55,6 +55,29 @@ def seats(desk: Desk | None) -> Mapping[str, Handler] | None:
             respond(fault(409, str(why)))
 
     return {"GET": sit, "POST": answer}
+
+
+class Seat:
+    """The feed of one operator: a line of JSON for each event."""
+
+    def __init__(self, desk: Desk, wake: Callable[[], None], end: Callable[[], None]) -> None:
+        self._desk = desk
+        self._wake = wake
+        self._lines: deque[bytes] = deque()
+        self._number = desk.sit(self._hear, end)
+
+    def pieces(self) -> Iterator[bytes]:
+        """As Feed."""
+        while self._lines:
+            yield self._lines.popleft()
+
+    def close(self) -> None:
+        """As Feed."""
+        self._desk.rise(self._number)
+
+    def _hear(self, event: Mapping[str, Any]) -> None:
+        self._lines.append(json.dumps(event).encode() + b"\n")
+        self._wake()
 
 
 def _asked(body: bytes) -> tuple[int | None, str, int | None]:

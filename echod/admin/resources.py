@@ -5,10 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, Protocol
 
 from echod.admin.console import CONSOLE, Desk, seats
-from echod.admin.http import TEXT, Answer, Handler, Request, Respond, fault, of_json
+from echod.admin.messages import (
+    TEXT,
+    Answer,
+    Handler,
+    Request,
+    Respond,
+    fault,
+    list_of_json,
+    object_of_json,
+    of_json,
+)
 from echod.observe.metrics import exposition
 
 MOST_LISTED: Final = 1_000  #: connections in one answer, unless ?limit= says otherwise
@@ -40,14 +51,17 @@ class View(Protocol):
     def unready(self) -> str | None:
         """Why the daemon does not serve everything, or None."""
 
-    def status(self) -> dict[str, Any]:
-        """Everything that `echoctl status` shows."""
+    def settle(self) -> Iterator[None]:
+        """Bring the byte counts of open connections into the counters, in steps. Exhaust it, then read them."""
 
-    def connections(self, most: int) -> list[dict[str, Any]]:
-        """The open connections, `most` of them at most."""
+    def status(self) -> Mapping[str, Any]:
+        """Everything that `echoctl status` shows; a value that is an iterator is a list, built item by item."""
+
+    def connections(self, most: int) -> Iterator[dict[str, Any]]:
+        """The open connections, `most` of them at most. Connections may open and close between two items."""
 
     def metrics(self) -> Any:
-        """The collector of every figure."""
+        """The collector of every metric."""
 
     def reload(self, done: Callable[[Verdict], None]) -> None:
         """Read the configuration anew; `done` hears how it ended."""
@@ -95,10 +109,19 @@ class DaemonResources:
 
     def _metrics(self, request: Request, respond: Respond) -> None:
         body, content_type = exposition(self._view.metrics(), request.headers.get("accept", ""))
-        respond(Answer(200, body, content_type))
+        respond(Answer(200, self._settled(body), content_type))
 
     def _status(self, _request: Request, respond: Respond) -> None:
-        respond(of_json(self._view.status()))
+        def body() -> Iterator[bytes]:
+            yield from object_of_json(self._view.status())
+
+        respond(Answer(200, self._settled(body())))
+
+    def _settled(self, body: Iterator[bytes]) -> Iterator[bytes]:
+        """The pieces of a body, which is asked for its first when every counter is exact."""
+        for _ in self._view.settle():
+            yield b""
+        yield from body
 
     def _connections(self, request: Request, respond: Respond) -> None:
         written = request.query.get("limit", str(MOST_LISTED))
@@ -106,7 +129,7 @@ class DaemonResources:
         if not 1 <= limit <= MOST_ASKED:
             respond(fault(400, f"limit is a whole number from 1 to {MOST_ASKED}"))
             return
-        respond(of_json(self._view.connections(limit)))
+        respond(Answer(200, chain(list_of_json(self._view.connections(limit)), (b"\n",))))
 
     def _reload(self, _request: Request, respond: Respond) -> None:
         def done(verdict: Verdict) -> None:

@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 
-from echod.admin.http import Answer, Handler, HTTPSession, Request, Respond, fault
+from echod.admin.http import HTTPSession
+from echod.admin.messages import Answer, Handler, Request, Respond, fault
+from echod.admin.turn_budget import TurnBudget
 from echod.model import Context, End, Peer, Reply, Say, Service, Session
 
 AT_ONCE: Final = 32  #: connections; beyond them, who has waited longest without asking anything is reset
@@ -33,6 +35,7 @@ class AdminService(Service):
     def __init__(self, resources: Resources, context: Context | None = None) -> None:
         super().__init__(None, context)
         self._resources = resources
+        self._budget = TurnBudget(self.context.clock, self.context.later)
         self._sessions: dict[HTTPSession, Say] = {}  # the one that has been there longest first
 
     def session(self, peer: Peer, say: Say) -> Session:
@@ -41,7 +44,7 @@ class AdminService(Service):
             idle = next((one for one in self._sessions if not one.is_busy), None)
             if idle is not None:
                 self._sessions.pop(idle)(Reply(end=End.RESET))
-        session = _Leaving(peer, say, self._answer, self.context, self._left)
+        session = _Leaving(peer, say, self._answer, self.context.clock, self._budget, self._left)
         self._sessions[session] = say
         return session
 
@@ -89,9 +92,15 @@ class _Leaving(HTTPSession):
     """A session that says when it is over."""
 
     def __init__(
-        self, peer: Peer, say: Say, handler: Handler, context: Context, left: Callable[[HTTPSession], None]
+        self,
+        peer: Peer,
+        say: Say,
+        handler: Handler,
+        clock: Callable[[], float],
+        budget: TurnBudget,
+        left: Callable[[HTTPSession], None],
     ) -> None:
-        super().__init__(peer, say, handler, context.clock, context.later)
+        super().__init__(peer, say, handler, clock, budget)
         self._left = left
 
     def lost(self) -> None:

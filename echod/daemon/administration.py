@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, Final, Protocol
 
@@ -55,8 +55,8 @@ class Watched(Protocol):
     def reload(self, done: Callable[[Verdict], None], by: str) -> None:
         """Read the configuration anew."""
 
-    def settle(self) -> None:
-        """Bring what open connections have counted for themselves into the tallies."""
+    def settle_slices(self) -> Iterator[None]:
+        """Bring the byte counts of open connections into the tallies, in steps."""
 
 
 class DaemonView:
@@ -77,8 +77,11 @@ class DaemonView:
 
     def metrics(self) -> Figures:
         """As View."""
-        self._daemon.settle()
         return self._figures
+
+    def settle(self) -> Iterator[None]:
+        """As View."""
+        return self._daemon.settle_slices()
 
     def reload(self, done: Callable[[Verdict], None]) -> None:
         """As View."""
@@ -88,23 +91,14 @@ class DaemonView:
         """As View."""
         return desk_of(self._daemon.listeners, name)
 
-    def connections(self, most: int) -> list[dict[str, Any]]:
-        """As View; the administrator's own are left out."""
-        listeners = chain(self._daemon.listeners, self._daemon.leaving)
-        found = (one for listener in listeners if not listener.is_admin for one in listener.connections())
-        return list(islice(found, most))
+    def connections(self, most: int) -> Iterator[dict[str, Any]]:
+        """As View; those of the admin interface are left out."""
+        listeners = (*self._daemon.listeners, *self._daemon.leaving)
+        return islice(chain.from_iterable(one.connections() for one in listeners if not one.is_admin), most)
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> Mapping[str, Any]:
         """As View."""
         daemon = self._daemon
-        self._daemon.settle()
-        services: dict[str, dict[str, Any]] = {}
-        for listener in daemon.listeners:
-            if listener.is_admin:
-                continue
-            config = listener.served.config
-            service = services.setdefault(config.name, {"name": config.name, "kind": config.kind.kind, "listeners": []})
-            service["listeners"].append({"address": listener.place, **_told(listener.tally)})
         return {
             "version": VERSION,
             "pid": os.getpid(),
@@ -113,7 +107,7 @@ class DaemonView:
             "ready": daemon.serving,
             "plane": daemon.shared.plane is not None,
             "files": [str(path) for path in daemon.configuration.sources],
-            "services": list(services.values()),
+            "services": self._services(),
             "lines_lost": sum(output.lost for output in daemon.outputs),
             "lines_suppressed": daemon.log.suppressed,
             "events_lost": daemon.events.failures,
@@ -122,6 +116,16 @@ class DaemonView:
             "reloads": daemon.reloads.counts,
             "last_reload": daemon.reloads.last.as_json() if daemon.reloads.last else None,
         }
+
+    def _services(self) -> Iterator[dict[str, Any]]:
+        """Each service with its listeners."""
+        by_name: dict[str, list[Listener]] = {}
+        for one in self._daemon.listeners:
+            if not one.is_admin:
+                by_name.setdefault(one.name, []).append(one)
+        for name, ours in by_name.items():
+            told = [{"address": one.place, **_told(one.tally)} for one in ours]
+            yield {"name": name, "kind": ours[0].served.config.kind.kind, "listeners": told}
 
     def _tallies(self) -> Iterator[tuple[str, str, Tally]]:
         for (name, place), tally in self._daemon.shared.tallies.items():

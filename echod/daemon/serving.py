@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Final
@@ -256,10 +256,15 @@ class Daemon(Service):
         return {f"{name} {place}": tally.figures() for (name, place), tally in self.shared.tallies.items()}
 
     def settle(self) -> None:
-        """Bring what open connections have counted for themselves into the tallies."""
+        """Bring the byte counts of open connections into the tallies."""
+        for _ in self.settle_slices():
+            pass
+
+    def settle_slices(self) -> Iterator[None]:
+        """As settle, in steps that are short however many connections there are."""
         for listener in (*self.listeners, *self.leaving):
             if listener.factory is not None:
-                listener.factory.settle()
+                yield from listener.factory.settle_slices()
 
     def _stopped(self, _results: object, deadline: Any) -> None:
         if deadline.active():

@@ -38,6 +38,7 @@ from echod.plane.carrying import Carrier
 from echod.plane.loop import Loop
 from echod.plane.pipes import Pipes, Waiting
 from echod.transports.accept import A_TURN, Reluctance, Reserve, StreamPort, accept_backlog
+from echod.transports.stream import SLICE
 
 _log = Logger()
 
@@ -244,18 +245,23 @@ class StreamLane(Carrier):
 
     def told(self) -> Iterator[dict[str, Any]]:
         """Each open connection, as ServiceFactory.told tells them; one that was reset a moment ago is left out."""
-        for descriptor in self._hosts:
+        for descriptor in tuple(self._hosts):
+            if descriptor not in self._hosts:
+                continue
             waiting = self._waiting.get(descriptor)
             unsent = waiting.left if waiting else 0
             came, gone = self._octets.of(descriptor, unsent)
             if self._accepting.ask(descriptor):
                 yield {"peer": str(self._accepting.peer()), "bytes_in": came, "bytes_out": gone, "unsent": unsent}
 
-    def settle(self) -> None:
-        """Bring the octets of every connection into the tally, as Conversation.settle does."""
-        for descriptor in self._hosts:
-            waiting = self._waiting.get(descriptor)
-            self._octets.settle(descriptor, waiting.left if waiting else 0)
+    def settle_slices(self) -> Iterator[None]:
+        """Bring the byte counts of every connection into the tally, as ServiceFactory.settle_slices does."""
+        for at, descriptor in enumerate(tuple(self._hosts), 1):
+            if descriptor in self._hosts:
+                waiting = self._waiting.get(descriptor)
+                self._octets.settle(descriptor, waiting.left if waiting else 0)
+            if not at % SLICE:
+                yield
 
     def _tell(self, event: str, **fields: object) -> None:
         self._factory.events.tell(event, service=self._factory.name, **fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from echod.admin.resources import DaemonResources, Verdict
@@ -51,9 +51,12 @@ class _Known:
     def metrics(self) -> Any:
         return Figures(lambda: [("echo", "tcp://127.0.0.1:7", Tally(bytes_in=5))], lambda: PROCESS)
 
-    def connections(self, most: int) -> list[dict[str, Any]]:
+    def settle(self) -> Iterator[None]:
+        yield
+
+    def connections(self, most: int) -> Iterator[dict[str, Any]]:
         assert 1 <= most <= 10_000
-        return [{"peer": "x"}] * min(most, 3)
+        return iter([{"peer": "x"}] * min(most, 300))
 
     def reload(self, done: Callable[[Verdict], None]) -> None:
         self.ends.append(done)
@@ -67,13 +70,39 @@ def _requests() -> Attempt:
 
     def attempt(data: bytes) -> bool:
         draw, now, view, said, ends = Draw(data), [0.0], _Known(), bytearray(), list[End]()
-        service = AdminService(DaemonResources(view), Context(clock=lambda: now[0]))
+        turns: list[Callable[[], None]] = []
+        context = Context(clock=lambda: now[0], later=lambda _seconds, call: turns.append(call))
+        service = AdminService(DaemonResources(view), context)
+
+        more: list[Iterator[bytes]] = []
 
         def hear(reply: Reply) -> None:
             nonlocal said
             if not ends:
                 said += reply.data or b""
+                if reply.more is not None:
+                    assert not more, "two iterators at once"
+                    more.append(reply.more)
                 ends.extend([reply.end] if reply.end is not End.NOTHING else [])
+
+        def pull(most: int = 2**30) -> None:
+            """As the transport does while the client reads, `most` pieces."""
+            nonlocal said
+            while more and most and not (ends and ends[0] is End.RESET):
+                piece = next(more[0], None)
+                if piece is None:
+                    more.clear()
+                    turn()
+                else:
+                    said += piece
+                    most -= bool(piece)
+
+        def turn() -> None:
+            """What was put off to another turn of the reactor."""
+            due = turns[:]
+            turns.clear()
+            for call in due:
+                call()
 
         local = draw.octet() % 2 == 0
         session = service.session(LOCAL if local else REMOTE, hear)
@@ -84,18 +113,22 @@ def _requests() -> Attempt:
             if ends or not (piece := whole[at : at + length]):
                 break
             hear(session.received(piece))
+            pull(length % 7)
             at += length
             now[0] += 1
             service.look()
             if length % 8 == 1 and view.ends:
                 view.ends.pop()(Verdict(errors=("a",) if length % 16 == 1 else ()))
-        assert len(said) <= 64 * (len(whole) + 1_000)
+        assert len(said) <= 64 * (len(whole) + 1_000) + 4_000 * whole.count(b"/api/connections")
+        pull()
         if not ends:
             hear(session.ended())
         for done in view.ends:
             done(Verdict())
+        pull()
         now[0] += 1_000
         service.look()
+        pull()
         assert ends or view.ends, "a connection that nobody ends"
         session.lost()
         service.look()

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echod.admin.console import seats
-from echod.admin.http import BODY, Request
+from echod.admin.http import BODY
+from echod.admin.messages import Request
 from echod.model import Context, Peer
 from echod.names import Inet, UnixName
 from echod.services.console import Console
@@ -41,20 +42,22 @@ def test_what_happens_is_a_line_of_json_each():
     room.take(room.session.received(b"waits \xff"))
     status, _, answer = room.ask("GET")
     assert status == 200
-    detach = answer.stream(lines.append, lambda: None)
+    feed = answer.stream(lambda: lines.append(b""), lambda: None)
     room.take(room.session.received(b"hello\n\x1b[2J"))
+    assert len(lines) == 4, "each event wakes who pulls"
+    lines = list(feed.pieces())
     events = [json.loads(line) for line in lines]
     assert [event["event"] for event in events] == ["here", "said", "said", "said"]
     assert [event.get("text") for event in events] == [None, "waits \udcff", "hello", "\x1b[2J"]
     assert all(line.endswith(b"\n") and line.isascii() and line.count(b"\n") == 1 for line in lines)
-    detach()
+    feed.close()
     room.take(room.session.received(b"more"))
-    assert len(lines) == 4
+    assert list(feed.pieces()) == []
 
 
 def test_a_seat_ends_with_its_service():
     room, ended = Room(), []
-    room.ask("GET")[2].stream(lambda _line: None, lambda: ended.append(True))
+    room.ask("GET")[2].stream(lambda: None, lambda: ended.append(True))
     room.console.retire()
     assert ended == [True]
 

@@ -6,10 +6,14 @@ import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families
 
-from echod.admin.http import AHEAD, BODY, HEAD, PATIENCE, SILENCE, Answer, HTTPSession, fault, of_json
+from echod.admin.http import AHEAD, BODY, HEAD, PATIENCE, SILENCE, HTTPSession
+from echod.admin.messages import SLICE, Answer, fault, of_json
 from echod.admin.resources import MOST_ASKED, DaemonResources, Verdict
 from echod.admin.service import AT_ONCE, AdminService
+from echod.admin.turn_budget import TURN
 from echod.events import Tally
 from echod.model import Context, End, Peer
 from echod.names import Inet, UnixName
@@ -25,6 +29,8 @@ class Client:
     def __init__(self, handler=None, service=None, peer=LOCAL):
         self.now = 0.0
         self.data = b""
+        self.more = None
+        self.reads = True
         self.end = End.NOTHING
         if service is None:
             self.session = HTTPSession(peer, self.take, handler or told, lambda: self.now)
@@ -33,9 +39,24 @@ class Client:
         self.take(self.session.opened())
 
     def take(self, reply):
+        """As a transport whose client reads everything at once, or (`reads` is False) has read enough."""
         self.data += reply.data or b""
+        if reply.more is not None:
+            self.more = reply.more
+            self.pull()
         if reply.end is not End.NOTHING:
             self.end = reply.end
+
+    def pull(self, most=None):
+        """Ask for pieces, `most` of them at most, as the transport does when it has room."""
+        pulled = 0
+        while self.more is not None and (self.reads if most is None else pulled < most):
+            piece = next(self.more, None)
+            if piece is None:
+                self.more = None
+            elif piece:
+                self.data += piece
+                pulled += 1
 
     def send(self, data):
         if self.end is End.NOTHING:
@@ -161,47 +182,161 @@ def test_an_answer_may_come_later_and_what_waits_behind_it_is_bounded():
     later[1][1](of_json("nobody hears"))
 
 
-def test_a_stream_goes_on_until_somebody_leaves():
-    heard, gone = [], []
+class Events:
+    """A feed whose events the test queues."""
 
-    def attach(write, _end):
-        heard.append(write)
-        return lambda: gone.append(True)
+    def __init__(self, wake, end, *queued):
+        self.queue = list(queued)
+        self.wake = wake
+        self.end = end
+        self.closed = 0
 
-    client = Client(lambda request, respond: respond(Answer(200, stream=attach)))
+    def put(self, line):
+        self.queue.append(line)
+        self.wake()
+
+    def pieces(self):
+        while self.queue:
+            yield self.queue.pop(0)
+
+    def close(self):
+        self.closed += 1
+
+
+def streaming(*queued):
+    """A client of a stream, and the feeds that it was given so far."""
+    feeds = []
+
+    def attach(wake, end):
+        feeds.append(Events(wake, end, *queued))
+        return feeds[-1]
+
+    return Client(lambda request, respond: respond(Answer(200, stream=attach))), feeds
+
+
+def test_a_stream_goes_on_until_the_client_leaves():
+    client, feeds = streaming()
     client.send(asking())
-    heard[0](b"one\n")
-    heard[0](b"two\n")
+    [feed] = feeds
+    feed.put(b"one\n")
+    feed.put(b"two\n")
     client.now = 10_000.0
     assert not client.session.overdue(client.now)
     assert b"one\n" in client.data
     assert b"two\n" in client.data
-    assert not gone
+    assert not feed.closed
     client.session.lost()
-    assert gone == [True]
-    heard[0](b"three\n")
+    assert feed.closed == 1
+    feed.put(b"three\n")
     assert b"three" not in client.data
 
 
-def test_a_stream_may_end_and_the_next_request_is_answered():
-    ends, gone = [], []
-
-    def attach(write, end):
-        write(b"one\n")
-        ends.append(end)
-        return lambda: gone.append(True)
-
-    client = Client(lambda request, respond: respond(Answer(200, stream=attach)))
+def test_a_stream_is_pulled_and_what_the_client_does_not_read_stays_in_its_queue():
+    client, feeds = streaming()
     client.send(asking())
-    ends[0]()
-    assert client.answers == [(200, b"one\n")]
-    ends[0]()  # as before
+    client.reads = False
+    for number in range(100):
+        feeds[0].put(b"line %d\n" % number)
+    assert len(feeds[0].queue) == 100
+    client.pull(3)
+    assert len(feeds[0].queue) == 97
+    client.reads = True
+    client.pull()
+    feeds[0].put(b"last\n")
+    assert feeds[0].queue == []
+    client.session.ended()
+    assert feeds[0].closed == 1
+    feeds[0].put(b"nobody reads this\n")
+    assert client.data.count(b"line") == 100
+    assert b"last" in client.data
+
+
+def test_a_stream_may_end_and_the_next_request_is_answered():
+    client, feeds = streaming(b"one\n")
+    client.send(asking())
+    feeds[0].queue.append(b"two\n")
+    feeds[0].end()
+    assert client.answers == [(200, b"one\ntwo\n")]
+    feeds[0].end()  # as before
     assert client.end is End.NOTHING
     client.send(asking())
-    ends[1]()
-    assert client.answers == [(200, b"one\n")] * 2
+    feeds[0].end()  # of a response that has left: it ends no other
+    feeds[0].wake()
+    assert client.answers == [(200, b"one\ntwo\n")]
+    feeds[1].end()
+    assert client.answers == [(200, b"one\ntwo\n"), (200, b"one\n")]
     client.session.lost()
-    assert gone == [], "who is told nothing more has not left"
+    assert [feed.closed for feed in feeds] == [0, 0], "a feed that has ended is not closed"
+
+
+def test_the_next_request_is_taken_when_the_last_response_has_left():
+    """A client that sends requests and reads nothing makes no more than one response."""
+    taken = []
+
+    def handler(request, respond):
+        taken.append(request.path)
+        respond(of_json(request.path))
+
+    client = Client(handler)
+    client.reads = False
+    client.send(asking("/1") + asking("/2") + asking("/3"))
+    client.send(asking("/4"))
+    assert taken == []
+    client.pull(1)
+    assert taken == ["/1"], "its head has been pulled, and its body not"
+    for _ in range(8):
+        client.pull(1)
+        assert len(taken) <= 1 + len(client.answers)
+    client.reads = True
+    client.pull()
+    assert taken == ["/1", "/2", "/3", "/4"]
+    assert [body for _, body in client.answers] == [b'"/1"\n', b'"/2"\n', b'"/3"\n', b'"/4"\n']
+
+
+def test_a_body_is_built_piece_by_piece_as_the_client_reads():
+    built = []
+
+    def body():
+        for number in range(1000):
+            built.append(number)
+            yield b"%d\n" % number
+
+    client = Client(lambda request, respond: respond(Answer(200, body())))
+    client.reads = False
+    client.send(asking() + asking())
+    client.pull(11)
+    assert len(built) == 10
+    client.reads = True
+    client.pull()
+    assert len(client.answers) == 2
+    assert client.answers[0][1].count(b"\n") == 1000
+
+
+def test_all_connections_share_the_time_of_a_turn():
+    """However many clients ask for however long a list, others have their turn after `TURN` and one slice."""
+    now, turns, slices = [0.0], [], []
+    context = Context(clock=lambda: now[0], later=lambda _seconds, call: turns.append(call))
+
+    class Slow(Known):
+        def connections(self, most):
+            for number in range(most):
+                if number % SLICE == 0:
+                    now[0] += TURN / 2
+                    slices.append(now[0])
+                yield {"peer": str(number)}
+
+    service = AdminService(DaemonResources(Slow()), context)
+    clients = [Client(service=service) for _ in range(10)]
+    for client in clients:
+        client.send(asking("/api/connections?limit=1000"))
+    assert len(slices) == 2
+    while turns:
+        assert len(turns) == 1
+        before = len(slices)
+        turns.pop()()
+        assert len(slices) <= before + 3
+    assert len(slices) == 10 * 16
+    assert all(len(json.loads(client.answers[0][1])) == 1000 for client in clients)
 
 
 def test_head_has_no_body():
@@ -223,11 +358,16 @@ class Known:
     def status(self):
         return {"version": "1"}
 
+    listeners: tuple[tuple[str, str, Tally], ...] = (("echo", "tcp://127.0.0.1:7", Tally(bytes_in=5)),)
+
+    def settle(self):
+        yield
+
     def metrics(self):
-        return Figures(lambda: [("echo", "tcp://127.0.0.1:7", Tally(bytes_in=5))], lambda: FIGURES)
+        return Figures(lambda: self.listeners, lambda: FIGURES)
 
     def connections(self, most):
-        return [{"peer": "x"}] * min(most, 3)
+        return iter([{"peer": "x"}] * min(most, 3))
 
     def desk(self, _name):
         return None
@@ -274,6 +414,22 @@ def test_the_metrics_in_both_formats():
     assert b'echod_reloads_total{verdict="refused"} 5.0' in body
     _, body = ask(asking("/metrics", headers=["Accept: application/openmetrics-text; version=1.0.0"]))
     assert body.endswith(b"# EOF\n")
+    assert body.count(b"# EOF\n") == 1
+
+
+@pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text; version=1.0.0"])
+def test_metrics_in_parts_are_what_the_encoder_makes_of_the_whole(accept):
+    view = Known()
+    listeners = (("echo", f"tcp://127.0.0.1:{port}", Tally(bytes_in=port, accepted=1)) for port in range(1, 1 + 3 * 64))
+    view.listeners = tuple(listeners)
+    status, body = ask(asking("/metrics", headers=[f"Accept: {accept}"]), view=view)
+    assert status == 200
+    families = [line.split()[2] for line in body.decode().splitlines() if line.startswith("# TYPE")]
+    assert len(families) == len(set(families)), "a family is told once"
+    for port in (1, 64, 65, 192):
+        assert b'echod_received_bytes_total{address="tcp://127.0.0.1:%d",service="echo"} %d.0' % (port, port) in body
+    parse = openmetrics if "openmetrics" in accept else text_string_to_metric_families
+    assert len({family.name for family in parse(body.decode())}) == len(families)
 
 
 def test_what_is_not_so():
