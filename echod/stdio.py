@@ -6,10 +6,15 @@ Standard library only, and nothing of echod.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Final
+
+REPORT_WAIT: Final = 1.0  #: seconds that a line waits for a non-blocking standard error to accept it
 
 
 def open_standard_streams() -> None:
@@ -42,3 +47,29 @@ def die_of_pipe() -> None:
     """Nobody reads our output any more: end as every Unix program does, quietly and by SIGPIPE."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGPIPE)
+
+
+def report(line: str) -> None:
+    """Write one line to standard error.
+
+    Never raises: if the terminal, the pipe or the disk behind it is gone, the line is lost and the program goes on to
+    its end. Nothing stays in a buffer, because a flush that fails at exit would change the exit code.
+    """
+    try:
+        descriptor = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # replaced by an object without a descriptor, or closed
+        with suppress(Exception):
+            print(line, file=sys.stderr)
+        return
+    rest = memoryview(f"{line}\n".encode(sys.stderr.encoding or "utf-8", "backslashreplace"))
+    ends = time.monotonic() + REPORT_WAIT
+    while rest:
+        try:
+            rest = rest[os.write(descriptor, rest) :]
+        except BlockingIOError:
+            left = ends - time.monotonic()
+            if left <= 0:
+                return
+            select.select([], [descriptor], [], left)
+        except OSError:
+            return

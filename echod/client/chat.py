@@ -7,14 +7,14 @@ there, for a connection that is silent for `idle` is closed.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from typing import Any, Final
 
 from echod.client.dialogue import Dialogue, Failed
-from echod.client.terminal import INTERRUPTED, fail, put_text
+from echod.client.terminal import INTERRUPTED, fail, put_text, unreadable
 from echod.model import CLOSE, NOTHING, Peer, Quiet, Reply, Say, Session
 from echod.shape import Shape
+from echod.stdio import report
 from echod.terminal.typing import Typing
 from echod.text import decoded, escaped
 
@@ -49,7 +49,7 @@ class Chat(Quiet):
         self._leaving = False
         self._over = False
         self._say: Say = lambda _reply: None
-        self._typing = Typing(reactor, put_text, self._typed, self._leave)
+        self._typing = Typing(reactor, put_text, self._typed, self._leave, failed=self._unreadable)
         self._dialogue = Dialogue(reactor, self._address, self._begin, self._ended)
 
     def interrupted(self) -> int:
@@ -97,7 +97,7 @@ class Chat(Quiet):
         """The service has said all."""
         if not self._leaving:
             self._typing.stop()
-            print(f"{self._address.place} has ended the conversation", file=sys.stderr)
+            report(f"{self._address.place} has ended the conversation")
         return CLOSE
 
     def _knock(self) -> None:
@@ -152,6 +152,10 @@ class Chat(Quiet):
             self._leaving = True
             self._send("/quit")
             self._reactor.callLater(LAST_WORDS, self._ended, None)
+
+    def _unreadable(self, error: OSError) -> None:
+        self._dialogue.abandon()
+        self._ended(Failed(unreadable(error)))
 
     def _ended(self, failed: Failed | None) -> None:
         if self._over:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import sys
 from pathlib import Path
 from typing import Final
 
+from echod.client.terminal import fail
 from echod.config.fault import ConfigurationError
 from echod.config.fitting import fit
 from echod.config.listeners import listeners
@@ -32,14 +32,14 @@ def run(arguments: argparse.Namespace) -> int:
     for line in listeners(configuration):
         print(line)
     for line in notes:
-        print(f"echoctl: {line}", file=sys.stderr)
+        fail(line)
     return 0
 
 
 def tell(wrong: ConfigurationError | UnusableKind) -> None:
     """Everything that is wrong, line by line, on standard error."""
     for said in wrong.faults if isinstance(wrong, ConfigurationError) else (wrong,):
-        print(f"echoctl: {escaped(str(said))}", file=sys.stderr)
+        fail(escaped(str(said)))
 
 
 def _unknown(text: str) -> str | None:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from echod.address import Address
 from echod.client.admin import LARGEST, Administrator, Refused, Unanswered, place, understanding
-from echod.client.terminal import INTERRUPTED, fail, put_text
+from echod.client.terminal import INTERRUPTED, fail, put_text, unreadable
 from echod.terminal.operating import Leave, Operating, Say
 from echod.terminal.typing import Typing
 from echod.text import counted, escaped
@@ -39,6 +39,7 @@ class Console:
             self._depart,
             prompt=self._operating.prompt,
             begun=self._operating.typing,
+            failed=lambda error: self._leave(1, unreadable(error)),
         )
         threading.Thread(target=self._sit, args=(arguments,), name="events", daemon=True).start()
 

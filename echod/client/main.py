@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from echod.client.commandline import parser
-from echod.client.terminal import fail
+from echod.client.terminal import INTERRUPTED, fail
 from echod.stdio import open_standard_streams, readers_may_leave
+from echod.terminal.modes import restore
 from echod.text import system_error
+
+STUCK: Final = 0.5
+"""Seconds after an interrupt in which the program ends by itself, unless it is blocked in a write to a terminal or a
+pipe that accepts nothing. Another interrupt after them ends it at once."""
 
 
 class Command(Protocol):
@@ -24,6 +30,14 @@ class Command(Protocol):
 
     def interrupted(self) -> int:
         """The person wants to end: what is to be said is said now; returns the exit code."""
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A command that reports what it knows so far at SIGQUIT (Ctrl-\\), and goes on."""
+
+    def report(self) -> None:
+        """Print it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,11 +74,26 @@ def _in_reactor(command: type[Command], arguments: argparse.Namespace) -> int:
     def begin() -> None:
         running = command(reactor, arguments, finish)
 
+        def leave() -> None:
+            code = INTERRUPTED
+            try:
+                code = running.interrupted()
+            finally:
+                finish(code)
+
+        interrupted: list[float] = []
+
         def on_signal(_number: int, _frame: object) -> None:
-            reactor.callFromThread(lambda: finish(running.interrupted()))
+            if interrupted and time.monotonic() - interrupted[0] > STUCK:
+                restore()
+                os._exit(INTERRUPTED)
+            interrupted.append(time.monotonic())
+            reactor.callFromThread(leave)
 
         for number in (signal.SIGINT, signal.SIGTERM):  # Twisted's own would end every connection, and blame the peer
             signal.signal(number, on_signal)
+        if isinstance(running, Reporting):
+            signal.signal(signal.SIGQUIT, lambda _number, _frame: reactor.callFromThread(running.report))
 
     reactor.callWhenRunning(begin)
     reactor.run()

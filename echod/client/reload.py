@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from echod.client import check
 from echod.client.admin import Administrator, Nobody, Refused, Unanswered, Unreadable, place, understanding
@@ -24,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
             changes, notes = ([str(line) for line in said.get(key, ())] for key in ("changes", "notes"))
     except Unreadable:
         check.run(argparse.Namespace(file=None))  # the daemon would say no other
-        print("echoctl: nothing has changed", file=sys.stderr)
+        fail("nothing has changed")
         return check.EX_CONFIG
     except Nobody as error:
         fail(f"{error}{'' if str(error).endswith('?') else ';'} {MOVED}")
@@ -38,13 +37,13 @@ def run(arguments: argparse.Namespace) -> int:
             fail(escaped(str(error)))
             return 1
         for line in errors:
-            print(f"echoctl: {escaped(str(line))}", file=sys.stderr)
-        print("echoctl: nothing has changed", file=sys.stderr)
+            fail(escaped(str(line)))
+        fail("nothing has changed")
         return check.EX_CONFIG
     addresses, services = counted(opened, "address", "addresses"), counted(changed, "service", "services")
     print(f"reloaded: {addresses} opened, {closed} closed, {services} changed")
     for change in changes:
         print(escaped(change))
     for note in notes:
-        print(f"echoctl: {escaped(note)}", file=sys.stderr)
+        fail(escaped(note))
     return 0

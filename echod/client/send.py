@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from echod.client.dialogue import Dialogue, Failed
-from echod.client.terminal import INTERRUPTED, Screen
+from echod.client.terminal import INTERRUPTED, Screen, unreadable
 from echod.model import NOTHING, End, Peer, Quiet, Reply, Say, Session
 from echod.terminal.reading import Input
 
@@ -50,7 +50,7 @@ class Send(Quiet):
         """The peer is there: begin to send."""
         if self._text is not None:
             return Reply(self._text, self._end_of_text())
-        self._input = Input(self._reactor, sys.stdin.fileno(), self._take)
+        self._input = Input(self._reactor, sys.stdin.fileno(), self._take, self._unreadable)
         self._input.more()
         return NOTHING
 
@@ -76,6 +76,10 @@ class Send(Quiet):
             self._room()
         else:
             self._say(Reply(end=self._end_of_text()))
+
+    def _unreadable(self, error: OSError) -> None:
+        self._dialogue.abandon()
+        self._over(Failed(unreadable(error)))
 
     def _room(self) -> None:
         self._silence()

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from echod.client.dialogue import Dialogue, Failed
-from echod.client.terminal import INTERRUPTED, Screen
+from echod.client.terminal import INTERRUPTED, Screen, unreadable
 from echod.model import CLOSE, NOTHING, End, Peer, Quiet, Reply, Say, Session
-from echod.terminal.reading import Input
+from echod.stdio import report
+from echod.terminal.reading import Input, line_of
 
 LAST_ANSWERS: Final = 2.0
 """Seconds that the last answers have to come once we have said everything."""
@@ -52,8 +53,8 @@ class Talk(Quiet):
     def opened(self) -> Reply:
         """The peer is there."""
         if sys.stdin.isatty():
-            print(f"talking to {self._address.place}; `exit` leaves", file=sys.stderr)
-        self._input = Input(self._reactor, sys.stdin.fileno(), self._take)
+            report(f"talking to {self._address.place}; `exit` leaves")
+        self._input = Input(self._reactor, sys.stdin.fileno(), self._take, self._unreadable)
         self._input.more()
         return NOTHING
 
@@ -72,7 +73,7 @@ class Talk(Quiet):
         """The peer has ended."""
         self._screen.end_line()
         if not self._leaving:
-            print(f"{self._address.place} has ended the conversation", file=sys.stderr)
+            report(f"{self._address.place} has ended the conversation")
         return CLOSE
 
     def _take(self, piece: bytes) -> None:
@@ -83,7 +84,7 @@ class Talk(Quiet):
             lines.append(self._line)
             self._line = b""
         for line in lines:
-            line = line.removesuffix(b"\r")
+            line = line_of(line)
             if line == b"exit":
                 self._leave()
                 return
@@ -96,6 +97,10 @@ class Talk(Quiet):
             self._room()
         else:
             self._leave()
+
+    def _unreadable(self, error: OSError) -> None:
+        self._dialogue.abandon()
+        self._end(Failed(unreadable(error)))
 
     def _leave(self) -> None:
         if self._deaf:

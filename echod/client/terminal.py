@@ -9,7 +9,8 @@ import select
 import sys
 from typing import Final
 
-from echod.stdio import die_of_pipe
+from echod.stdio import die_of_pipe, report
+from echod.terminal import modes
 from echod.text import escaped, system_error
 
 INTERRUPTED: Final = 130  #: exit code: 128 + SIGINT
@@ -91,8 +92,10 @@ def put(data: bytes) -> None:
         except BlockingIOError:  # somebody made it non-blocking: wait, as a blocking one would
             select.select([], [sys.stdout], [])
         except BrokenPipeError:
+            modes.restore()
             die_of_pipe()
         except OSError as error:  # in the midst of a conversation, and nothing more to say
+            modes.restore()
             fail(f"standard output: {system_error(error)}")
             os._exit(1)
 
@@ -107,6 +110,11 @@ def _legible(text: str) -> str:
     return "".join(part if part in ("\n", "\t") else escaped(part) for part in re.split(r"([\n\t])", ends))
 
 
+def unreadable(error: OSError) -> str:
+    """Why standard input cannot be read, as one line."""
+    return f"standard input: {system_error(error)}"
+
+
 def fail(text: str) -> None:
-    """Say in one line on standard error what went wrong."""
-    print(f"echoctl: {text}", file=sys.stderr)
+    """Report in one line on standard error what went wrong. Never raises."""
+    report(f"echoctl: {text}")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from echod.terminal.editor import ERASE, Editor, End
 from echod.terminal.modes import KeyByKey, columns
-from echod.terminal.reading import Input
+from echod.terminal.reading import Input, line_of
 
 LONGEST: Final = 65_536  #: octets of a line in a pipe: a longer one comes in pieces
 
@@ -16,8 +16,9 @@ LONGEST: Final = 65_536  #: octets of a line in a pipe: a longer one comes in pi
 class Typing:
     """Standard input, line by line, and the lines that arrive meanwhile.
 
-    `put` writes text to standard output; `line` gets each line that was typed, `end` hears of the end of input,
-    `begun` whether a line has been begun. `prompt` is drawn before the line, at a terminal only.
+    `put` writes text to standard output. `line` is called with each line that was typed, `end` at the end of input,
+    `failed` with the error if standard input cannot be read, and `begun` with whether a line has been begun. `prompt`
+    is drawn before the line, at a terminal only.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Typing:
         *,
         prompt: Callable[[], str] = lambda: "> ",
         begun: Callable[[bool], None] = lambda _begun: None,
+        failed: Callable[[OSError], None] | None = None,
     ) -> None:
         self.edits = is_terminal()
         self._reactor = reactor
@@ -36,8 +38,9 @@ class Typing:
         self._line = line
         self._end = end
         self._begun = begun
+        self._failed = failed
         self._editor = Editor(prompt)
-        self._modes = KeyByKey(sys.stdin.fileno(), self._draw)
+        self._modes = KeyByKey(sys.stdin.fileno(), self._draw, lambda: put(ERASE))
         self._rest = b""
         self._input: Input | None = None
         self._over = False
@@ -48,8 +51,7 @@ class Typing:
             return
         if self.edits:
             self._modes.begin()
-            self._draw()
-        self._input = Input(self._reactor, sys.stdin.fileno(), self._take)
+        self._input = Input(self._reactor, sys.stdin.fileno(), self._take, self._unreadable)
         self._input.more()
 
     def stop(self) -> None:
@@ -57,7 +59,6 @@ class Typing:
         if not self._over:
             self._over = True
             if self.edits and self._input is not None:
-                self._put(ERASE)
                 self._modes.end()
 
     def show(self, text: str) -> None:
@@ -83,6 +84,14 @@ class Typing:
         if piece and not self._over and self._input is not None:
             self._input.more()
 
+    def _unreadable(self, error: OSError) -> None:
+        if self._over:
+            return
+        if self._failed is None:
+            self._end()
+        else:
+            self._failed(error)
+
     def _keys(self, piece: bytes) -> None:
         if not piece:
             self._end()
@@ -104,7 +113,7 @@ class Typing:
             lines.append(self._rest)
             self._rest = b""
         for line in lines:
-            self._line(line.decode("utf-8", "surrogateescape").removesuffix("\r"))
+            self._line(line_of(line).decode("utf-8", "surrogateescape"))
             if self._over:
                 return
         if not piece:
