@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
+from echod.gate.work_budget import WorkBudget
 from echod.names import SocketAddress, UnixName
 from echod.shape import Shape
 from echod.transports.registry import EVERY_FORM
@@ -35,12 +36,17 @@ class Reply(NamedTuple):
     `data` is sent first (None is nothing; b"" is an empty datagram, and nothing on a stream), then `more`,
     which is asked for its next piece only while the peer takes what it is given, then `end` is done. `more` that
     is `endless` is cut where it is when the service stops; else all of it is said before.
+
+    `held` is set in the return value of a session's method if the session has input that it has not processed: the
+    transport reads nothing more from this peer and calls `Session.proceed` in a later turn, in the order of
+    `Context.work`. `ended` is called after the last of it.
     """
 
     data: bytes | None = None
     end: End = End.NOTHING
     more: Iterator[bytes] | None = None
     endless: bool = False
+    held: bool = False
 
 
 NOTHING: Final = Reply()
@@ -89,6 +95,9 @@ class Session(Protocol):
     def received(self, data: bytes) -> Reply:
         """Some bytes came: one piece of a stream, of any length above 0, or one whole message."""
 
+    def proceed(self) -> Reply:
+        """Process the next portion of the input that the last Reply said is `held`."""
+
     def ended(self) -> Reply:
         """The peer has finished sending; it may still be reading."""
 
@@ -124,6 +133,7 @@ class Context:
     show: Callable[[str], None] = _nowhere  #: prints one line, already escaped, as the service's output
     shows: Callable[[], bool] = _always  #: whether it would, now: in a flood lines are counted, and need no text
     later: Callable[[float, Callable[[], None]], object] = _at_once  #: calls after so many seconds; `callLater`
+    work: WorkBudget = field(default_factory=WorkBudget)  #: for input that is split into items; by default no bound
 
 
 @dataclass(frozen=True)
@@ -200,6 +210,9 @@ class Quiet:
         return NOTHING
 
     def received(self, data: bytes) -> Reply:
+        return NOTHING
+
+    def proceed(self) -> Reply:
         return NOTHING
 
     def ended(self) -> Reply:

@@ -88,6 +88,10 @@ class HTTPSession:
         self._http.receive_data(data)
         return self._flow()
 
+    def proceed(self) -> Reply:
+        """Nothing is held."""
+        return NOTHING
+
     def ended(self) -> Reply:
         """The client sends no more; its requests are still answered, and a stream ends."""
         if self._feed is not None:

@@ -26,6 +26,7 @@ from echod.daemon.store import Store
 from echod.events import Events
 from echod.gate.send_budget import SendBudget
 from echod.gate.shares import Total
+from echod.gate.work_budget import WorkBudget
 from echod.model import Context
 from echod.observe.log import Log
 from echod.observe.output import Output
@@ -69,7 +70,13 @@ class Daemon(Service):
         self._store = store
         self._reactor = reactor
         self._shown = Shown(log.show if show_on is None else show_on.line, reactor.seconds, reactor.callLater)
-        context = Context(clock=reactor.seconds, show=self._shown, shows=self._shown.has_room, later=reactor.callLater)
+        context = Context(
+            clock=reactor.seconds,
+            show=self._shown,
+            shows=self._shown.has_room,
+            later=reactor.callLater,
+            work=WorkBudget(reactor.callLater),
+        )
         self.view = DaemonView(self, context)
         self._admin = AdminService(DaemonResources(self.view), context)
         self._own_ports: set[int] = set()

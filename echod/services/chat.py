@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from echod.model import CLOSE, NOTHING, Context, End, Peer, Reply, Say, Service, Session
-from echod.services.lines import LONGEST, Lines
+from echod.services.lines import LONGEST, LineInput, Lines
 from echod.services.pace import Pace
 from echod.services.rooms import Hall, Member, Unheard, WrongName, line
 from echod.text import decoded, escaped
@@ -95,10 +95,10 @@ class Talking:
         self._chat = chat
         self._peer = peer
         self._say = say
+        self._input = LineInput(chat.context.work, messages=peer.keeps_messages)
         self._lines = Lines()
         rate = chat.options.lines_per_second
         self._pace = Pace(rate, rate * BURST, chat.context.clock)
-        self._too_fast = False  # whether a line of this read was refused
         self._unheard = False  # whether a line was refused for coming too fast, and its member told
         self._member: Member | None = None
 
@@ -112,23 +112,24 @@ class Talking:
 
     def received(self, data: bytes) -> Reply:
         """Lines, or parts of them; a datagram ends its last line."""
+        if self._member is not None and not self._input.add(data):
+            self._member.hear("-- too fast: what you send before the rest is processed is lost")
+        return self.proceed()
+
+    def proceed(self) -> Reply:
+        """As many lines as the work budget allows now."""
         if self._member is None:
             return NOTHING
-        self._too_fast = False
-        for text in self._lines.take(data):
-            if self._too_fast:  # as the rest of what came at once
-                continue
-            if (end := self._take(text)) is not None:
+        for piece in self._input.pieces():
+            if (end := self._take(self._lines.take(piece))) is not None:
                 return end
-        if self._peer.keeps_messages and (end := self._take(self._lines.last())) is not None:
-            return end
-        return self._member.outbox.reply()
+        return self._member.outbox.reply()._replace(held=self._input.held)
 
     def ended(self) -> Reply:
         """The peer has said all; a last line needs no end. Over datagrams it is let go, and hears no other end."""
         if self._member is None:
             return CLOSE
-        end = self._take(self._lines.last())
+        end = self._take_rest()
         if end is None and self._peer.keeps_messages:
             self._member.hear(GOODBYE)
         return self._leave() if end is None else end
@@ -136,8 +137,15 @@ class Talking:
     def lost(self) -> None:
         """The peer has gone."""
         if self._member is not None:
-            self._chat.hall.leave(self._member)
-            self._member = None
+            self._take_rest()
+            self._leave()
+
+    def _take_rest(self) -> Reply | None:
+        """The last lines of a peer that sends no more; what a line says if it ends the conversation."""
+        for piece in self._input.rest():
+            if (end := self._take(self._lines.take(piece))) is not None:
+                return end
+        return self._take(self._lines.last())
 
     def _take(self, text: bytes | None) -> Reply | None:
         """One line; what it says where it ends the conversation."""
@@ -145,7 +153,6 @@ class Talking:
         if member is None or (text is not None and not text.strip()):
             return None
         if not self._pace.take():
-            self._too_fast = True
             if not self._unheard:
                 self._unheard = True
                 rate = self._chat.options.lines_per_second

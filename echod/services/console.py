@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from echod.model import NOTHING, Context, Peer, Reply, Say, Service, Session
 from echod.services.desk import Desk
+from echod.services.lines import LineInput
 
 GOODBYE: Final = b"-- goodbye\n"
 LONGEST: Final = 4096  #: characters of one message that are shown; the rest is only counted
@@ -54,15 +55,16 @@ class Console(Service):
         self.desk.close()
 
     def session(self, peer: Peer, say: Say) -> Session:
-        return Asking(self.desk, peer, say)
+        return Asking(self.desk, peer, say, self.context)
 
 
 class Asking:
     """One client's session."""
 
-    def __init__(self, desk: Desk, peer: Peer, say: Say) -> None:
+    def __init__(self, desk: Desk, peer: Peer, say: Say, context: Context) -> None:
         self._desk = desk
         self._whole = peer.keeps_messages
+        self._input = LineInput(context.work, messages=self._whole)
         self._client = desk.come(f"{peer.scheme} {peer.remote}", say, joined=not self._whole)
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")  # a read may end within a letter
 
@@ -72,12 +74,19 @@ class Asking:
 
     def received(self, data: bytes) -> Reply:
         """Show it, a message for each line that is not empty."""
-        self._hear(self._decoder.decode(data, final=self._whole))
-        return self._client.outbox.reply()
+        if not self._input.add(data):
+            self._desk.refuse(self._client)
+        return self.proceed()
+
+    def proceed(self) -> Reply:
+        """As many lines as the work budget allows now."""
+        for piece in self._input.pieces():
+            self._hear(self._decoder.decode(piece, final=self._whole))
+        return self._client.outbox.reply()._replace(held=self._input.held)
 
     def ended(self) -> Reply:
         """The client has said all, and may wait for its answer; over datagrams it is let go, and hears no other end."""
-        self._hear(self._decoder.decode(b"", final=True))
+        self._hear_rest()
         if self._whole:
             self._client.outbox.put(GOODBYE)
         end = self._desk.end(self._client)
@@ -85,11 +94,17 @@ class Asking:
 
     def lost(self) -> None:
         """The client has gone."""
+        self._hear_rest()
         self._desk.leave(self._client)
 
+    def _hear_rest(self) -> None:
+        for piece in self._input.rest():
+            self._hear(self._decoder.decode(piece))
+        self._hear(self._decoder.decode(b"", final=True))
+
     def _hear(self, text: str) -> None:
-        for line in text.split("\n"):
-            said = line.rstrip("\r")
-            if said.strip():
-                more = f"… ({len(said)} characters)" if len(said) > LONGEST else ""
-                self._desk.hear(self._client, said[:LONGEST] + more)
+        """One line, or what came of it; it has at most one LF, at its end."""
+        said = text.removesuffix("\n").rstrip("\r")
+        if said.strip():
+            more = f"… ({len(said)} characters)" if len(said) > LONGEST else ""
+            self._desk.hear(self._client, said[:LONGEST] + more)

@@ -118,7 +118,7 @@ class Desk:
     def hear(self, client: Client, text: str) -> None:
         """A message of a client."""
         if len(client.waiting) >= self._most or self._kept >= self._most_in_all:
-            self._refuse(client)
+            self.refuse(client)
             return
         now = self._context.wall_clock()
         client.waiting.append((now, text))
@@ -140,7 +140,8 @@ class Desk:
             self._kept -= len(client.waiting)
             self._tell("left", client, unanswered=len(client.waiting) + client.missed)
 
-    def _refuse(self, client: Client) -> None:
+    def refuse(self, client: Client) -> None:
+        """A message of a client is not kept."""
         client.missed += 1
         if client.missed == 1:
             waiting = f"{len(client.waiting)} of your messages wait" if client.waiting else "too many messages wait"

@@ -4,6 +4,7 @@ It serves a server's connection and a client's alike. Rules that everything here
 
 * Reading pauses while the kernel takes less than there is, or more than `limits.buffer` octets wait to be sent: a
   peer that never reads is stopped. While too much waits for all together (`gate.send_budget`), it pauses at a page.
+* It also pauses while the session holds input (`Reply.held`), which it processes as `gate.work_budget` says.
 * The peer's half-close does not end our answer: everything goes out, then we close.
 * When we end first, we shut down writing and read what still comes, for a close with unread input would be a
   reset, and the answer could be lost on the way (RFC 1122 4.2.2.13).
@@ -25,6 +26,7 @@ from zope.interface import implementer
 from echod.events import Closing, Tally
 from echod.gate.limits import Limits
 from echod.gate.send_budget import LITTLE, Pressure, SendBudget, Watermark
+from echod.gate.work_budget import WorkBudget
 from echod.model import CLOSE, End, Peer, Reply, Say, Session
 from echod.transports.peers import peer_of
 from echod.transports.sockets import clamp
@@ -44,7 +46,7 @@ class Conversation(Protocol):
     """One connection and its session, of a server or a client.
 
     `begin` makes the session once the connection is there; `over` hears once, at the end, why it ended. `mark` is
-    what all together may have unsent.
+    what all together may have unsent, and `work` the input that they may process in a turn.
 
     How far its end has come:
 
@@ -68,6 +70,7 @@ class Conversation(Protocol):
         tally: Tally,
         over: Callable[[Conversation, Closing], None],
         mark: Watermark | None = None,
+        work: WorkBudget | None = None,
     ) -> None:
         self.peer: Peer
         self.bytes_in = 0
@@ -77,6 +80,9 @@ class Conversation(Protocol):
         self._tally = tally
         self._over = over
         self._mark = mark or SendBudget().mark(limits.total_buffer)
+        self._work = work or WorkBudget()
+        self._held = False  # the session has input that it has not processed
+        self._end_waits = False  # the peer has finished meanwhile, which the session does not know yet
         self._counted = 0  # unsent octets that the mark knows of
         self._handed = 0  # octets given to the transport
         self._settled = (0, 0)  # octets in and out that the tally has already
@@ -121,6 +127,8 @@ class Conversation(Protocol):
         if self._end is End.CLOSE:
             self.transport.unregisterProducer()
             self.transport.loseConnection()
+        elif self._held:
+            self._end_waits = True
         else:
             self._ask(self.session.ended)
 
@@ -132,8 +140,9 @@ class Conversation(Protocol):
         """The end, whoever made it."""
         self.settle()
         self._count_unsent(0)
+        self._work.cancel(self._process)
         finished = self._peer_ended or reason.check(ConnectionDone)  # a Unix peer that has closed ends with a hang-up
-        if self._closing is Closing.DONE and not (finished and self._said_everything()):
+        if self._closing is Closing.DONE and not (finished and self._more is None and not self.unsent):
             self._closing = Closing.LOST
         self._more = None
         if hasattr(self, "session"):
@@ -148,9 +157,7 @@ class Conversation(Protocol):
         """Too much waits to be sent: stop reading, and stop asking for more."""
         self._count_unsent(self.unsent)
         self._paused = True
-        if self._mark.pressure:
-            clamp(self.transport)
-            self._tally.held_back += self._mark.pressure is Pressure.FULL
+        self.hold_back(self._mark.pressure)
         if not self._peer_ended:
             self.transport.pauseProducing()
 
@@ -159,11 +166,10 @@ class Conversation(Protocol):
         self._paused = False
         self._count_unsent(0)
         self._proceed()
-        if not self._paused and not self._peer_ended:
-            self.transport.resumeProducing()
+        self._read_on()
 
     def stopProducing(self) -> None:
-        """The transport is gone, and so is the reason for more."""
+        """The transport is gone."""
         self._more = None
 
     # our side
@@ -233,9 +239,31 @@ class Conversation(Protocol):
 
     def _ask(self, question: Callable[..., Reply], *given: bytes) -> None:
         try:
-            self.perform(question(*given))
+            self.perform(reply := question(*given))
+            self._hold(reply.held)
         except Exception:
             self._fail()
+
+    def _hold(self, held: bool) -> None:
+        """Read nothing while the session holds input; once it has ended, what it holds does not matter."""
+        was, self._held = self._held, held and self._end in (End.NOTHING, End.HALF_CLOSE)
+        if self._held:
+            self._work.wait(self._process)
+            if not self._peer_ended:
+                self.transport.pauseProducing()
+        elif was:
+            self._read_on()
+
+    def _process(self) -> None:
+        """The session processes its next portion."""
+        self._ask(self.session.proceed)
+        if self._end_waits and not self._held:
+            self._end_waits = False
+            self.readConnectionLost()
+
+    def _read_on(self) -> None:
+        if not (self._paused or self._held or self._peer_ended):
+            self.transport.resumeProducing()
 
     def _fail(self) -> None:
         """What is being handled is a bug of the service, and no reason to leave its peer waiting."""
@@ -270,12 +298,9 @@ class Conversation(Protocol):
             transport.loseConnection()
             return
         transport.loseWriteConnection()
-        if self._paused and not self._peer_ended:
+        if self._paused:
             self._paused = False
-            transport.resumeProducing()
-
-    def _said_everything(self) -> bool:
-        return self._more is None and not self.unsent
+            self._read_on()
 
     # time
 
@@ -297,7 +322,7 @@ class Conversation(Protocol):
         elif unsent:
             if limits.stall and still >= limits.stall:
                 self.abort(Closing.STALL)
-        elif limits.idle and still >= limits.idle:
+        elif limits.idle and still >= limits.idle and not self._held:
             self._closing = Closing.IDLE
             self.transport.unregisterProducer()
             self.transport.loseConnection()
@@ -310,7 +335,7 @@ class Conversation(Protocol):
         if self._endless:
             self._more, self._endless = None, False
             self.perform(CLOSE)
-        elif self._end is End.NOTHING:
+        elif self._end is End.NOTHING and not self._held:
             silent = not self.unsent and now - self._since >= silence
             if self._more is not None or silent:
                 self.perform(CLOSE)

@@ -65,9 +65,16 @@ class Joined:
         if self._over:
             return
         try:
-            self.perform(question(*given))
+            reply = question(*given)
+            self.perform(reply)
+            if reply.held and not self._over:
+                self._datagrams.service.context.work.wait(self._process)
         except Exception:
             self._fail()
+
+    def _process(self) -> None:
+        """It is our turn: the session processes the next portion of the input that it holds."""
+        self.ask(self.session.proceed)
 
     def perform(self, reply: Reply) -> None:
         """Send what the session says, a datagram for each piece; any end but NOTHING is the end."""
@@ -91,6 +98,7 @@ class Joined:
         """It is over."""
         if not self._over:
             self._over = True
+            self._datagrams.service.context.work.cancel(self._process)
             try:
                 if hasattr(self, "session"):
                     self.session.lost()

@@ -156,7 +156,10 @@ class ServiceFactory(Factory):
 
     def converse(self, host: bytes) -> Conversation:
         """A conversation for a connection that the gate has admitted."""
-        conversation = Conversation(self.service.session, self.scheme, self.limits, self.tally, self._over, self.mark)
+        service = self.service
+        conversation = Conversation(
+            service.session, self.scheme, self.limits, self.tally, self._over, self.mark, service.context.work
+        )
         conversation.factory = self
         self.conversations[conversation] = host
         return conversation

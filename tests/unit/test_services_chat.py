@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from echod.gate.work_budget import PORTION, WorkBudget
 from echod.model import Context, End, Peer
 from echod.names import Inet
 from echod.services import nicks
@@ -15,6 +16,7 @@ from echod.services.chat import BURST, Chat, ChatOptions
 from echod.services.lines import LONGEST
 from echod.services.outbox import WAITING
 from echod.services.rooms import NAMED, NEWS, SUMMARY
+from tests.turns import Turns
 
 FROM_A_STREAM = Peer("tcp", Inet("127.0.0.1", 10012), Inet("127.0.0.1", 40_000))
 FROM_DATAGRAMS = Peer("udp", Inet("127.0.0.1", 10012), Inet("127.0.0.1", 40_000))
@@ -371,19 +373,40 @@ class Chatting(SynchronousTestCase):
 class Floods(SynchronousTestCase):
     """What one member sends must cost the others no more than a moment: here it is counted, not timed."""
 
-    def test_lines_that_come_too_fast_at_once_are_not_weighed_one_by_one(self) -> None:
-        asked = [0.0]
+    def test_a_read_of_many_lines_is_processed_in_portions(self) -> None:
+        """An empty line and a line that comes too fast count as well."""
+        for line in b"\n", b"x\n", b"/who\n":
+            asked, turns = [0.0], Turns()
 
-        def clock() -> float:
-            asked[0] += 1
-            return 0.0
+            def clock(asked=asked) -> float:
+                asked[0] += 1
+                return 0.0
 
-        chat = Chat(ChatOptions(lines_per_second=1), Context(clock=clock))
-        somebody = Somebody(chat)
-        asked[0] = 0
-        somebody.send(b"x\n" * 30_000 + b"last")
-        self.assertLess(asked[0], 100)
-        self.assertEqual(sum("too fast" in line for line in somebody.heard()), 1)
+            chat = Chat(ChatOptions(lines_per_second=1), Context(clock=clock, work=WorkBudget(turns.later)))
+            somebody = Somebody(chat)
+            asked[0] = 0
+            reply = somebody.session.received(line * 30_000)
+            self.assertTrue(reply.held)
+            self.assertLessEqual(asked[0], 2 * PORTION)
+            somebody.perform(reply)
+            portions = 0
+            while reply.held:
+                turns.turn()
+                somebody.perform(reply := somebody.session.proceed())
+                portions += 1
+            self.assertEqual(portions, 30_000 // PORTION)
+            self.assertEqual(sum("too fast" in told for told in somebody.heard()), line != b"\n")
+
+    def test_what_is_held_when_the_peer_has_ended_is_still_said(self) -> None:
+        turns = Turns()
+        chat = Chat(
+            ChatOptions(lines_per_second=0, room_lines_per_second=0), Context(work=WorkBudget(turns.later, portion=10))
+        )
+        one, other = Somebody(chat), Somebody(chat)
+        other.heard()
+        one.send(b"".join(b"%d\n" % number for number in range(15)) + b"last")
+        one.session.lost()
+        self.assertEqual(other.heard()[:16], [*(f"guest1: {number}" for number in range(15)), "guest1: last"])
 
     def test_a_blank_line_does_not_make_the_next_too_fast(self) -> None:
         now = Clock()

@@ -4,10 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from echod.gate.work_budget import PORTION, WorkBudget
 from echod.model import Context, End, Peer
 from echod.names import Inet, UnixName
 from echod.services.console import LONGEST, Console, ConsoleOptions
 from echod.services.desk import LONGEST_ANSWER, Unanswerable
+from tests.turns import Turns
 
 FROM_A_STREAM = Peer("tcp", Inet("127.0.0.1", 10014), Inet("192.0.2.1", 40_000))
 FROM_DATAGRAMS = Peer("unix-dgram", UnixName("/run/x"), UnixName("@a\x1b"))
@@ -140,6 +142,21 @@ class Consoling(SynchronousTestCase):
         anna.session.lost()
         self.assertEqual(operator.heard("left")[0]["unanswered"], 3 + 2)
         self.assertEqual(console.desk._kept, 2)
+
+    def test_a_read_of_many_lines_is_processed_in_portions(self):
+        for line in b"\n", b"x\n":
+            turns = Turns()
+            console = Console(ConsoleOptions(unanswered=9_000), Context(work=WorkBudget(turns.later)))
+            operator, anna = Operator(console), Somebody(console)
+            reply = anna.session.received(line * 1000)
+            self.assertTrue(reply.held)
+            self.assertLessEqual(len(operator.heard("said")), PORTION)
+            portions = 0
+            while reply.held:
+                turns.turn()
+                reply = anna.session.proceed()
+                portions += 1
+            self.assertEqual(portions, 1000 // PORTION)
 
     def test_a_long_line_is_shown_in_part(self):
         console = self.console()

@@ -1,0 +1,112 @@
+"""The work budget: how much input that is split into items is processed at once.
+
+Bytes are bounded by the transport. Their number of items is not: one read of 64 KiB may hold 65,536 empty lines. This
+module states the rule for everything that splits input into items, such as lines, requests or frames:
+
+* One read of one peer processes at most `portion` units. An empty or refused item costs a unit as well.
+* All peers together process at most `turn` units in one turn of the reactor.
+* A peer with unprocessed input is not read from (`Reply.held`). Its next portion is processed in a later turn, in the
+  order in which peers came to wait.
+
+A service gets the budget through its `Context`; the transport queues the peer. A part of the daemon that has no
+`Reply`, such as a delivery to many members, takes a portion and queues itself in the same way.
+
+Pure: `later` is the reactor's callLater. Without it nothing can be postponed, so nothing is bounded.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+PORTION: Final = 256  #: units of one read of one peer: some 0.3 ms, and more lines than `lines-per-second` lets pass
+TURN: Final = 512  #: units of all peers in one turn: some 1 ms, so that other connections keep a p99 below 5 ms
+
+Later = Callable[[float, Callable[[], None]], Any]
+Proceed = Callable[[], None]
+
+
+class Portion:
+    """What one peer may process now. Units that it takes count for the turn."""
+
+    __slots__ = ("_budget", "_left")
+
+    def __init__(self, budget: WorkBudget, units: int) -> None:
+        self._budget = budget
+        self._left = units
+
+    def take(self) -> bool:
+        """Whether one more item may be processed now. If so, it counts as one unit."""
+        if self._left <= 0:
+            return False
+        self.spend(1)
+        return True
+
+    def spend(self, units: int) -> None:
+        """Count further units for the last item: its work was larger than one unit."""
+        self._left -= units
+        self._budget.spend(units)
+
+
+class WorkBudget:
+    """The units of a turn, and the peers that wait for their next portion."""
+
+    def __init__(self, later: Later | None = None, *, portion: int = PORTION, turn: int = TURN) -> None:
+        self._later = later
+        self._portion = portion
+        self._turn = turn
+        self._left = turn
+        self._waiting: dict[Proceed, None] = {}
+        self._scheduled = False
+
+    @property
+    def waiting(self) -> int:
+        """The number of peers that wait."""
+        return len(self._waiting)
+
+    def portion(self, *, last: bool = False) -> Portion:
+        """What one peer may process now: nothing if the turn is used up, except as the `last` portion of a peer."""
+        if self._later is None:
+            return Portion(self, sys.maxsize)
+        return Portion(self, self._portion if last else min(self._portion, self._left))
+
+    def spend(self, units: int) -> None:
+        """Count units for this turn."""
+        if self._later is not None:
+            self._left -= units
+            self._schedule()
+
+    def wait(self, proceed: Proceed) -> None:
+        """Call `proceed` once, in a later turn; it takes a portion, and waits again if that was not enough.
+
+        Without `later` it is called at once.
+        """
+        if self._later is None:
+            proceed()
+        else:
+            self._waiting[proceed] = None
+            self._schedule()
+
+    def cancel(self, proceed: Proceed) -> None:
+        """Do not call it: the peer is gone."""
+        self._waiting.pop(proceed, None)
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._later is not None:
+            self._scheduled = True
+            self._later(0, self._begin_turn)
+
+    def _begin_turn(self) -> None:
+        self._scheduled = False
+        self._left = self._turn
+        try:
+            for proceed in list(self._waiting):
+                if self._left <= 0:
+                    break
+                if proceed in self._waiting:  # an earlier one may have cancelled it
+                    del self._waiting[proceed]
+                    proceed()
+        finally:  # what one raises is a bug of its own, and does not keep the others waiting
+            if self._waiting:
+                self._schedule()

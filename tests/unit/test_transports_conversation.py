@@ -1,0 +1,168 @@
+"""A conversation whose session holds input: it is not read from, loses nothing, and ends after the last of it."""
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from echod.events import Closing, Tally
+from echod.gate.limits import Limits
+from echod.gate.work_budget import WorkBudget
+from echod.model import CLOSE, NOTHING, End, Reply
+from echod.services.lines import LineInput
+from echod.transports.conversation import Conversation
+from tests.turns import Turns
+
+
+class Wire(StringTransport):
+    """A transport that knows half-close, and whether it was reset."""
+
+    ended = ""
+
+    def loseWriteConnection(self):
+        self.ended = "half"
+
+    def loseConnection(self):
+        self.ended = "closed"
+
+    def abortConnection(self):
+        self.ended = "reset"
+
+
+class Counting:
+    """Answers each line with its length, as the work budget allows."""
+
+    def __init__(self, work):
+        self.input = LineInput(work, messages=False)
+        self.asked = []
+
+    def opened(self):
+        return NOTHING
+
+    def received(self, data):
+        self.input.add(data)
+        return self.proceed()
+
+    def proceed(self):
+        self.asked.append("proceed")
+        out = b"".join(b"%d " % (len(piece) - 1) for piece in self.input.pieces())
+        return Reply(out, held=self.input.held)
+
+    def ended(self):
+        self.asked.append("ended")
+        return Reply(b"end", end=End.CLOSE)
+
+    def lost(self):
+        self.asked.append("lost")
+
+
+class Room:
+    """One conversation in which ten lines are processed at a time."""
+
+    def __init__(self, make=Counting):
+        self.turns = Turns()
+        self.work = WorkBudget(self.turns.later, portion=10, turn=10)
+        self.tally = Tally(open=1)
+        self.reasons = []
+        self.session = make(self.work)
+        self.conversation = Conversation(
+            lambda _peer, _say: self.session,
+            "tcp",
+            Limits(idle=60.0),
+            self.tally,
+            lambda _conversation, reason: self.reasons.append(reason),
+            work=self.work,
+        )
+        self.wire = Wire()
+        self.conversation.makeConnection(self.wire)
+
+    @property
+    def reads(self):
+        return self.wire.producerState == "producing"
+
+
+def test_nothing_is_read_until_all_is_processed():
+    room = Room()
+    room.conversation.dataReceived(b"x\n" * 35)
+    assert (room.wire.value(), room.reads) == (b"1 " * 10, False)
+    room.turns.turn()
+    assert (room.wire.value(), room.reads) == (b"1 " * 20, False)
+    room.turns.all()
+    assert (room.wire.value(), room.reads) == (b"1 " * 35, True)
+
+
+def test_a_relieved_transport_does_not_read_while_input_is_held():
+    room = Room()
+    room.conversation.dataReceived(b"x\n" * 15)
+    room.conversation.pauseProducing()
+    room.conversation.resumeProducing()
+    assert not room.reads
+    room.conversation.pauseProducing()
+    room.turns.all()
+    assert not room.reads
+    room.conversation.resumeProducing()
+    assert room.reads
+
+
+def test_the_peers_end_comes_after_the_last_line():
+    room = Room()
+    room.conversation.dataReceived(b"x\n" * 35)
+    room.conversation.readConnectionLost()
+    assert "ended" not in room.session.asked
+    room.turns.all()
+    assert room.wire.value() == b"1 " * 35 + b"end"
+    assert room.session.asked.count("ended") == 1
+    assert room.wire.ended == "closed"
+
+
+def test_a_drain_and_idle_wait_for_what_is_held():
+    room = Room()
+    room.conversation.watch(0.0)
+    room.conversation.dataReceived(b"x\n" * 35)
+    room.conversation.watch(1.0)
+    room.conversation.leave(100.0, silence=1.0)
+    room.conversation.watch(100.0)
+    assert room.wire.ended == ""
+    room.turns.all()
+    room.conversation.leave(100.0, silence=1.0)
+    assert (room.wire.value(), room.wire.ended) == (b"1 " * 35, "half")
+
+
+def test_a_connection_that_is_gone_does_not_proceed():
+    room = Room()
+    room.conversation.dataReceived(b"x\n" * 35)
+    room.conversation.connectionLost(Failure(ConnectionDone()))
+    assert room.work.waiting == 0
+    room.turns.all()
+    assert room.session.asked == ["proceed", "lost"]
+    assert len(room.reasons) == 1
+
+
+class Ending(Counting):
+    """Ends with its second portion, whatever it holds."""
+
+    def proceed(self):
+        reply = super().proceed()
+        return CLOSE._replace(held=True) if len(self.asked) > 1 else reply
+
+
+def test_what_a_session_holds_at_its_own_end_is_dropped_and_the_peer_is_read_out():
+    room = Room(Ending)
+    room.conversation.dataReceived(b"x\n" * 35)
+    room.turns.all()
+    assert (room.wire.ended, room.reads, room.work.waiting) == ("half", True, 0)
+
+
+class Failing(Counting):
+    def proceed(self):
+        if self.asked:
+            raise ZeroDivisionError
+        return super().proceed()
+
+
+def test_a_session_that_fails_later_is_reset_and_counted():
+    room = Room(Failing)
+    room.conversation.dataReceived(b"x\n" * 35)
+    room.turns.all()
+    assert room.wire.ended == "reset"
+    room.conversation.connectionLost(Failure(ConnectionDone()))
+    assert room.reasons == [Closing.FAILED]
