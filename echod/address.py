@@ -201,9 +201,7 @@ def _host_address(text: str, scheme: str, before: str, options: dict[str, str | 
             raise AddressError(f"{_shown(text)}: write an IPv6 address as [::1]:7")
         host, port_text = _ipv6(text, host), after[1:]
     else:
-        host, colon, port_text = authority.rpartition(":")
-        if not colon:
-            host, port_text = authority, ""
+        host, port_text = authority.rpartition(":")[::2] if ":" in authority else (authority, "")
         if ":" in host:
             raise AddressError(f"{_shown(text)}: write an IPv6 address in brackets, such as [::1]:7")
         host = _name_or_ipv4(text, host, client)
@@ -252,8 +250,9 @@ def _name_or_ipv4(text: str, host: str, client: bool) -> str:
 def _port(text: str, port: str, client: bool) -> int:
     lowest = 1 if client else 0
     if not re.fullmatch(r"[0-9]{1,5}", port) or not lowest <= int(port) <= 65535:
-        said = f"port {_shown(port)}" if port else "the port is missing: it"
-        raise AddressError(f"{_shown(text)}: {said} must be a number from {lowest} to 65535")
+        wrong = "out of range" if re.fullmatch("[0-9]+", port) else "not a number"
+        said = f"port {_shown(port)} is {wrong}" if port else "the port is missing"
+        raise AddressError(f"{_shown(text)}: {said} ({lowest}–65535)")
     return int(port)
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from echod.config.fault import ConfigurationError, joined
+from echod.config.fault import ConfigurationError, element, joined
 from echod.config.keys import DAEMON, LIMITS, POLICY, SERVICE, field_of, key_of
 from echod.config.places import Places, Unknown
-from echod.config.reading import DEFAULT, Found, Reading, Written, element
+from echod.config.reading import DEFAULT, Found, Reading, Written
 from echod.config.schema import LOOPBACK, Admin, Configuration, Daemon, ServiceConfig
 from echod.gate.access import Network
 from echod.gate.limits import Limits

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, said in one line each."""
+"""Configuration errors: one line each, with the file, the line and the key."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from echod.text import escaped
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong: in which file, at which key, and what would be right."""
+    """One error: the file, the key, what is wrong with it and what was expected."""
 
     file: Path  #: or the option of the command line that held it, such as `--listen`
-    path: str  #: the key with its tables, or `line 3, column 7`; empty where the whole file is meant
+    path: str  #: the key with its tables; empty if the error concerns the whole file
     text: str
+    line: int | None = None  #: counted from 1; None if it is not known
+    column: int | None = None  #: counted from 1, for TOML that cannot be parsed
 
     def __str__(self) -> str:
-        """The fault as one line, whatever its parts hold."""
-        return escaped(f"{self.file}: {self.path}: {self.text}" if self.path else f"{self.file}: {self.text}")
+        """The error as one printable line: `/etc/echod/echod.toml:12: services.echo.listen: …`."""
+        position = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        return escaped(": ".join(part for part in (position, self.path, self.text) if part))
 
 
 class ConfigurationError(Exception):
-    """A configuration that cannot be used: `faults` has all there is to say, `str` says it line by line."""
+    """A configuration that cannot be used: `faults` has every error, `str` has one line for each."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
@@ -40,6 +43,11 @@ def joined(path: str, key: str) -> str:
     part = key if len(key) <= LONGEST_KEY else key[:LONGEST_KEY] + "…"
     shown = part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else toml_text(part)
     return f"{path}.{shown}" if path else shown
+
+
+def element(path: str, index: int) -> str:
+    """The path of one element of an array; what stands on the command line has none."""
+    return f"{path}[{index}]" if path else ""
 
 
 def toml_text(text: str) -> str:

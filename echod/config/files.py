@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
@@ -20,17 +21,22 @@ DROP_INS: Final = "conf.d"
 _IGNORED: Final = (".*", "*~", "*.dpkg-*", "*.rpm*")  # what editors and packages leave behind
 
 
-def read_all(main: Path, faults: list[Fault]) -> list[tuple[Path, dict[str, Any]]]:
+@dataclass(frozen=True)
+class TomlFile:
+    """A file that was read: what it means, and the text that the line numbers of errors are found in."""
+
+    path: Path
+    content: dict[str, Any]
+    text: str
+
+
+def read_all(main: Path, faults: list[Fault]) -> list[TomlFile]:
     """The main file and every `conf.d/*.toml` beside it, in the order in which they count.
 
-    What cannot be read becomes a fault and is left out.
+    A file that cannot be read becomes a fault and is left out.
     """
-    contents = []
-    for file in (main, *_drop_ins(main.parent / DROP_INS, faults)):
-        content = _read(file, faults)
-        if content is not None:
-            contents.append((file, content))
-    return contents
+    found = (_read(file, faults) for file in (main, *_drop_ins(main.parent / DROP_INS, faults)))
+    return [file for file in found if file is not None]
 
 
 def exists(path: Path) -> bool:
@@ -57,7 +63,7 @@ def _drop_ins(directory: Path, faults: list[Fault]) -> Iterator[Path]:
             yield directory / name
 
 
-def _read(file: Path, faults: list[Fault]) -> dict[str, Any] | None:
+def _read(file: Path, faults: list[Fault]) -> TomlFile | None:
     try:
         data = read_whole(file, own=True)
     except Unsuitable as error:
@@ -67,21 +73,23 @@ def _read(file: Path, faults: list[Fault]) -> dict[str, Any] | None:
         faults.append(Fault(file, "", _why(error)))
         return None
     try:
-        return tomllib.loads(data.decode("utf-8").removeprefix("\ufeff"))
+        text = data.decode("utf-8").removeprefix("\ufeff")
+        return TomlFile(file, tomllib.loads(text), text)
     except UnicodeDecodeError as error:
         line, said = not_utf8(error)
-        faults.append(Fault(file, f"line {line}", said))
+        faults.append(Fault(file, "", said, line))
     except RecursionError:
         faults.append(Fault(file, "", "is nested too deeply"))
     except ValueError as error:  # TOMLDecodeError, and what int() says to thousands of digits
-        faults.append(_syntax(file, str(error)))
+        faults.append(_syntax(file, str(error), data.count(b"\n") + 1))
     return None
 
 
-def _syntax(file: Path, said: str) -> Fault:
-    """What tomllib said, with the place in front."""
-    match = re.fullmatch(r"(.*) \(at (line \d+, column \d+|end of document)\)", said, re.DOTALL)
-    return Fault(file, match[2], f"not TOML: {match[1]}") if match else Fault(file, "", f"not TOML: {said}")
+def _syntax(file: Path, said: str, last: int) -> Fault:
+    """The error of tomllib, with its position moved to the front; `last` is the number of the last line."""
+    if match := re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", said, re.DOTALL):
+        return Fault(file, "", f"not TOML: {match[1]}", int(match[2]), int(match[3]))
+    return Fault(file, "", f"not TOML: {said}", last if said.endswith("(at end of document)") else None)
 
 
 def _why(error: OSError | ValueError) -> str:

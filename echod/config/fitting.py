@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from echod.config.fault import ConfigurationError, Fault, joined
+from echod.config.line_numbers import located
 from echod.config.schema import Configuration, ServiceConfig
 
 APART: Final = 64  #: descriptors for logs, pipes, epoll, what Python opens, and the listeners of the first INCLUDED
@@ -43,6 +44,6 @@ def fit(configuration: Configuration, hard: int) -> tuple[Configuration, list[st
 
     fitted = tuple(fitting())
     if faults:
-        raise ConfigurationError(dict.fromkeys(faults))
+        raise located(ConfigurationError(dict.fromkeys(faults)), configuration.texts)
     lines = [f"connections shrunk to {max(room, 1)}, for {hard} open files are allowed: {', '.join(shrunk)}"]
     return replace(configuration, services=fitted), lines if shrunk else []

@@ -6,6 +6,7 @@ Whoever calls prints each fault of a ConfigurationError in a line of its own and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from echod.config import files
 from echod.config.building import ALLOW, Building
 from echod.config.fault import ConfigurationError, Fault
 from echod.config.forms import ADDRESSES, NETWORKS
+from echod.config.line_numbers import located
 from echod.config.places import Unknown
 from echod.config.reading import DEFAULT, Found, Reading, Written
 from echod.config.schema import Configuration
@@ -53,14 +55,16 @@ def load(
     """
     faults: list[Fault] = []
     main = _main_file(path, environ, system)
-    if main is None:
-        layers: list[tuple[Path, Any]] = [(DEFAULT, BUILT_IN)]
-    else:
-        layers = files.read_all(main, faults)
+    read = [] if main is None else files.read_all(main, faults)
+    layers = [(DEFAULT, BUILT_IN)] if main is None else [(file.path, file.content) for file in read]
+    texts = {file.path: file.text for file in read}
     reading = Reading(kinds, faults, whole=not faults)
-    found = reading.root(layers)
-    sources = [file.absolute() for file, _ in layers if main is not None]
-    return Building(reading, found, _networks(reading, allow), unknown).configuration(sources)
+    try:
+        found = reading.root(layers)
+        building = Building(reading, found, _networks(reading, allow), unknown)
+        return replace(building.configuration([file.path.absolute() for file in read]), texts=texts)
+    except ConfigurationError as error:
+        raise located(error, texts) from None
 
 
 def administration(
@@ -75,11 +79,12 @@ def administration(
     if main is None:
         return None, ()
     faults: list[Fault] = []
-    layers = [(file, {"admin": held["admin"]}) for file, held in files.read_all(main, faults) if "admin" in held]
+    read = files.read_all(main, faults)
+    layers = [(file.path, {"admin": file.content["admin"]}) for file in read if "admin" in file.content]
     listen = Reading({}, faults, whole=False).root(layers).get("admin", {}).get("listen")
     addresses = tuple(address for address in listen.value if address is not None) if listen else ()
     if faults and not addresses:
-        raise ConfigurationError(faults)
+        raise located(ConfigurationError(faults), {file.path: file.text for file in read})
     return main, addresses
 
 

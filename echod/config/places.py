@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from echod.address import Address
-from echod.config.reading import Reading, Written, element
+from echod.config.fault import element
+from echod.config.reading import Reading, Written
 
 WILDCARDS: Final = ("*", "0.0.0.0", "::")  #: hosts that stand for every one of an IP version, or of both
 
@@ -46,7 +47,7 @@ class Places:
         for host in beside if address.host in WILDCARDS else (address.host, *WILDCARDS):
             for other, there in beside.get(host, ()):
                 if (said := _clash(address, other)) is not None:
-                    yield f"{said}, in {there}"
+                    yield f"{said} in {there}"
                     return
         beside.setdefault(address.host, []).append((address, where))
 
@@ -61,12 +62,10 @@ def _clash(one: Address, other: Address) -> str | None:
     if len(interfaces) == 2 and None not in interfaces:  # bound to one device each
         return None
     if one.host == other.host:
-        return " is there already"
+        return " is already configured"
     if not _versions(one) & _versions(other):
         return None
-    if other.host in WILDCARDS:
-        return f" is covered by {other.place} already"
-    return f" covers {other.place}, which is there already"
+    return f" overlaps with {other.place}, configured"
 
 
 def _versions(address: Address) -> set[int]:
@@ -102,4 +101,4 @@ def _unowned(address: Address) -> Iterator[str]:
             try:
                 look_up(str(name))
             except KeyError:
-                yield f": there is no {what} {name}"
+                yield f": {what} {name} does not exist"

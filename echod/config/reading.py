@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from echod.config import values
-from echod.config.fault import Fault, joined
+from echod.config.fault import Fault, element, joined
 from echod.config.forms import Form, called, text
 from echod.config.keys import ADMIN, KIND_RIGHT, ROOT, SERVICE, SERVICES, Table, missing
 from echod.config.options import option_forms
@@ -43,11 +43,6 @@ DEFAULT: Final = Path("default")  #: where a value stands that nobody wrote
 NOT_AVAILABLE: Final = "not available in this version"
 
 
-def element(path: str, index: int) -> str:
-    """The path of one element of an array; what stands on the command line has none."""
-    return f"{path}[{index}]" if path else ""
-
-
 class Reading:
     """The pass. `whole` says whether every file could be read: if not, what seems to be missing may be there."""
 
@@ -62,7 +57,7 @@ class Reading:
         found = self._table(ROOT, layers, "")
         if self.whole and not any(content.get("services", {}) != {} for _, content in layers):
             right = 'add one such as [services.echo] with listen = ["tcp://127.0.0.1:10007"]'
-            self.fault(layers[0][0], "services", f"there is no service; {right}")
+            self.fault(layers[0][0], "services", f"no service is configured; {right}")
         return found
 
     def fault(self, file: Path, path: str, said: str) -> None:
@@ -133,10 +128,12 @@ class Reading:
         for name, here in self._keys(layers, path).items():
             where = joined(path, name)
             if not _SERVICE_NAME.fullmatch(name):
-                right = "a letter or digit, then up to 63 letters, digits, _, . and -"
-                self.fault(here[0][0], where, f"the name of a service is {right}")
+                right = "expected a letter or digit, then up to 63 letters, digits, _, . and -"
+                self.fault(here[0][0], where, f"invalid service name; {right}")
             if name == ADMIN.name:
-                self.fault(here[0][0], where, "is what the administrator's interface is called; choose another name")
+                self.fault(
+                    here[0][0], where, "the name admin is reserved for the administrator's interface; choose another"
+                )
             found[name] = self._service(name, here, where)
         return found
 
@@ -159,10 +156,10 @@ class Reading:
     def _addresses(self, found: Found, tables: Layers, path: str) -> None:
         """A service must have a place to be found at."""
         if tables and self.whole and not any("listen" in content for _, content in tables):
-            self.fault(tables[0][0], path, 'has no address; add listen = ["tcp://127.0.0.1:10007"] or another')
+            self.fault(tables[0][0], path, 'listen is missing; add listen = ["tcp://127.0.0.1:10007"]')
         listen = found.get("listen")
         if listen and not listen.value:
-            self.fault(listen.file, listen.path, 'must hold an address, such as "tcp://127.0.0.1:10007"')
+            self.fault(listen.file, listen.path, 'must not be empty; add an address such as "tcp://127.0.0.1:10007"')
 
     def _options(self, kind: object, layers: Layers, path: str) -> Mapping[str, Form]:
         """The options of a kind; of one that does not exist, those of the kind that was meant, or of any."""

@@ -75,3 +75,5 @@ class Configuration:
     origins: Mapping[str, tuple[Path, ...]] = field(default_factory=dict, compare=False)
     """The path of each key that somebody wrote, such as `services.echo.limits.idle`, and where: a file, or
     `--listen` and `--allow`. A key that is not here has its default."""
+    texts: Mapping[Path, str] = field(default_factory=dict, compare=False, repr=False)
+    """What each file held, so that an error that is found later can name the line."""

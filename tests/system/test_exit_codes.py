@@ -46,7 +46,7 @@ def usage(*words: str | bytes, says: str) -> Case:
 
 
 CASES = {
-    "no TOML": wrong("[services.echo\n", "echod.toml: line 1, column"),
+    "no TOML": wrong("[services.echo\n", "echod.toml:1:"),
     "an unknown key": wrong(GOOD + "lissten = 1\n", "services.echo.lissten", "did you mean listen?"),
     "an unknown kind": wrong(
         '[services.a]\nkind = "eccho"\nlisten = ["tcp://127.0.0.1:0"]\n', "services.a.kind", "echo"
@@ -60,11 +60,11 @@ CASES = {
         "daemon.drain",
         "services.echo.listen",
     ),
-    "no UTF-8": wrong(GOOD.encode() + b"# caf\xe9\n", "echod.toml: line 3", "UTF-8"),
+    "no UTF-8": wrong(GOOD.encode() + b"# caf\xe9\n", "echod.toml:3: ", "UTF-8"),
     "control characters": wrong('[services."\\u001b[31m"]\n"\\u0007" = 1\n', "services."),
     "more connections than files": wrong(
         GOOD + "limits = { connections = 100000000 }\n",
-        "echod.toml: services.echo.limits.connections: 100000000 + 64 do",
+        "echod.toml:3: services.echo.limits.connections: 100000000 + 64 do",
     ),
     "an owner that is not there": wrong(
         '[services.echo]\nlisten = ["unix:///tmp/x?user=no-such-user"]\n', "services.echo.listen[0]", "no-such-user"

@@ -166,10 +166,10 @@ def test_networks_of_the_command_line_come_on_top():
 def test_the_same_place_twice(one, other):
     place = parse(other).place
     assert faults(services(a=[one], b=[other])) == [
-        f"services.b.listen[0]: {place} is there already, in /etc/a.toml: services.a.listen[0]"
+        f"services.b.listen[0]: {place} is already configured in /etc/a.toml: services.a.listen[0]"
     ]
     assert faults(services(a=[one, other])) == [
-        f"services.a.listen[1]: {place} is there already, in /etc/a.toml: services.a.listen[0]"
+        f"services.a.listen[1]: {place} is already configured in /etc/a.toml: services.a.listen[0]"
     ]
 
 
@@ -206,11 +206,11 @@ def test_two_places(one, other):
 def test_a_place_that_another_covers(whole, part):
     where = "/etc/a.toml: services.a.listen[0]"
     assert faults(services(a=[whole], b=[part])) == [
-        f"services.b.listen[0]: {parse(part).place} is covered by {parse(whole).place} already, in {where}"
+        f"services.b.listen[0]: {parse(part).place} overlaps with {parse(whole).place}, configured in {where}"
     ]
-    said = f"covers {parse(part).place}, which is there already"
+    said = f"overlaps with {parse(part).place}, configured"
     if part != "tcp://0.0.0.0:7":
-        assert faults(services(a=[part, whole])) == [f"services.a.listen[1]: {parse(whole).place} {said}, in {where}"]
+        assert faults(services(a=[part, whole])) == [f"services.a.listen[1]: {parse(whole).place} {said} in {where}"]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_a_place_from_which_nobody_is_answered(address, kind):
 
 def test_the_name_of_the_administrators_interface_is_taken():
     assert faults(services(admin=["tcp://127.0.0.1:7"])) == [
-        "services.admin: is what the administrator's interface is called; choose another name"
+        "services.admin: the name admin is reserved for the administrator's interface; choose another"
     ]
 
 
@@ -244,8 +244,8 @@ def test_endpoint_strings_are_judged_by_whoever_knows_them():
 def test_owners_that_this_machine_does_not_have():
     assert build(services(a=["unix:///run/x?user=root&group=0&mode=0600", "unix:///run/y?user=4000000"]))
     assert faults(services(a=["unix:///run/x?user=no-such-user&group=no-such-group"])) == [
-        "services.a.listen[0]: unix:///run/x: there is no user no-such-user",
-        "services.a.listen[0]: unix:///run/x: there is no group no-such-group",
+        "services.a.listen[0]: unix:///run/x: user no-such-user does not exist",
+        "services.a.listen[0]: unix:///run/x: group no-such-group does not exist",
     ]
 
 
@@ -254,7 +254,7 @@ def test_the_same_place_under_kinds_and_elements_that_are_wrong():
     content["services"]["b"]["kind"] = "ehco"
     said = faults(content)
     assert 'services.b.kind: unknown kind "ehco"; did you mean echo?' in said
-    assert "services.b.listen[1]: tcp://127.0.0.1:7 is there already, in /etc/a.toml: services.a.listen[0]" in said
+    assert "services.b.listen[1]: tcp://127.0.0.1:7 is already configured in /etc/a.toml: services.a.listen[0]" in said
     assert len(said) == 3
 
 

@@ -42,6 +42,6 @@ def test_what_is_written_must_fit_and_is_told_by_its_file_and_key(tmp_path):
     right = "write 100 at most, or raise it (LimitNOFILE= of a unit, ulimit -n of a shell)"
     file, fits = tmp_path / "echod.toml", "64 do not fit the hard limit of 164 open files"
     assert list(map(str, caught.value.faults)) == [
-        f"{file}: services.echo.limits.connections: 101 + {fits}; {right}",
-        f"{file}: defaults.limits.connections: 102 + {fits}; {right}",
+        f"{file}:{ECHO.count(chr(10)) + 1}: services.echo.limits.connections: 101 + {fits}; {right}",
+        f"{file}:{text.count(chr(10))}: defaults.limits.connections: 102 + {fits}; {right}",
     ]

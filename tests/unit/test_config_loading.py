@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from echod.config import keys
 from echod.config.fault import ConfigurationError
+from echod.config.files import TomlFile
 from echod.config.forms import called
 from echod.config.loading import from_listen, load
 from echod.config.printing import describe
@@ -86,7 +87,13 @@ def test_every_fault_of_every_file_at_once(tmp_path):
     one = written(tmp_path, "conf.d/1.toml", "[services.echo\n")
     two = written(tmp_path, "conf.d/2.toml", "[services.echo.limits]\nidle = 5\n[services.mine]\n")
     said = lines(load, file, KINDS, {}, allow=["10.0.0.1/8"])
-    assert [line.partition(": ")[0] for line in said] == list(map(str, (one, file, two, file, "--allow")))
+    assert [line.partition(": ")[0] for line in said] == [
+        f"{one}:1:15",
+        f"{file}:2",
+        f"{two}:2",
+        f"{file}:3",
+        "--allow",
+    ]
 
 
 def test_allow_on_top_of_a_file(tmp_path):
@@ -116,7 +123,7 @@ def test_from_listen_at_fault():
         '--allow: "fe80::1%eth0" is not a network; write one such as "192.0.2.0/24"; a network has no scope:'
         " leave out everything from the % on",
         '--allow: "10.0.0.1/8" is a host in a network; write "10.0.0.0/8" for the network or "10.0.0.1" for the host',
-        "--listen: udp://*:7 is there already, in --listen",
+        "--listen: udp://*:7 is already configured in --listen",
     ]
     assert lines(from_listen, [], [], KINDS) == ["--listen: write KIND=URL, such as echo=tcp://127.0.0.1:10007"]
     assert lines(from_listen, ["echo=tcp://*:7?proxy=any"], [], KINDS) == [
@@ -190,7 +197,7 @@ def holds(call, *arguments, **more):
 def test_any_structure(contents, allow):
     """The structure is handed over as tomllib would, for nothing here writes TOML."""
     with pytest.MonkeyPatch.context() as patch:
-        layers = [(Path(f"/etc/{number}.toml"), content) for number, content in enumerate(contents)]
+        layers = [TomlFile(Path(f"/etc/{number}.toml"), content, "") for number, content in enumerate(contents)]
         patch.setattr("echod.config.files.read_all", lambda main, faults: layers)
         holds(load, Path("/etc/0.toml"), KINDS, {}, allow=allow)
 

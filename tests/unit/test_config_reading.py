@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from echod.config import reading
-from echod.config.reading import DEFAULT, Reading, Written, element
+from echod.config.fault import element
+from echod.config.reading import DEFAULT, Reading, Written
 from echod.model import Service
 from echod.services.ack import Ack
 from echod.services.discard import Discard
@@ -50,7 +51,9 @@ def test_tables_add_and_values_replace():
     assert (limits["stall"].value, limits["stall"].file) == (1.0, A)
     assert found["defaults"]["deny"].value == ()
     assert list(found["services"]) == ["echo", "ack"]
-    assert wrong == ['/etc/b.toml: services.ack.listen: must hold an address, such as "tcp://127.0.0.1:10007"']
+    assert wrong == [
+        '/etc/b.toml: services.ack.listen: must not be empty; add an address such as "tcp://127.0.0.1:10007"'
+    ]
 
 
 def test_an_overridden_value_is_checked_too():
@@ -95,11 +98,12 @@ def test_every_element_of_an_array_is_checked():
         ),
         (
             {"services": {"a b": SERVICE | {"kind": "echo"}}},
-            'services."a b": the name of a service is a letter or digit, then up to 63 letters, digits, _, . and -',
+            'services."a b": invalid service name; expected a letter or digit, '
+            "then up to 63 letters, digits, _, . and -",
         ),
         (
             {"services": {"echo": {}}},
-            'services.echo: has no address; add listen = ["tcp://127.0.0.1:10007"] or another',
+            'services.echo: listen is missing; add listen = ["tcp://127.0.0.1:10007"]',
         ),
         (
             with_echo(listen=HERE),
@@ -107,13 +111,16 @@ def test_every_element_of_an_array_is_checked():
         ),
         (
             with_echo(listen=["tcp://127.0.0.1:70000"]),
-            "services.echo.listen[0]: tcp://127.0.0.1:70000: port 70000 must be a number from 0 to 65535",
+            "services.echo.listen[0]: tcp://127.0.0.1:70000: port 70000 is out of range (0–65535)",
         ),
         (with_echo(listen=["localhost:\n7"]), None),
-        ({}, 'services: there is no service; add one such as [services.echo] with listen = ["tcp://127.0.0.1:10007"]'),
+        (
+            {},
+            'services: no service is configured; add one such as [services.echo] with listen = ["tcp://127.0.0.1:10007"]',
+        ),
         (
             {"services": {}},
-            'services: there is no service; add one such as [services.echo] with listen = ["tcp://127.0.0.1:10007"]',
+            'services: no service is configured; add one such as [services.echo] with listen = ["tcp://127.0.0.1:10007"]',
         ),
     ],
 )

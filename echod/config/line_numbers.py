@@ -1,0 +1,181 @@
+"""The line of each key in a TOML document, for error messages: tomllib returns values without their positions.
+
+It reads documents that tomllib has accepted, so it checks nothing again, and it runs only after a configuration error
+was found: a correct configuration costs nothing here.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from echod.config.fault import ConfigurationError, Fault, element, joined
+
+_BLANK: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_SPACE: Final = re.compile(r"[ \t]*")
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+_STRING: Final = re.compile(
+    r'"""(?:[^"\\]|\\.|"(?!""))*"{3,5}' r"|'''(?:[^']|'(?!''))*'{3,5}" r'|"(?:[^"\\]|\\.)*"' r"|'[^']*'", re.DOTALL
+)
+_SCALAR: Final = re.compile(r"[^,\]}#\n]*")
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))")
+_ESCAPES: Final = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r"}
+
+
+def line_numbers(text: str, paths: Collection[str]) -> dict[str, int]:
+    """The line, counted from 1, at which each of `paths` is written; a path that the document lacks is left out.
+
+    A path is written as `joined` and `element` write it. `text` must be valid TOML.
+    """
+    document = _Document(text, paths)
+    with suppress(RecursionError):  # tomllib recurses deeper, but may have begun nearer to the limit
+        document.read()
+    return document.lines
+
+
+def located(error: ConfigurationError, texts: Mapping[Path, str]) -> ConfigurationError:
+    """The same errors with the line of each key, if its file is among `texts`; a missing key has its table's line."""
+    paths: dict[Path, set[str]] = {}
+    for fault in error.faults:
+        if fault.line is None and fault.file in texts:
+            paths.setdefault(fault.file, set()).update(_and_outer(fault.path))
+    lines = {file: line_numbers(texts[file], wanted) for file, wanted in paths.items()}
+
+    def line(fault: Fault) -> int | None:
+        known = lines.get(fault.file, {})
+        return next((known[path] for path in _and_outer(fault.path) if path in known), fault.line)
+
+    return ConfigurationError(replace(fault, line=line(fault)) for fault in error.faults)
+
+
+def _and_outer(path: str) -> Iterator[str]:
+    """A path, then the paths around it: `a.b[1]`, `a.b`, `a`."""
+    while path:
+        yield path
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+
+
+class _Document:
+    """One pass over the text. Paths longer than every wanted one are never built: a key may have 1 MiB of parts."""
+
+    def __init__(self, text: str, paths: Collection[str]) -> None:
+        self.lines: dict[str, int] = {}
+        self._text = text
+        self._wanted = frozenset(paths)
+        self._longest = max(map(len, self._wanted), default=-1)
+        self._ends = [match.start() for match in re.finditer("\n", text)]
+        self._implied: set[str] = set()  # tables that so far only the keys inside of them imply
+        self._elements: dict[str, int] = {}  # how many tables each array of tables has so far
+        self._at = 0
+
+    def read(self) -> None:
+        """Find the lines."""
+        table: str | None = ""
+        while self._skip(_BLANK) < len(self._text):
+            table = self._statement(table)
+
+    def _statement(self, table: str | None) -> str | None:
+        """Read a header or an assignment at the current position; the path of the table that the next one is in."""
+        if self._text[self._at] != "[":
+            self._assignment(table)
+            return table
+        line, array = self._line(), self._text.startswith("[[", self._at)
+        self._at += 2 if array else 1
+        *outer, last = self._key()
+        self._at += 2 if array else 1
+        path: str | None = ""
+        for part in outer:
+            path = self._current(self._inner(path, part, line, implied=True))
+        path = self._inner(path, last, line)
+        if array and path is not None:
+            self._elements[path] = self._elements.get(path, 0) + 1
+            path = self._current(path)
+            self._record(path, line)
+        return path
+
+    def _assignment(self, table: str | None) -> None:
+        line = self._line()
+        *outer, last = self._key()
+        for part in outer:
+            table = self._inner(table, part, line, implied=True)
+        self._skip(_SPACE)
+        self._at += 1  # the equals sign
+        self._skip(_SPACE)
+        self._value(self._inner(table, last, line))
+
+    def _value(self, path: str | None) -> None:
+        opening = self._text[self._at]
+        if opening == "[":
+            self._at += 1
+            index = 0
+            while self._text[self._skip(_BLANK)] != "]":
+                inner = self._short(path and element(path, index))
+                self._record(inner, self._line())
+                self._value(inner)
+                index += 1
+                if self._text[self._skip(_BLANK)] == ",":
+                    self._at += 1
+            self._at += 1
+        elif opening == "{":
+            self._at += 1
+            while self._text[self._skip(_BLANK)] != "}":
+                self._assignment(path)
+                if self._text[self._skip(_BLANK)] == ",":
+                    self._at += 1
+            self._at += 1
+        else:
+            self._skip(_STRING if opening in "\"'" else _SCALAR)
+
+    def _key(self) -> Iterator[str]:
+        """Read the parts of a dotted key."""
+        while True:
+            self._skip(_SPACE)
+            start, quote = self._at, self._text[self._at]
+            end = self._skip(_STRING if quote in "\"'" else _BARE_KEY)
+            part = self._text[start:end]
+            yield _unescaped(part[1:-1]) if quote == '"' else part[1:-1] if quote == "'" else part
+            if self._text[self._skip(_SPACE)] != ".":
+                return
+            self._at += 1
+
+    def _inner(self, table: str | None, key: str, line: int, implied: bool = False) -> str | None:
+        path = None if table is None else self._short(joined(table, key))
+        self._record(path, line, implied)
+        return path
+
+    def _current(self, path: str | None) -> str | None:
+        """The path itself or, of an array of tables, that of its last element so far."""
+        return self._short(element(path, self._elements[path] - 1)) if path in self._elements and path else path
+
+    def _short(self, path: str | None) -> str | None:
+        """The path, or None if nothing in it can be wanted."""
+        return path if path is not None and len(path) <= self._longest else None
+
+    def _record(self, path: str | None, line: int, implied: bool = False) -> None:
+        """Keep the first line of a path, but rather that of its own header than of a key inside of it."""
+        if path not in self._wanted or path is None:
+            return
+        if path not in self.lines or (path in self._implied and not implied):
+            self.lines[path] = line
+            (self._implied.add if implied else self._implied.discard)(path)
+
+    def _skip(self, pattern: re.Pattern[str]) -> int:
+        """Move past what matches; the new position."""
+        if match := pattern.match(self._text, self._at):
+            self._at = match.end()
+        return self._at
+
+    def _line(self) -> int:
+        return bisect_right(self._ends, self._at - 1) + 1
+
+
+def _unescaped(text: str) -> str:
+    """The characters that the inside of a basic string stands for."""
+    return _ESCAPE.sub(
+        lambda match: _ESCAPES.get(match[3], match[3]) if match[3] else chr(int(match[1] or match[2], 16)), text
+    )
