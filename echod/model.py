@@ -51,6 +51,7 @@ class Reply(NamedTuple):
 
 NOTHING: Final = Reply()
 CLOSE: Final = Reply(end=End.CLOSE)
+RESET: Final = Reply(end=End.RESET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ class Peer:
     """Who is at the other end, and how the bytes came: the five parts of a socket's identity, and more.
 
     `ttl` (hops), `traffic_class` (the octet that holds DSCP and ECN) and `received_at` (seconds since 1970 by
-    the kernel's clock) are set where the transport was asked for them, that is for single datagrams. `user` is the
-    number of the user at the other end of a Unix stream, by the kernel's word.
+    the kernel's clock) are set where the transport was asked for them, that is for single datagrams. `user` and
+    `groups` are the numbers of the user and the groups at the other end of a Unix stream, as the kernel tells them.
     """
 
     scheme: str
@@ -69,6 +70,7 @@ class Peer:
     traffic_class: int | None = None
     received_at: float | None = None
     user: int | None = None
+    groups: frozenset[int] = frozenset()
 
     @property
     def shape(self) -> Shape:

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "text": "",
     "stdio": "",
     "small_files": "",
+    "peercred": "",
     "terminal": "text",
     "names": "text",
     "shape": "",
@@ -33,13 +34,13 @@ MAY_IMPORT = {
     "events": "address gate model text",
     "services": "gate model names small_files text",
     "config": "address events faults gate model names services.registry shape small_files text",
-    "transports": "address events faults gate model names shape text",
+    "transports": "address events faults gate model names peercred shape text",
     "plane": "address events gate model names text transports",
     "observe": "address events gate model names text version",
     "daemon": "address admin config events faults gate model names observe plane services shape terminal text"
     " transports version",
     "tap": "address config daemon gate model names observe services stdio terminal text transports version",
-    "admin": "model names observe text",
+    "admin": "model names observe peercred text",
     "client": "address config events gate model names services shape stdio terminal text transports version",
     "__main__": "stdio version",
 }
@@ -47,7 +48,7 @@ MAY_IMPORT = {
 
 PURE = {
     *("version", "text", "stdio", "terminal", "names", "shape", "address", "model", "gate", "faults"),
-    *("events", "services", "config", "small_files"),
+    *("events", "services", "config", "small_files", "peercred"),
 }
 """Rooms that know neither Twisted nor zope."""
 

@@ -23,7 +23,7 @@ import h11
 
 from echod.admin.messages import JSON, Answer, Feed, Handler, Request, fault
 from echod.admin.turn_budget import TurnBudget
-from echod.model import CLOSE, NOTHING, End, Peer, Reply, Say
+from echod.model import CLOSE, NOTHING, RESET, Peer, Reply, Say
 from echod.text import escaped
 
 HEAD: Final = 8_192  #: bytes of a request line and its headers: the limit of Apache and nginx
@@ -82,7 +82,7 @@ class HTTPSession:
         if self.is_busy:
             self._ahead += len(data)
             if self._ahead > AHEAD:
-                return Reply(end=End.RESET)
+                return RESET
         elif self._limit == SILENCE:
             self._since, self._limit = self._clock(), PATIENCE
         self._http.receive_data(data)

@@ -95,6 +95,10 @@ class DaemonResources:
         """As Resources."""
         return iter((*self._known, f"{CONSOLE}NAME"))
 
+    def only_reads(self, path: str) -> bool:
+        """As Resources: a console seat is an operator's."""
+        return not path.startswith(CONSOLE)
+
     def _root(self, _request: Request, respond: Respond) -> None:
         known = {**self._known, f"{CONSOLE}NAME": ("GET", "POST")}
         lines = "".join(f"{', '.join(methods)} {path}\n" for path, methods in known.items())

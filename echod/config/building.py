@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from echod.config.fault import ConfigurationError, element, joined
-from echod.config.keys import DAEMON, LIMITS, POLICY, SERVICE, field_of, key_of
+from echod.config.keys import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, field_of, key_of
 from echod.config.places import Places, Unknown
 from echod.config.reading import DEFAULT, Found, Reading, Written
 from echod.config.schema import LOOPBACK, Admin, Configuration, Daemon, ServiceConfig
@@ -55,13 +55,14 @@ class Building:
         return fields
 
     def _admin(self, found: Found) -> Admin:
-        """The administrator's interface: whom `[defaults]` allows may read it."""
+        """The admin interface: the lists of `[defaults]` say who may read it over TCP."""
         if listen := found.get("listen"):
             self._places.check(listen)
-        allow = self._fields("defaults", ("allow",), [self._defaults]).get("allow", LOOPBACK)
+        lists = self._fields("defaults", ("allow", "deny"), [self._defaults])
         if self._also:
             self._origins["defaults.allow"] = (*self._origins.get("defaults.allow", (DEFAULT,)), ALLOW)
-        return Admin(**self._fields("admin", ("listen",), [found]), allow=tuple(dict.fromkeys(allow + self._also)))
+        allow = tuple(dict.fromkeys(lists.get("allow", LOOPBACK) + self._also))
+        return Admin(**self._fields("admin", ADMIN.keys, [found]), allow=allow, deny=lists.get("deny", ()))
 
     def _service(self, name: str, found: Found) -> ServiceConfig | None:
         """One service, or None where a fault stands in the way of the rest of it."""

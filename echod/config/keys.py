@@ -6,6 +6,7 @@ docs/CONFIG.md describes them all; a test holds the two together.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Final, get_args
@@ -24,6 +25,7 @@ from echod.config.forms import (
     PROBABILITY,
     RATE,
     SIZE,
+    TEXT,
     TIMEOUT,
     URL,
     Form,
@@ -103,7 +105,23 @@ def _admin_address(written: str) -> Address:
 
 
 _ADMIN_RIGHT: Final = 'an address such as "unix:///run/echod/admin.sock?mode=0600"'
-ADMIN: Final = Table("admin", {"listen": array(text(_ADMIN_RIGHT, _admin_address), "addresses")}, schema.Admin)
+
+
+def _host_name(written: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?", written):
+        raise ValueError(f'{shown(written)}: must be the name of a host without a port, such as "echo.example"')
+    return written.lower()
+
+
+ADMIN: Final = Table(
+    "admin",
+    {
+        "listen": array(text(_ADMIN_RIGHT, _admin_address), "addresses"),
+        "hosts": array(text('a name such as "echo.example"', _host_name), 'names such as ["echo.example"]'),
+        "group": TEXT,
+    },
+    schema.Admin,
+)
 
 LIMITS: Final = Table(
     "limits",

@@ -15,8 +15,8 @@ from echod.text import escaped
 
 Origins = Mapping[str, tuple[Path, ...]]
 
-READERS: Final = Table("defaults", {"allow": POLICY["allow"]})
-"""Whom `[defaults]` allows may read the administrator's interface, too; a service has its own list."""
+READERS: Final = Table("defaults", {key: POLICY[key] for key in ("allow", "deny")})
+"""The lists of `[defaults]` apply to the admin interface over TCP; a service has its own."""
 
 
 def describe(configuration: Configuration) -> Iterator[str]:

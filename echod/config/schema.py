@@ -42,7 +42,11 @@ class Admin:
     """The administrator's interface; without an address nothing opens."""
 
     listen: tuple[Address, ...] = ()
+    hosts: tuple[str, ...] = ()  #: names by which the interface may be asked over TCP, besides localhost
+    group: str = ""  #: the name or number of the group whose members may read; "" is none
+    gid: int | None = None  #: its number, once it has been looked up
     allow: tuple[Network, ...] = LOOPBACK  #: who may read over TCP: those of `[defaults]`
+    deny: tuple[Network, ...] = ()  #: and who may not
 
 
 @dataclass(frozen=True)

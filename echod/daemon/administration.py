@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from echod.admin.console import Desk
 from echod.admin.resources import Verdict
-from echod.admin.service import AT_ONCE, AdminService
+from echod.admin.service import AT_ONCE, AdminOptions, AdminService
 from echod.config.schema import Configuration, ServiceConfig
 from echod.daemon.console import desk_of
 from echod.daemon.listener import Listener, Shared
@@ -22,8 +22,16 @@ from echod.observe.metrics import Figures, ProcessFigures
 from echod.observe.output import Output
 from echod.version import VERSION
 
-LIMITS: Final = Limits(connections=2 * AT_ONCE, per_client=2 * AT_ONCE, new_per_client=UNLIMITED, idle=0.0, stall=10.0)
-"""The interface has times of its own for what comes, so `idle` has none; who takes nothing of an answer is reset."""
+LIMITS: Final = Limits(
+    connections=4 * AT_ONCE,
+    per_client=4 * AT_ONCE,
+    new_per_client=UNLIMITED,
+    idle=0.0,
+    stall=10.0,
+    buffer=16_384,
+)
+"""Of each listener. The service has limits of its own for connections and for what arrives (`idle` is off); a client
+that reads nothing of a response for `stall` is reset. A response is pulled, so `buffer` is all that one may hold."""
 
 
 def services_of(configuration: Configuration) -> tuple[ServiceConfig, ...]:
@@ -31,7 +39,10 @@ def services_of(configuration: Configuration) -> tuple[ServiceConfig, ...]:
     admin = configuration.admin
     if not admin.listen:
         return configuration.services
-    ours = ServiceConfig("admin", AdminService, None, admin.listen, allow=admin.allow, limits=LIMITS)
+    options = AdminOptions(admin.hosts, admin.group, admin.gid)
+    ours = ServiceConfig(
+        "admin", AdminService, options, admin.listen, allow=admin.allow, deny=admin.deny, limits=LIMITS
+    )
     return (*configuration.services, ours)
 
 

@@ -93,6 +93,8 @@ class Served:
             self.datagrams.govern(self._access, limits, self._larger_answers_to, self._allow_source_ports)
             self.service.succeed(self._predecessor.service)
             self._predecessor = None
+        if isinstance(self.service, AdminService):
+            self.service.options = self.config.options
 
     def is_like(self, other: ServiceConfig) -> bool:
         """Whether nothing but the addresses differs."""
@@ -101,6 +103,8 @@ class Served:
     def _make(self, shared: Shared) -> Service:
         config = self.config
         if config.kind is AdminService:
+            if self._predecessor is None:
+                shared.admin.options = config.options
             return shared.admin
         try:
             return config.kind(config.options, shared.context)
@@ -123,10 +127,13 @@ class Listener:
         self.factory: ServiceFactory | None = None
         self._protocol: ServiceDatagrams | None = None
         self.port: Any
+        # Each listener of the admin interface has places of its own: TCP clients cannot crowd out Unix clients.
+        own = ConnectionGate(served.connections.access, served.config.limits, shared.reactor.seconds)
+        self._own_gate = own if self.is_admin else None
         if transport.shape.has_connections:
             self.factory = ServiceFactory(
                 served.service,
-                gate=served.connections,
+                gate=self._own_gate or served.connections,
                 limits=served.config.limits,  # the gate goes by them once the service has begun
                 tally=self.tally,
                 events=shared.events,
@@ -212,7 +219,9 @@ class Listener:
         self.look_again()
 
     def _grant(self) -> None:
-        """Let the kernel be as patient as `stall` is."""
+        """Let the kernel be as patient as `stall` is, and the gate go by the lists of now."""
+        if self._own_gate is not None:
+            self._own_gate.govern(self.served.connections.access, self.served.config.limits)
         self.bound.transport.set_stall(self.bound.socket, self.served.config.limits.stall)
 
     def look_again(self) -> None:

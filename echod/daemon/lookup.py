@@ -36,11 +36,25 @@ def looked_up(configuration: Configuration) -> Configuration:
             except OSError as error:
                 faults[f"{address.place}: {reason(error, address)}"] = None
 
+    admin = configuration.admin
+    if admin.group:
+        try:
+            gid = int(str(paths.numeric({"group": admin.group})["group"]))
+            admin = replace(admin, gid=gid, listen=tuple(_given_to(gid, one) for one in admin.listen))
+        except (OSError, ValueError) as error:
+            faults[f"admin.group: {error.strerror if isinstance(error, OSError) else error}"] = None
     found = replace(
         configuration,
         services=tuple(replace(one, listen=tuple(numeric(one.listen))) for one in configuration.services),
-        admin=replace(configuration.admin, listen=tuple(numeric(configuration.admin.listen))),
+        admin=replace(admin, listen=tuple(numeric(admin.listen))),
     )
     if faults:
         raise Unbindable(faults)
     return found
+
+
+def _given_to(gid: int, address: Address) -> Address:
+    """An address of the admin interface, with its readers' group: they have to connect before they can be refused."""
+    if not address.has_path or address.path.startswith("@"):
+        return address
+    return replace(address, options={"group": str(gid), **address.options})

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import struct
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet.interfaces import IAddress
 
 from echod.model import Peer
 from echod.names import SocketAddress, UnixName, inet, unix_name
-
-_CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
+from echod.peercred import credentials
 
 
 def socket_address(address: IAddress) -> SocketAddress:
@@ -25,13 +22,7 @@ def socket_address(address: IAddress) -> SocketAddress:
 def peer_of(transport: Any, scheme: str) -> Peer:
     """Who is at the other end of a stream that came by `scheme`."""
     local, remote = socket_address(transport.getHost()), socket_address(transport.getPeer())
-    return Peer(scheme, local, remote, user=_user(transport) if isinstance(local, UnixName) else None)
-
-
-def _user(transport: Any) -> int | None:
-    """The number of the user at the other end of a Unix stream, when it connected (unix(7), SO_PEERCRED)."""
-    try:
-        credentials = transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    except (AttributeError, OSError):  # a transport of a test, or no Linux
-        return None
-    return int(_CREDENTIALS.unpack(credentials)[1])
+    told = credentials(getattr(transport, "socket", None)) if isinstance(local, UnixName) else None
+    if told is None:
+        return Peer(scheme, local, remote)
+    return Peer(scheme, local, remote, user=told.user, groups=told.groups)

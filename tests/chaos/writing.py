@@ -221,12 +221,12 @@ def requested(place: Place) -> tuple[int, list[bytes]]:
     answers = []
     for text in (*NAMES, b"\x1b" * MIB):
         for request in (
-            b"%s / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % text,
-            b"GET /%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % text,
-            b"GET /api/connections?limit=%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % text,
-            b"PUT /api/console/%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % text,
-            b"GET / %s\r\nHost: x\r\nConnection: close\r\n\r\n" % text,
-            b"GET /api/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s: %s\r\n\r\n" % (text, text),
+            b"%s / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % text,
+            b"GET /%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % text,
+            b"GET /api/connections?limit=%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % text,
+            b"PUT /api/console/%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % text,
+            b"GET / %s\r\nHost: localhost\r\nConnection: close\r\n\r\n" % text,
+            b"GET /api/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s: %s\r\n\r\n" % (text, text),
             b"GET /api/status HTTP/1.1\r\nHost: %s\r\nOrigin: %s\r\nConnection: close\r\n\r\n" % (text, text),
         ):
             answers.append(_asked(place, request))

@@ -137,6 +137,9 @@ def _requests() -> Attempt:
         for fault in re.findall(rb'\{"error": .*', said):
             assert json.loads(fault)["error"].isprintable()
         assert local or not view.ends, "a change over TCP"
+        hosts = re.findall(rb"(?i)\nhost:[ \t]*([^\r\n]*)", b"\n" + whole)
+        foreign = bool(hosts) and all(host.startswith(b"x") for host in hosts)
+        assert local or not foreign or not said.startswith(b"HTTP/1.1 200"), "answered under a foreign name"
         return b"HTTP/1.1 200" in said
 
     return attempt
@@ -148,6 +151,9 @@ _HTTP: Final = (
         b" HTTP/1.1\r\n",
         b" HTTP/1.0\r\n",
         b"Host: x\r\n",
+        b"Host: localhost\r\n",
+        b"Host: [::1]:1\r\n",
+        b"OPTIONS * ",
         b"\r\n",
         b"\r\n\r\n",
         b"Content-Length: ",
@@ -155,7 +161,15 @@ _HTTP: Final = (
         b"\xff",
     ),
     *(b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n", b"Connection: close\r\n", b"ffffffff\r\n"),
-    *(b"Upgrade: x\r\n", b"Origin: http://x\r\n", b"Accept: application/openmetrics-text\r\n", b"http://[::1"),
+    *(
+        b"Upgrade: x\r\n",
+        b"Origin: http://x\r\n",
+        b"Host: localhost\r\n",
+        b"Host: [::1]:1\r\n",
+        b"OPTIONS * ",
+        b"Accept: application/openmetrics-text\r\n",
+        b"http://[::1",
+    ),
     *(
         b"0" * 9,
         b"9" * 99,

@@ -140,7 +140,7 @@ def test_another_user_is_refused():
             "import os, socket, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
             "with socket.socket(socket.AF_UNIX) as client:\n"
             "    client.settimeout(20); client.connect(sys.argv[1])\n"
-            "    client.sendall(b'GET /healthz HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')\n"
+            "    client.sendall(b'GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n')\n"
             "    print(client.recv(12).decode())\n"
         )
         said = run(sys.executable, "-c", asking, str(daemon.dir / "admin.sock"))
@@ -154,7 +154,7 @@ def test_it_answers_until_the_last_conversation_is_over():
 
         def ready() -> bytes:
             with socket.create_connection((host, port), SECONDS) as asking:
-                asking.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                asking.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 answer = b""
                 while piece := asking.recv(4096):
                     answer += piece

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from echod.admin.http import AHEAD, BODY, HEAD, PATIENCE, SILENCE, HTTPSession
 from echod.admin.messages import SLICE, Answer, fault, of_json
 from echod.admin.resources import MOST_ASKED, DaemonResources, Verdict
-from echod.admin.service import AT_ONCE, AdminService
+from echod.admin.service import AT_ONCE, AdminOptions, AdminService
 from echod.admin.turn_budget import TURN
 from echod.events import Tally
 from echod.model import Context, End, Peer
@@ -27,6 +27,7 @@ class Client:
     """One connection, and all that came back on it."""
 
     def __init__(self, handler=None, service=None, peer=LOCAL):
+        self.peer = peer
         self.now = 0.0
         self.data = b""
         self.more = None
@@ -92,7 +93,7 @@ def told(request, respond):
 
 
 def asking(target="/", method="GET", headers=(), body=b""):
-    lines = [f"{method} {target} HTTP/1.1", "Host: x", *headers]
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", *headers]
     if body:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
@@ -464,17 +465,122 @@ def test_a_limit_that_is_none(limit):
         assert ask(asking(f"/api/connections?limit={limit.encode().decode('latin-1')}"))[0] == 400
 
 
+def unix(user, *groups):
+    """A client at the Unix socket."""
+    return Peer("unix", UnixName("/x"), UnixName(""), user=user, groups=frozenset(groups))
+
+
 @pytest.mark.parametrize("user", [None, 12345])
 def test_another_user_may_ask_nothing(user):
     for path in ("/healthz", "/metrics", "/api/reload"):
-        assert ask(asking(path), peer=Peer("unix", UnixName("/x"), UnixName(""), user=user))[0] == 403
+        status, body = ask(asking(path), peer=unix(user))
+        assert status == 403
+        assert b"run this as root or " in body
+    client = Client(service=service_with(), peer=unix(user))
+    client.send(asking("/healthz"))
+    assert client.end is End.CLOSE, "a user that may not ask keeps no place"
+
+
+def service_with(view=None, context=None, **options):
+    service = AdminService(DaemonResources(view or Known()), context)
+    service.options = AdminOptions(**options)
+    return service
+
+
+def ask_with(request, peer, **options):
+    client = Client(service=service_with(**options), peer=peer)
+    client.send(request)
+    [(status, body)] = client.answers
+    return status, body
+
+
+def test_members_of_the_group_may_read_and_no_more():
+    options = {"group": "ops", "gid": 77}
+    member, other = unix(12345, 5, 77), unix(12345, 5, 7)
+    assert ask_with(asking("/api/status"), member, **options)[0] == 200
+    assert ask_with(asking("/api/status"), other, **options)[0] == 403
+    assert b"or join group ops" in ask_with(asking("/api/status"), other, **options)[1]
+    assert ask_with(asking("/api/reload", "POST"), member, **options)[0] == 403
+    assert ask_with(asking("/api/console/console"), member, **options)[0] == 403
+    assert ask_with(asking("/api/reload", "OPTIONS"), member, **options)[0] == 200
+    assert ask_with(asking("/api/status"), member)[0] == 403, "without a group in the configuration nobody is a member"
+
+
+def test_the_number_of_every_unmapped_user_is_nobody(monkeypatch):
+    """In a user namespace, users and groups of other namespaces all have the overflow number."""
+    monkeypatch.setattr("echod.peercred.os.geteuid", lambda: 65_534)
+    monkeypatch.setattr("echod.peercred.overflow", lambda _of: 65_534)
+    assert ask(asking("/healthz"), peer=unix(65_534))[0] == 403
+    assert ask(asking("/healthz"), peer=unix(0))[0] == 200
+    monkeypatch.setattr("echod.peercred.overflow", lambda _of: None)
+    assert ask(asking("/healthz"), peer=unix(65_534))[0] == 200
+    monkeypatch.setattr("echod.admin.service.overflow", lambda _of: 65_534)
+    assert ask_with(asking("/healthz"), unix(1, 65_534), group="nogroup", gid=65_534)[0] == 403
+    monkeypatch.setattr("echod.admin.service.overflow", lambda _of: None)
+    assert ask_with(asking("/healthz"), unix(1, 65_534), group="nogroup", gid=65_534)[0] == 200
 
 
 def test_over_tcp_one_may_read():
     assert ask(asking("/healthz"), peer=REMOTE)[0] == 200
     assert ask(asking("/api/reload", "POST"), peer=REMOTE)[0] == 403
     assert ask(asking("/healthz", headers=["Origin: http://evil.example"]), peer=REMOTE)[0] == 403
-    assert ask(asking("/healthz", headers=["Origin: http://x"]), peer=REMOTE)[0] == 200
+    assert ask(asking("/healthz", headers=["Origin: http://localhost"]), peer=REMOTE)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("127.0.0.1:10090", 200),
+        ("192.0.2.7:80", 200),
+        ("[::1]", 200),
+        ("[::1]:10090", 200),
+        ("[fe80::1%25eth0]:1", 200),
+        ("::1", 200),
+        ("localhost", 200),
+        ("LocalHost.:99999", 200),
+        ("localhost:", 200),
+        ("", 200),
+        ("echo.example:10090", 200),
+        ("ECHO.example", 200),
+        ("rebound.example:10090", 421),
+        ("localhost.rebound.example", 421),
+        ("127.0.0.1.rebound.example", 421),
+        ("other.echo.example", 421),
+        ("127.0.0.1:x", 421),
+        ("localhost:80:80", 421),
+    ],
+)
+def test_a_host_is_an_address_or_a_name_that_is_ours(host, status):
+    """A page of a name that an attacker points to 127.0.0.1 (DNS rebinding) reads nothing."""
+    request = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    assert ask_with(request, REMOTE, hosts=("echo.example",))[0] == status
+    assert ask_with(request, LOCAL)[0] == 200, "a browser cannot reach a Unix socket"
+
+
+def test_http_1_0_needs_no_host():
+    assert ask(b"GET /readyz HTTP/1.0\r\n\r\n", peer=REMOTE) == (200, b"ready\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "peer", "allowed"),
+    [
+        ("/", LOCAL, b"GET, HEAD, OPTIONS"),
+        ("/api/reload", LOCAL, b"OPTIONS, POST"),
+        ("/api/reload", REMOTE, b"OPTIONS"),
+        ("/metrics", REMOTE, b"GET, HEAD, OPTIONS"),
+        ("*", REMOTE, b"GET, HEAD, OPTIONS"),
+        ("*", LOCAL, b"GET, HEAD, OPTIONS, POST"),
+    ],
+)
+def test_options_tells_the_methods(path, peer, allowed):
+    """`OPTIONS / HTTP/1.0`, without a Host, is the check that HAProxy makes unless it is told another."""
+    client = Client(service=service_with(), peer=peer)
+    client.send(f"OPTIONS {path} HTTP/1.0\r\n\r\n".encode())
+    assert client.answers == [(200, b"")]
+    assert b"\r\nallow: " + allowed + b"\r\n" in client.data
+    assert client.end is End.CLOSE
+    assert ask(asking("/nothing", "OPTIONS"))[0] == 404
 
 
 def test_who_asks_nothing_gives_way():
@@ -486,6 +592,31 @@ def test_who_asks_nothing_gives_way():
     for client in clients:
         client.session.lost()
     assert Client(service=service).end is End.NOTHING
+
+
+def test_no_class_of_clients_takes_the_places_of_another():
+    """However many clients of TCP, or of another user, are there and busy: root is served."""
+    service = service_with(gid=77, group="ops")
+    crowd = {kind: [Client(service=service, peer=peer) for _ in range(3 * AT_ONCE)] for kind, peer in CLASSES.items()}
+    for clients in crowd.values():
+        assert sum(client.end is End.NOTHING for client in clients) == AT_ONCE
+    for clients in crowd.values():  # none of them reads its response
+        for client in clients[2 * AT_ONCE :]:
+            client.reads = False
+            client.send(asking("/api/status"))
+            client.pull(1)
+        more = Client(service=service, peer=clients[0].peer)
+        assert more.end is End.RESET
+    for client in crowd["owners"]:
+        client.session.lost()
+    for _ in range(3 * AT_ONCE):
+        root = Client(service=service)
+        root.send(asking("/api/status"))
+        assert [status for status, _ in root.answers] == [200]
+    assert all(client.end is End.NOTHING for kind in ("readers", "tcp") for client in crowd[kind][2 * AT_ONCE :])
+
+
+CLASSES = {"owners": LOCAL, "readers": unix(12345, 77), "tcp": REMOTE}
 
 
 def test_look_ends_who_is_late():

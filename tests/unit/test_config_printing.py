@@ -46,9 +46,12 @@ landlock = false  # default
 
 [admin]
 listen = []  # default
+hosts = []  # default
+group = ""  # default
 
 [defaults]
 allow = ["127.0.0.0/8", "::1/128", "192.0.2.0/24"]  # default, --allow
+deny = ["192.0.2.1/32"]  # {file}
 
 [services.mine]
 kind = "ack"  # {file}

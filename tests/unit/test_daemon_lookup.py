@@ -81,3 +81,14 @@ def test_who_binds_asks_nobody():
     with pytest.raises(Unbindable) as caught:
         bind_all(None, wanted(configured("tcp://localhost:0").services), store)
     assert "the name is not known" in caught.value.faults[0]
+
+
+def test_the_group_of_readers_is_a_number_and_its_socket_is_given_to_it():
+    group = grp.getgrgid(os.getegid())
+    for name in (group.gr_name, str(group.gr_gid)):
+        listen = tuple(map(parse, ("unix:///x", "unix:///y?group=0", "tcp://127.0.0.1:1")))
+        found = looked_up(Configuration(Daemon(), (), Admin(listen, group=name))).admin
+        assert (found.gid, found.group) == (group.gr_gid, name)
+        assert [one.options.get("group") for one in found.listen] == [str(group.gr_gid), "0", None]
+    with pytest.raises(Unbindable, match=r"admin\.group: there is no group nonesuch"):
+        looked_up(Configuration(Daemon(), (), Admin((), group="nonesuch")))
