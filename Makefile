@@ -5,6 +5,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Half of a test is waiting for a process or a timer, so two tests run for each processor; JOBS=0 runs one after another.
+JOBS ?= $(shell expr 2 '*' $$(nproc))
+PARALLEL = -n $(JOBS) --dist loadgroup
 TYPED = echod twisted/plugins bench completion docs tests
 
 .DEFAULT_GOAL := help
@@ -20,11 +23,11 @@ run: $(VENV)/.runtime  ## serve what etc/echod.toml says, in this terminal
 	@exec $(BIN)/python -m echod --config etc/echod.toml $(ARGS)
 
 test: $(VENV)/.test  ## every test that needs no more than this tree (ARGS=--cov shows what they reach)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-system: $(VENV)/.dev  ## the tests that need root, the network or other programs; as root, installs those
 	@tests/system_wide/prepare
-	@$(BIN)/python -m pytest -m system_wide tests/system_wide tests/packaging tests/gate tests/system tests/box $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m system_wide tests/system_wide tests/packaging tests/gate tests/system tests/box $(ARGS)
 
 lint: $(VENV)/.dev  ## style, types, and the names of the newsfragments
 	@$(BIN)/python -m ruff check .

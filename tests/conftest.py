@@ -1,6 +1,7 @@
-"""What all tests share: how many examples a property is tried with."""
+"""What all tests share: the number of examples of a property, groups for parallel runs, durations by folder."""
 
 import os
+from collections import Counter
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,39 @@ TIMES = int(os.environ.get("EXAMPLES", "10"))
 settings.register_profile("house", settings(), deadline=None)
 settings.register_profile("fuzz", settings(), deadline=None, max_examples=TIMES * settings().max_examples)
 settings.load_profile("house")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep the tests that share a module's fixture in one process of pytest-xdist, so that it is set up once."""
+    if (group := _group(item)) is not None:
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(item: pytest.Item) -> str | None:
+    """The module and the parameters of its fixtures; None for a test that shares nothing."""
+    if not isinstance(item, pytest.Function) or item.get_closest_marker("xdist_group"):
+        return None
+    fixtures = item._fixtureinfo.name2fixturedefs
+    shared = [name for name, found in fixtures.items() if found[-1].scope == "module" and not name.startswith("_")]
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    own = [str(parameters[name]) for name in sorted(shared) if name in parameters]
+    return "-".join([item.path.stem, *own]) if shared else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many seconds the tests of each folder took, if more than one folder was tested."""
+    seconds: dict[str, float] = {}
+    tests: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                folder = os.path.dirname(report.location[0])
+                seconds[folder] = seconds.get(folder, 0.0) + report.duration
+                tests[folder] += report.when == "call"
+    if len(seconds) > 1:
+        terminalreporter.section("durations by folder")
+        for folder, duration in sorted(seconds.items(), key=lambda row: -row[1]):
+            terminalreporter.line(f"{folder:24} {tests[folder]:5} tests {duration:7.1f} s")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

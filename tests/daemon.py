@@ -19,12 +19,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from random import SystemRandom
 from types import TracebackType
-from typing import IO, Any, Final, Self, TypeVar
+from typing import IO, Any, Final, Self
 from urllib.parse import unquote, urlsplit
 
 TOP: Final = Path(__file__).parents[1]
@@ -35,8 +34,6 @@ ECHOD: Final = (sys.executable, "-W", "error", "-m", "echod")
 TWISTD: Final = (sys.executable, "-W", "error", "-c", "from twisted.scripts.twistd import run; run()")
 ECHOCTL: Final = (sys.executable, "-W", "error", "-m", "echod.client.main")
 
-K = TypeVar("K")
-T = TypeVar("T")
 Place = tuple[str, int] | str  # what a socket connects to: host and port, or a path
 
 
@@ -280,18 +277,23 @@ def run(*words: str | bytes | Path, seconds: float = SECONDS, **more: Any) -> su
     return subprocess.run(words, check=False, capture_output=True, timeout=seconds, **more)
 
 
-@contextmanager
-def ahead(runs: Mapping[K, Callable[[], T]]) -> Iterator[Mapping[K, Future[T]]]:
-    """Do all of these, two at a time, while the tests that ask for them go on: most of it is Python starting."""
-    with ThreadPoolExecutor(2) as pool:
-        yield {name: pool.submit(run_it) for name, run_it in runs.items()}
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nothing on this machine uses, for streams and for datagrams.
 
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0.1") -> int:
-    """A port that was free a moment ago."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    It is outside of the range that the kernel chooses from (ip(7)): the kernel could give one of that range to
+    another test before the caller binds it.
+    """
+    lowest, highest = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    outside = [port for port in range(20_000, 65_536) if not lowest <= port <= highest]
+    for port in SystemRandom().sample(outside, 100):
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
+            try:
+                stream.bind((host, port))
+                datagram.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
 
 
 def eventually(what: Callable[[], bool], seconds: float = SECONDS) -> bool:

@@ -42,7 +42,7 @@ def configuration(plane: str, form: str = "text") -> tuple[str, dict[tuple[str, 
     for kind in KINDS:
         urls = {
             "tcp": f"tcp://127.0.0.1:{free_port()}",
-            "udp": f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}",
+            "udp": f"udp://127.0.0.1:{free_port()}",
             "unix": f"unix://{{dir}}/{kind}.sock",
             "unix-dgram": f"unix-dgram://{{dir}}/{kind}.dgram",
         }

@@ -6,19 +6,11 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
-from zope.interface import implementer
+from twisted.logger import globalLogPublisher
+
+from tests.plane.reactors import Failures
 
 TURNS = 50  # of 10 ms, for the other end of a connection to see that this one has gone
-
-
-@implementer(ILogObserver)
-class Failures(list[LogEvent]):
-    """Every failure that was logged."""
-
-    def __call__(self, event: LogEvent) -> None:
-        if "log_failure" in event:
-            self.append(event)
 
 
 def pending() -> set[object]:

@@ -117,7 +117,8 @@ def test_a_paused_connection_ends_as_any_other(make, service):
                 client.shutdown(socket.SHUT_WR)
                 client.close()
         made.until(lambda: made.tally.open == CROWD // 3)
-        made.pass_time(STALL + 1)
+        for _ in range(5):  # a kernel under pressure may take the rest of a send later, and the time begins again
+            made.pass_time(STALL + 1)
         assert made.tally.open == 0
         assert sum(made.tally.closed.values()) == CROWD
         assert made.tally.closed[Closing.STALL] == CROWD // 3

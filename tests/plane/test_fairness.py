@@ -15,6 +15,8 @@ from tests.contract.room import data, exactly
 from tests.daemon import Daemon, eventually
 from tests.plane.room import configuration, connect, counted, reset
 
+pytestmark = pytest.mark.xdist_group("cpu")  # each of these takes a whole processor: never two at a time
+
 ANSWERS = 300
 
 

@@ -15,6 +15,8 @@ from tests.contract.room import data
 from tests.daemon import SECONDS, Daemon, eventually
 from tests.plane.room import RESET, configuration, connect, counted, held, pipes
 
+pytestmark = pytest.mark.xdist_group("cpu")  # each of these takes a whole processor: never two at a time
+
 MIB: Final = 1 << 20
 MANY: Final = 100_000
 HELD: Final = 200  # connections that are open at once, besides the one that happens

@@ -14,6 +14,8 @@ from tests.soak.load import MIX, Cycles, Datagrams, Way
 from tests.soak.meter import PER, Course, Sample, slope
 from tests.soak.run import IN_ALL, SERVICES, main, parse
 
+pytestmark = pytest.mark.xdist_group("cpu")  # each of these takes a whole processor: never two at a time
+
 CONNECTIONS = 10_000
 DATAGRAMS = 50_000
 ADMIN = '[admin]\nlisten = ["tcp://127.0.0.1:0"]\n'

@@ -13,6 +13,7 @@ import pytest
 from bench.build import build_load, build_peer
 from bench.machine import program
 from bench.servers import PEERS
+from tests.daemon import free_port
 
 pytestmark = pytest.mark.skipif(program("cc", "gcc", "clang") is None, reason="there is no C compiler")
 
@@ -38,15 +39,9 @@ def load(built):
     return run
 
 
-def free_port(kind):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @contextmanager
-def peer(built, source, kind, *words):
-    port = free_port(kind)
+def peer(built, source, *words):
+    port = free_port()
     command = [build_peer(PEERS / source, built), "127.0.0.1", str(port), *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -128,7 +123,7 @@ def verified(done):
     ],
 )
 def test_every_octet_of_a_stream_is_compared(built, load, mode, size, options, words):
-    with peer(built, "c_echo.c", socket.SOCK_STREAM, *words) as port:
+    with peer(built, "c_echo.c", *words) as port:
         report = verified(load(mode, port, f"--size={size}", *options))
     assert report["verified"] == report["messages"] * size
 
@@ -136,7 +131,7 @@ def test_every_octet_of_a_stream_is_compared(built, load, mode, size, options, w
 @pytest.mark.parametrize("way", ["recvfrom", "recvmmsg"])
 @pytest.mark.parametrize("options", [[], ["--depth=64"], ["--depth=32", "--flows=8"]])
 def test_every_octet_of_a_datagram_is_compared(built, load, way, options):
-    with peer(built, "c_udp.c", socket.SOCK_DGRAM, way) as port:
+    with peer(built, "c_udp.c", way) as port:
         report = verified(load("datagram", port, *options))
     number = 8  # octets of it, which are judged, not compared
     assert report["verified"] == report["messages"] * (64 - number)
@@ -144,7 +139,7 @@ def test_every_octet_of_a_datagram_is_compared(built, load, way, options):
 
 
 def test_idle_connections_are_opened_used_and_closed(built, load):
-    with peer(built, "c_echo.c", socket.SOCK_STREAM) as port:
+    with peer(built, "c_echo.c") as port:
         done = load("idle", port, "--connections=200")
     assert (done.returncode, done.stdout) == (0, "open\nused\n"), done.stderr
 
@@ -213,7 +208,7 @@ def test_a_lost_datagram_is_counted_and_is_no_fault(load):
 
 
 def test_nobody_listening_is_one_line(load):
-    done = load("stream", free_port(socket.SOCK_STREAM))
+    done = load("stream", free_port())
     assert (done.returncode, done.stderr) == (1, "load: connect: Connection refused\n")
 
 

@@ -28,7 +28,7 @@ def asked(stack, kind, place):
 
 @pytest.mark.parametrize("planes", [("auto", "off"), ("off", "auto")])
 def test_who_asks_between_two_daemons_is_answered(planes, tmp_path):
-    port, other = free_port(), free_port(socket.SOCK_DGRAM)
+    port, other = free_port(), free_port()
     stream, datagram = str(tmp_path / "stream"), str(tmp_path / "datagram")
     places = [
         (socket.SOCK_STREAM, ("127.0.0.1", port)),

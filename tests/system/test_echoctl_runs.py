@@ -2,18 +2,14 @@
 
 import os
 import re
-import socket
-import subprocess
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import pytest
 
 from echod.version import VERSION
 from tests.contract.room import MIB, data
-from tests.daemon import ECHOCTL, Daemon, ahead, free_port, run
+from tests.daemon import ECHOCTL, Daemon, free_port, run
 
 CONFIG = """
 [services.echo]
@@ -120,25 +116,14 @@ def nobody() -> dict[str, str]:
     """URLs where nobody is."""
     return {
         "tcp": f"tcp://127.0.0.1:{free_port()}",
-        "udp": f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}",
+        "udp": f"udp://127.0.0.1:{free_port()}",
     }
 
 
-@pytest.fixture(scope="module")
-def tried(daemon, nobody) -> Iterator[Mapping[str, "Future[subprocess.CompletedProcess[bytes]]"]]:
-    """What came of every case."""
-    runs = {}
-    for name, case in CASES.items():
-        words = [in_place(word, daemon, nobody) for word in case.words]
-        runs[name] = partial(run, *ECHOCTL, *words, input=case.input)
-    with ahead(runs) as futures:
-        yield futures
-
-
 @pytest.mark.parametrize("name", CASES)
-def test_one_run(name, tried, daemon, nobody):
+def test_one_run(name, daemon, nobody):
     case = CASES[name]
-    ended = tried[name].result(60)
+    ended = run(*ECHOCTL, *(in_place(word, daemon, nobody) for word in case.words), input=case.input)
     said = ended.stderr.decode("utf-8")
     assert ended.returncode == case.code, said
     assert ended.stdout == case.prints

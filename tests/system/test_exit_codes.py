@@ -2,17 +2,14 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 
 from echod.tap import Options
-from tests.daemon import ECHOD, TWISTD, ahead, run
+from tests.daemon import ECHOD, TWISTD, run
 
 EX_USAGE, EX_OSERR, EX_CANTCREAT, EX_CONFIG = 64, 71, 73, 78
 GOOD = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
@@ -119,40 +116,12 @@ AS_A_DAEMON = ("an unknown key", "a missing file", "a TCP port in use", "a path 
 MODES = [(name, False) for name in CASES if name not in IN_THIS_PROCESS] + [(name, True) for name in AS_A_DAEMON]
 
 
-@dataclass
-class Tried:
-    """What came of a case."""
-
-    directory: Path
-    ended: "CompletedProcess[bytes]"
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def taken() -> Iterator[dict[str, str]]:
     """Two ports that are taken, by the words that stand for them."""
     with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.bind(("127.0.0.1", 0))
         yield {":TCP": f":{tcp.getsockname()[1]}", ":UDP": f":{udp.getsockname()[1]}"}
-
-
-@pytest.fixture(scope="module")
-def tried(taken, tmp_path_factory) -> Iterator[Mapping[tuple[str, bool], "Future[Tried]"]]:
-    """Every case, in front and as a daemon, some at a time: most of it is Python starting."""
-
-    def attempt(case: Case, daemonised: bool, directory: Path) -> Tried:
-        if case.config is not None:
-            (directory / "echod.toml").write_bytes(case.config)
-        (directory / "file").write_text("precious")
-        words = [in_place(word, taken) for word in case.words(directory)]
-        with socket.socket(socket.AF_UNIX) as used:
-            used.bind(str(directory / "used"))
-            used.listen()
-            command = [*TWISTD, f"--pidfile={directory}/pid", f"--logfile={directory}/log", "echod"]
-            return Tried(directory, run(*(command if daemonised else ECHOD), *words, cwd=directory))
-
-    runs = {(name, how): partial(attempt, CASES[name], how, tmp_path_factory.mktemp("case")) for name, how in MODES}
-    with ahead(runs) as futures:
-        yield futures
 
 
 def in_place(word: str | bytes, taken: dict[str, str]) -> bytes:
@@ -163,17 +132,23 @@ def in_place(word: str | bytes, taken: dict[str, str]) -> bytes:
 
 
 @pytest.mark.parametrize(("name", "daemonised"), MODES, ids=[f"{name}{', daemonised' * how}" for name, how in MODES])
-def test_it_ends_with_its_code_and_says_why(name, daemonised, tried, taken):
+def test_it_ends_with_its_code_and_says_why(name, daemonised, tmp_path, taken):
     case = CASES[name]
-    result = tried[name, daemonised].result(60)
-    said = result.ended.stderr.decode("utf-8")
-    assert result.ended.returncode == case.code, said
+    if case.config is not None:
+        (tmp_path / "echod.toml").write_bytes(case.config)
+    (tmp_path / "file").write_text("precious")
+    words = [in_place(word, taken) for word in case.words(tmp_path)]
+    command = (*TWISTD, f"--pidfile={tmp_path}/pid", f"--logfile={tmp_path}/log", "echod") if daemonised else ECHOD
+    with socket.socket(socket.AF_UNIX) as used:
+        used.bind(str(tmp_path / "used"))
+        used.listen()
+        ended = run(*command, *words, cwd=tmp_path)
+    said = ended.stderr.decode("utf-8")
+    assert ended.returncode == case.code, said
     assert_says(said, [in_place(part, taken).decode() for part in case.says])
-    assert result.ended.stdout == b""
-    assert {path.name for path in result.directory.iterdir()} <= {"echod.toml", "file", "used"}, (
-        "it left something behind"
-    )
-    assert (result.directory / "file").read_text() == "precious"
+    assert ended.stdout == b""
+    assert {path.name for path in tmp_path.iterdir()} <= {"echod.toml", "file", "used"}, "it left something behind"
+    assert (tmp_path / "file").read_text() == "precious"
 
 
 @pytest.mark.parametrize("name", IN_THIS_PROCESS)

@@ -247,7 +247,7 @@ def test_checking_needs_none_of_them():
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
 def test_systemds_own_activator(kind, tmp_path):
     """The first client starts the daemon, and is served by it."""
-    port = free_port(kind)
+    port = free_port()
     words = ["systemd-socket-activate", *(["-d"] if kind is socket.SOCK_DGRAM else []), "-l", f"127.0.0.1:{port}"]
     words += ["--fdname=echo", *(f"-E{name}={os.environ[name]}" for name in ("PATH",) if name in os.environ)]
     words += [f"-EPYTHONPATH={environment()['PYTHONPATH']}", *ECHOD, "--listen", "echo=systemd:echo"]
