@@ -1,0 +1,113 @@
+"""The check of the prose: `python -m tests.prose [FILE…]` prints each phrase that the style page rules out.
+
+It reads Markdown, TOML comments, and the comments and strings of Python files. Code, identifiers and addresses are left
+out. Exit code 1 when a phrase was found; `--count` prints the number for each folder instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+TOP: Final = Path(__file__).parents[1]
+READ: Final = ("*.py", "*.md", "*.toml", "*.cfg", "*.service", "*.socket", "Makefile", "Containerfile")
+LEFT_OUT: Final = ("CHANGELOG.md", "tests/prose.py", "tests/fuzz/corpus/")
+
+
+class Rule(NamedTuple):
+    """A phrase that is ruled out, and what to write instead."""
+
+    pattern: re.Pattern[str]
+    instead: str
+
+
+def _rule(pattern: str, instead: str) -> Rule:
+    return Rule(re.compile(pattern), instead)
+
+
+RULES: Final = (
+    _rule(r"\b(?i:whoever|whomever|nobody|somebody)\b", "name the actor: client, peer, member, operator, kernel"),
+    _rule(r"(?:^|(?<=[.;:,(] )|(?<=\band )|(?<=\bof )|(?<=\bfor )|(?<=\bto )|(?<=\bif ))who [a-z]+", "name the actor"),
+    _rule(r"(?:^|(?<=[.;:] ))(?:Who|What|Where|Whatever) (?![^.]*\?)[a-z]+", "start with the actor or the condition"),
+    _rule(r"\banew\b", "again"),
+    _rule(r"\b(?:is|are|was|were) no (?!longer\b|more than\b|less than\b|later than\b|larger than\b)[a-z]", "is not a"),
+    _rule(r"\b[Tt]here (?:is|are|was|were) no\b", "does not exist; has no"),
+    _rule(r"\b(?:nothing|none|no [a-z]+|all|everything|anything) but\b", "only; except"),
+    _rule(r"\bbut for\b", "except for"),
+    _rule(r"\bbehind (?:it|that|them|this|its|the last|everything|what|each)\b", "after"),
+    _rule(r"\bwhere (?:there|it|that|this|they|nothing|one|none|any)\b", "if; when"),
+    _rule(r"\b(?i:octets?)\b", "bytes"),
+)
+
+
+class Found(NamedTuple):
+    """A phrase that was found."""
+
+    path: str
+    line: int
+    text: str
+    instead: str
+
+
+def prose_of(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a file that are prose, with their numbers."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".py":
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type in (tokenize.COMMENT, tokenize.STRING) or tokenize.tok_name[token.type] == "FSTRING_MIDDLE":
+                for offset, line in enumerate(token.string.splitlines()):
+                    yield token.start[0] + offset, line.strip().lstrip('#:"rbf ').strip()
+    else:
+        fenced = False
+        for number, line in enumerate(text.splitlines(), 1):
+            fenced ^= line.lstrip().startswith("```")
+            if path.suffix == ".md":
+                if not fenced and not line.startswith("    "):
+                    yield number, re.sub(r"`[^`]*`", "`…`", line).strip("#*| ")
+            elif "#" in line:
+                yield number, line.partition("#")[2].strip()
+
+
+def found_in(path: Path, name: str) -> Iterator[Found]:
+    """Every phrase in one file; a line that quotes an RFC may say octet."""
+    for number, line in prose_of(path):
+        for rule in RULES:
+            for match in rule.pattern.finditer(line):
+                if not (rule.instead == "bytes" and re.search(r"RFC|OCTET", line)):
+                    yield Found(name, number, match[0], rule.instead)
+
+
+def tracked() -> list[str]:
+    """The files of the tree that are read, relative to its top."""
+    listed = subprocess.run(["git", "ls-files", *READ], cwd=TOP, check=True, capture_output=True, text=True)
+    return [name for name in listed.stdout.splitlines() if not name.startswith(LEFT_OUT)]
+
+
+def main(words: list[str] | None = None) -> int:
+    """Print what was found; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.prose", description=__doc__)
+    parser.add_argument("files", nargs="*", help="files, relative to the top of the tree (default: every tracked file)")
+    parser.add_argument("--count", action="store_true", help="print how many phrases each folder has")
+    arguments = parser.parse_args(words)
+    found = [each for name in arguments.files or tracked() for each in found_in(TOP / name, name)]
+    if arguments.count:
+        folders = Counter("/".join(Path(each.path).parts[:2]) for each in found)
+        for folder, count in sorted(folders.items(), key=lambda pair: -pair[1]):
+            print(f"{count:5} {folder}")
+        print(f"{len(found):5} in all")
+    else:
+        for each in found:
+            print(f"{each.path}:{each.line}: {each.text!r}: write {each.instead}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
