@@ -134,6 +134,7 @@ class Context:
     random: random.Random = field(default_factory=random.Random)
     show: Callable[[str], None] = _nowhere  #: prints one line, already escaped, as the service's output
     shows: Callable[[], bool] = _always  #: whether it would, now: in a flood lines are counted, and need no text
+    terminal: bool = False  #: whether what is shown goes to a terminal, and is not kept
     later: Callable[[float, Callable[[], None]], object] = _at_once  #: calls after so many seconds; `callLater`
     work: WorkBudget = field(default_factory=WorkBudget)  #: for input that is split into items; by default no bound
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from echod.model import NOTHING, End, Peer, Quiet, Reply, Say, Service, Session
-from echod.services.showing import Show, show
+from echod.model import NOTHING, Context, End, Peer, Quiet, Reply, Say, Service, Session
+from echod.services.showing import Show, effective, show
 
 RECEIPT: Final = b"received"
 
@@ -18,7 +18,10 @@ class AckOptions:
     close: bool = field(
         default=True, metadata={"help": "answer once to the first data and close; false answers every read and stays"}
     )
-    show: Show = field(default="text", metadata={"help": "print each message with its peer: as text, as hex, or not"})
+    show: Show | None = field(
+        default=None,
+        metadata={"help": "print each message with its peer: text, hex or no; default text on a terminal, else no"},
+    )
 
 
 class Ack(Service):
@@ -28,11 +31,15 @@ class Ack(Service):
     summary = "shows what came, answers `received` and closes"
     Options = AckOptions
 
+    def __init__(self, options: Any = None, context: Context | None = None) -> None:
+        super().__init__(options, context)
+        self.show = effective(self.options.show, self.context)
+
     def session(self, peer: Peer, say: Say) -> Session:
         return Acknowledging(self, peer)
 
     def answer(self, datagram: bytes, peer: Peer) -> bytes:
-        show(datagram, peer, self.options.show, self.context)
+        show(datagram, peer, self.show, self.context)
         return RECEIPT
 
 
@@ -48,5 +55,5 @@ class Acknowledging(Quiet):
         if self.closing:
             return NOTHING
         self.closing = self.service.options.close
-        show(data, self.peer, self.service.options.show, self.service.context)
+        show(data, self.peer, self.service.show, self.service.context)
         return Reply(RECEIPT, end=End.CLOSE if self.closing else End.NOTHING)

@@ -15,6 +15,14 @@ SHOWN: Final = 1024
 """Octets of one message that are shown; the rest is only counted. A datagram has up to 65,507 of them."""
 
 
+def effective(how: Show | None, context: Context) -> Show:
+    """How a service shows messages; None, which is `ack`'s and `discard`'s default, is text on a terminal alone.
+
+    Anywhere else lines are kept, and a client would choose how fast a log grows.
+    """
+    return how or ("text" if context.terminal else "no")
+
+
 def show(data: bytes, peer: Peer, how: Show, context: Context) -> None:
     """Show one message and who sent it as the service's output.
 

@@ -109,7 +109,7 @@ SERVICES: Final[Mapping[str, str]] = {
     "discard-text": 'kind = "discard"\nshow = "text"',
     "discard-hex": 'kind = "discard"\nshow = "hex"',
     "ack": 'kind = "ack"\nshow = "no"',
-    "ack-text": 'kind = "ack"',
+    "ack-text": 'kind = "ack"\nshow = "text"',
     "ack-stays": 'kind = "ack"\nclose = false\nshow = "no"',
     "chargen": 'kind = "chargen"',
     "chargen-rfc864": 'kind = "chargen"\nrfc864 = true',

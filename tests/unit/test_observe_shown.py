@@ -5,14 +5,19 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.observe.shown import A_SECOND, Shown
+from echod.observe.shown import A_SECOND, BYTES_A_SECOND, Shown
 
 
 class Lines(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.lines: list[str] = []
-        self.shown = Shown(self.lines.append, self.clock.seconds, self.clock.callLater)
+        self.shown = Shown(self.write, self.clock.seconds, self.clock.callLater)
+
+    def write(self, line: str) -> int:
+        """A line, and its end."""
+        self.lines.append(line)
+        return len(line.encode()) + 1
 
     def test_pass_as_they_are(self) -> None:
         for line in ("one", "", "two"):
@@ -37,6 +42,24 @@ class Lines(SynchronousTestCase):
             self.assertFalse(self.shown.has_room())
             self.shown("")
             self.clock.advance(1)
+
+    def test_beyond_so_many_bytes_a_second_are_counted_too(self) -> None:
+        for _ in range(2):
+            for _ in range(A_SECOND):
+                self.shown("é" * 500)
+            self.assertEqual(len(self.lines), BYTES_A_SECOND // 1001)
+            self.assertFalse(self.shown.has_room())
+            self.shown("a short line that would fit")  # else the count would not be of what came after the last
+            self.clock.advance(1)
+            self.assertEqual(self.lines.pop(), f"… {A_SECOND + 1 - BYTES_A_SECOND // 1001} more lines in that second")
+            self.assertLessEqual(sum(len(line.encode()) + 1 for line in self.lines), BYTES_A_SECOND)
+            self.lines.clear()
+
+    def test_are_measured_as_they_are_written(self) -> None:
+        shown = Shown(lambda line: self.write("x" * 999 + line), self.clock.seconds, self.clock.callLater)
+        for _ in range(A_SECOND):
+            shown("")
+        self.assertLessEqual(sum(len(line) + 1 for line in self.lines), BYTES_A_SECOND + 1000)
 
     def test_that_were_counted_are_told_once(self) -> None:
         for _ in range(A_SECOND + 1):

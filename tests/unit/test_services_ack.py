@@ -18,7 +18,7 @@ class Acknowledging(SynchronousTestCase):
         self.lines: list[str] = []
 
     def service(self, **options: Any) -> Ack:
-        return Ack(AckOptions(**options), Context(show=self.lines.append))
+        return Ack(AckOptions(**{"show": "text", **options}), Context(show=self.lines.append))
 
     def session(self, **options: Any) -> Session:
         return self.service(**options).session(PEER, lambda _reply: None)

@@ -35,10 +35,10 @@ class Discarding(SynchronousTestCase):
         self.assertIsNone(self.service(how).answer(datagram, PEER))
 
     def test_nothing_is_shown_unless_asked_for(self) -> None:
-        self.assertEqual(DiscardOptions().show, "no")
-        service = self.service("no")
-        service.session(PEER, lambda _reply: None).received(b"hello")
-        service.answer(b"hello", PEER)
+        for show in ("no", None):
+            service = self.service(show)
+            service.session(PEER, lambda _reply: None).received(b"hello")
+            service.answer(b"hello", PEER)
         self.assertEqual(self.lines, [])
 
     def test_each_message_is_shown_with_its_peer(self) -> None:

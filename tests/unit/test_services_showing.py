@@ -1,5 +1,6 @@
 """What a service shows: one line for each message, safe to print, and never more than a log can bear."""
 
+from typing import Any
 from unittest import mock
 
 from hypothesis import given, settings
@@ -9,6 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from echod.model import Context, Peer
 from echod.names import Inet, unix_name
 from echod.observe.shown import A_SECOND, Shown
+from echod.services.ack import Ack
+from echod.services.discard import Discard
 from echod.services.showing import SHOWN, line, show
 from echod.text import decoded
 
@@ -86,8 +89,28 @@ class Showing(SynchronousTestCase):
         show(b"hello", PEER, "no", self.context)
         self.assertEqual(self.lines, [])
 
+    def test_is_text_on_a_terminal_and_nothing_elsewhere_unless_the_configuration_says_so(self) -> None:
+        for kind in (Ack, Discard):
+            for terminal, how, shown in (
+                (True, None, ["udp 192.0.2.1:40000: hi"]),
+                (False, None, []),
+                (True, "no", []),
+                (False, "hex", ["udp 192.0.2.1:40000: 68 69"]),
+            ):
+                options: Any = kind.Options
+                service = kind(options(show=how), Context(show=self.lines.append, terminal=terminal))
+                service.answer(b"hi", PEER)
+                service.session(PEER, lambda _reply: None).received(b"hi")
+                self.assertEqual(self.lines, 2 * shown)
+                self.lines.clear()
+
     def test_escapes_nothing_that_is_only_counted(self) -> None:
-        shown = Shown(self.lines.append, lambda: 7.0)
+
+        def write(line: str) -> int:
+            self.lines.append(line)
+            return len(line)
+
+        shown = Shown(write, lambda: 7.0)
         context = Context(show=shown, shows=shown.has_room)
         for _ in range(A_SECOND):
             show(b"hello", PEER, "text", context)
