@@ -15,6 +15,9 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import twisted
+
+from echod import version
 from echod.config.schema import Configuration
 from echod.daemon.bind import Bound
 from echod.daemon.kernel import PR_SET_NO_NEW_PRIVS, Kernel
@@ -69,15 +72,20 @@ def rules_of(
 
     def allow(path: str | Path, access: int) -> None:
         place = os.path.abspath(path)
-        paths[place] = paths.get(place, 0) | access
+        if os.path.realpath(place) != "/":  # that would be everything
+            paths[place] = paths.get(place, 0) | access
 
-    for folder in (*SYSTEM, sys.prefix, sys.base_prefix, *filter(None, sys.path)):
+    def allow_beside(file: str | Path, access: int) -> None:
+        folder = os.path.dirname(os.path.abspath(file))
+        allow(file if os.path.realpath(folder) == "/" else folder, access)
+
+    for folder in (*SYSTEM, sys.prefix, sys.base_prefix, *_of_modules()):
         allow(folder, READ)
     allow("/dev/null", READ_FILE | WRITE_FILE)
     for file in (*configuration.sources, *_files(configuration.services)):
-        allow(file.parent, READ)
+        allow_beside(file, READ)
     for written in writes:
-        allow(Path(written).parent, WRITE)
+        allow_beside(written, WRITE)
     for given in (environ.get(name, "").split(":") for name in FOLDERS):
         for folder in filter(None, given):
             allow(folder, WRITE | MAKE_SOCK)
@@ -88,6 +96,15 @@ def rules_of(
         elif one.transport.shape.has_connections and not one.address.has_path:
             ports |= {one.wanted.address.port, int(one.socket.getsockname()[1])}
     return Rules(paths, frozenset(ports))
+
+
+def _of_modules() -> Iterator[str]:
+    """The folders of Python's modules. The working folder is none of them, even if Python looks there first; the
+    folders of the packages that run are."""
+    here = os.path.realpath(".")
+    yield from (folder for folder in sys.path if folder and os.path.realpath(folder) != here)
+    yield os.path.dirname(version.__file__)
+    yield from twisted.__path__
 
 
 def _files(of: Any) -> Iterator[Path]:

@@ -148,3 +148,29 @@ def test_all_else_is_forbidden(tmp_path):
     assert {name for name, outcome in told.items() if outcome == "done"} == allowed
     assert {outcome for name, outcome in told.items() if name not in allowed} <= {"EACCES", "EPERM"}
     assert len(told) >= 13
+
+
+def test_the_working_folder_is_not_allowed_though_python_looks_there(tmp_path, monkeypatch):
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), "", str(tmp_path / "link"), str(modules)])
+    paths = rules_of(Configuration(Daemon(), ()), [], [], {}).paths
+    assert str(modules) in paths
+    assert not {str(tmp_path), str(tmp_path / "link")} & set(paths)
+    assert str(TOP / "echod") in paths  # whose modules a reload may still import
+
+
+def test_the_root_folder_is_never_allowed(tmp_path, monkeypatch):
+    (tmp_path / "root").symlink_to("/")
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(sys, "path", ["/", *sys.path])
+    _, bound = bound_of("unix:///s")
+    configuration = Configuration(Daemon(), (), sources=(Path("/echod.toml"), tmp_path / "root" / "a.toml"))
+    paths = rules_of(configuration, bound, ["/echod.log"], {"RUNTIME_DIRECTORY": f"/:{tmp_path}/root"}).paths
+    for one in bound:
+        one.socket.close()
+    assert "/" not in {os.path.realpath(path) for path in paths}
+    assert paths["/echod.toml"] == READ
+    assert paths["/echod.log"] == WRITE
