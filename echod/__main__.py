@@ -1,23 +1,19 @@
 """`python -m echod`: the same as `twistd -n --pidfile= echod`, for people who do not know twistd."""
 
-from __future__ import annotations
-
-import os
-import signal
 import sys
 
+# -m puts the working folder first on the path, whose files would stand in for the standard library's. This comes
+# before any other import, `__future__` included. A folder that holds this very file is the one that was asked for.
+if __name__ == "__main__" and not sys.flags.safe_path and not __file__.startswith(f"{sys.path[0]}/echod/"):
+    del sys.path[0]
+
+from echod.early_signals import until_the_daemon_takes_them
 from echod.stdio import open_standard_streams
-
-
-def _leave(_number: int, _frame: object) -> None:
-    os._exit(0)  # an exception could be taken for one of the import that it comes in
 
 
 def main() -> None:
     """Run the daemon in the foreground with the command line's options."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon takes them: nothing is open yet
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, _leave)
+    until_the_daemon_takes_them()
     open_standard_streams()
     from twisted.scripts.twistd import run
 

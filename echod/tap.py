@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import platform
 import re
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -22,20 +22,25 @@ from echod.config.listeners import listeners
 from echod.config.loading import from_listen, load
 from echod.config.printing import describe
 from echod.config.schema import Configuration
-from echod.daemon import descriptors, landlock
+from echod.daemon import descriptors, landlock, twisted_internals
 from echod.daemon.administration import services_of
 from echod.daemon.bind import Bound, Unbindable, Unsuited, bind_all, open_to_nobody, wanted
 from echod.daemon.console import NoConsole, OwnTerminal, console_of, desk_of, shares_the_terminal
+from echod.daemon.in_thread import wait_for
 from echod.daemon.listener import Unready, UnusableService
 from echod.daemon.lookup import looked_up
 from echod.daemon.notify import Notify
+from echod.daemon.pidfile import Pidfile, pidfile_of
 from echod.daemon.privileges import Identity, Impossible, become, identity_of, owning, stay_behind
 from echod.daemon.reload import Refused
+from echod.daemon.root_files import open_log
 from echod.daemon.serving import Daemon
 from echod.daemon.signals import hold, install
 from echod.daemon.store import Store
+from echod.early_signals import until_the_daemon_takes_them
 from echod.observe.log import Log
 from echod.observe.output import Output
+from echod.observe.threads import NoThread
 from echod.services.registry import UnusableKind, kinds
 from echod.stdio import open_standard_streams, readers_may_leave
 from echod.text import escaped, from_system, system_error
@@ -68,6 +73,8 @@ class Options(usage.Options):
         super().__init__()
         self.listen: list[str] = []
         self.allow: list[str] = []
+        self.identity: Identity | None = None  #: the user to become, once the command line is read
+        self.pidfile: Pidfile | None = None
 
     def getSynopsis(self) -> str:
         """How it was called, in the first line of --help."""
@@ -118,6 +125,9 @@ class Options(usage.Options):
             for line in describe(configuration) if self["print-config"] else listeners(configuration):
                 print(line)
             _end(0, notes)
+        until_the_daemon_takes_them()
+        self.identity = _identity(self)
+        self.pidfile = pidfile_of(self.parent, self.identity)
 
 
 def _right_option(said: str) -> str:
@@ -168,9 +178,10 @@ def makeService(options: Options) -> Daemon:
 
     reactor: Any = installed
     reactor.seconds = time.monotonic  # a step of the wall clock must move no timer
-    identity = _identity(options)
+    identity, pidfile = options.identity, options.pidfile
     try:
-        configuration, notes = fitted(options, identity)
+        twisted_internals.check(reactor)
+        configuration, notes = wait_for(partial(fitted, options, identity))
         console = _console(options, configuration)
         notify = Notify(os.environ, reactor)
         store = Store(systemd.passed(os.environ), notify, os.environ)
@@ -180,10 +191,14 @@ def makeService(options: Options) -> Daemon:
         _end(error.code, error.lines)
     except Unbindable as error:
         _end(EX_CONFIG if isinstance(error, Unsuited) else EX_OSERR, error.faults)
-    pidfile = options.parent["pidfile"] if options.parent is not None else None
+    except (NoThread, twisted_internals.Incompatible) as error:
+        _end(EX_OSERR, [str(error)])
     try:
-        _check_pidfile(pidfile)
-        log, show_on = _outputs(options.parent or {}, configuration, reactor, console=console is not None)
+        if pidfile is not None:
+            pidfile.check()
+            twistd: Any = options.parent
+            twistd["pidfile"] = ""  # we write it
+        log, show_on = _outputs(options, configuration, reactor, console=console is not None)
         daemon = Daemon(configuration, bound, reactor, log, show_on, store, partial(fitted, options, identity))
     except OSError as error:
         _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)
@@ -203,41 +218,67 @@ def makeService(options: Options) -> Daemon:
         log.say("warn", note)
     rules = None
     if configuration.daemon.landlock:
-        writes = [file for file in (log.output.path, pidfile) if file]
+        writes = [file for file in (log.output.path, pidfile and pidfile.path) if file]
         rules = landlock.rules_of(configuration, bound, writes, os.environ)
-    daemon.become = partial(_become, identity, rules, bound, log)
-    reactor.callWhenRunning(install, reactor, daemon.abandon, daemon.reload)
+    daemon.become = partial(_become, identity, rules, bound, daemon, pidfile)
+    if pidfile is not None:
+        reactor.addSystemEventTrigger("after", "shutdown", pidfile.remove)
+    reactor.callWhenRunning(install, reactor, daemon.abandon, daemon.reload, daemon.rotated)
     return daemon
-
-
-def _check_pidfile(path: str | None) -> None:
-    """Whether twistd can write it, once it has forked: its own words are Python's. Raises OSError."""
-    if path:
-        folder = os.path.dirname(os.path.abspath(path))
-        os.stat(os.path.join(folder, "."))
-        if not os.access(path if os.path.exists(path) else folder, os.W_OK):
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
 def _identity(options: Options) -> Identity | None:
     """Whom the command line says to become, ours or twistd's, which leaves it to us. Ends the process with 64."""
     twistd: Any = options.parent if options.parent is not None else {}
     user, group = (twistd.get(name) if options[name] is None else options[name] for name in ("uid", "gid"))
+    if user is None and group is None:
+        return None
     try:
-        identity = identity_of(user, group)
+        identity = wait_for(partial(identity_of, user, group))  # the user database may be on another machine
     except (Impossible, OSError) as error:
         _end(EX_USAGE, [str(error)])
+    except NoThread as error:
+        _end(EX_OSERR, [str(error)])
     if identity is not None and twistd.get("euid"):
         _end(EX_USAGE, ["--euid keeps a way back to root: leave it out"])
     twistd["uid"] = twistd["gid"] = None
     return identity
 
 
-def _become(identity: Identity | None, rules: landlock.Rules | None, bound: Iterable[Bound], log: Log) -> None:
-    """Give away what only the start needed, and tell of it. Ends the process with 71 where that cannot be."""
+def _become(
+    identity: Identity | None,
+    rules: landlock.Rules | None,
+    bound: Iterable[Bound],
+    daemon: Daemon,
+    pidfile: Pidfile | None,
+) -> None:
+    """Write the pidfile, give away what only the start needed, and start to write from a thread.
+
+    Ends the process with 73 or 71 where one of these fails.
+    """
+    log = daemon.log
+    try:
+        if pidfile is not None:
+            pidfile.write()
+    except OSError as error:
+        log.say("critical", f"{escaped(pidfile.path if pidfile else '')}: {system_error(error)}")
+        raise SystemExit(EX_CANTCREAT) from error
+    try:
+        _give_away(identity, rules, bound, log)
+        for output in daemon.outputs:
+            output.start()
+    except (OSError, NoThread) as error:
+        what = f"privileges cannot be given away: {system_error(error)}" if isinstance(error, OSError) else str(error)
+        log.say("critical", what)
+        if pidfile is not None:
+            pidfile.remove()
+        raise SystemExit(EX_OSERR) from error
+
+
+def _give_away(identity: Identity | None, rules: landlock.Rules | None, bound: Iterable[Bound], log: Log) -> None:
+    """Become the user that serves, and begin Landlock. Raises OSError."""
     try:
         if identity is not None:
-            log.output.give_to(identity.user, identity.group)
             become(identity)
             for line in stay_behind(one.address for one in bound if one.path is not None):
                 log.say("warn", line)
@@ -245,9 +286,6 @@ def _become(identity: Identity | None, rules: landlock.Rules | None, bound: Iter
             log.say("info", f"confined by Landlock, version {landlock.confine(rules)}")
     except landlock.Missing as error:
         log.say("warn", str(error))
-    except OSError as error:
-        log.say("critical", f"privileges cannot be given away: {system_error(error)}")
-        raise SystemExit(EX_OSERR) from error
 
 
 def _console(options: Options, configuration: Configuration) -> str | None:
@@ -261,15 +299,21 @@ def _console(options: Options, configuration: Configuration) -> str | None:
         _end(EX_USAGE, [str(error)])
 
 
-def _outputs(twistd: Any, configuration: Configuration, reactor: Any, *, console: bool) -> tuple[Log, Output | None]:
+def _outputs(
+    options: Options, configuration: Configuration, reactor: Any, *, console: bool
+) -> tuple[Log, Output | None]:
     """The log where twistd was told to put it, and standard output where there is one to show things on.
 
     With a console they are one where both are the terminal at which somebody types. Raises OSError where the log
     cannot be opened.
     """
+    twistd: Any = options.parent or {}
     daemonised = not twistd.get("nodaemon", True)
     path = twistd.get("logfile") or ("twistd.log" if daemonised else None)
-    output = Output(sys.stderr.fileno() if path in (None, "-") else str(path))
+    if path in (None, "-"):
+        output = Output(sys.stderr.fileno())
+    else:
+        output = Output(str(path), opened=open_log(os.path.abspath(path), options.identity))
     asked = configuration.daemon
     log = Log(output, asked.log_format, asked.log_level, os.environ, later=reactor.callLater)
     if console and path in (None, "-") and shares_the_terminal():
@@ -280,6 +324,7 @@ def _outputs(twistd: Any, configuration: Configuration, reactor: Any, *, console
 def _end(code: int, lines: Iterable[str], bound: Iterable[Bound] = ()) -> NoReturn:
     for one in bound:
         one.close()
-    for line in lines:
-        print(f"echod: {line}", file=sys.stderr)
+    with suppress(OSError, ValueError):  # a terminal or a pipe that is gone must not change the exit code
+        for line in lines:
+            print(f"echod: {line}", file=sys.stderr, flush=True)
     raise SystemExit(code)

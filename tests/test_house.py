@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "echod": "",
     "version": "",
     "text": "",
+    "early_signals": "",
     "stdio": "",
     "small_files": "",
     "peercred": "",
@@ -39,15 +40,16 @@ MAY_IMPORT = {
     "observe": "address events gate model names text version",
     "daemon": "address admin config events faults gate model names observe plane services shape terminal text"
     " transports version",
-    "tap": "address config daemon gate model names observe services stdio terminal text transports version",
+    "tap": "address config daemon early_signals gate model names observe services stdio terminal text transports"
+    " version",
     "admin": "model names observe peercred text",
     "client": "address config events gate model names services shape stdio terminal text transports version",
-    "__main__": "stdio version",
+    "__main__": "early_signals stdio version",
 }
 """The rooms of echod, and which others each may import: a new room is one new line here."""
 
 PURE = {
-    *("version", "text", "stdio", "terminal", "names", "shape", "address", "model", "gate", "faults"),
+    *("version", "text", "early_signals", "stdio", "terminal", "names", "shape", "address", "model", "gate", "faults"),
     *("events", "services", "config", "small_files", "peercred"),
 }
 """Rooms that know neither Twisted nor zope."""

@@ -32,7 +32,8 @@ class OwnTerminal:
         self._find = desk  # a reload may take the service away, and bring it back
         self._desk: Desk | None = None
         self._number: int | None = None
-        self._operating = Operating(output.line)
+        self._show: Callable[[str], object] = output.line
+        self._operating = Operating(self._show)
         self._typing = Typing(
             reactor,
             output.put,
@@ -42,7 +43,6 @@ class OwnTerminal:
             begun=self._operating.typing,
         )
         output.dressed = self._typing.dressed
-        self._show = output.line
 
     def event(self, name: str, _fields: Mapping[str, Any]) -> None:
         """What the daemon tells: the sink to subscribe. The seat is taken when all is ready, and left at the end."""

@@ -7,16 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.failure import Failure
-
 from echod.admin.resources import Verdict
 from echod.config.schema import Configuration
+from echod.daemon.in_thread import begin
 from echod.daemon.reload import Refused, explained
 from echod.events import Events
 from echod.observe.log import Log
-from echod.observe.output import Output
-from echod.text import system_error
+from echod.observe.threads import NoThread
 
 SWITCH: Final = 0.0001
 """Seconds that a thread which reads a configuration may keep the interpreter from the reactor's: with Python's own 5 ms
@@ -35,7 +32,6 @@ class Exchanging(Protocol):
     begun_with: Configuration
     events: Events
     log: Log
-    outputs: list[Output]
 
     @property
     def running(self) -> Any:
@@ -43,6 +39,9 @@ class Exchanging(Protocol):
 
     def exchange(self, configuration: Configuration) -> Verdict:
         """Serve another configuration. Raises Refused, and then nothing has changed."""
+
+    def reopen_logs(self) -> None:
+        """Open the log files again."""
 
 
 class Reloads:
@@ -67,13 +66,9 @@ class Reloads:
         waiting, self._waiting, self._reading = self._waiting, [], True
         daemon = self._daemon
         daemon.events.tell("daemon.reloading", by=by)
-        for output in daemon.outputs:
-            try:
-                output.reopen()
-            except OSError as error:  # it goes on with the file it has
-                daemon.log.say("error", f"the log cannot be opened anew: {system_error(error)}")
+        daemon.reopen_logs()
 
-        def decided(outcome: Read | Failure) -> None:
+        def decided(outcome: Read | BaseException) -> None:
             sys.setswitchinterval(usual)
             try:
                 verdict = self._decide(outcome)
@@ -86,14 +81,17 @@ class Reloads:
 
         usual = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH)
-        deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._read).addBoth(decided)
+        try:  # not in a thread of the reactor's pool: a stop would wait for that
+            begin(self._read, lambda outcome: self._reactor.callFromThread(decided, outcome))
+        except NoThread as error:
+            self._reactor.callLater(0, decided, Refused(71, [str(error)]))
 
-    def _decide(self, outcome: Read | Failure) -> Verdict:
+    def _decide(self, outcome: Read | BaseException) -> Verdict:
         """Serve what was read, or tell why not."""
         daemon = self._daemon
         try:
-            if isinstance(outcome, Failure):
-                outcome.raiseException()
+            if isinstance(outcome, BaseException):
+                raise outcome
             if not daemon.running:
                 raise Refused(0, ["the daemon is stopping"])
             configuration, notes = outcome

@@ -74,6 +74,7 @@ class Daemon(Service):
             clock=reactor.seconds,
             show=self._shown,
             shows=self._shown.has_room,
+            terminal=show_on is not None and show_on.is_terminal,
             later=reactor.callLater,
             work=WorkBudget(reactor.callLater),
         )
@@ -143,6 +144,19 @@ class Daemon(Service):
     def reload(self, done: Callable[[Verdict], None] = lambda _: None, by: str = "SIGHUP") -> None:
         """Read the configuration anew and serve it, or keep the old one; `done` hears which, and why."""
         self.reloads.ask(done, by)
+
+    def reopen_logs(self) -> None:
+        """Open the log files again, after a rename."""
+        for output in self.outputs:
+            try:
+                output.reopen()
+            except OSError as error:  # it goes on with the file it has
+                self.log.say("error", f"the log file cannot be opened again: {system_error(error)}")
+
+    def rotated(self) -> None:
+        """Open the log files again, and say so in the new ones."""
+        self.reopen_logs()
+        self.log.say("info", "log files opened again, for SIGUSR1")
 
     def exchange(self, configuration: Configuration) -> Verdict:
         """Serve another configuration. Raises Refused, and then nothing has changed."""

@@ -103,9 +103,9 @@ class Log:
         if LEVELS[level] >= self._lowest:
             self._write(level, text, {})
 
-    def show(self, line: str) -> None:
-        """A line that a service shows, where there is no standard output: always written."""
-        self._write("info", line, {"shown": True})
+    def show(self, line: str) -> int:
+        """A line that a service shows, where there is no standard output: always written. Returns its bytes."""
+        return self._write("info", line, {"shown": True})
 
     def __call__(self, event: LogEvent) -> None:
         """A diagnostic of Twisted's logger: ours from `info`, everybody else's from `warn`."""
@@ -147,19 +147,16 @@ class Log:
             self._later(HELD_FOR, self.settle)
         return False
 
-    def _write(self, level: str, text: str, fields: Mapping[str, Any]) -> None:
+    def _write(self, level: str, text: str, fields: Mapping[str, Any]) -> int:
         if self._prefixed:
-            self.output.line(prefixed(level, text))
-            return
+            return self.output.line(prefixed(level, text))
         if self._form == "journal":
-            self.output.entry(entry(level, text, fields))
-            return
+            return self.output.entry(entry(level, text, fields))
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         if self._form == "json":
             said = {"time": now, "level": level, "message": escaped(text), **fields}
-            self.output.line(json.dumps(said, default=str))
-        else:
-            self.output.line(f"{now} {level:5} {escaped(text)}")
+            return self.output.line(json.dumps(said, default=str))
+        return self.output.line(f"{now} {level:5} {escaped(text)}")
 
 
 class _Count(int):

@@ -36,7 +36,7 @@ class Operating:
     """One operator's view. `show` prints a line; `clock` turns a time since 1970 into what the wall says."""
 
     def __init__(
-        self, show: Callable[[str], None], clock: Callable[[float], time.struct_time] = time.localtime
+        self, show: Callable[[str], object], clock: Callable[[float], time.struct_time] = time.localtime
     ) -> None:
         self._show = show
         self._clock = clock

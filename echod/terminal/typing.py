@@ -24,8 +24,8 @@ class Typing:
     def __init__(
         self,
         reactor: Any,
-        put: Callable[[str], None],
-        line: Callable[[str], None],
+        put: Callable[[str], object],
+        line: Callable[[str], object],
         end: Callable[[], None],
         *,
         prompt: Callable[[], str] = lambda: "> ",

@@ -18,9 +18,11 @@ import socket
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Final
 
 from echod.address import Address
+from echod.transports.effective_user import acting_as, only_root_writes
 
 MODE: Final = 0o660
 LONGEST: Final = 107  #: octets of a path, of struct sockaddr_un
@@ -32,13 +34,35 @@ def bind_path(opened: socket.socket, address: Address, prepare: Callable[[], Non
     """Bind a Unix socket to its path, with mode and owner; `prepare` makes a stream listen.
 
     A path that is no socket is left alone, and so is one that somebody serves; what a dead process left is replaced.
-    Raises OSError.
+    In a folder that others than root can write, root binds as the user that will own the path: that user could put
+    something else in its way, and root would give that away. Raises OSError.
     """
     path = address.system_path
     if path.startswith("\0"):
         opened.bind(path)
         prepare()
         return
+    owner = _owner(address)
+    if os.geteuid() == 0 and owner != (0, 0) and not only_root_writes(os.path.dirname(os.path.abspath(path))):
+        with acting_as(*owner):
+            _bind(opened, replace(address, options=_without_owner(address)), path, prepare)
+    else:
+        _bind(opened, address, path, prepare)
+
+
+def _owner(address: Address) -> tuple[int, int]:
+    """The user and the group that a path of root's will belong to."""
+    user = int(address.options.get("user", 0))
+    if "group" in address.options:
+        return user, int(address.options["group"])
+    return user, os.getegid()
+
+
+def _without_owner(address: Address) -> dict[str, str | int | bool]:
+    return {name: value for name, value in address.options.items() if name not in ("user", "group")}
+
+
+def _bind(opened: socket.socket, address: Address, path: str, prepare: Callable[[], None]) -> None:
     _check_parent(path)
     before = _stale(path, opened.type)
     beside = f"{path}.{os.getpid()}"

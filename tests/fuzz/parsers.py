@@ -274,8 +274,9 @@ class _Lines(Output):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def line(self, text: str) -> None:
+    def line(self, text: str) -> int:
         self.lines.append(text)
+        return len(text)
 
 
 def _shown() -> Attempt:

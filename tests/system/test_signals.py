@@ -57,7 +57,9 @@ main()
 """And one while everything is bound, and nothing is served yet."""
 
 
-@pytest.mark.parametrize(("name", "said"), [("SIGTERM", b""), ("SIGINT", b""), ("SIGHUP", b"goes on\n")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("SIGTERM", b""), ("SIGINT", b""), ("SIGHUP", b"goes on\n"), ("SIGUSR1", b"goes on\n")]
+)
 def test_a_signal_before_anything_is_open(name, said):
     ended = run(ECHOD[0], "-c", EARLY.format(name))
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, said, b"")
@@ -167,3 +169,92 @@ def test_an_interruption_while_it_starts_is_no_traceback(words):
         _, said = process.communicate(timeout=SECONDS)
     assert process.returncode in (0, 130, -signal.SIGINT)
     assert said == b""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_any_number_of_signals_until_it_is_gone_end_it_with_0(number):
+    """Python restores the default action of signals before it exits."""
+    for _ in range(3):
+        with Daemon(listen=ECHO) as daemon:
+            while daemon.process.poll() is None:
+                daemon.send_signal(number)
+                time.sleep(0.0005)
+            assert daemon.wait() == 0
+
+
+UNANSWERED = """
+import ctypes, os
+from echod.transports import sockets
+libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+libc.pthread_mutex_lock(mutex)
+def hosts_of(name):
+    os.write(1, b"asking\\n")  # twistd takes sys.stdout for its log
+    libc.pthread_mutex_lock(mutex)  # for ever, whatever signals come: as the C library waits for a name server
+sockets.hosts_of = hosts_of
+from echod.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_name_server_that_does_not_answer_delays_no_end_of_a_start(number):
+    words = (ECHOD[0], "-c", UNANSWERED, "--listen", "echo=tcp://nobody.answers.invalid:0")
+    with subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"asking\n"
+        process.send_signal(number)
+        _, said = process.communicate(timeout=SECONDS)
+    assert (process.returncode, said) == (0, b"")
+
+
+def test_a_name_server_that_does_not_answer_delays_no_end_of_a_reload():
+    config = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
+    with Daemon(config, command=(ECHOD[0], "-c", UNANSWERED)) as daemon:
+        (daemon.dir / "echod.toml").write_text('[services.echo]\nlisten = ["tcp://nobody.answers.invalid:0"]\n')
+        daemon.send_signal(signal.SIGHUP)
+        daemon.stdout.wait_for("asking")
+        assert daemon.stop() == 0
+        daemon.stderr.wait_for(" stopped ")
+
+
+NO_THREADS = """
+import threading
+from echod import tap
+def refuse(thread):
+    raise RuntimeError("can't start new thread")
+{}
+from echod.__main__ import main
+main()
+"""
+
+
+def test_a_start_without_threads_is_one_line_and_71():
+    code = NO_THREADS.format("threading.Thread.start = refuse")
+    ended = run(ECHOD[0], "-c", code, "--listen", "echo=tcp://127.0.0.1:0")
+    assert ended.returncode == 71
+    [line] = ended.stderr.decode().splitlines()
+    assert line.startswith("echod: no thread can be started (EAGAIN): ")
+
+
+def test_a_reload_without_threads_is_refused_and_the_next_one_is_not():
+    code = NO_THREADS.format("""
+begun, start = [], threading.Thread.start
+def start_others(thread):
+    begun.extend([thread] * (thread.name == "reading"))
+    (refuse if len(begun) == 2 else start)(thread)
+threading.Thread.start = start_others
+""")
+    with Daemon(SLOW, command=(ECHOD[0], "-c", code)) as daemon:
+        daemon.send_signal(signal.SIGHUP)
+        daemon.stderr.wait_for("error not reloaded, the old configuration stays: no thread can be started")
+        daemon.send_signal(signal.SIGHUP)
+        daemon.stderr.wait_for("reloaded: ")
+        assert daemon.stop() == 0
+
+
+def test_a_standard_error_that_takes_nothing_changes_no_exit_code():
+    with open("/dev/full", "wb") as full:
+        for address, code in (("wrong", 78), ("echo=unix:///tmp/there/is/nothing", 71)):
+            words = [*ECHOD, "--listen", address]
+            assert (
+                subprocess.run(words, check=False, stderr=full, env=environment(), timeout=SECONDS).returncode == code
+            )

@@ -5,6 +5,7 @@ import re
 import select
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.room import exactly
-from tests.daemon import SECONDS, TWISTD, Daemon, eventually, inet_of, run
+from tests.daemon import SECONDS, TWISTD, Daemon, environment, eventually, inet_of, run
 
 IN_FRONT = (*TWISTD, "--nodaemon", "--pidfile=", "echod")
 SHOWING = '[services.printer]\nkind = "discard"\nshow = "text"\nlisten = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]\n'
@@ -142,3 +143,64 @@ def test_help(command):
     assert ended.returncode == 0
     assert b"echod" in ended.stdout
     assert ended.stderr == b""
+
+
+def test_sigusr1_opens_the_log_again_and_ends_nothing(tmp_path):
+    """As logrotate has it: rename, signal."""
+    with daemonised(tmp_path, "--listen", "echo=tcp://127.0.0.1:0") as daemon:
+        (tmp_path / "log").rename(tmp_path / "log.1")
+        signal.pidfd_send_signal(daemon.descriptor, signal.SIGUSR1)
+        assert eventually(lambda: (tmp_path / "log").exists() and "log files opened again" in daemon.log)
+        assert not daemon.gone(0)
+        signal.pidfd_send_signal(daemon.descriptor, signal.SIGTERM)
+        assert daemon.gone()
+    assert " stopped " in (tmp_path / "log").read_text()
+    assert " stopped " not in (tmp_path / "log.1").read_text()
+
+
+OWN_PID = """
+import os, pathlib
+pathlib.Path("pid").write_text(str(os.getpid()))
+from twisted.scripts.twistd import run
+run()
+"""
+
+
+@pytest.mark.parametrize("stale", ["empty", "own", "another program", "none", "younger"])
+def test_a_stale_pidfile_does_not_stop_a_start(stale, tmp_path):
+    """Left by a daemon that was killed; its number may be of another process by now, and in a container is ours."""
+    pidfile = tmp_path / "pid"
+    with subprocess.Popen(["sleep", "60"]) as other, Daemon(listen=["echo=tcp://127.0.0.1:0"]) as older:
+        texts = {
+            "empty": "",
+            "none": str(2**22 + 1),
+            "another program": str(other.pid),
+            "younger": str(older.process.pid),
+        }
+        pidfile.write_text(texts.get(stale, ""))
+        os.utime(pidfile, (1e9, 1e9) if stale == "younger" else None)
+        command = [TWISTD[0], "-c", OWN_PID] if stale == "own" else [*TWISTD]
+        command = [*command, "--nodaemon", f"--pidfile={pidfile}", f"--logfile={tmp_path}/log", "echod"]
+        process = subprocess.Popen([*command, "--listen", "echo=tcp://127.0.0.1:0"], cwd=tmp_path, env=environment())
+        try:
+            log = tmp_path / "log"
+            assert eventually(lambda: process.poll() is not None or (log.exists() and " ready: " in log.read_text()))
+            assert process.poll() is None
+            assert int(pidfile.read_text()) == process.pid
+            process.terminate()
+            assert process.wait(SECONDS) == 0
+            assert not pidfile.exists()
+        finally:
+            process.kill()
+            process.wait(SECONDS)
+            other.kill()
+
+
+def test_a_file_that_is_no_pidfile_is_left_alone(tmp_path):
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "link").symlink_to("file")
+    for name in ("file", "link"):
+        command = [*TWISTD, "--nodaemon", f"--pidfile={tmp_path}/{name}", "echod", "--listen", "echo=tcp://127.0.0.1:0"]
+        assert run(*command, cwd=tmp_path).returncode != 0
+        assert (tmp_path / "file").read_text() == "precious"
+        assert (tmp_path / "link").is_symlink()

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import stat
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,9 @@ def ask(place):
         return exactly(client, 5)
 
 
-def theirs(daemon):
-    """The daemon's own folder, given to who will serve."""
-    os.chown(daemon.dir, NOBODY, NOGROUP)
+def theirs(daemon, user=NOBODY, group=NOGROUP):
+    """The daemon's own folder, given to the user that will serve."""
+    os.chown(daemon.dir, user, group)
     return daemon
 
 
@@ -87,7 +88,7 @@ def test_a_port_below_1024_is_bound_before():
 
 
 def test_a_number_that_nobody_has():
-    with theirs(Daemon(CONFIG, options=["--uid", "4711", "--gid", "4712"])) as daemon:
+    with theirs(Daemon(CONFIG, options=["--uid", "4711", "--gid", "4712"]), 4711, 4712) as daemon:
         told = status(daemon.process.pid)
         assert (told["Uid"], told["Gid"], told["Groups"]) == (["4711"] * 4, ["4712"] * 4, ["4712"])
         assert int(told["CapPrm"][0], 16) == 0
@@ -179,3 +180,101 @@ def test_only_root_can_become_somebody():
     ended = run(*words, *ECHOD, "--listen", "echo=tcp://127.0.0.1:0", "--uid", "nobody")
     assert ended.returncode == 64
     assert b"only root can become another user" in ended.stderr
+
+
+AS_NOBODY = (*TWISTD, "--nodaemon", "--uid", "nobody", "--gid", "nogroup")
+
+
+@pytest.fixture
+def victim(tmp_path_factory):
+    """A file of root's that the later user wants."""
+    folder = Path("/var/tmp") / f"echod-{os.getpid()}"
+    folder.mkdir(mode=0o755)
+    file = folder / "shadow"
+    file.write_text("secret")
+    file.chmod(0o600)
+    yield file
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
+def untouched(file):
+    there = file.lstat()
+    return (there.st_uid, there.st_gid, stat.S_IMODE(there.st_mode), file.read_text()) == (0, 0, 0o600, "secret")
+
+
+@pytest.mark.parametrize("option", ["logfile", "pidfile"])
+def test_a_link_of_the_later_user_leads_root_nowhere(option, victim):
+    """The log would be given to that user, and the pidfile written over what the link leads to."""
+    daemon = theirs(Daemon(listen=["echo=tcp://127.0.0.1:0"]))
+    try:
+        (daemon.dir / "link").symlink_to(victim)
+        others = [] if option == "pidfile" else ["--pidfile="]
+        words = [*AS_NOBODY, *others, f"--{option}={daemon.dir}/link", "echod", "--listen", "echo=tcp://127.0.0.1:0"]
+        assert run(*words, cwd=daemon.dir).returncode in (1, 73)  # twistd's own word is 1
+        assert untouched(victim)
+        (daemon.dir / "link").unlink()
+        (daemon.dir / "link").symlink_to(victim.parent / "new")
+        ended = run(*words, cwd=daemon.dir)
+        assert ended.returncode == 73
+        assert ended.stderr.decode().startswith(f"echod: {daemon.dir}/link: ")
+        assert list(victim.parent.iterdir()) == [victim]
+    finally:
+        daemon.close()
+
+
+def test_a_device_of_the_later_users_folder_is_not_given_away():
+    daemon = theirs(Daemon(listen=["echo=tcp://127.0.0.1:0"]))
+    try:
+        os.mknod(daemon.dir / "log", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+        command = [*AS_NOBODY, "--pidfile=", f"--logfile={daemon.dir}/log", "echod"]
+        assert run(*command, "--listen", "echo=tcp://127.0.0.1:0", cwd=daemon.dir).returncode == 73
+        assert (daemon.dir / "log").lstat().st_uid == 0
+    finally:
+        daemon.close()
+
+
+def has_begun(log):
+    return log.exists() and " ready: " in log.read_text()
+
+
+def test_in_a_folder_of_root_a_new_log_is_given_away_and_an_old_file_is_not(victim):
+    log = victim.parent / "log"
+    for path in (log, victim):
+        command = [*AS_NOBODY, "--pidfile=", f"--logfile={path}", "echod"]
+        written = partial(has_begun, path)
+        daemon = Daemon(listen=["echo=tcp://127.0.0.1:0"], command=command)
+        try:
+            daemon.launch()
+            assert eventually(written)
+            assert path.lstat().st_uid == (NOBODY if path == log else 0)
+            assert daemon.stop() == 0
+        finally:
+            daemon.close()
+    assert stat.S_IMODE(victim.lstat().st_mode) == 0o600
+
+
+def test_a_pidfile_in_a_folder_of_root_is_emptied_where_it_cannot_be_removed(victim):
+    pidfile = victim.parent / "pid"
+    command = [*AS_NOBODY, f"--pidfile={pidfile}", "echod"]
+    for _ in range(2):  # an empty one is stale
+        with Daemon(listen=["echo=tcp://127.0.0.1:0"], command=command) as daemon:
+            assert int(pidfile.read_text()) == daemon.process.pid
+            assert daemon.stop() == 0
+        assert pidfile.read_text() == ""
+
+
+def test_the_first_process_of_a_container_reaps_orphans():
+    with Daemon(
+        listen=["echo=tcp://127.0.0.1:0"], command=["unshare", "--pid", "--fork", "--kill-child", *ECHOD]
+    ) as daemon:
+        [pid] = map(int, Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split())
+        orphan = ["nsenter", f"--target={pid}", "--pid", "sh", "-c", "sh -c 'sleep 0.2; exit 0' & sh -c 'exit 0' &"]
+        for _ in range(5):
+            assert run(*orphan).returncode == 0
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        assert eventually(lambda: children.read_text() == "")
+        daemon.stderr.wait_for("ready")
+        os.kill(pid, signal.SIGTERM)
+        assert daemon.wait() == 0

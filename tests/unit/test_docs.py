@@ -220,6 +220,7 @@ class Terminal:
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     shipped = (TOP / "etc" / "echod.toml").read_text("utf-8")
     shipped = shipped.replace("unix://@echod-admin", "unix://{dir}/admin.sock")  # another may serve here
+    shipped = shipped.replace('# show = "text"', 'show = "text"')  # as on a terminal
     with Daemon(re.sub(r"(127\.0\.0\.1):\d+", r"\1:0", shipped)) as daemon:
         yield Terminal(daemon, tmp_path_factory.mktemp("terminal"))
         daemon.check()
@@ -305,8 +306,8 @@ def test_why_a_connection_ends():
         (ARCHITECTURE, f"every {1000 * flood.EASED:g} ms twice as much comes through"),
         (ARCHITECTURE, f"a queue of at most {output.WAITING:,} lines"),
         (SERVICES, f"or after {conversation.LINGER:g} seconds"),
-        (SERVICES, f"One line shows {showing.SHOWN:,} octets at most"),
-        (SERVICES, f"A second has {shown.A_SECOND:,} lines at most"),
+        (SERVICES, f"One line shows at most {showing.SHOWN:,} bytes of a message"),
+        (SERVICES, f"at most {shown.A_SECOND:,} lines and {shown.BYTES_A_SECOND >> 10} KiB a second"),
         (SERVICES, f"A quotation at random, of {qotd.LARGEST} octets at most"),
         (EMBEDDING, f"after {datagram.A_TURN} datagrams or {accept.A_TURN} connections"),
     ],

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echod.observe import output as module
 from echod.observe.output import Output
+from echod.observe.threads import NoThread
 
 LONG = 10.0  # seconds after which a test says that something waits for ever
 
@@ -279,9 +280,9 @@ class NobodyReads(Outputs):
             read += self.pipe.read()
         self.assertEqual(read.count(b"x\n") + output.lost, 1000)
 
-    def test_what_waits_is_bounded_in_characters_too(self) -> None:
+    def test_what_waits_is_bounded_in_bytes_too(self) -> None:
         """Lines may be as long as whatever a peer sends to a service that shows it."""
-        self.patch(module, "WAITING_CHARACTERS", 1000)
+        self.patch(module, "WAITING_BYTES", 1000)
         output = self.started(self.pipe.writing)
         self.at_once(lambda: lines(output, *["x" * 300] * 10))
         lost = output.lost
@@ -312,21 +313,51 @@ class NobodyReads(Outputs):
 
 
 class Threads(Outputs):
-    def test_sleep_until_there_is_a_line(self) -> None:
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(module, "IDLE", 0.01)
+        self.known = set(threading.enumerate())
+
+    def ours(self) -> set[threading.Thread]:
+        """The threads of outputs that exist now."""
+        return set(threading.enumerate()) - self.known
+
+    def test_do_not_exist_while_there_is_nothing_to_write(self) -> None:
         output = self.started(str(self.file))
-        time.sleep(0.01)
-        output.line("one")
-        self.wait_until(lambda: self.file.read_text("utf-8") == "one\n", "the line is not written")
+        for number in range(3):
+            self.wait_until(lambda: not self.ours(), "the thread does not end")
+            output.line(str(number))
+            self.wait_until(lambda: self.file.read_text("utf-8").endswith("\n"), "the line is not written")
+        self.wait_until(lambda: not self.ours(), "the thread does not end")
+        self.assertEqual(self.file.read_text("utf-8"), "0\n1\n2\n")
+
+    def test_are_one_for_any_number_of_lines(self) -> None:
+        pipe = Pipe(self)
+        pipe.fill()
+        self.addCleanup(pipe.read)
+        output = self.started(pipe.writing)
+        for _ in range(100):
+            output.line("x")
+            self.assertLessEqual(len(self.ours()), 1)
+
+    def test_that_end_lose_no_line(self) -> None:
+        """Lines come just as the thread finds out that there is nothing to write."""
+        self.patch(module, "IDLE", 0.0)
+        output = self.started(str(self.file))
+        for number in range(2000):
+            output.line(str(number))
+        output.stop()
+        self.assertEqual(self.file.read_text("utf-8").split(), [str(number) for number in range(2000)])
+        self.assertEqual(output.lost, 0)
 
     def test_end_with_stop_which_may_come_twice_or_alone(self) -> None:
         output = Output(str(self.file))
         output.stop()
-        before = threading.active_count()
         output.start()
-        self.assertEqual(threading.active_count(), before + 1)
+        self.assertEqual(len(self.ours()), 1)
         output.stop()
         output.stop()
-        self.assertEqual(threading.active_count(), before)
+        self.assertEqual(self.ours(), set())
 
     def test_can_be_started_again(self) -> None:
         output = Output(str(self.file))
@@ -341,7 +372,50 @@ class Threads(Outputs):
         output.stop()
 
     def test_keep_no_process_alive(self) -> None:
-        known = set(threading.enumerate())
+        self.patch(module, "IDLE", LONG)
         self.started(str(self.file))
-        (thread,) = set(threading.enumerate()) - known
+        (thread,) = self.ours()
         self.assertTrue(thread.daemon)
+
+
+class NoThreads(Outputs):
+    """The limit of processes is reached."""
+
+    def refuse_threads(self) -> None:
+        """Let no thread start from now on."""
+
+        def refuse(_thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        self.patch(threading.Thread, "start", refuse)
+
+    def test_are_an_error_of_the_start(self) -> None:
+        output = Output(str(self.file))
+        self.refuse_threads()
+        self.assertRaises(NoThread, output.start)
+        output.line("written at once")
+        self.assertEqual(self.file.read_text("utf-8"), "written at once\n")
+
+    def test_later_cost_no_line_of_what_the_descriptor_takes(self) -> None:
+        self.patch(module, "IDLE", 0.0)
+        output = self.started(str(self.file))
+        self.wait_until(lambda: output._thread is None, "the thread does not end")
+        self.refuse_threads()
+        lines(output, "one", "two")
+        self.assertEqual(self.file.read_text("utf-8"), "one\ntwo\n")
+        output.stop()
+        self.assertEqual(output.lost, 0)
+
+    def test_and_no_reader_are_waited_for_by_no_line_and_by_no_end(self) -> None:
+        self.patch(module, "IDLE", 0.0)
+        pipe = Pipe(self)
+        pipe.fill()
+        output = self.started(pipe.writing)
+        self.wait_until(lambda: output._thread is None, "the thread does not end")
+        start = threading.Thread.start
+        self.refuse_threads()
+        lines(output, "one", "two")  # in this thread: another cannot be started
+        self.assertEqual(output.lost, 0)
+        output.stop()
+        self.assertEqual(output.lost, 2)
+        self.patch(threading.Thread, "start", start)
