@@ -27,7 +27,7 @@ class KeyByKey:
     """
 
     def __init__(
-        self, descriptor: int, enter: Callable[[], None] = lambda: None, leave: Callable[[], None] = lambda: None
+        self, descriptor: int, enter: Callable[[], None] = lambda: None, leave: Callable[[], object] = lambda: None
     ) -> None:
         self._descriptor = descriptor
         self._enter = enter
