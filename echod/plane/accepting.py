@@ -27,7 +27,9 @@ class Accepting:
         self._length = calls.ffi.new("unsigned int *")
         self._linger = calls.ffi.new("char[]", RESET_ON_CLOSE)
         self._most = calls.ffi.new("int *", KERNEL_BUFFER)
-        self._grows = family != socket.AF_UNIX  # the buffer of a Unix socket does not grow by itself
+        self._one = calls.ffi.new("int *", 1)
+        # The buffer of a Unix socket does not grow by itself, and its connections inherit no SO_OOBINLINE.
+        self._unix = family == socket.AF_UNIX
 
     def accept(self, listening: int) -> int:
         """The next connection, or -1: `calls.failure` says why."""
@@ -66,8 +68,13 @@ class Accepting:
         """Let the close of a connection be a reset."""
         calls.C.setsockopt(descriptor, socket.SOL_SOCKET, socket.SO_LINGER, self._linger, len(RESET_ON_CLOSE))
 
+    def keep_urgent_inline(self, descriptor: int) -> None:
+        """Leave urgent bytes in the stream, as transports.sockets.keep_urgent_inline."""
+        if self._unix:
+            calls.C.setsockopt(descriptor, socket.SOL_SOCKET, socket.SO_OOBINLINE, self._one, calls.ffi.sizeof("int"))
+
     def clamp(self, descriptor: int) -> None:
         """Bound the kernel's buffers, as transports.sockets.clamp."""
-        if self._grows:
+        if not self._unix:
             for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                 calls.C.setsockopt(descriptor, socket.SOL_SOCKET, option, self._most, calls.ffi.sizeof("int"))

@@ -123,12 +123,14 @@ class Carrier(ABC):
         return carry_all
 
     def _spliced_less(self, descriptor: int, came: int, gone: int) -> None:
-        """What came has not gone, or not all of it; or nothing came, and that was all."""
+        """What came has not gone, or not all of it. Where splice returned 0, a read tells whether input has ended."""
         if came:
             self._octets.carried[descriptor] += came
             self._keep(descriptor, came - gone)
         else:
-            self._end(descriptor, Closing.DONE)
+            # splice(2) returns 0 at the end of input, and also before an urgent byte that a FIN follows. Only a read
+            # tells the two apart.
+            self._change_all([(descriptor, EPOLLIN)])
 
     def _spliced_badly(self, descriptor: int, came: int, failure: OSError) -> None:
         """A splice failed: the one into the pipe, or, where something came, the one out of it."""

@@ -137,6 +137,7 @@ class StreamLane(Carrier):
             self._seen.append(0)
             self._since.append(0.0)
         self._hosts[descriptor] = host
+        self._accepting.keep_urgent_inline(descriptor)
         self._begin_to_carry(descriptor)
         self._seen[descriptor] = -1
         if self._factory.mark.pressure:

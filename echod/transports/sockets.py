@@ -120,6 +120,15 @@ def clamp(transport: Any) -> None:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BUFFER)
 
 
+def keep_urgent_inline(opened: socket.socket) -> None:
+    """Deliver urgent bytes (MSG_OOB) in their place in the stream, not beside it. Raises OSError.
+
+    Without the option the kernel takes each urgent byte out of the stream, and it is lost to every reader (tcp(7)).
+    TCP connections inherit it from their listener; Unix connections do not.
+    """
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+
 def mark(opened: socket.socket, address: Address) -> None:
     """Set `interface` and `dscp` on a socket, listening or dialling. Raises OSError."""
     if interface := address.options.get("interface"):

@@ -17,7 +17,7 @@ from twisted.internet.tcp import Client, Connector
 
 from echod.address import BACKLOG, Address
 from echod.transports.accept import Reserve, StreamPort
-from echod.transports.sockets import inet_sockets, mark, scoped
+from echod.transports.sockets import inet_sockets, keep_urgent_inline, mark, scoped
 from echod.transports.stream import ServiceFactory
 from echod.transports.transport import INET_FAMILIES, Stream
 
@@ -35,6 +35,8 @@ def prepare(bound: socket.socket) -> None:
     """Set what each connection inherits from its listener (tcp(7)). Raises OSError."""
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    with suppress(OSError):  # Multipath TCP has no urgent data, and no such option
+        keep_urgent_inline(bound)
     for option, seconds in KEEPALIVE.items():
         with suppress(OSError):  # a Multipath TCP socket knows some of them only
             bound.setsockopt(socket.IPPROTO_TCP, option, seconds)

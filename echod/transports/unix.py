@@ -16,12 +16,17 @@ from echod.address import BACKLOG, Address
 from echod.transports.accept import Reserve, StreamPort
 from echod.transports.paths import bind_path
 from echod.transports.sending import StreamTransport
+from echod.transports.sockets import keep_urgent_inline
 from echod.transports.stream import ServiceFactory
 from echod.transports.transport import Stream
 
 
 class UnixTransport(StreamTransport):
-    """Octets only: descriptors that somebody sends along are closed by the kernel, for recv does not take them."""
+    """Bytes only: the kernel closes descriptors that a peer sends along, because recv does not accept them."""
+
+    def __init__(self, opened: socket.socket, *rest: Any) -> None:
+        keep_urgent_inline(opened)
+        super().__init__(opened, *rest)
 
     def getHost(self) -> UNIXAddress:
         """The path that a client connected to: the kernel calls it by the name of the bind (`paths`)."""

@@ -251,8 +251,8 @@ def scheme(request):
 
 
 @pytest.mark.parametrize("service", sorted(TRANSFORMS))
-def test_urgent_octets_are_left_out_and_what_follows_is_answered(daemon, service, scheme):
-    """Neither way asks for urgent data; splice(2) stops before it for ever, where recv(2) steps over it."""
+def test_urgent_bytes_are_answered_in_their_place(daemon, service, scheme):
+    """splice(2) stops before an urgent byte for ever; recv(2) reads past it."""
     with connect(daemon.place(service, scheme)) as client:
         client.sendall(b"ONE")
         assert exactly(client, 3) == b"ONE"
@@ -261,7 +261,7 @@ def test_urgent_octets_are_left_out_and_what_follows_is_answered(daemon, service
         except OSError:
             pytest.skip("this kernel has no urgent data there")
         client.sendall(b"TWO")
-        assert exactly(client, 3) == b"TWO"
+        assert exactly(client, 4) == b"!TWO"
         client.sendall(data()[:LARGE].upper()[:60_000])
         assert exactly(client, 60_000) == data()[:60_000].upper()
         client.shutdown(socket.SHUT_WR)
@@ -269,7 +269,7 @@ def test_urgent_octets_are_left_out_and_what_follows_is_answered(daemon, service
 
 
 def test_nothing_spins_while_nothing_moves(daemon, scheme):
-    """Silent, stuck, finished while stuck, read out again, and with an urgent octet that nobody takes."""
+    """Silent, stuck, finished while stuck, read out again, and with an urgent byte."""
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(daemon.place("echo", scheme), narrow=True)) for _ in range(5)]
         silent, stuck, finished, relieved, urgent = [Talker(client) for client in clients]
@@ -283,6 +283,7 @@ def test_nothing_spins_while_nothing_moves(daemon, scheme):
         finished.socket.shutdown(socket.SHUT_WR)
         if scheme == "tcp":
             urgent.socket.send(b"!", socket.MSG_OOB)
+            assert urgent.hear(1) == b"!"
         begun = processor_time(daemon.process.pid)
         select.select([], [], [], 0.5)
         assert processor_time(daemon.process.pid) - begun < 0.25, "it spins"
