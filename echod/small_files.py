@@ -23,13 +23,17 @@ def read_whole(path: str | os.PathLike[str], *, own: bool = False) -> bytes:
     """
     inherited = own and os.fspath(path).startswith(OWN)
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | (0 if inherited else os.O_NONBLOCK)  # who opens a FIFO waits
-    with open(os.open(path, flags), "rb") as source:
-        kind = os.fstat(source.fileno()).st_mode
+    opened = os.open(path, flags)
+    try:  # not `with open(opened)`: open(2) of a folder succeeds, open() of its descriptor fails and leaves it open
+        kind = os.fstat(opened).st_mode
         if stat.S_ISDIR(kind):
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         if not inherited and not stat.S_ISREG(kind):
             raise Unsuitable("is no regular file")
-        data = source.read(MOST + 1)
+        with open(opened, "rb", closefd=False) as source:
+            data = source.read(MOST + 1)
+    finally:
+        os.close(opened)
     if len(data) > MOST:
         raise Unsuitable(f"is larger than {MOST} octets")
     return data

@@ -192,7 +192,7 @@ class Listener:
 
     def discard(self) -> None:
         """It will never begin: what it has opened is closed, and its socket is left as it is."""
-        if isinstance(self.port, StreamLane):
+        if isinstance(self.port, StreamLane | DatagramLane):
             self.port.discard()
 
     def suits(self, config: ServiceConfig, plane: Loop | None) -> bool:
@@ -234,6 +234,12 @@ class Listener:
         if self.factory is not None:
             where: Mapping[str, Any] = {"service": self.name, "address": self.place}
             yield from ({**where, **one} for one in self.factory.told())
+
+
+def used(tallies: Mapping[tuple[str, str], Tally], listeners: Iterable[Listener]) -> dict[tuple[str, str], Tally]:
+    """The counters that a listener has, or that have counted anything; reloads would pile up the others."""
+    ours = {(listener.name, listener.place) for listener in listeners}
+    return {key: tally for key, tally in tallies.items() if key in ours or tally.figures()}
 
 
 def listeners(bound: Iterable[Bound], served: Mapping[str, Served], shared: Shared) -> list[Listener]:

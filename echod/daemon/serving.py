@@ -19,7 +19,7 @@ from echod.daemon.administration import DaemonView, services_of
 from echod.daemon.bind import Bound, Unbindable, bind_all, open_to_nobody, wanted
 from echod.daemon.descriptors import spare
 from echod.daemon.leaving import Leaving
-from echod.daemon.listener import Served, Shared, Unready, UnusableService, listeners
+from echod.daemon.listener import Served, Shared, Unready, UnusableService, listeners, used
 from echod.daemon.reload import Refused, Unchangeable, at_the_next_start, changed, changes, difference, readapt, rebound
 from echod.daemon.reloading import Read, Reloads
 from echod.daemon.store import Store
@@ -161,7 +161,7 @@ class Daemon(Service):
     def exchange(self, configuration: Configuration) -> Verdict:
         """Serve another configuration. Raises Refused, and then nothing has changed."""
         services = services_of(configuration)
-        tallies = dict(self.shared.tallies)
+        tallies = used(self.shared.tallies, self.listeners)
         try:
             with ExitStack() as undo:
                 plane = self._plane_for(configuration, undo)

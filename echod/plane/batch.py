@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Final
 
 from echod.plane import calls
@@ -56,7 +57,9 @@ class Batch:
         self._six = family == socket.AF_INET6
         self.honest: set[tuple[int, int, int, int]] = set()
         self.pktinfo_space = (_HEAD + (24 if self._six else 16)) if pktinfo else 0
-        self._data = ffi.new("char[]", SLOTS * ROOM)
+        # Pages of their own: `close` gives them back at once, and a page that no datagram has needed takes no memory.
+        self._pages = mmap(-1, SLOTS * ROOM, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+        self._data = ffi.from_buffer("char[]", self._pages)
         self._names = ffi.new("char[]", SLOTS * NAME)
         self._controls = ffi.new("char[]", SLOTS * CONTROL)
         self._parts = ffi.new("struct iovec[]", SLOTS)
@@ -72,7 +75,7 @@ class Batch:
         self._segments = ffi.new("struct msghdr *")
         self._segments.name, self._segments.parts = self._names, self._parts
         self._segments.control = self._segment_control
-        self.data = memoryview(ffi.buffer(self._data)).cast("B")
+        self.data = memoryview(self._pages)
         self.names = memoryview(ffi.buffer(self._names)).cast("B")
         self.controls = memoryview(ffi.buffer(self._controls)).cast("B")
         self._names_64 = self.names.cast("Q")
@@ -100,6 +103,12 @@ class Batch:
         self.first_length = self._headers_32[_LENGTH : _LENGTH + 1]
         self.first_control = self._headers_64[_CONTROL_LENGTH : _CONTROL_LENGTH + 1]
         self.first_index = self._controls_32[8 if self._six else 4 :][:1]
+
+    def close(self) -> None:
+        """Give the memory of the data back. Nothing may be received or sent any more."""
+        self.data.release()
+        calls.ffi.release(self._data)
+        self._pages.close()
 
     def is_simple(self) -> bool:
         """Whether the first slot holds one datagram that was sent to one host."""

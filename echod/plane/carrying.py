@@ -161,20 +161,18 @@ class Carrier(ABC):
                     left, answer = 0, b""  # octets that came, and then of the answer: what is lost where a call fails
                     try:
                         data = read(descriptor, asked := room[descriptor])
-                        if not data:
-                            self._end(descriptor, Closing.DONE)
-                            continue
-                        left = came = len(data)
-                        carried[descriptor] += came
-                        if came == asked or asked > SMALL:
-                            room[descriptor] = room_after(came, asked, self._most)
-                        answer = transform(data)
-                        left = len(answer)
-                        if left != came:  # of another package's kind; ours have one octet for each
-                            self._octets.grow(descriptor, left - came)
-                        sent = write(descriptor, answer)
-                        if sent != left:
-                            self._wait(descriptor, Waiting(left - sent, None, memoryview(answer[sent:])))
+                        if data:
+                            left = came = len(data)
+                            carried[descriptor] += came
+                            if came == asked or asked > SMALL:
+                                room[descriptor] = room_after(came, asked, self._most)
+                            answer = transform(data)
+                            left = len(answer)
+                            if left != came:  # of another package's kind; ours have one octet for each
+                                self._octets.grow(descriptor, left - came)
+                            sent = write(descriptor, answer)
+                            if sent != left:
+                                self._wait(descriptor, Waiting(left - sent, None, memoryview(answer[sent:])))
                     except BlockingIOError:
                         if left:
                             self._wait(descriptor, Waiting(left, None, memoryview(answer)))
@@ -183,6 +181,9 @@ class Carrier(ABC):
                     except Exception:  # a bug of the service, and no reason to leave its peer waiting
                         _log.failure("the service failed; a connection of {place} is reset", place=self._factory.place)
                         self._reset(descriptor, Closing.FAILED, left)
+                    else:
+                        if not data:
+                            self._end(descriptor, Closing.DONE)
             except Exception:
                 self._loop.give_up(descriptor)
 

@@ -101,12 +101,18 @@ class DatagramLane:
         answer_backlog(self._protocol.tally, lambda: self._serve(descriptor, EPOLLIN))
         self._leave()
         self._plain.stopListening()
+        self._batch.close()
 
     def release(self) -> None:
         """Leave the socket to another port, with what waits in it."""
         self._leave()
         prepare(self._socket)
         self._plain.release()
+        self._batch.close()
+
+    def discard(self) -> None:
+        """It will never listen."""
+        self._batch.close()
 
     def forget(self) -> None:
         """The lists, or the ports and addresses that are ours, have changed."""

@@ -132,8 +132,19 @@ class Loop:
     def forget(self, descriptor: int) -> None:
         """Watch it no more: the kernel forgets a descriptor that is closed by itself, this is for one that lives."""
         self._resting.forget(descriptor)
+        self._clear(descriptor)
         with suppress(OSError):  # given up already
             self._epoll.unregister(descriptor)
+
+    def release(self, *calls: Ready) -> None:
+        """Drop every reference to these calls: descriptors that were closed without `forget` still have theirs."""
+        for descriptor, call in enumerate(self.ready):
+            if call in calls:
+                self._clear(descriptor)
+
+    def _clear(self, descriptor: int) -> None:
+        self.ready[descriptor] = _nobody
+        self._rounds[descriptor] = self._one_by_one
 
     def yield_to_reactor(self) -> None:
         """A timer was set, or something else: let the reactor look after this round."""

@@ -101,6 +101,7 @@ class StreamLane(Carrier):
             self._loop.forget(self._listening.fileno())
         for descriptor in list(self._hosts):
             self._hand_over(descriptor)
+        self._loop.release(self._carry, self._send_rest)
         self._factory.carrier = None
         self._pipes.close()
         self._factory.doStop()
