@@ -127,22 +127,13 @@ def _open(reactor: Any, place: Wanted, store: Store) -> Iterator[Bound]:
         return
     kept = store.take(address)
     for opened in kept:
-        prepare(opened)
+        TRANSPORTS[address.scheme].prepare(opened)  # an earlier daemon opened it, of another version perhaps
         adapt(opened, address)
     for opened in kept or TRANSPORTS[address.scheme].bind(reactor, address):
         name = store.keep(address, opened, new=not kept)
         path = paths.OwnPath(address.system_path) if address.has_path else None
         ours = Bound(service, _as_bound(address, opened), opened, place, path)
         yield replace(ours, closing=partial(store.closing, name)) if name else ours
-
-
-def prepare(opened: socket.socket) -> None:
-    """Give a socket that an earlier daemon left, of another version perhaps, the options of one that is opened now.
-
-    Raises OSError.
-    """
-    if opened.family in (socket.AF_INET, socket.AF_INET6):
-        (tcp if opened.type is socket.SOCK_STREAM else udp).prepare(opened)
 
 
 def adapt(opened: socket.socket, address: Address) -> None:
