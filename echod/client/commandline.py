@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 from echod.address import Address, AddressError, parse
@@ -112,6 +113,12 @@ def _ping(command: Parser) -> None:
         default=5.0,
         help="how long an answer may take; a later one is late, and its probe lost (default: 5s)",
     )
+    command.add_argument(
+        "-M",
+        dest="df",
+        choices=("do", "want", "dont"),
+        help="set the IPv4 flag DF: do and never fragment, want as path MTU discovery says, or dont",
+    )
     command.add_argument("-q", "--quiet", action="store_true", help="print the summary only")
     command.add_argument("--json", action="store_true", help="print one JSON object only")
     command.add_argument("--plot", metavar="FILE", type=_picture, help="draw the times into FILE.svg at the end")
@@ -126,6 +133,10 @@ def _ping(command: Parser) -> None:
 
 def _unfit_probe(asked: argparse.Namespace) -> str:
     """Why such a probe cannot be sent there, or ""."""
+    if asked.df is not None:
+        if "df" not in asked.url.form.options:
+            return f"-M {asked.df}: a probe over {asked.url.scheme} has no DF flag; use tcp:// or udp://"
+        asked.url = replace(asked.url, options={**asked.url.options, "df": asked.df})
     if asked.connect:
         if not asked.url.form.is_bare:
             return "--connect: only tcp:// and unix:// have connections to time"

@@ -139,7 +139,8 @@ def _open(reactor: Any, place: Wanted, store: Store) -> Iterator[Bound]:
 def adapt(opened: socket.socket, address: Address) -> None:
     """Give an open socket the options of an address that it can take. Raises OSError."""
     if opened.family in (socket.AF_INET, socket.AF_INET6):
-        mark(opened, replace(address, options={"dscp": address.options.get("dscp", 0)}))
+        given = {"dscp": 0, **address.options}
+        mark(opened, replace(address, options={name: given[name] for name in ("dscp", "df") if name in given}))
     if opened.type is socket.SOCK_STREAM:
         opened.listen(int(address.options.get("backlog", BACKLOG)))
 

@@ -209,7 +209,9 @@ class DatagramLane:
                     self._refuse(verdict, count, octets)
                     return
             elif self._verdicts.passed.issuperset([names[at : at + NAME] for at in range(0, NAME * count, NAME)]):
-                self._answer_all(descriptor, count, lengths)
+                self._change(range(count), lengths)
+                batch.prepare(0, count, ())
+                self._send_all(descriptor, count, lengths)
                 return
         self._answer_each(descriptor, count, lengths)
 
@@ -231,11 +233,6 @@ class DatagramLane:
                 return
             if calls.failure().errno in NEVER_JOINED:
                 self._joins_up_to = size - 1
-        self._send_all(descriptor, count, lengths)
-
-    def _answer_all(self, descriptor: int, count: int, lengths: list[int]) -> None:
-        self._change(range(count), lengths)
-        self._batch.prepare(0, count, ())
         self._send_all(descriptor, count, lengths)
 
     def _send_all(self, descriptor: int, count: int, lengths: list[int]) -> None:

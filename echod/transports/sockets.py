@@ -16,6 +16,9 @@ from typing import Any, Final
 from echod.address import Address
 from echod.gate.send_budget import KERNEL_BUFFER
 
+IP_MTU_DISCOVER: Final = 10  # ip(7)
+IPV6_MTU_DISCOVER: Final = 23  # ipv6(7)
+PMTUDISC: Final = {"dont": 0, "want": 1, "do": 2}  # <linux/in.h>; ipv6(7) has the same numbers
 IPV6_TCLASS: Final = 67  # ipv6(7); the socket module lacks it on some builds
 
 
@@ -130,12 +133,22 @@ def keep_urgent_inline(opened: socket.socket) -> None:
 
 
 def mark(opened: socket.socket, address: Address) -> None:
-    """Set `interface` and `dscp` on a socket, listening or dialling. Raises OSError."""
+    """Set `interface`, `dscp` and `df` on a socket, listening or dialling. Raises OSError."""
     if interface := address.options.get("interface"):
         with _named(str(interface)):
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, str(interface).encode() + b"\0")
     if (dscp := address.options.get("dscp")) is not None:
         if opened.family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, IPV6_TCLASS, int(dscp) << 2)
-        if opened.family == socket.AF_INET or not opened.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+        if carries_ipv4(opened):
             opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, int(dscp) << 2)
+    if (df := address.options.get("df")) is not None:
+        if opened.family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC[str(df)])
+        if carries_ipv4(opened):
+            opened.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC[str(df)])
+
+
+def carries_ipv4(opened: socket.socket) -> bool:
+    """Whether a socket sends and receives IPv4: of that family, or of both (IPV6_V6ONLY)."""
+    return opened.family == socket.AF_INET or not opened.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)

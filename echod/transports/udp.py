@@ -23,13 +23,14 @@ from echod.transports import flood
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.dialled import DatagramDialogue
 from echod.transports.flood import FloodFilter
-from echod.transports.sockets import IPV6_TCLASS, inet_sockets, mark, scoped
+from echod.transports.sockets import IP_MTU_DISCOVER, IPV6_TCLASS, carries_ipv4, inet_sockets, mark, scoped
 from echod.transports.transport import INET_FAMILIES, Datagram
 
 RECEIVE_BUFFER: Final = 8 * 1024 * 1024
 """Octets asked of the kernel for what waits; it grants up to net.core.rmem_max. Bursts are short, answers small."""
 
 IP_PKTINFO: Final = 8  # ip(7)
+IP_PMTUDISC_OMIT: Final = 5  # a value of IP_MTU_DISCOVER; <linux/in.h>
 IP_TOS: Final = 1
 IP_TTL: Final = 2
 IP_RECVTTL: Final = 12
@@ -46,13 +47,24 @@ def prepare(bound: socket.socket) -> None:
     with suppress(OSError):  # there is no filter
         flood.detach(bound)
     bound.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-    dual = bound.family == socket.AF_INET6 and not bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    dual = bound.family == socket.AF_INET6 and carries_ipv4(bound)
     if bound.family == socket.AF_INET6:
         for option in (socket.IPV6_RECVPKTINFO, socket.IPV6_RECVHOPLIMIT, socket.IPV6_RECVTCLASS):
             bound.setsockopt(socket.IPPROTO_IPV6, option, 1)
     if bound.family == socket.AF_INET or dual:
         for option in (IP_RECVTTL, IP_RECVTOS) if dual else (IP_PKTINFO, IP_RECVTTL, IP_RECVTOS):
             bound.setsockopt(socket.IPPROTO_IP, option, 1)
+
+
+def allow_fragments(bound: socket.socket) -> None:
+    """Send IPv4 replies without DF, whatever path MTU a router reports. Raises OSError.
+
+    By default Linux sets DF. A reply that is larger than the path allows is then dropped on its way, and the daemon
+    cannot repeat it. A forged report cannot lower the path MTU either. IPv6 keeps the default: there only the sender
+    fragments, and with this setting it would ignore Packet Too Big (RFC 8200 5) and every large reply would be lost.
+    """
+    if carries_ipv4(bound):
+        bound.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT)
 
 
 class UDPPort(DatagramPort):
@@ -183,14 +195,17 @@ class UDP(Datagram):
     protocols = frozenset({socket.IPPROTO_UDP})
 
     def prepare(self, bound: socket.socket) -> None:
-        """As the function of this name."""
+        """As the function of this name; and `allow_fragments`, which `df` of the address may undo."""
         prepare(bound)
+        allow_fragments(bound)
 
     def bind(self, _reactor: object, address: Address) -> Iterator[socket.socket]:
         """Sockets bound to every place the address means. Raises OSError."""
         for bound in inet_sockets(address, socket.SOCK_DGRAM):
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             prepare(bound)
+            if "df" not in address.options:
+                allow_fragments(bound)
             yield bound
 
     def listen(

@@ -98,6 +98,10 @@ class Network:
         """Send nothing more by the link, not even that somebody has gone."""
         self._drop("output", f'oifname "{LINK}"')
 
+    def drops_icmp(self) -> None:
+        """Forward packets, and report nothing of those that cannot be: no router is to be relied on for it."""
+        self._drop("output", "ip protocol icmp")
+
     def _drop(self, hook: str, which: str) -> None:
         rules = f"table inet {hook} {{ chain drops {{ type filter hook {hook} priority 0; {which} drop\n}}\n}}\n"
         with self.inside():
