@@ -6,7 +6,8 @@ Standard library only, and nothing of echod.
 from __future__ import annotations
 
 import ipaddress
-from typing import NamedTuple
+import socket
+from typing import Any, NamedTuple
 
 from echod.text import clipped, from_system
 
@@ -44,6 +45,25 @@ def inet(host: str, port: int) -> Inet:
         except ValueError:
             pass
     return Inet(host, port)
+
+
+def inet_name(name: tuple[Any, ...]) -> Inet:
+    """The Inet of a socket name of an IPv4 or IPv6 socket, as getsockname, accept or recvmsg returned it.
+
+    An address of IPv6 that needs its zone has it (RFC 4007 11): on each link there may be an `fe80::1`.
+    """
+    zone = name[3] if len(name) == 4 else 0
+    return inet(scoped(name[0], zone), name[1])
+
+
+def scoped(host: str, zone: int) -> str:
+    """A host with its zone, by the name of the interface, or by its number once the interface has gone; 0 is none."""
+    if not zone or "%" in host:
+        return host
+    try:
+        return f"{host}%{socket.if_indextoname(zone)}"
+    except OSError:
+        return f"{host}%{zone}"
 
 
 def is_loopback(host: str) -> bool:

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from echod.address import Address
 from echod.client.account import Account, Finding
 from echod.client.dialogue import Failed
-from echod.names import SocketAddress, inet, unix_name
+from echod.names import SocketAddress, inet_name, unix_name
 from echod.text import system_error
 from echod.transports.sockets import mark
 
@@ -60,7 +60,7 @@ class Connections:
     def remote(self) -> SocketAddress:
         """The other side's name."""
         place = self._places[0][1]
-        return inet(place[0], place[1]) if isinstance(place, tuple) else unix_name(place)
+        return inet_name(place) if isinstance(place, tuple) else unix_name(place)
 
     def ask(self) -> None:
         """Begin the next connection."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from echod.address import BACKLOG, Address
 from echod.config.schema import ServiceConfig
 from echod.daemon.store import Store
-from echod.names import Inet, is_loopback
+from echod.names import Inet, inet_name, is_loopback
 from echod.shape import Shape
 from echod.text import system_error
 from echod.transports import endpoint, paths, systemd
@@ -148,7 +148,7 @@ def adapt(opened: socket.socket, address: Address) -> None:
 def _as_bound(address: Address, opened: socket.socket) -> Address:
     if address.has_path or address.is_opaque:
         return address
-    host, port = opened.getsockname()[:2]
+    host, port = inet_name(opened.getsockname())
     return replace(address, host=address.host if address.host == "*" else host, port=port)
 
 

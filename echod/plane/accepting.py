@@ -7,10 +7,9 @@ import sys
 from typing import Final
 
 from echod.gate.send_budget import KERNEL_BUFFER
-from echod.names import SocketAddress, inet, unix_name
+from echod.names import SocketAddress, inet, inet_name, unix_name
 from echod.plane import calls
 from echod.transports.accept import RESET_ON_CLOSE
-from echod.transports.sockets import scoped
 
 NAME_ROOM: Final = 128  #: octets of struct sockaddr_storage
 
@@ -61,7 +60,7 @@ class Accepting:
         if name[:2] == _AF_INET6:
             host = socket.inet_ntop(socket.AF_INET6, name[8:24])
             scope = int.from_bytes(name[24:28], sys.byteorder)
-            return inet(scoped(host, scope) if scope else host, port)
+            return inet_name((host, port, 0, scope))
         return unix_name(name[2:].rstrip(b"\0") if name[2:3] != b"\0" else name[2:])
 
     def reset_on_close(self, descriptor: int) -> None:

@@ -27,7 +27,7 @@ from echod.gate.access import octets_of
 from echod.gate.datagrams import DatagramGate
 from echod.gate.refusal import Refusal
 from echod.model import Peer, Service
-from echod.names import inet
+from echod.names import inet_name
 from echod.transports.peers import socket_address
 
 _log = Logger()
@@ -85,7 +85,7 @@ class ServiceDatagrams(DatagramProtocol):
         octets = octets_of(host)
         if not self.admits(datagram, octets, port):
             return
-        peer = Peer(self.scheme, socket_address(self.transport.getHost()), inet(host, port))
+        peer = Peer(self.scheme, socket_address(self.transport.getHost()), inet_name(addr))
         if self.conversational:
             self.heard(datagram, peer, octets, addr, lambda data: self._write(data, addr))
             return

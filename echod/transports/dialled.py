@@ -12,7 +12,7 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IReactorFDSet
 
 from echod.model import End, Peer, Reply, Say, Session
-from echod.names import SocketAddress, inet, unix_name
+from echod.names import SocketAddress, inet_name, unix_name
 from echod.transports.datagram import A_TURN, LARGEST
 
 KEPT: Final = 64  #: datagrams that are sent again when the first address of a name turns out not to listen
@@ -141,4 +141,4 @@ class DatagramDialogue(FileDescriptor):
 
 
 def _name(name: Any) -> SocketAddress:
-    return inet(name[0], name[1]) if isinstance(name, tuple) else unix_name(name)
+    return inet_name(name) if isinstance(name, tuple) else unix_name(name)

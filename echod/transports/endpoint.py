@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol
 from twisted.internet.protocol import Factory
 
 from echod.address import Address
+from echod.names import scoped
 from echod.transports import tcp
 from echod.transports.stream import ServiceFactory
 from echod.transports.transport import Stream
@@ -40,7 +41,8 @@ class Listening:
     def getsockname(self) -> tuple[str, int]:
         """Host and port, or the path and 0, as a socket of that family would."""
         host = self._port.getHost()
-        return str(getattr(host, "host", getattr(host, "name", ""))), int(getattr(host, "port", 0))
+        name = str(getattr(host, "host", getattr(host, "name", "")))
+        return scoped(name, getattr(host, "scopeID", 0)), int(getattr(host, "port", 0))
 
     def serve(self, factory: ServiceFactory) -> None:
         """From now on."""

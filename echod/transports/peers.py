@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.interfaces import IAddress
 
 from echod.model import Peer
-from echod.names import SocketAddress, UnixName, inet, unix_name
+from echod.names import SocketAddress, UnixName, inet, scoped, unix_name
 from echod.peercred import credentials
 
 
@@ -16,7 +16,7 @@ def socket_address(address: IAddress) -> SocketAddress:
     host = getattr(address, "host", None)
     if host is None:
         return unix_name(getattr(address, "name", None))
-    return inet(host, address.port)  # type: ignore[attr-defined]  # IAddress has no members of its own
+    return inet(scoped(host, getattr(address, "scopeID", 0)), address.port)  # type: ignore[attr-defined]  # an IAddress
 
 
 def peer_of(transport: Any, scheme: str) -> Peer:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from echod.address import Address
 from echod.gate.send_budget import KERNEL_BUFFER
+from echod.names import scoped
 
 IP_MTU_DISCOVER: Final = 10  # ip(7)
 IPV6_MTU_DISCOVER: Final = 23  # ipv6(7)
@@ -101,14 +102,6 @@ def _set_options(opened: socket.socket, address: Address) -> None:
         alone = bool(options.get("v6only", address.host != "*"))
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, alone)
     mark(opened, address)
-
-
-def scoped(host: str, index: int) -> str:
-    """A link-local host with the interface it is on: by name, or by number once the interface has gone."""
-    try:
-        return f"{host}%{socket.if_indextoname(index)}"
-    except OSError:
-        return f"{host}%{index}"
 
 
 def clamp(transport: Any) -> None:

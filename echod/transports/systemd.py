@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from echod.address import BACKLOG, Address
-from echod.names import inet, unix_name
+from echod.names import inet_name, unix_name
 from echod.text import escaped
-from echod.transports.sockets import scoped
 from echod.transports.transport import INET_FAMILIES, every_transport
 
 FIRST: Final = 3  # SD_LISTEN_FDS_START of <systemd/sd-daemon.h>
@@ -202,8 +201,7 @@ def address_of(adopted: socket.socket) -> Address:
         return Address(scheme, path=unix_name(name).path)
     if adopted.family is socket.AF_INET:
         return Address(scheme, name[0], name[1])
-    host, port, _, scope = name
+    host, port = name[:2]
     if host == "::" and not adopted.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
         return Address(scheme, "*", port)
-    host = inet(host, 0).host
-    return Address(scheme, scoped(host, scope) if scope else host, port)
+    return Address(scheme, inet_name(name).host, port)

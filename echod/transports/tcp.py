@@ -16,8 +16,9 @@ from twisted.internet.protocol import ClientFactory, Factory
 from twisted.internet.tcp import Client, Connector
 
 from echod.address import BACKLOG, Address
+from echod.names import scoped
 from echod.transports.accept import Reserve, StreamPort
-from echod.transports.sockets import inet_sockets, keep_urgent_inline, mark, scoped
+from echod.transports.sockets import inet_sockets, keep_urgent_inline, mark
 from echod.transports.stream import ServiceFactory
 from echod.transports.transport import INET_FAMILIES, Stream
 
@@ -63,8 +64,7 @@ class TCPPort(StreamPort):
         if len(name) == 2:
             return IPv4Address("TCP", *name), name
         host, port, flow, scope = name
-        if scope:
-            host = scoped(host, scope)
+        host = scoped(host, scope)
         return IPv6Address("TCP", host, port, flow, scope), (host, port, flow, scope)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import struct
 import sys
@@ -18,12 +19,12 @@ from echod.gate.access import MAPPED, octets_of
 from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
 from echod.model import Peer, Say, Session
-from echod.names import Inet, inet
+from echod.names import Inet, inet_name
 from echod.transports import flood
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.dialled import DatagramDialogue
 from echod.transports.flood import FloodFilter
-from echod.transports.sockets import IP_MTU_DISCOVER, IPV6_TCLASS, carries_ipv4, inet_sockets, mark, scoped
+from echod.transports.sockets import IP_MTU_DISCOVER, IPV6_TCLASS, carries_ipv4, inet_sockets, mark
 from echod.transports.transport import INET_FAMILIES, Datagram
 
 RECEIVE_BUFFER: Final = 8 * 1024 * 1024
@@ -74,9 +75,7 @@ class UDPPort(DatagramPort):
         self, reactor: IReactorFDSet, bound: socket.socket, protocol: ServiceDatagrams, close: Callable[[], None]
     ) -> None:
         super().__init__(reactor, bound, protocol, close)
-        name = bound.getsockname()
-        self._port = int(name[1])
-        self._host = inet(name[0], 0).host
+        self._host, self._port = inet_name(bound.getsockname())
         self._bound = None if self._host == "::" else octets_of(self._host)
         self.filter = FloodFilter(reactor, bound, protocol.gate, protocol.tally)
 
@@ -137,9 +136,8 @@ class UDPPort(DatagramPort):
             elif kind == SO_TIMESTAMPNS:
                 seconds, nanoseconds = struct.unpack("ll", data)
                 received_at = seconds + nanoseconds / 1e9
-        local = Inet(self._host if asked in (None, self._bound) else _text(asked), self._port)
-        remote = inet(scoped(name[0], name[3]) if len(name) == 4 and name[3] else name[0], port)
-        peer = Peer(protocol.scheme, local, remote, ttl, traffic_class, received_at)
+        local = Inet(self._host if asked in (None, self._bound) else _text(asked, name), self._port)
+        peer = Peer(protocol.scheme, local, inet_name(name), ttl, traffic_class, received_at)
         if protocol.conversational:
             protocol.heard(datagram, peer, host, name, lambda data: self.reach(data, source, name))
             return
@@ -183,8 +181,12 @@ def _is_four(host: bytes) -> bool:
     return len(host) == 4 or host[:12] == MAPPED
 
 
-def _text(host: bytes) -> str:
-    return inet(socket.inet_ntop(socket.AF_INET if len(host) == 4 else socket.AF_INET6, host), 0).host
+def _text(asked: bytes, name: tuple[Any, ...]) -> str:
+    """An address of ours in text. If it is link-local, its zone is that of the peer, whose name is `name`."""
+    if len(asked) == 4:
+        return socket.inet_ntop(socket.AF_INET, asked)
+    text = socket.inet_ntop(socket.AF_INET6, asked)
+    return inet_name((text, 0, 0, name[3] if ipaddress.IPv6Address(asked).is_link_local else 0)).host
 
 
 class UDP(Datagram):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.names import Inet, UnixName, inet, is_loopback, unix_name
+from echod.names import Inet, UnixName, inet, inet_name, is_loopback, unix_name
 
 
 class Inets(SynchronousTestCase):
@@ -25,6 +25,17 @@ class Inets(SynchronousTestCase):
             ("fe80::1%eth0", "fe80::1%eth0"),
         ):
             self.assertEqual(inet(host, 7), Inet(shown, 7), host)
+
+    def test_the_name_of_a_socket_has_its_zone(self) -> None:
+        for name, shown in (
+            (("192.0.2.1", 7), "192.0.2.1:7"),
+            (("2001:db8::1", 7, 0, 0), "[2001:db8::1]:7"),
+            (("fe80::1", 7, 0, 1), "[fe80::1%lo]:7"),
+            (("fe80::1%lo", 7, 0, 1), "[fe80::1%lo]:7"),
+            (("fe80::1", 7, 0, 999_999), "[fe80::1%999999]:7"),  # the interface has gone
+            (("::ffff:192.0.2.1", 7, 0, 0), "192.0.2.1:7"),
+        ):
+            self.assertEqual(str(inet_name(name)), shown)
 
     def test_a_host_that_is_no_address_stays_the_text_it_is(self) -> None:
         for host in ("", "echo.example", "::ffff:", "::ffff:echo", "::ffff:1.2.3"):
