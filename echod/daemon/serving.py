@@ -33,6 +33,7 @@ from echod.observe.output import Output
 from echod.observe.shown import Shown
 from echod.plane import calls
 from echod.plane.loop import Loop
+from echod.plane.permitted import refusals, told
 from echod.text import system_error
 from echod.transports.accept import Reserve
 from echod.transports.interfaces import broadcasts
@@ -83,6 +84,7 @@ class Daemon(Service):
         self._own_ports: set[int] = set()
         self._broadcasts: set[bytes] = set()
         self._plane: Loop | None = None
+        self._refusals: dict[str, OSError] | None = None  # None: nothing has been tried yet
         self.shared = Shared(
             reactor=reactor,
             events=self.events,
@@ -97,8 +99,7 @@ class Daemon(Service):
             broadcasts=self._broadcasts,
             tallies={},
         )
-        if configuration.daemon.plane == "auto" and calls.available:
-            self._plane = self.shared.plane = plane_of(reactor)
+        self._plane = self.shared.plane = self._new_plane(configuration)
         self._served = {one.name: Served(one, self.shared) for one in services_of(configuration)}
         self.listeners = listeners(bound, self._served, self.shared)
         self.leaving = Leaving(reactor)
@@ -224,13 +225,22 @@ class Daemon(Service):
 
     def _plane_for(self, configuration: Configuration, undo: ExitStack) -> Loop | None:
         """The plane's loop, if there is to be one; a new one has not started yet. Raises Unready."""
+        if self._plane is not None and configuration.daemon.plane == "auto":
+            return self._plane
+        plane = self._new_plane(configuration)
+        if plane is not None:
+            undo.callback(plane.discard)
+        return plane
+
+    def _new_plane(self, configuration: Configuration) -> Loop | None:
+        """A loop, or None where there is to be none, or cannot be one. Raises Unready."""
         if configuration.daemon.plane == "off" or not calls.available:
             return None
-        if self._plane is not None:
-            return self._plane
-        plane = plane_of(self._reactor)
-        undo.callback(plane.discard)
-        return plane
+        if self._refusals is None:
+            self._refusals = refusals()
+            if self._refusals:
+                self.log.say("warn", told(self._refusals))
+        return None if self._refusals else plane_of(self._reactor)
 
     def _predecessor(self, config: Any) -> Served | None:
         ours = self._served.get(config.name)

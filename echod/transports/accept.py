@@ -25,6 +25,7 @@ from echod.events import Closing
 from echod.gate.refusal import Refusal
 from echod.transports.conversation import Conversation
 from echod.transports.sending import Resting, StreamTransport
+from echod.transports.sockets import accept
 from echod.transports.stream import ServiceFactory
 
 _log = Logger()
@@ -192,7 +193,7 @@ class StreamPort(FileDescriptor):
         """Accept what waits, up to A_TURN; whether there may be more."""
         for _ in range(A_TURN):
             try:
-                accepted, name = self.socket.accept()
+                accepted, name = accept(self.socket)
             except BlockingIOError:
                 return False
             except OSError as error:
@@ -245,7 +246,7 @@ class StreamPort(FileDescriptor):
         shed = 0
         try:
             while shed < self.factory.limits.connections:
-                accepted, _ = self.socket.accept()
+                accepted, _ = accept(self.socket)
                 refuse(accepted)
                 self.factory.tally.refuse(Refusal.ACCEPT)
                 shed += 1

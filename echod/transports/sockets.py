@@ -6,8 +6,10 @@ numbers.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import ipaddress
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -102,6 +104,28 @@ def _set_options(opened: socket.socket, address: Address) -> None:
         alone = bool(options.get("v6only", address.host != "*"))
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, alone)
     mark(opened, address)
+
+
+def accept(listening: socket.socket) -> tuple[socket.socket, Any]:
+    """Accept a connection, also where a seccomp filter refuses accept4(2) with EPERM. Raises OSError.
+
+    Python uses accept(2) in its place only after ENOSYS.
+    """
+    try:
+        return listening.accept()
+    except PermissionError:  # or accept(2) itself refused one connection: then this accepts the next
+        library = ctypes.CDLL(None, use_errno=True)
+        descriptor = library.accept(listening.fileno(), None, None)
+        if descriptor < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number)) from None
+    os.set_inheritable(descriptor, False)
+    accepted = socket.socket(fileno=descriptor)
+    try:
+        return accepted, accepted.getpeername()
+    except OSError as error:  # reset a moment ago
+        accepted.close()
+        raise ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED)) from error
 
 
 def clamp(transport: Any) -> None:

@@ -25,7 +25,7 @@ def daemon(request) -> Iterator[Reloaded]:
 
 def exchange(daemon: Reloaded, before: str) -> None:
     """Serve TCP and UDP at ports that were not served before. A datagram makes the new listener use its memory."""
-    stream, datagram = free_port(), free_port(socket.SOCK_DGRAM)
+    stream, datagram = free_port(), free_port()
     listen = f'["tcp://127.0.0.1:{stream}", "udp://127.0.0.1:{datagram}"]'
     daemon.file.write_text(f'{before}\n[services.new]\nkind = "echo"\nlisten = {listen}\n')
     assert daemon.reload()["opened"] == 2
