@@ -21,8 +21,8 @@ from echod.plane.loop import Loop
 from echod.plane.streams import StreamLane
 from echod.text import system_error
 from echod.transports.accept import Reserve, StreamPort
-from echod.transports.conversing import ConversingDatagrams
 from echod.transports.datagram import ServiceDatagrams
+from echod.transports.datagram_sessions import SessionDatagrams
 from echod.transports.stream import ServiceFactory
 from echod.transports.udp import UDPPort
 
@@ -160,7 +160,7 @@ class Listener:
         service, gate = served.service, served.datagrams
         if not service.conversational:
             return ServiceDatagrams(service, gate=gate, tally=self.tally, scheme=scheme, loopback=loopback)
-        return ConversingDatagrams(
+        return SessionDatagrams(
             service,
             gate=gate,
             connections=served.connections,
@@ -198,7 +198,7 @@ class Listener:
     def suits(self, config: ServiceConfig, plane: Loop | None) -> bool:
         """Whether it can go on under another configuration; else another has to take its socket."""
         ours = self.served.config
-        if isinstance(self._protocol, ConversingDatagrams):  # never on the plane, and nothing of it waits here
+        if isinstance(self._protocol, SessionDatagrams):  # never on the plane, and nothing of it waits here
             return (ours.name, ours.kind) == (config.name, config.kind)
         if (ours.name, ours.kind, self._plane) != (config.name, config.kind, plane):
             return False

@@ -19,7 +19,7 @@ from echod.services.chat import Chat
 from echod.services.console import Console
 from echod.services.desk import Unanswerable
 from echod.terminal.operating import Operating
-from echod.transports.conversing import ConversingDatagrams
+from echod.transports.datagram_sessions import SessionDatagrams
 from tests.fuzz.answering import Bugs
 from tests.fuzz.draw import Draw
 from tests.fuzz.target import HERE, Attempt, Target, assert_plain, text_of
@@ -100,7 +100,7 @@ def _joining() -> Attempt:
     def attempt(data: bytes) -> bool:
         draw, clock = Draw(data), Clock()
         chat = Chat(context=Context(clock=clock.seconds, random=random.Random(1), later=clock.callLater))
-        protocol = ConversingDatagrams(
+        protocol = SessionDatagrams(
             chat,
             gate=DatagramGate(access, limits, clock.seconds),
             connections=ConnectionGate(access, limits, clock.seconds),

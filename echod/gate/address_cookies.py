@@ -18,7 +18,7 @@ LENGTH: Final = len(PREFIX) + LETTERS  #: octets
 SLOT: Final = 30.0  #: seconds; a token is good for one to two of them: time to read it and to type it
 
 
-class Tokens:
+class AddressCookies:
     """The tokens of one process: another, or the same started anew, has another secret."""
 
     def __init__(self, clock: Callable[[], float], secret: bytes | None = None) -> None:

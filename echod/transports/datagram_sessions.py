@@ -2,8 +2,8 @@
 
 Rules that everything here keeps:
 
-* Whoever is not on this machine joins by returning a token (`echod.gate.tokens`); before, it gets one answer to each
-  datagram, that token, and never one that is longer than the datagram.
+* Whoever is not on this machine joins by returning a token (`echod.gate.address_cookies`); before, it gets one answer
+  to each datagram, that token, and never one that is longer than the datagram.
 * A peer that has joined is a connection: it has a place among the service's, and its client's.
 * It leaves by an end of its session, or by `idle` without a datagram of its own: what we send does not count, for
   nobody may be there to hear it.
@@ -21,11 +21,11 @@ from twisted.logger import Logger
 
 from echod.events import Closing, Tally
 from echod.gate.access import canonical
+from echod.gate.address_cookies import PREFIX, AddressCookies
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits
 from echod.gate.refusal import Refusal
-from echod.gate.tokens import PREFIX, Tokens
 from echod.model import End, Peer, Reply, Service, Session
 from echod.transports.datagram import Send, ServiceDatagrams
 
@@ -35,10 +35,10 @@ LOOK_EVERY: Final = 1.0  #: seconds between looks at who has been silent
 _LOOPBACK6: Final = bytes(15) + b"\x01"
 
 
-class Joined:
+class DatagramSession:
     """A peer that has joined, and its session."""
 
-    def __init__(self, datagrams: ConversingDatagrams, key: Hashable, host: bytes, peer: Peer, send: Send) -> None:
+    def __init__(self, datagrams: SessionDatagrams, key: Hashable, host: bytes, peer: Peer, send: Send) -> None:
         self.host = host
         self.heard = 0.0  # when something came last
         self._datagrams = datagrams
@@ -126,7 +126,7 @@ class Joined:
                 self.leave(Closing.LOST)
 
 
-class ConversingDatagrams(ServiceDatagrams):
+class SessionDatagrams(ServiceDatagrams):
     """Holds a session with each datagram peer that joins.
 
     `connections` counts who has joined, and its limits say how many may and how long they may be silent; `clock`
@@ -148,11 +148,11 @@ class ConversingDatagrams(ServiceDatagrams):
     ) -> None:
         super().__init__(service, gate=gate, tally=tally, scheme=scheme, loopback=loopback)
         self.connections = connections
-        self.peers: OrderedDict[Hashable, Joined] = OrderedDict()  # who was silent longest first
+        self.peers: OrderedDict[Hashable, DatagramSession] = OrderedDict()  # who was silent longest first
         self._sweep = LoopingCall(self._look)
         if clock is not None:
             self._sweep.clock = clock
-        self._tokens = Tokens(self._now)
+        self._tokens = AddressCookies(self._now)
 
     def startProtocol(self) -> None:
         """Watch the time from now on."""
@@ -184,7 +184,7 @@ class ConversingDatagrams(ServiceDatagrams):
         else:
             self._prove(name, datagram, send)
 
-    def left(self, name: Hashable, joined: Joined, reason: Closing) -> None:
+    def left(self, name: Hashable, joined: DatagramSession, reason: Closing) -> None:
         """A conversation is over."""
         del self.peers[name]
         self.tally.close(reason)
@@ -195,7 +195,7 @@ class ConversingDatagrams(ServiceDatagrams):
         if self.connections is not None and (refusal := self.connections.admit(host, loopback=self.loopback)):
             self.tally.refuse(refusal)
             return
-        joined = self.peers[name] = Joined(self, name, host, peer, send)
+        joined = self.peers[name] = DatagramSession(self, name, host, peer, send)
         joined.heard = self._now()
         self.tally.accepted += 1
         self.tally.open += 1

@@ -9,14 +9,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echod.events import Closing
 from echod.gate.access import Access, octets_of
+from echod.gate.address_cookies import LENGTH, SLOT
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import UNLIMITED, Limits
 from echod.gate.refusal import Refusal
-from echod.gate.tokens import LENGTH, SLOT
 from echod.model import CLOSE, Peer, Quiet, Reply, Service
 from echod.names import Inet, unix_name
-from echod.transports.conversing import ConversingDatagrams
+from echod.transports.datagram_sessions import SessionDatagrams
 
 EVERYBODY = Access([ip_network("0.0.0.0/0"), ip_network("::/0")])
 
@@ -78,7 +78,7 @@ class Conversing(SynchronousTestCase):
 
     def datagrams(self, scheme="udp", **limits):
         granted = Limits(**{"rate": UNLIMITED, "idle": 60.0, **limits})
-        made = ConversingDatagrams(
+        made = SessionDatagrams(
             self.parrot,
             gate=DatagramGate(EVERYBODY, granted, self.clock.seconds),
             connections=ConnectionGate(EVERYBODY, granted, self.clock.seconds),
