@@ -23,6 +23,7 @@ class Closing(StrEnum):
     IDLE = "idle"  #: nothing came and nothing went for `idle`
     STALL = "stall"  #: the peer took nothing of what was waiting for it for `stall`
     LINGER = "linger"  #: we had finished, and the peer never did
+    ECHO = "echo"  #: a datagram member returned our own text three times in a row
     FAILED = "failed"  #: a bug: the service raised
     DRAIN = "drain"  #: the daemon stopped and could wait no longer
 

@@ -1,7 +1,7 @@
 """`echoctl chat`: a member of a chat room, whose line is not disturbed by what the others say.
 
-Over datagrams it joins by itself: it returns the token where one is asked for. Now and then it says that it is still
-there, for a connection that is silent for `idle` is closed.
+Over datagrams it answers challenges: one to join, and one every ten seconds or so to stay. It also sends a blank line
+every 20 seconds, because a member that is idle for `idle` is disconnected, and so that a lost challenge is repeated.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any, Final
 
+from echod.client.challenges import padded_answer
 from echod.client.dialogue import Dialogue, Failed
 from echod.client.terminal import INTERRUPTED, fail, put_text, unreadable
 from echod.model import CLOSE, NOTHING, Peer, Quiet, Reply, Say, Session
@@ -18,13 +19,12 @@ from echod.stdio import report
 from echod.terminal.typing import Typing
 from echod.text import decoded, escaped
 
-KNOCK: Final = b" " * 32  #: a line of nothing: it joins, or is long enough to be answered by a token
-TOKEN: Final = b"/token "
+KNOCK: Final = b" " * 32  #: a blank line: it joins, or is long enough to be answered by a challenge
 WELCOME: Final = b"-- welcome: "
 TAKEN: Final = {"nick": b"-- you are now ", "join": b"-- you are in "}  #: what a command is answered that was obeyed
 GOODBYE: Final = b"-- goodbye"  #: over datagrams the only end that there is
 KNOCKS: Final = 5  #: times, a second apart: a datagram may be lost
-STILL_HERE: Final = 60.0  #: seconds: a fifth of the silence after which a member is let go
+STILL_HERE: Final = 20.0  #: seconds: before consent to receive is lost (30 s), and far below the default `idle`
 LAST_WORDS: Final = 2.0  #: seconds that the goodbye has to come
 INTRODUCED: Final = 1.0  #: seconds: whoever welcomes each introduction hears no more than one in so long
 LONGEST: Final = 1 << 16  #: octets of a line that arrives: a longer one is shown in pieces
@@ -78,8 +78,8 @@ class Chat(Quiet):
 
     def received(self, data: bytes) -> Reply:
         """Lines of the others, or parts of them; a datagram ends its line."""
-        if self._datagrams and data.startswith(TOKEN):
-            return Reply(data)
+        if self._datagrams and (answer := padded_answer(data)) is not None:
+            return Reply(answer)
         if self._datagrams and (data.startswith(WELCOME) or not self._joined):  # again, where it has forgotten us
             self._joined = True
             self._introduce()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from echod.client.challenges import padded_answer
 from echod.client.dialogue import Dialogue, Failed
 from echod.client.terminal import INTERRUPTED, Screen, unreadable
 from echod.model import CLOSE, NOTHING, End, Peer, Quiet, Reply, Say, Session
@@ -15,13 +17,15 @@ from echod.terminal.reading import Input, line_of
 
 LAST_ANSWERS: Final = 2.0
 """Seconds that the last answers have to come once we have said everything."""
+REMEMBERED: Final = 64  #: lines sent: those that may have to be sent again, and those that may come back as they are
 LONGEST_LINE: Final = 1 << 20  #: octets: an endless line is sent in pieces of this
 
 
 class Talk(Quiet):
     """Each line that is typed is sent, an empty one is not; `exit` or the end of input leaves.
 
-    On a stream a line goes out with its line end, as a datagram without.
+    On a stream a line goes out with its line end, as a datagram without. A challenge is answered, and the lines that
+    were sent before the first one are sent again: a service that challenges has dropped them.
     """
 
     def __init__(self, reactor: Any, arguments: argparse.Namespace, finish: Callable[[int], None]) -> None:
@@ -33,7 +37,9 @@ class Talk(Quiet):
         self._input: Input | None = None
         self._line = b""
         self._sent = 0  # lines
+        self._lately: deque[bytes] = deque(maxlen=REMEMBERED)  # what was sent as datagrams
         self._answers = 0  # datagrams that came, or lines
+        self._proved = False  # whether a first challenge was answered, or none was sent
         self._midway = False  # the last line of the answers is open
         self._leaving = False
         self._deaf = False  # the peer has gone, and what is still read is only counted
@@ -61,6 +67,10 @@ class Talk(Quiet):
     def received(self, data: bytes) -> Reply:
         """An answer came."""
         if self._datagram:
+            if data not in self._lately and (answer := padded_answer(data)) is not None:
+                self._prove(answer)
+                return NOTHING
+            self._proved = True
             self._answers += 1
             self._screen.line(data)
             return CLOSE if self._leaving and self._answers >= self._sent else NOTHING
@@ -92,7 +102,7 @@ class Talk(Quiet):
                 self._sent += 1
                 if self._deaf:
                     continue
-                self._say(Reply(line if self._datagram else line + b"\n"))
+                self._send(line)
         if piece:
             self._room()
         else:
@@ -101,6 +111,18 @@ class Talk(Quiet):
     def _unreadable(self, error: OSError) -> None:
         self._dialogue.abandon()
         self._end(Failed(unreadable(error)))
+
+    def _send(self, line: bytes) -> None:
+        if self._datagram:
+            self._lately.append(line)
+        self._say(Reply(line if self._datagram else line + b"\n"))
+
+    def _prove(self, answer: bytes) -> None:
+        self._say(Reply(answer))
+        if not self._proved:
+            self._proved = True
+            for line in self._lately:
+                self._say(Reply(line))
 
     def _leave(self) -> None:
         if self._deaf:

@@ -13,6 +13,7 @@ from echod.events import Events, Tally
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
+from echod.gate.members import MemberGate
 from echod.gate.send_budget import SendBudget
 from echod.gate.shares import Total
 from echod.model import Context, Service
@@ -47,6 +48,7 @@ class Shared:
     plane: Loop | None
     pipes_below: int
     total: Total
+    members: MemberGate
     send_budget: SendBudget
     own_ports: Collection[int]
     broadcasts: Collection[bytes]
@@ -164,6 +166,7 @@ class Listener:
             service,
             gate=gate,
             connections=served.connections,
+            members=shared.members,
             tally=self.tally,
             scheme=scheme,
             loopback=loopback,

@@ -24,6 +24,7 @@ from echod.daemon.reload import Refused, Unchangeable, at_the_next_start, change
 from echod.daemon.reloading import Read, Reloads
 from echod.daemon.store import Store
 from echod.events import Events
+from echod.gate.members import MemberGate
 from echod.gate.send_budget import SendBudget
 from echod.gate.shares import Total
 from echod.gate.work_budget import WorkBudget
@@ -94,6 +95,7 @@ class Daemon(Service):
             plane=None,
             pipes_below=spare(configuration),
             total=Total(),
+            members=MemberGate(reactor.seconds),
             send_budget=SendBudget(self.events.tell),
             own_ports=self._own_ports,
             broadcasts=self._broadcasts,

@@ -18,8 +18,11 @@ class Refusal(StrEnum):
     RATE = "rate"  #: this network sends too many datagrams
     BYTES = "bytes"  #: this network asks for too many bytes
     TOTAL = "total"  #: all networks together do
-    REPEAT = "repeat"  #: the same datagram again and again: a loop
+    REPEAT = "repeat"  #: the same datagram again and again, or our own text: a loop
     LARGER = "larger"  #: the answer would be larger than the question
+    CHALLENGED = "challenged"  #: not a member: it was sent a challenge instead
+    CONSENT = "consent"  #: output waits: the member has not renewed, and its datagram is smaller
+    OUTPUT = "output"  #: output waits: the network of the member has used up its budget
     NAMELESS = "nameless"  #: a Unix socket without a name: there is nobody to answer
     TRUNCATED = "truncated"  #: larger than any datagram that is taken whole
     SEND = "send"  #: the kernel did not take the answer

@@ -138,6 +138,10 @@ class ServiceDatagrams(DatagramProtocol):
         """Where the service is conversational: take an admitted datagram of `name`, whom `send` reaches, later too."""
         raise NotImplementedError
 
+    def unreachable(self, name: Any) -> None:
+        """Where the service is conversational: the host of `name` has said that no socket has its port."""
+        raise NotImplementedError
+
     def unanswered(self, answer: bytes, reason: Refusal = Refusal.SEND) -> None:
         """An answer that was counted could not be sent."""
         self.tally.datagrams_out -= 1

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.threads import deferToThread
 
@@ -23,6 +24,7 @@ from echod.names import Inet, inet_name
 from echod.transports import flood
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.dialled import DatagramDialogue
+from echod.transports.error_queue import ask_for_errors, refusing_peers
 from echod.transports.flood import FloodFilter
 from echod.transports.sockets import IP_MTU_DISCOVER, IPV6_TCLASS, carries_ipv4, inet_sockets, mark
 from echod.transports.transport import INET_FAMILIES, Datagram
@@ -47,6 +49,7 @@ def prepare(bound: socket.socket) -> None:
     """
     with suppress(OSError):  # there is no filter
         flood.detach(bound)
+    ask_for_errors(bound, False)
     bound.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     dual = bound.family == socket.AF_INET6 and carries_ipv4(bound)
     if bound.family == socket.AF_INET6:
@@ -81,12 +84,44 @@ class UDPPort(DatagramPort):
 
     def doRead(self) -> None:
         """Answer what waits, up to A_TURN, and leave to the kernel what turns out to be a flood."""
+        if self.protocol.conversational:
+            self._read_errors()
         super().doRead()
         self.filter.look()
+
+    def connectionLost(self, reason: Any) -> None:
+        """The reactor ends; or the socket has an error and nothing to read, which is how an ICMP error looks."""
+        if self.connected and self.protocol.conversational and reason.check(ConnectionDone):
+            self._read_errors()
+            self.startReading()
+        else:
+            super().connectionLost(reason)
+
+    def reach(self, data: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> OSError | None:
+        """Send a datagram; what went wrong, or None. The first error may be an earlier one, about another peer."""
+        error = super().reach(data, ancillary, name)
+        if error is not None and self.protocol.conversational and not isinstance(error, BlockingIOError):
+            error = super().reach(data, ancillary, name)
+        return error
+
+    def _failed(self) -> bool:
+        """What ICMP reported is taken from the queue, and no reason to pause."""
+        return not (self.protocol.conversational and self._read_errors()) and super()._failed()
+
+    def _read_errors(self) -> int:
+        """Let members leave whose hosts say that they are gone; returns how many errors there were."""
+        count = 0
+        for name in refusing_peers(self.socket):
+            count += 1
+            if name is not None:
+                self.protocol.unreachable(name)
+        return count
 
     def startListening(self) -> None:
         """Serve from now on."""
         self.filter.begin()
+        if self.protocol.conversational:
+            ask_for_errors(self.socket, True)
         super().startListening()
 
     def stopListening(self) -> None:
@@ -99,6 +134,7 @@ class UDPPort(DatagramPort):
         """Leave the socket to another port, without a filter, and with what waits in it."""
         self.filter.stop()
         super().release()
+        ask_for_errors(self.socket, False)
 
     def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
         """Answer one datagram, or each of those that the kernel has joined (UDP_GRO), as the plane asks it to."""

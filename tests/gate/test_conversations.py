@@ -1,4 +1,4 @@
-"""chat and console among strangers and floods: tokens before anything unasked, and members who cost nobody else."""
+"""chat and console among strangers and floods: challenges before anything unasked, and members who cost nobody else."""
 
 import re
 import socket
@@ -6,13 +6,13 @@ import struct
 
 import pytest
 
+from echod.gate.address_cookies import answer_to, is_challenge
 from tests.chaos.corpus import CORPUS
 from tests.chaos.network import CLIENT4, CLIENT6, SERVER4, SERVER6
 from tests.daemon import ECHOCTL, SECONDS, Daemon, eventually, run
 
 MIB = 1 << 20
-TOKEN = re.compile(rb"/token [a-z2-7]{12}")
-SIZES = (0, 1, 3, 4, 18, 19, 25, 26, 64, 512, 1472, 65_507)
+SIZES = (0, 1, 3, 4, 14, 15, 25, 26, 64, 512, 1472, 65_507)
 
 STRANGERS = """
 [defaults]
@@ -43,35 +43,38 @@ def port_of(daemon, service):
 
 @pytest.mark.parametrize(("host", "server"), [(CLIENT4, SERVER4), (CLIENT6, SERVER6)])
 @pytest.mark.parametrize("service", ["chat", "console"])
-def test_a_stranger_gets_a_token_at_most(two, service, host, server):
+def test_a_stranger_gets_a_challenge_at_most(two, service, host, server):
     with Daemon(STRANGERS) as daemon:
         for size in SIZES:
             with asking(two, host, server, port_of(daemon, service)) as client:
                 client.send(b"x" * size)
-                client.send(b"y" * 19)  # what comes back to this came behind whatever came to that
-                answers = [client.recv(65_536)] if size < 19 else [client.recv(65_536) for _ in range(2)]
-                assert all(TOKEN.fullmatch(answer) for answer in answers), (size, answers)
+                client.send(b"y" * 15)  # what comes back to this came behind whatever came to that
+                answers = [client.recv(65_536)] if size < 15 else [client.recv(65_536) for _ in range(2)]
+                assert all(is_challenge(answer) for answer in answers), (size, answers)
                 client.setblocking(False)
                 with pytest.raises(BlockingIOError):
                     client.recv(65_536)
         daemon.check()
         [figures] = [one for name, one in daemon.counters().items() if name.startswith(service)]
-        assert figures["refused:larger"] == sum(size < 19 for size in SIZES)
+        assert figures["refused:larger"] == sum(size < 15 for size in SIZES)
+        assert figures["refused:challenged"] == 2 * len(SIZES) - figures["refused:larger"]
         assert "accepted" not in figures
 
 
-def test_a_stranger_joins_by_its_token_and_nobody_by_anothers(two):
+def test_a_stranger_joins_by_its_answer_and_nobody_by_anothers(two):
     with Daemon(STRANGERS) as daemon:
         port = port_of(daemon, "chat")
         with asking(two, CLIENT4, SERVER4, port) as anna, asking(two, CLIENT6, SERVER6, port) as bob:
             for one in (anna, bob):
                 one.send(b"hello, may I come in?")
-            anna_token, bob_token = anna.recv(100), bob.recv(100)
-            anna.send(bob_token)
-            assert TOKEN.fullmatch(anna.recv(100))
-            anna.send(anna_token + b"\n")
+            for_anna, for_bob = answer_to(anna.recv(100)), answer_to(bob.recv(100))
+            anna.send(for_bob + b"  ")
+            assert answer_to(anna.recv(100)) == for_anna
+            anna.send(for_anna + b"\n")
+            anna.send(answer_to(anna.recv(100)) + b"\n")
             assert anna.recv(200).startswith(b"-- welcome: you are guest1")
-            bob.send(bob_token)
+            bob.send(for_bob.ljust(64))
+            bob.send(answer_to(bob.recv(200)).ljust(64))
             assert b"with guest1" in bob.recv(200)
             assert anna.recv(200) == b"-- guest2 has joined\n"
             bob.send(b"hello")
@@ -80,18 +83,18 @@ def test_a_stranger_joins_by_its_token_and_nobody_by_anothers(two):
             assert anna.recv(200) == b"-- goodbye\n"
             assert bob.recv(200) == b"-- guest1 has left\n"
             anna.send(b"and now, am I still there?")
-            assert TOKEN.fullmatch(anna.recv(100))
+            assert is_challenge(anna.recv(100))
         daemon.check()
 
 
-def test_echoctl_returns_the_token_by_itself(two):
+def test_echoctl_answers_by_itself(two):
     with Daemon(STRANGERS) as daemon:
         url = f"udp://{SERVER4}:{port_of(daemon, 'chat')}"
         with two.client.inside():
             ended = run(*ECHOCTL, "chat", "--nick", "anna", url, input=b"/who\n")
         assert ended.returncode == 0, ended.stderr
         assert ended.stdout.splitlines()[-2:] == [b"-- in lobby: anna", b"-- goodbye"]
-        assert b"/token" not in ended.stdout
+        assert b"<>" not in ended.stdout
 
 
 CROWD = """

@@ -1,5 +1,6 @@
 """Datagram peers that join: who may, what a stranger gets before, and how each of them leaves."""
 
+import codecs
 import errno
 import os
 from ipaddress import ip_network
@@ -9,13 +10,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echod.events import Closing
 from echod.gate.access import Access, octets_of
-from echod.gate.address_cookies import LENGTH, SLOT
+from echod.gate.address_cookies import LENGTH, SLOT, answer_to, is_challenge
 from echod.gate.connections import ConnectionGate
+from echod.gate.consent import RENEW_AFTER, RETRY, VALID
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import UNLIMITED, Limits
+from echod.gate.members import CHALLENGES, OUTPUT
 from echod.gate.refusal import Refusal
 from echod.model import CLOSE, Peer, Quiet, Reply, Service
 from echod.names import Inet, unix_name
+from echod.transports.datagram_member import A_TURN, WAITING
 from echod.transports.datagram_sessions import SessionDatagrams
 
 EVERYBODY = Access([ip_network("0.0.0.0/0"), ip_network("::/0")])
@@ -63,6 +67,10 @@ class Repeating(Quiet):
         self.calls.append("lost")
 
 
+def rot13(text):
+    return codecs.encode(text.decode("latin-1"), "rot13").encode("latin-1")
+
+
 def broken():
     """What a session says until it fails."""
     yield b"one"
@@ -76,11 +84,11 @@ class Conversing(SynchronousTestCase):
         self.sent = []
         self.broken = {}
 
-    def datagrams(self, scheme="udp", **limits):
+    def datagrams(self, scheme="udp", larger_answers_to=None, **limits):
         granted = Limits(**{"rate": UNLIMITED, "idle": 60.0, **limits})
         made = SessionDatagrams(
             self.parrot,
-            gate=DatagramGate(EVERYBODY, granted, self.clock.seconds),
+            gate=DatagramGate(EVERYBODY, granted, self.clock.seconds, larger_answers_to=larger_answers_to),
             connections=ConnectionGate(EVERYBODY, granted, self.clock.seconds),
             scheme=scheme,
             clock=self.clock,
@@ -112,36 +120,222 @@ class Conversing(SynchronousTestCase):
             self.assertEqual(said[1:], [b"hi"] * 3)
         self.assertEqual(self.parrot.sessions[0].calls, ["opened", b"hi"])
 
-    def test_who_is_elsewhere_returns_a_token_first(self):
+    def test_a_remote_peer_joins_by_an_answer_and_receives_after_a_second_one(self):
         datagrams = self.datagrams()
         for host in ("192.0.2.1", "::ffff:192.0.2.7", "2001:db8::1"):
-            [token] = self.hear(datagrams, b"hello, I am from elsewhere", host)
-            self.assertTrue(token.startswith(b"/token "))
+            [first] = self.hear(datagrams, b"hello, I am from elsewhere", host)
             self.assertEqual(len(datagrams.peers), len(self.parrot.sessions))
-            [welcome] = self.hear(datagrams, token + b"\n", host)
+            [second] = self.hear(datagrams, answer_to(first) + b"\n", host)
+            self.assertNotEqual(first, second)
+            self.assertEqual(self.parrot.sessions[-1].calls, ["opened"])
+            [welcome] = self.hear(datagrams, answer_to(second), host)
             self.assertTrue(welcome.startswith(b"welcome"))
-            self.assertEqual(self.hear(datagrams, token, host), [])  # it came twice
+            self.assertEqual(self.hear(datagrams, answer_to(first), host), [])  # it came twice
+            self.assertEqual(self.hear(datagrams, answer_to(second), host), [])
             self.assertEqual(self.hear(datagrams, b"hi", host), [b"hi"] * 3)
         self.assertEqual(datagrams.tally.accepted, 3)
 
-    def test_a_stranger_never_gets_more_than_was_sent_nor_twice(self):
-        datagrams = self.datagrams()
-        for size in (*range(40), 512, 65_507):
-            said = self.hear(datagrams, b"x" * size, "192.0.2.1")
-            self.assertEqual(len(said), size >= LENGTH)
-            self.assertLessEqual(sum(map(len, said)), size)
-        self.assertEqual(datagrams.tally.refused, {Refusal.LARGER: LENGTH})
+    def test_nothing_that_an_echo_returns_joins_or_goes_on_for_ever(self):
+        changes = (
+            *(bytes, bytes.upper, bytes.swapcase, rot13),
+            *(lambda text: text[::-1], lambda text: text[:10], lambda text: text + b"\n", lambda text: b"you: " + text),
+        )
+        for port, change in enumerate(changes, 40_000):
+            datagrams = self.datagrams()
+            said, rounds = self.hear(datagrams, b"hello, I am forged", "192.0.2.1", port), 0
+            while said:
+                said, rounds = self.hear(datagrams, change(said[0]), "192.0.2.1", port), rounds + 1
+            self.assertEqual(rounds, 1, change)
+            self.assertEqual(datagrams.tally.accepted, 0)
         self.assertEqual(self.parrot.sessions, [])
 
-    def test_a_token_of_another_address_or_of_long_ago_opens_nothing(self):
+    def test_an_echo_that_nobody_recognises_repeats_itself_slowly(self):
         datagrams = self.datagrams()
-        [token] = self.hear(datagrams, b"x" * 64, "192.0.2.1")
-        for host, port in (("192.0.2.2", 40_000), ("192.0.2.1", 40_001)):
-            [other] = self.hear(datagrams, token, host, port)
-            self.assertNotEqual(other, token)
-        self.clock.advance(2 * SLOT)
-        self.hear(datagrams, token, "192.0.2.1")
+        said, rounds = self.hear(datagrams, b"hello, I am forged", "192.0.2.1"), 0
+        while said:
+            said, rounds = self.hear(datagrams, b"you said: " + rot13(said[0]), "192.0.2.1"), rounds + 1
+        self.assertEqual(rounds, CHALLENGES.burst)
+        self.assertEqual(datagrams.tally.refused[Refusal.RATE], 1)
+
+    def test_a_stranger_never_gets_more_than_was_sent_nor_twice(self):
+        datagrams = self.datagrams()
+        sizes = (*range(40), 512, 65_507)
+        for port, size in enumerate(sizes, 40_000):
+            said = self.hear(datagrams, b"x" * size, "192.0.2.1", port)
+            self.assertEqual(len(said), size > LENGTH)
+            self.assertLessEqual(sum(map(len, said)), size)
+        counted = {Refusal.LARGER: LENGTH + 1, Refusal.CHALLENGED: len(sizes) - LENGTH - 1}
+        self.assertEqual(datagrams.tally.refused, counted)
         self.assertEqual(self.parrot.sessions, [])
+
+    def test_an_answer_of_another_address_or_of_long_ago_opens_nothing(self):
+        datagrams = self.datagrams()
+        [challenge] = self.hear(datagrams, b"x" * 64, "192.0.2.1")
+        answer = answer_to(challenge).ljust(LENGTH + 1)
+        for host, port in (("192.0.2.2", 40_000), ("192.0.2.1", 40_001)):
+            [other] = self.hear(datagrams, answer, host, port)
+            self.assertNotEqual(other, challenge)
+        self.clock.advance(2 * SLOT)
+        self.hear(datagrams, answer, "192.0.2.1")
+        self.assertEqual(self.parrot.sessions, [])
+
+    def member(self, datagrams, host="192.0.2.1", port=40_000):
+        """A remote member that has just renewed."""
+        [first] = self.hear(datagrams, b" " * 64, host, port)
+        [second] = self.hear(datagrams, answer_to(first).ljust(64), host, port)
+        self.hear(datagrams, answer_to(second).ljust(64), host, port)
+        return self.parrot.sessions[-1]
+
+    def test_a_member_that_does_not_renew_receives_no_more_than_it_sends(self):
+        datagrams = self.datagrams(idle=0)
+        session = self.member(datagrams)
+        self.clock.pump([1] * int(VALID))
+        self.sent.clear()
+        came = went = 0
+        for number in range(3000):  # ten a second, with a forged source
+            session.say(Reply(b"unasked", more=iter([b"x" * 1000] * 3)))
+            said = b"" if number % 10 == 0 else b"/who" if number % 3 else b"a line of some length %d" % number
+            before = len(self.sent)
+            self.hear(datagrams, said, "192.0.2.1")
+            came += len(said)
+            self.assertLessEqual(sum(len(data) for _, data in self.sent[before:]), len(said))
+            self.clock.advance(0.1)
+            went = sum(len(data) for _, data in self.sent)
+            self.assertLessEqual(went, came)
+        self.assertGreater(went, 0)  # challenges, at least
+        self.assertEqual(datagrams.tally.closed, {Closing.IDLE: 1})  # after UNRENEWED, though `idle` is 0
+
+    def test_forged_datagrams_keep_no_member(self):
+        datagrams = self.datagrams(idle=40)
+        self.member(datagrams)
+        for number in range(39):
+            self.clock.advance(1)
+            self.hear(datagrams, b"I am still here, believe me, %d" % number, "192.0.2.1")
+        self.assertEqual(len(datagrams.peers), 1)
+        self.clock.advance(1)
+        self.assertEqual(datagrams.tally.closed, {Closing.IDLE: 1})
+
+    def test_a_member_that_answers_receives_for_ever(self):
+        datagrams = self.datagrams(idle=60)
+        session = self.member(datagrams)
+        answered = 0
+        for number in range(600):
+            self.sent.clear()
+            self.clock.advance(1)
+            for _, challenge in self.sent:
+                self.hear(datagrams, answer_to(challenge).ljust(64), "192.0.2.1")
+                answered += 1
+            self.sent.clear()
+            session.say(Reply(b"line %d" % number))
+            self.assertEqual([data for _, data in self.sent], [b"line %d" % number])
+        self.assertGreaterEqual(answered, 600 // VALID)
+        self.assertEqual(len(datagrams.peers), 1)
+
+    def test_a_member_that_says_nothing_is_challenged_only_as_often_as_it_has_paid_for(self):
+        datagrams = self.datagrams(idle=0)
+        self.member(datagrams)
+        self.sent.clear()
+        self.clock.pump([1] * 60)
+        self.assertEqual(len(self.sent), (VALID - RENEW_AFTER) // RETRY)  # and none after consent is lost
+        self.assertEqual({is_challenge(data) for _, data in self.sent}, {True})
+
+    def test_what_waited_is_sent_once_a_member_has_renewed(self):
+        datagrams = self.datagrams(idle=0)
+        session = self.member(datagrams)
+        self.clock.pump([1] * int(VALID))
+        session.say(Reply(b"one", more=iter([b"two", b"three"])))
+        session.say(Reply(b"four"))
+        self.sent.clear()
+        [challenge] = self.hear(datagrams, b" " * LENGTH, "192.0.2.1")
+        self.assertEqual(
+            self.hear(datagrams, answer_to(challenge), "192.0.2.1"),
+            [b"one", b"two", b"three", b"four", *[b" " * LENGTH] * 3],
+        )
+
+    def test_what_waits_is_bounded(self):
+        datagrams = self.datagrams(idle=0)
+        session = self.member(datagrams)
+        self.clock.pump([1] * int(VALID))
+        for _ in range(10 * WAITING):
+            session.say(Reply(b"line"))
+        [challenge] = self.hear(datagrams, b" " * LENGTH, "192.0.2.1")
+        self.sent.clear()
+        self.hear(datagrams, answer_to(challenge), "192.0.2.1")
+        self.clock.advance(0)
+        self.assertEqual([data for _, data in self.sent].count(b"line"), WAITING)
+
+    def test_networks_that_may_get_larger_answers_join_with_the_first_datagram_and_renew_nothing(self):
+        datagrams = self.datagrams(idle=0, larger_answers_to=Access([ip_network("192.0.2.0/24")]))
+        [welcome, *_] = self.hear(datagrams, b"hi", "192.0.2.1")
+        self.assertTrue(welcome.startswith(b"welcome"))
+        self.clock.pump([1] * 600)
+        self.sent.clear()
+        self.parrot.sessions[0].say(Reply(b"by the way"))
+        self.assertEqual([data for _, data in self.sent], [b"by the way"])
+        datagrams.gate.govern(EVERYBODY, datagrams.gate.limits, Access([]), ())  # a reload takes the network away
+        self.sent.clear()
+        self.parrot.sessions[0].say(Reply(b"by the way"))
+        self.assertEqual(self.sent, [])
+
+    def test_the_output_to_one_network_has_a_budget_and_the_rest_waits(self):
+        datagrams = self.datagrams(idle=0, larger_answers_to=Access([ip_network("192.0.2.0/24")]))
+        for host in ("192.0.2.1", "192.0.2.2"):
+            self.hear(datagrams, b"hi", host)
+        self.sent.clear()
+        for session in self.parrot.sessions:
+            session.say(Reply(more=iter([b"x" * 1000] * 600)))
+        self.clock.pump([0] * 20)
+        first = sum(len(data) for _, data in self.sent)
+        self.assertLessEqual(first, OUTPUT.burst)
+        self.assertGreater(first, OUTPUT.burst - 2000)
+        self.assertGreater(datagrams.tally.refused[Refusal.OUTPUT], 0)
+        for _ in range(10):
+            self.clock.advance(1)
+            self.clock.pump([0] * 20)
+        self.assertEqual(len(self.sent), 1200)
+
+    def test_a_member_that_only_returns_what_it_is_sent_leaves_and_is_muted(self):
+        datagrams = self.datagrams()
+        self.hear(datagrams, b"hi")
+        session = self.parrot.sessions[0]
+        for number in range(3):
+            session.say(Reply(b"guest1: %d\n" % number))
+            self.clock.advance(0.08)
+            self.hear(datagrams, b"guest1: %d\n" % number)
+        self.assertEqual(datagrams.tally.closed, {Closing.ECHO: 1})
+        self.assertEqual(session.calls[-1], "lost")
+        self.assertEqual(self.hear(datagrams, b"hi again"), [])
+        self.assertEqual(datagrams.tally.refused, {Refusal.REPEAT: 1})
+        self.assertTrue(self.hear(datagrams, b"hi", port=40_001))
+        self.clock.advance(60)
+        self.assertTrue(self.hear(datagrams, b"hi"))
+
+    def test_a_member_that_answers_ok_with_ok_once_stays(self):
+        datagrams = self.datagrams()
+        self.hear(datagrams, b"hi")
+        for number in range(20):
+            self.parrot.sessions[0].say(Reply(b"ok\n"))
+            self.hear(datagrams, b"ok")
+            self.hear(datagrams, b"and a line of my own, %d" % number)
+        self.assertEqual(len(datagrams.peers), 1)
+
+    def test_a_port_that_is_unreachable_ends_the_membership(self):
+        datagrams = self.datagrams()
+        self.hear(datagrams, b"hi")
+        datagrams.unreachable(("127.0.0.1", 40_001))
+        self.assertEqual(len(datagrams.peers), 1)
+        datagrams.unreachable(("127.0.0.1", 40_000))
+        self.assertEqual(datagrams.tally.closed, {Closing.LOST: 1})
+        self.assertEqual(self.parrot.sessions[0].calls[-1], "lost")
+
+    def test_much_that_is_said_at_once_leaves_others_their_turn(self):
+        datagrams = self.datagrams()
+        self.hear(datagrams, b"hi")
+        self.sent.clear()
+        self.parrot.sessions[0].say(Reply(more=iter([b"x"] * 200)))
+        self.assertEqual(len(self.sent), A_TURN)
+        self.clock.pump([0] * 3)
+        self.assertEqual(len(self.sent), 200)
 
     def test_who_has_joined_is_spoken_to_unasked_and_nobody_else_is(self):
         datagrams = self.datagrams()
@@ -224,7 +418,14 @@ class Conversing(SynchronousTestCase):
         self.assertEqual(datagrams.tally.refused[Refusal.SEND], 3)
         self.assertEqual(len(datagrams.peers), 1)
         self.broken[name] = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-        self.hear(datagrams, b"gone")
+        self.hear(datagrams, b"an error that may be about another peer")
+        self.assertEqual(len(datagrams.peers), 1)
+
+    def test_a_unix_peer_that_has_vanished_leaves(self):
+        datagrams = self.datagrams("unix-dgram")
+        gone = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        peer = Peer("unix-dgram", unix_name("/run/x"), unix_name("/tmp/one"))
+        datagrams.heard(b"hi", peer, b"", "/tmp/one", lambda _data: gone)
         self.assertEqual(datagrams.tally.closed, {Closing.LOST: 1})
         self.assertEqual(self.parrot.sessions[0].calls[-1], "lost")
 

@@ -1,0 +1,67 @@
+"""Consent of one datagram member to receive: proved by an answer, renewed, and lost when it is not renewed.
+
+The rules follow RFC 7675, which keeps a peer from being sent media that it does not want any more:
+
+* an answer to a challenge is consent for VALID seconds (section 5.1);
+* a member is challenged again RENEW_AFTER seconds after its last answer, and every RETRY seconds until it answers;
+* each challenge is random, expires after VALID seconds and counts once, so a recorded answer is worth nothing;
+* a challenge is paid for by bytes that the member sent since the last one.
+
+Joining is not consent: the cookie that joins can be replayed by a forged datagram for a minute.
+Pure: times are seconds on one clock that never steps back.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from echod.gate.address_cookies import LENGTH, answers, fresh_challenge
+
+VALID: Final = 30.0  #: seconds that an answer counts: RFC 7675 section 5.1
+RENEW_AFTER: Final = 10.0  #: seconds: leaves four tries within VALID, as datagrams may be lost
+RETRY: Final = 5.0  #: seconds: the interval of RFC 7675
+RETRY_WHEN_LOST: Final = 1.0  #: seconds; then a challenge is sent only in reply to a datagram, and is no larger
+CREDIT: Final = 1024  #: bytes a member can have paid in advance: 73 challenges
+
+
+class Consent:
+    """What one member has proved."""
+
+    __slots__ = ("_challenge", "_challenged", "_credit", "_made", "_until")
+
+    def __init__(self) -> None:
+        self._until = float("-inf")
+        self._challenge: bytes | None = None
+        self._made = float("-inf")  # when the outstanding challenge was made …
+        self._challenged = float("-inf")  # … and when one was sent last
+        self._credit = 0
+
+    def valid(self, now: float) -> bool:
+        """Whether the member may receive more than it sends."""
+        return now < self._until
+
+    def received(self, size: int) -> None:
+        """The member sent a datagram of `size` bytes, which may be forged."""
+        self._credit = min(self._credit + size, CREDIT)
+
+    def answered(self, datagram: bytes, now: float) -> bool:
+        """Whether a datagram answers the outstanding challenge. If so, consent is valid from now on."""
+        challenge = self._challenge
+        if challenge is None or now - self._made >= VALID or not answers(challenge, datagram):
+            return False
+        self._challenge = None
+        self._until = now + VALID
+        return True
+
+    def challenge(self, now: float) -> bytes | None:
+        """The challenge to send now; None if none is due or the member has not paid for it.
+
+        While consent is lost, the caller sends it only in reply to a datagram that is at least as long.
+        """
+        if now - self._challenged < (RETRY if self.valid(now) else RETRY_WHEN_LOST) or self._credit < LENGTH:
+            return None
+        self._credit -= LENGTH
+        self._challenged = now
+        if self._challenge is None or now - self._made >= VALID:
+            self._challenge, self._made = fresh_challenge(), now
+        return self._challenge

@@ -1,0 +1,85 @@
+"""The gate of datagram members, one for the whole daemon: cookies, the output budget of each network, muted echoes.
+
+Members are sent what others say, unasked. Whatever a single member's consent allows, one network receives no more
+than its budget, and a member that was found to be an echo service cannot join again at once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from echod.gate.access import canonical
+from echod.gate.address_cookies import LENGTH, AddressCookies
+from echod.gate.buckets import Buckets
+from echod.gate.limits import Rate
+from echod.gate.refusal import Refusal
+from echod.gate.shares import network_of
+
+OUTPUT: Final = Rate(262_144, 524_288)  #: bytes a second to one /24 or /56: what replies may have (`shares.BYTES`)
+CHALLENGES: Final = Rate(1, 10)
+"""Challenges a second to one address, and at once: a client repeats its first datagram until it is answered; a service
+that returns a challenge in a form that is not recognised repeats itself no faster than this."""
+MUTED: Final = 60.0  #: seconds: by then nothing that was sent to it is still under way
+REMEMBERED: Final = 4096  #: muted addresses at once
+
+_LOOPBACK6: Final = bytes(15) + b"\x01"
+
+
+def is_local(host: bytes) -> bool:
+    """Whether a sender is on this machine: the kernel accepts no packet from outside with such an address.
+
+    `host` is 4 or 16 bytes, or empty for a Unix peer.
+    """
+    key = canonical(host)
+    return not host or (key[:1] == b"\x7f" and len(key) == 4) or key == _LOOPBACK6
+
+
+class MemberGate:
+    """What all datagram members of a daemon share.
+
+    `clock` counts seconds and never steps back; `secret` is that of `AddressCookies`.
+    """
+
+    def __init__(self, clock: Callable[[], float], secret: bytes | None = None) -> None:
+        self.cookies = AddressCookies(clock, secret)
+        self._clock = clock
+        self._output: Buckets[bytes] = Buckets(OUTPUT)
+        self._challenges: Buckets[bytes] = Buckets(CHALLENGES)
+        self._muted: OrderedDict[bytes, float] = OrderedDict()  # addresses, and until when
+
+    def may_send(self, host: bytes, size: int) -> bool:
+        """Take `size` bytes from the budget of a host's network; False takes nothing. This machine has no budget."""
+        return is_local(host) or self._output.take(network_of(canonical(host)), self._clock(), size)
+
+    def refuses_to_challenge(self, address: bytes, host: bytes, datagram: bytes) -> Refusal | None:
+        """Why a datagram of a peer that is not a member is not replied to with a challenge; None takes its bytes.
+
+        `address` distinguishes the peer from every other, `host` is its 4 or 16 bytes. The datagram must be longer
+        than a challenge, or a service that returns challenges as they are would be sent the next one.
+        """
+        if len(datagram) <= LENGTH:
+            return Refusal.LARGER
+        if self.cookies.returned(address, datagram):
+            return Refusal.REPEAT
+        if not self._challenges.take(address, self._clock()):
+            return Refusal.RATE
+        return None if self.may_send(host, LENGTH) else Refusal.OUTPUT
+
+    def mute(self, address: bytes) -> None:
+        """Ignore an address for MUTED seconds."""
+        self._muted[address] = self._clock() + MUTED
+        self._muted.move_to_end(address)
+        if len(self._muted) > REMEMBERED:
+            self._muted.popitem(last=False)
+
+    def muted(self, address: bytes) -> bool:
+        """Whether an address is ignored now."""
+        until = self._muted.get(address)
+        if until is None:
+            return False
+        if self._clock() < until:
+            return True
+        del self._muted[address]
+        return False

@@ -1,0 +1,253 @@
+"""One datagram member: a peer that joined, its session, and what waits to be sent to it.
+
+It decides when a piece of a reply may leave: `echod.gate.consent` and `echod.gate.members` have the rules, and
+`echod.transports.datagram_sessions` says who becomes a member. It knows no socket.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from typing import Final, Protocol
+
+from twisted.logger import Logger
+
+from echod.events import Closing, Tally
+from echod.gate.address_cookies import looks_like_an_answer
+from echod.gate.consent import Consent
+from echod.gate.echo_detector import EchoDetector
+from echod.gate.members import MemberGate
+from echod.gate.refusal import Refusal
+from echod.model import End, Peer, Reply, Service, Session
+from echod.transports.datagram import Send
+
+_log = Logger()
+
+A_TURN: Final = 64  #: datagrams to one member before others have their turn
+WAITING: Final = 64  #: replies that wait for one member; a service with an outbox has one at a time
+
+
+class Membership(Protocol):
+    """What a member needs of the listener that it belongs to."""
+
+    members: MemberGate
+    tally: Tally
+
+    def now(self) -> float:
+        """Seconds on the clock of the listener."""
+
+    def is_exempt(self, host: bytes) -> bool:
+        """Whether a peer needs no consent."""
+
+    def keep(self, member: DatagramMember) -> None:
+        """The member proved that it is there."""
+
+    def mute(self, member: DatagramMember) -> None:
+        """The member is an echo service: do not let it join again at once."""
+
+    def wait_for_budget(self, member: DatagramMember) -> None:
+        """The network of the member has used up its budget: flush when there may be more."""
+
+    def flush_later(self, member: DatagramMember) -> None:
+        """More may be sent to the member, after others have had their turn."""
+
+    def left(self, member: DatagramMember, reason: Closing) -> None:
+        """The membership is over."""
+
+
+class DatagramMember:
+    """A peer that joined. `name` is its socket address, `host` its 4 or 16 bytes, and `send` reaches it."""
+
+    def __init__(
+        self, datagrams: Membership, service: Service, name: Hashable, host: bytes, peer: Peer, send: Send
+    ) -> None:
+        self.name = name
+        self.host = host
+        self.active = 0.0  # when it proved last that it is there
+        self._datagrams = datagrams
+        self._service = service
+        self._send = send
+        self._peer = peer
+        self._consent = Consent()
+        self._detector = EchoDetector()
+        self._allowance = 0  # bytes that may be sent without consent: what the datagram being served has left
+        self._waiting: deque[Iterator[bytes]] = deque()
+        self._held: bytes | None = None  # taken from what waits, and not sent yet
+        self._over = False
+        self._closing = Closing.DONE
+        self.session: Session
+
+    @property
+    def exempt(self) -> bool:
+        """Whether it needs no consent; a reload may change that."""
+        return self._datagrams.is_exempt(self.host)
+
+    def begin(self, datagram: bytes, proof: bytes) -> None:
+        """Open the session. It is given `datagram`, unless that is empty: then `proof` is the answer that joined."""
+        try:
+            self.session = self._service.session(self._peer, self.perform)
+        except Exception:
+            self._fail()
+            return
+        self.ask(self.session.opened)
+        if datagram:
+            self.ask(self.session.received, datagram)
+        else:
+            self.receive(proof)
+
+    def receive(self, datagram: bytes) -> None:
+        """Serve a datagram of this member, or of a peer that forged its address."""
+        now = self._datagrams.now()
+        if self._detector.is_echo(datagram, now):
+            self._datagrams.mute(self)
+            self.leave(Closing.ECHO)
+        elif self.exempt:
+            self._datagrams.keep(self)
+            self.ask(self.session.received, datagram)
+        else:
+            self._receive_unproven(datagram, now)
+
+    def _receive_unproven(self, datagram: bytes, now: float) -> None:
+        consent = self._consent
+        consent.received(len(datagram))
+        if consent.answered(datagram, now):
+            self._datagrams.keep(self)
+            self.flush()
+            return
+        if not consent.valid(now):
+            self._allowance = len(datagram)
+            self._challenge(now)
+        if not looks_like_an_answer(datagram):  # one that is late or came twice concerns no session
+            self.ask(self.session.received, datagram)
+        self.flush()
+        self._allowance = 0
+
+    def renew(self) -> None:
+        """Challenge the member if that is due and its consent is still valid."""
+        now = self._datagrams.now()
+        if self._consent.valid(now):
+            self._challenge(now)
+
+    def _challenge(self, now: float) -> None:
+        challenge = self._consent.challenge(now)
+        if challenge is not None and self._may_send(len(challenge)):
+            self._transmit(challenge)
+
+    def ask(self, question: Callable[..., Reply], *given: bytes) -> None:
+        """Perform what the session replies."""
+        if self._over:
+            return
+        try:
+            reply = question(*given)
+            self.perform(reply)
+            if reply.held and not self._over:
+                self._service.context.work.wait(self._process)
+        except Exception:
+            self._fail()
+
+    def _process(self) -> None:
+        """Process the next portion of the input that the session holds: it is this member's turn."""
+        self.ask(self.session.proceed)
+
+    def perform(self, reply: Reply) -> None:
+        """Send a reply, a datagram for each piece, now or when it may be sent. Any end except NOTHING is the end."""
+        if self._over:
+            return
+        if reply.data is not None:
+            self._queue(iter((reply.data,)))
+        if reply.more is not None:
+            self._queue(reply.more)
+        if reply.end is End.NOTHING:
+            self.flush()
+        else:
+            self._flush(None)
+            self.leave(self._closing)
+
+    def flush(self) -> None:
+        """Send what waits and may be sent, A_TURN datagrams at a time."""
+        self._flush(A_TURN)
+
+    def dismiss(self, reason: Closing) -> None:
+        """End the session as if the peer had finished."""
+        self._closing = reason
+        self.ask(self.session.ended)
+        self.leave(reason)
+
+    def leave(self, reason: Closing) -> None:
+        """End the membership; nothing more is sent."""
+        if not self._over:
+            self._over = True
+            self._waiting.clear()
+            self._service.context.work.cancel(self._process)
+            try:
+                if hasattr(self, "session"):
+                    self.session.lost()
+            except Exception:  # its place must not go with it
+                _log.failure("the service failed at the end of the conversation with {peer}", peer=self._peer.remote)
+                reason = Closing.FAILED
+            self._datagrams.left(self, reason)
+
+    def _fail(self) -> None:
+        """Handle a bug of the service: it ends this membership and nothing else."""
+        _log.failure("the service failed; the conversation with {peer} is over", peer=self._peer.remote)
+        self.leave(Closing.FAILED)
+
+    def _queue(self, pieces: Iterator[bytes]) -> None:
+        if len(self._waiting) < WAITING:
+            self._waiting.append(pieces)
+        else:
+            self._datagrams.tally.refuse(Refusal.CONSENT if self._needs_consent() else Refusal.OUTPUT)
+
+    def _flush(self, most: int | None) -> None:
+        sent = 0
+        try:
+            while not self._over and (piece := self._next()) is not None:
+                if sent == most:
+                    self._held = piece
+                    self._datagrams.flush_later(self)
+                    return
+                if not self._may_send(len(piece)):
+                    self._held = piece
+                    return
+                self._transmit(piece)
+                sent += 1
+        except Exception:  # a bug of this session, and not of the one that made it speak
+            self._fail()
+
+    def _next(self) -> bytes | None:
+        if self._held is not None:
+            piece, self._held = self._held, None
+            return piece
+        while self._waiting:
+            for piece in self._waiting[0]:
+                return piece
+            self._waiting.popleft()
+        return None
+
+    def _needs_consent(self) -> bool:
+        return not self._consent.valid(self._datagrams.now()) and not self.exempt
+
+    def _may_send(self, size: int) -> bool:
+        needs_consent = self._needs_consent()
+        if needs_consent and size > self._allowance:
+            self._datagrams.tally.refuse(Refusal.CONSENT)
+            return False
+        if not self._datagrams.members.may_send(self.host, size):
+            self._datagrams.tally.refuse(Refusal.OUTPUT)
+            self._datagrams.wait_for_budget(self)
+            return False
+        if needs_consent:
+            self._allowance -= size
+        return True
+
+    def _transmit(self, data: bytes) -> None:
+        datagrams = self._datagrams
+        error = self._send(data)
+        if error is None:
+            datagrams.tally.datagrams_out += 1
+            datagrams.tally.bytes_out += len(data)
+            self._detector.sent(data, datagrams.now())
+        else:
+            datagrams.tally.refuse(Refusal.SEND)
+            if not self.host and isinstance(error, ConnectionRefusedError | FileNotFoundError):  # a Unix peer has gone
+                self.leave(Closing.LOST)
