@@ -139,7 +139,11 @@ def parse(text: str, *, client: bool = False) -> Address:
     before, _, query = rest.partition("?")
     options = _options(text, scheme, known, query, client)
     if known.has_path:
-        return Address(scheme, path=_unix_path(text, scheme, before), options=options)
+        path = _unix_path(text, scheme, before)
+        if path.startswith("@") and (meant := [name for name in ("mode", "user", "group") if name in options]):
+            right = "an abstract name has no file, and anyone may connect: use a path"
+            raise AddressError(f"{_shown(text)}: {meant[0]} cannot be set here: {right}")
+        return Address(scheme, path=path, options=options)
     return _host_address(text, scheme, before, options, client)
 
 

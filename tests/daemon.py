@@ -160,7 +160,7 @@ class Daemon:
         self.process = subprocess.Popen(
             [*words, *self._options],
             cwd=self.dir,
-            env=environment(**self._environ),
+            env=environment(**{"RUNTIME_DIRECTORY": str(self.dir), **self._environ}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "stdio": "",
     "small_files": "",
     "peercred": "",
+    "runtime_dir": "",
     "terminal": "text",
     "names": "text",
     "shape": "",
@@ -34,23 +35,24 @@ MAY_IMPORT = {
     "faults": "model",
     "events": "address gate model text",
     "services": "gate model names small_files text",
-    "config": "address events faults gate model names services.registry shape small_files text",
+    "config": "address events faults gate model names runtime_dir services.registry shape small_files text",
     "transports": "address events faults gate model names peercred shape text",
     "plane": "address events gate model names text transports",
     "observe": "address events gate model names text version",
-    "daemon": "address admin config events faults gate model names observe plane services shape terminal text"
-    " transports version",
+    "daemon": "address admin config events faults gate model names observe peercred plane runtime_dir services shape"
+    " terminal text transports version",
     "tap": "address config daemon early_signals gate model names observe services stdio terminal text transports"
     " version",
     "admin": "model names observe peercred text",
-    "client": "address config events gate model names services shape stdio terminal text transports version",
+    "client": "address config events gate model names peercred runtime_dir services shape stdio terminal text"
+    " transports version",
     "__main__": "early_signals stdio version",
 }
 """The rooms of echod, and which others each may import: a new room is one new line here."""
 
 PURE = {
     *("version", "text", "early_signals", "stdio", "terminal", "names", "shape", "address", "model", "gate", "faults"),
-    *("events", "services", "config", "small_files", "peercred"),
+    *("events", "services", "config", "small_files", "peercred", "runtime_dir"),
 }
 """Rooms that know neither Twisted nor zope."""
 

@@ -10,12 +10,16 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, Final, Self
 
+from echod import runtime_dir
 from echod.address import Address, AddressError, parse
+from echod.client.peer_trust import Untrusted, check, name_of
 from echod.config.fault import ConfigurationError
-from echod.config.loading import ADMIN, administration
+from echod.config.loading import administration, configuration_file
+from echod.runtime_dir import expanded
 from echod.text import escaped, from_system, system_error
 
 VARIABLE: Final = "ECHOD_ADMIN"
@@ -33,6 +37,14 @@ class Unreadable(Unanswered):
 
 class Nobody(Unanswered):
     """Nobody is there; the file may say another place by now than when the daemon read it."""
+
+
+class Denied(Unanswered):
+    """The daemon is there, and the kernel does not let us connect."""
+
+
+class Impostor(Unanswered):
+    """The process that listens there is not trusted; nothing was sent to it."""
 
 
 class Refused(Exception):
@@ -58,20 +70,48 @@ def place(arguments: argparse.Namespace) -> Address:
         except ValueError as error:
             raise Unanswered(f"${VARIABLE}: {error}") from None
     try:
-        file, listen = administration(os.environ)
+        found = administration(os.environ)
     except ConfigurationError as error:
         raise Unreadable(f"{error.faults[0]}; --admin says where to ask, whatever the file") from None
-    if file is None:
-        return parse(ADMIN, client=True)
-    for address in sorted(listen, key=lambda one: not one.has_path):
-        return admin_address(address.place)  # its options are for listening
-    raise Nobody(escaped(f"{file}: there is no [admin] in it; add one, or say where with --admin"))
+    for address in sorted(found.listen, key=lambda one: not one.has_path):
+        return _first_that_answers(list(_candidates(admin_address(address.place))))  # its options are for listening
+    raise Nobody(escaped(f"{found.file}: there is no [admin] in it; add one, or say where with --admin"))
+
+
+def _candidates(address: Address) -> Iterator[Address]:
+    """The address, and if it is in our `%t`, the same file in every folder that this may be for another daemon."""
+    yield address
+    folder, name = os.path.split(address.path)
+    if address.has_path and folder == runtime_dir.runtime_dir(os.environ):
+        for other in runtime_dir.candidates(os.environ)[1:]:
+            yield replace(address, path=os.path.join(other, name))
+
+
+def _first_that_answers(candidates: list[Address]) -> Address:
+    """The first address where a process listens that we trust. Raises the most telling reason if there is none."""
+    if len(candidates) == 1:
+        return candidates[0]
+    reasons: list[Unanswered] = []
+    for address in candidates:
+        try:
+            with Administrator(address) as administrator:
+                administrator.connect()
+            return address
+        except Unanswered as error:
+            reasons.append(error)
+    for kind in (Impostor, Denied):
+        if telling := next((one for one in reasons if isinstance(one, kind)), None):
+            raise telling
+    if other := next((one for one in reasons if not isinstance(one, Nobody)), None):
+        raise other
+    places = ", ".join(address.place for address in candidates)
+    raise Nobody(f"no daemon answers at any of {places}: is one running, with this address under [admin]?")
 
 
 def admin_address(text: str) -> Address:
     """An address that the interface can have. Raises ValueError."""
     try:
-        address = parse(from_system(text), client=True)
+        address = parse(expanded(from_system(text)), client=True)
     except AddressError as error:
         raise ValueError(str(error)) from None
     if not address.form.is_bare:
@@ -115,9 +155,21 @@ class Administrator:
             self._connection.ask(method, path, body)
             return self._connection.getresponse()
         except (OSError, HTTPException) as error:
-            self._connection.close()
-            nobody = isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ECONNREFUSED)
-            raise (Nobody if nobody else Unanswered)(f"{self.address.place}: {_why(error)}") from None
+            raise self._unanswered(error) from None
+
+    def connect(self) -> None:
+        """Connect, and ask nothing. Raises Unanswered."""
+        try:
+            self._connection.connect()
+        except OSError as error:
+            raise self._unanswered(error) from None
+
+    def _unanswered(self, error: OSError | HTTPException) -> Unanswered:
+        self._connection.close()
+        if isinstance(error, PermissionError) and self.address.has_path:
+            return Denied(f"{self.address.place}: {system_error(error)}: {_who_may(self.address)}")
+        nobody = isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ECONNREFUSED)
+        return (Nobody if nobody else Unanswered)(f"{self.address.place}: {_why(error)}")
 
     def __enter__(self) -> Self:
         return self
@@ -149,6 +201,11 @@ class _Connection(HTTPConnection):
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self.sock.settimeout(self.timeout)
             self.sock.connect(self._address.system_path)
+            try:
+                check(self.sock, self._address, configuration_file(os.environ))
+            except Untrusted as error:
+                self.close()
+                raise Impostor(str(error)) from None
         bounded = _Bounded(fileno=self.sock.detach())
         bounded.settimeout(self.timeout)
         bounded.ends = self._ends
@@ -167,6 +224,20 @@ class _Bounded(socket.socket):
                 raise TimeoutError("timed out")
             self.settimeout(left)
         return super().recv_into(*given)
+
+
+def _who_may(address: Address) -> str:
+    """What a user has to become to be let in, as far as the socket and the configuration tell."""
+    try:
+        owner = name_of(os.stat(address.system_path).st_uid)
+    except OSError:  # in a folder that we may not search
+        owner = "the daemon's user"
+    try:
+        group = administration(os.environ).group
+    except ConfigurationError:
+        group = ""
+    users = "root" if owner == "root" else f"root or {owner}"
+    return f"run this as {users}" + (f", or join group {escaped(group)}" if group else "")
 
 
 def _why(error: Exception) -> str:

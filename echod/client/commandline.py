@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 
 from echod.address import Address, AddressError, parse
 from echod.config.values import duration, shown, size
+from echod.runtime_dir import expanded
 from echod.text import escaped, from_system
 from echod.version import VERSION
 
@@ -206,7 +207,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
 
 def _url(text: str) -> Address:
     try:
-        address = parse(from_system(text), client=True)
+        address = parse(expanded(from_system(text)), client=True)
     except AddressError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     if address.is_passed:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from echod.address import parse
 from echod.config import values
 from echod.config.fault import toml_text
+from echod.runtime_dir import expanded
 from echod.text import for_system
 
 
@@ -176,5 +177,6 @@ PROBABILITY: Final = number(0, 1)
 PORTS: Final = array(whole(1, 65_535), "port numbers")
 NETWORKS: Final = array(text('a network such as "192.0.2.0/24"', values.network), 'networks such as ["192.0.2.0/24"]')
 ADDRESSES: Final = array(
-    text('an address such as "tcp://127.0.0.1:10007"', parse), 'addresses such as ["tcp://127.0.0.1:10007"]'
+    text('an address such as "tcp://127.0.0.1:10007"', lambda written: parse(expanded(written))),
+    'addresses such as ["tcp://127.0.0.1:10007"]',
 )

@@ -37,6 +37,7 @@ from echod.config.forms import (
 )
 from echod.config.values import shown
 from echod.gate.limits import Limits
+from echod.runtime_dir import expanded
 
 LARGEST_BUFFER: Final = 64 << 20
 """Octets. Each read asks for the memory of a whole buffer, and never brings more than the kernel holds: 32 MiB at most
@@ -98,13 +99,13 @@ DAEMON: Final = Table(
 
 
 def _admin_address(written: str) -> Address:
-    address = parse(written)
+    address = parse(expanded(written))
     if not address.form.is_bare:
         raise ValueError(f"{shown(written)}: the admin interface is served on unix:// and tcp:// only")
     return address
 
 
-_ADMIN_RIGHT: Final = 'an address such as "unix:///run/echod/admin.sock?mode=0600"'
+_ADMIN_RIGHT: Final = 'an address such as "unix://%t/admin.sock"'
 
 
 def _host_name(written: str) -> str:

@@ -6,11 +6,11 @@ Whoever calls prints each fault of a ConfigurationError in a line of its own and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from echod.address import Address
+from echod.address import Address, parse
 from echod.config import files
 from echod.config.building import ALLOW, Building
 from echod.config.fault import ConfigurationError, Fault
@@ -22,13 +22,14 @@ from echod.config.schema import Configuration
 from echod.config.values import shown
 from echod.gate.access import Network
 from echod.model import Service
+from echod.runtime_dir import expanded
 
 Kinds = Mapping[str, type[Service]]
 
 VARIABLE: Final = "ECHOD_CONFIG"
 LISTEN: Final = Path("--listen")
-ADMIN: Final = "unix://@echod-admin"
-"""Where the administrator's interface is until somebody says otherwise: a name that no file system has to hold."""
+ADMIN: Final = "unix://%t/admin.sock"
+"""Where the admin interface is without a configuration: in a folder of the user, which others cannot write to."""
 BUILT_IN: Final[Mapping[str, Any]] = {
     "admin": {"listen": [ADMIN]},
     "services": {
@@ -67,25 +68,33 @@ def load(
         raise located(error, texts) from None
 
 
-def administration(
-    environ: Mapping[str, str], *, system: Path = files.SYSTEM
-) -> tuple[Path | None, tuple[Address, ...]]:
-    """The file that `load` would read, or None, and the administrator's addresses that it and its drop-ins name.
+@dataclass(frozen=True)
+class Administration:
+    """What a client has to know of a configuration to find the admin interface."""
 
-    What is wrong elsewhere is no concern of theirs. Raises ConfigurationError where they name none and something is
-    wrong with `[admin]`, or with TOML.
+    file: Path | None  #: the file that `load` would read
+    listen: tuple[Address, ...]
+    group: str = ""  #: whose members may read
+
+
+def administration(environ: Mapping[str, str], *, system: Path = files.SYSTEM) -> Administration:
+    """What the file that `load` would read, and its drop-ins, say of the admin interface; else the built-in address.
+
+    Errors elsewhere in the file do not matter. Raises ConfigurationError if no address is given and something is wrong
+    with `[admin]`, or with TOML.
     """
     main = _main_file(None, environ, system)
     if main is None:
-        return None, ()
+        return Administration(None, (parse(expanded(ADMIN)),))
     faults: list[Fault] = []
     read = files.read_all(main, faults)
     layers = [(file.path, {"admin": file.content["admin"]}) for file in read if "admin" in file.content]
-    listen = Reading({}, faults, whole=False).root(layers).get("admin", {}).get("listen")
+    admin = Reading({}, faults, whole=False).root(layers).get("admin", {})
+    listen, group = admin.get("listen"), admin.get("group")
     addresses = tuple(address for address in listen.value if address is not None) if listen else ()
     if faults and not addresses:
         raise located(ConfigurationError(faults), {file.path: file.text for file in read})
-    return main, addresses
+    return Administration(main, addresses, group.value if group else "")
 
 
 def from_listen(
@@ -114,6 +123,11 @@ def from_listen(
     if not listen:
         reading.fault(LISTEN, "", "write KIND=URL, such as echo=tcp://127.0.0.1:10007")
     return Building(reading, {"services": services}, _networks(reading, allow), unknown).configuration(())
+
+
+def configuration_file(environ: Mapping[str, str], *, system: Path = files.SYSTEM) -> Path | None:
+    """The file that `load` would read without a path, or None."""
+    return _main_file(None, environ, system)
 
 
 def _main_file(path: Path | None, environ: Mapping[str, str], system: Path) -> Path | None:

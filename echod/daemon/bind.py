@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
+from echod import runtime_dir
 from echod.address import BACKLOG, Address
 from echod.config.schema import ServiceConfig
 from echod.daemon.store import Store
@@ -126,6 +128,8 @@ def _open(reactor: Any, place: Wanted, store: Store) -> Iterator[Bound]:
             yield Bound(service, systemd.address_of(adopted), adopted, place)
         return
     kept = store.take(address)
+    if address.has_path and not address.path.startswith("@"):
+        runtime_dir.prepare(os.path.dirname(address.system_path), os.environ)
     for opened in kept:
         TRANSPORTS[address.scheme].prepare(opened)  # an earlier daemon opened it, of another version perhaps
         adapt(opened, address)

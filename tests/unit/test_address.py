@@ -60,7 +60,10 @@ def addresses(draw: st.DrawFn) -> Address:
     known = SCHEMES[scheme]
     options = draw(st.fixed_dictionaries({}, optional={name: _option[name] for name in sorted(known.options)}))
     if known.has_path:
-        return Address(scheme, path=draw(_path), options=options)
+        path = draw(_path)
+        if path.startswith("@"):  # an abstract name has no file to give these to
+            options = {name: value for name, value in options.items() if name not in ("mode", "user", "group")}
+        return Address(scheme, path=path, options=options)
     path = draw(st.just("") | _octets.map("/{}".format)) if known.has_url_path else ""
     return Address(scheme, draw(_host), draw(st.integers(0, 65535)), path, options)
 
@@ -176,6 +179,9 @@ class Refusing(SynchronousTestCase):
             ("unix://echo.sock", "the path must be absolute; write unix:///run/echod/echo.sock"),
             ("unix:///", "the path must be absolute"),
             ("unix://@", "the path must be absolute"),
+            ("unix://@name?mode=0600", "mode cannot be set here: an abstract name has no file"),
+            ("unix-dgram://@name?group=adm", "group cannot be set here"),
+            ("unix://@name?backlog=5&user=adm", "user cannot be set here"),
             ("unix:///a%00b", "cannot hold a NUL"),
             ("tcp://h:7/echo", "tcp:// has no path; leave out /echo"),
             ("tcp://user@h:7", "no user name"),

@@ -219,7 +219,6 @@ class Terminal:
 @pytest.fixture(scope="module")
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     shipped = (TOP / "etc" / "echod.toml").read_text("utf-8")
-    shipped = shipped.replace("unix://@echod-admin", "unix://{dir}/admin.sock")  # another may serve here
     shipped = shipped.replace('# show = "text"', 'show = "text"')  # as on a terminal
     with Daemon(re.sub(r"(127\.0\.0\.1):\d+", r"\1:0", shipped)) as daemon:
         yield Terminal(daemon, tmp_path_factory.mktemp("terminal"))
