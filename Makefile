@@ -13,7 +13,7 @@ TYPED = echod twisted/plugins bench completion docs tests
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-system lint format bench bench-quick chaos fuzz soak docs man completion deb clean
+.PHONY: help run test test-system lint format bench bench-quick chaos fuzz soak docs man completion release-check release deb clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,12 @@ man: $(VENV)/.dev  ## build the manual pages in build/man, from docs/ (man -l bu
 completion: $(VENV)/.dev  ## write what bash and zsh complete to build/completion, from the two programs' parsers
 	@$(BIN)/python -m completion build/completion
 	@ls build/completion/*/*
+
+release-check: $(VENV)/.dev  ## build wheel and sdist in dist/, and try each in an environment of its own
+	@PYTHON=$(BIN)/python release/build dist
+
+release: $(VENV)/.dev  ## changelog, distributions, commit and tag: make release VERSION=0.2.0 (docs/RELEASING.md)
+	@PYTHON=$(BIN)/python release/release "$(VERSION)"
 
 deb: $(VENV)/.dev  ## build the Debian package into dist/, from an sdist, and show it to lintian
 	@rm -rf build/sdist && $(BIN)/python -m build --sdist --outdir build/sdist . >/dev/null
