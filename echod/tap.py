@@ -18,8 +18,9 @@ from twisted.python import usage
 
 from echod.config.fault import ConfigurationError
 from echod.config.fitting import fit
-from echod.config.listeners import listeners
+from echod.config.listeners import listeners, warnings
 from echod.config.loading import from_listen, load
+from echod.config.name_resolution import Unresolved, resolved
 from echod.config.printing import describe
 from echod.config.schema import Configuration
 from echod.daemon import descriptors, landlock, twisted_internals
@@ -28,7 +29,6 @@ from echod.daemon.bind import Bound, Unbindable, Unsuited, bind_all, open_to_nob
 from echod.daemon.console import NoConsole, OwnTerminal, console_of, desk_of, shares_the_terminal
 from echod.daemon.in_thread import wait_for
 from echod.daemon.listener import Unready, UnusableService
-from echod.daemon.lookup import looked_up
 from echod.daemon.notify import Notify
 from echod.daemon.pidfile import Pidfile, pidfile_of
 from echod.daemon.privileges import Identity, Impossible, become, identity_of, owning, stay_behind
@@ -65,7 +65,7 @@ class Options(usage.Options):
     ]
     optFlags = [
         ["console", None, "Give this terminal to the console service: what its clients send is shown, and you answer."],
-        ["check-config", None, "Read the configuration, say what would be served or what is wrong, and end."],
+        ["check-config", None, "Read the configuration, print what would be served, warnings and errors, and end."],
         ["print-config", None, "Print every value and the file it came from, and end."],
     ]
 
@@ -120,6 +120,7 @@ class Options(usage.Options):
         if self["check-config"] or self["print-config"]:
             try:
                 configuration, notes = (read(self), []) if self["print-config"] else fitted(self, None)
+                notes += [] if self["print-config"] else warnings(configuration)
             except Refused as error:
                 _end(error.code, error.lines)
             for line in describe(configuration) if self["print-config"] else listeners(configuration):
@@ -160,15 +161,16 @@ def read(options: Options) -> Configuration:
 
 
 def fitted(options: Options, identity: Identity | None) -> tuple[Configuration, list[str]]:
-    """The same with its names looked up, as far as the limit of open files allows, for who will serve it; and what was
-    shrunk. Raises Refused."""
+    """The same with its names resolved, as far as the limit of open files allows, owned by the user that will serve
+    it; and the warnings of that. Raises Refused."""
     try:
-        configuration, notes = fit(looked_up(read(options)), descriptors.raise_limit())
+        configuration, notes = resolved(read(options))
+        configuration, shrunk = fit(configuration, descriptors.raise_limit())
     except ConfigurationError as error:
         raise Refused(EX_CONFIG, [str(fault) for fault in error.faults]) from error
-    except Unbindable as error:
-        raise Refused(EX_OSERR, error.faults) from error
-    return owning(configuration, identity) if identity else configuration, notes
+    except Unresolved as error:
+        raise Refused(EX_OSERR, error.errors) from error
+    return owning(configuration, identity) if identity else configuration, [*notes, *shrunk]
 
 
 def makeService(options: Options) -> Daemon:

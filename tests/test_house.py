@@ -35,7 +35,8 @@ MAY_IMPORT = {
     "faults": "model",
     "events": "address gate model text",
     "services": "gate model names small_files text",
-    "config": "address events faults gate model names runtime_dir services.registry shape small_files text",
+    "config": "address events faults gate model names runtime_dir services.registry shape small_files text"
+    " transports.paths transports.sockets",
     "transports": "address events faults gate model names peercred shape text",
     "plane": "address events gate model names text transports",
     "observe": "address events gate model names text version",

@@ -11,8 +11,9 @@ from typing import Final
 from echod.client.terminal import fail
 from echod.config.fault import ConfigurationError
 from echod.config.fitting import fit
-from echod.config.listeners import listeners
+from echod.config.listeners import listeners, warnings
 from echod.config.loading import load
+from echod.config.name_resolution import Unresolved, resolved
 from echod.services.registry import UnusableKind, kinds
 from echod.text import escaped
 
@@ -23,15 +24,19 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the listeners and return 0, or every error and return 78."""
     try:
         path = None if arguments.file is None else Path(arguments.file)
-        configuration = load(path, kinds(), os.environ, unknown=_unknown)
+        configuration, notes = resolved(load(path, kinds(), os.environ, unknown=_unknown))
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        configuration, notes = fit(configuration, hard)
+        configuration, shrunk = fit(configuration, hard)
     except (ConfigurationError, UnusableKind) as error:
         tell(error)
         return EX_CONFIG
+    except Unresolved as error:
+        for line in error.errors:
+            fail(line)
+        return EX_CONFIG
     for line in listeners(configuration):
         print(line)
-    for line in notes:
+    for line in (*notes, *shrunk, *warnings(configuration)):
         fail(line)
     return 0
 

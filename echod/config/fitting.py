@@ -44,6 +44,6 @@ def fit(configuration: Configuration, hard: int) -> tuple[Configuration, list[st
 
     fitted = tuple(fitting())
     if faults:
-        raise located(ConfigurationError(dict.fromkeys(faults)), configuration.texts)
+        raise ConfigurationError(located(dict.fromkeys(faults), configuration.texts))
     lines = [f"connections shrunk to {max(room, 1)}, for {hard} open files are allowed: {', '.join(shrunk)}"]
     return replace(configuration, services=fitted), lines if shrunk else []

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from echod.config.fault import ConfigurationError, Fault, element, joined
+from echod.config.fault import Fault, element, joined
 
 _BLANK: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _SPACE: Final = re.compile(r"[ \t]*")
@@ -38,10 +38,11 @@ def line_numbers(text: str, paths: Collection[str]) -> dict[str, int]:
     return document.lines
 
 
-def located(error: ConfigurationError, texts: Mapping[Path, str]) -> ConfigurationError:
+def located(faults: Iterable[Fault], texts: Mapping[Path, str]) -> list[Fault]:
     """The same errors with the line of each key, if its file is among `texts`; a missing key has its table's line."""
+    faults = list(faults)
     paths: dict[Path, set[str]] = {}
-    for fault in error.faults:
+    for fault in faults:
         if fault.line is None and fault.file in texts:
             paths.setdefault(fault.file, set()).update(_and_outer(fault.path))
     lines = {file: line_numbers(texts[file], wanted) for file, wanted in paths.items()}
@@ -50,7 +51,7 @@ def located(error: ConfigurationError, texts: Mapping[Path, str]) -> Configurati
         known = lines.get(fault.file, {})
         return next((known[path] for path in _and_outer(fault.path) if path in known), fault.line)
 
-    return ConfigurationError(replace(fault, line=line(fault)) for fault in error.faults)
+    return [replace(fault, line=line(fault)) for fault in faults]
 
 
 def _and_outer(path: str) -> Iterator[str]:

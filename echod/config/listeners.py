@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from echod.config.schema import Configuration
+from echod.config.schema import Configuration, ServiceConfig
 
 
 def listeners(configuration: Configuration) -> Iterator[str]:
@@ -15,3 +15,17 @@ def listeners(configuration: Configuration) -> Iterator[str]:
     for name, addresses in listening:
         for address in addresses:
             yield f"{name:{width}}  {address}"
+
+
+def exposed(service: ServiceConfig, place: str, loopback: bool) -> Iterator[str]:
+    """The warning about an address that the network reaches while only loopback is allowed to use it, if it is one."""
+    if not loopback and all(network.is_loopback for network in service.allow):
+        yield f"{service.name}  {place} is open to the network, and only loopback is allowed: see allow"
+
+
+def warnings(configuration: Configuration) -> Iterator[str]:
+    """The warnings about addresses that a start would print. An address that the daemon is passed, or that only
+    Twisted knows, is known at the start alone."""
+    for service in configuration.services:
+        for address in service.listen:
+            yield from exposed(service, address.place, address.loopback or address.is_passed or address.is_opaque)

@@ -65,7 +65,7 @@ def load(
         building = Building(reading, found, _networks(reading, allow), unknown)
         return replace(building.configuration([file.path.absolute() for file in read]), texts=texts)
     except ConfigurationError as error:
-        raise located(error, texts) from None
+        raise ConfigurationError(located(error.faults, texts)) from None
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def administration(environ: Mapping[str, str], *, system: Path = files.SYSTEM) -
     listen, group = admin.get("listen"), admin.get("group")
     addresses = tuple(address for address in listen.value if address is not None) if listen else ()
     if faults and not addresses:
-        raise located(ConfigurationError(faults), {file.path: file.text for file in read})
+        raise ConfigurationError(located(faults, {file.path: file.text for file in read}))
     return Administration(main, addresses, group.value if group else "")
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from echod import runtime_dir
 from echod.address import BACKLOG, Address
+from echod.config.listeners import exposed
 from echod.config.schema import ServiceConfig
 from echod.daemon.store import Store
 from echod.names import Inet, inet_name, is_loopback
@@ -166,8 +167,6 @@ def _why_unsuited(bound: Bound) -> str:
 
 def reason(error: OSError, address: Address) -> str:
     """Why an address cannot be opened, for people."""
-    if isinstance(error, socket.gaierror):
-        return f"the name is not known ({error.strerror})"
     if isinstance(error, PermissionError) and 0 < address.port < 1024:
         return f"{system_error(error)}: a port below 1024 needs CAP_NET_BIND_SERVICE"
     return system_error(error)
@@ -175,8 +174,4 @@ def reason(error: OSError, address: Address) -> str:
 
 def open_to_nobody(bound: Iterable[Bound]) -> list[str]:
     """A warning for each address that the network reaches and nobody beyond loopback may use."""
-    return [
-        f"{one.service.name}  {one.place} is open to the network, and only loopback is allowed: see allow"
-        for one in bound
-        if not one.loopback and all(network.is_loopback for network in one.service.allow)
-    ]
+    return [warning for one in bound for warning in exposed(one.service, one.place, one.loopback)]

@@ -169,7 +169,7 @@ def numeric(options: Mapping[str, str | int | bool]) -> dict[str, str | int | bo
             try:
                 number = pwd.getpwnam(name).pw_uid if what == "user" else grp.getgrnam(name).gr_gid
             except KeyError:
-                raise OSError(errno.EINVAL, f"there is no {what} {name}") from None
+                raise OSError(errno.EINVAL, f"{what} {name} does not exist") from None
             numbers[what] = str(number)
     return numbers
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import select
 import signal
 import socket
@@ -20,7 +21,7 @@ import pytest
 
 from echod.client.commandline import COMMANDS
 from tests.contract.room import MIB, data, rest
-from tests.daemon import ECHOCTL, SECONDS, TOP, Daemon, environment, eventually, memory, run
+from tests.daemon import ECHOCTL, ECHOD, SECONDS, TOP, Daemon, environment, eventually, memory, run
 
 CONFIG = """
 [services.echo]
@@ -274,9 +275,32 @@ def test_an_interface_that_is_not_there_is_named(words):
 
 def test_check_prints_the_listeners(tmp_path):
     config = tmp_path / "echod.toml"
-    config.write_text('[services.echo]\nlisten = ["tcp://127.0.0.1:7", "udp://*:7"]\n')
-    assert echoctl("check", config).decode() == "echo  tcp://127.0.0.1:7\necho  udp://*:7\n"
+    config.write_text('[services.echo]\nlisten = ["tcp://127.0.0.1:7", "udp://[::1]:7"]\n')
+    assert echoctl("check", config).decode() == "echo  tcp://127.0.0.1:7\necho  udp://[::1]:7\n"
     assert b"tcp://127.0.0.1:10007" in echoctl("check", TOP / "etc" / "echod.toml")
+
+
+@pytest.mark.parametrize(
+    "command", [(*ECHOCTL, "check"), (*ECHOD, "--check-config", "--config")], ids=["echoctl", "echod"]
+)
+def test_check_resolves_names_and_prints_the_warnings_of_a_start(command, tmp_path):
+    program = "echoctl" if command[-1] == "check" else "echod"
+    config = tmp_path / "echod.toml"
+    text = '[services.echo]\nlisten = ["tcp://localhost:7", "udp://*:7"]\n'
+    config.write_text(text)
+    ended = run(*command, config)
+    listening = ended.stdout.decode().splitlines()
+    assert ended.returncode == 0
+    assert "echo  tcp://127.0.0.1:7" in listening
+    assert "localhost" not in " ".join(listening)
+    *_, last = ended.stderr.decode().splitlines()  # before it: an address of localhost that this machine lacks
+    assert last == f"{program}: echo  udp://*:7 is open to the network, and only loopback is allowed: see allow"
+    config.write_text(text.replace("localhost", "no-such-name.invalid"))
+    ended = run(*command, config, seconds=60)
+    assert ended.returncode == (78 if program == "echoctl" else 71)
+    wrong = f"{program}: {config}:2: services.echo.listen[0]: tcp://no-such-name.invalid:7: the name "
+    assert ended.stderr.decode().startswith(wrong)
+    assert ended.stdout == b""
 
 
 def test_check_prints_every_error(tmp_path):
@@ -286,11 +310,11 @@ def test_check_prints_every_error(tmp_path):
     lines = ended.stderr.decode().splitlines()
     assert ended.returncode == 78
     assert len(lines) == 2
-    assert all(line.startswith(f"echoctl: {config}: ") and line.isprintable() for line in lines)
+    assert all(re.match(rf"echoctl: {config}:[23]: ", line) and line.isprintable() for line in lines)
     config.write_text('[services.echo]\nlisten = ["tcp://*:7"]\n[defaults.limits]\nconnections = 100000000\n')
     ended = run(*ECHOCTL, "check", config)
     assert ended.returncode == 78
-    assert f"{config}: defaults.limits.connections: 100000000 + 64 do not fit".encode() in ended.stderr
+    assert f"{config}:4: defaults.limits.connections: 100000000 + 64 do not fit".encode() in ended.stderr
 
 
 HELP = """

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.config.fault import ConfigurationError, Fault, element, joined, toml_text
+from echod.config.fault import Fault, element, joined, toml_text
 from echod.config.line_numbers import line_numbers, located
 
 DOCUMENT = """\
@@ -78,8 +78,8 @@ class Documents(SynchronousTestCase):
     def test_a_missing_key_has_the_line_of_its_table(self) -> None:
         file = Path("/x.toml")
         faults = [Fault(file, "services.echo.listen[7]", "a"), Fault(file, "nothing", "b"), Fault(Path("y"), "", "c")]
-        error = located(ConfigurationError(faults), {file: DOCUMENT})
-        self.assertEqual(str(error), "/x.toml:3: services.echo.listen[7]: a\n/x.toml: nothing: b\ny: c")
+        found = [str(fault) for fault in located(faults, {file: DOCUMENT})]
+        self.assertEqual(found, ["/x.toml:3: services.echo.listen[7]: a", "/x.toml: nothing: b", "y: c"])
 
     def test_a_key_of_a_million_parts_costs_no_more_than_its_text(self) -> None:
         self.assertEqual(line_numbers("a." * 400_000 + "b = 1\nc = 2", ["c"]), {"c": 2})

@@ -1,0 +1,140 @@
+"""Names in addresses, resolved to numbers: names of hosts, users and groups.
+
+This may take seconds (a name server that does not answer), so it belongs to reading a configuration, which a reload
+does in a thread. After it, nothing resolves a name. `echoctl check` does the same as a start.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cache
+from typing import Final
+
+from echod.address import Address
+from echod.config.fault import Fault, element, joined
+from echod.config.line_numbers import located
+from echod.config.reading import DEFAULT
+from echod.config.schema import Admin, Configuration
+from echod.text import system_error
+from echod.transports import paths, sockets
+
+NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+"""Errors of a bind to an address that this machine does not have, or of a protocol that it does not have."""
+COMES_LATER: Final = frozenset({"freebind", "retry"})
+"""Options of an address that need not be here yet."""
+
+
+class Unresolved(Exception):
+    """Some names could not be resolved; `errors` has a line for each."""
+
+    def __init__(self, errors: Iterable[Fault]) -> None:
+        self.errors = tuple(str(error) for error in errors)
+        super().__init__("\n".join(self.errors))
+
+
+def resolved(configuration: Configuration) -> tuple[Configuration, list[str]]:
+    """The configuration with each host's addresses for its name, and numbers for users and groups; and warnings.
+
+    Of the addresses of a name those are served that this machine has; a warning names each of the others. If it has
+    none of them, that is an error. Blocks. Raises Unresolved.
+    """
+    resolver = _Resolver(configuration)
+    found = replace(
+        configuration,
+        services=tuple(
+            replace(one, listen=resolver.addresses(joined("services", one.name), one.listen))
+            for one in configuration.services
+        ),
+        admin=resolver.admin(configuration.admin),
+    )
+    if resolver.errors:
+        raise Unresolved(located(resolver.errors, configuration.texts))
+    return found, [str(warning) for warning in located(resolver.warnings, configuration.texts)]
+
+
+class _Resolver:
+    """Resolves each name once, and keeps every error and every warning."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.errors: list[Fault] = []
+        self.warnings: list[Fault] = []
+        self._origins = configuration.origins
+        self._hosts = cache(sockets.hosts_of)
+        self._not_here = cache(_not_here)
+
+    def addresses(self, table: str, listen: tuple[Address, ...]) -> tuple[Address, ...]:
+        """The addresses that a table lists, each name resolved."""
+        found: list[Address] = []
+        for index, address in enumerate(listen):
+            key = f"{table}.listen"
+            try:
+                if address.has_path:
+                    found.append(replace(address, options=paths.numeric(address.options)))
+                elif sockets.is_name(address):
+                    found += self._of_name(address, key, index)
+                else:
+                    found.append(address)
+            except OSError as error:
+                self.errors.append(self._fault(key, index, f"{address.place}: {_reason(error, address.host)}"))
+        return tuple(found)
+
+    def admin(self, admin: Admin) -> Admin:
+        """The administrator's interface, its group and its addresses resolved."""
+        if admin.group:
+            try:
+                gid = int(str(paths.numeric({"group": admin.group})["group"]))
+                admin = replace(admin, gid=gid, listen=tuple(_given_to(gid, one) for one in admin.listen))
+            except (OSError, ValueError) as error:
+                said = f"{error.strerror if isinstance(error, OSError) else error}"
+                self.errors.append(self._fault("admin.group", None, said))
+        return replace(admin, listen=self.addresses("admin", admin.listen))
+
+    def _of_name(self, address: Address, key: str, index: int) -> Iterator[Address]:
+        hosts = self._hosts(address.host)
+        missing = {} if COMES_LATER & address.options.keys() else {host: self._not_here(host) for host in hosts}
+        here = [host for host in hosts if missing.get(host) is None]
+        if not here:
+            said = f"{address.place}: this machine has no address of {address.host}: {', '.join(hosts)}"
+            self.errors.append(self._fault(key, index, said))
+        else:
+            for host in hosts:
+                if (error := missing.get(host)) is not None:
+                    said = f"{address.place} is not served on {host}: {system_error(error)}"
+                    self.warnings.append(self._fault(key, index, said))
+        yield from (replace(address, host=host) for host in here)
+
+    def _fault(self, key: str, index: int | None, said: str) -> Fault:
+        """An error or a warning about a key, or about one element of its array."""
+        file = self._origins.get(key, (DEFAULT,))[0]
+        path = key if index is None else element(key, index)
+        return Fault(file, "" if str(file).startswith("--") else path, said)
+
+
+def _not_here(host: str) -> OSError | None:
+    """The error of a bind to a host, if this machine does not have it. Nothing can reach the socket that tries."""
+    try:
+        [(family, _, _, _, name), *_] = socket.getaddrinfo(
+            host, 0, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST | socket.AI_PASSIVE
+        )
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind(name)
+    except OSError as error:
+        return error if error.errno in NOT_HERE else None
+    return None
+
+
+def _reason(error: OSError, host: str) -> str:
+    if not isinstance(error, socket.gaierror):
+        return system_error(error)
+    names = (name for name in dir(socket) if name.startswith("EAI_") and getattr(socket, name) == error.errno)
+    return f"the name {host} cannot be resolved: {error.strerror} ({next(names, error.errno)})"
+
+
+def _given_to(gid: int, address: Address) -> Address:
+    """An address of the admin interface, with its readers' group: they have to connect before they can be refused."""
+    if not address.has_path or address.path.startswith("@"):
+        return address
+    return replace(address, options={"group": str(gid), **address.options})
