@@ -39,7 +39,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
-                folder = os.path.dirname(report.location[0])
+                folder = os.path.dirname(report.nodeid.partition("::")[0])
                 seconds[folder] = seconds.get(folder, 0.0) + report.duration
                 tests[folder] += report.when == "call"
     if len(seconds) > 1:
