@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from echod import runtime_dir
 from echod.address import BACKLOG, Address
 from echod.config.listeners import exposed
 from echod.config.schema import ServiceConfig
+from echod.daemon.address_holder import holder
 from echod.daemon.store import Store
 from echod.names import Inet, inet_name, is_loopback
 from echod.shape import Shape
@@ -169,6 +171,8 @@ def reason(error: OSError, address: Address) -> str:
     """Why an address cannot be opened, for people."""
     if isinstance(error, PermissionError) and 0 < address.port < 1024:
         return f"{system_error(error)}: a port below 1024 needs CAP_NET_BIND_SERVICE"
+    if error.errno == errno.EADDRINUSE:
+        return system_error(error) + holder(address)
     return system_error(error)
 
 

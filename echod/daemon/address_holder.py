@@ -1,0 +1,100 @@
+"""Which process holds an address that cannot be bound: read from /proc, or else the command that tells it.
+
+/proc has it for processes of the same user; root sees every process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from echod.address import Address
+from echod.names import inet
+from echod.shape import Shape
+from echod.text import clipped
+
+PROC: Final = Path("/proc")
+MOST: Final = 3  #: processes that are named; a forking server has one socket in many
+COMMAND: Final = 80  #: characters of a command line that are shown
+ANY: Final = ("0.0.0.0", "::", "*")
+
+
+def holder(address: Address) -> str:
+    """What holds an address, or how to find it out, to follow the error; "" for an address that tells no port."""
+    inodes = set(_unix_inodes(address) if address.has_path else _inet_inodes(address))
+    processes = list(_processes(inodes)) if inodes else []
+    if processes:
+        more = ", …" if len(processes) > MOST else ""
+        return "; it is held by " + ", ".join(processes[:MOST]) + more
+    if address.has_path:
+        return f"; to see what holds it: ss -xlp src {clipped(address.path)}" if address.path.startswith("/") else ""
+    if not address.port:
+        return ""
+    kind = "t" if address.shape is not Shape.DATAGRAM else "u"
+    return f"; to see what holds it, as root: ss -{kind}lpn 'sport = :{address.port}'"
+
+
+def _inet_inodes(address: Address) -> Iterator[int]:
+    """The sockets at the address, or at one that takes it along."""
+    kind = "udp" if address.shape is Shape.DATAGRAM else "tcp"
+    host = address.host.partition("%")[0]
+    for name in (kind, f"{kind}6"):
+        for columns in _rows(PROC / "net" / name):
+            local, port = columns[1].split(":")
+            if int(port, 16) == address.port and (_host(local) in (host, *ANY) or host in ANY):
+                yield int(columns[9])
+
+
+def _host(words: str) -> str:
+    """An address as /proc/net writes it: 32-bit words of the machine's byte order, in hexadecimal digits."""
+    packed = b"".join(struct.pack("=I", int(words[at : at + 8], 16)) for at in range(0, len(words), 8))
+    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+    return inet(socket.inet_ntop(family, packed), 0).host
+
+
+def _unix_inodes(address: Address) -> Iterator[int]:
+    """The sockets at a path, also those that were bound beside it and moved there (`transports.paths`)."""
+    ours = re.compile(re.escape(address.path) + r"(\.[0-9]+)?")
+    for columns in _rows(PROC / "net" / "unix", 7):
+        if len(columns) > 7 and ours.fullmatch(columns[7]):
+            yield int(columns[6])
+
+
+def _rows(table: Path, splits: int = -1) -> Iterator[list[str]]:
+    """The rows of a table below /proc/net, split so often; none where it cannot be read."""
+    try:
+        lines = table.read_text("utf-8", "surrogateescape").splitlines()[1:]
+    except OSError:
+        return
+    yield from (line.split(maxsplit=splits) for line in lines)
+
+
+def _processes(inodes: set[int]) -> Iterator[str]:
+    """Each process that has one of these sockets open, with its command; those of other users only for root."""
+    links = {f"socket:[{inode}]" for inode in inodes if inode}
+    for folder in sorted(PROC.glob("[0-9]*"), key=lambda path: int(path.name)):
+        try:
+            if not links.isdisjoint(_opened(folder / "fd")):
+                yield "this daemon" if int(folder.name) == os.getpid() else f"{_command(folder)} (pid {folder.name})"
+        except OSError:  # another user's, or it has gone
+            continue
+
+
+def _opened(folder: Path) -> Iterator[str]:
+    """What each descriptor of a process is; one that was closed meanwhile is left out. Raises OSError."""
+    for entry in os.listdir(folder):
+        with suppress(FileNotFoundError):
+            yield os.readlink(folder / entry)
+
+
+def _command(folder: Path) -> str:
+    """The command line of a process, or the name of a kernel thread's; its program may write there what it likes."""
+    words = (folder / "cmdline").read_text("utf-8", "surrogateescape").split("\0")
+    text = " ".join([os.path.basename(words[0]), *words[1:]]).strip()
+    return clipped(text or (folder / "comm").read_text("utf-8", "surrogateescape").strip(), COMMAND)

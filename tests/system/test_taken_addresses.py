@@ -1,0 +1,105 @@
+"""A taken address: its line names the process that holds it, or the command that does; no other address is blamed."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from echod.address import parse
+from echod.daemon import address_holder
+from tests.daemon import ECHOD, SECONDS, environment, free_port, run
+
+HOLD = """
+import socket, sys
+s = socket.socket(socket.AF_INET, {kind})
+s.bind(("{host}", {port}))
+{listen}
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def hold():
+    """Starts a process that holds an address."""
+    started = []
+
+    def begin(kind: int, host: str, port: int) -> int:
+        listen = "s.listen()" if kind == socket.SOCK_STREAM else "0"
+        words = [sys.executable, "-c", HOLD.format(kind=int(kind), host=host, port=port, listen=listen)]
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        started.append(process)
+        assert process.stdout is not None
+        process.stdout.readline()
+        return process.pid
+
+    yield begin
+    for process in started:
+        process.communicate(timeout=SECONDS)
+
+
+@pytest.mark.parametrize("held", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("asked", ["127.0.0.1", "*"])
+@pytest.mark.parametrize("scheme", ["tcp", "udp"])
+def test_the_process_that_holds_it_is_named_and_no_other_address(hold, scheme, asked, held):
+    port, free = free_port(), [free_port() for _ in range(3)]
+    pid = hold(socket.SOCK_STREAM if scheme == "tcp" else socket.SOCK_DGRAM, held, port)
+    listen = [f"{scheme}://{asked}:{port}", *(f"{scheme}://127.0.0.1:{one}" for one in free)]
+    ended = run(*ECHOD, *(f"--listen=echo={address}" for address in listen))
+    assert ended.returncode == 71
+    [line] = ended.stderr.decode().splitlines()
+    assert line.startswith(f"echod: {scheme}://{asked}:{port}: address already in use (EADDRINUSE); it is held by ")
+    assert f"(pid {pid})" in line
+    assert "python" in line
+
+
+def test_each_taken_address_has_a_line_of_its_own(hold):
+    ports = [free_port() for _ in range(3)]
+    pids = [hold(socket.SOCK_STREAM, "127.0.0.1", port) for port in ports]
+    ended = run(*ECHOD, *(f"--listen=echo=tcp://127.0.0.1:{port}" for port in ports))
+    lines = ended.stderr.decode().splitlines()
+    assert len(lines) == len(ports)
+    for line, port, pid in zip(lines, ports, pids, strict=True):
+        assert f":{port}: " in line
+        assert f"(pid {pid})" in line
+
+
+def test_a_unix_path_that_is_served_names_its_daemon_too(tmp_path):
+    listen = f"--listen=echo=unix://{tmp_path}/s"
+    with subprocess.Popen([*ECHOD, listen], stderr=subprocess.PIPE, env=environment(), cwd=tmp_path) as first:
+        assert first.stderr is not None
+        while b" ready: " not in first.stderr.readline():
+            pass
+        ended = run(*ECHOD, listen)
+        first.terminate()
+        first.communicate(timeout=SECONDS)
+    assert ended.returncode == 71
+    assert re.search(rf"held by .*\(pid {first.pid}\)$", ended.stderr.decode().strip())
+
+
+def test_where_proc_tells_nothing_the_command_is_named(hold, monkeypatch, tmp_path):
+    monkeypatch.setattr(address_holder, "PROC", tmp_path)
+    assert address_holder.holder(parse("tcp://127.0.0.1:7")) == "; to see what holds it, as root: ss -tlpn 'sport = :7'"
+    assert address_holder.holder(parse("udp://[::1]:7")) == "; to see what holds it, as root: ss -ulpn 'sport = :7'"
+
+
+def test_a_command_line_cannot_write_into_the_terminal(tmp_path, monkeypatch):
+    folder = tmp_path / "7"
+    folder.mkdir()
+    (folder / "cmdline").write_bytes(b"/usr/bin/evil\0\x1b[31m\n" + b"x" * 200 + b"\0")
+    said = address_holder._command(folder)
+    assert said.startswith("evil ")
+    assert said.isprintable()
+    assert len(said) <= address_holder.COMMAND + 1
+
+
+def test_addresses_of_proc_are_read():
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as bound:
+        bound.bind(("::1", 0))
+        said = address_holder.holder(parse(f"udp://[::1]:{bound.getsockname()[1]}"))
+    assert said == "; it is held by this daemon", os.getpid()
