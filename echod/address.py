@@ -313,12 +313,16 @@ def _matching(pattern: str) -> Callable[[str], str | None]:
     return lambda value: value if re.fullmatch(pattern, value) else None
 
 
+YES_OR_NO: Final = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
+
 OPTIONS: Final[Mapping[str, tuple[Callable[[str], str | int | bool | None], str]]] = {
     "backlog": (_number(1, 65535), "a number from 1 to 65535"),
     "interface": (_matching(r"[^\s/\x00-\x1f\x7f]{1,15}"), "the name of an interface, such as eth0"),
     "dscp": (_dscp, "a number from 0 to 63, or a name such as ef, cs1, af41"),
     "df": (_one_of({"do": "do", "want": "want", "dont": "dont"}), "do, want or dont"),
-    "v6only": (_one_of({"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}), "yes or no"),
+    "freebind": (_one_of(YES_OR_NO), "yes or no"),
+    "retry": (_matching(r"[1-9][0-9]{0,5}(ms|s|m|h)"), "a duration such as 5s"),
+    "v6only": (_one_of(YES_OR_NO), "yes or no"),
     "proxy": (_one_of({"v1": "v1", "v2": "v2", "any": "any"}), "v1, v2 or any"),
     "mode": (_mode, "three octal digits, such as 0660"),
     "user": (_matching(r"[^\s:/\x00-\x1f\x7f]{1,256}"), "a user's name or number"),

@@ -31,6 +31,7 @@ class Closing(StrEnum):
 CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
     {
         "listener.opened": "an address is served: service, address",
+        "listener.awaited": "an address with `retry` is not there yet: service, address, error",
         "listener.closed": "an address is served no more: service, address",
         "connection.opened": "a connection was admitted: service, address, peer",
         "connection.refused": "a connection was not: service, address, peer, reason",

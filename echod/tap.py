@@ -25,7 +25,7 @@ from echod.config.printing import describe
 from echod.config.schema import Configuration
 from echod.daemon import descriptors, landlock, twisted_internals
 from echod.daemon.administration import services_of
-from echod.daemon.bind import Bound, Unbindable, Unsuited, bind_all, open_to_nobody, wanted
+from echod.daemon.bind import Bound, Unbindable, Unsuited, Wanted, bind_all, open_to_nobody, wanted
 from echod.daemon.console import NoConsole, OwnTerminal, console_of, desk_of, shares_the_terminal
 from echod.daemon.in_thread import wait_for
 from echod.daemon.listener import Unready, UnusableService
@@ -188,7 +188,8 @@ def makeService(options: Options) -> Daemon:
         notify = Notify(os.environ, reactor)
         store = Store(systemd.passed(os.environ), notify, os.environ)
         hold()
-        bound = bind_all(reactor, wanted(services_of(configuration)), store)
+        absent: dict[Wanted, str] = {}
+        bound = bind_all(reactor, wanted(services_of(configuration)), store, absent)
     except Refused as error:
         _end(error.code, error.lines)
     except Unbindable as error:
@@ -201,7 +202,7 @@ def makeService(options: Options) -> Daemon:
             twistd: Any = options.parent
             twistd["pidfile"] = ""  # we write it
         log, show_on = _outputs(options, configuration, reactor, console=console is not None)
-        daemon = Daemon(configuration, bound, reactor, log, show_on, store, partial(fitted, options, identity))
+        daemon = Daemon(configuration, bound, reactor, log, show_on, store, partial(fitted, options, identity), absent)
     except OSError as error:
         _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)
     except Unready as error:
@@ -221,7 +222,8 @@ def makeService(options: Options) -> Daemon:
     rules = None
     if configuration.daemon.landlock:
         writes = [file for file in (log.output.path, pidfile and pidfile.path) if file]
-        rules = landlock.rules_of(configuration, bound, writes, os.environ)
+        awaited = [place.address for place in absent]
+        rules = landlock.rules_of(configuration, bound, writes, os.environ, awaited)
     daemon.become = partial(_become, identity, rules, bound, daemon, pidfile)
     if pidfile is not None:
         reactor.addSystemEventTrigger("after", "shutdown", pidfile.remove)

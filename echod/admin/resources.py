@@ -51,6 +51,9 @@ class View(Protocol):
     def unready(self) -> str | None:
         """Why the daemon does not serve everything, or None."""
 
+    def awaited(self) -> list[dict[str, str]]:
+        """The addresses that are not there yet: service, address and error of each."""
+
     def settle(self) -> Iterator[None]:
         """Bring the byte counts of open connections into the counters, in steps. Exhaust it, then read them."""
 
@@ -109,7 +112,8 @@ class DaemonResources:
 
     def _readyz(self, _request: Request, respond: Respond) -> None:
         why = self._view.unready()
-        respond(Answer(503, f"{why}\n".encode(), TEXT) if why else Answer(200, b"ready\n", TEXT))
+        awaited = "".join(f"waiting for {one['address']}: {one['error']}\n" for one in self._view.awaited())
+        respond(Answer(503, f"{why}\n".encode(), TEXT) if why else Answer(200, f"ready\n{awaited}".encode(), TEXT))
 
     def _metrics(self, request: Request, respond: Respond) -> None:
         body, content_type = exposition(self._view.metrics(), request.headers.get("accept", ""))

@@ -41,6 +41,8 @@ def page(status: Mapping[str, Any]) -> Iterator[str]:
     yield f"configuration: {files}"
     if (last := status["last_reload"]) is not None and not last["reloaded"]:
         yield f"the last reload was refused: {escaped('; '.join(last['errors']))}"
+    for one in status.get("awaited", ()):
+        yield escaped(f"waiting for {one['address']} ({one['service']}): {one['error']}")
     if lost := status["lines_lost"] + status["events_lost"]:
         yield f"the log lacks {counted(int(lost), 'line', 'lines')}"
     yield ""

@@ -11,6 +11,7 @@ from echod.admin.console import Desk
 from echod.admin.resources import Verdict
 from echod.admin.service import AT_ONCE, AdminOptions, AdminService
 from echod.config.schema import Configuration, ServiceConfig
+from echod.daemon.awaited_addresses import AwaitedAddresses
 from echod.daemon.console import desk_of
 from echod.daemon.listener import Listener, Shared
 from echod.daemon.reloading import Reloads
@@ -49,6 +50,7 @@ def services_of(configuration: Configuration) -> tuple[ServiceConfig, ...]:
 class Watched(Protocol):
     """What a view needs of the daemon."""
 
+    awaited: AwaitedAddresses
     configuration: Configuration
     events: Events
     leaving: Iterable[Listener]
@@ -86,6 +88,10 @@ class DaemonView:
             return None
         return "starting" if self._daemon.running else "stopping"
 
+    def awaited(self) -> list[dict[str, str]]:
+        """As View."""
+        return [one.told() for one in self._daemon.awaited]
+
     def metrics(self) -> Figures:
         """As View."""
         return self._figures
@@ -118,6 +124,7 @@ class DaemonView:
             "ready": daemon.serving,
             "plane": daemon.shared.plane is not None,
             "files": [str(path) for path in daemon.configuration.sources],
+            "awaited": self.awaited(),
             "services": self._services(),
             "lines_lost": sum(output.lost for output in daemon.outputs),
             "lines_suppressed": daemon.log.suppressed,

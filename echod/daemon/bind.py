@@ -26,6 +26,10 @@ from echod.transports.transport import every_transport
 TRANSPORTS: Final[Mapping[str, Any]] = every_transport()
 
 
+ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
+"""The address, or the interface that it names, is not there. `retry` waits for it; every other error is a fault."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """One address as the configuration has it; `turn` tells apart what looks the same, such as two ports of 0."""
@@ -102,8 +106,13 @@ def wanted(services: Iterable[ServiceConfig]) -> list[Wanted]:
     ]
 
 
-def bind_all(reactor: Any, places: Sequence[Wanted], store: Store) -> list[Bound]:
-    """Bind every address, or take what the `store` has of it. Raises Unbindable with every fault at once."""
+def bind_all(
+    reactor: Any, places: Sequence[Wanted], store: Store, absent: dict[Wanted, str] | None = None
+) -> list[Bound]:
+    """Bind every address, or take what the `store` has of it. Raises Unbindable with every fault at once.
+
+    An address that has `retry` and that this machine does not have goes into `absent`, if given, with the reason.
+    """
     bound: list[Bound] = []
     faults: list[str] = []
     unsuited: list[str] = []
@@ -116,7 +125,10 @@ def bind_all(reactor: Any, places: Sequence[Wanted], store: Store) -> list[Bound
                 if address.is_passed and (said := _why_unsuited(one)):
                     unsuited.append(f"{address.place}: {said}")
         except OSError as error:
-            faults.append(f"{address.place}: {reason(error, address)}")
+            if absent is not None and "retry" in address.options and error.errno in ABSENT:
+                absent[place] = reason(error, address)
+            else:
+                faults.append(f"{address.place}: {reason(error, address)}")
     if faults or unsuited:
         for one in bound:
             one.close()

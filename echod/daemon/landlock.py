@@ -18,6 +18,7 @@ from typing import Any, Final
 import twisted
 
 from echod import version
+from echod.address import Address
 from echod.config.schema import Configuration
 from echod.daemon.bind import Bound
 from echod.daemon.kernel import PR_SET_NO_NEW_PRIVS, Kernel
@@ -62,9 +63,14 @@ class Rules:
 
 
 def rules_of(
-    configuration: Configuration, bound: Iterable[Bound], writes: Iterable[str], environ: Mapping[str, str]
+    configuration: Configuration,
+    bound: Iterable[Bound],
+    writes: Iterable[str],
+    environ: Mapping[str, str],
+    awaited: Iterable[Address] = (),
 ) -> Rules:
-    """What a daemon needs that serves this, and reads it again: `writes` are the files that it opens anew or removes.
+    """What a daemon needs that serves this, and reads it again: `writes` are the files that it opens anew or removes,
+    `awaited` are addresses that it will bind later.
 
     The folders of files are meant, not the files: whoever changes one puts another in its place.
     """
@@ -95,6 +101,7 @@ def rules_of(
             allow(Path(one.address.system_path).parent, READ | MAKE_SOCK | REMOVE_FILE)
         elif one.transport.shape.has_connections and not one.address.has_path:
             ports |= {one.wanted.address.port, int(one.socket.getsockname()[1])}
+    ports |= {address.port for address in awaited if address.shape.has_connections}
     return Rules(paths, frozenset(ports))
 
 

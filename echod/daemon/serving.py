@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 from twisted.application.service import Service
@@ -16,8 +18,10 @@ from echod.admin.resources import DaemonResources, Verdict
 from echod.admin.service import AdminService
 from echod.config.schema import Configuration
 from echod.daemon.administration import DaemonView, services_of
-from echod.daemon.bind import Bound, Unbindable, bind_all, open_to_nobody, wanted
+from echod.daemon.awaited_addresses import AwaitedAddresses
+from echod.daemon.bind import Bound, Unbindable, Wanted, bind_all, open_to_nobody, wanted
 from echod.daemon.descriptors import spare
+from echod.daemon.fast_path import FastPath
 from echod.daemon.leaving import Leaving
 from echod.daemon.listener import Served, Shared, Unready, UnusableService, listeners, used
 from echod.daemon.reload import Refused, Unchangeable, at_the_next_start, changed, changes, difference, readapt, rebound
@@ -32,9 +36,7 @@ from echod.model import Context
 from echod.observe.log import Log
 from echod.observe.output import Output
 from echod.observe.shown import Shown
-from echod.plane import calls
 from echod.plane.loop import Loop
-from echod.plane.permitted import refusals, told
 from echod.text import system_error
 from echod.transports.accept import Reserve
 from echod.transports.interfaces import broadcasts
@@ -61,6 +63,7 @@ class Daemon(Service):
         show_on: Output | None,
         store: Store,
         reread: Callable[[], Read] | None = None,
+        absent: Mapping[Wanted, str] = MappingProxyType({}),
     ) -> None:
         self.configuration = self.begun_with = configuration
         self.events = Events()
@@ -85,7 +88,7 @@ class Daemon(Service):
         self._own_ports: set[int] = set()
         self._broadcasts: set[bytes] = set()
         self._plane: Loop | None = None
-        self._refusals: dict[str, OSError] | None = None  # None: nothing has been tried yet
+        self._fast_path = FastPath(reactor, partial(log.say, "warn"))
         self.shared = Shared(
             reactor=reactor,
             events=self.events,
@@ -101,10 +104,12 @@ class Daemon(Service):
             broadcasts=self._broadcasts,
             tallies={},
         )
-        self._plane = self.shared.plane = self._new_plane(configuration)
+        self._plane = self.shared.plane = self._fast_path.loop(configuration)
         self._served = {one.name: Served(one, self.shared) for one in services_of(configuration)}
         self.listeners = listeners(bound, self._served, self.shared)
         self.leaving = Leaving(reactor)
+        self.awaited = AwaitedAddresses(reactor, self._serve_late, self.events.tell)
+        self._absent = absent
         self._abandoned = False
         self._interfaces = LoopingCall(self._look_at_interfaces)
         self._admin_look = LoopingCall(self._admin.look)
@@ -140,7 +145,25 @@ class Daemon(Service):
         self.serving = True
         for listener in self.listeners:
             self.events.tell("listener.opened", service=listener.name, address=listener.place)
+        self.awaited.begin(self._absent)
         self.events.tell("daemon.ready", listeners=len(self.listeners))
+
+    def _serve_late(self, place: Wanted) -> str | None:
+        """Serve an address that was not there before; why it cannot be served yet, or None."""
+        absent: dict[Wanted, str] = {}
+        try:
+            bound = bind_all(self._reactor, [place], self._store, absent)
+            begun = listeners(bound, self._served, self.shared)
+        except (Unbindable, Unready) as error:
+            return str(error)
+        if absent:
+            return absent[place]
+        self.listeners += begun
+        self._look_at_ports(listener.bound for listener in self.listeners)
+        for listener in begun:
+            listener.begin()
+            self.events.tell("listener.opened", service=listener.name, address=listener.place)
+        return None
 
     # the configuration, exchanged
 
@@ -164,6 +187,7 @@ class Daemon(Service):
     def exchange(self, configuration: Configuration) -> Verdict:
         """Serve another configuration. Raises Refused, and then nothing has changed."""
         services = services_of(configuration)
+        absent: dict[Wanted, str] = {}
         tallies = used(self.shared.tallies, self.listeners)
         try:
             with ExitStack() as undo:
@@ -172,7 +196,7 @@ class Daemon(Service):
                 found = difference(self.listeners, wanted(services), plane)
                 before = {one.name: self._predecessor(one) for one in services}
                 served = {one.name: Served(one, shared, before[one.name]) for one in services}
-                bound = bind_all(self._reactor, found.new, self._store)
+                bound = bind_all(self._reactor, found.new, self._store, absent)
                 for one in bound:
                     undo.callback(one.close)
                 renewed = [rebound(listener.bound, place) for listener, place in found.renewed]
@@ -220,6 +244,7 @@ class Daemon(Service):
             listener.port.stopListening()
             self.leaving.add(listener)
             self.events.tell("listener.closed", service=listener.name, address=listener.place)
+        self.awaited.begin(absent)
         self.leaving.look(self.listeners, configuration.daemon.drain)
         for gone in retired:
             gone.retire()
@@ -229,20 +254,10 @@ class Daemon(Service):
         """The plane's loop, if there is to be one; a new one has not started yet. Raises Unready."""
         if self._plane is not None and configuration.daemon.plane == "auto":
             return self._plane
-        plane = self._new_plane(configuration)
+        plane = self._fast_path.loop(configuration)
         if plane is not None:
             undo.callback(plane.discard)
         return plane
-
-    def _new_plane(self, configuration: Configuration) -> Loop | None:
-        """A loop, or None where there is to be none, or cannot be one. Raises Unready."""
-        if configuration.daemon.plane == "off" or not calls.available:
-            return None
-        if self._refusals is None:
-            self._refusals = refusals()
-            if self._refusals:
-                self.log.say("warn", told(self._refusals))
-        return None if self._refusals else plane_of(self._reactor)
 
     def _predecessor(self, config: Any) -> Served | None:
         ours = self._served.get(config.name)
@@ -254,6 +269,7 @@ class Daemon(Service):
         """Stop accepting, let the conversations end for `drain` at most; fires when the last one has."""
         super().stopService()
         self.serving = False
+        self.awaited.stop()
         for listener in self.listeners:
             if not listener.is_admin:
                 listener.port.stopListening()
@@ -334,11 +350,3 @@ class Daemon(Service):
         self._broadcasts.update(found)
         for listener in self.listeners:
             listener.look_again()
-
-
-def plane_of(reactor: Any) -> Loop:
-    """A loop for the plane. Raises Unready."""
-    try:
-        return Loop(reactor)
-    except OSError as error:
-        raise Unready(f"daemon.plane: {system_error(error)}") from error

@@ -27,6 +27,7 @@ LEVELS: Final[Mapping[str, int]] = {"debug": 0, "info": 1, "warn": 2, "error": 3
 
 TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
     "listener.opened": ("info", "{service}  {address}"),
+    "listener.awaited": ("warn", "{service}  {address} is not there yet and is tried again: {error}"),
     "listener.closed": ("debug", "{service}  {address} is served no more"),
     "connection.opened": ("debug", "{service}  {address} from {peer}"),
     "connection.refused": ("debug", "{service}  {address} refused to {peer}: {reason}"),

@@ -35,7 +35,7 @@ class Scheme:
         return bool(self.module)
 
 
-_INET: Final = frozenset({"interface", "dscp", "df", "v6only", "proxy"})
+_INET: Final = frozenset({"interface", "dscp", "df", "freebind", "retry", "v6only", "proxy"})
 _FILE: Final = frozenset({"mode", "user", "group"})
 _BACKLOG: Final = frozenset({"backlog"})
 _INET_STREAM: Final = _INET | _BACKLOG

@@ -19,6 +19,8 @@ from echod.address import Address
 from echod.gate.send_budget import KERNEL_BUFFER
 from echod.names import scoped
 
+IP_FREEBIND: Final = 15  # ip(7)
+IPV6_FREEBIND: Final = 78  # <linux/in6.h>
 IP_MTU_DISCOVER: Final = 10  # ip(7)
 IPV6_MTU_DISCOVER: Final = 23  # ipv6(7)
 PMTUDISC: Final = {"dont": 0, "want": 1, "do": 2}  # <linux/in.h>; ipv6(7) has the same numbers
@@ -103,6 +105,10 @@ def _set_options(opened: socket.socket, address: Address) -> None:
     if opened.family == socket.AF_INET6:
         alone = bool(options.get("v6only", address.host != "*"))
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, alone)
+    if options.get("freebind"):  # an address that this machine does not have, or not yet (ip(7))
+        if opened.family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+        opened.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
     mark(opened, address)
 
 

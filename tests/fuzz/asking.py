@@ -42,6 +42,9 @@ class _Known:
         client = self.console.come("tcp 127.0.0.1:5", lambda _reply: None, joined=True)
         self.console.hear(client, "\udcff\x1b[2J")
 
+    def awaited(self) -> list[dict[str, str]]:
+        return []
+
     def unready(self) -> None:
         return None
 

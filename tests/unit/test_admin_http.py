@@ -353,6 +353,9 @@ class Known:
     why: str | None = None
     verdict = Verdict(opened=1)
 
+    def awaited(self):
+        return []
+
     def unready(self):
         return self.why
 

@@ -25,6 +25,7 @@ from echod.text import SHOWN
 
 FIELDS: dict[str, dict[str, Any]] = {
     "listener.opened": {"service": "echo", "address": "tcp://127.0.0.1:7"},
+    "listener.awaited": {"service": "echo", "address": "tcp://192.0.2.1:7", "error": "EADDRNOTAVAIL"},
     "listener.closed": {"service": "echo", "address": "tcp://127.0.0.1:7"},
     "connection.opened": {"service": "echo", "address": "tcp://*:7", "peer": "192.0.2.1:5"},
     "connection.refused": {"service": "echo", "address": "tcp://*:7", "peer": "192.0.2.1:5", "reason": Refusal.DENIED},
@@ -88,6 +89,7 @@ class OurEvents(Logs):
             self.lines(),
             [
                 "info  echo  tcp://127.0.0.1:7",
+                "warn  echo  tcp://192.0.2.1:7 is not there yet and is tried again: EADDRNOTAVAIL",
                 "debug echo  tcp://127.0.0.1:7 is served no more",
                 "debug echo  tcp://*:7 from 192.0.2.1:5",
                 "debug echo  tcp://*:7 refused to 192.0.2.1:5: denied",
@@ -112,7 +114,7 @@ class OurEvents(Logs):
         log = self.log(level="warn")
         for name, fields in FIELDS.items():
             log.event(name, fields)
-        self.assertEqual(len(self.lines()), 3)
+        self.assertEqual(len(self.lines()), 4)
 
     def test_keep_their_fields_in_json(self) -> None:
         log = self.log("json", "debug")

@@ -1,0 +1,74 @@
+"""Addresses with `retry` that this machine does not have yet, as before DHCP or VRRP: tried again until they are there.
+
+This module keeps the list and its timers. Binding and serving are the daemon's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from twisted.internet.base import DelayedCall
+
+from echod.config.values import duration
+from echod.daemon.bind import Wanted
+
+SHORTEST: Final = 0.1  #: seconds from one attempt to the next
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """One address that is not there yet, and why."""
+
+    place: Wanted
+    why: str
+
+    def told(self) -> dict[str, str]:
+        """As events and the admin interface show it."""
+        return {"service": self.place.service.name, "address": self.place.address.place, "error": self.why}
+
+
+class AwaitedAddresses:
+    """Tries each address again every `retry`. `attempt` serves one; it returns why it cannot, or None.
+
+    `tell` tells an event of each address that begins to be awaited.
+    """
+
+    def __init__(self, reactor: Any, attempt: Callable[[Wanted], str | None], tell: Callable[..., None]) -> None:
+        self._tell = tell
+        self._reactor = reactor
+        self._attempt = attempt
+        self._awaited: dict[Wanted, Awaited] = {}
+        self._timers: dict[Wanted, DelayedCall] = {}
+
+    def __iter__(self) -> Iterator[Awaited]:
+        return iter(tuple(self._awaited.values()))
+
+    def begin(self, absent: Mapping[Wanted, str]) -> None:
+        """Await these, each with the reason, and no others any more."""
+        self.stop()
+        for place, why in absent.items():
+            self._awaited[place] = Awaited(place, why)
+            self._tell("listener.awaited", **self._awaited[place].told())
+            self._wait(place)
+
+    def stop(self) -> None:
+        """Await nothing."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._awaited.clear()
+
+    def _wait(self, place: Wanted) -> None:
+        seconds = max(duration(str(place.address.options["retry"])), SHORTEST)
+        self._timers[place] = self._reactor.callLater(seconds, self._try, place)
+
+    def _try(self, place: Wanted) -> None:
+        del self._timers[place]
+        why = self._attempt(place)
+        if why is None:
+            del self._awaited[place]
+        else:
+            self._awaited[place] = Awaited(place, why)
+            self._wait(place)

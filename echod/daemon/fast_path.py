@@ -1,0 +1,37 @@
+"""The loop of the fast path: made where the configuration and the kernel allow it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from echod.config.schema import Configuration
+from echod.daemon.listener import Unready
+from echod.plane import calls
+from echod.plane.loop import Loop
+from echod.plane.permitted import refusals, told
+from echod.text import system_error
+
+
+class FastPath:
+    """Makes loops; `warn` is called once, with a line, if the kernel refuses a call that they need."""
+
+    def __init__(self, reactor: Any, warn: Callable[[str], None]) -> None:
+        self._reactor = reactor
+        self._warn = warn
+        self._refusals: dict[str, OSError] | None = None  # None: nothing has been tried yet
+
+    def loop(self, configuration: Configuration) -> Loop | None:
+        """A loop that has not started; None if the fast path is off or cannot be used. Raises Unready."""
+        if configuration.daemon.plane == "off" or not calls.available:
+            return None
+        if self._refusals is None:
+            self._refusals = refusals()
+            if self._refusals:
+                self._warn(told(self._refusals))
+        if self._refusals:
+            return None
+        try:
+            return Loop(self._reactor)
+        except OSError as error:
+            raise Unready(f"daemon.plane: {system_error(error)}") from error
