@@ -18,7 +18,7 @@ from echod.admin.resources import DaemonResources, Verdict
 from echod.admin.service import AdminService
 from echod.config.schema import Configuration
 from echod.daemon.administration import DaemonView, services_of
-from echod.daemon.awaited_addresses import AwaitedAddresses
+from echod.daemon.awaited_addresses import AwaitedAddresses, listeners_of
 from echod.daemon.bind import Bound, Unbindable, Wanted, bind_all, open_to_nobody, wanted
 from echod.daemon.descriptors import spare
 from echod.daemon.fast_path import FastPath
@@ -150,14 +150,9 @@ class Daemon(Service):
 
     def _serve_late(self, place: Wanted) -> str | None:
         """Serve an address that was not there before; why it cannot be served yet, or None."""
-        absent: dict[Wanted, str] = {}
-        try:
-            bound = bind_all(self._reactor, [place], self._store, absent)
-            begun = listeners(bound, self._served, self.shared)
-        except (Unbindable, Unready) as error:
-            return str(error)
-        if absent:
-            return absent[place]
+        begun = listeners_of(place, self._store, self._served, self.shared)
+        if isinstance(begun, str):
+            return begun
         self.listeners += begun
         self._look_at_ports(listener.bound for listener in self.listeners)
         for listener in begun:
