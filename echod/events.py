@@ -24,6 +24,8 @@ class Closing(StrEnum):
     STALL = "stall"  #: the peer took nothing of what was waiting for it for `stall`
     LINGER = "linger"  #: we had finished, and the peer never did
     ECHO = "echo"  #: a datagram member returned our own text three times in a row
+    HANDSHAKE = "handshake"  #: the handshake of a layer took longer than `handshake`
+    REFUSED = "refused"  #: the gate refused the client that a proxy named
     FAILED = "failed"  #: a bug: the service raised
     DRAIN = "drain"  #: the daemon stopped and could wait no longer
 

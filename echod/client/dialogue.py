@@ -20,6 +20,7 @@ from echod.model import Peer, Say, Session
 from echod.text import escaped, system_error
 from echod.transports.conversation import Conversation
 from echod.transports.transport import transport_of
+from echod.transports.twisted_socket import TwistedSocket
 
 CONNECT_TIMEOUT: Final = 10.0  #: seconds for one address; a SYN is sent again after 1, 3 and 7
 PATIENT: Final = Limits(idle=0, stall=0)
@@ -60,7 +61,9 @@ class Dialogue:
             connecting.addCallback(lambda dialogue: dialogue.begin())
         else:
             try:
-                connecting = transport.dial(reactor, address, _Once(self._build), CONNECT_TIMEOUT)
+                connecting = transport.dial(
+                    reactor, address, _Once(lambda: TwistedSocket(self._build, reactor)), CONNECT_TIMEOUT
+                )
             except ValueError as wrong:
                 reactor.callLater(0, self._end, Failed(f"{address.place}: {escaped(str(wrong))}"))
                 return
@@ -106,8 +109,8 @@ class _Upload(Conversation):
         super().__init__(begin, scheme, limits, tally, over)
         self._room = room
 
-    def resumeProducing(self) -> None:
-        super().resumeProducing()
+    def drained(self) -> None:
+        super().drained()
         if not self.paused:
             self._room()
 
@@ -117,10 +120,10 @@ class _Once(Factory):
 
     noisy = False
 
-    def __init__(self, build: Callable[[], Conversation]) -> None:
+    def __init__(self, build: Callable[[], TwistedSocket]) -> None:
         self._build = build
 
-    def buildProtocol(self, address: IAddress | None) -> Conversation:
+    def buildProtocol(self, address: IAddress | None) -> TwistedSocket:
         return self._build()
 
 

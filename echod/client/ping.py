@@ -288,27 +288,19 @@ class Prompt(Dialogue):
     """A dialogue in which nothing waits that could leave: a probe's time has begun."""
 
     def hurry(self) -> None:
-        """Before the first probe: none waits for the answer to another, and no answer waits until all has left."""
-        transport = self._transport
-        if transport is not None:
-            transport.unregisterProducer()
-        if hasattr(transport, "setTcpNoDelay"):
-            transport.setTcpNoDelay(True)
+        """Before the first probe: no answer waits until every probe has left."""
+        if self._conversation is not None:
+            self._conversation.never_pause()
 
     def flush(self) -> None:
         """Send what was said in this turn of the reactor, and not in its next."""
-        transport = self._transport
-        if hasattr(transport, "doWrite") and transport.connected:
-            transport.doWrite()
+        if self._conversation is not None and self._conversation.begun:
+            self._conversation.below.flush()
 
     @property
     def unsent(self) -> int:
         """Octets that the kernel has not taken."""
         return 0 if self._conversation is None else self._conversation.unsent
-
-    @property
-    def _transport(self) -> Any:
-        return self._conversation and self._conversation.transport
 
 
 COMMAND = Ping

@@ -21,10 +21,10 @@ from echod.plane.datagrams import DatagramLane
 from echod.plane.loop import Loop
 from echod.plane.streams import StreamLane
 from echod.text import system_error
-from echod.transports.accept import Reserve, StreamPort
 from echod.transports.datagram import ServiceDatagrams
 from echod.transports.datagram_sessions import SessionDatagrams
-from echod.transports.stream import ServiceFactory
+from echod.transports.service_factory import ServiceFactory
+from echod.transports.stream_port import Reserve, StreamPort
 from echod.transports.udp import UDPPort
 
 

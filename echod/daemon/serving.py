@@ -38,9 +38,9 @@ from echod.observe.output import Output
 from echod.observe.shown import Shown
 from echod.plane.loop import Loop
 from echod.text import system_error
-from echod.transports.accept import Reserve
 from echod.transports.interfaces import broadcasts
-from echod.transports.stream import ServiceFactory
+from echod.transports.service_factory import ServiceFactory
+from echod.transports.stream_port import Reserve
 
 INTERFACES_EVERY: Final = 60.0  #: seconds between looks at the interfaces' broadcast addresses
 ADMIN_EVERY: Final = 1.0  #: seconds between looks at who takes too long at the administrator's interface

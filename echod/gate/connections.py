@@ -67,6 +67,14 @@ class ConnectionGate:
         self._clients[client] = held + 1
         return None
 
+    def name(self, host: bytes, *, loopback: bool) -> Refusal | None:
+        """Why the client behind an admitted connection of an unnamed peer (b"") is refused, or None.
+
+        With None the connection is counted for `host` from now on, and released by it; else it is still released
+        as one of b"".
+        """
+        return self._admit_client(host, self.limits, loopback) if host else None
+
     def release(self, host: bytes) -> None:
         """A connection that was admitted is over."""
         self.open -= 1

@@ -9,7 +9,7 @@ from typing import Final
 from echod.gate.send_budget import KERNEL_BUFFER
 from echod.names import SocketAddress, inet, inet_name, unix_name
 from echod.plane import calls
-from echod.transports.accept import RESET_ON_CLOSE
+from echod.transports.stream_socket import RESET_ON_CLOSE
 
 NAME_ROOM: Final = 128  #: octets of struct sockaddr_storage
 

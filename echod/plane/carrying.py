@@ -27,7 +27,7 @@ from echod.model import Transform, identity
 from echod.plane.loop import Events, Loop, Ready, Round
 from echod.plane.octets import Octets
 from echod.plane.pipes import Pipe, Pipes, Waiting
-from echod.transports.stream import ServiceFactory
+from echod.transports.service_factory import ServiceFactory
 
 _log = Logger()
 

@@ -31,7 +31,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from echod.plane.alarm import Alarm
-from echod.transports.sending import Resting
+from echod.transports.write_retry import WriteRetry
 
 _log = Logger()
 
@@ -61,7 +61,7 @@ class Loop:
         self._epoll = select.epoll()
         self.ready: list[Ready] = []  #: who serves each descriptor
         self._rounds: list[Round] = []  # and the round that it is the first of
-        self._resting = Resting(reactor)
+        self._retry = WriteRetry(reactor)
         self._reactor_due = False  # it has something to do: its epoll is ready, or somebody set a timer
         self._alarm: Alarm
         self._nested = isinstance(reactor, EPollReactor)
@@ -108,7 +108,7 @@ class Loop:
         while descriptor >= len(self.ready):
             self.ready.append(_nobody)
             self._rounds.append(self._one_by_one)
-        self._resting.forget(descriptor)  # who had this number before
+        self._retry.forget(descriptor)  # who had this number before
         self.ready[descriptor] = ready
         self._rounds[descriptor] = all_ready or self._one_by_one
         self._epoll.register(descriptor, events)
@@ -122,7 +122,7 @@ class Loop:
     def rest(self, descriptor: int, events: int) -> None:
         """Watch it for nothing, and in a while for `events` again: they were told, and were not true."""
         self._epoll.modify(descriptor, 0)
-        self._resting.add(descriptor, partial(self._wake, descriptor, events))
+        self._retry.add(descriptor, partial(self._wake, descriptor, events))
         self.yield_to_reactor()
 
     def _wake(self, descriptor: int, events: int) -> None:
@@ -131,7 +131,7 @@ class Loop:
 
     def forget(self, descriptor: int) -> None:
         """Watch it no more: the kernel forgets a descriptor that is closed by itself, this is for one that lives."""
-        self._resting.forget(descriptor)
+        self._retry.forget(descriptor)
         self._clear(descriptor)
         with suppress(OSError):  # given up already
             self._epoll.unregister(descriptor)

@@ -37,8 +37,8 @@ from echod.plane.accepting import Accepting
 from echod.plane.carrying import Carrier
 from echod.plane.loop import Loop
 from echod.plane.pipes import Pipes, Waiting
-from echod.transports.accept import A_TURN, Reluctance, Reserve, StreamPort, accept_backlog
-from echod.transports.stream import SLICE
+from echod.transports.service_factory import SLICE
+from echod.transports.stream_port import A_TURN, Reluctance, Reserve, StreamPort, accept_backlog
 
 _log = Logger()
 
@@ -178,7 +178,7 @@ class StreamLane(Carrier):
         waiting = self._waiting[descriptor]
         try:
             waiting.send(descriptor)
-        except BlockingIOError:  # writable, and the kernel takes nothing (`transports.sending`)
+        except BlockingIOError:  # writable, and the kernel takes nothing (`transports.write_retry`)
             self._loop.rest(descriptor, EPOLLOUT)
             return
         except OSError:

@@ -15,7 +15,7 @@ from twisted.internet.protocol import Factory
 from echod.address import Address
 from echod.names import scoped
 from echod.transports import tcp
-from echod.transports.stream import ServiceFactory
+from echod.transports.service_factory import ServiceFactory
 from echod.transports.transport import Stream
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from twisted.internet.interfaces import IAddress
 
-from echod.model import Peer
 from echod.names import SocketAddress, UnixName, inet, scoped, unix_name
 from echod.peercred import credentials
+from echod.transports.layers.stack import Facts
 
 
 def socket_address(address: IAddress) -> SocketAddress:
@@ -19,10 +19,13 @@ def socket_address(address: IAddress) -> SocketAddress:
     return inet(scoped(host, getattr(address, "scopeID", 0)), address.port)  # type: ignore[attr-defined]  # an IAddress
 
 
-def peer_of(transport: Any, scheme: str) -> Peer:
-    """Who is at the other end of a stream that came by `scheme`."""
+def facts_of(transport: Any) -> Facts:
+    """What is known of a connection that Twisted has made."""
     local, remote = socket_address(transport.getHost()), socket_address(transport.getPeer())
-    told = credentials(getattr(transport, "socket", None)) if isinstance(local, UnixName) else None
-    if told is None:
-        return Peer(scheme, local, remote)
-    return Peer(scheme, local, remote, user=told.user, groups=told.groups)
+    return socket_facts(getattr(transport, "socket", None), local, remote)
+
+
+def socket_facts(opened: Any, local: SocketAddress, remote: SocketAddress) -> Facts:
+    """What is known of a connected socket: of a Unix socket also the user at the other end and its groups."""
+    told = credentials(opened) if isinstance(local, UnixName) else None
+    return Facts(local, remote) if told is None else Facts(local, remote, told.user, told.groups)

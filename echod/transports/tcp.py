@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IProtocol, IReactorFDSet
@@ -16,10 +15,11 @@ from twisted.internet.protocol import ClientFactory, Factory
 from twisted.internet.tcp import Client, Connector
 
 from echod.address import BACKLOG, Address
-from echod.names import scoped
-from echod.transports.accept import Reserve, StreamPort
+from echod.gate.access import octets_of
+from echod.names import SocketAddress, inet_name
+from echod.transports.service_factory import ServiceFactory
 from echod.transports.sockets import inet_sockets, keep_urgent_inline, mark
-from echod.transports.stream import ServiceFactory
+from echod.transports.stream_port import Reserve, StreamPort
 from echod.transports.transport import INET_FAMILIES, Stream
 
 KEEPALIVE: Final = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
@@ -59,13 +59,13 @@ def grant(bound: socket.socket, stall: float) -> None:
 class TCPPort(StreamPort):
     """A listening TCP socket."""
 
-    def peer_address(self, name: Any) -> tuple[IPv4Address | IPv6Address, tuple[str | int, ...]]:
-        """The scope of a link-local peer belongs to its host: accept tells it apart."""
-        if len(name) == 2:
-            return IPv4Address("TCP", *name), name
-        host, port, flow, scope = name
-        host = scoped(host, scope)
-        return IPv6Address("TCP", host, port, flow, scope), (host, port, flow, scope)
+    def peer(self, name: Any) -> tuple[bytes, SocketAddress]:
+        """The scope of a link-local peer belongs to its address: accept reports it by itself."""
+        return octets_of(name[0]), inet_name(name)
+
+    def local(self, accepted: socket.socket) -> SocketAddress:
+        """As the client called it."""
+        return inet_name(accepted.getsockname())
 
 
 class _Marking:

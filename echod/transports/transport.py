@@ -24,10 +24,10 @@ from echod.shape import Shape
 from echod.transports.registry import EVERY_FORM
 
 if TYPE_CHECKING:
-    from echod.transports.accept import Reserve
     from echod.transports.datagram import ServiceDatagrams
     from echod.transports.dialled import DatagramDialogue
-    from echod.transports.stream import ServiceFactory
+    from echod.transports.service_factory import ServiceFactory
+    from echod.transports.stream_port import Reserve
 
 
 class BoundSocket(Protocol):

@@ -6,47 +6,42 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import IProtocol, IReactorFDSet
 from twisted.internet.protocol import Factory
 
 from echod.address import BACKLOG, Address
-from echod.transports.accept import Reserve, StreamPort
+from echod.names import SocketAddress, unix_name
+from echod.transports.layers.stack import Facts
 from echod.transports.paths import bind_path
-from echod.transports.sending import StreamTransport
+from echod.transports.peers import socket_facts
+from echod.transports.service_factory import ServiceFactory
 from echod.transports.sockets import keep_urgent_inline
-from echod.transports.stream import ServiceFactory
+from echod.transports.stream_port import Reserve, StreamPort
 from echod.transports.transport import Stream
 
 
-class UnixTransport(StreamTransport):
-    """Bytes only: the kernel closes descriptors that a peer sends along, because recv does not accept them."""
-
-    def __init__(self, opened: socket.socket, *rest: Any) -> None:
-        keep_urgent_inline(opened)
-        super().__init__(opened, *rest)
-
-    def getHost(self) -> UNIXAddress:
-        """The path that a client connected to: the kernel calls it by the name of the bind (`paths`)."""
-        return UNIXAddress(self.server.path or self.socket.getsockname())
-
-    def getPeer(self) -> UNIXAddress:
-        """Most peers have no name."""
-        name: Any = self.client[0]
-        return UNIXAddress(name or None)
-
-
 class UnixPort(StreamPort):
-    """A listening Unix stream socket; `path` is where it stands in the file system, as system calls want it."""
+    """A listening Unix stream socket; `path` is its place in the file system, as system calls want it.
 
-    transport = UnixTransport
+    Descriptors that a peer sends along are closed by the kernel, since recv does not take them.
+    """
+
     path = ""
 
-    def peer_address(self, name: Any) -> tuple[UNIXAddress, Any]:
-        """As the transport calls it."""
-        return UNIXAddress(name or None), (name, None)
+    def peer(self, name: Any) -> tuple[bytes, SocketAddress]:
+        """Most peers have no name, and the gate's lists do not concern them."""
+        return b"", unix_name(name)
+
+    def local(self, accepted: socket.socket) -> SocketAddress:
+        """The path that a client connected to: the kernel calls it by the name of the bind (`paths`)."""
+        return unix_name(self.path or accepted.getsockname())
+
+    def facts(self, accepted: socket.socket, remote: SocketAddress) -> Facts:
+        """With the user at the other end, and its groups."""
+        keep_urgent_inline(accepted)
+        return socket_facts(accepted, self.local(accepted), remote)
 
 
 class Unix(Stream):

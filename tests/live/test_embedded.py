@@ -30,7 +30,7 @@ from echod.services.chargen import Chargen
 from echod.services.echo import Echo
 from echod.services.upper import Upper
 from echod.transports.datagram import ServiceDatagrams
-from echod.transports.stream import ServiceFactory
+from echod.transports.service_factory import ServiceFactory
 from tests.contract.room import MIB, data
 
 reactor: Any = installed

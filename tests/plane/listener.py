@@ -24,11 +24,12 @@ from echod.model import Service
 from echod.plane import calls
 from echod.plane.loop import Loop
 from echod.plane.streams import StreamLane
-from echod.transports.accept import Reserve
-from echod.transports.stream import ServiceFactory
+from echod.transports.service_factory import ServiceFactory
+from echod.transports.stream_port import Reserve
 from echod.transports.tcp import TCPPort
 from echod.transports.unix import UnixPort
 from tests.contract.room import data
+from tests.layers import LAYERS
 from tests.plane.reactors import reactor_of, turn_until
 from tests.plane.room import connect, held
 
@@ -40,9 +41,18 @@ needs_the_plane = pytest.mark.skipif(not calls.available, reason="this machine h
 
 
 class Listener:
-    """A listening socket, the factory behind it, and clients; `way` is who carries."""
+    """A listening socket, the factory behind it, and clients; `way` is who carries, or which layers of
+    tests.layers are in between."""
 
-    def __init__(self, reactor: Any, way: str, listening: socket.socket, service: Service, limits: Limits) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        way: str,
+        listening: socket.socket,
+        service: Service,
+        limits: Limits,
+        proxies: Access | None = None,
+    ) -> None:
         self.reactor = reactor
         self.clock = Clock()
         self.listening = listening
@@ -61,6 +71,8 @@ class Listener:
             clock=self.clock,
             loopback=True,
             unsent=self.unsent,
+            layers=LAYERS.get(way, lambda _clock: ())(self.clock),
+            proxies=proxies,
         )
         self.tally = self.factory.tally
         reserve = Reserve()
@@ -150,7 +162,9 @@ class Listener:
 
 
 @contextmanager
-def listener(way: str, scheme: str, path: Path, service: Service, **limits: Any) -> Iterator[Listener]:
+def listener(
+    way: str, scheme: str, path: Path, service: Service, proxies: Access | None = None, **limits: Any
+) -> Iterator[Listener]:
     """What it opens must be closed again at the end, whatever happened."""
     given = replace(Limits(stall=STALL, idle=IDLE, new_per_client=UNLIMITED), **limits)
     before = held(os.getpid())
@@ -163,7 +177,7 @@ def listener(way: str, scheme: str, path: Path, service: Service, **limits: Any)
             listening.bind(str(path / "s"))
             listening.listen(200)
         listening.setblocking(False)
-        made = Listener(reactor, way, listening, service, given)
+        made = Listener(reactor, way, listening, service, given, proxies)
         try:
             yield made
         finally:

@@ -12,7 +12,7 @@ from echod.events import Closing
 from echod.model import CLOSE, NOTHING, End, Peer, Quiet, Reply, Say, Service, Session
 from echod.services.echo import Echo
 from echod.services.upper import Upper
-from echod.transports.conversation import LINGER
+from echod.transports.layers.stack import LINGER
 from tests.contract.room import MIB, data
 from tests.plane.listener import STALL, Listener, unsent
 from tests.plane.room import reset

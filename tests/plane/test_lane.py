@@ -11,7 +11,6 @@ from unittest import mock
 
 import pytest
 from twisted.internet.epollreactor import EPollReactor
-from twisted.internet.main import CONNECTION_LOST
 
 from echod.events import Closing
 from echod.model import Service
@@ -21,8 +20,9 @@ from echod.plane.streams import StreamLane
 from echod.services.discard import Discard
 from echod.services.echo import Echo
 from echod.services.upper import Upper
-from echod.transports.accept import A_TURN, Reserve
-from echod.transports.stream import ServiceFactory
+from echod.transports.service_factory import ServiceFactory
+from echod.transports.stream_port import A_TURN, Reserve
+from echod.transports.stream_socket import StreamSocket
 from echod.transports.tcp import TCPPort
 from tests.contract.room import data
 from tests.plane.listener import IDLE, STALL, Listener, listener, needs_the_plane, unsent
@@ -332,7 +332,7 @@ def test_who_loses_an_answer_hears_no_end_in_order(make, service):
         client.send(b"here")
         assert made.hear(client, 4) == service.transform(b"here")
         broken[0] = True
-        stack.enter_context(mock.patch("twisted.internet.tcp.Connection.writeSomeData", return_value=CONNECTION_LOST))
+        stack.enter_context(mock.patch.object(StreamSocket, "_give", side_effect=OSError(errno.EIO, "")))
         client.send(b"lost")
         client.shutdown(socket.SHUT_WR)
         with pytest.raises(ConnectionResetError):

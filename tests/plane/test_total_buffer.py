@@ -4,7 +4,7 @@ import os
 import socket
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -31,7 +31,8 @@ def kernel_buffers(made: Listener) -> list[int]:
     if isinstance(made.port, StreamLane):
         sockets = [socket.socket(fileno=os.dup(descriptor)) for descriptor in made.port._hosts]
     else:
-        sockets = [one.transport.socket.dup() for one in made.factory.conversations]
+        lowest: list[Any] = [one.below for one in made.factory.conversations]
+        sockets = [one.socket.dup() for one in lowest]
     found = [one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) for one in sockets]
     for one in sockets:
         one.close()

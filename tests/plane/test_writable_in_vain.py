@@ -15,8 +15,8 @@ from echod.plane.pipes import Waiting
 from echod.plane.streams import StreamLane
 from echod.services.echo import Echo
 from echod.services.upper import Upper
-from echod.transports.accept import RESET_ON_CLOSE
-from echod.transports.sending import A_TURN, PAUSE, TURNS, Resting
+from echod.transports.stream_socket import RESET_ON_CLOSE, StreamSocket
+from echod.transports.write_retry import A_TURN, PAUSE, TURNS, WriteRetry
 from tests.contract.room import data
 
 LOOKED_AT = 0.35  #: seconds
@@ -36,7 +36,7 @@ def nothing_is_taken(made):
 
     with (
         mock.patch.object(Waiting, "send", refuse),
-        mock.patch("twisted.internet.tcp.Connection.writeSomeData", refuse),
+        mock.patch.object(StreamSocket, "_give", refuse),
     ):
         yield tries
 
@@ -90,7 +90,7 @@ def test_who_comes_by_the_same_number_is_served(make):
 
 def test_everybody_tries_within_ten_turns_and_few_at_once():
     clock = Clock()
-    resting = Resting(clock)
+    resting = WriteRetry(clock)
     woken: list[int] = []
     many = 3 * TURNS * A_TURN
     for number in range(many):

@@ -33,9 +33,10 @@ from echod.observe import output, shown
 from echod.observe.log import TEMPLATES
 from echod.services import daytime, qotd, showing
 from echod.services.registry import kinds
-from echod.transports import accept, conversation, datagram, flood
+from echod.transports import datagram, flood, stream_port
 from echod.transports.datagram import ServiceDatagrams
-from echod.transports.stream import ServiceFactory
+from echod.transports.layers import stack
+from echod.transports.service_factory import ServiceFactory
 from tests.contract.room import data, fill, rest
 from tests.daemon import SECONDS, TOP, Daemon, environment, eventually, free_port, run
 from tests.test_house import MAY_IMPORT, PURE, room_of
@@ -296,19 +297,19 @@ def test_why_a_connection_ends():
 @pytest.mark.parametrize(
     ("page", "said"),
     [
-        (ARCHITECTURE, f"A turn accepts up to {accept.A_TURN},"),
-        (ARCHITECTURE, f"pauses for {accept.PAUSE:g} to {accept.LONGEST_PAUSE:g} second"),
-        (ARCHITECTURE, f"After {conversation.LINGER:g} seconds comes the reset"),
+        (ARCHITECTURE, f"A turn accepts up to {stream_port.A_TURN},"),
+        (ARCHITECTURE, f"pauses for {stream_port.PAUSE:g} to {stream_port.LONGEST_PAUSE:g} second"),
+        (ARCHITECTURE, f"After {stack.LINGER:g} seconds comes the reset"),
         (ARCHITECTURE, f"(up to {datagram.LARGEST:,} octets)"),
         (ARCHITECTURE, f"A turn serves {datagram.A_TURN}, counted in datagrams"),
         (ARCHITECTURE, f"**Flood filter.** {floods.FLOOD} refusals in {1000 * floods.WITHIN:g} ms are a flood"),
         (ARCHITECTURE, f"every {1000 * flood.EASED:g} ms twice as much comes through"),
         (ARCHITECTURE, f"a queue of at most {output.WAITING:,} lines"),
-        (SERVICES, f"or after {conversation.LINGER:g} seconds"),
+        (SERVICES, f"or after {stack.LINGER:g} seconds"),
         (SERVICES, f"One line shows at most {showing.SHOWN:,} bytes of a message"),
         (SERVICES, f"at most {shown.A_SECOND:,} lines and {shown.BYTES_A_SECOND >> 10} KiB a second"),
         (SERVICES, f"A quotation at random, of {qotd.LARGEST} octets at most"),
-        (EMBEDDING, f"after {datagram.A_TURN} datagrams or {accept.A_TURN} connections"),
+        (EMBEDDING, f"after {datagram.A_TURN} datagrams or {stream_port.A_TURN} connections"),
     ],
 )
 def test_a_figure(page, said):

@@ -6,7 +6,7 @@ import os
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.transports.accept import LONGEST_PAUSE, PAUSE, TOLD_EVERY, Reluctance, Reserve
+from echod.transports.stream_port import LONGEST_PAUSE, PAUSE, TOLD_EVERY, Reluctance, Reserve
 
 
 class Pauses(SynchronousTestCase):

@@ -1,8 +1,6 @@
 """A conversation whose session holds input: it is not read from, loses nothing, and ends after the last of it."""
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.testing import StringTransport
-from twisted.python.failure import Failure
 
 from echod.events import Closing, Tally
 from echod.gate.limits import Limits
@@ -11,21 +9,7 @@ from echod.model import CLOSE, NOTHING, End, Reply
 from echod.services.lines import LineInput
 from echod.transports.conversation import Conversation
 from tests.turns import Turns
-
-
-class Wire(StringTransport):
-    """A transport that knows half-close, and whether it was reset."""
-
-    ended = ""
-
-    def loseWriteConnection(self):
-        self.ended = "half"
-
-    def loseConnection(self):
-        self.ended = "closed"
-
-    def abortConnection(self):
-        self.ended = "reset"
+from tests.wire import Wire
 
 
 class Counting:
@@ -73,43 +57,43 @@ class Room:
             work=self.work,
         )
         self.wire = Wire()
-        self.conversation.makeConnection(self.wire)
+        self.conversation.begin(self.wire)
 
     @property
     def reads(self):
-        return self.wire.producerState == "producing"
+        return self.wire.reads
 
 
 def test_nothing_is_read_until_all_is_processed():
     room = Room()
-    room.conversation.dataReceived(b"x\n" * 35)
-    assert (room.wire.value(), room.reads) == (b"1 " * 10, False)
+    room.conversation.received(b"x\n" * 35)
+    assert (room.wire.sent, room.reads) == (b"1 " * 10, False)
     room.turns.turn()
-    assert (room.wire.value(), room.reads) == (b"1 " * 20, False)
+    assert (room.wire.sent, room.reads) == (b"1 " * 20, False)
     room.turns.all()
-    assert (room.wire.value(), room.reads) == (b"1 " * 35, True)
+    assert (room.wire.sent, room.reads) == (b"1 " * 35, True)
 
 
 def test_a_relieved_transport_does_not_read_while_input_is_held():
     room = Room()
-    room.conversation.dataReceived(b"x\n" * 15)
-    room.conversation.pauseProducing()
-    room.conversation.resumeProducing()
+    room.conversation.received(b"x\n" * 15)
+    room.conversation.stuck()
+    room.conversation.drained()
     assert not room.reads
-    room.conversation.pauseProducing()
+    room.conversation.stuck()
     room.turns.all()
     assert not room.reads
-    room.conversation.resumeProducing()
+    room.conversation.drained()
     assert room.reads
 
 
 def test_the_peers_end_comes_after_the_last_line():
     room = Room()
-    room.conversation.dataReceived(b"x\n" * 35)
-    room.conversation.readConnectionLost()
+    room.conversation.received(b"x\n" * 35)
+    room.conversation.ended()
     assert "ended" not in room.session.asked
     room.turns.all()
-    assert room.wire.value() == b"1 " * 35 + b"end"
+    assert room.wire.sent == b"1 " * 35 + b"end"
     assert room.session.asked.count("ended") == 1
     assert room.wire.ended == "closed"
 
@@ -117,20 +101,20 @@ def test_the_peers_end_comes_after_the_last_line():
 def test_a_drain_and_idle_wait_for_what_is_held():
     room = Room()
     room.conversation.watch(0.0)
-    room.conversation.dataReceived(b"x\n" * 35)
+    room.conversation.received(b"x\n" * 35)
     room.conversation.watch(1.0)
     room.conversation.leave(100.0, silence=1.0)
     room.conversation.watch(100.0)
     assert room.wire.ended == ""
     room.turns.all()
     room.conversation.leave(100.0, silence=1.0)
-    assert (room.wire.value(), room.wire.ended) == (b"1 " * 35, "half")
+    assert (room.wire.sent, room.wire.ended) == (b"1 " * 35, "closed")
 
 
 def test_a_connection_that_is_gone_does_not_proceed():
     room = Room()
-    room.conversation.dataReceived(b"x\n" * 35)
-    room.conversation.connectionLost(Failure(ConnectionDone()))
+    room.conversation.received(b"x\n" * 35)
+    room.conversation.lost(ConnectionDone())
     assert room.work.waiting == 0
     room.turns.all()
     assert room.session.asked == ["proceed", "lost"]
@@ -147,9 +131,9 @@ class Ending(Counting):
 
 def test_what_a_session_holds_at_its_own_end_is_dropped_and_the_peer_is_read_out():
     room = Room(Ending)
-    room.conversation.dataReceived(b"x\n" * 35)
+    room.conversation.received(b"x\n" * 35)
     room.turns.all()
-    assert (room.wire.ended, room.reads, room.work.waiting) == ("half", True, 0)
+    assert (room.wire.ended, room.reads, room.work.waiting) == ("closed", True, 0)
 
 
 class Failing(Counting):
@@ -161,8 +145,8 @@ class Failing(Counting):
 
 def test_a_session_that_fails_later_is_reset_and_counted():
     room = Room(Failing)
-    room.conversation.dataReceived(b"x\n" * 35)
+    room.conversation.received(b"x\n" * 35)
     room.turns.all()
     assert room.wire.ended == "reset"
-    room.conversation.connectionLost(Failure(ConnectionDone()))
+    room.conversation.lost(ConnectionDone())
     assert room.reasons == [Closing.FAILED]

@@ -5,7 +5,7 @@ endpoint.listen(ServiceFactory(Upper()))
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -14,15 +14,18 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 
 from echod.events import Closing, Events, Tally
-from echod.gate.access import octets_of
+from echod.gate.access import Access, canonical, octets_of
 from echod.gate.connections import ConnectionGate
 from echod.gate.limits import Limits
 from echod.gate.refusal import Refusal
 from echod.gate.send_budget import Pressure, SendBudget
 from echod.model import Service
-from echod.names import SocketAddress, UnixName
+from echod.names import Inet, SocketAddress, UnixName
 from echod.transports.conversation import SILENCE, Conversation
+from echod.transports.entrance import Entrance
+from echod.transports.layers.stack import MakeLayer, Receiver, Rejection
 from echod.transports.peers import socket_address
+from echod.transports.twisted_socket import TwistedSocket
 
 SLICE: Final = 256  #: connections whose byte counts are settled at once: about half a millisecond
 
@@ -48,7 +51,9 @@ class ServiceFactory(Factory):
 
     Without a gate everybody is admitted. `unsent` counts what waits to be sent to everybody together, where this
     factory is not the only one. `scheme` is what peers are shown as having come by; `loopback` says
-    whether only this machine reaches the listener; `clock` runs the time limits (default: the reactor).
+    whether only this machine reaches the listener; `clock` runs the time limits (default: the reactor). `layers` are
+    between each socket and its conversation, the lowest first; `proxies` are the peers whose word about their clients
+    a layer believes.
     """
 
     noisy = False
@@ -67,6 +72,8 @@ class ServiceFactory(Factory):
         loopback: bool = False,
         clock: IReactorTime | None = None,
         unsent: SendBudget | None = None,
+        layers: Sequence[MakeLayer] = (),
+        proxies: Access | None = None,
     ) -> None:
         self.service = service
         self.gate = gate
@@ -77,7 +84,10 @@ class ServiceFactory(Factory):
         self.place = place
         self.scheme = scheme
         self.loopback = loopback
+        self.layers = tuple(layers)
+        self.proxies = proxies
         self.conversations: dict[Conversation, bytes] = {}  # and the host that the gate knows it by
+        self.entrances: dict[Entrance, None] = {}  # connections whose handshakes are not over
         self.carrier: Carrier | None = None
         self.mark = (unsent or SendBudget()).mark(self.limits.total_buffer)
         self._sweep = LoopingCall(self._look)
@@ -110,7 +120,7 @@ class ServiceFactory(Factory):
 
     def stopFactory(self) -> None:
         """No listener is left; time goes on for as long as there are connections."""
-        if not self.conversations:
+        if not self.conversations and not self.entrances:
             self._rest()
 
     def _rest(self) -> None:
@@ -120,14 +130,22 @@ class ServiceFactory(Factory):
 
     def _hold_back(self, pressure: Pressure) -> None:
         for conversation in tuple(self.conversations):
-            if conversation.connected:
+            if conversation.begun:
                 conversation.hold_back(pressure)
         if self.carrier is not None:
             self.carrier.hold_back(pressure)
 
+    @property
+    def clock(self) -> Any:
+        """What runs the time limits: it has callLater, in seconds."""
+        return self._sweep.clock
+
     def admit(self, host: bytes, peer: Callable[[], SocketAddress]) -> Refusal | None:
         """Ask the gate for a connection of `host`, and count and tell the verdict; `peer` is asked only to be told."""
         refusal = self.gate.admit(host, loopback=self.loopback) if self.gate else None
+        return self._counted(refusal, peer)
+
+    def _counted(self, refusal: Refusal | None, peer: Callable[[], SocketAddress]) -> Refusal | None:
         if refusal:
             self.tally.refuse(refusal)
             if self.events.connections:
@@ -147,12 +165,51 @@ class ServiceFactory(Factory):
         if self.events.connections and peer is not None:
             self._tell("connection.closed", peer, reason=str(reason), bytes_in=bytes_in, bytes_out=bytes_out)
 
-    def buildProtocol(self, address: IAddress | None) -> Conversation | None:
-        """A conversation for who connects from `address`, or None: refused, counted and told."""
-        host = _host_octets(address)
-        if self.admit(host, lambda: socket_address(address) if address else UnixName("")):
+    def buildProtocol(self, address: IAddress | None) -> TwistedSocket | None:
+        """The lowest level of a connection that Twisted has accepted, or None: refused, counted and told."""
+        remote: SocketAddress = socket_address(address) if address else UnixName("")
+        receiver = self.receiver_for(_host_octets(address), remote)
+        return None if receiver is None else TwistedSocket(lambda: receiver, self.clock)
+
+    def receiver_for(self, host: bytes, remote: SocketAddress) -> Receiver | None:
+        """What is to be above the socket of a connection that was accepted, or None: refused, counted and told.
+
+        Without layers that is a Conversation. A peer of `proxies` is refused only for want of a place: the client
+        that a layer names later meets the rest of the gate (`Entrance`).
+        """
+        if not self.layers:
+            return None if self.admit(host, lambda: remote) else self.converse(host)
+        through_proxy = bool(host) and self.proxies is not None and self.proxies.allows(canonical(host))
+        if through_proxy:
+            host = b""
+        if self.admit(host, lambda: remote):
             return None
-        return self.converse(host)
+        entrance = Entrance(self.layers, host, remote, through_proxy, self._enter, self._turned_away)
+        self.entrances[entrance] = None
+        return entrance
+
+    def _enter(self, entrance: Entrance) -> Receiver:
+        """The handshakes of a connection are over; now its client is known."""
+        if entrance.through_proxy:
+            remote = entrance.facts.remote
+            host = octets_of(remote.host) if isinstance(remote, Inet) else b""
+            refusal = self.gate.name(host, loopback=self.loopback) if self.gate else None
+            if refusal is not None:
+                self.tally.refuse(refusal)
+                if self.events.connections:
+                    self._tell("connection.refused", remote, reason=str(refusal))
+                entrance.closing = Closing.REFUSED
+                return Rejection()
+            entrance.host = host
+        entrance.entered = True
+        del self.entrances[entrance]
+        return self.converse(entrance.host)
+
+    def _turned_away(self, entrance: Entrance) -> None:
+        """A connection is over before its handshakes were."""
+        del self.entrances[entrance]
+        self.ended(entrance.host, entrance.closing, 0, 0, entrance.remote)
+        self._maybe_drained()
 
     def converse(self, host: bytes) -> Conversation:
         """A conversation for a connection that the gate has admitted."""
@@ -160,7 +217,6 @@ class ServiceFactory(Factory):
         conversation = Conversation(
             service.session, self.scheme, self.limits, self.tally, self._over, self.mark, service.context.work
         )
-        conversation.factory = self
         self.conversations[conversation] = host
         return conversation
 
@@ -202,7 +258,7 @@ class ServiceFactory(Factory):
         """
         self._silence = min(SILENCE, seconds / 2)
         self._drained = Deferred()
-        if self.conversations:
+        if self.conversations or self.entrances:
             self._look()
             if self._sweep.running:
                 self._sweep.stop()
@@ -215,6 +271,9 @@ class ServiceFactory(Factory):
         """End what is left, at once."""
         for conversation in list(self.conversations):
             conversation.abort(Closing.DRAIN)
+        for entrance in list(self.entrances):
+            entrance.closing = Closing.DRAIN
+            entrance.abort()
 
     def _look(self) -> None:
         now = self._sweep.clock.seconds()
@@ -229,7 +288,10 @@ class ServiceFactory(Factory):
         host = self.conversations.pop(conversation)
         peer = conversation.peer.remote if hasattr(conversation, "peer") else None
         self.ended(host, reason, conversation.bytes_in, conversation.bytes_out, peer)
-        if not self.conversations:
+        self._maybe_drained()
+
+    def _maybe_drained(self) -> None:
+        if not self.conversations and not self.entrances:
             if self._drained is not None and not self._drained.called:
                 self._drained.callback(None)
             if not self.numPorts:

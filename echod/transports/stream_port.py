@@ -1,7 +1,7 @@
 """Accepting connections: a bounded number a turn, and never a spin when the kernel has none to give.
 
-`StreamPort` is the listening port of every plain stream. What it does on an error is `Reluctance`, which the
-fast plane shares.
+`StreamPort` is the listening port of every plain stream and of every seqpacket socket. What it does on an error is
+`Reluctance`, which the fast plane shares.
 """
 
 from __future__ import annotations
@@ -10,25 +10,24 @@ import errno
 import math
 import os
 import socket
-import struct
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.base import DelayedCall
-from twisted.internet.interfaces import IAddress, IReactorFDSet
-from twisted.logger import Logger
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IReactorFDSet
 
 from echod.address import BACKLOG
 from echod.events import Closing
 from echod.gate.refusal import Refusal
-from echod.transports.conversation import Conversation
-from echod.transports.sending import Resting, StreamTransport
+from echod.names import SocketAddress
+from echod.transports.layers.stack import Facts, Receiver
+from echod.transports.service_factory import ServiceFactory
 from echod.transports.sockets import accept
-from echod.transports.stream import ServiceFactory
-
-_log = Logger()
+from echod.transports.stream_socket import RESET_ON_CLOSE, StreamSocket
+from echod.transports.write_retry import WriteRetry
 
 A_TURN: Final = 64  #: connections before others have theirs; Twisted's own bound grows without end
 PAUSE: Final = 0.1  #: seconds after the first error in a row
@@ -40,9 +39,6 @@ write our log otherwise."""
 PASSING: Final = frozenset({errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EPERM})
 """One connection went wrong, not the listener (accept(2)): the next may be fine, once."""
 NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
-
-RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER: a refused client hears at once (RST), and leaves us no TIME_WAIT."""
 
 
 class Reserve:
@@ -128,11 +124,9 @@ class Reluctance:
 class StreamPort(FileDescriptor):
     """A listening socket that is bound already, and the factory it serves.
 
-    A subclass says which transport carries the connections, and how their peers are called.
-    `close` is called at the end, to close the socket and whatever belongs to it.
+    A subclass tells how a peer is called, and may tell how the socket of a connection is wrapped. `close` is called
+    at the end, to close the socket and whatever belongs to it.
     """
-
-    transport: type[StreamTransport] = StreamTransport
 
     def __init__(
         self,
@@ -147,11 +141,14 @@ class StreamPort(FileDescriptor):
         self.socket = listening
         self.factory = factory
         self.close_socket = close
-        self._realPortNumber = 0  # Server names its connections by it
         self._resume: DelayedCall | None = None
         self._reluctance = Reluctance(factory.place, reserve, self._tell)
-        self._connections = 0
-        self.resting = Resting(reactor)
+        self._retry = WriteRetry(reactor)
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether a connection is a stream socket and a conversation, with no layer between them."""
+        return not self.factory.layers
 
     def fileno(self) -> int:
         """The descriptor that the reactor watches."""
@@ -206,40 +203,53 @@ class StreamPort(FileDescriptor):
             self._serve(accepted, name)
         return True
 
-    def peer_address(self, name: Any) -> tuple[IAddress, Any]:
-        """What accept called the peer, as Twisted's address and as the transport wants it."""
+    def peer(self, name: Any) -> tuple[bytes, SocketAddress]:
+        """The host by which the gate knows a peer, and its address, of what accept called it."""
         raise NotImplementedError
 
+    def local(self, accepted: socket.socket) -> SocketAddress:
+        """The address that a peer has connected to. Raises OSError if the connection is gone."""
+        raise NotImplementedError
+
+    def facts(self, accepted: socket.socket, remote: SocketAddress) -> Facts:
+        """What is known of a connection from the start. Raises OSError if it is gone."""
+        return Facts(self.local(accepted), remote)
+
+    def connection(self, accepted: socket.socket, facts: Facts, receiver: Receiver) -> StreamSocket:
+        """The lowest level of a connection."""
+        return StreamSocket(self.reactor, accepted, facts, receiver, self.factory.clock, self._retry)
+
     def _serve(self, accepted: socket.socket, name: Any) -> None:
-        address, name = self.peer_address(name)
-        protocol = self.factory.buildProtocol(address)
-        if protocol is None:
+        host, remote = self.peer(name)
+        receiver = self.factory.receiver_for(host, remote)
+        if receiver is None:
             refuse(accepted)
-            return
-        self._connect(accepted, name, protocol)
+        else:
+            self._connect(accepted, remote, receiver)
 
     def take_over(self, descriptor: int, host: bytes, bytes_in: int, bytes_out: int, waiting: bytes) -> None:
         """Go on with a connection of the fast plane: so much came, so much went, and `waiting` is to go."""
         accepted = socket.socket(fileno=descriptor)
         try:
-            name = accepted.getpeername()
+            remote = self.peer(accepted.getpeername())[1]
         except OSError:  # reset a moment ago
             accepted.close()
             self.factory.ended(host, Closing.LOST, bytes_in, bytes_out, None)
             return
         conversation = self.factory.converse(host)
-        self._connect(accepted, self.peer_address(name)[1], conversation)
-        conversation.go_on(bytes_in, bytes_out, waiting)
+        if self._connect(accepted, remote, conversation):
+            conversation.resume_from_fastpath(bytes_in, bytes_out, waiting)
 
-    def _connect(self, accepted: socket.socket, name: Any, protocol: Conversation) -> None:
-        self._connections += 1
-        port: Any = self  # Server only asks a tcp.Port for its number
-        transport = self.transport(accepted, protocol, name, port, self._connections, self.reactor)
+    def _connect(self, accepted: socket.socket, remote: SocketAddress, receiver: Receiver) -> bool:
         try:
-            protocol.makeConnection(transport)
-        except Exception:  # a bug; Twisted would leave the connection open, and mute
-            _log.failure("a connection of {place} could not be begun", place=self.factory.place)
-            protocol.abort(Closing.FAILED)
+            accepted.setblocking(False)
+            facts = self.facts(accepted, remote)
+        except OSError as error:
+            accepted.close()
+            receiver.lost(ConnectionLost(str(error)))
+            return False
+        self.connection(accepted, facts, receiver).start()
+        return True
 
     def shed(self) -> int:
         """Refuse what waits, as long as a descriptor is free for it; returns how many."""

@@ -1,0 +1,333 @@
+"""The lowest level of a stack: a connected stream socket, watched by the reactor.
+
+Rules that everything here keeps:
+
+* What a read brings is answered in the same turn, by one send. The reactor watches for writing only while the kernel
+  takes less than there is.
+* What is written outside a read goes out in the next turn of the reactor, with everything else that was written.
+* A connection that fails is closed with RST: an end in order would say that the peer has everything.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from contextlib import suppress
+from typing import Any, Final
+
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IReadWriteDescriptor
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from echod.gate.send_budget import KERNEL_BUFFER
+from echod.transports.layers.stack import LINGER, Facts, LingerTimeout, Receiver
+from echod.transports.write_retry import WriteRetry
+
+_log = Logger()
+
+READ: Final = 65_536  #: bytes of one recv, until the receiver chooses
+SEND: Final = 131_072  #: bytes of one send: more would be copied only to be refused
+RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER: close sends RST at once, and leaves no TIME_WAIT."""
+NO_ROOM: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.EINTR})
+"""What send(2) fails with if the kernel takes nothing now, and may later."""
+
+
+@implementer(IReadWriteDescriptor)
+class StreamSocket:
+    """A connected, non-blocking stream socket as a StreamTransport.
+
+    `clock` measures the time that a peer has to finish after `close`; `retry` is shared by the sockets of a port.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_closing",
+        "_data",
+        "_ended",
+        "_finish",
+        "_finished",
+        "_gone",
+        "_in_turn",
+        "_linger",
+        "_offset",
+        "_paused",
+        "_queue",
+        "_reactor",
+        "_read_size",
+        "_retry",
+        "_stuck",
+        "_timer",
+        "_writing",
+        "dropped",
+        "facts",
+        "fileno",
+        "receiver",
+        "socket",
+        "unsent",
+    )
+
+    def __init__(
+        self, reactor: Any, connected: socket.socket, facts: Facts, receiver: Receiver, clock: Any, retry: WriteRetry
+    ) -> None:
+        self.socket, self.fileno = connected, connected.fileno
+        self.facts, self.receiver = facts, receiver
+        self.unsent = self.dropped = 0
+        self._reactor, self._clock, self._retry = reactor, clock, retry
+        self._read_size = READ
+        self._queue: list[bytes] = []  # written, and not part of `_data` yet
+        self._data, self._offset = b"", 0  # what is being sent, and how much of it the kernel has
+        self._in_turn = False  # a call of the receiver is running, and what it writes is sent afterwards
+        self._paused = self._stuck = self._writing = False
+        self._ended = False  # the peer has finished
+        self._finish = self._finished = False  # we are to finish; we have
+        self._closing = False
+        self._linger = 0.0
+        self._timer: Any = None
+        self._gone: Exception | None = None  # why the socket is closed
+
+    def start(self) -> None:
+        """Begin the receiver, and receive."""
+        self._in_turn = True
+        try:
+            self.receiver.begin(self)
+        except Exception:
+            self._bug()
+        if self._gone is None and not self._paused:
+            self._reactor.addReader(self)
+        self._end_turn()
+
+    # for the level above
+
+    def write(self, data: bytes) -> None:
+        if self._finish or self._gone is not None or not data:
+            return
+        self._queue.append(data)
+        self.unsent += len(data)
+        if not self._in_turn and not self._writing:
+            self._watch_writing()
+        if self.unsent > self._read_size and not self._stuck:
+            self._stuck = True
+            self.receiver.stuck()
+
+    def flush(self) -> None:
+        if self._queue and self._gone is None and not self._in_turn and not self._stuck:
+            self._in_turn = True
+            failed = self._send() < 0
+            self._in_turn = False
+            if failed:
+                self._reactor.callLater(0, self._tell_lost)
+
+    def pause(self) -> None:
+        if not self._paused and not self._closing:
+            self._paused = True
+            if self._gone is None and not self._ended:
+                self._reactor.removeReader(self)
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if self._gone is None and not self._ended:
+                self._reactor.addReader(self)
+
+    def read_at_once(self, size: int) -> None:
+        self._read_size = size
+
+    def clamp(self) -> None:
+        # Linux does not tune a buffer again whose size was set (tcp(7)). A Unix socket's does not grow by itself.
+        if self._gone is None and self.socket.family != socket.AF_UNIX:
+            with suppress(OSError):  # reset a moment ago
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BUFFER)
+
+    def finish(self) -> None:
+        if not self._finish and self._gone is None:
+            self._finish = True
+            if not self._in_turn and not self.unsent:
+                self._shut()
+
+    def close(self, linger: float = LINGER) -> None:
+        if self._gone is not None:
+            return
+        if self._closing:
+            self._linger = min(self._linger, linger)
+            if not self._in_turn:
+                self._close_if_over()
+            return
+        self._closing, self._linger = True, linger
+        self.resume()
+        self._finish = True
+        if not self._in_turn and not self.unsent:
+            self._shut()
+
+    def abort(self, reason: Exception | None = None) -> None:
+        self._end(reason or ConnectionAborted())
+
+    # for the reactor
+
+    def doRead(self) -> None:
+        try:
+            data = self.socket.recv(self._read_size)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._end_in_turn(ConnectionLost(str(error)))
+            return
+        self._in_turn = True
+        try:
+            if not data:
+                self._ended = True
+                self._reactor.removeReader(self)
+                if not self._closing:
+                    self.receiver.ended()
+            elif self._closing:
+                self.dropped += len(data)
+            else:
+                self.receiver.received(data)
+        except Exception:
+            self._bug()
+        self._end_turn()
+
+    def doWrite(self) -> None:
+        if self._gone is None:
+            self._in_turn = True
+            if self._send() == 0 and self.unsent:
+                self._reactor.removeWriter(self)
+                self._retry.add(self, self._watch_writing)
+            self._in_turn = False
+            self._tell_lost()
+
+    def connectionLost(self, reason: Any) -> None:
+        """The reactor found a hang-up, or ends."""
+        self._end_in_turn(reason.value)
+
+    def logPrefix(self) -> str:
+        return "echod"
+
+    # inside
+
+    def _end_turn(self) -> None:
+        """No call of the receiver is running any more: do what waited for that."""
+        if self._gone is None:
+            if self.unsent:
+                if not self._writing:
+                    self._send()
+            elif self._finish and not self._finished:
+                self._shut()
+            elif self._closing:
+                self._close_if_over()
+        self._in_turn = False
+        if self._gone is not None:
+            self._tell_lost()
+
+    def _end_in_turn(self, reason: Exception) -> None:
+        self._in_turn = True
+        self._end(reason)
+        self._in_turn = False
+        self._tell_lost()
+
+    def _bug(self) -> None:
+        _log.failure("a level of a connection failed; the connection is reset")
+        self._end(ConnectionAborted())
+
+    def _send(self) -> int:
+        """One send of what waits; returns how many bytes the kernel took, or -1 if the connection failed."""
+        if self._offset == len(self._data):
+            queue = self._queue
+            self._data, self._offset = queue[0] if len(queue) == 1 else b"".join(queue), 0
+            self._queue = []
+        try:
+            sent = self._give()
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                self._end(ConnectionLost(str(error)))
+                return -1
+            sent = 0
+        self.unsent -= sent
+        if self.unsent:
+            self._sent_less(sent)
+            return sent
+        self._data, self._offset = b"", 0
+        if self._writing:
+            self._writing = False
+            self._reactor.removeWriter(self)
+        if self._stuck:
+            self._stuck = False
+            try:
+                self.receiver.drained()
+            except Exception:
+                self._bug()
+            if self._queue:  # the next turn's: a peer that takes all must not end this one's
+                self._watch_writing()
+                return sent
+        if self._finish:
+            self._shut()
+        return sent
+
+    def _give(self) -> int:
+        """Offer the kernel what is being sent. Raises OSError."""
+        if self._offset or len(self._data) > SEND:
+            return self.socket.send(memoryview(self._data)[self._offset : self._offset + SEND])
+        return self.socket.send(self._data)
+
+    def _sent_less(self, sent: int) -> None:
+        self._offset += sent
+        if not self._writing:
+            self._watch_writing()
+        if not self._stuck:
+            self._stuck = True
+            self._data, self._offset = self._data[self._offset :], 0  # what has gone need not be kept
+            self.receiver.stuck()
+
+    def _watch_writing(self) -> None:
+        if self._gone is None:
+            self._writing = True
+            self._reactor.addWriter(self)
+
+    def _shut(self) -> None:
+        if not self._finished and self._gone is None:
+            self._finished = True
+            with suppress(OSError):  # reset: the next read says so
+                self.socket.shutdown(socket.SHUT_WR)
+        if self._closing:
+            self._close_if_over()
+
+    def _close_if_over(self) -> None:
+        """Close when both sides have finished, or else when the peer's time is over."""
+        if not self._finished or self._gone is not None:
+            return
+        if self._ended or not self._linger:
+            self._end(ConnectionDone())
+        elif self._timer is None:
+            self._timer = self._clock.callLater(self._linger, self._lingered)
+
+    def _lingered(self) -> None:
+        self._timer = None
+        self._end_in_turn(LingerTimeout())
+
+    def _end(self, reason: Exception) -> None:
+        """Close the socket now; `lost` is called when no call of the receiver is running."""
+        if self._gone is not None:
+            return
+        self._gone = reason
+        self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
+        self._retry.forget(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not isinstance(reason, ConnectionDone):
+            with suppress(OSError):
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        self.socket.close()
+        self._queue, self._data = [], b""
+        if not self._in_turn:
+            self._reactor.callLater(0, self._tell_lost)
+
+    def _tell_lost(self) -> None:
+        receiver, reason = self.receiver, self._gone
+        if receiver is not None and reason is not None:
+            self.receiver = None  # type: ignore[assignment]  # nothing is told after this
+            receiver.lost(reason)

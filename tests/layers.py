@@ -1,0 +1,57 @@
+"""Layers for tests: what they change is so little that every other test can run over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from echod.names import Inet
+from echod.transports.layers.stack import HandshakeLayer, Layer, MakeLayer
+
+HANDSHAKE: Final = 10.0  #: seconds
+
+
+class Name(HandshakeLayer):
+    """Reads `NAME HOST PORT` and a line feed, and steps out: a proxy's word about its client."""
+
+    steps_out = True
+    _line = b""
+
+    def handshake(self, data: bytes) -> None:
+        line, end, rest = (self._line + data).partition(b"\n")
+        if not end:
+            self._line = line
+            return
+        _, host, port = line.split(b" ")
+        self.facts.remote = Inet(host.decode(), int(port))
+        self.done(rest)
+
+
+class Silent(HandshakeLayer):
+    """Its handshake is over at once: what is above begins in its own call."""
+
+    steps_out = True
+
+    def begin(self, below: Any) -> None:
+        super().begin(below)
+        self.done()
+
+
+class Staying(Silent):
+    """The same, and stays."""
+
+    steps_out = False
+
+
+LAYERS: Final[Mapping[str, Callable[[Any], Sequence[MakeLayer]]]] = {
+    "1 layer": lambda _clock: (Layer,),
+    "3 layers": lambda _clock: (Layer, Layer, Layer),
+    "handshakes": lambda clock: (
+        partial(Silent, clock=clock, seconds=HANDSHAKE),
+        partial(Staying, clock=clock, seconds=HANDSHAKE),
+        Layer,
+    ),
+    "name": lambda clock: (partial(Name, clock=clock, seconds=HANDSHAKE),),
+}
+"""Stacks by their names; a clock runs their deadlines."""
