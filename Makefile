@@ -19,8 +19,7 @@ help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/.runtime  ## serve what etc/echod.toml says, in this terminal
-	@echo "From a second terminal: $(BIN)/echoctl send tcp://127.0.0.1:10008 hello; $(BIN)/echoctl status"
-	@exec $(BIN)/python -m echod --config etc/echod.toml $(ARGS)
+	@exec $(BIN)/python -P -m echod --config etc/echod.toml $(ARGS)
 
 test: $(VENV)/.test  ## every test that needs no more than this tree (ARGS=--cov shows what they reach)
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)

@@ -37,6 +37,7 @@ CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
         "listener.closed": "an address is served no more: service, address",
         "connection.opened": "a connection was admitted: service, address, peer",
         "connection.refused": "a connection was not: service, address, peer, reason",
+        "client.denied": "a client's network is not let in, said once a minute: service, address, peer, host",
         "connection.closed": "a connection ended: service, address, peer, reason, bytes_in, bytes_out",
         "accept.paused": "the kernel hands out no connections: service, address, error",
         "accept.resumed": "it does again: service, address, refused",

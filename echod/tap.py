@@ -7,7 +7,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from echod.daemon import descriptors, landlock, twisted_internals
 from echod.daemon.administration import services_of
 from echod.daemon.bind import Bound, Unbindable, Unsuited, Wanted, bind_all, open_to_nobody, wanted
 from echod.daemon.console import NoConsole, OwnTerminal, console_of, desk_of, shares_the_terminal
+from echod.daemon.hint import ADMIN, client_program, hint
 from echod.daemon.in_thread import wait_for
 from echod.daemon.listener import Unready, UnusableService
 from echod.daemon.notify import Notify
@@ -41,7 +42,7 @@ from echod.early_signals import until_the_daemon_takes_them
 from echod.observe.log import Log
 from echod.observe.output import Output
 from echod.observe.threads import NoThread
-from echod.services.registry import UnusableKind, kinds
+from echod.services.registry import kinds
 from echod.stdio import open_standard_streams, readers_may_leave
 from echod.text import escaped, from_system, system_error
 from echod.transports import endpoint, systemd
@@ -154,8 +155,6 @@ def read(options: Options) -> Configuration:
         return load(path, kinds(), os.environ, allow=options.allow, unknown=endpoint.unknown)
     except ConfigurationError as error:
         raise Refused(EX_CONFIG, [str(fault) for fault in error.faults]) from error
-    except UnusableKind as error:
-        raise Refused(EX_CONFIG, [escaped(str(error))]) from error
     except OSError as error:  # no descriptor to read what is installed
         raise Refused(EX_OSERR, [f"{escaped(str(error.filename))}: {system_error(error)}"]) from error
 
@@ -212,6 +211,8 @@ def makeService(options: Options) -> Daemon:
     if console is not None and show_on is not None:
         own = OwnTerminal(reactor, show_on, lambda: desk_of(daemon.listeners, console))
         daemon.events.subscribe(own.event)
+    elif log.output.is_terminal:
+        daemon.events.subscribe(partial(_hint, daemon))
     daemon.events.subscribe(notify.event)
     store.begin()
     reactor.addSystemEventTrigger("before", "shutdown", store.end)  # before the one that stops the daemon
@@ -229,6 +230,14 @@ def makeService(options: Options) -> Daemon:
         reactor.addSystemEventTrigger("after", "shutdown", pidfile.remove)
     reactor.callWhenRunning(install, reactor, daemon.abandon, daemon.reload, daemon.rotated)
     return daemon
+
+
+def _hint(daemon: Daemon, name: str, _fields: Mapping[str, Any]) -> None:
+    """Say what to type next, below everything that the start has said."""
+    if name == "daemon.ready":
+        served = [(ADMIN if one.is_admin else one.served.config.kind.kind, one.place) for one in daemon.listeners]
+        if line := hint(served, client_program()):
+            daemon.log.say("info", line)
 
 
 def _identity(options: Options) -> Identity | None:

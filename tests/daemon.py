@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
 from types import TracebackType
@@ -82,10 +83,11 @@ class Lines:
         self._pipe.close()
 
     def _read(self) -> None:
-        for line in self._pipe:
-            with self._changed:
-                self.raw.append(line.removesuffix(b"\n"))
-                self._changed.notify_all()
+        with suppress(OSError):  # EIO is the end of a terminal
+            for line in self._pipe:
+                with self._changed:
+                    self.raw.append(line.removesuffix(b"\n"))
+                    self._changed.notify_all()
         with self._changed:
             self._open = False
             self._changed.notify_all()

@@ -14,7 +14,7 @@ from echod.config.fitting import fit
 from echod.config.listeners import listeners, warnings
 from echod.config.loading import load
 from echod.config.name_resolution import Unresolved, resolved
-from echod.services.registry import UnusableKind, kinds
+from echod.services.registry import kinds
 from echod.text import escaped
 
 EX_CONFIG: Final = 78  #: sysexits(3), as the daemon
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
         configuration, notes = resolved(load(path, kinds(), os.environ, unknown=_unknown))
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         configuration, shrunk = fit(configuration, hard)
-    except (ConfigurationError, UnusableKind) as error:
+    except ConfigurationError as error:
         tell(error)
         return EX_CONFIG
     except Unresolved as error:
@@ -41,9 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def tell(wrong: ConfigurationError | UnusableKind) -> None:
+def tell(wrong: ConfigurationError) -> None:
     """Everything that is wrong, line by line, on standard error."""
-    for said in wrong.faults if isinstance(wrong, ConfigurationError) else (wrong,):
+    for said in wrong.faults:
         fail(escaped(str(said)))
 
 

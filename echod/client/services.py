@@ -13,7 +13,7 @@ from echod.client.terminal import Screen, fail
 from echod.config.keys import field_of
 from echod.config.options import option_forms
 from echod.model import Service
-from echod.services.registry import UnusableKind, kinds
+from echod.services.registry import kinds
 from echod.text import escaped
 from echod.transports.registry import SCHEMES
 
@@ -21,15 +21,20 @@ WIDTH: Final = 80  #: columns
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the kinds and return 0, or why one of another package cannot be used and return 1."""
-    try:
-        found = [described(kind) for kind in kinds().values()]
-    except (UnusableKind, TypeError, NameError) as error:  # the last two are those of option_forms
-        fail(escaped(str(error)))
-        return 1
+    """Print the kinds, and why kinds of other packages cannot be used. Return 1 if there is one of these, else 0."""
+    known = kinds()
+    wrong = [*known.unusable.values()]
+    found = []
+    for kind in known.values():
+        try:
+            found.append(described(kind))
+        except (TypeError, NameError) as error:  # of option_forms
+            wrong.append(str(error))
     text = json.dumps({"kinds": found}) if arguments.json else "\n\n".join("\n".join(page(kind)) for kind in found)
     Screen().write(f"{text}\n".encode())
-    return 0
+    for reason in wrong:
+        fail(escaped(reason))
+    return int(bool(wrong))
 
 
 def described(kind: type[Service]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from echod.config.forms import Form, called, text
 from echod.config.keys import ADMIN, KIND_RIGHT, ROOT, SERVICE, SERVICES, Table, missing
 from echod.config.options import option_forms
 from echod.model import Service
-from echod.services.registry import PLANNED
+from echod.services.registry import PLANNED, Kinds
+from echod.text import escaped
 
 Layers = Sequence[tuple[Path, Any]]
 """What each file holds at one place, the one that counts last."""
@@ -70,6 +71,8 @@ class Reading:
             return self.kinds[name]
         if name in PLANNED:
             raise ValueError(f"{name}: {NOT_AVAILABLE}")
+        if isinstance(self.kinds, Kinds) and name in self.kinds.unusable:
+            raise ValueError(escaped(self.kinds.unusable[name]))
         near = get_close_matches(name.lower(), [*self.kinds, *PLANNED], n=1)
         right = f"did you mean {near[0]}?" if near else "known are " + ", ".join(self.kinds)
         raise ValueError(f"unknown kind {values.shown(name)}; {right}")
@@ -172,6 +175,8 @@ class Reading:
             try:
                 forms |= option_forms(one)
             except (TypeError, NameError) as error:
+                if name not in self.kinds:
+                    continue  # it is not the one that is used
                 self.fault(layers[0][0], path, f"kind {one.kind} cannot be configured: {error}")
         return forms
 

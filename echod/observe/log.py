@@ -19,6 +19,7 @@ from zope.interface import implementer
 from echod.observe.journal import entry, prefixed
 from echod.observe.output import Output
 from echod.observe.rations import Rations
+from echod.observe.summary import Opened, stopped
 from echod.text import clipped, counted, escaped
 
 Format = Literal["auto", "text", "json", "journal"]  #: what `log-format` may say
@@ -31,6 +32,7 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
     "listener.closed": ("debug", "{service}  {address} is served no more"),
     "connection.opened": ("debug", "{service}  {address} from {peer}"),
     "connection.refused": ("debug", "{service}  {address} refused to {peer}: {reason}"),
+    "client.denied": ("info", "{service}  {address} denied to {peer}; to let it in: --allow {host}"),
     "connection.closed": ("debug", "{service}  {address} from {peer} ended: {reason}, {bytes_in} in, {bytes_out} out"),
     "accept.paused": ("warn", "{service}  {address} accepts nothing for now: {error}"),
     "accept.resumed": ("info", "{service}  {address} accepts again; {refused} refused meanwhile"),
@@ -51,6 +53,8 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
 
 MOST: Final = 10  #: lines of one class a second: what a person can follow
 MOST_DEBUG: Final = 1_000  #: for whoever asked for every connection
+EVERY: Final[Mapping[str, float]] = {"client.denied": 60.0, "reading.paused": 60.0, "reading.resumed": 60.0}
+"""Seconds between two events of those that peers choose: they could fill the log with lines that say the same."""
 BUG_EVERY: Final = 60.0  #: seconds between tracebacks of one place
 HELD_FOR: Final = 10.0  #: seconds until it is said how many lines were held back
 AS_MANY_AS_CONFIGURED: Final = ("listener.", "daemon.", "log.")  #: no peer can make us say them
@@ -81,7 +85,8 @@ class Log:
         self._environ = environ or {}
         self._later = later
         self._rations = Rations(clock)
-        self._will_report = False
+        self._opened = Opened()
+        self._will_report: set[float] = set()  # windows of classes, in seconds
         self.govern(form, level)
 
     def govern(self, form: Format, level: str) -> None:
@@ -90,14 +95,27 @@ class Log:
             form = "journal" if self.output.is_journal(self._environ) else "text"
         self._form = form
         self._prefixed = form == "journal" and not self.output.journal.there
+        self._for_people = form == "text" and self.output.is_terminal
         self._lowest = LEVELS[level]
 
     def event(self, name: str, fields: Mapping[str, Any]) -> None:
         """One of our events; the sink to subscribe."""
         level, template = TEMPLATES[name]
-        if LEVELS[level] >= self._lowest and (name.startswith(AS_MANY_AS_CONFIGURED) or self._passes(name, level)):
-            plain = {key: _plain(value) for key, value in fields.items()}
-            self._write(level, template.format_map(plain), {"event": name, **fields})
+        if LEVELS[level] < self._lowest:
+            return
+        if not name.startswith(AS_MANY_AS_CONFIGURED):
+            most, seconds = (1, EVERY[name]) if name in EVERY else (MOST, 1.0)
+            if not self._passes(name, level, most, seconds):
+                return
+        if self._for_people and (lines := self._opened.lines(name, fields)) is not None:
+            for line in lines:
+                self._write(level, line, {})
+            return
+        if name == "daemon.stopped" and (self._for_people or (self._form == "journal" and not self._prefixed)):
+            self._write(level, stopped(fields["counters"]), {"event": name, **fields})
+            return
+        plain = {key: _plain(value) for key, value in fields.items()}
+        self._write(level, template.format_map(plain), {"event": name, **fields})
 
     def say(self, level: str, text: str) -> None:
         """A line of the daemon itself."""
@@ -131,10 +149,10 @@ class Log:
         counts = {"internal_errors": self.internal_errors, "lines_suppressed": self.suppressed}
         return {name: count for name, count in counts.items() if count}
 
-    def settle(self) -> None:
-        """Say how many lines were held back."""
-        self._will_report = False
-        for what, lines in self._rations.take().items():
+    def settle(self, window: float | None = None) -> None:
+        """Say how many lines were held back: of classes with a window of so many seconds, or of all."""
+        self._will_report.discard(window or 0.0)
+        for what, lines in self._rations.take(window).items():
             more = counted(lines, "more line was", "more lines were")
             self._write("warn", f"{more} not written: {clipped(what)}", {"suppressed": lines})
 
@@ -143,9 +161,10 @@ class Log:
         if self._rations.passes(what, MOST_DEBUG if level == "debug" else most, seconds):
             return True
         self.suppressed += 1
-        if not self._will_report and threading.current_thread() is threading.main_thread():  # as the reactor wants it
-            self._will_report = True
-            self._later(HELD_FOR, self.settle)
+        in_reactor = threading.current_thread() is threading.main_thread()  # which alone may be asked for timers
+        if seconds not in self._will_report and in_reactor:
+            self._will_report.add(seconds)
+            self._later(max(HELD_FOR, seconds), self.settle, seconds)
         return False
 
     def _write(self, level: str, text: str, fields: Mapping[str, Any]) -> int:

@@ -16,7 +16,7 @@ class Rations:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._windows: dict[str, tuple[float, int]] = {}  # since when, and how many passed
-        self._held: dict[str, int] = {}
+        self._held: dict[str, tuple[int, float]] = {}  # how many did not, and the window of their class
 
     def passes(self, what: str, most: int, seconds: float) -> bool:
         """Whether another line of this class may be written: `most` of them in each window of `seconds`."""
@@ -29,10 +29,12 @@ class Rations:
         self._windows[what] = since, passed + 1
         if passed < most:
             return True
-        self._held[what] = self._held.get(what, 0) + 1
+        self._held[what] = self._held.get(what, (0, seconds))[0] + 1, seconds
         return False
 
-    def take(self) -> Mapping[str, int]:
-        """How many lines of each class were held back since the last time."""
-        held, self._held = self._held, {}
+    def take(self, window: float | None = None) -> Mapping[str, int]:
+        """How many lines of each class were held back since the last time: of classes with this window, or of all."""
+        held = {what: count for what, (count, seconds) in self._held.items() if window in (None, seconds)}
+        for what in held:
+            del self._held[what]
         return held

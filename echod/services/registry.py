@@ -29,16 +29,31 @@ class UnusableKind(Exception):
     """A package announced a kind that cannot be used; the message says which, and why."""
 
 
-def kinds(plugins: Iterable[EntryPoint] | None = None) -> Mapping[str, type[Service]]:
-    """Every kind by its name, in the order of the alphabet. Raises UnusableKind."""
-    found = {kind.kind: kind for kind in _ours()}
+class Kinds(dict[str, type[Service]]):
+    """Every kind that can be used by its name, and of those that cannot be used `unusable`: why, by their name."""
+
+    def __init__(self, found: Mapping[str, type[Service]], unusable: Mapping[str, str]) -> None:
+        super().__init__(sorted(found.items()))
+        self.unusable = dict(sorted(unusable.items()))
+
+
+def kinds(plugins: Iterable[EntryPoint] | None = None) -> Kinds:
+    """Every kind, in the order of the alphabet. What is wrong with another package stops only a service of its kind.
+
+    A kind of ours stays what it is, whatever another package calls the same; of two other packages neither is taken.
+    """
+    ours = {kind.kind: kind for kind in _ours()}
+    found: dict[str, type[Service]] = {}
+    unusable: dict[str, str] = {}
     for plugin in entry_points(group=GROUP) if plugins is None else plugins:
-        if plugin.name in found:
-            raise UnusableKind(
-                f"kind {plugin.name!r} of {plugin.value} exists already: {found[plugin.name].__module__}"
-            )
-        found[plugin.name] = _load(plugin)
-    return dict(sorted(found.items()))
+        known = ours.get(plugin.name) or found.get(plugin.name)
+        try:
+            if known is not None:
+                raise UnusableKind(f"kind {plugin.name!r} of {plugin.value} exists already: {known.__module__}")
+            found[plugin.name] = _load(plugin)
+        except UnusableKind as error:
+            unusable[plugin.name] = str(error)
+    return Kinds(ours | {name: kind for name, kind in found.items() if name not in unusable}, unusable)
 
 
 def _ours() -> Iterable[type[Service]]:

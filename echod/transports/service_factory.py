@@ -150,6 +150,9 @@ class ServiceFactory(Factory):
             self.tally.refuse(refusal)
             if self.events.connections:
                 self._tell("connection.refused", peer(), reason=str(refusal))
+            elif refusal is Refusal.DENIED:
+                denied = peer()
+                self._tell("client.denied", denied, host=getattr(denied, "host", "").partition("%")[0])
             return refusal
         self.tally.accepted += 1
         self.tally.open += 1

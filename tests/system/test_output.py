@@ -8,11 +8,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.contract.room import exactly
-from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, Lines, Place, environment, eventually, place_of, run
+from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, Lines, Place, environment, eventually, inet_of, place_of, run
 
 CONFIG = """
 [services.echo]
@@ -162,3 +162,90 @@ def reading(pipe: Path) -> Iterator[Lines]:
         reader.kill()
         reader.wait(SECONDS)
         lines.close()
+
+
+def test_lines_that_are_shown_have_a_budget_of_bytes():
+    """Each datagram becomes a line of 4 KiB and more."""
+    with Daemon(CONFIG) as daemon, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(daemon.place("printer", "udp"))
+        begun = time.monotonic()
+        for _ in range(2000):
+            client.send(b"\0" * 1024)
+        assert eventually(lambda: not unread(daemon.inet("printer", "udp")[1]))
+        assert daemon.stop() == 0
+        seconds = int(time.monotonic() - begun) + 2
+        written = sum(len(line) + 1 for line in daemon.stdout.raw if b"more lines" not in line)
+        assert 60 << 10 <= written <= seconds * (64 << 10)
+
+
+@contextmanager
+def at_a_terminal(*words):
+    """A daemon whose standard output and error are a terminal, and the lines that it shows."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [*ECHOD, *words], env=environment(), stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL
+    )
+    os.close(theirs)
+    lines = Lines(os.fdopen(ours, "rb"))
+    try:
+        yield process, lines
+    finally:
+        process.kill()
+        process.wait(SECONDS)
+        lines.close()
+
+
+def test_at_a_terminal_services_show_what_comes_and_elsewhere_not():
+    listen = ["ack=udp://127.0.0.1:0"]
+    with at_a_terminal("--listen", *listen) as (process, lines):
+        place = inet_of(lines.wait_for(r" (udp://\S+)")[1])
+        lines.wait_for(" ready: ")
+        print_many(place, 1)
+        lines.wait_for("^udp 127.0.0.1:[0-9]+: line 0")
+        process.terminate()
+        assert process.wait(SECONDS) == 0
+    with Daemon(listen=listen) as daemon:
+        print_many(daemon.place("ack", "udp"), 100)
+        assert daemon.stop() == 0
+        assert daemon.stdout.raw == []
+
+
+def test_at_a_terminal_the_start_is_a_line_a_service_and_a_hint_and_the_end_a_sentence():
+    words = [f"--listen=echo={scheme}://127.0.0.1:0" for scheme in ("tcp", "udp")]
+    with at_a_terminal(*words, "--listen", "upper=tcp://127.0.0.1:0") as (process, lines):
+        hint = lines.wait_for(r" info +from another terminal: \S*echoctl send (\S+) hello")
+        process.terminate()
+        lines.wait_for(r" info +stopped: 0 connections, 0 datagrams, 0 bytes received, 0 sent")
+        assert process.wait(SECONDS) == 0
+    said = [line.split(maxsplit=2)[2].strip() for line in lines.text]
+    start = said.index(next(line for line in said if line.startswith("echo ")))
+    assert re.fullmatch(r"echo  tcp://127\.0\.0\.1:\d+  udp://127\.0\.0\.1:\d+", said[start])
+    assert said[start + 1] == f"upper  {hint[1]}"
+    assert said[start + 2] == "ready: 3 listeners"
+    assert said[start + 3].startswith("from another terminal: ")
+    assert "{" not in "".join(said)
+
+
+def threads(daemon):
+    return len(os.listdir(f"/proc/{daemon.process.pid}/task"))
+
+
+def test_no_thread_waits_for_something_to_log():
+    with Daemon(CONFIG) as daemon:
+        assert eventually(lambda: threads(daemon) == 1)
+        daemon.send_signal(signal.SIGHUP)
+        daemon.stderr.wait_for(" reloaded: ")
+        print_many(daemon.place("printer", "udp"), 1)
+        daemon.stdout.wait_for(": line 0$")
+        assert eventually(lambda: threads(daemon) == 1)
+
+
+def test_the_first_client_that_is_denied_is_told_with_what_lets_it_in():
+    config = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\nallow = ["192.0.2.0/24"]\n'
+    with Daemon(config) as daemon:
+        for _ in range(5):
+            with socket.create_connection(daemon.inet("echo", "tcp"), SECONDS) as client, suppress(ConnectionError):
+                assert client.recv(1) == b""
+        daemon.stderr.wait_for(r" info +echo  \S+ denied to 127.0.0.1:\d+; to let it in: --allow 127.0.0.1$")
+        assert daemon.stop() == 0
+        assert sum(" denied to " in line for line in daemon.stderr.text) == 1

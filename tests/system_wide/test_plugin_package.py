@@ -170,6 +170,8 @@ def test_a_wrong_option_is_one_clear_line(rot13, tmp_path, option, said):
     assert said in refused(rot13, text, tmp_path)
 
 
+UNUSED = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
+USED = '[services.sour]\nlisten = ["tcp://127.0.0.1:0"]\n'
 KIND = "from echod.model import Service\nclass Sour(Service):\n    kind = "
 BROKEN = {
     "raises": ("raise RuntimeError('no lemons\\nleft')", "no lemons\\x0aleft"),
@@ -186,24 +188,28 @@ BROKEN = {
 def test_a_broken_kind_is_one_clear_line(broken, tmp_path, how):
     source, said = BROKEN[how]
     (broken.packages / "echod_broken.py").write_text(source)
-    line = refused(broken, '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n', tmp_path)
-    assert line.startswith("echod: kind 'sour': echod_broken")
+    line = refused(broken, USED, tmp_path)
+    assert "services.sour.kind: kind 'sour': echod_broken" in line or "services.sour: kind 'sour'" in line, line
     assert said in line
+    said, wrong = checked(broken, UNUSED, tmp_path)
+    assert (said.split(), wrong) == (["echo", "tcp://127.0.0.1:0"], "")  # where it is not used
 
 
-def test_a_kind_that_takes_the_name_of_ours_is_one_clear_line(broken, tmp_path):
+def test_a_kind_that_takes_the_name_of_ours_changes_nothing(broken, tmp_path):
     (broken.packages / "echod_broken.py").write_text(f"{KIND} 'echo'")
     (entries,) = broken.packages.glob("echod_broken-*.dist-info/entry_points.txt")
     was = entries.read_text()
     entries.write_text(was.replace("sour", "echo"))
-    line = refused(broken, '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n', tmp_path)
+    said, wrong = checked(broken, UNUSED, tmp_path)
+    _, told = broken.run("echoctl", "services", code=1)
     entries.write_text(was)
-    assert line == f"echod: kind 'echo' of {SOUR} exists already: echod.services.echo\n"
+    assert (said.split(), wrong) == (["echo", "tcp://127.0.0.1:0"], "")
+    assert told == f"echoctl: kind 'echo' of {SOUR} exists already: echod.services.echo\n"
 
 
 @pytest.mark.parametrize("error", ["RuntimeError", "KeyError: 'lemons'", "SystemExit: 3"])
 def test_what_a_broken_kind_raised_has_its_name(broken, tmp_path, error):
     name, _, value = error.partition(": ")
     (broken.packages / "echod_broken.py").write_text(f"raise {name}({value})")
-    line = refused(broken, '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n', tmp_path)
+    line = refused(broken, USED, tmp_path)
     assert f"cannot be loaded: {error}" in line

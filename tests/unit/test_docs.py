@@ -23,6 +23,7 @@ from echod.address import SCHEMES
 from echod.config.keys import field_of
 from echod.config.loading import load
 from echod.config.options import option_forms
+from echod.daemon.hint import hint
 from echod.events import CATALOGUE, Closing, Tally
 from echod.gate import floods
 from echod.gate.connections import ConnectionGate
@@ -241,7 +242,8 @@ def test_the_thirty_seconds_of_the_readme(terminal):
     begin, then = blocks(README, "console")
     assert begin.splitlines()[-1] == "$ make run"
     [(command, said)] = steps(then)
-    assert command in (TOP / "Makefile").read_text("utf-8").replace("$(BIN)", ".venv/bin")
+    shown = command.replace("tcp://127.0.0.1:10008", terminal.daemon.url("upper", "tcp"))
+    assert shown in str(hint([("upper", terminal.daemon.url("upper", "tcp"))], ".venv/bin/echoctl"))
     assert terminal.type(command.removeprefix(".venv/bin/")) == said
 
 

@@ -37,6 +37,7 @@ FIELDS: dict[str, dict[str, Any]] = {
         "bytes_in": 5,
         "bytes_out": 4,
     },
+    "client.denied": {"service": "echo", "address": "tcp://*:7", "peer": "192.0.2.1:5", "host": "192.0.2.1"},
     "accept.paused": {"service": "echo", "address": "tcp://*:7", "error": "EMFILE"},
     "accept.resumed": {"service": "echo", "address": "tcp://*:7", "refused": 3},
     "daemon.ready": {"listeners": 2},
@@ -94,6 +95,7 @@ class OurEvents(Logs):
                 "debug echo  tcp://*:7 from 192.0.2.1:5",
                 "debug echo  tcp://*:7 refused to 192.0.2.1:5: denied",
                 "debug echo  tcp://*:7 from 192.0.2.1:5 ended: idle, 5 in, 4 out",
+                "info  echo  tcp://*:7 denied to 192.0.2.1:5; to let it in: --allow 192.0.2.1",
                 "warn  echo  tcp://*:7 accepts nothing for now: EMFILE",
                 "info  echo  tcp://*:7 accepts again; 3 refused meanwhile",
                 "info  ready: 2 listeners",
@@ -204,10 +206,22 @@ class TooMany(Logs):
         log = self.log()
         for _ in range(3):
             for _ in range(MOST):
-                log.event("reading.paused", {"limit": 5})
+                log.event("accept.resumed", FIELDS["accept.resumed"])
             self.clock.advance(1)
         self.assertEqual(len(self.lines()), 3 * MOST)
         self.assertEqual(log.suppressed, 0)
+
+    def test_lines_that_peers_choose_pass_once_a_minute(self) -> None:
+        log = self.log()
+        for _ in range(2):
+            for _ in range(50):
+                for name in ("reading.paused", "reading.resumed", "client.denied"):
+                    log.event(name, {"limit": 5, **FIELDS.get(name, {})})
+                self.clock.advance(1)
+            self.clock.advance(20)  # what was held back is told when a minute is over
+            lines = self.lines()
+            self.assertEqual(len(lines), 6)
+            self.assertEqual(sum("49 more lines were not written" in line for line in lines), 3)
 
     def test_what_the_configuration_has_many_of_is_all_said(self) -> None:
         log = self.log()

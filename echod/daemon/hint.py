@@ -1,0 +1,30 @@
+"""What to type next: told at a terminal, when everything is served."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from typing import Final
+
+TRIED: Final = ("upper", "echo")  #: the kinds whose answer shows most
+ADMIN: Final = "admin"  #: the kind of the admin interface
+
+
+def hint(served: Iterable[tuple[str, str]], program: str) -> str | None:
+    """Commands of the client that have an answer here, or None if there is none; `served` is kinds and addresses."""
+    served = tuple(served)
+    places = {kind: place.replace("*", "127.0.0.1") for kind, place in reversed(served) if place.startswith("tcp://")}
+    commands = [f"{program} send {places[kind]} hello" for kind in TRIED if kind in places][:1]
+    commands += [f"{program} status"] * any(kind == ADMIN for kind, _ in served)
+    return f"from another terminal: {'; '.join(commands)}" if commands else None
+
+
+def client_program() -> str:
+    """How to call `echoctl` from the working folder: by its name, or by its path if it is not on PATH."""
+    beside = os.path.join(os.path.dirname(sys.executable), "echoctl")
+    if shutil.which("echoctl") == beside or not os.path.exists(beside):
+        return "echoctl"
+    below = os.path.relpath(beside)
+    return beside if below.startswith("..") else below

@@ -1,0 +1,47 @@
+"""The log as people read it: at a terminal a line for each service, there and in the journal a sentence at the end.
+
+Programs read `log-format = "json"`, a text log that is a file, or the fields of the journal: each has every counter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from echod.text import counted
+
+
+class Opened:
+    """Collects the addresses of a start, for one line a service."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, list[str]] | None = {}  # by service, until everything is served
+
+    def lines(self, name: str, fields: Mapping[str, Any]) -> Iterable[str] | None:
+        """The lines to write in place of those of an event; None is its own."""
+        if name == "listener.opened" and self._places is not None:
+            self._places.setdefault(str(fields["service"]), []).append(str(fields["address"]))
+            return ()
+        if name == "daemon.ready":
+            places, self._places = self._places or {}, None
+            ready = f"ready: {counted(fields['listeners'], 'listener', 'listeners')}"
+            return [*(f"{service}  {'  '.join(addresses)}" for service, addresses in places.items()), ready]
+        return None
+
+
+def stopped(counters: Mapping[str, Mapping[str, int]]) -> str:
+    """What was done, in a sentence, from the counters of each service and address and of the daemon itself."""
+    total: dict[str, int] = {}
+    for of_one in counters.values():
+        for name, count in of_one.items():
+            total[name.partition(":")[0]] = total.get(name.partition(":")[0], 0) + count
+    parts = [
+        counted(total.get("accepted", 0), "connection", "connections"),
+        counted(total.get("datagrams_in", 0), "datagram", "datagrams"),
+        f"{counted(total.get('bytes_in', 0), 'byte', 'bytes')} received",
+        f"{total.get('bytes_out', 0)} sent",
+    ]
+    for name, words in (("refused", "refused"), ("internal_errors", "internal errors")):
+        if total.get(name):
+            parts.append(f"{total[name]} {words}")
+    return f"stopped: {', '.join(parts)}"
