@@ -1,11 +1,11 @@
 """Datagrams: one question, at most one answer, whole, in order, from the address that was asked."""
 
+import contextlib
 import json
 import re
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,7 @@ class Showing(Asking):
         pattern = rf"^{client_of(client)}: {what}$"
         for _ in range(int(SECONDS)):
             client.send(sent)
-            with suppress(AssertionError):
+            with contextlib.suppress(AssertionError):
                 return self.daemon.stdout.wait_for(pattern, 1.0)[0]
         return self.daemon.stdout.wait_for(pattern)[0]
 
