@@ -29,7 +29,7 @@ from urllib.parse import unquote, urlsplit
 
 TOP: Final = Path(__file__).parents[1]
 SECONDS: Final = 60.0
-"""A bound for everything that a test waits for: a start of half a second took 20 s where ten processes shared a core."""
+"""A bound for whatever a test waits for: where ten processes share a core, a start of half a second takes 20 s."""
 
 ECHOD: Final = (sys.executable, "-W", "error", "-m", "echod")
 TWISTD: Final = (sys.executable, "-W", "error", "-c", "from twisted.scripts.twistd import run; run()")
