@@ -40,6 +40,8 @@ HELD_BY: Final[Mapping[int, tuple[str, ...]]] = {
     43: ("tests/system/test_unix_paths.py", "tests/system/test_socket_activation.py"),
     44: ("tests/system/test_echoctl_admin.py", "tests/unit/test_admin_http.py"),
     48: ("tests/system_wide/test_failing_calls.py",),
+    80: ("tests/system/test_reload_leaks.py",),
+    81: ("tests/contract/test_urgent_data.py",),
     60: ("tests/gate/test_datagram_members.py",),
     61: ("tests/gate/test_datagram_members.py", "tests/unit/test_transports_datagram_sessions.py"),
 }
