@@ -5,11 +5,13 @@ import configparser
 import re
 from pathlib import Path
 
+import pytest
+
 from echod.version import VERSION
 
 TOP = Path(__file__).parents[2]
 RUNTIME = (TOP / "vendor" / "runtime.txt").read_text("utf-8")
-PINNED = dict(re.findall(r"(?m)^([\w.-]+)==(\S+)$", RUNTIME))
+PINNED = dict(re.findall(r"(?m)^([\w.-]+)==(\S+) \\$", RUNTIME))
 [LEFT_OUT] = [named.split() for named in re.findall(r"(?m)^# left out: (.*)$", RUNTIME)]
 IMPORTED_AS = {"service-identity": "service_identity", "markdown-it-py": "markdown_it", "Pygments": "pygments"}
 
@@ -61,3 +63,32 @@ def test_nothing_of_ours_imports_what_is_left_out():
 def test_the_packages_have_the_version_of_the_code():
     changelog = (TOP / "debian" / "changelog").read_text("utf-8")
     assert changelog.startswith(f"echod ({VERSION}) ")
+
+
+@pytest.mark.parametrize("name", ["runtime.txt", "build.txt"])
+def test_every_pin_has_the_hashes_of_its_wheels(name):
+    text = (TOP / "vendor" / name).read_text("utf-8")
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
+    assert len(lines) > 10
+    for line in lines:
+        assert re.fullmatch(r"[\w.-]+==\S+( ; [^-]*?)?( +--hash=sha256:[0-9a-f]{64})+ *", line), line
+
+
+def test_what_the_build_asks_for_is_pinned():
+    asked = (TOP / "vendor" / "build.in").read_text("utf-8")
+    pinned = (TOP / "vendor" / "build.txt").read_text("utf-8")
+    names = re.findall(r"(?m)^([\w-]+)[><=]", asked)
+    assert names
+    assert {plain(name) for name in names} <= {plain(name) for name in re.findall(r"(?m)^([\w.-]+)==", pinned)}
+
+
+def test_pip_is_called_for_them_with_hashes_alone():
+    callers = ("vendor/install", "vendor/build", "debian/build-package", "docs/INSTALL.md")
+    calls = [
+        call
+        for caller in callers
+        for call in re.findall(r"-m pip (?:install|download)(?:.*\\\n)*.*", (TOP / caller).read_text("utf-8"))
+        if "runtime.txt" in call or "build.txt" in call or "$wheels" in call
+    ]
+    assert len(calls) == 5
+    assert all("--require-hashes" in call for call in calls)
