@@ -6,6 +6,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -204,3 +205,20 @@ def test_a_file_that_is_no_pidfile_is_left_alone(tmp_path):
         assert run(*command, cwd=tmp_path).returncode != 0
         assert (tmp_path / "file").read_text() == "precious"
         assert (tmp_path / "link").is_symlink()
+
+
+EVIL = "import os; os.write(1, b'imported from the working folder'); os._exit(99)\n"
+
+
+@pytest.mark.parametrize("how", ["python -m", "console script"])
+def test_nothing_is_imported_from_the_working_folder(how, tmp_path):
+    """A user who can write there would choose the code that runs. (What runpy needs is imported before ours.)"""
+    names = ("signal", "json", "socket", "threading", "platform", "cffi", "twisted", "zope", "__future__")
+    for name in names:
+        (tmp_path / f"{name}.py").write_text(EVIL)
+    words = ("--version",) if how == "python -m" else ("--check-config", "--listen", "echo=tcp://127.0.0.1:0")
+    script = Path(sys.executable).with_name("echod")
+    if how == "console script" and not script.exists():
+        pytest.skip("echod is not installed here")
+    ended = run(*([script] if how == "console script" else [sys.executable, "-m", "echod"]), *words, cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, b"")
