@@ -104,6 +104,10 @@ class HTTPSession:
         """The connection is over."""
         self._gone = True
         self._detach()
+        # The session and its connection refer to each other: what they hold must not wait for the garbage collector.
+        self._http = h11.Connection(h11.SERVER)
+        self._body.clear()
+        self._out.clear()
 
     def overdue(self, now: float) -> bool:
         """Close the connection, with the reason, if its request takes too long; whether that was so."""
@@ -184,7 +188,7 @@ class HTTPSession:
     def _is_over(self) -> bool:
         done = (h11.MUST_CLOSE, h11.CLOSED, h11.ERROR, h11.DONE)
         over = self._http.our_state in done or self._http.their_state is h11.CLOSED
-        return over and not self.is_busy and not self._gone
+        return over and not (self.is_busy or self._gone)
 
     def _close(self) -> None:
         self._say(CLOSE)

@@ -44,6 +44,8 @@ HELD_BY: Final[Mapping[int, tuple[str, ...]]] = {
     81: ("tests/contract/test_urgent_data.py",),
     60: ("tests/gate/test_datagram_members.py",),
     61: ("tests/gate/test_datagram_members.py", "tests/unit/test_transports_datagram_sessions.py"),
+    70: ("tests/system/test_admin_interface.py", "tests/unit/test_admin_http.py"),
+    71: ("tests/system/test_admin_interface.py", "tests/unit/test_admin_http.py"),
 }
 """What counts the promise of each number at every commit."""
 

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.chaos import (
+    admin_load,
     datagrams,
     exchanges,
     faults,
@@ -40,6 +41,7 @@ from tests.chaos.page import updated
 from tests.chaos.report import BROKEN, Figure, Outcome, Scenario, many, play
 
 ROOMS = (
+    admin_load,
     datagrams,
     exchanges,
     interrupted,
