@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from typing import Final
 
 SHOWN: Final = 128  #: characters of what a peer wrote, wherever people read it among other things
@@ -67,9 +68,21 @@ def from_system(text: str) -> str:
     return os.fsencode(text).decode("utf-8", "surrogateescape")
 
 
+_RESOLVER: Final = {getattr(socket, name): name for name in sorted(dir(socket)) if name.startswith("EAI_")}
+"""The names of what getaddrinfo(3) returns."""
+
+
 def system_error(error: OSError) -> str:
-    """The system's words and its own name for them: `connection refused (ECONNREFUSED)`."""
-    name = errno.errorcode.get(error.errno or 0)
+    """The system's words and its own name for them: `connection refused (ECONNREFUSED)`.
+
+    The resolver's errors have names of their own: `temporary failure in name resolution (EAI_AGAIN)`.
+    """
+    if isinstance(error, socket.gaierror):
+        name = _RESOLVER.get(error.errno)
+        if error.errno == socket.EAI_NONAME:
+            return f"no such host ({name})"
+    else:
+        name = errno.errorcode.get(error.errno or 0)
     if name is None:  # somebody else's error, or number: the resolver has its own
         return escaped(error.strerror or str(error)) or type(error).__name__
     words = error.strerror or os.strerror(error.errno or 0)

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 REMEMBERED: Final = 65_536
 """The last probes whose times are known: 18 hours of one a second, or a minute of one a millisecond."""
 
-_OPEN, _WRONG, _RIGHT = range(3)
+_OPEN, _WRONG, _RIGHT, _LOST = range(4)
 
 
 class Verdict(Enum):
@@ -52,6 +52,7 @@ class Account:
         self._times = array("d", bytes(8 * remembered))
         self._fates = bytearray(remembered)
         self._highest = 0  # number that was answered
+        self._settled = 0  # no probe up to this number is open
 
     def send(self, now: float) -> int:
         """The next probe leaves; its number, the first being 1."""
@@ -59,6 +60,49 @@ class Account:
         self._times[self.sent % self._remembered] = now
         self._fates[self.sent % self._remembered] = _OPEN
         return self.sent
+
+    def restart(self, number: int, now: float) -> None:
+        """The time of a probe that has no answer yet begins now: it was sent again, to another address."""
+        place = number % self._remembered
+        if number > self.sent - self._remembered and self._fates[place] in (_OPEN, _WRONG):
+            self._times[place] = max(self._times[place], now)
+
+    def restart_all(self, now: float) -> None:
+        """The same for every probe that may still be answered in time."""
+        for number in list(self._awaited(now)):
+            self.restart(number, now)
+
+    def lose(self, number: int) -> bool:
+        """Give up a probe before its time. Returns False if it has an answer, or has been given up already."""
+        place = number % self._remembered
+        if number <= self.sent - self._remembered or self._fates[place] != _OPEN:
+            return False
+        self._fates[place] = _LOST
+        return True
+
+    def oldest(self, now: float) -> int | None:
+        """The first probe that may still be answered in time, once `overdue` has been asked."""
+        number = self._first_open()
+        return None if number is None or now - self._times[number % self._remembered] > self.patience else number
+
+    def overdue(self, now: float) -> Iterator[int]:
+        """Each probe that has become lost since the last call. Pass infinity to give up all of them."""
+        while (number := self._first_open()) is not None:
+            if now - self._times[number % self._remembered] <= self.patience:
+                return
+            self.lose(number)
+            yield number
+
+    def next_due(self) -> float | None:
+        """When the first probe that has no answer becomes lost; None if each has one, or is lost already."""
+        number = self._first_open()
+        return None if number is None else self._times[number % self._remembered] + self.patience
+
+    def _first_open(self) -> int | None:
+        self._settled = max(self._settled, self.sent - self._remembered)
+        while self._settled < self.sent and self._fates[(self._settled + 1) % self._remembered] != _OPEN:
+            self._settled += 1
+        return self._settled + 1 if self._settled < self.sent else None
 
     def answer(self, number: int, octets: int, now: float) -> Finding:
         """A right answer of so many octets came to the probe of this number, which has been sent."""
@@ -70,10 +114,10 @@ class Account:
         if self._fates[place] == _RIGHT:
             self.duplicated += 1
             return Finding(Verdict.DUPLICATED, number, octets, seconds)
-        self._fates[place] = _RIGHT
+        lost, self._fates[place] = self._fates[place] == _LOST, _RIGHT
         overtaken = number < self._highest
         self._highest = max(self._highest, number)
-        if seconds > self.patience:
+        if lost or seconds > self.patience:
             self.late += 1
             return Finding(Verdict.LATE, number, octets, seconds)
         self.received += 1

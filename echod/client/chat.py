@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from echod.client.challenges import padded_answer
-from echod.client.dialogue import Dialogue, Failed
+from echod.client.dialogue import Dialogue, Failed, family_of
 from echod.client.terminal import INTERRUPTED, fail, put_text, unreadable
 from echod.model import CLOSE, NOTHING, Peer, Quiet, Reply, Say, Session
 from echod.shape import Shape
@@ -50,7 +50,7 @@ class Chat(Quiet):
         self._over = False
         self._say: Say = lambda _reply: None
         self._typing = Typing(reactor, put_text, self._typed, self._leave, failed=self._unreadable)
-        self._dialogue = Dialogue(reactor, self._address, self._begin, self._ended)
+        self._dialogue = Dialogue(reactor, self._address, self._begin, self._ended, family=family_of(arguments))
 
     def interrupted(self) -> int:
         """Leave at once; the others hear of it as soon as the service does."""

@@ -3,56 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import re
-import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final, NoReturn
+from textwrap import fill as fill_text
+from typing import Final
 
 from echod.address import Address, AddressError, parse
+from echod.client.examples import EXAMPLES
+from echod.client.parser import NOT_AVAILABLE, Parser
 from echod.config.values import duration, shown, size
 from echod.runtime_dir import expanded
-from echod.text import escaped, from_system
+from echod.text import from_system
 from echod.version import VERSION
 
-EX_USAGE: Final = 2  #: what argparse and most clients say
-PLANNED: Final = ("bench", "faults")  #: commands of a later version
-NOT_AVAILABLE: Final = "not available in this version"
+PLANNED: Final = {"bench": "", "faults": ""}  #: commands of a later version
+PLANNED_FOR_PING: Final = {
+    "-I": "write the interface into the address: URL?interface=NAME",
+    "-Q": "write the traffic class into the address: URL?dscp=NAME",
+    **dict.fromkeys(("-t", "-D", "-O", "-w", "-f", "-n", "-v", "-A", "--source", "--csv", "--serve"), ""),
+}
+"""Options of a later version, and what to write until then."""
 
+WIDTH: Final = 78  #: columns of a help's text: argparse's own, at 80
 MARK: Final = 16  #: octets by which a datagram's answer is known: the least that one of ping's can have
 LARGEST_DATAGRAM: Final = 65_507  #: octets that a UDP datagram over IPv4 holds at most (RFC 768, RFC 791)
 LARGEST_PIECE: Final = 16 * 1024 * 1024  #: octets of one probe on a stream: its answer is held in memory, too
 MOST_PROBES: Final = 2**32 - 1  #: what eight hexadecimal digits count
+PATIENCE: Final = 5.0  #: seconds that ping waits for an answer
 SHORTEST_INTERVAL: Final = 0.001  #: seconds: the reactor's clock has no finer hand
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, with one line for what is wrong, and a peer's or a user's bytes escaped in it.
-
-    `refuses` looks at everything that was asked together: it returns what is wrong with it, or "". `planned` are
-    commands that are known, and not built.
-    """
-
-    planned: Collection[str] = ()
-    refuses: Callable[[argparse.Namespace], str] | None = None
-
-    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """As argparse; and what was asked makes sense."""
-        given = sys.argv[1:] if args is None else list(args)
-        if given and given[0] in self.planned:
-            self.error(f"{given[0]}: {NOT_AVAILABLE}")
-        asked, rest = super().parse_known_args(given, namespace)
-        if isinstance(getattr(asked, "text", None), list):  # argparse ends them at the first option
-            end = rest.index("--") if "--" in rest else len(rest)
-            if not any(word.startswith("-") for word in rest[:end]):
-                asked.text, rest = [*asked.text, *rest[:end], *rest[end + 1 :]], []
-        if self.refuses is not None and (wrong := self.refuses(asked)):
-            self.error(wrong)
-        return asked, rest
-
-    def error(self, message: str) -> NoReturn:
-        """End with code 2."""
-        self.exit(EX_USAGE, f"{self.prog}: {escaped(message)}; see {self.prog} --help\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,17 +40,34 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(
         prog="echoctl",
         description="Talk to an echod, or to whatever else listens on a socket.",
-        epilog="URL is tcp://HOST:PORT, udp://HOST:PORT or unix:///PATH; `echoctl COMMAND --help` tells more.",
+        epilog="URL is tcp://HOST:PORT, udp://HOST:PORT or unix:///PATH.\n`echoctl COMMAND --help` has its options.\n\n"
+        + _examples(""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.planned = PLANNED
     top.add_argument("--version", action="version", version=f"echoctl {VERSION}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (summary, fill) in COMMANDS.items():
-        fill(commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + "."))
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=fill_text(summary[0].upper() + summary[1:] + ".", WIDTH),
+            epilog=_examples(name),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        fill(command)
+        command.relatives = commands.choices
+    top.relatives = commands.choices
     return top
 
 
-def _send(command: argparse.ArgumentParser) -> None:
+def _examples(name: str) -> str:
+    return "examples:\n" + "\n".join(f"  {line}" for line in EXAMPLES[name])
+
+
+def _send(command: Parser) -> None:
+    command.refuses = _unfit_family
+    _family(command)
     command.add_argument("url", metavar="URL", type=_url, help="whom to ask, such as tcp://127.0.0.1:10008")
     command.add_argument("text", metavar="TEXT", nargs="*", default=[], help="what to send; without it, standard input")
     command.add_argument("--hex", action="store_true", help="print the answer as octets in hex")
@@ -78,17 +75,49 @@ def _send(command: argparse.ArgumentParser) -> None:
         "--timeout",
         metavar="TIME",
         type=_patience,
-        help="give up after so long without a byte, such as 500ms, or 5 for seconds (default: never; 5s for datagrams)",
+        help="give up after so long without progress, looking up and connecting included, such as 500ms, or 5 for"
+        " seconds (default: never; 5s for datagrams)",
     )
     command.add_argument("--keep-open", action="store_true", help="do not end sending: wait for the peer's end")
 
 
-def _talk(command: argparse.ArgumentParser) -> None:
+def _family(command: Parser) -> None:
+    """`-4` and `-6`; `refuses` has to look whether they fit the address."""
+    only = command.add_mutually_exclusive_group()
+    for number in (4, 6):
+        only.add_argument(
+            f"-{number}",
+            dest="ip",
+            action="store_const",
+            const=number,
+            help=f"try only the IPv{number} addresses of a name",
+        )
+    command._has_negative_number_optionals.clear()  # or argparse takes a text such as -5 for an option
+
+
+def _unfit_family(asked: argparse.Namespace) -> str:
+    """Why no address of that family can be meant, or ""."""
+    if asked.ip is None:
+        return ""
+    if asked.url.has_path or asked.url.is_opaque:
+        return f"-{asked.ip} is for tcp:// and udp://: {asked.url.place} has no IP address to choose"
+    try:
+        version = ipaddress.ip_address(asked.url.host.partition("%")[0]).version
+    except ValueError:  # a name
+        return ""
+    return "" if version == asked.ip else f"-{asked.ip}: {asked.url.host} is an IPv{version} address"
+
+
+def _talk(command: Parser) -> None:
+    command.refuses = _unfit_family
+    _family(command)
     command.add_argument("url", metavar="URL", type=_url, help="whom to talk to, such as tcp://127.0.0.1:10008")
 
 
 def _ping(command: Parser) -> None:
     command.refuses = _unfit_probe
+    command.planned = PLANNED_FOR_PING
+    _family(command)
     command.add_argument(
         "url", metavar="URL", type=_url, help="whom to ask: an echo or upper, such as udp://127.0.0.1:10007"
     )
@@ -111,8 +140,8 @@ def _ping(command: Parser) -> None:
         "--timeout",
         metavar="TIME",
         type=_patience,
-        default=5.0,
-        help="how long an answer may take; a later one is late, and its probe lost (default: 5s)",
+        help="how long an answer may take, or a look-up and connecting; a later answer is late, and its probe lost"
+        " (default: 5s; looking up and connecting: as long as it takes)",
     )
     command.add_argument(
         "-M",
@@ -130,6 +159,11 @@ def _ping(command: Parser) -> None:
         help="mark what is not as it should be (default: auto: on a terminal, unless $NO_COLOR is set)",
     )
     command.add_argument("--connect", action="store_true", help="time connecting, with a connection for each probe")
+    command.add_argument(
+        "--exit-on-refusal",
+        action="store_true",
+        help="end at the first datagram or connection that is refused (default: it is a lost probe)",
+    )
 
 
 def _unfit_probe(asked: argparse.Namespace) -> str:
@@ -138,6 +172,10 @@ def _unfit_probe(asked: argparse.Namespace) -> str:
         if "df" not in asked.url.form.options:
             return f"-M {asked.df}: a probe over {asked.url.scheme} has no DF flag; use tcp:// or udp://"
         asked.url = replace(asked.url, options={**asked.url.options, "df": asked.df})
+    asked.opening = asked.timeout
+    asked.timeout = PATIENCE if asked.timeout is None else asked.timeout
+    if wrong := _unfit_family(asked):
+        return wrong
     if asked.connect:
         if not asked.url.form.is_bare:
             return "--connect: only tcp:// and unix:// have connections to time"
@@ -164,7 +202,9 @@ def _check(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _chat(command: argparse.ArgumentParser) -> None:
+def _chat(command: Parser) -> None:
+    command.refuses = _unfit_family
+    _family(command)
     command.add_argument("url", metavar="URL", type=_url, help="the chat service, such as tcp://127.0.0.1:10012")
     command.add_argument("--nick", metavar="NAME", help="be called NAME (default: a guest)")
     command.add_argument("--room", metavar="ROOM", help="go to this room (default: the lobby)")

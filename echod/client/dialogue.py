@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import socket
@@ -19,12 +20,19 @@ from echod.gate.limits import Limits
 from echod.model import Peer, Say, Session
 from echod.text import escaped, system_error
 from echod.transports.conversation import Conversation
+from echod.transports.dialled import DatagramDialogue
+from echod.transports.lookup import NameResolver
 from echod.transports.transport import transport_of
 from echod.transports.twisted_socket import TwistedSocket
 
 CONNECT_TIMEOUT: Final = 10.0  #: seconds for one address; a SYN is sent again after 1, 3 and 7
 PATIENT: Final = Limits(idle=0, stall=0)
 """A client waits as long as the person who started it."""
+
+
+def family_of(arguments: argparse.Namespace) -> int:
+    """What `-4` and `-6` ask for, as a family of sockets."""
+    return {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}[arguments.ip]
 
 
 class Failed(Exception):
@@ -35,7 +43,8 @@ class Dialogue:
     """Reaches an address and holds one session with it.
 
     `over` hears once, at the end: None when both sides had finished, otherwise what went wrong.
-    `room` is called whenever everything that was said has been taken, so that more can be said.
+    `room` is called whenever everything that was said has been taken, so that more can be said. `family` restricts
+    the addresses of a name that are tried.
     """
 
     def __init__(
@@ -46,6 +55,8 @@ class Dialogue:
         over: Callable[[Failed | None], None],
         room: Callable[[], None] = lambda: None,
         limits: Limits = PATIENT,
+        *,
+        family: int = socket.AF_UNSPEC,
     ) -> None:
         self.address = address
         self.tally = Tally()
@@ -53,21 +64,10 @@ class Dialogue:
         self._over = over
         self._room = room
         self._limits = limits
+        self._reactor = reactor
         self._conversation: _Upload | None = None
         self._ended = False
-        transport = transport_of(address.scheme)
-        if not transport.shape.has_connections:
-            connecting = transport.dial(reactor, address, begin, self._datagrams_over)
-            connecting.addCallback(lambda dialogue: dialogue.begin())
-        else:
-            try:
-                connecting = transport.dial(
-                    reactor, address, _Once(lambda: TwistedSocket(self._build, reactor)), CONNECT_TIMEOUT
-                )
-            except ValueError as wrong:
-                reactor.callLater(0, self._end, Failed(f"{address.place}: {escaped(str(wrong))}"))
-                return
-        connecting.addErrback(self._unreachable)
+        reactor.callLater(0, self._dial, family)  # nothing is called back before its caller holds this object
 
     @property
     def paused(self) -> bool:
@@ -77,6 +77,27 @@ class Dialogue:
     def abandon(self) -> None:
         """Hear no more of it: the person has left."""
         self._ended = True
+
+    def _dial(self, family: int) -> None:
+        if self._ended:
+            return
+        address = self.address
+        transport = transport_of(address.scheme)
+        try:
+            if transport.shape.has_connections:
+                once = _Once(lambda: TwistedSocket(self._build, self._reactor))
+                connecting = transport.dial(self._reactor, address, once, CONNECT_TIMEOUT, family)
+            else:
+                connecting = transport.dial(self._reactor, address, self._begin, self._datagrams_over, family)
+                connecting.addCallback(self._datagrams_begin)
+        except ValueError as wrong:
+            self._end(Failed(f"{address.place}: {escaped(str(wrong))}"))
+        else:
+            connecting.addErrback(self._unreachable)
+
+    def _datagrams_begin(self, datagrams: DatagramDialogue) -> None:
+        if not self._ended:
+            datagrams.begin()
 
     def _build(self) -> Conversation:
         self._conversation = _Upload(
@@ -92,7 +113,11 @@ class Dialogue:
         self._end(None if wrong is None else Failed(f"{self.address.place}: {system_error(wrong)}"))
 
     def _unreachable(self, failure: Failure) -> None:
-        self._end(Failed(f"{self.address.place}: {_reason(failure.value or Failed())}"))
+        wrong = failure.value or Failed()
+        resolver = getattr(self._reactor, "nameResolver", None)
+        if isinstance(wrong, error.DNSLookupError) and isinstance(resolver, NameResolver):
+            wrong = resolver.failure or wrong  # an endpoint string names its host to Twisted, not to us
+        self._end(Failed(f"{self.address.place}: {_reason(wrong)}"))
 
     def _end(self, how: Failed | None) -> None:
         if not self._ended:
@@ -129,8 +154,10 @@ class _Once(Factory):
 
 def _reason(wrong: BaseException) -> str:
     """What went wrong, in the system's words and with its name."""
-    if isinstance(wrong, (error.DNSLookupError, socket.gaierror)):
-        return "no such host (EAI_NONAME)"
+    if isinstance(wrong, socket.gaierror):
+        return system_error(wrong)
+    if isinstance(wrong, error.DNSLookupError):
+        return system_error(socket.gaierror(socket.EAI_NONAME, ""))
     if isinstance(wrong, error.TimeoutError):
         return f"no answer to connecting within {CONNECT_TIMEOUT:g} s (ETIMEDOUT)"
     number = wrong.errno if isinstance(wrong, OSError) else getattr(wrong, "osError", None)

@@ -62,8 +62,11 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _in_reactor(command: type[Command], arguments: argparse.Namespace) -> int:
     from twisted.internet import reactor as installed
 
+    from echod.transports.lookup import NameResolver
+
     reactor: Any = installed
     reactor.seconds = time.monotonic  # a step of the wall clock must move no timer
+    reactor.installNameResolver(NameResolver(reactor))  # for Twisted's endpoint strings
     outcome: list[int] = []
 
     def finish(code: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import IO, Any, Final
@@ -17,21 +17,18 @@ from echod.address import Address
 from echod.client.account import Account, Finding, Verdict
 from echod.client.commandline import MOST_PROBES
 from echod.client.connecting import Connections
-from echod.client.dialogue import Dialogue, Failed
+from echod.client.dialogue import Failed
 from echod.client.plot import Plot
-from echod.client.probe import Datagrams, Probes, Probing, Stream
+from echod.client.schedule import Schedule
+from echod.client.session_probe import Conversing
 from echod.client.statistics import Times
 from echod.client.summary import figures, lines
 from echod.client.terminal import INTERRUPTED, Screen, colored, fail, put_text
 from echod.config.values import duration_text
-from echod.model import Peer, Say
-from echod.shape import Shape
+from echod.stdio import report
 from echod.text import counted, escaped, system_error
 
-BEHIND: Final = 1.0
-"""Seconds of the schedule that are made up for. Whoever was stopped for longer goes on with what is due now."""
-UNSENT: Final = 64 * 1024 * 1024
-"""Octets that may wait to be sent on a stream: four of the largest probes. A peer behind more will never catch up."""
+TICK: Final = 0.001  #: seconds: the reactor's clock has no finer hand
 
 NOTES: Final = {
     Verdict.RECEIVED: "",
@@ -75,6 +72,7 @@ class Ping:
         self._schedule: Schedule | None = None
         self._begun = clock()
         self._done = False
+        self._losing: Any = None  # the call that looks for lost probes
         self._picture: IO[str] | None = None
         if arguments.plot is not None:
             try:
@@ -84,19 +82,36 @@ class Ping:
                 fail(f"{escaped(arguments.plot)}: {system_error(error)}")
                 finish(1)
                 return
-        self._way: Connections | Conversing = (
-            Connections(reactor, self._address, self._account, clock, self._opened, self._heard, self._over)
-            if arguments.connect
-            else Conversing(reactor, arguments, self._account, clock, self._opened, self._heard, self._over)
+        self._opening: Any = None  # until when a name may be looked up and a stream be connected
+        if arguments.opening is not None:
+            self._opening = reactor.callLater(arguments.opening, self._not_opened)
+        kind = Connections if arguments.connect else Conversing
+        self._way: Connections | Conversing = kind(
+            reactor, arguments, self._account, clock, self._opened, self._heard, self._over, self._refused
         )
 
     def interrupted(self) -> int:
         """Say what is known by now; what may still be answered is not lost."""
-        self._end(awaited=self._account.awaited(self._clock()), code=INTERRUPTED)
+        now = self._clock()
+        self._tell_lost(now)
+        self._end(awaited=self._account.awaited(now), code=INTERRUPTED)
         return INTERRUPTED
 
+    def report(self) -> None:
+        """Print on standard error what is known by now, and go on."""
+        now = self._clock()
+        found = figures(self._account, self._times, self._account.awaited(now))
+        for line in lines(found, connecting=self._arguments.connect):
+            report(line)
+
     def _opened(self) -> None:
+        if self._opening is not None and self._opening.active():
+            self._opening.cancel()
         self._reactor.callLater(0, self._start)
+
+    def _not_opened(self) -> None:
+        waited = duration_text(self._arguments.opening)
+        self._over(Failed(f"{self._place}: no answer within {waited} (ETIMEDOUT)"))
 
     def _start(self) -> None:
         if self._done:
@@ -110,6 +125,10 @@ class Ping:
 
     def _ask(self) -> None:
         self._way.ask()
+        if self._done:
+            return
+        if self._losing is None:
+            self._lose_later()
         if self._account.sent >= self._count and self._schedule is not None:
             self._schedule.stop()
             self._reactor.callLater(self._account.patience, self._end)
@@ -122,6 +141,43 @@ class Ping:
             if self._picture is not None and finding.number is not None:
                 self._plot.add(finding.number, finding.seconds)
         self._say(self._line(finding), COLORS.get(finding.verdict, ""))
+        self._end_if_settled()
+
+    def _refused(self, number: int | None, error: OSError) -> None:
+        """The peer or the network refused a probe: this one is lost, and the next may be answered."""
+        if self._done:
+            return
+        if self._arguments.exit_on_refusal:
+            self._over(Failed(f"{self._place}: {system_error(error)}"))
+            return
+        now = self._clock()
+        self._tell_lost(now)
+        number = self._account.oldest(now) if number is None else number
+        if number is not None and self._account.lose(number):
+            self._say(self._lost_line(number, system_error(error)), RED)
+            self._end_if_settled()
+
+    def _lose_later(self) -> None:
+        """Look again when the next probe may be lost."""
+        due = self._account.next_due()
+        self._losing = None
+        if due is not None:
+            self._losing = self._reactor.callLater(max(0.0, due - self._clock()) + TICK, self._lose)
+
+    def _lose(self) -> None:
+        if not self._done:
+            self._tell_lost(self._clock())
+            self._lose_later()
+
+    def _tell_lost(self, now: float, why: str = "") -> None:
+        why = why or f"no answer within {duration_text(self._account.patience)}"
+        for number in self._account.overdue(now):
+            self._say(self._lost_line(number, why), RED)
+
+    def _lost_line(self, number: int, why: str) -> str:
+        return f"nothing from {self._remote}: seq={number} lost: {why}"
+
+    def _end_if_settled(self) -> None:
         if self._account.sent >= self._count and self._account.settled(self._clock()):
             self._end()
 
@@ -137,6 +193,8 @@ class Ping:
             return
         self._done = True
         seconds = self._clock() - self._begun
+        if code != INTERRUPTED:
+            self._tell_lost(math.inf, "" if failed is None else "no answer before the end")
         if self._schedule is not None:
             self._schedule.stop()
         found = figures(self._account, self._times, awaited)
@@ -178,9 +236,13 @@ class Ping:
             "exact": self._times.exact,
         }
 
+    @property
+    def _remote(self) -> str:
+        """The peer that answers. A Unix socket calls itself by the path of its bind, although it may have moved."""
+        return escaped(self._address.path if self._address.has_path else str(self._way.remote))
+
     def _line(self, finding: Finding) -> str:
-        # A Unix socket calls itself by the path that it was bound to, whatever became of that.
-        remote = escaped(self._address.path if self._address.has_path else str(self._way.remote))
+        remote = self._remote
         octets = counted(finding.octets, "octet", "octets")
         said = f"connected to {remote}:" if self._arguments.connect else f"{octets} from {remote}:"
         if finding.number is not None:
@@ -200,107 +262,6 @@ class Ping:
             put_text(f"{color}{escaped(line)}{PLAIN}\n")
         else:
             self._screen.write(f"{line}\n".encode())
-
-
-class Schedule:
-    """Calls `turn` at once and then every `interval` seconds, counted from the first time and not from the last."""
-
-    def __init__(self, reactor: Any, clock: Callable[[], float], interval: float, turn: Callable[[], None]) -> None:
-        self._reactor = reactor
-        self._clock = clock
-        self._interval = interval
-        self._turn = turn
-        self._begun = 0.0
-        self._turns = 0  # that are over, or were left out
-        self._next: Any = None
-
-    def start(self) -> None:
-        """The first turn is now."""
-        self._begun = self._clock()
-        self._next = self._reactor.callLater(0, self._now)
-
-    def stop(self) -> None:
-        """No turn comes any more."""
-        if self._next is not None and self._next.active():
-            self._next.cancel()
-        self._next = None
-
-    def _now(self) -> None:
-        self._turns += 1
-        late = self._clock() - self._begun - self._turns * self._interval
-        if late > BEHIND:
-            self._turns += int(late / self._interval)
-        due = self._begun + self._turns * self._interval
-        self._next = self._reactor.callLater(max(0.0, due - self._clock()), self._now)
-        self._turn()
-
-
-class Conversing:
-    """One conversation for all probes."""
-
-    def __init__(
-        self,
-        reactor: Any,
-        arguments: argparse.Namespace,
-        account: Account,
-        clock: Callable[[], float],
-        opened: Callable[[], None],
-        heard: Callable[[Finding], None],
-        over: Callable[[Failed | None], None],
-    ) -> None:
-        self._address: Address = arguments.url
-        self._size: int = arguments.size
-        self._account = account
-        self._clock = clock
-        self._opened = opened
-        self._heard = heard
-        self._over = over
-        self._session: Probing
-        self._say: Say
-        self._dialogue = Prompt(reactor, self._address, self._begin, over)
-
-    def ask(self) -> None:
-        """Send the next probe."""
-        if self._dialogue.unsent > UNSENT:
-            self._over(Failed(f"{self._address.place}: the peer takes less than it is asked"))
-            return
-        if not self._account.sent:
-            self._dialogue.hurry()
-        self._say(self._session.ask())
-        self._dialogue.flush()
-
-    def _begin(self, peer: Peer, say: Say) -> Probing:
-        datagram = self._address.shape.keeps_messages
-        self.remote = peer.remote
-        self._say = say
-        probes = Probes(self._size, peer, random.Random(), marked=datagram)
-        kind = Datagrams if datagram else Stream
-        self._session = kind(probes, self._account, self._clock, self._opened, self._hear)
-        return self._session
-
-    def _hear(self, finding: Finding) -> None:
-        self._heard(finding)
-        if finding.number is None and self._address.shape is Shape.STREAM:
-            self._over(Failed(f"{self._address.place}: {finding.fault}"))
-
-
-class Prompt(Dialogue):
-    """A dialogue in which nothing waits that could leave: a probe's time has begun."""
-
-    def hurry(self) -> None:
-        """Before the first probe: no answer waits until every probe has left."""
-        if self._conversation is not None:
-            self._conversation.never_pause()
-
-    def flush(self) -> None:
-        """Send what was said in this turn of the reactor, and not in its next."""
-        if self._conversation is not None and self._conversation.begun:
-            self._conversation.below.flush()
-
-    @property
-    def unsent(self) -> int:
-        """Octets that the kernel has not taken."""
-        return 0 if self._conversation is None else self._conversation.unsent
 
 
 COMMAND = Ping

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from echod.client.dialogue import Dialogue, Failed
+from echod.client.dialogue import Dialogue, Failed, family_of
 from echod.client.terminal import INTERRUPTED, Screen, unreadable
 from echod.model import NOTHING, End, Peer, Quiet, Reply, Say, Session
 from echod.terminal.reading import Input
@@ -33,7 +33,10 @@ class Send(Quiet):
         timeout = arguments.timeout
         self._timeout = DATAGRAM_TIMEOUT if timeout is None and self._datagram else timeout
         self._deadline: Any = None
-        self._dialogue = Dialogue(reactor, self._address, self._begin, self._over, self._room)
+        self._silence()  # looking the name up and connecting count, too
+        self._dialogue = Dialogue(
+            reactor, self._address, self._begin, self._over, self._room, family=family_of(arguments)
+        )
 
     def interrupted(self) -> int:
         """What came is printed already."""

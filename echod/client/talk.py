@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from echod.client.challenges import padded_answer
-from echod.client.dialogue import Dialogue, Failed
+from echod.client.dialogue import Dialogue, Failed, family_of
 from echod.client.terminal import INTERRUPTED, Screen, unreadable
 from echod.model import CLOSE, NOTHING, End, Peer, Quiet, Reply, Say, Session
 from echod.stdio import report
@@ -44,7 +44,9 @@ class Talk(Quiet):
         self._leaving = False
         self._deaf = False  # the peer has gone, and what is still read is only counted
         self._say: Say = lambda _reply: None
-        self._dialogue = Dialogue(reactor, self._address, self._begin, self._over, self._room)
+        self._dialogue = Dialogue(
+            reactor, self._address, self._begin, self._over, self._room, family=family_of(arguments)
+        )
 
     def interrupted(self) -> int:
         """Leave at once."""

@@ -1,4 +1,4 @@
-"""Datagrams from the other side: a client's connected socket, and its session."""
+"""Datagrams from the other side: a client's connected sockets, and its session."""
 
 from __future__ import annotations
 
@@ -9,135 +9,254 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IReactorFDSet
 
 from echod.model import End, Peer, Reply, Say, Session
 from echod.names import SocketAddress, inet_name, unix_name
 from echod.transports.datagram import A_TURN, LARGEST
+from echod.transports.lookup import Place
 
-KEPT: Final = 64  #: datagrams that are sent again when the first address of a name turns out not to listen
+KEPT: Final = 64  #: datagrams that are sent again to the next address of a name
+ATTEMPT_DELAY: Final = 0.25  #: seconds of silence before the next address is tried (RFC 8305 5)
+OUTAGE: Final = frozenset(
+    {
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.EHOSTUNREACH,
+        errno.EHOSTDOWN,
+        errno.ENETUNREACH,
+        errno.ENETDOWN,
+        errno.ENOENT,  # a Unix socket while its daemon restarts
+        errno.EAGAIN,  # a Unix socket whose listen queue is full
+    }
+)
+"""Errors that may be over at the next attempt: the peer or the network is down, and this program is not wrong."""
 
-Place = tuple[int, Any]  # family and socket address
 
+class DatagramDialogue:
+    """A session over datagrams, with the address of a name that answers first.
 
-class DatagramDialogue(FileDescriptor):
-    """A session over datagrams. Where an address of the name refuses before anything was answered, the next one
-    is tried, with everything that was said.
+    What the session sends goes to the first address. If that refuses, or nothing comes back for ATTEMPT_DELAY, the
+    next address is tried as well, with everything that was sent: RFC 8305, with the first datagram that comes back in
+    place of the handshake. The address that answers first keeps the session; the others are closed.
 
-    `over` hears once how it ended: None is in order. Raises OSError where no address can be had at all.
+    `over` is called once, with None or the error that ended it. `answered` is called when an address has won, with
+    the seconds since it was first tried. If `refused` is set, a refusal does not end the session: it is called with
+    the error, and the next datagram opens the addresses again. Raises OSError if no address can be opened.
     """
 
     def __init__(
         self,
-        reactor: IReactorFDSet,
+        reactor: Any,
         scheme: str,
         places: Iterable[Place],
         prepare: Callable[[socket.socket], None],
         begin: Callable[[Peer, Say], Session],
         over: Callable[[OSError | None], None],
     ) -> None:
-        super().__init__(reactor)
+        self.answered: Callable[[float], None] = lambda _seconds: None
+        self.refused: Callable[[OSError], None] | None = None
+        self._reactor = reactor
         self._places = list(places)
+        self._untried = list(self._places)
         self._prepare = prepare
         self._over = over
+        self._attempts: list[Attempt] = []
+        self._winner: Attempt | None = None
         self._unanswered: list[bytes] = []
-        self._answered = False
-        self._reached: Any = None
-        self.socket = self._connect(OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)))
-        self.connected = 1
-        self.startReading()
-        remote = self._reached if self.socket.family == socket.AF_UNIX else self.socket.getpeername()
-        self.session = begin(Peer(scheme, _name(self.socket.getsockname()), _name(remote)), self.perform)
+        self._timer: Any = None
+        self._ended = False
+        first = self._open(OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)))
+        self._remote = first.remote
+        self.session = begin(Peer(scheme, first.local, first.remote), self.perform)
+
+    @property
+    def remote(self) -> SocketAddress:
+        """The name of the address that answered; before any has, of the one that was tried last."""
+        return self._remote
 
     def begin(self) -> None:
         """Let the session speak."""
         self.perform(self.session.opened())
+
+    def perform(self, reply: Reply) -> None:
+        """Send what the session wants to send; any end but NOTHING closes."""
+        if reply.data is not None and not self._ended:
+            self._send(reply.data)
+        if reply.end is not End.NOTHING:
+            self.close(None)
+
+    def close(self, error: OSError | None) -> None:
+        """End, and report how."""
+        if not self._ended:
+            self._ended = True
+            self._wait(stop=True)
+            self._shut(self._attempts)
+            self.session.lost()
+            self._over(error)
+
+    def received(self, attempt: Attempt, datagram: bytes) -> None:
+        """A datagram came by an attempt that is open."""
+        if self._winner is not attempt:
+            self._winner = attempt
+            self._remote = attempt.remote
+            self._unanswered.clear()
+            self._wait(stop=True)
+            self._shut([other for other in self._attempts if other is not attempt])
+            self.answered(self._reactor.seconds() - attempt.began)
+        self.perform(self.session.received(datagram))
+
+    def failed(self, attempt: Attempt, error: OSError) -> None:
+        """An attempt cannot send or receive: go on with the other addresses, if one may still answer."""
+        if self._ended or attempt not in self._attempts:
+            return
+        self._shut([attempt])
+        if self._winner is None and error.errno in OUTAGE and self._untried:
+            self._try_next(error)
+        elif not self._attempts:
+            self._give_up(error)
+
+    def _send(self, data: bytes) -> None:
+        for attempt in list(self._attempts):
+            attempt.check()
+        if not self._attempts and not self._ended:  # all have refused, and that was no end
+            self._winner = None
+            self._unanswered.clear()
+            self._untried = list(self._places)
+            try:
+                self._open(OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)))
+            except OSError as error:
+                self._give_up(error)
+                return
+        if self._winner is None and len(self._unanswered) < KEPT:
+            self._unanswered.append(data)
+        for attempt in list(self._attempts):
+            attempt.send(data)
+        if self._winner is None and self._untried:
+            self._wait()
+
+    def _try_next(self, error: OSError) -> None:
+        """Send to the next address as well what no other has answered."""
+        self._wait(stop=True)
+        try:
+            attempt = self._open(error)
+        except OSError as last:
+            if not self._attempts:
+                self._give_up(last)
+            return
+        self._remote = attempt.remote
+        for data in list(self._unanswered):
+            attempt.send(data)
+        if self._untried and not self._ended:
+            self._wait()
+
+    def _give_up(self, error: OSError) -> None:
+        if self.refused is not None and error.errno in OUTAGE:
+            self.refused(error)
+        else:
+            self.close(error)
+
+    def _wait(self, *, stop: bool = False) -> None:
+        """Try the next address after a while, unless that is due already; or stop waiting for it."""
+        if stop and self._timer is not None:
+            if self._timer.active():
+                self._timer.cancel()
+            self._timer = None
+        elif not stop and self._timer is None:
+            silent = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            self._timer = self._reactor.callLater(ATTEMPT_DELAY, self._try_next, silent)
+
+    def _open(self, error: OSError) -> Attempt:
+        """A socket to the next address that this machine has a way to. Raises the last error, or the one given."""
+        while self._untried:
+            place = self._untried.pop(0)
+            try:
+                attempt = Attempt(self._reactor, self, place, self._prepare)
+            except OSError as failed:
+                error = failed
+            else:
+                self._attempts.append(attempt)
+                return attempt
+        raise error
+
+    def _shut(self, attempts: list[Attempt]) -> None:
+        for attempt in list(attempts):
+            self._attempts.remove(attempt)
+            attempt.shut()
+
+
+class Attempt(FileDescriptor):
+    """One connected socket of a dialogue. Raises OSError if the socket cannot be connected."""
+
+    def __init__(
+        self, reactor: Any, dialogue: DatagramDialogue, place: Place, prepare: Callable[[socket.socket], None]
+    ) -> None:
+        super().__init__(reactor)
+        self.began: float = reactor.seconds()
+        self._dialogue = dialogue
+        family, name = place
+        self.socket = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            prepare(self.socket)
+            self.socket.connect(name)
+            self.socket.setblocking(False)
+            self.local = _name(self.socket.getsockname())
+            # A Unix socket calls itself by the path of its bind, although it may have been renamed.
+            self.remote = _name(name if family == socket.AF_UNIX else self.socket.getpeername())
+        except OSError:
+            self.socket.close()
+            raise
+        self.connected = 1
+        self.startReading()
 
     def fileno(self) -> int:
         """The descriptor that the reactor watches."""
         return self.socket.fileno()
 
     def doRead(self) -> None:
-        """Hand the session what came."""
+        """Hand over what came."""
         for _ in range(A_TURN):
             try:
                 datagram = self.socket.recv(LARGEST)
             except BlockingIOError:
                 return
             except OSError as error:
-                self._failed(error)
+                self._dialogue.failed(self, error)
                 return
-            self._answered = True
-            self._unanswered.clear()
-            self.perform(self.session.received(datagram))
+            self._dialogue.received(self, datagram)
             if not self.connected:
                 return
 
-    def perform(self, reply: Reply) -> None:
-        """Send what the session says; any end but NOTHING closes."""
-        if reply.data is not None and self.connected:
-            if not self._answered and len(self._unanswered) < KEPT:
-                self._unanswered.append(reply.data)
-            self._send(reply.data)
-        if reply.end is not End.NOTHING:
-            self.close(None)
+    def check(self) -> None:
+        """Report what became of an earlier datagram: its error would be that of the next send (udp(7))."""
+        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._dialogue.failed(self, OSError(code, os.strerror(code)))
 
-    def close(self, error: OSError | None) -> None:
-        """End, and say how."""
+    def send(self, data: bytes) -> None:
+        """Send one datagram. If the queues are full it is lost, here as on its way."""
+        try:
+            if self.connected:
+                self.socket.send(data)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._dialogue.failed(self, error)
+
+    def connectionLost(self, reason: object) -> None:
+        """The reactor found an error on the socket and nothing to read, or ends."""
+        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if self.connected else 0
+        if code:
+            self._dialogue.failed(self, OSError(code, os.strerror(code)))
+        elif self.connected:
+            self._dialogue.close(None)
+
+    def shut(self) -> None:
+        """Close the socket."""
         if self.connected:
             self.connected = 0
             self.stopReading()
             self.socket.close()
-            self.session.lost()
-            self._over(error)
-
-    def connectionLost(self, reason: object) -> None:
-        """The reactor found an error on the socket, and nothing to read; or it ends."""
-        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if self.connected else 0
-        if code:
-            self._failed(OSError(code, os.strerror(code)))
-        else:
-            self.close(None)
-
-    def _send(self, data: bytes) -> None:
-        try:
-            self.socket.send(data)
-        except BlockingIOError:
-            pass  # the queues are full: a datagram that finds no room is lost, here as on its way
-        except OSError as error:
-            self._failed(error)
-
-    def _failed(self, error: OSError) -> None:
-        if self._answered or not self._places or not isinstance(error, ConnectionRefusedError):
-            self.close(error)
-            return
-        self.stopReading()
-        self.socket.close()
-        try:
-            self.socket = self._connect(error)
-        except OSError as last:
-            self.socket = socket.socket()  # something to close
-            self.close(last)
-            return
-        self.startReading()
-        for data in list(self._unanswered):
-            self._send(data)
-
-    def _connect(self, error: OSError) -> socket.socket:
-        while self._places:
-            family, place = self._places.pop(0)
-            opened = socket.socket(family, socket.SOCK_DGRAM)
-            try:
-                self._prepare(opened)
-                opened.connect(place)
-                opened.setblocking(False)
-                self._reached = place  # a Unix peer's own name is that of its first bind: it may have been renamed
-            except OSError as failed:
-                opened.close()
-                error = failed
-            else:
-                return opened
-        raise error
 
 
 def _name(name: Any) -> SocketAddress:

@@ -139,7 +139,14 @@ class Endpoint(Stream):
         """As TCP's, if the endpoint listens on TCP."""
         bound.grant(stall)
 
-    def dial(self, reactor: Any, address: Address, factory: Factory, _timeout: float) -> Deferred[IProtocol]:
+    def dial(
+        self,
+        reactor: Any,
+        address: Address,
+        factory: Factory,
+        _timeout: float,
+        _family: int = socket.AF_UNSPEC,
+    ) -> Deferred[IProtocol]:
         """Connect as the endpoint string says, its timeout included. Raises ValueError for one that is not known."""
         connected: Deferred[IProtocol] = clientFromString(reactor, address.path).connect(factory)
         return connected

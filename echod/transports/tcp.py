@@ -10,13 +10,15 @@ from typing import Any, Final
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import IProtocol, IReactorFDSet
+from twisted.internet.interfaces import IHostnameResolver, IProtocol, IReactorFDSet, IReactorPluggableNameResolver
 from twisted.internet.protocol import ClientFactory, Factory
 from twisted.internet.tcp import Client, Connector
+from zope.interface import implementer
 
 from echod.address import BACKLOG, Address
 from echod.gate.access import octets_of
 from echod.names import SocketAddress, inet_name
+from echod.transports.lookup import NameResolver
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.sockets import inet_sockets, keep_urgent_inline, mark
 from echod.transports.stream_port import Reserve, StreamPort
@@ -68,15 +70,22 @@ class TCPPort(StreamPort):
         return inet_name(accepted.getsockname())
 
 
-class _Marking:
-    """The reactor, with the address's options set on each socket before it connects."""
+@implementer(IReactorPluggableNameResolver)
+class _Dialling:
+    """The reactor, with a resolver of its own, and with the address's options set on each socket before it connects."""
 
-    def __init__(self, reactor: Any, address: Address) -> None:
+    def __init__(self, reactor: Any, address: Address, resolver: NameResolver) -> None:
+        self.nameResolver: IHostnameResolver = resolver
         self._reactor = reactor
         self._address = address
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
+
+    def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
+        """As IReactorPluggableNameResolver.installNameResolver."""
+        before, self.nameResolver = self.nameResolver, resolver
+        return before
 
     def connectTCP(
         self, host: str, port: int, factory: ClientFactory, timeout: float = 30, bindAddress: Any = None
@@ -144,12 +153,20 @@ class TCP(Stream):
         """The port that serves a listening socket, once it is told to startListening, and calls `close` at the end."""
         return TCPPort(reactor, bound, factory, reserve, close)
 
-    def dial(self, reactor: Any, address: Address, factory: Factory, timeout: float) -> Deferred[IProtocol]:
+    def dial(
+        self,
+        reactor: Any,
+        address: Address,
+        factory: Factory,
+        timeout: float,
+        family: int = socket.AF_UNSPEC,
+    ) -> Deferred[IProtocol]:
         """Connect to a name's addresses, whichever answers first (RFC 8305); `timeout` is seconds for each.
 
-        The Deferred fails with Twisted's ConnectError or DNSLookupError.
+        The Deferred fails with Twisted's ConnectError, or with socket.gaierror.
         """
-        through = _Marking(reactor, address) if address.options else reactor
+        resolver = NameResolver(reactor, family)
+        through = _Dialling(reactor, address, resolver)
         endpoint: Any
         if isIPAddress(address.host):
             endpoint = TCP4ClientEndpoint(through, address.host, address.port, int(timeout))
@@ -158,7 +175,7 @@ class TCP(Stream):
         else:
             endpoint = HostnameEndpoint(through, address.host, address.port, timeout=timeout)
         connected: Deferred[IProtocol] = endpoint.connect(factory)
-        return connected
+        return connected.addErrback(resolver.explain)
 
 
 TRANSPORT: Final = TCP()

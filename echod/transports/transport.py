@@ -104,8 +104,18 @@ class Stream(Transport):
         """The port that serves a listening socket after `startListening`; it calls `close` at the end."""
 
     @abstractmethod
-    def dial(self, reactor: Any, address: Address, factory: Factory, timeout: float) -> Deferred[IProtocol]:
-        """Connect; `timeout` is seconds for each address. The Deferred fails with one of Twisted's errors."""
+    def dial(
+        self,
+        reactor: Any,
+        address: Address,
+        factory: Factory,
+        timeout: float,
+        family: int = socket.AF_UNSPEC,
+    ) -> Deferred[IProtocol]:
+        """Connect; `timeout` is seconds for each address, and `family` the only one to try of a name's.
+
+        The Deferred fails with one of Twisted's errors, or with socket.gaierror.
+        """
 
 
 class Datagram(Transport):
@@ -127,8 +137,12 @@ class Datagram(Transport):
         address: Address,
         begin: Callable[[Peer, Say], Session],
         over: Callable[[OSError | None], None],
+        family: int = socket.AF_UNSPEC,
     ) -> Deferred[DatagramDialogue]:
-        """A connected socket with a session. The Deferred fails with OSError."""
+        """A session over connected sockets; `family` is the only one to try of a name's addresses.
+
+        The Deferred fails with OSError.
+        """
 
 
 @cache

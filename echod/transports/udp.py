@@ -13,7 +13,6 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorFDSet
-from twisted.internet.threads import deferToThread
 
 from echod.address import Address
 from echod.gate.access import MAPPED, octets_of
@@ -26,6 +25,7 @@ from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.dialled import DatagramDialogue
 from echod.transports.error_queue import ask_for_errors, refusing_peers
 from echod.transports.flood import FloodFilter
+from echod.transports.lookup import Place, look_up
 from echod.transports.sockets import IP_MTU_DISCOVER, IPV6_TCLASS, carries_ipv4, inet_sockets, mark
 from echod.transports.transport import INET_FAMILIES, Datagram
 
@@ -263,15 +263,14 @@ class UDP(Datagram):
         address: Address,
         begin: Callable[[Peer, Say], Session],
         over: Callable[[OSError | None], None],
+        family: int = socket.AF_UNSPEC,
     ) -> Deferred[DatagramDialogue]:
-        """A connected socket to the name's first address that listens. The Deferred fails with OSError."""
+        """A session with the address of the name that answers first. The Deferred fails with OSError."""
 
-        def connect(found: list[Any]) -> DatagramDialogue:
-            places = [(family, sockaddr) for family, _, _, _, sockaddr in found]
+        def connect(places: list[Place]) -> DatagramDialogue:
             return DatagramDialogue(reactor, address.scheme, places, lambda opened: mark(opened, address), begin, over)
 
-        asking = deferToThread(socket.getaddrinfo, address.host, address.port, type=socket.SOCK_DGRAM)
-        return asking.addCallback(connect)
+        return look_up(reactor, address.host, address.port, socket.SOCK_DGRAM, family).addCallback(connect)
 
 
 TRANSPORT: Final = UDP()

@@ -76,7 +76,14 @@ class Unix(Stream):
             port.path = address.system_path
         return port
 
-    def dial(self, reactor: Any, address: Address, factory: Factory, timeout: float) -> Deferred[IProtocol]:
+    def dial(
+        self,
+        reactor: Any,
+        address: Address,
+        factory: Factory,
+        timeout: float,
+        _family: int = socket.AF_UNSPEC,
+    ) -> Deferred[IProtocol]:
         """Connect to a path; `timeout` is seconds. The Deferred fails with Twisted's ConnectError."""
         connected: Deferred[IProtocol] = UNIXClientEndpoint(
             reactor, address.system_path, timeout=int(timeout) or 1

@@ -89,6 +89,7 @@ class UnixDatagram(Datagram):
         address: Address,
         begin: Callable[[Peer, Say], Session],
         over: Callable[[OSError | None], None],
+        _family: int = socket.AF_UNSPEC,
     ) -> Deferred[DatagramDialogue]:
         """A socket with a name of its own (abstract, chosen by the kernel: unix(7), autobind). Fails with OSError."""
         places = [(socket.AF_UNIX, address.system_path)]

@@ -1,6 +1,7 @@
 """echoctl ping against echod, and against peers that lose, repeat, delay, overtake and change on a schedule."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -193,7 +194,9 @@ def test_a_socket_s_name_cannot_reach_the_terminal():
 @pytest.mark.parametrize("scheme", ["tcp", "udp"])
 def test_no_answer(scheme, daemon):
     lines = ping("-c", "2", "-i", "50ms", "-W", "200ms", daemon.url("discard", scheme), code=1)
-    assert lines[3:] == ["2 sent, 0 received, 2 lost (100%), 0 duplicated, 0 reordered, 0 wrong"]
+    remote = daemon.url("discard", scheme).partition("://")[2]
+    assert lines[1:3] == [f"nothing from {remote}: seq={number} lost: no answer within 200ms" for number in (1, 2)]
+    assert lines[5:] == ["2 sent, 0 received, 2 lost (100%), 0 duplicated, 0 reordered, 0 wrong"]
 
 
 def test_datagrams_that_answer_something_else(daemon):
@@ -268,14 +271,15 @@ def test_every_trouble_is_told_apart():
         lines = ping(*EVERY_TROUBLE, url, code=1)
     told: dict[str, list[str]] = {}
     for line in lines[1:-4]:
-        match = re.fullmatch(rf"(\d+) octets from {re.escape(url.partition('://')[2])}:( seq=\d+)?(.*)", line)
+        match = re.fullmatch(rf"(\d+ octets|nothing) from {re.escape(url.partition('://')[2])}:( seq=\d+)?(.*)", line)
         assert match, line
         rest = re.sub("0x..", "0x..", re.sub(TIME, "time", match[3]))
-        told.setdefault(match[2] or "", []).append(f"{match[1]}{rest}")
-    expected = {f" seq={number}": ["64 time"] for number in range(1, COUNT + 1) if number not in (LOST, UNMARKED)}
+        told.setdefault(match[2] or "", []).append(f"{match[1].removesuffix(' octets')}{rest}")
+    expected = {f" seq={number}": ["64 time"] for number in range(1, COUNT + 1) if number != UNMARKED}
+    expected[f" seq={LOST}"] = expected[f" seq={UNMARKED}"] = ["nothing lost: no answer within 1s"]
     expected[f" seq={TWICE}"] += ["64 time (duplicate)"]
     expected[f" seq={OVERTAKEN}"] = ["64 time (reordered)"]
-    expected[f" seq={LATE}"] = ["64 time (late)"]
+    expected[f" seq={LATE}"] = ["nothing lost: no answer within 1s", "64 time (late)"]
     expected[f" seq={CHANGED}"] = ["64 wrong: octet 20 is 0x.., and should be 0x.."]
     expected[f" seq={SHORT}"] = ["63 wrong: 64 octets were sent"]
     expected[f" seq={LONG}"] = ["65 wrong: 64 octets were sent"]
@@ -376,19 +380,105 @@ def test_nobody_there(tmp_path):
 
 def test_nobody_there_for_datagrams():
     url = f"udp://127.0.0.1:{free_port()}"
-    lines = ping("-c", "3", url, code=1, says=f"echoctl: {url}: {REFUSED}\n")
-    assert lines[1:] == ["", f"--- {url} ---", "1 sent, 0 received, 1 lost (100%), 0 duplicated, 0 reordered, 0 wrong"]
+    lines = ping("-c", "3", "--exit-on-refusal", url, code=1, says=f"echoctl: {url}: {REFUSED}\n")
+    assert lines[1] == f"nothing from {url.partition('://')[2]}: seq=1 lost: no answer before the end"
+    assert lines[2:] == ["", f"--- {url} ---", "1 sent, 0 received, 1 lost (100%), 0 duplicated, 0 reordered, 0 wrong"]
 
 
 def test_nobody_there_to_connect_to():
     url = f"tcp://127.0.0.1:{free_port()}"
-    lines = ping("--connect", "-c", "3", url, code=1, says=f"echoctl: {url}: {REFUSED}\n")
+    words = ("--connect", "--exit-on-refusal", "-c", "3", url)
+    lines = ping(*words, code=1, says=f"echoctl: {url}: {REFUSED}\n")
     assert lines[-1] == "1 tried, 0 connected, 1 lost (100%)"
 
 
 def test_every_address_of_a_name_is_tried_to_connect_to(daemon):
     url = daemon.url("echo", "tcp").replace("127.0.0.1", "localhost")
     assert ping("--connect", "-q", "-c", "2", "-i", "50ms", url)[1] == "2 tried, 2 connected, 0 lost (0%)"
+
+
+@contextmanager
+def echoing(kind: socket.SocketKind, address: Any) -> Iterator[None]:
+    """An echo of datagrams, or a listener that accepts, for as long as the block takes."""
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    stopped = threading.Event()
+    with socket.socket(family, kind) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        if kind is socket.SOCK_STREAM:
+            bound.listen()
+        bound.settimeout(0.05)
+
+        def serve() -> None:
+            while not stopped.is_set():
+                try:
+                    if kind is socket.SOCK_STREAM:
+                        bound.accept()[0].close()
+                    else:
+                        bound.sendto(*bound.recvfrom(65_536))
+                except TimeoutError:
+                    continue
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            thread.join(SECONDS)
+    if isinstance(address, str):
+        os.unlink(address)
+
+
+@pytest.mark.parametrize("how", ["udp", "unix-dgram", "connect", "connect-unix"])
+def test_it_watches_through_an_outage(how, tmp_path):
+    """Each refusal is a lost probe; when the peer is back, its answers count again."""
+    kind = socket.SOCK_STREAM if how.startswith("connect") else socket.SOCK_DGRAM
+    address: Any = ("127.0.0.1", free_port())
+    url = f"{'tcp' if kind is socket.SOCK_STREAM else 'udp'}://127.0.0.1:{address[1]}"
+    if "unix" in how or how == "unix-dgram":
+        address = f"{tmp_path}/echo"
+        url = f"{'unix' if kind is socket.SOCK_STREAM else 'unix-dgram'}://{address}"
+    words = ("--connect",) if kind is socket.SOCK_STREAM else ()
+    refused = r"seq=(\d+) lost: (connection refused \(ECONNREFUSED\)|no such file or directory \(ENOENT\))$"
+    first = echoing(kind, address)
+    first.__enter__()
+    with running("-i", "50ms", "-W", "1m", *words, url) as (process, lines):
+        try:
+            lines.wait_for(r"seq=2 time=")
+        finally:
+            first.__exit__(None, None, None)
+        gone = int(lines.wait_for(refused)[1])
+        lines.wait_for(rf"seq={gone + 3} lost: ")
+        with echoing(kind, address):
+            back = int(lines.wait_for(rf"seq=({'|'.join(str(gone + n) for n in range(4, 400))}) time=")[1])
+            process.send_signal(signal.SIGINT)
+            assert process.wait(SECONDS) == 130
+        lost = sum(" lost: " in line for line in lines.text)
+        assert 4 <= lost < back
+        lines.wait_for(rf", {lost} lost \(")
+
+
+def test_the_quit_key_prints_the_figures_and_goes_on(daemon):
+    with subprocess.Popen(
+        [*ECHOCTL, "ping", "-i", "50ms", "-c", "60", daemon.url("echo", "udp")],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            lines, said = Lines(process.stdout), Lines(process.stderr)
+            lines.wait_for(" seq=3 ")
+            process.send_signal(signal.SIGQUIT)
+            found = said.wait_for(r"^(\d+) sent, \d+ received, 0 lost \(0%\), ")
+            said.wait_for(FIGURES)
+            assert 3 <= int(found[1]) < 60
+            lines.wait_for("^60 sent, 60 received, 0 lost")
+            assert process.wait(SECONDS) == 0
+        finally:
+            process.kill()
 
 
 def test_a_reset_is_one_line_and_what_was_known_is_said():

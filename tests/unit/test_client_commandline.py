@@ -2,7 +2,8 @@
 
 import pytest
 
-from echod.client.commandline import MOST_PROBES, parser
+from echod.client.commandline import COMMANDS, MOST_PROBES, parser
+from echod.client.examples import EXAMPLES
 
 
 def refusal(capsys, *words):
@@ -80,7 +81,10 @@ def test_options_may_stand_anywhere_among_what_is_sent(words, text):
 def test_an_option_that_send_has_not_is_no_text(capsys):
     with pytest.raises(SystemExit):
         parser().parse_args(["send", "tcp://127.0.0.1:7", "--hex", "--loud"])
-    assert "unrecognized arguments: --loud" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said == (
+        'echoctl send: unknown option "--loud"; write -- before a text that begins with -; see echoctl send --help\n'
+    )
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "1.5", "many", "", str(MOST_PROBES + 1), "9" * 5000, "٣"])
@@ -146,3 +150,78 @@ def test_a_file_has_a_name(capsys):
 
 def test_a_name_of_systemds_is_for_listening(capsys):
     assert "systemd:echo is for listening; name the socket to reach" in refusal(capsys, "send", "systemd:echo")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("ping -I lo udp://127.0.0.1:7", "-I is not available in this version; write the interface into the address"),
+        ("ping --cuont 3 udp://127.0.0.1:7", 'unknown option "--cuont"; did you mean --count?'),
+        ("ping -z lo udp://127.0.0.1:7", 'unknown option "-z"; see'),
+        ("ping -z", 'unknown option "-z"; see'),
+        ("send --count 3 tcp://127.0.0.1:7", 'unknown option "--count"; it is an option of ping; see'),
+        ("send", "URL is missing; see"),
+        ("ping udp://127.0.0.1:7 more", '"more" is one word too many; see'),
+        ("ping udp://127.0.0.1:7 -c", "-c/--count needs a value; see"),
+        ("ping --json=yes udp://127.0.0.1:7", "--json takes no value: leave out 'yes'; see"),
+        ("status now", '"now" is one word too many; see'),
+        ("talk -4 tcp://[::1]:7", "-4: ::1 is an IPv6 address; see"),
+        ("talk -6 tcp://127.0.0.1:7", "-6: 127.0.0.1 is an IPv4 address; see"),
+        ("chat -6 unix:///run/x", "-6 is for tcp:// and udp://: unix:///run/x has no IP address to choose; see"),
+        ("ping -4 --connect unix:///run/x", "-4 is for tcp:// and udp://: unix:///run/x has no IP address"),
+        ("send -4 -6 tcp://localhost:7", "-6: not allowed with argument -4; see"),
+    ],
+)
+def test_a_wrong_word_is_named_and_nothing_else(line, said, capsys):
+    assert refusal(capsys, *line.split()).startswith(f"echoctl {line.split()[0]}: {said}")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("sned tcp://127.0.0.1:7 x", 'unknown command "sned"; did you mean send?'),
+        ("Ping udp://127.0.0.1:7", 'unknown command "Ping"; did you mean ping?'),
+        ("qqq", 'unknown command "qqq"; known are send, talk, '),
+        ("tcp://127.0.0.1:7 x", 'a command is missing before "tcp://127.0.0.1:7"; write echoctl send "tcp://127'),
+        ("--timeout 3 send", 'unknown option "--timeout"; it is an option of send and ping: write it after the comm'),
+        ("--verison", 'unknown option "--verison"; did you mean --version?'),
+        ("", "COMMAND is missing"),
+        ("\x1b[2J", 'unknown command "\\x1b[2J"; known are'),
+    ],
+)
+def test_a_wrong_command_is_named(line, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(line.split(" ") if line else [])
+    assert ended.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"echoctl: {said}")
+    assert printed.endswith("; see echoctl --help\n")
+
+
+def test_a_number_is_a_text_and_an_option_only_where_there_is_one():
+    url = "tcp://127.0.0.1:7"
+    assert parser().parse_args(["send", url, "-5", "-1.5"]).text == ["-5", "-1.5"]
+    asked = parser().parse_args(["send", url, "-4", "x"])
+    assert (asked.ip, asked.text) == (4, ["x"])
+    assert parser().parse_args(["send", url, "--", "-4"]).text == ["-4"]
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_every_help_has_examples_that_can_be_run(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args([*name.split(), "--help"])
+    assert ended.value.code == 0
+    help_ = capsys.readouterr().out
+    examples = [line.split(" < ")[0] for line in EXAMPLES[name]]
+    assert all(f"\n  {line}" in help_ for line in examples)
+    assert max(map(len, help_.split("\n"))) <= 80
+    for line in examples:
+        program, *words = line.split()
+        assert program == "echoctl"
+        assert name in ("", parser().parse_args(words).command)
+
+
+def test_ping_covers_a_look_up_with_a_timeout_that_was_asked_for():
+    url = "tcp://127.0.0.1:7"
+    assert parser().parse_args(["ping", url]).opening is None
+    assert parser().parse_args(["ping", "-W", "1", url]).opening == 1.0

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.client.ping import Schedule
+from echod.client.schedule import Schedule
 
 A_LITTLE = 2**-7  # seconds, which a float holds exactly
 

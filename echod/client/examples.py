@@ -1,0 +1,51 @@
+"""What the `--help` of each command shows as examples: they ask the daemon that etc/echod.toml starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
+    "": (
+        "echoctl send tcp://127.0.0.1:10008 hello, world",
+        "echoctl ping -c 3 udp://127.0.0.1:10007",
+        "echoctl status",
+    ),
+    "send": (
+        "echoctl send tcp://127.0.0.1:10008 hello, world",
+        "echoctl send --hex udp://127.0.0.1:10007 hello",
+        "echoctl send --timeout 2s tcp://127.0.0.1:10007 < FILE",
+    ),
+    "talk": (
+        "echoctl talk tcp://127.0.0.1:10008",
+        "echoctl talk -4 udp://localhost:10008",
+    ),
+    "ping": (
+        "echoctl ping -c 3 udp://127.0.0.1:10007",
+        "echoctl ping -i 200ms -s 1400 tcp://127.0.0.1:10007",
+        "echoctl ping --connect --json -c 10 tcp://127.0.0.1:10007",
+    ),
+    "chat": (
+        "echoctl chat tcp://127.0.0.1:10012",
+        "echoctl chat --nick anna --room lobby udp://127.0.0.1:10012",
+    ),
+    "console": (
+        "echoctl console",
+        "echoctl console --admin unix:///run/echod/admin.sock support",
+    ),
+    "status": (
+        "echoctl status",
+        "echoctl status --json --admin tcp://127.0.0.1:10090",
+    ),
+    "top": ("echoctl top",),
+    "reload": ("echoctl reload",),
+    "check": (
+        "echoctl check",
+        "echoctl check etc/echod.toml",
+    ),
+    "services": (
+        "echoctl services",
+        "echoctl services --json",
+    ),
+}
+"""Command lines by the name of their command; "" is the program itself."""

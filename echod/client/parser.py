@@ -1,0 +1,117 @@
+"""argparse with messages that name the wrong word, point to the right `--help`, and suggest what was meant."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, Final, NoReturn
+
+from echod.config.values import shown
+from echod.stdio import report
+from echod.text import escaped
+
+EX_USAGE: Final = 2  #: what argparse and most clients say
+NOT_AVAILABLE: Final = "not available in this version"
+
+_NUMBER: Final = re.compile(r"-[0-9]*\.?[0-9]+")
+_REWORDED: Final = (
+    (re.compile(r"argument (?=[^:]+: )"), ""),
+    (re.compile(r"^([^:]+): expected one argument$"), r"\1 needs a value"),
+    (re.compile(r"^([^:]+): ignored explicit argument (.*)$"), r"\1 takes no value: leave out \2"),
+    (re.compile(r"^the following arguments are required: (.*)$"), r"\1 is missing"),
+)
+"""argparse's words, and those of our other messages."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with one line for what is wrong, and a peer's or a user's bytes escaped in it.
+
+    `refuses` is called with everything that was asked together: it returns what is wrong with it, or "". `planned`
+    has the commands and options that are known, and not built, each with what to write instead, or "".
+    """
+
+    planned: Mapping[str, str] = {}
+    refuses: Callable[[argparse.Namespace], str] | None = None
+    relatives: Mapping[str, Parser] = {}  #: the commands by their names, of a program or of a command's program
+
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse. Words that are unknown are refused before any value is looked at."""
+        given = sys.argv[1:] if args is None else list(args)
+        self._check_words(given)
+        asked, rest = super().parse_known_args(given, namespace)
+        if isinstance(getattr(asked, "text", None), list):  # argparse ends them at the first option
+            end = rest.index("--") if "--" in rest else len(rest)
+            asked.text, rest = [*asked.text, *rest[:end], *rest[end + 1 :]], []
+        if rest:
+            self.error(f"{shown(rest[0])} is one word too many")
+        if self.refuses is not None and (wrong := self.refuses(asked)):
+            self.error(wrong)
+        return asked, rest
+
+    def error(self, message: str) -> NoReturn:
+        """End with code 2."""
+        for pattern, words in _REWORDED:
+            message = pattern.sub(words, message, count=1)
+        report(f"{self.prog}: {escaped(message)}; see {self.prog} --help")
+        self.exit(EX_USAGE)
+
+    def _check_words(self, words: list[str]) -> None:
+        """End at the first word that is neither an option, nor a command where one is expected."""
+        commands = self._commands()
+        for word in words:
+            if word == "--":
+                return
+            if word.startswith("-") and word != "-" and " " not in word:
+                if self._is_unknown(word):
+                    self.error(self._about_option(word))
+            elif commands:
+                if word not in commands:
+                    self.error(self._about_command(word, commands))
+                return
+
+    def _commands(self) -> Collection[str]:
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                return action.choices.keys()
+        return ()
+
+    def _options(self) -> list[str]:
+        return [option for action in self._actions for option in action.option_strings]
+
+    def _is_unknown(self, word: str) -> bool:
+        options = self._options()
+        if word in options or _NUMBER.fullmatch(word):
+            return False
+        if word.startswith("--"):
+            name = word.partition("=")[0]
+            return not any(option.startswith(name) for option in options)
+        return word[:2] not in options
+
+    def _about_option(self, word: str) -> str:
+        name = word.partition("=")[0] if word.startswith("--") else word[:2]
+        if name in self.planned:
+            instead = self.planned[name]
+            return f"{name} is {NOT_AVAILABLE}" + (f"; {instead}" if instead else "")
+        owners = [name_of for name_of, other in self.relatives.items() if name in other._options()]
+        if owners and not self._commands():
+            return f"unknown option {shown(word)}; it is an option of {' and '.join(owners)}"
+        if owners:
+            return (
+                f"unknown option {shown(word)}; it is an option of {' and '.join(owners)}: write it after the command"
+            )
+        if close := get_close_matches(name, self._options(), n=1):
+            return f"unknown option {shown(word)}; did you mean {close[0]}?"
+        text = "; write -- before a text that begins with -" if any(a.dest == "text" for a in self._actions) else ""
+        return f"unknown option {shown(word)}{text}"
+
+    def _about_command(self, word: str, commands: Collection[str]) -> str:
+        if word in self.planned:
+            return f"{word}: {NOT_AVAILABLE}"
+        if "://" in word:
+            return f"a command is missing before {shown(word)}; write {self.prog} send {shown(word)}"
+        if close := get_close_matches(word.lower(), [*commands, *self.planned], n=1):
+            return f"unknown command {shown(word)}; did you mean {close[0]}?"
+        return f"unknown command {shown(word)}; known are {', '.join(commands)}"

@@ -1,0 +1,42 @@
+"""When probes leave: on a fixed schedule, whatever became of those before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+BEHIND: Final = 1.0
+"""Seconds of the schedule that are made up for. Whoever was stopped for longer goes on with what is due now."""
+
+
+class Schedule:
+    """Calls `turn` at once and then every `interval` seconds, counted from the first time and not from the last."""
+
+    def __init__(self, reactor: Any, clock: Callable[[], float], interval: float, turn: Callable[[], None]) -> None:
+        self._reactor = reactor
+        self._clock = clock
+        self._interval = interval
+        self._turn = turn
+        self._begun = 0.0
+        self._turns = 0  # that are over, or were left out
+        self._next: Any = None
+
+    def start(self) -> None:
+        """The first turn is now."""
+        self._begun = self._clock()
+        self._next = self._reactor.callLater(0, self._now)
+
+    def stop(self) -> None:
+        """No turn comes any more."""
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+        self._next = None
+
+    def _now(self) -> None:
+        self._turns += 1
+        late = self._clock() - self._begun - self._turns * self._interval
+        if late > BEHIND:
+            self._turns += int(late / self._interval)
+        due = self._begun + self._turns * self._interval
+        self._next = self._reactor.callLater(max(0.0, due - self._clock()), self._now)
+        self._turn()

@@ -1,0 +1,112 @@
+"""One session for all probes of a ping, over a stream or datagrams."""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+from echod.address import Address
+from echod.client.account import Account, Finding
+from echod.client.dialogue import Dialogue, Failed, family_of
+from echod.client.probe import Datagrams, Probes, Probing, Stream
+from echod.model import Peer, Say
+from echod.names import SocketAddress
+from echod.shape import Shape
+from echod.transports.dialled import DatagramDialogue
+
+UNSENT: Final = 64 * 1024 * 1024
+"""Octets that may wait to be sent on a stream: four of the largest probes. A peer behind more will never catch up."""
+
+
+class Conversing:
+    """One conversation for all probes."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        arguments: argparse.Namespace,
+        account: Account,
+        clock: Callable[[], float],
+        opened: Callable[[], None],
+        heard: Callable[[Finding], None],
+        over: Callable[[Failed | None], None],
+        refused: Callable[[int | None, OSError], None],
+    ) -> None:
+        self._address: Address = arguments.url
+        self._size: int = arguments.size
+        self._account = account
+        self._clock = clock
+        self._opened = opened
+        self._heard = heard
+        self._over = over
+        self._session: Probing
+        self._say: Say
+        self._dialogue = Prompt(reactor, self._address, self._begin, over, family=family_of(arguments))
+        self._dialogue.refused = lambda error: refused(None, error)
+        self._dialogue.answered = self._answered
+
+    @property
+    def remote(self) -> SocketAddress:
+        """The name of the address that answers; before any has, of the one that was tried last."""
+        datagrams = self._dialogue.datagrams
+        return self._peer.remote if datagrams is None else datagrams.remote
+
+    def ask(self) -> None:
+        """Send the next probe."""
+        if self._dialogue.unsent > UNSENT:
+            self._over(Failed(f"{self._address.place}: the peer takes less than it is asked"))
+            return
+        if not self._account.sent:
+            self._dialogue.hurry()
+        self._say(self._session.ask())
+        self._dialogue.flush()
+
+    def _begin(self, peer: Peer, say: Say) -> Probing:
+        datagram = self._address.shape.keeps_messages
+        self._peer = peer
+        self._say = say
+        probes = Probes(self._size, peer, random.Random(), marked=datagram)
+        kind = Datagrams if datagram else Stream
+        self._session = kind(probes, self._account, self._clock, self._opened, self._hear)
+        return self._session
+
+    def _answered(self, seconds: float) -> None:
+        """An address was first tried so many seconds ago, and answers: its probes are timed from then."""
+        self._account.restart_all(self._clock() - seconds)
+
+    def _hear(self, finding: Finding) -> None:
+        self._heard(finding)
+        if finding.number is None and self._address.shape is Shape.STREAM:
+            self._over(Failed(f"{self._address.place}: {finding.fault}"))
+
+
+class Prompt(Dialogue):
+    """A dialogue in which nothing waits that could leave: a probe's time has begun. `answered` and `refused` are
+    those of the DatagramDialogue below it."""
+
+    answered: Callable[[float], None]
+    refused: Callable[[OSError], None]
+    datagrams: DatagramDialogue | None = None
+
+    def _datagrams_begin(self, datagrams: DatagramDialogue) -> None:
+        self.datagrams = datagrams
+        datagrams.answered = self.answered
+        datagrams.refused = self.refused
+        super()._datagrams_begin(datagrams)
+
+    def hurry(self) -> None:
+        """Before the first probe: no answer waits until every probe has left."""
+        if self._conversation is not None:
+            self._conversation.never_pause()
+
+    def flush(self) -> None:
+        """Send what was said in this turn of the reactor, and not in its next."""
+        if self._conversation is not None and self._conversation.begun:
+            self._conversation.below.flush()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the kernel has not accepted."""
+        return 0 if self._conversation is None else self._conversation.unsent

@@ -1,0 +1,119 @@
+"""Host names looked up for a client, in threads that end with the process.
+
+Twisted's own resolver asks in the reactor's thread pool, and a stop of the reactor waits for the pool: a name server
+that does not answer would delay every interrupt by as long as the system's resolver retries, often 10 to 30 seconds.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import DNSLookupError
+from twisted.internet.interfaces import IAddress, IHostnameResolver, IHostResolution, IResolutionReceiver
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from echod.names import scoped
+
+Place = tuple[int, Any]  #: the family of a socket, and the address to connect it to
+
+KINDS: Final = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
+
+
+def look_up(
+    reactor: Any, host: str, port: int, kind: socket.SocketKind, family: int = socket.AF_UNSPEC
+) -> Deferred[list[Place]]:
+    """Every address of a host, in the order in which to try them (RFC 6724).
+
+    `family` restricts them to IPv4 or IPv6. The Deferred fails with OSError; the resolver's own is socket.gaierror.
+    """
+    try:
+        return succeed(_ask(host, port, kind, family, socket.AI_NUMERICHOST))
+    except socket.gaierror:
+        pass  # it is a name
+    found: Deferred[list[Place]] = Deferred()
+
+    def ask() -> None:
+        try:
+            places = _ask(host, port, kind, family)
+        except Exception:
+            reactor.callFromThread(found.errback, Failure())
+        else:
+            reactor.callFromThread(found.callback, places)
+
+    try:
+        threading.Thread(target=ask, name="look-up", daemon=True).start()
+    except RuntimeError:  # the system has no thread to give
+        return fail(OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)))
+    return found
+
+
+def _ask(host: str, port: int, kind: socket.SocketKind, family: int, flags: int = 0) -> list[Place]:
+    return [(one, place) for one, _, _, _, place in socket.getaddrinfo(host, port, family, kind, flags=flags)]
+
+
+@implementer(IHostnameResolver)
+class NameResolver:
+    """`look_up` for Twisted's endpoints. `failure` is the last error: they keep only that there was one."""
+
+    def __init__(self, reactor: Any, family: int = socket.AF_UNSPEC) -> None:
+        self.failure: Exception | None = None
+        self._reactor = reactor
+        self._family = family
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        """As IHostnameResolver.resolveHostName."""
+        resolution = _Resolution(hostName)
+        resolutionReceiver.resolutionBegan(resolution)
+
+        def found(places: list[Place]) -> None:
+            for _, place in places:
+                address = _twisted_address(transportSemantics, place)
+                if addressTypes is None or isinstance(address, tuple(addressTypes)):
+                    resolutionReceiver.addressResolved(address)
+
+        def failed(failure: Failure) -> None:
+            self.failure = failure.value if isinstance(failure.value, Exception) else None
+
+        looking = look_up(self._reactor, hostName, portNumber, KINDS[transportSemantics], self._family)
+        looking.addCallbacks(found, failed)
+        looking.addCallback(lambda _: resolutionReceiver.resolutionComplete())
+        return resolution
+
+    def explain(self, failure: Failure) -> Failure:
+        """The failure of an endpoint, with the resolver's own error if it was a look-up that failed."""
+        if self.failure is not None and failure.check(DNSLookupError):
+            return Failure(self.failure)
+        return failure
+
+
+@implementer(IHostResolution)
+class _Resolution:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def cancel(self) -> None:
+        """The thread cannot be stopped; its answer is not waited for."""
+
+
+def _twisted_address(protocol: str, place: Any) -> IPv4Address | IPv6Address:
+    host, port, *rest = place
+    kind: Any = protocol
+    if not rest:
+        return IPv4Address(kind, host, port)
+    flow, scope = rest
+    return IPv6Address(kind, scoped(host, scope), port, flow, scope)
