@@ -78,9 +78,14 @@ class SystemErrors(SynchronousTestCase):
     def test_that_say_nothing_say_what_they_are(self) -> None:
         self.assertEqual(system_error(TimeoutError()), "TimeoutError")
 
+    def test_of_the_resolver_keep_its_names(self) -> None:
+        unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        self.assertEqual(system_error(unknown), "no such host (EAI_NONAME)")
+        failing = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        self.assertEqual(system_error(failing), "temporary failure in name resolution (EAI_AGAIN)")
+
     def test_with_a_number_that_is_not_the_systems_are_what_they_say(self) -> None:
-        resolving = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        self.assertEqual(system_error(resolving), "Name or service not known")
+        self.assertEqual(system_error(OSError(99_999, "Strange indeed")), "Strange indeed")
 
 
 def test_one_is_said_as_one():
