@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from textwrap import fill as fill_text
-from typing import Final
+from typing import Any, Final
 
 from echod.address import Address, AddressError, parse
 from echod.client.examples import EXAMPLES
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.planned = PLANNED
     top.add_argument("--version", action="version", version=f"echoctl {VERSION}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands: Any = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (summary, fill) in COMMANDS.items():
         command = commands.add_parser(
             name,
@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         )
         fill(command)
         command.relatives = commands.choices
-    top.relatives = commands.choices
+    top.commands = top.relatives = commands.choices
     return top
 
 
@@ -85,6 +85,7 @@ def _family(command: Parser) -> None:
     """`-4` and `-6`; `refuses` has to look whether they fit the address."""
     only = command.add_mutually_exclusive_group()
     for number in (4, 6):
+        command.options.append(f"-{number}")
         only.add_argument(
             f"-{number}",
             dest="ip",
@@ -92,7 +93,6 @@ def _family(command: Parser) -> None:
             const=number,
             help=f"try only the IPv{number} addresses of a name",
         )
-    command._has_negative_number_optionals.clear()  # or argparse takes a text such as -5 for an option
 
 
 def _unfit_family(asked: argparse.Namespace) -> str:

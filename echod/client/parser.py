@@ -35,7 +35,19 @@ class Parser(argparse.ArgumentParser):
 
     planned: Mapping[str, str] = {}
     refuses: Callable[[argparse.Namespace], str] | None = None
-    relatives: Mapping[str, Parser] = {}  #: the commands by their names, of a program or of a command's program
+    commands: Mapping[str, Parser] = {}  #: what may follow the options of a program
+    relatives: Mapping[str, Parser] = {}  #: the commands of the same program
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        self.options: list[str] = []
+        self.takes_text = False
+        super().__init__(*args, **keywords)
+
+    def add_argument(self, *names: Any, **keywords: Any) -> argparse.Action:
+        """As argparse; the options are remembered."""
+        self.options += [name for name in names if name.startswith("-")]
+        self.takes_text = self.takes_text or "text" in names
+        return super().add_argument(*names, **keywords)
 
     def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse. Words that are unknown are refused before any value is looked at."""
@@ -60,7 +72,7 @@ class Parser(argparse.ArgumentParser):
 
     def _check_words(self, words: list[str]) -> None:
         """End at the first word that is neither an option, nor a command where one is expected."""
-        commands = self._commands()
+        commands = self.commands
         for word in words:
             if word == "--":
                 return
@@ -72,17 +84,8 @@ class Parser(argparse.ArgumentParser):
                     self.error(self._about_command(word, commands))
                 return
 
-    def _commands(self) -> Collection[str]:
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                return action.choices.keys()
-        return ()
-
-    def _options(self) -> list[str]:
-        return [option for action in self._actions for option in action.option_strings]
-
     def _is_unknown(self, word: str) -> bool:
-        options = self._options()
+        options = self.options
         if word in options or _NUMBER.fullmatch(word):
             return False
         if word.startswith("--"):
@@ -95,16 +98,16 @@ class Parser(argparse.ArgumentParser):
         if name in self.planned:
             instead = self.planned[name]
             return f"{name} is {NOT_AVAILABLE}" + (f"; {instead}" if instead else "")
-        owners = [name_of for name_of, other in self.relatives.items() if name in other._options()]
-        if owners and not self._commands():
+        owners = [name_of for name_of, other in self.relatives.items() if name in other.options]
+        if owners and not self.commands:
             return f"unknown option {shown(word)}; it is an option of {' and '.join(owners)}"
         if owners:
             return (
                 f"unknown option {shown(word)}; it is an option of {' and '.join(owners)}: write it after the command"
             )
-        if close := get_close_matches(name, self._options(), n=1):
+        if close := get_close_matches(name, self.options, n=1):
             return f"unknown option {shown(word)}; did you mean {close[0]}?"
-        text = "; write -- before a text that begins with -" if any(a.dest == "text" for a in self._actions) else ""
+        text = "; write -- before a text that begins with -" if self.takes_text else ""
         return f"unknown option {shown(word)}{text}"
 
     def _about_command(self, word: str, commands: Collection[str]) -> str:
