@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos import probe
-from tests.chaos.field import Field, Place
+from tests.chaos.lab import Lab, Place
 from tests.chaos.network import Lacking
 from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import SECONDS, eventually, free_port, memory
@@ -79,9 +79,9 @@ print(read[0], flush=True)
 READERS, UNREAD_SECONDS, MOST = 30, 12.0, 32
 
 
-def unread(field: Field) -> Iterator[Figure]:
+def unread(lab: Lab) -> Iterator[Figure]:
     """Thirty clients ask again and again, and read nothing of the responses."""
-    for server in field.each(ECHOD, PLAIN, services=SERVICES):
+    for server in lab.each(ECHOD, PLAIN, services=SERVICES):
         before, after, sent = _unread(server.tcp["admin"], "/metrics", server.pid)
         text = f"{before:.0f} MiB before, {after:.0f} MiB after {sent / MIB:.1f} MiB of requests"
         yield Figure(server.subject, text, after - before <= MOST, {"before": before, "after": after, "sent": sent})
@@ -112,10 +112,10 @@ def _unread(place: Place, path: str, pid: int) -> tuple[float, float, int]:
 CLIENTS, LOADERS, ASKS, QUICK, ASKED = 3000, 30, 200, 5.0, 8.0
 
 
-def read_load(field: Field) -> Iterator[Figure]:
+def read_load(lab: Lab) -> Iterator[Figure]:
     """Thirty readers of the list of 3,000 connections, an echo client, and root's requests over the Unix socket."""
     _room_for(CLIENTS + 200)
-    for server in field.each(ECHOD, PLAIN, services=SERVICES):
+    for server in lab.each(ECHOD, PLAIN, services=SERVICES):
         assert server.daemon is not None
         path = str(server.daemon.dir / "admin.sock")
         with ExitStack() as stack:

@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterator
 
 from tests.chaos import probe
-from tests.chaos.field import Field, Place, Server
-from tests.chaos.forge import Forger
+from tests.chaos.lab import Lab, Place, Server
 from tests.chaos.network import CLIENT4, SERVER4, Network, linked
 from tests.chaos.report import Figure, Scenario, Subject, many
+from tests.chaos.spoofed_packets import Spoofer
 from tests.daemon import eventually
-from tests.gate.room import refused
+from tests.gate.configurations import refused
 
 ECHOD, PLAIN, STOCK, XINETD, OPENBSD, *_ = Subject
 EVERYBODY = (ECHOD, PLAIN, STOCK, XINETD, OPENBSD)
@@ -45,11 +45,11 @@ def _settled(server: Server, place: Place) -> int:
 SIZES = (0, 1, 3, 4, 25, 26, 64, 512, 1472, 65_507)
 
 
-def amplification(field: Field) -> Iterator[Figure]:
+def amplification(lab: Lab) -> Iterator[Figure]:
     services = "[defaults]\nlarger-answers-to = []\n" + ALL_KINDS.replace(
         "[services.ack]\n", "[services.ack]\n" + QUIET
     )
-    for server in field.each(*EVERYBODY, services=services):
+    for server in lab.each(*EVERYBODY, services=services):
         came = {(kind, size): _answers(place, size) for kind, place in server.udp.items() for size in SIZES}
         worst, kind, size = max((sum(came[k, s]) / s, k, s) for k, s in came if s)
         to_nothing, of = max((sum(came[k, 0]), k) for k, s in came if not s)
@@ -88,21 +88,21 @@ LOOP_SECONDS = 5.0
 PEERS_LOOP_SECONDS = 2.0  #: others need no longer to show it
 
 
-def own_loop(field: Field) -> Iterator[Figure]:
-    network = field.network
+def own_loop(lab: Lab) -> Iterator[Figure]:
+    network = lab.network
     services = ALL_KINDS.replace("[services.ack]\n", "[services.ack]\n" + QUIET)
-    for server in field.each(ECHOD, PLAIN, XINETD, OPENBSD, services=services):
+    for server in lab.each(ECHOD, PLAIN, XINETD, OPENBSD, services=services):
         other = "upper" if server.ours else "echo-too" if "echo-too" in server.udp else "daytime"
         yield _loop(network, server, server.udp[other], server.udp["echo"])
-    with field.server(STOCK) as one, field.server(STOCK) as another:
+    with lab.server(STOCK) as one, lab.server(STOCK) as another:
         yield _loop(network, one, another.udp["echo"], one.udp["echo"])
 
 
 def _loop(network: Network, server: Server, source: Place, place: Place) -> Figure:
     seconds = LOOP_SECONDS if server.ours else PEERS_LOOP_SECONDS
     before = network.figure("Udp", "InDatagrams")
-    with Forger() as forger:
-        forger.send(source, place, b"and so on")
+    with Spoofer() as spoofer:
+        spoofer.send(source, place, b"and so on")
     time.sleep(seconds)
     packets = network.figure("Udp", "InDatagrams") - before
     text = f"{many(packets, 'packet')} in {seconds:g} s"
@@ -137,14 +137,14 @@ class Naive(threading.Thread):
         self.join()
 
 
-def foreign_loop(field: Field) -> Iterator[Figure]:
+def foreign_loop(lab: Lab) -> Iterator[Figure]:
     """Over a link between two networks, with the configuration that echod has by itself where the network reaches."""
-    with linked(field.network) as client_side:
+    with linked(lab.network) as client_side:
         services = f'[services.echo]\nlisten = ["udp://{SERVER4}:0", "tcp://{SERVER4}:0"]\nallow = ["0.0.0.0/0"]\n'
         for subject in (ECHOD, PLAIN):
-            with field.server(subject, services) as server:
+            with lab.server(subject, services) as server:
                 yield _foreign(server, client_side)
-        with field.server(STOCK, host=SERVER4) as server:
+        with lab.server(STOCK, host=SERVER4) as server:
             yield _foreign(server, client_side)
 
 
@@ -173,17 +173,17 @@ BAD_PORTS = (0, 7, 19, 53, 123, 1023, 2049)
 BAD_HOSTS = ("255.255.255.255", "224.0.0.1", "240.0.0.1", "0.0.0.1")
 
 
-def bad_sources(field: Field) -> Iterator[Figure]:
-    network = field.network
-    for server in field.each(*EVERYBODY, services=TCP_TOO):
+def bad_sources(lab: Lab) -> Iterator[Figure]:
+    network = lab.network
+    for server in lab.each(*EVERYBODY, services=TCP_TOO):
         place = server.udp["echo"]
         nobody = "192.0.2.9" if server.subject is OPENBSD else "127.0.0.9"
         sources = [(nobody, port) for port in BAD_PORTS] + [(host, 40_000) for host in BAD_HOSTS] + [place]
         asked = _settled(server, place)
         lines, before = server.lines(), network.figure("Udp", "OutDatagrams") - asked
-        with Forger() as forger:
+        with Spoofer() as spoofer:
             for source in sources:
-                forger.send(source, place, b"in somebody's name", EACH)
+                spoofer.send(source, place, b"in somebody's name", EACH)
                 asked += _settled(server, place)
         time.sleep(0.2)
         out = network.figure("Udp", "OutDatagrams") - before
@@ -212,9 +212,9 @@ NOISE = 5.0  #: milliseconds of a p99 that two processors with three busy proces
 RATES = '[defaults.limits]\nrate = "200/400"\n' + TCP_TOO
 
 
-def victim(field: Field) -> Iterator[Figure]:
-    network = field.network
-    for server in field.each(ECHOD, PLAIN, STOCK, XINETD, services=RATES):
+def victim(lab: Lab) -> Iterator[Figure]:
+    network = lab.network
+    for server in lab.each(ECHOD, PLAIN, STOCK, XINETD, services=RATES):
         place = server.udp["echo"]
         quiet = probe.datagrams(place, 2.0, "127.0.9.1")
         out, began = network.figure("Udp", "OutDatagrams"), time.monotonic()
@@ -240,9 +240,9 @@ FLOODED = ("echo", "upper", "discard", "chargen", "time")
 BESIDE = 2.0  #: seconds that somebody asks beside each flood
 
 
-def floods(field: Field) -> Iterator[Figure]:
+def floods(lab: Lab) -> Iterator[Figure]:
     """One service after the other, and all together."""
-    for server in field.each(ECHOD, PLAIN, STOCK, XINETD, services=ALL_KINDS):
+    for server in lab.each(ECHOD, PLAIN, STOCK, XINETD, services=ALL_KINDS):
         kinds = [kind for kind in FLOODED if kind in server.udp]
         found: dict[str, probe.Times] = {}
         sent = 0
@@ -265,9 +265,9 @@ def floods(field: Field) -> Iterator[Figure]:
 BIG = (8192, 8193, 65_507)
 
 
-def sizes(field: Field) -> Iterator[Figure]:
+def sizes(lab: Lab) -> Iterator[Figure]:
     six = '[services.six]\nkind = "echo"\nlisten = ["udp://[::1]:0"]\n'
-    for server in field.each(*EVERYBODY, services=TCP_TOO + six):
+    for server in lab.each(*EVERYBODY, services=TCP_TOO + six):
         octets = random.Random(8).randbytes(65_527)
         came = {size: _echoed(server.udp["echo"], octets[:size]) for size in BIG}
         if server.ours:

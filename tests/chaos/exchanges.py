@@ -20,7 +20,7 @@ from pathlib import Path
 from echod.address import parse
 from echod.client.admin import Administrator, Refused, Unanswered
 from tests.chaos import probe
-from tests.chaos.field import Field, Server
+from tests.chaos.lab import Lab, Server
 from tests.chaos.network import Lacking
 from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import SECONDS, TOP, environment, eventually, free_port
@@ -35,9 +35,9 @@ HTTP = "GET / HTTP/1.0\\r\\n\\r\\n"
 RELOADS, RELOAD_SECONDS, VISITORS, STREAMS = 12, 10.0, 2, 100
 
 
-def reloads(field: Field) -> Iterator[Figure]:
+def reloads(lab: Lab) -> Iterator[Figure]:
     """Visitors all the time, a hundred streams that stay, and twelve reloads in ten seconds."""
-    for server in field.each(ECHOD, PLAIN, services=TCP + ADMIN):
+    for server in lab.each(ECHOD, PLAIN, services=TCP + ADMIN):
         assert server.daemon is not None
         daemon = server.daemon
         file = daemon.dir / "echod.toml"
@@ -163,9 +163,9 @@ def _accepts(place: tuple[str, int]) -> bool:
 FINISHERS, EACH, STUCK, DRAIN = 10, 4 * 1024 * 1024, 20, 1.0
 
 
-def stop(field: Field) -> Iterator[Figure]:
+def stop(lab: Lab) -> Iterator[Figure]:
     """Ten clients have 4 MiB under way each when the stop comes; twenty others never read."""
-    for server in field.each(ECHOD, PLAIN, STOCK, services=TCP):
+    for server in lab.each(ECHOD, PLAIN, STOCK, services=TCP):
         place = server.tcp["echo"]
         with ExitStack() as stack:
             for _ in range(STUCK):
@@ -243,9 +243,9 @@ def _is_over(pid: int) -> bool:
 NOBODY, IDLE, ASKED, NOISE = 65_534, 100, 4.0, 2.0
 
 
-def administrator(field: Field) -> Iterator[Figure]:
+def administrator(lab: Lab) -> Iterator[Figure]:
     """Idle clients, nonsense and a scrape ten times a second beside a conversation; then a flood beside them."""
-    for server in field.each(ECHOD, PLAIN, services=TCP + ADMIN):
+    for server in lab.each(ECHOD, PLAIN, services=TCP + ADMIN):
         place = server.tcp["echo"]
         quiet = probe.stream(place, ASKED)
         with ExitStack() as stack:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from echod.address import parse
 from echod.client.admin import Administrator
-from tests.chaos.field import LOOPBACK, Field, Server
+from tests.chaos.lab import LOOPBACK, Lab, Server
 from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import SECONDS, eventually
 
@@ -27,16 +27,16 @@ ADMIN = '[admin]\nlisten = ["unix://{dir}/admin.sock"]\n'
 SERVICES = '[services.echo]\nlisten = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\n'
 
 
-def reloads(field: Field) -> Iterator[Figure]:
+def reloads(lab: Lab) -> Iterator[Figure]:
     """Each reload closes one UDP and one TCP listener, opens others, and each new one is used."""
-    assert field.network is not None
-    for server in field.each(Subject.ECHOD, Subject.PLAIN, services=SERVICES + ADMIN):
+    assert lab.network is not None
+    for server in lab.each(Subject.ECHOD, Subject.PLAIN, services=SERVICES + ADMIN):
         assert server.daemon is not None
         file = server.daemon.dir / "echod.toml"
         text = file.read_text()
         with Administrator(parse(f"unix://{server.daemon.dir}/admin.sock")) as administrator:
             yield _grown(server, partial(_reload_echod, file, text, administrator))
-    for server in field.each(Subject.XINETD, services=""):
+    for server in lab.each(Subject.XINETD, services=""):
         file = Path(f"/proc/{server.pid}/cmdline")
         configuration = Path(file.read_bytes().split(b"\0-f\0")[1].split(b"\0")[0].decode())
         yield _grown(server, partial(_reload_xinetd, server.pid, configuration, configuration.read_text()))
@@ -93,10 +93,10 @@ def _use(port: int) -> bool:
 LENGTH, BLOCK, PIECE = 1024 * MIB, 16 * MIB, 128 * 1024
 
 
-def urgent(field: Field) -> Iterator[Figure]:
+def urgent(lab: Lab) -> Iterator[Figure]:
     """1 GiB with an urgent byte after each piece of random length."""
     subjects = (Subject.ECHOD, Subject.PLAIN, Subject.STOCK, Subject.XINETD)
-    for server in field.each(*subjects, services='[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'):
+    for server in lab.each(*subjects, services='[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'):
         client = socket.create_connection(server.tcp["echo"], SECONDS)
         with client:
             digest, sent = hashlib.sha256(), [0]

@@ -11,12 +11,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from tests.chaos import faults
-from tests.chaos.crowd import served
-from tests.chaos.field import Field, Place, Server
+from tests.chaos.connect_burst import served
+from tests.chaos.lab import Lab, Place, Server
 from tests.chaos.network import CLIENT4, SERVER4, linked
 from tests.chaos.report import Figure, Scenario, Subject
 from tests.daemon import SECONDS
-from tests.gate.room import taken
+from tests.gate.configurations import taken
 
 ECHOD, PLAIN, STOCK, *_ = Subject
 MIB = 1 << 20
@@ -27,7 +27,7 @@ limits = {{ rate = "0" }}
 """
 
 
-def _servers(where: Field, stack: ExitStack) -> Iterator[Server]:
+def _servers(where: Lab, stack: ExitStack) -> Iterator[Server]:
     for subject in (ECHOD, PLAIN, STOCK):
         yield stack.enter_context(where.server(subject, SERVICE, host=SERVER4))
 
@@ -68,7 +68,7 @@ class Vanishing:
         return Figure(self.server.subject, text, kept if self.server.ours else None, values)
 
 
-def vanished(where: Field) -> Iterator[Figure]:
+def vanished(where: Lab) -> Iterator[Figure]:
     """Everybody at once, for it is waiting and nothing else."""
     with linked(where.network) as client_side, ExitStack() as stack:
         all_of_them = []
@@ -110,7 +110,7 @@ DATAGRAMS = 1_000
 PATIENCE = 90.0  #: seconds for all streams of one server: by the rate alone it is 8
 
 
-def lossy(where: Field) -> Iterator[Figure]:
+def lossy(where: Lab) -> Iterator[Figure]:
     with linked(where.network) as client_side, ExitStack() as stack:
         for side in (where.network, client_side):
             side.loses(LOSS)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from echod.services.daytime import DAYS, MONTHS
-from tests.chaos.field import LOOPBACK, Field, Server
+from tests.chaos.lab import LOOPBACK, Lab, Server
 from tests.chaos.network import Lacking, program
 from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, Place, environment, eventually, free_port, run
@@ -239,14 +239,14 @@ def _compared(
 # others
 
 
-def stock(field: Field) -> Figure:
+def stock(lab: Lab) -> Figure:
     """Twisted's echo, over TCP and at a path that is no UTF-8."""
 
     def said(where: Environment) -> dict[str, bytes]:
         with tempfile.TemporaryDirectory(prefix="stock-") as folder:
             path = os.fsencode(folder) + b"/" + PATH
             command = (*where.words(), sys.executable, "-W", "error")
-            with field.server(Subject.STOCK, command=command, stock=("unix", os.fsdecode(path), "0660")) as server:
+            with lab.server(Subject.STOCK, command=command, stock=("unix", os.fsdecode(path), "0660")) as server:
                 return _of_stock(server, path)
 
     return _compared(Subject.STOCK, said(USUAL), said)
@@ -288,10 +288,10 @@ def _listens(port: int) -> bool:
     return any(line[1].endswith(f":{port:04X}") and line[3] == "0A" for line in lines)
 
 
-def every_locale(field: Field) -> Iterator[Figure]:
+def every_locale(lab: Lab) -> Iterator[Figure]:
     for subject in (Subject.ECHOD, Subject.PLAIN):
         yield echod(subject)
-    yield stock(field)
+    yield stock(lab)
     try:
         yield socat()
     except Lacking:

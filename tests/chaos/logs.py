@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos import probe
-from tests.chaos.crowd import Crowd, Fate, served
-from tests.chaos.field import LOOPBACK, STOCK, Field, Place
+from tests.chaos.connect_burst import Crowd, Fate, served
+from tests.chaos.lab import LOOPBACK, STOCK, Lab, Place
 from tests.chaos.network import Lacking, program
 from tests.chaos.report import Figure, Scenario, Subject
 from tests.daemon import ECHOD, SECONDS, environment, eventually, free_port
@@ -158,7 +158,7 @@ def _is_served(place: Place) -> bool:
         return False
 
 
-def unwritable(_field: Field) -> Iterator[Figure]:
+def unwritable(_field: Lab) -> Iterator[Figure]:
     for subject in SUBJECTS:
         found = {}
         for name, make in TARGETS.items():

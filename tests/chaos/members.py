@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from echod.gate.address_cookies import answer_to, is_challenge
 from echod.gate.consent import VALID
 from tests.chaos.echo_peers import CHANGES, FAR, NEAR, EchoPeer
-from tests.chaos.field import Field, Server
-from tests.chaos.forge import Forger
+from tests.chaos.lab import Lab, Server
 from tests.chaos.network import CLIENT4, SERVER4, Network, linked
 from tests.chaos.report import Figure, Scenario, Subject, many
+from tests.chaos.spoofed_packets import Spoofer
 
 ECHOD, *_ = Subject
 NONE = Figure("others", "none of them has members over UDP")
@@ -67,10 +67,10 @@ class Person:
 # 60
 
 
-def echo_services(field: Field) -> Iterator[Figure]:
+def echo_services(lab: Lab) -> Iterator[Figure]:
     """For five seconds a person says ten lines a second."""
-    with linked(field.network) as client:
-        for server in field.each(ECHOD, services=CHAT):
+    with linked(lab.network) as client:
+        for server in lab.each(ECHOD, services=CHAT):
             for name, delay in (("near", NEAR), ("far", FAR)):
                 joined, came = _strangers(server, client, delay)
                 repeated = {count: _trusted(server, client, delay, count) for count in (1, 2)}
@@ -84,20 +84,20 @@ def echo_services(field: Field) -> Iterator[Figure]:
 
 def _strangers(server: Server, client: Network, delay: float) -> tuple[int, int]:
     """How many echo services join of those that a forged datagram comes from, and what each was sent at most."""
-    with Person(server, "strangers") as person, ExitStack() as stack, client.inside(), Forger() as forger:
+    with Person(server, "strangers") as person, ExitStack() as stack, client.inside(), Spoofer() as spoofer:
         peers = [stack.enter_context(EchoPeer((CLIENT4, 0), delay, change)) for change in CHANGES.values()]
         for peer in peers:
-            forger.send(peer.place, (SERVER4, server.udp["strangers"][1]), b"hello, I am forged\n")
+            spoofer.send(peer.place, (SERVER4, server.udp["strangers"][1]), b"hello, I am forged\n")
         heard = _talk(person)
         return heard.count(b" has joined\n"), max(peer.received for peer in peers)
 
 
 def _trusted(server: Server, client: Network, delay: float, count: int) -> int:
     """How many lines so many echo services repeat that joined."""
-    with Person(server, "trusted") as person, ExitStack() as stack, client.inside(), Forger() as forger:
+    with Person(server, "trusted") as person, ExitStack() as stack, client.inside(), Spoofer() as spoofer:
         peers = [stack.enter_context(EchoPeer((CLIENT4, 0), delay)) for _ in range(count)]
         for peer in peers:
-            forger.send(peer.place, (SERVER4, server.udp["trusted"][1]), b" " * 20)
+            spoofer.send(peer.place, (SERVER4, server.udp["trusted"][1]), b" " * 20)
         return len(re.findall(rb"(?m)^guest\d+: ", _talk(person)))
 
 
@@ -150,10 +150,10 @@ class Victim:
                 return
 
 
-def unrenewed(field: Field) -> Iterator[Figure]:
+def unrenewed(lab: Lab) -> Iterator[Figure]:
     """Two members: one that never renews, and one that renewed once, from the end of its consent on."""
-    with linked(field.network) as client:
-        for server in field.each(ECHOD, services=CHAT):
+    with linked(lab.network) as client:
+        for server in lab.each(ECHOD, services=CHAT):
             with Person(server, "strangers") as person:
                 person.say(b"\n".join(b"line %d %s" % (number, b"x" * 500) for number in range(500)))
                 with client.inside():
@@ -176,10 +176,10 @@ def unrenewed(field: Field) -> Iterator[Figure]:
 def _forged(server: Server, person: Person, victim: Victim) -> tuple[int, int]:
     """Bytes sent in a member's name and bytes that it received, over SECONDS."""
     ends, number = time.monotonic() + SECONDS, 0
-    with Forger() as forger:
+    with Spoofer() as spoofer:
         while time.monotonic() < ends:
             forged = FORGED[number % len(FORGED)]
-            forger.send(victim.place, (SERVER4, server.udp["strangers"][1]), forged)
+            spoofer.send(victim.place, (SERVER4, server.udp["strangers"][1]), forged)
             victim.sent += len(forged)
             number += 1
             if number % 10 == 0:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests.activation import PASS
-from tests.chaos.field import LOOPBACK, STOCK, Field
+from tests.chaos.lab import LOOPBACK, STOCK, Lab
 from tests.chaos.network import Lacking, program
 from tests.chaos.report import Figure, Scenario, Subject
 from tests.daemon import ECHOD, SECONDS, environment, eventually, free_port
@@ -343,7 +343,7 @@ CASES: Final = (swapped, swapped_with_a_group, first_moment, stale, foreign, tak
 TRACED: Final = (swapped, swapped_with_a_group, first_moment)  #: these take strace
 
 
-def unix_paths(_field: Field) -> Iterator[Figure]:
+def unix_paths(_field: Lab) -> Iterator[Figure]:
     for make in (partial(echod, Subject.ECHOD), partial(echod, Subject.PLAIN), stock, socat, haproxy):
         try:
             server = make()

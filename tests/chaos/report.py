@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from tests.chaos.field import Field
+    from tests.chaos.lab import Lab
 
 KEPT, BROKEN, NOT_TRIED = "kept", "BROKEN", "not tried"
 
@@ -54,7 +54,7 @@ class Scenario:
     number: int
     title: str
     promise: str
-    attack: Callable[[Field], Iterator[Figure]]
+    attack: Callable[[Lab], Iterator[Figure]]
 
 
 @dataclass

@@ -21,30 +21,30 @@ from tests.chaos import (
     datagrams,
     exchanges,
     faults,
-    interrupted,
+    fd_exhaustion,
     leftovers,
     links,
     locales,
     logs,
     members,
+    nonreading_clients,
     paths,
+    process_stops,
     shares,
-    starved,
     streams,
-    stuck,
     syscalls,
-    written,
+    text_escaping,
 )
-from tests.chaos.field import Field
+from tests.chaos.lab import Lab
 from tests.chaos.network import Lacking, alone
 from tests.chaos.page import updated
 from tests.chaos.report import BROKEN, Figure, Outcome, Scenario, many, play
 
-ROOMS = (
+MODULES = (
     admin_load,
     datagrams,
     exchanges,
-    interrupted,
+    process_stops,
     leftovers,
     links,
     locales,
@@ -52,13 +52,13 @@ ROOMS = (
     members,
     paths,
     shares,
-    starved,
+    fd_exhaustion,
     streams,
-    stuck,
+    nonreading_clients,
     syscalls,
-    written,
+    text_escaping,
 )
-SCENARIOS = sorted((scenario for room in ROOMS for scenario in room.SCENARIOS), key=lambda one: one.number)
+SCENARIOS = sorted((scenario for module in MODULES for scenario in module.SCENARIOS), key=lambda one: one.number)
 BUSY = 0.7  #: processes ready to run before we began, beyond which times are somebody else's too
 
 
@@ -91,20 +91,20 @@ def header() -> dict[str, str]:
 
 
 @contextmanager
-def field() -> Iterator[Field]:
+def lab() -> Iterator[Lab]:
     """A network of its own, or this machine's loopback."""
     try:
         with alone() as network, network.inside():
-            yield Field(network, "")
+            yield Lab(network, "")
     except Lacking as lacking:
-        yield Field(None, f"{lacking}: run it as root")
+        yield Lab(None, f"{lacking}: run it as root")
 
 
 def attempt(scenario: Scenario, tell: Callable[[Figure], None] = lambda _figure: None) -> Outcome:
     """Run one; whatever happens is in the outcome, and `tell` hears of each figure as it comes."""
     outcome = Outcome(scenario, busy=faults.busy())
     began = time.monotonic()
-    with field() as place:
+    with lab() as place:
         try:
             for figure in scenario.attack(place):
                 outcome.figures.append(figure)

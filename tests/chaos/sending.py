@@ -15,8 +15,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from tests.chaos.crowd import Crowd
-from tests.chaos.forge import Forger
+from tests.chaos.connect_burst import Crowd
+from tests.chaos.spoofed_packets import Spoofer
 
 _AT_ONCE = 32  #: datagrams between two looks at the clock; as many alike are no repetition yet (SAME of the gate)
 
@@ -37,9 +37,9 @@ def flood(size: int, seconds: float, places: Sequence[tuple[str, int]]) -> int:
 def forge(count: int, seconds: float, source: tuple[str, int], place: tuple[str, int]) -> int:
     """Different ones, for else it would be a loop's repetition that is found."""
     sent, ends = 0, time.monotonic() + seconds
-    with Forger() as forger:
+    with Spoofer() as spoofer:
         while sent < count and time.monotonic() < ends:
-            forger.send(source, place, b"%08d" % sent, _AT_ONCE)
+            spoofer.send(source, place, b"%08d" % sent, _AT_ONCE)
             sent += _AT_ONCE
     return sent
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from echod.gate.access import Access, canonical, octets_of
 from tests.chaos import probe
-from tests.chaos.crowd import Crowd, Fate
-from tests.chaos.field import Field
+from tests.chaos.connect_burst import Crowd, Fate
+from tests.chaos.lab import Lab
 from tests.chaos.report import Figure, Scenario, Subject
 from tests.gate.forms import TABLE, many_networks, networks, verdicts
 
@@ -19,7 +19,7 @@ ECHOD, PLAIN, STOCK, *_ = Subject
 ROUNDS = 200_000
 
 
-def access(_field: Field) -> Iterator[Figure]:
+def access(_field: Lab) -> Iterator[Figure]:
     right = sum(verdicts(*row) == {verdict} for row, verdict in TABLE.items())
     few, many = Access(networks("127.0.0.0/8 ::1/128")), Access(*map(networks, map(" ".join, many_networks())))
     small, large = _microseconds(few), _microseconds(many)
@@ -46,8 +46,8 @@ NAT, OTHER = "127.0.0.9", "127.0.9.9"
 SERVICE = f'[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\nlimits = {{ per-client = {SHARE} }}\n'
 
 
-def nat(field: Field) -> Iterator[Figure]:
-    for server in field.each(ECHOD, PLAIN, STOCK, services=SERVICE):
+def nat(lab: Lab) -> Iterator[Figure]:
+    for server in lab.each(ECHOD, PLAIN, STOCK, services=SERVICE):
         place = server.tcp["echo"]
         quiet = probe.stream(place, 2.0, OTHER)
         with Crowd(place, CLIENTS, [NAT]) as crowd:

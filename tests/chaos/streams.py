@@ -11,11 +11,11 @@ from contextlib import ExitStack
 from functools import partial
 
 from tests.chaos import probe
-from tests.chaos.crowd import Crowd, Fate, reset_at_once, served
-from tests.chaos.field import Field, Place, Server
+from tests.chaos.connect_burst import Crowd, Fate, reset_at_once, served
+from tests.chaos.lab import Lab, Place, Server
 from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import eventually
-from tests.gate.room import taken
+from tests.gate.configurations import taken
 
 ECHOD, PLAIN, STOCK, XINETD, *_ = Subject
 SERVICE = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\nlimits = { per-client = 10000 }\n'
@@ -26,9 +26,9 @@ KIB, MIB = 1 << 10, 1 << 20
 OFFERED = 256 * MIB
 
 
-def slow_reader(field: Field) -> Iterator[Figure]:
+def slow_reader(lab: Lab) -> Iterator[Figure]:
     source = bytes(OFFERED)
-    for server in field.each(ECHOD, PLAIN, STOCK, XINETD, services=SERVICE):
+    for server in lab.each(ECHOD, PLAIN, STOCK, XINETD, services=SERVICE):
         with _connected(server.tcp["echo"]) as client:
             taken(client, source[: 8 * MIB], still=0.1)
         time.sleep(0.2)
@@ -57,8 +57,8 @@ LENGTHS = {1: 20, 1_000: 20, 64 * KIB: 20, MIB: 10, 8 * MIB: 3, 32 * MIB: 2}
 """Octets that are sent before a client ends its sending, and how often that is tried."""
 
 
-def half_close(field: Field) -> Iterator[Figure]:
-    for server in field.each(ECHOD, PLAIN, STOCK, XINETD, services=SERVICE):
+def half_close(lab: Lab) -> Iterator[Figure]:
+    for server in lab.each(ECHOD, PLAIN, STOCK, XINETD, services=SERVICE):
         tries = [_ended_early(server.tcp["echo"], length) for length, often in LENGTHS.items() for _ in range(often)]
         whole, slowest = sum(right for right, _ in tries), max(seconds for _, seconds in tries)
         text = f"{whole} of {len(tries)} whole; its end at most {slowest * 1000:.0f} ms behind the last octet"
@@ -100,8 +100,8 @@ NOISE = 2.0  #: milliseconds of a p99 that a machine with other work does not te
 ROOMY = SERVICE.replace("per-client = 10000", "connections = 12000, per-client = 12000")
 
 
-def idle(field: Field) -> Iterator[Figure]:
-    for server in field.each(ECHOD, PLAIN, STOCK, services=ROOMY):
+def idle(lab: Lab) -> Iterator[Figure]:
+    for server in lab.each(ECHOD, PLAIN, STOCK, services=ROOMY):
         place = server.tcp["echo"]
         quiet, before = probe.stream(place, 2.0), server.memory()
         with ExitStack() as stack:
@@ -123,10 +123,10 @@ AFTER = 7.0  #: seconds: five that a peer has to finish, and two looks
 ACK = '[services.ack]\nlisten = ["tcp://127.0.0.1:0"]\nshow = "no"\n'
 
 
-def ended(field: Field) -> Iterator[Figure]:
+def ended(lab: Lab) -> Iterator[Figure]:
     """Clients that stay when the service has ended, and clients that go while nothing is read from them."""
     for subject in (ECHOD, PLAIN, STOCK):
-        with field.server(subject, SERVICE + ACK, stock=("ack",)) as server:
+        with lab.server(subject, SERVICE + ACK, stock=("ack",)) as server:
             place, told = server.tcp["echo"], server.tcp.get("ack", server.tcp["echo"])
             served(place)
             time.sleep(0.2)
@@ -163,8 +163,8 @@ def _offer(client: socket.socket) -> int:
 BURST = 2_000
 
 
-def burst(field: Field) -> Iterator[Figure]:
-    for server in field.each(ECHOD, PLAIN, STOCK, services=SERVICE):
+def burst(lab: Lab) -> Iterator[Figure]:
+    for server in lab.each(ECHOD, PLAIN, STOCK, services=SERVICE):
         with Crowd(server.tcp["echo"], BURST) as crowd:
             fates = crowd.wait(15)
             slow = sum(caller.seconds > 0.5 for caller in crowd.callers)
@@ -182,8 +182,8 @@ def burst(field: Field) -> Iterator[Figure]:
 STORM = 20_000
 
 
-def resets(field: Field) -> Iterator[Figure]:
-    for server in field.each(ECHOD, PLAIN, STOCK, services=SERVICE):
+def resets(lab: Lab) -> Iterator[Figure]:
+    for server in lab.each(ECHOD, PLAIN, STOCK, services=SERVICE):
         place = server.tcp["echo"]
         served(place)
         time.sleep(0.2)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from tests.chaos.faults import Injected
-from tests.chaos.field import Field, Server
+from tests.chaos.lab import Lab, Server
 from tests.chaos.report import Figure, Scenario, Subject, many
 
 ECHOD, PLAIN, STOCK, *_ = Subject
@@ -150,11 +150,11 @@ def _kinds(server: Server) -> list[str]:
     return [kind for kind in ("echo", "upper") if kind in server.tcp]
 
 
-def failing_calls(field: Field) -> Iterator[Figure]:
+def failing_calls(lab: Lab) -> Iterator[Figure]:
     for subject in (ECHOD, PLAIN, STOCK):
         said, values, kept = [], dict[str, Any](), True
         for trouble in (*TROUBLES, STANDING):
-            with field.server(subject, SERVICES) as server:
+            with lab.server(subject, SERVICES) as server:
                 lines = server.lines()
                 result = endure(server, trouble)
                 more = server.lines() - lines

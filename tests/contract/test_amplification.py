@@ -5,7 +5,7 @@ import socket
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.services.registry import kinds
-from tests.contract.room import PLANES, data
+from tests.contract.matrix import PLANES, data
 from tests.daemon import SECONDS, Daemon
 
 SIZES = (0, 1, 3, 4, 25, 26, 64, 512, 1472, 65_507)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.contract.room import MIB, answer, data, exactly, fill, rest
+from tests.contract.matrix import MIB, answer, data, exactly, fill, rest
 from tests.daemon import SECONDS, Daemon
 
 CONFIG = """

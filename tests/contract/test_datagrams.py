@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.contract.room import DATAGRAM, Contract, anything, data, everywhere
+from tests.contract.matrix import DATAGRAM, Contract, anything, data, everywhere
 from tests.contract.saying import AQuotation, TheDate, TheTime
 from tests.daemon import SECONDS
 

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echod.address import SCHEMES, Carries
 from echod.services.registry import kinds
-from tests.contract.room import COVERED, SERVICES, TRANSPORTS
+from tests.contract.matrix import COVERED, SERVICES, TRANSPORTS
 
 HERE = Path(__file__).parent
 

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.contract.room import (
+from tests.contract.matrix import (
     MIB,
     STREAM,
     Contract,

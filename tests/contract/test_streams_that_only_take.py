@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from tests.contract.room import MIB, STREAM, Contract, data, everywhere, exactly, rest
+from tests.contract.matrix import MIB, STREAM, Contract, data, everywhere, exactly, rest
 from tests.daemon import eventually
 
 

@@ -3,7 +3,7 @@
 import json
 import socket
 
-from tests.contract.room import MIB, STREAM, Contract, data, everywhere, exactly, rest
+from tests.contract.matrix import MIB, STREAM, Contract, data, everywhere, exactly, rest
 from tests.contract.saying import AQuotation, TheDate, TheTime
 
 RING = "".join(map(chr, range(0x20, 0x7F))) * 2

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from tests.contract.room import DATAGRAM, STREAM, TRANSPORTS, Contract, everywhere, rest
+from tests.contract.matrix import DATAGRAM, STREAM, TRANSPORTS, Contract, everywhere, rest
 from tests.daemon import eventually
 
 NUMBERS = itertools.count(1)

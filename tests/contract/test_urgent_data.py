@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.contract.room import (
+from tests.contract.matrix import (
     PLANES,
     REACHABLE,
     SERVICES,

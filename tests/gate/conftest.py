@@ -8,8 +8,8 @@ import pytest
 
 from tests.chaos import network
 from tests.chaos.network import Lacking, Network, Two
-from tests.contract.room import PLANES
-from tests.gate.room import WAYS
+from tests.contract.matrix import PLANES
+from tests.gate.configurations import WAYS
 
 
 @pytest.fixture(params=PLANES)

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from echod.gate.access import Access, octets_of
 from echod.gate.connections import ConnectionGate
 from echod.gate.limits import Limits
-from tests.chaos.crowd import Crowd, Fate
+from tests.chaos.connect_burst import Crowd, Fate
 from tests.chaos.network import LINK, link_local
 from tests.daemon import SECONDS, Daemon
+from tests.gate.configurations import asked, asking, configuration, counted, refused
 from tests.gate.forms import TABLE, many_networks, networks, verdicts
-from tests.gate.room import asked, asking, configuration, counted, refused
 
 
 @pytest.mark.parametrize(("host", "allow", "deny"), TABLE)

@@ -1,9 +1,9 @@
 """Many connections at once, and many that are reset at once: tests 14 and 21 of docs/PROMISES.md."""
 
-from tests.chaos.crowd import Crowd, Fate, reset_at_once, served
+from tests.chaos.connect_burst import Crowd, Fate, reset_at_once, served
 from tests.chaos.faults import connections, descriptors
 from tests.daemon import SECONDS, Daemon, eventually
-from tests.gate.room import configuration, counted, refused, stream
+from tests.gate.configurations import configuration, counted, refused, stream
 
 CLIENTS = 2_000
 MIDWAY = 300

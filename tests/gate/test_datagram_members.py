@@ -11,8 +11,8 @@ import pytest
 from echod.gate.address_cookies import LENGTH, answer_to, is_challenge
 from echod.gate.consent import VALID
 from tests.chaos.echo_peers import CHANGES, FAR, NEAR, EchoPeer
-from tests.chaos.forge import Forger
 from tests.chaos.network import CLIENT4, CLIENT6, SERVER4, SERVER6
+from tests.chaos.spoofed_packets import Spoofer
 from tests.daemon import ECHOCTL, SECONDS, Daemon, eventually, run
 
 UNLIMITED = """
@@ -106,9 +106,9 @@ def test_no_forged_datagram_makes_a_member_of_an_echo_service(two, service, dela
     with Daemon(STRANGERS) as daemon, two.client.inside():
         peers = {name: EchoPeer((CLIENT4, 0), HOW_FAR[delay], change) for name, change in CHANGES.items()}
         try:
-            with Forger() as forger:
+            with Spoofer() as spoofer:
                 for peer in peers.values():
-                    forger.send(peer.place, (SERVER4, port_of(daemon, service)), b"hello, I am forged\n")
+                    spoofer.send(peer.place, (SERVER4, port_of(daemon, service)), b"hello, I am forged\n")
             assert eventually(lambda: all(peer.received for peer in peers.values()))
             time.sleep(10 * HOW_FAR[delay])
             assert {name: peer.received for name, peer in peers.items()} == dict.fromkeys(CHANGES, 1)
@@ -126,10 +126,10 @@ def test_no_forged_datagram_makes_a_member_of_an_echo_service(two, service, dela
 def test_an_echo_service_in_a_trusted_network_repeats_two_lines_at_most(two, delay, count):
     with Daemon(TRUSTED) as daemon, socket.create_connection(daemon.inet("chat", "tcp"), SECONDS) as person:
         until(person, b"-- welcome: ")
-        with two.client.inside(), Forger() as forger:
+        with two.client.inside(), Spoofer() as spoofer:
             peers = [EchoPeer((CLIENT4, 0), HOW_FAR[delay]) for _ in range(count)]
             for peer in peers:
-                forger.send(peer.place, (SERVER4, port_of(daemon)), b" " * 20)
+                spoofer.send(peer.place, (SERVER4, port_of(daemon)), b" " * 20)
         heard = until(person, b"-- guest%d has joined" % (1 + count))
         try:
             for number in range(30):
@@ -159,13 +159,13 @@ def test_a_member_that_never_renews_receives_no_more_than_it_sends(two):
             person.sendall(b"/who\n")
             until(person, b"-- in lobby: guest1(?=\n)")
             victim.join()
-            with two.client.inside(), Forger() as forger:
+            with two.client.inside(), Spoofer() as spoofer:
                 source = victim.socket.getsockname()
                 for number in range(500):
                     forged = (b"/join room%d" % (number % 3), b"/who", b"/help", b"/join lobby", b"hello " * 9)[
                         number % 5
                     ]
-                    forger.send(source, (SERVER4, port_of(daemon)), forged)
+                    spoofer.send(source, (SERVER4, port_of(daemon)), forged)
                     victim.sent += len(forged)
             person.sendall(b"and more\n" * 100)
             victim.drain()

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tests.daemon import SECONDS, Daemon
-from tests.gate.room import asking, configuration, counted, refused
+from tests.gate.configurations import asking, configuration, counted, refused
 
 SIZES = {"127.0.0.1": (8192, 8193, 65_506, 65_507), "::1": (8193, 65_507, 65_526, 65_527)}
 TIMES = 3

@@ -6,7 +6,7 @@ import pytest
 
 from tests.chaos.network import CLIENT4, CLIENT6, LINK, SERVER4, SERVER6
 from tests.daemon import Daemon
-from tests.gate.room import SILENCE, asking, configuration, counted, refused, settled
+from tests.gate.configurations import SILENCE, asking, configuration, counted, refused, settled
 
 pytestmark = pytest.mark.system_wide
 

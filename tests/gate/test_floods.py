@@ -3,9 +3,9 @@
 import socket
 import threading
 
-from tests.contract.room import exactly
+from tests.contract.matrix import exactly
 from tests.daemon import SECONDS, Daemon
-from tests.gate.room import asking, configuration, refused, settled
+from tests.gate.configurations import asking, configuration, refused, settled
 
 KINDS = ("echo", "discard", "upper", "chargen", "time")
 ROUNDS = 20

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.crowd import served
+from tests.chaos.connect_burst import served
 from tests.chaos.network import LINK, link_local
 from tests.daemon import SECONDS, Daemon
-from tests.gate.room import STAYING, configuration, settled
+from tests.gate.configurations import STAYING, configuration, settled
 
 pytestmark = pytest.mark.system_wide
 

@@ -4,7 +4,7 @@ tests/contract/test_amplification.py has every size for who is not on that list.
 """
 
 from tests.daemon import Daemon
-from tests.gate.room import asking, configuration, heard, refused
+from tests.gate.configurations import asking, configuration, heard, refused
 
 KINDS = ("ack", "daytime", "qotd", "time", "whoami")
 LISTED, OTHER = "127.0.1.1", "127.0.2.1"

@@ -5,7 +5,7 @@ import pytest
 from tests.chaos.links import LENGTH, LOSS, Stream, datagrams_there_and_back
 from tests.chaos.network import CLIENT4, SERVER4
 from tests.daemon import SECONDS, Daemon
-from tests.gate.room import configuration, counted
+from tests.gate.configurations import configuration, counted
 
 STREAMS, DATAGRAMS = 4, 200
 SERVICE = (

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.chaos.crowd import Crowd, Fate
+from tests.chaos.connect_burst import Crowd, Fate
 from tests.chaos.logs import TARGETS, logging_to
 from tests.chaos.report import Subject
 from tests.daemon import SECONDS, eventually

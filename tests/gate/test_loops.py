@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from tests.chaos.forge import Forger
+from tests.chaos.spoofed_packets import Spoofer
 from tests.daemon import Daemon, eventually
-from tests.gate.room import asked, asking, configuration, counted, refused, settled
+from tests.gate.configurations import asked, asking, configuration, counted, refused, settled
 
 ANSWERING = ("echo", "upper", "ack", "chargen", "daytime", "qotd", "time", "whoami")
 
@@ -51,11 +51,11 @@ def serving(plane: str, rate: str) -> str:
 @pytest.mark.system_wide
 @pytest.mark.parametrize("rate", ["auto", "0"])
 def test_our_own_services_do_not_answer_each_other(lo, plane, rate):
-    with Daemon(serving(plane, rate)) as daemon, Forger() as forger:
+    with Daemon(serving(plane, rate)) as daemon, Spoofer() as spoofer:
         places = {kind: daemon.inet(kind, "udp") for kind in ANSWERING}
         for asked_place in places.values():
             for source in (*places.values(), ("127.0.0.9", asked_place[1])):
-                forger.send(source, asked_place, bytes(1000))
+                spoofer.send(source, asked_place, bytes(1000))
         settled(daemon, places["echo"])
         forged = len(ANSWERING) * (len(ANSWERING) + 1)
         # The kernel counts what is read: by the daemon, and by our client.

@@ -15,7 +15,7 @@ from echod.transports import udp
 from echod.transports.sockets import IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC
 from tests.chaos.network import LINK, Lacking, Network
 from tests.daemon import ECHOCTL, SECONDS, Daemon, run
-from tests.gate.room import configuration
+from tests.gate.configurations import configuration
 
 NEAR, FAR = "10.98.1.2", "10.98.2.2"  # of the server and of the client
 FAR_NETWORK: Final = "10.98.2.0/24"

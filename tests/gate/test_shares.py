@@ -5,12 +5,12 @@ from functools import partial
 
 import pytest
 
-from tests.chaos.crowd import Crowd, Fate
+from tests.chaos.connect_burst import Crowd, Fate
 from tests.chaos.faults import connections
-from tests.chaos.forge import Forger
 from tests.chaos.network import CLIENT4, CLIENT6, LINK, SERVER4, SERVER6
+from tests.chaos.spoofed_packets import Spoofer
 from tests.daemon import SECONDS, Daemon, eventually
-from tests.gate.room import asked, asking, configuration, counted, heard, refused, settled, stream
+from tests.gate.configurations import asked, asking, configuration, counted, heard, refused, settled, stream
 
 ONE, OTHER = "127.0.0.9", "127.0.1.9"
 ROOM, NAT = 100, 500  #: connections at once; clients behind one address
@@ -172,13 +172,13 @@ def test_who_shares_a_rate_over_ipv6(lo, plane):
     lists = 'allow = ["2001:db8::/32", "::1/128"]\nlimits = { rate = "0.001/10" }'
     with (
         Daemon(configuration(plane, f'echo]\nlisten = ["udp://[::1]:0"]\n{lists}')) as daemon,
-        Forger(socket.AF_INET6) as forger,
+        Spoofer(socket.AF_INET6) as spoofer,
     ):
         place = daemon.inet("echo", "udp")
         sources = ("2001:db8::1", "2001:db8:0:ff::1", "2001:db8:0:100::1")
         lo.add(*sources)
         for source in sources:
             for number in range(10):
-                forger.send((source, 40_000), place, b"%d" % number)
+                spoofer.send((source, 40_000), place, b"%d" % number)
         settled(daemon, place, "::1")
         assert refused(counted(daemon, "echo", "udp")) == {"rate": 10}

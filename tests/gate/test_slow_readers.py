@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from tests.contract.room import MIB, data
+from tests.contract.matrix import MIB, data
 from tests.daemon import SECONDS, Daemon
-from tests.gate.room import configuration, counted, stream, taken
+from tests.gate.configurations import configuration, counted, stream, taken
 
 OFFERED = 64 * MIB  #: more than all buffers of the kernel together
 EACH = 192 * 1024  #: octets of memory that a slow reader may cost

@@ -7,10 +7,10 @@ import pytest
 
 from echod.gate.datagrams import REFLECTORS
 from tests.chaos.faults import Injected
-from tests.chaos.forge import Forger
 from tests.chaos.network import CLIENT4, CLIENT6, SERVER4, SERVER6
+from tests.chaos.spoofed_packets import Spoofer
 from tests.daemon import Daemon
-from tests.gate.room import asked, asking, configuration, counted, refused, settled
+from tests.gate.configurations import asked, asking, configuration, counted, refused, settled
 
 PORTS = (0, 7, 19, 53, 123, 1023, *sorted(REFLECTORS))
 ADDRESSES = ("255.255.255.255", "224.0.0.1", "239.255.255.255", "240.0.0.1", "0.0.0.1")
@@ -24,15 +24,15 @@ def serving(plane: str, host: str = "127.0.0.1", more: str = "") -> str:
 
 @pytest.mark.system_wide
 def test_nobody_is_answered_in_the_name_of_a_service(lo, plane):
-    with Daemon(serving(plane)) as daemon, Forger() as forger:
+    with Daemon(serving(plane)) as daemon, Spoofer() as spoofer:
         place, lines = daemon.inet("echo", "udp"), len(daemon.stderr.raw)
         for port in PORTS:
-            forger.send(("127.0.0.9", port), place, b"in its name", EACH)
+            spoofer.send(("127.0.0.9", port), place, b"in its name", EACH)
             settled(daemon, place)
         for host in ADDRESSES:
-            forger.send((host, 40_000), place, b"in everybody's name", EACH)
+            spoofer.send((host, 40_000), place, b"in everybody's name", EACH)
             settled(daemon, place)
-        forger.send(place, place, b"in your own name", EACH)
+        spoofer.send(place, place, b"in your own name", EACH)
         settled(daemon, place)
         others = len(PORTS) + len(ADDRESSES) + 1
         assert len(daemon.stderr.raw) == lines
@@ -49,11 +49,11 @@ def test_nobody_is_answered_in_the_name_of_a_service(lo, plane):
 def test_a_flood_of_them_is_counted_to_the_last(lo, plane, host, to):
     """What the kernel's filter drops, too; over IPv4 and IPv6, on sockets that have one of them or both."""
     source = "::1" if ":" in to else "127.0.0.9"
-    with Daemon(serving(plane, host)) as daemon, Forger(socket.AF_INET6 if ":" in to else socket.AF_INET) as forger:
+    with Daemon(serving(plane, host)) as daemon, Spoofer(socket.AF_INET6 if ":" in to else socket.AF_INET) as spoofer:
         place, lines = (to, daemon.inet("echo", "udp")[1]), len(daemon.stderr.raw)
         lost = 0
         for port in (7, 123, 11211, place[1]):
-            forger.send((source, port), place, b"flood", FLOOD)
+            spoofer.send((source, port), place, b"flood", FLOOD)
             lost += settled(daemon, place, to)
         assert len(daemon.stderr.raw) == lines
         figures = counted(daemon, "echo", "udp")
@@ -63,10 +63,10 @@ def test_a_flood_of_them_is_counted_to_the_last(lo, plane, host, to):
 
 @pytest.mark.system_wide
 def test_a_filter_that_the_kernel_refuses_ends_nothing(lo, plane):
-    with Daemon(serving(plane)) as daemon, Forger() as forger:
+    with Daemon(serving(plane)) as daemon, Spoofer() as spoofer:
         place = daemon.inet("echo", "udp")
         with Injected(daemon.process.pid, "ENOMEM", calls="setsockopt") as injected:
-            forger.send(("127.0.0.9", 7), place, b"flood", FLOOD)
+            spoofer.send(("127.0.0.9", 7), place, b"flood", FLOOD)
             lost = settled(daemon, place)
         assert injected.injected
         assert sum(refused(counted(daemon, "echo", "udp")).values()) == FLOOD + lost
@@ -119,9 +119,9 @@ WIRE6 = {
 def test_ipv6_sources_in_disguise(two, plane, host):
     with Daemon(configuration(plane, f'echo]\nlisten = ["udp://{host}:0"]\n{ALLOW}')) as daemon:
         place = (SERVER6, daemon.inet("echo", "udp")[1])
-        with two.client.inside(), Forger(socket.AF_INET6) as forger:
+        with two.client.inside(), Spoofer(socket.AF_INET6) as spoofer:
             for number, source in enumerate(WIRE6, start=1):  # so that no two of them add up to the same
-                forger.send((source, 40_000), place, b"let me in", number)
+                spoofer.send((source, 40_000), place, b"let me in", number)
                 settled(daemon, place, CLIENT6)
         figures = counted(daemon, "echo", "udp")
         expected = Counter[str]()
@@ -138,8 +138,8 @@ def test_broadcast_addresses_of_every_network_of_an_interface(two, plane):
     config = configuration(plane, f'echo]\nlisten = ["udp://{SERVER4}:0"]\n{ALLOW}')
     with Daemon(config) as daemon:
         place = daemon.inet("echo", "udp")
-        with two.client.inside(), Forger() as forger:
+        with two.client.inside(), Spoofer() as spoofer:
             for source in ("10.99.0.255", "10.98.0.255", "10.97.255.255"):
-                forger.send((source, 40_000), place, b"hello, all", EACH)
+                spoofer.send((source, 40_000), place, b"hello, all", EACH)
             settled(daemon, place, CLIENT4)
         assert refused(counted(daemon, "echo", "udp")) == {"source-address": 3 * EACH}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.chaos.network import SERVER4
 from tests.daemon import SECONDS, Daemon, eventually
-from tests.gate.room import STAYING, configuration, counted
+from tests.gate.configurations import STAYING, configuration, counted
 
 pytestmark = pytest.mark.system_wide
 

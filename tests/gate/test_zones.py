@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.network import Lacking, Network
-from tests.contract.room import rest
+from tests.contract.matrix import rest
 from tests.daemon import ECHOCTL, SECONDS, Daemon, run
 
 HOST, PORT = "fe80::1", 7007

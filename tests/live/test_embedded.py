@@ -31,7 +31,7 @@ from echod.services.echo import Echo
 from echod.services.upper import Upper
 from echod.transports.datagram import ServiceDatagrams
 from echod.transports.service_factory import ServiceFactory
-from tests.contract.room import MIB, data
+from tests.contract.matrix import MIB, data
 
 reactor: Any = installed
 SECONDS = 10

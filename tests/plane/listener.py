@@ -28,10 +28,10 @@ from echod.transports.service_factory import ServiceFactory
 from echod.transports.stream_port import Reserve
 from echod.transports.tcp import TCPPort
 from echod.transports.unix import UnixPort
-from tests.contract.room import data
+from tests.contract.matrix import data
 from tests.layers import LAYERS
+from tests.plane.clients import connect, held
 from tests.plane.reactors import reactor_of, turn_until
-from tests.plane.room import connect, held
 
 STALL: Final = 10.0
 IDLE: Final = 100.0

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.room import exactly, rest
+from tests.contract.matrix import exactly, rest
 from tests.daemon import SECONDS, Daemon, eventually
-from tests.plane.room import PLANES, configuration, connect, counted, installed, processor_time
+from tests.plane.clients import PLANES, configuration, connect, counted, installed, processor_time
 
 KINDS = '''
 from echod.model import Service

@@ -6,9 +6,9 @@ from typing import Final
 import pytest
 
 from echod.config.fitting import APART
-from tests.contract.room import exactly
+from tests.contract.matrix import exactly
 from tests.daemon import Daemon
-from tests.plane.room import PLANES, Crowd, configuration, connect, counted, within
+from tests.plane.clients import PLANES, Crowd, configuration, connect, counted, within
 
 CONNECTIONS: Final = 150
 STUCK: Final = 100

@@ -9,9 +9,9 @@ from typing import Final
 
 import pytest
 
-from tests.contract.room import MIB, data, exactly, rest
+from tests.contract.matrix import MIB, data, exactly, rest
 from tests.daemon import Daemon
-from tests.plane.room import PLANES, Crowd, both, configuration, connect, counted
+from tests.plane.clients import PLANES, Crowd, both, configuration, connect, counted
 
 IN_FLIGHT: Final = 40 * MIB
 EACH: Final = MIB

@@ -13,9 +13,9 @@ from echod.model import CLOSE, NOTHING, End, Peer, Quiet, Reply, Say, Service, S
 from echod.services.echo import Echo
 from echod.services.upper import Upper
 from echod.transports.layers.stack import LINGER
-from tests.contract.room import MIB, data
+from tests.contract.matrix import MIB, data
+from tests.plane.clients import reset
 from tests.plane.listener import STALL, Listener, unsent
-from tests.plane.room import reset
 
 CROWD = 300
 plain_only = pytest.mark.parametrize("way", ["plain"])

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.contract.room import data, exactly
+from tests.contract.matrix import data, exactly
 from tests.daemon import Daemon, eventually
-from tests.plane.room import configuration, connect, counted, reset
+from tests.plane.clients import configuration, connect, counted, reset
 
 pytestmark = pytest.mark.xdist_group("cpu")  # each of these takes a whole processor: never two at a time
 

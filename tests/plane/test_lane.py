@@ -24,10 +24,10 @@ from echod.transports.service_factory import ServiceFactory
 from echod.transports.stream_port import A_TURN, Reserve
 from echod.transports.stream_socket import StreamSocket
 from echod.transports.tcp import TCPPort
-from tests.contract.room import data
+from tests.contract.matrix import data
+from tests.plane.clients import pipes, reset
 from tests.plane.listener import IDLE, STALL, Listener, listener, needs_the_plane, unsent
 from tests.plane.reactors import failures, reactor_of
-from tests.plane.room import pipes, reset
 
 
 class Twice(Service):

@@ -14,7 +14,7 @@ from echod.gate.refusal import Refusal
 from echod.services.echo import Echo
 from echod.services.upper import Upper
 from echod.services.whoami import Whoami
-from tests.contract.room import MIB, data
+from tests.contract.matrix import MIB, data
 from tests.layers import HANDSHAKE
 from tests.plane import test_endings as endings
 from tests.plane import test_total_buffer as budget

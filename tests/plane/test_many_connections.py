@@ -11,9 +11,9 @@ from typing import Final
 import pytest
 
 from echod.plane.pipes import SPARE
-from tests.contract.room import data
+from tests.contract.matrix import data
 from tests.daemon import SECONDS, Daemon, eventually
-from tests.plane.room import RESET, configuration, connect, counted, held, pipes
+from tests.plane.clients import RESET, configuration, connect, counted, held, pipes
 
 pytestmark = pytest.mark.xdist_group("cpu")  # each of these takes a whole processor: never two at a time
 

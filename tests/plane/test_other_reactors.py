@@ -6,9 +6,9 @@ from typing import Final
 
 import pytest
 
-from tests.contract.room import MIB, answer, data, digest, exactly, fill, rest
+from tests.contract.matrix import MIB, answer, data, digest, exactly, fill, rest
 from tests.daemon import ECHOD, TWISTD, Daemon
-from tests.plane.room import SCHEMES, Crowd, Talker, configuration, connect, counted, first_on_the_path, held, reset
+from tests.plane.clients import SCHEMES, Crowd, Talker, configuration, connect, counted, first_on_the_path, held, reset
 
 IDLE: Final = "1500ms"
 BLOCKED: Final = """

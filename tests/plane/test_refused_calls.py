@@ -9,9 +9,9 @@ from functools import partial
 import pytest
 
 from echod.plane import permitted
-from tests.contract.room import rest
+from tests.contract.matrix import rest
 from tests.daemon import ECHOD, SECONDS, Daemon, eventually
-from tests.plane.room import connect
+from tests.plane.clients import connect
 from tests.seccomp import CALLS, refusing
 
 pytestmark = pytest.mark.skipif(not CALLS, reason="this machine's system calls have other numbers")

@@ -14,10 +14,10 @@ from echod.events import Closing
 from echod.plane.carrying import SMALL, room_after
 from echod.services.echo import Echo
 from echod.services.upper import Upper
-from tests.contract.room import data
+from tests.contract.matrix import data
+from tests.plane.clients import connect, reset
 from tests.plane.listener import listener, needs_the_plane, unsent
 from tests.plane.reactors import failures
-from tests.plane.room import connect, reset
 
 TALKERS: Final = 12
 PUSHERS: Final = 4  # who send and never read: one after the other gets stuck in the middle of a round

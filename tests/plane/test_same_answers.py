@@ -23,9 +23,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule, run_state_machine_as_test
 
-from tests.contract.room import MIB, data, exactly, rest
+from tests.contract.matrix import MIB, data, exactly, rest
 from tests.daemon import Daemon, eventually
-from tests.plane.room import PLANES, Talker, both, configuration, connect, counted, processor_time, reset
+from tests.plane.clients import PLANES, Talker, both, configuration, connect, counted, processor_time, reset
 
 TRANSFORMS: Final[Mapping[str, Callable[[bytes], bytes]]] = {"echo": bytes, "upper": bytes.upper}
 SERVICES: Final = ("echo", "upper", "loose-echo:echo", "loose-upper:upper")

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final
 
-from tests.contract.room import MIB, data, exactly
+from tests.contract.matrix import MIB, data, exactly
 from tests.daemon import Daemon, eventually
-from tests.plane.room import Talker, both, connect, counted, reset
+from tests.plane.clients import Talker, both, connect, counted, reset
 
 SCHEMES: Final = ("tcp", "unix")
 CLIENTS: Final = 20  # of each kind

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.contract.room import exactly, rest
+from tests.contract.matrix import exactly, rest
 from tests.daemon import SECONDS, Daemon
-from tests.plane.room import PLANES
+from tests.plane.clients import PLANES
 
 TOLD: Final = """
 [daemon]

@@ -12,7 +12,7 @@ from echod.gate.send_budget import KERNEL_BUFFER, LITTLE, Pressure
 from echod.plane.streams import StreamLane
 from echod.services.echo import Echo
 from echod.services.upper import Upper
-from tests.contract.room import MIB, data
+from tests.contract.matrix import MIB, data
 from tests.plane.listener import STALL, Listener, unsent
 
 BUFFER: Final = 65_536

@@ -17,7 +17,7 @@ from echod.services.echo import Echo
 from echod.services.upper import Upper
 from echod.transports.stream_socket import RESET_ON_CLOSE, StreamSocket
 from echod.transports.write_retry import A_TURN, PAUSE, TURNS, WriteRetry
-from tests.contract.room import data
+from tests.contract.matrix import data
 
 LOOKED_AT = 0.35  #: seconds
 TRIES = 2 + LOOKED_AT / PAUSE  #: in that time, and one on the way in and out

@@ -18,7 +18,7 @@ from functools import partial
 from itertools import cycle, islice
 from typing import Final
 
-from tests.chaos.crowd import IP_BIND_ADDRESS_NO_PORT, RESET
+from tests.chaos.connect_burst import IP_BIND_ADDRESS_NO_PORT, RESET
 
 Place = tuple[str, int]
 

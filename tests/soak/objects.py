@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
-from tests.chaos.crowd import RESET
+from tests.chaos.connect_burst import RESET
 from tests.daemon import TOP, run
 
 WAYS: Final = ("plane", "plain")

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.field import Field, Server
+from tests.chaos.lab import Lab, Server
 from tests.chaos.report import BROKEN, OURS, Figure, Scenario, Subject, many, play
 from tests.chaos.run import attempt, header
 from tests.soak import objects
@@ -94,7 +94,7 @@ def soak(server: Server, count: int, unit: str, batch: Callable[[], int]) -> Fig
     return Figure(server.subject, text, kept if server.ours else None, values)
 
 
-def cycles(count: int, subjects: Sequence[Subject], place: Field) -> Iterator[Figure]:
+def cycles(count: int, subjects: Sequence[Subject], place: Lab) -> Iterator[Figure]:
     """Connections."""
     for server in place.each(*subjects, services=SERVICES):
         clients = Cycles(server.tcp["echo"], ours=server.ours)
@@ -108,7 +108,7 @@ def cycles(count: int, subjects: Sequence[Subject], place: Field) -> Iterator[Fi
         yield figure
 
 
-def datagrams(count: int, subjects: Sequence[Subject], place: Field) -> Iterator[Figure]:
+def datagrams(count: int, subjects: Sequence[Subject], place: Lab) -> Iterator[Figure]:
     """Datagrams."""
     for server in place.each(*subjects, services=SERVICES):
         sources = Datagrams(server.udp["echo"], ours=server.ours)
@@ -126,7 +126,7 @@ def datagrams(count: int, subjects: Sequence[Subject], place: Field) -> Iterator
         yield replace(figure, text=figure.text + lost, values={**figure.values, **figures})
 
 
-def census(count: int, _place: Field) -> Iterator[Figure]:
+def census(count: int, _place: Lab) -> Iterator[Figure]:
     """Python's objects."""
     for way, subject in zip(objects.WAYS, OURS, strict=True):
         more = objects.growth(way, count)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.activation import activated
-from tests.contract.room import exactly
+from tests.contract.matrix import exactly
 from tests.daemon import SECONDS, Daemon, eventually, free_port, run
 from tests.manager import Held, Manager
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.contract.room import exactly
+from tests.contract.matrix import exactly
 from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, run
 
 CONFIG = """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from echod.version import VERSION
-from tests.contract.room import MIB, data
+from tests.contract.matrix import MIB, data
 from tests.daemon import ECHOCTL, Daemon, free_port, run
 
 CONFIG = """

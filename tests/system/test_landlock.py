@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from tests.contract.room import exactly
+from tests.contract.matrix import exactly
 from tests.daemon import SECONDS, TWISTD, Daemon, eventually
 from tests.unit.test_daemon_landlock import there_is_landlock
 

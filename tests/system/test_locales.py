@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from tests.chaos.locales import LOCALES, USUAL, Environment, answers, installed, normal, serving
-from tests.contract.room import PLANES, exactly
+from tests.contract.matrix import PLANES, exactly
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, environment, run
 
 EVERY = bytes(range(256))

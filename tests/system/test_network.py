@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.room import exactly, rest
+from tests.contract.matrix import exactly, rest
 from tests.daemon import SECONDS, Daemon, inet_of
 
 

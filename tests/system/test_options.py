@@ -9,7 +9,7 @@ import pytest
 
 from echod.tap import Options
 from echod.version import VERSION
-from tests.contract.room import exactly
+from tests.contract.matrix import exactly
 from tests.daemon import ECHOD, SECONDS, TOP, TWISTD, Daemon, environment, run
 
 WRITTEN = """

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.contract.room import exactly
+from tests.contract.matrix import exactly
 from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, Lines, Place, environment, eventually, inet_of, place_of, run
 
 CONFIG = """

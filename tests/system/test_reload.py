@@ -20,7 +20,7 @@ import pytest
 
 from echod.address import parse
 from echod.client.admin import Administrator, Refused
-from tests.contract.room import data, exactly, rest
+from tests.contract.matrix import data, exactly, rest
 from tests.daemon import ECHOCTL, SECONDS, Daemon, eventually, free_port, run
 
 PLANES = ("auto", "off")

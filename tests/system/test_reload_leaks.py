@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.room import MIB
+from tests.contract.matrix import MIB
 from tests.daemon import SECONDS, eventually, free_port
-from tests.plane.room import held
+from tests.plane.clients import held
 from tests.system.test_reload import PLANES, Reloaded
 
 WARM = 5  #: reloads until caches are full

@@ -4,7 +4,7 @@ import socket
 from functools import partial
 from pathlib import Path
 
-from tests.contract.room import exactly, rest
+from tests.contract.matrix import exactly, rest
 from tests.daemon import SECONDS, Daemon, eventually, free_port
 
 TIME_WAIT = "06"

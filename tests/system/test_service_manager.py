@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.contract.room import exactly
+from tests.contract.matrix import exactly
 from tests.daemon import ECHOD, SECONDS, Daemon, environment, run
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.room import PLANES, data, exactly, fill, rest
+from tests.contract.matrix import PLANES, data, exactly, fill, rest
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, environment, eventually, run
 
 ECHO = ["echo=tcp://127.0.0.1:0"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.activation import activated
-from tests.contract.room import exactly
+from tests.contract.matrix import exactly
 from tests.daemon import ECHOD, SECONDS, TWISTD, environment, eventually, free_port, run
 
 BOTH_PLANES = pytest.mark.parametrize("plane", ["auto", "off"])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.room import exactly
+from tests.contract.matrix import exactly
 from tests.daemon import SECONDS, TWISTD, Daemon, environment, eventually, inet_of, run
 
 IN_FRONT = (*TWISTD, "--nodaemon", "--pidfile=", "echod")

@@ -10,7 +10,7 @@ import pytest
 from tests.chaos import paths
 from tests.chaos.network import Lacking
 from tests.chaos.report import Subject
-from tests.contract.room import exactly
+from tests.contract.matrix import exactly
 from tests.daemon import SECONDS, Daemon, eventually
 
 CONFIG = """

@@ -12,7 +12,7 @@ import pytest
 from echod.address import parse
 from echod.client.admin import Administrator
 from tests.chaos.network import Lacking, Network, alone
-from tests.contract.room import rest
+from tests.contract.matrix import rest
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, eventually, run
 
 pytestmark = pytest.mark.system_wide

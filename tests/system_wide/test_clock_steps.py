@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.interrupted import clock_of
 from tests.chaos.network import Lacking
-from tests.contract.room import PLANES, data, exactly
+from tests.chaos.process_stops import clock_of
+from tests.contract.matrix import PLANES, data, exactly
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, eventually, run
-from tests.plane.room import connect
+from tests.plane.clients import connect
 
 pytestmark = pytest.mark.system_wide
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.field import Field
+from tests.chaos.lab import Lab
 from tests.chaos.network import Lacking, program
 from tests.chaos.report import OURS
 from tests.chaos.syscalls import CALLS, SERVICES, STANDING, TROUBLES, Fate, endure
@@ -18,7 +18,7 @@ def server(request):
         program("strace")
     except Lacking as lacking:
         pytest.skip(str(lacking))
-    with Field(None, "").server(request.param, SERVICES) as started:
+    with Lab(None, "").server(request.param, SERVICES) as started:
         yield started
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.room import exactly
+from tests.contract.matrix import exactly
 from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, eventually, run
 
 pytestmark = [

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.room import exactly
+from tests.contract.matrix import exactly
 from tests.daemon import SECONDS, Daemon, eventually, free_port, run
 
 CONFIG = """

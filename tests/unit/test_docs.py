@@ -38,7 +38,7 @@ from echod.transports import datagram, flood, stream_port
 from echod.transports.datagram import ServiceDatagrams
 from echod.transports.layers import stack
 from echod.transports.service_factory import ServiceFactory
-from tests.contract.room import data, fill, rest
+from tests.contract.matrix import data, fill, rest
 from tests.daemon import SECONDS, TOP, Daemon, environment, eventually, free_port, run
 from tests.test_house import MAY_IMPORT, PURE, room_of
 from tests.test_house import MODULES as ALL_MODULES

@@ -19,7 +19,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from echod.plane import calls
 from echod.plane import pipes as module
 from echod.plane.pipes import CAPACITY, SPARE, STUCK, Pipe, Pipes, Waiting
-from tests.plane.room import pipes as pipes_of
+from tests.plane.clients import pipes as pipes_of
 
 pytestmark = pytest.mark.skipif(not calls.available, reason="this machine has no splice")
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos import probe
-from tests.chaos.crowd import Crowd, Fate
-from tests.chaos.field import Field, Place
+from tests.chaos.connect_burst import Crowd, Fate
+from tests.chaos.lab import Lab, Place
 from tests.chaos.network import Lacking
 from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import ECHOD, SECONDS
@@ -33,8 +33,8 @@ LARGE: Final = 8 * MIB
 SERVICE = '[services.echo]\nlisten = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\n'
 
 
-def stopped(field: Field) -> Iterator[Figure]:
-    for server in field.each(OURS, PLAIN, STOCK, services=SERVICE):
+def stopped(lab: Lab) -> Iterator[Figure]:
+    for server in lab.each(OURS, PLAIN, STOCK, services=SERVICE):
         place = server.tcp["echo"]
         quiet = probe.stream(place, 1.0)
         with Transfer(place) as transfer:
@@ -146,14 +146,14 @@ STEPS: Final[dict[str, tuple[str, ...]]] = {
 NEVER: Final = 3 * IDLE
 
 
-def clock_steps(field: Field) -> Iterator[Figure]:
+def clock_steps(lab: Lab) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(prefix="clock-") as folder:
         file = Path(folder, "offset")
         faked = clock_of(file)
         for subject in (OURS, PLAIN, STOCK):
             file.write_text("+0s")
             command = (*faked, *ECHOD) if subject is not STOCK else (*faked, sys.executable, "-W", "error")
-            with field.server(subject, TIMED, command=command, stock=("idle", f"{IDLE:g}")) as server:
+            with lab.server(subject, TIMED, command=command, stock=("idle", f"{IDLE:g}")) as server:
                 after = {name: _closed_after(server.tcp["echo"], file, offsets) for name, offsets in STEPS.items()}
                 text = f"{IDLE:g} s of silence end after " + ", ".join(
                     f"{f'{seconds:.1f} s' if seconds < NEVER else f'more than {NEVER:g} s'} ({name})"

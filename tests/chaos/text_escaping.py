@@ -16,12 +16,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.chaos import writing
+from tests.chaos import hostile_text
 from tests.chaos.corpus import CORPUS, illegible, illegible_entries, illegible_json, illegible_texts
-from tests.chaos.field import LOOPBACK, Field
+from tests.chaos.hostile_text import SCHEMES, Ear, Journal
+from tests.chaos.lab import LOOPBACK, Lab
 from tests.chaos.network import Lacking, program
 from tests.chaos.report import Figure, Scenario, Subject, many
-from tests.chaos.writing import SCHEMES, Ear, Journal
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, TOP, Daemon, Lines, environment, eventually, free_port, run
 
 STOCK_CHAT: Final = TOP / "tests/chaos/peers/stock_chat.py"
@@ -74,33 +74,33 @@ def echod(subject: Subject) -> Figure:
 
 def everywhere(account: Account, plane: str, schemes: Sequence[str] = SCHEMES) -> None:
     """Chat (by these schemes), console, what services show, names of sockets, the interface; the log is text."""
-    config, urls = writing.configuration(plane)
+    config, urls = hostile_text.configuration(plane)
     with Daemon(config) as daemon, ExitStack() as stack:
-        places = writing.located(urls, daemon)
+        places = hostile_text.located(urls, daemon)
         admin = f"unix://{daemon.dir}/admin.sock"
         operator = stack.enter_context(_echoctl("console", "--admin", admin, "console"))
         member = stack.enter_context(_echoctl("chat", f"unix://{daemon.dir}/chat.sock"))
         member.wait_for("-- welcome: you are guest1")
-        texts, ears = writing.chat(places, schemes)
+        texts, ears = hostile_text.chat(places, schemes)
         account.texts += texts
-        if not writing.lines_of_each(ears, schemes):
+        if not hostile_text.lines_of_each(ears, schemes):
             account.wrong.append("chat: a text is not one line")
         for ear in ears:
             account.read(len(ear.lines), illegible(bytes(ear.came)))
-        messages = writing.shown(places)
-        names = writing.named_datagrams(places, daemon.dir)
-        account.texts += messages + 3 * names + writing.operated(places)
+        messages = hostile_text.shown(places)
+        names = hostile_text.named_datagrams(places, daemon.dir)
+        account.texts += messages + 3 * names + hostile_text.operated(places)
         for kind in ("console", "echo"):
-            with writing.named(places, daemon.dir, kind) as connections:
+            with hostile_text.named(places, daemon.dir, kind) as connections:
                 told = json.loads(_body(_get(places_of(daemon)[0], "/api/connections?limit=10000")))
             account.texts += connections
             there = sum(one["service"] == kind and one["peer"].startswith(("/", "@")) for one in told)
             account.expect(f"connections of {kind}", there, connections)
             account.read(len(told), [text.encode("utf-8", "replace") for text in illegible_texts(told)])
         for place in places_of(daemon):
-            asked, answers = writing.requested(place)
+            asked, answers = hostile_text.requested(place)
             account.texts += asked
-            account.read(sum(one.count(b"\n") for one in answers), writing.illegible_answers(answers))
+            account.read(sum(one.count(b"\n") for one in answers), hostile_text.illegible_answers(answers))
         operator.wait_for(f"by-name-{names - 1}-")
         member.wait_for(f": that was {schemes[-1]}$")
         status = run(*ECHOCTL, "status", "--admin", admin)
@@ -125,12 +125,12 @@ def _count(account: Account, form: str, lines: list[str], connections: int) -> N
 
 def as_json(account: Account, plane: str) -> None:
     """Names of sockets, in a log of JSON: each line is an object, and nothing in it is less legible than text."""
-    config, urls = writing.configuration(plane, "json")
+    config, urls = hostile_text.configuration(plane, "json")
     daemon = Daemon(config)
     try:
         daemon.launch()
         daemon.stderr.wait_for('"ready: ')
-        connections = _write_names(account, writing.located(urls, daemon), daemon)
+        connections = _write_names(account, hostile_text.located(urls, daemon), daemon)
         assert daemon.stop() == 0
         lines = daemon.stderr.raw
         account.read(len(lines), illegible_json(lines))
@@ -149,7 +149,7 @@ def as_json(account: Account, plane: str) -> None:
 
 def as_entries(account: Account, plane: str) -> None:
     """The same in entries of a journal. Raises Lacking."""
-    config, urls = writing.configuration(plane, "journal")
+    config, urls = hostile_text.configuration(plane, "journal")
     with tempfile.TemporaryDirectory(prefix="journal-") as folder:
         journal = Journal(Path(folder))
         daemon = Daemon(config, command=journal.command())
@@ -157,7 +157,7 @@ def as_entries(account: Account, plane: str) -> None:
             daemon.launch()
             if not eventually(lambda: any(b"MESSAGE=ready: " in one for one in journal.entries)):
                 raise Lacking("no journal of one's own")
-            connections = _write_names(account, writing.located(urls, daemon), daemon)
+            connections = _write_names(account, hostile_text.located(urls, daemon), daemon)
             assert daemon.stop() == 0
         finally:
             daemon.close()
@@ -168,8 +168,8 @@ def as_entries(account: Account, plane: str) -> None:
     account.forms.append("journal")
 
 
-def _write_names(account: Account, places: writing.Places, daemon: Daemon) -> int:
-    with writing.named(places, daemon.dir) as connections:
+def _write_names(account: Account, places: hostile_text.Places, daemon: Daemon) -> int:
+    with hostile_text.named(places, daemon.dir) as connections:
         account.texts += connections
     return connections
 
@@ -282,7 +282,7 @@ def _member(place: tuple[str, int], process: subprocess.Popen[bytes]) -> Ear:
             time.sleep(0.05)
 
 
-def injected(_field: Field) -> Iterator[Figure]:
+def injected(_field: Lab) -> Iterator[Figure]:
     for subject in (Subject.ECHOD, Subject.PLAIN):
         yield echod(subject)
     port = free_port()

@@ -5,10 +5,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.chaos.crowd import Crowd, Fate, served
+from tests.chaos.connect_burst import Crowd, Fate, served
 from tests.chaos.faults import ACCEPT_ERRORS, THIEF, Injected, connections, descriptors, leave_descriptors
 from tests.daemon import ECHOD, SECONDS, Daemon, eventually, run
-from tests.gate.room import configuration, counted, refused, settled, stream
+from tests.gate.configurations import configuration, counted, refused, settled, stream
 
 LEFT, CLIENTS = 20, 200
 DEV_NULL = "/dev/null"

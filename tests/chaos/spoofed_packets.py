@@ -40,7 +40,7 @@ def packet(source: Place, destination: Place, payload: bytes) -> bytes:
     return header + ends + ports + struct.pack("!H", checksum) + payload
 
 
-class Forger:
+class Spoofer:
     """Sends what `packet` made. It belongs to the network in which it was made. Raises Lacking."""
 
     def __init__(self, family: socket.AddressFamily = socket.AF_INET) -> None:

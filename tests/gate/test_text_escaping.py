@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tests.chaos import written
+from tests.chaos import text_escaping
 from tests.chaos.corpus import CORPUS, illegible, illegible_entries, illegible_json, illegible_texts
-from tests.chaos.written import Account
+from tests.chaos.text_escaping import Account
 
 EVIL = (b"\x1b[31m", b"\r", b"\x7f", b"\x00", b"\xc2\x9b", b"\xff", "\u2028".encode(), "\u202e".encode(), b"\t")
 
@@ -33,21 +33,21 @@ def test_what_would_be_a_fault_is_seen(text):
 
 @pytest.mark.parametrize(("plane", "schemes"), [("auto", ["udp"]), ("off", ["unix-dgram"])])
 def test_wherever_it_is_written(plane, schemes):
-    written.everywhere(account := Account(), plane, schemes)
+    text_escaping.everywhere(account := Account(), plane, schemes)
     assert_kept(account)
 
 
 def test_in_a_log_of_json(plane):
-    written.as_json(account := Account(), plane)
+    text_escaping.as_json(account := Account(), plane)
     assert_kept(account)
 
 
 @pytest.mark.system_wide
 def test_in_the_journal(plane):
-    written.as_entries(account := Account(), plane)
+    text_escaping.as_entries(account := Account(), plane)
     assert_kept(account)
 
 
 def test_on_a_command_line():
-    written.command_lines(account := Account(), written.WORDS[:2])
+    text_escaping.command_lines(account := Account(), text_escaping.WORDS[:2])
     assert_kept(account)

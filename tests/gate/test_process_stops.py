@@ -5,11 +5,11 @@ import socket
 
 import pytest
 
-from tests.chaos.crowd import Crowd, Fate, served
-from tests.chaos.interrupted import Transfer, clock_of, stopping
-from tests.contract.room import exactly
+from tests.chaos.connect_burst import Crowd, Fate, served
+from tests.chaos.process_stops import Transfer, clock_of, stopping
+from tests.contract.matrix import exactly
 from tests.daemon import ECHOD, SECONDS, Daemon, eventually
-from tests.gate.room import asking, configuration, counted, heard, refused, settled, stream
+from tests.gate.configurations import asking, configuration, counted, heard, refused, settled, stream
 
 DATAGRAMS = 'datagrams]\nkind = "echo"\nlisten = ["udp://127.0.0.1:0"]'
 WAITING = 100

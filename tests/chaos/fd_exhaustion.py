@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.crowd import Crowd, Fate
+from tests.chaos.connect_burst import Crowd, Fate
 from tests.chaos.faults import ACCEPT_ERRORS, STOCK_THIEF, THIEF, Injected, connections, descriptors, leave_descriptors
-from tests.chaos.field import Field, Server
+from tests.chaos.lab import Lab, Server
 from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import eventually
 
@@ -20,8 +20,8 @@ LEFT, CLIENTS = 40, 200
 HOLD = 4.0  #: seconds
 
 
-def no_descriptors(field: Field) -> Iterator[Figure]:
-    for server in field.each(ECHOD, PLAIN, STOCK, services=SERVICE):
+def no_descriptors(lab: Lab) -> Iterator[Figure]:
+    for server in lab.each(ECHOD, PLAIN, STOCK, services=SERVICE):
         yield _starved(server)
 
 
@@ -53,10 +53,10 @@ def _served(server: Server) -> bool:
         return one.wait(1)[Fate.SERVED] == 1
 
 
-def stolen_reserve(field: Field) -> Iterator[Figure]:
+def stolen_reserve(lab: Lab) -> Iterator[Figure]:
     for subject in (ECHOD, PLAIN, STOCK):
         command = STOCK_THIEF if subject is STOCK else THIEF
-        with field.server(subject, SERVICE, command=command) as server:
+        with lab.server(subject, SERVICE, command=command) as server:
             if not _served(server):
                 raise AssertionError(f"{subject} serves nobody")
             folder, before = Path(f"/proc/{server.pid}/cwd").resolve(), _reserved(server)
@@ -83,8 +83,8 @@ def _reserved(server: Server) -> int:
 WINDOW = 2.0  #: seconds
 
 
-def accept_errors(field: Field) -> Iterator[Figure]:
-    for server in field.each(ECHOD, PLAIN, STOCK, XINETD, services=SERVICE):
+def accept_errors(lab: Lab) -> Iterator[Figure]:
+    for server in lab.each(ECHOD, PLAIN, STOCK, XINETD, services=SERVICE):
         found = {error: _failing(server, error) for error in ACCEPT_ERRORS}
         worst = {
             name: max((each[name], error) for error, each in found.items())

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from tests.chaos import probe
-from tests.chaos.field import Field, Place, Server
+from tests.chaos.lab import Lab, Place, Server
 from tests.chaos.report import Figure, Scenario, Subject
 from tests.daemon import eventually
 
@@ -26,9 +26,9 @@ limits = {{ per-client = 10000, connections = 10000, total-buffer = "{BUDGET}MiB
 STOCK_CLIENTS = 500  #: it stores all that it is offered: ten times as many would be 5 GiB
 
 
-def never_reading(field: Field) -> Iterator[Figure]:
+def never_reading(lab: Lab) -> Iterator[Figure]:
     """Memory while all are stuck, what another client notices, and when the last one is gone."""
-    for server in field.each(ECHOD, PLAIN, STOCK, services=SERVICE):
+    for server in lab.each(ECHOD, PLAIN, STOCK, services=SERVICE):
         place, clients = server.tcp["echo"], CLIENTS if server.ours else STOCK_CLIENTS
         before = server.memory()
         with ExitStack() as stack:

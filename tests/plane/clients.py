@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.contract.room import data
+from tests.contract.matrix import data
 from tests.daemon import ECHOD, SECONDS, TOP, Daemon, Place
 
 PLANES: Final = ("auto", "off")

@@ -11,9 +11,9 @@ import pytest
 
 from echod.plane import calls
 from echod.plane.pipes import CAPACITY, SPARE, STUCK
-from tests.contract.room import data, exactly
+from tests.contract.matrix import data, exactly
 from tests.daemon import Daemon, eventually
-from tests.plane.room import Crowd, configuration, connect, counted, pipe_sizes, pipes, within
+from tests.plane.clients import Crowd, configuration, connect, counted, pipe_sizes, pipes, within
 
 pytestmark = pytest.mark.skipif(not calls.available, reason="this machine has no plane")
 

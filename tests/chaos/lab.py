@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from tests.chaos import faults
-from tests.chaos.crowd import served
+from tests.chaos.connect_burst import served
 from tests.chaos.network import Lacking, Network
 from tests.chaos.report import Subject
 from tests.daemon import ECHOD, SECONDS, TOP, Daemon, environment, eventually, free_port, inet_of, memory
@@ -98,7 +98,7 @@ class Server:
         return [pid for pid in faults.family(self.pid) if Path(f"/proc/{pid}").exists()]
 
 
-class Field:
+class Lab:
     """`network` is None where nobody may have one of his own: what needs it raises Lacking."""
 
     def __init__(self, network: Network | None, why: str) -> None:
