@@ -8,10 +8,11 @@ import resource
 from pathlib import Path
 from typing import Final
 
+from echod.client.tables import screen, show, table
 from echod.client.terminal import fail
 from echod.config.fault import ConfigurationError
 from echod.config.fitting import fit
-from echod.config.listeners import listeners, warnings
+from echod.config.listeners import warnings
 from echod.config.loading import load
 from echod.config.name_resolution import Unresolved, resolved
 from echod.services.registry import kinds
@@ -34,8 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
         for line in error.errors:
             fail(line)
         return EX_CONFIG
-    for line in listeners(configuration):
-        print(line)
+    console = screen(arguments.color)
+    listening = [(service.name, service.listen) for service in configuration.services]
+    listening += [("admin", configuration.admin.listen)] if configuration.admin.listen else []
+    rows = [(name, str(address)) for name, addresses in listening for address in addresses]
+    if rows:
+        show(console, table(("", ""), rows))
     for line in (*notes, *shrunk, *warnings(configuration)):
         fail(line)
     return 0

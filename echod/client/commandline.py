@@ -152,17 +152,21 @@ def _ping(command: Parser) -> None:
     command.add_argument("-q", "--quiet", action="store_true", help="print the summary only")
     command.add_argument("--json", action="store_true", help="print one JSON object only")
     command.add_argument("--plot", metavar="FILE", type=_picture, help="draw the times into FILE.svg at the end")
-    command.add_argument(
-        "--color",
-        choices=("auto", "always", "never"),
-        default="auto",
-        help="mark what is not as it should be (default: auto: on a terminal, unless $NO_COLOR is set)",
-    )
+    _color(command)
     command.add_argument("--connect", action="store_true", help="time connecting, with a connection for each probe")
     command.add_argument(
         "--exit-on-refusal",
         action="store_true",
         help="end at the first datagram or connection that is refused (default: it is a lost probe)",
+    )
+
+
+def _color(command: Parser) -> None:
+    command.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="mark what is not as it should be (default: auto: on a terminal, unless $NO_COLOR is set)",
     )
 
 
@@ -192,7 +196,8 @@ def _services(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def _check(command: argparse.ArgumentParser) -> None:
+def _check(command: Parser) -> None:
+    _color(command)
     command.add_argument(
         "file",
         metavar="FILE",
@@ -226,9 +231,15 @@ def _admin(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _status(command: argparse.ArgumentParser) -> None:
+def _status(command: Parser) -> None:
+    _color(command)
     _admin(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _top(command: Parser) -> None:
+    _color(command)
+    _admin(command)
 
 
 COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
@@ -238,7 +249,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
     "chat": ("talk with the others in a chat room, and see what they say while you type", _chat),
     "console": ("sit down as an operator of a console service, and answer its clients", _console),
     "status": ("what the running daemon serves, and what it has counted", _status),
-    "top": ("what the running daemon does just now, drawn anew every second", _admin),
+    "top": ("what the running daemon does just now, drawn anew every second", _top),
     "reload": ("have the running daemon read its configuration anew, and wait for the verdict", _admin),
     "check": ("read a configuration as the daemon would, and print its listeners or every error", _check),
     "services": ("list every kind of service with its options", _services),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import Final
 
-from echod.client import check
 from echod.client.admin import Administrator, Nobody, Refused, Unanswered, Unreadable, place, understanding
 from echod.client.terminal import fail
 from echod.text import counted, escaped
 
+EX_CONFIG: Final = 78  #: sysexits(3), as the daemon
 UNPROCESSABLE = 422  #: the configuration is wrong (RFC 9110 15.5.21)
 MOVED = "or, if [admin] was changed: kill -HUP, systemctl reload, or --admin OLD-URL"
 
@@ -22,9 +23,11 @@ def run(arguments: argparse.Namespace) -> int:
             opened, closed, changed = (int(said[key]) for key in ("opened", "closed", "changed"))
             changes, notes = ([str(line) for line in said.get(key, ())] for key in ("changes", "notes"))
     except Unreadable:
-        check.run(argparse.Namespace(file=None))  # the daemon would say no other
+        from echod.client import check  # it draws a table, and rich takes long to import
+
+        check.run(argparse.Namespace(file=None, color="auto"))  # the daemon would say no other
         fail("nothing has changed")
-        return check.EX_CONFIG
+        return EX_CONFIG
     except Nobody as error:
         fail(f"{error}{'' if str(error).endswith('?') else ';'} {MOVED}")
         return 1
@@ -39,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         for line in errors:
             fail(escaped(str(line)))
         fail("nothing has changed")
-        return check.EX_CONFIG
+        return EX_CONFIG
     addresses, services = counted(opened, "address", "addresses"), counted(changed, "service", "services")
     print(f"reloaded: {addresses} opened, {closed} closed, {services} changed")
     for change in changes:

@@ -6,9 +6,9 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
-from textwrap import wrap
 from typing import Any, Final
 
+from echod.client.tables import wrapped
 from echod.client.terminal import Screen, fail
 from echod.config.keys import field_of
 from echod.config.options import option_forms
@@ -82,5 +82,4 @@ def _plain(value: Any) -> Any:
 
 
 def _indented(text: str, columns: int) -> list[str]:
-    margin = " " * columns
-    return wrap(escaped(text), WIDTH, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False)
+    return [f"{' ' * columns}{part}" for part in wrapped(text, WIDTH - columns)]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from rich.console import RenderableType
+
 from echod.client.admin import Administrator, Refused, Unanswered, place, understanding
+from echod.client.tables import ALARM, QUIET, fitted, line, screen, show
 from echod.client.terminal import fail
 from echod.text import counted, escaped
 
@@ -17,42 +19,46 @@ UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 def run(arguments: argparse.Namespace) -> int:
     """Print it and return 0, or why there is no answer and return 1."""
+    console = screen(arguments.color)
     try:
         address = place(arguments)
         with Administrator(address) as administrator:
             status = administrator.ask("/api/status")
         with understanding(address):
-            lines = list(page(status))
+            drawn = list(page(status, console.width))
     except (Unanswered, Refused) as error:
         fail(escaped(str(error)))
         return 1
     if arguments.json:
         print(json.dumps(status))
     else:
-        sys.stdout.writelines(f"{line}\n" for line in lines)
+        for part in drawn:
+            show(console, part)
     return 0
 
 
-def page(status: Mapping[str, Any]) -> Iterator[str]:
-    """The status for eyes, line by line."""
+def page(status: Mapping[str, Any], width: int) -> Iterator[RenderableType]:
+    """The status for people, in so many columns."""
     state = "ready" if status["ready"] else "not ready"
-    yield f"echod {escaped(str(status['version']))}, {state}, process {status['pid']:d}, for {span(status['uptime'])}"
-    files = ", ".join(escaped(str(file)) for file in status["files"]) or "built in, or from the command line"
-    yield f"configuration: {files}"
+    head = f"echod {status['version']}, {state}, process {status['pid']:d}, for {span(status['uptime'])}"
+    yield line(head, QUIET if status["ready"] else ALARM)
+    files = ", ".join(str(file) for file in status["files"]) or "built in, or from the command line"
+    yield line(f"configuration: {files}")
     if (last := status["last_reload"]) is not None and not last["reloaded"]:
-        yield f"the last reload was refused: {escaped('; '.join(last['errors']))}"
+        yield line(f"the last reload was refused: {'; '.join(last['errors'])}", ALARM)
     for one in status.get("awaited", ()):
-        yield escaped(f"waiting for {one['address']} ({one['service']}): {one['error']}")
+        yield line(f"waiting for {one['address']} ({one['service']}): {one['error']}", ALARM)
     if lost := status["lines_lost"] + status["events_lost"]:
-        yield f"the log lacks {counted(int(lost), 'line', 'lines')}"
-    yield ""
-    yield from table(HEADINGS, list(rows(status)))
+        yield line(f"the log lacks {counted(int(lost), 'line', 'lines')}", ALARM)
+    yield line("")
+    yield fitted(HEADINGS, list(rows(status)), width)
     refusals = list(refused(status))
     if refusals:
-        yield ""
-        yield from table(("REFUSED", "WHY", "SERVICE", "ADDRESS"), refusals)
+        yield line("")
+        yield fitted(REFUSALS, refusals, width)
 
 
+REFUSALS: Final = ("SERVICE", "ADDRESS", "WHY", "REFUSED")
 HEADINGS: Final = ("SERVICE", "ADDRESS", "OPEN", "CONNECTIONS", "DATAGRAMS", "IN", "OUT", "REFUSED")
 
 
@@ -62,8 +68,8 @@ def rows(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         for one in service["listeners"]:
             datagrams = "udp://" in one["address"] or "-dgram://" in one["address"]
             yield (
-                escaped(service["name"]),
-                escaped(one["address"]),
+                service["name"],
+                one["address"],
                 "" if datagrams else f"{one['open']:d}",
                 "" if datagrams else f"{one['accepted']:,}",
                 f"{one['datagrams_in']:,}" if datagrams else "",
@@ -82,16 +88,7 @@ def refused(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         for reason, count in one["refused"].items()
     ]
     for count, reason, name, address in sorted(found, reverse=True):
-        yield f"{count:,}", escaped(reason), escaped(name), escaped(address)
-
-
-def table(headings: tuple[str, ...], lines: list[tuple[str, ...]]) -> Iterator[str]:
-    """Columns: numbers to the right, words to the left."""
-    widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
-    right = [all(not line[at] or line[at][0].isdigit() for line in lines) for at in range(len(headings))]
-    for line in (headings, *lines):
-        cells = (cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, widths, right, strict=True))
-        yield "  ".join(cells).rstrip()
+        yield name, address, reason, f"{count:,}"
 
 
 def size(octets: float) -> str:

@@ -1,4 +1,4 @@
-"""`echoctl top`: what the running daemon does just now, drawn anew every second; `q` or Ctrl-C leaves."""
+"""`echoctl top`: rates of the running daemon, drawn again every second; `q` or Ctrl-C leaves."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ import select
 import shutil
 import signal
 import sys
-import termios
 import time
-import tty
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
 from echod.client.admin import Administrator, Refused, Unanswered, place, understanding
-from echod.client.status import size, span, table
+from echod.client.status import size, span
+from echod.client.tables import ALARM, QUIET, cut, cut_left, needed, screen, table, widest, without
 from echod.client.terminal import fail
+from echod.terminal.modes import KeyByKey
 from echod.text import escaped
 
 EVERY: Final = 1.0  #: seconds
 HEADINGS: Final = ("SERVICE", "ADDRESS", "OPEN", "NEW/s", "DGRAM/s", "IN/s", "OUT/s", "REFUSED/s")
-CLEAR, HOME, REST, HIDE, SHOW = "\x1b[2J", "\x1b[H", "\x1b[J", "\x1b[?25l", "\x1b[?25h"
+SPARED: Final = (3, 4, 7, 6)  #: columns that a narrow terminal leaves out, in this order; the others stay
 ENDING: Final = (signal.SIGINT, signal.SIGTERM)  #: by default they would leave the terminal as it is just now
-ALTERNATE, BACK = "\x1b[?1049h", "\x1b[?1049l"
 
 Counters = Mapping[tuple[str, str], Mapping[str, int]]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Draw until somebody has seen enough, and return 0; or say why there is no answer, and return 1."""
+    """Draw until the person leaves, and return 0; or report why there is no answer, and return 1."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         fail("top needs a terminal; `echoctl status --json` is for programs")
         return 1
@@ -40,21 +43,21 @@ def run(arguments: argparse.Namespace) -> int:
         with Administrator(address, patience=5.0) as administrator, understanding(address):
             status = administrator.ask("/api/status")  # before the screen changes: what is wrong stays readable
             counters(status)
-            with screen():
-                watch(administrator, status)
+            with View(arguments.color) as view, contextlib.suppress(KeyboardInterrupt):
+                watch(administrator, status, view)
     except (Unanswered, Refused) as error:
         fail(escaped(str(error)))
         return 1
     return 0
 
 
-def watch(administrator: Administrator, status: Mapping[str, Any]) -> None:
+def watch(administrator: Administrator, status: Mapping[str, Any], view: View) -> None:
     """Draw and wait, until `q` is pressed. Raises Unanswered once the daemon is gone."""
     before, then = counters(status), time.monotonic()
     while True:
         now = time.monotonic()
         after = counters(status)
-        draw(status, rates(before, after, max(now - then, 1e-3)))
+        view.draw(status, list(rates(before, after, max(now - then, 1e-3))))
         before, then = after, now
         if pressed(EVERY) in (b"q", b"Q", b"\x03", b"\x04", b""):
             return
@@ -88,8 +91,8 @@ def rates(before: Counters, after: Counters, seconds: float) -> Iterator[tuple[s
         was = before.get((name, address), figures)
         a_second = {key: (figures[key] - was[key]) / seconds for key in figures}
         yield (
-            escaped(name),
-            escaped(address),
+            name,
+            address,
             f"{figures['open']:,}",
             f"{a_second['new']:,.0f}",
             f"{a_second['datagrams']:,.0f}",
@@ -99,24 +102,53 @@ def rates(before: Counters, after: Counters, seconds: float) -> Iterator[tuple[s
         )
 
 
-def draw(status: Mapping[str, Any], lines: Iterator[tuple[str, ...]]) -> None:
-    """Write one screen, cut to its size."""
-    columns, rows = shutil.get_terminal_size((80, 24))
+def drawn(status: Mapping[str, Any], rows: Sequence[tuple[str, ...]], columns: int, lines: int) -> Group:
+    """One screen of so many columns and lines."""
     state = "ready" if status["ready"] else "NOT READY"
-    version = escaped(str(status["version"]))
-    head = f"echod {version}  {state}  process {status['pid']:d}  up {span(status['uptime'])}   q leaves"
-    listed = list(lines)
-    shown = list(table(HEADINGS, listed))
-    if max(map(len, shown)) > columns:  # what is at its end tells the addresses of a service apart
-        shown = list(table(HEADINGS, [(name, short(address), *figures) for name, address, *figures in listed]))
-    text = [head, "", *shown][: rows - 1]
-    sys.stdout.write(HOME + "".join(f"{line[:columns]}\x1b[K\r\n" for line in text) + REST)
-    sys.stdout.flush()
+    head = f"echod {status['version']}  {state}  process {status['pid']:d}  up {span(status['uptime'])}   q leaves"
+    style = QUIET if status["ready"] else ALARM
+    top = Text(escaped(head), style, no_wrap=True, overflow="ellipsis")
+    shown = list(rows)
+    left_out: set[int] = set()
+    if needed(HEADINGS, shown) > columns:
+        shown = shortened(shown)
+    headings: tuple[str, ...] = HEADINGS
+    narrow: list[tuple[str, ...]] = shown
+    for at in (None, *SPARED):
+        left_out |= set() if at is None else {at}
+        headings = tuple(without(HEADINGS, left_out))
+        narrow = [tuple(without(row, left_out)) for row in shown]
+        if needed(headings, narrow) <= columns:
+            break
+    if (lacking := needed(headings, narrow) - columns) > 0:
+        narrow = cut_to(headings, narrow, lacking)
+    return Group(top, Text(""), table(headings, narrow[: max(lines - 3, 0)]))
+
+
+def cut_to(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], lacking: int) -> list[tuple[str, ...]]:
+    """The rows with so many columns less for name and address: a third of what is left is the name's."""
+    name, address = (widest(headings[at], [row[at] for row in rows]) for at in (0, 1))
+    room = name + address - lacking
+    first = max(min(name, room // 3), room - address, len(headings[0]))
+    second = max(room - first, len(headings[1]))
+    return [(cut(row[0], first), cut_left(row[1], second), *row[2:]) for row in rows]
+
+
+def shortened(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The rows with short addresses, unless two of one service would then look the same."""
+    brief = [(row[0], short(row[1])) for row in rows]
+    return [
+        (row[0], row[1] if brief.count(one) > 1 else one[1], *row[2:]) for row, one in zip(rows, brief, strict=True)
+    ]
 
 
 def short(address: str) -> str:
-    """An address without its scheme and host, or without its directory."""
-    return re.sub(r"^\w+://.*(?=:\d+$)|^.*/(?=[^/])", "", address)
+    """An address without its host, or without its folder: `tcp :7`, `unix echo.sock`."""
+    if inet := re.match(r"(\w+)://.*(:\d+)$", address):
+        return f"{inet[1]} {inet[2]}"
+    if path := re.match(r"([\w-]+)://(?:.*/)?([^/]+)$", address):
+        return f"{path[1]} {path[2]}"
+    return address
 
 
 def pressed(seconds: float) -> bytes | None:
@@ -126,23 +158,48 @@ def pressed(seconds: float) -> bytes | None:
     return os.read(sys.stdin.fileno(), 1)
 
 
-@contextlib.contextmanager
-def screen() -> Iterator[None]:
-    """A screen of our own, with keys as they are pressed; the terminal is as before afterwards, also where a signal
-    ends it, which is no error."""
-    descriptor = sys.stdin.fileno()
-    before = termios.tcgetattr(descriptor)
-    try:
+class View:
+    """The alternate screen of the terminal, with keys as they are pressed, from `with` to the end of the block.
+
+    Outside of it, also while the process is stopped, the terminal is as it was before.
+    """
+
+    def __init__(self, color: str) -> None:
+        self._color = color
+        self._drawn: Group | None = None
+        self._live: Live | None = None
+        self._keys = KeyByKey(sys.stdin.fileno(), self._enter, self._leave)
+
+    def __enter__(self) -> View:
         for number in ENDING:
             signal.signal(number, signal.default_int_handler)
-        tty.setcbreak(descriptor)
-        sys.stdout.write(ALTERNATE + HIDE + CLEAR)
-        yield
-    except KeyboardInterrupt:
-        pass
-    finally:
+        self._keys.begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         for number in ENDING:
             signal.signal(number, signal.SIG_IGN)  # a second one would leave half of this undone
-        sys.stdout.write(SHOW + BACK)
-        sys.stdout.flush()
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        self._keys.end()
+
+    def draw(self, status: Mapping[str, Any], rows: Sequence[tuple[str, ...]]) -> None:
+        """Draw one screen, in the size that the terminal has now."""
+        columns, lines = shutil.get_terminal_size((80, 24))
+        self._drawn = drawn(status, rows, columns, lines)
+        if self._live is not None:
+            self._live.update(self._drawn, refresh=True)
+
+    def _enter(self) -> None:
+        self._live = Live(
+            self._drawn or Text(""),
+            console=screen(self._color, live=True),
+            screen=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start(refresh=True)
+
+    def _leave(self) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import codecs
 import re
-import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Final
+
+from wcwidth import wcswidth
 
 LONGEST: Final = 4000  #: characters of one line
 REMEMBERED: Final = 500  #: lines that the arrow keys bring back
@@ -102,13 +103,18 @@ class Editor:
 
     def _left(self) -> None:
         self._at = max(0, self._at - 1)
-        while self._at and width(self._text[self._at]) == 0:  # a mark belongs to its letter
+        while self._at and self._within_a_character():
             self._at -= 1
 
     def _right(self) -> None:
         self._at = min(len(self._text), self._at + 1)
-        while self._at < len(self._text) and width(self._text[self._at]) == 0:
+        while self._at < len(self._text) and self._within_a_character():
             self._at += 1
+
+    def _within_a_character(self) -> bool:
+        """Whether the next code point is drawn into the one before it: a mark, or a variation of an emoji."""
+        before, next_ = self._text[self._at - 1 : self._at + 1]
+        return width(next_) == 0 or width(before + next_) < width(before) + width(next_)
 
     def _home(self) -> None:
         self._at = 0
@@ -154,11 +160,8 @@ class Editor:
 
 
 def width(text: str) -> int:
-    """Columns that a text takes: two for what East Asia writes wide (UAX 11), none for marks on a letter."""
-    return sum(
-        0 if unicodedata.category(one) in ("Mn", "Me", "Cf") else 2 if unicodedata.east_asian_width(one) in "WF" else 1
-        for one in text
-    )
+    """Columns that a printable text takes: two for wide characters and emoji, none for marks on a letter."""
+    return max(0, wcswidth(text))
 
 
 _ACTIONS: Final[dict[str, Callable[[Editor], None]]] = {

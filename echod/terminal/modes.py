@@ -59,7 +59,7 @@ class KeyByKey:
     def end_at_once(self) -> None:
         """Change back without a wait for output that the terminal does not accept, and without a call of `leave`."""
         before, self._before = self._before, None
-        if before is not None and in_foreground(self._descriptor):
+        if before is not None and not _in_background(self._descriptor):
             with suppress(termios.error):
                 termios.tcsetattr(self._descriptor, termios.TCSANOW, before)
 
@@ -72,7 +72,7 @@ class KeyByKey:
 
     def _restore(self) -> None:
         before, self._before = self._before, None
-        if before is not None and in_foreground(self._descriptor):
+        if before is not None and not _in_background(self._descriptor):
             self._leave()
             with suppress(termios.error):  # the terminal has gone
                 termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
@@ -87,7 +87,7 @@ class KeyByKey:
         self._continued()
 
     def _continued(self, _number: int = signal.SIGCONT, _frame: object = None) -> None:
-        if self._before is None and self in _active and in_foreground(self._descriptor):
+        if self._before is None and self in _active and not _in_background(self._descriptor):
             self._set()
             self._enter()
 
@@ -110,5 +110,13 @@ def in_foreground(descriptor: int) -> bool:
     """Whether this process may read from the terminal, rather than be stopped for it."""
     try:
         return os.tcgetpgrp(descriptor) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def _in_background(descriptor: int) -> bool:
+    """Whether another group of processes has the terminal. One that does not control us may be changed at any time."""
+    try:
+        return os.tcgetpgrp(descriptor) != os.getpgrp()
     except OSError:
         return False

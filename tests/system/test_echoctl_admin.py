@@ -52,10 +52,11 @@ def test_for_eyes(daemon):
     assert lines[0].startswith("echod ")
     assert f"ready, process {daemon.process.pid}, for " in lines[0]
     assert lines[1] == f"configuration: {daemon.dir}/echod.toml"
-    (stream,) = [line for line in lines if line.startswith("echo ") and "tcp://" in line]
+    stream, _refused = [line for line in lines if line.startswith("echo ") and "tcp://" in line]
     assert stream.split()[2:] == ["1", "1", "2.9", "KiB", "2.9", "KiB", "1"]
-    assert lines[-2].split() == ["REFUSED", "WHY", "SERVICE", "ADDRESS"]
-    assert lines[-1].split()[:3] == ["1", "denied", "echo"]
+    assert lines[-2].split() == ["SERVICE", "ADDRESS", "WHY", "REFUSED"]
+    assert lines[-1].split()[0] == "echo"
+    assert lines[-1].split()[2:] == ["denied", "1"]
 
 
 def test_for_programs(daemon):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from wcwidth import wcswidth
 
-from echod.client.top import counters, draw, rates, short
+from echod.client.tables import screen
+from echod.client.top import counters, drawn, rates, short
 
 LISTENER = {"open": 1234, "accepted": 7, "datagrams_in": 0, "bytes_in": 5, "bytes_out": 5, "refused": {}}
 STATUS = {
@@ -16,24 +18,70 @@ STATUS = {
 }
 
 
-@pytest.mark.parametrize(("columns", "address"), [(100, "tcp://[2001:db8::1234]:10007"), (40, " :10007 ")])
-def test_a_narrow_terminal_has_figures_all_the_same(columns, address, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", str(columns))
-    monkeypatch.setenv("LINES", "24")
-    now = counters(STATUS)
-    draw(STATUS, rates(now, now, 1.0))
-    drawn = capsys.readouterr().out
-    assert address in drawn
-    assert "1,234" in drawn
+WIDE = {
+    **STATUS,
+    "services": [
+        {
+            "name": "回声服务的名字",
+            "listeners": [
+                {"address": "tcp://127.0.0.1:10007", **LISTENER},
+                {"address": "tcp://[2001:db8::1234]:10007", **LISTENER},
+                {"address": "udp://127.0.0.1:10007", **LISTENER},
+            ],
+        },
+        {"name": "🚀-upper", "listeners": [{"address": "unix:///run/echod/上りの窓口.sock", **LISTENER}]},
+        {"name": "[red]name[/red] :smile:", "listeners": [{"address": "udp://127.0.0.1:10009", **LISTENER}]},
+    ],
+}
+
+
+def lines_of(status, columns, lines=24, color="never"):
+    """What is drawn, as lines."""
+    now = counters(status)
+    console = screen(color, live=True)
+    console.width = columns
+    with console.capture() as captured:
+        console.print(drawn(status, list(rates(now, now, 1.0)), columns, lines))
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+@pytest.mark.parametrize(("columns", "address"), [(100, "tcp://[2001:db8::1234]:10007"), (40, " tcp :10007 ")])
+def test_a_narrow_terminal_has_figures_all_the_same(columns, address):
+    shown = "\n".join(lines_of(STATUS, columns))
+    assert address in shown
+    assert "1,234" in shown
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_wide_characters_take_the_columns_that_they_are_drawn_in(columns):
+    found = lines_of(WIDE, columns)
+    assert len(found) == 3 + 5
+    assert max(map(wcswidth, found)) <= columns
+    heading, *rows = found[2:]
+    ends = heading.index("OPEN") + len("OPEN")
+    for row in rows:
+        before = next(row[:at] for at in range(len(row) + 1) if wcswidth(row[:at]) == ends)
+        assert before.endswith(" 1,234")
+    addresses = [row.split()[1:3] for row in rows]
+    assert len({tuple(one) for one in addresses}) == 5  # no two rows look the same
+
+
+def test_a_screen_is_no_longer_than_the_terminal():
+    assert len(lines_of(WIDE, 80, lines=5)) == 5
+
+
+def test_nothing_in_a_name_is_markup():
+    assert any("[red]name[/red] :smile:" in line for line in lines_of(WIDE, 200, color="always"))
 
 
 @pytest.mark.parametrize(
     ("address", "shortened"),
     [
-        ("tcp://127.0.0.1:7", ":7"),
-        ("udp://[fe80::1%eth0]:7", ":7"),
-        ("unix:///run/echod/echo.sock", "echo.sock"),
-        ("unix://@name", "@name"),
+        ("tcp://127.0.0.1:7", "tcp :7"),
+        ("udp://[fe80::1%eth0]:7", "udp :7"),
+        ("unix:///run/echod/echo.sock", "unix echo.sock"),
+        ("unix-dgram:///run/echod/echo.dgram", "unix-dgram echo.dgram"),
+        ("unix://@name", "unix @name"),
         ("tcp6:7", "tcp6:7"),
         ("", ""),
     ],

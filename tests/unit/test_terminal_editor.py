@@ -59,6 +59,23 @@ def test_a_line_is_bounded():
     assert len(edited("x" * (LONGEST + 100))[1]) == LONGEST + 1
 
 
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [("日本", 4), ("e\u0301", 1), ("\u2764\ufe0f", 2), ("🚀a", 3), ("", 0)],
+)
+def test_the_columns_of_a_text(text, columns):
+    """U+2764 alone is one column wide; with the selector U+FE0F it is an emoji of two."""
+    assert width(text) == columns
+    editor = Editor(lambda: "> ")
+    list(editor.feed(text.encode()))
+    assert editor.drawn(80).endswith(f"\x1b[{2 + columns}C")
+
+
+def test_the_cursor_steps_over_an_emoji_with_its_selector():
+    assert edited("a\u2764\ufe0f\x1b[D") == ([], "a|\u2764\ufe0f")
+    assert edited("a\u2764\ufe0fb\x01\x1b[C\x1b[C") == ([], "a\u2764\ufe0f|b")
+
+
 @given(st.binary(max_size=80), st.sets(st.integers(0, 80)))
 def test_keys_may_come_in_any_pieces(keys, places):
     one, other = Editor(lambda: "> "), Editor(lambda: "> ")

@@ -1,0 +1,69 @@
+"""Tables in the columns of a terminal: wide characters, narrow terminals, and text that must not be obeyed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from wcwidth import wcswidth
+
+from echod.client.tables import cut, cut_left, fitted, needed, screen, table, wrapped
+
+HEADINGS = ("NAME", "ADDRESS", "OPEN", "IN")
+ROWS = [
+    ("回声服务", "tcp://127.0.0.1:10007", "1,234", "1.2 GiB"),
+    ("🚀", "unix:///run/上り.sock", "", "0 B"),
+    ("[bold red]x[/]", ":smile: \x1b[2J", "7", "0 B"),
+]
+
+
+def printed(drawn, width=10_000, color="never"):
+    console = screen(color)
+    console.width = width
+    with console.capture() as captured:
+        console.print(drawn)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def test_columns_stand_below_each_other_as_they_are_drawn():
+    heading, *rows = printed(table(HEADINGS, ROWS))
+    assert [wcswidth(row) for row in rows] == [wcswidth(heading)] * 3
+    at = wcswidth(heading[: heading.index("ADDRESS")])
+    for row, (name, address, *_) in zip(rows, ROWS, strict=True):
+        shown = address.replace("\x1b", "\\x1b")
+        assert row.startswith(name)
+        assert wcswidth(row[: row.index(shown)]) == at
+    assert needed(HEADINGS, ROWS) == wcswidth(heading)
+
+
+def test_what_a_peer_chose_is_neither_markup_nor_an_emoji_nor_a_control():
+    [*_, row] = printed(table(HEADINGS, ROWS), color="always")
+    assert row.startswith("[bold red]x[/]  ")
+    assert ":smile: \\x1b[2J" in row
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_where_a_table_has_no_room_nothing_is_left_out(width):
+    found = printed(fitted(HEADINGS, ROWS, width), width)
+    assert max(map(wcswidth, found)) <= width
+    together = "".join(line.strip() for line in found)
+    for name, address, figure, size in ROWS:
+        for part in (name, address.replace("\x1b", "\\x1b"), figure, size):
+            assert part.replace(" ", "") in together.replace(" ", "")
+
+
+@given(st.text(max_size=40), st.integers(1, 30))
+def test_a_cut_text_fits_and_keeps_its_end(text, width):
+    for shortened in (cut(text, width), cut_left(text, width)):
+        assert cell_len(shortened) <= width
+        assert shortened.isprintable()
+
+
+def test_which_end_is_kept():
+    assert cut("abcdef", 4) == "abc…"
+    assert cut_left("tcp://127.0.0.1:7", 6) == "…0.1:7"
+    assert cut("回声服务", 5) == "回声…"
+
+
+def test_text_is_wrapped_as_it_is_drawn():
+    assert wrapped("one two three", 8) == ["one two", "three"]
+    assert max(map(wcswidth, wrapped("回声 服务 回声 服务", 10))) <= 10
