@@ -8,7 +8,7 @@ import resource
 from pathlib import Path
 from typing import Final
 
-from echod.client.tables import screen, show, table
+from echod.client.tables import fitted, screen, show
 from echod.client.terminal import fail
 from echod.config.fault import ConfigurationError
 from echod.config.fitting import fit
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     listening += [("admin", configuration.admin.listen)] if configuration.admin.listen else []
     rows = [(name, str(address)) for name, addresses in listening for address in addresses]
     if rows:
-        show(console, table(("", ""), rows))
+        show(console, fitted(("", ""), rows, console.width))
     for line in (*notes, *shrunk, *warnings(configuration)):
         fail(line)
     return 0

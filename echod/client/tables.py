@@ -97,7 +97,8 @@ def _flowed(parts: Sequence[str], width: int) -> Iterator[str]:
             yield shown
             shown = ""
         shown += f"{' ' * GAP if shown else ''}{part}"
-    yield shown
+    if shown:
+        yield shown
 
 
 def fitted(headings: Row, rows: Sequence[Row], width: int) -> RenderableType:

@@ -51,6 +51,14 @@ def test_where_a_table_has_no_room_nothing_is_left_out(width):
             assert part.replace(" ", "") in together.replace(" ", "")
 
 
+def test_a_list_without_figures_has_no_empty_lines():
+    rows = [("echo", "tcp://127.0.0.1:10007"), ("回声", "udp://127.0.0.1:7")]
+    assert printed(fitted(("", ""), rows, 80)) == ["echo  tcp://127.0.0.1:10007", "回声  udp://127.0.0.1:7"]
+    narrow = printed(fitted(("", ""), rows, 20), 20)
+    assert "".join(narrow).replace(" ", "") == "echotcp://127.0.0.1:10007回声udp://127.0.0.1:7"
+    assert all(narrow)
+
+
 @given(st.text(max_size=40), st.integers(1, 30))
 def test_a_cut_text_fits_and_keeps_its_end(text, width):
     for shortened in (cut(text, width), cut_left(text, width)):
