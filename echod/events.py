@@ -24,6 +24,7 @@ class Closing(StrEnum):
     STALL = "stall"  #: the peer took nothing of what was waiting for it for `stall`
     LINGER = "linger"  #: we had finished, and the peer never did
     ECHO = "echo"  #: a datagram member returned our own text three times in a row
+    MESSAGE = "message"  #: a message was larger than `message` or the send buffer
     HANDSHAKE = "handshake"  #: the handshake of a layer took longer than `handshake`
     REFUSED = "refused"  #: the gate refused the client that a proxy named
     FAILED = "failed"  #: a bug: the service raised

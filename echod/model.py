@@ -158,6 +158,7 @@ class Service:
     """Set where every answer is a pure function of its octets, one for each, whatever the chunking: the licence for
     any faster way to carry them. `identity` itself may be carried without ever being read."""
     streams: ClassVar[bool] = True  #: whether the kind makes sense on tcp, unix …
+    messages: ClassVar[bool] = True  #: and on unix-seqpacket: with `streams`, and if the answer has a last message
     datagrams: ClassVar[bool] = True  #: and on udp, unix-dgram …
     conversational: ClassVar[bool] = False
     """Whether a datagram peer has a session, as a stream has, in place of one answer to each: it joins, is spoken to
@@ -178,7 +179,9 @@ class Service:
     @classmethod
     def is_served_over(cls, shape: Shape) -> bool:
         """Whether the kind makes sense on transports of a shape."""
-        return cls.datagrams if shape is Shape.DATAGRAM else cls.streams
+        if shape is Shape.DATAGRAM:
+            return cls.datagrams
+        return cls.streams and (cls.messages or shape is Shape.STREAM)
 
     def succeed(self, predecessor: Any) -> None:
         """Take the place of another of this kind after a reload; what it holds for its sessions may be taken over."""

@@ -52,7 +52,7 @@ class AdminService(Service):
 
     kind = "admin"
     summary = "the admin interface"
-    datagrams = False
+    messages = datagrams = False
     Options = AdminOptions
 
     def __init__(self, resources: Resources, context: Context | None = None) -> None:

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet import error
-from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from echod.address import Address
@@ -23,9 +21,10 @@ from echod.transports.conversation import Conversation
 from echod.transports.dialled import DatagramDialogue
 from echod.transports.lookup import NameResolver
 from echod.transports.transport import transport_of
-from echod.transports.twisted_socket import TwistedSocket
 
 CONNECT_TIMEOUT: Final = 10.0  #: seconds for one address; a SYN is sent again after 1, 3 and 7
+LOST: Final = {Closing.DONE: 0, Closing.MESSAGE: errno.EMSGSIZE}
+"""The system's number for each end of a connection; any other is a reset."""
 PATIENT: Final = Limits(idle=0, stall=0)
 """A client waits as long as the person who started it."""
 
@@ -85,10 +84,9 @@ class Dialogue:
         transport = transport_of(address.scheme)
         try:
             if transport.shape.has_connections:
-                once = _Once(lambda: TwistedSocket(self._build, self._reactor))
-                connecting = transport.dial(self._reactor, address, once, CONNECT_TIMEOUT, family)
+                connecting = transport.dial(self._reactor, address, self._build, CONNECT_TIMEOUT, family)
             else:
-                connecting = transport.dial(self._reactor, address, self._begin, self._datagrams_over, family)
+                connecting = transport.dial(self._reactor, address, self._begin, self._broken, family)
                 connecting.addCallback(self._datagrams_begin)
         except ValueError as wrong:
             self._end(Failed(f"{address.place}: {escaped(str(wrong))}"))
@@ -106,10 +104,10 @@ class Dialogue:
         return self._conversation
 
     def _stream_over(self, _conversation: Conversation, reason: Closing) -> None:
-        lost = reason is not Closing.DONE
-        self._end(Failed(f"{self.address.place}: connection reset by peer (ECONNRESET)") if lost else None)
+        why = LOST.get(reason, errno.ECONNRESET)
+        self._broken(OSError(why, os.strerror(why)) if why else None)
 
-    def _datagrams_over(self, wrong: OSError | None) -> None:
+    def _broken(self, wrong: OSError | None) -> None:
         self._end(None if wrong is None else Failed(f"{self.address.place}: {system_error(wrong)}"))
 
     def _unreachable(self, failure: Failure) -> None:
@@ -138,18 +136,6 @@ class _Upload(Conversation):
         super().drained()
         if not self.paused:
             self._room()
-
-
-class _Once(Factory):
-    """Makes the one protocol of a client."""
-
-    noisy = False
-
-    def __init__(self, build: Callable[[], TwistedSocket]) -> None:
-        self._build = build
-
-    def buildProtocol(self, address: IAddress | None) -> TwistedSocket:
-        return self._build()
 
 
 def _reason(wrong: BaseException) -> str:

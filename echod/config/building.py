@@ -15,7 +15,6 @@ from echod.config.schema import LOOPBACK, Admin, Configuration, Daemon, ServiceC
 from echod.gate.access import Network
 from echod.gate.limits import Limits
 from echod.model import Service
-from echod.shape import Shape
 
 ALLOW: Final = Path("--allow")  #: where the networks of the command line stand
 
@@ -112,8 +111,7 @@ class Building:
         for index, address in enumerate(listen.value):
             if address is None or address.is_passed:
                 continue
-            datagrams = address.shape is Shape.DATAGRAM
             if not kind.is_served_over(address.shape):
-                right = "streams only: use tcp:// or unix://" if datagrams else "datagrams only: use udp://"
+                right = "streams only: use tcp:// or unix://" if kind.streams else "datagrams only: use udp://"
                 said = f"{address.place}: {kind.kind} is served over {right}"
                 self._reading.fault(listen.file, element(listen.path, index), said)

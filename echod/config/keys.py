@@ -229,7 +229,6 @@ NOT_YET: Final[tuple[tuple[str, Missing], ...]] = (
     ("daemon.workers", lambda workers: None if workers == 1 else f"workers = {_AUTO.toml(workers)}"),
     ("defaults.proxy-from", _all),
     ("limits.handshake", _all),
-    ("limits.message", _all),
     ("services.NAME.faults", _all),
     ("services.NAME.listen", _scheme),
     ("services.NAME.listen", lambda address: "?proxy=" if "proxy" in address.options else None),

@@ -160,7 +160,7 @@ def adapt(opened: socket.socket, address: Address) -> None:
     if opened.family in (socket.AF_INET, socket.AF_INET6):
         given = {"dscp": 0, **address.options}
         mark(opened, replace(address, options={name: given[name] for name in ("dscp", "df") if name in given}))
-    if opened.type is socket.SOCK_STREAM:
+    if opened.type is not socket.SOCK_DGRAM:
         opened.listen(int(address.options.get("backlog", BACKLOG)))
 
 

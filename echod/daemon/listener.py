@@ -149,7 +149,7 @@ class Listener:
             self.port = transport.listen(
                 shared.reactor, bound.socket, bound.address, self.factory, shared.reserve, bound.close
             )
-            if shared.plane is not None and isinstance(self.port, StreamPort) and StreamLane.suits(self.port):
+            if shared.plane is not None and isinstance(self.port, StreamPort) and StreamLane.can_serve(self.port):
                 self.port = StreamLane(shared.plane, self.port, shared.reserve, shared.pipes_below)
         else:
             self._protocol = self._datagrams(scheme, shared)

@@ -69,9 +69,12 @@ class StreamLane(Carrier):
         self._pipes = Pipes(plain.factory.limits.buffer, self._use_pipe, pipes_below)
 
     @staticmethod
-    def suits(plain: StreamPort) -> bool:
-        """Whether the plane can serve what a port of the plain way would."""
-        return calls.available and type(plain.factory.service).transform is not None
+    def can_serve(plain: StreamPort) -> bool:
+        """Whether the plane can serve what a port of the plain way would.
+
+        It can if each connection is one stream socket without layers, and each answer a pure function of the bytes.
+        """
+        return calls.available and plain.is_bare and type(plain.factory.service).transform is not None
 
     # the listener
 

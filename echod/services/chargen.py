@@ -38,6 +38,7 @@ class Chargen(Service):
     kind = "chargen"
     summary = "sends lines of characters without end (RFC 864)"
     Options = ChargenOptions
+    messages = False
 
     def session(self, peer: Peer, say: Say) -> Session:
         return Generating()

@@ -23,7 +23,7 @@ from echod.gate.limits import Limits
 from echod.gate.send_budget import LITTLE, Pressure, SendBudget, Watermark
 from echod.gate.work_budget import WorkBudget
 from echod.model import CLOSE, End, Peer, Reply, Say, Session
-from echod.transports.layers.stack import LingerTimeout, StreamTransport
+from echod.transports.layers.stack import LingerTimeout, MessageTooLarge, StreamTransport
 
 SILENCE: Final = 1.0
 """Seconds without a byte after which a draining daemon closes a connection."""
@@ -161,8 +161,8 @@ class Conversation:
         self._work.cancel(self._process)
         finished = self._peer_ended or isinstance(reason, ConnectionDone)  # a hang-up is the end of a Unix peer
         if self._closing is Closing.DONE:
-            if isinstance(reason, LingerTimeout):
-                self._closing = Closing.LINGER
+            if isinstance(reason, LingerTimeout | MessageTooLarge):
+                self._closing = Closing.LINGER if isinstance(reason, LingerTimeout) else Closing.MESSAGE
             elif not (finished and self._more is None and not self.unsent):
                 self._closing = Closing.LOST
         self._more = None
@@ -184,7 +184,7 @@ class Conversation:
     @property
     def bytes_out(self) -> int:
         """Bytes that the kernel has taken."""
-        return self._handed - self.unsent
+        return max(0, self._handed - self.unsent)  # an empty message is unsent, too
 
     @property
     def paused(self) -> bool:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory
 
 from echod.address import Address
 from echod.names import scoped
 from echod.transports import tcp
+from echod.transports.layers.stack import Receiver
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.transport import Stream
+from echod.transports.twisted_socket import dial
 
 
 class _Later(Factory):
@@ -143,13 +145,12 @@ class Endpoint(Stream):
         self,
         reactor: Any,
         address: Address,
-        factory: Factory,
+        build: Callable[[], Receiver],
         _timeout: float,
         _family: int = socket.AF_UNSPEC,
-    ) -> Deferred[IProtocol]:
+    ) -> Deferred[Any]:
         """Connect as the endpoint string says, its timeout included. Raises ValueError for one that is not known."""
-        connected: Deferred[IProtocol] = clientFromString(reactor, address.path).connect(factory)
-        return connected
+        return dial(clientFromString(reactor, address.path), build, reactor)
 
 
 TRANSPORT: Final = Endpoint()

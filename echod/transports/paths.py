@@ -66,7 +66,7 @@ def _bind(opened: socket.socket, address: Address, path: str, prepare: Callable[
     _check_parent(path)
     before = _stale(path, opened.type)
     beside = f"{path}.{os.getpid()}"
-    if opened.type is not socket.SOCK_STREAM or len(os.fsencode(beside)) > LONGEST:
+    if opened.type is socket.SOCK_DGRAM or len(os.fsencode(beside)) > LONGEST:
         if before is not None:
             os.unlink(path)
         with _bound(opened, path, address):

@@ -49,7 +49,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
         "wss": Scheme(Shape.MESSAGE, _INET_STREAM, has_url_path=True),
         "unix": Scheme(Shape.STREAM, _FILE | _BACKLOG, "unix", has_path=True, is_bare=True),
         "unix-dgram": Scheme(Shape.DATAGRAM, _FILE, "unix_dgram", has_path=True),
-        "unix-seqpacket": Scheme(Shape.MESSAGE, _FILE | _BACKLOG, has_path=True),
+        "unix-seqpacket": Scheme(Shape.MESSAGE, _FILE | _BACKLOG, "unix_seqpacket", has_path=True),
     }
 )
 """Every scheme that can be written before `://`."""

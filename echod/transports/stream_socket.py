@@ -106,6 +106,9 @@ class StreamSocket:
             return
         self._queue.append(data)
         self.unsent += len(data)
+        self._written()
+
+    def _written(self) -> None:
         if not self._in_turn and not self._writing:
             self._watch_writing()
         if self.unsent > self._read_size and not self._stuck:
@@ -175,9 +178,13 @@ class StreamSocket:
         except OSError as error:
             self._end_in_turn(ConnectionLost(str(error)))
             return
+        self._take(data, end=not data)
+
+    def _take(self, data: bytes, *, end: bool) -> None:
+        """Give the receiver what was read, and send what it writes."""
         self._in_turn = True
         try:
-            if not data:
+            if end:
                 self._ended = True
                 self._reactor.removeReader(self)
                 if not self._closing:
@@ -250,6 +257,10 @@ class StreamSocket:
             self._sent_less(sent)
             return sent
         self._data, self._offset = b"", 0
+        self._sent_all()
+        return sent
+
+    def _sent_all(self) -> None:
         if self._writing:
             self._writing = False
             self._reactor.removeWriter(self)
@@ -261,10 +272,9 @@ class StreamSocket:
                 self._bug()
             if self._queue:  # the next turn's: a peer that takes all must not end this one's
                 self._watch_writing()
-                return sent
+                return
         if self._finish:
             self._shut()
-        return sent
 
     def _give(self) -> int:
         """Offer the kernel what is being sent. Raises OSError."""

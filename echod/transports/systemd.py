@@ -170,15 +170,13 @@ def transport_for(adopted: socket.socket) -> Any:
 
 def _why_not(adopted: socket.socket) -> str:
     """Why no transport has such a socket."""
-    if adopted.type is socket.SOCK_SEQPACKET:
-        return "a seqpacket socket is not available in this version; pass a stream or datagram socket"
     if adopted.family not in (*INET_FAMILIES, socket.AF_UNIX):
         return f"a socket of family {int(adopted.family)} is not served; pass TCP, UDP or Unix"
     if adopted.type is socket.SOCK_STREAM:
         return f"a stream of protocol {adopted.proto} is not served; pass TCP"
     if adopted.type is socket.SOCK_DGRAM:
         return f"datagrams of protocol {adopted.proto} are not served; pass UDP"
-    return f"a socket of type {int(adopted.type)} is not served; pass a stream or datagram socket"
+    return f"a socket of type {int(adopted.type)} is not served; pass a stream, seqpacket or datagram socket"
 
 
 def _make_listen(adopted: socket.socket) -> None:

@@ -10,19 +10,21 @@ from typing import Any, Final
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import IHostnameResolver, IProtocol, IReactorFDSet, IReactorPluggableNameResolver
-from twisted.internet.protocol import ClientFactory, Factory
+from twisted.internet.interfaces import IHostnameResolver, IReactorFDSet, IReactorPluggableNameResolver
+from twisted.internet.protocol import ClientFactory
 from twisted.internet.tcp import Client, Connector
 from zope.interface import implementer
 
 from echod.address import BACKLOG, Address
 from echod.gate.access import octets_of
 from echod.names import SocketAddress, inet_name
+from echod.transports.layers.stack import Receiver
 from echod.transports.lookup import NameResolver
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.sockets import inet_sockets, keep_urgent_inline, mark
 from echod.transports.stream_port import Reserve, StreamPort
 from echod.transports.transport import INET_FAMILIES, Stream
+from echod.transports.twisted_socket import dial
 
 KEEPALIVE: Final = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
 """Seconds of silence before the kernel asks whether the peer is there, between questions, and how many: a peer that
@@ -157,10 +159,10 @@ class TCP(Stream):
         self,
         reactor: Any,
         address: Address,
-        factory: Factory,
+        build: Callable[[], Receiver],
         timeout: float,
         family: int = socket.AF_UNSPEC,
-    ) -> Deferred[IProtocol]:
+    ) -> Deferred[Any]:
         """Connect to a name's addresses, whichever answers first (RFC 8305); `timeout` is seconds for each.
 
         The Deferred fails with Twisted's ConnectError, or with socket.gaierror.
@@ -174,8 +176,7 @@ class TCP(Stream):
             endpoint = TCP6ClientEndpoint(through, address.host, address.port, int(timeout))
         else:
             endpoint = HostnameEndpoint(through, address.host, address.port, timeout=timeout)
-        connected: Deferred[IProtocol] = endpoint.connect(factory)
-        return connected.addErrback(resolver.explain)
+        return dial(endpoint, build, reactor).addErrback(resolver.explain)
 
 
 TRANSPORT: Final = TCP()

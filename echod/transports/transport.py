@@ -15,8 +15,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocol
-from twisted.internet.protocol import Factory
 
 from echod.address import Address
 from echod.model import Peer, Say, Session
@@ -26,6 +24,7 @@ from echod.transports.registry import EVERY_FORM
 if TYPE_CHECKING:
     from echod.transports.datagram import ServiceDatagrams
     from echod.transports.dialled import DatagramDialogue
+    from echod.transports.layers.stack import Receiver
     from echod.transports.service_factory import ServiceFactory
     from echod.transports.stream_port import Reserve
 
@@ -85,11 +84,8 @@ class Transport(ABC):
         """Let the kernel keep a peer that acknowledges nothing for at least `stall` seconds."""
 
 
-class Stream(Transport):
-    """A transport of shape STREAM: connections of bytes, each with a half-close."""
-
-    shape = Shape.STREAM
-    kind = socket.SOCK_STREAM
+class Connections(Transport):
+    """A transport of connections."""
 
     @abstractmethod
     def listen(
@@ -108,18 +104,33 @@ class Stream(Transport):
         self,
         reactor: Any,
         address: Address,
-        factory: Factory,
+        build: Callable[[], Receiver],
         timeout: float,
         family: int = socket.AF_UNSPEC,
-    ) -> Deferred[IProtocol]:
-        """Connect; `timeout` is seconds for each address, and `family` the only one to try of a name's.
+    ) -> Deferred[Any]:
+        """Connect, and begin what `build` makes.
 
-        The Deferred fails with one of Twisted's errors, or with socket.gaierror.
+        `timeout` is seconds for each address, and `family` the only one to try of a name's. The Deferred fails with
+        one of Twisted's errors, with socket.gaierror or with OSError.
         """
 
 
+class Stream(Connections):
+    """A transport of shape STREAM: connections of bytes. `finish` of each sends FIN."""
+
+    shape = Shape.STREAM
+    kind = socket.SOCK_STREAM
+
+
+class Message(Connections):
+    """A transport of shape MESSAGE: connections that keep messages. `finish` of each ends sending, as of a stream."""
+
+    shape = Shape.MESSAGE
+    kind = socket.SOCK_SEQPACKET
+
+
 class Datagram(Transport):
-    """A transport of shape DATAGRAM."""
+    """A transport of shape DATAGRAM. Nothing is sent at an end: a peer has none to receive."""
 
     shape = Shape.DATAGRAM
     kind = socket.SOCK_DGRAM
@@ -147,7 +158,7 @@ class Datagram(Transport):
 
 @cache
 def transport_of(scheme: str) -> Any:
-    """The transport of a scheme that is available: a Stream or a Datagram. Imports its module."""
+    """The transport of a scheme that is available: a Stream, a Message or a Datagram. Imports its module."""
     return import_module(f"echod.transports.{EVERY_FORM[scheme].module}").TRANSPORT
 
 

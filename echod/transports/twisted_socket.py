@@ -10,9 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer, IWriteDescriptor
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IPullProducer,
+    IStreamClientEndpoint,
+    IWriteDescriptor,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -189,3 +195,12 @@ class TwistedSocket(Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def dial(endpoint: IStreamClientEndpoint, build: Callable[[], Receiver], clock: Any) -> Deferred[Any]:
+    """Connect to an endpoint, and begin what `build` makes. Fails as the endpoint does."""
+    factory = Factory()
+    factory.noisy = False
+    factory.buildProtocol = lambda _address: TwistedSocket(build, clock)  # type: ignore[assignment, method-assign]
+    connected: Deferred[Any] = endpoint.connect(factory)
+    return connected

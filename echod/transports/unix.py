@@ -8,18 +8,18 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.internet.interfaces import IProtocol, IReactorFDSet
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import IReactorFDSet
 
 from echod.address import BACKLOG, Address
 from echod.names import SocketAddress, unix_name
-from echod.transports.layers.stack import Facts
+from echod.transports.layers.stack import Facts, Receiver
 from echod.transports.paths import bind_path
 from echod.transports.peers import socket_facts
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.sockets import keep_urgent_inline
 from echod.transports.stream_port import Reserve, StreamPort
 from echod.transports.transport import Stream
+from echod.transports.twisted_socket import dial
 
 
 class UnixPort(StreamPort):
@@ -80,15 +80,13 @@ class Unix(Stream):
         self,
         reactor: Any,
         address: Address,
-        factory: Factory,
+        build: Callable[[], Receiver],
         timeout: float,
         _family: int = socket.AF_UNSPEC,
-    ) -> Deferred[IProtocol]:
+    ) -> Deferred[Any]:
         """Connect to a path; `timeout` is seconds. The Deferred fails with Twisted's ConnectError."""
-        connected: Deferred[IProtocol] = UNIXClientEndpoint(
-            reactor, address.system_path, timeout=int(timeout) or 1
-        ).connect(factory)
-        return connected
+        endpoint = UNIXClientEndpoint(reactor, address.system_path, timeout=int(timeout) or 1)
+        return dial(endpoint, build, reactor)
 
 
 TRANSPORT: Final = Unix()

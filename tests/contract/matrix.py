@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from hypothesis import HealthCheck, settings
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.address import Carries
+from echod.shape import Shape
 from tests.daemon import SECONDS, Daemon, Place
 
 MIB: Final = 1 << 20
 PLANES: Final = ("auto", "off")
-STREAM: Final = Carries.STREAM
-DATAGRAM: Final = Carries.DATAGRAM
+STREAM: Final = Shape.STREAM
+MESSAGE: Final = Shape.MESSAGE
+DATAGRAM: Final = Shape.DATAGRAM
 
 # One contract is one test function for every transport, and a slow example is no wrong one on two shared cores.
 anything = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
@@ -48,15 +49,19 @@ class Stream(Protocol):
 class Transport:
     """One way to carry bytes. `connect` makes a client that is connected; its sockets have a timeout."""
 
-    carries: Carries
+    carries: Shape
     listen: str  #: what the daemon is told; `{name}` is the service's
     connect: Callable[[Place], Any]
 
 
-def _stream(family: socket.AddressFamily) -> Callable[[Place], socket.socket]:
+def _stream(
+    family: socket.AddressFamily, kind: socket.SocketKind = socket.SOCK_STREAM
+) -> Callable[[Place], socket.socket]:
     def connect(place: Place) -> socket.socket:
-        opened = socket.socket(family, socket.SOCK_STREAM)
+        opened = socket.socket(family, kind)
         opened.settimeout(SECONDS)
+        if kind is socket.SOCK_SEQPACKET:  # an empty message is told from the end by its credentials
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         opened.connect(place)
         return opened
 
@@ -98,6 +103,9 @@ TRANSPORTS: Final[Mapping[str, Transport]] = {
     "udp": Transport(DATAGRAM, "udp://127.0.0.1:0", _datagram(socket.AF_INET, "127.0.0.1")),
     "udp6": Transport(DATAGRAM, "udp://[::1]:0", _datagram(socket.AF_INET6, "::1")),
     "udp-any": Transport(DATAGRAM, "udp://*:0", _datagram(socket.AF_INET, "127.0.0.1", asked="127.0.0.2")),
+    "unix-seqpacket": Transport(
+        MESSAGE, "unix-seqpacket://{dir}/{name}.seq", _stream(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ),
     "unix-dgram": Transport(DATAGRAM, "unix-dgram://{dir}/{name}.dgram", _named),
 }
 """Every transport that this version has; a scheme without a line here fails a test."""
@@ -145,7 +153,11 @@ def configuration(plane: str, services: Mapping[str, str] = SERVICES) -> str:
     """A file that serves every service over every transport of this machine."""
     parts = [f'[daemon]\nplane = "{plane}"\ndrain = "2s"\n[defaults.limits]\nrate = "0"\n']
     for name, options in services.items():
-        listen = [transport.listen.replace("{name}", name) for transport in REACHABLE.values()]
+        listen = [
+            transport.listen.replace("{name}", name)
+            for transport in REACHABLE.values()
+            if not (transport.carries is MESSAGE and 'kind = "chargen"' in options)  # its answer has no last message
+        ]
         parts.append(f"[services.{name}]\nlisten = {listen}\n{options}\n")
     return "\n".join(parts)
 
@@ -216,7 +228,7 @@ class Contract(_Case):
         return client
 
 
-def everywhere(contract: type[Contract], carries: Carries, *services: str) -> dict[str, type]:
+def everywhere(contract: type[Contract], carries: Shape, *services: str) -> dict[str, type]:
     """A test case of the contract for each of the services, each transport of that shape, and each plane."""
     cases = {}
     for service in services:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.address import SCHEMES, Carries
+from echod.address import SCHEMES
 from echod.services.registry import kinds
 from tests.contract.matrix import COVERED, SERVICES, TRANSPORTS
 
@@ -25,7 +25,7 @@ class EveryKind(SynchronousTestCase):
             (name, transport)
             for name, kind in kinds(plugins=()).items()
             for transport, known in TRANSPORTS.items()
-            if (kind.datagrams if known.carries is Carries.DATAGRAM else kind.streams)
+            if kind.is_served_over(known.carries)
         }
         self.assertEqual(wanted - covered, set())
 

@@ -630,4 +630,4 @@ def test_a_transform_that_only_one_service_has_is_no_licence(tmp_path):
     service = Discard()
     service.transform = bytes.upper  # type: ignore[misc]  # what another package might try
     with listener("plain", "tcp", tmp_path, service) as made:
-        assert not StreamLane.suits(made.port)
+        assert not StreamLane.can_serve(made.port)

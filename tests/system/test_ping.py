@@ -18,9 +18,9 @@ from tests.daemon import ECHOCTL, SECONDS, Daemon, Lines, environment, free_port
 
 CONFIG = """
 [services.echo]
-listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/echo.sock", "unix-dgram://{dir}/echo.dgram"]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/echo.sock", "unix-dgram://{dir}/echo.dgram", "unix-seqpacket://{dir}/echo.seq"]
 [services.upper]
-listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/upper.sock", "unix-dgram://{dir}/upper.dgram"]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/upper.sock", "unix-dgram://{dir}/upper.dgram", "unix-seqpacket://{dir}/upper.seq"]
 [services.discard]
 listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 [services.ack]
@@ -31,7 +31,7 @@ listen = ["tcp://127.0.0.1:0"]
 [services.daytime]
 listen = ["tcp://127.0.0.1:0"]
 """
-SCHEMES = ("tcp", "udp", "unix", "unix-dgram")
+SCHEMES = ("tcp", "udp", "unix", "unix-dgram", "unix-seqpacket")
 TIME = r"time=\d+\.\d{3} ms"
 FIGURES = r"min/avg/median/p99/max/stddev = (\d+\.\d{3}/){5}\d+\.\d{3} ms, jitter \d+\.\d{3} ms"
 

@@ -66,7 +66,7 @@ def test_what_is_missing_is_in_the_grammar():
         ("daemon.log-format", "json", None),
         ("daemon.log-format", "journal", None),
         ("limits.idle", 3, None),
-        ("limits.message", 3, ""),
+        ("limits.handshake", 3, ""),
         ("services.NAME.listen", parse("tcp://*:7"), None),
         ("services.NAME.listen", parse("tcp6:7"), None),
         ("services.NAME.listen", parse("systemd:echo"), None),

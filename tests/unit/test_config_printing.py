@@ -73,6 +73,7 @@ idle = "0"  # {file}
 stall = "1m"  # default
 buffer = "64KiB"  # default
 total-buffer = "256MiB"  # default
+message = "16MiB"  # default
 """
 
 
@@ -219,4 +220,4 @@ def test_every_value_is_there(tmp_path):
     configuration = load(None, {"echo": Echo, "upper": Echo}, {}, system=tmp_path / "none")
     printed = tomllib.loads("\n".join(describe(configuration)))
     assert set(printed["daemon"]) == {"workers", "drain", "plane", "log-format", "log-level", "landlock"}
-    assert len(printed["services"]["echo"]["limits"]) == 8
+    assert len(printed["services"]["echo"]["limits"]) == 9

@@ -186,12 +186,12 @@ def test_what_is_not_built_yet():
         "daemon": {"workers": 4},
         "admin": {"listen": ["unix:///run/a.sock"]},
         "bus": {"url": "redis://h"},
-        "defaults": {"proxy-from": ["::1"], "limits": {"handshake": "1s", "message": "1KiB"}},
+        "defaults": {"proxy-from": ["::1"], "limits": {"handshake": "1s"}},
         "services": {
             "echo": {
                 "listen": ["systemd:x", "tcp://*:7?proxy=any"],
                 "proxy-from": [],
-                "limits": {"message": "1MiB"},
+                "limits": {"handshake": "2s"},
                 "faults": {"delay": "1s"},
                 "tls": {},
             }
@@ -202,9 +202,8 @@ def test_what_is_not_built_yet():
         "bus: not available in this version",
         "defaults.proxy-from[0]: not available in this version",
         "defaults.limits.handshake: not available in this version",
-        "defaults.limits.message: not available in this version",
         "services.echo.listen[1]: ?proxy=: not available in this version",
-        "services.echo.limits.message: not available in this version",
+        "services.echo.limits.handshake: not available in this version",
         "services.echo.faults: not available in this version",
         "services.echo.tls: not available in this version",
     ]

@@ -8,9 +8,9 @@ import pytest
 from echod.address import OPTIONS
 from echod.shape import Shape
 from echod.transports.registry import EVERY_FORM, SCHEMES
-from echod.transports.transport import Datagram, Stream, every_transport, transport_of
+from echod.transports.transport import Datagram, Message, Stream, every_transport, transport_of
 
-CLASSES = {Shape.STREAM: Stream, Shape.DATAGRAM: Datagram}
+CLASSES = {Shape.STREAM: Stream, Shape.MESSAGE: Message, Shape.DATAGRAM: Datagram}
 
 
 @pytest.mark.parametrize("scheme", [scheme for scheme, form in EVERY_FORM.items() if form.available])

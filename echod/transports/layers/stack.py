@@ -43,6 +43,10 @@ class HandshakeTimeout(ConnectionAborted):
     """A layer's handshake took longer than `limits.handshake`."""
 
 
+class MessageTooLarge(ConnectionAborted):
+    """A message, received or to be sent, has more bytes than `limits.message` or the socket's buffer allows."""
+
+
 @dataclass(slots=True)
 class Facts:
     """What is known of one connection. There is one object for a whole stack; each layer adds what it learns.

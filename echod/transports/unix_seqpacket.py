@@ -1,0 +1,123 @@
+"""Unix seqpacket sockets: connections of this machine that keep messages."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, execute
+
+from echod.address import BACKLOG, Address
+from echod.gate.limits import Limits
+from echod.names import SocketAddress, unix_name
+from echod.shape import Shape
+from echod.transports.layers.stack import Facts, Receiver
+from echod.transports.message_socket import MessageSocket, prepare
+from echod.transports.paths import bind_path
+from echod.transports.peers import socket_facts
+from echod.transports.service_factory import ServiceFactory
+from echod.transports.stream_port import Reserve
+from echod.transports.transport import Message
+from echod.transports.unix import UnixPort
+from echod.transports.write_retry import WriteRetry
+
+
+class SeqpacketPort(UnixPort):
+    """A listening seqpacket socket."""
+
+    @property
+    def is_bare(self) -> bool:
+        """The fast path would join messages."""
+        return False
+
+    def facts(self, accepted: socket.socket, remote: SocketAddress) -> Facts:
+        """As a Unix stream's, and that messages are kept."""
+        return _facts(accepted, self.local(accepted), remote)
+
+    def connection(self, accepted: socket.socket, facts: Facts, receiver: Receiver) -> MessageSocket:
+        """With `limits.message`."""
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _send_buffer(self.socket))
+        factory = self.factory
+        return MessageSocket(
+            self.reactor, accepted, facts, receiver, factory.clock, self._retry, factory.limits.message
+        )
+
+
+class UnixSeqpacket(Message):
+    """`unix-seqpacket`: messages of this machine."""
+
+    scheme = "unix-seqpacket"
+    families = frozenset({socket.AF_UNIX})
+
+    def bind(self, _reactor: object, address: Address) -> Iterator[socket.socket]:
+        """One socket that listens on the path. Raises OSError."""
+        opened = socket.socket(socket.AF_UNIX, self.kind)
+        try:
+            prepare(opened)
+            bind_path(opened, address, lambda: opened.listen(int(address.options.get("backlog", BACKLOG))))
+            opened.setblocking(False)
+        except BaseException:
+            opened.close()
+            raise
+        yield opened
+
+    def prepare(self, bound: socket.socket) -> None:
+        """Ask for credentials."""
+        prepare(bound)
+
+    def listen(
+        self,
+        reactor: Any,
+        bound: socket.socket,
+        address: Address,
+        factory: ServiceFactory,
+        reserve: Reserve,
+        close: Callable[[], None],
+    ) -> SeqpacketPort:
+        """The port that serves a listening socket after `startListening`; it calls `close` at the end."""
+        port = SeqpacketPort(reactor, bound, factory, reserve, close)
+        if not address.path.startswith("@"):
+            port.path = address.system_path
+        return port
+
+    def dial(
+        self,
+        reactor: Any,
+        address: Address,
+        build: Callable[[], Receiver],
+        _timeout: float,
+        _family: int = socket.AF_UNSPEC,
+    ) -> Deferred[Any]:
+        """Connect to a path: at once, or not at all. The Deferred fails with OSError."""
+        return execute(_connected, reactor, address.system_path, build)
+
+
+def _connected(reactor: Any, path: str, build: Callable[[], Receiver]) -> MessageSocket:
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        prepare(opened)
+        opened.setblocking(False)
+        opened.connect(path)
+        facts = _facts(opened, unix_name(opened.getsockname()), unix_name(os.fsencode(path)))
+    except BaseException:
+        opened.close()
+        raise
+    made = MessageSocket(reactor, opened, facts, build(), reactor, WriteRetry(reactor), Limits().message)
+    made.start()
+    return made
+
+
+def _facts(opened: socket.socket, local: SocketAddress, remote: SocketAddress) -> Facts:
+    facts = socket_facts(opened, local, remote)
+    facts.shape = Shape.MESSAGE
+    return facts
+
+
+def _send_buffer(listening: socket.socket) -> int:
+    """What a connection has to ask for to have its listener's size: the kernel reports twice what was asked."""
+    return listening.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
+
+
+TRANSPORT: Final = UnixSeqpacket()
