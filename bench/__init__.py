@@ -1,1 +1,1 @@
-"""The benchmark: echod against its peers on this machine; `python -m bench --help`, and README.md beside this."""
+"""The benchmark: compares echod with other servers on this machine. See README.md and `python -m bench --help`."""

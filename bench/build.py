@@ -1,4 +1,4 @@
-"""Compiling, on the spot and into the run's own folder: the load generator, and the peers that are C or Go."""
+"""Compile the load generator, and the peers that are C or Go, into the folder of the run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOADGEN: Final = Path(__file__).parent / "loadgen"
 
 
 class NotBuilt(Exception):
-    """One line: what could not be compiled, and the compiler's first complaint."""
+    """A program could not be compiled. The message is one line with the compiler's first error."""
 
 
 def _run(command: list[str], what: str) -> None:
@@ -22,26 +22,26 @@ def _run(command: list[str], what: str) -> None:
         raise NotBuilt(f"{what}: {error}") from error
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        complaint = next((line for line in lines if "error" in line), lines[0] if lines else "no reason given")
-        raise NotBuilt(f"{what} does not compile: {complaint}")
+        first = next((line for line in lines if "error" in line), lines[0] if lines else "no output")
+        raise NotBuilt(f"{what} does not compile: {first}")
 
 
 def _cc() -> str:
     found = program("cc", "gcc", "clang")
     if found is None:
-        raise NotBuilt("there is no C compiler (cc): apt install gcc libc6-dev | dnf install gcc")
+        raise NotBuilt("no C compiler (cc) was found: apt install gcc libc6-dev | dnf install gcc")
     return found
 
 
 def build_load(folder: Path) -> Path:
-    """The load generator; nothing is measured without it."""
+    """Compile the load generator, which every measurement needs, and return its path. Raises NotBuilt."""
     target = folder / "load"
     _run([_cc(), "-O2", "-std=gnu11", "-o", str(target), *map(str, sorted(LOADGEN.glob("*.c")))], "the load generator")
     return target
 
 
 def build_peer(source: Path, folder: Path) -> Path:
-    """A peer's program, named like its source; one that is there already is not compiled again."""
+    """Compile a peer's program, unless that was done; return the path of the program. Raises NotBuilt."""
     target = folder / source.stem
     if not target.exists():
         if source.suffix == ".go":

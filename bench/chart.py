@@ -1,4 +1,4 @@
-"""The bar chart, as SVG by hand: processor time a message, a panel a workload, readable in light and in dark mode."""
+"""The bar chart as SVG: processor time per message, one panel per workload, readable in light and dark mode."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from bench.figures import Results, summary
 from bench.workloads import WORKLOADS
 
 PANELS = ("tcp-64", "tcp-bulk", "connect", "udp-64")
-"""The workloads that are shown, where they were measured."""
+"""The workloads in the chart, if they were measured."""
 
 OMITTED = ("echod-off", "c-gro")
-"""Peers that say more about echod, or about one other workload, than about the reader's choice."""
+"""Peers left out of the chart: they compare variants of echod, or belong to one other workload."""
 
 WIDTH, LABEL, VALUE = 760, 150, 70
 BAR, GAP, TITLE, MARGIN = 18, 6, 34, 20
@@ -34,7 +34,7 @@ STYLE = """
 
 
 def _panel(title: str, bars: Sequence[tuple[str, float, bool]], top: float) -> tuple[list[str], float]:
-    """Its elements, and where the next panel may begin. Each panel has a scale of its own, from zero."""
+    """The SVG elements of one panel, and the y position of the next. Each panel has its own scale, from zero."""
     longest = max(value for _, value, _ in bars)
     lines = [f'<text class="title" x="{MARGIN}" y="{top + 16:g}">{escape(title)}</text>']
     y = top + TITLE - GAP
@@ -53,7 +53,7 @@ def _panel(title: str, bars: Sequence[tuple[str, float, bool]], top: float) -> t
 
 
 def chart(results: Results, subject: str, titles: Mapping[str, str], caption: str) -> str | None:
-    """The whole file; None where none of its panels was measured. The caption gives date and machine."""
+    """The SVG document, or None if none of its workloads was measured. The caption gives date and machine."""
     body: list[str] = []
     said: list[str] = []
     y = float(MARGIN)
@@ -70,7 +70,7 @@ def chart(results: Results, subject: str, titles: Mapping[str, str], caption: st
     if not body:
         return None
     height = y + 24
-    head = "Processor time a message (user and system, whole process tree); shorter is better"
+    head = "Processor time per message (user and system, whole process tree); shorter is better"
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:g}"'

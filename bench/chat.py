@@ -1,10 +1,10 @@
-"""What a chat room costs: `python -m bench.chat`, one daemon, its members on one other thread of this machine.
+"""Measure a chat room: `python -m bench.chat`. One daemon runs; its members share one process on the same machine.
 
 1. A thousand members in one room, and a hundred messages a second among them.
-2. A hundred members, and the same with fifty more who never read.
+2. A hundred members; then the same with fifty more members that do not read.
 
-Printed are the processor time of a delivery (a message to one member), the time from sending to reading it, what was
-missing, and memory. Nothing is asserted: figures of a machine are no property of the code.
+It prints the processor time per delivery (a message to one member), the time from sending to reading, the missing
+deliveries, and memory. It asserts nothing, because the figures depend on the machine.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ lines-per-second = 0
 room-lines-per-second = 0
 listen = ["unix://{path}"]
 """
-SAMPLED: Final = 50  #: members whose every line is timed; of the others, lines are counted
+SAMPLED: Final = 50  #: members that time every line; the others only count lines
 
 
 class Member:
-    """One who reads."""
+    """A member that reads."""
 
     def __init__(self, place: str, sampled: bool) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -47,7 +47,7 @@ class Member:
 
 
 class Crowd:
-    """The members, who read as fast as they can, and take turns to speak."""
+    """All members: they read as fast as they can and send in turn."""
 
     def __init__(self, place: str, members: int) -> None:
         self.selector = selectors.DefaultSelector()
@@ -57,13 +57,13 @@ class Crowd:
             self.selector.register(one.socket, selectors.EVENT_READ, one)
 
     def read(self, until: float) -> None:
-        """Read whatever comes."""
+        """Read the pending data of every member until a time (`perf_counter`)."""
         while (left := until - time.perf_counter()) > 0:
             for key, _ in self.selector.select(left):
                 self._take(key.data)
 
     def talk(self, seconds: float, rate: int, size: int) -> int:
-        """So many messages a second, each from the next member; how many were sent."""
+        """Send `rate` messages a second, each from the next member; return how many were sent."""
         begin, sent = time.perf_counter(), 0
         while (due := begin + sent / rate) < begin + seconds:
             self.read(due)
@@ -93,7 +93,7 @@ class Crowd:
 
 @contextmanager
 def daemon() -> Iterator[tuple[int, str]]:
-    """A daemon's process and the path of its chat."""
+    """Run a daemon; yields its process and the path of its chat socket."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/chat.sock"
         config = Path(folder) / "echod.toml"
@@ -110,18 +110,18 @@ def daemon() -> Iterator[tuple[int, str]]:
 
 
 def seconds_of(pid: int) -> float:
-    """Processor time that a process has used (proc(5))."""
+    """Processor time of a process so far, in seconds (proc(5))."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def memory_of(pid: int) -> float:
-    """MiB of memory that a process holds."""
+    """Resident memory of a process, in MiB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
 def measure(what: str, members: int, deaf: int, seconds: float, rate: int, size: int) -> None:
-    """One run, and its figures."""
+    """Run one measurement and print its figures."""
     with daemon() as (pid, path):
         empty = memory_of(pid)
         mute = [Member(path, False) for _ in range(deaf)]
@@ -135,26 +135,24 @@ def measure(what: str, members: int, deaf: int, seconds: float, rate: int, size:
         came = sum(one.lines for one in crowd.members)
         times = sorted(crowd.times)
         print(what)
-        print(f"  {sent} messages of {size} octets, {sent / seconds:.0f} a second; {came} of {wanted} deliveries")
-        print(f"  processor time of a delivery: {used / wanted * 1e6:.2f} µs, {used / seconds:.0%} of one processor")
+        print(f"  {sent} messages of {size} bytes, {sent / seconds:.0f} a second; {came} of {wanted} deliveries")
+        print(f"  processor time per delivery: {used / wanted * 1e6:.2f} µs, {used / seconds:.0%} of one processor")
         print(f"  from sending to reading: median {times[len(times) // 2] * 1e3:.1f} ms,", end=" ")
         print(f"p99 {times[len(times) * 99 // 100] * 1e3:.1f} ms, longest {times[-1] * 1e3:.1f} ms")
-        print(
-            f"  memory: {empty:.1f} MiB, {joined:.1f} with everybody there, {memory_of(pid):.1f} at the end", flush=True
-        )
+        print(f"  memory: {empty:.1f} MiB, {joined:.1f} after all joined, {memory_of(pid):.1f} at the end", flush=True)
         crowd.close()
         for one in mute:
             one.socket.close()
 
 
 def main() -> None:
-    """Every run."""
-    asked = argparse.ArgumentParser(description="Measure a chat room.")
-    asked.add_argument("--seconds", type=float, default=10.0, help="how long each run talks")
-    seconds = asked.parse_args().seconds
+    """Run every measurement."""
+    arguments = argparse.ArgumentParser(description="Measure a chat room.")
+    arguments.add_argument("--seconds", type=float, default=10.0, help="length of each run")
+    seconds = arguments.parse_args().seconds
     measure("1,000 members", 1000, 0, seconds, 100, 80)
     measure("100 members", 100, 0, seconds, 100, 4000)
-    measure("100 members, and 50 who never read", 100, 50, seconds, 100, 4000)
+    measure("100 members, and 50 that do not read", 100, 50, seconds, 100, 4000)
 
 
 if __name__ == "__main__":

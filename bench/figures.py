@@ -1,4 +1,4 @@
-"""The arithmetic: what one slice of load says, and how slices become one figure. No file, no process, no clock."""
+"""The arithmetic of the report: from slices of load to one figure. It uses no file, process or clock."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from statistics import median
 from typing import Any
 
 Latencies = Mapping[int, int]
-"""At most so many nanoseconds: so many messages. The load generator's buckets are at most 1.6 % wide."""
+"""(nanoseconds, messages): how many messages took at most so long. A bucket is at most 1.6 % wide."""
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One server under one workload in one round."""
+    """The measurement of one server under one workload in one round."""
 
     messages: int
     seconds: float
-    cpu: float  #: seconds of the server's whole process tree, user and system
-    load_cpu: float  #: seconds of the load generator
-    lost: int  #: datagrams without an answer
-    verified: int  #: octets compared
+    cpu: float  #: processor seconds of the server's whole process tree, user and system
+    load_cpu: float  #: processor seconds of the load generator
+    lost: int  #: datagrams without a reply
+    verified: int  #: bytes compared
     latency: Latencies = field(repr=False)
 
     @classmethod
     def from_report(cls, report: Mapping[str, Any], cpu: float) -> Slice:
-        """The load generator's report, and what the server's tree used meanwhile."""
+        """Combine the load generator's report with the processor time of the server's process tree."""
         latency = {int(top): int(count) for top, count in report["latency"]}
         plain = {name: report[name] for name in ("messages", "seconds", "load_cpu", "lost", "verified")}
         return cls(cpu=cpu, latency=latency, **plain)
 
     @property
     def cpu_us(self) -> float:
-        """Processor time a message, in microseconds."""
+        """Processor time per message, in microseconds."""
         return self.cpu / self.messages * 1e6
 
     @property
     def rate(self) -> float:
-        """Messages a second."""
+        """Messages per second."""
         return self.messages / self.seconds
 
     @property
     def load_share(self) -> float:
-        """How full the load generator's core was, 0 to 1: near 1 the rate is its limit, not the server's."""
+        """Load of the load generator's core, 0 to 1. Near 1 the rate is limited by the load generator."""
         return self.load_cpu / self.seconds
 
 
@@ -53,13 +53,13 @@ Series = Mapping[int, Slice]
 
 
 def percentile(latency: Latencies, share: float) -> float:
-    """The latency in microseconds that `share` (0 to 1) of the messages did not exceed; the nearest rank.
+    """The latency in microseconds of the nearest rank: the lowest that `share` (0 to 1) of the messages do not exceed.
 
-    Raises ValueError where there is no message.
+    Raises ValueError if no message was counted.
     """
     total = sum(latency.values())
     if total == 0:
-        raise ValueError("there is no percentile of nothing")
+        raise ValueError("a percentile needs at least one message")
     rank, seen = max(1, ceil(share * total)), 0
     for top in sorted(latency):
         seen += latency[top]
@@ -69,7 +69,7 @@ def percentile(latency: Latencies, share: float) -> float:
 
 
 def merged(latencies: Iterable[Latencies]) -> Latencies:
-    """The messages of several slices as if of one."""
+    """Merge the latencies of several slices."""
     total: Counter[int] = Counter()
     for latency in latencies:
         total.update(latency)
@@ -77,10 +77,10 @@ def merged(latencies: Iterable[Latencies]) -> Latencies:
 
 
 def ratio(of: Mapping[int, float], to: Mapping[int, float]) -> float | None:
-    """The median of the ratios round by round, over the rounds that both have; None where there is none.
+    """The median of the ratios of the rounds that both servers have, or None if they share no round.
 
-    What slows the machine for a round slows both, and leaves their ratio; a ratio of two medians would compare
-    one round's weather with another's.
+    A machine that is slow for one round slows both servers, and their ratio stays. A ratio of two medians would compare
+    different rounds.
     """
     both = [of[number] / to[number] for number in of.keys() & to.keys() if to[number] > 0]
     return median(both) if both else None
@@ -88,7 +88,7 @@ def ratio(of: Mapping[int, float], to: Mapping[int, float]) -> float | None:
 
 @dataclass(frozen=True)
 class Summary:
-    """A server's line under one workload: medians over the rounds, percentiles over all their messages."""
+    """The figures of a server under one workload: medians over the rounds, percentiles over all their messages."""
 
     cpu_us: float
     rate: float
@@ -100,7 +100,7 @@ class Summary:
 
 
 def summary(series: Series) -> Summary:
-    """Needs at least one round."""
+    """Compute them. Needs at least one round."""
     slices = list(series.values())
     latency = merged(each.latency for each in slices)
     return Summary(
@@ -116,38 +116,38 @@ def summary(series: Series) -> Summary:
 
 @dataclass(frozen=True)
 class Rest:
-    """What a server's tree takes in user memory, in octets, before and while connections are open and idle."""
+    """User memory of a server's process tree, in bytes, before and while connections are open and idle."""
 
     connections: int
     before: int
-    open: int  #: every connection open, most not used yet
-    used: int  #: after each has sent one octet and got it back
+    open: int  #: after every connection was opened, before most were used
+    used: int  #: after each connection has sent one byte and received the reply
 
     @property
     def per_connection(self) -> float:
-        """The larger of the two: what is allocated by the first octet counts too."""
+        """Bytes per connection, from the larger figure: memory that the first byte allocates is included."""
         return (max(self.open, self.used) - self.before) / self.connections
 
 
 @dataclass
 class Results:
-    """All that was measured."""
+    """Everything that was measured."""
 
     slices: dict[str, dict[str, dict[int, Slice]]] = field(default_factory=dict)  #: by workload, peer, round
     rests: dict[str, Rest] = field(default_factory=dict)  #: by peer
-    remarks: list[str] = field(default_factory=list)  #: what was left out, and why
-    failed: set[str] = field(default_factory=set)  #: peers that did not start, or answered wrongly or not at all
+    remarks: list[str] = field(default_factory=list)  #: what was left out, with the reason
+    failed: set[str] = field(default_factory=set)  #: peers that did not start, did not reply or sent a wrong reply
 
     def add(self, workload: str, peer: str, number: int, one: Slice) -> None:
-        """Takes one slice."""
+        """Add one slice."""
         self.slices.setdefault(workload, {}).setdefault(peer, {})[number] = one
 
     def drop(self, workload: str, peer: str) -> None:
-        """Forgets a peer under one workload: some right answers do not make up for a wrong one."""
+        """Remove a peer's slices of one workload, after a wrong reply: its earlier figures do not count."""
         self.slices.get(workload, {}).pop(peer, None)
 
     def ratio(self, workload: str, measure: str, of: str, to: str) -> float | None:
-        """`of` against `to`, by "cpu" or "rate"; None where one of them was not measured."""
+        """The ratio of `of` to `to`, by "cpu" or "rate"; None if one of them was not measured."""
         rows = self.slices.get(workload, {})
 
         def by_round(peer: str) -> dict[int, float]:

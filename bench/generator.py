@@ -1,4 +1,4 @@
-"""The load generator, driven: it warms up and rests, we read the server's clock, it works, we read again."""
+"""Run the load generator: it warms up and drains, we read the server's clock, it works, we read the clock again."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from bench.servers import Place
 from bench.workloads import Role, Workload
 
 PATIENCE: Final = 40.0
-"""Seconds beyond its own that the generator gets: it gives up by itself after 5 of silence, and dialling
-10,000 connections to a slow server takes some."""
+"""Seconds that the generator may take beyond its own time. It exits by itself after 5 s without a reply, and opening
+10,000 connections to a slow server takes several."""
 
 SETTLE: Final = 0.005
-"""Seconds for the server to finish with the last message after its answer has left."""
+"""Seconds that the server may take to finish with the last message after its reply was sent."""
 
 
 class LoadFailed(Exception):
-    """One line: what the load generator found. The figures of that server are not to be used."""
+    """The load generator reported a failure, in one line. The server's figures must not be used."""
 
 
 class Conversation:
-    """One run of the generator, line by line."""
+    """One run of the generator, read line by line."""
 
     def __init__(self, binary: Path, core: int, arguments: Iterable[str]) -> None:
         with on_core(core):
@@ -39,7 +39,7 @@ class Conversation:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                bufsize=0,  # what was not taken before it ended must not be tried again when we close
+                bufsize=0,  # data that the process did not read before it ended must not be written again by close()
             )
         pipes = (self._process.stdin, self._process.stdout, self._process.stderr)
         self._in, self._out, self._err = (cast(IO[bytes], pipe) for pipe in pipes)
@@ -56,13 +56,13 @@ class Conversation:
             pipe.close()
 
     def line(self, seconds: float) -> str:
-        """Its next line. Raises LoadFailed where there is none in time."""
+        """Its next line. Raises LoadFailed if none arrives within the time."""
         until = monotonic() + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(self._out, selectors.EVENT_READ)
             while b"\n" not in self._kept:
                 if not selector.select(max(0.0, until - monotonic())):
-                    raise LoadFailed(f"the load generator was silent for {seconds:.0f} s")
+                    raise LoadFailed(f"the load generator printed nothing for {seconds:.0f} s")
                 got = os.read(self._out.fileno(), 1 << 16)
                 if not got:
                     raise LoadFailed(self._complaint())
@@ -71,27 +71,25 @@ class Conversation:
         return line.decode()
 
     def go(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
         try:
             self._in.write(b"go\n")
         except BrokenPipeError:
-            return  # the next line() says why
+            return  # the next line() reports the reason
 
     def end(self) -> None:
-        """Wait for its end: what it finds while it closes its connections counts too."""
+        """Wait until it exits: errors that it finds while it closes its connections count too. Raises LoadFailed."""
         try:
             code = self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            raise LoadFailed("the load generator did not end") from None
+            raise LoadFailed("the load generator did not exit") from None
         if code != 0:
             raise LoadFailed(self._complaint())
 
     def _complaint(self) -> str:
         self._process.wait()
         lines = self._err.read().decode(errors="replace").splitlines()
-        return (
-            lines[-1].removeprefix("load: ") if lines else f"the load generator ended with {self._process.returncode}"
-        )
+        return lines[-1].removeprefix("load: ") if lines else f"the load generator exited: {self._process.returncode}"
 
 
 def _to(place: Place) -> list[str]:
@@ -101,14 +99,14 @@ def _to(place: Place) -> list[str]:
 
 
 class Generator:
-    """The built program and its core."""
+    """The compiled load generator and its core."""
 
     def __init__(self, binary: Path, core: int) -> None:
         self._binary = binary
         self._core = core
 
     def slice(self, workload: Workload, server: Running, seconds: float, warm: float) -> Slice:
-        """One slice of load. Raises LoadFailed on a wrong octet, a silent server, a closed connection."""
+        """Measure one slice. Raises LoadFailed on a wrong byte, a silent server or a closed connection."""
         timing = [f"--seconds={seconds}", f"--warm={warm}"]
         arguments = [*workload.load, *_to(server.places[workload.role]), *timing]
         with Conversation(self._binary, self._core, arguments) as load:
@@ -122,13 +120,13 @@ class Generator:
             load.go()
             load.end()
         if report["messages"] == 0:
-            raise LoadFailed("no message was answered")
+            raise LoadFailed("the server replied to no message")
         return Slice.from_report(report, after - before)
 
     def rest(self, server: Running, connections: int) -> Rest:
-        """The server's memory with so many idle connections. Raises LoadFailed."""
+        """Measure the server's memory with so many idle connections. Raises LoadFailed."""
         to = _to(server.places[Role.TCP])
-        # A few first: what a server sets up once is not what a connection costs.
+        # A few connections first: memory that a server allocates once does not belong to a connection.
         with Conversation(self._binary, self._core, ["idle", *to, "--connections=64"]) as load:
             for _ in range(2):
                 load.line(PATIENCE)

@@ -1,4 +1,4 @@
-"""The machine this runs on: its cores and which of them does what, its limit of open files, and how it is named."""
+"""The machine of the run: its cores and their roles, the limit of open files, and its name."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from importlib import metadata
 from pathlib import Path
 
 _SPARE = 200
-"""Descriptors a program needs for itself, beside its connections."""
+"""Descriptors that a program needs in addition to its connections."""
 
 
 @dataclass(frozen=True)
 class Cores:
-    """One core for the server, one for the load; the same where there is only one."""
+    """One core for the server and one for the load generator; the same core if the machine has only one."""
 
     server: int
     load: int
 
     def __str__(self) -> str:
         if self.server == self.load:
-            return f"server and load share core {self.server}, the only one: rates say little, processor time holds"
+            return f"server and load share core {self.server}, the only one: rates mean little, processor time is valid"
         return f"server on core {self.server}, load on core {self.load}"
 
 
 def _siblings(core: int) -> set[int]:
-    """The cores that are threads of the same physical one, itself included."""
+    """The cores that are threads of the same physical core, including itself."""
     path = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
     try:
         parts = [part.partition("-") for part in path.read_text().strip().split(",")]
@@ -41,7 +41,7 @@ def _siblings(core: int) -> set[int]:
 
 
 def choose_cores() -> Cores:
-    """The last core we may use for the server, since interrupts like the first; for the load one apart from it."""
+    """Choose the last usable core for the server, because interrupts favour the first, and another for the load."""
     usable = sorted(os.sched_getaffinity(0))
     server = usable[-1]
     apart = [core for core in usable if core not in _siblings(server)]
@@ -50,7 +50,7 @@ def choose_cores() -> Cores:
 
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """What is started inside runs on this core alone: an affinity is inherited."""
+    """Run the processes that are started inside on this core only: they inherit the affinity."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -60,7 +60,7 @@ def on_core(core: int) -> Iterator[None]:
 
 
 def raise_nofile() -> int:
-    """Raise the soft limit of open files to the hard one, for us and all we start; returns it."""
+    """Raise the soft limit of open files to the hard limit, for this process and its children; return it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
@@ -72,13 +72,13 @@ def idle_connections(wanted: int, nofile: int) -> int:
 
 
 def program(*names: str) -> str | None:
-    """The first of these that is installed; daemons live in sbin, which is not on everybody's PATH."""
+    """The path of the first installed program. Daemons are in sbin, which not every PATH contains."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     return next((found for name in names if (found := shutil.which(name, path=path))), None)
 
 
 def first_line(command: Sequence[str]) -> str:
-    """What a program says of its version; empty where it says nothing."""
+    """The version that a program prints; empty if it prints none."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -95,7 +95,7 @@ def version_of(distribution: str) -> str | None:
 
 
 def processor() -> str:
-    """The processor's name, as /proc/cpuinfo has it."""
+    """The processor's name from /proc/cpuinfo."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -105,7 +105,7 @@ def processor() -> str:
 
 
 def describe() -> dict[str, str]:
-    """The kernel, the Python, the processor and how many of its cores may be used."""
+    """The kernel, the Python, the processor and the number of usable cores."""
     return {
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",

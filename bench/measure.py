@@ -1,4 +1,4 @@
-"""What a server used, read from /proc: processor time and memory of a process and everything it started."""
+"""Read processor time and memory of a process tree from /proc."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat after the name, which may itself hold blanks and parentheses; [1] is the parent."""
+    """The fields of /proc/PID/stat after the name, which may contain blanks and parentheses; [1] is the parent."""
     return (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all that descend from it, itself first."""
+    """A process and its descendants, itself first."""
     children: dict[int, list[int]] = {}
     for entry in os.listdir(_PROC):
         if entry.isdecimal():
             try:
                 children.setdefault(int(_stat(int(entry))[1]), []).append(int(entry))
             except OSError:
-                continue  # it ended while we looked
+                continue  # the process ended meanwhile
     found = [pid]
     for each in found:
         found += children.get(each, [])
@@ -31,7 +31,7 @@ def tree(pid: int) -> list[int]:
 
 
 def _own_cpu(pid: int) -> float:
-    """Seconds on a processor, all threads: in nanoseconds where the kernel tells, else in ticks of 10 ms."""
+    """Processor seconds of all threads: in nanoseconds if the kernel has schedstat, otherwise in ticks of 10 ms."""
     tasks = list((_PROC / str(pid) / "task").iterdir())
     try:
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) * 1e-9
@@ -40,7 +40,7 @@ def _own_cpu(pid: int) -> float:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of the tree so far, with the children that have ended and were waited for."""
+    """User and system seconds of the tree so far, including the children that ended and were waited for."""
     total = 0.0
     for each in tree(pid):
         try:
@@ -51,10 +51,10 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory(pid: int) -> int:
-    """Octets of user memory of the tree.
+    """User memory of the tree, in bytes.
 
-    The resident set of a single process; of several, the sum of their proportional shares (PSS), so that a page
-    which forked children share counts once.
+    For a single process it is the resident set. For several it is the sum of their proportional sets (PSS), so that a
+    page shared by forked children counts once.
     """
     found = tree(pid)
     if len(found) == 1:

@@ -1,4 +1,4 @@
-"""The command line of `python -m bench`, and what it asks for."""
+"""The command line of `python -m bench`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUICK: Final = Plan(rounds=3, seconds=0.3, warm=0.1, idle=10_000)
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be measured, and where it is to be written."""
+    """The measurements to make, and the files to write."""
 
     plan: Plan
     quick: bool
@@ -34,24 +34,24 @@ class Asked:
 
 
 def parse(arguments: Sequence[str] | None) -> Asked:
-    """Raises SystemExit(2) with one line where the command line is wrong."""
+    """Parse the command line. Raises SystemExit(2) with one line on a usage error."""
     known = ", ".join([*(workload.key for workload in WORKLOADS), MEMORY])
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="Measures echod and its peers on this machine, over loopback; about a quarter of an hour.",
+        description="Measures echod and other servers on this machine, over loopback; takes about 15 minutes.",
         epilog=f"Workloads: {known}. Peers: {', '.join(server.key for server in SERVERS)}.",
     )
     add = parser.add_argument
-    add("--quick", action="store_true", help="what has targets only, three short rounds: a hint, in about a minute")
+    add("--quick", action="store_true", help="only workloads with targets, three short rounds, about a minute: a hint")
     add("--rounds", type=_count, metavar="N", help=f"rounds of each workload ({FULL.rounds})")
-    add("--seconds", type=_seconds, metavar="S", help=f"length of each measured slice ({FULL.seconds:g})")
-    add("--only", metavar="WORKLOAD", help="these workloads, with commas between")
-    add("--peers", metavar="PEER", help="these peers, with commas between, and the subject")
+    add("--seconds", type=_seconds, metavar="S", help=f"length of each measurement ({FULL.seconds:g})")
+    add("--only", metavar="WORKLOAD", help="only these workloads, separated by commas")
+    add("--peers", metavar="PEER", help="only these peers, separated by commas, and the subject")
     add("--idle", type=_count, metavar="N", help=f"connections of the memory row ({FULL.idle:,})")
-    add("--json", type=Path, metavar="FILE", help="write every figure there")
-    add("--svg", type=Path, metavar="FILE", help="write the bar chart there")
-    add("--subject", metavar="PEER", default="echod", help="who is compared with the others (echod)")
-    add("--echod", metavar="COMMAND", help="how echod is called (python -m echod)")
+    add("--json", type=Path, metavar="FILE", help="write every figure to FILE")
+    add("--svg", type=Path, metavar="FILE", help="write the bar chart to FILE")
+    add("--subject", metavar="PEER", default="echod", help="the peer that is compared with the others (echod)")
+    add("--echod", metavar="COMMAND", help="the command that runs echod (python -m echod)")
     options = parser.parse_args(arguments)
     peers = _chosen(parser, "--peers", options.peers, [server.key for server in SERVERS])
     only = _chosen(parser, "--only", options.only, [*(workload.key for workload in WORKLOADS), MEMORY])
@@ -76,7 +76,7 @@ def parse(arguments: Sequence[str] | None) -> Asked:
 def _count(text: str) -> int:
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError("at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is out of range (at least 1)")
     return value
 
 
@@ -90,5 +90,5 @@ def _seconds(text: str) -> float:
 def _chosen(parser: argparse.ArgumentParser, option: str, text: str | None, known: Sequence[str]) -> set[str]:
     names = {name.strip() for name in (text or "").split(",")} - {""}
     for name in sorted(names - set(known)):
-        parser.error(f"{option}: there is no {name!r}; there are {', '.join(known)}")
+        parser.error(f"{option}: {name!r} is unknown; expected one of {', '.join(known)}")
     return names

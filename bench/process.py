@@ -1,4 +1,4 @@
-"""A server as a process: started on its core, awaited, measured, stopped."""
+"""A server as a process: start it on its core, wait until it is ready, measure it, stop it."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from bench.workloads import Role
 HOST: Final = "127.0.0.1"
 PATIENCE: Final = 20.0  #: seconds to start; a busy machine's first `import twisted` takes three
 GRACE: Final = 5.0  #: seconds to stop
-STEP: Final = 0.02  #: seconds between two looks
+STEP: Final = 0.02  #: seconds between two checks
 
 
 class NotStarted(Exception):
-    """One line: the server, and what it said."""
+    """The server did not start. The message is one line: the server, and its last output."""
 
 
 def free_ports(count: int) -> list[int]:
-    """So many ports, each of them free for streams and datagrams until somebody else takes it. Raises OSError."""
-    with ExitStack() as held:  # one that is let go of may be drawn again
+    """So many ports, each free for streams and datagrams at this moment. Raises OSError."""
+    with ExitStack() as held:  # all stay bound until the last is found: a released port may be chosen again
         ports: list[int] = []
         while len(ports) < count:
             stream = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
             stream.bind((HOST, 0))
             port = stream.getsockname()[1]
             datagram = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            with suppress(OSError):  # somebody's datagrams have this one: draw another
+            with suppress(OSError):  # another program's datagrams use this port: choose another
                 datagram.bind((HOST, port))
                 ports.append(port)
         return ports
 
 
 def _places(server: Server, kit: Kit, roles: frozenset[Role]) -> dict[Role, Place]:
-    """Fresh ones; they are somebody else's only if taken between this and the server's own bind."""
+    """New addresses. Another program can take one only between this call and the server's bind."""
     named = sorted(roles, key=lambda each: each.name)
     return {
         role: Place(role, HOST, port, str(kit.folder / f"{server.key}-{port}.sock"))
@@ -62,7 +62,7 @@ def _answers(place: Place) -> bool:
 
 
 def _bound(place: Place) -> bool:
-    """Whether a Unix socket takes connections; without a question, which some servers would fork for."""
+    """Whether a Unix socket listens. It does not connect, because some servers would fork."""
     try:
         with socket.socket(socket.AF_UNIX) as asked:
             asked.connect(place.path)
@@ -83,34 +83,34 @@ class Running:
         self._said = said
 
     def cpu(self) -> float:
-        """Processor seconds of its tree so far."""
+        """Processor seconds of its process tree so far."""
         return measure.cpu_seconds(self._process.pid)
 
     def memory(self) -> int:
-        """Octets of user memory of its tree."""
+        """Bytes of user memory of its process tree."""
         return measure.memory(self._process.pid)
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
     def last_words(self) -> str:
-        """The last line it wrote, or how it ended."""
+        """The last line that it wrote, and how it ended."""
         lines = [line.strip() for line in self._said.read_text(errors="replace").splitlines() if line.strip()]
         code = self._process.poll()
         how = "" if code is None else f" (exit code {code})"
-        return (lines[-1] if lines else "it said nothing") + how
+        return (lines[-1] if lines else "it printed nothing") + how
 
     def rest(self, seconds: float) -> None:
-        """Let it finish what it is doing."""
+        """Wait until it is idle."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             return
 
     def stop(self) -> None:
-        """SIGTERM to all it started, and SIGKILL to what stays; it leads a process group of its own."""
+        """SIGTERM to its process group, which holds all it started; SIGKILL to the processes that stay."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self._process.pid, number)
@@ -122,13 +122,13 @@ class Running:
         self._process.wait()
 
     def await_ready(self) -> None:
-        """Raises NotStarted where it ends or stays silent."""
+        """Wait until it is ready. Raises NotStarted if it exits or the time is over."""
         until = monotonic() + PATIENCE
         while self.alive and monotonic() < until:
             if self._is_ready():
                 return
             self.rest(STEP)
-        why = "it did not get ready" if self.alive else "it ended at its start"
+        why = "it did not become ready" if self.alive else "it exited at its start"
         said = self.last_words()
         self.stop()
         raise NotStarted(f"{self.server.title} left out: {why}: {said}")
@@ -142,7 +142,7 @@ class Running:
 
 
 def start(server: Server, kit: Kit, roles: frozenset[Role], core: int) -> Running:
-    """Start a server for these roles and wait until it answers. Raises NotStarted, or NotBuilt."""
+    """Start a server for these roles and wait until it replies. Raises NotStarted or NotBuilt."""
     if server.source:
         build_peer(PEERS / server.source, kit.folder)
     places = _places(server, kit, roles)
@@ -155,7 +155,7 @@ def start(server: Server, kit: Kit, roles: frozenset[Role], core: int) -> Runnin
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                cwd=Path(__file__).parent.parent,  # where `-m echod` finds this tree's
+                cwd=Path(__file__).parent.parent,  # so that `-m echod` finds this tree
                 start_new_session=True,
             )
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What runs when: in each round of a workload every server has its turn, and the next round goes the other way."""
+"""The order of the measurements: in each round of a workload every server runs once; the next round is reversed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from bench.servers import Kit, Server
 from bench.workloads import MEMORY, MEMORY_TITLE, Role, Workload
 
 FORKED_CONNECTIONS = 64
-"""A process a connection gets no more than these in a row of load, and no row of short connections: a backlog of
-ten, or a pause after fifty, would show nothing but waiting …"""
+"""Servers with a process per connection get at most this many connections, and no workload of short connections. A
+backlog of ten, or a pause after fifty, would only measure waiting."""
 
 FORKED_IDLE = 200
-"""… and these at rest, which is enough to tell what one costs."""
+"""Connections of such a server in the memory row, which is enough to compute the cost of one."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how often."""
+    """Length and number of the measurements."""
 
     rounds: int
     seconds: float
@@ -31,7 +31,7 @@ class Plan:
 
 
 class Bench:
-    """One run. The caller must `stop` it, whatever happened; `results` holds what was measured until then."""
+    """One run. The caller must `stop` it in any case; `results` has what was measured until then."""
 
     def __init__(self, kit: Kit, generator: Generator, core: int, plan: Plan, say: Callable[[str], None]) -> None:
         self.results = Results()
@@ -44,7 +44,7 @@ class Bench:
         self._unusable: set[str] = set()
 
     def load(self, workload: Workload, servers: Sequence[Server]) -> None:
-        """All rounds of one workload."""
+        """Measure all rounds of one workload."""
         entrants = [server for server in servers if self._takes(server, workload)]
         for number in range(1, self._plan.rounds + 1):
             for server in entrants if number % 2 else reversed(entrants):
@@ -56,7 +56,7 @@ class Bench:
                     self._turn(workload, running, number)
 
     def rest(self, servers: Sequence[Server]) -> None:
-        """The memory row: a fresh process of each server with many idle connections."""
+        """Measure the memory row: a new process of each server with many idle connections."""
         for server in servers:
             if Role.TCP not in server.roles or server.key in self._unusable:
                 continue
@@ -74,7 +74,7 @@ class Bench:
                 running.stop()
 
     def stop(self) -> None:
-        """End every server."""
+        """Stop every server."""
         for running in self._running.values():
             running.stop()
         self._running.clear()
@@ -97,7 +97,7 @@ class Bench:
             self.results.add(workload.key, running.server.key, number, one)
 
     def _leave_out(self, key: str, title: str, running: Running, failure: LoadFailed) -> None:
-        said = "" if running.alive else f"; it is gone: {running.last_words()}"
+        said = "" if running.alive else f"; it exited: {running.last_words()}"
         self.results.remarks.append(f"{running.server.title} left out of {title}: {failure}{said}")
         self.results.failed.add(running.server.key)
         self.results.drop(key, running.server.key)
@@ -121,7 +121,7 @@ class Bench:
             return None
 
     def _forget(self, running: Running) -> None:
-        """A server that failed may be in any state: the next workload gets a new one."""
+        """Stop a server that failed: its state is unknown, so the next workload starts a new one."""
         for key in [key for key, each in self._running.items() if each is running]:
             del self._running[key]
         running.stop()

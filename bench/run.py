@@ -24,13 +24,13 @@ from bench.servers import SERVERS, Kit, Server
 from bench.table import judge, report
 
 BUSY: Final = 0.7
-"""Processes ready to run before we began, beyond which rates and latencies are somebody else's too."""
+"""Load average before the run above which rates and latencies include other processes' work."""
 
 TITLES: Final = {server.key: server.title for server in SERVERS}
 
 
 class Progress:
-    """One line that is written over, on a terminal; elsewhere a line for each workload that begins."""
+    """The progress line: rewritten in place on a terminal; elsewhere one line per workload."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
@@ -45,21 +45,21 @@ class Progress:
         sys.stderr.flush()
 
     def end(self) -> None:
-        """Leave a clean line."""
+        """Clear the line."""
         if self._terminal:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
 
 
 def _present(asked: Asked) -> tuple[list[Server], list[str]]:
-    """Who can take part, and a line for each who cannot."""
+    """The servers that can take part, and one line for each that cannot."""
     lacking = {server.key: hint for server in asked.servers if (hint := server.missing())}
     lines = [f"{TITLES[key]} is not installed: {hint}" for key, hint in lacking.items()]
     return [server for server in asked.servers if server.key not in lacking], lines
 
 
 def _versions(kit: Kit, servers: Sequence[Server]) -> dict[str, str]:
-    """What takes part, in its own words."""
+    """The versions of the servers that take part, as they print them."""
     keys = {server.key for server in servers}
     asked = {"cc": [machine.program("cc", "gcc", "clang") or "cc", "--version"]}
     if keys & {"echod", "echod-off"}:
@@ -74,7 +74,7 @@ def _versions(kit: Kit, servers: Sequence[Server]) -> dict[str, str]:
 
 
 def _document(header: dict[str, Any], plan: Plan, results: Results, subject: str) -> dict[str, Any]:
-    """What --json writes."""
+    """The document of --json."""
     workloads: dict[str, Any] = {}
     for key, rows in results.slices.items():
         workloads[key] = {}
@@ -96,14 +96,14 @@ def _document(header: dict[str, Any], plan: Plan, results: Results, subject: str
 
 
 def _measure(asked: Asked, plan: Plan, bench: Bench, servers: Sequence[Server]) -> int:
-    """Everything that was asked for; an interrupt ends it early and leaves what there is."""
+    """Run everything that was requested. An interrupt ends it early and keeps the results so far."""
     try:
         for workload in asked.workloads:
             bench.load(workload, servers)
         if asked.memory:
             bench.rest(servers)
     except KeyboardInterrupt:
-        bench.results.remarks.append("interrupted: this is what was measured until then")
+        bench.results.remarks.append("interrupted: these are the results until then")
         return 130
     finally:
         bench.stop()
@@ -116,7 +116,7 @@ def _run(asked: Asked, folder: Path) -> int:
     try:
         generator = Generator(build_load(folder), cores.load)
     except NotBuilt as failure:
-        print(f"bench: nothing can be measured: {failure}", file=sys.stderr)
+        print(f"bench: cannot measure: {failure}", file=sys.stderr)
         return 2
     servers, notes = _present(asked)
     nofile = machine.raise_nofile()
@@ -124,7 +124,7 @@ def _run(asked: Asked, folder: Path) -> int:
     if asked.memory and plan.idle < asked.plan.idle:
         notes.append(f"{plan.idle:,} idle connections, not more: the hard limit of open files is {nofile:,}")
     if (busy := os.getloadavg()[0]) > BUSY:
-        notes.append(f"the machine was busy before (load {busy:.1f}): ratios of processor time hold, the rest less so")
+        notes.append(f"the machine was busy before (load {busy:.1f}): only ratios of processor time are reliable")
     if asked.quick:
         notes.append(f"quick: {plan.rounds} rounds of {plan.seconds:g} s are a hint, not figures to quote")
     header: dict[str, Any] = {"date": datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")}
@@ -150,7 +150,7 @@ def _run(asked: Asked, folder: Path) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 measured, targets met or not; 1 the subject failed somewhere; 2 usage, or no compiler; 130 interrupted."""
+    """Returns 0: measured, targets met or not; 1: the subject failed; 2: usage or no compiler; 130: interrupted."""
     asked = parse(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

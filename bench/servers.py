@@ -1,7 +1,7 @@
-"""Who is measured, and how each is started: the one list of peers.
+"""The list of measured servers (peers), and how each is started.
 
-A peer's program takes HOST PORT (or `unix PATH`) and words for what else it is to be, prints `ready`, and
-serves until SIGTERM. echod is started as a user starts it, and is asked over its TCP address until it answers.
+A peer's program takes HOST PORT (or `unix PATH`) and words for its variant, prints `ready`, and serves until SIGTERM.
+echod is started as a user starts it; the run waits until its TCP address replies.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STREAMS: Final = EVERY - {Role.UDP}
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server is to listen for one role."""
+    """The address where a server listens for one role."""
 
     role: Role
     host: str
@@ -47,14 +47,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Kit:
-    """What commands are made of: an empty folder to write in, a Python, and how echod is called."""
+    """For commands: an empty folder to write in, a Python, and the command that runs echod."""
 
     folder: Path
     python: str
     echod: tuple[str, ...]
 
     def write(self, name: str, text: str) -> str:
-        """A file in the folder; its path."""
+        """Write a file into the folder; return its path."""
         path = self.folder / name
         path.write_text(text)
         return str(path)
@@ -71,17 +71,17 @@ class Server:
     title: str
     roles: frozenset[Role]
     command: Command
-    source: str = ""  #: a file of peers/ to be compiled first
+    source: str = ""  #: a file of peers/ that must be compiled first
     programs: tuple[str, ...] = ()  #: one of these must be installed
     module: str = ""  #: this must be importable
     install: str = ""  #: one line: how to install what it needs
     together: bool = False  #: one process serves all its roles
-    ready: bool = True  #: prints `ready`; else it is asked over TCP until it answers
-    forks: bool = False  #: a process a connection: no part of rows with many of them
-    quick: bool = False  #: has a target against it, so it is part of the quick run
+    ready: bool = True  #: prints `ready`; otherwise its TCP address is tried until it replies
+    forks: bool = False  #: one process per connection: left out of workloads with many connections
+    quick: bool = False  #: a target names it, so it is part of the quick run
 
     def missing(self) -> str | None:
-        """How to install what this machine lacks for it; None where nothing is lacking."""
+        """The command that installs what is missing for it; None if nothing is missing."""
         if self.programs and program(*self.programs) is None:
             return self.install
         if self.module and find_spec(self.module) is None:
@@ -121,7 +121,7 @@ def kind_of(role: Role) -> str:
 
 
 def _configured(name: str, *lines: str) -> Command:
-    """Echod with a file: `lines` come first, then its two services."""
+    """A command for echod with a configuration file: `lines`, followed by its two services."""
 
     def command(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
         text = [*lines]
@@ -151,7 +151,7 @@ def _ncat(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
 
 def _xinetd(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
     place = _only(places)
-    # Without cps it serves 50 connections a second and then none for ten.
+    # Without cps xinetd accepts 50 connections a second and then none for 10 s.
     limits = "instances = UNLIMITED\nper_source = UNLIMITED\ncps = 1000000 1\n"
     how = "type = INTERNAL UNLISTED\nid = echo-stream\nsocket_type = stream\nprotocol = tcp\nwait = no\ndisable = no\n"
     where = f"bind = {place.host}\nport = {place.port}\n"

@@ -1,4 +1,4 @@
-"""The printed report: the table of targets, then a block for each workload with every peer's figures."""
+"""The printed report: the table of targets, then a block per workload with every peer's figures."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from bench.targets import ITSELF, STOCK, TARGETS, UVLOOP, YARDSTICK, Measure, ta
 from bench.workloads import MEMORY, MEMORY_TITLE, WORKLOADS, Workload
 
 FULL = 0.95
-"""A load generator that used this much of its core may have been what limited the rate."""
+"""Share of its core above which the load generator may have limited the rate."""
 
 _NOTHING = "–"
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """One target and the figure that this run has for it."""
+    """One target and the figure of this run for it."""
 
     workload: str
     against: str
@@ -50,7 +50,7 @@ def figure(results: Results, subject: str, workload: Workload | None, against: s
 
 
 def judge(results: Results, subject: str) -> list[Judgement]:
-    """Every target that this run can say something about."""
+    """Every target that this run has a figure for."""
     rows: list[Workload | None] = [*WORKLOADS, None]
     found = []
     for row in rows:
@@ -66,7 +66,7 @@ def judge(results: Results, subject: str) -> list[Judgement]:
 
 
 def align(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Columns as wide as their widest cell; the first `left` of them to the left, the others to the right."""
+    """Pad columns to their widest cell: the first `left` columns to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(
@@ -88,7 +88,7 @@ def _cell(results: Results, subject: str, row: Workload | None, against: str, me
 
 
 def targets_table(results: Results, subject: str, titles: Mapping[str, str]) -> list[str]:
-    """The table of targets, for what was measured: processor time a message, and rates where one is promised."""
+    """The table of targets that were measured: processor time per message, and rates if one has a target."""
     others = (YARDSTICK, STOCK, UVLOOP)
     rows = [["workload", titles[subject], "against C", "against stock Twisted", "against uvloop"]]
     for workload in WORKLOADS:
@@ -108,7 +108,7 @@ def targets_table(results: Results, subject: str, titles: Mapping[str, str]) -> 
 
 
 def workload_block(results: Results, workload: Workload, subject: str, titles: Mapping[str, str]) -> list[str]:
-    """Every peer under one workload, the cheapest first; its ratios are the subject's to it."""
+    """Every peer under one workload, the cheapest first; a ratio is the subject divided by the peer."""
     rows = results.slices.get(workload.key, {})
     lines = []
     for peer in rows:
@@ -141,7 +141,7 @@ def memory_block(results: Results, titles: Mapping[str, str]) -> list[str]:
     """Every peer's memory."""
     if not results.rests:
         return []
-    head = ["  peer", "bytes a connection", "connections", "before, KiB", "with them, KiB"]
+    head = ["  peer", "bytes per connection", "connections", "before, KiB", "with them, KiB"]
     ordered = sorted(results.rests.items(), key=lambda item: item[1].per_connection)
     rows = [
         [
@@ -153,22 +153,22 @@ def memory_block(results: Results, titles: Mapping[str, str]) -> list[str]:
         ]
         for peer, rest in ordered
     ]
-    return ["user memory a connection, idle", *align([head, *rows])]
+    return ["user memory per idle connection", *align([head, *rows])]
 
 
 def legend(results: Results, subject: str) -> list[str]:
-    """What the marks mean, where there are any."""
+    """The legend of the marks that the report uses."""
     summaries = [summary(series) for rows in results.slices.values() for series in rows.values()]
     lines = []
     if summaries:
         lines += [
-            "CPU: user and system time of the server's whole process tree a message; the median of the rounds.",
+            "CPU: user and system time of the server's whole process tree per message; the median of the rounds.",
             f"ratios: {subject} divided by the peer, round by round; their median. p50, p99: of all rounds together.",
         ]
     if any(each.load_share >= FULL for each in summaries):
         lines.append(f"> the load generator's core was at least {FULL:.0%} full: the server could have done more.")
     if any(each.lost for each in summaries):
-        lines.append("lost: datagrams that did not come back; the rates count those that did.")
+        lines.append("lost: datagrams that did not come back; the rates count only those that did.")
     return lines
 
 

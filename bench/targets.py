@@ -1,6 +1,6 @@
-"""What echod must show: the one table of targets, and how a figure is judged by it.
+"""The targets that echod must meet, in one table, and how a figure is judged.
 
-A target is a promise about a ratio inside one run, or about an amount of memory; never about a time.
+A target is a ratio within one run, or an amount of memory; never a time.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Measure = Literal["cpu", "rate", "bytes"]
-"""Processor time a message against a peer, messages a second against a peer, user memory a connection."""
+"""Processor time per message against a peer, messages per second against a peer, user memory per connection."""
 
 YARDSTICK, STOCK, UVLOOP, ITSELF = "yardstick", "stock", "uvloop", ""
-"""Against whom: the C program that the workload names, two peers by their keys, nobody."""
+"""The comparison: the C program that the workload names, a peer by its key, or none."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Target:
 
     @property
     def sign(self) -> str:
-        """Which way the bound lies."""
+        """The direction of the bound."""
         return "≥" if self.measure == "rate" else "≤"
 
     def met(self, figure: float) -> bool:
-        """Whether a figure keeps the promise."""
+        """Whether a figure meets the target."""
         return figure >= self.bound if self.measure == "rate" else figure <= self.bound
 
 
@@ -54,5 +54,5 @@ TARGETS: Final[tuple[Target, ...]] = (
 
 
 def targets_of(workload: str, against: str) -> list[Target]:
-    """The targets that stand in one cell of the table."""
+    """The targets in one cell of the table."""
     return [target for target in TARGETS if (target.workload, target.against) == (workload, against)]

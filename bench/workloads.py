@@ -1,7 +1,7 @@
-"""What is asked of a server: each workload is one way to run the load generator.
+"""The workloads: each is one way to run the load generator.
 
-A workload knows no server. Which C program is its yardstick is said here, because that is a matter of the
-question: a single datagram gains nothing from recvmmsg, and is compared with recvfrom.
+A workload is independent of the servers, except that it names the C program it is compared with. That depends on the
+workload: a single datagram gains nothing from recvmmsg, and is compared with recvfrom.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 
 class Role(Enum):
-    """What a server listens on and answers; a peer that has it can take the workloads that ask for it."""
+    """The address and service of a server. A peer that has the role can run the workloads that need it."""
 
     TCP = "tcp echo"
     UPPER = "tcp upper"
@@ -29,9 +29,9 @@ class Workload:
     role: Role
     load: tuple[str, ...]
     connections: int = 1
-    yardstick: str = "c"  #: the peer that "against C" means
+    yardstick: str = "c"  #: the peer that "against C" refers to
     quick: bool = False  #: has targets, so it is part of the quick run
-    reconnects: bool = False  #: a connection a message
+    reconnects: bool = False  #: one connection per message
 
 
 def _stream(key: str, title: str, role: Role, connections: int, *load: str, quick: bool = True) -> Workload:
@@ -47,7 +47,7 @@ WORKLOADS: Final = (
     _stream("tcp-1", "TCP echo 64 B × 1", Role.TCP, 1),
     _stream("tcp-1000", "TCP echo 64 B × 1000", Role.TCP, 1000),
     _stream("tcp-16k", "TCP echo 16 KiB × 64", Role.TCP, 64, "--size=16384"),
-    # A mebibyte in flight: more than the sockets' buffers hold at rest, so both ways stay full.
+    # 1 MiB in flight: more than the buffers of idle sockets hold, so both directions stay full.
     _stream("tcp-bulk", "TCP echo bulk, 64 KiB writes", Role.TCP, 1, "--size=65536", "--depth=16"),
     _stream("tcp-upper", "TCP upper 64 B × 64", Role.UPPER, 64, "--upper"),
     Workload("connect", "connect, echo 64 B, close", Role.TCP, ("connect", "--connections=16"), 16, "c", True, True),
@@ -60,6 +60,6 @@ WORKLOADS: Final = (
 )
 
 MEMORY: Final = "memory"
-"""The key of the one row that is no load but a rest: see `bench.rounds.Bench.rest`."""
+"""The key of the memory row, which runs no load: see `bench.rounds.Bench.rest`."""
 
-MEMORY_TITLE: Final = "user memory a connection, {connections:,} idle"
+MEMORY_TITLE: Final = "user memory per connection, {connections:,} idle"

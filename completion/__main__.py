@@ -1,6 +1,6 @@
-"""`python -m completion DIRECTORY`: what bash and zsh complete, made of the two programs' own parsers.
+"""`python -m completion DIRECTORY`: write the completion of bash and zsh, made from the two programs' own parsers.
 
-It writes `bash/echod`, `bash/echoctl`, `zsh/_echod` and `zsh/_echoctl`; shtab knows how the shells want them.
+It writes `bash/echod`, `bash/echoctl`, `zsh/_echod` and `zsh/_echoctl`. shtab knows the shells' formats.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from echod.client import commandline
 from echod.services.registry import kinds
 
 KINDS = " ".join(f"{name}=" for name in kinds())
-NAMES = (  # of the console services that the running daemon has
+NAMES = (  # the names of the running daemon's console services
     "echoctl status --json 2>/dev/null | "
     r"""sed 's/{"name": "/\n&/g' | sed -n 's/^{"name": "\([^"]*\)", "kind": "console".*/\1/p'"""
 )
@@ -41,7 +41,7 @@ COMPLETE: dict[str, Any] = {
     "GROUP": {"bash": "_echod_groups", "zsh": "_groups"},
     "CONSOLE": {"bash": "_echod_consoles", "zsh": "_echod_consoles"},
 }
-"""What is offered where such a word is wanted."""
+"""The shell function that completes a word of each kind."""
 VALUES = {"config": "FILE", "listen": "KIND=URL", "uid": "USER", "gid": "GROUP"}
 NO_SPACE = """
 _echod_words() {{
@@ -51,11 +51,11 @@ _echod_words() {{
 }}
 complete -o filenames -F _echod_words echod
 """
-"""Behind `echo=` goes an address, without a space between."""
+"""After `echo=` the user types an address, so no space is inserted."""
 
 
 def daemon() -> argparse.ArgumentParser:
-    """The options of `echod`, which twistd reads, as argparse would."""
+    """The options of `echod`, which twistd parses, as an argparse parser."""
     options = tap.Options()
     short = {long: name for name, long in options.synonyms.items() if len(name) == 1}
     parser = argparse.ArgumentParser(prog="echod", add_help=False)
@@ -77,7 +77,7 @@ def daemon() -> argparse.ArgumentParser:
 
 
 def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """Everything that a parser and its commands accept."""
+    """Every option and command that a parser accepts."""
     found = list(parser._actions)
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -87,11 +87,11 @@ def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 
 def completion(parser: argparse.ArgumentParser, shell: str) -> str:
-    """The text that a shell reads to complete a program's words; a FILE is completed as one."""
+    """The completion script of a program. A FILE argument completes file names."""
     for action in actions(parser):
         what = "CONSOLE" if parser.prog == "echoctl" and action.dest == "name" else action.metavar
         if isinstance(what, str) and what in COMPLETE:
-            action.complete = COMPLETE[what]  # type: ignore[attr-defined]  # shtab looks for it on an action
+            action.complete = COMPLETE[what]  # type: ignore[attr-defined]  # shtab reads it from an action
     text = str(shtab.complete(parser, shell, preamble=PREAMBLE[shell]))
     if (shell, parser.prog) == ("bash", "echod"):
         text += NO_SPACE.format(function=re.findall(r"-F (\S+) echod", text)[-1])

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 unsigned char *pattern;
-static unsigned char *expected; /* what the server must make of it */
+static unsigned char *expected; /* the correct reply */
 static uint64_t verified;
 
 void pattern_make(void)
@@ -40,7 +40,7 @@ void verify(const unsigned char *got, size_t n, uint64_t offset, const char *wha
         size_t at = 0;
         while (got[at] == want[at])
             at++;
-        fail("wrong byte: %s %u, offset %llu: 0x%02x came back where 0x%02x was due", what, index,
+        fail("wrong byte: %s %u, offset %llu: received 0x%02x, expected 0x%02x", what, index,
              (unsigned long long)(offset + at), got[at], want[at]);
     }
     verified += n;
@@ -71,7 +71,7 @@ void *allocate(size_t count, size_t size)
     void *p = calloc(count, size);
 
     if (p == NULL)
-        fail("no memory for %zu × %zu octets", count, size);
+        fail("no memory for %zu × %zu bytes", count, size);
     return p;
 }
 
@@ -89,7 +89,7 @@ void wait_for_driver(void)
         ;
 }
 
-/* Latencies: 64 buckets to each power of two, so a bucket is at most 1.6 % wide and no run is too long for it. */
+/* Latencies: 64 buckets per power of two, so a bucket is at most 1.6 % wide and the table fits a run of any length. */
 enum { SUB = 6, BUCKETS = (64 - SUB + 1) << SUB };
 static uint64_t buckets[BUCKETS];
 
@@ -144,5 +144,5 @@ void slice_report(uint64_t messages, uint64_t lost)
         comma = ", ";
     }
     say("]}");
-    wait_for_driver(); /* it reads the clocks of processes that end with their connections */
+    wait_for_driver(); /* the driver reads the clocks of processes that exit with their connections */
 }

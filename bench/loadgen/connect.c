@@ -1,7 +1,7 @@
-/* Short conversations: connect, one message and its answer, end sending, wait for the server's end, close.
+/* Short conversations: connect, send one message, receive the reply, shut down sending, wait for the server's FIN, close.
  *
- * `connections` of them at once. Who ends first keeps the port for a minute (TIME_WAIT), which is us, so the
- * source address moves on through 127.0.0.0/8 after every few thousand.
+ * `connections` of them run at once. The side that closes first keeps the port for a minute (TIME_WAIT). That is this
+ * side, so the source address moves on through 127.0.0.0/8 after every few thousand.
  */
 #include "load.h"
 
@@ -69,11 +69,11 @@ static bool step(struct visit *v)
         fail("conversation %u: recv: %s", index, strerror(errno));
     if (r == 0) {
         if (v->state != ENDING)
-            fail("conversation %u was closed by the server after %u of %u octets", index, v->received, opt.size);
+            fail("conversation %u was closed by the server after %u of %u bytes", index, v->received, opt.size);
         return true;
     }
     if (v->received + (size_t)r > opt.size)
-        fail("wrong byte: conversation %u: more came back than was sent", index);
+        fail("wrong byte: conversation %u: received more than was sent", index);
     verify(buffer, (size_t)r, v->place + v->received, "conversation", index);
     v->received += (unsigned)r;
     if (v->received == opt.size) {
@@ -113,10 +113,10 @@ static uint64_t slice(double seconds)
 void connect_mode(void)
 {
     if (opt.size > sizeof buffer)
-        fail("--size: at most %zu octets here", sizeof buffer);
+        fail("--size: at most %zu bytes in this mode", sizeof buffer);
     visits = allocate(opt.connections, sizeof *visits);
     ep = epoll_create1(EPOLL_CLOEXEC);
-    first_source = 0x100001u + ((unsigned)getpid() % 0xd000u) * 256u; /* 127.16.0.0 and up: the ports of an earlier run rest */
+    first_source = 0x100001u + ((unsigned)getpid() % 0xd000u) * 256u; /* 127.16.0.0 and up: avoids ports of earlier runs */
     slice(opt.warm);
     slice_begin();
     slice_report(slice(opt.seconds), 0);

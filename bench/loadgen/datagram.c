@@ -1,8 +1,8 @@
-/* Datagrams: `depth` of them in flight in all, taking turns over `flows` sockets.
+/* Datagrams: `depth` of them in flight in total, sent in turn over `flows` sockets.
  *
- * A datagram is its number (64 bits) and the pattern from that number on, so that a lost, a doubled, a late
- * and a changed one are told apart. One that has not come back after a quarter of a second is lost: it is
- * counted, and another takes its place.
+ * A datagram is its number (64 bits) followed by the pattern from that number on. So a lost, a duplicate, a late and a
+ * changed datagram can be told apart. A datagram without a reply after 250 ms is lost: it is counted, and another is
+ * sent in its place.
  */
 #include "load.h"
 
@@ -32,7 +32,7 @@ struct slot {
 static int *sockets;
 static int ep;
 static struct slot slots[SLOTS]; /* by number modulo SLOTS */
-static uint64_t next, oldest;    /* numbers: the one to be sent, and the first that may still be open */
+static uint64_t next, oldest;    /* numbers: the next to send, and the first that may still be open */
 static unsigned in_flight, turn; /* turn: the flow that sends next */
 static uint64_t lost, done;
 static size_t stride;
@@ -50,14 +50,14 @@ static void note_sent(unsigned count, uint64_t now)
         slots[next % SLOTS] = (struct slot){.stamp = now, .flow = turn, .state = OPEN};
 }
 
-/* Sends up to `count` from the flow whose turn it is; returns how many the kernel took. */
+/* Sends up to `count` datagrams from the current flow; returns how many the kernel accepted. */
 static unsigned send_batch(unsigned count)
 {
     int fd = sockets[turn], sent;
     struct iovec parts[BATCH];
     struct mmsghdr messages[BATCH];
     union {
-        char octets[CMSG_SPACE(sizeof(uint16_t))];
+        char bytes[CMSG_SPACE(sizeof(uint16_t))];
         struct cmsghdr align;
     } control;
 
@@ -70,8 +70,8 @@ static unsigned send_batch(unsigned count)
     if (count == 1) {
         sent = send(fd, outgoing, opt.size, 0) < 0 ? -1 : 1;
     } else if (opt.gso) {
-        struct msghdr whole = {.msg_iov = parts, .msg_iovlen = 1, .msg_control = control.octets,
-                               .msg_controllen = sizeof control.octets};
+        struct msghdr whole = {.msg_iov = parts, .msg_iovlen = 1, .msg_control = control.bytes,
+                               .msg_controllen = sizeof control.bytes};
         struct cmsghdr *c = CMSG_FIRSTHDR(&whole);
         uint16_t segment = (uint16_t)opt.size;
         parts[0].iov_len = (size_t)count * opt.size;
@@ -108,17 +108,17 @@ static void take(const unsigned char *datagram, size_t length, unsigned flow, ui
     uint64_t number;
 
     if (length != opt.size)
-        fail("wrong byte: a datagram of %zu octets came back where %u were sent", length, opt.size);
+        fail("wrong byte: received a datagram of %zu bytes, expected %u", length, opt.size);
     memcpy(&number, datagram, HEADER);
     if (number >= next || number + SLOTS < next)
-        fail("wrong byte: datagram number %llu came back and was never sent", (unsigned long long)number);
+        fail("wrong byte: received datagram number %llu, which was never sent", (unsigned long long)number);
     struct slot *s = &slots[number % SLOTS];
     if (s->flow != flow)
-        fail("wrong byte: datagram %llu came back to flow %u instead of %u", (unsigned long long)number, flow, s->flow);
+        fail("wrong byte: datagram %llu arrived at flow %u, expected flow %u", (unsigned long long)number, flow, s->flow);
     if (s->state == FREE)
-        fail("wrong byte: datagram %llu came back twice", (unsigned long long)number);
+        fail("wrong byte: datagram %llu arrived twice", (unsigned long long)number);
     verify(datagram + HEADER, length - HEADER, number, "datagram of flow", flow);
-    if (s->state == OPEN) { /* a LOST one is only late; its place was taken */
+    if (s->state == OPEN) { /* a LOST one is only late; another was sent in its place */
         latency_add(now - s->stamp);
         in_flight--;
         done++;
@@ -146,12 +146,12 @@ static void pull(unsigned flow)
 static void pull_coalesced(unsigned flow)
 {
     union {
-        char octets[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
     } control;
     struct iovec part = {.iov_base = incoming, .iov_len = GRO_BUFFER};
-    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.octets,
-                       .msg_controllen = sizeof control.octets};
+    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
+                       .msg_controllen = sizeof control.bytes};
     ssize_t n = recvmsg(sockets[flow], &m, MSG_DONTWAIT);
 
     if (n < 0 && errno != EAGAIN)
@@ -171,7 +171,7 @@ static void give_up(uint64_t now)
         struct slot *s = &slots[oldest % SLOTS];
         if (s->state != OPEN)
             continue;
-        if (now < s->stamp + LOST_AFTER) /* not a difference: what was sent since is younger than `now` */
+        if (now < s->stamp + LOST_AFTER) /* no subtraction: a stamp made meanwhile is later than `now` */
             break;
         s->state = LOST;
         in_flight--;
@@ -205,10 +205,10 @@ static void slice(double seconds)
 
 static void roomy(int fd, int forced, int asked)
 {
-    int octets = 4 << 20;
+    int bytes = 4 << 20;
 
-    if (setsockopt(fd, SOL_SOCKET, forced, &octets, sizeof octets) < 0)
-        setsockopt(fd, SOL_SOCKET, asked, &octets, sizeof octets);
+    if (setsockopt(fd, SOL_SOCKET, forced, &bytes, sizeof bytes) < 0)
+        setsockopt(fd, SOL_SOCKET, asked, &bytes, sizeof bytes);
 }
 
 void datagram_mode(void)
@@ -218,10 +218,10 @@ void datagram_mode(void)
     int one = 1;
 
     if (opt.size < HEADER || opt.size > 65507)
-        fail("--size: 8 to 65507 octets for datagrams");
+        fail("--size: 8 to 65507 bytes for datagrams");
     if (opt.depth > SLOTS / 2)
         fail("--depth: at most %d datagrams in flight", SLOTS / 2);
-    stride = opt.size + 1; /* one more than is due, so that a longer answer shows */
+    stride = opt.size + 1; /* one byte more than expected, to detect a longer reply */
     outgoing = allocate(BATCH, opt.size);
     incoming = allocate(1, stride * BATCH > GRO_BUFFER ? stride * BATCH : GRO_BUFFER);
     sockets = allocate(opt.flows, sizeof *sockets);
@@ -235,7 +235,7 @@ void datagram_mode(void)
         roomy(fd, SO_RCVBUFFORCE, SO_RCVBUF);
         roomy(fd, SO_SNDBUFFORCE, SO_SNDBUF);
         if (opt.gso && setsockopt(fd, IPPROTO_UDP, UDP_GRO, &one, sizeof one) < 0)
-            fail("UDP_GRO: %s (Linux 5.0 has it)", strerror(errno));
+            fail("UDP_GRO: %s (needs Linux 5.0)", strerror(errno));
     }
     slice(opt.warm);
     slice_begin();

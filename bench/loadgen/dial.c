@@ -1,4 +1,4 @@
-/* Connections to the server: by name of a file or by address, and from which source address. */
+/* Connect to the server, by path or by address, from a given source address. */
 #include "load.h"
 
 #include <arpa/inet.h>
@@ -49,7 +49,7 @@ static int open_stream(unsigned source, int flags)
     destination(&to, &length);
     if (opt.path == NULL) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        if (source != 0) { /* 127.0.0.0/8 is all ours: as many times 28,000 ports as it takes */
+        if (source != 0) { /* every address of 127.0.0.0/8 is local: each adds 28,000 ports */
             struct sockaddr_in from = {.sin_family = AF_INET};
             from.sin_addr.s_addr = htonl((INADDR_LOOPBACK & 0xff000000u) | (source & 0xffffffu));
             setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
@@ -85,8 +85,8 @@ void settle(int fd, uint64_t offset, unsigned index)
         fail("connection %u: send: %s", index, strerror(errno));
     ssize_t n = recv(fd, &got, 1, 0);
     if (n == 0)
-        fail("connection %u was closed by the server before it answered", index);
+        fail("connection %u was closed by the server before its reply", index);
     if (n < 0)
-        fail("connection %u: no answer: %s", index, strerror(errno));
+        fail("connection %u: no reply: %s", index, strerror(errno));
     verify(&got, 1, offset, "connection", index);
 }

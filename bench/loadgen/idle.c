@@ -1,7 +1,7 @@
-/* Many open connections that rest, so that the driver can read what they cost the server.
+/* Many idle connections, so that the driver can measure what they cost the server.
  *
- * Prints `open`, waits for the driver, lets each send one octet and compares the answer, prints `used`, waits
- * again, and ends. Few connections share a source address: ports run out, and servers count by address.
+ * Prints `open`, waits for the driver, sends one byte on each connection and compares the reply, prints `used`, waits
+ * again, and exits. Few connections share a source address: ports are limited, and servers count by address.
  */
 #include "load.h"
 

@@ -1,4 +1,4 @@
-/* load MODE OPTIONS: see load.h for what it promises, and `load --help` for the options. */
+/* load MODE OPTIONS: see load.h for the guarantees, and `load --help` for the options. */
 #include "load.h"
 
 #include <getopt.h>
@@ -15,12 +15,12 @@ static const char HELP[] =
     "  --host A           IPv4 address (127.0.0.1)\n"
     "  --unix PATH        a Unix stream instead\n"
     "  --connections N    open at once (1)\n"
-    "  --size N           octets a message (64)\n"
-    "  --depth N          messages in flight: a connection, or in all for datagrams (1)\n"
-    "  --flows N          datagram: sockets that take turns (1)\n"
+    "  --size N           bytes per message (64)\n"
+    "  --depth N          messages in flight: per connection, or in total for datagrams (1)\n"
+    "  --flows N          datagram: sockets that send in turn (1)\n"
     "  --gso              datagram: send with UDP_SEGMENT, receive with UDP_GRO\n"
-    "  --upper            the answer is due in upper case\n"
-    "  --warm S           seconds before (0.2)\n"
+    "  --upper            the reply is expected in upper case\n"
+    "  --warm S           seconds of warm-up (0.2)\n"
     "  --seconds S        of the measured slice (1)\n";
 
 static const struct option LONG[] = {
@@ -88,7 +88,7 @@ int main(int argc, char **argv)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     if (opt.upper && optind < argc && strcmp(argv[optind], "datagram") == 0)
-        fail("--upper: not with datagrams, whose numbers it would change");
+        fail("--upper: not for datagrams: it would change their numbers");
     for (size_t i = 0; optind + 1 == argc && i < sizeof MODES / sizeof *MODES; i++) {
         if (strcmp(argv[optind], MODES[i].name) == 0) {
             pattern_make();

@@ -1,8 +1,8 @@
-/* Streams: `connections` of them, each with `depth` messages of `size` octets on the way.
+/* Streams: `connections` of them, each with `depth` messages of `size` bytes in flight.
  *
- * A connection's octets are the pattern from a place of its own, so an answer on the wrong connection shows
- * too. Offsets count from the first octet of the connection, in both directions; a message is back when the
- * received offset has passed its end, whatever the chunks were.
+ * Each connection starts at its own position in the pattern, so a reply on the wrong connection is detected too.
+ * Offsets count from the first byte of the connection, in both directions. A message is complete when the received
+ * offset passes its end, independent of the chunks.
  */
 #include "load.h"
 
@@ -17,11 +17,11 @@
 struct connection {
     int fd;
     bool stuck;         /* a write was short: waiting for EPOLLOUT */
-    uint64_t place;     /* where in the pattern its offset 0 is */
+    uint64_t place;     /* position of its offset 0 in the pattern */
     uint64_t sent;      /* offsets: written so far, to be written, compared so far */
     uint64_t allowed;
     uint64_t received;
-    uint64_t first;     /* the offset where the first message begins */
+    uint64_t first;     /* the offset of the first message */
     uint64_t issued;    /* messages */
     uint64_t done;
     uint64_t *stamps;   /* when each message in flight was issued, by its number modulo depth */
@@ -72,7 +72,7 @@ static void issue(struct connection *c, unsigned count, uint64_t now)
     push(c);
 }
 
-/* Takes what is there; returns how many messages that completed. */
+/* Receives pending data; returns how many messages it completed. */
 static unsigned pull(struct connection *c, uint64_t *now)
 {
     unsigned index = (unsigned)(c - connections), count = 0;
@@ -83,9 +83,9 @@ static unsigned pull(struct connection *c, uint64_t *now)
     if (r < 0)
         fail("connection %u: recv: %s", index, strerror(errno));
     if (r == 0)
-        fail("connection %u was closed by the server after %llu octets", index, (unsigned long long)c->received);
+        fail("connection %u was closed by the server after %llu bytes", index, (unsigned long long)c->received);
     if (c->received + (uint64_t)r > c->sent)
-        fail("wrong byte: connection %u: more came back than was sent", index);
+        fail("wrong byte: connection %u: received more than was sent", index);
     verify(buffer, (size_t)r, c->place + c->received, "connection", index);
     c->received += (uint64_t)r;
     uint64_t whole = (c->received - c->first) / opt.size;
@@ -110,7 +110,7 @@ static uint64_t slice(double seconds)
         now = now_ns();
         bool over = now >= end;
         if (now > end + DRAIN * SECOND)
-            fail("%llu messages were not answered within %d s", (unsigned long long)in_flight, DRAIN);
+            fail("%llu messages had no reply within %d s", (unsigned long long)in_flight, DRAIN);
         for (int k = 0; k < n; k++) {
             struct connection *c = &connections[events[k].data.u32];
             if (events[k].events & EPOLLOUT)
@@ -126,7 +126,7 @@ static uint64_t slice(double seconds)
     return messages;
 }
 
-/* Ends sending; the server must end too. Bytes that come now are too many. */
+/* Shuts down sending; the server must close too. Bytes that arrive now are an error. */
 static void finish(void)
 {
     uint64_t until = now_ns() + ENDING * SECOND;
@@ -140,7 +140,7 @@ static void finish(void)
         if (poll(&p, 1, now < until ? (int)((until - now) / 1000000u) : 0) == 1) {
             ssize_t r = recv(p.fd, buffer, sizeof buffer, 0);
             if (r > 0)
-                fail("wrong byte: connection %u: %zd octets too many at its end", i, r);
+                fail("wrong byte: connection %u: %zd bytes too many at its end", i, r);
             open += r < 0;
         } else {
             open++;
@@ -148,7 +148,7 @@ static void finish(void)
         close(p.fd);
     }
     if (open > 0)
-        fail("%u of %u connections were not ended within %d s of our end", open, opt.connections, ENDING);
+        fail("%u of %u connections were not closed within %d s of our FIN", open, opt.connections, ENDING);
 }
 
 void stream_mode(void)

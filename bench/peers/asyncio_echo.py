@@ -1,4 +1,4 @@
-"""asyncio, and uvloop: Protocol and DatagramProtocol as the standard library's documentation writes them.
+"""asyncio and uvloop: Protocol and DatagramProtocol as in the standard library's documentation.
 
 asyncio_echo.py HOST PORT [upper] [udp] [uvloop]        asyncio_echo.py unix PATH [upper] [uvloop]
 """

@@ -1,9 +1,9 @@
-/* The yardstick: a stream echo on level-triggered epoll, as plain as C allows.
+/* The C reference: a stream echo on level-triggered epoll.
  *
  * c_echo HOST PORT [upper]      c_echo unix PATH [upper]
  *
- * One read and one write a message; what a short write leaves is kept, and the connection is not read from
- * until it has gone. A connection at rest costs no user memory.
+ * One read and one write per message. After a short write the rest is kept, and the connection is not read until the
+ * rest was written. An idle connection uses no user memory.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -24,7 +24,7 @@
 enum { READ = 65536, EVENTS = 256, BACKLOG = 4096 };
 
 static struct rest {
-    char *octets; /* NULL where nothing waits */
+    char *bytes; /* NULL if no data is pending */
     size_t length, gone;
 } *rests; /* by descriptor */
 static char buffer[READ];
@@ -62,7 +62,7 @@ static int listen_at(const char *host, const char *port)
         inet_pton(AF_INET, host, &at.sin_addr);
         fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* inherited by what is accepted */
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* accepted sockets inherit it */
         check(bind(fd, (struct sockaddr *)&at, sizeof at), "bind");
     }
     check(listen(fd, BACKLOG), "listen");
@@ -71,8 +71,8 @@ static int listen_at(const char *host, const char *port)
 
 static void end(int fd)
 {
-    free(rests[fd].octets);
-    rests[fd].octets = NULL;
+    free(rests[fd].bytes);
+    rests[fd].bytes = NULL;
     close(fd);
 }
 
@@ -98,8 +98,8 @@ static void answer(int fd)
         sent = 0;
     if (sent < n) {
         struct rest *r = &rests[fd];
-        *r = (struct rest){.octets = malloc((size_t)(n - sent)), .length = (size_t)(n - sent)};
-        memcpy(r->octets, buffer + sent, r->length);
+        *r = (struct rest){.bytes = malloc((size_t)(n - sent)), .length = (size_t)(n - sent)};
+        memcpy(r->bytes, buffer + sent, r->length);
         watch(fd, EPOLL_CTL_MOD, EPOLLOUT);
     }
 }
@@ -107,7 +107,7 @@ static void answer(int fd)
 static void flush(int fd)
 {
     struct rest *r = &rests[fd];
-    ssize_t sent = send(fd, r->octets + r->gone, r->length - r->gone, MSG_NOSIGNAL);
+    ssize_t sent = send(fd, r->bytes + r->gone, r->length - r->gone, MSG_NOSIGNAL);
 
     if (sent < 0 && errno == EAGAIN)
         return;
@@ -117,8 +117,8 @@ static void flush(int fd)
     }
     r->gone += (size_t)sent;
     if (r->gone == r->length) {
-        free(r->octets);
-        r->octets = NULL;
+        free(r->bytes);
+        r->bytes = NULL;
         watch(fd, EPOLL_CTL_MOD, EPOLLIN);
     }
 }
@@ -147,7 +147,7 @@ int main(int argc, char **argv)
             if (events[i].data.fd == listener) {
                 while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0)
                     watch(fd, EPOLL_CTL_ADD, EPOLLIN);
-            } else if (rests[events[i].data.fd].octets != NULL) {
+            } else if (rests[events[i].data.fd].bytes != NULL) {
                 flush(events[i].data.fd);
             } else {
                 answer(events[i].data.fd);

@@ -1,8 +1,8 @@
-/* The yardstick for datagrams, in three ways.
+/* The C reference for datagrams, in three variants.
  *
- * c_udp HOST PORT recvfrom     one recvfrom and one sendto a datagram
- * c_udp HOST PORT recvmmsg     up to 64 a system call, each way
- * c_udp HOST PORT gro          UDP_GRO in, UDP_SEGMENT out: what was sent as one comes and goes as one
+ * c_udp HOST PORT recvfrom     one recvfrom and one sendto per datagram
+ * c_udp HOST PORT recvmmsg     up to 64 datagrams per system call, in both directions
+ * c_udp HOST PORT gro          UDP_GRO in, UDP_SEGMENT out: datagrams sent as one are received and sent as one
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -53,14 +53,14 @@ static void by_batches(int fd)
             parts[i].iov_len = messages[i].msg_len;
         for (int sent = 0, r; sent < n; sent += r)
             if ((r = sendmmsg(fd, messages + sent, (unsigned)(n - sent), 0)) <= 0)
-                r = 1; /* the first of them cannot be sent: on to the next */
+                r = 1; /* the first cannot be sent: continue with the next */
     }
 }
 
 static void coalesced(int fd)
 {
     union {
-        char octets[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
     } control;
     struct sockaddr_in peer;
@@ -73,7 +73,7 @@ static void coalesced(int fd)
     for (;;) {
         struct iovec part = {.iov_base = buffers[0], .iov_len = LARGEST};
         struct msghdr m = {.msg_name = &peer, .msg_namelen = sizeof peer, .msg_iov = &part, .msg_iovlen = 1,
-                           .msg_control = control.octets, .msg_controllen = sizeof control.octets};
+                           .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
         ssize_t n = recvmsg(fd, &m, 0);
         if (n < 0)
             continue;
@@ -98,10 +98,10 @@ static void coalesced(int fd)
 
 static void roomy(int fd, int forced, int asked)
 {
-    int octets = 4 << 20;
+    int bytes = 4 << 20;
 
-    if (setsockopt(fd, SOL_SOCKET, forced, &octets, sizeof octets) < 0)
-        setsockopt(fd, SOL_SOCKET, asked, &octets, sizeof octets);
+    if (setsockopt(fd, SOL_SOCKET, forced, &bytes, sizeof bytes) < 0)
+        setsockopt(fd, SOL_SOCKET, asked, &bytes, sizeof bytes);
 }
 
 int main(int argc, char **argv)

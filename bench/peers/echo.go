@@ -1,8 +1,8 @@
-// Go: one goroutine a connection.
+// Go: one goroutine per connection.
 //
 //	echo HOST PORT [upper] [udp]        echo unix PATH [upper]
 //
-// Not io.Copy between the halves: that splices, and holds two descriptors more for each connection at rest.
+// io.Copy between the halves is not used: it splices, which costs two more descriptors per idle connection.
 package main
 
 import (
@@ -11,10 +11,10 @@ import (
 	"os"
 )
 
-func upper(octets []byte) {
-	for i, c := range octets {
+func upper(bytes []byte) {
+	for i, c := range bytes {
 		if 'a' <= c && c <= 'z' {
-			octets[i] = c - 32
+			bytes[i] = c - 32
 		}
 	}
 }

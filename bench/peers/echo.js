@@ -1,4 +1,4 @@
-// Node: its documentation's echo server.
+// Node: the echo server of its documentation.
 //
 //   echo.js HOST PORT [upper] [udp]        echo.js unix PATH [upper]
 'use strict';

@@ -1,4 +1,4 @@
-"""Stock Twisted: Protocol and DatagramProtocol as its documentation writes them, on its default reactor.
+"""Stock Twisted: Protocol and DatagramProtocol as in its documentation, on its default reactor.
 
 stock_twisted.py HOST PORT [upper] [udp]        stock_twisted.py unix PATH [upper]
 """

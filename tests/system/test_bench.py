@@ -225,7 +225,7 @@ def test_a_run_prints_its_table_and_writes_its_files(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "TCP echo 64 B × 64 connections" in done.stdout
-    assert "user memory a connection, 100 idle" in done.stdout
+    assert "user memory per connection, 100 idle" in done.stdout
     document = json.loads((tmp_path / "b.json").read_text())
     assert set(document["workloads"]["tcp-64"]) == {"c", "asyncio"}
     assert set(document["memory"]) == {"c", "asyncio"}
@@ -243,5 +243,5 @@ def test_a_peer_that_does_not_start_is_named_and_left_out():
         check=False,
     )
     assert done.returncode == 1
-    assert "echod left out: it ended at its start: no such thing (exit code 78)" in done.stdout
+    assert "echod left out: it exited at its start: no such thing (exit code 78)" in done.stdout
     assert "TCP echo 64 B × 1" in done.stdout

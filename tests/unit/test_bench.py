@@ -60,8 +60,8 @@ def test_percentile_is_the_nearest_rank(share, expected):
     assert percentile({50_000: 1, 1_000: 50, 2_000: 49}, share) == expected
 
 
-def test_there_is_no_percentile_of_nothing():
-    with pytest.raises(ValueError, match="nothing"):
+def test_a_percentile_of_no_messages_is_an_error():
+    with pytest.raises(ValueError, match="needs at least one message"):
         percentile({}, 0.5)
 
 
@@ -145,7 +145,7 @@ def test_the_table_leaves_blank_what_was_not_measured():
 def test_the_report_names_what_was_left_out_and_what_limited_the_load():
     results = measured({"tcp-64": {"echod": [7.0], "c": [5.0]}})
     results.add("tcp-64", "uvloop", 1, one(6.0, load_share=0.97, lost=4))
-    results.remarks.append("Node left out: it ended at its start")
+    results.remarks.append("Node left out: it exited at its start")
     text = report(results, "echod", TITLES, ["Go is not installed: apt install golang-go"])
     assert "Node left out" in text
     assert "Go is not installed" in text
