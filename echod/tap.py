@@ -16,13 +16,13 @@ from typing import Any, Final, NoReturn
 from twisted import __version__ as twisted_version
 from twisted.python import usage
 
-from echod.config.fault import ConfigurationError
-from echod.config.fitting import fit
-from echod.config.listeners import listeners, warnings
+from echod.config.errors import ConfigurationError
+from echod.config.fd_budget import fit
+from echod.config.listing import listeners, warnings
 from echod.config.loading import from_listen, load
 from echod.config.name_resolution import Unresolved, resolved
 from echod.config.printing import describe
-from echod.config.schema import Configuration
+from echod.config.settings import Configuration
 from echod.daemon import descriptors, landlock, twisted_internals
 from echod.daemon.administration import services_of
 from echod.daemon.bind import Bound, Unbindable, Unsuited, Wanted, bind_all, open_to_nobody, wanted

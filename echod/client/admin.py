@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from echod import runtime_dir
 from echod.address import Address, AddressError, parse
 from echod.client.peer_trust import Untrusted, check, name_of
-from echod.config.fault import ConfigurationError
+from echod.config.errors import ConfigurationError
 from echod.config.loading import administration, configuration_file
 from echod.runtime_dir import expanded
 from echod.text import escaped, from_system, system_error

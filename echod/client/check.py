@@ -10,9 +10,9 @@ from typing import Final
 
 from echod.client.tables import fitted, screen, show
 from echod.client.terminal import fail
-from echod.config.fault import ConfigurationError
-from echod.config.fitting import fit
-from echod.config.listeners import warnings
+from echod.config.errors import ConfigurationError
+from echod.config.fd_budget import fit
+from echod.config.listing import warnings
 from echod.config.loading import load
 from echod.config.name_resolution import Unresolved, resolved
 from echod.services.registry import kinds

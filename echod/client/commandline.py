@@ -13,7 +13,7 @@ from typing import Any, Final
 from echod.address import Address, AddressError, parse
 from echod.client.examples import EXAMPLES
 from echod.client.parser import NOT_AVAILABLE, Parser
-from echod.config.values import duration, shown, size
+from echod.config.units import duration, shown, size
 from echod.runtime_dir import expanded
 from echod.text import from_system
 from echod.version import VERSION

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, Final, NoReturn
 
-from echod.config.values import shown
+from echod.config.units import shown
 from echod.stdio import report
 from echod.text import escaped
 

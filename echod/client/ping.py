@@ -24,7 +24,7 @@ from echod.client.session_probe import Conversing
 from echod.client.statistics import Times
 from echod.client.summary import figures, lines
 from echod.client.terminal import INTERRUPTED, Screen, colored, fail, put_text
-from echod.config.values import duration_text
+from echod.config.units import duration_text
 from echod.stdio import report
 from echod.text import counted, escaped, system_error
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from echod.client.tables import wrapped
 from echod.client.terminal import Screen, fail
-from echod.config.keys import field_of
 from echod.config.options import option_forms
+from echod.config.schema import field_of
 from echod.model import Service
 from echod.services.registry import kinds
 from echod.text import escaped

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from echod.config.fault import ConfigurationError, element, joined
-from echod.config.keys import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, field_of, key_of
-from echod.config.places import Places, Unknown
-from echod.config.reading import DEFAULT, Found, Reading, Written
-from echod.config.schema import LOOPBACK, Admin, Configuration, Daemon, ServiceConfig
+from echod.config.address_conflicts import Places, Unknown
+from echod.config.errors import ConfigurationError, element, joined
+from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, field_of, key_of
+from echod.config.settings import LOOPBACK, Admin, Configuration, Daemon, ServiceConfig
+from echod.config.toml_reader import DEFAULT, Found, Reading, Written
 from echod.gate.access import Network
 from echod.gate.limits import Limits
 from echod.model import Service

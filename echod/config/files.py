@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
-from echod.config.fault import Fault
+from echod.config.errors import Fault
 from echod.small_files import Unsuitable, not_utf8, read_whole
 from echod.text import system_error
 

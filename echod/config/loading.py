@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from echod.address import Address, parse
 from echod.config import files
+from echod.config.address_conflicts import Unknown
 from echod.config.building import ALLOW, Building
-from echod.config.fault import ConfigurationError, Fault
-from echod.config.forms import ADDRESSES, NETWORKS
+from echod.config.errors import ConfigurationError, Fault
 from echod.config.line_numbers import located
-from echod.config.places import Unknown
-from echod.config.reading import DEFAULT, Found, Reading, Written
-from echod.config.schema import Configuration
-from echod.config.values import shown
+from echod.config.settings import Configuration
+from echod.config.toml_reader import DEFAULT, Found, Reading, Written
+from echod.config.units import shown
+from echod.config.value_types import ADDRESSES, NETWORKS
 from echod.gate.access import Network
 from echod.model import Service
 from echod.runtime_dir import expanded

@@ -14,10 +14,10 @@ from functools import cache
 from typing import Final
 
 from echod.address import Address
-from echod.config.fault import Fault, element, joined
+from echod.config.errors import Fault, element, joined
 from echod.config.line_numbers import located
-from echod.config.reading import DEFAULT
-from echod.config.schema import Admin, Configuration
+from echod.config.settings import Admin, Configuration
+from echod.config.toml_reader import DEFAULT
 from echod.text import system_error
 from echod.transports import paths, sockets
 

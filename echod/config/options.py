@@ -9,8 +9,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from echod.config.forms import FILE, FLAG, TEXT, Form, number, whole, words
-from echod.config.keys import SERVICE, key_of
+from echod.config.schema import SERVICE, key_of
+from echod.config.value_types import FILE, FLAG, TEXT, Form, number, whole, words
 from echod.model import Service
 
 _FORMS: Final[Mapping[Any, Form]] = {

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from echod.config.fault import joined
-from echod.config.keys import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, Table, field_of, missing
+from echod.config.errors import joined
 from echod.config.options import option_forms
-from echod.config.reading import DEFAULT
-from echod.config.schema import Configuration, ServiceConfig
+from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, Table, field_of, missing
+from echod.config.settings import Configuration, ServiceConfig
+from echod.config.toml_reader import DEFAULT
 from echod.text import escaped
 
 Origins = Mapping[str, tuple[Path, ...]]

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from echod.admin.console import Desk
 from echod.admin.resources import Verdict
 from echod.admin.service import AT_ONCE, AdminOptions, AdminService
-from echod.config.schema import Configuration, ServiceConfig
+from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.awaited_addresses import AwaitedAddresses
 from echod.daemon.console import desk_of
 from echod.daemon.listener import Listener, Shared

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from twisted.internet.base import DelayedCall
 
-from echod.config.values import duration
+from echod.config.units import duration
 from echod.daemon.bind import Unbindable, Wanted, bind_all
 from echod.daemon.listener import Listener, Served, Shared, Unready, listeners
 from echod.daemon.store import Store

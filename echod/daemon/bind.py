@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from echod import runtime_dir
 from echod.address import BACKLOG, Address
-from echod.config.listeners import exposed
-from echod.config.schema import ServiceConfig
+from echod.config.listing import exposed
+from echod.config.settings import ServiceConfig
 from echod.daemon.address_holder import holder
 from echod.daemon.store import Store
 from echod.names import Inet, inet_name, is_loopback

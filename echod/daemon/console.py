@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from echod.config.schema import Configuration
+from echod.config.settings import Configuration
 from echod.daemon.listener import Listener
 from echod.observe.output import Output
 from echod.services.console import Console

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import resource
 
-from echod.config.fitting import APART
-from echod.config.schema import Configuration
+from echod.config.fd_budget import APART
+from echod.config.settings import Configuration
 
 
 def raise_limit() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from echod.config.schema import Configuration
+from echod.config.settings import Configuration
 from echod.daemon.listener import Unready
 from echod.plane import calls
 from echod.plane.loop import Loop

@@ -19,7 +19,7 @@ import twisted
 
 from echod import version
 from echod.address import Address
-from echod.config.schema import Configuration
+from echod.config.settings import Configuration
 from echod.daemon.bind import Bound
 from echod.daemon.kernel import PR_SET_NO_NEW_PRIVS, Kernel
 

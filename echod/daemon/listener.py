@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from echod.admin.service import AdminService
-from echod.config.schema import ServiceConfig
+from echod.config.settings import ServiceConfig
 from echod.daemon.bind import Bound
 from echod.events import Events, Tally
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
 from echod.gate.members import MemberGate
+from echod.gate.network_rate import Total
 from echod.gate.send_budget import SendBudget
-from echod.gate.shares import Total
 from echod.model import Context, Service
 from echod.plane.datagrams import DatagramLane
 from echod.plane.loop import Loop

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from echod.address import Address
-from echod.config.schema import Configuration
+from echod.config.settings import Configuration
 from echod.daemon.kernel import (
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL,

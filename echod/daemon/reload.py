@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from echod.address import Address
-from echod.config.schema import Configuration, ServiceConfig
+from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.bind import Bound, Wanted, adapt
 from echod.daemon.listener import Listener
 from echod.daemon.store import CHANGEABLE

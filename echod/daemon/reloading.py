@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from echod.admin.resources import Verdict
-from echod.config.schema import Configuration
+from echod.config.settings import Configuration
 from echod.daemon.in_thread import begin
 from echod.daemon.reload import Refused, explained
 from echod.events import Events

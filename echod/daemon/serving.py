@@ -16,7 +16,7 @@ from twisted.logger import ILogObserver
 
 from echod.admin.resources import DaemonResources, Verdict
 from echod.admin.service import AdminService
-from echod.config.schema import Configuration
+from echod.config.settings import Configuration
 from echod.daemon.administration import DaemonView, services_of
 from echod.daemon.awaited_addresses import AwaitedAddresses, listeners_of
 from echod.daemon.bind import Bound, Unbindable, Wanted, bind_all, open_to_nobody, wanted
@@ -29,8 +29,8 @@ from echod.daemon.reloading import Read, Reloads
 from echod.daemon.store import Store
 from echod.events import Events
 from echod.gate.members import MemberGate
+from echod.gate.network_rate import Total
 from echod.gate.send_budget import SendBudget
-from echod.gate.shares import Total
 from echod.gate.work_budget import WorkBudget
 from echod.model import Context
 from echod.observe.log import Log

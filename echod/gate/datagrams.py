@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Container
 from typing import Final
 
 from echod.gate.access import Access, canonical, in_disguise
-from echod.gate.floods import PORTS, Floods
+from echod.gate.flood_detector import PORTS, Floods
 from echod.gate.limits import Limits, Rate
+from echod.gate.network_rate import Shares, Total, network_of
 from echod.gate.refusal import Refusal
-from echod.gate.shares import Shares, Total, network_of
 
 REFLECTORS: Final = frozenset({1900, 2049, 3702, 5353, 11211, 27015})
 """Ports above 1023 whose services answer what they are sent (SSDP, NFS, WS-Discovery, mDNS, memcached, Source)."""

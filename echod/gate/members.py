@@ -14,8 +14,8 @@ from echod.gate.access import canonical
 from echod.gate.address_cookies import LENGTH, AddressCookies
 from echod.gate.buckets import Buckets
 from echod.gate.limits import Rate
+from echod.gate.network_rate import network_of
 from echod.gate.refusal import Refusal
-from echod.gate.shares import network_of
 
 OUTPUT: Final = Rate(262_144, 524_288)  #: bytes a second to one /24 or /56: what replies may have (`shares.BYTES`)
 CHALLENGES: Final = Rate(1, 10)

@@ -19,7 +19,7 @@ from twisted.internet.base import DelayedCall
 
 from echod.events import Tally
 from echod.gate.datagrams import PRIVILEGED, REFLECTORS, DatagramGate
-from echod.gate.floods import PORTS
+from echod.gate.flood_detector import PORTS
 from echod.gate.refusal import Refusal
 
 SO_ATTACH_FILTER: Final = 26  # socket(7); <asm-generic/socket.h>

@@ -23,14 +23,14 @@ from twisted.logger import LogLevel
 
 from echod.address import AddressError, parse
 from echod.client.commandline import parser
-from echod.config import values
+from echod.config import units
 from echod.config.building import Building
-from echod.config.fault import ConfigurationError, Fault
-from echod.config.forms import Form
-from echod.config.keys import ROOT, SERVICE, SERVICES, Table, default
+from echod.config.errors import ConfigurationError, Fault
 from echod.config.loading import from_listen, load
 from echod.config.printing import describe
-from echod.config.reading import Reading
+from echod.config.schema import ROOT, SERVICE, SERVICES, Table, default
+from echod.config.toml_reader import Reading
+from echod.config.value_types import Form
 from echod.events import CATALOGUE
 from echod.gate.access import Access, canonical, in_disguise, key_of
 from echod.model import Context, Peer
@@ -66,10 +66,10 @@ def _address(data: bytes) -> bool:
 def _value(data: bytes) -> bool:
     text, accepted = text_of(data), 0
     written: dict[Callable[[str], Any], Callable[[Any], str]] = {
-        values.duration: values.duration_text,
-        values.size: values.size_text,
-        values.rate: values.rate_text,
-        values.network: str,
+        units.duration: units.duration_text,
+        units.size: units.size_text,
+        units.rate: units.rate_text,
+        units.network: str,
     }
     for read, write in written.items():
         try:

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from echod.config.fitting import APART
+from echod.config.fd_budget import APART
 from tests.contract.matrix import exactly
 from tests.daemon import Daemon
 from tests.plane.clients import PLANES, Crowd, configuration, connect, counted, within

@@ -8,25 +8,25 @@ from pathlib import Path
 import pytest
 
 from echod.address import BACKLOG, DIALLING, OPTIONS, SCHEMES, parse
-from echod.config import keys
-from echod.config.fault import ConfigurationError
-from echod.config.forms import Form
-from echod.config.keys import Table
+from echod.config import schema
+from echod.config.errors import ConfigurationError
 from echod.config.loading import load
 from echod.config.options import option_forms
+from echod.config.schema import Table
+from echod.config.value_types import Form
 from echod.services import registry
 from echod.transports.paths import MODE
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "CONFIG.md").read_text("utf-8")
 TABLES = {
-    "[daemon]": keys.DAEMON,
-    "[admin]": keys.ADMIN,
-    "[defaults]": keys.DEFAULTS,
-    "[defaults.limits]": keys.LIMITS,
-    "[services.NAME]": keys.SERVICE,
-    "[services.NAME.faults]": keys.FAULTS,
-    "[services.NAME.tls]": keys.TLS,
-    "[bus]": keys.BUS,
+    "[daemon]": schema.DAEMON,
+    "[admin]": schema.ADMIN,
+    "[defaults]": schema.DEFAULTS,
+    "[defaults.limits]": schema.LIMITS,
+    "[services.NAME]": schema.SERVICE,
+    "[services.NAME.faults]": schema.FAULTS,
+    "[services.NAME.tls]": schema.TLS,
+    "[bus]": schema.BUS,
 }
 OF_KINDS = {(kind.kind, key): form for kind in registry.kinds().values() for key, form in option_forms(kind).items()}
 
@@ -81,7 +81,7 @@ def read(form, text):
 def in_table(table):
     """The keys of a table that are no tables; a service's policy is documented under its defaults."""
     own = {key: form for key, form in table.keys.items() if isinstance(form, Form)}
-    return {key: own[key] for key in own if key not in keys.POLICY} if table is keys.SERVICE else own
+    return {key: own[key] for key in own if key not in schema.POLICY} if table is schema.SERVICE else own
 
 
 def all_rows():
@@ -90,11 +90,11 @@ def all_rows():
         forms = in_table(table)
         for key, cells in documented(name).items():
             if key in forms:
-                yield pytest.param(forms[key], keys.default(table, key), cells, id=f"{name}.{key}")
+                yield pytest.param(forms[key], schema.default(table, key), cells, id=f"{name}.{key}")
     kinds = registry.kinds()
     for (kind, key), cells in options().items():
         if (kind, key) in OF_KINDS:
-            default = getattr(kinds[kind].Options(), keys.field_of(key))
+            default = getattr(kinds[kind].Options(), schema.field_of(key))
             yield pytest.param(OF_KINDS[kind, key], default, cells, id=f"{kind}.{key}")
 
 
@@ -104,8 +104,8 @@ def test_the_page_has_every_key_and_no_other(name, table):
 
 
 def test_every_table_has_its_section():
-    tables = {table.name for table in keys.ROOT.keys.values() if isinstance(table, Table)}
-    tables |= {form.name for form in keys.SERVICE.keys.values() if isinstance(form, Table)} | {keys.SERVICE.name}
+    tables = {table.name for table in schema.ROOT.keys.values() if isinstance(table, Table)}
+    tables |= {form.name for form in schema.SERVICE.keys.values() if isinstance(form, Table)} | {schema.SERVICE.name}
     assert tables - {"services"} == {table.name for table in TABLES.values()}
 
 
@@ -137,7 +137,7 @@ def test_the_options_of_an_address():
         takes = {scheme for scheme, known in SCHEMES.items() if name in known.options}
         assert set(re.findall("`([^`]+)`", of)) == takes
         assert name in parse(code(example)).options
-        assert ("*Not yet.*" in meaning) == (keys.missing("services.NAME.listen", parse(code(example))) is not None)
+        assert ("*Not yet.*" in meaning) == (schema.missing("services.NAME.listen", parse(code(example))) is not None)
         if name in DEFAULTS:
             assert code(default) == DEFAULTS[name]
     clients = re.search("A client takes (`.*`) only", section("Options of an address"))
@@ -150,7 +150,7 @@ DEFAULTS = {"backlog": str(BACKLOG), "mode": f"{MODE:04o}"}
 
 def test_what_is_not_available_yet():
     part = {code(cells[0]): cells[1] for cells in rows(section("Not available yet"))}
-    assert list(part) == sorted({key for key, _ in keys.NOT_YET}, key=[key for key, _ in keys.NOT_YET].index)
+    assert list(part) == sorted({key for key, _ in schema.NOT_YET}, key=[key for key, _ in schema.NOT_YET].index)
     schemes = {name for name, scheme in SCHEMES.items() if not scheme.available}
     assert set(re.findall("`([a-z-]+)://`", part.get("services.NAME.listen", ""))) == schemes
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.config.fault import Fault, element, joined, toml_text
+from echod.config.errors import Fault, element, joined, toml_text
 from echod.config.line_numbers import line_numbers, located
 
 DOCUMENT = """\

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from echod.config import keys
-from echod.config.fault import ConfigurationError
+from echod.config import schema
+from echod.config.errors import ConfigurationError
 from echod.config.files import TomlFile
-from echod.config.forms import called
 from echod.config.loading import from_listen, load
 from echod.config.printing import describe
-from echod.config.schema import Configuration
+from echod.config.settings import Configuration
+from echod.config.value_types import called
 from echod.services.ack import Ack
 from echod.services.discard import Discard
 from echod.services.echo import Echo
@@ -143,7 +143,7 @@ WORDS = st.sampled_from(
     [
         *(
             key
-            for table in (keys.ROOT, keys.SERVICE, keys.LIMITS, keys.FAULTS, keys.TLS, keys.DAEMON)
+            for table in (schema.ROOT, schema.SERVICE, schema.LIMITS, schema.FAULTS, schema.TLS, schema.DAEMON)
             for key in table.keys
         ),
         *("show", "close", "echo", "ack", "chat", "url", "systemd:x", "tcp://127.0.0.1:7", "unix:///run/x", "tcp6:7"),
@@ -166,13 +166,13 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=4),
     max_leaves=12,
 )
-SERVICE = st.dictionaries(st.sampled_from([*keys.SERVICE.keys, "show", "close"]) | TEXTS, VALUES, max_size=6)
+SERVICE = st.dictionaries(st.sampled_from([*schema.SERVICE.keys, "show", "close"]) | TEXTS, VALUES, max_size=6)
 CONTENTS = st.fixed_dictionaries(
     {},
     optional={
         "services": st.dictionaries(TEXTS, SERVICE, max_size=3) | VALUES,
-        "daemon": st.dictionaries(st.sampled_from([*keys.DAEMON.keys]), VALUES) | VALUES,
-        "defaults": st.dictionaries(st.sampled_from([*keys.DEFAULTS.keys]), VALUES) | VALUES,
+        "daemon": st.dictionaries(st.sampled_from([*schema.DAEMON.keys]), VALUES) | VALUES,
+        "defaults": st.dictionaries(st.sampled_from([*schema.DEFAULTS.keys]), VALUES) | VALUES,
         "admin": VALUES,
         "bus": VALUES,
         "other": VALUES,

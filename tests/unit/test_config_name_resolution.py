@@ -17,7 +17,7 @@ from echod.address import parse
 from echod.config import name_resolution
 from echod.config.loading import from_listen, load
 from echod.config.name_resolution import Unresolved, resolved
-from echod.config.schema import Admin, Configuration, Daemon, ServiceConfig
+from echod.config.settings import Admin, Configuration, Daemon, ServiceConfig
 from echod.daemon.bind import Unbindable, bind_all, wanted
 from echod.daemon.notify import Notify
 from echod.daemon.store import Store

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from echod.address import parse
-from echod.config.keys import LARGEST_BUFFER
 from echod.config.loading import load
 from echod.config.printing import describe
-from echod.config.schema import Configuration, Daemon, ServiceConfig
+from echod.config.schema import LARGEST_BUFFER
+from echod.config.settings import Configuration, Daemon, ServiceConfig
 from echod.gate.limits import Limits, Rate
 from echod.model import NoOptions, Service
 from echod.services.ack import Ack, AckOptions

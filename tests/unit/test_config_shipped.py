@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from echod.config import keys
-from echod.config.fault import ConfigurationError
+from echod.config import schema
+from echod.config.errors import ConfigurationError
 from echod.config.loading import load
 from echod.config.options import option_forms
 from echod.services import registry
@@ -60,28 +60,28 @@ def shown(table):
 
 @pytest.mark.parametrize(
     ("name", "table"),
-    [("daemon", keys.DAEMON), ("admin", keys.ADMIN), ("defaults.limits", keys.LIMITS), ("bus", keys.BUS)],
+    [("daemon", schema.DAEMON), ("admin", schema.ADMIN), ("defaults.limits", schema.LIMITS), ("bus", schema.BUS)],
 )
 def test_every_key_is_shown(name, table):
     assert shown(name) == set(table.keys)
 
 
 def test_every_policy_is_shown():
-    assert shown("defaults") == set(keys.POLICY)
+    assert shown("defaults") == set(schema.POLICY)
 
 
 @pytest.mark.parametrize("kind", registry.kinds().values(), ids=lambda kind: kind.kind)
 def test_every_option_with_a_default_is_shown(kind):
     defaults = kind.Options()
-    options = {key for key in option_forms(kind) if getattr(defaults, keys.field_of(key)) is not None}
+    options = {key for key in option_forms(kind) if getattr(defaults, schema.field_of(key)) is not None}
     assert shown(f"services.{kind.kind}") == {"kind", "listen"} | options
 
 
 @pytest.mark.parametrize("line", [line for line in TEXT.splitlines() if NOT_YET.search(line)])
 def test_what_is_marked_not_yet_is_not_there_yet(line):
     name = re.findall(r"[a-z0-9.-]+", line)[0].rpartition(".")[2]
-    names = {part for key, _ in keys.NOT_YET for part in key.split(".")}
-    inside = {key for table in (keys.ADMIN, keys.FAULTS, keys.TLS, keys.BUS) for key in table.keys}
+    names = {part for key, _ in schema.NOT_YET for part in key.split(".")}
+    inside = {key for table in (schema.ADMIN, schema.FAULTS, schema.TLS, schema.BUS) for key in table.keys}
     assert name in names | inside
 
 

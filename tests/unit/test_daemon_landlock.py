@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from echod.address import parse
-from echod.config.schema import Configuration, Daemon, ServiceConfig
+from echod.config.settings import Configuration, Daemon, ServiceConfig
 from echod.daemon import landlock
 from echod.daemon.bind import Bound, wanted
 from echod.daemon.kernel import Kernel

@@ -6,7 +6,7 @@ import pwd
 import pytest
 
 from echod.address import parse
-from echod.config.schema import Admin, Configuration, Daemon, ServiceConfig
+from echod.config.settings import Admin, Configuration, Daemon, ServiceConfig
 from echod.daemon.kernel import Kernel
 from echod.daemon.privileges import Identity, Impossible, identity_of, owning, stay_behind
 from echod.services.echo import Echo

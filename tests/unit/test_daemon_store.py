@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from echod.address import SCHEMES, Address, parse
-from echod.config.schema import ServiceConfig
+from echod.config.settings import ServiceConfig
 from echod.daemon.bind import Unbindable, bind_all, wanted
 from echod.daemon.notify import Notify
 from echod.daemon.store import Store, name_of

@@ -20,12 +20,12 @@ import pytest
 
 from echod import tap
 from echod.address import SCHEMES
-from echod.config.keys import field_of
 from echod.config.loading import load
 from echod.config.options import option_forms
+from echod.config.schema import field_of
 from echod.daemon.hint import hint
 from echod.events import CATALOGUE, Closing, Tally
-from echod.gate import floods
+from echod.gate import flood_detector
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits
@@ -304,7 +304,10 @@ def test_why_a_connection_ends():
         (ARCHITECTURE, f"After {stack.LINGER:g} seconds comes the reset"),
         (ARCHITECTURE, f"(up to {datagram.LARGEST:,} octets)"),
         (ARCHITECTURE, f"A turn serves {datagram.A_TURN}, counted in datagrams"),
-        (ARCHITECTURE, f"**Flood filter.** {floods.FLOOD} refusals in {1000 * floods.WITHIN:g} ms are a flood"),
+        (
+            ARCHITECTURE,
+            f"**Flood filter.** {flood_detector.FLOOD} refusals in {1000 * flood_detector.WITHIN:g} ms are a flood",
+        ),
         (ARCHITECTURE, f"every {1000 * flood.EASED:g} ms twice as much comes through"),
         (ARCHITECTURE, f"a queue of at most {output.WAITING:,} lines"),
         (SERVICES, f"or after {stack.LINGER:g} seconds"),

@@ -13,8 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from echod.gate.access import Access, canonical, octets_of
 from echod.gate.datagrams import DatagramGate, is_many
 from echod.gate.limits import UNLIMITED, Limits, Rate
-from echod.gate.refusal import Refusal
-from echod.gate.shares import (
+from echod.gate.network_rate import (
     BYTES,
     MUTE,
     PREFIX,
@@ -26,6 +25,7 @@ from echod.gate.shares import (
     Total,
     network_of,
 )
+from echod.gate.refusal import Refusal
 
 EVERYBODY = Access([ip_network("0.0.0.0/0"), ip_network("::/0")])
 HIGH = 40_000  # a client's port

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from echod.gate.datagrams import REFLECTORS
+from echod.gate.network_rate import BYTES, MUTE, SAME, TOTAL, TOTAL_BYTES
 from echod.gate.refusal import Refusal
-from echod.gate.shares import BYTES, MUTE, SAME, TOTAL, TOTAL_BYTES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "SECURITY.md").read_text("utf-8")
 

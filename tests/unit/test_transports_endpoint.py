@@ -4,7 +4,7 @@ import pytest
 from twisted.internet import reactor
 
 from echod.address import parse
-from echod.config.schema import ServiceConfig
+from echod.config.settings import ServiceConfig
 from echod.daemon.bind import Unbindable, bind_all, wanted
 from echod.daemon.notify import Notify
 from echod.daemon.store import Store

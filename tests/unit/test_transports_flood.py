@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from echod.events import Tally
 from echod.gate.access import Access
 from echod.gate.datagrams import DatagramGate
-from echod.gate.floods import PORTS, Flood
+from echod.gate.flood_detector import PORTS, Flood
 from echod.gate.limits import Limits
 from echod.transports import flood
 from echod.transports.flood import EASED, LEAST, NETWORKS, PASS, FloodFilter, attach, program, thinning

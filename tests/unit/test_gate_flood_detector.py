@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echod.gate.access import Access, Network, octets_of
 from echod.gate.datagrams import DatagramGate
-from echod.gate.floods import FLOOD, OF_PORTS, PORTS, WATCHED, WITHIN, Flood, Floods
+from echod.gate.flood_detector import FLOOD, OF_PORTS, PORTS, WATCHED, WITHIN, Flood, Floods
 from echod.gate.limits import Limits, Rate
 from echod.gate.refusal import Refusal
 from tests.gate.forms import networks

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.config.fault import ConfigurationError, Fault, joined, toml_text
+from echod.config.errors import ConfigurationError, Fault, joined, toml_text
 
 
 def test_a_fault_is_a_line():

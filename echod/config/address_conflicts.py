@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from echod.address import Address
-from echod.config.fault import element
-from echod.config.reading import Reading, Written
+from echod.config.errors import element
+from echod.config.toml_reader import Reading, Written
 
 WILDCARDS: Final = ("*", "0.0.0.0", "::")  #: hosts that stand for every one of an IP version, or of both
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from echod.config import reading
-from echod.config.fault import element
-from echod.config.reading import DEFAULT, Reading, Written
+from echod.config import toml_reader
+from echod.config.errors import element
+from echod.config.toml_reader import DEFAULT, Reading, Written
 from echod.model import Service
 from echod.services.ack import Ack
 from echod.services.discard import Discard
@@ -170,7 +170,7 @@ def test_all_is_checked_under_a_kind_that_is_wrong():
 
 
 def test_a_kind_that_comes_later(monkeypatch):
-    monkeypatch.setattr(reading, "PLANNED", frozenset({"later"}))
+    monkeypatch.setattr(toml_reader, "PLANNED", frozenset({"later"}))
     assert faults(with_echo(kind="later")) == ["/etc/a.toml: services.echo.kind: later: not available in this version"]
     assert faults({"services": {"later": SERVICE}}) == [
         "/etc/a.toml: services.later: later: not available in this version"

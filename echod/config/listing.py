@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from echod.config.schema import Configuration, ServiceConfig
+from echod.config.settings import Configuration, ServiceConfig
 
 
 def listeners(configuration: Configuration) -> Iterator[str]:

@@ -14,11 +14,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-from echod.config import values
-from echod.config.fault import Fault, element, joined
-from echod.config.forms import Form, called, text
-from echod.config.keys import ADMIN, KIND_RIGHT, ROOT, SERVICE, SERVICES, Table, missing
+from echod.config import units
+from echod.config.errors import Fault, element, joined
 from echod.config.options import option_forms
+from echod.config.schema import ADMIN, KIND_RIGHT, ROOT, SERVICE, SERVICES, Table, missing
+from echod.config.value_types import Form, called, text
 from echod.model import Service
 from echod.services.registry import PLANNED, Kinds
 from echod.text import escaped
@@ -75,7 +75,7 @@ class Reading:
             raise ValueError(escaped(self.kinds.unusable[name]))
         near = get_close_matches(name.lower(), [*self.kinds, *PLANNED], n=1)
         right = f"did you mean {near[0]}?" if near else "known are " + ", ".join(self.kinds)
-        raise ValueError(f"unknown kind {values.shown(name)}; {right}")
+        raise ValueError(f"unknown kind {units.shown(name)}; {right}")
 
     def value(self, name: str, form: Form, content: Any, file: Path, path: str) -> Written | None:
         """Read one value by the form of the key `name`; None is a fault, and that is kept.
@@ -190,5 +190,5 @@ class Reading:
         for name, known in inside.items():
             if key in known:
                 return f"did you mean {name}.{key}?"
-        near = get_close_matches(key[: values.SHOWN].lower().replace("_", "-"), table.keys, n=1)
+        near = get_close_matches(key[: units.SHOWN].lower().replace("_", "-"), table.keys, n=1)
         return f"did you mean {near[0]}?" if near else "known are " + ", ".join(table.keys)

@@ -6,55 +6,55 @@ from dataclasses import fields
 import pytest
 
 from echod.address import SCHEMES, parse
-from echod.config import keys, schema
-from echod.config.forms import Form
-from echod.config.keys import Table
+from echod.config import schema, settings
+from echod.config.schema import Table
+from echod.config.value_types import Form
 from echod.gate.limits import Limits
 
 
-def tables(table=keys.ROOT):
+def tables(table=schema.ROOT):
     yield table
     for inner in table.keys.values():
         if isinstance(inner, Table):
             yield from tables(inner)
-    if table is keys.SERVICES:
-        yield from tables(keys.SERVICE)
+    if table is schema.SERVICES:
+        yield from tables(schema.SERVICE)
 
 
 @pytest.mark.parametrize(
     ("table", "struct", "elsewhere"),
     [
-        (keys.DAEMON, schema.Daemon, set()),
-        (keys.LIMITS, Limits, set()),
-        (keys.SERVICE, schema.ServiceConfig, {"name", "options", "written_limits"}),
+        (schema.DAEMON, settings.Daemon, set()),
+        (schema.LIMITS, Limits, set()),
+        (schema.SERVICE, settings.ServiceConfig, {"name", "options", "written_limits"}),
     ],
 )
 def test_every_field_has_its_key(table, struct, elsewhere):
     not_in_the_struct = {"faults", "tls"}
-    assert {keys.field_of(key) for key in table.keys} - not_in_the_struct == {
+    assert {schema.field_of(key) for key in table.keys} - not_in_the_struct == {
         f.name for f in fields(struct)
     } - elsewhere
 
 
-@pytest.mark.parametrize("table", [keys.DAEMON, keys.LIMITS, keys.DEFAULTS], ids=lambda table: table.name)
+@pytest.mark.parametrize("table", [schema.DAEMON, schema.LIMITS, schema.DEFAULTS], ids=lambda table: table.name)
 def test_defaults_are_right(table):
     for key, form in table.keys.items():
         if isinstance(form, Table):
             continue
-        default = keys.default(table, key)
+        default = schema.default(table, key)
         read = form.accept(tomllib.loads(f"x = {form.toml(default)}")["x"])
         assert (tuple(map(form.each.accept, read)) if form.each else read) == default
 
 
 def test_no_default():
-    assert keys.default(keys.SERVICE, "kind") is None
-    assert keys.default(keys.SERVICE, "limits") is None
-    assert keys.default(keys.FAULTS, "delay") is None
+    assert schema.default(schema.SERVICE, "kind") is None
+    assert schema.default(schema.SERVICE, "limits") is None
+    assert schema.default(schema.FAULTS, "delay") is None
 
 
 def test_what_is_missing_is_in_the_grammar():
     known = {f"{table.name}.{key}".removeprefix(".") for table in tables() for key in table.keys}
-    assert {key for key, _ in keys.NOT_YET} <= known
+    assert {key for key, _ in schema.NOT_YET} <= known
 
 
 @pytest.mark.parametrize(
@@ -74,29 +74,29 @@ def test_what_is_missing_is_in_the_grammar():
     ],
 )
 def test_missing(name, value, what):
-    assert keys.missing(name, value) == what
+    assert schema.missing(name, value) == what
 
 
 def test_a_scheme_is_there_when_the_address_says_so():
     for name, scheme in SCHEMES.items():
         address = parse(f"{name}:///run/x" if scheme.has_path else f"{name}://*:7")
-        assert keys.missing("services.NAME.listen", address) == (None if scheme.available else f"{name}://")
+        assert schema.missing("services.NAME.listen", address) == (None if scheme.available else f"{name}://")
 
 
 def test_keys_and_fields():
-    assert keys.field_of("new-per-client") == "new_per_client"
-    assert keys.key_of("new_per_client") == "new-per-client"
+    assert schema.field_of("new-per-client") == "new_per_client"
+    assert schema.key_of("new_per_client") == "new-per-client"
 
 
 def test_the_admin_interface_is_a_stream():
-    each = keys.ADMIN.keys["listen"].each
+    each = schema.ADMIN.keys["listen"].each
     assert each.accept("unix:///run/a.sock").scheme == "unix"
     with pytest.raises(ValueError, match="is served on unix:// and tcp:// only"):
         each.accept("udp://127.0.0.1:7")
 
 
 def test_a_buffer_is_no_larger_than_memory_can_be_asked_for_at_each_read():
-    buffer = keys.LIMITS.keys["buffer"]
+    buffer = schema.LIMITS.keys["buffer"]
     assert isinstance(buffer, Form)
     assert buffer.accept("64MiB") == 64 << 20
     with pytest.raises(ValueError, match='^"65MiB" is too large; the largest is "64MiB"$'):
@@ -106,4 +106,4 @@ def test_a_buffer_is_no_larger_than_memory_can_be_asked_for_at_each_read():
 @pytest.mark.parametrize("value", ["all", "Auto", 0, 1025, 1.5, True, []])
 def test_how_many_workers_there_may_be(value):
     with pytest.raises(ValueError, match='^must be a whole number from 1 to 1024, or "auto"$'):
-        keys.WORKERS.accept(value)
+        schema.WORKERS.accept(value)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from echod.address import parse
-from echod.config import values
-from echod.config.fault import toml_text
+from echod.config import units
+from echod.config.errors import toml_text
 from echod.runtime_dir import expanded
 from echod.text import for_system
 
@@ -88,7 +88,7 @@ def words(*known: str | int) -> Form:
                 return word
         if not isinstance(value, str):
             raise ValueError(f"must be {right}; not {_number(value)}")
-        raise ValueError(f"{values.shown(value)} must be {right}{did_you_mean(value, texts)}")
+        raise ValueError(f"{units.shown(value)} must be {right}{did_you_mean(value, texts)}")
 
     return Form(right, accept, lambda value: toml_text(value) if isinstance(value, str) else toml_plain(value))
 
@@ -100,7 +100,7 @@ def toml_plain(value: float) -> str:
 
 def did_you_mean(written: str, known: list[str]) -> str:
     """`; did you mean …?` where something known is near, and nothing where not."""
-    near = get_close_matches(written[: values.SHOWN].lower(), known, n=1)
+    near = get_close_matches(written[: units.SHOWN].lower(), known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -119,23 +119,23 @@ def lasting(more_than_zero: bool = False) -> Form:
     """A duration."""
 
     def read(written: str) -> float:
-        seconds = values.duration(written)
+        seconds = units.duration(written)
         if more_than_zero and seconds == 0:
-            raise ValueError(f'{values.shown(written)} must be longer than 0; the longest is "24d"')
+            raise ValueError(f'{units.shown(written)} must be longer than 0; the longest is "24d"')
         return seconds
 
-    return text('a duration such as "5m"', read, values.duration_text)
+    return text('a duration such as "5m"', read, units.duration_text)
 
 
-def octets(largest: int = values.LARGEST) -> Form:
+def octets(largest: int = units.LARGEST) -> Form:
     """A size above 0."""
 
     def read(written: str) -> int:
-        if (size := values.size(written, largest)) == 0:
-            raise ValueError(f'{values.shown(written)} must be at least "1"')
+        if (size := units.size(written, largest)) == 0:
+            raise ValueError(f'{units.shown(written)} must be at least "1"')
         return size
 
-    return text('a size such as "64KiB"', read, values.size_text)
+    return text('a size such as "64KiB"', read, units.size_text)
 
 
 def _something(written: str) -> str:
@@ -146,14 +146,14 @@ def _something(written: str) -> str:
 
 def _path(written: str) -> Path:
     if not written or "\0" in written:
-        raise ValueError(f'{values.shown(written)} must be the path of a file, such as "/etc/echod/quotes.txt"')
+        raise ValueError(f'{units.shown(written)} must be the path of a file, such as "/etc/echod/quotes.txt"')
     return Path(for_system(written))
 
 
 def _url(written: str) -> str:
     scheme, separator, rest = written.partition("://")
     if not (scheme and separator and rest) or not written.isprintable() or " " in written:
-        raise ValueError(f'{values.shown(written)} must be a URL such as "redis://127.0.0.1:6379"')
+        raise ValueError(f'{units.shown(written)} must be a URL such as "redis://127.0.0.1:6379"')
     return written
 
 
@@ -171,11 +171,11 @@ FILE: Final = text('the path of a file, such as "/etc/echod/quotes.txt"', _path)
 DURATION: Final = lasting()
 TIMEOUT: Final = lasting(more_than_zero=True)
 SIZE: Final = octets()
-RATE: Final = text('a rate such as "300", "300/900", "0" or "auto"', values.rate, values.rate_text)
+RATE: Final = text('a rate such as "300", "300/900", "0" or "auto"', units.rate, units.rate_text)
 COUNT: Final = whole(1, 2**31 - 1)
 PROBABILITY: Final = number(0, 1)
 PORTS: Final = array(whole(1, 65_535), "port numbers")
-NETWORKS: Final = array(text('a network such as "192.0.2.0/24"', values.network), 'networks such as ["192.0.2.0/24"]')
+NETWORKS: Final = array(text('a network such as "192.0.2.0/24"', units.network), 'networks such as ["192.0.2.0/24"]')
 ADDRESSES: Final = array(
     text('an address such as "tcp://127.0.0.1:10007"', lambda written: parse(expanded(written))),
     'addresses such as ["tcp://127.0.0.1:10007"]',

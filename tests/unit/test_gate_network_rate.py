@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.gate import shares
+from echod.gate import network_rate
 from echod.gate.buckets import Buckets
 from echod.gate.limits import Rate
+from echod.gate.network_rate import BYTES, SAME, TOTAL, TOTAL_BYTES, WATCHED_ABOVE, Shares, Total, network_of
 from echod.gate.refusal import Refusal
-from echod.gate.shares import BYTES, SAME, TOTAL, TOTAL_BYTES, WATCHED_ABOVE, Shares, Total, network_of
 
 HIGH = 40_000
 HOSTS = (bytes([192, 0, 2, 1]), bytes([192, 0, 2, 2]), bytes([192, 0, 3, 1]))
@@ -69,7 +69,7 @@ class Runs(SynchronousTestCase):
 
 class Tables(SynchronousTestCase):
     def test_a_refused_network_counts_as_heard_from(self) -> None:
-        with mock.patch.object(shares, "TABLE", 2):
+        with mock.patch.object(network_rate, "TABLE", 2):
             for refused in (
                 lambda taking: taking.take(HOSTS[0], HIGH, b"", 0),
                 lambda taking: taking.take_run(HOSTS[0], HIGH, 5, 0, 0),
@@ -85,7 +85,7 @@ class Tables(SynchronousTestCase):
                 self.assertEqual(len(taking._table), 2)
 
     def test_hold_as_many_as_they_may(self) -> None:
-        with mock.patch.object(shares, "TABLE", 10):
+        with mock.patch.object(network_rate, "TABLE", 10):
             taking = Shares(Rate(0.001, 1), Total())
             said = Counter(taking.take(bytes([10, 0, number, 1]), HIGH, b"", 0) for number in range(50))
             self.assertEqual(said, {None: 50})

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from echod.config.fault import ConfigurationError, Fault, joined
+from echod.config.errors import ConfigurationError, Fault, joined
 from echod.config.line_numbers import located
-from echod.config.schema import Configuration, ServiceConfig
+from echod.config.settings import Configuration, ServiceConfig
 
 APART: Final = 64  #: descriptors for logs, pipes, epoll, what Python opens, and the listeners of the first INCLUDED
 INCLUDED: Final = 12  #: addresses

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.config import values
+from echod.config import units
 from echod.gate.limits import UNLIMITED, Rate
 
 
@@ -28,7 +28,7 @@ from echod.gate.limits import UNLIMITED, Rate
     ],
 )
 def test_duration(text, seconds):
-    assert values.duration(text) == seconds
+    assert units.duration(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_duration(text, seconds):
 )
 def test_no_duration(text, right):
     with pytest.raises(ValueError, match="is not a duration|is too long") as caught:
-        values.duration(text)
+        units.duration(text)
     assert right in str(caught.value)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 200
@@ -78,17 +78,17 @@ def test_no_duration(text, right):
     ],
 )
 def test_duration_text(seconds, text):
-    assert values.duration_text(seconds) == text
+    assert units.duration_text(seconds) == text
 
 
-@given(st.integers(0, values.LONGEST * 10**6).map(lambda microseconds: microseconds / 10**6))
+@given(st.integers(0, units.LONGEST * 10**6).map(lambda microseconds: microseconds / 10**6))
 def test_durations_survive_printing(seconds):
-    assert values.duration(values.duration_text(seconds)) == seconds
+    assert units.duration(units.duration_text(seconds)) == seconds
 
 
-@given(st.decimals(0, values.LONGEST, places=9).map(lambda seconds: values.duration(f"{seconds:f}s")))
+@given(st.decimals(0, units.LONGEST, places=9).map(lambda seconds: units.duration(f"{seconds:f}s")))
 def test_finer_durations_survive_printing(seconds):
-    assert values.duration(values.duration_text(seconds)) == seconds
+    assert units.duration(units.duration_text(seconds)) == seconds
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_finer_durations_survive_printing(seconds):
     [("0", 0), ("1500", 1500), ("1KiB", 1024), ("64KiB", 65536), ("1MiB", 2**20), ("1GiB", 2**30), ("1TiB", 2**40)],
 )
 def test_size(text, octets):
-    assert values.size(text) == octets
-    assert values.size_text(octets) == text
+    assert units.size(text) == octets
+    assert units.size_text(octets) == text
 
 
 @pytest.mark.parametrize(
@@ -119,14 +119,14 @@ def test_size(text, octets):
 )
 def test_no_size(text, right):
     with pytest.raises(ValueError, match="is not a size|is too large") as caught:
-        values.size(text)
+        units.size(text)
     assert right in str(caught.value)
     assert str(caught.value).isprintable()
 
 
-@given(st.integers(0, values.LARGEST))
+@given(st.integers(0, units.LARGEST))
 def test_sizes_survive_printing(octets):
-    assert values.size(values.size_text(octets)) == octets
+    assert units.size(units.size_text(octets)) == octets
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ def test_sizes_survive_printing(octets):
     ],
 )
 def test_rate(text, rate):
-    assert values.rate(text) == rate
-    assert values.rate(values.rate_text(rate)) == rate
+    assert units.rate(text) == rate
+    assert units.rate(units.rate_text(rate)) == rate
 
 
 @pytest.mark.parametrize(
@@ -165,24 +165,24 @@ def test_rate(text, rate):
 )
 def test_no_rate(text, right):
     with pytest.raises(ValueError, match="rate|lets? nothing|too fast") as caught:
-        values.rate(text)
+        units.rate(text)
     assert right in str(caught.value)
 
 
 def test_rate_text():
-    assert values.rate_text("auto") == "auto"
-    assert values.rate_text(UNLIMITED) == "0"
-    assert values.rate_text(Rate(300, 600)) == "300/600"
-    assert values.rate_text(Rate(0.2, 1)) == "0.2/1"
+    assert units.rate_text("auto") == "auto"
+    assert units.rate_text(UNLIMITED) == "0"
+    assert units.rate_text(Rate(300, 600)) == "300/600"
+    assert units.rate_text(Rate(0.2, 1)) == "0.2/1"
 
 
 @given(
-    st.decimals("0.000001", values.FASTEST, places=6).map(float),
-    st.none() | st.decimals(1, values.FASTEST, places=6).map(float),
+    st.decimals("0.000001", units.FASTEST, places=6).map(float),
+    st.none() | st.decimals(1, units.FASTEST, places=6).map(float),
 )
 def test_rates_survive_printing(per_second, burst):
     rate = Rate(per_second, max(1.0, 2 * per_second) if burst is None else burst)
-    assert values.rate(values.rate_text(rate)) == rate
+    assert units.rate(units.rate_text(rate)) == rate
 
 
 @pytest.mark.parametrize(
@@ -198,8 +198,8 @@ def test_rates_survive_printing(per_second, burst):
     ],
 )
 def test_network(text, network):
-    assert values.network(text) == ipaddress.ip_network(network)
-    assert values.network(str(values.network(text))) == values.network(text)
+    assert units.network(text) == ipaddress.ip_network(network)
+    assert units.network(str(units.network(text))) == units.network(text)
 
 
 @pytest.mark.parametrize(
@@ -220,14 +220,14 @@ def test_network(text, network):
 )
 def test_no_network(text, right):
     with pytest.raises(ValueError, match="network") as caught:
-        values.network(text)
+        units.network(text)
     assert right in str(caught.value)
 
 
 @given(st.text())
 def test_nothing_but_a_line(text):
     """Whatever is written: a value, or a ValueError of one line."""
-    for parse in (values.duration, values.size, values.rate, values.network):
+    for parse in (units.duration, units.size, units.rate, units.network):
         try:
             parse(text)
         except ValueError as error:
@@ -235,5 +235,5 @@ def test_nothing_but_a_line(text):
 
 
 def test_shown():
-    assert values.shown("a\nb") == '"a\\x0ab"'
-    assert values.shown("x" * 61) == '"' + "x" * 60 + '…"'
+    assert units.shown("a\nb") == '"a\\x0ab"'
+    assert units.shown("x" * 61) == '"' + "x" * 60 + '…"'

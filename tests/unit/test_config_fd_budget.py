@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from echod.config.fault import ConfigurationError
-from echod.config.fitting import APART, fit
+from echod.config.errors import ConfigurationError
+from echod.config.fd_budget import APART, fit
 from echod.config.loading import load
 from echod.services.registry import kinds
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from echod.config.listeners import listeners
+from echod.config.listing import listeners
 from echod.config.loading import load
 from echod.services.echo import Echo
 from echod.services.upper import Upper

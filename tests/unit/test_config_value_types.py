@@ -1,0 +1,113 @@
+"""The forms of values: each accepts what is right, and says what would be right for all else."""
+
+import datetime
+import math
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from echod.address import Address
+from echod.config import value_types
+
+TODAY = datetime.date(2026, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "accepted"),
+    [
+        (value_types.FLAG, True, True),
+        (value_types.TEXT, "", ""),
+        (value_types.NAME, "x", "x"),
+        (value_types.URL, "redis://h", "redis://h"),
+        (value_types.FILE, "a/b", Path("a/b")),
+        (value_types.DURATION, "0", 0.0),
+        (value_types.TIMEOUT, "1s", 1.0),
+        (value_types.SIZE, "64KiB", 65536),
+        (value_types.RATE, "auto", "auto"),
+        (value_types.COUNT, 1, 1),
+        (value_types.PROBABILITY, 0, 0.0),
+        (value_types.PROBABILITY, 0.5, 0.5),
+        (value_types.PORTS, [7], [7]),
+        (value_types.number(), -1.5, -1.5),
+        (value_types.words("a", "b"), "a", "a"),
+        (value_types.words(1, True), True, True),
+        (value_types.words(1, True), 1, 1),
+    ],
+)
+def test_what_is_right(form, value, accepted):
+    found = form.accept(value)
+    assert found == accepted
+    assert type(found) is type(accepted)
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "said"),
+    [
+        (value_types.FLAG, 1, "must be true or false, not a number"),
+        (value_types.FLAG, "yes", "must be true or false, not text"),
+        (value_types.TEXT, 1, "must be text, not a number"),
+        (value_types.NAME, "", "must not be empty"),
+        (value_types.URL, "redis:h", '"redis:h" must be a URL such as "redis://127.0.0.1:6379"'),
+        (value_types.URL, "redis://a b", '"redis://a b" must be a URL such as "redis://127.0.0.1:6379"'),
+        (value_types.FILE, "", '"" must be the path of a file, such as "/etc/echod/quotes.txt"'),
+        (value_types.FILE, "a\0", '"a\\x00" must be the path of a file, such as "/etc/echod/quotes.txt"'),
+        (value_types.DURATION, 5, 'must be a duration such as "5m", not a number'),
+        (value_types.DURATION, TODAY, 'must be a duration such as "5m", not a date or a time'),
+        (value_types.TIMEOUT, "0", '"0" must be longer than 0; the longest is "24d"'),
+        (value_types.SIZE, True, 'must be a size such as "64KiB", not true'),
+        (value_types.SIZE, "0", '"0" must be at least "1"'),
+        (value_types.RATE, {}, 'must be a rate such as "300", "300/900", "0" or "auto", not a table'),
+        (value_types.COUNT, 0, "must be a whole number from 1 to 2147483647, not 0"),
+        (value_types.COUNT, False, "must be a whole number from 1 to 2147483647, not false"),
+        (value_types.COUNT, 1.0, "must be a whole number from 1 to 2147483647, not 1.0"),
+        pytest.param(
+            value_types.COUNT,
+            16**9999,
+            "must be a whole number from 1 to 2147483647, not so large a number",
+            id="huge value_types.COUNT",
+        ),
+        (value_types.PROBABILITY, 1.5, "must be a number from 0 to 1, not 1.5"),
+        (value_types.PROBABILITY, math.nan, "must be a number from 0 to 1, not nan"),
+        (value_types.PROBABILITY, True, "must be a number from 0 to 1, not true"),
+        (value_types.number(), math.inf, "must be a number, not inf"),
+        pytest.param(value_types.number(), 16**9999, "must be a number, not so large a number", id="huge number"),
+        (value_types.PORTS, 7, "must be an array of port numbers, not a number"),
+        (value_types.words("no", "text"), "txt", '"txt" must be one of: no, text; did you mean text?'),
+        (value_types.words("no", "text"), "TEXT", '"TEXT" must be one of: no, text; did you mean text?'),
+        (value_types.words("no", "text"), "zzz", '"zzz" must be one of: no, text'),
+        (value_types.words("no", "text"), [], "must be one of: no, text; not an array"),
+        (value_types.words(1, 2), True, "must be one of: 1, 2; not true"),
+        (value_types.words(1, 2), 3, "must be one of: 1, 2; not 3"),
+    ],
+)
+def test_what_is_wrong(form, value, said):
+    with pytest.raises(ValueError, match="must") as caught:
+        form.accept(value)
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        (value_types.FLAG, "false"),
+        (value_types.TEXT, '"a\\"b"'),
+        (value_types.FILE, '"/a/b"'),
+        (value_types.DURATION, '"1m30s"'),
+        (value_types.SIZE, '"64KiB"'),
+        (value_types.RATE, '"300/900"'),
+        (value_types.COUNT, "7"),
+        (value_types.PROBABILITY, "0.25"),
+        (value_types.words("a", 1, True), '"a"'),
+        (value_types.words("a", 1, True), "1"),
+        (value_types.words("a", 1, True), "true"),
+    ],
+)
+def test_printing_is_the_reverse(form, text):
+    assert form.toml(form.accept(tomllib.loads(f"x = {text}")["x"])) == text
+
+
+def test_arrays_print_each_element():
+    assert value_types.PORTS.toml((7, 9)) == "[7, 9]"
+    assert value_types.NETWORKS.toml(()) == "[]"
+    assert value_types.ADDRESSES.toml((Address("tcp", "::1", 7),)) == '["tcp://[::1]:7"]'
