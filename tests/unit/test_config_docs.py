@@ -1,4 +1,4 @@
-"""docs/CONFIG.md is held to the code: its keys, types of defaults, examples, and what it calls not yet available."""
+"""docs/CONFIG.md agrees with the code: keys, types, defaults, examples, and what it marks as not yet available."""
 
 import grp
 import re
@@ -53,7 +53,7 @@ def documented(name):
     return {code(cells[0]): cells for cells in rows(section(f"`{name}`")) if len(cells) == 5}
 
 
-def test_what_faults_look_like(tmp_path):
+def test_the_example_of_configuration_errors_is_what_loading_raises(tmp_path):
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "echod.toml").write_text(
         '[services.slow]\nkind = "echo"\nlisten = ["tcp://[::1]:7"]\nlimits.idle = "5 min"\n'
@@ -62,7 +62,7 @@ def test_what_faults_look_like(tmp_path):
     (tmp_path / "conf.d" / "10-lan.toml").write_text('[services.echo]\n\nlisten ["tcp://[::1]:7"]\n')
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path / "echod.toml", registry.kinds(), {})
-    [shown] = re.findall(r"(?ms)^```\n(.*?)^```$", section("What a fault looks like"))
+    [shown] = re.findall(r"(?ms)^```\n(.*?)^```$", section("Configuration errors"))
     assert shown.replace("/etc/echod", str(tmp_path)).splitlines() == [str(fault) for fault in caught.value.faults]
 
 

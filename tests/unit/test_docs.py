@@ -313,7 +313,7 @@ def test_why_a_connection_ends():
         (SERVICES, f"or after {stack.LINGER:g} seconds"),
         (SERVICES, f"One line shows at most {showing.SHOWN:,} bytes of a message"),
         (SERVICES, f"at most {shown.A_SECOND:,} lines and {shown.BYTES_A_SECOND >> 10} KiB a second"),
-        (SERVICES, f"A quotation at random, of {qotd.LARGEST} octets at most"),
+        (SERVICES, f"A random quotation of {qotd.LARGEST} bytes at most"),
         (EMBEDDING, f"after {datagram.A_TURN} datagrams or {stream_port.A_TURN} connections"),
     ],
 )
@@ -323,7 +323,7 @@ def test_a_figure(page, said):
 
 def test_the_longest_date():
     longest = max(len(daytime.line(datetime(2024, 9, day, 23, tzinfo=UTC).timestamp())) for day in range(10, 31))
-    assert f"{longest} octets at most" in prose(SERVICES)
+    assert f"{longest} bytes at most" in prose(SERVICES)
 
 
 # ECHOD.md
