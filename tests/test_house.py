@@ -38,9 +38,9 @@ MAY_IMPORT = {
     "config": "address events faults gate model names runtime_dir services.registry shape small_files text"
     " transports.paths transports.sockets",
     "transports": "address events faults gate model names peercred shape text",
-    "plane": "address events gate model names text transports",
+    "fastpath": "address events gate model names text transports",
     "observe": "address events gate model names text version",
-    "daemon": "address admin config events faults gate model names observe peercred plane runtime_dir services shape"
+    "daemon": "address admin config events faults gate model names fastpath observe peercred runtime_dir services shape"
     " terminal text transports version",
     "tap": "address config daemon early_signals gate model names observe services stdio terminal text transports"
     " version",

@@ -7,9 +7,9 @@ from typing import Any
 
 from echod.config.settings import Configuration
 from echod.daemon.listener import Unready
-from echod.plane import calls
-from echod.plane.loop import Loop
-from echod.plane.permitted import refusals, told
+from echod.fastpath import syscalls
+from echod.fastpath.loop import Loop
+from echod.fastpath.permitted import refusals, told
 from echod.text import system_error
 
 
@@ -23,7 +23,7 @@ class FastPath:
 
     def loop(self, configuration: Configuration) -> Loop | None:
         """A loop that has not started; None if the fast path is off or cannot be used. Raises Unready."""
-        if configuration.daemon.plane == "off" or not calls.available:
+        if configuration.daemon.plane == "off" or not syscalls.available:
             return None
         if self._refusals is None:
             self._refusals = refusals()

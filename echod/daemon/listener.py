@@ -10,6 +10,9 @@ from echod.admin.service import AdminService
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import Bound
 from echod.events import Events, Tally
+from echod.fastpath.datagram_lane import DatagramLane
+from echod.fastpath.loop import Loop
+from echod.fastpath.stream_lane import StreamLane
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
@@ -17,9 +20,6 @@ from echod.gate.members import MemberGate
 from echod.gate.network_rate import Total
 from echod.gate.send_budget import SendBudget
 from echod.model import Context, Service
-from echod.plane.datagrams import DatagramLane
-from echod.plane.loop import Loop
-from echod.plane.streams import StreamLane
 from echod.text import system_error
 from echod.transports.datagram import ServiceDatagrams
 from echod.transports.datagram_sessions import SessionDatagrams

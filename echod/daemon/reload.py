@@ -11,7 +11,7 @@ from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.bind import Bound, Wanted, adapt
 from echod.daemon.listener import Listener
 from echod.daemon.store import CHANGEABLE
-from echod.plane.loop import Loop
+from echod.fastpath.loop import Loop
 
 
 class Refused(Exception):

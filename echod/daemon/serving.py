@@ -28,6 +28,7 @@ from echod.daemon.reload import Refused, Unchangeable, at_the_next_start, change
 from echod.daemon.reloading import Read, Reloads
 from echod.daemon.store import Store
 from echod.events import Events
+from echod.fastpath.loop import Loop
 from echod.gate.members import MemberGate
 from echod.gate.network_rate import Total
 from echod.gate.send_budget import SendBudget
@@ -36,7 +37,6 @@ from echod.model import Context
 from echod.observe.log import Log
 from echod.observe.output import Output
 from echod.observe.shown import Shown
-from echod.plane.loop import Loop
 from echod.text import system_error
 from echod.transports.interfaces import broadcasts
 from echod.transports.service_factory import ServiceFactory

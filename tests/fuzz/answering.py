@@ -21,9 +21,9 @@ from echod.model import NOTHING, Context, End, Peer, Reply, Service, Session
 from echod.names import Inet, inet
 from echod.services.registry import kinds
 from echod.transports.datagram import ServiceDatagrams
+from tests.fastpath.reactors import Failures
 from tests.fuzz.draw import Draw
 from tests.fuzz.target import HERE, Attempt, Target
-from tests.plane.reactors import Failures
 
 HOSTS: Final = (
     *(

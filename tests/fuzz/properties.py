@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.daemon import TOP, environment
 
-ROOMS: Final = ("tests/unit", "tests/gate", "tests/plane")  #: what tries many examples, in this process
+ROOMS: Final = ("tests/unit", "tests/gate", "tests/fastpath")  #: what tries many examples, in this process
 PROFILE: Final = "fuzz"
 PATIENCE: Final = 3600  #: seconds
 

@@ -8,7 +8,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 
-from tests.plane.reactors import Failures
+from tests.fastpath.reactors import Failures
 
 TURNS = 50  # of 10 ms, for the other end of a connection to see that this one has gone
 

@@ -57,7 +57,7 @@ def main(way: str, cycles: str) -> None:
     import twisted.internet.reactor  # noqa: F401 - it has descriptors, and would be made in the midst of it
 
     from echod.services.echo import Echo
-    from tests.plane.listener import listener
+    from tests.fastpath.listener import listener
 
     with tempfile.TemporaryDirectory() as folder, listener(way, "tcp", Path(folder), Echo()) as made:
         for number in range(WARM):

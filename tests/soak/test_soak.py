@@ -8,7 +8,7 @@ from http.client import HTTPConnection
 import pytest
 
 from tests.daemon import SECONDS, Daemon
-from tests.plane.clients import held
+from tests.fastpath.clients import held
 from tests.soak import objects
 from tests.soak.load import MIX, Cycles, Datagrams, Way
 from tests.soak.meter import PER, Course, Sample, slope

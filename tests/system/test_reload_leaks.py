@@ -9,7 +9,7 @@ import pytest
 
 from tests.contract.matrix import MIB
 from tests.daemon import SECONDS, eventually, free_port
-from tests.plane.clients import held
+from tests.fastpath.clients import held
 from tests.system.test_reload import PLANES, Reloaded
 
 WARM = 5  #: reloads until caches are full

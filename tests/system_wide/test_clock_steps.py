@@ -17,7 +17,7 @@ from tests.chaos.network import Lacking
 from tests.chaos.process_stops import clock_of
 from tests.contract.matrix import PLANES, data, exactly
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, eventually, run
-from tests.plane.clients import connect
+from tests.fastpath.clients import connect
 
 pytestmark = pytest.mark.system_wide
 

@@ -1,0 +1,229 @@
+"""Datagrams by the batch: sixty-four slots that recvmmsg fills and sendmmsg empties, where they lie.
+
+      slot:   name (32)  │  control (128)  │  data (65,536)  │  mmsghdr  │  iovec
+                 who     │  how it came    │  what           │  joins them
+
+      reply:  a msghdr that sends the first slot, for a datagram that came alone
+
+The payload of an echo never becomes a Python object: to answer, the length that came is copied to the length to
+send, for all slots in one strided assignment, and the name and the control message are those that came. This
+module knows the layout and nothing of sockets, gates or services.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+from typing import Final
+
+from echod.fastpath import syscalls
+
+SLOTS: Final = 64  #: datagrams a turn; also the most segments that one UDP_SEGMENT send has (UDP_MAX_SEGMENTS)
+ROOM: Final = 65_536  #: octets of data: more than any datagram, and than what UDP_GRO joins
+NAME: Final = 32  #: octets of struct sockaddr_in6, rounded up
+CONTROL: Final = 128
+MSG_DONTWAIT: Final = 0x40
+
+SOL_UDP: Final = 17
+UDP_SEGMENT: Final = 103  # udp(7); <linux/udp.h>
+UDP_GRO: Final = 104
+IP_PKTINFO: Final = 8
+SEGMENT_SPACE: Final = 24  #: octets of a control message that holds a segment's size, rounded up
+MOST_AT_ONCE: Final = 65_000  #: octets of one UDP_SEGMENT send: below 65,535 with every header
+
+_HEADER_32: Final = 16  # a mmsghdr in 32-bit words …
+_HEADER_64: Final = 8  # … and in 64-bit words
+_CONTROL_32: Final = CONTROL // 4
+_CONTROL_64: Final = CONTROL // 8
+_NAME_64: Final = NAME // 8
+_LENGTH: Final = 14  # where the length of what came stands, in 32-bit words
+_CONTROL_LENGTH: Final = 5  # in 64-bit words
+_HEAD: Final = 16  # octets of a cmsghdr
+# Behind the head of IP_PKTINFO, in 32-bit words of the slot's control: 4 the interface, 5 the address that was asked as
+# it would answer (ipi_spec_dst), 6 as it was written (ipi_addr). Of IPV6_PKTINFO: 4 to 7 the address, 8 the interface.
+
+
+class Batch:
+    """The slots of one socket. `family` is AF_INET or AF_INET6; `pktinfo` says whether each datagram tells the
+    address that was asked, and the answer leaves from there. Otherwise that is the socket's own.
+
+    `honest` are pairs of IPv6 addresses, as 64-bit words: who was asked, and by whom, where that is known to be one
+    host, and one of the family that it shows. Whoever uses the slots adds them; IPv4 tells by itself.
+    """
+
+    def __init__(self, family: int, *, pktinfo: bool) -> None:
+        ffi = syscalls.ffi
+        self._six = family == socket.AF_INET6
+        self.honest: set[tuple[int, int, int, int]] = set()
+        self.pktinfo_space = (_HEAD + (24 if self._six else 16)) if pktinfo else 0
+        # Pages of their own: `close` gives them back at once, and a page that no datagram has needed takes no memory.
+        self._pages = mmap(-1, SLOTS * ROOM, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+        self._data = ffi.from_buffer("char[]", self._pages)
+        self._names = ffi.new("char[]", SLOTS * NAME)
+        self._controls = ffi.new("char[]", SLOTS * CONTROL)
+        self._parts = ffi.new("struct iovec[]", SLOTS)
+        self.slots = self._headers = ffi.new("struct mmsghdr[]", SLOTS)
+        for slot in range(SLOTS):
+            self._parts[slot].base = self._data + slot * ROOM
+            self._parts[slot].length = ROOM
+            header = self._headers[slot].header
+            header.name, header.name_length = self._names + slot * NAME, 28
+            header.parts, header.part_count = self._parts + slot, 1
+            header.control, header.control_length = self._controls + slot * CONTROL, CONTROL
+        self._segment_control = ffi.new("char[]", SEGMENT_SPACE + self.pktinfo_space)
+        self._segments = ffi.new("struct msghdr *")
+        self._segments.name, self._segments.parts = self._names, self._parts
+        self._segments.control = self._segment_control
+        self.data = memoryview(self._pages)
+        self.names = memoryview(ffi.buffer(self._names)).cast("B")
+        self.controls = memoryview(ffi.buffer(self._controls)).cast("B")
+        self._names_64 = self.names.cast("Q")
+        self._controls_32, self._controls_64 = self.controls.cast("I"), self.controls.cast("Q")
+        headers = memoryview(ffi.buffer(self._headers)).cast("B")
+        self._headers_32, self._headers_64 = headers.cast("I"), headers.cast("Q")
+        self._parts_octets = memoryview(ffi.buffer(self._parts)).cast("B")
+        self._parts_32 = self._parts_octets.cast("I")
+        self._parts_fresh = bytes(self._parts_octets)
+        self._control_fresh = memoryview(bytes(CONTROL.to_bytes(8, "little") * SLOTS)).cast("Q")
+        self._nothing_32 = memoryview(bytes(4 * SLOTS)).cast("I")
+        self._segment_octets = memoryview(ffi.buffer(self._segment_control)).cast("B")
+        _write_head(self._segment_octets, 2, SOL_UDP, UDP_SEGMENT)
+        self._prepare_reply()
+
+    def _prepare_reply(self) -> None:
+        self._reply_part = syscalls.ffi.new("struct iovec *")
+        self._reply_part.base = self._data
+        self.reply = syscalls.ffi.new("struct msghdr *")
+        self.reply.name, self.reply.name_length = self._names, 28 if self._six else 16
+        self.reply.parts, self.reply.part_count = self._reply_part, 1
+        self.reply.control, self.reply.control_length = self._controls, self.pktinfo_space
+        self.reply_length = memoryview(syscalls.ffi.buffer(self._reply_part)).cast("B").cast("Q")[1:]
+        self.first_name = self.names[:NAME].tobytes  #: of the first slot, as the next three
+        self.first_length = self._headers_32[_LENGTH : _LENGTH + 1]
+        self.first_control = self._headers_64[_CONTROL_LENGTH : _CONTROL_LENGTH + 1]
+        self.first_index = self._controls_32[8 if self._six else 4 :][:1]
+
+    def close(self) -> None:
+        """Give the memory of the data back. Nothing may be received or sent any more."""
+        self.data.release()
+        syscalls.ffi.release(self._data)
+        self._pages.close()
+
+    def is_simple(self) -> bool:
+        """Whether the first slot holds one datagram that was sent to one host."""
+        if self._headers_64[_CONTROL_LENGTH] != self.pktinfo_space:
+            return False
+        if not self.pktinfo_space:
+            return True
+        if self._six:
+            to, by = self._controls_64, self._names_64
+            return (to[2], to[3], by[1], by[2]) in self.honest
+        return self._controls_32[5] == self._controls_32[6]
+
+    def lengths(self, count: int) -> list[int]:
+        """Octets in each of the first `count` slots."""
+        return self._headers_32[_LENGTH : _HEADER_32 * count : _HEADER_32].tolist()
+
+    def control_lengths(self, count: int) -> list[int]:
+        """Octets of control messages in each: `pktinfo_space`, and SEGMENT_SPACE more where GRO joined some."""
+        return self._headers_64[_CONTROL_LENGTH : _HEADER_64 * count : _HEADER_64].tolist()
+
+    def to_one(self, count: int) -> bool:
+        """Whether all were sent to an address of one host, not to a broadcast or multicast address."""
+        if not self.pktinfo_space:
+            return True
+        if self._six:
+            return self.honest.issuperset(zip(*self._asked(count), *self._asking(count), strict=True))
+        words, step = self._controls_32, _CONTROL_32
+        return bool(words[5 : step * count : step] == words[6 : step * count : step])
+
+    def asked_alike(self, count: int) -> bool:
+        """Whether all were sent to the same address."""
+        if not self.pktinfo_space:
+            return True
+        if self._six:
+            high, low = self._asked(count)
+            return high.count(high[0]) == count and low.count(low[0]) == count
+        column = self._controls_32[5 : _CONTROL_32 * count : _CONTROL_32].tolist()
+        return column.count(column[0]) == count
+
+    def _asked(self, count: int) -> tuple[list[int], list[int]]:
+        """Both halves of each IPv6 address that was asked."""
+        words, behind = self._controls_64, _CONTROL_64 * count
+        return words[2:behind:_CONTROL_64].tolist(), words[3:behind:_CONTROL_64].tolist()
+
+    def _asking(self, count: int) -> tuple[list[int], list[int]]:
+        """Both halves of the IPv6 address of each who asked."""
+        words, behind = self._names_64, _NAME_64 * count
+        return words[1:behind:_NAME_64].tolist(), words[2:behind:_NAME_64].tolist()
+
+    def prepare(self, first: int, behind: int, joined: Collection[int]) -> None:
+        """Make answers of slots `first` to `behind`, as long as they came; `split_again` completes the `joined` ones.
+
+        They leave with the address that was asked, by whichever interface leads there, so that routes need not be
+        the same both ways.
+        """
+        came = self._headers_32[_HEADER_32 * first + _LENGTH : _HEADER_32 * behind : _HEADER_32]
+        self._parts_32[4 * first + 2 : 4 * behind : 4] = came
+        index = 8 if self._six else 4
+        if not self.pktinfo_space:
+            return
+        if not joined:
+            indexes = slice(_CONTROL_32 * first + index, _CONTROL_32 * behind, _CONTROL_32)
+            self._controls_32[indexes] = self._nothing_32[: behind - first]
+        else:
+            for slot in range(first, behind):
+                if slot not in joined:
+                    self._controls_32[_CONTROL_32 * slot + index] = 0
+
+    def send(self, descriptor: int, first: int, behind: int) -> list[int]:
+        """Send slots `first` to `behind`; returns those that the kernel did not take."""
+        failed = []
+        while first < behind:
+            sent = syscalls.C.sendmmsg(descriptor, self._headers + first, behind - first, MSG_DONTWAIT)
+            if sent <= 0:
+                failed.append(first)
+                sent = 1
+            first += sent
+        return failed
+
+    def send_joined(self, descriptor: int, count: int, size: int) -> bool:
+        """Send the first `count` slots, all to one and of `size` octets each, in one call. False sends nothing."""
+        self._segment_octets[_HEAD : _HEAD + 2] = size.to_bytes(2, "little")
+        length = SEGMENT_SPACE + self.pktinfo_space
+        self._segment_octets[SEGMENT_SPACE:length] = self.controls[: self.pktinfo_space]
+        self._segments.control_length = length
+        self._segments.name_length = self._headers[0].header.name_length
+        self._segments.part_count = count
+        return bool(syscalls.C.sendmsg(descriptor, self._segments, MSG_DONTWAIT) > 0)
+
+    def segment_size(self, slot: int) -> int:
+        """Octets of each datagram that GRO joined in a slot; the last may be shorter."""
+        return int.from_bytes(self.controls[slot * CONTROL + _HEAD : slot * CONTROL + _HEAD + 4], "little")
+
+    def split_again(self, slot: int) -> None:
+        """Complete what `prepare` began for a joined slot: the kernel splits the answer as the question was."""
+        at = slot * CONTROL
+        _write_head(self.controls[at : at + _HEAD], 2, SOL_UDP, UDP_SEGMENT)
+        if self.pktinfo_space:
+            index = at + SEGMENT_SPACE + _HEAD + (16 if self._six else 0)
+            self.controls[index : index + 4] = bytes(4)
+
+    def pktinfo(self, slot: int) -> bytes:
+        """How the datagram of a slot came: struct in_pktinfo or in6_pktinfo; nothing where none is told."""
+        if not self.pktinfo_space:
+            return b""
+        joined = self._headers_64[_HEADER_64 * slot + _CONTROL_LENGTH] > self.pktinfo_space
+        at = slot * CONTROL + _HEAD + (SEGMENT_SPACE if joined else 0)
+        return bytes(self.controls[at : at + (20 if self._six else 12)])
+
+    def clear(self, count: int) -> None:
+        """Make the first `count` slots ready to be filled again; a socket's names are all of one length, and stay."""
+        self._parts_octets[: 16 * count] = self._parts_fresh[: 16 * count]
+        self._headers_64[_CONTROL_LENGTH : _HEADER_64 * count : _HEADER_64] = self._control_fresh[:count]
+
+
+def _write_head(into: memoryview, length: int, level: int, kind: int) -> None:
+    """A cmsghdr with `length` octets behind it (cmsg(3))."""
+    into[:_HEAD] = (_HEAD + length).to_bytes(8, "little") + level.to_bytes(4, "little") + kind.to_bytes(4, "little")

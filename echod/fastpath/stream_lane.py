@@ -1,0 +1,272 @@
+"""Streams on the plane: a connection is a descriptor and a few numbers, not an object.
+
+      accept4 ─► gate ─► [ carry ] ◄──────────── all has gone ──┐
+                          │  (`carrying`: the straight way)    │
+                          ├─ short write ─► [ send rest ]: only EPOLLOUT is watched, nothing is read
+                          ├─ end of input ─► close: everything is back
+                          └─ error ─► reset
+
+Rules:
+
+* One read a round for each connection, of `limits.buffer` octets at most: that is also all that one can hold.
+* A short write stops the reading. That is the backpressure, and what makes half-close right: the end of input
+  is only seen once everything before it has gone.
+* What waits stays in the pipe it is in (`pipes`), and counts as unsent. While too much of it waits for all together
+  (`gate.send_budget`), a round reads a page.
+* The gate, counters, events and time limits are those of the factory, as on the plain way.
+* When the listener stops, its connections become Conversations, with what waits: the plain way drains them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from functools import partial
+from select import EPOLLIN, EPOLLOUT
+from typing import Any
+
+from twisted.internet.base import DelayedCall
+from twisted.logger import Logger
+
+from echod.events import Closing
+from echod.fastpath import syscalls
+from echod.fastpath.acceptor import Accepting
+from echod.fastpath.forwarding import Carrier
+from echod.fastpath.loop import Loop
+from echod.fastpath.pipes import Pipes, Waiting
+from echod.gate.send_budget import LITTLE, Pressure
+from echod.names import SocketAddress
+from echod.transports.service_factory import SLICE
+from echod.transports.stream_port import A_TURN, Reluctance, Reserve, StreamPort, accept_backlog
+
+_log = Logger()
+
+
+class StreamLane(Carrier):
+    """A listening socket and its connections. It stands where the plain way has a StreamPort, and uses its factory.
+
+    Its pipes wait full only on descriptors below `pipes_below`.
+    """
+
+    def __init__(self, loop: Loop, plain: StreamPort, reserve: Reserve, pipes_below: int = sys.maxsize) -> None:
+        transform = type(plain.factory.service).transform
+        if transform is None:
+            raise ValueError(f"{plain.factory.service.kind} needs its bytes in Python")
+        super().__init__(loop, plain.factory, transform)
+        self._plain = plain
+        self._reactor: Any = plain.reactor
+        self._listening = plain.socket
+        self._reluctance = Reluctance(plain.factory.place, reserve, self._tell)
+        self._resume: DelayedCall | None = None
+        self._accepting = Accepting(plain.socket.family)
+        # What every connection has is in lists by descriptor, what few have in dicts.
+        self._hosts: dict[int, bytes] = {}  # the open connections, and the host that the gate knows each by
+        self._seen: list[int] = []  # octets that had gone when `watch` looked last, by descriptor
+        self._since: list[float] = []  # when that was new, by descriptor
+        self._peers: dict[int, SocketAddress] = {}  # only while somebody hears of connections
+        self._waiting: dict[int, Waiting] = {}
+        self._pipes = Pipes(plain.factory.limits.buffer, self._use_pipe, pipes_below)
+
+    @staticmethod
+    def can_serve(plain: StreamPort) -> bool:
+        """Whether the plane can serve what a port of the plain way would.
+
+        It can if each connection is one stream socket without layers, and each answer a pure function of the bytes.
+        """
+        return syscalls.available and plain.is_bare and type(plain.factory.service).transform is not None
+
+    # the listener
+
+    def startListening(self) -> None:
+        """Serve from now on."""
+        self._factory.carrier = self
+        self._factory.doStart()
+        self._loop.watch(self._listening.fileno(), EPOLLIN, self._accept, self._carry_all)
+
+    def discard(self) -> None:
+        """It will never be told to."""
+        self._pipes.close()
+
+    def stopListening(self) -> None:
+        """Serve no new connection but those that wait already; the open ones go the plain way, and are drained."""
+        if self._resume is None:
+            accept_backlog(partial(self._accept, self._listening.fileno()))
+        self.release()
+        self._plain.close_socket()
+
+    def release(self) -> None:
+        """Leave the socket to another port, as it is; the open connections go the plain way."""
+        if self._resume is not None:
+            self._resume.cancel()
+            self._resume = None
+        else:
+            self._loop.forget(self._listening.fileno())
+        for descriptor in list(self._hosts):
+            self._hand_over(descriptor)
+        self._loop.release(self._carry, self._send_rest)
+        self._factory.carrier = None
+        self._pipes.close()
+        self._factory.doStop()
+
+    def _accept(self, listening: int, _events: int = EPOLLIN) -> bool:
+        for _ in range(A_TURN):
+            descriptor = self._accepting.accept(listening)
+            if descriptor < 0:
+                if syscalls.would_block():
+                    return False
+                if pause := self._reluctance.pause_after(syscalls.failure(), self._plain.shed):
+                    self._loop.forget(listening)
+                    self._resume = self._reactor.callLater(pause, self._accept_again)
+                    self._loop.yield_to_reactor()
+                    return False
+                continue
+            self._reluctance.succeeded()
+            host = self._accepting.host()
+            if self._factory.admit(host, self._accepting.peer):
+                self._accepting.reset_on_close(descriptor)
+                os.close(descriptor)
+            else:
+                self._begin(descriptor, host)
+        return True
+
+    def _accept_again(self) -> None:
+        self._resume = None
+        self._loop.watch(self._listening.fileno(), EPOLLIN, self._accept, self._carry_all)
+
+    # the connections
+
+    def _begin(self, descriptor: int, host: bytes) -> None:
+        while descriptor >= len(self._seen):
+            self._seen.append(0)
+            self._since.append(0.0)
+        self._hosts[descriptor] = host
+        self._accepting.keep_urgent_inline(descriptor)
+        self._begin_to_carry(descriptor)
+        self._seen[descriptor] = -1
+        if self._factory.mark.pressure:
+            self._accepting.clamp(descriptor)
+        if self._factory.events.connections:
+            self._peers[descriptor] = self._accepting.peer()
+        try:
+            self._loop.watch(descriptor, EPOLLIN, self._carry, self._carry_all)
+        except OSError:  # no memory for another watch, or this user has too many (epoll(7))
+            self._reset(descriptor, Closing.LOST)
+
+    def _keep(self, descriptor: int, left: int) -> None:
+        try:
+            waiting = self._pipes.keep(left)
+        except Exception:  # no memory, or a bug: what is left in the pipe must not reach the next connection
+            self._pipes.renew()
+            self._reset(descriptor, Closing.FAILED, left)
+            raise
+        self._wait(descriptor, waiting)
+
+    def _wait(self, descriptor: int, waiting: Waiting) -> None:
+        mark = self._factory.mark
+        mark.change(waiting.whole)
+        self._waiting[descriptor] = waiting
+        if mark.pressure:
+            self._accepting.clamp(descriptor)
+            self._factory.tally.held_back += mark.pressure is Pressure.FULL
+        self._seen[descriptor] = -1  # the time to take it begins now
+        try:
+            self._loop.change(descriptor, EPOLLOUT, self._send_rest)
+        except Exception:  # no memory, or a bug: nobody would ever tell us that the peer takes more
+            _log.failure("a connection of {place} is reset", place=self._factory.place)
+            self._reset(descriptor, Closing.FAILED)
+
+    def _send_rest(self, descriptor: int, _events: int) -> None:
+        """Send what waits; read on once it has gone."""
+        waiting = self._waiting[descriptor]
+        try:
+            waiting.send(descriptor)
+        except BlockingIOError:  # writable, and the kernel takes nothing (`transports.write_retry`)
+            self._loop.rest(descriptor, EPOLLOUT)
+            return
+        except OSError:
+            self._reset(descriptor, Closing.LOST)
+            return
+        if not waiting.left:
+            del self._waiting[descriptor]
+            self._factory.mark.change(-waiting.whole)
+            self._pipes.give_back(waiting)
+            self._loop.change(descriptor, EPOLLIN, self._carry, self._carry_all)
+
+    def _end(self, descriptor: int, reason: Closing, unsent: int = 0) -> None:
+        """Close, and count: whatever `unsent` or still waits had come and did not go."""
+        waiting = self._waiting.pop(descriptor, None)
+        if waiting is not None:
+            unsent += waiting.left
+            self._factory.mark.change(-waiting.whole)
+            self._pipes.drop(waiting)
+        host = self._hosts.pop(descriptor)
+        os.close(descriptor)
+        came, gone = self._octets.end(descriptor, unsent)
+        self._factory.ended(host, reason, came, gone, self._peers.pop(descriptor, None))
+
+    def _reset(self, descriptor: int, reason: Closing, unsent: int = 0) -> None:
+        """End with RST: an end in order would say that the peer has everything."""
+        self._accepting.reset_on_close(descriptor)
+        self._end(descriptor, reason, unsent)
+
+    def watch(self, now: float) -> None:
+        """End what has been still for too long, as Conversation.watch does."""
+        limits = self._factory.limits
+        seen, since = self._seen, self._since
+        for descriptor in list(self._hosts):
+            waiting = self._waiting.get(descriptor)
+            gone = self._octets.of(descriptor, waiting.left if waiting else 0)[1]
+            if gone != seen[descriptor]:
+                seen[descriptor] = gone
+                since[descriptor] = now
+            elif waiting and limits.stall and now - since[descriptor] >= limits.stall:
+                self._reset(descriptor, Closing.STALL)
+            elif not waiting and limits.idle and now - since[descriptor] >= limits.idle:
+                self._end(descriptor, Closing.IDLE)
+
+    def hold_back(self, pressure: Pressure) -> None:
+        """So much waits for all together, as Conversation.hold_back hears it."""
+        buffer = self._factory.limits.buffer
+        self._read_at_most(min(buffer, LITTLE) if pressure is Pressure.FULL else buffer)
+        if pressure:
+            self._factory.tally.held_back += len(self._waiting) * (pressure is Pressure.FULL)
+            for descriptor in self._waiting:
+                self._accepting.clamp(descriptor)
+
+    def _hand_over(self, descriptor: int) -> None:
+        """Let the plain way go on with a connection, and with what waits for it."""
+        self._loop.forget(descriptor)
+        waiting = self._waiting.pop(descriptor, None)
+        unsent = b""
+        if waiting is not None:
+            unsent = waiting.content()
+            self._factory.mark.change(-waiting.whole)
+            self._pipes.give_back(waiting)
+        host = self._hosts.pop(descriptor)
+        self._peers.pop(descriptor, None)
+        came, gone = self._octets.end(descriptor, len(unsent))
+        self._plain.take_over(descriptor, host, came, gone, unsent)
+
+    def told(self) -> Iterator[dict[str, Any]]:
+        """Each open connection, as ServiceFactory.told tells them; one that was reset a moment ago is left out."""
+        for descriptor in tuple(self._hosts):
+            if descriptor not in self._hosts:
+                continue
+            waiting = self._waiting.get(descriptor)
+            unsent = waiting.left if waiting else 0
+            came, gone = self._octets.of(descriptor, unsent)
+            if self._accepting.ask(descriptor):
+                yield {"peer": str(self._accepting.peer()), "bytes_in": came, "bytes_out": gone, "unsent": unsent}
+
+    def settle_slices(self) -> Iterator[None]:
+        """Bring the byte counts of every connection into the tally, as ServiceFactory.settle_slices does."""
+        for at, descriptor in enumerate(tuple(self._hosts), 1):
+            if descriptor in self._hosts:
+                waiting = self._waiting.get(descriptor)
+                self._octets.settle(descriptor, waiting.left if waiting else 0)
+            if not at % SLICE:
+                yield
+
+    def _tell(self, event: str, **fields: object) -> None:
+        self._factory.events.tell(event, service=self._factory.name, **fields)

@@ -1,0 +1,24 @@
+"""Each test of one listener runs on the plane and on the plain way, over TCP and over a Unix socket."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.fastpath.listener import listener, needs_the_plane
+
+
+@pytest.fixture(params=[pytest.param("plane", marks=needs_the_plane), "plain"])
+def way(request):
+    return request.param
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def scheme(request):
+    return request.param
+
+
+@pytest.fixture
+def make(way, scheme, tmp_path_factory):
+    """Makes a listener of this way and scheme."""
+    path = Path(tmp_path_factory.mktemp("s"))
+    return lambda service, **limits: listener(way, scheme, path, service, **limits)

@@ -1,0 +1,292 @@
+"""Datagram by datagram, the plane says what the plain way says: the same answers, the same refusals, in order."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+
+from echod.address import parse
+from echod.fastpath import syscalls
+from echod.fastpath.batch import Batch
+from echod.fastpath.datagram_lane import DatagramLane
+from echod.gate.access import Access
+from echod.gate.datagrams import DatagramGate
+from echod.gate.limits import Limits, Rate
+from echod.model import Service
+from echod.services.echo import Echo
+from echod.services.upper import Upper
+from echod.transports import udp
+from echod.transports.datagram import A_TURN, REST, ServiceDatagrams
+
+pytestmark = pytest.mark.skipif(not syscalls.batches, reason="the plane has no datagrams on this machine")
+
+SOURCES = ("127.0.1.1", "127.0.1.2", "127.0.2.1", "127.0.3.1")  # three networks; the last is denied
+RATE = Rate(20, 40)
+SOL_UDP, UDP_SEGMENT = 17, 103
+
+
+class Reactor(Clock):
+    """Watches nothing: the test says when a socket is ready."""
+
+    def addReader(self, reader: object) -> None:
+        """As IReactorFDSet's."""
+
+    removeReader = addReader
+
+
+class Loop:
+    """The plane's loop, likewise."""
+
+    def watch(self, *_: object) -> None:
+        """As Loop's."""
+
+    forget = yield_to_reactor = watch
+
+
+class Way:
+    """One of both ways: a socket, its gate and its tally."""
+
+    def __init__(self, service: Service, url: str, rate: Rate, *, plane: bool, own_port: int) -> None:
+        self.clock = Reactor()
+        access = Access([ipaddress.ip_network("127.0.0.0/8")], [ipaddress.ip_network("127.0.3.0/24")])
+        gate = DatagramGate(access, Limits(rate=rate), self.clock.seconds, own_ports={own_port})
+        self.protocol = ServiceDatagrams(service, gate=gate)
+        (bound,) = udp.TRANSPORT.bind(None, parse(url))
+        reactor: Any = self.clock
+        self.port = udp.TRANSPORT.listen(reactor, bound, parse(url), self.protocol, bound.close)
+        self.socket = bound
+        self.lane = DatagramLane(Loop(), self.port) if plane else None  # type: ignore[arg-type]
+        (self.lane or self.port).startListening()
+
+    def turn(self) -> None:
+        """Once, as if the socket was ready."""
+        if self.lane is not None:
+            self.lane._serve(self.socket.fileno(), select.EPOLLIN)
+        else:
+            self.port.doRead()
+
+    def serve(self, sent: int) -> None:
+        """Until `sent` datagrams in all have come: loopback delivers late when the machine is busy."""
+        while self.protocol.tally.datagrams_in < sent:
+            assert select.select([self.socket], [], [], 10)[0], "a datagram is lost"
+            self.turn()
+
+    @property
+    def told(self) -> dict[str, int]:
+        """Its counters."""
+        return self.protocol.tally.figures()
+
+
+@contextmanager
+def both(service: Service, url: str, rate: Rate) -> Iterator[tuple[Way, Way, list[list[socket.socket]]]]:
+    """Both ways, and for each way a client of every source; the second client's port is one of echod's own."""
+    with ExitStack() as stack:
+        clients: list[list[socket.socket]] = []
+        for _ in range(2):
+            clients.append([])
+            for host in SOURCES:
+                client = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                client.bind((host, 0))
+                client.setblocking(False)
+                clients[-1].append(client)
+        ways = [
+            Way(service, url, rate, plane=plane, own_port=clients[plane][1].getsockname()[1]) for plane in (False, True)
+        ]
+        for way in ways:
+            stack.callback((way.lane or way.port).stopListening)
+        yield ways[0], ways[1], clients
+
+
+def answers(clients: list[socket.socket], due: int) -> list[list[tuple[bytes, Any]]]:
+    """What each client was sent, and from which host, once `due` answers in all have come."""
+    found: list[list[tuple[bytes, Any]]] = [[] for _ in clients]
+    while sum(map(len, found)) < due:
+        ready = select.select(clients, [], [], 10)[0]
+        assert ready, "an answer is lost"
+        for client in ready:
+            data, name = client.recvfrom(70_000)
+            found[clients.index(client)].append((data, name[0]))
+    assert not select.select(clients, [], [], 0)[0]
+    return found
+
+
+PAYLOADS = st.sampled_from([b"", b"a", b"same", b"x" * 64, b"y" * 64, b"Z" * 1400])
+# A turn's datagrams fit a receive buffer of Linux's default, 208 KiB: 72 of 1400 octets take 162.
+TURNS = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.integers(0, len(SOURCES) - 1), PAYLOADS, st.integers(1, 12)), min_size=1, max_size=6),
+        st.sampled_from([0.0, 0.05, 0.7, 3.0, 61.0]),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from([Echo(), Upper()]),
+    TURNS,
+    st.sampled_from(["udp://127.0.0.1:0", "udp://*:0"]),
+    st.sampled_from([RATE, Rate(0, 0)]),
+)
+def test_the_same_answers_and_refusals_in_order(service, turns, url, rate):
+    with both(service, url, rate) as (plain, plane, clients):
+        sent = due = 0
+        for batch, pause in turns:
+            sent += sum(often for _, _, often in batch)
+            for way, mine in ((plain, clients[0]), (plane, clients[1])):
+                place = ("127.0.0.1", way.socket.getsockname()[1])
+                for source, payload, often in batch:
+                    for _ in range(often):
+                        mine[source].sendto(payload, place)
+                way.serve(sent)
+                way.clock.advance(pause)
+            assert plain.told == plane.told
+            new = plain.protocol.tally.datagrams_out - due
+            assert answers(clients[0], new) == answers(clients[1], new)
+            due += new
+        assert plain.told == plane.told
+
+
+@settings(max_examples=30)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 1400),
+    st.integers(0, 1399),
+    st.sampled_from(["udp://127.0.0.1:0", "udp://*:0"]),
+)
+def test_what_was_sent_as_segments_comes_back_as_segments(count, size, tail, url):
+    """A sender that lets the kernel split (UDP_SEGMENT) is joined again by GRO where the link does; loopback may."""
+    parts = [bytes([at]) * size for at in range(count)] + ([b"t" * (tail % size)] if tail % size else [])
+    with both(Echo(), url, Rate(0, 0)) as (plain, plane, clients):
+        for way, mine in ((plain, clients[0]), (plane, clients[1])):
+            place = ("127.0.0.1", way.socket.getsockname()[1])
+            mine[0].setsockopt(SOL_UDP, UDP_SEGMENT, size)
+            mine[0].sendto(b"".join(parts), place)
+            way.serve(len(parts))
+            assert answers(mine[:1], len(parts)) == [[(part, "127.0.0.1") for part in parts]]
+        assert plain.told == plane.told
+
+
+@pytest.mark.parametrize("url", ["udp://127.0.0.1:0", "udp://*:0"])
+@pytest.mark.parametrize("ends", ["stops", "leaves the socket to a plain port"])
+def test_what_the_kernel_has_joined_for_the_plane_is_parted_behind_it(url, ends):
+    with both(Echo(), url, Rate(0, 0)) as (_plain, plane, (_, mine)):
+        lane = plane.lane
+        assert lane is not None
+        mine[0].setsockopt(SOL_UDP, UDP_SEGMENT, 10)
+        mine[0].sendto(b"x" * 10 * 9 + b"y" * 5, ("127.0.0.1", plane.socket.getsockname()[1]))
+        assert select.select([plane.socket], [], [], 10)[0]
+        if ends == "stops":
+            with mock.patch.object(lane, "_serve"):  # it came a moment after the plane had looked
+                lane.stopListening()
+        else:
+            lane.release()
+            plane.lane = None
+            plane.port.startListening()
+            plane.serve(10)
+        assert answers(mine[:1], 10) == [[(b"x" * 10, "127.0.0.1")] * 9 + [(b"y" * 5, "127.0.0.1")]]
+        assert plane.protocol.tally.datagrams_out == 10
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_the_kernel_does_not_take_is_counted(count):
+    with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0)) as (plain, plane, clients):
+        sent = 0
+        for shut in (False, True, True):
+            sent += count
+            for way, mine in ((plain, clients[0]), (plane, clients[1])):
+                if shut:
+                    with suppress(OSError):  # it is not connected, and is shut nevertheless
+                        way.socket.shutdown(socket.SHUT_WR)
+                for _ in range(count):
+                    mine[0].sendto(b"x" * 64, ("127.0.0.1", way.socket.getsockname()[1]))
+                way.serve(sent)
+        assert plain.told == plane.told
+        assert plane.told["refused:send"] == 2 * count
+        for mine in clients:
+            assert answers(mine[:1], count) == [[(b"x" * 64, "127.0.0.1")] * count]
+
+
+def test_the_order_within_a_flow_is_kept():
+    """While some pass as a run and others, above half their rate, are looked at one by one."""
+    with both(Echo(), "udp://*:0", Rate(1000, 200)) as (_plain, plane, (_, mine)):
+        place = ("127.0.0.5", plane.socket.getsockname()[1])
+        sent = [b"%d" % at * (at % 7 + 1) for at in range(190)]
+        for at in range(0, len(sent), 19):
+            for payload in sent[at : at + 19]:
+                mine[0].sendto(payload, place)
+            plane.serve(at + len(sent[at : at + 19]))
+        assert answers(mine[:1], len(sent)) == [[(payload, "127.0.0.5") for payload in sent]]
+
+
+@pytest.mark.parametrize(
+    ("error", "joins"), [(errno.EAGAIN, 2), (errno.ENOBUFS, 2), (errno.EMSGSIZE, 1), (errno.EINVAL, 1)]
+)
+def test_a_full_buffer_is_no_reason_to_join_no_more(error, joins):
+    """What a moment brings is over with it; what the link or the kernel cannot do is not tried again."""
+    tried = []
+
+    def fails(_batch: object, *_: object) -> bool:
+        tried.append(error)
+        syscalls.ffi.errno = error
+        return False
+
+    with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0)) as (_plain, plane, (_, mine)):
+        place = ("127.0.0.1", plane.socket.getsockname()[1])
+        for turn in range(1, 3):
+            for _ in range(4):
+                mine[0].sendto(b"x" * 64, place)
+            with mock.patch.object(Batch, "send_joined", fails):
+                plane.serve(4 * turn)
+            assert answers(mine[:1], 4) == [[(b"x" * 64, "127.0.0.1")] * 4]
+    assert len(tried) == joins
+
+
+@pytest.mark.parametrize("plane", [False, True])
+def test_a_socket_that_only_fails_rests_and_is_read_again(plane):
+    """What is told once is nothing; a socket of which nothing else comes would keep us busy."""
+    tried = [0]
+    received = syscalls.C.recvmmsg
+
+    def fails(*_: object) -> int:
+        tried[0] += 1
+        syscalls.ffi.errno = errno.ENOBUFS
+        if plane:
+            return -1
+        raise OSError(errno.ENOBUFS, "")
+
+    failing = False
+    library = mock.Mock(wraps=syscalls.C)
+    library.recvmmsg.side_effect = lambda *them: fails() if failing else received(*them)
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(syscalls, "C", library))
+        plain_way, plane_way, clients = stack.enter_context(both(Echo(), "udp://127.0.0.1:0", Rate(0, 0)))
+        way, mine = (plane_way, clients[1]) if plane else (plain_way, clients[0])
+        mine[0].sendto(b"waits", ("127.0.0.1", way.socket.getsockname()[1]))
+        failing = True
+        with mock.patch.object(way.port, "socket", mock.Mock(wraps=way.socket, recvmsg=fails)):
+            while not way.clock.getDelayedCalls():
+                assert tried[0] < 1000
+                way.turn()
+            assert tried[0] == A_TURN
+            way.clock.advance(REST)
+            way.turn()
+            assert tried[0] == A_TURN + 1
+            assert way.clock.getDelayedCalls()
+            way.clock.advance(REST)
+        failing = False
+        way.serve(1)
+        assert answers(mine[:1], 1) == [[(b"waits", "127.0.0.1")]]
+        assert not way.clock.getDelayedCalls()

@@ -1,0 +1,142 @@
+"""A stop with much on its way: who reads on has everything, who does not is reset in the end; the exit code is 0."""
+
+import select
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Final
+
+import pytest
+
+from tests.contract.matrix import MIB, data, exactly, rest
+from tests.daemon import Daemon
+from tests.fastpath.clients import PLANES, Crowd, both, configuration, connect, counted
+
+IN_FLIGHT: Final = 40 * MIB
+EACH: Final = MIB
+STUCK: Final = 5
+TRANSFORMS: Final[Mapping[str, Callable[[bytes], bytes]]] = {"echo": bytes, "upper": bytes.upper}
+
+
+def wide(daemon: Daemon, service: str) -> socket.socket:
+    """A client whose kernel takes much at once."""
+    client = socket.socket(socket.AF_INET)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MIB)
+    client.connect(daemon.inet(service, "tcp"))
+    return client
+
+
+def test_what_is_on_its_way_when_it_stops_arrives_and_who_is_stuck_is_reset():
+    with ExitStack() as stack:
+        daemons = stack.enter_context(both(*TRANSFORMS, daemon='drain = "8s"'))
+        crowds = []
+        stuck = []
+        for daemon in daemons.values():
+            for service, transform in TRANSFORMS.items():
+                clients = [stack.enter_context(wide(daemon, service)) for _ in range(IN_FLIGHT // EACH)]
+                crowds.append(Crowd(clients, transform))
+                for _ in range(STUCK):
+                    stuck.append(stack.enter_context(connect(daemon.place(service, "unix"), narrow=True)))
+        for crowd in crowds:
+            crowd.fill(EACH)
+            assert sum(crowd.sent) == IN_FLIGHT
+        Crowd(stuck).fill()
+        for daemon in daemons.values():
+            daemon.send_signal(signal.SIGTERM)
+            daemon.stderr.wait_for(f"stopping: {2 * (IN_FLIGHT // EACH + STUCK)} connections have 8 s to end")
+        for crowd in crowds:
+            crowd.read_on()
+        for plane, daemon in daemons.items():
+            assert daemon.wait() == 0
+            for service in TRANSFORMS:
+                figures = counted(daemon, service)
+                number = IN_FLIGHT // EACH
+                whole = {"accepted": number, "bytes_in": IN_FLIGHT, "bytes_out": IN_FLIGHT, "closed:done": number}
+                assert figures == whole, f"plane {plane}"
+                assert counted(daemon, service, "unix")["closed:drain"] == STUCK
+            daemon.check()
+        assert all(ended(client) for client in stuck)
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_who_goes_on_sending_while_it_stops_is_answered(plane):
+    """And the end comes only with silence."""
+    with Daemon(configuration(plane, "echo", daemon='drain = "30s"')) as daemon:
+        with connect(daemon.place("echo", "tcp")) as client, connect(daemon.place("echo", "unix")) as other:
+            for one in (client, other):
+                one.sendall(b"hello")
+                assert exactly(one, 5) == b"hello"
+            daemon.send_signal(signal.SIGTERM)
+            daemon.stderr.wait_for("stopping: 2 connections")
+            for at in range(0, 4 * MIB, MIB // 8):
+                for one in (client, other):
+                    one.sendall(data()[at : at + 10_000])
+                    assert exactly(one, 10_000) == data()[at : at + 10_000]
+            for one in (client, other):
+                one.shutdown(socket.SHUT_WR)
+                assert one.recv(1) == b""
+        assert daemon.wait() == 0
+        assert counted(daemon, "echo")["closed:done"] == 1
+        daemon.check()
+
+
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "at once"])
+def test_a_second_signal_ends_it_without_waiting(plane, at_once):
+    """Also where it comes before anything was done about the first."""
+    with Daemon(configuration(plane, "echo", daemon='drain = "600s"')) as daemon, ExitStack() as stack:
+        clients = [
+            stack.enter_context(connect(daemon.place("echo", scheme), narrow=True))
+            for scheme in ("tcp", "unix")
+            for _ in range(3)
+        ]
+        Crowd(clients[::2]).fill()
+        if at_once:
+            daemon.send_signal(signal.SIGSTOP)
+            daemon.send_signal(signal.SIGTERM)
+            daemon.send_signal(signal.SIGINT)
+            daemon.send_signal(signal.SIGCONT)
+        else:
+            daemon.send_signal(signal.SIGTERM)
+            daemon.stderr.wait_for("stopping: 6 connections have 600 s to end")
+            daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+        assert all(ended(client) for client in clients)
+        figures = [counted(daemon, "echo", scheme) for scheme in ("tcp", "unix")]
+        assert [one["accepted"] for one in figures] == [3, 3]
+        assert sum(one["closed:drain"] for one in figures) == 6
+        daemon.check()
+
+
+def test_who_reads_late_has_all_that_a_conversation_owes_and_endless_talk_is_cut():
+    """What a stop ends is what has no end of its own."""
+    said = 400  # lines, more than a Unix socket holds
+    limits = "lines-per-second = 0\nroom-lines-per-second = 0\nhistory = 0"
+    services = f'[services.chat]\nlisten = ["unix://{{dir}}/chat"]\n{limits}\n'
+    services += '[services.chargen]\nlisten = ["unix://{dir}/chargen"]\n'
+    with Daemon(f'[daemon]\ndrain = "30s"\n{services}') as daemon:
+        place, endless = daemon.place("chat", "unix"), daemon.place("chargen", "unix")
+        with connect(place) as late, connect(place) as speaker, connect(endless) as generated:
+            assert late.recv(1000).startswith(b"-- welcome")
+            for number in range(said):
+                speaker.sendall(b"line %06d %b\n" % (number, b"." * 990))
+            speaker.sendall(b"/who\n")
+            heard = b""
+            while b"-- in lobby" not in heard:  # the answer, behind all
+                heard += speaker.recv(1000)
+            daemon.send_signal(signal.SIGTERM)
+            daemon.stderr.wait_for("stopping: 3 connections have 30 s to end")
+            rest(generated)  # it comes to an end
+            lines = rest(late).splitlines()
+            missing = sum(int(line.split()[1]) for line in lines if line.endswith(b"you read too slowly"))
+            assert sum(b": line " in line for line in lines) + missing == said
+        assert daemon.wait() == 0
+        assert "closed:drain" not in counted(daemon, "chat", "unix")
+        daemon.check()
+
+
+def ended(client: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(client, select.POLLRDHUP)
+    return bool(poll.poll(10_000))

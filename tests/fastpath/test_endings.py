@@ -1,0 +1,125 @@
+"""However a connection ends, it ends, and its descriptor is free again: tests 19 and 20 of docs/PROMISES.md.
+
+A listener of tests.fastpath.listener fails by itself where anything is left open.
+"""
+
+import socket
+from itertools import repeat
+
+import pytest
+
+from echod.events import Closing
+from echod.model import CLOSE, NOTHING, End, Peer, Quiet, Reply, Say, Service, Session
+from echod.services.echo import Echo
+from echod.services.upper import Upper
+from echod.transports.layers.stack import LINGER
+from tests.contract.matrix import MIB, data
+from tests.fastpath.clients import reset
+from tests.fastpath.listener import STALL, Listener, unsent
+
+CROWD = 300
+plain_only = pytest.mark.parametrize("way", ["plain"])
+
+
+class Speech(Service):
+    """It says so many octets to whoever asks, and closes."""
+
+    kind = "speech"
+    summary = "says much and closes"
+
+    def __init__(self, octets: int) -> None:
+        super().__init__()
+        self.octets = octets
+
+    def session(self, peer: Peer, say: Say) -> Session:
+        return _Speaking(self.octets)
+
+
+class _Speaking(Quiet):
+    def __init__(self, octets: int) -> None:
+        self.octets = octets
+
+    def received(self, data: bytes) -> Reply:
+        return Reply(bytes(self.octets), end=End.CLOSE) if data == b"speak" else NOTHING
+
+    def ended(self) -> Reply:
+        return CLOSE
+
+
+def asked(made: Listener) -> socket.socket:
+    """A client that has asked for the speech."""
+    client = made.connect()
+    client.send(b"speak")
+    made.until(lambda: all(conversation.bytes_in for conversation in made.factory.conversations))
+    made.turn()
+    return client
+
+
+@plain_only
+def test_who_never_ends_after_our_end_is_reset_when_its_time_is_over(make):
+    """However much it still sends: a byte now and then does not extend it."""
+    with make(Speech(100)) as made:
+        _, talking = asked(made), asked(made)
+        for _ in range(round(LINGER / 0.5)):
+            assert made.tally.closed == {}
+            talking.send(b"?")
+            made.pass_time(0.5)
+        made.pass_time(1)
+        assert made.tally.closed == {Closing.LINGER: 2}
+
+
+@plain_only
+def test_who_ends_after_our_end_is_done_at_once(make):
+    with make(Speech(100)) as made:
+        client = asked(made)
+        assert made.rest(client) == bytes(100)
+        client.close()
+        made.until(lambda: made.tally.open == 0)
+        assert made.tally.closed == {Closing.DONE: 1}
+
+
+@plain_only
+def test_an_end_waits_for_what_is_due_and_no_longer_than_stall(make):
+    """The time to end begins when all has gone; who takes nothing of it has the time that everybody has to take it."""
+    with make(Speech(16 * MIB), stall=STALL) as made:
+        taking, stuck = asked(made), asked(made)
+        heard = 0
+        for _ in range(4):
+            made.pass_time(STALL / 4)
+            heard += len(made.hear(taking, 4 * MIB))
+        assert heard == 16 * MIB
+        assert made.hear(taking, 1) == b""
+        assert Closing.LINGER not in made.tally.closed
+        made.pass_time(STALL + LINGER)
+        assert made.tally.closed == {Closing.STALL: 1, Closing.LINGER: 1}
+        stuck.close()
+
+
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_a_paused_connection_ends_as_any_other(make, service):
+    """Nobody reads from it, and still: who resets it, who finishes and goes, and who just stays are all found out."""
+    with make(service(), idle=0.0) as made:
+        clients = [made.connect() for _ in range(CROWD)]
+        source = data()[: MIB // 2]
+        for _ in repeat(None, 3):
+            for client in clients:
+                try:
+                    client.send(source)
+                except BlockingIOError:
+                    pass
+            made.turn(3)
+        stuck = [client for client in clients if made.stick(client, MIB // 2) is not None]
+        assert unsent(made) > 0
+        for number, client in enumerate(stuck):
+            if number % 3 == 0:
+                reset(client)
+            elif number % 3 == 1:
+                client.shutdown(socket.SHUT_WR)
+                client.close()
+        made.until(lambda: made.tally.open == CROWD // 3)
+        for _ in range(5):  # a kernel under pressure may take the rest of a send later, and the time begins again
+            made.pass_time(STALL + 1)
+        assert made.tally.open == 0
+        assert sum(made.tally.closed.values()) == CROWD
+        assert made.tally.closed[Closing.STALL] == CROWD // 3
+        assert made.unsent.octets == 0

@@ -1,0 +1,633 @@
+"""One listener in this process, turned by hand, with a clock that a test moves: on the plane and on the plain way."""
+
+import errno
+import os
+import resource
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from unittest import mock
+
+import pytest
+from twisted.internet.epollreactor import EPollReactor
+
+from echod.events import Closing
+from echod.fastpath import syscalls
+from echod.fastpath.loop import Loop
+from echod.fastpath.stream_lane import StreamLane
+from echod.model import Service
+from echod.services.discard import Discard
+from echod.services.echo import Echo
+from echod.services.upper import Upper
+from echod.transports.service_factory import ServiceFactory
+from echod.transports.stream_port import A_TURN, Reserve
+from echod.transports.stream_socket import StreamSocket
+from echod.transports.tcp import TCPPort
+from tests.contract.matrix import data
+from tests.fastpath.clients import pipes, reset
+from tests.fastpath.listener import IDLE, STALL, Listener, listener, needs_the_plane, unsent
+from tests.fastpath.reactors import failures, reactor_of
+
+
+class Twice(Service):
+    """A pure function of the bytes, and twice as long."""
+
+    kind = "twice"
+    summary = "says everything twice"
+    transform = staticmethod(lambda said: bytes(octet for octet in said for _ in range(2)))
+
+
+class Letters(Service):
+    """A pure function of the bytes, and often nothing."""
+
+    kind = "letters"
+    summary = "says the letters"
+    transform = staticmethod(lambda said: bytes(octet for octet in said if chr(octet).isalpha()))
+
+
+def fragile(said: bytes) -> bytes:
+    if b"bug" in said:
+        raise RuntimeError("a bug")
+    return said
+
+
+class Fragile(Service):
+    """It fails when somebody says the word."""
+
+    kind = "fragile"
+    summary = "fails now and then"
+    transform = staticmethod(fragile)
+
+
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_what_comes_goes_back(make, service):
+    with make(service()) as made:
+        client = made.connect()
+        client.send(b"Hello")
+        assert made.hear(client, 5) == service.transform(b"Hello")
+        client.shutdown(socket.SHUT_WR)
+        assert made.rest(client) == b""
+        assert (made.tally.bytes_in, made.tally.bytes_out, made.tally.closed) == (5, 5, {Closing.DONE: 1})
+
+
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_who_is_stuck_gets_everything_whole(make, service):
+    with make(service()) as made:
+        client = made.connect()
+        sent = made.stick(client)
+        client.shutdown(socket.SHUT_WR)
+        assert made.rest(client) == service.transform(data()[:sent])
+        assert (made.tally.bytes_in, made.tally.bytes_out, made.tally.closed) == (sent, sent, {Closing.DONE: 1})
+
+
+def test_who_leaves_with_an_answer_due_gets_nobody_elses(make):
+    """What was read and cannot be sent is dropped, and not left for the next."""
+    with make(Echo()) as made:
+        for _ in range(20):
+            client = made.connect()
+            client.send(b"a secret")
+            reset(client)
+        made.until(lambda: made.tally.open == 0)
+        client = made.connect()
+        client.send(b"?")
+        client.shutdown(socket.SHUT_WR)
+        assert made.rest(client) == b"?"
+
+
+@pytest.mark.parametrize("scheme", ["unix"])  # TCP takes an answer until it hears that nobody is there
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_what_did_not_go_is_not_counted_as_gone(make, service):
+    """A Unix peer that has closed leaves what it sent to be read, and takes no answer."""
+    with make(service()) as made:
+        client = made.connect()
+        client.send(b"hello")
+        client.close()
+        made.until(lambda: made.tally.open == 0)
+        assert (made.tally.bytes_in, made.tally.bytes_out) == (5, 0)
+        assert made.tally.closed == {Closing.LOST: 1}
+
+
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_what_still_waits_for_who_is_lost_has_not_gone(make, service):
+    with make(service()) as made:
+        client = made.connect()
+        made.stick(client)
+        left = unsent(made)
+        assert left
+        reset(client)
+        made.until(lambda: made.tally.open == 0)
+        assert made.tally.bytes_in - made.tally.bytes_out == left
+        assert made.tally.closed == {Closing.LOST: 1}
+
+
+def test_a_number_that_is_used_again_begins_anew(make):
+    """Octets are counted from 0, and silence from now."""
+    with make(Echo()) as made:
+        for _ in range(5):
+            client = made.connect()
+            client.send(b"hello")
+            assert made.hear(client, 5) == b"hello"
+            made.pass_time(IDLE * 0.9)
+            client.close()
+            made.until(lambda: made.tally.open == 0)
+        assert (made.tally.bytes_in, made.tally.bytes_out, made.tally.closed) == (25, 25, {Closing.DONE: 5})
+
+
+@pytest.mark.parametrize("service", [Echo, Upper, Twice, Letters])
+def test_open_connections_are_counted_to_the_octet_once_it_is_settled(make, service):
+    """However often it is settled, at whatever moment: while they talk, while one is stuck, and when all is over."""
+    with make(service()) as made:
+        talking, stuck = made.connect(), made.connect()
+        sent = gone = 0
+        for _ in range(3):
+            talking.send(b"Hello 1")
+            gone += len(made.hear(talking, len(service.transform(b"Hello 1"))))
+            sent += 7
+            made.factory.settle()
+            made.factory.settle()
+            assert (made.tally.bytes_in, made.tally.bytes_out) == (sent, gone)
+        made.stick(stuck)
+        made.factory.settle()
+        left = unsent(made)
+        assert left
+        came = made.tally.bytes_in
+        assert made.tally.bytes_out == gone + len(service.transform(data()[: came - sent])) - left
+        reset(stuck)
+        made.until(lambda: made.tally.open == 1)
+        made.factory.settle()
+        assert made.tally.bytes_in >= came
+        before = made.tally.bytes_in, made.tally.bytes_out
+        talking.close()
+        made.until(lambda: made.tally.open == 0)
+        assert (made.tally.bytes_in, made.tally.bytes_out) == before
+
+
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_what_was_settled_is_not_counted_again_when_the_plane_hands_over(make, service):
+    with make(service()) as made:
+        client = made.connect()
+        sent = made.stick(client)
+        made.factory.settle()
+        made.stop()
+        made.factory.settle()
+        client.shutdown(socket.SHUT_WR)
+        assert made.rest(client) == service.transform(data()[:sent])
+        made.until(lambda: made.tally.open == 0)
+        assert (made.tally.bytes_in, made.tally.bytes_out) == (sent, sent)
+
+
+# time
+
+
+def test_silence_ends_at_idle(make):
+    with make(Echo()) as made:
+        silent, talks = made.connect(), made.connect()
+        for _ in range(4):
+            made.pass_time(IDLE * 0.4)
+            talks.send(b".")
+            assert made.hear(talks, 1) == b"."
+        assert made.rest(silent) == b""
+        assert made.tally.closed == {Closing.IDLE: 1}
+        made.pass_time(IDLE * 1.1)
+        assert made.rest(talks) == b""
+        assert made.tally.closed == {Closing.IDLE: 2}
+
+
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_a_peer_that_takes_nothing_is_reset_at_stall(make, service):
+    with make(service(), idle=0.0) as made:
+        stuck, slow = made.connect(), made.connect()
+        made.stick(stuck)
+        waits = made.stick(slow)
+        for _ in range(4):
+            made.pass_time(STALL * 0.4)
+            made.hear(slow, waits)
+            waits = made.stick(slow)
+        assert made.tally.closed == {Closing.STALL: 1}
+        made.pass_time(STALL * 1.2)
+        assert made.tally.closed == {Closing.STALL: 2}
+
+
+def test_without_limits_nobody_is_ended(make):
+    with make(Echo(), idle=0.0, stall=0.0) as made:
+        made.connect()
+        made.stick(made.connect())
+        made.pass_time(1000)
+        assert made.tally.closed == {}
+
+
+def test_who_has_something_to_take_is_not_idle(make):
+    with make(Echo(), idle=STALL / 2) as made:
+        made.stick(made.connect())
+        made.pass_time(STALL * 0.9)
+        assert made.tally.closed == {}
+        made.pass_time(STALL * 0.3)
+        assert made.tally.closed == {Closing.STALL: 1}
+
+
+@pytest.mark.parametrize("scheme", ["tcp"])
+def test_who_is_ended_at_stall_hears_rst_behind_what_has_gone(make):
+    """Also where the daemon has read everything, and a close alone would look like the end of the answer."""
+    with make(Echo(), idle=0.0) as made:
+        client = made.connect()
+        while not unsent(made):
+            client.send(data()[:500])
+            made.turn(3)
+        made.pass_time(STALL * 1.2)
+        assert made.tally.closed == {Closing.STALL: 1}
+        with pytest.raises(ConnectionResetError):
+            made.rest(client)
+
+
+@pytest.mark.parametrize("scheme", ["unix"])  # TCP takes a part of a piece, and that is progress
+def test_the_time_to_take_an_answer_begins_with_the_answer(make):
+    """Not with the silence before it: who was still for 0.9 of `stall` has all of it once something waits."""
+    with make(Echo(), idle=0.0) as made:
+        client = made.connect()
+        while not unsent(made):
+            made.pass_time(STALL * 0.9)
+            client.send(data()[:2000])
+            made.turn()
+        made.pass_time(STALL * 0.5)
+        assert made.tally.closed == {}
+        made.pass_time(STALL * 0.6)
+        assert made.tally.closed == {Closing.STALL: 1}
+
+
+# lengths
+
+
+@pytest.mark.parametrize(("service", "said", "due"), [(Twice, b"abc", b"aabbcc"), (Letters, b"a1b2c3", b"abc")])
+def test_an_answer_of_another_length(make, service, said, due):
+    """A transform is any pure function of the bytes; nothing says that it keeps their number."""
+    with make(service()) as made:
+        client = made.connect()
+        for _ in range(3):
+            client.send(said)
+            assert made.hear(client, len(due)) == due
+        client.send(b"1")
+        made.turn()
+        client.shutdown(socket.SHUT_WR)
+        assert made.rest(client) == service.transform(b"1")
+        assert made.tally.bytes_in == 3 * len(said) + 1
+        assert made.tally.bytes_out == 3 * len(due) + len(service.transform(b"1"))
+
+
+@pytest.mark.parametrize("service", [Twice, Letters])
+def test_an_answer_of_another_length_to_who_is_stuck(make, service):
+    with make(service()) as made:
+        client = made.connect()
+        sent = made.stick(client)
+        client.shutdown(socket.SHUT_WR)
+        due = service.transform(data()[:sent])
+        assert made.rest(client) == due
+        assert (made.tally.bytes_in, made.tally.bytes_out) == (sent, len(due))
+
+
+@needs_the_plane
+def test_an_answer_of_another_length_has_its_time_whatever_is_left_of_it(tmp_path):
+    """11 octets that wait, of an answer to 10, are no sign that nothing was seen of this connection before."""
+    with ExitStack() as stack:
+        takes = [9]
+
+        def write(_descriptor: int, _data: bytes) -> int:
+            if not takes:
+                raise BlockingIOError
+            return takes.pop()
+
+        stack.enter_context(mock.patch("os.write", write))
+        made = stack.enter_context(listener("plane", "tcp", tmp_path, Twice()))
+        made.pass_time(STALL * 2)
+        client = made.connect()
+        client.send(bytes(10))
+        made.until(lambda: unsent(made) == 11)
+        made.pass_time(STALL * 0.5)
+        assert made.tally.closed == {}
+        made.pass_time(STALL)
+        assert made.tally.closed == {Closing.STALL: 1}
+
+
+@pytest.mark.parametrize("scheme", ["tcp"])  # a Unix socket has no reset of its own
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_who_loses_an_answer_hears_no_end_in_order(make, service):
+    """Whatever the kernel says to a send: behind an end in order, a peer would think that it has everything."""
+    real_splice, real_write, broken = os.splice, os.write, [False]
+
+    def splice(source, target, *more):
+        if broken[0] and stat.S_ISSOCK(os.fstat(target).st_mode):
+            raise OSError(errno.EIO, "")
+        return real_splice(source, target, *more)
+
+    def write(descriptor, data):
+        if broken[0]:
+            raise OSError(errno.EIO, "")
+        return real_write(descriptor, data)
+
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch("os.splice", splice))
+        stack.enter_context(mock.patch("os.write", write))
+        made = stack.enter_context(make(service()))
+        client = made.connect()
+        client.send(b"here")
+        assert made.hear(client, 4) == service.transform(b"here")
+        broken[0] = True
+        stack.enter_context(mock.patch.object(StreamSocket, "_give", side_effect=OSError(errno.EIO, "")))
+        client.send(b"lost")
+        client.shutdown(socket.SHUT_WR)
+        with pytest.raises(ConnectionResetError):
+            made.rest(client)
+        assert made.tally.closed == {Closing.LOST: 1}
+        assert (made.tally.bytes_in, made.tally.bytes_out) == (8, 4)
+
+
+# the gate and the listener
+
+
+def test_who_is_refused_is_reset(make):
+    with make(Echo(), connections=2) as made:
+        first, _ = made.connect(), made.connect()
+        third = made.connect()
+        made.turn()
+        with pytest.raises(ConnectionResetError) if third.family == socket.AF_INET else ExitStack():
+            assert third.recv(1) == b""
+        assert dict(made.tally.refused) == {"connections": 1}
+        first.close()
+        made.until(lambda: made.tally.open == 1)
+        fourth = made.connect()
+        fourth.send(b"and now?")
+        assert made.hear(fourth, 8) == b"and now?"
+
+
+@needs_the_plane
+def test_what_needs_its_bytes_in_python_is_not_carried():
+    with reactor_of(EPollReactor) as reactor, socket.create_server(("127.0.0.1", 0)) as listening:
+        plain = TCPPort(reactor, listening, ServiceFactory(Discard()), Reserve(), listening.close)
+        with pytest.raises(ValueError, match="discard"):
+            StreamLane(Loop(reactor), plain, Reserve())
+
+
+@contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    """No descriptor above the highest that is open now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = []
+    try:
+        highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
+        try:
+            while True:
+                opened.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
+        yield
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_without_descriptors_clients_are_refused_and_the_listener_rests(make):
+    with make(Echo()) as made:
+        served = made.connect()
+        clients = [made.clients.enter_context(socket.socket(made.listening.family)) for _ in range(3)]
+        with no_more_descriptors():
+            for client in clients:
+                client.connect(made.place)
+                client.setblocking(False)
+            made.turn()
+            assert [name for name, _ in made.events] == ["accept.paused"]
+            assert made.events[0][1]["error"] == "EMFILE"
+            assert dict(made.tally.refused) == {"accept": 3}
+            served.send(b"still?")
+            assert made.hear(served, 6) == b"still?"
+        client = made.connect()
+        assert [name for name, _ in made.events] == ["accept.paused", "accept.resumed"]
+        client.send(b"again")
+        assert made.hear(client, 5) == b"again"
+
+
+def test_a_listener_that_rests_can_stop(make):
+    with make(Echo()) as made:
+        clients = [made.clients.enter_context(socket.socket(made.listening.family)) for _ in range(2)]
+        with no_more_descriptors():
+            for client in clients:
+                client.connect(made.place)
+                made.turn()
+            assert made.events
+            made.stop()
+        made.turn()
+        assert made.reactor.getDelayedCalls() == []
+
+
+def test_an_error_of_one_connection_is_not_one_of_the_listener(make, way):
+    """ECONNABORTED and its like: once is nothing, again and again is a reason to rest."""
+    with make(Echo()) as made:
+        made.connect()
+        if way == "plane":
+            broken = mock.Mock(wraps=syscalls.C)
+            broken.accept4.side_effect = abort
+            patch = mock.patch.object(syscalls, "C", broken)
+        else:
+            patch = mock.patch.object(made.port, "socket", mock.Mock(wraps=made.listening, accept=abort))
+        client = made.clients.enter_context(socket.socket(made.listening.family))
+        with patch:
+            client.connect(made.place)
+            made.turn()
+        assert [(name, fields["error"]) for name, fields in made.events] == [("accept.paused", "ECONNABORTED")]
+        made.until(lambda: made.tally.accepted == 2)
+        assert made.events[-1][0] == "accept.resumed"
+
+
+def abort(*_: object) -> int:
+    """As accept(2) and accept4(2) do it."""
+    syscalls.ffi.errno = errno.ECONNABORTED
+    if _:
+        return -1
+    raise ConnectionAbortedError(errno.ECONNABORTED, "aborted")
+
+
+@needs_the_plane
+def test_a_connection_that_cannot_be_watched_is_lost(tmp_path):
+    """epoll(7) has a bound for each user, and needs memory."""
+    with listener("plane", "tcp", tmp_path, Echo()) as made:
+        with mock.patch.object(made.loop, "watch", side_effect=OSError(errno.ENOSPC, "no space")):
+            client = made.connect()
+        made.turn()
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+        assert made.tally.closed == {Closing.LOST: 1}
+
+
+def test_a_flood_of_connections_is_accepted_in_turns(make):
+    with make(Echo()) as made:
+        clients = [made.clients.enter_context(socket.socket(made.listening.family)) for _ in range(3 * A_TURN)]
+        for client in clients:
+            client.connect(made.place)
+        made.reactor.iterate(0)
+        assert made.tally.accepted <= A_TURN
+        made.turn()
+        assert made.tally.accepted == len(clients)
+
+
+# the stop
+
+
+def test_what_waits_in_the_backlog_when_it_stops_is_served(make):
+    with make(Echo()) as made:
+        clients = [made.clients.enter_context(socket.socket(made.listening.family)) for _ in range(2 * A_TURN)]
+        for client in clients:
+            client.connect(made.place)
+            client.send(b"in time")
+            client.shutdown(socket.SHUT_WR)
+            client.setblocking(False)
+        made.stop()
+        assert [made.rest(client) for client in clients] == [b"in time"] * len(clients)
+        assert made.tally.closed == {Closing.DONE: len(clients)}
+
+
+@pytest.mark.parametrize("service", [Echo, Upper, Twice])
+def test_who_is_there_when_it_stops_goes_on(make, service):
+    """Silent, stuck, half-closed, in the middle of a word, and gone: none loses an octet, and each is counted once."""
+    with make(service()) as made:
+        silent, stuck, finished, gone, left = (made.connect() for _ in range(5))
+        gone_by_reset = gone.family == socket.AF_INET  # a Unix socket just ends
+        silent.send(b"Hello")
+        answer = service.transform(b"Hello")
+        assert made.hear(silent, len(answer)) == answer
+        sent = made.stick(stuck)
+        half = made.stick(finished)
+        finished.shutdown(socket.SHUT_WR)
+        reset(gone)
+        left.send(b"now")
+        made.stop()
+        left.shutdown(socket.SHUT_WR)
+        assert made.rest(left) == service.transform(b"now")
+        assert made.rest(finished) == service.transform(data()[:half])
+        silent.send(b"still")
+        answer = service.transform(b"still")
+        assert made.hear(silent, len(answer)) == answer
+        stuck.shutdown(socket.SHUT_WR)
+        assert made.rest(stuck) == service.transform(data()[:sent])
+        silent.shutdown(socket.SHUT_WR)
+        assert made.rest(silent) == b""
+        made.until(lambda: made.tally.open == 0)
+        assert made.tally.bytes_in == 5 + sent + half + 3 + 5
+        assert made.tally.bytes_out == len(service.transform(data()[:1])) * made.tally.bytes_in
+        lost = {Closing.LOST: 1} if gone_by_reset else {}
+        assert made.tally.closed == {Closing.DONE: 5 - len(lost), **lost}
+
+
+@needs_the_plane
+def test_what_waits_in_pipes_and_in_memory_is_handed_over_whole(tmp_path):
+    with mock.patch("echod.fastpath.pipes.STUCK", 3), listener("plane", "unix", tmp_path, Echo()) as made:
+        before = pipes(os.getpid())
+        clients = [made.connect() for _ in range(6)]
+        sent = [made.stick(client) for client in clients]
+        assert pipes(os.getpid()) == before + 3
+        made.stop()
+        assert pipes(os.getpid()) == before - 1
+        for client, size in zip(clients, sent, strict=True):
+            client.shutdown(socket.SHUT_WR)
+            assert made.rest(client) == data()[:size]
+        assert made.tally.closed == {Closing.DONE: 6}
+
+
+# bugs
+
+
+def test_a_service_that_fails_costs_its_own_connection(make):
+    """Logged once, reset at once, counted as failed; the others go on, and the listener stops in order."""
+    with make(Fragile()) as made, failures() as logged:
+        fragile, other = made.connect(), made.connect()
+        fragile.send(b"fine")
+        assert made.hear(fragile, 4) == b"fine"
+        fragile.send(b"a bug")
+        made.until(lambda: made.tally.closed)
+        assert made.tally.closed == {Closing.FAILED: 1}
+        with pytest.raises(ConnectionResetError) if fragile.family == socket.AF_INET else ExitStack():
+            assert fragile.recv(1) == b""
+        other.send(b"and I?")
+        assert made.hear(other, 6) == b"and I?"
+        made.turn()
+        assert len(logged) == 1
+        made.stop()
+        other.shutdown(socket.SHUT_WR)
+        assert made.rest(other) == b""
+        assert (made.tally.bytes_in, made.tally.bytes_out) == (15, 10)
+
+
+def is_reset(made: Listener, client: socket.socket) -> bool:
+    """Whether who sends and never reads hears RST in the end, and no end in order: something of it is missing."""
+    try:
+        made.stick(client)
+        made.pass_time(2)
+        made.rest(client)
+    except ConnectionResetError:
+        return True
+    return False
+
+
+@needs_the_plane
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_a_bug_of_the_plane_costs_one_connection(tmp_path, service):
+    """Whatever raises where nothing should: the peer is not left waiting for ever, nothing spins, and it can stop."""
+    with listener("plane", "tcp", tmp_path, service()) as made, failures() as logged:
+        wrong, right = made.connect(), made.connect()
+        left: list[int] = []
+
+        def change(*_: object) -> None:
+            left.append(unsent(made))
+            raise RuntimeError("a bug")
+
+        with mock.patch.object(made.loop, "change", change):
+            assert is_reset(made, wrong)
+        assert len(logged) == 1
+        right.send(b"and I?")
+        assert made.hear(right, 6) == service.transform(b"and I?")
+        assert made.tally.closed == {Closing.FAILED: 1}
+        made.stop()
+        right.shutdown(socket.SHUT_WR)
+        assert made.rest(right) == b""
+        assert made.tally.bytes_in - made.tally.bytes_out == sum(left)
+
+
+@needs_the_plane
+def test_whatever_fails_no_client_hears_what_another_said(tmp_path):
+    """The pipe that all share must be empty for the next, even where there is no memory left to empty it into."""
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch("echod.fastpath.pipes.STUCK", 0))
+        made = stack.enter_context(listener("plane", "tcp", tmp_path, Echo()))
+        logged = stack.enter_context(failures())
+        wrong, right = made.connect(), made.connect()
+        with mock.patch("echod.fastpath.pipes._read", side_effect=MemoryError):
+            assert is_reset(made, wrong)
+        assert len(logged) == 1
+        right.send(b"and I?")
+        assert made.hear(right, 6) == b"and I?"
+
+
+@needs_the_plane
+def test_a_descriptor_that_was_given_up_does_not_keep_it_from_stopping(tmp_path):
+    with listener("plane", "tcp", tmp_path, Upper()) as made, failures() as logged:
+        wrong, right = made.connect(), made.connect()
+        with mock.patch.object(made.port, "_send_rest", side_effect=RuntimeError("a bug")):
+            made.stick(wrong)
+            while not logged:
+                with suppress(BlockingIOError, ConnectionResetError):
+                    wrong.recv(1 << 18)
+                made.turn()
+        made.turn()
+        assert len(logged) == 1
+        made.stop()
+        right.send(b"still here")
+        assert made.hear(right, 10) == b"STILL HERE"
+
+
+@needs_the_plane
+def test_a_transform_that_only_one_service_has_is_no_licence(tmp_path):
+    """No option may change what a kind answers: the class says so, for all of them."""
+    service = Discard()
+    service.transform = bytes.upper  # type: ignore[misc]  # what another package might try
+    with listener("plain", "tcp", tmp_path, service) as made:
+        assert not StreamLane.can_serve(made.port)

@@ -1,0 +1,188 @@
+"""Nothing can tell whether layers are between a socket and its conversation: tests of endings and budgets over them.
+
+And the stacks that a layer's handshake begins: its deadline, its end, and the client that it names.
+"""
+
+import socket
+from ipaddress import ip_network
+
+import pytest
+
+from echod.events import Closing
+from echod.gate.access import Access
+from echod.gate.refusal import Refusal
+from echod.services.echo import Echo
+from echod.services.upper import Upper
+from echod.services.whoami import Whoami
+from tests.contract.matrix import MIB, data
+from tests.fastpath import test_endings as endings
+from tests.fastpath import test_total_buffer as budget
+from tests.fastpath import test_writable_in_vain as in_vain
+from tests.layers import HANDSHAKE
+
+each_service = pytest.mark.parametrize("service", [Echo, Upper])
+named = pytest.mark.parametrize("way", ["name"])
+over_tcp = pytest.mark.parametrize("scheme", ["tcp"])
+PROXIES = Access([ip_network("127.0.0.0/8")])
+
+
+@pytest.fixture(params=["1 layer", "3 layers", "handshakes"])
+def way(request):
+    return request.param
+
+
+def test_a_peer_that_never_ends_after_our_end_is_reset_in_time(make):
+    endings.test_who_never_ends_after_our_end_is_reset_when_its_time_is_over(make)
+
+
+def test_a_peer_that_ends_after_our_end_is_done_at_once(make):
+    endings.test_who_ends_after_our_end_is_done_at_once(make)
+
+
+def test_an_end_waits_for_what_is_due(make):
+    endings.test_an_end_waits_for_what_is_due_and_no_longer_than_stall(make)
+
+
+@each_service
+def test_a_paused_connection_ends(make, service):
+    endings.test_a_paused_connection_ends_as_any_other(make, service)
+
+
+@each_service
+def test_above_the_budget_a_stuck_peer_is_not_read_from(make, service):
+    budget.test_above_it_who_is_stuck_is_not_read_from_and_all_others_are_served(make, service)
+
+
+def test_the_budget_recovers(make):
+    budget.test_it_recovers_when_who_was_stuck_has_gone(make)
+
+
+@each_service
+def test_a_writable_socket_that_takes_nothing_is_tried_again(make, service):
+    in_vain.test_it_is_tried_a_few_times_a_second_and_nothing_is_lost(make, service)
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, 2 * MIB])
+@each_service
+def test_half_close_loses_nothing(make, service, size):
+    with make(service(), stall=0.0, idle=0.0) as made:
+        client = made.connect(narrow=False)
+        source, came = data()[:size], bytearray()
+        at = 0
+        while at < size:
+            try:
+                at += client.send(source[at : at + 100_000])
+            except BlockingIOError:
+                pass
+            made.turn(2)
+            try:
+                came += client.recv(1 << 20)
+            except BlockingIOError:
+                pass
+        client.shutdown(socket.SHUT_WR)
+        assert came + made.rest(client) == service.transform(source)
+        made.until(lambda: made.tally.open == 0)
+        assert made.tally.figures() == {
+            "accepted": 1,
+            "closed:done": 1,
+            **({"bytes_in": size, "bytes_out": size} if size else {}),
+        }
+
+
+@named
+def test_what_follows_a_handshake_in_the_same_segment_is_served(make):
+    with make(Echo()) as made:
+        for cut in range(1, 24):
+            client = made.connect()
+            said = b"NAME 127.0.0.9 99\nhello"
+            for piece in (said[:cut], said[cut:]):
+                client.send(piece)
+                made.turn()
+            assert made.hear(client, 5) == b"hello"
+            client.shutdown(socket.SHUT_WR)
+            assert made.rest(client) == b""
+
+
+@named
+def test_a_named_client_is_the_peer(make):
+    with make(Whoami()) as made:
+        client = made.connect()
+        client.send(b"NAME 10.1.2.3 4567\n")
+        assert b'"10.1.2.3"' in made.rest(client)
+
+
+@named
+@over_tcp
+def test_a_handshake_has_a_deadline_that_no_byte_extends(make):
+    with make(Echo()) as made:
+        client = made.connect()
+        for byte in b"NAME 12":
+            client.send(bytes([byte]))
+            made.pass_time(HANDSHAKE / 8)
+        made.pass_time(HANDSHAKE / 8)
+        made.until(lambda: made.tally.open == 0)
+        assert made.tally.closed == {Closing.HANDSHAKE: 1}
+        with pytest.raises(ConnectionResetError):
+            made.rest(client)
+
+
+@named
+def test_a_peer_that_ends_or_resets_within_its_handshake_gives_its_place_back(make):
+    with make(Echo()) as made:
+        ending, resetting = made.connect(), made.connect()
+        ending.shutdown(socket.SHUT_WR)
+        assert made.rest(ending) == b""
+        resetting.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        resetting.close()
+        made.until(lambda: made.tally.open == 0)
+        assert made.tally.closed == {Closing.LOST: 2}
+        assert not made.clock.getDelayedCalls()[1:]  # only the sweep's
+
+
+@named
+def test_a_stop_resets_what_is_within_its_handshake(make):
+    with make(Echo()) as made:
+        made.connect()
+        made.stop()
+        drained = made.factory.drain(1)
+        assert not drained.called
+        made.factory.abandon()
+        made.until(lambda: drained.called)
+        assert made.tally.closed == {Closing.DRAIN: 1}
+
+
+@named
+@over_tcp
+def test_the_gate_sees_the_client_that_a_proxy_names_and_not_the_proxy(make):
+    """At accept only a place is taken; lists and caps apply to the client. Each place is given back once."""
+    with make(Echo(), proxies=PROXIES, connections=3, per_client=1) as made:
+        clients = [made.connect() for _ in range(3)]
+        refused = made.connect()
+        with pytest.raises(ConnectionResetError):
+            made.rest(refused)
+        for client, host in zip(clients, (b"127.0.0.9", b"127.0.0.9", b"10.0.0.1"), strict=True):
+            client.send(b"NAME %s 99\nhello" % host)
+            made.turn()
+        assert made.hear(clients[0], 5) == b"hello"
+        for client in clients[1:]:
+            with pytest.raises(ConnectionResetError):
+                made.rest(client)
+        assert made.tally.refused == {Refusal.CONNECTIONS: 1, Refusal.PER_CLIENT: 1, Refusal.DENIED: 1}
+        assert made.tally.closed == {Closing.REFUSED: 2}
+        assert made.factory.gate.open == 1
+        clients[0].close()
+        made.until(lambda: made.tally.open == 0)
+        again = made.connect()
+        again.send(b"NAME 127.0.0.9 99\nhello")
+        assert made.hear(again, 5) == b"hello"
+
+
+@named
+@over_tcp
+def test_a_peer_that_is_no_proxy_meets_the_gate_at_accept(make):
+    with make(Echo(), per_client=1) as made:
+        made.connect()
+        refused = made.connect()
+        with pytest.raises(ConnectionResetError):
+            made.rest(refused)
+        assert made.tally.refused == {Refusal.PER_CLIENT: 1}

@@ -1,0 +1,126 @@
+"""Clients that never read: what they cost is bounded, others are served, and once they read on nothing is missing."""
+
+import os
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+import pytest
+
+from echod.fastpath import syscalls
+from echod.fastpath.pipes import CAPACITY, SPARE, STUCK
+from tests.contract.matrix import data, exactly
+from tests.daemon import Daemon, eventually
+from tests.fastpath.clients import Crowd, configuration, connect, counted, pipe_sizes, pipes, within
+
+pytestmark = pytest.mark.skipif(not syscalls.available, reason="this machine has no plane")
+
+CLIENTS: Final = 400
+SLACK: Final = 8 << 20  # octets that a process may take for whatever it does
+
+
+@contextmanager
+def crowd(daemon: Daemon, scheme: str, number: int = CLIENTS, service: str = "echo") -> Iterator[Crowd]:
+    """So many clients that say much and never read."""
+    with ExitStack() as stack:
+        place = daemon.place(service, scheme)
+        made = Crowd([stack.enter_context(connect(place, narrow=True)) for _ in range(number)])
+        yield made
+
+
+def is_served(client: socket.socket) -> bool:
+    """Whether this client gets its answer, small and large."""
+    client.sendall(b"and I?")
+    if exactly(client, 6) != b"and I?":
+        return False
+    for at in range(0, 1 << 20, 20_000):
+        client.sendall(data()[at : at + 20_000])
+        if exactly(client, 20_000) != data()[at : at + 20_000]:
+            return False
+    return True
+
+
+@pytest.mark.parametrize(("plane", "scheme"), [("auto", "tcp"), ("auto", "unix"), ("off", "tcp")])
+def test_so_many_that_never_read_are_bounded_and_lose_nothing(plane, scheme):
+    with Daemon(configuration(plane, "echo")) as daemon:
+        pid = daemon.process.pid
+        with crowd(daemon, scheme) as stuck, connect(daemon.place("echo", scheme)) as other:
+            assert is_served(other)
+            begun, memory = pipes(pid), daemon.memory()
+            stuck.fill()
+            assert min(stuck.sent) > CAPACITY
+            if plane == "auto":
+                assert pipes(pid) == begun + STUCK
+            in_memory = (CLIENTS - STUCK) * CAPACITY if plane == "auto" else CLIENTS * CAPACITY
+            assert daemon.memory() <= memory + in_memory + SLACK
+            assert is_served(other)
+            stuck.read_on()
+            assert is_served(other)
+            assert eventually(lambda: pipes(pid) <= begun + SPARE)
+        figures = counted(daemon, "echo", scheme)
+        assert figures["bytes_in"] == figures["bytes_out"] > sum(stuck.sent)
+        assert figures["accepted"] == figures["closed:done"] == CLIENTS + 1
+        daemon.check()
+
+
+def test_who_leaves_stuck_leaves_nothing():
+    with Daemon(configuration("auto", "echo")) as daemon:
+        pid = daemon.process.pid
+        with connect(daemon.place("echo", "unix")) as first:
+            assert is_served(first)
+        begun, memory = pipes(pid), daemon.memory()
+        for _ in range(2):
+            with crowd(daemon, "unix") as stuck:
+                stuck.fill()
+                assert pipes(pid) >= begun + STUCK
+            assert eventually(lambda: pipes(pid) <= begun + SPARE)
+            assert daemon.memory() <= memory + (CLIENTS - STUCK) * CAPACITY + SLACK
+        figures = counted(daemon, "echo", "unix")
+        assert figures["accepted"] == figures["closed:lost"] + 1 == 2 * CLIENTS + 1
+        daemon.check()
+
+
+@pytest.mark.parametrize(("buffer", "smallest"), [("1MiB", 8192), ("2MiB", 65_536)])
+def test_a_user_who_may_have_no_more_pages_of_pipes(buffer, smallest):
+    """Some pipes of 1 MiB are all that a user may have, and the next hold two pages; 2 MiB is refused outright."""
+    config = configuration("auto", "echo", buffer=buffer)
+    with Daemon(config, command=within(unprivileged=True)) as daemon:
+        with crowd(daemon, "tcp", 120) as stuck, connect(daemon.place("echo", "tcp")) as other:
+            stuck.fill()
+            assert min(pipe_sizes(daemon.process.pid)) <= smallest
+            assert is_served(other)
+            stuck.read_on()
+            assert is_served(other)
+        figures = counted(daemon, "echo")
+        assert figures["bytes_in"] == figures["bytes_out"]
+        assert figures["accepted"] == figures["closed:done"] == 121
+        daemon.check()
+
+
+def test_without_a_descriptor_for_another_pipe_it_waits_in_memory():
+    """All are connected already when the descriptors go."""
+    with Daemon(configuration("auto", "echo")) as daemon:
+        pid = daemon.process.pid
+        with crowd(daemon, "unix") as stuck, connect(daemon.place("echo", "unix")) as other:
+            assert is_served(other)
+            assert eventually(lambda: sockets(pid) >= CLIENTS + 1)
+            begun, memory = pipes(pid), daemon.memory()
+            highest = max(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 11, highest + 11))
+            stuck.fill()
+            assert pipes(pid) <= begun + 5 + SPARE
+            assert daemon.memory() <= memory + CLIENTS * CAPACITY + SLACK
+            assert is_served(other)
+            stuck.read_on()
+            assert is_served(other)
+        figures = counted(daemon, "echo", "unix")
+        assert figures["accepted"] == figures["closed:done"] == CLIENTS + 1
+        daemon.check()
+
+
+def sockets(pid: int) -> int:
+    """How many sockets a process has."""
+    links = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
+    return len([link for link in links if link.startswith("socket:")])

@@ -1,0 +1,126 @@
+"""Whatever carries the bytes, the answers are the same: another reactor, no cffi, or no plane at all."""
+
+import socket
+from contextlib import ExitStack
+from typing import Final
+
+import pytest
+
+from tests.contract.matrix import MIB, answer, data, digest, exactly, fill, rest
+from tests.daemon import ECHOD, TWISTD, Daemon
+from tests.fastpath.clients import (
+    SCHEMES,
+    Crowd,
+    Talker,
+    configuration,
+    connect,
+    counted,
+    first_on_the_path,
+    held,
+    reset,
+)
+
+IDLE: Final = "1500ms"
+BLOCKED: Final = """
+import sys
+sys.modules["cffi"] = None  # importing it is an ImportError now
+"""
+
+
+def under(reactor: str) -> tuple[str, ...]:
+    return (*TWISTD, "--reactor", reactor, "--nodaemon", "--pidfile=", "echod")
+
+
+WAYS: Final = ("epoll", "poll", "select", "asyncio", "without cffi", "plane off")
+WITHOUT: Final = {"without cffi", "plane off"}
+
+
+@pytest.fixture(params=WAYS)
+def way(request):
+    return request.param
+
+
+@pytest.fixture
+def daemon(way, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(BLOCKED if way == "without cffi" else "")
+    config = configuration("off" if way == "plane off" else "auto", "echo", "upper", daemon='drain = "5s"')
+    config += "\n" + configuration("auto", "timed:echo", idle=IDLE, stall="1s").partition("\n\n")[2]
+    command = ECHOD if way in WITHOUT else under(way)
+    with Daemon(config, command=command, environ=first_on_the_path(tmp_path)) as running:
+        yield running
+        running.check()
+
+
+@pytest.mark.timeout(120)
+def test_all_answer_alike(daemon, way):
+    """One story with everything in it, and what it must have counted."""
+    assert held(daemon.process.pid)["anon_inode:[eventpoll]"] == epolls(way)
+    with ExitStack() as stack:
+        for scheme in SCHEMES:
+            for service, transform in (("echo", bytes), ("upper", bytes.upper)):
+                place = daemon.place(service, scheme)
+
+                def client(narrow: bool = False, place: str | tuple[str, int] = place) -> socket.socket:
+                    return stack.enter_context(connect(place, narrow=narrow))
+
+                for size in (0, 1, 1000, MIB):
+                    assert answer(client(), [data()[:size]]) == digest([transform(data()[:size])])
+                one = client()
+                for at in range(100):
+                    one.sendall(data()[at : at + 10])
+                    assert exactly(one, 10) == transform(data()[at : at + 10])
+                one.close()
+                stuck = client(narrow=True)
+                sent = fill(stuck, data(), still=0.1)
+                stuck.shutdown(socket.SHUT_WR)
+                assert rest(stuck) == transform(data()[:sent])
+                one = client()
+                one.sendall(b"hello")
+                assert exactly(one, 5) == transform(b"hello")
+                reset(one)
+                crowd = Crowd([client() for _ in range(50)], transform)
+                crowd.fill(10_000)
+                crowd.read_on()
+        silent = [stack.enter_context(connect(daemon.place("timed", scheme))) for scheme in SCHEMES]
+        stalled = []
+        for scheme in SCHEMES:  # one after the other, or the last would be silent before it is stuck
+            stalled.append(stack.enter_context(connect(daemon.place("timed", scheme), narrow=True)))
+            fill(stalled[-1], data(), still=0.1)
+        assert [rest(one) for one in silent] == [b""] * len(SCHEMES)
+        assert all(ended(one) for one in stalled)
+        late = Talker(stack.enter_context(connect(daemon.place("echo", "tcp"))))
+        late.say(data()[: 8 * MIB])
+        daemon.process.terminate()
+        daemon.stderr.wait_for("stopping: 1 connection has 5 s to end")
+        assert late.rest() == data()[: 8 * MIB]
+        assert daemon.wait() == 0
+    compare(daemon)
+
+
+def compare(daemon: Daemon) -> None:
+    for scheme in SCHEMES:
+        for service in ("echo", "upper"):
+            figures = counted(daemon, service, scheme)
+            late = service == "echo" and scheme == "tcp"
+            lost = 1 if scheme == "tcp" else 0
+            assert figures["accepted"] == 57 + late
+            assert figures["bytes_in"] == figures["bytes_out"]
+            assert figures.get("closed:lost", 0) == lost
+            assert figures["closed:done"] == 57 + late - lost
+        assert counted(daemon, "timed", scheme)["closed:idle"] == 1
+        assert counted(daemon, "timed", scheme)["closed:stall"] == 1
+
+
+def ended(client: socket.socket) -> bool:
+    """Wait for the daemon's end, reading what comes before it."""
+    try:
+        rest(client)
+    except ConnectionResetError:
+        pass
+    return True
+
+
+def epolls(way: str) -> int:
+    """How many there must be: the reactor's, if it has one, and the plane's."""
+    reactors = 0 if way in ("poll", "select") else 1
+    return reactors + (way not in WITHOUT)

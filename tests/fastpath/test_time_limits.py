@@ -1,0 +1,109 @@
+"""The limits of time end the same connections on the plane as on the plain way, and whatever moves has its time anew.
+
+No duration is asserted here: only who is ended, why, and in which order. tests/fastpath/test_lane.py moves a clock.
+"""
+
+import select
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Final
+
+from tests.contract.matrix import MIB, data, exactly
+from tests.daemon import Daemon, eventually
+from tests.fastpath.clients import Talker, both, connect, counted, reset
+
+SCHEMES: Final = ("tcp", "unix")
+CLIENTS: Final = 20  # of each kind
+PIECE: Final = 300_000  # most of what a Unix socket holds, and less would not make it take more
+
+
+def is_ended(client: socket.socket) -> bool:
+    """Whether the daemon has ended it, however many octets wait to be read."""
+    poll = select.poll()
+    poll.register(client, select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+def say(client: socket.socket) -> None:
+    client.sendall(b".")
+    assert exactly(client, 1) == b"."
+
+
+def fill(client: socket.socket) -> Talker:
+    """Send until nothing is taken."""
+    talker = Talker(client)
+    talker.say(data()[: 8 * MIB])
+    while talker.push() or select.select([], [client], [], 0.1)[1]:
+        pass
+    return talker
+
+
+class Clients:
+    """Clients of both daemons, over both kinds of socket, that are all treated alike."""
+
+    def __init__(self, daemons: Mapping[str, Daemon], stack: ExitStack) -> None:
+        self.daemons = daemons
+        self.stack = stack
+
+    def of(self, *services: str, narrow: bool = False) -> list[socket.socket]:
+        """One of each service, scheme and plane."""
+        places = [
+            daemon.place(service, scheme)
+            for daemon in self.daemons.values()
+            for scheme in SCHEMES
+            for service in services
+        ]
+        return [self.stack.enter_context(connect(place, narrow=narrow)) for place in places]
+
+    def ends(self, service: str) -> list[dict[str, int]]:
+        """What was counted of ends, once for each scheme and plane."""
+        figures = [counted(daemon, service, scheme) for daemon in self.daemons.values() for scheme in SCHEMES]
+        return [{key: count for key, count in one.items() if key.startswith("closed")} for one in figures]
+
+
+def test_silence_ends_at_idle_and_a_word_begins_it_anew():
+    with ExitStack() as stack:
+        daemons = stack.enter_context(both("echo", "upper", idle="1500ms", stall="60s"))
+        clients = Clients(daemons, stack)
+        silent = [client for _ in range(CLIENTS) for client in clients.of("echo", "upper")]
+        talking = clients.of("echo")
+        for begun in silent[::3]:
+            begun.sendall(b".")  # and that is all it ever says
+        while not all(is_ended(one) for one in silent):
+            for client in talking:
+                say(client)
+            select.select([], [], [], 0.05)
+        for client in talking:
+            say(client)
+        assert eventually(lambda: all(is_ended(client) for client in talking))
+        assert clients.ends("echo") == [{"closed:idle": CLIENTS + 1}] * 4
+        assert clients.ends("upper") == [{"closed:idle": CLIENTS}] * 4
+        for daemon in daemons.values():
+            daemon.check()
+
+
+def test_who_takes_nothing_is_reset_at_stall_and_who_takes_a_little_is_not():
+    """Silence is none of it, however long: these limits say `idle` is far more than `stall`."""
+    with ExitStack() as stack:
+        daemons = stack.enter_context(both("echo", "upper", stall="2s", idle="60s"))
+        clients = Clients(daemons, stack)
+        silent = clients.of("echo", "upper")
+        stuck = [fill(client).socket for _ in range(2) for client in clients.of("echo", "upper", narrow=True)]
+        slow = [fill(client) for client in clients.of("echo", "upper", narrow=True)]
+        while not all(is_ended(one) for one in stuck):
+            for talker in slow:
+                if len(talker.waiting) < MIB:
+                    talker.waiting += data()[: 8 * MIB]
+                assert len(talker.hear(PIECE)) == PIECE
+            select.select([], [], [], 0.05)
+        for talker in slow:
+            assert talker.hear(1)
+            reset(talker.socket)
+        for client in silent:
+            say(client)
+            client.close()
+        for service in ("echo", "upper"):
+            assert clients.ends(service) == [{"closed:stall": 2, "closed:lost": 1, "closed:done": 1}] * 4
+        for daemon in daemons.values():
+            daemon.check()

@@ -1,0 +1,198 @@
+"""What waits for all together has one bound: who is stuck is not read from above it, and everybody else is served."""
+
+import os
+import socket
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+
+from echod.fastpath.stream_lane import StreamLane
+from echod.gate.send_budget import KERNEL_BUFFER, LITTLE, Pressure
+from echod.services.echo import Echo
+from echod.services.upper import Upper
+from tests.contract.matrix import MIB, data
+from tests.fastpath.listener import STALL, Listener, unsent
+
+BUFFER: Final = 65_536
+TOTAL: Final = 4 * BUFFER
+SOON: Final = 1.25  # seconds, more than one look of the sweep
+
+
+def waits(made: Listener) -> int:
+    """Octets that the sum has, once the plain way has looked."""
+    made.pass_time(SOON)
+    return made.unsent.octets
+
+
+def kernel_buffers(made: Listener) -> list[int]:
+    """What the kernel may hold to send, for each open connection."""
+    if isinstance(made.port, StreamLane):
+        sockets = [socket.socket(fileno=os.dup(descriptor)) for descriptor in made.port._hosts]
+    else:
+        lowest: list[Any] = [one.below for one in made.factory.conversations]
+        sockets = [one.socket.dup() for one in lowest]
+    found = [one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) for one in sockets]
+    for one in sockets:
+        one.close()
+    return found
+
+
+def press(made: Listener, pressure: Pressure) -> list[tuple[socket.socket, int]]:
+    """Clients that are stuck, until the pressure is that, and how much each has sent."""
+    stuck = []
+    while made.factory.mark.pressure < pressure:
+        stuck.append(stick(made))
+    return stuck
+
+
+def stick(made: Listener) -> tuple[socket.socket, int]:
+    """A client that is stuck, with much that waits for it, and how much it has sent."""
+    client = made.connect(narrow=False)
+    before = stuck_now(made)
+    sent = 0
+
+    def send() -> bool:
+        nonlocal sent
+        with suppress(BlockingIOError):
+            while True:
+                sent += client.send(data()[sent : sent + MIB])
+        return stuck_now(made) > before
+
+    made.until(send)
+    return client, sent
+
+
+def stuck_now(made: Listener) -> int:
+    """How many are not read from."""
+    if isinstance(made.port, StreamLane):
+        return len(made.port._waiting)
+    return sum(one.paused for one in made.factory.conversations)
+
+
+def is_served(made: Listener, client: socket.socket) -> bool:
+    """Whether more than LITTLE comes back whole."""
+    heard, said, words = b"", 0, data()[: 3 * LITTLE]
+    while len(heard) < len(words):
+        if said < len(words):
+            said += client.send(words[said : said + 1000])
+        heard += made.hear(client, min(said, len(words)) - len(heard))
+    assert made.factory.service.transform is not None
+    return heard == made.factory.service.transform(words)
+
+
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_above_it_who_is_stuck_is_not_read_from_and_all_others_are_served(make, service):
+    with make(service(), total_buffer=TOTAL, stall=0.0, idle=0.0) as made:
+        good = made.connect()
+        stuck = press(made, Pressure.FULL)
+        assert made.unsent.octets == unsent(made) > TOTAL
+        assert made.tally.held_back >= 1
+        assert made.told[0] == made.told[-1] == "reading.paused"
+        assert is_served(made, good)
+        before = made.unsent.octets
+        held_back = made.tally.held_back
+        late = stick(made)
+        assert waits(made) - before <= LITTLE  # what one read brings
+        assert made.tally.held_back > held_back
+        assert is_served(made, good)
+        for client, size in [*stuck, late]:
+            client.shutdown(socket.SHUT_WR)
+            assert made.rest(client) == service.transform(data()[:size])
+        assert waits(made) == 0
+        assert made.factory.mark.pressure is Pressure.NONE
+        assert made.told == ["reading.paused", "reading.resumed"] * (len(made.told) // 2)
+        assert is_served(made, good)
+
+
+def test_it_recovers_when_who_was_stuck_has_gone(make):
+    with make(Echo(), total_buffer=TOTAL, stall=STALL, idle=0.0) as made:
+        good = made.connect()
+        press(made, Pressure.FULL)
+        made.pass_time(STALL + SOON)
+        made.until(lambda: made.tally.open == 1)
+        assert waits(made) == 0
+        assert made.told == ["reading.paused", "reading.resumed"] * (len(made.told) // 2)
+        assert is_served(made, good)
+        press(made, Pressure.HALF)  # by as much from each as ever
+
+
+def test_one_sum_is_for_all_and_each_limit_counts_for_its_own(make):
+    """A service with a smaller limit gives way first."""
+    with make(Echo(), total_buffer=TOTAL, stall=0.0, idle=0.0) as made:
+        other = made.unsent.mark(TOTAL // 4)
+        heard: list[Pressure] = []
+        other.join(heard.append)
+        press(made, Pressure.HALF)
+        assert heard[0] is Pressure.NONE
+        assert heard[-1] is Pressure.FULL
+        assert made.factory.mark.pressure is Pressure.HALF
+
+
+def test_what_is_stuck_when_the_listener_stops_is_counted_on(make):
+    with make(Echo(), total_buffer=TOTAL, stall=0.0, idle=0.0) as made:
+        stuck = press(made, Pressure.HALF)
+        made.stop()
+        made.factory.drain(10)
+        assert waits(made) == unsent_of_conversations(made) > 0
+        for client, size in stuck:
+            client.shutdown(socket.SHUT_WR)
+            assert made.rest(client) == data()[:size]
+        made.until(lambda: made.tally.open == 0)
+        assert made.unsent.octets == 0
+
+
+def unsent_of_conversations(made: Listener) -> int:
+    return sum(one.unsent for one in made.factory.conversations)
+
+
+@pytest.mark.parametrize("scheme", ["tcp"])
+def test_the_kernel_holds_less_for_who_comes_or_is_stuck_above_half(make):
+    """As getsockopt says it: twice what was asked for (socket(7))."""
+    with make(Echo(), total_buffer=TOTAL, stall=0.0, idle=0.0) as made:
+        calm = made.connect()
+        before = kernel_buffers(made)
+        assert 2 * KERNEL_BUFFER not in before
+        stuck = press(made, Pressure.HALF)
+        assert sorted(kernel_buffers(made)) == sorted([*before, *[2 * KERNEL_BUFFER] * len(stuck)])
+        made.connect()
+        assert kernel_buffers(made).count(2 * KERNEL_BUFFER) == len(stuck) + 1
+        for client, size in stuck:
+            client.shutdown(socket.SHUT_WR)
+            assert made.rest(client) == data()[:size]
+        assert waits(made) == 0
+        made.connect()
+        assert kernel_buffers(made).count(2 * KERNEL_BUFFER) == 1
+        assert is_served(made, calm)
+
+
+@pytest.mark.parametrize("scheme", ["unix"])
+def test_a_unix_socket_keeps_its_buffer(make):
+    """It does not grow by itself, and what would be set is more than it has."""
+    with make(Echo(), total_buffer=TOTAL, stall=0.0, idle=0.0) as made:
+        made.connect()
+        before = kernel_buffers(made)[0]
+        press(made, Pressure.FULL)
+        made.connect()
+        assert set(kernel_buffers(made)) == {before}
+
+
+def test_another_limit_counts_from_the_reload_on(make):
+    """For who is connected, and for who comes; and so does another `buffer`."""
+    with make(Echo(), total_buffer=TOTAL * 100, stall=0.0, idle=0.0) as made:
+        stuck = [stick(made) for _ in range(8)]
+        assert waits(made) > 2 * LITTLE
+        limits = replace(made.factory.limits, total_buffer=2 * LITTLE)
+        made.factory.govern(made.factory.service, limits)
+        assert made.told == ["reading.paused"]
+        assert made.tally.held_back >= 1
+        before = waits(made)
+        late = stick(made)
+        assert waits(made) - before <= LITTLE
+        made.factory.govern(made.factory.service, replace(limits, total_buffer=TOTAL * 100))
+        assert made.factory.mark.pressure is Pressure.NONE
+        for client, size in [*stuck, late]:
+            client.shutdown(socket.SHUT_WR)
+            assert made.rest(client) == data()[:size]
+        assert made.unsent.octets == 0

@@ -1,0 +1,376 @@
+"""The loop: every ready descriptor has its call in each round, and the reactor has its turn whenever it needs one."""
+
+import os
+import select
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from select import EPOLLIN, EPOLLOUT
+from typing import Any, Final
+
+import pytest
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.epollreactor import EPollReactor
+
+from echod.fastpath.loop import Loop
+from tests.fastpath.reactors import REACTORS, failures, reactor_of, turn_until
+
+NESTED: Final = EPollReactor
+
+
+class Ends:
+    """A pipe whose ends are numbers, and the calls that the loop made for the one that is read."""
+
+    def __init__(self) -> None:
+        self.read, self.write = os.pipe()
+        os.set_blocking(self.read, False)
+        self.calls: list[tuple[int, int]] = []
+
+    def fill(self, words: bytes = b"!") -> None:
+        os.write(self.write, words)
+
+    def see(self, descriptor: int, events: int) -> None:
+        self.calls.append((descriptor, events))
+
+    def take(self, descriptor: int, events: int) -> None:
+        self.see(descriptor, events)
+        os.read(descriptor, 1)
+
+    def close(self) -> None:
+        for end in (self.read, self.write):
+            try:
+                os.close(end)
+            except OSError:
+                pass  # the test did
+
+
+class Plane:
+    """A loop and its reactor."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.reactor = reactor
+        self.loop = Loop(reactor)
+        self.pipes: list[Ends] = []
+
+    def pipe(self, ready: Callable[[int, int], None] | None = None) -> Ends:
+        """A pipe that is watched; what is read of it is taken unless `ready` does something else."""
+        made = Ends()
+        self.pipes.append(made)
+        self.loop.watch(made.read, EPOLLIN, ready or made.take)
+        return made
+
+    def turn(self) -> None:
+        """One turn of the reactor, without waiting."""
+        self.reactor.iterate(0)
+
+
+@contextmanager
+def plane_of(kind: type[Any]) -> Iterator[Plane]:
+    with reactor_of(kind) as reactor:
+        made = Plane(reactor)
+        made.loop.start()
+        try:
+            yield made
+        finally:
+            made.loop.stop()
+            for pipe in made.pipes:
+                pipe.close()
+
+
+@pytest.fixture(params=REACTORS, ids=lambda kind: kind.__name__)
+def plane(request):
+    with plane_of(request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def nested():
+    """Where the loop waits in the reactor's place."""
+    with plane_of(NESTED) as made:
+        yield made
+
+
+def test_what_is_ready_has_its_call(plane):
+    one, other = plane.pipe(), plane.pipe()
+    plane.turn()
+    assert one.calls == []
+    one.fill()
+    plane.turn()
+    assert (one.calls, other.calls) == ([(one.read, EPOLLIN)], [])
+
+
+def test_what_is_left_undone_comes_back(plane):
+    pipe = plane.pipe()
+    pipe.fill(b"12345")
+    turn_until(plane.reactor, lambda: len(pipe.calls) == 5)
+    plane.turn()
+    assert len(pipe.calls) == 5
+
+
+def test_other_events_have_another_call(plane):
+    pipe = plane.pipe()
+    seen = []
+    plane.loop.watch(pipe.write, EPOLLIN, pipe.see)
+    plane.loop.change(pipe.write, EPOLLOUT, lambda *what: seen.append(what))
+    turn_until(plane.reactor, lambda: seen)
+    assert seen[0] == (pipe.write, EPOLLOUT)
+    assert pipe.calls == []
+
+
+def test_what_is_forgotten_has_no_call_and_lives(plane):
+    pipe = plane.pipe()
+    pipe.fill()
+    plane.loop.forget(pipe.read)
+    plane.turn()
+    assert pipe.calls == []
+    assert os.read(pipe.read, 1) == b"!"
+
+
+def test_what_is_closed_is_forgotten(plane):
+    """And whoever has the number next has calls of its own."""
+    first = plane.pipe()
+    first.fill()
+    os.close(first.read)
+    plane.turn()
+    second = plane.pipe()
+    assert second.read == first.read
+    plane.turn()
+    second.fill()
+    plane.turn()
+    assert (first.calls, second.calls) == ([], [(second.read, EPOLLIN)])
+
+
+def test_a_number_that_is_used_again_within_a_round_is_not_mistaken(plane):
+    """Half of the descriptors are closed in their call, and others opened with the same numbers."""
+    again: list[Ends] = []
+
+    def close_and_open(descriptor: int, _events: int) -> None:
+        os.close(descriptor)
+        again.append(plane.pipe())
+
+    before = [plane.pipe(close_and_open) if number % 2 else plane.pipe() for number in range(100)]
+    for pipe in before:
+        pipe.fill()
+    turn_until(plane.reactor, lambda: len(again) == 50)
+    plane.turn()
+    assert {pipe.read for pipe in again} & {pipe.read for pipe in before}
+    assert [len(pipe.calls) for pipe in before] == [0, 1] * 50 or [len(pipe.calls) for pipe in before] == [1, 0] * 50
+    assert [pipe.calls for pipe in again] == [[]] * 50
+
+
+def test_more_than_a_round_holds_all_have_their_call(plane):
+    pipes = [plane.pipe() for _ in range(300)]
+    for pipe in pipes:
+        pipe.fill()
+    turn_until(plane.reactor, lambda: all(pipe.calls for pipe in pipes))
+    assert all(len(pipe.calls) == 1 for pipe in pipes)
+
+
+def test_who_is_first_may_serve_its_like_and_the_others_have_their_call(plane):
+    rounds: list[list[int]] = []
+
+    def together(events: list[tuple[int, int]]) -> None:
+        rounds.append([descriptor for descriptor, _ in events])
+        for descriptor, happened in events:
+            plane.loop.ready[descriptor](descriptor, happened)
+
+    like, unlike = [plane.pipe() for _ in range(2)], [plane.pipe() for _ in range(2)]
+    for pipe in like:
+        plane.loop.change(pipe.read, EPOLLIN, pipe.take, together)
+
+    def taken(*pipes: Ends) -> bool:
+        return not select.select([pipe.read for pipe in pipes], [], [], 0)[0]
+
+    for ready in (like, unlike, [*unlike, *like]):
+        for pipe in ready:
+            pipe.fill()
+        turn_until(plane.reactor, partial(taken, *ready))
+    assert all(len(pipe.calls) == 2 for pipe in [*like, *unlike])
+    assert set(rounds[0]) == {pipe.read for pipe in like}
+    rounds.clear()
+    for pipe in like:
+        plane.loop.change(pipe.read, EPOLLIN, pipe.take)
+        pipe.fill()
+    turn_until(plane.reactor, lambda: all(len(pipe.calls) == 3 for pipe in like))
+    assert not rounds
+
+
+# the reactor's turn
+
+
+def test_a_timer_is_due_while_something_is_always_ready(plane):
+    pipe = plane.pipe()
+    plane.loop.change(pipe.read, EPOLLIN, pipe.see)
+    pipe.fill()
+    fired: list[int] = []
+    for number in range(3):
+        plane.reactor.callLater(number / 100, fired.append, number)
+    turn_until(plane.reactor, lambda: len(fired) == 3)
+    assert len(pipe.calls) > 3
+
+
+class Reader(FileDescriptor):
+    """Something of Twisted's own."""
+
+    def __init__(self, reactor: Any, descriptor: int) -> None:
+        super().__init__(reactor)
+        self.descriptor = descriptor
+        self.came = b""
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+    def doRead(self) -> None:
+        self.came += os.read(self.descriptor, 1)
+
+
+def test_the_reactor_reads_while_something_is_always_ready(plane):
+    flood = plane.pipe()
+    plane.loop.change(flood.read, EPOLLIN, flood.see)
+    flood.fill()
+    pipe = Ends()
+    plane.pipes.append(pipe)
+    reader = Reader(plane.reactor, pipe.read)
+    plane.reactor.addReader(reader)
+    pipe.fill(b"Twisted")
+    turn_until(plane.reactor, lambda: reader.came == b"Twisted")
+    plane.reactor.removeReader(reader)
+
+
+def test_the_reactor_is_woken_by_another_thread(nested):
+    """While the loop waits without a bound, as the reactor does when nothing is due."""
+    woken = []
+    ready = threading.Event()
+
+    def wake() -> None:
+        ready.wait(10)
+        nested.reactor.callFromThread(woken.append, "now")
+
+    thread = threading.Thread(target=wake)
+    thread.start()
+    ready.set()
+    nested.loop.wait(None)
+    nested.reactor.runUntilCurrent()
+    thread.join()
+    assert woken == ["now"]
+
+
+def test_the_wait_ends_when_nothing_comes(nested):
+    pipe = nested.pipe()
+    nested.loop.wait(0.01)
+    nested.loop.wait(0)
+    assert pipe.calls == []
+
+
+def test_a_wait_ends_in_time_whatever_the_one_before_waited_for(nested):
+    """The alarm of a wait that ended early stays set; what is due before it is not late, and it rings once."""
+
+    def interrupt(descriptor: int, _events: int) -> None:
+        os.read(descriptor, 1)
+        interrupted.append(True)
+        nested.loop.yield_to_reactor()
+
+    interrupted: list[bool] = []
+    pipe = nested.pipe(interrupt)
+    for first, then in ((1000.0, 0.01), (0.01, 0.02), (None, 0.01)):
+        pipe.fill()
+        nested.loop.wait(first)
+        nested.loop.wait(then)  # the time limit of the test fails where it does not end
+        assert not select.select([nested.loop], [], [], 0)[0]
+    assert len(interrupted) == 3
+
+
+def test_without_waiting_it_is_one_round_while_something_is_always_ready(nested):
+    pipe = nested.pipe()
+    nested.loop.change(pipe.read, EPOLLIN, pipe.see)
+    pipe.fill()
+    nested.loop.wait(0)
+    assert len(pipe.calls) == 1
+
+
+def test_who_sets_a_timer_lets_the_reactor_look(nested):
+    def set_timer(_descriptor: int, _events: int) -> None:
+        os.read(pipe.read, 1)
+        nested.reactor.callLater(0, done.append, True)
+        nested.loop.yield_to_reactor()
+
+    done: list[bool] = []
+    pipe = nested.pipe(set_timer)
+    pipe.fill()
+    nested.loop.wait(None)  # would be for ever
+    nested.reactor.runUntilCurrent()
+    assert done == [True]
+
+
+def test_the_reactor_has_its_own_wait_before_and_after():
+    with reactor_of(NESTED) as reactor:
+        own = reactor.doIteration
+        loop = Loop(reactor)
+        assert reactor.doIteration == own
+        loop.start()
+        assert reactor.doIteration == loop.wait
+        loop.stop()
+        assert reactor.doIteration == reactor.doPoll
+        reactor.iterate(0)
+
+
+@pytest.mark.parametrize("kind", REACTORS[1:])
+def test_under_another_reactor_it_is_one_reader(kind):
+    with reactor_of(kind) as reactor:
+        before = set(reactor.getReaders())
+        loop = Loop(reactor)
+        loop.start()
+        assert set(reactor.getReaders()) == before | {loop}
+        assert loop.logPrefix() == "plane"
+        loop.connectionLost(None)
+        loop.stop()
+        assert set(reactor.getReaders()) == before
+
+
+# bugs
+
+
+def broken(_descriptor: int, _events: int) -> None:
+    raise RuntimeError("a bug")
+
+
+def test_a_call_that_fails_is_logged_once_and_the_others_go_on(plane):
+    with failures() as logged:
+        wrong, right = plane.pipe(broken), [plane.pipe() for _ in range(10)]
+        wrong.fill()
+        for pipe in right:
+            pipe.fill(b"!!")
+        turn_until(plane.reactor, lambda: all(len(pipe.calls) == 2 for pipe in right))
+        for _ in range(10):
+            plane.turn()
+        assert [event["descriptor"] for event in logged] == [wrong.read]
+
+
+def test_a_descriptor_that_was_given_up_can_be_forgotten(plane):
+    """A listener that stops forgets its connections, whatever state they are in."""
+    with failures() as logged:
+        pipe = plane.pipe(broken)
+        pipe.fill()
+        turn_until(plane.reactor, lambda: logged)
+    plane.loop.forget(pipe.read)
+    plane.loop.watch(pipe.read, EPOLLIN, pipe.take)
+    turn_until(plane.reactor, lambda: pipe.calls)
+
+
+def test_a_call_that_fails_behind_its_close_is_logged_once_and_the_others_go_on(plane):
+    def close_and_fail(descriptor: int, _events: int) -> None:
+        os.close(descriptor)
+        raise RuntimeError("a bug")
+
+    with failures() as logged:
+        wrong, right = [plane.pipe(close_and_fail) for _ in range(3)], [plane.pipe() for _ in range(10)]
+        for pipe in [*wrong, *right]:
+            pipe.fill()
+        turn_until(plane.reactor, lambda: all(pipe.calls for pipe in right) and len(logged) >= 3)
+        assert [event.get("descriptor") for event in logged] == [pipe.read for pipe in wrong]
+    pipe = plane.pipe()
+    assert pipe.read in [one.read for one in wrong]
+    pipe.fill()
+    turn_until(plane.reactor, lambda: pipe.calls)
+    plane.loop.forget(pipe.read)
