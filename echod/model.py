@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
+from echod.gate.limits import Limits
+from echod.gate.send_budget import SendBudget, Watermark
 from echod.gate.work_budget import WorkBudget
 from echod.names import SocketAddress, UnixName
 from echod.shape import Shape
@@ -136,6 +138,8 @@ class Context:
     shows: Callable[[], bool] = _always  #: whether it would, now: in a flood lines are counted, and need no text
     terminal: bool = False  #: whether what is shown goes to a terminal, and is not kept
     later: Callable[[float, Callable[[], None]], object] = _at_once  #: calls after so many seconds; `callLater`
+    send_budget: Watermark = field(default_factory=lambda: SendBudget().mark(Limits().total_buffer))
+    """What may wait to be sent to all connections: outboxes count in it. Set to `total-buffer` of the service."""
     work: WorkBudget = field(default_factory=WorkBudget)  #: for input that is split into items; by default no bound
 
 

@@ -44,7 +44,7 @@ MAY_IMPORT = {
     " terminal text transports version",
     "tap": "address config daemon early_signals gate model names observe services stdio terminal text transports"
     " version",
-    "admin": "model names observe peercred text",
+    "admin": "model names observe peercred services.outbox text",
     "client": "address config events gate model names peercred runtime_dir services shape stdio terminal text"
     " transports version",
     "__main__": "early_signals stdio version",

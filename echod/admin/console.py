@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
 from echod.admin.messages import Answer, Handler, Request, Respond, fault, of_json
+from echod.model import Context
+from echod.services.outbox import Outbox
 
 CONSOLE: Final = "/api/console/"
 EVENTS: Final = "application/x-ndjson"
@@ -15,11 +16,21 @@ EVENTS: Final = "application/x-ndjson"
 _RIGHT: Final = '{"to": 3, "text": "hello"}, where "to" may be null for the client that spoke last'
 
 
+class Event(Protocol):
+    """Something that operators are told."""
+
+    @property
+    def line(self) -> bytes:
+        """The event as one line of JSON."""
+
+
 class Desk(Protocol):
     """Where operators sit, and clients are answered."""
 
-    def sit(self, hear: Callable[[Mapping[str, Any]], None], dismissed: Callable[[], None]) -> int:
-        """Sit down; returns the operator's number. `dismissed` is called where the desk goes away."""
+    context: Context  #: whose send budget the outboxes of its operators count in
+
+    def sit(self, hear: Callable[[Any], None], dismissed: Callable[[], None]) -> tuple[int, Iterator[Event]]:
+        """Add an operator; returns its number, and what waits. `dismissed` is called when the desk is removed."""
 
     def rise(self, operator: int) -> None:
         """Leave."""
@@ -58,26 +69,45 @@ def seats(desk: Desk | None) -> Mapping[str, Handler] | None:
 
 
 class Seat:
-    """The feed of one operator: a line of JSON for each event."""
+    """The feed of one operator: a line of JSON for each event, from a bounded outbox.
+
+    It begins with what waits at the desk. An operator that reads too slowly is sent an event `missed`, and one that
+    stays behind is ended.
+    """
 
     def __init__(self, desk: Desk, wake: Callable[[], None], end: Callable[[], None]) -> None:
         self._desk = desk
         self._wake = wake
-        self._lines: deque[bytes] = deque()
-        self._number = desk.sit(self._hear, end)
+        self._end = end
+        self._outbox = Outbox(desk.context, _missed, self._stay_behind, joined=True)
+        self._is_behind = False
+        self._number, self._waiting = desk.sit(self._hear, end)
 
     def pieces(self) -> Iterator[bytes]:
         """As Feed."""
-        while self._lines:
-            yield self._lines.popleft()
+        for event in self._waiting:
+            yield event.line
+        yield from self._outbox.pieces()
+        if self._is_behind:
+            yield json.dumps({"event": "ended", "reason": "you read too slowly"}).encode() + b"\n"
 
     def close(self) -> None:
         """As Feed."""
         self._desk.rise(self._number)
+        self._outbox.close()
 
-    def _hear(self, event: Mapping[str, Any]) -> None:
-        self._lines.append(json.dumps(event).encode() + b"\n")
+    def _hear(self, event: Event) -> None:
+        self._outbox.put(event.line)
         self._wake()
+
+    def _stay_behind(self) -> None:
+        self._is_behind = True
+        self._desk.rise(self._number)
+        self._end()
+
+
+def _missed(count: int) -> bytes:
+    return json.dumps({"event": "missed", "events": count}).encode() + b"\n"
 
 
 def _asked(body: bytes) -> tuple[int | None, str, int | None]:

@@ -278,7 +278,7 @@ class HTTPSession:
 
     def _detach(self) -> None:
         feed, self._feed, self._pieces = self._feed, None, None
-        if feed is not None and not self._stream_ends:
+        if feed is not None:
             feed.close()
 
     def _refuse(self, status: int, said: str) -> None:

@@ -23,7 +23,7 @@ class Feed(Protocol):
         """What waits now. The iterator ends when the queue is empty; after a `wake` it is asked for again."""
 
     def close(self) -> None:
-        """The client has gone: nothing is pulled any more. Not called after the feed has ended the response."""
+        """The client has gone: nothing is pulled any more. Also called if the feed has ended the response before."""
 
 
 Attach = Callable[[Callable[[], None], Callable[[], None]], Feed]

@@ -131,6 +131,8 @@ class DaemonView:
             "events_lost": daemon.events.failures,
             "internal_errors": daemon.log.internal_errors,
             "unsent": daemon.shared.send_budget.octets,
+            "missed": daemon.shared.send_budget.missed,
+            "readers_ended": daemon.shared.send_budget.ended,
             "reloads": daemon.reloads.counts,
             "last_reload": daemon.reloads.last.as_json() if daemon.reloads.last else None,
         }
@@ -159,6 +161,8 @@ class DaemonView:
             events_lost=daemon.events.failures,
             internal_errors=daemon.log.internal_errors,
             unsent=daemon.shared.send_budget.octets,
+            missed=daemon.shared.send_budget.missed,
+            readers_ended=daemon.shared.send_budget.ended,
             reloads=daemon.reloads.counts,
             last_reload_took=daemon.reloads.last is None or not daemon.reloads.last.errors,
         )

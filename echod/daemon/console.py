@@ -59,7 +59,9 @@ class OwnTerminal:
             self._number = None
             self._show(GONE)
         else:
-            self._number = self._desk.sit(self._operating.event, self._dismissed)
+            self._number, waiting = self._desk.sit(self._operating.event, self._dismissed)
+            for event in waiting:
+                self._operating.event(event)
 
     def _dismissed(self) -> None:
         """A reload has taken the service away."""

@@ -109,7 +109,8 @@ class Served:
                 shared.admin.options = config.options
             return shared.admin
         try:
-            return config.kind(config.options, shared.context)
+            watermark = shared.send_budget.mark(config.limits.total_buffer)
+            return config.kind(config.options, replace(shared.context, send_budget=watermark))
         except Exception as error:  # another package's code, or a file that was there a moment ago
             why = f"{type(error).__name__}: {error}"
             raise UnusableService(f"services.{config.name}: kind {config.kind.kind} cannot begin: {why}") from error

@@ -38,6 +38,8 @@ class SendBudget:
 
     def __init__(self, tell: Callable[..., None] = lambda _name, **_fields: None) -> None:
         self.octets = 0
+        self.missed = 0  #: lines that outboxes dropped because their readers were too slow
+        self.ended = 0  #: readers that were ended because they stayed behind
         self.tell = tell
         self._marks: dict[int, Watermark] = {}
         self._ceiling: float = sys.maxsize  # above this, or below the floor, the pressure on some mark changes
@@ -56,6 +58,11 @@ class SendBudget:
         if self.octets > self._ceiling or self.octets < self._floor:
             self._weigh()
 
+    def figures(self) -> dict[str, int]:
+        """The counters of outboxes that are not 0, by their names in the log."""
+        counters = {"missed": self.missed, "readers_ended": self.ended}
+        return {name: count for name, count in counters.items() if count}
+
     def _weigh(self) -> None:
         marks = list(self._marks.values())
         changed = [mark for mark in marks if mark.weigh(self.octets)]
@@ -68,11 +75,11 @@ class SendBudget:
 class Watermark:
     """One limit on the sum, and who hears of it."""
 
-    def __init__(self, unsent: SendBudget, limit: int) -> None:
-        self.unsent = unsent
+    def __init__(self, budget: SendBudget, limit: int) -> None:
+        self.budget = budget
         self.limit = limit
         self.pressure = Pressure.NONE
-        self.change = unsent.change
+        self.change = budget.change
         self._heard: dict[Callable[[Pressure], None], None] = {}
         self._told = False  # that it is passed
 
@@ -124,4 +131,4 @@ class Watermark:
         passed = self.pressure is Pressure.FULL and bool(self._heard)  # it is somebody's limit, and passed
         if passed != self._told:
             self._told = passed
-            self.unsent.tell("reading.paused" if passed else "reading.resumed", limit=self.limit)
+            self.budget.tell("reading.paused" if passed else "reading.resumed", limit=self.limit)

@@ -65,10 +65,15 @@ class WorkBudget:
         """The number of peers that wait."""
         return len(self._waiting)
 
-    def portion(self, *, last: bool = False) -> Portion:
-        """What one peer may process now: nothing if the turn is used up, except as the `last` portion of a peer."""
+    def portion(self, *, last: bool = False, whole: bool = False) -> Portion:
+        """What one peer may process now: nothing if the turn is used up, except as the `last` portion of a peer.
+
+        `whole` is what is left of the turn, for work that belongs to many peers.
+        """
         if self._later is None:
             return Portion(self, sys.maxsize)
+        if whole:
+            return Portion(self, self._left)
         return Portion(self, self._portion if last else min(self._portion, self._left))
 
     def spend(self, units: int) -> None:

@@ -46,7 +46,9 @@ class ProcessFigures:
     lines_suppressed: int  #: of one class that came too often
     events_lost: int
     internal_errors: int  #: failures that nobody handled
-    unsent: int  #: octets that wait to be sent to all connections
+    unsent: int  #: bytes that wait to be sent to all connections, outboxes included
+    missed: int  #: lines that outboxes dropped, because their readers were too slow
+    readers_ended: int  #: that stayed behind
     reloads: Mapping[str, int]  #: by verdict, "kept" or "refused"
     last_reload_took: bool  #: whether the last one was not refused
 
@@ -98,6 +100,8 @@ class Figures(Collector):
         )
         yield CounterMetricFamily("echod_internal_errors", "Failures that nobody handled.", figures.internal_errors)
         yield GaugeMetricFamily("echod_unsent_bytes", "What waits to be sent to all connections.", figures.unsent)
+        yield CounterMetricFamily("echod_missed_lines", "Lines that slow readers were not sent.", figures.missed)
+        yield CounterMetricFamily("echod_readers_ended", "Readers that stayed behind.", figures.readers_ended)
         yield CounterMetricFamily("echod_events_lost", "Events that could not be told.", figures.events_lost)
         reloads = CounterMetricFamily("echod_reloads", "Reloads of the configuration.", labels=("verdict",))
         for verdict, count in figures.reloads.items():

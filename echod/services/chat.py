@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from echod.model import CLOSE, NOTHING, Context, End, Peer, Reply, Say, Service, Session
-from echod.services.lines import LONGEST, LineInput, Lines
+from echod.services import nicks
+from echod.services.lines import HINT, LONGEST, LineHint, LineInput, Lines
+from echod.services.outbox import ReplyOutbox
 from echod.services.pace import Pace
-from echod.services.rooms import Hall, Member, Unheard, WrongName, line
+from echod.services.rooms import HEARERS, Hall, Member, Unheard, WrongName, line
 from echod.text import decoded, escaped
 
 GOODBYE: Final = "-- goodbye"
@@ -95,20 +97,27 @@ class Talking:
         self._chat = chat
         self._peer = peer
         self._say = say
-        self._input = LineInput(chat.context.work, messages=peer.keeps_messages)
+        self._input = LineInput(chat.context, messages=peer.keeps_messages)
         self._lines = Lines()
+        self._hint = LineHint(chat.context, lambda: self._lines.has_begun, self._hear_hint)
         rate = chat.options.lines_per_second
         self._pace = Pace(rate, rate * BURST, chat.context.clock)
         self._unheard = False  # whether a line was refused for coming too fast, and its member told
         self._member: Member | None = None
+        self._outbox: ReplyOutbox | None = None
 
     def opened(self) -> Reply:
         """Into the lobby."""
         member = self._member = self._chat.hall.enter(self._say, joined=not self._peer.keeps_messages)
+        self._outbox = member.outbox
         others = member.room.names(member, WELCOMED)
         member.hear(f"-- welcome: you are {member.nick}, in {member.room.name} with {others}; /help tells more")
         self._show_history(member)
         return member.outbox.reply()
+
+    def _hear_hint(self) -> None:
+        if self._member is not None:
+            self._member.hear(HINT)
 
     def received(self, data: bytes) -> Reply:
         """Lines, or parts of them; a datagram ends its last line."""
@@ -123,6 +132,7 @@ class Talking:
         for piece in self._input.pieces():
             if (end := self._take(self._lines.take(piece))) is not None:
                 return end
+        self._hint.look()
         return self._member.outbox.reply()._replace(held=self._input.held)
 
     def ended(self) -> Reply:
@@ -139,6 +149,9 @@ class Talking:
         if self._member is not None:
             self._take_rest()
             self._leave()
+        if self._outbox is not None:
+            self._outbox.close()
+        self._input.close()
 
     def _take_rest(self) -> Reply | None:
         """The last lines of a peer that sends no more; what a line says if it ends the conversation."""
@@ -162,12 +175,12 @@ class Talking:
         if text is None:
             member.hear(f"-- a line has {LONGEST} octets at most: this one was not sent")
             return None
-        said = decoded(text.replace(b"\t", b" ").rstrip())
+        said = nicks.visible(decoded(text.replace(b"\t", b" ").rstrip()))
         if said.startswith("/") and not said.startswith("//"):
             return self._command(member, text[1:].decode("utf-8", "surrogateescape"))
         said = said[1:] if said.startswith("//") else said
         try:
-            member.room.say(member, f"{member.nick}: {said}")
+            self._say_in_room(member, f"{member.nick}: {said}")
         except Unheard as why:
             member.hear(f"-- {why}")
         return None
@@ -192,6 +205,11 @@ class Talking:
             return CLOSE
         self._chat.hall.leave(member)
         return member.outbox.reply()._replace(end=End.CLOSE)
+
+    def _say_in_room(self, member: Member, text: str) -> None:
+        """Raises Unheard."""
+        member.room.say(member, text)
+        self._input.spend(len(member.room.members) // HEARERS)
 
     def _nick(self, member: Member, rest: str) -> None:
         if not rest:
@@ -219,7 +237,7 @@ class Talking:
     def _me(self, member: Member, rest: str) -> None:
         if not rest:
             raise Unheard("/me needs what you do: /me waves")
-        member.room.say(member, f"* {member.nick} {_said(rest)}")
+        self._say_in_room(member, f"* {member.nick} {_said(rest)}")
 
     def _help(self, member: Member, _rest: str) -> None:
         for text in HELP:
@@ -234,7 +252,7 @@ class Talking:
 
 
 def _said(text: str) -> str:
-    return escaped(text.strip().replace("\t", " "))
+    return nicks.visible(escaped(text.strip().replace("\t", " ")))
 
 
 COMMANDS: Final[dict[str, Callable[[Talking, Member, str], None]]] = {

@@ -6,9 +6,12 @@ import codecs
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from echod.gate.access import key_of
+from echod.gate.connections import client_of
 from echod.model import NOTHING, Context, Peer, Reply, Say, Service, Session
+from echod.names import UnixName
 from echod.services.desk import Desk
-from echod.services.lines import LineInput
+from echod.services.lines import HINT, LineHint, LineInput
 
 GOODBYE: Final = b"-- goodbye\n"
 LONGEST: Final = 4096  #: characters of one message that are shown; the rest is only counted
@@ -64,8 +67,10 @@ class Asking:
     def __init__(self, desk: Desk, peer: Peer, say: Say, context: Context) -> None:
         self._desk = desk
         self._whole = peer.keeps_messages
-        self._input = LineInput(context.work, messages=self._whole)
-        self._client = desk.come(f"{peer.scheme} {peer.remote}", say, joined=not self._whole)
+        self._input = LineInput(context, messages=self._whole)
+        self._client = desk.come(f"{peer.scheme} {peer.remote}", _host_of(peer), say, joined=not self._whole)
+        self._last = b""  # the last piece of a stream: text without LF is shown as it comes
+        self._hint = LineHint(context, self._ends_with_cr, self._hear_hint)
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")  # a read may end within a letter
 
     def opened(self) -> Reply:
@@ -81,7 +86,9 @@ class Asking:
     def proceed(self) -> Reply:
         """As many lines as the work budget allows now."""
         for piece in self._input.pieces():
+            self._last = piece
             self._hear(self._decoder.decode(piece, final=self._whole))
+        self._hint.look()
         return self._client.outbox.reply()._replace(held=self._input.held)
 
     def ended(self) -> Reply:
@@ -95,7 +102,15 @@ class Asking:
     def lost(self) -> None:
         """The client has gone."""
         self._hear_rest()
+        self._input.close()
         self._desk.leave(self._client)
+
+    def _ends_with_cr(self) -> bool:
+        return self._last.endswith(b"\r")
+
+    def _hear_hint(self) -> None:
+        self._client.outbox.put(f"{HINT}\n".encode())
+        self._client.outbox.flow()
 
     def _hear_rest(self) -> None:
         for piece in self._input.rest():
@@ -108,3 +123,13 @@ class Asking:
         if said.strip():
             more = f"… ({len(said)} characters)" if len(said) > LONGEST else ""
             self._desk.hear(self._client, said[:LONGEST] + more)
+
+
+def _host_of(peer: Peer) -> str:
+    """What shares the places of unanswered messages: an IPv4 host, an IPv6 /64, or a user of this machine."""
+    if isinstance(peer.remote, UnixName):
+        return f"user {peer.user}"
+    try:
+        return client_of(key_of(peer.remote.host)).hex()
+    except ValueError:  # an endpoint of another program, with names of its own
+        return peer.remote.host

@@ -6,16 +6,29 @@ wrote them (octets that are no UTF-8 by `surrogateescape`): whoever shows them e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, Final
 
 from echod.model import CLOSE, NOTHING, Context, Reply, Say
-from echod.services.outbox import Outbox
-
-Hear = Callable[[Mapping[str, Any]], None]
-"""An operator's ear: never blocks, and never raises."""
+from echod.services.outbox import ReplyOutbox
 
 LONGEST_ANSWER: Final = 65_536  #: octets of one answer: more than anybody types
+
+
+class Event(dict[str, Any]):
+    """Something that operators are told: a plain mapping, encoded once however many operators there are."""
+
+    @cached_property
+    def line(self) -> bytes:
+        """The event as one line of JSON."""
+        return json.dumps(self).encode() + b"\n"
+
+
+Hear = Callable[[Event], None]
+"""An operator's ear: never blocks, and never raises."""
 
 
 class Unanswerable(ValueError):
@@ -25,9 +38,10 @@ class Unanswerable(ValueError):
 class Client:
     """Somebody who asks. `waiting` are the texts that nobody has answered, each with its time since 1970."""
 
-    def __init__(self, number: int, peer: str, outbox: Outbox) -> None:
+    def __init__(self, number: int, peer: str, host: str, outbox: ReplyOutbox) -> None:
         self.number = number
         self.peer = peer
+        self.host = host
         self.outbox = outbox
         self.waiting: list[tuple[float, str]] = []
         self.missed = 0  # messages that were not kept since the last answer
@@ -36,19 +50,24 @@ class Client:
 
 
 class Desk:
-    """Who asks, who answers, and what waits: `most` messages of one client, `most_in_all` of all.
+    """The queue of messages between clients and operators.
 
-    Without an operator a message waits; where there is an `away`, its client hears that once until somebody answers.
+    `most` messages of one client wait, and `most_in_all` of all clients. A host holds at most as many as are free: one
+    host can take half of them, and the next one half of the rest. Clients of a host that have ended sending, and may
+    be gone, are closed when other clients of that host need the places.
+
+    Without an operator a message waits. If `away` is set, the client is sent that once until an operator answers.
     """
 
     def __init__(self, context: Context, *, away: str, most: int, most_in_all: int) -> None:
-        self._context = context
+        self.context = context
         self.govern(away, most, most_in_all)
         self._clients: dict[int, Client] = {}
         self._operators: dict[int, tuple[Hear, Callable[[], None]]] = {}
         self._numbers = 0
         self._operator_numbers = 0
         self._kept = 0
+        self._kept_of: Counter[str] = Counter()  # by host
         self._heard: int | None = None  # the client that was heard last
 
     def govern(self, away: str, most: int, most_in_all: int) -> None:
@@ -59,20 +78,25 @@ class Desk:
 
     # the operators' side
 
-    def sit(self, hear: Hear, dismissed: Callable[[], None] = lambda: None) -> int:
-        """Sit down; returns the operator's number. `hear` is told at once who is here and what waits.
+    def sit(self, hear: Hear, dismissed: Callable[[], None] = lambda: None) -> tuple[int, Iterator[Event]]:
+        """Add an operator; returns its number, and the events that tell it who is here and what waits.
 
-        `dismissed` is called where a reload takes the service away, and nothing is heard behind it.
+        They come before everything that `hear` is called with; an iterator, so that a remote operator can pull them.
+        `dismissed` is called when a reload removes the service, and `hear` is not called afterwards.
         """
         self._operator_numbers += 1
         number = self._operator_numbers
         self._operators[number] = hear, dismissed
         here = [{"client": one.number, "peer": one.peer} for one in self._clients.values()]
-        self._tell_one(hear, "here", operator=number, operators=len(self._operators), clients=here)
+        began = self._event("here", operator=number, operators=len(self._operators), clients=here)
         waiting = [(when, one, text) for one in self._clients.values() for when, text in one.waiting]
-        for when, one, text in sorted(waiting, key=lambda message: message[0]):
-            hear({"event": "said", "time": when, "client": one.number, "peer": one.peer, "text": text})
-        return number
+        return number, self._snapshot(began, sorted(waiting, key=lambda message: message[0]))
+
+    @staticmethod
+    def _snapshot(began: Event, waiting: list[tuple[float, Client, str]]) -> Iterator[Event]:
+        yield began
+        for when, one, text in waiting:
+            yield Event(event="said", time=when, client=one.number, peer=one.peer, text=text)
 
     def rise(self, operator: int) -> None:
         """Leave; what waits goes on waiting."""
@@ -95,8 +119,7 @@ class Desk:
         said = f"{text}\n".encode("utf-8", "backslashreplace")
         if len(said) > LONGEST_ANSWER:
             raise Unanswerable(f"an answer has {LONGEST_ANSWER} octets at most, not {len(said)}")
-        self._kept -= len(client.waiting)
-        client.waiting.clear()
+        self._release(client)
         client.missed = 0
         client.put_off = False
         client.outbox.put(said)
@@ -108,21 +131,23 @@ class Desk:
 
     # the clients' side
 
-    def come(self, peer: str, say: Say, *, joined: bool) -> Client:
-        """Somebody new. `joined` says whether answers may be handed over together."""
+    def come(self, peer: str, host: str, say: Say, *, joined: bool) -> Client:
+        """Add a client of `host`. `joined` says whether answers may be handed over together."""
         self._numbers += 1
-        client = self._clients[self._numbers] = Client(self._numbers, peer, Outbox(say, _missed, joined=joined))
+        outbox = ReplyOutbox(self.context, say, _missed, joined=joined)
+        client = self._clients[self._numbers] = Client(self._numbers, peer, host, outbox)
         self._tell("came", client)
         return client
 
     def hear(self, client: Client, text: str) -> None:
         """A message of a client."""
-        if len(client.waiting) >= self._most or self._kept >= self._most_in_all:
+        if len(client.waiting) >= self._most or not self._has_place(client):
             self.refuse(client)
             return
-        now = self._context.wall_clock()
+        now = self.context.wall_clock()
         client.waiting.append((now, text))
         self._kept += 1
+        self._kept_of[client.host] += 1
         self._heard = client.number
         self._tell("said", client, time=now, text=text)
         if self._away and not self._operators and not client.put_off:
@@ -135,10 +160,37 @@ class Desk:
         return NOTHING if client.waiting else CLOSE
 
     def leave(self, client: Client) -> None:
-        """A client has gone, and what it said that nobody answered is of no use any more."""
+        """A client is gone; its places are given back."""
+        client.outbox.close()
         if self._clients.pop(client.number, None) is not None:
-            self._kept -= len(client.waiting)
-            self._tell("left", client, unanswered=len(client.waiting) + client.missed)
+            unanswered = len(client.waiting) + client.missed
+            self._release(client)
+            self._tell("left", client, unanswered=unanswered)
+
+    def _has_place(self, client: Client) -> bool:
+        """Whether a message of this client's host may wait; if not, a client of it that has ended gives way."""
+        if self._is_free(client.host):
+            return True
+        for other in list(self._clients.values()):
+            if other.has_ended and other.waiting and other.host == client.host:
+                other.missed += len(other.waiting)
+                self._release(other)
+                other.outbox.end()
+                if self._is_free(client.host):
+                    return True
+        return False
+
+    def _is_free(self, host: str) -> bool:
+        return self._kept_of[host] < self._most_in_all - self._kept
+
+    def _release(self, client: Client) -> None:
+        """Give back the places of a client's messages."""
+        count = len(client.waiting)
+        client.waiting.clear()
+        self._kept -= count
+        self._kept_of[client.host] -= count
+        if self._kept_of[client.host] <= 0:
+            del self._kept_of[client.host]
 
     def refuse(self, client: Client) -> None:
         """A message of a client is not kept."""
@@ -149,11 +201,13 @@ class Desk:
             self._tell("missed", client)
 
     def _tell(self, event: str, client: Client, **fields: Any) -> None:
-        for hear, _ in list(self._operators.values()):
-            self._tell_one(hear, event, client=client.number, peer=client.peer, **fields)
+        if self._operators:
+            told = self._event(event, client=client.number, peer=client.peer, **fields)
+            for hear, _ in list(self._operators.values()):
+                hear(told)
 
-    def _tell_one(self, hear: Hear, event: str, **fields: Any) -> None:
-        hear({"event": event, "time": self._context.wall_clock(), **fields})
+    def _event(self, event: str, **fields: Any) -> Event:
+        return Event({"event": event, "time": self.context.wall_clock(), **fields})
 
 
 def _missed(count: int) -> bytes:

@@ -19,6 +19,8 @@ _INVISIBLE: Final = frozenset(
     map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x3164, *range(0xFE00, 0xFE10), 0xFFA0))
 ) | frozenset(map(chr, range(0xE0100, 0xE01F0)))
 
+_PRESENTATION: Final = frozenset("\ufe0e\ufe0f")  # as text, as emoji
+
 # Scripts that are written together (UTS 39, 5.1: Japanese, Korean, Chinese with Bopomofo), by the first word of the
 # names of their letters.
 _TOGETHER: Final = (
@@ -57,6 +59,25 @@ def name(written: str) -> str:
     if len(scripts) > 1 and not any(scripts <= together for together in _TOGETHER):
         raise WrongName(f"{escaped(shown)} mixes {' and '.join(sorted(scripts))}: others could not tell it apart")
     return shown
+
+
+def visible(said: str) -> str:
+    """A line, already escaped, by the rules for names: invisible characters, and marks above MARKS on one letter, are
+    written as their numbers. One emoji or text presentation selector may follow a character."""
+    if said.isascii():
+        return said
+    marks, shown = 0, []
+    for character in said:
+        if character < "\u0300":  # the first combining mark
+            marks = 0
+        elif character in _PRESENTATION and not marks:
+            marks = 1
+        else:
+            marks = marks + 1 if unicodedata.category(character)[0] == "M" else 0
+            if marks > MARKS or character in _INVISIBLE:
+                character = f"\\u{{{ord(character):x}}}"
+        shown.append(character)
+    return "".join(shown)
 
 
 def key(shown: str) -> str:

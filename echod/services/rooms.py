@@ -13,13 +13,15 @@ from typing import Final
 from echod.model import Context, Say
 from echod.services import nicks
 from echod.services.nicks import WrongName
-from echod.services.outbox import WAITING, Outbox
+from echod.services.outbox import WAITING, ReplyOutbox
 from echod.services.pace import Pace
 
 LOBBY: Final = "lobby"  #: where everybody begins
 NAMED: Final = 100  #: names in one list; the rest is counted
 NEWS: Final = (5, 20)  #: arrivals, departures and new names told one by one: a second in the long run, and at once
 ROOM_BURST: Final = 2  #: times what a room takes in a second, at once: each line is work for everybody who is in it
+DELIVERY: Final = 4  #: units of work that a delivery to one member counts for: a system call
+HEARERS: Final = 8  #: members for whom a line that is said counts as one unit of work
 SUMMARY: Final = 1.0  #: seconds after which the others are told as figures
 
 
@@ -35,7 +37,7 @@ def line(text: str) -> bytes:
 class Member:
     """Somebody in a room. `nick` is what others read."""
 
-    def __init__(self, hall: Hall, nick: str, room: Room, outbox: Outbox) -> None:
+    def __init__(self, hall: Hall, nick: str, room: Room, outbox: ReplyOutbox) -> None:
         self.hall = hall
         self.nick = nick
         self.room = room
@@ -115,7 +117,7 @@ class Room:
 
     def _tell(self, told: bytes, but: Member | None) -> None:
         waiting = self._hall.waiting
-        for member in self.members:
+        for member in list(self.members):  # a reader that stays behind may leave meanwhile
             if member is not but:
                 member.outbox.put(told)
                 waiting[member] = None
@@ -154,7 +156,7 @@ class Hall:
         """Somebody new, in the lobby, as a guest. `joined` says whether lines may be handed over together."""
         nick = self._guest()
         room = self._rooms[nicks.key(LOBBY)]
-        member = Member(self, nick, room, Outbox(say, self._missed, joined=joined))
+        member = Member(self, nick, room, ReplyOutbox(self.context, say, self._missed, joined=joined))
         self._name(member, nick)
         room.members[member] = None
         room.news("joined", member, f"{member.nick} has joined")
@@ -217,10 +219,16 @@ class Hall:
             self.context.later(0, self._deliver)
 
     def _deliver(self) -> None:
-        waiting, self.waiting = self.waiting, {}
-        self._scheduled = False
-        for member in waiting:
+        """Send what waits, to as many members as the work budget allows in this turn."""
+        portion = self.context.work.portion(whole=True)
+        while self.waiting and portion.take():
+            portion.spend(DELIVERY - 1)
+            member = next(iter(self.waiting))
+            del self.waiting[member]
             member.outbox.flow()
+        self._scheduled = bool(self.waiting)
+        if self._scheduled:
+            self.context.work.wait(self._deliver)
 
     def _out(self, member: Member) -> None:
         room = member.room

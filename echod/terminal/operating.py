@@ -71,6 +71,10 @@ class Operating:
             self._show(f"-- {len(self._clients) or 'no'} client{'' if len(self._clients) == 1 else 's'}{also}")
             return
         if not isinstance(client, int):
+            if what == "missed":
+                self._show(f"-- {escaped(str(event.get('events')))} events are missing here: you read too slowly")
+            elif what == "ended":
+                self._show(f"-- the daemon has ended your seat: {escaped(str(event.get('reason')))}")
             return
         peer = self._clients.setdefault(client, escaped(str(event.get("peer", ""))))
         when = time.strftime("%H:%M:%S", self._clock(float(event.get("time", 0.0))))

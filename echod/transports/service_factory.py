@@ -101,7 +101,7 @@ class ServiceFactory(Factory):
         self.service = service
         self.limits = limits
         self.mark.leave(self._hold_back)
-        self.mark = self.mark.unsent.mark(limits.total_buffer)
+        self.mark = self.mark.budget.mark(limits.total_buffer)
         if self._sweep.running:
             self.mark.join(self._hold_back)
         if self._sweep.running and self._drained is None:

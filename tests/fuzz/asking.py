@@ -28,6 +28,8 @@ PROCESS: Final = ProcessFigures(
     events_lost=0,
     internal_errors=0,
     unsent=0,
+    missed=0,
+    readers_ended=0,
     reloads={"kept": 0, "refused": 0},
     last_reload_took=True,
 )
@@ -39,7 +41,7 @@ class _Known:
     def __init__(self) -> None:
         self.ends: list[Callable[[Verdict], None]] = []
         self.console = Desk(Context(wall_clock=lambda: 1e9), away="", most=5, most_in_all=5)
-        client = self.console.come("tcp 127.0.0.1:5", lambda _reply: None, joined=True)
+        client = self.console.come("tcp 127.0.0.1:5", "127.0.0.1", lambda _reply: None, joined=True)
         self.console.hear(client, "\udcff\x1b[2J")
 
     def awaited(self) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from echod.admin.messages import Request
 from echod.model import Context, Peer
 from echod.names import Inet, UnixName
 from echod.services.console import Console
+from echod.services.outbox import BEHIND, OVERHEAD, WAITING
 
 LOCAL = Peer("unix", UnixName("/run/admin"), UnixName(""))
 REMOTE = Peer("tcp", Inet("127.0.0.1", 10090), Inet("127.0.0.1", 5))
@@ -21,7 +22,8 @@ class Room:
     """The service, a client of it, and the interface."""
 
     def __init__(self):
-        self.console = Console(context=Context(wall_clock=lambda: 1e9))
+        self.now = 0.0
+        self.console = Console(context=Context(wall_clock=lambda: 1e9, clock=lambda: self.now))
         self.heard = b""
         self.session = self.console.session(REMOTE, self.take)
 
@@ -44,8 +46,10 @@ def test_what_happens_is_a_line_of_json_each():
     assert status == 200
     feed = answer.stream(lambda: lines.append(b""), lambda: None)
     room.take(room.session.received(b"hello\n\x1b[2J"))
-    assert len(lines) == 4, "each event wakes who pulls"
-    lines = list(feed.pieces())
+    assert len(lines) == 2, "each event wakes the response; what waited before is pulled without"
+    pieces = list(feed.pieces())
+    assert len(pieces) == 3, "events that wait together are sent together"
+    lines = b"".join(pieces).splitlines(keepends=True)
     events = [json.loads(line) for line in lines]
     assert [event["event"] for event in events] == ["here", "said", "said", "said"]
     assert [event.get("text") for event in events] == [None, "waits \udcff", "hello", "\x1b[2J"]
@@ -53,6 +57,39 @@ def test_what_happens_is_a_line_of_json_each():
     feed.close()
     room.take(room.session.received(b"more"))
     assert list(feed.pieces()) == []
+
+
+def test_a_seat_that_reads_too_slowly_is_told_and_one_that_stays_behind_is_ended():
+    room, ended = Room(), []
+    feed = room.ask("GET")[2].stream(lambda: None, lambda: ended.append(True))
+    desk, budget = room.console.desk, room.console.context.send_budget.budget
+    client = desk.come("somebody", "host", room.take, joined=True)
+    pulled = feed.pieces()
+    assert json.loads(next(pulled))["event"] == "here"
+    next(pulled)
+    while not budget.missed:
+        desk.hear(client, "x" * 4000)
+        desk.answer(client.number, "x" * 4000)
+    assert budget.octets <= WAITING + OVERHEAD
+    assert json.loads(next(pulled)) == {"event": "missed", "events": budget.missed}
+    room.now += BEHIND
+    desk.answer(client.number, "x" * 10_000)
+    desk.answer(client.number, "x" * 30_000)
+    assert ended == [True]
+    assert (budget.ended, budget.octets) == (1, 0)
+    assert json.loads(b"".join(pulled)) == {"event": "ended", "reason": "you read too slowly"}
+    desk.answer(client.number, "nobody sits here")
+    assert budget.octets == 0
+
+
+def test_what_waits_for_a_seat_is_given_back_when_it_leaves():
+    room = Room()
+    feed = room.ask("GET")[2].stream(lambda: None, lambda: None)
+    room.take(room.session.received(b"hello"))
+    budget = room.console.context.send_budget.budget
+    assert budget.octets > 0
+    feed.close()
+    assert budget.octets == 0
 
 
 def test_a_seat_ends_with_its_service():

@@ -388,6 +388,8 @@ FIGURES = ProcessFigures(
     events_lost=3,
     internal_errors=7,
     unsent=8,
+    missed=0,
+    readers_ended=0,
     reloads={"kept": 4, "refused": 5},
     last_reload_took=True,
 )
@@ -657,7 +659,11 @@ def test_one_request_a_turn_however_many_came_at_once():
 
 def test_who_does_not_wait_for_answers_is_reset():
     turns = []
-    client = Client(service=AdminService(DaemonResources(Known()), Context(later=lambda *more: turns.append(more))))
+    client = Client(
+        service=AdminService(
+            DaemonResources(Known()), Context(clock=lambda: 0.0, later=lambda *more: turns.append(more))
+        )
+    )
     while client.end is End.NOTHING:
         client.send(asking("/healthz") * 1_000)
     assert client.end is End.RESET

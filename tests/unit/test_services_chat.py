@@ -13,7 +13,7 @@ from echod.model import Context, End, Peer
 from echod.names import Inet
 from echod.services import nicks
 from echod.services.chat import BURST, Chat, ChatOptions
-from echod.services.lines import LONGEST
+from echod.services.lines import HINT, LONGEST
 from echod.services.outbox import WAITING
 from echod.services.rooms import NAMED, NEWS, SUMMARY
 from tests.turns import Turns
@@ -322,7 +322,7 @@ class Chatting(SynchronousTestCase):
         for _ in range(2000):
             anna.says(line)
         self.assertEqual(bob.heard(), [f"anna: {line}"] * 2000)
-        self.assertLess(deaf.session._member.outbox._octets, WAITING + 1)
+        self.assertLess(deaf.session._member.outbox.waiting, WAITING + 1)
         deaf.hears_again()
         heard = deaf.heard()
         self.assertEqual(len(heard) - 1 + int(heard[0].split()[1]), 2000)
@@ -396,6 +396,39 @@ class Floods(SynchronousTestCase):
                 portions += 1
             self.assertEqual(portions, 30_000 // PORTION)
             self.assertEqual(sum("too fast" in told for told in somebody.heard()), line != b"\n")
+
+    def test_invisible_characters_and_piles_of_marks_are_shown_as_numbers(self) -> None:
+        chat = Chat(ChatOptions(lines_per_second=0, room_lines_per_second=0))
+        one, other = Somebody(chat), Somebody(chat)
+        for command in "", "/me ", "/msg guest2 ":
+            other.heard()
+            one.says(command + "a\u3164b" + "\u0301" * 1000)
+            [said] = other.heard()
+            self.assertIn("a\\u{3164}b\u0301\u0301\\u{301}", said)
+            self.assertEqual(said.count("\u0301"), nicks.MARKS)
+
+    def test_a_byte_order_mark_does_not_make_a_command_a_line(self) -> None:
+        chat = Chat()
+        for peer in FROM_A_STREAM, FROM_DATAGRAMS:
+            one = Somebody(chat, peer)
+            one.heard()
+            one.send(b"\xef\xbb\xbf/nick")
+            one.send(b"\n")
+            self.assertIn("you are guest", one.heard()[0])
+
+    def test_a_client_whose_lines_end_with_cr_alone_is_told_once(self) -> None:
+        now = Clock()
+        chat = Chat(None, Context(clock=now.seconds, later=now.callLater))
+        one = Somebody(chat)
+        one.heard()
+        one.send(b"hello\r")
+        now.advance(0.9)
+        self.assertEqual(one.heard(), [])
+        now.advance(0.2)
+        self.assertEqual(one.heard(), [HINT])
+        one.send(b"again\r")
+        now.advance(5)
+        self.assertEqual(one.heard(), [])
 
     def test_what_is_held_when_the_peer_has_ended_is_still_said(self) -> None:
         turns = Turns()

@@ -2,16 +2,25 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.gate.work_budget import PORTION, WorkBudget
 from echod.model import Context, End, Peer
 from echod.names import Inet, UnixName
-from echod.services.console import LONGEST, Console, ConsoleOptions
+from echod.services.console import LONGEST, Console, ConsoleOptions, _host_of
 from echod.services.desk import LONGEST_ANSWER, Unanswerable
+from echod.services.lines import HINT
 from tests.turns import Turns
 
 FROM_A_STREAM = Peer("tcp", Inet("127.0.0.1", 10014), Inet("192.0.2.1", 40_000))
+
+
+def from_host(number):
+    """A peer at another host."""
+    return Peer("tcp", Inet("127.0.0.1", 10014), Inet(f"192.0.2.{number}", 40_000))
+
+
 FROM_DATAGRAMS = Peer("unix-dgram", UnixName("/run/x"), UnixName("@a\x1b"))
 
 
@@ -44,7 +53,8 @@ class Operator:
     def __init__(self, console):
         self.desk = console.desk
         self.events = []
-        self.number = self.desk.sit(self.events.append)
+        self.number, waiting = self.desk.sit(self.events.append)
+        self.events[:0] = waiting
 
     def heard(self, *names):
         """What came since it was last asked: the events of these names, without their times."""
@@ -123,9 +133,9 @@ class Consoling(SynchronousTestCase):
         self.assertEqual(anna.heard.decode(), "Grüße, bin weg\nback\nGrüße, bin weg\n")
 
     def test_what_waits_is_bounded_for_each_client_and_in_all(self):
-        console = self.console(unanswered=3, unanswered_in_all=5)
+        console = self.console(unanswered=3, unanswered_in_all=7)
         operator = Operator(console)
-        anna, bob = Somebody(console), Somebody(console)
+        anna, bob = Somebody(console), Somebody(console, from_host(2))
         for one in (anna, bob):
             one.says(b"x\n" * 1000)
         self.assertEqual([one["client"] for one in operator.heard("said")], [1, 1, 1, 2, 2])
@@ -143,6 +153,50 @@ class Consoling(SynchronousTestCase):
         self.assertEqual(operator.heard("left")[0]["unanswered"], 3 + 2)
         self.assertEqual(console.desk._kept, 2)
 
+    def test_one_host_takes_half_of_the_places_at_most_however_many_clients_it_has(self):
+        console = self.console(unanswered_in_all=100)
+        operator = Operator(console)
+        crowd = [Somebody(console) for _ in range(10)]
+        for one in crowd:
+            one.says(b"x\n" * 100)
+        self.assertEqual(len(operator.heard("said")), 50)
+        for host in range(2, 5):
+            Somebody(console, from_host(host)).says(b"x\n" * 100)
+            self.assertGreater(len(operator.heard("said")), 5)
+        for one in crowd:
+            one.session.lost()
+        self.assertEqual(console.desk._kept, sum(console.desk._kept_of.values()))
+        self.assertEqual(len(console.desk._kept_of), 3)
+
+    def test_clients_that_have_ended_give_way_to_others_of_their_host_only(self):
+        console = self.console(unanswered_in_all=100)
+        operator = Operator(console)
+        gone = [Somebody(console) for _ in range(10)]
+        for one in gone:
+            one.says(b"x\n" * 5)
+            one.ends()
+        bob = Somebody(console, from_host(2))
+        bob.says(b"x\n" * 100)
+        self.assertEqual([one.ended for one in gone], [End.NOTHING] * 10)
+        self.assertEqual(operator.heard("missed")[0]["client"], 11)
+        anna = Somebody(console)
+        anna.says(b"is anybody here?")
+        self.assertEqual([one.ended for one in gone], [End.CLOSE] * 3 + [End.NOTHING] * 7)
+        *left, said = operator.heard("said", "left")
+        self.assertEqual([(one["client"], one["unanswered"]) for one in left], [(1, 5), (2, 5), (3, 5)])
+        self.assertEqual((said["client"], said["text"]), (12, "is anybody here?"))
+
+    def test_hosts_are_told_apart_by_address_network_and_user(self):
+        def host(remote, user=None):
+            return _host_of(Peer("tcp", Inet("::", 1), remote, user=user))
+
+        self.assertEqual(host(Inet("192.0.2.1", 5)), host(Inet("192.0.2.1", 6)))
+        self.assertEqual(host(Inet("2001:db8::1", 5)), host(Inet("2001:db8::ffff", 5)))
+        self.assertEqual(host(UnixName("/a"), 7), host(UnixName(""), 7))
+        self.assertEqual(host(Inet("a.name", 5)), "a.name")
+        others = [Inet("192.0.2.1", 5), Inet("192.0.2.2", 5), Inet("2001:db8::1", 5), Inet("2001:db8:0:1::1", 5)]
+        self.assertEqual(len({host(one) for one in others} | {host(UnixName(""), user) for user in (0, 7)}), 6)
+
     def test_a_read_of_many_lines_is_processed_in_portions(self):
         for line in b"\n", b"x\n":
             turns = Turns()
@@ -157,6 +211,15 @@ class Consoling(SynchronousTestCase):
                 reply = anna.session.proceed()
                 portions += 1
             self.assertEqual(portions, 1000 // PORTION)
+
+    def test_a_client_whose_lines_end_with_cr_alone_is_told_and_one_without_any_line_end_is_not(self):
+        now = Clock()
+        console = Console(None, Context(clock=now.seconds, later=now.callLater))
+        anna, bob = Somebody(console), Somebody(console)
+        anna.says(b"hello\r")
+        bob.says(b"hello")
+        now.advance(1.1)
+        self.assertEqual((anna.heard.decode(), bob.heard), (f"{HINT}\n", b""))
 
     def test_a_long_line_is_shown_in_part(self):
         console = self.console()

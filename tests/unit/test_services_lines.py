@@ -4,15 +4,17 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 
 from echod.gate.work_budget import WorkBudget
-from echod.services.lines import BYTE_ORDER_MARK, LONGEST, MOST_HELD, LineInput, Lines
+from echod.model import Context
+from echod.services.lines import BYTE_ORDER_MARK, LONGEST, MOST_HELD, LineHint, LineInput, Lines
 from tests.turns import Turns
 
 
 def cut(data, *reads, work=None):
     """The lines of these reads, the last one included; what a read only continues has no line of its own."""
-    lines, given = Lines(), LineInput(work or WorkBudget(), messages=False)
+    lines, given = Lines(), LineInput(Context(work=work or WorkBudget()), messages=False)
     found = []
     for read in reads or (data,):
         assert given.add(read)
@@ -66,7 +68,7 @@ def parts(given):
 def test_a_read_is_processed_in_portions():
     turns = Turns()
     work = WorkBudget(turns.later, portion=10, turn=15)
-    one, other = LineInput(work, messages=False), LineInput(work, messages=False)
+    one, other = LineInput(Context(work=work), messages=False), LineInput(Context(work=work), messages=False)
     assert one.add(b"\n" * 25)
     assert other.add(b"\n" * 25)
     assert (parts(one), parts(other), parts(one)) == (10, 5, 0)
@@ -82,14 +84,14 @@ def test_a_read_is_processed_in_portions():
 
 def test_what_is_left_at_the_end_is_one_portion_more():
     turns = Turns()
-    given = LineInput(WorkBudget(turns.later, portion=10, turn=10), messages=False)
+    given = LineInput(Context(work=WorkBudget(turns.later, portion=10, turn=10)), messages=False)
     assert given.add(b"\n" * 25)
     assert parts(given) == 10
     assert len(list(given.rest())) == 10
 
 
 def test_a_line_that_costs_more_leaves_less_of_the_portion():
-    given = LineInput(WorkBudget(Turns().later, portion=10, turn=100), messages=False)
+    given = LineInput(Context(work=WorkBudget(Turns().later, portion=10, turn=100)), messages=False)
     assert given.add(b"\n" * 25)
     pieces = 0
     for _ in given.pieces():
@@ -100,7 +102,7 @@ def test_a_line_that_costs_more_leaves_less_of_the_portion():
 
 def test_datagrams_wait_for_their_portion_and_no_more_than_a_bound_of_them():
     turns = Turns()
-    given = LineInput(WorkBudget(turns.later, portion=10, turn=10), messages=True)
+    given = LineInput(Context(work=WorkBudget(turns.later, portion=10, turn=10)), messages=True)
     assert given.add(b"x")
     assert list(given.pieces()) == [b"x\n"]
     assert given.add(b"\n" * 60_000)
@@ -124,7 +126,7 @@ def test_a_byte_order_mark_at_the_start_of_a_stream_is_removed_and_nowhere_else(
     for short in (BYTE_ORDER_MARK[:1], BYTE_ORDER_MARK[:2]):
         assert cut(short) == [short]
         assert cut(short, short, b"\n") == [short, b""]
-    given = LineInput(WorkBudget(), messages=True)
+    given = LineInput(Context(work=WorkBudget()), messages=True)
     for _ in range(2):  # each datagram has a start of its own
         assert given.add(BYTE_ORDER_MARK + b"one")
         assert list(given.pieces()) == [b"one\n"]
@@ -135,7 +137,7 @@ def test_the_same_pieces_in_the_same_order_whatever_the_portions(data, draws):
     at = sorted({0, len(data), *draws.draw(st.sets(st.integers(0, len(data))))})
     turns = Turns()
     small = WorkBudget(turns.later, portion=draws.draw(st.integers(1, 5)), turn=draws.draw(st.integers(1, 5)))
-    waits = LineInput(small, messages=False)
+    waits = LineInput(Context(work=small), messages=False)
     pieces = []
     for begin, end in pairwise(at):
         assert waits.add(data[begin:end])
@@ -146,3 +148,55 @@ def test_the_same_pieces_in_the_same_order_whatever_the_portions(data, draws):
     pieces += list(waits.rest())
     assert b"".join(pieces) == data.removeprefix(BYTE_ORDER_MARK)
     assert all(b"\n" not in piece[:-1] for piece in pieces)
+
+
+def test_a_line_that_waits_a_second_for_its_end_is_told_once():
+    clock, told, waits = Clock(), [], [False]
+    hint = LineHint(Context(clock=clock.seconds, later=clock.callLater), lambda: waits[0], lambda: told.append(True))
+    hint.look()
+    assert not clock.getDelayedCalls()
+    waits[0] = True
+    hint.look()
+    clock.advance(0.9)
+    assert told == []
+    waits[0] = False  # it has come
+    hint.look()
+    waits[0] = True
+    hint.look()
+    clock.advance(0.2)
+    assert told == [], "the second line has waited for 0.2 s"
+    clock.advance(0.9)
+    assert told == [True]
+    hint.look()
+    assert not clock.getDelayedCalls()
+
+
+def test_no_hint_where_nothing_can_be_called_later():
+    told = []
+    hint = LineHint(Context(clock=lambda: 5.0), lambda: True, lambda: told.append(True))
+    hint.look()
+    assert told == []
+
+
+def test_long_lines_cost_more():
+    given = LineInput(Context(work=WorkBudget(Turns().later, portion=10, turn=100)), messages=False)
+    assert given.add((b"x" * 319 + b"\n") * 5)
+    assert parts(given) == 2  # 1 + 5 units each
+
+
+def test_what_is_held_counts_in_the_send_budget_until_it_is_processed_or_the_peer_is_gone():
+    turns = Turns()
+    context = Context(work=WorkBudget(turns.later, portion=10, turn=10))
+    budget = context.send_budget.budget
+    given = LineInput(context, messages=False)
+    assert given.add(b"\n" * 25)
+    assert (parts(given), budget.octets) == (10, 25)
+    turns.turn()
+    assert (parts(given), budget.octets) == (10, 25)
+    turns.turn()
+    assert (parts(given), budget.octets, given._data) == (5, 0, b"")
+    assert given.add(b"\n" * 25)
+    assert parts(given) == 5
+    assert budget.octets == 25
+    given.close()
+    assert (given.held, budget.octets) == (False, 0)

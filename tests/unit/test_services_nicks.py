@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echod.services import nicks
 from echod.services.lookalikes import skeleton
 from echod.services.nicks import LONGEST, WrongName, cited, key, look, name
 
@@ -108,3 +109,18 @@ def test_whatever_is_a_name_is_safe_and_stays_what_it_is(written):
 def test_what_is_cited_is_short_and_safe(written):
     assert cited(written).isprintable()
     assert len(cited(written)) <= 41 * 10
+
+
+def test_the_rules_for_names_apply_to_lines():
+    for said, shown in (
+        ("hello, naïve 日本語 שלום", "hello, naïve 日本語 שלום"),
+        ("❤\ufe0f 1\ufe0f\u20e3", "❤\ufe0f 1\ufe0f\u20e3"),
+        ("a\ufe0f\ufe0f", "a\ufe0f\\u{fe0f}"),
+        ("e\u0301\u0323 e\u0301\u0323\u0300", "e\u0301\u0323 e\u0301\u0323\\u{300}"),
+        ("a\u3164b\u115f\u034f", "a\\u{3164}b\\u{115f}\\u{34f}"),
+        ("\U000e0100", "\\u{e0100}"),
+    ):
+        assert nicks.visible(said) == shown
+    piled = nicks.visible("a" + "\u0301" * 1500)
+    assert sum(unicodedata.category(character)[0] == "M" for character in piled) == nicks.MARKS
+    assert nicks.visible(piled) == piled

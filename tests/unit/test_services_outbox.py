@@ -3,19 +3,27 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.model import NOTHING
-from echod.services.outbox import OVERHEAD, PIECE, WAITING, Outbox
+from echod.gate.send_budget import LITTLE, SendBudget
+from echod.model import NOTHING, Context, End
+from echod.services.outbox import BEHIND, OVERHEAD, PIECE, WAITING, ReplyOutbox
 
 
 class Reader:
     """A transport that takes so much at a time, as a Conversation does."""
 
-    def __init__(self, joined=True):
-        self.outbox = Outbox(self.say, lambda count: b"-- %d missing\n" % count, joined=joined)
+    def __init__(self, joined=True, total=1 << 28, budget=None):
+        self.now = 0.0
+        self.budget = budget or SendBudget()
+        context = Context(clock=lambda: self.now, send_budget=self.budget.mark(total))
+        self.outbox = ReplyOutbox(context, self.say, lambda count: b"-- %d missing\n" % count, joined=joined)
         self.more = None
         self.heard = []
+        self.ended = End.NOTHING
 
     def say(self, reply):
+        if reply.end is not End.NOTHING:
+            self.ended = reply.end
+            return
         assert self.more is None, "one flow at a time"
         self.more = reply.more
 
@@ -89,7 +97,8 @@ def test_nothing_is_lost_uncounted_and_never_more_than_the_bound_waits(steps, jo
         else:
             reader.outbox.put(b"%08d" % put + b"x" * step + b"\n")
             put += 1
-        assert reader.outbox._octets <= WAITING
+        assert reader.outbox.waiting <= WAITING
+        assert reader.budget.octets == reader.outbox.waiting
     reader.take()
     reader.outbox.flow()
     reader.take()
@@ -98,3 +107,71 @@ def test_nothing_is_lost_uncounted_and_never_more_than_the_bound_waits(steps, jo
     missing = sum(int(line.split()[1]) for line in heard if line.startswith(b"--"))
     assert numbers == sorted(numbers)
     assert len(numbers) + missing == put
+    assert reader.budget.missed == missing
+    assert reader.budget.octets == 0
+
+
+def test_the_send_budget_counts_what_waits_and_gets_it_back():
+    budget = SendBudget()
+    readers = [Reader(budget=budget) for _ in range(3)]
+    for reader in readers:
+        reader.outbox.put(b"x" * 936)
+    assert budget.octets == 3000
+    readers[0].outbox.flow()
+    readers[0].take()
+    assert budget.octets == 2000
+    for reader in readers:
+        reader.outbox.close()
+        reader.outbox.put(b"it is closed")
+    assert budget.octets == 0
+
+
+def test_above_the_budget_each_outbox_holds_less_and_the_sum_is_bounded():
+    """Readers that take nothing: their transports have begun to pull, and stopped."""
+    budget, total, count = SendBudget(), 1 << 20, 50
+    readers = [Reader(budget=budget, total=total) for _ in range(count)]
+    for reader in readers:
+        reader.outbox.put(b"first")
+        reader.outbox.flow()
+        reader.take(1)
+    for number in range(5000):
+        for reader in readers:
+            reader.outbox.put(b"%0100d" % number)
+        assert budget.octets <= total + count * LITTLE
+    assert budget.missed > 0
+
+
+def test_a_reader_that_takes_everything_gets_large_lines_above_the_budget():
+    budget = SendBudget()
+    budget.change(2_000_000)
+    reader = Reader(budget=budget, total=1_000_000)
+    for _ in range(10):
+        reader.outbox.put(b"x" * 3 * LITTLE)
+        reader.outbox.flow()
+        reader.take()
+    assert b"".join(reader.heard) == b"x" * 30 * LITTLE
+    assert budget.missed == 0
+
+
+def test_a_reader_that_stays_behind_is_reset_and_counted_once():
+    reader = Reader()
+    line = b"x" * 65_536
+    for number in range(200):
+        reader.now = float(number)
+        reader.outbox.put(line)
+        reader.outbox.flow() if reader.more is None else reader.take(1 if number % 20 == 0 else 0)
+    assert reader.ended is End.RESET
+    assert reader.budget.ended == 1
+    assert reader.budget.octets == reader.outbox.waiting == 0
+
+
+def test_a_reader_that_catches_up_is_not_ended():
+    reader = Reader()
+    for number in range(10):
+        reader.now = number * BEHIND
+        for _ in range(10):
+            reader.outbox.put(b"x" * 65_536)
+        reader.outbox.flow()
+        reader.take()
+    assert reader.ended is End.NOTHING
+    assert reader.budget.missed == 10 * 7

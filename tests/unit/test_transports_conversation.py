@@ -5,7 +5,7 @@ from twisted.internet.error import ConnectionDone
 from echod.events import Closing, Tally
 from echod.gate.limits import Limits
 from echod.gate.work_budget import WorkBudget
-from echod.model import CLOSE, NOTHING, End, Reply
+from echod.model import CLOSE, NOTHING, Context, End, Reply
 from echod.services.lines import LineInput
 from echod.transports.conversation import Conversation
 from tests.turns import Turns
@@ -16,7 +16,7 @@ class Counting:
     """Answers each line with its length, as the work budget allows."""
 
     def __init__(self, work):
-        self.input = LineInput(work, messages=False)
+        self.input = LineInput(Context(work=work), messages=False)
         self.asked = []
 
     def opened(self):

@@ -1,12 +1,14 @@
 """Stock Twisted's chat server, as its documentation writes one: the first line is a name, the others are for everybody.
 
-stock_chat.py HOST PORT
+stock_chat.py HOST PORT [ECHO-PORT]
+
+With a third argument it serves its echo there, in the same process.
 """
 
 import sys
 
 from twisted.internet import protocol, reactor
-from twisted.protocols import basic
+from twisted.protocols import basic, wire
 from twisted.python import log
 
 members = {}
@@ -37,4 +39,8 @@ if __name__ == "__main__":
     factory = protocol.Factory()
     factory.protocol = Chat
     reactor.listenTCP(int(sys.argv[2]), factory, interface=sys.argv[1])  # type: ignore[arg-type]
+    if len(sys.argv) > 3:
+        echo = protocol.ServerFactory()
+        echo.protocol = wire.Echo
+        reactor.listenTCP(int(sys.argv[3]), echo, interface=sys.argv[1])
     reactor.run()
