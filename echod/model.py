@@ -58,19 +58,15 @@ RESET: Final = Reply(end=End.RESET)
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end, and how the bytes came: the five parts of a socket's identity, and more.
+    """The other end of a connection, or the sender of a datagram: the five parts of a socket's identity, and more.
 
-    `ttl` (hops), `traffic_class` (the octet that holds DSCP and ECN) and `received_at` (seconds since 1970 by
-    the kernel's clock) are set where the transport was asked for them, that is for single datagrams. `user` and
-    `groups` are the numbers of the user and the groups at the other end of a Unix stream, as the kernel tells them.
+    `user` and `groups` are the numbers of the user and the groups at the other end of a Unix stream, as the kernel
+    tells them.
     """
 
     scheme: str
     local: SocketAddress
     remote: SocketAddress
-    ttl: int | None = None
-    traffic_class: int | None = None
-    received_at: float | None = None
     user: int | None = None
     groups: frozenset[int] = frozenset()
 
@@ -88,6 +84,20 @@ class Peer:
     def is_unix(self) -> bool:
         """Whether it is a process of this machine, at the other end of a Unix socket."""
         return isinstance(self.local, UnixName)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """The facts of one datagram. None is not known.
+
+    `ttl` is the hops that were left, `traffic_class` the byte that holds DSCP and ECN, and `received_at` the time of
+    arrival by the kernel's clock, in seconds since 1970.
+    """
+
+    peer: Peer
+    ttl: int | None = None
+    traffic_class: int | None = None
+    received_at: float | None = None
 
 
 class Session(Protocol):
@@ -197,8 +207,17 @@ class Service:
         """A new conversation with `peer`; `say` sends a Reply that nothing asked for."""
         return Transforming(self._pure())
 
+    def datagram(self, request: bytes, arrival: Arrival, reply: Callable[[bytes], None]) -> None:
+        """Reply to one datagram: call `reply` for each, now or later, or not at all.
+
+        What exceeds the allowance of the gate is not sent, but counted.
+        """
+        answer = self.answer(request, arrival.peer)
+        if answer is not None:
+            reply(answer)
+
     def answer(self, datagram: bytes, peer: Peer) -> bytes | None:
-        """The answer to one datagram; None is no answer at all."""
+        """The short form of `datagram`, for one reply at most: the reply, or None."""
         return self._pure()(datagram)
 
     def _pure(self) -> Transform:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
-from echod.model import Peer, Say, Service, Session
+from echod.model import Arrival, Peer, Say, Service, Session
 from echod.names import Inet, SocketAddress
 from echod.services.once import Once
 
 
-def line(peer: Peer) -> bytes:
-    """The five parts of a socket's identity as one JSON object on a line, and what is known besides."""
+def line(peer: Peer, arrival: Arrival | None = None) -> bytes:
+    """The five parts of a socket's identity as one JSON object on a line, with the facts of a datagram."""
     facts: dict[str, object] = {"protocol": peer.scheme, **_end("local", peer.local), **_end("remote", peer.remote)}
-    if peer.ttl is not None:
-        facts["ttl"] = peer.ttl
-    if peer.traffic_class is not None:
-        facts["dscp"] = peer.traffic_class >> 2  # RFC 2474 3
-        facts["ecn"] = peer.traffic_class & 3  # RFC 3168 5
-    if peer.received_at is not None:
-        facts["received_at"] = round(peer.received_at, 6)
+    if arrival is not None and arrival.ttl is not None:
+        facts["ttl"] = arrival.ttl
+    if arrival is not None and arrival.traffic_class is not None:
+        facts["dscp"] = arrival.traffic_class >> 2  # RFC 2474 3
+        facts["ecn"] = arrival.traffic_class & 3  # RFC 3168 5
+    if arrival is not None and arrival.received_at is not None:
+        facts["received_at"] = round(arrival.received_at, 6)
     return json.dumps(facts).encode("ascii") + b"\n"
 
 
@@ -36,6 +37,9 @@ class Whoami(Service):
 
     def session(self, peer: Peer, say: Say) -> Session:
         return Once(line(peer))
+
+    def datagram(self, request: bytes, arrival: Arrival, reply: Callable[[bytes], None]) -> None:
+        reply(line(arrival.peer, arrival))
 
     def answer(self, datagram: bytes, peer: Peer) -> bytes:
         return line(peer)

@@ -14,6 +14,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
@@ -26,7 +27,8 @@ from echod.events import Tally
 from echod.gate.access import octets_of
 from echod.gate.datagrams import DatagramGate
 from echod.gate.refusal import Refusal
-from echod.model import Peer, Service
+from echod.gate.reply_allowance import ReplyAllowance
+from echod.model import Arrival, Peer, Service
 from echod.names import inet_name
 from echod.transports.peers import socket_address
 
@@ -86,12 +88,11 @@ class ServiceDatagrams(DatagramProtocol):
         if not self.admits(datagram, octets, port):
             return
         peer = Peer(self.scheme, socket_address(self.transport.getHost()), inet_name(addr))
+        send = partial(self._write, addr)
         if self.conversational:
-            self.heard(datagram, peer, octets, addr, lambda data: self._write(data, addr))
-            return
-        answer = self.answer(datagram, peer, octets)
-        if answer is not None:
-            self.transport.write(answer, addr)
+            self.heard(datagram, peer, octets, addr, send)
+        else:
+            self.serve(datagram, Arrival(peer), octets, send)
 
     def admits(self, datagram: bytes, host: bytes, port: int, refusal: Refusal | None = None) -> bool:
         """Whether a datagram that came is to be served: counted either way.
@@ -108,24 +109,16 @@ class ServiceDatagrams(DatagramProtocol):
             tally.refuse(refusal)
         return refusal is None
 
-    def answer(self, datagram: bytes, peer: Peer, host: bytes) -> bytes | None:
-        """The answer to send to a datagram that was admitted, or None: counted either way."""
-        tally, gate = self.tally, self.gate
+    def serve(
+        self, request: bytes, arrival: Arrival, host: bytes, send: Send, unreachable: Refusal | None = None
+    ) -> None:
+        """Let the service reply to a datagram that was admitted; `unreachable` is why nothing can be sent."""
         try:
-            answer = self.service.answer(datagram, peer)
+            self.service.datagram(request, arrival, Replies(self, len(request), host, send, unreachable))
         except Exception:  # a bug of the service, and no reason to stop
-            _log.failure("the service failed on a datagram of {peer}", peer=peer.remote)
-            return None
-        if answer is None:
-            return None
-        if len(answer) > len(datagram) and gate is not None and not gate.may_be_larger(host):
-            tally.refuse(Refusal.LARGER)
-            return None
-        tally.datagrams_out += 1
-        tally.bytes_out += len(answer)
-        return answer
+            _log.failure("the service failed on a datagram of {peer}", peer=arrival.peer.remote)
 
-    def _write(self, data: bytes, addr: tuple[Any, ...]) -> OSError | None:
+    def _write(self, addr: tuple[Any, ...], data: bytes) -> OSError | None:
         if self.transport is None:  # the port is closed
             return OSError(errno.EBADF, os.strerror(errno.EBADF))
         try:
@@ -142,11 +135,33 @@ class ServiceDatagrams(DatagramProtocol):
         """Where the service is conversational: the host of `name` has said that no socket has its port."""
         raise NotImplementedError
 
-    def unanswered(self, answer: bytes, reason: Refusal = Refusal.SEND) -> None:
-        """An answer that was counted could not be sent."""
-        self.tally.datagrams_out -= 1
-        self.tally.bytes_out -= len(answer)
-        self.tally.refuse(reason)
+
+class Replies:
+    """Sends replies to one request, now or later, and counts them: those too that are not sent."""
+
+    __slots__ = ("_allowance", "_send", "_tally", "_unreachable")
+
+    def __init__(
+        self, datagrams: ServiceDatagrams, size: int, host: bytes, send: Send, unreachable: Refusal | None
+    ) -> None:
+        gate = datagrams.gate
+        self._allowance = ReplyAllowance(size, partial(gate.may_be_larger, host)) if gate is not None else None
+        self._send = send
+        self._tally = datagrams.tally
+        self._unreachable = unreachable
+
+    def __call__(self, data: bytes) -> None:
+        """Send one reply."""
+        tally = self._tally
+        if self._allowance is not None and not self._allowance.takes(len(data)):
+            tally.refuse(Refusal.LARGER)
+        elif self._unreachable is not None:
+            tally.refuse(self._unreachable)
+        elif self._send(data) is None:
+            tally.datagrams_out += 1
+            tally.bytes_out += len(data)
+        else:
+            tally.refuse(Refusal.SEND)
 
 
 class DatagramPort(FileDescriptor):
@@ -232,11 +247,6 @@ class DatagramPort(FileDescriptor):
     def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
         """Answer one datagram from `name`."""
         raise NotImplementedError
-
-    def send(self, answer: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
-        """Send an answer, or count why not: nothing that goes wrong here concerns anybody else."""
-        if self.reach(answer, ancillary, name) is not None:
-            self.protocol.unanswered(answer)
 
     def reach(self, data: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> OSError | None:
         """Send a datagram; what went wrong, or None."""

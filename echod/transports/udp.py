@@ -18,7 +18,7 @@ from echod.address import Address
 from echod.gate.access import MAPPED, octets_of
 from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
-from echod.model import Peer, Say, Session
+from echod.model import Arrival, Peer, Say, Session
 from echod.names import Inet, inet_name
 from echod.transports import flood
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
@@ -173,13 +173,15 @@ class UDPPort(DatagramPort):
                 seconds, nanoseconds = struct.unpack("ll", data)
                 received_at = seconds + nanoseconds / 1e9
         local = Inet(self._host if asked in (None, self._bound) else _text(asked, name), self._port)
-        peer = Peer(protocol.scheme, local, inet_name(name), ttl, traffic_class, received_at)
+        peer = Peer(protocol.scheme, local, inet_name(name))
+
+        def send(data: bytes) -> OSError | None:
+            return self.reach(data, source, name)
+
         if protocol.conversational:
-            protocol.heard(datagram, peer, host, name, lambda data: self.reach(data, source, name))
-            return
-        answer = protocol.answer(datagram, peer, host)
-        if answer is not None:
-            self.send(answer, source, name)
+            protocol.heard(datagram, peer, host, name, send)
+        else:
+            protocol.serve(datagram, Arrival(peer, ttl, traffic_class, received_at), host, send)
 
     def _asked(
         self, ancillary: list[tuple[int, int, bytes]], name: Any

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorFDSet
 
 from echod.address import Address
 from echod.gate.refusal import Refusal
-from echod.model import Peer, Say, Session
+from echod.model import Arrival, Peer, Say, Session
 from echod.names import UnixName, unix_name
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.dialled import DatagramDialogue
@@ -44,14 +44,14 @@ class UnixDatagramPort(DatagramPort):
         if not self.protocol.admits(datagram, b"", 0):
             return
         peer = Peer(self.protocol.scheme, self._local, unix_name(name))
+
+        def send(data: bytes) -> OSError | None:
+            return self.reach(data, [], name)
+
         if self.protocol.conversational:
-            self.protocol.heard(datagram, peer, b"", name, lambda data: self.reach(data, [], name))
-            return
-        answer = self.protocol.answer(datagram, peer, b"")
-        if answer is not None and not name:
-            self.protocol.unanswered(answer, Refusal.NAMELESS)
-        elif answer is not None:
-            self.send(answer, [], name)
+            self.protocol.heard(datagram, peer, b"", name, send)
+        else:
+            self.protocol.serve(datagram, Arrival(peer), b"", send, None if name else Refusal.NAMELESS)
 
 
 class UnixDatagram(Datagram):

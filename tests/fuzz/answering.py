@@ -17,7 +17,7 @@ from echod.gate.access import Access
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits, Rate
 from echod.gate.refusal import Refusal
-from echod.model import NOTHING, Context, End, Peer, Reply, Service, Session
+from echod.model import NOTHING, Arrival, Context, End, Peer, Reply, Service, Session
 from echod.names import Inet, inet
 from echod.services.registry import kinds
 from echod.transports.datagram import ServiceDatagrams
@@ -99,10 +99,13 @@ def _datagrams() -> Attempt:
         now[0] += draw.octet() / 256
         ttl, traffic_class, received_at = draw.octet(), draw.octet(), float(draw.octet())
         refusal = Refusal.DESTINATION if draw.octet() == 1 else None
-        peer = Peer("udp", HERE, inet(host, port), ttl, traffic_class, received_at)
+        arrival = Arrival(Peer("udp", HERE, inet(host, port)), ttl, traffic_class, received_at)
         datagram = draw.rest() * (64 if draw.octet() else 1)
         before = protocol.tally.datagrams_out
-        answer = protocol.answer(datagram, peer, octets) if protocol.admits(datagram, octets, port, refusal) else None
+        sent: list[bytes] = []
+        if protocol.admits(datagram, octets, port, refusal):
+            protocol.serve(datagram, arrival, octets, sent.append)
+        answer = sent[0] if sent else None
         bugs.check()
         assert all(line.isprintable() for line in shown)
         shown.clear()

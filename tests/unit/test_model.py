@@ -9,7 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.model import CLOSE, NOTHING, Context, End, NoOptions, Peer, Quiet, Reply, Service, Transforming, identity
+from echod.model import (
+    CLOSE,
+    NOTHING,
+    Arrival,
+    Context,
+    End,
+    NoOptions,
+    Peer,
+    Quiet,
+    Reply,
+    Service,
+    Transforming,
+    identity,
+)
 from echod.names import Inet
 
 PEER = Peer("tcp", Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000))
@@ -112,5 +125,6 @@ class Sessions(SynchronousTestCase):
 class Peers(SynchronousTestCase):
     def test_are_equal_when_all_that_is_known_of_them_is(self) -> None:
         self.assertEqual(PEER, Peer("tcp", Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000)))
-        self.assertNotEqual(PEER, Peer("tcp", PEER.local, PEER.remote, ttl=64))
-        self.assertEqual((PEER.ttl, PEER.traffic_class, PEER.received_at), (None, None, None))
+        self.assertNotEqual(PEER, Peer("tcp", PEER.local, PEER.remote, user=64))
+        arrival = Arrival(PEER)
+        self.assertEqual((arrival.ttl, arrival.traffic_class, arrival.received_at), (None, None, None))

@@ -1,17 +1,25 @@
 """Whoami: one JSON line with what a client's socket looks like from here."""
 
 import json
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.model import End, Peer, Reply
+from echod.model import Arrival, End, Peer, Reply
 from echod.names import Inet, UnixName, unix_name
 from echod.services.whoami import Whoami, line
 
 _inet = st.builds(Inet, st.one_of(st.ip_addresses().map(str), st.just("fe80::1%eth0")), st.integers(0, 65535))
 _unix = st.binary(max_size=108).map(unix_name)
+
+
+def of_datagram(peer: Peer, **facts: Any) -> bytes:
+    replies: list[bytes] = []
+    Whoami().datagram(b"", Arrival(peer, **facts), replies.append)
+    [said] = replies
+    return said
 
 
 class Lines(SynchronousTestCase):
@@ -29,9 +37,9 @@ class Lines(SynchronousTestCase):
 
     def test_have_what_the_kernel_told_of_a_datagram(self) -> None:
         ends = (Inet("127.0.0.1", 1), Inet("127.0.0.1", 2))
-        facts = json.loads(line(Peer("udp", *ends, ttl=64, traffic_class=46 << 2 | 1, received_at=1.23456789)))
+        facts = json.loads(of_datagram(Peer("udp", *ends), ttl=64, traffic_class=46 << 2 | 1, received_at=1.23456789))
         self.assertEqual([facts[name] for name in ("ttl", "dscp", "ecn", "received_at")], [64, 46, 1, 1.234568])
-        facts = json.loads(line(Peer("udp", *ends, ttl=0, traffic_class=0, received_at=0)))
+        facts = json.loads(of_datagram(Peer("udp", *ends), ttl=0, traffic_class=0, received_at=0))
         self.assertEqual([facts[name] for name in ("ttl", "dscp", "ecn", "received_at")], [0, 0, 0, 0])
 
     @settings(max_examples=100, deadline=None)
@@ -44,7 +52,7 @@ class Lines(SynchronousTestCase):
     def test_are_one_line_of_json_in_ascii(
         self, ends: tuple[Inet, Inet] | tuple[UnixName, UnixName], ttl: int | None, octet: int | None, at: float | None
     ) -> None:
-        said = line(Peer("udp", ends[0], ends[1], ttl, octet, at))
+        said = of_datagram(Peer("udp", ends[0], ends[1]), ttl=ttl, traffic_class=octet, received_at=at)
         self.assertTrue(said.endswith(b"\n"))
         self.assertTrue(said[:-1].decode("ascii").isprintable())
         facts = json.loads(said)

@@ -35,7 +35,7 @@ def test_what_asked_others_too_is_not_answered(ours, destination, answered):
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound,
         mock.patch.object(gate, "admit", return_value=None),
-        mock.patch.object(udp.UDPPort, "send", lambda _, *answer: sent.append(answer)),
+        mock.patch.object(udp.UDPPort, "reach", lambda _, *answer: sent.append(answer)),
     ):
         bound.bind(("127.0.0.1", 0))
         protocol = ServiceDatagrams(Echo(), gate=gate)
