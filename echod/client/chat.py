@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from echod.client.challenges import padded_answer
-from echod.client.dialogue import Dialogue, Failed, family_of
-from echod.client.terminal import INTERRUPTED, fail, put_text, unreadable
+from echod.client.client_connection import Dialogue, Failed, family_of
+from echod.client.stdout import INTERRUPTED, fail, put_text, unreadable
 from echod.model import CLOSE, NOTHING, Peer, Quiet, Reply, Say, Session
 from echod.shape import Shape
 from echod.stdio import report

@@ -8,8 +8,8 @@ import resource
 from pathlib import Path
 from typing import Final
 
+from echod.client.stdout import fail
 from echod.client.tables import fitted, screen, show
-from echod.client.terminal import fail
 from echod.config.errors import ConfigurationError
 from echod.config.fd_budget import fit
 from echod.config.listing import warnings

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from echod.address import Address
 from echod.client.admin import LARGEST, Administrator, Refused, Unanswered, place, understanding
-from echod.client.terminal import INTERRUPTED, fail, put_text, unreadable
+from echod.client.stdout import INTERRUPTED, fail, put_text, unreadable
 from echod.terminal.operating import Leave, Operating, Say
 from echod.terminal.typing import Typing
 from echod.text import counted, escaped

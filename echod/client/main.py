@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
 from echod.client.commandline import parser
-from echod.client.terminal import INTERRUPTED, fail
+from echod.client.stdout import INTERRUPTED, fail
 from echod.stdio import open_standard_streams, readers_may_leave
 from echod.terminal.modes import restore
 from echod.text import system_error

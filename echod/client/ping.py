@@ -14,16 +14,16 @@ from collections.abc import Callable, Iterable
 from typing import IO, Any, Final
 
 from echod.address import Address
-from echod.client.account import Account, Finding, Verdict
+from echod.client.client_connection import Failed
 from echod.client.commandline import MOST_PROBES
-from echod.client.connecting import Connections
-from echod.client.dialogue import Failed
+from echod.client.connect_probe import Connections
 from echod.client.plot import Plot
+from echod.client.probe_ledger import Account, Finding, Verdict
 from echod.client.schedule import Schedule
 from echod.client.session_probe import Conversing
 from echod.client.statistics import Times
+from echod.client.stdout import INTERRUPTED, Screen, colored, fail, put_text
 from echod.client.summary import figures, lines
-from echod.client.terminal import INTERRUPTED, Screen, colored, fail, put_text
 from echod.config.units import duration_text
 from echod.stdio import report
 from echod.text import counted, escaped, system_error

@@ -6,7 +6,7 @@ import argparse
 from typing import Final
 
 from echod.client.admin import Administrator, Nobody, Refused, Unanswered, Unreadable, place, understanding
-from echod.client.terminal import fail
+from echod.client.stdout import fail
 from echod.text import counted, escaped
 
 EX_CONFIG: Final = 78  #: sysexits(3), as the daemon

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from echod.client.dialogue import Dialogue, Failed, family_of
-from echod.client.terminal import INTERRUPTED, Screen, unreadable
+from echod.client.client_connection import Dialogue, Failed, family_of
+from echod.client.stdout import INTERRUPTED, Screen, unreadable
 from echod.model import NOTHING, End, Peer, Quiet, Reply, Say, Session
 from echod.terminal.reading import Input
 

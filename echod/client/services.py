@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from echod.client.stdout import Screen, fail
 from echod.client.tables import wrapped
-from echod.client.terminal import Screen, fail
 from echod.config.options import option_forms
 from echod.config.schema import field_of
 from echod.model import Service

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from echod.address import Address
-from echod.client.account import Account, Finding
-from echod.client.dialogue import Dialogue, Failed, family_of
-from echod.client.probe import Datagrams, Probes, Probing, Stream
+from echod.client.client_connection import Dialogue, Failed, family_of
+from echod.client.echo_probe import Datagrams, Probes, Probing, Stream
+from echod.client.probe_ledger import Account, Finding
 from echod.model import Peer, Say
 from echod.names import SocketAddress
 from echod.shape import Shape

@@ -10,8 +10,8 @@ from typing import Any, Final
 from rich.console import RenderableType
 
 from echod.client.admin import Administrator, Refused, Unanswered, place, understanding
+from echod.client.stdout import fail
 from echod.client.tables import ALARM, QUIET, fitted, line, screen, show
-from echod.client.terminal import fail
 from echod.text import counted, escaped
 
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from echod.client.account import Account
+from echod.client.probe_ledger import Account
 from echod.client.statistics import Times
 
 COUNTS: Final = ("duplicated", "reordered", "wrong")  #: of answers, beside what became of the probes

@@ -16,7 +16,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from echod.client.terminal import colored
+from echod.client.stdout import colored
 from echod.text import escaped
 
 UNBOUNDED: Final = 10_000  #: columns of a pipe or a file: nothing is wrapped or cut there

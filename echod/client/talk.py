@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from echod.client.challenges import padded_answer
-from echod.client.dialogue import Dialogue, Failed, family_of
-from echod.client.terminal import INTERRUPTED, Screen, unreadable
+from echod.client.client_connection import Dialogue, Failed, family_of
+from echod.client.stdout import INTERRUPTED, Screen, unreadable
 from echod.model import CLOSE, NOTHING, End, Peer, Quiet, Reply, Say, Session
 from echod.stdio import report
 from echod.terminal.reading import Input, line_of

@@ -20,8 +20,8 @@ from rich.text import Text
 
 from echod.client.admin import Administrator, Refused, Unanswered, place, understanding
 from echod.client.status import size, span
+from echod.client.stdout import fail
 from echod.client.tables import ALARM, QUIET, cut, cut_left, needed, screen, table, widest, without
-from echod.client.terminal import fail
 from echod.terminal.modes import KeyByKey
 from echod.text import escaped
 

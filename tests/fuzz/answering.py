@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from twisted.logger import globalLogPublisher
 
-from echod.client.account import Account, Finding
-from echod.client.probe import Datagrams, Probes, Probing, Stream
-from echod.client.terminal import Screen
+from echod.client.echo_probe import Datagrams, Probes, Probing, Stream
+from echod.client.probe_ledger import Account, Finding
+from echod.client.stdout import Screen
 from echod.gate.access import Access
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits, Rate

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from echod.address import parse
-from echod.client.dialogue import Dialogue, Failed
+from echod.client.client_connection import Dialogue, Failed
 from echod.events import Closing
 from echod.gate.limits import Limits
 from echod.model import NOTHING, End, Peer, Quiet, Reply, Say, Service, Session

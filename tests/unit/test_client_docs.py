@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from echod.client.account import Account
 from echod.client.commandline import COMMANDS
 from echod.client.parser import Parser
+from echod.client.probe_ledger import Account
 from echod.client.statistics import Times
 from echod.client.summary import figures
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from echod.client.account import Account
+from echod.client.probe_ledger import Account
 from echod.client.statistics import Times
 from echod.client.summary import figures, lines
 

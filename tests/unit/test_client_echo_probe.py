@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.client.account import Account, Finding, Verdict
-from echod.client.probe import Datagrams, Probes, Probing, Stream
+from echod.client.echo_probe import Datagrams, Probes, Probing, Stream
+from echod.client.probe_ledger import Account, Finding, Verdict
 from echod.model import CLOSE, NOTHING, Peer
 from echod.names import Inet
 from echod.services.echo import Echo

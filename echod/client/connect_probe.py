@@ -17,8 +17,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from echod.address import Address
-from echod.client.account import Account, Finding
-from echod.client.dialogue import Failed, family_of
+from echod.client.client_connection import Failed, family_of
+from echod.client.probe_ledger import Account, Finding
 from echod.names import SocketAddress, inet_name, unix_name
 from echod.text import system_error
 from echod.transports.dialled import ATTEMPT_DELAY, OUTAGE

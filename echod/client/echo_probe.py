@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from echod.client.account import Account, Finding
+from echod.client.probe_ledger import Account, Finding
 from echod.model import CLOSE, NOTHING, Peer, Quiet, Reply
 from echod.services.echo import Echo
 from echod.services.upper import Upper

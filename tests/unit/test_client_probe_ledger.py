@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.client.account import Account, Verdict
+from echod.client.probe_ledger import Account, Verdict
 
 PATIENCE = 5.0
 
