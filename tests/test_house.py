@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "small_files": "",
     "peercred": "",
     "runtime_dir": "",
-    "terminal": "text",
+    "lineedit": "text",
     "names": "text",
     "shape": "",
     "address": "names shape text transports.registry",
@@ -41,18 +41,18 @@ MAY_IMPORT = {
     "fastpath": "address events gate model names text transports",
     "observe": "address events gate model names text version",
     "daemon": "address admin config events faults gate model names fastpath observe peercred runtime_dir services shape"
-    " terminal text transports version",
-    "tap": "address config daemon early_signals gate model names observe services stdio terminal text transports"
+    " lineedit text transports version",
+    "tap": "address config daemon early_signals gate model names observe services stdio lineedit text transports"
     " version",
     "admin": "model names observe peercred services.outbox text",
-    "client": "address config events gate model names peercred runtime_dir services shape stdio terminal text"
+    "client": "address config events gate model names peercred runtime_dir services shape stdio lineedit text"
     " transports version",
     "__main__": "early_signals stdio version",
 }
 """The rooms of echod, and which others each may import: a new room is one new line here."""
 
 PURE = {
-    *("version", "text", "early_signals", "stdio", "terminal", "names", "shape", "address", "model", "gate", "faults"),
+    *("version", "text", "early_signals", "stdio", "lineedit", "names", "shape", "address", "model", "gate", "faults"),
     *("events", "services", "config", "small_files", "peercred", "runtime_dir"),
 }
 """Rooms that know neither Twisted nor zope."""

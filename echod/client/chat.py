@@ -13,10 +13,10 @@ from typing import Any, Final
 from echod.client.challenges import padded_answer
 from echod.client.client_connection import Dialogue, Failed, family_of
 from echod.client.stdout import INTERRUPTED, fail, put_text, unreadable
+from echod.lineedit.interactive_input import Typing
 from echod.model import CLOSE, NOTHING, Peer, Quiet, Reply, Say, Session
 from echod.shape import Shape
 from echod.stdio import report
-from echod.terminal.typing import Typing
 from echod.text import decoded, escaped
 
 KNOCK: Final = b" " * 32  #: a blank line: it joins, or is long enough to be answered by a challenge

@@ -14,8 +14,8 @@ from urllib.parse import quote
 from echod.address import Address
 from echod.client.admin import LARGEST, Administrator, Refused, Unanswered, place, understanding
 from echod.client.stdout import INTERRUPTED, fail, put_text, unreadable
-from echod.terminal.operating import Leave, Operating, Say
-from echod.terminal.typing import Typing
+from echod.lineedit.interactive_input import Typing
+from echod.lineedit.operator_view import Leave, Operating, Say
 from echod.text import counted, escaped
 
 

@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from echod.client.commandline import parser
 from echod.client.stdout import INTERRUPTED, fail
+from echod.lineedit.raw_mode import restore
 from echod.stdio import open_standard_streams, readers_may_leave
-from echod.terminal.modes import restore
 from echod.text import system_error
 
 STUCK: Final = 0.5

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from echod.client.client_connection import Dialogue, Failed, family_of
 from echod.client.stdout import INTERRUPTED, Screen, unreadable
+from echod.lineedit.stdin_thread import Input
 from echod.model import NOTHING, End, Peer, Quiet, Reply, Say, Session
-from echod.terminal.reading import Input
 
 DATAGRAM_TIMEOUT: Final = 5.0  #: seconds: a datagram that is lost is lost
 

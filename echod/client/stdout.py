@@ -9,8 +9,8 @@ import select
 import sys
 from typing import Final
 
+from echod.lineedit import raw_mode
 from echod.stdio import die_of_pipe, report
-from echod.terminal import modes
 from echod.text import escaped, system_error
 
 INTERRUPTED: Final = 130  #: exit code: 128 + SIGINT
@@ -92,10 +92,10 @@ def put(data: bytes) -> None:
         except BlockingIOError:  # somebody made it non-blocking: wait, as a blocking one would
             select.select([], [sys.stdout], [])
         except BrokenPipeError:
-            modes.restore()
+            raw_mode.restore()
             die_of_pipe()
         except OSError as error:  # in the midst of a conversation, and nothing more to say
-            modes.restore()
+            raw_mode.restore()
             fail(f"standard output: {system_error(error)}")
             os._exit(1)
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 from echod.client.challenges import padded_answer
 from echod.client.client_connection import Dialogue, Failed, family_of
 from echod.client.stdout import INTERRUPTED, Screen, unreadable
+from echod.lineedit.stdin_thread import Input, line_of
 from echod.model import CLOSE, NOTHING, End, Peer, Quiet, Reply, Say, Session
 from echod.stdio import report
-from echod.terminal.reading import Input, line_of
 
 LAST_ANSWERS: Final = 2.0
 """Seconds that the last answers have to come once we have said everything."""

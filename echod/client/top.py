@@ -22,7 +22,7 @@ from echod.client.admin import Administrator, Refused, Unanswered, place, unders
 from echod.client.status import size, span
 from echod.client.stdout import fail
 from echod.client.tables import ALARM, QUIET, cut, cut_left, needed, screen, table, widest, without
-from echod.terminal.modes import KeyByKey
+from echod.lineedit.raw_mode import KeyByKey
 from echod.text import escaped
 
 EVERY: Final = 1.0  #: seconds

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from echod.config.settings import Configuration
 from echod.daemon.listener import Listener
+from echod.lineedit.interactive_input import Typing, is_terminal
+from echod.lineedit.operator_view import Leave, Operating
+from echod.lineedit.raw_mode import in_foreground
 from echod.observe.output import Output
 from echod.services.console import Console
 from echod.services.desk import Desk, Unanswerable
-from echod.terminal.modes import in_foreground
-from echod.terminal.operating import Leave, Operating
-from echod.terminal.typing import Typing, is_terminal
 
 GONE: Final = "-- there is no console service any more"
 

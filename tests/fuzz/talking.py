@@ -15,12 +15,12 @@ from echod.gate.connections import ConnectionGate
 from echod.gate.consent import VALID
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits, Rate
+from echod.lineedit.operator_view import Operating
 from echod.model import Context, End, Peer, Reply, Service, Session
 from echod.names import Inet, inet
 from echod.services.chat import Chat
 from echod.services.console import Console
 from echod.services.desk import Unanswerable
-from echod.terminal.operating import Operating
 from echod.transports.datagram_sessions import SessionDatagrams
 from tests.fuzz.answering import Bugs
 from tests.fuzz.draw import Draw

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from echod.terminal.editor import ERASE, Editor, End
-from echod.terminal.modes import KeyByKey, columns
-from echod.terminal.reading import Input, line_of
+from echod.lineedit.editor import ERASE, Editor, End
+from echod.lineedit.raw_mode import KeyByKey, columns
+from echod.lineedit.stdin_thread import Input, line_of
 
 LONGEST: Final = 65_536  #: octets of a line in a pipe: a longer one comes in pieces
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.terminal.editor import ERASE, LONGEST, Editor, End, width
+from echod.lineedit.editor import ERASE, LONGEST, Editor, End, width
 
 
 def edited(keys):

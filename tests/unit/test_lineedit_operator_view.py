@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.terminal.operating import HELP, Leave, Operating, Say
+from echod.lineedit.operator_view import HELP, Leave, Operating, Say
 
 
 class View(Operating):
