@@ -32,7 +32,7 @@ limits.per-client = 10000
 """
 MIB: Final = 2**20
 
-# Each loader is a process of its own: what it costs is not the time of the one that measures.
+# Each loader is its own process: its processor time does not delay the process that measures.
 _READS_NOTHING: Final = """
 import os, select, socket, sys, time
 os.nice(19)
@@ -80,7 +80,7 @@ READERS, UNREAD_SECONDS, MOST = 30, 12.0, 32
 
 
 def unread(lab: Lab) -> Iterator[Figure]:
-    """Thirty clients ask again and again, and read nothing of the responses."""
+    """Thirty clients send requests repeatedly, and read no response."""
     for server in lab.each(ECHOD, PLAIN, services=SERVICES):
         before, after, sent = _unread(server.tcp["admin"], "/metrics", server.pid)
         text = f"{before:.0f} MiB before, {after:.0f} MiB after {sent / MIB:.1f} MiB of requests"
@@ -94,7 +94,7 @@ def unread(lab: Lab) -> Iterator[Figure]:
 
 
 def _unread(place: Place, path: str, pid: int) -> tuple[float, float, int]:
-    """MiB of memory before and at most while nothing is read, and bytes of requests that the server took."""
+    """MiB of memory before and at most during it, and the bytes of requests that the server accepted."""
     before = most = memory(pid) / MIB
     with _loader(_READS_NOTHING, place, path, READERS, UNREAD_SECONDS) as loader:
         assert loader.stdout is not None
@@ -128,14 +128,14 @@ def read_load(lab: Lab) -> Iterator[Figure]:
                 beside = probe.stream(server.tcp["echo"], ASKED)
                 refused = sum(not _answered(path) for _ in range(ASKS))
                 read = int(loader.stdout.readline())
-        text = f"another's p99 {quiet.p99} ms before, {beside.p99} ms beside it; {refused} of {ASKS} requests of root"
-        text += f" refused; {read / MIB:.0f} MiB of lists read"
+        text = f"another client's p99 {quiet.p99} ms before, {beside.p99} ms during it; {refused} of {ASKS}"
+        text += f" requests of root refused; {read / MIB:.0f} MiB of lists read"
         kept = beside.p99 <= QUICK and not beside.lost and not refused
         yield Figure(server.subject, text, kept, {"quiet": vars(quiet), "beside": vars(beside), "refused": refused})
 
 
 def _answered(path: str) -> bool:
-    """Whether root's request over the Unix socket is answered whole."""
+    """Whether root's request over the Unix socket has a complete response."""
     said = b""
     try:
         with socket.socket(socket.AF_UNIX) as client:
@@ -175,7 +175,7 @@ def _haproxy_statistics() -> Iterator[tuple[Place, int]]:
         with subprocess.Popen([program, "-db", "-f", str(file)], stderr=subprocess.DEVNULL) as process:
             try:
                 if not eventually(lambda: _accepts(place)):
-                    raise Lacking("haproxy does not get ready")
+                    raise Lacking("haproxy does not become ready")
                 yield place, process.pid
             finally:
                 process.kill()
@@ -190,7 +190,7 @@ def _accepts(place: Place) -> bool:
 
 
 def _room_for(descriptors: int) -> None:
-    """Raise our own limit of open files. Raises Lacking."""
+    """Raise this process's limit of open files. Raises Lacking."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < descriptors:
         raise Lacking(f"{many(descriptors, 'descriptor')} are not allowed")
@@ -202,13 +202,13 @@ SCENARIOS = (
     Scenario(
         70,
         f"{many(READERS, 'client')} of the admin interface that read nothing",
-        f"memory grows by {MOST} MiB at most",
+        f"memory grows by at most {MOST} MiB",
         unread,
     ),
     Scenario(
         71,
         f"{many(LOADERS, 'reader')} of the list of {many(CLIENTS, 'connection')}",
-        f"another's p99 at most {QUICK:g} ms, and none of root's {ASKS} requests refused",
+        f"another client's p99 at most {QUICK:g} ms, and none of root's {ASKS} requests refused",
         read_load,
     ),
 )

@@ -1,4 +1,4 @@
-"""Many clients of a stream at once, each with one question: who is served, who is refused, and after how long."""
+"""Many clients that connect at once, each with one request: which are served, which are refused, and after how long."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from enum import StrEnum
 from itertools import cycle, islice
 from typing import Final, Self
 
-IP_BIND_ADDRESS_NO_PORT: Final = 24  # ip(7): leave the choice of the port to connect, which knows more
-RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets
+IP_BIND_ADDRESS_NO_PORT: Final = 24  # ip(7): connect chooses the port, which avoids ports that are in use
+RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close sends a reset
 QUESTION: Final = b"?"
 
 
 class Fate(StrEnum):
-    """What became of a client."""
+    """The result of a client."""
 
-    WAITING = "waiting"  #: nothing yet
-    SERVED = "served"  #: the answer came
-    RESET = "reset"  #: accepted and reset, or not accepted at all
-    CLOSED = "closed"  #: closed without an answer
+    WAITING = "waiting"  #: no result yet
+    SERVED = "served"  #: the reply arrived
+    RESET = "reset"  #: accepted and reset, or not accepted
+    CLOSED = "closed"  #: closed without a reply
 
 
 class Caller:
-    """One client: when it began, what became of it, and how long that took."""
+    """One client: its start, its result, and the time until then."""
 
     def __init__(self, place: tuple[str, int], host: str | None) -> None:
         self.fate = Fate.WAITING
@@ -46,7 +46,7 @@ class Caller:
             raise OSError(error, os.strerror(error), str(place))
 
     def go_on(self) -> None:
-        """Something can be done: ask, or hear."""
+        """The socket is ready: send the request, or receive the reply."""
         try:
             if not self._asked:
                 if error := self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
@@ -62,7 +62,7 @@ class Caller:
 
     @property
     def events(self) -> int:
-        """What it waits for."""
+        """The epoll events it waits for."""
         return select.EPOLLIN if self._asked else select.EPOLLOUT
 
     def _is_over(self, fate: Fate) -> None:
@@ -95,16 +95,16 @@ class Crowd:
         self.close()
 
     def close(self, callers: Iterable[Caller] | None = None, *, reset: bool = False) -> None:
-        """Everybody leaves, or these do; with `reset` without a goodbye."""
+        """Close all clients, or these; with `reset` by a reset."""
         for caller in self.callers if callers is None else callers:
             if reset and caller.socket.fileno() >= 0:
                 caller.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             caller.socket.close()
         if callers is None:
-            self._epoll.close()  # which may be done twice
+            self._epoll.close()  # may be called twice
 
     def wait(self, seconds: float) -> Counter[Fate]:
-        """Until each one's fate is known, for so many seconds at most."""
+        """Wait until each client has a result, for at most so many seconds."""
         ends = time.monotonic() + seconds
         left = sum(caller.fate is Fate.WAITING for caller in self.callers)
         while left and time.monotonic() < ends:
@@ -120,22 +120,22 @@ class Crowd:
 
     @property
     def fates(self) -> Counter[Fate]:
-        """How many of each there are."""
+        """The number of clients with each result."""
         return Counter(caller.fate for caller in self.callers)
 
     def those(self, fate: Fate) -> list[Caller]:
-        """Whom that became of."""
+        """The clients with this result."""
         return [caller for caller in self.callers if caller.fate is fate]
 
 
 def more_descriptors() -> None:
-    """Let this process have as many as it may: a crowd needs one each."""
+    """Raise the limit of open files to its maximum: each client needs a descriptor."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def reset_at_once(place: tuple[str, int], count: int, seconds: float = 60) -> int:
-    """Connect and reset, one after the other; returns how many those were, for so many seconds at most."""
+    """Connect and reset, one after the other, for at most so many seconds; returns the number of connections."""
     ends = time.monotonic() + seconds
     for done in range(count):
         if time.monotonic() > ends:
@@ -146,6 +146,6 @@ def reset_at_once(place: tuple[str, int], count: int, seconds: float = 60) -> in
 
 
 def served(place: tuple[str, int], seconds: float = 20) -> bool:
-    """Whether one client gets its answer."""
+    """Whether one client gets its reply."""
     with Crowd(place, 1) as one:
         return one.wait(seconds)[Fate.SERVED] == 1

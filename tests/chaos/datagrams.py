@@ -1,4 +1,4 @@
-"""Attacks by datagrams: amplification, loops, forged sources, floods, sizes."""
+"""Attacks with datagrams: amplification, loops, spoofed sources, floods, sizes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUIET = 'show = "no"\n'
 
 
 def _settled(server: Server, place: Place) -> int:
-    """Ask until an answer comes: a queue is first in, first out. Returns how often that was."""
+    """Send requests until a reply arrives, which is after all earlier ones; returns the number of requests."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
         last.connect(place)
         last.settimeout(1.0)
@@ -37,7 +37,7 @@ def _settled(server: Server, place: Place) -> int:
                     return asked
             except (TimeoutError, ConnectionRefusedError):
                 continue
-    raise AssertionError(f"{server.subject} answers no more")
+    raise AssertionError(f"{server.subject} does not reply any more")
 
 
 # 1
@@ -54,15 +54,17 @@ def amplification(lab: Lab) -> Iterator[Figure]:
         worst, kind, size = max((sum(came[k, s]) / s, k, s) for k, s in came if s)
         to_nothing, of = max((sum(came[k, 0]), k) for k, s in came if not s)
         most = max(map(len, came.values()))
-        text = f"{worst:.1f}× ({kind}, asked {many(size, 'octet')}), {many(to_nothing, 'octet')} to an empty question"
+        text = (
+            f"{worst:.1f}× ({kind}, request of {many(size, 'byte')}), {many(to_nothing, 'byte')} for an empty request"
+        )
         text += f" ({of})" if to_nothing else ""
-        text += f", at most {many(most, 'answer')}"
+        text += f", at most {many(most, 'reply')}"
         kept = worst <= 1 and not to_nothing and most <= 1 if server.ours else None
         yield Figure(server.subject, text, kept, {"factor": worst, "to_nothing": to_nothing, "answers": most})
 
 
 def _answers(place: Place, size: int) -> list[int]:
-    """The sizes of all answers to one question."""
+    """The sizes of all replies to one request."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(place)
         client.send(bytes(size))
@@ -72,7 +74,7 @@ def _answers(place: Place, size: int) -> list[int]:
 
 
 def _waiting(client: socket.socket) -> list[int]:
-    """The sizes of what has come."""
+    """The sizes of the datagrams that have arrived."""
     sizes = []
     while select.select([client], [], [], 0)[0]:
         try:
@@ -85,7 +87,7 @@ def _waiting(client: socket.socket) -> list[int]:
 # 2
 
 LOOP_SECONDS = 5.0
-PEERS_LOOP_SECONDS = 2.0  #: others need no longer to show it
+PEERS_LOOP_SECONDS = 2.0  #: enough to show a loop of the other servers
 
 
 def own_loop(lab: Lab) -> Iterator[Figure]:
@@ -113,7 +115,7 @@ def _loop(network: Network, server: Server, source: Place, place: Place) -> Figu
 
 
 class Naive(threading.Thread):
-    """Somebody else's echo, on a port that says nothing."""
+    """An echo service without any protection, on a port that sends nothing first."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(daemon=True)
@@ -138,7 +140,7 @@ class Naive(threading.Thread):
 
 
 def foreign_loop(lab: Lab) -> Iterator[Figure]:
-    """Over a link between two networks, with the configuration that echod has by itself where the network reaches."""
+    """Over a link between two networks, with echod's default configuration for a network."""
     with linked(lab.network) as client_side:
         services = f'[services.echo]\nlisten = ["udp://{SERVER4}:0", "tcp://{SERVER4}:0"]\nallow = ["0.0.0.0/0"]\n'
         for subject in (ECHOD, PLAIN):
@@ -161,7 +163,7 @@ def _foreign(server: Server, client_side: Network) -> Figure:
         naive.socket.sendto(b"are you still there?", place)
         muted = not eventually(lambda: bool(_waiting(naive.socket)), seconds=0.5)
     text = many(packets, "packet")
-    text += f", silent after {silent:.2f} s, its source mute behind that" if muted else ", and no end"
+    text += f", silent after {silent:.2f} s, then the source is muted" if muted else ", without end"
     kept = packets <= 400 and muted and silent <= 2 if server.ours else None
     return Figure(server.subject, text, kept, {"packets": packets, "seconds": round(silent, 3), "muted": muted})
 
@@ -183,7 +185,7 @@ def bad_sources(lab: Lab) -> Iterator[Figure]:
         lines, before = server.lines(), network.figure("Udp", "OutDatagrams") - asked
         with Spoofer() as spoofer:
             for source in sources:
-                spoofer.send(source, place, b"in somebody's name", EACH)
+                spoofer.send(source, place, b"spoofed", EACH)
                 asked += _settled(server, place)
         time.sleep(0.2)
         out = network.figure("Udp", "OutDatagrams") - before
@@ -197,7 +199,7 @@ def bad_sources(lab: Lab) -> Iterator[Figure]:
             exact = counted == sent
             out = asked + max(answers, 0)
         answers = out - asked if server.daemon else max(out - 2 * asked, 0)
-        text = f"{many(answers, 'answer')} to {sent:,}, {many(lines, 'line')} in the log"
+        text = f"{many(answers, 'reply')} to {sent:,}, {many(lines, 'line')} in the log"
         text += f", {counted:,} counted" if server.ours else ""
         kept = not answers and not lines and bool(exact) if server.ours else None
         yield Figure(server.subject, text, kept, {"answers": answers, "sent": sent, "lines": lines, "counted": counted})
@@ -208,7 +210,7 @@ def bad_sources(lab: Lab) -> Iterator[Figure]:
 VICTIM = "127.0.0.77"
 MILLION = 1_000_000
 FLOOD_SECONDS = 10.0
-NOISE = 5.0  #: milliseconds of a p99 that two processors with three busy processes do not tell from none
+NOISE = 5.0  #: milliseconds of p99 within measurement noise, with three busy processes on two processors
 RATES = '[defaults.limits]\nrate = "200/400"\n' + TCP_TOO
 
 
@@ -221,12 +223,13 @@ def victim(lab: Lab) -> Iterator[Figure]:
         with probe.attack("forge", MILLION, FLOOD_SECONDS, VICTIM, 40_000, *place) as attack:
             under = probe.datagrams(place, 3.0, "127.0.9.1")
         seconds = time.monotonic() - began
-        # Each question of ours and each answer to it is one that was sent, too.
+        # Each request of the probe and each reply to it is counted as sent, too.
         answers = max(network.figure("Udp", "OutDatagrams") - out - 2 * under.asked + under.lost, 0)
         bound = 200 * seconds + 400
         ratio = under.p99 / quiet.p99 if quiet.p99 else 0.0
-        text = f"{many(answers, 'answer')} to {attack.sent:,} in {seconds:.1f} s; another's p99 {quiet.p99} ms before"
-        text += f", {under.p99} ms ({ratio:.1f}×)" if under.lost < under.asked else ", none under it"
+        text = f"{many(answers, 'reply')} to {attack.sent:,} in {seconds:.1f} s; another client's p99"
+        text += f" {quiet.p99} ms before"
+        text += f", {under.p99} ms during it ({ratio:.1f}×)" if under.lost < under.asked else ", none during it"
         text += f", {under.lost} of {under.asked} lost"
         on_time = ratio <= 3 or under.p99 <= NOISE
         kept = answers <= bound and on_time and not under.lost if server.ours else None
@@ -237,11 +240,11 @@ def victim(lab: Lab) -> Iterator[Figure]:
 # 7
 
 FLOODED = ("echo", "upper", "discard", "chargen", "time")
-BESIDE = 2.0  #: seconds that somebody asks beside each flood
+BESIDE = 2.0  #: seconds that the probe runs during each flood
 
 
 def floods(lab: Lab) -> Iterator[Figure]:
-    """One service after the other, and all together."""
+    """Flood each service alone, and all together."""
     for server in lab.each(ECHOD, PLAIN, STOCK, XINETD, services=ALL_KINDS):
         kinds = [kind for kind in FLOODED if kind in server.udp]
         found: dict[str, probe.Times] = {}
@@ -251,11 +254,11 @@ def floods(lab: Lab) -> Iterator[Figure]:
             for size in (0, 1):
                 words = ("flood", size, BESIDE + 0.5, *places)
                 with probe.attack(*words) as one, probe.attack(*words) as other:
-                    name = f"{'+'.join(flooded)}, {'one octet' if size else 'empty'}"
+                    name = f"{'+'.join(flooded)}, {'one byte' if size else 'empty'}"
                     found[name] = probe.stream(server.tcp["echo"], BESIDE)
                 sent += one.sent + other.sent
         longest, p99 = (max((getattr(each, name), of) for of, each in found.items()) for name in ("most", "p99"))
-        text = f"longest {longest[0]:.0f} ms ({longest[1]}), p99 at most {p99[0]:.1f} ms ({p99[1]}); {sent:,} sent"
+        text = f"longest gap {longest[0]:.0f} ms ({longest[1]}), p99 at most {p99[0]:.1f} ms ({p99[1]}); {sent:,} sent"
         kept = longest[0] <= 50 and p99[0] <= 20 if server.ours else None
         yield Figure(server.subject, text, kept, {name: vars(times) for name, times in found.items()})
 
@@ -273,12 +276,12 @@ def sizes(lab: Lab) -> Iterator[Figure]:
         if server.ours:
             came[65_527] = _echoed(server.udp["six"], octets)
         cut = {size: answer for size, answer in came.items() if answer != size}
-        text = ", ".join(f"{size:,}: {'whole' if size not in cut else _how(cut[size])}" for size in came)
+        text = ", ".join(f"{size:,}: {'complete' if size not in cut else _how(cut[size])}" for size in came)
         yield Figure(server.subject, text, not cut if server.ours else None, {str(size): came[size] for size in came})
 
 
 def _echoed(place: Place, octets: bytes) -> int | None:
-    """How many of the octets came back as they were; None where nothing did."""
+    """How many bytes came back unchanged; -1 if some were changed; None if no reply came."""
     family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as client:
         client.settimeout(2.0)
@@ -292,22 +295,25 @@ def _echoed(place: Place, octets: bytes) -> int | None:
 
 
 def _how(answer: int | None) -> str:
-    return "no answer" if answer is None else "changed" if answer < 0 else f"cut at {answer:,}"
+    return "no reply" if answer is None else "changed" if answer < 0 else f"cut at {answer:,}"
 
 
 SCENARIOS = (
     Scenario(
-        1, "amplification", "never larger than the question, never more than one, nothing for nothing", amplification
+        1,
+        "amplification",
+        "a reply is not larger than the request, at most one, no data for an empty one",
+        amplification,
     ),
-    Scenario(2, "a loop between two of our own ports", "at most 2 packets in 5 s", own_loop),
-    Scenario(3, "a loop with somebody else's echo", "at most 400 packets, silent within 2 s, then mute", foreign_loop),
-    Scenario(4, "bad sources, 10,000 of each", "no answer, no line, every one counted", bad_sources),
+    Scenario(2, "a loop between two ports of one server", "at most 2 packets in 5 s", own_loop),
+    Scenario(3, "a loop with a foreign echo", "at most 400 packets, silent within 2 s, then muted", foreign_loop),
+    Scenario(4, "invalid sources, 10,000 of each", "no reply, no log line, every datagram counted", bad_sources),
     Scenario(
         5,
-        "a million datagrams in one victim's name",
-        f"at most 200 a second and 400; others' p99 at most 3×, or {NOISE:g} ms",
+        "a million datagrams with one spoofed source",
+        f"at most 400 replies plus 200 a second; another client's p99 at most 3×, or {NOISE:g} ms",
         victim,
     ),
-    Scenario(7, "floods of small datagrams", "TCP beside them: no gap above 50 ms, p99 at most 20 ms", floods),
-    Scenario(8, "large datagrams", "every octet, or none", sizes),
+    Scenario(7, "floods of small datagrams", "TCP meanwhile: no gap above 50 ms, p99 at most 20 ms", floods),
+    Scenario(8, "large datagrams", "every byte, or none", sizes),
 )

@@ -1,4 +1,4 @@
-"""Echo services as peers: each datagram is returned after a delay, as it came or changed in some way."""
+"""Echo services as peers: each returns a datagram after a delay, unchanged or changed in some way."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FAR: Final = 0.08  #: and on another continent
 class EchoPeer:
     """An echo service at `place`; it belongs to the network in which it was made.
 
-    `received` and `bytes_received` count what came.
+    `received` and `bytes_received` count the datagrams and bytes that arrived.
     """
 
     def __init__(self, place: tuple[str, int], delay: float, change: Change = bytes) -> None:
@@ -56,7 +56,7 @@ class EchoPeer:
         self.close()
 
     def close(self) -> None:
-        """Return nothing more."""
+        """Stop returning datagrams."""
         self._over.set()
         self._thread.join()
         self._socket.close()

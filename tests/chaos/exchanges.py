@@ -1,4 +1,4 @@
-"""Exchanged while it runs: reloads under load, a stop with answers under way, and an administrator beside it."""
+"""Changes while the server runs: reloads under load, a stop with replies in flight, and admin requests under load."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RELOADS, RELOAD_SECONDS, VISITORS, STREAMS = 12, 10.0, 2, 100
 
 
 def reloads(lab: Lab) -> Iterator[Figure]:
-    """Visitors all the time, a hundred streams that stay, and twelve reloads in ten seconds."""
+    """Continuous visits, a hundred long-lived streams, and twelve reloads in ten seconds."""
     for server in lab.each(ECHOD, PLAIN, services=TCP + ADMIN):
         assert server.daemon is not None
         daemon = server.daemon
@@ -48,7 +48,7 @@ def reloads(lab: Lab) -> Iterator[Figure]:
             figures = _visited(server.tcp["echo"], "hello", partial(_reload, file, text, administrator))
             whole = sum(_answers(client) for client in streams)
         good = not figures["wrong"] and whole == STREAMS and figures["longest"] <= 50
-        yield _figure(server.subject, figures, f"; {whole} of {STREAMS} streams go on", good)
+        yield _figure(server.subject, figures, f"; {whole} of {STREAMS} streams continue", good)
     for subject, serve in ((Subject.HAPROXY, _haproxy), (Subject.NGINX, _nginx)):
         try:
             with serve() as (place, process, number):
@@ -73,7 +73,7 @@ def _figure(subject: Subject, figures: dict[str, float], more: str, kept: bool |
 
 
 def _visited(place: tuple[str, int], text: str, reload: Callable[[int], object]) -> dict[str, float]:
-    """What visitors met during RELOADS reloads."""
+    """The results of visits during RELOADS reloads."""
     words = [sys.executable, "-m", "tests.chaos.visits", str(RELOAD_SECONDS), place[0], str(place[1]), text]
     with ExitStack() as stack:
         visitors = [
@@ -140,7 +140,7 @@ def _other(name: str, config: str, words: Sequence[str]) -> Iterator[tuple[tuple
         ) as process:
             try:
                 if not eventually(lambda: _accepts(("127.0.0.1", port))):
-                    raise Lacking(f"{name} does not get ready")
+                    raise Lacking(f"{name} does not become ready")
                 yield ("127.0.0.1", port), process
             finally:
                 process.terminate()
@@ -164,7 +164,7 @@ FINISHERS, EACH, STUCK, DRAIN = 10, 4 * 1024 * 1024, 20, 1.0
 
 
 def stop(lab: Lab) -> Iterator[Figure]:
-    """Ten clients have 4 MiB under way each when the stop comes; twenty others never read."""
+    """Ten clients have 4 MiB in flight each when the stop begins; twenty others never read."""
     for server in lab.each(ECHOD, PLAIN, STOCK, services=TCP):
         place = server.tcp["echo"]
         with ExitStack() as stack:
@@ -191,14 +191,14 @@ def stop(lab: Lab) -> Iterator[Figure]:
             seconds = time.monotonic() - began
             code = server.daemon.wait() if server.daemon is not None and ended else None
         lost = FINISHERS * EACH - sum(heard)
-        text = f"{lost / 2**20:.1f} of {FINISHERS * EACH / 2**20:.0f} MiB lost, over after {seconds:.2f} s"
-        text += f" with {code}" if code is not None else ""
+        text = f"{lost / 2**20:.1f} of {FINISHERS * EACH / 2**20:.0f} MiB lost, exit after {seconds:.2f} s"
+        text += f" with code {code}" if code is not None else ""
         kept = not lost and ended and seconds <= DRAIN + 1 and code == 0 if server.ours else None
         yield Figure(server.subject, text, kept, {"lost": lost, "seconds": round(seconds, 2), "code": code})
 
 
 def _finish(client: socket.socket, heard: list[int], at: int, half: threading.Barrier) -> None:
-    """Send everything while reading half of it; then the stop comes, and the rest is read."""
+    """Send everything while reading half of it; then the stop begins, and the rest is read."""
     client.settimeout(SECONDS)
 
     def send() -> None:
@@ -244,7 +244,7 @@ NOBODY, IDLE, ASKED, NOISE = 65_534, 100, 4.0, 2.0
 
 
 def administrator(lab: Lab) -> Iterator[Figure]:
-    """Idle clients, nonsense and a scrape ten times a second beside a conversation; then a flood beside them."""
+    """Idle clients, malformed requests and a scrape ten times a second during a conversation; then a flood."""
     for server in lab.each(ECHOD, PLAIN, services=TCP + ADMIN):
         place = server.tcp["echo"]
         quiet = probe.stream(place, ASKED)
@@ -270,7 +270,9 @@ def administrator(lab: Lab) -> Iterator[Figure]:
                 one.join(SECONDS)
         refused = _as_nobody(path)
         ratio = beside.p99 / quiet.p99 if quiet.p99 else 0.0
-        text = f"another's p99 {quiet.p99} ms before, {beside.p99} ms beside it ({ratio:.1f}×); an answer under load"
+        text = (
+            f"another client's p99 {quiet.p99} ms before, {beside.p99} ms during it ({ratio:.1f}×); a reply under load"
+        )
         text += f" within {slowest * 1000:.0f} ms; another user refused in {refused * 1000:.1f} ms"
         kept = (ratio <= 2 or beside.p99 <= NOISE) and slowest <= 0.25 and refused <= 0.01 and not beside.lost
         values = {"quiet": vars(quiet), "beside": vars(beside), "slowest": slowest, "refused": refused}
@@ -287,7 +289,7 @@ def _administrator(server: Server) -> Administrator:
 
 
 def _scrape(server: Server, over: threading.Event, took: list[float], every: float) -> None:
-    """Ask for /metrics, again and again; `took` gets the seconds of each."""
+    """Request /metrics repeatedly; `took` receives the seconds of each request."""
     while not over.is_set():
         with _administrator(server) as asking:
             began = time.monotonic()
@@ -301,7 +303,7 @@ def _scrape(server: Server, over: threading.Event, took: list[float], every: flo
 
 
 def _flood(place: tuple[str, int], over: threading.Event) -> None:
-    """As much as goes through."""
+    """Send as much as the connection accepts."""
     with socket.create_connection(place, SECONDS) as client:
         while not over.is_set():
             client.sendall(bytes(65_536))
@@ -324,9 +326,9 @@ with socket.socket(socket.AF_UNIX) as client:
 
 
 def _as_nobody(path: str) -> float:
-    """The seconds until another user heard that it is refused."""
+    """The seconds until another user's request was refused."""
     if os.geteuid() != 0:
-        raise Lacking("to ask as another user takes root")
+        raise Lacking("a request as another user needs root")
     os.chmod(Path(path).parent, 0o755)
     words = [sys.executable, "-c", _ASK.format(id=NOBODY), path]
     said = subprocess.run(words, check=True, capture_output=True, text=True, timeout=SECONDS).stdout
@@ -337,14 +339,14 @@ SCENARIOS = (
     Scenario(
         29,
         f"{many(RELOADS, 'reload')} under load",
-        f"no visit fails, {STREAMS} streams go on, none takes longer than 50 ms",
+        f"no visit fails, {STREAMS} streams continue, no visit takes longer than 50 ms",
         reloads,
     ),
-    Scenario(33, "a stop with 40 MiB under way", "nothing of it is lost, and it is over within `drain` and 1 s", stop),
+    Scenario(33, "a stop with 40 MiB in flight", "nothing is lost, and it takes at most `drain` plus 1 s", stop),
     Scenario(
         44,
-        "an administrator beside the load, and the load beside an administrator",
-        f"others' p99 at most 2×, or {NOISE:g} ms; an answer within 250 ms; another user refused within 10 ms",
+        "admin requests under load, and load under admin requests",
+        f"another client's p99 at most 2×, or {NOISE:g} ms; a reply within 250 ms; another user refused within 10 ms",
         administrator,
     ),
 )

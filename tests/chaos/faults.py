@@ -1,6 +1,6 @@
-"""What goes wrong under a server: no descriptors, an accept that fails, a descriptor that somebody else closes.
+"""Faults under a server: no descriptors, an accept that fails, a descriptor that is closed from outside.
 
-Everything takes the pid of a process that the caller started, and touches no other.
+Every function takes the pid of a process that the caller started, and touches no other process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.daemon import SECONDS, eventually
 ESTABLISHED, CLOSE_WAIT = "01", "08"  # <net/tcp_states.h>
 
 ACCEPT_ERRORS: Final = ("ENFILE", "ENOMEM", "ENOBUFS", "EPROTO", "EPERM", "ECONNABORTED", "EINTR")
-"""What accept(2) may meet besides EAGAIN and EMFILE."""
+"""Errors that accept(2) may return besides EAGAIN and EMFILE."""
 
 _THEFT: Final = """
 import os, runpy, sys, threading, time
@@ -44,28 +44,28 @@ threading.Thread(target=steal, daemon=True).start()
 _PYTHON: Final = (sys.executable, "-W", "error", "-c")
 
 THIEF: Final = (*_PYTHON, _THEFT + "runpy.run_module('echod', run_name='__main__', alter_sys=True)")
-"""echod, with a thread that closes whatever leads to /dev/null but the standard streams, once there is a file `steal`
-in its directory; then it is called `stolen`."""
+"""echod with a thread that waits for a file `steal` in its directory. Then the thread closes every descriptor of
+/dev/null except the standard streams, and renames the file to `stolen`."""
 STOCK_THIEF: Final = (*_PYTHON, _THEFT + "del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')")
-"""The same for a script that stands behind it."""
+"""The same for a script, whose path and arguments follow."""
 
 
 def descriptors(pid: int) -> list[str]:
-    """What the descriptors of a process lead to."""
+    """The targets of the descriptors of a process."""
     found = []
     for name in os.listdir(f"/proc/{pid}/fd"):
         try:
             found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
-        except FileNotFoundError:  # closed meanwhile
+        except FileNotFoundError:  # it was closed meanwhile
             continue
     return found
 
 
 def peers(pid: int, place: tuple[str, int]) -> set[int]:
-    """The ports of whoever is connected to an IPv4 listener, has he ended or not (proc(5), net/tcp).
+    """The ports of the peers of an IPv4 listener's connections, including those half-closed (proc(5), net/tcp).
 
-    The kernel hands its table out a page at a time: while others of this machine come and go, a row may be missing,
-    or be there twice. So it is read until two readings agree.
+    The kernel prints its table a page at a time. While other connections of the machine open and close, a row may be
+    missing or doubled. So it is read until two readings agree.
     """
     before, now = None, _peers(pid, place)
     while now != before:
@@ -81,7 +81,7 @@ def _peers(pid: int, place: tuple[str, int]) -> set[int]:
 
 
 def connections(pid: int, place: tuple[str, int]) -> int:
-    """How many those are."""
+    """The number of those descriptors."""
     return len(peers(pid, place))
 
 
@@ -91,20 +91,20 @@ def highest_descriptor(pid: int) -> int:
 
 
 def leave_descriptors(pid: int, count: int) -> None:
-    """Let a process open so many descriptors more, and not one beyond them."""
+    """Allow a process exactly so many more descriptors."""
     holes = highest_descriptor(pid) + 1 - len(os.listdir(f"/proc/{pid}/fd"))
     most = highest_descriptor(pid) + 1 + max(count - holes, 0)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
 
 
 def processor_seconds(pid: int) -> float:
-    """What a process has used, in both modes (proc(5))."""
+    """Processor seconds that a process has used, in both modes (proc(5))."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def busy(seconds: float = 1.0) -> float:
-    """The share of all processors that is in use, measured for so long (proc(5), stat)."""
+    """The share of all processors in use, measured for so many seconds (proc(5), stat)."""
     total, idle = _processors()
     time.sleep(seconds)
     later, still_idle = _processors()
@@ -117,7 +117,7 @@ def _processors() -> tuple[int, int]:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that it started, and they did."""
+    """A process and all its descendants."""
     found = [pid]
     for parent in found:
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -131,8 +131,8 @@ def family(pid: int) -> list[int]:
 class Injected:
     """strace(1), attached to a process: within the block, these calls fail. Raises Lacking.
 
-    `error` is the name of an error, or whatever else strace injects (`delay_enter=100ms`); `when` is strace's: which
-    of the calls, `1+` is every one.
+    `error` is the name of an error, or another injection of strace (`delay_enter=100ms`). `when` selects the calls, as
+    strace writes it; `1+` is every call.
     """
 
     def __init__(self, pid: int, error: str, calls: str = "accept,accept4", when: str = "1+") -> None:
@@ -149,7 +149,7 @@ class Injected:
             self._strace.kill()
             said = self._strace.communicate()[1].decode(errors="replace").strip()
             self._file.close()
-            raise Lacking(f"strace does not attach: {said}")
+            raise Lacking(f"strace cannot attach: {said}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -164,16 +164,16 @@ class Injected:
 
     @property
     def calls(self) -> int:
-        """How often they were called, once the block is over."""
+        """The number of calls, after the block has ended."""
         return sum("accept" in line and "resumed" not in line for line in self._lines)
 
     @property
     def injected(self) -> int:
-        """How often they failed, or waited, for us."""
+        """The number of calls that strace made fail or delayed."""
         return sum("(INJECTED)" in line or "(DELAYED)" in line for line in self._lines)
 
     def so_far(self) -> int:
-        """How many calls there were until now, within the block."""
+        """The number of calls so far, within the block."""
         return Path(self._file.name).read_bytes().count(b"\n")
 
     def _attached(self) -> bool:

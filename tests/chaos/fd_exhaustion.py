@@ -1,4 +1,4 @@
-"""Attacks on accept: no descriptors, a reserve that somebody closes, errors of the kernel."""
+"""Attacks on accept: no free descriptors, a reserve that is closed from outside, errors of the kernel."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _starved(server: Server, more: str = "", kept: bool = True) -> Figure:
     recovery = time.monotonic() - released
     slowest = max(refusals, default=0.0)
     text = f"{fates[Fate.SERVED]} served, {len(refusals)} refused within {slowest:.2f} s, {fates[Fate.WAITING]} left"
-    text += f" waiting; {cpu:.1%} of a processor, {many(said, 'line')}; back after {recovery:.2f} s"
+    text += f" waiting; {cpu:.1%} of a processor, {many(said, 'line')}; recovered after {recovery:.2f} s"
     good = not fates[Fate.WAITING] and slowest <= 1 and cpu <= 0.02 and said <= 2 and back and recovery <= 1
     values = {"fates": dict(fates), "slowest": slowest, "cpu": cpu, "lines": said, "recovery": recovery}
     return Figure(server.subject, text + more, (good and kept) if server.ours else None, values)
@@ -58,7 +58,7 @@ def stolen_reserve(lab: Lab) -> Iterator[Figure]:
         command = STOCK_THIEF if subject is STOCK else THIEF
         with lab.server(subject, SERVICE, command=command) as server:
             if not _served(server):
-                raise AssertionError(f"{subject} serves nobody")
+                raise AssertionError(f"{subject} serves no client")
             folder, before = Path(f"/proc/{server.pid}/cwd").resolve(), _reserved(server)
             (folder / "steal").touch()
             eventually((folder / "stolen").exists)
@@ -95,7 +95,7 @@ def accept_errors(lab: Lab) -> Iterator[Figure]:
                 f"{worst['calls'][0]:,.0f} calls a second ({worst['calls'][1]})",
                 f"{worst['cpu'][0]:.1%} of a processor ({worst['cpu'][1]})",
                 f"{many(int(worst['lines'][0]), 'line')} ({worst['lines'][1]})",
-                f"back after {worst['recovery'][0]:.2f} s",
+                f"recovered after {worst['recovery'][0]:.2f} s",
             )
         )
         bounds = {"calls": 20, "cpu": 0.02, "lines": 2, "recovery": 1}
@@ -105,7 +105,7 @@ def accept_errors(lab: Lab) -> Iterator[Figure]:
 
 def _failing(server: Server, error: str) -> dict[str, Any]:
     """Accept fails for WINDOW while one client waits."""
-    # A signal interrupts a call now and then; Python's accept takes that for granted, and calls again for ever.
+    # A signal interrupts a call now and then; Python's accept expects that, and repeats the call without end.
     when = "1..30" if error == "EINTR" else "1+"
     lines, before = server.lines(), server.cpu()
     with Injected(server.pid, error, when=when) as injected:
@@ -131,15 +131,17 @@ def _failing(server: Server, error: str) -> dict[str, Any]:
 SCENARIOS = (
     Scenario(
         15,
-        "no descriptors, 200 clients",
-        "each refused within 1 s, 2 % of a processor, 2 lines, back within 1 s",
+        "no free descriptors, 200 clients",
+        "each refused within 1 s, at most 2 % of a processor and 2 log lines, recovered within 1 s",
         no_descriptors,
     ),
     Scenario(
         16,
         "accept fails, in seven ways",
-        "20 calls a second, 2 % of a processor, 2 lines, back within 1 s",
+        "at most 20 calls a second, 2 % of a processor and 2 log lines, recovered within 1 s",
         accept_errors,
     ),
-    Scenario(17, "somebody closes the reserve descriptor", "as 15, and reserved again within 1 s", stolen_reserve),
+    Scenario(
+        17, "the reserve descriptor is closed from outside", "as 15, and reserved again within 1 s", stolen_reserve
+    ),
 )

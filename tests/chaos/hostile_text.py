@@ -1,6 +1,6 @@
-"""Somebody who writes the corpus wherever echod takes text of others, and hears what becomes of it.
+"""Clients that send the hostile corpus wherever echod accepts text, and read the results.
 
-Each way to write returns how many texts that were, so that whoever reads can count the lines.
+Each function that sends returns the number of texts, so that the caller can count the lines.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from tests.daemon import ECHOD, SECONDS, Daemon, Place, eventually, free_port, p
 
 SCHEMES: Final = ("tcp", "udp", "unix", "unix-dgram")
 KINDS: Final = ("echo", "ack", "chat", "console")
-PACE: Final = 0.002  #: seconds between two connections: `debug` has 1,000 lines of a class in a second
+PACE: Final = 0.002  #: seconds between two connections: the log allows 1,000 `debug` lines of a class a second
 COMMANDS: Final = (b"", b"/me ", b"/msg guest1 ", b"/nick ", b"/join ", b"/")
 OPTIONS: Final = {
     "ack": "close = false",
     "chat": "lines-per-second = 0\nroom-lines-per-second = 0\nhistory = 10",
     "console": "unanswered = 10000\nunanswered-in-all = 100000",
 }
-LONGEST_PATH: Final = 107  #: octets, of struct sockaddr_un
+LONGEST_PATH: Final = 107  #: bytes, of struct sockaddr_un
 
 Places = Mapping[tuple[str, str], Place]
 
 
 def configuration(plane: str, form: str = "text") -> tuple[str, dict[tuple[str, str], str]]:
-    """A file with every kind that takes text, on every transport; and their URLs, with `{dir}` in them."""
+    """A configuration with every kind that accepts text, on every transport; and their URLs, with `{dir}` in them."""
     text = f'[daemon]\nplane = "{plane}"\ndrain = "1s"\nlog-level = "debug"\nlog-format = "{form}"\n'
     text += '[admin]\nlisten = ["unix://{dir}/admin.sock", "tcp://127.0.0.1:0"]\n'
     urls_of: dict[tuple[str, str], str] = {}
@@ -52,12 +52,12 @@ def configuration(plane: str, form: str = "text") -> tuple[str, dict[tuple[str, 
 
 
 def located(urls: Mapping[tuple[str, str], str], daemon: Daemon) -> Places:
-    """What a socket connects to, once the daemon's directory is known."""
+    """The addresses to connect to, after the daemon's directory is known."""
     return {key: place_of(url.replace("{dir}", str(daemon.dir))) for key, url in urls.items()}
 
 
 def client(scheme: str, name: str | bytes = "") -> socket.socket:
-    """A socket for a scheme; `name` is what a Unix one is called, by itself for datagrams."""
+    """A socket for a scheme; `name` is the name of a Unix socket, as it is for datagrams."""
     family = socket.AF_UNIX if scheme.startswith("unix") else socket.AF_INET
     opened = socket.socket(family, socket.SOCK_DGRAM if scheme in ("udp", "unix-dgram") else socket.SOCK_STREAM)
     opened.settimeout(SECONDS)
@@ -69,7 +69,7 @@ def client(scheme: str, name: str | bytes = "") -> socket.socket:
 
 
 class Ear(threading.Thread):
-    """Somebody connected who hears everything, as it comes."""
+    """A connected client that collects everything it receives."""
 
     def __init__(self, scheme: str, place: Place) -> None:
         super().__init__(daemon=True)
@@ -101,7 +101,7 @@ class Ear(threading.Thread):
             self.came += piece
 
     def say(self, data: bytes) -> None:
-        """Send all of it; what is too long for a datagram is cut."""
+        """Send all of it; a text that is too long for a datagram is cut."""
         if self.socket.type == socket.SOCK_STREAM:
             self.socket.settimeout(SECONDS)
             self.socket.sendall(data)
@@ -109,17 +109,17 @@ class Ear(threading.Thread):
             self.socket.send(data[:65_507])
 
     def wait_for(self, said: bytes) -> None:
-        """Until that came."""
+        """Wait until this was received."""
         assert eventually(lambda: said in self.came), (said, bytes(self.came[-300:]))
 
     @property
     def lines(self) -> list[bytes]:
-        """What came, line by line."""
+        """The received lines."""
         return bytes(self.came).split(b"\n")
 
 
 def chat(places: Places, schemes: Iterable[str] = SCHEMES) -> tuple[int, list[Ear]]:
-    """Every text as a line, a name, a room, a command, by each transport; who has heard them."""
+    """Send every text as a line, a nick, a room and a command, by each transport; returns the members."""
     with ExitStack() as stack:
         ears = [stack.enter_context(Ear(scheme, places["chat", scheme])) for scheme in SCHEMES]
         for ear in ears:
@@ -136,7 +136,7 @@ def chat(places: Places, schemes: Iterable[str] = SCHEMES) -> tuple[int, list[Ea
                     mouth.say(command + text + b"\n")
                     mouth.say(b"/join lobby\n")
                 texts += 1 + len(COMMANDS)
-                if number % 5 == 0:  # its own buffer, and the daemon's, hold a few of them
+                if number % 5 == 0:  # the client's buffer and the daemon's hold only a few of them
                     mouth.say(b"/synchronised-%d\n" % number)
                     mouth.wait_for(b"/synchronised-%d;" % number)
             for command in (b"/nick ", b"/join "):
@@ -151,13 +151,13 @@ def chat(places: Places, schemes: Iterable[str] = SCHEMES) -> tuple[int, list[Ea
 
 
 def lines_of_each(ears: Iterable[Ear], schemes: Sequence[str] = SCHEMES) -> bool:
-    """Whether who heard them first of all heard each text as one line, once."""
+    """Whether the first client received each text as exactly one line."""
     heard = re.findall(rb"(?m)^[^ :]+: ([a-z-]+-\d+)-", bytes(next(iter(ears)).came))
     return sorted(heard) == sorted(b"%s-%d" % (one.encode(), at) for one in schemes for at in range(len(CORPUS)))
 
 
 def shown(places: Places) -> int:
-    """Every text to be shown, by each transport: one line each, for each waits for its receipt."""
+    """Send every text to be printed, by each transport: one line each, because each waits for its receipt."""
     for scheme in SCHEMES:
         with client(scheme) as mouth:
             mouth.connect(places["ack", scheme])
@@ -168,7 +168,7 @@ def shown(places: Places) -> int:
 
 
 def operated(places: Places) -> int:
-    """Every text to the operators, by each transport."""
+    """Send every text to the operators, by each transport."""
     for scheme in SCHEMES:
         with client(scheme) as mouth:
             mouth.connect(places["console", scheme])
@@ -181,7 +181,7 @@ def operated(places: Places) -> int:
 
 @contextmanager
 def named(places: Places, folder: Path, kind: str = "echo") -> Iterator[int]:
-    """A connection by each name that a file can have, and by each of the abstract ones; they stay for the block."""
+    """Connect with each name that a file can have, and with each abstract name, until the block ends."""
     with ExitStack() as stack:
         count = 0
         for name in _names(folder):
@@ -195,7 +195,7 @@ def named(places: Places, folder: Path, kind: str = "echo") -> Iterator[int]:
 
 
 def named_datagrams(places: Places, folder: Path) -> int:
-    """A datagram from each of those names, to be shown and to the operators."""
+    """Send a datagram from each of those names, to be printed and to the operators."""
     count = 0
     for number, name in enumerate(_names(folder)):
         with client("unix-dgram", name) as one:
@@ -217,7 +217,7 @@ def _names(folder: Path) -> Iterator[bytes]:
 
 
 def requested(place: Place) -> tuple[int, list[bytes]]:
-    """Every text in each part of a request, to the administrator's interface; and the answers to them."""
+    """Send every text in each part of a request to the admin interface; returns the responses."""
     answers = []
     for text in (*NAMES, b"\x1b" * MIB):
         for request in (
@@ -242,18 +242,18 @@ def _asked(place: Place, request: bytes) -> bytes:
             asking.shutdown(socket.SHUT_WR)
             while piece := asking.recv(65_536):
                 answer += piece
-        except (ConnectionResetError, BrokenPipeError):  # a head far beyond what is taken
+        except (ConnectionResetError, BrokenPipeError):  # a head far larger than the limit
             pass
     return answer
 
 
 def illegible_answers(answers: Iterable[bytes]) -> list[bytes]:
-    """The answers that a terminal would not bear; there must be one to each."""
+    """The responses with characters that are not printable; every request must have a response."""
     return [one for one in answers if illegible(one.replace(b"\r\n", b"\n"))]
 
 
 class Journal(threading.Thread):
-    """A journal of one's own: its entries, as they came (Native Journal Protocol of systemd)."""
+    """A private journal: its entries, as received (Native Journal Protocol of systemd)."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(daemon=True)
@@ -275,16 +275,16 @@ class Journal(threading.Thread):
             self.entries.append(entry)
 
     def close(self) -> None:
-        """Hear no more, once all that was sent is here."""
+        """Stop receiving, after everything that was sent has arrived."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
             last.sendto(b"", str(self.folder / "socket"))
         self.join(SECONDS)
         self._socket.close()
 
     def command(self) -> list[str]:
-        """echod where this is the journal: in a mount namespace of its own. Raises Lacking."""
+        """The command for echod with this journal, in its own mount namespace. Raises Lacking."""
         if os.geteuid() != 0:
-            raise Lacking("a journal of one's own takes root")
+            raise Lacking("a private journal needs root")
         mounts = "mount -t tmpfs none /run && mkdir -p /run/systemd/journal && mount --bind "
         script = mounts + '"$0" /run/systemd/journal && exec "$@"'
         return [program("unshare"), "--mount", "sh", "-c", script, str(self.folder), *ECHOD]

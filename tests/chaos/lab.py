@@ -1,4 +1,4 @@
-"""Where attacks take place: a network of its own where there can be one, and servers to attack, one at a time."""
+"""The laboratory of the attacks: its own network if possible, and servers to attack, one at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.chaos.report import Subject
 from tests.daemon import ECHOD, SECONDS, TOP, Daemon, environment, eventually, free_port, inet_of, memory
 
 LOOPBACK: Final = "127.0.0.1"
-OPENBSD_HOST: Final = "192.0.2.2"  #: it answers no datagram of 127.0.0.0/8
+OPENBSD_HOST: Final = "192.0.2.2"  #: it does not reply to datagrams of 127.0.0.0/8
 STOCK: Final = TOP / "tests/chaos/peers/stock_twisted.py"
 WELL_KNOWN: Final = {"echo": 7, "daytime": 13, "chargen": 19, "time": 37}
 
@@ -46,24 +46,24 @@ service {name}
 
 
 class Server:
-    """A server under attack. `udp` and `tcp` are its places, by the kind of service."""
+    """A server under attack. `udp` and `tcp` are its addresses, by the kind of service."""
 
     def __init__(self, subject: Subject, pid: int, tcp: Mapping[str, Place], udp: Mapping[str, Place]) -> None:
         self.subject = subject
         self.pid = pid
         self.tcp = tcp
         self.udp = udp
-        self.daemon: Daemon | None = None  #: where it is echod
+        self.daemon: Daemon | None = None  #: set if it is echod
         self._counted = 0
         self._file: Path | None = None
 
     @property
     def ours(self) -> bool:
-        """Whether anything was promised."""
+        """Whether it has a promise to keep: it is echod."""
         return self.daemon is not None
 
     def lines(self) -> int:
-        """How many lines it has logged."""
+        """The number of lines that it has logged."""
         if self.daemon is not None:
             return len(self.daemon.stderr.raw)
         in_file = self._file.read_bytes().count(b"\n") if self._file and self._file.exists() else 0
@@ -74,15 +74,15 @@ class Server:
         return sum(faults.processor_seconds(pid) for pid in self._processes())
 
     def memory(self) -> int:
-        """Octets of memory, of all its processes."""
+        """Bytes of memory of all its processes."""
         return sum(memory(pid) for pid in self._processes())
 
     def descriptors(self) -> int:
-        """How many it has open."""
+        """The number of its open descriptors."""
         return len(faults.descriptors(self.pid))
 
     def count_lines_of(self, pipe: IO[bytes]) -> None:
-        """Take what it logs, and keep no more than the number: a server may log without end."""
+        """Read its log and keep only the number of lines: a server may log without end."""
 
         def count() -> None:
             while piece := pipe.read1(65_536):  # type: ignore[attr-defined]  # a BufferedReader
@@ -91,7 +91,7 @@ class Server:
         threading.Thread(target=count, daemon=True).start()
 
     def log_is(self, file: Path) -> None:
-        """It logs into a file."""
+        """Log into a file."""
         self._file = file
 
     def _processes(self) -> list[int]:
@@ -99,7 +99,7 @@ class Server:
 
 
 class Lab:
-    """`network` is None where nobody may have one of his own: what needs it raises Lacking."""
+    """`network` is None without the privilege to make one; an attack that needs it raises Lacking."""
 
     def __init__(self, network: Network | None, why: str) -> None:
         self._network = network
@@ -107,13 +107,13 @@ class Lab:
 
     @property
     def network(self) -> Network:
-        """The network that everything takes place in."""
+        """The network of the attacks. Raises Lacking."""
         if self._network is None:
             raise Lacking(self._why)
         return self._network
 
     def each(self, *subjects: Subject, services: str) -> Iterator[Server]:
-        """One server after the other, for as long as the loop's body; those that are not here are left out."""
+        """Run one server after the other, each for one pass of the loop; those that are not installed are left out."""
         for subject in subjects:
             try:
                 with self.server(subject, services) as server:
@@ -134,8 +134,8 @@ class Lab:
     ) -> Iterator[Server]:
         """A server that is ready. Raises Lacking.
 
-        `services` is echod's configuration; others have what they have. `command` runs it in another way, `host`
-        is where stock Twisted listens, `stock` is what else it is told.
+        `services` is echod's configuration; other servers have fixed services. `command` runs it in another way,
+        `host` is the address of stock Twisted, and `stock` its further arguments.
         """
         with ExitStack() as stack:
             if subject in (Subject.ECHOD, Subject.PLAIN):
@@ -210,7 +210,7 @@ def _openbsd(network: Network) -> Iterator[Server]:
         raise Lacking("openbsd-inetd is not installed")
     try:
         network.add(OPENBSD_HOST)
-    except Lacking:  # it has it already
+    except Lacking:  # the network has the address already
         pass
     with tempfile.TemporaryDirectory(prefix="inetd-") as name:
         file = Path(name, "conf")
@@ -229,7 +229,7 @@ def _openbsd(network: Network) -> Iterator[Server]:
 
 @contextmanager
 def _running(words: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is ended, with all that it started: it leads a group of its own."""
+    """A process that leads its own group; at the end of the block the group is terminated."""
     with subprocess.Popen(
         words,
         cwd=folder,
@@ -256,7 +256,7 @@ def _running(words: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[by
 
 def _await(server: Server) -> None:
     if not eventually(lambda: _answers(server.tcp["echo"])):
-        raise Lacking(f"{server.subject} does not get ready")
+        raise Lacking(f"{server.subject} does not become ready")
 
 
 def _answers(place: Place) -> bool:

@@ -1,4 +1,4 @@
-"""What reloads leave in a process, and what urgent data leaves out of a stream."""
+"""Resources that reloads leave in a process, and bytes that urgent data removes from a stream."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def _grown(server: Server, reload: Callable[[int], int]) -> Figure:
     answered = sum(_use(reload(turn)) for turn in range(WARM, WARM + RELOADS))
     eventually(lambda: server.descriptors() <= descriptors, 5)
     grown, more = server.memory() - memory, server.descriptors() - descriptors
-    text = f"{grown / MIB:+.1f} MiB, {more:+d} descriptors; {answered:,} of {RELOADS:,} new listeners answered"
+    text = f"{grown / MIB:+.1f} MiB, {more:+d} descriptors; {answered:,} of {RELOADS:,} new listeners replied"
     kept = grown <= MOST_MEMORY and more <= 0 and answered == RELOADS if server.ours else None
     return Figure(server.subject, text, kept, {"grown": grown, "descriptors": more, "answered": answered})
 
 
 def _use(port: int) -> bool:
-    """Whether a datagram is answered there: now, or as soon as the reload is over."""
+    """Whether the address replies to a datagram, at once or after the reload has finished."""
 
     def answered() -> bool:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -118,7 +118,7 @@ def urgent(lab: Lab) -> Iterator[Figure]:
 
 
 def _send(client: socket.socket, digest: hashlib._Hash, urgent_bytes: list[int]) -> None:
-    """Send LENGTH bytes and finish; `urgent_bytes` counts those that were urgent."""
+    """Send LENGTH bytes and shut down; `urgent_bytes` counts the urgent ones."""
     chance = random.Random(793)
     block = memoryview(chance.randbytes(BLOCK))
     try:
@@ -140,8 +140,8 @@ SCENARIOS = (
     Scenario(
         80,
         f"{many(RELOADS, 'reload')} that change addresses",
-        f"memory grows {MOST_MEMORY // MIB} MiB at most, and no descriptor stays",
+        f"memory grows by at most {MOST_MEMORY // MIB} MiB, and no descriptor is left",
         reloads,
     ),
-    Scenario(81, "urgent data at random places", "0 bytes of 1 GiB are lost, and it ends in order", urgent),
+    Scenario(81, "urgent data at random places", "0 bytes of 1 GiB are lost, and the close is in order", urgent),
 )

@@ -1,4 +1,4 @@
-"""What a link does to those who talk over it: a peer that vanishes, and packets that are lost on a slow one."""
+"""Effects of a link on its peers: a peer that vanishes, and packet loss on a slow link."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def _servers(where: Lab, stack: ExitStack) -> Iterator[Server]:
 
 # 22
 
-SILENT, OWED, STUCK = "silent", "owed an octet", "owed more than it takes"
+SILENT, OWED, STUCK = "idle", "one byte pending", "more pending than its window"
 PROMISED = {SILENT: 125.0, OWED: 70.0, STUCK: 70.0}
-"""Seconds. A minute of silence, and four questions of the kernel's; a minute and a look or two for the others."""
+"""Seconds. A minute of silence and four keepalive probes; for the others a minute and one or two sweeps."""
 WATCHED = 130.0
 
 
 @dataclass
 class Vanishing:
-    """The clients of one server, by what they left behind, and when each was found to have gone."""
+    """The clients of one server, by their state when they vanished, and when the server closed each."""
 
     server: Server
     clients: Mapping[str, socket.socket]
@@ -50,14 +50,14 @@ class Vanishing:
     gone: dict[str, float] = field(default_factory=dict)
 
     def look(self, seconds: float) -> None:
-        """Who is missed by now?"""
+        """Record the clients whose connections are closed by now."""
         held = faults.peers(self.server.pid, self.server.tcp["echo"])
         for how, client in self.clients.items():
             if how not in self.gone and client.getsockname()[1] not in held:
                 self.gone[how] = seconds
 
     def figure(self) -> Figure:
-        """How that went."""
+        """The figure."""
         left = self.server.descriptors() - self.before
         after = {
             how: f"after {self.gone[how]:.0f} s" if how in self.gone else f"not in {WATCHED:g} s" for how in PROMISED
@@ -69,13 +69,13 @@ class Vanishing:
 
 
 def vanished(where: Lab) -> Iterator[Figure]:
-    """Everybody at once, for it is waiting and nothing else."""
+    """All servers at once, because the attack only waits."""
     with linked(where.network) as client_side, ExitStack() as stack:
         all_of_them = []
         for server in _servers(where, stack):
             with client_side.inside():
                 if not served(server.tcp["echo"]):
-                    raise AssertionError(f"{server.subject} serves nobody")
+                    raise AssertionError(f"{server.subject} serves no client")
                 before = server.descriptors()
                 clients = {how: stack.enter_context(_connected(server.tcp["echo"])) for how in PROMISED}
             taken(clients[STUCK], bytes(64 * MIB))
@@ -107,7 +107,7 @@ def _connected(place: Place) -> socket.socket:
 LOSS, RATE = 5, "8mbit"
 STREAMS, LENGTH = 16, MIB // 2
 DATAGRAMS = 1_000
-PATIENCE = 90.0  #: seconds for all streams of one server: by the rate alone it is 8
+PATIENCE = 90.0  #: seconds for all streams of one server; at the full rate they take 8
 
 
 def lossy(where: Lab) -> Iterator[Figure]:
@@ -127,7 +127,7 @@ def lossy(where: Lab) -> Iterator[Figure]:
             whole = sum(stream.came == stream.sent for stream in streams)
             with client_side.inside():
                 answered, wrong = datagrams_there_and_back(server.udp["echo"], DATAGRAMS)
-            text = f"{whole} of {STREAMS} streams whole, in {seconds:.0f} s; "
+            text = f"{whole} of {STREAMS} streams complete in {seconds:.0f} s; "
             text += f"{answered:,} of {DATAGRAMS:,} datagrams came back, {wrong} of them wrong"
             kept = whole == STREAMS and not wrong and answered > 0 if server.ours else None
             values = {"whole": whole, "seconds": round(seconds, 1), "datagrams": answered, "wrong": wrong}
@@ -135,7 +135,7 @@ def lossy(where: Lab) -> Iterator[Figure]:
 
 
 class Stream(threading.Thread):
-    """Sends LENGTH octets, and takes as many."""
+    """Sends LENGTH bytes and receives as many."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(daemon=True)
@@ -143,7 +143,7 @@ class Stream(threading.Thread):
         self.came = bytearray()
 
     def begin(self, place: Place) -> None:
-        """From the network that the caller is in."""
+        """Start in the network that the caller is in."""
         self._client = socket.create_connection(place, PATIENCE)
         self._sending = threading.Thread(target=self._send, daemon=True)
         self._sending.start()
@@ -166,7 +166,7 @@ class Stream(threading.Thread):
 
 
 def datagrams_there_and_back(place: Place, count: int) -> tuple[int, int]:
-    """How many of so many came back, and how many of those were not what was sent, or came twice."""
+    """How many of so many datagrams came back, and how many of those were changed or duplicates."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(place)
         expected = {b"%d " % number * 50 for number in range(count)}
@@ -192,13 +192,13 @@ SCENARIOS = (
     Scenario(
         22,
         "a peer that vanishes",
-        "gone within 125 s where nothing is under way, else within 70 s; no descriptor",
+        "disconnected within 125 s if idle, within 70 s if data is pending; no descriptor is left",
         vanished,
     ),
     Scenario(
         23,
-        f"{LOSS} % of the packets lost both ways, at 1 MiB a second",
-        f"{STREAMS} streams of 512 KiB to the last octet, and no datagram that is wrong",
+        f"{LOSS} % packet loss in both directions, at 1 MiB a second",
+        f"{STREAMS} streams of 512 KiB complete, and no wrong datagram",
         lossy,
     ),
 )

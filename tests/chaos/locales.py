@@ -1,4 +1,4 @@
-"""Locales and the encodings that Python takes from them: what is served is the same in all of them, to the octet."""
+"""Locales and the encodings that Python takes from them: every reply is identical in all of them, in every byte."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, Place, environment, ev
 LOCALES: Final = ("C", "POSIX", "C.UTF-8", "tr_TR.UTF-8", "de_DE.ISO-8859-1")
 EVERY: Final = bytes(range(256))
 LETTERS: Final = EVERY + "ıİiIßẞéÿﬃΐ".encode() + "éÿß".encode("latin-1")
-"""Every octet, and letters whose upper case is longer, or another in Turkish, or not in the same encoding."""
-PATH: Final = b"w\xf6rld \xff.sock"  #: no UTF-8
+"""Every byte, and letters whose upper case is longer, or different in Turkish, or in another encoding."""
+PATH: Final = b"w\xf6rld \xff.sock"  #: not UTF-8
 QUOTES: Final = "Übung macht den Meister: ıİ\n"
 SERVICES: Final = """
 [services.echo]
@@ -56,7 +56,7 @@ class Environment(NamedTuple):
     utf8: str
 
     def words(self) -> tuple[str, ...]:
-        """What a command is begun with so that it runs in it."""
+        """The prefix of a command that runs it in this environment."""
         return ("env", *(f"{name}={value}" for name, value in self.variables().items()))
 
     def variables(self) -> dict[str, str]:
@@ -81,17 +81,17 @@ def installed() -> frozenset[str]:
 
 
 def normal(name: str) -> str:
-    """A locale's name as it is compared: `locale -a` writes encodings otherwise than people do."""
+    """A locale's name in a form for comparison: `locale -a` writes encodings differently from people."""
     return name.lower().replace("-", "")
 
 
 def environments() -> Iterator[Environment]:
-    """All that this machine has."""
+    """Every environment that this machine has."""
     return (Environment(name, utf8) for name in LOCALES if normal(name) in installed() for utf8 in ("0", "1"))
 
 
 def lacking() -> str:
-    """The locales that it has not, for whoever reads the figure."""
+    """The locales that are not installed, as a part of the figure."""
     gone = [name for name in LOCALES if normal(name) not in installed()]
     return f"; not installed: {', '.join(gone)}" if gone else ""
 
@@ -100,7 +100,7 @@ def lacking() -> str:
 
 
 def answers(daemon: Daemon) -> dict[str, bytes]:
-    """What each service says, and what was asked where it shows that; without what differs from start to start."""
+    """Every service's replies, and the printed messages; without the parts that differ from start to start."""
     own = os.fsencode(daemon.dir)
     found = {"start": b"\n".join(sorted(f"{name} {url}".encode() for name, url in daemon.urls))}
     for kind, sent in (("echo", LETTERS), ("upper", LETTERS), ("qotd", b""), ("daytime", b""), ("chat", SAID)):
@@ -122,13 +122,13 @@ def answers(daemon: Daemon) -> dict[str, bytes]:
 
 
 def _alike(said: bytes) -> bytes:
-    """Without numbers, and the days and months that are English; a day that is not stays."""
+    """Without numbers and without English days and months; a day in another language stays."""
     words = "|".join((*DAYS, *MONTHS)).encode()
     return re.sub(rb"\d+", b"0", re.sub(words, b"DAY", said))
 
 
 def stream(place: bytes | Place, sent: bytes, name: bytes = b"", *, stay: bool = False) -> bytes:
-    """All that comes back to this, from a client of that name; who stays hears as much as was sent."""
+    """Everything received for this, from a client of that name; with `stay` until as much was received as sent."""
     came = b""
     with _client(place, socket.SOCK_STREAM, name) as client:
         client.connect(place)
@@ -138,13 +138,13 @@ def stream(place: bytes | Place, sent: bytes, name: bytes = b"", *, stay: bool =
                 client.shutdown(socket.SHUT_WR)
             while not (stay and len(came) >= len(sent)) and (piece := client.recv(65_536)):
                 came += piece
-        except ConnectionError:  # what comes then is not the same
+        except ConnectionError:  # bytes received after it may vary
             pass
     return came
 
 
 def datagram(place: bytes | Place, sent: bytes, name: bytes = b"") -> bytes:
-    """What comes back to this."""
+    """The reply to this datagram."""
     with _client(place, socket.SOCK_DGRAM, name) as client:
         client.connect(place)
         client.send(sent)
@@ -163,7 +163,7 @@ def _client(place: bytes | Place, kind: socket.SocketKind, name: bytes) -> Itera
 
 
 def config(plane: str) -> str:
-    """A file for `answers`; the quotations are beside it."""
+    """A configuration for `answers`; the file of quotations is beside it."""
     return f'[daemon]\nplane = "{plane}"\nlandlock = true\n{SERVICES}'
 
 
@@ -179,7 +179,7 @@ def serving(plane: str, where: Environment) -> Iterator[Daemon]:
 
 
 def of_client(where: Environment, daemon: Daemon) -> dict[str, bytes]:
-    """What the two programs do with words that are no UTF-8: their exit codes, and what they print."""
+    """The behaviour of the two programs with arguments that are not UTF-8: exit codes and output."""
     own = os.fsencode(daemon.dir)
     folder = own + b"/\xff\xfe"
     os.makedirs(folder, exist_ok=True)
@@ -198,7 +198,7 @@ def of_client(where: Environment, daemon: Daemon) -> dict[str, bytes]:
 
 
 def echod(subject: Subject) -> Figure:
-    """In each environment, compared with the usual one."""
+    """Compare each environment with the usual one."""
     plane = "auto" if subject is Subject.ECHOD else "off"
 
     def said(where: Environment) -> dict[str, bytes]:
@@ -229,7 +229,7 @@ def _compared(
             if others := [name for name in due if said.get(name) != due[name]]:
                 wrong[where] = others
     alike = len(whole) - len(wrong)
-    text = f"the same {many(len(due), 'answer')} in {alike} of {many(len(whole), 'environment')}"
+    text = f"the same {many(len(due), 'reply')} in {alike} of {many(len(whole), 'environment')}"
     text += f", not in {', '.join(dict.fromkeys(one.locale for one in wrong))}" if wrong else ""
     text += ("" if right else "; upper is WRONG") + lacking()
     values = {"environments": [str(one) for one in whole], "wrong": {str(one): what for one, what in wrong.items()}}
@@ -240,7 +240,7 @@ def _compared(
 
 
 def stock(lab: Lab) -> Figure:
-    """Twisted's echo, over TCP and at a path that is no UTF-8."""
+    """Twisted's echo, over TCP and at a path that is not UTF-8."""
 
     def said(where: Environment) -> dict[str, bytes]:
         with tempfile.TemporaryDirectory(prefix="stock-") as folder:
@@ -253,12 +253,12 @@ def stock(lab: Lab) -> Figure:
 
 
 def _of_stock(server: Server, path: bytes) -> dict[str, bytes]:
-    """From clients that stay: what it owes to those who end is another promise."""
+    """Replies to clients that stay connected: pending data of clients that half-close is another promise."""
     return {"echo tcp": stream(server.tcp["echo"], EVERY, stay=True), "echo unix": stream(path, EVERY, stay=True)}
 
 
 def socat() -> Figure:
-    """socat and tr(1), which is how upper is made of what a machine has. Raises Lacking."""
+    """socat and tr(1), the usual way to build upper from installed programs. Raises Lacking."""
     words = (program("socat"), "-t", "5")
     return _compared(Subject.SOCAT, _upper(words, USUAL), partial(_upper, words))
 
@@ -283,7 +283,7 @@ def _upper(words: Sequence[str], where: Environment) -> dict[str, bytes]:
 
 
 def _listens(port: int) -> bool:
-    """Whether anybody does (proc(5), net/tcp): to connect would start a tr."""
+    """Whether a server listens (proc(5), net/tcp): a connection would start a tr."""
     lines = [line.split() for line in Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]]
     return any(line[1].endswith(f":{port:04X}") and line[3] == "0A" for line in lines)
 
@@ -301,8 +301,8 @@ def every_locale(lab: Lab) -> Iterator[Figure]:
 SCENARIOS = (
     Scenario(
         42,
-        "C, POSIX, Turkish and German, with and without Python's UTF-8 mode; words and paths that are no UTF-8",
-        "it starts, each answer is the same to the octet, and upper is that of ASCII",
+        "C, POSIX, Turkish and German, with and without Python's UTF-8 mode; words and paths that are not UTF-8",
+        "it starts, each reply is identical in every byte, and upper is that of ASCII",
         every_locale,
     ),
 )

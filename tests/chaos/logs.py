@@ -22,7 +22,7 @@ from tests.daemon import ECHOD, SECONDS, environment, eventually, free_port
 
 SUBJECTS = (Subject.ECHOD, Subject.PLAIN, Subject.STOCK)
 CLIENTS: Final = 500
-DISK: Final = 65_536  #: octets
+DISK: Final = 65_536  #: bytes
 CONFIG = """[daemon]
 plane = "{plane}"
 log-level = "debug"
@@ -32,7 +32,7 @@ listen = ["tcp://127.0.0.1:{port}"]
 
 
 class Target:
-    """Where a log goes: `descriptor` to write to, and what can be read of it at the end."""
+    """A target of the log: `descriptor` to write to, and the text that can be read at the end."""
 
     def __init__(self, descriptor: int, file: Path | None = None, reading: int = -1) -> None:
         self.descriptor = descriptor
@@ -41,16 +41,16 @@ class Target:
         self._came = b""
 
     def relieve(self) -> None:
-        """Make room again, or read again, so that the last lines come through; go on with `last`."""
+        """Free space, or read again, so that the last lines arrive; then call `last`."""
         if self._file is not None:
             os.truncate(self._file, 0)
         elif self._reading >= 0:
             os.set_blocking(self._reading, False)
 
     def last(self) -> str:
-        """What has come through since; there is room for more then."""
+        """The lines that arrived since; it frees space."""
         if self._file is not None:
-            if self._file.stat().st_size > DISK // 2:  # the last lines are behind those that wait
+            if self._file.stat().st_size > DISK // 2:  # the last lines follow the queued ones
                 os.truncate(self._file, 0)
             return self._file.read_text(errors="replace")
         try:
@@ -67,7 +67,7 @@ def full_disk() -> Iterator[Target]:
     with tempfile.TemporaryDirectory(prefix="full-") as folder:
         mounted = subprocess.run([program("mount"), "-t", "tmpfs", "-o", f"size={DISK}", "full", folder], check=False)
         if mounted.returncode:
-            raise Lacking("no disk of one's own: mount says no")
+            raise Lacking("a private disk cannot be mounted")
         try:
             file = Path(folder, "log")
             descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -81,7 +81,7 @@ def full_disk() -> Iterator[Target]:
 
 @contextmanager
 def dev_full() -> Iterator[Target]:
-    """/dev/full: there is never any room (full(4))."""
+    """/dev/full, which is always full (full(4))."""
     descriptor = os.open("/dev/full", os.O_WRONLY)
     try:
         yield Target(descriptor)
@@ -102,7 +102,7 @@ def closed_pipe() -> Iterator[Target]:
 
 @contextmanager
 def stopped_reader() -> Iterator[Target]:
-    """A pipe that nobody reads for now."""
+    """A pipe that is not read for now."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
     try:
@@ -122,7 +122,7 @@ TARGETS = {
 
 @contextmanager
 def logging_to(target: Target, subject: Subject) -> Iterator[tuple[Place, subprocess.Popen[bytes]]]:
-    """A server that logs every connection there."""
+    """A server that logs every connection into the target."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="logs-") as folder:
         words: list[str]
@@ -144,7 +144,7 @@ def logging_to(target: Target, subject: Subject) -> Iterator[tuple[Place, subpro
         try:
             place = (LOOPBACK, port)
             if not eventually(lambda: process.poll() is not None or _is_served(place)):
-                raise AssertionError(f"{subject} does not get ready")
+                raise AssertionError(f"{subject} does not become ready")
             yield place, process
         finally:
             process.kill()
@@ -168,11 +168,13 @@ def unwritable(_field: Lab) -> Iterator[Figure]:
         text = "; ".join(
             f"{name}: {each['served']} of {CLIENTS} served, longest {each['longest']:.0f} ms"
             + (f", {each['lost']:,} lines counted as lost" if each["lost"] else "")
-            + ("" if each["ended"] else ", and does not end")
+            + ("" if each["ended"] else ", does not exit")
             for name, each in found.items()
         )
         kept = all(each["served"] == CLIENTS and each["longest"] <= 50 and each["ended"] for each in found.values())
-        kept = kept and bool(found["a full disk"]["lost"])  # of the others, nobody can be told, or nothing was lost
+        kept = kept and bool(
+            found["a full disk"]["lost"]
+        )  # the other targets lose nothing or have no place for the count
         yield Figure(subject, text, kept if subject is not Subject.STOCK else None, found)
 
 
@@ -194,7 +196,7 @@ def _under(target: Target, subject: Subject) -> dict[str, float]:
 
 
 def _over(process: subprocess.Popen[bytes], target: Target) -> bool:
-    target.last()  # or it might wait for us
+    target.last()  # or the server might wait for the reader
     return process.poll() is not None
 
 
@@ -202,7 +204,7 @@ SCENARIOS = (
     Scenario(
         35,
         "a log that cannot be written, in four ways",
-        "everybody is served, nobody waits for 50 ms, and what was lost is counted",
+        "every client is served within 50 ms, and lost lines are counted",
         unwritable,
     ),
 )

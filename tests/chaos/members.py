@@ -39,7 +39,7 @@ listen = ["udp://*:0", "tcp://127.0.0.1:0"]
 
 
 class Person:
-    """A member over TCP, who says something now and then."""
+    """A member over TCP, which sends a line now and then."""
 
     def __init__(self, server: Server, service: str) -> None:
         self._socket = socket.create_connection(server.tcp[service], 10)
@@ -52,12 +52,12 @@ class Person:
         self._socket.close()
 
     def say(self, text: bytes) -> bytes:
-        """Say it; everything that came before the daemon had processed it."""
+        """Send a line; returns everything received until the daemon had processed it."""
         self._socket.sendall(text + b"\n/who\n")
         return self.until(rb"-- in \w+: ")
 
     def until(self, wanted: bytes) -> bytes:
-        """Everything that comes, up to a line with this expression."""
+        """Everything received, up to a line that matches this expression."""
         whole = b""
         while not re.search(wanted + rb"[^\n]*\n", whole):
             whole += self._socket.recv(1 << 16) or wanted + b"\n"
@@ -68,7 +68,7 @@ class Person:
 
 
 def echo_services(lab: Lab) -> Iterator[Figure]:
-    """For five seconds a person says ten lines a second."""
+    """A member sends ten lines a second for five seconds."""
     with linked(lab.network) as client:
         for server in lab.each(ECHOD, services=CHAT):
             for name, delay in (("near", NEAR), ("far", FAR)):
@@ -83,7 +83,7 @@ def echo_services(lab: Lab) -> Iterator[Figure]:
 
 
 def _strangers(server: Server, client: Network, delay: float) -> tuple[int, int]:
-    """How many echo services join of those that a forged datagram comes from, and what each was sent at most."""
+    """How many spoofed echo services join, and the most datagrams that one of them received."""
     with Person(server, "strangers") as person, ExitStack() as stack, client.inside(), Spoofer() as spoofer:
         peers = [stack.enter_context(EchoPeer((CLIENT4, 0), delay, change)) for change in CHANGES.values()]
         for peer in peers:
@@ -93,7 +93,7 @@ def _strangers(server: Server, client: Network, delay: float) -> tuple[int, int]
 
 
 def _trusted(server: Server, client: Network, delay: float, count: int) -> int:
-    """How many lines so many echo services repeat that joined."""
+    """How many lines that many joined echo services repeat."""
     with Person(server, "trusted") as person, ExitStack() as stack, client.inside(), Spoofer() as spoofer:
         peers = [stack.enter_context(EchoPeer((CLIENT4, 0), delay)) for _ in range(count)]
         for peer in peers:
@@ -117,7 +117,7 @@ INTERVAL = 0.025  #: seconds between forged datagrams
 
 
 class Victim:
-    """A member that answers challenges at first, and whose address is forged afterwards. It counts payload."""
+    """A member that answers challenges at first, and whose address is spoofed afterwards. It counts payload."""
 
     def __init__(self, server: Server, answers: int) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -137,12 +137,12 @@ class Victim:
         self.socket.setblocking(False)
 
     def send(self, data: bytes) -> None:
-        """Send, and count it."""
+        """Send, and count the bytes."""
         self.socket.send(data)
         self.sent += len(data)
 
     def take(self) -> None:
-        """Count what has come."""
+        """Count the received bytes."""
         while True:
             try:
                 self.came += len(self.socket.recv(65_536))
@@ -151,7 +151,7 @@ class Victim:
 
 
 def unrenewed(lab: Lab) -> Iterator[Figure]:
-    """Two members: one that never renews, and one that renewed once, from the end of its consent on."""
+    """Two members, measured from the end of their consent: one never renews, and one renewed once."""
     with linked(lab.network) as client:
         for server in lab.each(ECHOD, services=CHAT):
             with Person(server, "strangers") as person:

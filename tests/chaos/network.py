@@ -1,7 +1,7 @@
-"""Networks of one's own: nothing else listens there, nothing reaches them, and nothing stays when they are closed.
+"""Private networks: isolated from the machine's other networks, and removed when they are closed.
 
-They are network namespaces without a name (network_namespaces(7)). Whatever a thread opens and starts while it is
-inside of one belongs to it. Root may make them; everybody else gets `Lacking`.
+They are network namespaces without a name (network_namespaces(7)). A socket or process belongs to the namespace of the
+thread that makes it. Making one needs root; without it, `Lacking` is raised.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ LINK: Final = "eth0"  #: what the link is called at both of its ends
 
 
 class Lacking(Exception):
-    """This machine, or this user, cannot do it; the text says what is missing."""
+    """This machine or this user cannot do it; the text names what is missing."""
 
 
 def program(name: str) -> str:
-    """Where a program is; sbin is not on everybody's PATH. Raises Lacking."""
+    """The path of a program; sbin is not on every PATH. Raises Lacking."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/bin")
     if found is None:
-        raise Lacking(f"there is no {name} here")
+        raise Lacking(f"{name} is not installed")
     return found
 
 
 class Network:
-    """A network namespace, with loopback up. `close` it; it goes when nobody is inside any more."""
+    """A network namespace, with loopback up. `close` it; the kernel removes it when no process or socket is in it."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
         before = self._here()
         try:
             if self._libc.unshare(CLONE_NEWNET):
-                raise Lacking(f"no network of one's own: {os.strerror(ctypes.get_errno())}")
+                raise Lacking(f"a private network cannot be made: {os.strerror(ctypes.get_errno())}")
             self._descriptor = self._here()
             try:
                 self._ip("link", "set", "lo", "up")
@@ -61,12 +61,12 @@ class Network:
         self.close()
 
     def close(self) -> None:
-        """Let it go."""
+        """Close it."""
         os.close(self._descriptor)
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """This thread is in it, until the end of the block."""
+        """This thread is in it until the end of the block."""
         before = self._here()
         self._enter(self._descriptor)
         try:
@@ -90,16 +90,16 @@ class Network:
             )
 
     def loses(self, percent: int) -> None:
-        """Drop so many of a hundred packets that come by the link, by chance; it hears nothing more at 100."""
+        """Drop so many percent of the packets that arrive by the link, at random; with 100 it receives nothing."""
         chance = f" numgen random mod 100 < {percent}" if percent < 100 else ""
         self._drop("input", f'iifname "{LINK}"{chance}')
 
     def falls_silent(self) -> None:
-        """Send nothing more by the link, not even that somebody has gone."""
+        """Send nothing by the link, not even a FIN."""
         self._drop("output", f'oifname "{LINK}"')
 
     def drops_icmp(self) -> None:
-        """Forward packets, and report nothing of those that cannot be: no router is to be relied on for it."""
+        """Forward packets, but send no ICMP errors: a client must not depend on routers for them."""
         self._drop("output", "ip protocol icmp")
 
     def _drop(self, hook: str, which: str) -> None:
@@ -108,30 +108,33 @@ class Network:
             _run([program("nft"), "-f", "-"], rules)
 
     def slows(self, rate: str) -> None:
-        """Send no faster than so much by the link, as tc(8) writes a rate."""
+        """Limit the rate of sending by the link, in the notation of tc(8)."""
         with self.inside():
             words = f"qdisc add dev {LINK} root tbf rate {rate} burst 32kb latency 400ms"
             _run([program("tc"), *words.split()])
 
     def figure(self, table: str, name: str) -> int:
-        """One counter of the kernel's for it, such as Udp and InDatagrams (proc(5), net/snmp)."""
+        """One of its kernel counters, such as Udp and InDatagrams (proc(5), net/snmp)."""
         with self.inside():
             lines = Path("/proc/thread-self/net/snmp").read_text().splitlines()
         names, values = (line.split() for line in lines if line.startswith(f"{table}:"))
         return int(values[names.index(name)])
 
     def join(self, other: Network) -> None:
-        """Lay a link to another: its ends are called LINK, and are up once this returns."""
+        """Make a link to another network: both ends are called LINK, and are up when this returns."""
         self.ip("link", "add", LINK, "type", "veth", "peer", "name", LINK, "netns", other.path)
         for network in (self, other):
             with network.inside():
-                for setting in ("accept_dad", "dad_transmits"):  # or IPv6 addresses are tentative for two seconds
+                for setting in (
+                    "accept_dad",
+                    "dad_transmits",
+                ):  # otherwise IPv6 addresses are tentative for two seconds
                     Path("/proc/sys/net/ipv6/conf", LINK, setting).write_text("0")
             network.ip("link", "set", LINK, "up")
 
     @property
     def path(self) -> str:
-        """By what another process finds it."""
+        """The path by which another process finds it."""
         return f"/proc/{os.getpid()}/fd/{self._descriptor}"
 
     @staticmethod
@@ -154,7 +157,7 @@ def _run(words: Sequence[str], said: str = "") -> None:
 
 
 class Two(NamedTuple):
-    """Two machines, as it were, and the link between them."""
+    """Two networks, like two machines, and the link between them."""
 
     server: Network
     client: Network
@@ -162,7 +165,7 @@ class Two(NamedTuple):
 
 @contextmanager
 def alone(*hosts: str) -> Iterator[Network]:
-    """A network that has nothing but loopback, with these addresses besides 127.0.0.0/8 and ::1. Raises Lacking."""
+    """A network that has only loopback, with these addresses besides 127.0.0.0/8 and ::1. Raises Lacking."""
     with Network() as network:
         network.add(*hosts)
         yield network
@@ -170,7 +173,7 @@ def alone(*hosts: str) -> Iterator[Network]:
 
 @contextmanager
 def linked(server: Network) -> Iterator[Network]:
-    """A client's network beside a server's, with SERVER4 … CLIENT6 and link-local addresses. Raises Lacking."""
+    """A client's network and a server's, with SERVER4 … CLIENT6 and link-local addresses. Raises Lacking."""
     with Network() as client:
         server.join(client)
         server.add(f"{SERVER4}/24", f"{SERVER6}/64", device=LINK)
@@ -178,13 +181,13 @@ def linked(server: Network) -> Iterator[Network]:
         try:
             yield client
         finally:
-            with suppress(Lacking):  # the test took the link away
+            with suppress(Lacking):  # a test may have removed the link
                 server.ip("link", "delete", LINK)
 
 
 @contextmanager
 def joined() -> Iterator[Two]:
-    """Both of them new. Raises Lacking."""
+    """Make both networks. Raises Lacking."""
     with Network() as server, linked(server) as client:
         yield Two(server, client)
 

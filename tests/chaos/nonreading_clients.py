@@ -1,4 +1,4 @@
-"""Thousands of clients that send and never read, and one that does."""
+"""Thousands of clients that send and never read, and one that reads."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ECHOD, PLAIN, STOCK, *_ = Subject
 MIB = 1 << 20
 CLIENTS, OFFERED, NARROW = 5_000, 8 * MIB, 16_384
 BUDGET, STALL, ALLOWED = 256, 30, 300  #: MiB, seconds, MiB
-IDLE, ALLOWED_CPU = 3.0, 0.05  #: seconds in which nothing moves, and the share of a processor then
+IDLE, ALLOWED_CPU = 3.0, 0.05  #: seconds without traffic, and the allowed share of a processor then
 SERVICE = f"""
 [services.echo]
 listen = ["tcp://127.0.0.1:0"]
 limits = {{ per-client = 10000, connections = 10000, total-buffer = "{BUDGET}MiB", stall = "{STALL}s" }}
 """
-STOCK_CLIENTS = 500  #: it stores all that it is offered: ten times as many would be 5 GiB
+STOCK_CLIENTS = 500  #: it buffers everything it receives: ten times as many would be 5 GiB
 
 
 def never_reading(lab: Lab) -> Iterator[Figure]:
-    """Memory while all are stuck, what another client notices, and when the last one is gone."""
+    """Memory while all clients are stalled, the effect on another client, and the time until all are disconnected."""
     for server in lab.each(ECHOD, PLAIN, STOCK, services=SERVICE):
         place, clients = server.tcp["echo"], CLIENTS if server.ours else STOCK_CLIENTS
         before = server.memory()
@@ -41,9 +41,9 @@ def never_reading(lab: Lab) -> Iterator[Figure]:
             time.sleep(IDLE)
             cpu = (server.cpu() - cpu) / IDLE
             gone = server.ours and eventually(partial(_few, server), STALL + 15)
-        text = f"{clients:,} clients, {offered / MIB / clients:.1f} MiB taken of each, memory {grown:+,.0f} MiB;"
-        text += f" another's p99 {healthy.p99} ms, and {cpu:.1%} of a processor while nothing moves"
-        text += f", the stuck are {'gone' if gone else 'STILL THERE'} at `stall`" if server.ours else ""
+        text = f"{clients:,} clients, {offered / MIB / clients:.1f} MiB accepted from each, memory {grown:+,.0f} MiB;"
+        text += f" another client's p99 {healthy.p99} ms, {cpu:.1%} of a processor while idle"
+        text += f"; {'all' if gone else 'NOT all'} disconnected at `stall`" if server.ours else ""
         calm = healthy.p99 <= 50 and not healthy.lost and cpu <= ALLOWED_CPU
         kept = grown <= ALLOWED and calm and bool(gone) if server.ours else None
         values = {"clients": clients, "memory": round(grown), "healthy": vars(healthy), "cpu": cpu}
@@ -55,7 +55,7 @@ def _more_than(server: Server, number: int) -> bool:
 
 
 def _few(server: Server) -> bool:
-    """Whether only few descriptors are open."""
+    """Whether only a few descriptors are open."""
     return server.descriptors() < 100
 
 
@@ -70,7 +70,7 @@ def _narrow(place: Place) -> socket.socket:
 
 
 def _offer(clients: list[socket.socket]) -> int:
-    """Offer OFFERED octets to the server by each, in turns, until nobody's are taken any more; how much was."""
+    """Each client sends up to OFFERED bytes, in turns, until the server accepts no more; returns the accepted bytes."""
     source, left = bytes(65_536), dict.fromkeys(clients, OFFERED)
     total, moved_at = 0, time.monotonic()
     ends = moved_at + STALL * 0.8
@@ -80,7 +80,7 @@ def _offer(clients: list[socket.socket]) -> int:
                 sent = client.send(source[: left[client]])
             except BlockingIOError:
                 continue
-            except OSError:  # ended at `stall` while others are still offered more
+            except OSError:  # disconnected at `stall` while other clients are still sending
                 sent = left[client]
             left[client] -= sent
             total, moved_at = total + sent, time.monotonic()
@@ -93,9 +93,9 @@ def _offer(clients: list[socket.socket]) -> int:
 SCENARIOS = (
     Scenario(
         10,
-        f"{CLIENTS:,} clients that never read",
-        f"{ALLOWED} MiB of memory at most, another's p99 at most 50 ms, 5 % of a processor, "
-        "all of them gone behind `stall`",
+        f"{CLIENTS:,} clients that do not read",
+        f"at most {ALLOWED} MiB of memory, another client's p99 at most 50 ms, at most 5 % of a processor, "
+        "all disconnected after `stall`",
         never_reading,
     ),
 )

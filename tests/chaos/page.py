@@ -50,14 +50,14 @@ HELD_BY: Final[Mapping[int, tuple[str, ...]]] = {
     70: ("tests/system/test_admin_interface.py", "tests/unit/test_admin_http.py"),
     71: ("tests/system/test_admin_interface.py", "tests/unit/test_admin_http.py"),
 }
-"""What counts the promise of each number at every commit."""
+"""The tests that check the countable part of each promise at every commit."""
 
 _ROW: Final = re.compile(r"(?m)^\| (\d+) \| .*\n")
 _HEAD: Final = "| number | promise | counted by | last figures | verdict |\n| --- | --- | --- | --- | --- |\n"
 
 
 def row(outcome: Outcome, day: str) -> str:
-    """One attack, as a row."""
+    """The row of one attack."""
     scenario = outcome.scenario
     held_by = "<br>".join(f"`{name}`" for name in HELD_BY[scenario.number])
     figures = "<br>".join(f"**{figure.subject}**: {figure.text.replace(' | ', '; ')}" for figure in outcome.figures)
@@ -68,7 +68,7 @@ def row(outcome: Outcome, day: str) -> str:
 
 
 def updated(page: str, outcomes: Iterable[Outcome], day: str) -> str:
-    """The page with a new row for each attack that was tried, and the others as they were. Raises ValueError."""
+    """The page with a new row for each attack that was run, and the other rows unchanged. Raises ValueError."""
     if _HEAD not in page:
         raise ValueError("the page has no table of attacks")
     rows = {int(found[1]): found[0] for found in _ROW.finditer(page)}

@@ -1,6 +1,6 @@
-"""Paths of Unix sockets, and somebody who may write beside them: links that are swapped in, files that are foreign.
+"""Paths of Unix sockets in a folder where another user may write: links that are swapped in, foreign files.
 
-Every bind(2) is held up for a while, so that what happens between it and the next call is seen each time.
+Every bind(2) is delayed, so that the state between it and the next call can be observed each time.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ PRECIOUS: Final = "precious"
 
 
 class Room(NamedTuple):
-    """Where one case takes place: `path` is what is served, in a folder of its own; `own` is for everything else."""
+    """The folders of one case: `path` is the served path, in its own folder; `own` is for all other files."""
 
     path: Path
     own: Path
 
     @property
     def victim(self) -> Path:
-        """A file that is not the server's."""
+        """A file that does not belong to the server."""
         return self.own / "victim"
 
     @property
     def log(self) -> Path:
-        """What the server says."""
+        """The server's output."""
         return self.own / "log"
 
 
 Serve = Callable[[Room, str], list[str]]
-"""The command that serves a path with MODE; behind a `?` stands what is asked besides, which only echod knows."""
+"""The command that serves a path with MODE. The part after a `?` has further options, which only echod has."""
 
 
 class Server(NamedTuple):
-    """Somebody who serves paths. `adopt` is the command that takes a listening socket by its descriptor, if any."""
+    """A server of paths. `adopt` is the command that takes a listening socket by its descriptor, if it can."""
 
     subject: Subject
     serve: Serve
@@ -64,7 +64,7 @@ class Server(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Whether a case went well, and in words."""
+    """Whether a case went well, and its description."""
 
     well: bool
     said: str
@@ -106,7 +106,7 @@ def stock() -> Server:
 
 
 def socat() -> Server:
-    """socat, which answers by a pipe. Raises Lacking."""
+    """socat, with a pipe as its reply. Raises Lacking."""
     own = program("socat")
     return Server(
         Subject.SOCAT,
@@ -116,7 +116,7 @@ def socat() -> Server:
 
 
 def haproxy() -> Server:
-    """HAProxy, which makes its sockets beside their paths as well. Raises Lacking."""
+    """HAProxy, which also makes its sockets beside their paths. Raises Lacking."""
     own = program("haproxy")
 
     def command(room: Room, bind: str) -> list[str]:
@@ -137,7 +137,7 @@ def haproxy() -> Server:
 
 @contextmanager
 def room() -> Iterator[Room]:
-    """Two new folders, and the victim in one of them."""
+    """Two new folders, and the target file in one of them."""
     with tempfile.TemporaryDirectory(prefix="paths-") as folder:
         found = Room(Path(folder, "served", "s"), Path(folder, "own"))
         found.path.parent.mkdir(mode=0o755)
@@ -148,7 +148,7 @@ def room() -> Iterator[Room]:
 
 @contextmanager
 def running(where: Room, words: Sequence[str], pass_fds: Sequence[int] = ()) -> Iterator[subprocess.Popen[bytes]]:
-    """A process, and its children; told to end at the end of the block, and made to after that."""
+    """A process and its children: terminated at the end of the block, and killed if that does not work."""
     with where.log.open("wb") as log:
         process = subprocess.Popen(
             words,
@@ -178,7 +178,7 @@ def held_up(words: Sequence[str]) -> list[str]:
 
 
 def settled(where: Room, process: subprocess.Popen[bytes], seconds: float = SECONDS) -> bool:
-    """Wait until somebody answers at the path, or the process has ended; whether it serves."""
+    """Wait until the path accepts connections, or the process has exited; returns whether it serves."""
     eventually(lambda: process.poll() is not None or _connects(where.path), seconds)
     return process.poll() is None and _connects(where.path)
 
@@ -189,7 +189,7 @@ def _connects(path: Path) -> bool:
 
 
 class Watch(threading.Thread):
-    """Looks into a folder without a pause, and hands each socket that it sees, by its path, to somebody."""
+    """Polls a folder without a pause, and passes the path of each socket that appears to a function."""
 
     def __init__(self, folder: Path, see: Callable[[Path, os.stat_result], None]) -> None:
         super().__init__(daemon=True)
@@ -221,7 +221,7 @@ def _precious(file: Path) -> None:
 
 
 def _untouched(file: Path) -> bool:
-    """Whether such a file is as it was."""
+    """Whether the file is unchanged."""
     try:
         there = file.lstat()
         same = stat.S_ISREG(there.st_mode) and stat.S_IMODE(there.st_mode) == VICTIM and file.read_text() == PRECIOUS
@@ -234,7 +234,7 @@ def _untouched(file: Path) -> bool:
 
 
 def swapped(server: Server, more: str = "") -> Finding:
-    """As soon as its socket appears, it is exchanged for a link to the victim."""
+    """As soon as the socket appears, it is replaced by a link to the target file."""
     swaps: list[Path] = []
 
     def swap(where: Room, path: Path, _there: os.stat_result) -> None:
@@ -251,17 +251,17 @@ def swapped(server: Server, more: str = "") -> Finding:
             settled(where, one, 3 * HELD)
         well = bool(swaps) and _untouched(where.victim)
         changed = f"{stat.S_IMODE(where.victim.lstat().st_mode):04o}"
-    said = "as it was" if well else f"{changed}, and was {VICTIM:04o}"
-    return Finding(well, f"the victim of a swapped link is {said}")
+    said = "unchanged" if well else f"{changed} (was {VICTIM:04o})"
+    return Finding(well, f"the target of a swapped link is {said}")
 
 
 def swapped_with_a_group(server: Server) -> Finding:
-    """The same where the socket is given to a group, for which there has to be a chown(2)."""
+    """The same for a socket that is given to a group, which needs a chown(2)."""
     return swapped(server, f"&group={OTHERS_GROUP}")
 
 
 def first_moment(server: Server) -> Finding:
-    """The modes that anybody could see, from bind(2) on."""
+    """The modes that another user could see, from bind(2) on."""
     modes: dict[str, None] = {}
 
     def note(_path: Path, there: os.stat_result) -> None:
@@ -271,21 +271,21 @@ def first_moment(server: Server) -> Finding:
         serves = settled(where, one)
         time.sleep(0.05)
     said = f"mode {', then '.join(modes) or 'unknown'}"
-    return Finding(serves and list(modes) == [f"{MODE:04o}"], said + (" from the first moment" * (len(modes) == 1)))
+    return Finding(serves and list(modes) == [f"{MODE:04o}"], said + (" from the start" * (len(modes) == 1)))
 
 
 def stale(server: Server) -> Finding:
-    """What a dead process left at the path."""
+    """A socket that a dead process left at the path."""
     with room() as where:
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(str(where.path))
         with running(where, server.serve(where, "")) as one:
             serves = settled(where, one, SECONDS if server.subject in (Subject.ECHOD, Subject.PLAIN) else 5)
-    return Finding(serves, "a stale socket is replaced" if serves else "a stale socket is in its way")
+    return Finding(serves, "a stale socket is replaced" if serves else "a stale socket prevents the start")
 
 
 def foreign(server: Server) -> Finding:
-    """A file at the path, when it starts."""
+    """A file at the path when the server starts."""
     with room() as where:
         _precious(where.path)
         with running(where, server.serve(where, "")) as one:
@@ -293,42 +293,42 @@ def foreign(server: Server) -> Finding:
             code = one.poll()
             safe = _untouched(where.path)
         said = where.log.read_text(errors="replace")
-    ends = {71: "ends with 71"}.get(code or 0, "ends" if code is not None else "goes on")
+    ends = {71: "exit with 71"}.get(code or 0, "exit" if code is not None else "continues")
     plain = code == 71 and said.count("\n") == 1
-    return Finding(safe and plain, f"a foreign file is {'left alone' if safe else 'REPLACED'}: it {ends}")
+    return Finding(safe and plain, f"a foreign file is {'kept' if safe else 'REPLACED'}: {ends}")
 
 
 def taken(server: Server) -> Finding:
-    """A file that took the path while it served, when it ends."""
+    """A file that replaced the path while the server ran, at the stop."""
     with room() as where:
         with running(where, server.serve(where, "")) as one:
-            serves = settled(where, one) and _answers(where.path, one)  # a stop before that is no stop in order
+            serves = settled(where, one) and _answers(where.path, one)  # an earlier stop would not be orderly
             where.path.unlink(missing_ok=True)
             _precious(where.path)
         safe = serves and _untouched(where.path)
-    return Finding(safe, f"one that took the path is {'left alone' if safe else 'REMOVED'} at the end")
+    return Finding(safe, f"a file that took the path is {'kept' if safe else 'REMOVED'} at the stop")
 
 
 def adopted(server: Server) -> Finding:
-    """A listening socket that somebody else opened: its mode and its path are his."""
+    """A listening socket that another process opened, with its own mode and path."""
     assert server.adopt is not None
     with room() as where, socket.socket(socket.AF_UNIX) as opened:
         opened.bind(str(where.path))
         where.path.chmod(MODE)
         opened.listen()
-        opened.setblocking(False)  # as Twisted wants it
+        opened.setblocking(False)  # Twisted needs it
         before = where.path.lstat()
         descriptor = opened.fileno()
         with running(where, server.adopt(where, descriptor), [descriptor]) as one:
             answers = _answers(where.path, one)
             mode = stat.S_IMODE(where.path.lstat().st_mode)
         kept = where.path.exists() and where.path.lstat().st_ino == before.st_ino
-    said = f"an adopted socket {'keeps' if kept else 'LOSES'} its path, and has {mode:04o}"
+    said = f"an adopted socket {'keeps' if kept else 'LOSES'} its path, mode {mode:04o}"
     return Finding(answers and kept and mode == MODE, said if answers else "an adopted socket is NOT SERVED")
 
 
 def _answers(path: Path, process: subprocess.Popen[bytes]) -> bool:
-    """Whether there is any answer: who connects is not served yet, for the socket listens already."""
+    """Whether there is any reply: the socket listens already, so a connect alone proves nothing."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(SECONDS)
         client.connect(str(path))
@@ -340,7 +340,7 @@ def _answers(path: Path, process: subprocess.Popen[bytes]) -> bool:
 
 
 CASES: Final = (swapped, swapped_with_a_group, first_moment, stale, foreign, taken, adopted)
-TRACED: Final = (swapped, swapped_with_a_group, first_moment)  #: these take strace
+TRACED: Final = (swapped, swapped_with_a_group, first_moment)  #: these need strace
 
 
 def unix_paths(_field: Lab) -> Iterator[Figure]:
@@ -360,9 +360,9 @@ def unix_paths(_field: Lab) -> Iterator[Figure]:
 SCENARIOS = (
     Scenario(
         43,
-        "Unix paths, and somebody who may write beside them",
-        "no other file is touched, a stale socket is replaced, the mode is right from the first moment, and what was"
-        " adopted keeps mode and path",
+        "Unix paths in a folder where another user may write",
+        "no other file is changed, a stale socket is replaced, the mode is right from the start, and an adopted"
+        " socket keeps mode and path",
         unix_paths,
     ),
 )

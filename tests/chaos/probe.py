@@ -1,4 +1,4 @@
-"""Somebody who asks steadily and takes the time of each answer."""
+"""A client that sends requests at a steady rate and measures the time of each reply."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itertools import count
 
 from tests.daemon import SECONDS, TOP, environment
 
-EVERY = 0.005  #: seconds between two questions: often enough to see a gap of tens of milliseconds
+EVERY = 0.005  #: seconds between two requests: short enough to see a gap of tens of milliseconds
 PATIENCE = 5.0  #: seconds
 
 
@@ -29,7 +29,7 @@ class Times:
 
     @classmethod
     def of(cls, trips: list[float], lost: int) -> Times:
-        """From seconds."""
+        """Make it from seconds."""
         ordered = sorted(trips) or [0.0]
 
         def at(share: float) -> float:
@@ -39,14 +39,14 @@ class Times:
 
 
 def stream(place: tuple[str, int], seconds: float, host: str = "127.0.0.1") -> Times:
-    """Over one TCP connection."""
+    """Measure over one TCP connection."""
     with socket.create_connection(place, SECONDS, source_address=(host, 0)) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return _ask(client, seconds)
 
 
 def datagrams(place: tuple[str, int], seconds: float, host: str = "127.0.0.1") -> Times:
-    """Over UDP."""
+    """Measure over UDP."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.bind((host, 0))
         client.connect(place)
@@ -65,7 +65,7 @@ def _ask(client: socket.socket, seconds: float) -> Times:
         question = b"%08d" % number
         client.send(question)
         try:
-            while client.recv(8) != question:  # a late answer, or a part of one
+            while client.recv(8) != question:  # a late reply, or a part of one
                 pass
             trips.append(time.monotonic() - began)
         except TimeoutError:
@@ -77,7 +77,7 @@ def _ask(client: socket.socket, seconds: float) -> Times:
 
 
 class Attack:
-    """A process of `sending`; `sent` once the block is over."""
+    """A process of `sending`; `sent` is set at the end of the block."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
@@ -86,13 +86,13 @@ class Attack:
 
 @contextmanager
 def attack(*words: str | int | float) -> Iterator[Attack]:
-    """Send beside the block, for as long as the words say; the end of the block waits for it."""
+    """Send during the block, for as long as the arguments say; the end of the block waits for it."""
     command = [sys.executable, "-m", "tests.chaos.sending", *map(str, words)]
     with subprocess.Popen(
         command, cwd=TOP, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
-        process.stdout.readline()  # it begins
+        process.stdout.readline()  # it has begun
         running = Attack(process)
         try:
             yield running

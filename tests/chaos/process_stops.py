@@ -1,4 +1,4 @@
-"""Time that does not go on as it should: a process that is stopped, a clock that steps."""
+"""Time that does not pass as usual: a process that is stopped, a clock that steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KIB, MIB = 1 << 10, 1 << 20
 # 27
 
 STOPPED: Final = 2.0  #: seconds
-WAITING: Final = 200  #: clients that come meanwhile, and datagrams
+WAITING: Final = 200  #: clients that connect meanwhile, and datagrams
 LARGE: Final = 8 * MIB
 SERVICE = '[services.echo]\nlisten = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\n'
 
@@ -38,7 +38,7 @@ def stopped(lab: Lab) -> Iterator[Figure]:
         place = server.tcp["echo"]
         quiet = probe.stream(place, 1.0)
         with Transfer(place) as transfer:
-            transfer.reading.clear()  # a client that is stopped: its kernel goes on for it
+            transfer.reading.clear()  # a client that is stopped: its kernel still acknowledges
             beside = probe.stream(place, STOPPED)
             transfer.reading.set()
             of_client = transfer.whole()
@@ -52,9 +52,11 @@ def stopped(lab: Lab) -> Iterator[Figure]:
                 fates = crowd.wait(SECONDS)
                 answered = len({_heard(asking) for _ in range(WAITING)} - {None})
             of_server = transfer.whole()
-        text = f"client: {_yes(of_client)}, others' p99 {quiet.p99} ms before, {beside.p99} ms beside it; server: "
-        text += f"{_yes(of_server)}, {fates[Fate.SERVED]} of {WAITING} that came served, {answered} of {WAITING}"
-        text += " datagrams answered"
+        text = (
+            f"client stopped: {_yes(of_client)}, another client's p99 {quiet.p99} ms before, {beside.p99} ms during it;"
+        )
+        text += f" server stopped: {_yes(of_server)}, {fates[Fate.SERVED]} of {WAITING} connects served, {answered} of"
+        text += f" {WAITING} datagrams with a reply"
         kept = of_client and of_server and fates[Fate.SERVED] == answered == WAITING and not beside.lost
         values = {"client": of_client, "server": of_server, "fates": dict(fates), "datagrams": answered}
         values |= {"quiet": vars(quiet), "beside": vars(beside)}
@@ -62,7 +64,7 @@ def stopped(lab: Lab) -> Iterator[Figure]:
 
 
 def _yes(whole: bool) -> str:
-    return "every octet" if whole else "octets lost"
+    return "every byte" if whole else "bytes lost"
 
 
 def _heard(client: socket.socket) -> bytes | None:
@@ -75,7 +77,7 @@ def _heard(client: socket.socket) -> bytes | None:
 
 @contextmanager
 def stopping(pid: int) -> Iterator[None]:
-    """A process does nothing until the end of the block."""
+    """Stop a process until the end of the block."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -84,7 +86,7 @@ def stopping(pid: int) -> Iterator[None]:
 
 
 class Transfer:
-    """LARGE octets there and back, over one connection, both at once; `reading` holds the way back up."""
+    """LARGE bytes there and back over one connection, in both directions at once; `reading` pauses the way back."""
 
     def __init__(self, place: Place) -> None:
         self.reading = threading.Event()
@@ -105,11 +107,11 @@ class Transfer:
 
     @property
     def came(self) -> int:
-        """How many octets are back."""
+        """The number of bytes that came back."""
         return len(self._came)
 
     def whole(self) -> bool:
-        """Wait for the end; whether everything came back."""
+        """Wait for the end; returns whether everything came back."""
         for thread in self._threads:
             thread.join(SECONDS)
         return self._came == self._octets
@@ -131,7 +133,7 @@ class Transfer:
 # 34
 
 IDLE: Final = 2.0  #: seconds
-LEEWAY: Final = 1.1  #: seconds behind that: the sweep looks every half of one, and sees the last octet when it looks
+LEEWAY: Final = 1.1  #: seconds after that: a sweep runs every half of it, and sees the last byte only when it runs
 BURST: Final = 50
 TIMED = f"""[services.echo]
 listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
@@ -141,7 +143,7 @@ STEPS: Final[dict[str, tuple[str, ...]]] = {
     "no step": (),
     "-1 h": ("-3600s",),
     "+1 h": ("+3600s",),
-    "to and fro": ("+0.1s", "-0.1s"),
+    "back and forth": ("+0.1s", "-0.1s"),
 }
 NEVER: Final = 3 * IDLE
 
@@ -155,20 +157,20 @@ def clock_steps(lab: Lab) -> Iterator[Figure]:
             command = (*faked, *ECHOD) if subject is not STOCK else (*faked, sys.executable, "-W", "error")
             with lab.server(subject, TIMED, command=command, stock=("idle", f"{IDLE:g}")) as server:
                 after = {name: _closed_after(server.tcp["echo"], file, offsets) for name, offsets in STEPS.items()}
-                text = f"{IDLE:g} s of silence end after " + ", ".join(
+                text = f"idle for {IDLE:g} s: closed after " + ", ".join(
                     f"{f'{seconds:.1f} s' if seconds < NEVER else f'more than {NEVER:g} s'} ({name})"
                     for name, seconds in after.items()
                 )
                 kept = all(IDLE - 0.1 <= seconds <= IDLE + LEEWAY for seconds in after.values())
                 if server.ours:
                     more = _more_answers(server.udp["echo"], file)
-                    text += f"; a step of +1 h gives {many(more, 'answer')} more than the rate"
+                    text += f"; after a step of +1 h {many(more, 'reply')} more than the rate"
                     kept = kept and more <= 2
                 yield Figure(subject, text, kept if server.ours else None, {"seconds": after})
 
 
 def clock_of(file: Path) -> tuple[str, ...]:
-    """What a command is begun with so that its wall clock is off by what stands in `file`. Raises Lacking."""
+    """The prefix of a command that shifts its wall clock by the contents of `file`. Raises Lacking."""
     words = ("env", f"LD_PRELOAD={_library()}", f"FAKETIME_TIMESTAMP_FILE={file}", "FAKETIME_NO_CACHE=1")
     return (*words, "FAKETIME_DONT_FAKE_MONOTONIC=1")
 
@@ -181,7 +183,7 @@ def _library() -> str:
 
 
 def _closed_after(place: Place, file: Path, offsets: Sequence[str]) -> float:
-    """Seconds until a silent connection is ended, while the wall clock steps."""
+    """Seconds until an idle connection is closed while the wall clock steps."""
     file.write_text("+0s")
     with socket.create_connection(place, SECONDS) as client:
         client.settimeout(NEVER)
@@ -213,7 +215,7 @@ def _step(file: Path, offsets: Sequence[str], over: threading.Event) -> None:
 
 
 def _more_answers(place: Place, file: Path) -> int:
-    """Beyond the burst and one a second: to what is asked before a step of an hour, and behind it."""
+    """Replies beyond the burst and one a second, to requests before and after a step of one hour."""
     file.write_text("+0s")
     answers, began = 0, time.monotonic()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -234,14 +236,14 @@ def _more_answers(place: Place, file: Path) -> int:
 SCENARIOS = (
     Scenario(
         27,
-        "somebody is stopped for 2 s: a client, the server",
-        "not an octet lost; whoever comes meanwhile is served, and every datagram that had room is answered",
+        "a client, then the server, is stopped for 2 s",
+        "no byte is lost; clients that connect meanwhile are served; every datagram that fits the buffer has a reply",
         stopped,
     ),
     Scenario(
         34,
-        "the wall clock steps by an hour, and to and fro",
-        f"{IDLE:g} s of silence end after {IDLE - 0.1:g} to {IDLE + LEEWAY:g} s, and no rate gives more",
+        "the wall clock steps by an hour, and back and forth",
+        f"idle for {IDLE:g} s: closed after {IDLE - 0.1:g} to {IDLE + LEEWAY:g} s, and no rate allows more",
         clock_steps,
     ),
 )

@@ -1,4 +1,4 @@
-"""Floods of lines beside an echo client, and readers of unasked output that read slowly or not at all."""
+"""Floods of lines beside an echo client, and clients that read unrequested output slowly or not at all."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ listen = ["tcp://127.0.0.1:0"]
 [services.console]
 listen = ["tcp://127.0.0.1:0"]
 """
-FLOODS = {"empty lines": b"\n", "lines that come too fast": b"x\n"}
+FLOODS = {"empty lines": b"\n", "lines above the rate": b"x\n"}
 
 
 def newline_floods(lab: Lab) -> Iterator[Figure]:
-    """An echo client's round trips while twenty clients of chat, or of console, send nothing but lines."""
+    """An echo client's round trips while twenty clients of chat, or of console, send only lines."""
     for server in lab.each(ECHOD, PLAIN, services=LINES):
         before = probe.stream(server.tcp["echo"], 2.0)
         found = {
@@ -51,10 +51,8 @@ def newline_floods(lab: Lab) -> Iterator[Figure]:
 
 def _floods(subject: Subject, before: probe.Times, found: dict[str, probe.Times]) -> Figure:
     where, worst = max(found.items(), key=lambda one: (one[1].lost, one[1].p99))
-    text = f"another's p99 {before.p99} ms before (median {before.median} ms); beside them "
-    text += (
-        f"{worst.p99} ms at most ({where})" if not worst.lost else f"no answer within {probe.PATIENCE:g} s ({where})"
-    )
+    text = f"another client's p99 {before.p99} ms before (median {before.median} ms); with them "
+    text += f"{worst.p99} ms at most ({where})" if not worst.lost else f"no reply within {probe.PATIENCE:g} s ({where})"
     text += f" ({where}), median {max(one.median for one in found.values())} ms at most"
     kept = worst.p99 <= ALLOWED_MS and not worst.lost if subject is not STOCK else None
     return Figure(subject, text, kept, {"before": vars(before), **{name: vars(one) for name, one in found.items()}})
@@ -70,7 +68,7 @@ def _flooding(place: Place, line: bytes) -> Iterator[None]:
     words = [sys.executable, "-m", "tests.chaos.readers", str(FLOODERS), place[0], str(place[1]), line.hex()]
     with subprocess.Popen(words, cwd=TOP, env=environment(), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        process.stdout.readline()  # it begins
+        process.stdout.readline()  # it has begun
         try:
             yield
         finally:
@@ -78,8 +76,8 @@ def _flooding(place: Place, line: bytes) -> Iterator[None]:
 
 
 def flood(words: Sequence[str]) -> None:
-    """COUNT HOST PORT LINE: send that line, in hex, without end by so many connections, and read what comes."""
-    os.nice(19)  # an attacker has a machine of its own
+    """COUNT HOST PORT LINE: send that line, in hex, without end by so many connections, and read the replies."""
+    os.nice(19)  # a real attacker has its own machine
     clients = [socket.create_connection((words[1], int(words[2]))) for _ in range(int(words[0]))]
     data = bytes.fromhex(words[3]) * 32_768
     for client in clients:
@@ -113,7 +111,7 @@ listen = ["tcp://127.0.0.1:0"]
 
 
 def slow_seats(lab: Lab) -> Iterator[Figure]:
-    """Ten operators that never read, while clients come, send the longest line and go."""
+    """Ten operators that do not read, while clients connect, send the longest line and leave."""
     for server in lab.each(ECHOD, PLAIN, services=CONSOLE):
         assert server.daemon is not None
         path, base = str(server.daemon.dir / "admin.sock"), server.memory()
@@ -130,7 +128,7 @@ def slow_seats(lab: Lab) -> Iterator[Figure]:
             healthy = probe.stream(server.tcp["echo"], 2.0)
             gone = sum(map(_is_gone, seats))
         text = f"{SEATS} seats, {sent / MIB:,.0f} MiB sent by clients, memory {grown:+,.0f} MiB"
-        text += f"; {gone} of the seats ended; another's p99 {healthy.p99} ms"
+        text += f"; {gone} of the seats closed; another client's p99 {healthy.p99} ms"
         kept = grown <= SEAT_BUDGET + 32 and gone == SEATS
         yield Figure(server.subject, text, kept, {"grown": round(grown), "gone": gone, "healthy": vars(healthy)})
 
@@ -172,7 +170,7 @@ listen = ["tcp://127.0.0.1:0"]
 
 
 def silent_members(lab: Lab) -> Iterator[Figure]:
-    """Members that never read, each of which asks for help again and again, and one that talks."""
+    """Members that do not read, each of which requests the help repeatedly, and one that talks."""
     for server in lab.each(ECHOD, PLAIN, services=CROWD):
         yield _silent(server, server.tcp["chat"], server.memory, b"/help\n" * ASKED)
     with _stock_chat() as (server, chat, _):
@@ -236,19 +234,19 @@ def _accepts(place: Place) -> bool:
 SCENARIOS = (
     Scenario(
         66,
-        f"{FLOODERS} clients of chat, or of console, that send nothing but line ends",
-        f"another's p99 at most {ALLOWED_MS} ms",
+        f"{FLOODERS} clients of chat, or of console, that send only line ends",
+        f"another client's p99 at most {ALLOWED_MS} ms",
         newline_floods,
     ),
     Scenario(
         67,
-        f"{SEATS} operators that never read",
-        "at most 32 MiB of memory above `total-buffer`, and all of them ended",
+        f"{SEATS} operators that do not read",
+        "at most 32 MiB of memory above `total-buffer`, and all of them disconnected",
         slow_seats,
     ),
     Scenario(
         68,
-        f"{MEMBERS:,} chat members that never read",
+        f"{MEMBERS:,} chat members that do not read",
         "at most 32 MiB of memory above `total-buffer`",
         silent_members,
     ),

@@ -1,4 +1,4 @@
-"""What a run has to say: a figure for each server that was attacked, and whether echod's promise was kept."""
+"""The results of a run: a figure for each server that was attacked, and whether echod kept its promise."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ KEPT, BROKEN, NOT_TRIED = "kept", "BROKEN", "not tried"
 
 
 def many(count: int, what: str) -> str:
-    """`1 line`, `1,000 lines`."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    """`1 line`, `1,000 lines`, `2 replies`."""
+    return f"{count:,} {what if count == 1 else f'{what[:-1]}ies' if what.endswith('ly') else f'{what}s'}"
 
 
 class Subject(StrEnum):
-    """Who is attacked."""
+    """A server under attack."""
 
     ECHOD = "echod"
     PLAIN = "echod, plane off"
@@ -39,7 +39,7 @@ OURS: Final = (Subject.ECHOD, Subject.PLAIN)
 
 @dataclass(frozen=True)
 class Figure:
-    """What one server reached. `kept` is None where nothing was promised, as for everybody else's servers."""
+    """The result of one server. `kept` is None without a promise, as for all servers except echod."""
 
     subject: str
     text: str
@@ -59,24 +59,24 @@ class Scenario:
 
 @dataclass
 class Outcome:
-    """One scenario that has run, or could not."""
+    """One scenario that was run, or could not be run."""
 
     scenario: Scenario
     figures: list[Figure] = field(default_factory=list)
-    lacking: str = ""  #: why it was not tried
-    failure: str = ""  #: what went wrong with the attack itself
+    lacking: str = ""  #: what was missing, if it was not run
+    failure: str = ""  #: an error of the attack itself
     seconds: float = 0.0
-    busy: float = 0.0  #: share of all processors that others used in the second before
+    busy: float = 0.0  #: share of all processors that other processes used in the second before
 
     @property
     def verdict(self) -> str:
-        """One word: of what echod reached, and of nobody else."""
+        """One word, for echod only."""
         if self.failure or any(figure.kept is False for figure in self.figures):
             return BROKEN
         return KEPT if any(figure.kept for figure in self.figures) else NOT_TRIED
 
     def lines(self) -> Iterator[str]:
-        """As it is printed."""
+        """The printed form."""
         yield f"{self.scenario.number:2}  {self.scenario.title}"
         rows = [("promise", self.scenario.promise)]
         rows += [(figure.subject, figure.text + (" ✗" if figure.kept is False else "")) for figure in self.figures]
@@ -90,7 +90,7 @@ class Outcome:
             yield f"    {name:{width}}  {text}"
 
     def document(self) -> dict[str, Any]:
-        """As --json has it."""
+        """The form in the document of --json."""
         return {
             "number": self.scenario.number,
             "title": self.scenario.title,
@@ -110,9 +110,9 @@ class Outcome:
 def play(
     running: Iterable[Outcome], file: Path | None, known: Callable[[], Mapping[str, Any]]
 ) -> tuple[list[Outcome], bool]:
-    """Print each outcome as it comes; all of them, and whether nobody interrupted.
+    """Print each outcome when it is ready; returns all of them, and False if the user interrupted.
 
-    At the end, which may come early, what there is stands in `file`, behind what is `known` then.
+    At the end, which may be early, `file` receives what is `known` then, followed by the outcomes.
     """
     outcomes: list[Outcome] = []
     try:

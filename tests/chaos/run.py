@@ -1,7 +1,7 @@
-"""Every attack that has a time or a rate in its promise, on echod and on others: `python -m tests.chaos`.
+"""Every attack with a time or a rate in its promise, on echod and on other servers: `python -m tests.chaos`.
 
-What can be counted is asserted in tests/gate, at every commit. Here are the figures: they are printed with a
-verdict, and depend on the machine. As root everything takes place in a network of its own.
+Promises that can be counted are asserted in tests/gate, at every commit. Here the figures are measured and printed with
+a verdict; they depend on the machine. Run as root, all traffic stays in a private network.
 """
 
 from __future__ import annotations
@@ -61,32 +61,37 @@ MODULES = (
     text_escaping,
 )
 SCENARIOS = sorted((scenario for module in MODULES for scenario in module.SCENARIOS), key=lambda one: one.number)
-BUSY = 0.7  #: processes ready to run before we began, beyond which times are somebody else's too
+BUSY = 0.7  #: load average before the run above which times include the work of other processes
 
 
 def chosen(text: str) -> list[int]:
-    """Numbers of attacks, with commas between them. Raises ArgumentTypeError."""
+    """Parse numbers of attacks, separated by commas. Raises ArgumentTypeError."""
     known = {str(one.number): one.number for one in SCENARIOS}
     try:
         return [known[each.strip()] for each in text.split(",")]
     except KeyError as error:
-        raise argparse.ArgumentTypeError(f"there is no attack {error}; there are {', '.join(known)}") from None
+        raise argparse.ArgumentTypeError(f"attack {error} is unknown; expected {', '.join(known)}") from None
 
 
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__, add_help=True)
     parser.add_argument(
-        "--only", type=chosen, action="extend", metavar="N,…", default=[], help="these attacks, by number; repeatable"
+        "--only",
+        type=chosen,
+        action="extend",
+        metavar="N,…",
+        default=[],
+        help="only these attacks, by number; repeatable",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="write the table of FILE anew, docs/PROMISES.md")
-    parser.add_argument("--list", action="store_true", help="say what there is, and attack nobody")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="update the table of FILE (docs/PROMISES.md)")
+    parser.add_argument("--list", action="store_true", help="list the attacks and run none")
     return parser.parse_args(words)
 
 
 def header() -> dict[str, str]:
-    """When and where."""
+    """The date, the machine and the Python."""
     machine = f"{platform.system()} {platform.release()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return {"date": datetime.now().astimezone().isoformat(" ", "minutes"), "machine": machine, "python": python}
@@ -94,7 +99,7 @@ def header() -> dict[str, str]:
 
 @contextmanager
 def lab() -> Iterator[Lab]:
-    """A network of its own, or this machine's loopback."""
+    """A private network, or this machine's loopback."""
     try:
         with alone() as network, network.inside():
             yield Lab(network, "")
@@ -103,7 +108,7 @@ def lab() -> Iterator[Lab]:
 
 
 def attempt(scenario: Scenario, tell: Callable[[Figure], None] = lambda _figure: None) -> Outcome:
-    """Run one; whatever happens is in the outcome, and `tell` hears of each figure as it comes."""
+    """Run one; the outcome holds any exception, and `tell` receives each figure as soon as it is known."""
     outcome = Outcome(scenario, busy=faults.busy())
     began = time.monotonic()
     with lab() as place:
@@ -121,7 +126,7 @@ def attempt(scenario: Scenario, tell: Callable[[Figure], None] = lambda _figure:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """0 every promise that could be tried was kept; 1 one was broken; 2 usage; 130 interrupted."""
+    """Returns 0: every promise that was tried is kept; 1: one is broken; 2: usage error; 130: interrupted."""
     asked = parse(words)
     wanted = [one for one in SCENARIOS if not asked.only or one.number in asked.only]
     if asked.list:
@@ -131,7 +136,7 @@ def main(words: Sequence[str] | None = None) -> int:
     known = header()
     print(" · ".join(known.values()))
     if os.getloadavg()[0] > BUSY:
-        print("the machine was busy before: counts hold, times less so")
+        print("the machine was busy before: counts are valid, times less so")
     outcomes, whole = play(map(attempt, wanted), asked.json, lambda: known)
     if not whole:
         return 130

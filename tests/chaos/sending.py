@@ -1,10 +1,10 @@
-"""Attackers with a process of their own: `python -m tests.chaos.sending WAY …`.
+"""Attackers in their own process: `python -m tests.chaos.sending WAY …`.
 
-It prints `now` when it begins, and in the end how much it has sent.
+It prints `now` when it begins, and at the end the number of what it sent.
 
-flood SIZE SECONDS HOST PORT [HOST PORT …]              datagrams of that size, each place in turn
-forge COUNT SECONDS SOURCE SPORT HOST PORT              datagrams in the name of SOURCE, no two the same
-crowd COUNT SECONDS SOURCE HOST PORT                    connect from SOURCE, ask, leave: that many at once
+flood SIZE SECONDS HOST PORT [HOST PORT …]              datagrams of that size, to each address in turn
+forge COUNT SECONDS SOURCE SPORT HOST PORT              datagrams with the address SOURCE, each different
+crowd COUNT SECONDS SOURCE HOST PORT                    connect from SOURCE, send, close: that many at once
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from tests.chaos.connect_burst import Crowd
 from tests.chaos.spoofed_packets import Spoofer
 
-_AT_ONCE = 32  #: datagrams between two looks at the clock; as many alike are no repetition yet (SAME of the gate)
+_AT_ONCE = 32  #: datagrams between two readings of the clock; few enough not to count as repetition (SAME of the gate)
 
 
 def flood(size: int, seconds: float, places: Sequence[tuple[str, int]]) -> int:
-    """From one socket, that reads nothing."""
+    """Send from one socket that reads nothing."""
     sent, ends, octets = 0, time.monotonic() + seconds, bytes(size)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
@@ -35,7 +35,7 @@ def flood(size: int, seconds: float, places: Sequence[tuple[str, int]]) -> int:
 
 
 def forge(count: int, seconds: float, source: tuple[str, int], place: tuple[str, int]) -> int:
-    """Different ones, for else it would be a loop's repetition that is found."""
+    """Send different datagrams: equal ones would be detected as a loop."""
     sent, ends = 0, time.monotonic() + seconds
     with Spoofer() as spoofer:
         while sent < count and time.monotonic() < ends:
@@ -45,7 +45,7 @@ def forge(count: int, seconds: float, source: tuple[str, int], place: tuple[str,
 
 
 def crowd(count: int, seconds: float, source: str, place: tuple[str, int]) -> int:
-    """As many as are served stay for a moment; the others try again."""
+    """Served clients stay for a moment; the others try again."""
     sent, ends = 0, time.monotonic() + seconds
     while time.monotonic() < ends:
         with Crowd(place, count, [source]) as callers:
@@ -58,7 +58,7 @@ def main(words: Sequence[str]) -> int:
     """Send."""
     way, first, seconds = words[0], int(words[1]), float(words[2])
     rest = words[3:]
-    os.nice(19)  # an attacker has a machine of his own: he must not take the processor of whom he attacks
+    os.nice(19)  # a real attacker has its own machine, and does not use the processor of the server
     print("now", flush=True)
     if way == "flood":
         places = [(host, int(port)) for host, port in zip(rest[::2], rest[1::2], strict=True)]

@@ -1,4 +1,4 @@
-"""Who may, and how much: verdicts on many networks, and many clients behind one address."""
+"""Access and shares: decisions with many networks, and many clients behind one address."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ def access(_field: Lab) -> Iterator[Figure]:
     right = sum(verdicts(*row) == {verdict} for row, verdict in TABLE.items())
     few, many = Access(networks("127.0.0.0/8 ::1/128")), Access(*map(networks, map(" ".join, many_networks())))
     small, large = _microseconds(few), _microseconds(many)
-    text = f"{right} of {len(TABLE)} forms right; {small:.2f} µs a verdict with 2 networks, {large:.2f} with 15,000"
+    text = (
+        f"{right} of {len(TABLE)} notations right; {small:.2f} µs per decision with 2 networks, {large:.2f} with 15,000"
+    )
     values = {"right": right, "forms": len(TABLE), "microseconds": {"2": small, "15000": large}}
     yield Figure("echod's gate", text, right == len(TABLE), values)
-    yield Figure(STOCK, "has no lists, and shows ::ffff:127.0.0.1 where 127.0.0.1 connects")
+    yield Figure(STOCK, "has no access lists; logs 127.0.0.1 as ::ffff:127.0.0.1")
 
 
 def _microseconds(lists: Access) -> float:
@@ -41,7 +43,7 @@ def _microseconds(lists: Access) -> float:
 # 40
 
 CLIENTS, SHARE = 500, 200
-NOISE = 2.0  #: milliseconds of a p99 that a machine with other work does not tell from none
+NOISE = 2.0  #: milliseconds of p99 within measurement noise on a machine with other work
 NAT, OTHER = "127.0.0.9", "127.0.9.9"
 SERVICE = f'[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\nlimits = {{ per-client = {SHARE} }}\n'
 
@@ -56,10 +58,9 @@ def nat(lab: Lab) -> Iterator[Figure]:
         with probe.attack("crowd", CLIENTS, 4.0, NAT, *place) as attack:
             under = probe.stream(place, 3.0, OTHER)
         ratio = held.p99 / quiet.p99 if quiet.p99 else 0.0
-        text = (
-            f"{fates[Fate.SERVED]} of {CLIENTS} served, {fates[Fate.RESET]} reset; another's p99 {quiet.p99} ms before,"
-        )
-        text += f" {held.p99} ms beside them ({ratio:.1f}×), {under.p99} ms while {attack.sent:,} come and go"
+        text = f"{fates[Fate.SERVED]} of {CLIENTS} served, {fates[Fate.RESET]} reset; another client's p99"
+        text += f" {quiet.p99} ms before, {held.p99} ms with them ({ratio:.1f}×), {under.p99} ms while {attack.sent:,}"
+        text += " connect and leave"
         kept = fates[Fate.SERVED] == SHARE and not held.lost and not under.lost if server.ours else None
         kept = kept and (ratio <= 2 or held.p99 <= NOISE)
         values = {"fates": dict(fates), "quiet": vars(quiet), "held": vars(held), "coming": vars(under)}
@@ -67,8 +68,11 @@ def nat(lab: Lab) -> Iterator[Figure]:
 
 
 SCENARIOS = (
-    Scenario(38, "one host in every form, and many networks", "one verdict, and none that takes long", access),
+    Scenario(38, "one host in every notation, and many networks", "the same decision, and quickly", access),
     Scenario(
-        40, "500 clients behind one address", f"their share of {SHARE}; others' p99 at most 2×, or {NOISE:g} ms", nat
+        40,
+        "500 clients behind one address",
+        f"their share of {SHARE}; another client's p99 at most 2×, or {NOISE:g} ms",
+        nat,
     ),
 )

@@ -1,4 +1,4 @@
-"""UDP datagrams in somebody else's name: raw sockets, for which one has to be root."""
+"""UDP datagrams with a spoofed source, by raw sockets, which need root."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _checksum(octets: bytes) -> int:
 
 
 def packet(source: Place, destination: Place, payload: bytes) -> bytes:
-    """An IP packet with one UDP datagram (RFC 768) from `source`, whoever that is."""
+    """An IP packet with one UDP datagram (RFC 768) from any `source`."""
     length = 8 + len(payload)
     ports = struct.pack("!HHH", source[1], destination[1], length)
     if ":" not in source[0]:
@@ -35,19 +35,19 @@ def packet(source: Place, destination: Place, payload: bytes) -> bytes:
         return header + ends + ports + bytes(2) + payload
     ends = b"".join(socket.inet_pton(socket.AF_INET6, host) for host, _ in (source, destination))
     header = struct.pack("!IHBB", 6 << 28, length, socket.IPPROTO_UDP, _TTL)
-    pseudo = ends + struct.pack("!II", length, socket.IPPROTO_UDP)  # RFC 8200 8.1: here the checksum is a must
+    pseudo = ends + struct.pack("!II", length, socket.IPPROTO_UDP)  # RFC 8200 8.1: IPv6 requires the checksum
     checksum = _checksum(pseudo + ports + bytes(2) + payload) or 0xFFFF
     return header + ends + ports + struct.pack("!H", checksum) + payload
 
 
 class Spoofer:
-    """Sends what `packet` made. It belongs to the network in which it was made. Raises Lacking."""
+    """Sends packets made by `packet`. It belongs to the network in which it was made. Raises Lacking."""
 
     def __init__(self, family: socket.AddressFamily = socket.AF_INET) -> None:
         try:
             self._raw = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
         except PermissionError as error:
-            raise Lacking(f"no raw socket: {os.strerror(error.errno or 0)}") from None
+            raise Lacking(f"a raw socket cannot be made: {os.strerror(error.errno or 0)}") from None
         if family == socket.AF_INET6:
             self._raw.setsockopt(socket.IPPROTO_IPV6, IPV6_HDRINCL, 1)
 
@@ -58,7 +58,7 @@ class Spoofer:
         self._raw.close()
 
     def send(self, source: Place, destination: Place, payload: bytes, count: int = 1) -> None:
-        """Send it so many times; a full queue is waited for."""
+        """Send it so many times; if the queue is full, wait."""
         whole = packet(source, destination, payload)
         place = (destination[0], 0)
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""Attacks by connections: slow readers, bursts, resets; and clients that only end, idle or stay."""
+"""Attacks with connections: slow readers, bursts, resets; and clients that half-close, idle or stay connected."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def slow_reader(lab: Lab) -> Iterator[Figure]:
             sent = taken(client, source)
             grown = server.memory() - before
         blocked = sent < OFFERED
-        text = f"took {sent / MIB:.0f} MiB {'and stopped' if blocked else 'of all that was offered'}"
+        text = f"accepted {sent / MIB:.0f} MiB {'and was paused' if blocked else 'without a pause'}"
         text += f", memory {grown / KIB:+,.0f} KiB"
         kept = blocked and grown <= 192 * KIB if server.ours else None
         yield Figure(server.subject, text, kept, {"taken": sent, "memory": grown})
@@ -54,20 +54,20 @@ def _connected(place: Place) -> socket.socket:
 # 12
 
 LENGTHS = {1: 20, 1_000: 20, 64 * KIB: 20, MIB: 10, 8 * MIB: 3, 32 * MIB: 2}
-"""Octets that are sent before a client ends its sending, and how often that is tried."""
+"""Bytes that are sent before a client shuts down sending, and how often that is tried."""
 
 
 def half_close(lab: Lab) -> Iterator[Figure]:
     for server in lab.each(ECHOD, PLAIN, STOCK, XINETD, services=SERVICE):
         tries = [_ended_early(server.tcp["echo"], length) for length, often in LENGTHS.items() for _ in range(often)]
         whole, slowest = sum(right for right, _ in tries), max(seconds for _, seconds in tries)
-        text = f"{whole} of {len(tries)} whole; its end at most {slowest * 1000:.0f} ms behind the last octet"
+        text = f"{whole} of {len(tries)} complete; the FIN at most {slowest * 1000:.0f} ms after the last byte"
         kept = whole == len(tries) and slowest <= 0.1 if server.ours else None
         yield Figure(server.subject, text, kept, {"whole": whole, "tries": len(tries), "slowest": slowest})
 
 
 def _ended_early(place: Place, length: int) -> tuple[bool, float]:
-    """Whether all came back to a client that ended its sending at once, and how long its end was behind that."""
+    """Whether a client that shut down sending at once got everything, and the time from the last byte to the FIN."""
     octets = random.Random(length).randbytes(length)
     with _connected(place) as client:
         client.settimeout(20)
@@ -95,8 +95,8 @@ def _send_and_end(client: socket.socket, octets: bytes) -> None:
 
 # 13
 
-IDLE, AT_ONCE = 10_000, 40  #: connections; and as many at once as even a small backlog takes
-NOISE = 2.0  #: milliseconds of a p99 that a machine with other work does not tell from none
+IDLE, AT_ONCE = 10_000, 40  #: connections; and connects at once, few enough for a small backlog
+NOISE = 2.0  #: milliseconds of p99 within measurement noise on a machine with other work
 ROOMY = SERVICE.replace("per-client = 10000", "connections = 12000, per-client = 12000")
 
 
@@ -110,7 +110,9 @@ def idle(lab: Lab) -> Iterator[Figure]:
                 held += stack.enter_context(Crowd(place, AT_ONCE)).wait(20)[Fate.SERVED]
             each = (server.memory() - before) / max(held, 1) / KIB
             beside = probe.stream(place, 3.0)
-        text = f"{held:,} held, {each:.2f} KiB each; another's p99 {quiet.p99} ms before, {beside.p99} ms beside them"
+        text = (
+            f"{held:,} open, {each:.2f} KiB each; another client's p99 {quiet.p99} ms before, {beside.p99} ms with them"
+        )
         kept = held == IDLE and each <= 3 and (beside.p99 <= 2 * quiet.p99 or beside.p99 <= NOISE) and not beside.lost
         values = {"held": held, "kib": round(each, 2), "quiet": vars(quiet), "beside": vars(beside)}
         yield Figure(server.subject, text, kept if server.ours else None, values)
@@ -119,12 +121,12 @@ def idle(lab: Lab) -> Iterator[Figure]:
 # 20
 
 ENDED, PAUSED = 1_000, 100
-AFTER = 7.0  #: seconds: five that a peer has to finish, and two looks
+AFTER = 7.0  #: seconds: five that a peer has to close, and two sweeps
 ACK = '[services.ack]\nlisten = ["tcp://127.0.0.1:0"]\nshow = "no"\n'
 
 
 def ended(lab: Lab) -> Iterator[Figure]:
-    """Clients that stay when the service has ended, and clients that go while nothing is read from them."""
+    """Clients that stay connected after the service's FIN, and clients that leave while the service does not read."""
     for subject in (ECHOD, PLAIN, STOCK):
         with lab.server(subject, SERVICE + ACK, stock=("ack",)) as server:
             place, told = server.tcp["echo"], server.tcp.get("ack", server.tcp["echo"])
@@ -145,7 +147,7 @@ def ended(lab: Lab) -> Iterator[Figure]:
                 began = time.monotonic()
                 over = eventually(partial(_has_at_most, server, before), seconds=AFTER)
                 seconds, left = time.monotonic() - began, server.descriptors() - before
-            text = f"{answered:,} told goodbye, that stay; {len(paused)} paused, that went; {left:+} descriptors after"
+            text = f"{answered:,} ignored the FIN; {len(paused)} left while paused; {left:+} descriptors after"
             text += f" {seconds:.1f} s"
             kept = over and answered == ENDED if server.ours else None
             yield Figure(subject, text, kept, {"answered": answered, "left": left, "seconds": round(seconds, 2)})
@@ -200,15 +202,15 @@ def resets(lab: Lab) -> Iterator[Figure]:
 
 
 SCENARIOS = (
-    Scenario(9, "one reader that never reads", "it is stopped, for at most 192 KiB", slow_reader),
-    Scenario(12, "clients that end their sending at once", "every octet, then the end within 100 ms", half_close),
-    Scenario(13, "10,000 idle connections", f"3 KiB each; another's p99 at most 2×, or {NOISE:g} ms", idle),
+    Scenario(9, "one client that does not read", "it is paused, with at most 192 KiB of memory", slow_reader),
+    Scenario(12, "clients that shut down sending at once", "every byte, then the FIN within 100 ms", half_close),
+    Scenario(13, "10,000 idle connections", f"3 KiB each; another client's p99 at most 2×, or {NOISE:g} ms", idle),
     Scenario(
         20,
-        f"{ENDED:,} clients that stay when they were told goodbye, {PAUSED} that go while they are paused",
+        f"{ENDED:,} clients that ignore the FIN of the service, {PAUSED} that leave while they are paused",
         f"no descriptor is left after {AFTER:g} s",
         ended,
     ),
     Scenario(14, "2,000 connects at once", "none slower than 0.5 s", burst),
-    Scenario(21, "20,000 connections that are reset at once", "no line, no descriptor", resets),
+    Scenario(21, "20,000 connections that the client resets at once", "no log line, no descriptor is left", resets),
 )

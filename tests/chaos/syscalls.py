@@ -1,4 +1,4 @@
-"""System calls that fail, or take their time: no octet is lost but with a connection that is reset, and no spin."""
+"""System calls that fail or are slow: bytes are lost only with a connection that is reset, and echod does not spin."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 """
 PATTERN: Final = random.Random(48).randbytes(1 << 16)
-SECONDS: Final = 20.0  #: longer than an answer takes that comes at all, behind a few calls of 100 ms
-QUIET: Final = 2.0  #: seconds without a client, in which we look for a spin
-CALLS: Final = 80  #: in QUIET: what timers and their like need
+SECONDS: Final = 20.0  #: longer than a reply takes after a few calls of 100 ms
+QUIET: Final = 2.0  #: seconds without a client, to detect a spin
+CALLS: Final = 80  #: in QUIET: for timers and the like
 DATAGRAMS: Final = 60
 
 CARRYING: Final = "splice,read,write,sendto,recvfrom,sendmsg,recvmsg,sendmmsg,recvmmsg"
@@ -35,13 +35,13 @@ WAITING: Final = "epoll_wait,epoll_pwait"
 
 @dataclass(frozen=True)
 class Trouble:
-    """Some calls that go wrong, as strace(1) writes it; `when` is which of them."""
+    """Calls that fail, in the notation of strace(1); `when` selects the calls."""
 
     name: str
     error: str
     calls: str
     when: str
-    streams: int = 30  #: how many are tried
+    streams: int = 30  #: the number of streams that are tried
 
 
 TROUBLES: Final = (
@@ -54,17 +54,17 @@ STANDING: Final = Trouble("ENOBUFS without end", "ENOBUFS", "sendto,sendmsg,recv
 
 
 class Fate(StrEnum):
-    """What becomes of a stream."""
+    """The result of a stream."""
 
     WHOLE = "whole"
     RESET = "reset"
-    SHORT = "short"  #: an end in order, and something is missing: what must not be
+    SHORT = "short"  #: an orderly close with bytes missing: a broken promise
     WRONG = "wrong"
     SILENT = "silent"
 
 
 def stream(place: tuple[str, int], upper: bool, number: int) -> Fate:
-    """One question in pieces, the end of sending, and all that comes back."""
+    """Send one request in pieces, shut down sending, and read everything."""
     sent = PATTERN[: 1 << (4 + number % 13)]
     due = sent.upper() if upper else sent
     came = bytearray()
@@ -87,13 +87,13 @@ def stream(place: tuple[str, int], upper: bool, number: int) -> Fate:
 
 
 def datagrams(place: tuple[str, int], count: int, seconds: float = 0.5) -> tuple[int, int]:
-    """How many of these came back right, and how many wrong; what is lost is lost."""
+    """How many of these came back right, and how many wrong; lost ones are not counted."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(place)
         client.settimeout(seconds)
         asked = {b"%08d" % number for number in range(count)}
         for question in sorted(asked):
-            with suppress(ConnectionRefusedError):  # it does not listen any more
+            with suppress(ConnectionRefusedError):  # the server does not listen any more
                 client.send(question)
             time.sleep(0.001)
         right = wrong = 0
@@ -109,25 +109,25 @@ def datagrams(place: tuple[str, int], count: int, seconds: float = 0.5) -> tuple
 
 @dataclass
 class Result:
-    """What came of one trouble."""
+    """The result under one kind of failure."""
 
     fates: Counter[Fate]
     injected: int
     right: int
     wrong: int
-    quiet_calls: int  #: in QUIET, while nobody asked
-    cpu: float  #: the share of a processor, meanwhile
-    back: bool  #: whether everything is well once it is over
+    quiet_calls: int  #: in QUIET, without requests
+    cpu: float  #: the share of a processor in the same time
+    back: bool  #: whether requests succeed after the failures end
 
     @property
     def kept(self) -> bool:
-        """What was promised, but for the processor's time."""
+        """Whether the promise is kept, except for the processor time."""
         bad = self.fates[Fate.SHORT] + self.fates[Fate.WRONG] + self.fates[Fate.SILENT] + self.wrong
         return not bad and self.back and self.quiet_calls <= CALLS
 
 
 def endure(server: Server, trouble: Trouble) -> Result:
-    """Streams and datagrams while it lasts, a while of silence, and then one of each without it. Raises Lacking."""
+    """Streams and datagrams during the failures, a pause, and then one of each without failures. Raises Lacking."""
     fates: Counter[Fate] = Counter()
     right = wrong = 0
     with Injected(server.pid, trouble.error, calls=trouble.calls, when=trouble.when) as injected:
@@ -161,8 +161,8 @@ def failing_calls(lab: Lab) -> Iterator[Figure]:
             kept = kept and result.kept and result.cpu <= 0.05 and more <= 2
             fates = ", ".join(f"{count} {fate}" for fate, count in sorted(result.fates.items()))
             text = f"{trouble.name}, {result.injected} times: " + (f"{fates}; " if fates else "")
-            text += f"{result.cpu:.0%} of a processor then, {many(more, 'line')}" + (
-                "" if result.back else ", and NOT back"
+            text += f"{result.cpu:.0%} of a processor afterwards, {many(more, 'line')}" + (
+                "" if result.back else ", NOT recovered"
             )
             said.append(text)
             values[trouble.name] = {**vars(result), "fates": dict(result.fates), "lines": more}
@@ -172,8 +172,8 @@ def failing_calls(lab: Lab) -> Iterator[Figure]:
 SCENARIOS = (
     Scenario(
         48,
-        "calls of the kernel that fail or take long",
-        "no octet lost but with a connection that is reset; 5 % of a processor behind it, 2 lines, and back",
+        "system calls that fail or are slow",
+        "bytes are lost only with a reset; afterwards at most 5 % of a processor, 2 log lines, and recovery",
         failing_calls,
     ),
 )

@@ -1,4 +1,4 @@
-"""What a peer writes, and where it comes out: other members, operators, a terminal, the log in each of its forms."""
+"""Text of a peer and the outputs that show it: other members, operators, a terminal, the log in each of its formats."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ from tests.daemon import ECHOCTL, ECHOD, SECONDS, TOP, Daemon, Lines, environmen
 
 STOCK_CHAT: Final = TOP / "tests/chaos/peers/stock_chat.py"
 WORDS: Final = (b"\x1b[31mred\x1b[0m", b"one\ntwo", b"\xff\xc2\x9b", "\u202e\u2028".encode())
-"""What is tried on command lines: each is a process."""
+"""The texts for command lines: each needs a process."""
 
 
 class Account:
-    """How many texts were written, how many lines came out, and those of them that nobody should see."""
+    """The numbers of texts sent and lines printed, and the lines that are not printable."""
 
     def __init__(self) -> None:
         self.texts = 0
         self.lines = 0
         self.bad: list[bytes] = []
-        self.wrong: list[str] = []  #: where one event was not one line
-        self.forms: list[str] = []  #: of the log
+        self.wrong: list[str] = []  #: events that were not exactly one line
+        self.forms: list[str] = []  #: the log formats that were tried
 
     def read(self, lines: int, bad: list[bytes]) -> None:
-        """So many lines were looked at, and these are illegible."""
+        """Add so many lines, of which these are not printable."""
         self.lines += lines
         self.bad += bad
 
     def expect(self, what: str, found: int, due: int) -> None:
-        """So many lines there should be of something."""
+        """Record an error unless the number of lines is the expected one."""
         if found != due:
             self.wrong.append(f"{what}: {found} lines for {due}")
 
     def figure(self, subject: str) -> Figure:
-        """All of it."""
-        text = f"{many(self.texts, 'text')} written, {len(self.bad):,} of {many(self.lines, 'line')} not printable; "
+        """The figure."""
+        text = f"{many(self.texts, 'text')} sent, {len(self.bad):,} of {many(self.lines, 'line')} not printable; "
         text += "; ".join(self.wrong) or f"each event is one line in the log as {', '.join(self.forms)}"
         values = {"texts": self.texts, "lines": self.lines, "bad": [ascii(one) for one in self.bad[:20]]}
         return Figure(subject, text, not self.bad and not self.wrong, {**values, "wrong": self.wrong})
 
 
 def echod(subject: Subject) -> Figure:
-    """Everything, with the log as text; then what the log tells of whoever writes, in its other forms."""
+    """Every output with the log as text; then the log lines about the sender, in the other formats."""
     account = Account()
     plane = "auto" if subject is Subject.ECHOD else "off"
     everywhere(account, plane)
-    if subject is Subject.ECHOD:  # a command line knows no plane
+    if subject is Subject.ECHOD:  # a command line has no plane
         command_lines(account)
     as_json(account, plane)
     try:
@@ -73,7 +73,7 @@ def echod(subject: Subject) -> Figure:
 
 
 def everywhere(account: Account, plane: str, schemes: Sequence[str] = SCHEMES) -> None:
-    """Chat (by these schemes), console, what services show, names of sockets, the interface; the log is text."""
+    """Chat (over these schemes), console, printed messages, socket names, the admin interface; the log is text."""
     config, urls = hostile_text.configuration(plane)
     with Daemon(config) as daemon, ExitStack() as stack:
         places = hostile_text.located(urls, daemon)
@@ -117,14 +117,14 @@ def everywhere(account: Account, plane: str, schemes: Sequence[str] = SCHEMES) -
 
 
 def _count(account: Account, form: str, lines: list[str], connections: int) -> None:
-    """Those of a service's connections: each was opened, and ended."""
+    """Check the lines of a service's connections: each was opened and closed."""
     ended = sum(" ended: " in line for line in lines)
     account.expect(f"{form}: connections opened", len(lines) - ended, connections)
     account.expect(f"{form}: connections ended", ended, connections)
 
 
 def as_json(account: Account, plane: str) -> None:
-    """Names of sockets, in a log of JSON: each line is an object, and nothing in it is less legible than text."""
+    """Socket names in a JSON log: each line is an object, and every text in it is as printable as in a text log."""
     config, urls = hostile_text.configuration(plane, "json")
     daemon = Daemon(config)
     try:
@@ -148,7 +148,7 @@ def as_json(account: Account, plane: str) -> None:
 
 
 def as_entries(account: Account, plane: str) -> None:
-    """The same in entries of a journal. Raises Lacking."""
+    """The same in the entries of a journal. Raises Lacking."""
     config, urls = hostile_text.configuration(plane, "journal")
     with tempfile.TemporaryDirectory(prefix="journal-") as folder:
         journal = Journal(Path(folder))
@@ -156,7 +156,7 @@ def as_entries(account: Account, plane: str) -> None:
         try:
             daemon.launch()
             if not eventually(lambda: any(b"MESSAGE=ready: " in one for one in journal.entries)):
-                raise Lacking("no journal of one's own")
+                raise Lacking("a private journal cannot be used")
             connections = _write_names(account, hostile_text.located(urls, daemon), daemon)
             assert daemon.stop() == 0
         finally:
@@ -175,7 +175,7 @@ def _write_names(account: Account, places: hostile_text.Places, daemon: Daemon) 
 
 
 def command_lines(account: Account, words: Sequence[bytes] = WORDS) -> None:
-    """Words that somebody else chose, as a script that hands on a name does: one line says what is wrong with them."""
+    """Arguments that another party chose, as a script passes a name: one line reports what is wrong with them."""
     for word in words:
         for command in (
             (*ECHOD, "--listen", b"echo=" + word),
@@ -192,7 +192,7 @@ def command_lines(account: Account, words: Sequence[bytes] = WORDS) -> None:
 
 
 def places_of(daemon: Daemon) -> tuple[str, tuple[str, int]]:
-    """The administrator's interface: over a Unix socket, and over TCP."""
+    """The admin interface, over a Unix socket and over TCP."""
     return str(daemon.dir / "admin.sock"), daemon.inet("admin", "tcp")
 
 
@@ -213,7 +213,7 @@ def _body(answer: bytes) -> bytes:
 
 @contextmanager
 def _echoctl(*words: str) -> Iterator[Lines]:
-    """What it prints, behind a pipe, until the end of the block."""
+    """Its output through a pipe, until the end of the block."""
     with subprocess.Popen(
         [*ECHOCTL, *words], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
@@ -231,7 +231,7 @@ def _echoctl(*words: str) -> Iterator[Lines]:
 
 
 def others(subject: Subject, words: list[str], port: int) -> Figure:
-    """A server where members hear each other: what of the corpus one writes comes to another, and to the log."""
+    """A server whose members read each other: the texts that reach another member, and the log."""
     place = (LOOPBACK, port)
     with (
         tempfile.TemporaryFile() as log,
@@ -252,14 +252,14 @@ def others(subject: Subject, words: list[str], port: int) -> Figure:
             process.kill()
             process.wait(SECONDS)
         log.seek(0)
-        logged = illegible(log.read().replace(b"\t", b" "))  # as a traceback is indented
-    said = f"{len(heard)} of {many(len(CORPUS), 'text')} reach another member as they were written"
+        logged = illegible(log.read().replace(b"\t", b" "))  # a traceback is indented
+    said = f"{len(heard)} of {many(len(CORPUS), 'text')} reach another member unchanged"
     said += f", {many(len(logged), 'line')} of the log are not printable"
     return Figure(subject, said, None, {"heard": len(heard), "log": len(logged)})
 
 
 def _say_one(place: tuple[str, int], said: bytes) -> None:
-    """Somebody who comes, says that, and leaves; whoever serves him may end it before."""
+    """A client that connects, sends that, and leaves; the server may close it earlier."""
     with socket.create_connection(place, SECONDS) as mouth:
         try:
             mouth.sendall(said)
@@ -271,7 +271,7 @@ def _say_one(place: tuple[str, int], said: bytes) -> None:
 
 
 def _member(place: tuple[str, int], process: subprocess.Popen[bytes]) -> Ear:
-    """The first who comes, once there is somewhere to come to: ncat ends where a connection is reset at once."""
+    """The first client, once the server listens: ncat exits if a connection is reset at once."""
     ends = time.monotonic() + SECONDS
     while True:
         try:
@@ -297,8 +297,8 @@ def injected(_field: Lab) -> Iterator[Figure]:
 SCENARIOS = (
     Scenario(
         41,
-        "whatever a peer may write: control characters, what hides or reorders, no UTF-8, a mebibyte",
-        "what comes out, and the log in each of its forms, is printable, and one event is one line",
+        "hostile text: control characters, invisible and reordering characters, invalid UTF-8, a line of 1 MiB",
+        "all output and the log in each format are printable, and one event is one line",
         injected,
     ),
 )

@@ -1,7 +1,7 @@
-"""Somebody who connects, asks, hears the answer and leaves, again and again: `python -m tests.chaos.visits …`.
+"""A client that connects, sends a request, reads the reply and leaves, repeatedly: `python -m tests.chaos.visits …`.
 
-visits SECONDS HOST PORT TEXT: TEXT is sent, with its escapes; an answer is whatever comes until the end. Prints a JSON
-object: how often it went well, how often not, and the longest time in milliseconds.
+visits SECONDS HOST PORT TEXT: TEXT is sent with its escapes decoded; the reply is everything until the server closes.
+It prints a JSON object: the numbers of successes and failures, and the longest time in milliseconds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PATIENCE = 5.0  #: seconds for one visit
 
 
 def visits(seconds: float, place: tuple[str, int], text: bytes) -> dict[str, float]:
-    """Go there for so many seconds."""
+    """Visit repeatedly for so many seconds."""
     well = wrong = 0
     longest = 0.0
     ends = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""Stock Twisted's chat server, as its documentation writes one: the first line is a name, the others are for everybody.
+"""Stock Twisted's chat server, as in its documentation: the first line is a nick, the other lines go to all members.
 
 stock_chat.py HOST PORT [ECHO-PORT]
 

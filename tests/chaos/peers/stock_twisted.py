@@ -1,9 +1,9 @@
-"""Stock Twisted as its documentation writes an echo server, over TCP and UDP, and nothing more.
+"""Stock Twisted's echo server as in its documentation, over TCP and UDP, and nothing more.
 
 stock_twisted.py HOST PORT [idle SECONDS | log | ack | unix PATH MODE | adopt DESCRIPTOR]
 
-With `idle` it ends silent connections by Twisted's own TimeoutMixin, with `log` it logs each connection, with `ack` it
-ends each behind one word. With `unix` it also serves a path, and with `adopt` a Unix socket that it inherited.
+With `idle` it closes idle connections by Twisted's TimeoutMixin, with `log` it logs each connection, with `ack` it
+closes each after one word. With `unix` it also serves a path, and with `adopt` a Unix socket that it inherited.
 """
 
 import socket
