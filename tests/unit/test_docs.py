@@ -346,7 +346,7 @@ def test_what_the_daemon_says():
 
 def test_the_exit_codes():
     codes = {getattr(tap, name) for name in vars(tap) if name.startswith("EX_")}
-    assert {int(number) for number, _ in table(ECHOD, "Code", "Means")} == codes | {0}
+    assert {int(number) for number, _ in table(ECHOD, "Code", "Meaning")} == codes | {0}
 
 
 # CONTRIBUTING.md
