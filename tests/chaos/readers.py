@@ -52,7 +52,7 @@ def newline_floods(lab: Lab) -> Iterator[Figure]:
 def _floods(subject: Subject, before: probe.Times, found: dict[str, probe.Times]) -> Figure:
     where, worst = max(found.items(), key=lambda one: (one[1].lost, one[1].p99))
     text = f"another client's p99 {before.p99} ms before (median {before.median} ms); with them "
-    text += f"{worst.p99} ms at most ({where})" if not worst.lost else f"no reply within {probe.PATIENCE:g} s ({where})"
+    text += f"no reply within {probe.PATIENCE:g} s" if worst.lost else f"{worst.p99} ms at most"
     text += f" ({where}), median {max(one.median for one in found.values())} ms at most"
     kept = worst.p99 <= ALLOWED_MS and not worst.lost if subject is not STOCK else None
     return Figure(subject, text, kept, {"before": vars(before), **{name: vars(one) for name, one in found.items()}})
