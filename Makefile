@@ -1,6 +1,6 @@
-# The developer's commands; `make help` lists them. They need make and a Python with venv: nothing on PATH but that.
-# Each sets up what it needs in .venv, once, and again when setup.cfg changes. PYTHON=python3.13 chooses the Python,
-# pip's own PIP_* variables where packages come from, and ARGS="…" is handed on to what runs.
+# The developer's commands; `make help` lists them. They need only make and a Python with venv on PATH.
+# Each installs its requirements in .venv once, and again when setup.cfg changes. PYTHON=python3.13 selects the Python,
+# pip's own PIP_* variables select the package index, and ARGS="…" is passed to the program.
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,10 +18,10 @@ TYPED = echod twisted/plugins bench completion docs tests
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-run: $(VENV)/.runtime  ## serve what etc/echod.toml says, in this terminal
+run: $(VENV)/.runtime  ## start the daemon with etc/echod.toml, in this terminal
 	@exec $(BIN)/python -P -m echod --config etc/echod.toml $(ARGS)
 
-test: $(VENV)/.test  ## every test that needs no more than this tree (ARGS=--cov shows what they reach)
+test: $(VENV)/.test  ## every test that needs only this tree (ARGS=--cov shows the coverage)
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-system: $(VENV)/.dev  ## the tests that need root, the network or other programs; as root, installs those
@@ -34,7 +34,7 @@ lint: $(VENV)/.dev  ## style, types, and the names of the newsfragments
 	@$(BIN)/python -m mypy $(TYPED)
 	@said=$$($(BIN)/python -m towncrier build --draft --version next 2>&1) || { echo "$$said"; exit 1; }
 
-format: $(VENV)/.dev  ## put the code into its form, and mend what can be mended
+format: $(VENV)/.dev  ## format the code, and fix what ruff can fix
 	@$(BIN)/python -m ruff check --fix .
 	@$(BIN)/python -m ruff format .
 
@@ -44,15 +44,15 @@ bench: $(VENV)/.runtime  ## measure echod and its peers on this machine
 bench-quick: $(VENV)/.runtime  ## the same in a minute
 	@$(BIN)/python -m bench --quick $(ARGS)
 
-chaos: $(VENV)/.test  ## attack echod and others, and print promise, figure and verdict (ARGS="--only N")
+chaos: $(VENV)/.test  ## attack echod and other servers, and print promise, figure and result (ARGS="--only N")
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
-fuzz: $(VENV)/.test  ## hostile input into everything that takes any, five minutes of it (ARGS="--seconds N")
+fuzz: $(VENV)/.test  ## send hostile input to every parser, for five minutes (ARGS="--seconds N")
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q '.[fuzz]' 2>/dev/null || \
-	  echo "atheris cannot be installed here: what it would lead by coverage is left out." >&2
+	  echo "atheris cannot be installed here: coverage-guided fuzzing is skipped." >&2
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
-soak: $(VENV)/.test  ## connections and datagrams by the million, and what they leave (ARGS="--cycles 1000000")
+soak: $(VENV)/.test  ## millions of connections and datagrams, and a check for leaks (ARGS="--cycles 1000000")
 	@$(BIN)/python -m tests.soak $(ARGS)
 
 docs: $(VENV)/.dev  ## build the documentation site in build/site, readable without a network (build/site/index.html)
@@ -63,35 +63,35 @@ man: $(VENV)/.dev  ## build the manual pages in build/man, from docs/ (man -l bu
 	@$(BIN)/python -m sphinx -q -W --keep-going -b man -d build/doctrees docs build/man
 	@ls build/man/*
 
-completion: $(VENV)/.dev  ## write what bash and zsh complete to build/completion, from the two programs' parsers
+completion: $(VENV)/.dev  ## write the completion of bash and zsh to build/completion, from the two programs' parsers
 	@$(BIN)/python -m completion build/completion
 	@ls build/completion/*/*
 
-release-check: $(VENV)/.dev  ## build wheel and sdist in dist/, and try each in an environment of its own
+release-check: $(VENV)/.dev  ## build wheel and sdist in dist/, and test each in a fresh environment
 	@PYTHON=$(BIN)/python release/build dist
 
 release: $(VENV)/.dev  ## changelog, distributions, commit and tag: make release VERSION=0.2.0 (docs/RELEASING.md)
 	@PYTHON=$(BIN)/python release/release "$(VERSION)"
 
-deb: $(VENV)/.dev  ## build the Debian package into dist/, from an sdist, and show it to lintian
+deb: $(VENV)/.dev  ## build the Debian package into dist/, from an sdist, and check it with lintian
 	@rm -rf build/sdist && $(BIN)/python -m build --sdist --outdir build/sdist . >/dev/null
 	@debian/build-package build/sdist/txechod-*.tar.gz dist
 
-clean:  ## remove what these commands wrote
+clean:  ## remove the output of these commands
 	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache _trial_temp
 	@rm -f twisted/plugins/dropin.cache twistd.pid twistd.log
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
-	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON); make PYTHON=… names another." >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found; make PYTHON=… selects another." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "echod needs Python 3.11 or newer, and \
-	this is %d.%d; make PYTHON=… names another." % sys.version_info[:2])'
+	this is %d.%d; make PYTHON=… selects another." % sys.version_info[:2])'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "$(PYTHON) has no venv; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Setting up $(VENV), once…"
 	@$(PYTHON) -m venv --clear $(VENV)
 
-# What is installed holds what is named before it, so that whoever has run `make lint` can run the others offline.
+# Each set of requirements includes those before it: after `make lint` the other commands run offline.
 $(VENV)/.runtime: $(BIN)/python setup.cfg pyproject.toml
 	$(call install,.)
 $(VENV)/.test: $(BIN)/python setup.cfg pyproject.toml

@@ -21,7 +21,7 @@ def test_a_port_that_is_taken_is_told_and_fails_no_installation(box, package):
     assert box.run("sh", "-c", "until ss -ltn | grep -q 127.0.0.1:7; do sleep 0.1; done").returncode == 0
 
     said = install(box, package)
-    assert "echod is installed, and could not start:" in said
+    assert "echod is installed, but could not start:" in said
     assert re.search(r"echod: tcp://127\.0\.0\.1:7: address already in use \(EADDRINUSE\)", said)
     assert "systemctl restart echod" in said
     assert box.said("dpkg-query", "--show", "--showformat", "${db:Status-Status}", "echod") == "installed"

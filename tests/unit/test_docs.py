@@ -352,7 +352,7 @@ def test_the_exit_codes():
 # CONTRIBUTING.md
 
 
-def test_the_house_in_ten_lines():
+def test_the_code_in_ten_lines():
     lines = blocks(CONTRIBUTING, "text")[0].splitlines()
     assert len(lines) == 10
     for line in lines:
@@ -368,7 +368,7 @@ def test_the_commands_of_make():
 
 
 def test_where_the_tests_are():
-    rows = table(CONTRIBUTING, "Where", "What stands there")
+    rows = table(CONTRIBUTING, "Folder", "Content")
     named = {name for where, _ in rows for name in re.findall("`([^`]+)`", where)}
     folders = {path.parent.name for path in (TOP / "tests").glob("*/[a-z]*")}
     assert named == {f"tests/{name}/" for name in folders} | {"tests/test_house.py"}
