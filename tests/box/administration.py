@@ -1,4 +1,4 @@
-"""What an administrator does with the machine, again and again."""
+"""Actions of an administrator on the machine."""
 
 import re
 import shutil
@@ -10,30 +10,30 @@ CONFIGURATION = "/etc/echod/echod.toml"
 
 
 def install(box, path):
-    """Install or upgrade as `apt install ./echod.deb` does; what was said."""
+    """Install or upgrade as `apt install ./echod.deb` does; returns the output."""
     shutil.copy(path, box.path("/var/tmp/echod.deb"))
     return box.said("apt-get", "install", "--yes", "--quiet", "/var/tmp/echod.deb", seconds=120)
 
 
 def asked(box, place, question=b"hello"):
-    """What the machine's echo answers."""
+    """The reply of the machine's echo."""
     with box.network():
         return place(question)
 
 
 def new_main(box, unit, pid):
-    """Wait until a unit runs again, as another process."""
+    """Wait until a unit runs as a new process."""
     assert eventually(lambda: box.show(unit, "ActiveState") == "active" and box.show(unit, "MainPID") != pid)
 
 
 def restart(box, unit):
-    """Restart it, however often that was done lately."""
+    """Restart it, even if the start limit is reached."""
     box.said("systemctl", "reset-failed", unit)
     box.said("systemctl", "restart", unit)
 
 
 def upgraded(path: Path, folder: Path, version: str) -> Path:
-    """The same package with a higher version, in the daemon's own mouth too."""
+    """Make the same package with a higher version, which the daemon reports too."""
     tree = folder / version
     assert run("dpkg-deb", "--raw-extract", path, tree).returncode == 0
     for name, pattern in (
@@ -50,13 +50,13 @@ def upgraded(path: Path, folder: Path, version: str) -> Path:
 
 
 def status(box, unit):
-    """What the kernel knows of a unit's process (proc(5))."""
+    """The status of a unit's process (proc(5))."""
     text = box.said("cat", f"/proc/{box.show(unit, 'MainPID')}/status")
     return dict(re.findall(r"(?m)^(\w+):\s+(.*)$", text))
 
 
 def change(box, old, new, path=CONFIGURATION):
-    """Change a text in the configuration; the text of before."""
+    """Change a text in the configuration; returns the earlier text."""
     before = box.path(path).read_text()
     assert old in before
     box.path(path).write_text(before.replace(old, new))

@@ -1,10 +1,10 @@
-"""A machine of its own with a real systemd: this one's files under an overlay, and nothing of it is changed.
+"""A machine with a real systemd: this machine's files under an overlay, so none of them is changed.
 
     with Box() as box:
         box.run("systemctl", "start", "x")
 
-It is systemd-nspawn(1) with a network that has nothing but loopback. Only what a machine needs to run is started in it,
-and its clock, its kernel and its programs are this one's. Root may make one; everybody else gets `Lacking`.
+It is systemd-nspawn(1) with a private network that has only loopback. Only the services that a machine needs are
+started in it. The clock, the kernel and the programs are shared. Making one needs root; otherwise `Lacking` is raised.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ After=basic.target
 AllowIsolate=yes
 """
 NOT_HERE: Final = ("timers.target", "paths.target", "console-getty.service", "systemd-logind.service")
-"""What would do something by itself."""
+"""Units that would act by themselves."""
 ENVIRONMENT: Final = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -48,7 +48,7 @@ ENVIRONMENT: Final = {
 
 
 class Lacking(Exception):
-    """This machine, or this user, cannot make one; the text says what is missing."""
+    """This machine or this user cannot make one; the text names what is missing."""
 
 
 class Box:
@@ -60,11 +60,11 @@ class Box:
 
     def __enter__(self) -> Self:
         if os.geteuid():
-            raise Lacking("only root can boot a machine of its own")
+            raise Lacking("booting a machine needs root")
         missing = [name for name in PROGRAMS if shutil.which(name, path=ENVIRONMENT["PATH"]) is None]
         if missing or not Path("/usr/lib/systemd/systemd").exists():
-            raise Lacking(f"there is no {', '.join(missing) or 'systemd'} here; tests/system_wide/prepare installs it")
-        self._name = f"echod-box-{token_hex(4)}"  # a host's name: letters, digits and hyphens
+            raise Lacking(f"{', '.join(missing) or 'systemd'} is not installed; tests/system_wide/prepare installs it")
+        self._name = f"echod-box-{token_hex(4)}"  # a host name: letters, digits and hyphens
         self._directory = Path(tempfile.gettempdir(), self._name)
         self._directory.mkdir(0o700)
         try:
@@ -89,11 +89,11 @@ class Box:
 
     @property
     def root(self) -> Path:
-        """Its files, as they are seen from outside."""
+        """Its root folder, as it is seen from outside."""
         return Path(f"/proc/{self.leader}/root")
 
     def path(self, inside: str) -> Path:
-        """A file of its, from outside."""
+        """The path of one of its files, from outside."""
         return self.root / inside.lstrip("/")
 
     def put(self, inside: str, text: str) -> None:
@@ -103,7 +103,7 @@ class Box:
         path.write_text(text, "utf-8")
 
     def command(self, *words: str | Path) -> list[str]:
-        """What to run here, to run these words in there: with all of its namespaces and none of our environment."""
+        """The command that runs these words in it, with all of its namespaces and without this environment."""
         environment = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
         return [
             *("nsenter", "--target", str(self.leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"),
@@ -113,7 +113,7 @@ class Box:
         ]
 
     def run(self, *words: str | Path, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run a command in it to its end; standard error goes with standard output, as a terminal shows them."""
+        """Run a command in it to its end; standard error goes to standard output, as on a terminal."""
         return subprocess.run(
             self.command(*words),
             check=False,
@@ -126,22 +126,22 @@ class Box:
         )
 
     def said(self, *words: str | Path, seconds: float = 60.0) -> str:
-        """What a command said that must succeed, without the last line's end."""
+        """The output of a command that must succeed, without the last line end."""
         ended = self.run(*words, seconds=seconds)
         assert ended.returncode == 0, f"{' '.join(map(str, words))}: {ended.returncode}\n{ended.stdout}"
         return ended.stdout.rstrip("\n")
 
     def show(self, unit: str, *names: str) -> str:
-        """Properties of a unit, by `systemctl show`, with a space between."""
+        """Properties of a unit from `systemctl show`, separated by spaces."""
         return " ".join(self.said("systemctl", "show", unit, "--property", name, "--value") for name in names)
 
     def journal(self, unit: str) -> str:
-        """What a unit has said, all of it."""
+        """All log lines of a unit."""
         return self.said("journalctl", "--unit", unit, "--output", "cat", "--no-pager")
 
     @contextmanager
     def network(self) -> Iterator[None]:
-        """Whatever this thread opens within belongs to its network."""
+        """Sockets that this thread opens within the block belong to its network."""
         before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         there = os.open(f"/proc/{self.leader}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -153,7 +153,7 @@ class Box:
             os.close(before)
 
     def in_network(self, what: Callable[[], None]) -> threading.Thread:
-        """Start a thread that does this in its network."""
+        """Start a thread that runs this function in its network."""
 
         def run() -> None:
             with self.network():
@@ -164,7 +164,7 @@ class Box:
         return thread
 
     def console(self) -> str:
-        """What it said while it booted, for whoever looks for what went wrong."""
+        """Its boot messages, for error reports."""
         return (self._directory / "console.log").read_text("utf-8", "replace")
 
     def _enter(self, descriptor: int) -> None:
@@ -181,19 +181,19 @@ class Box:
         (system / "box.target").write_text(TARGET)
         for name in NOT_HERE:
             (system / name).symlink_to("/dev/null")
-        (system.parents[1] / "fstab").write_text("")  # this machine's disks are not its
+        (system.parents[1] / "fstab").write_text("")  # the disks of this machine are not available in it
         below = f"lowerdir=/,upperdir={layers / 'upper'},workdir={layers / 'work'}"
         try:
             _do("mount", "-t", "overlay", "-o", below, self._name, layers / "root")
         except subprocess.CalledProcessError as error:
-            raise Lacking(f"no overlay over / here: {error.stderr.strip()}") from None
-        # Where nothing may be started, as in a container, this says so: here it may.
+            raise Lacking(f"an overlay over / cannot be mounted: {error.stderr.strip()}") from None
+        # In a container this file may forbid starting services: here it must allow it.
         (layers / "root" / "usr" / "sbin" / "policy-rc.d").unlink(missing_ok=True)
-        # Who installs a package need not wait for an index of every manual page.
+        # An installation must not wait for the index of the manual pages.
         (layers / "root" / "var" / "lib" / "man-db" / "auto-update").unlink(missing_ok=True)
 
     def _groups(self) -> list[Path]:
-        """Control groups of its own, where this machine has them: else its systemd would use this machine's."""
+        """Make control groups for it; otherwise its systemd would use those of this machine."""
         tops = (Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified"))
         return [top / self._name for top in tops if top.is_dir()]
 
@@ -205,7 +205,7 @@ class Box:
             *("systemd-nspawn", "--quiet", f"--directory={self._directory}/layers/root", f"--machine={self._name}"),
             *("--register=no", "--keep-unit", "--link-journal=no", "--resolv-conf=off", "--timezone=off"),
             *("--console=pipe", "--kill-signal=SIGRTMIN+3", "--private-network", "--tmpfs=/root"),
-            "--system-call-filter=bpf",  # without it its systemd cannot filter addresses, and says nothing
+            "--system-call-filter=bpf",  # without it its systemd silently cannot filter addresses
             *("--boot", "systemd.unit=box.target"),
         ]
         join = "".join(f"echo $$ >{group}/cgroup.procs; " for group in groups)

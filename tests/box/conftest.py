@@ -1,4 +1,4 @@
-"""The package, built once a run, and how many assertions held."""
+"""The package, built once per run, and the number of assertions that held."""
 
 import subprocess
 import sys
@@ -11,23 +11,23 @@ from tests.box.box import Box, Lacking
 from tests.daemon import TOP
 
 HELD = pytest.StashKey[int]()
-MISSING = 1  # what debian/build-package says where its tools are not here
-ENOUGH = 1500  # seconds: it runs many tests, and may have to fetch wheels
+MISSING = 1  # the exit code of debian/build-package if its tools are not installed
+ENOUGH = 1500  # seconds: many tests, and possibly a download of wheels
 
 
 def pytest_assertion_pass(item: pytest.Item) -> None:
-    """Count them; `make test-system` has pytest tell."""
+    """Count the assertions: `make test-system` enables this hook of pytest."""
     item.config.stash[HELD] = item.config.stash.get(HELD, 0) + 1
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say how many held."""
+    """Print how many held."""
     if HELD in config.stash:
         terminalreporter.line(f"{config.stash[HELD]} assertions held in tests/box")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Build the package once: all of these run in one process of pytest-xdist."""
+    """Build the package once: run all of these tests in one process of pytest-xdist."""
     item.add_marker(pytest.mark.xdist_group("box"))
 
 
@@ -36,7 +36,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Debian package, built from an sdist as `make deb` does."""
     folder = tmp_path_factory.mktemp("package")
     if not Path("/etc/debian_version").exists():
-        pytest.skip("no Debian package is built here: this is no Debian")
+        pytest.skip("a Debian package can only be built on Debian")
     sdist = str(folder / "echod.tar.gz")
     for words in (
         [sys.executable, "-m", "build", "--sdist", "--outdir", str(folder), str(TOP)],

@@ -1,4 +1,4 @@
-"""Clients that ask without a pause while something happens to the daemon, and count what became of every question."""
+"""Clients that send requests without a pause while the daemon is restarted, and count the result of every request."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Final, Self
 from tests.box.box import Box
 from tests.daemon import SECONDS
 
-PAUSE: Final = 0.005  #: seconds between two questions of one client: the daemon is to have time to start, too
-SIZE: Final = 1024  #: octets of a question
+PAUSE: Final = 0.005  #: seconds between two requests of one client, so that the daemon has time to start
+SIZE: Final = 1024  #: bytes of a request
 
 Ask = Callable[[bytes], bytes]
 
 
 def tcp(port: int) -> Ask:
-    """Ask over a connection for each question, as most clients do."""
+    """One request over a new connection, as most clients do."""
     return lambda question: _stream(socket.create_connection(("127.0.0.1", port), SECONDS), question)
 
 
@@ -40,7 +40,7 @@ def unix(path: str) -> Ask:
 
 
 def udp(port: int) -> Ask:
-    """One datagram, and the answer to it."""
+    """One datagram, and its reply."""
 
     def ask(question: bytes) -> bytes:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -63,9 +63,9 @@ def _stream(client: socket.socket, question: bytes) -> bytes:
 
 
 class Load:
-    """The clients, from `with` to the end of the block; then `counts` has what became of their questions, by name.
+    """The clients, from `with` to the end of the block; then `counts` has the results of their requests, by client.
 
-    `right` are the answers that were, everything else is an error's name, such as ECONNREFUSED, or `wrong`.
+    `right` counts correct replies; every other key is the name of an error, such as ECONNREFUSED, or `wrong`.
     """
 
     def __init__(self, box: Box, **asks: Ask) -> None:
@@ -97,7 +97,7 @@ class Load:
 
     @property
     def all_right(self) -> bool:
-        """Whether there were questions of every kind, and each was answered as it should be."""
+        """Whether every client sent requests, and each had the correct reply."""
         return all(set(counted) == {"right"} and counted["right"] > 10 for counted in self.counts.values())
 
     def _go_on(self, name: str, ask: Ask) -> None:

@@ -1,6 +1,6 @@
-"""An administrator installs the package, uses it, breaks it, mends it, upgrades it and takes it away again.
+"""An administrator installs the package, uses it, breaks and repairs the configuration, upgrades and removes it.
 
-The tests are steps of one story on one machine, in this order; each can be asked alone, from the installation on.
+The tests are steps of one sequence on one machine, in this order; each can be run alone, after the installation.
 """
 
 import re
@@ -34,7 +34,7 @@ def installed(box: Box, package: Path) -> Box:
 
 @pytest.fixture(scope="module")
 def activated(installed: Box) -> Box:
-    """The same machine, with sockets that systemd opens; a Unix one is added as administrators add things."""
+    """The same machine, with sockets that systemd opens; a Unix socket is added as an administrator would."""
     installed.put(
         "/etc/systemd/system/echod-echo.socket.d/unix.conf",
         "[Socket]\nListenStream=/run/echod/echo.sock\nSocketMode=0660\nSocketGroup=adm\n",
@@ -48,24 +48,24 @@ def activated(installed: Box) -> Box:
 # as installed
 
 
-def test_it_runs_and_will_run_after_a_boot(installed):
+def test_it_runs_and_is_enabled_at_boot(installed):
     assert installed.show("echod", "ActiveState", "UnitFileState", "Type", "NRestarts") == "active enabled notify 0"
     assert re.fullmatch(r"serving \d+ listeners?", installed.show("echod", "StatusText"))
 
 
 @pytest.mark.parametrize("ask", [tcp(7), udp(7)], ids=["tcp", "udp"])
-def test_echo_answers_on_its_own_port(ask, installed):
+def test_echo_replies_on_its_well_known_port(ask, installed):
     assert asked(installed, ask, bytes(range(256))) == bytes(range(256))
 
 
-def test_discard_takes_everything_on_its_own_port(installed):
+def test_discard_reads_everything_on_its_well_known_port(installed):
     with installed.network(), socket.create_connection(("127.0.0.1", 9), SECONDS) as client:
         client.sendall(bytes(1 << 20))
         client.shutdown(socket.SHUT_WR)
         assert client.recv(1) == b""
 
 
-def test_it_is_no_root_and_can_open_low_ports_and_nothing_else(installed):
+def test_it_does_not_run_as_root_and_may_only_open_low_ports(installed):
     found = status(installed, "echod")
     assert found["Uid"].split() == [installed.said("id", "--user", "echod")] * 4
     assert found["Uid"].split()[0] != "0"
@@ -82,13 +82,13 @@ def test_the_manual_and_the_completion_are_there(installed):
     assert said.endswith(" echoctl")
 
 
-def test_systemd_has_nothing_to_say_about_the_units(installed):
+def test_systemd_accepts_the_units_without_a_warning(installed):
     units = [*EXPOSED, "echod-echo.socket", "echod-discard.socket"]
     assert installed.said("systemd-analyze", "verify", *units) == ""
 
 
 @pytest.mark.parametrize("unit", EXPOSED)
-def test_how_far_a_service_is_exposed(unit, installed):
+def test_the_exposure_level_of_a_service_is_low(unit, installed):
     said = installed.said("systemd-analyze", "security", "--no-pager", unit)
     exposed = re.search(r"Overall exposure level for \S+: ([0-9.]+) ", said)
     assert exposed, said
@@ -96,7 +96,7 @@ def test_how_far_a_service_is_exposed(unit, installed):
     assert float(exposed[1]) <= EXPOSED[unit]
 
 
-def test_its_own_user_may_not_change_it(installed):
+def test_its_user_may_not_change_its_files(installed):
     assert not installed.run("find", "/usr/lib/echod", "/etc/echod", "-user", "echod").stdout
     assert installed.path("/usr/lib/echod/twisted/plugins/dropin.cache").exists()
     assert list(installed.path("/usr/lib/echod/echod/__pycache__").glob("tap.*.pyc"))
@@ -105,13 +105,13 @@ def test_its_own_user_may_not_change_it(installed):
 # the configuration
 
 
-def test_a_wrong_configuration_is_refused_and_the_old_one_serves_on(installed):
+def test_a_wrong_configuration_is_refused_and_the_old_one_stays(installed):
     pid = installed.show("echod", "MainPID")
     before = change(installed, "[services.discard]", "[services.discrad]")
     ended = installed.run("systemctl", "reload", "echod")
     assert ended.returncode == 1
     assert 'unknown kind "discrad"; did you mean discard?' in installed.journal("echod")
-    # Who does not ask systemd is told by the daemon itself, and it, too, keeps what it had.
+    # A reload without systemd: the daemon itself reports the error, and keeps its configuration too.
     installed.said("systemctl", "kill", "--signal", "HUP", "echod")
     assert eventually(lambda: "refused" in installed.show("echod", "StatusText"))
     assert asked(installed, tcp(7)) == b"hello"
@@ -119,7 +119,7 @@ def test_a_wrong_configuration_is_refused_and_the_old_one_serves_on(installed):
     assert installed.show("echod", "MainPID", "NRestarts") == f"{pid} 0"
 
 
-def test_a_right_one_is_taken_over_without_a_restart(installed):
+def test_a_correct_configuration_is_loaded_without_a_restart(installed):
     pid = installed.show("echod", "MainPID")
     installed.put("/etc/echod/conf.d/time.toml", '[services.daytime]\nlisten = ["tcp://127.0.0.1:13"]\n')
     installed.said("systemctl", "reload", "echod")
@@ -138,23 +138,23 @@ def test_a_right_one_is_taken_over_without_a_restart(installed):
         asked(installed, tcp(13))
 
 
-def test_the_administrator_can_ask_it(installed):
+def test_the_administrator_can_query_it(installed):
     said = installed.said("echoctl", "status")
     assert "tcp://127.0.0.1:7" in said
     assert installed.run("setpriv", "--reuid", "nobody", "--clear-groups", "echoctl", "status").returncode == 1
 
 
-# what goes wrong
+# failures
 
 
-def test_one_that_is_killed_comes_back(installed):
+def test_a_killed_daemon_is_restarted(installed):
     pid = installed.show("echod", "MainPID")
     installed.said("systemctl", "kill", "--signal", "KILL", "echod")
     new_main(installed, "echod", pid)
     assert asked(installed, tcp(7)) == b"hello"
 
 
-def test_one_that_hangs_is_found_out_and_comes_back(installed):
+def test_a_hanging_daemon_is_detected_and_restarted(installed):
     drop_in = "/etc/systemd/system/echod.service.d/watchdog.conf"
     installed.put(drop_in, "[Service]\nWatchdogSec=2\n")
     installed.said("systemctl", "daemon-reload")
@@ -169,7 +169,7 @@ def test_one_that_hangs_is_found_out_and_comes_back(installed):
     restart(installed, "echod")
 
 
-def test_a_start_with_a_wrong_configuration_says_why_and_is_not_tried_again(installed):
+def test_a_start_with_a_wrong_configuration_logs_the_reason_and_is_not_repeated(installed):
     before = change(installed, "tcp://127.0.0.1:7", "tcp://127.0.0.1:70000")
     assert installed.run("systemctl", "restart", "echod").returncode == 1
     assert installed.show("echod", "ActiveState", "ExecMainStatus") == "failed 78"
@@ -184,14 +184,14 @@ def test_a_start_with_a_wrong_configuration_says_why_and_is_not_tried_again(inst
 
 @pytest.fixture(scope="module")
 def everywhere(installed):
-    """What clients ask while it restarts: a Unix socket that it opens itself is among it."""
+    """The requests during a restart; one goes to a Unix socket that the daemon opens itself."""
     listen = 'listen = ["unix:///run/echod/own.sock?mode=0666"]'
     installed.put("/etc/echod/conf.d/unix.toml", f'[services.local]\nkind = "echo"\n{listen}\n')
     restart(installed, "echod")
     return {"tcp": tcp(7), "udp": udp(7), "unix": unix(str(installed.path("/run/echod/own.sock")))}
 
 
-def test_restarts_under_load_refuse_nobody(installed, everywhere):
+def test_restarts_under_load_refuse_no_client(installed, everywhere):
     with Load(installed, **everywhere) as load:
         for _ in range(6):
             restart(installed, "echod")
@@ -199,7 +199,7 @@ def test_restarts_under_load_refuse_nobody(installed, everywhere):
     assert load.all_right, load
 
 
-def test_a_restart_refuses_nobody_after_a_reload_that_changed_what_a_socket_takes(installed, everywhere):
+def test_a_restart_after_a_reload_of_socket_options_refuses_no_client(installed, everywhere):
     kept = installed.show("echod", "NFileDescriptorStore")
     before = change(installed, "tcp://127.0.0.1:7", "tcp://127.0.0.1:7?backlog=100&dscp=8")
     with Load(installed, **everywhere) as load:
@@ -212,7 +212,7 @@ def test_a_restart_refuses_nobody_after_a_reload_that_changed_what_a_socket_take
     assert installed.show("echod", "NFileDescriptorStore") == kept
 
 
-def test_upgrades_under_load_refuse_nobody(installed, everywhere, package, tmp_path):
+def test_upgrades_under_load_refuse_no_client(installed, everywhere, package, tmp_path):
     newer = [upgraded(package, tmp_path, f"0.1.0+{number}") for number in range(1, 6)]
     pid = installed.show("echod", "MainPID")
     with Load(installed, **everywhere) as load:
@@ -224,7 +224,7 @@ def test_upgrades_under_load_refuse_nobody(installed, everywhere, package, tmp_p
     assert "0.1.0+5" in installed.said("echoctl", "status")
 
 
-def test_an_upgrade_does_not_restart_what_could_not_start_again(installed, package, tmp_path):
+def test_an_upgrade_does_not_restart_a_daemon_that_could_not_start_again(installed, package, tmp_path):
     pid = installed.show("echod", "MainPID")
     before = change(installed, "[services.discard]", "[services.discrad]")
     said = install(installed, upgraded(package, tmp_path, "0.1.0+6"))
@@ -235,7 +235,7 @@ def test_an_upgrade_does_not_restart_what_could_not_start_again(installed, packa
     assert asked(installed, tcp(7)) == b"hello"
 
 
-def test_an_upgrade_starts_nothing_that_was_stopped(installed, package, tmp_path):
+def test_an_upgrade_does_not_start_a_stopped_service(installed, package, tmp_path):
     installed.said("systemctl", "stop", "echod")
     install(installed, upgraded(package, tmp_path, "0.1.0+7"))
     assert installed.show("echod", "ActiveState") == "inactive"
@@ -243,22 +243,22 @@ def test_an_upgrade_starts_nothing_that_was_stopped(installed, package, tmp_path
     assert asked(installed, tcp(7)) == b"hello"
 
 
-# activated by its sockets
+# socket activation
 
 
-def test_its_sockets_note_where_datagrams_were_sent_to(activated):
+def test_its_sockets_record_the_destination_of_datagrams(activated):
     for unit in ("echod-echo.socket", "echod-discard.socket"):
         assert activated.show(unit, "PassPacketInfo") == "yes"
 
 
-def test_nothing_runs_until_somebody_asks(activated):
+def test_the_daemon_starts_with_the_first_request(activated):
     assert activated.show("echod-activated", "ActiveState") == "inactive"
     assert asked(activated, udp(7)) == b"hello"
     assert activated.show("echod-activated", "ActiveState") == "active"
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp", "unix"])
-def test_what_systemd_opened_is_served(transport, activated):
+def test_a_socket_of_systemd_is_served(transport, activated):
     path = activated.path("/run/echod/echo.sock")
     ask = {"tcp": tcp(7), "udp": udp(7), "unix": unix(str(path))}[transport]
     assert asked(activated, ask, bytes(range(256))) == bytes(range(256))
@@ -267,7 +267,7 @@ def test_what_systemd_opened_is_served(transport, activated):
         assert path.group() == "adm"
 
 
-def test_it_has_no_privilege_and_no_network_of_its_own(activated):
+def test_it_has_no_privilege_and_cannot_open_sockets(activated):
     found = status(activated, "echod-activated")
     assert [int(found[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb")] == [0] * 5
     assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
@@ -275,7 +275,7 @@ def test_it_has_no_privilege_and_no_network_of_its_own(activated):
     assert activated.said("readlink", f"/proc/{pid}/ns/net") != activated.said("readlink", "/proc/1/ns/net")
 
 
-def test_restarts_of_it_under_load_refuse_nobody(activated):
+def test_socket_activated_restarts_under_load_refuse_no_client(activated):
     path = str(activated.path("/run/echod/echo.sock"))
     with Load(activated, tcp=tcp(7), udp=udp(7), unix=unix(path)) as load:
         for _ in range(6):
@@ -284,7 +284,7 @@ def test_restarts_of_it_under_load_refuse_nobody(activated):
     assert load.all_right, load
 
 
-def test_upgrades_of_it_under_load_refuse_nobody(activated, package, tmp_path):
+def test_socket_activated_upgrades_under_load_refuse_no_client(activated, package, tmp_path):
     path = str(activated.path("/run/echod/echo.sock"))
     newer = [upgraded(package, tmp_path, f"0.1.0+{number}") for number in (8, 9)]
     with Load(activated, tcp=tcp(7), udp=udp(7), unix=unix(path)) as load:
@@ -294,16 +294,16 @@ def test_upgrades_of_it_under_load_refuse_nobody(activated, package, tmp_path):
     assert load.all_right, load
 
 
-def test_one_that_stops_wakes_with_the_next_question(activated):
+def test_a_stopped_daemon_starts_with_the_next_request(activated):
     activated.said("systemctl", "stop", "echod-activated")
     assert activated.show("echod-activated", "ActiveState", "Result") == "inactive success"
     assert asked(activated, tcp(7)) == b"hello"
 
 
-# the end
+# removal
 
 
-def test_what_is_removed_keeps_its_configuration_and_nothing_else(activated):
+def test_a_removal_keeps_only_the_configuration(activated):
     change(activated, "[services.discard]", "# mine\n[services.discard]")
     said = activated.said("apt-get", "remove", "--yes", "--quiet", "echod", seconds=120)
     assert "warning" not in said
@@ -314,7 +314,7 @@ def test_what_is_removed_keeps_its_configuration_and_nothing_else(activated):
     assert not activated.run("pgrep", "--uid", "echod").stdout
 
 
-def test_what_is_installed_again_has_it_still(activated, package):
+def test_a_second_installation_uses_the_kept_configuration(activated, package):
     install(activated, package)
     assert "# mine" in activated.path(CONFIGURATION).read_text()
 

@@ -1,4 +1,4 @@
-"""Where somebody else has the port already, the installation says so, and succeeds."""
+"""If another process has the port, the installation reports it and succeeds."""
 
 import re
 
@@ -14,7 +14,7 @@ ExecStart=/usr/bin/python3 -c 'import socket, time; one = socket.create_server((
 """
 
 
-def test_a_port_that_is_taken_is_told_and_fails_no_installation(box, package):
+def test_a_taken_port_is_reported_and_the_installation_succeeds(box, package):
     box.put("/etc/systemd/system/other.service", OTHER)
     box.said("systemctl", "daemon-reload")
     box.said("systemctl", "start", "other")

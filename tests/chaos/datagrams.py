@@ -271,27 +271,27 @@ BIG = (8192, 8193, 65_507)
 def sizes(lab: Lab) -> Iterator[Figure]:
     six = '[services.six]\nkind = "echo"\nlisten = ["udp://[::1]:0"]\n'
     for server in lab.each(*EVERYBODY, services=TCP_TOO + six):
-        octets = random.Random(8).randbytes(65_527)
-        came = {size: _echoed(server.udp["echo"], octets[:size]) for size in BIG}
+        payload = random.Random(8).randbytes(65_527)
+        came = {size: _echoed(server.udp["echo"], payload[:size]) for size in BIG}
         if server.ours:
-            came[65_527] = _echoed(server.udp["six"], octets)
+            came[65_527] = _echoed(server.udp["six"], payload)
         cut = {size: answer for size, answer in came.items() if answer != size}
         text = ", ".join(f"{size:,}: {'complete' if size not in cut else _how(cut[size])}" for size in came)
         yield Figure(server.subject, text, not cut if server.ours else None, {str(size): came[size] for size in came})
 
 
-def _echoed(place: Place, octets: bytes) -> int | None:
+def _echoed(place: Place, payload: bytes) -> int | None:
     """How many bytes came back unchanged; -1 if some were changed; None if no reply came."""
     family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as client:
         client.settimeout(2.0)
         client.connect(place)
-        client.send(octets)
+        client.send(payload)
         try:
             answer = client.recv(65_536)
         except (TimeoutError, ConnectionRefusedError):
             return None
-    return len(answer) if octets.startswith(answer) else -1
+    return len(answer) if payload.startswith(answer) else -1
 
 
 def _how(answer: int | None) -> str:

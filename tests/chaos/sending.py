@@ -23,13 +23,13 @@ _AT_ONCE = 32  #: datagrams between two readings of the clock; few enough not to
 
 def flood(size: int, seconds: float, places: Sequence[tuple[str, int]]) -> int:
     """Send from one socket that reads nothing."""
-    sent, ends, octets = 0, time.monotonic() + seconds, bytes(size)
+    sent, ends, payload = 0, time.monotonic() + seconds, bytes(size)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         while time.monotonic() < ends:
             for place in places:
                 for _ in range(_AT_ONCE):
-                    client.sendto(octets, place)
+                    client.sendto(payload, place)
                 sent += _AT_ONCE
     return sent
 

@@ -15,9 +15,9 @@ _TTL: Final = 64
 Place = tuple[str, int]
 
 
-def _checksum(octets: bytes) -> int:
+def _checksum(payload: bytes) -> int:
     """The one's complement sum of RFC 1071, complemented."""
-    padded = octets + bytes(len(octets) % 2)
+    padded = payload + bytes(len(payload) % 2)
     total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)

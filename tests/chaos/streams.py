@@ -68,10 +68,10 @@ def half_close(lab: Lab) -> Iterator[Figure]:
 
 def _ended_early(place: Place, length: int) -> tuple[bool, float]:
     """Whether a client that shut down sending at once got everything, and the time from the last byte to the FIN."""
-    octets = random.Random(length).randbytes(length)
+    payload = random.Random(length).randbytes(length)
     with _connected(place) as client:
         client.settimeout(20)
-        sending = threading.Thread(target=_send_and_end, args=(client, octets), daemon=True)
+        sending = threading.Thread(target=_send_and_end, args=(client, payload), daemon=True)
         sending.start()
         came, last = bytearray(), time.monotonic()
         try:
@@ -82,12 +82,12 @@ def _ended_early(place: Place, length: int) -> tuple[bool, float]:
             pass
         ended = time.monotonic()
         sending.join(20)
-    return came == octets, ended - last
+    return came == payload, ended - last
 
 
-def _send_and_end(client: socket.socket, octets: bytes) -> None:
+def _send_and_end(client: socket.socket, payload: bytes) -> None:
     try:
-        client.sendall(octets)
+        client.sendall(payload)
         client.shutdown(socket.SHUT_WR)
     except OSError:
         pass

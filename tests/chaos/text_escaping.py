@@ -200,7 +200,7 @@ def _get(place: str, path: str) -> bytes:
     with socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(SECONDS)
         asking.connect(place)
-        asking.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        asking.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())  # 1.0: no chunks
         answer = b""
         while piece := asking.recv(65_536):
             answer += piece

@@ -1,4 +1,4 @@
-"""Targets that answer: datagrams through the gate into every service, streams into every session, answers into ping."""
+"""Targets that reply: datagrams through the gate to every service, streams to every session, replies to ping."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ HOSTS: Final = (
 )
 PORTS: Final = (0, 7, 19, 1023, 1024, 2049, 10_007, 11_211, 40_000, 65_535)
 LARGER: Final = ipaddress.ip_network("192.0.2.0/25")
-ENDLESS: Final = 40  #: pieces of an endless answer that are taken
+ENDLESS: Final = 40  #: pieces that are read of an endless reply
 
 
 class Bugs(Failures):
-    """Every failure that anybody logs: where something is caught for a peer's sake, it is a bug all the same."""
+    """Collects every logged failure: an exception that is caught to protect from a peer is still a bug."""
 
     def __init__(self) -> None:
         super().__init__()
         globalLogPublisher.addObserver(self)
 
     def check(self) -> None:
-        """Raises AssertionError where there was one."""
+        """Raises AssertionError if a failure was logged."""
         if self:
             failure = self.pop()["log_failure"]
             self.clear()
@@ -95,16 +95,16 @@ def _datagrams() -> Attempt:
     def attempt(data: bytes) -> bool:
         draw = Draw(data)
         protocol, host, port = draw.choice(served), draw.choice(HOSTS), draw.choice(PORTS)
-        octets = ipaddress.ip_address(host).packed
-        now[0] += draw.octet() / 256
-        ttl, traffic_class, received_at = draw.octet(), draw.octet(), float(draw.octet())
-        refusal = Refusal.DESTINATION if draw.octet() == 1 else None
+        packed = ipaddress.ip_address(host).packed
+        now[0] += draw.byte() / 256
+        ttl, traffic_class, received_at = draw.byte(), draw.byte(), float(draw.byte())
+        refusal = Refusal.DESTINATION if draw.byte() == 1 else None
         arrival = Arrival(Peer("udp", HERE, inet(host, port)), ttl, traffic_class, received_at)
-        datagram = draw.rest() * (64 if draw.octet() else 1)
+        datagram = draw.rest() * (64 if draw.byte() else 1)
         before = protocol.tally.datagrams_out
         sent: list[bytes] = []
-        if protocol.admits(datagram, octets, port, refusal):
-            protocol.serve(datagram, arrival, octets, sent.append)
+        if protocol.admits(datagram, packed, port, refusal):
+            protocol.serve(datagram, arrival, packed, sent.append)
         answer = sent[0] if sent else None
         bugs.check()
         assert all(line.isprintable() for line in shown)
@@ -123,7 +123,7 @@ def _datagrams() -> Attempt:
 
 
 def _converse(session: Session, pieces: list[bytes]) -> tuple[bytes, End]:
-    """All that a session says to these pieces and then their end, and how it ends."""
+    """All output of a session for these pieces followed by a FIN, and how the session ends."""
     said, end = bytearray(), End.NOTHING
     questions: list[Callable[[], Reply]] = [session.opened]
     questions += [partial(session.received, piece) for piece in pieces]
@@ -146,8 +146,8 @@ def _sessions() -> Attempt:
     def attempt(data: bytes) -> bool:
         draw = Draw(data)
         kind, peer = draw.choice(services), Peer("tcp", HERE, Inet(draw.choice(HOSTS), 40_000))
-        cuts = [draw.piece()[:1] for _ in range(draw.octet() % 8)]
-        whole = draw.rest() * (64 if draw.octet() == 1 else 1)
+        cuts = [draw.piece()[:1] for _ in range(draw.byte() % 8)]
+        whole = draw.rest() * (64 if draw.byte() == 1 else 1)
         pieces, at = [], 0
         for cut in cuts:
             length = 1 + (cut[0] if cut else 0) * len(whole) // 256
@@ -158,7 +158,7 @@ def _sessions() -> Attempt:
         for way in (pieces, [whole] if whole else []):
             context = Context(random=random.Random(1), wall_clock=lambda: 1e9, clock=lambda: 1.0, show=shown.append)
             said.append(_converse(kind(context=context).session(peer, lambda reply: None), way))
-        assert said[0] == said[1], "how it was cut makes a difference"
+        assert said[0] == said[1], "the output depends on the chunks"
         if kind.transform is not None:
             assert said[0] == (kind.transform(whole), End.CLOSE)
         assert all(line.isprintable() for line in shown)
@@ -174,21 +174,21 @@ def _pings() -> Attempt:
 
     def attempt(data: bytes) -> bool:
         draw = Draw(data)
-        kind, size, chance = draw.choice(tuple(ways)), 16 + draw.octet(), random.Random(draw.octet())
+        kind, size, chance = draw.choice(tuple(ways)), 16 + draw.byte(), random.Random(draw.byte())
         now, found = [0.0], list[Finding]()
         account = Account(1.0, remembered=8)
         probes = Probes(size, Peer("udp", HERE, HERE), chance, marked=ways[kind])
         session = kind(probes, account, lambda: now[0], lambda: None, found.append)
         session.opened()
         while draw:
-            what = draw.octet() % 6
-            now[0] += draw.octet() / 512
+            what = draw.byte() % 6
+            now[0] += draw.byte() / 512
             if what == 0:
                 session.ask()
             elif what == 1:
                 session.received(probes.answer(1 + draw.below(1 + account.sent)))
             elif what == 2:
-                right, at = probes.answer(1 + draw.octet() % 16), draw.octet()
+                right, at = probes.answer(1 + draw.byte() % 16), draw.byte()
                 session.received(right[:at] + draw.piece()[:3] + right[at:])
             else:
                 reply = session.received(draw.piece() or b"?")
@@ -209,7 +209,7 @@ def _pings() -> Attempt:
 
 
 class _Terminal(Screen):
-    """Keeps what would be printed."""
+    """Keeps the lines that would be printed."""
 
     def __init__(self, *, in_hex: bool) -> None:
         super().__init__(in_hex=in_hex)
@@ -223,9 +223,9 @@ class _Terminal(Screen):
 
 def _terminal(data: bytes) -> bool:
     draw = Draw(data)
-    screen = _Terminal(in_hex=draw.octet() % 4 == 0)
+    screen = _Terminal(in_hex=draw.byte() % 4 == 0)
     while draw:
-        what: Any = screen.line if draw.octet() % 4 == 0 else screen.write
+        what: Any = screen.line if draw.byte() % 4 == 0 else screen.write
         what(draw.piece())
     screen.end_line()
     text = screen.printed.decode("utf-8")
@@ -250,15 +250,15 @@ _LINES: Final = (
 TARGETS: Final = (
     Target(
         "datagrams",
-        "one answer at most, never larger, never to who is forbidden",
+        "at most one reply, never larger than the request, never to a forbidden peer",
         _datagrams,
         (*_LINES, b"\0" * 44, b"x" * 600),
     ),
-    Target("streams", "the same answer however the stream is cut, and none that raises", _sessions, _LINES),
-    Target("ping", "every answer judged, and counted once", _pings, (b"0123ABCD00000001", b"\x01", b"\0" * 40)),
+    Target("streams", "the same reply for any chunks, and no exception", _sessions, _LINES),
+    Target("ping", "every reply judged, and counted once", _pings, (b"0123ABCD00000001", b"\x01", b"\0" * 40)),
     Target(
         "terminal",
-        "nothing of a peer's that a terminal obeys",
+        "no terminal sequence from a peer",
         lambda: _terminal,
         (b"\x1b[2J", b"\xe2\x80\xae", b"\xc2", b"\x85"),
     ),

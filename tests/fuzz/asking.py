@@ -1,4 +1,4 @@
-"""The administrator's interface as a target: octets that may be HTTP, in any pieces."""
+"""The admin interface as a target: bytes that may be HTTP, in any chunks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PROCESS: Final = ProcessFigures(
 
 
 class _Known:
-    """A daemon that has little to tell; a reload of it ends when `ends` is called."""
+    """A daemon with little state; a reload of it ends when `ends` is called."""
 
     def __init__(self) -> None:
         self.ends: list[Callable[[Verdict], None]] = []
@@ -91,7 +91,7 @@ def _requests() -> Attempt:
                 ends.extend([reply.end] if reply.end is not End.NOTHING else [])
 
         def pull(most: int = 2**30) -> None:
-            """As the transport does while the client reads, `most` pieces."""
+            """Read up to `most` pieces, as the transport does while the client reads."""
             nonlocal said
             while more and most and not (ends and ends[0] is End.RESET):
                 piece = next(more[0], None)
@@ -103,16 +103,16 @@ def _requests() -> Attempt:
                     most -= bool(piece)
 
         def turn() -> None:
-            """What was put off to another turn of the reactor."""
+            """Run the calls that were deferred to another turn of the reactor."""
             due = turns[:]
             turns.clear()
             for call in due:
                 call()
 
-        local = draw.octet() % 2 == 0
+        local = draw.byte() % 2 == 0
         session = service.session(LOCAL if local else REMOTE, hear)
         hear(session.opened())
-        cuts = [1 + draw.octet() * 4 for _ in range(draw.octet() % 6)]
+        cuts = [1 + draw.byte() * 4 for _ in range(draw.byte() % 6)]
         whole, at = draw.rest(), 0
         for length in (*cuts, len(whole)):
             if ends or not (piece := whole[at : at + length]):
@@ -134,7 +134,7 @@ def _requests() -> Attempt:
         now[0] += 1_000
         service.look()
         pull()
-        assert ends or view.ends, "a connection that nobody ends"
+        assert ends or view.ends, "a connection that is never closed"
         session.lost()
         service.look()
         bugs.check()
@@ -187,4 +187,4 @@ _HTTP: Final = (
     ),
 )
 
-TARGETS: Final = (Target("admin HTTP", "an answer or an end, and no change over TCP", _requests, _HTTP),)
+TARGETS: Final = (Target("admin HTTP", "a reply or a close, and no change over TCP", _requests, _HTTP),)

@@ -1,4 +1,4 @@
-"""Inputs without end: what is known of a target, changed by chance, from one seed. It needs nothing but Python."""
+"""Endless inputs for a target: its corpus, and random changes of it, from one seed. It needs only Python."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from typing import Final
 from tests.fuzz.target import Attempt, Target
 
 CORPUS: Final = Path(__file__).with_name("corpus")
-LONGEST: Final = 4096  #: octets of an input
-PATIENCE: Final = 20  #: seconds for one input: what takes longer hangs
+LONGEST: Final = 4096  #: bytes of an input
+PATIENCE: Final = 20  #: seconds for one input; a longer time counts as a hang
 SHRINKS: Final = 3_000  #: attempts to make a crash smaller
 
 
 def corpus(target: Target) -> list[bytes]:
-    """What is known to be worth trying: a line each, as Python writes octets; what crashed is among it."""
+    """The corpus of a target: one line per input, as a Python bytes literal; inputs that crashed are included."""
     file = file_of(target)
     lines = file.read_text("ascii").splitlines() if file.exists() else []
     return [_octets(line) for line in lines if line and not line.startswith("#")]
 
 
 def file_of(target: Target) -> Path:
-    """Where that stands."""
+    """The path of its corpus."""
     return CORPUS / f"{target.name.strip('-').replace(' ', '-')}.txt"
 
 
@@ -42,7 +42,7 @@ def _octets(line: str) -> bytes:
 
 
 def inputs(target: Target, chance: random.Random) -> Iterator[bytes]:
-    """The corpus as it stands, and then changes of it, without end."""
+    """The corpus in order, and then random changes of it, without end."""
     known = corpus(target)
     yield from known
     pool = [b"", *known]
@@ -79,12 +79,12 @@ def _changed(data: bytes, pool: Sequence[bytes], tokens: Sequence[bytes], chance
 
 @dataclass
 class Tried:
-    """What came of it."""
+    """The result of trying inputs."""
 
     inputs: int = 0
     accepted: int = 0
     seconds: float = 0.0
-    slowest: float = 0.0  #: seconds, of one input
+    slowest: float = 0.0  #: seconds of the slowest input
     crashes: list[tuple[bytes, BaseException]] = field(default_factory=list)
 
 
@@ -106,7 +106,7 @@ def _alarmed() -> Iterator[None]:
 
 
 def hammer(target: Target, seed: int, seconds: float, most: int = 1 << 62) -> Tried:
-    """Try inputs on a target for so many seconds, and so many of them; the first crash of a kind ends it."""
+    """Try inputs on a target for so many seconds and at most so many of them; the first crash of a kind ends it."""
     tried, attempt = Tried(), target.ready()
     began = time.monotonic()
     with _alarmed():
@@ -128,7 +128,7 @@ def hammer(target: Target, seed: int, seconds: float, most: int = 1 << 62) -> Tr
 
 
 def _smaller(attempt: Attempt, data: bytes, kind: type[BaseException]) -> bytes:
-    """A part of an input that crashes alike."""
+    """A part of an input that crashes in the same way."""
     left, width = SHRINKS, max(1, len(data) // 2)
     while left and len(data) > 1:
         for at in range(0, len(data), width):

@@ -1,7 +1,7 @@
-"""The same targets, led by coverage: atheris sees which branches an input reaches, and goes on from there.
+"""The same targets, guided by coverage: atheris sees which branches an input reaches, and varies it from there.
 
-`python -m tests.fuzz.guided TARGET FOLDER SECONDS SEED` is the process that tries; `hammer` starts it and reads what
-it says. Nothing of ours may be imported here before atheris has looked.
+`python -m tests.fuzz.guided TARGET FOLDER SECONDS SEED` is the process that tries inputs; `hammer` starts it and reads
+its output. It must not import code of this project before atheris has instrumented it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from tests.fuzz.engine import Tried
     from tests.fuzz.target import Target
 
-LACKING: Final = "atheris is not installed here: pip install atheris"
+LACKING: Final = "atheris is not installed: pip install atheris"
 A_CRASH: Final = "crash-"
 
 
 def available() -> bool:
-    """Whether there is an atheris on this machine."""
+    """Whether atheris is installed."""
     return importlib.util.find_spec("atheris") is not None
 
 
 def hammer(target: Target, seed: int, seconds: float) -> Tried:
-    """Try inputs on a target for so many seconds, in a process of its own."""
+    """Try inputs on a target for so many seconds, in a separate process."""
     from tests.daemon import TOP, run
     from tests.fuzz.engine import Tried, corpus
 
@@ -52,7 +52,7 @@ def hammer(target: Target, seed: int, seconds: float) -> Tried:
 
 
 def main(name: str, folder: str, seconds: str, seed: str) -> None:
-    """Try until the time is over, or something goes wrong."""
+    """Try inputs until the time is over or one fails."""
     looked: Any = importlib.import_module("atheris")
     with looked.instrument_imports(include=["echod"]):
         from tests.fuzz import targets

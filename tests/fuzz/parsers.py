@@ -1,4 +1,4 @@
-"""Targets that are pure: text in, and out comes a value or one clear line."""
+"""Pure targets: text in; a value or one clear line out."""
 
 from __future__ import annotations
 
@@ -168,14 +168,14 @@ _VALUES: Final[tuple[Any, ...]] = (
 
 
 def _tree(draw: Draw, table: Table | None, depth: int = 0) -> Any:
-    """Tables as TOML has them: now as the schema knows them, and now as nobody would write them."""
+    """TOML tables: some with the keys of the schema, some with arbitrary ones."""
     known = table.keys if table else {}
     names = [*known, *_KEYS]
     found: dict[str, Any] = {}
-    for _ in range(draw.octet() % 6):
-        key = draw.choice(names) if draw.octet() % 16 else text_of(draw.piece())
+    for _ in range(draw.byte() % 6):
+        key = draw.choice(names) if draw.byte() % 16 else text_of(draw.piece())
         form = known.get(key, SERVICE if table is SERVICES else None)
-        what = draw.octet() % 8
+        what = draw.byte() % 8
         if isinstance(form, Table) and depth < 5 and what:
             found[key] = _tree(draw, form, depth + 1)
         elif isinstance(form, Form) and table is not None and what > 2:
@@ -183,18 +183,18 @@ def _tree(draw: Draw, table: Table | None, depth: int = 0) -> Any:
         elif depth < 5 and what < 2:
             found[key] = _tree(draw, None, depth + 1)
         elif what == 2:
-            found[key] = [_scalar(draw) for _ in range(draw.octet() % 4)]
+            found[key] = [_scalar(draw) for _ in range(draw.byte() % 4)]
         else:
             found[key] = _scalar(draw)
     return found
 
 
 def _scalar(draw: Draw) -> Any:
-    return draw.choice(_VALUES) if draw.octet() % 16 else text_of(draw.piece())
+    return draw.choice(_VALUES) if draw.byte() % 16 else text_of(draw.piece())
 
 
 def _default(table: Table, key: str, form: Form) -> Any:
-    """As somebody would write the default of a key; without one, an address."""
+    """The default of a key as a user would write it; an address if the key has none."""
     value = default(table, key)
     return ["tcp://127.0.0.1:7"] if value is None else tomllib.loads(f"it = {form.toml(value)}")["it"]
 
@@ -205,8 +205,8 @@ def _in_tables() -> Attempt:
     def attempt(data: bytes) -> bool:
         draw = Draw(data)
         faults: list[Fault] = []
-        layers = [(Path(f"/{number}.toml"), _tree(draw, ROOT)) for number in range(1 + draw.octet() % 2)]
-        if draw.octet() % 4:
+        layers = [(Path(f"/{number}.toml"), _tree(draw, ROOT)) for number in range(1 + draw.byte() % 2)]
+        if draw.byte() % 4:
             layers.append((Path("/conf.d/last.toml"), {"services": {"last": {"kind": "echo", "listen": ["tcp:7"]}}}))
         reading = Reading(known, faults)
         try:
@@ -274,6 +274,10 @@ class _Lines(Output):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
+    @property
+    def is_terminal(self) -> bool:
+        return False
+
     def line(self, text: str) -> int:
         self.lines.append(text)
         return len(text)
@@ -281,7 +285,7 @@ class _Lines(Output):
 
 def _shown() -> Attempt:
     outputs = _Lines(), _Lines()
-    clock = count(0, 1_000).__next__  # no second has two lines: none is held back
+    clock = count(0, 1_000).__next__  # each line in its own second, so that the line limit drops none
     never = Clock().callLater
     logs = [Log(output, form, "debug", clock=clock, later=never) for output, form in zip(outputs, FORMS, strict=True)]
     shown: list[str] = []
@@ -485,12 +489,12 @@ TARGETS: Final = (
     ),
     Target(
         "logs and shows",
-        "one event, one line, and nothing that a terminal obeys",
+        "one event, one line, and no terminal sequence",
         _shown,
         (b"\x1b[2J", b"\r\n", b"\xe2\x80\xae", b"\xe2\x80\xa8", b"\xc2\x9b", b"{", b"}", b"{0}", b"%s", b"\xff", b"\0"),
     ),
     Target(
-        "quotations", "quotations of 512 octets at most, or one line", lambda: _quotes, (b"\n%\n", b"\r\n", b"x" * 99)
+        "quotations", "quotations of at most 512 bytes, or one line", lambda: _quotes, (b"\n%\n", b"\r\n", b"x" * 99)
     ),
-    Target("command lines", "what was asked, or one line and the code for usage", _command_line, (*_WORDS, *_URLS)),
+    Target("command lines", "the request, or one line and the usage exit code", _command_line, (*_WORDS, *_URLS)),
 )

@@ -1,4 +1,4 @@
-"""The property tests of every day, with a budget of another size."""
+"""The property tests of the usual run, with more examples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATIENCE: Final = 3600  #: seconds
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of it; `said` is what pytest said of those that failed."""
+    """The result; `said` is pytest's output about failed tests."""
 
     examples: int
     tests: int
@@ -28,7 +28,7 @@ class Ran:
 
 
 def run(times: int, seed: int) -> Ran:
-    """Every property, with so many times its examples."""
+    """Run every property test with so many times its examples."""
     words = [*(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", str(PATIENCE))]
     words += ["--hypothesis-show-statistics", f"--hypothesis-profile={PROFILE}", f"--hypothesis-seed={seed}", *ROOMS]
     began = time.monotonic()

@@ -1,8 +1,8 @@
-"""Hostile input into everything that takes any: `python -m tests.fuzz`.
+"""Hostile input into every interface: `python -m tests.fuzz`.
 
-Four ways, each with its share of the time: the property tests of every day with many more examples; inputs by chance
-into every target; the same led by coverage, where there is atheris; and octets into every socket of a daemon. The
-number is that of docs/PROMISES.md. What crashes is made small, printed, and written into tests/fuzz/corpus, where
+It has four ways, each with a share of the time: the property tests with many more examples; random inputs into every
+target; inputs guided by coverage, if atheris is installed; and bytes into every socket of a daemon. The number is that
+of docs/PROMISES.md. An input that crashes is made smaller, printed, and written into tests/fuzz/corpus, so that
 `make test` tries it from then on.
 """
 
@@ -26,29 +26,29 @@ from tests.fuzz.targets import TARGETS
 
 NUMBER: Final = 24
 SHARES: Final = {"properties": 0.25, "chance": 0.4, "coverage": 0.2, "wire": 0.15}
-A_TIME: Final = 30.0  #: seconds that the properties take with the examples of every day, on a machine at rest
+A_TIME: Final = 30.0  #: seconds of the property tests with their usual examples, on an idle machine
 
 
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=300.0, metavar="N", help="for all together (default: 300)")
-    parser.add_argument("--seed", type=int, metavar="N", help="the same inputs again (default: by chance, and printed)")
-    parser.add_argument("--way", choices=SHARES, action="append", help="this way only; repeatable")
+    parser.add_argument("--seconds", type=float, default=300.0, metavar="N", help="total time (default: 300)")
+    parser.add_argument("--seed", type=int, metavar="N", help="repeat these inputs (default: random, and printed)")
+    parser.add_argument("--way", choices=SHARES, action="append", help="only this way; repeatable")
     parser.add_argument(
         "--only",
         choices=[one.name for one in TARGETS],
         action="append",
         metavar="TARGET",
-        help="this target only, of chance and coverage; repeatable",
+        help="only this target, of the random and the guided way; repeatable",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
-    parser.add_argument("--list", action="store_true", help="say what there is, and try nothing")
+    parser.add_argument("--list", action="store_true", help="list the targets and try none")
     return parser.parse_args(words)
 
 
 class Count:
-    """How many inputs there were, and how many went wrong."""
+    """The number of inputs, and of those that failed."""
 
     def __init__(self) -> None:
         self.inputs = 0
@@ -56,7 +56,7 @@ class Count:
 
 
 def attempt(title: str, promise: str, run: Callable[[], Tried], target: Target | None, count: Count) -> Outcome:
-    """Run one; whatever happens is in the outcome, and a crash in the corpus."""
+    """Run one; the outcome holds any exception, and the corpus receives any crash."""
     outcome = Outcome(Scenario(NUMBER, title, promise, lambda _field: iter(())))
     try:
         tried = run()
@@ -88,7 +88,7 @@ def _properties(seconds: float, seed: int) -> Tried:
 
 
 def outcomes(asked: argparse.Namespace, seed: int, count: Count) -> Iterator[Outcome]:
-    """One after the other."""
+    """Run every way, one after the other."""
     ways = asked.way or list(SHARES)
     chosen = [target for target in TARGETS if not asked.only or target.name in asked.only]
     whole = sum(SHARES[way] for way in ways)
@@ -98,9 +98,9 @@ def outcomes(asked: argparse.Namespace, seed: int, count: Count) -> Iterator[Out
         yield attempt("properties, with many examples", "every property holds", run, None, count)
     for target in chosen if "chance" in ways else ():
         run = partial(engine.hammer, target, seed, share["chance"] / len(chosen))
-        yield attempt(f"{target.name}, by chance", target.promise, run, target, count)
+        yield attempt(f"{target.name}, at random", target.promise, run, target, count)
     for target in chosen if "coverage" in ways else ():
-        title = f"{target.name}, led by coverage"
+        title = f"{target.name}, guided by coverage"
         if not guided.available():
             scenario = Scenario(NUMBER, title, target.promise, lambda _field: iter(()))
             yield Outcome(scenario, lacking=guided.LACKING)
@@ -109,12 +109,12 @@ def outcomes(asked: argparse.Namespace, seed: int, count: Count) -> Iterator[Out
         yield attempt(title, target.promise, run, target, count)
     for plane in ("auto", "off") if "wire" in ways else ():
         run = partial(wire.hammer, plane, seed, share["wire"] / 2)
-        promise = "right answers beside it, and nothing said in the log"
+        promise = "correct replies meanwhile, and no line in the log"
         yield attempt(f'every socket of a daemon, plane = "{plane}"', promise, run, None, count)
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """0 nothing went wrong; 1 something did; 2 usage; 130 interrupted."""
+    """Returns 0: no input failed; 1: one failed; 2: usage error; 130: interrupted."""
     asked = parse(words)
     if asked.list:
         for target in TARGETS:
@@ -129,6 +129,6 @@ def main(words: Sequence[str] | None = None) -> int:
         return 130
     broken = any(outcome.verdict == BROKEN for outcome in found)
     said = f"{many(count.inputs, 'hostile input')} in {time.monotonic() - began:.0f} s"
-    crashes = f"{count.crashes} of them went wrong"
+    crashes = f"{count.crashes} of them failed"
     print(f"\n{said}, {crashes}: {BROKEN if broken else 'kept'}")
     return int(broken)

@@ -1,4 +1,4 @@
-"""Targets in which peers hear each other: a room of a chat, and who joins it by datagrams."""
+"""Targets whose peers receive each other's lines: a chat room, and peers that join it by datagrams."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from tests.fuzz.target import HERE, Attempt, Target, assert_plain, text_of
 
 MEMBERS: Final = 4
 ELSEWHERE: Final = "192.0.2.1"
-HERE_TOO: Final = ("127.0.0.1", "::ffff:127.0.0.1")  #: of this machine: nobody else can call himself so
+HERE_TOO: Final = ("127.0.0.1", "::ffff:127.0.0.1")  #: of this machine: no other machine can use these addresses
 
 
 class _Seat:
-    """Somebody on a stream, who reads when it suits."""
+    """A stream peer that reads at random times."""
 
     def __init__(self, chat: Service, number: int) -> None:
         self.heard = bytearray()
@@ -42,16 +42,16 @@ class _Seat:
         self.hear(self.session.opened())
 
     def hear(self, reply: Reply) -> None:
-        """Something is said."""
+        """Receive a piece."""
         self._waiting.append(reply)
 
     def ask(self, question: Callable[..., Reply], *given: bytes) -> None:
-        """What a transport does, for as long as there is no end."""
+        """Call the session as a transport does, until it ends."""
         if not self._over:
             self.hear(question(*given))
 
     def read(self) -> None:
-        """All that waits."""
+        """Read everything that waits."""
         while self._waiting:
             reply = self._waiting.pop(0)
             self.heard += reply.data or b""
@@ -65,15 +65,15 @@ def _rooms() -> Attempt:
 
     def attempt(data: bytes) -> bool:
         draw, shown = Draw(data), list[str]()
-        chat = Chat(Chat.Options(history=draw.octet() % 4, rooms=1 + draw.octet() % 3),
+        chat = Chat(Chat.Options(history=draw.byte() % 4, rooms=1 + draw.byte() % 3),
                     Context(clock=clock.seconds, random=chance, show=shown.append, later=clock.callLater))  # fmt: skip
         seats = [_Seat(chat, number) for number in range(MEMBERS)]
         while draw:
-            seat, what = seats[draw.octet() % MEMBERS], draw.octet() % 8
+            seat, what = seats[draw.byte() % MEMBERS], draw.byte() % 8
             if what == 0:
                 seat.read()
             elif what == 1:
-                clock.advance(draw.octet() / 64)
+                clock.advance(draw.byte() / 64)
             elif what == 2:
                 seat.ask(seat.session.ended)
             else:
@@ -94,7 +94,7 @@ def _rooms() -> Attempt:
 
 
 def _changed(challenge: bytes, what: int, said: bytes) -> bytes:
-    """The answer, padded; what an echo returns; or what a service makes of it."""
+    """The correct reply, padded; or the request, as an echo returns it; or the output of a service for it."""
     if what < 3:
         return answer_to(challenge).ljust(len(said) % 64)
     whole = (challenge, challenge.upper(), challenge[::-1], challenge[len(said) % 14 :], challenge[: len(said) % 14])
@@ -117,10 +117,10 @@ def _joining() -> Attempt:
             clock=clock,
         )
         protocol.startProtocol()
-        asked: dict[tuple[str, int], list[bytes]] = {}  # the challenges that each peer was sent
-        proved: dict[tuple[str, int], float] = {}  # until when it may receive more than it sends
+        asked: dict[tuple[str, int], list[bytes]] = {}  # the challenges that each peer received
+        proved: dict[tuple[str, int], float] = {}  # the time until which it may receive more than it sends
         while draw:
-            host, port, what = draw.choice(hosts), 40_000 + draw.octet() % 3, draw.octet() % 8
+            host, port, what = draw.choice(hosts), 40_000 + draw.byte() % 3, draw.byte() % 8
             said, place = draw.piece(), (host, port)
             if what == 0:
                 clock.advance(len(said))
@@ -131,19 +131,19 @@ def _joining() -> Attempt:
             right = said.strip() in {answer_to(one) for one in challenges}
             sent: list[bytes] = []
             stranger = place not in protocol.peers
-            octets = ipaddress.ip_address(host).packed
-            if protocol.admits(said, octets, port):
-                protocol.heard(said, Peer("udp", HERE, inet(host, port)), octets, place,
+            packed = ipaddress.ip_address(host).packed
+            if protocol.admits(said, packed, port):
+                protocol.heard(said, Peer("udp", HERE, inet(host, port)), packed, place,
                                lambda piece, to=sent: to.append(piece))  # type: ignore[misc]  # fmt: skip
             assert len(protocol.peers) == protocol.tally.open <= limits.connections
-            if host in HERE_TOO:  # it joins with whatever it says, and may have left again
+            if host in HERE_TOO:  # any datagram lets it join, and it may have left again
                 continue
             if stranger:
-                assert right or place not in protocol.peers, "who has proved nothing is let in"
-            elif right:  # it may be late: then it proves nothing, and is sent no more than this allows
+                assert right or place not in protocol.peers, "a peer without proof joined"
+            elif right:  # it may be late: then it is not valid, and the limit below applies
                 proved[place] = clock.seconds() + VALID
             if clock.seconds() >= proved.get(place, 0.0):
-                assert sum(map(len, sent)) <= len(said), "more than was sent to who has proved nothing"
+                assert sum(map(len, sent)) <= len(said), "a peer without proof received more than it sent"
             challenges.extend(one for one in sent if is_challenge(one))
         members = protocol.tally.accepted
         protocol.stopProtocol()
@@ -162,13 +162,13 @@ def _desk() -> Attempt:
 
     def attempt(data: bytes) -> bool:
         draw, told = Draw(data), list[Mapping[str, Any]]()
-        options = Console.Options(away="away", unanswered=1 + draw.octet() % 4, unanswered_in_all=1 + draw.octet() % 8)
+        options = Console.Options(away="away", unanswered=1 + draw.byte() % 4, unanswered_in_all=1 + draw.byte() % 8)
         console = Console(options, Context(clock=clock.seconds, later=clock.callLater, wall_clock=clock.seconds))
         seats = [_Seat(console, number) for number in range(MEMBERS)]
         shown = list[str]()
         operating, operators, given = Operating(shown.append), set[int](), False
         while draw:
-            seat, what = seats[draw.octet() % MEMBERS], draw.octet() % 8
+            seat, what = seats[draw.byte() % MEMBERS], draw.byte() % 8
             if what == 0:
                 seat.read()
             elif what == 1:
@@ -181,7 +181,7 @@ def _desk() -> Attempt:
                 seat.ask(seat.session.ended)
             elif what == 4:
                 try:
-                    to, words = draw.octet() % 6 or None, text_of(draw.piece())
+                    to, words = draw.byte() % 6 or None, text_of(draw.piece())
                     operating.typed(words)
                     console.desk.answer(to, words)
                     given = True
@@ -222,11 +222,11 @@ _LINES: Final = (
 )
 
 TARGETS: Final = (
-    Target("chat", "lines that are safe to print, and nobody left behind", _rooms, _LINES),
-    Target("console", "whoever leaves has left, and what an operator hears is an event", _desk, _LINES),
+    Target("chat", "lines that are safe to print, and no member that remains", _rooms, _LINES),
+    Target("console", "a client that leaves is removed, and an operator receives only events", _desk, _LINES),
     Target(
         "joining by datagrams",
-        "no place for an echo, and nothing larger than its datagram without consent",
+        "no session for an echo, and no reply larger than its datagram without consent",
         _joining,
         _LINES,
     ),

@@ -1,4 +1,4 @@
-"""What an input is tried on, and what must hold of whatever comes out of it."""
+"""The interface of a fuzz target, and the checks that several targets use."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ HERE: Final = Inet("127.0.0.1", 10_007)
 
 @dataclass(frozen=True)
 class Target:
-    """Something of ours that takes input from outside.
+    """An input interface of the project.
 
-    `ready` makes the attempt: it takes one input, says whether that was accepted, and raises where a promise is
-    broken. `tokens` are what its inputs are made of, for whoever changes them.
+    `ready` returns the attempt: a function that takes one input, returns whether it was accepted, and raises if a
+    promise is broken. `tokens` are typical parts of its inputs, from which changed inputs are made.
     """
 
     name: str
@@ -28,11 +28,11 @@ class Target:
 
 
 def text_of(data: bytes) -> str:
-    """As the system hands over what is no UTF-8."""
+    """As Python decodes arguments that are not UTF-8."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def assert_plain(line: str) -> None:
-    """One line that is safe to print, and says something."""
+    """Check that a line is not empty and is safe to print."""
     assert line.strip(), "an empty line"
     assert line.isprintable(), f"not safe to print: {line!a}"

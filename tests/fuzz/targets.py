@@ -1,4 +1,4 @@
-"""Everything of ours that takes input from outside."""
+"""Every input interface of the project."""
 
 from __future__ import annotations
 

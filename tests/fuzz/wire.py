@@ -1,4 +1,4 @@
-"""The same against a daemon as a process: octets by chance, in any pieces, into every socket that it serves."""
+"""Random bytes, in any chunks, into every socket of a daemon process."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.fuzz.draw import Draw
 from tests.fuzz.engine import Tried, inputs
 
 RESET: Final = struct.pack("ii", 1, 0)
-ENOUGH: Final = 1 << 18  #: octets that are read of an answer without end
-A_VOLLEY: Final = 64  #: datagrams between two that must come back
+ENOUGH: Final = 1 << 18  #: bytes that are read of an endless reply
+A_VOLLEY: Final = 64  #: datagrams between two that must have a reply
 
 _DATAGRAMS, _STREAMS = TARGETS[:2]
 _CHANGES: Final[dict[str, Callable[[bytes], bytes]]] = {"echo": bytes, "upper": bytes.upper}
 
 
 def config(plane: str) -> str:
-    """Every kind on every plain transport."""
+    """A configuration with every kind on every plain transport."""
     lines = ["[daemon]", f'plane = "{plane}"', 'drain = "2s"', "[defaults.limits]", 'rate = "0"']
     for name, kind in kinds().items():
         listen = ['"tcp://127.0.0.1:0"', f'"unix://{{dir}}/{name}"'] if kind.streams else []
@@ -35,7 +35,7 @@ def config(plane: str) -> str:
 
 
 def hammer(plane: str, seed: int, seconds: float, most: int = 1 << 62) -> Tried:
-    """Try inputs for so many seconds, streams and datagrams in turns; what goes wrong ends it."""
+    """Try inputs for so many seconds, streams and datagrams in turn; the first failure ends it."""
     chance, tried = random.Random(f"wire {plane} {seed}"), Tried()
     streams, datagrams = inputs(_STREAMS, chance), inputs(_DATAGRAMS, chance)
     began = time.monotonic()
@@ -66,9 +66,9 @@ def hammer(plane: str, seed: int, seconds: float, most: int = 1 << 62) -> Tried:
 
 
 def _stream(draw: Draw, places: list[tuple[str, str, Place]]) -> bool:
-    """One connection; whether its answer was what it had to be, and everything had to come."""
+    """One connection; returns whether its reply was correct and complete."""
     name, _, place = draw.choice(places)
-    ends, many = draw.octet() % 4, 16 if draw.octet() % 8 == 0 else 1
+    ends, many = draw.byte() % 4, 16 if draw.byte() % 8 == 0 else 1
     sent = bytearray()
     with socket.socket(socket.AF_UNIX if isinstance(place, str) else socket.AF_INET) as client:
         client.settimeout(SECONDS)
@@ -79,14 +79,14 @@ def _stream(draw: Draw, places: list[tuple[str, str, Place]]) -> bool:
                 sent += piece
                 if name in _CHANGES:
                     client.sendall(piece)
-                elif select.select([], [client], [], 0)[1]:  # who says more than it hears stops reading, and is right
+                elif select.select([], [client], [], 0)[1]:  # a service may pause while its replies are not read
                     client.send(piece)
             if ends == 0 and client.family == socket.AF_INET:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             if ends < 2:
                 return False
             client.shutdown(socket.SHUT_WR)
-            if name == "console":  # it waits for an operator, and nobody is there
+            if name == "console":  # it waits for an operator, and none is connected
                 return False
             answer = bytearray()
             while len(answer) < ENOUGH and (part := client.recv(65_536)):
@@ -95,13 +95,13 @@ def _stream(draw: Draw, places: list[tuple[str, str, Place]]) -> bool:
             assert name not in _CHANGES, f"{name} resets"
             return False
     if name in _CHANGES:
-        assert answer == _CHANGES[name](bytes(sent)), f"{name}: {len(answer)} octets of {len(sent)}, or others"
+        assert answer == _CHANGES[name](bytes(sent)), f"{name}: {len(answer)} bytes of {len(sent)}, or different bytes"
         return True
     return False
 
 
 class Volley:
-    """Datagrams into every service, and now and then one to an echo that must come back."""
+    """Send datagrams to every service, and at intervals one to an echo that must reply."""
 
     def __init__(self, places: list[tuple[str, str, Place]]) -> None:
         self.sent = 0
@@ -114,31 +114,31 @@ class Volley:
             one.setblocking(False)
 
     def fire(self, draw: Draw) -> None:
-        """One datagram; where answers wait in vain, they are read and dropped."""
+        """Send one datagram; replies that wait are read and dropped."""
         _, _, place = draw.choice(self._places)
-        many = draw.octet()
+        many = draw.byte()
         sender = self._unix if isinstance(place, str) else self._inet
         try:
             sender.sendto(draw.rest() * (16 if many % 8 == 0 else 1), place)
             self.sent += 1
-        except BlockingIOError:  # its queue is full of what we did not read
+        except BlockingIOError:  # its queue is full of replies that were not read
             self._drop()
 
     def check(self) -> bool:
-        """The daemon still answers, and right."""
+        """Check that the daemon still replies correctly."""
         self._drop()
         question = b"still there? %d" % self.sent
-        for _ in range(3):  # a datagram may be dropped where a volley filled the queue
+        for _ in range(3):  # a datagram may be dropped if a volley filled the queue
             if select.select([], [self._inet], [], SECONDS)[1]:
                 self._inet.sendto(question, self._echo)
                 self.sent += 1
             while select.select([self._inet], [], [], SECONDS / 3)[0]:
                 if self._inet.recv(65_536) == question:
                     return True
-        raise AssertionError("the echo of datagrams is silent")
+        raise AssertionError("the datagram echo does not reply")
 
     def close(self) -> None:
-        """No more."""
+        """Close the sockets."""
         self._inet.close()
         self._unix.close()
 

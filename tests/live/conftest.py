@@ -1,4 +1,4 @@
-"""What trial looks at behind each test and pytest-twisted does not: what is left in the reactor, and the log."""
+"""Checks after each test that trial makes and pytest-twisted does not: the reactor and the log are clean."""
 
 from collections.abc import Iterator
 
@@ -10,19 +10,19 @@ from twisted.logger import globalLogPublisher
 
 from tests.fastpath.reactors import Failures
 
-TURNS = 50  # of 10 ms, for the other end of a connection to see that this one has gone
+TURNS = 50  # of 10 ms, for the other end of a connection to see the close
 
 
 def pending() -> set[object]:
-    """What the reactor still has to do or to look at."""
+    """The calls and descriptors that the reactor still has."""
     return {*reactor.getDelayedCalls(), *reactor.getReaders(), *reactor.getWriters()}
 
 
 @pytest.fixture(autouse=True)
 def logged_failures() -> Iterator[Failures]:
-    """The failures logged during the test. In the end there must be none: who expects one takes it out."""
+    """The failures logged during the test. A test that expects one removes it; at the end the list must be empty."""
     failures = Failures()
-    pytest_twisted.blockon(deferLater(reactor, 0))  # the reactor has its own readers once it runs
+    pytest_twisted.blockon(deferLater(reactor, 0))  # the running reactor has added its own readers
     before = pending()
     globalLogPublisher.addObserver(failures)
     yield failures

@@ -1,4 +1,4 @@
-"""Services in a Twisted program that is not the daemon: real sockets in this process, and nothing left behind."""
+"""Services in a Twisted program that is not the daemon: real sockets in this process, and no resource is left."""
 
 from typing import Any
 
@@ -39,18 +39,18 @@ SECONDS = 10
 
 @pytest.fixture(autouse=True, scope="module")
 def _running() -> None:
-    """The reactor runs, and has its own wakers, before anybody looks at what is in it."""
+    """The reactor runs, and has added its own wakers, before a test examines it."""
     pytest_twisted.blockon(deferLater(reactor, 0))
 
 
 def bounded(deferred: Deferred[Any]) -> Deferred[Any]:
-    """The same, with an end of its own: pytest-timeout's would stop the reactor."""
+    """The same with a time limit of its own: pytest-timeout would stop the reactor."""
     return deferred.addTimeout(SECONDS, reactor)
 
 
 @implementer(IHalfCloseableProtocol)
 class Client(Protocol):
-    """Sends `asked`, ends sending, and has the whole `answer` once the other side has ended."""
+    """Sends `asked`, shuts down sending, and keeps the whole `answer` when the other side has closed."""
 
     transport: Any
 
@@ -113,7 +113,7 @@ async def test_a_factory_on_a_unix_endpoint(tmp_path):
 
 
 class Asking(DatagramProtocol):
-    """Asks one question, and has the answer."""
+    """Sends one request, and keeps the reply."""
 
     transport: Any
 
@@ -144,7 +144,7 @@ async def test_datagrams_on_a_port_of_twisted():
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_silent_client_is_left_when_its_time_is_over():
+async def test_a_silent_client_is_closed_after_its_time_limit():
     factory = ServiceFactory(Upper(), limits=Limits(idle=0.2))
     port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
     client = Client(b"")
@@ -187,7 +187,7 @@ async def test_a_bug_of_a_service_resets_its_connection_and_is_logged(logged_fai
 
 
 class Hearing(Quiet):
-    """A client's session that says one thing and keeps what it hears."""
+    """A client's session that sends one message and keeps the received bytes."""
 
     def __init__(self, said: Reply) -> None:
         self.said = said
@@ -202,7 +202,7 @@ class Hearing(Quiet):
 
 
 async def converse(url: str, said: Reply) -> bytes:
-    """What a client of ours hears."""
+    """The bytes that our client receives."""
     over: Deferred[None] = Deferred()
     hearing = Hearing(said)
 
@@ -227,7 +227,7 @@ async def test_our_client_and_our_server_in_one_program():
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_leaves_an_endless_answer_leaves_nothing_behind():
+async def test_a_client_that_leaves_an_endless_reply_leaves_no_resource():
     factory = ServiceFactory(Chargen())
     port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
     client = Client(b"")

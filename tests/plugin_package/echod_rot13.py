@@ -1,4 +1,4 @@
-"""Rot13: the letters of ASCII come back turned by 13 places, or by as many as `places` says."""
+"""Rot13: rotates the letters of ASCII by 13 places, or by the option `places`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from echod.model import Context, Peer, Say, Service, Session, Transforming
 class Rot13Options:
     """The keys of a rot13 service."""
 
-    places: int = field(default=13, metadata={"help": "how far each letter is turned, from 1 to 25"})
+    places: int = field(default=13, metadata={"help": "how far each letter is rotated, from 1 to 25"})
 
 
 class Rot13(Service):
-    """As echo, with other letters; all other octets stay as they are."""
+    """Like echo, with rotated letters; all other bytes stay unchanged."""
 
     kind = "rot13"
-    summary = "sends everything back with its letters turned"
+    summary = "returns the input with its letters rotated"
     Options = Rot13Options
 
     def __init__(self, options: Any = None, context: Context | None = None) -> None:

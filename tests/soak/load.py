@@ -1,8 +1,8 @@
-"""Clients that come and go, in every way that there is, and datagrams: as fast as Python can, and each octet compared.
+"""Clients that connect and close in every way, and datagrams: as fast as Python can, and every byte is compared.
 
-A batch of connections is open at once, for they are opened, used and left one after the other: that spares both sides
-most changes of process. Whoever ends first keeps the port for a minute (TIME_WAIT), so clients move on through
-127.0.0.0/8.
+The connections of a batch are open at once: they are opened, used and closed one after the other. This saves most
+context switches on both sides. The side that closes first keeps the port for a minute (TIME_WAIT), so clients move
+on through 127.0.0.0/8.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from tests.chaos.connect_burst import IP_BIND_ADDRESS_NO_PORT, RESET
 
 Place = tuple[str, int]
 
-SECONDS: Final = 20.0  #: longer than an answer takes that comes at all
+SECONDS: Final = 20.0  #: longer than any reply takes
 BATCH: Final = 32  #: connections at once: few enough for every limit, and half of what a turn accepts
 A_SOURCE: Final = 4_000  #: connections from one address: of 28,232 ports
-MESSAGE: Final = 64  #: octets
-STUCK: Final = 1 << 18  #: octets that a client sends and never reads: more than there is room for on the way
-DENIED: Final = "127.0.5.1"  #: whom the daemon refuses
+MESSAGE: Final = 64  #: bytes
+STUCK: Final = 1 << 18  #: bytes that a client sends without reading: more than the buffers on the way hold
+DENIED: Final = "127.0.5.1"  #: a source that the daemon refuses
 PATTERN: Final = random.Random(46).randbytes(STUCK + 251)
 SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
-VOLLEY: Final = 64  #: datagrams that are sent before the answers are read
+VOLLEY: Final = 64  #: datagrams that are sent before the replies are read
 
 
 class Way(StrEnum):
-    """What becomes of a connection."""
+    """The ways of using a connection."""
 
     ECHO = "echo and close"
     HALF = "half-close"
@@ -45,15 +45,15 @@ class Way(StrEnum):
 
 
 MIX: Final = (Way.ECHO, Way.HALF, Way.RESET, Way.ECHO, Way.AT_ONCE, Way.HALF, Way.ECHO, Way.REFUSED)
-A_STUCK: Final = 256  #: one connection among so many is stuck
+A_STUCK: Final = 256  #: one connection among so many does not read
 
 
 class Wrong(Exception):
-    """An answer that was not what it had to be."""
+    """A reply was wrong."""
 
 
 class Cycles:
-    """Connections to an echo. `ours` refuses DENIED, and loses nothing where a client ends first: others may."""
+    """Connections to an echo. `ours` refuses DENIED, and loses no byte if a client half-closes; other servers may."""
 
     def __init__(self, place: Place, *, ours: bool) -> None:
         self.done: Counter[Way] = Counter()
@@ -63,11 +63,11 @@ class Cycles:
 
     @property
     def count(self) -> int:
-        """How many there were."""
+        """The number of connections."""
         return sum(self.done.values())
 
     def batch(self, size: int = BATCH) -> None:
-        """Some of them. Raises Wrong, or OSError where nothing comes at all."""
+        """One batch. Raises Wrong, or OSError if no reply arrives."""
         opened = [(way, *self._open(way)) for way in islice(self._ways, size)]
         try:
             for way, client, at in opened:
@@ -100,7 +100,7 @@ class Cycles:
         client.bind((host, 0))
         try:
             client.connect(self._place)
-        except ConnectionResetError:  # accepted and refused already
+        except ConnectionResetError:  # accepted and already refused
             if way is not Way.REFUSED:
                 raise
         return client, self._number % 251
@@ -120,7 +120,7 @@ class Cycles:
             while len(came) < len(due) and (part := client.recv(MESSAGE - len(came))):
                 came += part
             if came != due or (way is Way.HALF and client.recv(1)):
-                raise Wrong(f"{way}: {len(came)} octets of {len(due)}, or others")
+                raise Wrong(f"{way}: {len(came)} bytes, expected {len(due)}, or different bytes")
         if way in (Way.RESET, Way.AT_ONCE, Way.STUCK):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         client.close()
@@ -129,14 +129,14 @@ class Cycles:
     def _refused(self, client: socket.socket) -> None:
         try:
             if client.recv(1):
-                raise Wrong("who was to be refused has an answer")
+                raise Wrong("a denied client received a reply")
         except OSError as error:
-            if error.errno not in (errno.ECONNRESET, errno.ENOTCONN):  # the second where connect has told the first
+            if error.errno not in (errno.ECONNRESET, errno.ENOTCONN):  # ENOTCONN if connect reported the first one
                 raise
 
 
 class Datagrams:
-    """Datagrams to an echo, by the volley: alone, split by the kernel, and from where no answer may go."""
+    """Datagrams to an echo, in volleys: single, split by the kernel, and from sources that must get no reply."""
 
     def __init__(self, place: Place, *, ours: bool) -> None:
         self.sent = self.answered = self.refused = self.lost = 0
@@ -156,7 +156,7 @@ class Datagrams:
         next(self._ways)()
 
     def close(self) -> None:
-        """No more."""
+        """Close the sockets."""
         for one in (*self._sockets, *([self._denied] if self._denied else [])):
             one.close()
 
@@ -183,20 +183,20 @@ class Datagrams:
         try:
             for _ in due:
                 came.append(one.recv(MESSAGE + 1))
-        except TimeoutError:  # a full buffer loses some, and nothing is wrong with that but a figure
+        except TimeoutError:  # a full buffer loses some: this is counted and is not an error
             self.lost += len(due) - len(came)
         self._compare(came, due)
 
     def _joined(self, one: socket.socket) -> None:
         due = self._datagrams()
         one.sendmsg([b"".join(due)], [(SOL_UDP, UDP_SEGMENT, struct.pack("H", MESSAGE))])
-        octets = b""
+        received = b""
         try:
-            while len(octets) < MESSAGE * VOLLEY:
-                octets += one.recv(65_536)
+            while len(received) < MESSAGE * VOLLEY:
+                received += one.recv(65_536)
         except TimeoutError:
-            self.lost += VOLLEY - len(octets) // MESSAGE
-        self._compare([octets[at : at + MESSAGE] for at in range(0, len(octets), MESSAGE)], due)
+            self.lost += VOLLEY - len(received) // MESSAGE
+        self._compare([received[at : at + MESSAGE] for at in range(0, len(received), MESSAGE)], due)
 
     def _compare(self, came: list[bytes], due: list[bytes]) -> None:
         if came != due and not (len(came) < len(due) and set(came) <= set(due)):
@@ -212,4 +212,4 @@ class Datagrams:
             one.recv(1)
         except BlockingIOError:
             return
-        raise Wrong("who was to be refused has an answer")
+        raise Wrong("a denied source received a reply")

@@ -1,4 +1,4 @@
-"""What a process and the kernel hold, as /proc tells it, and how fast that grows."""
+"""Resources of a process and of the kernel, from /proc, and their growth."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from tests.chaos.faults import descriptors
 from tests.daemon import memory
 
 KIB: Final = 1024
-PER: Final = 10_000  #: cycles that a slope is told for
-SETTLING: Final = 2.0  #: seconds that the last clients have to be gone …
-AT_THE_END: Final = 20.0  #: … and at the end, when nobody else waits
-BEHIND: Final = 0.2  #: the share of a run that is not looked at: until then a process is still getting warm
+PER: Final = 10_000  #: cycles that a slope refers to
+SETTLING: Final = 2.0  #: seconds for the last clients to disappear …
+AT_THE_END: Final = 20.0  #: … and at the end
+BEHIND: Final = 0.2  #: the share of a run that is ignored, because a process is still warming up
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One look. Memory is octets."""
+    """One measurement. Memory is in bytes."""
 
-    at: int  #: cycles that were over
+    at: int  #: completed cycles
     resident: int
     proportional: int
     descriptors: int
     pipes: int
-    sockets: int  #: of TCP, in the kernel, in this network: no TIME_WAIT among them
-    orphans: int  #: of those, held by the kernel alone
+    sockets: int  #: TCP sockets of this network in the kernel, without TIME_WAIT
+    orphans: int  #: those of them that belong to no process
 
     @property
     def held(self) -> int:
-        """All that must not grow, together."""
+        """The sum of everything that must not grow."""
         return self.descriptors + self.sockets + self.orphans
 
 
 def look(pid: int, at: int) -> Sample:
-    """How it is now."""
+    """Measure now."""
     held = descriptors(pid)
     shared = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     network = Path("/proc/thread-self/net/sockstat").read_text()
@@ -56,13 +56,13 @@ def look(pid: int, at: int) -> Sample:
 
 @dataclass
 class Course:
-    """All the looks of one run, the first before anything happened."""
+    """All measurements of a run; the first is made before it begins."""
 
     pid: int
     samples: list[Sample] = field(default_factory=list)
 
     def look(self, at: int, settling: float = SETTLING) -> None:
-        """One more, once what was left a moment ago is gone: nothing more than at first, or what there stays."""
+        """Measure again when the last connections are gone: once nothing exceeds the first, or at the time limit."""
         now = look(self.pid, at)
         ends = time.monotonic() + settling
         while time.monotonic() < ends and (not self.samples or now.held > self.samples[0].held):
@@ -74,23 +74,23 @@ class Course:
 
     @property
     def slope(self) -> float:
-        """Octets of resident memory for every PER cycles, over the last of the run."""
+        """Bytes of resident memory per PER cycles, over the last part of the run."""
         begin = BEHIND * self.samples[-1].at
         return PER * slope([(one.at, one.resident) for one in self.samples if one.at >= begin])
 
     @property
     def grown_late(self) -> int:
-        """Octets of resident memory, over the same."""
+        """Bytes of resident memory, over the same part."""
         begin = BEHIND * self.samples[-1].at
         return self.samples[-1].resident - next(one.resident for one in self.samples if one.at >= begin)
 
     @property
     def grown(self) -> int:
-        """Octets of resident memory, in all."""
+        """Bytes of resident memory, over the whole run."""
         return self.samples[-1].resident - self.samples[0].resident
 
     def values(self) -> dict[str, float]:
-        """For --json."""
+        """The document of --json."""
         first, last = self.samples[0], self.samples[-1]
         return {
             "rss_first": first.resident,
@@ -106,7 +106,7 @@ class Course:
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
-    """Of the line that lies closest to these points (least squares)."""
+    """The slope of the line that fits these points best (least squares)."""
     if len(points) < 2:
         return 0.0
     middle = sum(x for x, _ in points) / len(points)

@@ -1,7 +1,7 @@
-"""What Python itself keeps of connections that are over: every object by its type, in a process that serves them.
+"""Python objects that remain after connections are closed: counted by type, in a process that serves them.
 
-A process of its own: `python -m tests.soak.objects WAY CYCLES` prints a JSON object of what there is more of than
-before, for every type of which there is; `growth` starts it.
+`python -m tests.soak.objects WAY CYCLES` is a separate process. It prints a JSON object with the increase of every type
+that has more objects than before; `growth` starts it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tests.chaos.connect_burst import RESET
 from tests.daemon import TOP, run
 
 WAYS: Final = ("plane", "plain")
-WARM: Final = 500  #: cycles before we look: until then caches fill
+WARM: Final = 500  #: cycles before the first count: until then caches fill
 SECONDS: Final = 600
 
 
 def growth(way: str, cycles: int) -> dict[str, int]:
-    """How many objects of each type there are more after so many cycles."""
+    """The increase in objects of each type after so many cycles."""
     words = [sys.executable, "-W", "error", "-m", __name__, way, str(cycles)]
     ended = run(*words, seconds=SECONDS, cwd=TOP)
     if ended.returncode:
@@ -53,8 +53,8 @@ def _census() -> Counter[str]:
 
 
 def main(way: str, cycles: str) -> None:
-    """Serve and count."""
-    import twisted.internet.reactor  # noqa: F401 - it has descriptors, and would be made in the midst of it
+    """Serve connections and count the objects."""
+    import twisted.internet.reactor  # noqa: F401 - it has descriptors, and must not be made during the count
 
     from echod.services.echo import Echo
     from tests.fastpath.listener import listener

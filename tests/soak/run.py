@@ -1,8 +1,8 @@
-"""Connections and datagrams by the million, and what they leave behind: `python -m tests.soak`.
+"""Millions of connections and datagrams, and the resources that they leave behind: `python -m tests.soak`.
 
-A daemon is used on both planes, and stock Twisted beside it: clients echo, half-close, reset, are refused, get stuck.
-Memory, descriptors and the kernel's sockets are looked at fifty times; the slope is that of the last 80 %. The number
-is that of docs/PROMISES.md. As root everything takes place in a network of its own.
+It uses a daemon with the plane on and off, and stock Twisted. Clients echo, half-close, reset, are refused, and stop
+reading. Memory, descriptors and the kernel's sockets are measured fifty times; the slope is that of the last 80 %. The
+number is that of docs/PROMISES.md. Run as root, all traffic stays in a private network.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from tests.soak.meter import AT_THE_END, KIB, Course
 
 NUMBER: Final = 46
 LOOKS: Final = 50
-WARM: Final = 1_000  #: before the first look: every way was gone, and there are pipes for who is stuck
-SLOPE: Final = 1 * KIB  #: octets for 10,000 cycles
-PAGE: Final = 4 * KIB  #: octets: nothing smaller can be seen to grow, and in a short run it would make a slope
-IN_ALL: Final = 4 * KIB * KIB  #: octets
+WARM: Final = 1_000  #: cycles before the first measurement: each way was used, and the pipes for stalled clients exist
+SLOPE: Final = 1 * KIB  #: bytes per 10,000 cycles
+PAGE: Final = 4 * KIB  #: bytes: the smallest visible growth; in a short run it alone would make a slope
+IN_ALL: Final = 4 * KIB * KIB  #: bytes
 SUBJECTS: Final = (*OURS, Subject.STOCK)
 SERVICES: Final = """
 [services.echo]
 listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 deny = ["127.0.5.0/24"]
 """
-PROMISE: Final = "memory grows 1 KiB in 10,000 and 4 MiB in all at most; no descriptor, no pipe, no socket stays"
+PROMISE: Final = "memory grows by at most 1 KiB per 10,000 and 4 MiB in total; no descriptor, pipe or socket is left"
 
 
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
@@ -55,14 +55,14 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
         choices=[str(one) for one in SUBJECTS],
         action="append",
         metavar="SERVER",
-        help="this server only; repeatable: " + " | ".join(SUBJECTS),
+        help="only this server; repeatable: " + " | ".join(SUBJECTS),
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
     return parser.parse_args(words)
 
 
 def soak(server: Server, count: int, unit: str, batch: Callable[[], int]) -> Figure:
-    """Do `batch` until it was enough, look now and then, and say what that left behind."""
+    """Run `batch` until the count is reached, measure at intervals, and return the figure."""
     course, done, looked = Course(server.pid), 0, 0.0
     while done < WARM:
         done = batch()
@@ -88,7 +88,7 @@ def soak(server: Server, count: int, unit: str, batch: Callable[[], int]) -> Fig
     )
     text = f"{many(done - warm, unit)}, {rate:,.0f}/s; memory {last.resident / KIB / KIB:.1f} MiB"
     text += f", {course.grown / KIB:+,.0f} KiB"
-    text += f", {course.slope / KIB:+.2f} KiB for 10,000; descriptors {first.descriptors} → {last.descriptors}"
+    text += f", {course.slope / KIB:+.2f} KiB per 10,000; descriptors {first.descriptors} → {last.descriptors}"
     text += f", pipes {first.pipes} → {last.pipes}, the kernel's sockets {first.sockets} → {last.sockets}"
     values = {**course.values(), "count": done - warm, "a_second": round(rate), "lines": server.lines() - lines}
     return Figure(server.subject, text, kept if server.ours else None, values)
@@ -127,34 +127,35 @@ def datagrams(count: int, subjects: Sequence[Subject], place: Lab) -> Iterator[F
 
 
 def census(count: int, _place: Lab) -> Iterator[Figure]:
-    """Python's objects."""
+    """Count Python's objects."""
     for way, subject in zip(objects.WAYS, OURS, strict=True):
         more = objects.growth(way, count)
         most = ", ".join(f"{name} +{number}" for name, number in sorted(more.items(), key=lambda one: -one[1])[:3])
         kept = all(number < count / 100 for number in more.values())
-        yield Figure(subject, f"after {many(count, 'connection')}: {most or 'no more of any type'}", kept, dict(more))
+        kept_most = most or "no more objects of any type"
+        yield Figure(subject, f"after {many(count, 'connection')}: {kept_most}", kept, dict(more))
 
 
 def progress(figure: Figure) -> None:
-    """A scenario takes minutes: each figure is told as it comes."""
+    """Print each figure as soon as it is known: a scenario takes minutes."""
     print(f"    … {figure.subject}: {figure.text}", file=sys.stderr, flush=True)
 
 
 def scenarios(asked: argparse.Namespace) -> Iterator[Scenario]:
-    """What was asked for; 0 leaves one out."""
+    """The scenarios of the command line; a count of 0 leaves one out."""
     chosen = [one for one in SUBJECTS if not asked.only or str(one) in asked.only]
     if asked.cycles:
-        title = f"{many(asked.cycles, 'connection')} that come and go"
+        title = f"{many(asked.cycles, 'connection')} opened and closed"
         yield Scenario(NUMBER, title, PROMISE, partial(cycles, asked.cycles, chosen))
     if asked.datagrams:
         yield Scenario(NUMBER, many(asked.datagrams, "datagram"), PROMISE, partial(datagrams, asked.datagrams, chosen))
     if asked.objects:
-        promise = "no type of which there are more: not one object for every hundred connections"
+        promise = "no type has more objects than before: less than one for every hundred connections"
         yield Scenario(NUMBER, "Python's objects", promise, partial(census, asked.objects))
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """0 every promise that could be tried was kept; 1 one was broken; 2 usage; 130 interrupted."""
+    """Returns 0: every promise that was tried is kept; 1: one is broken; 2: usage error; 130: interrupted."""
     asked = parse(words)
     known = header()
     print(" · ".join(known.values()))

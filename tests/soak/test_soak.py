@@ -1,4 +1,4 @@
-"""A little of `make soak` at every commit: what counts, and nothing that takes time."""
+"""A short version of `make soak` at every commit: only the counts, not the times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.soak.load import MIX, Cycles, Datagrams, Way
 from tests.soak.meter import PER, Course, Sample, slope
 from tests.soak.run import IN_ALL, SERVICES, main, parse
 
-pytestmark = pytest.mark.xdist_group("cpu")  # each of these takes a whole processor: never two at a time
+pytestmark = pytest.mark.xdist_group("cpu")  # each uses a whole processor: never two at a time
 
 CONNECTIONS = 10_000
 DATAGRAMS = 50_000
@@ -29,7 +29,7 @@ def daemon(request):
         started.check()
 
 
-def test_nothing_stays_of_connections_that_are_over(daemon):
+def test_closed_connections_leave_no_resources(daemon):
     clients, pid = Cycles(daemon.inet("echo", "tcp"), ours=True), daemon.process.pid
     while clients.count < 1_000:
         clients.batch()
@@ -51,7 +51,7 @@ def test_nothing_stays_of_connections_that_are_over(daemon):
     assert set(counted) <= {"accepted", "bytes_in", "bytes_out", "refused:denied", "closed:done", "closed:lost"}
 
 
-def test_nothing_stays_of_datagrams(daemon):
+def test_datagrams_leave_no_resources(daemon):
     sources, pid = Datagrams(daemon.inet("echo", "udp"), ours=True), daemon.process.pid
     sources.batch()
     before, course = held(pid), Course(pid)
@@ -69,7 +69,7 @@ def test_nothing_stays_of_datagrams(daemon):
 
 
 def unsent(daemon):
-    """What waits to be sent to all connections together, as the daemon counts it: what is left of nobody."""
+    """The bytes that wait for all connections together, as the daemon counts them: 0 when all are closed."""
     host, port = daemon.inet("admin", "tcp")
     client = HTTPConnection(host, port, timeout=SECONDS)
     client.request("GET", "/metrics")
@@ -103,7 +103,7 @@ def test_the_command_line(capsys):
     assert parse(["--cycles", "7"]).cycles == 7
     assert main(["--cycles", "2000", "--datagrams", "0", "--objects", "0", "--only", "echod"]) in (0, 1)
     said = capsys.readouterr().out
-    assert "46  2,000 connections that come and go\n    promise  memory grows" in said
+    assert "46  2,000 connections opened and closed\n    promise  memory grows" in said
     assert "    verdict  " in said
     with pytest.raises(SystemExit):
-        parse(["--only", "nobody"])
+        parse(["--only", "unknown"])

@@ -120,9 +120,9 @@ def refused(site, text, tmp_path):
 def test_the_kind_is_listed_with_its_option(rot13):
     said, _ = rot13.run("echoctl", "services")
     assert "rot13" in said
-    assert "sends everything back with its letters turned" in said
+    assert "returns the input with its letters rotated" in said
     assert "places" in said
-    assert "how far each letter is turned, from 1 to 25" in said
+    assert "how far each letter is rotated, from 1 to 25" in said
 
 
 def test_the_kind_can_be_configured(rot13, tmp_path):
