@@ -1,1 +1,1 @@
-"""Who may, and how much: access lists, caps, token buckets, the loop guard. Pure; every clock is handed in."""
+"""Access lists, limits, token buckets and the loop guard. Pure: every clock is an argument."""

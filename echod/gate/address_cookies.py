@@ -5,7 +5,7 @@ A source address can be forged. The daemon sends a challenge, and only a peer th
     bkdfmp<>480213        the challenge: six letters, six digits
     480213 bkdfmp         the answer: the two halves exchanged
 
-The answer begins with a digit and the challenge with a letter, so no text that starts with text of ours is an answer.
+The answer begins with a digit and the challenge with a letter, so no text that starts with text of echod is an answer.
 An echo service therefore cannot answer, and neither can one that changes case, replaces letters (rot13), reverses,
 cuts, or adds text: the answer has another order and is shorter. A person with `nc -u` can type it.
 
@@ -63,7 +63,7 @@ def answers(challenge: bytes, datagram: bytes) -> bool:
 
 
 def fresh_challenge() -> bytes:
-    """A challenge that nobody can predict, to be used once."""
+    """An unpredictable challenge, to be used once."""
     return _written(secrets.randbelow(_VALUES))
 
 

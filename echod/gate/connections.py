@@ -1,4 +1,4 @@
-"""The gate of streams: who may connect, how many at once, how fast."""
+"""The gate of connections: which clients may connect, how many at once, and how fast."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from echod.gate.refusal import Refusal
 
 
 def client_of(key: bytes) -> bytes:
-    """Who counts as one client: an IPv4 host, or an IPv6 /64, for a host has 2**64 addresses in its own."""
+    """The key of a client: an IPv4 host, or an IPv6 /64, because one host can use all 2**64 addresses of it."""
     return key[:8] if len(key) == 16 else key
 
 
 class ConnectionGate:
     """The connections of one service, over all its listeners.
 
-    `admit` each connection once and, where it says None, `release` it once. A host is the 4 or 16 octets that
-    the kernel told, or b"" for a Unix peer: lists and limits of one client do not concern that.
+    Call `admit` once for each connection. If it returns None, call `release` once when the connection is closed. A host
+    is the 4 or 16 bytes that the kernel reported, or b"" for a Unix peer, to which the access lists and the limits for
+    one client do not apply.
     """
 
     def __init__(self, access: Access, limits: Limits, clock: Callable[[], float]) -> None:
@@ -30,14 +31,14 @@ class ConnectionGate:
         self.govern(access, limits)
 
     def govern(self, access: Access, limits: Limits) -> None:
-        """Go by other lists and limits from now on; connections that are open stay."""
+        """Use other lists and limits from now on; open connections stay."""
         self.access = access
         self.limits = limits
 
     def admit(self, host: bytes, *, loopback: bool) -> Refusal | None:
-        """Why a connection of `host` is refused, or None: it is counted from now on.
+        """Why a connection of `host` is refused, or None: then it is counted until `release`.
 
-        `loopback` says whether only this machine reaches the listener.
+        `loopback` is whether the listener is reachable from this machine only.
         """
         limits = self.limits
         if self.open >= limits.connections:
@@ -76,7 +77,7 @@ class ConnectionGate:
         return self._admit_client(host, self.limits, loopback) if host else None
 
     def release(self, host: bytes) -> None:
-        """A connection that was admitted is over."""
+        """Stop counting an admitted connection."""
         self.open -= 1
         if host:
             client = client_of(canonical(host))

@@ -1,11 +1,11 @@
-"""Consent of one datagram member to receive: proved by an answer, renewed, and lost when it is not renewed.
+"""Consent of one datagram member to receive: proved by an answer, renewed, and lost if it is not renewed.
 
-The rules follow RFC 7675, which keeps a peer from being sent media that it does not want any more:
+The rules follow RFC 7675, which stops media that a peer no longer wants:
 
 * an answer to a challenge is consent for VALID seconds (section 5.1);
 * a member is challenged again RENEW_AFTER seconds after its last answer, and every RETRY seconds until it answers;
-* each challenge is random, expires after VALID seconds and counts once, so a recorded answer is worth nothing;
-* a challenge is paid for by bytes that the member sent since the last one.
+* each challenge is random, expires after VALID seconds and is valid once, so a recorded answer is useless;
+* challenges never have more bytes than the member sent.
 
 Joining is not consent: the cookie that joins can be replayed by a forged datagram for a minute.
 Pure: times are seconds on one clock that never steps back.
@@ -20,12 +20,12 @@ from echod.gate.address_cookies import LENGTH, answers, fresh_challenge
 VALID: Final = 30.0  #: seconds that an answer counts: RFC 7675 section 5.1
 RENEW_AFTER: Final = 10.0  #: seconds: leaves four tries within VALID, as datagrams may be lost
 RETRY: Final = 5.0  #: seconds: the interval of RFC 7675
-RETRY_WHEN_LOST: Final = 1.0  #: seconds; then a challenge is sent only in reply to a datagram, and is no larger
-CREDIT: Final = 1024  #: bytes a member can have paid in advance: 73 challenges
+RETRY_WHEN_LOST: Final = 1.0  #: seconds; it is then sent only in reply to a datagram that is at least as long
+CREDIT: Final = 1024  #: bytes of a member's datagrams that count for later challenges: 73 challenges
 
 
 class Consent:
-    """What one member has proved."""
+    """The consent of one member."""
 
     __slots__ = ("_challenge", "_challenged", "_credit", "_made", "_until")
 
@@ -54,7 +54,7 @@ class Consent:
         return True
 
     def challenge(self, now: float) -> bytes | None:
-        """The challenge to send now; None if none is due or the member has not paid for it.
+        """The challenge to send now; None if none is due or the member has sent too few bytes.
 
         While consent is lost, the caller sends it only in reply to a datagram that is at least as long.
         """

@@ -1,9 +1,12 @@
-"""The gate of datagrams: why an answer would hurt somebody, or None.
+"""The gate of datagrams: why a datagram gets no reply, or None.
 
-The source of a datagram can be forged, so an answer can be aimed at anybody. The rules (docs/SECURITY.md has
-the reasons, peers and measurements): no answer larger than its question, never more than one; none to a port or
-an address that would answer by itself; no more than a share to one network, and to all together; none to whoever
-sends the same again and again.
+The source of a datagram can be forged, so a reply can be directed at any host. The rules (docs/SECURITY.md has the
+reasons, peers and measurements):
+
+* all replies to a request together are not larger than it (`echod.gate.reply_allowance`);
+* no reply to a port or an address that would reply by itself;
+* a rate limit for each network, and for all together;
+* no reply to a source that repeats a datagram.
 """
 
 from __future__ import annotations
@@ -18,14 +21,14 @@ from echod.gate.network_rate import Shares, Total, network_of
 from echod.gate.refusal import Refusal
 
 REFLECTORS: Final = frozenset({1900, 2049, 3702, 5353, 11211, 27015})
-"""Ports above 1023 whose services answer what they are sent (SSDP, NFS, WS-Discovery, mDNS, memcached, Source)."""
-PRIVILEGED: Final = 1024  #: inetd's rule since CERT CA-1996-01: below are services, not clients
+"""Ports above 1023 whose services reply to any datagram (SSDP, NFS, WS-Discovery, mDNS, memcached, Source)."""
+PRIVILEGED: Final = 1024  #: inetd's rule since CERT CA-1996-01: ports below are of services, not clients
 
 
 def is_many(host: bytes, broadcasts: Container[bytes] = ()) -> bool:
-    """Whether the 4 or 16 octets of a destination mean many hosts: multicast, or broadcast (RFC 1122 3.2.1.3).
+    """Whether a destination of 4 or 16 bytes is multicast or broadcast (RFC 1122 3.2.1.3).
 
-    A dual-stack socket tells the destinations of IPv4 in mapped form, and nothing else of them.
+    A dual-stack socket reports IPv4 destinations only in mapped form.
     """
     key = canonical(host)
     return key[0] == 255 if len(key) == 16 else key[0] >= 224 or key in broadcasts
@@ -34,8 +37,8 @@ def is_many(host: bytes, broadcasts: Container[bytes] = ()) -> bool:
 class DatagramGate:
     """The datagrams of one service, over all its listeners.
 
-    `own_ports` are the ports that the daemon itself answers on; `broadcasts` the broadcast addresses of its
-    interfaces, as 4 octets. Both may change while the gate lives. `floods` are for whoever can stop them earlier.
+    `own_ports` are the ports that the daemon itself serves; `broadcasts` the broadcast addresses of its interfaces, as
+    4 bytes. Both may change later. `floods` collects floods for a filter in the kernel.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class DatagramGate:
     def govern(
         self, access: Access, limits: Limits, larger_answers_to: Access, allow_source_ports: Collection[int]
     ) -> None:
-        """Go by other lists and limits from now on."""
+        """Use other lists and limits from now on."""
         self.access = access
         self.limits = limits
         self.larger_answers_to = larger_answers_to
@@ -74,10 +77,10 @@ class DatagramGate:
         return self._rates.get(rate) or self._rates.setdefault(rate, Shares(rate, self._total))
 
     def admit(self, host: bytes, port: int, datagram: bytes, *, loopback: bool) -> Refusal | None:
-        """Why a datagram is not answered, or None.
+        """Why a datagram gets no reply, or None.
 
-        `host` is the 4 or 16 octets that the kernel told, or b"" for a Unix peer, whom no rule concerns;
-        `loopback` says whether only this machine reaches the listener.
+        `host` is the 4 or 16 bytes that the kernel reported, or b"" for a Unix peer, to which no rule applies.
+        `loopback` is whether the listener is reachable from this machine only.
         """
         if not host:
             return None
@@ -94,28 +97,28 @@ class DatagramGate:
             self.floods.note(network_of(key), now, shares.rate.per_second)
         return refusal
 
-    def admit_run(self, key: bytes, port: int, count: int, octets: int, *, loopback: bool) -> bool | Refusal:
-        """What becomes of `count` datagrams of one source, `octets` in all: True, and all are answered and counted; or
-        why none is, whatever they say. False counts nothing, and says nothing: ask `admit` for each.
+    def admit_run(self, key: bytes, port: int, count: int, size: int, *, loopback: bool) -> bool | Refusal:
+        """Decide about `count` datagrams of one source, of `size` bytes together.
 
-        `forbidden` has been asked already, with this `key`.
+        True admits and counts all of them. A Refusal applies to all of them, independent of their content. False
+        decides and counts nothing: call `admit` for each. The caller has called `forbidden` with this `key` before.
         """
         shares = self._shares[loopback]
         if shares is None:
             return True
         now = self._clock()
-        verdict = shares.take_run(key, port, count, octets, now)
+        verdict = shares.take_run(key, port, count, size, now)
         if isinstance(verdict, Refusal):
             self.floods.note(network_of(key), now, shares.rate.per_second, count)
         return verdict
 
     def forbade(self, refusal: Refusal, count: int) -> None:
-        """Note that so many were refused for what `forbidden` said."""
+        """Note `count` datagrams that `forbidden` refused with this reason."""
         if refusal is Refusal.SOURCE_PORT:
             self.floods.note(PORTS, self._clock(), count=count)
 
     def forbidden(self, host: bytes, key: bytes, port: int) -> Refusal | None:
-        """The rules that need no memory: ports, addresses, access lists. `key` is the canonical `host`."""
+        """Apply the rules that need no state: ports, addresses, access lists. `key` is the canonical `host`."""
         if (port < PRIVILEGED or port in REFLECTORS or port in self.own_ports) and port not in self.allow_source_ports:
             return Refusal.SOURCE_PORT
         if len(key) == 4:
@@ -126,5 +129,5 @@ class DatagramGate:
         return None if self.access.allows(key) else Refusal.DENIED
 
     def may_be_larger(self, host: bytes) -> bool:
-        """Whether this source may get an answer larger than its question."""
+        """Whether this source may get a reply larger than its request."""
         return not host or (not in_disguise(host) and self.larger_answers_to.allows(canonical(host)))

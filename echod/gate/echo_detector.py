@@ -1,7 +1,7 @@
-"""Echo detection: finds a member that only returns what it is sent, so that two of them cannot repeat lines forever.
+"""Echo detection: finds a member that only returns what it receives, so that two of them cannot repeat lines endlessly.
 
-A member that returns our own text three times in a row, each time within two seconds, is an echo service. Once or
-twice is not enough: an operator may answer `ok` with `ok`. Each text that was sent can be returned once.
+A member that returns the text it was sent three times in a row, each time within two seconds, is an echo service. Once
+or twice is not enough: an operator may answer `ok` with `ok`. Each text that was sent can be returned once.
 Pure: times are seconds on one clock that never steps back.
 """
 
@@ -13,13 +13,13 @@ from typing import Final
 IN_A_ROW: Final = 3
 WITHIN: Final = 2.0  #: seconds between sending a text and its return: more than any round trip
 REMEMBERED: Final = 16
-"""Texts. While all of them are recent, later ones are not recorded instead: a run of 16 comes back as a run, however
-many more are under way."""
+"""Texts. While all of them are recent, later ones are not recorded: a run of 16 is returned as a run, however many more
+texts are in flight."""
 COMPARED: Final = 64  #: bytes of each text: services that cut what they return (at 512 bytes, say) are found as well
 
 
 class EchoDetector:
-    """The texts that one member was sent lately, and how many it returned in a row."""
+    """The recent texts that were sent to one member, and how many of them it returned in a row."""
 
     __slots__ = ("_returned", "_sent")
 
@@ -28,7 +28,7 @@ class EchoDetector:
         self._returned = 0
 
     def sent(self, text: bytes, now: float) -> None:
-        """The member was sent a text."""
+        """Record a text that was sent to the member."""
         while self._sent and now - self._sent[0][0] > WITHIN:
             self._sent.popleft()
         if len(self._sent) < REMEMBERED and (compared := _compared(text)):
@@ -49,5 +49,5 @@ class EchoDetector:
 
 
 def _compared(text: bytes) -> bytes:
-    """What is compared: neither white space at the ends nor case, which services that return text may change."""
+    """The text without white space at its ends and in lower case, because services that return text may change both."""
     return text.strip()[:COMPARED].lower()

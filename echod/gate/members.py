@@ -1,7 +1,7 @@
 """The gate of datagram members, one for the whole daemon: cookies, the output budget of each network, muted echoes.
 
-Members are sent what others say, unasked. Whatever a single member's consent allows, one network receives no more
-than its budget, and a member that was found to be an echo service cannot join again at once.
+Members receive lines of other members without a request. Independent of the consent of each member, one network
+receives at most its budget, and a member that was found to be an echo service cannot join again for a while.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from echod.gate.limits import Rate
 from echod.gate.network_rate import network_of
 from echod.gate.refusal import Refusal
 
-OUTPUT: Final = Rate(262_144, 524_288)  #: bytes a second to one /24 or /56: what replies may have (`shares.BYTES`)
+OUTPUT: Final = Rate(262_144, 524_288)  #: bytes a second to one /24 or /56, as for replies (`network_rate.BYTES`)
 CHALLENGES: Final = Rate(1, 10)
-"""Challenges a second to one address, and at once: a client repeats its first datagram until it is answered; a service
-that returns a challenge in a form that is not recognised repeats itself no faster than this."""
-MUTED: Final = 60.0  #: seconds: by then nothing that was sent to it is still under way
+"""Challenges a second to one address, and their burst. A client repeats its first datagram until it gets a reply. A
+service that returns a challenge in a form that is not recognized causes no more challenges than this."""
+MUTED: Final = 60.0  #: seconds: after that, nothing that was sent to it is still in flight
 REMEMBERED: Final = 4096  #: muted addresses at once
 
 _LOOPBACK6: Final = bytes(15) + b"\x01"
 
 
 def is_local(host: bytes) -> bool:
-    """Whether a sender is on this machine: the kernel accepts no packet from outside with such an address.
+    """Whether a sender is on this machine: the kernel drops packets from outside with such an address.
 
     `host` is 4 or 16 bytes, or empty for a Unix peer.
     """
@@ -37,7 +37,7 @@ def is_local(host: bytes) -> bool:
 
 
 class MemberGate:
-    """What all datagram members of a daemon share.
+    """The state that all datagram members of a daemon share.
 
     `clock` counts seconds and never steps back; `secret` is that of `AddressCookies`.
     """
@@ -54,10 +54,11 @@ class MemberGate:
         return is_local(host) or self._output.take(network_of(canonical(host)), self._clock(), size)
 
     def refuses_to_challenge(self, address: bytes, host: bytes, datagram: bytes) -> Refusal | None:
-        """Why a datagram of a peer that is not a member is not replied to with a challenge; None takes its bytes.
+        """Why a peer that is not a member gets no challenge in reply to its datagram, or None.
 
-        `address` distinguishes the peer from every other, `host` is its 4 or 16 bytes. The datagram must be longer
-        than a challenge, or a service that returns challenges as they are would be sent the next one.
+        None takes the bytes of the challenge from the budget. `address` distinguishes the peer from every other, `host`
+        is its 4 or 16 bytes. The datagram must be longer than a challenge: otherwise a service that returns challenges
+        unchanged would get the next one.
         """
         if len(datagram) <= LENGTH:
             return Refusal.LARGER

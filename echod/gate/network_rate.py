@@ -1,8 +1,8 @@
-"""What one network may be answered, and all together, and the watch for repetition.
+"""Rate limits of replies, for each network and for all together, and the detection of repeated datagrams.
 
-Each share is a token bucket by the generic cell rate algorithm (ITU-T I.371), as in `echod.gate.buckets`: the time at
-which it will be full again. Four of them are asked for every datagram, which is why they are plain numbers here, those
-of a network in one table. Times are seconds on one clock that never steps back.
+Each limit is a token bucket by the generic cell rate algorithm (ITU-T I.371), as in `echod.gate.buckets`: the time at
+which it will be full again. Each datagram uses four of them. Therefore they are plain numbers here, and those of a
+network are in one table. Times are seconds on one clock that never steps back.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from echod.gate.buckets import TABLE
 from echod.gate.limits import Rate
 from echod.gate.refusal import Refusal
 
-BYTES: Final = Rate(262_144, 524_288)  #: octets of answers to one network: chrony and NSD bound packets alone
-TOTAL: Final = Rate(50_000, 50_000)  #: answers to all networks together
+BYTES: Final = Rate(262_144, 524_288)  #: bytes of replies to one network: chrony and NSD limit packets only
+TOTAL: Final = Rate(50_000, 50_000)  #: replies to all networks together
 TOTAL_BYTES: Final = Rate(33_554_432, 33_554_432)
 
-SAME: Final = 64  #: the same datagram so often …
-SAME_WITHIN: Final = 1.0  #: … in so many seconds is a loop …
-MUTE: Final = 60.0  #: … and its source hears nothing for so many
-PREFIX: Final = 64  #: octets of a datagram that are compared
+SAME: Final = 64  #: the same datagram this often …
+SAME_WITHIN: Final = 1.0  #: … in this many seconds is a loop …
+MUTE: Final = 60.0  #: … and its source gets no reply for this many
+PREFIX: Final = 64  #: bytes of a datagram that are compared
 WATCHED_ABOVE: Final = 0.5  #: the share of its burst that a network must have used to be watched
 WATCHED: Final = 4096  #: sources that are watched for repetition at once
 
@@ -29,7 +29,7 @@ _FULL: Final = (0.0, 0.0)  #: of a network that is not in the table
 
 
 def network_of(key: bytes) -> bytes:
-    """Who shares one rate: an IPv4 /24, or an IPv6 /56 (what one customer is given; RFC 6177)."""
+    """The network that shares one rate: an IPv4 /24, or an IPv6 /56 (the usual prefix of one customer; RFC 6177)."""
     return key[:3] if len(key) == 4 else key[:7]
 
 
@@ -43,30 +43,30 @@ def _depth(rate: Rate) -> float:
     return (rate.burst + 0.01) / rate.per_second
 
 
-_OCTET, _OCTETS = _interval(BYTES), _depth(BYTES)
+_BYTE, _BYTES = _interval(BYTES), _depth(BYTES)
 _OF_ALL, _ALL = _interval(TOTAL), _depth(TOTAL)
-_OCTET_OF_ALL, _ALL_OCTETS = _interval(TOTAL_BYTES), _depth(TOTAL_BYTES)
+_BYTE_OF_ALL, _ALL_BYTES = _interval(TOTAL_BYTES), _depth(TOTAL_BYTES)
 
 
 class Total:
-    """What the whole daemon may answer, one for all services: when its answers, and its octets, are full again."""
+    """The limits of the whole daemon, over all services: the times at which replies and bytes are full again."""
 
     def __init__(self) -> None:
-        self.answers = 0.0
-        self.octets = 0.0
+        self.replies = 0.0
+        self.bytes = 0.0
 
-    def take(self, count: int, octets: int, now: float) -> bool:
-        """Take so many answers of so many octets in all, if both are there; False takes nothing."""
-        answers_at = (self.answers if self.answers > now else now) + count * _OF_ALL
-        octets_at = (self.octets if self.octets > now else now) + octets * _OCTET_OF_ALL
-        if answers_at - now > _ALL or octets_at - now > _ALL_OCTETS:
+    def take(self, count: int, size: int, now: float) -> bool:
+        """Take `count` replies of `size` bytes together, if both are available; False takes nothing."""
+        replies_at = (self.replies if self.replies > now else now) + count * _OF_ALL
+        bytes_at = (self.bytes if self.bytes > now else now) + size * _BYTE_OF_ALL
+        if replies_at - now > _ALL or bytes_at - now > _ALL_BYTES:
             return False
-        self.answers, self.octets = answers_at, octets_at
+        self.replies, self.bytes = replies_at, bytes_at
         return True
 
 
 class Shares:
-    """The shares of every network at one rate."""
+    """The rate limits of all networks at one rate."""
 
     def __init__(self, rate: Rate, total: Total) -> None:
         self.rate = rate
@@ -74,69 +74,69 @@ class Shares:
         self._depth = _depth(rate)
         self._watched = WATCHED_ABOVE * self._depth
         self._total = total
-        self._table: OrderedDict[bytes, tuple[float, float]] = OrderedDict()  # when answers and octets are full again
+        self._table: OrderedDict[bytes, tuple[float, float]] = OrderedDict()  # when replies and bytes are full again
         self._repeats = Repeats()
 
     def take(self, key: bytes, port: int, datagram: bytes, now: float) -> Refusal | None:
-        """Why a datagram is not answered; or None, and it is counted."""
+        """Why a datagram gets no reply; or None, and it is counted."""
         source = (key, port)
         if self._repeats.muted(source, now):
             return Refusal.REPEAT
         network = network_of(key)
-        answers_at, octets_at = self._table.get(network, _FULL)
-        answers_at = max(answers_at, now)
-        if answers_at + self._interval - now > self._depth:  # before anybody looks at what it says
-            self._remember(network, answers_at, octets_at)
+        replies_at, bytes_at = self._table.get(network, _FULL)
+        replies_at = max(replies_at, now)
+        if replies_at + self._interval - now > self._depth:  # before its content is looked at
+            self._remember(network, replies_at, bytes_at)
             return Refusal.RATE
-        if answers_at - now > self._watched and self._repeats.same_again(source, datagram, now):
+        if replies_at - now > self._watched and self._repeats.same_again(source, datagram, now):
             return Refusal.REPEAT
         size = len(datagram)
-        after = (octets_at if octets_at > now else now) + size * _OCTET
-        if after - now > _OCTETS:
-            self._remember(network, answers_at + self._interval, octets_at)
+        after = (bytes_at if bytes_at > now else now) + size * _BYTE
+        if after - now > _BYTES:
+            self._remember(network, replies_at + self._interval, bytes_at)
             return Refusal.BYTES
-        self._remember(network, answers_at + self._interval, after)
+        self._remember(network, replies_at + self._interval, after)
         return None if self._total.take(1, size, now) else Refusal.TOTAL
 
-    def take_run(self, key: bytes, port: int, count: int, octets: int, now: float) -> bool | Refusal:
-        """As `take` of each, where its answer to all of them is known before they are looked at; otherwise False."""
+    def take_run(self, key: bytes, port: int, count: int, size: int, now: float) -> bool | Refusal:
+        """As `take` of each, if the result is the same for all of them, independent of their content; else False."""
         if self._repeats.sources and self._repeats.muted((key, port), now):
             return Refusal.REPEAT
         network = network_of(key)
-        answers_at, octets_at = self._table.get(network, _FULL)
-        answers_at = max(answers_at, now)
-        after = answers_at + count * self._interval
+        replies_at, bytes_at = self._table.get(network, _FULL)
+        replies_at = max(replies_at, now)
+        after = replies_at + count * self._interval
         if after - now > self._watched:
-            if answers_at + self._interval - now <= self._depth:
+            if replies_at + self._interval - now <= self._depth:
                 return False
-            self._remember(network, answers_at, octets_at)
+            self._remember(network, replies_at, bytes_at)
             return Refusal.RATE
-        octets_at = (octets_at if octets_at > now else now) + octets * _OCTET
-        if octets_at - now > _OCTETS or not self._total.take(count, octets, now):
+        bytes_at = (bytes_at if bytes_at > now else now) + size * _BYTE
+        if bytes_at - now > _BYTES or not self._total.take(count, size, now):
             return False
-        self._remember(network, after, octets_at)
+        self._remember(network, after, bytes_at)
         return True
 
-    def _remember(self, network: bytes, answers_at: float, octets_at: float) -> None:
+    def _remember(self, network: bytes, replies_at: float, bytes_at: float) -> None:
         table = self._table
-        table[network] = answers_at, octets_at
+        table[network] = replies_at, bytes_at
         table.move_to_end(network)
-        if len(table) > TABLE:  # forged sources push the oldest out: that is why there is a total
+        if len(table) > TABLE:  # forged sources evict the oldest: therefore a total exists
             table.popitem(last=False)
 
 
 class Repeats:
-    """Finds who sends the same datagram again and again: two echo services that talk to each other.
+    """Finds sources that send the same datagram repeatedly: two echo services that reply to each other.
 
-    Only sources above half their rate are looked at, so that a probe with a constant payload is not one.
+    Only sources above half their rate are checked, so that a probe with a constant payload is not found.
     """
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[tuple[bytes, int], int], tuple[int, float]] = OrderedDict()  # how often, since
-        self.sources: OrderedDict[tuple[bytes, int], float] = OrderedDict()  #: that are muted, and until when
+        self._seen: OrderedDict[tuple[tuple[bytes, int], int], tuple[int, float]] = OrderedDict()  # count, since
+        self.sources: OrderedDict[tuple[bytes, int], float] = OrderedDict()  #: muted sources, and until when
 
     def muted(self, source: tuple[bytes, int], now: float) -> bool:
-        """Whether this source hears nothing now."""
+        """Whether this source gets no reply now."""
         until = self.sources.get(source)
         if until is None:
             return False
@@ -146,7 +146,7 @@ class Repeats:
         return False
 
     def same_again(self, source: tuple[bytes, int], datagram: bytes, now: float) -> bool:
-        """Note a datagram; True where it mutes its source."""
+        """Record a datagram; True if it mutes its source."""
         again = (source, hash((datagram[:PREFIX], len(datagram))))
         often, since = self._seen.pop(again, (0, now))
         if now - since > SAME_WITHIN:

@@ -1,4 +1,4 @@
-"""The closed vocabulary of why something was refused: counters, events and docs/SECURITY.md use these words."""
+"""The reasons of refusals: counters, events and docs/SECURITY.md use these words."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from enum import StrEnum
 
 
 class Refusal(StrEnum):
-    """Why a connection or a datagram got no service."""
+    """Why a connection or a datagram was refused."""
 
     DENIED = "denied"  #: the access lists
-    CONNECTIONS = "connections"  #: the service has all the connections it may have
-    PER_CLIENT = "per-client"  #: this client has all the connections it may have
+    CONNECTIONS = "connections"  #: the service has reached its limit of connections
+    PER_CLIENT = "per-client"  #: this client has reached its limit of connections
     NEW_PER_CLIENT = "new-per-client"  #: this client opens connections too fast
-    SOURCE_PORT = "source-port"  #: a port that answers by itself: a loop, or a reflection
-    SOURCE_ADDRESS = "source-address"  #: nobody's address, everybody's, or another host's in disguise
-    DESTINATION = "destination"  #: asked of many hosts at once, by broadcast or multicast
+    SOURCE_PORT = "source-port"  #: a port whose service replies by itself: a loop, or a reflection
+    SOURCE_ADDRESS = "source-address"  #: unspecified, multicast, broadcast, or a host in a form that bypasses lists
+    DESTINATION = "destination"  #: sent to many hosts at once, by broadcast or multicast
     RATE = "rate"  #: this network sends too many datagrams
-    BYTES = "bytes"  #: this network asks for too many bytes
-    TOTAL = "total"  #: all networks together do
-    REPEAT = "repeat"  #: the same datagram again and again, or our own text: a loop
-    LARGER = "larger"  #: the answer would be larger than the question
+    BYTES = "bytes"  #: replies to this network would have too many bytes
+    TOTAL = "total"  #: all networks together send too many datagrams or bytes
+    REPEAT = "repeat"  #: the same datagram repeatedly, or text that echod sent: a loop
+    LARGER = "larger"  #: the reply would be larger than the request
     CHALLENGED = "challenged"  #: not a member: it was sent a challenge instead
     CONSENT = "consent"  #: output waits: the member has not renewed, and its datagram is smaller
     OUTPUT = "output"  #: output waits: the network of the member has used up its budget
-    NAMELESS = "nameless"  #: a Unix socket without a name: there is nobody to answer
-    TRUNCATED = "truncated"  #: larger than any datagram that is taken whole
-    SEND = "send"  #: the kernel did not take the answer
-    KERNEL = "kernel"  #: dropped before we saw it: a full receive buffer, or the filter of a flood
-    ACCEPT = "accept"  #: the kernel could not hand the connection over (no descriptors, no memory …)
+    NAMELESS = "nameless"  #: a Unix socket without a name: no address for a reply
+    TRUNCATED = "truncated"  #: larger than the receive buffer
+    SEND = "send"  #: the kernel did not accept the reply
+    KERNEL = "kernel"  #: dropped by the kernel: a full receive buffer, or the filter of a flood
+    ACCEPT = "accept"  #: accept(2) failed (no descriptors, no memory …)

@@ -1,4 +1,4 @@
-"""How much may be sent in reply to one datagram, so that no reply amplifies a request with a forged source."""
+"""The bytes that may be sent in reply to one datagram, so that replies do not amplify a forged request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEADERS: Final = 28  #: bytes of an IPv4 and a UDP header: each reply after the 
 class ReplyAllowance:
     """All replies together may have as many bytes as the request, and as many headers.
 
-    `larger` tells, if it matters, whether this peer may be sent more.
+    `larger` is called only if that is not enough, and returns whether this peer may be sent more.
     """
 
     __slots__ = ("_larger", "_left", "_replied")

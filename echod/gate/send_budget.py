@@ -1,8 +1,8 @@
-"""How much waits to be sent to everybody together, and who must hold back while that is too much.
+"""The bytes that wait to be sent to all peers together, and the pressure on readers while they are too many.
 
-There is one sum for the whole daemon. It changes when a connection gets stuck and when it is relieved, never for a
-single message. Each limit (`total-buffer` of a service) is a Watermark on it: who joined one hears when the sum rises
-above it, above half of it, and when it has fallen again.
+The whole daemon has one sum. It changes when a connection stalls and when its output is sent, never for a single
+message. Each limit (`total-buffer` of a service) is a Watermark on the sum. Listeners of a watermark are called when
+the sum rises above it, above half of it, and when it has fallen again.
 """
 
 from __future__ import annotations
@@ -12,50 +12,51 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Final
 
-RELIEVED: Final = 7 / 8  #: the share of a mark below which the sum has fallen: not with every connection to and fro
+RELIEVED: Final = 7 / 8  #: share of a mark below which the pressure falls: hysteresis
 LITTLE: Final = 4096
-"""Octets that are read at once from a connection while the mark is passed: a page. Whoever takes its answers is
-served on, only in smaller pieces; and whoever does not, adds no more than that."""
+"""Bytes that are read at once from a connection while the sum is above the mark: one page. A peer that reads its
+replies is served in smaller pieces; a peer that does not read adds at most this much."""
 KERNEL_BUFFER: Final = 65_536
-"""Octets for SO_SNDBUF and SO_RCVBUF above half of a mark; Linux takes twice that (socket(7)). A stuck connection holds
-3.3 MiB of kernel memory at both its ends with Linux's own limits. Of 5,000 with these, each held 0.33 MiB; with twice
-as much they reached `tcp_mem`, above which nobody can send (`make chaos`, number 10)."""
+"""Bytes for SO_SNDBUF and SO_RCVBUF above half of a mark; Linux doubles them (socket(7)). With Linux's own limits a
+stalled connection holds 3.3 MiB of kernel memory at both ends. With this value 5,000 connections held 0.33 MiB each.
+With twice this value they reached `tcp_mem`, above which no connection can send (`make chaos`, number 10)."""
 
 
 class Pressure(IntEnum):
-    """How near the sum is to a mark."""
+    """How close the sum is to a mark."""
 
     NONE = 0
-    HALF = 1  #: above half of it: the kernel's buffers of whoever is stuck, or new, are bounded
-    FULL = 2  #: above it: nobody who is stuck is read from, and everybody else little by little
+    HALF = 1  #: above half: the kernel's buffers of stalled and new connections are bounded
+    FULL = 2  #: above it: stalled connections are not read from, others in small pieces
 
 
 class SendBudget:
-    """The octets that wait to be sent to all connections together.
+    """The bytes that wait to be sent to all connections together.
 
-    `tell` hears `reading.paused` when a limit is passed, and `reading.resumed` when it is not any more.
+    `tell` is called with `reading.paused` when the sum rises above a limit, and with `reading.resumed` when it has
+    fallen again.
     """
 
     def __init__(self, tell: Callable[..., None] = lambda _name, **_fields: None) -> None:
-        self.octets = 0
+        self.total = 0  #: bytes
         self.missed = 0  #: lines that outboxes dropped because their readers were too slow
-        self.ended = 0  #: readers that were ended because they stayed behind
+        self.ended = 0  #: readers that were disconnected because they did not catch up
         self.tell = tell
         self._marks: dict[int, Watermark] = {}
         self._ceiling: float = sys.maxsize  # above this, or below the floor, the pressure on some mark changes
         self._floor: float = -1
 
     def mark(self, limit: int) -> Watermark:
-        """The mark at `limit` octets."""
+        """The watermark at `limit` bytes."""
         if limit not in self._marks:
             self._marks[limit] = Watermark(self, limit)
             self._weigh()
         return self._marks[limit]
 
     def change(self, by: int) -> None:
-        """So many octets more, or fewer, wait than before."""
-        self.octets += by
-        if self.octets > self._ceiling or self.octets < self._floor:
+        """Add `by` bytes to the sum; negative if fewer wait than before."""
+        self.total += by
+        if self.total > self._ceiling or self.total < self._floor:
             self._weigh()
 
     def figures(self) -> dict[str, int]:
@@ -65,7 +66,7 @@ class SendBudget:
 
     def _weigh(self) -> None:
         marks = list(self._marks.values())
-        changed = [mark for mark in marks if mark.weigh(self.octets)]
+        changed = [mark for mark in marks if mark.weigh(self.total)]
         self._ceiling = min((mark.ceiling for mark in marks), default=sys.maxsize)
         self._floor = max((mark.floor for mark in marks), default=-1)
         for mark in changed:
@@ -73,62 +74,64 @@ class SendBudget:
 
 
 class Watermark:
-    """One limit on the sum, and who hears of it."""
+    """One limit on the sum, and its listeners."""
 
     def __init__(self, budget: SendBudget, limit: int) -> None:
         self.budget = budget
         self.limit = limit
         self.pressure = Pressure.NONE
         self.change = budget.change
-        self._heard: dict[Callable[[Pressure], None], None] = {}
-        self._told = False  # that it is passed
+        self._listeners: dict[Callable[[Pressure], None], None] = {}
+        self._reported = False  # whether `reading.paused` was the last event
 
-    def join(self, heard: Callable[[Pressure], None]) -> None:
-        """Call `heard` with the pressure now, and whenever it changes."""
-        self._heard[heard] = None
-        self._tell()
-        heard(self.pressure)
+    def join(self, listener: Callable[[Pressure], None]) -> None:
+        """Call `listener` with the pressure now, and at each change."""
+        self._listeners[listener] = None
+        self._report()
+        listener(self.pressure)
 
-    def leave(self, heard: Callable[[Pressure], None]) -> None:
-        """Call it no more."""
-        self._heard.pop(heard, None)
-        self._tell()
+    def leave(self, listener: Callable[[Pressure], None]) -> None:
+        """Stop calling `listener`."""
+        self._listeners.pop(listener, None)
+        self._report()
 
-    def weigh(self, octets: int) -> bool:
-        """Whether a sum of `octets` changes the pressure; it does so when the sum leaves what lies between
-        `floor` and `ceiling`."""
+    def weigh(self, total: int) -> bool:
+        """Set the pressure for a sum of `total` bytes; whether it has changed.
+
+        It changes when the sum leaves the range from `floor` to `ceiling`.
+        """
         before = self.pressure
-        if octets > self.ceiling or octets < self.floor:
-            self.pressure = self._pressure_of(octets)
+        if total > self.ceiling or total < self.floor:
+            self.pressure = self._pressure_of(total)
         return self.pressure is not before
 
-    def _pressure_of(self, octets: int) -> Pressure:
-        if octets > self.limit:
+    def _pressure_of(self, total: int) -> Pressure:
+        if total > self.limit:
             return Pressure.FULL
-        return Pressure.HALF if octets > self.limit / 2 else Pressure.NONE
+        return Pressure.HALF if total > self.limit / 2 else Pressure.NONE
 
     @property
     def ceiling(self) -> float:
-        """The pressure rises above so many octets."""
+        """The bytes above which the pressure rises."""
         if self.pressure is Pressure.FULL:
             return sys.maxsize
         return self.limit if self.pressure is Pressure.HALF else self.limit / 2
 
     @property
     def floor(self) -> float:
-        """It falls below so many."""
+        """The bytes below which the pressure falls."""
         if self.pressure is Pressure.NONE:
             return -1
         return RELIEVED * (self.limit / 2 if self.pressure is Pressure.HALF else self.limit)
 
     def press(self) -> None:
-        """Tell everybody who joined."""
-        self._tell()
-        for heard in tuple(self._heard):
-            heard(self.pressure)
+        """Call all listeners with the pressure."""
+        self._report()
+        for listener in tuple(self._listeners):
+            listener(self.pressure)
 
-    def _tell(self) -> None:
-        passed = self.pressure is Pressure.FULL and bool(self._heard)  # it is somebody's limit, and passed
-        if passed != self._told:
-            self._told = passed
-            self.budget.tell("reading.paused" if passed else "reading.resumed", limit=self.limit)
+    def _report(self) -> None:
+        exceeded = self.pressure is Pressure.FULL and bool(self._listeners)  # a mark in use, and the sum is above it
+        if exceeded != self._reported:
+            self._reported = exceeded
+            self.budget.tell("reading.paused" if exceeded else "reading.resumed", limit=self.limit)

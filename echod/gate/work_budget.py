@@ -5,13 +5,13 @@ module states the rule for everything that splits input into items, such as line
 
 * One read of one peer processes at most `portion` units. An empty or refused item costs a unit as well.
 * All peers together process at most `turn` units in one turn of the reactor.
-* A peer with unprocessed input is not read from (`Reply.held`). Its next portion is processed in a later turn, in the
-  order in which peers came to wait.
+* echod does not read from a peer with unprocessed input (`Reply.held`). Its next portion is processed in a later turn,
+  first come first served.
 
 A service gets the budget through its `Context`; the transport queues the peer. A part of the daemon that has no
 `Reply`, such as a delivery to many members, takes a portion and queues itself in the same way.
 
-Pure: `later` is the reactor's callLater. Without it nothing can be postponed, so nothing is bounded.
+Pure: `later` is the reactor's callLater. Without it work cannot be postponed, so it is not bounded.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-PORTION: Final = 256  #: units of one read of one peer: some 0.3 ms, and more lines than `lines-per-second` lets pass
-TURN: Final = 512  #: units of all peers in one turn: some 1 ms, so that other connections keep a p99 below 5 ms
+PORTION: Final = 256  #: units of one read of one peer: about 0.3 ms, and more lines than `lines-per-second` allows
+TURN: Final = 512  #: units of all peers in one turn: about 1 ms, so that other connections keep a p99 below 5 ms
 
 Later = Callable[[float, Callable[[], None]], Any]
 Proceed = Callable[[], None]
 
 
 class Portion:
-    """What one peer may process now. Units that it takes count for the turn."""
+    """The units that one peer may process now. Used units count for the turn."""
 
     __slots__ = ("_budget", "_left")
 
@@ -66,9 +66,9 @@ class WorkBudget:
         return len(self._waiting)
 
     def portion(self, *, last: bool = False, whole: bool = False) -> Portion:
-        """What one peer may process now: nothing if the turn is used up, except as the `last` portion of a peer.
+        """The units that one peer may process now: 0 if the turn is used up, except as the `last` portion of a peer.
 
-        `whole` is what is left of the turn, for work that belongs to many peers.
+        `whole` returns all that is left of the turn, for work that belongs to many peers.
         """
         if self._later is None:
             return Portion(self, sys.maxsize)
@@ -83,9 +83,9 @@ class WorkBudget:
             self._schedule()
 
     def wait(self, proceed: Proceed) -> None:
-        """Call `proceed` once, in a later turn; it takes a portion, and waits again if that was not enough.
+        """Call `proceed` once, in a later turn. It takes a portion, and waits again if that was not enough.
 
-        Without `later` it is called at once.
+        Without `later` it is called immediately.
         """
         if self._later is None:
             proceed()
@@ -94,7 +94,7 @@ class WorkBudget:
             self._schedule()
 
     def cancel(self, proceed: Proceed) -> None:
-        """Do not call it: the peer is gone."""
+        """Do not call `proceed` any more: the peer is gone."""
         self._waiting.pop(proceed, None)
 
     def _schedule(self) -> None:
@@ -112,6 +112,6 @@ class WorkBudget:
                 if proceed in self._waiting:  # an earlier one may have cancelled it
                     del self._waiting[proceed]
                     proceed()
-        finally:  # what one raises is a bug of its own, and does not keep the others waiting
+        finally:  # an exception is a bug of that peer's service, and must not delay other peers
             if self._waiting:
                 self._schedule()

@@ -122,4 +122,4 @@ def test_a_paused_connection_ends_as_any_other(make, service):
         assert made.tally.open == 0
         assert sum(made.tally.closed.values()) == CROWD
         assert made.tally.closed[Closing.STALL] == CROWD // 3
-        assert made.unsent.octets == 0
+        assert made.unsent.total == 0

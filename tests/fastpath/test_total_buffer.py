@@ -23,7 +23,7 @@ SOON: Final = 1.25  # seconds, more than one look of the sweep
 def waits(made: Listener) -> int:
     """Octets that the sum has, once the plain way has looked."""
     made.pass_time(SOON)
-    return made.unsent.octets
+    return made.unsent.total
 
 
 def kernel_buffers(made: Listener) -> list[int]:
@@ -87,11 +87,11 @@ def test_above_it_who_is_stuck_is_not_read_from_and_all_others_are_served(make, 
     with make(service(), total_buffer=TOTAL, stall=0.0, idle=0.0) as made:
         good = made.connect()
         stuck = press(made, Pressure.FULL)
-        assert made.unsent.octets == unsent(made) > TOTAL
+        assert made.unsent.total == unsent(made) > TOTAL
         assert made.tally.held_back >= 1
         assert made.told[0] == made.told[-1] == "reading.paused"
         assert is_served(made, good)
-        before = made.unsent.octets
+        before = made.unsent.total
         held_back = made.tally.held_back
         late = stick(made)
         assert waits(made) - before <= LITTLE  # what one read brings
@@ -140,7 +140,7 @@ def test_what_is_stuck_when_the_listener_stops_is_counted_on(make):
             client.shutdown(socket.SHUT_WR)
             assert made.rest(client) == data()[:size]
         made.until(lambda: made.tally.open == 0)
-        assert made.unsent.octets == 0
+        assert made.unsent.total == 0
 
 
 def unsent_of_conversations(made: Listener) -> int:
@@ -195,4 +195,4 @@ def test_another_limit_counts_from_the_reload_on(make):
         for client, size in [*stuck, late]:
             client.shutdown(socket.SHUT_WR)
             assert made.rest(client) == data()[:size]
-        assert made.unsent.octets == 0
+        assert made.unsent.total == 0

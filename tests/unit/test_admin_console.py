@@ -70,16 +70,16 @@ def test_a_seat_that_reads_too_slowly_is_told_and_one_that_stays_behind_is_ended
     while not budget.missed:
         desk.hear(client, "x" * 4000)
         desk.answer(client.number, "x" * 4000)
-    assert budget.octets <= WAITING + OVERHEAD
+    assert budget.total <= WAITING + OVERHEAD
     assert json.loads(next(pulled)) == {"event": "missed", "events": budget.missed}
     room.now += BEHIND
     desk.answer(client.number, "x" * 10_000)
     desk.answer(client.number, "x" * 30_000)
     assert ended == [True]
-    assert (budget.ended, budget.octets) == (1, 0)
+    assert (budget.ended, budget.total) == (1, 0)
     assert json.loads(b"".join(pulled)) == {"event": "ended", "reason": "you read too slowly"}
     desk.answer(client.number, "nobody sits here")
-    assert budget.octets == 0
+    assert budget.total == 0
 
 
 def test_what_waits_for_a_seat_is_given_back_when_it_leaves():
@@ -87,9 +87,9 @@ def test_what_waits_for_a_seat_is_given_back_when_it_leaves():
     feed = room.ask("GET")[2].stream(lambda: None, lambda: None)
     room.take(room.session.received(b"hello"))
     budget = room.console.context.send_budget.budget
-    assert budget.octets > 0
+    assert budget.total > 0
     feed.close()
-    assert budget.octets == 0
+    assert budget.total == 0
 
 
 def test_a_seat_ends_with_its_service():

@@ -212,7 +212,7 @@ class Shares(SynchronousTestCase):
         total = Total()
         guard = gate(rate=UNLIMITED, total=total)
         self.assertEqual({admit(guard, "192.0.2.1", datagram=bytes(65_507)) for _ in range(600)}, {None})
-        self.assertEqual((total.answers, total.octets), (0, 0))
+        self.assertEqual((total.replies, total.bytes), (0, 0))
 
     def test_forged_sources_cost_bounded_memory(self) -> None:
         guard = gate(total=Total())

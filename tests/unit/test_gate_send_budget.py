@@ -33,7 +33,7 @@ def test_it_falls_an_eighth_below_a_mark_and_not_before():
     for by, falls_to in ((-126, None), (-1, Pressure.HALF), (-436, None), (-1, Pressure.NONE)):
         heard.clear()
         unsent.change(by)
-        assert heard == ([] if falls_to is None else [falls_to]), unsent.octets
+        assert heard == ([] if falls_to is None else [falls_to]), unsent.total
 
 
 def test_a_limit_has_one_mark_and_is_told_once():
@@ -70,8 +70,8 @@ def test_the_pressure_is_that_of_the_sum_whatever_came_before(changes, limits):
         for limit in limits:
             pressure = unsent.mark(limit).pressure
             for bound, of in ((limit, Pressure.FULL), (limit / 2, Pressure.HALF)):
-                if unsent.octets > bound:
+                if unsent.total > bound:
                     assert pressure >= of
-                elif unsent.octets < bound * RELIEVED:
+                elif unsent.total < bound * RELIEVED:
                     assert pressure < of
-    assert unsent.octets == sum(changes)
+    assert unsent.total == sum(changes)

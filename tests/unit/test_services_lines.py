@@ -190,13 +190,13 @@ def test_what_is_held_counts_in_the_send_budget_until_it_is_processed_or_the_pee
     budget = context.send_budget.budget
     given = LineInput(context, messages=False)
     assert given.add(b"\n" * 25)
-    assert (parts(given), budget.octets) == (10, 25)
+    assert (parts(given), budget.total) == (10, 25)
     turns.turn()
-    assert (parts(given), budget.octets) == (10, 25)
+    assert (parts(given), budget.total) == (10, 25)
     turns.turn()
-    assert (parts(given), budget.octets, given._data) == (5, 0, b"")
+    assert (parts(given), budget.total, given._data) == (5, 0, b"")
     assert given.add(b"\n" * 25)
     assert parts(given) == 5
-    assert budget.octets == 25
+    assert budget.total == 25
     given.close()
-    assert (given.held, budget.octets) == (False, 0)
+    assert (given.held, budget.total) == (False, 0)

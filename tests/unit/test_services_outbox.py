@@ -98,7 +98,7 @@ def test_nothing_is_lost_uncounted_and_never_more_than_the_bound_waits(steps, jo
             reader.outbox.put(b"%08d" % put + b"x" * step + b"\n")
             put += 1
         assert reader.outbox.waiting <= WAITING
-        assert reader.budget.octets == reader.outbox.waiting
+        assert reader.budget.total == reader.outbox.waiting
     reader.take()
     reader.outbox.flow()
     reader.take()
@@ -108,7 +108,7 @@ def test_nothing_is_lost_uncounted_and_never_more_than_the_bound_waits(steps, jo
     assert numbers == sorted(numbers)
     assert len(numbers) + missing == put
     assert reader.budget.missed == missing
-    assert reader.budget.octets == 0
+    assert reader.budget.total == 0
 
 
 def test_the_send_budget_counts_what_waits_and_gets_it_back():
@@ -116,14 +116,14 @@ def test_the_send_budget_counts_what_waits_and_gets_it_back():
     readers = [Reader(budget=budget) for _ in range(3)]
     for reader in readers:
         reader.outbox.put(b"x" * 936)
-    assert budget.octets == 3000
+    assert budget.total == 3000
     readers[0].outbox.flow()
     readers[0].take()
-    assert budget.octets == 2000
+    assert budget.total == 2000
     for reader in readers:
         reader.outbox.close()
         reader.outbox.put(b"it is closed")
-    assert budget.octets == 0
+    assert budget.total == 0
 
 
 def test_above_the_budget_each_outbox_holds_less_and_the_sum_is_bounded():
@@ -137,7 +137,7 @@ def test_above_the_budget_each_outbox_holds_less_and_the_sum_is_bounded():
     for number in range(5000):
         for reader in readers:
             reader.outbox.put(b"%0100d" % number)
-        assert budget.octets <= total + count * LITTLE
+        assert budget.total <= total + count * LITTLE
     assert budget.missed > 0
 
 
@@ -162,7 +162,7 @@ def test_a_reader_that_stays_behind_is_reset_and_counted_once():
         reader.outbox.flow() if reader.more is None else reader.take(1 if number % 20 == 0 else 0)
     assert reader.ended is End.RESET
     assert reader.budget.ended == 1
-    assert reader.budget.octets == reader.outbox.waiting == 0
+    assert reader.budget.total == reader.outbox.waiting == 0
 
 
 def test_a_reader_that_catches_up_is_not_ended():
