@@ -1,7 +1,4 @@
-"""How the ends of a socket are called: an IP address and a port, or the path of a Unix socket.
-
-Standard library only, and nothing of echod.
-"""
+"""Names of the ends of a socket: an IP address and a port, or the path of a Unix socket."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from echod.text import clipped, from_system
 
 
 class Inet(NamedTuple):
-    """One end of an IPv4 or IPv6 socket; `host` is canonical text, with a scope where it has one."""
+    """One end of an IPv4 or IPv6 socket; `host` is canonical text, with a scope if it has one."""
 
     host: str
     port: int
@@ -23,21 +20,21 @@ class Inet(NamedTuple):
 
 
 class UnixName(NamedTuple):
-    """One end of a Unix socket; the empty path is a socket without a name, `@` begins an abstract one."""
+    """One end of a Unix socket. The empty path is an unnamed socket; `@` begins an abstract name."""
 
     path: str
 
     def __str__(self) -> str:
-        return clipped(self.path) or "(unnamed)"  # a peer chooses its own
+        return clipped(self.path) or "(unnamed)"  # a peer chooses its own name
 
 
 SocketAddress = Inet | UnixName
 
 
 def inet(host: str, port: int) -> Inet:
-    """The Inet of what a socket call returned: an IPv4-mapped host is that IPv4 host.
+    """The Inet of a host from a socket call: an IPv4-mapped host becomes that IPv4 host.
 
-    Raises nothing: a host that is no IP address stays the text it is.
+    Raises nothing: a host that is not an IP address is unchanged.
     """
     if host[:7].lower() == "::ffff:":
         try:
@@ -50,14 +47,14 @@ def inet(host: str, port: int) -> Inet:
 def inet_name(name: tuple[Any, ...]) -> Inet:
     """The Inet of a socket name of an IPv4 or IPv6 socket, as getsockname, accept or recvmsg returned it.
 
-    An address of IPv6 that needs its zone has it (RFC 4007 11): on each link there may be an `fe80::1`.
+    An IPv6 address that needs a zone has it (RFC 4007 11), because each link may have an `fe80::1`.
     """
     zone = name[3] if len(name) == 4 else 0
     return inet(scoped(name[0], zone), name[1])
 
 
 def scoped(host: str, zone: int) -> str:
-    """A host with its zone, by the name of the interface, or by its number once the interface has gone; 0 is none."""
+    """A host with its zone: the name of the interface, or its number if it does not exist any more; 0 means none."""
     if not zone or "%" in host:
         return host
     try:
@@ -67,7 +64,7 @@ def scoped(host: str, zone: int) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, by its address or as `localhost`, is this machine by definition."""
+    """Whether a host is a loopback address or `localhost`."""
     try:
         return ipaddress.ip_address(inet(host, 0).host.partition("%")[0]).is_loopback
     except ValueError:
@@ -75,7 +72,7 @@ def is_loopback(host: str) -> bool:
 
 
 def unix_name(name: str | bytes | None) -> UnixName:
-    """The UnixName of what a socket call returned: bytes (abstract), str as this process decodes paths, "" or None."""
+    """The UnixName of a socket call's result: bytes (abstract), str as this process decodes paths, "" or None."""
     if isinstance(name, bytes):
         text = name.decode("utf-8", "surrogateescape")
     else:

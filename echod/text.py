@@ -1,4 +1,4 @@
-"""The one escaper: whatever a peer wrote passes through here before a terminal or a log sees it."""
+"""Escaping: all text from peers passes through this module before it is printed or logged."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import os
 import socket
 from typing import Final
 
-SHOWN: Final = 128  #: characters of what a peer wrote, wherever people read it among other things
+SHOWN: Final = 128  #: characters of a peer's text inside a message or a log line
 
 
 def escaped(text: str) -> str:
-    """Text made safe to print: one line, no control character, none that hides or reorders others.
+    """Return text that is safe to print: one line, without characters that control, hide or reorder.
 
-    What Unicode calls printable stays as it is. Octets that were no UTF-8 (kept by `surrogateescape`) and
+    Characters that Unicode calls printable are unchanged. Bytes that were not UTF-8 (kept by `surrogateescape`) and
     controls below U+0100 become `\\xNN`, everything else `\\u{N}`.
     """
     return text if text.isprintable() else text.translate(_WRITTEN)
 
 
 def clipped(text: str, most: int = SHOWN) -> str:
-    """The same, and no more than `most` characters of it, the sign that something is missing not counted."""
-    said = escaped(text[: most + 1])
-    return said if len(said) <= most else f"{said[:most]}…"
+    """Escaped text, cut to `most` characters; then `…` is appended."""
+    safe = escaped(text[: most + 1])
+    return safe if len(safe) <= most else f"{safe[:most]}…"
 
 
 def decoded(data: bytes) -> str:
-    """Octets as text that is safe to print."""
+    """Bytes as text that is safe to print."""
     return escaped(data.decode("utf-8", "surrogateescape"))
 
 
 class _Written(dict[int, str]):
-    """What is written for a character, by its number. Octets are remembered: a peer may send nothing but controls."""
+    """The escaped form of each character, by its number. Those of bytes are cached: a peer may send many controls."""
 
     def __missing__(self, code: int) -> str:
         written = _escaped(code)
@@ -58,24 +58,23 @@ def counted(number: int, one: str, many: str) -> str:
 
 
 def for_system(text: str) -> str:
-    """Text that was UTF-8 in a file, as the system calls of this process want it: whatever the locale says of
-    encodings, they get its octets."""
+    """Convert text from a UTF-8 file for the system calls of this process: they get its bytes in any locale."""
     return os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
 def from_system(text: str) -> str:
-    """The other way: what somebody typed as an argument, as if it stood in a file."""
+    """The inverse of `for_system`: convert a command-line argument to text as in a UTF-8 file."""
     return os.fsencode(text).decode("utf-8", "surrogateescape")
 
 
 _RESOLVER: Final = {getattr(socket, name): name for name in sorted(dir(socket)) if name.startswith("EAI_")}
-"""The names of what getaddrinfo(3) returns."""
+"""The names of the error codes of getaddrinfo(3)."""
 
 
 def system_error(error: OSError) -> str:
-    """The system's words and its own name for them: `connection refused (ECONNREFUSED)`.
+    """The system's message for an error, with its symbolic name: `connection refused (ECONNREFUSED)`.
 
-    The resolver's errors have names of their own: `temporary failure in name resolution (EAI_AGAIN)`.
+    The resolver's errors have separate names: `temporary failure in name resolution (EAI_AGAIN)`.
     """
     if isinstance(error, socket.gaierror):
         name = _RESOLVER.get(error.errno)
@@ -83,7 +82,7 @@ def system_error(error: OSError) -> str:
             return f"no such host ({name})"
     else:
         name = errno.errorcode.get(error.errno or 0)
-    if name is None:  # somebody else's error, or number: the resolver has its own
+    if name is None:  # not an errno of this system, or not an errno at all
         return escaped(error.strerror or str(error)) or type(error).__name__
     words = error.strerror or os.strerror(error.errno or 0)
     return f"{words[:1].lower()}{words[1:]} ({name})"

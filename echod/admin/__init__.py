@@ -1,1 +1,1 @@
-"""The administrator's interface: HTTP over a Unix socket, or over TCP for reading. No socket, no reactor."""
+"""The admin interface: HTTP over a Unix socket, or over TCP for reading. Without socket and reactor."""

@@ -1,4 +1,4 @@
-"""The seats of a console service as resources: an endless stream of what happens, and answers."""
+"""The operators' seats of a console service as resources: an endless stream of events, and answers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from echod.services.outbox import Outbox
 CONSOLE: Final = "/api/console/"
 EVENTS: Final = "application/x-ndjson"
 
-_RIGHT: Final = '{"to": 3, "text": "hello"}, where "to" may be null for the client that spoke last'
+_RIGHT: Final = '{"to": 3, "text": "hello"}, where "to" may be null for the client of the most recent message'
 
 
 class Event(Protocol):
-    """Something that operators are told."""
+    """An event for operators."""
 
     @property
     def line(self) -> bytes:
@@ -25,28 +25,28 @@ class Event(Protocol):
 
 
 class Desk(Protocol):
-    """Where operators sit, and clients are answered."""
+    """The operators and clients of a console service."""
 
-    context: Context  #: whose send budget the outboxes of its operators count in
+    context: Context  #: the outboxes of its operators count in its send budget
 
     def sit(self, hear: Callable[[Any], None], dismissed: Callable[[], None]) -> tuple[int, Iterator[Event]]:
-        """Add an operator; returns its number, and what waits. `dismissed` is called when the desk is removed."""
+        """Add an operator. Returns its number and the waiting events. `dismissed` is called if a reload removes it."""
 
     def rise(self, operator: int) -> None:
-        """Leave."""
+        """Remove an operator."""
 
     def answer(self, to: int | None, text: str, operator: int | None = None) -> int:
-        """Answer a client; returns its number. Raises ValueError."""
+        """Answer a client; returns its number. Raises ValueError if that is not possible, with the reason."""
 
 
 def seats(desk: Desk | None) -> Mapping[str, Handler] | None:
-    """The handlers of a desk, or None where there is none."""
+    """The handlers of a desk, or None without a desk."""
     if desk is None:
         return None
 
     def sit(request: Request, respond: Respond) -> None:
-        if not request.peer.is_unix:  # what clients say is theirs and the operators', and a seat is no reading
-            respond(fault(403, "an operator sits at the Unix socket only"))
+        if not request.peer.is_unix:  # messages of clients are private to the operators, and an operator also answers
+            respond(fault(403, "a console seat is available only over the Unix socket"))
             return
 
         def attach(wake: Callable[[], None], end: Callable[[], None]) -> Seat:
@@ -56,8 +56,8 @@ def seats(desk: Desk | None) -> Mapping[str, Handler] | None:
 
     def answer(request: Request, respond: Respond) -> None:
         try:
-            to, text, operator = _asked(request.body)
-        except (ValueError, RecursionError):  # a body of nothing but brackets
+            to, text, operator = _parsed(request.body)
+        except (ValueError, RecursionError):  # deeply nested brackets
             respond(fault(400, f"an answer is JSON such as {_RIGHT}"))
             return
         try:
@@ -71,8 +71,8 @@ def seats(desk: Desk | None) -> Mapping[str, Handler] | None:
 class Seat:
     """The feed of one operator: a line of JSON for each event, from a bounded outbox.
 
-    It begins with what waits at the desk. An operator that reads too slowly is sent an event `missed`, and one that
-    stays behind is ended.
+    It begins with the messages that wait. An operator that reads too slowly gets an event `missed`. If it does not
+    catch up, its response is ended.
     """
 
     def __init__(self, desk: Desk, wake: Callable[[], None], end: Callable[[], None]) -> None:
@@ -110,13 +110,13 @@ def _missed(count: int) -> bytes:
     return json.dumps({"event": "missed", "events": count}).encode() + b"\n"
 
 
-def _asked(body: bytes) -> tuple[int | None, str, int | None]:
-    """Whom to answer what, and who says so. Raises ValueError."""
-    asked = json.loads(body)
-    if not isinstance(asked, dict):
+def _parsed(body: bytes) -> tuple[int | None, str, int | None]:
+    """The client, the text and the operator of an answer. Raises ValueError if the body is not valid."""
+    answer = json.loads(body)
+    if not isinstance(answer, dict):
         raise ValueError
-    to, text, operator = asked.get("to"), asked.get("text"), asked.get("operator")
+    to, text, operator = answer.get("to"), answer.get("text"), answer.get("operator")
     numbers = all(one is None or (isinstance(one, int) and not isinstance(one, bool)) for one in (to, operator))
-    if not (numbers and isinstance(text, str) and asked.keys() <= {"to", "text", "operator"}):
+    if not (numbers and isinstance(text, str) and answer.keys() <= {"to", "text", "operator"}):
         raise ValueError
     return to, text, operator

@@ -4,12 +4,12 @@
 
 Rules:
 
-* Everything is bounded: the head of a request, its body, the requests that wait behind the one being answered, and
-  the time for a whole request, which no byte restarts.
-* Responses are pulled. The next piece of a body is built when the transport has room for it, and the next request of a
-  connection is taken when the last response has left.
+* Everything is bounded: the head of a request, its body, the requests that wait after the current one, and the time
+  for a whole request. Later bytes do not restart that timer.
+* Responses are pulled. The next piece of a body is built when the transport has room for it. The next request of a
+  connection is processed when the previous response has been sent.
 * All connections share one `TurnBudget`. Each answers at most one request in a turn of the reactor.
-* An invalid request is answered with a status and one line, and ends its own connection only.
+* The response to an invalid request is a status and one line; it closes only its own connection.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SILENCE: Final = 75.0  #: seconds between two requests of a connection: nginx's 
 
 
 class HTTPSession:
-    """One connection of the interface. Call `overdue` about once a second; `budget` is what all connections share."""
+    """One connection of the interface. Call `overdue` about once a second. All connections share `budget`."""
 
     def __init__(
         self,
@@ -50,33 +50,33 @@ class HTTPSession:
         self._clock = clock
         self._budget = budget or TurnBudget(clock)
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD)
-        self._asked: h11.Request | None = None
+        self._current: h11.Request | None = None
         self._body = bytearray()
-        self._answering = False  # from a whole request until its response has left
+        self._answering = False  # from a whole request until its response has been sent
         self._ahead = 0
         self._out = bytearray()  # encoded, and not pulled yet
-        self._pieces: Iterator[bytes] | None = None  # what comes after it, of the body of the response
-        self._feed: Feed | None = None  # where more pieces come from, in a stream
+        self._pieces: Iterator[bytes] | None = None  # the rest of the body of the response
+        self._feed: Feed | None = None  # the source of more pieces, for a stream
         self._stream_ends = False
         self._leaving = False  # whether all of the response has been pulled
-        self._pulled = False  # whether the transport has an iterator of ours
-        self._resting = False  # whether we continue in another turn
-        self._refused = False  # whether the request was invalid: nothing after it is read
+        self._pulled = False  # whether the transport has an iterator of this session
+        self._resting = False  # whether this session continues in another turn
+        self._refused = False  # whether the request was invalid: later input is ignored
         self._gone = False
         self._since = clock()
         self._limit = PATIENCE
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is being answered, or its response has not left, or a stream is open."""
+        """Whether a request is being processed, or its response has not been sent, or a stream is open."""
         return self._answering or self._resting
 
     def opened(self) -> Reply:
-        """The client speaks first."""
+        """Send nothing: the client sends first."""
         return NOTHING
 
     def received(self, data: bytes) -> Reply:
-        """Some bytes of a request, or of several."""
+        """Process some bytes of a request, or of several."""
         if self._refused:
             return NOTHING
         if self.is_busy:
@@ -89,11 +89,11 @@ class HTTPSession:
         return self._flow()
 
     def proceed(self) -> Reply:
-        """Nothing is held."""
+        """Do nothing: this session holds no input."""
         return NOTHING
 
     def ended(self) -> Reply:
-        """The client sends no more; its requests are still answered, and a stream ends."""
+        """The client has finished sending: respond to its requests, or end a stream."""
         if self._feed is not None:
             self._detach()
             return CLOSE
@@ -101,36 +101,36 @@ class HTTPSession:
         return self._flow()
 
     def lost(self) -> None:
-        """The connection is over."""
+        """Release everything: the connection is closed."""
         self._gone = True
         self._detach()
-        # The session and its connection refer to each other: what they hold must not wait for the garbage collector.
+        # The session and its connection refer to each other: release their memory without the garbage collector.
         self._http = h11.Connection(h11.SERVER)
         self._body.clear()
         self._out.clear()
 
     def overdue(self, now: float) -> bool:
-        """Close the connection, with the reason, if its request takes too long; whether that was so."""
+        """Close the connection, with the reason, if its request takes too long. Returns whether it was closed."""
         if self.is_busy or self._gone or now - self._since < self._limit:
             return False
         if self._limit == PATIENCE and self._http.our_state in _MAY_ANSWER:
-            self._refuse(408, f"a request has {PATIENCE:g} s to arrive as a whole")
+            self._refuse(408, f"the request did not arrive within {PATIENCE:g} s")
             self._say(self._flow())
         else:
             self._say(CLOSE)
         return True
 
-    # what the transport pulls
+    # output, which the transport pulls
 
     def _flow(self) -> Reply:
-        """A Reply that makes the transport pull, unless it does so already or we rest."""
+        """A Reply that makes the transport pull, unless it does so already or this session waits for another turn."""
         if self._pulled or self._resting or self._gone:
             return NOTHING
         self._pulled = True
         return Reply(more=self._work())
 
     def _work(self) -> Iterator[bytes]:
-        """Every piece there is to send now. It is asked for the next one when the transport has room."""
+        """The pieces to send now; the transport takes the next one when it has room."""
         try:
             while not self._gone:
                 if self._out:
@@ -151,10 +151,10 @@ class HTTPSession:
         finally:
             self._pulled = False
         if self._is_over():
-            self._budget.wait(self._close)  # the transport is still pulling, and cannot end before it has finished
+            self._budget.wait(self._close)  # the transport is still pulling, and cannot close before the iterator ends
 
     def _piece(self, pieces: Iterator[bytes]) -> bytes:
-        """The next piece of the response, encoded; b"" if this one made none."""
+        """The next piece of the response, encoded; b"" if it has no bytes."""
         with self._budget.spending():
             piece = next(pieces, None)
         if piece is not None:
@@ -166,16 +166,16 @@ class HTTPSession:
         return self._http.send(h11.EndOfMessage()) or b""
 
     def _next(self) -> None:
-        """The response has left: begin with the next request."""
+        """Begin with the next request, after the response was sent."""
         self._answering = self._stream_ends = self._leaving = False
-        self._asked = self._feed = None
+        self._current = self._feed = None
         self._ahead = len(self._http.trailing_data[0])
         self._since, self._limit = self._clock(), SILENCE
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
 
     def _rest(self) -> bool:
-        """Continue in another turn; False where there are no turns, and this one goes on."""
+        """Continue in another turn; False without a reactor, in which case this turn continues."""
         self._resting = True
         self._budget.wait(self._resume)
         return self._resting
@@ -203,23 +203,23 @@ class HTTPSession:
             except h11.RemoteProtocolError as error:
                 if self._http.our_state not in _MAY_ANSWER:
                     return False
-                self._refuse(error.error_status_hint, f"not a request of HTTP/1.1: {error}")
+                self._refuse(error.error_status_hint, f"not a valid HTTP/1.1 request: {error}")
                 return True
 
     def _take(self, event: Any) -> bool:
         if event in (h11.NEED_DATA, h11.PAUSED):
             return False
         if isinstance(event, h11.Request):
-            self._asked = event
+            self._current = event
             self._body.clear()
             if len(event.target) + sum(len(name) + len(value) + 4 for name, value in event.headers) > HEAD:
-                self._refuse(431, f"the head of a request has at most {HEAD} bytes")
+                self._refuse(431, f"the head of the request is larger than {HEAD} bytes")
             elif self._http.they_are_waiting_for_100_continue:
                 self._send(h11.InformationalResponse(status_code=100, headers=[]))
         elif isinstance(event, h11.Data):
             self._body += event.data
             if len(self._body) > BODY:
-                self._refuse(413, f"the body of a request has at most {BODY} bytes")
+                self._refuse(413, f"the body of the request is larger than {BODY} bytes")
         elif isinstance(event, h11.EndOfMessage):
             self._ask()
         else:  # ConnectionClosed
@@ -227,20 +227,20 @@ class HTTPSession:
         return True
 
     def _ask(self) -> None:
-        """Hand a whole request over."""
-        asked = self._asked
-        assert asked is not None, "h11 tells the request before its end"
+        """Pass a whole request to the handler."""
+        current = self._current
+        assert current is not None, "h11 returns a Request before its EndOfMessage"
         headers: dict[str, str] = {}
-        for raw_name, raw_value in asked.headers:
+        for raw_name, raw_value in current.headers:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         try:
-            target = urlsplit(asked.target.decode("latin-1"))
+            target = urlsplit(current.target.decode("latin-1"))
             query = dict(parse_qsl(target.query))
         except ValueError as error:
             self._refuse(400, f"the target of the request is not valid: {error}")
             return
-        request = Request(asked.method.decode("latin-1"), target.path, query, headers, bytes(self._body), self._peer)
+        request = Request(current.method.decode("latin-1"), target.path, query, headers, bytes(self._body), self._peer)
         self._answering, self._ahead = True, 0
         self._handler(request, self._respond)
 
@@ -249,7 +249,7 @@ class HTTPSession:
     def _respond(self, answer: Answer) -> None:
         if self._gone or not self._answering:
             return
-        head = self._asked is not None and self._asked.method == b"HEAD"
+        head = self._current is not None and self._current.method == b"HEAD"
         headers = [("content-type", answer.content_type), ("cache-control", "no-store"), *answer.headers]
         if answer.stream is None and isinstance(answer.body, bytes):
             headers.append(("content-length", str(len(answer.body))))
@@ -257,8 +257,8 @@ class HTTPSession:
         if head:
             self._pieces = iter(())
         elif answer.stream is not None:
-            asked = self._asked
-            self._feed = answer.stream(self._wake, lambda: self._end_stream(asked))
+            current = self._current
+            self._feed = answer.stream(self._wake, lambda: self._end_stream(current))
             self._pieces = self._feed.pieces()
         else:
             self._pieces = iter((answer.body,)) if isinstance(answer.body, bytes) else answer.body
@@ -266,13 +266,13 @@ class HTTPSession:
             self._say(self._flow())
 
     def _wake(self) -> None:
-        """The feed has something again."""
+        """The feed has output again."""
         if self._feed is not None and self._pieces is None:
             self._pieces = self._feed.pieces()
             self._say(self._flow())
 
-    def _end_stream(self, asked: h11.Request | None) -> None:
-        if self._answering and self._asked is asked:
+    def _end_stream(self, current: h11.Request | None) -> None:
+        if self._answering and self._current is current:
             self._stream_ends = True
             self._wake()
 
@@ -281,10 +281,10 @@ class HTTPSession:
         if feed is not None:
             feed.close()
 
-    def _refuse(self, status: int, said: str) -> None:
-        """Answer an invalid request, and end."""
+    def _refuse(self, status: int, message: str) -> None:
+        """Respond to an invalid request, and close."""
         self._refused = True
-        answer = fault(status, escaped(said))
+        answer = fault(status, escaped(message))
         assert isinstance(answer.body, bytes)
         headers = [("content-type", JSON), ("content-length", str(len(answer.body))), ("connection", "close")]
         self._send(_head(status, headers))

@@ -1,4 +1,4 @@
-"""Requests and responses of the admin interface, as its resources see them. No HTTP, no socket."""
+"""Requests and responses of the admin interface, for its resources. Without HTTP and socket."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ TEXT: Final = "text/plain; charset=utf-8"
 
 
 class Feed(Protocol):
-    """What an endless response is pulled from: a bounded queue that events fill."""
+    """The source of an endless response: a bounded queue of events."""
 
     def pieces(self) -> Iterator[bytes]:
-        """What waits now. The iterator ends when the queue is empty; after a `wake` it is asked for again."""
+        """The queued pieces. The iterator ends when the queue is empty; after a `wake` this method is called again."""
 
     def close(self) -> None:
-        """The client has gone: nothing is pulled any more. Also called if the feed has ended the response before."""
+        """Release everything: no more pieces are pulled. Also called if the feed itself has ended the response."""
 
 
 Attach = Callable[[Callable[[], None], Callable[[], None]], Feed]
-"""Begins an endless response: `attach(wake, end)` returns its feed. Call `wake` when something was queued, as often as
-you like, and `end` to finish the response after everything that is queued."""
+"""Begins an endless response: `attach(wake, end)` returns its feed. The feed calls `wake` when it has queued a piece,
+any number of times, and `end` to finish the response after the queued pieces."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A whole request; the names of its headers are in lower case, and repeated ones joined with a comma."""
+    """A whole request. The names of its headers are in lower case; repeated headers are joined with a comma."""
 
     method: str
     path: str
@@ -45,7 +45,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """The response to a request: a body, whole or in pieces that are built one by one, or an endless stream."""
+    """The response to a request: a whole body, a body in pieces that are built one by one, or an endless stream."""
 
     status: int
     body: bytes | Iterator[bytes] = b""
@@ -56,21 +56,21 @@ class Answer:
 
 Respond = Callable[[Answer], None]
 Handler = Callable[[Request, Respond], None]
-"""Answers a request, at once or later, exactly once."""
+"""Processes a request: calls `Respond` exactly once, now or later."""
 
 
 def of_json(value: Any, status: int = 200) -> Answer:
-    """An answer in JSON, one line."""
+    """A response of one line of JSON."""
     return Answer(status, json.dumps(value).encode() + b"\n")
 
 
-def fault(status: int, said: str, *headers: tuple[str, str]) -> Answer:
-    """What was wrong, and what would be right, in one line of JSON."""
-    return Answer(status, json.dumps({"error": said}).encode() + b"\n", headers=headers)
+def fault(status: int, message: str, *headers: tuple[str, str]) -> Answer:
+    """An error response of one line of JSON: what is wrong, and what was expected."""
+    return Answer(status, json.dumps({"error": message}).encode() + b"\n", headers=headers)
 
 
 def list_of_json(items: Iterator[Any]) -> Iterator[bytes]:
-    """A JSON list in pieces of SLICE items, each built when it is asked for."""
+    """A JSON list in pieces of SLICE items, each built when it is pulled."""
     separator = "["
     while slice_ := list(islice(items, SLICE)):
         yield (separator + ", ".join(map(json.dumps, slice_))).encode()
@@ -79,7 +79,7 @@ def list_of_json(items: Iterator[Any]) -> Iterator[bytes]:
 
 
 def object_of_json(members: Mapping[str, Any]) -> Iterator[bytes]:
-    """A JSON object in pieces, and a line end. A value that is an iterator is a list."""
+    """A JSON object in pieces, with a line end. A value that is an iterator becomes a list."""
     separator = "{"
     for name, value in members.items():
         head = f"{separator}{json.dumps(name)}: ".encode()

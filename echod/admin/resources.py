@@ -1,4 +1,4 @@
-"""What the interface tells and takes, resource by resource, from a view of the daemon."""
+"""The resources of the admin interface, from a view of the daemon."""
 
 from __future__ import annotations
 
@@ -21,56 +21,57 @@ from echod.admin.messages import (
     of_json,
 )
 from echod.observe.metrics import exposition
+from echod.text import clipped
 
-MOST_LISTED: Final = 1_000  #: connections in one answer, unless ?limit= says otherwise
-MOST_ASKED: Final = 10_000  #: what ?limit= may say: to list so many takes some 50 ms
+MOST_LISTED: Final = 1_000  #: connections in one response, unless ?limit= is given
+MOST_ASKED: Final = 10_000  #: maximum of ?limit=: a list of this length takes about 50 ms
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a reload ended: what became of it, or every error, and then nothing has changed."""
+    """The result of a reload: its changes, or every error. After an error nothing has changed."""
 
     errors: tuple[str, ...] = ()
     opened: int = 0  #: addresses
     closed: int = 0
-    changed: int = 0  #: services that go on with other options, limits or lists
+    changed: int = 0  #: services with changed options, limits or lists
     changes: tuple[str, ...] = ()  #: each of these: `+ echo tcp://*:7`, `- …`, `~ echo`, `~ [daemon]`
-    notes: tuple[str, ...] = ()  #: what the administrator should know of it, as at a start
+    notes: tuple[str, ...] = ()  #: warnings for the administrator, as at a start
 
     def as_json(self) -> dict[str, Any]:
-        """As /api/reload answers."""
+        """The response of /api/reload."""
         if self.errors:
             return {"reloaded": False, "errors": list(self.errors)}
-        told: dict[str, Any] = {"opened": self.opened, "closed": self.closed, "changed": self.changed}
-        return {"reloaded": True, **told, "changes": list(self.changes), "notes": list(self.notes)}
+        counts: dict[str, Any] = {"opened": self.opened, "closed": self.closed, "changed": self.changed}
+        return {"reloaded": True, **counts, "changes": list(self.changes), "notes": list(self.notes)}
 
 
 class View(Protocol):
-    """What the interface knows of the daemon."""
+    """The daemon, as the admin interface sees it."""
 
     def unready(self) -> str | None:
-        """Why the daemon does not serve everything, or None."""
+        """Why the daemon is not ready, or None."""
 
     def awaited(self) -> list[dict[str, str]]:
-        """The addresses that are not there yet: service, address and error of each."""
+        """The addresses that do not exist yet: service, address and error of each."""
 
     def settle(self) -> Iterator[None]:
-        """Bring the byte counts of open connections into the counters, in steps. Exhaust it, then read them."""
+        """Add the byte counts of open connections to the counters, in steps. Exhaust it, then read the counters."""
 
     def status(self) -> Mapping[str, Any]:
-        """Everything that `echoctl status` shows; a value that is an iterator is a list, built item by item."""
+        """The data of `echoctl status`; a value that is an iterator is a list, built item by item."""
 
     def connections(self, most: int) -> Iterator[dict[str, Any]]:
-        """The open connections, `most` of them at most. Connections may open and close between two items."""
+        """At most `most` open connections. Connections may open and close between two items."""
 
     def metrics(self) -> Any:
         """The collector of every metric."""
 
     def reload(self, done: Callable[[Verdict], None]) -> None:
-        """Read the configuration anew; `done` hears how it ended."""
+        """Reload the configuration, and call `done` with the result."""
 
     def desk(self, name: str) -> Desk | None:
-        """Where the operators of the console service of this name sit, or None."""
+        """The desk of the console service of this name, or None."""
 
 
 class DaemonResources:
@@ -99,7 +100,7 @@ class DaemonResources:
         return iter((*self._known, f"{CONSOLE}NAME"))
 
     def only_reads(self, path: str) -> bool:
-        """As Resources: a console seat is an operator's."""
+        """As Resources: False for console seats, which are for operators."""
         return not path.startswith(CONSOLE)
 
     def _root(self, _request: Request, respond: Respond) -> None:
@@ -126,7 +127,7 @@ class DaemonResources:
         respond(Answer(200, self._settled(body())))
 
     def _settled(self, body: Iterator[bytes]) -> Iterator[bytes]:
-        """The pieces of a body, which is asked for its first when every counter is exact."""
+        """The pieces of a body; the first is built when every counter is exact."""
         for _ in self._view.settle():
             yield b""
         yield from body
@@ -135,7 +136,9 @@ class DaemonResources:
         written = request.query.get("limit", str(MOST_LISTED))
         limit = int(written) if re.fullmatch("[0-9]{1,9}", written) else 0
         if not 1 <= limit <= MOST_ASKED:
-            respond(fault(400, f"limit is a whole number from 1 to {MOST_ASKED}"))
+            respond(
+                fault(400, f"limit={clipped(written)} is not valid: expected a whole number from 1 to {MOST_ASKED}")
+            )
             return
         respond(Answer(200, chain(list_of_json(self._view.connections(limit)), (b"\n",))))
 

@@ -1,4 +1,4 @@
-"""The admin interface as a service: who may ask what, and how many connections there may be at once."""
+"""The admin interface as a service: access control, and limits of its connections."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from echod.admin.messages import TEXT, Answer, Handler, Request, Respond, fault
 from echod.admin.turn_budget import TurnBudget
 from echod.model import RESET, Context, Peer, Quiet, Say, Service, Session
 from echod.peercred import overflow, own_user
+from echod.text import clipped
 
 AT_ONCE: Final = 32
 """Connections of each class of clients. Above it, the connection that has been idle longest is reset; if none is idle,
@@ -21,34 +22,34 @@ the new one."""
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Places = Literal["owners", "readers", "tcp"]
-"""Classes of clients, each with its own places, so that none can crowd out another: root and the daemon's own user,
+"""Classes of clients, each with its own limit, so that one cannot lock out another: root and the daemon's own user,
 other users of the Unix socket, and TCP."""
 
 
 @dataclass(frozen=True)
 class AdminOptions:
-    """What `[admin]` says besides its addresses."""
+    """The keys of `[admin]` except its addresses."""
 
-    hosts: tuple[str, ...] = ()  #: names by which the interface may be asked over TCP, in lower case
-    group: str = ""  #: the group whose members may read, as it is written
+    hosts: tuple[str, ...] = ()  #: allowed names in a Host header over TCP, in lower case
+    group: str = ""  #: the group whose members may read, as configured
     gid: int | None = None  #: its number
 
 
 class Resources(Protocol):
-    """What can be asked for."""
+    """The resources of the interface."""
 
     def find(self, path: str) -> Mapping[str, Handler] | None:
-        """The handlers of a path by their methods, or None."""
+        """The handlers of a path by method, or None."""
 
     def paths(self) -> Iterator[str]:
-        """Every path, for a client that asked for another."""
+        """Every path, for the error message about an unknown one."""
 
     def only_reads(self, path: str) -> bool:
-        """Whether GET of this path changes nothing, and shows nothing that is for operators only."""
+        """Whether GET of this path changes nothing, and returns no data that is for operators only."""
 
 
 class AdminService(Service):
-    """Answers HTTP: over a Unix socket to root and our own user, to others for reading only."""
+    """Serves HTTP: over a Unix socket to root and the daemon's own user, to other clients for reading only."""
 
     kind = "admin"
     summary = "the admin interface"
@@ -62,7 +63,7 @@ class AdminService(Service):
         self._sessions: dict[Places, dict[HTTPSession, Say]] = {"owners": {}, "readers": {}, "tcp": {}}  # oldest first
 
     def session(self, peer: Peer, say: Say) -> Session:
-        """A connection; if its class has too many, it takes the place of one that asks nothing, or is reset."""
+        """A connection; if its class has too many, the longest idle one is reset, or the new one if all are busy."""
         held = self._sessions["tcp" if not peer.is_unix else "owners" if _is_owner(peer) else "readers"]
         if len(held) >= AT_ONCE:
             idle = next((one for one in held if not one.is_busy), None)
@@ -75,7 +76,7 @@ class AdminService(Service):
         return session
 
     def look(self) -> None:
-        """End what takes too long; to be called about once a second."""
+        """Close connections whose requests take too long. Call it about once a second."""
         now = self.context.clock()
         for held in self._sessions.values():
             for session in list(held):
@@ -88,7 +89,7 @@ class AdminService(Service):
         methods = self._resources.find(request.path)
         if methods is None and not (request.method == "OPTIONS" and request.path == "*"):
             known = ", ".join(self._resources.paths())
-            respond(fault(404, f"there is no such resource; there are {known}"))
+            respond(fault(404, f"{clipped(request.path)} does not exist; the resources are {known}"))
             return
         allowed = {"OPTIONS", *(methods or ("GET", "POST"))}
         allowed |= {"HEAD"} if "GET" in allowed else set()
@@ -99,18 +100,18 @@ class AdminService(Service):
         if request.method == "OPTIONS":
             respond(Answer(200, b"", TEXT, headers=(allow,)))
         elif handler is None:
-            respond(fault(405, f"this resource takes {allow[1]}", allow))
+            respond(fault(405, f"the method is not allowed; this resource accepts {allow[1]}", allow))
         else:
             handler(request, respond)
 
     def _refusal(self, request: Request) -> Answer | None:
-        """Why this client may not ask that, or None."""
+        """The response that refuses this request, or None."""
         if not request.peer.is_unix:
             return self._refusal_over_tcp(request)
         if _is_owner(request.peer):
             return None
         if not self._is_member(request.peer):
-            # An end to the connection: a user that may not ask has no reason to keep a place.
+            # Close the connection: a user without access must not occupy one of the connections.
             return fault(403, f"permission denied: {self._who_may()}", ("connection", "close"))
         if request.method not in READING or not self._resources.only_reads(request.path):
             who = f"root or {_name_of(os.geteuid())}"
@@ -119,19 +120,21 @@ class AdminService(Service):
 
     def _refusal_over_tcp(self, request: Request) -> Answer | None:
         if request.method not in READING:
-            return fault(403, "over TCP this interface is for reading; ask over its Unix socket")
-        # A name that an attacker's name server answers for may lead here: its page could then read everything.
+            return fault(403, "over TCP this interface is read-only; use its Unix socket")
+        # DNS rebinding: a web page under a name that an attacker points to this host could read everything.
         host = request.headers.get("host", "")
         if not self._is_ours(host):
-            return fault(421, f"this is not {host}: ask by address, as localhost, or by a name in admin.hosts")
-        # A page of another site may make a browser ask: its Origin is then not the host it asked.
+            return fault(
+                421, f"Host {clipped(host)} is not allowed: use an IP address, localhost, or a name in admin.hosts"
+            )
+        # A page of another site may send requests by a browser: its Origin then differs from the Host.
         origin = request.headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
             return fault(403, "a page of another site may not read this")
         return None
 
     def _is_ours(self, host: str) -> bool:
-        """Whether a Host header can mean this machine: absent, an IP address, localhost, or one of `hosts`."""
+        """Whether a Host header is allowed: absent, an IP address, localhost, or one of `hosts`."""
         name, colon, port = host.rpartition(":")
         if not colon or (port and not port.isdecimal()) or name.endswith(":"):  # an IPv6 address without brackets
             name = host
@@ -149,7 +152,7 @@ class AdminService(Service):
 
 
 def _is_owner(peer: Peer) -> bool:
-    """Whether this is root or our own user, at a Unix socket."""
+    """Whether the peer is root or the daemon's own user, at a Unix socket."""
     return peer.is_unix and peer.user is not None and peer.user in (0, own_user())
 
 
@@ -161,7 +164,7 @@ def _name_of(user: int) -> str:
 
 
 def is_address(text: str) -> bool:
-    """Whether this is an IP address, IPv6 with or without a zone."""
+    """Whether a text is an IP address, IPv6 with or without a zone."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -170,7 +173,7 @@ def is_address(text: str) -> bool:
 
 
 class _Leaving(HTTPSession):
-    """A session that says when it is over."""
+    """A session that calls `left` when its connection is closed."""
 
     def __init__(
         self,

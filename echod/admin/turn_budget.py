@@ -1,7 +1,7 @@
 """The time that the admin interface may use in one turn of the reactor, over all its connections. Pure.
 
-Long responses are built in slices. A connection that finds the time of this turn used up waits here, and continues in
-a later turn. Without this, thirty readers of a long list would stop the reactor for as long as thirty lists take.
+Long responses are built in slices. If the time of this turn is used up, a connection waits here and continues in a
+later turn. Without this, thirty readers of a long list would block the reactor for the time of thirty lists.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-TURN: Final = 0.001  #: seconds in one turn: a client of another service waits no longer than this and one slice
+TURN: Final = 0.001  #: seconds in one turn: clients of other services wait at most this long and one slice
 
 Later = Callable[[float, Callable[[], None]], object]
 
 
 def at_once(_seconds: float, call: Callable[[], None]) -> None:
-    """Call now: the `later` of a session without a reactor."""
+    """Call immediately: the `later` of a session without a reactor."""
     call()
 
 
@@ -47,7 +47,7 @@ class TurnBudget:
             self._used += self._clock() - began
 
     def wait(self, call: Callable[[], None]) -> None:
-        """Call in a later turn. Calls are made in the order in which they were asked for."""
+        """Make a call in a later turn, first come first served."""
         self._waiting.append(call)
         self._schedule()
 

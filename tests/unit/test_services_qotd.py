@@ -82,7 +82,7 @@ class Files(SynchronousTestCase):
     def test_that_cannot_be_used_say_why(self) -> None:
         self.assertEqual(self.fault(), "no such file or directory (ENOENT)")
         self.file.write_bytes(b"tea\ncaf\xe9")
-        not_utf8 = "line 2: is not UTF-8 (octet 8 of the file is 0xe9); save the file as UTF-8"
+        not_utf8 = "line 2: is not UTF-8 (byte 8 of the file is 0xe9); save the file as UTF-8"
         self.assertEqual(self.fault(), not_utf8)
         self.file.write_bytes(b"")
         self.assertEqual(self.fault(), "there is no quotation in it")
@@ -91,13 +91,13 @@ class Files(SynchronousTestCase):
         self.assertEqual(self.fault(), "is a directory (EISDIR)")
         self.file.rmdir()
         self.file.symlink_to("/dev/zero")
-        self.assertEqual(self.fault(), "is no regular file")
+        self.assertEqual(self.fault(), "is not a regular file")
         self.file.unlink()
         os.mkfifo(self.file)
-        self.assertEqual(self.fault(), "is no regular file")
+        self.assertEqual(self.fault(), "is not a regular file")
         self.file.unlink()
         self.file.write_bytes(b"%\n" * (small_files.MOST // 2) + b"x")
-        self.assertEqual(self.fault(), "is larger than 1048576 octets")
+        self.assertEqual(self.fault(), "is larger than 1048576 bytes")
 
     def fault(self) -> str:
         """What is wrong with the file, without its name."""
