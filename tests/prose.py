@@ -64,7 +64,8 @@ def prose_of(path: Path) -> Iterator[tuple[int, str]]:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
             if token.type in (tokenize.COMMENT, tokenize.STRING) or tokenize.tok_name[token.type] == "FSTRING_MIDDLE":
                 for offset, line in enumerate(token.string.splitlines()):
-                    yield token.start[0] + offset, line.strip().lstrip('#:"rbf ').strip()
+                    opening = "#: " if token.type == tokenize.COMMENT else '#:"rbf '
+                    yield token.start[0] + offset, line.strip().lstrip(opening).strip()
     else:
         fenced = False
         for number, line in enumerate(text.splitlines(), 1):
@@ -77,11 +78,14 @@ def prose_of(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def found_in(path: Path, name: str) -> Iterator[Found]:
-    """Every phrase in one file; a line that quotes an RFC may say octet."""
+    """Every phrase in one file, except quotations, the Unix user `nobody`, and octet in a line that names an RFC."""
     for number, line in prose_of(path):
         for rule in RULES:
             for match in rule.pattern.finditer(line):
-                if not (rule.instead == "bytes" and re.search(r"RFC|OCTET", line)):
+                rfc = rule.instead == "bytes" and re.search(r"RFC|OCTET", line)
+                user = match[0] == "nobody" and (line.strip("\"'") == "nobody" or re.search(r"uid |user nobody", line))
+                quoted = line[: match.start()].count('"') % 2 == 1
+                if not (rfc or user or quoted):
                     yield Found(name, number, match[0], rule.instead)
 
 

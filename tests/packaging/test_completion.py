@@ -1,4 +1,4 @@
-"""What bash and zsh complete of the two programs, asked of the shells themselves."""
+"""The completions of the two programs in bash and zsh, tested in the shells themselves."""
 
 import os
 import shlex
@@ -13,14 +13,14 @@ from tests.daemon import ECHOCTL, TOP, Daemon, environment, run
 
 pytestmark = pytest.mark.system_wide
 
-# What readline does: the words up to the cursor go to the function that `complete` was told of.
+# As readline does: the words up to the cursor go to the function that `complete` registered.
 ASK_BASH = """
 source "$1"; shift
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}
 function=$(complete -p "$1"); function=${function##*-F }; ${function%% *}
 printf '%s\\n' "${COMPREPLY[@]}"
 """
-# zsh completes on a terminal only: it gets one of its own, and says there what its line has become.
+# zsh completes only on a terminal: it runs on a pseudo-terminal and prints its edited line there.
 ASK_ZSH = """
 zmodload zsh/zpty
 zpty shell zsh -f -i
@@ -42,7 +42,7 @@ def written(tmp_path_factory):
 
 
 def asked(written, *words, cwd=TOP):
-    """What bash offers for the last of these words."""
+    """The completions of bash for the last of these words."""
     ended = run("bash", "--norc", "-c", ASK_BASH, "bash", written / "bash" / words[0], *words, cwd=cwd)
     assert ended.stderr == b""
     return set(ended.stdout.decode().split())
@@ -95,11 +95,11 @@ def test_bash_asks_the_daemon_for_its_consoles(written, tmp_path):
         ("echoctl check etc/ech", "echoctl check etc/echod.toml "),
         ("echod --listen whoa", "echod --listen whoami="),
         ("echod --uid nobod", "echod --uid nobody "),
-        ("echoctl ping --co", "echoctl ping --co"),  # two begin so
+        ("echoctl ping --co", "echoctl ping --co"),  # two options begin like this
     ],
 )
 def test_zsh(typed, completed, written):
     if shutil.which("zsh") is None:
-        pytest.skip("there is no zsh here; tests/system_wide/prepare installs it")
+        pytest.skip("zsh is not installed; tests/system_wide/prepare installs it")
     ended = run("zsh", "-f", "-c", ASK_ZSH, "zsh", written / "zsh", typed, cwd=TOP, env=environment(TERM="dumb"))
     assert f"<{completed}>" in ended.stdout.decode(), ended

@@ -41,7 +41,7 @@ def manuals(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def printed(manuals):
-    """Each manual page as a terminal of 80 columns shows it."""
+    """Each manual page as printed on a terminal of 80 columns."""
     if shutil.which("man") is None:
         pytest.skip("man is not installed; tests/system_wide/prepare installs it")
     environment = {**os.environ, "MANWIDTH": str(COLUMNS), "LC_ALL": "C.UTF-8", "MAN_KEEP_FORMATTING": ""}
@@ -55,7 +55,7 @@ def printed(manuals):
 
 
 class Links(HTMLParser):
-    """What a page links to, what it loads, and which anchors it has."""
+    """The links of a page, the files it loads, and its anchors."""
 
     def __init__(self, text):
         super().__init__()
@@ -96,7 +96,7 @@ def test_the_site_loads_nothing_from_the_network(site):
         assert not re.search(r"url\([\"']?(?:https?:)?//", path.read_text("utf-8")), path.name
 
 
-def test_the_search_index_knows_the_pages(site):
+def test_the_search_index_contains_the_pages(site):
     index = (site / "searchindex.js").read_text("utf-8")
     assert all(f'"{path.stem}"' in index for path in (TOP / "docs").glob("*.md"))
 
@@ -123,16 +123,16 @@ def test_a_manual_page_has_the_sections_that_readers_look_for(file, printed):
 
 
 @pytest.mark.parametrize("file", MANUALS)
-def test_every_word_of_code_of_the_page_is_in_the_manual(file, printed):
+def test_the_manual_page_contains_every_code_word_of_the_page(file, printed):
     source = (TOP / "docs" / MANUALS[file]).read_text("utf-8")
-    shown = re.sub(r"‐\n\s*|[\s#│]", "", printed[file]).lower()  # a heading is shown in capitals
+    shown = re.sub(r"‐\n\s*|[\s#│]", "", printed[file]).lower()  # headings are printed in capitals
     for code in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"(?ms)^```.*?^```$", "", source)):
-        if not re.search(rf"\[`?{re.escape(code)}", source):  # the text of a link may become a manual's name
+        if not re.search(rf"\[`?{re.escape(code)}", source):  # the text of a link may become the name of a manual page
             assert re.sub(r"[\s#│]", "", code.replace(r"\|", "|")).lower() in shown, code
 
 
 @pytest.mark.parametrize("file", MANUALS)
-def test_no_markup_is_left_and_no_link_is_empty(file, printed):
+def test_a_manual_page_has_no_raw_markup_and_no_empty_link(file, printed):
     assert not re.search(r"\]\(|\*\*|^#{1,6} |<>|<#", printed[file], re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""What is built can be installed, and what is installed is a daemon: from the wheel, the sdist and the tree itself."""
+"""The wheel, the sdist and the tree can be installed, and each installs a working daemon."""
 
 import os
 import re
@@ -23,8 +23,8 @@ WRITTEN = shutil.ignore_patterns(
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """The output of a command that must succeed; its errors are shown where it does not."""
-    # Nothing of the tree these tests run in may be found by accident.
+    """The output of a command that must succeed; a failure shows its errors."""
+    # Modules of the tree that runs the tests must not be importable.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     ended = subprocess.run(command, check=False, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
@@ -33,7 +33,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A copy of the tree without what was written into it."""
+    """A copy of the tree without files that were generated in it."""
     return shutil.copytree(TOP, tmp_path_factory.mktemp("tree") / "echod", ignore=WRITTEN)
 
 
@@ -57,7 +57,7 @@ def sdist(built):
     return path
 
 
-def test_the_wheel_holds_every_module_and_nothing_else(wheel):
+def test_the_wheel_contains_exactly_the_modules(wheel):
     names = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {str(path.relative_to(TOP)) for path in (TOP / "echod").rglob("*.py")}
     assert modules | {"echod/py.typed", "twisted/plugins/echod_plugin.py"} <= names
@@ -65,7 +65,7 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel):
     assert {name.partition("/")[0] for name in names} == {"echod", "twisted"}
 
 
-def test_the_wheel_says_what_it_is(wheel):
+def test_the_wheel_has_its_metadata(wheel):
     with ZipFile(wheel) as file:
         (metadata,) = (name for name in file.namelist() if name.endswith(".dist-info/METADATA"))
         said = file.read(metadata).decode()
@@ -76,12 +76,12 @@ def test_the_wheel_says_what_it_is(wheel):
     extras = set(re.findall(r"(?m)^Requires-Dist: (\w+)\[", said))
     assert extras == {"txechod"}
     links = re.findall(r"\]\(([^)]+)\)", said)
-    assert links, "the long description has none"
+    assert links, "the long description has no link"
     assert [link for link in links if not link.startswith("https://")] == []
     assert "\nRequires-Python: >=3.11\n" in said
 
 
-def test_the_sdist_overwrites_nothing_of_twisted(sdist):
+def test_the_sdist_overwrites_no_file_of_twisted(sdist):
     with tarfile.open(sdist) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
     assert {name for name in names if re.match(r"twisted/.*\.py$", name)} == {"twisted/plugins/echod_plugin.py"}
@@ -89,7 +89,7 @@ def test_the_sdist_overwrites_nothing_of_twisted(sdist):
 
 
 @pytest.mark.parametrize("form", ["wheel", "sdist", "editable"])
-def test_each_form_installs_a_daemon_that_twistd_knows(form, request, tmp_path):
+def test_each_distribution_installs_a_daemon_that_twistd_finds(form, request, tmp_path):
     fresh = tmp_path / "venv"
     venv.create(fresh, symlinks=True)
     python = fresh / "bin" / "python"

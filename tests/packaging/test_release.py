@@ -1,4 +1,4 @@
-"""A release: its checks refuse what is wrong, and its distributions are built, equal from build to build, and tried."""
+"""A release: its checks refuse a wrong tree, and its distributions are reproducible, complete and tested."""
 
 import hashlib
 import os
@@ -23,9 +23,9 @@ def git(tree, *words):
 
 @pytest.fixture
 def tree(tmp_path):
-    """A repository of its own with the tree of this commit, on main."""
+    """A separate repository with the tree of this commit, on main."""
     if not PYTHON.exists() or shutil.which("git") is None:
-        pytest.skip("it needs .venv and git: `make test-system` sets them up")
+        pytest.skip("it needs .venv and git, which `make test-system` provides")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, check=False, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("this tree is not a git repository")
@@ -67,7 +67,7 @@ def test_a_changed_tree_and_another_branch_are_refused(tree):
     assert "the branch is not main" in release(tree, VERSION).stderr
 
 
-def test_a_release_is_whole_and_a_second_one_is_refused(tree):
+def test_a_release_is_complete_and_a_second_one_is_refused(tree):
     ended = release(tree, VERSION)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert f"## {VERSION} (" in (tree / "CHANGELOG.md").read_text("utf-8")

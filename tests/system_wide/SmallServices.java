@@ -19,8 +19,8 @@ import org.apache.commons.net.time.TimeTCPClient;
 import org.apache.commons.net.time.TimeUDPClient;
 
 /**
- * Asks the small services through Apache commons-net. Each argument is CLIENT:PORT, and for each a line is printed
- * with what came, or "silent" where nothing came for two seconds.
+ * Sends requests to the small services through Apache commons-net. Each argument is CLIENT:PORT; for each, one line
+ * is printed with the reply, or "silent" if no reply came within two seconds.
  */
 public class SmallServices {
     private static final byte[] ASKED = new byte[65507]; // the largest datagram
@@ -70,7 +70,7 @@ public class SmallServices {
                     chargen.disconnect();
                     return text(line);
                 }
-                case "CharGenUDPClient": { // its question is an empty datagram
+                case "CharGenUDPClient": { // its request is an empty datagram
                     CharGenUDPClient chargen = open(new CharGenUDPClient());
                     chargen.send(here(), port);
                     byte[] came = chargen.receive();

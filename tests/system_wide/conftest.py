@@ -1,4 +1,4 @@
-"""What other people's clients talk to: a daemon on ports and paths of its own, or one beside the superservers."""
+"""Servers for third-party clients: a daemon on its own ports and paths, or one beside the superservers."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 
 @pytest.fixture(scope="module", params=["auto", "off"], ids=lambda plane: f"plane-{plane}")
 def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
-    """The daemon on each of its planes. It must end well: with 0, and without an error in its log."""
+    """The daemon, with the plane on and off. It must exit with 0, and without an error in its log."""
     with Daemon(CONFIG.replace("{plane}", request.param).replace("{pid}", str(os.getpid()))) as started:
         yield started
         started.check()
@@ -46,7 +46,7 @@ def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Server]]:
-    """The superservers that this machine has, and echod among them, in a network of their own."""
+    """The installed superservers and echod, in a private network."""
     with own_network(), running(tmp_path_factory.mktemp("superservers")) as started:
         yield started
 
@@ -56,5 +56,5 @@ def server(request: pytest.FixtureRequest, servers: Mapping[str, Server]) -> str
     """The name of each of them in turn."""
     name: str = request.param
     if name not in servers:
-        pytest.skip(f"there is no {name} here; tests/system_wide/prepare unpacks it")
+        pytest.skip(f"{name} is not installed; tests/system_wide/prepare unpacks it")
     return name

@@ -1,6 +1,6 @@
-"""Other people's programs: found or the test skipped, run to their end, or held a conversation through.
+"""Third-party programs: find them or skip the test, run them to their end, or exchange data with them.
 
-They speak in English and tell the time in UTC, whatever the machine's settings are.
+They run in English and in UTC, independent of the machine's settings.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ FOLDERS: Final = os.pathsep.join((os.defpath, "/usr/sbin", "/sbin", "/usr/lib/na
 
 
 def tool(*names: str) -> str:
-    """The first of these programs that this machine has; the test is skipped where it has none."""
+    """The first of these programs that is installed; otherwise the test is skipped."""
     for name in names:
         if path := shutil.which(name) or shutil.which(name, path=FOLDERS):
             return path
-    pytest.skip(f"there is no {names[0]} here; tests/system_wide/prepare installs it")
+    pytest.skip(f"{names[0]} is not installed; tests/system_wide/prepare installs it")
 
 
 def file(path: str) -> str:
-    """A file that this machine has; the test is skipped where it has not."""
+    """The path of a file; the test is skipped if it does not exist."""
     if not Path(path).exists():
-        pytest.skip(f"there is no {path} here; tests/system_wide/prepare installs it")
+        pytest.skip(f"{path} does not exist; tests/system_wide/prepare installs it")
     return path
 
 
 def ended(*words: str | Path, given: bytes = b"", seconds: float = SECONDS) -> subprocess.CompletedProcess[bytes]:
-    """A program that has run to its end, with `given` on its standard input."""
+    """Run a program to its end, with `given` on its standard input."""
     return run(*words, input=given, seconds=seconds, env=environment(LC_ALL="C", TZ="UTC"))
 
 
 def said(*words: str | Path, given: bytes = b"", seconds: float = SECONDS) -> str:
-    """What a program printed, which must end with 0."""
+    """The output of a program, which must exit with 0."""
     process = ended(*words, given=given, seconds=seconds)
     output = process.stdout.decode("utf-8", "backslashreplace")
     assert process.returncode == 0, f"{words}: {process.returncode}\n{output}{process.stderr.decode()}"
@@ -48,9 +48,9 @@ def said(*words: str | Path, given: bytes = b"", seconds: float = SECONDS) -> st
 
 
 def exchange(*words: str | Path, given: bytes, expected: int) -> bytes:
-    """What a program prints once it was given something, and before its input ends: `expected` octets at most.
+    """The output of a program after it was given input, and before its input ends: at most `expected` bytes.
 
-    For the clients of datagrams, who take the end of their input for the end of everything.
+    For datagram clients, which exit at the end of their input.
     """
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as process:
         assert process.stdin is not None

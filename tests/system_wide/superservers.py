@@ -1,7 +1,7 @@
-"""echod and three superservers side by side, each on the real ports of an address of its own.
+"""echod and three superservers side by side, each on the well-known ports of its own address.
 
-They live in a network namespace: nothing else listens there, nothing reaches it, and root may have every port. Its
-addresses are of 192.0.2.0/24 (RFC 5737), for openbsd-inetd answers no datagram of 127.0.0.0/8.
+They run in a network namespace: it is isolated, and root may bind every port in it. Its addresses are from
+192.0.2.0/24 (RFC 5737), because openbsd-inetd does not reply to datagrams of 127.0.0.0/8.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ ADDRESSES: Final = {
     "inetutils-inetd": "192.0.2.3",
     "xinetd": "192.0.2.4",
 }
-DEFAULTS: Final = "192.0.2.5"  # echod as it is where nobody writes more than `allow`
+DEFAULTS: Final = "192.0.2.5"  # echod with its defaults, except for `allow`
 RFC864: Final = "192.0.2.6"  # echod's chargen with `rfc864`
 CLIENT: Final = "192.0.2.7"
-SILENCE: Final = 0.2  # seconds that a second answer, or one that must not come, would have
+SILENCE: Final = 0.2  # seconds to wait for a second reply, or for one that must not come
 
 CLONE_NEWNET: Final = 0x40000000  # <linux/sched.h>
 
@@ -88,7 +88,7 @@ class Server:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """It runs on only behind the block: what happens in there has happened when it looks."""
+        """Stop it during the block: everything sent in the block has arrived when the server continues."""
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -98,11 +98,11 @@ class Server:
 
 @contextmanager
 def own_network() -> Iterator[None]:
-    """What this thread opens and starts lives in a network of its own, that has nothing but addresses of loopback."""
+    """Sockets and processes of this thread belong to a private network that has only loopback addresses."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open("/proc/thread-self/ns/net", "rb") as before:
         if libc.unshare(CLONE_NEWNET):
-            pytest.skip(f"no network namespace of one's own: {os.strerror(ctypes.get_errno())}")
+            pytest.skip(f"a private network cannot be made: {os.strerror(ctypes.get_errno())}")
         try:
             ip = tool("ip")
             said(ip, "link", "set", "lo", "up")
@@ -115,7 +115,7 @@ def own_network() -> Iterator[None]:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Mapping[str, Server]]:
-    """Every server that this machine has, by its name."""
+    """Every installed server, by its name."""
     host = ADDRESSES["echod"]
     services = "".join(ECHOD_SERVICE.format(kind=kind, host=host, port=port) for kind, port in PORTS.items())
     with ExitStack() as stack:
@@ -129,7 +129,7 @@ def running(folder: Path) -> Iterator[Mapping[str, Server]]:
 
 
 def _superservers(folder: Path) -> Mapping[str, Sequence[str | Path]]:
-    """The command lines of those that are there; none writes anything outside of `folder`."""
+    """The command lines of the installed servers; none writes anything outside of `folder`."""
     found: dict[str, Sequence[str | Path]] = {}
     if path := _program("openbsd-inetd", "usr/sbin/inetd"):
         found["openbsd-inetd"] = [path, "-i", _inetd(folder, "openbsd-inetd")]
@@ -143,7 +143,7 @@ def _superservers(folder: Path) -> Mapping[str, Sequence[str | Path]]:
 
 
 def _program(package: str, path: str) -> Path | None:
-    """Where a package's program is: unpacked by tests/system_wide/prepare, or installed."""
+    """The path of a package's program: unpacked by tests/system_wide/prepare, or installed."""
     unpacked = TOP / "build/superservers" / package / path
     if unpacked.exists():
         return unpacked
@@ -180,7 +180,7 @@ def _started(name: str, words: Sequence[str | Path]) -> Iterator[Server]:
 
 
 def _listens(host: str) -> bool:
-    """Whether the last service of PORTS is there, and with it those before it."""
+    """Whether the last service of PORTS listens; the others began before it."""
     with socket.socket() as probe:
         return probe.connect_ex((host, PORTS["time"])) == 0
 
@@ -195,7 +195,7 @@ def connected(host: str, kind: str) -> socket.socket:
 
 
 def heard(opened: socket.socket, at_most: int | None = None) -> bytes:
-    """What comes until the other end has finished, or so many octets."""
+    """All bytes until the other end closes, or so many bytes."""
     came = b""
     while at_most is None or len(came) < at_most:
         piece = opened.recv(65_536 if at_most is None else at_most - len(came))
@@ -208,7 +208,7 @@ def heard(opened: socket.socket, at_most: int | None = None) -> bytes:
 def asked(
     host: str, kind: str, question: bytes, *, answers: int = 1, client: str = CLIENT, port: int = 0
 ) -> list[bytes]:
-    """The answers to one datagram: `answers` of them, whatever time they take, and what comes in SILENCE besides."""
+    """The replies to one datagram: `answers` of them without a time limit, and any further ones in SILENCE."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
         opened.bind((client, port))
         opened.connect((host, PORTS[kind]))

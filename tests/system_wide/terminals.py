@@ -1,4 +1,4 @@
-"""Terminals with somebody at each of them: tmux(1) draws what a person would see, and types as a person does."""
+"""Terminals for tests: tmux(1) renders what a person would see, and types as a person does."""
 
 import shlex
 import shutil
@@ -16,11 +16,11 @@ WIDE, HIGH = 100, 30
 
 
 class Terminals:
-    """A tmux server of its own, with a window for each program; it ends at the end of the block."""
+    """A private tmux server with a window for each program; it is stopped at the end of the block."""
 
     def __init__(self) -> None:
         if shutil.which("tmux") is None:
-            pytest.skip("there is no tmux here, and so no terminal to look at")
+            pytest.skip("tmux is not installed")
         self._folder = tempfile.TemporaryDirectory(prefix="echod-tmux-")
         self._socket = str(Path(self._folder.name) / "socket")
         self._open = 0
@@ -36,7 +36,7 @@ class Terminals:
         self._folder.cleanup()
 
     def run(self, *words: str) -> "Screen":
-        """A terminal in which this program runs; its screen stays when the program has ended."""
+        """A terminal that runs this program; its screen stays after the program has exited."""
         command = " ".join(map(shlex.quote, words)) + "; echo ended: $?; exec sleep 600"
         size = ["-x", str(WIDE), "-y", str(HIGH)]
         if self._open:
@@ -66,7 +66,7 @@ class Screen:
         self._window = f":{window}"
 
     def type(self, text: str) -> None:
-        """Type a line, and Enter."""
+        """Type a line and press Enter."""
         self.press("-l", text)
         self.press("Enter")
 
@@ -76,15 +76,15 @@ class Screen:
 
     @property
     def lines(self) -> list[str]:
-        """What it shows, without the empty lines."""
+        """The lines on its screen, without empty ones."""
         shown = self._terminals.tmux("capture-pane", "-p", "-t", self._window)
         return [line.rstrip() for line in shown.splitlines() if line.strip()]
 
     def shows(self, text: str) -> bool:
-        """Whether a line with this text comes up in time."""
+        """Whether a line with this text appears in time."""
         return eventually(lambda: any(text in line for line in self.lines))
 
     def must_show(self, *texts: str) -> None:
-        """Fail where one of these does not come up, and tell what is there instead."""
+        """Fail if one of these does not appear, and show the screen."""
         for text in texts:
             assert self.shows(text), (text, self.lines)

@@ -1,4 +1,4 @@
-"""Addresses that come after the daemon: `freebind` binds them before, `retry` serves them once they are there."""
+"""Addresses that are assigned after the start: `freebind` binds them early, `retry` binds them when they exist."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def check_both() -> None:
 
 
 @pytest.mark.parametrize("plane", ["auto", "off"])
-def test_an_address_that_comes_later_is_served_then(network, plane):
+def test_an_address_that_is_assigned_later_is_served_then(network, plane):
     with network.inside(), Daemon(configuration(plane, "?retry=100ms")) as daemon:
         places = [f"{scheme}://{LATE}:{PORT}" for scheme in ("tcp", "udp")]
         assert [one["address"] for one in ask(daemon, "/api/status")["awaited"]] == places
@@ -85,7 +85,7 @@ def test_an_address_that_comes_later_is_served_then(network, plane):
         assert figures[f"echo udp://{LATE}:{PORT}"]["datagrams_out"] == 1
 
 
-def test_a_reload_awaits_what_it_names_and_forgets_the_others(network):
+def test_a_reload_waits_for_its_addresses_and_no_longer_for_others(network):
     with network.inside(), Daemon(configuration("auto", "?retry=100ms")) as daemon:
         file = daemon.dir / "echod.toml"
         whole = file.read_text()
@@ -99,20 +99,20 @@ def test_a_reload_awaits_what_it_names_and_forgets_the_others(network):
         check_both()
 
 
-def test_a_stop_awaits_nothing(network):
+def test_a_stop_does_not_wait_for_addresses(network):
     with network.inside(), Daemon(configuration("auto", "?retry=1h")) as daemon:
         assert daemon.stop() == 0
 
 
 @pytest.mark.parametrize("plane", ["auto", "off"])
-def test_freebind_binds_it_before_it_is_there(network, plane):
+def test_freebind_binds_an_address_before_it_is_assigned(network, plane):
     with network.inside(), Daemon(configuration(plane, "?freebind=yes")) as daemon:
         assert ready(daemon) == ["ready"]
         network.add(f"{LATE}/24")
         check_both()
 
 
-def test_without_either_the_start_ends_with_a_line_for_each(network):
+def test_without_either_option_the_start_fails_with_a_line_for_each(network):
     with network.inside():
         ended = run(*ECHOD, f"--listen=echo=tcp://{LATE}:{PORT}", "--listen=echo=tcp://127.0.0.1:7008")
     assert ended.returncode == 71
@@ -120,14 +120,14 @@ def test_without_either_the_start_ends_with_a_line_for_each(network):
     assert line.startswith(f"echod: tcp://{LATE}:{PORT}: cannot assign requested address (EADDRNOTAVAIL)")
 
 
-def test_retry_hides_no_other_error(network):
+def test_retry_does_not_hide_other_errors(network):
     with network.inside(), socket.create_server(("127.0.0.1", 7009)):
         ended = run(*ECHOD, "--listen=echo=tcp://127.0.0.1:7009?retry=1s")
     assert ended.returncode == 71
     assert b"EADDRINUSE" in ended.stderr
 
 
-def test_an_interface_that_comes_later(network):
+def test_an_interface_that_is_created_later_is_served_then(network):
     config = '[services.echo]\nlisten = ["tcp://[fe80::7%late]:7007?retry=100ms"]\nallow = ["fe80::/10"]\n'
     with network.inside(), Daemon(config) as daemon:
         daemon.stderr.wait_for("is not there yet and is tried again: .*ENODEV")

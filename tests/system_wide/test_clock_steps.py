@@ -1,6 +1,6 @@
-"""An hour that the wall clock loses or gains moves nothing that has its time: test 34 of docs/PROMISES.md.
+"""A step of the wall clock by one hour changes no time limit: test 34 of docs/PROMISES.md.
 
-No duration is asserted: one limit that comes shows that time passes, and one that is far away must not come with it.
+No duration is asserted: a short limit that is reached shows that time passes, and a long one must not be reached.
 """
 
 import json
@@ -46,7 +46,7 @@ limits = { rate = "20/200" }
 
 
 class Clock:
-    """The wall clock of a process, and how far it is off."""
+    """The wall clock of a process, and its offset."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -77,7 +77,7 @@ def daemon_of(clock: Clock, plane: str, drain: str = "1s") -> Daemon:
 
 
 def stuck(place: object) -> socket.socket:
-    """A client that sends and never reads, until nothing is taken."""
+    """A client that sends and never reads, until the server accepts no more."""
     client = connect(place, narrow=True)  # type: ignore[arg-type]
     client.setblocking(False)
     sent, quiet = 0, False
@@ -96,13 +96,13 @@ def is_ended(client: socket.socket) -> bool:
 
 
 def a_second_passes(daemon: Daemon) -> None:
-    """A limit of one second comes, for a silent client and for one that takes nothing."""
+    """A limit of one second is reached, for an idle client and for one that does not read."""
     with connect(daemon.place("soon", "tcp")) as silent, stuck(daemon.place("soon", "tcp")) as full:
         assert eventually(lambda: is_ended(silent) and is_ended(full)), "time stands still"
 
 
 @pytest.mark.parametrize("offset", ["+3600s", "-3600s"])
-def test_limits_of_connections(clock, plane, offset):
+def test_a_step_changes_no_limit_of_connections(clock, plane, offset):
     with daemon_of(clock, plane) as daemon, ExitStack() as stack:
         kept = [stack.enter_context(connect(daemon.place("late", scheme))) for scheme in ("tcp", "unix")]
         full = [stack.enter_context(stuck(daemon.place("late", scheme))) for scheme in ("tcp", "unix")]
@@ -128,8 +128,8 @@ def questions(client: socket.socket, offset: str, times: int) -> Iterator[bytes]
         pass
 
 
-def test_rates(clock, plane):
-    """An hour would be 3,600 answers more; what the test takes is a few."""
+def test_a_step_changes_no_rate(clock, plane):
+    """An hour would allow 3,600 more replies; the duration of the test allows a few."""
     with daemon_of(clock, plane) as daemon, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(0.5)
         client.connect(daemon.place("rated", "udp"))
@@ -140,11 +140,11 @@ def test_rates(clock, plane):
         assert BURST <= answers < 3 * BURST
 
 
-def test_who_is_mute_stays_mute(clock, plane):
+def test_a_muted_source_stays_muted(clock, plane):
     with daemon_of(clock, plane) as daemon, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(0.5)
         client.connect(daemon.place("repeated", "udp"))
-        for _ in range(2):  # half of the burst passes unwatched
+        for _ in range(2):  # the detector ignores half of the burst
             for _ in range(150):
                 client.send(b"the same again")
         list(questions(client, "+0s", 1))
@@ -155,8 +155,8 @@ def test_who_is_mute_stays_mute(clock, plane):
 
 
 @pytest.mark.parametrize("offset", ["+3600s", "-3600s"])
-def test_the_drain(clock, plane, offset):
-    """It waits for who is owed something, in whatever year; and ends when its time has come."""
+def test_a_step_changes_no_drain(clock, plane, offset):
+    """A stop waits for pending replies in spite of the step, and ends when its own time is over."""
     with daemon_of(clock, plane, drain="30m") as daemon, stuck(daemon.place("late", "tcp")) as client:
         daemon.process.terminate()
         daemon.stderr.wait_for("1 connection has 1800 s to end")
@@ -172,7 +172,7 @@ def test_the_drain(clock, plane, offset):
         assert daemon.wait(SECONDS) == 0
 
 
-def test_ping_measures_no_hours(clock, plane):
+def test_a_step_changes_no_round_trip_time_of_ping(clock, plane):
     with daemon_of(clock, plane) as daemon:
         words = ("ping", "--json", "-c", "20", "-i", "50ms", daemon.url("late", "tcp"))
         with ThreadPoolExecutor(1) as beside:

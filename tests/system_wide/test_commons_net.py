@@ -1,4 +1,4 @@
-"""Apache commons-net's clients of the small services, all asked by one run of SmallServices.java."""
+"""Apache commons-net's clients of the small services, all run by SmallServices.java at once."""
 
 import time
 from pathlib import Path
@@ -28,7 +28,7 @@ ASKED = [
 
 @pytest.fixture(scope="module")
 def answers(daemon):
-    """What each client says that it heard of each service."""
+    """The output line of each client for each service."""
     tool("javac")  # the part of a JDK that runs a source file
     places = (f"{client}:{daemon.place(service, client[-9:-6].lower())[1]}" for client, service in ASKED)
     source = Path(__file__).with_name("SmallServices.java")
@@ -37,12 +37,12 @@ def answers(daemon):
 
 
 @pytest.mark.parametrize("client", ["EchoTCPClient", "EchoUDPClient"])
-def test_echo_clients_get_their_octets_back(answers, client):
+def test_echo_clients_get_their_bytes_back(answers, client):
     assert answers[client, "echo"] == "65507 the same"
 
 
 @pytest.mark.parametrize("client", ["DiscardTCPClient", "DiscardUDPClient"])
-def test_discard_clients_are_heard(answers, client, daemon):
+def test_discard_clients_are_printed(answers, client, daemon):
     assert answers[client, "discard"] == "sent"
     daemon.stdout.wait_for(f"by {client}")
 
@@ -51,9 +51,9 @@ def test_the_chargen_client_gets_lines(answers):
     assert answers["CharGenTCPClient", "chargen"] == "".join(map(chr, range(0x20, 0x68)))
 
 
-# Its question is an empty datagram. RFC 864 has "a random number (between 0 and 512) of characters" as the answer to
-# that, a gift to who forges addresses (CERT CA-1996-01), so it takes `rfc864 = true` to get it.
-def test_the_chargen_client_of_datagrams_gets_what_the_configuration_says(answers):
+# Its request is an empty datagram. RFC 864 replies with "a random number (between 0 and 512) of characters", which
+# would be an amplification for spoofed sources (CERT CA-1996-01). So the client needs `rfc864 = true`.
+def test_the_chargen_client_of_datagrams_gets_the_configured_reply(answers):
     assert 0 <= int(answers["CharGenUDPClient", "chargen-rfc864"]) <= 512
     assert answers["CharGenUDPClient", "chargen"] == "silent"
 

@@ -15,7 +15,7 @@ CONVERSATIONS = re.findall(r"(?ms)^```conversation\n(.*?)^```$", PAGE)
 
 
 class Person:
-    """Somebody with a terminal of their own."""
+    """A person with a terminal."""
 
     def __init__(self, command: list[str]) -> None:
         self.process = subprocess.Popen(
@@ -31,7 +31,7 @@ class Person:
         self.process.stdin.flush()
 
     def sees(self, text: str) -> None:
-        """The next line on the screen, and none before it."""
+        """The next line on the screen must be this one."""
         self.expected.append(text)
         assert eventually(lambda: len(self.screen.text) >= len(self.expected)), (self.screen.text, self.expected)
         assert self.screen.text[: len(self.expected)] == self.expected
@@ -45,7 +45,7 @@ class Person:
 
 
 def replay(conversation: str, daemon: Daemon, people: dict[str, Person]) -> None:
-    """Every line of a conversation, as it stands there; `people` are who took part so far."""
+    """Replay every line of a conversation of the page; `people` are the participants so far."""
     for line in conversation.splitlines():
         name, mark, text = line[:6].strip(), line[6:8].strip(), line[8:]
         if mark == "$":
@@ -57,7 +57,7 @@ def replay(conversation: str, daemon: Daemon, people: dict[str, Person]) -> None
 
 
 def words(command: str, daemon: Daemon) -> list[str]:
-    """A command of the page, with the daemon's own places in it."""
+    """A command of the page, with the addresses of the daemon of the test."""
     program, *rest = command.split()
     assert program == "nc"
     if rest[0] == "-U":
@@ -66,12 +66,12 @@ def words(command: str, daemon: Daemon) -> list[str]:
     return [tool("nc.openbsd"), *rest[:-2], host, str(port)]
 
 
-def test_there_is_one():
+def test_the_page_has_a_conversation():
     assert CONVERSATIONS
 
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS)
-def test_a_conversation_as_it_stands_in_the_page(conversation):
+def test_a_conversation_of_the_page_happens_as_documented(conversation):
     said = re.findall(r"--listen (\w+=\S+)", PAGE)
     listen = [re.sub(r":\d+$", ":0", one).replace("/tmp/", "{dir}/").strip("`:") for one in said]
     listen = [re.sub(r"(127\.0\.0\.1).*", r"\1:0", one) for one in listen]
@@ -81,7 +81,7 @@ def test_a_conversation_as_it_stands_in_the_page(conversation):
             replay(conversation, daemon, people)
             assert len(people) == 3
             for one in people.values():
-                assert one.screen.text == one.expected, "more was said than the page shows"
+                assert one.screen.text == one.expected, "the screen has more lines than the page"
         finally:
             for one in people.values():
                 one.leave()

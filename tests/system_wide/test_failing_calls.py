@@ -1,4 +1,4 @@
-"""System calls that fail: who loses an octet hears a reset, and never an end in order. Test 48 of docs/PROMISES.md."""
+"""System calls that fail: a client that loses a byte gets a reset, and never a FIN. Test 48 of docs/PROMISES.md."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tried(server, trouble):
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name)
-def test_no_octet_is_lost_but_with_a_reset(server, trouble):
+def test_bytes_are_lost_only_with_a_reset(server, trouble):
     result = tried(server, trouble)
     assert result.injected > 0
     assert set(result.fates) <= {Fate.WHOLE, Fate.RESET}
@@ -38,11 +38,11 @@ def test_no_octet_is_lost_but_with_a_reset(server, trouble):
     assert result.wrong == 0
     assert result.back
     assert result.quiet_calls <= CALLS
-    assert server.daemon.stderr.text[-1].endswith(" listeners"), "a line more than those of the start"
+    assert server.daemon.stderr.text[-1].endswith(" listeners"), "a line in addition to those of the start"
 
 
-def test_a_socket_that_only_fails_is_left_alone_for_a_while(server):
-    """Each read says that something waits, and brings nothing: that is no reason to ask again at once."""
+def test_a_socket_that_only_fails_is_retried_after_a_pause(server):
+    """Each poll reports data, and each read fails: the daemon must wait before it tries again."""
     result = tried(server, STANDING)
     assert result.injected > 0
     assert result.quiet_calls <= CALLS

@@ -1,5 +1,4 @@
-"""Nagios' plugins, as Debian's monitoring-plugins: the first line is what a person reads, the exit code what Nagios
-reads."""
+"""The Nagios plugins of Debian's monitoring-plugins: the first line is for people, the exit code is for Nagios."""
 
 import re
 
@@ -20,7 +19,7 @@ def test_check_time_finds_no_difference(daemon, transport):
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_check_tcp_and_check_udp_get_their_octets_back(daemon, transport):
+def test_check_tcp_and_check_udp_get_their_bytes_back(daemon, transport):
     port = str(daemon.place("echo", transport)[1])
     words = ["-H", "127.0.0.1", "-p", port, "-E", "-s", r"a\tb\r\n", "-e", "a\tb"]
     line = said(tool(f"check_{transport}"), *words)
@@ -42,8 +41,8 @@ def test_check_tcp_connects_to_discard(daemon):
     assert said(tool("check_tcp"), *words).startswith("TCP OK - ")
 
 
-def test_check_udp_hears_nothing_from_discard(daemon):
+def test_check_udp_gets_no_reply_from_discard(daemon):
     words = ["-H", "127.0.0.1", "-p", str(daemon.place("discard", "udp")[1]), "-t", "1", "-s", "hello", "-e", "hello"]
     process = ended(tool("check_udp"), *words)
-    # Not "connection refused": a discard that answered by ICMP would be no discard (RFC 863, UDP).
+    # Not "connection refused": an ICMP error would be a reply, which RFC 863 (UDP) forbids.
     assert (process.returncode, process.stdout) == (CRITICAL, b"CRITICAL - Socket timeout after 1 seconds\n")

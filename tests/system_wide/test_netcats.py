@@ -1,4 +1,4 @@
-"""netcat-openbsd, socat and ncat, whose ideas of the end of a conversation differ."""
+"""netcat-openbsd, socat and ncat, which end a conversation in different ways."""
 
 import hashlib
 import random
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.system_wide
 
 MANY = 64 * 1024 * 1024
 
-# Each ends sending where its standard input ends, reads what still comes, and ends itself where we do.
+# Each shuts down sending at the end of its standard input, reads the rest, and exits when the server closes.
 HALF_CLOSING = {
     "nc -N": lambda place: [tool("nc.openbsd"), "-N", *place],
     "socat": lambda place: [tool("socat"), "-t30", "-", f"TCP4:{place[0]}:{place[1]}"],
@@ -35,7 +35,7 @@ def words(place):
 
 @pytest.mark.parametrize("client", HALF_CLOSING)
 @pytest.mark.parametrize("size", [0, 1, MANY])
-def test_everything_comes_back_behind_the_half_close(daemon, client, size):
+def test_everything_comes_back_after_the_half_close(daemon, client, size):
     asked = random.Random(862).randbytes(size)
     process = ended(*HALF_CLOSING[client](words(daemon.place("echo", "tcp"))), given=asked, seconds=60)
     assert process.returncode == 0, process.stderr
@@ -56,7 +56,7 @@ def test_socat_over_an_abstract_socket(daemon):
 
 
 @pytest.mark.parametrize("client", UDP)
-@pytest.mark.parametrize("size", [1, 512, 1472, 8192])  # 8,192: more than that ncat does not read at once
+@pytest.mark.parametrize("size", [1, 512, 1472, 8192])  # 8,192: ncat does not read more at once
 def test_a_datagram_comes_back(daemon, client, size):
     asked = random.Random(862).randbytes(size)
     assert exchange(*UDP[client](words(daemon.place("echo", "udp"))), given=asked, expected=size) == asked
@@ -68,33 +68,33 @@ def test_the_largest_datagram_comes_back_to_socat(daemon, size):
     assert exchange(*UDP["socat"](words(daemon.place("echo", "udp"))), given=asked, expected=size) == asked
 
 
-def test_nc_asks_a_unix_datagram_socket(daemon, tmp_path):
+def test_nc_gets_a_reply_of_a_unix_datagram_socket(daemon, tmp_path):
     path = daemon.place("echo", "unix-dgram:///")
     client = [tool("nc.openbsd"), "-uU", "-s", tmp_path / "nc", path]
     assert exchange(*client, given=b"hello", expected=5) == b"hello"
 
 
-def test_ncat_asks_a_unix_datagram_socket(daemon, tmp_path):
+def test_ncat_gets_a_reply_of_a_unix_datagram_socket(daemon, tmp_path):
     path = daemon.place("echo", "unix-dgram:///")
     client = [tool("ncat"), "-uU", "-s", tmp_path / "ncat", path]
     assert exchange(*client, given=b"hello", expected=5) == b"hello"
 
 
-# UNIX-SENDTO takes only what comes from the very name that it asked (RFC 1122 4.1.3.5 says so of UDP).
-def test_socat_asks_a_unix_datagram_socket(daemon, tmp_path):
+# UNIX-SENDTO only accepts datagrams from the name that it sent to (RFC 1122 4.1.3.5 says so for UDP).
+def test_socat_gets_a_reply_of_a_unix_datagram_socket(daemon, tmp_path):
     path = daemon.place("echo", "unix-dgram:///")
     client = [tool("socat"), "-", f"UNIX-SENDTO:{path},bind={tmp_path / 'socat'}"]
     assert exchange(*client, given=b"hello", expected=5) == b"hello"
 
 
-def test_socat_asks_an_abstract_datagram_socket(daemon):
+def test_socat_gets_a_reply_of_an_abstract_datagram_socket(daemon):
     name = daemon.url("echo", "unix-dgram://@").removeprefix("unix-dgram://@")
     client = [tool("socat"), "-", f"ABSTRACT-SENDTO:{name},bind={name}-socat"]
     assert exchange(*client, given=b"hello", expected=5) == b"hello"
 
 
-# Nobody can answer a socket without a name; whoever asks without one must not do harm.
-def test_a_nameless_question_is_served_and_not_answered(daemon):
+# A socket without a name cannot receive a reply; a datagram from one must do no harm.
+def test_a_datagram_of_a_nameless_socket_is_served_without_a_reply(daemon):
     path = daemon.place("echo", "unix-dgram:///")
     assert said(tool("socat"), "-t0.2", "-", f"UNIX-SENDTO:{path}", given=b"hello") == ""
     daemon.check()
@@ -109,7 +109,7 @@ def test_a_nameless_question_is_served_and_not_answered(daemon):
     ],
     ids=["nc -d", "socat -u", "ncat --recv-only"],
 )
-def test_who_only_reads_gets_the_line_and_the_end(daemon, client):
+def test_a_client_that_only_reads_gets_the_line_and_the_fin(daemon, client):
     assert said(*client(words(daemon.place("daytime", "tcp")))).endswith("-UTC\r\n")
 
 
@@ -122,7 +122,7 @@ def test_who_only_reads_gets_the_line_and_the_end(daemon, client):
     ],
     ids=["nc -N", "socat -u", "ncat --send-only"],
 )
-def test_who_only_writes_is_heard_by_discard(daemon, client, request):
+def test_a_client_that_only_writes_is_printed_by_discard(daemon, client, request):
     line = f"from {request.node.callspec.id}"
     assert said(*client(words(daemon.place("discard", "tcp"))), given=line.encode()) == ""
     daemon.stdout.wait_for(line)

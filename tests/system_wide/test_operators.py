@@ -1,4 +1,4 @@
-"""The server that asks its operator, with the lessons' own clients: two beginners, and one person who answers both."""
+"""A console with the clients of the lessons: two beginners, and one or two operators who reply to both."""
 
 import sys
 
@@ -17,7 +17,7 @@ def daemon(terminals: Terminals, port: int, *more: str) -> Screen:
     return terminals.run(*ECHOD, *listen, "--console", *more)
 
 
-def test_two_beginners_are_answered_at_the_daemons_own_terminal():
+def test_two_beginners_get_replies_from_the_daemons_own_terminal():
     port = free_port()
     with Terminals() as terminals:
         operator = daemon(terminals, port)
@@ -54,7 +54,7 @@ def test_two_beginners_are_answered_at_the_daemons_own_terminal():
         operator.must_show("stopped {", "ended: 0")
 
 
-def test_two_beginners_are_answered_by_two_operators_at_terminals_of_their_own(tmp_path):
+def test_two_beginners_get_replies_from_two_operators_at_their_terminals(tmp_path):
     port = free_port()
     config = tmp_path / "echod.toml"
     listen = [f"{scheme}://127.0.0.1:{port}" for scheme in ("tcp", "udp")]
@@ -84,7 +84,7 @@ def test_two_beginners_are_answered_by_two_operators_at_terminals_of_their_own(t
         second.must_show(f"to {3 - int(number)}>")
         second.type("raining")
         bert.must_show("server: raining")
-        second.type("@9 nobody")
+        second.type("@9 hello")
         second.must_show("-- there is no client 9; /who lists them")
         second.type("/quit")
         second.must_show("ended: 0")
@@ -92,7 +92,7 @@ def test_two_beginners_are_answered_by_two_operators_at_terminals_of_their_own(t
         first.must_show("console is served no more", "ended: 0")
 
 
-def test_members_at_terminals_of_their_own_do_not_disturb_each_other(tmp_path):
+def test_members_at_their_terminals_do_not_disturb_each_other(tmp_path):
     listen = [
         *("tcp://127.0.0.1:0", "udp://127.0.0.1:0"),
         *(f"unix://{tmp_path}/chat.sock", f"unix-dgram://{tmp_path}/chat.dgram"),
@@ -131,7 +131,7 @@ test "$(stty -a)" = "$before" && echo the modes are the same
 """
 
 
-def test_the_terminal_is_as_it_was_behind_the_console():
+def test_the_terminal_modes_are_restored_after_the_console():
     listen = f"--listen=console=tcp://127.0.0.1:{free_port()}"
     with Terminals() as terminals:
         shell = terminals.run("sh", "-c", SAME_MODES, "sh", *ECHOD, listen, "--console")

@@ -1,4 +1,4 @@
-"""Perl's own clients: Net::Ping asks echo, Net::Time asks time and daytime."""
+"""Perl's own clients: Net::Ping uses echo, Net::Time uses time and daytime."""
 
 import time
 
@@ -26,14 +26,14 @@ def perl():
     return path
 
 
-# Net::Ping's udp sends so many octets and compares what comes; 1,024 are the most that it takes.
+# Net::Ping's udp sends so many bytes and compares the reply; its maximum is 1,024.
 @pytest.mark.parametrize("size", [1, 512, 1024])
-def test_net_ping_udp_gets_its_octets_back(perl, daemon, size):
+def test_net_ping_udp_gets_its_bytes_back(perl, daemon, size):
     port = daemon.place("echo", "udp")[1]
     assert said(perl, "-MNet::Ping", "-e", PING, "udp", str(port), str(size)) == "answered"
 
 
-def test_net_ping_udp_hears_nothing_from_discard(perl, daemon):
+def test_net_ping_udp_gets_no_reply_from_discard(perl, daemon):
     ping = PING.replace(", 5,", ", 1,")
     port = daemon.place("discard", "udp")[1]
     assert said(perl, "-MNet::Ping", "-e", ping, "udp", str(port), "56") == "silent"
@@ -44,7 +44,7 @@ def test_net_ping_tcp_connects(perl, daemon):
     assert said(perl, "-MNet::Ping", "-e", PING, "tcp", str(port), "0") == "answered"
 
 
-# Its tcp_echo is what its `stream` protocol does after the connect: a line there, and the same line back.
+# Its tcp_echo is the connect followed by its `stream` protocol: a line, and the same line back.
 def test_net_ping_stream_gets_its_line_back(perl, daemon):
     stream = """
     my $ping = Net::Ping->new("stream", 5);

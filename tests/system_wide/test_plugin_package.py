@@ -1,4 +1,4 @@
-"""A kind of a package of its own, tests/plugin_package, installed beside echod as its users would install it."""
+"""The kind of tests/plugin_package, installed beside echod as its users would install it."""
 
 import shutil
 import socket
@@ -12,10 +12,10 @@ import pytest
 from tests.daemon import SECONDS, TOP, Daemon, environment
 from tests.daemon import run as run_process
 
-pytestmark = [pytest.mark.system_wide, pytest.mark.timeout(600)]  # pip builds, for which it may have to download
+pytestmark = [pytest.mark.system_wide, pytest.mark.timeout(600)]  # pip builds: it may have to download
 
 WRITTEN = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "dropin.cache")
-ELSEWHERE = environment(PYTHONPATH="", PYTHONDONTWRITEBYTECODE="1")  # nothing of this tree can be imported
+ELSEWHERE = environment(PYTHONPATH="", PYTHONDONTWRITEBYTECODE="1")  # modules of this tree cannot be imported
 EX_CONFIG = 78
 SERVED = """
 [services.secret]
@@ -41,7 +41,7 @@ py-modules = ["echod_broken"]
 
 
 class Site:
-    """A virtual environment with echod in it, whose dependencies are those of the Python that runs the tests."""
+    """A virtual environment with echod, which uses the dependencies of the Python that runs the tests."""
 
     def __init__(self, folder: Path) -> None:
         venv.create(folder, symlinks=True)
@@ -50,7 +50,7 @@ class Site:
         (self.packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
     def run(self, *words, code=0):
-        """The output and the errors of a program of this environment."""
+        """The standard output and the standard error of a program of this environment."""
         process = run_process(self.bin / words[0], *words[1:], env=ELSEWHERE, cwd=self.bin)
         said, wrong = process.stdout.decode(), process.stderr.decode()
         assert process.returncode == code, f"{words}: {process.returncode}\n{said}{wrong}"
@@ -70,7 +70,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def echod(tmp_path_factory):
-    """A Site with nothing but echod."""
+    """A Site with echod only."""
     folder = tmp_path_factory.mktemp("site")
     tree = shutil.copytree(TOP, folder / "echod", ignore=WRITTEN)
     site = Site(folder / "venv")
@@ -80,7 +80,7 @@ def echod(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rot13(echod, tmp_path_factory):
-    """A Site with the kind of tests/plugin_package, too."""
+    """A Site that also has the kind of tests/plugin_package."""
     package = shutil.copytree(TOP / "tests/plugin_package", tmp_path_factory.mktemp("plugin") / "rot13", ignore=WRITTEN)
     echod.install(package)
     yield echod
@@ -89,7 +89,7 @@ def rot13(echod, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def broken(echod, tmp_path_factory):
-    """A Site with a package whose kind is to be written by `breaking`."""
+    """A Site with a package whose kind is written by `breaking`."""
     package = tmp_path_factory.mktemp("broken")
     (package / "pyproject.toml").write_text(PROJECT)
     (package / "echod_broken.py").touch()
@@ -99,7 +99,7 @@ def broken(echod, tmp_path_factory):
 
 
 def checked(site, text, tmp_path, code=0):
-    """What `echoctl check` and the daemon itself say of a configuration, which must be the same."""
+    """The output of `echoctl check` and of the daemon for a configuration, which must be the same."""
     file = tmp_path / "echod.toml"
     file.write_text(text)
     by_client = site.run("echoctl", "check", file, code=code)
@@ -109,7 +109,7 @@ def checked(site, text, tmp_path, code=0):
 
 
 def refused(site, text, tmp_path):
-    """The one line that a configuration is refused with, by the checks and by the daemon's start."""
+    """The one line that refuses a configuration, both in the checks and at the daemon's start."""
     said, wrong = checked(site, text, tmp_path, EX_CONFIG)
     assert said == ""
     assert site.run("python", "-m", "echod", "--config", tmp_path / "echod.toml", code=EX_CONFIG) == ("", wrong)
@@ -135,7 +135,7 @@ def test_the_kind_can_be_configured(rot13, tmp_path):
     ]
 
 
-def test_the_kind_answers(rot13):
+def test_the_kind_replies(rot13):
     with Daemon(SERVED, command=[rot13.bin / "python", "-m", "echod"], environ={"PYTHONPATH": ""}) as daemon:
         assert over_tcp(daemon, "secret", b"Hal, \xff\r\n") == b"Ibm, \xff\r\n"
         assert over_tcp(daemon, "rot13", b"Why did the chicken") == b"Jul qvq gur puvpxra"
@@ -177,9 +177,9 @@ BROKEN = {
     "raises": ("raise RuntimeError('no lemons\\nleft')", "no lemons\\x0aleft"),
     "imports": ("import lemons", "No module named 'lemons'"),
     "does not parse": ("class Sour(", "'(' was never closed"),
-    "is not there": ("", "has no attribute 'Sour'"),
+    "does not exist": ("", "has no attribute 'Sour'"),
     "is a number": ("Sour = 42", "is not a subclass of echod.model.Service"),
-    "is no service": ("class Sour:\n    kind = 'sour'", "is not a subclass of echod.model.Service"),
+    "is not a service": ("class Sour:\n    kind = 'sour'", "is not a subclass of echod.model.Service"),
     "has another name": (f"{KIND} 'sweet'", "calls itself 'sweet'"),
 }
 
@@ -192,10 +192,10 @@ def test_a_broken_kind_is_one_clear_line(broken, tmp_path, how):
     assert "services.sour.kind: kind 'sour': echod_broken" in line or "services.sour: kind 'sour'" in line, line
     assert said in line
     said, wrong = checked(broken, UNUSED, tmp_path)
-    assert (said.split(), wrong) == (["echo", "tcp://127.0.0.1:0"], "")  # where it is not used
+    assert (said.split(), wrong) == (["echo", "tcp://127.0.0.1:0"], "")  # a configuration that does not use it
 
 
-def test_a_kind_that_takes_the_name_of_ours_changes_nothing(broken, tmp_path):
+def test_a_kind_with_the_name_of_a_built_in_kind_changes_nothing(broken, tmp_path):
     (broken.packages / "echod_broken.py").write_text(f"{KIND} 'echo'")
     (entries,) = broken.packages.glob("echod_broken-*.dist-info/entry_points.txt")
     was = entries.read_text()
@@ -208,7 +208,7 @@ def test_a_kind_that_takes_the_name_of_ours_changes_nothing(broken, tmp_path):
 
 
 @pytest.mark.parametrize("error", ["RuntimeError", "KeyError: 'lemons'", "SystemExit: 3"])
-def test_what_a_broken_kind_raised_has_its_name(broken, tmp_path, error):
+def test_the_exception_of_a_broken_kind_is_named(broken, tmp_path, error):
     name, _, value = error.partition(": ")
     (broken.packages / "echod_broken.py").write_text(f"raise {name}({value})")
     line = refused(broken, USED, tmp_path)

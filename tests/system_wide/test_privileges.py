@@ -1,4 +1,4 @@
-"""Started as root: everything is bound, then root is given away, every bit of it, whichever way it was started."""
+"""A start as root: everything is bound, then all root privileges are dropped, however the daemon was started."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, eventually, run
 
 pytestmark = [
     pytest.mark.system_wide,
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can give root away"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="dropping root needs root"),
 ]
 
 NOBODY, NOGROUP = 65534, 65534
@@ -26,7 +26,7 @@ listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/s", "unix-dgra
 
 
 def status(pid):
-    """What proc(5) says of each thread's identity and capabilities, once it is the same for all."""
+    """The identity and the capabilities of each thread (proc(5)), once they are equal for all threads."""
     told = set()
     for task in Path(f"/proc/{pid}/task").iterdir():
         lines = (task / "status").read_text().splitlines()
@@ -61,7 +61,7 @@ def theirs(daemon, user=NOBODY, group=NOGROUP):
 
 
 @pytest.mark.parametrize("names", [("nobody", "nogroup"), ("65534", "65534"), ("nobody", None)])
-def test_root_is_given_away(names):
+def test_root_privileges_are_dropped(names):
     options = ["--uid", names[0], *(["--gid", names[1]] if names[1] else [])]
     with theirs(Daemon(CONFIG, options=options)) as daemon:
         assert_nobody(daemon.process.pid)
@@ -75,19 +75,19 @@ def test_root_is_given_away(names):
         assert [path.name for path in daemon.dir.iterdir()] == ["echod.toml"]
 
 
-def test_a_port_below_1024_is_bound_before():
+def test_a_port_below_1024_is_bound_before_the_drop():
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.77.0.1", 7))
         except OSError:
-            pytest.skip("somebody has port 7 on every address")
+            pytest.skip("another process uses port 7 on every address")
     with Daemon(listen=["echo=tcp://127.77.0.1:7"], options=["--uid", "nobody"]) as daemon:
         assert_nobody(daemon.process.pid)
         assert ask(("127.77.0.1", 7)) == b"hello"
 
 
-def test_a_number_that_nobody_has():
+def test_a_user_number_without_a_name():
     with theirs(Daemon(CONFIG, options=["--uid", "4711", "--gid", "4712"]), 4711, 4712) as daemon:
         told = status(daemon.process.pid)
         assert (told["Uid"], told["Gid"], told["Groups"]) == (["4711"] * 4, ["4712"] * 4, ["4712"])
@@ -95,7 +95,7 @@ def test_a_number_that_nobody_has():
 
 
 def test_in_the_background_by_twistd():
-    """twistd's own options, its pidfile and its fork; the log is theirs, to open it anew."""
+    """twistd's own options, its pidfile and its fork; the later user owns the log, to reopen it."""
     daemon = theirs(Daemon(CONFIG))
     (daemon.dir / "echod.toml").write_text(CONFIG.replace("{dir}", str(daemon.dir)))
     log, pidfile = daemon.dir / "log", daemon.dir / "pid"
@@ -119,8 +119,8 @@ def test_in_the_background_by_twistd():
     daemon.close()
 
 
-def test_a_reload_goes_on_as_nobody():
-    """It serves what nobody may open, and says of the rest what it would need; a path of its own goes on."""
+def test_a_reload_runs_as_the_later_user():
+    """It serves ports that the later user may open, and reports what the others need; its own path stays."""
     with theirs(Daemon(CONFIG, options=["--uid", "nobody"])) as daemon:
         file = daemon.dir / "echod.toml"
         begun = file.read_text()
@@ -137,7 +137,7 @@ def test_a_reload_goes_on_as_nobody():
         assert [path.name for path in daemon.dir.iterdir()] == ["echod.toml"]
 
 
-def test_who_stays_root_is_warned():
+def test_a_daemon_that_stays_root_logs_a_warning():
     with Daemon(listen=["echo=tcp://127.0.0.1:0"]) as daemon:
         daemon.stderr.wait_for("warn +serving as root: start it as another user, or become one by --uid")
     with Daemon(listen=["echo=tcp://127.0.0.1:0"], options=["--uid", "0"]) as daemon:
@@ -145,7 +145,7 @@ def test_who_stays_root_is_warned():
         assert status(daemon.process.pid)["NoNewPrivs"] == ["1"]
 
 
-def test_a_path_that_they_cannot_remove_is_said():
+def test_a_path_that_the_later_user_cannot_remove_is_reported():
     with Daemon(listen=["echo=unix://{dir}/s"], options=["--uid", "nobody"]) as daemon:
         daemon.stderr.wait_for(r"warn +unix://.*/s stays behind at the stop: user nobody may not write to /")
         assert daemon.stop() == 0
@@ -162,7 +162,7 @@ def test_a_path_that_they_cannot_remove_is_said():
         (["--uid", str(2**32 - 1), "--gid", "1"], "4294967295 is not the number of a user"),
     ],
 )
-def test_whom_nobody_can_become_is_one_line_and_64(options, said):
+def test_an_unknown_user_is_one_line_and_64(options, said):
     ended = run(*ECHOD, "--listen", "echo=tcp://127.0.0.1:0", *options)
     assert ended.returncode == 64
     [line] = ended.stderr.decode().splitlines()
@@ -175,7 +175,7 @@ def test_a_way_back_to_root_is_refused():
     assert ended.stderr.decode() == "echod: --euid keeps a way back to root: leave it out\n"
 
 
-def test_only_root_can_become_somebody():
+def test_only_root_can_change_the_user():
     words = ["setpriv", "--reuid=0", "--bounding-set=-all", "--inh-caps=-all"]
     ended = run(*words, *ECHOD, "--listen", "echo=tcp://127.0.0.1:0", "--uid", "nobody")
     assert ended.returncode == 64
@@ -187,7 +187,7 @@ AS_NOBODY = (*TWISTD, "--nodaemon", "--uid", "nobody", "--gid", "nogroup")
 
 @pytest.fixture
 def victim(tmp_path_factory):
-    """A file of root's that the later user wants."""
+    """A file of root's that the later user wants to change."""
     folder = Path("/var/tmp") / f"echod-{os.getpid()}"
     folder.mkdir(mode=0o755)
     file = folder / "shadow"
@@ -205,14 +205,14 @@ def untouched(file):
 
 
 @pytest.mark.parametrize("option", ["logfile", "pidfile"])
-def test_a_link_of_the_later_user_leads_root_nowhere(option, victim):
-    """The log would be given to that user, and the pidfile written over what the link leads to."""
+def test_root_does_not_follow_a_link_of_the_later_user(option, victim):
+    """The log would be given to that user, and the pidfile would overwrite the target of the link."""
     daemon = theirs(Daemon(listen=["echo=tcp://127.0.0.1:0"]))
     try:
         (daemon.dir / "link").symlink_to(victim)
         others = [] if option == "pidfile" else ["--pidfile="]
         words = [*AS_NOBODY, *others, f"--{option}={daemon.dir}/link", "echod", "--listen", "echo=tcp://127.0.0.1:0"]
-        assert run(*words, cwd=daemon.dir).returncode in (1, 73)  # twistd's own word is 1
+        assert run(*words, cwd=daemon.dir).returncode in (1, 73)  # twistd itself exits with 1
         assert untouched(victim)
         (daemon.dir / "link").unlink()
         (daemon.dir / "link").symlink_to(victim.parent / "new")
@@ -224,7 +224,7 @@ def test_a_link_of_the_later_user_leads_root_nowhere(option, victim):
         daemon.close()
 
 
-def test_a_device_of_the_later_users_folder_is_not_given_away():
+def test_a_device_in_the_later_users_folder_keeps_its_owner():
     daemon = theirs(Daemon(listen=["echo=tcp://127.0.0.1:0"]))
     try:
         os.mknod(daemon.dir / "log", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
@@ -239,7 +239,7 @@ def has_begun(log):
     return log.exists() and " ready: " in log.read_text()
 
 
-def test_in_a_folder_of_root_a_new_log_is_given_away_and_an_old_file_is_not(victim):
+def test_in_a_folder_of_root_a_new_log_changes_its_owner_and_an_old_file_does_not(victim):
     log = victim.parent / "log"
     for path in (log, victim):
         command = [*AS_NOBODY, "--pidfile=", f"--logfile={path}", "echod"]
@@ -255,7 +255,7 @@ def test_in_a_folder_of_root_a_new_log_is_given_away_and_an_old_file_is_not(vict
     assert stat.S_IMODE(victim.lstat().st_mode) == 0o600
 
 
-def test_a_pidfile_in_a_folder_of_root_is_emptied_where_it_cannot_be_removed(victim):
+def test_a_pidfile_that_cannot_be_removed_is_emptied(victim):
     pidfile = victim.parent / "pid"
     command = [*AS_NOBODY, f"--pidfile={pidfile}", "echod"]
     for _ in range(2):  # an empty one is stale

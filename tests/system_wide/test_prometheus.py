@@ -1,4 +1,4 @@
-"""What others make of /metrics: promtool finds nothing to say, and a Prometheus scrapes it and answers a query."""
+"""/metrics with Prometheus' own programs: promtool has no complaint, and a Prometheus scrapes it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def metrics(daemon: Daemon) -> bytes:
     return text
 
 
-def test_promtool_has_nothing_to_say(daemon):
+def test_promtool_has_no_complaint(daemon):
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed; Debian's package is prometheus")
@@ -70,7 +70,7 @@ def asked(port: int, query: str) -> Any:
         return []
 
 
-def test_a_prometheus_scrapes_and_answers(daemon, tmp_path):
+def test_a_prometheus_scrapes_and_replies_to_a_query(daemon, tmp_path):
     prometheus = shutil.which("prometheus")
     if prometheus is None:
         pytest.skip("prometheus is not installed; Debian's package is prometheus")
@@ -89,7 +89,7 @@ def test_a_prometheus_scrapes_and_answers(daemon, tmp_path):
             assert eventually(lambda: bool(asked(port, query)), 60)
             (found,) = asked(port, query)
             assert found["metric"] == {"service": "echo"}
-            assert found["value"][1] == "1005", "exact to the octet, the open connection included"
+            assert found["value"][1] == "1005", "exact to the byte, including the open connection"
             (up,) = asked(port, "echod_ready")
             assert up["value"][1] == "1"
         finally:

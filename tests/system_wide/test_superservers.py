@@ -1,6 +1,6 @@
-"""The same questions to echod and to three superservers, and the reason for every answer that differs.
+"""The same requests to echod and to three superservers, and the reason for every reply that differs.
 
-Where they differ, a table has what each one does, and the comment above has the RFC's word.
+A table has the behaviour of each server if they differ, and the comment above it quotes the RFC.
 """
 
 import re
@@ -36,9 +36,9 @@ def host(server):
 # Echo, RFC 862
 
 
-# "Once a connection is established any data received is sent back", and all four do so to the end.
+# "Once a connection is established any data received is sent back", and all four servers do so to the end.
 @pytest.mark.parametrize("size", SIZES)
-def test_echo_over_tcp_behind_the_half_close(host, size):
+def test_echo_over_tcp_after_the_half_close(host, size):
     question = RING * (size // 95) + RING[: size % 95]
     with connected(host, "echo") as client:
         client.sendall(question)
@@ -46,8 +46,8 @@ def test_echo_over_tcp_behind_the_half_close(host, size):
         assert heard(client) == question
 
 
-# "When a datagram is received, the data from it is sent back in an answering datagram": all of it, and RFC 768 lets it
-# be 65,507 octets over IPv4. The others read into a buffer of their own size and lose the rest without a word.
+# "When a datagram is received, the data from it is sent back in an answering datagram": all of it. RFC 768 allows
+# 65,507 bytes over IPv4. The other servers read into a fixed buffer and silently lose the rest.
 WHOLE = {"echod": 65_507, "openbsd-inetd": 4_096, "inetutils-inetd": 8_192, "xinetd": 2_048}
 
 
@@ -57,21 +57,21 @@ def test_echo_over_udp(server, host, size):
     assert asked(host, "echo", question) == [question[: WHOLE[server]]]
 
 
-# RFC 862 says nothing of loops; CERT CA-1996-01 and CVE-2024-2169 do. What comes from the port of chargen was sent by
-# chargen, or in its name, and every answer is its next question. Of Debian's three, none looks at the port.
+# RFC 862 does not mention loops; CERT CA-1996-01 and CVE-2024-2169 do. A datagram from the port of chargen was sent
+# by chargen, or is spoofed, and each reply causes the next request. None of Debian's three servers checks the port.
 LOOPS = {"echod": False, "openbsd-inetd": True, "inetutils-inetd": True, "xinetd": True}
 
 
 @pytest.mark.parametrize("port", [7, 19, 53, 1023])
-def test_echo_of_a_datagram_from_a_port_that_answers(server, host, port):
+def test_echo_of_a_datagram_from_a_port_that_replies(server, host, port):
     answers = asked(host, "echo", b"loop", port=port, answers=int(LOOPS[server]))
     assert answers == [b"loop"] * LOOPS[server]
 
 
-# RFC 862 knows no address that is not to be answered. openbsd-inetd answers nobody in 127.0.0.0/8 over UDP.
+# RFC 862 excludes no source address. openbsd-inetd does not reply to 127.0.0.0/8 over UDP.
 def test_echo_over_udp_on_loopback(servers):
     if "openbsd-inetd" not in servers:
-        pytest.skip("there is no openbsd-inetd here; tests/system_wide/prepare unpacks it")
+        pytest.skip("openbsd-inetd is not installed; tests/system_wide/prepare unpacks it")
     assert asked("127.0.0.1", "echo", b"hello", client="127.0.0.1", answers=0) == []
 
 
@@ -79,7 +79,7 @@ def test_echo_over_udp_on_loopback(servers):
 
 
 # "Any data received is thrown away. No response is sent. This continues until the calling user terminates the
-# connection", and all four close when the client has.
+# connection", and all four close after the client.
 @pytest.mark.parametrize("size", SIZES)
 def test_discard_over_tcp(host, size):
     with connected(host, "discard") as client:
@@ -88,7 +88,7 @@ def test_discard_over_tcp(host, size):
         assert heard(client) == b""
 
 
-# "No response is sent", and an ICMP error would be one: it would be raised here as ConnectionRefusedError.
+# "No response is sent", and an ICMP error would be a response: it would raise ConnectionRefusedError here.
 @pytest.mark.parametrize("size", SIZES)
 def test_discard_over_udp(host, size):
     assert asked(host, "discard", bytes(size), answers=0) == []
@@ -97,8 +97,8 @@ def test_discard_over_udp(host, size):
 # Daytime, RFC 867
 
 
-# "There is no specific syntax for the daytime. […] The daytime should be just one line." Ours is the first syntax that
-# the RFC calls popular, xinetd's the second (with a year of four digits), and the inetds write what ctime(3) does.
+# "There is no specific syntax for the daytime. […] The daytime should be just one line." echod uses the first syntax
+# that the RFC calls popular, xinetd the second (with a year of four digits), and the inetds the format of ctime(3).
 LINE = {
     "echod": rb"[A-Z][a-z]+day, [A-Z][a-z]+ \d{1,2}, \d{4} \d\d:\d\d:\d\d-UTC\r\n",
     "openbsd-inetd": rb"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\r\n",
@@ -113,25 +113,25 @@ def test_daytime_over_tcp(server, host):
 
 
 # "An answering datagram is sent containing the current date and time […] (the data in the received datagram is
-# ignored)", its length too.
+# ignored)", including its length.
 @pytest.mark.parametrize("size", SIZES)
 def test_daytime_over_udp(server, host, size):
     (line,) = asked(host, "daytime", bytes(size))
     assert re.fullmatch(LINE[server], line)
 
 
-# Unless `larger-answers-to` has the asker's network, echod answers none in more octets than the question had. The RFC
-# has no such rule: it is of 1983, and its answer of 40 octets to none at all is a gift to who forges addresses.
+# Unless `larger-answers-to` has the client's network, echod sends no reply that is larger than the request. The RFC
+# of 1983 has no such rule: its reply of 40 bytes to an empty datagram would be an amplification for spoofed sources.
 @pytest.mark.parametrize(("size", "answers"), [(0, 0), (1, 0), (37, 0), (48, 1), (512, 1)])
-def test_daytime_over_udp_as_echod_has_it_by_default(servers, size, answers):
+def test_daytime_over_udp_with_echods_defaults(servers, size, answers):
     lines = asked(DEFAULTS, "daytime", bytes(size), answers=answers)
     assert [bool(re.fullmatch(LINE["echod"], line)) for line in lines] == [True] * answers
 
 
 # Time, RFC 868
 
-# "Send the time as a 32 bit binary number": four octets. inetutils-inetd sends a `long` of its machine, eight octets on
-# most of them, and the time is right only for a client that looks no further than at four.
+# "Send the time as a 32 bit binary number": four bytes. inetutils-inetd sends a `long` of its machine, eight bytes on
+# most of them, and the time is right only for a client that reads four bytes.
 OCTETS = {"echod": 4, "openbsd-inetd": 4, "inetutils-inetd": struct.calcsize("l"), "xinetd": 4}
 
 
@@ -147,7 +147,7 @@ def test_time_over_tcp(server, host):
     assert abs(seconds(octets) - time.time()) <= 2
 
 
-# "Send an empty datagram", says the RFC of clients; some send one octet or more, and all get the same.
+# "Send an empty datagram", says the RFC to clients; some send one byte or more, and all get the same reply.
 @pytest.mark.parametrize("size", SIZES)
 def test_time_over_udp(server, host, size):
     (octets,) = asked(host, "time", bytes(size))
@@ -155,9 +155,9 @@ def test_time_over_udp(server, host, size):
     assert abs(seconds(octets) - time.time()) <= 2
 
 
-# As with daytime: by default not even four octets for none. A client of ours asks in four.
+# As with daytime: by default echod does not reply to an empty request. Its own client sends four bytes.
 @pytest.mark.parametrize(("size", "answers"), [(0, 0), (1, 0), (3, 0), (4, 1), (512, 1)])
-def test_time_over_udp_as_echod_has_it_by_default(servers, size, answers):
+def test_time_over_udp_with_echods_defaults(servers, size, answers):
     assert len(asked(DEFAULTS, "time", bytes(size), answers=answers)) == answers
 
 
@@ -165,7 +165,7 @@ def test_time_over_udp_as_echod_has_it_by_default(servers, size, answers):
 
 
 # RFC 867: "any data received is thrown away", and RFC 868 expects none. A server that closes "while received data is
-# still pending" resets the connection (RFC 1122 4.2.2.13), and a reset may overtake the answer. Here it came behind it.
+# still pending" resets the connection (RFC 1122 4.2.2.13), and the reset may overtake the reply. Here it did not.
 RESETS = {"echod": False, "openbsd-inetd": True, "inetutils-inetd": True, "xinetd": True}
 
 
@@ -188,12 +188,12 @@ def test_send_before_read(server, servers, kind, size):
 
 
 def lines(octets):
-    """Whole lines, without their ends."""
+    """Complete lines, without their ends."""
     return octets.split(b"\r\n")[:-1]
 
 
-# "72 character lines of the ASCII printing characters. There are 95 […] Think of the sequence as a ring": three follow
-# this popular pattern to the letter. In xinetd's ring, the first of them, SPACE, and the last, ~, are missing.
+# "72 character lines of the ASCII printing characters. There are 95 […] Think of the sequence as a ring": three servers
+# follow this popular pattern exactly. xinetd's ring lacks its first and last characters, SPACE and ~.
 RINGS = {"echod": RING, "openbsd-inetd": RING, "inetutils-inetd": RING, "xinetd": RING[1:-1]}
 
 
@@ -204,30 +204,30 @@ def test_chargen_over_tcp_runs_through_the_ring(server, host):
     ring = RINGS[server]
     assert {bytes((octet,)) for line in came for octet in line} == {bytes((octet,)) for octet in ring}
     for line, following in pairwise(came):
-        assert following[:-1] == line[1:] or server == "xinetd"  # where its ring ends, two of its lines come again
+        assert following[:-1] == line[1:] or server == "xinetd"  # at the end of its ring, two of its lines are repeated
 
 
-# "On the first line (line 0) put the characters numbered 0 through 71." xinetd begins where its UDP answers left off.
+# "On the first line (line 0) put the characters numbered 0 through 71." xinetd continues after its last UDP reply.
 @pytest.mark.parametrize("name", ["echod", "openbsd-inetd", "inetutils-inetd"])
 def test_chargen_over_tcp_begins_as_the_example_does(servers, name):
     if name not in servers:
-        pytest.skip(f"there is no {name} here; tests/system_wide/prepare unpacks it")
+        pytest.skip(f"{name} is not installed; tests/system_wide/prepare unpacks it")
     with connected(ADDRESSES[name], "chargen") as client:
         assert lines(heard(client, 3 * 74)) == [RING[first : first + 72] for first in range(3)]
 
 
-# "Any data received is thrown away. This continues until the calling user terminates the connection", which who has
-# only finished sending has not.
-def test_chargen_over_tcp_goes_on_behind_the_half_close(host):
+# "Any data received is thrown away. This continues until the calling user terminates the connection": a half-close
+# does not terminate it.
+def test_chargen_over_tcp_continues_after_the_half_close(host):
     with connected(host, "chargen") as client:
         client.sendall(b"thrown away")
         client.shutdown(socket.SHUT_WR)
         assert len(heard(client, 1_000_000)) == 1_000_000
 
 
-# "A random number (between 0 and 512) of characters": the inetds send one line, whatever the number should be, and
-# xinetd more than the RFC allows. Ours is no random number either: as many as the question had, for no answer of
-# chargen may be larger (CERT CA-1996-01).
+# "A random number (between 0 and 512) of characters": the inetds send one line of a fixed length, and xinetd more than
+# the RFC allows. echod's number is not random either: it is the size of the request, because no reply of chargen may
+# be larger (CERT CA-1996-01).
 SIZE = {
     "echod": lambda size: min(size, 512),
     "openbsd-inetd": lambda size: 74,
@@ -243,8 +243,8 @@ def test_chargen_over_udp(server, host, size):
     assert [len(answer) for answer in answers] == ([length] if length else [])
 
 
-# "There is no history or state information associated with the UDP version of this service": theirs goes on from answer
-# to answer.
+# "There is no history or state information associated with the UDP version of this service": the other servers
+# continue from reply to reply.
 STATEFUL = {"echod": False, "openbsd-inetd": True, "inetutils-inetd": True, "xinetd": True}
 
 
@@ -253,8 +253,8 @@ def test_chargen_over_udp_keeps_no_state(server, host):
     assert (len(answers) == 4) is STATEFUL[server]
 
 
-# With `rfc864`, and to `larger-answers-to`, echod answers to the letter: any number from 0 to 512, whatever was asked.
-def test_chargen_over_udp_as_the_rfc_has_it(servers):
+# With `rfc864`, and for `larger-answers-to`, echod follows the RFC: any number from 0 to 512, whatever was sent.
+def test_chargen_over_udp_as_in_the_rfc(servers):
     sizes = [len(answer) for _ in range(20) for answer in asked(RFC864, "chargen", b"")]
     assert len(sizes) == 20
     assert max(sizes) <= 512
