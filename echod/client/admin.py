@@ -1,4 +1,4 @@
-"""The administrator's interface, asked from outside: where it is, one request, and what is wrong, in a line."""
+"""A client of the admin interface: finds its address, sends requests, and reports each error in one line."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from echod.runtime_dir import expanded
 from echod.text import escaped, from_system, system_error
 
 VARIABLE: Final = "ECHOD_ADMIN"
-LARGEST: Final = 16 * 1024 * 1024  #: octets of an answer: ten thousand connections take 3 MiB
-PATIENCE: Final = 30.0  #: seconds for a whole answer: a reload that reads a long configuration takes one or two
+LARGEST: Final = 16 * 1024 * 1024  #: bytes of a response: ten thousand connections take 3 MiB
+PATIENCE: Final = 30.0  #: seconds for a whole response: a reload with a long configuration takes one or two
 
 
 class Unanswered(Exception):
-    """There is no answer, or none that can be used; the message says why."""
+    """No usable response was received; the message gives the reason."""
 
 
 class Unreadable(Unanswered):
-    """The file that should say where the interface is cannot be read, or is wrong in just that."""
+    """The configuration file that names the admin address cannot be read, or its [admin] section is wrong."""
 
 
-class Nobody(Unanswered):
-    """Nobody is there; the file may say another place by now than when the daemon read it."""
+class NoDaemon(Unanswered):
+    """No process listens at the address. The file may have changed after the daemon read it."""
 
 
 class Denied(Unanswered):
-    """The daemon is there, and the kernel does not let us connect."""
+    """The kernel denies the connection to the daemon's socket."""
 
 
 class Impostor(Unanswered):
-    """The process that listens there is not trusted; nothing was sent to it."""
+    """The process that listens at the address is not trusted; nothing was sent to it."""
 
 
 class Refused(Exception):
-    """The daemon answered that it does not do that; `answer` is what it said."""
+    """The daemon refused the request; `answer` is its JSON response."""
 
     def __init__(self, status: int, answer: Mapping[str, Any]) -> None:
         self.status = status
@@ -56,14 +56,15 @@ class Refused(Exception):
         super().__init__(str(answer.get("error", f"status {status}")))
 
 
-def place(arguments: argparse.Namespace) -> Address:
-    """Where the interface is: `--admin`, `$ECHOD_ADMIN`, or the Unix address of the file that the daemon would read.
+def find_admin(arguments: argparse.Namespace) -> Address:
+    """The admin address: `--admin`, `$ECHOD_ADMIN`, or the address in the file that the daemon would read.
 
-    The rest of that file may be wrong: it is the daemon that judges it. Raises Unanswered.
+    A Unix address is preferred. Only the [admin] section of that file is checked, because the daemon checks the rest.
+    Raises Unanswered.
     """
     if arguments.admin is not None:
-        asked: Address = arguments.admin
-        return asked
+        given: Address = arguments.admin
+        return given
     if named := os.environ.get(VARIABLE):
         try:
             return admin_address(named)
@@ -72,14 +73,14 @@ def place(arguments: argparse.Namespace) -> Address:
     try:
         found = administration(os.environ)
     except ConfigurationError as error:
-        raise Unreadable(f"{error.faults[0]}; --admin says where to ask, whatever the file") from None
+        raise Unreadable(f"{error.faults[0]}; pass --admin URL to ignore the file") from None
     for address in sorted(found.listen, key=lambda one: not one.has_path):
-        return _first_that_answers(list(_candidates(admin_address(address.place))))  # its options are for listening
-    raise Nobody(escaped(f"{found.file}: there is no [admin] in it; add one, or say where with --admin"))
+        return _first_that_answers(list(_candidates(admin_address(address.place))))  # options are for listening
+    raise NoDaemon(escaped(f"{found.file}: the section [admin] is missing; add it, or pass --admin URL"))
 
 
 def _candidates(address: Address) -> Iterator[Address]:
-    """The address, and if it is in our `%t`, the same file in every folder that this may be for another daemon."""
+    """The address. If it is in our `%t`, also the same file name in each other folder that `%t` can be."""
     yield address
     folder, name = os.path.split(address.path)
     if address.has_path and folder == runtime_dir.runtime_dir(os.environ):
@@ -88,7 +89,7 @@ def _candidates(address: Address) -> Iterator[Address]:
 
 
 def _first_that_answers(candidates: list[Address]) -> Address:
-    """The first address where a process listens that we trust. Raises the most telling reason if there is none."""
+    """The first address at which a trusted process listens. If all fail, raises the most specific error."""
     if len(candidates) == 1:
         return candidates[0]
     reasons: list[Unanswered] = []
@@ -102,47 +103,47 @@ def _first_that_answers(candidates: list[Address]) -> Address:
     for kind in (Impostor, Denied):
         if telling := next((one for one in reasons if isinstance(one, kind)), None):
             raise telling
-    if other := next((one for one in reasons if not isinstance(one, Nobody)), None):
+    if other := next((one for one in reasons if not isinstance(one, NoDaemon)), None):
         raise other
     places = ", ".join(address.place for address in candidates)
-    raise Nobody(f"no daemon answers at any of {places}: is one running, with this address under [admin]?")
+    raise NoDaemon(f"no daemon answers at {places}: is it running, with this address under [admin]?")
 
 
 def admin_address(text: str) -> Address:
-    """An address that the interface can have. Raises ValueError."""
+    """Parse an address of an admin interface. Raises ValueError."""
     try:
         address = parse(expanded(from_system(text)), client=True)
     except AddressError as error:
         raise ValueError(str(error)) from None
     if not address.form.is_bare:
-        raise ValueError(f"{address.place}: the administrator's interface is on unix:// or tcp://")
+        raise ValueError(f"{address.place}: an admin interface listens on unix:// or tcp:// only")
     return address
 
 
 @contextmanager
-def understanding(address: Address) -> Iterator[None]:
-    """What an answer is taken apart in: one that has not what it should is no echod's. Raises Unanswered."""
+def parsing_response(address: Address) -> Iterator[None]:
+    """Run a block that parses a response. A response of the wrong form raises Unanswered."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
-        raise Unanswered(f"{address.place}: no answer of an echod of this version") from None
+        raise Unanswered(f"{address.place}: the response is not that of an echod of this version") from None
 
 
 class Administrator:
-    """One connection to the interface, kept for several requests."""
+    """One connection to the admin interface, kept for several requests."""
 
     def __init__(self, address: Address, patience: float | None = PATIENCE) -> None:
         self.address = address
         self._connection = _Connection(address, patience)
 
     def ask(self, path: str, method: str = "GET", body: bytes | None = None) -> Any:
-        """What a resource says, out of its JSON. Raises Unanswered, and Refused for any status but 200."""
+        """Send a request; returns the parsed JSON response. Raises Unanswered, or Refused if the status is not 200."""
         response = self.open(path, method, body)
         try:
-            said = response.read(LARGEST + 1)
-            if len(said) > LARGEST:
-                raise ValueError(f"more than {LARGEST} octets")
-            answer = json.loads(said)
+            content = response.read(LARGEST + 1)
+            if len(content) > LARGEST:
+                raise ValueError(f"more than {LARGEST} bytes")
+            answer = json.loads(content)
         except (OSError, HTTPException, ValueError, RecursionError) as error:
             raise Unanswered(f"{self.address.place}: {_why(error)}") from None
         if response.status != 200:
@@ -150,7 +151,7 @@ class Administrator:
         return answer
 
     def open(self, path: str, method: str = "GET", body: bytes | None = None) -> HTTPResponse:
-        """Ask, and leave the answer to be read. Raises Unanswered."""
+        """Send a request; the caller reads the response. Raises Unanswered."""
         try:
             self._connection.ask(method, path, body)
             return self._connection.getresponse()
@@ -158,7 +159,7 @@ class Administrator:
             raise self._unanswered(error) from None
 
     def connect(self) -> None:
-        """Connect, and ask nothing. Raises Unanswered."""
+        """Connect without sending a request. Raises Unanswered."""
         try:
             self._connection.connect()
         except OSError as error:
@@ -168,8 +169,8 @@ class Administrator:
         self._connection.close()
         if isinstance(error, PermissionError) and self.address.has_path:
             return Denied(f"{self.address.place}: {system_error(error)}: {_who_may(self.address)}")
-        nobody = isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ECONNREFUSED)
-        return (Nobody if nobody else Unanswered)(f"{self.address.place}: {_why(error)}")
+        absent = isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ECONNREFUSED)
+        return (NoDaemon if absent else Unanswered)(f"{self.address.place}: {_why(error)}")
 
     def __enter__(self) -> Self:
         return self
@@ -179,7 +180,7 @@ class Administrator:
 
 
 class _Connection(HTTPConnection):
-    """HTTP over whatever an address means, where a whole answer has `patience` seconds."""
+    """HTTP over TCP or a Unix socket. A whole response must arrive within `patience` seconds."""
 
     def __init__(self, address: Address, patience: float | None) -> None:
         super().__init__(address.host or "localhost", address.port or 80, timeout=patience)
@@ -188,7 +189,7 @@ class _Connection(HTTPConnection):
         self._ends: float | None = None
 
     def ask(self, method: str, path: str, body: bytes | None) -> None:
-        """Send a request; the time for its answer begins."""
+        """Send a request and start the time for its response."""
         self._ends = None if self._patience is None else time.monotonic() + self._patience
         if isinstance(self.sock, _Bounded):
             self.sock.ends = self._ends
@@ -213,7 +214,7 @@ class _Connection(HTTPConnection):
 
 
 class _Bounded(socket.socket):
-    """A socket that is read until `ends`, of the monotonic clock: a timeout would begin anew at each octet."""
+    """A socket with a deadline at `ends` of the monotonic clock, because a socket timeout restarts at each byte."""
 
     ends: float | None = None
 
@@ -227,10 +228,10 @@ class _Bounded(socket.socket):
 
 
 def _who_may(address: Address) -> str:
-    """What a user has to become to be let in, as far as the socket and the configuration tell."""
+    """The users and the group that may connect, as far as the socket and the configuration show."""
     try:
         owner = name_of(os.stat(address.system_path).st_uid)
-    except OSError:  # in a folder that we may not search
+    except OSError:  # the folder cannot be searched
         owner = "the daemon's user"
     try:
         group = administration(os.environ).group
@@ -242,6 +243,6 @@ def _who_may(address: Address) -> str:
 
 def _why(error: Exception) -> str:
     if isinstance(error, OSError):
-        said = system_error(error)
-        return f"{said}: is a daemon running, with this address under [admin]?" if error.errno else said
-    return f"no answer of an echod: {escaped(str(error) or type(error).__name__)}"
+        text = system_error(error)
+        return f"{text}: is a daemon running, with this address under [admin]?" if error.errno else text
+    return f"the response is not that of an echod: {escaped(str(error) or type(error).__name__)}"

@@ -1,4 +1,4 @@
-"""Answers to the challenges of a service with datagram members, given without asking the person who types."""
+"""Automatic answers to the challenges of services that have members over datagrams."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Final
 
 from echod.gate.address_cookies import answer_to, is_challenge
 
-PADDED: Final = 64  #: bytes of an answer: it pays for the challenges that follow, should some of them be lost
+PADDED: Final = 64  #: bytes of an answer: enough credit for later challenges if some datagrams are lost
 
 
 def padded_answer(datagram: bytes) -> bytes | None:
-    """The answer to send if a datagram is a challenge; otherwise None. Spaces at its end do not matter."""
+    """The answer to a challenge, or None if the datagram is not a challenge. The service ignores trailing spaces."""
     return answer_to(datagram).ljust(PADDED) if is_challenge(datagram) else None

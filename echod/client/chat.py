@@ -1,7 +1,7 @@
-"""`echoctl chat`: a member of a chat room, whose line is not disturbed by what the others say.
+"""`echoctl chat`: a member of a chat room. Received lines do not disturb the line that is being typed.
 
-Over datagrams it answers challenges: one to join, and one every ten seconds or so to stay. It also sends a blank line
-every 20 seconds, because a member that is idle for `idle` is disconnected, and so that a lost challenge is repeated.
+Over datagrams it answers challenges: one to join, then one about every ten seconds to stay. It also sends a blank line
+every 20 seconds. This repeats a lost challenge, and a member that sends nothing for `idle` is disconnected.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from echod.shape import Shape
 from echod.stdio import report
 from echod.text import decoded, escaped
 
-KNOCK: Final = b" " * 32  #: a blank line: it joins, or is long enough to be answered by a challenge
+KNOCK: Final = b" " * 32  #: a blank line that joins, long enough for a challenge in reply
 WELCOME: Final = b"-- welcome: "
-TAKEN: Final = {"nick": b"-- you are now ", "join": b"-- you are in "}  #: what a command is answered that was obeyed
-GOODBYE: Final = b"-- goodbye"  #: over datagrams the only end that there is
-KNOCKS: Final = 5  #: times, a second apart: a datagram may be lost
-STILL_HERE: Final = 20.0  #: seconds: before consent to receive is lost (30 s), and far below the default `idle`
-LAST_WORDS: Final = 2.0  #: seconds that the goodbye has to come
-INTRODUCED: Final = 1.0  #: seconds: whoever welcomes each introduction hears no more than one in so long
-LONGEST: Final = 1 << 16  #: octets of a line that arrives: a longer one is shown in pieces
+TAKEN: Final = {"nick": b"-- you are now ", "join": b"-- you are in "}  #: replies to a successful command
+GOODBYE: Final = b"-- goodbye"  #: over datagrams the only sign of the end
+KNOCKS: Final = 5  #: attempts, a second apart: a datagram may be lost
+STILL_HERE: Final = 20.0  #: seconds: less than the 30 s of a challenge, and far below the default `idle`
+LAST_WORDS: Final = 2.0  #: seconds to wait for the goodbye
+INTRODUCED: Final = 1.0  #: seconds between introductions: a peer that sends a welcome each time gets no more
+LONGEST: Final = 1 << 16  #: bytes of a received line: a longer line is shown in pieces
 
 
 class Chat(Quiet):
-    """Each line that is typed is sent, and each that comes is shown above it; `/quit` or the end of input leaves."""
+    """Sends each typed line, and shows each received line above it. `/quit` or the end of input leaves."""
 
     def __init__(self, reactor: Any, arguments: argparse.Namespace, finish: Callable[[int], None]) -> None:
         self._reactor = reactor
         self._finish = finish
         self._address = arguments.url
         self._datagrams = self._address.shape is Shape.DATAGRAM
-        asked = (("nick", arguments.nick), ("join", arguments.room))
-        self._introduction = {word: name for word, name in asked if name}
-        self._refused = dict(self._introduction)  # until the service says that it was done
-        self._introduced: float | None = None  # when it was said last
+        commands = (("nick", arguments.nick), ("join", arguments.room))
+        self._introduction = {word: name for word, name in commands if name}
+        self._refused = dict(self._introduction)  # until the service confirms it
+        self._introduced: float | None = None  # time of the last introduction
         self._welcomed = False
         self._rest = b""
         self._knocks = 0
@@ -53,7 +53,7 @@ class Chat(Quiet):
         self._dialogue = Dialogue(reactor, self._address, self._begin, self._ended, family=family_of(arguments))
 
     def interrupted(self) -> int:
-        """Leave at once; the others hear of it as soon as the service does."""
+        """Leave at once. Over datagrams, tell the service first."""
         if self._joined and self._datagrams:
             self._say(Reply(b"/quit"))
         self._over = True
@@ -66,7 +66,7 @@ class Chat(Quiet):
         return self
 
     def opened(self) -> Reply:
-        """The service is there, or its address at least."""
+        """Connected, or ready to send datagrams: join."""
         if self._datagrams:
             self._knock()
         else:
@@ -77,10 +77,10 @@ class Chat(Quiet):
         return NOTHING
 
     def received(self, data: bytes) -> Reply:
-        """Lines of the others, or parts of them; a datagram ends its line."""
+        """Show received lines. A line of a stream may arrive in parts; a datagram ends its line."""
         if self._datagrams and (answer := padded_answer(data)) is not None:
             return Reply(answer)
-        if self._datagrams and (data.startswith(WELCOME) or not self._joined):  # again, where it has forgotten us
+        if self._datagrams and (data.startswith(WELCOME) or not self._joined):  # again if the service has dropped us
             self._joined = True
             self._introduce()
             self._typing.start()
@@ -94,14 +94,14 @@ class Chat(Quiet):
         return self.ended() if self._datagrams and GOODBYE in lines else NOTHING
 
     def ended(self) -> Reply:
-        """The service has said all."""
+        """The service has ended the conversation."""
         if not self._leaving:
             self._typing.stop()
             report(f"{self._address.place} has ended the conversation")
         return CLOSE
 
     def _knock(self) -> None:
-        """Say that we are here, until the service knows, and then as often as it wants to hear it."""
+        """Send a blank line: every second until the service replies, then every STILL_HERE seconds."""
         if self._over or self._leaving:
             return
         if not self._joined:
@@ -121,18 +121,18 @@ class Chat(Quiet):
                 self._send(f"/{word} {name}")
 
     def _note(self, line: bytes) -> None:
-        """What a line says of us."""
+        """Note a welcome, or the confirmation of a command."""
         self._welcomed = self._welcomed or line.startswith(WELCOME)
         for word in [word for word in self._refused if line.startswith(TAKEN[word])]:
             del self._refused[word]
 
     def _unfit(self) -> Failed | None:
-        """What was not as it should be in a conversation that has ended well. A person has read it, a pipe has not."""
+        """The error of a conversation that ended normally, or None. On a terminal the user has seen refusals."""
         if not self._welcomed:
-            return Failed(f"{self._address.place}: no chat service: it said no welcome")
+            return Failed(f"{self._address.place}: is not a chat service: it sent no welcome")
         if self._refused and not self._typing.edits:
             names = " and ".join(f"/{word} {escaped(name)}" for word, name in self._refused.items())
-            return Failed(f"{self._address.place}: it refused {names}")
+            return Failed(f"{self._address.place}: the service refused {names}")
         return None
 
     def _typed(self, line: str) -> None:

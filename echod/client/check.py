@@ -1,4 +1,4 @@
-"""`echoctl check`: the configuration as the daemon would read it, or everything that is wrong with it."""
+"""`echoctl check`: reads the configuration as the daemon would, and prints its listeners or every error."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def tell(wrong: ConfigurationError) -> None:
-    """Everything that is wrong, line by line, on standard error."""
-    for said in wrong.faults:
-        fail(escaped(str(said)))
+    """Print every configuration error on standard error, a line each."""
+    for fault in wrong.faults:
+        fail(escaped(str(fault)))
 
 
 def _unknown(text: str) -> str | None:
-    from echod.transports.endpoint import unknown  # Twisted takes half a second, and few addresses ask for it
+    from echod.transports.endpoint import unknown  # Twisted takes half a second to import, and few addresses need it
 
     return unknown(text)

@@ -1,4 +1,4 @@
-"""A client's conversation over any transport, and every way it can fail in plain words."""
+"""A client's connection or datagram session over any transport, with one error message for each failure."""
 
 from __future__ import annotations
 
@@ -22,28 +22,27 @@ from echod.transports.dialled import DatagramDialogue
 from echod.transports.lookup import NameResolver
 from echod.transports.transport import transport_of
 
-CONNECT_TIMEOUT: Final = 10.0  #: seconds for one address; a SYN is sent again after 1, 3 and 7
+CONNECT_TIMEOUT: Final = 10.0  #: seconds for one address; the kernel sends a SYN again after 1, 3 and 7
 LOST: Final = {Closing.DONE: 0, Closing.MESSAGE: errno.EMSGSIZE}
-"""The system's number for each end of a connection; any other is a reset."""
+"""The errno of each closing reason; any other reason is a reset."""
 PATIENT: Final = Limits(idle=0, stall=0)
-"""A client waits as long as the person who started it."""
+"""Without time limits: the user decides how long a client waits."""
 
 
 def family_of(arguments: argparse.Namespace) -> int:
-    """What `-4` and `-6` ask for, as a family of sockets."""
+    """The address family that `-4` or `-6` selects."""
     return {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}[arguments.ip]
 
 
 class Failed(Exception):
-    """What was asked could not be done; the text names the address and the system's own error."""
+    """A command failed; the message names the address and the system error."""
 
 
 class Dialogue:
-    """Reaches an address and holds one session with it.
+    """Connects to an address and runs one session.
 
-    `over` hears once, at the end: None when both sides had finished, otherwise what went wrong.
-    `room` is called whenever everything that was said has been taken, so that more can be said. `family` restricts
-    the addresses of a name that are tried.
+    `over` is called once at the end: with None if both sides have closed, otherwise with the error. `room` is called
+    when all pending output has been sent, so that more can be sent. `family` restricts the addresses of a name.
     """
 
     def __init__(
@@ -66,15 +65,15 @@ class Dialogue:
         self._reactor = reactor
         self._conversation: _Upload | None = None
         self._ended = False
-        reactor.callLater(0, self._dial, family)  # nothing is called back before its caller holds this object
+        reactor.callLater(0, self._dial, family)  # no callback before the caller has this object
 
     @property
     def paused(self) -> bool:
-        """Whether enough waits to be sent: say more after the next call of `room`."""
+        """Whether enough output is pending; send more after the next call of `room`."""
         return self._conversation is not None and self._conversation.paused
 
     def abandon(self) -> None:
-        """Hear no more of it: the person has left."""
+        """Ignore all further events: the command ends."""
         self._ended = True
 
     def _dial(self, family: int) -> None:
@@ -114,7 +113,7 @@ class Dialogue:
         wrong = failure.value or Failed()
         resolver = getattr(self._reactor, "nameResolver", None)
         if isinstance(wrong, error.DNSLookupError) and isinstance(resolver, NameResolver):
-            wrong = resolver.failure or wrong  # an endpoint string names its host to Twisted, not to us
+            wrong = resolver.failure or wrong  # Twisted looks up the host of an endpoint string
         self._end(Failed(f"{self.address.place}: {_reason(wrong)}"))
 
     def _end(self, how: Failed | None) -> None:
@@ -124,7 +123,7 @@ class Dialogue:
 
 
 class _Upload(Conversation):
-    """A conversation that says when there is room for more."""
+    """A conversation that calls `room` when its output is drained."""
 
     def __init__(
         self, begin: Any, scheme: str, limits: Limits, tally: Tally, over: Any, room: Callable[[], None]
@@ -139,16 +138,16 @@ class _Upload(Conversation):
 
 
 def _reason(wrong: BaseException) -> str:
-    """What went wrong, in the system's words and with its name."""
+    """The error in the system's words, with its symbolic name."""
     if isinstance(wrong, socket.gaierror):
         return system_error(wrong)
     if isinstance(wrong, error.DNSLookupError):
         return system_error(socket.gaierror(socket.EAI_NONAME, ""))
     if isinstance(wrong, error.TimeoutError):
-        return f"no answer to connecting within {CONNECT_TIMEOUT:g} s (ETIMEDOUT)"
+        return f"no connection within {CONNECT_TIMEOUT:g} s (ETIMEDOUT)"
     number = wrong.errno if isinstance(wrong, OSError) else getattr(wrong, "osError", None)
     if isinstance(number, int):
-        named = number == errno.ENODEV  # which interface it is that is not there
+        named = number == errno.ENODEV  # its text names the missing interface
         words = (wrong.strerror if isinstance(wrong, OSError) else wrong.args[0]) if named else os.strerror(number)
         return system_error(OSError(number, words))
     if isinstance(wrong, error.ConnectionRefusedError):

@@ -1,4 +1,4 @@
-"""echoctl's command line: every command and option, and nothing that takes long to import."""
+"""echoctl's command line: its commands and options. It imports nothing that is slow to import."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ PLANNED_FOR_PING: Final = {
     "-Q": "write the traffic class into the address: URL?dscp=NAME",
     **dict.fromkeys(("-t", "-D", "-O", "-w", "-f", "-n", "-v", "-A", "--source", "--csv", "--serve"), ""),
 }
-"""Options of a later version, and what to write until then."""
+"""ping(8) options of a later version, each with the alternative, or ""."""
 
-WIDTH: Final = 78  #: columns of a help's text: argparse's own, at 80
-MARK: Final = 16  #: octets by which a datagram's answer is known: the least that one of ping's can have
-LARGEST_DATAGRAM: Final = 65_507  #: octets that a UDP datagram over IPv4 holds at most (RFC 768, RFC 791)
-LARGEST_PIECE: Final = 16 * 1024 * 1024  #: octets of one probe on a stream: its answer is held in memory, too
-MOST_PROBES: Final = 2**32 - 1  #: what eight hexadecimal digits count
-PATIENCE: Final = 5.0  #: seconds that ping waits for an answer
-SHORTEST_INTERVAL: Final = 0.001  #: seconds: the reactor's clock has no finer hand
+WIDTH: Final = 78  #: columns of help text, as argparse uses on a terminal of 80
+MARK: Final = 16  #: bytes of the mark at the start of a datagram probe, and so its minimum size
+LARGEST_DATAGRAM: Final = 65_507  #: maximum payload of a UDP datagram over IPv4, in bytes (RFC 768, RFC 791)
+LARGEST_PIECE: Final = 16 * 1024 * 1024  #: maximum bytes of a probe on a stream; its reply is held in memory, too
+MOST_PROBES: Final = 2**32 - 1  #: the largest number of eight hexadecimal digits
+PATIENCE: Final = 5.0  #: seconds that ping waits for a reply
+SHORTEST_INTERVAL: Final = 0.001  #: seconds: the resolution of the reactor's timers
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; the command's name is in `command`."""
     top = Parser(
         prog="echoctl",
-        description="Talk to an echod, or to whatever else listens on a socket.",
+        description="A client for echod and for other services on sockets.",
         epilog="URL is tcp://HOST:PORT, udp://HOST:PORT or unix:///PATH.\n`echoctl COMMAND --help` has its options.\n\n"
         + _examples(""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -68,21 +68,21 @@ def _examples(name: str) -> str:
 def _send(command: Parser) -> None:
     command.refuses = _unfit_family
     _family(command)
-    command.add_argument("url", metavar="URL", type=_url, help="whom to ask, such as tcp://127.0.0.1:10008")
-    command.add_argument("text", metavar="TEXT", nargs="*", default=[], help="what to send; without it, standard input")
-    command.add_argument("--hex", action="store_true", help="print the answer as octets in hex")
+    command.add_argument("url", metavar="URL", type=_url, help="the service, such as tcp://127.0.0.1:10008")
+    command.add_argument("text", metavar="TEXT", nargs="*", default=[], help="text to send (default: standard input)")
+    command.add_argument("--hex", action="store_true", help="print the reply as bytes in hex")
     command.add_argument(
         "--timeout",
         metavar="TIME",
         type=_patience,
-        help="give up after so long without progress, looking up and connecting included, such as 500ms, or 5 for"
-        " seconds (default: never; 5s for datagrams)",
+        help="give up after this time without progress, name lookup and connecting included: 500ms, or 5 for seconds"
+        " (default: never; 5s for datagrams)",
     )
-    command.add_argument("--keep-open", action="store_true", help="do not end sending: wait for the peer's end")
+    command.add_argument("--keep-open", action="store_true", help="do not half-close: wait until the peer closes")
 
 
 def _family(command: Parser) -> None:
-    """`-4` and `-6`; `refuses` has to look whether they fit the address."""
+    """Add `-4` and `-6`. The command's `refuses` must call `_unfit_family`."""
     only = command.add_mutually_exclusive_group()
     for number in (4, 6):
         command.options.append(f"-{number}")
@@ -95,23 +95,23 @@ def _family(command: Parser) -> None:
         )
 
 
-def _unfit_family(asked: argparse.Namespace) -> str:
-    """Why no address of that family can be meant, or ""."""
-    if asked.ip is None:
+def _unfit_family(arguments: argparse.Namespace) -> str:
+    """The usage error if `-4` or `-6` does not fit the URL, or "".  Only a name has addresses of both families."""
+    if arguments.ip is None:
         return ""
-    if asked.url.has_path or asked.url.is_opaque:
-        return f"-{asked.ip} is for tcp:// and udp://: {asked.url.place} has no IP address to choose"
+    if arguments.url.has_path or arguments.url.is_opaque:
+        return f"-{arguments.ip}: {arguments.url.place} has no IP address; -{arguments.ip} is for tcp:// and udp://"
     try:
-        version = ipaddress.ip_address(asked.url.host.partition("%")[0]).version
+        version = ipaddress.ip_address(arguments.url.host.partition("%")[0]).version
     except ValueError:  # a name
         return ""
-    return "" if version == asked.ip else f"-{asked.ip}: {asked.url.host} is an IPv{version} address"
+    return "" if version == arguments.ip else f"-{arguments.ip}: {arguments.url.host} is an IPv{version} address"
 
 
 def _talk(command: Parser) -> None:
     command.refuses = _unfit_family
     _family(command)
-    command.add_argument("url", metavar="URL", type=_url, help="whom to talk to, such as tcp://127.0.0.1:10008")
+    command.add_argument("url", metavar="URL", type=_url, help="the service, such as tcp://127.0.0.1:10008")
 
 
 def _ping(command: Parser) -> None:
@@ -119,10 +119,10 @@ def _ping(command: Parser) -> None:
     command.planned = PLANNED_FOR_PING
     _family(command)
     command.add_argument(
-        "url", metavar="URL", type=_url, help="whom to ask: an echo or upper, such as udp://127.0.0.1:10007"
+        "url", metavar="URL", type=_url, help="an echo or upper service, such as udp://127.0.0.1:10007"
     )
     command.add_argument(
-        "-c", "--count", metavar="COUNT", type=_count, help="end after so many probes (default: never)"
+        "-c", "--count", metavar="COUNT", type=_count, help="end after this number of probes (default: never)"
     )
     command.add_argument(
         "-i",
@@ -130,34 +130,34 @@ def _ping(command: Parser) -> None:
         metavar="TIME",
         type=_interval,
         default=1.0,
-        help="from one probe to the next, such as 200ms, or 0.2 for seconds (default: 1s)",
+        help="time between probes: 200ms, or 0.2 for seconds (default: 1s)",
     )
     command.add_argument(
-        "-s", "--size", metavar="SIZE", type=_size, help="octets of a probe (default: 64; of a datagram 16 to 65507)"
+        "-s", "--size", metavar="SIZE", type=_size, help="bytes of a probe (default: 64; 16 to 65507 for datagrams)"
     )
     command.add_argument(
         "-W",
         "--timeout",
         metavar="TIME",
         type=_patience,
-        help="how long an answer may take, or a look-up and connecting; a later answer is late, and its probe lost"
-        " (default: 5s; looking up and connecting: as long as it takes)",
+        help="time to wait for a reply, and for name lookup and connecting; the probe of a later reply is lost"
+        " (default: 5s; no limit for name lookup and connecting)",
     )
     command.add_argument(
         "-M",
         dest="df",
         choices=("do", "want", "dont"),
-        help="set the IPv4 flag DF: do and never fragment, want as path MTU discovery says, or dont",
+        help="the IPv4 flag DF: do sets it, want follows path MTU discovery, dont clears it",
     )
     command.add_argument("-q", "--quiet", action="store_true", help="print the summary only")
     command.add_argument("--json", action="store_true", help="print one JSON object only")
-    command.add_argument("--plot", metavar="FILE", type=_picture, help="draw the times into FILE.svg at the end")
+    command.add_argument("--plot", metavar="FILE", type=_picture, help="at the end, draw the times into FILE.svg")
     _color(command)
-    command.add_argument("--connect", action="store_true", help="time connecting, with a connection for each probe")
+    command.add_argument("--connect", action="store_true", help="time connecting: open a connection for each probe")
     command.add_argument(
         "--exit-on-refusal",
         action="store_true",
-        help="end at the first datagram or connection that is refused (default: it is a lost probe)",
+        help="end at the first refused datagram or connection (default: count it as lost)",
     )
 
 
@@ -166,30 +166,30 @@ def _color(command: Parser) -> None:
         "--color",
         choices=("auto", "always", "never"),
         default="auto",
-        help="mark what is not as it should be (default: auto: on a terminal, unless $NO_COLOR is set)",
+        help="color problems (default: auto: on a terminal, unless $NO_COLOR is set)",
     )
 
 
-def _unfit_probe(asked: argparse.Namespace) -> str:
-    """Why such a probe cannot be sent there, or ""."""
-    if asked.df is not None:
-        if "df" not in asked.url.form.options:
-            return f"-M {asked.df}: a probe over {asked.url.scheme} has no DF flag; use tcp:// or udp://"
-        asked.url = replace(asked.url, options={**asked.url.options, "df": asked.df})
-    asked.opening = asked.timeout
-    asked.timeout = PATIENCE if asked.timeout is None else asked.timeout
-    if wrong := _unfit_family(asked):
+def _unfit_probe(arguments: argparse.Namespace) -> str:
+    """The usage error if such probes cannot be sent to the URL, or "". Fills in defaults."""
+    if arguments.df is not None:
+        if "df" not in arguments.url.form.options:
+            return f"-M {arguments.df}: {arguments.url.scheme} has no DF flag; use tcp:// or udp://"
+        arguments.url = replace(arguments.url, options={**arguments.url.options, "df": arguments.df})
+    arguments.opening = arguments.timeout
+    arguments.timeout = PATIENCE if arguments.timeout is None else arguments.timeout
+    if wrong := _unfit_family(arguments):
         return wrong
-    if asked.connect:
-        if not asked.url.form.is_bare:
-            return "--connect: only tcp:// and unix:// have connections to time"
-        return "" if asked.size is None else "--connect sends nothing: leave out --size"
-    asked.size = 64 if asked.size is None else asked.size
-    datagram = asked.url.shape.keeps_messages
+    if arguments.connect:
+        if not arguments.url.form.is_bare:
+            return f"--connect: {arguments.url.scheme} is not supported; use tcp:// or unix://"
+        return "" if arguments.size is None else "--connect sends nothing: leave out --size"
+    arguments.size = 64 if arguments.size is None else arguments.size
+    datagram = arguments.url.shape.keeps_messages
     least, most = (MARK, LARGEST_DATAGRAM) if datagram else (1, LARGEST_PIECE)
-    if least <= asked.size <= most:
+    if least <= arguments.size <= most:
         return ""
-    return f"--size {asked.size}: a probe has from {least} to {most} octets over {asked.url.scheme}"
+    return f"--size {arguments.size} is out of range ({least}–{most} bytes over {arguments.url.scheme})"
 
 
 def _services(command: argparse.ArgumentParser) -> None:
@@ -203,7 +203,7 @@ def _check(command: Parser) -> None:
         metavar="FILE",
         nargs="?",
         type=_file,
-        help="the configuration (default: the one that the daemon would read)",
+        help="the configuration file (default: the file that the daemon would read)",
     )
 
 
@@ -211,13 +211,13 @@ def _chat(command: Parser) -> None:
     command.refuses = _unfit_family
     _family(command)
     command.add_argument("url", metavar="URL", type=_url, help="the chat service, such as tcp://127.0.0.1:10012")
-    command.add_argument("--nick", metavar="NAME", help="be called NAME (default: a guest)")
-    command.add_argument("--room", metavar="ROOM", help="go to this room (default: the lobby)")
+    command.add_argument("--nick", metavar="NAME", help="your nick (default: one the service chooses)")
+    command.add_argument("--room", metavar="ROOM", help="the room to join (default: the lobby)")
 
 
 def _console(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "name", metavar="NAME", nargs="?", help="the service's name (default: the only one of this kind)"
+        "name", metavar="NAME", nargs="?", help="the name of the service (default: the only console service)"
     )
     _admin(command)
 
@@ -227,7 +227,7 @@ def _admin(command: argparse.ArgumentParser) -> None:
         "--admin",
         metavar="URL",
         type=_admin_url,
-        help="where the daemon's administrator's interface is (default: $ECHOD_ADMIN, or as the daemon's file says)",
+        help="the address of the admin interface (default: $ECHOD_ADMIN, or as in the daemon's configuration)",
     )
 
 
@@ -243,16 +243,16 @@ def _top(command: Parser) -> None:
 
 
 COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
-    "send": ("send a text, or standard input, and print the whole answer", _send),
-    "talk": ("a conversation: each line typed is sent, each answer printed", _talk),
-    "ping": ("send probes on a schedule, verify each answer and measure how long it takes", _ping),
-    "chat": ("talk with the others in a chat room, and see what they say while you type", _chat),
-    "console": ("sit down as an operator of a console service, and answer its clients", _console),
-    "status": ("what the running daemon serves, and what it has counted", _status),
-    "top": ("what the running daemon does just now, drawn anew every second", _top),
-    "reload": ("have the running daemon read its configuration anew, and wait for the verdict", _admin),
-    "check": ("read a configuration as the daemon would, and print its listeners or every error", _check),
-    "services": ("list every kind of service with its options", _services),
+    "send": ("send a text, or standard input, and print the whole reply", _send),
+    "talk": ("send each typed line and print each reply", _talk),
+    "ping": ("send probes on a schedule, verify each reply and measure its time", _ping),
+    "chat": ("join a chat room; received lines do not disturb your typing", _chat),
+    "console": ("answer the clients of a console service as an operator", _console),
+    "status": ("print the running daemon's listeners and counters", _status),
+    "top": ("show the running daemon's rates, updated every second", _top),
+    "reload": ("make the running daemon reload its configuration, and print the result", _admin),
+    "check": ("check a configuration, and print its listeners or every error", _check),
+    "services": ("list the kinds of services with their options", _services),
 }
 
 
@@ -262,12 +262,12 @@ def _url(text: str) -> Address:
     except AddressError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     if address.is_passed:
-        raise argparse.ArgumentTypeError(f"{address.place} is for listening; name the socket to reach")
+        raise argparse.ArgumentTypeError(f"{address.place} is only for listening; expected the address of a service")
     if address.is_opaque:
-        from echod.transports.endpoint import unknown  # as late as the rest of Twisted
+        from echod.transports.endpoint import unknown  # slow to import, as all of Twisted
 
-        if (said := unknown(address.path, client=True)) is not None:
-            raise argparse.ArgumentTypeError(f"{address.place}: {said}")
+        if (reason := unknown(address.path, client=True)) is not None:
+            raise argparse.ArgumentTypeError(f"{address.place}: {reason}")
     if not address.form.available:
         raise argparse.ArgumentTypeError(f"{address.place}: {address.scheme} is {NOT_AVAILABLE}")
     return address
@@ -276,7 +276,7 @@ def _url(text: str) -> Address:
 def _admin_url(text: str) -> Address:
     address = _url(text)
     if not address.form.is_bare:
-        raise argparse.ArgumentTypeError(f"{address.place}: the interface is on unix:// or tcp://")
+        raise argparse.ArgumentTypeError(f"{address.place}: an admin interface listens on unix:// or tcp:// only")
     return address
 
 
@@ -290,34 +290,34 @@ def _duration(text: str) -> float:
 def _interval(text: str) -> float:
     seconds = _seconds(text)
     if seconds < SHORTEST_INTERVAL:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is too short; the shortest is 1ms")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is too short; the minimum is 1ms")
     return seconds
 
 
 def _patience(text: str) -> float:
     seconds = _seconds(text)
     if not seconds:
-        raise argparse.ArgumentTypeError(f"{shown(text)} leaves no time for an answer; write one such as 500ms")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is too short; expected a time above 0, such as 500ms")
     return seconds
 
 
 def _seconds(text: str) -> float:
-    """A duration, or a plain number of seconds as ping(8) takes it."""
+    """Seconds from a duration, or from a plain number of seconds as in ping(8)."""
     plain = re.fullmatch(r"([0-9]*)(\.[0-9]+)?", text) if text else None
     return _duration(f"{plain[1] or '0'}{plain[2] or ''}s" if plain else text)
 
 
 def _file(text: str) -> str:
     if not text:
-        raise argparse.ArgumentTypeError("the file's name is empty")
+        raise argparse.ArgumentTypeError("the file name is empty")
     return text
 
 
 def _picture(text: str) -> str:
     if _file(text).endswith((".png", ".html")):
-        raise argparse.ArgumentTypeError(f"{shown(text)}: {NOT_AVAILABLE}; write one such as times.svg")
+        raise argparse.ArgumentTypeError(f"{shown(text)}: {NOT_AVAILABLE}; expected a name such as times.svg")
     if not text.endswith(".svg"):
-        raise argparse.ArgumentTypeError(f"{shown(text)} is no picture's name; write one such as times.svg")
+        raise argparse.ArgumentTypeError(f"{shown(text)} does not end with .svg; expected a name such as times.svg")
     return text
 
 

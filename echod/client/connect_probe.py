@@ -1,6 +1,6 @@
-"""Connecting as a probe: how long each connection takes, and nothing else of it; each one ends politely.
+"""Connecting as a probe: times each connection, sends no data, and closes each connection in order.
 
-A name is looked up once, before the first probe: what is timed is from connect(2) to the other side's consent.
+A name is looked up once, before the first probe. A probe lasts from connect(2) until the kernel reports the connection.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from echod.transports.dialled import ATTEMPT_DELAY, OUTAGE
 from echod.transports.lookup import Place, look_up
 from echod.transports.sockets import mark
 
-LINGER: Final = 1.0  #: seconds that the other side has to end once we have
-PIECE: Final = 65_536  #: octets at a time of what it says, which is dropped
+LINGER: Final = 1.0  #: seconds that the peer has to close after our half-close
+PIECE: Final = 65_536  #: bytes of a read; received data is dropped
 
 
 class Connections:
-    """Makes a connection whenever it is asked to.
+    """Opens a connection for each probe.
 
-    The addresses of a name are tried one after the other: the next one when one refuses, or does not answer for
-    ATTEMPT_DELAY (RFC 8305 5). The first that answers is used from then on. A probe is timed from the attempt that
-    answers it. `opened` is called when asking may begin, `heard` with every finding, and `over` with the reason why
-    there can be no more. `refused` is called with an error that may be over at the next probe.
+    The addresses of a name are tried in order. The next one is tried if one refuses, or does not answer for
+    ATTEMPT_DELAY (RFC 8305 5). The first address that accepts is used from then on, and a probe is timed from the
+    attempt that succeeds. `opened` is called when probes can start, `on_result` with each result, and `over` with the
+    error that ends all probes. `refused` is called with a temporary error: the next probe may succeed.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Connections:
         account: Account,
         clock: Callable[[], float],
         opened: Callable[[], None],
-        heard: Callable[[Finding], None],
+        on_result: Callable[[Finding], None],
         over: Callable[[Failed], None],
         refused: Callable[[int, OSError], None],
     ) -> None:
@@ -54,24 +54,24 @@ class Connections:
         self._account = account
         self._clock = clock
         self._opened = opened
-        self._heard = heard
+        self._on_result = on_result
         self._over = over
         self._refused = refused
-        self._places: list[Place] = []
-        _places(reactor, self._address, family_of(arguments)).addCallbacks(self._found, self._unknown)
+        self._targets: list[Place] = []
+        _targets(reactor, self._address, family_of(arguments)).addCallbacks(self._found, self._unknown)
 
     @property
     def remote(self) -> SocketAddress:
-        """The name of the address that answered; before any has, the first one."""
-        place = self._places[0][1]
-        return inet_name(place) if isinstance(place, tuple) else unix_name(place)
+        """The address that accepted; the first one until then."""
+        target = self._targets[0][1]
+        return inet_name(target) if isinstance(target, tuple) else unix_name(target)
 
     def ask(self) -> None:
-        """Begin the next connection."""
+        """Start the next connection."""
         Race(self, self._account.send(self._clock())).go_on()
 
-    def _found(self, places: list[Place]) -> None:
-        self._places = places
+    def _found(self, targets: list[Place]) -> None:
+        self._targets = targets
         self._opened()
 
     def _unknown(self, failure: Failure) -> None:
@@ -79,31 +79,31 @@ class Connections:
         why = system_error(wrong) if isinstance(wrong, OSError) else str(wrong)
         self._over(Failed(f"{self._address.place}: {why}"))
 
-    # for the race of one probe
+    # called by the Race of one probe
 
-    def places(self) -> list[Place]:
-        """The addresses to try now."""
-        return list(self._places)
+    def targets(self) -> list[Place]:
+        """The socket addresses to try, in order."""
+        return list(self._targets)
 
-    def attempt(self, place: Place, ended: Callable[[Attempt, OSError | None], None]) -> Attempt:
-        """Begin to connect. Raises OSError."""
-        attempt = Attempt(self._reactor, place, self._address, self._account.patience, ended)
+    def attempt(self, target: Place, ended: Callable[[Attempt, OSError | None], None]) -> Attempt:
+        """Prepare a connection attempt. Raises OSError."""
+        attempt = Attempt(self._reactor, target, self._address, self._account.patience, ended)
         attempt.began = self._clock()
         return attempt
 
     def later(self, call: Callable[[], None]) -> Any:
-        """Call this after ATTEMPT_DELAY."""
+        """Schedule a call after ATTEMPT_DELAY; returns the timer."""
         return self._reactor.callLater(ATTEMPT_DELAY, call)
 
     def won(self, number: int, attempt: Attempt) -> None:
-        """The probe of this number has its connection."""
+        """Record that the attempt connected for the probe of this number."""
         now = self._clock()
-        self._places = [attempt.place]
+        self._targets = [attempt.target]
         self._account.restart(number, attempt.began)
-        self._heard(self._account.answer(number, 0, now))
+        self._on_result(self._account.answer(number, 0, now))
 
     def lost(self, number: int, error: OSError) -> None:
-        """No address accepts the probe of this number."""
+        """Report that no address accepted the probe of this number."""
         if error.errno in OUTAGE:
             self._refused(number, error)
         elif error.errno != errno.ETIMEDOUT:
@@ -111,17 +111,17 @@ class Connections:
 
 
 class Race:
-    """The attempts for one probe."""
+    """The connection attempts for one probe (RFC 8305)."""
 
     def __init__(self, connections: Connections, number: int) -> None:
         self._connections = connections
         self._number = number
-        self._untried = connections.places()
+        self._untried = connections.targets()
         self._attempts: list[Attempt] = []
         self._timer: Any = None
 
     def go_on(self) -> None:
-        """Try the next address, and after a while the one after it."""
+        """Try the next address, and after ATTEMPT_DELAY the following one."""
         self._stop()
         error = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         while self._untried:
@@ -159,26 +159,27 @@ class Race:
 
 
 class Attempt(FileDescriptor):
-    """One connection: `ended` hears once whether it came to be; then it is closed as soon as the other side closes.
+    """One connection attempt. `ended` is called once: with None if it connected, otherwise with the error.
 
-    Raises OSError where there can be no such socket.
+    A connection is half-closed at once, and closed when the peer closes or after LINGER seconds. Raises OSError if
+    the socket cannot be created.
     """
 
-    began = 0.0  #: by the clock of the probes
+    began = 0.0  #: time of the start, by the clock of the probes
 
     def __init__(
         self,
         reactor: Any,
-        place: Place,
+        target: Place,
         address: Address,
         patience: float,
         ended: Callable[[Attempt, OSError | None], None],
     ) -> None:
         super().__init__(reactor)
-        self.place = place
+        self.target = target
         self._ended = ended
         self._answered = False
-        self.socket = socket.socket(place[0], socket.SOCK_STREAM)
+        self.socket = socket.socket(target[0], socket.SOCK_STREAM)
         try:
             mark(self.socket, address)
             self.socket.setblocking(False)
@@ -188,8 +189,8 @@ class Attempt(FileDescriptor):
         self._deadline = reactor.callLater(patience, self._too_late)
 
     def begin(self) -> None:
-        """Connect."""
-        code = self.socket.connect_ex(self.place[1])
+        """Start connecting."""
+        code = self.socket.connect_ex(self.target[1])
         if code == errno.EINPROGRESS:
             self.startWriting()
         else:
@@ -200,12 +201,12 @@ class Attempt(FileDescriptor):
         return self.socket.fileno()
 
     def doWrite(self) -> None:
-        """The kernel has decided."""
+        """The kernel has connected, or failed to."""
         self.stopWriting()
         self._decided(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
     def doRead(self) -> None:
-        """Drop what the other side says, until it ends."""
+        """Drop received data until the peer closes."""
         try:
             ended = not self.socket.recv(PIECE)
         except BlockingIOError:
@@ -216,7 +217,7 @@ class Attempt(FileDescriptor):
             self._close()
 
     def connectionLost(self, reason: object) -> None:
-        """The reactor found an error, or ends."""
+        """The reactor reports an error, or stops."""
         if not self._answered:
             self._decided(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNABORTED)
         self._close()
@@ -230,7 +231,7 @@ class Attempt(FileDescriptor):
         self._ended(self, None)
         try:
             self.socket.shutdown(socket.SHUT_WR)
-        except OSError:  # the other side has reset it already
+        except OSError:  # the peer has reset it already
             self._close()
             return
         self._deadline.reset(LINGER)
@@ -243,7 +244,7 @@ class Attempt(FileDescriptor):
             self._decided(errno.ETIMEDOUT)
 
     def give_up(self) -> None:
-        """Close, without a call of `ended`."""
+        """Close without calling `ended`."""
         self._answered = True
         self._close()
 
@@ -255,8 +256,8 @@ class Attempt(FileDescriptor):
         self.socket.close()
 
 
-def _places(reactor: Any, address: Address, family: int) -> Deferred[list[Place]]:
-    """Where the address can be reached. Fails with OSError."""
+def _targets(reactor: Any, address: Address, family: int) -> Deferred[list[Place]]:
+    """The socket addresses of a URL. Fails with OSError."""
     if address.has_path:
         return succeed([(socket.AF_UNIX, address.system_path)])
     return look_up(reactor, address.host, address.port, socket.SOCK_STREAM, family)

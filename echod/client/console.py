@@ -1,4 +1,4 @@
-"""`echoctl console`: an operator's seat, over the administrator's interface of the running daemon."""
+"""`echoctl console`: an operator of a console service, over the admin interface of the running daemon."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from echod.address import Address
-from echod.client.admin import LARGEST, Administrator, Refused, Unanswered, place, understanding
+from echod.client.admin import LARGEST, Administrator, Refused, Unanswered, find_admin, parsing_response
 from echod.client.stdout import INTERRUPTED, fail, put_text, unreadable
 from echod.lineedit.interactive_input import Typing
 from echod.lineedit.operator_view import Leave, Operating, Say
@@ -20,8 +20,10 @@ from echod.text import counted, escaped
 
 
 class Console:
-    """Shows what happens at the desk, and sends what is typed. The interface is asked in two threads of its own: one
-    reads the stream of events, one sends the answers, in their order."""
+    """Shows the events of the service, and sends the operator's answers.
+
+    Two threads send requests to the admin interface: one reads the event stream, the other posts answers in order.
+    """
 
     def __init__(self, reactor: Any, arguments: argparse.Namespace, finish: Callable[[int], None]) -> None:
         self._reactor = reactor
@@ -29,7 +31,7 @@ class Console:
         self._name: str | None = arguments.name
         self._answers: queue.SimpleQueue[Say | None] = queue.SimpleQueue()
         self._operator: int | None = None
-        self._unsent = 0  # lines that were for a client, and answered none
+        self._unsent = 0  # lines meant for a client that were not delivered
         self._over = False
         self._operating = Operating(self._show)
         self._typing = Typing(
@@ -44,7 +46,7 @@ class Console:
         threading.Thread(target=self._sit, args=(arguments,), name="events", daemon=True).start()
 
     def interrupted(self) -> int:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         self._over = True
         self._typing.stop()
         return INTERRUPTED
@@ -58,11 +60,11 @@ class Console:
         if not self._over:
             threading.Thread(target=self._send, args=(address, name), name="answers", daemon=True).start()
             self._typing.start()
-            self._show(f"-- you sit at {name}; /help tells more")
+            self._show(f"-- you are an operator of {name}; /help lists the commands")
 
     def _hear(self, address: Address, event: Any) -> None:
         try:
-            with understanding(address):
+            with parsing_response(address):
                 if event.get("event") == "here":
                     self._operator = event["operator"]
                 self._operating.event(event)
@@ -83,12 +85,12 @@ class Console:
         self._show(f"-- not sent: {why}")
 
     def _left(self) -> None:
-        """All that could be sent has gone. In a pipe nobody has read why the rest could not."""
+        """Leave after the last answer. In a pipe, report undelivered lines: their errors were not read by a user."""
         count = 0 if self._typing.edits else self._unsent
         self._leave(1 if count else 0, f"{counted(count, 'line was', 'lines were')} not sent" if count else "")
 
     def _depart(self) -> None:
-        """The operator has said all: leave when the last answer has gone."""
+        """Leave after the last answer has been sent."""
         self._typing.stop()
         self._answers.put(None)
 
@@ -105,7 +107,7 @@ class Console:
     def _sit(self, arguments: argparse.Namespace) -> None:
         call = self._reactor.callFromThread
         try:
-            address = place(arguments)
+            address = find_admin(arguments)
             with Administrator(address) as administrator:
                 name = self._name or _only(administrator)
             with Administrator(address, patience=None) as administrator:
@@ -114,15 +116,15 @@ class Console:
                     raise Refused(response.status, {"error": _why(response, name, address)})
                 call(self._begin, address, name)
                 while line := response.readline(LARGEST + 1):
-                    with understanding(address):
+                    with parsing_response(address):
                         if len(line) > LARGEST:
-                            raise ValueError(f"a line of more than {LARGEST} octets")
+                            raise ValueError(f"a line of more than {LARGEST} bytes")
                         call(self._hear, address, json.loads(line))
-            call(self._leave, 0, f"{address.place} has ended the conversation: {name} is served no more")
+            call(self._leave, 0, f"{address.place} closed the event stream: {name} is no longer served")
         except (Unanswered, Refused) as error:
             call(self._leave, 1, escaped(str(error)))
         except (OSError, HTTPException) as error:
-            call(self._leave, 1, f"the daemon has gone ({escaped(str(error) or type(error).__name__)})")
+            call(self._leave, 1, f"lost the connection to the daemon ({escaped(str(error) or type(error).__name__)})")
 
     def _send(self, address: Address, name: str) -> None:
         with Administrator(address) as administrator:
@@ -139,21 +141,21 @@ class Console:
 
 
 def _only(administrator: Administrator) -> str:
-    """The name of the one console service. Raises Unanswered, for there may be none, or several."""
+    """The name of the only console service. Raises Unanswered if the daemon has none, or several."""
     status = administrator.ask("/api/status")
-    with understanding(administrator.address):
+    with parsing_response(administrator.address):
         names = [str(one["name"]) for one in status["services"] if one["kind"] == "console"]
     if len(names) != 1:
-        several = f"there are several console services: name one of {', '.join(names)}"
-        raise Unanswered(f"{administrator.address.place}: {several if names else 'there is no console service'}")
+        several = f"the daemon has several console services: name one of {', '.join(names)}"
+        raise Unanswered(f"{administrator.address.place}: {several if names else 'the daemon has no console service'}")
     return names[0]
 
 
 def _why(response: HTTPResponse, name: str, address: Address) -> str:
-    """What the daemon said of a seat that cannot be had."""
-    with understanding(address):
-        said = json.loads(response.read(LARGEST)).get("error", "")
-    return f"{address.place}: " + (f"there is no console service {name}" if response.status == 404 else str(said))
+    """The error message for a refused event stream."""
+    with parsing_response(address):
+        reason = json.loads(response.read(LARGEST)).get("error", "")
+    return f"{address.place}: " + (f"console service {name} does not exist" if response.status == 404 else str(reason))
 
 
 COMMAND = Console

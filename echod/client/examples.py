@@ -1,4 +1,4 @@
-"""What the `--help` of each command shows as examples: they ask the daemon that etc/echod.toml starts."""
+"""The examples in the `--help` of each command, for a daemon with etc/echod.toml."""
 
 from __future__ import annotations
 
@@ -48,4 +48,4 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
         "echoctl services --json",
     ),
 }
-"""Command lines by the name of their command; "" is the program itself."""
+"""Command lines by command; "" is the program itself."""

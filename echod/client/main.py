@@ -1,4 +1,4 @@
-"""echoctl: from the command line to a command, and from its outcome to an exit code."""
+"""echoctl: parses the command line, runs the command, and returns its exit code."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ pipe that accepts nothing. Another interrupt after them ends it at once."""
 
 
 class Command(Protocol):
-    """A command that runs in the reactor, made when the reactor runs."""
+    """A command that runs in the reactor. It is created when the reactor has started."""
 
     def __init__(self, reactor: Any, arguments: argparse.Namespace, finish: Callable[[int], None]) -> None:
-        """Begin. `finish` ends the program with an exit code."""
+        """Start the command. It calls `finish` with the exit code to end the program."""
 
     def interrupted(self) -> int:
-        """The person wants to end: what is to be said is said now; returns the exit code."""
+        """SIGINT or SIGTERM: print what is left to print. Returns the exit code."""
 
 
 @runtime_checkable
 class Reporting(Protocol):
-    """A command that reports what it knows so far at SIGQUIT (Ctrl-\\), and goes on."""
+    """A command that prints a report at SIGQUIT (Ctrl-\\) and continues."""
 
     def report(self) -> None:
-        """Print it."""
+        """Print the report on standard error."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 no answer or a wrong one, 2 usage, 130 interrupted."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # unless a command takes it: no traceback of half an import
+    """Run one command. Returns the exit code: 0 success, 1 no reply or a wrong one, 2 usage, 130 interrupted."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback if it comes during imports
     open_standard_streams()
     try:
         with readers_may_leave():
@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    asked = parser().parse_args(arguments)
-    module = importlib.import_module(f"echod.client.{asked.command}")
-    code: int = module.run(asked) if hasattr(module, "run") else _in_reactor(module.COMMAND, asked)
+    parsed = parser().parse_args(arguments)
+    module = importlib.import_module(f"echod.client.{parsed.command}")
+    code: int = module.run(parsed) if hasattr(module, "run") else _in_reactor(module.COMMAND, parsed)
     return code
 
 
@@ -65,7 +65,7 @@ def _in_reactor(command: type[Command], arguments: argparse.Namespace) -> int:
     from echod.transports.lookup import NameResolver
 
     reactor: Any = installed
-    reactor.seconds = time.monotonic  # a step of the wall clock must move no timer
+    reactor.seconds = time.monotonic  # timers must not follow steps of the wall clock
     reactor.installNameResolver(NameResolver(reactor))  # for Twisted's endpoint strings
     outcome: list[int] = []
 
@@ -93,7 +93,7 @@ def _in_reactor(command: type[Command], arguments: argparse.Namespace) -> int:
             interrupted.append(time.monotonic())
             reactor.callFromThread(leave)
 
-        for number in (signal.SIGINT, signal.SIGTERM):  # Twisted's own would end every connection, and blame the peer
+        for number in (signal.SIGINT, signal.SIGTERM):  # Twisted's handlers would close every connection first
             signal.signal(number, on_signal)
         if isinstance(running, Reporting):
             signal.signal(signal.SIGQUIT, lambda _number, _frame: reactor.callFromThread(running.report))

@@ -1,4 +1,4 @@
-"""argparse with messages that name the wrong word, point to the right `--help`, and suggest what was meant."""
+"""argparse with messages that name the wrong word, the right `--help`, and the closest known word."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from echod.config.units import shown
 from echod.stdio import report
 from echod.text import escaped
 
-EX_USAGE: Final = 2  #: what argparse and most clients say
+EX_USAGE: Final = 2  #: the code of argparse and most clients
 NOT_AVAILABLE: Final = "not available in this version"
 
 _NUMBER: Final = re.compile(r"-[0-9]*\.?[0-9]+")
@@ -23,19 +23,19 @@ _REWORDED: Final = (
     (re.compile(r"^([^:]+): ignored explicit argument (.*)$"), r"\1 takes no value: leave out \2"),
     (re.compile(r"^the following arguments are required: (.*)$"), r"\1 is missing"),
 )
-"""argparse's words, and those of our other messages."""
+"""Messages of argparse, and their replacements."""
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with one line for what is wrong, and a peer's or a user's bytes escaped in it.
+    """argparse with a usage error in one line, in which words of the user are escaped.
 
-    `refuses` is called with everything that was asked together: it returns what is wrong with it, or "". `planned`
-    has the commands and options that are known, and not built, each with what to write instead, or "".
+    `refuses` is called with all parsed arguments; it returns the usage error, or "". `planned` lists the commands and
+    options of a later version, each with the alternative, or "".
     """
 
     planned: Mapping[str, str] = {}
     refuses: Callable[[argparse.Namespace], str] | None = None
-    commands: Mapping[str, Parser] = {}  #: what may follow the options of a program
+    commands: Mapping[str, Parser] = {}  #: the commands that may follow the program's options
     relatives: Mapping[str, Parser] = {}  #: the commands of the same program
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
@@ -44,34 +44,34 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **keywords)
 
     def add_argument(self, *names: Any, **keywords: Any) -> argparse.Action:
-        """As argparse; the options are remembered."""
+        """As argparse. Also records the option names."""
         self.options += [name for name in names if name.startswith("-")]
         self.takes_text = self.takes_text or "text" in names
         return super().add_argument(*names, **keywords)
 
     def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """As argparse. Words that are unknown are refused before any value is looked at."""
+        """As argparse, but unknown words are refused before values are parsed. Exits with code 2 on a usage error."""
         given = sys.argv[1:] if args is None else list(args)
         self._check_words(given)
-        asked, rest = super().parse_known_args(given, namespace)
-        if isinstance(getattr(asked, "text", None), list):  # argparse ends them at the first option
+        parsed, rest = super().parse_known_args(given, namespace)
+        if isinstance(getattr(parsed, "text", None), list):  # argparse stops collecting TEXT at the first option
             end = rest.index("--") if "--" in rest else len(rest)
-            asked.text, rest = [*asked.text, *rest[:end], *rest[end + 1 :]], []
+            parsed.text, rest = [*parsed.text, *rest[:end], *rest[end + 1 :]], []
         if rest:
-            self.error(f"{shown(rest[0])} is one word too many")
-        if self.refuses is not None and (wrong := self.refuses(asked)):
+            self.error(f"unexpected argument {shown(rest[0])}")
+        if self.refuses is not None and (wrong := self.refuses(parsed)):
             self.error(wrong)
-        return asked, rest
+        return parsed, rest
 
     def error(self, message: str) -> NoReturn:
-        """End with code 2."""
+        """Print the usage error and exit with code 2."""
         for pattern, words in _REWORDED:
             message = pattern.sub(words, message, count=1)
         report(f"{self.prog}: {escaped(message)}; see {self.prog} --help")
         self.exit(EX_USAGE)
 
     def _check_words(self, words: list[str]) -> None:
-        """End at the first word that is neither an option, nor a command where one is expected."""
+        """Exit at the first unknown option, or at an unknown command."""
         commands = self.commands
         for word in words:
             if word == "--":

@@ -1,6 +1,6 @@
-"""Whether the process that listens on a Unix socket may be the daemon: checked before anything is sent to it.
+"""Checks that the process that listens on a Unix socket may be the daemon, before anything is sent to it.
 
-Anyone may listen on a name or path before the daemon does. An administrator would then type into an impostor.
+Any user may listen on a name or path before the daemon does. An administrator would then send input to an impostor.
 """
 
 from __future__ import annotations
@@ -18,30 +18,32 @@ from echod.text import escaped
 
 
 class Untrusted(Exception):
-    """The process that listens belongs to a user that is not trusted; the message says which."""
+    """The listening process belongs to a user that is not trusted; the message names the user."""
 
 
 def check(connection: socket.socket, address: Address, configuration: Path | None) -> None:
-    """Accept root, our own user, the owner of the `configuration`, and the owner of the socket's folder if nobody but
-    root and that owner can put another socket there. Raises Untrusted.
+    """Check the user of the process that listens. Raises Untrusted.
+
+    Trusted are root, our own user and the owner of the `configuration`. The owner of the socket's folder is trusted if
+    only root and that owner can create sockets there.
     """
-    told = credentials(connection)
-    if told is None:
-        raise Untrusted(f"{address.place}: the kernel does not tell who listens there")
+    peer = credentials(connection)
+    if peer is None:
+        raise Untrusted(f"{address.place}: the kernel does not report the user of the listening process")
     known = {0, own_user(), _owner_of(configuration) if configuration is not None else None}
-    if told.user != overflow("uid"):  # the number of every unmapped user identifies nobody
+    if peer.user != overflow("uid"):  # all unmapped users share this number
         folder = os.path.dirname(address.system_path)  # "" for an abstract name
-        owns_folder = bool(folder) and told.user == _owner_of(Path(folder))
-        if told.user in known or (owns_folder and only_writable_by(told.user, folder)):
+        owns_folder = bool(folder) and peer.user == _owner_of(Path(folder))
+        if peer.user in known or (owns_folder and only_writable_by(peer.user, folder)):
             return
     raise Untrusted(
-        f"{address.place}: user {name_of(told.user)} listens there, who is not trusted: expected root, "
-        f"{name_of(os.geteuid())}, or the owner of the configuration or of a folder that nobody else can write to"
+        f"{address.place}: the listening process belongs to user {name_of(peer.user)}, not trusted: expected root, "
+        f"{name_of(os.geteuid())}, or the owner of the configuration or of a folder that only the owner can write to"
     )
 
 
 def only_writable_by(owner: int, folder: str) -> bool:
-    """Whether only root and `owner` can write to a folder and to its parents, links on the way included."""
+    """Whether only root and `owner` can write to a folder and its parents, including the targets of links."""
     try:
         steps = {*_steps(os.path.abspath(folder)), *_steps(os.path.realpath(folder))}
         for step in steps:
@@ -56,7 +58,7 @@ def only_writable_by(owner: int, folder: str) -> bool:
 
 
 def name_of(user: int) -> str:
-    """The name of a user, or `user NUMBER`."""
+    """The name of a user, or the number if it has no name."""
     try:
         return escaped(pwd.getpwuid(user).pw_name)
     except KeyError:

@@ -1,7 +1,7 @@
-"""`echoctl ping`: probes on a fixed schedule, each answer verified, and what became of them all.
+"""`echoctl ping`: sends probes on a fixed schedule, verifies each reply, and prints statistics.
 
-A probe leaves when it is due, whatever became of those before it: a late answer delays no later probe, and so hides
-none of the time that others would have taken.
+Each probe is sent when it is due, even if earlier probes have no reply yet. So a late reply does not delay the next
+probe, and does not hide its latency (coordinated omission).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from echod.config.units import duration_text
 from echod.stdio import report
 from echod.text import counted, escaped, system_error
 
-TICK: Final = 0.001  #: seconds: the reactor's clock has no finer hand
+TICK: Final = 0.001  #: seconds: the resolution of the reactor's timers
 
 NOTES: Final = {
     Verdict.RECEIVED: "",
@@ -48,7 +48,7 @@ COLORS: Final = {
 
 
 class Ping:
-    """Asks until COUNT is reached, somebody interrupts, or nothing can be asked any more."""
+    """Sends probes until COUNT is reached, the user interrupts, or the connection ends."""
 
     def __init__(
         self,
@@ -72,33 +72,33 @@ class Ping:
         self._schedule: Schedule | None = None
         self._begun = clock()
         self._done = False
-        self._losing: Any = None  # the call that looks for lost probes
+        self._losing: Any = None  # the timer that checks for lost probes
         self._picture: IO[str] | None = None
         if arguments.plot is not None:
             try:
                 self._picture = open(arguments.plot, "w", encoding="utf-8")  # noqa: SIM115 - it is written at the end
-            except OSError as error:  # now, not after the hours that were to be drawn
+            except OSError as error:  # before the first probe, not after hours of probes
                 self._done = True
                 fail(f"{escaped(arguments.plot)}: {system_error(error)}")
                 finish(1)
                 return
-        self._opening: Any = None  # until when a name may be looked up and a stream be connected
+        self._opening: Any = None  # the timer for name lookup and connecting
         if arguments.opening is not None:
             self._opening = reactor.callLater(arguments.opening, self._not_opened)
         kind = Connections if arguments.connect else Conversing
         self._way: Connections | Conversing = kind(
-            reactor, arguments, self._account, clock, self._opened, self._heard, self._over, self._refused
+            reactor, arguments, self._account, clock, self._opened, self._on_result, self._over, self._refused
         )
 
     def interrupted(self) -> int:
-        """Say what is known by now; what may still be answered is not lost."""
+        """Print the summary. Probes that can still get a reply count as awaited, not as lost."""
         now = self._clock()
-        self._tell_lost(now)
+        self._report_lost(now)
         self._end(awaited=self._account.awaited(now), code=INTERRUPTED)
         return INTERRUPTED
 
     def report(self) -> None:
-        """Print on standard error what is known by now, and go on."""
+        """Print the summary so far on standard error, and continue."""
         now = self._clock()
         found = figures(self._account, self._times, self._account.awaited(now))
         for line in lines(found, connecting=self._arguments.connect):
@@ -117,8 +117,8 @@ class Ping:
         if self._done:
             return
         arguments = self._arguments
-        what = "a connection" if arguments.connect else counted(arguments.size, "octet", "octets")
-        self._say(f"{self._place}: {what} every {duration_text(arguments.interval)}")
+        what = "a connection" if arguments.connect else counted(arguments.size, "byte", "bytes")
+        self._print_line(f"{self._place}: {what} every {duration_text(arguments.interval)}")
         self._schedule = Schedule(self._reactor, self._clock, arguments.interval, self._ask)
         self._begun = self._clock()
         self._schedule.start()
@@ -133,32 +133,32 @@ class Ping:
             self._schedule.stop()
             self._reactor.callLater(self._account.patience, self._end)
 
-    def _heard(self, finding: Finding) -> None:
+    def _on_result(self, finding: Finding) -> None:
         if self._done:
             return
         if finding.verdict in (Verdict.RECEIVED, Verdict.REORDERED) and finding.seconds is not None:
             self._times.add(finding.seconds)
             if self._picture is not None and finding.number is not None:
                 self._plot.add(finding.number, finding.seconds)
-        self._say(self._line(finding), COLORS.get(finding.verdict, ""))
+        self._print_line(self._line(finding), COLORS.get(finding.verdict, ""))
         self._end_if_settled()
 
     def _refused(self, number: int | None, error: OSError) -> None:
-        """The peer or the network refused a probe: this one is lost, and the next may be answered."""
+        """The peer or the network refused a probe. It is lost; the next one may get a reply."""
         if self._done:
             return
         if self._arguments.exit_on_refusal:
             self._over(Failed(f"{self._place}: {system_error(error)}"))
             return
         now = self._clock()
-        self._tell_lost(now)
+        self._report_lost(now)
         number = self._account.oldest(now) if number is None else number
         if number is not None and self._account.lose(number):
-            self._say(self._lost_line(number, system_error(error)), RED)
+            self._print_line(self._lost_line(number, system_error(error)), RED)
             self._end_if_settled()
 
     def _lose_later(self) -> None:
-        """Look again when the next probe may be lost."""
+        """Start a timer for the time at which the next probe can be lost."""
         due = self._account.next_due()
         self._losing = None
         if due is not None:
@@ -166,13 +166,13 @@ class Ping:
 
     def _lose(self) -> None:
         if not self._done:
-            self._tell_lost(self._clock())
+            self._report_lost(self._clock())
             self._lose_later()
 
-    def _tell_lost(self, now: float, why: str = "") -> None:
+    def _report_lost(self, now: float, why: str = "") -> None:
         why = why or f"no answer within {duration_text(self._account.patience)}"
         for number in self._account.overdue(now):
-            self._say(self._lost_line(number, why), RED)
+            self._print_line(self._lost_line(number, why), RED)
 
     def _lost_line(self, number: int, why: str) -> str:
         return f"nothing from {self._remote}: seq={number} lost: {why}"
@@ -183,25 +183,25 @@ class Ping:
 
     def _over(self, failed: Failed | None) -> None:
         if not self._done:
-            failed = failed or Failed(f"{self._place}: the peer has ended the conversation")
+            failed = failed or Failed(f"{self._place}: the peer closed the connection")
             fail(str(failed))
             self._end(failed)
 
     def _end(self, failed: Failed | None = None, awaited: int = 0, code: int | None = None) -> None:
-        """Say everything, once, and leave."""
+        """Print the summary and finish, once."""
         if self._done:
             return
         self._done = True
         seconds = self._clock() - self._begun
         if code != INTERRUPTED:
-            self._tell_lost(math.inf, "" if failed is None else "no answer before the end")
+            self._report_lost(math.inf, "" if failed is None else "no answer before the end")
         if self._schedule is not None:
             self._schedule.stop()
         found = figures(self._account, self._times, awaited)
         if self._arguments.json:
             self._print(json.dumps(self._facts(failed, seconds) | found))
         elif self._account.sent or not failed:
-            self._say("")
+            self._print_line("")
             counts, *times = lines(found, connecting=self._arguments.connect)
             self._print(f"--- {self._place} ---")
             self._print(counts, RED if found["lost"] or found["wrong"] else "")
@@ -211,13 +211,13 @@ class Ping:
         wrong = not drawn or failed or self._account.wrong or not self._account.received
         self._finish(int(bool(wrong)) if code is None else code)
 
-    def _draw(self, said: Iterable[str]) -> bool:
-        """Write the picture, where one is wanted; whether that went well."""
+    def _draw(self, summary: Iterable[str]) -> bool:
+        """Write the plot if one was requested. Returns False if it cannot be written."""
         if self._picture is None:
             return True
         try:
             with self._picture as file:
-                file.write(self._plot.svg(self._place, "\n".join(said)))
+                file.write(self._plot.svg(self._place, "\n".join(summary)))
         except OSError as error:
             fail(f"{escaped(self._arguments.plot)}: {system_error(error)}")
             return False
@@ -238,22 +238,22 @@ class Ping:
 
     @property
     def _remote(self) -> str:
-        """The peer that answers. A Unix socket calls itself by the path of its bind, although it may have moved."""
+        """The peer's address. For a Unix socket it is the URL's path: the kernel reports that of bind(2)."""
         return escaped(self._address.path if self._address.has_path else str(self._way.remote))
 
     def _line(self, finding: Finding) -> str:
         remote = self._remote
-        octets = counted(finding.octets, "octet", "octets")
-        said = f"connected to {remote}:" if self._arguments.connect else f"{octets} from {remote}:"
+        size = counted(finding.size, "byte", "bytes")
+        text = f"connected to {remote}:" if self._arguments.connect else f"{size} from {remote}:"
         if finding.number is not None:
-            said += f" seq={finding.number}"
+            text += f" seq={finding.number}"
         if finding.verdict is Verdict.WRONG:
-            return f"{said} wrong: {finding.fault}"
+            return f"{text} wrong: {finding.fault}"
         if finding.seconds is not None:
-            said += f" time={finding.seconds * 1000:.3f} ms"
-        return said + NOTES[finding.verdict]
+            text += f" time={finding.seconds * 1000:.3f} ms"
+        return text + NOTES[finding.verdict]
 
-    def _say(self, line: str, color: str = "") -> None:
+    def _print_line(self, line: str, color: str = "") -> None:
         if not (self._arguments.quiet or self._arguments.json):
             self._print(line, color)
 

@@ -1,4 +1,4 @@
-"""The times of a ping as a picture: SVG of one's own making, small however long it ran. Pure."""
+"""Draws the times of a ping as SVG, of bounded size for any number of probes. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 MOST: Final = 2_000
-"""Columns that are kept: more than a screen shows. Beyond, two become one, with the shortest and longest of both."""
+"""Maximum columns: more than a screen shows. If it is exceeded, two columns are merged: minimum and maximum of both."""
 WIDTH = 800
 HEIGHT = 340
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 40, 60  # margins
-LINE = 18  #: from one line of text to the next
-STEPS: Final = 5  #: lines of the scale, at most so many and one
+LINE = 18  #: height of a line of text
+STEPS: Final = 5  #: grid lines above zero, at most
 
 STYLE: Final = (
     "text{font:12px sans-serif;fill:#333}.title{font-size:14px}.grid{stroke:#ccc;stroke-width:1}"
@@ -23,7 +23,7 @@ STYLE: Final = (
 
 
 class Plot:
-    """Collects the times of answers by the number of their probe; a probe without an answer leaves a gap."""
+    """Collects the times of replies by probe number. A probe without a reply leaves a gap."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
@@ -31,7 +31,7 @@ class Plot:
         self._columns: dict[int, tuple[float, float]] = {}
 
     def add(self, number: int, seconds: float) -> None:
-        """The answer to the probe of this number, the first being 1, took so long."""
+        """Add the time of the reply to a probe; the number of the first probe is 1."""
         self._put((number - 1) // self._each, seconds, seconds)
         while number > self._each * self._most:
             before, self._columns = self._columns, {}
@@ -44,7 +44,7 @@ class Plot:
         self._columns[at] = (min(least, low), max(most, high))
 
     def svg(self, title: str, summary: str) -> str:
-        """The picture. `title` stands above it, and the lines of `summary` below: two at most."""
+        """The SVG document, with `title` above and the lines of `summary` below: two at most."""
         return "\n".join(self._lines(title, summary)) + "\n"
 
     def _lines(self, title: str, summary: str) -> Iterator[str]:
@@ -62,7 +62,7 @@ class Plot:
             yield f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>'
             yield f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{step * number:.{decimals}f} ms</text>'
         last = max(self._columns, default=0) or 1
-        width = min(max((WIDTH - RIGHT - LEFT) / last / 2, 2), 5)  # few stand out, many leave room for each other
+        width = min(max((WIDTH - RIGHT - LEFT) / last / 2, 2), 5)  # wider if there are few
         yield f'<g class="time" stroke-width="{width:.1f}">'
         for at, (low, high) in sorted(self._columns.items()):
             x = LEFT + 4 + (WIDTH - RIGHT - LEFT - 8) * at / last
@@ -72,7 +72,7 @@ class Plot:
 
 
 def _step(most: float) -> float:
-    """Milliseconds from one line to the next: 1, 2 or 5 times a power of ten, so that `most` is below the last."""
+    """Milliseconds between grid lines: 1, 2 or 5 times a power of ten, so that `most` fits below the last line."""
     least = max(most, 1e-6) / STEPS
     power: float = 10.0 ** math.floor(math.log10(least))
     return next(power * times for times in (1, 2, 5, 10, 20) if power * times >= least)

@@ -1,4 +1,4 @@
-"""What became of each probe: answered, late, twice, overtaken, wrong, or lost. Pure; the clock is handed in."""
+"""Counts probes and their replies: received, late, duplicated, reordered, wrong or lost. Pure: time is passed in."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 REMEMBERED: Final = 65_536
-"""The last probes whose times are known: 18 hours of one a second, or a minute of one a millisecond."""
+"""Number of recent probes whose send times are kept: 18 hours at one a second, or a minute at one a millisecond."""
 
 _OPEN, _WRONG, _RIGHT, _LOST = range(4)
 
 
 class Verdict(Enum):
-    """What one answer is."""
+    """The classes of replies."""
 
-    RECEIVED = "received"  #: the first right answer to a probe, in time
-    REORDERED = "reordered"  #: the same, after an answer to a later probe (RFC 4737 3)
-    DUPLICATED = "duplicated"  #: right, and not the first
-    LATE = "late"  #: right, and the probe had been given up
-    WRONG = "wrong"  #: not what the service answers
+    RECEIVED = "received"  #: the first correct reply to a probe, in time
+    REORDERED = "reordered"  #: the same, but after a reply to a later probe (RFC 4737 3)
+    DUPLICATED = "duplicated"  #: correct, but not the first
+    LATE = "late"  #: correct, but after the probe was counted as lost
+    WRONG = "wrong"  #: not what the service replies to this probe
 
 
 class Finding(NamedTuple):
-    """What an answer turned out to be. `number` is None where it answers no probe that we know of."""
+    """The result for one reply. `number` is None if the reply belongs to no known probe."""
 
     verdict: Verdict
     number: int | None
-    octets: int
-    seconds: float | None = None  #: from the probe to its answer; None where that is not known
-    fault: str = ""  #: what is wrong, in words
+    size: int  #: bytes of the reply
+    seconds: float | None = None  #: from the probe to its reply; None if that is not known
+    fault: str = ""  #: a description of the error, for Verdict.WRONG
 
 
 class Account:
-    """Counts probes and their answers. Times are seconds of any clock that never steps back.
+    """Counts probes and their replies. Times are seconds of any monotonic clock.
 
-    A probe is received or lost, and nothing else: lost when no right answer has come for `patience`. All answers
-    together are `received + duplicated + late + wrong`; those that were `reordered` are among the received.
+    Each probe is either received or lost. It is lost if no correct reply arrives within `patience` seconds. The total
+    of all replies is `received + duplicated + late + wrong`. `received` includes the `reordered` ones.
     """
 
     def __init__(self, patience: float, remembered: int = REMEMBERED) -> None:
@@ -51,42 +51,42 @@ class Account:
         self._remembered = remembered
         self._times = array("d", bytes(8 * remembered))
         self._fates = bytearray(remembered)
-        self._highest = 0  # number that was answered
+        self._highest = 0  # number of a probe that has a reply
         self._settled = 0  # no probe up to this number is open
 
     def send(self, now: float) -> int:
-        """The next probe leaves; its number, the first being 1."""
+        """Record that the next probe is sent. Returns its number; the first probe is 1."""
         self.sent += 1
         self._times[self.sent % self._remembered] = now
         self._fates[self.sent % self._remembered] = _OPEN
         return self.sent
 
     def restart(self, number: int, now: float) -> None:
-        """The time of a probe that has no answer yet begins now: it was sent again, to another address."""
-        place = number % self._remembered
-        if number > self.sent - self._remembered and self._fates[place] in (_OPEN, _WRONG):
-            self._times[place] = max(self._times[place], now)
+        """Start the time of a probe without a reply again: it was sent again, to another address."""
+        slot = number % self._remembered
+        if number > self.sent - self._remembered and self._fates[slot] in (_OPEN, _WRONG):
+            self._times[slot] = max(self._times[slot], now)
 
     def restart_all(self, now: float) -> None:
-        """The same for every probe that may still be answered in time."""
+        """Restart the time of every probe that can still get a reply in time."""
         for number in list(self._awaited(now)):
             self.restart(number, now)
 
     def lose(self, number: int) -> bool:
-        """Give up a probe before its time. Returns False if it has an answer, or has been given up already."""
-        place = number % self._remembered
-        if number <= self.sent - self._remembered or self._fates[place] != _OPEN:
+        """Count a probe as lost before its timeout. Returns False if it has a reply or is lost already."""
+        slot = number % self._remembered
+        if number <= self.sent - self._remembered or self._fates[slot] != _OPEN:
             return False
-        self._fates[place] = _LOST
+        self._fates[slot] = _LOST
         return True
 
     def oldest(self, now: float) -> int | None:
-        """The first probe that may still be answered in time, once `overdue` has been asked."""
+        """The number of the first probe that can still get a reply in time. Call `overdue` first."""
         number = self._first_open()
         return None if number is None or now - self._times[number % self._remembered] > self.patience else number
 
     def overdue(self, now: float) -> Iterator[int]:
-        """Each probe that has become lost since the last call. Pass infinity to give up all of them."""
+        """Yield each probe that has become lost since the last call. Pass infinity to count all open probes as lost."""
         while (number := self._first_open()) is not None:
             if now - self._times[number % self._remembered] <= self.patience:
                 return
@@ -94,7 +94,7 @@ class Account:
             yield number
 
     def next_due(self) -> float | None:
-        """When the first probe that has no answer becomes lost; None if each has one, or is lost already."""
+        """The time at which the first open probe becomes lost; None if no probe is open."""
         number = self._first_open()
         return None if number is None else self._times[number % self._remembered] + self.patience
 
@@ -104,46 +104,46 @@ class Account:
             self._settled += 1
         return self._settled + 1 if self._settled < self.sent else None
 
-    def answer(self, number: int, octets: int, now: float) -> Finding:
-        """A right answer of so many octets came to the probe of this number, which has been sent."""
+    def answer(self, number: int, size: int, now: float) -> Finding:
+        """Record a correct reply of `size` bytes to probe `number`, which has been sent."""
         if number <= self.sent - self._remembered:
             self.late += 1
-            return Finding(Verdict.LATE, number, octets)
-        place = number % self._remembered
-        seconds = now - self._times[place]
-        if self._fates[place] == _RIGHT:
+            return Finding(Verdict.LATE, number, size)
+        slot = number % self._remembered
+        seconds = now - self._times[slot]
+        if self._fates[slot] == _RIGHT:
             self.duplicated += 1
-            return Finding(Verdict.DUPLICATED, number, octets, seconds)
-        lost, self._fates[place] = self._fates[place] == _LOST, _RIGHT
+            return Finding(Verdict.DUPLICATED, number, size, seconds)
+        lost, self._fates[slot] = self._fates[slot] == _LOST, _RIGHT
         overtaken = number < self._highest
         self._highest = max(self._highest, number)
         if lost or seconds > self.patience:
             self.late += 1
-            return Finding(Verdict.LATE, number, octets, seconds)
+            return Finding(Verdict.LATE, number, size, seconds)
         self.received += 1
         self.reordered += overtaken
-        return Finding(Verdict.REORDERED if overtaken else Verdict.RECEIVED, number, octets, seconds)
+        return Finding(Verdict.REORDERED if overtaken else Verdict.RECEIVED, number, size, seconds)
 
-    def mistake(self, number: int | None, octets: int, fault: str) -> Finding:
-        """A wrong answer came; with a number, nothing better is waited for any more."""
+    def mistake(self, number: int | None, size: int, fault: str) -> Finding:
+        """Record a wrong reply of `size` bytes. A probe with this `number` is then no longer awaited."""
         self.wrong += 1
         if number is not None and number > self.sent - self._remembered:
-            place = number % self._remembered
-            self._fates[place] = self._fates[place] or _WRONG
-        return Finding(Verdict.WRONG, number, octets, fault=fault)
+            slot = number % self._remembered
+            self._fates[slot] = self._fates[slot] or _WRONG
+        return Finding(Verdict.WRONG, number, size, fault=fault)
 
     def awaited(self, now: float) -> int:
-        """How many probes may still be answered in time."""
+        """The number of probes that can still get a reply in time."""
         return sum(1 for _ in self._awaited(now))
 
     def settled(self, now: float) -> bool:
-        """Whether no probe can be answered in time any more."""
+        """Whether every probe has a reply or is lost."""
         return next(self._awaited(now), None) is None
 
     def _awaited(self, now: float) -> Iterator[int]:
         for number in range(self.sent, max(0, self.sent - self._remembered), -1):
-            place = number % self._remembered
-            if now - self._times[place] > self.patience:
+            slot = number % self._remembered
+            if now - self._times[slot] > self.patience:
                 return
-            if self._fates[place] == _OPEN:
+            if self._fates[slot] == _OPEN:
                 yield number

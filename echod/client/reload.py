@@ -1,34 +1,34 @@
-"""`echoctl reload`: have the running daemon read its configuration anew, and wait for the verdict."""
+"""`echoctl reload`: makes the running daemon reload its configuration, and prints the result."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Final
 
-from echod.client.admin import Administrator, Nobody, Refused, Unanswered, Unreadable, place, understanding
+from echod.client.admin import Administrator, NoDaemon, Refused, Unanswered, Unreadable, find_admin, parsing_response
 from echod.client.stdout import fail
 from echod.text import counted, escaped
 
 EX_CONFIG: Final = 78  #: sysexits(3), as the daemon
 UNPROCESSABLE = 422  #: the configuration is wrong (RFC 9110 15.5.21)
-MOVED = "or, if [admin] was changed: kill -HUP, systemctl reload, or --admin OLD-URL"
+MOVED = "or, if [admin] was changed, use kill -HUP, systemctl reload, or --admin OLD-URL"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what changed and return 0; or every error as `check` does, and return 78; or why not, and return 1."""
+    """Print the changes and return 0; print configuration errors as `check` does and return 78; otherwise return 1."""
     try:
-        address = place(arguments)
-        with Administrator(address) as administrator, understanding(address):
-            said = administrator.ask("/api/reload", "POST")
-            opened, closed, changed = (int(said[key]) for key in ("opened", "closed", "changed"))
-            changes, notes = ([str(line) for line in said.get(key, ())] for key in ("changes", "notes"))
+        address = find_admin(arguments)
+        with Administrator(address) as administrator, parsing_response(address):
+            result = administrator.ask("/api/reload", "POST")
+            opened, closed, changed = (int(result[key]) for key in ("opened", "closed", "changed"))
+            changes, notes = ([str(line) for line in result.get(key, ())] for key in ("changes", "notes"))
     except Unreadable:
-        from echod.client import check  # it draws a table, and rich takes long to import
+        from echod.client import check  # it draws a table, and rich is slow to import
 
-        check.run(argparse.Namespace(file=None, color="auto"))  # the daemon would say no other
-        fail("nothing has changed")
+        check.run(argparse.Namespace(file=None, color="auto"))  # the daemon would report the same errors
+        fail("the configuration was not changed")
         return EX_CONFIG
-    except Nobody as error:
+    except NoDaemon as error:
         fail(f"{error}{'' if str(error).endswith('?') else ';'} {MOVED}")
         return 1
     except Unanswered as error:
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
             return 1
         for line in errors:
             fail(escaped(str(line)))
-        fail("nothing has changed")
+        fail("the configuration was not changed")
         return EX_CONFIG
     addresses, services = counted(opened, "address", "addresses"), counted(changed, "service", "services")
     print(f"reloaded: {addresses} opened, {closed} closed, {services} changed")

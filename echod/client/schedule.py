@@ -1,4 +1,4 @@
-"""When probes leave: on a fixed schedule, whatever became of those before."""
+"""A fixed schedule for probes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 BEHIND: Final = 1.0
-"""Seconds of the schedule that are made up for. Whoever was stopped for longer goes on with what is due now."""
+"""Seconds of the schedule that are made up for. After a longer stop, the missed turns are left out."""
 
 
 class Schedule:
-    """Calls `turn` at once and then every `interval` seconds, counted from the first time and not from the last."""
+    """Calls `turn` at once and then every `interval` seconds, counted from the first call: no drift."""
 
     def __init__(self, reactor: Any, clock: Callable[[], float], interval: float, turn: Callable[[], None]) -> None:
         self._reactor = reactor
@@ -18,16 +18,16 @@ class Schedule:
         self._interval = interval
         self._turn = turn
         self._begun = 0.0
-        self._turns = 0  # that are over, or were left out
+        self._turns = 0  # called or left out
         self._next: Any = None
 
     def start(self) -> None:
-        """The first turn is now."""
+        """Start: the first turn is at the next turn of the reactor."""
         self._begun = self._clock()
         self._next = self._reactor.callLater(0, self._now)
 
     def stop(self) -> None:
-        """No turn comes any more."""
+        """Call `turn` no more."""
         if self._next is not None and self._next.active():
             self._next.cancel()
         self._next = None

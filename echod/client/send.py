@@ -1,4 +1,4 @@
-"""`echoctl send`: sends a text or standard input of any size, and prints the whole answer."""
+"""`echoctl send`: sends a text, or standard input of any size, and prints the whole reply."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from echod.client.stdout import INTERRUPTED, Screen, unreadable
 from echod.lineedit.stdin_thread import Input
 from echod.model import NOTHING, End, Peer, Quiet, Reply, Say, Session
 
-DATAGRAM_TIMEOUT: Final = 5.0  #: seconds: a datagram that is lost is lost
+DATAGRAM_TIMEOUT: Final = 5.0  #: seconds: a datagram may be lost
 
 
 class Send(Quiet):
-    """On a stream: everything out, then half-close, and the answer until the peer ends. A datagram: one, and one."""
+    """On a stream: sends all input, half-closes, prints until the peer closes. Otherwise: one datagram, one reply."""
 
     def __init__(self, reactor: Any, arguments: argparse.Namespace, finish: Callable[[int], None]) -> None:
         self._reactor = reactor
@@ -28,29 +28,29 @@ class Send(Quiet):
         self._screen = Screen(in_hex=arguments.hex)
         self._text = os.fsencode(" ".join(arguments.text)) if arguments.text else None
         self._input: Input | None = None
-        self._read: list[bytes] = []  # of standard input, for a datagram
+        self._read: list[bytes] = []  # pieces of standard input, for a datagram
         self._say: Say = lambda _reply: None
         timeout = arguments.timeout
         self._timeout = DATAGRAM_TIMEOUT if timeout is None and self._datagram else timeout
         self._deadline: Any = None
-        self._silence()  # looking the name up and connecting count, too
+        self._progress()  # the timeout covers name lookup and connecting
         self._dialogue = Dialogue(
             reactor, self._address, self._begin, self._over, self._room, family=family_of(arguments)
         )
 
     def interrupted(self) -> int:
-        """What came is printed already."""
+        """End at once; received data is printed already."""
         self._dialogue.abandon()
         self._screen.end_line()
         return INTERRUPTED
 
     def _begin(self, _peer: Peer, say: Say) -> Session:
         self._say = say
-        self._silence()
+        self._progress()
         return self
 
     def opened(self) -> Reply:
-        """The peer is there: begin to send."""
+        """Connected: start to send."""
         if self._text is not None:
             return Reply(self._text, self._end_of_text())
         self._input = Input(self._reactor, sys.stdin.fileno(), self._take, self._unreadable)
@@ -58,16 +58,16 @@ class Send(Quiet):
         return NOTHING
 
     def received(self, data: bytes) -> Reply:
-        """Some of the answer came."""
+        """Print a part of the reply."""
         self._screen.write(data)
-        self._silence()
+        self._progress()
         return Reply(end=End.CLOSE) if self._datagram else NOTHING
 
     def _end_of_text(self) -> End:
         return End.NOTHING if self._datagram or self._keep_open else End.HALF_CLOSE
 
     def _take(self, piece: bytes) -> None:
-        self._silence()
+        self._progress()
         if self._datagram:
             self._read.append(piece)
             if piece and self._input is not None:
@@ -85,12 +85,12 @@ class Send(Quiet):
         self._over(Failed(unreadable(error)))
 
     def _room(self) -> None:
-        self._silence()
+        self._progress()
         if self._input is not None and not self._dialogue.paused:
             self._input.more()
 
-    def _silence(self) -> None:
-        """Something moved: the timeout begins anew."""
+    def _progress(self) -> None:
+        """Data was sent or received: restart the timeout."""
         if self._timeout is None:
             return
         if self._deadline is not None and self._deadline.active():

@@ -1,4 +1,4 @@
-"""`echoctl services`: every kind and its options, from its own documentation."""
+"""`echoctl services`: lists the kinds of services and their options, from their own documentation."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ WIDTH: Final = 80  #: columns
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the kinds, and why kinds of other packages cannot be used. Return 1 if there is one of these, else 0."""
+    """Print the kinds. Report each unusable kind of another package; return 1 if there are any, else 0."""
     known = kinds()
     wrong = [*known.unusable.values()]
     found = []
     for kind in known.values():
         try:
             found.append(described(kind))
-        except (TypeError, NameError) as error:  # of option_forms
+        except (TypeError, NameError) as error:  # from option_forms
             wrong.append(str(error))
     text = json.dumps({"kinds": found}) if arguments.json else "\n\n".join("\n".join(page(kind)) for kind in found)
     Screen().write(f"{text}\n".encode())
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def described(kind: type[Service]) -> dict[str, Any]:
-    """A kind and its options, in what JSON can hold."""
+    """A kind and its options as JSON values."""
     defaults = kind.Options()
     helps = _helps(kind.Options)
     return {
@@ -60,7 +60,7 @@ def described(kind: type[Service]) -> dict[str, Any]:
 
 
 def page(kind: Mapping[str, Any]) -> Iterator[str]:
-    """A kind and its options, as lines for a terminal."""
+    """A kind and its options as lines for a terminal."""
     yield kind["kind"]
     yield from _indented(kind["summary"], 4)
     yield from _indented(f"over {', '.join(kind['transports'])}", 4)
@@ -71,7 +71,7 @@ def page(kind: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _helps(options: type) -> dict[str, str]:
-    """What the fields of a dataclass or of an attrs class say about themselves."""
+    """The help texts of the fields of a dataclass or attrs class."""
     of_attrs = getattr(options, "__attrs_attrs__", ())
     fields = dataclasses.fields(options) if dataclasses.is_dataclass(options) else of_attrs
     return {field.name: str(field.metadata.get("help", "")) for field in fields}

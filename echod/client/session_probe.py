@@ -1,4 +1,4 @@
-"""One session for all probes of a ping, over a stream or datagrams."""
+"""All probes of a ping in one session, over a stream or datagrams."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from echod.shape import Shape
 from echod.transports.dialled import DatagramDialogue
 
 UNSENT: Final = 64 * 1024 * 1024
-"""Octets that may wait to be sent on a stream: four of the largest probes. A peer behind more will never catch up."""
+"""Maximum bytes pending on a stream: four of the largest probes. A peer with more pending will not catch up."""
 
 
 class Conversing:
-    """One conversation for all probes."""
+    """Sends all probes in one session. The callbacks are those of `connect_probe.Connections`."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Conversing:
         account: Account,
         clock: Callable[[], float],
         opened: Callable[[], None],
-        heard: Callable[[Finding], None],
+        on_result: Callable[[Finding], None],
         over: Callable[[Failed | None], None],
         refused: Callable[[int | None, OSError], None],
     ) -> None:
@@ -39,7 +39,7 @@ class Conversing:
         self._account = account
         self._clock = clock
         self._opened = opened
-        self._heard = heard
+        self._on_result = on_result
         self._over = over
         self._session: Probing
         self._say: Say
@@ -49,14 +49,14 @@ class Conversing:
 
     @property
     def remote(self) -> SocketAddress:
-        """The name of the address that answers; before any has, of the one that was tried last."""
+        """The address of the peer; before any address has replied, the one tried last."""
         datagrams = self._dialogue.datagrams
         return self._peer.remote if datagrams is None else datagrams.remote
 
     def ask(self) -> None:
         """Send the next probe."""
         if self._dialogue.unsent > UNSENT:
-            self._over(Failed(f"{self._address.place}: the peer takes less than it is asked"))
+            self._over(Failed(f"{self._address.place}: the peer reads more slowly than probes are sent"))
             return
         if not self._account.sent:
             self._dialogue.hurry()
@@ -69,22 +69,24 @@ class Conversing:
         self._say = say
         probes = Probes(self._size, peer, random.Random(), marked=datagram)
         kind = Datagrams if datagram else Stream
-        self._session = kind(probes, self._account, self._clock, self._opened, self._hear)
+        self._session = kind(probes, self._account, self._clock, self._opened, self._take_result)
         return self._session
 
     def _answered(self, seconds: float) -> None:
-        """An address was first tried so many seconds ago, and answers: its probes are timed from then."""
+        """An address that was first tried `seconds` ago has replied: its probes are timed from then."""
         self._account.restart_all(self._clock() - seconds)
 
-    def _hear(self, finding: Finding) -> None:
-        self._heard(finding)
+    def _take_result(self, finding: Finding) -> None:
+        self._on_result(finding)
         if finding.number is None and self._address.shape is Shape.STREAM:
             self._over(Failed(f"{self._address.place}: {finding.fault}"))
 
 
 class Prompt(Dialogue):
-    """A dialogue in which nothing waits that could leave: a probe's time has begun. `answered` and `refused` are
-    those of the DatagramDialogue below it."""
+    """A dialogue that sends each probe at once, because its time has started.
+
+    `answered` and `refused` are those of its DatagramDialogue.
+    """
 
     answered: Callable[[float], None]
     refused: Callable[[OSError], None]
@@ -97,12 +99,12 @@ class Prompt(Dialogue):
         super()._datagrams_begin(datagrams)
 
     def hurry(self) -> None:
-        """Before the first probe: no answer waits until every probe has left."""
+        """Never pause reading: replies must not wait until all probes are sent. Call it before the first probe."""
         if self._conversation is not None:
             self._conversation.never_pause()
 
     def flush(self) -> None:
-        """Send what was said in this turn of the reactor, and not in its next."""
+        """Send pending output in this turn of the reactor, not in the next."""
         if self._conversation is not None and self._conversation.begun:
             self._conversation.below.flush()
 

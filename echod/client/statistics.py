@@ -1,4 +1,4 @@
-"""What a series of times has in common: pure arithmetic, in memory that does not grow with the days."""
+"""Statistics of a series of times, in bounded memory. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterable
 from typing import Final
 
 KEPT: Final = 100_000
-"""Times that are kept one by one, in 800 kB: a day of one a second has 86,400."""
-_LEADING: Final = 7  #: binary digits of a time, behind its first, that tell the buckets apart
+"""Number of times that are kept exactly, in 800 kB: a day of one a second has 86,400."""
+_LEADING: Final = 7  #: binary digits after the leading one that select the bucket of a time
 
 
 class Times:
-    """The figures of a series of times, which are seconds; ask for them once there is a time.
+    """The statistics of a series of times in seconds. They need at least one time.
 
-    The mean and the deviation are Welford's: no sum grows until the small digits are lost. Quantiles are exact for
-    the first `kept` times. When there are more, all of them only count in a bucket each, and a quantile is the
-    middle of one: at most 0.4 % from the time that it stands for, or half a nanosecond.
+    Mean and deviation use Welford's algorithm, which does not lose precision as sums grow. Quantiles are exact for the
+    first `kept` times. With more times, all are counted in buckets, and a quantile is the middle of a bucket. Its
+    error is at most 0.4 %, or half a nanosecond.
     """
 
     def __init__(self, kept: int = KEPT) -> None:
@@ -25,15 +25,15 @@ class Times:
         self.minimum = math.inf
         self.maximum = 0.0
         self.mean = 0.0
-        self._squares = 0.0  # of the distances from the mean, summed up
-        self._steps = 0.0  # from each time to the next, summed up without their signs
+        self._squares = 0.0  # sum of squared distances from the mean
+        self._steps = 0.0  # sum of absolute differences between successive times
         self._last = 0.0
         self._most = kept
         self._kept = array("d")
         self._buckets: dict[int, int] = {}
 
     def add(self, seconds: float) -> None:
-        """One more time, 0 or longer."""
+        """Add a time of 0 seconds or more."""
         if self.count:
             self._steps += abs(seconds - self._last)
         self._last = seconds
@@ -52,12 +52,12 @@ class Times:
 
     @property
     def exact(self) -> bool:
-        """Whether quantiles are exact."""
+        """Whether quantiles are exact: all times are kept."""
         return not self._buckets
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of these times, which are all there are (not a sample of more)."""
+        """The population standard deviation, in seconds."""
         return math.sqrt(max(0.0, self._squares) / self.count)
 
     @property
@@ -66,11 +66,11 @@ class Times:
         return self._steps / (self.count - 1) if self.count > 1 else 0.0
 
     def quantile(self, fraction: float) -> float:
-        """The time that this fraction of all are not longer than; between two times, as far from each as it is."""
-        place = (self.count - 1) * fraction
-        below = int(place)
+        """The quantile of a fraction (0–1), with linear interpolation between two times."""
+        position = (self.count - 1) * fraction
+        below = int(position)
         low, high = self._at(below), self._at(min(below + 1, self.count - 1))
-        return low + (high - low) * (place - below)
+        return low + (high - low) * (position - below)
 
     def _at(self, rank: int) -> float:
         if self.exact:
@@ -88,7 +88,7 @@ class Times:
 
 
 def _bucket(nanoseconds: int) -> int:
-    """Which times count together: those that begin with the same eight binary digits. Longer times, higher numbers."""
+    """The bucket of a time: times with the same eight leading binary digits share one. Buckets ascend with times."""
     shift = max(0, nanoseconds.bit_length() - 1 - _LEADING)
     return (shift << _LEADING + 1) + (nanoseconds >> shift)
 

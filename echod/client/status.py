@@ -1,4 +1,4 @@
-"""`echoctl status`: what the running daemon serves, since when, and what it has counted."""
+"""`echoctl status`: prints the running daemon's uptime, listeners and counters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rich.console import RenderableType
 
-from echod.client.admin import Administrator, Refused, Unanswered, place, understanding
+from echod.client.admin import Administrator, Refused, Unanswered, find_admin, parsing_response
 from echod.client.stdout import fail
 from echod.client.tables import ALARM, QUIET, fitted, line, screen, show
 from echod.text import counted, escaped
@@ -18,13 +18,13 @@ UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print it and return 0, or why there is no answer and return 1."""
+    """Print the status and return 0, or report the error and return 1."""
     console = screen(arguments.color)
     try:
-        address = place(arguments)
+        address = find_admin(arguments)
         with Administrator(address) as administrator:
             status = administrator.ask("/api/status")
-        with understanding(address):
+        with parsing_response(address):
             drawn = list(page(status, console.width))
     except (Unanswered, Refused) as error:
         fail(escaped(str(error)))
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def page(status: Mapping[str, Any], width: int) -> Iterator[RenderableType]:
-    """The status for people, in so many columns."""
+    """The status as lines and tables for a terminal of `width` columns."""
     state = "ready" if status["ready"] else "not ready"
     head = f"echod {status['version']}, {state}, process {status['pid']:d}, for {span(status['uptime'])}"
     yield line(head, QUIET if status["ready"] else ALARM)
@@ -49,7 +49,7 @@ def page(status: Mapping[str, Any], width: int) -> Iterator[RenderableType]:
     for one in status.get("awaited", ()):
         yield line(f"waiting for {one['address']} ({one['service']}): {one['error']}", ALARM)
     if lost := status["lines_lost"] + status["events_lost"]:
-        yield line(f"the log lacks {counted(int(lost), 'line', 'lines')}", ALARM)
+        yield line(f"the log has lost {counted(int(lost), 'line', 'lines')}", ALARM)
     yield line("")
     yield fitted(HEADINGS, list(rows(status)), width)
     refusals = list(refused(status))
@@ -80,7 +80,7 @@ def rows(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def refused(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """A row for each reason for which a listener refused something, the most frequent first."""
+    """A row for each listener and refusal reason, the most frequent first."""
     found = [
         (count, reason, service["name"], one["address"])
         for service in status["services"]
@@ -91,17 +91,17 @@ def refused(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         yield name, address, reason, f"{count:,}"
 
 
-def size(octets: float) -> str:
-    """Octets in the unit that people read: `1.5 MiB`."""
+def size(count: float) -> str:
+    """A number of bytes with its unit: `1.5 MiB`."""
     unit = 0
-    while octets >= 1024 and unit < len(UNITS) - 1:
-        octets /= 1024
+    while count >= 1024 and unit < len(UNITS) - 1:
+        count /= 1024
         unit += 1
-    return f"{octets:.0f} {UNITS[unit]}" if unit == 0 or octets >= 100 else f"{octets:.1f} {UNITS[unit]}"
+    return f"{count:.0f} {UNITS[unit]}" if unit == 0 or count >= 100 else f"{count:.1f} {UNITS[unit]}"
 
 
 def span(seconds: float) -> str:
-    """A time that has passed: `3 d 4 h`, `12 min`, `5 s`."""
+    """A duration for reading: `3 d 4 h`, `12 min`, `5 s`."""
     whole = int(seconds)
     days, hours, minutes = whole // 86_400, whole // 3_600 % 24, whole // 60 % 60
     if days:

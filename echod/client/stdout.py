@@ -1,4 +1,4 @@
-"""Standard input and output of a command: input that never blocks the reactor, output that is safe to look at."""
+"""Standard output of a command: raw in a pipe, escaped on a terminal."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ INTERRUPTED: Final = 130  #: exit code: 128 + SIGINT
 
 
 class Screen:
-    """Standard output: octets as they are into a pipe or a file; escaped, but for line ends and tabs, for eyes."""
+    """Standard output: received bytes into a pipe or file; on a terminal escaped text, except line ends and tabs."""
 
     def __init__(self, *, in_hex: bool = False) -> None:
-        self._for_eyes = sys.stdout.isatty()
+        self._on_terminal = sys.stdout.isatty()
         self._in_hex = in_hex
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        self._held = ""  # a CR at the end of what came: its LF may come next
-        self._at = 0  # octets shown in hex
-        self._midway = False  # a line is open
+        self._held = ""  # a CR at the end of the data: its LF may follow
+        self._at = 0  # offset of the next byte shown in hex
+        self._midway = False  # the current line has no line end yet
 
     def write(self, data: bytes) -> None:
-        """Show what came."""
+        """Print received data."""
         if self._in_hex:
             self._put(self._hex(data))
-        elif self._for_eyes:
+        elif self._on_terminal:
             self._see(self._decoder.decode(data))
         else:
             self._put(data)
 
     def line(self, data: bytes) -> None:
-        """Show what came as a line of its own."""
+        """Print received data as one line."""
         self.write(data)
         self.end_line(always=True)
 
     def end_line(self, *, always: bool = False) -> None:
-        """End a line that is open, for eyes; `always` in a pipe, too."""
-        if self._for_eyes and not self._in_hex:
+        """End an unfinished line on a terminal; with `always`, also in a pipe."""
+        if self._on_terminal and not self._in_hex:
             self._see(self._decoder.decode(b"", final=True), final=True)
-        if self._midway and (always or self._for_eyes):
+        if self._midway and (always or self._on_terminal):
             self._put(b"\n")
 
     def settle(self, wrong: Exception | None) -> int:
-        """End what is open, say what went wrong, and return the exit code for it."""
+        """End an unfinished line, report the error if there is one, and return the exit code."""
         self.end_line()
         if wrong is not None:
             fail(str(wrong))
@@ -65,7 +65,7 @@ class Screen:
         lines = []
         for begin in range(0, len(data), 16):
             part = data[begin : begin + 16]
-            text = "".join(chr(octet) if 0x20 <= octet < 0x7F else "." for octet in part)
+            text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in part)
             lines.append(f"{self._at + begin:08x}  {part.hex(' '):47}  {text}\n")
         self._at += len(data)
         return "".join(lines).encode()
@@ -77,31 +77,31 @@ class Screen:
 
 
 def colored(choice: str) -> bool:
-    """Whether to write in colors; "auto" is on a terminal that has them, where nobody objects (no-color.org)."""
+    """Whether to use colors. "auto" uses them on a terminal, unless NO_COLOR is set (no-color.org) or TERM is dumb."""
     if choice != "auto":
         return choice == "always"
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def put(data: bytes) -> None:
-    """Write to standard output, all of it; nobody reading there is the end of the program."""
+    """Write all of `data` to standard output. The program ends if its reader has closed it, or at an error."""
     rest = memoryview(data)
     while rest:
         try:
             rest = rest[os.write(sys.stdout.fileno(), rest) :]
-        except BlockingIOError:  # somebody made it non-blocking: wait, as a blocking one would
+        except BlockingIOError:  # another process made it non-blocking: wait
             select.select([], [sys.stdout], [])
         except BrokenPipeError:
             raw_mode.restore()
             die_of_pipe()
-        except OSError as error:  # in the midst of a conversation, and nothing more to say
+        except OSError as error:  # nothing more can be printed
             raw_mode.restore()
             fail(f"standard output: {system_error(error)}")
             os._exit(1)
 
 
 def put_text(text: str) -> None:
-    """The same, for text that is escaped already."""
+    """Write text that is escaped already."""
     put(text.encode("utf-8", "backslashreplace"))
 
 
@@ -111,10 +111,10 @@ def _legible(text: str) -> str:
 
 
 def unreadable(error: OSError) -> str:
-    """Why standard input cannot be read, as one line."""
+    """The error message for standard input that cannot be read."""
     return f"standard input: {system_error(error)}"
 
 
 def fail(text: str) -> None:
-    """Report in one line on standard error what went wrong. Never raises."""
+    """Print an error message as one line on standard error. Never raises."""
     report(f"echoctl: {text}")

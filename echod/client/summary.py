@@ -1,4 +1,4 @@
-"""What a ping says at its end, for eyes and for programs. Pure."""
+"""The summary of a ping, as text and for JSON. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Final
 from echod.client.probe_ledger import Account
 from echod.client.statistics import Times
 
-COUNTS: Final = ("duplicated", "reordered", "wrong")  #: of answers, beside what became of the probes
+COUNTS: Final = ("duplicated", "reordered", "wrong")  #: counts of replies, after the counts of probes
 TIMES: Final = ("min", "avg", "median", "p99", "max", "stddev")
 
 
 def figures(account: Account, times: Times, awaited: int) -> dict[str, Any]:
-    """Every figure by its name; those of times are in milliseconds, and None where nothing was received.
+    """All figures by name. Times are in milliseconds, or None if no reply was received.
 
-    `awaited` is how many probes may yet be answered: they are not lost.
+    `awaited` is the number of probes that can still get a reply; they do not count as lost.
     """
     lost = account.sent - account.received - awaited
     counts = {
@@ -31,17 +31,17 @@ def figures(account: Account, times: Times, awaited: int) -> dict[str, Any]:
 
 
 def lines(found: Mapping[str, Any], *, connecting: bool = False) -> list[str]:
-    """The figures as a person reads them."""
+    """The figures as lines of text."""
     sent, received = ("tried", "connected") if connecting else ("sent", "received")
-    said = [f"{found['sent']} {sent}, {found['received']} {received}"]
-    said.append(f"{found['lost']} lost ({_percent(found['lost_percent'])}%)")
-    said += [f"{found[name]} {name}" for name in ("awaited", "late") if found[name]]
+    counts = [f"{found['sent']} {sent}, {found['received']} {received}"]
+    counts.append(f"{found['lost']} lost ({_percent(found['lost_percent'])}%)")
+    counts += [f"{found[name]} {name}" for name in ("awaited", "late") if found[name]]
     if not connecting:
-        said += [f"{found[name]} {name}" for name in COUNTS]
+        counts += [f"{found[name]} {name}" for name in COUNTS]
     if not found["received"]:
-        return [", ".join(said)]
+        return [", ".join(counts)]
     values = "/".join(f"{found[f'{name}_ms']:.3f}" for name in TIMES)
-    return [", ".join(said), f"{'/'.join(TIMES)} = {values} ms, jitter {found['jitter_ms']:.3f} ms"]
+    return [", ".join(counts), f"{'/'.join(TIMES)} = {values} ms, jitter {found['jitter_ms']:.3f} ms"]
 
 
 def _times(times: Times) -> dict[str, float | None]:
@@ -63,6 +63,6 @@ def _milliseconds(seconds: float | None) -> float | None:
 
 
 def _percent(share: float) -> str:
-    """Two digits behind the point at most, and never `0` or `100` of what is neither."""
+    """A percentage with at most two decimals; `0` and `100` only if they are exact."""
     text = f"{min(max(share, 0.01), 99.99) if 0 < share < 100 else share:.2f}"
     return text.rstrip("0").rstrip(".")

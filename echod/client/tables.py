@@ -1,7 +1,7 @@
-"""Tables and text in the columns of a terminal, by rich: wide characters count as the terminal draws them.
+"""Tables and text for a terminal, drawn by rich: wide characters have the width that the terminal draws.
 
-Only the commands that draw import this, because rich takes a tenth of a second. Text of peers and of the daemon is
-escaped, and is never read as rich's markup: `[red]` in a name stays these five characters.
+Only the commands that draw import this, because rich takes 0.1 s to import. Text of peers and of the daemon is escaped
+and never parsed as rich's markup: `[red]` in a name stays as it is.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from rich.text import Text
 from echod.client.stdout import colored
 from echod.text import escaped
 
-UNBOUNDED: Final = 10_000  #: columns of a pipe or a file: nothing is wrapped or cut there
-GAP: Final = 2  #: columns between two cells
+UNBOUNDED: Final = 10_000  #: columns of a pipe or a file, so that nothing is wrapped or cut
+GAP: Final = 2  #: columns between cells
 INDENT: Final = 4  #: columns before the figures of a record
 HEADING, ALARM, QUIET = "bold", "red", ""
 
@@ -28,7 +28,7 @@ Row = Sequence[str]
 
 
 def screen(color: str, *, live: bool = False) -> Console:
-    """Where to draw: standard output, in colors as `--color` says. `live` is for a view that follows its size."""
+    """A console on standard output with the colors of `--color`. `live` follows the size of the terminal."""
     paints = colored(color)
     return Console(
         file=sys.stdout,
@@ -43,30 +43,30 @@ def screen(color: str, *, live: bool = False) -> Console:
 
 
 def columns() -> int:
-    """How wide standard output is."""
+    """The width of standard output in columns."""
     return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else UNBOUNDED
 
 
 def show(console: Console, drawn: RenderableType) -> None:
-    """Print, without the blanks at the ends of lines. Raises OSError."""
+    """Print without trailing spaces. Raises OSError."""
     with console.capture() as captured:
         console.print(drawn)
     sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def line(text: str, style: str = QUIET) -> Text:
-    """One line of text, wrapped if there is no room for it."""
+    """One line of text, wrapped if it is too long."""
     return Text(escaped(text), style, overflow="fold")
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """The lines of a text in so many columns."""
+    """A text wrapped to `width` columns."""
     found = Text(escaped(text)).wrap(Console(width=width), width)
     return [part.plain.rstrip() for part in found]
 
 
 def table(headings: Row, rows: Sequence[Row]) -> Table:
-    """Columns: numbers to the right, words to the left. Without headings, pass empty strings."""
+    """A table: columns of numbers are right-aligned, others left-aligned. Pass empty strings for no headings."""
     drawn = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, show_header=any(headings), header_style=HEADING)
     for at, heading in enumerate(headings):
         right = _are_numbers([row[at] for row in rows])
@@ -79,7 +79,7 @@ def table(headings: Row, rows: Sequence[Row]) -> Table:
 
 
 def records(headings: Row, rows: Sequence[Row], width: int) -> Group:
-    """The same where a table has no room: the first two cells on a line, the others below, each with its heading."""
+    """The rows as records, for a narrow terminal: two cells on a line, the others below it, each with its heading."""
     drawn: list[RenderableType] = []
     for first, second, *figures in rows:
         drawn.append(line(f"{first}  {second}"))
@@ -90,7 +90,7 @@ def records(headings: Row, rows: Sequence[Row], width: int) -> Group:
 
 
 def _flowed(parts: Sequence[str], width: int) -> Iterator[str]:
-    """Parts side by side in lines of so many columns; none is divided."""
+    """Lines of at most `width` columns with as many parts as fit; no part is split."""
     shown = ""
     for part in parts:
         if shown and cell_len(shown) + GAP + cell_len(part) > width:
@@ -102,19 +102,19 @@ def _flowed(parts: Sequence[str], width: int) -> Iterator[str]:
 
 
 def fitted(headings: Row, rows: Sequence[Row], width: int) -> RenderableType:
-    """A table if there is room for it, else records: nothing is left out."""
+    """A table if it fits, otherwise records."""
     return table(headings, rows) if needed(headings, rows) <= width else records(headings, rows, width)
 
 
 def needed(headings: Row, rows: Sequence[Row]) -> int:
-    """How many columns a table takes."""
+    """The width of a table in columns."""
     return sum(widest(heading, [row[at] for row in rows]) for at, heading in enumerate(headings)) + GAP * (
         len(headings) - 1
     )
 
 
 def cut(text: str, width: int) -> str:
-    """As much of a text from its beginning as fits, with a sign that something is missing."""
+    """A text cut at its end to fit, marked with `…`."""
     shown = escaped(text)
     while cell_len(shown) > width:
         shown = f"{shown.removesuffix('…')[:-1]}…" if len(shown) > 1 else ""
@@ -122,7 +122,7 @@ def cut(text: str, width: int) -> str:
 
 
 def cut_left(text: str, width: int) -> str:
-    """The same from its end, which tells addresses apart."""
+    """A text cut at its start to fit, marked with `…`: addresses differ at their ends."""
     shown = escaped(text)
     while cell_len(shown) > width:
         shown = f"…{shown.removeprefix('…')[1:]}" if len(shown) > 1 else ""
@@ -130,7 +130,7 @@ def cut_left(text: str, width: int) -> str:
 
 
 def widest(heading: str, cells: Sequence[str]) -> int:
-    """How many columns the widest cell of a column takes."""
+    """The width of a column: that of its widest cell or heading."""
     return max(map(cell_len, (heading, *map(escaped, cells))))
 
 

@@ -1,4 +1,4 @@
-"""`echoctl talk`: a conversation, with the manners of the lessons' clients."""
+"""`echoctl talk`: sends each typed line and prints each reply, as the clients in the lessons do."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from echod.model import CLOSE, NOTHING, End, Peer, Quiet, Reply, Say, Session
 from echod.stdio import report
 
 LAST_ANSWERS: Final = 2.0
-"""Seconds that the last answers have to come once we have said everything."""
-REMEMBERED: Final = 64  #: lines sent: those that may have to be sent again, and those that may come back as they are
-LONGEST_LINE: Final = 1 << 20  #: octets: an endless line is sent in pieces of this
+"""Seconds to wait for the last replies after the last line."""
+REMEMBERED: Final = 64  #: recent lines: they may have to be sent again, or may be echoed unchanged
+LONGEST_LINE: Final = 1 << 20  #: bytes: a longer line is sent in pieces
 
 
 class Talk(Quiet):
-    """Each line that is typed is sent, an empty one is not; `exit` or the end of input leaves.
+    """Sends each typed line that is not empty; `exit` or the end of input leaves.
 
-    On a stream a line goes out with its line end, as a datagram without. A challenge is answered, and the lines that
-    were sent before the first one are sent again: a service that challenges has dropped them.
+    A line is sent with its line end on a stream, and without it as a datagram. Challenges are answered. The lines
+    before the first challenge are sent again, because a service that sends challenges has dropped them.
     """
 
     def __init__(self, reactor: Any, arguments: argparse.Namespace, finish: Callable[[int], None]) -> None:
@@ -37,12 +37,12 @@ class Talk(Quiet):
         self._input: Input | None = None
         self._line = b""
         self._sent = 0  # lines
-        self._lately: deque[bytes] = deque(maxlen=REMEMBERED)  # what was sent as datagrams
-        self._answers = 0  # datagrams that came, or lines
-        self._proved = False  # whether a first challenge was answered, or none was sent
-        self._midway = False  # the last line of the answers is open
+        self._lately: deque[bytes] = deque(maxlen=REMEMBERED)  # lines sent as datagrams
+        self._answers = 0  # received datagrams or lines
+        self._proved = False  # the first challenge was answered, or the service sends none
+        self._midway = False  # the last received line has no line end yet
         self._leaving = False
-        self._deaf = False  # the peer has gone, and what is still read is only counted
+        self._deaf = False  # the peer has closed: further input is counted, not sent
         self._say: Say = lambda _reply: None
         self._dialogue = Dialogue(
             reactor, self._address, self._begin, self._over, self._room, family=family_of(arguments)
@@ -59,7 +59,7 @@ class Talk(Quiet):
         return self
 
     def opened(self) -> Reply:
-        """The peer is there."""
+        """Connected: start to read lines."""
         if sys.stdin.isatty():
             report(f"talking to {self._address.place}; `exit` leaves")
         self._input = Input(self._reactor, sys.stdin.fileno(), self._take, self._unreadable)
@@ -67,7 +67,7 @@ class Talk(Quiet):
         return NOTHING
 
     def received(self, data: bytes) -> Reply:
-        """An answer came."""
+        """Print a reply, or answer a challenge."""
         if self._datagram:
             if data not in self._lately and (answer := padded_answer(data)) is not None:
                 self._prove(answer)
@@ -82,7 +82,7 @@ class Talk(Quiet):
         return NOTHING
 
     def ended(self) -> Reply:
-        """The peer has ended."""
+        """The peer has closed."""
         self._screen.end_line()
         if not self._leaving:
             report(f"{self._address.place} has ended the conversation")
@@ -143,7 +143,7 @@ class Talk(Quiet):
             self._input.more()
 
     def _over(self, failed: Failed | None) -> None:
-        self._dialogue.abandon()  # or its own end would be told, too
+        self._dialogue.abandon()  # or its end would be reported, too
         if failed is None and not self._leaving and not sys.stdin.isatty():
             self._deaf = True
             self._reactor.callLater(LAST_ANSWERS, self._end, None)
@@ -154,7 +154,7 @@ class Talk(Quiet):
         self._finish(self._screen.settle(failed or self._unanswered()))
 
     def _unanswered(self) -> Failed | None:
-        """In a pipe nobody sees what had no answer. A peer that ends no line may have answered them all in one."""
+        """The error for lines without a reply; only in a pipe. A reply without line ends may be for all lines."""
         missing = self._sent - self._answers - self._midway
         if sys.stdin.isatty() or missing <= 0 or (self._midway and not self._answers):
             return None

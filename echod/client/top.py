@@ -1,4 +1,4 @@
-"""`echoctl top`: rates of the running daemon, drawn again every second; `q` or Ctrl-C leaves."""
+"""`echoctl top`: shows rates of the running daemon, updated every second; `q` or Ctrl-C leaves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from echod.client.admin import Administrator, Refused, Unanswered, place, understanding
+from echod.client.admin import Administrator, Refused, Unanswered, find_admin, parsing_response
 from echod.client.status import size, span
 from echod.client.stdout import fail
 from echod.client.tables import ALARM, QUIET, cut, cut_left, needed, screen, table, widest, without
@@ -27,21 +27,21 @@ from echod.text import escaped
 
 EVERY: Final = 1.0  #: seconds
 HEADINGS: Final = ("SERVICE", "ADDRESS", "OPEN", "NEW/s", "DGRAM/s", "IN/s", "OUT/s", "REFUSED/s")
-SPARED: Final = (3, 4, 7, 6)  #: columns that a narrow terminal leaves out, in this order; the others stay
-ENDING: Final = (signal.SIGINT, signal.SIGTERM)  #: by default they would leave the terminal as it is just now
+SPARED: Final = (3, 4, 7, 6)  #: columns that a narrow terminal leaves out, in this order
+ENDING: Final = (signal.SIGINT, signal.SIGTERM)  #: their default action would not restore the terminal
 
 Counters = Mapping[tuple[str, str], Mapping[str, int]]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Draw until the person leaves, and return 0; or report why there is no answer, and return 1."""
+    """Draw until the user leaves and return 0, or report the error and return 1."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        fail("top needs a terminal; `echoctl status --json` is for programs")
+        fail("top: standard input or output is not a terminal; use `echoctl status --json` in programs")
         return 1
     try:
-        address = place(arguments)
-        with Administrator(address, patience=5.0) as administrator, understanding(address):
-            status = administrator.ask("/api/status")  # before the screen changes: what is wrong stays readable
+        address = find_admin(arguments)
+        with Administrator(address, patience=5.0) as administrator, parsing_response(address):
+            status = administrator.ask("/api/status")  # before the alternate screen: an error stays visible
             counters(status)
             with View(arguments.color) as view, contextlib.suppress(KeyboardInterrupt):
                 watch(administrator, status, view)
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def watch(administrator: Administrator, status: Mapping[str, Any], view: View) -> None:
-    """Draw and wait, until `q` is pressed. Raises Unanswered once the daemon is gone."""
+    """Draw every second until `q` is pressed. Raises Unanswered if the daemon no longer responds."""
     before, then = counters(status), time.monotonic()
     while True:
         now = time.monotonic()
@@ -65,7 +65,7 @@ def watch(administrator: Administrator, status: Mapping[str, Any], view: View) -
 
 
 def counters(status: Mapping[str, Any]) -> Counters:
-    """What only grows, by service and address."""
+    """The counters and open connections of each listener, by service and address."""
     return {
         (service["name"], one["address"]): {
             "open": one["open"],
@@ -81,7 +81,7 @@ def counters(status: Mapping[str, Any]) -> Counters:
 
 
 def rates(before: Counters, after: Counters, seconds: float) -> Iterator[tuple[str, ...]]:
-    """A row for each listener, the busiest first; one that has just come has no rate yet."""
+    """A row of rates for each listener, the busiest first. A new listener has no rate yet."""
 
     def busy(item: tuple[tuple[str, str], Mapping[str, int]]) -> tuple[int, str]:
         was = before.get(item[0], item[1])
@@ -103,7 +103,7 @@ def rates(before: Counters, after: Counters, seconds: float) -> Iterator[tuple[s
 
 
 def drawn(status: Mapping[str, Any], rows: Sequence[tuple[str, ...]], columns: int, lines: int) -> Group:
-    """One screen of so many columns and lines."""
+    """One screen of the given size."""
     state = "ready" if status["ready"] else "NOT READY"
     head = f"echod {status['version']}  {state}  process {status['pid']:d}  up {span(status['uptime'])}   q leaves"
     style = QUIET if status["ready"] else ALARM
@@ -126,7 +126,7 @@ def drawn(status: Mapping[str, Any], rows: Sequence[tuple[str, ...]], columns: i
 
 
 def cut_to(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], lacking: int) -> list[tuple[str, ...]]:
-    """The rows with so many columns less for name and address: a third of what is left is the name's."""
+    """Cut name and address by `lacking` columns in all. A third of the remaining width is for the name."""
     name, address = (widest(headings[at], [row[at] for row in rows]) for at in (0, 1))
     room = name + address - lacking
     first = max(min(name, room // 3), room - address, len(headings[0]))
@@ -135,7 +135,7 @@ def cut_to(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], lacking: 
 
 
 def shortened(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The rows with short addresses, unless two of one service would then look the same."""
+    """The rows with short addresses, except addresses of one service that would then look the same."""
     brief = [(row[0], short(row[1])) for row in rows]
     return [
         (row[0], row[1] if brief.count(one) > 1 else one[1], *row[2:]) for row, one in zip(rows, brief, strict=True)
@@ -152,16 +152,16 @@ def short(address: str) -> str:
 
 
 def pressed(seconds: float) -> bytes | None:
-    """The key that is pressed within so many seconds, or None; b"" is a terminal that has gone."""
+    """The key pressed within `seconds`, or None; b"" if the terminal was closed."""
     if not select.select([sys.stdin], [], [], seconds)[0]:
         return None
     return os.read(sys.stdin.fileno(), 1)
 
 
 class View:
-    """The alternate screen of the terminal, with keys as they are pressed, from `with` to the end of the block.
+    """A context manager for the alternate screen and key-by-key input.
 
-    Outside of it, also while the process is stopped, the terminal is as it was before.
+    The terminal is restored at the end, and while the process is stopped.
     """
 
     def __init__(self, color: str) -> None:
@@ -178,7 +178,7 @@ class View:
 
     def __exit__(self, *_: object) -> None:
         for number in ENDING:
-            signal.signal(number, signal.SIG_IGN)  # a second one would leave half of this undone
+            signal.signal(number, signal.SIG_IGN)  # a second signal would interrupt the restoring
         self._keys.end()
 
     def draw(self, status: Mapping[str, Any], rows: Sequence[tuple[str, ...]]) -> None:

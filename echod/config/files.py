@@ -52,7 +52,7 @@ def exists(path: Path) -> bool:
 
 def _drop_ins(directory: Path, faults: list[Fault]) -> Iterator[Path]:
     try:
-        names = os.listdir(directory)  # names, to be sorted by their octets
+        names = os.listdir(directory)  # names, to be sorted by their bytes
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
@@ -67,7 +67,7 @@ def _read(file: Path, faults: list[Fault]) -> TomlFile | None:
     try:
         data = read_whole(file, own=True)
     except Unsuitable as error:
-        faults.append(Fault(file, "", f"{error}: this is no configuration"))
+        faults.append(Fault(file, "", f"{error}; expected a configuration"))
         return None
     except (OSError, ValueError) as error:
         faults.append(Fault(file, "", _why(error)))

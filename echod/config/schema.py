@@ -40,7 +40,7 @@ from echod.gate.limits import Limits
 from echod.runtime_dir import expanded
 
 LARGEST_BUFFER: Final = 64 << 20
-"""Octets. Each read asks for the memory of a whole buffer, and never brings more than the kernel holds: 32 MiB at most
+"""Bytes. Each read asks for the memory of a whole buffer, and never brings more than the kernel holds: 32 MiB at most
 where nobody has raised Linux's own limit (tcp_rmem)."""
 MOST_WORKERS: Final = 1024  #: more than the CPUs of any machine this runs on
 

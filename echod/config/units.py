@@ -18,15 +18,15 @@ LONGEST: Final = 24 * 86_400
 """Seconds. epoll_wait(2) counts milliseconds in 31 bits, a little more than 24 days; a reactor that is told to
 wait longer fails."""
 LARGEST: Final = 2**40
-"""Octets: 1TiB. More than that, for one connection or for all, is a slip of the pen."""
+"""Bytes: 1TiB. More than that, for one connection or for all, is a slip of the pen."""
 FASTEST: Final = 10**9
 """A second: more than any wire brings."""
 SHOWN: Final = 60  #: characters of a value that a message repeats
 
 _MICROSECONDS: Final = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000, "us": 1}
 _DURATION: Final = re.compile("".join(rf"(?:([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?){unit})?" for unit in _MICROSECONDS))
-_OCTETS: Final = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20, "KiB": 2**10}
-_SIZE: Final = re.compile(rf"([0-9]{{1,15}})({'|'.join(_OCTETS)})?")
+_BYTES: Final = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20, "KiB": 2**10}
+_SIZE: Final = re.compile(rf"([0-9]{{1,15}})({'|'.join(_BYTES)})?")
 _NUMBER: Final = r"[0-9]{1,10}(?:\.[0-9]{1,6})?"
 _RATE: Final = re.compile(rf"({_NUMBER})(?:/({_NUMBER}))?")
 _NETWORK: Final = re.compile(r"([0-9A-Fa-f:.]{2,45})(?:/([0-9]{1,3}))?")
@@ -71,15 +71,15 @@ def duration_text(seconds: float) -> str:
 
 
 def size(text: str, largest: int = LARGEST) -> int:
-    """Octets from `1500`, `64KiB`, `1MiB`, `1GiB`, `largest` at most. `KB` is refused: to some it is 1000, to others
+    """Bytes from `1500`, `64KiB`, `1MiB`, `1GiB`, `largest` at most. `KB` is refused: to some it is 1000, to others
     1024."""
     match = _SIZE.fullmatch(text)
     if match is None:
         raise ValueError(f"{shown(text)} is not a size; write {_right_size(text)}")
-    octets = int(match[1]) * _OCTETS.get(match[2], 1)
-    if octets > largest:
+    count = int(match[1]) * _BYTES.get(match[2], 1)
+    if count > largest:
         raise ValueError(f'{shown(text)} is too large; the largest is "{size_text(largest)}"')
-    return octets
+    return count
 
 
 def _right_size(text: str) -> str:
@@ -91,12 +91,12 @@ def _right_size(text: str) -> str:
     return f'"{match[1]}{unit}iB"{decimal}'
 
 
-def size_text(octets: int) -> str:
-    """The text that `size` reads as so many octets, in the largest unit that divides them."""
-    for unit, factor in _OCTETS.items():
-        if octets and octets % factor == 0:
-            return f"{octets // factor}{unit}"
-    return str(octets)
+def size_text(count: int) -> str:
+    """The text that `size` reads as so many bytes, in the largest unit that divides them."""
+    for unit, factor in _BYTES.items():
+        if count and count % factor == 0:
+            return f"{count // factor}{unit}"
+    return str(count)
 
 
 def rate(text: str) -> Rate | Auto:

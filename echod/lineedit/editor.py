@@ -1,4 +1,4 @@
-"""A line editor that is not disturbed by what arrives. Pure: keys as octets in, lines out, and what to draw as text.
+"""A line editor that is not disturbed by what arrives. Pure: keys as bytes in, lines out, and what to draw as text.
 
 It needs a terminal that understands the few sequences of ECMA-48 which all do: to erase a line, and to go right.
 """

@@ -10,7 +10,7 @@ from echod.lineedit.editor import ERASE, Editor, End
 from echod.lineedit.raw_mode import KeyByKey, columns
 from echod.lineedit.stdin_thread import Input, line_of
 
-LONGEST: Final = 65_536  #: octets of a line in a pipe: a longer one comes in pieces
+LONGEST: Final = 65_536  #: bytes of a line in a pipe: a longer one comes in pieces
 
 
 class Typing:

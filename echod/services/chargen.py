@@ -11,8 +11,8 @@ from echod.model import NOTHING, Peer, Quiet, Reply, Say, Service, Session
 RING: Final = bytes(range(0x20, 0x7F))  #: the 95 printing characters of ASCII, SPACE first
 LINE: Final = 72
 PERIOD: Final = b"".join((RING * 2)[first : first + LINE] + b"\r\n" for first in range(len(RING)))
-"""Everything there is to say: the lines repeat after 95, and so do their 7,030 octets."""
-LARGEST: Final = 512  #: octets of a datagram (RFC 864)
+"""Everything there is to say: the lines repeat after 95, and so do their 7,030 bytes."""
+LARGEST: Final = 512  #: bytes of a datagram (RFC 864)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Chargen(Service):
     """A stream gets lines for as long as it takes them, whatever it sends, also after its half-close.
 
     A datagram gets as many characters as it had, 512 at most, and an empty one no answer: chargen answers of 512
-    octets to 1 are what these services were switched off for (CERT CA-1996-01).
+    bytes to 1 are what these services were switched off for (CERT CA-1996-01).
     """
 
     kind = "chargen"

@@ -1,4 +1,4 @@
-"""Echo (RFC 862): every octet comes back, in order, and every datagram."""
+"""Echo (RFC 862): every byte comes back, in order, and every datagram."""
 
 from __future__ import annotations
 

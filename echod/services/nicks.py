@@ -97,7 +97,7 @@ def cited(written: str) -> str:
 
 
 def _called(character: str) -> str:
-    if (character.isprintable() and character != " ") or 0xDC80 <= ord(character) <= 0xDCFF:  # an octet, no UTF-8
+    if (character.isprintable() and character != " ") or 0xDC80 <= ord(character) <= 0xDCFF:  # a byte, no UTF-8
         return escaped(character)
     return f"U+{ord(character):04X}"
 

@@ -12,7 +12,7 @@ from echod.services.once import Once
 from echod.small_files import Unsuitable, not_utf8, read_whole
 from echod.text import system_error
 
-LARGEST: Final = 512  #: octets of a quotation (RFC 865)
+LARGEST: Final = 512  #: bytes of a quotation (RFC 865)
 
 BUILT_IN: Final = (
     "Be conservative in what you do, be liberal in what you accept from others.\n  - Jon Postel, RFC 793",
@@ -32,7 +32,7 @@ class QotdOptions:
 
     quotes: Path | None = field(
         default=None,
-        metadata={"help": "a file of quotations of at most 512 octets, with lines of a single % between them"},
+        metadata={"help": "a file of quotations of at most 512 bytes, with lines of a single % between them"},
     )
 
 
@@ -53,7 +53,7 @@ def quotations(text: str) -> list[bytes]:
             continue
         said = "".join(f"{line}\r\n" for line in "\n".join(lines).strip("\n").split("\n")).encode()
         if len(said) > LARGEST:
-            size = f"has {len(said)} octets, the CR LF behind each line among them"
+            size = f"has {len(said)} bytes, the CR LF behind each line among them"
             raise WrongQuotes(f"the quotation at line {number - len(lines)} {size}; {LARGEST} are the most (RFC 865)")
         if said.strip():
             found.append(said)

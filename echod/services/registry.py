@@ -19,7 +19,7 @@ from echod.model import Service
 
 GROUP: Final = "echod.services"
 
-PROBE: Final = bytes(range(256))  #: every octet, to see what a transform makes of it
+PROBE: Final = bytes(range(256))  #: every byte, to see what a transform makes of it
 
 PLANNED: Final = frozenset({"reflector"})
 """Kinds that the interface names and this version may not have yet."""

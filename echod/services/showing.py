@@ -12,7 +12,7 @@ from echod.text import decoded, escaped
 Show = Literal["no", "text", "hex"]
 
 SHOWN: Final = 1024
-"""Octets of one message that are shown; the rest is only counted. A datagram has up to 65,507 of them."""
+"""Bytes of one message that are shown; the rest is only counted. A datagram has up to 65,507 of them."""
 
 
 def effective(how: Show | None, context: Context) -> Show:
@@ -26,7 +26,7 @@ def effective(how: Show | None, context: Context) -> Show:
 def show(data: bytes, peer: Peer, how: Show, context: Context) -> None:
     """Show one message and who sent it as the service's output.
 
-    Where the line would only be counted it has no text: to escape 1,024 octets costs as much as to answer ten.
+    Where the line would only be counted it has no text: to escape 1,024 bytes costs as much as to answer ten.
     """
     if how != "no":
         context.show(f"{peer.scheme} {peer.remote}: {line(data, how)}" if context.shows() else "")
@@ -41,4 +41,4 @@ def line(data: bytes, how: Show) -> str:
         said = decoded(re.sub(rb"\r?\n\Z", b"", part))
     else:  # a character whose end is missing is left out
         said = escaped(getincrementaldecoder("utf-8")("surrogateescape").decode(part))
-    return said if len(part) == len(data) else f"{said}… ({len(data)} octets)"
+    return said if len(part) == len(data) else f"{said}… ({len(data)} bytes)"

@@ -1,4 +1,4 @@
-"""Time (RFC 868): the seconds since 1900, in four octets."""
+"""Time (RFC 868): the seconds since 1900, in four bytes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def octets(seconds: float) -> bytes:
 
 
 class Time(Service):
-    """Four octets, and the close."""
+    """Four bytes, and the close."""
 
     kind = "time"
-    summary = "says the time in four octets (RFC 868)"
+    summary = "says the time in four bytes (RFC 868)"
 
     def session(self, peer: Peer, say: Say) -> Session:
         return Once(octets(self.context.wall_clock()))

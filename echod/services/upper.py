@@ -7,7 +7,7 @@ from echod.model import Service
 
 class Upper(Service):
     """`bytes.upper` and not Unicode's: the answer is never longer than the question (some letters would grow to
-    three times their octets), it does not depend on a locale, and no chunking can split a letter."""
+    three times their bytes), it does not depend on a locale, and no chunking can split a letter."""
 
     kind = "upper"
     summary = "sends everything back with ASCII letters in upper case"

@@ -148,7 +148,7 @@ def test_a_seat_ends_with_its_service():
         without(daemon)
         assert operator.end() == 0
         place = f"unix://{daemon.dir}/admin.sock"
-        assert operator.said.text == [f"echoctl: {place} has ended the conversation: front is served no more"]
+        assert operator.said.text == [f"echoctl: {place} closed the event stream: front is no longer served"]
         daemon.check()
 
 
@@ -189,7 +189,9 @@ def test_seats_that_cannot_be_had():
     with Daemon(CONFIG) as daemon:
         ended = run(*seat(daemon, "back"))
         assert ended.returncode == 1
-        assert ended.stderr.decode() == f"echoctl: unix://{daemon.dir}/admin.sock: there is no console service back\n"
+        assert (
+            ended.stderr.decode() == f"echoctl: unix://{daemon.dir}/admin.sock: console service back does not exist\n"
+        )
     ended = run(*ECHOCTL, "console", "--admin", "unix:///nowhere/admin.sock")
     assert ended.returncode == 1
     assert b"no such file or directory (ENOENT)" in ended.stderr

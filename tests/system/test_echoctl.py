@@ -216,7 +216,7 @@ def write_all(pipe: IO[bytes], what: bytes) -> None:
 
 
 def waiting(pipe: int) -> int:
-    """Octets that wait in a pipe."""
+    """Bytes that wait in a pipe."""
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 

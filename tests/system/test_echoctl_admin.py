@@ -83,7 +83,7 @@ def test_where_it_is_is_said_by_the_variable_the_option_or_the_file(daemon):
             1,
             b"/nowhere/admin.sock: no such file or directory (ENOENT)",
         ),
-        (("--admin", "udp://127.0.0.1:7"), 2, b"the interface is on unix:// or tcp://"),
+        (("--admin", "udp://127.0.0.1:7"), 2, b"an admin interface listens on unix:// or tcp:// only"),
         (("--admin", "nonsense"), 2, b"nonsense"),
     ],
 )
@@ -98,7 +98,7 @@ def test_what_goes_wrong_is_one_line(words, code, said):
 def test_what_is_no_interface_is_told(daemon):
     ended = run(*ECHOCTL, "status", "--admin", daemon.url("echo", "tcp"))
     assert ended.returncode == 1
-    assert b"no answer of an echod" in ended.stderr
+    assert b"the response is not that of an echod" in ended.stderr
     assert ended.stderr.count(b"\n") == 1
 
 
@@ -128,7 +128,7 @@ def test_top_draws_and_leaves(daemon):
 def test_top_needs_a_terminal(daemon):
     ended = run(*ECHOCTL, "top", "--admin", admin(daemon))
     assert ended.returncode == 1
-    assert b"needs a terminal" in ended.stderr
+    assert b"is not a terminal" in ended.stderr
 
 
 def test_another_user_is_refused():
@@ -185,15 +185,15 @@ def test_a_reload_by_a_file_that_is_wrong_elsewhere_has_the_daemons_verdict():
         file.write_text(right + "limit = 7\n")
         ended = reload_by_file(daemon)
         said = ended.stderr.decode().splitlines()
-        assert (ended.returncode, said[1:]) == (78, ["echoctl: nothing has changed"])
-        assert said[0].startswith(f"echoctl: {file}: services.echo.limit: unknown key")
+        assert (ended.returncode, said[1:]) == (78, ["echoctl: the configuration was not changed"])
+        assert said[0].startswith(f"echoctl: {file}:7: services.echo.limit: unknown key")
         daemon.stderr.wait_for("services.echo.limit")
 
         (daemon.dir / "conf.d").mkdir()
         (daemon.dir / "conf.d" / "x.toml").write_text("this is no TOML")
         ended = reload_by_file(daemon)
         assert ended.returncode == 78
-        assert ended.stderr.decode().splitlines()[-1] == "echoctl: nothing has changed"
+        assert ended.stderr.decode().splitlines()[-1] == "echoctl: the configuration was not changed"
         daemon.stderr.wait_for("conf.d/x.toml")
 
 
@@ -204,7 +204,7 @@ def test_a_reload_by_a_file_that_names_no_place_says_all_that_is_wrong(wrong, tm
     ended = run(*ECHOCTL, "reload", env=environment(ECHOD_CONFIG=str(file)))
     checked = run(*ECHOCTL, "check", str(file))
     assert (ended.returncode, ended.stdout) == (78, b"")
-    assert ended.stderr == checked.stderr + b"echoctl: nothing has changed\n"
+    assert ended.stderr == checked.stderr + b"echoctl: the configuration was not changed\n"
     asked = run(*ECHOCTL, "status", env=environment(ECHOD_CONFIG=str(file)))
     assert (asked.returncode, asked.stderr.count(b"\n")) == (1, 1)
 
@@ -219,5 +219,7 @@ def test_a_reload_that_finds_nobody_says_what_else_can_be_done(how):
         file.write_text(before.replace(admin_table, moved))
         ended = reload_by_file(daemon)
         assert (ended.returncode, ended.stderr.count(b"\n")) == (1, 1)
-        assert ended.stderr.endswith(b" or, if [admin] was changed: kill -HUP, systemctl reload, or --admin OLD-URL\n")
+        assert ended.stderr.endswith(
+            b" or, if [admin] was changed, use kill -HUP, systemctl reload, or --admin OLD-URL\n"
+        )
         assert run(*ECHOCTL, "reload", "--admin", admin(daemon)).returncode == 0

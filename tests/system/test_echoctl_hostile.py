@@ -86,14 +86,14 @@ def test_an_event_of_no_echod_ends_the_seat(name):
     with interface(OK + EVENTS[name] + b"\n") as url:
         ended = seat(url)
     assert ended.returncode == 1
-    assert ended.stderr.decode() == f"echoctl: {url}: no answer of an echod of this version\n"
+    assert ended.stderr.decode() == f"echoctl: {url}: the response is not that of an echod of this version\n"
 
 
 def test_a_line_of_events_that_never_ends_is_cut():
     with interface(OK, b"x" * 1_000_000) as url:
         ended = seat(url)
     assert ended.returncode == 1
-    assert ended.stderr.decode() == f"echoctl: {url}: no answer of an echod of this version\n"
+    assert ended.stderr.decode() == f"echoctl: {url}: the response is not that of an echod of this version\n"
 
 
 @pytest.mark.parametrize("body", [EVENTS["nested deeply"], b"[]"])
@@ -101,7 +101,7 @@ def test_a_refusal_of_no_echod_is_one_line(body):
     with interface(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(body) + body) as url:
         ended = seat(url)
     assert ended.returncode == 1
-    assert ended.stderr.decode() == f"echoctl: {url}: no answer of an echod of this version\n"
+    assert ended.stderr.decode() == f"echoctl: {url}: the response is not that of an echod of this version\n"
 
 
 def test_who_is_welcomed_again_and_again_does_not_introduce_itself_each_time():
@@ -138,15 +138,18 @@ def test_a_chat_with_an_echo_is_none(scheme, daemon):
     url = daemon.url("echo", scheme)
     assert piped(daemon, "chat", url, typed="hello\n") == (
         1,
-        f"echoctl: {url}: no chat service: it said no welcome\n",
+        f"echoctl: {url}: is not a chat service: it sent no welcome\n",
     )
 
 
 def test_a_name_that_is_refused_is_told(daemon):
     url = daemon.url("chat", "tcp")
-    assert piped(daemon, "chat", "--nick", "a b", url, typed="/who\n") == (1, f"echoctl: {url}: it refused /nick a b\n")
+    assert piped(daemon, "chat", "--nick", "a b", url, typed="/who\n") == (
+        1,
+        f"echoctl: {url}: the service refused /nick a b\n",
+    )
     code, said = piped(daemon, "chat", "--nick", "anna", "--room", "no room", url, typed="")
-    assert (code, said) == (1, f"echoctl: {url}: it refused /join no room\n")
+    assert (code, said) == (1, f"echoctl: {url}: the service refused /join no room\n")
     assert piped(daemon, "chat", "--nick", "anna", "--room", "lobby", url, typed="/who\n") == (0, "")
 
 

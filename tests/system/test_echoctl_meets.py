@@ -122,7 +122,7 @@ def test_an_impostor_is_refused_before_anything_is_sent(folder, abstract, comman
             assert impostor.stdout.readline() == b"listens\n"
             ended = run(*ECHOCTL, command, "--admin", f"unix://{name}")
             assert ended.returncode == 1
-            assert b"user 4001 listens there, who is not trusted" in ended.stderr
+            assert b"the listening process belongs to user 4001, not trusted" in ended.stderr
             assert ended.stderr.count(b"\n") == 1
             assert impostor.stdout.readline() == b"0\n", "something was sent to it"
             assert impostor.wait(SECONDS) == 0

@@ -145,14 +145,14 @@ def test_datagrams_go_to_the_next_address_after_silence():
         pinged = run(*client("pass", "ping", "-c", "3", "-i", "50ms", url))
     assert pinged.returncode == 0, pinged.stdout
     lines = pinged.stdout.decode().splitlines()
-    assert lines[1].startswith(f"64 octets from 127.0.0.2:{port}: seq=1 time=")
+    assert lines[1].startswith(f"64 bytes from 127.0.0.2:{port}: seq=1 time=")
     assert lines[-2].startswith("3 sent, 3 received, 0 lost (0%), 0 duplicated")
 
 
 def test_the_address_that_refuses_is_not_the_one_that_is_named():
     with behaving({"127.0.0.2": "answers"}) as port:
         pinged = run(*client("pass", "ping", "-c", "1", f"udp://two.example:{port}"))
-    assert f"64 octets from 127.0.0.2:{port}: seq=1 time=".encode() in pinged.stdout
+    assert f"64 bytes from 127.0.0.2:{port}: seq=1 time=".encode() in pinged.stdout
 
 
 def test_the_address_that_answers_first_keeps_the_conversation():

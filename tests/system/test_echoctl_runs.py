@@ -56,7 +56,7 @@ CASES = {
     "send a text over udp": Case(("send", "{echo udp}", "hello", "  Wörld"), "hello   Wörld".encode()),
     "send a text over unix": Case(("send", "{echo unix}", "hello", "  Wörld"), "hello   Wörld".encode()),
     "send a text over unix-dgram": Case(("send", "{echo unix-dgram}", "hello", "  Wörld"), "hello   Wörld".encode()),
-    "send octets that are no text": Case(("send", "{echo tcp}", b"\xff\x80 \x1b"), b"\xff\x80 \x1b"),
+    "send bytes that are no text": Case(("send", "{echo tcp}", b"\xff\x80 \x1b"), b"\xff\x80 \x1b"),
     "send 3 MiB": Case(("send", "{echo tcp}"), data()[: 3 * MIB], data()[: 3 * MIB]),
     "send the largest datagram": Case(("send", "{echo udp}"), data()[:65_507], data()[:65_507]),
     "send a datagram that is too large": Case(

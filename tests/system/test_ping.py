@@ -83,7 +83,7 @@ def streams() -> socket.socket:
 
 
 def taken(connection: socket.socket, octets: int) -> bytes:
-    """So many octets of what comes."""
+    """So many bytes of what comes."""
     came = b""
     while len(came) < octets:
         piece = connection.recv(octets - len(came))
@@ -112,9 +112,9 @@ def test_one_line_a_reply_and_the_summary(service, scheme, daemon):
     url = daemon.url(service, scheme)
     remote = re.escape(url.partition("://")[2])
     lines = ping("-c", "3", "-i", "50ms", url)
-    assert lines[0] == f"{url}: 64 octets every 50ms"
+    assert lines[0] == f"{url}: 64 bytes every 50ms"
     for number, line in enumerate(lines[1:4], 1):
-        assert re.fullmatch(rf"64 octets from {remote}: seq={number} {TIME}", line)
+        assert re.fullmatch(rf"64 bytes from {remote}: seq={number} {TIME}", line)
     assert lines[4:7] == ["", f"--- {url} ---", "3 sent, 3 received, 0 lost (0%), 0 duplicated, 0 reordered, 0 wrong"]
     assert re.fullmatch(FIGURES, lines[7])
     assert len(lines) == 8
@@ -185,7 +185,7 @@ def test_json_has_everything_and_names_its_units(daemon):
 def test_a_socket_s_name_cannot_reach_the_terminal():
     with Daemon(listen=["echo=unix://{dir}/%1b%5b2J%0aecho.sock"]) as daemon:
         lines = ping("-c", "1", daemon.url("echo", "unix"))
-        assert re.fullmatch(rf"64 octets from \S+/\\x1b\[2J\\x0aecho\.sock: seq=1 {TIME}", lines[1])
+        assert re.fullmatch(rf"64 bytes from \S+/\\x1b\[2J\\x0aecho\.sock: seq=1 {TIME}", lines[1])
 
 
 # against what does not answer, or not as it should
@@ -202,14 +202,14 @@ def test_no_answer(scheme, daemon):
 def test_datagrams_that_answer_something_else(daemon):
     url = daemon.url("ack", "udp")
     lines = ping("-c", "2", "-i", "50ms", "-W", "200ms", url, code=1)
-    assert lines[1] == f"8 octets from {url.partition('://')[2]}: wrong: it answers no probe of this ping"
+    assert lines[1] == f"8 bytes from {url.partition('://')[2]}: wrong: it belongs to no probe of this ping"
     assert lines[-1] == "2 sent, 0 received, 2 lost (100%), 0 duplicated, 0 reordered, 2 wrong"
 
 
 def test_a_stream_that_answers_something_else(daemon):
     url = daemon.url("ack", "tcp")
-    lines = ping("-c", "2", "-i", "200ms", url, code=1, says=f"echoctl: {url}: the peer has ended the conversation\n")
-    assert re.match(r"64 octets from \S+: seq=1 wrong: octet \d is 0x\w\w, and should be 0x\w\w", lines[1])
+    lines = ping("-c", "2", "-i", "200ms", url, code=1, says=f"echoctl: {url}: the peer closed the connection\n")
+    assert re.match(r"64 bytes from \S+: seq=1 wrong: byte \d is 0x\w\w, expected 0x\w\w", lines[1])
     assert lines[-1] == "1 sent, 0 received, 1 lost (100%), 0 duplicated, 0 reordered, 1 wrong"
 
 
@@ -219,14 +219,14 @@ def test_a_stream_that_says_more_than_it_was_asked():
             connection.sendall(taken(connection, 64) + b"\x1b[2J and more")
 
     with peer(streams(), talk) as url:
-        said = ping("-c", "9", url, code=1, says=f"echoctl: {url}: more came back than was sent\n")
-    assert said[2] == f"13 octets from {url.partition('://')[2]}: wrong: more came back than was sent"
+        said = ping("-c", "9", url, code=1, says=f"echoctl: {url}: more bytes were received than sent\n")
+    assert said[2] == f"13 bytes from {url.partition('://')[2]}: wrong: more bytes were received than sent"
     assert said[-2] == "1 sent, 1 received, 0 lost (0%), 0 duplicated, 0 reordered, 1 wrong"
 
 
 def test_a_stream_that_talks_without_end(daemon):
     url = daemon.url("chargen", "tcp")
-    found = figures("-c", "2", url, code=1, says=f"echoctl: {url}: more came back than was sent\n")
+    found = figures("-c", "2", url, code=1, says=f"echoctl: {url}: more bytes were received than sent\n")
     assert found["received"] == 0
     assert found["wrong"]
 
@@ -271,19 +271,19 @@ def test_every_trouble_is_told_apart():
         lines = ping(*EVERY_TROUBLE, url, code=1)
     told: dict[str, list[str]] = {}
     for line in lines[1:-4]:
-        match = re.fullmatch(rf"(\d+ octets|nothing) from {re.escape(url.partition('://')[2])}:( seq=\d+)?(.*)", line)
+        match = re.fullmatch(rf"(\d+ bytes|nothing) from {re.escape(url.partition('://')[2])}:( seq=\d+)?(.*)", line)
         assert match, line
         rest = re.sub("0x..", "0x..", re.sub(TIME, "time", match[3]))
-        told.setdefault(match[2] or "", []).append(f"{match[1].removesuffix(' octets')}{rest}")
+        told.setdefault(match[2] or "", []).append(f"{match[1].removesuffix(' bytes')}{rest}")
     expected = {f" seq={number}": ["64 time"] for number in range(1, COUNT + 1) if number != UNMARKED}
     expected[f" seq={LOST}"] = expected[f" seq={UNMARKED}"] = ["nothing lost: no answer within 1s"]
     expected[f" seq={TWICE}"] += ["64 time (duplicate)"]
     expected[f" seq={OVERTAKEN}"] = ["64 time (reordered)"]
     expected[f" seq={LATE}"] = ["nothing lost: no answer within 1s", "64 time (late)"]
-    expected[f" seq={CHANGED}"] = ["64 wrong: octet 20 is 0x.., and should be 0x.."]
-    expected[f" seq={SHORT}"] = ["63 wrong: 64 octets were sent"]
-    expected[f" seq={LONG}"] = ["65 wrong: 64 octets were sent"]
-    expected[""] = ["64 wrong: it answers no probe of this ping"]
+    expected[f" seq={CHANGED}"] = ["64 wrong: byte 20 is 0x.., expected 0x.."]
+    expected[f" seq={SHORT}"] = ["63 wrong: 64 bytes were sent"]
+    expected[f" seq={LONG}"] = ["65 wrong: 64 bytes were sent"]
+    expected[""] = ["64 wrong: it belongs to no probe of this ping"]
     assert told == expected
     assert lines[-2] == "24 sent, 18 received, 6 lost (25%), 1 late, 1 duplicated, 1 reordered, 4 wrong"
 
@@ -338,7 +338,7 @@ def test_a_wrong_octet_on_a_stream_spoils_one_answer():
         f"seq={number} {what}"
         for number, what in zip(range(1, 6), ["time=", "time=", "wrong", "time=", "time="], strict=True)
     ]
-    assert " wrong: octet 63 is 0x" in lines[3]
+    assert " wrong: byte 63 is 0x" in lines[3]
     assert lines[-2] == "5 sent, 4 received, 1 lost (20%), 0 duplicated, 0 reordered, 1 wrong"
 
 
@@ -514,7 +514,7 @@ def test_whoever_ends_it_has_the_summary_too(daemon):
 
 def test_the_interrupt_before_any_answer(daemon):
     with running("-i", "50ms", "-W", "1m", daemon.url("discard", "udp")) as (process, lines):
-        lines.wait_for(" octets every 50ms")
+        lines.wait_for(" bytes every 50ms")
         threading.Event().wait(0.5)
         process.send_signal(signal.SIGINT)
         match = lines.wait_for(r"^(\d+) sent, 0 received, 0 lost \(0%\), (\d+) awaited, ")

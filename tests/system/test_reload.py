@@ -534,6 +534,6 @@ def test_echoctl_asks_for_it(lenient):
     assert ended.returncode == 78
     assert ended.stdout == b""
     assert b"services.echo.nothing: unknown key" in ended.stderr
-    assert b"nothing has changed" in ended.stderr
+    assert b"the configuration was not changed" in ended.stderr
     checked = run(*ECHOCTL, "check", str(daemon.file))
     assert checked.stderr.splitlines()[0] == ended.stderr.splitlines()[0]

@@ -69,7 +69,9 @@ def test_two_beginners_get_replies_from_two_operators_at_their_terminals(tmp_pat
             one.must_show("you:")
             one.type(question)
         first = terminals.run(*seat)
-        first.must_show("-- you sit at console; /help tells more", ": What is the time?", ": And the weather?")
+        first.must_show(
+            "-- you are an operator of console; /help lists the commands", ": What is the time?", ": And the weather?"
+        )
         second = terminals.run(*seat, "console")
         second.must_show("; 1 other operator", ": What is the time?", ": And the weather?")
         first.type("/who")
@@ -89,7 +91,7 @@ def test_two_beginners_get_replies_from_two_operators_at_their_terminals(tmp_pat
         second.type("/quit")
         second.must_show("ended: 0")
         running.press("C-c")
-        first.must_show("console is served no more", "ended: 0")
+        first.must_show("console is no longer served", "ended: 0")
 
 
 def test_members_at_their_terminals_do_not_disturb_each_other(tmp_path):

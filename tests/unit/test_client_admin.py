@@ -12,7 +12,7 @@ import pytest
 
 from echod.address import parse
 from echod.client import reload, status
-from echod.client.admin import Administrator, Unanswered, understanding
+from echod.client.admin import Administrator, Unanswered, parsing_response
 from echod.client.console import _only
 
 RIGHT = {
@@ -88,7 +88,7 @@ def test_no_status_of_an_echod_is_one_line(answering, capsys, text):
     assert len(lines) == 2
     for line in lines:
         assert line.startswith("echoctl: unix://")
-        assert "no answer of an echod" in line
+        assert "the response is not that of an echod" in line
         assert line.isprintable()
 
 
@@ -104,7 +104,7 @@ def test_an_answer_without_end_is_none(answering, monkeypatch):
     monkeypatch.setattr("echod.client.admin.LARGEST", 1_000)
     with (
         Administrator(parse(answering(" " * 1_001 + "{}"))) as administrator,
-        pytest.raises(Unanswered, match="more than 1000 octets"),
+        pytest.raises(Unanswered, match="more than 1000 bytes"),
     ):
         administrator.ask("/")
 
@@ -145,7 +145,7 @@ def test_the_one_console_of_somebody_else(answering):
 
 
 def test_what_we_do_not_understand_is_said_and_what_we_do_passes():
-    with pytest.raises(Unanswered), understanding(parse("unix:///x")):
+    with pytest.raises(Unanswered), parsing_response(parse("unix:///x")):
         raise KeyError
-    with pytest.raises(OSError, match="mine"), understanding(parse("unix:///x")):
+    with pytest.raises(OSError, match="mine"), parsing_response(parse("unix:///x")):
         raise OSError("mine")

@@ -26,7 +26,7 @@ class Questions(SynchronousTestCase):
     @given(st.integers(16, 3000), st.integers(1, 2**32 - 1))
     def test_of_datagrams_have_their_size_and_their_number(self, size: int, number: int) -> None:
         probes = probes_of(size)
-        question = probes.question(number)
+        question = probes.request(number)
         self.assertEqual(len(question), size)
         self.assertEqual(probes.number(question), number)
         self.assertIsNone(probes_of(size, seed=2).number(question))
@@ -34,22 +34,22 @@ class Questions(SynchronousTestCase):
     @given(st.integers(1, 3000), st.integers(1, 2**32 - 1), st.booleans())
     def test_are_answered_alike_by_echo_and_upper(self, size: int, number: int, marked: bool) -> None:
         probes = probes_of(max(size, 16) if marked else size, marked=marked)
-        question = probes.question(number)
+        question = probes.request(number)
         for kind in (Echo, Upper):
             self.assertEqual(kind().answer(question, PEER), probes.answer(number))
 
     def test_differ_from_the_one_before_in_almost_every_octet(self) -> None:
         probes = probes_of(1000, marked=False)
         for number in range(1, 600):
-            one, other = probes.question(number), probes.question(number + 1)
+            one, other = probes.request(number), probes.request(number + 1)
             self.assertLess(sum(a == b for a, b in zip(one, other, strict=True)), 60)
 
     def test_hold_every_octet_but_small_letters(self) -> None:
-        self.assertEqual(set(probes_of(10_000).question(1)), set(range(256)) - set(b"abcdefghijklmnopqrstuvwxyz"))
+        self.assertEqual(set(probes_of(10_000).request(1)), set(range(256)) - set(b"abcdefghijklmnopqrstuvwxyz"))
 
     def test_of_others_have_no_number(self) -> None:
         probes = probes_of()
-        for answer in (b"", b"received", b"X" * 64, probes.question(1)[:15], probes.question(1).lower()):
+        for answer in (b"", b"received", b"X" * 64, probes.request(1)[:15], probes.request(1).lower()):
             self.assertIsNone(probes.number(answer))
 
 
@@ -88,7 +88,7 @@ class OfDatagrams(Judging):
         self.assertEqual(self.session.received(answer), NOTHING)
         [finding] = self.found
         self.assertEqual(finding.verdict, Verdict.WRONG)
-        self.assertEqual(finding.octets, len(answer))
+        self.assertEqual(finding.size, len(answer))
         self.assertIsNone(finding.seconds)
         return finding
 
@@ -108,20 +108,20 @@ class OfDatagrams(Judging):
         was, question[40] = question[40], 0x61
         finding = self.wrong(bytes(question))
         self.assertEqual(finding.number, 1)
-        self.assertEqual(finding.fault, f"octet 40 is 0x61, and should be 0x{was:02x}")
+        self.assertEqual(finding.fault, f"byte 40 is 0x61, expected 0x{was:02x}")
 
     def test_too_short_and_too_long_are_wrong(self) -> None:
         question = self.ask()
         for answer in (question[:-1], question[:16], question + b"!", question * 2):
             finding = self.wrong(answer)
-            self.assertEqual((finding.number, finding.fault), (1, "64 octets were sent"))
+            self.assertEqual((finding.number, finding.fault), (1, "64 bytes were sent"))
 
     def test_what_has_no_mark_of_ours_answers_nothing(self) -> None:
         question = self.ask()
-        unsent = self.probes.question(2)
-        for answer in (b"", b"received", question[1:], unsent, self.probes.question(0), question[:15]):
+        unsent = self.probes.request(2)
+        for answer in (b"", b"received", question[1:], unsent, self.probes.request(0), question[:15]):
             finding = self.wrong(answer)
-            self.assertEqual((finding.number, finding.fault), (None, "it answers no probe of this ping"))
+            self.assertEqual((finding.number, finding.fault), (None, "it belongs to no probe of this ping"))
 
     @given(st.binary(max_size=100))
     def test_no_peer_makes_it_fail_and_every_datagram_is_counted(self, answer: bytes) -> None:
@@ -157,7 +157,7 @@ class OfStreams(Judging):
         expected = [(Verdict.RECEIVED, number) for number in range(1, count + 1)]
         expected[spoiled - 1] = (Verdict.WRONG, spoiled)
         self.assertEqual(self.verdicts(), expected)
-        fault = f"octet {place % size} is 0x{was ^ 0xFF:02x}, and should be 0x{was:02x}"
+        fault = f"byte {place % size} is 0x{was ^ 0xFF:02x}, expected 0x{was:02x}"
         self.assertEqual(self.found[spoiled - 1].fault, fault)
         self.assertEqual(self.account.received, count - 1)
         self.assertTrue(self.account.settled(0))
@@ -186,7 +186,7 @@ class OfStreams(Judging):
         question = self.ask()
         self.assertEqual(self.session.received(question + b"more"), CLOSE)
         self.assertEqual(self.verdicts(), [(Verdict.RECEIVED, 1), (Verdict.WRONG, None)])
-        self.assertEqual((self.found[1].octets, self.found[1].fault), (4, "more came back than was sent"))
+        self.assertEqual((self.found[1].size, self.found[1].fault), (4, "more bytes were received than sent"))
 
     def test_what_comes_before_anything_was_asked_is_wrong(self) -> None:
         self.assertEqual(self.session.received(b"220 welcome\r\n"), CLOSE)
@@ -198,4 +198,4 @@ del Judging  # its subclasses are the tests
 
 class Marks(SynchronousTestCase):
     def test_are_digits_for_eyes_too(self) -> None:
-        self.assertTrue(re.match(rb"[0-9A-F]{8}0000002A", probes_of().question(42)))
+        self.assertTrue(re.match(rb"[0-9A-F]{8}0000002A", probes_of().request(42)))

@@ -33,10 +33,10 @@ def test_our_own_socket_is_trusted(connection):
 def test_another_user_is_not(connection, monkeypatch, tmp_path):
     for address in ("unix://@name", f"unix://{tmp_path}/s", "unix:///tmp/s", "unix:///nonesuch/s"):
         listens(monkeypatch, 4001)
-        with pytest.raises(Untrusted, match="user 4001 listens there, who is not trusted"):
+        with pytest.raises(Untrusted, match="the listening process belongs to user 4001, not trusted"):
             check(connection, parse(address), None)
     listens(monkeypatch, None)
-    with pytest.raises(Untrusted, match="the kernel does not tell"):
+    with pytest.raises(Untrusted, match="the kernel does not report"):
         check(connection, parse("unix://@name"), None)
 
 

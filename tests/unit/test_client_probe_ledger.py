@@ -20,7 +20,7 @@ def account_of(sent: int, remembered: int = 100) -> Account:
 class Answers(SynchronousTestCase):
     def answer(self, account: Account, number: int, now: float) -> tuple[Verdict, float | None]:
         finding = account.answer(number, 64, now)
-        self.assertEqual((finding.number, finding.octets), (number, 64))
+        self.assertEqual((finding.number, finding.size), (number, 64))
         return finding.verdict, finding.seconds
 
     def counts(self, account: Account) -> tuple[int, ...]:
@@ -65,7 +65,7 @@ class Answers(SynchronousTestCase):
     def test_may_still_come_right_where_one_was_wrong(self) -> None:
         account = account_of(1)
         finding = account.mistake(1, 63, "too short")
-        self.assertEqual((finding.verdict, finding.number, finding.octets), (Verdict.WRONG, 1, 63))
+        self.assertEqual((finding.verdict, finding.number, finding.size), (Verdict.WRONG, 1, 63))
         self.assertEqual(self.answer(account, 1, 2)[0], Verdict.RECEIVED)
         account.mistake(1, 63, "too short")
         self.assertEqual(self.answer(account, 1, 2)[0], Verdict.DUPLICATED)

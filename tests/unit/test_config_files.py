@@ -81,7 +81,7 @@ def test_a_name_that_no_file_can_have():
         (b"a = 1\r\n\xff = 2\n", ":2: is not UTF-8 (byte 8 of the file is 0xff); save the file as UTF-8"),
         (b"a = \0", ":1:5: not TOML: Invalid value"),
         (b"a = " + b"[" * 20_000, ": is nested too deeply"),
-        (b"#" * (small_files.MOST + 1), ": is larger than 1048576 bytes: this is no configuration"),
+        (b"#" * (small_files.MOST + 1), ": is larger than 1048576 bytes; expected a configuration"),
     ],
 )
 def test_what_is_no_toml(tmp_path, data, said):
@@ -121,7 +121,7 @@ def test_what_would_keep_the_reader_waiting(tmp_path):
     os.mkfifo(main)
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "conf.d" / "zero.toml").symlink_to("/dev/zero")
-    said = "is not a regular file: this is no configuration"
+    said = "is not a regular file; expected a configuration"
     assert read(main) == ([], [f"{main}: {said}", f"{tmp_path}/conf.d/zero.toml: {said}"])
 
 

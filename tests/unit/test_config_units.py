@@ -92,12 +92,12 @@ def test_finer_durations_survive_printing(seconds):
 
 
 @pytest.mark.parametrize(
-    ("text", "octets"),
+    ("text", "count"),
     [("0", 0), ("1500", 1500), ("1KiB", 1024), ("64KiB", 65536), ("1MiB", 2**20), ("1GiB", 2**30), ("1TiB", 2**40)],
 )
-def test_size(text, octets):
-    assert units.size(text) == octets
-    assert units.size_text(octets) == text
+def test_size(text, count):
+    assert units.size(text) == count
+    assert units.size_text(count) == text
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_no_size(text, right):
 
 
 @given(st.integers(0, units.LARGEST))
-def test_sizes_survive_printing(octets):
-    assert units.size(units.size_text(octets)) == octets
+def test_sizes_survive_printing(count):
+    assert units.size(units.size_text(count)) == count
 
 
 @pytest.mark.parametrize(
