@@ -38,7 +38,7 @@ class Quotations(SynchronousTestCase):
             error = self.assertRaises(WrongQuotes, quotations, text)
             self.assertIn("there is no quotation in it", str(error))
 
-    def test_have_512_octets_at_most_and_are_found_by_their_line(self) -> None:
+    def test_have_512_bytes_at_most_and_are_found_by_their_line(self) -> None:
         fits, long = "x" * (LARGEST - 2), "x" * (LARGEST - 1)
         self.assertEqual(len(quotations(fits)[0]), LARGEST)
         for text, place in (
@@ -49,9 +49,9 @@ class Quotations(SynchronousTestCase):
             (f"%\n%\n{long}\n%\none", "line 3 "),
         ):
             error = self.assertRaises(WrongQuotes, quotations, text)
-            self.assertIn(f"the quotation at {place}has {LARGEST + 1} octets", str(error), repr(text))
+            self.assertIn(f"the quotation at {place}has {LARGEST + 1} bytes", str(error), repr(text))
 
-    def test_of_octets_are_counted_and_not_of_characters(self) -> None:
+    def test_of_bytes_are_counted_and_not_of_characters(self) -> None:
         self.assertRaises(WrongQuotes, quotations, "é" * (LARGEST // 2))
 
     @settings(max_examples=100, deadline=None)

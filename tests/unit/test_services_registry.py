@@ -139,7 +139,7 @@ class Conversations(SynchronousTestCase):
 
     @settings(max_examples=50, deadline=None)
     @given(st.binary(max_size=2000))
-    def test_of_datagrams_are_octets_or_nothing_and_hold_no_state(self, datagram: bytes) -> None:
+    def test_of_datagrams_are_bytes_or_nothing_and_hold_no_state(self, datagram: bytes) -> None:
         for name, kind in OURS.items():
             if kind.conversational:  # its datagrams are a conversation, which has a state
                 continue

@@ -41,7 +41,7 @@ class Lines(SynchronousTestCase):
         self.assertEqual(line(b"", "hex"), "")
 
     def test_of_long_messages_end_with_a_whole_character(self) -> None:
-        """Wherever SHOWN octets end: what is no UTF-8 is named as ever."""
+        """Wherever SHOWN bytes end: what is no UTF-8 is named as ever."""
         for character in ("é", "€", "😀"):
             for before in range(4):
                 data = b"a" * before + character.encode() * SHOWN
@@ -56,14 +56,14 @@ class Lines(SynchronousTestCase):
     def test_of_long_text_are_its_beginning(self, text: str, before: int) -> None:
         data = b"a" * before + text.encode("utf-8", "replace") + bytes(SHOWN)
         shown = line(data, "text").rpartition("…")[0]
-        self.assertTrue(line(data, "text") == shown + f"… ({len(data)} octets)")
+        self.assertTrue(line(data, "text") == shown + f"… ({len(data)} bytes)")
         self.assertTrue(decoded(data).startswith(shown))
 
     def test_of_long_messages_say_how_long_they_are(self) -> None:
         whole, more = b"a" * SHOWN, b"a" * SHOWN + b"\n"
         self.assertEqual(line(whole, "text"), whole.decode())
-        self.assertEqual(line(more, "text"), f"{whole.decode()}… ({SHOWN + 1} octets)")
-        self.assertEqual(line(bytes(65_507), "hex"), f"{bytes(SHOWN).hex(' ')}… (65507 octets)")
+        self.assertEqual(line(more, "text"), f"{whole.decode()}… ({SHOWN + 1} bytes)")
+        self.assertEqual(line(bytes(65_507), "hex"), f"{bytes(SHOWN).hex(' ')}… (65507 bytes)")
         self.assertTrue(line(b"a" * (SHOWN - 1) + b"\nb", "text").startswith("a" * (SHOWN - 1) + r"\x0a…"))
 
     @settings(max_examples=100, deadline=None)
