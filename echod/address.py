@@ -18,10 +18,7 @@ from urllib.parse import parse_qsl, quote, unquote
 from echod.names import Inet, inet, is_loopback
 from echod.shape import Shape
 from echod.text import escaped, for_system
-from echod.transports.registry import EVERY_FORM, Scheme
-from echod.transports.registry import SCHEMES as SCHEMES  # noqa: PLC0414 - where it was until the registry
-
-Carries = Shape  # its name until the registry
+from echod.transports.registry import EVERY_FORM, SCHEMES, Scheme
 
 UNIX_PATH_MAX: Final = 107  #: octets; sun_path holds 108 with the closing NUL (unix(7))
 BACKLOG: Final = 4096
@@ -72,11 +69,6 @@ class Address:
     def shape(self) -> Shape:
         """What the transport keeps of the shape of what is sent; an endpoint string is a stream."""
         return self.form.shape
-
-    @property
-    def carries(self) -> Shape:
-        """The shape, by its name until the registry."""
-        return self.shape
 
     @property
     def is_opaque(self) -> bool:

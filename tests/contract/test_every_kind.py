@@ -6,8 +6,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.address import SCHEMES
 from echod.services.registry import kinds
+from echod.transports.registry import SCHEMES
 from tests.contract.matrix import COVERED, SERVICES, TRANSPORTS
 
 HERE = Path(__file__).parent

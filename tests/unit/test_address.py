@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.address import SCHEMES, UNIX_PATH_MAX, Address, AddressError, Carries, parse
+from echod.address import UNIX_PATH_MAX, Address, AddressError, parse
+from echod.shape import Shape
+from echod.transports.registry import SCHEMES
 
 
 def refused(text: str, *, client: bool = False) -> str:
@@ -347,14 +349,14 @@ class Printing(SynchronousTestCase):
 
 class Knowing(SynchronousTestCase):
     def test_what_an_address_carries(self) -> None:
-        for text, carries in (
-            ("tcp://h:1", Carries.STREAM),
-            ("udp://h:1", Carries.DATAGRAM),
-            ("ws://h:1", Carries.MESSAGE),
-            ("unix-dgram:///s", Carries.DATAGRAM),
-            ("tcp6:7", Carries.STREAM),
+        for text, shape in (
+            ("tcp://h:1", Shape.STREAM),
+            ("udp://h:1", Shape.DATAGRAM),
+            ("ws://h:1", Shape.MESSAGE),
+            ("unix-dgram:///s", Shape.DATAGRAM),
+            ("tcp6:7", Shape.STREAM),
         ):
-            self.assertIs(parse(text).carries, carries, text)
+            self.assertIs(parse(text).shape, shape, text)
 
     def test_only_loopback_and_unix_are_reached_from_this_machine_alone(self) -> None:
         for text in ("tcp://127.0.0.1:1", "tcp://127.1.2.3:1", "udp://[::1]:1", "tcp://LocalHost:1", "unix:///s"):

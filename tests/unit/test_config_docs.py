@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from echod.address import BACKLOG, DIALLING, OPTIONS, SCHEMES, parse
+from echod.address import BACKLOG, DIALLING, OPTIONS, parse
 from echod.config import schema
 from echod.config.errors import ConfigurationError
 from echod.config.loading import load
@@ -16,6 +16,7 @@ from echod.config.schema import Table
 from echod.config.value_types import Form
 from echod.services import registry
 from echod.transports.paths import MODE
+from echod.transports.registry import SCHEMES
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "CONFIG.md").read_text("utf-8")
 TABLES = {

@@ -5,11 +5,12 @@ from dataclasses import fields
 
 import pytest
 
-from echod.address import SCHEMES, parse
+from echod.address import parse
 from echod.config import schema, settings
 from echod.config.schema import Table
 from echod.config.value_types import Form
 from echod.gate.limits import Limits
+from echod.transports.registry import SCHEMES
 
 
 def tables(table=schema.ROOT):

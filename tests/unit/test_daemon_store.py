@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from echod.address import SCHEMES, Address, parse
+from echod.address import Address, parse
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import Unbindable, bind_all, wanted
 from echod.daemon.notify import Notify
 from echod.daemon.store import Store, name_of
 from echod.services.echo import Echo
+from echod.transports.registry import SCHEMES
 from echod.transports.systemd import Descriptor, Passed
 from tests.daemon import eventually, free_port
 from tests.manager import Manager

@@ -19,7 +19,6 @@ from xml.etree import ElementTree
 import pytest
 
 from echod import tap
-from echod.address import SCHEMES
 from echod.config.loading import load
 from echod.config.options import option_forms
 from echod.config.schema import field_of
@@ -37,6 +36,7 @@ from echod.services.registry import kinds
 from echod.transports import datagram, flood, stream_port
 from echod.transports.datagram import ServiceDatagrams
 from echod.transports.layers import stack
+from echod.transports.registry import SCHEMES
 from echod.transports.service_factory import ServiceFactory
 from tests.contract.matrix import data, fill, rest
 from tests.daemon import SECONDS, TOP, Daemon, environment, eventually, free_port, run
