@@ -71,10 +71,13 @@ class Batch:
             header.name, header.name_length = self._names + slot * NAME, 28
             header.parts, header.part_count = self._parts + slot, 1
             header.control, header.control_length = self._controls + slot * CONTROL, CONTROL
-        self._segment_control = ffi.new("char[]", SEGMENT_SPACE + self.pktinfo_space)
+        self.name_length = 28 if self._six else 16
+        self.segment_space = SEGMENT_SPACE + self.pktinfo_space
+        self.segment_control = ffi.new("char[]", self.segment_space)  #: of every joined send
         self._segments = ffi.new("struct msghdr *")
-        self._segments.name, self._segments.parts = self._names, self._parts
-        self._segments.control = self._segment_control
+        self._segments.name, self._segments.name_length = self._names, self.name_length
+        self._segments.parts = self._parts
+        self._segments.control, self._segments.control_length = self.segment_control, self.segment_space
         self.data = memoryview(self._pages)
         self.names = memoryview(ffi.buffer(self._names)).cast("B")
         self.controls = memoryview(ffi.buffer(self._controls)).cast("B")
@@ -87,7 +90,7 @@ class Batch:
         self._parts_fresh = bytes(self._parts_octets)
         self._control_fresh = memoryview(bytes(CONTROL.to_bytes(8, "little") * SLOTS)).cast("Q")
         self._nothing_32 = memoryview(bytes(4 * SLOTS)).cast("I")
-        self._segment_octets = memoryview(ffi.buffer(self._segment_control)).cast("B")
+        self._segment_octets = memoryview(ffi.buffer(self.segment_control)).cast("B")
         _write_head(self._segment_octets, 2, SOL_UDP, UDP_SEGMENT)
         self._prepare_reply()
 
@@ -95,7 +98,7 @@ class Batch:
         self._reply_part = syscalls.ffi.new("struct iovec *")
         self._reply_part.base = self._data
         self.reply = syscalls.ffi.new("struct msghdr *")
-        self.reply.name, self.reply.name_length = self._names, 28 if self._six else 16
+        self.reply.name, self.reply.name_length = self._names, self.name_length
         self.reply.parts, self.reply.part_count = self._reply_part, 1
         self.reply.control, self.reply.control_length = self._controls, self.pktinfo_space
         self.reply_length = memoryview(syscalls.ffi.buffer(self._reply_part)).cast("B").cast("Q")[1:]
@@ -190,13 +193,14 @@ class Batch:
 
     def send_joined(self, descriptor: int, count: int, size: int) -> bool:
         """Send the first `count` slots, all to one and of `size` octets each, in one call. False sends nothing."""
-        self._segment_octets[_HEAD : _HEAD + 2] = size.to_bytes(2, "little")
-        length = SEGMENT_SPACE + self.pktinfo_space
-        self._segment_octets[SEGMENT_SPACE:length] = self.controls[: self.pktinfo_space]
-        self._segments.control_length = length
-        self._segments.name_length = self._headers[0].header.name_length
+        self.write_segment_control(size)
         self._segments.part_count = count
         return bool(syscalls.C.sendmsg(descriptor, self._segments, MSG_DONTWAIT) > 0)
+
+    def write_segment_control(self, size: int) -> None:
+        """Make `segment_control` split at `size` bytes, and name the source address that the first slot has."""
+        self._segment_octets[_HEAD : _HEAD + 2] = size.to_bytes(2, "little")
+        self._segment_octets[SEGMENT_SPACE:] = self.controls[: self.pktinfo_space]
 
     def segment_size(self, slot: int) -> int:
         """Octets of each datagram that GRO joined in a slot; the last may be shorter."""

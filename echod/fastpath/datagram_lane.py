@@ -2,6 +2,7 @@
 
       recvmmsg ─► who? ─┬─ one source, all admitted ─┬─ one size: one send, split by the kernel (UDP_SEGMENT)
                         │                            └─ else: sendmmsg
+                        ├─ few sources, one size: one such send for each
                         ├─ many sources: sendmmsg for those that are admitted
                         ├─ joined by GRO on the way in: sent back joined, split by the kernel
                         └─ anything else: the plain way, one by one
@@ -10,25 +11,24 @@ Rules:
 
 * The gate's verdicts are the plain way's. Where all datagrams of a run have one, they are answered or refused at once;
   else the gate is asked for each. (`echod.fastpath.gate_cache`)
-* The order is kept: slots are answered as they came, whichever way each goes.
+* The order within a source is kept, whichever way each datagram goes.
 * Every answer that the kernel does not take is counted, and nothing is sent twice.
 """
 
 from __future__ import annotations
 
-import errno
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from select import EPOLLIN
-from typing import Final
 
 from twisted.internet.base import DelayedCall
 from twisted.logger import Logger
 
 from echod.fastpath import syscalls
-from echod.fastpath.batch import CONTROL, MOST_AT_ONCE, MSG_DONTWAIT, NAME, ROOM, SLOTS, SOL_UDP, UDP_GRO, Batch
+from echod.fastpath.batch import CONTROL, MSG_DONTWAIT, NAME, ROOM, SLOTS, SOL_UDP, UDP_GRO, Batch
 from echod.fastpath.gate_cache import REMEMBERED, Verdict, Verdicts
+from echod.fastpath.joined_sends import JoinedSends
 from echod.fastpath.loop import Loop, Ready
 from echod.fastpath.sockaddr import is_mapped, packed, python_name
 from echod.gate.datagrams import is_many
@@ -39,10 +39,6 @@ from echod.transports.interfaces import broadcasts
 from echod.transports.udp import IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, SO_TIMESTAMPNS, UDPPort, prepare
 
 _log = Logger()
-
-NEVER_JOINED: Final = frozenset({errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSUPP})
-"""What a send with UDP_SEGMENT meets where the link takes no datagram of that size whole, or no such send at all. A
-full buffer (EAGAIN, ENOBUFS) is over in a moment."""
 
 
 class DatagramLane:
@@ -63,7 +59,7 @@ class DatagramLane:
         never_mapped = self._six and not self._wildcard and not is_mapped(bound)
         self._batch = Batch(plain.socket.family, pktinfo=self._wildcard)
         self._verdicts = Verdicts(self._protocol, six=self._six, never_mapped=never_mapped)
-        self._joins_up_to = MOST_AT_ONCE
+        self._joined = JoinedSends(self._batch)
         self._failures = 0  # of receiving, in a row
         self._resume: DelayedCall | None = None
         self._serve = self._serving()
@@ -203,41 +199,29 @@ class DatagramLane:
                 octets = sum(lengths)
                 verdict = self._verdicts.on_run(name, count, octets)
                 if verdict is True:
-                    self._answer_one_source(descriptor, count, lengths)
+                    self._answer_all(descriptor, lengths, ())
                     return
                 if isinstance(verdict, Refusal):
                     self._refuse(verdict, count, octets)
                     return
-            elif self._verdicts.passed.issuperset([names[at : at + NAME] for at in range(0, NAME * count, NAME)]):
-                self._change(range(count), lengths)
-                batch.prepare(0, count, ())
-                self._send_all(descriptor, count, lengths)
+            sources = [names[at : at + NAME] for at in range(0, NAME * count, NAME)]
+            if self._verdicts.passed.issuperset(sources):
+                self._answer_all(descriptor, lengths, sources)
                 return
         self._answer_each(descriptor, count, lengths)
 
-    def _answer_one_source(self, descriptor: int, count: int, lengths: list[int]) -> None:
-        """All of them go back to one peer: by one call where they are of one size."""
-        batch = self._batch
+    def _answer_all(self, descriptor: int, lengths: list[int], sources: Sequence[bytes]) -> None:
+        """Answer one datagram for each of `lengths`, which all pass; `sources` is empty if all have one source."""
+        batch, count = self._batch, len(lengths)
         self._change(range(count), lengths)
         batch.prepare(0, count, ())
-        size = lengths[0]
-        if (
-            count > 1
-            and 0 < size <= self._joins_up_to
-            and size * count <= MOST_AT_ONCE
-            and lengths.count(size) == count
-            and batch.asked_alike(count)
-        ):
-            if batch.send_joined(descriptor, count, size):
-                self._count(count, sum(lengths))
-                return
-            if syscalls.failure().errno in NEVER_JOINED:
-                self._joins_up_to = size - 1
-        self._send_all(descriptor, count, lengths)
-
-    def _send_all(self, descriptor: int, count: int, lengths: list[int]) -> None:
         self._count(count, sum(lengths))
-        for slot in self._batch.send(descriptor, 0, count):
+        left = self._joined.send(descriptor, lengths, sources)
+        if len(left) == count:
+            left = batch.send(descriptor, 0, count)
+        else:
+            left = [slot for slot in left if batch.send(descriptor, slot, slot + 1)]
+        for slot in left:
             self._uncount(1, lengths[slot])
 
     def _answer_each(self, descriptor: int, count: int, lengths: list[int]) -> None:

@@ -290,3 +290,41 @@ def test_a_socket_that_only_fails_rests_and_is_read_again(plane):
         way.serve(1)
         assert answers(mine[:1], 1) == [[(b"waits", "127.0.0.1")]]
         assert not way.clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize("url", ["udp://127.0.0.1:0", "udp://*:0"])
+@pytest.mark.parametrize(("error", "joins"), [(0, 2), (errno.EAGAIN, 2), (errno.EMSGSIZE, 1)])
+def test_few_sources_that_come_mixed_get_one_send_each(url, error, joins):
+    """If one of them fails, its datagrams are sent singly; if it can never succeed, it is not tried again."""
+    calls = []  # headers of each sendmmsg
+    library = mock.Mock(wraps=syscalls.C)
+    send = syscalls.C.sendmmsg
+
+    def sendmmsg(descriptor: int, headers: Any, count: int, flags: int) -> int:
+        calls.append(count)
+        if error and count == 2 and headers[0].header.part_count > 1:  # the first of both
+            syscalls.ffi.errno = error
+            return -1
+        return int(send(descriptor, headers, count, flags))
+
+    library.sendmmsg.side_effect = sendmmsg
+    with mock.patch.object(syscalls, "C", library), both(Upper(), url, Rate(0, 0)) as (_plain, plane, (_, mine)):
+        senders = [mine[0], mine[2]]
+        place = ("127.0.0.1", plane.socket.getsockname()[1])
+        for client in senders:  # the gate's decision about a source is cached from its first datagram on
+            client.sendto(b"", place)
+        plane.serve(2)
+        answers(senders, 2)
+        calls.clear()
+        for turn in range(1, 3):
+            for at in range(6):
+                for client in senders:
+                    client.sendto(b"%d from %d" % (at, senders.index(client)), place)
+            plane.serve(2 + 12 * turn)
+            expected = [[(b"%d FROM %d" % (at, number), "127.0.0.1") for at in range(6)] for number in range(2)]
+            assert answers(senders, 12) == expected
+    assert plane.protocol.tally.datagrams_out == 26
+    if error:
+        assert calls == [2, 1, *[1] * 6] * joins + [12] * (2 - joins)
+    else:
+        assert calls == [2, 2]
