@@ -4,7 +4,7 @@ Bytes are bounded by the transport. Their number of items is not: one read of 64
 module states the rule for everything that splits input into items, such as lines, requests or frames:
 
 * One read of one peer processes at most `portion` units. An empty or refused item costs a unit as well.
-* All peers together process at most `turn` units in one turn of the reactor.
+* All peers together process at most `turn` units in one turn of the reactor, and their `last` portions as many again.
 * echod does not read from a peer with unprocessed input (`Reply.held`). Its next portion is processed in a later turn,
   first come first served.
 
@@ -66,7 +66,9 @@ class WorkBudget:
         return len(self._waiting)
 
     def portion(self, *, last: bool = False, whole: bool = False) -> Portion:
-        """The units that one peer may process now: 0 if the turn is used up, except as the `last` portion of a peer.
+        """The units that one peer may process now: 0 if the turn is used up.
+
+        The `last` portions of peers that end may use one more turn: many peers may end in the same one.
 
         `whole` returns all that is left of the turn, for work that belongs to many peers.
         """
@@ -74,7 +76,7 @@ class WorkBudget:
             return Portion(self, sys.maxsize)
         if whole:
             return Portion(self, self._left)
-        return Portion(self, self._portion if last else min(self._portion, self._left))
+        return Portion(self, min(self._portion, self._left + self._turn if last else self._left))
 
     def spend(self, units: int) -> None:
         """Count units for this turn."""

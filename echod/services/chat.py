@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from echod.model import CLOSE, NOTHING, Context, End, Peer, Reply, Say, Service, Session
 from echod.services import nicks
-from echod.services.lines import HINT, LONGEST, LineHint, LineInput, Lines
+from echod.services.lines import HINT, LONGEST, UNIT, LineHint, LineInput, Lines
 from echod.services.outbox import ReplyOutbox
 from echod.services.pace import Pace
 from echod.services.rooms import HEARERS, Hall, Member, Unheard, WrongName, line
@@ -191,12 +191,14 @@ class Talking:
             member.hear(GOODBYE)
             return self._leave()
         command = COMMANDS.get(word)
+        before = member.outbox.put_in_all
         try:
             if command is None:
                 raise Unheard(f"there is no command /{escaped(word[:40])}; /help lists them")
             command(self, member, rest.strip())
         except (Unheard, WrongName) as why:
             member.hear(f"-- {why}")
+        self._input.spend((member.outbox.put_in_all - before) // UNIT)
         return None
 
     def _leave(self) -> Reply:
@@ -247,8 +249,7 @@ class Talking:
         history = member.room.history
         if history:
             member.hear("-- what was said last:")
-            for told in history:
-                member.put(told)
+            member.put_all(history)
 
 
 def _said(text: str) -> str:

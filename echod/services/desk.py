@@ -68,6 +68,7 @@ class Desk:
         self._operator_numbers = 0
         self._kept = 0
         self._kept_of: Counter[str] = Counter()  # by host
+        self._ended_of: dict[str, dict[Client, None]] = {}  # by host: clients that only wait for an answer
         self._heard: int | None = None  # the client that was heard last
 
     def govern(self, away: str, most: int, most_in_all: int) -> None:
@@ -157,7 +158,10 @@ class Desk:
     def end(self, client: Client) -> Reply:
         """A client has said all; it stays for as long as it waits for an answer."""
         client.has_ended = True
-        return NOTHING if client.waiting else CLOSE
+        if not client.waiting:
+            return CLOSE
+        self._ended_of.setdefault(client.host, {})[client] = None
+        return NOTHING
 
     def leave(self, client: Client) -> None:
         """A client is gone; its places are given back."""
@@ -171,13 +175,14 @@ class Desk:
         """Whether a message of this client's host may wait; if not, a client of it that has ended gives way."""
         if self._is_free(client.host):
             return True
-        for other in list(self._clients.values()):
-            if other.has_ended and other.waiting and other.host == client.host:
-                other.missed += len(other.waiting)
-                self._release(other)
-                other.outbox.end()
-                if self._is_free(client.host):
-                    return True
+        ended = self._ended_of.get(client.host, {})
+        while ended:
+            other = next(iter(ended))
+            other.missed += len(other.waiting)
+            self._release(other)
+            other.outbox.end()
+            if self._is_free(client.host):
+                return True
         return False
 
     def _is_free(self, host: str) -> bool:
@@ -191,6 +196,10 @@ class Desk:
         self._kept_of[client.host] -= count
         if self._kept_of[client.host] <= 0:
             del self._kept_of[client.host]
+        ended = self._ended_of.get(client.host, {})
+        ended.pop(client, None)
+        if not ended:
+            self._ended_of.pop(client.host, None)
 
     def refuse(self, client: Client) -> None:
         """A message of a client is not kept."""

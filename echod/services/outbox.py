@@ -15,7 +15,7 @@ Pure: the transport, or a response of the admin interface, pulls the pieces.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
@@ -45,6 +45,7 @@ class Outbox:
         self._missed = missed
         self._behind = behind
         self._joined = joined
+        self.put_in_all = 0  #: bytes that were ever put, as they count in the send budget
         self._lines: deque[bytes] = deque()
         self._bytes = 0
         self._dropped = 0
@@ -67,7 +68,17 @@ class Outbox:
         if self._closed:
             return
         self._lines.append(line)
-        size = len(line) + OVERHEAD
+        self._grow(len(line) + OVERHEAD)
+
+    def put_all(self, lines: Collection[bytes]) -> None:
+        """Add several lines, each with its line end."""
+        if self._closed:
+            return
+        self._lines.extend(lines)
+        self._grow(sum(map(len, lines)) + OVERHEAD * len(lines))
+
+    def _grow(self, size: int) -> None:
+        self.put_in_all += size
         self._bytes += size
         self._watermark.change(size)
         if self._bytes > (cap := CAPS[self._watermark.pressure]):

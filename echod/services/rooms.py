@@ -6,7 +6,7 @@ Pure: it knows members by their outboxes, and no socket. Lines that it writes it
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 from typing import Final
 
@@ -45,11 +45,11 @@ class Member:
 
     def hear(self, text: str) -> None:
         """Tell this member alone."""
-        self.put(line(text))
+        self.put_all((line(text),))
 
-    def put(self, told: bytes) -> None:
-        """A line for this member; it goes out soon."""
-        self.outbox.put(told)
+    def put_all(self, lines: Collection[bytes]) -> None:
+        """Add lines for this member; they are sent soon."""
+        self.outbox.put_all(lines)
         self.hall.waiting[self] = None
         self.hall.soon()
 
@@ -141,7 +141,9 @@ class Hall:
         self._most = rooms
         self._room_rate = room_rate
         self._guests = 0
-        self._rooms = {nicks.key(LOBBY): Room(self, LOBBY, history, room_rate)}
+        lobby = Room(self, LOBBY, history, room_rate)
+        self._rooms = {nicks.key(LOBBY): lobby}
+        self._looks = {lobby.look: lobby}
         self._named: dict[str, Member] = {}  # by the key of a nick
         self._seen: dict[str, Member] = {}  # by its look
         self._scheduled = False
@@ -190,10 +192,10 @@ class Hall:
         if room is None:
             if len(self._rooms) >= self._most:
                 raise Unheard(f"there are {self._most} rooms already; /join without a name lists them")
-            look = nicks.look(name)
-            if like := next((other.name for other in self._rooms.values() if other.look == look), None):
-                raise Unheard(f"the name {name} is taken: it looks like {like}")
-            room = self._rooms[nicks.key(name)] = Room(self, name, self._history, self._room_rate)
+            if like := self._looks.get(nicks.look(name)):
+                raise Unheard(f"the name {name} is taken: it looks like {like.name}")
+            room = Room(self, name, self._history, self._room_rate)
+            self._rooms[nicks.key(name)] = self._looks[room.look] = room
         self._out(member)
         member.room = room
         room.members[member] = None
@@ -236,7 +238,7 @@ class Hall:
         if room.members or room.name == LOBBY:
             room.news("left", member, f"{member.nick} has left")
         else:
-            del self._rooms[nicks.key(room.name)]
+            del self._rooms[nicks.key(room.name)], self._looks[room.look]
 
     def _guest(self) -> str:
         while True:

@@ -18,12 +18,14 @@ from echod.gate.consent import Consent
 from echod.gate.echo_detector import EchoDetector
 from echod.gate.members import MemberGate
 from echod.gate.refusal import Refusal
+from echod.gate.work_budget import Portion
 from echod.model import End, Peer, Reply, Service, Session
 from echod.transports.datagram import Send
 
 _log = Logger()
 
-A_TURN: Final = 64  #: datagrams to one member before others have their turn
+DATAGRAM: Final = 4  #: units of work that a datagram counts for: a system call
+AT_THE_END: Final = 64  #: datagrams that are sent to a member that is dismissed: nothing can be postponed then
 WAITING: Final = 64  #: replies that wait for one member; a service with an outbox has one at a time
 
 
@@ -48,9 +50,6 @@ class Membership(Protocol):
     def wait_for_budget(self, member: DatagramMember) -> None:
         """The network of the member has used up its budget: flush when there may be more."""
 
-    def flush_later(self, member: DatagramMember) -> None:
-        """More may be sent to the member, after others have had their turn."""
-
     def left(self, member: DatagramMember, reason: Closing) -> None:
         """The membership is over."""
 
@@ -73,6 +72,7 @@ class DatagramMember:
         self._allowance = 0  # bytes that may be sent without consent: what the datagram being served has left
         self._waiting: deque[Iterator[bytes]] = deque()
         self._held: bytes | None = None  # taken from what waits, and not sent yet
+        self._ending = False  # the session has ended: leave when everything has been sent
         self._over = False
         self._closing = Closing.DONE
         self.session: Session
@@ -151,26 +151,24 @@ class DatagramMember:
 
     def perform(self, reply: Reply) -> None:
         """Send a reply, a datagram for each piece, now or when it may be sent. Any end except NOTHING is the end."""
-        if self._over:
+        if self._over or self._ending:
             return
         if reply.data is not None:
             self._queue(iter((reply.data,)))
         if reply.more is not None:
             self._queue(reply.more)
-        if reply.end is End.NOTHING:
-            self.flush()
-        else:
-            self._flush(None)
-            self.leave(self._closing)
+        self._ending = reply.end is not End.NOTHING
+        self.flush()
 
     def flush(self) -> None:
-        """Send what waits and may be sent, A_TURN datagrams at a time."""
-        self._flush(A_TURN)
+        """Send what waits and may be sent, as much of it as the work budget allows in this turn."""
+        self._flush(self._service.context.work.portion())
 
     def dismiss(self, reason: Closing) -> None:
         """End the session as if the peer had finished."""
         self._closing = reason
         self.ask(self.session.ended)
+        self._flush(Portion(self._service.context.work, AT_THE_END * DATAGRAM))
         self.leave(reason)
 
     def leave(self, reason: Closing) -> None:
@@ -179,6 +177,7 @@ class DatagramMember:
             self._over = True
             self._waiting.clear()
             self._service.context.work.cancel(self._process)
+            self._service.context.work.cancel(self.flush)
             try:
                 if hasattr(self, "session"):
                     self.session.lost()
@@ -198,21 +197,23 @@ class DatagramMember:
         else:
             self._datagrams.tally.refuse(Refusal.CONSENT if self._needs_consent() else Refusal.OUTPUT)
 
-    def _flush(self, most: int | None) -> None:
-        sent = 0
+    def _flush(self, portion: Portion) -> None:
+        """Send what waits and may be sent, and leave after the last of it if the session has ended."""
         try:
             while not self._over and (piece := self._next()) is not None:
-                if sent == most:
-                    self._held = piece
-                    self._datagrams.flush_later(self)
+                self._held = piece
+                if not portion.take() and not self._needs_consent():  # without consent, only this turn's reply is sent
+                    self._service.context.work.wait(self.flush)
                     return
                 if not self._may_send(len(piece)):
-                    self._held = piece
-                    return
+                    break
+                self._held = None
+                portion.spend(DATAGRAM - 1)
                 self._transmit(piece)
-                sent += 1
         except Exception:  # a bug of this session, and not of the one that made it speak
             self._fail()
+        if self._ending:
+            self.leave(self._closing)
 
     def _next(self) -> bytes | None:
         if self._held is not None:

@@ -125,10 +125,6 @@ class SessionDatagrams(ServiceDatagrams):
         """The network of a member has used up its budget: flush at the next sweep."""
         self._over_budget[member] = None
 
-    def flush_later(self, member: DatagramMember) -> None:
-        """More may be sent to a member, after others have had their turn."""
-        self._sweep.clock.callLater(0, member.flush)
-
     def left(self, member: DatagramMember, reason: Closing) -> None:
         """A membership is over."""
         del self.peers[member.name]

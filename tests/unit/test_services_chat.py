@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from echod.gate.send_budget import Pressure
 from echod.gate.work_budget import PORTION, WorkBudget
 from echod.model import Context, End, Peer
 from echod.names import Inet
 from echod.services import nicks
 from echod.services.chat import BURST, Chat, ChatOptions
-from echod.services.lines import HINT, LONGEST
+from echod.services.lines import HINT, LONGEST, UNIT
 from echod.services.outbox import WAITING
-from echod.services.rooms import NAMED, NEWS, SUMMARY
+from echod.services.rooms import NAMED, NEWS, SUMMARY, Room
 from tests.turns import Turns
 
 FROM_A_STREAM = Peer("tcp", Inet("127.0.0.1", 10012), Inet("127.0.0.1", 40_000))
@@ -64,6 +65,48 @@ class Somebody:
 
 
 class Chatting(SynchronousTestCase):
+    def test_what_a_command_replies_is_work_too(self):
+        turns, unlimited = Turns(), {"lines_per_second": 0, "room_lines_per_second": 0}
+        chat = Chat(ChatOptions(**unlimited), Context(work=WorkBudget(turns.later), later=turns.later))
+        people = [Somebody(chat) for _ in range(NAMED)]
+        turns.all()
+        outbox = chat.hall.called("guest1").outbox
+        for command in (b"/who\n", b"/help\n", b"/nobody\n"):
+            before = outbox.put_in_all
+            people[0].send(command * PORTION)
+            size = outbox.put_in_all - before
+            self.assertLess(size, PORTION * UNIT + 2_000, command)
+            self.assertGreater(size, PORTION * UNIT / 2, command)
+            turns.all()
+
+    def test_a_history_is_put_as_a_whole(self):
+        changes = []
+        budget = mock.Mock(pressure=Pressure.NONE, change=changes.append)
+        chat = Chat(ChatOptions(history=1000, lines_per_second=0, room_lines_per_second=0), Context(send_budget=budget))
+        talker = Somebody(chat)
+        talker.says(*map(str, range(1000)))
+        changes.clear()
+        newcomer = Somebody(chat)
+        self.assertEqual(len(newcomer.heard()), 1002)
+        self.assertLess(len(changes), 50)
+
+    def test_a_new_room_is_compared_with_no_other_and_a_closed_one_leaves_its_name(self):
+        chat = self.chat(lines_per_second=0)
+        people = self.several(chat, *(f"member{number}" for number in range(40)))
+        for number, one in enumerate(people):
+            one.says(f"/join room{number}")
+        looks = mock.Mock(side_effect=lambda: "x")
+        with mock.patch.object(Room, "look", property(lambda _self: looks(), lambda _self, _value: None), create=True):
+            people[0].says("/join new")
+        self.assertLess(looks.call_count, 10)
+        first, second = self.several(chat := self.chat(lines_per_second=0), "anna", "bob")
+        first.says("/join paypal")
+        second.says("/join paypa1")
+        self.assertIn("looks like paypal", second.heard()[-1])
+        first.says("/join lobby")
+        second.says("/join paypa1")
+        self.assertIn("you are in paypa1", second.heard()[-1])
+
     def chat(self, **options):
         self.clock = Clock()
         return Chat(ChatOptions(**options), Context(clock=self.clock.seconds))

@@ -1,5 +1,7 @@
 """A console without any socket or terminal: who hears what on each side of the desk."""
 
+from unittest import mock
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
@@ -185,6 +187,19 @@ class Consoling(SynchronousTestCase):
         *left, said = operator.heard("said", "left")
         self.assertEqual([(one["client"], one["unanswered"]) for one in left], [(1, 5), (2, 5), (3, 5)])
         self.assertEqual((said["client"], said["text"]), (12, "is anybody here?"))
+
+    def test_to_find_a_place_costs_the_same_however_many_clients_there_are(self):
+        console = self.console(unanswered_in_all=4)
+        ended = Somebody(console)
+        ended.says(b"one\ntwo\n")
+        ended.ends()
+        other = Somebody(console)
+        with mock.patch.object(console.desk, "_clients", mock.MagicMock(values=mock.Mock(side_effect=AssertionError))):
+            other.says(b"three\n")
+        self.assertIs(ended.ended, End.CLOSE)
+        other.says(b"four\nfive\n")
+        self.assertIn(b"too many" if not other.session._client.waiting else b"2 of your messages wait", other.heard)
+        self.assertEqual(console.desk._ended_of, {})
 
     def test_hosts_are_told_apart_by_address_network_and_user(self):
         def host(remote, user=None):

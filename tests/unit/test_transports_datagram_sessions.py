@@ -17,10 +17,12 @@ from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import UNLIMITED, Limits
 from echod.gate.members import CHALLENGES, OUTPUT
 from echod.gate.refusal import Refusal
-from echod.model import CLOSE, Peer, Quiet, Reply, Service
+from echod.gate.work_budget import PORTION, TURN, WorkBudget
+from echod.model import CLOSE, Context, Peer, Quiet, Reply, Service
 from echod.names import Inet, unix_name
-from echod.transports.datagram_member import A_TURN, WAITING
+from echod.transports.datagram_member import DATAGRAM, WAITING
 from echod.transports.datagram_sessions import SessionDatagrams
+from tests.turns import Turns
 
 EVERYBODY = Access([ip_network("0.0.0.0/0"), ip_network("::/0")])
 
@@ -32,8 +34,8 @@ class Parrot(Service):
     summary = "repeats"
     conversational = True
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, clock):
+        super().__init__(context=Context(work=WorkBudget(clock.callLater)))
         self.sessions = []
 
     def session(self, peer, say):
@@ -80,7 +82,7 @@ def broken():
 class Conversing(SynchronousTestCase):
     def setUp(self):
         self.clock = Clock()
-        self.parrot = Parrot()
+        self.parrot = Parrot(self.clock)
         self.sent = []
         self.broken = {}
 
@@ -333,9 +335,42 @@ class Conversing(SynchronousTestCase):
         self.hear(datagrams, b"hi")
         self.sent.clear()
         self.parrot.sessions[0].say(Reply(more=iter([b"x"] * 200)))
-        self.assertEqual(len(self.sent), A_TURN)
-        self.clock.pump([0] * 3)
+        self.assertEqual(len(self.sent), PORTION // DATAGRAM)
+        self.clock.pump([0] * 5)
         self.assertEqual(len(self.sent), 200)
+
+    def test_all_members_together_are_sent_no_more_in_a_turn_than_the_work_budget_allows(self):
+        turns = Turns()
+        self.parrot.context = Context(work=WorkBudget(turns.later))
+        datagrams = self.datagrams()
+        for port in range(40_000, 40_020):
+            self.hear(datagrams, b"hi", port=port)
+        turns.all()
+        self.sent.clear()
+        for session in self.parrot.sessions:
+            session.say(Reply(more=iter([b"x"] * 100)))
+        in_turns = [len(self.sent)]
+        while turns.calls:
+            turns.turn()
+            in_turns.append(len(self.sent) - sum(in_turns))
+        self.assertEqual(sum(in_turns), 2000)
+        self.assertLessEqual(max(in_turns), TURN // DATAGRAM)
+        self.clock.advance(70)  # all of them leave at once, and each is sent its end
+        self.assertEqual([data for _, data in self.sent].count(b"the end"), 20)
+
+    def test_a_member_that_ends_is_sent_everything_first_however_many_turns_that_takes(self):
+        datagrams = self.datagrams()
+        self.hear(datagrams, b"hi")
+        [session] = self.parrot.sessions
+        self.sent.clear()
+        session.say(Reply(more=iter([b"x"] * 200)))
+        self.hear(datagrams, b"bye")
+        self.assertNotIn("lost", session.calls)
+        session.say(Reply(b"after the end"))
+        self.clock.pump([0] * 5)
+        self.assertEqual([data for _, data in self.sent], [b"x"] * 200 + [b"bye"])
+        self.assertEqual(session.calls[-1], "lost")
+        self.assertEqual(datagrams.peers, {})
 
     def test_who_has_joined_is_spoken_to_unasked_and_nobody_else_is(self):
         datagrams = self.datagrams()
@@ -444,6 +479,7 @@ class Conversing(SynchronousTestCase):
         datagrams.stopProtocol()
         self.assertEqual(self.sent[-1][1], b"the end")
         self.assertEqual(datagrams.tally.open, 0)
+        self.clock.advance(0)  # the last turn of the work budget
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_who_makes_another_speak_that_fails_does_not_fail_itself(self):
