@@ -1,0 +1,205 @@
+"""What each level of a connection promises its neighbours, with a socket of the test below and a receiver above."""
+
+import pytest
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+
+from echod.transports.layers.stack import HandshakeTimeout, Layer, stacked
+from echod.transports.twisted_socket import TwistedSocket
+from tests.layers import HANDSHAKE, Name, Staying
+from tests.wire import Wire
+
+
+class Above:
+    """A receiver that keeps what it is told, and may pause as it begins."""
+
+    def __init__(self, pauses=False):
+        self.pauses = pauses
+        self.told = []
+
+    def begin(self, below):
+        self.below = below
+        self.told.append("begin")
+        if self.pauses:
+            below.pause()
+
+    def received(self, data):
+        self.told.append(data)
+
+    def ended(self):
+        self.told.append("ended")
+
+    def stuck(self):
+        self.told.append("stuck")
+
+    def drained(self):
+        self.told.append("drained")
+
+    def lost(self, reason):
+        self.told.append(type(reason))
+
+
+class Made:
+    """A stack, its socket, and what is above once it is built."""
+
+    def __init__(self, *layers, pauses=False):
+        self.clock = Clock()
+        self.above = []
+        self.wire = Wire()
+
+        def top():
+            self.above.append(Above(pauses))
+            return self.above[0]
+
+        makers = [lambda build, kind=kind: self._layer(kind, build) for kind in layers]
+        self.wire.receiver = stacked(makers, top)()
+        self.wire.receiver.begin(self.wire)
+
+    def _layer(self, kind, build):
+        return kind(build) if kind is Layer else kind(build, self.clock, HANDSHAKE)
+
+    @property
+    def told(self):
+        return self.above[0].told
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_empty_layers_pass_everything_on(count):
+    made = Made(*[Layer] * count)
+    below = made.above[0].below
+    made.wire.receiver.received(b"x")
+    made.wire.receiver.stuck()
+    made.wire.receiver.drained()
+    made.wire.receiver.ended()
+    below.write(b"y")
+    below.flush()
+    below.read_at_once(5)
+    below.clamp()
+    reads = []
+    for verb in (below.pause, below.resume):
+        verb()
+        reads.append(made.wire.reads)
+    assert reads == [False, True]
+    made.wire.unsent, made.wire.dropped = 7, 8
+    assert (below.unsent, below.dropped, below.facts) == (7, 8, made.wire.facts)
+    for name, ended in (("finish", "half"), ("close", "closed"), ("abort", "reset")):
+        getattr(below, name)()
+        assert made.wire.ended == ended
+    made.wire.receiver.lost(ConnectionDone())
+    assert made.told == ["begin", b"x", "stuck", "drained", "ended", ConnectionDone]
+    assert made.wire.calls == [("write", b"y"), ("flush",), ("read_at_once", 5), ("clamp",)]
+
+
+def test_nothing_is_built_above_a_handshake_that_is_not_over():
+    made = Made(Name, Layer)
+    made.wire.receiver.received(b"NAME 192.0.2.1")
+    made.wire.receiver.stuck()
+    made.wire.receiver.ended()
+    assert (len(made.above), made.wire.ended) == (0, "closed")
+    made.wire.receiver.lost(ConnectionDone())
+    assert len(made.above) == 0
+    assert not made.clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize("cut", range(1, 26))
+def test_a_handshake_may_be_cut_anywhere_and_what_follows_is_handed_up(cut):
+    made = Made(Name)
+    said = b"NAME 192.0.2.1 99\nand more"
+    for piece in (said[:cut], said[cut:]):
+        made.wire.receiver.received(piece)
+    assert (made.told[0], b"".join(made.told[1:])) == ("begin", b"and more")
+    assert str(made.wire.facts.remote) == "192.0.2.1:99"
+    assert not made.clock.getDelayedCalls()
+
+
+def test_a_layer_that_steps_out_is_not_in_the_way():
+    made = Made(Name)
+    made.wire.receiver.received(b"NAME 192.0.2.1 99\n")
+    assert made.wire.receiver is made.above[0]
+    assert made.above[0].below is made.wire
+
+
+def test_what_a_layer_holds_waits_while_what_is_above_pauses():
+    made = Made(Name, pauses=True)
+    made.wire.receiver.received(b"NAME 192.0.2.1 99\nrest")
+    assert (made.told, made.wire.reads) == (["begin"], False)
+    made.above[0].below.resume()
+    assert (made.told, made.wire.reads) == (["begin", b"rest"], True)
+
+
+def test_what_a_layer_holds_is_dropped_by_a_close():
+    made = Made(Name, pauses=True)
+    made.wire.receiver.received(b"NAME 192.0.2.1 99\nrest")
+    made.above[0].below.close()
+    made.above[0].below.resume()
+    assert made.told == ["begin"]
+
+
+def test_a_deadline_is_absolute_and_its_reason_is_told():
+    made = Made(Name)
+    for byte in b"NAME 192":
+        made.clock.advance(HANDSHAKE / 8 - 0.01)
+        made.wire.receiver.received(bytes([byte]))
+    assert made.wire.ended == ""
+    made.clock.advance(1)
+    assert (made.wire.ended, type(made.wire.reason)) == ("reset", HandshakeTimeout)
+
+
+def test_a_handshake_within_begin_builds_at_once():
+    made = Made(Staying, Layer, Staying)
+    assert made.told == ["begin"]
+    assert not made.clock.getDelayedCalls()
+
+
+class Pulling:
+    """A transport of Twisted's that asks a pull producer, and takes what it is given when the test says so."""
+
+    def __init__(self):
+        self.held = b""
+        self.producer = None
+        self.done = []
+
+    def getHost(self):
+        return self
+
+    getPeer = getHost
+    host, port, scopeID, socket = "127.0.0.1", 7, 0, None
+
+    def registerProducer(self, producer, streaming):
+        assert not streaming
+        self.producer = producer
+        producer.resumeProducing()
+
+    def unregisterProducer(self):
+        self.producer = None
+
+    def write(self, data):
+        self.held += data
+
+    def take(self):
+        """The kernel takes everything."""
+        self.held = b""
+        self.producer.resumeProducing()
+
+    def __getattr__(self, name):
+        return lambda *given: self.done.append(name)
+
+
+def test_unsent_upon_a_connection_of_twisted_is_never_too_little():
+    above, transport = Above(), Pulling()
+    level = TwistedSocket(lambda: above, Clock())
+    level.makeConnection(transport)
+    level.read_at_once(10)
+    for count in range(1, 5):
+        level.write(b"four")
+        assert level.unsent == 4 * count >= len(transport.held)
+    assert above.told == ["begin", "stuck"]
+    level.finish()
+    transport.take()
+    assert (level.unsent, transport.held, above.told) == (12, b"four" * 3, ["begin", "stuck"])
+    assert "loseWriteConnection" not in transport.done
+    transport.take()
+    assert (level.unsent, transport.producer, above.told) == (0, None, ["begin", "stuck", "drained"])
+    assert "loseWriteConnection" in transport.done
+    level.write(b"after the end")
+    assert level.unsent == 0
