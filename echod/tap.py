@@ -39,11 +39,11 @@ from echod.daemon.serving import Daemon
 from echod.daemon.signals import hold, install
 from echod.daemon.store import Store
 from echod.early_signals import until_the_daemon_takes_them
-from echod.observe.log import Log
-from echod.observe.output import Output
-from echod.observe.threads import NoThread
 from echod.services.registry import kinds
 from echod.stdio import open_standard_streams, readers_may_leave
+from echod.telemetry.background_writer import Output
+from echod.telemetry.log import Log
+from echod.telemetry.threads import NoThread
 from echod.text import escaped, from_system, system_error
 from echod.transports import endpoint, systemd
 from echod.version import VERSION

@@ -39,12 +39,12 @@ MAY_IMPORT = {
     " transports.paths transports.sockets",
     "transports": "address events faults gate model names peercred shape text",
     "fastpath": "address events gate model names text transports",
-    "observe": "address events gate model names text version",
-    "daemon": "address admin config events faults gate model names fastpath observe peercred runtime_dir services shape"
-    " lineedit text transports version",
-    "tap": "address config daemon early_signals gate model names observe services stdio lineedit text transports"
+    "telemetry": "address events gate model names text version",
+    "daemon": "address admin config events faults gate model names fastpath telemetry peercred runtime_dir services"
+    " shape lineedit text transports version",
+    "tap": "address config daemon early_signals gate model names telemetry services stdio lineedit text transports"
     " version",
-    "admin": "model names observe peercred services.outbox text",
+    "admin": "model names telemetry peercred services.outbox text",
     "client": "address config events gate model names peercred runtime_dir services shape stdio lineedit text"
     " transports version",
     "__main__": "early_signals stdio version",

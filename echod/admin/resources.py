@@ -20,7 +20,7 @@ from echod.admin.messages import (
     object_of_json,
     of_json,
 )
-from echod.observe.metrics import exposition
+from echod.telemetry.metrics import exposition
 from echod.text import clipped
 
 MOST_LISTED: Final = 1_000  #: connections in one response, unless ?limit= is given

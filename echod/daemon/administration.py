@@ -18,9 +18,9 @@ from echod.daemon.reloading import Reloads
 from echod.events import Events, Tally
 from echod.gate.limits import UNLIMITED, Limits
 from echod.model import Context
-from echod.observe.log import Log
-from echod.observe.metrics import Figures, ProcessFigures
-from echod.observe.output import Output
+from echod.telemetry.background_writer import Output
+from echod.telemetry.log import Log
+from echod.telemetry.metrics import Figures, ProcessFigures
 from echod.version import VERSION
 
 LIMITS: Final = Limits(

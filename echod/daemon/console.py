@@ -11,9 +11,9 @@ from echod.daemon.listener import Listener
 from echod.lineedit.interactive_input import Typing, is_terminal
 from echod.lineedit.operator_view import Leave, Operating
 from echod.lineedit.raw_mode import in_foreground
-from echod.observe.output import Output
 from echod.services.console import Console
 from echod.services.desk import Desk, Unanswerable
+from echod.telemetry.background_writer import Output
 
 GONE: Final = "-- there is no console service any more"
 

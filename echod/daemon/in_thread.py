@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from echod.observe.threads import start
+from echod.telemetry.threads import start
 
 T = TypeVar("T")
 

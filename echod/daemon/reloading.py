@@ -12,8 +12,8 @@ from echod.config.settings import Configuration
 from echod.daemon.in_thread import begin
 from echod.daemon.reload import Refused, explained
 from echod.events import Events
-from echod.observe.log import Log
-from echod.observe.threads import NoThread
+from echod.telemetry.log import Log
+from echod.telemetry.threads import NoThread
 
 SWITCH: Final = 0.0001
 """Seconds that a thread which reads a configuration may keep the interpreter from the reactor's: with Python's own 5 ms

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from echod.daemon.privileges import Identity
-from echod.observe.output import open_to_append
+from echod.telemetry.background_writer import open_to_append
 from echod.transports.effective_user import acting_as, only_root_writes
 
 

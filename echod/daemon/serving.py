@@ -34,9 +34,9 @@ from echod.gate.network_rate import Total
 from echod.gate.send_budget import SendBudget
 from echod.gate.work_budget import WorkBudget
 from echod.model import Context
-from echod.observe.log import Log
-from echod.observe.output import Output
-from echod.observe.shown import Shown
+from echod.telemetry.background_writer import Output
+from echod.telemetry.log import Log
+from echod.telemetry.service_output import Shown
 from echod.text import system_error
 from echod.transports.interfaces import broadcasts
 from echod.transports.service_factory import ServiceFactory

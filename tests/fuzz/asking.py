@@ -12,8 +12,8 @@ from echod.admin.service import AdminService
 from echod.events import Tally
 from echod.model import Context, End, Peer, Reply
 from echod.names import Inet, UnixName
-from echod.observe.metrics import Figures, ProcessFigures
 from echod.services.desk import Desk
+from echod.telemetry.metrics import Figures, ProcessFigures
 from tests.fuzz.answering import Bugs
 from tests.fuzz.draw import Draw
 from tests.fuzz.target import Attempt, Target

@@ -35,13 +35,13 @@ from echod.events import CATALOGUE
 from echod.gate.access import Access, canonical, in_disguise, key_of
 from echod.model import Context, Peer
 from echod.names import inet, is_loopback, unix_name
-from echod.observe.journal import entry
-from echod.observe.log import Format, Log
-from echod.observe.output import Output
 from echod.services.qotd import WrongQuotes, quotations
 from echod.services.registry import kinds
 from echod.services.showing import show
 from echod.tap import Options
+from echod.telemetry.background_writer import Output
+from echod.telemetry.journal import entry
+from echod.telemetry.log import Format, Log
 from echod.text import decoded, escaped
 from tests.fuzz.draw import Draw
 from tests.fuzz.target import Attempt, Target, assert_plain, text_of

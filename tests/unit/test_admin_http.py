@@ -17,7 +17,7 @@ from echod.admin.turn_budget import TURN
 from echod.events import Tally
 from echod.model import Context, End, Peer
 from echod.names import Inet, UnixName
-from echod.observe.metrics import Figures, ProcessFigures
+from echod.telemetry.metrics import Figures, ProcessFigures
 
 LOCAL = Peer("unix", UnixName("/run/admin"), UnixName(""), user=0)
 REMOTE = Peer("tcp", Inet("127.0.0.1", 10090), Inet("127.0.0.1", 5))

@@ -29,10 +29,10 @@ from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits
 from echod.model import Context
-from echod.observe import output, shown
-from echod.observe.log import TEMPLATES
 from echod.services import daytime, qotd, showing
 from echod.services.registry import kinds
+from echod.telemetry import background_writer, service_output
+from echod.telemetry.log import TEMPLATES
 from echod.transports import datagram, flood, stream_port
 from echod.transports.datagram import ServiceDatagrams
 from echod.transports.layers import stack
@@ -309,10 +309,10 @@ def test_why_a_connection_ends():
             f"**Flood filter.** {flood_detector.FLOOD} refusals in {1000 * flood_detector.WITHIN:g} ms are a flood",
         ),
         (ARCHITECTURE, f"every {1000 * flood.EASED:g} ms twice as much comes through"),
-        (ARCHITECTURE, f"a queue of at most {output.WAITING:,} lines"),
+        (ARCHITECTURE, f"a queue of at most {background_writer.WAITING:,} lines"),
         (SERVICES, f"or after {stack.LINGER:g} seconds"),
         (SERVICES, f"One line shows at most {showing.SHOWN:,} bytes of a message"),
-        (SERVICES, f"at most {shown.A_SECOND:,} lines and {shown.BYTES_A_SECOND >> 10} KiB a second"),
+        (SERVICES, f"at most {service_output.A_SECOND:,} lines and {service_output.BYTES_A_SECOND >> 10} KiB a second"),
         (SERVICES, f"A random quotation of {qotd.LARGEST} bytes at most"),
         (EMBEDDING, f"after {datagram.A_TURN} datagrams or {stream_port.A_TURN} connections"),
     ],

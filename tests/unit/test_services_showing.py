@@ -9,10 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echod.model import Context, Peer
 from echod.names import Inet, unix_name
-from echod.observe.shown import A_SECOND, Shown
 from echod.services.ack import Ack
 from echod.services.discard import Discard
 from echod.services.showing import SHOWN, line, show
+from echod.telemetry.service_output import A_SECOND, Shown
 from echod.text import decoded
 
 PEER = Peer("udp", Inet("127.0.0.1", 9), Inet("192.0.2.1", 40_000))

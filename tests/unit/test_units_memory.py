@@ -8,8 +8,8 @@ import pytest
 from echod.config.loading import load
 from echod.gate.limits import Limits
 from echod.gate.send_budget import LITTLE
-from echod.observe.output import WAITING_BYTES
 from echod.services.registry import kinds
+from echod.telemetry.background_writer import WAITING_BYTES
 
 TOP = Path(__file__).parents[2]
 UNITS = {"echod.service": "echod.toml", "echod-activated.service": "activated.toml"}

@@ -16,10 +16,10 @@ from typing import Any, Final, Literal
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
-from echod.observe.journal import entry, prefixed
-from echod.observe.output import Output
-from echod.observe.rations import Rations
-from echod.observe.summary import Opened, stopped
+from echod.telemetry.background_writer import Output
+from echod.telemetry.journal import entry, prefixed
+from echod.telemetry.line_rate_limit import Rations
+from echod.telemetry.summary import Opened, stopped
 from echod.text import clipped, counted, escaped
 
 Format = Literal["auto", "text", "json", "journal"]  #: what `log-format` may say

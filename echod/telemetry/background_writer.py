@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from echod.observe.journal import Journal, is_journal
-from echod.observe.threads import NoThread, start
+from echod.telemetry.journal import Journal, is_journal
+from echod.telemetry.threads import NoThread, start
 
 WAITING: Final = 10_000  #: lines that may wait to be written
 WAITING_BYTES: Final = 4 << 20  #: and bytes of them, for a service shows as much as a peer sends

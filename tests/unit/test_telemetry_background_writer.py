@@ -9,9 +9,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.observe import output as module
-from echod.observe.output import Output
-from echod.observe.threads import NoThread
+from echod.telemetry import background_writer as module
+from echod.telemetry.background_writer import Output
+from echod.telemetry.threads import NoThread
 
 LONG = 10.0  # seconds after which a test says that something waits for ever
 

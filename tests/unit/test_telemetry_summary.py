@@ -1,6 +1,6 @@
 """The log as people read it: a line for each service at the start, and a sentence at the end."""
 
-from echod.observe.summary import Opened, stopped
+from echod.telemetry.summary import Opened, stopped
 
 
 def test_the_addresses_of_a_start_are_one_line_a_service() -> None:

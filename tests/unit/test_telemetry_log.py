@@ -18,9 +18,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from echod.events import CATALOGUE, Closing, Events
 from echod.gate.refusal import Refusal
 from echod.names import unix_name
-from echod.observe.log import BUG_EVERY, DIAGNOSTIC, HELD_FOR, LEVELS, MOST, MOST_DEBUG, TEMPLATES, Format, Log
-from echod.observe.output import Output
-from echod.observe.rations import CLASSES
+from echod.telemetry.background_writer import Output
+from echod.telemetry.line_rate_limit import CLASSES
+from echod.telemetry.log import BUG_EVERY, DIAGNOSTIC, HELD_FOR, LEVELS, MOST, MOST_DEBUG, TEMPLATES, Format, Log
 from echod.text import SHOWN
 
 FIELDS: dict[str, dict[str, Any]] = {
@@ -317,7 +317,7 @@ class Diagnostics(Logs):
         self.assertRegex(
             line,
             r"^critical the service failed: ValueError: two\\x0alines in "
-            r"test_of_failures_are_one_line_with_the_error_and_its_place \(test_observe_log\.py:\d+\)$",
+            r"test_of_failures_are_one_line_with_the_error_and_its_place \(test_telemetry_log\.py:\d+\)$",
         )
 
     def test_of_failures_name_the_innermost_places(self) -> None:

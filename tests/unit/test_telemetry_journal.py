@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.observe.journal import Journal, entry, is_journal, prefixed
-from echod.observe.log import LEVELS, Log
-from echod.observe.output import Output
+from echod.telemetry.background_writer import Output
+from echod.telemetry.journal import Journal, entry, is_journal, prefixed
+from echod.telemetry.log import LEVELS, Log
 
 
 def never(*_):
@@ -113,7 +113,7 @@ def test_a_large_entry_is_a_file(reading, journal):
 
 
 def test_a_busy_journal_costs_entries_and_counts_them(reading, journal, monkeypatch, tmp_path):
-    monkeypatch.setattr("echod.observe.journal.PATIENCE", 0.01)
+    monkeypatch.setattr("echod.telemetry.journal.PATIENCE", 0.01)
     output = Output(os.open(os.devnull, os.O_WRONLY), journal)
     log = Log(output, "journal", later=never)
     sent = 0
