@@ -9,6 +9,7 @@ from ipaddress import ip_network
 import pytest
 
 from echod.events import Closing
+from echod.fastpath.stream_lane import StreamLane
 from echod.gate.access import Access
 from echod.gate.refusal import Refusal
 from echod.services.echo import Echo
@@ -18,6 +19,7 @@ from tests.contract.matrix import MIB, data
 from tests.fastpath import test_endings as endings
 from tests.fastpath import test_total_buffer as budget
 from tests.fastpath import test_writable_in_vain as in_vain
+from tests.fastpath.listener import needs_the_plane
 from tests.layers import HANDSHAKE
 
 each_service = pytest.mark.parametrize("service", [Echo, Upper])
@@ -60,6 +62,14 @@ def test_the_budget_recovers(make):
 @each_service
 def test_a_writable_socket_that_takes_nothing_is_tried_again(make, service):
     in_vain.test_it_is_tried_a_few_times_a_second_and_nothing_is_lost(make, service)
+
+
+@pytest.mark.parametrize(("way", "bare"), [("plain", True), ("1 layer", False), ("handshakes", False)])
+@needs_the_plane
+def test_the_fast_path_is_offered_to_bare_sockets_only(make, bare):
+    """It reads and writes sockets by itself: over layers it would serve what the layers must not let through."""
+    with make(Echo()) as made:
+        assert StreamLane.can_serve(made.port) is bare
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 2 * MIB])

@@ -46,13 +46,13 @@ def program(tmp_path_factory):
 
 
 def test_a_layer_and_a_transport_are_a_file_each_and_one_line(program):
-    config = '[services.upper]\nlisten = ["tcp-rot13://127.0.0.1:0"]'
+    config = '[services.ack]\nlisten = ["tcp-rot13://127.0.0.1:0"]\nshow = "no"'
     with Daemon(config, command=program("echod.__main__")) as daemon:
-        url = daemon.url("upper", "tcp-rot13")
-        with socket.create_connection(daemon.inet("upper", "tcp-rot13"), SECONDS) as client:
-            client.sendall(b"uryyb")  # hello
+        url = daemon.url("ack", "tcp-rot13")
+        with socket.create_connection(daemon.inet("ack", "tcp-rot13"), SECONDS) as client:
+            client.sendall(b"hello")
             client.shutdown(socket.SHUT_WR)
-            assert client.makefile("rb").read() == b"URYYB"
+            assert client.makefile("rb").read() == b"erprvirq"  # "received", turned
         ended = subprocess.run(
             [*program("echod.client.main"), "send", url, "hello"],
             check=False,
@@ -60,5 +60,5 @@ def test_a_layer_and_a_transport_are_a_file_each_and_one_line(program):
             capture_output=True,
             timeout=SECONDS,
         )
-        assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"HELLO", b"")
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"received", b"")
         daemon.check()
