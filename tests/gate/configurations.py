@@ -1,4 +1,4 @@
-"""What the gate's tests are made of: configurations, counters, and clients."""
+"""Configurations, counters and clients for the tests of the gate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.daemon import SECONDS, Daemon
 
-SILENCE: Final = 0.2  #: seconds that an answer which must not come would have
+SILENCE: Final = 0.2  #: seconds to wait for a reply that must not come
 LARGEST: Final = 65_536
 
 WAYS: Final = {
@@ -16,15 +16,15 @@ WAYS: Final = {
     "beside-the-plane": ("auto", "ack"),
     "plain": ("off", "echo"),
 }
-"""Every way that a stream may take: the plane, and the kind of service that takes it."""
+"""Every path of a stream: the plane, and the kind of service."""
 STAYING: Final = {"ack": 'close = false\nshow = "no"'}
-"""What a kind needs so that its connections stay for as long as their clients do."""
+"""Options of kinds whose connections must stay open as long as their clients."""
 
 Place = tuple[str, int]
 
 
 def configuration(plane: str, *services: str, defaults: str = "") -> str:
-    """A file with these services: each is what stands behind `[services.`."""
+    """A configuration with these services: each is the text that follows `[services.`."""
     head = f'[daemon]\nplane = "{plane}"\ndrain = "1s"\n[defaults]\n{defaults}'
     return "\n".join([head, *("[services." + each for each in services)])
 
@@ -41,7 +41,7 @@ def stream(kind: str, limits: str = "", host: str = "127.0.0.1", more: str = "",
 
 
 def counted(daemon: Daemon, service: str, start: str) -> dict[str, int]:
-    """What one address of a service counted in all. The daemon is stopped, and must have had no trouble."""
+    """All counters of one address of a service. The daemon is stopped, and must have logged no error."""
     daemon.check()
     figures = daemon.counters()[f"{service} {daemon.url(service, start)}"]
     daemon.check()
@@ -49,12 +49,12 @@ def counted(daemon: Daemon, service: str, start: str) -> dict[str, int]:
 
 
 def refused(figures: dict[str, int]) -> dict[str, int]:
-    """The refusals among them, by their reason."""
+    """The refusals among them, by reason."""
     return {name.partition(":")[2]: count for name, count in figures.items() if name.startswith("refused:")}
 
 
 def asking(daemon: Daemon, host: str = "127.0.0.1", port: int = 0) -> socket.socket:
-    """A datagram client at `host`, on no port of the daemon's own unless one is given."""
+    """A datagram client at `host`, on a port that the daemon does not use, unless one is given."""
     while True:
         client = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         client.settimeout(SECONDS)
@@ -66,13 +66,13 @@ def asking(daemon: Daemon, host: str = "127.0.0.1", port: int = 0) -> socket.soc
 
 
 def asked(client: socket.socket, place: Place, question: bytes) -> bytes | None:
-    """The answer to one datagram, or None where none comes in SILENCE."""
+    """The reply to one datagram, or None if none comes in SILENCE."""
     client.sendto(question, place)
     return next(iter(heard(client, 1)), None)
 
 
 def heard(client: socket.socket, at_most: int = 1_000_000, silence: float = SILENCE) -> list[bytes]:
-    """The datagrams that come, until none does for so long."""
+    """The datagrams that arrive, until none does for so many seconds."""
     came: list[bytes] = []
     client.settimeout(silence)
     try:
@@ -85,20 +85,20 @@ def heard(client: socket.socket, at_most: int = 1_000_000, silence: float = SILE
 
 
 def settled(daemon: Daemon, place: Place, host: str = "127.0.0.1") -> int:
-    """Wait until everything that was sent to `place` has been looked at: a queue is first in, first out.
+    """Wait until everything that was sent to `place` has been processed: a queue is first in, first out.
 
-    One question from `host` is answered for that. Returns how many were lost before, where the queue was full.
+    One request from `host` gets a reply for that. Returns how many were lost before, because the queue was full.
     """
     with asking(daemon, host) as last:
         for lost in range(5):
             last.sendto(b"LAST", place)
             if heard(last, 1, silence=SECONDS / 5):
                 return lost
-    raise AssertionError(f"{place} answers no more:\n{daemon.log()}")
+    raise AssertionError(f"{place} does not reply any more:\n{daemon.log()}")
 
 
 def taken(client: socket.socket, source: bytes, still: float = 0.3) -> int:
-    """Send until nothing has been taken for `still` seconds; how many octets were."""
+    """Send until nothing is accepted for `still` seconds; returns the accepted bytes."""
     client.settimeout(still)
     view, sent = memoryview(source), 0
     try:

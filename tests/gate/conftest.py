@@ -1,4 +1,4 @@
-"""What the gate's tests share: both planes, and networks of one's own."""
+"""Fixtures of the gate's tests: both planes, and private networks."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tests.gate.configurations import WAYS
 
 @pytest.fixture(params=PLANES)
 def plane(request: pytest.FixtureRequest) -> str:
-    """The fast way and the plain one: no rule may know the difference."""
+    """The fast path and the plain one: every rule is the same on both."""
     return str(request.param)
 
 
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """The plane, and a kind of service that keeps its connections: together every way that a stream may take."""
+    """The plane, and a kind of service that keeps its connections: together every path of a stream."""
     return WAYS[request.param]
 
 
 @pytest.fixture
 def lo() -> Iterator[Network]:
-    """A network that has nothing but loopback; the test is inside of it."""
+    """A network that has only loopback; the test is in it."""
     try:
         with network.alone() as own, own.inside():
             yield own
@@ -36,7 +36,7 @@ def lo() -> Iterator[Network]:
 
 @pytest.fixture
 def two() -> Iterator[Two]:
-    """A server's and a client's network, and a link between them; the test is inside of the server's."""
+    """A server's and a client's network, and a link between them; the test is in the server's."""
     try:
         with network.joined() as both, both.server.inside():
             yield both
@@ -46,7 +46,7 @@ def two() -> Iterator[Two]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
-    """What this machine lacks is no failure."""
+    """Skip a test if this machine lacks something it needs."""
     try:
         return (yield)
     except Lacking as lacking:

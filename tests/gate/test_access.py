@@ -1,6 +1,6 @@
-"""One host, one verdict, however its address is written: test 38 of docs/PROMISES.md.
+"""One host has one decision in every notation of its address: test 38 of docs/PROMISES.md.
 
-What a socket cannot show is asked of the gate itself; what the wire brings is in test_sources.py.
+Notations that a socket cannot report are tested on the gate itself; test_sources.py sends packets.
 """
 
 import ipaddress
@@ -22,13 +22,13 @@ from tests.gate.forms import TABLE, many_networks, networks, verdicts
 
 
 @pytest.mark.parametrize(("host", "allow", "deny"), TABLE)
-def test_the_table(host, allow, deny):
+def test_every_notation_has_the_decision_of_the_table(host, allow, deny):
     assert verdicts(host, allow, deny) == {TABLE[host, allow, deny]}
 
 
 @settings(max_examples=100)
 @given(st.ip_addresses(v=4), st.integers(0, 32))
-def test_a_mapped_host_has_the_verdict_of_the_host(host: Any, length: int):
+def test_a_mapped_host_has_the_decision_of_the_host(host: Any, length: int):
     network = str(ipaddress.ip_network((int(host), length), strict=False))
     for allow, deny in ((network, ""), ("0.0.0.0/0", network), ("::/0", "")):
         gate = ConnectionGate(Access(networks(allow), networks(deny)), Limits(), float)
@@ -36,13 +36,13 @@ def test_a_mapped_host_has_the_verdict_of_the_host(host: Any, length: int):
         assert plain == mapped
 
 
-# Through sockets
+# Over sockets
 
 LISTENERS = {"four": "127.0.0.1", "both": "*"}
 
 
-def test_loopback_in_two_forms(plane):
-    """Allowed but for one host, over listeners that have IPv4 alone and such as have both."""
+def test_loopback_in_two_notations(plane):
+    """Allowed except for one host, over listeners with IPv4 only and with both protocols."""
     lists = 'kind = "echo"\nallow = ["127.0.0.0/8"]\ndeny = ["127.0.0.3"]'
     services = [f'{name}]\nlisten = ["tcp://{host}:0", "udp://{host}:0"]\n{lists}' for name, host in LISTENERS.items()]
     with Daemon(configuration(plane, *services)) as daemon:
@@ -62,7 +62,7 @@ def test_loopback_in_two_forms(plane):
 
 
 def was_served(client: socket.socket, place: Any) -> bool:
-    """Whether it gets an answer, rather than a reset: that may come before connect is back."""
+    """Whether it gets a reply, and not a reset, which may arrive before connect returns."""
     try:
         client.connect(place)
         client.sendall(b"?")
@@ -73,7 +73,7 @@ def was_served(client: socket.socket, place: Any) -> bool:
 
 @pytest.mark.system_wide
 @pytest.mark.parametrize("denied", [False, True])
-def test_a_scope_changes_no_verdict(two, plane, denied):
+def test_a_scope_changes_no_decision(two, plane, denied):
     server, client = link_local(two.server), link_local(two.client)
     deny = f'deny = ["{client}"]' if denied else ""
     listen = f'["tcp://[{server}%{LINK}]:0", "tcp://*:0", "udp://[{server}%{LINK}]:0", "udp://*:0"]'
@@ -99,7 +99,7 @@ def test_a_scope_changes_no_verdict(two, plane, denied):
 # Many networks
 
 
-def test_ten_thousand_networks():
+def test_ten_thousand_networks_are_decided_correctly():
     inside, denied = many_networks()
     allow = ", ".join(f'"{network}"' for network in inside)
     deny = ", ".join(f'"{network}"' for network in denied)

@@ -24,7 +24,7 @@ def test_bursts(way):
             crowd.close(crowd.callers, reset=True)
         assert served(place)
         assert eventually(lambda: len(descriptors(daemon.process.pid)) <= before)
-        assert len(daemon.stderr.raw) == lines, "no connection is worth a line"
+        assert len(daemon.stderr.raw) == lines, "a connection logged a line"
         figures = counted(daemon, "stream", "tcp")
         everybody = 2 * CLIENTS + MIDWAY + 2
         assert figures["accepted"] == everybody

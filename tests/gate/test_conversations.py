@@ -1,4 +1,4 @@
-"""chat and console among strangers and floods: challenges before anything unasked, and members who cost nobody else."""
+"""chat and console under floods and strangers: challenges before unrequested output, and no cost for other members."""
 
 import re
 import socket
@@ -22,13 +22,13 @@ rate = "0"
 [services.chat]
 listen = ["udp://*:0"]
 [services.console]
-away = "nobody is here, and this is longer than what a stranger sent"
+away = "away for lunch, and this is longer than what a stranger sent"
 listen = ["udp://*:0"]
 """
 
 
 def asking(two, host, server, port):
-    """A socket in the client's network, that hears only the daemon."""
+    """A socket in the client's network that receives only from the daemon."""
     with two.client.inside():
         opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     opened.settimeout(SECONDS)
@@ -48,7 +48,7 @@ def test_a_stranger_gets_a_challenge_at_most(two, service, host, server):
         for size in SIZES:
             with asking(two, host, server, port_of(daemon, service)) as client:
                 client.send(b"x" * size)
-                client.send(b"y" * 15)  # what comes back to this came behind whatever came to that
+                client.send(b"y" * 15)  # its reply arrives after any reply to the earlier ones
                 answers = [client.recv(65_536)] if size < 15 else [client.recv(65_536) for _ in range(2)]
                 assert all(is_challenge(answer) for answer in answers), (size, answers)
                 client.setblocking(False)
@@ -61,7 +61,7 @@ def test_a_stranger_gets_a_challenge_at_most(two, service, host, server):
         assert "accepted" not in figures
 
 
-def test_a_stranger_joins_by_its_answer_and_nobody_by_anothers(two):
+def test_a_stranger_joins_only_by_its_own_answer(two):
     with Daemon(STRANGERS) as daemon:
         port = port_of(daemon, "chat")
         with asking(two, CLIENT4, SERVER4, port) as anna, asking(two, CLIENT6, SERVER6, port) as bob:
@@ -126,7 +126,7 @@ def member():
 
 
 def until(client, last):
-    """Everything that comes, up to this line."""
+    """Everything received, up to this line."""
     whole = b""
     while not whole.endswith(last):
         piece = client.recv(1 << 18)
@@ -136,13 +136,13 @@ def until(client, last):
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "unix"])
-def test_fifty_members_who_never_read_cost_a_bounded_amount_and_the_others_nothing(lo, member, scheme):
+def test_fifty_members_that_do_not_read_have_bounded_memory_and_delay_no_member(lo, member, scheme):
     with Daemon(CROWD) as daemon:
         anna, bob = member(daemon, scheme), member(daemon, scheme)
         deaf = [member(daemon, scheme, small=True) for _ in range(50)]
         before = daemon.memory()
         line = b"x" * 4000
-        for begin in range(0, 3000, 50):  # 12 MB for each of them, and less at once than may wait
+        for begin in range(0, 3000, 50):  # 12 MB for each of them, and at once less than the limit
             anna.sendall((line + b"\n") * 50)
             anna.sendall(b"%d\n" % begin)
             said = until(bob, b"guest1: %d\n" % begin)
@@ -167,7 +167,7 @@ def test_a_flood_of_joins_and_of_vanishing_members(lo, member):
         before = daemon.memory()
         for _ in range(2000):
             with socket.create_connection(daemon.inet("chat", "tcp"), SECONDS) as one:
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # vanishes by a reset
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # leaves by a reset
                 one.send(b"/nick ghost\n/join cellar\nboo\n")
         one = member(daemon)
         one.sendall(b"/nick zoe\nstill here\n")
@@ -183,7 +183,7 @@ def test_a_flood_of_joins_and_of_vanishing_members(lo, member):
         daemon.check()
 
 
-def test_nothing_that_is_sent_reaches_a_terminal_or_the_log_as_it_came(lo, member):
+def test_no_control_character_reaches_a_terminal_or_the_log(lo, member):
     with Daemon(CROWD) as daemon:
         anna, bob = member(daemon), member(daemon)
         for evil in (*CORPUS, b"a" * 5000):

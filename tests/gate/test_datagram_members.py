@@ -1,4 +1,4 @@
-"""Members of chat and console over UDP: echo services, forged sources, and peers that are not there any more."""
+"""Members of chat and console over UDP: echo services, spoofed sources, and peers that have gone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ lines-per-second = 0
 room-lines-per-second = 0
 listen = ["udp://*:0", "tcp://127.0.0.1:0"]
 [services.console]
-away = "nobody is here, and this is longer than what a stranger sent"
+away = "away for lunch, and this is longer than what a stranger sent"
 listen = ["udp://*:0"]
 """
 STRANGERS = UNLIMITED.replace("{larger}", "")
@@ -46,7 +46,7 @@ def port_of(daemon, service="chat"):
 
 
 def until(client, last):
-    """Everything that comes on a stream, up to a line that has this expression."""
+    """Everything received on a stream, up to a line that matches this expression."""
     whole = b""
     while not re.search(last + rb"[^\n]*\n", whole):
         piece = client.recv(1 << 16)
@@ -56,7 +56,7 @@ def until(client, last):
 
 
 class Remote:
-    """A peer in the client's network. It counts bytes, and answers challenges as long as it is told to."""
+    """A peer in the client's network. It counts bytes, and answers challenges as often as `answers` says."""
 
     def __init__(self, two, daemon, service="chat", host=CLIENT4, server=SERVER4):
         with two.client.inside():
@@ -91,7 +91,7 @@ class Remote:
         self.send(answer_to(challenge) + b"\n")
 
     def drain(self):
-        """Everything that is on its way: its own last datagram is answered in order."""
+        """Receive everything that is in flight: the daemon replies to the peer's own last datagram in order."""
         self.socket.settimeout(0.3)
         try:
             while True:
@@ -102,7 +102,7 @@ class Remote:
 
 @pytest.mark.parametrize("service", ["chat", "console"])
 @pytest.mark.parametrize("delay", HOW_FAR)
-def test_no_forged_datagram_makes_a_member_of_an_echo_service(two, service, delay):
+def test_a_spoofed_datagram_does_not_make_an_echo_service_a_member(two, service, delay):
     with Daemon(STRANGERS) as daemon, two.client.inside():
         peers = {name: EchoPeer((CLIENT4, 0), HOW_FAR[delay], change) for name, change in CHANGES.items()}
         try:
@@ -176,7 +176,7 @@ def test_a_member_that_never_renews_receives_no_more_than_it_sends(two):
         daemon.check()
 
 
-def test_consent_is_lost_after_thirty_seconds_and_comes_back_with_an_answer(two):
+def test_consent_expires_after_thirty_seconds_and_an_answer_renews_it(two):
     with Daemon(STRANGERS) as daemon, Remote(two, daemon) as member:
         with socket.create_connection(daemon.inet("chat", "tcp"), SECONDS) as person:
             member.join()
@@ -187,7 +187,7 @@ def test_consent_is_lost_after_thirty_seconds_and_comes_back_with_an_answer(two)
             assert member.hear().endswith(b": can you read me?\n")
             while time.monotonic() - renewed < VALID + 1:
                 time.sleep(0.5)
-            member.drain()  # the challenges that it did not answer
+            member.drain()  # the challenges without an answer
             member.sent = member.came = 0
             person.sendall(b"and now?\n" * 50)
             member.drain()
@@ -241,7 +241,7 @@ def test_echoctl_talk_answers_challenges_and_sends_its_first_lines_again(two):
     with Daemon(STRANGERS) as daemon:
         url = f"udp://{SERVER4}:{port_of(daemon, 'console')}"
         with two.client.inside():
-            ended = run(*ECHOCTL, "talk", url, input=b"is anybody there?\n")
-        assert b"nobody is here" in ended.stdout, ended
+            ended = run(*ECHOCTL, "talk", url, input=b"hello, operators?\n")
+        assert b"away for lunch" in ended.stdout, ended
         assert b"<>" not in ended.stdout
         daemon.check()

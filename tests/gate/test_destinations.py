@@ -1,4 +1,4 @@
-"""What was asked of many hosts at once is answered by none of ours: every host that answers would multiply it."""
+"""A request to many hosts at once gets no reply: every host that replies would multiply it."""
 
 import socket
 
@@ -16,7 +16,7 @@ EACH = 3
 
 
 def answers(client: socket.socket) -> int:
-    """How many come until none does."""
+    """The number of datagrams that arrive until none does."""
     client.settimeout(SILENCE)
     count = 0
     try:
@@ -28,7 +28,7 @@ def answers(client: socket.socket) -> int:
 
 
 def delivered(two, place, kind):
-    """How many of EACH datagrams to such an address a socket of this kind gets at all: a kernel may keep them."""
+    """How many of EACH datagrams to such an address a socket of this kind receives at all: a kernel may drop them."""
     with socket.socket(kind, socket.SOCK_DGRAM) as probe:
         if kind == socket.AF_INET6:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -39,7 +39,7 @@ def delivered(two, place, kind):
 
 
 def send_to_many(host: str, port: int) -> int:
-    """Ask EACH times, from the client's network; returns how many answers came."""
+    """Send EACH requests from the client's network; returns the number of replies."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, LINK.encode())

@@ -1,4 +1,4 @@
-"""No descriptors, and an accept that fails: tests 15, 16 and 17 of docs/PROMISES.md."""
+"""No free descriptors, and an accept that fails: tests 15, 16 and 17 of docs/PROMISES.md."""
 
 import sys
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ DATAGRAMS = 'datagrams]\nkind = "echo"\nlisten = ["udp://127.0.0.1:0"]'
 
 
 def starve(daemon: Daemon) -> None:
-    """More clients than descriptors: as many as there are get served, the others are reset, and then all is well."""
+    """More clients than descriptors: as many as possible are served, the others are reset, then service is normal."""
     place, lines = daemon.inet("stream", "tcp"), len(daemon.stderr.raw)
     before = len(descriptors(daemon.process.pid))
     leave_descriptors(daemon.process.pid, LEFT)
@@ -24,16 +24,16 @@ def starve(daemon: Daemon) -> None:
         assert crowd.wait(SECONDS) == {Fate.SERVED: LEFT, Fate.RESET: CLIENTS - LEFT}
         with Crowd(place, 10) as later:
             assert later.wait(SECONDS) == {Fate.RESET: 10}
-        settled(daemon, daemon.inet("datagrams", "udp"))  # they need no descriptor
+        settled(daemon, daemon.inet("datagrams", "udp"))  # datagrams need no descriptor
         crowd.close(crowd.those(Fate.SERVED)[:5])
         with Crowd(place, 5) as again:
             assert again.wait(SECONDS) == {Fate.SERVED: 5}
     assert eventually(lambda: len(descriptors(daemon.process.pid)) <= before)
     assert served(place)
-    assert len(daemon.stderr.raw) - lines <= 4, "a line where it begins and one where it ends"
+    assert len(daemon.stderr.raw) - lines <= 4, "more than a line at the beginning and one at the end"
 
 
-def test_no_descriptors(way):
+def test_clients_without_a_free_descriptor_are_refused(way):
     plane, kind = way
     with Daemon(configuration(plane, stream(kind), DATAGRAMS)) as daemon:
         place = daemon.inet("stream", "tcp")
@@ -46,10 +46,10 @@ def test_no_descriptors(way):
         assert "open" not in figures
 
 
-def test_the_reserve_is_stolen(way):
-    """Whoever closes the descriptor that we keep back, we have one again before it is needed.
+def test_a_reserve_descriptor_that_is_closed_is_replaced(way):
+    """If the reserve descriptor is closed from outside, the daemon opens another before it is needed.
 
-    Above all, its number is somebody else's by then: closing that would end a client's connection.
+    The number of the closed descriptor may be in use again: closing it would close a client's connection.
     """
     plane, kind = way
     with Daemon(configuration(plane, stream(kind), DATAGRAMS), command=THIEF) as daemon:
@@ -70,7 +70,7 @@ def test_the_reserve_is_stolen(way):
 
 
 def test_a_limit_that_is_crossed_again_and_again(plane):
-    """Who holds all descriptors, and comes and goes, writes no log for us."""
+    """A client that repeatedly takes all descriptors and leaves fills no log."""
     with Daemon(configuration(plane, stream("echo"))) as daemon, ExitStack() as stack:
         place, pid = daemon.inet("stream", "tcp"), daemon.process.pid
         assert served(place)
@@ -104,8 +104,8 @@ raise SystemExit(0 if found in (known, None) else f"forgot: {known} {found}")
 """
 
 
-def test_the_look_at_the_interfaces_needs_no_luck():
-    """It happens once a minute, and a minute without descriptors must neither end it nor make it forget."""
+def test_the_list_of_broadcast_addresses_survives_a_lack_of_descriptors():
+    """It runs once a minute. Without descriptors it must neither fail nor forget the addresses."""
     ended = run(sys.executable, "-c", BROADCASTS)
     assert ended.returncode == 0, ended.stderr.decode()
 
@@ -119,8 +119,8 @@ MOST = 20  #: calls in WINDOW
 @pytest.mark.system_wide
 @pytest.mark.parametrize("error", ACCEPT_ERRORS)
 def test_an_accept_that_fails(plane, error):
-    """A client waits, and accept fails for WINDOW: a bounded number of calls, two lines, and then all is well."""
-    # A signal interrupts a call now and then. Python's own accept takes that for granted, and calls again for ever.
+    """A client waits, and accept fails for WINDOW: a bounded number of calls, two lines, and then service is normal."""
+    # A signal interrupts a call now and then. Python's own accept expects that, and repeats the call without end.
     when = f"1..{MOST - 1}" if error == "EINTR" else "1+"
     with Daemon(configuration(plane, stream("echo"))) as daemon:
         place = daemon.inet("stream", "tcp")
@@ -144,7 +144,7 @@ def limited(most: int) -> tuple[str, ...]:
 
 
 def test_defaults_shrink_to_what_fits():
-    """A descriptor each, and 64 apart: with one line that says so, and refusals that have the limit's own name."""
+    """A descriptor per connection, and 64 for the daemon: one line reports it; refusals have the limit's reason."""
     with Daemon(configuration("auto", stream("echo")), command=limited(164)) as daemon:
         assert [line for line in daemon.stderr.text if " warn " in line and "shrunk to 100," in line]
         with Crowd(daemon.inet("stream", "tcp"), CLIENTS) as crowd:
@@ -152,7 +152,7 @@ def test_defaults_shrink_to_what_fits():
         assert refused(counted(daemon, "stream", "tcp")) == {"connections": 100}
 
 
-def test_a_written_number_that_does_not_fit_is_an_error(tmp_path):
+def test_a_configured_number_above_the_limit_is_an_error(tmp_path):
     file = tmp_path / "echod.toml"
     file.write_text(configuration("auto", stream("echo", "connections = 101")))
     ended = run(*limited(164), "--config", str(file))
@@ -162,8 +162,8 @@ def test_a_written_number_that_does_not_fit_is_an_error(tmp_path):
     assert "100" in line
 
 
-def test_few_descriptors_are_enough_for_one():
-    """Sixty-four are what a process has at the very least; there is room for one connection then."""
+def test_sixty_four_descriptors_are_enough_for_one_connection():
+    """A process has at least 64 descriptors; that is enough for one connection."""
     with Daemon(configuration("auto", stream("echo"), DATAGRAMS), command=limited(64)) as daemon:
         place = daemon.inet("stream", "tcp")
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""A flood of datagrams leaves streams their turn, and the other way round: test 7 of docs/PROMISES.md."""
+"""A flood of datagrams does not stop streams, and the reverse: test 7 of docs/PROMISES.md."""
 
 import socket
 import threading
@@ -11,7 +11,7 @@ KINDS = ("echo", "discard", "upper", "chargen", "time")
 ROUNDS = 20
 
 
-def test_everybody_has_a_turn(plane):
+def test_every_client_is_served_during_a_flood(plane):
     services = [f'{kind}]\nlisten = ["udp://127.0.0.1:0"]' for kind in KINDS]
     services.append('stream]\nkind = "echo"\nlisten = ["tcp://127.0.0.1:0"]')
     with Daemon(configuration(plane, *services)) as daemon:
@@ -22,7 +22,7 @@ def test_everybody_has_a_turn(plane):
         def flood() -> None:
             nonlocal sent
             with asking(daemon) as client:
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # answers are nobody's here
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # replies are not read
                 while not over.is_set():
                     for place in places:
                         for _ in range(32):

@@ -1,4 +1,4 @@
-"""An interface that goes takes what came by it along, and nothing else: a VPN ends, a cable is pulled."""
+"""A removed interface ends only its own connections and datagrams: a VPN ends, a cable is pulled."""
 
 import signal
 import socket
@@ -31,8 +31,8 @@ def client_of(two, kind: socket.SocketKind, port: int) -> socket.socket:
 
 
 @pytest.mark.parametrize("kind", ["echo", "ack"])
-def test_with_questions_under_way(two, plane, kind):
-    """A connection and a datagram wait for a daemon that is busy, and their interface is gone when it looks."""
+def test_removal_with_requests_in_flight(two, plane, kind):
+    """A connection and a datagram wait for a busy daemon, and their interface is removed before it reads them."""
     with Daemon(serving(plane, kind)) as daemon:
         tcp, udp = daemon.inet(kind, "tcp")[1], daemon.inet(kind, "udp")[1]
         daemon.send_signal(signal.SIGSTOP)
@@ -42,7 +42,7 @@ def test_with_questions_under_way(two, plane, kind):
                 two.server.ip("link", "delete", LINK)
         finally:
             daemon.send_signal(signal.SIGCONT)
-        assert served(("127.0.0.1", tcp)), "nobody is served any more"
+        assert served(("127.0.0.1", tcp)), "no client is served any more"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
             asking.settimeout(SECONDS)
             for _ in range(3):
@@ -53,8 +53,8 @@ def test_with_questions_under_way(two, plane, kind):
 
 
 @pytest.mark.parametrize("kind", ["echo", "ack"])
-def test_with_a_connection_open(two, plane, kind):
-    """The daemon stops in order: a connection whose interface has gone is over, and no reason to fail."""
+def test_removal_with_an_open_connection(two, plane, kind):
+    """The daemon stops normally: a connection whose interface was removed has ended, which is not an error."""
     with Daemon(serving(plane, kind)) as daemon:
         with client_of(two, socket.SOCK_STREAM, daemon.inet(kind, "tcp")[1]) as client:
             client.sendall(b"?")

@@ -1,6 +1,6 @@
-"""An answer larger than its question goes to `larger-answers-to` and to nobody else: test 1 of docs/PROMISES.md.
+"""A reply larger than its request goes only to `larger-answers-to`: test 1 of docs/PROMISES.md.
 
-tests/contract/test_amplification.py has every size for who is not on that list. No kind that is here has a fast way.
+tests/contract/test_amplification.py has every size for other networks. None of these kinds has a fast path.
 """
 
 from tests.daemon import Daemon
@@ -16,11 +16,11 @@ CONFIG = configuration(
     'chargen-rfc864]\nkind = "chargen"\nrfc864 = true\nlisten = ["udp://127.0.0.1:0"]',
     defaults='larger-answers-to = ["127.0.1.0/24"]',
 )
-ENOUGH = bytes(1000)  # octets: more than any of these answers
+ENOUGH = bytes(1000)  # more bytes than any of these replies
 SHORT = (b"", b"?", b"??")
 
 
-def test_only_the_listed_get_more_than_they_sent():
+def test_only_listed_networks_get_more_than_they_sent():
     with Daemon(CONFIG) as daemon, asking(daemon, LISTED) as listed, asking(daemon, OTHER) as other:
         for kind in KINDS:
             place = daemon.inet(kind, "udp")
@@ -34,7 +34,7 @@ def test_only_the_listed_get_more_than_they_sent():
 
         place = daemon.inet("chargen", "udp")
         for size, expected in ((1, 1), (74, 74), (512, 512), (513, 512)):
-            listed.sendto(b"", place)  # never answered, whoever asks
+            listed.sendto(b"", place)  # never has a reply, from any source
             listed.sendto(bytes(size), place)
             assert len(listed.recv(1000)) == expected
 

@@ -1,4 +1,4 @@
-"""Packets that are lost cost time, and no octet: test 23 of docs/PROMISES.md."""
+"""Packet loss costs time, but no byte: test 23 of docs/PROMISES.md."""
 
 import pytest
 
@@ -14,7 +14,7 @@ SERVICE = (
 
 
 @pytest.mark.system_wide
-def test_a_link_that_loses_packets(two, plane):
+def test_a_link_with_packet_loss_loses_no_byte(two, plane):
     for side in two:
         side.loses(LOSS)
     with Daemon(configuration(plane, SERVICE)) as daemon:

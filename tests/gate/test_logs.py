@@ -1,4 +1,4 @@
-"""A log that cannot be written costs lines, and nobody's service: test 35 of docs/PROMISES.md."""
+"""A log that cannot be written loses lines, and delays no client: test 35 of docs/PROMISES.md."""
 
 import re
 
@@ -16,7 +16,7 @@ CLIENTS, ROUNDS = 200, 5  #: two lines each: far more than 64 KiB
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=pytest.mark.system_wide if "disk" in kind else ()) for kind in TARGETS]
 )
-def test_everybody_is_served(kind, subject):
+def test_every_client_is_served(kind, subject):
     with TARGETS[kind]() as target, logging_to(target, subject) as (place, process):
         for _ in range(ROUNDS):
             with Crowd(place, CLIENTS) as crowd:
@@ -25,7 +25,7 @@ def test_everybody_is_served(kind, subject):
         process.terminate()
 
         def over() -> bool:
-            target.last()  # or it might wait for us
+            target.last()  # or the daemon might wait for the reader
             return process.poll() is not None
 
         assert eventually(over)

@@ -1,4 +1,4 @@
-"""Two services that answer each other for ever: tests 2 and 3 of docs/PROMISES.md."""
+"""Two services that reply to each other without end: tests 2 and 3 of docs/PROMISES.md."""
 
 import socket
 import threading
@@ -13,7 +13,7 @@ ANSWERING = ("echo", "upper", "ack", "chargen", "daytime", "qotd", "time", "whoa
 
 
 class Naive(threading.Thread):
-    """Somebody else's echo: whatever comes goes back, to whoever is said to have sent it."""
+    """A foreign echo service: it returns every datagram to its source address, which may be spoofed."""
 
     def __init__(self, client: socket.socket, begin_at: tuple[str, int]) -> None:
         super().__init__(daemon=True)
@@ -34,7 +34,7 @@ class Naive(threading.Thread):
             self._socket.sendto(datagram, sender)
 
     def is_silent(self) -> bool:
-        """Whether nothing has come for half a second."""
+        """Whether nothing has arrived for half a second."""
         before = self.heard
         return not eventually(lambda: self.heard > before, seconds=0.5)
 
@@ -50,7 +50,7 @@ def serving(plane: str, rate: str) -> str:
 
 @pytest.mark.system_wide
 @pytest.mark.parametrize("rate", ["auto", "0"])
-def test_our_own_services_do_not_answer_each_other(lo, plane, rate):
+def test_two_services_of_echod_do_not_reply_to_each_other(lo, plane, rate):
     with Daemon(serving(plane, rate)) as daemon, Spoofer() as spoofer:
         places = {kind: daemon.inet(kind, "udp") for kind in ANSWERING}
         for asked_place in places.values():
@@ -58,10 +58,10 @@ def test_our_own_services_do_not_answer_each_other(lo, plane, rate):
                 spoofer.send(source, asked_place, bytes(1000))
         settled(daemon, places["echo"])
         forged = len(ANSWERING) * (len(ANSWERING) + 1)
-        # The kernel counts what is read: by the daemon, and by our client.
+        # The kernel counts the datagrams that are read: by the daemon, and by the client of the test.
         assert eventually(lambda: lo.figure("Udp", "InDatagrams") >= forged + 2)
         settled(daemon, places["echo"])
-        assert lo.figure("Udp", "InDatagrams") == forged + 4, "somebody still answers"
+        assert lo.figure("Udp", "InDatagrams") == forged + 4, "a service still replies"
         for kind in ANSWERING:
             figures = counted(daemon, kind, "udp")
             assert refused(figures) == {"source-port": len(ANSWERING) + 1}, kind
@@ -81,7 +81,7 @@ def test_a_loop_with_a_foreign_echo_dies_out(plane, kind):
         for number in range(5):
             muted.sendto(b"received %d" % number, place)
         assert asked(other, place, b"received?") is not None
-        assert asked(muted, place, b"received") is None, "its source hears nothing for a minute, and others do"
+        assert asked(muted, place, b"received") is None, "its source gets no reply for a minute, and others do"
         figures = counted(daemon, kind, "udp")
         assert refused(figures) == {"repeat": 7}
         assert figures["datagrams_in"] == naive.heard + 1 + 7

@@ -15,7 +15,7 @@ DATAGRAMS = 'datagrams]\nkind = "echo"\nlisten = ["udp://127.0.0.1:0"]'
 WAITING = 100
 
 
-def test_a_client_that_is_stopped_loses_nothing_and_holds_nobody_up(plane):
+def test_a_client_that_is_stopped_loses_nothing_and_delays_no_client(plane):
     with Daemon(configuration(plane, stream("echo"))) as daemon:
         place = daemon.inet("stream", "tcp")
         with Transfer(place) as transfer:
@@ -28,7 +28,7 @@ def test_a_client_that_is_stopped_loses_nothing_and_holds_nobody_up(plane):
 
 
 def test_a_daemon_that_is_stopped_loses_nothing(plane):
-    """Streams under way, clients and datagrams that come meanwhile: all have their answers when it goes on."""
+    """Streams in flight, and clients and datagrams that arrive meanwhile: all have their replies after it continues."""
     with Daemon(configuration(plane, stream("echo"), DATAGRAMS)) as daemon, asking(daemon) as client:
         place, datagrams = daemon.inet("stream", "tcp"), daemon.inet("datagrams", "udp")
         with Transfer(place) as transfer:
@@ -46,7 +46,7 @@ def test_a_daemon_that_is_stopped_loses_nothing(plane):
         assert counted(daemon, "stream", "tcp")["accepted"] == WAITING + 1
 
 
-def test_a_stop_that_comes_while_it_is_stopped_is_heard(plane):
+def test_a_sigterm_to_a_stopped_daemon_takes_effect_when_it_continues(plane):
     with Daemon(configuration(plane, stream("echo"))) as daemon:
         with stopping(daemon.process.pid):
             daemon.send_signal(signal.SIGTERM)
@@ -58,8 +58,8 @@ def test_a_stop_that_comes_while_it_is_stopped_is_heard(plane):
 
 @pytest.mark.system_wide
 @pytest.mark.parametrize("step", ["-3600s", "+3600s"])
-def test_a_clock_that_steps_moves_no_limit(plane, step, tmp_path):
-    """What is due comes, what is not does not, and a rate gives no more; a stop is as quick as ever."""
+def test_a_step_of_the_clock_changes_no_limit(plane, step, tmp_path):
+    """Due limits are reached, others are not, and a rate allows no more; a stop takes no longer."""
     offset = tmp_path / "offset"
     offset.write_text("+0s")
     limits = 'limits = { idle = "1s", rate = "0.001/20" }'

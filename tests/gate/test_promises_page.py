@@ -1,6 +1,6 @@
-"""docs/PROMISES.md is held to what there is: its tests exist, and its attacks are those of `make chaos`.
+"""docs/PROMISES.md agrees with the code: its tests exist, and its attacks are those of `make chaos`.
 
-Of docs/SECURITY.md, the example is read as a configuration; tests/unit/test_security_page.py has its words.
+The example of docs/SECURITY.md is read as a configuration; tests/unit/test_security_page.py checks its words.
 """
 
 import re
@@ -30,12 +30,12 @@ def test_every_attack_has_a_row_and_every_row_an_attack():
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.number))
-def test_the_promise_is_the_one_that_is_judged(scenario):
+def test_the_promise_of_a_row_is_the_one_of_its_attack(scenario):
     assert scenario.promise in ROWS[scenario.number]
     assert all(f"`{name}`" in ROWS[scenario.number] for name in HELD_BY[scenario.number])
 
 
-def test_a_run_writes_the_rows_of_what_it_tried():
+def test_a_run_updates_only_the_rows_of_the_attacks_that_it_ran():
     tried, not_tried = (Outcome(scenario) for scenario in SCENARIOS[:2])
     tried.figures.append(Figure("echod", "1.0×", kept=True))
     new = updated(PAGE, [not_tried, tried], "2030-01-01")
@@ -47,12 +47,12 @@ def test_a_run_writes_the_rows_of_what_it_tried():
     assert updated(new, [not_tried], "") == new
 
 
-def test_every_room_of_the_gate_is_on_the_page():
-    rooms = {f"tests/gate/{path.name}" for path in (TOP / "tests" / "gate").glob("test_*.py")}
-    assert rooms - set(NAMED) == {"tests/gate/test_promises_page.py"}
+def test_every_test_file_of_the_gate_is_on_the_page():
+    files = {f"tests/gate/{path.name}" for path in (TOP / "tests" / "gate").glob("test_*.py")}
+    assert files - set(NAMED) == {"tests/gate/test_promises_page.py"}
 
 
-def test_the_example_of_how_to_open_it_is_a_configuration(tmp_path):
+def test_the_example_of_the_security_page_is_a_configuration(tmp_path):
     (example,) = re.findall(r"(?ms)^```toml\n(.*?)^```$", (TOP / "docs" / "SECURITY.md").read_text("utf-8"))
     (tmp_path / "echod.toml").write_text(example)
     (service,) = load(tmp_path / "echod.toml", kinds(plugins=()), {}).services

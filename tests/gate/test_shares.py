@@ -1,4 +1,4 @@
-"""What one client, one network and one service may have, and that others keep theirs: tests 5 and 40 of PROMISES.md."""
+"""The shares of a client, a network and a service, and that others keep theirs: tests 5 and 40 of docs/PROMISES.md."""
 
 import socket
 from functools import partial
@@ -24,8 +24,8 @@ def holds(pid: int, place: tuple[str, int], count: int) -> bool:
     return connections(pid, place) == count
 
 
-def test_so_many_at_once_and_not_one_more(way):
-    """Exactly as many are served, the others reset at once, and whoever leaves makes room for exactly one."""
+def test_exactly_the_allowed_number_is_served_at_once(way):
+    """Exactly as many are served, the others are reset at once, and each close admits exactly one more."""
     plane, kind = way
     limits = {"connections": [ONE, OTHER], "per-client": [ONE]}
     services = [stream(kind, f"{limit} = {ROOM}", name=limit) for limit in limits]
@@ -47,7 +47,7 @@ def test_so_many_at_once_and_not_one_more(way):
             assert eventually(partial(holds, pid, place, 0))
             with Crowd(place, ROOM, hosts) as last:
                 assert last.wait(SECONDS) == fates(ROOM, 0)
-        assert len(daemon.stderr.raw) == lines, "no refusal is worth a line"
+        assert len(daemon.stderr.raw) == lines, "a refusal logged a line"
         for limit in limits:
             figures = counted(daemon, limit, "tcp")
             for_others = 0 if limit == "connections" else ROOM
@@ -56,15 +56,15 @@ def test_so_many_at_once_and_not_one_more(way):
             assert "open" not in figures
 
 
-def test_so_many_new_ones(way):
-    """A burst is served, what comes behind it is reset, and others have a burst of their own."""
+def test_exactly_the_allowed_number_of_new_connections_is_served(way):
+    """A burst is served, connections beyond it are reset, and other clients have their own burst."""
     plane, kind = way
     with Daemon(configuration(plane, stream(kind, 'new-per-client = "0.001/20"'))) as daemon:
         place = daemon.inet("stream", "tcp")
         with Crowd(place, 100, [ONE]) as crowd:
             assert crowd.wait(SECONDS) == fates(20, 80)
         with Crowd(place, 10, [ONE]) as crowd:
-            assert crowd.wait(SECONDS) == fates(0, 10), "leaving gives nothing back"
+            assert crowd.wait(SECONDS) == fates(0, 10), "a close must not refill the rate"
         with Crowd(place, 30, [OTHER]) as crowd:
             assert crowd.wait(SECONDS) == fates(20, 10)
         figures = counted(daemon, "stream", "tcp")
@@ -73,8 +73,8 @@ def test_so_many_new_ones(way):
 
 
 @pytest.mark.system_wide
-def test_who_is_one_client_over_ipv6(two, plane):
-    """A /64 is one client: a host has as many addresses as it likes in its own."""
+def test_a_64_is_one_client_over_ipv6(two, plane):
+    """A /64 is one client: a host may use as many addresses as it likes in its own /64."""
     two.client.add("fd00:99::3/64", "fd00:99:0:1::1/64", device=LINK)
     two.server.ip("-6", "route", "add", "fd00:99:0:1::/64", "via", CLIENT6)
     service = stream("echo", "per-client = 10", f"[{SERVER6}]", 'allow = ["fd00:99::/32"]')
@@ -87,8 +87,8 @@ def test_who_is_one_client_over_ipv6(two, plane):
 
 
 @pytest.mark.system_wide
-def test_new_ones_are_bounded_unasked_where_the_network_reaches(two, plane):
-    """`auto` is 200 a second and 500 at once there, and no limit at all on a listener bound to loopback."""
+def test_new_connections_have_a_default_limit_on_a_network_address(two, plane):
+    """`auto` is 200 a second with a burst of 500 there, and no limit on a listener bound to loopback."""
     service = stream("echo", "connections = 5000, per-client = 5000", SERVER4, 'allow = ["10.99.0.0/24"]')
     with Daemon(configuration(plane, service)) as daemon:
         place = daemon.inet("stream", "tcp")
@@ -115,7 +115,7 @@ def test_shares_of_datagrams(plane):
         f'{name}]\nkind = "echo"\nlisten = ["udp://127.0.0.1:0"]\nlimits = {limits}' for name, limits in rates.items()
     ]
     with Daemon(configuration(plane, *services)) as daemon:
-        # Forged or not, the daemon cannot know: so many answers to a network, in order, and the rest is counted.
+        # The daemon cannot detect spoofed sources: so many replies to a network, in order, and the rest is counted.
         place = daemon.inet("scarce", "udp")
         with asking(daemon, VICTIM) as victim, asking(daemon, SAME_NETWORK) as neighbour, asking(daemon) as other:
             for number in range(SENT):
@@ -125,13 +125,13 @@ def test_shares_of_datagrams(plane):
             assert asked(other, place, b"and me?") == b"and me?"
             assert heard(neighbour) == []
             assert heard(victim) == [b"%d" % number for number in range(BURST)]
-        # 512 KiB at once: eight of the largest, and not a ninth unless a quarter of a second has gone by.
+        # 512 KiB at once: eight of the largest, and a ninth only after a quarter of a second.
         place = daemon.inet("plenty", "udp")
         with asking(daemon, VICTIM) as client:
             for number in range(LARGE):
                 client.sendto(bytes([number]) * 65_000, place)
             lost_later = settled(daemon, place)
-        # A measuring tool must not meet a limit on loopback, unless somebody wrote one.
+        # A measuring tool must not reach a limit on loopback, unless one is configured.
         place = daemon.inet("unlimited", "udp")
         with asking(daemon, VICTIM) as client:
             for _ in range(FAST):
@@ -153,7 +153,7 @@ def test_shares_of_datagrams(plane):
 
 
 @pytest.mark.system_wide
-def test_rates_are_bounded_unasked_where_the_network_reaches(two, plane):
+def test_rates_have_a_default_limit_on_a_network_address(two, plane):
     with Daemon(configuration(plane, f'echo]\nlisten = ["udp://{SERVER4}:0"]\nallow = ["10.99.0.0/24"]')) as daemon:
         place = daemon.inet("echo", "udp")
         with two.client.inside(), asking(daemon, CLIENT4) as client:
@@ -167,8 +167,8 @@ def test_rates_are_bounded_unasked_where_the_network_reaches(two, plane):
 
 
 @pytest.mark.system_wide
-def test_who_shares_a_rate_over_ipv6(lo, plane):
-    """A /56 is what one customer has. The sources are forged: it takes nobody's own address."""
+def test_a_56_shares_a_rate_over_ipv6(lo, plane):
+    """A /56 is the network of one customer. The sources are spoofed, because the machine has no such addresses."""
     lists = 'allow = ["2001:db8::/32", "::1/128"]\nlimits = { rate = "0.001/10" }'
     with (
         Daemon(configuration(plane, f'echo]\nlisten = ["udp://[::1]:0"]\n{lists}')) as daemon,

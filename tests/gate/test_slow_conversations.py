@@ -1,4 +1,4 @@
-"""Floods of lines at chat and console, seats that do not read, and members that do not: counts and bytes."""
+"""Floods of lines at chat and console, and operators and members that do not read: counts and bytes."""
 
 import json
 import socket
@@ -40,7 +40,7 @@ def status(daemon):
 
 
 def until(client, last):
-    """Everything that comes, up to this."""
+    """Everything received, up to this text."""
     whole = b""
     while last not in whole:
         piece = client.recv(1 << 18)
@@ -50,7 +50,7 @@ def until(client, last):
 
 
 @pytest.mark.parametrize("service", ["chat", "console"])
-def test_twenty_floods_of_line_ends_delay_nobody_and_lose_no_line(service):
+def test_twenty_floods_of_line_ends_delay_no_client_and_lose_no_line(service):
     with Daemon(LINES) as daemon, ExitStack() as stack:
         echo = connected(stack, daemon, "echo")
         seat = _seat(stack, daemon)
@@ -81,7 +81,7 @@ def _seat(stack, daemon):
     return seat
 
 
-def test_a_seat_that_does_not_read_is_bounded_told_and_counted():
+def test_a_seat_that_does_not_read_is_bounded_notified_and_counted():
     with Daemon(LINES) as daemon, ExitStack() as stack:
         seat = _seat(stack, daemon)
         client = connected(stack, daemon, "console")
@@ -91,7 +91,7 @@ def test_a_seat_that_does_not_read_is_bounded_told_and_counted():
         assert eventually(lambda: status(daemon)["missed"] > 500)
         now = status(daemon)
         assert now["unsent"] <= 2 * WAITING
-        assert daemon.memory() - before < 16 * MIB + 1000 * 8000 * 2  # what waits for an answer is kept as text
+        assert daemon.memory() - before < 16 * MIB + 1000 * 8000 * 2  # unanswered messages are kept as text
         heard = until(seat, b'"missed"')
         missed = [event["events"] for event in events(heard + seat.recv(4096)) if event["event"] == "missed"]
         assert missed
@@ -100,7 +100,7 @@ def test_a_seat_that_does_not_read_is_bounded_told_and_counted():
 
 
 def events(heard):
-    """The whole events of a chunked response."""
+    """The complete events of a chunked response."""
     for line in heard.split(b"\n"):
         if line.startswith(b'{"event"') and line.endswith(b"}"):
             yield json.loads(line)
@@ -119,7 +119,7 @@ listen = ["unix://{dir}/admin.sock"]
 SILENT = 60
 
 
-def test_silent_members_stay_within_the_budget_and_give_it_back():
+def test_silent_members_stay_within_the_budget_and_release_it():
     with Daemon(CROWD) as daemon, ExitStack() as stack:
         with ExitStack() as silent:
             for _ in range(SILENT):
@@ -133,7 +133,7 @@ def test_silent_members_stay_within_the_budget_and_give_it_back():
             until(talker, b"-- in lobby")
             assert eventually(lambda: status(daemon)["missed"] > 0)
             now = status(daemon)
-            # `buffer` of each may be on its way when the sum passes the limit; without it 256 KiB of each would wait
+            # `buffer` of each may be in flight when the sum passes the limit; without it 256 KiB of each would wait
             assert now["unsent"] <= 2 * MIB + SILENT * 65_536
             talker.sendall(b"/nick talker\n")
             until(talker, b"you are now talker")

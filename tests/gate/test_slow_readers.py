@@ -1,4 +1,4 @@
-"""Who sends and never reads is stopped, costs little, and loses nothing: test 9 of docs/PROMISES.md."""
+"""A client that sends and never reads is paused, uses little memory, and loses nothing: test 9 of docs/PROMISES.md."""
 
 import hashlib
 import socket
@@ -10,23 +10,23 @@ from tests.daemon import SECONDS, Daemon
 from tests.gate.configurations import configuration, counted, stream, taken
 
 OFFERED = 64 * MIB  #: more than all buffers of the kernel together
-EACH = 192 * 1024  #: octets of memory that a slow reader may cost
-NOISE = MIB  #: what an allocator takes at once
+EACH = 192 * 1024  #: bytes of memory that a slow reader may cost
+NOISE = MIB  #: bytes that an allocator takes at once
 CROWD = 50
 
 
 @pytest.mark.parametrize(("plane", "kind"), [("auto", "echo"), ("auto", "upper"), ("auto", "chargen"), ("off", "echo")])
-def test_slow_readers(plane, kind):
+def test_clients_that_do_not_read_are_paused(plane, kind):
     with Daemon(configuration(plane, stream(kind))) as daemon:
         place = daemon.inet("stream", "tcp")
-        with socket.create_connection(place, SECONDS) as client:  # so that it has done what it will do
+        with socket.create_connection(place, SECONDS) as client:  # it has reached its final state
             taken(client, data()[: 8 * MIB], still=0.1)
         before = daemon.memory()
         with socket.create_connection(place, SECONDS) as client:
             sent = taken(client, data()[:OFFERED])
             assert daemon.memory() - before < EACH + NOISE
             if kind != "chargen":
-                assert sent < OFFERED, "it takes without end"
+                assert sent < OFFERED, "the daemon accepts without end"
                 assert answer(client) == of(data()[:sent] if kind == "echo" else data()[:sent].upper())
         stuck = [socket.create_connection(place, SECONDS) for _ in range(CROWD)]
         try:
@@ -34,7 +34,7 @@ def test_slow_readers(plane, kind):
                 client.setblocking(False)
             while sum(send(client) for client in stuck):
                 pass
-            with socket.create_connection(place, SECONDS) as reading:  # somebody who reads is served among them
+            with socket.create_connection(place, SECONDS) as reading:  # a client that reads is served among them
                 reading.sendall(b"hello")
                 assert len(reading.recv(5)) == 5
             assert daemon.memory() - before < CROWD * EACH + NOISE
@@ -45,7 +45,7 @@ def test_slow_readers(plane, kind):
 
 
 def answer(client: socket.socket) -> tuple[int, bytes]:
-    """How much comes back once we have finished sending, and what."""
+    """Shut down sending; returns the number of bytes that come back, and their digest."""
     client.shutdown(socket.SHUT_WR)
     came, digest = 0, hashlib.sha256()
     while piece := client.recv(MIB):
@@ -59,7 +59,7 @@ def of(expected: bytes) -> tuple[int, bytes]:
 
 
 def send(client: socket.socket) -> int:
-    """A little, once; chargen takes whatever comes, so that nothing is sent there."""
+    """Send a little, once; chargen reads everything, so nothing is sent to it."""
     try:
         return client.send(data()[:MIB])
     except BlockingIOError:

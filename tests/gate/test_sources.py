@@ -1,4 +1,4 @@
-"""Sources that are answered by nobody's wish: test 4 of docs/PROMISES.md, and the addresses of test 38 on the wire."""
+"""Sources that get no reply: test 4 of docs/PROMISES.md, and the addresses of test 38 as packets."""
 
 import socket
 from collections import Counter
@@ -14,7 +14,7 @@ from tests.gate.configurations import asked, asking, configuration, counted, ref
 
 PORTS = (0, 7, 19, 53, 123, 1023, *sorted(REFLECTORS))
 ADDRESSES = ("255.255.255.255", "224.0.0.1", "239.255.255.255", "240.0.0.1", "0.0.0.1")
-EACH = 15  #: fewer than what makes a flood, which the kernel drops and counts apart
+EACH = 15  #: fewer than a flood, whose datagrams the kernel drops and counts separately
 FLOOD = 5_000
 
 
@@ -23,14 +23,14 @@ def serving(plane: str, host: str = "127.0.0.1", more: str = "") -> str:
 
 
 @pytest.mark.system_wide
-def test_nobody_is_answered_in_the_name_of_a_service(lo, plane):
+def test_a_spoofed_service_or_broadcast_gets_no_reply(lo, plane):
     with Daemon(serving(plane)) as daemon, Spoofer() as spoofer:
         place, lines = daemon.inet("echo", "udp"), len(daemon.stderr.raw)
         for port in PORTS:
             spoofer.send(("127.0.0.9", port), place, b"in its name", EACH)
             settled(daemon, place)
         for host in ADDRESSES:
-            spoofer.send((host, 40_000), place, b"in everybody's name", EACH)
+            spoofer.send((host, 40_000), place, b"from a broadcast", EACH)
             settled(daemon, place)
         spoofer.send(place, place, b"in your own name", EACH)
         settled(daemon, place)
@@ -46,8 +46,8 @@ def test_nobody_is_answered_in_the_name_of_a_service(lo, plane):
 @pytest.mark.parametrize(
     ("host", "to"), [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1"), ("*", "127.0.0.1"), ("*", "::1")]
 )
-def test_a_flood_of_them_is_counted_to_the_last(lo, plane, host, to):
-    """What the kernel's filter drops, too; over IPv4 and IPv6, on sockets that have one of them or both."""
+def test_a_flood_of_invalid_sources_is_counted_completely(lo, plane, host, to):
+    """Including datagrams that the kernel's filter drops; over IPv4 and IPv6, on sockets with one or both of them."""
     source = "::1" if ":" in to else "127.0.0.9"
     with Daemon(serving(plane, host)) as daemon, Spoofer(socket.AF_INET6 if ":" in to else socket.AF_INET) as spoofer:
         place, lines = (to, daemon.inet("echo", "udp")[1]), len(daemon.stderr.raw)
@@ -62,7 +62,7 @@ def test_a_flood_of_them_is_counted_to_the_last(lo, plane, host, to):
 
 
 @pytest.mark.system_wide
-def test_a_filter_that_the_kernel_refuses_ends_nothing(lo, plane):
+def test_service_continues_if_the_kernel_refuses_the_filter(lo, plane):
     with Daemon(serving(plane)) as daemon, Spoofer() as spoofer:
         place = daemon.inet("echo", "udp")
         with Injected(daemon.process.pid, "ENOMEM", calls="setsockopt") as injected:
@@ -72,8 +72,8 @@ def test_a_filter_that_the_kernel_refuses_ends_nothing(lo, plane):
         assert sum(refused(counted(daemon, "echo", "udp")).values()) == FLOOD + lost
 
 
-def test_ports_that_answer_by_themselves(plane):
-    """What needs no root: ports above 1023, and our own on another address; and all of them where somebody says so."""
+def test_datagrams_from_reflector_ports_get_no_reply(plane):
+    """Ports above 1023 and echod's own on another address, which need no root; and the option that allows them."""
     allowing = f'allowing]\nkind = "echo"\nlisten = ["udp://127.0.0.1:0"]\nallow-source-ports = {sorted(REFLECTORS)}'
     with Daemon(configuration(plane, 'echo]\nlisten = ["udp://127.0.0.1:0"]', allowing)) as daemon:
         place, other = daemon.inet("echo", "udp"), daemon.inet("allowing", "udp")
@@ -81,7 +81,7 @@ def test_ports_that_answer_by_themselves(plane):
         for port in (*REFLECTORS, place[1], other[1]):
             try:
                 client = asking(daemon, "127.0.0.9", port)
-            except OSError:  # somebody has it on every address
+            except OSError:  # another process uses it on every address
                 continue
             with client:
                 client.sendto(b"hello", place)
@@ -96,7 +96,7 @@ def test_ports_that_answer_by_themselves(plane):
         assert not refused(counted(daemon, "allowing", "udp"))
 
 
-# What the wire brings
+# Addresses as packets
 
 ALLOW = 'allow = ["127.0.0.0/8", "::1/128", "10.0.0.0/8", "fd00:99::/64"]'
 WIRE6 = {
@@ -105,8 +105,8 @@ WIRE6 = {
     "64:ff9b::127.0.0.1": "source-address",
     "64:ff9b::10.99.0.2": "source-address",
     "::": "source-address",
-    # An IPv6 packet in which an IPv4-mapped address stands was sent by nobody honest (RFC 4291 2.5.5.2 has the form
-    # for inside a host), and Linux hands it over: without a rule of ours it would pass as the IPv4 host.
+    # An IPv4-mapped address in an IPv6 packet is always forged: RFC 4291 2.5.5.2 has that form for use inside a host.
+    # Linux delivers it, and without a rule of the gate it would pass as the IPv4 host.
     "::ffff:127.0.0.1": "source-address",
     "::ffff:10.99.0.2": "source-address",
     "2001:db8::1": "denied",
@@ -116,11 +116,11 @@ WIRE6 = {
 
 @pytest.mark.system_wide
 @pytest.mark.parametrize("host", ["*", f"[{SERVER6}]"])
-def test_ipv6_sources_in_disguise(two, plane, host):
+def test_ipv6_sources_with_an_embedded_ipv4_address(two, plane, host):
     with Daemon(configuration(plane, f'echo]\nlisten = ["udp://{host}:0"]\n{ALLOW}')) as daemon:
         place = (SERVER6, daemon.inet("echo", "udp")[1])
         with two.client.inside(), Spoofer(socket.AF_INET6) as spoofer:
-            for number, source in enumerate(WIRE6, start=1):  # so that no two of them add up to the same
+            for number, source in enumerate(WIRE6, start=1):  # different counts, so that sums are unambiguous
                 spoofer.send((source, 40_000), place, b"let me in", number)
                 settled(daemon, place, CLIENT6)
         figures = counted(daemon, "echo", "udp")
@@ -133,7 +133,7 @@ def test_ipv6_sources_in_disguise(two, plane, host):
 
 @pytest.mark.system_wide
 def test_broadcast_addresses_of_every_network_of_an_interface(two, plane):
-    """An interface may have several networks, and each has an address of its own that means everybody."""
+    """An interface may have several networks, and each has its own broadcast address."""
     two.server.add("10.98.0.1/24", "10.97.0.1/16", device="eth0")
     config = configuration(plane, f'echo]\nlisten = ["udp://{SERVER4}:0"]\n{ALLOW}')
     with Daemon(config) as daemon:

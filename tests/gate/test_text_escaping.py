@@ -1,4 +1,4 @@
-"""Nothing that a peer writes comes out as it came, and one event is one line: test 41 of docs/PROMISES.md."""
+"""No control character of a peer's text is output, and one event is one line: test 41 of docs/PROMISES.md."""
 
 import json
 
@@ -19,8 +19,8 @@ def assert_kept(account):
 
 
 @pytest.mark.parametrize("text", EVIL)
-def test_what_would_be_a_fault_is_seen(text):
-    """Who looks for what is not printable finds it, and only that."""
+def test_illegible_text_is_detected(text):
+    """A check of the checks: they find exactly the texts that are not printable."""
     assert text in b"".join(CORPUS)
     assert illegible(b"before" + text + b"behind\nanother\n") == [b"before" + text + b"behind"]
     shown = text.decode("utf-8", "surrogateescape")
@@ -32,22 +32,22 @@ def test_what_would_be_a_fault_is_seen(text):
 
 
 @pytest.mark.parametrize(("plane", "schemes"), [("auto", ["udp"]), ("off", ["unix-dgram"])])
-def test_wherever_it_is_written(plane, schemes):
+def test_every_output_is_printable(plane, schemes):
     text_escaping.everywhere(account := Account(), plane, schemes)
     assert_kept(account)
 
 
-def test_in_a_log_of_json(plane):
+def test_a_json_log_is_printable(plane):
     text_escaping.as_json(account := Account(), plane)
     assert_kept(account)
 
 
 @pytest.mark.system_wide
-def test_in_the_journal(plane):
+def test_the_journal_is_printable(plane):
     text_escaping.as_entries(account := Account(), plane)
     assert_kept(account)
 
 
-def test_on_a_command_line():
+def test_the_message_about_a_wrong_argument_is_printable():
     text_escaping.command_lines(account := Account(), text_escaping.WORDS[:2])
     assert_kept(account)

@@ -1,6 +1,6 @@
-"""A peer that vanishes without a word is noticed by the kernel, and counted as lost: test 22 of docs/PROMISES.md.
+"""A peer that vanishes is detected by the kernel, and counted as lost: test 22 of docs/PROMISES.md.
 
-The seconds are shortened here, so that this does not take two minutes; what they really are has a test of its own.
+The time limits are shortened here, so that the test does not take two minutes; the real ones have their own test.
 """
 
 import socket
@@ -35,12 +35,12 @@ def client(two, place):
 
 
 def sockets(two) -> int:
-    """How many TCP connections the server's kernel has (proc(5), net/tcp): state 01 is established."""
+    """The number of TCP connections in the server's kernel (proc(5), net/tcp); state 01 is established."""
     with two.server.inside(), open("/proc/thread-self/net/tcp") as table:
         return sum(line.split()[3] == "01" for line in table)
 
 
-def test_who_vanishes_is_lost_whether_idle_or_not(two, way):
+def test_a_peer_that_vanishes_is_lost_whether_idle_or_not(two, way):
     plane, kind = way
     more = f'allow = ["0.0.0.0/0"]\n{STAYING.get(kind, "")}'
     config = configuration(plane, f'stream]\nkind = "{kind}"\nlisten = ["tcp://{SERVER4}:0"]\n{more}')
@@ -50,15 +50,15 @@ def test_who_vanishes_is_lost_whether_idle_or_not(two, way):
             for one in (silent, waiting, stays):
                 one.sendall(b"hello")
                 assert one.recv(100)
-            waiting.sendall(b"and now")  # its answer is under way when the client has gone
+            waiting.sendall(b"and now")  # its reply is in flight when the client vanishes
             two.client.ip("route", "add", "blackhole", SERVER4)
             assert eventually(lambda: sockets(two) == 0)
             two.client.ip("route", "delete", "blackhole", SERVER4)
         assert counted(daemon, "stream", "tcp")["closed:lost"] == 3
 
 
-def test_who_vanishes_while_nothing_is_under_way_has_as_long_as_stall(two):
-    """Linux counts no questions where there is a TCP_USER_TIMEOUT."""
+def test_a_peer_that_vanishes_while_idle_is_kept_for_stall(two):
+    """Linux counts no keepalive probes on a socket with a TCP_USER_TIMEOUT."""
     listen = f'listen = ["tcp://{SERVER4}:0"]\nallow = ["0.0.0.0/0"]'
     config = f"[services.echo]\n{listen}\n[services.upper]\n{listen}\nlimits.stall = '70s'\n"
     with Daemon(config, command=(sys.executable, "-W", "error", "-c", SHORTER)) as daemon:

@@ -1,4 +1,4 @@
-"""Link-local addresses have their zone wherever they are shown or are a key (RFC 4007 11): each link has an fe80::1."""
+"""Link-local addresses have their zone in output and in keys (RFC 4007 11): each link may have an fe80::1."""
 
 from __future__ import annotations
 
