@@ -1,7 +1,7 @@
-"""What happens, as a contract: the catalogue of events, who hears of them, and what is counted.
+"""The catalogue of events, their delivery to sinks, and the counters.
 
-Events are for people and programs that watch the daemon; docs/ARCHITECTURE.md lists them, and a test holds the
-list to this file. What concerns only a developer goes to twisted.logger instead.
+Events are for administrators and programs that watch the daemon. docs/ADMIN.md lists them, and a test compares the list
+with this file. Messages for developers go to twisted.logger instead.
 """
 
 from __future__ import annotations
@@ -16,70 +16,70 @@ from echod.gate.refusal import Refusal
 
 
 class Closing(StrEnum):
-    """Why a connection ended: the closed vocabulary of counters and of `connection.closed`."""
+    """Why a connection was closed, in counters and in the event `connection.closed`."""
 
     DONE = "done"  #: both sides had finished, or the service had
-    LOST = "lost"  #: the peer reset it, or vanished
-    IDLE = "idle"  #: nothing came and nothing went for `idle`
-    STALL = "stall"  #: the peer took nothing of what was waiting for it for `stall`
-    LINGER = "linger"  #: we had finished, and the peer never did
-    ECHO = "echo"  #: a datagram member returned our own text three times in a row
+    LOST = "lost"  #: the peer reset the connection, or disappeared
+    IDLE = "idle"  #: no traffic in either direction for `idle`
+    STALL = "stall"  #: the peer accepted no pending output for `stall`
+    LINGER = "linger"  #: the service had finished, and the peer did not
+    ECHO = "echo"  #: a datagram member returned text of echod three times in a row
     MESSAGE = "message"  #: a message was larger than `message` or the send buffer
     HANDSHAKE = "handshake"  #: the handshake of a layer took longer than `handshake`
     REFUSED = "refused"  #: the gate refused the client that a proxy named
-    FAILED = "failed"  #: a bug: the service raised
-    DRAIN = "drain"  #: the daemon stopped and could wait no longer
+    FAILED = "failed"  #: a bug: the service raised an exception
+    DRAIN = "drain"  #: the daemon stopped, and `drain` was over
 
 
 CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "listener.opened": "an address is served: service, address",
-        "listener.awaited": "an address with `retry` is not there yet: service, address, error",
-        "listener.closed": "an address is served no more: service, address",
+        "listener.opened": "a listener was opened: service, address",
+        "listener.awaited": "an address with `retry` does not exist yet: service, address, error",
+        "listener.closed": "a listener was closed: service, address",
         "connection.opened": "a connection was admitted: service, address, peer",
-        "connection.refused": "a connection was not: service, address, peer, reason",
-        "client.denied": "a client's network is not let in, said once a minute: service, address, peer, host",
-        "connection.closed": "a connection ended: service, address, peer, reason, bytes_in, bytes_out",
-        "accept.paused": "the kernel hands out no connections: service, address, error",
-        "accept.resumed": "it does again: service, address, refused",
-        "reading.paused": "more than total-buffer waits to be sent; who is stuck is not read from: limit",
-        "reading.resumed": "it does not any more: limit",
+        "connection.refused": "a connection was refused: service, address, peer, reason",
+        "client.denied": "a client's network is not allowed, reported once a minute: service, address, peer, host",
+        "connection.closed": "a connection was closed: service, address, peer, reason, bytes_in, bytes_out",
+        "accept.paused": "the kernel returns no connections, and the listener pauses: service, address, error",
+        "accept.resumed": "the listener accepts again: service, address, refused",
+        "reading.paused": "more than total-buffer waits to be sent, and stalled connections are not read from: limit",
+        "reading.resumed": "less than that waits again: limit",
         "daemon.ready": "everything is bound and served: listeners",
-        "daemon.reloading": "the configuration is read anew: by",
-        "daemon.reloaded": "it is in force: opened, closed, changed, changes",
-        "daemon.refused": "it is wrong, and nothing has changed: errors",
-        "daemon.draining": "no new connections; the open ones have time to end: connections, seconds",
-        "log.incomplete": "what could not be written or told, said at the end: lines, events",
-        "daemon.stopped": "the end, with every counter: counters",
+        "daemon.reloading": "a reload has begun: by",
+        "daemon.reloaded": "the new configuration is in force: opened, closed, changed, changes",
+        "daemon.refused": "the new configuration is wrong, and nothing has changed: errors",
+        "daemon.draining": "no new connections; open ones have time to finish: connections, seconds",
+        "log.incomplete": "lines and events that could not be written or delivered, reported at the end: lines, events",
+        "daemon.stopped": "the daemon has stopped, with every counter: counters",
     }
 )
 
 
 @dataclass(slots=True)
 class Tally:
-    """The counters of one address of one service: plain integers that only grow, but for `open`."""
+    """The counters of one address of one service: integers that only grow, except `open`."""
 
     accepted: int = 0  #: connections that were admitted
-    open: int = 0  #: connections now
+    open: int = 0  #: open connections
     datagrams_in: int = 0
     datagrams_out: int = 0
-    bytes_in: int = 0  #: payload, as it came
-    bytes_out: int = 0  #: payload, as the kernel took it
-    held_back: int = 0  #: connections that were stuck while all together had more than `total-buffer` unsent
+    bytes_in: int = 0  #: payload received
+    bytes_out: int = 0  #: payload that the kernel accepted
+    held_back: int = 0  #: times a connection was stalled while all had more than `total-buffer` unsent
     refused: dict[Refusal, int] = field(default_factory=dict)
     closed: dict[Closing, int] = field(default_factory=dict)
 
     def refuse(self, reason: Refusal, count: int = 1) -> None:
-        """Count what got no service."""
+        """Count `count` refused connections or datagrams."""
         self.refused[reason] = self.refused.get(reason, 0) + count
 
     def close(self, reason: Closing) -> None:
-        """Count the end of a connection that was admitted."""
+        """Count the close of an admitted connection."""
         self.open -= 1
         self.closed[reason] = self.closed.get(reason, 0) + 1
 
     def figures(self) -> dict[str, int]:
-        """Every counter that is not 0, by its name; reasons stand behind a colon."""
+        """Every counter that is not 0, by name; a reason follows a colon, as in `closed:idle`."""
         plain = {name: getattr(self, name) for name in self.__slots__ if name not in ("refused", "closed")}
         refused = {f"refused:{reason}": count for reason, count in self.refused.items()}
         closed = {f"closed:{reason}": count for reason, count in self.closed.items()}
@@ -87,14 +87,14 @@ class Tally:
 
 
 Sink = Callable[[str, Mapping[str, Any]], None]
-"""Hears of an event: its name of the CATALOGUE, and its fields."""
+"""A function that is called with the name of an event, from CATALOGUE, and its fields."""
 
 
 class Events:
-    """Tells every sink what happens. A sink that raises is not heard by the others, and keeps its place.
+    """Delivers each event to every sink. If a sink raises, the others still get the event, and it stays subscribed.
 
-    `connections` says whether anybody wants the events of single connections: who tells them asks first, for
-    their fields cost more than the counters do.
+    `connections` is whether any sink wants events of single connections. Check it before you create such an event,
+    because its fields cost more than the counters do.
     """
 
     def __init__(self) -> None:
@@ -103,12 +103,12 @@ class Events:
         self._sinks: dict[Sink, bool] = {}
 
     def subscribe(self, sink: Sink, *, connections: bool = False) -> None:
-        """Tell `sink` from now on; with `connections`, of single connections too. May be said again, otherwise."""
+        """Call `sink` for each event; with `connections`, of single connections too. Another call replaces this one."""
         self._sinks[sink] = connections
         self.connections = any(self._sinks.values())
 
     def tell(self, name: str, **fields: Any) -> None:
-        """Something happened. Raises KeyError for a name that the CATALOGUE does not have."""
+        """Deliver an event. Raises KeyError for a name that is not in CATALOGUE."""
         CATALOGUE[name]
         for sink in list(self._sinks):
             try:

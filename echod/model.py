@@ -1,7 +1,7 @@
-"""What is answered: the few words that services and transports share.
+"""The types that services and transports share.
 
-A *service* turns bytes into a `Reply`. It owns no socket, no reactor and no clock but the one in its
-`Context`; a *transport* carries the bytes and performs the Reply. This module knows neither side by name.
+A *service* turns bytes into a `Reply`. It has no socket and no reactor; its clock is in its `Context`. A *transport*
+moves the bytes and performs the Reply. This module depends on no service and no transport.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ Transform = Callable[[bytes], bytes]
 
 
 class End(Enum):
-    """What happens to a stream once the data of a Reply has gone."""
+    """The action on a stream after the data of a Reply has been sent."""
 
     NOTHING = "nothing"
-    HALF_CLOSE = "half-close"  #: we say no more; the peer may
-    CLOSE = "close"  #: we say no more and take no more; nothing already said is lost
-    RESET = "reset"  #: at once, with RST; what was not sent yet is dropped
+    HALF_CLOSE = "half-close"  #: send a FIN; the peer may continue to send
+    CLOSE = "close"  #: flush pending output, drop further input, and close
+    RESET = "reset"  #: immediately, with RST; pending output is dropped
 
 
 class Reply(NamedTuple):
-    """What a session wants done next.
+    """The output of a session, and the action after it.
 
-    `data` is sent first (None is nothing; b"" is an empty datagram, and nothing on a stream), then `more`,
-    which is asked for its next piece only while the peer takes what it is given, then `end` is done. `more` that
-    is `endless` is cut where it is when the service stops; else all of it is said before.
+    `data` is sent first (None is nothing; b"" is an empty datagram, and nothing on a stream), then `more`. Then `end`
+    is performed. The next piece of `more` is taken only while the peer reads. If `more` is `endless`, a stop of the
+    service cuts it; otherwise all of it is sent first.
 
     `held` is set in the return value of a session's method if the session has input that it has not processed: the
     transport reads nothing more from this peer and calls `Session.proceed` in a later turn, in the order of
@@ -58,10 +58,9 @@ RESET: Final = Reply(end=End.RESET)
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other end of a connection, or the sender of a datagram: the five parts of a socket's identity, and more.
+    """The other end of a connection, or the sender of a datagram.
 
-    `user` and `groups` are the numbers of the user and the groups at the other end of a Unix stream, as the kernel
-    tells them.
+    `user` and `groups` are the numbers of the user and the groups at the other end of a Unix stream, from the kernel.
     """
 
     scheme: str
@@ -72,25 +71,25 @@ class Peer:
 
     @property
     def shape(self) -> Shape:
-        """The shape of the transport between us."""
+        """The shape of the transport."""
         return EVERY_FORM[self.scheme].shape
 
     @property
     def keeps_messages(self) -> bool:
-        """Whether what comes at once is one whole message, rather than a part of a stream."""
+        """Whether each read is one whole message, rather than a part of a stream."""
         return self.shape.keeps_messages
 
     @property
     def is_unix(self) -> bool:
-        """Whether it is a process of this machine, at the other end of a Unix socket."""
+        """Whether the peer is a process of this machine, at the other end of a Unix socket."""
         return isinstance(self.local, UnixName)
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """The facts of one datagram. None is not known.
+    """The metadata of one datagram. None means unknown.
 
-    `ttl` is the hops that were left, `traffic_class` the byte that holds DSCP and ECN, and `received_at` the time of
+    `ttl` is the number of remaining hops, `traffic_class` the byte of DSCP and ECN, and `received_at` the time of
     arrival by the kernel's clock, in seconds since 1970.
     """
 
@@ -101,13 +100,13 @@ class Arrival:
 
 
 class Session(Protocol):
-    """One conversation. Its methods never block, and never raise on anything that a peer may send."""
+    """One conversation. Its methods never block, and do not raise for any input from a peer."""
 
     def opened(self) -> Reply:
-        """The peer is there."""
+        """The peer has connected."""
 
     def received(self, data: bytes) -> Reply:
-        """Some bytes came: one piece of a stream, of any length above 0, or one whole message."""
+        """Process received bytes: one piece of a stream, of any length above 0, or one whole message."""
 
     def proceed(self) -> Reply:
         """Process the next portion of the input that the last Reply said is `held`."""
@@ -116,67 +115,67 @@ class Session(Protocol):
         """The peer has finished sending; it may still be reading."""
 
     def lost(self) -> None:
-        """The conversation is over. Nothing can be said any more."""
+        """The conversation is over. Nothing can be sent any more."""
 
 
 Say = Callable[[Reply], None]
-"""How a session speaks unasked; after `lost` it does nothing."""
+"""Sends a Reply without a request; after `lost` it does nothing."""
 
 
 def _nowhere(_line: str) -> None:
-    """Where services show their lines until somebody says where."""
+    """The default of `Context.show`: discards lines."""
 
 
 def _always() -> bool:
-    """Where nobody counts lines, each is shown."""
+    """The default of `Context.shows`: no line is suppressed."""
     return True
 
 
 def _at_once(_seconds: float, call: Callable[[], None]) -> None:
-    """How services put something off where nobody keeps the time."""
+    """The default of `Context.later`: calls immediately."""
     call()
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a service may use of the world: all of it can be replaced in a test."""
+    """The environment of a service; a test can replace all of it."""
 
     clock: Callable[[], float] = time.monotonic  #: seconds, never stepping back
-    wall_clock: Callable[[], float] = time.time  # noqa: TID251 - the one place where the date is asked for
+    wall_clock: Callable[[], float] = time.time  # noqa: TID251 - the only place that reads the date
     random: random.Random = field(default_factory=random.Random)
     show: Callable[[str], None] = _nowhere  #: prints one line, already escaped, as the service's output
-    shows: Callable[[], bool] = _always  #: whether it would, now: in a flood lines are counted, and need no text
-    terminal: bool = False  #: whether what is shown goes to a terminal, and is not kept
-    later: Callable[[float, Callable[[], None]], object] = _at_once  #: calls after so many seconds; `callLater`
+    shows: Callable[[], bool] = _always  #: whether `show` would print now; above the rate limit lines are only counted
+    terminal: bool = False  #: whether the output goes to a terminal, and is not stored
+    later: Callable[[float, Callable[[], None]], object] = _at_once  #: calls after some seconds: `callLater`
     send_budget: Watermark = field(default_factory=lambda: SendBudget().mark(Limits().total_buffer))
-    """What may wait to be sent to all connections: outboxes count in it. Set to `total-buffer` of the service."""
-    work: WorkBudget = field(default_factory=WorkBudget)  #: for input that is split into items; by default no bound
+    """The limit of pending output of all connections; outboxes count in it. Set to `total-buffer` of the service."""
+    work: WorkBudget = field(default_factory=WorkBudget)  #: for input that is split into items; by default unbounded
 
 
 @dataclass(frozen=True)
 class NoOptions:
-    """The options of a kind that has none."""
+    """The options of a kind without options."""
 
 
 class Service:
-    """One kind of answer; a subclass is one file in `echod.services`.
+    """One kind of service; a subclass is one file in `echod.services`.
 
-    `Options` is a frozen dataclass or attrs class with a default for every field: its fields are the keys that
-    the configuration knows under the service, and `metadata={"help": …}` of a field is its documentation.
+    `Options` is a frozen dataclass or attrs class with a default for every field. Its fields are the configuration keys
+    of the service, and `metadata={"help": …}` of a field is its documentation.
     """
 
     kind: ClassVar[str]
     summary: ClassVar[str]
     Options: ClassVar[type] = NoOptions
     transform: ClassVar[staticmethod[[bytes], bytes] | None] = None
-    """Set where every answer is a pure function of its octets, one for each, whatever the chunking: the licence for
-    any faster way to carry them. `identity` itself may be carried without ever being read."""
-    streams: ClassVar[bool] = True  #: whether the kind makes sense on tcp, unix …
-    messages: ClassVar[bool] = True  #: and on unix-seqpacket: with `streams`, and if the answer has a last message
+    """Set if every reply is a pure function of the received bytes, byte by byte, however they are split. This permits a
+    faster path. With `identity` the bytes may be forwarded without being read."""
+    streams: ClassVar[bool] = True  #: whether the kind can be served on tcp, unix …
+    messages: ClassVar[bool] = True  #: and on unix-seqpacket; needs `streams`, and a reply that ends
     datagrams: ClassVar[bool] = True  #: and on udp, unix-dgram …
     conversational: ClassVar[bool] = False
-    """Whether a datagram peer has a session, as a stream has, in place of one answer to each: it joins, is spoken to
-    unasked, and leaves by an end of its session or by silence."""
+    """Whether a datagram peer has a session, like a stream. It joins, receives output without a request, and leaves by
+    an end of its session or after `idle`."""
 
     def __init__(self, options: Any = None, context: Context | None = None) -> None:
         self.options = self.Options() if options is None else options
@@ -184,56 +183,56 @@ class Service:
 
     @classmethod
     def faults(cls, options: Any) -> Iterable[tuple[str, str]]:
-        """What is wrong with options whose types are right: a key as Options has it, and the text that says so.
+        """Errors in options whose types are right: the name of the field in Options, and the message.
 
-        The configuration asks before anything is served; only what looks at files or compares keys belongs here.
+        The configuration calls it before anything is served. Check only files and combinations of keys here.
         """
         return ()
 
     @classmethod
     def is_served_over(cls, shape: Shape) -> bool:
-        """Whether the kind makes sense on transports of a shape."""
+        """Whether the kind can be served on transports of a shape."""
         if shape is Shape.DATAGRAM:
             return cls.datagrams
         return cls.streams and (cls.messages or shape is Shape.STREAM)
 
     def succeed(self, predecessor: Any) -> None:
-        """Take the place of another of this kind after a reload; what it holds for its sessions may be taken over."""
+        """Replace another service of this kind after a reload; the state for its sessions may be taken over."""
 
     def retire(self) -> None:
-        """A reload has taken it away, and nothing has its place: tell who is no session. Those are still drained."""
+        """A reload has removed the service: notify everything that is not a session. Sessions are still drained."""
 
     def session(self, peer: Peer, say: Say) -> Session:
-        """A new conversation with `peer`; `say` sends a Reply that nothing asked for."""
+        """A new conversation with `peer`; `say` sends a Reply without a request."""
         return Transforming(self._pure())
 
     def datagram(self, request: bytes, arrival: Arrival, reply: Callable[[bytes], None]) -> None:
         """Reply to one datagram: call `reply` for each, now or later, or not at all.
 
-        What exceeds the allowance of the gate is not sent, but counted.
+        A reply above the allowance of the gate is not sent, but counted.
         """
         answer = self.answer(request, arrival.peer)
         if answer is not None:
             reply(answer)
 
     def answer(self, datagram: bytes, peer: Peer) -> bytes | None:
-        """The short form of `datagram`, for one reply at most: the reply, or None."""
+        """The simple form of `datagram`: the only reply, or None."""
         return self._pure()(datagram)
 
     def _pure(self) -> Transform:
         transform = type(self).transform
         if transform is None:
-            raise NotImplementedError(f"{type(self).__name__} has no transform: it must answer by itself")
+            raise NotImplementedError(f"{type(self).__name__} has no transform: define session() and answer()")
         return transform
 
 
 def identity(data: bytes) -> bytes:
-    """The transform that changes nothing."""
+    """The transform of `echo`: returns the same bytes."""
     return data
 
 
 class Quiet:
-    """A session that says nothing, and closes when the peer has finished: the base of most others."""
+    """A session that sends nothing, and closes when the peer has finished; the base of most others."""
 
     def opened(self) -> Reply:
         return NOTHING
@@ -252,7 +251,7 @@ class Quiet:
 
 
 class Transforming(Quiet):
-    """The session of every service whose answer is a pure function of the bytes."""
+    """The session of every service whose reply is a pure function of the received bytes."""
 
     def __init__(self, transform: Transform) -> None:
         self.transform = transform

@@ -52,7 +52,7 @@ PAGES = {
 }
 README, CONTRIBUTING = PAGES["README.md"], PAGES["CONTRIBUTING.md"]
 ARCHITECTURE, EMBEDDING, SERVICES = (PAGES[f"docs/{name}.md"] for name in ("ARCHITECTURE", "EMBEDDING", "SERVICES"))
-ECHOD = PAGES["docs/ECHOD.md"]
+ADMIN, ECHOD = PAGES["docs/ADMIN.md"], PAGES["docs/ECHOD.md"]
 KINDS = kinds(plugins=())
 ROOMS = {room_of(module) for module in ALL_MODULES}
 
@@ -267,7 +267,7 @@ def test_every_module_that_is_named_exists():
 def test_the_rooms_and_who_may_import_whom():
     rows = {
         code(row[0]).removeprefix("echod/").removesuffix(".py").removesuffix("/"): row
-        for row in table(ARCHITECTURE, "Room", "Owns", "May import")
+        for row in table(ARCHITECTURE, "Package", "Contents", "May import")
     }
     assert set(rows) == ROOMS - {"echod"}
     for room, (path, owns, allowed) in rows.items():
@@ -281,34 +281,34 @@ def test_the_rooms_and_who_may_import_whom():
 
 
 def test_the_events():
-    rows = table(ARCHITECTURE, "Event", "Level", "Says", "Fields")
+    rows = table(ADMIN, "Event", "Level", "Meaning", "Fields")
     assert {code(name): f"{says}: {fields.replace('`', '')}" for name, _, says, fields in rows} == dict(CATALOGUE)
     assert {code(name): level for name, level, _, _ in rows} == {name: level for name, (level, _) in TEMPLATES.items()}
 
 
 def test_the_counters():
     plain = [name for name in Tally.__slots__ if name not in ("refused", "closed")]
-    named = [code(name) for name, _ in table(ARCHITECTURE, "Counter", "Counts")]
+    named = [code(name) for name, _ in table(ADMIN, "Counter", "Counts")]
     assert named == [*plain, "refused:REASON", "closed:REASON"]
 
 
 def test_why_a_connection_ends():
-    assert [code(reason) for reason, _ in table(ARCHITECTURE, "Reason", "Means")] == [str(reason) for reason in Closing]
+    assert [code(reason) for reason, _ in table(ADMIN, "Reason", "Meaning")] == [str(reason) for reason in Closing]
 
 
 @pytest.mark.parametrize(
     ("page", "said"),
     [
-        (ARCHITECTURE, f"A turn accepts up to {stream_port.A_TURN},"),
+        (ARCHITECTURE, f"A turn accepts up to {stream_port.A_TURN} connections"),
         (ARCHITECTURE, f"pauses for {stream_port.PAUSE:g} to {stream_port.LONGEST_PAUSE:g} second"),
-        (ARCHITECTURE, f"After {stack.LINGER:g} seconds comes the reset"),
-        (ARCHITECTURE, f"(up to {datagram.LARGEST:,} octets)"),
-        (ARCHITECTURE, f"A turn serves {datagram.A_TURN}, counted in datagrams"),
+        (ARCHITECTURE, f"After {stack.LINGER:g} seconds it resets"),
+        (ARCHITECTURE, f"(up to {datagram.LARGEST:,} bytes)"),
+        (ARCHITECTURE, f"A turn serves {datagram.A_TURN} datagrams"),
         (
             ARCHITECTURE,
-            f"**Flood filter.** {flood_detector.FLOOD} refusals in {1000 * flood_detector.WITHIN:g} ms are a flood",
+            f"**Flood filter.** A flood is {flood_detector.FLOOD} refusals in {1000 * flood_detector.WITHIN:g} ms",
         ),
-        (ARCHITECTURE, f"every {1000 * flood.EASED:g} ms twice as much comes through"),
+        (ARCHITECTURE, f"every {1000 * flood.EASED:g} ms it passes twice as much"),
         (ARCHITECTURE, f"a queue of at most {background_writer.WAITING:,} lines"),
         (SERVICES, f"or after {stack.LINGER:g} seconds"),
         (SERVICES, f"One line shows at most {showing.SHOWN:,} bytes of a message"),
@@ -476,8 +476,8 @@ def swaps(place: tuple[str, int], _process: "subprocess.Popen[bytes]") -> None:
 PROGRAMS: dict[str, Program] = {
     "Streams": shouts_on_streams,
     "Datagrams": shouts_datagrams,
-    "Who may, and how much": gates,
-    "What happened": shouts_on_streams,
+    "Access and limits": gates,
+    "Events and counters": shouts_on_streams,
     "Stopping without losing a byte": stops_in_order,
     "A service of your own": swaps,
 }
