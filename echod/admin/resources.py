@@ -143,7 +143,7 @@ class DaemonResources:
         respond(Answer(200, chain(list_of_json(self._view.connections(limit)), (b"\n",))))
 
     def _reload(self, _request: Request, respond: Respond) -> None:
-        def done(verdict: Verdict) -> None:
-            respond(of_json(verdict.as_json(), 422 if verdict.errors else 200))
+        def done(result: Verdict) -> None:
+            respond(of_json(result.as_json(), 422 if result.errors else 200))
 
         self._view.reload(done)

@@ -78,14 +78,14 @@ class Access:
 
 def _flatten(bits: int, rules: dict[tuple[int, int, int], bool], size: int) -> tuple[list[int], list[bool]]:
     """Nested networks as sorted ranges: the first host of each, and whether it is allowed. The first host is 0."""
-    starts, verdicts = [0], [False]
+    starts, decisions = [0], [False]
 
-    def begin(first: int, verdict: bool) -> None:
+    def begin(first: int, is_allowed: bool) -> None:
         if starts[-1] == first:
-            verdicts[-1] = verdict
-        elif verdicts[-1] is not verdict:
+            decisions[-1] = is_allowed
+        elif decisions[-1] is not is_allowed:
             starts.append(first)
-            verdicts.append(verdict)
+            decisions.append(is_allowed)
 
     enclosing: list[tuple[int, bool]] = []  # (first host after it, whether allowed), the innermost last
     for (_, first, length), allowed in sorted(item for item in rules.items() if item[0][0] == size):
@@ -97,4 +97,4 @@ def _flatten(bits: int, rules: dict[tuple[int, int, int], bool], size: int) -> t
     while enclosing:
         after, _ = enclosing.pop()
         begin(after, enclosing[-1][1] if enclosing else False)
-    return starts, verdicts
+    return starts, decisions

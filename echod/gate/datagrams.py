@@ -107,10 +107,10 @@ class DatagramGate:
         if shares is None:
             return True
         now = self._clock()
-        verdict = shares.take_run(key, port, count, size, now)
-        if isinstance(verdict, Refusal):
+        result = shares.take_run(key, port, count, size, now)
+        if isinstance(result, Refusal):
             self.floods.note(network_of(key), now, shares.rate.per_second, count)
-        return verdict
+        return result
 
     def forbade(self, refusal: Refusal, count: int) -> None:
         """Note `count` datagrams that `forbidden` refused with this reason."""
