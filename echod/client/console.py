@@ -15,7 +15,7 @@ from echod.address import Address
 from echod.client.admin import LARGEST, Administrator, Refused, Unanswered, find_admin, parsing_response
 from echod.client.stdout import INTERRUPTED, fail, put_text, unreadable
 from echod.lineedit.interactive_input import Typing
-from echod.lineedit.operator_view import Leave, Operating, Say
+from echod.lineedit.operator_view import Answer, Leave, Operating
 from echod.text import counted, escaped
 
 
@@ -29,7 +29,7 @@ class Console:
         self._reactor = reactor
         self._finish = finish
         self._name: str | None = arguments.name
-        self._answers: queue.SimpleQueue[Say | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
         self._operator: int | None = None
         self._unsent = 0  # lines meant for a client that were not delivered
         self._over = False

@@ -1,1 +1,1 @@
-"""A person's terminal: a line that is edited while other lines arrive, and what an operator sees and types."""
+"""Line editing on a terminal while other lines are printed, and the view of a console operator."""

@@ -1,6 +1,6 @@
-"""A line editor that is not disturbed by what arrives. Pure: keys as bytes in, lines out, and what to draw as text.
+"""A line editor that is not disturbed by other output. Pure: takes keys as bytes, returns lines and text to draw.
 
-It needs a terminal that understands the few sequences of ECMA-48 which all do: to erase a line, and to go right.
+The terminal must support two sequences of ECMA-48: erase in line, and cursor right. All common terminals do.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ from typing import Final
 from wcwidth import wcswidth
 
 LONGEST: Final = 4000  #: characters of one line
-REMEMBERED: Final = 500  #: lines that the arrow keys bring back
-ERASE: Final = "\r\x1b[K"  #: to the left edge, and everything behind it gone (ECMA-48 8.3.41, EL)
+REMEMBERED: Final = 500  #: lines in the history
+ERASE: Final = "\r\x1b[K"  #: go to column 1 and erase the line (ECMA-48 8.3.41, EL)
 
 _SEQUENCE: Final = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|O[@-~]|[^\[O])")
 _UNFINISHED: Final = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*|O)?")
-_LONGEST_SEQUENCE: Final = 32  #: characters: a longer one is no key
+_LONGEST_SEQUENCE: Final = 32  #: characters: a longer sequence is not a key
 
 
-class End(Enum):
-    """What is no line: the end of input, which is Ctrl-D on an empty line."""
+class EndOfInput(Enum):
+    """The end of input, which is Ctrl-D on an empty line."""
 
     OF_INPUT = "end"
 
 
 class Editor:
-    """One line with a cursor, and the lines before it. `prompt` stands before the line whenever it is drawn."""
+    """One line with a cursor, and a history. `prompt` returns the text drawn before the line."""
 
     def __init__(self, prompt: Callable[[], str]) -> None:
         self._prompt = prompt
         self._text: list[str] = []
         self._at = 0
         self._history: deque[str] = deque(maxlen=REMEMBERED)
-        self._place = 0  # in the history; its length is the line that is typed now
-        self._kept = ""  # that line, while another is shown
+        self._index = 0  # in the history; its length means the line that is being typed
+        self._kept = ""  # the line being typed, while a line of the history is shown
         self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
         self._keys = ""
 
     @property
     def empty(self) -> bool:
-        """Whether nothing has been typed."""
+        """Whether the line is empty."""
         return not self._text
 
-    def feed(self, data: bytes) -> Iterator[str | End]:
-        """Keys were pressed: the lines that they finish, and the end."""
+    def feed(self, data: bytes) -> Iterator[str | EndOfInput]:
+        """Process pressed keys; yields finished lines and the end of input."""
         self._keys += self._decoder.decode(data)
         while self._keys:
             sequence = _SEQUENCE.match(self._keys)
@@ -62,12 +62,12 @@ class Editor:
             if key in "\r\n":
                 yield self._enter()
             elif key == "\x04" and not self._text:
-                yield End.OF_INPUT
+                yield EndOfInput.OF_INPUT
             else:
                 self._press(key)
 
     def drawn(self, columns: int) -> str:
-        """The prompt and the line, or as much of it around the cursor as there is room for."""
+        """The text that draws prompt and line, cut around the cursor to fit in `columns`."""
         prompt = self._prompt()
         room = max(columns - 1 - width(prompt), 8)
         begin = self._at
@@ -86,7 +86,7 @@ class Editor:
         if line and (not self._history or self._history[-1] != line):
             self._history.append(line)
         self._show("")
-        self._place = len(self._history)
+        self._index = len(self._history)
         return line
 
     def _press(self, key: str) -> None:
@@ -112,7 +112,7 @@ class Editor:
             self._at += 1
 
     def _within_a_character(self) -> bool:
-        """Whether the next code point is drawn into the one before it: a mark, or a variation of an emoji."""
+        """Whether the next code point is part of the previous character: a mark, or a variation selector."""
         before, next_ = self._text[self._at - 1 : self._at + 1]
         return width(next_) == 0 or width(before + next_) < width(before) + width(next_)
 
@@ -147,20 +147,20 @@ class Editor:
         self._at = begin
 
     def _up(self) -> None:
-        if self._place:
-            if self._place == len(self._history):
+        if self._index:
+            if self._index == len(self._history):
                 self._kept = "".join(self._text)
-            self._place -= 1
-            self._show(self._history[self._place])
+            self._index -= 1
+            self._show(self._history[self._index])
 
     def _down(self) -> None:
-        if self._place < len(self._history):
-            self._place += 1
-            self._show(self._kept if self._place == len(self._history) else self._history[self._place])
+        if self._index < len(self._history):
+            self._index += 1
+            self._show(self._kept if self._index == len(self._history) else self._history[self._index])
 
 
 def width(text: str) -> int:
-    """Columns that a printable text takes: two for wide characters and emoji, none for marks on a letter."""
+    """The width of printable text in columns: two for wide characters and emoji, zero for combining marks."""
     return max(0, wcswidth(text))
 
 
@@ -177,4 +177,4 @@ _ACTIONS: Final[dict[str, Callable[[Editor], None]]] = {
     "\x0b": Editor._kill_right,
     "\x17": Editor._kill_word,
 }
-"""The keys that readline and every shell give these meanings."""
+"""The same keys as in readline."""

@@ -1,4 +1,4 @@
-"""Lines that somebody types while others arrive: edited at a terminal, plain in a pipe."""
+"""Reads lines while other lines are printed: with a line editor on a terminal, plain from a pipe."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from echod.lineedit.editor import ERASE, Editor, End
+from echod.lineedit.editor import ERASE, Editor, EndOfInput
 from echod.lineedit.raw_mode import KeyByKey, columns
 from echod.lineedit.stdin_thread import Input, line_of
 
-LONGEST: Final = 65_536  #: bytes of a line in a pipe: a longer one comes in pieces
+LONGEST: Final = 65_536  #: bytes of a line from a pipe: a longer line is returned in pieces
 
 
 class Typing:
-    """Standard input, line by line, and the lines that arrive meanwhile.
+    """Standard input, line by line, and output that does not disturb it.
 
-    `put` writes text to standard output. `line` is called with each line that was typed, `end` at the end of input,
-    `failed` with the error if standard input cannot be read, and `begun` with whether a line has been begun. `prompt`
-    is drawn before the line, at a terminal only.
+    `put` writes text to standard output. `line` is called with each typed line, and `end` at the end of input. `failed`
+    is called with the error if standard input cannot be read. `begun` is called with True if the line has text, and
+    with False if it is empty. `prompt` is drawn before the line, on a terminal only.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Typing:
         self._over = False
 
     def start(self) -> None:
-        """Read from now on, unless that is so already."""
+        """Start to read. Does nothing if reading has started."""
         if self._input is not None or self._over:
             return
         if self.edits:
@@ -55,18 +55,18 @@ class Typing:
         self._input.more()
 
     def stop(self) -> None:
-        """Read no more, and leave the terminal as it was."""
+        """Stop reading, and restore the terminal."""
         if not self._over:
             self._over = True
             if self.edits and self._input is not None:
                 self._modes.end()
 
     def show(self, text: str) -> None:
-        """A line arrives. The text is escaped already."""
+        """Print a line, above the line being typed. The text must be escaped."""
         self._put(self.dressed(text))
 
     def dressed(self, text: str) -> str:
-        """A line as it is written: above the one that is being typed, where there is one."""
+        """The text that prints a line above the line being typed, if a line editor is active."""
         if not self.edits or self._over or self._input is None:
             return f"{text}\n"
         return f"{ERASE}{text}\n{self._editor.drawn(columns())}"
@@ -97,7 +97,7 @@ class Typing:
             self._end()
             return
         for line in self._editor.feed(piece):
-            if isinstance(line, End):
+            if isinstance(line, EndOfInput):
                 self._end()
             else:
                 self._line(line)
@@ -121,5 +121,5 @@ class Typing:
 
 
 def is_terminal() -> bool:
-    """Whether somebody sits before us, who sees what is written and edits what is typed."""
+    """Whether standard input and output are both a terminal."""
     return sys.stdin.isatty() and sys.stdout.isatty()

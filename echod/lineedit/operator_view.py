@@ -1,6 +1,6 @@
-"""What an operator of a console sees and types, at whichever terminal. Pure: events in, lines to show out, and back.
+"""The view of a console operator: turns events into lines to show, and typed lines into answers. Pure.
 
-Every text of a client is escaped here.
+It escapes all text of clients.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any, Final, NamedTuple
 from echod.text import escaped
 
 HELP: Final = (
-    "a line that you type answers the client that spoke last; the commands are",
+    "a line that you type answers the client that sent the last message; the commands are",
     "@3 TEXT   answer client 3",
-    "/to 3     answer client 3 until you say otherwise; /to alone: whoever spoke last",
-    "/who      who is here",
+    "/to 3     answer client 3 from now on; /to alone: the client of the last message",
+    "/who      list the clients",
     "/quit     leave; messages wait for the next operator",
-    "//TEXT    an answer that begins with a /",
+    "//TEXT    an answer that begins with /",
 )
 
 
-class Say(NamedTuple):
-    """The operator answers a client."""
+class Answer(NamedTuple):
+    """The operator answers client number `to`."""
 
     to: int
     text: str
@@ -33,7 +33,7 @@ class Leave(NamedTuple):
 
 
 class Operating:
-    """One operator's view. `show` prints a line; `clock` turns a time since 1970 into what the wall says."""
+    """The view of one operator. `show` prints a line; `clock` converts a Unix time to local time."""
 
     def __init__(
         self, show: Callable[[str], object], clock: Callable[[float], time.struct_time] = time.localtime
@@ -42,25 +42,25 @@ class Operating:
         self._clock = clock
         self._own: int | None = None
         self._clients: dict[int, str] = {}
-        self._heard: int | None = None
-        self._chosen: int | None = None
-        self._held: int | None = None  # whom the line that is being typed will answer
+        self._last: int | None = None  # the client that sent the last message
+        self._chosen: int | None = None  # the client of /to
+        self._held: int | None = None  # the client that the line being typed will answer
 
     @property
     def target(self) -> int | None:
-        """Whom a line answers: who was chosen, or who spoke last when it was begun."""
-        return self._chosen or self._held or self._heard
+        """The client that a line answers: that of /to, or that of the last message when the line was begun."""
+        return self._chosen or self._held or self._last
 
     def prompt(self) -> str:
-        """What stands before the line that is typed."""
+        """The prompt, with the client that the line answers."""
         return f"to {self.target}> " if self.target else "> "
 
     def typing(self, begun: bool) -> None:
-        """A line was begun, or is empty again: what comes meanwhile does not turn an answer to somebody else."""
-        self._held = (self._held or self._heard) if begun else None
+        """The line has text, or is empty again. While it has text, new messages do not change its target."""
+        self._held = (self._held or self._last) if begun else None
 
     def event(self, event: Mapping[str, Any]) -> None:
-        """Something happened at the desk."""
+        """Show an event of the console service."""
         client = event.get("client")
         what = event.get("event")
         if what == "here":
@@ -74,29 +74,30 @@ class Operating:
             if what == "missed":
                 self._show(f"-- {escaped(str(event.get('events')))} events are missing here: you read too slowly")
             elif what == "ended":
-                self._show(f"-- the daemon has ended your seat: {escaped(str(event.get('reason')))}")
+                self._show(f"-- the daemon closed your session: {escaped(str(event.get('reason')))}")
             return
         peer = self._clients.setdefault(client, escaped(str(event.get("peer", ""))))
         when = time.strftime("%H:%M:%S", self._clock(float(event.get("time", 0.0))))
         if what == "said":
-            self._heard = client
+            self._last = client
             self._show(f"{when} [{client}] {peer}: {escaped(str(event['text']))}")
         elif what == "came":
-            self._show(f"{when} [{client}] {peer} has come")
+            self._show(f"{when} [{client}] {peer} connected")
         elif what == "left":
             self._gone(client)
             lost = event.get("unanswered", 0)
-            self._show(f"{when} [{client}] {peer} has left" + (f", {escaped(str(lost))} unanswered" if lost else ""))
+            count = f", {escaped(str(lost))} unanswered" if lost else ""
+            self._show(f"{when} [{client}] {peer} disconnected{count}")
         elif what == "answered" and event.get("by") != self._own:
-            by = f"operator {escaped(str(event['by']))}" if event.get("by") else "somebody"
+            by = f"operator {escaped(str(event['by']))}" if event.get("by") else "another operator"
             self._show(f"{when} [{client}] {by} answered: {escaped(str(event['text']))}")
         elif what == "answered":
             self._show(f"{when} [{client}] you answered: {escaped(str(event['text']))}")
         elif what == "missed":
-            self._show(f"{when} [{client}] {peer} has sent more than may wait: the rest is lost until you answer")
+            self._show(f"{when} [{client}] {peer} has too many unanswered messages: more are dropped until you answer")
 
-    def typed(self, line: str) -> Say | Leave | None:
-        """A line was typed; what is to be done."""
+    def typed(self, line: str) -> Answer | Leave | None:
+        """Process a typed line; returns the action, or None if it was handled here."""
         to, self._held = self.target, None
         text = line.strip()
         if not text:
@@ -111,9 +112,9 @@ class Operating:
                     self._show("-- an answer needs a text: @3 TEXT")
                 return None
         elif to is None:
-            self._show("-- nobody has said anything yet")
+            self._show("-- no client has sent a message yet")
             return None
-        return Say(to, text.strip().removeprefix("/") if text.startswith("//") else text.strip())
+        return Answer(to, text.strip().removeprefix("/") if text.startswith("//") else text.strip())
 
     def _command(self, text: str) -> Leave | None:
         word, _, rest = text[1:].partition(" ")
@@ -128,13 +129,13 @@ class Operating:
             for line in HELP:
                 self._show(f"-- {line}")
         else:
-            self._show(f"-- there is no command /{escaped(word[:40])}; /help lists them")
+            self._show(f"-- unknown command /{escaped(word[:40])}; /help lists the commands")
         return None
 
     def _choose(self, number: str) -> None:
         if not number:
             self._chosen = None
-            self._show("-- a line answers whoever spoke last")
+            self._show("-- a line answers the client of the last message")
         elif (client := self._number(number)) is not None:
             self._chosen = client
             self._show(f"-- every line answers client {client}")
@@ -142,17 +143,17 @@ class Operating:
     def _number(self, written: str) -> int | None:
         if written.isascii() and written.isdigit() and int(written[:9]) in self._clients:
             return int(written[:9])
-        self._show(f"-- there is no client {escaped(written[:40]) or 'without a number'}; /who lists them")
+        self._show(f"-- unknown client {escaped(written[:40]) or '(no number)'}; /who lists the clients")
         return None
 
     def _who(self) -> Iterator[str]:
         if not self._clients:
-            yield "-- nobody is here"
+            yield "-- no clients"
         for number, peer in self._clients.items():
             yield f"-- [{number}] {peer}"
 
     def _gone(self, client: int) -> None:
         self._clients.pop(client, None)
         self._chosen = None if self._chosen == client else self._chosen
-        self._heard = None if self._heard == client else self._heard
+        self._last = None if self._last == client else self._last
         self._held = None if self._held == client else self._held

@@ -1,4 +1,4 @@
-"""A terminal's modes: key by key while a line is edited here, and as before at every stop and end of the process."""
+"""Puts a terminal into key-by-key mode, and restores it at every stop and at the end of the process."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, Final
 
 WIDE: Final = 80  #: columns of a terminal that does not report its width
 LEAVING: Final = (signal.SIGTSTP, signal.SIGQUIT, signal.SIGHUP)
-"""Signals that stop or end the process by default, while the terminal stays: it is restored before they take effect.
-SIGINT and SIGTERM belong to the program, which ends in order."""
+"""Signals whose default action stops or ends the process: the terminal is restored first. The program handles SIGINT
+and SIGTERM itself."""
 
 _active: Final[list[KeyByKey]] = []
 
 
 class KeyByKey:
-    """Takes a terminal out of its line mode; keys that send signals keep working, and output is unchanged.
+    """Key-by-key mode of a terminal. Keys that send signals keep working, and output is unchanged.
 
     `enter` is called after each change to key by key: at the start, and when the process continues in the foreground.
     `leave` is called before each change back: at the end, when the process stops (Ctrl-Z), and before a signal ends it.
@@ -41,13 +41,13 @@ class KeyByKey:
         _active.append(self)
         atexit.register(self.end)
         for number in LEAVING:
-            if signal.getsignal(number) == signal.SIG_DFL:  # what the caller or our parent chose is left alone
+            if signal.getsignal(number) == signal.SIG_DFL:  # handlers of the caller or the parent stay
                 self._handlers[number] = signal.signal(number, self._stop)
         self._handlers[signal.SIGCONT] = signal.signal(signal.SIGCONT, self._continued)
         self._enter()
 
     def end(self) -> None:
-        """Change back, once. Does nothing before `begin`."""
+        """Restore the terminal, once. Does nothing before `begin`."""
         if self in _active:
             _active.remove(self)
             atexit.unregister(self.end)
@@ -57,7 +57,7 @@ class KeyByKey:
             self._restore()
 
     def end_at_once(self) -> None:
-        """Change back without a wait for output that the terminal does not accept, and without a call of `leave`."""
+        """Restore the terminal without waiting for pending output, and without calling `leave`."""
         before, self._before = self._before, None
         if before is not None and not _in_background(self._descriptor):
             with suppress(termios.error):
@@ -74,7 +74,7 @@ class KeyByKey:
         before, self._before = self._before, None
         if before is not None and not _in_background(self._descriptor):
             self._leave()
-            with suppress(termios.error):  # the terminal has gone
+            with suppress(termios.error):  # the terminal was closed
                 termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
 
     def _stop(self, number: int, _frame: object) -> None:
@@ -82,7 +82,7 @@ class KeyByKey:
         self._restore()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-        # The process continues here, or was not stopped: the kernel stops no group that no shell controls.
+        # The process continues here. It was not stopped if its group is orphaned.
         signal.signal(number, self._stop)
         self._continued()
 
@@ -93,13 +93,13 @@ class KeyByKey:
 
 
 def restore() -> None:
-    """Change every terminal back at once: for an end that runs no exit handlers."""
+    """Restore every terminal at once, for an exit that runs no exit handlers."""
     for one in _active:
         one.end_at_once()
 
 
 def columns() -> int:
-    """How wide the terminal behind standard output is."""
+    """The width of the terminal at standard output, in columns."""
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or WIDE
     except OSError:
@@ -107,7 +107,7 @@ def columns() -> int:
 
 
 def in_foreground(descriptor: int) -> bool:
-    """Whether this process may read from the terminal, rather than be stopped for it."""
+    """Whether this process is in the foreground of the terminal, and may read from it."""
     try:
         return os.tcgetpgrp(descriptor) == os.getpgrp()
     except OSError:
@@ -115,7 +115,7 @@ def in_foreground(descriptor: int) -> bool:
 
 
 def _in_background(descriptor: int) -> bool:
-    """Whether another group of processes has the terminal. One that does not control us may be changed at any time."""
+    """Whether another process group is in the foreground. False for a terminal that is not our controlling terminal."""
     try:
         return os.tcgetpgrp(descriptor) != os.getpgrp()
     except OSError:

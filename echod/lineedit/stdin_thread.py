@@ -1,4 +1,4 @@
-"""Standard input, read in a thread, so that no descriptor ever blocks the reactor."""
+"""Reads standard input in a thread, so that it never blocks the reactor."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-PIECE: Final = 65_536  #: bytes of input at a time: what is held of an endless upload
+PIECE: Final = 65_536  #: bytes of a read: the most that is held of an endless input
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  #: U+FEFF in UTF-8, which some editors write at the start of a file
 
 
 class Input:
-    """Reads a descriptor piece by piece in a thread: files, pipes and terminals alike.
+    """Reads a descriptor in a thread, piece by piece. It may be a file, a pipe or a terminal.
 
     `take` is called with each piece, and with b"" at the end of input. `failed` is called with the error if the
-    descriptor cannot be read; nothing is read after it. Both run in the reactor's thread. The next piece is read only
-    after a call of `more`. A descriptor that another process made non-blocking is waited for.
+    descriptor cannot be read; then reading ends. Both are called in the reactor's thread. A piece is read only after a
+    call of `more`. Reading also waits if another process made the descriptor non-blocking.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class Input:
 
 
 def read_blocking(descriptor: int) -> bytes:
-    """Up to PIECE bytes, or b"" at the end of input. Waits, also if the descriptor is non-blocking. Raises OSError."""
-    ready = select.poll()  # select() takes no descriptor above 1,023
+    """Up to PIECE bytes, or b"" at the end of input. Waits even if the descriptor is non-blocking. Raises OSError."""
+    ready = select.poll()  # select(2) does not support descriptors above 1,023
     ready.register(descriptor, select.POLLIN)
     while True:
         try:
@@ -62,5 +62,5 @@ def read_blocking(descriptor: int) -> bytes:
 
 
 def line_of(data: bytes) -> bytes:
-    """A typed or pasted line without a byte order mark before it and the CR of a CR LF after it."""
+    """A line without a leading byte order mark and without the CR of a CR LF."""
     return data.removeprefix(BYTE_ORDER_MARK).removesuffix(b"\r")

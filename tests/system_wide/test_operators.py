@@ -87,7 +87,7 @@ def test_two_beginners_get_replies_from_two_operators_at_their_terminals(tmp_pat
         second.type("raining")
         bert.must_show("server: raining")
         second.type("@9 hello")
-        second.must_show("-- there is no client 9; /who lists them")
+        second.must_show("-- unknown client 9; /who lists the clients")
         second.type("/quit")
         second.must_show("ended: 0")
         running.press("C-c")

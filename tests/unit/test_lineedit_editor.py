@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.lineedit.editor import ERASE, LONGEST, Editor, End, width
+from echod.lineedit.editor import ERASE, LONGEST, Editor, EndOfInput, width
 
 
 def edited(keys):
@@ -51,7 +51,7 @@ def test_lines_and_what_came_before():
 
 
 def test_the_end_of_input():
-    assert edited("\x04") == ([End.OF_INPUT], "|")
+    assert edited("\x04") == ([EndOfInput.OF_INPUT], "|")
     assert edited("ab\x02\x04") == ([], "a|")
 
 
@@ -90,7 +90,7 @@ def test_keys_may_come_in_any_pieces(keys, places):
 def test_the_picture_is_one_row_and_safe(text, left, columns):
     editor = Editor(lambda: "to 3> ")
     lines = list(editor.feed((text + "\x1b[D" * left).encode("utf-8", "replace")))
-    assert all(isinstance(line, End) or line.isprintable() for line in lines)
+    assert all(isinstance(line, EndOfInput) or line.isprintable() for line in lines)
     picture = editor.drawn(columns)
     assert picture.startswith(ERASE + "to 3> ")
     shown, cursor = re.fullmatch(r"([^\x00-\x1f\x7f-\x9f]*)\r\x1b\[(\d+)C", picture.removeprefix(ERASE)).groups()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.lineedit.operator_view import HELP, Leave, Operating, Say
+from echod.lineedit.operator_view import HELP, Answer, Leave, Operating
 
 
 class View(Operating):
@@ -38,14 +38,14 @@ def test_every_event_is_a_line():
     view.hears("left", 3, unanswered=2)
     view.hears("left", 1, unanswered=0)
     assert view.shown() == [
-        "01:01:01 [3] tcp 192.0.2.3:4000 has come",
+        "01:01:01 [3] tcp 192.0.2.3:4000 connected",
         "01:01:01 [3] tcp 192.0.2.3:4000: hello",
         "01:01:01 [3] operator 8 answered: hi",
         "01:01:01 [3] you answered: hi",
-        "01:01:01 [3] somebody answered: hi",
-        "01:01:01 [3] tcp 192.0.2.3:4000 has sent more than may wait: the rest is lost until you answer",
-        "01:01:01 [3] tcp 192.0.2.3:4000 has left, 2 unanswered",
-        "01:01:01 [1] tcp 192.0.2.1:4000 has left",
+        "01:01:01 [3] another operator answered: hi",
+        "01:01:01 [3] tcp 192.0.2.3:4000 has too many unanswered messages: more are dropped until you answer",
+        "01:01:01 [3] tcp 192.0.2.3:4000 disconnected, 2 unanswered",
+        "01:01:01 [1] tcp 192.0.2.1:4000 disconnected",
     ]
     view.event({"event": "something of a later version", "time": 0.0})
     assert view.shown() == []
@@ -66,12 +66,12 @@ def test_a_line_answers_whoever_spoke_last():
     view = View()
     assert view.prompt() == "> "
     assert view.typed("hello") is None
-    assert view.shown() == ["-- nobody has said anything yet"]
+    assert view.shown() == ["-- no client has sent a message yet"]
     view.hears("said", 1, text="hi")
     assert view.prompt() == "to 1> "
-    assert view.typed("  hello  ") == Say(1, "hello")
+    assert view.typed("  hello  ") == Answer(1, "hello")
     view.hears("said", 2, text="hi")
-    assert view.typed("//who") == Say(2, "/who")
+    assert view.typed("//who") == Answer(2, "/who")
     assert view.typed("   ") is None
 
 
@@ -81,7 +81,7 @@ def test_who_speaks_while_a_line_is_typed_does_not_get_it():
     view.typing(True)
     view.hears("said", 2, text="hi")
     assert view.prompt() == "to 1> "
-    assert view.typed("1,000,000") == Say(1, "1,000,000")
+    assert view.typed("1,000,000") == Answer(1, "1,000,000")
     view.typing(False)
     assert view.prompt() == "to 2> "
     view.typing(True)
@@ -93,23 +93,23 @@ def test_who_speaks_while_a_line_is_typed_does_not_get_it():
 def test_a_client_is_chosen_for_one_line_or_for_all():
     view = View()
     view.hears("said", 1, text="hi")
-    assert view.typed("@2 hello") == Say(2, "hello")
+    assert view.typed("@2 hello") == Answer(2, "hello")
     assert view.typed("/to 2") is None
     view.hears("said", 1, text="hi")
-    assert view.typed("hello") == Say(2, "hello")
+    assert view.typed("hello") == Answer(2, "hello")
     assert view.typed("/to") is None
-    assert view.typed("hello") == Say(1, "hello")
+    assert view.typed("hello") == Answer(1, "hello")
     view.shown()
     for line in ("@9 x", "@x y", "/to 9", "@", "@2", "/dance", "/\x1b[2J"):
         assert view.typed(line) is None
     assert view.shown() == [
-        "-- there is no client 9; /who lists them",
-        "-- there is no client x; /who lists them",
-        "-- there is no client 9; /who lists them",
-        "-- there is no client without a number; /who lists them",
+        "-- unknown client 9; /who lists the clients",
+        "-- unknown client x; /who lists the clients",
+        "-- unknown client 9; /who lists the clients",
+        "-- unknown client (no number); /who lists the clients",
         "-- an answer needs a text: @3 TEXT",
-        "-- there is no command /dance; /help lists them",
-        "-- there is no command /\\x1b[2J; /help lists them",
+        "-- unknown command /dance; /help lists the commands",
+        "-- unknown command /\\x1b[2J; /help lists the commands",
     ]
     view.typed("/to 2")
     view.hears("left", 2, unanswered=0)
@@ -125,7 +125,7 @@ def test_who_and_help_and_quit():
     assert view.typed("/quit") == Leave()
     nobody = View(clients=0)
     nobody.typed("/who")
-    assert nobody.shown() == ["-- nobody is here"]
+    assert nobody.shown() == ["-- no clients"]
 
 
 @given(st.text(), st.text(), st.text())
