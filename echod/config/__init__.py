@@ -1,4 +1,4 @@
-"""The configuration: files in, one frozen `Configuration` out, or every fault of all of them at once.
+"""Reads configuration files into one frozen `Configuration`, or reports every error of all files at once.
 
-`loading` is the door; `schema` is what comes out of it; `keys` is the whole grammar as one table.
+`loading` is the entry point, `settings` has the result, and `schema` lists all keys.
 """

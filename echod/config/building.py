@@ -1,4 +1,4 @@
-"""From what was written to what is meant: defaults filled in, and what no key can check alone checked together."""
+"""Builds a `Configuration` from the values read: fills in defaults, and checks rules that concern several keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from echod.config.address_conflicts import Places, Unknown
+from echod.config.address_conflicts import AddressConflicts, Unknown
 from echod.config.errors import ConfigurationError, element, joined
 from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, field_of, key_of
 from echod.config.settings import LOOPBACK, Admin, Configuration, Daemon, ServiceConfig
@@ -16,11 +16,11 @@ from echod.gate.access import Network
 from echod.gate.limits import Limits
 from echod.model import Service
 
-ALLOW: Final = Path("--allow")  #: where the networks of the command line stand
+ALLOW: Final = Path("--allow")  #: the origin of networks from the command line
 
 
 class Building:
-    """Builds one configuration out of what one `Reading` found; `also` is who may ask besides."""
+    """Builds one configuration from the values that a `Reading` found. `also` is added to every `allow`."""
 
     def __init__(
         self, reading: Reading, found: Found, also: tuple[Network, ...] = (), unknown: Unknown = lambda _: None
@@ -30,10 +30,10 @@ class Building:
         self._defaults: Found = found.get("defaults", {})
         self._also = also
         self._origins: dict[str, tuple[Path, ...]] = {}
-        self._places = Places(reading, unknown)
+        self._addresses = AddressConflicts(reading, unknown)
 
     def configuration(self, sources: Iterable[Path]) -> Configuration:
-        """The configuration. Raises ConfigurationError with every fault, those of the reading included."""
+        """The configuration. Raises ConfigurationError with every error, including those of the reading."""
         daemon = Daemon(**self._fields("daemon", DAEMON.keys, [self._found.get("daemon", {})]))
         services = [self._service(name, found) for name, found in self._found.get("services", {}).items()]
         admin = self._admin(self._found.get("admin", {}))
@@ -43,7 +43,7 @@ class Building:
         return Configuration(daemon, built, admin, tuple(sources), self._origins)
 
     def _fields(self, path: str, keys: Iterable[str], tables: Iterable[Found]) -> dict[str, Any]:
-        """The fields that somebody wrote in one of these tables, the first that has a key before the others."""
+        """The fields that are set in these tables; for each key, the first table that has it counts."""
         fields: dict[str, Any] = {}
         for key in keys:
             for table in tables:
@@ -54,9 +54,9 @@ class Building:
         return fields
 
     def _admin(self, found: Found) -> Admin:
-        """The admin interface: the lists of `[defaults]` say who may read it over TCP."""
+        """The admin interface. Over TCP, `allow` and `deny` of `[defaults]` apply."""
         if listen := found.get("listen"):
-            self._places.check(listen)
+            self._addresses.check(listen)
         lists = self._fields("defaults", ("allow", "deny"), [self._defaults])
         if self._also:
             self._origins["defaults.allow"] = (*self._origins.get("defaults.allow", (DEFAULT,)), ALLOW)
@@ -64,11 +64,11 @@ class Building:
         return Admin(**self._fields("admin", ADMIN.keys, [found]), allow=allow, deny=lists.get("deny", ()))
 
     def _service(self, name: str, found: Found) -> ServiceConfig | None:
-        """One service, or None where a fault stands in the way of the rest of it."""
+        """One service, or None if its kind or addresses are wrong."""
         path = joined("services", name)
         kind, listen = found.get("kind"), found.get("listen")
         if listen:
-            self._places.check(listen)
+            self._addresses.check(listen)
         if not (kind and listen):
             return None
         self._check_carriage(kind.value, listen)
@@ -90,7 +90,7 @@ class Building:
         return replace(service, allow=tuple(dict.fromkeys(service.allow + self._also)))
 
     def _options(self, path: str, kind: type[Service], file: Path, found: Found) -> Any:
-        """The options of a service; what only their kind can check is a fault of the key, or of the service."""
+        """The options of a service. Errors that its kind finds are recorded for the key, or for the service."""
         keys = {field_of(key): key for key in found if key not in SERVICE.keys}
         try:
             options = kind.Options(**self._fields(path, keys.values(), [found]))
@@ -99,19 +99,19 @@ class Building:
             return None
         try:
             faults = tuple(kind.faults(options))
-        except Exception as error:  # another package's code
+        except Exception as error:  # code of another package
             faults = (("", f"kind {kind.kind} cannot check its options: {type(error).__name__}: {error}"),)
-        for name, said in faults:
+        for name, text in faults:
             written = found.get(keys.get(name, ""))
-            self._reading.fault(written.file if written else file, joined(path, key_of(name)) if name else path, said)
+            self._reading.fault(written.file if written else file, joined(path, key_of(name)) if name else path, text)
         return options
 
     def _check_carriage(self, kind: type[Service], listen: Written) -> None:
-        """A kind is served only over what it makes sense on; a systemd socket is asked once it is there."""
+        """Check that the kind supports the transport of each address. Inherited sockets are checked at the start."""
         for index, address in enumerate(listen.value):
             if address is None or address.is_passed:
                 continue
             if not kind.is_served_over(address.shape):
                 right = "streams only: use tcp:// or unix://" if kind.streams else "datagrams only: use udp://"
-                said = f"{address.place}: {kind.kind} is served over {right}"
-                self._reading.fault(listen.file, element(listen.path, index), said)
+                text = f"{address.place}: {kind.kind} is served over {right}"
+                self._reading.fault(listen.file, element(listen.path, index), text)

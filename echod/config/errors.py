@@ -39,19 +39,19 @@ LONGEST_KEY: Final = 64  #: characters that a path shows of one key; a key that 
 
 
 def joined(path: str, key: str) -> str:
-    """The path of a key in a table, quoted as TOML quotes it where it is no bare key, and cut where it is long."""
+    """The path of a key in a table. A key that is not a bare key is quoted as in TOML; a long key is cut."""
     part = key if len(key) <= LONGEST_KEY else key[:LONGEST_KEY] + "…"
     shown = part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else toml_text(part)
     return f"{path}.{shown}" if path else shown
 
 
 def element(path: str, index: int) -> str:
-    """The path of one element of an array; what stands on the command line has none."""
+    """The path of an array element; empty for values of the command line, whose `path` is empty."""
     return f"{path}[{index}]" if path else ""
 
 
 def toml_text(text: str) -> str:
-    """Text as a TOML basic string: one line, in visible characters."""
+    """Text as a TOML basic string: one line of printable characters."""
     return f'"{"".join(map(_quoted, text))}"'
 
 

@@ -1,4 +1,4 @@
-"""How many connections the limit of open files allows: defaults shrink to it, and what is written must fit."""
+"""Checks `connections` against the limit of open files. Defaults are reduced; configured values must fit."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from echod.config.errors import ConfigurationError, Fault, joined
 from echod.config.line_numbers import located
 from echod.config.settings import Configuration, ServiceConfig
 
-APART: Final = 64  #: descriptors for logs, pipes, epoll, what Python opens, and the listeners of the first INCLUDED
-INCLUDED: Final = 12  #: addresses
-A_LISTENER: Final = 3  #: descriptors of one: its socket, and the two ends of the pipe by which the plane carries
+APART: Final = 64  #: descriptors for logs, pipes, epoll, Python, and the listeners of INCLUDED addresses
+INCLUDED: Final = 12  #: addresses whose descriptors are part of APART
+A_LISTENER: Final = 3  #: descriptors of a listener: its socket, and both ends of the fast path's pipe
 
 
 def fit(configuration: Configuration, hard: int) -> tuple[Configuration, list[str]]:
-    """The configuration with defaults shrunk to `hard` open files, and a line for what was shrunk.
+    """The configuration with default limits reduced to fit `hard` open files, and a warning if any were reduced.
 
-    Raises ConfigurationError, with a fault for each key where a written number cannot be met.
+    Raises ConfigurationError with an error for each configured limit that does not fit.
     """
     addresses = len(configuration.admin.listen) + sum(len(service.listen) for service in configuration.services)
     apart = APART + A_LISTENER * max(0, addresses - INCLUDED)
     room = hard - apart
-    shrunk: list[str] = []
+    reduced: list[str] = []
     faults: list[Fault] = []
 
     def fitting() -> Iterator[ServiceConfig]:
@@ -33,17 +33,17 @@ def fit(configuration: Configuration, hard: int) -> tuple[Configuration, list[st
                 yield service
             elif (key := service.written_limits.get("connections")) is not None:
                 (file,) = configuration.origins[f"{joined('services', service.name)}.limits.connections"]
-                said = (
-                    f"{limits.connections} + {apart} do not fit the hard limit of {hard} open files;"
-                    f" write {max(room, 0)} at most, or raise it (LimitNOFILE= of a unit, ulimit -n of a shell)"
+                text = (
+                    f"{limits.connections} + {apart} exceed the hard limit of {hard} open files;"
+                    f" expected at most {max(room, 0)}, or a higher limit (LimitNOFILE= in a unit, ulimit -n)"
                 )
-                faults.append(Fault(file, key, said))
+                faults.append(Fault(file, key, text))
             else:
-                shrunk.append(service.name)
+                reduced.append(service.name)
                 yield replace(service, limits=replace(limits, connections=max(room, 1)))
 
     fitted = tuple(fitting())
     if faults:
         raise ConfigurationError(located(dict.fromkeys(faults), configuration.texts))
-    lines = [f"connections shrunk to {max(room, 1)}, for {hard} open files are allowed: {', '.join(shrunk)}"]
-    return replace(configuration, services=fitted), lines if shrunk else []
+    lines = [f"connections reduced to {max(room, 1)}, because the limit of open files is {hard}: {', '.join(reduced)}"]
+    return replace(configuration, services=fitted), lines if reduced else []

@@ -1,4 +1,4 @@
-"""The files of a configuration: which there are, and what TOML finds in them. Nothing here knows a key."""
+"""Finds and parses the files of a configuration. It does not know any key."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from echod.text import system_error
 SYSTEM: Final = Path("/etc/echod/echod.toml")
 DROP_INS: Final = "conf.d"
 
-_IGNORED: Final = (".*", "*~", "*.dpkg-*", "*.rpm*")  # what editors and packages leave behind
+_IGNORED: Final = (".*", "*~", "*.dpkg-*", "*.rpm*")  # backups of editors and package managers
 
 
 @dataclass(frozen=True)
 class TomlFile:
-    """A file that was read: what it means, and the text that the line numbers of errors are found in."""
+    """A parsed file, and its text for the line numbers of errors."""
 
     path: Path
     content: dict[str, Any]
@@ -31,16 +31,16 @@ class TomlFile:
 
 
 def read_all(main: Path, faults: list[Fault]) -> list[TomlFile]:
-    """The main file and every `conf.d/*.toml` beside it, in the order in which they count.
+    """The main file and every `conf.d/*.toml` next to it; later files override earlier ones.
 
-    A file that cannot be read becomes a fault and is left out.
+    For a file that cannot be read, an error is appended to `faults`.
     """
     found = (_read(file, faults) for file in (main, *_drop_ins(main.parent / DROP_INS, faults)))
     return [file for file in found if file is not None]
 
 
 def exists(path: Path) -> bool:
-    """Whether there is something at `path`; what we may not look at is there, for its fault is worth a line."""
+    """Whether `path` exists. True also if that cannot be checked, so that reading it reports the error."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -52,7 +52,7 @@ def exists(path: Path) -> bool:
 
 def _drop_ins(directory: Path, faults: list[Fault]) -> Iterator[Path]:
     try:
-        names = os.listdir(directory)  # names, to be sorted by their bytes
+        names = os.listdir(directory)  # names of files, sorted by their bytes below
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
@@ -76,22 +76,22 @@ def _read(file: Path, faults: list[Fault]) -> TomlFile | None:
         text = data.decode("utf-8").removeprefix("\ufeff")
         return TomlFile(file, tomllib.loads(text), text)
     except UnicodeDecodeError as error:
-        line, said = not_utf8(error)
-        faults.append(Fault(file, "", said, line))
+        line, text = not_utf8(error)
+        faults.append(Fault(file, "", text, line))
     except RecursionError:
         faults.append(Fault(file, "", "is nested too deeply"))
-    except ValueError as error:  # TOMLDecodeError, and what int() says to thousands of digits
+    except ValueError as error:  # TOMLDecodeError, or int() of thousands of digits
         faults.append(_syntax(file, str(error), data.count(b"\n") + 1))
     return None
 
 
-def _syntax(file: Path, said: str, last: int) -> Fault:
+def _syntax(file: Path, text: str, last: int) -> Fault:
     """The error of tomllib, with its position moved to the front; `last` is the number of the last line."""
-    if match := re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", said, re.DOTALL):
+    if match := re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", text, re.DOTALL):
         return Fault(file, "", f"not TOML: {match[1]}", int(match[2]), int(match[3]))
-    return Fault(file, "", f"not TOML: {said}", last if said.endswith("(at end of document)") else None)
+    return Fault(file, "", f"not TOML: {text}", last if text.endswith("(at end of document)") else None)
 
 
 def _why(error: OSError | ValueError) -> str:
-    """The system's own words and name for it; a ValueError is a NUL in the name."""
+    """The error message for a file that cannot be read. A ValueError is a NUL in the file name."""
     return f"cannot be read: {system_error(error) if isinstance(error, OSError) else error}"

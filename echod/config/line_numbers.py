@@ -1,7 +1,6 @@
-"""The line of each key in a TOML document, for error messages: tomllib returns values without their positions.
+"""Finds the line of each key in a TOML document, for error messages; tomllib returns values without positions.
 
-It reads documents that tomllib has accepted, so it checks nothing again, and it runs only after a configuration error
-was found: a correct configuration costs nothing here.
+It reads only documents that tomllib has accepted, so it does not validate them. It runs only after an error was found.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ _ESCAPES: Final = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r"}
 
 
 def line_numbers(text: str, paths: Collection[str]) -> dict[str, int]:
-    """The line, counted from 1, at which each of `paths` is written; a path that the document lacks is left out.
+    """The line, counted from 1, of each of `paths`; paths that the document does not have are left out.
 
-    A path is written as `joined` and `element` write it. `text` must be valid TOML.
+    Paths have the form of `joined` and `element`. `text` must be valid TOML.
     """
     document = _Document(text, paths)
-    with suppress(RecursionError):  # tomllib recurses deeper, but may have begun nearer to the limit
+    with suppress(RecursionError):  # tomllib recurses deeper, but may have started with a shallower stack
         document.read()
     return document.lines
 
 
 def located(faults: Iterable[Fault], texts: Mapping[Path, str]) -> list[Fault]:
-    """The same errors with the line of each key, if its file is among `texts`; a missing key has its table's line."""
+    """The errors with the line of each key, if its file is in `texts`. A missing key gets the line of its table."""
     faults = list(faults)
     paths: dict[Path, set[str]] = {}
     for fault in faults:
@@ -70,18 +69,18 @@ class _Document:
         self._wanted = frozenset(paths)
         self._longest = max(map(len, self._wanted), default=-1)
         self._ends = [match.start() for match in re.finditer("\n", text)]
-        self._implied: set[str] = set()  # tables that so far only the keys inside of them imply
-        self._elements: dict[str, int] = {}  # how many tables each array of tables has so far
+        self._implied: set[str] = set()  # tables without a header so far, implied by their keys
+        self._elements: dict[str, int] = {}  # number of tables so far in each array of tables
         self._at = 0
 
     def read(self) -> None:
-        """Find the lines."""
+        """Read the whole document and fill `lines`."""
         table: str | None = ""
         while self._skip(_BLANK) < len(self._text):
             table = self._statement(table)
 
     def _statement(self, table: str | None) -> str | None:
-        """Read a header or an assignment at the current position; the path of the table that the next one is in."""
+        """Read a header or an assignment at the current position. Returns the path of the current table."""
         if self._text[self._at] != "[":
             self._assignment(table)
             return table
@@ -150,15 +149,15 @@ class _Document:
         return path
 
     def _current(self, path: str | None) -> str | None:
-        """The path itself or, of an array of tables, that of its last element so far."""
+        """The path; for an array of tables, the path of its last element so far."""
         return self._short(element(path, self._elements[path] - 1)) if path in self._elements and path else path
 
     def _short(self, path: str | None) -> str | None:
-        """The path, or None if nothing in it can be wanted."""
+        """The path, or None if it is longer than every wanted path."""
         return path if path is not None and len(path) <= self._longest else None
 
     def _record(self, path: str | None, line: int, implied: bool = False) -> None:
-        """Keep the first line of a path, but rather that of its own header than of a key inside of it."""
+        """Record the first line of a path. The line of a table's own header replaces that of a key inside it."""
         if path not in self._wanted or path is None:
             return
         if path not in self.lines or (path in self._implied and not implied):
@@ -166,7 +165,7 @@ class _Document:
             (self._implied.add if implied else self._implied.discard)(path)
 
     def _skip(self, pattern: re.Pattern[str]) -> int:
-        """Move past what matches; the new position."""
+        """Move past a match; returns the new position."""
         if match := pattern.match(self._text, self._at):
             self._at = match.end()
         return self._at
@@ -176,7 +175,7 @@ class _Document:
 
 
 def _unescaped(text: str) -> str:
-    """The characters that the inside of a basic string stands for."""
+    """The characters of a basic string, given its text between the quotes."""
     return _ESCAPE.sub(
         lambda match: _ESCAPES.get(match[3], match[3]) if match[3] else chr(int(match[1] or match[2], 16)), text
     )

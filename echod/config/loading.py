@@ -1,6 +1,6 @@
-"""The door of the configuration: from files, or from `--listen` alone.
+"""The entry point of the configuration: loads it from files, or from `--listen` alone.
 
-Whoever calls prints each fault of a ConfigurationError in a line of its own and ends with 78 (EX_CONFIG).
+Callers print each error of a ConfigurationError on its own line and exit with 78 (EX_CONFIG).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Kinds = Mapping[str, type[Service]]
 VARIABLE: Final = "ECHOD_CONFIG"
 LISTEN: Final = Path("--listen")
 ADMIN: Final = "unix://%t/admin.sock"
-"""Where the admin interface is without a configuration: in a folder of the user, which others cannot write to."""
+"""The admin address without a configuration: in a folder that only the user can write to."""
 BUILT_IN: Final[Mapping[str, Any]] = {
     "admin": {"listen": [ADMIN]},
     "services": {
@@ -37,7 +37,7 @@ BUILT_IN: Final[Mapping[str, Any]] = {
         "upper": {"listen": ["tcp://127.0.0.1:10008", "udp://127.0.0.1:10008"]},
     },
 }
-"""What is served where nobody configured anything: it starts for any user, and only this machine reaches it."""
+"""The configuration if no file exists: any user can start it, and only this machine can connect."""
 
 
 def load(
@@ -49,10 +49,10 @@ def load(
     system: Path = files.SYSTEM,
     unknown: Unknown = lambda _: None,
 ) -> Configuration:
-    """Read the file at `path`, or else the one that `$ECHOD_CONFIG` names, or `system` if there is one, or none.
+    """Read the file at `path`, otherwise the file in `$ECHOD_CONFIG`, otherwise `system` if it exists.
 
-    `allow` are networks in CIDR that every service lets in besides; `unknown` judges endpoint strings. Raises
-    ConfigurationError.
+    Without any file, the built-in configuration is used. `allow` are networks in CIDR that are added to every service's
+    `allow`. `unknown` checks endpoint strings. Raises ConfigurationError.
     """
     faults: list[Fault] = []
     main = _main_file(path, environ, system)
@@ -70,18 +70,18 @@ def load(
 
 @dataclass(frozen=True)
 class Administration:
-    """What a client has to know of a configuration to find the admin interface."""
+    """The part of a configuration that a client needs to find the admin interface."""
 
     file: Path | None  #: the file that `load` would read
     listen: tuple[Address, ...]
-    group: str = ""  #: whose members may read
+    group: str = ""  #: the group whose members may read
 
 
 def administration(environ: Mapping[str, str], *, system: Path = files.SYSTEM) -> Administration:
-    """What the file that `load` would read, and its drop-ins, say of the admin interface; else the built-in address.
+    """The [admin] section of the file that `load` would read, and of its drop-ins; otherwise the built-in address.
 
-    Errors elsewhere in the file do not matter. Raises ConfigurationError if no address is given and something is wrong
-    with `[admin]`, or with TOML.
+    Errors in other sections are ignored. Raises ConfigurationError if no address could be read and `[admin]` or the
+    TOML syntax has errors.
     """
     main = _main_file(None, environ, system)
     if main is None:
@@ -100,16 +100,16 @@ def administration(environ: Mapping[str, str], *, system: Path = files.SYSTEM) -
 def from_listen(
     listen: Sequence[str], allow: Sequence[str], kinds: Kinds, unknown: Unknown = lambda _: None
 ) -> Configuration:
-    """Serve what `KIND=URL` says, each kind under its own name, and let `allow` in besides this machine.
+    """A configuration from `KIND=URL` options; each service has the name of its kind. Allows loopback and `allow`.
 
-    Raises ConfigurationError; its faults name `--listen` and `--allow` where others name a file.
+    Raises ConfigurationError; its errors name `--listen` or `--allow` instead of a file.
     """
     reading = Reading(kinds, [])
     services: dict[str, Found] = {}
     for text in listen:
         name, equals, url = text.partition("=")
         if not equals or "://" in name:
-            reading.fault(LISTEN, "", f"{shown(text)}: write KIND=URL, such as echo=tcp://127.0.0.1:10007")
+            reading.fault(LISTEN, "", f"{shown(text)}: expected KIND=URL, such as echo=tcp://127.0.0.1:10007")
             continue
         address = reading.value("services.NAME.listen", ADDRESSES, [url], LISTEN, "")
         try:
@@ -117,11 +117,11 @@ def from_listen(
         except ValueError as error:
             reading.fault(LISTEN, "", str(error))
             continue
-        places = services[name]["listen"].value if name in services else ()
-        places += address.value if address else ()
-        services[name] = {"kind": kind, "listen": Written(places, LISTEN, "")}
+        addresses = services[name]["listen"].value if name in services else ()
+        addresses += address.value if address else ()
+        services[name] = {"kind": kind, "listen": Written(addresses, LISTEN, "")}
     if not listen:
-        reading.fault(LISTEN, "", "write KIND=URL, such as echo=tcp://127.0.0.1:10007")
+        reading.fault(LISTEN, "", "expected KIND=URL, such as echo=tcp://127.0.0.1:10007")
     return Building(reading, {"services": services}, _networks(reading, allow), unknown).configuration(())
 
 

@@ -1,7 +1,7 @@
-"""Names in addresses, resolved to numbers: names of hosts, users and groups.
+"""Resolves the names of hosts, users and groups in addresses to numbers.
 
-This may take seconds (a name server that does not answer), so it belongs to reading a configuration, which a reload
-does in a thread. After it, nothing resolves a name. `echoctl check` does the same as a start.
+It may block for seconds if a name server does not answer. So it is part of reading a configuration, which a reload
+does in a thread. No name is resolved later. `echoctl check` does the same as a start.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from echod.text import system_error
 from echod.transports import paths, sockets
 
 NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
-"""Errors of a bind to an address that this machine does not have, or of a protocol that it does not have."""
+"""Errors of a bind to an address or a protocol that this machine does not have."""
 COMES_LATER: Final = frozenset({"freebind", "retry"})
-"""Options of an address that need not be here yet."""
+"""Options of addresses that may appear on this machine later."""
 
 
 class Unresolved(Exception):
-    """Some names could not be resolved; `errors` has a line for each."""
+    """Names could not be resolved; `errors` has a line for each."""
 
     def __init__(self, errors: Iterable[Fault]) -> None:
         self.errors = tuple(str(error) for error in errors)
@@ -36,10 +36,10 @@ class Unresolved(Exception):
 
 
 def resolved(configuration: Configuration) -> tuple[Configuration, list[str]]:
-    """The configuration with each host's addresses for its name, and numbers for users and groups; and warnings.
+    """The configuration with addresses instead of host names and numbers instead of users and groups; and warnings.
 
-    Of the addresses of a name those are served that this machine has; a warning names each of the others. If it has
-    none of them, that is an error. Blocks. Raises Unresolved.
+    Only those addresses of a name are served that this machine has; each other one gets a warning. It is an error if
+    this machine has none of them. Blocks. Raises Unresolved.
     """
     resolver = _Resolver(configuration)
     found = replace(
@@ -56,7 +56,7 @@ def resolved(configuration: Configuration) -> tuple[Configuration, list[str]]:
 
 
 class _Resolver:
-    """Resolves each name once, and keeps every error and every warning."""
+    """Resolves each name once, and collects errors and warnings."""
 
     def __init__(self, configuration: Configuration) -> None:
         self.errors: list[Fault] = []
@@ -66,7 +66,7 @@ class _Resolver:
         self._not_here = cache(_not_here)
 
     def addresses(self, table: str, listen: tuple[Address, ...]) -> tuple[Address, ...]:
-        """The addresses that a table lists, each name resolved."""
+        """The addresses of a table, with names resolved."""
         found: list[Address] = []
         for index, address in enumerate(listen):
             key = f"{table}.listen"
@@ -82,14 +82,14 @@ class _Resolver:
         return tuple(found)
 
     def admin(self, admin: Admin) -> Admin:
-        """The administrator's interface, its group and its addresses resolved."""
+        """The admin interface with its group and addresses resolved."""
         if admin.group:
             try:
                 gid = int(str(paths.numeric({"group": admin.group})["group"]))
                 admin = replace(admin, gid=gid, listen=tuple(_given_to(gid, one) for one in admin.listen))
             except (OSError, ValueError) as error:
-                said = f"{error.strerror if isinstance(error, OSError) else error}"
-                self.errors.append(self._fault("admin.group", None, said))
+                text = f"{error.strerror if isinstance(error, OSError) else error}"
+                self.errors.append(self._fault("admin.group", None, text))
         return replace(admin, listen=self.addresses("admin", admin.listen))
 
     def _of_name(self, address: Address, key: str, index: int) -> Iterator[Address]:
@@ -97,24 +97,24 @@ class _Resolver:
         missing = {} if COMES_LATER & address.options.keys() else {host: self._not_here(host) for host in hosts}
         here = [host for host in hosts if missing.get(host) is None]
         if not here:
-            said = f"{address.place}: this machine has no address of {address.host}: {', '.join(hosts)}"
-            self.errors.append(self._fault(key, index, said))
+            text = f"{address.place}: this machine has no address of {address.host}: {', '.join(hosts)}"
+            self.errors.append(self._fault(key, index, text))
         else:
             for host in hosts:
                 if (error := missing.get(host)) is not None:
-                    said = f"{address.place} is not served on {host}: {system_error(error)}"
-                    self.warnings.append(self._fault(key, index, said))
+                    text = f"{address.place} is not served on {host}: {system_error(error)}"
+                    self.warnings.append(self._fault(key, index, text))
         yield from (replace(address, host=host) for host in here)
 
-    def _fault(self, key: str, index: int | None, said: str) -> Fault:
-        """An error or a warning about a key, or about one element of its array."""
+    def _fault(self, key: str, index: int | None, text: str) -> Fault:
+        """An error or warning about a key, or about an element of its array."""
         file = self._origins.get(key, (DEFAULT,))[0]
         path = key if index is None else element(key, index)
-        return Fault(file, "" if str(file).startswith("--") else path, said)
+        return Fault(file, "" if str(file).startswith("--") else path, text)
 
 
 def _not_here(host: str) -> OSError | None:
-    """The error of a bind to a host, if this machine does not have it. Nothing can reach the socket that tries."""
+    """The error of a bind to a host that this machine does not have, or None. The socket is closed at once."""
     try:
         [(family, _, _, _, name), *_] = socket.getaddrinfo(
             host, 0, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST | socket.AI_PASSIVE
@@ -134,7 +134,7 @@ def _reason(error: OSError, host: str) -> str:
 
 
 def _given_to(gid: int, address: Address) -> Address:
-    """An address of the admin interface, with its readers' group: they have to connect before they can be refused."""
+    """An address of the admin interface whose socket belongs to the group, so that its members can connect."""
     if not address.has_path or address.path.startswith("@"):
         return address
     return replace(address, options={"group": str(gid), **address.options})

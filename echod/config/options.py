@@ -1,4 +1,4 @@
-"""The options of a kind as keys of its service: their forms follow from the annotations of `kind.Options`."""
+"""Derives the configuration keys of a kind's options from the annotations of `kind.Options`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from echod.model import Service
 
 _FORMS: Final[Mapping[Any, Form]] = {
     bool: FLAG,
-    int: whole(-(2**63), 2**63 - 1),  # what TOML promises to hold
+    int: whole(-(2**63), 2**63 - 1),  # the range of integers in TOML
     float: number(),
     str: TEXT,
     Path: FILE,
@@ -25,23 +25,23 @@ _FORMS: Final[Mapping[Any, Form]] = {
 def option_forms(kind: type[Service]) -> dict[str, Form]:
     """The keys that a kind adds to its service, in the order of its Options.
 
-    Raises TypeError where an annotation is none that a file can hold, or a key is one that every service has, and
-    NameError where an annotation means nothing.
+    Raises TypeError if an annotation is not supported, or if a key exists in every service. Raises NameError if an
+    annotation cannot be evaluated.
     """
     for name in inspect.signature(kind.Options).parameters:
         if key_of(name) in SERVICE.keys:
-            raise TypeError(f"the option {name} of {kind.__name__} is a key that every service has; rename it")
-    hints, said = get_type_hints(kind.Options), _metadata(kind.Options)
+            raise TypeError(f"option {name} of {kind.__name__} is a key that every service has; rename it")
+    hints, metadata = get_type_hints(kind.Options), _metadata(kind.Options)
     forms = {}
     for name in inspect.signature(kind.Options).parameters:
         forms[key_of(name)] = _form(kind, name, hints.get(name))
-        if hints.get(name) is int and "least" in said.get(name, {}):
-            forms[key_of(name)] = whole(said[name]["least"], said[name]["most"])
+        if hints.get(name) is int and "least" in metadata.get(name, {}):
+            forms[key_of(name)] = whole(metadata[name]["least"], metadata[name]["most"])
     return forms
 
 
 def _metadata(options: type) -> dict[str, Mapping[Any, Any]]:
-    """What the fields of a dataclass or of an attrs class carry; `least` and `most` bound a whole number."""
+    """The metadata of a dataclass or attrs class; `least` and `most` are the bounds of a whole number."""
     fields = dataclasses.fields(options) if dataclasses.is_dataclass(options) else ()
     return {field.name: field.metadata for field in (*fields, *getattr(options, "__attrs_attrs__", ()))}
 
@@ -55,4 +55,4 @@ def _form(kind: type[Service], name: str, annotation: Any) -> Form:
         inner = [part for part in get_args(annotation) if part is not NoneType]
         if len(inner) == 1:
             return _form(kind, name, inner[0])
-    raise TypeError(f"the option {name} of {kind.__name__} has a type that no file can hold: {annotation}")
+    raise TypeError(f"option {name} of {kind.__name__} has an unsupported type: {annotation}")

@@ -1,4 +1,4 @@
-"""A configuration as the text that `--print-config` prints: TOML that, when it is read, means the same."""
+"""Prints a configuration as TOML for `--print-config`; reading it again gives the same configuration."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ READERS: Final = Table("defaults", {key: POLICY[key] for key in ("allow", "deny"
 
 
 def describe(configuration: Configuration) -> Iterator[str]:
-    """Every value that is in force, one a line with its file (or `default`) behind it; what a later version will
-    know is left out. `load` of these lines gives an equal configuration."""
+    """Every effective value, one a line, with its file (or `default`) in a comment.
+
+    Keys of a later version are left out. `load` of these lines gives an equal configuration.
+    """
     yield from _table(DAEMON, "daemon", configuration.daemon, configuration.origins)
     yield ""
     yield from _table(ADMIN, "admin", configuration.admin, configuration.origins)
@@ -46,7 +48,7 @@ def _table(table: Table, path: str, struct: object, origins: Origins) -> Iterato
 
 
 def _lines(table: Table, path: str, struct: object, origins: Origins) -> Iterator[str]:
-    """One line for each key of the table, out of the fields of the struct."""
+    """One line for each key of the table, with the value of the struct's field."""
     for key, form in table.keys.items():
         if isinstance(form, Table):
             continue

@@ -1,7 +1,7 @@
-"""The grammar of `echod.toml`: every table, every key, the form of its value, and what is not built yet.
+"""The schema of `echod.toml`: every table and key, the form of each value, and the keys of later versions.
 
-A key is written in kebab-case and is, in snake_case, the field of its table's struct, which holds its default.
-docs/CONFIG.md describes them all; a test holds the two together.
+A key is written in kebab-case; in snake_case it is a field of its table's struct, which has the default.
+docs/CONFIG.md describes all keys, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from echod.config.value_types import (
     URL,
     Form,
     array,
-    octets,
+    sized,
     text,
     whole,
     words,
@@ -40,22 +40,22 @@ from echod.gate.limits import Limits
 from echod.runtime_dir import expanded
 
 LARGEST_BUFFER: Final = 64 << 20
-"""Bytes. Each read asks for the memory of a whole buffer, and never brings more than the kernel holds: 32 MiB at most
-where nobody has raised Linux's own limit (tcp_rmem)."""
-MOST_WORKERS: Final = 1024  #: more than the CPUs of any machine this runs on
+"""Bytes: the maximum of `buffer`. Each read allocates a whole buffer, but returns at most what the kernel holds: 32 MiB
+with the default of Linux (tcp_rmem)."""
+MOST_WORKERS: Final = 1024  #: more than the CPUs of any machine
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table of TOML: the forms of its keys, and the tables in it."""
+    """One table of TOML: the forms of its keys, and its tables."""
 
-    name: str  #: as the page calls it; NAME stands for any name
+    name: str  #: as in docs/CONFIG.md; NAME stands for any name
     keys: Mapping[str, Form | Table]
     struct: type | None = None  #: the dataclass whose fields hold the defaults
 
 
 def field_of(key: str) -> str:
-    """The name that a key has in its struct."""
+    """The name of a key's field."""
     return key.replace("-", "_")
 
 
@@ -65,7 +65,7 @@ def key_of(field: str) -> str:
 
 
 def default(table: Table, key: str) -> Any:
-    """The default of a key; None is none."""
+    """The default of a key, or None if it has none."""
     of_fields = {field.name: field.default for field in fields(table.struct)} if table.struct else {}
     value = of_fields.get(field_of(key))
     return None if value is MISSING else value
@@ -134,7 +134,7 @@ LIMITS: Final = Table(
         "idle": DURATION,
         "stall": TIMEOUT,
         "handshake": TIMEOUT,
-        "buffer": octets(LARGEST_BUFFER),
+        "buffer": sized(LARGEST_BUFFER),
         "total-buffer": SIZE,
         "message": SIZE,
     },
@@ -148,7 +148,7 @@ POLICY: Final[Mapping[str, Form]] = {
     "larger-answers-to": NETWORKS,
     "allow-source-ports": PORTS,
 }
-"""What `[defaults]` sets for every service, and each service for itself."""
+"""The keys that `[defaults]` sets for all services, and that each service can override."""
 
 DEFAULTS: Final = Table("defaults", {**POLICY, "limits": LIMITS}, settings.ServiceConfig)
 
@@ -201,18 +201,18 @@ SERVICE: Final = Table(
     },
     settings.ServiceConfig,
 )
-"""What every service has; the options of its kind are keys of the same table."""
+"""The keys of every service; the options of its kind are in the same table."""
 
 BUS: Final = Table("bus", {"url": URL})
 
 SERVICES: Final = Table("services", {})
-"""Its keys are the names of services, each of them a table like SERVICE."""
+"""Its keys are names of services, each with a table like SERVICE."""
 
 ROOT: Final = Table("", {"daemon": DAEMON, "admin": ADMIN, "defaults": DEFAULTS, "services": SERVICES, "bus": BUS})
 
 
 Missing = Callable[[Any], str | None]
-"""What of a value, or of one element of an array, is not built yet: its name, "" for the key itself, or None."""
+"""The part of a value, or of an array element, that is not implemented yet: "" for the whole key, None for nothing."""
 
 
 def _all(_value: Any) -> str:
@@ -235,9 +235,9 @@ NOT_YET: Final[tuple[tuple[str, Missing], ...]] = (
     ("services.NAME.proxy-from", _all),
     ("services.NAME.tls", _all),
 )
-"""All that the schema knows and this version does not do; what is built loses its line here."""
+"""The keys of the schema that this version does not implement yet."""
 
 
 def missing(name: str, value: Any) -> str | None:
-    """What of this value is not built yet, by the name of its table and key: its name, "" for the key, or None."""
-    return next((said for key, of in NOT_YET if key == name and (said := of(value)) is not None), None)
+    """The part of a value that is not implemented yet, given `TABLE.KEY`: "" for the whole key, None for nothing."""
+    return next((part for key, of in NOT_YET if key == name and (part := of(value)) is not None), None)

@@ -1,7 +1,7 @@
-"""What a configuration is once it has been read: frozen structs, equal where they ask for the same.
+"""The dataclasses of a configuration that has been read. They are frozen and comparable.
 
-Where a value came from is no part of what it is: `sources`, `origins` and `written_limits` do not count when
-two configurations are compared, or every reload of a file that only moved would restart its services.
+The origins of values (`sources`, `origins`, `written_limits`) are left out of comparisons. Otherwise a reload of a
+file that was only moved would restart its services.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ LogFormat = Literal["auto", "text", "json", "journal"]
 LogLevel = Literal["debug", "info", "warn", "error", "critical"]
 
 LOOPBACK: Final[tuple[Network, ...]] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
-"""Who is let in until somebody says otherwise: this machine only."""
+"""The default of `allow`: this machine only."""
 
 
 @dataclass(frozen=True)
 class Daemon:
-    """The process as a whole."""
+    """Settings of the whole process."""
 
-    workers: int | Auto = 1  #: processes that share every address; "auto" is one a usable CPU
+    workers: int | Auto = 1  #: processes that share every address; "auto" is one for each usable CPU
     drain: float = 10.0  #: seconds that a stop or a reload waits for open connections
-    plane: Plane = "auto"  #: "off" carries every byte the plain Twisted way
+    plane: Plane = "auto"  #: "off" disables the fast path
     log_format: LogFormat = "auto"  #: "auto" is journal under systemd, text otherwise
     log_level: LogLevel = "info"
-    landlock: bool = False  #: whether the kernel keeps the process to the files and ports of its start
+    landlock: bool = False  #: whether the kernel restricts the process to the files and ports of its start
 
 
 @dataclass(frozen=True)
 class Admin:
-    """The administrator's interface; without an address nothing opens."""
+    """The admin interface; without addresses it is disabled."""
 
     listen: tuple[Address, ...] = ()
-    hosts: tuple[str, ...] = ()  #: names by which the interface may be asked over TCP, besides localhost
-    group: str = ""  #: the name or number of the group whose members may read; "" is none
-    gid: int | None = None  #: its number, once it has been looked up
-    allow: tuple[Network, ...] = LOOPBACK  #: who may read over TCP: those of `[defaults]`
-    deny: tuple[Network, ...] = ()  #: and who may not
+    hosts: tuple[str, ...] = ()  #: host names accepted over TCP in addition to localhost
+    group: str = ""  #: the name or number of the group whose members may read; "" for none
+    gid: int | None = None  #: the number of `group`, after name resolution
+    allow: tuple[Network, ...] = LOOPBACK  #: clients that may read over TCP, from `[defaults]`
+    deny: tuple[Network, ...] = ()  #: clients that may not
 
 
 @dataclass(frozen=True)
 class ServiceConfig:
-    """One service: what it answers, where it listens, who may ask, and how much."""
+    """One service: its kind, options, addresses, access lists and limits."""
 
     name: str
     kind: type[Service]
@@ -59,25 +59,25 @@ class ServiceConfig:
     listen: tuple[Address, ...]
     allow: tuple[Network, ...] = LOOPBACK
     deny: tuple[Network, ...] = ()
-    proxy_from: tuple[Network, ...] = ()  #: whose PROXY headers are believed
-    larger_answers_to: tuple[Network, ...] = LOOPBACK  #: who may get a datagram larger than the question
+    proxy_from: tuple[Network, ...] = ()  #: peers whose PROXY headers are trusted
+    larger_answers_to: tuple[Network, ...] = LOOPBACK  #: clients that may get a datagram larger than the request
     allow_source_ports: tuple[int, ...] = ()  #: exceptions to the loop guard
     limits: Limits = field(default_factory=Limits)
     written_limits: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """The fields of `limits` that somebody wrote, and the key that holds each, of the service or of `[defaults]`: what
-    is written and cannot be met is an error, where a default shrinks."""
+    """The configured fields of `limits`, each with the path of its key in the service or in `[defaults]`. A configured
+    limit that cannot be met is an error; a default is reduced."""
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """All there is to serve."""
+    """The whole configuration."""
 
     daemon: Daemon
-    services: tuple[ServiceConfig, ...]  #: in the order in which the files name them
+    services: tuple[ServiceConfig, ...]  #: in the order of the files
     admin: Admin = field(default_factory=Admin)
-    sources: tuple[Path, ...] = field(default=(), compare=False)  #: the files that were read, in their order
+    sources: tuple[Path, ...] = field(default=(), compare=False)  #: the files that were read, in order
     origins: Mapping[str, tuple[Path, ...]] = field(default_factory=dict, compare=False)
-    """The path of each key that somebody wrote, such as `services.echo.limits.idle`, and where: a file, or
-    `--listen` and `--allow`. A key that is not here has its default."""
+    """The origin of each configured key, such as `services.echo.limits.idle`: files, `--listen` or `--allow`. Keys
+    that are not in it have their defaults."""
     texts: Mapping[Path, str] = field(default_factory=dict, compare=False, repr=False)
-    """What each file held, so that an error that is found later can name the line."""
+    """The text of each file, so that later errors can name the line."""

@@ -1,8 +1,7 @@
-"""One pass over what the files hold: every key is looked up in `keys`, every value read, every fault kept.
+"""Reads the parsed files in one pass: looks up every key in `schema`, checks every value, and collects every error.
 
-The files lie over each other like layers: at each place there is what each file says about it, and the last one
-counts. So no file is merged before it is checked, a value that another file overrides is checked like any
-other, and each value knows its file.
+The files are layers: for each key there is a value of each file, and the last one counts. Files are checked before
+they are merged. So overridden values are checked, too, and each value knows its file.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from echod.services.registry import PLANNED, Kinds
 from echod.text import escaped
 
 Layers = Sequence[tuple[Path, Any]]
-"""What each file holds at one place, the one that counts last."""
+"""The values of one path, one for each file; the last one counts."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """A value that somebody wrote, read and right, and where it stands: a later fault about it says so."""
+    """A configured value that was read without error, and its origin for later errors."""
 
     value: Any
     file: Path
@@ -37,15 +36,15 @@ class Written:
 
 
 Found = dict[str, Any]
-"""The keys of one table that somebody wrote: a Written each, or the Found of a table."""
+"""The configured keys of one table: a Written for each value, and a Found for each table."""
 
 _SERVICE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-DEFAULT: Final = Path("default")  #: where a value stands that nobody wrote
+DEFAULT: Final = Path("default")  #: the origin of a default
 NOT_AVAILABLE: Final = "not available in this version"
 
 
 class Reading:
-    """The pass. `whole` says whether every file could be read: if not, what seems to be missing may be there."""
+    """One pass over all files. `whole` is False if a file could not be read: then missing keys are not reported."""
 
     def __init__(self, kinds: Mapping[str, type[Service]], faults: list[Fault], whole: bool = True) -> None:
         self.kinds = kinds
@@ -54,19 +53,19 @@ class Reading:
         self._kind = text(KIND_RIGHT, self.kind)
 
     def root(self, layers: Layers) -> Found:
-        """Everything that the files hold."""
+        """Read all files. Errors are appended to `faults`."""
         found = self._table(ROOT, layers, "")
         if self.whole and not any(content.get("services", {}) != {} for _, content in layers):
-            right = 'add one such as [services.echo] with listen = ["tcp://127.0.0.1:10007"]'
+            right = 'expected one such as [services.echo] with listen = ["tcp://127.0.0.1:10007"]'
             self.fault(layers[0][0], "services", f"no service is configured; {right}")
         return found
 
-    def fault(self, file: Path, path: str, said: str) -> None:
-        """Keep one fault."""
-        self.faults.append(Fault(file, path, said))
+    def fault(self, file: Path, path: str, text: str) -> None:
+        """Record an error."""
+        self.faults.append(Fault(file, path, text))
 
     def kind(self, name: str) -> type[Service]:
-        """The kind of this name. Raises ValueError."""
+        """The kind with this name. Raises ValueError."""
         if name in self.kinds:
             return self.kinds[name]
         if name in PLANNED:
@@ -78,9 +77,9 @@ class Reading:
         raise ValueError(f"unknown kind {units.shown(name)}; {right}")
 
     def value(self, name: str, form: Form, content: Any, file: Path, path: str) -> Written | None:
-        """Read one value by the form of the key `name`; None is a fault, and that is kept.
+        """Check a value by the form of the key `name`. Returns None after an error, which is recorded.
 
-        An array is a tuple, with None for each element that is a fault, so that the others can be checked on.
+        An array becomes a tuple with None for each wrong element, so that the others can be checked further.
         """
         try:
             value = form.accept(content)
@@ -116,15 +115,15 @@ class Reading:
         return found
 
     def _keys(self, layers: Layers, path: str) -> dict[str, list[tuple[Path, Any]]]:
-        """What each file says about each key of the table at `path`."""
-        places: dict[str, list[tuple[Path, Any]]] = {}
+        """The values of each key of the table at `path`, one for each file."""
+        layers_of: dict[str, list[tuple[Path, Any]]] = {}
         for file, content in layers:
             if not isinstance(content, dict):
                 self.fault(file, path, f"must be a table, not {called(content)}")
                 continue
             for key, inner in content.items():
-                places.setdefault(key, []).append((file, inner))
-        return places
+                layers_of.setdefault(key, []).append((file, inner))
+        return layers_of
 
     def _services(self, layers: Layers, path: str) -> Found:
         found: Found = {}
@@ -135,13 +134,13 @@ class Reading:
                 self.fault(here[0][0], where, f"invalid service name; {right}")
             if name == ADMIN.name:
                 self.fault(
-                    here[0][0], where, "the name admin is reserved for the administrator's interface; choose another"
+                    here[0][0], where, "the name admin is reserved for the admin interface; expected another name"
                 )
             found[name] = self._service(name, here, where)
         return found
 
     def _service(self, name: str, layers: Layers, path: str) -> Found:
-        """One service, in every file that names it."""
+        """Read one service from all files."""
         tables = [(file, content) for file, content in layers if isinstance(content, dict)]
         written = [content["kind"] for _, content in tables if "kind" in content]
         options = self._options(written[-1] if written else name, layers, path)
@@ -157,15 +156,17 @@ class Reading:
         return found
 
     def _addresses(self, found: Found, tables: Layers, path: str) -> None:
-        """A service must have a place to be found at."""
+        """Check that a service has an address."""
         if tables and self.whole and not any("listen" in content for _, content in tables):
-            self.fault(tables[0][0], path, 'listen is missing; add listen = ["tcp://127.0.0.1:10007"]')
+            self.fault(tables[0][0], path, 'listen is missing; expected one such as listen = ["tcp://127.0.0.1:10007"]')
         listen = found.get("listen")
         if listen and not listen.value:
-            self.fault(listen.file, listen.path, 'must not be empty; add an address such as "tcp://127.0.0.1:10007"')
+            self.fault(
+                listen.file, listen.path, 'must not be empty; expected an address such as "tcp://127.0.0.1:10007"'
+            )
 
     def _options(self, kind: object, layers: Layers, path: str) -> Mapping[str, Form]:
-        """The options of a kind; of one that does not exist, those of the kind that was meant, or of any."""
+        """The options of a kind. If the kind does not exist, those of the most similar kind, otherwise of all kinds."""
         name = kind if isinstance(kind, str) else ""
         if name not in self.kinds and name not in PLANNED:
             name = next(iter(get_close_matches(name.lower(), self.kinds, n=1)), "")
@@ -176,12 +177,12 @@ class Reading:
                 forms |= option_forms(one)
             except (TypeError, NameError) as error:
                 if name not in self.kinds:
-                    continue  # it is not the one that is used
+                    continue  # this kind is not used
                 self.fault(layers[0][0], path, f"kind {one.kind} cannot be configured: {error}")
         return forms
 
     def _right_key(self, table: Table, key: str) -> str:
-        """What may have been meant by a key that the table does not have."""
+        """The hint for an unknown key of a table."""
         inside: dict[str, Container[str]] = {
             n: inner.keys for n, inner in table.keys.items() if isinstance(inner, Table)
         }

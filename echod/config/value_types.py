@@ -1,4 +1,4 @@
-"""The forms that a value of TOML can have: how each is checked and read, and how it is printed again."""
+"""The types of configuration values: how each is checked, parsed and printed."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from echod.text import for_system
 
 @dataclass(frozen=True)
 class Form:
-    """What one key may hold."""
+    """The type of a key's value."""
 
-    right: str  #: what would be right, as a message says it after `must be`
-    accept: Callable[[Any], Any]  #: from TOML's value to ours; raises ValueError with one line
-    toml: Callable[[Any], str]  #: from ours to TOML's text
-    each: Form | None = None  #: of an array: the form of its elements
+    right: str  #: the expected value, as in `must be …`
+    accept: Callable[[Any], Any]  #: parses a value of TOML; raises ValueError with one line
+    toml: Callable[[Any], str]  #: prints a value as TOML
+    each: Form | None = None  #: for an array: the form of its elements
 
 
 def called(value: object) -> str:
-    """What a message calls a value of TOML that has the wrong type."""
+    """The description of a TOML value of the wrong type, for error messages."""
     if isinstance(value, bool):
         return "true" if value else "false"
     names = {str: "text", int: "a number", float: "a number", list: "an array", dict: "a table"}
@@ -36,7 +36,7 @@ def called(value: object) -> str:
 
 
 def text(right: str, read: Callable[[str], Any], write: Callable[[Any], str] = str) -> Form:
-    """A text of TOML that `read` makes a value of, and `write` makes a text of again."""
+    """A form for strings, which `read` parses and `write` prints."""
 
     def accept(value: Any) -> Any:
         if not isinstance(value, str):
@@ -47,7 +47,7 @@ def text(right: str, read: Callable[[str], Any], write: Callable[[Any], str] = s
 
 
 def whole(lowest: int, highest: int) -> Form:
-    """A whole number from `lowest` to `highest`."""
+    """A form for whole numbers from `lowest` to `highest`."""
     right = "a whole number" if highest - lowest == 2**64 - 1 else f"a whole number from {lowest} to {highest}"
 
     def accept(value: Any) -> int:
@@ -59,7 +59,7 @@ def whole(lowest: int, highest: int) -> Form:
 
 
 def number(lowest: float = -math.inf, highest: float = math.inf) -> Form:
-    """A number from `lowest` to `highest`, with or without a fraction; never infinite, and never NaN."""
+    """A form for finite numbers from `lowest` to `highest`, with or without a fraction."""
     right = "a number" if lowest == -math.inf else f"a number from {lowest:g} to {highest:g}"
 
     def accept(value: Any) -> float:
@@ -71,14 +71,14 @@ def number(lowest: float = -math.inf, highest: float = math.inf) -> Form:
 
 
 def _number(value: Any) -> str:
-    """What a message calls a value where a number is asked for; thousands of digits would help nobody."""
+    """The description of a value that is not the expected number. Very large numbers are not printed."""
     if type(value) is float or (type(value) is int and abs(value) < 10**20):
         return str(value)
     return "so large a number" if type(value) is int else called(value)
 
 
 def words(*known: str | int) -> Form:
-    """One of a few words or numbers."""
+    """A form for a fixed set of words or numbers."""
     right = "one of: " + ", ".join(map(str, known))
     texts = [word for word in known if isinstance(word, str)]
 
@@ -99,13 +99,13 @@ def toml_plain(value: float) -> str:
 
 
 def did_you_mean(written: str, known: list[str]) -> str:
-    """`; did you mean …?` where something known is near, and nothing where not."""
+    """`; did you mean …?` with the most similar known word, or ""."""
     near = get_close_matches(written[: units.SHOWN].lower(), known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
 def array(each: Form, right: str) -> Form:
-    """An array of values of one form; whoever reads it takes element by element, to say which are wrong."""
+    """A form for arrays. The caller checks the elements with `each`, to report each wrong one."""
 
     def accept(value: Any) -> list[Any]:
         if not isinstance(value, list):
@@ -116,19 +116,19 @@ def array(each: Form, right: str) -> Form:
 
 
 def lasting(more_than_zero: bool = False) -> Form:
-    """A duration."""
+    """A form for durations."""
 
     def read(written: str) -> float:
         seconds = units.duration(written)
         if more_than_zero and seconds == 0:
-            raise ValueError(f'{units.shown(written)} must be longer than 0; the longest is "24d"')
+            raise ValueError(f'{units.shown(written)} must be longer than 0; the maximum is "24d"')
         return seconds
 
     return text('a duration such as "5m"', read, units.duration_text)
 
 
-def octets(largest: int = units.LARGEST) -> Form:
-    """A size above 0."""
+def sized(largest: int = units.LARGEST) -> Form:
+    """A form for sizes above 0."""
 
     def read(written: str) -> int:
         if (size := units.size(written, largest)) == 0:
@@ -138,7 +138,7 @@ def octets(largest: int = units.LARGEST) -> Form:
     return text('a size such as "64KiB"', read, units.size_text)
 
 
-def _something(written: str) -> str:
+def _not_empty(written: str) -> str:
     if not written:
         raise ValueError("must not be empty")
     return written
@@ -165,12 +165,12 @@ def _boolean(value: Any) -> bool:
 
 FLAG: Final = Form("true or false", _boolean, toml_plain)
 TEXT: Final = text("text", str)
-NAME: Final = text("text", _something)
+NAME: Final = text("text", _not_empty)
 URL: Final = text('a URL such as "redis://127.0.0.1:6379"', _url)
 FILE: Final = text('the path of a file, such as "/etc/echod/quotes.txt"', _path)
 DURATION: Final = lasting()
 TIMEOUT: Final = lasting(more_than_zero=True)
-SIZE: Final = octets()
+SIZE: Final = sized()
 RATE: Final = text('a rate such as "300", "300/900", "0" or "auto"', units.rate, units.rate_text)
 COUNT: Final = whole(1, 2**31 - 1)
 PROBABILITY: Final = number(0, 1)

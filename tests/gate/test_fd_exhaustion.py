@@ -146,7 +146,7 @@ def limited(most: int) -> tuple[str, ...]:
 def test_defaults_shrink_to_what_fits():
     """A descriptor per connection, and 64 for the daemon: one line reports it; refusals have the limit's reason."""
     with Daemon(configuration("auto", stream("echo")), command=limited(164)) as daemon:
-        assert [line for line in daemon.stderr.text if " warn " in line and "shrunk to 100," in line]
+        assert [line for line in daemon.stderr.text if " warn " in line and "reduced to 100," in line]
         with Crowd(daemon.inet("stream", "tcp"), CLIENTS) as crowd:
             assert crowd.wait(SECONDS) == {Fate.SERVED: 100, Fate.RESET: 100}
         assert refused(counted(daemon, "stream", "tcp")) == {"connections": 100}

@@ -294,7 +294,7 @@ def test_check_resolves_names_and_prints_the_warnings_of_a_start(command, tmp_pa
     assert "echo  tcp://127.0.0.1:7" in listening
     assert "localhost" not in " ".join(listening)
     *_, last = ended.stderr.decode().splitlines()  # before it: an address of localhost that this machine lacks
-    assert last == f"{program}: echo  udp://*:7 is open to the network, and only loopback is allowed: see allow"
+    assert last == f"{program}: echo  udp://*:7 is open to the network, but only loopback is allowed: see allow"
     config.write_text(text.replace("localhost", "no-such-name.invalid"))
     ended = run(*command, config, seconds=60)
     assert ended.returncode == (78 if program == "echoctl" else 71)
@@ -314,7 +314,7 @@ def test_check_prints_every_error(tmp_path):
     config.write_text('[services.echo]\nlisten = ["tcp://*:7"]\n[defaults.limits]\nconnections = 100000000\n')
     ended = run(*ECHOCTL, "check", config)
     assert ended.returncode == 78
-    assert f"{config}:4: defaults.limits.connections: 100000000 + 64 do not fit".encode() in ended.stderr
+    assert f"{config}:4: defaults.limits.connections: 100000000 + 64 exceed".encode() in ended.stderr
 
 
 HELP = """

@@ -300,7 +300,7 @@ def test_what_only_a_start_can_do_is_said(daemon):
 def test_an_address_that_is_open_to_nobody_is_said_as_at_a_start(daemon):
     daemon.write(add='[services.also]\nkind = "echo"\nlisten = ["tcp://*:0"]\n')
     (note,) = daemon.reload()["notes"]
-    assert re.fullmatch(r"also  tcp://\*:\d+ is open to the network, and only loopback is allowed: see allow", note)
+    assert re.fullmatch(r"also  tcp://\*:\d+ is open to the network, but only loopback is allowed: see allow", note)
     assert daemon.reload()["notes"] == []
 
 
@@ -308,7 +308,7 @@ def test_defaults_that_shrink_are_said_as_at_a_start():
     with Reloaded() as daemon:
         hard = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)[1]
         resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (164, 164))
-        assert daemon.reload()["notes"] == ["connections shrunk to 100, for 164 open files are allowed: echo"]
+        assert daemon.reload()["notes"] == ["connections reduced to 100, because the limit of open files is 164: echo"]
         assert hard > 164
 
 

@@ -223,13 +223,13 @@ def test_a_place_that_another_covers(whole, part):
     ],
 )
 def test_a_place_from_which_nobody_is_answered(address, kind):
-    said = f"is a {kind} address, and nobody is answered from one; name an interface's own, or *"
+    said = f"is a {kind} address, from which replies cannot be sent; expected an interface's address, or *"
     assert faults(services(a=[address])) == [f"services.a.listen[0]: {address} {said}"]
 
 
 def test_the_name_of_the_administrators_interface_is_taken():
     assert faults(services(admin=["tcp://127.0.0.1:7"])) == [
-        "services.admin: the name admin is reserved for the administrator's interface; choose another"
+        "services.admin: the name admin is reserved for the admin interface; expected another name"
     ]
 
 

@@ -22,7 +22,7 @@ def configured(directory: Path, text: str):
 def test_defaults_shrink_to_what_fits(tmp_path):
     configuration, lines = fit(configured(tmp_path, ECHO + UPPER), 100 + APART)
     assert [service.limits.connections for service in configuration.services] == [100, 100]
-    assert lines == ["connections shrunk to 100, for 164 open files are allowed: echo, upper"]
+    assert lines == ["connections reduced to 100, because the limit of open files is 164: echo, upper"]
     assert fit(configuration, 100 + APART) == (configuration, [])
 
 
@@ -39,8 +39,8 @@ def test_what_is_written_must_fit_and_is_told_by_its_file_and_key(tmp_path):
     (drop_ins / "b.toml").write_text('[services."x.y"]\nkind = "echo"\nlisten = ["udp://127.0.0.1:0"]\n')
     with pytest.raises(ConfigurationError) as caught:
         fit(configured(tmp_path, text), 100 + APART)
-    right = "write 100 at most, or raise it (LimitNOFILE= of a unit, ulimit -n of a shell)"
-    file, fits = tmp_path / "echod.toml", "64 do not fit the hard limit of 164 open files"
+    right = "expected at most 100, or a higher limit (LimitNOFILE= in a unit, ulimit -n)"
+    file, fits = tmp_path / "echod.toml", "64 exceed the hard limit of 164 open files"
     assert list(map(str, caught.value.faults)) == [
         f"{file}:{ECHO.count(chr(10)) + 1}: services.echo.limits.connections: 101 + {fits}; {right}",
         f"{file}:{text.count(chr(10))}: defaults.limits.connections: 102 + {fits}; {right}",

@@ -115,17 +115,18 @@ def test_from_listen_at_fault():
     wrong = ["ecoh=tcp://*:7", "tcp://*:7?backlog=5", "echo", "echo=x", "zz=y\n", "echo=udp://*:7", "ack=udp://*:7"]
     assert lines(from_listen, wrong, ["fe80::1%eth0", "10.0.0.1/8"], KINDS) == [
         '--listen: unknown kind "ecoh"; did you mean echo?',
-        '--listen: "tcp://*:7?backlog=5": write KIND=URL, such as echo=tcp://127.0.0.1:10007',
-        '--listen: "echo": write KIND=URL, such as echo=tcp://127.0.0.1:10007',
+        '--listen: "tcp://*:7?backlog=5": expected KIND=URL, such as echo=tcp://127.0.0.1:10007',
+        '--listen: "echo": expected KIND=URL, such as echo=tcp://127.0.0.1:10007',
         "--listen: x: not an address; write one such as tcp://127.0.0.1:10007",
         "--listen: 'y\\x0a': white space stands around it: leave it out and write y",
         '--listen: unknown kind "zz"; known are ack, discard, echo, upper',
-        '--allow: "fe80::1%eth0" is not a network; write one such as "192.0.2.0/24"; a network has no scope:'
-        " leave out everything from the % on",
-        '--allow: "10.0.0.1/8" is a host in a network; write "10.0.0.0/8" for the network or "10.0.0.1" for the host',
+        '--allow: "fe80::1%eth0" is not a network; expected one such as "192.0.2.0/24"; a network has no scope:'
+        " leave out the % and the text after it",
+        '--allow: "10.0.0.1/8" is a host in a network;'
+        ' expected "10.0.0.0/8" for the network or "10.0.0.1" for the host',
         "--listen: udp://*:7 is already configured in --listen",
     ]
-    assert lines(from_listen, [], [], KINDS) == ["--listen: write KIND=URL, such as echo=tcp://127.0.0.1:10007"]
+    assert lines(from_listen, [], [], KINDS) == ["--listen: expected KIND=URL, such as echo=tcp://127.0.0.1:10007"]
     assert lines(from_listen, ["echo=tcp://*:7?proxy=any"], [], KINDS) == [
         "--listen: ?proxy=: not available in this version"
     ]

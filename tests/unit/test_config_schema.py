@@ -100,7 +100,7 @@ def test_a_buffer_is_no_larger_than_memory_can_be_asked_for_at_each_read():
     buffer = schema.LIMITS.keys["buffer"]
     assert isinstance(buffer, Form)
     assert buffer.accept("64MiB") == 64 << 20
-    with pytest.raises(ValueError, match='^"65MiB" is too large; the largest is "64MiB"$'):
+    with pytest.raises(ValueError, match='^"65MiB" is too large; the maximum is "64MiB"$'):
         buffer.accept("65MiB")
 
 

@@ -52,7 +52,7 @@ def test_tables_add_and_values_replace():
     assert found["defaults"]["deny"].value == ()
     assert list(found["services"]) == ["echo", "ack"]
     assert wrong == [
-        '/etc/b.toml: services.ack.listen: must not be empty; add an address such as "tcp://127.0.0.1:10007"'
+        '/etc/b.toml: services.ack.listen: must not be empty; expected an address such as "tcp://127.0.0.1:10007"'
     ]
 
 
@@ -67,7 +67,7 @@ def test_every_element_of_an_array_is_checked():
     assert wrong == [
         '/etc/a.toml: defaults.allow[1]: must be a network such as "192.0.2.0/24", not a number',
         '/etc/a.toml: defaults.allow[2]: "10.0.0.1/8" is a host in a network;'
-        ' write "10.0.0.0/8" for the network or "10.0.0.1" for the host',
+        ' expected "10.0.0.0/8" for the network or "10.0.0.1" for the host',
     ]
     assert list(map(str, found["defaults"]["allow"].value)) == ["::1/128", "None", "None"]
 
@@ -103,7 +103,7 @@ def test_every_element_of_an_array_is_checked():
         ),
         (
             {"services": {"echo": {}}},
-            'services.echo: listen is missing; add listen = ["tcp://127.0.0.1:10007"]',
+            'services.echo: listen is missing; expected one such as listen = ["tcp://127.0.0.1:10007"]',
         ),
         (
             with_echo(listen=HERE),
@@ -116,11 +116,11 @@ def test_every_element_of_an_array_is_checked():
         (with_echo(listen=["localhost:\n7"]), None),
         (
             {},
-            'services: no service is configured; add one such as [services.echo] with listen = ["tcp://127.0.0.1:10007"]',
+            'services: no service is configured; expected one such as [services.echo] with listen = ["tcp://127.0.0.1:10007"]',
         ),
         (
             {"services": {}},
-            'services: no service is configured; add one such as [services.echo] with listen = ["tcp://127.0.0.1:10007"]',
+            'services: no service is configured; expected one such as [services.echo] with listen = ["tcp://127.0.0.1:10007"]',
         ),
     ],
 )
@@ -253,7 +253,7 @@ class Odd(Service):
 def test_a_kind_that_cannot_be_configured():
     [fault] = faults({"services": {"odd": SERVICE}}, kinds={"odd": Odd})
     assert fault.startswith(
-        "/etc/a.toml: services.odd: kind odd cannot be configured: the option odd of Odd has a type"
+        "/etc/a.toml: services.odd: kind odd cannot be configured: option odd of Odd has an unsupported type"
     )
 
 
@@ -272,7 +272,7 @@ def test_a_kind_whose_option_is_a_key_of_every_service():
     [fault] = faults({"services": {"shadowed": SERVICE}}, kinds={"shadowed": Shadowed})
     assert fault == (
         "/etc/a.toml: services.shadowed: kind shadowed cannot be configured:"
-        " the option listen of Shadowed is a key that every service has; rename it"
+        " option listen of Shadowed is a key that every service has; rename it"
     )
 
 

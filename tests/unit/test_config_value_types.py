@@ -54,7 +54,7 @@ def test_what_is_right(form, value, accepted):
         (value_types.FILE, "a\0", '"a\\x00" must be the path of a file, such as "/etc/echod/quotes.txt"'),
         (value_types.DURATION, 5, 'must be a duration such as "5m", not a number'),
         (value_types.DURATION, TODAY, 'must be a duration such as "5m", not a date or a time'),
-        (value_types.TIMEOUT, "0", '"0" must be longer than 0; the longest is "24d"'),
+        (value_types.TIMEOUT, "0", '"0" must be longer than 0; the maximum is "24d"'),
         (value_types.SIZE, True, 'must be a size such as "64KiB", not true'),
         (value_types.SIZE, "0", '"0" must be at least "1"'),
         (value_types.RATE, {}, 'must be a rate such as "300", "300/900", "0" or "auto", not a table'),
