@@ -69,7 +69,7 @@ class Asking:
         self._whole = peer.keeps_messages
         self._input = LineInput(context, messages=self._whole)
         self._client = desk.come(f"{peer.scheme} {peer.remote}", _host_of(peer), say, joined=not self._whole)
-        self._last = b""  # the last piece of a stream: text without LF is shown as it comes
+        self._last = b""  # the last byte of a stream: text without LF is shown as it comes
         self._hint = LineHint(context, self._ends_with_cr, self._hear_hint)
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")  # a read may end within a letter
 
@@ -86,7 +86,7 @@ class Asking:
     def proceed(self) -> Reply:
         """As many lines as the work budget allows now."""
         for piece in self._input.pieces():
-            self._last = piece
+            self._last = piece[-1:]
             self._hear(self._decoder.decode(piece, final=self._whole))
         self._hint.look()
         return self._client.outbox.reply()._replace(held=self._input.held)

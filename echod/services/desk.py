@@ -7,11 +7,13 @@ wrote them (octets that are no UTF-8 by `surrogateescape`): whoever shows them e
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, Final
 
+from echod.gate.send_budget import Pressure
 from echod.model import CLOSE, NOTHING, Context, Reply, Say
 from echod.services.outbox import ReplyOutbox
 
@@ -44,6 +46,7 @@ class Client:
         self.host = host
         self.outbox = outbox
         self.waiting: list[tuple[float, str]] = []
+        self.bytes = 0  # of these texts
         self.missed = 0  # messages that were not kept since the last answer
         self.put_off = False  # whether it has heard since the last answer that nobody is here
         self.has_ended = False  # it has said all, and waits for the answer
@@ -142,11 +145,15 @@ class Desk:
 
     def hear(self, client: Client, text: str) -> None:
         """A message of a client."""
-        if len(client.waiting) >= self._most or not self._has_place(client):
+        # Messages may wait for hours, so they must not be what keeps the send budget exhausted.
+        pressure = self.context.send_budget.pressure
+        much = pressure is Pressure.FULL or (pressure is Pressure.HALF and client.waiting)
+        if much or len(client.waiting) >= self._most or not self._has_place(client):
             self.refuse(client)
             return
         now = self.context.wall_clock()
         client.waiting.append((now, text))
+        self._count(client, sys.getsizeof(text))
         self._kept += 1
         self._kept_of[client.host] += 1
         self._heard = client.number
@@ -192,6 +199,7 @@ class Desk:
         """Give back the places of a client's messages."""
         count = len(client.waiting)
         client.waiting.clear()
+        self._count(client, -client.bytes)
         self._kept -= count
         self._kept_of[client.host] -= count
         if self._kept_of[client.host] <= 0:
@@ -200,6 +208,11 @@ class Desk:
         ended.pop(client, None)
         if not ended:
             self._ended_of.pop(client.host, None)
+
+    def _count(self, client: Client, size: int) -> None:
+        """The messages of a client take so many more bytes; they count in the send budget."""
+        client.bytes += size
+        self.context.send_budget.change(size)
 
     def refuse(self, client: Client) -> None:
         """A message of a client is not kept."""

@@ -13,7 +13,7 @@ from typing import Final
 from echod.model import Context, Say
 from echod.services import nicks
 from echod.services.nicks import WrongName
-from echod.services.outbox import WAITING, ReplyOutbox
+from echod.services.outbox import CAPS, OVERHEAD, ReplyOutbox
 from echod.services.pace import Pace
 
 LOBBY: Final = "lobby"  #: where everybody begins
@@ -62,7 +62,7 @@ class Room:
         self.look = nicks.look(name)
         self.members: dict[Member, None] = {}  # in the order in which they came
         self.history: deque[bytes] = deque()
-        self._octets = 0  # of the history
+        self._bytes = 0  # of the history
         self._hall = hall
         self._news = Pace(*NEWS, hall.context.clock)
         self.govern(history, rate)
@@ -73,20 +73,32 @@ class Room:
         if not self._pace.take():
             raise Unheard(f"more than {self._pace.per_second:g} lines a second are said in {self.name}: not sent")
         told = line(text)
-        self.history.append(told)
-        self._octets += len(told)
-        self._forget()
+        if self._most:
+            self.history.append(told)
+            self._remember(len(told) + OVERHEAD)
+            self._forget()
         self._tell(told, member)
 
     def govern(self, history: int, rate: float) -> None:
-        """Keep so many lines at most, and no more than WAITING octets of them; take so many a second."""
+        """Keep `history` lines at most, and no more bytes of them than an outbox holds; take `rate` lines a second."""
         self._most = history
         self._pace = Pace(rate, rate * ROOM_BURST, self._hall.context.clock)
         self._forget()
 
     def _forget(self) -> None:
-        while self.history and (len(self.history) > self._most or self._octets > WAITING):
-            self._octets -= len(self.history.popleft())
+        cap = CAPS[self._hall.context.send_budget.pressure]
+        while self.history and (len(self.history) > self._most or self._bytes > cap):
+            self._remember(-len(self.history.popleft()) - OVERHEAD)
+
+    def _remember(self, size: int) -> None:
+        """The history has so many more bytes; they count in the send budget."""
+        self._bytes += size
+        self._hall.context.send_budget.change(size)
+
+    def close(self) -> None:
+        """The last member has left."""
+        self.history.clear()
+        self._remember(-self._bytes)
 
     def tell(self, text: str, but: Member | None = None) -> None:
         """What the room itself says."""
@@ -239,6 +251,7 @@ class Hall:
             room.news("left", member, f"{member.nick} has left")
         else:
             del self._rooms[nicks.key(room.name)], self._looks[room.look]
+            room.close()
 
     def _guest(self) -> str:
         while True:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.gate.send_budget import Pressure
+from echod.gate.send_budget import Pressure, SendBudget
 from echod.gate.work_budget import PORTION, WorkBudget
 from echod.model import Context, End, Peer
 from echod.names import Inet
@@ -89,6 +89,19 @@ class Chatting(SynchronousTestCase):
         newcomer = Somebody(chat)
         self.assertEqual(len(newcomer.heard()), 1002)
         self.assertLess(len(changes), 50)
+
+    def test_histories_count_in_the_send_budget_and_are_shorter_above_it(self):
+        budget = SendBudget()
+        options = ChatOptions(history=1000, rooms=100, lines_per_second=0, room_lines_per_second=0)
+        chat = Chat(options, Context(send_budget=budget.mark(1 << 20)))
+        people = [Somebody(chat) for _ in range(50)]
+        for number, one in enumerate(people):
+            one.says(f"/join room{number}", *["x" * 4000] * 100)
+        self.assertGreater(budget.total, 1 << 19)
+        self.assertLess(budget.total, (1 << 20) + 50 * 8192)
+        for one in people:
+            one.says("/quit")
+        self.assertEqual(budget.total, 0)
 
     def test_a_new_room_is_compared_with_no_other_and_a_closed_one_leaves_its_name(self):
         chat = self.chat(lines_per_second=0)

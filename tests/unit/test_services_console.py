@@ -1,5 +1,6 @@
 """A console without any socket or terminal: who hears what on each side of the desk."""
 
+import sys
 from unittest import mock
 
 from hypothesis import given, settings
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from echod.gate.send_budget import SendBudget
 from echod.gate.work_budget import PORTION, WorkBudget
 from echod.model import Context, End, Peer
 from echod.names import Inet, UnixName
@@ -200,6 +202,28 @@ class Consoling(SynchronousTestCase):
         other.says(b"four\nfive\n")
         self.assertIn(b"too many" if not other.session._client.waiting else b"2 of your messages wait", other.heard)
         self.assertEqual(console.desk._ended_of, {})
+
+    def test_messages_that_wait_count_in_the_send_budget_and_do_not_exhaust_it(self):
+        budget = SendBudget()
+        console = Console(
+            ConsoleOptions(unanswered=1000, unanswered_in_all=10_000), Context(send_budget=budget.mark(1 << 20))
+        )
+        people = [Somebody(console, from_host(number)) for number in range(20)]
+        for one in people:
+            one.says(("\N{GRINNING FACE}" * 4000).encode() + b"\n")
+            one.says((b"x" * 4000 + b"\n") * 100)
+        self.assertGreater(budget.total, 1 << 19)
+        self.assertLess(budget.total, 1 << 20)
+        self.assertIn(b"wait for an answer", people[-1].heard)
+        for one in people:
+            console.desk.answer(one.session._client.number, "yes")
+            one.ends()
+        self.assertEqual(budget.total, 0)
+
+    def test_of_what_was_shown_nothing_is_kept(self):
+        one = Somebody(self.console())
+        one.says(b"x" * 65_536)
+        self.assertLess(max(sys.getsizeof(value) for value in vars(one.session).values()), 1000)
 
     def test_hosts_are_told_apart_by_address_network_and_user(self):
         def host(remote, user=None):
