@@ -15,13 +15,20 @@ from urllib.parse import quote
 SYSTEM: Final = "/run/echod"  #: of a daemon that systemd or a container started
 PREFIX: Final = "%t/"
 
+_kept: Final[list[str]] = []  # the folder that `keep` was called with, if it was
+
 
 def runtime_dir(environ: Mapping[str, str]) -> str:
     """`$RUNTIME_DIRECTORY`, else `$XDG_RUNTIME_DIR/echod`, else `/tmp/echod-UID`.
 
     `$XDG_RUNTIME_DIR` counts only if it belongs to us: su(1) and sudo(8) may leave that of another user.
     """
-    return candidates(environ)[0]
+    return _kept[0] if _kept else candidates(environ)[0]
+
+
+def keep(environ: Mapping[str, str]) -> None:
+    """Fix `runtime_dir` before this process becomes another user, so that a reload moves no socket."""
+    _kept[:] = [runtime_dir(environ)]
 
 
 def candidates(environ: Mapping[str, str]) -> tuple[str, ...]:

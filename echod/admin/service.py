@@ -59,6 +59,7 @@ class AdminService(Service):
     def __init__(self, resources: Resources, context: Context | None = None) -> None:
         super().__init__(None, context)
         self._resources = resources
+        own_user(), overflow("gid")  # read now: later there may be no descriptor for it, and the result is remembered
         self._budget = TurnBudget(self.context.clock, self.context.later)
         self._sessions: dict[Places, dict[HTTPSession, Say]] = {"owners": {}, "readers": {}, "tcp": {}}  # oldest first
 

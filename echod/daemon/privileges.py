@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from echod import runtime_dir
 from echod.address import Address
 from echod.config.settings import Configuration
 from echod.daemon.kernel import (
@@ -107,6 +108,7 @@ def become(identity: Identity) -> None:
 
     It must be called while the process has one thread: others would keep what they have.
     """
+    runtime_dir.keep(os.environ)
     kernel = Kernel()
     for capability in range(MOST_CAPABILITIES):
         try:

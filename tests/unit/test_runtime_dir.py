@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from echod.runtime_dir import SYSTEM, candidates, expanded, prepare, runtime_dir
+from echod import runtime_dir as module
+from echod.runtime_dir import SYSTEM, candidates, expanded, keep, prepare, runtime_dir
 
 OWN = f"/tmp/echod-{os.geteuid()}"
 
@@ -27,6 +28,14 @@ def test_the_session_of_another_user_is_not_ours(tmp_path, monkeypatch):
     """su and sudo may leave its variable behind."""
     monkeypatch.setattr("echod.runtime_dir.os.geteuid", lambda: os.getuid() + 1)
     assert runtime_dir({"XDG_RUNTIME_DIR": str(tmp_path)}) == f"/tmp/echod-{os.getuid() + 1}"
+
+
+def test_it_stays_the_same_when_the_process_becomes_another_user(tmp_path, monkeypatch):
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    monkeypatch.setattr(module, "_kept", [])
+    keep(environ)
+    monkeypatch.setattr("echod.runtime_dir.os.geteuid", lambda: os.getuid() + 1)
+    assert expanded("unix://%t/a", environ) == f"unix://{tmp_path}/echod/a"
 
 
 @pytest.mark.parametrize(
