@@ -39,9 +39,9 @@ class Reply(NamedTuple):
     is performed. The next piece of `more` is taken only while the peer reads. If `more` is `endless`, a stop of the
     service cuts it; otherwise all of it is sent first.
 
-    `held` is set in the return value of a session's method if the session has input that it has not processed: the
-    transport reads nothing more from this peer and calls `Session.proceed` in a later turn, in the order of
-    `Context.work`. `ended` is called after the last of it.
+    `held` is set in the return value of a session's method if the session has unprocessed input. The transport then
+    stops reading from this peer, and calls `Session.proceed` in a later turn, in the order of `Context.work`.
+    `ended` is called after the last of it.
     """
 
     data: bytes | None = None

@@ -20,7 +20,7 @@ _NAT64: Final = bytes.fromhex("0064ff9b") + bytes(8)  # RFC 6052 2.1
 _ANY_OR_LOOPBACK6: Final = (bytes(16), bytes(15) + b"\x01")
 
 
-def octets_of(host: str) -> bytes:
+def packed_address(host: str) -> bytes:
     """The 4 or 16 bytes of a host in text, with or without a scope. Raises ValueError if it is not an IP address."""
     try:
         if ":" in host:
@@ -32,7 +32,7 @@ def octets_of(host: str) -> bytes:
 
 def key_of(host: str) -> bytes:
     """The key of a host in text. Raises ValueError if it is not an IP address."""
-    return canonical(octets_of(host))
+    return canonical(packed_address(host))
 
 
 def canonical(packed: bytes) -> bytes:

@@ -6,7 +6,7 @@ A source address can be forged. The daemon sends a challenge, and only a peer th
     480213 bkdfmp         the answer: the two halves exchanged
 
 The answer begins with a digit and the challenge with a letter, so no text that starts with text of echod is an answer.
-An echo service therefore cannot answer, and neither can one that changes case, replaces letters (rot13), reverses,
+An echo service therefore cannot answer. Neither can a service that changes case, replaces letters (rot13), reverses,
 cuts, or adds text: the answer has another order and is shorter. A person with `nc -u` can type it.
 
 A challenge has 14 bytes, so that the shortest first datagram that can be answered is short. A person's answer with
@@ -15,9 +15,9 @@ its line end has 14 as well: it pays for the next challenge.
 Entropy: 20 letters and 10 digits in six places each are 6.4e13 values, 45.9 bits. A sender that guesses blindly a
 million times a second for the minute that a cookie is valid, with two valid cookies, succeeds once in 500,000 tries.
 
-For a peer that has not joined nothing is stored: the cookie is a keyed hash of its address and the time slot (DTLS
-cookies, RFC 9147 section 5.1; QUIC tokens, RFC 9000 section 8.1.3). It can be replayed while it is valid. A member's
-consent to receive is therefore renewed by `fresh_challenge`, which is random and used once (RFC 9000 section 8.2).
+The daemon stores nothing for a peer that has not joined. The cookie is a keyed hash of its address and the time slot
+(DTLS cookies, RFC 9147 section 5.1; QUIC tokens, RFC 9000 section 8.1.3). It can be replayed while it is valid.
+Therefore a member renews its consent by `fresh_challenge`, which is random and used once (RFC 9000 section 8.2).
 """
 
 from __future__ import annotations

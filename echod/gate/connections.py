@@ -19,8 +19,8 @@ class ConnectionGate:
     """The connections of one service, over all its listeners.
 
     Call `admit` once for each connection. If it returns None, call `release` once when the connection is closed. A host
-    is the 4 or 16 bytes that the kernel reported, or b"" for a Unix peer, to which the access lists and the limits for
-    one client do not apply.
+    is the 4 or 16 bytes that the kernel reported, or b"" for a Unix peer. The access lists and the limits for one
+    client do not apply to Unix peers.
     """
 
     def __init__(self, access: Access, limits: Limits, clock: Callable[[], float]) -> None:

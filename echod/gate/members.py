@@ -1,7 +1,7 @@
 """The gate of datagram members, one for the whole daemon: cookies, the output budget of each network, muted echoes.
 
 Members receive lines of other members without a request. Independent of the consent of each member, one network
-receives at most its budget, and a member that was found to be an echo service cannot join again for a while.
+receives at most its budget. A member that was found to be an echo service cannot join again for a while.
 """
 
 from __future__ import annotations

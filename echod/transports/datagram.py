@@ -24,7 +24,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
 from echod.events import Tally
-from echod.gate.access import octets_of
+from echod.gate.access import packed_address
 from echod.gate.datagrams import DatagramGate
 from echod.gate.refusal import Refusal
 from echod.gate.reply_allowance import ReplyAllowance
@@ -84,7 +84,7 @@ class ServiceDatagrams(DatagramProtocol):
     def datagramReceived(self, datagram: bytes, addr: tuple[Any, ...]) -> None:
         """Twisted's way in."""
         host, port = str(addr[0]), int(addr[1])
-        octets = octets_of(host)
+        octets = packed_address(host)
         if not self.admits(datagram, octets, port):
             return
         peer = Peer(self.scheme, socket_address(self.transport.getHost()), inet_name(addr))

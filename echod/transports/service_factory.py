@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 
 from echod.events import Closing, Events, Tally
-from echod.gate.access import Access, canonical, octets_of
+from echod.gate.access import Access, canonical, packed_address
 from echod.gate.connections import ConnectionGate
 from echod.gate.limits import Limits
 from echod.gate.refusal import Refusal
@@ -195,7 +195,7 @@ class ServiceFactory(Factory):
         """The handshakes of a connection are over; now its client is known."""
         if entrance.through_proxy:
             remote = entrance.facts.remote
-            host = octets_of(remote.host) if isinstance(remote, Inet) else b""
+            host = packed_address(remote.host) if isinstance(remote, Inet) else b""
             refusal = self.gate.name(host, loopback=self.loopback) if self.gate else None
             if refusal is not None:
                 self.tally.refuse(refusal)
@@ -306,4 +306,4 @@ class ServiceFactory(Factory):
 
 def _host_octets(address: IAddress | None) -> bytes:
     host = getattr(address, "host", None)
-    return octets_of(host) if host is not None else b""
+    return packed_address(host) if host is not None else b""

@@ -16,7 +16,7 @@ from twisted.internet.tcp import Client, Connector
 from zope.interface import implementer
 
 from echod.address import BACKLOG, Address
-from echod.gate.access import octets_of
+from echod.gate.access import packed_address
 from echod.names import SocketAddress, inet_name
 from echod.transports.layers.stack import Receiver
 from echod.transports.lookup import NameResolver
@@ -65,7 +65,7 @@ class TCPPort(StreamPort):
 
     def peer(self, name: Any) -> tuple[bytes, SocketAddress]:
         """The scope of a link-local peer belongs to its address: accept reports it by itself."""
-        return octets_of(name[0]), inet_name(name)
+        return packed_address(name[0]), inet_name(name)
 
     def local(self, accepted: socket.socket) -> SocketAddress:
         """As the client called it."""

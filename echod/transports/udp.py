@@ -15,7 +15,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorFDSet
 
 from echod.address import Address
-from echod.gate.access import MAPPED, octets_of
+from echod.gate.access import MAPPED, packed_address
 from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
 from echod.model import Arrival, Peer, Say, Session
@@ -79,7 +79,7 @@ class UDPPort(DatagramPort):
     ) -> None:
         super().__init__(reactor, bound, protocol, close)
         self._host, self._port = inet_name(bound.getsockname())
-        self._bound = None if self._host == "::" else octets_of(self._host)
+        self._bound = None if self._host == "::" else packed_address(self._host)
         self.filter = FloodFilter(reactor, bound, protocol.gate, protocol.tally)
 
     def doRead(self) -> None:
@@ -151,7 +151,7 @@ class UDPPort(DatagramPort):
         Nothing is made of it before the gate has said yes: a flood is refused as fast as it can be.
         """
         protocol = self.protocol
-        host, port = octets_of(name[0]), name[1]
+        host, port = packed_address(name[0]), name[1]
         asked, refusal, source = self._asked(ancillary, name)
         if refusal is None and asked is not None and _is_four(asked) != _is_four(host):
             refusal = Refusal.SOURCE_ADDRESS  # an IPv6 packet that says it is from IPv4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from echod.gate.access import Access, canonical, octets_of
+from echod.gate.access import Access, canonical, packed_address
 from tests.chaos import probe
 from tests.chaos.connect_burst import Crowd, Fate
 from tests.chaos.lab import Lab
@@ -32,7 +32,7 @@ def access(_field: Lab) -> Iterator[Figure]:
 
 
 def _microseconds(lists: Access) -> float:
-    hosts = [octets_of(f"10.{number % 90}.{number % 256}.{number % 250}") for number in range(1000)]
+    hosts = [packed_address(f"10.{number % 90}.{number % 256}.{number % 250}") for number in range(1000)]
     began = time.perf_counter()
     for _ in range(ROUNDS // len(hosts)):
         for host in hosts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Final
 
-from echod.gate.access import Access, Network, octets_of
+from echod.gate.access import Access, Network, packed_address
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits
@@ -61,7 +61,7 @@ def verdicts(host: str, allow: str, deny: str = "") -> set[Refusal | None]:
     access = Access(networks(allow), networks(deny))
     streams = ConnectionGate(access, Limits(), lambda: 0.0)
     datagrams = DatagramGate(access, Limits(), lambda: 0.0)
-    packed = octets_of(host)
+    packed = packed_address(host)
     return {streams.admit(packed, loopback=False), datagrams.admit(packed, PORT, b"?", loopback=False)}
 
 

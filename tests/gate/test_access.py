@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echod.gate.access import Access, octets_of
+from echod.gate.access import Access, packed_address
 from echod.gate.connections import ConnectionGate
 from echod.gate.limits import Limits
 from tests.chaos.connect_burst import Crowd, Fate
@@ -32,7 +32,7 @@ def test_a_mapped_host_has_the_decision_of_the_host(host: Any, length: int):
     network = str(ipaddress.ip_network((int(host), length), strict=False))
     for allow, deny in ((network, ""), ("0.0.0.0/0", network), ("::/0", "")):
         gate = ConnectionGate(Access(networks(allow), networks(deny)), Limits(), float)
-        plain, mapped = (gate.admit(octets_of(form), loopback=False) for form in (str(host), f"::ffff:{host}"))
+        plain, mapped = (gate.admit(packed_address(form), loopback=False) for form in (str(host), f"::ffff:{host}"))
         assert plain == mapped
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.gate.access import Access, Network, canonical, in_disguise, key_of, octets_of
+from echod.gate.access import Access, Network, canonical, in_disguise, key_of, packed_address
 
 MAPPED = int(IPv6Address("::ffff:0:0"))
 COMPATIBLE = 0
@@ -89,7 +89,7 @@ class Keys(SynchronousTestCase):
             ("fe80::1%eth0", b"\xfe\x80" + bytes(13) + b"\x01"),
             ("::ffff:192.0.2.1", bytes(10) + b"\xff\xff\xc0\x00\x02\x01"),
         ):
-            self.assertEqual(octets_of(host), octets, host)
+            self.assertEqual(packed_address(host), octets, host)
 
     def test_of_an_ipv4_host_inside_ipv6_are_that_hosts(self) -> None:
         for host in ("::ffff:192.0.2.1", "::ffff:c000:201%eth0", "::192.0.2.1", "64:ff9b::192.0.2.1"):
@@ -118,7 +118,7 @@ class Keys(SynchronousTestCase):
     @given(st.text(st.characters()))
     def test_any_text_has_one_or_is_refused(self, text: str) -> None:
         try:
-            octets = octets_of(text)
+            octets = packed_address(text)
         except ValueError:
             return
         self.assertIn(len(octets), (4, 16))
@@ -126,7 +126,7 @@ class Keys(SynchronousTestCase):
     @settings(max_examples=100, deadline=None)
     @given(st.ip_addresses())
     def test_are_what_they_are_made_of_again(self, host: IPv4Address | IPv6Address) -> None:
-        self.assertEqual(octets_of(str(host)), host.packed)
+        self.assertEqual(packed_address(str(host)), host.packed)
         self.assertEqual(canonical(canonical(host.packed)), canonical(host.packed))
 
     @settings(max_examples=100, deadline=None)
@@ -138,7 +138,7 @@ class Keys(SynchronousTestCase):
 class Disguises(SynchronousTestCase):
     def test_are_private_hosts_that_no_network_would_bring_in_that_form(self) -> None:
         for host in ("::127.0.0.1", "::10.0.0.1", "64:ff9b::127.0.0.1", "64:ff9b::192.168.1.1", "::0.0.0.2"):
-            self.assertTrue(in_disguise(octets_of(host)), host)
+            self.assertTrue(in_disguise(packed_address(host)), host)
 
     def test_are_neither_the_kernels_own_form_nor_public_hosts(self) -> None:
         for host in (
@@ -150,7 +150,7 @@ class Disguises(SynchronousTestCase):
             "64:ff9b::8.8.8.8",
             "2001:db8::1",
         ):
-            self.assertFalse(in_disguise(octets_of(host)), host)
+            self.assertFalse(in_disguise(packed_address(host)), host)
 
 
 class Verdicts(SynchronousTestCase):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.gate.access import Access, canonical, octets_of
+from echod.gate.access import Access, canonical, packed_address
 from echod.gate.connections import ConnectionGate, client_of
 from echod.gate.limits import UNLIMITED, Limits, Rate
 from echod.gate.refusal import Refusal
@@ -24,7 +24,7 @@ def gate(access: Access = EVERYBODY, clock: Clock | None = None, **limits: objec
 
 def admit(to: ConnectionGate, host: str, *, loopback: bool = False) -> Refusal | None:
     """What a gate says to a host in text."""
-    return to.admit(octets_of(host), loopback=loopback)
+    return to.admit(packed_address(host), loopback=loopback)
 
 
 class Clients(SynchronousTestCase):
@@ -66,7 +66,7 @@ class Refusing(SynchronousTestCase):
             held = gate(per_client=2)
             self.assertEqual([admit(held, host) for host in hosts], [None, None, Refusal.PER_CLIENT])
             self.assertIsNone(admit(held, "192.0.2.2"))
-            held.release(octets_of(hosts[2]))
+            held.release(packed_address(hosts[2]))
             self.assertIsNone(admit(held, hosts[0]))
 
     def test_who_opens_connections_too_fast(self) -> None:
@@ -102,7 +102,7 @@ class Refusing(SynchronousTestCase):
         self.assertIsNone(admit(one, "192.0.2.1"))
         for _ in range(5):
             self.assertIs(admit(one, "192.0.2.1"), Refusal.PER_CLIENT)
-        one.release(octets_of("192.0.2.1"))
+        one.release(packed_address("192.0.2.1"))
         self.assertIsNone(admit(one, "192.0.2.1"))  # the second token is still there
         self.assertEqual(one.open, 1)
 
@@ -116,7 +116,7 @@ class Governing(SynchronousTestCase):
         self.assertIs(admit(changed, "192.0.2.1"), Refusal.DENIED)
         self.assertIsNone(admit(changed, "198.51.100.1"))
         self.assertIs(admit(changed, "198.51.100.2"), Refusal.CONNECTIONS)
-        changed.release(octets_of("192.0.2.1"))
+        changed.release(packed_address("192.0.2.1"))
         self.assertIs(admit(changed, "198.51.100.1"), Refusal.NEW_PER_CLIENT)
 
     def test_a_rate_that_comes_back_finds_its_buckets_as_they_were(self) -> None:
@@ -140,7 +140,7 @@ class Counting(SynchronousTestCase):
         counted = gate(lists, connections=5, per_client=2, new_per_client=Rate(1, 20))
         open_: list[bytes] = []
         for host, leaves, loopback in steps:
-            octets = octets_of(host) if host else UNIX
+            octets = packed_address(host) if host else UNIX
             if leaves:
                 if octets in open_:
                     open_.remove(octets)
@@ -151,7 +151,7 @@ class Counting(SynchronousTestCase):
             self.assertEqual(counted.open, len(open_))
             self.assertLessEqual(len(open_), 5)
             self.assertLessEqual(max(clients.values(), default=0), 2)
-            self.assertNotIn(octets_of("10.0.0.1"), clients)
+            self.assertNotIn(packed_address("10.0.0.1"), clients)
         for octets in open_:
             counted.release(octets)
         self.assertEqual(counted.open, 0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.gate.access import Access, canonical, octets_of
+from echod.gate.access import Access, canonical, packed_address
 from echod.gate.datagrams import DatagramGate, is_many
 from echod.gate.limits import UNLIMITED, Limits, Rate
 from echod.gate.network_rate import (
@@ -40,7 +40,7 @@ def admit(
     to: DatagramGate, host: str, port: int = HIGH, datagram: bytes = b"x", *, loopback: bool = False
 ) -> Refusal | None:
     """What a gate says to a datagram from a host in text."""
-    return to.admit(octets_of(host), port, datagram, loopback=loopback)
+    return to.admit(packed_address(host), port, datagram, loopback=loopback)
 
 
 class Sources(SynchronousTestCase):
@@ -118,22 +118,22 @@ class Destinations(SynchronousTestCase):
         broadcasts = {bytes([192, 0, 2, 255])}
         many = ("224.0.0.1", "239.1.2.3", "255.255.255.255", "192.0.2.255", "ff02::1", "ff0e::1")
         for host in (*many, *(f"::ffff:{host}" for host in many if "." in host)):
-            self.assertTrue(is_many(octets_of(host), broadcasts), host)
+            self.assertTrue(is_many(packed_address(host), broadcasts), host)
         for host in ("127.0.0.1", "192.0.2.1", "198.51.100.255", "::1", "fe80::1", "2001:db8::ff", "::ffff:192.0.2.1"):
-            self.assertFalse(is_many(octets_of(host), broadcasts), host)
+            self.assertFalse(is_many(packed_address(host), broadcasts), host)
 
 
 class LargerAnswers(SynchronousTestCase):
     def test_go_to_nobody_unless_listed(self) -> None:
         for host in ("127.0.0.1", "192.0.2.1", "::1"):
-            self.assertFalse(gate().may_be_larger(octets_of(host)), host)
+            self.assertFalse(gate().may_be_larger(packed_address(host)), host)
 
     def test_go_to_listed_networks_and_to_no_disguise(self) -> None:
         guard = gate(larger_answers_to=Access([ip_network("127.0.0.0/8"), ip_network("::1/128")]))
         for host in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
-            self.assertTrue(guard.may_be_larger(octets_of(host)), host)
+            self.assertTrue(guard.may_be_larger(packed_address(host)), host)
         for host in ("192.0.2.1", "::127.0.0.1", "64:ff9b::127.0.0.1", "::2"):
-            self.assertFalse(guard.may_be_larger(octets_of(host)), host)
+            self.assertFalse(guard.may_be_larger(packed_address(host)), host)
 
 
 class Shares(SynchronousTestCase):
@@ -232,15 +232,15 @@ class Shares(SynchronousTestCase):
         self.assertIs(admit(guard, "192.0.2.1"), Refusal.RATE)
         guard.govern(EVERYBODY, Limits(rate=Rate(2, 2)), EVERYBODY, {53})
         self.assertIsNone(admit(guard, "192.0.2.1", 53))
-        self.assertTrue(guard.may_be_larger(octets_of("192.0.2.1")))
+        self.assertTrue(guard.may_be_larger(packed_address("192.0.2.1")))
         guard.govern(Access(()), Limits(), Access(()), ())
         self.assertIs(admit(guard, "192.0.2.1"), Refusal.DENIED)
         self.assertIs(admit(guard, "192.0.2.1", 53), Refusal.SOURCE_PORT)
-        self.assertFalse(guard.may_be_larger(octets_of("192.0.2.1")))
+        self.assertFalse(guard.may_be_larger(packed_address("192.0.2.1")))
 
     def test_networks(self) -> None:
-        self.assertEqual(network_of(octets_of("192.0.2.1")), bytes([192, 0, 2]))
-        self.assertEqual(network_of(octets_of("2001:db8:0:1234::1")), bytes.fromhex("20010db8000012"))
+        self.assertEqual(network_of(packed_address("192.0.2.1")), bytes([192, 0, 2]))
+        self.assertEqual(network_of(packed_address("2001:db8:0:1234::1")), bytes.fromhex("20010db8000012"))
 
     @settings(max_examples=50, deadline=None)
     @given(
@@ -270,7 +270,7 @@ class Runs(SynchronousTestCase):
     def run_of(
         self, guard: DatagramGate, count: int, octets: int = 0, host: str = "192.0.2.1", port: int = HIGH
     ) -> bool | Refusal:
-        return guard.admit_run(canonical(octets_of(host)), port, count, octets, loopback=False)
+        return guard.admit_run(canonical(packed_address(host)), port, count, octets, loopback=False)
 
     def test_pass_where_each_would_and_are_counted(self) -> None:
         guard = gate(rate=Rate(10, 100))
@@ -280,7 +280,7 @@ class Runs(SynchronousTestCase):
 
     def test_pass_where_there_is_no_limit(self) -> None:
         self.assertTrue(self.run_of(gate(rate=UNLIMITED), 10_000, 10**9))
-        self.assertTrue(gate().admit_run(octets_of("127.0.0.1"), HIGH, 10_000, 10**9, loopback=True))
+        self.assertTrue(gate().admit_run(packed_address("127.0.0.1"), HIGH, 10_000, 10**9, loopback=True))
 
     def test_do_not_pass_where_any_could_be_refused_or_watched(self) -> None:
         spent_answers, spent_bytes = Total(), Total()

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.gate.access import Access, Network, octets_of
+from echod.gate.access import Access, Network, packed_address
 from echod.gate.datagrams import DatagramGate
 from echod.gate.flood_detector import FLOOD, OF_PORTS, PORTS, WATCHED, WITHIN, Flood, Floods
 from echod.gate.limits import Limits, Rate
@@ -64,7 +64,7 @@ class Gate(SynchronousTestCase):
 
     def flood(self, host: str, port: int = 40_000, *, rate: Rate | None = None, size: int = 1) -> dict[bytes, Flood]:
         gate = DatagramGate(Access(EVERYBODY), Limits(rate=rate or Rate(10, 20)), lambda: 5.0)
-        octets = octets_of(host)
+        octets = packed_address(host)
         for number in range(FLOOD + 20):
             gate.admit(octets, port, b"%d" % number + bytes(size), loopback=False)
         return gate.floods.take()
@@ -82,12 +82,12 @@ class Gate(SynchronousTestCase):
 
     def test_whoever_repeats_himself(self) -> None:
         gate = DatagramGate(Access(EVERYBODY), Limits(rate=Rate(200, 400)), lambda: 5.0)
-        verdicts = {gate.admit(octets_of("192.0.2.1"), 40_000, b"same", loopback=False) for _ in range(4 * FLOOD)}
+        verdicts = {gate.admit(packed_address("192.0.2.1"), 40_000, b"same", loopback=False) for _ in range(4 * FLOOD)}
         self.assertEqual(verdicts, {None, Refusal.REPEAT})
         self.assertEqual(list(gate.floods.take()), [bytes([192, 0, 2])])
 
     def test_nobody_who_is_not_allowed_for_that_alone(self) -> None:
         gate = DatagramGate(Access([]), Limits(), lambda: 5.0)
         for _ in range(4 * FLOOD):
-            gate.admit(octets_of("192.0.2.1"), 40_000, b"", loopback=False)
+            gate.admit(packed_address("192.0.2.1"), 40_000, b"", loopback=False)
         self.assertEqual(gate.floods.take(), {})

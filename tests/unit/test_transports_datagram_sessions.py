@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.events import Closing
-from echod.gate.access import Access, octets_of
+from echod.gate.access import Access, packed_address
 from echod.gate.address_cookies import LENGTH, SLOT, answer_to, is_challenge
 from echod.gate.connections import ConnectionGate
 from echod.gate.consent import RENEW_AFTER, RETRY, VALID
@@ -111,8 +111,8 @@ class Conversing(SynchronousTestCase):
             return None
 
         peer = Peer("udp", Inet("127.0.0.1", 10012), Inet(host, port))
-        if datagrams.admits(data, octets_of(host), port, refusal):
-            datagrams.heard(data, peer, octets_of(host), name, send)
+        if datagrams.admits(data, packed_address(host), port, refusal):
+            datagrams.heard(data, peer, packed_address(host), name, send)
         return [answer for _, answer in self.sent[before:]]
 
     def test_who_is_on_this_machine_joins_with_the_first_datagram(self):

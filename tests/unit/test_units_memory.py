@@ -21,9 +21,9 @@ def test_it_is_what_the_comment_derives_from_the_limits(unit: str) -> None:
     text = (TOP / "systemd" / unit).read_text("utf-8")
     prose = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("# "))
     said = re.search(
-        r"(\d+) MiB for Python and echod, (\d+) MiB of total-buffer, (\d+) logs of (\d+) MiB that wait, and for "
-        r"each of (\d+) services (\d+) connections with (\d+) KiB \((\d+) unsent [^,]*, (\d+) of objects, "
-        r"(\d+) of [^)]*\): (\d+) MiB",
+        r"(\d+) MiB for Python and echod, (\d+) MiB of total-buffer, and (\d+) log queues of (\d+) MiB\. "
+        r"Each of (\d+) services has (\d+) connections with (\d+) KiB \((\d+) unsent [^,]*, (\d+) of objects, "
+        r"(\d+) of [^)]*\)\. The sum is (\d+) MiB",
         prose,
     )
     assert said
