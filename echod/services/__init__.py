@@ -1,1 +1,1 @@
-"""What is answered: one file a kind. `echod.services.registry` finds them; docs/SERVICES.md describes them."""
+"""The kinds of services, one file each. `echod.services.registry` finds them; docs/SERVICES.md describes them."""

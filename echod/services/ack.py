@@ -1,4 +1,4 @@
-"""Ack: the receipt server. It shows what came and answers `received`."""
+"""Ack: prints each message and replies `received`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class AckOptions:
     """The keys of an ack service."""
 
     close: bool = field(
-        default=True, metadata={"help": "answer once to the first data and close; false answers every read and stays"}
+        default=True, metadata={"help": "reply to the first data and close; false replies to every read"}
     )
     show: Show | None = field(
         default=None,
@@ -25,10 +25,10 @@ class AckOptions:
 
 
 class Ack(Service):
-    """On a stream one receipt and then the close, or one for every read; a datagram gets one each."""
+    """A stream gets one receipt and is closed, or one receipt for every read; each datagram gets one."""
 
     kind = "ack"
-    summary = "shows what came, answers `received` and closes"
+    summary = "prints the message, replies `received` and closes"
     Options = AckOptions
 
     def __init__(self, options: Any = None, context: Context | None = None) -> None:
@@ -44,7 +44,7 @@ class Ack(Service):
 
 
 class Acknowledging(Quiet):
-    """A stream's session; behind the close nothing more is shown or answered."""
+    """A session of a stream. After the close, further data is dropped."""
 
     def __init__(self, service: Ack, peer: Peer) -> None:
         self.service = service

@@ -1,4 +1,4 @@
-"""Character generator (RFC 864): lines of 72 characters, each beginning one character later than the last."""
+"""Character generator (RFC 864): lines of 72 characters, each starting one character later than the previous one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from echod.model import NOTHING, Peer, Quiet, Reply, Say, Service, Session
 RING: Final = bytes(range(0x20, 0x7F))  #: the 95 printing characters of ASCII, SPACE first
 LINE: Final = 72
 PERIOD: Final = b"".join((RING * 2)[first : first + LINE] + b"\r\n" for first in range(len(RING)))
-"""Everything there is to say: the lines repeat after 95, and so do their 7,030 bytes."""
+"""The whole sequence of 7,030 bytes: the lines repeat after 95."""
 LARGEST: Final = 512  #: bytes of a datagram (RFC 864)
 
 
@@ -22,17 +22,17 @@ class ChargenOptions:
     rfc864: bool = field(
         default=False,
         metadata={
-            "help": "answer a datagram with 0 to 512 characters at random, as the RFC says, whatever it held;"
-            " never larger than it but to larger-answers-to"
+            "help": "reply to a datagram of any size with a random number of 0 to 512 characters, as in the RFC;"
+            " larger than the request only to larger-answers-to"
         },
     )
 
 
 class Chargen(Service):
-    """A stream gets lines for as long as it takes them, whatever it sends, also after its half-close.
+    """A stream gets lines for as long as the client reads, also after its half-close. Received data is dropped.
 
-    A datagram gets as many characters as it had, 512 at most, and an empty one no answer: chargen answers of 512
-    bytes to 1 are what these services were switched off for (CERT CA-1996-01).
+    A datagram gets as many characters as it has, at most 512; an empty one gets no reply. Replies of 512 bytes to
+    requests of 1 byte are the reason why operators disabled chargen (CERT CA-1996-01).
     """
 
     kind = "chargen"
@@ -50,7 +50,7 @@ class Chargen(Service):
 
 
 class Generating(Quiet):
-    """A stream's session."""
+    """A session of a stream."""
 
     def opened(self) -> Reply:
         return Reply(more=repeat(PERIOD), endless=True)

@@ -1,4 +1,4 @@
-"""Daytime (RFC 867): the date and the time as a line for people."""
+"""Daytime (RFC 867): the date and time as a line of text."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MONTHS: Final = (
 
 
 def line(seconds: float) -> bytes:
-    """The time as the RFC suggests it (`Tuesday, February 22, 1982 17:37:43-PST`), in UTC and in no locale.
+    """The time in the format of the RFC (`Tuesday, February 22, 1982 17:37:43-PST`), in UTC and in English.
 
-    `seconds` are since 1970.
+    `seconds` is a Unix time.
     """
     now = time.gmtime(seconds)
     day = f"{DAYS[now.tm_wday]}, {MONTHS[now.tm_mon - 1]} {now.tm_mday}, {now.tm_year}"
@@ -26,10 +26,10 @@ def line(seconds: float) -> bytes:
 
 
 class Daytime(Service):
-    """One line, and the close."""
+    """Sends one line and closes."""
 
     kind = "daytime"
-    summary = "says the date and the time in words (RFC 867)"
+    summary = "sends the date and the time as text (RFC 867)"
 
     def session(self, peer: Peer, say: Say) -> Session:
         return Once(line(self.context.wall_clock()))

@@ -1,4 +1,4 @@
-"""Discard (RFC 863): reads everything and never answers; on request it shows what came, the printing sink."""
+"""Discard (RFC 863): reads everything and never replies. With `show` it prints each message."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class DiscardOptions:
 
 
 class Discard(Service):
-    """Streams close when the peer has finished; datagrams get no answer and no ICMP error."""
+    """A stream is closed when the peer has half-closed; datagrams get no reply and no ICMP error."""
 
     kind = "discard"
-    summary = "reads everything and answers nothing; can show what came (RFC 863)"
+    summary = "reads everything and replies nothing; can print messages (RFC 863)"
     Options = DiscardOptions
 
     def __init__(self, options: Any = None, context: Context | None = None) -> None:
@@ -38,7 +38,7 @@ class Discard(Service):
 
 
 class Showing(Quiet):
-    """A stream's session that shows each piece as it comes."""
+    """A session of a stream that prints each piece of data."""
 
     def __init__(self, service: Discard, peer: Peer) -> None:
         self.service = service

@@ -1,4 +1,4 @@
-"""Echo (RFC 862): every byte comes back, in order, and every datagram."""
+"""Echo (RFC 862): sends every byte of a stream back in order, and every datagram."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from echod.model import Service, identity
 
 
 class Echo(Service):
-    """The answer ends when the peer has finished sending and everything is back."""
+    """The reply of a stream ends after the peer's half-close, when everything has been sent back."""
 
     kind = "echo"
     summary = "sends everything back unchanged (RFC 862)"

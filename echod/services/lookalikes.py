@@ -1,7 +1,7 @@
-"""Characters that look like letters and digits of ASCII.
+"""Characters that look like letters and digits of ASCII, from Unicode's `confusables.txt` (UTS 39, 4).
 
-They are those of Unicode's `confusables.txt` (UTS 39, 4) in the scripts of which a whole name can look like Latin
-(Greek, Cyrillic, Armenian, Cherokee, Coptic, Lisu), in Latin itself, and among digits.
+The table has Latin, digits, and the scripts in which a whole name can look like Latin: Greek, Cyrillic, Armenian,
+Cherokee, Coptic and Lisu.
 """
 
 from __future__ import annotations
@@ -70,6 +70,6 @@ _ASCII: Final = str.maketrans({other: plain for plain, others in _LIKE.items() f
 
 
 def skeleton(name: str) -> str:
-    """What a name looks like, whatever it is written in and in whichever case: two names with one skeleton can be
-    taken for each other. `name` is what is shown; the skeleton is for comparing only."""
+    """The appearance of a name in any script and case. Two names with the same skeleton look alike. `name` is in the
+    form that is shown; the skeleton is only for comparisons."""
     return name.translate(_ASCII).casefold().translate(_ASCII).replace("rn", "m").replace("vv", "w")

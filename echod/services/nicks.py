@@ -1,4 +1,4 @@
-"""Names in a chat: what may be one, when two are the same, and when one could be taken for the other."""
+"""Names in a chat: which are valid, which are equal, and which look alike."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 from echod.services.lookalikes import skeleton
 from echod.text import escaped
 
-LONGEST: Final = 32  #: characters: twice what most people choose, and room for 40 of them on a page of /who
-MARKS: Final = 2  #: combining marks on one letter: Vietnamese, Hebrew and Thai need two, piles of them deface lines
+LONGEST: Final = 32  #: characters: twice the usual length, and 40 names fit on a page of /who
+MARKS: Final = 2  #: combining marks on one letter: Vietnamese, Hebrew and Thai need two; more of them deface lines
 
-_JOINING: Final = "_-."  #: beside letters, digits and marks; a name begins with none of them
-_SHOWN: Final = 40  #: characters of a name that is refused
+_JOINING: Final = "_-."  #: allowed in addition to letters, digits and marks, but not as the first character
+_SHOWN: Final = 40  #: characters of a refused name that are shown
 
-# Letters and marks that nobody sees (Default_Ignorable_Code_Point of DerivedCoreProperties.txt, categories L and M).
+# Invisible letters and marks (Default_Ignorable_Code_Point of DerivedCoreProperties.txt, categories L and M).
 _INVISIBLE: Final = frozenset(
     map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x3164, *range(0xFE00, 0xFE10), 0xFFA0))
 ) | frozenset(map(chr, range(0xE0100, 0xE01F0)))
@@ -31,18 +31,18 @@ _TOGETHER: Final = (
 
 
 class WrongName(ValueError):
-    """What cannot be a name; the message says why, and is safe to print."""
+    """An invalid name; the message gives the reason and is safe to print."""
 
 
 def name(written: str) -> str:
-    """The name that somebody wrote, in the form in which it is shown (NFKC). Raises WrongName."""
+    """The name in the form in which it is shown (NFKC). Raises WrongName."""
     if not written:
         raise WrongName("a name needs at least one letter or digit")
-    if len(written) > 4 * LONGEST:  # before anything walks over it: a name may come with a megabyte
-        raise WrongName(f"a name has {LONGEST} characters at most, not {len(written)}")
+    if len(written) > 4 * LONGEST:  # before the loops below: a name may have a megabyte
+        raise WrongName(f"a name of {len(written)} characters is too long; the maximum is {LONGEST}")
     shown = unicodedata.normalize("NFKC", written)
     if len(shown) > LONGEST:
-        raise WrongName(f"a name has {LONGEST} characters at most, not {len(shown)}")
+        raise WrongName(f"a name of {len(shown)} characters is too long; the maximum is {LONGEST}")
     marks = 0
     for character in shown:
         category = unicodedata.category(character)
@@ -57,17 +57,19 @@ def name(written: str) -> str:
         raise WrongName(f"{escaped(shown)} does not begin with a letter or a digit")
     scripts = {_script(character) for character in shown if unicodedata.category(character)[0] == "L"}
     if len(scripts) > 1 and not any(scripts <= together for together in _TOGETHER):
-        raise WrongName(f"{escaped(shown)} mixes {' and '.join(sorted(scripts))}: others could not tell it apart")
+        raise WrongName(f"{escaped(shown)} mixes {' and '.join(sorted(scripts))}; expected letters of one script")
     return shown
 
 
-def visible(said: str) -> str:
-    """A line, already escaped, by the rules for names: invisible characters, and marks above MARKS on one letter, are
-    written as their numbers. One emoji or text presentation selector may follow a character."""
-    if said.isascii():
-        return said
+def visible(text: str) -> str:
+    """An escaped line in which invisible characters, and marks above MARKS on one letter, are replaced by numbers.
+
+    One emoji or text presentation selector may follow a character.
+    """
+    if text.isascii():
+        return text
     marks, shown = 0, []
-    for character in said:
+    for character in text:
         if character < "\u0300":  # the first combining mark
             marks = 0
         elif character in _PRESENTATION and not marks:
@@ -81,23 +83,24 @@ def visible(said: str) -> str:
 
 
 def key(shown: str) -> str:
-    """What is equal for names that are the same: without regard to case and form of writing."""
+    """A key that is equal for equal names: it ignores case and Unicode normalization."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", shown[: 4 * LONGEST]).casefold())
 
 
 def look(shown: str) -> str:
-    """What is equal for names that look the same."""
+    """A key that is equal for names that look alike."""
     return skeleton(unicodedata.normalize("NFKC", shown))
 
 
 def cited(written: str) -> str:
-    """Whatever somebody wrote as a name, short and safe to print."""
+    """Any text given as a name, cut and escaped for a message."""
     part = written[:_SHOWN]
     return escaped(part if part == written else f"{part}…")
 
 
 def _called(character: str) -> str:
-    if (character.isprintable() and character != " ") or 0xDC80 <= ord(character) <= 0xDCFF:  # a byte, no UTF-8
+    not_utf8 = 0xDC80 <= ord(character) <= 0xDCFF  # a byte as surrogateescape decodes it
+    if (character.isprintable() and character != " ") or not_utf8:
         return escaped(character)
     return f"U+{ord(character):04X}"
 

@@ -1,4 +1,4 @@
-"""The session of a service that says one thing and closes, whatever it is sent."""
+"""The session of a service that sends one reply at the start and closes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from echod.model import End, Quiet, Reply
 
 
 class Once(Quiet):
-    """Says `data`, and then no more; what the peer sends is dropped."""
+    """Sends `data` and closes; received data is dropped."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

@@ -1,4 +1,4 @@
-"""Quote of the day (RFC 865): one quotation, and the close."""
+"""Quote of the day (RFC 865): sends one quotation and closes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUILT_IN: Final = (
     "No matter how hard you push and no matter what the priority, you can't increase the speed of light.\n"
     "  - Ross Callon, RFC 1925",
 )
-"""A few for whoever brings none."""
+"""The quotations of a service without a file."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class QotdOptions:
 
 
 class WrongQuotes(ValueError):
-    """A file of quotations that cannot be used; the message says why, and where."""
+    """A file of quotations cannot be used; the message gives the reason and the line."""
 
 
 def quotations(text: str) -> list[bytes]:
@@ -51,15 +51,15 @@ def quotations(text: str) -> list[bytes]:
         if line != "%":
             lines.append(line.rstrip())
             continue
-        said = "".join(f"{line}\r\n" for line in "\n".join(lines).strip("\n").split("\n")).encode()
-        if len(said) > LARGEST:
-            size = f"has {len(said)} bytes, the CR LF behind each line among them"
-            raise WrongQuotes(f"the quotation at line {number - len(lines)} {size}; {LARGEST} are the most (RFC 865)")
-        if said.strip():
-            found.append(said)
+        quote = "".join(f"{line}\r\n" for line in "\n".join(lines).strip("\n").split("\n")).encode()
+        if len(quote) > LARGEST:
+            size = f"has {len(quote)} bytes, including CR LF after each line"
+            raise WrongQuotes(f"the quotation at line {number - len(lines)} {size}; the maximum is {LARGEST} (RFC 865)")
+        if quote.strip():
+            found.append(quote)
         lines.clear()
     if not found:
-        raise WrongQuotes("there is no quotation in it")
+        raise WrongQuotes("has no quotations; expected quotations with lines of a single % between them")
     return found
 
 
@@ -70,18 +70,18 @@ def read(file: Path) -> list[bytes]:
     except OSError as error:
         raise WrongQuotes(system_error(error)) from None
     except UnicodeDecodeError as error:
-        line, said = not_utf8(error)
-        raise WrongQuotes(f"line {line}: {said}") from None
+        line, reason = not_utf8(error)
+        raise WrongQuotes(f"line {line}: {reason}") from None
     except Unsuitable as error:
         raise WrongQuotes(str(error)) from None
     return quotations(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 class Qotd(Service):
-    """A quotation at random."""
+    """Sends a random quotation and closes."""
 
     kind = "qotd"
-    summary = "says a quotation (RFC 865)"
+    summary = "sends a quotation (RFC 865)"
     Options = QotdOptions
 
     def __init__(self, options: Any = None, context: Context | None = None) -> None:
@@ -91,7 +91,7 @@ class Qotd(Service):
 
     @classmethod
     def faults(cls, options: Any) -> Iterable[tuple[str, str]]:
-        """A file that cannot be used."""
+        """The error if the file of quotations cannot be used."""
         if options.quotes is not None:
             try:
                 read(options.quotes)

@@ -1,6 +1,6 @@
-"""The kinds there are: ours, one file each beside this one, and those of other packages.
+"""Finds all kinds of services: the modules of this folder, and those of other packages.
 
-Another package adds a kind by an entry point in the group `echod.services` that names a subclass of
+Another package adds a kind with an entry point in the group `echod.services` that names a subclass of
 `echod.model.Service`; the name of the entry point is the kind.
 """
 
@@ -19,18 +19,18 @@ from echod.model import Service
 
 GROUP: Final = "echod.services"
 
-PROBE: Final = bytes(range(256))  #: every byte, to see what a transform makes of it
+PROBE: Final = bytes(range(256))  #: every byte value, to check the length of a transform's result
 
 PLANNED: Final = frozenset({"reflector"})
-"""Kinds that the interface names and this version may not have yet."""
+"""Kinds of a later version."""
 
 
 class UnusableKind(Exception):
-    """A package announced a kind that cannot be used; the message says which, and why."""
+    """A kind of another package cannot be used; the message names the kind and the reason."""
 
 
 class Kinds(dict[str, type[Service]]):
-    """Every kind that can be used by its name, and of those that cannot be used `unusable`: why, by their name."""
+    """The usable kinds by name. `unusable` has the error messages of the others by name."""
 
     def __init__(self, found: Mapping[str, type[Service]], unusable: Mapping[str, str]) -> None:
         super().__init__(sorted(found.items()))
@@ -38,9 +38,10 @@ class Kinds(dict[str, type[Service]]):
 
 
 def kinds(plugins: Iterable[EntryPoint] | None = None) -> Kinds:
-    """Every kind, in the order of the alphabet. What is wrong with another package stops only a service of its kind.
+    """Every kind, in alphabetical order. An error in another package affects only services of its kind.
 
-    A kind of ours stays what it is, whatever another package calls the same; of two other packages neither is taken.
+    A built-in kind has priority over one of another package. If two other packages use the same name, neither is
+    usable.
     """
     ours = {kind.kind: kind for kind in _ours()}
     found: dict[str, type[Service]] = {}
@@ -67,19 +68,20 @@ def _ours() -> Iterable[type[Service]]:
 def _load(plugin: EntryPoint) -> type[Service]:
     try:
         kind = plugin.load()
-    except (Exception, SystemExit) as error:  # another package's code: whatever it raises, we say so
-        raise UnusableKind(f"kind {plugin.name!r}: {plugin.value} cannot be loaded: {_said(error)}") from error
+    except (Exception, SystemExit) as error:  # code of another package may raise anything
+        raise UnusableKind(f"kind {plugin.name!r}: {plugin.value} cannot be loaded: {_text_of(error)}") from error
     if not (inspect.isclass(kind) and issubclass(kind, Service)):
         raise UnusableKind(f"kind {plugin.name!r}: {plugin.value} is not a subclass of echod.model.Service")
     if getattr(kind, "kind", None) != plugin.name:
-        raise UnusableKind(f"kind {plugin.name!r}: {plugin.value} calls itself {getattr(kind, 'kind', None)!r}")
-    if lack := _lack(kind):
-        raise UnusableKind(f"kind {plugin.name!r}: {plugin.value} {lack}")
+        own = getattr(kind, "kind", None)
+        raise UnusableKind(f"kind {plugin.name!r}: {plugin.value} has the kind {own!r}; expected {plugin.name!r}")
+    if wrong := _error_of(kind):
+        raise UnusableKind(f"kind {plugin.name!r}: {plugin.value} {wrong}")
     return kind
 
 
-def _lack(kind: type[Service]) -> str | None:
-    """What another package's kind lacks, said before its first peer would find out."""
+def _error_of(kind: type[Service]) -> str | None:
+    """The error of a kind of another package, or None. It is checked at the start, not at its first connection."""
     if not isinstance(getattr(kind, "summary", None), str):
         return "has no summary"
     for carried, method in (("streams", "session"), ("datagrams", "session" if kind.conversational else "answer")):
@@ -88,12 +90,12 @@ def _lack(kind: type[Service]) -> str | None:
             return f"has neither a transform nor {method}(); or set {carried} = False"
     try:
         if kind.transform is not None and len(kind.transform(PROBE)) != len(PROBE):
-            return "has a transform whose answer is not as long as its question"
+            return "has a transform whose result has another length than its argument"
         kind()
     except (Exception, SystemExit) as error:
-        return f"cannot be made with the defaults of its options: {_said(error)}"
+        return f"cannot be created with default options: {_text_of(error)}"
     return None
 
 
-def _said(error: BaseException) -> str:
+def _text_of(error: BaseException) -> str:
     return format_exception_only(error)[-1].strip()

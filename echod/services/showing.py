@@ -1,4 +1,4 @@
-"""How a service shows what came: one line for each message, never more than a terminal or a log can bear."""
+"""Prints the messages of a service: one escaped line for each message, of bounded length."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from echod.text import decoded, escaped
 Show = Literal["no", "text", "hex"]
 
 SHOWN: Final = 1024
-"""Bytes of one message that are shown; the rest is only counted. A datagram has up to 65,507 of them."""
+"""Maximum bytes of a message that are printed; the rest is only counted. A datagram has up to 65,507 bytes."""
 
 
 def effective(how: Show | None, context: Context) -> Show:
-    """How a service shows messages; None, which is `ack`'s and `discard`'s default, is text on a terminal alone.
+    """The effective value of `show`. None, the default of `ack` and `discard`, is text on a terminal, otherwise no.
 
-    Anywhere else lines are kept, and a client would choose how fast a log grows.
+    In a log the lines would be stored, and clients could make it grow at any rate.
     """
     return how or ("text" if context.terminal else "no")
 
 
 def show(data: bytes, peer: Peer, how: Show, context: Context) -> None:
-    """Show one message and who sent it as the service's output.
+    """Print one message and its peer as output of the service.
 
-    Where the line would only be counted it has no text: to escape 1,024 bytes costs as much as to answer ten.
+    If lines are dropped at the moment, the line is empty: escaping 1,024 bytes costs as much as ten replies.
     """
     if how != "no":
         context.show(f"{peer.scheme} {peer.remote}: {line(data, how)}" if context.shows() else "")
 
 
 def line(data: bytes, how: Show) -> str:
-    """A message as one line: `text` without the line end behind it, or `hex`."""
+    """A message as one line: as `hex`, or as `text` without its final line end."""
     part = data[:SHOWN]
     if how == "hex":
-        said = part.hex(" ")
+        shown = part.hex(" ")
     elif len(part) == len(data):
-        said = decoded(re.sub(rb"\r?\n\Z", b"", part))
-    else:  # a character whose end is missing is left out
-        said = escaped(getincrementaldecoder("utf-8")("surrogateescape").decode(part))
-    return said if len(part) == len(data) else f"{said}… ({len(data)} bytes)"
+        shown = decoded(re.sub(rb"\r?\n\Z", b"", part))
+    else:  # an incomplete last character is left out
+        shown = escaped(getincrementaldecoder("utf-8")("surrogateescape").decode(part))
+    return shown if len(part) == len(data) else f"{shown}… ({len(data)} bytes)"

@@ -1,4 +1,4 @@
-"""Upper: as echo, with ASCII letters in upper case."""
+"""Upper: like echo, with ASCII letters in upper case."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from echod.model import Service
 
 
 class Upper(Service):
-    """`bytes.upper` and not Unicode's: the answer is never longer than the question (some letters would grow to
-    three times their bytes), it does not depend on a locale, and no chunking can split a letter."""
+    """Uses `bytes.upper`, not Unicode. So the reply has the length of the request (some letters would take three times
+    their bytes), does not depend on the locale, and a chunk boundary cannot split a letter."""
 
     kind = "upper"
     summary = "sends everything back with ASCII letters in upper case"

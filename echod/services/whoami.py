@@ -1,4 +1,4 @@
-"""Whoami: tells a client what its socket looks like from the other side."""
+"""Whoami: sends a client the addresses of both ends of its socket."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from echod.services.once import Once
 
 
 def line(peer: Peer, arrival: Arrival | None = None) -> bytes:
-    """The five parts of a socket's identity as one JSON object on a line, with the facts of a datagram."""
+    """The protocol and the addresses of a socket as one line of JSON, with the facts of a datagram."""
     facts: dict[str, object] = {"protocol": peer.scheme, **_end("local", peer.local), **_end("remote", peer.remote)}
     if arrival is not None and arrival.ttl is not None:
         facts["ttl"] = arrival.ttl
@@ -30,10 +30,10 @@ def _end(which: str, name: SocketAddress) -> dict[str, object]:
 
 
 class Whoami(Service):
-    """One line, and the close; a datagram's line also has the hops left, DSCP, ECN and the time of arrival."""
+    """Sends one line and closes. The line for a datagram also has TTL, DSCP, ECN and the time of arrival."""
 
     kind = "whoami"
-    summary = "says who you are: both ends of your socket, as a line of JSON"
+    summary = "sends the addresses of both ends of the socket as a line of JSON"
 
     def session(self, peer: Peer, say: Say) -> Session:
         return Once(line(peer))

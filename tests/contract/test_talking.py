@@ -85,7 +85,7 @@ class Talking(Contract):
         self.bob.say("x" * 5000)
         assert self.bob.line() == "-- a line has 4096 octets at most: this one was not sent"
         self.bob.say("/nick " + "n" * 4000)
-        assert self.bob.line() == "-- a name has 32 characters at most, not 4000"
+        assert self.bob.line() == "-- a name of 4000 characters is too long; the maximum is 32"
         self.bob.say(b"/nick an\xff")
         assert self.bob.line().startswith("-- \\xff cannot be part of a name")
         self.bob.say(b"bad \xff\x1b[31m\xe2\x80\xae")

@@ -180,7 +180,7 @@ BROKEN = {
     "does not exist": ("", "has no attribute 'Sour'"),
     "is a number": ("Sour = 42", "is not a subclass of echod.model.Service"),
     "is not a service": ("class Sour:\n    kind = 'sour'", "is not a subclass of echod.model.Service"),
-    "has another name": (f"{KIND} 'sweet'", "calls itself 'sweet'"),
+    "has another name": (f"{KIND} 'sweet'", "has the kind 'sweet'"),
 }
 
 

@@ -68,7 +68,7 @@ def test_json_is_one_object(capfd):
         "name": "close",
         "type": "true or false",
         "default": True,
-        "help": "answer once to the first data and close; false answers every read and stays",
+        "help": "reply to the first data and close; false replies to every read",
     }
     assert all(option["help"] for kind in listed for option in kind["options"])
 

@@ -190,7 +190,7 @@ class Chatting(SynchronousTestCase):
                 "-- the rooms: lobby (1), garden (2)",
                 "-- you are in garden already",
                 "-- U+0020 cannot be part of a name: it is made of letters, digits and _-.",
-                "-- gаrden mixes CYRILLIC and LATIN: others could not tell it apart",
+                "-- gаrden mixes CYRILLIC and LATIN; expected letters of one script",
             ],
         )
         for one in (anna, carl):
@@ -214,7 +214,7 @@ class Chatting(SynchronousTestCase):
                 "-- the name BOB is taken",
                 "-- the name b0b is taken: it looks like bob",
                 "-- the name ANNA is taken",
-                "-- bоb mixes CYRILLIC and LATIN: others could not tell it apart",
+                "-- bоb mixes CYRILLIC and LATIN; expected letters of one script",
                 "-- you are carl; /nick NAME changes it",
                 "-- U+202E cannot be part of a name: it is made of letters, digits and _-.",
                 "-- you are now Carl",

@@ -105,8 +105,8 @@ class Kinds(SynchronousTestCase):
     def test_that_are_none_say_so(self) -> None:
         for what in (object, "Service", Reverse()):
             self.assertIn("is not a subclass of echod.model.Service", self.unusable(self.plugin("reverse", what)))
-        self.assertIn("calls itself 'reverse'", self.unusable(self.plugin("other", Reverse)))
-        self.assertIn("calls itself None", self.unusable(self.plugin("other", Nameless)))
+        self.assertIn("has the kind 'reverse'", self.unusable(self.plugin("other", Reverse)))
+        self.assertIn("has the kind None", self.unusable(self.plugin("other", Nameless)))
 
 
 def said(replies: list[Reply]) -> tuple[bytes, bool]:
