@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
+from echod.gate.access import key_of
+from echod.gate.connections import client_of
 from echod.gate.limits import Limits
 from echod.gate.send_budget import SendBudget, Watermark
 from echod.gate.work_budget import WorkBudget
@@ -78,6 +80,16 @@ class Peer:
     def keeps_messages(self) -> bool:
         """Whether each read is one whole message, rather than a part of a stream."""
         return self.shape.keeps_messages
+
+    @property
+    def share(self) -> str:
+        """What counts as one client where clients share something: an IPv4 host, an IPv6 /64, or a local user."""
+        if isinstance(self.remote, UnixName):
+            return f"user {self.user}"
+        try:
+            return client_of(key_of(self.remote.host)).hex()
+        except ValueError:  # an endpoint of another program, with names of its own
+            return self.remote.host
 
     @property
     def is_unix(self) -> bool:

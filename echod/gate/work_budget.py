@@ -6,7 +6,7 @@ module states the rule for everything that splits input into items, such as line
 * One read of one peer processes at most `portion` units. An empty or refused item costs a unit as well.
 * All peers together process at most `turn` units in one turn of the reactor, and their `last` portions as many again.
 * echod does not read from a peer with unprocessed input (`Reply.held`). Its next portion is processed in a later turn,
-  first come first served.
+  hosts in turn, and the peers of one host first come first served.
 
 A service gets the budget through its `Context`; the transport queues the peer. A part of the daemon that has no
 `Reply`, such as a delivery to many members, takes a portion and queues itself in the same way.
@@ -17,7 +17,7 @@ Pure: `later` is the reactor's callLater. Without it work cannot be postponed, s
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 PORTION: Final = 256  #: units of one read of one peer: about 0.3 ms, and more lines than `lines-per-second` allows
@@ -57,13 +57,14 @@ class WorkBudget:
         self._portion = portion
         self._turn = turn
         self._left = turn
-        self._waiting: dict[Proceed, None] = {}
+        self._waiting: dict[Hashable, dict[Proceed, None]] = {}  # by share; the one whose turn it is comes first
+        self._share_of: dict[Proceed, Hashable] = {}
         self._scheduled = False
 
     @property
     def waiting(self) -> int:
         """The number of peers that wait."""
-        return len(self._waiting)
+        return len(self._share_of)
 
     def portion(self, *, last: bool = False, whole: bool = False) -> Portion:
         """The units that one peer may process now: 0 if the turn is used up.
@@ -84,20 +85,30 @@ class WorkBudget:
             self._left -= units
             self._schedule()
 
-    def wait(self, proceed: Proceed) -> None:
+    def wait(self, proceed: Proceed, share: Hashable = None) -> None:
         """Call `proceed` once, in a later turn. It takes a portion, and waits again if that was not enough.
+
+        Shares take turns, and within one it is first come first served: `share` is the host of a peer, so that a
+        thousand connections of one host delay another host no more than one does.
 
         Without `later` it is called immediately.
         """
         if self._later is None:
             proceed()
         else:
-            self._waiting[proceed] = None
+            self.cancel(proceed)
+            self._waiting.setdefault(share, {})[proceed] = None
+            self._share_of[proceed] = share
             self._schedule()
 
     def cancel(self, proceed: Proceed) -> None:
         """Do not call `proceed` any more: the peer is gone."""
-        self._waiting.pop(proceed, None)
+        if proceed in self._share_of:
+            share = self._share_of.pop(proceed)
+            queue = self._waiting[share]
+            del queue[proceed]
+            if not queue:
+                del self._waiting[share]
 
     def _schedule(self) -> None:
         if not self._scheduled and self._later is not None:
@@ -108,12 +119,20 @@ class WorkBudget:
         self._scheduled = False
         self._left = self._turn
         try:
-            for proceed in list(self._waiting):
-                if self._left <= 0:
+            for _ in range(self.waiting):
+                if self._left <= 0 or not self._waiting:
                     break
-                if proceed in self._waiting:  # an earlier one may have cancelled it
-                    del self._waiting[proceed]
-                    proceed()
+                self._next()()
         finally:  # an exception is a bug of that peer's service, and must not delay other peers
             if self._waiting:
                 self._schedule()
+
+    def _next(self) -> Proceed:
+        """The peer whose turn it is; the next one is of another share if there is one."""
+        share = next(iter(self._waiting))
+        queue = self._waiting.pop(share)
+        proceed = next(iter(queue))
+        del queue[proceed], self._share_of[proceed]
+        if queue:
+            self._waiting[share] = queue
+        return proceed

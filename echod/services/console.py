@@ -6,10 +6,7 @@ import codecs
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from echod.gate.access import key_of
-from echod.gate.connections import client_of
 from echod.model import NOTHING, Context, Peer, Reply, Say, Service, Session
-from echod.names import UnixName
 from echod.services.desk import Desk
 from echod.services.lines import HINT, LineHint, LineInput
 
@@ -68,7 +65,7 @@ class Asking:
         self._desk = desk
         self._whole = peer.keeps_messages
         self._input = LineInput(context, messages=self._whole)
-        self._client = desk.come(f"{peer.scheme} {peer.remote}", _host_of(peer), say, joined=not self._whole)
+        self._client = desk.come(f"{peer.scheme} {peer.remote}", peer.share, say, joined=not self._whole)
         self._last = b""  # the last byte of a stream: text without LF is shown as it comes
         self._hint = LineHint(context, self._ends_with_cr, self._hear_hint)
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")  # a read may end within a letter
@@ -123,13 +120,3 @@ class Asking:
         if said.strip():
             more = f"… ({len(said)} characters)" if len(said) > LONGEST else ""
             self._desk.hear(self._client, said[:LONGEST] + more)
-
-
-def _host_of(peer: Peer) -> str:
-    """What shares the places of unanswered messages: an IPv4 host, an IPv6 /64, or a user of this machine."""
-    if isinstance(peer.remote, UnixName):
-        return f"user {peer.user}"
-    try:
-        return client_of(key_of(peer.remote.host)).hex()
-    except ValueError:  # an endpoint of another program, with names of its own
-        return peer.remote.host

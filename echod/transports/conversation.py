@@ -257,7 +257,7 @@ class Conversation:
         """Read nothing while the session holds input; once it has ended, what it holds does not matter."""
         was, self._held = self._held, held and self._end in (End.NOTHING, End.HALF_CLOSE)
         if self._held:
-            self._work.wait(self._process)
+            self._work.wait(self._process, self.peer.share)
             if not self._peer_ended:
                 self.below.pause()
         elif was:

@@ -141,7 +141,7 @@ class DatagramMember:
             reply = question(*given)
             self.perform(reply)
             if reply.held and not self._over:
-                self._service.context.work.wait(self._process)
+                self._service.context.work.wait(self._process, self._peer.share)
         except Exception:
             self._fail()
 
@@ -203,7 +203,7 @@ class DatagramMember:
             while not self._over and (piece := self._next()) is not None:
                 self._held = piece
                 if not portion.take() and not self._needs_consent():  # without consent, only this turn's reply is sent
-                    self._service.context.work.wait(self.flush)
+                    self._service.context.work.wait(self.flush, self._peer.share)
                     return
                 if not self._may_send(len(piece)):
                     break

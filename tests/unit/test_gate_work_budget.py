@@ -63,6 +63,32 @@ def test_peers_proceed_in_the_order_in_which_they_came_to_wait():
     assert work.waiting == 0
 
 
+def test_hosts_take_turns_however_many_peers_one_of_them_has():
+    turns = Turns()
+    work = WorkBudget(turns.later, portion=10, turn=20)
+    order = []
+
+    def peer(name):
+        def proceed():
+            take_all(work.portion())
+            order.append(name)
+            if name == "crowd":
+                work.wait(proceed, name)
+
+        return proceed
+
+    for _ in range(1000):
+        work.wait(peer("crowd"), "crowd")
+    work.wait(gone := peer("gone"), "gone")
+    work.wait(peer("other"), "other")
+    work.wait(peer("delivery"))
+    work.cancel(gone)
+    for _ in range(2):
+        turns.turn()
+    assert order == ["crowd", "other", "delivery", "crowd"]
+    assert work.waiting == 1000
+
+
 def test_a_peer_that_is_gone_does_not_proceed():
     turns = Turns()
     work = WorkBudget(turns.later)

@@ -12,7 +12,7 @@ from echod.gate.send_budget import SendBudget
 from echod.gate.work_budget import PORTION, WorkBudget
 from echod.model import Context, End, Peer
 from echod.names import Inet, UnixName
-from echod.services.console import LONGEST, Console, ConsoleOptions, _host_of
+from echod.services.console import LONGEST, Console, ConsoleOptions
 from echod.services.desk import LONGEST_ANSWER, Unanswerable
 from echod.services.lines import HINT
 from tests.turns import Turns
@@ -227,7 +227,7 @@ class Consoling(SynchronousTestCase):
 
     def test_hosts_are_told_apart_by_address_network_and_user(self):
         def host(remote, user=None):
-            return _host_of(Peer("tcp", Inet("::", 1), remote, user=user))
+            return Peer("tcp", Inet("::", 1), remote, user=user).share
 
         self.assertEqual(host(Inet("192.0.2.1", 5)), host(Inet("192.0.2.1", 6)))
         self.assertEqual(host(Inet("2001:db8::1", 5)), host(Inet("2001:db8::ffff", 5)))
