@@ -3,7 +3,7 @@
 The source of a datagram can be forged, so a reply can be directed at any host. The rules (docs/SECURITY.md has the
 reasons, peers and measurements):
 
-* all replies to a request together are not larger than it (`echod.gate.reply_allowance`);
+* one reply to a request, and not larger than it (`echod.gate.reply_allowance`);
 * no reply to a port or an address that would reply by itself;
 * a rate limit for each network, and for all together;
 * no reply to a source that repeats a datagram.

@@ -1,31 +1,29 @@
-"""The bytes that may be sent in reply to one datagram, so that replies do not amplify a forged request."""
+"""The reply that may be sent to one datagram, so that replies do not amplify a forged request."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
-HEADERS: Final = 28  #: bytes of an IPv4 and a UDP header: each reply after the first brings headers of its own
+NO_REPLY: Final = -1  #: bytes: less than an empty datagram has
 
 
 class ReplyAllowance:
-    """All replies together may have as many bytes as the request, and as many headers.
+    """One reply, with at most as many bytes as the request.
 
-    `larger` is called only if that is not enough, and returns whether this peer may be sent more.
+    Each datagram that leaves has headers of its own, so several replies would amplify even if their data does not.
+    `larger` is called only for a reply beyond that, and returns whether this peer may be sent more.
     """
 
-    __slots__ = ("_larger", "_left", "_replied")
+    __slots__ = ("_larger", "_left")
 
     def __init__(self, request_size: int, larger: Callable[[], bool]) -> None:
         self._left = request_size
         self._larger = larger
-        self._replied = False
 
     def takes(self, size: int) -> bool:
         """Whether a reply of `size` bytes may be sent; if so it is counted."""
-        cost = size + HEADERS if self._replied else size
-        if cost > self._left and not self._larger():
+        if size > self._left and not self._larger():
             return False
-        self._left -= cost
-        self._replied = True
+        self._left = NO_REPLY
         return True

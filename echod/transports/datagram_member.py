@@ -18,6 +18,7 @@ from echod.gate.consent import Consent
 from echod.gate.echo_detector import EchoDetector
 from echod.gate.members import MemberGate
 from echod.gate.refusal import Refusal
+from echod.gate.reply_allowance import NO_REPLY
 from echod.gate.work_budget import Portion
 from echod.model import End, Peer, Reply, Service, Session
 from echod.transports.datagram import Send
@@ -69,7 +70,7 @@ class DatagramMember:
         self._peer = peer
         self._consent = Consent()
         self._detector = EchoDetector()
-        self._allowance = 0  # bytes that may be sent without consent: what the datagram being served has left
+        self._allowance = NO_REPLY  # bytes of the one reply without consent, to the datagram being served
         self._waiting: deque[Iterator[bytes]] = deque()
         self._held: bytes | None = None  # taken from what waits, and not sent yet
         self._ending = False  # the session has ended: leave when everything has been sent
@@ -120,7 +121,7 @@ class DatagramMember:
         if not looks_like_an_answer(datagram):  # one that is late or came twice concerns no session
             self.ask(self.session.received, datagram)
         self.flush()
-        self._allowance = 0
+        self._allowance = NO_REPLY
 
     def renew(self) -> None:
         """Challenge the member if that is due and its consent is still valid."""
@@ -238,7 +239,7 @@ class DatagramMember:
             self._datagrams.wait_for_budget(self)
             return False
         if needs_consent:
-            self._allowance -= size
+            self._allowance = NO_REPLY
         return True
 
     def _transmit(self, data: bytes) -> None:

@@ -207,6 +207,17 @@ class Conversing(SynchronousTestCase):
         self.assertGreater(went, 0)  # challenges, at least
         self.assertEqual(datagrams.tally.closed, {Closing.IDLE: 1})  # after UNRENEWED, though `idle` is 0
 
+    def test_a_member_that_does_not_renew_receives_one_datagram_for_each_of_its_own(self):
+        datagrams = self.datagrams(idle=0)
+        session = self.member(datagrams)
+        self.clock.pump([1] * int(VALID))
+        for _ in range(60):
+            session.say(Reply(b"", more=iter([b"a", b"b"])))
+            for size in (0, 100, 400):
+                self.assertLessEqual(len(self.hear(datagrams, b"x" * size, "192.0.2.1")), 1)
+            self.clock.advance(0.4)
+        self.assertGreater(datagrams.tally.refused[Refusal.CONSENT], 0)
+
     def test_forged_datagrams_keep_no_member(self):
         datagrams = self.datagrams(idle=40)
         self.member(datagrams)
