@@ -1,5 +1,6 @@
 """The file that users open first: it is right as it stands, and each key it shows has the default it shows."""
 
+import os
 import re
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from echod.config import schema
 from echod.config.errors import ConfigurationError
 from echod.config.loading import load
 from echod.config.options import option_forms
+from echod.runtime_dir import runtime_dir
 from echod.services import registry
+from echod.transports.registry import SCHEMES
 
 SHIPPED = Path(__file__).parent.parent.parent / "etc" / "echod.toml"
 TEXT = SHIPPED.read_text("utf-8")
@@ -25,12 +28,21 @@ def shipped():
 def test_it_serves_every_kind_on_loopback(shipped):
     assert {service.kind for service in shipped.services} == set(registry.kinds().values())
     assert all(address.loopback for service in shipped.services for address in service.listen)
-    assert all(address.port > 10_000 for service in shipped.services for address in service.listen)
     for service in shipped.services:
-        schemes = {address.scheme for address in service.listen}
-        assert schemes == {
+        ports = [address for address in service.listen if not address.has_path]
+        assert all(address.port > 10_000 for address in ports)
+        assert {address.scheme for address in ports} == {
             scheme for scheme, fits in (("tcp", service.kind.streams), ("udp", service.kind.datagrams)) if fits
         }
+
+
+def test_its_echo_uses_every_transport(shipped):
+    (echo,) = (service for service in shipped.services if service.name == "echo")
+    assert {address.scheme for address in echo.listen} == {
+        scheme for scheme, transport in SCHEMES.items() if transport.available
+    }
+    folder = runtime_dir(os.environ)
+    assert {os.path.dirname(address.system_path) for address in echo.listen if address.has_path} == {folder}
 
 
 def test_with_every_default_switched_on_it_means_the_same(shipped, tmp_path):
