@@ -1,7 +1,7 @@
-"""What the plane's tests share: the two ways of carrying bytes, clients that read only when told, and what is held.
+"""Helpers of the fast path's tests: both paths, clients that read only on request, and the descriptors of a process.
 
-A test that says "the plain way" means `plane = "off"`: every byte goes through Twisted and a session. Whatever a
-client sees, and whatever is counted, must be the same on both.
+"The plain path" means `plane = "off"`: every byte goes through Twisted and a session. Clients and counters must not be
+able to tell the paths apart.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from tests.daemon import ECHOD, SECONDS, TOP, Daemon, Place
 
 PLANES: Final = ("auto", "off")
 SCHEMES: Final = ("tcp", "unix")
-RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST, and drops what was not sent
+RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST, and drops data that was not sent
 BIND_ADDRESS_NO_PORT: Final = 24  # <linux/in.h>: the port is chosen at connect, so that each address has all of them
 SEGMENT: Final = 1000
-NARROW: Final = 4096  # octets that a client asks its kernel to keep, so that it gets stuck soon
+NARROW: Final = 4096  # bytes of a client's receive buffer, so that it stalls soon
 
 
 def configuration(plane: str, *services: str, daemon: str = "", **limits: str | int) -> str:
-    """A file that serves each of these kinds (or `name:kind`) over TCP and over a Unix socket."""
+    """A configuration that serves each of these kinds (or `name:kind`) over TCP and over a Unix socket."""
     lines = [f'[daemon]\nplane = "{plane}"\n{daemon}']
     values = ", ".join(f"{key.replace('_', '-')} = {value!r}".replace("'", '"') for key, value in limits.items())
     for service in services:
@@ -42,7 +42,7 @@ def configuration(plane: str, *services: str, daemon: str = "", **limits: str | 
 
 @contextmanager
 def both(*services: str, daemon: str = "", **limits: str | int) -> Iterator[dict[str, Daemon]]:
-    """A daemon of each plane that serves the same."""
+    """A daemon of each plane with the same services."""
     with ExitStack() as stack:
         yield {
             plane: stack.enter_context(Daemon(configuration(plane, *services, daemon=daemon, **limits)))
@@ -51,7 +51,7 @@ def both(*services: str, daemon: str = "", **limits: str | int) -> Iterator[dict
 
 
 def counted(daemon: Daemon, service: str, scheme: str = "tcp") -> dict[str, int]:
-    """What the daemon, which is stopped for it, counted for one address."""
+    """The counters of one address; the daemon is stopped for it."""
     return next(figures for key, figures in daemon.counters().items() if key.startswith(f"{service} {scheme}:"))
 
 
@@ -59,7 +59,7 @@ def counted(daemon: Daemon, service: str, scheme: str = "tcp") -> dict[str, int]
 
 
 def connect(place: Place, *, narrow: bool = False, host: str | None = None) -> socket.socket:
-    """A client; `narrow` makes it one that is stuck soon, `host` is where an IPv4 client comes from."""
+    """A client. `narrow` makes it stall soon; `host` is the source of an IPv4 client."""
     opened = socket.socket(socket.AF_UNIX if isinstance(place, str) else socket.AF_INET, socket.SOCK_STREAM)
     try:
         # With a timeout of Python's own, a Unix socket would not wait for room in a full backlog, but fail.
@@ -67,7 +67,7 @@ def connect(place: Place, *, narrow: bool = False, host: str | None = None) -> s
         if narrow:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW)
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW)
-            if opened.family == socket.AF_INET:  # or each segment were larger than the window, and waited for a timer
+            if opened.family == socket.AF_INET:  # otherwise each segment exceeds the window, and waits for a timer
                 opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
         if opened.family == socket.AF_INET:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -83,13 +83,13 @@ def connect(place: Place, *, narrow: bool = False, host: str | None = None) -> s
 
 
 def reset(client: socket.socket) -> None:
-    """End a connection with RST. A Unix socket knows none: there it is a close."""
+    """Close a connection by RST. A Unix socket has none: there it is a close."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     client.close()
 
 
 class Talker:
-    """A client that never blocks: it sends what it has whenever that is taken, and reads only when told to."""
+    """A client that never blocks: it sends its data as the socket accepts it, and reads only on request."""
 
     def __init__(self, client: socket.socket) -> None:
         self.socket = client
@@ -99,17 +99,17 @@ class Talker:
         client.setblocking(False)
 
     def say(self, words: bytes | memoryview) -> None:
-        """Send behind what waits; as much of it goes now as the kernel takes."""
+        """Queue data and send as much as the kernel accepts."""
         self.waiting += words
         self.push()
 
     def finish(self) -> None:
-        """Finish sending, behind what waits."""
+        """Shut down sending after the queued data."""
         self._finishing = True
         self.push()
 
     def push(self) -> int:
-        """Send what the kernel takes of what waits; how much that was."""
+        """Send queued data; returns the number of bytes that the kernel accepted."""
         sent = 0
         try:
             while self.waiting:
@@ -124,14 +124,14 @@ class Talker:
         return sent
 
     def hear(self, size: int) -> bytes:
-        """The next `size` octets, or fewer where the other end finishes before; sends meanwhile what waits."""
+        """Read the next `size` bytes, or fewer if the other end closes; sends queued data meanwhile."""
         parts: list[bytes] = []
         poll = select.poll()
         while size:
             self.push()
             poll.register(self.socket, select.POLLIN | (select.POLLOUT if self.waiting else 0))
             if not poll.poll(SECONDS * 1000):
-                raise AssertionError(f"nothing comes, {size} are still due and {len(self.waiting)} wait to be sent")
+                raise AssertionError(f"no data arrives: {size} bytes missing, {len(self.waiting)} wait to be sent")
             try:
                 part = self.socket.recv(min(size, 1 << 20))
             except BlockingIOError:
@@ -143,14 +143,14 @@ class Talker:
         return b"".join(parts)
 
     def rest(self) -> bytes:
-        """Finish sending, and read all until the other end finishes; closes."""
+        """Shut down sending, read until the other end closes, and close."""
         self.finish()
         with self.socket:
             return self.hear(sys.maxsize)
 
 
 class Crowd:
-    """Clients that all send and never read, until they are told to `read_on`. Each says something of its own."""
+    """Clients that all send and do not read, until `read_on` is called. Each sends different data."""
 
     def __init__(self, clients: Iterable[socket.socket], transform: Callable[[bytes], bytes] = bytes) -> None:
         self.clients = list(clients)
@@ -165,7 +165,7 @@ class Crowd:
         return len(self.clients)
 
     def fill(self, most: int = 1 << 40, quiet: float = 0.5) -> None:
-        """Send until nothing was taken for `quiet` seconds, or each client has sent `most`."""
+        """Send until nothing is accepted for `quiet` seconds, or each client has sent `most`."""
         with select.epoll() as poll:
             for client in self.clients:
                 poll.register(client, select.EPOLLOUT)
@@ -181,7 +181,7 @@ class Crowd:
                         left -= 1
 
     def read_on(self) -> None:
-        """Finish sending, and read until every daemon's end has come; everything must be whole."""
+        """Shut down sending, and read until the daemon has closed every connection; everything must be complete."""
         heard = [0] * len(self.clients)
         with select.epoll() as poll:
             for client in self.clients:
@@ -190,13 +190,13 @@ class Crowd:
             left = len(self.clients)
             while left:
                 ready = poll.poll(SECONDS)
-                assert ready, f"{left} clients wait for an end that does not come"
+                assert ready, f"the daemon does not close {left} connections"
                 for descriptor, _ in ready:
                     number = self._numbers[descriptor]
                     came = self.clients[number].recv(1 << 18)
                     begin = self._begin(number) - self.sent[number] + heard[number]
                     due = self._transform(bytes(self._source[begin : begin + len(came)]))
-                    assert came == due, f"client {number} hears something else"
+                    assert came == due, f"client {number} received different data"
                     heard[number] += len(came)
                     if not came:
                         poll.unregister(descriptor)
@@ -204,7 +204,7 @@ class Crowd:
         assert heard == self.sent
 
     def close(self) -> None:
-        """Leave, whatever has not been read."""
+        """Close, with or without unread data."""
         for client in self.clients:
             client.close()
 
@@ -225,7 +225,7 @@ def _links(pid: int) -> list[str]:
     for entry in os.scandir(f"/proc/{pid}/fd"):
         try:
             found.append(os.readlink(entry.path))
-        except FileNotFoundError:  # closed since
+        except FileNotFoundError:  # closed meanwhile
             pass
     return found
 
@@ -236,12 +236,12 @@ def held(pid: int) -> Counter[str]:
 
 
 def pipes(pid: int) -> int:
-    """How many pipes a process has an end of."""
+    """The number of pipes that a process has an end of."""
     return len({link for link in _links(pid) if link.startswith("pipe:")})
 
 
 def pipe_sizes(pid: int) -> set[int]:
-    """The capacities that the pipes of a process have."""
+    """The capacities of the pipes of a process."""
     found = set()
     for entry in os.scandir(f"/proc/{pid}/fd"):
         if os.readlink(entry.path).startswith("pipe:"):
@@ -252,7 +252,7 @@ def pipe_sizes(pid: int) -> set[int]:
 
 
 def processor_time(pid: int) -> float:
-    """Seconds that a process has run; proc(5)."""
+    """Processor seconds that a process has used (proc(5))."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -270,25 +270,25 @@ os.execv(command[0], command)
 
 
 def within(files: int = 0, unprivileged: bool = False) -> tuple[str, ...]:
-    """The command of a daemon that may open so many files, or whose pipes are bounded as any user's are."""
+    """The command of a daemon with a limit of open files, or with the pipe limits of an unprivileged user."""
     return (sys.executable, "-c", WITHIN, str(files), str(int(unprivileged)), *ECHOD)
 
 
-# kinds of somebody else's
+# third-party kinds
 
 
 def installed(folder: Path, module: str, kinds: Mapping[str, str]) -> dict[str, str]:
-    """Make a package of `kinds`, the classes by their names, from the text of its module; the environment for it."""
-    (folder / "somebodys_kinds.py").write_text(module)
-    about = folder / "somebodys_kinds-1.dist-info"
+    """Make a package of `kinds`, the classes by their names, from the text of its module; returns the environment."""
+    (folder / "other_kinds.py").write_text(module)
+    about = folder / "other_kinds-1.dist-info"
     about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: somebodys-kinds\nVersion: 1\n")
-    lines = [f"{kind} = somebodys_kinds:{name}" for kind, name in kinds.items()]
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: other-kinds\nVersion: 1\n")
+    lines = [f"{kind} = other_kinds:{name}" for kind, name in kinds.items()]
     (about / "entry_points.txt").write_text("\n".join(["[echod.services]", *lines, ""]))
     return first_on_the_path(folder)
 
 
 def first_on_the_path(folder: Path) -> dict[str, str]:
-    """An environment in which Python looks into this folder first."""
+    """An environment in which Python searches this folder first."""
     rest = os.environ.get("PYTHONPATH", "")
     return {"PYTHONPATH": os.pathsep.join([str(folder), str(TOP), *([rest] if rest else [])])}

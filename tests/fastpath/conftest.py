@@ -1,4 +1,4 @@
-"""Each test of one listener runs on the plane and on the plain way, over TCP and over a Unix socket."""
+"""Each test of one listener runs on the fast path and on the plain path, over TCP and over a Unix socket."""
 
 from pathlib import Path
 
@@ -19,6 +19,6 @@ def scheme(request):
 
 @pytest.fixture
 def make(way, scheme, tmp_path_factory):
-    """Makes a listener of this way and scheme."""
+    """A function that makes a listener of this path and scheme."""
     path = Path(tmp_path_factory.mktemp("s"))
     return lambda service, **limits: listener(way, scheme, path, service, **limits)

@@ -1,4 +1,4 @@
-"""One listener in this process, turned by hand, with a clock that a test moves: on the plane or on the plain way."""
+"""One listener in this process; the test turns its loop and moves its clock. On the fast path or the plain path."""
 
 from __future__ import annotations
 
@@ -35,14 +35,13 @@ from tests.layers import LAYERS
 
 STALL: Final = 10.0
 IDLE: Final = 100.0
-TURNS: Final = 20  # after which what can happen without a client has happened
+TURNS: Final = 20  # turns after which everything that needs no client has happened
 
-needs_the_plane = pytest.mark.skipif(not syscalls.available, reason="this machine has no plane")
+needs_the_plane = pytest.mark.skipif(not syscalls.available, reason="the fast path is not available")
 
 
 class Listener:
-    """A listening socket, the factory behind it, and clients; `way` is who carries, or which layers of
-    tests.layers are in between."""
+    """A listening socket, its factory, and clients. `way` is the path, or the layers of tests.layers in between."""
 
     def __init__(
         self,
@@ -98,7 +97,7 @@ class Listener:
         turn_until(self.reactor, what)
 
     def pass_time(self, seconds: float) -> None:
-        """As the reactor does it: a little at a time."""
+        """Advance the clock in small steps, as the reactor does."""
         for _ in range(round(seconds / 0.25)):
             self.clock.advance(0.25)
         self.turn()
@@ -111,7 +110,7 @@ class Listener:
         return client
 
     def hear(self, client: socket.socket, size: int) -> bytes:
-        """The next octets; fewer where the end comes before."""
+        """The next bytes; fewer if the connection ends first."""
         came = bytearray()
 
         def more() -> bool:
@@ -129,7 +128,7 @@ class Listener:
         return self.hear(client, 1 << 40)
 
     def stick(self, client: socket.socket, piece: int = 16_384) -> int:
-        """Send and never read until nothing is taken; how much was sent."""
+        """Send without reading until nothing is accepted; returns the number of bytes."""
         sent = still = 0
         source = data()
         while still < 3:
@@ -142,7 +141,7 @@ class Listener:
         return sent
 
     def stop(self) -> None:
-        """As the daemon does it, but for the waiting."""
+        """Stop as the daemon does, without waiting."""
         if self.listens:
             self.listens = False
             self.port.stopListening()
@@ -165,7 +164,7 @@ class Listener:
 def listener(
     way: str, scheme: str, path: Path, service: Service, proxies: Access | None = None, **limits: Any
 ) -> Iterator[Listener]:
-    """What it opens must be closed again at the end, whatever happened."""
+    """Check at the end that every descriptor it opened is closed, in any case."""
     given = replace(Limits(stall=STALL, idle=IDLE, new_per_client=UNLIMITED), **limits)
     before = held(os.getpid())
     with reactor_of(EPollReactor) as reactor:
@@ -186,7 +185,7 @@ def listener(
 
 
 def unsent(made: Listener) -> int:
-    """Octets that wait to be sent."""
+    """The number of bytes that wait to be sent."""
     if isinstance(made.port, StreamLane):
         return sum(one.left for one in made.port._waiting.values())
     return sum(one.unsent for one in made.factory.conversations)

@@ -1,4 +1,4 @@
-"""Reactors of a test's own, beside the one that is installed: turned by hand, and closed at the end."""
+"""Separate reactors beside the installed one: the test turns them, and closes them at the end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REACTORS: Final = (EPollReactor, PollReactor, SelectReactor)
 
 @contextmanager
 def reactor_of(kind: type[Any]) -> Iterator[Any]:
-    """A reactor whose clock does not step back, as makeService has it."""
+    """A reactor whose clock does not step back, as makeService installs it."""
     reactor = kind()
     reactor.seconds = monotonic
     try:
@@ -37,25 +37,25 @@ def reactor_of(kind: type[Any]) -> Iterator[Any]:
 
 
 def turn_until(reactor: Any, what: Callable[[], object]) -> None:
-    """Turn the reactor until something is true; fails where that does not come."""
+    """Turn the reactor until the condition is true; fails if it does not become true."""
     ends = monotonic() + SECONDS
     while not what():
-        assert monotonic() < ends, "it did not come"
+        assert monotonic() < ends, "the condition did not become true"
         reactor.iterate(0.001)
 
 
 @implementer(ILogObserver)
 class Failures(list[LogEvent]):
-    """Every failure that was logged.
+    """Every logged failure.
 
-    A publisher adds and removes observers by equality. Two lists are equal while both are empty, so an observer of
-    another test would stand for this one: each is equal to itself alone.
+    A publisher adds and removes observers by equality. Two empty lists are equal, so an observer of another test would
+    count as this one. Therefore each of these is equal only to itself.
     """
 
     def __eq__(self, other: object) -> bool:
         return self is other
 
-    def __hash__(self) -> int:  # type: ignore[override]  # a list has none
+    def __hash__(self) -> int:  # type: ignore[override]  # a list has no hash
         return id(self)
 
     def __call__(self, event: LogEvent) -> None:
@@ -65,7 +65,7 @@ class Failures(list[LogEvent]):
 
 @contextmanager
 def failures() -> Iterator[Failures]:
-    """What is logged as a failure meanwhile."""
+    """The failures that are logged during the block."""
     found = Failures()
     globalLogPublisher.addObserver(found)
     try:

@@ -1,4 +1,4 @@
-"""A kind of somebody else's that fails: one line of the log, one connection, and everything else goes on."""
+"""A third-party kind that raises: one line in the log, one connection lost, and everything else continues."""
 
 import select
 import socket
@@ -21,7 +21,7 @@ def fragile(said: bytes) -> bytes:
 
 
 class Fragile(Service):
-    """Fails when somebody says the word."""
+    """Raises when a client sends the word."""
 
     kind = "fragile"
     summary = "fails now and then"
@@ -41,7 +41,7 @@ class Failing(Service):
 
 
 class Beginning(Failing):
-    """Fails to make a session."""
+    """Raises when a session is made."""
 
     kind = summary = "beginning"
 
@@ -56,7 +56,7 @@ class Speaks(Quiet):
 
 
 class Speaking(Failing):
-    """Fails in the middle of what it says."""
+    """Raises in the middle of its output."""
 
     kind = summary = "speaking"
     sessions = Speaks
@@ -71,14 +71,14 @@ class Ends(Quiet):
 
 
 class Ending(Failing):
-    """Fails when all is over."""
+    """Raises after the connection has ended."""
 
     kind = summary = "ending"
     sessions = Ends
 
 
 class Changing(Beginning):
-    """Fails as soon as the plane has not its place any more."""
+    """Raises as soon as the fast path hands over."""
 
     kind = summary = "changing"
     transform = staticmethod(bytes.swapcase)
@@ -127,7 +127,7 @@ def test_a_bug_costs_one_line_and_one_connection(daemon, scheme):
     assert figures == {"accepted": 3, "bytes_in": 25, "bytes_out": 20, "closed:failed": 1, "closed:done": 2}
 
 
-def test_of_bugs_in_one_place_a_minute_tells_one_and_says_soon_how_many_more_there_were(daemon):
+def test_repeated_bugs_are_logged_once_a_minute_with_their_number(daemon):
     for _ in range(3):
         with connect(daemon.place("fragile", "tcp")) as client:
             client.sendall(b"a bug")
@@ -140,7 +140,7 @@ def test_of_bugs_in_one_place_a_minute_tells_one_and_says_soon_how_many_more_the
 
 
 def test_a_bug_does_not_keep_the_daemon_from_draining(daemon):
-    """With others in the middle of their answers."""
+    """While other clients receive their replies."""
     place = daemon.place("fragile", "tcp")
     with connect(place) as fragile, connect(place) as beside, connect(daemon.place("echo", "unix")) as other:
         for client in (fragile, beside, other):
@@ -161,7 +161,7 @@ def test_a_bug_does_not_keep_the_daemon_from_draining(daemon):
 
 
 def answers(place, kind: socket.SocketKind) -> list[bytes]:
-    """What comes back until the end, or the first of it where there is no end to hear."""
+    """Everything received until the end, or the beginning of an endless output."""
     with socket.socket(socket.AF_INET, kind) as client:
         client.settimeout(SECONDS)
         client.connect(place)
@@ -169,8 +169,8 @@ def answers(place, kind: socket.SocketKind) -> list[bytes]:
         return [client.recv(100) for _ in range(2 if kind == socket.SOCK_STREAM else 1)]
 
 
-def test_a_session_that_fails_anywhere_keeps_no_place_and_stops_no_listener(tmp_path):
-    """On streams it is a reset, but where everything was over already."""
+def test_a_session_that_fails_keeps_no_connection_slot_and_stops_no_listener(tmp_path):
+    """On streams it is a reset, except after the end."""
     kinds = ("beginning", "speaking", "ending")
     listen = 'listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\nlimits = { connections = 1 }'
     config = "\n".join(f"[services.{kind}]\n{listen}" for kind in kinds)
@@ -183,7 +183,7 @@ def test_a_session_that_fails_anywhere_keeps_no_place_and_stops_no_listener(tmp_
                 else:
                     with pytest.raises(ConnectionResetError):
                         answers(place, socket.SOCK_STREAM)
-                assert eventually(lambda: not established(daemon))  # or the next would find no place
+                assert eventually(lambda: not established(daemon))  # otherwise the next would be refused
             for kind in ("speaking", "ending"):
                 assert answers(daemon.place(kind, "udp"), socket.SOCK_DGRAM) == [b"one"]
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -193,12 +193,12 @@ def test_a_session_that_fails_anywhere_keeps_no_place_and_stops_no_listener(tmp_
 
 
 def established(daemon: Daemon) -> list[str]:
-    """The TCP connections that somebody holds at the daemon's end."""
+    """The number of TCP connections at the daemon's end."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return [row[1] for row in rows if int(row[1].rpartition(":")[2], 16) in daemon.ports and row[3] not in ("06", "0A")]
 
 
-def test_a_session_that_fails_to_begin_when_the_plane_hands_over_is_reset(tmp_path):
+def test_a_session_that_fails_when_the_fast_path_hands_over_is_reset(tmp_path):
     config = configuration("auto", "changing", daemon='drain = "600s"')
     with Daemon(config, environ=installed(tmp_path, SESSIONS, FAILING), bugs=True) as daemon:
         with connect(daemon.place("changing", "tcp")) as client:

@@ -1,4 +1,4 @@
-"""Datagram by datagram, the plane says what the plain way says: the same answers, the same refusals, in order."""
+"""The fast path decides each datagram as the plain path does: the same replies, the same refusals, in order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from echod.services.upper import Upper
 from echod.transports import udp
 from echod.transports.datagram import A_TURN, REST, ServiceDatagrams
 
-pytestmark = pytest.mark.skipif(not syscalls.batches, reason="the plane has no datagrams on this machine")
+pytestmark = pytest.mark.skipif(not syscalls.batches, reason="the fast path has no datagrams on this machine")
 
 SOURCES = ("127.0.1.1", "127.0.1.2", "127.0.2.1", "127.0.3.1")  # three networks; the last is denied
 RATE = Rate(20, 40)
@@ -37,7 +37,7 @@ SOL_UDP, UDP_SEGMENT = 17, 103
 
 
 class Reactor(Clock):
-    """Watches nothing: the test says when a socket is ready."""
+    """A reactor that watches no socket: the test says when one is ready."""
 
     def addReader(self, reader: object) -> None:
         """As IReactorFDSet's."""
@@ -46,7 +46,7 @@ class Reactor(Clock):
 
 
 class Loop:
-    """The plane's loop, likewise."""
+    """A fast-path loop that watches no socket."""
 
     def watch(self, *_: object) -> None:
         """As Loop's."""
@@ -55,7 +55,7 @@ class Loop:
 
 
 class Way:
-    """One of both ways: a socket, its gate and its tally."""
+    """One of both paths: a socket, its gate and its counters."""
 
     def __init__(self, service: Service, url: str, rate: Rate, *, plane: bool, own_port: int) -> None:
         self.clock = Reactor()
@@ -70,14 +70,14 @@ class Way:
         (self.lane or self.port).startListening()
 
     def turn(self) -> None:
-        """Once, as if the socket was ready."""
+        """Serve once, as if the socket was ready."""
         if self.lane is not None:
             self.lane._serve(self.socket.fileno(), select.EPOLLIN)
         else:
             self.port.doRead()
 
     def serve(self, sent: int) -> None:
-        """Until `sent` datagrams in all have come: loopback delivers late when the machine is busy."""
+        """Serve until `sent` datagrams in total have arrived: loopback is slow on a busy machine."""
         while self.protocol.tally.datagrams_in < sent:
             assert select.select([self.socket], [], [], 10)[0], "a datagram is lost"
             self.turn()
@@ -90,7 +90,7 @@ class Way:
 
 @contextmanager
 def both(service: Service, url: str, rate: Rate) -> Iterator[tuple[Way, Way, list[list[socket.socket]]]]:
-    """Both ways, and for each way a client of every source; the second client's port is one of echod's own."""
+    """Both paths, and for each path a client of every source; the second client's port is one of echod's own."""
     with ExitStack() as stack:
         clients: list[list[socket.socket]] = []
         for _ in range(2):
@@ -109,11 +109,11 @@ def both(service: Service, url: str, rate: Rate) -> Iterator[tuple[Way, Way, lis
 
 
 def answers(clients: list[socket.socket], due: int) -> list[list[tuple[bytes, Any]]]:
-    """What each client was sent, and from which host, once `due` answers in all have come."""
+    """The datagrams that each client received, with their source host, after `due` replies in total."""
     found: list[list[tuple[bytes, Any]]] = [[] for _ in clients]
     while sum(map(len, found)) < due:
         ready = select.select(clients, [], [], 10)[0]
-        assert ready, "an answer is lost"
+        assert ready, "a reply is lost"
         for client in ready:
             data, name = client.recvfrom(70_000)
             found[clients.index(client)].append((data, name[0]))
@@ -122,7 +122,7 @@ def answers(clients: list[socket.socket], due: int) -> list[list[tuple[bytes, An
 
 
 PAYLOADS = st.sampled_from([b"", b"a", b"same", b"x" * 64, b"y" * 64, b"Z" * 1400])
-# A turn's datagrams fit a receive buffer of Linux's default, 208 KiB: 72 of 1400 octets take 162.
+# The datagrams of a turn fit a default receive buffer of Linux, 208 KiB: 72 of 1400 bytes use 162 KiB.
 TURNS = st.lists(
     st.tuples(
         st.lists(st.tuples(st.integers(0, len(SOURCES) - 1), PAYLOADS, st.integers(1, 12)), min_size=1, max_size=6),
@@ -166,8 +166,8 @@ def test_the_same_answers_and_refusals_in_order(service, turns, url, rate):
     st.integers(0, 1399),
     st.sampled_from(["udp://127.0.0.1:0", "udp://*:0"]),
 )
-def test_what_was_sent_as_segments_comes_back_as_segments(count, size, tail, url):
-    """A sender that lets the kernel split (UDP_SEGMENT) is joined again by GRO where the link does; loopback may."""
+def test_datagrams_sent_as_segments_are_returned_as_segments(count, size, tail, url):
+    """A sender that lets the kernel split (UDP_SEGMENT) is joined again by GRO if the link does it; loopback may."""
     parts = [bytes([at]) * size for at in range(count)] + ([b"t" * (tail % size)] if tail % size else [])
     with both(Echo(), url, Rate(0, 0)) as (plain, plane, clients):
         for way, mine in ((plain, clients[0]), (plane, clients[1])):
@@ -181,7 +181,7 @@ def test_what_was_sent_as_segments_comes_back_as_segments(count, size, tail, url
 
 @pytest.mark.parametrize("url", ["udp://127.0.0.1:0", "udp://*:0"])
 @pytest.mark.parametrize("ends", ["stops", "leaves the socket to a plain port"])
-def test_what_the_kernel_has_joined_for_the_plane_is_parted_behind_it(url, ends):
+def test_datagrams_that_the_kernel_joined_are_split_for_the_plain_path(url, ends):
     with both(Echo(), url, Rate(0, 0)) as (_plain, plane, (_, mine)):
         lane = plane.lane
         assert lane is not None
@@ -189,7 +189,7 @@ def test_what_the_kernel_has_joined_for_the_plane_is_parted_behind_it(url, ends)
         mine[0].sendto(b"x" * 10 * 9 + b"y" * 5, ("127.0.0.1", plane.socket.getsockname()[1]))
         assert select.select([plane.socket], [], [], 10)[0]
         if ends == "stops":
-            with mock.patch.object(lane, "_serve"):  # it came a moment after the plane had looked
+            with mock.patch.object(lane, "_serve"):  # it arrives a moment after the fast path has read
                 lane.stopListening()
         else:
             lane.release()
@@ -201,14 +201,14 @@ def test_what_the_kernel_has_joined_for_the_plane_is_parted_behind_it(url, ends)
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_what_the_kernel_does_not_take_is_counted(count):
+def test_datagrams_that_the_kernel_does_not_accept_are_counted(count):
     with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0)) as (plain, plane, clients):
         sent = 0
         for shut in (False, True, True):
             sent += count
             for way, mine in ((plain, clients[0]), (plane, clients[1])):
                 if shut:
-                    with suppress(OSError):  # it is not connected, and is shut nevertheless
+                    with suppress(OSError):  # it is not connected, but is shut down anyway
                         way.socket.shutdown(socket.SHUT_WR)
                 for _ in range(count):
                     mine[0].sendto(b"x" * 64, ("127.0.0.1", way.socket.getsockname()[1]))
@@ -220,7 +220,7 @@ def test_what_the_kernel_does_not_take_is_counted(count):
 
 
 def test_the_order_within_a_flow_is_kept():
-    """While some pass as a run and others, above half their rate, are looked at one by one."""
+    """While some datagrams pass as a run, and others, above half their rate, are examined one by one."""
     with both(Echo(), "udp://*:0", Rate(1000, 200)) as (_plain, plane, (_, mine)):
         place = ("127.0.0.5", plane.socket.getsockname()[1])
         sent = [b"%d" % at * (at % 7 + 1) for at in range(190)]
@@ -234,8 +234,8 @@ def test_the_order_within_a_flow_is_kept():
 @pytest.mark.parametrize(
     ("error", "joins"), [(errno.EAGAIN, 2), (errno.ENOBUFS, 2), (errno.EMSGSIZE, 1), (errno.EINVAL, 1)]
 )
-def test_a_full_buffer_is_no_reason_to_join_no_more(error, joins):
-    """What a moment brings is over with it; what the link or the kernel cannot do is not tried again."""
+def test_joining_continues_after_a_full_buffer(error, joins):
+    """A temporary condition is not remembered; a missing feature of the link or the kernel is not tried again."""
     tried = []
 
     def fails(_batch: object, *_: object) -> bool:
@@ -255,8 +255,8 @@ def test_a_full_buffer_is_no_reason_to_join_no_more(error, joins):
 
 
 @pytest.mark.parametrize("plane", [False, True])
-def test_a_socket_that_only_fails_rests_and_is_read_again(plane):
-    """What is told once is nothing; a socket of which nothing else comes would keep us busy."""
+def test_a_socket_that_only_fails_is_paused_and_read_again(plane):
+    """One error is ignored; a socket that only reports errors would use the whole processor."""
     tried = [0]
     received = syscalls.C.recvmmsg
 

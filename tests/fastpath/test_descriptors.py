@@ -1,4 +1,4 @@
-"""The plane's own descriptors are none of those that connections were promised when the daemon started."""
+"""The fast path's own descriptors are not taken from the connections that the daemon reported at its start."""
 
 from contextlib import ExitStack
 from typing import Final
@@ -15,8 +15,8 @@ STUCK: Final = 100
 
 
 @pytest.mark.parametrize("plane", PLANES)
-def test_pipes_take_no_descriptor_that_connections_were_promised(plane):
-    """So many fit the limit of open files, says the daemon: so many are served, also where most of them are stuck."""
+def test_pipes_take_no_descriptor_of_a_connection(plane):
+    """The daemon reports at its start how many connections fit: as many are served, even if most are stalled."""
     config = configuration(plane, "echo", connections=CONNECTIONS)
     with Daemon(config, command=within(files=CONNECTIONS + APART)) as daemon, ExitStack() as stack:
         place = daemon.place("echo", "unix")

@@ -1,4 +1,4 @@
-"""A stop with much on its way: who reads on has everything, who does not is reset in the end; the exit code is 0."""
+"""A stop with much data in flight: clients that read get everything, others are reset at the end; exit code 0."""
 
 import select
 import signal
@@ -20,14 +20,14 @@ TRANSFORMS: Final[Mapping[str, Callable[[bytes], bytes]]] = {"echo": bytes, "upp
 
 
 def wide(daemon: Daemon, service: str) -> socket.socket:
-    """A client whose kernel takes much at once."""
+    """A client with a large receive buffer."""
     client = socket.socket(socket.AF_INET)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MIB)
     client.connect(daemon.inet(service, "tcp"))
     return client
 
 
-def test_what_is_on_its_way_when_it_stops_arrives_and_who_is_stuck_is_reset():
+def test_data_in_flight_at_a_stop_arrives_and_a_client_that_does_not_read_is_reset():
     with ExitStack() as stack:
         daemons = stack.enter_context(both(*TRANSFORMS, daemon='drain = "8s"'))
         crowds = []
@@ -60,8 +60,8 @@ def test_what_is_on_its_way_when_it_stops_arrives_and_who_is_stuck_is_reset():
 
 
 @pytest.mark.parametrize("plane", PLANES)
-def test_who_goes_on_sending_while_it_stops_is_answered(plane):
-    """And the end comes only with silence."""
+def test_a_client_that_sends_during_a_stop_gets_its_replies(plane):
+    """The stop only ends after silence."""
     with Daemon(configuration(plane, "echo", daemon='drain = "30s"')) as daemon:
         with connect(daemon.place("echo", "tcp")) as client, connect(daemon.place("echo", "unix")) as other:
             for one in (client, other):
@@ -84,7 +84,7 @@ def test_who_goes_on_sending_while_it_stops_is_answered(plane):
 @pytest.mark.parametrize("plane", PLANES)
 @pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "at once"])
 def test_a_second_signal_ends_it_without_waiting(plane, at_once):
-    """Also where it comes before anything was done about the first."""
+    """Also if it arrives before the daemon has handled the first one."""
     with Daemon(configuration(plane, "echo", daemon='drain = "600s"')) as daemon, ExitStack() as stack:
         clients = [
             stack.enter_context(connect(daemon.place("echo", scheme), narrow=True))
@@ -109,8 +109,8 @@ def test_a_second_signal_ends_it_without_waiting(plane, at_once):
         daemon.check()
 
 
-def test_who_reads_late_has_all_that_a_conversation_owes_and_endless_talk_is_cut():
-    """What a stop ends is what has no end of its own."""
+def test_a_client_that_reads_late_gets_all_pending_output_and_endless_output_is_cut():
+    """A stop only cuts output that is endless."""
     said = 400  # lines, more than a Unix socket holds
     limits = "lines-per-second = 0\nroom-lines-per-second = 0\nhistory = 0"
     services = f'[services.chat]\nlisten = ["unix://{{dir}}/chat"]\n{limits}\n'
@@ -123,11 +123,11 @@ def test_who_reads_late_has_all_that_a_conversation_owes_and_endless_talk_is_cut
                 speaker.sendall(b"line %06d %b\n" % (number, b"." * 990))
             speaker.sendall(b"/who\n")
             heard = b""
-            while b"-- in lobby" not in heard:  # the answer, behind all
+            while b"-- in lobby" not in heard:  # the reply, after everything else
                 heard += speaker.recv(1000)
             daemon.send_signal(signal.SIGTERM)
             daemon.stderr.wait_for("stopping: 3 connections have 30 s to end")
-            rest(generated)  # it comes to an end
+            rest(generated)  # it ends
             lines = rest(late).splitlines()
             missing = sum(int(line.split()[1]) for line in lines if line.endswith(b"you read too slowly"))
             assert sum(b": line " in line for line in lines) + missing == said

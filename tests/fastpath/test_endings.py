@@ -1,6 +1,6 @@
-"""However a connection ends, it ends, and its descriptor is free again: tests 19 and 20 of docs/PROMISES.md.
+"""Every way of ending a connection frees its descriptor: tests 19 and 20 of docs/PROMISES.md.
 
-A listener of tests.fastpath.listener fails by itself where anything is left open.
+A listener of tests.fastpath.listener fails by itself if a descriptor stays open.
 """
 
 import socket
@@ -22,10 +22,10 @@ plain_only = pytest.mark.parametrize("way", ["plain"])
 
 
 class Speech(Service):
-    """It says so many octets to whoever asks, and closes."""
+    """Sends so many bytes to each client, and closes."""
 
     kind = "speech"
-    summary = "says much and closes"
+    summary = "sends much and closes"
 
     def __init__(self, octets: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class _Speaking(Quiet):
 
 
 def asked(made: Listener) -> socket.socket:
-    """A client that has asked for the speech."""
+    """A client that has requested the output."""
     client = made.connect()
     client.send(b"speak")
     made.until(lambda: all(conversation.bytes_in for conversation in made.factory.conversations))
@@ -56,8 +56,8 @@ def asked(made: Listener) -> socket.socket:
 
 
 @plain_only
-def test_who_never_ends_after_our_end_is_reset_when_its_time_is_over(make):
-    """However much it still sends: a byte now and then does not extend it."""
+def test_a_client_that_does_not_close_after_our_fin_is_reset_after_its_time(make):
+    """Data that it still sends does not extend the time."""
     with make(Speech(100)) as made:
         _, talking = asked(made), asked(made)
         for _ in range(round(LINGER / 0.5)):
@@ -69,7 +69,7 @@ def test_who_never_ends_after_our_end_is_reset_when_its_time_is_over(make):
 
 
 @plain_only
-def test_who_ends_after_our_end_is_done_at_once(make):
+def test_a_client_that_closes_after_our_fin_is_done_at_once(make):
     with make(Speech(100)) as made:
         client = asked(made)
         assert made.rest(client) == bytes(100)
@@ -79,8 +79,8 @@ def test_who_ends_after_our_end_is_done_at_once(make):
 
 
 @plain_only
-def test_an_end_waits_for_what_is_due_and_no_longer_than_stall(make):
-    """The time to end begins when all has gone; who takes nothing of it has the time that everybody has to take it."""
+def test_a_close_waits_for_pending_output_but_not_longer_than_stall(make):
+    """The time to close begins after the output was sent; sending has the usual limit, `stall`."""
     with make(Speech(16 * MIB), stall=STALL) as made:
         taking, stuck = asked(made), asked(made)
         heard = 0
@@ -97,7 +97,7 @@ def test_an_end_waits_for_what_is_due_and_no_longer_than_stall(make):
 
 @pytest.mark.parametrize("service", [Echo, Upper])
 def test_a_paused_connection_ends_as_any_other(make, service):
-    """Nobody reads from it, and still: who resets it, who finishes and goes, and who just stays are all found out."""
+    """The daemon does not read from it, and still detects a reset, a close and a client that stays."""
     with make(service(), idle=0.0) as made:
         clients = [made.connect() for _ in range(CROWD)]
         source = data()[: MIB // 2]
@@ -117,7 +117,7 @@ def test_a_paused_connection_ends_as_any_other(make, service):
                 client.shutdown(socket.SHUT_WR)
                 client.close()
         made.until(lambda: made.tally.open == CROWD // 3)
-        for _ in range(5):  # a kernel under pressure may take the rest of a send later, and the time begins again
+        for _ in range(5):  # a kernel short of memory may accept the rest of a send later, which restarts the time
             made.pass_time(STALL + 1)
         assert made.tally.open == 0
         assert sum(made.tally.closed.values()) == CROWD

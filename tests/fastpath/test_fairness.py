@@ -1,6 +1,6 @@
-"""Whoever floods the plane has a turn in each round, and no more: others are answered, and the reactor's timers fire.
+"""A flood on the fast path gets one turn per round: other clients get replies, and the reactor's timers run.
 
-Progress is counted and never timed: so many answers arrive while the flood goes on, and it did go on.
+Progress is counted and never timed: so many replies arrive during the flood, and the flood must have continued.
 """
 
 import socket
@@ -15,13 +15,13 @@ from tests.contract.matrix import data, exactly
 from tests.daemon import Daemon, eventually
 from tests.fastpath.clients import configuration, connect, counted, reset
 
-pytestmark = pytest.mark.xdist_group("cpu")  # each of these takes a whole processor: never two at a time
+pytestmark = pytest.mark.xdist_group("cpu")  # each uses a whole processor: never two at a time
 
 ANSWERS = 300
 
 
 class Flood(threading.Thread):
-    """Does something again and again until it is told to end; how often it did is what it is asked for."""
+    """Repeats an action until it is stopped; its count shows the progress."""
 
     def __init__(self, what: Callable[[], object]) -> None:
         super().__init__(daemon=True)
@@ -48,7 +48,7 @@ class Flood(threading.Thread):
 
 @contextmanager
 def floods(*what: Callable[[], object]) -> Iterator[list[Flood]]:
-    """All of these at once, and each must have happened before, meanwhile and until the end."""
+    """Run all of these at once; each must make progress before, during and until the end of the block."""
     made = [Flood(one) for one in what]
     for flood in made:
         flood.start()
@@ -66,7 +66,7 @@ def floods(*what: Callable[[], object]) -> Iterator[list[Flood]]:
 
 
 def flood_of_bytes(client: socket.socket) -> Callable[[], None]:
-    """As much as the connection takes, in both directions."""
+    """Send as much as the connection accepts, in both directions."""
     words = data()[: 1 << 18]
     pending = 0
 
@@ -90,7 +90,7 @@ def flood_of_connections(daemon: Daemon, scheme: str) -> Callable[[], None]:
 
 
 def others_are_served(daemon: Daemon) -> None:
-    """Answers on connections that were there and on new ones; a limit of time that is due; the plain way's own."""
+    """Replies on existing and new connections; a time limit that is due; the plain path."""
     silent = connect(daemon.place("timed", "tcp"))
     with connect(daemon.place("echo", "tcp")) as here, connect(daemon.place("upper", "unix")) as there, silent:
         for number in range(ANSWERS):
@@ -99,14 +99,14 @@ def others_are_served(daemon: Daemon) -> None:
             there.sendall(words)
             assert exactly(here, 50) == words
             assert exactly(there, 50) == words.upper()
-            if number % 100 == 0:  # and no more: each waits behind a full backlog
+            if number % 100 == 0:  # not more often: each waits for a full backlog
                 with connect(daemon.place("echo", "unix")) as new, connect(daemon.place("ack", "tcp")) as plain:
                     new.sendall(words)
                     assert exactly(new, 50) == words
                     plain.sendall(words)
                     plain.shutdown(socket.SHUT_WR)
                     assert exactly(plain, 8) == b"received"
-        assert silent.recv(1) == b"", "its limit came, by a timer of the reactor's"
+        assert silent.recv(1) == b"", "its time limit was reached, by a timer of the reactor"
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def daemon():
         assert running.stop() == 0
 
 
-def test_a_flood_on_one_connection(daemon):
+def test_a_flood_on_one_connection_delays_no_client(daemon):
     with (
         connect(daemon.place("echo", "tcp")) as flooding,
         connect(daemon.place("echo", "unix")) as too,
@@ -129,13 +129,13 @@ def test_a_flood_on_one_connection(daemon):
     assert counted(daemon, "timed")["closed:idle"] == 1
 
 
-def test_a_flood_of_connections(daemon):
+def test_a_flood_of_connections_delays_no_client(daemon):
     with floods(flood_of_connections(daemon, "tcp"), flood_of_connections(daemon, "unix")):
         others_are_served(daemon)
     assert counted(daemon, "timed")["closed:idle"] == 1
 
 
-def test_one_that_sends_and_never_reads_holds_nobody_up(daemon):
+def test_a_client_that_sends_and_does_not_read_delays_no_client(daemon):
     with connect(daemon.place("echo", "tcp")) as stuck:
         stuck.setblocking(False)
 
@@ -149,8 +149,8 @@ def test_one_that_sends_and_never_reads_holds_nobody_up(daemon):
             others_are_served(daemon)
 
 
-def test_it_stops_in_order_under_a_flood(daemon):
-    """The signal comes through a pipe of the reactor's, which is one descriptor among those that are always ready."""
+def test_a_stop_under_a_flood_is_orderly(daemon):
+    """The signal arrives through a pipe of the reactor, one of many descriptors that are always ready."""
     with connect(daemon.place("echo", "tcp")) as flooding:
         ends: list[BaseException] = []
         flood = flood_of_bytes(flooding)

@@ -1,4 +1,4 @@
-"""One listener in this process, turned by hand, with a clock that a test moves: on the plane and on the plain way."""
+"""One listener in this process; the test turns its loop and moves its clock. On the fast path and the plain path."""
 
 import errno
 import os
@@ -31,18 +31,18 @@ from tests.fastpath.reactors import failures, reactor_of
 
 
 class Twice(Service):
-    """A pure function of the bytes, and twice as long."""
+    """A pure function of the bytes, with twice the length."""
 
     kind = "twice"
-    summary = "says everything twice"
+    summary = "returns everything twice"
     transform = staticmethod(lambda said: bytes(octet for octet in said for _ in range(2)))
 
 
 class Letters(Service):
-    """A pure function of the bytes, and often nothing."""
+    """A pure function of the bytes, whose result is often empty."""
 
     kind = "letters"
-    summary = "says the letters"
+    summary = "returns the letters"
     transform = staticmethod(lambda said: bytes(octet for octet in said if chr(octet).isalpha()))
 
 
@@ -53,7 +53,7 @@ def fragile(said: bytes) -> bytes:
 
 
 class Fragile(Service):
-    """It fails when somebody says the word."""
+    """It raises when a client sends the word."""
 
     kind = "fragile"
     summary = "fails now and then"
@@ -61,7 +61,7 @@ class Fragile(Service):
 
 
 @pytest.mark.parametrize("service", [Echo, Upper])
-def test_what_comes_goes_back(make, service):
+def test_data_comes_back(make, service):
     with make(service()) as made:
         client = made.connect()
         client.send(b"Hello")
@@ -72,7 +72,7 @@ def test_what_comes_goes_back(make, service):
 
 
 @pytest.mark.parametrize("service", [Echo, Upper])
-def test_who_is_stuck_gets_everything_whole(make, service):
+def test_a_stalled_client_gets_everything(make, service):
     with make(service()) as made:
         client = made.connect()
         sent = made.stick(client)
@@ -81,8 +81,8 @@ def test_who_is_stuck_gets_everything_whole(make, service):
         assert (made.tally.bytes_in, made.tally.bytes_out, made.tally.closed) == (sent, sent, {Closing.DONE: 1})
 
 
-def test_who_leaves_with_an_answer_due_gets_nobody_elses(make):
-    """What was read and cannot be sent is dropped, and not left for the next."""
+def test_the_reply_of_a_client_that_left_reaches_no_other_client(make):
+    """Data that was read and cannot be sent is dropped, and must not reach the next client."""
     with make(Echo()) as made:
         for _ in range(20):
             client = made.connect()
@@ -95,10 +95,10 @@ def test_who_leaves_with_an_answer_due_gets_nobody_elses(make):
         assert made.rest(client) == b"?"
 
 
-@pytest.mark.parametrize("scheme", ["unix"])  # TCP takes an answer until it hears that nobody is there
+@pytest.mark.parametrize("scheme", ["unix"])  # TCP accepts a reply until it learns that the peer has closed
 @pytest.mark.parametrize("service", [Echo, Upper])
-def test_what_did_not_go_is_not_counted_as_gone(make, service):
-    """A Unix peer that has closed leaves what it sent to be read, and takes no answer."""
+def test_bytes_that_were_not_sent_are_not_counted_as_sent(make, service):
+    """A closed Unix peer leaves its sent data to be read, and accepts no reply."""
     with make(service()) as made:
         client = made.connect()
         client.send(b"hello")
@@ -109,7 +109,7 @@ def test_what_did_not_go_is_not_counted_as_gone(make, service):
 
 
 @pytest.mark.parametrize("service", [Echo, Upper])
-def test_what_still_waits_for_who_is_lost_has_not_gone(make, service):
+def test_pending_bytes_of_a_lost_client_are_not_counted_as_sent(make, service):
     with make(service()) as made:
         client = made.connect()
         made.stick(client)
@@ -121,8 +121,8 @@ def test_what_still_waits_for_who_is_lost_has_not_gone(make, service):
         assert made.tally.closed == {Closing.LOST: 1}
 
 
-def test_a_number_that_is_used_again_begins_anew(make):
-    """Octets are counted from 0, and silence from now."""
+def test_a_reused_descriptor_number_starts_with_new_counters(make):
+    """Bytes count from 0, and idle time from now."""
     with make(Echo()) as made:
         for _ in range(5):
             client = made.connect()
@@ -135,8 +135,8 @@ def test_a_number_that_is_used_again_begins_anew(make):
 
 
 @pytest.mark.parametrize("service", [Echo, Upper, Twice, Letters])
-def test_open_connections_are_counted_to_the_octet_once_it_is_settled(make, service):
-    """However often it is settled, at whatever moment: while they talk, while one is stuck, and when all is over."""
+def test_open_connections_are_counted_exactly_after_a_flush_of_counters(make, service):
+    """At any moment and repeatedly: during traffic, with a stalled client, and at the end."""
     with make(service()) as made:
         talking, stuck = made.connect(), made.connect()
         sent = gone = 0
@@ -164,7 +164,7 @@ def test_open_connections_are_counted_to_the_octet_once_it_is_settled(make, serv
 
 
 @pytest.mark.parametrize("service", [Echo, Upper])
-def test_what_was_settled_is_not_counted_again_when_the_plane_hands_over(make, service):
+def test_flushed_counters_are_not_counted_again_at_a_hand_over(make, service):
     with make(service()) as made:
         client = made.connect()
         sent = made.stick(client)
@@ -180,7 +180,7 @@ def test_what_was_settled_is_not_counted_again_when_the_plane_hands_over(make, s
 # time
 
 
-def test_silence_ends_at_idle(make):
+def test_an_idle_connection_is_closed_at_idle(make):
     with make(Echo()) as made:
         silent, talks = made.connect(), made.connect()
         for _ in range(4):
@@ -195,7 +195,7 @@ def test_silence_ends_at_idle(make):
 
 
 @pytest.mark.parametrize("service", [Echo, Upper])
-def test_a_peer_that_takes_nothing_is_reset_at_stall(make, service):
+def test_a_peer_that_reads_nothing_is_reset_at_stall(make, service):
     with make(service(), idle=0.0) as made:
         stuck, slow = made.connect(), made.connect()
         made.stick(stuck)
@@ -209,7 +209,7 @@ def test_a_peer_that_takes_nothing_is_reset_at_stall(make, service):
         assert made.tally.closed == {Closing.STALL: 2}
 
 
-def test_without_limits_nobody_is_ended(make):
+def test_without_limits_no_client_is_disconnected(make):
     with make(Echo(), idle=0.0, stall=0.0) as made:
         made.connect()
         made.stick(made.connect())
@@ -217,7 +217,7 @@ def test_without_limits_nobody_is_ended(make):
         assert made.tally.closed == {}
 
 
-def test_who_has_something_to_take_is_not_idle(make):
+def test_a_peer_with_pending_output_is_not_idle(make):
     with make(Echo(), idle=STALL / 2) as made:
         made.stick(made.connect())
         made.pass_time(STALL * 0.9)
@@ -227,8 +227,8 @@ def test_who_has_something_to_take_is_not_idle(make):
 
 
 @pytest.mark.parametrize("scheme", ["tcp"])
-def test_who_is_ended_at_stall_hears_rst_behind_what_has_gone(make):
-    """Also where the daemon has read everything, and a close alone would look like the end of the answer."""
+def test_a_peer_that_is_disconnected_at_stall_gets_rst_after_the_sent_data(make):
+    """Also if the daemon has read everything, and a plain close would look like the end of the reply."""
     with make(Echo(), idle=0.0) as made:
         client = made.connect()
         while not unsent(made):
@@ -240,9 +240,9 @@ def test_who_is_ended_at_stall_hears_rst_behind_what_has_gone(make):
             made.rest(client)
 
 
-@pytest.mark.parametrize("scheme", ["unix"])  # TCP takes a part of a piece, and that is progress
+@pytest.mark.parametrize("scheme", ["unix"])  # TCP accepts a part of a piece, which counts as progress
 def test_the_time_to_take_an_answer_begins_with_the_answer(make):
-    """Not with the silence before it: who was still for 0.9 of `stall` has all of it once something waits."""
+    """Not with the idle time before it: a peer that was idle for 0.9 of `stall` has the full time for its reply."""
     with make(Echo(), idle=0.0) as made:
         client = made.connect()
         while not unsent(made):
@@ -260,7 +260,7 @@ def test_the_time_to_take_an_answer_begins_with_the_answer(make):
 
 @pytest.mark.parametrize(("service", "said", "due"), [(Twice, b"abc", b"aabbcc"), (Letters, b"a1b2c3", b"abc")])
 def test_an_answer_of_another_length(make, service, said, due):
-    """A transform is any pure function of the bytes; nothing says that it keeps their number."""
+    """A transform is any pure function of the bytes; it need not keep their number."""
     with make(service()) as made:
         client = made.connect()
         for _ in range(3):
@@ -275,7 +275,7 @@ def test_an_answer_of_another_length(make, service, said, due):
 
 
 @pytest.mark.parametrize("service", [Twice, Letters])
-def test_an_answer_of_another_length_to_who_is_stuck(make, service):
+def test_an_answer_of_another_length_to_a_stalled_client(make, service):
     with make(service()) as made:
         client = made.connect()
         sent = made.stick(client)
@@ -286,8 +286,8 @@ def test_an_answer_of_another_length_to_who_is_stuck(make, service):
 
 
 @needs_the_plane
-def test_an_answer_of_another_length_has_its_time_whatever_is_left_of_it(tmp_path):
-    """11 octets that wait, of an answer to 10, are no sign that nothing was seen of this connection before."""
+def test_an_answer_of_another_length_has_its_full_time(tmp_path):
+    """11 pending bytes of a reply to 10 must not look like a connection without earlier traffic."""
     with ExitStack() as stack:
         takes = [9]
 
@@ -310,8 +310,8 @@ def test_an_answer_of_another_length_has_its_time_whatever_is_left_of_it(tmp_pat
 
 @pytest.mark.parametrize("scheme", ["tcp"])  # a Unix socket has no reset of its own
 @pytest.mark.parametrize("service", [Echo, Upper])
-def test_who_loses_an_answer_hears_no_end_in_order(make, service):
-    """Whatever the kernel says to a send: behind an end in order, a peer would think that it has everything."""
+def test_a_peer_that_loses_a_reply_gets_no_fin(make, service):
+    """For every error of send: after a FIN, a peer would believe that it has everything."""
     real_splice, real_write, broken = os.splice, os.write, [False]
 
     def splice(source, target, *more):
@@ -344,7 +344,7 @@ def test_who_loses_an_answer_hears_no_end_in_order(make, service):
 # the gate and the listener
 
 
-def test_who_is_refused_is_reset(make):
+def test_a_refused_client_is_reset(make):
     with make(Echo(), connections=2) as made:
         first, _ = made.connect(), made.connect()
         third = made.connect()
@@ -360,7 +360,7 @@ def test_who_is_refused_is_reset(make):
 
 
 @needs_the_plane
-def test_what_needs_its_bytes_in_python_is_not_carried():
+def test_a_service_that_needs_its_bytes_in_python_uses_the_plain_path():
     with reactor_of(EPollReactor) as reactor, socket.create_server(("127.0.0.1", 0)) as listening:
         plain = TCPPort(reactor, listening, ServiceFactory(Discard()), Reserve(), listening.close)
         with pytest.raises(ValueError, match="discard"):
@@ -369,7 +369,7 @@ def test_what_needs_its_bytes_in_python_is_not_carried():
 
 @contextmanager
 def no_more_descriptors() -> Iterator[None]:
-    """No descriptor above the highest that is open now."""
+    """No descriptor above the highest one that is open now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     opened = []
     try:
@@ -387,7 +387,7 @@ def no_more_descriptors() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_without_descriptors_clients_are_refused_and_the_listener_rests(make):
+def test_without_descriptors_clients_are_refused_and_the_listener_pauses(make):
     with make(Echo()) as made:
         served = made.connect()
         clients = [made.clients.enter_context(socket.socket(made.listening.family)) for _ in range(3)]
@@ -407,7 +407,7 @@ def test_without_descriptors_clients_are_refused_and_the_listener_rests(make):
         assert made.hear(client, 5) == b"again"
 
 
-def test_a_listener_that_rests_can_stop(make):
+def test_a_paused_listener_can_stop(make):
     with make(Echo()) as made:
         clients = [made.clients.enter_context(socket.socket(made.listening.family)) for _ in range(2)]
         with no_more_descriptors():
@@ -420,8 +420,8 @@ def test_a_listener_that_rests_can_stop(make):
         assert made.reactor.getDelayedCalls() == []
 
 
-def test_an_error_of_one_connection_is_not_one_of_the_listener(make, way):
-    """ECONNABORTED and its like: once is nothing, again and again is a reason to rest."""
+def test_an_error_of_one_connection_does_not_pause_the_listener(make, way):
+    """ECONNABORTED and the like: one is ignored, repeated ones pause the listener."""
     with make(Echo()) as made:
         made.connect()
         if way == "plane":
@@ -449,7 +449,7 @@ def abort(*_: object) -> int:
 
 @needs_the_plane
 def test_a_connection_that_cannot_be_watched_is_lost(tmp_path):
-    """epoll(7) has a bound for each user, and needs memory."""
+    """epoll(7) has a limit for each user, and needs memory."""
     with listener("plane", "tcp", tmp_path, Echo()) as made:
         with mock.patch.object(made.loop, "watch", side_effect=OSError(errno.ENOSPC, "no space")):
             client = made.connect()
@@ -473,7 +473,7 @@ def test_a_flood_of_connections_is_accepted_in_turns(make):
 # the stop
 
 
-def test_what_waits_in_the_backlog_when_it_stops_is_served(make):
+def test_connections_in_the_backlog_at_a_stop_are_served(make):
     with make(Echo()) as made:
         clients = [made.clients.enter_context(socket.socket(made.listening.family)) for _ in range(2 * A_TURN)]
         for client in clients:
@@ -487,11 +487,11 @@ def test_what_waits_in_the_backlog_when_it_stops_is_served(make):
 
 
 @pytest.mark.parametrize("service", [Echo, Upper, Twice])
-def test_who_is_there_when_it_stops_goes_on(make, service):
-    """Silent, stuck, half-closed, in the middle of a word, and gone: none loses an octet, and each is counted once."""
+def test_open_connections_continue_at_a_stop(make, service):
+    """Idle, stalled, half-closed, in the middle of data, and gone: none loses a byte, and each is counted once."""
     with make(service()) as made:
         silent, stuck, finished, gone, left = (made.connect() for _ in range(5))
-        gone_by_reset = gone.family == socket.AF_INET  # a Unix socket just ends
+        gone_by_reset = gone.family == socket.AF_INET  # a Unix socket only closes
         silent.send(b"Hello")
         answer = service.transform(b"Hello")
         assert made.hear(silent, len(answer)) == answer
@@ -519,7 +519,7 @@ def test_who_is_there_when_it_stops_goes_on(make, service):
 
 
 @needs_the_plane
-def test_what_waits_in_pipes_and_in_memory_is_handed_over_whole(tmp_path):
+def test_pending_data_in_pipes_and_in_memory_is_handed_over(tmp_path):
     with mock.patch("echod.fastpath.pipes.STUCK", 3), listener("plane", "unix", tmp_path, Echo()) as made:
         before = pipes(os.getpid())
         clients = [made.connect() for _ in range(6)]
@@ -536,8 +536,8 @@ def test_what_waits_in_pipes_and_in_memory_is_handed_over_whole(tmp_path):
 # bugs
 
 
-def test_a_service_that_fails_costs_its_own_connection(make):
-    """Logged once, reset at once, counted as failed; the others go on, and the listener stops in order."""
+def test_a_service_that_fails_loses_only_its_own_connection(make):
+    """Logged once, reset at once, counted as failed; the others continue, and the listener stops normally."""
     with make(Fragile()) as made, failures() as logged:
         fragile, other = made.connect(), made.connect()
         fragile.send(b"fine")
@@ -558,7 +558,7 @@ def test_a_service_that_fails_costs_its_own_connection(make):
 
 
 def is_reset(made: Listener, client: socket.socket) -> bool:
-    """Whether who sends and never reads hears RST in the end, and no end in order: something of it is missing."""
+    """Whether a client that sends and does not read gets RST at the end, and not a FIN: data is missing."""
     try:
         made.stick(client)
         made.pass_time(2)
@@ -570,8 +570,8 @@ def is_reset(made: Listener, client: socket.socket) -> bool:
 
 @needs_the_plane
 @pytest.mark.parametrize("service", [Echo, Upper])
-def test_a_bug_of_the_plane_costs_one_connection(tmp_path, service):
-    """Whatever raises where nothing should: the peer is not left waiting for ever, nothing spins, and it can stop."""
+def test_a_bug_of_the_fast_path_loses_only_one_connection(tmp_path, service):
+    """For an exception in any place: the peer does not wait without end, the loop does not spin, and can stop."""
     with listener("plane", "tcp", tmp_path, service()) as made, failures() as logged:
         wrong, right = made.connect(), made.connect()
         left: list[int] = []
@@ -593,8 +593,8 @@ def test_a_bug_of_the_plane_costs_one_connection(tmp_path, service):
 
 
 @needs_the_plane
-def test_whatever_fails_no_client_hears_what_another_said(tmp_path):
-    """The pipe that all share must be empty for the next, even where there is no memory left to empty it into."""
+def test_after_any_failure_no_client_receives_data_of_another(tmp_path):
+    """The shared pipe must be empty for the next client, even without memory to empty it into."""
     with ExitStack() as stack:
         stack.enter_context(mock.patch("echod.fastpath.pipes.STUCK", 0))
         made = stack.enter_context(listener("plane", "tcp", tmp_path, Echo()))
@@ -608,7 +608,7 @@ def test_whatever_fails_no_client_hears_what_another_said(tmp_path):
 
 
 @needs_the_plane
-def test_a_descriptor_that_was_given_up_does_not_keep_it_from_stopping(tmp_path):
+def test_an_abandoned_descriptor_does_not_prevent_a_stop(tmp_path):
     with listener("plane", "tcp", tmp_path, Upper()) as made, failures() as logged:
         wrong, right = made.connect(), made.connect()
         with mock.patch.object(made.port, "_send_rest", side_effect=RuntimeError("a bug")):
@@ -625,9 +625,9 @@ def test_a_descriptor_that_was_given_up_does_not_keep_it_from_stopping(tmp_path)
 
 
 @needs_the_plane
-def test_a_transform_that_only_one_service_has_is_no_licence(tmp_path):
-    """No option may change what a kind answers: the class says so, for all of them."""
+def test_a_transform_of_one_instance_is_ignored(tmp_path):
+    """No option may change the reply of a kind: the class decides for all instances."""
     service = Discard()
-    service.transform = bytes.upper  # type: ignore[misc]  # what another package might try
+    service.transform = bytes.upper  # type: ignore[misc]  # as another package might try
     with listener("plain", "tcp", tmp_path, service) as made:
         assert not StreamLane.can_serve(made.port)

@@ -1,6 +1,6 @@
-"""Nothing can tell whether layers are between a socket and its conversation: tests of endings and budgets over them.
+"""Layers between a socket and its conversation change nothing: the tests of endings and budgets run over them.
 
-And the stacks that a layer's handshake begins: its deadline, its end, and the client that it names.
+Further tests: stacks that a layer's handshake begins, with its deadline, its end, and the client that it names.
 """
 
 import socket
@@ -33,16 +33,16 @@ def way(request):
     return request.param
 
 
-def test_a_peer_that_never_ends_after_our_end_is_reset_in_time(make):
-    endings.test_who_never_ends_after_our_end_is_reset_when_its_time_is_over(make)
+def test_a_peer_that_does_not_close_after_our_fin_is_reset_in_time(make):
+    endings.test_a_client_that_does_not_close_after_our_fin_is_reset_after_its_time(make)
 
 
-def test_a_peer_that_ends_after_our_end_is_done_at_once(make):
-    endings.test_who_ends_after_our_end_is_done_at_once(make)
+def test_a_peer_that_closes_after_our_fin_is_done_at_once(make):
+    endings.test_a_client_that_closes_after_our_fin_is_done_at_once(make)
 
 
-def test_an_end_waits_for_what_is_due(make):
-    endings.test_an_end_waits_for_what_is_due_and_no_longer_than_stall(make)
+def test_a_close_waits_for_pending_output(make):
+    endings.test_a_close_waits_for_pending_output_but_not_longer_than_stall(make)
 
 
 @each_service
@@ -51,17 +51,17 @@ def test_a_paused_connection_ends(make, service):
 
 
 @each_service
-def test_above_the_budget_a_stuck_peer_is_not_read_from(make, service):
-    budget.test_above_it_who_is_stuck_is_not_read_from_and_all_others_are_served(make, service)
+def test_above_the_budget_a_stalled_peer_is_not_read_from(make, service):
+    budget.test_above_the_bound_a_stalled_client_is_not_read_from_and_all_others_are_served(make, service)
 
 
 def test_the_budget_recovers(make):
-    budget.test_it_recovers_when_who_was_stuck_has_gone(make)
+    budget.test_reading_continues_when_stalled_clients_have_gone(make)
 
 
 @each_service
-def test_a_writable_socket_that_takes_nothing_is_tried_again(make, service):
-    in_vain.test_it_is_tried_a_few_times_a_second_and_nothing_is_lost(make, service)
+def test_a_writable_socket_that_accepts_nothing_is_retried(make, service):
+    in_vain.test_a_write_is_retried_a_few_times_a_second_and_loses_nothing(make, service)
 
 
 @pytest.mark.parametrize(("way", "bare"), [("plain", True), ("1 layer", False), ("handshakes", False)])
@@ -100,7 +100,7 @@ def test_half_close_loses_nothing(make, service, size):
 
 
 @named
-def test_what_follows_a_handshake_in_the_same_segment_is_served(make):
+def test_data_after_a_handshake_in_the_same_segment_is_served(make):
     with make(Echo()) as made:
         for cut in range(1, 24):
             client = made.connect()
@@ -137,7 +137,7 @@ def test_a_handshake_has_a_deadline_that_no_byte_extends(make):
 
 
 @named
-def test_a_peer_that_ends_or_resets_within_its_handshake_gives_its_place_back(make):
+def test_a_peer_that_ends_or_resets_within_its_handshake_frees_its_slot(make):
     with make(Echo()) as made:
         ending, resetting = made.connect(), made.connect()
         ending.shutdown(socket.SHUT_WR)
@@ -150,7 +150,7 @@ def test_a_peer_that_ends_or_resets_within_its_handshake_gives_its_place_back(ma
 
 
 @named
-def test_a_stop_resets_what_is_within_its_handshake(make):
+def test_a_stop_resets_connections_in_their_handshake(make):
     with make(Echo()) as made:
         made.connect()
         made.stop()
@@ -164,7 +164,7 @@ def test_a_stop_resets_what_is_within_its_handshake(make):
 @named
 @over_tcp
 def test_the_gate_sees_the_client_that_a_proxy_names_and_not_the_proxy(make):
-    """At accept only a place is taken; lists and caps apply to the client. Each place is given back once."""
+    """At accept only a connection slot is taken; lists and caps apply to the client. Each slot is freed once."""
     with make(Echo(), proxies=PROXIES, connections=3, per_client=1) as made:
         clients = [made.connect() for _ in range(3)]
         refused = made.connect()
@@ -189,7 +189,7 @@ def test_the_gate_sees_the_client_that_a_proxy_names_and_not_the_proxy(make):
 
 @named
 @over_tcp
-def test_a_peer_that_is_no_proxy_meets_the_gate_at_accept(make):
+def test_the_gate_decides_at_accept_for_a_peer_that_is_not_a_proxy(make):
     with make(Echo(), per_client=1) as made:
         made.connect()
         refused = made.connect()

@@ -1,4 +1,4 @@
-"""Connections by the thousand, each of its own kind: the daemon ends with what it began with, and an exact tally."""
+"""Thousands of different connections: the daemon ends with the resources it began with, and with exact counters."""
 
 import random
 import select
@@ -15,20 +15,20 @@ from tests.contract.matrix import data
 from tests.daemon import SECONDS, Daemon, eventually
 from tests.fastpath.clients import RESET, configuration, connect, counted, held, pipes
 
-pytestmark = pytest.mark.xdist_group("cpu")  # each of these takes a whole processor: never two at a time
+pytestmark = pytest.mark.xdist_group("cpu")  # each uses a whole processor: never two at a time
 
 MIB: Final = 1 << 20
 MANY: Final = 100_000
-HELD: Final = 200  # connections that are open at once, besides the one that happens
-STUCK: Final = 20  # of them, stuck
-SOURCES: Final = [f"127.0.0.{number}" for number in range(1, 65)]  # or the ports of one would be in TIME_WAIT all
+HELD: Final = 200  # connections that are open at once, in addition to the current one
+STUCK: Final = 20  # of them, stalled
+SOURCES: Final = [f"127.0.0.{number}" for number in range(1, 65)]  # or all ports of one would be in TIME_WAIT
 
 Behaviour = Callable[["Story", socket.socket], None]
 
 
 @dataclass
 class Expected:
-    """What an address must have counted; `some` are octets of which any number may have come."""
+    """The expected counters of an address; `some` are bytes of which any number may have arrived."""
 
     accepted: int = 0
     octets: int = 0
@@ -38,7 +38,7 @@ class Expected:
 
 @dataclass
 class Stuck:
-    """A client that sent until nothing was taken, and has read nothing."""
+    """A client that sent until nothing was accepted, and has read nothing."""
 
     client: socket.socket
     sent: int
@@ -46,7 +46,7 @@ class Stuck:
 
 
 class Story:
-    """Random clients of one daemon, one after the other, but for some that stay."""
+    """Random clients of one daemon, one after the other, except for some that stay."""
 
     def __init__(self, daemon: Daemon, seed: int) -> None:
         self.daemon = daemon
@@ -58,7 +58,7 @@ class Story:
         self.now = self.expected["tcp"]
 
     def happen(self, number: int) -> None:
-        """So many connections, with whatever they do; none is left."""
+        """Run so many connections; none is left open."""
         behaviours: list[Behaviour] = list(BEHAVIOURS)
         weights = list(BEHAVIOURS.values())
         for scheme, behaviour in zip(
@@ -93,11 +93,11 @@ class Story:
         client.close()
 
     def reset(self, client: socket.socket) -> None:
-        """A Unix socket knows no RST: where nothing is left unread, the daemon sees an end."""
+        """A Unix socket has no RST: without unread data, the daemon sees a FIN."""
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.end(client, "lost" if client.family == socket.AF_INET else "done")
 
-    # what a client does
+    # the actions of a client
 
     def talks(self, client: socket.socket) -> None:
         for _ in range(self.random.randrange(1, 4)):
@@ -123,8 +123,8 @@ class Story:
         self.reset(client)
 
     def does_not_read(self, client: socket.socket) -> None:
-        """Closes with an answer unread."""
-        said = self.words()[:500]  # one piece, that comes and goes whole
+        """Closes with an unread reply."""
+        said = self.words()[:500]  # one piece, so that it arrives and returns complete
         self.now.octets += len(said)
         client.sendall(said)
         assert select.select([client], [], [], SECONDS)[0]
@@ -153,7 +153,7 @@ class Story:
             self.relieve()
 
     def relieve(self) -> None:
-        """One that is stuck sends on, reads on and gets everything, or leaves."""
+        """A stalled client continues to send, then reads and gets everything, or leaves."""
         one = self.stuck.popleft()
         self.now = one.expected
         if self.random.random() < 0.5:
@@ -190,12 +190,12 @@ BEHAVIOURS: Final[dict[Behaviour, int]] = {
 
 
 @pytest.mark.timeout(600)
-def test_the_daemon_ends_with_what_it_began_with():
+def test_the_daemon_ends_with_the_resources_it_began_with():
     with Daemon(configuration("auto", "echo", per_client=20_000)) as daemon:
         pid = daemon.process.pid
         fresh = pipes(pid)
         story = Story(daemon, seed=46)
-        story.happen(2_000)  # so that it has what it keeps: spare pipes, arrays, Python's own pools
+        story.happen(2_000)  # to fill caches: spare pipes, arrays, Python's own pools
         assert eventually(lambda: held(pid)["socket"] < 10)
         begun, memory = held(pid), daemon.memory()
         story.happen(MANY)
@@ -214,4 +214,4 @@ def test_the_daemon_ends_with_what_it_began_with():
             assert expected.octets <= figures.pop("bytes_out") <= figures["bytes_in"]
             assert figures.pop("bytes_in") <= expected.octets + expected.some
             assert figures == {f"closed:{reason}": count for reason, count in expected.closed.items()}
-        assert len(daemon.stderr.text) == lines + 1, "only its end was worth a line"
+        assert len(daemon.stderr.text) == lines + 1, "more lines than the one about its end"

@@ -1,4 +1,4 @@
-"""Clients that never read: what they cost is bounded, others are served, and once they read on nothing is missing."""
+"""Clients that do not read: their cost is bounded, others are served, and no data is missing when they read again."""
 
 import os
 import resource
@@ -15,15 +15,15 @@ from tests.contract.matrix import data, exactly
 from tests.daemon import Daemon, eventually
 from tests.fastpath.clients import Crowd, configuration, connect, counted, pipe_sizes, pipes, within
 
-pytestmark = pytest.mark.skipif(not syscalls.available, reason="this machine has no plane")
+pytestmark = pytest.mark.skipif(not syscalls.available, reason="the fast path is not available")
 
 CLIENTS: Final = 400
-SLACK: Final = 8 << 20  # octets that a process may take for whatever it does
+SLACK: Final = 8 << 20  # bytes that a process may allocate for other purposes
 
 
 @contextmanager
 def crowd(daemon: Daemon, scheme: str, number: int = CLIENTS, service: str = "echo") -> Iterator[Crowd]:
-    """So many clients that say much and never read."""
+    """So many clients that send much and do not read."""
     with ExitStack() as stack:
         place = daemon.place(service, scheme)
         made = Crowd([stack.enter_context(connect(place, narrow=True)) for _ in range(number)])
@@ -31,7 +31,7 @@ def crowd(daemon: Daemon, scheme: str, number: int = CLIENTS, service: str = "ec
 
 
 def is_served(client: socket.socket) -> bool:
-    """Whether this client gets its answer, small and large."""
+    """Whether this client gets its replies, small and large."""
     client.sendall(b"and I?")
     if exactly(client, 6) != b"and I?":
         return False
@@ -43,7 +43,7 @@ def is_served(client: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize(("plane", "scheme"), [("auto", "tcp"), ("auto", "unix"), ("off", "tcp")])
-def test_so_many_that_never_read_are_bounded_and_lose_nothing(plane, scheme):
+def test_clients_that_do_not_read_are_bounded_and_lose_nothing(plane, scheme):
     with Daemon(configuration(plane, "echo")) as daemon:
         pid = daemon.process.pid
         with crowd(daemon, scheme) as stuck, connect(daemon.place("echo", scheme)) as other:
@@ -65,7 +65,7 @@ def test_so_many_that_never_read_are_bounded_and_lose_nothing(plane, scheme):
         daemon.check()
 
 
-def test_who_leaves_stuck_leaves_nothing():
+def test_a_stalled_client_that_leaves_leaves_no_resource():
     with Daemon(configuration("auto", "echo")) as daemon:
         pid = daemon.process.pid
         with connect(daemon.place("echo", "unix")) as first:
@@ -83,8 +83,8 @@ def test_who_leaves_stuck_leaves_nothing():
 
 
 @pytest.mark.parametrize(("buffer", "smallest"), [("1MiB", 8192), ("2MiB", 65_536)])
-def test_a_user_who_may_have_no_more_pages_of_pipes(buffer, smallest):
-    """Some pipes of 1 MiB are all that a user may have, and the next hold two pages; 2 MiB is refused outright."""
+def test_a_user_at_the_limit_of_pipe_pages(buffer, smallest):
+    """A user may have some pipes of 1 MiB only, and the next ones hold two pages; 2 MiB is refused."""
     config = configuration("auto", "echo", buffer=buffer)
     with Daemon(config, command=within(unprivileged=True)) as daemon:
         with crowd(daemon, "tcp", 120) as stuck, connect(daemon.place("echo", "tcp")) as other:
@@ -99,8 +99,8 @@ def test_a_user_who_may_have_no_more_pages_of_pipes(buffer, smallest):
         daemon.check()
 
 
-def test_without_a_descriptor_for_another_pipe_it_waits_in_memory():
-    """All are connected already when the descriptors go."""
+def test_without_a_descriptor_for_another_pipe_data_waits_in_memory():
+    """All clients are connected when the descriptors run out."""
     with Daemon(configuration("auto", "echo")) as daemon:
         pid = daemon.process.pid
         with crowd(daemon, "unix") as stuck, connect(daemon.place("echo", "unix")) as other:
@@ -121,6 +121,6 @@ def test_without_a_descriptor_for_another_pipe_it_waits_in_memory():
 
 
 def sockets(pid: int) -> int:
-    """How many sockets a process has."""
+    """The number of sockets of a process."""
     links = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
     return len([link for link in links if link.startswith("socket:")])

@@ -1,4 +1,4 @@
-"""Whatever carries the bytes, the answers are the same: another reactor, no cffi, or no plane at all."""
+"""The replies are the same with another reactor, without cffi, and with the plane off."""
 
 import socket
 from contextlib import ExitStack
@@ -52,8 +52,8 @@ def daemon(way, tmp_path):
 
 
 @pytest.mark.timeout(120)
-def test_all_answer_alike(daemon, way):
-    """One story with everything in it, and what it must have counted."""
+def test_all_reactors_send_the_same_replies(daemon, way):
+    """One sequence with every feature, and its expected counters."""
     assert held(daemon.process.pid)["anon_inode:[eventpoll]"] == epolls(way)
     with ExitStack() as stack:
         for scheme in SCHEMES:
@@ -83,7 +83,7 @@ def test_all_answer_alike(daemon, way):
                 crowd.read_on()
         silent = [stack.enter_context(connect(daemon.place("timed", scheme))) for scheme in SCHEMES]
         stalled = []
-        for scheme in SCHEMES:  # one after the other, or the last would be silent before it is stuck
+        for scheme in SCHEMES:  # one after the other, or the last would be idle before it stalls
             stalled.append(stack.enter_context(connect(daemon.place("timed", scheme), narrow=True)))
             fill(stalled[-1], data(), still=0.1)
         assert [rest(one) for one in silent] == [b""] * len(SCHEMES)
@@ -112,7 +112,7 @@ def compare(daemon: Daemon) -> None:
 
 
 def ended(client: socket.socket) -> bool:
-    """Wait for the daemon's end, reading what comes before it."""
+    """Wait until the daemon exits; returns the output before it."""
     try:
         rest(client)
     except ConnectionResetError:
@@ -121,6 +121,6 @@ def ended(client: socket.socket) -> bool:
 
 
 def epolls(way: str) -> int:
-    """How many there must be: the reactor's, if it has one, and the plane's."""
+    """The expected number: one of the reactor, if it has one, and one of the fast path."""
     reactors = 0 if way in ("poll", "select") else 1
     return reactors + (way not in WITHOUT)

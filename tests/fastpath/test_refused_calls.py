@@ -1,4 +1,4 @@
-"""Where a seccomp filter refuses a call of the fast path, one line says so and everything goes the plain way."""
+"""If a seccomp filter refuses a call of the fast path, one line reports it and the plain path serves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.daemon import ECHOD, SECONDS, Daemon, eventually
 from tests.fastpath.clients import connect
 from tests.seccomp import CALLS, refusing
 
-pytestmark = pytest.mark.skipif(not CALLS, reason="this machine's system calls have other numbers")
+pytestmark = pytest.mark.skipif(not CALLS, reason="the numbers of this machine's system calls are unknown")
 CONFIG = """
 [daemon]
 plane = "PLANE"
@@ -31,7 +31,7 @@ def warned(daemon: Daemon) -> list[str]:
 
 
 def check_all(daemon: Daemon) -> None:
-    """Every listener answers."""
+    """Check that every listener replies."""
     for service, said in (("echo", b"Hello"), ("upper", b"HELLO")):
         for scheme in ("tcp", "unix") if service == "echo" else ("tcp",):
             for _ in range(3):
@@ -50,7 +50,7 @@ def check_all(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
 @pytest.mark.parametrize("call", [*CALLS, ",".join(CALLS)], ids=[*CALLS, "all"])
-def test_one_line_and_the_plain_way(call, error):
+def test_a_refused_call_is_one_line_and_the_plain_path_serves(call, error):
     names = call.split(",")
     with Daemon(CONFIG.replace("PLANE", "auto"), command=(*refusing(names, error), *ECHOD)) as daemon:
         check_all(daemon)
@@ -62,20 +62,20 @@ def test_one_line_and_the_plain_way(call, error):
         assert daemon.stop() == 0
 
 
-def test_without_the_fast_path_nothing_is_tried_and_nothing_said():
+def test_with_the_plane_off_no_call_is_tried_and_no_line_logged():
     with Daemon(CONFIG.replace("PLANE", "off"), command=(*refusing(["splice"]), *ECHOD)) as daemon:
         check_all(daemon)
         assert not warned(daemon)
 
 
-def test_where_all_is_allowed_nothing_is_said():
+def test_without_a_filter_no_line_is_logged():
     assert permitted.refusals() == {}
     with Daemon(CONFIG.replace("PLANE", "auto")) as daemon:
         check_all(daemon)
         assert not warned(daemon)
 
 
-def test_a_reload_that_turns_it_on_says_it_once():
+def test_a_reload_that_turns_the_plane_on_logs_it_once():
     with Daemon(CONFIG.replace("PLANE", "off"), command=(*refusing(["splice"]), *ECHOD)) as daemon:
         file = daemon.dir / "echod.toml"
         off = file.read_text()

@@ -1,4 +1,4 @@
-"""All who are ready at once are carried in one loop: none of them may meet another's octets, or another's fate."""
+"""All ready connections are served in one loop: none may receive another's bytes, or share another's failure."""
 
 import random
 import socket
@@ -20,14 +20,14 @@ from tests.fastpath.listener import listener, needs_the_plane, unsent
 from tests.fastpath.reactors import failures
 
 TALKERS: Final = 12
-PUSHERS: Final = 4  # who send and never read: one after the other gets stuck in the middle of a round
+PUSHERS: Final = 4  # they send and do not read: one after the other stalls in the middle of a round
 ROUNDS: Final = 60
 
 
 @needs_the_plane
 @pytest.mark.parametrize("scheme", ["tcp", "unix"])
 @pytest.mark.parametrize("service", [Echo, Upper])
-def test_who_gets_stuck_ends_or_is_reset_in_a_round_concerns_nobody_else_in_it(service, scheme, tmp_path):
+def test_a_stall_close_or_reset_in_a_round_affects_no_other_connection(service, scheme, tmp_path):
     chance = random.Random(4)
     with listener("plane", scheme, tmp_path, service()) as made:
         talkers, pushers = [made.connect() for _ in range(TALKERS)], [made.connect() for _ in range(PUSHERS)]
@@ -61,14 +61,14 @@ def test_who_gets_stuck_ends_or_is_reset_in_a_round_concerns_nobody_else_in_it(s
             assert newcomer is not None
             newcomer.close()
             made.until(partial(closed, 3 * number + 3))
-        if scheme == "tcp":  # a Unix socket knows no reset
+        if scheme == "tcp":  # a Unix socket has no reset
             assert made.tally.closed == {Closing.DONE: 2 * ROUNDS, Closing.LOST: ROUNDS}
         assert len(made.port._waiting) == PUSHERS
         assert unsent(made) > 0
 
 
 @needs_the_plane
-def test_a_bug_in_a_round_costs_one_connection_and_the_others_go_on(tmp_path, monkeypatch):
+def test_a_bug_in_a_round_loses_one_connection_and_the_others_continue(tmp_path, monkeypatch):
     with listener("plane", "tcp", tmp_path, Echo()) as made, failures() as logged:
         clients = [made.connect() for _ in range(5)]
         unlucky = clients[2]
@@ -92,7 +92,7 @@ def test_a_bug_in_a_round_costs_one_connection_and_the_others_go_on(tmp_path, mo
 
 
 @given(st.lists(st.integers(min_value=1, max_value=100_000)), st.integers(min_value=1, max_value=100_000))
-def test_a_read_asks_for_no_more_than_it_may_and_for_all_of_that_after_a_full_one(waiting, most):
+def test_a_read_requests_the_allowed_size_after_a_full_one(waiting, most):
     asked = min(SMALL, most)
     for octets in waiting:
         came = min(octets, asked)
@@ -101,14 +101,14 @@ def test_a_read_asks_for_no_more_than_it_may_and_for_all_of_that_after_a_full_on
         assert came < before or asked == most
 
 
-def test_a_read_asks_for_little_once_little_comes():
+def test_a_read_requests_little_after_small_messages():
     asked = 65_536
     for _ in range(5):
         asked = room_after(64, asked, 65_536)
     assert asked == SMALL
 
 
-def test_messages_that_are_a_little_larger_are_not_cut_each_time():
+def test_slightly_larger_messages_are_not_split_each_time():
     asked, reads = SMALL, 0
     for _ in range(100):
         left = SMALL + 50

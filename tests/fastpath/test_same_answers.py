@@ -1,8 +1,8 @@
-"""The plane is invisible: whatever clients do, they see the same bytes as on the plain way, and it is counted alike.
+"""The fast path is invisible: clients receive the same bytes as on the plain path, and counters are the same.
 
-One script drives a daemon of each plane. What may be left unread by the daemon when its client resets is a matter
-of chance: only services whose name begins with `loose` are treated like that, and their bytes are counted between
-bounds; all others are counted to the octet.
+One script drives a daemon of each plane. The number of bytes that are unread when a client resets depends on timing.
+Only services whose name begins with `loose` are used in that way, and their bytes are compared with bounds; all others
+are compared exactly.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ sizes = st.one_of(st.integers(1, 100), st.integers(1, 70_000), st.integers(1, LA
 
 @dataclass
 class Expected:
-    """What one address must have counted: exactly, or between bounds where a reset came in between."""
+    """The expected counters of one address: exact, or bounds after a reset."""
 
     accepted: int = 0
-    least: int = 0  # octets that certainly came
+    least: int = 0  # bytes that certainly arrived
     most: int = 0
     closed: Counter[str] = field(default_factory=Counter)
-    by_chance: int = 0  # ends that are done or lost: a reset behind an end that was sent in order
+    by_chance: int = 0  # closes that are done or lost: a reset after a FIN
 
 
 @dataclass
 class Talk:
-    """One connection to each daemon, and what both have said and heard."""
+    """One connection to each daemon, and the data that both sent and received."""
 
     service: str
     talkers: list[Talker]
@@ -92,21 +92,21 @@ class Talk:
             self.expected.by_chance += 1
 
     def end(self) -> None:
-        """Finish, and hear all that is due and nothing else."""
+        """Shut down sending, and check that exactly the expected data arrives."""
         due = self.transform(data()[self.heard : self.sent])
         for talker, plane in zip(self.talkers, PLANES, strict=True):
             assert talker.rest() == due, f"plane {plane}"
         self.count("done", self.sent)
 
     def leave(self) -> None:
-        """Hear what is due, and close."""
+        """Receive the expected data, and close."""
         self.hear(LARGE * 1000)
         for talker in self.talkers:
             talker.socket.close()
         self.count("done", self.sent)
 
     def reset(self) -> None:
-        """Hear what is due, and reset; without being heard out where the service is a loose one."""
+        """Receive the expected data, and reset; with a loose service the data may stay unread."""
         if not self.loose:
             self.hear(LARGE * 1000)
         for talker in self.talkers:
@@ -114,7 +114,7 @@ class Talk:
         self.count("" if self.finished or self.on_unix else "lost", self.heard)
 
     def walk_away(self) -> None:
-        """Close with what is due left unread: on TCP and Unix alike the daemon meets a reset, now or later."""
+        """Close with unread data: on TCP and Unix alike the daemon gets a reset, now or later."""
         for talker in self.talkers:
             talker.socket.close()
         self.count("", self.heard)
@@ -125,7 +125,7 @@ class Talk:
 
 
 class Talks(RuleBasedStateMachine):
-    """Connections that come, talk, get stuck and end, in any order."""
+    """Connections that open, talk, stall and close, in any order."""
 
     going = Bundle("going")
 
@@ -202,7 +202,7 @@ class Talks(RuleBasedStateMachine):
         how=st.sampled_from([Talk.end, Talk.leave, Talk.reset]),
     )
     def many_come_and_go(self, service: str, scheme: str, number: int, size: int, how: Callable[[Talk], None]) -> None:
-        """Their descriptors are those of before, and so are their places in the plane's arrays."""
+        """The descriptors are those of before, and so are the entries in the fast path's arrays."""
         for _ in range(number):
             talk = self.begin(service, scheme)
             talk.say(size, size)
@@ -210,7 +210,7 @@ class Talks(RuleBasedStateMachine):
             how(talk)
 
 
-def test_any_talk_is_the_same_both_ways():
+def test_any_traffic_is_the_same_on_both_paths():
     with both(*SERVICES) as daemons:
         expected: dict[tuple[str, str], Expected] = {}
         run_state_machine_as_test(
@@ -231,7 +231,7 @@ def test_any_talk_is_the_same_both_ways():
             daemon.check()
 
 
-# one by one, what chance may miss
+# one by one: cases that the random script may miss
 
 
 @pytest.fixture(scope="module", params=PLANES)
@@ -251,15 +251,15 @@ def scheme(request):
 
 
 @pytest.mark.parametrize("service", sorted(TRANSFORMS))
-def test_urgent_bytes_are_answered_in_their_place(daemon, service, scheme):
-    """splice(2) stops before an urgent byte for ever; recv(2) reads past it."""
+def test_urgent_bytes_are_returned_in_their_place(daemon, service, scheme):
+    """splice(2) stops before an urgent byte without end; recv(2) reads past it."""
     with connect(daemon.place(service, scheme)) as client:
         client.sendall(b"ONE")
         assert exactly(client, 3) == b"ONE"
         try:
             client.send(b"!", socket.MSG_OOB)
         except OSError:
-            pytest.skip("this kernel has no urgent data there")
+            pytest.skip("this kernel has no urgent data on this transport")
         client.sendall(b"TWO")
         assert exactly(client, 4) == b"!TWO"
         client.sendall(data()[:LARGE].upper()[:60_000])
@@ -268,8 +268,8 @@ def test_urgent_bytes_are_answered_in_their_place(daemon, service, scheme):
         assert rest(client) == b""
 
 
-def test_nothing_spins_while_nothing_moves(daemon, scheme):
-    """Silent, stuck, finished while stuck, read out again, and with an urgent byte."""
+def test_the_daemon_does_not_spin_without_traffic(daemon, scheme):
+    """Idle, stalled, half-closed while stalled, read again, and with an urgent byte."""
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(daemon.place("echo", scheme), narrow=True)) for _ in range(5)]
         silent, stuck, finished, relieved, urgent = [Talker(client) for client in clients]
@@ -293,8 +293,8 @@ def test_nothing_spins_while_nothing_moves(daemon, scheme):
 
 
 @pytest.mark.parametrize("service", sorted(TRANSFORMS))
-def test_descriptors_that_somebody_sends_along_are_closed(daemon, service):
-    """The octets beside them come back; the other end of the pipe sees that nobody holds it any more."""
+def test_descriptors_that_a_client_passes_are_closed(daemon, service):
+    """The bytes that come with them are returned; the other end of the pipe sees that it was closed."""
     read, write = os.pipe()
     with connect(daemon.place(service, "unix")) as client:
         client.sendall(b"A")
@@ -307,14 +307,14 @@ def test_descriptors_that_somebody_sends_along_are_closed(daemon, service):
     os.close(read)
 
 
-def test_an_end_without_a_word_is_answered_by_an_end(daemon, scheme):
+def test_a_fin_without_data_gets_a_fin(daemon, scheme):
     with connect(daemon.place("echo", scheme)) as client:
         client.shutdown(socket.SHUT_WR)
         assert rest(client) == b""
 
 
-def test_the_end_that_came_with_the_words_waits_for_the_answer(daemon, scheme):
-    """Everything is there before the connection is accepted."""
+def test_a_fin_that_arrived_with_the_data_waits_for_the_reply(daemon, scheme):
+    """Everything has arrived before the connection is accepted."""
     daemon.send_signal(signal.SIGSTOP)
     with ExitStack() as sockets:
         try:
@@ -327,7 +327,7 @@ def test_the_end_that_came_with_the_words_waits_for_the_answer(daemon, scheme):
         assert [rest(client) for client in clients] == [b"all at once"] * 200
 
 
-def test_a_client_that_has_gone_before_it_was_accepted_leaves_nothing(daemon, scheme):
+def test_a_client_that_left_before_accept_leaves_no_resource(daemon, scheme):
     daemon.send_signal(signal.SIGSTOP)
     try:
         for number in range(200):
@@ -342,10 +342,10 @@ def test_a_client_that_has_gone_before_it_was_accepted_leaves_nothing(daemon, sc
         assert exactly(client, 3) == b"now"
 
 
-def test_a_client_that_stops_reading_is_let_go_when_it_leaves(daemon, scheme):
+def test_a_client_that_stops_reading_is_closed_when_it_leaves(daemon, scheme):
     talker = Talker(connect(daemon.place("echo", scheme), narrow=True))
     talker.say(data()[: 8 << 20])
     while talker.push() or select.select([], [talker.socket], [], 0.2)[1]:
         pass
-    assert talker.waiting, "the daemon took all of it"
+    assert talker.waiting, "the daemon accepted all of it"
     talker.socket.close()

@@ -1,6 +1,6 @@
-"""The limits of time end the same connections on the plane as on the plain way, and whatever moves has its time anew.
+"""Time limits close the same connections on the fast path as on the plain path, and traffic restarts the time.
 
-No duration is asserted here: only who is ended, why, and in which order. tests/fastpath/test_lane.py moves a clock.
+No duration is asserted here: only which are closed, why, and in which order. tests/fastpath/test_lane.py moves a clock.
 """
 
 import select
@@ -15,11 +15,11 @@ from tests.fastpath.clients import Talker, both, connect, counted, reset
 
 SCHEMES: Final = ("tcp", "unix")
 CLIENTS: Final = 20  # of each kind
-PIECE: Final = 300_000  # most of what a Unix socket holds, and less would not make it take more
+PIECE: Final = 300_000  # most of a Unix socket's buffer: after less it would accept no more
 
 
 def is_ended(client: socket.socket) -> bool:
-    """Whether the daemon has ended it, however many octets wait to be read."""
+    """Whether the daemon has closed it, independent of unread bytes."""
     poll = select.poll()
     poll.register(client, select.POLLRDHUP)
     return bool(poll.poll(0))
@@ -31,7 +31,7 @@ def say(client: socket.socket) -> None:
 
 
 def fill(client: socket.socket) -> Talker:
-    """Send until nothing is taken."""
+    """Send until nothing is accepted."""
     talker = Talker(client)
     talker.say(data()[: 8 * MIB])
     while talker.push() or select.select([], [client], [], 0.1)[1]:
@@ -40,14 +40,14 @@ def fill(client: socket.socket) -> Talker:
 
 
 class Clients:
-    """Clients of both daemons, over both kinds of socket, that are all treated alike."""
+    """Clients of both daemons, over both kinds of socket, that are all used in the same way."""
 
     def __init__(self, daemons: Mapping[str, Daemon], stack: ExitStack) -> None:
         self.daemons = daemons
         self.stack = stack
 
     def of(self, *services: str, narrow: bool = False) -> list[socket.socket]:
-        """One of each service, scheme and plane."""
+        """One client of each service, scheme and plane."""
         places = [
             daemon.place(service, scheme)
             for daemon in self.daemons.values()
@@ -57,19 +57,19 @@ class Clients:
         return [self.stack.enter_context(connect(place, narrow=narrow)) for place in places]
 
     def ends(self, service: str) -> list[dict[str, int]]:
-        """What was counted of ends, once for each scheme and plane."""
+        """The counters of closes, which must be equal for every scheme and plane."""
         figures = [counted(daemon, service, scheme) for daemon in self.daemons.values() for scheme in SCHEMES]
         return [{key: count for key, count in one.items() if key.startswith("closed")} for one in figures]
 
 
-def test_silence_ends_at_idle_and_a_word_begins_it_anew():
+def test_an_idle_client_is_closed_at_idle_and_a_byte_restarts_it():
     with ExitStack() as stack:
         daemons = stack.enter_context(both("echo", "upper", idle="1500ms", stall="60s"))
         clients = Clients(daemons, stack)
         silent = [client for _ in range(CLIENTS) for client in clients.of("echo", "upper")]
         talking = clients.of("echo")
         for begun in silent[::3]:
-            begun.sendall(b".")  # and that is all it ever says
+            begun.sendall(b".")  # the only byte that it ever sends
         while not all(is_ended(one) for one in silent):
             for client in talking:
                 say(client)
@@ -83,8 +83,8 @@ def test_silence_ends_at_idle_and_a_word_begins_it_anew():
             daemon.check()
 
 
-def test_who_takes_nothing_is_reset_at_stall_and_who_takes_a_little_is_not():
-    """Silence is none of it, however long: these limits say `idle` is far more than `stall`."""
+def test_a_client_that_reads_nothing_is_reset_at_stall_and_a_slow_one_is_not():
+    """Idle time does not count: with these limits `idle` is far longer than `stall`."""
     with ExitStack() as stack:
         daemons = stack.enter_context(both("echo", "upper", stall="2s", idle="60s"))
         clients = Clients(daemons, stack)

@@ -1,4 +1,4 @@
-"""What is told of single connections, at the level debug, is the same on the plane as on the plain way."""
+"""The log lines about single connections, at the level debug, are the same on the fast path as on the plain path."""
 
 import os
 import re
@@ -22,7 +22,7 @@ allow = ["127.0.0.0/8", "::1", "fe80::/10"]
 
 
 def callers(daemon: Daemon) -> Iterator[socket.socket]:
-    """Clients with every form of name that there is, connected."""
+    """Connected clients with every form of name."""
     folder = os.fsencode(daemon.dir)
     yield socket.create_connection(daemon.inet("echo", "tcp://127"), SECONDS)
     port = daemon.inet("echo", "tcp://*")[1]
@@ -41,7 +41,7 @@ def callers(daemon: Daemon) -> Iterator[socket.socket]:
 
 
 def link_local() -> Iterator[str]:
-    """A link-local address of this machine with its scope, where it has one."""
+    """A link-local address of this machine with its scope, if it has one."""
     table = Path("/proc/net/if_inet6")
     for line in table.read_text().splitlines() if table.exists() else ():
         address, _, _, scope, flags, name = line.split()
@@ -51,13 +51,13 @@ def link_local() -> Iterator[str]:
 
 
 def told(daemon: Daemon) -> list[str]:
-    """What was logged of connections, without what differs by chance: ports, and names that the kernel chose."""
+    """The log lines about connections, without ports and names that the kernel chose."""
     lines = [line.partition(" debug ")[2] for line in daemon.stderr.text]
     lines = [line.replace(str(daemon.dir), "") for line in lines if line]
     return [re.sub(r":\d+\b|@[0-9a-f]{5}\b", ":1", line) for line in lines]
 
 
-def test_connections_are_told_alike():
+def test_connections_are_logged_alike():
     lines = {}
     for plane in PLANES:
         with Daemon(TOLD.replace("PLANE", plane)) as daemon:

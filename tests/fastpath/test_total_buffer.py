@@ -1,4 +1,4 @@
-"""What waits for all together has one bound: who is stuck is not read from above it, and everybody else is served."""
+"""All pending data has one bound: above it a stalled client is not read from, and all other clients are served."""
 
 import os
 import socket
@@ -17,17 +17,17 @@ from tests.fastpath.listener import STALL, Listener, unsent
 
 BUFFER: Final = 65_536
 TOTAL: Final = 4 * BUFFER
-SOON: Final = 1.25  # seconds, more than one look of the sweep
+SOON: Final = 1.25  # seconds, more than one interval of the sweep
 
 
 def waits(made: Listener) -> int:
-    """Octets that the sum has, once the plain way has looked."""
+    """Bytes of the sum, after a sweep of the plain path."""
     made.pass_time(SOON)
     return made.unsent.total
 
 
 def kernel_buffers(made: Listener) -> list[int]:
-    """What the kernel may hold to send, for each open connection."""
+    """The send buffer in the kernel of each open connection."""
     if isinstance(made.port, StreamLane):
         sockets = [socket.socket(fileno=os.dup(descriptor)) for descriptor in made.port._hosts]
     else:
@@ -40,7 +40,7 @@ def kernel_buffers(made: Listener) -> list[int]:
 
 
 def press(made: Listener, pressure: Pressure) -> list[tuple[socket.socket, int]]:
-    """Clients that are stuck, until the pressure is that, and how much each has sent."""
+    """Stalled clients up to that pressure, and the bytes that each has sent."""
     stuck = []
     while made.factory.mark.pressure < pressure:
         stuck.append(stick(made))
@@ -48,7 +48,7 @@ def press(made: Listener, pressure: Pressure) -> list[tuple[socket.socket, int]]
 
 
 def stick(made: Listener) -> tuple[socket.socket, int]:
-    """A client that is stuck, with much that waits for it, and how much it has sent."""
+    """A stalled client with much pending data, and the bytes that it has sent."""
     client = made.connect(narrow=False)
     before = stuck_now(made)
     sent = 0
@@ -65,14 +65,14 @@ def stick(made: Listener) -> tuple[socket.socket, int]:
 
 
 def stuck_now(made: Listener) -> int:
-    """How many are not read from."""
+    """The number of connections that are not read from."""
     if isinstance(made.port, StreamLane):
         return len(made.port._waiting)
     return sum(one.paused for one in made.factory.conversations)
 
 
 def is_served(made: Listener, client: socket.socket) -> bool:
-    """Whether more than LITTLE comes back whole."""
+    """Whether more than LITTLE comes back complete."""
     heard, said, words = b"", 0, data()[: 3 * LITTLE]
     while len(heard) < len(words):
         if said < len(words):
@@ -83,7 +83,7 @@ def is_served(made: Listener, client: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("service", [Echo, Upper])
-def test_above_it_who_is_stuck_is_not_read_from_and_all_others_are_served(make, service):
+def test_above_the_bound_a_stalled_client_is_not_read_from_and_all_others_are_served(make, service):
     with make(service(), total_buffer=TOTAL, stall=0.0, idle=0.0) as made:
         good = made.connect()
         stuck = press(made, Pressure.FULL)
@@ -94,7 +94,7 @@ def test_above_it_who_is_stuck_is_not_read_from_and_all_others_are_served(make, 
         before = made.unsent.total
         held_back = made.tally.held_back
         late = stick(made)
-        assert waits(made) - before <= LITTLE  # what one read brings
+        assert waits(made) - before <= LITTLE  # the size of one read
         assert made.tally.held_back > held_back
         assert is_served(made, good)
         for client, size in [*stuck, late]:
@@ -106,7 +106,7 @@ def test_above_it_who_is_stuck_is_not_read_from_and_all_others_are_served(make, 
         assert is_served(made, good)
 
 
-def test_it_recovers_when_who_was_stuck_has_gone(make):
+def test_reading_continues_when_stalled_clients_have_gone(make):
     with make(Echo(), total_buffer=TOTAL, stall=STALL, idle=0.0) as made:
         good = made.connect()
         press(made, Pressure.FULL)
@@ -115,11 +115,11 @@ def test_it_recovers_when_who_was_stuck_has_gone(make):
         assert waits(made) == 0
         assert made.told == ["reading.paused", "reading.resumed"] * (len(made.told) // 2)
         assert is_served(made, good)
-        press(made, Pressure.HALF)  # by as much from each as ever
+        press(made, Pressure.HALF)  # by as much from each as before
 
 
-def test_one_sum_is_for_all_and_each_limit_counts_for_its_own(make):
-    """A service with a smaller limit gives way first."""
+def test_the_sum_is_shared_and_each_limit_applies_to_its_service(make):
+    """A service with a smaller limit is paused first."""
     with make(Echo(), total_buffer=TOTAL, stall=0.0, idle=0.0) as made:
         other = made.unsent.mark(TOTAL // 4)
         heard: list[Pressure] = []
@@ -130,7 +130,7 @@ def test_one_sum_is_for_all_and_each_limit_counts_for_its_own(make):
         assert made.factory.mark.pressure is Pressure.HALF
 
 
-def test_what_is_stuck_when_the_listener_stops_is_counted_on(make):
+def test_pending_data_of_a_stopped_listener_is_still_counted(make):
     with make(Echo(), total_buffer=TOTAL, stall=0.0, idle=0.0) as made:
         stuck = press(made, Pressure.HALF)
         made.stop()
@@ -148,8 +148,8 @@ def unsent_of_conversations(made: Listener) -> int:
 
 
 @pytest.mark.parametrize("scheme", ["tcp"])
-def test_the_kernel_holds_less_for_who_comes_or_is_stuck_above_half(make):
-    """As getsockopt says it: twice what was asked for (socket(7))."""
+def test_above_half_the_send_buffers_of_new_and_stalled_clients_are_smaller(make):
+    """As getsockopt reports it: twice the requested size (socket(7))."""
     with make(Echo(), total_buffer=TOTAL, stall=0.0, idle=0.0) as made:
         calm = made.connect()
         before = kernel_buffers(made)
@@ -169,7 +169,7 @@ def test_the_kernel_holds_less_for_who_comes_or_is_stuck_above_half(make):
 
 @pytest.mark.parametrize("scheme", ["unix"])
 def test_a_unix_socket_keeps_its_buffer(make):
-    """It does not grow by itself, and what would be set is more than it has."""
+    """It does not grow by itself, and the size that would be set is larger."""
     with make(Echo(), total_buffer=TOTAL, stall=0.0, idle=0.0) as made:
         made.connect()
         before = kernel_buffers(made)[0]
@@ -178,8 +178,8 @@ def test_a_unix_socket_keeps_its_buffer(make):
         assert set(kernel_buffers(made)) == {before}
 
 
-def test_another_limit_counts_from_the_reload_on(make):
-    """For who is connected, and for who comes; and so does another `buffer`."""
+def test_another_limit_applies_after_the_reload(make):
+    """For existing and new connections; the same holds for another `buffer`."""
     with make(Echo(), total_buffer=TOTAL * 100, stall=0.0, idle=0.0) as made:
         stuck = [stick(made) for _ in range(8)]
         assert waits(made) > 2 * LITTLE

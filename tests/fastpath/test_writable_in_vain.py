@@ -1,4 +1,4 @@
-"""A connection that may be written to, says the kernel, and that takes nothing: it is left alone for a while."""
+"""A connection that the kernel reports as writable, but that accepts nothing: the daemon retries after a pause."""
 
 import errno
 import os
@@ -20,12 +20,12 @@ from echod.transports.write_retry import A_TURN, PAUSE, TURNS, WriteRetry
 from tests.contract.matrix import data
 
 LOOKED_AT = 0.35  #: seconds
-TRIES = 2 + LOOKED_AT / PAUSE  #: in that time, and one on the way in and out
+TRIES = 2 + LOOKED_AT / PAUSE  #: in that time, and one at each end
 
 
 @contextmanager
 def nothing_is_taken(made):
-    """Counts the tries: as Linux does where all sockets together are above tcp_mem."""
+    """Counts the attempts, and fails them as Linux does if all sockets together exceed tcp_mem."""
     tries: list[float] = []
 
     def refuse(*_: object) -> int:
@@ -48,7 +48,7 @@ def for_a_while(made):
 
 
 def takes_all(client: socket.socket) -> bytes:
-    """What has come so far."""
+    """The data received so far."""
     came = bytearray()
     try:
         while part := client.recv(1 << 20):
@@ -59,7 +59,7 @@ def takes_all(client: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("service", [Echo, Upper])
-def test_it_is_tried_a_few_times_a_second_and_nothing_is_lost(make, service):
+def test_a_write_is_retried_a_few_times_a_second_and_loses_nothing(make, service):
     with make(service(), stall=0.0, idle=0.0) as made:
         client = made.connect()
         sent = made.stick(client)
@@ -71,8 +71,8 @@ def test_it_is_tried_a_few_times_a_second_and_nothing_is_lost(make, service):
         assert came + made.rest(client) == service.transform(data()[:sent])
 
 
-def test_who_comes_by_the_same_number_is_served(make):
-    """A connection that rested has gone: what was to be tried again is nobody's."""
+def test_a_client_with_the_same_descriptor_number_is_served(make):
+    """A connection that was paused has gone: its retry must not affect the next one."""
     with make(Echo(), stall=0.0, idle=0.0) as made:
         client = made.connect()
         made.stick(client)
@@ -88,7 +88,7 @@ def test_who_comes_by_the_same_number_is_served(make):
         assert made.hear(other, 6) == b"and I?"
 
 
-def test_everybody_tries_within_ten_turns_and_few_at_once():
+def test_all_retries_run_within_ten_turns_and_few_at_once():
     clock = Clock()
     resting = WriteRetry(clock)
     woken: list[int] = []
