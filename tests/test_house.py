@@ -44,7 +44,7 @@ MAY_IMPORT = {
     " shape lineedit text transports version",
     "tap": "address config daemon early_signals gate model names telemetry services stdio lineedit text transports"
     " version",
-    "admin": "model names telemetry peercred services.outbox text",
+    "admin": "gate model names telemetry peercred services.outbox text",
     "client": "address config events gate model names peercred runtime_dir services shape stdio lineedit text"
     " transports version",
     "__main__": "early_signals stdio version",

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from echod.model import Peer
 
-SLICE: Final = 64  #: items of a long list that are encoded at once: about half a millisecond
+SLICE: Final = 32  #: items of a long list that are encoded at once: about 0.2 ms
 
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"

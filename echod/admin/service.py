@@ -11,7 +11,6 @@ from typing import Final, Literal, Protocol
 
 from echod.admin.http import HTTPSession
 from echod.admin.messages import TEXT, Answer, Handler, Request, Respond, fault
-from echod.admin.turn_budget import TurnBudget
 from echod.model import RESET, Context, Peer, Quiet, Say, Service, Session
 from echod.peercred import overflow, own_user
 from echod.text import clipped
@@ -60,7 +59,6 @@ class AdminService(Service):
         super().__init__(None, context)
         self._resources = resources
         own_user(), overflow("gid")  # read now: later there may be no descriptor for it, and the result is remembered
-        self._budget = TurnBudget(self.context.clock, self.context.later)
         self._sessions: dict[Places, dict[HTTPSession, Say]] = {"owners": {}, "readers": {}, "tcp": {}}  # oldest first
 
     def session(self, peer: Peer, say: Say) -> Session:
@@ -72,7 +70,7 @@ class AdminService(Service):
                 say(RESET)
                 return Quiet()
             held.pop(idle)(RESET)
-        session = _Leaving(peer, say, self._answer, self.context.clock, self._budget, lambda one: held.pop(one, None))
+        session = _Leaving(peer, say, self._answer, self.context, lambda one: held.pop(one, None))
         held[session] = say
         return session
 
@@ -181,11 +179,10 @@ class _Leaving(HTTPSession):
         peer: Peer,
         say: Say,
         handler: Handler,
-        clock: Callable[[], float],
-        budget: TurnBudget,
+        context: Context,
         left: Callable[[HTTPSession], object],
     ) -> None:
-        super().__init__(peer, say, handler, clock, budget)
+        super().__init__(peer, say, handler, context.clock, context.work)
         self._left = left
 
     def lost(self) -> None:

@@ -1,15 +1,19 @@
-"""The work budget: how much input that is split into items is processed at once.
+"""The work budget: how much work that consists of items is done at once.
 
 Bytes are bounded by the transport. Their number of items is not: one read of 64 KiB may hold 65,536 empty lines. This
-module states the rule for everything that splits input into items, such as lines, requests or frames:
+module states the rule for everything that consists of items, such as lines, requests, frames or pieces of a response:
 
+* A unit is one small item, such as an empty line: 1 to 2 µs. A larger item costs more, such as a unit for each
+  UNIT_BYTES of it. Units are counted, not measured: a turn does not depend on the load of the machine.
 * One read of one peer processes at most `portion` units. An empty or refused item costs a unit as well.
 * All peers together process at most `turn` units in one turn of the reactor, and their `last` portions as many again.
 * echod does not read from a peer with unprocessed input (`Reply.held`). Its next portion is processed in a later turn,
   hosts in turn, and the peers of one host first come first served.
 
 A service gets the budget through its `Context`; the transport queues the peer. A part of the daemon that has no
-`Reply`, such as a delivery to many members, takes a portion and queues itself in the same way.
+`Reply`, such as a delivery to many members, takes a portion and queues itself in the same way. Output that the
+transport pulls piece by piece has no portion: its producer spends units for each piece, and waits while the turn
+`is_used_up`.
 
 Pure: `later` is the reactor's callLater. Without it work cannot be postponed, so it is not bounded.
 """
@@ -21,6 +25,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 PORTION: Final = 256  #: units of one read of one peer: about 0.3 ms, and more lines than `lines-per-second` allows
+UNIT_BYTES: Final = 64  #: bytes of an item that cost one more unit
 TURN: Final = 512  #: units of all peers in one turn: about 1 ms, so that other connections keep a p99 below 5 ms
 
 Later = Callable[[float, Callable[[], None]], Any]
@@ -65,6 +70,11 @@ class WorkBudget:
     def waiting(self) -> int:
         """The number of peers that wait."""
         return len(self._share_of)
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether this turn has no units left: `wait`, and continue when called."""
+        return self._later is not None and self._left <= 0
 
     def portion(self, *, last: bool = False, whole: bool = False) -> Portion:
         """The units that one peer may process now: 0 if the turn is used up.

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from echod.gate.work_budget import UNIT_BYTES
 from echod.model import CLOSE, NOTHING, Context, End, Peer, Reply, Say, Service, Session
 from echod.services import nicks
-from echod.services.lines import HINT, LONGEST, UNIT, LineHint, LineInput, Lines
+from echod.services.lines import HINT, LONGEST, LineHint, LineInput, Lines
 from echod.services.outbox import ReplyOutbox
 from echod.services.pace import Pace
 from echod.services.rooms import HEARERS, Hall, Member, Unheard, WrongName, line
@@ -198,7 +199,7 @@ class Talking:
             command(self, member, rest.strip())
         except (Unheard, WrongName) as why:
             member.hear(f"-- {why}")
-        self._input.spend((member.outbox.put_in_all - before) // UNIT)
+        self._input.spend((member.outbox.put_in_all - before) // UNIT_BYTES)
         return None
 
     def _leave(self) -> Reply:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from echod.gate.work_budget import Portion
+from echod.gate.work_budget import UNIT_BYTES, Portion
 from echod.model import Context
 
 LONGEST: Final = 4096  #: octets of one line without its end: what a terminal takes in one (termios(3), canonical mode)
-UNIT: Final = 64  #: bytes of a line that count as one more unit of work
 MOST_HELD: Final = 65_536  #: octets of datagrams that one peer may have unprocessed: as many as one read of a stream
 WAITS: Final = 1.0  #: seconds that a line may wait for its end before its client is told
 HINT: Final = "-- your text waits for a line end: a line ends with LF, or CR LF"
@@ -91,8 +90,8 @@ class LineInput:
             end = self._data.find(b"\n", self._at) + 1 or len(self._data)
             piece = self._data[self._at : end]
             self._at = end
-            if len(piece) >= UNIT:
-                portion.spend(len(piece) // UNIT)
+            if len(piece) >= UNIT_BYTES:
+                portion.spend(len(piece) // UNIT_BYTES)
             yield piece
 
     def _count(self, size: int) -> None:

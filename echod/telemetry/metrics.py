@@ -19,7 +19,7 @@ from echod.events import Tally
 from echod.version import VERSION
 
 WHERE: Final = ("service", "address")
-SLICE: Final = 64  #: listeners whose samples of one family are encoded at once: about half a millisecond
+SLICE: Final = 32  #: listeners whose samples of one family are encoded at once: about 0.2 ms
 END: Final = b"# EOF\n"  #: the last line of OpenMetrics
 
 COUNTERS: Final[Mapping[str, tuple[str, Callable[[Tally], int]]]] = {

@@ -27,7 +27,7 @@ from echod.transports.layers.stack import MakeLayer, Receiver, Rejection
 from echod.transports.peers import socket_address
 from echod.transports.twisted_socket import TwistedSocket
 
-SLICE: Final = 256  #: connections whose byte counts are settled at once: about half a millisecond
+SLICE: Final = 32  #: connections whose byte counts are settled at once: about 0.1 ms
 
 
 class Carrier(Protocol):

@@ -9,15 +9,17 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from echod.admin.http import AHEAD, BODY, HEAD, PATIENCE, SILENCE, HTTPSession
+from echod.admin.http import AHEAD, BODY, EVENT, HEAD, PATIENCE, PIECE, REQUEST, SILENCE, HTTPSession
 from echod.admin.messages import SLICE, Answer, fault, of_json
 from echod.admin.resources import MOST_ASKED, DaemonResources, Verdict
 from echod.admin.service import AT_ONCE, AdminOptions, AdminService
-from echod.admin.turn_budget import TURN
 from echod.events import Tally
+from echod.gate.work_budget import PORTION, TURN, WorkBudget
 from echod.model import Context, End, Peer
 from echod.names import Inet, UnixName
+from echod.services.chat import Chat
 from echod.telemetry.metrics import Figures, ProcessFigures
+from tests.turns import Turns
 
 LOCAL = Peer("unix", UnixName("/run/admin"), UnixName(""), user=0)
 REMOTE = Peer("tcp", Inet("127.0.0.1", 10090), Inet("127.0.0.1", 5))
@@ -311,33 +313,6 @@ def test_a_body_is_built_piece_by_piece_as_the_client_reads():
     client.pull()
     assert len(client.answers) == 2
     assert client.answers[0][1].count(b"\n") == 1000
-
-
-def test_all_connections_share_the_time_of_a_turn():
-    """However many clients ask for however long a list, others have their turn after `TURN` and one slice."""
-    now, turns, slices = [0.0], [], []
-    context = Context(clock=lambda: now[0], later=lambda _seconds, call: turns.append(call))
-
-    class Slow(Known):
-        def connections(self, most):
-            for number in range(most):
-                if number % SLICE == 0:
-                    now[0] += TURN / 2
-                    slices.append(now[0])
-                yield {"peer": str(number)}
-
-    service = AdminService(DaemonResources(Slow()), context)
-    clients = [Client(service=service) for _ in range(10)]
-    for client in clients:
-        client.send(asking("/api/connections?limit=1000"))
-    assert len(slices) == 2
-    while turns:
-        assert len(turns) == 1
-        before = len(slices)
-        turns.pop()()
-        assert len(slices) <= before + 3
-    assert len(slices) == 10 * 16
-    assert all(len(json.loads(client.answers[0][1])) == 1000 for client in clients)
 
 
 def test_head_has_no_body():
@@ -639,31 +614,26 @@ def test_a_fault_is_one_line():
 
 def test_one_request_a_turn_however_many_came_at_once():
     """Each takes some milliseconds, and 64 KiB hold more than a thousand: nobody else would have a turn for seconds."""
-    turns = []
-    context = Context(clock=lambda: 0.0, later=lambda _seconds, call: turns.append(call))
+    turns = Turns()
+    context = Context(clock=lambda: 0.0, work=WorkBudget(turns.later))
     client = Client(service=AdminService(DaemonResources(Known()), context))
     client.send(asking("/healthz") * 5 + asking("/readyz")[:9])
     for number in range(1, 6):
         assert client.answers == [(200, b"ok\n")] * number
-        if number < 5:
-            assert len(turns) == 1
-        turns.pop()()
-    assert turns == []
+        assert len(turns.calls) == 1
+        turns.turn()
+    turns.all()
     client.send(asking("/readyz")[9:])
     assert client.answers[5:] == [(200, b"ready\n")]
     client.send(asking("/healthz") * 2)
     client.session.lost()
-    turns.pop()()
+    turns.all()
     assert len(client.answers) == 7
 
 
 def test_who_does_not_wait_for_answers_is_reset():
-    turns = []
-    client = Client(
-        service=AdminService(
-            DaemonResources(Known()), Context(clock=lambda: 0.0, later=lambda *more: turns.append(more))
-        )
-    )
+    context = Context(clock=lambda: 0.0, work=WorkBudget(Turns().later))
+    client = Client(service=AdminService(DaemonResources(Known()), context))
     while client.end is End.NOTHING:
         client.send(asking("/healthz") * 1_000)
     assert client.end is End.RESET
@@ -671,12 +641,86 @@ def test_who_does_not_wait_for_answers_is_reset():
 
 
 def test_the_end_of_sending_is_the_end_of_the_last_answer():
-    turns = []
-    client = Client(service=AdminService(DaemonResources(Known()), Context(later=lambda _, call: turns.append(call))))
+    turns = Turns()
+    context = Context(clock=lambda: 0.0, work=WorkBudget(turns.later))
+    client = Client(service=AdminService(DaemonResources(Known()), context))
     client.send(asking("/healthz") * 3)
     client.take(client.session.ended())
-    while turns:
-        assert client.end is End.NOTHING
-        turns.pop()()
+    while turns.calls and client.end is End.NOTHING:
+        turns.turn()
+    assert context.work.waiting == 0
     assert client.answers == [(200, b"ok\n")] * 3
     assert client.end is End.CLOSE
+
+
+class Counted(Known):
+    """A view with a long list, which counts the slices that were built."""
+
+    def __init__(self):
+        self.slices = 0
+
+    def connections(self, most):
+        for number in range(most):
+            self.slices += number % SLICE == 0
+            yield {"peer": f"192.0.2.1:{number:05}"}
+
+
+def test_all_connections_share_the_units_of_a_turn():
+    """However many clients ask for however long a list: at most `TURN` units and one slice in a turn."""
+    turns, view = Turns(), Counted()
+    service = AdminService(DaemonResources(view), Context(clock=lambda: 0.0, work=WorkBudget(turns.later)))
+    clients = [Client(service=service) for _ in range(10)]
+    for client in clients:
+        client.send(asking("/api/connections?limit=1000"))
+    most = TURN // PIECE + 1
+    assert view.slices <= most
+    while turns.calls:
+        assert len(turns.calls) == 1
+        before = view.slices
+        turns.turn()
+        assert view.slices <= before + most
+    assert view.slices == 10 * -(-1000 // SLICE)
+    assert all(len(json.loads(client.answers[0][1])) == 1000 for client in clients)
+
+
+def test_a_chat_and_the_interface_share_the_units_of_a_turn():
+    """Lines and pieces of lists count in one sum, in either order, and neither keeps the other from its turn."""
+    turns, view = Turns(), Counted()
+    context = Context(clock=lambda: 0.0, work=WorkBudget(turns.later))
+    service, chat = AdminService(DaemonResources(view), context), Chat(None, context)
+    reader = Client(service=service)
+    members = [chat.session(REMOTE, lambda _reply: None) for _ in range(3)]
+    for member in members:
+        member.opened()
+    turns.all()
+    reply = [member.received(b"\n" * 3 * PORTION) for member in members[:2]]
+    assert all(one.held for one in reply)
+    reader.send(asking("/api/connections?limit=1000"))
+    assert view.slices == 0, "the lines have used up the turn"
+    turns.turn()
+    assert 0 < view.slices <= TURN // PIECE + 1
+    assert members[2].received(b"\n").held, "the list has used up the turn"
+    turns.all()
+    assert len(json.loads(reader.answers[0][1])) == 1000
+
+
+def test_every_event_and_request_costs_units():
+    """A body in chunks of one byte and an invalid request are work as well."""
+    for data, least in (
+        (asking("/healthz"), REQUEST + 2 * EVENT),
+        (b"nonsense\r\n\r\n", REQUEST),
+        (asking("/", "POST", ["Transfer-Encoding: chunked"]) + b"1\r\nx\r\n" * 50 + b"0\r\n\r\n", REQUEST + 50 * EVENT),
+    ):
+        work = WorkBudget(Turns().later, turn=10_000)
+        Client(service=AdminService(DaemonResources(Known()), Context(clock=lambda: 0.0, work=work))).send(data)
+        assert 10_000 - work.portion(whole=True)._left >= least
+
+
+def test_a_connection_that_is_gone_does_not_wait():
+    turns = Turns()
+    work = WorkBudget(turns.later)
+    client = Client(service=AdminService(DaemonResources(Counted()), Context(clock=lambda: 0.0, work=work)))
+    client.send(asking("/api/connections?limit=10000"))
+    assert work.waiting == 1
+    client.session.lost()
+    assert work.waiting == 0

@@ -9,12 +9,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.gate.send_budget import Pressure, SendBudget
-from echod.gate.work_budget import PORTION, WorkBudget
+from echod.gate.work_budget import PORTION, UNIT_BYTES, WorkBudget
 from echod.model import Context, End, Peer
 from echod.names import Inet
 from echod.services import nicks
 from echod.services.chat import BURST, Chat, ChatOptions
-from echod.services.lines import HINT, LONGEST, UNIT
+from echod.services.lines import HINT, LONGEST
 from echod.services.outbox import WAITING
 from echod.services.rooms import NAMED, NEWS, SUMMARY, Room
 from tests.turns import Turns
@@ -75,8 +75,8 @@ class Chatting(SynchronousTestCase):
             before = outbox.put_in_all
             people[0].send(command * PORTION)
             size = outbox.put_in_all - before
-            self.assertLess(size, PORTION * UNIT + 2_000, command)
-            self.assertGreater(size, PORTION * UNIT / 2, command)
+            self.assertLess(size, PORTION * UNIT_BYTES + 2_000, command)
+            self.assertGreater(size, PORTION * UNIT_BYTES / 2, command)
             turns.all()
 
     def test_a_history_is_put_as_a_whole(self):
