@@ -9,7 +9,7 @@ from typing import Any, Final
 TOP = Path(__file__).parents[1]
 sys.path[:0] = [str(TOP), str(TOP / "docs" / "extensions")]
 
-from echod.version import VERSION  # noqa: E402 - the path comes first
+from echod.version import VERSION  # noqa: E402 - the path is set first
 
 project = "echod"
 author = "echod contributors"

@@ -1,1 +1,1 @@
-"""echod, the endpoint that people point a socket at."""
+"""echod: an echo daemon, and its client echoctl."""

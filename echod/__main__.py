@@ -2,8 +2,8 @@
 
 import sys
 
-# -m puts the working folder first on the path, whose files would stand in for the standard library's. This comes
-# before any other import, `__future__` included. A folder that holds this very file is the one that was asked for.
+# -m puts the working folder first on the path, and its files would replace the standard library's. Therefore this comes
+# before any other import, `__future__` included. A folder that contains this file itself is intended.
 if __name__ == "__main__" and not sys.flags.safe_path and not __file__.startswith(f"{sys.path[0]}/echod/"):
     del sys.path[0]
 

@@ -1,8 +1,6 @@
 """Addresses: one grammar for the daemon and its client.
 
-`parse` turns what people type into an `Address`; nothing here opens a socket or asks a name server.
-Standard library only, and of echod only `names`, `text`, `shape` and the registry of transports: everything else may
-import this.
+`parse` converts text to an `Address`. This module opens no socket and resolves no name.
 """
 
 from __future__ import annotations
@@ -20,24 +18,24 @@ from echod.shape import Shape
 from echod.text import escaped, for_system
 from echod.transports.registry import EVERY_FORM, SCHEMES, Scheme
 
-UNIX_PATH_MAX: Final = 107  #: octets; sun_path holds 108 with the closing NUL (unix(7))
+UNIX_PATH_MAX: Final = 107  #: bytes; sun_path has 108 with the terminating NUL (unix(7))
 BACKLOG: Final = 4096
-"""Connections the kernel queues for us. With Twisted's 50, 194 of 2,000 simultaneous connects waited a second
-for a SYN to be sent again; with 4096, none. The kernel caps it at net.core.somaxconn."""
+"""Connections in the listen queue. With Twisted's 50, 194 of 2,000 simultaneous connects waited a second for a
+retransmitted SYN; with 4096, none. The kernel limits it to net.core.somaxconn."""
 
 
 class AddressError(ValueError):
-    """An address that cannot be meant; the message says what was wrong and what would be right."""
+    """An invalid address; the message is what is wrong, and what was expected."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """A place to listen on or to reach. Equal addresses are the same place with the same options."""
+    """An address to listen on or to connect to. Equal addresses have equal options."""
 
     scheme: str  #: one of EVERY_FORM of the registry
     host: str = ""  #: "*" is every interface; otherwise an IP address or a name
     port: int = 0
-    path: str = ""  #: of a Unix socket or a WebSocket; the name behind `systemd:`; an endpoint's whole text
+    path: str = ""  #: of a Unix socket or a WebSocket; the name after `systemd:`; the text of an endpoint string
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
 
     def __hash__(self) -> int:
@@ -62,33 +60,33 @@ class Address:
 
     @property
     def form(self) -> Scheme:
-        """The line of the registry that it belongs to."""
+        """The entry of the scheme in the registry."""
         return EVERY_FORM[self.scheme]
 
     @property
     def shape(self) -> Shape:
-        """What the transport keeps of the shape of what is sent; an endpoint string is a stream."""
+        """The shape of the transport; an endpoint string is a stream."""
         return self.form.shape
 
     @property
     def is_opaque(self) -> bool:
-        """Whether it is an endpoint string: only Twisted knows which address that is."""
+        """Whether it is an endpoint string, whose address only Twisted knows."""
         return self.scheme == "endpoint"
 
     @property
     def is_passed(self) -> bool:
-        """Whether it names sockets that another process has opened: shape and address are those of the sockets."""
+        """Whether it names sockets that another process has opened, which determine shape and address."""
         return self.scheme == "systemd"
 
     @property
     def system_path(self) -> str:
-        """The path of a Unix socket as system calls want it: its octets in any locale, a NUL where `@` begins it."""
+        """The path of a Unix socket for system calls: its bytes in any locale, with a NUL for a leading `@`."""
         path = for_system(self.path)
         return "\0" + path[1:] if path.startswith("@") else path
 
     @property
     def has_path(self) -> bool:
-        """Whether it is a path of the file system."""
+        """Whether it is a path in the file system."""
         return self.form.has_path
 
     @property
@@ -103,19 +101,19 @@ class Address:
 
 
 def parse(text: str, *, client: bool = False) -> Address:
-    """Read an address as the configuration, `--listen` and echoctl write it.
+    """Parse an address of the configuration, `--listen` or echoctl.
 
-    A text without `://` is `systemd:NAME` or a Twisted endpoint string. For a `client`, `*` and port 0 are
-    refused, for nobody can connect there. Raises AddressError.
+    A text without `://` is `systemd:NAME` or a Twisted endpoint string. For a `client`, `*` and port 0 are refused,
+    because a client cannot connect to them. Raises AddressError.
     """
     if not text.strip():
         raise AddressError("the address is empty; write one such as tcp://127.0.0.1:10007")
     if text != (tidy := text.strip(" \t\r\n")):
-        raise AddressError(f"{_shown(text)}: white space stands around it: leave it out and write {_shown(tidy)}")
+        raise AddressError(f"{_shown(text)}: white space around the address; write {_shown(tidy)}")
     if bad := next((c for c in text if not c.isprintable() or (c == " " and "://" in text)), None):
         errors = "surrogateescape" if "\udc80" <= bad <= "\udcff" else "replace"
-        octets = "".join(f"%{octet:02X}" for octet in bad.encode("utf-8", errors))
-        raise AddressError(f"{_shown(text)}: {_shown(bad)} cannot stand in an address; write it as {octets}")
+        encoded = "".join(f"%{byte:02X}" for byte in bad.encode("utf-8", errors))
+        raise AddressError(f"{_shown(text)}: {_shown(bad)} is not allowed in an address; write it as {encoded}")
     if "://" not in text:
         return _without_scheme(text)
     scheme, _, rest = text.partition("://")
@@ -140,13 +138,13 @@ def parse(text: str, *, client: bool = False) -> Address:
 
 
 _HOST_AND_PORT: Final = re.compile(r"(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|\[[0-9A-Za-z:.%_-]+\]):[0-9]{1,5}")
-"""What no endpoint string looks like."""
+"""Text that cannot be an endpoint string."""
 _TLS: Final = "Twisted's ssl: and tls: endpoints are not supported; an address with TLS is tls://HOST:PORT"
 _NO_ENDPOINTS: Final[Mapping[str, str]] = {
     "haproxy": "haproxy: is not used here; write tcp://…?proxy=any instead",
     "ssl": _TLS,
     "tls": _TLS,
-    "stdio": "standard input and output are no address; write one such as tcp://127.0.0.1:10007",
+    "stdio": "standard input and output are not an address; write one such as tcp://127.0.0.1:10007",
 }
 """Endpoint strings that Twisted knows and that are refused. Its TLS needs pyOpenSSL and cannot half-close."""
 
@@ -155,7 +153,7 @@ def _without_scheme(text: str) -> Address:
     kind, colon, rest = text.partition(":")
     if colon and (right := _NO_ENDPOINTS.get(kind)):
         raise AddressError(f"{_shown(text)}: {right}")
-    if kind == "unix" and colon:  # Twisted's socket would be open to everybody, and left behind
+    if kind == "unix" and colon:  # Twisted's socket would be accessible to all users, and not removed
         path = rest.removeprefix("address=").partition(":")[0]
         raise AddressError(f"{_shown(text)}: write unix://{quote(path) if path.startswith('/') else '/PATH'}")
     if kind == "systemd" and colon and "=" not in rest:
@@ -176,9 +174,9 @@ def _unix_path(text: str, scheme: str, quoted: str) -> str:
     if not path.startswith(("/", "@")) or path in {"/", "@"}:
         raise AddressError(f"{_shown(text)}: the path must be absolute; write {scheme}:///run/echod/echo.sock")
     if "\0" in path:
-        raise AddressError(f"{_shown(text)}: a path cannot hold a NUL")
+        raise AddressError(f"{_shown(text)}: a path cannot contain a NUL")
     if (length := len(path.encode("utf-8", "surrogateescape"))) > UNIX_PATH_MAX:
-        raise AddressError(f"{_shown(text)}: the path has {length} octets; a Unix socket's has {UNIX_PATH_MAX} at most")
+        raise AddressError(f"{_shown(text)}: the path has {length} bytes; a Unix socket's has at most {UNIX_PATH_MAX}")
     return path
 
 
@@ -247,8 +245,8 @@ def _port(text: str, port: str, client: bool) -> int:
     lowest = 1 if client else 0
     if not re.fullmatch(r"[0-9]{1,5}", port) or not lowest <= int(port) <= 65535:
         wrong = "out of range" if re.fullmatch("[0-9]+", port) else "not a number"
-        said = f"port {_shown(port)} is {wrong}" if port else "the port is missing"
-        raise AddressError(f"{_shown(text)}: {said} ({lowest}–65535)")
+        problem = f"port {_shown(port)} is {wrong}" if port else "the port is missing"
+        raise AddressError(f"{_shown(text)}: {problem} ({lowest}–65535)")
     return int(port)
 
 
@@ -257,7 +255,7 @@ def _options(text: str, scheme: str, known: Scheme, query: str, client: bool) ->
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), max_num_fields=32)
     except ValueError:
-        raise AddressError(f"{_shown(text)}: after the ? stand options as name=value, joined by &") from None
+        raise AddressError(f"{_shown(text)}: after the ? write options as name=value, joined by &") from None
     for name, value in pairs:
         if name not in known.options:
             hint = get_close_matches(name, known.options, n=1)
@@ -320,7 +318,7 @@ OPTIONS: Final[Mapping[str, tuple[Callable[[str], str | int | bool | None], str]
     "user": (_matching(r"[^\s:/\x00-\x1f\x7f]{1,256}"), "a user's name or number"),
     "group": (_matching(r"[^\s:/\x00-\x1f\x7f]{1,256}"), "a group's name or number"),
 }
-DIALLING: Final = frozenset({"interface", "dscp", "df"})  #: those that mean something to who connects
+DIALLING: Final = frozenset({"interface", "dscp", "df"})  #: options that a client may use
 
 
 def _option_text(option: tuple[str, str | int | bool]) -> str:
@@ -333,6 +331,6 @@ def _option_text(option: tuple[str, str | int | bool]) -> str:
 
 
 def _shown(text: str) -> str:
-    """Text for an error message: as it is where that is safe to print, quoted and escaped where not."""
-    said = escaped(text)
-    return said if said == text and text.strip() == text != "" else f"'{said}'"
+    """Text for an error message: unchanged if it is safe to print, else quoted and escaped."""
+    safe = escaped(text)
+    return safe if safe == text and text.strip() == text != "" else f"'{safe}'"

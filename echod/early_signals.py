@@ -1,6 +1,6 @@
-"""Signals before the daemon takes them: an interrupt ends the process with 0, whatever it waits for.
+"""Signals before the daemon handles them: an interrupt ends the process with 0 at any moment.
 
-Standard library only, and nothing of echod: it runs while everything else is being imported.
+It imports only the standard library, because it runs while everything else is imported.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import signal
 
 
 def end_at_once(_number: int, _frame: object) -> None:
-    """End with 0. An exception could be taken for one of the import, or of the wait, that it comes in."""
+    """End with 0, without an exception, because the interrupted import or wait could handle it as its own."""
     os._exit(0)
 
 
 def until_the_daemon_takes_them() -> None:
-    """End on SIGTERM and SIGINT, and ignore SIGHUP and SIGUSR1: nothing is open yet that could be read again."""
+    """End on SIGTERM and SIGINT, and ignore SIGHUP and SIGUSR1: no file is open yet that could be reopened."""
     for number in (signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,6 +1,6 @@
-"""Who is at the other end of a Unix socket, as the kernel tells it (unix(7)). Knows neither side's protocol.
+"""The user and groups of the process at the other end of a Unix socket, from the kernel (unix(7)).
 
-For a client this is whoever listened on the socket, at the time of listen(2); for a server, whoever connected.
+For a client this is the process that called listen(2) on the socket; for a server, the process that connected.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 SO_PEERGROUPS: Final = 59  #: Linux 4.13; the socket module does not name it
-MOST_GROUPS: Final = 256  #: what fits the longest option that `socket.getsockopt` reads, 1,024 bytes
-OVERFLOW: Final = 65_534  #: the number that stands for every unmapped one (user_namespaces(7)), unless changed
-COMPLETE: Final = 2**32 - 1  #: how many numbers the map of the first user namespace has
+MOST_GROUPS: Final = 256  #: as many as fit in the longest option that `socket.getsockopt` reads, 1,024 bytes
+OVERFLOW: Final = 65_534  #: the default number for every unmapped one (user_namespaces(7))
+COMPLETE: Final = 2**32 - 1  #: the size of the map of the initial user namespace
 
 _CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: pid, uid, gid
 
@@ -30,9 +30,9 @@ class Credentials:
 
 
 def credentials(connection: Any) -> Credentials | None:
-    """Of the other end of a connected Unix socket; None if the kernel does not tell.
+    """The credentials of the other end of a connected Unix socket; None if the kernel does not report them.
 
-    Of a process in more than MOST_GROUPS groups only the primary one is known.
+    For a process in more than MOST_GROUPS groups only the primary one is known.
     """
     try:
         _, user, group = _CREDENTIALS.unpack(
@@ -49,9 +49,9 @@ def credentials(connection: Any) -> Credentials | None:
 
 @cache
 def overflow(of: Literal["uid", "gid"], proc: Path = Path("/proc")) -> int | None:
-    """The number that identifies nobody: every user (or group) that this user namespace has no number for has it.
+    """The overflow number: every user (or group) that is not mapped in this user namespace has it.
 
-    None if every one has a number of its own. If /proc does not tell, the map counts as incomplete.
+    None if every number is mapped. If /proc cannot be read, the map is treated as incomplete.
     """
     try:
         lines = (proc / "self" / f"{of}_map").read_text("ascii").splitlines()
@@ -63,6 +63,6 @@ def overflow(of: Literal["uid", "gid"], proc: Path = Path("/proc")) -> int | Non
 
 
 def own_user() -> int | None:
-    """Our own effective user; None if its number may as well be another's, see `overflow`."""
+    """The effective user of this process; None if other users may have the same number, see `overflow`."""
     user = os.geteuid()
     return None if user == overflow("uid") else user

@@ -1,6 +1,6 @@
-"""The three shapes of a transport: what it keeps of the way in which data was sent.
+"""The three shapes of a transport: stream, message and datagram.
 
-Code that treats transports differently asks for the shape, never for a scheme.
+Code that treats transports differently checks the shape, never the scheme.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from enum import Enum
 
 
 class Shape(Enum):
-    """What a transport keeps of the shape of what was sent."""
+    """Whether a transport has connections, and whether it keeps the boundaries of messages."""
 
-    STREAM = "stream"  #: a connection that carries bytes without boundaries; either side can end sending
+    STREAM = "stream"  #: a connection that carries bytes without boundaries; either side can finish sending
     MESSAGE = "message"  #: a connection that carries whole messages, in order
     DATAGRAM = "datagram"  #: single messages without a connection
 

@@ -1,7 +1,4 @@
-"""The standard streams, as every program of ours expects them: open, and read by somebody who may leave.
-
-Standard library only, and nothing of echod.
-"""
+"""Standard streams: opens closed ones, and handles a closed pipe on standard output."""
 
 from __future__ import annotations
 
@@ -18,21 +15,21 @@ REPORT_WAIT: Final = 1.0  #: seconds that a line waits for a non-blocking standa
 
 
 def open_standard_streams() -> None:
-    """Open what our parent closed of descriptors 0 to 2, or the first socket would be taken for our output."""
+    """Open those of descriptors 0 to 2 that the parent closed; else the first socket would become standard output."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open("/dev/null", os.O_RDWR)  # the lowest number that is free: this one
+            os.open("/dev/null", os.O_RDWR)  # open(2) returns the lowest free number: this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(descriptor, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115 - it stays open
 
 
 @contextmanager
 def readers_may_leave() -> Iterator[None]:
-    """Within it, who reads our standard output may go: that ends us. What was printed is out at its end.
+    """A context in which a closed pipe on standard output ends the process by SIGPIPE. Flushes the output at its end.
 
-    Raises OSError where it cannot be written for another reason.
+    Raises OSError if the output cannot be written for another reason.
     """
     try:
         try:
@@ -44,7 +41,7 @@ def readers_may_leave() -> Iterator[None]:
 
 
 def die_of_pipe() -> None:
-    """Nobody reads our output any more: end as every Unix program does, quietly and by SIGPIPE."""
+    """End the process by SIGPIPE without a message, as Unix programs do if the reader of their output has gone."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGPIPE)
 
@@ -52,8 +49,8 @@ def die_of_pipe() -> None:
 def report(line: str) -> None:
     """Write one line to standard error.
 
-    Never raises: if the terminal, the pipe or the disk behind it is gone, the line is lost and the program goes on to
-    its end. Nothing stays in a buffer, because a flush that fails at exit would change the exit code.
+    Never raises: if the terminal, the pipe or the disk is gone, the line is lost and the program continues. The line is
+    not buffered, because a failed flush at exit would change the exit code.
     """
     try:
         descriptor = sys.stderr.fileno()

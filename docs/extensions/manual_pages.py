@@ -1,6 +1,6 @@
-"""Turns a page of the site into a manual page: the parts in which man(7) and the web differ.
+"""Converts a page of the site to a manual page, where man(7) and the web differ.
 
-Owns four conversions, applied only when Sphinx's `man` builder runs: the usage block of a page becomes its SYNOPSIS and
+Four conversions are applied only by Sphinx's `man` builder: the usage block of a page becomes its SYNOPSIS and
 the text after it the DESCRIPTION; a table becomes a definition list, because a terminal has no room for columns; a link
 to another page becomes that page's name; SEE ALSO is added. The pages themselves stay plain Markdown.
 """
@@ -96,7 +96,7 @@ def _convert_links(document: nodes.document, manuals: dict[str, str]) -> None:
 
 
 def _inlines(link: nodes.Element) -> list[nodes.Node]:
-    """What a link shows, without the wrapper that Sphinx puts around it."""
+    """The content of a link, without the wrapper that Sphinx puts around it."""
     parts = list(link.children)
     while len(parts) == 1 and type(parts[0]) is nodes.inline:
         parts = list(parts[0].children)
@@ -112,7 +112,7 @@ def _wrap_literals(document: nodes.document) -> None:
 
 
 def _wrapped(line: str) -> list[str]:
-    """A line in pieces that fit; a comment goes on as a comment, below the place where it began."""
+    """A line in pieces of at most WIDTH; a comment continues as a comment, in the same column."""
     if len(line) <= WIDTH:
         return [line]
     indent = " " * (len(line) - len(line.lstrip()) + 4)

@@ -32,8 +32,8 @@ _interface = st.one_of(
 )
 _scoped = st.builds("{}%{}".format, _ipv6, _interface)
 _host = st.one_of(st.just("*"), _name, st.ip_addresses(v=4).map(str), _ipv6, _scoped)
-_octets = st.binary(min_size=1, max_size=100).map(lambda octets: octets.decode("utf-8", "surrogateescape"))
-_path = st.builds("{}{}".format, st.sampled_from("/@"), _octets.filter(lambda path: "\0" not in path)).filter(
+_bytes = st.binary(min_size=1, max_size=100).map(lambda bytes: bytes.decode("utf-8", "surrogateescape"))
+_path = st.builds("{}{}".format, st.sampled_from("/@"), _bytes.filter(lambda path: "\0" not in path)).filter(
     lambda path: path != "//"
 )
 _word = st.text(
@@ -68,7 +68,7 @@ def addresses(draw: st.DrawFn) -> Address:
         if path.startswith("@"):  # an abstract name has no file to give these to
             options = {name: value for name, value in options.items() if name not in ("mode", "user", "group")}
         return Address(scheme, path=path, options=options)
-    path = draw(st.just("") | _octets.map("/{}".format)) if known.has_url_path else ""
+    path = draw(st.just("") | _bytes.map("/{}".format)) if known.has_url_path else ""
     return Address(scheme, draw(_host), draw(st.integers(0, 65535)), path, options)
 
 
@@ -145,7 +145,7 @@ class Reading(SynchronousTestCase):
         path = "/" + "é" * ((UNIX_PATH_MAX - 1) // 2)
         self.assertEqual(len(path.encode()), UNIX_PATH_MAX)
         self.assertEqual(parse(f"unix://{path}").path, path)
-        self.assertIn(f"has {UNIX_PATH_MAX + 1} octets", refused(f"unix://{path}x"))
+        self.assertIn(f"has {UNIX_PATH_MAX + 1} bytes", refused(f"unix://{path}x"))
 
     def test_equal_addresses_are_one_address(self) -> None:
         one = parse("tcp://h:1?backlog=5&dscp=ef")
@@ -166,14 +166,14 @@ class Refusing(SynchronousTestCase):
             (f"systemd:{'x' * 256}", "1 to 255"),
             ("echo", "not an address; write one such as tcp://127.0.0.1:10007"),
             ("7:tcp", "not an address"),
-            ("tcp:7\n8", r"'\x0a' cannot stand in an address"),
-            ("tcp:\u202e7", r"'\u{202e}' cannot stand in an address"),
+            ("tcp:7\n8", r"'\x0a' is not allowed in an address"),
+            ("tcp:\u202e7", r"'\u{202e}' is not allowed in an address"),
             ("tcp:/127.0.0.1:7", "write tcp://127.0.0.1:7"),
             ("udp:[::1]:7", "write udp://[::1]:7"),
-            ("tcp://a b:7", "' ' cannot stand in an address; write it as %20"),
-            ("unix:///a\x7f", r"'\x7f' cannot stand in an address; write it as %7F"),
-            ("unix:///a\udcff", r"'\xff' cannot stand in an address; write it as %FF"),
-            ("unix:///a\u2028", r"'\u{2028}' cannot stand in an address; write it as %E2%80%A8"),
+            ("tcp://a b:7", "' ' is not allowed in an address; write it as %20"),
+            ("unix:///a\x7f", r"'\x7f' is not allowed in an address; write it as %7F"),
+            ("unix:///a\udcff", r"'\xff' is not allowed in an address; write it as %FF"),
+            ("unix:///a\u2028", r"'\u{2028}' is not allowed in an address; write it as %E2%80%A8"),
             ("tpc://h:7", "unknown scheme tpc; did you mean tcp://?"),
             ("TCP://h:7", "unknown scheme TCP; did you mean tcp://?"),
             ("gopher://h:7", "unknown scheme gopher; known are tcp, udp, tls"),
@@ -186,7 +186,7 @@ class Refusing(SynchronousTestCase):
             ("unix://@name?mode=0600", "mode cannot be set here: an abstract name has no file"),
             ("unix-dgram://@name?group=adm", "group cannot be set here"),
             ("unix://@name?backlog=5&user=adm", "user cannot be set here"),
-            ("unix:///a%00b", "cannot hold a NUL"),
+            ("unix:///a%00b", "cannot contain a NUL"),
             ("tcp://h:7/echo", "tcp:// has no path; leave out /echo"),
             ("tcp://user@h:7", "no user name"),
             ("tcp://[::1:7", "write an IPv6 address as [::1]:7"),
@@ -244,7 +244,7 @@ class Refusing(SynchronousTestCase):
             ("unix:/run/echo.sock", "write unix:///run/echo.sock"),
             ("unix:/tmp/my key.sock:lockfile=0", "write unix:///tmp/my%20key.sock"),
             ("unix:run/echo.sock", "write unix:///PATH"),
-            ("stdio:", "standard input and output are no address"),
+            ("stdio:", "standard input and output are not an address"),
             ("haproxy:tcp:7", "write tcp://…?proxy=any instead"),
             ("ssl:7", "ssl: and tls: endpoints are not supported; an address with TLS is tls://HOST:PORT"),
             ("tls:127.0.0.1:7", "ssl: and tls: endpoints are not supported; an address with TLS is tls://HOST:PORT"),
@@ -254,7 +254,7 @@ class Refusing(SynchronousTestCase):
 
     def test_white_space_around_it(self) -> None:
         for text in ("tcp://h:7 ", " tcp://h:7", "tcp://h:7\n"):
-            self.assertIn("white space stands around it: leave it out and write tcp://h:7", refused(text))
+            self.assertIn("white space around the address; write tcp://h:7", refused(text))
 
     def test_a_client_takes_no_options_for_listening(self) -> None:
         for text in ("tcp://h:7?backlog=5", "unix:///s?mode=0600", "unix-dgram:///s?user=a", "udp://h:7?v6only=no"):
