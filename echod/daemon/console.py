@@ -12,7 +12,7 @@ from echod.lineedit.interactive_input import Typing, is_terminal
 from echod.lineedit.operator_view import Leave, Operating
 from echod.lineedit.raw_mode import in_foreground
 from echod.services.console import Console
-from echod.services.desk import Desk, Unanswerable
+from echod.services.operator_queue import Desk, Unanswerable
 from echod.telemetry.background_writer import Output
 
 GONE: Final = "-- there is no console service any more"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from echod.model import NOTHING, Context, End, Peer, Quiet, Reply, Say, Service, Session
-from echod.services.showing import Show, effective, show
+from echod.services.print_message import Show, effective, show
 
 RECEIPT: Final = b"received"
 

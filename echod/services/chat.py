@@ -9,7 +9,7 @@ from typing import Any, Final
 from echod.gate.work_budget import UNIT_BYTES
 from echod.model import CLOSE, NOTHING, Context, End, Peer, Reply, Say, Service, Session
 from echod.services import nicks
-from echod.services.lines import HINT, LONGEST, LineHint, LineInput, Lines
+from echod.services.line_buffer import HINT, LONGEST, LineHint, LineInput, Lines
 from echod.services.outbox import ReplyOutbox
 from echod.services.pace import Pace
 from echod.services.rooms import HEARERS, Hall, Member, Unheard, WrongName, line

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from echod.model import NOTHING, Context, Peer, Reply, Say, Service, Session
-from echod.services.desk import Desk
-from echod.services.lines import HINT, LineHint, LineInput
+from echod.services.line_buffer import HINT, LineHint, LineInput
+from echod.services.operator_queue import Desk
 
 GOODBYE: Final = b"-- goodbye\n"
 LONGEST: Final = 4096  #: characters of one message that are shown; the rest is only counted

@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from echod.model import Peer, Say, Service, Session
-from echod.services.once import Once
+from echod.services.single_reply import Once
 
 DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS: Final = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echod.model import NOTHING, Context, Peer, Quiet, Reply, Say, Service, Session
-from echod.services.showing import Show, effective, show
+from echod.services.print_message import Show, effective, show
 
 
 @dataclass(frozen=True)

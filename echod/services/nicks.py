@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-from echod.services.lookalikes import skeleton
+from echod.services.confusables import skeleton
 from echod.text import escaped
 
 LONGEST: Final = 32  #: characters: twice the usual length, and 40 names fit on a page of /who

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from echod.model import Context, Peer, Say, Service, Session
-from echod.services.once import Once
+from echod.services.single_reply import Once
 from echod.small_files import Unsuitable, not_utf8, read_whole
 from echod.text import system_error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from echod.model import Peer, Say, Service, Session
-from echod.services.once import Once
+from echod.services.single_reply import Once
 
 EPOCH: Final = 2_208_988_800  #: seconds from 1900-01-01 to 1970-01-01
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from echod.model import Arrival, Peer, Say, Service, Session
 from echod.names import Inet, SocketAddress
-from echod.services.once import Once
+from echod.services.single_reply import Once
 
 
 def line(peer: Peer, arrival: Arrival | None = None) -> bytes:

@@ -12,7 +12,7 @@ from echod.admin.service import AdminService
 from echod.events import Tally
 from echod.model import Context, End, Peer, Reply
 from echod.names import Inet, UnixName
-from echod.services.desk import Desk
+from echod.services.operator_queue import Desk
 from echod.telemetry.metrics import Figures, ProcessFigures
 from tests.fuzz.answering import Bugs
 from tests.fuzz.draw import Draw

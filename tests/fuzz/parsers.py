@@ -35,9 +35,9 @@ from echod.events import CATALOGUE
 from echod.gate.access import Access, canonical, in_disguise, key_of
 from echod.model import Context, Peer
 from echod.names import inet, is_loopback, unix_name
+from echod.services.print_message import show
 from echod.services.qotd import WrongQuotes, quotations
 from echod.services.registry import kinds
-from echod.services.showing import show
 from echod.tap import Options
 from echod.telemetry.background_writer import Output
 from echod.telemetry.journal import entry

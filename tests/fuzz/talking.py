@@ -20,7 +20,7 @@ from echod.model import Context, End, Peer, Reply, Service, Session
 from echod.names import Inet, inet
 from echod.services.chat import Chat
 from echod.services.console import Console
-from echod.services.desk import Unanswerable
+from echod.services.operator_queue import Unanswerable
 from echod.transports.datagram_sessions import SessionDatagrams
 from tests.fuzz.answering import Bugs
 from tests.fuzz.draw import Draw

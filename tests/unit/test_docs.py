@@ -29,7 +29,7 @@ from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits
 from echod.model import Context
-from echod.services import daytime, qotd, showing
+from echod.services import daytime, print_message, qotd
 from echod.services.registry import kinds
 from echod.telemetry import background_writer, service_output
 from echod.telemetry.log import TEMPLATES
@@ -311,7 +311,7 @@ def test_why_a_connection_ends():
         (ARCHITECTURE, f"every {1000 * flood.EASED:g} ms it passes twice as much"),
         (ARCHITECTURE, f"a queue of at most {background_writer.WAITING:,} lines"),
         (SERVICES, f"or after {stack.LINGER:g} seconds"),
-        (SERVICES, f"One line shows at most {showing.SHOWN:,} bytes of a message"),
+        (SERVICES, f"One line shows at most {print_message.SHOWN:,} bytes of a message"),
         (SERVICES, f"at most {service_output.A_SECOND:,} lines and {service_output.BYTES_A_SECOND >> 10} KiB a second"),
         (SERVICES, f"A random quotation of {qotd.LARGEST} bytes at most"),
         (EMBEDDING, f"after {datagram.A_TURN} datagrams or {stream_port.A_TURN} connections"),

@@ -14,7 +14,7 @@ from echod.model import Context, End, Peer
 from echod.names import Inet
 from echod.services import nicks
 from echod.services.chat import BURST, Chat, ChatOptions
-from echod.services.lines import HINT, LONGEST
+from echod.services.line_buffer import HINT, LONGEST
 from echod.services.outbox import WAITING
 from echod.services.rooms import NAMED, NEWS, SUMMARY, Room
 from tests.turns import Turns

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echod.services import nicks
-from echod.services.lookalikes import skeleton
+from echod.services.confusables import skeleton
 from echod.services.nicks import LONGEST, WrongName, cited, key, look, name
 
 

@@ -6,7 +6,7 @@ from echod.events import Closing, Tally
 from echod.gate.limits import Limits
 from echod.gate.work_budget import WorkBudget
 from echod.model import CLOSE, NOTHING, Context, End, Reply
-from echod.services.lines import LineInput
+from echod.services.line_buffer import LineInput
 from echod.transports.conversation import Conversation
 from tests.turns import Turns
 from tests.wire import Wire

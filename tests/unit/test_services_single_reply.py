@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.model import CLOSE, NOTHING, End, Reply
-from echod.services.once import Once
+from echod.services.single_reply import Once
 
 
 class Saying(SynchronousTestCase):

@@ -11,7 +11,7 @@ from echod.model import Context, Peer
 from echod.names import Inet, unix_name
 from echod.services.ack import Ack
 from echod.services.discard import Discard
-from echod.services.showing import SHOWN, line, show
+from echod.services.print_message import SHOWN, line, show
 from echod.telemetry.service_output import A_SECOND, Shown
 from echod.text import decoded
 
@@ -114,7 +114,7 @@ class Showing(SynchronousTestCase):
         context = Context(show=shown, shows=shown.has_room)
         for _ in range(A_SECOND):
             show(b"hello", PEER, "text", context)
-        with mock.patch("echod.services.showing.line", side_effect=AssertionError("nobody reads it")):
+        with mock.patch("echod.services.print_message.line", side_effect=AssertionError("nobody reads it")):
             show(b"hello", PEER, "text", context)
         shown.settle()
         self.assertEqual(self.lines[A_SECOND - 1 :], ["udp 192.0.2.1:40000: hello", "… 1 more line in that second"])

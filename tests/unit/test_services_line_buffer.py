@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 
 from echod.gate.work_budget import WorkBudget
 from echod.model import Context
-from echod.services.lines import BYTE_ORDER_MARK, LONGEST, MOST_HELD, LineHint, LineInput, Lines
+from echod.services.line_buffer import BYTE_ORDER_MARK, LONGEST, MOST_HELD, LineHint, LineInput, Lines
 from tests.turns import Turns
 
 
