@@ -58,8 +58,7 @@ CLOSE: Final = Reply(end=End.CLOSE)
 RESET: Final = Reply(end=End.RESET)
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(NamedTuple):
     """The other end of a connection, or the sender of a datagram.
 
     `user` and `groups` are the numbers of the user and the groups at the other end of a Unix stream, from the kernel.
@@ -97,8 +96,7 @@ class Peer:
         return isinstance(self.local, UnixName)
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """The metadata of one datagram. None means unknown.
 
     `ttl` is the number of remaining hops, `traffic_class` the byte of DSCP and ECN, and `received_at` the time of

@@ -49,6 +49,8 @@ def inet_name(name: tuple[Any, ...]) -> Inet:
 
     An IPv6 address that needs a zone has it (RFC 4007 11), because each link may have an `fe80::1`.
     """
+    if len(name) == 2:  # IPv4: without a zone, and never mapped
+        return Inet(name[0], name[1])
     zone = name[3] if len(name) == 4 else 0
     return inet(scoped(name[0], zone), name[1])
 

@@ -12,7 +12,7 @@ from echod.config.settings import Configuration, ServiceConfig
 
 APART: Final = 64  #: descriptors for logs, pipes, epoll, Python, and the listeners of INCLUDED addresses
 INCLUDED: Final = 12  #: addresses whose descriptors are part of APART
-A_LISTENER: Final = 3  #: descriptors of a listener: its socket, and both ends of the fast path's pipe
+A_LISTENER: Final = 4  #: descriptors of a listener: its socket, its epoll, and both ends of the fast path's pipe
 
 
 def fit(configuration: Configuration, hard: int) -> tuple[Configuration, list[str]]:

@@ -48,6 +48,13 @@ class Conversation:
     ===============  ==============================================================================================
     """
 
+    __slots__ = (
+        "_begin_session", "_closing", "_counted", "_end", "_end_waits", "_endless", "_handed", "_held",
+        "_limits", "_mark", "_messages", "_more", "_over", "_paused", "_pausing", "_peer_ended", "_progress",
+        "_scheme", "_settled", "_since", "_tally", "_waited", "_work", "begun", "below", "peer",
+        "received_bytes", "session",
+    )  # fmt: skip
+
     def __init__(
         self,
         begin_session: Begin,
@@ -59,30 +66,22 @@ class Conversation:
         work: WorkBudget | None = None,
     ) -> None:
         self.below: StreamTransport  # from `begin` on
-        self.begun = False
         self.peer: Peer
         self.session: Session
-        self.received_bytes = 0
-        self._begin_session = begin_session
-        self._scheme = scheme
-        self._limits = limits
-        self._tally = tally
-        self._over = over
+        self.begun, self.received_bytes = False, 0
+        self._begin_session, self._over = begin_session, over
+        self._scheme, self._limits, self._tally = scheme, limits, tally
         self._mark = mark or SendBudget().mark(limits.total_buffer)
         self._work = work or WorkBudget()
         self._messages = False  # whether the transport keeps messages
         self._held = False  # the session has input that it has not processed
         self._end_waits = False  # the peer has finished meanwhile, which the session does not know yet
         self._counted = 0  # unsent bytes that the mark knows of
-        self._handed = 0  # bytes given to the transport
-        self._settled = (0, 0)  # bytes in and out that are in the tally already
+        self._handed, self._settled = 0, (0, 0)  # bytes given to the transport; in and out, in the tally already
         self._more: Iterator[bytes] | None = None
         self._endless = False  # whether that has no end
-        self._end = End.NOTHING
-        self._pausing = True  # whether reading pauses at all
-        self._paused = False
-        self._peer_ended = False
-        self._closing = Closing.DONE
+        self._end, self._closing = End.NOTHING, Closing.DONE
+        self._pausing, self._paused, self._peer_ended = True, False, False  # the first: whether reading pauses at all
         self._progress = -1  # bytes in and out when `watch` looked last
         self._since, self._waited = 0.0, False  # when that was new, and whether something was unsent
 
@@ -161,7 +160,7 @@ class Conversation:
         self._work.cancel(self._process)
         finished = self._peer_ended or isinstance(reason, ConnectionDone)  # a hang-up is the end of a Unix peer
         if self._closing is Closing.DONE:
-            if isinstance(reason, LingerTimeout | MessageTooLarge):
+            if isinstance(reason, (LingerTimeout, MessageTooLarge)):
                 self._closing = Closing.LINGER if isinstance(reason, LingerTimeout) else Closing.MESSAGE
             elif not (finished and self._more is None and not self.unsent):
                 self._closing = Closing.LOST

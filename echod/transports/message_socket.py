@@ -13,6 +13,7 @@ from typing import Any, Final
 from twisted.internet.error import ConnectionLost
 
 from echod.transports.layers.stack import Facts, MessageTooLarge, Receiver
+from echod.transports.socket_poller import Watcher
 from echod.transports.stream_socket import NO_ROOM, StreamSocket
 from echod.transports.write_retry import WriteRetry
 
@@ -34,7 +35,7 @@ class MessageSocket(StreamSocket):
 
     def __init__(
         self,
-        reactor: Any,
+        watcher: Watcher,
         connected: socket.socket,
         facts: Facts,
         receiver: Receiver,
@@ -42,7 +43,7 @@ class MessageSocket(StreamSocket):
         retry: WriteRetry,
         limit: int,
     ) -> None:
-        super().__init__(reactor, connected, facts, receiver, clock, retry)
+        super().__init__(watcher, connected, facts, receiver, clock, retry)
         self._limit = limit
 
     def write(self, data: bytes) -> None:

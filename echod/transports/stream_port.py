@@ -25,6 +25,7 @@ from echod.gate.refusal import Refusal
 from echod.names import SocketAddress
 from echod.transports.layers.stack import Facts, Receiver
 from echod.transports.service_factory import ServiceFactory
+from echod.transports.socket_poller import ReactorWatcher, SocketPoller, Watcher
 from echod.transports.sockets import accept
 from echod.transports.stream_socket import RESET_ON_CLOSE, StreamSocket
 from echod.transports.write_retry import WriteRetry
@@ -47,6 +48,11 @@ class Reserve:
     def __init__(self) -> None:
         self._descriptor: int | None = None
         self._file: os.stat_result
+
+    @property
+    def kept(self) -> bool:
+        """Whether it has the descriptor, as far as it knows."""
+        return self._descriptor is not None
 
     def keep(self) -> bool:
         """Have the descriptor, or get it (again); False when there is none to be had."""
@@ -88,6 +94,7 @@ class Reluctance:
         self._tell = tell
         self._clock = clock
         self._in_a_row = 0  # failures
+        self._unchecked = 0  # successes since the reserve was checked
         self._pause = 0.0
         self._refused = 0
         self._told = False  # that it pauses, and not yet that it goes on
@@ -113,12 +120,14 @@ class Reluctance:
         return self._pause
 
     def succeeded(self) -> None:
-        """A connection was accepted: whatever was wrong is over."""
-        self._in_a_row, self._pause = 0, 0.0
-        if self._told:
-            self._tell("accept.resumed", address=self._place, refused=self._refused)
-            self._told, self._refused = False, 0
-        self._reserve.keep()
+        """A connection was accepted: what was wrong is over. If nothing was, the reserve is checked once in A_TURN."""
+        self._unchecked += 1
+        if self._in_a_row or self._told or self._unchecked >= A_TURN or not self._reserve.kept:
+            self._in_a_row, self._pause, self._unchecked = 0, 0.0, 0
+            if self._told:
+                self._tell("accept.resumed", address=self._place, refused=self._refused)
+                self._told, self._refused = False, 0
+            self._reserve.keep()
 
 
 class StreamPort(FileDescriptor):
@@ -144,6 +153,8 @@ class StreamPort(FileDescriptor):
         self._resume: DelayedCall | None = None
         self._reluctance = Reluctance(factory.place, reserve, self._tell)
         self._retry = WriteRetry(reactor)
+        self._poller = SocketPoller(reactor)
+        self._reactor_watcher = ReactorWatcher(reactor)
 
     @property
     def is_bare(self) -> bool:
@@ -157,6 +168,7 @@ class StreamPort(FileDescriptor):
     def startListening(self) -> None:
         """Serve from now on."""
         self.connected = 1
+        self._poller.keep(True)
         self.factory.doStart()
         self.startReading()
 
@@ -170,6 +182,7 @@ class StreamPort(FileDescriptor):
                 self._resume.cancel()
                 self._resume = None
             self.stopReading()
+            self._poller.keep(False)
             self.close_socket()
             self.factory.doStop()
 
@@ -180,6 +193,7 @@ class StreamPort(FileDescriptor):
             self._resume.cancel()
             self._resume = None
         self.stopReading()
+        self._poller.keep(False)
         self.factory.doStop()
 
     def doRead(self) -> None:
@@ -217,7 +231,11 @@ class StreamPort(FileDescriptor):
 
     def connection(self, accepted: socket.socket, facts: Facts, receiver: Receiver) -> StreamSocket:
         """The lowest level of a connection."""
-        return StreamSocket(self.reactor, accepted, facts, receiver, self.factory.clock, self._retry)
+        return StreamSocket(self.watcher(), accepted, facts, receiver, self.factory.clock, self._retry)
+
+    def watcher(self) -> Watcher:
+        """The watcher of a new connection."""
+        return self._poller if self._poller.open() else self._reactor_watcher
 
     def _serve(self, accepted: socket.socket, name: Any) -> None:
         host, remote = self.peer(name)

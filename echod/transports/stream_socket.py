@@ -14,6 +14,7 @@ import errno
 import socket
 import struct
 from contextlib import suppress
+from select import EPOLLIN, EPOLLOUT
 from typing import Any, Final
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
@@ -23,6 +24,7 @@ from zope.interface import implementer
 
 from echod.gate.send_budget import KERNEL_BUFFER
 from echod.transports.layers.stack import LINGER, Facts, LingerTimeout, Receiver
+from echod.transports.socket_poller import Watcher
 from echod.transports.write_retry import WriteRetry
 
 _log = Logger()
@@ -39,43 +41,22 @@ NO_ROOM: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errn
 class StreamSocket:
     """A connected, non-blocking stream socket as a StreamTransport.
 
-    `clock` measures the time that a peer has to finish after `close`; `retry` is shared by the sockets of a port.
+    `clock` measures the time that a peer has to finish after `close`. A port's sockets share `watcher` and `retry`.
     """
 
     __slots__ = (
-        "_clock",
-        "_closing",
-        "_data",
-        "_ended",
-        "_finish",
-        "_finished",
-        "_gone",
-        "_in_turn",
-        "_linger",
-        "_offset",
-        "_paused",
-        "_queue",
-        "_reactor",
-        "_read_size",
-        "_retry",
-        "_stuck",
-        "_timer",
-        "_writing",
-        "dropped",
-        "facts",
-        "fileno",
-        "receiver",
-        "socket",
-        "unsent",
-    )
+        "_clock", "_closing", "_data", "_ended", "_finish", "_finished", "_gone", "_in_turn", "_linger",
+        "_offset", "_paused", "_queue", "_read_size", "_retry", "_stuck", "_timer", "_watcher", "_writing",
+        "dropped", "facts", "fileno", "receiver", "socket", "unsent", "watched",
+    )  # fmt: skip
 
     def __init__(
-        self, reactor: Any, connected: socket.socket, facts: Facts, receiver: Receiver, clock: Any, retry: WriteRetry
+        self, watcher: Watcher, opened: socket.socket, facts: Facts, receiver: Receiver, clock: Any, retry: WriteRetry
     ) -> None:
-        self.socket, self.fileno = connected, connected.fileno
+        self.socket, self.fileno = opened, opened.fileno
         self.facts, self.receiver = facts, receiver
-        self.unsent = self.dropped = 0
-        self._reactor, self._clock, self._retry = reactor, clock, retry
+        self.unsent = self.dropped = self.watched = 0
+        self._watcher, self._clock, self._retry = watcher, clock, retry
         self._read_size = READ
         self._queue: list[bytes] = []  # written, and not part of `_data` yet
         self._data, self._offset = b"", 0  # what is being sent, and how much of it the kernel has
@@ -87,6 +68,7 @@ class StreamSocket:
         self._linger = 0.0
         self._timer: Any = None
         self._gone: Exception | None = None  # why the socket is closed
+        watcher.join(self)
 
     def start(self) -> None:
         """Begin the receiver, and receive."""
@@ -95,8 +77,7 @@ class StreamSocket:
             self.receiver.begin(self)
         except Exception:
             self._bug()
-        if self._gone is None and not self._paused:
-            self._reactor.addReader(self)
+        self._watch_input()
         self._end_turn()
 
     # for the level above
@@ -121,19 +102,17 @@ class StreamSocket:
             failed = self._send() < 0
             self._in_turn = False
             if failed:
-                self._reactor.callLater(0, self._tell_lost)
+                self._watcher.soon(self._tell_lost)
 
     def pause(self) -> None:
         if not self._paused and not self._closing:
             self._paused = True
-            if self._gone is None and not self._ended:
-                self._reactor.removeReader(self)
+            self._watch_input()
 
     def resume(self) -> None:
         if self._paused:
             self._paused = False
-            if self._gone is None and not self._ended:
-                self._reactor.addReader(self)
+            self._watch_input()
 
     def read_at_once(self, size: int) -> None:
         self._read_size = size
@@ -186,7 +165,6 @@ class StreamSocket:
         try:
             if end:
                 self._ended = True
-                self._reactor.removeReader(self)
                 if not self._closing:
                     self.receiver.ended()
             elif self._closing:
@@ -196,12 +174,14 @@ class StreamSocket:
         except Exception:
             self._bug()
         self._end_turn()
+        if end:  # only now: most connections are closed by this end
+            self._watch_input()
 
     def doWrite(self) -> None:
         if self._gone is None:
             self._in_turn = True
             if self._send() == 0 and self.unsent:
-                self._reactor.removeWriter(self)
+                self._watcher.watch(self, self.watched & ~EPOLLOUT)
                 self._retry.add(self, self._watch_writing)
             self._in_turn = False
             self._tell_lost()
@@ -263,7 +243,7 @@ class StreamSocket:
     def _sent_all(self) -> None:
         if self._writing:
             self._writing = False
-            self._reactor.removeWriter(self)
+            self._watcher.watch(self, self.watched & ~EPOLLOUT)
         if self._stuck:
             self._stuck = False
             try:
@@ -291,16 +271,23 @@ class StreamSocket:
             self._data, self._offset = self._data[self._offset :], 0  # what has gone need not be kept
             self.receiver.stuck()
 
+    def _watch_input(self) -> None:
+        """Watch for input, unless reading pauses or the peer has finished."""
+        if self._gone is None:
+            reading = 0 if self._paused or self._ended else EPOLLIN
+            self._watcher.watch(self, self.watched & ~EPOLLIN | reading)
+
     def _watch_writing(self) -> None:
         if self._gone is None:
             self._writing = True
-            self._reactor.addWriter(self)
+            self._watcher.watch(self, self.watched | EPOLLOUT)
 
     def _shut(self) -> None:
         if not self._finished and self._gone is None:
             self._finished = True
-            with suppress(OSError):  # reset: the next read says so
-                self.socket.shutdown(socket.SHUT_WR)
+            if not (self._closing and self._ended):  # otherwise closing sends the FIN
+                with suppress(OSError):  # reset: the next read says so
+                    self.socket.shutdown(socket.SHUT_WR)
         if self._closing:
             self._close_if_over()
 
@@ -322,8 +309,7 @@ class StreamSocket:
         if self._gone is not None:
             return
         self._gone = reason
-        self._reactor.removeReader(self)
-        self._reactor.removeWriter(self)
+        self._watcher.forget(self)
         self._retry.forget(self)
         if self._timer is not None:
             self._timer.cancel()
@@ -334,7 +320,7 @@ class StreamSocket:
         self.socket.close()
         self._queue, self._data = [], b""
         if not self._in_turn:
-            self._reactor.callLater(0, self._tell_lost)
+            self._watcher.soon(self._tell_lost)
 
     def _tell_lost(self) -> None:
         receiver, reason = self.receiver, self._gone

@@ -18,6 +18,7 @@ from echod.transports.message_socket import MessageSocket, prepare
 from echod.transports.paths import bind_path
 from echod.transports.peers import socket_facts
 from echod.transports.service_factory import ServiceFactory
+from echod.transports.socket_poller import ReactorWatcher
 from echod.transports.stream_port import Reserve
 from echod.transports.transport import Message
 from echod.transports.unix import UnixPort
@@ -41,7 +42,7 @@ class SeqpacketPort(UnixPort):
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _send_buffer(self.socket))
         factory = self.factory
         return MessageSocket(
-            self.reactor, accepted, facts, receiver, factory.clock, self._retry, factory.limits.message
+            self.watcher(), accepted, facts, receiver, factory.clock, self._retry, factory.limits.message
         )
 
 
@@ -104,7 +105,8 @@ def _connected(reactor: Any, path: str, build: Callable[[], Receiver]) -> Messag
     except BaseException:
         opened.close()
         raise
-    made = MessageSocket(reactor, opened, facts, build(), reactor, WriteRetry(reactor), Limits().message)
+    watcher, retry = ReactorWatcher(reactor), WriteRetry(reactor)
+    made = MessageSocket(watcher, opened, facts, build(), reactor, retry, Limits().message)
     made.start()
     return made
 

@@ -29,7 +29,7 @@ def test_defaults_shrink_to_what_fits(tmp_path):
 def test_many_addresses_take_their_part(tmp_path):
     listen = ", ".join(f'"tcp://127.0.0.1:{port}"' for port in range(1, 101))
     configuration, _lines = fit(configured(tmp_path, f"[services.echo]\nlisten = [{listen}]\n"), 1024)
-    assert configuration.services[0].limits.connections == 1024 - APART - 3 * (100 - 12)
+    assert configuration.services[0].limits.connections == 1024 - APART - 4 * (100 - 12)
 
 
 def test_what_is_written_must_fit_and_is_told_by_its_file_and_key(tmp_path):
