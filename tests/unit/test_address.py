@@ -32,7 +32,7 @@ _interface = st.one_of(
 )
 _scoped = st.builds("{}%{}".format, _ipv6, _interface)
 _host = st.one_of(st.just("*"), _name, st.ip_addresses(v=4).map(str), _ipv6, _scoped)
-_bytes = st.binary(min_size=1, max_size=100).map(lambda bytes: bytes.decode("utf-8", "surrogateescape"))
+_bytes = st.binary(min_size=1, max_size=100).map(lambda data: data.decode("utf-8", "surrogateescape"))
 _path = st.builds("{}{}".format, st.sampled_from("/@"), _bytes.filter(lambda path: "\0" not in path)).filter(
     lambda path: path != "//"
 )
