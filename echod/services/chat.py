@@ -109,7 +109,9 @@ class Talking:
 
     def opened(self) -> Reply:
         """Into the lobby."""
-        member = self._member = self._chat.hall.enter(self._say, joined=not self._peer.keeps_messages)
+        member = self._member = self._chat.hall.enter(
+            self._say, joined=not self._peer.keeps_messages, host=self._peer.share
+        )
         self._outbox = member.outbox
         others = member.room.names(member, WELCOMED)
         member.hear(f"-- welcome: you are {member.nick}, in {member.room.name} with {others}; /help tells more")
@@ -235,7 +237,7 @@ class Talking:
         nick, _, text = rest.partition(" ")
         if not text.strip():
             raise Unheard("/msg needs a name and a text: /msg NAME TEXT")
-        self._chat.hall.called(nick).hear(f"{member.nick} (to you): {_said(text)}")
+        self._chat.hall.message(nick, f"{member.nick} (to you): {_said(text)}")
 
     def _me(self, member: Member, rest: str) -> None:
         if not rest:

@@ -5,7 +5,7 @@ Pure: it knows members by their outboxes, and no socket. Lines that it writes it
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 from typing import Final
@@ -37,11 +37,13 @@ def line(text: str) -> bytes:
 class Member:
     """Somebody in a room. `nick` is what others read."""
 
-    def __init__(self, hall: Hall, nick: str, room: Room, outbox: ReplyOutbox) -> None:
+    def __init__(self, hall: Hall, nick: str, room: Room, outbox: ReplyOutbox, host: str) -> None:
         self.hall = hall
+        self.host = host  # what it shares with other clients, `Peer.share`
         self.nick = nick
         self.room = room
         self.outbox = outbox
+        self.messages: Pace  # of those that members send to it alone
 
     def hear(self, text: str) -> None:
         """Tell this member alone."""
@@ -57,8 +59,9 @@ class Member:
 class Room:
     """Members who hear each other, and the last lines that they said; `rate` of them a second, or (0) any number."""
 
-    def __init__(self, hall: Hall, name: str, history: int, rate: float) -> None:
+    def __init__(self, hall: Hall, name: str, history: int, rate: float, host: str = "") -> None:
         self.name = name
+        self.host = host  # of the member that made it
         self.look = nicks.look(name)
         self.members: dict[Member, None] = {}  # in the order in which they came
         self.history: deque[bytes] = deque()
@@ -156,6 +159,7 @@ class Hall:
         lobby = Room(self, LOBBY, history, room_rate)
         self._rooms = {nicks.key(LOBBY): lobby}
         self._looks = {lobby.look: lobby}
+        self._made_by: Counter[str] = Counter()  # rooms, by the host of the member that made them
         self._named: dict[str, Member] = {}  # by the key of a nick
         self._seen: dict[str, Member] = {}  # by its look
         self._scheduled = False
@@ -165,16 +169,23 @@ class Hall:
         self._history, self._most, self._room_rate = history, rooms, room_rate
         for room in self._rooms.values():
             room.govern(history, room_rate)
+        for member in self._named.values():
+            self._limit_messages(member)
 
-    def enter(self, say: Say, *, joined: bool) -> Member:
-        """Somebody new, in the lobby, as a guest. `joined` says whether lines may be handed over together."""
+    def enter(self, say: Say, *, joined: bool, host: str = "") -> Member:
+        """Add a member of a host, as a guest, in the lobby. `joined` says whether lines may be handed over together."""
         nick = self._guest()
         room = self._rooms[nicks.key(LOBBY)]
-        member = Member(self, nick, room, ReplyOutbox(self.context, say, self._missed, joined=joined))
+        member = Member(self, nick, room, ReplyOutbox(self.context, say, self._missed, joined=joined), host)
+        self._limit_messages(member)
         self._name(member, nick)
         room.members[member] = None
         room.news("joined", member, f"{member.nick} has joined")
         return member
+
+    def _limit_messages(self, member: Member) -> None:
+        """A member is sent no more lines by others alone than a room takes."""
+        member.messages = Pace(self._room_rate, self._room_rate * ROOM_BURST, self.context.clock)
 
     def leave(self, member: Member) -> None:
         """Somebody has gone."""
@@ -206,7 +217,10 @@ class Hall:
                 raise Unheard(f"there are {self._most} rooms already; /join without a name lists them")
             if like := self._looks.get(nicks.look(name)):
                 raise Unheard(f"the name {name} is taken: it looks like {like.name}")
-            room = Room(self, name, self._history, self._room_rate)
+            if self._made_by[member.host] >= self._most - len(self._rooms):
+                raise Unheard(f"your host has made {self._made_by[member.host]} rooms: the others are for other hosts")
+            room = Room(self, name, self._history, self._room_rate, member.host)
+            self._made_by[member.host] += 1
             self._rooms[nicks.key(name)] = self._looks[room.look] = room
         self._out(member)
         member.room = room
@@ -225,6 +239,14 @@ class Hall:
         """Every room, and how many are in it."""
         rooms = (f"{room.name} ({len(room.members)})" for room in self._rooms.values())
         return listed(rooms, NAMED, len(self._rooms))
+
+    def message(self, written: str, text: str) -> None:
+        """Send a text to the member of this nick alone. Raises Unheard."""
+        member = self.called(written)
+        if not member.messages.take():
+            rate = member.messages.per_second
+            raise Unheard(f"more than {rate:g} lines a second are sent to {member.nick}: not sent")
+        member.hear(text)
 
     def soon(self) -> None:
         """Let go out what waits, in a moment."""
@@ -252,6 +274,8 @@ class Hall:
         else:
             del self._rooms[nicks.key(room.name)], self._looks[room.look]
             room.close()
+            self._made_by[room.host] -= 1
+            self._made_by += Counter()  # forgets hosts without a room
 
     def _guest(self) -> str:
         while True:

@@ -79,6 +79,39 @@ class Chatting(SynchronousTestCase):
             self.assertGreater(size, PORTION * UNIT_BYTES / 2, command)
             turns.all()
 
+    def test_one_host_makes_half_of_the_rooms_at_most(self):
+        chat = self.chat(rooms=9, lines_per_second=0)
+        crowd = [Somebody(chat) for _ in range(8)]
+        for number, one in enumerate(crowd):
+            one.says(f"/join room{number}")
+        self.assertIn("your host has made 4 rooms: the others are for other hosts", crowd[-1].heard()[-1])
+        other = Somebody(chat, Peer("tcp", FROM_A_STREAM.local, Inet("192.0.2.1", 40_000)))
+        other.says("/join ours")
+        self.assertIn("-- you are in ours", other.heard()[-1])
+        for one in crowd[:4]:
+            one.says("/quit")
+        crowd[-1].says("/join room7")
+        self.assertIn("-- you are in room7", crowd[-1].heard()[-1])
+        crowd[-1].says("/quit")
+        self.assertEqual(list(chat.hall._made_by), [other.session._peer.share])
+
+    def test_members_send_to_one_alone_no_more_than_a_room_takes(self):
+        chat = self.chat(lines_per_second=0, room_lines_per_second=5)
+        anna, bob, carl = self.several(chat, "anna", "bob", "carl")
+        for number in range(20):
+            (anna, carl)[number % 2].says(f"/msg bob {number}")
+        self.assertEqual(len(bob.heard()), 10)
+        self.assertEqual(anna.heard()[-1], "-- more than 5 lines a second are sent to bob: not sent")
+        self.clock.advance(1)
+        anna.says("/msg bob again")
+        self.assertEqual(bob.heard(), ["anna (to you): again"])
+        successor = Chat(ChatOptions(room_lines_per_second=1), chat.context)
+        successor.succeed(chat)
+        carl.heard()
+        for number in range(3):
+            carl.says(f"/msg bob {number}")
+        self.assertEqual(len(bob.heard()), 2)
+
     def test_a_history_is_put_as_a_whole(self):
         changes = []
         budget = mock.Mock(pressure=Pressure.NONE, change=changes.append)
