@@ -82,12 +82,12 @@ class Peer(NamedTuple):
 
     @property
     def share(self) -> str:
-        """What counts as one client where clients share something: an IPv4 host, an IPv6 /64, or a local user."""
+        """The key of a client in shared limits: an IPv4 host, an IPv6 /64, or a local user."""
         if isinstance(self.remote, UnixName):
             return f"user {self.user}"
         try:
             return client_of(key_of(self.remote.host)).hex()
-        except ValueError:  # an endpoint of another program, with names of its own
+        except ValueError:  # an endpoint string whose peers have other names
             return self.remote.host
 
     @property
