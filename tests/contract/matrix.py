@@ -1,4 +1,4 @@
-"""What every contract shares: the services and transports there are, a daemon for each plane, and clients.
+"""The services and transports of all contracts, a daemon for each plane, and clients.
 
 A contract is a class of tests about one service over one transport. `everywhere` makes a test case of it for each
 transport and each plane; pytest and trial both run those.
@@ -29,12 +29,12 @@ STREAM: Final = Shape.STREAM
 MESSAGE: Final = Shape.MESSAGE
 DATAGRAM: Final = Shape.DATAGRAM
 
-# One contract is one test function for every transport, and a slow example is no wrong one on two shared cores.
+# One contract is one test function for every transport; a slow example is not a failure on two shared cores.
 anything = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
 
 
 class Stream(Protocol):
-    """What a client of a stream needs; a socket has it."""
+    """The methods that a stream client needs; a socket has them."""
 
     def send(self, data: memoryview, /) -> int: ...
     def sendall(self, data: bytes | memoryview, /) -> None: ...
@@ -47,10 +47,10 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class Transport:
-    """One way to carry bytes. `connect` makes a client that is connected; its sockets have a timeout."""
+    """A way to carry bytes. `connect` makes a connected client; its sockets have a timeout."""
 
     carries: Shape
-    listen: str  #: what the daemon is told; `{name}` is the service's
+    listen: str  #: the address for the daemon; `{name}` is replaced by the service's name
     connect: Callable[[Place], Any]
 
 
@@ -60,7 +60,7 @@ def _stream(
     def connect(place: Place) -> socket.socket:
         opened = socket.socket(family, kind)
         opened.settimeout(SECONDS)
-        if kind is socket.SOCK_SEQPACKET:  # an empty message is told from the end by its credentials
+        if kind is socket.SOCK_SEQPACKET:  # credentials distinguish an empty message from the end
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         opened.connect(place)
         return opened
@@ -69,7 +69,7 @@ def _stream(
 
 
 def _datagram(family: socket.AddressFamily, host: str, asked: str | None = None) -> Callable[[Place], socket.socket]:
-    """Clients at `host` that hear only the address that they asked: the daemon's, or `asked` in its place."""
+    """Clients at `host` that receive only from the address they send to: the daemon's, or `asked` in its place."""
 
     def connect(place: Place) -> socket.socket:
         while True:
@@ -77,7 +77,7 @@ def _datagram(family: socket.AddressFamily, host: str, asked: str | None = None)
             opened.settimeout(SECONDS)
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * MIB)
             opened.bind((host, 0))
-            if opened.getsockname()[1] in _ports():  # the loop guard would take us for the daemon itself
+            if opened.getsockname()[1] in _ports():  # the loop guard would treat the client as the daemon itself
                 opened.close()
                 continue
             opened.connect((asked, place[1]) if asked else place)
@@ -87,7 +87,7 @@ def _datagram(family: socket.AddressFamily, host: str, asked: str | None = None)
 
 
 def _named(place: Place) -> socket.socket:
-    """A client of a Unix datagram socket, with a name that the kernel chose: nobody else can be answered."""
+    """A client of a Unix datagram socket, with a name chosen by the kernel: a socket without a name gets no reply."""
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     opened.settimeout(SECONDS)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MIB)
@@ -108,7 +108,7 @@ TRANSPORTS: Final[Mapping[str, Transport]] = {
     ),
     "unix-dgram": Transport(DATAGRAM, "unix-dgram://{dir}/{name}.dgram", _named),
 }
-"""Every transport that this version has; a scheme without a line here fails a test."""
+"""Every transport of this version; a scheme without a line here fails a test."""
 
 SERVICES: Final[Mapping[str, str]] = {
     "echo": 'kind = "echo"',
@@ -128,14 +128,14 @@ SERVICES: Final[Mapping[str, str]] = {
     "time": 'kind = "time"',
     "whoami": 'kind = "whoami"',
 }
-"""Every kind, with what is worth a contract among its options."""
+"""Every kind, with the options that need a contract."""
 
 COVERED: Final[set[tuple[str, str]]] = set()
 """The services and transports that have a contract: filled as the test modules are imported."""
 
 
 def _reachable(transport: Transport) -> bool:
-    """Whether this machine has the transport's family at all."""
+    """Whether this machine has the transport's address family."""
     if "[::1]" not in transport.listen:
         return True
     try:
@@ -150,13 +150,13 @@ REACHABLE: Final = {name: transport for name, transport in TRANSPORTS.items() if
 
 
 def configuration(plane: str, services: Mapping[str, str] = SERVICES) -> str:
-    """A file that serves every service over every transport of this machine."""
+    """A configuration with every service over every transport of this machine."""
     parts = [f'[daemon]\nplane = "{plane}"\ndrain = "2s"\n[defaults.limits]\nrate = "0"\n']
     for name, options in services.items():
         listen = [
             transport.listen.replace("{name}", name)
             for transport in REACHABLE.values()
-            if not (transport.carries is MESSAGE and 'kind = "chargen"' in options)  # its answer has no last message
+            if not (transport.carries is MESSAGE and 'kind = "chargen"' in options)  # its reply has no last message
         ]
         parts.append(f"[services.{name}]\nlisten = {listen}\n{options}\n")
     return "\n".join(parts)
@@ -180,7 +180,7 @@ def shared(plane: str) -> Daemon:
 
 
 def _end(daemon: Daemon) -> None:
-    """Stop it in order; the log tells where that is not possible."""
+    """Stop it; the log is shown if that fails."""
     try:
         if daemon.stop() != 0:
             print(daemon.log(), file=sys.stderr)
@@ -199,7 +199,7 @@ else:
 
 
 class Contract(_Case):
-    """What a service promises over every transport. `everywhere` sets what stands first."""
+    """The contract of a service over every transport. `everywhere` sets the attributes below."""
 
     plane: str
     name: str  #: of the transport
@@ -214,15 +214,15 @@ class Contract(_Case):
 
     @property
     def place(self) -> Place:
-        """Where the service is."""
+        """The address of the service."""
         return self.place_of(self.service)
 
     def place_of(self, service: str) -> Place:
-        """Where another service is, over the same transport."""
+        """The address of another service, over the same transport."""
         return self.daemon.place(service, self.transport.listen.partition(":0")[0].partition("{")[0])
 
     def connect(self, service: str | None = None) -> Any:
-        """A client that is connected, and closed at the end."""
+        """A connected client, which is closed at the end."""
         client = self.transport.connect(self.place_of(service or self.service))
         self.addCleanup(client.close)
         return client
@@ -247,12 +247,12 @@ def everywhere(contract: type[Contract], carries: Shape, *services: str) -> dict
 
 @cache
 def data(size: int = 64 * MIB) -> bytes:
-    """So many octets without any order, and always the same ones."""
+    """So many random bytes, always the same ones."""
     return random.Random(862).randbytes(size)
 
 
 def digest(pieces: Iterable[bytes]) -> tuple[int, str]:
-    """How many octets came, and what they were."""
+    """The number of received bytes, and their hash."""
     total, summary = 0, hashlib.sha256()
     for piece in pieces:
         total += len(piece)
@@ -261,18 +261,18 @@ def digest(pieces: Iterable[bytes]) -> tuple[int, str]:
 
 
 def incoming(stream: Stream) -> Iterator[bytes]:
-    """What comes until the other end has finished."""
+    """The digest of everything until the other end closes."""
     while piece := stream.recv(256 * 1024):
         yield piece
 
 
 def rest(stream: Stream) -> bytes:
-    """All that comes until the other end has finished."""
+    """Everything until the other end closes."""
     return b"".join(incoming(stream))
 
 
 def exactly(stream: Stream, size: int) -> bytes:
-    """The next `size` octets, or fewer where the other end finishes before."""
+    """The next `size` bytes, or fewer if the other end closes before."""
     parts = []
     while size and (piece := stream.recv(size)):
         parts.append(piece)
@@ -281,7 +281,7 @@ def exactly(stream: Stream, size: int) -> bytes:
 
 
 def fill(stream: Stream, source: bytes, still: float = 0.3) -> int:
-    """Send until nothing has been taken for `still` seconds; how many octets were."""
+    """Send until nothing is accepted for `still` seconds; returns the number of accepted bytes."""
     stream.settimeout(still)
     view, sent = memoryview(source), 0
     try:
@@ -295,7 +295,7 @@ def fill(stream: Stream, source: bytes, still: float = 0.3) -> int:
 
 
 class Sending(threading.Thread):
-    """Sends pieces and finishes sending, while somebody else reads. Joining it raises what went wrong."""
+    """Sends pieces and shuts down sending, while another thread reads. Joining it raises its error."""
 
     def __init__(self, stream: Stream, pieces: Iterable[bytes | memoryview]) -> None:
         super().__init__(daemon=True)
@@ -321,7 +321,7 @@ class Sending(threading.Thread):
 
 
 def pieces(source: bytes, sizes: Iterable[int]) -> Iterator[memoryview]:
-    """The source cut into pieces of these sizes, and what is left as the last."""
+    """The source cut into pieces of these sizes; the last piece is the rest."""
     view = memoryview(source)
     for size in sizes:
         yield view[:size]
@@ -331,7 +331,7 @@ def pieces(source: bytes, sizes: Iterable[int]) -> Iterator[memoryview]:
 
 
 def answer(stream: Stream, source: Iterable[bytes | memoryview]) -> tuple[int, str]:
-    """Send everything and finish, read meanwhile until the other end finishes; the digest of what came."""
+    """Send everything and shut down sending, and read meanwhile until the other end closes; returns the digest."""
     sending = Sending(stream, source)
     came = digest(incoming(stream))
     sending.over()

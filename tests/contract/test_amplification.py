@@ -1,4 +1,4 @@
-"""Never a weapon: an answer to who may not have a larger one is never larger than its question, and never a second."""
+"""No amplification: outside of `larger-answers-to` a reply is never larger than the request, and never a second one."""
 
 import socket
 
@@ -12,7 +12,7 @@ SIZES = (0, 1, 3, 4, 25, 26, 64, 512, 1472, 65_507)
 
 
 class Amplification(SynchronousTestCase):
-    def test_no_answer_is_larger_than_its_question(self) -> None:
+    def test_no_reply_is_larger_than_its_request(self) -> None:
         names = [name for name, kind in kinds(plugins=()).items() if kind.datagrams and not kind.conversational]
         services = [f'[services.{name}]\nlisten = ["udp://127.0.0.1:0"]' for name in names]
         for plane in PLANES:
@@ -25,8 +25,8 @@ class Amplification(SynchronousTestCase):
         for size in SIZES:
             with self.client(daemon, name) as client, self.client(daemon, "echo") as other:
                 client.send(data()[:size])
-                for _ in range(2):  # whoever asks later and has the answer: ours would be here
-                    other.send(b"somebody else")
+                for _ in range(2):  # a later request that has its reply: an earlier reply would have arrived
+                    other.send(b"another one")
                     other.recv(65_536)
                 client.setblocking(False)
                 try:
@@ -34,7 +34,7 @@ class Amplification(SynchronousTestCase):
                 except BlockingIOError:
                     continue
                 assert len(answer) <= size, (name, size, answer)
-                assert size or name in ("echo", "upper"), (name, "answers the empty question")
+                assert size or name in ("echo", "upper"), (name, "replies to an empty request")
                 self.assertRaises(BlockingIOError, client.recv, 65_536)
 
     def client(self, daemon: Daemon, name: str) -> socket.socket:

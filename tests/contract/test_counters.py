@@ -1,4 +1,4 @@
-"""What the daemon counted is what happened: every octet, every datagram, every end and every refusal."""
+"""The daemon's counters are exact: every byte, every datagram, every close and every refusal."""
 
 import select
 import socket
@@ -51,7 +51,7 @@ limits = { stall = "1s" }
 
 
 class Story:
-    """What happens to one daemon, and what it must have counted in the end."""
+    """The clients of one daemon, and its expected counters at the end."""
 
     def __init__(self, daemon: Daemon, at_the_end: Callable[[Callable[[], None]], None]) -> None:
         self.daemon = daemon
@@ -67,7 +67,7 @@ class Story:
             if family == socket.AF_INET:
                 client.bind((host, port))
             if scheme == "udp" and not port and client.getsockname()[1] in self.daemon.ports:
-                continue  # the loop guard would take us for the daemon itself
+                continue  # the loop guard would treat the client as the daemon itself
             client.connect(place)
             return client
 
@@ -83,12 +83,12 @@ class Story:
         self.send_datagrams()
 
     def wait(self) -> None:
-        """The limits come."""
+        """The limits are reached."""
         assert self.idle.recv(1) == b""
         assert ended(self.stalled)
 
     def stop(self) -> None:
-        """What is left when the daemon stops: a client that is silent, and one that takes nothing."""
+        """Connections that exist when the daemon stops: a client that is silent, and one that does not read."""
         self.silent, stuck = self.connect("upper"), self.connect("upper")
         self.silent.sendall(b"hello")
         assert exactly(self.silent, 5) == b"HELLO"
@@ -96,13 +96,13 @@ class Story:
         self.daemon.process.terminate()
 
     def end(self) -> None:
-        """A silent client hears a goodbye, and all has been counted."""
+        """A silent client gets a FIN, and everything has been counted."""
         assert self.silent.recv(1) == b""
         self.silent.close()
         self.compare({key.partition(":")[0]: figures for key, figures in self.daemon.counters().items()})
 
     def is_refused(self, service: str) -> None:
-        """A client hears at once that it gets no service, some even while they connect."""
+        """A refused client gets a reset at once, some even while they connect."""
         try:
             assert self.connect(service).recv(1) == b""
         except ConnectionResetError:
@@ -221,22 +221,22 @@ class Story:
         }
 
     def compare_unfinished(self, figures: dict[str, int], others: dict[str, int]) -> None:
-        """The counters of who took not everything: what came is more than what went."""
+        """The counters of a client that did not read everything: more bytes in than out."""
         taken, given = figures.pop("bytes_in"), figures.pop("bytes_out")
         assert given < taken < given + 4 * MIB
         assert figures == others
 
 
 def ended(client: socket.socket) -> bool:
-    """Whether the daemon ends a connection that nobody reads."""
+    """Whether the daemon closes a connection that the client does not read."""
     poll = select.poll()
-    poll.register(client, 0)  # POLLERR and POLLHUP are told always
+    poll.register(client, 0)  # POLLERR and POLLHUP are always reported
     return bool(poll.poll(SECONDS * 1000))
 
 
 class Counters(SynchronousTestCase):
-    def test_every_counter(self) -> None:
-        """With the plane and without it: both at once, for it takes as long as the longest limit."""
+    def test_every_counter_is_exact(self) -> None:
+        """With the plane on and off: both at once, because it takes as long as the longest limit."""
         with Daemon(CONFIG.replace("PLANE", "auto")) as one, Daemon(CONFIG.replace("PLANE", "off")) as other:
             stories = [Story(one, self.addCleanup), Story(other, self.addCleanup)]
             for act in (Story.begin, Story.happen, Story.wait, Story.stop, Story.end):

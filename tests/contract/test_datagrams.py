@@ -1,4 +1,4 @@
-"""Datagrams: one question, at most one answer, whole, in order, from the address that was asked."""
+"""Datagrams: one request, at most one reply, complete, in order, from the address that was used."""
 
 import contextlib
 import json
@@ -24,16 +24,16 @@ LARGEST = 65_536
 
 class Asking(Contract):
     def ask(self, client: Any, question: bytes) -> bytes:
-        """The one answer, from the address that was asked: a connected socket hears no other."""
+        """Check the one reply, from the address that was used: a connected socket receives from no other."""
         client.send(question)
         answer: bytes = client.recv(LARGEST)
         return answer
 
     def assert_silent(self, client: Any) -> None:
-        """Nothing comes, and no error either: not even when others have been answered meanwhile."""
+        """Check that no reply and no error arrives, even after other clients have their replies."""
         other = self.connect("echo")
         for _ in range(3):
-            self.ask(other, b"somebody else")
+            self.ask(other, b"another one")
         client.setblocking(False)
         self.assertRaises(BlockingIOError, client.recv, LARGEST)
 
@@ -53,7 +53,7 @@ class Transforming(Asking):
         if client.family == socket.AF_INET6:
             assert self.ask(client, data()[:65_527]) == self.oracle(data()[:65_527])
 
-    def test_every_octet(self) -> None:
+    def test_every_byte_value(self) -> None:
         assert self.ask(self.connect(), bytes(range(256))) == self.oracle(bytes(range(256)))
 
     @anything
@@ -65,7 +65,7 @@ class Transforming(Asking):
         assert [client.recv(LARGEST) for _ in questions] == [self.oracle(question) for question in questions]
         client.close()
 
-    def test_the_answer_comes_from_where_the_question_went(self) -> None:
+    def test_the_reply_comes_from_the_address_of_the_request(self) -> None:
         client = self.connect()
         client.send(b"where are you?")
         _, where = client.recvfrom(LARGEST)
@@ -79,7 +79,7 @@ class Transforming(Asking):
             client.send(question)
         assert [client.recv(LARGEST) for _ in questions] == [self.oracle(question) for question in questions]
 
-    def test_one_question_has_one_answer(self) -> None:
+    def test_one_request_has_one_reply(self) -> None:
         client = self.connect()
         self.ask(client, b"once")
         self.assert_silent(client)
@@ -91,7 +91,7 @@ class Transforming(Asking):
         for number, client in enumerate(clients):
             assert client.recv(LARGEST) == self.oracle(f"client {number}".encode())
 
-    def test_who_leaves_before_the_answer_hurts_nobody_else(self) -> None:
+    def test_a_client_that_leaves_before_its_reply_affects_no_other(self) -> None:
         client = self.connect()
         for _ in range(20):
             gone = self.connect()
@@ -101,20 +101,20 @@ class Transforming(Asking):
 
 
 class Discarding(Asking):
-    def test_nothing_is_answered_and_no_error_comes(self) -> None:
+    def test_there_is_neither_a_reply_nor_an_error(self) -> None:
         client = self.connect()
         for size in SIZES:
             client.send(data()[:size])
         self.assert_silent(client)
-        client.send(b"nobody says that nobody is there")
+        client.send(b"a discard sends no ICMP error")
         self.assert_silent(client)
 
 
 class Showing(Asking):
-    """What comes is shown, with who sent it, as one line that is safe to look at."""
+    """A datagram is printed, with its sender, as one line that is safe to print."""
 
     def shown(self, sent: bytes, what: str) -> str:
-        """The line that a datagram becomes, once the tests before it have not used up what a second may show."""
+        """The line of a datagram; the tests before may have used up the lines of the current second."""
         client = self.connect()
         pattern = rf"^{client_of(client)}: {what}$"
         for _ in range(int(SECONDS)):
@@ -129,7 +129,7 @@ class Showing(Asking):
     def test_control_characters(self) -> None:
         self.shown(b"\x1b[31mred\x07 \0 \r\n\x7f \xc2\x9b", r"\\x1b\[31mred\\x07 \\x00 \\x0d\\x0a\\x7f \\x9b")
 
-    def test_invalid_octets(self) -> None:
+    def test_invalid_bytes(self) -> None:
         self.shown(b"\xff\xfe ok \xc3", r"\\xff\\xfe ok \\xc3")
 
     def test_an_empty_datagram(self) -> None:
@@ -144,7 +144,7 @@ class Showing(Asking):
 
 
 class ShowingHex(Asking):
-    def test_octets(self) -> None:
+    def test_bytes_in_hex(self) -> None:
         client = self.connect()
         client.send(b"\x00\x1b\xffA")
         self.daemon.stdout.wait_for(rf"^{client_of(client)}: 00 1b ff 41$")
@@ -157,20 +157,20 @@ class Acknowledging(Asking):
 
 
 class AcknowledgingAndShowing(Asking):
-    def test_it_shows_what_it_acknowledges(self) -> None:
+    def test_it_prints_the_datagrams_it_acknowledges(self) -> None:
         client = self.connect()
         assert self.ask(client, b"\x1b[2Jhello") == b"received"
         self.daemon.stdout.wait_for(rf"^{client_of(client)}: \\x1b\[2Jhello$")
 
 
 class Generating(Asking):
-    def test_as_many_as_were_asked_with_and_512_at_most(self) -> None:
+    def test_as_many_bytes_as_the_request_and_512_at_most(self) -> None:
         client = self.connect()
         lines = "".join(RING[first : first + 72] + "\r\n" for first in range(7)).encode()
         for size in SIZES[1:]:
             assert self.ask(client, data()[:size]) == lines[: min(size, 512)], size
 
-    def test_an_empty_question_has_no_answer(self) -> None:
+    def test_an_empty_request_has_no_reply(self) -> None:
         client = self.connect()
         client.send(b"")
         self.assert_silent(client)
@@ -189,7 +189,7 @@ class GeneratingAsTheRFCSays(Asking):
 
 
 class Saying(Asking):
-    """What is said does not depend on the question."""
+    """The reply does not depend on the request."""
 
     def said(self) -> bytes:
         client = self.connect()
@@ -238,7 +238,7 @@ class Identifying(Saying):
 
 
 def client_of(client: Any) -> str:
-    """How a service that shows calls this client, as a pattern."""
+    """The name of this client in a printed line, as a pattern."""
     name: Any = client.getsockname()
     if client.family == socket.AF_UNIX:
         return re.escape(f"unix-dgram @{name[1:].decode()}")

@@ -1,4 +1,4 @@
-"""Every kind has a contract over every transport that it makes sense on, and every scheme is a transport here."""
+"""Every kind has a contract over every transport that suits it, and every scheme is a transport of the contracts."""
 
 import re
 from importlib import import_module
@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 
 class EveryKind(SynchronousTestCase):
-    """A new file in echod/services, or a new scheme, fails here until somebody writes what it promises."""
+    """A new file in echod/services, or a new scheme, fails here until it has a contract."""
 
     def test_every_kind_has_a_contract_over_every_transport(self) -> None:
         for path in HERE.glob("test_*.py"):
@@ -29,6 +29,6 @@ class EveryKind(SynchronousTestCase):
         }
         self.assertEqual(wanted - covered, set())
 
-    def test_every_scheme_is_a_transport(self) -> None:
+    def test_every_scheme_is_a_transport_of_the_contracts(self) -> None:
         known = {transport.listen.partition("://")[0] for transport in TRANSPORTS.values()}
         self.assertEqual({name for name, scheme in SCHEMES.items() if scheme.available} - known, set())

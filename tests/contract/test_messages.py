@@ -1,4 +1,4 @@
-"""What each kind promises over connections that keep messages."""
+"""The contracts of every kind over connections that keep message boundaries."""
 
 import json
 import socket
@@ -26,9 +26,9 @@ def rest(client: socket.socket) -> list[bytes]:
 
 
 class Answering(Contract):
-    """Each message is answered by one of the same length."""
+    """Each message gets one reply of the same length."""
 
-    def test_boundaries_are_kept_and_the_order_is(self) -> None:
+    def test_boundaries_and_order_are_kept(self) -> None:
         client = self.connect()
         sent = [data()[:size] for size in (1, 0, 2, 0, 0, 65_536, LARGE, 3)]
         for one in sent:
@@ -39,7 +39,7 @@ class Answering(Contract):
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(rest(client), [self._due(one) for one in sent[:6]])
 
-    def test_an_empty_message_is_no_end(self) -> None:
+    def test_an_empty_message_is_not_the_end(self) -> None:
         client = self.connect()
         client.send(b"")
         self.assertEqual(message(client), b"")
@@ -66,7 +66,7 @@ class Answering(Contract):
 
 
 class Discarding(Contract):
-    def test_nothing_comes_back_and_the_end_does(self) -> None:
+    def test_no_message_comes_back_except_the_end(self) -> None:
         client = self.connect()
         for size in (0, 1, LARGE):
             client.send(data()[:size])
@@ -75,7 +75,7 @@ class Discarding(Contract):
 
 
 class Receipts(Contract):
-    def test_the_first_message_is_answered_and_then_comes_the_end(self) -> None:
+    def test_the_first_message_has_a_reply_followed_by_the_end(self) -> None:
         client = self.connect()
         client.send(b"here")
         self.assertEqual(message(client), b"received")
@@ -101,7 +101,7 @@ class Talking(Contract):
     def test_each_line_is_a_message(self) -> None:
         client = self.connect()
         if self.service == "console":
-            client.send(b"is anybody there?")
+            client.send(b"hello, operators?")
             self.assertIn(b"back at nine", message(client) or b"")
             return
         self.assertIn(b"welcome", message(client) or b"")

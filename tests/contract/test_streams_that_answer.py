@@ -1,4 +1,4 @@
-"""echo and upper over streams: every octet comes back, in order, whatever the chunking, and the last one too."""
+"""echo and upper over streams: every byte comes back, in order, for any chunks, including the last byte."""
 
 import hashlib
 import socket
@@ -25,15 +25,15 @@ from tests.contract.matrix import (
 
 ORACLE = {"echo": lambda asked: asked, "upper": bytes.upper}
 FLAT = 8 * MIB
-"""What a process may grow by and still be called flat: an allocator's noise. A peer that never reads can offer it
-some 600 MiB in a second."""
+"""Memory growth within measurement noise: what an allocator takes at once. A peer that does not read can send some
+600 MiB in a second."""
 BLOCKED = 48 * MIB
-"""More than the buffers of both kernels and of the daemon together hold for one connection."""
+"""More than the buffers of both kernels and of the daemon hold for one connection."""
 
 
 @cache
 def expected(service: str, size: int) -> tuple[int, str]:
-    """The digest of the right answer to `data(size)`."""
+    """The digest of the right reply to `data(size)`."""
     return size, hashlib.sha256(ORACLE[service](data(size))).hexdigest()
 
 
@@ -43,7 +43,7 @@ class Answering(Contract):
         return said
 
     def assert_served(self) -> None:
-        """Somebody who comes now is served at once."""
+        """A new client is served at once."""
         client = self.connect()
         client.settimeout(2)
         client.sendall(b"still there?")
@@ -52,14 +52,14 @@ class Answering(Contract):
         assert rest(client) == b""
         client.close()
 
-    def test_every_octet(self) -> None:
+    def test_every_byte_value(self) -> None:
         asked = bytes(range(256)) * 3
         client = self.connect()
         client.sendall(asked)
         client.shutdown(socket.SHUT_WR)
         assert rest(client) == self.oracle(asked)
 
-    def test_each_answer_comes_at_once(self) -> None:
+    def test_each_reply_comes_at_once(self) -> None:
         client = self.connect()
         for asked in (b"a", b"\r", b"\n", b"\0", b"hello, W\xf6rld", bytes(1000), b"z" * 65_536):
             client.sendall(asked)
@@ -96,16 +96,16 @@ class Answering(Contract):
     def test_every_buffer_is_full_before_anything_is_read(self) -> None:
         client = self.connect()
         sent = fill(client, data(64 * MIB), still=0.2)
-        assert sent < BLOCKED, "nothing stops the sender"
+        assert sent < BLOCKED, "the sender is not paused"
         client.shutdown(socket.SHUT_WR)
         assert rest(client) == self.oracle(data(64 * MIB)[:sent])
 
-    def test_a_peer_that_never_reads_is_stopped_and_costs_nobody_else(self) -> None:
+    def test_a_peer_that_does_not_read_is_paused_and_delays_no_other(self) -> None:
         self.assert_served()
         before = self.daemon.memory()
         stuck = [self.connect() for _ in range(2)]
         sent = [fill(client, data(64 * MIB), still=0.1) for client in stuck]
-        assert max(sent) < BLOCKED, "nothing stops the sender"
+        assert max(sent) < BLOCKED, "the sender is not paused"
         self.assert_served()
         assert self.daemon.memory() - before <= FLAT
         for client in stuck:
@@ -124,7 +124,7 @@ class Answering(Contract):
             client.shutdown(socket.SHUT_WR)
         assert [rest(client) for client in clients] == [b""] * 50
 
-    def test_who_resets_hurts_nobody_else(self) -> None:
+    def test_a_reset_affects_no_other_client(self) -> None:
         client = self.connect()
         client.sendall(b"before ")
         for unread in (False, True):
@@ -140,7 +140,7 @@ class Answering(Contract):
 
 
 def reset(client: Any) -> None:
-    """Close with RST, where there is one: what was not sent is dropped."""
+    """Close with RST, if the transport has one: unsent data is dropped."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
 

@@ -1,8 +1,8 @@
-"""discard and ack over streams: what is taken, what is shown of it, and how the conversation ends."""
+"""discard and ack over streams: the data they read, the lines they print, and the end of the conversation."""
 
+import contextlib
 import re
 import socket
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -11,9 +11,9 @@ from tests.daemon import eventually
 
 
 class Taking(Contract):
-    """discard, whatever it shows."""
+    """discard, with every value of `show`."""
 
-    def test_nothing_comes_back_and_the_end_is_answered_by_the_end(self) -> None:
+    def test_no_data_comes_back_and_a_fin_gets_a_fin(self) -> None:
         for size in (0, 1, 65_536, MIB):
             client = self.connect()
             client.sendall(data(MIB)[:size])
@@ -21,7 +21,7 @@ class Taking(Contract):
             assert rest(client) == b""
             client.close()
 
-    def test_it_stays_until_the_peer_has_finished(self) -> None:
+    def test_it_stays_open_until_the_peer_has_closed(self) -> None:
         client = self.connect()
         client.sendall(b"hello")
         client.settimeout(0.05)
@@ -30,7 +30,7 @@ class Taking(Contract):
 
 
 class TakingALot(Contract):
-    def test_it_takes_all_it_is_given_and_keeps_nothing(self) -> None:
+    def test_it_reads_everything_and_keeps_nothing(self) -> None:
         client = self.connect()
         client.sendall(b"begin")
         before = self.daemon.memory()
@@ -41,7 +41,7 @@ class TakingALot(Contract):
 
 
 class Showing(Contract):
-    def test_what_came_is_one_safe_line(self) -> None:
+    def test_received_data_is_one_line_that_is_safe_to_print(self) -> None:
         for sent, shown in (
             ("Grüße, 世界\n".encode(), "Grüße, 世界"),
             (b"\x1b]0;owned\x07 \0\xff\xfe \r\n\t.", r"\x1b]0;owned\x07 \x00\xff\xfe \x0d\x0a\x09."),
@@ -49,12 +49,12 @@ class Showing(Contract):
             assert eventually(partial(self.shows, sent, shown))
 
     def shows(self, sent: bytes, shown: str) -> bool:
-        """Whether it is shown: not where the tests before it have used up what this second may show."""
+        """Whether it is printed: the tests before may have used up the lines of the current second."""
         client = self.connect()
         client.sendall(sent)
         client.shutdown(socket.SHUT_WR)
         assert rest(client) == (b"received" if self.service.startswith("ack") else b"")
-        with suppress(AssertionError):
+        with contextlib.suppress(AssertionError):
             return bool(self.daemon.stdout.wait_for(f"^{client_of(client)}: {re.escape(shown)}$", 1.0))
         return False
 
@@ -67,12 +67,12 @@ class Acknowledging(Contract):
         client.sendall(b"here you are")
         assert rest(client) == b"received"
 
-    def test_nothing_before_anything_was_sent(self) -> None:
+    def test_no_receipt_before_any_data(self) -> None:
         client = self.connect()
         client.settimeout(0.05)
         self.assertRaises(TimeoutError, client.recv, 1)
 
-    def test_nothing_for_nothing(self) -> None:
+    def test_no_receipt_without_data(self) -> None:
         client = self.connect()
         client.shutdown(socket.SHUT_WR)
         assert rest(client) == b""
@@ -84,11 +84,11 @@ class Acknowledging(Contract):
         client.sendall(b"and this?")
         assert client.recv(1) == b""
 
-    def test_the_receipt_survives_what_was_never_read(self) -> None:
+    def test_the_receipt_survives_unread_data(self) -> None:
         client = self.connect()
         client.sendall(data(MIB))
         assert rest(client) == b"received"
-        client.sendall(b"who is still there?")
+        client.sendall(b"are you still there?")
 
     def test_the_receipt_survives_the_half_close(self) -> None:
         client = self.connect()
@@ -108,7 +108,7 @@ class AcknowledgingAndStaying(Contract):
         client.shutdown(socket.SHUT_WR)
         assert rest(client) == b""
 
-    def test_receipts_are_whole_whatever_is_sent(self) -> None:
+    def test_receipts_are_complete_for_any_data(self) -> None:
         client = self.connect()
         client.sendall(data(MIB))
         client.shutdown(socket.SHUT_WR)
@@ -118,7 +118,7 @@ class AcknowledgingAndStaying(Contract):
 
 
 def client_of(client: Any) -> str:
-    """How a service that shows calls this client, as a pattern."""
+    """The name of this client in a printed line, as a pattern."""
     name = client.getsockname()
     if client.family == socket.AF_UNIX:
         return re.escape("unix (unnamed)")

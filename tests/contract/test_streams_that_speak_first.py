@@ -1,4 +1,4 @@
-"""daytime, time, qotd, whoami and chargen over streams: what is said to whoever connects, and how it ends."""
+"""daytime, time, qotd, whoami and chargen over streams: the data each client gets, and the end."""
 
 import json
 import socket
@@ -11,12 +11,12 @@ PERIOD = "".join(RING[first : first + 72] + "\r\n" for first in range(95)).encod
 
 
 class Saying(Contract):
-    """One answer, then the close, whatever the client does."""
+    """One reply, then the close, whatever the client does."""
 
     def said(self) -> bytes:
         return rest(self.connect())
 
-    def test_who_sends_much_and_reads_late_has_the_whole_answer(self) -> None:
+    def test_a_client_that_sends_much_and_reads_late_gets_the_whole_reply(self) -> None:
         whole = len(self.said())
         client = self.connect()
         client.sendall(data(MIB))
@@ -24,7 +24,7 @@ class Saying(Contract):
         assert abs(len(came) - whole) < 500  # another quotation, another port
         assert came
 
-    def test_who_finishes_at_once_has_the_whole_answer(self) -> None:
+    def test_a_client_that_shuts_down_sending_at_once_gets_the_whole_reply(self) -> None:
         client = self.connect()
         client.shutdown(socket.SHUT_WR)
         assert rest(client)
@@ -58,19 +58,19 @@ class Identifying(Saying):
 
 
 class Generating(Contract):
-    """chargen: the rotating lines, for as long as somebody takes them."""
+    """chargen: the rotating lines, for as long as the client reads."""
 
     def test_the_lines(self) -> None:
         assert exactly(self.connect(), 4 * MIB) == (PERIOD * (4 * MIB // len(PERIOD) + 1))[: 4 * MIB]
 
-    def test_what_is_sent_changes_nothing(self) -> None:
+    def test_sent_data_changes_nothing(self) -> None:
         client = self.connect()
         client.sendall(data(MIB)[:100_000])
         assert exactly(client, 100_000) == (PERIOD * 20)[:100_000]
         client.shutdown(socket.SHUT_WR)
         assert exactly(client, len(PERIOD) * 20)[-1000:]
 
-    def test_who_takes_nothing_costs_nothing(self) -> None:
+    def test_a_client_that_does_not_read_costs_nothing(self) -> None:
         exactly(self.connect(), MIB)
         before = self.daemon.memory()
         for _ in range(20):

@@ -1,4 +1,4 @@
-"""chat and console: one room over every transport, and nothing that one can do to the others."""
+"""chat and console: one room over every transport, and no member can disturb another."""
 
 import itertools
 from collections.abc import Callable
@@ -11,7 +11,7 @@ NUMBERS = itertools.count(1)
 
 
 class Somebody:
-    """A member, over whatever transport; it reads line by line."""
+    """A member over any transport, which reads line by line."""
 
     def __init__(self, client: Any, stream: bool, nick: str, room: str) -> None:
         self.client = client
@@ -42,7 +42,7 @@ class Somebody:
 
 
 class Talking(Contract):
-    """Anna is always there over TCP; the other one came over the transport of this test."""
+    """Anna is a member over TCP; the other one uses the transport of the test."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -58,7 +58,7 @@ class Talking(Contract):
         assert self.anna.line() == f"-- {one.nick} has joined"
         return one
 
-    def test_both_hear_each_other(self) -> None:
+    def test_both_receive_each_others_lines(self) -> None:
         self.bob.say("Grüße")
         assert self.anna.line() == f"{self.bob.nick}: Grüße"
         self.anna.say("and to you")
@@ -68,7 +68,7 @@ class Talking(Contract):
         self.bob.say("/who")
         assert self.bob.line() == f"-- in room.{self.number}: {self.anna.nick}, {self.bob.nick}"
 
-    def test_three_hear_everything_in_order(self) -> None:
+    def test_three_members_receive_everything_in_order(self) -> None:
         carl = self.enter("carl")
         assert self.bob.line() == f"-- {carl.nick} has joined"
         for number in range(30):
@@ -76,7 +76,7 @@ class Talking(Contract):
         for one in (self.bob, carl):
             assert [one.line() for _ in range(30)] == [f"{self.anna.nick}: number {number}" for number in range(30)]
 
-    def test_who_quits_has_gone(self) -> None:
+    def test_a_member_that_quits_has_left(self) -> None:
         self.bob.say("/quit")
         assert self.bob.line() == "-- goodbye"
         assert self.anna.line() == f"-- {self.bob.nick} has left"
@@ -97,11 +97,11 @@ class TalkingOnAStream(Talking):
         self.bob.say("/quit")
         assert rest(self.bob.client).endswith(b"-- goodbye\n")
 
-    def test_who_vanishes_has_gone(self) -> None:
+    def test_a_member_that_vanishes_has_left(self) -> None:
         self.bob.client.close()
         assert self.anna.line() == f"-- {self.bob.nick} has left"
 
-    def test_a_line_of_a_megabyte_is_told_once(self) -> None:
+    def test_a_line_of_a_megabyte_is_reported_once(self) -> None:
         self.bob.say(b"x" * (1 << 20))
         self.bob.say("/nick " + "n" * (1 << 20))
         self.bob.say("still here")
@@ -116,12 +116,12 @@ class TalkingOnAStream(Talking):
         assert self.anna.line() == f"-- {self.bob.nick} has left"
         assert rest(self.bob.client) == b""
 
-    def test_who_does_not_read_costs_nobody_a_line(self) -> None:
+    def test_a_member_that_does_not_read_costs_no_other_member_a_line(self) -> None:
         deaf = self.enter("deaf")
         assert self.bob.line() == f"-- {deaf.nick} has joined"
         said = 0
         memory = self.daemon.memory()
-        for _ in range(3):  # as much as the pace lets through
+        for _ in range(3):  # as much as the line rate allows
             for _ in range(50):
                 self.anna.say("x" * 4000)
                 said += 1
@@ -137,12 +137,12 @@ class TalkingInDatagrams(Talking):
         self.bob.say("one\ntwo\r\n\n   \nthree")
         assert [self.anna.line() for _ in range(3)] == [f"{self.bob.nick}: {word}" for word in ("one", "two", "three")]
 
-    def test_an_empty_datagram_says_nothing(self) -> None:
+    def test_an_empty_datagram_sends_no_line(self) -> None:
         self.bob.say("")
         self.bob.say("something")
         assert self.anna.line() == f"{self.bob.nick}: something"
 
-    def test_who_quits_and_speaks_again_is_somebody_new(self) -> None:
+    def test_a_member_that_quits_and_sends_again_is_a_new_member(self) -> None:
         self.bob.say("/quit")
         assert self.bob.line() == "-- goodbye"
         self.bob.say("/who")
@@ -154,26 +154,26 @@ class TalkingInDatagrams(Talking):
 
 
 class Consoling(Contract):
-    """console, where no operator is there."""
+    """console, without an operator."""
 
-    def test_who_speaks_is_told_once_that_nobody_is_there(self) -> None:
+    def test_a_client_is_notified_once_that_no_operator_is_present(self) -> None:
         client = self.connect()
         for text in (b"hello?", b"anybody?"):
             client.send(text)
         assert client.recv(100) == b"back at nine\n"
-        if self.transport.carries is DATAGRAM:  # on a stream, two of them may come as one
+        if self.transport.carries is DATAGRAM:  # on a stream, two of them may arrive as one
             client.send(b"one more, and then one too many")
             client.send(b"and another")
             assert client.recv(200) == b"-- 3 of your messages wait for an answer: what you send before it is lost\n"
 
 
 class ConsolingOnAStream(Consoling):
-    def test_who_has_said_nothing_is_let_go(self) -> None:
+    def test_a_client_that_has_sent_nothing_is_closed(self) -> None:
         client = self.connect()
         client.shutdown(1)
         assert rest(client) == b""
 
-    def test_endless_lines_are_bounded_and_answered_in_one_line(self) -> None:
+    def test_endless_lines_are_bounded_and_get_one_line_of_reply(self) -> None:
         client = self.connect()
         memory = self.daemon.memory()
         for _ in range(64):

@@ -1,4 +1,4 @@
-"""Urgent data over streams: no byte is lost or moved, wherever the urgent ones are and however the stream ends."""
+"""Urgent data over streams: no byte is lost or moved, at any position and for every way the stream ends."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tests.contract.test_streams_that_answer import ORACLE
 from tests.daemon import Daemon
 
 SIZE = 20_000
-BESIDE = 7  # bytes of the source that a test begins at, so that cuts and content do not coincide
+BESIDE = 7  # offset of a test in the source, so that cuts and content do not coincide
 
 cuts = st.lists(st.integers(1, SIZE - 1), min_size=1, max_size=12, unique=True).map(sorted)
 
 
 def send_urgent_at(client: socket.socket, source: bytes, places: list[int]) -> None:
-    """Send all of it; the byte before each of the places is urgent."""
+    """Send all of it; the byte before each position in `places` is urgent."""
     begin = 0
     for place in places:
         client.sendall(source[begin : place - 1])
@@ -42,7 +42,7 @@ def send_urgent_at(client: socket.socket, source: bytes, places: list[int]) -> N
 
 
 def has_urgent_data(family: socket.AddressFamily) -> bool:
-    """Whether this kernel has it there: Unix sockets have it since Linux 5.15, if the kernel is built so."""
+    """Whether the kernel has urgent data on it: Unix sockets have it since Linux 5.15, if it is compiled in."""
     if family != socket.AF_UNIX:
         return True
     ours, theirs = socket.socketpair()
@@ -89,7 +89,7 @@ class Urgent(Contract):
             client.shutdown(socket.SHUT_WR)
             assert rest(client) == ORACLE[self.service](source)
 
-    def test_a_conversation_goes_on_after_urgent_bytes(self) -> None:
+    def test_a_conversation_continues_after_urgent_bytes(self) -> None:
         client = self.connect()
         for turn in range(50):
             source = data()[turn * 100 : turn * 100 + 100]
@@ -98,7 +98,7 @@ class Urgent(Contract):
 
 
 class UrgentAndTaken(SynchronousTestCase):
-    """Kinds that answer something else receive every byte too: the counters tell."""
+    """Kinds with other replies receive every byte too: the counters show it."""
 
     def test_every_byte_is_counted(self) -> None:
         source = (b"a line of text that an urgent byte may cut" * 10 + b"\n") * 10
@@ -118,7 +118,8 @@ class UrgentAndTaken(SynchronousTestCase):
                 counted = {
                     place: figures["bytes_in"]
                     for place, figures in daemon.counters().items()
-                    if not place.split()[1].startswith(("udp:", "unix-dgram:")) and "admin" not in place
+                    if not place.split()[1].startswith(("udp:", "unix-dgram:", "unix-seqpacket:"))
+                    and "admin" not in place
                 }
             streams = sum(transport.carries is STREAM for transport in REACHABLE.values())
             assert list(counted.values()) == [len(source)] * len(kinds) * streams, counted
