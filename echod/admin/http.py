@@ -51,6 +51,7 @@ class HTTPSession:
         work: WorkBudget | None = None,
     ) -> None:
         self._peer = peer
+        self._share = f"admin {peer.share}"  # in the work budget: root waits for no crowd of readers over TCP
         self._say = say
         self._handler = handler
         self._clock = clock
@@ -159,7 +160,9 @@ class HTTPSession:
         finally:
             self._pulled = False
         if self._is_over():
-            self._work.wait(self._close)  # the transport is still pulling, and cannot close before the iterator ends
+            self._work.wait(
+                self._close, self._share
+            )  # the transport is still pulling, and cannot close before the iterator ends
 
     def _piece(self, pieces: Iterator[bytes]) -> bytes:
         """The next piece of the response, encoded; b"" if it has no bytes."""
@@ -185,7 +188,7 @@ class HTTPSession:
     def _rest(self) -> bool:
         """Continue in another turn; False without a reactor, in which case this turn continues."""
         self._resting = True
-        self._work.wait(self._resume)
+        self._work.wait(self._resume, self._share)
         return self._resting
 
     def _resume(self) -> None:

@@ -704,6 +704,20 @@ def test_a_chat_and_the_interface_share_the_units_of_a_turn():
     assert len(json.loads(reader.answers[0][1])) == 1000
 
 
+def test_readers_of_other_hosts_do_not_delay_root():
+    turns, view = Turns(), Counted()
+    service = AdminService(DaemonResources(view), Context(clock=lambda: 0.0, work=WorkBudget(turns.later)))
+    readers = [Client(service=service, peer=REMOTE) for _ in range(30)]
+    for reader in readers:
+        reader.send(asking("/api/connections?limit=1000"))
+    root = Client(service=service, peer=unix(0))
+    root.send(asking("/healthz"))
+    for _ in range(3):
+        turns.turn()
+    assert root.answers == [(200, b"ok\n")]
+    assert not any(reader.answers for reader in readers)
+
+
 def test_every_event_and_request_costs_units():
     """A body in chunks of one byte and an invalid request are work as well."""
     for data, least in (
