@@ -1,6 +1,6 @@
-"""The fast data plane: bytes that no service has to see go through without becoming Python objects.
+"""The fast path: forwards bytes that no service has to see, without creating Python objects for them.
 
-Its words: the *plain way* is Twisted's, by the ports of `echod.transports`. A *lane* is one listening socket on the
-plane; it stands in the place of the plain port, which it keeps for whatever is not simple. A *round* is one wait of the
-loop, in which each descriptor that is ready is served once; a *turn* is what is done for one before others have theirs.
+Terms: the *plain path* is that of Twisted, by the ports of `echod.transports`. A *lane* is one listening socket on the
+fast path. It replaces a plain port, which it keeps for all cases that are not simple. A *round* is one wait of the
+loop, in which each ready descriptor is served once. A *turn* is the work for one descriptor in a round.
 """

@@ -1,6 +1,6 @@
-"""What came and what went on each connection of a lane, and how much of that the tally has.
+"""Counts the bytes received and sent on each connection of a lane, and adds them to the listener's counters.
 
-A message costs one addition, to `carried`; everything else is worked out when somebody asks.
+A message costs one addition, to `carried`. Everything else is computed on request.
 """
 
 from __future__ import annotations
@@ -8,36 +8,36 @@ from __future__ import annotations
 from echod.events import Tally
 
 
-class Octets:
-    """By descriptor. Whoever carries adds what came to `carried`."""
+class ByteCounts:
+    """Byte counts by descriptor. The lane adds received bytes to `carried`."""
 
     def __init__(self, tally: Tally) -> None:
-        self.carried: list[int] = []  #: what came
-        self._grown: dict[int, int] = {}  # what the answers had more (or less) than what came
-        self._settled: dict[int, tuple[int, int]] = {}  # what came and went that the tally has already
+        self.carried: list[int] = []  #: received bytes
+        self._grown: dict[int, int] = {}  # difference between the replies and the received bytes
+        self._settled: dict[int, tuple[int, int]] = {}  # received and sent bytes that the counters have already
         self._tally = tally
 
     def begin(self, descriptor: int) -> None:
-        """A connection: nothing came yet."""
+        """Start to count a new connection at 0."""
         while descriptor >= len(self.carried):
             self.carried.append(0)
         self.carried[descriptor] = 0
 
     def grow(self, descriptor: int, by: int) -> None:
-        """An answer was so much longer than its question."""
+        """Count a reply that is `by` bytes longer than its request (or shorter, if negative)."""
         self._grown[descriptor] = self._grown.get(descriptor, 0) + by
 
     def of(self, descriptor: int, unsent: int) -> tuple[int, int]:
-        """All that came, and all that went where `unsent` waits."""
+        """The received and the sent bytes, given that `unsent` bytes are pending."""
         came = self.carried[descriptor]
         return came, came + self._grown.get(descriptor, 0) - unsent
 
     def settle(self, descriptor: int, unsent: int) -> None:
-        """Bring what came and went since the last time into the tally."""
+        """Add the bytes since the last call to the counters."""
         self._settled[descriptor] = self._bring(descriptor, unsent)
 
     def end(self, descriptor: int, unsent: int) -> tuple[int, int]:
-        """The same, for a connection that leaves the lane; returns all that came, and went."""
+        """The same for a connection that leaves the lane; returns all received and sent bytes."""
         total = self._bring(descriptor, unsent)
         self._settled.pop(descriptor, None)
         self._grown.pop(descriptor, None)

@@ -1,16 +1,15 @@
-"""The straight way of a stream on the plane: what came goes out again, for all who are ready in one loop.
+"""Forwards the bytes of streams: sends received bytes back, for all ready descriptors in one loop.
 
       identity:   socket ─► pipe ─► socket     (splice: the bytes never enter the process)
       any other:  read ─► transform ─► write
 
 Rules:
 
-* One loop of local names carries for everybody of a lane who is ready in a round. A call for each message, and
-  attributes, were a third of what Python added to the system calls.
-* Whatever is not straight leaves the loop for a method: an end, an error, a short write. What to do about it is the
-  lane's (`streams`).
-* Octets that came are counted, whatever fails behind them.
-* Sockets and pipes are non-blocking, each by itself. So a splice needs no flag, and three arguments are read faster.
+* One loop with local names serves all ready descriptors of a lane. A call for each message, and attribute lookups,
+  were a third of Python's cost besides the system calls.
+* All other cases leave the loop and call a method: end of input, errors, short writes. `stream_lane` handles them.
+* Received bytes are counted even if a later call fails.
+* Sockets and pipes are set non-blocking. So a splice needs no flags, and a call with three arguments is faster.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from typing import Final
 from twisted.logger import Logger
 
 from echod.events import Closing
-from echod.fastpath.byte_counts import Octets
+from echod.fastpath.byte_counts import ByteCounts
 from echod.fastpath.loop import Events, Loop, Ready, Round
 from echod.fastpath.pipes import Pipe, Pipes, Waiting
 from echod.model import Transform, identity
@@ -32,19 +31,19 @@ from echod.transports.service_factory import ServiceFactory
 _log = Logger()
 
 SMALL: Final = 448
-"""Octets that a read asks for until so many come: Python has a quick allocator for objects of up to 512 octets, head
-included, and the C library takes longer to cut 64 KiB down to a small message."""
+"""Bytes of a read until a read returns as many. Python has a fast allocator for objects of up to 512 bytes including
+their header, and shrinking 64 KiB to a small message takes the C library longer."""
 
 
 def room_after(came: int, asked: int, most: int) -> int:
-    """What the next read asks for: `most` after one that was filled, and little by little less where little comes."""
+    """The size of the next read: `most` after a full one; it shrinks step by step while reads return little."""
     if came == asked:
         return most
     return min(most, asked if came >= SMALL else max(asked // 4, SMALL))
 
 
 class Carrier(ABC):
-    """Carries; what to do with a connection that gets stuck or ends is another's."""
+    """Forwards bytes. A subclass handles connections that block or end."""
 
     _pipes: Pipes
 
@@ -52,40 +51,40 @@ class Carrier(ABC):
         self._loop = loop
         self._factory = factory
         self._transform = transform
-        self._octets = Octets(factory.tally)
-        self._most = factory.limits.buffer  # octets that a round reads
-        self._little = min(SMALL, self._most)  # where only little came
-        self._room: list[int] = []  # and that the next read asks for, by descriptor
-        self._pipe: Pipe  # the one that everybody uses in turn: `_pipes` says which, here at once and when it changes
+        self._byte_counts = ByteCounts(factory.tally)
+        self._most = factory.limits.buffer  # bytes of a read
+        self._little = min(SMALL, self._most)  # bytes of a read after small messages
+        self._room: list[int] = []  # bytes of the next read, by descriptor
+        self._pipe: Pipe  # the shared pipe, set by `_pipes` at once and whenever it changes
         self._carry: Ready = self._carry_one
         self._change_all = self._changing()
         self._carry_all = self._splicing() if transform is identity else self._change_all
 
     @abstractmethod
     def _keep(self, descriptor: int, left: int) -> None:
-        """The last `left` octets in the pipe wait for a connection."""
+        """Keep the last `left` bytes in the pipe for a connection that blocks."""
 
     @abstractmethod
     def _wait(self, descriptor: int, waiting: Waiting) -> None:
-        """This waits for it."""
+        """Keep pending output for a connection that blocks."""
 
     @abstractmethod
     def _end(self, descriptor: int, reason: Closing, unsent: int = 0) -> None:
-        """Close it; so many octets of what came are lost."""
+        """Close a connection; `unsent` received bytes are lost."""
 
     @abstractmethod
     def _reset(self, descriptor: int, reason: Closing, unsent: int = 0) -> None:
-        """The same, with RST."""
+        """Reset a connection; `unsent` received bytes are lost."""
 
     def _begin_to_carry(self, descriptor: int) -> None:
-        self._octets.begin(descriptor)
+        self._byte_counts.begin(descriptor)
         while descriptor >= len(self._room):
             self._room.append(0)
         self._room[descriptor] = self._little
 
-    def _read_at_most(self, octets: int) -> None:
-        """So much in a round, from now on."""
-        self._most, self._little = octets, min(SMALL, octets)
+    def _read_at_most(self, size: int) -> None:
+        """Limit reads to `size` bytes from now on."""
+        self._most, self._little = size, min(SMALL, size)
         self._room[:] = [self._little] * len(self._room)
 
     def _use_pipe(self, pipe: Pipe) -> None:
@@ -95,8 +94,8 @@ class Carrier(ABC):
         self._carry_all([(descriptor, events)])
 
     def _splicing(self) -> Round:
-        """Makes the call that carries for echo: what came goes out again without being looked at."""
-        splice, carried, ready = os.splice, self._octets.carried, self._loop.ready
+        """Create the function for echo, which forwards bytes with splice(2)."""
+        splice, carried, ready = os.splice, self._byte_counts.carried, self._loop.ready
 
         def carry_all(events: Events) -> None:
             carry, most, (out, into) = self._carry, self._most, self._pipe
@@ -116,39 +115,39 @@ class Carrier(ABC):
                             self._spliced_less(descriptor, came, gone)
                     else:
                         ready[descriptor](descriptor, happened)
-                    most, (out, into) = self._most, self._pipe  # both may be others now
+                    most, (out, into) = self._most, self._pipe  # both may have changed
             except Exception:
                 self._loop.give_up(descriptor)
 
         return carry_all
 
     def _spliced_less(self, descriptor: int, came: int, gone: int) -> None:
-        """What came has not gone, or not all of it. Where splice returned 0, a read tells whether input has ended."""
+        """Handle a splice that sent less than received. If nothing was received, a read checks for end of input."""
         if came:
-            self._octets.carried[descriptor] += came
+            self._byte_counts.carried[descriptor] += came
             self._keep(descriptor, came - gone)
         else:
-            # splice(2) returns 0 at the end of input, and also before an urgent byte that a FIN follows. Only a read
-            # tells the two apart.
+            # splice(2) returns 0 at the end of input, and also before an urgent byte that is followed by a FIN. Only a
+            # read can distinguish the two.
             self._change_all([(descriptor, EPOLLIN)])
 
     def _spliced_badly(self, descriptor: int, came: int, failure: OSError) -> None:
-        """A splice failed: the one into the pipe, or, where something came, the one out of it."""
+        """Handle a failed splice: the one out of the pipe if `came` is not 0, otherwise the one into it."""
         if isinstance(failure, BlockingIOError) and came:
             self._spliced_less(descriptor, came, 0)
         elif isinstance(failure, BlockingIOError):
-            # Urgent data stops a splice, and not a read (tcp(7)); or there was nothing after all.
+            # Urgent data stops a splice, but not a read (tcp(7)); or the wakeup was spurious.
             self._change_all([(descriptor, EPOLLIN)])
         else:
-            self._octets.carried[descriptor] += came
+            self._byte_counts.carried[descriptor] += came
             if came:
                 self._pipes.empty(came)
             self._reset(descriptor, Closing.LOST, came)
 
     def _changing(self) -> Round:
-        """Makes the call that carries for every other transform: what came goes out changed."""
+        """Create the function for all other transforms, which reads, transforms and writes."""
         read, write, transform = os.read, os.write, self._transform
-        carried, room, ready = self._octets.carried, self._room, self._loop.ready
+        carried, room, ready = self._byte_counts.carried, self._room, self._loop.ready
 
         def carry_all(events: Events) -> None:
             carry = self._carry
@@ -158,7 +157,7 @@ class Carrier(ABC):
                     if ready[descriptor] is not carry:
                         ready[descriptor](descriptor, happened)
                         continue
-                    left, answer = 0, b""  # octets that came, and then of the answer: what is lost where a call fails
+                    left, answer = 0, b""  # bytes that are lost if a call fails: received, then of the answer
                     try:
                         data = read(descriptor, asked := room[descriptor])
                         if data:
@@ -168,8 +167,8 @@ class Carrier(ABC):
                                 room[descriptor] = room_after(came, asked, self._most)
                             answer = transform(data)
                             left = len(answer)
-                            if left != came:  # of another package's kind; ours have one octet for each
-                                self._octets.grow(descriptor, left - came)
+                            if left != came:  # only kinds of other packages change the length
+                                self._byte_counts.grow(descriptor, left - came)
                             sent = write(descriptor, answer)
                             if sent != left:
                                 self._wait(descriptor, Waiting(left - sent, None, memoryview(answer[sent:])))
@@ -178,7 +177,7 @@ class Carrier(ABC):
                             self._wait(descriptor, Waiting(left, None, memoryview(answer)))
                     except OSError:
                         self._reset(descriptor, Closing.LOST, left)
-                    except Exception:  # a bug of the service, and no reason to leave its peer waiting
+                    except Exception:  # a bug of the service: its peer must not wait
                         _log.failure("the service failed; a connection of {place} is reset", place=self._factory.place)
                         self._reset(descriptor, Closing.FAILED, left)
                     else:

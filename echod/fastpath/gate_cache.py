@@ -1,7 +1,7 @@
-"""What the gate says to the sources of one socket, by the names that the kernel writes.
+"""Caches the gate's decisions for the sources of one socket, by the socket addresses that the kernel writes.
 
-What forbids a source without memory (ports, addresses, lists) is asked once and remembered until `forget`; what has
-memory (rates, repetition) is asked each time, for a run of datagrams at once where it is known before they are seen.
+Rules without state (ports, addresses, lists) are checked once for each source and cached until `forget`. Rules with
+state (rates, repetition) are checked each time: for a whole run of datagrams if they do not depend on the content.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from echod.gate.access import canonical
 from echod.gate.refusal import Refusal
 from echod.transports.datagram import ServiceDatagrams
 
-REMEMBERED: Final = 4096  #: sources at once
+REMEMBERED: Final = 4096  #: maximum number of cached sources
 
 Verdict = bool | Refusal
-"""True: to be answered, and counted at the gate. A Refusal: not answered, and noted there. False: not known here."""
+"""True: admitted, and counted by the gate. A Refusal: refused, and recorded by the gate. False: not decided here."""
 
 
 class Verdicts:
-    """The verdicts on one socket's sources; `six` says how names are written, `never_mapped` that none that shows an
-    IPv4 host is honest. `passed` are the names that no rule refuses and no rate counts.
+    """The gate's decisions for the sources of one socket. `six`: names are `struct sockaddr_in6`. `never_mapped`: an
+    IPv4-mapped source is forged. `passed` has the names that no rule refuses and no rate limits.
     """
 
     def __init__(self, protocol: ServiceDatagrams, *, six: bool, never_mapped: bool) -> None:
@@ -30,15 +30,15 @@ class Verdicts:
         self._loopback = protocol.loopback
         self._six = six
         self._never_mapped = never_mapped
-        self._known: dict[bytes, tuple[bytes, int, Refusal | None]] = {}  # the host's key, the port, why it is refused
+        self._known: dict[bytes, tuple[bytes, int, Refusal | None]] = {}  # key of the host, port, refusal
 
     def forget(self) -> None:
-        """The lists, or the ports and addresses that are ours, have changed."""
+        """Clear the cache: access lists, or our own ports or addresses, have changed."""
         self.passed.clear()
         self._known.clear()
 
-    def on_run(self, name: bytes, count: int, octets: int) -> Verdict:
-        """On `count` datagrams of one source, `octets` in all. False may become clear once they are seen."""
+    def on_run(self, name: bytes, count: int, size: int) -> Verdict:
+        """Decide on `count` datagrams of one source, of `size` bytes in all. After False, call `on_one` for each."""
         if name in self.passed:
             return True
         gate = self._gate
@@ -46,7 +46,7 @@ class Verdicts:
             key, port, refusal = self._known[name]
         except KeyError:
             host, port, scope = host_and_port(name, self._six)
-            if gate is None or scope:  # a link-local peer's answer must leave by the link that it came by
+            if gate is None or scope:  # a reply to a link-local peer must use the same link
                 return False
             key = canonical(host)
             refusal = gate.forbidden(host, key, port)
@@ -61,10 +61,10 @@ class Verdicts:
         if refusal is not None:
             gate.forbade(refusal, count)
             return refusal
-        return gate.admit_run(key, port, count, octets, loopback=self._loopback)
+        return gate.admit_run(key, port, count, size, loopback=self._loopback)
 
     def on_one(self, name: bytes, datagram: bytes) -> Verdict:
-        """On one datagram, where `on_run` has said False."""
+        """Decide on one datagram after `on_run` has returned False."""
         host, port, scope = host_and_port(name, self._six)
         if self._gate is None or scope:
             return False

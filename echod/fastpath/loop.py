@@ -1,18 +1,18 @@
-"""The plane's loop: an epoll of its own, with the reactor's epoll as one member of it.
+"""The loop of the fast path: its own epoll, with the reactor's epoll as one member.
 
-      peers ──► epoll of the plane ──► ready[descriptor](descriptor, events)
+      peers ──► epoll of the loop  ──► ready[descriptor](descriptor, events)
                      ▲      ▲
-                     │      └─ an alarm: a timer of Twisted's is due
+                     │      └─ timerfd: a timer of Twisted is due
       reactor's epoll (level-triggered member): ready only when Twisted has something to do
 
-The loop's `wait` takes the place of the reactor's: Python code of the reactor runs when its epoll is ready, when
-a timer of its is due, or after a signal (whose handler wakes the reactor by its own pipe). Rules:
+The loop's `wait` replaces that of the reactor. Code of the reactor runs when its epoll is ready, when one of its timers
+is due, or after a signal (its handler wakes the reactor through a pipe). Rules:
 
-* Level-triggered only: what is left undone in a round comes back in the next.
-* Each ready descriptor is served once in a round, by a bounded piece of work. Whoever is first in it may serve its
-  like in one call (`Round`): a call of its own for each message is a fifth of what Python adds to the system calls.
-* No descriptor of the plane is closed but by its own call or by the reactor's code between rounds: so a
-  number that is used again within a round cannot be mistaken for its predecessor.
+* Level-triggered only: unfinished work of a round is reported again in the next.
+* Each ready descriptor is served once in a round, with bounded work. The first one may serve all of its kind in one
+  call (`Round`), because a call for each message is a fifth of Python's cost besides the system calls.
+* A descriptor is closed only by its own call, or by code of the reactor between rounds. So a number that is reused in
+  the same round cannot be confused with its predecessor.
 """
 
 from __future__ import annotations
@@ -30,63 +30,63 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from echod.fastpath.timerfd import Alarm
+from echod.fastpath.timerfd import TimerDescriptor
 from echod.transports.write_retry import WriteRetry
 
 _log = Logger()
 
 A_ROUND: Final = 64
-"""Descriptors that are served before the timers are looked at again. The kernel tells of the others in the next round,
-before it comes back to these. What Python makes of so many stays in the processor's nearest cache."""
+"""Descriptors served before timers are checked again. The kernel reports the others in the next round, before these.
+The Python objects for this many fit in the CPU's first-level cache."""
 
 Ready = Callable[[int, int], object]
-"""Serves one descriptor: its number, and which events are true of it."""
+"""Serves one descriptor, given its number and its ready events."""
 
 Events = list[tuple[int, int]]
 Round = Callable[[Events], object]
-"""Serves each descriptor of a round, in its order: its own kind itself, every other by `Loop.ready`. It raises nothing,
-but gives up (`Loop.give_up`) a descriptor that fails, and leaves those behind it to the next round."""
+"""Serves the descriptors of a round in order: its own kind directly, all others by `Loop.ready`. It does not raise. If
+a descriptor fails, it calls `Loop.give_up` and leaves the following ones to the next round."""
 
 
-def _nobody(_descriptor: int, _events: int) -> None:
-    """The place of a descriptor that is not ours."""
+def _unused(_descriptor: int, _events: int) -> None:
+    """The entry of a descriptor that is not watched."""
 
 
 @implementer(IReadDescriptor)
 class Loop:
-    """Runs in the place of the reactor's wait; under a reactor without epoll, as one of its readers. Raises OSError."""
+    """Replaces the reactor's wait; with a reactor without epoll, it is one of its readers. Raises OSError."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor: Any = reactor
         self._epoll = select.epoll()
-        self.ready: list[Ready] = []  #: who serves each descriptor
-        self._rounds: list[Round] = []  # and the round that it is the first of
+        self.ready: list[Ready] = []  #: the function that serves each descriptor
+        self._rounds: list[Round] = []  # the function for a round that starts with the descriptor
         self._retry = WriteRetry(reactor)
-        self._reactor_due = False  # it has something to do: its epoll is ready, or somebody set a timer
-        self._alarm: Alarm
+        self._reactor_due = False  # the reactor has work: its epoll is ready, or a timer was set
+        self._timer: TimerDescriptor
         self._nested = isinstance(reactor, EPollReactor)
         if self._nested:
             try:
-                self._alarm = Alarm()
+                self._timer = TimerDescriptor()
             except OSError:
                 self._epoll.close()
                 raise
-        self._due = inf  # when the alarm rings
+        self._due = inf  # when the timerfd expires
         self._poller: Any = None
 
     def start(self) -> None:
-        """Take part from now on."""
+        """Start to serve descriptors."""
         if self._nested:
-            # The two seams of Twisted that all of this hangs on: the epoll that it waits in, and the call that waits.
+            # This depends on two internals of Twisted: the reactor's epoll, and the call that waits.
             self._poller = self._reactor._poller
-            self.watch(self._alarm.fileno(), select.EPOLLIN, self._alarm_rings)
+            self.watch(self._timer.fileno(), select.EPOLLIN, self._timer_expired)
             self.watch(self._poller.fileno(), select.EPOLLIN, self._reactor_is_ready)
             self._reactor.doIteration = self.wait
         else:
             self._reactor.addReader(self)
 
     def stop(self) -> None:
-        """Give the reactor its own wait back; every descriptor must have been forgotten."""
+        """Restore the reactor's wait. Every descriptor must have been forgotten."""
         if self._nested:
             self._reactor.doIteration = self._reactor.doPoll
             self._poller = None
@@ -95,65 +95,65 @@ class Loop:
         self.discard()
 
     def discard(self) -> None:
-        """It will never start, or not again: give its descriptors back."""
+        """Close the loop's descriptors, after `stop` or instead of `start`."""
         if self._nested:
-            self._alarm.close()
+            self._timer.close()
         self._epoll.close()
 
     def watch(self, descriptor: int, events: int, ready: Ready, all_ready: Round | None = None) -> None:
-        """Call `ready(descriptor, events)` whenever one of `events` is true of it.
+        """Call `ready(descriptor, events)` whenever the descriptor is ready for one of `events`.
 
-        `all_ready(every such pair)` is called in its place for a round that it is the first of.
+        If a round starts with this descriptor, `all_ready` is called instead, with all pairs of the round.
         """
         while descriptor >= len(self.ready):
-            self.ready.append(_nobody)
+            self.ready.append(_unused)
             self._rounds.append(self._one_by_one)
-        self._retry.forget(descriptor)  # who had this number before
+        self._retry.forget(descriptor)  # of an earlier descriptor with this number
         self.ready[descriptor] = ready
         self._rounds[descriptor] = all_ready or self._one_by_one
         self._epoll.register(descriptor, events)
 
     def change(self, descriptor: int, events: int, ready: Ready, all_ready: Round | None = None) -> None:
-        """Watch for other events, with other calls."""
+        """Change the events and functions of a descriptor."""
         self.ready[descriptor] = ready
         self._rounds[descriptor] = all_ready or self._one_by_one
         self._epoll.modify(descriptor, events)
 
     def rest(self, descriptor: int, events: int) -> None:
-        """Watch it for nothing, and in a while for `events` again: they were told, and were not true."""
+        """Stop watching a descriptor for a while, because its reported `events` were spurious."""
         self._epoll.modify(descriptor, 0)
         self._retry.add(descriptor, partial(self._wake, descriptor, events))
         self.yield_to_reactor()
 
     def _wake(self, descriptor: int, events: int) -> None:
-        with suppress(OSError):  # it was closed meanwhile
+        with suppress(OSError):  # it has been closed
             self._epoll.modify(descriptor, events)
 
     def forget(self, descriptor: int) -> None:
-        """Watch it no more: the kernel forgets a descriptor that is closed by itself, this is for one that lives."""
+        """Stop watching an open descriptor. The kernel forgets a closed one automatically."""
         self._retry.forget(descriptor)
         self._clear(descriptor)
-        with suppress(OSError):  # given up already
+        with suppress(OSError):  # already given up
             self._epoll.unregister(descriptor)
 
     def release(self, *calls: Ready) -> None:
-        """Drop every reference to these calls: descriptors that were closed without `forget` still have theirs."""
+        """Drop all references to these functions, which descriptors closed without `forget` still have."""
         for descriptor, call in enumerate(self.ready):
             if call in calls:
                 self._clear(descriptor)
 
     def _clear(self, descriptor: int) -> None:
-        self.ready[descriptor] = _nobody
+        self.ready[descriptor] = _unused
         self._rounds[descriptor] = self._one_by_one
 
     def yield_to_reactor(self) -> None:
-        """A timer was set, or something else: let the reactor look after this round."""
+        """Let the reactor run after this round, because a timer was set or it has other work."""
         self._reactor_due = True
 
     def wait(self, timeout: float | None) -> None:
-        """Serve the plane until the reactor has something to do, for `timeout` seconds at most (None: for ever)."""
+        """Serve descriptors until the reactor has work, for at most `timeout` seconds (None: no limit)."""
         poll, rounds = self._epoll.poll, self._rounds
-        self._reactor_due = timeout == 0  # then one round is all
+        self._reactor_due = timeout == 0  # then serve one round only
         wait = 0 if timeout == 0 else None
         if timeout:
             self._wake_within(timeout)
@@ -167,30 +167,30 @@ class Loop:
             self._reactor.doPoll(0)
 
     def _wake_within(self, seconds: float) -> None:
-        """Set the alarm, unless it rings before: too early is a turn of the reactor for nothing, and cheaper."""
+        """Set the timerfd unless it expires earlier: an early wakeup is cheaper than another system call."""
         due = monotonic() + seconds
         if due < self._due:
             self._due = due
-            self._alarm.set(seconds)
+            self._timer.set(seconds)
 
-    def _alarm_rings(self, _descriptor: int, _events: int) -> None:
-        self._alarm.stop()
+    def _timer_expired(self, _descriptor: int, _events: int) -> None:
+        self._timer.stop()
         self._due = inf
         self._reactor_due = True
 
     def _one_by_one(self, events: Events) -> None:
-        """The round of who has none of its own."""
+        """A round that calls the function of each descriptor."""
         ready = self.ready
         descriptor = -1
         try:
             for descriptor, happened in events:
                 ready[descriptor](descriptor, happened)
-        except Exception:  # the rest of this round comes back in the next
+        except Exception:  # the rest of this round is reported again in the next
             self.give_up(descriptor)
 
     def give_up(self, descriptor: int) -> None:
-        """While an exception is handled, a bug: leave the descriptor alone, or it would come back in every round."""
-        _log.failure("the plane gives up descriptor {descriptor}", descriptor=descriptor)
+        """Log the current exception and stop watching the descriptor, which would fail again in every round."""
+        _log.failure("the fast path gives up descriptor {descriptor}", descriptor=descriptor)
         self.forget(descriptor)
 
     def _reactor_is_ready(self, _descriptor: int, _events: int) -> None:
@@ -199,17 +199,17 @@ class Loop:
     # as a reader of another reactor
 
     def fileno(self) -> int:
-        """The plane's epoll: readable when one of its members is ready."""
+        """The loop's epoll, which is readable when one of its members is ready."""
         return self._epoll.fileno()
 
     def doRead(self) -> None:
-        """One round."""
+        """Serve one round."""
         if events := self._epoll.poll(0, A_ROUND):
             self._rounds[events[0][0]](events)
 
     def connectionLost(self, reason: object) -> None:
-        """The reactor ends."""
+        """The reactor stops."""
 
     def logPrefix(self) -> str:
-        """How Twisted's own messages name us."""
+        """The name in Twisted's messages."""
         return "plane"

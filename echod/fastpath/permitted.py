@@ -1,7 +1,7 @@
-"""Whether the kernel lets this process make the calls of the fast path: each is tried once, before anything is served.
+"""Checks that the kernel permits the system calls of the fast path: tries each one once at the start.
 
-The C library has a function for every call, also where a seccomp filter (a container, a systemd unit) or an old kernel
-refuses it. Found out later, a refusal would be a listener that never accepts.
+The C library has a function for every call, even if a seccomp filter (of a container or a systemd unit) or an old
+kernel refuses it. Without this check, a refused call would result in a listener that never accepts.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any, Final
 
 from echod.fastpath import syscalls
 
-NO_DESCRIPTOR: Final = 2**30  #: above every limit of open files: a call that is allowed fails with EBADF
+NO_DESCRIPTOR: Final = 2**30  #: above every limit of open files, so that a permitted call fails with EBADF
 SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""The call is allowed, and there is nothing left to give. Opening the fast path will meet the same, and say so."""
+"""The call is permitted, but a resource is exhausted. Opening the fast path will report the same error."""
 
 
 def refusals() -> dict[str, OSError]:
-    """The calls that are refused, each with its error; empty if the fast path can be used."""
+    """The refused calls with their errors; empty if the fast path can be used."""
     found = {}
     for name, attempt in _ATTEMPTS.items():
         try:
@@ -33,7 +33,7 @@ def refusals() -> dict[str, OSError]:
 
 
 def told(refused: dict[str, OSError]) -> str:
-    """One line about them for the log."""
+    """The log line about refused calls."""
     names = ", ".join(
         f"{name} ({errno.errorcode.get(error.errno or 0, error.errno)})" for name, error in refused.items()
     )

@@ -1,8 +1,8 @@
-"""Pipes between two ends of a splice: one that everybody uses in turn, and one for each connection that is stuck.
+"""The pipes for splice(2): one shared by all connections of a listener, and one for each connection that blocks.
 
-A splice goes from a socket into a pipe and from there into a socket. As long as all of it goes out at once, one
-pipe serves every connection. What does not go out stays where it is, and that pipe belongs to its connection
-until it is empty. The number of such pipes is bounded; beyond it, what waits is read into memory.
+Bytes are spliced from a socket into a pipe, and from there into a socket. While all of them are sent at once, one pipe
+serves every connection. Bytes that cannot be sent stay in the pipe, which then belongs to that connection until it is
+empty. The number of such pipes is bounded; above it, pending bytes are read into memory.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Final
 from echod.fastpath import syscalls
 
 STUCK: Final = 256
-"""Pipes that may wait full, of a listener: with 64 KiB each, 16 MiB of the 64 MiB that the kernel lets a user
-have without privilege (pipe-user-pages-soft). Beyond that, pipes are small, or there are none: memory will do."""
-SPARE: Final = 16  #: empty pipes that are kept for the next who get stuck
-CAPACITY: Final = 65_536  #: octets at least, where the kernel grants it
+"""Maximum pipes of a listener that hold pending bytes. With 64 KiB each they take 16 MiB of the 64 MiB that the kernel
+allows an unprivileged user (pipe-user-pages-soft). Above that limit pipes are small or cannot be created."""
+SPARE: Final = 16  #: empty pipes that are kept for reuse
+CAPACITY: Final = 65_536  #: minimum bytes, if the kernel allows it
 
-Pipe = tuple[int, int]  # the end to read, the end to write
+Pipe = tuple[int, int]  # read end, write end
 
 
 class Waiting:
-    """What waits to go to one connection: the last `left` octets of a pipe of its own, or of `data`.
+    """Pending output of one connection: the last `left` bytes of its own pipe, or of `data`.
 
-    `whole` is how many it were at first.
+    `whole` is the initial number of bytes.
     """
 
     __slots__ = ("data", "left", "pipe", "whole")
@@ -38,22 +38,22 @@ class Waiting:
         self.data = data
 
     def send(self, descriptor: int) -> None:
-        """Send what a socket takes of it. Raises OSError."""
+        """Send as much as the socket accepts. Raises OSError."""
         if self.pipe is not None:
             self.left -= os.splice(self.pipe[0], descriptor, self.left)
         elif self.data is not None:
             self.left -= os.write(descriptor, self.data[-self.left :])
 
     def content(self) -> bytes:
-        """All of it; the pipe is empty then."""
+        """The pending bytes; the pipe is empty afterwards."""
         return _read(self.pipe[0], self.left) if self.pipe is not None else bytes(self.data or b"")[-self.left :]
 
 
 class Pipes:
-    """The pipes of one listener; `renewed` hears of the one to use from now on.
+    """The pipes of one listener. `renewed` is called with the shared pipe whenever it changes.
 
-    Pipes wait full only on descriptors below `below`. The kernel hands out the lowest that is free, so a number tells
-    how many are in use, and those above were promised to connections.
+    Pipes hold pending bytes only on descriptors below `below`. The kernel uses the lowest free number, so the number
+    shows how many descriptors are in use; higher numbers are reserved for connections.
     """
 
     def __init__(self, size: int, renewed: Callable[[Pipe], None], below: int = sys.maxsize) -> None:
@@ -66,7 +66,7 @@ class Pipes:
         renewed(self._current)
 
     def keep(self, left: int) -> Waiting:
-        """The last `left` octets in the current pipe wait for a connection."""
+        """Keep the last `left` bytes of the shared pipe as pending output of a connection."""
         if self._stuck < STUCK and self._has_spare():
             waiting = Waiting(left, self._current, None)
             self._replace()
@@ -75,12 +75,12 @@ class Pipes:
         return Waiting(left, None, memoryview(_read(self._current[0], left)))
 
     def _has_spare(self) -> bool:
-        """Whether there is another pipe to go on with; memory will do where there is none."""
+        """Whether another pipe is available; otherwise pending bytes are kept in memory."""
         if self._spare:
             return True
         try:
             pipe = self._open()
-        except OSError:  # no descriptor, or no page
+        except OSError:  # no free descriptor, or no memory
             return False
         if max(pipe) >= self._below:
             _close(pipe)
@@ -89,16 +89,16 @@ class Pipes:
         return True
 
     def empty(self, left: int) -> None:
-        """The last `left` octets in the current pipe belong to nobody any more."""
+        """Drop the last `left` bytes of the shared pipe."""
         _read(self._current[0], left)
 
     def renew(self) -> None:
-        """Nobody knows what is in the current pipe: nobody may hear it."""
+        """Replace the shared pipe after an error: its content is unknown and must not reach another connection."""
         _close(self._current)
         self._replace()
 
     def give_back(self, waiting: Waiting) -> None:
-        """Everything of it has gone."""
+        """Reuse or close the pipe of pending output that has been sent."""
         if waiting.pipe is not None:
             self._stuck -= 1
             if len(self._spare) < SPARE:
@@ -107,13 +107,13 @@ class Pipes:
                 _close(waiting.pipe)
 
     def drop(self, waiting: Waiting) -> None:
-        """It will never go."""
+        """Close the pipe of pending output that will not be sent."""
         if waiting.pipe is not None:
             self._stuck -= 1
             _close(waiting.pipe)
 
     def close(self) -> None:
-        """The end: nobody waits."""
+        """Close all pipes. No connection may have pending output."""
         for pipe in (self._current, *self._spare):
             _close(pipe)
         self._spare.clear()
@@ -126,7 +126,7 @@ class Pipes:
         pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             fcntl.fcntl(pipe[0], syscalls.F_SETPIPE_SZ, self._size)
-        except OSError:  # more than this user may have: the kernel's own size will do
+        except OSError:  # above the limit of this user: keep the default size
             pass
         return pipe
 

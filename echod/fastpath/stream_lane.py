@@ -1,20 +1,20 @@
-"""Streams on the plane: a connection is a descriptor and a few numbers, not an object.
+"""Streams on the fast path: a connection is a descriptor and a few numbers, not an object.
 
-      accept4 ─► gate ─► [ carry ] ◄──────────── all has gone ──┐
-                          │  (`carrying`: the straight way)    │
-                          ├─ short write ─► [ send rest ]: only EPOLLOUT is watched, nothing is read
-                          ├─ end of input ─► close: everything is back
+      accept4 ─► gate ─► [ carry ] ◄──────────── all is sent ───┐
+                          │  (`forwarding`)                    │
+                          ├─ short write ─► [ send rest ]: only EPOLLOUT is watched, reading stops
+                          ├─ end of input ─► close: everything has been sent back
                           └─ error ─► reset
 
 Rules:
 
-* One read a round for each connection, of `limits.buffer` octets at most: that is also all that one can hold.
-* A short write stops the reading. That is the backpressure, and what makes half-close right: the end of input
-  is only seen once everything before it has gone.
-* What waits stays in the pipe it is in (`pipes`), and counts as unsent. While too much of it waits for all together
-  (`gate.send_budget`), a round reads a page.
-* The gate, counters, events and time limits are those of the factory, as on the plain way.
-* When the listener stops, its connections become Conversations, with what waits: the plain way drains them.
+* One read for each connection in a round, of at most `limits.buffer` bytes. So a connection holds no more than that.
+* A short write stops reading. This is the backpressure, and makes half-close correct: the end of input is seen only
+  after all bytes before it have been sent.
+* Pending bytes stay in their pipe (`pipes`), and count as unsent. While the send budget of all connections is used up
+  (`gate.send_budget`), a read is limited to a page.
+* Gate, counters, events and time limits are those of the factory, as on the plain path.
+* When the listener stops, its connections become Conversations with their pending bytes; the plain path drains them.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ _log = Logger()
 
 
 class StreamLane(Carrier):
-    """A listening socket and its connections. It stands where the plain way has a StreamPort, and uses its factory.
+    """A listening socket and its connections. It replaces a StreamPort of the plain path, and uses its factory.
 
-    Its pipes wait full only on descriptors below `pipes_below`.
+    Its pipes hold pending bytes only on descriptors below `pipes_below`. Raises ValueError without a `transform`.
     """
 
     def __init__(self, loop: Loop, plain: StreamPort, reserve: Reserve, pipes_below: int = sys.maxsize) -> None:
         transform = type(plain.factory.service).transform
         if transform is None:
-            raise ValueError(f"{plain.factory.service.kind} needs its bytes in Python")
+            raise ValueError(f"{plain.factory.service.kind} has no transform; the fast path needs one")
         super().__init__(loop, plain.factory, transform)
         self._plain = plain
         self._reactor: Any = plain.reactor
@@ -60,43 +60,41 @@ class StreamLane(Carrier):
         self._reluctance = Reluctance(plain.factory.place, reserve, self._tell)
         self._resume: DelayedCall | None = None
         self._accepting = Accepting(plain.socket.family)
-        # What every connection has is in lists by descriptor, what few have in dicts.
-        self._hosts: dict[int, bytes] = {}  # the open connections, and the host that the gate knows each by
-        self._seen: list[int] = []  # octets that had gone when `watch` looked last, by descriptor
-        self._since: list[float] = []  # when that was new, by descriptor
-        self._peers: dict[int, SocketAddress] = {}  # only while somebody hears of connections
+        # Data of every connection is in lists by descriptor, data of few connections in dicts.
+        self._hosts: dict[int, bytes] = {}  # open connections, each with the host as the gate knows it
+        self._seen: list[int] = []  # sent bytes at the last change that `watch` saw, by descriptor
+        self._since: list[float] = []  # time of that change, by descriptor
+        self._peers: dict[int, SocketAddress] = {}  # only if connections are logged
         self._waiting: dict[int, Waiting] = {}
         self._pipes = Pipes(plain.factory.limits.buffer, self._use_pipe, pipes_below)
 
     @staticmethod
     def can_serve(plain: StreamPort) -> bool:
-        """Whether the plane can serve what a port of the plain way would.
-
-        It can if each connection is one stream socket without layers, and each answer a pure function of the bytes.
-        """
+        """Whether the fast path can serve a port: its connections are bare stream sockets, and its service has a
+        `transform`, so that each reply is a pure function of the bytes."""
         return syscalls.available and plain.is_bare and type(plain.factory.service).transform is not None
 
     # the listener
 
     def startListening(self) -> None:
-        """Serve from now on."""
+        """Start to accept connections."""
         self._factory.carrier = self
         self._factory.doStart()
         self._loop.watch(self._listening.fileno(), EPOLLIN, self._accept, self._carry_all)
 
     def discard(self) -> None:
-        """It will never be told to."""
+        """Close the pipes of a lane that was not started."""
         self._pipes.close()
 
     def stopListening(self) -> None:
-        """Serve no new connection but those that wait already; the open ones go the plain way, and are drained."""
+        """Accept the connections in the listen queue, then close the socket. The plain path drains open connections."""
         if self._resume is None:
             accept_backlog(partial(self._accept, self._listening.fileno()))
         self.release()
         self._plain.close_socket()
 
     def release(self) -> None:
-        """Leave the socket to another port, as it is; the open connections go the plain way."""
+        """Leave the open socket to another port. Open connections move to the plain path."""
         if self._resume is not None:
             self._resume.cancel()
             self._resume = None
@@ -150,13 +148,13 @@ class StreamLane(Carrier):
             self._peers[descriptor] = self._accepting.peer()
         try:
             self._loop.watch(descriptor, EPOLLIN, self._carry, self._carry_all)
-        except OSError:  # no memory for another watch, or this user has too many (epoll(7))
+        except OSError:  # no memory, or above max_user_watches (epoll(7))
             self._reset(descriptor, Closing.LOST)
 
     def _keep(self, descriptor: int, left: int) -> None:
         try:
             waiting = self._pipes.keep(left)
-        except Exception:  # no memory, or a bug: what is left in the pipe must not reach the next connection
+        except Exception:  # no memory, or a bug: the rest in the pipe must not reach another connection
             self._pipes.renew()
             self._reset(descriptor, Closing.FAILED, left)
             raise
@@ -169,19 +167,19 @@ class StreamLane(Carrier):
         if mark.pressure:
             self._accepting.clamp(descriptor)
             self._factory.tally.held_back += mark.pressure is Pressure.FULL
-        self._seen[descriptor] = -1  # the time to take it begins now
+        self._seen[descriptor] = -1  # `stall` starts now
         try:
             self._loop.change(descriptor, EPOLLOUT, self._send_rest)
-        except Exception:  # no memory, or a bug: nobody would ever tell us that the peer takes more
+        except Exception:  # no memory, or a bug: the connection would never become writable
             _log.failure("a connection of {place} is reset", place=self._factory.place)
             self._reset(descriptor, Closing.FAILED)
 
     def _send_rest(self, descriptor: int, _events: int) -> None:
-        """Send what waits; read on once it has gone."""
+        """Send pending bytes; continue reading when all are sent."""
         waiting = self._waiting[descriptor]
         try:
             waiting.send(descriptor)
-        except BlockingIOError:  # writable, and the kernel takes nothing (`transports.write_retry`)
+        except BlockingIOError:  # writable, but the kernel accepts nothing (`transports.write_retry`)
             self._loop.rest(descriptor, EPOLLOUT)
             return
         except OSError:
@@ -194,7 +192,7 @@ class StreamLane(Carrier):
             self._loop.change(descriptor, EPOLLIN, self._carry, self._carry_all)
 
     def _end(self, descriptor: int, reason: Closing, unsent: int = 0) -> None:
-        """Close, and count: whatever `unsent` or still waits had come and did not go."""
+        """Close a connection and report it; `unsent` and pending bytes were received but not sent."""
         waiting = self._waiting.pop(descriptor, None)
         if waiting is not None:
             unsent += waiting.left
@@ -202,21 +200,21 @@ class StreamLane(Carrier):
             self._pipes.drop(waiting)
         host = self._hosts.pop(descriptor)
         os.close(descriptor)
-        came, gone = self._octets.end(descriptor, unsent)
+        came, gone = self._byte_counts.end(descriptor, unsent)
         self._factory.ended(host, reason, came, gone, self._peers.pop(descriptor, None))
 
     def _reset(self, descriptor: int, reason: Closing, unsent: int = 0) -> None:
-        """End with RST: an end in order would say that the peer has everything."""
+        """Reset a connection: a FIN would tell the peer that it has everything."""
         self._accepting.reset_on_close(descriptor)
         self._end(descriptor, reason, unsent)
 
     def watch(self, now: float) -> None:
-        """End what has been still for too long, as Conversation.watch does."""
+        """Close connections that exceed `stall` or `idle`, as Conversation.watch does."""
         limits = self._factory.limits
         seen, since = self._seen, self._since
         for descriptor in list(self._hosts):
             waiting = self._waiting.get(descriptor)
-            gone = self._octets.of(descriptor, waiting.left if waiting else 0)[1]
+            gone = self._byte_counts.of(descriptor, waiting.left if waiting else 0)[1]
             if gone != seen[descriptor]:
                 seen[descriptor] = gone
                 since[descriptor] = now
@@ -226,7 +224,7 @@ class StreamLane(Carrier):
                 self._end(descriptor, Closing.IDLE)
 
     def hold_back(self, pressure: Pressure) -> None:
-        """So much waits for all together, as Conversation.hold_back hears it."""
+        """Apply the pressure of the send budget, as Conversation.hold_back does."""
         buffer = self._factory.limits.buffer
         self._read_at_most(min(buffer, LITTLE) if pressure is Pressure.FULL else buffer)
         if pressure:
@@ -235,7 +233,7 @@ class StreamLane(Carrier):
                 self._accepting.clamp(descriptor)
 
     def _hand_over(self, descriptor: int) -> None:
-        """Let the plain way go on with a connection, and with what waits for it."""
+        """Move a connection with its pending bytes to the plain path."""
         self._loop.forget(descriptor)
         waiting = self._waiting.pop(descriptor, None)
         unsent = b""
@@ -245,26 +243,26 @@ class StreamLane(Carrier):
             self._pipes.give_back(waiting)
         host = self._hosts.pop(descriptor)
         self._peers.pop(descriptor, None)
-        came, gone = self._octets.end(descriptor, len(unsent))
+        came, gone = self._byte_counts.end(descriptor, len(unsent))
         self._plain.take_over(descriptor, host, came, gone, unsent)
 
     def told(self) -> Iterator[dict[str, Any]]:
-        """Each open connection, as ServiceFactory.told tells them; one that was reset a moment ago is left out."""
+        """Each open connection, as ServiceFactory.told describes them; those that have been reset are left out."""
         for descriptor in tuple(self._hosts):
             if descriptor not in self._hosts:
                 continue
             waiting = self._waiting.get(descriptor)
             unsent = waiting.left if waiting else 0
-            came, gone = self._octets.of(descriptor, unsent)
+            came, gone = self._byte_counts.of(descriptor, unsent)
             if self._accepting.ask(descriptor):
                 yield {"peer": str(self._accepting.peer()), "bytes_in": came, "bytes_out": gone, "unsent": unsent}
 
     def settle_slices(self) -> Iterator[None]:
-        """Bring the byte counts of every connection into the tally, as ServiceFactory.settle_slices does."""
+        """Add the byte counts of every connection to the counters, as ServiceFactory.settle_slices does."""
         for at, descriptor in enumerate(tuple(self._hosts), 1):
             if descriptor in self._hosts:
                 waiting = self._waiting.get(descriptor)
-                self._octets.settle(descriptor, waiting.left if waiting else 0)
+                self._byte_counts.settle(descriptor, waiting.left if waiting else 0)
             if not at % SLICE:
                 yield
 

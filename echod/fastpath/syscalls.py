@@ -1,6 +1,6 @@
-"""The system calls that Python does not offer, by cffi in ABI mode: no compiler, no writable and executable memory.
+"""System calls that Python does not provide, by cffi in ABI mode: no compiler, no writable and executable memory.
 
-`available` is False where cffi or the C library lacks them; whoever asks goes the plain way then.
+`available` is False if cffi or a function of the C library is missing; then the plain path is used.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ else:
 available: Final = hasattr(os, "splice") and all(hasattr(C, call) for call in re.findall(r"(\w+)\(", _DECLARATIONS))
 
 batches: Final = available and ffi.sizeof("struct mmsghdr") == 64 and sys.byteorder == "little"
-"""Whether the structures above lie in memory as the views of `plane.batch` expect them: on 64 bit, little end first."""
+"""Whether the structures above have the memory layout that `fastpath.batch` expects: 64-bit and little-endian."""
 
 
 def failure() -> OSError:
-    """What the last of these calls met."""
+    """The error of the last call."""
     number = int(ffi.errno)
     return OSError(number, os.strerror(number))
 
 
 def would_block() -> bool:
-    """Whether the last of these calls only had nothing to do."""
+    """Whether the last call failed only because it would block."""
     return int(ffi.errno) == errno.EAGAIN

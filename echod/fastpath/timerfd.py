@@ -1,6 +1,6 @@
-"""A timer that is a descriptor: whoever waits for sockets waits for it in the same call.
+"""A timer as a descriptor (timerfd_create(2)), so that one wait covers sockets and the timer.
 
-A wait that has an end of its own costs more each time: the kernel sets a timer for it and takes it back.
+A wait with a timeout costs more, because the kernel sets and cancels a timer each time.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ TFD_NONBLOCK: Final = os.O_NONBLOCK  # timerfd_create(2)
 TFD_CLOEXEC: Final = os.O_CLOEXEC
 
 
-class Alarm:
-    """Readable once its time has come, until it is set or stopped."""
+class TimerDescriptor:
+    """A descriptor that is readable after its time has expired, until it is set or stopped. Raises OSError."""
 
     def __init__(self) -> None:
         self._descriptor = syscalls.C.timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
@@ -25,21 +25,21 @@ class Alarm:
         self._time = syscalls.ffi.new("struct itimerspec *")
 
     def fileno(self) -> int:
-        """What to wait for."""
+        """The descriptor."""
         return int(self._descriptor)
 
     def set(self, seconds: float) -> None:
-        """Ring in so many seconds, more than 0, and not when it would have."""
+        """Expire in `seconds` (above 0), instead of the previous time."""
         whole = int(seconds)
         self._time.value.seconds = whole
-        self._time.value.nanoseconds = max(int((seconds - whole) * 1e9), 0 if whole else 1)  # 0 is never
+        self._time.value.nanoseconds = max(int((seconds - whole) * 1e9), 0 if whole else 1)  # 0 would disable it
         syscalls.C.timerfd_settime(self._descriptor, 0, self._time, syscalls.ffi.NULL)
 
     def stop(self) -> None:
-        """It has been heard."""
+        """Disarm the timer."""
         self._time.value.seconds = self._time.value.nanoseconds = 0
         syscalls.C.timerfd_settime(self._descriptor, 0, self._time, syscalls.ffi.NULL)
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         os.close(self._descriptor)

@@ -1,4 +1,4 @@
-"""The loop: every ready descriptor has its call in each round, and the reactor has its turn whenever it needs one."""
+"""The loop serves every ready descriptor in each round, and lets the reactor run when it has work."""
 
 import os
 import select
@@ -20,7 +20,7 @@ NESTED: Final = EPollReactor
 
 
 class Ends:
-    """A pipe whose ends are numbers, and the calls that the loop made for the one that is read."""
+    """A pipe with numbers as ends, and the calls that the loop made for its read end."""
 
     def __init__(self) -> None:
         self.read, self.write = os.pipe()
@@ -54,7 +54,7 @@ class Plane:
         self.pipes: list[Ends] = []
 
     def pipe(self, ready: Callable[[int, int], None] | None = None) -> Ends:
-        """A pipe that is watched; what is read of it is taken unless `ready` does something else."""
+        """A watched pipe. By default its content is read when it is ready."""
         made = Ends()
         self.pipes.append(made)
         self.loop.watch(made.read, EPOLLIN, ready or made.take)
@@ -86,12 +86,12 @@ def plane(request):
 
 @pytest.fixture
 def nested():
-    """Where the loop waits in the reactor's place."""
+    """A loop that waits instead of the reactor."""
     with plane_of(NESTED) as made:
         yield made
 
 
-def test_what_is_ready_has_its_call(plane):
+def test_a_ready_descriptor_is_served(plane):
     one, other = plane.pipe(), plane.pipe()
     plane.turn()
     assert one.calls == []
@@ -100,7 +100,7 @@ def test_what_is_ready_has_its_call(plane):
     assert (one.calls, other.calls) == ([(one.read, EPOLLIN)], [])
 
 
-def test_what_is_left_undone_comes_back(plane):
+def test_unfinished_work_is_reported_again(plane):
     pipe = plane.pipe()
     pipe.fill(b"12345")
     turn_until(plane.reactor, lambda: len(pipe.calls) == 5)
@@ -108,7 +108,7 @@ def test_what_is_left_undone_comes_back(plane):
     assert len(pipe.calls) == 5
 
 
-def test_other_events_have_another_call(plane):
+def test_changed_events_call_another_function(plane):
     pipe = plane.pipe()
     seen = []
     plane.loop.watch(pipe.write, EPOLLIN, pipe.see)
@@ -118,7 +118,7 @@ def test_other_events_have_another_call(plane):
     assert pipe.calls == []
 
 
-def test_what_is_forgotten_has_no_call_and_lives(plane):
+def test_a_forgotten_descriptor_is_not_served_and_stays_open(plane):
     pipe = plane.pipe()
     pipe.fill()
     plane.loop.forget(pipe.read)
@@ -127,8 +127,8 @@ def test_what_is_forgotten_has_no_call_and_lives(plane):
     assert os.read(pipe.read, 1) == b"!"
 
 
-def test_what_is_closed_is_forgotten(plane):
-    """And whoever has the number next has calls of its own."""
+def test_a_closed_descriptor_is_forgotten(plane):
+    """A new descriptor with the same number has its own functions."""
     first = plane.pipe()
     first.fill()
     os.close(first.read)
@@ -141,7 +141,7 @@ def test_what_is_closed_is_forgotten(plane):
     assert (first.calls, second.calls) == ([], [(second.read, EPOLLIN)])
 
 
-def test_a_number_that_is_used_again_within_a_round_is_not_mistaken(plane):
+def test_a_number_reused_within_a_round_is_not_confused_with_its_predecessor(plane):
     """Half of the descriptors are closed in their call, and others opened with the same numbers."""
     again: list[Ends] = []
 
@@ -159,7 +159,7 @@ def test_a_number_that_is_used_again_within_a_round_is_not_mistaken(plane):
     assert [pipe.calls for pipe in again] == [[]] * 50
 
 
-def test_more_than_a_round_holds_all_have_their_call(plane):
+def test_more_descriptors_than_a_round_holds_are_all_served(plane):
     pipes = [plane.pipe() for _ in range(300)]
     for pipe in pipes:
         pipe.fill()
@@ -167,7 +167,7 @@ def test_more_than_a_round_holds_all_have_their_call(plane):
     assert all(len(pipe.calls) == 1 for pipe in pipes)
 
 
-def test_who_is_first_may_serve_its_like_and_the_others_have_their_call(plane):
+def test_the_first_descriptor_may_serve_all_of_its_kind_in_one_call(plane):
     rounds: list[list[int]] = []
 
     def together(events: list[tuple[int, int]]) -> None:
@@ -199,7 +199,7 @@ def test_who_is_first_may_serve_its_like_and_the_others_have_their_call(plane):
 # the reactor's turn
 
 
-def test_a_timer_is_due_while_something_is_always_ready(plane):
+def test_timers_run_while_a_descriptor_is_always_ready(plane):
     pipe = plane.pipe()
     plane.loop.change(pipe.read, EPOLLIN, pipe.see)
     pipe.fill()
@@ -211,7 +211,7 @@ def test_a_timer_is_due_while_something_is_always_ready(plane):
 
 
 class Reader(FileDescriptor):
-    """Something of Twisted's own."""
+    """A reader of Twisted."""
 
     def __init__(self, reactor: Any, descriptor: int) -> None:
         super().__init__(reactor)
@@ -225,7 +225,7 @@ class Reader(FileDescriptor):
         self.came += os.read(self.descriptor, 1)
 
 
-def test_the_reactor_reads_while_something_is_always_ready(plane):
+def test_the_reactor_reads_while_a_descriptor_is_always_ready(plane):
     flood = plane.pipe()
     plane.loop.change(flood.read, EPOLLIN, flood.see)
     flood.fill()
@@ -239,7 +239,7 @@ def test_the_reactor_reads_while_something_is_always_ready(plane):
 
 
 def test_the_reactor_is_woken_by_another_thread(nested):
-    """While the loop waits without a bound, as the reactor does when nothing is due."""
+    """While the loop waits without a timeout, as the reactor does if no timer is set."""
     woken = []
     ready = threading.Event()
 
@@ -256,15 +256,15 @@ def test_the_reactor_is_woken_by_another_thread(nested):
     assert woken == ["now"]
 
 
-def test_the_wait_ends_when_nothing_comes(nested):
+def test_the_wait_times_out(nested):
     pipe = nested.pipe()
     nested.loop.wait(0.01)
     nested.loop.wait(0)
     assert pipe.calls == []
 
 
-def test_a_wait_ends_in_time_whatever_the_one_before_waited_for(nested):
-    """The alarm of a wait that ended early stays set; what is due before it is not late, and it rings once."""
+def test_a_wait_times_out_independently_of_the_previous_wait(nested):
+    """The timerfd of a wait that ended early stays set; earlier timers are not late, and it expires once."""
 
     def interrupt(descriptor: int, _events: int) -> None:
         os.read(descriptor, 1)
@@ -276,12 +276,12 @@ def test_a_wait_ends_in_time_whatever_the_one_before_waited_for(nested):
     for first, then in ((1000.0, 0.01), (0.01, 0.02), (None, 0.01)):
         pipe.fill()
         nested.loop.wait(first)
-        nested.loop.wait(then)  # the time limit of the test fails where it does not end
+        nested.loop.wait(then)  # the time limit of the test fails if it does not end
         assert not select.select([nested.loop], [], [], 0)[0]
     assert len(interrupted) == 3
 
 
-def test_without_waiting_it_is_one_round_while_something_is_always_ready(nested):
+def test_a_timeout_of_zero_serves_one_round(nested):
     pipe = nested.pipe()
     nested.loop.change(pipe.read, EPOLLIN, pipe.see)
     pipe.fill()
@@ -289,7 +289,7 @@ def test_without_waiting_it_is_one_round_while_something_is_always_ready(nested)
     assert len(pipe.calls) == 1
 
 
-def test_who_sets_a_timer_lets_the_reactor_look(nested):
+def test_a_function_that_sets_a_timer_lets_the_reactor_run(nested):
     def set_timer(_descriptor: int, _events: int) -> None:
         os.read(pipe.read, 1)
         nested.reactor.callLater(0, done.append, True)
@@ -303,7 +303,7 @@ def test_who_sets_a_timer_lets_the_reactor_look(nested):
     assert done == [True]
 
 
-def test_the_reactor_has_its_own_wait_before_and_after():
+def test_the_reactor_has_its_own_wait_before_start_and_after_stop():
     with reactor_of(NESTED) as reactor:
         own = reactor.doIteration
         loop = Loop(reactor)
@@ -316,7 +316,7 @@ def test_the_reactor_has_its_own_wait_before_and_after():
 
 
 @pytest.mark.parametrize("kind", REACTORS[1:])
-def test_under_another_reactor_it_is_one_reader(kind):
+def test_with_another_reactor_the_loop_is_one_of_its_readers(kind):
     with reactor_of(kind) as reactor:
         before = set(reactor.getReaders())
         loop = Loop(reactor)
@@ -335,7 +335,7 @@ def broken(_descriptor: int, _events: int) -> None:
     raise RuntimeError("a bug")
 
 
-def test_a_call_that_fails_is_logged_once_and_the_others_go_on(plane):
+def test_a_function_that_raises_is_logged_once_and_the_others_continue(plane):
     with failures() as logged:
         wrong, right = plane.pipe(broken), [plane.pipe() for _ in range(10)]
         wrong.fill()
@@ -348,7 +348,7 @@ def test_a_call_that_fails_is_logged_once_and_the_others_go_on(plane):
 
 
 def test_a_descriptor_that_was_given_up_can_be_forgotten(plane):
-    """A listener that stops forgets its connections, whatever state they are in."""
+    """A listener that stops forgets its connections in every state."""
     with failures() as logged:
         pipe = plane.pipe(broken)
         pipe.fill()
@@ -358,7 +358,7 @@ def test_a_descriptor_that_was_given_up_can_be_forgotten(plane):
     turn_until(plane.reactor, lambda: pipe.calls)
 
 
-def test_a_call_that_fails_behind_its_close_is_logged_once_and_the_others_go_on(plane):
+def test_a_function_that_raises_after_its_close_is_logged_once_and_the_others_continue(plane):
     def close_and_fail(descriptor: int, _events: int) -> None:
         os.close(descriptor)
         raise RuntimeError("a bug")

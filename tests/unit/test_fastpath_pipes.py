@@ -1,4 +1,4 @@
-"""Pipes: who waits keeps what is theirs, so many wait in pipes and no more, and what waits in memory is as whole."""
+"""Pipes: pending bytes reach only their connection, the number of pipes is bounded, and memory is used above it."""
 
 import errno
 import fcntl
@@ -37,7 +37,7 @@ def fails(number: int) -> Callable[..., Any]:
 
 
 class Room:
-    """The pipes of one listener, and the one that is used now."""
+    """The pipes of one listener, and the shared pipe."""
 
     def __init__(self, size: int = 0) -> None:
         self.before = pipes_of(os.getpid())
@@ -51,28 +51,28 @@ class Room:
         self.current = pipe
 
     def fill(self, words: bytes) -> None:
-        """As a splice from a socket does it."""
+        """Fill the shared pipe, as a splice from a socket does."""
         assert os.write(self.current[1], words) == len(words)
 
     def wait(self, words: bytes) -> Waiting:
-        """These octets did not go out."""
+        """Keep these bytes as pending output."""
         self.fill(words)
         waiting = self.pipes.keep(len(words))
         self.waiting.append(waiting)
         return waiting
 
     def give_back(self, waiting: Waiting) -> None:
-        """It has gone."""
+        """The pending output has been sent."""
         self.waiting.remove(waiting)
         self.pipes.give_back(waiting)
 
     def drop(self, waiting: Waiting) -> None:
-        """It will not go."""
+        """The pending output is dropped."""
         self.waiting.remove(waiting)
         self.pipes.drop(waiting)
 
     def held(self) -> int:
-        """How many pipes there are."""
+        """The number of open pipes."""
         return pipes_of(os.getpid()) - self.before
 
 
@@ -89,7 +89,7 @@ def room(size: int = 0) -> Iterator[Room]:
 
 @contextmanager
 def connection() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A non-blocking TCP socket that takes little at once, and its other end."""
+    """A non-blocking TCP socket with a small buffer, and its other end."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         ours = socket.socket()
@@ -102,13 +102,13 @@ def connection() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def test_as_long_as_nobody_is_stuck_there_is_one_pipe():
+def test_one_pipe_is_enough_while_no_connection_blocks():
     with room() as made:
         assert (made.held(), made.renewed) == (1, 1)
 
 
 @pytest.mark.parametrize("ends", [Room.give_back, Room.drop])
-def test_who_waits_has_a_pipe_until_the_end(ends):
+def test_a_blocked_connection_has_a_pipe_until_all_is_sent(ends):
     with room() as made:
         mine = made.current
         waiting = made.wait(b"mine")
@@ -121,7 +121,7 @@ def test_who_waits_has_a_pipe_until_the_end(ends):
         assert made.held() <= 1 + SPARE
 
 
-def test_a_pipe_that_is_given_back_is_used_again():
+def test_an_emptied_pipe_is_reused():
     with room() as made:
         waiting = made.wait(b"once")
         waiting.content()
@@ -131,8 +131,8 @@ def test_a_pipe_that_is_given_back_is_used_again():
         assert made.held() == held
 
 
-def test_a_pipe_that_is_dropped_full_is_never_used_again():
-    """Or its octets would reach somebody else."""
+def test_a_pipe_with_dropped_bytes_is_not_reused():
+    """Its bytes would reach another connection."""
     with room() as made:
         made.drop(made.wait(b"a secret"))
         for _ in range(2 * SPARE):
@@ -141,14 +141,14 @@ def test_a_pipe_that_is_dropped_full_is_never_used_again():
             made.give_back(waiting)
 
 
-def test_what_is_emptied_reaches_nobody():
+def test_dropped_bytes_reach_no_connection():
     with room() as made:
         made.fill(b"a secret")
         made.pipes.empty(8)
         assert made.wait(b"next").content() == b"next"
 
 
-def test_so_many_wait_in_pipes_and_the_others_in_memory():
+def test_pending_output_above_the_maximum_of_pipes_is_kept_in_memory():
     with room() as made:
         waiting = [made.wait(bytes([number % 256]) * 10) for number in range(STUCK + 50)]
         assert made.held() == STUCK + 1
@@ -161,7 +161,7 @@ def test_so_many_wait_in_pipes_and_the_others_in_memory():
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
-def test_without_another_pipe_it_waits_in_memory(number):
+def test_pending_output_without_a_free_pipe_is_kept_in_memory(number):
     with room() as made, mock.patch.object(os, "pipe2", fails(number)):
         for words in (b"first", b"second", DATA):
             waiting = made.wait(words)
@@ -171,13 +171,13 @@ def test_without_another_pipe_it_waits_in_memory(number):
         assert (made.held(), made.renewed) == (1, 1)
 
 
-def test_a_refused_size_is_the_kernels_own():
+def test_a_refused_pipe_size_falls_back_to_the_default():
     with mock.patch.object(fcntl, "fcntl", fails(errno.EPERM)), room(1 << 20) as made:
         assert made.wait(DATA[:4096]).content() == DATA[:4096]
 
 
 @pytest.mark.parametrize("size", [0, CAPACITY, 4 * CAPACITY])
-def test_a_pipe_holds_what_one_read_brings(size):
+def test_a_pipe_holds_the_bytes_of_one_read(size):
     with room(size) as made:
         granted = fcntl.fcntl(made.current[0], fcntl.F_GETPIPE_SZ)
         assert granted >= max(size, CAPACITY)
@@ -186,12 +186,12 @@ def test_a_pipe_holds_what_one_read_brings(size):
 
 
 @pytest.mark.parametrize("size", [1 << 31, 1 << 40])
-def test_a_size_that_no_pipe_has_is_no_error(size):
+def test_an_impossible_pipe_size_is_not_an_error(size):
     with room(size) as made:
         assert made.held() == 1
 
 
-def test_pipes_are_not_inherited_and_never_wait():
+def test_pipes_are_not_inherited_and_do_not_block():
     with room() as made:
         for end in made.current:
             assert not os.get_inheritable(end)
@@ -199,7 +199,7 @@ def test_pipes_are_not_inherited_and_never_wait():
 
 
 @pytest.mark.parametrize("in_memory", [False, True])
-def test_what_waits_is_sent_in_the_pieces_that_are_taken(in_memory):
+def test_pending_output_is_sent_in_the_pieces_that_the_socket_accepts(in_memory):
     with room() as made, connection() as (ours, theirs):
         words = DATA[:30_000]
         waiting = Waiting(30_000, None, memoryview(b"gone already" + words)) if in_memory else made.wait(words)
@@ -215,7 +215,7 @@ def test_what_waits_is_sent_in_the_pieces_that_are_taken(in_memory):
 
 
 @pytest.mark.parametrize("in_memory", [False, True])
-def test_what_was_sent_in_part_is_handed_on_from_there(in_memory):
+def test_partly_sent_output_is_handed_over_from_its_position(in_memory):
     with room() as made, connection() as (ours, _):
         waiting = Waiting(CAPACITY, None, memoryview(DATA)) if in_memory else made.wait(DATA)
         made.waiting = [waiting]
@@ -224,7 +224,7 @@ def test_what_was_sent_in_part_is_handed_on_from_there(in_memory):
         assert waiting.content() == DATA[-waiting.left :]
 
 
-def test_an_end_is_an_error():
+def test_a_closed_peer_is_an_error():
     with room() as made, connection() as (ours, _):
         waiting = made.wait(b"hello?")
         ours.shutdown(socket.SHUT_WR)
@@ -235,7 +235,7 @@ def test_an_end_is_an_error():
 
 @dataclass
 class Stuck:
-    """One connection: what waits for it, and the two ends of its socket."""
+    """One connection: its pending output, and both ends of its socket."""
 
     words: bytes
     waiting: Waiting
@@ -245,7 +245,7 @@ class Stuck:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Connections get stuck, are drained bit by bit, are handed on and vanish, while pipes can be had or not."""
+    """Connections block, are drained in pieces, are handed over and close, while pipes are available or not."""
 
     stuck = Bundle("stuck")
 
