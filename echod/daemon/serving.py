@@ -26,6 +26,7 @@ from echod.daemon.leaving import Leaving
 from echod.daemon.listener import Served, Shared, Unready, UnusableService, listeners, used
 from echod.daemon.reload import Refused, Unchangeable, at_the_next_start, changed, changes, difference, readapt, rebound
 from echod.daemon.reloading import Read, Reloads
+from echod.daemon.startup_heap import freeze_startup_heap
 from echod.daemon.store import Store
 from echod.events import Events
 from echod.fastpath.loop import Loop
@@ -142,6 +143,7 @@ class Daemon(Service):
         self._reactor.callWhenRunning(self._ready)  # a signal is not lost from here on
 
     def _ready(self) -> None:
+        freeze_startup_heap()
         self.serving = True
         for listener in self.listeners:
             self.events.tell("listener.opened", service=listener.name, address=listener.place)

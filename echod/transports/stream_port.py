@@ -30,6 +30,8 @@ from echod.transports.sockets import accept
 from echod.transports.stream_socket import RESET_ON_CLOSE, StreamSocket
 from echod.transports.write_retry import WriteRetry
 
+ACCEPT: Final = 16  #: units of the work budget that a new connection and its session cost: 30 to 40 µs
+AT_LEAST: Final = 4  #: connections that are accepted in a turn whose work budget is used up
 A_TURN: Final = 64  #: connections before others have theirs; Twisted's own bound grows without end
 PAUSE: Final = 0.1  #: seconds after the first error in a row
 LONGEST_PAUSE: Final = 1.0
@@ -197,12 +199,18 @@ class StreamPort(FileDescriptor):
         self.factory.doStop()
 
     def doRead(self) -> None:
-        """Accept what waits, up to A_TURN."""
-        self.accept_turn()
+        """Accept what waits while the turn has units of the work budget; AT_LEAST even after that."""
+        self.accept_turn(within_budget=True)
 
-    def accept_turn(self) -> bool:
-        """Accept what waits, up to A_TURN; whether there may be more."""
-        for _ in range(A_TURN):
+    def accept_turn(self, *, within_budget: bool = False) -> bool:
+        """Accept what waits, up to A_TURN, and `within_budget` no more than this turn has units for.
+
+        Returns whether there may be more.
+        """
+        work = self.factory.service.context.work
+        for count in range(A_TURN):
+            if within_budget and work.is_used_up and count >= AT_LEAST:
+                break
             try:
                 accepted, name = accept(self.socket)
             except BlockingIOError:
@@ -215,6 +223,7 @@ class StreamPort(FileDescriptor):
                 continue
             self._reluctance.succeeded()
             self._serve(accepted, name)
+            work.spend(ACCEPT)
         return True
 
     def peer(self, name: Any) -> tuple[bytes, SocketAddress]:
