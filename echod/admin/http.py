@@ -160,9 +160,8 @@ class HTTPSession:
         finally:
             self._pulled = False
         if self._is_over():
-            self._work.wait(
-                self._close, self._share
-            )  # the transport is still pulling, and cannot close before the iterator ends
+            # The transport is still pulling, and cannot close before the iterator ends.
+            self._work.wait(self._close, self._share)
 
     def _piece(self, pieces: Iterator[bytes]) -> bytes:
         """The next piece of the response, encoded; b"" if it has no bytes."""
