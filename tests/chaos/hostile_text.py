@@ -25,7 +25,7 @@ KINDS: Final = ("echo", "ack", "chat", "console")
 PACE: Final = 0.002  #: seconds between two connections: the log allows 1,000 `debug` lines of a class a second
 COMMANDS: Final = (b"", b"/me ", b"/msg guest1 ", b"/nick ", b"/join ", b"/")
 OPTIONS: Final = {
-    "ack": "close = false",
+    "ack": 'close = false\nshow = "text"',
     "chat": "lines-per-second = 0\nroom-lines-per-second = 0\nhistory = 10",
     "console": "unanswered = 10000\nunanswered-in-all = 100000",
 }

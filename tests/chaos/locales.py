@@ -37,6 +37,7 @@ quotes = "{dir}/Sprüche"
 [services.chat]
 listen = ["tcp://127.0.0.1:0"]
 [services.ack]
+show = "text"
 listen = ["udp://127.0.0.1:0", "unix-dgram://{dir}/ack.dgram"]
 [services.chargen]
 listen = ["udp://127.0.0.1:0"]

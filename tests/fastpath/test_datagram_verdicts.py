@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import select
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
@@ -208,7 +209,7 @@ def test_datagrams_that_the_kernel_does_not_accept_are_counted(count):
             sent += count
             for way, mine in ((plain, clients[0]), (plane, clients[1])):
                 if shut:
-                    with suppress(OSError):  # it is not connected, but is shut down anyway
+                    with contextlib.suppress(OSError):  # it is not connected, but is shut down anyway
                         way.socket.shutdown(socket.SHUT_WR)
                 for _ in range(count):
                     mine[0].sendto(b"x" * 64, ("127.0.0.1", way.socket.getsockname()[1]))

@@ -1,12 +1,13 @@
 """One listener in this process; the test turns its loop and moves its clock. On the fast path and the plain path."""
 
+import contextlib
 import errno
 import os
 import resource
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 import pytest
@@ -614,7 +615,7 @@ def test_an_abandoned_descriptor_does_not_prevent_a_stop(tmp_path):
         with mock.patch.object(made.port, "_send_rest", side_effect=RuntimeError("a bug")):
             made.stick(wrong)
             while not logged:
-                with suppress(BlockingIOError, ConnectionResetError):
+                with contextlib.suppress(BlockingIOError, ConnectionResetError):
                     wrong.recv(1 << 18)
                 made.turn()
         made.turn()

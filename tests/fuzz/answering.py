@@ -213,7 +213,7 @@ class _Terminal(Screen):
 
     def __init__(self, *, in_hex: bool) -> None:
         super().__init__(in_hex=in_hex)
-        self._for_eyes = True
+        self._on_terminal = True
         self.printed = bytearray()
 
     def _put(self, data: bytes) -> None:

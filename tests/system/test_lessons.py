@@ -15,6 +15,7 @@ listen = ["tcp://127.0.0.1:0"]
 [services.upper]
 listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 [services.ack]
+show = "text"
 listen = ["tcp://127.0.0.1:0"]
 [services.printer]
 kind = "discard"

@@ -129,8 +129,16 @@ def test_a_name_is_every_address_it_has(daemon):
 def test_a_link_local_address_keeps_its_scope():
     address = link_local()
     quoted = address.replace("%", "%25")  # as a URL should have it; both are understood
-    listen = [f"echo=tcp://[{quoted}]:0", f"echo=udp://[{address}]:0", f"ack=udp://[{address}]:0"]
-    with Daemon(listen=listen, options=["--allow", "fe80::/10"]) as daemon:
+    config = f"""
+[defaults]
+allow = ["fe80::/10"]
+[services.echo]
+listen = ["tcp://[{quoted}]:0", "udp://[{address}]:0"]
+[services.ack]
+listen = ["udp://[{address}]:0"]
+show = "text"
+"""
+    with Daemon(config) as daemon:
         ports = [int(re.search(r":(\d+)$", url)[1]) for _, url in daemon.urls]  # type: ignore[index]
         assert served(address, ports[0])
         scope = socket.if_nametoindex(address.partition("%")[2])

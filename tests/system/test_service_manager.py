@@ -59,7 +59,7 @@ def test_a_reload_is_told_before_and_after(manager):
         for text, said in (
             (config + '[services.upper]\nlisten = ["tcp://127.0.0.1:0"]\n', "serving 2 listeners"),
             (config, "serving 1 listener"),
-            ("junk", f"the new configuration is refused: {file}: end of document: not TOML"),
+            ("junk", f"the new configuration is refused: {file}:1: not TOML"),
         ):
             file.write_text(text)
             daemon.send_signal(signal.SIGHUP)

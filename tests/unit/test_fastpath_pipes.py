@@ -1,12 +1,13 @@
 """Pipes: pending bytes reach only their connection, the number of pipes is bounded, and memory is used above it."""
 
+import contextlib
 import errno
 import fcntl
 import os
 import random
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from unittest import mock
@@ -206,7 +207,7 @@ def test_pending_output_is_sent_in_the_pieces_that_the_socket_accepts(in_memory)
         made.waiting = [waiting]
         came = b""
         while len(came) < len(words):
-            with suppress(BlockingIOError):
+            with contextlib.suppress(BlockingIOError):
                 while waiting.left:
                     waiting.send(ours.fileno())
             came += theirs.recv(CAPACITY)
