@@ -37,6 +37,16 @@ class Asking(Contract):
         client.setblocking(False)
         self.assertRaises(BlockingIOError, client.recv, LARGEST)
 
+    def shown(self, sent: bytes, what: str) -> str:
+        """The line of a datagram; the tests before may have used up the lines of the current second."""
+        client = self.connect()
+        pattern = rf"^{client_of(client)}: {what}$"
+        for _ in range(int(SECONDS)):
+            client.send(sent)
+            with contextlib.suppress(AssertionError):
+                return self.daemon.stdout.wait_for(pattern, 1.0)[0]
+        return self.daemon.stdout.wait_for(pattern)[0]
+
 
 class Transforming(Asking):
     @property
@@ -113,16 +123,6 @@ class Discarding(Asking):
 class Showing(Asking):
     """A datagram is printed, with its sender, as one line that is safe to print."""
 
-    def shown(self, sent: bytes, what: str) -> str:
-        """The line of a datagram; the tests before may have used up the lines of the current second."""
-        client = self.connect()
-        pattern = rf"^{client_of(client)}: {what}$"
-        for _ in range(int(SECONDS)):
-            client.send(sent)
-            with contextlib.suppress(AssertionError):
-                return self.daemon.stdout.wait_for(pattern, 1.0)[0]
-        return self.daemon.stdout.wait_for(pattern)[0]
-
     def test_a_text(self) -> None:
         self.shown("Grüße, 世界\n".encode(), "Grüße, 世界")
 
@@ -145,9 +145,7 @@ class Showing(Asking):
 
 class ShowingHex(Asking):
     def test_bytes_in_hex(self) -> None:
-        client = self.connect()
-        client.send(b"\x00\x1b\xffA")
-        self.daemon.stdout.wait_for(rf"^{client_of(client)}: 00 1b ff 41$")
+        self.shown(b"\x00\x1b\xffA", "00 1b ff 41")
 
 
 class Acknowledging(Asking):
@@ -158,9 +156,8 @@ class Acknowledging(Asking):
 
 class AcknowledgingAndShowing(Asking):
     def test_it_prints_the_datagrams_it_acknowledges(self) -> None:
-        client = self.connect()
-        assert self.ask(client, b"\x1b[2Jhello") == b"received"
-        self.daemon.stdout.wait_for(rf"^{client_of(client)}: \\x1b\[2Jhello$")
+        assert self.ask(self.connect(), b"\x1b[2Jhello") == b"received"
+        self.shown(b"\x1b[2Jhello", r"\\x1b\[2Jhello")
 
 
 class Generating(Asking):
