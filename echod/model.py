@@ -41,6 +41,9 @@ class Reply(NamedTuple):
     is performed. The next piece of `more` is taken only while the peer reads. If `more` is `endless`, a stop of the
     service cuts it; otherwise all of it is sent first.
 
+    `text` is for transports that distinguish text from binary: True or False for all of this reply, None for the same
+    as the last message received, or what the transport sends by default.
+
     `held` is set in the return value of a session's method if the session has unprocessed input. The transport then
     stops reading from this peer, and calls `Session.proceed` in a later turn, in the order of `Context.work`.
     `ended` is called after the last of it.
@@ -51,6 +54,7 @@ class Reply(NamedTuple):
     more: Iterator[bytes] | None = None
     endless: bool = False
     held: bool = False
+    text: bool | None = None
 
 
 NOTHING: Final = Reply()
@@ -97,16 +101,20 @@ class Peer(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """The metadata of one datagram. None means unknown.
+    """The metadata of one arrival: a datagram, a message, or a read of a stream. None means unknown.
 
-    `ttl` is the number of remaining hops, `traffic_class` the byte of DSCP and ECN, and `received_at` the time of
-    arrival by the kernel's clock, in seconds since 1970.
+    `text` is whether a message came as text, on a transport that distinguishes text from binary. `ttl` is the number of
+    remaining hops, `traffic_class` the byte of DSCP and ECN, and `received_at` the time of arrival by the kernel's
+    clock, in seconds since 1970.
     """
 
-    peer: Peer
+    text: bool | None = None
     ttl: int | None = None
     traffic_class: int | None = None
     received_at: float | None = None
+
+
+PLAIN: Final = Arrival()  #: nothing is known: the arrival of every read of a stream
 
 
 class Session(Protocol):
@@ -115,7 +123,7 @@ class Session(Protocol):
     def opened(self) -> Reply:
         """The peer has connected."""
 
-    def received(self, data: bytes) -> Reply:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         """Process received bytes: one piece of a stream, of any length above 0, or one whole message."""
 
     def proceed(self) -> Reply:
@@ -216,12 +224,12 @@ class Service:
         """A new conversation with `peer`; `say` sends a Reply without a request."""
         return Transforming(self._pure())
 
-    def datagram(self, request: bytes, arrival: Arrival, reply: Callable[[bytes], None]) -> None:
+    def datagram(self, request: bytes, peer: Peer, arrival: Arrival, reply: Callable[[bytes], None]) -> None:
         """Reply to one datagram: call `reply` for each, now or later, or not at all.
 
         A reply above the allowance of the gate is not sent, but counted.
         """
-        answer = self.answer(request, arrival.peer)
+        answer = self.answer(request, peer)
         if answer is not None:
             reply(answer)
 
@@ -247,7 +255,7 @@ class Quiet:
     def opened(self) -> Reply:
         return NOTHING
 
-    def received(self, data: bytes) -> Reply:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         return NOTHING
 
     def proceed(self) -> Reply:
@@ -266,5 +274,5 @@ class Transforming(Quiet):
     def __init__(self, transform: Transform) -> None:
         self.transform = transform
 
-    def received(self, data: bytes) -> Reply:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         return Reply(self.transform(data))

@@ -21,9 +21,11 @@ class Wire:
         self.ended = ""
         self.reason = None
         self.calls = []
+        self.texts = []  # of each write
 
-    def write(self, data):
+    def write(self, data, text=None):
         self.calls.append(("write", data))
+        self.texts.append(text)
         took = len(data) if self.room is None else min(len(data), self.room)
         self.sent += data[:took]
         self.unsent += len(data) - took

@@ -24,7 +24,7 @@ import h11
 
 from echod.admin.messages import JSON, Answer, Feed, Handler, Request, fault
 from echod.gate.work_budget import UNIT_BYTES, WorkBudget
-from echod.model import CLOSE, NOTHING, RESET, Peer, Reply, Say
+from echod.model import CLOSE, NOTHING, PLAIN, RESET, Arrival, Peer, Reply, Say
 from echod.text import escaped
 
 HEAD: Final = 8_192  #: bytes of a request line and its headers: the limit of Apache and nginx
@@ -82,7 +82,7 @@ class HTTPSession:
         """Send nothing: the client sends first."""
         return NOTHING
 
-    def received(self, data: bytes) -> Reply:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         """Process some bytes of a request, or of several."""
         if self._refused:
             return NOTHING

@@ -14,7 +14,7 @@ from echod.client.challenges import padded_answer
 from echod.client.client_connection import Dialogue, Failed, family_of
 from echod.client.stdout import INTERRUPTED, fail, put_text, unreadable
 from echod.lineedit.interactive_input import Typing
-from echod.model import CLOSE, NOTHING, Peer, Quiet, Reply, Say, Session
+from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Peer, Quiet, Reply, Say, Session
 from echod.shape import Shape
 from echod.stdio import report
 from echod.text import decoded, escaped
@@ -76,7 +76,7 @@ class Chat(Quiet):
             self._reactor.callLater(STILL_HERE, self._knock)
         return NOTHING
 
-    def received(self, data: bytes) -> Reply:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         """Show received lines. A line of a stream may arrive in parts; a datagram ends its line."""
         if self._datagrams and (answer := padded_answer(data)) is not None:
             return Reply(answer)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from echod.client.probe_ledger import Account, Finding
-from echod.model import CLOSE, NOTHING, Peer, Quiet, Reply
+from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Peer, Quiet, Reply
 from echod.services.echo import Echo
 from echod.services.upper import Upper
 
@@ -82,7 +82,7 @@ class Probing(Quiet):
 class Datagrams(Probing):
     """Verifies datagrams, which are identified by their marks."""
 
-    def received(self, data: bytes) -> Reply:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         now = self._clock()
         number = self._probes.number(data)
         if number is None or not 0 < number <= self._account.sent:
@@ -105,7 +105,7 @@ class Stream(Probing):
     _right = b""
     _spoiled = False
 
-    def received(self, data: bytes) -> Reply:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         now = self._clock()
         size = self._probes.size
         begin = 0

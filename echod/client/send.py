@@ -11,7 +11,7 @@ from typing import Any, Final
 from echod.client.client_connection import Dialogue, Failed, family_of
 from echod.client.stdout import INTERRUPTED, Screen, unreadable
 from echod.lineedit.stdin_thread import Input
-from echod.model import NOTHING, End, Peer, Quiet, Reply, Say, Session
+from echod.model import NOTHING, PLAIN, Arrival, End, Peer, Quiet, Reply, Say, Session
 
 DATAGRAM_TIMEOUT: Final = 5.0  #: seconds: a datagram may be lost
 
@@ -57,7 +57,7 @@ class Send(Quiet):
         self._input.more()
         return NOTHING
 
-    def received(self, data: bytes) -> Reply:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         """Print a part of the reply."""
         self._screen.write(data)
         self._progress()

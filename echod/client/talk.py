@@ -12,7 +12,7 @@ from echod.client.challenges import padded_answer
 from echod.client.client_connection import Dialogue, Failed, family_of
 from echod.client.stdout import INTERRUPTED, Screen, unreadable
 from echod.lineedit.stdin_thread import Input, line_of
-from echod.model import CLOSE, NOTHING, End, Peer, Quiet, Reply, Say, Session
+from echod.model import CLOSE, NOTHING, PLAIN, Arrival, End, Peer, Quiet, Reply, Say, Session
 from echod.stdio import report
 
 LAST_ANSWERS: Final = 2.0
@@ -66,7 +66,7 @@ class Talk(Quiet):
         self._input.more()
         return NOTHING
 
-    def received(self, data: bytes) -> Reply:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         """Print a reply, or answer a challenge."""
         if self._datagram:
             if data not in self._lately and (answer := padded_answer(data)) is not None:

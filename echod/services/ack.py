@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from echod.model import NOTHING, Context, End, Peer, Quiet, Reply, Say, Service, Session
+from echod.model import NOTHING, PLAIN, Arrival, Context, End, Peer, Quiet, Reply, Say, Service, Session
 from echod.services.print_message import Show, effective, show
 
 RECEIPT: Final = b"received"
@@ -51,7 +51,7 @@ class Acknowledging(Quiet):
         self.peer = peer
         self.closing = False
 
-    def received(self, data: bytes) -> Reply:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         if self.closing:
             return NOTHING
         self.closing = self.service.options.close

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from echod.gate.work_budget import UNIT_BYTES
-from echod.model import CLOSE, NOTHING, Context, End, Peer, Reply, Say, Service, Session
+from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Context, End, Peer, Reply, Say, Service, Session
 from echod.services import nicks
 from echod.services.line_buffer import HINT, LONGEST, LineHint, LineInput, Lines
 from echod.services.outbox import ReplyOutbox
@@ -122,7 +122,7 @@ class Talking:
         if self._member is not None:
             self._member.hear(HINT)
 
-    def received(self, data: bytes) -> Reply:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         """Lines, or parts of them; a datagram ends its last line."""
         if self._member is not None and not self._input.add(data):
             self._member.hear("-- too fast: what you send before the rest is processed is lost")

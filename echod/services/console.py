@@ -6,7 +6,7 @@ import codecs
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from echod.model import NOTHING, Context, Peer, Reply, Say, Service, Session
+from echod.model import NOTHING, PLAIN, Arrival, Context, Peer, Reply, Say, Service, Session
 from echod.services.line_buffer import HINT, LineHint, LineInput
 from echod.services.operator_queue import Desk
 
@@ -74,7 +74,7 @@ class Asking:
         """Nothing is said until somebody says it."""
         return NOTHING
 
-    def received(self, data: bytes) -> Reply:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         """Show it, a message for each line that is not empty."""
         if not self._input.add(data):
             self._desk.refuse(self._client)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from echod.model import NOTHING, Context, Peer, Quiet, Reply, Say, Service, Session
+from echod.model import NOTHING, PLAIN, Arrival, Context, Peer, Quiet, Reply, Say, Service, Session
 from echod.services.print_message import Show, effective, show
 
 
@@ -44,6 +44,6 @@ class Showing(Quiet):
         self.service = service
         self.peer = peer
 
-    def received(self, data: bytes) -> Reply:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         show(data, self.peer, self.service.show, self.service.context)
         return NOTHING

@@ -38,8 +38,8 @@ class Whoami(Service):
     def session(self, peer: Peer, say: Say) -> Session:
         return Once(line(peer))
 
-    def datagram(self, request: bytes, arrival: Arrival, reply: Callable[[bytes], None]) -> None:
-        reply(line(arrival.peer, arrival))
+    def datagram(self, request: bytes, peer: Peer, arrival: Arrival, reply: Callable[[bytes], None]) -> None:
+        reply(line(peer, arrival))
 
     def answer(self, datagram: bytes, peer: Peer) -> bytes:
         return line(peer)

@@ -12,7 +12,7 @@ that everything here keeps:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, repeat
 from typing import Final
 
 from twisted.internet.error import ConnectionDone
@@ -22,11 +22,13 @@ from echod.events import Closing, Tally
 from echod.gate.limits import Limits
 from echod.gate.send_budget import LITTLE, Pressure, SendBudget, Watermark
 from echod.gate.work_budget import WorkBudget
-from echod.model import CLOSE, End, Peer, Reply, Say, Session
+from echod.model import CLOSE, PLAIN, Arrival, End, Peer, Reply, Say, Session
 from echod.transports.layers.stack import LingerTimeout, MessageTooLarge, StreamTransport
 
 SILENCE: Final = 1.0
 """Seconds without a byte after which a draining daemon closes a connection."""
+
+_LAST: Final = (None, None)  # after the last piece of a reply
 
 _log = Logger()
 
@@ -38,20 +40,12 @@ class Conversation:
 
     `begin_session` makes the session once the connection is there. `over` is called once, at the end, with the reason.
     `mark` is the limit on what all connections may have unsent, and `work` the input that they may process in a turn.
-
-    How far its end has come:
-
-    ===============  ==============================================================================================
-    `_end`           what is to happen after everything that was said: `perform` notes it, `abort` makes it RESET
-    `_peer_ended`    the peer has finished sending: there is nothing left to read
-    `_closing`       the reason, as it is counted; DONE becomes LOST at the end if something was not sent
-    ===============  ==============================================================================================
     """
 
     __slots__ = (
         "_begin_session", "_closing", "_counted", "_end", "_end_waits", "_endless", "_handed", "_held",
         "_limits", "_mark", "_messages", "_more", "_over", "_paused", "_pausing", "_peer_ended", "_progress",
-        "_scheme", "_settled", "_since", "_tally", "_waited", "_work", "begun", "below", "peer",
+        "_scheme", "_settled", "_since", "_tally", "_text", "_waited", "_work", "begun", "below", "peer",
         "received_bytes", "session",
     )  # fmt: skip
 
@@ -78,9 +72,11 @@ class Conversation:
         self._end_waits = False  # the peer has finished meanwhile, which the session does not know yet
         self._counted = 0  # unsent bytes that the mark knows of
         self._handed, self._settled = 0, (0, 0)  # bytes given to the transport; in and out, in the tally already
-        self._more: Iterator[bytes] | None = None
+        self._text: bool | None = None  # whether the last message came as text
+        self._more: Iterator[tuple[bytes, bool | None]] | None = None  # with each piece, whether it is text
         self._endless = False  # whether that has no end
-        self._end, self._closing = End.NOTHING, Closing.DONE
+        self._end = End.NOTHING  # the action after all pending output; `abort` makes it RESET
+        self._closing = Closing.DONE  # the reason that is counted; LOST at the end if something was not sent
         self._pausing, self._paused, self._peer_ended = True, False, False  # the first: whether reading pauses at all
         self._progress = -1  # bytes in and out when `watch` looked last
         self._since, self._waited = 0.0, False  # when that was new, and whether something was unsent
@@ -103,17 +99,20 @@ class Conversation:
         else:
             self._ask(self.session.opened)
 
-    def received(self, data: bytes) -> None:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> None:
         """Bytes of the peer, or one message. After our own end they are dropped."""
         self.received_bytes += len(data)
         if self._end is End.CLOSE or self._end is End.RESET:
             return
         try:
-            reply = self.session.received(data)
+            reply = self.session.received(data, arrival)
+            if arrival is not PLAIN:
+                self._text = arrival.text
             if (  # nothing but an answer, and nothing else is under way
                 reply.end is End.NOTHING
                 and reply.more is None
                 and not reply.held
+                and reply.text is self._text is None
                 and self._more is None
                 and self._end is End.NOTHING
                 and not self._held
@@ -225,14 +224,16 @@ class Conversation:
             if self._end is not End.HALF_CLOSE:
                 return
             reply = Reply(end=reply.end)
+        text = self._text if reply.text is None else reply.text
         if reply.data or (reply.data is not None and self._messages):
             if self._more is None:
-                self._write(reply.data)
+                self._write(reply.data, text)
             else:
-                self._more = chain(self._more, (reply.data,))
+                self._more = chain(self._more, ((reply.data, text),))
         if reply.more is not None:
             self._endless = self._endless or reply.endless
-            self._more = reply.more if self._more is None else chain(self._more, reply.more)
+            more = zip(reply.more, repeat(text))
+            self._more = more if self._more is None else chain(self._more, more)
         if reply.end is not End.NOTHING:
             self._end = reply.end
         if self._more is not None or reply.end is not End.NOTHING:
@@ -277,19 +278,19 @@ class Conversation:
         _log.failure("the service failed; the connection of {peer} is reset", peer=self.peer.remote)
         self.abort(Closing.FAILED)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, text: bool | None) -> None:
         self._handed += len(data)
-        self.below.write(data)
+        self.below.write(data, text)
 
     def _proceed(self) -> None:
         """Hand out more while the peer takes it, and end once there is no more."""
         try:
             while self._more is not None and not self._paused:
-                piece = next(self._more, None)
+                piece, text = next(self._more, _LAST)
                 if piece is None:
                     self._more, self._endless = None, False
                 elif piece or self._messages:
-                    self._write(piece)
+                    self._write(piece, text)
         except Exception:
             self._fail()
         if self._end is End.RESET:

@@ -28,7 +28,7 @@ from echod.gate.access import packed_address
 from echod.gate.datagrams import DatagramGate
 from echod.gate.refusal import Refusal
 from echod.gate.reply_allowance import ReplyAllowance
-from echod.model import Arrival, Peer, Service
+from echod.model import PLAIN, Arrival, Peer, Service
 from echod.names import inet_name
 from echod.transports.peers import socket_address
 
@@ -90,9 +90,9 @@ class ServiceDatagrams(DatagramProtocol):
         peer = Peer(self.scheme, socket_address(self.transport.getHost()), inet_name(addr))
         send = partial(self._write, addr)
         if self.conversational:
-            self.heard(datagram, peer, octets, addr, send)
+            self.heard(datagram, peer, PLAIN, octets, addr, send)
         else:
-            self.serve(datagram, Arrival(peer), octets, send)
+            self.serve(datagram, peer, PLAIN, octets, send)
 
     def admits(self, datagram: bytes, host: bytes, port: int, refusal: Refusal | None = None) -> bool:
         """Whether a datagram that came is to be served: counted either way.
@@ -110,13 +110,19 @@ class ServiceDatagrams(DatagramProtocol):
         return refusal is None
 
     def serve(
-        self, request: bytes, arrival: Arrival, host: bytes, send: Send, unreachable: Refusal | None = None
+        self,
+        request: bytes,
+        peer: Peer,
+        arrival: Arrival,
+        host: bytes,
+        send: Send,
+        unreachable: Refusal | None = None,
     ) -> None:
         """Let the service reply to a datagram that was admitted; `unreachable` is why nothing can be sent."""
         try:
-            self.service.datagram(request, arrival, Replies(self, len(request), host, send, unreachable))
+            self.service.datagram(request, peer, arrival, Replies(self, len(request), host, send, unreachable))
         except Exception:  # a bug of the service, and no reason to stop
-            _log.failure("the service failed on a datagram of {peer}", peer=arrival.peer.remote)
+            _log.failure("the service failed on a datagram of {peer}", peer=peer.remote)
 
     def _write(self, addr: tuple[Any, ...], data: bytes) -> OSError | None:
         if self.transport is None:  # the port is closed
@@ -127,7 +133,7 @@ class ServiceDatagrams(DatagramProtocol):
             return error
         return None
 
-    def heard(self, datagram: bytes, peer: Peer, host: bytes, name: Any, send: Send) -> None:
+    def heard(self, datagram: bytes, peer: Peer, arrival: Arrival, host: bytes, name: Any, send: Send) -> None:
         """Where the service is conversational: take an admitted datagram of `name`, whom `send` reaches, later too."""
         raise NotImplementedError
 

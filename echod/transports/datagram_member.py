@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from twisted.logger import Logger
 
@@ -20,7 +20,7 @@ from echod.gate.members import MemberGate
 from echod.gate.refusal import Refusal
 from echod.gate.reply_allowance import NO_REPLY
 from echod.gate.work_budget import Portion
-from echod.model import End, Peer, Reply, Service, Session
+from echod.model import Arrival, End, Peer, Reply, Service, Session
 from echod.transports.datagram import Send
 
 _log = Logger()
@@ -83,7 +83,7 @@ class DatagramMember:
         """Whether it needs no consent; a reload may change that."""
         return self._datagrams.is_exempt(self.host)
 
-    def begin(self, datagram: bytes, proof: bytes) -> None:
+    def begin(self, datagram: bytes, proof: bytes, arrival: Arrival) -> None:
         """Open the session. It is given `datagram`, unless that is empty: then `proof` is the answer that joined."""
         try:
             self.session = self._service.session(self._peer, self.perform)
@@ -92,11 +92,11 @@ class DatagramMember:
             return
         self.ask(self.session.opened)
         if datagram:
-            self.ask(self.session.received, datagram)
+            self.ask(self.session.received, datagram, arrival)
         else:
-            self.receive(proof)
+            self.receive(proof, arrival)
 
-    def receive(self, datagram: bytes) -> None:
+    def receive(self, datagram: bytes, arrival: Arrival) -> None:
         """Serve a datagram of this member, or of a peer that forged its address."""
         now = self._datagrams.now()
         if self._detector.is_echo(datagram, now):
@@ -104,11 +104,11 @@ class DatagramMember:
             self.leave(Closing.ECHO)
         elif self.exempt:
             self._datagrams.keep(self)
-            self.ask(self.session.received, datagram)
+            self.ask(self.session.received, datagram, arrival)
         else:
-            self._receive_unproven(datagram, now)
+            self._receive_unproven(datagram, arrival, now)
 
-    def _receive_unproven(self, datagram: bytes, now: float) -> None:
+    def _receive_unproven(self, datagram: bytes, arrival: Arrival, now: float) -> None:
         consent = self._consent
         consent.received(len(datagram))
         if consent.answered(datagram, now):
@@ -119,7 +119,7 @@ class DatagramMember:
             self._allowance = len(datagram)
             self._challenge(now)
         if not looks_like_an_answer(datagram):  # one that is late or came twice concerns no session
-            self.ask(self.session.received, datagram)
+            self.ask(self.session.received, datagram, arrival)
         self.flush()
         self._allowance = NO_REPLY
 
@@ -134,7 +134,7 @@ class DatagramMember:
         if challenge is not None and self._may_send(len(challenge)):
             self._transmit(challenge)
 
-    def ask(self, question: Callable[..., Reply], *given: bytes) -> None:
+    def ask(self, question: Callable[..., Reply], *given: Any) -> None:
         """Perform what the session replies."""
         if self._over:
             return

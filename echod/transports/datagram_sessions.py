@@ -28,7 +28,7 @@ from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits
 from echod.gate.members import MemberGate, is_local
 from echod.gate.refusal import Refusal
-from echod.model import Peer, Service
+from echod.model import Arrival, Peer, Service
 from echod.transports.datagram import Send, ServiceDatagrams
 from echod.transports.datagram_member import DatagramMember
 
@@ -79,20 +79,20 @@ class SessionDatagrams(ServiceDatagrams):
         for member in list(self.peers.values()):
             member.dismiss(Closing.DONE)
 
-    def heard(self, datagram: bytes, peer: Peer, host: bytes, name: Any, send: Send) -> None:
+    def heard(self, datagram: bytes, peer: Peer, arrival: Arrival, host: bytes, name: Any, send: Send) -> None:
         """Take an admitted datagram from `name`, the address that recvmsg(2) returned; `send` reaches it."""
         if not host and not name:
             self.tally.refuse(Refusal.NAMELESS)
             return
         member = self.peers.get(name)
         if member is not None:
-            member.receive(datagram)
+            member.receive(datagram, arrival)
         elif self.members.muted(_identity(name)):
             self.tally.refuse(Refusal.REPEAT)
         elif self.is_exempt(host):
-            self._join(name, host, peer, send, datagram, b"")
+            self._join(name, host, peer, send, datagram, b"", arrival)
         elif self.members.cookies.answered(_identity(name), datagram):
-            self._join(name, host, peer, send, b"", datagram)
+            self._join(name, host, peer, send, b"", datagram, arrival)
         else:
             self._challenge(name, host, datagram, send)
 
@@ -133,7 +133,9 @@ class SessionDatagrams(ServiceDatagrams):
         if self.connections is not None:
             self.connections.release(member.host)
 
-    def _join(self, name: Hashable, host: bytes, peer: Peer, send: Send, datagram: bytes, proof: bytes) -> None:
+    def _join(
+        self, name: Hashable, host: bytes, peer: Peer, send: Send, datagram: bytes, proof: bytes, arrival: Arrival
+    ) -> None:
         if self.connections is not None and (refusal := self.connections.admit(host, loopback=self.loopback)):
             self.tally.refuse(refusal)
             return
@@ -141,7 +143,7 @@ class SessionDatagrams(ServiceDatagrams):
         member.active = self.now()
         self.tally.accepted += 1
         self.tally.open += 1
-        member.begin(datagram, proof)
+        member.begin(datagram, proof, arrival)
 
     def _challenge(self, name: Any, host: bytes, datagram: bytes, send: Send) -> None:
         if refusal := self.members.refuses_to_challenge(_identity(name), host, datagram):

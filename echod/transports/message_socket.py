@@ -46,7 +46,7 @@ class MessageSocket(StreamSocket):
         super().__init__(watcher, connected, facts, receiver, clock, retry)
         self._limit = limit
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, text: bool | None = None) -> None:
         """Send one message. In `unsent` an empty one counts as a byte."""
         if self._finish or self._gone is not None:
             return

@@ -82,7 +82,7 @@ class StreamSocket:
 
     # for the level above
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, text: bool | None = None) -> None:
         if self._finish or self._gone is not None or not data:
             return
         self._queue.append(data)

@@ -112,7 +112,7 @@ class TwistedSocket(Protocol):
     def unsent(self) -> int:
         return self._queued + self._handed
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, text: bool | None = None) -> None:
         if self._finish or self._gone or self._reason is not None or not data:
             return
         self._queue.append(data)

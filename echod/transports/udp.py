@@ -178,10 +178,11 @@ class UDPPort(DatagramPort):
         def send(data: bytes) -> OSError | None:
             return self.reach(data, source, name)
 
+        arrival = Arrival(None, ttl, traffic_class, received_at)
         if protocol.conversational:
-            protocol.heard(datagram, peer, host, name, send)
+            protocol.heard(datagram, peer, arrival, host, name, send)
         else:
-            protocol.serve(datagram, Arrival(peer, ttl, traffic_class, received_at), host, send)
+            protocol.serve(datagram, peer, arrival, host, send)
 
     def _asked(
         self, ancillary: list[tuple[int, int, bytes]], name: Any

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorFDSet
 
 from echod.address import Address
 from echod.gate.refusal import Refusal
-from echod.model import Arrival, Peer, Say, Session
+from echod.model import PLAIN, Peer, Say, Session
 from echod.names import UnixName, unix_name
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.dialled import DatagramDialogue
@@ -49,9 +49,9 @@ class UnixDatagramPort(DatagramPort):
             return self.reach(data, [], name)
 
         if self.protocol.conversational:
-            self.protocol.heard(datagram, peer, b"", name, send)
+            self.protocol.heard(datagram, peer, PLAIN, b"", name, send)
         else:
-            self.protocol.serve(datagram, Arrival(peer), b"", send, None if name else Refusal.NAMELESS)
+            self.protocol.serve(datagram, peer, PLAIN, b"", send, None if name else Refusal.NAMELESS)
 
 
 class UnixDatagram(Datagram):

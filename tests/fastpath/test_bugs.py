@@ -30,7 +30,7 @@ class Fragile(Service):
 
 
 SESSIONS = '''
-from echod.model import End, Quiet, Reply, Service
+from echod.model import PLAIN, End, Quiet, Reply, Service
 
 
 class Failing(Service):
@@ -47,7 +47,7 @@ class Beginning(Failing):
 
 
 class Speaks(Quiet):
-    def received(self, data):
+    def received(self, data, arrival=PLAIN):
         return Reply(more=self.pieces())
 
     def pieces(self):
@@ -63,7 +63,7 @@ class Speaking(Failing):
 
 
 class Ends(Quiet):
-    def received(self, data):
+    def received(self, data, arrival=PLAIN):
         return Reply(b"one", End.CLOSE)
 
     def lost(self):

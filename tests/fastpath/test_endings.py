@@ -9,7 +9,7 @@ from itertools import repeat
 import pytest
 
 from echod.events import Closing
-from echod.model import CLOSE, NOTHING, End, Peer, Quiet, Reply, Say, Service, Session
+from echod.model import CLOSE, NOTHING, PLAIN, Arrival, End, Peer, Quiet, Reply, Say, Service, Session
 from echod.services.echo import Echo
 from echod.services.upper import Upper
 from echod.transports.layers.stack import LINGER
@@ -39,7 +39,7 @@ class _Speaking(Quiet):
     def __init__(self, octets: int) -> None:
         self.octets = octets
 
-    def received(self, data: bytes) -> Reply:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         return Reply(bytes(self.octets), end=End.CLOSE) if data == b"speak" else NOTHING
 
     def ended(self) -> Reply:

@@ -99,12 +99,12 @@ def _datagrams() -> Attempt:
         now[0] += draw.byte() / 256
         ttl, traffic_class, received_at = draw.byte(), draw.byte(), float(draw.byte())
         refusal = Refusal.DESTINATION if draw.byte() == 1 else None
-        arrival = Arrival(Peer("udp", HERE, inet(host, port)), ttl, traffic_class, received_at)
+        arrival = Arrival(None, ttl, traffic_class, received_at)
         datagram = draw.rest() * (64 if draw.byte() else 1)
         before = protocol.tally.datagrams_out
         sent: list[bytes] = []
         if protocol.admits(datagram, packed, port, refusal):
-            protocol.serve(datagram, arrival, packed, sent.append)
+            protocol.serve(datagram, Peer("udp", HERE, inet(host, port)), arrival, packed, sent.append)
         answer = sent[0] if sent else None
         bugs.check()
         assert all(line.isprintable() for line in shown)

@@ -16,7 +16,7 @@ from echod.gate.consent import VALID
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits, Rate
 from echod.lineedit.operator_view import Operating
-from echod.model import Context, End, Peer, Reply, Service, Session
+from echod.model import PLAIN, Context, End, Peer, Reply, Service, Session
 from echod.names import Inet, inet
 from echod.services.chat import Chat
 from echod.services.console import Console
@@ -133,7 +133,7 @@ def _joining() -> Attempt:
             stranger = place not in protocol.peers
             packed = ipaddress.ip_address(host).packed
             if protocol.admits(said, packed, port):
-                protocol.heard(said, Peer("udp", HERE, inet(host, port)), packed, place,
+                protocol.heard(said, Peer("udp", HERE, inet(host, port)), PLAIN, packed, place,
                                lambda piece, to=sent: to.append(piece))  # type: ignore[misc]  # fmt: skip
             assert len(protocol.peers) == protocol.tally.open <= limits.connections
             if host in HERE_TOO:  # any datagram lets it join, and it may have left again

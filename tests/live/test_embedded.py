@@ -24,7 +24,7 @@ from echod.address import parse
 from echod.client.client_connection import Dialogue, Failed
 from echod.events import Closing
 from echod.gate.limits import Limits
-from echod.model import NOTHING, End, Peer, Quiet, Reply, Say, Service, Session
+from echod.model import NOTHING, PLAIN, Arrival, End, Peer, Quiet, Reply, Say, Service, Session
 from echod.services.ack import Ack
 from echod.services.chargen import Chargen
 from echod.services.echo import Echo
@@ -169,7 +169,7 @@ class Broken(Service):
 
 
 class BrokenSession(Quiet):
-    def received(self, data: bytes) -> Reply:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         raise ZeroDivisionError("a bug")
 
 
@@ -196,7 +196,7 @@ class Hearing(Quiet):
     def opened(self) -> Reply:
         return self.said
 
-    def received(self, data: bytes) -> Reply:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         self.heard += data
         return NOTHING
 

@@ -126,5 +126,5 @@ class Peers(SynchronousTestCase):
     def test_are_equal_when_all_that_is_known_of_them_is(self) -> None:
         self.assertEqual(PEER, Peer("tcp", Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000)))
         self.assertNotEqual(PEER, Peer("tcp", PEER.local, PEER.remote, user=64))
-        arrival = Arrival(PEER)
+        arrival = Arrival()
         self.assertEqual((arrival.ttl, arrival.traffic_class, arrival.received_at), (None, None, None))

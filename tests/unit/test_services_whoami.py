@@ -17,7 +17,7 @@ _unix = st.binary(max_size=108).map(unix_name)
 
 def of_datagram(peer: Peer, **facts: Any) -> bytes:
     replies: list[bytes] = []
-    Whoami().datagram(b"", Arrival(peer, **facts), replies.append)
+    Whoami().datagram(b"", peer, Arrival(**facts), replies.append)
     [said] = replies
     return said
 

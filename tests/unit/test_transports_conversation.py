@@ -1,15 +1,18 @@
 """A conversation whose session holds input: it is not read from, loses nothing, and ends after the last of it."""
 
+from dataclasses import replace
+
 from twisted.internet.error import ConnectionDone
 
 from echod.events import Closing, Tally
 from echod.gate.limits import Limits
 from echod.gate.work_budget import WorkBudget
-from echod.model import CLOSE, NOTHING, Context, End, Reply
+from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Context, End, Quiet, Reply
 from echod.services.line_buffer import LineInput
+from echod.shape import Shape
 from echod.transports.conversation import Conversation
 from tests.turns import Turns
-from tests.wire import Wire
+from tests.wire import FACTS, Wire
 
 
 class Counting:
@@ -22,7 +25,7 @@ class Counting:
     def opened(self):
         return NOTHING
 
-    def received(self, data):
+    def received(self, data, arrival=PLAIN):
         self.input.add(data)
         return self.proceed()
 
@@ -42,7 +45,7 @@ class Counting:
 class Room:
     """One conversation in which ten lines are processed at a time."""
 
-    def __init__(self, make=Counting):
+    def __init__(self, make=Counting, facts=FACTS):
         self.turns = Turns()
         self.work = WorkBudget(self.turns.later, portion=10, turn=10)
         self.tally = Tally(open=1)
@@ -56,7 +59,7 @@ class Room:
             lambda _conversation, reason: self.reasons.append(reason),
             work=self.work,
         )
-        self.wire = Wire()
+        self.wire = Wire(facts)
         self.conversation.begin(self.wire)
 
     @property
@@ -150,3 +153,49 @@ def test_a_session_that_fails_later_is_reset_and_counted():
     assert room.wire.ended == "reset"
     room.conversation.lost(ConnectionDone())
     assert room.reasons == [Closing.FAILED]
+
+
+class Noting(Quiet):
+    """Sends the replies it is given, and notes each arrival."""
+
+    def __init__(self, *replies):
+        self.replies = iter(replies)
+        self.arrivals = []
+
+    def received(self, data, arrival=PLAIN):
+        self.arrivals.append(arrival)
+        return next(self.replies)
+
+
+def test_a_reply_to_a_message_is_text_or_binary_as_it_came_or_as_the_session_says():
+    session = Noting(
+        Reply(b"as it came", more=iter([b"the rest"])),
+        Reply(b"otherwise", text=False, more=iter([b"and its rest"])),
+        Reply(b"again as it came"),
+    )
+    room = Room(lambda _work: session, replace(FACTS, shape=Shape.MESSAGE))
+    for _ in range(3):
+        room.conversation.received(b"x", Arrival(text=True))
+    assert room.wire.texts == [True, True, False, False, True]
+    room.conversation.perform(Reply(b"without a request"))
+    room.conversation.perform(Reply(b"binary", text=False))
+    assert room.wire.texts[5:] == [True, False]
+
+
+def test_pieces_that_wait_keep_whether_they_are_text():
+    session = Noting(Reply(more=iter([b"1", b"2"])), Reply(b"3", text=False), Reply(more=iter([b"4"])))
+    room = Room(lambda _work: session, replace(FACTS, shape=Shape.MESSAGE))
+    room.conversation.stuck()
+    for text in (True, True, False):
+        room.conversation.received(b"x", Arrival(text=text))
+    room.conversation.drained()
+    assert (room.wire.sent, room.wire.texts) == (b"1234", [True, True, False, False])
+
+
+def test_every_read_of_a_stream_has_the_same_arrival():
+    session = Noting(Reply(b"1"), Reply(b"2"))
+    room = Room(lambda _work: session)
+    room.conversation.received(b"x")
+    room.conversation.received(b"x")
+    assert [arrival is PLAIN for arrival in session.arrivals] == [True, True]
+    assert room.wire.texts == [None, None]

@@ -8,7 +8,7 @@ from echod.gate.access import Access
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits
 from echod.gate.refusal import Refusal
-from echod.model import Arrival, Peer, Service
+from echod.model import PLAIN, Peer, Service
 from echod.names import Inet
 from echod.transports.datagram import ServiceDatagrams
 
@@ -26,7 +26,7 @@ class Several(Service):
         super().__init__()
         self.later = []
 
-    def datagram(self, request, arrival, reply):
+    def datagram(self, request, peer, arrival, reply):
         for word in request.split():
             reply(word)
         self.later.append(reply)
@@ -38,7 +38,7 @@ def served(request, larger=(), send=None):
     sent = []
     datagrams = ServiceDatagrams(Several(), gate=gate)
     assert datagrams.admits(request, HOST, 40_000)
-    datagrams.serve(request, Arrival(PEER), HOST, send or sent.append)
+    datagrams.serve(request, PEER, PLAIN, HOST, send or sent.append)
     return datagrams, sent
 
 

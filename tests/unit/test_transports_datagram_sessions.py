@@ -18,7 +18,7 @@ from echod.gate.limits import UNLIMITED, Limits
 from echod.gate.members import CHALLENGES, OUTPUT
 from echod.gate.refusal import Refusal
 from echod.gate.work_budget import PORTION, TURN, WorkBudget
-from echod.model import CLOSE, Context, Peer, Quiet, Reply, Service
+from echod.model import CLOSE, PLAIN, Arrival, Context, Peer, Quiet, Reply, Service
 from echod.names import Inet, unix_name
 from echod.transports.datagram_member import DATAGRAM, WAITING
 from echod.transports.datagram_sessions import SessionDatagrams
@@ -48,13 +48,15 @@ class Repeating(Quiet):
     def __init__(self, say):
         self.say = say
         self.calls = []
+        self.arrivals = []
 
     def opened(self):
         self.calls.append("opened")
         return Reply(b"welcome to the parrot, who says much more than it was told")
 
-    def received(self, data):
+    def received(self, data, arrival=PLAIN):
         self.calls.append(data)
+        self.arrivals.append(arrival)
         if data == b"bye":
             return Reply(b"bye", end=CLOSE.end)
         if data == b"bug":
@@ -112,7 +114,7 @@ class Conversing(SynchronousTestCase):
 
         peer = Peer("udp", Inet("127.0.0.1", 10012), Inet(host, port))
         if datagrams.admits(data, packed_address(host), port, refusal):
-            datagrams.heard(data, peer, packed_address(host), name, send)
+            datagrams.heard(data, peer, PLAIN, packed_address(host), name, send)
         return [answer for _, answer in self.sent[before:]]
 
     def test_who_is_on_this_machine_joins_with_the_first_datagram(self):
@@ -217,6 +219,14 @@ class Conversing(SynchronousTestCase):
                 self.assertLessEqual(len(self.hear(datagrams, b"x" * size, "192.0.2.1")), 1)
             self.clock.advance(0.4)
         self.assertGreater(datagrams.tally.refused[Refusal.CONSENT], 0)
+
+    def test_a_session_is_given_what_is_known_of_each_datagram(self):
+        datagrams = self.datagrams()
+        peer, host = Peer("udp", Inet("127.0.0.1", 10012), Inet("127.0.0.1", 40_000)), packed_address("127.0.0.1")
+        known = [Arrival(ttl=ttl, received_at=1.5) for ttl in (63, 64)]
+        for arrival in known:
+            datagrams.heard(b"hi", peer, arrival, host, "name", lambda _data: None)
+        self.assertEqual(self.parrot.sessions[0].arrivals, known)
 
     def test_forged_datagrams_keep_no_member(self):
         datagrams = self.datagrams(idle=40)
@@ -471,7 +481,7 @@ class Conversing(SynchronousTestCase):
         datagrams = self.datagrams("unix-dgram")
         gone = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         peer = Peer("unix-dgram", unix_name("/run/x"), unix_name("/tmp/one"))
-        datagrams.heard(b"hi", peer, b"", "/tmp/one", lambda _data: gone)
+        datagrams.heard(b"hi", peer, PLAIN, b"", "/tmp/one", lambda _data: gone)
         self.assertEqual(datagrams.tally.closed, {Closing.LOST: 1})
         self.assertEqual(self.parrot.sessions[0].calls[-1], "lost")
 
@@ -480,7 +490,7 @@ class Conversing(SynchronousTestCase):
         said = []
         for name in ("", "\0abstract", "/tmp/one"):
             peer = Peer("unix-dgram", unix_name("/run/x"), unix_name(name))
-            datagrams.heard(b"hi", peer, b"", name, said.append)
+            datagrams.heard(b"hi", peer, PLAIN, b"", name, said.append)
         self.assertEqual(len(datagrams.peers), 2)
         self.assertEqual(datagrams.tally.refused, {Refusal.NAMELESS: 1})
 

@@ -4,6 +4,7 @@ import pytest
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 
+from echod.model import PLAIN
 from echod.transports.layers.stack import HandshakeTimeout, Layer, stacked
 from echod.transports.twisted_socket import TwistedSocket
 from tests.layers import HANDSHAKE, Name, Staying
@@ -23,7 +24,7 @@ class Above:
         if self.pauses:
             below.pause()
 
-    def received(self, data):
+    def received(self, data, arrival=PLAIN):
         self.told.append(data)
 
     def ended(self):

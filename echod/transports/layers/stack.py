@@ -28,6 +28,7 @@ from typing import Any, ClassVar, Final, Protocol
 
 from twisted.internet.error import ConnectionAborted
 
+from echod.model import PLAIN, Arrival
 from echod.names import SocketAddress
 from echod.shape import Shape
 
@@ -82,8 +83,11 @@ class StreamTransport(Protocol):
     def dropped(self) -> int:
         """Bytes that were received after `close` and dropped."""
 
-    def write(self, data: bytes) -> None:
-        """Send behind everything else. More than `read_at_once` bytes unsent are reported by `stuck`."""
+    def write(self, data: bytes, text: bool | None = None) -> None:
+        """Send behind everything else. More than `read_at_once` bytes unsent are reported by `stuck`.
+
+        `text` is for transports that distinguish text from binary messages; None is their default.
+        """
 
     def flush(self) -> None:
         """Give the kernel what waits, now instead of at the end of the reactor's turn."""
@@ -119,7 +123,7 @@ class Receiver(Protocol):
     def begin(self, below: StreamTransport) -> None:
         """The connection is there, and the handshakes below are over."""
 
-    def received(self, data: bytes) -> None:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> None:
         """Bytes of the peer, or one message."""
 
     def ended(self) -> None:
@@ -168,8 +172,8 @@ class Layer:
 
     # for what is below
 
-    def received(self, data: bytes) -> None:
-        self.receiver.received(data)
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> None:
+        self.receiver.received(data, arrival)
 
     def ended(self) -> None:
         self.receiver.ended()
@@ -196,8 +200,8 @@ class Layer:
     def dropped(self) -> int:
         return int(self.below.dropped)
 
-    def write(self, data: bytes) -> None:
-        self.below.write(data)
+    def write(self, data: bytes, text: bool | None = None) -> None:
+        self.below.write(data, text)
 
     def flush(self) -> None:
         self.below.flush()
@@ -261,11 +265,11 @@ class HandshakeLayer(Layer):
         self.begin_above()
         self._hand_up()
 
-    def received(self, data: bytes) -> None:
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> None:
         if self.receiver is None:
             self.handshake(data)
         else:
-            self.receiver.received(data)
+            self.receiver.received(data, arrival)
 
     def ended(self) -> None:
         if self.receiver is None:
@@ -312,7 +316,7 @@ class Rejection:
     def begin(self, below: StreamTransport) -> None:
         below.abort()
 
-    def received(self, data: bytes) -> None: ...
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> None: ...
 
     def ended(self) -> None: ...
 
