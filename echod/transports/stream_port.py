@@ -51,11 +51,6 @@ class Reserve:
         self._descriptor: int | None = None
         self._file: os.stat_result
 
-    @property
-    def kept(self) -> bool:
-        """Whether it has the descriptor, as far as it knows."""
-        return self._descriptor is not None
-
     def keep(self) -> bool:
         """Have the descriptor, or get it (again); False when there is none to be had."""
         if self._descriptor is not None and not self._is_there(self._descriptor):  # somebody closed it under us,
@@ -96,7 +91,6 @@ class Reluctance:
         self._tell = tell
         self._clock = clock
         self._in_a_row = 0  # failures
-        self._unchecked = 0  # successes since the reserve was checked
         self._pause = 0.0
         self._refused = 0
         self._told = False  # that it pauses, and not yet that it goes on
@@ -122,14 +116,12 @@ class Reluctance:
         return self._pause
 
     def succeeded(self) -> None:
-        """A connection was accepted: what was wrong is over. If nothing was, the reserve is checked once in A_TURN."""
-        self._unchecked += 1
-        if self._in_a_row or self._told or self._unchecked >= A_TURN or not self._reserve.kept:
-            self._in_a_row, self._pause, self._unchecked = 0, 0.0, 0
-            if self._told:
-                self._tell("accept.resumed", address=self._place, refused=self._refused)
-                self._told, self._refused = False, 0
-            self._reserve.keep()
+        """A connection was accepted: whatever was wrong is over."""
+        self._in_a_row, self._pause = 0, 0.0
+        if self._told:
+            self._tell("accept.resumed", address=self._place, refused=self._refused)
+            self._told, self._refused = False, 0
+        self._reserve.keep()
 
 
 class StreamPort(FileDescriptor):
