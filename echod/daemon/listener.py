@@ -21,7 +21,7 @@ from echod.gate.network_rate import Total
 from echod.gate.send_budget import SendBudget
 from echod.model import Context, Service
 from echod.text import system_error
-from echod.transports.datagram import ServiceDatagrams
+from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.datagram_sessions import SessionDatagrams
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.stream_port import Reserve, StreamPort
@@ -230,7 +230,7 @@ class Listener:
 
     def look_again(self) -> None:
         """Lists, own ports or broadcast addresses have changed."""
-        if isinstance(self.port, DatagramLane):
+        if isinstance(self.port, DatagramLane | DatagramPort):
             self.port.forget()
 
     def connections(self) -> Iterator[dict[str, Any]]:

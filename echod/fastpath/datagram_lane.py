@@ -20,6 +20,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from select import EPOLLIN
 
 from twisted.internet.base import DelayedCall
@@ -36,7 +37,8 @@ from echod.gate.refusal import Refusal
 from echod.model import identity
 from echod.transports.datagram import A_TURN, REST, answer_backlog
 from echod.transports.interfaces import broadcasts
-from echod.transports.udp import IP_PKTINFO, IP_RECVTOS, IP_RECVTTL, SO_TIMESTAMPNS, UDPPort, prepare
+from echod.transports.udp import UDPPort
+from echod.transports.udp_options import IP_PKTINFO, prepare, reduce_ancillary
 
 _log = Logger()
 
@@ -72,21 +74,9 @@ class DatagramLane:
 
     def startListening(self) -> None:
         """Serve from now on."""
-        options = [(socket.SOL_SOCKET, SO_TIMESTAMPNS, 0), (SOL_UDP, UDP_GRO, 1)]
-        if self._six:
-            options += [
-                (socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 0),
-                (socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 0),
-            ]
-        options += [(socket.IPPROTO_IP, IP_RECVTTL, 0), (socket.IPPROTO_IP, IP_RECVTOS, 0)]
-        if not self._wildcard:  # bound to one address: nothing else is asked, and nothing else answers
-            options += [(socket.IPPROTO_IP, IP_PKTINFO, 0)]
-            options += [(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 0)] if self._six else []
-        for option in options:
-            try:
-                self._socket.setsockopt(*option)
-            except OSError:  # IPv4 on an IPv6-only socket; GRO on a kernel that has none
-                pass
+        reduce_ancillary(self._socket, destination=self._wildcard)
+        with suppress(OSError):  # a kernel without GRO
+            self._socket.setsockopt(SOL_UDP, UDP_GRO, 1)
         self._plain.filter.begin()
         self._plain.connected = 1  # it stops as if it had listened itself
         self._loop.watch(self._socket.fileno(), EPOLLIN, self._serve)
@@ -114,6 +104,7 @@ class DatagramLane:
         """The lists, or the ports and addresses that are ours, have changed."""
         self._verdicts.forget()
         self._batch.honest.clear()
+        self._plain.forget()
 
     def _serving(self) -> Ready:
         """How a turn is served; most have one datagram, whose source may have its answer.

@@ -88,6 +88,10 @@ class DatagramGate:
         if refusal := self.forbidden(host, key, port):
             self.forbade(refusal, 1)
             return refusal
+        return self.admit_permitted(key, port, datagram, loopback=loopback)
+
+    def admit_permitted(self, key: bytes, port: int, datagram: bytes, *, loopback: bool) -> Refusal | None:
+        """As `admit`, if `forbidden` with this `key` has returned None before."""
         shares = self._shares[loopback]
         if shares is None:
             return None

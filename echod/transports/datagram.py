@@ -124,6 +124,14 @@ class ServiceDatagrams(DatagramProtocol):
         except Exception:  # a bug of the service, and no reason to stop
             _log.failure("the service failed on a datagram of {peer}", peer=peer.remote)
 
+    def answer(self, request: bytes, peer: Peer) -> bytes | None:
+        """The reply by the short form of the service; None if there is none, or if the service failed."""
+        try:
+            return self.service.answer(request, peer)
+        except Exception:  # a bug of the service, and no reason to stop
+            _log.failure("the service failed on a datagram of {peer}", peer=peer.remote)
+            return None
+
     def _write(self, addr: tuple[Any, ...], data: bytes) -> OSError | None:
         if self.transport is None:  # the port is closed
             return OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -261,6 +269,9 @@ class DatagramPort(FileDescriptor):
         except OSError as error:
             return error
         return None
+
+    def forget(self) -> None:
+        """The lists, or the ports and addresses of echod, have changed: decisions about sources must be taken again."""
 
     def connectionLost(self, reason: object) -> None:
         """The reactor ends, or found the socket broken."""

@@ -6,8 +6,7 @@ import ipaddress
 import socket
 import struct
 import sys
-from collections.abc import Callable, Container, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Container, Hashable, Iterator
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -18,57 +17,30 @@ from echod.address import Address
 from echod.gate.access import MAPPED, packed_address
 from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
-from echod.model import Arrival, Peer, Say, Session
+from echod.model import Arrival, Peer, Say, Service, Session
 from echod.names import Inet, inet_name
-from echod.transports import flood
-from echod.transports.datagram import DatagramPort, ServiceDatagrams
+from echod.transports.datagram import A_TURN, ANCILLARY, LARGEST, DatagramPort, ServiceDatagrams
 from echod.transports.dialled import DatagramDialogue
 from echod.transports.error_queue import ask_for_errors, refusing_peers
 from echod.transports.flood import FloodFilter
 from echod.transports.lookup import Place, look_up
-from echod.transports.sockets import IP_MTU_DISCOVER, IPV6_TCLASS, carries_ipv4, inet_sockets, mark
+from echod.transports.sockets import IPV6_TCLASS, inet_sockets, mark
 from echod.transports.transport import INET_FAMILIES, Datagram
+from echod.transports.udp_options import (
+    IP_PKTINFO,
+    IP_TOS,
+    IP_TTL,
+    RECEIVE_BUFFER,
+    SO_TIMESTAMPNS,
+    UDP_GRO,
+    allow_fragments,
+    joins,
+    prepare,
+    reduce_ancillary,
+)
+from echod.transports.udp_source import Source, Sources
 
-RECEIVE_BUFFER: Final = 8 * 1024 * 1024
-"""Octets asked of the kernel for what waits; it grants up to net.core.rmem_max. Bursts are short, answers small."""
-
-IP_PKTINFO: Final = 8  # ip(7)
-IP_PMTUDISC_OMIT: Final = 5  # a value of IP_MTU_DISCOVER; <linux/in.h>
-IP_TOS: Final = 1
-IP_TTL: Final = 2
-IP_RECVTTL: Final = 12
-IP_RECVTOS: Final = 13
-SO_TIMESTAMPNS: Final = 35  # socket(7); <asm-generic/socket.h>
-UDP_GRO: Final = 104  # udp(7); <linux/udp.h>
-
-
-def prepare(bound: socket.socket) -> None:
-    """Ask for what is told beside each datagram, and undo what a predecessor left on the socket. Raises OSError.
-
-    But for UDP_GRO: what waits may be joined already, and without the option nobody hears where to part it.
-    """
-    with suppress(OSError):  # there is no filter
-        flood.detach(bound)
-    ask_for_errors(bound, False)
-    bound.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-    dual = bound.family == socket.AF_INET6 and carries_ipv4(bound)
-    if bound.family == socket.AF_INET6:
-        for option in (socket.IPV6_RECVPKTINFO, socket.IPV6_RECVHOPLIMIT, socket.IPV6_RECVTCLASS):
-            bound.setsockopt(socket.IPPROTO_IPV6, option, 1)
-    if bound.family == socket.AF_INET or dual:
-        for option in (IP_RECVTTL, IP_RECVTOS) if dual else (IP_PKTINFO, IP_RECVTTL, IP_RECVTOS):
-            bound.setsockopt(socket.IPPROTO_IP, option, 1)
-
-
-def allow_fragments(bound: socket.socket) -> None:
-    """Send IPv4 replies without DF, whatever path MTU a router reports. Raises OSError.
-
-    By default Linux sets DF. A reply that is larger than the path allows is then dropped on its way, and the daemon
-    cannot repeat it. A forged report cannot lower the path MTU either. IPv6 keeps the default: there only the sender
-    fragments, and with this setting it would ignore Packet Too Big (RFC 8200 5) and every large reply would be lost.
-    """
-    if carries_ipv4(bound):
-        bound.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT)
+_DESTINATION: Final = frozenset({(socket.IPPROTO_IP, IP_PKTINFO), (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)})
 
 
 class UDPPort(DatagramPort):
@@ -81,13 +53,90 @@ class UDPPort(DatagramPort):
         self._host, self._port = inet_name(bound.getsockname())
         self._bound = None if self._host == "::" else packed_address(self._host)
         self.filter = FloodFilter(reactor, bound, protocol.gate, protocol.tally)
+        self._sources = Sources()
+        # A service that uses only the short form of `datagram` needs no metadata of single datagrams.
+        self._short_form = not protocol.conversational and type(protocol.service).datagram is Service.datagram
+        self._one_address = False  # nothing is told beside a datagram: there is only one local address
 
     def doRead(self) -> None:
         """Answer what waits, up to A_TURN, and leave to the kernel what turns out to be a flood."""
         if self.protocol.conversational:
             self._read_errors()
-        super().doRead()
+        if self._short_form:
+            self._read_short_form()
+        else:
+            super().doRead()
         self.filter.look()
+
+    def _read_short_form(self) -> None:
+        """As `doRead` of the base, with one decision for all datagrams of a source."""
+        known, receive, receive_from = self._sources.get, self.socket.recvmsg, self.socket.recvfrom
+        for _ in range(A_TURN):
+            ancillary: list[tuple[int, int, bytes]] = []
+            try:
+                if self._one_address:
+                    datagram, name = receive_from(LARGEST)
+                    key: Hashable = name
+                else:
+                    datagram, ancillary, _, name = receive(LARGEST, ANCILLARY)
+                    key = _key(ancillary, name)
+            except BlockingIOError:
+                return
+            except OSError:
+                if self._failed():
+                    return
+                continue
+            self._failures = 0
+            if key is None:
+                self.serve(datagram, ancillary, name)
+            else:
+                self._answer(datagram, known(key) or self._sources.add(key, self._source(ancillary, name)))
+
+    def _source(self, ancillary: list[tuple[int, int, bytes]], name: tuple[Any, ...]) -> Source:
+        asked, refusal, ancillary = self._asked(ancillary, name)
+        if refusal is None and asked is not None and _is_four(asked) != _is_four(packed_address(name[0])):
+            refusal = Refusal.SOURCE_ADDRESS  # an IPv6 packet that says it is from IPv4
+        local = None if asked == self._bound else asked
+        return Source(self.protocol.gate, self.protocol.loopback, name, local, refusal, ancillary)
+
+    def _answer(self, datagram: bytes, source: Source) -> None:
+        """Serve one datagram by `Service.answer`, and send the reply now."""
+        protocol, tally, size = self.protocol, self.protocol.tally, len(datagram)
+        tally.datagrams_in += 1
+        tally.bytes_in += size
+        refusal = source.refusal
+        if refusal is not None and protocol.gate is not None:
+            protocol.gate.forbade(refusal, 1)
+        elif source.limited and protocol.gate is not None:
+            refusal = protocol.gate.admit_permitted(source.key, source.port, datagram, loopback=protocol.loopback)
+        if refusal is not None:
+            tally.refuse(refusal)
+            return
+        peer = source.peer
+        if peer is None:
+            local = Inet(self._host if source.local is None else _text(source.local, source.name), self._port)
+            peer = source.peer = Peer(protocol.scheme, local, inet_name(source.name))
+        reply = protocol.answer(datagram, peer)
+        if reply is None:
+            return
+        try:
+            if len(reply) > size and not source.larger:
+                refusal = Refusal.LARGER
+            elif source.ancillary:
+                self.socket.sendmsg([reply], source.ancillary, 0, source.name)
+            else:
+                self.socket.sendto(reply, source.name)
+        except OSError:
+            refusal = Refusal.SEND
+        if refusal is not None:
+            tally.refuse(refusal)
+        else:
+            tally.datagrams_out += 1
+            tally.bytes_out += len(reply)
+
+    def forget(self) -> None:
+        """The lists, or the ports and addresses of echod, have changed."""
+        self._sources.forget()
 
     def connectionLost(self, reason: Any) -> None:
         """The reactor ends; or the socket has an error and nothing to read, which is how an ICMP error looks."""
@@ -122,6 +171,10 @@ class UDPPort(DatagramPort):
         self.filter.begin()
         if self.protocol.conversational:
             ask_for_errors(self.socket, True)
+        if self._short_form:
+            to_many = self._bound is None or not any(self._bound) or is_many(self._bound, self._broadcasts())
+            reduce_ancillary(self.socket, destination=to_many)
+            self._one_address = not to_many and not joins(self.socket)
         super().startListening()
 
     def stopListening(self) -> None:
@@ -134,7 +187,7 @@ class UDPPort(DatagramPort):
         """Leave the socket to another port, without a filter, and with what waits in it."""
         self.filter.stop()
         super().release()
-        ask_for_errors(self.socket, False)
+        prepare(self.socket)
 
     def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
         """Answer one datagram, or each of those that the kernel has joined (UDP_GRO), as the plane asks it to."""
@@ -213,6 +266,14 @@ def _octets_of_each(ancillary: list[tuple[int, int, bytes]]) -> int:
         if kind == UDP_GRO and level == socket.IPPROTO_UDP:
             return int.from_bytes(data, sys.byteorder)
     return 0
+
+
+def _key(ancillary: list[tuple[int, int, bytes]], name: tuple[Any, ...]) -> Hashable:
+    """The key of a datagram's source and destination, if nothing else is told of it; otherwise None."""
+    if not ancillary:
+        return name
+    ((level, kind, data), *others) = ancillary
+    return (name, data) if (level, kind) in _DESTINATION and not others else None
 
 
 def _is_four(host: bytes) -> bool:

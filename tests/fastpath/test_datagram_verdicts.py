@@ -277,7 +277,7 @@ def test_a_socket_that_only_fails_is_paused_and_read_again(plane):
         way, mine = (plane_way, clients[1]) if plane else (plain_way, clients[0])
         mine[0].sendto(b"waits", ("127.0.0.1", way.socket.getsockname()[1]))
         failing = True
-        with mock.patch.object(way.port, "socket", mock.Mock(wraps=way.socket, recvmsg=fails)):
+        with mock.patch.object(way.port, "socket", mock.Mock(wraps=way.socket, recvmsg=fails, recvfrom=fails)):
             while not way.clock.getDelayedCalls():
                 assert tried[0] < 1000
                 way.turn()

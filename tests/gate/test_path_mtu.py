@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from echod.address import Address, parse
-from echod.transports import udp
+from echod.transports import udp, udp_options
 from echod.transports.sockets import IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC
 from tests.chaos.network import LINK, Lacking, Network
 from tests.daemon import ECHOCTL, SECONDS, Daemon, run
@@ -108,7 +108,7 @@ def test_listeners_send_ipv4_without_df_and_leave_ipv6_alone(host, family):
     [bound] = udp.TRANSPORT.bind(None, Address("udp", host, 0))
     with bound:
         if "4" in family:
-            assert bound.getsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER) == udp.IP_PMTUDISC_OMIT
+            assert bound.getsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER) == udp_options.IP_PMTUDISC_OMIT
         if "6" in family and bound.family == socket.AF_INET6:
             assert bound.getsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER) == PMTUDISC["want"]
 

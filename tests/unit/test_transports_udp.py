@@ -12,7 +12,7 @@ from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits
 from echod.gate.refusal import Refusal
 from echod.services.echo import Echo
-from echod.transports import udp
+from echod.transports import udp, udp_options
 from echod.transports.datagram import ServiceDatagrams
 
 OURS, BROADCAST = b"\xc0\0\2\1", b"\xc0\0\2\xff"
@@ -41,10 +41,10 @@ def test_what_asked_others_too_is_not_answered(ours, destination, answered):
         protocol = ServiceDatagrams(Echo(), gate=gate)
         reactor: Any = object()
         port = udp.UDPPort(reactor, bound, protocol, bound.close)
-        info = (socket.IPPROTO_IP, udp.IP_PKTINFO, bytes(4) + ours + destination)
+        info = (socket.IPPROTO_IP, udp_options.IP_PKTINFO, bytes(4) + ours + destination)
         port.serve(b"hello", [info], ("192.0.2.2", 40_000))
     if answered:
-        source = [(socket.IPPROTO_IP, udp.IP_PKTINFO, bytes(4) + OURS + bytes(4))]
+        source = [(socket.IPPROTO_IP, udp_options.IP_PKTINFO, bytes(4) + OURS + bytes(4))]
         assert sent == [(b"hello", source, ("192.0.2.2", 40_000))]
     else:
         assert (sent, protocol.tally.refused) == ([], {Refusal.DESTINATION: 1})

@@ -1,0 +1,67 @@
+"""What does not change from one datagram of a source to the next, prepared once: decisions, addresses, the Peer.
+
+A flood from forged sources must not fill the memory: a table that is full is emptied, and costs only time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Final
+
+from echod.gate.access import canonical, packed_address
+from echod.gate.datagrams import DatagramGate
+from echod.gate.refusal import Refusal
+from echod.model import Peer
+
+REMEMBERED: Final = 4096  #: sources of one socket
+
+
+class Source:
+    """One source of datagrams to one local address.
+
+    `refusal` is the reason to serve none of them, without regard to rates. `limited` means that the gate decides about
+    each of the others. `ancillary` makes the local address the source of the reply; `local` is its packed form, or
+    None if it is the socket's. `peer` is set with the first datagram that is served.
+    """
+
+    __slots__ = ("ancillary", "key", "larger", "limited", "local", "name", "peer", "port", "refusal")
+
+    def __init__(
+        self,
+        gate: DatagramGate | None,
+        loopback: bool,
+        name: tuple[Any, ...],
+        local: bytes | None,
+        refusal: Refusal | None,
+        ancillary: list[tuple[int, int, bytes]],
+    ) -> None:
+        host = packed_address(name[0])
+        self.name, self.local, self.ancillary = name, local, ancillary
+        self.key, self.port = canonical(host), int(name[1])
+        self.limited, self.larger = False, True
+        self.peer: Peer | None = None
+        if gate is not None:
+            if refusal is None:
+                refusal = gate.forbidden(host, self.key, self.port)
+            self.limited = not gate.limits.datagrams(loopback).unlimited
+            self.larger = gate.may_be_larger(host)
+        self.refusal = refusal
+
+
+class Sources:
+    """The sources that one socket knows, by a key that the socket chooses."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Source] = {}
+        self.get = self._known.get  #: the source of a key, or None
+
+    def add(self, key: Hashable, source: Source) -> Source:
+        """Remember a source."""
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        self._known[key] = source
+        return source
+
+    def forget(self) -> None:
+        """The lists, or the ports and addresses of echod, have changed."""
+        self._known.clear()
