@@ -1,4 +1,4 @@
-"""Chat: rooms of people on streams and datagrams, each of whom may be using nothing but `nc`."""
+"""Chat: rooms for members over streams and datagrams; `nc` is enough as a client."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from echod.services.rooms import HEARERS, Hall, Member, Unheard, WrongName, line
 from echod.text import decoded, escaped
 
 GOODBYE: Final = "-- goodbye"
-BURST: Final = 10  #: times `lines-per-second` at once: a page that somebody pastes
-WELCOMED: Final = 10  #: names that a newcomer is told; /who has more
+BURST: Final = 10  #: burst, as a multiple of `lines-per-second`: a pasted page
+WELCOMED: Final = 10  #: names in the welcome; /who lists more
 
 HELP: Final = (
-    "a line that you type goes to everybody else in your room; the commands are",
-    "/nick NAME      be called NAME",
-    "/join ROOM      go to another room; without a ROOM, list the rooms",
-    "/who            who is here",
-    "/msg NAME TEXT  say something to one person only",
-    "/me TEXT        say what you do",
+    "a line that you type is sent to the other members of your room; the commands are",
+    "/nick NAME      change your name to NAME",
+    "/join ROOM      move to another room; without a ROOM, list the rooms",
+    "/who            list the members of the room",
+    "/msg NAME TEXT  send TEXT to one member only",
+    "/me TEXT        describe an action of yours",
     "/quit           leave",
-    "//TEXT          a line that begins with a /",
+    "//TEXT          a line that begins with /",
 )
 
 
@@ -37,15 +37,15 @@ class ChatOptions:
 
     history: int = field(
         default=0,
-        metadata={"least": 0, "most": 1000, "help": "the last lines of a room that who joins it is shown"},
+        metadata={"least": 0, "most": 1000, "help": "number of recent lines shown to a new member of a room"},
     )
-    rooms: int = field(default=100, metadata={"least": 1, "most": 10_000, "help": "how many rooms there may be"})
+    rooms: int = field(default=100, metadata={"least": 1, "most": 10_000, "help": "maximum number of rooms"})
     lines_per_second: int = field(
         default=20,
         metadata={
             "least": 0,
             "most": 1_000_000,
-            "help": "how many lines a member may send, ten times as many at once; 0 is no limit",
+            "help": "lines a second that a member may send, with a burst of ten times as many; 0: unlimited",
         },
     )
     room_lines_per_second: int = field(
@@ -53,19 +53,19 @@ class ChatOptions:
         metadata={
             "least": 0,
             "most": 1_000_000,
-            "help": "how many lines may be said in a room by all its members, twice as many at once; 0 is no limit",
+            "help": "lines a second that all members of a room may send together, twice as many at once; 0: unlimited",
         },
     )
 
 
 class Chat(Service):
-    """Everybody begins in the lobby as a guest; a line goes to all others in the room, a command has an answer.
+    """A new member is a guest in the lobby. A line is sent to the other members of the room; a command gets a reply.
 
-    Who reads too slowly misses the oldest lines, and is told how many; nobody else notices.
+    If a member reads too slowly, its oldest lines are dropped, and it is told how many. Other members are not delayed.
     """
 
     kind = "chat"
-    summary = "rooms in which everybody hears the others, with nothing but nc"
+    summary = "rooms in which members read each other's lines, with nc as a client"
     Options = ChatOptions
     conversational = True
 
@@ -77,7 +77,7 @@ class Chat(Service):
         )
 
     def succeed(self, predecessor: Chat) -> None:
-        """The rooms go on, and who is in them."""
+        """Take over the rooms and their members from the service before a reload."""
         self.hall = predecessor.hall
         own = self.options
         self.hall.govern(own.history, own.rooms, own.room_lines_per_second)
@@ -87,12 +87,12 @@ class Chat(Service):
 
 
 def missed(count: int) -> bytes:
-    """What a slow reader is told where lines are missing."""
+    """The line that replaces `count` dropped lines."""
     return line(f"-- {count} {'line is' if count == 1 else 'lines are'} missing here: you read too slowly")
 
 
 class Talking:
-    """One member's session."""
+    """The session of one member."""
 
     def __init__(self, chat: Chat, peer: Peer, say: Say) -> None:
         self._chat = chat
@@ -103,18 +103,18 @@ class Talking:
         self._hint = LineHint(chat.context, lambda: self._lines.has_begun, self._hear_hint)
         rate = chat.options.lines_per_second
         self._pace = Pace(rate, rate * BURST, chat.context.clock)
-        self._unheard = False  # whether a line was refused for coming too fast, and its member told
+        self._unheard = False  # whether the member was told that it sends too fast
         self._member: Member | None = None
         self._outbox: ReplyOutbox | None = None
 
     def opened(self) -> Reply:
-        """Into the lobby."""
+        """Join the lobby, and send the welcome."""
         member = self._member = self._chat.hall.enter(
             self._say, joined=not self._peer.keeps_messages, host=self._peer.share
         )
         self._outbox = member.outbox
         others = member.room.names(member, WELCOMED)
-        member.hear(f"-- welcome: you are {member.nick}, in {member.room.name} with {others}; /help tells more")
+        member.hear(f"-- welcome: you are {member.nick}, in {member.room.name} with {others}; /help lists the commands")
         self._show_history(member)
         return member.outbox.reply()
 
@@ -123,13 +123,13 @@ class Talking:
             self._member.hear(HINT)
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
-        """Lines, or parts of them; a datagram ends its last line."""
+        """Process received lines. A line of a stream may arrive in parts; a datagram ends its last line."""
         if self._member is not None and not self._input.add(data):
-            self._member.hear("-- too fast: what you send before the rest is processed is lost")
+            self._member.hear("-- too fast: your lines are dropped until the earlier ones are processed")
         return self.proceed()
 
     def proceed(self) -> Reply:
-        """As many lines as the work budget allows now."""
+        """Process as many lines as the work budget allows now."""
         if self._member is None:
             return NOTHING
         for piece in self._input.pieces():
@@ -139,7 +139,7 @@ class Talking:
         return self._member.outbox.reply()._replace(held=self._input.held)
 
     def ended(self) -> Reply:
-        """The peer has said all; a last line needs no end. Over datagrams it is let go, and hears no other end."""
+        """The peer half-closed, or was removed over datagrams, where it gets a goodbye. A last line needs no end."""
         if self._member is None:
             return CLOSE
         end = self._take_rest()
@@ -148,7 +148,7 @@ class Talking:
         return self._leave() if end is None else end
 
     def lost(self) -> None:
-        """The peer has gone."""
+        """The connection was lost: process the last lines, and leave."""
         if self._member is not None:
             self._take_rest()
             self._leave()
@@ -157,14 +157,14 @@ class Talking:
         self._input.close()
 
     def _take_rest(self) -> Reply | None:
-        """The last lines of a peer that sends no more; what a line says if it ends the conversation."""
+        """Process the last lines. Returns the reply of a line that ends the conversation, otherwise None."""
         for piece in self._input.rest():
             if (end := self._take(self._lines.take(piece))) is not None:
                 return end
         return self._take(self._lines.last())
 
     def _take(self, text: bytes | None) -> Reply | None:
-        """One line; what it says where it ends the conversation."""
+        """Process one line; None is a line that is too long. Returns the reply if it ends the conversation."""
         member = self._member
         if member is None or (text is not None and not text.strip()):
             return None
@@ -172,18 +172,18 @@ class Talking:
             if not self._unheard:
                 self._unheard = True
                 rate = self._chat.options.lines_per_second
-                member.hear(f"-- too fast: more than {rate} lines a second are not sent")
+                member.hear(f"-- not sent: more than {rate} lines a second")
             return None
         self._unheard = False
         if text is None:
-            member.hear(f"-- a line has {LONGEST} octets at most: this one was not sent")
+            member.hear(f"-- not sent: a line has at most {LONGEST} bytes")
             return None
-        said = nicks.visible(decoded(text.replace(b"\t", b" ").rstrip()))
-        if said.startswith("/") and not said.startswith("//"):
+        shown = nicks.visible(decoded(text.replace(b"\t", b" ").rstrip()))
+        if shown.startswith("/") and not shown.startswith("//"):
             return self._command(member, text[1:].decode("utf-8", "surrogateescape"))
-        said = said[1:] if said.startswith("//") else said
+        shown = shown[1:] if shown.startswith("//") else shown
         try:
-            self._say_in_room(member, f"{member.nick}: {said}")
+            self._say_in_room(member, f"{member.nick}: {shown}")
         except Unheard as why:
             member.hear(f"-- {why}")
         return None
@@ -197,7 +197,7 @@ class Talking:
         before = member.outbox.put_in_all
         try:
             if command is None:
-                raise Unheard(f"there is no command /{escaped(word[:40])}; /help lists them")
+                raise Unheard(f"unknown command /{escaped(word[:40])}; /help lists the commands")
             command(self, member, rest.strip())
         except (Unheard, WrongName) as why:
             member.hear(f"-- {why}")
@@ -212,7 +212,7 @@ class Talking:
         return member.outbox.reply()._replace(end=End.CLOSE)
 
     def _say_in_room(self, member: Member, text: str) -> None:
-        """Raises Unheard."""
+        """Send a line to the room. Raises Unheard."""
         member.room.say(member, text)
         self._input.spend(len(member.room.members) // HEARERS)
 
@@ -237,12 +237,12 @@ class Talking:
         nick, _, text = rest.partition(" ")
         if not text.strip():
             raise Unheard("/msg needs a name and a text: /msg NAME TEXT")
-        self._chat.hall.message(nick, f"{member.nick} (to you): {_said(text)}")
+        self._chat.hall.message(nick, f"{member.nick} (to you): {_shown(text)}")
 
     def _me(self, member: Member, rest: str) -> None:
         if not rest:
-            raise Unheard("/me needs what you do: /me waves")
-        self._say_in_room(member, f"* {member.nick} {_said(rest)}")
+            raise Unheard("/me needs a text: /me waves")
+        self._say_in_room(member, f"* {member.nick} {_shown(rest)}")
 
     def _help(self, member: Member, _rest: str) -> None:
         for text in HELP:
@@ -251,11 +251,11 @@ class Talking:
     def _show_history(self, member: Member) -> None:
         history = member.room.history
         if history:
-            member.hear("-- what was said last:")
+            member.hear("-- recent lines:")
             member.put_all(history)
 
 
-def _said(text: str) -> str:
+def _shown(text: str) -> str:
     return nicks.visible(escaped(text.strip().replace("\t", " ")))
 
 

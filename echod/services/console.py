@@ -1,4 +1,4 @@
-"""Console: a server whose answers somebody types. What clients send is shown to operators, and goes no further."""
+"""Console: a service whose replies an operator types. Messages of clients are shown to operators only."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from echod.services.line_buffer import HINT, LineHint, LineInput
 from echod.services.operator_queue import Desk
 
 GOODBYE: Final = b"-- goodbye\n"
-LONGEST: Final = 4096  #: characters of one message that are shown; the rest is only counted
+LONGEST: Final = 4096  #: characters of a message that are shown; the rest is only counted
 
 
 @dataclass(frozen=True)
 class ConsoleOptions:
     """The keys of a console service."""
 
-    away: str = field(default="", metadata={"help": "what a client hears where no operator is there; empty: it waits"})
+    away: str = field(default="", metadata={"help": "sent to a client if no operator is connected; empty: nothing"})
     unanswered: int = field(
         default=100,
-        metadata={"least": 1, "most": 10_000, "help": "how many messages of one client may wait for an answer"},
+        metadata={"least": 1, "most": 10_000, "help": "maximum of waiting messages of one client"},
     )
     unanswered_in_all: int = field(
         default=1000,
-        metadata={"least": 1, "most": 100_000, "help": "how many messages of all clients may wait for an answer"},
+        metadata={"least": 1, "most": 100_000, "help": "maximum of waiting messages of all clients"},
     )
 
 
 class Console(Service):
-    """Each read of a stream and each datagram is shown as it comes, with who and when, line by line.
+    """Each read of a stream and each datagram is shown line by line, with its peer and time.
 
-    The operators of `desk` answer: `twistd echod --console` on the daemon's own terminal, `echoctl console` elsewhere.
+    Operators of `desk` answer: `twistd echod --console` on the daemon's own terminal, `echoctl console` on others.
     """
 
     kind = "console"
-    summary = "shows an operator what clients send, who types the answers"
+    summary = "shows messages of clients to an operator, and sends the typed answers"
     Options = ConsoleOptions
     conversational = True
 
@@ -46,12 +46,12 @@ class Console(Service):
         self.desk = Desk(self.context, away=own.away, most=own.unanswered, most_in_all=own.unanswered_in_all)
 
     def succeed(self, predecessor: Console) -> None:
-        """The desk goes on, with who sits at it and what waits."""
+        """Take over the operators and waiting messages from the service before a reload."""
         own, self.desk = self.options, predecessor.desk
         self.desk.govern(own.away, own.unanswered, own.unanswered_in_all)
 
     def retire(self) -> None:
-        """Nobody can sit there any more."""
+        """Disconnect the operators, because a reload has removed the service."""
         self.desk.close()
 
     def session(self, peer: Peer, say: Say) -> Session:
@@ -59,7 +59,7 @@ class Console(Service):
 
 
 class Asking:
-    """One client's session."""
+    """The session of one client."""
 
     def __init__(self, desk: Desk, peer: Peer, say: Say, context: Context) -> None:
         self._desk = desk
@@ -68,20 +68,20 @@ class Asking:
         self._client = desk.come(f"{peer.scheme} {peer.remote}", peer.share, say, joined=not self._whole)
         self._last = b""  # the last byte of a stream: text without LF is shown as it comes
         self._hint = LineHint(context, self._ends_with_cr, self._hear_hint)
-        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")  # a read may end within a letter
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")  # a read may end within a character
 
     def opened(self) -> Reply:
-        """Nothing is said until somebody says it."""
+        """Send nothing at the start."""
         return NOTHING
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
-        """Show it, a message for each line that is not empty."""
+        """Show the data as messages, one for each line that is not empty."""
         if not self._input.add(data):
             self._desk.refuse(self._client)
         return self.proceed()
 
     def proceed(self) -> Reply:
-        """As many lines as the work budget allows now."""
+        """Process as many lines as the work budget allows now."""
         for piece in self._input.pieces():
             self._last = piece[-1:]
             self._hear(self._decoder.decode(piece, final=self._whole))
@@ -89,7 +89,7 @@ class Asking:
         return self._client.outbox.reply()._replace(held=self._input.held)
 
     def ended(self) -> Reply:
-        """The client has said all, and may wait for its answer; over datagrams it is let go, and hears no other end."""
+        """The client half-closed, and may wait for an answer. Over datagrams it is removed, and gets a goodbye."""
         self._hear_rest()
         if self._whole:
             self._client.outbox.put(GOODBYE)
@@ -97,7 +97,7 @@ class Asking:
         return self._client.outbox.reply()._replace(end=end.end)
 
     def lost(self) -> None:
-        """The client has gone."""
+        """The connection was lost: show the last lines, and remove the client."""
         self._hear_rest()
         self._input.close()
         self._desk.leave(self._client)
@@ -115,8 +115,8 @@ class Asking:
         self._hear(self._decoder.decode(b"", final=True))
 
     def _hear(self, text: str) -> None:
-        """One line, or what came of it; it has at most one LF, at its end."""
-        said = text.removesuffix("\n").rstrip("\r")
-        if said.strip():
-            more = f"… ({len(said)} characters)" if len(said) > LONGEST else ""
-            self._desk.hear(self._client, said[:LONGEST] + more)
+        """Show a line or a part of one, which has at most one LF, at its end."""
+        shown = text.removesuffix("\n").rstrip("\r")
+        if shown.strip():
+            more = f"… ({len(shown)} characters)" if len(shown) > LONGEST else ""
+            self._desk.hear(self._client, shown[:LONGEST] + more)

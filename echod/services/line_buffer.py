@@ -1,7 +1,7 @@
-"""Lines out of a stream or of datagrams, within the work budget: every line of a peer passes here.
+"""Splits streams and datagrams into lines, within the work budget. All services with lines use it.
 
-`LineInput` holds what came and hands it out in pieces that end with LF, as many as the work budget allows at a time.
-`Lines` joins the pieces of a stream to whole lines and bounds them.
+`LineInput` holds received data and returns it in pieces that end with LF, as many as the work budget allows at a time.
+`Lines` joins the pieces of a stream to lines and bounds their length.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Final
 from echod.gate.work_budget import UNIT_BYTES, Portion
 from echod.model import Context
 
-LONGEST: Final = 4096  #: octets of one line without its end: what a terminal takes in one (termios(3), canonical mode)
-MOST_HELD: Final = 65_536  #: octets of datagrams that one peer may have unprocessed: as many as one read of a stream
-WAITS: Final = 1.0  #: seconds that a line may wait for its end before its client is told
+LONGEST: Final = 4096  #: bytes of a line without its end, as in a terminal's canonical mode (termios(3))
+MOST_HELD: Final = 65_536  #: bytes of datagrams that one peer may have unprocessed: as many as one read of a stream
+WAITS: Final = 1.0  #: seconds after which a client is told that its line has no end
 HINT: Final = "-- your text waits for a line end: a line ends with LF, or CR LF"
-BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  #: U+FEFF, which editors and shells of Windows put at the start of a text
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  #: U+FEFF, which editors and shells of Windows write at the start of a text
 
 
 class LineInput:
-    """What a peer sent and its session has not processed. A byte order mark at the start is removed.
+    """Received data that the session has not processed yet. A byte order mark at the start is removed.
 
     With `messages`, each `add` is one message: it ends its last line, and has a start of its own. What is held counts
     in the send budget: above it, less is read from each connection.
@@ -43,7 +43,7 @@ class LineInput:
         return self._at < len(self._data)
 
     def add(self, data: bytes) -> bool:
-        """Bytes came. False: they are dropped, because this peer sends datagrams faster than they are processed."""
+        """Add received data. Returns False if it is dropped: datagrams arrive faster than they are processed."""
         if self._messages:
             if self.held and len(self._data) - self._at + len(data) > MOST_HELD:
                 return False
@@ -68,19 +68,19 @@ class LineInput:
         self._count(len(self._data))  # the whole read is in memory until the last of it is processed
 
     def rest(self) -> Iterator[bytes]:
-        """The same at the end of the conversation: nothing can be postponed, so at most one portion is left to do."""
-        if not self._started:  # it was no byte order mark
+        """The last pieces, at the end of the conversation: at most one portion, as they cannot be postponed."""
+        if not self._started:  # the start was not a byte order mark
             self._started = True
             self._data = self._start
         yield from self._pieces(self._work.portion(last=True))
 
     def close(self) -> None:
-        """The conversation is over: nothing is held any more."""
+        """Release all data at the end of the conversation."""
         self._data, self._at = b"", 0
         self._count(0)
 
     def spend(self, units: int) -> None:
-        """Count further units for the last piece: the session had more work with it than most have."""
+        """Count further units of work for the last piece, if it caused more work than usual."""
         if self._portion is not None:
             self._portion.spend(units)
 
@@ -101,7 +101,7 @@ class LineInput:
 
 
 class Lines:
-    """Cuts what comes at LF or CR LF. A line above LONGEST comes as None, once, and its octets are not kept."""
+    """Splits data at LF or CR LF. A line above LONGEST is returned as None, once, and its bytes are dropped."""
 
     def __init__(self) -> None:
         self._line = bytearray()
@@ -109,13 +109,13 @@ class Lines:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a line has begun that has not ended."""
+        """Whether a line has started but not ended."""
         return bool(self._line) or self._skipping
 
     def take(self, piece: bytes) -> bytes | None:
         """The line that this piece completes: b"" if it completes none. A piece has at most one LF, at its end."""
         ends = piece.endswith(b"\n")
-        if ends and not self.has_begun and len(piece) <= LONGEST:  # most are: it came as a whole
+        if ends and not self.has_begun and len(piece) <= LONGEST:  # the common case: a whole line
             return piece[:-1].removesuffix(b"\r")
         part = piece[:-1] if ends else piece
         too_long = self._add(part)
@@ -123,14 +123,14 @@ class Lines:
         return None if too_long else line
 
     def last(self) -> bytes:
-        """What came behind the last line end: at the end of a stream or of a datagram it is a line, too."""
+        """The text after the last line end: at the end of a stream or of a datagram it is a line, too."""
         line = bytes(self._line).removesuffix(b"\r")
         self._line.clear()
         self._skipping = False
         return line
 
     def _add(self, part: bytes) -> bool:
-        """Keep a part of a line; True if the line has become too long with it."""
+        """Add a part of a line. Returns True if the line has become too long."""
         if self._skipping:
             return False
         size = len(self._line) + len(part)
@@ -143,9 +143,9 @@ class Lines:
 
 
 class LineHint:
-    """Tells a client once that its text waits for a line end: some terminals and programs end lines with CR alone.
+    """Tells a client once that its line has no line end: some terminals and programs send CR alone.
 
-    `waits` says whether a line has begun, `tell` sends the hint. Both are asked WAITS seconds after a line began.
+    `waits` returns whether a line has started; `tell` sends the hint. They are called WAITS seconds after its start.
     """
 
     def __init__(self, context: Context, waits: Callable[[], bool], tell: Callable[[], None]) -> None:
@@ -158,7 +158,7 @@ class LineHint:
         self._told = False
 
     def look(self) -> None:
-        """Input was processed."""
+        """Start or stop the timer after input was processed."""
         if self._told or not self._waits():
             self._since = None
         elif self._since is None:
@@ -173,7 +173,7 @@ class LineHint:
 
     def _check(self) -> None:
         self._scheduled = False
-        if self._asking or self._since is None or not self._waits():  # called at once: nothing can be postponed
+        if self._asking or self._since is None or not self._waits():  # `later` called it at once: it cannot postpone
             return
         left = WAITS - (self._context.clock() - self._since)
         if left > 0:  # a later line

@@ -1,7 +1,7 @@
-"""The desk of a console: clients on one side of it, operators on the other. Pure: neither side is a socket here.
+"""The queue of messages between the clients and the operators of a console. Pure: it does not know sockets.
 
-What operators hear are plain mappings, which a terminal shows and HTTP carries alike; their texts are as the client
-wrote them (octets that are no UTF-8 by `surrogateescape`): whoever shows them escapes them.
+Operators get events as mappings, for a terminal or for HTTP. Texts are as the client sent them, with bytes that are
+not UTF-8 decoded by `surrogateescape`. The code that shows them must escape them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from echod.gate.send_budget import Pressure
 from echod.model import CLOSE, NOTHING, Context, Reply, Say
 from echod.services.outbox import ReplyOutbox
 
-LONGEST_ANSWER: Final = 65_536  #: octets of one answer: more than anybody types
+LONGEST_ANSWER: Final = 65_536  #: bytes of one answer: more than an operator types
 
 
 class Event(dict[str, Any]):
-    """Something that operators are told: a plain mapping, encoded once however many operators there are."""
+    """An event for operators: a mapping that is encoded once for all operators."""
 
     @cached_property
     def line(self) -> bytes:
@@ -30,15 +30,15 @@ class Event(dict[str, Any]):
 
 
 Hear = Callable[[Event], None]
-"""An operator's ear: never blocks, and never raises."""
+"""Receives the events of an operator; it must not block or raise."""
 
 
 class Unanswerable(ValueError):
-    """An answer cannot be given; the message says why, and is safe to print."""
+    """An answer cannot be sent; the message gives the reason and is safe to print."""
 
 
 class Client:
-    """Somebody who asks. `waiting` are the texts that nobody has answered, each with its time since 1970."""
+    """A client. `waiting` has its unanswered messages, each with its Unix time."""
 
     def __init__(self, number: int, peer: str, host: str, outbox: ReplyOutbox) -> None:
         self.number = number
@@ -46,10 +46,10 @@ class Client:
         self.host = host
         self.outbox = outbox
         self.waiting: list[tuple[float, str]] = []
-        self.bytes = 0  # of these texts
-        self.missed = 0  # messages that were not kept since the last answer
-        self.put_off = False  # whether it has heard since the last answer that nobody is here
-        self.has_ended = False  # it has said all, and waits for the answer
+        self.bytes = 0  # size of these messages
+        self.missed = 0  # messages dropped since the last answer
+        self.put_off = False  # whether `away` was sent since the last answer
+        self.has_ended = False  # it has half-closed, and waits for an answer
 
 
 class Desk:
@@ -72,10 +72,10 @@ class Desk:
         self._kept = 0
         self._kept_of: Counter[str] = Counter()  # by host
         self._ended_of: dict[str, dict[Client, None]] = {}  # by host: clients that only wait for an answer
-        self._heard: int | None = None  # the client that was heard last
+        self._heard: int | None = None  # the client of the last message
 
     def govern(self, away: str, most: int, most_in_all: int) -> None:
-        """Go by these options from now on."""
+        """Change the options."""
         self._away = away
         self._most = most
         self._most_in_all = most_in_all
@@ -103,30 +103,30 @@ class Desk:
             yield Event(event="said", time=when, client=one.number, peer=one.peer, text=text)
 
     def rise(self, operator: int) -> None:
-        """Leave; what waits goes on waiting."""
+        """Remove an operator; messages continue to wait."""
         self._operators.pop(operator, None)
 
     def close(self) -> None:
-        """There is no service any more: dismiss every operator."""
+        """Dismiss every operator, because the service was removed."""
         operators, self._operators = self._operators, {}
         for _, dismissed in operators.values():
             dismissed()
 
     def answer(self, to: int | None, text: str, operator: int | None = None) -> int:
-        """Answer a client, or (None) the one that was heard last; returns its number. Raises Unanswerable."""
+        """Answer a client, or with None the client of the last message; returns its number. Raises Unanswerable."""
         number = self._heard if to is None else to
         client = None if number is None else self._clients.get(number)
         if number is None:
-            raise Unanswerable("nobody has said anything yet")
+            raise Unanswerable("no client has sent a message yet")
         if client is None:
-            raise Unanswerable(f"client {number} is not here")
-        said = f"{text}\n".encode("utf-8", "backslashreplace")
-        if len(said) > LONGEST_ANSWER:
-            raise Unanswerable(f"an answer has {LONGEST_ANSWER} octets at most, not {len(said)}")
+            raise Unanswerable(f"client {number} is not connected")
+        data = f"{text}\n".encode("utf-8", "backslashreplace")
+        if len(data) > LONGEST_ANSWER:
+            raise Unanswerable(f"an answer of {len(data)} bytes is too long; the maximum is {LONGEST_ANSWER}")
         self._release(client)
         client.missed = 0
         client.put_off = False
-        client.outbox.put(said)
+        client.outbox.put(data)
         client.outbox.flow()
         self._tell("answered", client, text=text, by=operator)
         if client.has_ended:
@@ -144,7 +144,7 @@ class Desk:
         return client
 
     def hear(self, client: Client, text: str) -> None:
-        """A message of a client."""
+        """Queue a message of a client and show it to the operators; or drop it if too many wait."""
         # Messages may wait for hours, so they must not be what keeps the send budget exhausted.
         pressure = self.context.send_budget.pressure
         much = pressure is Pressure.FULL or (pressure is Pressure.HALF and client.waiting)
@@ -163,7 +163,7 @@ class Desk:
             client.outbox.put(f"{self._away}\n".encode())
 
     def end(self, client: Client) -> Reply:
-        """A client has said all; it stays for as long as it waits for an answer."""
+        """A client has half-closed; it stays while it waits for an answer."""
         client.has_ended = True
         if not client.waiting:
             return CLOSE
@@ -171,7 +171,7 @@ class Desk:
         return NOTHING
 
     def leave(self, client: Client) -> None:
-        """A client is gone; its places are given back."""
+        """Remove a client and its waiting messages."""
         client.outbox.close()
         if self._clients.pop(client.number, None) is not None:
             unanswered = len(client.waiting) + client.missed
@@ -179,7 +179,7 @@ class Desk:
             self._tell("left", client, unanswered=unanswered)
 
     def _has_place(self, client: Client) -> bool:
-        """Whether a message of this client's host may wait; if not, a client of it that has ended gives way."""
+        """Whether a message of this host may wait. If necessary, half-closed clients of the host are closed."""
         if self._is_free(client.host):
             return True
         ended = self._ended_of.get(client.host, {})
@@ -196,7 +196,7 @@ class Desk:
         return self._kept_of[host] < self._most_in_all - self._kept
 
     def _release(self, client: Client) -> None:
-        """Give back the places of a client's messages."""
+        """Remove the waiting messages of a client."""
         count = len(client.waiting)
         client.waiting.clear()
         self._count(client, -client.bytes)
@@ -210,23 +210,23 @@ class Desk:
             self._ended_of.pop(client.host, None)
 
     def _count(self, client: Client, size: int) -> None:
-        """The messages of a client take so many more bytes; they count in the send budget."""
+        """Change the size of a client's messages, which counts in the send budget."""
         client.bytes += size
         self.context.send_budget.change(size)
 
     def refuse(self, client: Client) -> None:
-        """A message of a client is not kept."""
+        """Drop a message of a client. The client and the operators are notified once until an answer."""
         client.missed += 1
         if client.missed == 1:
             waiting = f"{len(client.waiting)} of your messages wait" if client.waiting else "too many messages wait"
-            client.outbox.put(f"-- {waiting} for an answer: what you send before it is lost\n".encode())
+            client.outbox.put(f"-- {waiting} for an answer: further messages are dropped until then\n".encode())
             self._tell("missed", client)
 
     def _tell(self, event: str, client: Client, **fields: Any) -> None:
         if self._operators:
-            told = self._event(event, client=client.number, peer=client.peer, **fields)
+            message = self._event(event, client=client.number, peer=client.peer, **fields)
             for hear, _ in list(self._operators.values()):
-                hear(told)
+                hear(message)
 
     def _event(self, event: str, **fields: Any) -> Event:
         return Event({"event": event, "time": self.context.wall_clock(), **fields})

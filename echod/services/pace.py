@@ -1,4 +1,4 @@
-"""How often somebody may do something: so many a second in the long run, and so many at once."""
+"""A token bucket: a rate a second with a burst."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Pace:
-    """A bucket of tokens. `per_second` of 0 is no limit; `clock` gives seconds that never step back."""
+    """A token bucket. A rate `per_second` of 0 means no limit; `clock` returns monotonic seconds."""
 
     def __init__(self, per_second: float, burst: float, clock: Callable[[], float]) -> None:
         self.per_second = per_second
@@ -16,7 +16,7 @@ class Pace:
         self._since = clock()
 
     def take(self) -> bool:
-        """Whether it may be done once more, now; then it counts."""
+        """Take a token; returns False if none is left."""
         if not self.per_second:
             return True
         now = self._clock()

@@ -1,6 +1,6 @@
-"""The rooms of a chat and who is in them: every line goes to everybody else in the room, and waits for nobody.
+"""The rooms of a chat and their members. A line is sent to the other members of a room, without waiting for any.
 
-Pure: it knows members by their outboxes, and no socket. Lines that it writes itself begin with `--`; a name cannot.
+Pure: a member is an outbox, not a socket. Lines of the service itself begin with `--`, which names cannot.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from echod.services.nicks import WrongName
 from echod.services.outbox import CAPS, OVERHEAD, ReplyOutbox
 from echod.services.pace import Pace
 
-LOBBY: Final = "lobby"  #: where everybody begins
-NAMED: Final = 100  #: names in one list; the rest is counted
-NEWS: Final = (5, 20)  #: arrivals, departures and new names told one by one: a second in the long run, and at once
-ROOM_BURST: Final = 2  #: times what a room takes in a second, at once: each line is work for everybody who is in it
-DELIVERY: Final = 4  #: units of work that a delivery to one member counts for: a system call
-HEARERS: Final = 8  #: members for whom a line that is said counts as one unit of work
-SUMMARY: Final = 1.0  #: seconds after which the others are told as figures
+LOBBY: Final = "lobby"  #: the room of new members
+NAMED: Final = 100  #: maximum names in one list; the others are counted
+NEWS: Final = (5, 20)  #: notices of joins, leaves and new names: a second, and burst
+ROOM_BURST: Final = 2  #: burst, as a multiple of a room's rate: each line is work for every member
+DELIVERY: Final = 4  #: units of work of a delivery to one member: a system call
+HEARERS: Final = 8  #: members for whom queueing a line counts as one unit of work
+SUMMARY: Final = 1.0  #: seconds after which further notices are sent as counts
 
 
 class Unheard(Exception):
-    """What somebody asked for cannot be done; the message says why, and is safe to print."""
+    """A line or command is refused; the message gives the reason and is safe to print."""
 
 
 def line(text: str) -> bytes:
-    """A line as members read it. The text is escaped already."""
+    """The bytes of a line for members. The text must be escaped."""
     return f"{text}\n".encode("utf-8", "backslashreplace")
 
 
 class Member:
-    """Somebody in a room. `nick` is what others read."""
+    """A member of a room. `nick` is its name."""
 
     def __init__(self, hall: Hall, nick: str, room: Room, outbox: ReplyOutbox, host: str) -> None:
         self.hall = hall
@@ -46,7 +46,7 @@ class Member:
         self.messages: Pace  # of those that members send to it alone
 
     def hear(self, text: str) -> None:
-        """Tell this member alone."""
+        """Send a line to this member only."""
         self.put_all((line(text),))
 
     def put_all(self, lines: Collection[bytes]) -> None:
@@ -57,13 +57,13 @@ class Member:
 
 
 class Room:
-    """Members who hear each other, and the last lines that they said; `rate` of them a second, or (0) any number."""
+    """The members of a room and its recent lines. `rate` is the maximum of lines a second; 0 means unlimited."""
 
     def __init__(self, hall: Hall, name: str, history: int, rate: float, host: str = "") -> None:
         self.name = name
-        self.host = host  # of the member that made it
+        self.host = host  # of the member that created it
         self.look = nicks.look(name)
-        self.members: dict[Member, None] = {}  # in the order in which they came
+        self.members: dict[Member, None] = {}  # in the order of joining
         self.history: deque[bytes] = deque()
         self._bytes = 0  # of the history
         self._hall = hall
@@ -72,18 +72,18 @@ class Room:
         self._untold = {"joined": 0, "left": 0, "renamed": 0}
 
     def say(self, member: Member, text: str) -> None:
-        """What a member says, to everybody else; it is remembered. Raises Unheard where too much is said."""
+        """Send a line of a member to the others, and add it to the history. Raises Unheard above the room's rate."""
         if not self._pace.take():
-            raise Unheard(f"more than {self._pace.per_second:g} lines a second are said in {self.name}: not sent")
-        told = line(text)
+            raise Unheard(f"not sent: more than {self._pace.per_second:g} lines a second in {self.name}")
+        data = line(text)
         if self._most:
-            self.history.append(told)
-            self._remember(len(told) + OVERHEAD)
+            self.history.append(data)
+            self._remember(len(data) + OVERHEAD)
             self._forget()
-        self._tell(told, member)
+        self._tell(data, member)
 
     def govern(self, history: int, rate: float) -> None:
-        """Keep `history` lines at most, and no more bytes of them than an outbox holds; take `rate` lines a second."""
+        """Set the maximum of `history` lines, of at most as many bytes as an outbox holds, and of lines a second."""
         self._most = history
         self._pace = Pace(rate, rate * ROOM_BURST, self._hall.context.clock)
         self._forget()
@@ -94,24 +94,21 @@ class Room:
             self._remember(-len(self.history.popleft()) - OVERHEAD)
 
     def _remember(self, size: int) -> None:
-        """The history has so many more bytes; they count in the send budget."""
+        """Change the size of the history, which counts in the send budget."""
         self._bytes += size
         self._hall.context.send_budget.change(size)
 
     def close(self) -> None:
-        """The last member has left."""
+        """Release the history after the last member has left."""
         self.history.clear()
         self._remember(-self._bytes)
 
     def tell(self, text: str, but: Member | None = None) -> None:
-        """What the room itself says."""
+        """Send a line of the service to the members, except one."""
         self._tell(line(f"-- {text}"), but)
 
     def news(self, kind: str, member: Member, text: str) -> None:
-        """What a member does that is no word: it has `joined`, `left` or been `renamed`.
-
-        In a flood of that the others hear only how often it was.
-        """
+        """Send a notice that a member has `joined`, `left` or been `renamed`. Above NEWS only counts are sent."""
         if not any(self._untold.values()):
             if self._news.take():
                 self.tell(text, member)
@@ -120,30 +117,30 @@ class Room:
         self._untold[kind] += 1
 
     def names(self, but: Member | None = None, most: int = NAMED) -> str:
-        """Who is here, in the order in which they came."""
+        """The names of the members, in the order of joining."""
         nicks = (member.nick for member in self.members if member is not but)
         return listed(nicks, most, len(self.members) - (but in self.members))
 
     def _tell_news(self) -> None:
         joined, left, renamed = self._untold.values()
         self._untold = dict.fromkeys(self._untold, 0)
-        also = f", and {renamed} times somebody took another name" if renamed else ""
-        self.tell(f"{joined} more have joined, and {left} have left{also}")
+        also = f", {renamed} names have changed" if renamed else ""
+        self.tell(f"{joined} more have joined, {left} have left{also}")
 
-    def _tell(self, told: bytes, but: Member | None) -> None:
+    def _tell(self, data: bytes, but: Member | None) -> None:
         waiting = self._hall.waiting
-        for member in list(self.members):  # a reader that stays behind may leave meanwhile
+        for member in list(self.members):  # a member that stays behind may be removed by `put`
             if member is not but:
-                member.outbox.put(told)
+                member.outbox.put(data)
                 waiting[member] = None
         self._hall.soon()
 
 
 class Hall:
-    """Every room of one chat. A room is there for as long as somebody is in it; the lobby always is.
+    """The rooms of one chat. A room exists while it has members; the lobby always exists.
 
-    `missed` says the line for who read too slowly. Deliveries are put off by `context.later`, so that all lines of a
-    turn go out together: the more is said, the less a delivery costs.
+    `missed` returns the line that replaces dropped lines. Lines are delivered by `context.later`, so that all lines of
+    a turn are sent together, and a delivery costs less under load.
     """
 
     def __init__(
@@ -159,13 +156,13 @@ class Hall:
         lobby = Room(self, LOBBY, history, room_rate)
         self._rooms = {nicks.key(LOBBY): lobby}
         self._looks = {lobby.look: lobby}
-        self._made_by: Counter[str] = Counter()  # rooms, by the host of the member that made them
-        self._named: dict[str, Member] = {}  # by the key of a nick
-        self._seen: dict[str, Member] = {}  # by its look
+        self._made_by: Counter[str] = Counter()  # number of rooms, by the host of the member that created them
+        self._named: dict[str, Member] = {}  # by the key of the nick
+        self._seen: dict[str, Member] = {}  # by the look of the nick
         self._scheduled = False
 
     def govern(self, history: int, rooms: int, room_rate: float) -> None:
-        """Go by other numbers from now on; no room is closed for that."""
+        """Change the limits; rooms above a lower maximum stay open."""
         self._history, self._most, self._room_rate = history, rooms, room_rate
         for room in self._rooms.values():
             room.govern(history, room_rate)
@@ -188,13 +185,13 @@ class Hall:
         member.messages = Pace(self._room_rate, self._room_rate * ROOM_BURST, self.context.clock)
 
     def leave(self, member: Member) -> None:
-        """Somebody has gone."""
+        """Remove a member."""
         self._unname(member)
         self.waiting.pop(member, None)
         self._out(member)
 
     def rename(self, member: Member, written: str) -> None:
-        """Another nick. Raises WrongName or Unheard."""
+        """Change the nick of a member. Raises WrongName or Unheard."""
         nick = nicks.name(written)
         for other in (self._named.get(nicks.key(nick)), self._seen.get(nicks.look(nick))):
             if other is not None and other is not member:
@@ -207,18 +204,20 @@ class Hall:
             member.room.news("renamed", member, f"{before} is now {nick}")
 
     def move(self, member: Member, written: str) -> Room:
-        """To another room, which is made if there is none. Raises WrongName or Unheard."""
+        """Move a member to a room, which is created if it does not exist. Raises WrongName or Unheard."""
         name = nicks.name(written.removeprefix("#"))
         room = self._rooms.get(nicks.key(name))
         if room is member.room:
             raise Unheard(f"you are in {room.name} already")
         if room is None:
             if len(self._rooms) >= self._most:
-                raise Unheard(f"there are {self._most} rooms already; /join without a name lists them")
+                raise Unheard(f"the maximum of {self._most} rooms is reached; /join without a name lists them")
             if like := self._looks.get(nicks.look(name)):
                 raise Unheard(f"the name {name} is taken: it looks like {like.name}")
             if self._made_by[member.host] >= self._most - len(self._rooms):
-                raise Unheard(f"your host has made {self._made_by[member.host]} rooms: the others are for other hosts")
+                raise Unheard(
+                    f"your host has created {self._made_by[member.host]} rooms; the others are for other hosts"
+                )
             room = Room(self, name, self._history, self._room_rate, member.host)
             self._made_by[member.host] += 1
             self._rooms[nicks.key(name)] = self._looks[room.look] = room
@@ -229,14 +228,14 @@ class Hall:
         return room
 
     def called(self, written: str) -> Member:
-        """Who has this nick, in any form of writing. Raises Unheard."""
+        """The member with this nick, in any case and normalization. Raises Unheard."""
         member = self._named.get(nicks.key(written))
         if member is None:
-            raise Unheard(f"nobody is called {nicks.cited(written)}")
+            raise Unheard(f"unknown name {nicks.cited(written)}")
         return member
 
     def rooms(self) -> str:
-        """Every room, and how many are in it."""
+        """The names of the rooms, each with its number of members."""
         rooms = (f"{room.name} ({len(room.members)})" for room in self._rooms.values())
         return listed(rooms, NAMED, len(self._rooms))
 
@@ -245,17 +244,17 @@ class Hall:
         member = self.called(written)
         if not member.messages.take():
             rate = member.messages.per_second
-            raise Unheard(f"more than {rate:g} lines a second are sent to {member.nick}: not sent")
+            raise Unheard(f"not sent: more than {rate:g} lines a second to {member.nick}")
         member.hear(text)
 
     def soon(self) -> None:
-        """Let go out what waits, in a moment."""
+        """Schedule the delivery of queued lines."""
         if not self._scheduled and self.waiting:
             self._scheduled = True
             self.context.later(0, self._deliver)
 
     def _deliver(self) -> None:
-        """Send what waits, to as many members as the work budget allows in this turn."""
+        """Send queued lines to as many members as the work budget allows in this turn."""
         portion = self.context.work.portion(whole=True)
         while self.waiting and portion.take():
             portion.spend(DELIVERY - 1)
@@ -293,12 +292,12 @@ class Hall:
 
 
 def listed(names: Iterable[str], most: int, count: int) -> str:
-    """The first of `count` names with commas between them, and how many there are besides; `nobody` for none.
+    """At most `most` of `count` names with commas between them, and the number of the others.
 
-    No more than `most` are asked for: a crowd costs no more than that.
+    Without names it is `no other members`. Only `most` names are taken from the iterator, which bounds the cost.
     """
     more = f" and {count - most} more" if count > most else ""
-    return (", ".join(islice(names, most)) + more) or "nobody"
+    return (", ".join(islice(names, most)) + more) or "no other members"
 
 
 __all__ = ["LOBBY", "Hall", "Member", "Room", "Unheard", "WrongName", "line", "listed"]

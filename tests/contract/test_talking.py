@@ -83,7 +83,7 @@ class Talking(Contract):
 
     def test_bad_input_is_one_clear_line(self) -> None:
         self.bob.say("x" * 5000)
-        assert self.bob.line() == "-- a line has 4096 octets at most: this one was not sent"
+        assert self.bob.line() == "-- not sent: a line has at most 4096 bytes"
         self.bob.say("/nick " + "n" * 4000)
         assert self.bob.line() == "-- a name of 4000 characters is too long; the maximum is 32"
         self.bob.say(b"/nick an\xff")
@@ -105,8 +105,8 @@ class TalkingOnAStream(Talking):
         self.bob.say(b"x" * (1 << 20))
         self.bob.say("/nick " + "n" * (1 << 20))
         self.bob.say("still here")
-        assert self.bob.line() == "-- a line has 4096 octets at most: this one was not sent"
-        assert self.bob.line() == "-- a line has 4096 octets at most: this one was not sent"
+        assert self.bob.line() == "-- not sent: a line has at most 4096 bytes"
+        assert self.bob.line() == "-- not sent: a line has at most 4096 bytes"
         assert self.anna.line() == f"{self.bob.nick}: still here"
 
     def test_the_last_line_needs_no_end(self) -> None:
@@ -150,7 +150,7 @@ class TalkingInDatagrams(Talking):
 
     def test_a_datagram_of_the_largest_size(self) -> None:
         self.bob.say(b"x" * 60_000)
-        assert self.bob.line() == "-- a line has 4096 octets at most: this one was not sent"
+        assert self.bob.line() == "-- not sent: a line has at most 4096 bytes"
 
 
 class Consoling(Contract):
@@ -164,7 +164,10 @@ class Consoling(Contract):
         if self.transport.carries is DATAGRAM:  # on a stream, two of them may arrive as one
             client.send(b"one more, and then one too many")
             client.send(b"and another")
-            assert client.recv(200) == b"-- 3 of your messages wait for an answer: what you send before it is lost\n"
+            assert (
+                client.recv(200)
+                == b"-- 3 of your messages wait for an answer: further messages are dropped until then\n"
+            )
 
 
 class ConsolingOnAStream(Consoling):

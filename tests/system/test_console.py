@@ -206,9 +206,9 @@ def test_a_member_in_a_pipe(scheme):
         ended = run(*ECHOCTL, "chat", "--nick", "anna", "--room", "garden", url, input=b"/who\nhello\n")
         assert ended.returncode == 0, ended.stderr
         assert ended.stdout.decode().splitlines() == [
-            "-- welcome: you are guest1, in lobby with nobody; /help tells more",
+            "-- welcome: you are guest1, in lobby with no other members; /help lists the commands",
             "-- you are now anna",
-            "-- you are in garden with nobody",
+            "-- you are in garden with no other members",
             "-- in garden: anna",
             "-- goodbye",
         ]
@@ -262,7 +262,7 @@ def test_a_reload_keeps_rooms_and_who_is_in_them(tmp_path):
         bob.send(b"still here")
         assert lines.readline() == b"guest2: still here\n"
         with socket.create_connection(place, SECONDS) as late, late.makefile("rb") as heard:
-            assert [heard.readline() for _ in range(3)][1:] == [b"-- what was said last:\n", b"guest2: still here\n"]
+            assert [heard.readline() for _ in range(3)][1:] == [b"-- recent lines:\n", b"guest2: still here\n"]
         assert [lines.readline() for _ in range(2)] == [b"-- guest3 has joined\n", b"-- guest3 has left\n"]
         assert [bob.recv(200) for _ in range(2)] == [b"-- guest3 has joined\n", b"-- guest3 has left\n"]
         write("off", 5)

@@ -106,7 +106,7 @@ def test_an_answer_goes_to_whom_it_is_for():
     assert room.ask(body=b'{"to": null, "text": "hi"}')[:2] == (200, {"to": 1})
     assert room.ask(body='{"to": 1, "text": "grüß dich", "operator": 7}'.encode())[:2] == (200, {"to": 1})
     assert room.heard.decode() == "hi\ngrüß dich\n"
-    assert room.ask(body=b'{"to": 9, "text": "hi"}')[:2] == (409, {"error": "client 9 is not here"})
+    assert room.ask(body=b'{"to": 9, "text": "hi"}')[:2] == (409, {"error": "client 9 is not connected"})
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ class Chatting(SynchronousTestCase):
         crowd = [Somebody(chat) for _ in range(8)]
         for number, one in enumerate(crowd):
             one.says(f"/join room{number}")
-        self.assertIn("your host has made 4 rooms: the others are for other hosts", crowd[-1].heard()[-1])
+        self.assertIn("your host has created 4 rooms; the others are for other hosts", crowd[-1].heard()[-1])
         other = Somebody(chat, Peer("tcp", FROM_A_STREAM.local, Inet("192.0.2.1", 40_000)))
         other.says("/join ours")
         self.assertIn("-- you are in ours", other.heard()[-1])
@@ -101,7 +101,7 @@ class Chatting(SynchronousTestCase):
         for number in range(20):
             (anna, carl)[number % 2].says(f"/msg bob {number}")
         self.assertEqual(len(bob.heard()), 10)
-        self.assertEqual(anna.heard()[-1], "-- more than 5 lines a second are sent to bob: not sent")
+        self.assertEqual(anna.heard()[-1], "-- not sent: more than 5 lines a second to bob")
         self.clock.advance(1)
         anna.says("/msg bob again")
         self.assertEqual(bob.heard(), ["anna (to you): again"])
@@ -178,9 +178,11 @@ class Chatting(SynchronousTestCase):
     def test_a_newcomer_is_welcomed_and_the_others_are_told(self):
         chat = self.chat()
         anna = Somebody(chat)
-        self.assertEqual(anna.heard(), ["-- welcome: you are guest1, in lobby with nobody; /help tells more"])
+        self.assertEqual(
+            anna.heard(), ["-- welcome: you are guest1, in lobby with no other members; /help lists the commands"]
+        )
         bob = Somebody(chat)
-        self.assertEqual(bob.heard(), ["-- welcome: you are guest2, in lobby with guest1; /help tells more"])
+        self.assertEqual(bob.heard(), ["-- welcome: you are guest2, in lobby with guest1; /help lists the commands"])
         self.assertEqual(anna.heard(), ["-- guest2 has joined"])
 
     def test_a_line_goes_to_everybody_else_in_the_room(self):
@@ -198,9 +200,9 @@ class Chatting(SynchronousTestCase):
         self.assertEqual(
             anna.heard(),
             [
-                "-- nobody is called dora",
+                "-- unknown name dora",
                 "-- /msg needs a name and a text: /msg NAME TEXT",
-                "-- /me needs what you do: /me waves",
+                "-- /me needs a text: /me waves",
             ],
         )
 
@@ -208,7 +210,7 @@ class Chatting(SynchronousTestCase):
         chat = self.chat()
         anna, bob, carl = self.several(chat, "anna", "bob", "carl")
         anna.says("/join #garden")
-        self.assertEqual(anna.heard(), ["-- you are in garden with nobody"])
+        self.assertEqual(anna.heard(), ["-- you are in garden with no other members"])
         self.assertEqual(bob.heard(), ["-- anna has left"])
         carl.says("/join GARDEN", "/who", "roses!")
         self.assertEqual(
@@ -235,7 +237,7 @@ class Chatting(SynchronousTestCase):
         anna, bob = self.several(self.chat(rooms=2), "anna", "bob")
         anna.says("/join garden")
         bob.says("/join kitchen", "/join 9arden")
-        self.assertEqual(bob.heard()[-1], "-- there are 2 rooms already; /join without a name lists them")
+        self.assertEqual(bob.heard()[-1], "-- the maximum of 2 rooms is reached; /join without a name lists them")
 
     def test_nobody_takes_the_name_of_somebody_else_or_one_that_looks_like_it(self):
         chat = self.chat()
@@ -274,7 +276,7 @@ class Chatting(SynchronousTestCase):
         anna.says("/dance", "/", "/" + "x" * 100, "/\x1b[2J")
         self.assertEqual(
             anna.heard(),
-            [f"-- there is no command /{word}; /help lists them" for word in ("dance", "", "x" * 40, "\\x1b[2J")],
+            [f"-- unknown command /{word}; /help lists the commands" for word in ("dance", "", "x" * 40, "\\x1b[2J")],
         )
 
     def test_leaving_by_quit_by_the_end_and_by_vanishing(self):
@@ -301,10 +303,10 @@ class Chatting(SynchronousTestCase):
         anna, bob = self.several(chat, "anna", "bob")
         anna.says("one", "two", "/me naps")
         carl = Somebody(chat)
-        self.assertEqual(carl.heard()[1:], ["-- what was said last:", "anna: two", "* anna naps"])
+        self.assertEqual(carl.heard()[1:], ["-- recent lines:", "anna: two", "* anna naps"])
         anna.says("/join garden", "roses")
         bob.says("/join garden")
-        self.assertEqual(bob.heard()[-2:], ["-- what was said last:", "anna: roses"])
+        self.assertEqual(bob.heard()[-2:], ["-- recent lines:", "anna: roses"])
 
     def test_history_is_bounded_by_octets_too(self):
         chat = self.chat(history=1000, lines_per_second=0, room_lines_per_second=0)
@@ -329,7 +331,7 @@ class Chatting(SynchronousTestCase):
         for _ in range(40):
             anna.send(b"x" * 65_536)
         anna.says("", "sorry")
-        self.assertEqual(anna.heard(), [f"-- a line has {LONGEST} octets at most: this one was not sent"])
+        self.assertEqual(anna.heard(), [f"-- not sent: a line has at most {LONGEST} bytes"])
         self.assertEqual(bob.heard(), ["anna: sorry"])
 
     def test_who_sends_too_fast_is_told_once_and_the_others_are_spared(self):
@@ -338,7 +340,7 @@ class Chatting(SynchronousTestCase):
             anna.says(f"{number}")
         heard = bob.heard()
         self.assertEqual(heard, [f"anna: {number}" for number in range(3 * BURST - 1)])  # and /nick
-        self.assertEqual(anna.heard(), ["-- too fast: more than 3 lines a second are not sent"])
+        self.assertEqual(anna.heard(), ["-- not sent: more than 3 lines a second"])
         self.clock.advance(1)
         anna.says("slower now")
         self.assertEqual(bob.heard(), ["anna: slower now"])
@@ -357,7 +359,7 @@ class Chatting(SynchronousTestCase):
                 call()
         heard = anna.heard()
         self.assertEqual(len(heard), NEWS[1])  # her own coming was the first of them
-        self.assertEqual(heard[-1], f"-- {500 - NEWS[1] + 1} more have joined, and 200 have left")
+        self.assertEqual(heard[-1], f"-- {500 - NEWS[1] + 1} more have joined, 200 have left")
         self.assertGreater(SUMMARY, 0)
 
     def test_a_room_takes_so_many_lines_whoever_says_them(self):
@@ -369,8 +371,7 @@ class Chatting(SynchronousTestCase):
             one.says("hello")
         self.assertEqual(
             people[-1].heard(),
-            [f"m{n}: hello" for n in range(10)]
-            + [(sorry := "-- more than 5 lines a second are said in lobby: not sent")],
+            [f"m{n}: hello" for n in range(10)] + [(sorry := "-- not sent: more than 5 lines a second in lobby")],
         )
         people[0].says("/me waves")
         self.assertEqual(people[0].heard()[-1], sorry)
@@ -454,7 +455,7 @@ class Chatting(SynchronousTestCase):
         after.succeed(before)
         bob.heard()
         carl = Somebody(after)
-        self.assertEqual(carl.heard()[1:], ["-- what was said last:", "anna: two", "anna: three"])
+        self.assertEqual(carl.heard()[1:], ["-- recent lines:", "anna: two", "anna: three"])
         carl.says("hello")
         self.assertEqual(bob.heard(), ["-- guest3 has joined", "guest3: hello"])
 
@@ -484,7 +485,7 @@ class Floods(SynchronousTestCase):
                 somebody.perform(reply := somebody.session.proceed())
                 portions += 1
             self.assertEqual(portions, 30_000 // PORTION)
-            self.assertEqual(sum("too fast" in told for told in somebody.heard()), line != b"\n")
+            self.assertEqual(sum("not sent: more than" in told for told in somebody.heard()), line != b"\n")
 
     def test_invisible_characters_and_piles_of_marks_are_shown_as_numbers(self) -> None:
         chat = Chat(ChatOptions(lines_per_second=0, room_lines_per_second=0))

@@ -143,11 +143,17 @@ class Consoling(SynchronousTestCase):
         for one in (anna, bob):
             one.says(b"x\n" * 1000)
         self.assertEqual([one["client"] for one in operator.heard("said")], [1, 1, 1, 2, 2])
-        self.assertEqual(anna.heard, b"-- 3 of your messages wait for an answer: what you send before it is lost\n")
-        self.assertEqual(bob.heard, b"-- 2 of your messages wait for an answer: what you send before it is lost\n")
+        self.assertEqual(
+            anna.heard, b"-- 3 of your messages wait for an answer: further messages are dropped until then\n"
+        )
+        self.assertEqual(
+            bob.heard, b"-- 2 of your messages wait for an answer: further messages are dropped until then\n"
+        )
         carl = Somebody(console)
         carl.says(b"me too")
-        self.assertEqual(carl.heard, b"-- too many messages wait for an answer: what you send before it is lost\n")
+        self.assertEqual(
+            carl.heard, b"-- too many messages wait for an answer: further messages are dropped until then\n"
+        )
         self.assertEqual([one["client"] for one in operator.heard("missed")], [3])
         operator.answer(1, "slowly!")
         for _ in range(5):
@@ -291,12 +297,12 @@ class Consoling(SynchronousTestCase):
     def test_answers_that_cannot_be_given(self):
         console = self.console()
         operator = Operator(console)
-        for to, why in ((None, "nobody has said anything yet"), (7, "client 7 is not here")):
+        for to, why in ((None, "no client has sent a message yet"), (7, "client 7 is not connected")):
             self.assertEqual(str(self.assertRaises(Unanswerable, operator.answer, to, "hello")), why)
         anna = Somebody(console)
         anna.says(b"hi")
         long = self.assertRaises(Unanswerable, operator.answer, None, "x" * LONGEST_ANSWER)
-        self.assertEqual(str(long), "an answer has 65536 octets at most, not 65537")
+        self.assertEqual(str(long), "an answer of 65537 bytes is too long; the maximum is 65536")
         anna.session.lost()
         anna.session.lost()
         self.assertRaises(Unanswerable, operator.answer, None, "too late")
