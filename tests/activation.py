@@ -26,11 +26,11 @@ names = sys.argv[2 + count]
 os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(count)} | ({"LISTEN_FDNAMES": names} if names else {})
 os.execv(sys.argv[3 + count], sys.argv[3 + count:])
 """
-"""With the descriptors and their names, it becomes the command behind them: its pid is the daemon's."""
+"""It sets up the descriptors and their names, and becomes the command that follows: its pid is the daemon's."""
 
 
 class HasFileno(Protocol):
-    """A socket, or anything else with a descriptor."""
+    """A socket, or any other object with a descriptor."""
 
     def fileno(self) -> int:
         """The descriptor."""

@@ -1,4 +1,4 @@
-"""What all tests share: the number of examples of a property, groups for parallel runs, durations by folder."""
+"""Settings of all tests: the number of examples of a property, groups for parallel runs, durations by folder."""
 
 import os
 from collections import Counter
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import settings
 
 TIMES = int(os.environ.get("EXAMPLES", "10"))
-"""Under `--hypothesis-profile=fuzz`, how many times the examples of every other day."""
+"""With `--hypothesis-profile=fuzz`, the factor for the usual number of examples."""
 
-# Where two cores are shared, a slow example is no wrong one.
+# A slow example is not a failure on two shared cores.
 settings.register_profile("house", settings(), deadline=None)
 settings.register_profile("fuzz", settings(), deadline=None, max_examples=TIMES * settings().max_examples)
 settings.load_profile("house")
@@ -49,13 +49,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For `make fuzz`: the properties alone, and many more examples of each, also where a test says how many."""
+    """For `make fuzz`: only the properties, with many more examples of each, also if a test sets the number."""
     if config.getoption("--hypothesis-profile") != "fuzz":
         return
     properties = [item for item in items if getattr(getattr(item, "obj", None), "is_hypothesis_test", False)]
     config.hook.pytest_deselected(items=[item for item in items if item not in properties])
     items[:] = properties
     for test in {getattr(item.obj, "__func__", item.obj) for item in properties}:  # type: ignore[attr-defined]
-        own = getattr(test, "_hypothesis_internal_use_settings", None)  # a profile cannot reach what @settings said
+        own = getattr(test, "_hypothesis_internal_use_settings", None)  # a profile does not change @settings
         if own is not None and own.max_examples != settings().max_examples:
             test._hypothesis_internal_use_settings = settings(own, max_examples=TIMES * own.max_examples)

@@ -1,9 +1,9 @@
-"""A daemon as a process of its own: started, listened to, stopped by its pid and asked what it counted.
+"""A daemon process for tests: start it, read its output, stop it by its pid, and read its counters.
 
     with Daemon(listen=["echo=tcp://127.0.0.1:0"]) as daemon:
         host, port = daemon.place("echo", "tcp")
 
-Everything here is bounded: what does not come in SECONDS is a failure that shows the log.
+Everything is bounded: output that does not appear within SECONDS is a failure that shows the log.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from urllib.parse import unquote, urlsplit
 
 TOP: Final = Path(__file__).parents[1]
 SECONDS: Final = 60.0
-"""A bound for whatever a test waits for: where ten processes share a core, a start of half a second takes 20 s."""
+"""The time limit of every wait of a test: with ten processes per core, a start of half a second takes 20 s."""
 
 ECHOD: Final = (sys.executable, "-W", "error", "-m", "echod")
 TWISTD: Final = (sys.executable, "-W", "error", "-c", "from twisted.scripts.twistd import run; run()")
@@ -39,14 +39,14 @@ Place = tuple[str, int] | str  # what a socket connects to: host and port, or a 
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of every process of ours: this tree is found, and no configuration by accident."""
+    """The environment of every process of the tests: it finds this tree, and no other configuration."""
     path = os.pathsep.join(part for part in (str(TOP), os.environ.get("PYTHONPATH", "")) if part)
     ours = {name: value for name, value in os.environ.items() if name != "ECHOD_CONFIG"}
     return ours | {"PYTHONPATH": path} | more
 
 
 class Lines:
-    """The lines of a pipe, read by a thread as they come, so that nobody who writes them ever waits."""
+    """The lines of a pipe, read by a thread as they arrive, so that the writer never waits."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self.raw: list[bytes] = []
@@ -58,11 +58,11 @@ class Lines:
 
     @property
     def text(self) -> list[str]:
-        """What has come so far, line by line."""
+        """The lines so far."""
         return [line.decode("utf-8", "backslashreplace") for line in self.raw]
 
     def wait_for(self, pattern: str, seconds: float = SECONDS) -> re.Match[str]:
-        """The first match in any line, now or later; fails when there is none in time or the writer has gone."""
+        """The first match in any line, now or later; fails if none appears in time or the writer has exited."""
         ends = time.monotonic() + seconds
         looked = 0
         with self._changed:
@@ -73,7 +73,7 @@ class Lines:
                 looked = len(self.raw)
                 left = ends - time.monotonic()
                 if not self._open or left <= 0:
-                    why = "in time" if self._open else "and the writer has gone"
+                    why = "in time" if self._open else "and the writer has exited"
                     raise AssertionError(f"no line has {pattern!r}, {why}:\n" + "\n".join(self.text))
                 self._changed.wait(left)
 
@@ -94,11 +94,11 @@ class Lines:
 
 
 class Daemon:
-    """A daemon that serves, from `with` to the end of the block; it must meet no bug, unless `bugs` are expected.
+    """A daemon that serves, from `with` to the end of the block; it must log no bug, unless `bugs` are expected.
 
-    `config` is the text of its configuration; without one, `listen` are the KIND=URL of `--listen`. In both,
-    `{dir}` is a directory of the daemon's own. `options` are further words of its command line, `command` is
-    what to run instead of `python -m echod`. It inherits `pass_fds`, under the same numbers.
+    `config` is the text of its configuration; without one, `listen` are the KIND=URL of `--listen`. In both, `{dir}`
+    is a private directory of the daemon. `options` are further arguments, and `command` replaces `python -m echod`.
+    It inherits `pass_fds`, under the same numbers.
     """
 
     def __init__(
@@ -144,14 +144,14 @@ class Daemon:
             self.check_for_bugs()
 
     def start(self) -> None:
-        """Start the process and wait until it says that it is ready."""
+        """Start the process and wait until it reports that it is ready."""
         self.launch()
         self.stderr.wait_for(r" ready: \d+ listeners?$")
         found = (re.search(r" info +(\S+)  (\S+)$", line) for line in self.stderr.text)
         self.urls = [(match[1], match[2]) for match in found if match]
 
     def launch(self) -> None:
-        """Start the process, and no more."""
+        """Start the process without waiting."""
         words = [*self._command]
         if self._config is not None:
             file = self.dir / "echod.toml"
@@ -169,7 +169,7 @@ class Daemon:
             umask=self._umask,
             pass_fds=self._pass_fds,
         )
-        atexit.register(self.close)  # whatever else goes wrong: it does not outlive us
+        atexit.register(self.close)  # it must not outlive the tests in any case
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self.stdout = Lines(self.process.stdout)
@@ -184,11 +184,11 @@ class Daemon:
         raise AssertionError(f"{service} is not served on {start}: {self.urls}")
 
     def place(self, service: str, start: str) -> Place:
-        """What a socket connects to, to reach that URL."""
+        """The address for a socket to connect to that URL."""
         return place_of(self.url(service, start))
 
     def inet(self, service: str, start: str) -> tuple[str, int]:
-        """The same, for what has a host and a port."""
+        """The same, for a URL with a host and a port."""
         return inet_of(self.url(service, start))
 
     @property
@@ -197,7 +197,7 @@ class Daemon:
         return {port for _, url in self.urls if (port := urlsplit(url).port)}
 
     def memory(self) -> int:
-        """Octets of memory that the process holds now."""
+        """Bytes of resident memory of the process."""
         return memory(self.process.pid)
 
     def send_signal(self, number: signal.Signals) -> None:
@@ -205,7 +205,7 @@ class Daemon:
         self.process.send_signal(number)
 
     def wait(self, seconds: float = SECONDS) -> int:
-        """Wait for its end; the exit code."""
+        """Wait until it exits; returns the exit code."""
         code = self.process.wait(seconds)
         self._stopped = True
         self.stdout.close()
@@ -213,38 +213,38 @@ class Daemon:
         return code
 
     def stop(self) -> int:
-        """End it with SIGTERM, if it runs; the exit code."""
+        """End it with SIGTERM, if it runs; returns the exit code."""
         if not self._stopped:
             self.process.terminate()
             return self.wait()
         return self.process.returncode
 
     def counters(self) -> dict[str, dict[str, int]]:
-        """What it counted in all, by `SERVICE URL`: it has to be over, and is stopped if it is not."""
+        """Its final counters, by `SERVICE URL`; it is stopped if it still runs."""
         assert self.stop() == 0, self.log()
         counters: dict[str, dict[str, int]] = json.loads(self.stderr.wait_for(r" stopped (\{.*\})$")[1])
-        counters.pop("daemon", None)  # what it counted of itself, see `check_for_bugs`
+        counters.pop("daemon", None)  # its counters about itself, see `check_for_bugs`
         return counters
 
     def check(self) -> None:
-        """Fail where the daemon has gone, or has said that something went wrong."""
+        """Fail if the daemon has exited, or has logged an error."""
         wrong = re.search(r"^\S+ (error|critical)|Traceback", "\n".join(self.stderr.text), re.MULTILINE)
         assert wrong is None, self.log()
         assert self._stopped or self.process.poll() is None, self.log()
 
     def check_for_bugs(self) -> None:
-        """Fail where it met what nobody handled: a line that says so, or a count of it in its last one."""
+        """Fail if it had an unhandled exception: a log line, or a counter in its last line."""
         wrong = re.compile(r"^\S+ critical |\"level\": \"critical\"|\"internal_errors\": [1-9]|Traceback")
         assert not [line for line in self.stderr.text if wrong.search(line)], self.log()
 
     def log(self) -> str:
-        """Everything it said, for whoever looks for what went wrong."""
+        """Its whole output, for error reports."""
         if not hasattr(self, "stderr"):
             return "it never started"
         return "\n".join(["standard error:", *self.stderr.text[-200:], "standard output:", *self.stdout.text[-50:]])
 
     def close(self) -> None:
-        """End the process, whatever state it is in, and remove its directory."""
+        """End the process in any state, and remove its directory."""
         if hasattr(self, "process") and not self._stopped:
             self.process.kill()
             self.wait()
@@ -253,12 +253,12 @@ class Daemon:
 
 
 def place_of(url: str) -> Place:
-    """What a socket connects to, to reach a URL."""
+    """The address for a socket to connect to a URL."""
     return unquote(urlsplit(url).path) if url.startswith("unix") else inet_of(url)
 
 
 def inet_of(url: str) -> tuple[str, int]:
-    """Host and port of a URL; every interface is reached on this machine's own address."""
+    """Host and port of a URL; for every interface, this machine's own address."""
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None
@@ -266,13 +266,13 @@ def inet_of(url: str) -> tuple[str, int]:
 
 
 def memory(pid: int, what: str = "VmRSS") -> int:
-    """Octets that a process holds now, or held at most (`VmHWM`); proc(5)."""
+    """Bytes of memory of a process now, or at most (`VmHWM`); proc(5)."""
     match = re.search(rf"^{what}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return int(match[1]) * 1024 if match else 0
 
 
 def run(*words: str | bytes | Path, seconds: float = SECONDS, **more: Any) -> subprocess.CompletedProcess[bytes]:
-    """Run a process to its end, with nothing on its standard input unless `input` is given."""
+    """Run a process to its end, with an empty standard input unless `input` is given."""
     if "input" not in more:
         more.setdefault("stdin", subprocess.DEVNULL)
     more.setdefault("env", environment())
@@ -280,9 +280,9 @@ def run(*words: str | bytes | Path, seconds: float = SECONDS, **more: Any) -> su
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nothing on this machine uses, for streams and for datagrams.
+    """A port that no process of this machine uses, for streams and for datagrams.
 
-    It is outside of the range that the kernel chooses from (ip(7)): the kernel could give one of that range to
+    It is outside of the range that the kernel chooses from (ip(7)): the kernel could give a port of that range to
     another test before the caller binds it.
     """
     lowest, highest = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
@@ -299,7 +299,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def eventually(what: Callable[[], bool], seconds: float = SECONDS) -> bool:
-    """Whether something becomes true in time."""
+    """Whether a condition becomes true in time."""
     ends = time.monotonic() + seconds
     while not what():
         if time.monotonic() > ends:

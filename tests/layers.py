@@ -1,4 +1,4 @@
-"""Layers for tests: what they change is so little that every other test can run over them."""
+"""Layers for tests: they change so little that every other test can run over them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HANDSHAKE: Final = 10.0  #: seconds
 
 
 class Name(HandshakeLayer):
-    """Reads `NAME HOST PORT` and a line feed, and steps out: a proxy's word about its client."""
+    """Reads `NAME HOST PORT` and a line feed, and removes itself: a proxy that names its client."""
 
     steps_out = True
     _line = b""
@@ -29,7 +29,7 @@ class Name(HandshakeLayer):
 
 
 class Silent(HandshakeLayer):
-    """Its handshake is over at once: what is above begins in its own call."""
+    """Its handshake ends at once: the layer above begins in the same call."""
 
     steps_out = True
 
@@ -39,7 +39,7 @@ class Silent(HandshakeLayer):
 
 
 class Staying(Silent):
-    """The same, and stays."""
+    """The same, but it stays."""
 
     steps_out = False
 

@@ -1,4 +1,4 @@
-"""A service manager for tests: it hears sd_notify(3), and keeps descriptors as systemd does where it has room."""
+"""A service manager for tests: it receives sd_notify(3) messages, and keeps descriptors as systemd does."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Manager:
 
     @property
     def names(self) -> list[str]:
-        """What is stored, in its order."""
+        """The stored descriptors, in their order."""
         return [name for name, _ in self.stored]
 
     def _hear(self) -> None:
@@ -63,7 +63,7 @@ class Manager:
 
 
 class Held:
-    """A descriptor as something that has one."""
+    """An object with a descriptor."""
 
     def __init__(self, number: int) -> None:
         self._number = number

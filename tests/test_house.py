@@ -1,4 +1,4 @@
-"""The house rules that a machine can hold: who imports whom, what an import may do, how large a room may grow."""
+"""The house rules that a program can check: imports, side effects of imports, and the size of modules."""
 
 import ast
 import subprocess
@@ -49,21 +49,21 @@ MAY_IMPORT = {
     " transports version",
     "__main__": "early_signals stdio version",
 }
-"""The rooms of echod, and which others each may import: a new room is one new line here."""
+"""The packages of echod, and the packages that each may import: a new package is one new line here."""
 
 PURE = {
     *("version", "text", "early_signals", "stdio", "lineedit", "names", "shape", "address", "model", "gate", "faults"),
     *("events", "services", "config", "small_files", "peercred", "runtime_dir"),
 }
-"""Rooms that know neither Twisted nor zope."""
+"""Packages that must not import Twisted or zope."""
 
 REACTOR = "twisted.internet.reactor"
 KNOW_THE_REACTOR = {"echod.tap", "echod.client.main"}
-LINES = 350  # what one head holds
+LINES = 350  # of a module
 
 
 def imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
-    """What these nodes import, as the longest dotted names that they write."""
+    """The imports of these nodes, as the longest dotted names that they write."""
     for part in nodes:
         if isinstance(part, ast.Import):
             yield from (alias.name for alias in part.names)
@@ -92,7 +92,7 @@ def within(name: str, package: str) -> bool:
     return name == package or name.startswith(package + ".")
 
 
-def test_rooms_import_only_what_stands_below_them():
+def test_packages_import_only_packages_below_them():
     wrong = []
     for module, path in MODULES.items():
         room = room_of(module)
@@ -106,7 +106,7 @@ def test_rooms_import_only_what_stands_below_them():
     assert not wrong
 
 
-def test_pure_rooms_know_no_twisted():
+def test_pure_packages_do_not_import_twisted():
     wrong = [
         f"{module} imports {name}"
         for module, path in MODULES.items()
@@ -117,7 +117,7 @@ def test_pure_rooms_know_no_twisted():
     assert not wrong
 
 
-def test_only_the_two_entry_points_know_the_reactor_and_only_inside_a_function():
+def test_only_the_two_entry_points_import_the_reactor_and_only_inside_a_function():
     wrong = []
     for module, path in MODULES.items():
         nodes = outside_functions if module in KNOW_THE_REACTOR else ast.walk
@@ -125,7 +125,7 @@ def test_only_the_two_entry_points_know_the_reactor_and_only_inside_a_function()
     assert not wrong
 
 
-def test_no_module_imports_itself_by_a_detour():
+def test_no_import_cycle_exists():
     modules = {module for module, path in MODULES.items() if path.name != "__init__.py"}
     below = {
         module: {known for name in imports(ast.walk(tree_of(path))) for known in (name, name.rpartition(".")[0])}
@@ -139,7 +139,7 @@ def test_no_module_imports_itself_by_a_detour():
 
 
 def test_only_the_address_grammar_compares_schemes():
-    """Everything else asks the registry, or the shape."""
+    """All other code uses the registry, or the shape."""
     wrong = [
         f"{module}: {ast.unparse(part)}"
         for module, path in MODULES.items()
@@ -163,16 +163,16 @@ def test_every_folder_of_echod_is_a_package():
     assert not [path for path in MODULES.values() if not (path.parent / "__init__.py").exists()]
 
 
-def test_every_module_says_what_it_owns():
+def test_every_module_has_a_docstring():
     assert not [module for module, path in MODULES.items() if not ast.get_docstring(tree_of(path))]
 
 
-def test_no_module_is_longer_than_one_head_holds():
+def test_no_module_is_longer_than_the_limit():
     lengths = {module: len(path.read_text("utf-8").splitlines()) for module, path in MODULES.items()}
     assert not {module: length for module, length in lengths.items() if length > LINES}
 
 
-def test_the_folder_of_the_plugin_stays_twisteds():
+def test_the_folder_of_the_plugin_is_not_a_package():
     assert [path.name for path in (TOP / "twisted").rglob("*.py")] == ["echod_plugin.py"]
 
 
@@ -187,7 +187,7 @@ for module in sys.argv[1:]:
 """
 
 
-def test_nothing_happens_at_import():
+def test_imports_have_no_side_effects():
     command = [sys.executable, "-W", "error", "-c", IMPORT_ALL, *MODULES]
     ended = subprocess.run(command, check=False, cwd=TOP, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stderr

@@ -1,4 +1,4 @@
-"""A reactor's turns for tests: what is called later with 0 seconds runs in the next turn, and not in this one."""
+"""Turns of a reactor for tests: a call later with 0 seconds runs in the next turn, and not in the current one."""
 
 from __future__ import annotations
 

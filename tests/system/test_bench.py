@@ -1,4 +1,4 @@
-"""The load generator finds what is wrong, and a whole run goes from the command line to its files."""
+"""The load generator detects wrong replies, and a complete run goes from the command line to its files."""
 
 import json
 import socket
@@ -27,7 +27,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def load(built):
-    """Calls the load generator; its standard input is at its end, so it waits for nobody."""
+    """Calls the load generator; its standard input is at its end, so it does not wait for a driver."""
     binary = build_load(built)
 
     def run(mode, port, *options):
@@ -55,7 +55,7 @@ def peer(built, source, *words):
 
 @contextmanager
 def stream_that(answers):
-    """A server for one connection: each chunk is answered with what `answers` makes of its offset and octets."""
+    """A server for one connection: each chunk gets the reply that `answers` makes from its offset and bytes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve():
@@ -66,7 +66,7 @@ def stream_that(answers):
                     try:
                         connection.sendall(answers(offset, data))
                     except OSError:
-                        return  # the generator has seen enough
+                        return  # the generator has closed
                     offset += len(data)
 
         thread = threading.Thread(target=serve)
@@ -78,7 +78,7 @@ def stream_that(answers):
 
 @contextmanager
 def datagrams_that(answers):
-    """A server that sends what `answers` makes of each datagram's number in order, a list of datagrams."""
+    """A server that sends the datagrams that `answers` makes from each datagram's number in order."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
         bound.bind(("127.0.0.1", 0))
         bound.settimeout(0.05)
@@ -103,7 +103,7 @@ def datagrams_that(answers):
 
 
 def verified(done):
-    """The report of a run that must have gone well."""
+    """The report of a run that must succeed."""
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("warm\n")
     report = json.loads(done.stdout.splitlines()[-1])
@@ -122,7 +122,7 @@ def verified(done):
         ("connect", 64, ["--connections=4"], []),
     ],
 )
-def test_every_octet_of_a_stream_is_compared(built, load, mode, size, options, words):
+def test_every_byte_of_a_stream_is_compared(built, load, mode, size, options, words):
     with peer(built, "c_echo.c", *words) as port:
         report = verified(load(mode, port, f"--size={size}", *options))
     assert report["verified"] == report["messages"] * size
@@ -130,10 +130,10 @@ def test_every_octet_of_a_stream_is_compared(built, load, mode, size, options, w
 
 @pytest.mark.parametrize("way", ["recvfrom", "recvmmsg"])
 @pytest.mark.parametrize("options", [[], ["--depth=64"], ["--depth=32", "--flows=8"]])
-def test_every_octet_of_a_datagram_is_compared(built, load, way, options):
+def test_every_byte_of_a_datagram_is_compared(built, load, way, options):
     with peer(built, "c_udp.c", way) as port:
         report = verified(load("datagram", port, *options))
-    number = 8  # octets of it, which are judged, not compared
+    number = 8  # bytes of the number, which are checked separately
     assert report["verified"] == report["messages"] * (64 - number)
     assert report["lost"] == 0
 
@@ -145,7 +145,7 @@ def test_idle_connections_are_opened_used_and_closed(built, load):
 
 
 def flipped(offset, data, at=10_000):
-    """One bit of one octet far into the stream."""
+    """One bit of one byte far into the stream."""
     changed = bytearray(data)
     if offset <= at < offset + len(data):
         changed[at - offset] ^= 1
@@ -161,7 +161,7 @@ def doubled(offset, data):
 
 
 @pytest.mark.parametrize("answers", [flipped, doubled])
-def test_a_wrong_octet_of_a_stream_is_found(load, answers):
+def test_a_wrong_byte_of_a_stream_is_detected(load, answers):
     with stream_that(answers) as port:
         done = load("stream", port)
     assert done.returncode == 1
@@ -169,14 +169,14 @@ def test_a_wrong_octet_of_a_stream_is_found(load, answers):
     assert done.stderr.count("\n") == 1
 
 
-def test_a_missing_octet_of_a_stream_is_found(load):
+def test_a_missing_byte_of_a_stream_is_detected(load):
     with stream_that(dropped) as port:
         done = load("stream", port, "--depth=4")
     assert done.returncode == 1
     assert done.stderr.startswith("load: wrong byte: ")
 
 
-def test_an_answer_that_is_not_in_upper_case_is_found(load):
+def test_a_reply_that_is_not_in_upper_case_is_detected(load):
     with stream_that(lambda offset, data: data) as port:
         done = load("stream", port, "--upper")
     assert done.returncode == 1
@@ -194,20 +194,20 @@ def test_an_answer_that_is_not_in_upper_case_is_found(load):
     ],
     ids=["changed", "cut", "longer", "doubled", "unknown"],
 )
-def test_a_wrong_datagram_is_found(load, answers):
+def test_a_wrong_datagram_is_detected(load, answers):
     with datagrams_that(answers) as port:
         done = load("datagram", port)
     assert done.returncode == 1
     assert done.stderr.startswith("load: wrong byte: ")
 
 
-def test_a_lost_datagram_is_counted_and_is_no_fault(load):
+def test_a_lost_datagram_is_counted_and_is_not_an_error(load):
     with datagrams_that(lambda count, data: [] if count % 500 == 499 else [data]) as port:
         done = load("datagram", port, "--depth=4", "--seconds=0.6", "--warm=0")
     assert verified(done)["lost"] > 0
 
 
-def test_nobody_listening_is_one_line(load):
+def test_a_server_that_does_not_listen_is_one_line(load):
     done = load("stream", free_port())
     assert (done.returncode, done.stderr) == (1, "load: connect: Connection refused\n")
 

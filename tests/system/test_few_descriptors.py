@@ -1,4 +1,4 @@
-"""Where the descriptors do not suffice a reload is refused whole, and so is a start."""
+"""If descriptors run out, a reload or a start is refused completely."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, Place, eventually, free_port, run
 
-FILES = 160  #: 64 of them are no connections'
+FILES = 160  #: 64 of them are not for connections
 
 
 def configuration(plane: str, port: int, more: str = "") -> str:
@@ -34,7 +34,7 @@ def reload(daemon: Daemon) -> str:
 
 
 def connected(place: Place) -> socket.socket:
-    """A client that has been answered."""
+    """A client that has its reply."""
     client = socket.socket(socket.AF_UNIX if isinstance(place, str) else socket.AF_INET)
     try:
         client.settimeout(SECONDS)
@@ -56,8 +56,8 @@ def descriptors(pid: int) -> int:
 
 
 @pytest.mark.parametrize("what", ["the plane", "addresses"])
-def test_whole_or_not_at_all_whatever_is_left(what):
-    """From one that is free upwards, until they suffice."""
+def test_a_reload_is_complete_or_refused_for_any_number_of_descriptors(what):
+    """With every number of free descriptors, until they suffice."""
     port, new = free_port(), free_port()
     if what == "the plane":
         before, after = configuration("off", port), configuration("auto", port)
@@ -101,7 +101,7 @@ def test_whole_or_not_at_all_whatever_is_left(what):
 
 @pytest.mark.parametrize("files", [40, 55])
 @pytest.mark.parametrize("words", [ECHOD, (*TWISTD, "echod")], ids=["in front", "as a daemon"])
-def test_a_start_is_whole_or_none(words, files, tmp_path):
+def test_a_start_is_complete_or_refused(words, files, tmp_path):
     """Twenty sockets are bound with these, and what serves them needs sixty."""
     file = tmp_path / "echod.toml"
     file.write_text("[services.echo]\nlisten = [" + 20 * '"tcp://127.0.0.1:0", ' + "]\n")

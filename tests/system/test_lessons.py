@@ -1,4 +1,4 @@
-"""The clients that people write when they learn sockets: each works with us as it stands."""
+"""Typical clients of people who learn sockets: each works with echod unchanged."""
 
 import sys
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def daemon() -> Iterator[Daemon]:
 
 
 def lesson(name: str, daemon: Daemon, service: str, scheme: str, *words: str, typed: bytes = b"") -> str:
-    """What the client of a lesson prints, when somebody types this."""
+    """The output of a lesson's client for this input."""
     host, port = daemon.inet(service, scheme)
     ended = run(sys.executable, "-W", "error", LESSONS / f"{name}.py", str(host), str(port), *words, input=typed)
     assert ended.stderr == b""

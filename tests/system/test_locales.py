@@ -11,7 +11,7 @@ from tests.contract.matrix import PLANES, exactly
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, environment, run
 
 EVERY = bytes(range(256))
-PATH = b"w\xf6rld \xff.sock"  # no UTF-8
+PATH = b"w\xf6rld \xff.sock"  # not UTF-8
 CONFIG = """
 [daemon]
 plane = "PLANE"
@@ -49,8 +49,8 @@ def usual(plane: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("utf8", ["0", "1"])
-def test_every_answer_is_the_same(environ, utf8):
-    """Half of them on each plane; the client is for the other test."""
+def test_every_reply_is_the_same(environ, utf8):
+    """Half of them on each plane; the client has its own test."""
     plane = PLANES[utf8 == "0"]
     with serving(plane, Environment(environ["LC_ALL"], utf8)) as daemon:
         assert answers(daemon) == usual(plane)
@@ -88,7 +88,7 @@ def test_the_services(environ, utf8, tmp_path):
     assert os.listdir(tmp_path) == ["Sprüche"]
 
 
-def test_the_client_and_words_that_are_no_utf8(environ):
+def test_the_client_and_words_that_are_not_utf8(environ):
     with Daemon(listen=["echo=tcp://127.0.0.1:0"]) as daemon:
         words = environment(**environ, PYTHONUTF8="0")
         url = daemon.url("echo", "tcp")
@@ -103,7 +103,7 @@ def test_the_client_and_words_that_are_no_utf8(environ):
         wrong.stderr.decode("ascii" if environ["LC_ALL"] in ("C", "POSIX") else "utf-8", "strict")
 
 
-def test_a_configuration_whose_path_is_no_utf8(environ, tmp_path):
+def test_a_configuration_whose_path_is_not_utf8(environ, tmp_path):
     folder = os.fsencode(tmp_path) + b"/\xff\xfe"
     os.mkdir(folder)
     file = folder + b"/w\xf6rld.toml"

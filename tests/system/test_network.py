@@ -1,4 +1,4 @@
-"""Addresses beyond 127.0.0.1: who is let in, what `*` means, and scopes."""
+"""Addresses beyond 127.0.0.1: allowed clients, the meaning of `*`, and scopes."""
 
 import re
 import socket
@@ -35,7 +35,7 @@ def link_local() -> str:
 
 
 def served(host: str, port: int) -> bool:
-    """Whether a stream client that connects to this host gets its echo, rather than a reset."""
+    """Whether a stream client that connects to this host gets its echo, and not a reset."""
     try:
         with socket.create_connection((host, port), SECONDS) as client:
             client.sendall(b"hello")
@@ -45,7 +45,7 @@ def served(host: str, port: int) -> bool:
 
 
 def answered(host: str, port: int) -> bool:
-    """Whether a datagram client that asks this host gets its echo from there."""
+    """Whether a datagram client of this host gets its echo from there."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as client:
         client.settimeout(0.3)
@@ -57,7 +57,7 @@ def answered(host: str, port: int) -> bool:
             return False
 
 
-def test_only_loopback_is_let_in_until_somebody_allows_more():
+def test_only_loopback_is_allowed_by_default():
     own = own_address()
     listen = ["echo=tcp://*:0", "echo=udp://*:0"]
     with Daemon(listen=listen) as closed, Daemon(listen=listen, options=["--allow", own]) as opened:

@@ -1,4 +1,4 @@
-"""What the daemon says never stops it: readers that are slow, that have gone, and streams that were never there."""
+"""Output never stops the daemon: readers that are slow, that have exited, and streams that are closed."""
 
 import os
 import re
@@ -31,7 +31,7 @@ def assert_served(place: Place) -> None:
 
 
 def print_many(place: Place, count: int) -> None:
-    """Send so many datagrams to be shown."""
+    """Send so many datagrams to be printed."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(place)
         for number in range(count):
@@ -39,12 +39,12 @@ def print_many(place: Place, count: int) -> None:
 
 
 def unread(port: int) -> int:
-    """Octets that wait in the UDP socket of a port; proc(5)."""
+    """Bytes that wait in the UDP socket of a port; proc(5)."""
     rows = [line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:]]
     return sum(int(row[4].rpartition(":")[2], 16) for row in rows if int(row[1].rpartition(":")[2], 16) == port)
 
 
-def test_so_many_lines_a_second_and_the_rest_is_counted():
+def test_printed_lines_are_limited_and_the_rest_is_counted():
     with Daemon(CONFIG) as daemon:
         begun = time.monotonic()
         print_many(daemon.place("printer", "udp"), 3000)
@@ -61,7 +61,7 @@ def test_so_many_lines_a_second_and_the_rest_is_counted():
 
 @contextmanager
 def printing(stdout: int) -> Iterator[tuple[list[Place], "subprocess.Popen[bytes]"]]:
-    """A daemon with this for its standard output, and the places it serves."""
+    """A daemon with this for its standard output, and the addresses it serves."""
     directory = tempfile.TemporaryDirectory(prefix="echod-")
     (Path(directory.name) / "echod.toml").write_text(CONFIG)
     words = [*ECHOD, "--config", f"{directory.name}/echod.toml"]
@@ -82,7 +82,7 @@ def printing(stdout: int) -> Iterator[tuple[list[Place], "subprocess.Popen[bytes
         directory.cleanup()
 
 
-def test_a_reader_that_has_gone_costs_only_the_lines():
+def test_a_reader_that_has_exited_loses_only_the_lines():
     reading, writing = os.pipe()
     with printing(writing) as ((echo, printer, _), process):
         os.close(reading)
@@ -91,7 +91,7 @@ def test_a_reader_that_has_gone_costs_only_the_lines():
         assert_served(echo)
 
 
-def test_a_reader_that_never_reads_stops_nobody():
+def test_a_reader_that_does_not_read_delays_no_client():
     reading, writing = os.pipe()
     try:
         with printing(writing) as ((echo, printer, _), _):
@@ -103,7 +103,7 @@ def test_a_reader_that_never_reads_stops_nobody():
 
 
 def test_streams_that_are_closed():
-    """As a parent that cares for nothing starts it: it serves, and its sockets are not taken for its output."""
+    """As a careless parent starts it: it serves, and its sockets are not used as its output."""
     with tempfile.TemporaryDirectory(prefix="echod-") as directory:
         path = f"{directory}/echo.sock"
         words = [*ECHOD, "--listen", f"echo=unix://{path}"]
@@ -150,7 +150,7 @@ def test_a_log_that_is_a_pipe_whose_reader_has_gone_is_not_waited_for(tmp_path):
 
 @contextmanager
 def reading(pipe: Path) -> Iterator[Lines]:
-    """What comes out of a named pipe, while somebody writes into it."""
+    """The data of a named pipe while the daemon writes into it."""
     opened = os.open(pipe, os.O_RDWR)  # not for reading alone, or it would wait for who writes
     reader = subprocess.Popen(["cat"], stdin=opened, stdout=subprocess.PIPE)
     os.close(opened)
@@ -164,7 +164,7 @@ def reading(pipe: Path) -> Iterator[Lines]:
         lines.close()
 
 
-def test_lines_that_are_shown_have_a_budget_of_bytes():
+def test_printed_lines_have_a_budget_of_bytes():
     """Each datagram becomes a line of 4 KiB and more."""
     with Daemon(CONFIG) as daemon, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(daemon.place("printer", "udp"))

@@ -1,4 +1,4 @@
-"""`| head -1` behind whatever only prints: it ends quietly, by SIGPIPE. A full disk is one line."""
+"""`| head -1` after every command that only prints: it ends quietly, by SIGPIPE. A full disk is one line."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def printed_to(output: int, words: Sequence[str]) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("words", PROGRAMS.values(), ids=PROGRAMS)
-def test_nobody_reads(words):
+def test_a_closed_pipe_ends_it_quietly(words):
     reading, writing = os.pipe()
     os.close(reading)
     try:

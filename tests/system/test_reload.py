@@ -1,4 +1,4 @@
-"""A reload: served whole or not at all, and nobody who still belongs notices."""
+"""A reload is applied completely or not at all, and clients whose service stays do not notice it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ listen = ["tcp://127.0.0.1:PORT", "udp://127.0.0.1:PORT", "unix://{dir}/echo.soc
 
 
 class Reloaded(Daemon):
-    """A daemon, its port, and the text of its file, to be written anew."""
+    """A daemon, its port, and the text of its file, which tests change."""
 
     def __init__(self, plane: str = "auto") -> None:
         self.port = free_port()
@@ -82,7 +82,7 @@ def daemon(request) -> Iterator[Reloaded]:
 
 @pytest.fixture
 def lenient() -> Iterator[Reloaded]:
-    """One that may say that something was wrong, for it was."""
+    """A daemon that may log errors, because the test causes one."""
     with Reloaded() as running:
         yield running
 
@@ -93,7 +93,7 @@ def served(client: socket.socket, text: bytes = b"still here?") -> bool:
 
 
 def is_reset(daemon: Reloaded) -> bool:
-    """Whether who connects is refused: at once, which may be while it still connects."""
+    """Whether a new client is refused: at once, possibly before connect returns."""
     try:
         with daemon.connect() as client:
             client.recv(1)
@@ -102,14 +102,14 @@ def is_reset(daemon: Reloaded) -> bool:
     return False
 
 
-def test_nothing_new_changes_nothing(daemon):
+def test_an_unchanged_file_changes_nothing(daemon):
     with daemon.connect() as client:
         assert served(client)
         assert daemon.reload() == {"reloaded": True, "opened": 0, "closed": 0, "changed": 0, "changes": [], "notes": []}
         assert served(client)
 
 
-def test_an_address_comes_and_another_goes(daemon):
+def test_an_address_is_added_and_another_removed(daemon):
     other = free_port()
     with daemon.connect() as client, socket.socket(socket.AF_UNIX) as local:
         local.connect(str(daemon.dir / "echo.sock"))
@@ -130,7 +130,7 @@ def test_an_address_comes_and_another_goes(daemon):
         assert not (daemon.dir / "echo.sock").exists()
 
 
-def test_an_address_by_a_name_comes_or_is_refused(lenient):
+def test_an_address_by_a_name_is_added_or_refused(lenient):
     daemon = lenient
     known = {place[0] for *_, place in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}
     more = '[services.more]\nkind = "upper"\nlisten = ["tcp://localhost:0"]\n'
@@ -142,7 +142,7 @@ def test_an_address_by_a_name_comes_or_is_refused(lenient):
     assert "tcp://no-such-name.invalid:0: the name no-such-name.invalid cannot be resolved: " in said
 
 
-def test_who_does_not_leave_is_ended_at_drain(daemon):
+def test_a_client_that_does_not_leave_is_closed_at_drain(daemon):
     with socket.socket(socket.AF_UNIX) as local:
         local.connect(str(daemon.dir / "echo.sock"))
         local.settimeout(SECONDS)
@@ -153,8 +153,8 @@ def test_who_does_not_leave_is_ended_at_drain(daemon):
 
 
 @pytest.mark.parametrize("change", ["limits = { buffer = '4KiB' }\n", "plane"])
-def test_who_has_another_port_behind_a_reload_still_belongs_to_the_service(daemon, change):
-    """The administrator sees the connection, and it ends with the service."""
+def test_a_connection_of_a_replaced_port_still_belongs_to_the_service(daemon, change):
+    """The connection is listed, and is closed with the service."""
     admin = f"[admin]\nlisten = ['unix://{daemon.dir}/admin.sock?mode=0600']\n"
     with daemon.connect() as client:
         assert served(client)
@@ -173,7 +173,7 @@ def test_who_has_another_port_behind_a_reload_still_belongs_to_the_service(daemo
     assert daemon.ask("/api/connections") == []
 
 
-def test_what_changed_is_said(lenient):
+def test_changes_are_listed(lenient):
     daemon = lenient
     daemon.write(('drain = "5s"', 'drain = "4s"'), add="deny = ['192.0.2.0/24']\n")
     ended = run(*ECHOCTL, "reload", "--admin", f"unix://{daemon.dir}/admin.sock")
@@ -189,7 +189,7 @@ def test_what_changed_is_said(lenient):
         "deny = ['192.0.2.0/24']",
     ],
 )
-def test_who_is_connected_goes_on_when_limits_change(daemon, change):
+def test_connections_continue_when_limits_change(daemon, change):
     with daemon.connect() as client:
         client.sendall(data()[:300_000])
         half = exactly(client, 100_000)
@@ -206,8 +206,8 @@ def test_who_is_connected_goes_on_when_limits_change(daemon, change):
 
 
 @pytest.mark.parametrize("listen", ["tcp://127.0.0.1:PORT", "tcp:PORT:interface=127.0.0.1"])
-def test_the_kernels_patience_follows_stall(listen, tmp_path):
-    """Connections have it from their listener, whoever opened that."""
+def test_the_kernels_time_limit_follows_stall(listen, tmp_path):
+    """Connections inherit it from their listener, whichever process opened that."""
     port, file = free_port(), tmp_path / "echod.toml"
 
     def write(stall: str) -> None:
@@ -231,14 +231,14 @@ def test_the_kernels_patience_follows_stall(listen, tmp_path):
 
 
 def is_over(client: socket.socket) -> bool:
-    """Whether the daemon has ended it, however much waits to be read."""
+    """Whether the daemon has closed it, independent of unread data."""
     poll = select.poll()
     poll.register(client, select.POLLRDHUP)
     return bool(poll.poll(0))
 
 
 def stuck(client: socket.socket) -> bytes:
-    """Send until nothing more is taken, and read nothing; what was sent."""
+    """Send until nothing is accepted, and read nothing; returns the sent bytes."""
     client.setblocking(False)
     sent = 0
     while select.select([], [client], [], 0.5)[1]:
@@ -248,7 +248,7 @@ def stuck(client: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize(("before", "after"), [("0", "500ms"), ("500ms", "0")], ids=["shorter", "longer"])
-def test_who_is_connected_has_the_idle_it_began_with(daemon, before, after):
+def test_a_connection_keeps_the_idle_it_began_with(daemon, before, after):
     daemon.write(add=f"limits = {{ idle = '{before}' }}\n")
     daemon.reload()
     with daemon.connect() as old:
@@ -262,7 +262,7 @@ def test_who_is_connected_has_the_idle_it_began_with(daemon, before, after):
             assert served(stays)
 
 
-def test_who_is_connected_has_the_stall_it_began_with(daemon):
+def test_a_connection_keeps_the_stall_it_began_with(daemon):
     with daemon.connect() as old:
         sent = stuck(old)
         daemon.write(add="limits = { stall = '1s' }\n")
@@ -274,8 +274,8 @@ def test_who_is_connected_has_the_stall_it_began_with(daemon):
         assert rest(old) == sent
 
 
-def test_new_limits_hold_for_all_together(daemon):
-    """Who was there before counts."""
+def test_new_limits_apply_to_old_and_new_connections_together(daemon):
+    """Existing connections count."""
     with ExitStack() as stack:
         for _ in range(3):
             assert served(stack.enter_context(daemon.connect()))
@@ -285,7 +285,7 @@ def test_new_limits_hold_for_all_together(daemon):
         assert is_reset(daemon)
 
 
-def test_what_only_a_start_can_do_is_said(daemon):
+def test_changes_that_need_a_start_are_reported(daemon):
     text = daemon.file.read_text()
     daemon.write(("[daemon]", "[daemon]\nlandlock = true"))
     for _ in range(2):
@@ -297,14 +297,14 @@ def test_what_only_a_start_can_do_is_said(daemon):
     assert daemon.reload()["notes"] == []
 
 
-def test_an_address_that_is_open_to_nobody_is_said_as_at_a_start(daemon):
+def test_an_address_that_no_client_may_use_is_reported_as_at_a_start(daemon):
     daemon.write(add='[services.also]\nkind = "echo"\nlisten = ["tcp://*:0"]\n')
     (note,) = daemon.reload()["notes"]
     assert re.fullmatch(r"also  tcp://\*:\d+ is open to the network, but only loopback is allowed: see allow", note)
     assert daemon.reload()["notes"] == []
 
 
-def test_defaults_that_shrink_are_said_as_at_a_start():
+def test_defaults_that_shrink_are_reported_as_at_a_start():
     with Reloaded() as daemon:
         hard = resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE)[1]
         resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (164, 164))
@@ -360,8 +360,8 @@ def test_a_socket_changes_its_service_and_its_way(daemon):
                 assert exactly(new, 5) == b"HELLO"
 
 
-def test_whoami_hears_everything_after_echo(daemon):
-    """The plane asks the kernel for less than the plain way does."""
+def test_whoami_gets_all_packet_information_after_echo(daemon):
+    """The fast path requests less from the kernel than the plain path."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(SECONDS)
         client.sendto(b"?", ("127.0.0.1", daemon.port))
@@ -386,7 +386,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("wrong", BAD)
-def test_what_is_wrong_leaves_everything_as_it_was(lenient, wrong):
+def test_a_wrong_configuration_changes_nothing(lenient, wrong):
     daemon = lenient
     text, said = BAD[wrong]
     with daemon.connect() as client, socket.create_server(("127.0.0.1", 0)) as busy:
@@ -406,7 +406,7 @@ def test_what_is_wrong_leaves_everything_as_it_was(lenient, wrong):
         assert daemon.reload()["reloaded"]
 
 
-def test_twenty_bad_ones_leave_nothing_behind(lenient):
+def test_twenty_refused_reloads_leave_no_resource(lenient):
     daemon = lenient
 
     def descriptors() -> int:
@@ -424,7 +424,7 @@ def test_twenty_bad_ones_leave_nothing_behind(lenient):
         assert served(client)
 
 
-def test_what_an_open_socket_cannot_become(lenient):
+def test_changes_that_an_open_socket_cannot_make_are_refused(lenient):
     daemon = lenient
     daemon.write((f"unix://{daemon.dir}/echo.sock", f"unix://{daemon.dir}/echo.sock?mode=0600"))
     (said,) = daemon.refusal()
@@ -434,7 +434,7 @@ def test_what_an_open_socket_cannot_become(lenient):
 
 @contextmanager
 def visitors(port: int) -> Iterator[list[str]]:
-    """Who connects, asks and leaves, again and again; what went wrong for them."""
+    """Clients that connect, send a request and leave, repeatedly; keeps their errors."""
     wrong: list[str] = []
     over = threading.Event()
     asked = threading.Event()
@@ -463,8 +463,8 @@ def visitors(port: int) -> Iterator[list[str]]:
             thread.join(SECONDS)
 
 
-def test_twelve_reloads_under_load_fail_nobody(daemon):
-    """Each changes something: limits, kinds beside it, and addresses that come and go."""
+def test_twelve_reloads_under_load_fail_no_client(daemon):
+    """Each changes something: limits, kinds beside it, and addresses that are added and removed."""
     with ExitStack() as stack:
         streams = [stack.enter_context(daemon.connect()) for _ in range(50)]
         wrong = stack.enter_context(visitors(daemon.port))
@@ -482,7 +482,7 @@ def test_twelve_reloads_under_load_fail_nobody(daemon):
             assert rest(client) == b""
 
 
-def test_the_signal_does_the_same_and_opens_the_log_anew(tmp_path):
+def test_the_signal_does_the_same_and_reopens_the_log(tmp_path):
     log = tmp_path / "echod.log"
     twistd = ("twistd", "-n", "--pidfile=", f"--logfile={log}", "echod")
     port = free_port()
@@ -505,7 +505,7 @@ def test_the_signal_does_the_same_and_opens_the_log_anew(tmp_path):
 
 
 def sockets_of(pid: int) -> Iterator[socket.socket]:
-    """A process's IPv4 stream sockets, as descriptors of ours: pidfd_getfd(2)."""
+    """A process's IPv4 stream sockets, as descriptors of this process: pidfd_getfd(2)."""
     process = os.pidfd_open(pid)
     try:
         for number in map(int, os.listdir(f"/proc/{pid}/fd")):
@@ -524,7 +524,7 @@ def _python(module: str) -> tuple[str, ...]:
     return (*ECHOCTL[:-2], "-c", f"from {module} import run; run()")
 
 
-def test_echoctl_asks_for_it(lenient):
+def test_echoctl_requests_it(lenient):
     daemon = lenient
     asking = (*ECHOCTL, "reload", "--admin", f"unix://{daemon.dir}/admin.sock")
     ended = run(*asking)

@@ -1,4 +1,4 @@
-"""A restart at once on the same port: connections of before, and their TIME_WAIT, stand in nobody's way."""
+"""A restart at once on the same port: earlier connections and their TIME_WAIT do not prevent it."""
 
 import socket
 from functools import partial
@@ -17,12 +17,12 @@ def states(port: int) -> list[str]:
 
 
 def waits(port: int) -> bool:
-    """Whether a connection of before is still remembered."""
+    """Whether the kernel still knows an earlier connection."""
     return TIME_WAIT in states(port)
 
 
-def test_connections_of_before_do_not_keep_the_port():
-    """One that the daemon ended, which is in TIME_WAIT on its side, and one that the stop itself ended."""
+def test_earlier_connections_do_not_keep_the_port():
+    """One that the daemon closed, which is in TIME_WAIT on its side, and one that the stop itself closed."""
     port, other = free_port(), free_port()
     listen = [f"ack=tcp://127.0.0.1:{port}", f"echo=tcp://127.0.0.1:{other}", f"echo=udp://127.0.0.1:{port}"]
     with Daemon(listen=listen) as daemon:
@@ -43,7 +43,7 @@ def test_connections_of_before_do_not_keep_the_port():
 
 
 def test_a_crash_keeps_nothing():
-    """Killed with connections open and a Unix socket bound: the next start takes both over."""
+    """Killed with open connections and a bound Unix socket: the next start replaces both."""
     port = free_port()
     with Daemon(listen=[f"echo=tcp://127.0.0.1:{port}", "echo=unix://{dir}/echo.sock"]) as crashed:
         path = crashed.place("echo", "unix")

@@ -1,4 +1,4 @@
-"""What a service manager hears of the daemon as a process: ready once it serves, alive while it does, and its end."""
+"""Notifications to a service manager: ready, alive, reloading, stopping."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ def test_from_ready_to_stopped(manager):
 
 
 def test_signs_of_life_until_it_hangs(manager):
-    """A stopped process is silent: what the manager kills it for."""
+    """A stopped process sends nothing, so the manager kills it."""
     where, hear = manager
     environ = {"NOTIFY_SOCKET": where, "WATCHDOG_USEC": "100000"}
     with Daemon(listen=["echo=tcp://127.0.0.1:0"], environ=environ) as daemon:

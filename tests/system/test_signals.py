@@ -1,4 +1,4 @@
-"""How a daemon stops: in order and with 0, whoever asks; nobody who is being answered loses a byte."""
+"""A daemon stops in order and with exit code 0, and no client with a pending reply loses a byte."""
 
 import signal
 import socket
@@ -22,9 +22,9 @@ def connected(daemon: Daemon) -> socket.socket:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_with_0_at_any_moment(number):
-    """Here it comes with the first word that it says, before anything else has happened."""
+    """The signal arrives with the first line of output, before anything else has happened."""
     with Daemon(listen=ECHO) as daemon:
-        daemon.send_signal(signal.SIGHUP)  # a terminal that closes: that is not the end
+        daemon.send_signal(signal.SIGHUP)  # a terminal that closes: the daemon must continue
         daemon.send_signal(number)
         assert daemon.wait() == 0
         assert all(line.isprintable() for line in daemon.stderr.text)
@@ -54,7 +54,7 @@ tap.open_to_nobody = tell
 from echod.__main__ import main
 main()
 """
-"""And one while everything is bound, and nothing is served yet."""
+"""And a signal while everything is bound, and nothing is served yet."""
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_signal_once_everything_is_bound(name, tmp_path):
     assert not path.exists()
 
 
-def test_the_second_signal_ends_it_at_once_with_clients_that_are_stuck():
+def test_the_second_signal_ends_it_at_once_with_clients_that_do_not_read():
     with Daemon(SLOW) as daemon, connected(daemon) as stuck, connected(daemon) as silent:
         fill(stuck, data(), still=0.1)
         silent.sendall(b"!")
@@ -88,7 +88,7 @@ def test_the_second_signal_ends_it_at_once_with_clients_that_are_stuck():
         daemon.check()
 
 
-def test_who_is_being_answered_has_the_whole_answer():
+def test_a_client_with_a_reply_in_flight_gets_all_of_it():
     with Daemon(SLOW) as daemon, connected(daemon) as client:
         sent = fill(client, data(), still=0.1)
         daemon.send_signal(signal.SIGTERM)
@@ -101,7 +101,7 @@ def test_who_is_being_answered_has_the_whole_answer():
         assert next(iter(daemon.counters().values()))["closed:done"] == 1
 
 
-def test_who_is_silent_hears_a_goodbye_and_may_still_finish():
+def test_an_idle_client_gets_a_fin_and_may_still_send():
     with Daemon(SLOW) as daemon, connected(daemon) as client:
         client.sendall(b"hello")
         assert exactly(client, 5) == b"hello"
@@ -112,8 +112,8 @@ def test_who_is_silent_hears_a_goodbye_and_may_still_finish():
         assert daemon.wait() == 0
 
 
-def test_what_waits_to_be_accepted_is_served():
-    """A connection that the kernel completed before the stop is in the backlog, and its client does not know."""
+def test_connections_in_the_backlog_are_served():
+    """A connection that the kernel completed before the stop is in the backlog; its client cannot know it."""
     with ExitStack() as stack:
         daemon = stack.enter_context(Daemon(SLOW))
         daemon.send_signal(signal.SIGSTOP)
@@ -139,8 +139,8 @@ def test_a_hangup_does_not_end_it():
 
 
 @pytest.mark.parametrize("plane", PLANES)
-def test_who_asked_before_the_stop_is_answered(plane):
-    """A datagram that waited in the socket was delivered, as far as its sender can know."""
+def test_a_datagram_sent_before_the_stop_has_a_reply(plane):
+    """A datagram in the socket's queue was delivered, as far as its sender can know."""
     config = f'[daemon]\nplane = "{plane}"\n[services.echo]\nlisten = ["udp://127.0.0.1:0"]\n'
     with Daemon(config) as daemon, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(2)
@@ -161,7 +161,7 @@ def test_who_asked_before_the_stop_is_answered(plane):
     ids=["echod", "echoctl"],
 )
 def test_an_interruption_while_it_starts_is_no_traceback(words):
-    """Whoever types Ctrl-C at once has changed their mind, and found no bug."""
+    """Ctrl-C right after the start is not a bug."""
     with subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         maps = Path(f"/proc/{process.pid}/maps")
         assert eventually(lambda: process.poll() is not None or "/zope/" in maps.read_text())  # half way

@@ -1,4 +1,4 @@
-"""Unix sockets: the mode that was asked for, a path that is never somebody else's, and none left behind."""
+"""Unix sockets: the configured mode, a path that belongs to no other process, and no path left behind."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def assert_served(path: str) -> None:
     "case",
     [pytest.param(case, marks=pytest.mark.system_wide if case in paths.TRACED else ()) for case in paths.CASES],
 )
-def test_somebody_may_write_beside_it(case, subject):
+def test_another_user_may_write_beside_it(case, subject):
     try:
         finding = case(paths.echod(subject))
     except Lacking as lacking:
@@ -71,7 +71,7 @@ def test_the_mode_is_exact_whatever_the_umask(umask):
         assert [path.name for path in daemon.dir.iterdir() if path.is_socket()] == []
 
 
-def test_what_a_dead_process_left_is_replaced():
+def test_a_socket_of_a_dead_process_is_replaced():
     daemon = Daemon(listen=["echo=unix://{dir}/stream", "echo=unix-dgram://{dir}/datagram"])
     for name, kind in (("stream", socket.SOCK_STREAM), ("datagram", socket.SOCK_DGRAM)):
         with socket.socket(socket.AF_UNIX, kind) as dead:
@@ -88,7 +88,7 @@ def test_what_a_dead_process_left_is_replaced():
 
 
 def test_at_the_end_only_its_own_path_is_removed():
-    """One path of a successor, one that is a file now, and one that is gone already."""
+    """One path of a successor, one that is a file now, and one that does not exist any more."""
     names = ("own", "taken", "file", "gone")
     with Daemon(listen=[f"echo=unix://{{dir}}/{name}" for name in names]) as daemon:
         for name in names[1:]:
@@ -104,8 +104,8 @@ def test_at_the_end_only_its_own_path_is_removed():
             assert not (daemon.dir / "taken").exists()
 
 
-def test_a_link_is_left_alone():
-    """Where somebody swapped a link in, neither it nor what it points to is touched."""
+def test_a_link_is_not_changed():
+    """If another user swaps in a link, neither it nor its target is changed."""
     daemon = Daemon(listen=LISTEN)
     victim = daemon.dir / "victim"
     victim.write_text("precious")
@@ -121,7 +121,7 @@ def test_a_link_is_left_alone():
 
 
 @pytest.mark.parametrize("scheme", ["unix", "unix-dgram"])
-def test_a_folder_where_everybody_may_write_is_refused(scheme):
+def test_a_folder_that_all_users_may_write_to_is_refused(scheme):
     daemon = Daemon(listen=[f"echo={scheme}://{{dir}}/echo.sock"])
     daemon.dir.chmod(0o777)
     with pytest.raises(AssertionError, match="not sticky"):
@@ -132,7 +132,7 @@ def test_a_folder_where_everybody_may_write_is_refused(scheme):
 
 
 @pytest.mark.parametrize("plane", ["auto", "off"])
-def test_a_peer_is_told_the_path_that_it_connected_to(plane):
+def test_whoami_returns_the_path_that_the_peer_connected_to(plane):
     config = f'[daemon]\nplane = "{plane}"\n[services.whoami]\nlisten = ["unix://{{dir}}/who"]'
     with Daemon(config) as daemon, socket.socket(socket.AF_UNIX) as client:
         client.settimeout(SECONDS)
