@@ -125,10 +125,13 @@ def read_load(lab: Lab) -> Iterator[Figure]:
             with _loader(_READS, server.tcp["admin"], "/api/connections?limit=10000", LOADERS, 3 * ASKED) as loader:
                 assert loader.stdout is not None
                 time.sleep(1)
+                waited = server.waited()
                 beside = probe.stream(server.tcp["echo"], ASKED)
+                waited = server.waited() - waited
                 refused = sum(not _answered(path) for _ in range(ASKS))
                 read = int(loader.stdout.readline())
-        text = f"another client's p99 {quiet.p99} ms before, {beside.p99} ms during it; {refused} of {ASKS}"
+        text = f"another client's p99 {quiet.p99} ms before, {beside.p99} ms during it, in which the server waited"
+        text += f" {waited:.1f} of {ASKED:.0f} s for a processor; {refused} of {ASKS}"
         text += f" requests of root refused; {read / MIB:.0f} MiB of lists read"
         kept = beside.p99 <= QUICK and not beside.lost and not refused
         yield Figure(server.subject, text, kept, {"quiet": vars(quiet), "beside": vars(beside), "refused": refused})

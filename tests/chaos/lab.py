@@ -73,6 +73,10 @@ class Server:
         """Processor seconds so far, of all its processes."""
         return sum(faults.processor_seconds(pid) for pid in self._processes())
 
+    def waited(self) -> float:
+        """Seconds that its first thread was ready to run and had no processor, so far: what other processes delayed."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+
     def memory(self) -> int:
         """Bytes of memory of all its processes."""
         return sum(memory(pid) for pid in self._processes())

@@ -36,24 +36,26 @@ FLOODS = {"empty lines": b"\n", "lines above the rate": b"x\n"}
 def newline_floods(lab: Lab) -> Iterator[Figure]:
     """An echo client's round trips while twenty clients of chat, or of console, send only lines."""
     for server in lab.each(ECHOD, PLAIN, services=LINES):
-        before = probe.stream(server.tcp["echo"], 2.0)
+        before, waited = probe.stream(server.tcp["echo"], 2.0), server.waited()
         found = {
             f"{kind}, {name}": _beside(server.tcp["echo"], server.tcp[kind], line)
             for kind in ("chat", "console")
             for name, line in FLOODS.items()
         }
-        yield _floods(server.subject, before, found)
-    with _stock_chat() as (_, chat, echo):
-        before = probe.stream(echo, 2.0)
+        yield _floods(server, before, found, server.waited() - waited)
+    with _stock_chat() as (server, chat, echo):
+        before, waited = probe.stream(echo, 2.0), server.waited()
         found = {f"chat, {name}": _beside(echo, chat, line) for name, line in FLOODS.items()}
-        yield _floods(STOCK, before, found)
+        yield _floods(server, before, found, server.waited() - waited)
 
 
-def _floods(subject: Subject, before: probe.Times, found: dict[str, probe.Times]) -> Figure:
+def _floods(server: Server, before: probe.Times, found: dict[str, probe.Times], waited: float) -> Figure:
+    subject = server.subject
     where, worst = max(found.items(), key=lambda one: (one[1].lost, one[1].p99))
     text = f"another client's p99 {before.p99} ms before (median {before.median} ms); with them "
     text += f"no reply within {probe.PATIENCE:g} s" if worst.lost else f"{worst.p99} ms at most"
     text += f" ({where}), median {max(one.median for one in found.values())} ms at most"
+    text += f"; the server waited {waited:.1f} of {FLOOD_SECONDS * len(found):.0f} s for a processor"
     kept = worst.p99 <= ALLOWED_MS and not worst.lost if subject is not STOCK else None
     return Figure(subject, text, kept, {"before": vars(before), **{name: vars(one) for name, one in found.items()}})
 
