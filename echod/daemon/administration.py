@@ -51,15 +51,24 @@ class Watched(Protocol):
     """What a view needs of the daemon."""
 
     awaited: AwaitedAddresses
-    configuration: Configuration
     events: Events
     leaving: Iterable[Listener]
-    listeners: list[Listener]
     log: Log
     outputs: list[Output]
     reloads: Reloads
     serving: bool
-    shared: Shared
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration in force."""
+
+    @property
+    def shared(self) -> Shared:
+        """What all listeners share."""
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """The listeners that accept."""
 
     @property
     def running(self) -> Any:

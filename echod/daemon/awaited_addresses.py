@@ -12,9 +12,7 @@ from typing import Any, Final
 from twisted.internet.base import DelayedCall
 
 from echod.config.units import duration
-from echod.daemon.bind import Unbindable, Wanted, bind_all
-from echod.daemon.listener import Listener, Served, Shared, Unready, listeners
-from echod.daemon.store import Store
+from echod.daemon.bind import Wanted
 
 SHORTEST: Final = 0.1  #: seconds from one attempt to the next
 
@@ -74,20 +72,3 @@ class AwaitedAddresses:
         else:
             self._awaited[place] = Awaited(place, why)
             self._wait(place)
-
-
-def listeners_of(place: Wanted, store: Store, served: Mapping[str, Served], shared: Shared) -> list[Listener] | str:
-    """What serves an address, once it is told to begin; or why it cannot be served yet, and then nothing is open."""
-    absent: dict[Wanted, str] = {}
-    try:
-        bound = bind_all(shared.reactor, [place], store, absent)
-    except Unbindable as error:
-        return str(error)
-    if absent:
-        return absent[place]
-    try:
-        return listeners(bound, served, shared)
-    except Unready as error:
-        for one in bound:
-            one.close()
-        return str(error)

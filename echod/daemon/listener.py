@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,8 +50,8 @@ class Shared:
     total: Total
     members: MemberGate
     send_budget: SendBudget
-    own_ports: Collection[int]
-    broadcasts: Collection[bytes]
+    own_ports: set[int]  #: the ports of the daemon, which no datagram may come from
+    broadcasts: set[bytes]  #: the broadcast addresses of the interfaces
     tallies: dict[tuple[str, str], Tally]  #: by the service's name and the address
 
 

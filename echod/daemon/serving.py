@@ -1,10 +1,8 @@
-"""The running daemon: services, gates and ports put together for every address, exchanged, and taken apart again."""
+"""The running daemon: starts, exchanges, drains and stops the objects that `echod.daemon.assembly` builds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,31 +15,23 @@ from twisted.logger import ILogObserver
 from echod.admin.resources import DaemonResources, Verdict
 from echod.admin.service import AdminService
 from echod.config.settings import Configuration
-from echod.daemon.administration import DaemonView, services_of
-from echod.daemon.awaited_addresses import AwaitedAddresses, listeners_of
-from echod.daemon.bind import Bound, Unbindable, Wanted, bind_all, open_to_nobody, wanted
-from echod.daemon.descriptors import spare
-from echod.daemon.fast_path import FastPath
+from echod.daemon.administration import DaemonView
+from echod.daemon.assembly import Assembler, Assembly, context_of
+from echod.daemon.awaited_addresses import AwaitedAddresses
+from echod.daemon.bind import Bound, Wanted, open_to_nobody
 from echod.daemon.leaving import Leaving
-from echod.daemon.listener import Served, Shared, Unready, UnusableService, listeners, used
-from echod.daemon.reload import Refused, Unchangeable, at_the_next_start, changed, changes, difference, readapt, rebound
+from echod.daemon.listener import Listener, Shared
+from echod.daemon.reload import at_the_next_start, changed, changes, readapt, rebound
 from echod.daemon.reloading import Read, Reloads
 from echod.daemon.startup_heap import freeze_startup_heap
 from echod.daemon.store import Store
 from echod.events import Events
-from echod.fastpath.loop import Loop
-from echod.gate.members import MemberGate
-from echod.gate.network_rate import Total
-from echod.gate.send_budget import SendBudget
-from echod.gate.work_budget import WorkBudget
-from echod.model import Context
 from echod.telemetry.background_writer import Output
 from echod.telemetry.log import Log
 from echod.telemetry.service_output import Shown
 from echod.text import system_error
 from echod.transports.interfaces import broadcasts
 from echod.transports.service_factory import ServiceFactory
-from echod.transports.stream_port import Reserve
 
 INTERFACES_EVERY: Final = 60.0  #: seconds between looks at the interfaces' broadcast addresses
 ADMIN_EVERY: Final = 1.0  #: seconds between looks at who takes too long at the administrator's interface
@@ -66,48 +56,21 @@ class Daemon(Service):
         reread: Callable[[], Read] | None = None,
         absent: Mapping[Wanted, str] = MappingProxyType({}),
     ) -> None:
-        self.configuration = self.begun_with = configuration
+        self.begun_with = configuration
         self.events = Events()
         self.log = log
         self.outputs = [log.output] if show_on in (None, log.output) else [log.output, show_on]
         self.serving = False
         self.become: Callable[[], None] = lambda: None  #: drops what only the start needed
         self.reloads = Reloads(self, reactor, (lambda: (self.configuration, ())) if reread is None else reread)
-        self._store = store
         self._reactor = reactor
         self._shown = Shown(log.show if show_on is None else show_on.line, reactor.seconds, reactor.callLater)
-        context = Context(
-            clock=reactor.seconds,
-            show=self._shown,
-            shows=self._shown.has_room,
-            terminal=show_on is not None and show_on.is_terminal,
-            later=reactor.callLater,
-            work=WorkBudget(reactor.callLater),
-        )
+        context = context_of(reactor, self._shown, show_on)
         self.view = DaemonView(self, context)
         self._admin = AdminService(DaemonResources(self.view), context)
-        self._own_ports: set[int] = set()
-        self._broadcasts: set[bytes] = set()
-        self._plane: Loop | None = None
-        self._fast_path = FastPath(reactor, partial(log.say, "warn"))
-        self.shared = Shared(
-            reactor=reactor,
-            events=self.events,
-            context=context,
-            admin=self._admin,
-            reserve=Reserve(),
-            plane=None,
-            pipes_below=spare(configuration),
-            total=Total(),
-            members=MemberGate(reactor.seconds),
-            send_budget=SendBudget(self.events.tell),
-            own_ports=self._own_ports,
-            broadcasts=self._broadcasts,
-            tallies={},
-        )
-        self._plane = self.shared.plane = self._fast_path.loop(configuration)
-        self._served = {one.name: Served(one, self.shared) for one in services_of(configuration)}
-        self.listeners = listeners(bound, self._served, self.shared)
+        self._assembler = Assembler(reactor, store, partial(log.say, "warn"))
+        self.assembly = self._assembler.first(configuration, bound, self.events, context, self._admin)
+        self._plane = self.shared.plane  # it runs until the stop, also if a reload stops using it
         self.leaving = Leaving(reactor)
         self.awaited = AwaitedAddresses(reactor, self._serve_late, self.events.tell)
         self._absent = absent
@@ -116,6 +79,21 @@ class Daemon(Service):
         self._admin_look = LoopingCall(self._admin.look)
         self._interfaces.clock = self._admin_look.clock = reactor
         self.events.subscribe(log.event, connections=configuration.daemon.log_level == "debug")
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration in force."""
+        return self.assembly.configuration
+
+    @property
+    def shared(self) -> Shared:
+        """What all listeners share."""
+        return self.assembly.shared
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """The listeners that accept, or will after the start."""
+        return self.assembly.listeners
 
     def setServiceParent(self, parent: Any) -> None:
         """Become the application's service, and its log."""
@@ -152,10 +130,10 @@ class Daemon(Service):
 
     def _serve_late(self, place: Wanted) -> str | None:
         """Serve an address that was not there before; why it cannot be served yet, or None."""
-        begun = listeners_of(place, self._store, self._served, self.shared)
+        begun = self._assembler.late(self.assembly, place)
         if isinstance(begun, str):
             return begun
-        self.listeners += begun
+        self.listeners.extend(begun)
         self._look_at_ports(listener.bound for listener in self.listeners)
         for listener in begun:
             listener.begin()
@@ -183,46 +161,26 @@ class Daemon(Service):
 
     def exchange(self, configuration: Configuration) -> Verdict:
         """Serve another configuration. Raises Refused, and then nothing has changed."""
-        services = services_of(configuration)
-        absent: dict[Wanted, str] = {}
-        tallies = used(self.shared.tallies, self.listeners)
-        try:
-            with ExitStack() as undo:
-                plane = self._plane_for(configuration, undo)
-                shared = replace(self.shared, plane=plane, pipes_below=spare(configuration), tallies=tallies)
-                found = difference(self.listeners, wanted(services), plane)
-                before = {one.name: self._predecessor(one) for one in services}
-                served = {one.name: Served(one, shared, before[one.name]) for one in services}
-                bound = bind_all(self._reactor, found.new, self._store, absent)
-                for one in bound:
-                    undo.callback(one.close)
-                renewed = [rebound(listener.bound, place) for listener, place in found.renewed]
-                begun = listeners([*bound, *renewed], served, shared)
-                undo.pop_all()
-        except (Unchangeable, Unbindable) as error:
-            raise Refused(71, error.faults) from error
-        except UnusableService as error:
-            raise Refused(78, [str(error)]) from error
-        except Unready as error:
-            raise Refused(71, [str(error)]) from error
+        new = self._assembler.replacement(self.assembly, configuration, self._plane)
+        found, begun = new.difference, new.begun
 
         # From here on nothing can fail.
         otherwise = changed(self.listeners, configuration.services)
         verdict = Verdict(
-            opened=len(bound),
+            opened=len(new.bound),
             closed=len(found.gone),
             changed=len(otherwise),
-            changes=tuple(changes(found, bound, otherwise, self.configuration, configuration)),
-            notes=(*at_the_next_start(self.begun_with, configuration), *open_to_nobody(bound)),
+            changes=tuple(changes(found, new.bound, otherwise, self.configuration, configuration)),
+            notes=(*at_the_next_start(self.begun_with, configuration), *open_to_nobody(new.bound)),
         )
-        retired = [one.service for one in self._served.values() if one not in before.values()]
-        self.configuration, self._served, self.shared = configuration, served, shared
-        if plane is not None and self._plane is None:
-            self._plane = plane
-            plane.start()
+        going_on = [listener for listener, _ in found.going_on]
+        self.assembly = Assembly(configuration, new.shared, new.served, going_on + begun)
+        if new.shared.plane is not None and self._plane is None:
+            self._plane = new.shared.plane
+            self._plane.start()
         self.log.govern(configuration.daemon.log_format, configuration.daemon.log_level)
         self.events.subscribe(self.log.event, connections=configuration.daemon.log_level == "debug")
-        for service in served.values():
+        for service in new.served.values():
             service.begin()
         for listener, place in (*found.renewed, *found.going_on):
             readapt(listener.bound, place)
@@ -230,35 +188,21 @@ class Daemon(Service):
             listener.port.release()
             self.leaving.add(listener)
         for listener, place in found.going_on:
-            listener.govern(served[place.service.name], rebound(listener.bound, place))
-        self.listeners = [listener for listener, _ in found.going_on] + begun
+            listener.govern(new.served[place.service.name], rebound(listener.bound, place))
         self._look_at_ports(listener.bound for listener in self.listeners)
         for listener in begun:
             listener.begin()
-        for listener in begun[: len(bound)]:
+        for listener in begun[: len(new.bound)]:
             self.events.tell("listener.opened", service=listener.name, address=listener.place)
         for listener in found.gone:
             listener.port.stopListening()
             self.leaving.add(listener)
             self.events.tell("listener.closed", service=listener.name, address=listener.place)
-        self.awaited.begin(absent)
+        self.awaited.begin(new.absent)
         self.leaving.look(self.listeners, configuration.daemon.drain)
-        for gone in retired:
-            gone.retire()
+        for gone in new.retired:
+            gone.service.retire()
         return verdict
-
-    def _plane_for(self, configuration: Configuration, undo: ExitStack) -> Loop | None:
-        """The plane's loop, if there is to be one; a new one has not started yet. Raises Unready."""
-        if self._plane is not None and configuration.daemon.plane == "auto":
-            return self._plane
-        plane = self._fast_path.loop(configuration)
-        if plane is not None:
-            undo.callback(plane.discard)
-        return plane
-
-    def _predecessor(self, config: Any) -> Served | None:
-        ours = self._served.get(config.name)
-        return ours if ours is not None and ours.config.kind is config.kind else None
 
     # the end
 
@@ -334,8 +278,8 @@ class Daemon(Service):
 
     def _look_at_ports(self, bound: Iterable[Bound]) -> None:
         ports = {one.address.port for one in bound if not one.transport.shape.has_connections and one.address.port}
-        self._own_ports.clear()
-        self._own_ports.update(ports)
+        self.shared.own_ports.clear()
+        self.shared.own_ports.update(ports)
         for listener in self.listeners:
             listener.look_again()
 
@@ -343,7 +287,7 @@ class Daemon(Service):
         found = broadcasts()
         if found is None:
             return
-        self._broadcasts.clear()
-        self._broadcasts.update(found)
+        self.shared.broadcasts.clear()
+        self.shared.broadcasts.update(found)
         for listener in self.listeners:
             listener.look_again()

@@ -1,0 +1,166 @@
+"""Assembly: builds the objects that serve a configuration. It starts, stops and sends nothing.
+
+`first` builds what a start serves, and `replacement` what a reload serves instead. Each builds everything or raises;
+then whatever it opened is closed. `echod.daemon.daemon` starts, drains and stops the objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from echod.admin.service import AdminService
+from echod.config.settings import Configuration, ServiceConfig
+from echod.daemon.administration import services_of
+from echod.daemon.bind import Bound, Unbindable, Wanted, bind_all, wanted
+from echod.daemon.descriptors import spare
+from echod.daemon.fast_path import FastPath
+from echod.daemon.listener import Listener, Served, Shared, Unready, UnusableService, listeners, used
+from echod.daemon.reload import Difference, Refused, Unchangeable, difference, rebound
+from echod.daemon.store import Store
+from echod.events import Events
+from echod.fastpath.loop import Loop
+from echod.gate.members import MemberGate
+from echod.gate.network_rate import Total
+from echod.gate.send_budget import SendBudget
+from echod.gate.work_budget import WorkBudget
+from echod.model import Context
+from echod.telemetry.background_writer import Output
+from echod.telemetry.service_output import Shown
+from echod.transports.stream_port import Reserve
+
+
+@dataclass
+class Assembly:
+    """What serves one configuration."""
+
+    configuration: Configuration
+    shared: Shared
+    served: dict[str, Served]  #: by the name of the service
+    listeners: list[Listener]
+
+
+@dataclass
+class Replacement:
+    """What takes the place of an assembly. Nothing of it has begun, and nothing of the other has changed."""
+
+    configuration: Configuration
+    shared: Shared
+    served: dict[str, Served]
+    retired: list[Served]  #: services that the configuration no longer has
+    difference: Difference
+    bound: list[Bound]  #: the sockets that were opened
+    begun: list[Listener]  #: for those sockets, in their order, and then for each renewed one
+    absent: dict[Wanted, str]  #: addresses that this machine does not have yet, and why they cannot be bound
+
+
+def context_of(reactor: Any, shown: Shown, show_on: Output | None) -> Context:
+    """The environment of every service of a daemon."""
+    return Context(
+        clock=reactor.seconds,
+        show=shown,
+        shows=shown.has_room,
+        terminal=show_on is not None and show_on.is_terminal,
+        later=reactor.callLater,
+        work=WorkBudget(reactor.callLater),
+    )
+
+
+class Assembler:
+    """Builds the assemblies of one daemon. `warn` gets a line if the kernel refuses what the fast path needs."""
+
+    def __init__(self, reactor: Any, store: Store, warn: Callable[[str], None]) -> None:
+        self._reactor = reactor
+        self._store = store
+        self._fast_path = FastPath(reactor, warn)
+
+    def first(
+        self,
+        configuration: Configuration,
+        bound: Sequence[Bound],
+        events: Events,
+        context: Context,
+        admin: AdminService,
+    ) -> Assembly:
+        """What serves these sockets, which stay the caller's. Raises UnusableService or Unready."""
+        shared = Shared(
+            reactor=self._reactor,
+            events=events,
+            context=context,
+            admin=admin,
+            reserve=Reserve(),
+            plane=None,
+            pipes_below=spare(configuration),
+            total=Total(),
+            members=MemberGate(self._reactor.seconds),
+            send_budget=SendBudget(events.tell),
+            own_ports=set(),
+            broadcasts=set(),
+            tallies={},
+        )
+        shared.plane = self._fast_path.loop(configuration)
+        served = {one.name: Served(one, shared) for one in services_of(configuration)}
+        return Assembly(configuration, shared, served, listeners(bound, served, shared))
+
+    def replacement(self, current: Assembly, configuration: Configuration, plane: Loop | None) -> Replacement:
+        """What serves another configuration; `plane` is the loop of the fast path that runs already.
+
+        Raises Refused.
+        """
+        services = services_of(configuration)
+        absent: dict[Wanted, str] = {}
+        tallies = used(current.shared.tallies, current.listeners)
+        try:
+            with ExitStack() as undo:
+                plane = self._plane_for(configuration, plane, undo)
+                shared = replace(current.shared, plane=plane, pipes_below=spare(configuration), tallies=tallies)
+                found = difference(current.listeners, wanted(services), plane)
+                before = {one.name: _predecessor(current, one) for one in services}
+                served = {one.name: Served(one, shared, before[one.name]) for one in services}
+                bound = bind_all(self._reactor, found.new, self._store, absent)
+                for one in bound:
+                    undo.callback(one.close)
+                renewed = [rebound(listener.bound, place) for listener, place in found.renewed]
+                begun = listeners([*bound, *renewed], served, shared)
+                undo.pop_all()
+        except (Unchangeable, Unbindable) as error:
+            raise Refused(71, error.faults) from error
+        except UnusableService as error:
+            raise Refused(78, [str(error)]) from error
+        except Unready as error:
+            raise Refused(71, [str(error)]) from error
+        retired = [one for one in current.served.values() if one not in before.values()]
+        return Replacement(configuration, shared, served, retired, found, bound, begun, absent)
+
+    def late(self, current: Assembly, place: Wanted) -> list[Listener] | str:
+        """What serves an address that this machine did not have before; or why it cannot be bound yet."""
+        absent: dict[Wanted, str] = {}
+        try:
+            bound = bind_all(self._reactor, [place], self._store, absent)
+        except Unbindable as error:
+            return str(error)
+        if absent:
+            return absent[place]
+        try:
+            return listeners(bound, current.served, current.shared)
+        except Unready as error:
+            for one in bound:
+                one.close()
+            return str(error)
+
+    def _plane_for(self, configuration: Configuration, running: Loop | None, undo: ExitStack) -> Loop | None:
+        """The loop of the fast path, if it is to be used; a new one has not started. Raises Unready."""
+        if running is not None and configuration.daemon.plane == "auto":
+            return running
+        plane = self._fast_path.loop(configuration)
+        if plane is not None:
+            undo.callback(plane.discard)
+        return plane
+
+
+def _predecessor(current: Assembly, config: ServiceConfig) -> Served | None:
+    """The service that goes on under another configuration: one of the same name and kind."""
+    ours = current.served.get(config.name)
+    return ours if ours is not None and ours.config.kind is config.kind else None
