@@ -381,7 +381,10 @@ BAD = {
         "services.bad.quotes",
     ),
     "a port": ("[services.bad]\nkind = 'echo'\nlisten = ['tcp://127.0.0.1:BUSY']\n", "EADDRINUSE"),
-    "a limit": ("[services.bad]\nkind = 'echo'\nlisten=['tcp://127.0.0.1:0']\nlimits={connections=99999999}\n", "fit"),
+    "a limit": (
+        "[services.bad]\nkind = 'echo'\nlisten=['tcp://127.0.0.1:0']\nlimits={connections=99999999}\n",
+        "exceed",
+    ),
 }
 
 
