@@ -23,21 +23,21 @@ from echod.config.loading import from_listen, load
 from echod.config.name_resolution import Unresolved, resolved
 from echod.config.printing import describe
 from echod.config.settings import Configuration
-from echod.daemon import descriptors, landlock, twisted_internals
-from echod.daemon.administration import services_of
+from echod.daemon import fd_limit, landlock, twisted_internals
+from echod.daemon.admin_view import services_of
 from echod.daemon.bind import Bound, Unbindable, Unsuited, Wanted, bind_all, open_to_nobody, wanted
-from echod.daemon.console import NoConsole, OwnTerminal, console_of, desk_of, shares_the_terminal
+from echod.daemon.config_diff import Refused
+from echod.daemon.daemon import Daemon
+from echod.daemon.fd_store import Store
 from echod.daemon.hint import ADMIN, client_program, hint
 from echod.daemon.in_thread import wait_for
 from echod.daemon.listener import Unready, UnusableService
-from echod.daemon.notify import Notify
+from echod.daemon.local_console import NoConsole, OwnTerminal, console_of, desk_of, shares_the_terminal
 from echod.daemon.pidfile import Pidfile, pidfile_of
 from echod.daemon.privileges import Identity, Impossible, become, identity_of, owning, stay_behind
-from echod.daemon.reload import Refused
 from echod.daemon.root_files import open_log
-from echod.daemon.serving import Daemon
+from echod.daemon.sd_notify import Notify
 from echod.daemon.signals import hold, install
-from echod.daemon.store import Store
 from echod.early_signals import until_the_daemon_takes_them
 from echod.services.registry import kinds
 from echod.stdio import open_standard_streams, readers_may_leave
@@ -164,7 +164,7 @@ def fitted(options: Options, identity: Identity | None) -> tuple[Configuration, 
     it; and the warnings of that. Raises Refused."""
     try:
         configuration, notes = resolved(read(options))
-        configuration, shrunk = fit(configuration, descriptors.raise_limit())
+        configuration, shrunk = fit(configuration, fd_limit.raise_limit())
     except ConfigurationError as error:
         raise Refused(EX_CONFIG, [str(fault) for fault in error.faults]) from error
     except Unresolved as error:

@@ -13,13 +13,13 @@ from typing import Any
 
 from echod.admin.service import AdminService
 from echod.config.settings import Configuration, ServiceConfig
-from echod.daemon.administration import services_of
+from echod.daemon.admin_view import services_of
 from echod.daemon.bind import Bound, Unbindable, Wanted, bind_all, wanted
-from echod.daemon.descriptors import spare
+from echod.daemon.config_diff import Difference, Refused, Unchangeable, difference, rebound
 from echod.daemon.fast_path import FastPath
+from echod.daemon.fd_limit import spare
+from echod.daemon.fd_store import Store
 from echod.daemon.listener import Listener, Served, Shared, Unready, UnusableService, listeners, used
-from echod.daemon.reload import Difference, Refused, Unchangeable, difference, rebound
-from echod.daemon.store import Store
 from echod.events import Events
 from echod.fastpath.loop import Loop
 from echod.gate.members import MemberGate

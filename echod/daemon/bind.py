@@ -15,7 +15,7 @@ from echod.address import BACKLOG, Address
 from echod.config.listing import exposed
 from echod.config.settings import ServiceConfig
 from echod.daemon.address_holder import holder
-from echod.daemon.store import Store
+from echod.daemon.fd_store import Store
 from echod.names import Inet, inet_name, is_loopback
 from echod.shape import Shape
 from echod.text import system_error

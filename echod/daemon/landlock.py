@@ -21,7 +21,7 @@ from echod import version
 from echod.address import Address
 from echod.config.settings import Configuration
 from echod.daemon.bind import Bound
-from echod.daemon.kernel import PR_SET_NO_NEW_PRIVS, Kernel
+from echod.daemon.privilege_syscalls import PR_SET_NO_NEW_PRIVS, Kernel
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 VERSION: Final = 1  #: the flag that asks for the version of the interface

@@ -13,7 +13,7 @@ from typing import Final
 from echod import runtime_dir
 from echod.address import Address
 from echod.config.settings import Configuration
-from echod.daemon.kernel import (
+from echod.daemon.privilege_syscalls import (
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL,
     PR_CAPBSET_DROP,

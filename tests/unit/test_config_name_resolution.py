@@ -19,8 +19,8 @@ from echod.config.loading import from_listen, load
 from echod.config.name_resolution import Unresolved, resolved
 from echod.config.settings import Admin, Configuration, Daemon, ServiceConfig
 from echod.daemon.bind import Unbindable, bind_all, wanted
-from echod.daemon.notify import Notify
-from echod.daemon.store import Store
+from echod.daemon.fd_store import Store
+from echod.daemon.sd_notify import Notify
 from echod.services.echo import Echo
 from echod.services.registry import kinds
 from echod.transports.systemd import Passed

@@ -9,8 +9,8 @@ from twisted.internet.task import Clock
 from echod.address import parse
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import Unbindable, Unsuited, bind_all, wanted
-from echod.daemon.notify import Notify
-from echod.daemon.store import Store
+from echod.daemon.fd_store import Store
+from echod.daemon.sd_notify import Notify
 from echod.services.echo import Echo
 from echod.transports.systemd import Descriptor, Passed
 

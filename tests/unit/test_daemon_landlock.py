@@ -14,8 +14,8 @@ from echod.address import parse
 from echod.config.settings import Configuration, Daemon, ServiceConfig
 from echod.daemon import landlock
 from echod.daemon.bind import Bound, wanted
-from echod.daemon.kernel import Kernel
 from echod.daemon.landlock import MAKE_SOCK, READ, REMOVE_FILE, WRITE, WRITE_FILE, Missing, confine, rules_of
+from echod.daemon.privilege_syscalls import Kernel
 from echod.services.echo import Echo
 from echod.transports.paths import OwnPath
 from tests.daemon import TOP, environment

@@ -7,7 +7,7 @@ import pytest
 
 from echod.address import parse
 from echod.config.settings import Admin, Configuration, Daemon, ServiceConfig
-from echod.daemon.kernel import Kernel
+from echod.daemon.privilege_syscalls import Kernel
 from echod.daemon.privileges import Identity, Impossible, identity_of, owning, stay_behind
 from echod.services.echo import Echo
 

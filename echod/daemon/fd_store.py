@@ -17,7 +17,7 @@ from typing import Final
 from urllib.parse import quote
 
 from echod.address import Address
-from echod.daemon.notify import Notify
+from echod.daemon.sd_notify import Notify
 from echod.transports import paths
 from echod.transports.systemd import Passed
 

@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 from echod.address import Address, parse
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import Unbindable, bind_all, wanted
-from echod.daemon.notify import Notify
-from echod.daemon.store import Store, name_of
+from echod.daemon.fd_store import Store, name_of
+from echod.daemon.sd_notify import Notify
 from echod.services.echo import Echo
 from echod.transports.registry import SCHEMES
 from echod.transports.systemd import Descriptor, Passed

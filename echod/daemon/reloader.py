@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 
 from echod.admin.resources import Verdict
 from echod.config.settings import Configuration
+from echod.daemon.config_diff import Refused, explained
 from echod.daemon.in_thread import begin
-from echod.daemon.reload import Refused, explained
 from echod.events import Events
 from echod.telemetry.log import Log
 from echod.telemetry.threads import NoThread

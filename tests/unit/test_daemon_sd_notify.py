@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 import pytest
 from twisted.internet.task import Clock
 
-from echod.daemon.notify import AGAIN, WAITING, Notify
+from echod.daemon.sd_notify import AGAIN, WAITING, Notify
 from echod.events import Events
 
 

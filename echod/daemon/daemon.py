@@ -15,16 +15,16 @@ from twisted.logger import ILogObserver
 from echod.admin.resources import DaemonResources, Verdict
 from echod.admin.service import AdminService
 from echod.config.settings import Configuration
-from echod.daemon.administration import DaemonView
+from echod.daemon.admin_view import DaemonView
 from echod.daemon.assembly import Assembler, Assembly, context_of
 from echod.daemon.awaited_addresses import AwaitedAddresses
 from echod.daemon.bind import Bound, Wanted, open_to_nobody
-from echod.daemon.leaving import Leaving
+from echod.daemon.config_diff import at_the_next_start, changed, changes, readapt, rebound
+from echod.daemon.draining import Leaving
+from echod.daemon.fd_store import Store
 from echod.daemon.listener import Listener, Shared
-from echod.daemon.reload import at_the_next_start, changed, changes, readapt, rebound
-from echod.daemon.reloading import Read, Reloads
+from echod.daemon.reloader import Read, Reloads
 from echod.daemon.startup_heap import freeze_startup_heap
-from echod.daemon.store import Store
 from echod.events import Events
 from echod.telemetry.background_writer import Output
 from echod.telemetry.log import Log

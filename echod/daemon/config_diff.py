@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from echod.address import Address
 from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.bind import Bound, Wanted, adapt
+from echod.daemon.fd_store import CHANGEABLE
 from echod.daemon.listener import Listener
-from echod.daemon.store import CHANGEABLE
 from echod.fastpath.loop import Loop
 
 

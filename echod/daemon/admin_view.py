@@ -12,9 +12,9 @@ from echod.admin.resources import Verdict
 from echod.admin.service import AT_ONCE, AdminOptions, AdminService
 from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.awaited_addresses import AwaitedAddresses
-from echod.daemon.console import desk_of
 from echod.daemon.listener import Listener, Shared
-from echod.daemon.reloading import Reloads
+from echod.daemon.local_console import desk_of
+from echod.daemon.reloader import Reloads
 from echod.events import Events, Tally
 from echod.gate.limits import UNLIMITED, Limits
 from echod.model import Context
