@@ -1,1 +1,1 @@
-"""What people and programs see of a running daemon: its log, and what its services show."""
+"""The output of a running daemon: its log, its metrics, and the lines that its services print."""

@@ -1,8 +1,8 @@
-"""Lines written to a file, a pipe, a terminal or the journal, without the event loop ever waiting for it.
+"""Writes lines to a file, a pipe, a terminal or the journal. The event loop never blocks on them.
 
-A full disk, a closed pipe or a stopped terminal must not stop the service: a thread writes, the queue before it is
-bounded, and lines that do not fit are counted. The thread ends when it has had nothing to write for IDLE: while a
-process has one thread, the C library takes shorter ways through its locks and its calls that may block.
+A full disk, a closed pipe or a stopped terminal must not stop the service. So a thread writes, its queue is bounded,
+and lines that do not fit are counted. The thread ends after IDLE seconds without a line. While a process has one
+thread, locks and blocking calls of the C library are faster.
 """
 
 from __future__ import annotations
@@ -18,60 +18,61 @@ from typing import Final
 from echod.telemetry.journal import Journal, is_journal
 from echod.telemetry.threads import NoThread, start
 
-WAITING: Final = 10_000  #: lines that may wait to be written
-WAITING_BYTES: Final = 4 << 20  #: and bytes of them, for a service shows as much as a peer sends
-AT_THE_END: Final = 1.0  #: seconds that the last lines have to get out
+WAITING: Final = 10_000  #: maximum number of queued lines
+WAITING_BYTES: Final = 4 << 20  #: maximum bytes of queued lines: a service prints as much as its peers send
+AT_THE_END: Final = 1.0  #: seconds that `stop` waits for the last lines to be written
 IDLE: Final = 0.1
-"""Seconds without a line after which the thread ends: long enough that a steady output needs one thread, not many."""
+"""Seconds without a line after which the thread ends. A steady output keeps the same thread."""
 
-Item = tuple[bool, bytes]  # whether it is an entry of the journal, and what to write
+Item = tuple[bool, bytes]  # whether it is a journal entry; the bytes to write
 
 
 class Output:
-    """A descriptor or an appended file that takes lines, and the journal that takes entries beside them.
+    """Writes lines to a descriptor or appends them to a file, and sends entries to the journal.
 
-    Until `start` it writes at once: the process may still fork, and a thread would stay behind. `opened` is a
-    descriptor of the file, where another user has opened it first. Raises OSError where the file cannot be opened.
+    Before `start` it writes synchronously, because the process may still fork and a fork does not copy threads.
+    `opened` is a descriptor of the file if it was already opened, for example as another user. Raises OSError if the
+    file cannot be opened.
     """
 
     def __init__(self, target: int | str, journal: Journal | None = None, opened: int | None = None) -> None:
         self.lost = 0
-        self.dressed: Callable[[str], str] = _with_end  #: what is written for a line; somebody may be typing below it
+        self.dressed: Callable[[str], str] = _with_end  #: the text for a line; the console adds its input
         self.journal = journal or Journal()
         self._path = os.path.abspath(target) if isinstance(target, str) else None
         self._descriptor = target if isinstance(target, int) else -1 if opened is None else opened
         self._waiting: deque[Item] = deque()
-        self._bytes = 0  # in it
+        self._bytes = 0  # in `_waiting`
         self._wake = threading.Condition()
         self._started = False
         self._thread: threading.Thread | None = None
         self._ending = False
-        self._torn = b""  # ends what was written of a line that did not fit
+        self._torn = b""  # a line feed if the last line was written in part
         if self._descriptor < 0:
             self.reopen()
 
     def reopen(self) -> None:
-        """Open the file of this path again, after a rename. Raises OSError, and goes on with the old file then."""
+        """Open the path again, after a rename. Raises OSError if that fails, and keeps the old file."""
         if self._path is not None:
             opened = open_to_append(self._path)
             if self._descriptor < 0:
                 self._descriptor = opened
-            else:  # in one step, for the thread may be just about to write
+            else:  # atomic, because the thread may be writing
                 os.dup2(opened, self._descriptor, inheritable=False)
                 os.close(opened)
 
     @property
     def path(self) -> str | None:
-        """The file that it opens again; None is a descriptor."""
+        """The file that `reopen` opens; None if the target is a descriptor."""
         return self._path
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person may be reading at once."""
+        """Whether the target is a terminal."""
         return os.isatty(self._descriptor)
 
     def start(self) -> None:
-        """Write from a thread from now on. Raises NoThread."""
+        """Write from a thread from now on. Raises NoThread if the thread cannot be started."""
         with self._wake:
             self._ending = False
             if self._thread is None:
@@ -79,7 +80,7 @@ class Output:
         self._started = True
 
     def stop(self) -> None:
-        """Write what waits, for AT_THE_END at most; later lines are written at once again."""
+        """Write queued lines, for at most AT_THE_END seconds. Later lines are written synchronously."""
         if not self._started:
             return
         with self._wake:
@@ -94,24 +95,24 @@ class Output:
             self.lost += len(self._waiting)
             self._waiting.clear()
             self._bytes = 0
-            if thread is None or not thread.is_alive():  # else nothing is read: lines that come now are lost too
+            if thread is None or not thread.is_alive():  # otherwise the target blocks, and later lines are lost too
                 self._started = False
                 self.journal.close()
 
     def is_journal(self, environ: Mapping[str, str]) -> bool:
-        """Whether lines become entries of the journal by themselves."""
+        """Whether the target is connected to the journal, which makes an entry of each line."""
         return self._path is None and is_journal(self._descriptor, environ)
 
     def line(self, text: str) -> int:
-        """Take one line, without its end. Returns its length in bytes."""
+        """Write or queue one line, given without its line feed. Returns its length in bytes."""
         return self.put(self.dressed(text))
 
     def entry(self, entry: bytes) -> int:
-        """Take one entry of the journal. Returns its length in bytes."""
+        """Send or queue one journal entry. Returns its length in bytes."""
         return self._take((True, entry))
 
     def put(self, text: str) -> int:
-        """Take text as it is. Returns its length in bytes."""
+        """Write or queue text unchanged. Returns its length in bytes."""
         return self._take((False, text.encode("utf-8", "backslashreplace")))
 
     def _take(self, item: Item) -> int:
@@ -135,7 +136,7 @@ class Output:
         return size
 
     def _begin_thread(self) -> None:
-        """Start the thread that writes; `_wake` is held. Raises NoThread."""
+        """Start the thread that writes. The caller holds `_wake`. Raises NoThread."""
         thread = threading.Thread(target=self._write_all, name="output", daemon=True)
         start(thread)
         self._thread = thread
@@ -145,7 +146,7 @@ class Output:
             self._write(item)
 
     def _next(self) -> Item | None:
-        """What the thread writes next; None ends it, and the next line needs another."""
+        """The next item to write; None ends the thread, and the next line starts another."""
         with self._wake:
             if not self._waiting and not self._ending:
                 self._wake.wait(IDLE)
@@ -157,7 +158,10 @@ class Output:
             return item
 
     def _without_thread(self) -> None:
-        """Write what the descriptor takes at once, where no thread can be started; the rest waits. `_wake` is held."""
+        """Write as much as the descriptor accepts without blocking, because a thread cannot be started.
+
+        The rest stays queued. The caller holds `_wake`.
+        """
         ready = select.poll()
         ready.register(self._descriptor, select.POLLOUT)
         while self._waiting and ready.poll(0):
@@ -172,7 +176,7 @@ class Output:
             return
         try:
             self.journal.send(data)
-        except OSError:  # it is busy, or gone
+        except OSError:  # the journal is busy or does not exist
             self.lost += 1
 
     def _write_line(self, data: bytes) -> None:
@@ -181,22 +185,22 @@ class Output:
         try:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
-        except OSError:  # no space, nobody reading: the service goes on
+        except OSError:  # disk full, or pipe without a reader: the service continues
             self.lost += 1
         if len(rest) < len(whole):
             self._torn = b"\n" if rest else b""
 
 
 def open_to_append(path: str, flags: int = 0, *, create: bool = True) -> int:
-    """A descriptor that appends to a file or writes into a named pipe. Raises OSError, never waits for a reader."""
+    """Open a file to append to, or a named pipe to write to. Raises OSError; does not wait for a reader of the pipe."""
     flags |= os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_CREAT if create else 0)
     try:
         opened = os.open(path, flags, 0o640)
     except OSError as error:
         if error.errno == errno.ENXIO:  # open(2): a pipe without a reader, or a socket
-            raise OSError(error.errno, "nobody reads from it", path) from None
+            raise OSError(error.errno, "no process reads from it", path) from None
         raise
-    os.set_blocking(opened, True)  # only the opening may not wait: a thread writes
+    os.set_blocking(opened, True)  # only open(2) must not block: a thread writes
     return opened
 
 

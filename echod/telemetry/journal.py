@@ -1,4 +1,4 @@
-"""The journal of systemd: entries with fields of their own, as `Native Journal Protocol` of systemd describes them."""
+"""Sends entries with fields to the journal of systemd, as the page `Native Journal Protocol` of systemd specifies."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import Any, Final
 from echod.text import escaped
 
 SOCKET: Final = "/run/systemd/journal/socket"
-VARIABLE: Final = "JOURNAL_STREAM"  #: device and inode of what a unit's output is connected to (systemd.exec(5))
+VARIABLE: Final = "JOURNAL_STREAM"  #: device and inode of the stream of a unit's output (systemd.exec(5))
 PRIORITIES: Final[Mapping[str, int]] = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}  # syslog(3)
-PATIENCE: Final = 1.0  #: seconds that an entry has: the journal is busy, and other lines wait behind it
+PATIENCE: Final = 1.0  #: seconds to wait for a busy journal; other lines are queued meanwhile
 
 SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 TOO_LARGE: Final = frozenset({errno.EMSGSIZE, errno.ENOBUFS})
 
 
 class Journal:
-    """Where entries go."""
+    """The socket of the journal, opened for the first entry."""
 
     def __init__(self, where: str = SOCKET) -> None:
         self._where = where
@@ -32,14 +32,14 @@ class Journal:
 
     @property
     def there(self) -> bool:
-        """Whether there is a journal now."""
+        """Whether the socket of the journal exists now."""
         try:
             return stat.S_ISSOCK(os.stat(self._where).st_mode)
         except OSError:
             return False
 
     def send(self, entry: bytes) -> None:
-        """Write one entry; it waits for PATIENCE at most. Raises OSError where it is lost."""
+        """Send one entry, and wait for at most PATIENCE seconds. Raises OSError if the entry is lost."""
         if self._socket is None:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.settimeout(PATIENCE)
@@ -51,13 +51,13 @@ class Journal:
             self._send_file(self._socket, entry)
 
     def close(self) -> None:
-        """Give the socket back; another entry would open it again."""
+        """Close the socket. The next entry opens it again."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def _send_file(self, through: socket.socket, entry: bytes) -> None:
-        """What does not fit a datagram goes as a file in memory, that nobody can change any more."""
+        """Send an entry that is too large for a datagram, as a sealed file in memory (memfd_create(2))."""
         file = os.memfd_create("echod-journal", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             rest = memoryview(entry)
@@ -71,7 +71,7 @@ class Journal:
 
 
 def is_journal(descriptor: int, environ: Mapping[str, str]) -> bool:
-    """Whether what is written to a descriptor becomes entries of the journal by itself."""
+    """Whether a descriptor is connected to the journal, which makes an entry of each line (JOURNAL_STREAM)."""
     try:
         there = os.fstat(descriptor)
     except OSError:
@@ -80,7 +80,7 @@ def is_journal(descriptor: int, environ: Mapping[str, str]) -> bool:
 
 
 def entry(level: str, message: str, fields: Mapping[str, Any]) -> bytes:
-    """One entry: the message, its importance, and each field as ECHOD_NAME."""
+    """Encode one entry: the message, its priority, and each field as ECHOD_NAME."""
     parts = {"MESSAGE": message, "PRIORITY": PRIORITIES[level], "SYSLOG_IDENTIFIER": "echod"}
     parts |= {f"ECHOD_{name.upper()}": value for name, value in fields.items()}
     return b"".join(
@@ -89,10 +89,10 @@ def entry(level: str, message: str, fields: Mapping[str, Any]) -> bytes:
 
 
 def _field(name: str, value: str) -> bytes:
-    """`NAME=value`: what is escaped has no line feed in it, which would ask for the other form."""
+    """`NAME=value`. An escaped value has no line feed, so the binary form is not needed."""
     return f"{name}={escaped(value)}\n".encode("utf-8", "backslashreplace")
 
 
 def prefixed(level: str, message: str) -> str:
-    """A line whose importance who reads our output understands (sd-daemon(3))."""
+    """A line that starts with its priority, for a service manager that reads standard error (sd-daemon(3))."""
     return f"<{PRIORITIES[level]}>{escaped(message)}"

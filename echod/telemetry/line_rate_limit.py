@@ -1,4 +1,4 @@
-"""So many lines of one class, and behind that only how many there were: nobody fills a log by making us complain."""
+"""Limits the rate of lines of each class, and counts the rest, so that peers cannot fill the log."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 CLASSES: Final = 1_000
-"""Classes that are told apart; there are as many as there are kinds of events and places in the code that complain."""
+"""Maximum number of classes. There is one for each kind of event and each place in the code that logs."""
 REST: Final = "others"
 
 
 class Rations:
-    """Passes lines by their class and counts the rest, until somebody takes the counts; `clock` never steps back."""
+    """Limits lines by class, and counts the rest until `take` is called. `clock` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._windows: dict[str, tuple[float, int]] = {}  # since when, and how many passed
-        self._held: dict[str, tuple[int, float]] = {}  # how many did not, and the window of their class
+        self._windows: dict[str, tuple[float, int]] = {}  # start of the window, and lines passed in it
+        self._held: dict[str, tuple[int, float]] = {}  # lines suppressed, and the window of the class in seconds
 
     def passes(self, what: str, most: int, seconds: float) -> bool:
         """Whether another line of this class may be written: `most` of them in each window of `seconds`."""
@@ -33,7 +33,7 @@ class Rations:
         return False
 
     def take(self, window: float | None = None) -> Mapping[str, int]:
-        """How many lines of each class were held back since the last time: of classes with this window, or of all."""
+        """Return and reset the suppressed lines of each class: of classes with this window in seconds, or of all."""
         held = {what: count for what, (count, seconds) in self._held.items() if window in (None, seconds)}
         for what in held:
             del self._held[what]

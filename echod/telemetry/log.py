@@ -1,7 +1,7 @@
 """The log: one line for each event and each diagnostic, in our format, and the output of services.
 
-It is twistd's log observer and a sink of our events at once. Whatever somebody else can make us say again and again
-is rationed by its class; what was held back is counted, and said when ten seconds are over.
+It is both the log observer of twistd and a sink of echod's events. Lines that peers can cause repeatedly are limited
+by class. Suppressed lines are counted, and their number is logged after ten seconds.
 """
 
 from __future__ import annotations
@@ -22,51 +22,51 @@ from echod.telemetry.line_rate_limit import Rations
 from echod.telemetry.summary import Opened, stopped
 from echod.text import clipped, counted, escaped
 
-Format = Literal["auto", "text", "json", "journal"]  #: what `log-format` may say
+Format = Literal["auto", "text", "json", "journal"]  #: the values of `log-format`
 
 LEVELS: Final[Mapping[str, int]] = {"debug": 0, "info": 1, "warn": 2, "error": 3, "critical": 4}
 
 TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
     "listener.opened": ("info", "{service}  {address}"),
-    "listener.awaited": ("warn", "{service}  {address} is not there yet and is tried again: {error}"),
-    "listener.closed": ("debug", "{service}  {address} is served no more"),
+    "listener.awaited": ("warn", "{service}  {address} does not exist yet; retrying: {error}"),
+    "listener.closed": ("debug", "{service}  {address} is no longer served"),
     "connection.opened": ("debug", "{service}  {address} from {peer}"),
     "connection.refused": ("debug", "{service}  {address} refused to {peer}: {reason}"),
     "client.denied": ("info", "{service}  {address} denied to {peer}; to let it in: --allow {host}"),
     "connection.closed": ("debug", "{service}  {address} from {peer} ended: {reason}, {bytes_in} in, {bytes_out} out"),
-    "accept.paused": ("warn", "{service}  {address} accepts nothing for now: {error}"),
+    "accept.paused": ("warn", "{service}  {address} accepts no connections for now: {error}"),
     "accept.resumed": ("info", "{service}  {address} accepts again; {refused} refused meanwhile"),
-    "reading.paused": ("warn", "more than {limit} octets wait to be sent: who takes nothing is not read from"),
-    "reading.resumed": ("info", "fewer than {limit} octets wait to be sent: everybody is read from again"),
+    "reading.paused": ("warn", "more than {limit} bytes of output are pending: slow readers are not read from"),
+    "reading.resumed": ("info", "fewer than {limit} bytes of output are pending: all clients are read from again"),
     "daemon.ready": ("info", "ready: {listeners:listener|listeners}"),
-    "daemon.reloading": ("debug", "reading the configuration anew, for {by}"),
+    "daemon.reloading": ("debug", "reading the configuration again, for {by}"),
     "daemon.reloaded": (
         "info",
         "reloaded: {opened:address|addresses} opened, {closed} closed, {changed:service|services} changed: {changes}",
     ),
     "daemon.refused": ("error", "not reloaded, the old configuration stays: {errors}"),
     "daemon.draining": ("info", "stopping: {connections:connection has|connections have} {seconds:g} s to end"),
-    "log.incomplete": ("warn", "{lines:line|lines} could not be written, {events:event|events} not told"),
+    "log.incomplete": ("warn", "{lines:line|lines} could not be written, {events:event|events} not delivered"),
     "daemon.stopped": ("info", "stopped {counters}"),
 }
-"""How each event of the catalogue reads, and how important it is."""
+"""The level and the text of each event of the catalogue (`echod.events`)."""
 
-MOST: Final = 10  #: lines of one class a second: what a person can follow
-MOST_DEBUG: Final = 1_000  #: for whoever asked for every connection
+MOST: Final = 10  #: lines of one class a second: as many as an operator can read
+MOST_DEBUG: Final = 1_000  #: the same at level debug, which logs every connection
 EVERY: Final[Mapping[str, float]] = {"client.denied": 60.0, "reading.paused": 60.0, "reading.resumed": 60.0}
-"""Seconds between two events of those that peers choose: they could fill the log with lines that say the same."""
-BUG_EVERY: Final = 60.0  #: seconds between tracebacks of one place
-HELD_FOR: Final = 10.0  #: seconds until it is said how many lines were held back
-AS_MANY_AS_CONFIGURED: Final = ("listener.", "daemon.", "log.")  #: no peer can make us say them
-DIAGNOSTIC: Final = 1_024  #: characters of one, its error not counted
+"""Minimum seconds between two of these events. Peers can cause them, and could fill the log with equal lines."""
+BUG_EVERY: Final = 60.0  #: minimum seconds between two tracebacks of one place in the code
+HELD_FOR: Final = 10.0  #: seconds until the number of suppressed lines is logged
+AS_MANY_AS_CONFIGURED: Final = ("listener.", "daemon.", "log.")  #: events that peers cannot cause
+DIAGNOSTIC: Final = 1_024  #: maximum characters of a diagnostic, without its error
 
 
 @implementer(ILogObserver)
 class Log:
-    """Writes what is at least as important as `level` to `output`: as text, as one JSON object a line, or as entries
-    of the journal. `auto` is journal where the output leads there anyway, as `environ` says, and text otherwise.
+    """Writes lines of at least `level` to `output`: as text, as one JSON object a line, or as journal entries.
 
-    `clock` never steps back; `later` calls something after so many seconds (reactor.callLater).
+    `auto` is `journal` if the output is connected to the journal, as `environ` shows, and `text` otherwise.
+    `clock` is monotonic, in seconds. `later(seconds, call, …)` calls after a delay (reactor.callLater).
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class Log:
         later: Callable[..., Any],
     ) -> None:
         self.output = output
-        self.internal_errors = 0  #: failures that nobody handled: bugs, of ours or of a service
-        self.suppressed = 0  #: lines that were held back
+        self.internal_errors = 0  #: unhandled exceptions: bugs of echod or of a service
+        self.suppressed = 0  #: lines that the rate limit suppressed
         self._environ = environ or {}
         self._later = later
         self._rations = Rations(clock)
@@ -90,7 +90,7 @@ class Log:
         self.govern(form, level)
 
     def govern(self, form: Format, level: str) -> None:
-        """Write in this form, and from this importance on."""
+        """Change the form and the lowest level, at the start and at a reload."""
         if form == "auto":
             form = "journal" if self.output.is_journal(self._environ) else "text"
         self._form = form
@@ -99,7 +99,7 @@ class Log:
         self._lowest = LEVELS[level]
 
     def event(self, name: str, fields: Mapping[str, Any]) -> None:
-        """One of our events; the sink to subscribe."""
+        """Log one event of echod. Subscribe this method to the events."""
         level, template = TEMPLATES[name]
         if LEVELS[level] < self._lowest:
             return
@@ -118,16 +118,16 @@ class Log:
         self._write(level, template.format_map(plain), {"event": name, **fields})
 
     def say(self, level: str, text: str) -> None:
-        """A line of the daemon itself."""
+        """Log a line of the daemon itself, without a rate limit."""
         if LEVELS[level] >= self._lowest:
             self._write(level, text, {})
 
     def show(self, line: str) -> int:
-        """A line that a service shows, where there is no standard output: always written. Returns its bytes."""
+        """Write a line that a service prints, if standard output is not used. Ignores `level`. Returns its bytes."""
         return self._write("info", line, {"shown": True})
 
     def __call__(self, event: LogEvent) -> None:
-        """A diagnostic of Twisted's logger: ours from `info`, everybody else's from `warn`."""
+        """Log a diagnostic of Twisted's logger: of echod from `info` on, of other packages from `warn` on."""
         failure = event.get("log_failure")
         self.internal_errors += failure is not None
         level: LogLevel = event.get("log_level", LogLevel.info)
@@ -145,23 +145,23 @@ class Log:
             self._write(level.name, text, {})
 
     def figures(self) -> dict[str, int]:
-        """What is counted of the log itself, and is not 0."""
+        """The counters of the log itself that are not 0."""
         counts = {"internal_errors": self.internal_errors, "lines_suppressed": self.suppressed}
         return {name: count for name, count in counts.items() if count}
 
     def settle(self, window: float | None = None) -> None:
-        """Say how many lines were held back: of classes with a window of so many seconds, or of all."""
+        """Log the number of suppressed lines: of classes with a window of so many seconds, or of all."""
         self._will_report.discard(window or 0.0)
         for what, lines in self._rations.take(window).items():
             more = counted(lines, "more line was", "more lines were")
             self._write("warn", f"{more} not written: {clipped(what)}", {"suppressed": lines})
 
     def _passes(self, what: str, level: str, most: int = MOST, seconds: float = 1.0) -> bool:
-        """Whether a line of this class may be written now; if not, it is counted, and told in a while."""
+        """Whether a line of this class may be written now. If not, it is counted and reported later."""
         if self._rations.passes(what, MOST_DEBUG if level == "debug" else most, seconds):
             return True
         self.suppressed += 1
-        in_reactor = threading.current_thread() is threading.main_thread()  # which alone may be asked for timers
+        in_reactor = threading.current_thread() is threading.main_thread()  # only this thread may set timers
         if seconds not in self._will_report and in_reactor:
             self._will_report.add(seconds)
             self._later(max(HELD_FOR, seconds), self.settle, seconds)
@@ -180,7 +180,7 @@ class Log:
 
 
 class _Count(int):
-    """A number, that a template may have with its noun: `{n:line|lines}`."""
+    """A number that a template can format with its noun: `{n:line|lines}`."""
 
     def __format__(self, spec: str) -> str:
         one, bar, many = spec.partition("|")
@@ -188,13 +188,13 @@ class _Count(int):
 
 
 def _plain(value: Any) -> Any:
-    """A field as a template wants it."""
+    """A field in the form that templates use."""
     if isinstance(value, dict):
         return json.dumps(value)
     return _Count(value) if type(value) is int else value
 
 
 def _where(failure: Any) -> str:
-    """The innermost places of a traceback, on one line."""
+    """The innermost four frames of a traceback, on one line."""
     frames = [f"{name} ({path.rpartition('/')[2]}:{line})" for name, path, line, *_ in failure.frames]
     return " in " + ", ".join(frames[-4:]) if frames else ""

@@ -1,6 +1,6 @@
-"""Every counter in Prometheus' text formats: plain integers, collected when somebody asks.
+"""The counters in the text formats of Prometheus, collected at each request.
 
-docs/METRICS.md lists the names; a test holds the page to this file.
+docs/ADMIN.md lists the names. A test compares the page with this file.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ from echod.events import Tally
 from echod.version import VERSION
 
 WHERE: Final = ("service", "address")
-SLICE: Final = 32  #: listeners whose samples of one family are encoded at once: about 0.2 ms
+SLICE: Final = 32  #: listeners per encoded part of a family: encoding one takes about 0.2 ms
 END: Final = b"# EOF\n"  #: the last line of OpenMetrics
 
 COUNTERS: Final[Mapping[str, tuple[str, Callable[[Tally], int]]]] = {
     "echod_connections_accepted": ("Connections that were admitted.", lambda tally: tally.accepted),
-    "echod_messages_received": ("Datagrams that came.", lambda tally: tally.datagrams_in),
-    "echod_messages_sent": ("Datagrams that were answered.", lambda tally: tally.datagrams_out),
-    "echod_received_bytes": ("Payload that came.", lambda tally: tally.bytes_in),
-    "echod_sent_bytes": ("Payload that the kernel took.", lambda tally: tally.bytes_out),
-    "echod_held_back": ("Connections that were stuck above total-buffer.", lambda tally: tally.held_back),
+    "echod_messages_received": ("Datagrams received.", lambda tally: tally.datagrams_in),
+    "echod_messages_sent": ("Datagrams replied to.", lambda tally: tally.datagrams_out),
+    "echod_received_bytes": ("Payload received.", lambda tally: tally.bytes_in),
+    "echod_sent_bytes": ("Payload that the kernel accepted for sending.", lambda tally: tally.bytes_out),
+    "echod_held_back": ("Connections that blocked while total-buffer was exceeded.", lambda tally: tally.held_back),
 }
 REASONS: Final[Mapping[str, tuple[str, Callable[[Tally], Mapping[Any, int]]]]] = {
-    "echod_connections_closed": ("Connections that ended, by why.", lambda tally: tally.closed),
-    "echod_refusals": ("Connections and datagrams that got no service, by why.", lambda tally: tally.refused),
+    "echod_connections_closed": ("Connections that ended, by reason.", lambda tally: tally.closed),
+    "echod_refusals": ("Connections and datagrams that were refused, by reason.", lambda tally: tally.refused),
 }
 
 
 @dataclass(frozen=True)
 class ProcessFigures:
-    """What is counted of the daemon as a whole."""
+    """The counters and gauges of the daemon as a whole."""
 
     started: float  #: seconds since 1970
     ready: bool
-    lines_lost: int  #: of the log and of what services show
-    lines_suppressed: int  #: of one class that came too often
+    lines_lost: int  #: lines of the log and of services that could not be written
+    lines_suppressed: int  #: lines that the rate limit of their class suppressed
     events_lost: int
-    internal_errors: int  #: failures that nobody handled
-    unsent: int  #: bytes that wait to be sent to all connections, outboxes included
-    missed: int  #: lines that outboxes dropped, because their readers were too slow
-    readers_ended: int  #: that stayed behind
+    internal_errors: int  #: unhandled exceptions
+    unsent: int  #: bytes of pending output of all connections, including outboxes
+    missed: int  #: lines that outboxes dropped because their readers were slow
+    readers_ended: int  #: readers that were disconnected because they were too slow
     reloads: Mapping[str, int]  #: by verdict, "kept" or "refused"
     last_reload_took: bool  #: whether the last one was not refused
 
 
 class Figures(Collector):
-    """Collects what `tallies` and `process` say at that moment; `tallies` are (service, address, Tally)."""
+    """Collects the values of `tallies` and `process` at each scrape. `tallies` are (service, address, Tally)."""
 
     def __init__(
         self, tallies: Callable[[], Iterable[tuple[str, str, Tally]]], process: Callable[[], ProcessFigures]
@@ -93,31 +93,33 @@ class Figures(Collector):
         yield GaugeMetricFamily(
             "echod_start_time_seconds", "When the daemon started, in seconds since 1970.", figures.started
         )
-        yield GaugeMetricFamily("echod_ready", "Whether everything is served.", int(figures.ready))
+        yield GaugeMetricFamily("echod_ready", "1 if all listeners are served, else 0.", int(figures.ready))
         yield CounterMetricFamily("echod_log_lines_lost", "Lines that could not be written.", figures.lines_lost)
         yield CounterMetricFamily(
-            "echod_log_lines_suppressed", "Lines of one class that came too often.", figures.lines_suppressed
+            "echod_log_lines_suppressed", "Lines that a rate limit suppressed.", figures.lines_suppressed
         )
-        yield CounterMetricFamily("echod_internal_errors", "Failures that nobody handled.", figures.internal_errors)
-        yield GaugeMetricFamily("echod_unsent_bytes", "What waits to be sent to all connections.", figures.unsent)
-        yield CounterMetricFamily("echod_missed_lines", "Lines that slow readers were not sent.", figures.missed)
-        yield CounterMetricFamily("echod_readers_ended", "Readers that stayed behind.", figures.readers_ended)
-        yield CounterMetricFamily("echod_events_lost", "Events that could not be told.", figures.events_lost)
+        yield CounterMetricFamily("echod_internal_errors", "Unhandled exceptions.", figures.internal_errors)
+        yield GaugeMetricFamily("echod_unsent_bytes", "Pending output of all connections.", figures.unsent)
+        yield CounterMetricFamily("echod_missed_lines", "Lines dropped for slow readers.", figures.missed)
+        yield CounterMetricFamily("echod_readers_ended", "Readers disconnected for being slow.", figures.readers_ended)
+        yield CounterMetricFamily("echod_events_lost", "Events that could not be delivered.", figures.events_lost)
         reloads = CounterMetricFamily("echod_reloads", "Reloads of the configuration.", labels=("verdict",))
         for verdict, count in figures.reloads.items():
             reloads.add_metric((verdict,), count)
         yield reloads
         yield GaugeMetricFamily(
-            "echod_last_reload_successful", "Whether the last reload was not refused.", int(figures.last_reload_took)
+            "echod_last_reload_successful", "1 if the last reload was applied, else 0.", int(figures.last_reload_took)
         )
-        built = GaugeMetricFamily("echod_build_info", "The version that runs.", labels=("version", "python"))
+        built = GaugeMetricFamily("echod_build_info", "The running version.", labels=("version", "python"))
         built.add_metric((VERSION, platform.python_version()), 1)
         yield built
 
 
 def exposition(figures: Collector, accept: str) -> tuple[Iterator[bytes], str]:
-    """All of it, a piece for each part of a family, and the content type: OpenMetrics if the client accepts it, else
-    the text format of Prometheus."""
+    """The encoded metrics, in one piece for each part of a family, and their content type.
+
+    The format is OpenMetrics if the client accepts it, else the text format of Prometheus.
+    """
     encode, content_type = choose_encoder(accept)
     return _encoded(figures, encode), content_type
 
@@ -128,7 +130,7 @@ def _encoded(figures: Collector, encode: Callable[[Any], bytes]) -> Iterator[byt
         text = encode(_Part(family))
         if text.endswith(END):
             text, end = text.removesuffix(END), END
-        if family.name == name:  # HELP and TYPE of a family stand once
+        if family.name == name:  # HELP and TYPE of a family appear once
             text = b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"#"))
         name = family.name
         yield text
@@ -136,7 +138,7 @@ def _encoded(figures: Collector, encode: Callable[[Any], bytes]) -> Iterator[byt
 
 
 class _Part:
-    """A registry of a single part, for an encoder that takes registries only."""
+    """A registry of a single part, for an encoder that accepts only registries."""
 
     def __init__(self, family: Metric) -> None:
         self._family = family

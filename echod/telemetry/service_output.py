@@ -1,4 +1,4 @@
-"""What services show: so many lines and bytes a second; beyond that only how many lines there were."""
+"""Limits the lines and bytes a second that services print, and counts the lines above the limit."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any, Final
 
 from echod.text import counted
 
-A_SECOND: Final = 1_000  #: lines: more than a person, a terminal or a log can follow
+A_SECOND: Final = 1_000  #: lines: more than an operator, a terminal or a log can follow
 BYTES_A_SECOND: Final = 64 << 10
-"""Bytes of them, as they are written: 5.3 GiB a day at most, where lines alone would allow 345 GiB."""
+"""Bytes of these lines as written: at most 5.3 GiB a day. The limit of lines alone would allow 345 GiB."""
 
 
 class Shown:
-    """Passes lines on to `write`, A_SECOND of them and BYTES_A_SECOND in each second of `clock`, and counts the rest.
+    """Passes at most A_SECOND lines and BYTES_A_SECOND bytes to `write` in each second of `clock`; counts the rest.
 
-    `write` returns how many bytes it makes of a line. `later` calls something after so many seconds
-    (reactor.callLater): the count comes when its second is over.
+    `write` returns the number of bytes that it wrote for a line. `later(seconds, call, …)` calls after a delay
+    (reactor.callLater); the count is printed after its second has ended.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Shown:
         self._more = 0
 
     def __call__(self, line: str) -> None:
-        """Show one line, already escaped."""
+        """Print one line, which is already escaped."""
         second = int(self._clock())
         if second != self._second:
             self.settle()
@@ -46,12 +46,12 @@ class Shown:
             self._later(1.0, self._settle_of, second)
 
     def has_room(self) -> bool:
-        """Whether a short line would be passed on now, and not only counted."""
+        """Whether a short line would be printed now and not only counted."""
         room = self._more == 0 and self._lines < A_SECOND and self._bytes < BYTES_A_SECOND
         return room or int(self._clock()) != self._second
 
     def settle(self) -> None:
-        """Say how many lines of the last second were not shown."""
+        """Print the number of lines of the last second that were dropped."""
         if self._more:
             self._write(f"… {counted(self._more, 'more line', 'more lines')} in that second")
         self._lines = self._bytes = self._more = 0

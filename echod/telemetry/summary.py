@@ -1,6 +1,7 @@
-"""The log as people read it: at a terminal a line for each service, there and in the journal a sentence at the end.
+"""Summaries for operators: one line for each service at the start, and one sentence at the end.
 
-Programs read `log-format = "json"`, a text log that is a file, or the fields of the journal: each has every counter.
+The first is used at a terminal, the second also in the journal. Programs read `log-format = "json"`, a text log in a
+file, or the fields of the journal, which have all counters.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from echod.text import counted
 
 
 class Opened:
-    """Collects the addresses of a start, for one line a service."""
+    """Collects the addresses opened at the start, for one line for each service."""
 
     def __init__(self) -> None:
-        self._places: dict[str, list[str]] | None = {}  # by service, until everything is served
+        self._places: dict[str, list[str]] | None = {}  # by service, until the daemon is ready
 
     def lines(self, name: str, fields: Mapping[str, Any]) -> Iterable[str] | None:
-        """The lines to write in place of those of an event; None is its own."""
+        """The lines to write instead of the line of an event; None for the line of the event itself."""
         if name == "listener.opened" and self._places is not None:
             self._places.setdefault(str(fields["service"]), []).append(str(fields["address"]))
             return ()
@@ -30,7 +31,7 @@ class Opened:
 
 
 def stopped(counters: Mapping[str, Mapping[str, int]]) -> str:
-    """What was done, in a sentence, from the counters of each service and address and of the daemon itself."""
+    """The totals as one sentence, from the counters of each service and address and of the daemon."""
     total: dict[str, int] = {}
     for of_one in counters.values():
         for name, count in of_one.items():

@@ -1,4 +1,4 @@
-"""How threads are started: none of them takes a signal, and a system that gives none is an error with a reason."""
+"""Starts threads that receive no signals, and reports why a thread cannot be started."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import threading
 
 
 class NoThread(Exception):
-    """The system starts no thread for us; the message says why that may be."""
+    """A thread cannot be started. The message names the limits that can be the cause."""
 
     def __init__(self) -> None:
         super().__init__("no thread can be started (EAGAIN): raise a limit (ulimit -u, ulimit -v, TasksMax=)")
 
 
 def start(thread: threading.Thread) -> None:
-    """Start a thread that blocks every signal, so that the main thread alone takes them. Raises NoThread.
+    """Start a thread that blocks every signal, so that only the main thread receives them. Raises NoThread.
 
-    A thread that ends, and is joined, is still known to the kernel for a moment, and would take a signal that the
-    main thread has blocked.
+    The kernel still knows a joined thread for a moment. That thread would receive a signal that the main thread has
+    blocked.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:

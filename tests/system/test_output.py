@@ -128,7 +128,7 @@ def test_a_log_that_is_a_pipe_whose_reader_has_gone_is_not_waited_for(tmp_path):
     command = [*TWISTD, "-n", "--pidfile=", f"--logfile={log}", "echod", "--listen", "echo=tcp://127.0.0.1:0"]
     refused = run(*command)
     assert refused.returncode == 73
-    assert refused.stderr.decode() == f"echod: {log}: nobody reads from it (ENXIO)\n"
+    assert refused.stderr.decode() == f"echod: {log}: no process reads from it (ENXIO)\n"
     with reading(log) as first:
         process = subprocess.Popen(command, env=environment(), cwd=tmp_path)
         place = place_of(first.wait_for(r" info +echo  (\S+)$")[1])

@@ -130,7 +130,7 @@ def test_retry_does_not_hide_other_errors(network):
 def test_an_interface_that_is_created_later_is_served_then(network):
     config = '[services.echo]\nlisten = ["tcp://[fe80::7%late]:7007?retry=100ms"]\nallow = ["fe80::/10"]\n'
     with network.inside(), Daemon(config) as daemon:
-        daemon.stderr.wait_for("is not there yet and is tried again: .*ENODEV")
+        daemon.stderr.wait_for("does not exist yet; retrying: .*ENODEV")
         network.ip("link", "add", "late", "type", "veth", "peer", "name", "far")
         network.add("fe80::7/64", device="late")
         for link in ("late", "far"):

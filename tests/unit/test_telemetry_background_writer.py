@@ -128,12 +128,12 @@ class Reopening(Outputs):
 
     def test_of_a_pipe_waits_for_no_reader(self) -> None:
         os.mkfifo(self.file)
-        self.at_once(lambda: self.assertRaisesRegex(OSError, "nobody reads from it", Output, str(self.file)))
+        self.at_once(lambda: self.assertRaisesRegex(OSError, "no process reads from it", Output, str(self.file)))
         first = os.open(self.file, os.O_RDONLY | os.O_NONBLOCK)
         output = Output(str(self.file))
         self.assertTrue(os.get_blocking(output._descriptor))  # or it would lose lines where the pipe is full
         os.close(first)
-        self.at_once(lambda: self.assertRaisesRegex(OSError, "nobody reads from it", output.reopen))
+        self.at_once(lambda: self.assertRaisesRegex(OSError, "no process reads from it", output.reopen))
         output.line("to nobody")
         self.assertEqual(output.lost, 1)
         second = os.open(self.file, os.O_RDONLY | os.O_NONBLOCK)
