@@ -20,11 +20,9 @@ from echod.daemon.fast_path import FastPath
 from echod.daemon.fd_limit import spare
 from echod.daemon.fd_store import Store
 from echod.daemon.listener import Listener, Served, Shared, Unready, UnusableService, listeners, used
+from echod.daemon.shared_state import LocalState
 from echod.events import Events
 from echod.fastpath.loop import Loop
-from echod.gate.members import MemberGate
-from echod.gate.network_rate import Total
-from echod.gate.send_budget import SendBudget
 from echod.gate.work_budget import WorkBudget
 from echod.model import Context
 from echod.telemetry.background_writer import Output
@@ -93,9 +91,7 @@ class Assembler:
             reserve=Reserve(),
             plane=None,
             pipes_below=spare(configuration),
-            total=Total(),
-            members=MemberGate(self._reactor.seconds),
-            send_budget=SendBudget(events.tell),
+            state=LocalState(self._reactor.seconds, events.tell),
             own_ports=set(),
             broadcasts=set(),
             tallies={},

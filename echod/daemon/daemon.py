@@ -271,7 +271,7 @@ class Daemon(Service):
             self.events.tell("log.incomplete", lines=lost, events=self.events.failures)
         self._shown.settle()
         self.log.settle()
-        ours = {**self.log.figures(), **self.shared.send_budget.figures()}
+        ours = {**self.log.figures(), **self.shared.state.send_budget.figures()}
         self.events.tell("daemon.stopped", counters={**self.figures(), **({"daemon": ours} if ours else {})})
         for output in self.outputs:
             output.stop()

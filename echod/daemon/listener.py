@@ -9,6 +9,7 @@ from typing import Any
 from echod.admin.service import AdminService
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import Bound
+from echod.daemon.shared_state import SharedState
 from echod.events import Events, Tally
 from echod.fastpath.datagram_lane import DatagramLane
 from echod.fastpath.loop import Loop
@@ -16,9 +17,6 @@ from echod.fastpath.stream_lane import StreamLane
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
-from echod.gate.members import MemberGate
-from echod.gate.network_rate import Total
-from echod.gate.send_budget import SendBudget
 from echod.model import Context, Service
 from echod.text import system_error
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
@@ -47,9 +45,7 @@ class Shared:
     reserve: Reserve
     plane: Loop | None
     pipes_below: int
-    total: Total
-    members: MemberGate
-    send_budget: SendBudget
+    state: SharedState
     own_ports: set[int]  #: the ports of the daemon, which no datagram may come from
     broadcasts: set[bytes]  #: the broadcast addresses of the interfaces
     tallies: dict[tuple[str, str], Tally]  #: by the service's name and the address
@@ -74,18 +70,12 @@ class Served:
             self.connections: ConnectionGate = predecessor.connections
             self.datagrams: DatagramGate = predecessor.datagrams
             return
-        clock = shared.reactor.seconds
-        self.connections = ConnectionGate(self._access, config.limits, clock)
-        self.datagrams = DatagramGate(
-            self._access,
-            config.limits,
-            clock,
-            own_ports=shared.own_ports,
-            broadcasts=shared.broadcasts,
-            larger_answers_to=self._larger_answers_to,
-            allow_source_ports=self._allow_source_ports,
-            total=shared.total,
+        access, limits, state = self._access, config.limits, shared.state
+        self.connections = state.connection_gate(config.name, access, limits)
+        self.datagrams = state.datagram_gate(
+            config.name, access, limits, own_ports=shared.own_ports, broadcasts=shared.broadcasts
         )
+        self.datagrams.govern(access, limits, self._larger_answers_to, self._allow_source_ports)
 
     def begin(self) -> None:
         """Take over: the gates go by our lists and limits from now on."""
@@ -109,7 +99,7 @@ class Served:
                 shared.admin.options = config.options
             return shared.admin
         try:
-            watermark = shared.send_budget.mark(config.limits.total_buffer)
+            watermark = shared.state.send_budget.mark(config.limits.total_buffer)
             return config.kind(config.options, replace(shared.context, send_budget=watermark))
         except Exception as error:  # another package's code, or a file that was there a moment ago
             why = f"{type(error).__name__}: {error}"
@@ -124,15 +114,17 @@ class Listener:
         self.served = served
         self.place = bound.place
         self._plane = shared.plane
-        self.tally = shared.tallies.setdefault((served.config.name, self.place), Tally())
+        self.tally = _counters(shared, served.config.name, self.place)
         transport = bound.transport
         scheme = bound.address.form.shown_as or bound.address.scheme
         self.factory: ServiceFactory | None = None
         self._protocol: ServiceDatagrams | None = None
         self.port: Any
         # Each listener of the admin interface has places of its own: TCP clients cannot crowd out Unix clients.
-        own = ConnectionGate(served.connections.access, served.config.limits, shared.reactor.seconds)
-        self._own_gate = own if self.is_admin else None
+        self._own_gate: ConnectionGate | None = None
+        if self.is_admin:
+            access, limits = served.connections.access, served.config.limits
+            self._own_gate = shared.state.connection_gate(served.config.name, access, limits)
         if transport.shape.has_connections:
             self.factory = ServiceFactory(
                 served.service,
@@ -145,7 +137,7 @@ class Listener:
                 scheme=scheme,
                 loopback=bound.loopback,
                 clock=shared.reactor,
-                unsent=shared.send_budget,
+                unsent=shared.state.send_budget,
             )
             self.port = transport.listen(
                 shared.reactor, bound.socket, bound.address, self.factory, shared.reserve, bound.close
@@ -167,7 +159,7 @@ class Listener:
             service,
             gate=gate,
             connections=served.connections,
-            members=shared.members,
+            members=shared.state.members,
             tally=self.tally,
             scheme=scheme,
             loopback=loopback,
@@ -238,6 +230,14 @@ class Listener:
         if self.factory is not None:
             where: Mapping[str, Any] = {"service": self.name, "address": self.place}
             yield from ({**where, **one} for one in self.factory.told())
+
+
+def _counters(shared: Shared, service: str, address: str) -> Tally:
+    """Those that a listener of this service had at this address, or new ones."""
+    tally = shared.tallies.get((service, address))
+    if tally is None:
+        tally = shared.tallies[(service, address)] = shared.state.counters(service, address)
+    return tally
 
 
 def used(tallies: Mapping[tuple[str, str], Tally], listeners: Iterable[Listener]) -> dict[tuple[str, str], Tally]:

@@ -1,0 +1,66 @@
+"""The state that counts for a whole daemon, however many processes serve it: counters, budgets, slots and rates.
+
+Every gate, factory and service of a daemon gets its part from one `SharedState`; none of them makes its own. With
+several processes, another implementation can keep it in memory that they share. `LocalState` is that of one process.
+Nothing here is asked on the path of bytes: a part is handed out once, for a listener or a service.
+
+The members of chat rooms and the operators of a console are not here: they belong to their service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from echod.events import Tally
+from echod.gate.access import Access
+from echod.gate.connections import ConnectionGate
+from echod.gate.datagrams import DatagramGate
+from echod.gate.limits import Limits
+from echod.gate.members import MemberGate
+from echod.gate.network_rate import Total
+from echod.gate.send_budget import SendBudget
+
+
+class SharedState(Protocol):
+    """What a daemon needs of it. `service` is the name of a service, and `address` one that it listens on."""
+
+    @property
+    def send_budget(self) -> SendBudget:
+        """The bytes that wait to be sent to all connections."""
+
+    @property
+    def members(self) -> MemberGate:
+        """Cookies, output budgets and muted addresses of all datagram members."""
+
+    def counters(self, service: str, address: str) -> Tally:
+        """The counters of one listener, at 0."""
+
+    def connection_gate(self, service: str, access: Access, limits: Limits) -> ConnectionGate:
+        """The connection slots of a service or of one listener, and its rates of new connections; all are free."""
+
+    def datagram_gate(
+        self, service: str, access: Access, limits: Limits, *, own_ports: set[int], broadcasts: set[bytes]
+    ) -> DatagramGate:
+        """The rates of the networks that send datagrams to a service. The rate of all networks counts all services."""
+
+
+class LocalState:
+    """The state of a daemon that is one process. `clock` is in seconds; `tell` is that of `SendBudget`."""
+
+    def __init__(self, clock: Callable[[], float], tell: Callable[..., Any]) -> None:
+        self.send_budget = SendBudget(tell)
+        self.members = MemberGate(clock)
+        self._clock = clock
+        self._total = Total()
+
+    def counters(self, _service: str, _address: str) -> Tally:
+        return Tally()
+
+    def connection_gate(self, _service: str, access: Access, limits: Limits) -> ConnectionGate:
+        return ConnectionGate(access, limits, self._clock)
+
+    def datagram_gate(
+        self, _service: str, access: Access, limits: Limits, *, own_ports: set[int], broadcasts: set[bytes]
+    ) -> DatagramGate:
+        return DatagramGate(access, limits, self._clock, own_ports=own_ports, broadcasts=broadcasts, total=self._total)
