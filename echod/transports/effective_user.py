@@ -1,7 +1,7 @@
-"""Which user opens a path: root only in folders that root alone can write, the later owner anywhere else.
+"""Which user opens a path: root in folders that only root can write, and the later owner in all other folders.
 
-A user who can write a folder can put a symbolic link or a socket of root's in the way of a path there. What root then
-opens, creates or gives away is not what the path's name says. The user itself can open nothing that is not its own.
+A user who can write a folder can replace a path there by a symbolic link, or by a socket of root. Root would then open,
+create or chown a different file from the one that the path names. The user itself has no rights on such a file.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from typing import Final
 
 _OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
-_MOST_LINKS: Final = 40  #: symbolic links of one path that Linux follows (path_resolution(7))
+_MOST_LINKS: Final = 40  #: symbolic links that Linux follows in one path (path_resolution(7))
 
 
 def only_root_writes(folder: str) -> bool:
-    """Whether root alone can change what any component of an absolute path of a folder leads to.
+    """Whether only root can change where each component of a folder's absolute path leads.
 
-    A parent may be sticky, as /tmp is: others cannot rename what root has there. The folder itself may not.
+    A parent may be writable if it is sticky, as /tmp is: other users cannot rename root's files there. The folder
+    itself may not be writable by other users.
     """
     rest = [part for part in reversed(folder.split("/")) if part]
     at, links = "/", 0
@@ -49,9 +50,9 @@ def only_root_writes(folder: str) -> bool:
 
 @contextmanager
 def acting_as(user: int, group: int, groups: Sequence[int] | None = None) -> Iterator[None]:
-    """Let the kernel judge and own what is opened in the block as it would for this user. For root, in the main thread.
+    """Run the block with this effective user, group and supplementary groups. Only for root, in the main thread.
 
-    Without `groups` the user has those of the user database. Raises OSError.
+    Without `groups`, the user database supplies the supplementary groups. Raises OSError.
     """
     before_group, before_groups = os.getegid(), os.getgroups()
     try:
@@ -66,7 +67,7 @@ def acting_as(user: int, group: int, groups: Sequence[int] | None = None) -> Ite
 
 
 def groups_of(user: int, group: int) -> list[int]:
-    """Every group of a user, by the user database; the group alone for a user that it does not have."""
+    """Every group of a user, from the user database; only `group` if the database does not have the user."""
     try:
         return os.getgrouplist(pwd.getpwuid(user).pw_name, group)
     except KeyError:

@@ -1,4 +1,4 @@
-"""The lowest layer of a connection that has handshakes: it holds the connection's place until a conversation has it."""
+"""The lowest layer of a connection with handshakes: it holds the connection's slot until a conversation has it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from echod.transports.layers.stack import HandshakeTimeout, Layer, MakeLayer, Re
 
 
 class Entrance(Layer):
-    """Passes everything on. `enter` makes what is above the last layer, when every handshake is over.
+    """Passes everything on. After the last handshake it calls `enter`, which makes the receiver above the last layer.
 
-    `host` is what the gate counts the connection by; it is empty while a client behind a proxy is not known
-    (`through_proxy`). If the connection is lost before it has `entered`, `turned_away` is called, and nothing else
-    gives its place back; afterwards its conversation does.
+    The gate counts the connection by `host`. With `through_proxy`, `host` is empty until the proxy names the client.
+    If the connection is lost before it has `entered`, it calls `turned_away`, which gives the slot back. After that,
+    the conversation gives the slot back.
     """
 
     __slots__ = ("_turned_away", "closing", "entered", "host", "remote", "through_proxy")
@@ -37,7 +37,7 @@ class Entrance(Layer):
         self._turned_away = turned_away
 
     def lost(self, reason: Exception) -> None:
-        """The end of the connection."""
+        """Handle the end of the connection."""
         super().lost(reason)
         if not self.entered:
             if self.closing is Closing.LOST and isinstance(reason, HandshakeTimeout):

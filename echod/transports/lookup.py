@@ -1,7 +1,8 @@
-"""Host names looked up for a client, in threads that end with the process.
+"""Host names looked up for a client, in daemon threads that end with the process.
 
-Twisted's own resolver asks in the reactor's thread pool, and a stop of the reactor waits for the pool: a name server
-that does not answer would delay every interrupt by as long as the system's resolver retries, often 10 to 30 seconds.
+Twisted's own resolver uses the reactor's thread pool, and the reactor waits for that pool when it stops. If a name
+server does not answer, the system's resolver retries, often for 10 to 30 seconds. Every interrupt would be delayed by
+as much.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def look_up(
 ) -> Deferred[list[Place]]:
     """Every address of a host, in the order in which to try them (RFC 6724).
 
-    `family` restricts them to IPv4 or IPv6. The Deferred fails with OSError; the resolver's own is socket.gaierror.
+    `family` restricts them to IPv4 or IPv6. The Deferred fails with OSError, which includes the resolver's own
+    socket.gaierror.
     """
     try:
         return succeed(_ask(host, port, kind, family, socket.AI_NUMERICHOST))
@@ -50,7 +52,7 @@ def look_up(
 
     try:
         threading.Thread(target=ask, name="look-up", daemon=True).start()
-    except RuntimeError:  # the system has no thread to give
+    except RuntimeError:  # the system cannot start another thread
         return fail(OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)))
     return found
 
@@ -61,7 +63,7 @@ def _ask(host: str, port: int, kind: socket.SocketKind, family: int, flags: int 
 
 @implementer(IHostnameResolver)
 class NameResolver:
-    """`look_up` for Twisted's endpoints. `failure` is the last error: they keep only that there was one."""
+    """`look_up` for Twisted's endpoints. `failure` is the last error, which the endpoints do not keep."""
 
     def __init__(self, reactor: Any, family: int = socket.AF_UNSPEC) -> None:
         self.failure: Exception | None = None
@@ -95,7 +97,7 @@ class NameResolver:
         return resolution
 
     def explain(self, failure: Failure) -> Failure:
-        """The failure of an endpoint, with the resolver's own error if it was a look-up that failed."""
+        """The failure of an endpoint. If a look-up failed, it has the resolver's own error."""
         if self.failure is not None and failure.check(DNSLookupError):
             return Failure(self.failure)
         return failure
@@ -107,7 +109,7 @@ class _Resolution:
         self.name = name
 
     def cancel(self) -> None:
-        """The thread cannot be stopped; its answer is not waited for."""
+        """Do nothing: the thread cannot be stopped, and its result is ignored."""
 
 
 def _twisted_address(protocol: str, place: Any) -> IPv4Address | IPv6Address:

@@ -1,7 +1,7 @@
 """The lowest level of a stack of shape MESSAGE: a connected seqpacket socket, watched by the reactor.
 
-Each write is one message. The kernel takes a message whole or not at all. An empty message and the peer's end both
-read as no bytes; the kernel sends credentials (SO_PASSCRED) with every message, and with the end it sends none.
+Each write is one message. The kernel accepts a whole message or refuses it. An empty message and the peer's end both
+read as no bytes. The credentials tell them apart: the kernel adds them (SO_PASSCRED) to messages only.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from echod.transports.socket_poller import Watcher
 from echod.transports.stream_socket import NO_ROOM, StreamSocket
 from echod.transports.write_retry import WriteRetry
 
-SEND_BUFFER: Final = 262_144  #: bytes asked of the kernel; it grants up to net.core.wmem_max, and takes twice that
-A_TURN: Final = 64  #: messages that are sent before other connections are served
-CREDENTIALS: Final = socket.CMSG_SPACE(12)  #: room for struct ucred and nothing more: descriptors are closed
+SEND_BUFFER: Final = 262_144  #: bytes requested from the kernel; it grants up to net.core.wmem_max, and doubles that
+A_TURN: Final = 64  #: messages sent before other connections are served
+CREDENTIALS: Final = socket.CMSG_SPACE(12)  #: struct ucred only: the kernel closes descriptors that are passed
 
 
 def prepare(opened: socket.socket) -> None:
-    """Ask for credentials with each message; a listener passes that on to its connections. Raises OSError."""
+    """Request credentials with each message; connections inherit this from their listener. Raises OSError."""
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
@@ -47,7 +47,7 @@ class MessageSocket(StreamSocket):
         self._limit = limit
 
     def write(self, data: bytes, text: bool | None = None) -> None:
-        """Send one message. In `unsent` an empty one counts as a byte."""
+        """Send one message. An empty message counts as one byte in `unsent`."""
         if self._finish or self._gone is not None:
             return
         if len(data) > self._limit:
@@ -76,7 +76,7 @@ class MessageSocket(StreamSocket):
             self._take(data, end=not data and not credentials)
 
     def _send(self) -> int:
-        """Send what waits, up to A_TURN messages; returns how many bytes the kernel took, or -1."""
+        """Send queued messages, up to A_TURN. Return how many bytes the kernel accepted, or -1 after an error."""
         count = taken = 0
         try:
             for message in self._queue[:A_TURN]:

@@ -1,11 +1,11 @@
-"""Paths of Unix sockets: never there half made, never with a mode that nobody asked for, and never somebody else's.
+"""Paths of Unix sockets: created in one step, with the configured mode, without replacing a path that is in use.
 
-A stream is bound beside its path, given its owner, made to listen, and then renamed to it: whoever sees the path can
-connect, and what a dead process left is replaced in one step. The kernel goes on calling it by the name of the bind
-(unix(7)), as ss(8) shows; we tell peers the path.
+A stream socket is bound beside its path, given its owner, made to listen, and then renamed to the path. So a client
+that sees the path can connect. A stale path of a dead process is replaced in one step. The kernel keeps the name of
+the bind (unix(7)), and ss(8) shows that name. echod reports the path to peers.
 
-A datagram socket is bound where it stays, for there the kernel's name is what a peer sees: socat and others take
-answers from the path that they sent to, and from no other. Until it has its owner, nobody else may write to it.
+A datagram socket is bound at its path directly, because peers see the kernel's name. Programs such as socat accept
+replies only from the path that they sent to. Until the socket has its owner, no other user can write to it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from echod.address import Address
 from echod.transports.effective_user import acting_as, only_root_writes
 
 MODE: Final = 0o660
-LONGEST: Final = 107  #: octets of a path, of struct sockaddr_un
+LONGEST: Final = 107  #: bytes of a path in struct sockaddr_un
 
 Identity = tuple[int, int]  # device and inode
 
@@ -33,9 +33,9 @@ Identity = tuple[int, int]  # device and inode
 def bind_path(opened: socket.socket, address: Address, prepare: Callable[[], None]) -> None:
     """Bind a Unix socket to its path, with mode and owner; `prepare` makes a stream listen.
 
-    A path that is no socket is left alone, and so is one that somebody serves; what a dead process left is replaced.
-    In a folder that others than root can write, root binds as the user that will own the path: that user could put
-    something else in its way, and root would give that away. Raises OSError.
+    A stale socket of a dead process is replaced. A path that is not a socket, or that another process serves, is not
+    changed. If users other than root can write the folder, root binds as the user that will own the path. Otherwise
+    that user could replace the path, and root would change the owner of another file. Raises OSError.
     """
     path = address.system_path
     if path.startswith("\0"):
@@ -51,7 +51,7 @@ def bind_path(opened: socket.socket, address: Address, prepare: Callable[[], Non
 
 
 def _owner(address: Address) -> tuple[int, int]:
-    """The user and the group that a path of root's will belong to."""
+    """The user and the group that will own a path that root binds."""
     user = int(address.options.get("user", 0))
     if "group" in address.options:
         return user, int(address.options["group"])
@@ -72,17 +72,17 @@ def _bind(opened: socket.socket, address: Address, path: str, prepare: Callable[
         with _bound(opened, path, address):
             prepare()
         return
-    if _stale(beside, opened.type):  # of a start that was killed, by this number
+    if _stale(beside, opened.type):  # left by a killed process that had our process ID
         os.unlink(beside)
     with _bound(opened, beside, address):
         prepare()
         if identity(path) != before:
-            raise OSError(errno.EADDRINUSE, "somebody else took the path a moment ago", path)
+            raise OSError(errno.EADDRINUSE, "another process has just created this path", path)
         os.rename(beside, path)
 
 
 def identity(path: str) -> Identity | None:
-    """What stands at a path, a link itself and not where it leads; None is nothing."""
+    """Device and inode of a path, without following a link; None if the path does not exist."""
     try:
         there = os.lstat(path)
     except OSError:
@@ -91,21 +91,21 @@ def identity(path: str) -> Identity | None:
 
 
 def _check_parent(path: str) -> None:
-    """Where everybody may rename and remove, everybody could put a socket of theirs in the place of ours."""
+    """Raise OSError if every user may rename and remove paths in the folder: each could replace our socket."""
     parent = os.path.dirname(path) or "."
     mode = os.stat(parent).st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise OSError(errno.EPERM, "everybody may write to its folder, which is not sticky: chmod o-w or +t it", parent)
+        raise OSError(errno.EPERM, "its folder is writable by all users; run chmod o-w, or chmod +t (sticky)", parent)
 
 
 def _stale(path: str, kind: socket.SocketKind) -> Identity | None:
-    """What a dead process left at a path; None is nothing. Raises OSError for whatever may not be replaced."""
+    """Device and inode of a stale socket; None if the path does not exist. Raises OSError if it is in use."""
     try:
         there = os.lstat(path)
     except FileNotFoundError:
         return None
     if not stat.S_ISSOCK(there.st_mode):
-        raise OSError(errno.EEXIST, "a file that is no socket is there, and is left alone", path)
+        raise OSError(errno.EEXIST, "the path exists and is not a socket; expected a socket or no file", path)
     with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.setblocking(False)
         result = probe.connect_ex(path)
@@ -118,7 +118,7 @@ def _stale(path: str, kind: socket.SocketKind) -> Identity | None:
 
 @contextmanager
 def _bound(opened: socket.socket, path: str, address: Address) -> Iterator[None]:
-    """Bind, with the right mode and owner; what fails in the block, or before it, leaves no path behind."""
+    """Bind, and set mode and owner. If this or the block fails, the path is removed."""
     mode = int(address.options.get("mode", MODE))
     options = address.options
     owner = int(options.get("user", -1)), int(options.get("group", -1))
@@ -136,14 +136,14 @@ def _bound(opened: socket.socket, path: str, address: Address) -> Iterator[None]
 
 
 def _give(path: str, owner: tuple[int, int], mode: int) -> None:
-    """Set owner and mode of the socket that stands at a path, whatever takes its place meanwhile."""
+    """Set owner and mode of the socket at a path. It never follows a path that is replaced in the meantime."""
     held = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         has = os.fstat(held)
         if not stat.S_ISSOCK(has.st_mode) or has.st_uid != os.geteuid():
-            raise OSError(errno.EADDRINUSE, "somebody else took the path a moment ago", path)
+            raise OSError(errno.EADDRINUSE, "another process has just created this path", path)
         itself = f"/proc/self/fd/{held}"
-        # Who is what was asked already may be where chown(2) is not allowed.
+        # If the owner is right already, chown(2) is not needed, and it may not be allowed.
         if any(wanted not in (-1, now) for wanted, now in zip(owner, (has.st_uid, has.st_gid), strict=True)):
             os.chown(itself, *owner)
         os.chmod(itself, mode)
@@ -161,7 +161,7 @@ def _umask(mask: int) -> Iterator[None]:
 
 
 def numeric(options: Mapping[str, str | int | bool]) -> dict[str, str | int | bool]:
-    """Options of an address with the number of its user and of its group. May ask others, and block. Raises OSError."""
+    """Options of an address with user and group as numbers. May query a directory service and block. Raises OSError."""
     numbers = dict(options)
     for what in ("user", "group"):
         name = str(options.get(what, 0))
@@ -175,16 +175,16 @@ def numeric(options: Mapping[str, str | int | bool]) -> dict[str, str | int | bo
 
 
 class OwnPath:
-    """The path of a socket that we bound: removed at the end, if it is still ours by device and inode."""
+    """The path of a socket that echod bound. It is removed at the end if its device and inode are unchanged."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._identity = None if path.startswith("\0") else identity(path)
 
     def remove(self) -> None:
-        """Remove the path, unless a successor has taken it. Its socket must be open still: a number is given anew."""
+        """Remove the path, unless a successor has replaced it. Call it before the socket closes: inodes are reused."""
         if self._identity is not None and identity(self._path) == self._identity:
             try:
                 os.unlink(self._path)
             except OSError:
-                pass  # a directory that we may no longer write to: the next start replaces the stale path
+                pass  # the folder is not writable any more: the next start replaces the stale path

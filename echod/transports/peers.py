@@ -1,4 +1,4 @@
-"""Who is at the two ends of a connection, of what its transport tells."""
+"""The local and remote addresses of a connection, and the credentials of a Unix peer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from echod.transports.layers.stack import Facts
 
 
 def socket_address(address: IAddress) -> SocketAddress:
-    """What we call the socket that Twisted calls `address`."""
+    """Convert an address of Twisted to a SocketAddress."""
     host = getattr(address, "host", None)
     if host is None:
         return unix_name(getattr(address, "name", None))
@@ -20,12 +20,12 @@ def socket_address(address: IAddress) -> SocketAddress:
 
 
 def facts_of(transport: Any) -> Facts:
-    """What is known of a connection that Twisted has made."""
+    """The facts of a connection that Twisted has made."""
     local, remote = socket_address(transport.getHost()), socket_address(transport.getPeer())
     return socket_facts(getattr(transport, "socket", None), local, remote)
 
 
 def socket_facts(opened: Any, local: SocketAddress, remote: SocketAddress) -> Facts:
-    """What is known of a connected socket: of a Unix socket also the user at the other end and its groups."""
-    told = credentials(opened) if isinstance(local, UnixName) else None
-    return Facts(local, remote) if told is None else Facts(local, remote, told.user, told.groups)
+    """The facts of a connected socket. For a Unix socket they include the peer's user and its groups."""
+    peer = credentials(opened) if isinstance(local, UnixName) else None
+    return Facts(local, remote) if peer is None else Facts(local, remote, peer.user, peer.groups)

@@ -19,7 +19,7 @@ from echod.shape import Shape
 
 @dataclass(frozen=True)
 class Scheme:
-    """One scheme of an address: its shape, its options, and where it is implemented."""
+    """One scheme of an address: its shape, its options, and the module that implements it."""
 
     shape: Shape
     options: frozenset[str] = frozenset()  #: the names that may follow the `?` of an address
@@ -60,7 +60,7 @@ OTHER_FORMS: Final[Mapping[str, Scheme]] = MappingProxyType(
         "systemd": Scheme(Shape.STREAM),
     }
 )
-"""Addresses without `://`: a Twisted endpoint string, and a socket that systemd passes. The shape of the latter is
-known only when it is there; then it has the scheme of the socket."""
+"""Addresses without `://`: a Twisted endpoint string, and a socket that systemd passes. The shape of a passed socket is
+known only after it was passed. Then it has the scheme of the socket."""
 
 EVERY_FORM: Final[Mapping[str, Scheme]] = MappingProxyType({**SCHEMES, **OTHER_FORMS})

@@ -1,7 +1,7 @@
 """The sockets of a port as one reader of the reactor: an epoll of their own, a member of the reactor's.
 
-Twisted wraps each event of each descriptor in a logging context and in calls of its own, which cost as much as a
-recv(2). With a poller, all sockets that are ready in a turn share one such event.
+Twisted wraps each event of each descriptor in a logging context and in further calls. They cost as much as a recv(2).
+With a poller, all sockets that are ready in a turn share one such event.
 
       reactor's epoll ──► poller's epoll ──► socket.doRead, doWrite
 """
@@ -39,20 +39,20 @@ class Watched(Protocol):
         """As IWriteDescriptor, but it returns nothing."""
 
     def connectionLost(self, reason: Any) -> None:
-        """The kernel reports a hang-up, or the reactor ends; `reason` is a Failure."""
+        """Handle a hang-up that the kernel reports, or the end of the reactor; `reason` is a Failure."""
 
 
 class Watcher(Protocol):
     """Watches sockets for EPOLLIN and EPOLLOUT."""
 
     def join(self, socket: Watched) -> None:
-        """Take a socket on, and watch it for nothing yet."""
+        """Add a socket, without events for now."""
 
     def watch(self, socket: Watched, events: int) -> None:
-        """Watch a socket for `events`, and for nothing else."""
+        """Watch a socket for `events` only."""
 
     def forget(self, socket: Watched) -> None:
-        """Watch a socket no longer: it is about to be closed."""
+        """Stop watching a socket that is about to be closed."""
 
     def soon(self, call: Callable[[], object]) -> None:
         """Call it in the next turn of the reactor."""
@@ -85,7 +85,7 @@ class ReactorWatcher:
 class SocketPoller:
     """A watcher with an epoll of its own.
 
-    It opens the epoll for the first socket. It closes it after the last one, unless it is to `keep` it for more.
+    The epoll is opened for the first socket. It is closed after the last socket, unless `keep` is set.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -95,7 +95,7 @@ class SocketPoller:
         self._keep = False
 
     def open(self) -> bool:
-        """Make sure that it can watch sockets; False if the process has no descriptor left."""
+        """Open the epoll if it is not open. Return False if the process has no descriptor left."""
         if self._epoll is None:
             try:
                 self._epoll = epoll()
@@ -110,7 +110,7 @@ class SocketPoller:
         self._close_if_unused()
 
     def join(self, socket: Watched) -> None:
-        """Take a socket on, and watch it for nothing yet. The poller must be open."""
+        """Add a socket, without events for now. The poller must be open."""
         socket.watched = 0
         self._sockets[socket.fileno()] = socket
 
@@ -146,7 +146,7 @@ class SocketPoller:
     # for the reactor
 
     def fileno(self) -> int:
-        """The epoll: readable while one of the sockets is ready."""
+        """The descriptor of the epoll, which is readable while a socket is ready; -1 if it is closed."""
         return self._epoll.fileno() if self._epoll is not None else -1
 
     def doRead(self) -> None:
@@ -155,7 +155,7 @@ class SocketPoller:
         sockets = self._sockets
         for descriptor, events in self._epoll.poll(0, A_TURN):
             served = sockets.get(descriptor)
-            if served is None:  # closed meanwhile, by a socket that was served before it
+            if served is None:  # closed by a socket that was served earlier in this turn
                 continue
             try:
                 if events & EPOLLIN:
@@ -172,7 +172,7 @@ class SocketPoller:
                 served.connectionLost(Failure())
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor ends: so do all sockets."""
+        """Close all sockets, because the reactor ends."""
         for served in tuple(self._sockets.values()):
             served.connectionLost(reason)
 

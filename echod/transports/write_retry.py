@@ -1,8 +1,8 @@
-"""Sockets that are writable although the kernel takes nothing: they are tried again after a pause.
+"""Retry sockets that the kernel reports as writable although it accepts no data, after a pause.
 
-Linux reports a socket as writable by the room in its own buffer, and refuses what is sent while all sockets together
-are above `tcp_mem` (tcp(7)), or while a device has no room (ENOBUFS). It does not report when that is over. A poll for
-writing would return at once, again and again.
+Linux reports a socket as writable if its own buffer has room. It still refuses data while all sockets together are
+above `tcp_mem` (tcp(7)), or while a device has no room (ENOBUFS). It does not report when that ends. A poll for writing
+would return immediately, again and again.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable, Hashable
 from itertools import islice
 from typing import Any, Final
 
-PAUSE: Final = 0.1  #: seconds between two rounds of tries
-A_TURN: Final = 64  #: sockets that are tried in one round
-TURNS: Final = 10  #: rounds within which each socket is tried, however many there are
+PAUSE: Final = 0.1  #: seconds between two rounds of retries
+A_TURN: Final = 64  #: sockets that are retried in one round, at least
+TURNS: Final = 10  #: rounds within which each socket is retried, for any number of sockets
 
 
 class WriteRetry:
-    """The sockets to be tried again, by a key of each, and what to call for it.
+    """The sockets to retry: a callable for each, by a key of the socket.
 
     `reactor` has callLater, in seconds.
     """
@@ -31,7 +31,7 @@ class WriteRetry:
         return len(self._wake)
 
     def add(self, key: Hashable, wake: Callable[[], object]) -> None:
-        """Call `wake` after a pause."""
+        """Call `wake` once after a pause; it replaces an earlier one of this key."""
         self._wake[key] = wake
         self._wait()
 

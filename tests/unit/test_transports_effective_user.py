@@ -1,4 +1,4 @@
-"""Root opens paths itself only in folders that root alone can write."""
+"""Root opens paths itself only in folders that only root can write."""
 
 import os
 import socket
@@ -17,14 +17,14 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give fo
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of root's all the way up: below /tmp, which is sticky."""
+    """A folder whose parents all belong to root; it is below /tmp, which is sticky."""
     for path in (tmp_path, *tmp_path.parents[:-2]):
         path.chmod(0o755)
     assert only_root_writes(str(tmp_path))
     return tmp_path
 
 
-def test_a_folder_that_others_can_write_is_not_roots_alone(folder: Path) -> None:
+def test_a_folder_that_other_users_can_write_is_not_only_roots(folder: Path) -> None:
     for change in (lambda: folder.chmod(0o775), lambda: folder.chmod(0o1777), lambda: os.chown(folder, NOBODY, 0)):
         change()
         assert not only_root_writes(str(folder))
@@ -32,7 +32,7 @@ def test_a_folder_that_others_can_write_is_not_roots_alone(folder: Path) -> None
         folder.chmod(0o755)
 
 
-def test_nor_is_one_below_such_a_folder(folder: Path) -> None:
+def test_a_folder_below_one_that_other_users_can_write_is_not_only_roots(folder: Path) -> None:
     inner = folder / "inner" / "most"
     inner.mkdir(parents=True)
     assert only_root_writes(str(inner))
@@ -40,7 +40,7 @@ def test_nor_is_one_below_such_a_folder(folder: Path) -> None:
     assert not only_root_writes(str(inner))
 
 
-def test_nor_is_one_that_a_link_of_another_user_leads_to(folder: Path) -> None:
+def test_a_folder_behind_a_link_of_another_user_is_not_only_roots(folder: Path) -> None:
     target, theirs = folder / "target", folder / "theirs"
     target.mkdir()
     theirs.mkdir()
@@ -55,7 +55,7 @@ def test_nor_is_one_that_a_link_of_another_user_leads_to(folder: Path) -> None:
     assert not only_root_writes(str(folder / "link"))
 
 
-def test_what_is_not_a_folder_is_not(folder: Path) -> None:
+def test_a_path_that_is_not_a_folder_is_not_only_roots(folder: Path) -> None:
     (folder / "file").touch()
     (folder / "loop").symlink_to("loop")
     for name in ("file", "loop", "missing"):
@@ -75,8 +75,8 @@ def test_acting_as_another_user_ends_with_the_block(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
-def test_a_socket_that_is_put_in_the_way_of_ours_is_not_given_away(folder: Path, kind: socket.SocketKind) -> None:
-    """The owner of the folder moves a socket of root's to where ours was bound, in the moment after the bind."""
+def test_a_socket_that_replaces_ours_keeps_its_owner(folder: Path, kind: socket.SocketKind) -> None:
+    """The owner of the folder replaces our path by a socket of root, immediately after the bind."""
     os.chown(folder, NOBODY, NOGROUP)
     roots = folder / "roots"
     with socket.socket(socket.AF_UNIX, kind) as victim:
@@ -106,7 +106,7 @@ def test_a_socket_that_is_put_in_the_way_of_ours_is_not_given_away(folder: Path,
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
-def test_in_a_folder_of_another_user_a_socket_is_that_users_from_the_bind_on(
+def test_a_socket_in_a_folder_of_another_user_belongs_to_that_user_after_the_bind(
     folder: Path, kind: socket.SocketKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.chown(folder, NOBODY, NOGROUP)

@@ -1,4 +1,4 @@
-"""The error queue of a UDP socket: peers that do not listen are named, and no other peer's datagram is lost."""
+"""The error queue of a UDP socket: closed ports are reported, and datagrams of other peers are not lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOSTS = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
 
 
 def bound_to(family, host):
-    """A UDP socket with a port of its own."""
+    """A bound UDP socket."""
     opened = socket.socket(family, socket.SOCK_DGRAM)
     opened.bind((host, 0))
     opened.setblocking(False)
@@ -27,13 +27,13 @@ def bound_to(family, host):
 
 
 def closed_port(family, host):
-    """A socket address that nobody listens at."""
+    """A socket address without a listener."""
     with bound_to(family, host) as opened:
         return opened.getsockname()
 
 
 def refusals(bound):
-    """What the error queue holds, once it holds anything."""
+    """Wait for errors in the queue, and return the addresses that it reports."""
     found: list[Any] = []
 
     def some():
@@ -45,7 +45,7 @@ def refusals(bound):
 
 
 @pytest.mark.parametrize(("family", "host"), HOSTS)
-def test_a_peer_that_does_not_listen_is_named_as_recvmsg_would(family, host):
+def test_a_closed_port_is_reported_as_the_address_that_recvmsg_returns(family, host):
     gone = closed_port(family, host)
     with bound_to(family, host) as ours:
         ask_for_errors(ours, True)
@@ -65,7 +65,7 @@ def test_a_dual_stack_socket_names_a_peer_over_ipv4():
         assert refusals(ours) == [("::ffff:127.0.0.1", gone[1], 0, 0)]
 
 
-def test_nothing_is_queued_where_nobody_asked():
+def test_no_errors_are_queued_by_default():
     gone = closed_port(*HOSTS[0])
     with bound_to(*HOSTS[0]) as ours, bound_to(*HOSTS[0]) as other:
         ask_for_errors(ours, True)
@@ -76,7 +76,7 @@ def test_nothing_is_queued_where_nobody_asked():
 
 
 class Reactor:
-    """Knows which descriptors are watched."""
+    """Records which descriptors are watched."""
 
     def __init__(self) -> None:
         self.readers: list[Any] = []
@@ -89,7 +89,7 @@ class Reactor:
 
 
 class Noted(SessionDatagrams):
-    """Notes who is said to be gone."""
+    """Records the peers that are reported as unreachable."""
 
     gone: list[Any]
 
@@ -99,7 +99,7 @@ class Noted(SessionDatagrams):
 
 @pytest.fixture
 def port():
-    """A port of a chat, not served by any reactor."""
+    """The port of a chat, without a running reactor."""
     bound, reactor = bound_to(*HOSTS[0]), Reactor()
     protocol = Noted(Chat())
     protocol.gone = []
@@ -111,7 +111,7 @@ def port():
 
 
 def refuse(port):
-    """Have an error pending on the port's socket, about a peer that does not listen."""
+    """Leave an error pending on the port's socket, for a peer whose port is closed."""
     gone = closed_port(*HOSTS[0])
     port.socket.sendto(b"hello", gone)
     return gone
@@ -126,7 +126,7 @@ def test_an_error_about_one_peer_loses_no_datagram_to_another(port):
 
 def test_an_error_alone_does_not_close_the_port(port):
     gone = refuse(port)
-    port.connectionLost(Failure(ConnectionDone()))  # how the reactor tells an error without anything to read
+    port.connectionLost(Failure(ConnectionDone()))  # how the reactor reports an error without data to read
     assert port.connected
     assert port.reactor.readers == [port]
     assert gone in port.protocol.gone

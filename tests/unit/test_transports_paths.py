@@ -1,4 +1,4 @@
-"""Paths of Unix sockets: what stands there before, meanwhile and afterwards."""
+"""Paths of Unix sockets: what is replaced, the mode and owner during the bind, and the removal."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ def kind(request: pytest.FixtureRequest) -> socket.SocketKind:
 
 @contextmanager
 def bound(path: Path, kind: socket.SocketKind, **options: int | str) -> Iterator[socket.socket]:
-    """A socket of ours."""
+    """A socket that is bound to `path`."""
     with socket.socket(socket.AF_UNIX, kind) as opened:
         bind_path(opened, Address(SCHEMES[kind], path=str(path), options=dict(options)), preparing(opened))
         yield opened
@@ -41,7 +41,7 @@ def mode(path: Path) -> int:
 
 
 def refuses(path: Path, kind: socket.SocketKind, what: str, **options: int | str) -> None:
-    """It says so, and leaves nothing of its own behind."""
+    """Binding raises an OSError that contains `why`, and leaves no path."""
     before = sorted(os.listdir(path.parent))
     with pytest.raises(OSError, match=what), bound(path, kind, **options):
         pass
@@ -54,7 +54,7 @@ def assert_served(path: Path, kind: socket.SocketKind) -> None:
         client.connect(str(path))
 
 
-def test_it_is_there_with_its_mode_whatever_the_umask(tmp_path, kind):
+def test_a_path_has_its_mode_with_any_umask(tmp_path, kind):
     before = os.umask(0)
     try:
         for umask in (0, 0o777):
@@ -69,7 +69,7 @@ def test_it_is_there_with_its_mode_whatever_the_umask(tmp_path, kind):
         os.umask(before)
 
 
-def test_a_stream_is_there_when_it_listens_and_not_before(tmp_path):
+def test_a_stream_path_appears_after_the_socket_listens(tmp_path):
     path = tmp_path / "s"
     seen = []
     with socket.socket(socket.AF_UNIX, STREAM) as opened:
@@ -84,13 +84,13 @@ def test_a_stream_is_there_when_it_listens_and_not_before(tmp_path):
         assert_served(path, STREAM)
 
 
-def test_a_datagram_socket_has_the_name_that_peers_know(tmp_path):
+def test_a_datagram_socket_has_the_name_that_peers_send_to(tmp_path):
     with bound(tmp_path / "d", DATAGRAM) as opened:
         assert opened.getsockname() == str(tmp_path / "d")
 
 
 @as_root
-def test_until_it_has_its_owner_nobody_else_may_write_to_it(tmp_path, kind):
+def test_a_socket_without_its_owner_is_not_writable_by_other_users(tmp_path, kind):
     seen = []
     chown = os.chown
 
@@ -104,7 +104,7 @@ def test_until_it_has_its_owner_nobody_else_may_write_to_it(tmp_path, kind):
         assert (tmp_path / "s").stat().st_gid == 54321
 
 
-def test_who_has_its_owner_already_needs_no_right_to_give_it_away(tmp_path, kind):
+def test_a_socket_with_the_right_owner_needs_no_chown(tmp_path, kind):
     with (
         mock.patch("os.chown", side_effect=PermissionError),
         bound(tmp_path / "s", kind, mode=0o640, group=os.getegid()),
@@ -112,8 +112,8 @@ def test_who_has_its_owner_already_needs_no_right_to_give_it_away(tmp_path, kind
         assert mode(tmp_path / "s") == 0o640
 
 
-def test_a_link_that_is_swapped_in_is_no_way_to_anybodys_file(tmp_path, kind):
-    """In the moment between the bind and whatever is done to it."""
+def test_a_symbolic_link_that_replaces_the_socket_is_not_followed(tmp_path, kind):
+    """The link replaces the socket between the bind and the change of its owner and mode."""
     victim = tmp_path / "victim"
     victim.write_text("precious")
     victim.chmod(0o640)
@@ -125,13 +125,13 @@ def test_a_link_that_is_swapped_in_is_no_way_to_anybodys_file(tmp_path, kind):
             os.symlink(victim, str(name))
 
     address = Address(SCHEMES[kind], path=str(tmp_path / "s"), options={"mode": 0o666, "group": os.getegid()})
-    with Swapped(socket.AF_UNIX, kind) as opened, pytest.raises(OSError, match="somebody else"):
+    with Swapped(socket.AF_UNIX, kind) as opened, pytest.raises(OSError, match="another process"):
         bind_path(opened, address, preparing(opened))
     assert mode(victim) == 0o640
     assert victim.read_text() == "precious"
 
 
-def test_what_a_dead_process_left_is_replaced(tmp_path, kind):
+def test_a_stale_socket_is_replaced(tmp_path, kind):
     path = tmp_path / "s"
     with bound(path, kind):
         pass
@@ -143,36 +143,36 @@ def test_what_a_dead_process_left_is_replaced(tmp_path, kind):
 
 
 @pytest.mark.parametrize("other", SCHEMES, ids=list(SCHEMES.values()))
-def test_what_somebody_serves_is_left_alone(tmp_path, kind, other):
+def test_a_socket_in_use_is_not_replaced(tmp_path, kind, other):
     path = tmp_path / "s"
     with bound(path, socket.SocketKind(other)):
         refuses(path, kind, "in use")
         assert_served(path, socket.SocketKind(other))
 
 
-def test_what_is_no_socket_is_left_alone(tmp_path, kind):
+def test_a_path_that_is_not_a_socket_is_not_changed(tmp_path, kind):
     path = tmp_path / "s"
     path.write_text("precious")
-    refuses(path, kind, "left alone")
+    refuses(path, kind, "not a socket")
     assert path.read_text() == "precious"
     link = tmp_path / "link"
     link.symlink_to(path)
-    refuses(link, kind, "left alone")
+    refuses(link, kind, "not a socket")
     (tmp_path / "dangling").symlink_to("nowhere")
-    refuses(tmp_path / "dangling", kind, "left alone")
+    refuses(tmp_path / "dangling", kind, "not a socket")
     (tmp_path / "folder").mkdir()
-    refuses(tmp_path / "folder", kind, "left alone")
+    refuses(tmp_path / "folder", kind, "not a socket")
 
 
-def test_what_comes_a_moment_before_is_left_alone(tmp_path):
+def test_a_file_created_during_the_bind_is_not_replaced(tmp_path):
     path = tmp_path / "s"
-    with socket.socket(socket.AF_UNIX, STREAM) as opened, pytest.raises(OSError, match="a moment ago"):
+    with socket.socket(socket.AF_UNIX, STREAM) as opened, pytest.raises(OSError, match="another process"):
         bind_path(opened, Address("unix", path=str(path)), lambda: path.write_text("precious") and None)
     assert os.listdir(tmp_path) == ["s"]
     assert path.read_text() == "precious"
 
 
-def test_where_everybody_may_write_nobodys_socket_is_safe(tmp_path, kind):
+def test_a_folder_writable_by_all_users_is_refused_unless_sticky(tmp_path, kind):
     folder = tmp_path / "folder"
     folder.mkdir()
     folder.chmod(0o777)
@@ -182,29 +182,29 @@ def test_where_everybody_may_write_nobodys_socket_is_safe(tmp_path, kind):
         assert_served(folder / "s", kind)
 
 
-def test_what_a_killed_start_left_beside_is_replaced(tmp_path):
+def test_a_temporary_path_of_a_killed_process_is_replaced(tmp_path):
     with socket.socket(socket.AF_UNIX, STREAM) as killed:
         killed.bind(str(tmp_path / f"s.{os.getpid()}"))
     with bound(tmp_path / "s", STREAM):
         assert os.listdir(tmp_path) == ["s"]
 
 
-def test_a_start_that_fails_leaves_nothing(tmp_path, kind):
+def test_a_failed_bind_leaves_no_path(tmp_path, kind):
     prepare = mock.Mock(side_effect=OSError(errno.ENOMEM, "no memory"))
     with socket.socket(socket.AF_UNIX, kind) as opened, pytest.raises(OSError, match="no memory"):
         bind_path(opened, Address(SCHEMES[kind], path=str(tmp_path / "s")), prepare)
     assert os.listdir(tmp_path) == []
 
 
-def test_a_path_that_is_as_long_as_can_be(tmp_path, kind):
-    """There is no room for a name beside it."""
+def test_a_path_of_the_longest_size_is_bound(tmp_path, kind):
+    """A temporary name beside it would be too long."""
     path = tmp_path / ("s" * (LONGEST - len(str(tmp_path)) - 1))
     with bound(path, kind):
         assert_served(path, kind)
         assert os.listdir(tmp_path) == [path.name]
 
 
-def test_at_the_end_only_ones_own_path_is_removed(tmp_path, kind):
+def test_only_the_path_of_this_socket_is_removed_at_the_end(tmp_path, kind):
     path = tmp_path / "s"
     with bound(path, kind):
         own = OwnPath(str(path))

@@ -20,7 +20,7 @@ from tests.fastpath.reactors import failures
 
 
 class Reactor:
-    """Keeps its readers in a list, and is turned by the test."""
+    """Keeps its readers in a list; the test runs its turns."""
 
     def __init__(self) -> None:
         self.readers: list[object] = []
@@ -35,14 +35,14 @@ class Reactor:
 
 
 class Socket:
-    """One end of a pair, which notes what it is called for; `peer` is the other end."""
+    """One end of a pair, which records its calls; `peer` is the other end."""
 
     def __init__(self, poller: SocketPoller) -> None:
         self.socket, self.peer = socket.socketpair()
         self.socket.setblocking(False)
         self.watched = 0
         self.calls: list[object] = []
-        self.closes: Socket | None = None  # another one, in doRead
+        self.closes: Socket | None = None  # another socket that doRead closes
         self.poller = poller
         poller.join(self)
 
@@ -51,7 +51,7 @@ class Socket:
         return self.socket.fileno()
 
     def doRead(self) -> None:
-        """Read what there is."""
+        """Read available data."""
         self.calls.append(self.socket.recv(100))
         if self.closes is not None:
             self.closes.close()
@@ -59,16 +59,16 @@ class Socket:
             raise ValueError("a bug")
 
     def doWrite(self) -> None:
-        """Note the call."""
+        """Record the call."""
         self.calls.append("write")
 
     def connectionLost(self, reason: Failure) -> None:
-        """Note the reason, and close."""
+        """Record the reason, and close."""
         self.calls.append(reason.type)
         self.close()
 
     def close(self) -> None:
-        """As a socket that its owner closes."""
+        """Close it as its owner does."""
         if self.fileno() != -1:
             self.poller.forget(self)
             self.socket.close()
@@ -97,7 +97,7 @@ def test_one_event_of_the_reactor_serves_every_socket_that_is_ready(poller):
     assert all(each.calls == [b"a"] for each in sockets)
 
 
-def test_a_socket_is_called_for_what_it_is_watched_for(poller):
+def test_a_socket_is_called_only_for_events_that_it_is_watched_for(poller):
     each = Socket(poller)
     each.peer.send(b"a")
     poller.doRead()
@@ -161,7 +161,7 @@ def test_the_epoll_is_closed_after_the_last_socket_unless_it_is_kept():
     assert poller.fileno() == -1
 
 
-def test_the_end_of_the_reactor_is_the_end_of_all_sockets():
+def test_all_sockets_are_closed_when_the_reactor_ends():
     poller = SocketPoller(Reactor())
     assert poller.open()
     sockets = [Socket(poller) for _ in range(3)]
