@@ -141,7 +141,7 @@ def test_a_reset_in_the_middle_of_the_answer_is_no_answer():
         assert echoctl("send", url, "?", code=1, says=says) == b"half an ans"
 
 
-def test_a_peer_that_takes_not_everything():
+def test_a_peer_that_does_not_read_everything():
     def take_a_little(connection: socket.socket) -> None:
         connection.recv(10)
 
@@ -154,7 +154,7 @@ def test_a_peer_that_takes_not_everything():
         }
 
 
-def test_an_interruption_ends_with_130_and_what_came_is_printed(daemon):
+def test_an_interrupt_ends_with_130_after_received_data_is_printed(daemon):
     with running("send", "--keep-open", daemon.url("echo", "tcp"), "hello") as process:
         assert process.stdout.read(5) == b"hello"
         process.send_signal(signal.SIGINT)
@@ -182,14 +182,14 @@ def test_check_into_a_closed_pipe_ends_quietly(tmp_path):
         assert process.stderr.read() == b""
 
 
-def test_a_full_disk_is_said(daemon):
+def test_a_full_disk_is_reported(daemon):
     with open("/dev/full", "wb") as full, running("send", daemon.url("echo", "tcp"), "hello", stdout=full) as process:
         assert process.wait(SECONDS) == 1
         said = process.stderr.read().decode()
     assert said == "echoctl: standard output: no space left on device (ENOSPC)\n"
 
 
-def test_a_pipe_that_does_not_block_is_waited_for(daemon):
+def test_a_non_blocking_pipe_is_waited_for(daemon):
     """As a shell or another program may hand it on: O_NONBLOCK belongs to the pipe, not to us."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -221,7 +221,7 @@ def waiting(pipe: int) -> int:
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
-def test_a_stream_that_is_closed_is_no_reason_to_hang_or_to_crash(daemon, closed):
+def test_a_closed_standard_stream_does_not_hang_or_crash(daemon, closed):
     ended = run("sh", "-c", f'exec "$@" {closed}', "sh", *ECHOCTL, "send", daemon.url("echo", "tcp"), seconds=5)
     assert ended.returncode in (0, 1)
     assert b"Traceback" not in ended.stderr
@@ -240,7 +240,7 @@ def test_an_empty_line_is_not_sent(daemon):
     assert len([line for line in daemon.stdout.text if line.startswith("tcp ")]) == 1
 
 
-def test_the_peers_end_is_told(daemon):
+def test_the_close_of_the_peer_is_reported(daemon):
     url = daemon.url("ack", "tcp")
     with running("talk", url) as process:
         process.stdin.write(b"hello\n")
@@ -262,7 +262,7 @@ def test_talk_answers_line_by_line_as_they_come(daemon):
 @pytest.mark.parametrize(
     "words", [("send", "tcp"), ("send", "udp"), ("ping", "udp"), ("ping", "--connect", "tcp")], ids=" ".join
 )
-def test_an_interface_that_is_not_there_is_named(words):
+def test_a_missing_interface_is_named(words):
     *command, scheme = words
     url = f"{scheme}://127.0.0.1:9?interface=nosuch0"
     ended = run(*ECHOCTL, *command, url, *(["hello"] if command == ["send"] else ["-c", "1"]))

@@ -45,7 +45,7 @@ def admin(daemon: Daemon) -> str:
     return f"unix://{daemon.dir}/admin.sock"
 
 
-def test_for_eyes(daemon):
+def test_status_for_people(daemon):
     said = run(*ECHOCTL, "status", "--admin", admin(daemon))
     assert (said.returncode, said.stderr) == (0, b"")
     lines = said.stdout.decode().splitlines()
@@ -59,14 +59,14 @@ def test_for_eyes(daemon):
     assert lines[-1].split()[2:] == ["denied", "1"]
 
 
-def test_for_programs(daemon):
+def test_status_for_programs(daemon):
     status = json.loads(run(*ECHOCTL, "status", "--json", "--admin", admin(daemon)).stdout)
     (echo,) = status["services"]
     assert [one["bytes_in"] for one in echo["listeners"]] == [3000, 0]
     assert status["ready"]
 
 
-def test_where_it_is_is_said_by_the_variable_the_option_or_the_file(daemon):
+def test_the_admin_address_is_set_by_variable_option_or_file(daemon):
     for environ, words in (
         ({"ECHOD_ADMIN": admin(daemon)}, ()),
         ({"ECHOD_ADMIN": "unix:///nowhere"}, ("--admin", daemon.url("admin", "tcp"))),
@@ -87,7 +87,7 @@ def test_where_it_is_is_said_by_the_variable_the_option_or_the_file(daemon):
         (("--admin", "nonsense"), 2, b"nonsense"),
     ],
 )
-def test_what_goes_wrong_is_one_line(words, code, said):
+def test_an_error_is_one_line(words, code, said):
     for command in ("status", "reload"):
         ended = run(*ECHOCTL, command, *words)
         assert ended.returncode == code
@@ -95,7 +95,7 @@ def test_what_goes_wrong_is_one_line(words, code, said):
         assert ended.stderr.count(b"\n") == 1
 
 
-def test_what_is_no_interface_is_told(daemon):
+def test_another_program_at_the_address_is_reported(daemon):
     ended = run(*ECHOCTL, "status", "--admin", daemon.url("echo", "tcp"))
     assert ended.returncode == 1
     assert b"the response is not that of an echod" in ended.stderr
@@ -148,7 +148,7 @@ def test_another_user_is_refused():
         assert said.stdout == b"HTTP/1.1 403\n", said
 
 
-def test_it_answers_until_the_last_conversation_is_over():
+def test_the_admin_interface_answers_until_the_last_conversation_ends():
     """While a stop drains, /readyz says so."""
     with Daemon('[daemon]\ndrain = "60s"\n' + CONFIG) as daemon:
         host, port = daemon.inet("admin", "tcp")
@@ -178,7 +178,7 @@ def reload_by_file(daemon: Daemon) -> subprocess.CompletedProcess[bytes]:
     return run(*ECHOCTL, "reload", env=environment(ECHOD_CONFIG=str(daemon.dir / "echod.toml")))
 
 
-def test_a_reload_by_a_file_that_is_wrong_elsewhere_has_the_daemons_verdict():
+def test_reload_reports_the_daemons_errors_in_other_sections():
     with Daemon(CONFIG) as daemon:
         file = daemon.dir / "echod.toml"
         right = file.read_text()
@@ -198,7 +198,7 @@ def test_a_reload_by_a_file_that_is_wrong_elsewhere_has_the_daemons_verdict():
 
 
 @pytest.mark.parametrize("wrong", ["[admin\n", '[admin]\nlisten = [7]\n[services.echo]\nlisten = ["nonsense"]\n'])
-def test_a_reload_by_a_file_that_names_no_place_says_all_that_is_wrong(wrong, tmp_path):
+def test_reload_reports_every_error_of_a_file_without_an_address(wrong, tmp_path):
     file = tmp_path / "echod.toml"
     file.write_text(wrong)
     ended = run(*ECHOCTL, "reload", env=environment(ECHOD_CONFIG=str(file)))
@@ -210,7 +210,7 @@ def test_a_reload_by_a_file_that_names_no_place_says_all_that_is_wrong(wrong, tm
 
 
 @pytest.mark.parametrize("how", ["changed", "removed"])
-def test_a_reload_that_finds_nobody_says_what_else_can_be_done(how):
+def test_reload_without_a_daemon_names_the_alternatives(how):
     with Daemon(CONFIG) as daemon:
         file = daemon.dir / "echod.toml"
         before = file.read_text()

@@ -82,14 +82,14 @@ def seat(url: str) -> subprocess.CompletedProcess[bytes]:
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_an_event_of_no_echod_ends_the_seat(name):
+def test_an_event_of_another_program_ends_the_console(name):
     with interface(OK + EVENTS[name] + b"\n") as url:
         ended = seat(url)
     assert ended.returncode == 1
     assert ended.stderr.decode() == f"echoctl: {url}: the response is not that of an echod of this version\n"
 
 
-def test_a_line_of_events_that_never_ends_is_cut():
+def test_an_endless_event_line_is_refused():
     with interface(OK, b"x" * 1_000_000) as url:
         ended = seat(url)
     assert ended.returncode == 1
@@ -97,14 +97,14 @@ def test_a_line_of_events_that_never_ends_is_cut():
 
 
 @pytest.mark.parametrize("body", [EVENTS["nested deeply"], b"[]"])
-def test_a_refusal_of_no_echod_is_one_line(body):
+def test_a_refusal_of_another_program_is_one_line(body):
     with interface(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(body) + body) as url:
         ended = seat(url)
     assert ended.returncode == 1
     assert ended.stderr.decode() == f"echoctl: {url}: the response is not that of an echod of this version\n"
 
 
-def test_who_is_welcomed_again_and_again_does_not_introduce_itself_each_time():
+def test_repeated_welcomes_do_not_repeat_the_introduction_each_time():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(SECONDS)
@@ -134,7 +134,7 @@ def piped(daemon: Daemon, *words: str, typed: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "udp"])
-def test_a_chat_with_an_echo_is_none(scheme, daemon):
+def test_chat_with_an_echo_service_is_an_error(scheme, daemon):
     url = daemon.url("echo", scheme)
     assert piped(daemon, "chat", url, typed="hello\n") == (
         1,
@@ -142,7 +142,7 @@ def test_a_chat_with_an_echo_is_none(scheme, daemon):
     )
 
 
-def test_a_name_that_is_refused_is_told(daemon):
+def test_a_refused_name_is_reported(daemon):
     url = daemon.url("chat", "tcp")
     assert piped(daemon, "chat", "--nick", "a b", url, typed="/who\n") == (
         1,
@@ -153,7 +153,7 @@ def test_a_name_that_is_refused_is_told(daemon):
     assert piped(daemon, "chat", "--nick", "anna", "--room", "lobby", url, typed="/who\n") == (0, "")
 
 
-def test_what_talk_has_no_answer_to_is_counted(daemon):
+def test_lines_of_talk_without_a_reply_are_counted(daemon):
     for service, scheme, typed, code, said in (
         ("discard", "tcp", "a\nb\n", 1, "2 of 2 lines had no answer"),
         ("discard", "udp", "a\n", 1, "the line had no answer"),
@@ -169,7 +169,7 @@ def test_what_talk_has_no_answer_to_is_counted(daemon):
         assert told == (f"echoctl: {url}: {said}\n" if said else ""), url
 
 
-def test_what_an_operator_says_to_nobody_is_counted(daemon):
+def test_undelivered_lines_of_an_operator_are_counted(daemon):
     words = ("console", "--admin", f"unix://{daemon.dir}/admin.sock")
     assert piped(daemon, *words, typed="hello\n") == (1, "echoctl: 1 line was not sent\n")
     assert piped(daemon, *words, typed="hello\n/who\n\n@7 you\n//x\n") == (1, "echoctl: 3 lines were not sent\n")

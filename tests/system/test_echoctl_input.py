@@ -161,7 +161,7 @@ def test_the_peers_end_that_cannot_be_printed_still_ends_a_conversation():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_what_is_blocked_in_its_output(number):
+def test_an_interrupt_ends_a_program_that_blocks_in_its_output(number):
     """The first one cannot be handled while a write blocks; the second one ends the program at once."""
 
     def pour(listening: socket.socket) -> None:

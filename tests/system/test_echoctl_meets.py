@@ -51,7 +51,7 @@ def status(*as_user: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
     return run(*as_user, *ECHOCTL, "status", env=environment(**environ))
 
 
-def test_both_look_in_the_same_folder(tmp_path):
+def test_daemon_and_client_use_the_same_folder(tmp_path):
     for environ in (
         {"RUNTIME_DIRECTORY": str(tmp_path), "XDG_RUNTIME_DIR": "/nonesuch"},
         {"RUNTIME_DIRECTORY": "", "XDG_RUNTIME_DIR": str(tmp_path)},
@@ -66,7 +66,7 @@ def test_both_look_in_the_same_folder(tmp_path):
             assert again.returncode == 0
 
 
-def test_any_user_meets_a_daemon_of_its_own(folder):
+def test_any_user_finds_its_own_daemon(folder):
     """Two terminals of a user without a session: the folder in /tmp is made for this user alone."""
     ours = Path("/tmp/echod-4001")
     if ours.exists():

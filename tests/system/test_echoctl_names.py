@@ -163,7 +163,7 @@ def test_the_address_that_answers_first_keeps_the_conversation():
     assert f"from 127.0.0.1:{port}: ".encode() in pinged.stdout
 
 
-def test_where_no_address_answers_each_probe_is_lost():
+def test_each_probe_is_lost_if_no_address_answers():
     with behaving({"127.0.0.1": "silent", "127.0.0.2": "silent"}) as port:
         pinged = run(*client("pass", "ping", "-c", "2", "-i", "50ms", "-W", "1s", f"udp://two.example:{port}"))
     assert pinged.returncode == 1

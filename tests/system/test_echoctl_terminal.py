@@ -159,7 +159,7 @@ def test_the_interrupt_key_ends_it_with_130(daemon, command):
         assert re.fullmatch(r"(talking .*\n)?hello from \w+\n(\^C)?\n?", person.seen), person.seen
 
 
-def test_the_peers_end_is_told_while_a_person_is_typing():
+def test_the_close_of_the_peer_is_reported_during_typing():
     with peer(b"goodbye") as url, terminal("talk", url) as person:
         person.see("leaves\n")
         person.type("hello\n")
@@ -228,7 +228,7 @@ def test_top_leaves_the_terminal_as_it_was(how, daemon):
 
 
 @pytest.mark.parametrize("command", ["talk", "chat"])
-def test_sigterm_blames_nobody(command, daemon):
+def test_sigterm_prints_no_error(command, daemon):
     with terminal(command, daemon.url("upper", "tcp")) as person:
         before = person.modes()
         person.type("hello\n")

@@ -148,7 +148,7 @@ def test_connecting_is_timed_with_a_connection_for_each_probe(scheme):
         assert counters == {"accepted": 3, "closed:done": 3}  # and none of them was reset
 
 
-def test_connecting_is_polite_to_who_speaks_first(daemon):
+def test_connect_drops_the_greeting_of_the_peer(daemon):
     found = figures("--connect", "-c", "3", "-i", "50ms", daemon.url("daytime", "tcp"))
     assert (found["received"], found["wrong"], found["size_octets"]) == (3, 0, None)
 
@@ -213,7 +213,7 @@ def test_a_stream_that_answers_something_else(daemon):
     assert lines[-1] == "1 sent, 0 received, 1 lost (100%), 0 duplicated, 0 reordered, 1 wrong"
 
 
-def test_a_stream_that_says_more_than_it_was_asked():
+def test_a_stream_that_sends_more_than_requested():
     def talk(listening: socket.socket) -> None:
         with listening.accept()[0] as connection:
             connection.sendall(taken(connection, 64) + b"\x1b[2J and more")
@@ -224,7 +224,7 @@ def test_a_stream_that_says_more_than_it_was_asked():
     assert said[-2] == "1 sent, 1 received, 0 lost (0%), 0 duplicated, 0 reordered, 1 wrong"
 
 
-def test_a_stream_that_talks_without_end(daemon):
+def test_a_stream_that_sends_without_end(daemon):
     url = daemon.url("chargen", "tcp")
     found = figures("-c", "2", url, code=1, says=f"echoctl: {url}: more bytes were received than sent\n")
     assert found["received"] == 0
@@ -266,7 +266,7 @@ def trouble(bound: socket.socket) -> None:
 EVERY_TROUBLE = ("-c", str(COUNT), "-i", "100ms", "-W", "1s")
 
 
-def test_every_trouble_is_told_apart():
+def test_every_error_of_a_reply_is_distinguished():
     with peer(datagrams(), trouble) as url:
         lines = ping(*EVERY_TROUBLE, url, code=1)
     told: dict[str, list[str]] = {}
@@ -288,7 +288,7 @@ def test_every_trouble_is_told_apart():
     assert lines[-2] == "24 sent, 18 received, 6 lost (25%), 1 late, 1 duplicated, 1 reordered, 4 wrong"
 
 
-def test_every_trouble_is_counted():
+def test_every_error_of_a_reply_is_counted():
     with peer(datagrams(), trouble) as url:
         found = figures(*EVERY_TROUBLE, url, code=1)
     counts = ("sent", "received", "lost", "awaited", "late", "duplicated", "reordered", "wrong")
@@ -297,7 +297,7 @@ def test_every_trouble_is_counted():
 
 
 @pytest.mark.parametrize("code", [0, 1])
-def test_loss_alone_is_no_failure_unless_all_is_lost(code):
+def test_loss_is_a_failure_only_if_all_probes_are_lost(code):
     def lose(bound: socket.socket) -> None:
         for number in range(3):
             question, asking = bound.recvfrom(65_536)
@@ -309,7 +309,7 @@ def test_loss_alone_is_no_failure_unless_all_is_lost(code):
     assert (found["received"], found["lost"]) == (1 - code, 2 + code)
 
 
-def test_a_stranger_s_old_answers_are_not_counted_as_ours():
+def test_old_replies_to_another_ping_are_not_counted():
     def mix(bound: socket.socket) -> None:
         for number in range(3):
             question, asking = bound.recvfrom(65_536)
@@ -322,7 +322,7 @@ def test_a_stranger_s_old_answers_are_not_counted_as_ours():
     assert (found["received"], found["wrong"], found["duplicated"]) == (1, 3, 0)
 
 
-def test_a_wrong_octet_on_a_stream_spoils_one_answer():
+def test_a_wrong_byte_on_a_stream_affects_one_reply():
     def change(listening: socket.socket) -> None:
         with listening.accept()[0] as connection:
             for number in range(1, 6):
@@ -343,7 +343,7 @@ def test_a_wrong_octet_on_a_stream_spoils_one_answer():
 
 
 @pytest.mark.parametrize("kind", [datagrams, streams])
-def test_an_answer_that_waits_delays_no_probe_and_is_measured_to_its_end(kind):
+def test_a_late_reply_delays_no_probe_and_is_measured_to_its_end(kind):
     def hold_back(listening: socket.socket) -> None:
         """Say nothing until everything was asked: whoever waits for the first answer never gets there."""
         if kind is datagrams:
@@ -368,7 +368,7 @@ def test_an_answer_that_waits_delays_no_probe_and_is_measured_to_its_end(kind):
 REFUSED = "connection refused (ECONNREFUSED)"
 
 
-def test_nobody_there(tmp_path):
+def test_no_service_at_the_address(tmp_path):
     url = f"tcp://127.0.0.1:{free_port()}"
     assert ping("-c", "3", url, code=1, says=f"echoctl: {url}: {REFUSED}\n") == [""]
     found = figures("-c", "3", url, code=1, says=f"echoctl: {url}: {REFUSED}\n")
@@ -378,14 +378,14 @@ def test_nobody_there(tmp_path):
         assert ping(url, code=1, says=f"echoctl: {url}: no such file or directory (ENOENT)\n") == [""]
 
 
-def test_nobody_there_for_datagrams():
+def test_no_service_at_the_address_for_datagrams():
     url = f"udp://127.0.0.1:{free_port()}"
     lines = ping("-c", "3", "--exit-on-refusal", url, code=1, says=f"echoctl: {url}: {REFUSED}\n")
     assert lines[1] == f"nothing from {url.partition('://')[2]}: seq=1 lost: no answer before the end"
     assert lines[2:] == ["", f"--- {url} ---", "1 sent, 0 received, 1 lost (100%), 0 duplicated, 0 reordered, 0 wrong"]
 
 
-def test_nobody_there_to_connect_to():
+def test_no_service_to_connect_to():
     url = f"tcp://127.0.0.1:{free_port()}"
     words = ("--connect", "--exit-on-refusal", "-c", "3", url)
     lines = ping(*words, code=1, says=f"echoctl: {url}: {REFUSED}\n")
@@ -481,7 +481,7 @@ def test_the_quit_key_prints_the_figures_and_goes_on(daemon):
             process.kill()
 
 
-def test_a_reset_is_one_line_and_what_was_known_is_said():
+def test_a_reset_is_one_line_followed_by_the_summary():
     def break_off(listening: socket.socket) -> None:
         with listening.accept()[0] as connection:
             connection.sendall(taken(connection, 64))
@@ -503,7 +503,7 @@ def test_the_interrupt_prints_the_summary(scheme, daemon):
         assert process.wait(SECONDS) == 130
 
 
-def test_whoever_ends_it_has_the_summary_too(daemon):
+def test_sigterm_prints_the_summary_too(daemon):
     with running("-i", "50ms", daemon.url("echo", "tcp")) as (process, lines):
         lines.wait_for(" seq=3 ")
         process.send_signal(signal.SIGTERM)
@@ -539,7 +539,7 @@ def test_the_interrupt_prints_the_object():
         assert process.wait(SECONDS) == 130
 
 
-def test_nobody_who_reads_what_it_prints(daemon):
+def test_a_closed_pipe_ends_ping_quietly(daemon):
     url = daemon.url("echo", "tcp")
     with subprocess.Popen(
         [*ECHOCTL, "ping", "-i", "20ms", url], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -577,13 +577,13 @@ def test_a_plot_of_the_times(daemon, tmp_path):
     assert "3 sent, 3 received" in file.read_text()
 
 
-def test_a_plot_that_cannot_be_written_is_told_before_the_first_probe(daemon, tmp_path):
+def test_an_unwritable_plot_is_reported_before_the_first_probe(daemon, tmp_path):
     file = tmp_path / "none" / "times.svg"
     says = f"echoctl: {file}: no such file or directory (ENOENT)\n"
     assert ping("--plot", str(file), daemon.url("echo", "udp"), code=1, says=says) == [""]
 
 
-def test_colors_are_for_whoever_wants_them(daemon):
+def test_colors_follow_the_option(daemon):
     words = ("-c", "1", "-W", "100ms", daemon.url("discard", "udp"))
     for color, marked in (("always", True), ("never", False), ("auto", False)):  # a pipe has none
         ended = run(*ECHOCTL, "ping", *words, "--color", color)

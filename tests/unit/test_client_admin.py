@@ -78,7 +78,7 @@ def answering(tmp_path):
 
 
 @pytest.mark.parametrize("text", WRONG, ids=range(len(WRONG)))
-def test_no_status_of_an_echod_is_one_line(answering, capsys, text):
+def test_a_response_of_another_program_is_reported_in_one_line(answering, capsys, text):
     asked = Namespace(admin=parse(answering(text)), json=False, color="never")
     assert status.run(asked) == 1
     assert reload.run(asked) == 1
@@ -92,7 +92,7 @@ def test_no_status_of_an_echod_is_one_line(answering, capsys, text):
         assert line.isprintable()
 
 
-def test_nothing_of_a_status_is_obeyed(answering, capsys):
+def test_terminal_sequences_in_a_status_are_escaped(answering, capsys):
     hostile = "\x1b[2J\udc80"
     services = [{"name": hostile, "listeners": [{**LISTENER, "address": hostile, "refused": {hostile: 1}}]}]
     text = json.dumps({**RIGHT, "version": hostile, "files": [hostile], "services": services})
@@ -100,7 +100,7 @@ def test_nothing_of_a_status_is_obeyed(answering, capsys):
     assert capsys.readouterr().out.replace("\n", "").isprintable()
 
 
-def test_an_answer_without_end_is_none(answering, monkeypatch):
+def test_an_endless_response_is_refused(answering, monkeypatch):
     monkeypatch.setattr("echod.client.admin.LARGEST", 1_000)
     with (
         Administrator(parse(answering(" " * 1_001 + "{}"))) as administrator,
@@ -117,7 +117,7 @@ def test_an_answer_without_end_is_none(answering, monkeypatch):
         (b"", b"H"),
     ],
 )
-def test_an_answer_that_drips_has_no_more_time_than_another(start, again):
+def test_a_slow_response_has_the_same_deadline(start, again):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         gone = threading.Event()
 
@@ -138,13 +138,13 @@ def test_an_answer_that_drips_has_no_more_time_than_another(start, again):
             thread.join(10)
 
 
-def test_the_one_console_of_somebody_else(answering):
+def test_a_console_list_of_another_program_is_refused(answering):
     for text in ("[]", '{"services": 7}', '{"services": [1]}', '{"services": [{"name": "x"}]}'):
         with Administrator(parse(answering(text))) as administrator, pytest.raises(Unanswered, match="of an echod"):
             _only(administrator)
 
 
-def test_what_we_do_not_understand_is_said_and_what_we_do_passes():
+def test_a_response_of_the_wrong_form_is_reported():
     with pytest.raises(Unanswered), parsing_response(parse("unix:///x")):
         raise KeyError
     with pytest.raises(OSError, match="mine"), parsing_response(parse("unix:///x")):

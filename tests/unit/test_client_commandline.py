@@ -41,18 +41,18 @@ def test_an_interval_is_a_duration_or_plain_seconds(text, seconds, capsys):
 @pytest.mark.parametrize(
     "text", ["", ".", "1.", "-1", "soon", "0", "0s", "0.0", "1e3", "inf", "nan", "99999999999", "٣", "\x1b[2J"]
 )
-def test_no_interval(text, capsys):
+def test_a_wrong_interval_is_refused(text, capsys):
     refusal(capsys, "ping", f"-i={text}", "udp://127.0.0.1:7")
     refusal(capsys, "ping", f"--timeout={text}", "udp://127.0.0.1:7")
 
 
-def test_what_ping_takes_for_granted():
+def test_the_defaults_of_ping():
     asked = parser().parse_args(["ping", "tcp://127.0.0.1:7"])
     assert (asked.count, asked.interval, asked.size, asked.timeout) == (None, 1.0, 64, 5.0)
     assert (asked.quiet, asked.json, asked.connect) == (False, False, False)
 
 
-def test_send_and_ping_take_the_same_times(capsys):
+def test_send_and_ping_accept_the_same_times(capsys):
     url = "tcp://127.0.0.1:7"
     for text, seconds in (("5", 5), ("0.2", 0.2), ("500ms", 0.5)):
         assert parser().parse_args(["send", "--timeout", text, url]).timeout == seconds
@@ -76,13 +76,13 @@ def test_send_and_ping_take_the_same_times(capsys):
         (("URL", "a", "--hex", "b", "--", "-c"), ["a", "b", "-c"]),
     ],
 )
-def test_options_may_stand_anywhere_among_what_is_sent(words, text):
+def test_options_may_stand_anywhere_in_the_text(words, text):
     given = [word.replace("URL", "tcp://127.0.0.1:7") for word in words]
     asked = parser().parse_args(["send", *given])
     assert (asked.text, asked.hex) == (text, "--hex" in words)
 
 
-def test_an_option_that_send_has_not_is_no_text(capsys):
+def test_an_unknown_option_of_send_is_not_text(capsys):
     with pytest.raises(SystemExit):
         parser().parse_args(["send", "tcp://127.0.0.1:7", "--hex", "--loud"])
     said = capsys.readouterr().err
@@ -92,7 +92,7 @@ def test_an_option_that_send_has_not_is_no_text(capsys):
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "1.5", "many", "", str(MOST_PROBES + 1), "9" * 5000, "٣"])
-def test_no_count(count, capsys):
+def test_a_wrong_count_is_refused(count, capsys):
     assert len(refusal(capsys, "ping", f"-c={count}", "udp://127.0.0.1:7")) < 300
 
 
@@ -106,7 +106,7 @@ def test_no_count(count, capsys):
         ("tcp:localhost:7", {0: False, 1: True}),
     ],
 )
-def test_a_size_fits_what_carries_it(url, sizes, capsys):
+def test_a_size_must_fit_the_transport(url, sizes, capsys):
     for size, fits in sizes.items():
         words = ("ping", "-s", str(size), url)
         if fits:
@@ -120,7 +120,7 @@ def test_a_size_may_have_a_unit(capsys):
     assert "is not a size" in refusal(capsys, "ping", "-s", "1kb", "udp://127.0.0.1:7")
 
 
-def test_connecting_is_for_streams_and_sends_nothing(capsys):
+def test_connect_needs_a_stream_and_no_size(capsys):
     assert parser().parse_args(["ping", "--connect", "unix:///run/x"]).size is None
     for url in ("udp://127.0.0.1:7", "unix-dgram:///run/x", "tcp:localhost:7"):
         assert "is not supported; use tcp:// or unix://" in refusal(capsys, "ping", "--connect", url)
@@ -129,7 +129,7 @@ def test_connecting_is_for_streams_and_sends_nothing(capsys):
 
 @pytest.mark.parametrize("command", ["send", "talk", "ping"])
 @pytest.mark.parametrize("url", ["tls://127.0.0.1:7", "ws://127.0.0.1:7/echo"])
-def test_what_is_not_built_yet_is_said(command, url, capsys):
+def test_a_missing_feature_is_reported(command, url, capsys):
     assert "is not available in this version" in refusal(capsys, command, url)
 
 
@@ -148,11 +148,11 @@ def test_a_picture_is_svg(file, capsys):
     assert parser().parse_args(["ping", "--plot", "times.svg", "udp://127.0.0.1:7"]).plot == "times.svg"
 
 
-def test_a_file_has_a_name(capsys):
+def test_a_file_name_must_not_be_empty(capsys):
     assert "the file name is empty" in refusal(capsys, "check", "")
 
 
-def test_a_name_of_systemds_is_for_listening(capsys):
+def test_a_systemd_address_is_only_for_listening(capsys):
     assert "systemd:echo is only for listening; expected the address of a service" in refusal(
         capsys, "send", "systemd:echo"
     )
@@ -178,7 +178,7 @@ def test_a_name_of_systemds_is_for_listening(capsys):
         ("send -4 -6 tcp://localhost:7", "-6: not allowed with argument -4; see"),
     ],
 )
-def test_a_wrong_word_is_named_and_nothing_else(line, said, capsys):
+def test_a_usage_error_names_the_wrong_word(line, said, capsys):
     assert refusal(capsys, *line.split()).startswith(f"echoctl {line.split()[0]}: {said}")
 
 
@@ -204,7 +204,7 @@ def test_a_wrong_command_is_named(line, said, capsys):
     assert printed.endswith("; see echoctl --help\n")
 
 
-def test_a_number_is_a_text_and_an_option_only_where_there_is_one():
+def test_a_negative_number_is_text_unless_it_is_an_option():
     url = "tcp://127.0.0.1:7"
     assert parser().parse_args(["send", url, "-5", "-1.5"]).text == ["-5", "-1.5"]
     asked = parser().parse_args(["send", url, "-4", "x"])

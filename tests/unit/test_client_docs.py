@@ -54,6 +54,6 @@ def test_the_object_that_is_shown_has_every_figure():
     assert found["size_octets"] == 64
 
 
-def test_nothing_that_a_reader_has_not():
+def test_the_page_names_only_files_of_the_reader():
     assert not re.search(r"/(?:tmp|work|root)\b", PAGE)
     assert max(len(line) for line in PAGE.splitlines() if not line.startswith(("|", "{"))) <= 120

@@ -24,7 +24,7 @@ def probes_of(size: int = 64, *, marked: bool = True, seed: int = 1) -> Probes:
 
 class Questions(SynchronousTestCase):
     @given(st.integers(16, 3000), st.integers(1, 2**32 - 1))
-    def test_of_datagrams_have_their_size_and_their_number(self, size: int, number: int) -> None:
+    def test_of_datagrams_have_the_size_and_their_number(self, size: int, number: int) -> None:
         probes = probes_of(size)
         question = probes.request(number)
         self.assertEqual(len(question), size)
@@ -38,16 +38,16 @@ class Questions(SynchronousTestCase):
         for kind in (Echo, Upper):
             self.assertEqual(kind().answer(question, PEER), probes.answer(number))
 
-    def test_differ_from_the_one_before_in_almost_every_octet(self) -> None:
+    def test_differ_from_the_previous_one_in_almost_every_byte(self) -> None:
         probes = probes_of(1000, marked=False)
         for number in range(1, 600):
             one, other = probes.request(number), probes.request(number + 1)
             self.assertLess(sum(a == b for a, b in zip(one, other, strict=True)), 60)
 
-    def test_hold_every_octet_but_small_letters(self) -> None:
+    def test_contain_every_byte_except_lower_case_letters(self) -> None:
         self.assertEqual(set(probes_of(10_000).request(1)), set(range(256)) - set(b"abcdefghijklmnopqrstuvwxyz"))
 
-    def test_of_others_have_no_number(self) -> None:
+    def test_of_other_pings_have_no_number(self) -> None:
         probes = probes_of()
         for answer in (b"", b"received", b"X" * 64, probes.request(1)[:15], probes.request(1).lower()):
             self.assertIsNone(probes.number(answer))
@@ -92,7 +92,7 @@ class OfDatagrams(Judging):
         self.assertIsNone(finding.seconds)
         return finding
 
-    def test_each_is_known_by_its_mark(self) -> None:
+    def test_each_is_identified_by_its_mark(self) -> None:
         one, two, three = (self.ask() for _ in range(3))
         self.now = 0.5
         for answer in (two, one, two, three):
@@ -103,7 +103,7 @@ class OfDatagrams(Judging):
         )
         self.assertEqual({finding.seconds for finding in self.found}, {0.5})
 
-    def test_a_changed_octet_is_named(self) -> None:
+    def test_a_changed_byte_is_reported(self) -> None:
         question = bytearray(self.ask())
         was, question[40] = question[40], 0x61
         finding = self.wrong(bytes(question))
@@ -116,7 +116,7 @@ class OfDatagrams(Judging):
             finding = self.wrong(answer)
             self.assertEqual((finding.number, finding.fault), (1, "64 bytes were sent"))
 
-    def test_what_has_no_mark_of_ours_answers_nothing(self) -> None:
+    def test_a_datagram_without_our_mark_belongs_to_no_probe(self) -> None:
         question = self.ask()
         unsent = self.probes.request(2)
         for answer in (b"", b"received", question[1:], unsent, self.probes.request(0), question[:15]):
@@ -124,7 +124,7 @@ class OfDatagrams(Judging):
             self.assertEqual((finding.number, finding.fault), (None, "it belongs to no probe of this ping"))
 
     @given(st.binary(max_size=100))
-    def test_no_peer_makes_it_fail_and_every_datagram_is_counted(self, answer: bytes) -> None:
+    def test_any_datagram_is_counted_without_an_exception(self, answer: bytes) -> None:
         self.prepare(Datagrams)
         self.ask()
         self.wrong(answer)
@@ -135,7 +135,7 @@ class OfStreams(Judging):
         self.prepare(Stream)
 
     @given(st.integers(1, 100), st.lists(st.integers(1, 300), max_size=20), st.integers(1, 8))
-    def test_however_they_are_split_each_is_received_once(self, size: int, pieces: list[int], count: int) -> None:
+    def test_each_is_received_once_for_any_split(self, size: int, pieces: list[int], count: int) -> None:
         self.prepare(Stream, size)
         rest = b"".join(self.ask() for _ in range(count))
         for octets in (*pieces, len(rest)):
@@ -145,7 +145,7 @@ class OfStreams(Judging):
         self.assertEqual(self.verdicts(), [(Verdict.RECEIVED, number) for number in range(1, count + 1)])
 
     @given(st.integers(1, 50), st.integers(1, 6), st.data())
-    def test_a_wrong_octet_spoils_its_answer_and_no_other(self, size: int, count: int, data: st.DataObject) -> None:
+    def test_a_wrong_byte_affects_only_its_reply(self, size: int, count: int, data: st.DataObject) -> None:
         self.prepare(Stream, size)
         answer = bytearray(b"".join(self.ask() for _ in range(count)))
         place = data.draw(st.integers(0, len(answer) - 1))
@@ -162,12 +162,12 @@ class OfStreams(Judging):
         self.assertEqual(self.account.received, count - 1)
         self.assertTrue(self.account.settled(0))
 
-    def test_of_a_spoiled_answer_only_the_first_wrong_octet_is_told(self) -> None:
+    def test_only_the_first_wrong_byte_of_a_reply_is_reported(self) -> None:
         for octet in self.ask():
             self.session.received(bytes([octet ^ 0xFF]))
         self.assertEqual(self.verdicts(), [(Verdict.WRONG, 1)])
 
-    def test_the_time_ends_with_the_last_octet(self) -> None:
+    def test_the_time_ends_with_the_last_byte(self) -> None:
         question = self.ask()
         self.now = 1.0
         self.session.received(question[:-1])
@@ -175,20 +175,20 @@ class OfStreams(Judging):
         self.session.received(question[-1:])
         self.assertEqual([finding.seconds for finding in self.found], [3.0])
 
-    def test_later_than_patience_is_late_and_the_next_is_right(self) -> None:
+    def test_a_reply_after_the_timeout_is_late_and_the_next_is_correct(self) -> None:
         one = self.ask()
         self.now = 6.0
         two = self.ask()
         self.session.received(one + two)
         self.assertEqual(self.verdicts(), [(Verdict.LATE, 1), (Verdict.RECEIVED, 2)])
 
-    def test_more_than_was_sent_is_wrong_and_the_end(self) -> None:
+    def test_more_bytes_than_sent_are_wrong_and_end_the_session(self) -> None:
         question = self.ask()
         self.assertEqual(self.session.received(question + b"more"), CLOSE)
         self.assertEqual(self.verdicts(), [(Verdict.RECEIVED, 1), (Verdict.WRONG, None)])
         self.assertEqual((self.found[1].size, self.found[1].fault), (4, "more bytes were received than sent"))
 
-    def test_what_comes_before_anything_was_asked_is_wrong(self) -> None:
+    def test_data_before_the_first_probe_is_wrong(self) -> None:
         self.assertEqual(self.session.received(b"220 welcome\r\n"), CLOSE)
         self.assertEqual(self.verdicts(), [(Verdict.WRONG, None)])
 
@@ -197,5 +197,5 @@ del Judging  # its subclasses are the tests
 
 
 class Marks(SynchronousTestCase):
-    def test_are_digits_for_eyes_too(self) -> None:
+    def test_are_readable_digits(self) -> None:
         self.assertTrue(re.match(rb"[0-9A-F]{8}0000002A", probes_of().request(42)))

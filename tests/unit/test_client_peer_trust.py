@@ -30,7 +30,7 @@ def test_our_own_socket_is_trusted(connection):
     check(connection, parse("unix://@name"), None)
 
 
-def test_another_user_is_not(connection, monkeypatch, tmp_path):
+def test_another_user_is_not_trusted(connection, monkeypatch, tmp_path):
     for address in ("unix://@name", f"unix://{tmp_path}/s", "unix:///tmp/s", "unix:///nonesuch/s"):
         listens(monkeypatch, 4001)
         with pytest.raises(Untrusted, match="the listening process belongs to user 4001, not trusted"):
@@ -40,7 +40,7 @@ def test_another_user_is_not(connection, monkeypatch, tmp_path):
         check(connection, parse("unix://@name"), None)
 
 
-def test_the_owner_of_the_configuration_is(connection, monkeypatch, tmp_path):
+def test_the_owner_of_the_configuration_is_trusted(connection, monkeypatch, tmp_path):
     if os.geteuid() != 0:
         pytest.skip("giving a file to another user takes root")
     file = tmp_path / "echod.toml"
@@ -56,7 +56,7 @@ def test_the_owner_of_the_configuration_is(connection, monkeypatch, tmp_path):
         check(connection, parse("unix://@name"), file)
 
 
-def test_a_folder_counts_if_no_third_user_can_replace_what_is_in_it(tmp_path, monkeypatch, connection):
+def test_a_folder_is_trusted_if_no_third_user_can_replace_its_files(tmp_path, monkeypatch, connection):
     if os.geteuid() != 0:
         pytest.skip("giving a folder to another user takes root")
     # /tmp is sticky, and anyone may have made a folder in it first: only below a folder of root's does it count.

@@ -18,7 +18,7 @@ def columns(plot):
 
 
 @given(some.dictionaries(some.integers(1, 10**9), some.floats(0, 1000), max_size=50))
-def test_every_time_is_inside(times):
+def test_every_time_is_drawn_inside_the_plot(times):
     plot = Plot()
     for number, seconds in sorted(times.items()):
         plot.add(number, seconds)
@@ -38,7 +38,7 @@ def test_a_lost_probe_is_a_gap():
     assert math.isclose(fourth - second, 2 * (second - first), abs_tol=0.2)
 
 
-def test_many_become_few_and_the_slowest_stays():
+def test_columns_are_merged_and_keep_the_slowest_time():
     plot = Plot(most=10)
     for number in range(1, 101):
         plot.add(number, 0.100 if number == 37 else 0.001)

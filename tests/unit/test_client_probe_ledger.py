@@ -32,37 +32,37 @@ class Answers(SynchronousTestCase):
         self.assertEqual(self.answer(account, 2, 2.5), (Verdict.RECEIVED, 0.5))
         self.assertEqual(self.counts(account), (2, 2, 0, 0, 0, 0))
 
-    def test_behind_that_of_a_later_probe_are_reordered_and_received(self) -> None:
+    def test_after_that_of_a_later_probe_are_reordered_and_received(self) -> None:
         account = account_of(3)
         self.assertEqual(self.answer(account, 3, 3.5)[0], Verdict.RECEIVED)
         self.assertEqual(self.answer(account, 1, 3.5), (Verdict.REORDERED, 2.5))
         self.assertEqual(self.answer(account, 2, 3.5)[0], Verdict.REORDERED)
         self.assertEqual(self.counts(account), (3, 3, 2, 0, 0, 0))
 
-    def test_that_come_again_are_duplicates_and_nothing_else(self) -> None:
+    def test_received_again_are_only_duplicates(self) -> None:
         account = account_of(2)
         for number in (2, 1, 1, 2):
             self.answer(account, number, 3)
         self.assertEqual(self.answer(account, 1, 100), (Verdict.DUPLICATED, 99))
         self.assertEqual(self.counts(account), (2, 2, 1, 3, 0, 0))
 
-    def test_that_are_later_than_patience_are_late_once(self) -> None:
+    def test_after_the_timeout_are_late_once(self) -> None:
         account = account_of(1)
         self.assertEqual(self.answer(account, 1, 6.001)[0], Verdict.LATE)
         self.assertEqual(self.answer(account, 1, 6.002)[0], Verdict.DUPLICATED)
         self.assertEqual(self.counts(account), (1, 0, 0, 1, 1, 0))
 
-    def test_at_the_last_moment_are_in_time(self) -> None:
+    def test_at_the_end_of_the_timeout_are_in_time(self) -> None:
         self.assertEqual(self.answer(account_of(1), 1, 6.0), (Verdict.RECEIVED, 5.0))
 
-    def test_to_what_is_no_longer_remembered_are_late_and_of_no_known_time(self) -> None:
+    def test_to_forgotten_probes_are_late_without_a_time(self) -> None:
         account = account_of(11, remembered=10)
         self.assertEqual(self.answer(account, 1, 11), (Verdict.LATE, None))
         self.assertEqual(self.answer(account, 2, 6.5), (Verdict.RECEIVED, 4.5))
         account.mistake(1, 64, "wrong")
         self.assertEqual(self.counts(account), (11, 1, 0, 0, 1, 1))
 
-    def test_may_still_come_right_where_one_was_wrong(self) -> None:
+    def test_may_be_correct_after_a_wrong_one(self) -> None:
         account = account_of(1)
         finding = account.mistake(1, 63, "too short")
         self.assertEqual((finding.verdict, finding.number, finding.size), (Verdict.WRONG, 1, 63))
@@ -73,7 +73,7 @@ class Answers(SynchronousTestCase):
 
 
 class Waiting(SynchronousTestCase):
-    def test_for_what_can_still_be_answered_in_time(self) -> None:
+    def test_for_probes_that_can_still_get_a_reply(self) -> None:
         account = account_of(8)
         account.answer(7, 64, 8)
         account.mistake(6, 64, "wrong")
@@ -84,11 +84,11 @@ class Waiting(SynchronousTestCase):
         self.assertEqual(account.awaited(13.001), 0)
         self.assertTrue(account.settled(13.001))
 
-    def test_for_nothing_where_nothing_was_sent(self) -> None:
+    def test_for_nothing_before_the_first_probe(self) -> None:
         self.assertTrue(account_of(0).settled(0))
 
     @given(st.data())
-    def test_and_every_count_is_that_of_a_model_that_remembers_everything(self, data: st.DataObject) -> None:
+    def test_every_count_equals_that_of_a_model_without_limits(self, data: st.DataObject) -> None:
         account = Account(PATIENCE, remembered=1000)
         sent: dict[int, float] = {}
         settled: dict[int, str] = {}

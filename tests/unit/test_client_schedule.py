@@ -29,26 +29,26 @@ class Turns(SynchronousTestCase):
             self.clock.advance(A_LITTLE)
             seconds -= A_LITTLE
 
-    def test_begin_at_once_and_stand_on_a_grid(self) -> None:
+    def test_start_at_once_and_stay_on_the_grid(self) -> None:
         self.begin(0.5)
         self.assertEqual(self.at, [0])
         self.pass_time(1.75)
         self.assertEqual(self.at, [0, 0.5, 1, 1.5])
 
-    def test_that_take_long_do_not_move_the_next(self) -> None:
+    def test_that_take_long_do_not_delay_the_next(self) -> None:
         self.begin(0.5, takes=0.375)
         self.pass_time(1.0)
         self.assertEqual(self.at, [turn * 0.5 for turn in range(9)])  # the turns themselves took 3 seconds of 4
 
     @given(st.lists(st.floats(0.001, 0.9), min_size=1, max_size=30))
-    def test_do_not_drift_however_late_the_reactor_is(self, steps: list[float]) -> None:
+    def test_do_not_drift_if_the_reactor_is_late(self, steps: list[float]) -> None:
         self.begin(0.125)
         for step in steps:
             self.clock.advance(step)
             self.clock.pump([0] * 12)
         self.assertEqual(len(self.at), int(self.clock.seconds() / 0.125) + 1)
 
-    def test_that_were_missed_for_longer_than_a_second_are_left_out(self) -> None:
+    def test_missed_for_more_than_a_second_are_left_out(self) -> None:
         self.begin(0.125)
         self.clock.rightNow += 3600.0625
         self.clock.pump([0] * 50)
@@ -56,7 +56,7 @@ class Turns(SynchronousTestCase):
         self.pass_time(0.25)
         self.assertEqual(self.at[3:], [3600.125, 3600.25])
 
-    def test_come_no_more_behind_the_end(self) -> None:
+    def test_stop_after_the_end(self) -> None:
         self.begin(0.5)
         self.schedule.stop()
         self.schedule.stop()
@@ -64,7 +64,7 @@ class Turns(SynchronousTestCase):
         self.assertEqual(self.at, [0])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_can_end_themselves(self) -> None:
+    def test_can_stop_the_schedule(self) -> None:
         self.begin(0.5)
         self.schedule._turn = self.schedule.stop
         self.pass_time(0.5)

@@ -73,7 +73,7 @@ def test_json_is_one_object(capfd):
     assert all(option["help"] for kind in listed for option in kind["options"])
 
 
-def test_the_kinds_of_others():
+def test_kinds_of_other_packages():
     said = described(Strange)
     assert said["transports"] == ["udp", "unix-dgram"]
     assert [(option["name"], option["default"]) for option in said["options"]] == [
@@ -89,7 +89,7 @@ def test_the_kinds_of_others():
     assert described(Other)["transports"] == []
 
 
-def test_a_kind_that_cannot_be_used_is_one_line_below_the_others(monkeypatch, capfd):
+def test_an_unusable_kind_is_reported_in_one_line(monkeypatch, capfd):
     monkeypatch.setattr(services, "kinds", lambda: Kinds(KINDS, {"x": "kind 'x': \x1b[2J"}))
     assert services.run(argparse.Namespace(json=False)) == 1
     said, wrong = capfd.readouterr()

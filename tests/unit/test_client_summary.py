@@ -60,7 +60,7 @@ def test_nothing_sent():
     assert lines(found) == ["0 sent, 0 received, 0 lost (0%), 0 duplicated, 0 reordered, 0 wrong"]
 
 
-def test_what_is_awaited_is_not_lost():
+def test_awaited_probes_are_not_lost():
     found = figures(*asked((1, 0.001)), awaited=1)
     assert found["lost_percent"] == pytest.approx(66.6667)
     said = "4 sent, 1 received, 2 lost (66.67%), 1 awaited, 0 duplicated, 0 reordered, 0 wrong"
@@ -76,6 +76,6 @@ def test_connections():
     ("sent", "received", "percent"),
     [(3, 3, "0"), (3, 0, "100"), (3, 2, "33.33"), (200, 199, "0.5"), (30_000, 29_999, "0.01"), (30_000, 1, "99.99")],
 )
-def test_a_few_are_never_none_and_most_are_never_all(sent, received, percent):
+def test_a_percentage_is_0_or_100_only_if_exact(sent, received, percent):
     found = figures(*asked(*((number, 0.001) for number in range(1, received + 1)), sent=sent), awaited=0)
     assert f"{sent - received} lost ({percent}%)" in lines(found)[0]

@@ -24,7 +24,7 @@ def printed(drawn, width=10_000, color="never"):
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
-def test_columns_stand_below_each_other_as_they_are_drawn():
+def test_columns_are_aligned_by_their_drawn_width():
     heading, *rows = printed(table(HEADINGS, ROWS))
     assert [wcswidth(row) for row in rows] == [wcswidth(heading)] * 3
     at = wcswidth(heading[: heading.index("ADDRESS")])
@@ -35,14 +35,14 @@ def test_columns_stand_below_each_other_as_they_are_drawn():
     assert needed(HEADINGS, ROWS) == wcswidth(heading)
 
 
-def test_what_a_peer_chose_is_neither_markup_nor_an_emoji_nor_a_control():
+def test_text_of_a_peer_is_not_markup_emoji_or_control_characters():
     [*_, row] = printed(table(HEADINGS, ROWS), color="always")
     assert row.startswith("[bold red]x[/]  ")
     assert ":smile: \\x1b[2J" in row
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
-def test_where_a_table_has_no_room_nothing_is_left_out(width):
+def test_a_narrow_table_leaves_nothing_out(width):
     found = printed(fitted(HEADINGS, ROWS, width), width)
     assert max(map(wcswidth, found)) <= width
     together = "".join(line.strip() for line in found)
@@ -66,12 +66,12 @@ def test_a_cut_text_fits_and_keeps_its_end(text, width):
         assert shortened.isprintable()
 
 
-def test_which_end_is_kept():
+def test_an_address_keeps_its_end():
     assert cut("abcdef", 4) == "abc…"
     assert cut_left("tcp://127.0.0.1:7", 6) == "…0.1:7"
     assert cut("回声服务", 5) == "回声…"
 
 
-def test_text_is_wrapped_as_it_is_drawn():
+def test_text_is_wrapped_by_its_drawn_width():
     assert wrapped("one two three", 8) == ["one two", "three"]
     assert max(map(wcswidth, wrapped("回声 服务 回声 服务", 10))) <= 10

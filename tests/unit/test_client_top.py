@@ -46,7 +46,7 @@ def lines_of(status, columns, lines=24, color="never"):
 
 
 @pytest.mark.parametrize(("columns", "address"), [(100, "tcp://[2001:db8::1234]:10007"), (40, " tcp :10007 ")])
-def test_a_narrow_terminal_has_figures_all_the_same(columns, address):
+def test_a_narrow_terminal_still_has_figures(columns, address):
     shown = "\n".join(lines_of(STATUS, columns))
     assert address in shown
     assert "1,234" in shown
@@ -66,7 +66,7 @@ def test_wide_characters_take_the_columns_that_they_are_drawn_in(columns):
     assert len({tuple(one) for one in addresses}) == 5  # no two rows look the same
 
 
-def test_a_screen_is_no_longer_than_the_terminal():
+def test_a_screen_fits_the_height_of_the_terminal():
     assert len(lines_of(WIDE, 80, lines=5)) == 5
 
 

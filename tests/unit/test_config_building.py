@@ -133,14 +133,14 @@ def test_origins():
     assert "services.echo.allow" not in origins
 
 
-def test_where_a_value_came_from_is_no_difference():
+def test_the_origin_of_a_value_does_not_affect_equality():
     one = build(services(echo=["tcp://127.0.0.1:7"]))
     other = build({}, services(echo=["tcp://127.0.0.1:7"]) | {"defaults": {"limits": {"idle": "300s"}}})
     assert one == other
     assert one != build(services(echo=["tcp://127.0.0.1:8"]))
 
 
-def test_networks_of_the_command_line_come_on_top():
+def test_networks_of_the_command_line_are_added():
     loopback, more = ip_network("::1/128"), ip_network("192.0.2.0/24")
     both = services(echo=["tcp://127.0.0.1:7"], other=["tcp://127.0.0.1:8"])
     both["services"]["other"]["allow"] = ["192.0.2.0/24"]
@@ -163,7 +163,7 @@ def test_networks_of_the_command_line_come_on_top():
         ("tcp6:7", "tcp6:7"),
     ],
 )
-def test_the_same_place_twice(one, other):
+def test_the_same_address_twice_is_an_error(one, other):
     place = parse(other).place
     assert faults(services(a=[one], b=[other])) == [
         f"services.b.listen[0]: {place} is already configured in /etc/a.toml: services.a.listen[0]"
@@ -188,7 +188,7 @@ def test_the_same_place_twice(one, other):
         ("unix:///run/x", "unix:///run/y"),
     ],
 )
-def test_two_places(one, other):
+def test_different_addresses_do_not_conflict(one, other):
     assert build(services(a=[one, other]))
     assert build(services(a=[one], b=[other]))
 
@@ -203,7 +203,7 @@ def test_two_places(one, other):
         ("udp://*:7?interface=eth0", "udp://127.0.0.1:7"),
     ],
 )
-def test_a_place_that_another_covers(whole, part):
+def test_a_wildcard_conflicts_with_an_address(whole, part):
     where = "/etc/a.toml: services.a.listen[0]"
     assert faults(services(a=[whole], b=[part])) == [
         f"services.b.listen[0]: {parse(part).place} overlaps with {parse(whole).place}, configured in {where}"
@@ -222,18 +222,18 @@ def test_a_place_that_another_covers(whole, part):
         ("udp://255.255.255.255:7", "broadcast"),
     ],
 )
-def test_a_place_from_which_nobody_is_answered(address, kind):
+def test_multicast_and_broadcast_addresses_are_refused(address, kind):
     said = f"is a {kind} address, from which replies cannot be sent; expected an interface's address, or *"
     assert faults(services(a=[address])) == [f"services.a.listen[0]: {address} {said}"]
 
 
-def test_the_name_of_the_administrators_interface_is_taken():
+def test_the_name_admin_is_reserved():
     assert faults(services(admin=["tcp://127.0.0.1:7"])) == [
         "services.admin: the name admin is reserved for the admin interface; expected another name"
     ]
 
 
-def test_endpoint_strings_are_judged_by_whoever_knows_them():
+def test_endpoint_strings_are_checked_by_the_given_function():
     reading = Reading(KINDS, [])
     found = reading.root([(A, services(a=["tcp:abc", "tcp://*:7"]))])
     with pytest.raises(ConfigurationError) as caught:
@@ -241,7 +241,7 @@ def test_endpoint_strings_are_judged_by_whoever_knows_them():
     assert str(caught.value) == "/etc/a.toml: services.a.listen[0]: tcp:abc: no tcp:abc"
 
 
-def test_owners_that_this_machine_does_not_have():
+def test_unknown_users_and_groups_are_errors():
     assert build(services(a=["unix:///run/x?user=root&group=0&mode=0600", "unix:///run/y?user=4000000"]))
     assert faults(services(a=["unix:///run/x?user=no-such-user&group=no-such-group"])) == [
         "services.a.listen[0]: unix:///run/x: user no-such-user does not exist",
@@ -249,7 +249,7 @@ def test_owners_that_this_machine_does_not_have():
     ]
 
 
-def test_the_same_place_under_kinds_and_elements_that_are_wrong():
+def test_conflicts_are_found_in_wrong_services_too():
     content = services(a=["tcp://127.0.0.1:7"], b=["no address", "tcp://127.0.0.1:7"])
     content["services"]["b"]["kind"] = "ehco"
     said = faults(content)
@@ -258,11 +258,11 @@ def test_the_same_place_under_kinds_and_elements_that_are_wrong():
     assert len(said) == 3
 
 
-def test_the_later_file_decides_where_a_service_listens():
+def test_the_addresses_of_the_later_file_count():
     assert build(services(a=["tcp://*:7"], b=["tcp://*:8"]), services(a=["tcp://*:9"], b=["tcp://*:7"]))
 
 
-def test_a_kind_that_makes_no_sense_there():
+def test_a_kind_refuses_an_unsupported_transport():
     everywhere = ["tcp://*:7", "udp://*:7", "unix:///run/x", "tcp6:7", "systemd:x", "junk"]
     content = services(a=everywhere)
     content["services"]["a"]["kind"] = "datagrams"
@@ -277,7 +277,7 @@ def test_a_kind_that_makes_no_sense_there():
     ]
 
 
-def test_what_only_the_kind_can_check():
+def test_the_kind_checks_its_options():
     content = services(a=["tcp://*:7"])
     content["services"]["a"] |= {"kind": "picky", "number": -1}
     assert faults(content) == ["services.a: number must be 0 or more"]

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from echod.config.errors import ConfigurationError, Fault, joined, toml_text
 
 
-def test_a_fault_is_a_line():
+def test_an_error_is_one_line():
     assert str(Fault(Path("/a.toml"), "services.x", "is wrong")) == "/a.toml: services.x: is wrong"
     assert str(Fault(Path("/a.toml"), "", "is wrong")) == "/a.toml: is wrong"
 
 
 @given(st.text(), st.text(), st.text())
-def test_nothing_in_a_fault_reaches_the_terminal_raw(file, path, text):
+def test_an_error_is_escaped(file, path, text):
     assert str(Fault(Path(file), path, text)).isprintable()
 
 

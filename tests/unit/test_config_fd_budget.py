@@ -26,13 +26,13 @@ def test_defaults_shrink_to_what_fits(tmp_path):
     assert fit(configuration, 100 + APART) == (configuration, [])
 
 
-def test_many_addresses_take_their_part(tmp_path):
+def test_many_addresses_reduce_the_limit(tmp_path):
     listen = ", ".join(f'"tcp://127.0.0.1:{port}"' for port in range(1, 101))
     configuration, _lines = fit(configured(tmp_path, f"[services.echo]\nlisten = [{listen}]\n"), 1024)
     assert configuration.services[0].limits.connections == 1024 - APART - 4 * (100 - 12)
 
 
-def test_what_is_written_must_fit_and_is_told_by_its_file_and_key(tmp_path):
+def test_a_configured_limit_must_fit(tmp_path):
     text = ECHO + "limits = { connections = 101 }\n" + UPPER + "[defaults.limits]\nconnections = 102\n"
     drop_ins = tmp_path / "conf.d"
     drop_ins.mkdir()

@@ -22,13 +22,13 @@ def test_one_file(tmp_path):
     assert read(main) == ([("echod.toml", {"x": 1})], [])
 
 
-def test_a_byte_order_mark_is_no_key(tmp_path):
+def test_a_byte_order_mark_is_ignored(tmp_path):
     main = tmp_path / "echod.toml"
     main.write_bytes(b"\xef\xbb\xbfx = 1\n")
     assert read(main) == ([("echod.toml", {"x": 1})], [])
 
 
-def test_drop_ins_in_the_order_of_their_octets(tmp_path):
+def test_drop_ins_are_read_in_byte_order(tmp_path):
     main = tmp_path / "echod.toml"
     main.write_text("")
     (tmp_path / "conf.d").mkdir()
@@ -40,7 +40,7 @@ def test_drop_ins_in_the_order_of_their_octets(tmp_path):
     assert order == ["echod.toml", "10-b.toml", "9-a.toml", "Z.toml", "a.toml", "é.toml"]
 
 
-def test_a_name_that_is_no_utf8(tmp_path):
+def test_a_file_name_that_is_not_utf8(tmp_path):
     main = tmp_path / "echod.toml"
     main.write_text("")
     (tmp_path / "conf.d").mkdir()
@@ -49,12 +49,12 @@ def test_a_name_that_is_no_utf8(tmp_path):
     assert faults == [f"{tmp_path}/conf.d/\\xff.toml:1:1: not TOML: Invalid statement"]
 
 
-def test_what_is_not_there(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     missing = tmp_path / "echod.toml"
     assert read(missing) == ([], [f"{missing}: cannot be read: no such file or directory (ENOENT)"])
 
 
-def test_a_folder_is_no_file(tmp_path):
+def test_a_folder_is_not_a_file(tmp_path):
     assert read(tmp_path) == ([], [f"{tmp_path}: cannot be read: is a directory (EISDIR)"])
 
 
@@ -65,7 +65,7 @@ def test_the_folder_of_drop_ins_is_a_file(tmp_path):
     assert read(main) == ([("echod.toml", {})], [f"{tmp_path}/conf.d: cannot be read: not a directory (ENOTDIR)"])
 
 
-def test_a_name_that_no_file_can_have():
+def test_an_impossible_file_name_is_an_error():
     _, faults = read(Path("/nowhere/a\0b"))
     assert faults == ["/nowhere/a\\x00b: cannot be read: embedded null byte"]
     _, faults = read(Path("/a\0b/echod.toml"))
@@ -84,7 +84,7 @@ def test_a_name_that_no_file_can_have():
         (b"#" * (small_files.MOST + 1), ": is larger than 1048576 bytes; expected a configuration"),
     ],
 )
-def test_what_is_no_toml(tmp_path, data, said):
+def test_invalid_toml_is_an_error(tmp_path, data, said):
     main = tmp_path / "echod.toml"
     main.write_bytes(data)
     assert read(main) == ([], [f"{main}{said}"])
@@ -97,7 +97,7 @@ def test_a_number_of_too_many_digits(tmp_path):
     assert fault.startswith(f"{main}: not TOML: ")
 
 
-def test_all_faults_of_all_files(tmp_path):
+def test_all_errors_of_all_files_are_reported(tmp_path):
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "conf.d" / "a.toml").write_text("=")
     (tmp_path / "conf.d" / "b.toml").symlink_to("nowhere")
@@ -116,7 +116,7 @@ def test_an_error_of_the_system_without_a_number(tmp_path, monkeypatch):
     assert read(tmp_path / "a") == ([], [f"{tmp_path}/a: cannot be read: the disk is on fire"])
 
 
-def test_what_would_keep_the_reader_waiting(tmp_path):
+def test_a_fifo_or_device_does_not_block(tmp_path):
     main = tmp_path / "echod.toml"
     os.mkfifo(main)
     (tmp_path / "conf.d").mkdir()
@@ -125,7 +125,7 @@ def test_what_would_keep_the_reader_waiting(tmp_path):
     assert read(main) == ([], [f"{main}: {said}", f"{tmp_path}/conf.d/zero.toml: {said}"])
 
 
-def test_a_pipe_that_the_process_was_started_with():
+def test_an_inherited_pipe_is_read():
     reading, writing = os.pipe()
     with open(reading, "rb"), open(writing, "wb") as pipe:
         pipe.write(b"x = 1")
@@ -149,7 +149,7 @@ def test_exists(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read(tmp_path):
+def test_a_file_without_permission_is_an_error(tmp_path):
     main = tmp_path / "echod.toml"
     main.write_text("")
     main.chmod(stat.S_IWUSR)

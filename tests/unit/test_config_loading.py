@@ -41,7 +41,7 @@ def lines(call, *arguments, **more):
     return str(caught.value).splitlines()
 
 
-def test_the_file_that_is_named(tmp_path):
+def test_a_given_file_is_read(tmp_path):
     file = written(tmp_path, "mine.toml")
     configuration = load(file, KINDS, {"ECHOD_CONFIG": "/nowhere"}, system=written(tmp_path, "system.toml", ""))
     assert configuration.sources == (file,)
@@ -82,7 +82,7 @@ def test_drop_ins(tmp_path):
     assert configuration.services[0].limits.idle == 3600
 
 
-def test_every_fault_of_every_file_at_once(tmp_path):
+def test_every_error_of_every_file_is_reported_at_once(tmp_path):
     file = written(tmp_path, "echod.toml", "[services.echo]\nlisten = 3\n[zzz]\n")
     one = written(tmp_path, "conf.d/1.toml", "[services.echo\n")
     two = written(tmp_path, "conf.d/2.toml", "[services.echo.limits]\nidle = 5\n[services.mine]\n")
@@ -111,7 +111,7 @@ def test_from_listen():
     assert configuration.origins["services.echo.listen"] == (Path("--listen"),)
 
 
-def test_from_listen_at_fault():
+def test_from_listen_reports_errors():
     wrong = ["ecoh=tcp://*:7", "tcp://*:7?backlog=5", "echo", "echo=x", "zz=y\n", "echo=udp://*:7", "ack=udp://*:7"]
     assert lines(from_listen, wrong, ["fe80::1%eth0", "10.0.0.1/8"], KINDS) == [
         '--listen: unknown kind "ecoh"; did you mean echo?',
@@ -205,7 +205,7 @@ def test_any_structure(contents, allow):
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_any_octets(tmp_path, data):
+def test_any_bytes(tmp_path, data):
     file = tmp_path / "echod.toml"
     file.write_bytes(data)
     holds(load, file, KINDS, {})

@@ -71,7 +71,7 @@ needs_ipv6 = pytest.mark.skipif(not Path("/proc/sys/net/ipv6/conf/lo").exists(),
 
 
 @needs_ipv6
-def test_a_name_becomes_every_address_it_has_and_is_asked_for_once():
+def test_a_name_becomes_all_its_addresses_and_is_resolved_once():
     given = configured("tcp://two.example:7?backlog=5", "udp://two.example:7", admin="tcp://near.example:9")
     with mock.patch.object(name_resolution, "_not_here", return_value=None), NameServer() as server:
         found, warnings = resolved(given)
@@ -82,7 +82,7 @@ def test_a_name_becomes_every_address_it_has_and_is_asked_for_once():
     assert (server.asked, warnings) == (["two.example", "near.example"], [])
 
 
-def test_of_the_addresses_of_a_name_those_are_served_that_this_machine_has():
+def test_only_the_addresses_of_this_machine_are_served():
     given = configured("tcp://half.example:0", "udp://half.example:0")
     with NameServer():
         found, warnings = resolved(given)
@@ -106,7 +106,7 @@ def test_a_name_without_any_address_of_this_machine_is_an_error():
     )
 
 
-def test_an_address_in_numbers_is_left_to_the_bind():
+def test_a_numeric_address_is_not_checked_before_the_bind():
     found, warnings = resolved(configured("tcp://192.0.2.1:7"))
     assert (addresses(found)[0], warnings) == ("tcp://192.0.2.1:7", [])
     with pytest.raises(Unbindable, match="EADDRNOTAVAIL"):
@@ -127,12 +127,12 @@ def test_errors_and_warnings_name_the_line(tmp_path):
     assert first.startswith(f"{file}:2: services.echo.listen[0]: tcp://half.example:7 is not served on 2001:db8::1: ")
 
 
-def test_of_the_command_line_only_the_option_is_named():
+def test_an_error_of_the_command_line_names_the_option():
     with NameServer(), pytest.raises(Unresolved, match="^--listen: tcp://no.example:7: the name no.example cannot"):
         resolved(from_listen(["echo=tcp://no.example:7"], [], kinds()))
 
 
-def test_what_is_no_name_stays_as_it_is_and_nobody_is_asked():
+def test_a_numeric_address_is_not_resolved():
     places = ("tcp://*:7", "tcp://[::1]:7", "udp://[fe80::1%lo]:7", "tcp:7:interface=x", "systemd:x", "unix:///x")
     given = configured(*places)
     with mock.patch.object(socket, "getaddrinfo", side_effect=AssertionError):
@@ -157,7 +157,7 @@ def test_every_name_that_cannot_be_resolved_is_an_error():
     )
 
 
-def test_who_binds_asks_nobody():
+def test_bind_does_not_resolve_names():
     """It would block the reactor at a reload; even a name that every machine knows is none of its business."""
     store = Store(Passed(), Notify({}, Clock()), {})
     with pytest.raises(Unbindable) as caught:

@@ -79,7 +79,7 @@ def test_ours():
     assert option_forms(Echo) == {}
 
 
-def test_what_no_file_can_hold():
+def test_an_unsupported_type_is_an_error():
     with pytest.raises(TypeError, match=r"option choice of Made has an unsupported type: int \| str"):
         option_forms(kind_with(Odd))
     with pytest.raises(NameError):
@@ -87,7 +87,7 @@ def test_what_no_file_can_hold():
 
 
 @pytest.mark.parametrize("name", ["listen", "kind", "allow_source_ports", "limits", "faults", "tls"])
-def test_an_option_is_no_key_that_every_service_has(name):
+def test_an_option_must_not_be_a_key_of_every_service(name):
     """It would be read as that key, and the kind would never see it."""
 
     class Shadowed(Service):

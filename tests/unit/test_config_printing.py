@@ -106,7 +106,7 @@ def test_the_built_in_one_is_printed_and_read(tmp_path):
     assert all(line.endswith("# default") for line in describe(configuration) if "=" in line)
 
 
-def test_what_is_not_set_is_said(tmp_path):
+def test_an_unset_key_is_printed_as_a_comment(tmp_path):
     configuration = Configuration(Daemon(), (ServiceConfig("e", Every, EveryOptions(), (parse("tcp://*:7"),)),))
     assert "# quotes is not set  # default" in describe(configuration)
     assert again(tmp_path, configuration) == configuration
@@ -212,7 +212,7 @@ DAEMONS = st.builds(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(configuration=st.builds(Configuration, DAEMONS, SERVICES.map(tuple)))
-def test_what_is_printed_means_the_same(tmp_path, configuration):
+def test_the_printed_configuration_is_equal(tmp_path, configuration):
     assert again(tmp_path, configuration) == configuration
 
 

@@ -53,7 +53,7 @@ def test_no_default():
     assert schema.default(schema.FAULTS, "delay") is None
 
 
-def test_what_is_missing_is_in_the_grammar():
+def test_keys_of_later_versions_are_in_the_schema():
     known = {f"{table.name}.{key}".removeprefix(".") for table in tables() for key in table.keys}
     assert {key for key, _ in schema.NOT_YET} <= known
 
@@ -78,7 +78,7 @@ def test_missing(name, value, what):
     assert schema.missing(name, value) == what
 
 
-def test_a_scheme_is_there_when_the_address_says_so():
+def test_a_scheme_is_available_if_its_address_says_so():
     for name, scheme in SCHEMES.items():
         address = parse(f"{name}:///run/x" if scheme.has_path else f"{name}://*:7")
         assert schema.missing("services.NAME.listen", address) == (None if scheme.available else f"{name}://")
@@ -96,7 +96,7 @@ def test_the_admin_interface_is_a_stream():
         each.accept("udp://127.0.0.1:7")
 
 
-def test_a_buffer_is_no_larger_than_memory_can_be_asked_for_at_each_read():
+def test_a_buffer_has_a_maximum():
     buffer = schema.LIMITS.keys["buffer"]
     assert isinstance(buffer, Form)
     assert buffer.accept("64MiB") == 64 << 20
@@ -105,6 +105,6 @@ def test_a_buffer_is_no_larger_than_memory_can_be_asked_for_at_each_read():
 
 
 @pytest.mark.parametrize("value", ["all", "Auto", 0, 1025, 1.5, True, []])
-def test_how_many_workers_there_may_be(value):
+def test_the_range_of_workers(value):
     with pytest.raises(ValueError, match='^must be a whole number from 1 to 1024, or "auto"$'):
         schema.WORKERS.accept(value)

@@ -45,7 +45,7 @@ def test_its_echo_uses_every_transport(shipped):
     assert {os.path.dirname(address.system_path) for address in echo.listen if address.has_path} == {folder}
 
 
-def test_with_every_default_switched_on_it_means_the_same(shipped, tmp_path):
+def test_uncommented_defaults_change_nothing(shipped, tmp_path):
     """Uncommented, all that this version knows changes nothing: every default that is shown is the default."""
     lines = [line if NOT_YET.search(line) else SWITCHED_OFF.sub("", line, count=1) for line in TEXT.splitlines()]
     file = tmp_path / "echod.toml"
@@ -55,7 +55,7 @@ def test_with_every_default_switched_on_it_means_the_same(shipped, tmp_path):
     assert len(everything.origins) > 2 * len(shipped.origins)
 
 
-def test_with_all_switched_on_only_what_is_not_yet_is_refused(tmp_path):
+def test_only_keys_of_later_versions_are_refused_if_uncommented(tmp_path):
     file = tmp_path / "echod.toml"
     file.write_text("\n".join(SWITCHED_OFF.sub("", line, count=1) for line in TEXT.splitlines()))
     with pytest.raises(ConfigurationError) as caught:
@@ -90,14 +90,14 @@ def test_every_option_with_a_default_is_shown(kind):
 
 
 @pytest.mark.parametrize("line", [line for line in TEXT.splitlines() if NOT_YET.search(line)])
-def test_what_is_marked_not_yet_is_not_there_yet(line):
+def test_keys_marked_as_not_yet_available_are_refused(line):
     name = re.findall(r"[a-z0-9.-]+", line)[0].rpartition(".")[2]
     names = {part for key, _ in schema.NOT_YET for part in key.split(".")}
     inside = {key for table in (schema.ADMIN, schema.FAULTS, schema.TLS, schema.BUS) for key in table.keys}
     assert name in names | inside
 
 
-def test_nothing_is_longer_than_a_line():
+def test_no_line_is_too_long():
     assert max(map(len, TEXT.splitlines())) <= 120
 
 

@@ -124,7 +124,7 @@ def test_every_element_of_an_array_is_checked():
         ),
     ],
 )
-def test_a_fault(content, said):
+def test_an_error_is_reported_on_one_line(content, said):
     """One fault, on one line, whatever else is missing because of it."""
     if "services" not in content and content:
         content = content | with_echo()
@@ -133,18 +133,18 @@ def test_a_fault(content, said):
     assert said is None or fault == f"/etc/a.toml: {said}"
 
 
-def test_an_unknown_key_is_a_fault_in_each_file():
+def test_an_unknown_key_is_an_error_in_each_file():
     assert faults({**with_echo(), "zz": 1}, {"zz": {}}) == [
         f"/etc/{name}.toml: zz: unknown key; known are daemon, admin, defaults, services, bus" for name in "ab"
     ]
 
 
-def test_what_seems_to_be_missing_may_be_in_the_file_that_could_not_be_read():
+def test_missing_keys_are_not_reported_if_a_file_is_unreadable():
     assert faults({"services": {"mine": {"allow": []}}}, whole=False) == []
     assert faults(whole=False) == []
 
 
-def test_the_kind_may_stand_in_another_file():
+def test_the_kind_may_be_set_in_another_file():
     found, wrong = read({"services": {"mine": {"close": False}}}, {"services": {"mine": SERVICE | {"kind": "ack"}}})
     assert not wrong
     assert found["services"]["mine"]["close"].value is False
@@ -158,7 +158,7 @@ def test_options_are_checked_by_their_kind():
     assert fault.startswith("/etc/a.toml: services.echo.close: unknown key; known are kind, listen, allow, ")
 
 
-def test_all_is_checked_under_a_kind_that_is_wrong():
+def test_options_are_checked_under_a_wrong_kind():
     """The options are those of the kind that was meant, or of any kind where nobody can tell."""
     wrong = {"show": 1, "bogus": 1, "limits": {"idel": 1}, "faults": {"drop": 2}, "listen": [3]}
     for kind in ("discrad", "zzz", 7, []):
@@ -181,7 +181,7 @@ def test_a_kind_that_comes_later(monkeypatch):
     assert not faults({"services": {"later": SERVICE}}, kinds={"later": Echo})
 
 
-def test_what_is_not_built_yet():
+def test_keys_of_later_versions_are_refused():
     content = {
         "daemon": {"workers": 4},
         "admin": {"listen": ["unix:///run/a.sock"]},
@@ -209,7 +209,7 @@ def test_what_is_not_built_yet():
     ]
 
 
-def test_what_is_not_built_yet_is_checked_as_well():
+def test_keys_of_later_versions_are_checked():
     tls = {"certificate": "", "client": "require", "alpn": ["echo", 1], "kee": "x"}
     said = [fault.removeprefix("/etc/a.toml: services.echo.tls") for fault in faults(with_echo(tls=tls))]
     assert said == [

@@ -56,7 +56,7 @@ def test_duration(text, seconds):
         ("999999999h", 'the maximum is "24d"'),
     ],
 )
-def test_no_duration(text, right):
+def test_a_wrong_duration_is_refused(text, right):
     with pytest.raises(ValueError, match="is not a duration|is too long") as caught:
         units.duration(text)
     assert right in str(caught.value)
@@ -117,7 +117,7 @@ def test_size(text, count):
         ("9" * 5000, "expected a whole number"),
     ],
 )
-def test_no_size(text, right):
+def test_a_wrong_size_is_refused(text, right):
     with pytest.raises(ValueError, match="is not a size|is too large") as caught:
         units.size(text)
     assert right in str(caught.value)
@@ -163,7 +163,7 @@ def test_rate(text, rate):
         ("1/9999999999", 'expected "0" for no limit'),
     ],
 )
-def test_no_rate(text, right):
+def test_a_wrong_rate_is_refused(text, right):
     with pytest.raises(ValueError, match="rate|lets? nothing|too fast") as caught:
         units.rate(text)
     assert right in str(caught.value)
@@ -218,14 +218,14 @@ def test_network(text, network):
         ("", "expected one such as"),
     ],
 )
-def test_no_network(text, right):
+def test_a_wrong_network_is_refused(text, right):
     with pytest.raises(ValueError, match="network") as caught:
         units.network(text)
     assert right in str(caught.value)
 
 
 @given(st.text())
-def test_nothing_but_a_line(text):
+def test_any_text_gives_a_value_or_one_line(text):
     """Whatever is written: a value, or a ValueError of one line."""
     for parse in (units.duration, units.size, units.rate, units.network):
         try:

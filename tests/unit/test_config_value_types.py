@@ -35,7 +35,7 @@ TODAY = datetime.date(2026, 1, 1)
         (value_types.words(1, True), 1, 1),
     ],
 )
-def test_what_is_right(form, value, accepted):
+def test_a_correct_value_is_accepted(form, value, accepted):
     found = form.accept(value)
     assert found == accepted
     assert type(found) is type(accepted)
@@ -81,7 +81,7 @@ def test_what_is_right(form, value, accepted):
         (value_types.words(1, 2), 3, "must be one of: 1, 2; not 3"),
     ],
 )
-def test_what_is_wrong(form, value, said):
+def test_a_wrong_value_is_refused(form, value, said):
     with pytest.raises(ValueError, match="must") as caught:
         form.accept(value)
     assert str(caught.value) == said

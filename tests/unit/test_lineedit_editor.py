@@ -42,7 +42,7 @@ def test_keys(keys, line):
     assert edited(keys) == ([], line)
 
 
-def test_lines_and_what_came_before():
+def test_lines_and_the_history():
     lines, rest = edited("one\rtwo\n\rthree\x1b[A\x1b[A\x1b[A!\r\x1b[A\x1b[B")
     assert lines == ["one", "two", "", "one!"]
     assert rest == "|"
@@ -87,7 +87,7 @@ def test_keys_may_come_in_any_pieces(keys, places):
 
 
 @given(st.text(max_size=200), st.integers(0, 250), st.integers(5, 90))
-def test_the_picture_is_one_row_and_safe(text, left, columns):
+def test_the_drawn_line_is_one_row_and_escaped(text, left, columns):
     editor = Editor(lambda: "to 3> ")
     lines = list(editor.feed((text + "\x1b[D" * left).encode("utf-8", "replace")))
     assert all(isinstance(line, EndOfInput) or line.isprintable() for line in lines)

@@ -55,14 +55,14 @@ def test_every_event_is_a_line():
     ("clients", "operators", "line"),
     [(0, 1, "-- no clients"), (1, 2, "-- 1 client; 1 other operator"), (2, 4, "-- 2 clients; 3 other operators")],
 )
-def test_who_is_there_at_the_begin(clients, operators, line):
+def test_the_clients_are_shown_at_the_start(clients, operators, line):
     view = View()
     here = [{"client": number, "peer": "unix (unnamed)"} for number in range(clients)]
     view.event({"event": "here", "time": 0.0, "operator": 9, "operators": operators, "clients": here})
     assert view.shown() == [line]
 
 
-def test_a_line_answers_whoever_spoke_last():
+def test_a_line_answers_the_client_of_the_last_message():
     view = View()
     assert view.prompt() == "> "
     assert view.typed("hello") is None
@@ -75,7 +75,7 @@ def test_a_line_answers_whoever_spoke_last():
     assert view.typed("   ") is None
 
 
-def test_who_speaks_while_a_line_is_typed_does_not_get_it():
+def test_a_message_during_typing_does_not_change_the_target():
     view = View()
     view.hears("said", 1, text="what is my balance?")
     view.typing(True)
@@ -116,7 +116,7 @@ def test_a_client_is_chosen_for_one_line_or_for_all():
     assert view.prompt() == "to 1> "
 
 
-def test_who_and_help_and_quit():
+def test_the_commands_who_help_and_quit():
     view = View()
     assert view.typed("/who") is None
     assert view.shown() == ["-- [1] tcp 192.0.2.1:4000", "-- [2] tcp 192.0.2.2:4000"]
@@ -129,7 +129,7 @@ def test_who_and_help_and_quit():
 
 
 @given(st.text(), st.text(), st.text())
-def test_nothing_of_a_client_reaches_the_terminal_as_it_came(peer, text, typed):
+def test_text_of_a_client_is_escaped(peer, text, typed):
     view = View()
     for event in ("came", "said", "answered", "missed", "left"):
         view.event({"event": event, "time": 0.0, "client": 5, "peer": peer, "text": text, "by": 1})
