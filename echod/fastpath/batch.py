@@ -1,13 +1,13 @@
-"""Datagrams by the batch: sixty-four slots that recvmmsg fills and sendmmsg empties, where they lie.
+"""Batches of datagrams: 64 slots that recvmmsg(2) fills and sendmmsg(2) sends, in place.
 
       slot:   name (32)  │  control (128)  │  data (65,536)  │  mmsghdr  │  iovec
-                 who     │  how it came    │  what           │  joins them
+                 source  │  ancillary data │  payload        │  refers to all
 
-      reply:  a msghdr that sends the first slot, for a datagram that came alone
+      reply:  a msghdr that sends the first slot, for a batch of one datagram
 
-The payload of an echo never becomes a Python object: to answer, the length that came is copied to the length to
-send, for all slots in one strided assignment, and the name and the control message are those that came. This
-module knows the layout and nothing of sockets, gates or services.
+The payload of an echo never becomes a Python object. For the reply, the received lengths are copied to the lengths to
+send, for all slots in one strided assignment; name and control message stay as received. This module knows the memory
+layout, but no sockets, gates or services.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Final
 
 from echod.fastpath import syscalls
 
-SLOTS: Final = 64  #: datagrams a turn; also the most segments that one UDP_SEGMENT send has (UDP_MAX_SEGMENTS)
-ROOM: Final = 65_536  #: octets of data: more than any datagram, and than what UDP_GRO joins
-NAME: Final = 32  #: octets of struct sockaddr_in6, rounded up
+SLOTS: Final = 64  #: datagrams of a turn, and maximum segments of a UDP_SEGMENT send (UDP_MAX_SEGMENTS)
+ROOM: Final = 65_536  #: bytes of data: more than any datagram, and than what UDP_GRO joins
+NAME: Final = 32  #: bytes of struct sockaddr_in6, rounded up
 CONTROL: Final = 128
 MSG_DONTWAIT: Final = 0x40
 
@@ -29,27 +29,27 @@ SOL_UDP: Final = 17
 UDP_SEGMENT: Final = 103  # udp(7); <linux/udp.h>
 UDP_GRO: Final = 104
 IP_PKTINFO: Final = 8
-SEGMENT_SPACE: Final = 24  #: octets of a control message that holds a segment's size, rounded up
-MOST_AT_ONCE: Final = 65_000  #: octets of one UDP_SEGMENT send: below 65,535 with every header
+SEGMENT_SPACE: Final = 24  #: bytes of a control message that holds a segment's size, rounded up
+MOST_AT_ONCE: Final = 65_000  #: bytes of one UDP_SEGMENT send: below 65,535 with every header
 
 _HEADER_32: Final = 16  # a mmsghdr in 32-bit words …
 _HEADER_64: Final = 8  # … and in 64-bit words
 _CONTROL_32: Final = CONTROL // 4
 _CONTROL_64: Final = CONTROL // 8
 _NAME_64: Final = NAME // 8
-_LENGTH: Final = 14  # where the length of what came stands, in 32-bit words
+_LENGTH: Final = 14  # index of the received length, in 32-bit words
 _CONTROL_LENGTH: Final = 5  # in 64-bit words
-_HEAD: Final = 16  # octets of a cmsghdr
-# Behind the head of IP_PKTINFO, in 32-bit words of the slot's control: 4 the interface, 5 the address that was asked as
-# it would answer (ipi_spec_dst), 6 as it was written (ipi_addr). Of IPV6_PKTINFO: 4 to 7 the address, 8 the interface.
+_HEAD: Final = 16  # bytes of a cmsghdr
+# After the header of IP_PKTINFO, in 32-bit words of the slot's control: 4 the interface, 5 the source for replies
+# (ipi_spec_dst), 6 the destination address (ipi_addr). Of IPV6_PKTINFO: 4 to 7 the address, 8 the interface.
 
 
 class Batch:
-    """The slots of one socket. `family` is AF_INET or AF_INET6; `pktinfo` says whether each datagram tells the
-    address that was asked, and the answer leaves from there. Otherwise that is the socket's own.
+    """The slots of one socket. `family` is AF_INET or AF_INET6. With `pktinfo`, each datagram has its destination
+    address, and the reply is sent from that address. Otherwise it is sent from the socket's own address.
 
-    `honest` are pairs of IPv6 addresses, as 64-bit words: who was asked, and by whom, where that is known to be one
-    host, and one of the family that it shows. Whoever uses the slots adds them; IPv4 tells by itself.
+    `honest` has pairs of IPv6 destination and source addresses, as 64-bit words: the destination is unicast, and both
+    have the same IP version. The lane adds them; for IPv4 the control message is enough.
     """
 
     def __init__(self, family: int, *, pktinfo: bool) -> None:
@@ -57,7 +57,7 @@ class Batch:
         self._six = family == socket.AF_INET6
         self.honest: set[tuple[int, int, int, int]] = set()
         self.pktinfo_space = (_HEAD + (24 if self._six else 16)) if pktinfo else 0
-        # Pages of their own: `close` gives them back at once, and a page that no datagram has needed takes no memory.
+        # An own mapping: `close` frees it at once, and pages that no datagram has used take no memory.
         self._pages = mmap(-1, SLOTS * ROOM, flags=MAP_PRIVATE | MAP_ANONYMOUS)
         self._data = ffi.from_buffer("char[]", self._pages)
         self._names = ffi.new("char[]", SLOTS * NAME)
@@ -85,13 +85,13 @@ class Batch:
         self._controls_32, self._controls_64 = self.controls.cast("I"), self.controls.cast("Q")
         headers = memoryview(ffi.buffer(self._headers)).cast("B")
         self._headers_32, self._headers_64 = headers.cast("I"), headers.cast("Q")
-        self._parts_octets = memoryview(ffi.buffer(self._parts)).cast("B")
-        self._parts_32 = self._parts_octets.cast("I")
-        self._parts_fresh = bytes(self._parts_octets)
+        self._parts_bytes = memoryview(ffi.buffer(self._parts)).cast("B")
+        self._parts_32 = self._parts_bytes.cast("I")
+        self._parts_fresh = bytes(self._parts_bytes)
         self._control_fresh = memoryview(bytes(CONTROL.to_bytes(8, "little") * SLOTS)).cast("Q")
         self._nothing_32 = memoryview(bytes(4 * SLOTS)).cast("I")
-        self._segment_octets = memoryview(ffi.buffer(self.segment_control)).cast("B")
-        _write_head(self._segment_octets, 2, SOL_UDP, UDP_SEGMENT)
+        self._segment_bytes = memoryview(ffi.buffer(self.segment_control)).cast("B")
+        _write_head(self._segment_bytes, 2, SOL_UDP, UDP_SEGMENT)
         self._prepare_reply()
 
     def _prepare_reply(self) -> None:
@@ -108,13 +108,13 @@ class Batch:
         self.first_index = self._controls_32[8 if self._six else 4 :][:1]
 
     def close(self) -> None:
-        """Give the memory of the data back. Nothing may be received or sent any more."""
+        """Free the memory of the data. The batch cannot be used afterwards."""
         self.data.release()
         syscalls.ffi.release(self._data)
         self._pages.close()
 
     def is_simple(self) -> bool:
-        """Whether the first slot holds one datagram that was sent to one host."""
+        """Whether the first slot has one datagram, which was sent to a unicast address."""
         if self._headers_64[_CONTROL_LENGTH] != self.pktinfo_space:
             return False
         if not self.pktinfo_space:
@@ -125,15 +125,15 @@ class Batch:
         return self._controls_32[5] == self._controls_32[6]
 
     def lengths(self, count: int) -> list[int]:
-        """Octets in each of the first `count` slots."""
+        """The received bytes of each of the first `count` slots."""
         return self._headers_32[_LENGTH : _HEADER_32 * count : _HEADER_32].tolist()
 
     def control_lengths(self, count: int) -> list[int]:
-        """Octets of control messages in each: `pktinfo_space`, and SEGMENT_SPACE more where GRO joined some."""
+        """The bytes of ancillary data of each: `pktinfo_space`, plus SEGMENT_SPACE if GRO joined datagrams."""
         return self._headers_64[_CONTROL_LENGTH : _HEADER_64 * count : _HEADER_64].tolist()
 
     def to_one(self, count: int) -> bool:
-        """Whether all were sent to an address of one host, not to a broadcast or multicast address."""
+        """Whether all were sent to unicast addresses, not to broadcast or multicast."""
         if not self.pktinfo_space:
             return True
         if self._six:
@@ -152,20 +152,20 @@ class Batch:
         return column.count(column[0]) == count
 
     def _asked(self, count: int) -> tuple[list[int], list[int]]:
-        """Both halves of each IPv6 address that was asked."""
+        """Both halves of each IPv6 destination address."""
         words, behind = self._controls_64, _CONTROL_64 * count
         return words[2:behind:_CONTROL_64].tolist(), words[3:behind:_CONTROL_64].tolist()
 
     def _asking(self, count: int) -> tuple[list[int], list[int]]:
-        """Both halves of the IPv6 address of each who asked."""
+        """Both halves of each IPv6 source address."""
         words, behind = self._names_64, _NAME_64 * count
         return words[1:behind:_NAME_64].tolist(), words[2:behind:_NAME_64].tolist()
 
     def prepare(self, first: int, behind: int, joined: Collection[int]) -> None:
-        """Make answers of slots `first` to `behind`, as long as they came; `split_again` completes the `joined` ones.
+        """Turn slots `first` to `behind` into replies of the received length; `split_again` completes `joined` ones.
 
-        They leave with the address that was asked, by whichever interface leads there, so that routes need not be
-        the same both ways.
+        They are sent from the destination address of the request, by the interface of the route, so that routing may
+        be asymmetric.
         """
         came = self._headers_32[_HEADER_32 * first + _LENGTH : _HEADER_32 * behind : _HEADER_32]
         self._parts_32[4 * first + 2 : 4 * behind : 4] = came
@@ -181,7 +181,7 @@ class Batch:
                     self._controls_32[_CONTROL_32 * slot + index] = 0
 
     def send(self, descriptor: int, first: int, behind: int) -> list[int]:
-        """Send slots `first` to `behind`; returns those that the kernel did not take."""
+        """Send slots `first` to `behind`; returns those that the kernel did not accept."""
         failed = []
         while first < behind:
             sent = syscalls.C.sendmmsg(descriptor, self._headers + first, behind - first, MSG_DONTWAIT)
@@ -192,22 +192,22 @@ class Batch:
         return failed
 
     def send_joined(self, descriptor: int, count: int, size: int) -> bool:
-        """Send the first `count` slots, all to one and of `size` octets each, in one call. False sends nothing."""
+        """Send the first `count` slots, of `size` bytes each, to one peer in one call. False if nothing was sent."""
         self.write_segment_control(size)
         self._segments.part_count = count
         return bool(syscalls.C.sendmsg(descriptor, self._segments, MSG_DONTWAIT) > 0)
 
     def write_segment_control(self, size: int) -> None:
         """Make `segment_control` split at `size` bytes, and name the source address that the first slot has."""
-        self._segment_octets[_HEAD : _HEAD + 2] = size.to_bytes(2, "little")
-        self._segment_octets[SEGMENT_SPACE:] = self.controls[: self.pktinfo_space]
+        self._segment_bytes[_HEAD : _HEAD + 2] = size.to_bytes(2, "little")
+        self._segment_bytes[SEGMENT_SPACE:] = self.controls[: self.pktinfo_space]
 
     def segment_size(self, slot: int) -> int:
-        """Octets of each datagram that GRO joined in a slot; the last may be shorter."""
+        """The bytes of each datagram that GRO joined in a slot; the last may be shorter."""
         return int.from_bytes(self.controls[slot * CONTROL + _HEAD : slot * CONTROL + _HEAD + 4], "little")
 
     def split_again(self, slot: int) -> None:
-        """Complete what `prepare` began for a joined slot: the kernel splits the answer as the question was."""
+        """Complete the reply of a joined slot: the kernel splits it at the size of the received datagrams."""
         at = slot * CONTROL
         _write_head(self.controls[at : at + _HEAD], 2, SOL_UDP, UDP_SEGMENT)
         if self.pktinfo_space:
@@ -215,7 +215,7 @@ class Batch:
             self.controls[index : index + 4] = bytes(4)
 
     def pktinfo(self, slot: int) -> bytes:
-        """How the datagram of a slot came: struct in_pktinfo or in6_pktinfo; nothing where none is told."""
+        """The struct in_pktinfo or in6_pktinfo of a slot; empty without `pktinfo`."""
         if not self.pktinfo_space:
             return b""
         joined = self._headers_64[_HEADER_64 * slot + _CONTROL_LENGTH] > self.pktinfo_space
@@ -223,11 +223,11 @@ class Batch:
         return bytes(self.controls[at : at + (20 if self._six else 12)])
 
     def clear(self, count: int) -> None:
-        """Make the first `count` slots ready to be filled again; a socket's names are all of one length, and stay."""
-        self._parts_octets[: 16 * count] = self._parts_fresh[: 16 * count]
+        """Make the first `count` slots ready to receive again. All names of a socket have the same length."""
+        self._parts_bytes[: 16 * count] = self._parts_fresh[: 16 * count]
         self._headers_64[_CONTROL_LENGTH : _HEADER_64 * count : _HEADER_64] = self._control_fresh[:count]
 
 
 def _write_head(into: memoryview, length: int, level: int, kind: int) -> None:
-    """A cmsghdr with `length` octets behind it (cmsg(3))."""
+    """Write a cmsghdr for `length` bytes of data (cmsg(3))."""
     into[:_HEAD] = (_HEAD + length).to_bytes(8, "little") + level.to_bytes(4, "little") + kind.to_bytes(4, "little")

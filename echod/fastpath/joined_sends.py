@@ -3,7 +3,7 @@
       slots     A B A C B A
       groups    A: 0 2 5    B: 1 4    C: 3      one msghdr each, all in one sendmmsg
 
-The order within a source is kept. Between two sources there is no order to keep.
+The order within a source is kept. Datagrams of different sources have no defined order.
 """
 
 from __future__ import annotations

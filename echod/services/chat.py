@@ -139,7 +139,7 @@ class Talking:
         return self._member.outbox.reply()._replace(held=self._input.held)
 
     def ended(self) -> Reply:
-        """The peer half-closed, or was removed over datagrams, where it gets a goodbye. A last line needs no end."""
+        """The peer half-closed, or was removed over datagrams and gets a goodbye. A last line needs no line end."""
         if self._member is None:
             return CLOSE
         end = self._take_rest()

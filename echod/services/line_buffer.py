@@ -22,7 +22,7 @@ BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  #: U+FEFF, which editors and shells of
 class LineInput:
     """Received data that the session has not processed yet. A byte order mark at the start is removed.
 
-    With `messages`, each `add` is one message: it ends its last line, and has a start of its own. What is held counts
+    With `messages`, each `add` is one message: it ends its last line, and has a start of its own. Held data counts
     in the send budget: above it, less is read from each connection.
     """
 

@@ -5,8 +5,8 @@ streams. The rules:
 
 * An outbox holds at most WAITING bytes. They count in the send budget of the daemon (`total-buffer`); above half of it
   an outbox holds less, and above it a reader that is behind holds a page (CAPS).
-* When more is put, the oldest lines are dropped. The reader gets one line that says how many (`missed`), where they
-  are missing. They are counted in the send budget, for status and metrics.
+* When more is put, the oldest lines are dropped. The reader gets one line in their place with their number (`missed`).
+  They are counted in the send budget, for status and metrics.
 * A reader that has lost lines for BEHIND seconds without once having read everything is ended.
 
 Pure: the transport, or a response of the admin interface, pulls the pieces.
@@ -85,7 +85,7 @@ class Outbox:
             self._drop(cap)
 
     def pieces(self) -> Iterator[bytes]:
-        """What waits now, and what is put until the iterator ends. One at a time."""
+        """The waiting lines, and those put until the iterator ends. Only one iterator may be active at a time."""
         self._pulling = True
         while self._lines or self._dropped:
             if self._dropped:
@@ -164,7 +164,7 @@ class ReplyOutbox(Outbox):
             self._say(reply)
 
     def reply(self) -> Reply:
-        """What waits, as the reply to a request; NOTHING if it is being sent already."""
+        """The waiting lines as a reply; NOTHING if they are being sent already."""
         if self._pulling or not self._lines:
             return NOTHING
         self._pulling = True

@@ -50,7 +50,7 @@ def daemon() -> Iterator[Daemon]:
 
 
 def echoctl(*words: str | Path, code: int = 0, says: str = "") -> bytes:
-    """What echoctl prints, where it ends with that code and says that, and no more, on standard error."""
+    """The output of echoctl, which must end with that exit code and exactly that standard error."""
     ended = run(*ECHOCTL, *words)
     assert (ended.returncode, ended.stderr.decode("utf-8")) == (code, says)
     return ended.stdout
@@ -120,7 +120,7 @@ def test_send_waits_for_an_answer_that_begins_late_and_pauses():
 
 
 def test_send_gives_up_after_its_timeout():
-    with socket.create_server(("127.0.0.1", 0)) as mute:  # the kernel accepts, and nobody answers
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # the kernel accepts, but no process replies
         url = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
         says = f"echoctl: {url}: no answer within 0.2 s (ETIMEDOUT)\n"
         echoctl("send", "--timeout", "200ms", url, "?", code=1, says=says)

@@ -40,7 +40,7 @@ def daemon() -> Iterator[Daemon]:
 
 @contextmanager
 def interface(said: bytes, endless: bytes = b"") -> Iterator[str]:
-    """A URL where somebody answers the first request with this, and then with more and more."""
+    """The URL of a server that answers the first request with this, and then with endless data."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(SECONDS)
 
@@ -72,7 +72,7 @@ EVENTS = {
 
 
 def seat(url: str) -> subprocess.CompletedProcess[bytes]:
-    """What becomes of an operator who types nothing."""
+    """Run a console of an operator that types nothing, and return the result."""
     nothing, ours = os.pipe()
     try:
         return run(*ECHOCTL, "console", "--admin", url, "x", stdin=nothing)
@@ -165,7 +165,7 @@ def test_lines_of_talk_without_a_reply_are_counted(daemon):
         url = daemon.url(service, scheme)
         ended, words = piped(daemon, "talk", url, typed=typed)
         assert ended == code, url
-        told = words.removeprefix(f"{url} has ended the conversation\n")  # where it did before we had read all
+        told = words.removeprefix(f"{url} has ended the conversation\n")  # if the peer closed before all was read
         assert told == (f"echoctl: {url}: {said}\n" if said else ""), url
 
 

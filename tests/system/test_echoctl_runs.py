@@ -34,9 +34,9 @@ def daemon() -> Iterator[Daemon]:
 
 @dataclass(frozen=True)
 class Case:
-    """One run of echoctl: what it is told, what it prints, and how it ends.
+    """One run of echoctl: its arguments, its output, and its exit code.
 
-    In `words` and `says`, {echo tcp} is the daemon's URL of that service and scheme, {nobody tcp} one where nobody is.
+    In `words` and `says`, {echo tcp} is the daemon's URL of that service and scheme; {unused tcp} has no listener.
     """
 
     words: tuple[str | bytes, ...]
@@ -56,7 +56,7 @@ CASES = {
     "send a text over udp": Case(("send", "{echo udp}", "hello", "  Wörld"), "hello   Wörld".encode()),
     "send a text over unix": Case(("send", "{echo unix}", "hello", "  Wörld"), "hello   Wörld".encode()),
     "send a text over unix-dgram": Case(("send", "{echo unix-dgram}", "hello", "  Wörld"), "hello   Wörld".encode()),
-    "send bytes that are no text": Case(("send", "{echo tcp}", b"\xff\x80 \x1b"), b"\xff\x80 \x1b"),
+    "send bytes that are not text": Case(("send", "{echo tcp}", b"\xff\x80 \x1b"), b"\xff\x80 \x1b"),
     "send 3 MiB": Case(("send", "{echo tcp}"), data()[: 3 * MIB], data()[: 3 * MIB]),
     "send the largest datagram": Case(("send", "{echo udp}"), data()[:65_507], data()[:65_507]),
     "send a datagram that is too large": Case(
@@ -65,21 +65,25 @@ CASES = {
     "send nothing": Case(("send", "{echo tcp}")),
     "send an empty datagram": Case(("send", "{echo udp}")),
     "keep open until the peer's end": Case(("send", "--keep-open", "{ack tcp}", "hello"), b"received"),
-    "a datagram that nobody answers": Case(
+    "a datagram without a reply": Case(
         ("send", "--timeout", "200ms", "{printer udp}", "?"),
         code=1,
         says="echoctl: {printer udp}: no answer within 0.2 s (ETIMEDOUT)\n",
     ),
-    "send where nobody is": Case(("send", "{nobody tcp}", "?"), code=1, says=f"echoctl: {{nobody tcp}}: {REFUSED}\n"),
-    "ask where nobody is": Case(("send", "{nobody udp}", "?"), code=1, says=f"echoctl: {{nobody udp}}: {REFUSED}\n"),
-    "talk where nobody is": Case(("talk", "{nobody tcp}"), code=1, says=f"echoctl: {{nobody tcp}}: {REFUSED}\n"),
-    "talk over udp where nobody is": Case(
-        ("talk", "{nobody udp}"), input=b"hello\n", code=1, says=f"echoctl: {{nobody udp}}: {REFUSED}\n"
+    "send without a listener": Case(
+        ("send", "{unused tcp}", "?"), code=1, says=f"echoctl: {{unused tcp}}: {REFUSED}\n"
+    ),
+    "send over udp, without a listener": Case(
+        ("send", "{unused udp}", "?"), code=1, says=f"echoctl: {{unused udp}}: {REFUSED}\n"
+    ),
+    "talk without a listener": Case(("talk", "{unused tcp}"), code=1, says=f"echoctl: {{unused tcp}}: {REFUSED}\n"),
+    "talk over udp without a listener": Case(
+        ("talk", "{unused udp}"), input=b"hello\n", code=1, says=f"echoctl: {{unused udp}}: {REFUSED}\n"
     ),
     "send to no path": Case(
-        ("send", "unix:///nobody/is/here", "?"),
+        ("send", "unix:///does/not/exist", "?"),
         code=1,
-        says="echoctl: unix:///nobody/is/here: no such file or directory (ENOENT)\n",
+        says="echoctl: unix:///does/not/exist: no such file or directory (ENOENT)\n",
     ),
     "talk line by line": Case(("talk", "{upper tcp}"), b"HELLO\nWORLD\n", b"hello\n\n\r\nworld\r\nexit\nnever sent\n"),
     "talk over datagrams": Case(("talk", "{upper udp}"), b"HELLO\nWORLD\n", b"hello\n\nworld\nexit\nnever sent\n"),
@@ -97,23 +101,23 @@ CASES = {
     "every interface": usage("send", "tcp://*:7"),
     "a time that is none": usage("send", "tcp://127.0.0.1:7", "--timeout", "soon"),
     "too much": usage("talk", "tcp://127.0.0.1:7", "hello"),
-    "bytes that are no text": usage("send", b"tcp://\xff\x1b[31m:7"),
+    "bytes that are not text": usage("send", b"tcp://\xff\x1b[31m:7"),
 }
 
 
-def in_place(text: str | bytes, daemon: Daemon, nobody: dict[str, str]) -> bytes:
+def in_place(text: str | bytes, daemon: Daemon, unused: dict[str, str]) -> bytes:
     """The words of a case with the addresses in them."""
 
     def address(match: re.Match[bytes]) -> bytes:
         service, _, scheme = match[1].decode().partition(" ")
-        return (nobody[scheme] if service == "nobody" else daemon.url(service, scheme)).encode()
+        return (unused[scheme] if service == "unused" else daemon.url(service, scheme)).encode()
 
     return re.sub(rb"\{(\w+ [\w-]+)\}", address, os.fsencode(text))
 
 
 @pytest.fixture(scope="module")
-def nobody() -> dict[str, str]:
-    """URLs where nobody is."""
+def unused() -> dict[str, str]:
+    """URLs without a listener."""
     return {
         "tcp": f"tcp://127.0.0.1:{free_port()}",
         "udp": f"udp://127.0.0.1:{free_port()}",
@@ -121,9 +125,9 @@ def nobody() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_one_run(name, daemon, nobody):
+def test_one_run(name, daemon, unused):
     case = CASES[name]
-    ended = run(*ECHOCTL, *(in_place(word, daemon, nobody) for word in case.words), input=case.input)
+    ended = run(*ECHOCTL, *(in_place(word, daemon, unused) for word in case.words), input=case.input)
     said = ended.stderr.decode("utf-8")
     assert ended.returncode == case.code, said
     assert ended.stdout == case.prints
@@ -131,4 +135,4 @@ def test_one_run(name, daemon, nobody):
         assert re.fullmatch(r"echoctl.*--help\n", said)
         assert said.rstrip("\n").isprintable()
     else:
-        assert said == in_place(case.says, daemon, nobody).decode()
+        assert said == in_place(case.says, daemon, unused).decode()

@@ -45,7 +45,7 @@ class Terminal:
         self._descriptor = descriptor
 
     def modes(self) -> list[Any]:
-        """What the terminal does with keys, see termios(3)."""
+        """The modes of the terminal, see termios(3)."""
         return termios.tcgetattr(self._descriptor)
 
     def type(self, keys: str) -> None:
@@ -75,7 +75,7 @@ class Terminal:
             return False
         try:
             piece = os.read(self._descriptor, 65_536)
-        except OSError:  # EIO: nobody has the terminal any more
+        except OSError:  # EIO: no process has the terminal open
             return False
         self.raw += piece
         return bool(piece)

@@ -44,7 +44,7 @@ def daemon() -> Iterator[Daemon]:
 
 
 def ping(*words: str, code: int = 0, says: str = "") -> list[str]:
-    """The lines that a ping prints, where it ends with that code and says that on standard error."""
+    """The lines of a ping, which must end with that exit code and that standard error."""
     ended = run(*ECHOCTL, "ping", *words)
     assert (ended.returncode, ended.stderr.decode("utf-8")) == (code, says)
     lines = ended.stdout.decode("utf-8").removesuffix("\n").split("\n")
@@ -345,7 +345,7 @@ def test_a_wrong_byte_on_a_stream_affects_one_reply():
 @pytest.mark.parametrize("kind", [datagrams, streams])
 def test_a_late_reply_delays_no_probe_and_is_measured_to_its_end(kind):
     def hold_back(listening: socket.socket) -> None:
-        """Say nothing until everything was asked: whoever waits for the first answer never gets there."""
+        """Reply only after all probes: a client that waits for the first reply never finishes."""
         if kind is datagrams:
             questions = [listening.recvfrom(65_536) for _ in range(10)]
             for question, asking in questions:

@@ -1,4 +1,4 @@
-"""Whatever answers where an echod is asked for: there is one line, and nothing that a terminal obeys."""
+"""Responses of other programs at the admin address: one error line, with terminal sequences escaped."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ WRONG = [
 
 @pytest.fixture
 def answering(tmp_path):
-    """Where somebody gives the same answer to everybody."""
+    """A server that sends the same response to every request."""
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(tmp_path / "s"))
     listening.listen()

@@ -1,4 +1,4 @@
-"""What echoctl's command line takes, and the one line that it refuses the rest with."""
+"""The command line of echoctl, and its usage errors of one line."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a ping asks, that every service that can be asked answers the same, and how answers are judged."""
+"""The probes of a ping: echo and upper send the same reply, and each reply is verified."""
 
 import random
 import re

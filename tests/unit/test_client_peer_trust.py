@@ -75,7 +75,7 @@ def test_a_folder_is_trusted_if_no_third_user_can_replace_its_files(tmp_path, mo
     (tmp_path / "link").symlink_to(folder)
     assert only_writable_by(4001, str(tmp_path / "link"))
     os.lchown(tmp_path / "link", 4002, -1)
-    assert not only_writable_by(4001, str(tmp_path / "link")), "its owner decides where it leads"
+    assert not only_writable_by(4001, str(tmp_path / "link")), "its owner can change the target"
     tmp_path.chmod(0o777)
     assert not only_writable_by(4001, str(folder))
     assert not only_writable_by(4001, str(tmp_path / "nonesuch"))

@@ -1,4 +1,4 @@
-"""What became of each probe, against a plain model that remembers everything."""
+"""The counts of probes and replies, compared with a model without limits."""
 
 from hypothesis import given
 from hypothesis import strategies as st

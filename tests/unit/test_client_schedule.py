@@ -1,4 +1,4 @@
-"""A ping's schedule: it does not drift, it waits for nobody, and it makes up for a second at most."""
+"""A ping's schedule: it does not drift, does not wait for replies, and makes up for a second at most."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""What a ping says at its end."""
+"""The summary of a ping."""
 
 import json
 

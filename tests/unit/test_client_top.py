@@ -36,7 +36,7 @@ WIDE = {
 
 
 def lines_of(status, columns, lines=24, color="never"):
-    """What is drawn, as lines."""
+    """The drawn screen as lines."""
     now = counters(status)
     console = screen(color, live=True)
     console.width = columns

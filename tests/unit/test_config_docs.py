@@ -80,7 +80,7 @@ def read(form, text):
 
 
 def in_table(table):
-    """The keys of a table that are no tables; a service's policy is documented under its defaults."""
+    """The keys of a table that are not tables; a service's policy is documented under its defaults."""
     own = {key: form for key, form in table.keys.items() if isinstance(form, Form)}
     return {key: own[key] for key in own if key not in schema.POLICY} if table is schema.SERVICE else own
 

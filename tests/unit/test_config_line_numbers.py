@@ -1,4 +1,4 @@
-"""The line of each key: compared with tomllib for what exists, and with the writer of a document for where it is."""
+"""The line of each key: paths are compared with tomllib, and lines with the writer of the document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would be served, a line for each address."""
+"""The list of addresses of a configuration."""
 
 from pathlib import Path
 

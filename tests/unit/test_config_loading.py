@@ -1,4 +1,4 @@
-"""The door: which file, what without any, what the command line adds, and that nothing but faults comes back."""
+"""Loading: the choice of the file, the built-in configuration, the command line, and errors of any input."""
 
 import datetime
 import tomllib
@@ -138,7 +138,7 @@ def test_the_files_that_were_read_are_known_from_any_folder(tmp_path, monkeypatc
     assert load(Path("echod.toml"), KINDS, {}).sources == (tmp_path / "echod.toml",)
 
 
-# Whatever a file holds: a configuration, or faults of one line each.
+# Any content gives a configuration, or errors of one line each.
 
 WORDS = st.sampled_from(
     [

@@ -1,4 +1,4 @@
-"""What `--print-config` prints: TOML with the file behind each value, and the same configuration again."""
+"""The output of `--print-config`: TOML with the file of each value, which gives the same configuration."""
 
 import tomllib
 from dataclasses import dataclass

@@ -20,7 +20,7 @@ A, B = Path("/etc/a.toml"), Path("/etc/b.toml")
 
 
 def read(*contents, whole=True, kinds=KINDS):
-    """What is found in these layers, and the faults as lines."""
+    """The values of these layers, and the errors as lines."""
     one = Reading(kinds, [], whole=whole)
     found = one.root(list(zip((A, B), contents, strict=False)))
     return found, [str(fault) for fault in one.faults]
@@ -159,7 +159,7 @@ def test_options_are_checked_by_their_kind():
 
 
 def test_options_are_checked_under_a_wrong_kind():
-    """The options are those of the kind that was meant, or of any kind where nobody can tell."""
+    """The options are those of the most similar kind, otherwise of all kinds."""
     wrong = {"show": 1, "bogus": 1, "limits": {"idel": 1}, "faults": {"drop": 2}, "listen": [3]}
     for kind in ("discrad", "zzz", 7, []):
         said = "\n".join(faults(with_echo(**wrong, kind=kind)))

@@ -226,7 +226,7 @@ def test_a_wrong_network_is_refused(text, right):
 
 @given(st.text())
 def test_any_text_gives_a_value_or_one_line(text):
-    """Whatever is written: a value, or a ValueError of one line."""
+    """Any text gives a value, or a ValueError of one line."""
     for parse in (units.duration, units.size, units.rate, units.network):
         try:
             parse(text)
