@@ -1,4 +1,4 @@
-"""Character generator (RFC 864): the pattern, streams without end, datagrams that are no weapon."""
+"""Character generator (RFC 864): the pattern, streams without end, datagrams without amplification."""
 
 import random
 import string

@@ -1,4 +1,4 @@
-"""A chat without any socket: who hears what, and what becomes of bad input."""
+"""A chat without sockets: the lines that members receive, and bad input."""
 
 from itertools import pairwise
 from unittest import mock
@@ -52,7 +52,7 @@ class Somebody:
             self.send(line.encode("utf-8", "surrogateescape") + b"\n")
 
     def heard(self):
-        """What came since it was last asked, line by line."""
+        """The lines received since the last call."""
         lines = b"".join(self.pieces).decode().splitlines()
         self.pieces.clear()
         return lines
@@ -65,13 +65,13 @@ class Somebody:
 
 
 class Chatting(SynchronousTestCase):
-    def test_what_a_command_replies_is_work_too(self):
+    def test_replies_of_commands_count_as_work(self):
         turns, unlimited = Turns(), {"lines_per_second": 0, "room_lines_per_second": 0}
         chat = Chat(ChatOptions(**unlimited), Context(work=WorkBudget(turns.later), later=turns.later))
         people = [Somebody(chat) for _ in range(NAMED)]
         turns.all()
         outbox = chat.hall.called("guest1").outbox
-        for command in (b"/who\n", b"/help\n", b"/nobody\n"):
+        for command in (b"/who\n", b"/help\n", b"/unknown\n"):
             before = outbox.put_in_all
             people[0].send(command * PORTION)
             size = outbox.put_in_all - before
@@ -79,7 +79,7 @@ class Chatting(SynchronousTestCase):
             self.assertGreater(size, PORTION * UNIT_BYTES / 2, command)
             turns.all()
 
-    def test_one_host_makes_half_of_the_rooms_at_most(self):
+    def test_one_host_creates_at_most_half_of_the_rooms(self):
         chat = self.chat(rooms=9, lines_per_second=0)
         crowd = [Somebody(chat) for _ in range(8)]
         for number, one in enumerate(crowd):
@@ -95,7 +95,7 @@ class Chatting(SynchronousTestCase):
         crowd[-1].says("/quit")
         self.assertEqual(list(chat.hall._made_by), [other.session._peer.share])
 
-    def test_members_send_to_one_alone_no_more_than_a_room_takes(self):
+    def test_private_lines_to_a_member_have_the_limit_of_a_room(self):
         chat = self.chat(lines_per_second=0, room_lines_per_second=5)
         anna, bob, carl = self.several(chat, "anna", "bob", "carl")
         for number in range(20):
@@ -136,7 +136,7 @@ class Chatting(SynchronousTestCase):
             one.says("/quit")
         self.assertEqual(budget.total, 0)
 
-    def test_a_new_room_is_compared_with_no_other_and_a_closed_one_leaves_its_name(self):
+    def test_a_closed_room_frees_its_name(self):
         chat = self.chat(lines_per_second=0)
         people = self.several(chat, *(f"member{number}" for number in range(40)))
         for number, one in enumerate(people):
@@ -165,7 +165,7 @@ class Chatting(SynchronousTestCase):
             one.heard()
         return people
 
-    def test_who_is_let_go_over_datagrams_is_told(self):
+    def test_a_member_removed_over_datagrams_gets_a_goodbye(self):
         anna, bob = self.several(chat := self.chat(), "anna", "bob", peer=FROM_DATAGRAMS)
         zoe = Somebody(chat)
         for one in anna, bob, zoe:
@@ -175,7 +175,7 @@ class Chatting(SynchronousTestCase):
         self.assertEqual((anna.heard(), anna.ended), (["-- goodbye"], End.CLOSE))
         self.assertEqual((zoe.heard(), zoe.ended), (["-- anna has left"], End.CLOSE), "a stream has an end of its own")
 
-    def test_a_newcomer_is_welcomed_and_the_others_are_told(self):
+    def test_a_new_member_gets_a_welcome_and_the_others_a_notice(self):
         chat = self.chat()
         anna = Somebody(chat)
         self.assertEqual(
@@ -185,14 +185,14 @@ class Chatting(SynchronousTestCase):
         self.assertEqual(bob.heard(), ["-- welcome: you are guest2, in lobby with guest1; /help lists the commands"])
         self.assertEqual(anna.heard(), ["-- guest2 has joined"])
 
-    def test_a_line_goes_to_everybody_else_in_the_room(self):
+    def test_a_line_is_sent_to_the_other_members_of_the_room(self):
         anna, bob, carl = self.several(self.chat(), "anna", "bob", "carl")
         anna.says("hello", "", "   ", "//shrug")
         for other in (bob, carl):
             self.assertEqual(other.heard(), ["anna: hello", "anna: /shrug"])
         self.assertEqual(anna.heard(), [])
 
-    def test_what_one_does_and_what_one_says_to_one_only(self):
+    def test_actions_and_private_lines(self):
         anna, bob, carl = self.several(self.chat(), "anna", "bob", "carl")
         anna.says("/me waves", "/msg BOB psst: carl snores", "/msg dora hello", "/msg bob", "/me")
         self.assertEqual(bob.heard(), ["* anna waves", "anna (to you): psst: carl snores"])
@@ -206,7 +206,7 @@ class Chatting(SynchronousTestCase):
             ],
         )
 
-    def test_rooms_hear_only_themselves(self):
+    def test_lines_stay_in_their_room(self):
         chat = self.chat()
         anna, bob, carl = self.several(chat, "anna", "bob", "carl")
         anna.says("/join #garden")
@@ -233,13 +233,13 @@ class Chatting(SynchronousTestCase):
         bob.says("/join")
         self.assertEqual(bob.heard(), ["-- the rooms: lobby (1)"])
 
-    def test_there_are_so_many_rooms_and_no_more(self):
+    def test_the_number_of_rooms_is_bounded(self):
         anna, bob = self.several(self.chat(rooms=2), "anna", "bob")
         anna.says("/join garden")
         bob.says("/join kitchen", "/join 9arden")
         self.assertEqual(bob.heard()[-1], "-- the maximum of 2 rooms is reached; /join without a name lists them")
 
-    def test_nobody_takes_the_name_of_somebody_else_or_one_that_looks_like_it(self):
+    def test_a_taken_name_or_one_that_looks_like_it_is_refused(self):
         chat = self.chat()
         anna, bob, carl = self.several(chat, "anna", "bob", "carl")
         carl.says("/nick BOB", "/nick b0b", "/nick ＡＮＮＡ", "/nick bоb", "/nick", "/nick an\u202ena", "/nick Carl")
@@ -260,14 +260,14 @@ class Chatting(SynchronousTestCase):
         carl.says("/nick b0b")
         self.assertEqual(anna.heard(), ["-- bob has left", "-- Carl is now b0b"])
 
-    def test_a_guest_never_has_a_name_that_is_taken(self):
+    def test_a_guest_does_not_get_a_taken_name(self):
         chat = self.chat()
         (impostor,) = self.several(chat, "guest2")
         self.assertIn("you are guest3", Somebody(chat).heard()[0])
         impostor.says("/nick guest4")
         self.assertIn("you are guest5", Somebody(chat).heard()[0])
 
-    def test_help_lists_every_command_and_what_is_none_is_said(self):
+    def test_help_lists_every_command_and_unknown_ones_are_refused(self):
         [anna] = self.several(self.chat(), "anna")
         anna.says("/help")
         said = "\n".join(anna.heard())
@@ -279,7 +279,7 @@ class Chatting(SynchronousTestCase):
             [f"-- unknown command /{word}; /help lists the commands" for word in ("dance", "", "x" * 40, "\\x1b[2J")],
         )
 
-    def test_leaving_by_quit_by_the_end_and_by_vanishing(self):
+    def test_leaving_by_quit_by_half_close_and_by_a_lost_connection(self):
         chat = self.chat()
         anna, bob, carl, dora = self.several(chat, "anna", "bob", "carl", "dora")
         anna.says("/quit")
@@ -298,7 +298,7 @@ class Chatting(SynchronousTestCase):
         dora.says("/who")
         self.assertEqual(dora.heard(), ["-- in lobby: dora"])
 
-    def test_who_comes_is_shown_what_was_said_last(self):
+    def test_a_new_member_is_shown_recent_lines(self):
         chat = self.chat(history=2)
         anna, bob = self.several(chat, "anna", "bob")
         anna.says("one", "two", "/me naps")
@@ -308,7 +308,7 @@ class Chatting(SynchronousTestCase):
         bob.says("/join garden")
         self.assertEqual(bob.heard()[-2:], ["-- recent lines:", "anna: roses"])
 
-    def test_history_is_bounded_by_octets_too(self):
+    def test_history_is_bounded_by_bytes_too(self):
         chat = self.chat(history=1000, lines_per_second=0, room_lines_per_second=0)
         [anna] = self.several(chat, "anna")
         for _ in range(100):
@@ -326,7 +326,7 @@ class Chatting(SynchronousTestCase):
         anna.send(b" " * 32)
         self.assertEqual(bob.pieces, [b"anna: hello\n", b"anna: two\n", b"anna: lines\n"])
 
-    def test_a_line_that_is_too_long_is_not_sent_and_its_sender_is_told_once(self):
+    def test_a_line_that_is_too_long_is_dropped_and_reported_once(self):
         anna, bob = self.several(self.chat(), "anna", "bob")
         for _ in range(40):
             anna.send(b"x" * 65_536)
@@ -334,7 +334,7 @@ class Chatting(SynchronousTestCase):
         self.assertEqual(anna.heard(), [f"-- not sent: a line has at most {LONGEST} bytes"])
         self.assertEqual(bob.heard(), ["anna: sorry"])
 
-    def test_who_sends_too_fast_is_told_once_and_the_others_are_spared(self):
+    def test_a_member_that_sends_too_fast_is_told_once(self):
         anna, bob = self.several(self.chat(lines_per_second=3), "anna", "bob")
         for number in range(1000):
             anna.says(f"{number}")
@@ -345,7 +345,7 @@ class Chatting(SynchronousTestCase):
         anna.says("slower now")
         self.assertEqual(bob.heard(), ["anna: slower now"])
 
-    def test_a_flood_of_comings_and_goings_is_told_in_figures(self):
+    def test_a_flood_of_joins_and_leaves_is_reported_as_counts(self):
         chat = Chat(ChatOptions(), Context(clock=Clock().seconds, later=lambda _s, call: self.put_off.append(call)))
         self.put_off = []
         anna = Somebody(chat)
@@ -362,7 +362,7 @@ class Chatting(SynchronousTestCase):
         self.assertEqual(heard[-1], f"-- {500 - NEWS[1] + 1} more have joined, 200 have left")
         self.assertGreater(SUMMARY, 0)
 
-    def test_a_room_takes_so_many_lines_whoever_says_them(self):
+    def test_a_room_has_a_limit_for_all_its_members(self):
         chat = self.chat(room_lines_per_second=5)
         people = self.several(chat, *(f"m{number}" for number in range(20)))
         for one in people:
@@ -382,7 +382,7 @@ class Chatting(SynchronousTestCase):
         people[1].says("again")
         self.assertEqual(people[2].heard()[-1], "m1: again")
 
-    def test_a_reload_sets_another_measure(self):
+    def test_a_reload_changes_the_limits(self):
         before = self.chat(room_lines_per_second=1)
         anna, bob = self.several(before, "anna", "bob")
         anna.says(*"12345")
@@ -392,7 +392,7 @@ class Chatting(SynchronousTestCase):
         anna.says(*"678")
         self.assertEqual(bob.heard(), ["anna: 6", "anna: 7", "anna: 8"])
 
-    def test_a_crowd_is_listed_in_part(self):
+    def test_a_long_list_of_names_is_cut(self):
         chat = self.chat()
         crowd = [Somebody(chat) for _ in range(NAMED + 20)]
         self.assertIn(" and 109 more; /help", crowd[-1].heard()[0])
@@ -400,7 +400,7 @@ class Chatting(SynchronousTestCase):
         crowd[0].says("/who")
         self.assertTrue(crowd[0].heard()[-1].endswith(f"guest{NAMED} and 20 more"))
 
-    def test_who_does_not_read_is_bounded_and_told_and_nobody_else_notices(self):
+    def test_a_member_that_does_not_read_loses_lines_and_delays_no_other(self):
         chat = self.chat(lines_per_second=0, room_lines_per_second=0)
         anna, bob = self.several(chat, "anna", "bob")
         deaf = Somebody(chat, deaf=True)
@@ -418,7 +418,7 @@ class Chatting(SynchronousTestCase):
         self.assertEqual(len(heard) - 1 + int(heard[0].split()[1]), 2000)
         self.assertTrue(heard[0].endswith("lines are missing here: you read too slowly"))
 
-    def test_nothing_that_is_sent_reaches_a_terminal_as_it_came(self):
+    def test_lines_of_members_are_escaped(self):
         anna, bob = self.several(self.chat(lines_per_second=0, room_lines_per_second=0), "anna", "bob")
         codes = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
         evil = [chr(code) for code in (*codes, 0xFEFF)]
@@ -432,7 +432,7 @@ class Chatting(SynchronousTestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(st.binary(max_size=400), st.data())
-    def test_anything_is_heard_the_same_however_it_is_cut(self, data, draws):
+    def test_lines_do_not_depend_on_the_chunks(self, data, draws):
         places = draws.draw(st.sets(st.integers(0, len(data))))
         at = sorted({0, len(data), *places})
         outcomes = []
@@ -447,7 +447,7 @@ class Chatting(SynchronousTestCase):
         self.assertEqual(*outcomes)
         self.assertTrue(all(line.isprintable() for heard in outcomes[0] for line in heard))
 
-    def test_a_reload_takes_over_who_is_there(self):
+    def test_a_reload_takes_over_members_and_clients(self):
         before = self.chat(history=5, lines_per_second=0, room_lines_per_second=0)
         anna, bob = self.several(before, "anna", "bob")
         anna.says("one", "two", "three")
@@ -461,7 +461,7 @@ class Chatting(SynchronousTestCase):
 
 
 class Floods(SynchronousTestCase):
-    """What one member sends must cost the others no more than a moment: here it is counted, not timed."""
+    """Input of one member must not delay the others; the work is counted, not timed."""
 
     def test_a_read_of_many_lines_is_processed_in_portions(self) -> None:
         """An empty line and a line that comes too fast count as well."""
@@ -520,7 +520,7 @@ class Floods(SynchronousTestCase):
         now.advance(5)
         self.assertEqual(one.heard(), [])
 
-    def test_what_is_held_when_the_peer_has_ended_is_still_said(self) -> None:
+    def test_held_lines_are_sent_after_the_half_close(self) -> None:
         turns = Turns()
         chat = Chat(
             ChatOptions(lines_per_second=0, room_lines_per_second=0), Context(work=WorkBudget(turns.later, portion=10))

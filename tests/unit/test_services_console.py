@@ -1,4 +1,4 @@
-"""A console without any socket or terminal: who hears what on each side of the desk."""
+"""A console without sockets or terminals: messages and answers of clients and operators."""
 
 import sys
 from unittest import mock
@@ -52,7 +52,7 @@ class Somebody:
 
 
 class Operator:
-    """Somebody at the desk, and all the events."""
+    """An operator, and all events it received."""
 
     def __init__(self, console):
         self.desk = console.desk
@@ -61,7 +61,7 @@ class Operator:
         self.events[:0] = waiting
 
     def heard(self, *names):
-        """What came since it was last asked: the events of these names, without their times."""
+        """The events of these names since the last call, without their times."""
         events = [{key: value for key, value in event.items() if key != "time"} for event in self.events]
         self.events.clear()
         return [event for event in events if not names or event["event"] in names]
@@ -75,7 +75,7 @@ class Consoling(SynchronousTestCase):
         self.now = 0.0
         return Console(ConsoleOptions(**options), Context(wall_clock=lambda: self.now))
 
-    def test_what_a_client_sends_is_heard_and_the_answer_goes_there_alone(self):
+    def test_an_answer_is_sent_only_to_its_client(self):
         console = self.console()
         operator = Operator(console)
         anna, bob = Somebody(console), Somebody(console, FROM_DATAGRAMS)
@@ -93,11 +93,11 @@ class Consoling(SynchronousTestCase):
             ],
         )
         self.assertEqual(operator.answer(1, "good day"), 1)
-        self.assertEqual(operator.answer(None, "whoever spoke last"), 2)
-        self.assertEqual((anna.heard, bob.heard), (b"good day\n", b"whoever spoke last\n"))
+        self.assertEqual(operator.answer(None, "to the last client"), 2)
+        self.assertEqual((anna.heard, bob.heard), (b"good day\n", b"to the last client\n"))
         self.assertEqual([event["by"] for event in operator.heard("answered")], [1, 1])
 
-    def test_several_operators_hear_each_other_and_who_comes_late_hears_what_waits(self):
+    def test_operators_see_each_others_answers_and_waiting_messages(self):
         console = self.console()
         first = Operator(console)
         anna, bob = Somebody(console), Somebody(console)
@@ -119,7 +119,7 @@ class Consoling(SynchronousTestCase):
         anna.says(b"more")
         self.assertEqual(second.heard(), [])
 
-    def test_without_an_operator_messages_wait_or_are_told_once(self):
+    def test_without_an_operator_messages_wait_and_away_is_sent_once(self):
         console = self.console()
         anna = Somebody(console)
         anna.says(b"anybody?")
@@ -136,7 +136,7 @@ class Consoling(SynchronousTestCase):
         anna.says(b"gone again?")
         self.assertEqual(anna.heard.decode(), "Grüße, bin weg\nback\nGrüße, bin weg\n")
 
-    def test_what_waits_is_bounded_for_each_client_and_in_all(self):
+    def test_waiting_messages_are_bounded_for_each_client_and_in_all(self):
         console = self.console(unanswered=3, unanswered_in_all=7)
         operator = Operator(console)
         anna, bob = Somebody(console), Somebody(console, from_host(2))
@@ -163,7 +163,7 @@ class Consoling(SynchronousTestCase):
         self.assertEqual(operator.heard("left")[0]["unanswered"], 3 + 2)
         self.assertEqual(console.desk._kept, 2)
 
-    def test_one_host_takes_half_of_the_places_at_most_however_many_clients_it_has(self):
+    def test_one_host_takes_at_most_half_of_the_places(self):
         console = self.console(unanswered_in_all=100)
         operator = Operator(console)
         crowd = [Somebody(console) for _ in range(10)]
@@ -178,7 +178,7 @@ class Consoling(SynchronousTestCase):
         self.assertEqual(console.desk._kept, sum(console.desk._kept_of.values()))
         self.assertEqual(len(console.desk._kept_of), 3)
 
-    def test_clients_that_have_ended_give_way_to_others_of_their_host_only(self):
+    def test_half_closed_clients_give_way_only_to_clients_of_their_host(self):
         console = self.console(unanswered_in_all=100)
         operator = Operator(console)
         gone = [Somebody(console) for _ in range(10)]
@@ -196,7 +196,7 @@ class Consoling(SynchronousTestCase):
         self.assertEqual([(one["client"], one["unanswered"]) for one in left], [(1, 5), (2, 5), (3, 5)])
         self.assertEqual((said["client"], said["text"]), (12, "is anybody here?"))
 
-    def test_to_find_a_place_costs_the_same_however_many_clients_there_are(self):
+    def test_the_cost_of_a_place_is_independent_of_the_clients(self):
         console = self.console(unanswered_in_all=4)
         ended = Somebody(console)
         ended.says(b"one\ntwo\n")
@@ -226,12 +226,12 @@ class Consoling(SynchronousTestCase):
             one.ends()
         self.assertEqual(budget.total, 0)
 
-    def test_of_what_was_shown_nothing_is_kept(self):
+    def test_shown_messages_are_not_kept(self):
         one = Somebody(self.console())
         one.says(b"x" * 65_536)
         self.assertLess(max(sys.getsizeof(value) for value in vars(one.session).values()), 1000)
 
-    def test_hosts_are_told_apart_by_address_network_and_user(self):
+    def test_hosts_are_identified_by_address_network_and_user(self):
         def host(remote, user=None):
             return Peer("tcp", Inet("::", 1), remote, user=user).share
 
@@ -273,7 +273,7 @@ class Consoling(SynchronousTestCase):
         [said] = operator.heard("said")
         self.assertEqual(said["text"], "x" * LONGEST + "… (60000 characters)")
 
-    def test_a_letter_may_be_cut_in_two(self):
+    def test_a_character_may_be_split(self):
         console = self.console()
         operator = Operator(console)
         anna = Somebody(console)
@@ -282,7 +282,7 @@ class Consoling(SynchronousTestCase):
         anna.ends()
         self.assertEqual([one["text"] for one in operator.heard("said")], ["gr", "ü", "\udcc3"])
 
-    def test_who_has_ended_waits_for_the_answer_and_no_longer(self):
+    def test_a_half_closed_client_is_closed_after_its_answer(self):
         console = self.console()
         operator = Operator(console)
         anna, bob = Somebody(console), Somebody(console)
@@ -294,7 +294,7 @@ class Consoling(SynchronousTestCase):
         self.assertEqual((anna.heard, anna.ended), (b"an answer\n", End.CLOSE))
         self.assertEqual([one["client"] for one in operator.heard("left")], [2, 1])
 
-    def test_answers_that_cannot_be_given(self):
+    def test_impossible_answers_are_refused(self):
         console = self.console()
         operator = Operator(console)
         for to, why in ((None, "no client has sent a message yet"), (7, "client 7 is not connected")):
@@ -309,7 +309,7 @@ class Consoling(SynchronousTestCase):
 
     @settings(max_examples=50, deadline=None)
     @given(st.lists(st.binary(min_size=1, max_size=50), max_size=20), st.booleans())
-    def test_whatever_is_sent_is_heard_and_counted(self, pieces, whole):
+    def test_any_data_is_shown_and_counted(self, pieces, whole):
         console = self.console()
         operator = Operator(console)
         anna = Somebody(console, FROM_DATAGRAMS if whole else FROM_A_STREAM)
@@ -321,7 +321,7 @@ class Consoling(SynchronousTestCase):
         anna.session.lost()
         self.assertEqual(console.desk._kept, 0)
 
-    def test_a_reload_takes_over_who_is_there(self):
+    def test_a_reload_takes_over_members_and_clients(self):
         before = self.console()
         operator, anna = Operator(before), Somebody(before)
         after = Console(ConsoleOptions(unanswered=1), Context(wall_clock=lambda: self.now))
@@ -333,7 +333,7 @@ class Consoling(SynchronousTestCase):
         operator.answer(None, "welcome")
         self.assertEqual([one["client"] for one in operator.heard("came", "answered")], [2, 2])
 
-    def test_who_sits_at_a_desk_that_goes_is_dismissed_once(self):
+    def test_operators_of_a_removed_service_are_dismissed_once(self):
         console = self.console()
         dismissed = []
         for name in "anna", "bob":
@@ -345,7 +345,7 @@ class Consoling(SynchronousTestCase):
         self.assertEqual(len(dismissed), 2)
         client.says(b"anybody?")  # it is drained
 
-    def test_who_sent_datagrams_is_told_the_end(self):
+    def test_a_client_over_datagrams_gets_a_goodbye(self):
         console = self.console()
         one, other = Somebody(console, FROM_DATAGRAMS), Somebody(console)
         for each in one, other:

@@ -35,14 +35,14 @@ def test_line_ends():
     assert cut(b"a\rb\n") == [b"a\rb", b""]
 
 
-def test_the_longest_line_and_one_octet_more():
+def test_the_longest_line_and_one_byte_more():
     assert cut(b"x" * LONGEST + b"\r\n") == [b"x" * LONGEST, b""]
     assert cut(b"x" * LONGEST) == [b"x" * LONGEST]
     assert [line for line in cut(b"x" * (LONGEST + 1) + b"\nnext\n") if line != b""] == [None, b"next"]
     assert cut(b"x" * LONGEST + b"\ry\nnext") == [None, b"next"]
 
 
-def test_an_endless_line_is_told_once_and_not_kept():
+def test_an_endless_line_is_reported_once_and_dropped():
     lines = Lines()
     assert lines.take(b"x" * LONGEST) == b""
     told = [lines.take(b"x" * 65_536) for _ in range(1000)]
@@ -52,7 +52,7 @@ def test_an_endless_line_is_told_once_and_not_kept():
 
 
 @given(st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"x" * 4000, b"y" * 97]), max_size=12), st.data())
-def test_the_same_lines_however_the_stream_is_cut(parts, draws):
+def test_lines_do_not_depend_on_the_chunks(parts, draws):
     data = b"".join(parts)
     places = draws.draw(st.sets(st.integers(0, len(data))))
     at = sorted({0, len(data), *places})
@@ -82,7 +82,7 @@ def test_a_read_is_processed_in_portions():
     assert not other.held
 
 
-def test_what_is_left_at_the_end_is_one_portion_more():
+def test_at_the_end_one_more_portion_is_processed():
     turns = Turns()
     given = LineInput(Context(work=WorkBudget(turns.later, portion=10, turn=10)), messages=False)
     assert given.add(b"\n" * 25)
@@ -171,7 +171,7 @@ def test_a_line_that_waits_a_second_for_its_end_is_told_once():
     assert not clock.getDelayedCalls()
 
 
-def test_no_hint_where_nothing_can_be_called_later():
+def test_no_hint_without_a_timer():
     told = []
     hint = LineHint(Context(clock=lambda: 5.0), lambda: True, lambda: told.append(True))
     hint.look()
@@ -184,7 +184,7 @@ def test_long_lines_cost_more():
     assert parts(given) == 2  # 1 + 5 units each
 
 
-def test_what_is_held_counts_in_the_send_budget_until_it_is_processed_or_the_peer_is_gone():
+def test_held_data_counts_in_the_send_budget():
     turns = Turns()
     context = Context(work=WorkBudget(turns.later, portion=10, turn=10))
     budget = context.send_budget.budget

@@ -29,7 +29,7 @@ from echod.services.nicks import LONGEST, WrongName, cited, key, look, name
         "김철수",
     ],
 )
-def test_what_people_are_called(written):
+def test_valid_names(written):
     assert name(written) == unicodedata.normalize("NFKC", written)
 
 
@@ -47,7 +47,7 @@ def test_a_letter_and_its_mark_are_one_letter(mark):
 @pytest.mark.parametrize(
     "pair", ["bob b0b", "lIa 1la", "paca раса", "CEO СЕО", "modern modem", "vvill will", "Anna anna"]
 )
-def test_names_that_look_the_same(pair):
+def test_names_that_look_alike(pair):
     one, other = pair.split()
     assert look(name(one)) == look(name(other))
 
@@ -68,7 +68,7 @@ def test_names_that_look_the_same(pair):
         ("x\u0323\u0324\u0325y", "has more than 2 marks on one letter"),
     ],
 )
-def test_what_is_no_name(written, why):
+def test_invalid_names(written, why):
     with pytest.raises(WrongName) as caught:
         name(written)
     assert str(caught.value).startswith(why) or why in str(caught.value)
@@ -84,14 +84,14 @@ UNSEEN = [
 
 
 @pytest.mark.parametrize("character", [*CONTROL, *BIDI, *UNSEEN, "\udc80", "\ue000", "\U0001f600", "\u2800"], ids=ascii)
-def test_nothing_unseen_is_part_of_a_name(character):
+def test_invisible_characters_are_refused(character):
     with pytest.raises(WrongName) as caught:
         name(f"an{character}na")
     assert str(caught.value).isprintable()
 
 
 @given(st.text(max_size=60))
-def test_whatever_is_a_name_is_safe_and_stays_what_it_is(written):
+def test_a_valid_name_is_printable_and_stable(written):
     try:
         shown = name(written)
     except WrongName as why:
@@ -106,7 +106,7 @@ def test_whatever_is_a_name_is_safe_and_stays_what_it_is(written):
 
 
 @given(st.text())
-def test_what_is_cited_is_short_and_safe(written):
+def test_a_cited_name_is_short_and_escaped(written):
     assert cited(written).isprintable()
     assert len(cited(written)) <= 41 * 10
 

@@ -1,4 +1,4 @@
-"""What a service shows: one line for each message, safe to print, and never more than a log can bear."""
+"""The printed messages of a service: one escaped line each, of bounded length."""
 
 from typing import Any
 from unittest import mock
@@ -36,7 +36,7 @@ class Lines(SynchronousTestCase):
         data = "naïve\x1b[31m\u202e".encode() + b"\xff"
         self.assertEqual(line(data, "text"), r"naïve\x1b[31m\u{202e}\xff")
 
-    def test_of_hex_are_every_octet(self) -> None:
+    def test_of_hex_are_every_byte(self) -> None:
         self.assertEqual(line(b"Hi\r\n\x00", "hex"), "48 69 0d 0a 00")
         self.assertEqual(line(b"", "hex"), "")
 
@@ -114,7 +114,7 @@ class Showing(SynchronousTestCase):
         context = Context(show=shown, shows=shown.has_room)
         for _ in range(A_SECOND):
             show(b"hello", PEER, "text", context)
-        with mock.patch("echod.services.print_message.line", side_effect=AssertionError("nobody reads it")):
+        with mock.patch("echod.services.print_message.line", side_effect=AssertionError("the line is dropped")):
             show(b"hello", PEER, "text", context)
         shown.settle()
         self.assertEqual(self.lines[A_SECOND - 1 :], ["udp 192.0.2.1:40000: hello", "… 1 more line in that second"])

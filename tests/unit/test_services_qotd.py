@@ -100,7 +100,7 @@ class Files(SynchronousTestCase):
         self.assertEqual(self.fault(), "is larger than 1048576 bytes")
 
     def fault(self) -> str:
-        """What is wrong with the file, without its name."""
+        """The error of the file, without its name."""
         ((key, text),) = Qotd.faults(QotdOptions(self.file))
         self.assertEqual(key, "quotes")
         self.assertTrue(text.startswith(f"{self.file}: "), text)

@@ -31,7 +31,7 @@ class Nameless(Service):
 
 
 class Kinds(SynchronousTestCase):
-    def test_of_ours_are_one_file_each(self) -> None:
+    def test_built_in_ones_are_one_file_each(self) -> None:
         self.assertEqual(
             list(OURS),
             ["ack", "chargen", "chat", "console", "daytime", "discard", "echo", "qotd", "time", "upper", "whoami"],
@@ -102,7 +102,7 @@ class Kinds(SynchronousTestCase):
             self.assertTrue(said.startswith(f"kind 'reverse': {value} cannot be loaded: "), said)
             self.assertIn(why, said)
 
-    def test_that_are_none_say_so(self) -> None:
+    def test_that_are_not_services_are_reported(self) -> None:
         for what in (object, "Service", Reverse()):
             self.assertIn("is not a subclass of echod.model.Service", self.unusable(self.plugin("reverse", what)))
         self.assertIn("has the kind 'reverse'", self.unusable(self.plugin("other", Reverse)))
@@ -110,7 +110,7 @@ class Kinds(SynchronousTestCase):
 
 
 def said(replies: list[Reply]) -> tuple[bytes, bool]:
-    """What a stream's peer reads: its beginning, where there is no end of it; and whether it was closed."""
+    """The data that a stream's peer reads (its beginning if endless), and whether the stream was closed."""
     whole = b""
     for reply in replies:
         whole += (reply.data or b"") + b"".join(islice(reply.more or (), 2))
@@ -120,11 +120,11 @@ def said(replies: list[Reply]) -> tuple[bytes, bool]:
 
 
 class Conversations(SynchronousTestCase):
-    """What holds for every kind of ours."""
+    """Rules for every built-in kind."""
 
     @settings(max_examples=50, deadline=None)
     @given(st.binary(min_size=1, max_size=300), st.sets(st.integers(1, 299)), st.integers(0, 2**32))
-    def test_are_the_same_however_the_stream_is_cut(self, data: bytes, places: set[int], seed: int) -> None:
+    def test_do_not_depend_on_the_chunks(self, data: bytes, places: set[int], seed: int) -> None:
         at = [0, *sorted(place for place in places if place < len(data)), len(data)]
         pieces = [data[begin:end] for begin, end in pairwise(at)]
         for name, kind in OURS.items():

@@ -11,7 +11,7 @@ from echod.services.single_reply import Once
 class Saying(SynchronousTestCase):
     @settings(max_examples=50, deadline=None)
     @given(st.binary(), st.lists(st.binary(min_size=1)))
-    def test_comes_first_and_then_nothing_whatever_is_sent(self, data: bytes, pieces: list[bytes]) -> None:
+    def test_is_sent_first_and_then_nothing(self, data: bytes, pieces: list[bytes]) -> None:
         session = Once(data)
         self.assertEqual(session.opened(), Reply(data, end=End.CLOSE))
         self.assertEqual([session.received(piece) for piece in pieces], [NOTHING] * len(pieces))

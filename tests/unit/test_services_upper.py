@@ -14,7 +14,7 @@ PEER = Peer("tcp", Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000))
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
-    """Data in pieces: cut at these places, where there is something to cut."""
+    """The data in pieces, cut at these places."""
     at = [0, *sorted({place for place in places if 0 < place < len(data)}), len(data)]
     return [data[begin:end] for begin, end in pairwise(at) if begin < end]
 
@@ -39,7 +39,7 @@ class Letters(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(st.text().map(str.encode), st.lists(st.integers(0, 100)))
-    def test_are_the_same_however_the_stream_is_cut(self, data: bytes, places: list[int]) -> None:
+    def test_do_not_depend_on_the_chunks(self, data: bytes, places: list[int]) -> None:
         session = Upper().session(PEER, lambda _reply: None)
         self.assertIsNone(session.opened().data)
         answer = b"".join(session.received(piece).data or b"" for piece in cut(data, places))
