@@ -1,4 +1,4 @@
-"""Whatever else Twisted can listen on or connect to: an endpoint string, as a stream."""
+"""Twisted endpoint strings as a stream transport, for listening and connecting."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from echod.transports.twisted_socket import dial
 
 
 class _Later(Factory):
-    """Stands in for the factory that is made once everything is bound; nothing connects before the reactor runs."""
+    """Stands in for the factory, which is made after all sockets are bound, before clients can connect."""
 
     noisy = False
     factory: ServiceFactory
@@ -32,7 +32,7 @@ class _Later(Factory):
 
 
 class Listening:
-    """What an endpoint string listens on: it stands where others have a socket. Raises OSError."""
+    """The listening port of an endpoint string, in place of a bound socket. Raises OSError."""
 
     def __init__(self, port: IListeningPort, later: _Later) -> None:
         self._port: Any = port
@@ -41,17 +41,17 @@ class Listening:
             tcp.prepare(opened)
 
     def getsockname(self) -> tuple[str, int]:
-        """Host and port, or the path and 0, as a socket of that family would."""
+        """Host and port, or the path and 0."""
         host = self._port.getHost()
         name = str(getattr(host, "host", getattr(host, "name", "")))
         return scoped(name, getattr(host, "scopeID", 0)), int(getattr(host, "port", 0))
 
     def serve(self, factory: ServiceFactory) -> None:
-        """From now on."""
+        """Pass new connections to `factory` from now on."""
         self._later.factory = factory
 
     def grant(self, stall: float) -> None:
-        """Let connections that come be stuck for `stall` seconds, as tcp.grant; a reload may change it."""
+        """Let new connections be stuck for `stall` seconds, as tcp.grant does. A reload may change it."""
         if opened := self._tcp():
             tcp.grant(opened, stall)
 
@@ -60,12 +60,12 @@ class Listening:
         return opened if opened is not None and opened.family in (socket.AF_INET, socket.AF_INET6) else None
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._port.stopListening()
 
 
 class EndpointPort:
-    """Serves one factory there."""
+    """Serves one factory on a listening endpoint."""
 
     def __init__(self, bound: Listening, factory: ServiceFactory) -> None:
         self._bound = bound
@@ -77,26 +77,26 @@ class EndpointPort:
         self._bound.serve(self._factory)
 
     def stopListening(self) -> None:
-        """Serve no new connection."""
+        """Close the listening port; open connections continue."""
         self._bound.close()
         self._factory.doStop()
 
     def release(self) -> None:
-        """Leave the endpoint to another factory: who connects meanwhile is served by the old one."""
+        """Leave the endpoint to another factory. Until that serves, the old factory serves new connections."""
         self._factory.doStop()
 
 
 def unknown(text: str, *, client: bool = False) -> str | None:
-    """What is wrong with an endpoint string, for people; None where Twisted can make something of it.
+    """A message about an endpoint string that Twisted cannot parse; None for a valid one.
 
-    `systemd:` strings are known only to the process that the descriptors were passed to.
+    A `systemd:` string is accepted as it is: only the process that receives the descriptors can check it.
     """
     try:
         made = text if text.startswith("systemd:") else (clientFromString if client else serverFromString)(None, text)
     except Exception:  # each endpoint's parser has its own
         made = None
     if made is None or not 0 <= int(getattr(made, "_port", 0)) <= 65535:
-        return "not an endpoint that Twisted knows; write an address such as tcp://127.0.0.1:10007"
+        return "not a valid Twisted endpoint; expected an address such as tcp://127.0.0.1:10007"
     return None
 
 
@@ -106,7 +106,7 @@ class Endpoint(Stream):
     scheme = "endpoint"
 
     def bind(self, reactor: Any, address: Address) -> Iterator[Listening]:
-        """Listen at once, and serve later. Raises OSError where the endpoint cannot listen now, or is not known."""
+        """Listen immediately, and serve later. Raises OSError if the endpoint cannot listen, or is not valid."""
         later = _Later()
         outcome: list[Any] = []
         try:
@@ -117,7 +117,7 @@ class Endpoint(Stream):
         listening.addBoth(outcome.append)
         if not outcome:
             listening.cancel()
-            raise OSError(None, "the endpoint does not listen at once")
+            raise OSError(None, "the endpoint did not start to listen immediately")
         if not IListeningPort.providedBy(outcome[0]):
             failed = outcome[0].value
             if isinstance(failed, CannotListenError) and isinstance(failed.socketError, OSError):
@@ -134,11 +134,11 @@ class Endpoint(Stream):
         _reserve: object,
         _close: object,
     ) -> EndpointPort:
-        """What serves `factory` on what `bind` made, once it is told to startListening."""
+        """The port that serves `factory` on a port from `bind`, after `startListening`."""
         return EndpointPort(bound, factory)
 
     def set_stall(self, bound: Listening, stall: float) -> None:
-        """As TCP's, if the endpoint listens on TCP."""
+        """Set the limit of TCP, if the endpoint listens on TCP."""
         bound.grant(stall)
 
     def dial(
@@ -149,7 +149,7 @@ class Endpoint(Stream):
         _timeout: float,
         _family: int = socket.AF_UNSPEC,
     ) -> Deferred[Any]:
-        """Connect as the endpoint string says, its timeout included. Raises ValueError for one that is not known."""
+        """Connect to the endpoint string, with the timeout in it. Raises ValueError for a string that is not valid."""
         return dial(clientFromString(reactor, address.path), build, reactor)
 
 

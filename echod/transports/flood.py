@@ -1,9 +1,10 @@
-"""A flood, dropped by the kernel before we see it.
+"""A socket filter: during a flood, the kernel drops datagrams before the daemon reads them.
 
-The filter is classic BPF on the socket. Of a network far above its rate it lets a random share through, twice what the
-gate would answer, so that the gate still says how much that is and to whom; of forbidden source ports a few, that tell
-whether they still come. Its drops and overflows of the receive buffer share
-one counter of the kernel, which is told as the reason `kernel`; that is why it is attached only during a flood.
+The filter is classic BPF on the socket. From a network far above its rate, it lets a random share through. That is
+twice what the gate would answer, so the gate still decides which datagrams are answered, and still measures the flood.
+From forbidden source ports it lets a few through, which show whether the flood continues. The kernel counts drops of
+the filter and overflows of the receive buffer together, and echod reports both as the reason `kernel`. Therefore the
+filter is attached only during a flood.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _ETHERTYPE: Final = 2**32 - 0x1000  # SKF_AD_OFF + SKF_AD_PROTOCOL; <linux/filte
 _RANDOM: Final = 2**32 - 0x1000 + 56  # SKF_AD_OFF + SKF_AD_RANDOM
 _IP: Final = 2**32 - 0x100000  # SKF_NET_OFF
 _IPV4: Final = 0x0800
-_SOURCE4, _SOURCE6 = 12, 8  # where the source stands in the header: RFC 791 3.1, RFC 8200 3
+_SOURCE4, _SOURCE6 = 12, 8  # offset of the source in the header: RFC 791 3.1, RFC 8200 3
 _FIRST_24: Final = 0xFFFFFF00
 
 MOST: Final = 250
@@ -49,15 +50,15 @@ NETWORKS: Final = 64
 """Networks that one filter thins out: each costs every datagram an instruction or two."""
 
 
-EASED: Final = 0.25  #: seconds between two steps by which all comes through again; three seconds for the largest flood
-LEAST: Final = 1 / 4096  #: of a million datagrams a second some 250 are read: enough to see whether it lasts
+EASED: Final = 0.25  #: seconds between two steps that double the shares; the largest flood takes three seconds
+LEAST: Final = 1 / 4096  #: of a million datagrams a second about 250 are read: enough to see whether it continues
 
 
 class FloodFilter:
-    """The filter of one socket, attached while a flood lasts; what the kernel drops is counted.
+    """The filter of one socket, attached during a flood. It counts the datagrams that the kernel drops.
 
-    What is found to be a flood, again too, comes through less, in proportion to what was read; what is not found again
-    comes through twice as much after EASED, until nothing is held back.
+    Each time the gate finds a flood, the share of its source is reduced in proportion to what was read. If the flood is
+    not found again, the share doubles every EASED seconds, until all datagrams pass.
     """
 
     def __init__(self, reactor: Any, bound: socket.socket, gate: DatagramGate | None, tally: Tally) -> None:
@@ -65,16 +66,16 @@ class FloodFilter:
         self._socket = bound
         self._gate = gate
         self._tally = tally
-        self._shares: dict[bytes, float] = {}  # of PORTS and of networks, by what was found last
+        self._shares: dict[bytes, float] = {}  # of PORTS and of networks, the latest found last
         self._drops = drops(bound)
         self._easing: DelayedCall | None = None
 
     def begin(self) -> None:
-        """The socket is ours from now on: what was dropped before, others have counted."""
+        """Start to count drops: another process or port has counted the earlier ones."""
         self._drops = drops(self._socket)
 
     def look(self) -> bool:
-        """Filter what the gate has found to be a flood; a kernel that refuses changes nothing. True set a timer."""
+        """Filter the floods that the gate has found, unless the kernel refuses. Returns whether it set a timer."""
         gate = self._gate
         if gate is None or not gate.floods.found:
             return False
@@ -85,9 +86,9 @@ class FloodFilter:
         return self._attach(gate)
 
     def stop(self) -> None:
-        """The socket is not ours any more: count what was dropped, and leave it as it was.
+        """Detach the filter and count the drops, because the port gives up the socket.
 
-        What is read behind this, at a stop, is filtered no more.
+        Datagrams that the port reads after this, while it stops, are not filtered.
         """
         self._gate = None
         if self._easing is not None:
@@ -106,14 +107,14 @@ class FloodFilter:
             self._detach()
 
     def _attach(self, gate: DatagramGate) -> bool:
-        """Whether that set a timer."""
+        """Attach the filter. Returns whether it set a timer."""
         networks = dict(self._shares)
         ports = networks.pop(PORTS, None)
         code = thinning(networks) if networks else b""
         code += PASS if ports is None else program({*gate.own_ports, *REFLECTORS}, gate.allow_source_ports, ports)
         try:
             attach(self._socket, code)
-        except OSError:  # no memory for it, or more than net.core.optmem_max: then everything is read, as before
+        except OSError:  # no memory, or more than net.core.optmem_max: all datagrams are read
             self._detach()
             return False
         if self._easing is not None:
@@ -123,7 +124,7 @@ class FloodFilter:
 
     def _detach(self) -> None:
         self._shares.clear()
-        with suppress(OSError):  # there is none
+        with suppress(OSError):  # no filter is attached
             detach(self._socket)
 
     def _count(self) -> None:
@@ -135,15 +136,15 @@ class FloodFilter:
 
 
 def program(refused: Iterable[int], excepted: Iterable[int], share: float = 0.0) -> bytes:
-    """Instructions that drop all but a share of what is from below PRIVILEGED or from `refused`, not from `excepted`.
+    """Instructions that let a share pass of source ports below PRIVILEGED or in `refused`, and not in `excepted`.
 
-    A UDP socket's filter sees the UDP header first, and there the source port (RFC 768).
+    The filter of a UDP socket begins at the UDP header, whose first field is the source port (RFC 768).
     """
     allowed = sorted(set(excepted))[:MOST]
     dropped = sorted({port for port in refused if port >= PRIVILEGED} - set(excepted))[: MOST - len(allowed)]
     tests = [(_IF_EQUAL, port, True) for port in allowed]
     tests += [(_IF_EQUAL, port, False) for port in dropped]
-    length = len(tests) + 2  # the load, the tests, and the one for privileged ports; PASS follows, and then the share
+    length = len(tests) + 2  # load, tests, test for privileged ports; PASS and the share follow
     lines = [_line(_LOAD_HALF, 0)]
     for at, (test, port, keep) in enumerate(tests, start=1):
         lines.append(_line(test, port, length - at - (1 if keep else 0), 0))
@@ -151,20 +152,20 @@ def program(refused: Iterable[int], excepted: Iterable[int], share: float = 0.0)
 
 
 def thinning(networks: Mapping[bytes, float]) -> bytes:
-    """Instructions that drop all but a share of what each network sends, and lead on with everything else.
+    """Instructions that drop datagrams of each network, except a share. All others continue after the instructions.
 
-    Networks are the first 3 octets of IPv4 or 7 of IPv6, as the gate has them; NETWORKS of them at most.
+    A network is the first 3 bytes of IPv4 or 7 of IPv6, as in the gate. At most NETWORKS of them are accepted.
     """
     four = [_thinned(_network4(key), share) for key, share in networks.items() if len(key) == 3]
     six = [_thinned(_network6(key), share) for key, share in networks.items() if len(key) == 7]
     tests4, tests6 = _lead_out(four), _lead_out(six)
     head = _line(_LOAD, _ETHERTYPE) + _line(_IF_EQUAL, _IPV4, 1, 0)
-    behind4 = _line(_JUMP, _count(tests6))
-    return head + _line(_JUMP, _count(tests4 + behind4)) + tests4 + behind4 + tests6
+    skip6 = _line(_JUMP, _count(tests6))
+    return head + _line(_JUMP, _count(tests4 + skip6)) + tests4 + skip6 + tests6
 
 
 def _network4(network: bytes) -> list[tuple[bytes, int]]:
-    """What leads to each comparison, and what is compared."""
+    """For each comparison, the instructions that load a value and the value to compare with."""
     return [(_line(_LOAD, _IP + _SOURCE4) + _line(_AND, _FIRST_24), int.from_bytes(network + b"\0", "big"))]
 
 
@@ -175,7 +176,7 @@ def _network6(network: bytes) -> list[tuple[bytes, int]]:
 
 
 def _thinned(comparisons: list[tuple[bytes, int]], share: float) -> bytes:
-    """One network, but for the jump that ends it: where it is another, everything here is jumped over."""
+    """The test of one network, except its final jump. For another network, it jumps to its end."""
     code = _by_chance(share)
     for loading, value in reversed(comparisons):
         code = loading + _line(_IF_EQUAL, value, 0, _count(code) + 1) + code
@@ -183,13 +184,13 @@ def _thinned(comparisons: list[tuple[bytes, int]], share: float) -> bytes:
 
 
 def _by_chance(share: float) -> bytes:
-    """Drop all but a share; what comes through goes on behind."""
+    """Drop datagrams, except a share that continues after these instructions."""
     passing = min(int(share * 2**32), _WHOLE)
     return _line(_LOAD, _RANDOM) + _line(_IF_AT_LEAST, passing, 0, 1) + _line(_RETURN, 0)
 
 
 def _lead_out(tests: Sequence[bytes]) -> bytes:
-    """All networks of a family, each with a jump behind the last: whoever was let through is asked no more."""
+    """The tests of all networks of a family. Each ends with a jump past the last, so a datagram is tested once."""
     code = b""
     for test in reversed(tests):
         code = test + _line(_JUMP, _count(code)) + code
@@ -208,18 +209,18 @@ PASS: Final = _line(_RETURN, _WHOLE)
 
 
 def attach(bound: socket.socket, instructions: bytes) -> None:
-    """Filter what comes to a socket. Raises OSError."""
+    """Attach a filter to a socket. Raises OSError."""
     code = ctypes.create_string_buffer(instructions, len(instructions))
     option = struct.pack("HxxxxxxP", len(instructions) // 8, ctypes.addressof(code))
     bound.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
 
 
 def detach(bound: socket.socket) -> None:
-    """Filter no more. Raises OSError."""
+    """Remove the filter of a socket. Raises OSError if it has none."""
     bound.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
 
 
 def drops(bound: socket.socket) -> int:
-    """What the kernel dropped of this socket's datagrams since it was opened, modulo 2**32. Raises OSError."""
+    """The number of datagrams of a socket that the kernel dropped, modulo 2**32. Raises OSError."""
     info = bound.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 4 * (DROPS + 1))
     return int(struct.unpack_from("I", info, 4 * DROPS)[0])

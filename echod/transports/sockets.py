@@ -1,7 +1,7 @@
-"""Sockets before anything is served: opened, given their options and bound, or not at all.
+"""Open, configure and bind Internet sockets. If a step fails, the socket is closed.
 
-`hosts_of` blocks for as long as a name server does not answer. Nothing else here asks one: whoever binds knows the
-numbers.
+`hosts_of` blocks until the name server answers or times out. The other functions query no name server: their callers
+have numeric addresses.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ IPV6_TCLASS: Final = 67  # ipv6(7); the socket module lacks it on some builds
 
 
 def inet_sockets(address: Address, kind: socket.SocketKind) -> Iterator[socket.socket]:
-    """A bound, non-blocking socket at a host's number; `*` is one dual-stack socket.
+    """Yield bound, non-blocking sockets for a numeric host; `*` is one dual-stack socket.
 
     `kind` is SOCK_STREAM or SOCK_DGRAM; a stream socket does not listen yet. Raises OSError.
     """
@@ -45,7 +45,7 @@ def inet_sockets(address: Address, kind: socket.SocketKind) -> Iterator[socket.s
 
 
 def is_name(address: Address) -> bool:
-    """Whether an address has the name of a host."""
+    """Whether the host of an address is a name, and not a number."""
     if address.is_opaque or address.is_passed or address.has_path or address.host == "*":
         return False
     try:
@@ -56,7 +56,7 @@ def is_name(address: Address) -> bool:
 
 
 def hosts_of(name: str) -> list[str]:
-    """The addresses of a host's name, in their order. Blocks. Raises OSError."""
+    """The addresses of a host name, in the resolver's order. Blocks. Raises OSError."""
     found = socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     numbers = ((str(place[0]).partition("%")[0], place[3] if len(place) == 4 else 0) for *_, place in found)
     return list(dict.fromkeys(scoped(host, index) if index else host for host, index in numbers))
@@ -78,12 +78,12 @@ def _places(address: Address, kind: socket.SocketKind) -> list[tuple[socket.Addr
 
 @contextmanager
 def _named(interface: str) -> Iterator[None]:
-    """Say which interface it is that is not there."""
+    """Name the interface in the error if it does not exist."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENODEV, errno.ENXIO, None):  # if_nametoindex(3) leaves no number before Python 3.13
-            raise OSError(errno.ENODEV, f"there is no interface {interface}") from error
+            raise OSError(errno.ENODEV, f"interface {interface} does not exist") from error
         raise
 
 
@@ -113,13 +113,13 @@ def _set_options(opened: socket.socket, address: Address) -> None:
 
 
 def accept(listening: socket.socket) -> tuple[socket.socket, Any]:
-    """Accept a connection, also where a seccomp filter refuses accept4(2) with EPERM. Raises OSError.
+    """Accept a connection, even if a seccomp filter refuses accept4(2) with EPERM. Raises OSError.
 
-    Python uses accept(2) in its place only after ENOSYS.
+    Python falls back to accept(2) only after ENOSYS.
     """
     try:
         return listening.accept()
-    except PermissionError:  # or accept(2) itself refused one connection: then this accepts the next
+    except PermissionError:  # or accept4(2) refused one connection: then this accepts the next
         library = ctypes.CDLL(None, use_errno=True)
         descriptor = library.accept(listening.fileno(), None, None)
         if descriptor < 0:
@@ -129,34 +129,34 @@ def accept(listening: socket.socket) -> tuple[socket.socket, Any]:
     accepted = socket.socket(fileno=descriptor)
     try:
         return accepted, accepted.getpeername()
-    except OSError as error:  # reset a moment ago
+    except OSError as error:  # the peer has just reset it
         accepted.close()
         raise ConnectionAbortedError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED)) from error
 
 
 def clamp(transport: Any) -> None:
-    """Bound the kernel's buffers of a stuck TCP connection: it holds less, and takes less from its peer.
+    """Bound the kernel's buffers of a stuck TCP connection: it holds less, and accepts less from its peer.
 
-    What Linux has once been told, it tunes no more (tcp(7)), so this is nothing to be done without need.
+    After a size is set, Linux no longer tunes it (tcp(7)). So this is done only for connections that are stuck.
     """
     opened = getattr(transport, "socket", None)
-    if opened is not None and opened.family != socket.AF_UNIX:  # a Unix socket's buffer does not grow by itself
-        with suppress(OSError):  # gone a moment ago
+    if opened is not None and opened.family != socket.AF_UNIX:  # the kernel does not grow the buffer of a Unix socket
+        with suppress(OSError):  # the connection has just ended
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BUFFER)
 
 
 def keep_urgent_inline(opened: socket.socket) -> None:
-    """Deliver urgent bytes (MSG_OOB) in their place in the stream, not beside it. Raises OSError.
+    """Deliver urgent bytes (MSG_OOB) within the stream. Raises OSError.
 
-    Without the option the kernel takes each urgent byte out of the stream, and it is lost to every reader (tcp(7)).
+    Without the option the kernel removes each urgent byte from the stream, and no reader receives it (tcp(7)).
     TCP connections inherit it from their listener; Unix connections do not.
     """
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
 
 def mark(opened: socket.socket, address: Address) -> None:
-    """Set `interface`, `dscp` and `df` on a socket, listening or dialling. Raises OSError."""
+    """Set `interface`, `dscp` and `df` on a listening or connecting socket. Raises OSError."""
     if interface := address.options.get("interface"):
         with _named(str(interface)):
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, str(interface).encode() + b"\0")

@@ -1,7 +1,7 @@
-"""Sockets that somebody opened before us and passed on: systemd does, as sd_listen_fds(3) describes it.
+"""Sockets that another process opened and passed to this one, as systemd does (sd_listen_fds(3)).
 
-Mode, path, backlog and buffers are whoever opened them's, and stay as they are: nothing here binds, listens or
-removes a path. What a socket carries is found out from the socket.
+The other process chose mode, path, backlog and buffers. This module changes none of them: it binds no socket and
+removes no path. It derives the transport from the socket itself.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from echod.text import escaped
 from echod.transports.transport import INET_FAMILIES, every_transport
 
 FIRST: Final = 3  # SD_LISTEN_FDS_START of <systemd/sd-daemon.h>
-RESTART: Final = "descriptors are passed when the daemon starts: restart it"
-NAMELESS: Final = "unknown"  #: what sd_listen_fds_with_names(3) calls a descriptor that came without a name
+RESTART: Final = "descriptors are passed only when the daemon starts; restart it"
+NAMELESS: Final = "unknown"  #: the name of a descriptor without a name, as in sd_listen_fds_with_names(3)
 VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
-MOST: Final = 4096  #: descriptors that are looked at: a limit of open files allows few more
+MOST: Final = 4096  #: descriptors accepted at most: the usual limits of open files allow few more
 
 
 @dataclass(frozen=True)
 class Descriptor:
-    """One descriptor that was passed on."""
+    """One descriptor that was passed to this process."""
 
     name: str  #: its `FileDescriptorName=`
     number: int
-    identity: tuple[int, int]  #: device and inode: whether the number still means what was passed
+    identity: tuple[int, int]  #: device and inode, to see whether the number still belongs to the same file
 
     def still_there(self) -> bool:
-        """Whether nobody has closed it meanwhile; the number may be another's by now."""
+        """Whether the descriptor is still open; its number may have been reused for another file."""
         return _identity(self.number) == self.identity
 
 
 class Passed:
-    """The descriptors that were passed to this process; `why` says why there are none."""
+    """The descriptors that were passed to this process; `why` is the reason if the list is empty."""
 
     def __init__(self, descriptors: Iterable[Descriptor] = (), why: str = "") -> None:
         self._descriptors = list(descriptors)
@@ -48,18 +48,18 @@ class Passed:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of those that nobody has taken yet."""
+        """The names of the descriptors that were not taken yet."""
         return tuple(dict.fromkeys(one.name for one in self._descriptors))
 
     def take(self, name: str) -> list[socket.socket]:
-        """Every socket of that name, ready to be served, in the order of their numbers; now they are the caller's.
+        """Return every socket of that name, ready to be served, in the order of their numbers. The caller owns them.
 
-        Raises OSError, with a text for people, where there is none, or one that cannot be served.
+        Raises OSError, with a message for the administrator, if the name was not passed or a socket cannot be served.
         """
         taken = [one for one in self._descriptors if one.name == name]
         if not taken:
             known = ", ".join(map(escaped, self.names))
-            raise OSError(None, self._why or f"no descriptor of that name was passed; there are: {known or 'none'}")
+            raise OSError(None, self._why or f"no descriptor of that name was passed; passed names: {known or 'none'}")
         self._descriptors = [one for one in self._descriptors if one.name != name]
         sockets: list[socket.socket] = []
         try:
@@ -79,22 +79,23 @@ class Passed:
         self._descriptors = [one for one in self._descriptors if one.name != name]
 
     def close_rest(self) -> list[str]:
-        """Close what nobody has taken; a line for each."""
+        """Close the descriptors that were not taken. Return a log line for each."""
         rest = [one for one in self._descriptors if one.still_there()]
         self._descriptors, self._why = [], RESTART
         for one in rest:
             os.close(one.number)
-        said = "was passed, and nothing asks for it: closed"
-        return [f"descriptor {one.number} ({escaped(one.name)}) {said}" for one in rest]
+        unused = "was passed, but no listener uses it; closed"
+        return [f"descriptor {one.number} ({escaped(one.name)}) {unused}" for one in rest]
 
 
 def passed(environ: MutableMapping[str, str]) -> Passed:
-    """What was passed to this process, to be asked for once: the variables that say so are removed.
+    """The descriptors that were passed to this process. Call it once: it removes the variables that describe them.
 
-    Importing twisted.internet.endpoints removes two of them, so the environment that the process began with counts.
+    Importing twisted.internet.endpoints removes two of the variables. Then the environment at the start of the process
+    is read instead.
     """
-    said = environ if "LISTEN_PID" in environ else _first_environment()
-    descriptors, why = _listed(said, os.getpid())
+    variables = environ if "LISTEN_PID" in environ else _first_environment()
+    descriptors, why = _listed(variables, os.getpid())
     for name in VARIABLES:
         environ.pop(name, None)
     for one in descriptors:
@@ -103,7 +104,7 @@ def passed(environ: MutableMapping[str, str]) -> Passed:
 
 
 def _listed(environ: Mapping[str, str], pid: int) -> tuple[list[Descriptor], str]:
-    """The open descriptors that the variables tell of, or none and the reason."""
+    """The open descriptors that the variables describe, or an empty list and the reason."""
     by = "start it by its socket unit, or by systemd-socket-activate"
     if "LISTEN_PID" not in environ:
         return [], f"no descriptors were passed (LISTEN_PID is not set); {by}"
@@ -122,7 +123,7 @@ def _listed(environ: Mapping[str, str], pid: int) -> tuple[list[Descriptor], str
 
 
 def _first_environment() -> dict[str, str]:
-    """The environment that this process was started with (proc(5)); empty where it cannot be read."""
+    """The environment that this process was started with (proc(5)); empty if it cannot be read."""
     try:
         block = Path("/proc/self/environ").read_bytes()
     except OSError:
@@ -140,10 +141,10 @@ def _identity(descriptor: int) -> tuple[int, int] | None:
 
 
 def _adopted(descriptor: int) -> socket.socket:
-    """The socket of a descriptor, made ready. Raises OSError where it cannot be served; then it is closed."""
+    """The socket of a descriptor, ready to be served. If it cannot be served, it is closed, and this raises OSError."""
     if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(None, f"descriptor {descriptor} is no socket")
+        raise OSError(None, f"descriptor {descriptor} is not a socket")
     adopted = socket.socket(fileno=descriptor)
     try:
         _make_ready(adopted)
@@ -169,7 +170,7 @@ def transport_for(adopted: socket.socket) -> Any:
 
 
 def _why_not(adopted: socket.socket) -> str:
-    """Why no transport has such a socket."""
+    """A message for a socket that no transport supports."""
     if adopted.family not in (*INET_FAMILIES, socket.AF_UNIX):
         return f"a socket of family {int(adopted.family)} is not served; pass TCP, UDP or Unix"
     if adopted.type is socket.SOCK_STREAM:
@@ -180,7 +181,7 @@ def _why_not(adopted: socket.socket) -> str:
 
 
 def _make_listen(adopted: socket.socket) -> None:
-    """A second listen() would set another backlog: only what does not listen yet is told to."""
+    """Listen, unless the socket listens already: a second listen() would change its backlog."""
     if adopted.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return
     try:
@@ -192,7 +193,7 @@ def _make_listen(adopted: socket.socket) -> None:
 
 
 def address_of(adopted: socket.socket) -> Address:
-    """What a socket would be called in the configuration if it were ours."""
+    """The address that a listener with this socket would have in the configuration."""
     scheme = transport_for(adopted).scheme
     name = adopted.getsockname()
     if adopted.family is socket.AF_UNIX:

@@ -267,7 +267,7 @@ def test_a_missing_interface_is_named(words):
     url = f"{scheme}://127.0.0.1:9?interface=nosuch0"
     ended = run(*ECHOCTL, *command, url, *(["hello"] if command == ["send"] else ["-c", "1"]))
     assert ended.returncode == 1
-    assert ended.stderr.decode() == f"echoctl: {scheme}://127.0.0.1:9: there is no interface nosuch0 (ENODEV)\n"
+    assert ended.stderr.decode() == f"echoctl: {scheme}://127.0.0.1:9: interface nosuch0 does not exist (ENODEV)\n"
 
 
 # check, usage and help

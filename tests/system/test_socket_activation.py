@@ -155,7 +155,7 @@ def test_what_nothing_asks_for_is_closed_with_a_warning():
         passed = [("echo", wanted), ("other\x1b[31m", other), ("file", file)]
         with activated(passed, listen=["echo=systemd:echo"]) as daemon:
             daemon.stderr.wait_for(
-                r"warn +descriptor 4 \(other\\x1b\[31m\) was passed, and nothing asks for it: closed"
+                r"warn +descriptor 4 \(other\\x1b\[31m\) was passed, but no listener uses it; closed"
             )
             daemon.stderr.wait_for(r"warn +descriptor 5 \(file\) was passed")
             held = [os.readlink(link) for link in Path(f"/proc/{daemon.process.pid}/fd").iterdir()]
@@ -209,11 +209,11 @@ def test_what_cannot_be_served_is_one_line_and_71(tmp_path):
     with opened() as one, open(os.devnull) as file:
         assert refused([("a", one), ("b", one)], "echo=systemd:echo") == (
             71,
-            ["echod: systemd:echo: no descriptor of that name was passed; there are: a, b"],
+            ["echod: systemd:echo: no descriptor of that name was passed; passed names: a, b"],
         )
         assert refused([("echo", file)], "echo=systemd:echo") == (
             71,
-            ["echod: systemd:echo: descriptor 3 is no socket"],
+            ["echod: systemd:echo: descriptor 3 is not a socket"],
         )
         with socket.create_connection(one.getsockname()), one.accept()[0] as connection:
             code, said = refused([("echo", connection)], "echo=systemd:echo")

@@ -1,4 +1,4 @@
-"""Endpoint strings: which of them Twisted can make something of, and what is said of the others."""
+"""Endpoint strings: valid ones listen or connect, and invalid ones are refused with a message."""
 
 import pytest
 from twisted.internet import reactor
@@ -14,19 +14,19 @@ from echod.transports.systemd import Passed
 
 
 @pytest.mark.parametrize("text", ["tcp:7", "tcp:0:interface=127.0.0.1", "tcp6:7", "systemd:domain=INET:index=0"])
-def test_what_a_server_can_be(text):
+def test_a_valid_server_string_is_accepted(text):
     assert unknown(text) is None
 
 
 @pytest.mark.parametrize("text", ["tcp:127.0.0.1:7", "tcp:host=h:port=7"])
-def test_what_a_client_can_be(text):
+def test_a_valid_client_string_is_accepted(text):
     assert unknown(text, client=True) is None
 
 
 @pytest.mark.parametrize("text", ["tcp:abc", "tcp:65536", "foo:bar", "tcp:", "tcp:7:nonsense=1"])
-def test_what_nobody_knows(text):
+def test_an_invalid_string_is_refused(text):
     for client in (False, True):
-        assert unknown(text, client=client).startswith("not an endpoint that Twisted knows; write ")
+        assert unknown(text, client=client).startswith("not a valid Twisted endpoint; expected ")
 
 
 def bound(listen):
@@ -34,7 +34,7 @@ def bound(listen):
     return bind_all(reactor, places, Store(Passed(), Notify({}, reactor), {}))
 
 
-def test_the_port_is_told_where_the_system_chose_it():
+def test_a_port_chosen_by_the_kernel_is_reported():
     [one] = bound("tcp:0:interface=127.0.0.1")
     host, port = one.socket.getsockname()
     assert port
@@ -46,13 +46,13 @@ def test_the_port_is_told_where_the_system_chose_it():
 
 
 @pytest.mark.parametrize("listen", ["tcp://127.0.0.1:0?interface=nosuch0", "udp://[fe80::1%nosuch0]:7"])
-def test_an_interface_that_is_not_there(listen):
+def test_an_interface_that_does_not_exist_is_named(listen):
     with pytest.raises(Unbindable) as caught:
         bound(listen)
-    assert caught.value.faults == (f"{parse(listen).place}: there is no interface nosuch0 (ENODEV)",)
+    assert caught.value.faults == (f"{parse(listen).place}: interface nosuch0 does not exist (ENODEV)",)
 
 
-def test_a_descriptor_that_nobody_passed():
+def test_a_descriptor_that_was_not_passed_is_refused():
     with pytest.raises(Unbindable) as caught:
         bound("systemd:domain=INET:index=7")
     assert "no such descriptor was passed; write systemd:NAME" in str(caught.value)

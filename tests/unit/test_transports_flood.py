@@ -1,4 +1,4 @@
-"""The kernel's filter of a flood: what it drops, what it lets through, and that it goes when the flood does."""
+"""The kernel's filter of a flood: what it drops, what it lets through, and its end after the flood."""
 
 import socket
 from collections import Counter
@@ -18,7 +18,7 @@ from echod.transports.flood import EASED, LEAST, NETWORKS, PASS, FloodFilter, at
 FLOODING, OTHER = "127.0.9.1", "127.0.8.1"
 NETWORK = bytes([127, 0, 9])
 NEXT = bytes([127, 0, 8])  #: the network of OTHER
-LARGEST = Flood(1e9, 1.0)  #: of which all but LEAST is dropped
+LARGEST = Flood(1e9, 1.0)  #: only LEAST of it passes
 LOOPBACK6 = bytes(7)  #: the /56 of ::1
 
 
@@ -47,8 +47,8 @@ class Pair:
         for _ in range(times):
             self.clients[host].sendto(host.encode(), self.bound.getsockname()[:2])
 
-    def heard(self, last: str) -> Counter[str]:
-        """Who came through, up to one of `last`, who always does."""
+    def received(self, last: str) -> Counter[str]:
+        """Count the datagrams that passed, by host; `last` is a host that always passes."""
         self.clients[last].sendto(b"last", self.bound.getsockname()[:2])
         came: Counter[str] = Counter()
         while (word := self.bound.recv(100)) != b"last":
@@ -56,23 +56,23 @@ class Pair:
         return came
 
 
-def test_a_network_is_dropped_and_others_are_not():
+def test_only_the_listed_network_is_dropped():
     with Pair("127.0.0.1", FLOODING, OTHER, "127.0.10.1") as pair:
         attach(pair.bound, thinning({bytes([127, 0, 7]): 0.0, NETWORK: 0.0, bytes([127, 0, 11]): 0.0}) + PASS)
         for host in (FLOODING, OTHER, FLOODING, "127.0.10.1"):
             pair.send(host)
-        assert pair.heard(OTHER) == {OTHER: 1, "127.0.10.1": 1}
+        assert pair.received(OTHER) == {OTHER: 1, "127.0.10.1": 1}
         assert flood.drops(pair.bound) == 2
 
 
-def test_a_share_comes_through():
+def test_a_share_of_a_network_passes():
     with Pair("127.0.0.1", FLOODING, OTHER) as pair:
         attach(pair.bound, thinning({NETWORK: 0.25}) + PASS)
         pair.send(FLOODING, 2000)
-        assert 300 < pair.heard(OTHER)[FLOODING] < 700  # by chance: ten standard deviations
+        assert 300 < pair.received(OTHER)[FLOODING] < 700  # by chance: ten standard deviations
         attach(pair.bound, thinning({NETWORK: 1.0}) + PASS)
         pair.send(FLOODING, 100)
-        assert pair.heard(OTHER) == {FLOODING: 100}
+        assert pair.received(OTHER) == {FLOODING: 100}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_share_comes_through():
         ({bytes(3): 0.0}, False),
     ],
 )
-def test_ipv6(networks, dropped):
+def test_an_ipv6_network_is_dropped(networks, dropped):
     with Pair("::1", "::1") as pair:
         attach(pair.bound, thinning(networks) + PASS)
         pair.send("::1", 3)
@@ -96,41 +96,41 @@ def test_ipv6(networks, dropped):
         assert flood.drops(pair.bound) == (3 if dropped else 0)
 
 
-def test_networks_and_ports_at_once():
+def test_networks_and_ports_are_filtered_together():
     with Pair("127.0.0.1", FLOODING, OTHER, "127.0.10.1") as pair:
         port = pair.clients["127.0.10.1"].getsockname()[1]
         attach(pair.bound, thinning({NETWORK: 0.0}) + program({port}, ()))
         for host in (FLOODING, OTHER, "127.0.10.1"):
             pair.send(host)
-        assert pair.heard(OTHER) == {OTHER: 1}
+        assert pair.received(OTHER) == {OTHER: 1}
 
 
-def test_a_share_of_forbidden_ports_comes_through():
+def test_a_share_of_forbidden_ports_passes():
     with Pair("127.0.0.1", FLOODING, OTHER) as pair:
         attach(pair.bound, program({pair.clients[FLOODING].getsockname()[1]}, (), 0.25))
         pair.send(FLOODING, 2000)
-        assert 300 < pair.heard(OTHER)[FLOODING] < 700
+        assert 300 < pair.received(OTHER)[FLOODING] < 700
 
 
-def test_the_largest_program_is_one():
+def test_the_kernel_accepts_the_largest_program():
     with Pair("127.0.0.1", OTHER) as pair:
         networks = {bytes([10, 0, number]): 0.1 for number in range(NETWORKS // 2)}
         networks |= {bytes([32, 1, 13, 184, 0, 0, number]): 0.1 for number in range(NETWORKS // 2)}
         attach(pair.bound, thinning(networks) + program(range(20_000, 21_000), range(100)))
         pair.send(OTHER)
-        assert pair.heard(OTHER) == {OTHER: 1}
+        assert pair.received(OTHER) == {OTHER: 1}
 
 
-# How long
+# Duration of the filter
 
 
 class Reactor(Clock):
-    """Timers, moved by hand."""
+    """Timers that the test advances."""
 
 
 @pytest.fixture
 def guarded():
-    """A socket, its gate, its filter, and the clock of both."""
+    """A socket with its gate and filter, the clock of both, and the counters."""
     with Pair("127.0.0.1", FLOODING, OTHER) as pair:
         clock, tally = Reactor(), Tally()
         gate = DatagramGate(Access([]), Limits(), clock.seconds)
@@ -139,7 +139,7 @@ def guarded():
 
 @pytest.fixture
 def attached():
-    """The shares of every filter that is attached, as they are."""
+    """A list of the shares of each filter that is attached."""
     shares: list[dict[bytes, float]] = []
 
     def thinned(networks: dict[bytes, float]) -> bytes:
@@ -150,7 +150,7 @@ def attached():
         yield shares
 
 
-def test_what_lasts_comes_through_less_and_what_ends_comes_through_again(guarded, attached):
+def test_the_share_falls_while_a_flood_lasts_and_doubles_after_it(guarded, attached):
     _pair, gate, guard, clock, _tally = guarded
     assert not guard.look()
     assert not clock.getDelayedCalls()
@@ -169,7 +169,7 @@ def test_what_lasts_comes_through_less_and_what_ends_comes_through_again(guarded
     assert seen[-1] > 0.5
 
 
-def test_a_little_comes_through_however_large_it_is(guarded, attached):
+def test_a_small_share_of_the_largest_flood_passes(guarded, attached):
     _pair, gate, guard, _clock, _tally = guarded
     for _ in range(3):
         gate.floods.found[NETWORK] = LARGEST
@@ -178,24 +178,24 @@ def test_a_little_comes_through_however_large_it_is(guarded, attached):
     guard.stop()
 
 
-def test_what_it_drops_is_counted_as_it_lasts(guarded):
+def test_drops_are_counted_during_the_flood(guarded):
     pair, gate, guard, clock, tally = guarded
-    heard = 0
+    passed = 0
     for step in range(1, 4):
         gate.floods.found[NETWORK] = LARGEST
         guard.look()
         pair.send(FLOODING, 500)
-        heard += pair.heard(OTHER)[FLOODING]
+        passed += pair.received(OTHER)[FLOODING]
         clock.advance(EASED)
-        assert heard < 50
-        assert tally.figures() == {"refused:kernel": 500 * step - heard}
+        assert passed < 50
+        assert tally.figures() == {"refused:kernel": 500 * step - passed}
     while clock.getDelayedCalls():
         clock.advance(EASED)
     pair.send(FLOODING, 500)
-    assert pair.heard(OTHER) == {FLOODING: 500}
+    assert pair.received(OTHER) == {FLOODING: 500}
 
 
-def test_floods_join(guarded):
+def test_several_floods_share_one_filter(guarded):
     pair, gate, guard, clock, tally = guarded
     for what in (NETWORK, PORTS, NEXT):
         gate.floods.found[what] = LARGEST
@@ -208,8 +208,8 @@ def test_floods_join(guarded):
     assert tally.figures()["refused:kernel"] > 180
 
 
-def test_what_is_found_behind_the_stop_is_filtered_no_more(guarded, attached):
-    """A port answers what waits when it stops; a flood among that would leave a timer on a closed socket."""
+def test_a_flood_found_after_the_stop_sets_no_filter(guarded, attached):
+    """A port answers queued datagrams while it stops. A flood among them would leave a timer on a closed socket."""
     _pair, gate, guard, clock, _tally = guarded
     guard.stop()
     gate.floods.found[NETWORK] = LARGEST
@@ -217,21 +217,21 @@ def test_what_is_found_behind_the_stop_is_filtered_no_more(guarded, attached):
     assert attached == clock.getDelayedCalls() == []
 
 
-def test_they_are_bounded(guarded, attached):
+def test_the_number_of_filtered_networks_is_bounded(guarded, attached):
     _pair, gate, guard, _clock, _tally = guarded
     gate.floods.found[NEXT] = LARGEST
     gate.floods.found |= {bytes([10, 0, number]): LARGEST for number in range(NETWORKS)}
     guard.look()
     assert len(attached[-1]) == NETWORKS
-    assert NEXT not in attached[-1], "the oldest are let go"
+    assert NEXT not in attached[-1], "the oldest are dropped"
     guard.stop()
 
 
-def test_a_kernel_that_refuses_changes_nothing(guarded):
+def test_all_datagrams_are_read_if_the_kernel_refuses_the_filter(guarded):
     pair, gate, guard, clock, _tally = guarded
     gate.floods.found[NETWORK] = LARGEST
     with mock.patch.object(flood, "attach", side_effect=OSError(12, "no memory")):
         guard.look()
     assert not clock.getDelayedCalls()
     pair.send(FLOODING)
-    assert pair.heard(OTHER) == {FLOODING: 1}
+    assert pair.received(OTHER) == {FLOODING: 1}

@@ -41,7 +41,7 @@ def mode(path: Path) -> int:
 
 
 def refuses(path: Path, kind: socket.SocketKind, what: str, **options: int | str) -> None:
-    """Binding raises an OSError that contains `why`, and leaves no path."""
+    """Binding raises an OSError that matches `what`, and leaves no path."""
     before = sorted(os.listdir(path.parent))
     with pytest.raises(OSError, match=what), bound(path, kind, **options):
         pass

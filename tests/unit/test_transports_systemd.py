@@ -1,4 +1,4 @@
-"""What was passed: which variables count, what each socket is called, and what is refused."""
+"""Passed sockets: the variables that are read, the address of each socket, and the refused ones."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ from echod.transports.systemd import Descriptor, Passed, address_of, passed
 
 @pytest.fixture
 def descriptor():
-    """Makes a descriptor out of a socket, which is the test's no longer."""
+    """Makes a descriptor from a socket, and takes it from the test."""
     made = []
 
     def make(one, name="echo"):
@@ -29,7 +29,7 @@ def descriptor():
             pass
 
 
-def test_the_variables_go(monkeypatch):
+def test_the_variables_are_removed(monkeypatch):
     monkeypatch.setattr(systemd, "_first_environment", dict)
     environ = {"LISTEN_PID": "1", "LISTEN_FDS": "3", "LISTEN_FDNAMES": "a:b:c", "LISTEN_PIDFDID": "7", "HOME": "/"}
     passed(environ)
@@ -46,10 +46,13 @@ def test_the_variables_go(monkeypatch):
         ({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "-1"}, "LISTEN_FDS must be a number"),
         ({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "9" * 5000}, "LISTEN_FDS must be a number"),
         ({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "²"}, "LISTEN_FDS must be a number"),
-        ({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"}, "no descriptor of that name was passed; there are: none"),
+        (
+            {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"},
+            "no descriptor of that name was passed; passed names: none",
+        ),
     ],
 )
-def test_nothing_is_passed(environ, why, monkeypatch):
+def test_the_reason_is_given_if_no_descriptor_is_passed(environ, why, monkeypatch):
     monkeypatch.setattr(systemd, "_first_environment", dict)
     nothing = passed(dict(environ))
     assert nothing.names == ()
@@ -60,32 +63,32 @@ def test_nothing_is_passed(environ, why, monkeypatch):
         nothing.take("echo")
 
 
-def test_the_environment_of_the_start_counts_where_another_has_taken_the_variables(monkeypatch):
+def test_the_first_environment_is_read_if_the_variables_were_removed(monkeypatch):
     monkeypatch.setattr(systemd, "_first_environment", lambda: {"LISTEN_PID": "1", "LISTEN_FDS": "1"})
     with pytest.raises(OSError, match="passed to another process"):
         passed({}).take("echo")
 
 
-def test_the_environment_of_the_start():
+def test_the_first_environment_is_readable():
     assert systemd._first_environment()["PATH"]
 
 
-def test_all_of_a_name_are_taken_once(descriptor):
+def test_all_sockets_of_a_name_are_taken_once(descriptor):
     some = [descriptor(socket.create_server(("127.0.0.1", 0)), name) for name in ("echo", "other", "echo")]
     held = Passed(some)
     taken = held.take("echo")
     assert [one.fileno() for one in taken] == [some[0].number, some[2].number]
     assert not any(one.getblocking() for one in taken)
     assert held.names == ("other",)
-    with pytest.raises(OSError, match="there are: other"):
+    with pytest.raises(OSError, match="passed names: other"):
         held.take("echo")
-    assert held.close_rest() == [f"descriptor {some[1].number} (other) was passed, and nothing asks for it: closed"]
+    assert held.close_rest() == [f"descriptor {some[1].number} (other) was passed, but no listener uses it; closed"]
     assert held.close_rest() == []
     for one in taken:
         one.close()
 
 
-def test_a_number_that_means_something_else_by_now_is_left_alone(descriptor):
+def test_a_descriptor_reused_for_another_file_is_not_closed(descriptor):
     one = descriptor(socket.create_server(("127.0.0.1", 0)))
     with open(os.devnull) as other:
         os.dup2(other.fileno(), one.number)
@@ -93,7 +96,7 @@ def test_a_number_that_means_something_else_by_now_is_left_alone(descriptor):
         assert os.fstat(one.number)
 
 
-def test_one_that_cannot_be_served_takes_its_namesakes_with_it(descriptor):
+def test_one_unsupported_socket_closes_all_of_its_name(descriptor):
     good = descriptor(socket.create_server(("127.0.0.1", 0)))
     bad = descriptor(socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 0))
     with pytest.raises(OSError, match="family 16"):
@@ -109,7 +112,7 @@ def test_one_that_cannot_be_served_takes_its_namesakes_with_it(descriptor):
         (socket.AF_INET, socket.SOCK_DGRAM, 136, "protocol 136 are not served"),
     ],
 )
-def test_what_is_not_served(family, kind, proto, why, descriptor):
+def test_an_unsupported_socket_is_refused(family, kind, proto, why, descriptor):
     try:
         one = descriptor(socket.socket(family, kind, proto))
     except OSError:
@@ -118,7 +121,7 @@ def test_what_is_not_served(family, kind, proto, why, descriptor):
         Passed([one]).take("echo")
 
 
-def test_a_stream_that_does_not_listen_yet_does_then(descriptor):
+def test_a_passed_stream_that_does_not_listen_is_made_to_listen(descriptor):
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
     (taken,) = Passed([descriptor(bound)]).take("echo")
@@ -140,7 +143,7 @@ def test_a_stream_that_does_not_listen_yet_does_then(descriptor):
         (socket.AF_UNIX, socket.SOCK_SEQPACKET, "\0{}", None, Address("unix-seqpacket", path="@{}")),
     ],
 )
-def test_what_a_socket_is_called(family, kind, name, only, address, tmp_path):
+def test_a_passed_socket_has_the_address_of_a_configured_one(family, kind, name, only, address, tmp_path):
     with socket.socket(family, kind) as one:
         if only is not None:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
