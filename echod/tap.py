@@ -1,4 +1,4 @@
-"""`twistd echod`: its command line, and from there to a daemon with every socket bound, or to an exit code."""
+"""`twistd echod`: reads the command line, and creates a daemon with all sockets bound, or exits with an error code."""
 
 from __future__ import annotations
 
@@ -55,57 +55,57 @@ EX_CONFIG: Final = 78
 
 
 class Options(usage.Options):
-    """The options behind `twistd echod` and `python -m echod`."""
+    """The options of `twistd echod` and `python -m echod`."""
 
     synopsis = "[--config FILE | --listen KIND=URL …] [--allow CIDR …] [--console] [--uid USER [--gid GROUP]]"
-    longdesc = "Answers TCP, UDP and Unix clients: echo, upper and the other small services. See echod.toml(5)."
+    longdesc = "Serves TCP, UDP and Unix clients: echo, upper and the other small services. See echod.toml(5)."
     optParameters = [
-        ["config", "c", None, "The configuration; else $ECHOD_CONFIG, /etc/echod/echod.toml, or built in."],
-        ["uid", "u", None, "Whom to become once everything is bound, by name or number; for a start as root."],
-        ["gid", "g", None, "The group to become, instead of that user's own."],
+        ["config", "c", None, "The configuration file; else $ECHOD_CONFIG, /etc/echod/echod.toml, or built in."],
+        ["uid", "u", None, "If started as root: the user to switch to when all sockets are bound, by name or number."],
+        ["gid", "g", None, "The group to switch to; by default the user's own."],
     ]
     optFlags = [
-        ["console", None, "Give this terminal to the console service: what its clients send is shown, and you answer."],
-        ["check-config", None, "Read the configuration, print what would be served, warnings and errors, and end."],
-        ["print-config", None, "Print every value and the file it came from, and end."],
+        ["console", None, "Use this terminal for the console service: show its messages, answer with typed lines."],
+        ["check-config", None, "Check the configuration, print the listeners and warnings, or every error, and exit."],
+        ["print-config", None, "Print every value and its source file, and exit."],
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self.listen: list[str] = []
         self.allow: list[str] = []
-        self.identity: Identity | None = None  #: the user to become, once the command line is read
+        self.identity: Identity | None = None  #: the user to switch to; set after the command line is read
         self.pidfile: Pidfile | None = None
 
     def getSynopsis(self) -> str:
-        """How it was called, in the first line of --help."""
+        """The first line of --help, with the name of the command that was called."""
         own = os.path.basename(sys.argv[0]) == "echod"
         return f"Usage: {'echod' if own else 'twistd [options] echod'} {self.synopsis}"
 
     def opt_listen(self, address: str) -> None:
-        """Serve KIND=URL without any file, such as echo=tcp://127.0.0.1:7007; may be repeated."""
+        """Serve KIND=URL without a file, such as echo=tcp://127.0.0.1:7007; may be repeated."""
         self.listen.append(from_system(address))
 
     def opt_allow(self, network: str) -> None:
-        """Let a network in besides loopback, such as 192.0.2.0/24; may be repeated."""
+        """Allow a network besides loopback, such as 192.0.2.0/24; may be repeated."""
         self.allow.append(network)
 
     opt_h = usage.Options.opt_help
 
     def opt_version(self) -> NoReturn:
-        """Print the version and end."""
+        """Print the version and exit."""
         print(f"echod {VERSION} (Twisted {twisted_version}, Python {platform.python_version()})")
         raise SystemExit(0)
 
     def parseArgs(self, *arguments: str) -> None:
-        """There are no arguments but the options."""
+        """Refuse every argument that is not an option. Raises UsageError."""
         if arguments:
             raise usage.UsageError(f"unexpected argument {escaped(arguments[0])}")
 
     def parseOptions(self, options: Any = None) -> None:
-        """Read the command line. What it gets wrong is one line and exit code 64."""
+        """Read the command line. A usage error is printed as one line, with exit code 64."""
         try:
-            with readers_may_leave():  # --help, and the others that only print
+            with readers_may_leave():  # --help and other options that only print
                 super().parseOptions(options)
         except usage.UsageError as error:
             _end(EX_USAGE, [f"{escaped(str(error))}; {_right_option(str(error))}"])
@@ -113,11 +113,11 @@ class Options(usage.Options):
             _end(EX_CANTCREAT, [f"standard output: {system_error(error)}"])
 
     def postOptions(self) -> None:
-        """What does not go together, and the options that only look."""
+        """Check the combination of options, and execute the options that only print. Raises UsageError."""
         if self["config"] == "":
             raise usage.UsageError("--config: the file's name is empty")
         if self["config"] is not None and self.listen:
-            raise usage.UsageError("--listen serves without any file: leave out --config")
+            raise usage.UsageError("--listen and --config cannot be used together: --listen serves without a file")
         if self["check-config"] or self["print-config"]:
             try:
                 configuration, notes = (read(self), []) if self["print-config"] else fitted(self, None)
@@ -133,21 +133,21 @@ class Options(usage.Options):
 
 
 def _right_option(said: str) -> str:
-    """What to do about an option that we have not: it may be one of twistd's own."""
+    """A hint for an unknown option: it may be an option of twistd."""
     from twisted.scripts import twistd
 
     match = re.fullmatch(r"option -(-?)([a-z_]+) not recognized", said)
     if match is not None:
-        theirs = twistd.ServerOptions()  # type: ignore[attr-defined]  # its own, for this system
+        theirs = twistd.ServerOptions()  # type: ignore[attr-defined]  # the class for this system
         name = match[2] if match[1] else theirs.synonyms.get(match[2], "")
         for flag, value in ((name, ""), (f"{name}=", "=…")):
             if flag in theirs.longOpt:
-                return f"that is twistd's: twistd --{name}{value} echod …"
+                return f"this is an option of twistd: twistd --{name}{value} echod …"
     return "--help lists the options"
 
 
 def read(options: Options) -> Configuration:
-    """The configuration that the command line asks for. Raises Refused where it is wrong."""
+    """Read the configuration that the command line selects. Raises Refused if it is wrong."""
     try:
         if options.listen:
             return from_listen(options.listen, options.allow, kinds(), endpoint.unknown)
@@ -155,13 +155,13 @@ def read(options: Options) -> Configuration:
         return load(path, kinds(), os.environ, allow=options.allow, unknown=endpoint.unknown)
     except ConfigurationError as error:
         raise Refused(EX_CONFIG, [str(fault) for fault in error.faults]) from error
-    except OSError as error:  # no descriptor to read what is installed
+    except OSError as error:  # no descriptor is left to read the installed packages
         raise Refused(EX_OSERR, [f"{escaped(str(error.filename))}: {system_error(error)}"]) from error
 
 
 def fitted(options: Options, identity: Identity | None) -> tuple[Configuration, list[str]]:
-    """The same with its names resolved, as far as the limit of open files allows, owned by the user that will serve
-    it; and the warnings of that. Raises Refused."""
+    """The configuration with resolved names, reduced to the limit of open files; and its warnings. Unix sockets
+    belong to `identity`. Raises Refused."""
     try:
         configuration, notes = resolved(read(options))
         configuration, shrunk = fit(configuration, fd_limit.raise_limit())
@@ -173,12 +173,12 @@ def fitted(options: Options, identity: Identity | None) -> tuple[Configuration, 
 
 
 def makeService(options: Options) -> Daemon:
-    """The daemon, with everything read, checked and bound. Ends the process with 78 or 71 where that fails."""
+    """Create the daemon with a checked configuration and bound sockets. Exits with 78, 73 or 71 if that fails."""
     open_standard_streams()
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
-    reactor.seconds = time.monotonic  # a step of the wall clock must move no timer
+    reactor.seconds = time.monotonic  # a step of the wall clock must not move timers
     identity, pidfile = options.identity, options.pidfile
     try:
         twisted_internals.check(reactor)
@@ -199,7 +199,7 @@ def makeService(options: Options) -> Daemon:
         if pidfile is not None:
             pidfile.check()
             twistd: Any = options.parent
-            twistd["pidfile"] = ""  # we write it
+            twistd["pidfile"] = ""  # echod writes it, not twistd
         log, show_on = _outputs(options, configuration, reactor, console=console is not None)
         daemon = Daemon(configuration, bound, reactor, log, show_on, store, partial(fitted, options, identity), absent)
     except OSError as error:
@@ -217,7 +217,7 @@ def makeService(options: Options) -> Daemon:
     store.begin()
     reactor.addSystemEventTrigger("before", "shutdown", store.end)  # before the one that stops the daemon
     if os.geteuid() == 0 and (identity is None or identity.user == 0):
-        notes.append("serving as root: start it as another user, or become one by --uid")
+        notes.append("serving as root: start echod as another user, or use --uid")
     for note in [*notes, *store.passed.close_rest(), *open_to_nobody(bound), *filter(None, [notify.fault])]:
         log.say("warn", note)
     rules = None
@@ -233,7 +233,7 @@ def makeService(options: Options) -> Daemon:
 
 
 def _hint(daemon: Daemon, name: str, _fields: Mapping[str, Any]) -> None:
-    """Say what to type next, below everything that the start has said."""
+    """Log a command to try next, after all other lines of the start."""
     if name == "daemon.ready":
         served = [(ADMIN if one.is_admin else one.served.config.kind.kind, one.place) for one in daemon.listeners]
         if line := hint(served, client_program()):
@@ -241,19 +241,19 @@ def _hint(daemon: Daemon, name: str, _fields: Mapping[str, Any]) -> None:
 
 
 def _identity(options: Options) -> Identity | None:
-    """Whom the command line says to become, ours or twistd's, which leaves it to us. Ends the process with 64."""
+    """The user and group to switch to, from the options of echod or twistd. Exits with 64 or 71 if they fail."""
     twistd: Any = options.parent if options.parent is not None else {}
     user, group = (twistd.get(name) if options[name] is None else options[name] for name in ("uid", "gid"))
     if user is None and group is None:
         return None
     try:
-        identity = wait_for(partial(identity_of, user, group))  # the user database may be on another machine
+        identity = wait_for(partial(identity_of, user, group))  # the user database may be remote
     except (Impossible, OSError) as error:
         _end(EX_USAGE, [str(error)])
     except NoThread as error:
         _end(EX_OSERR, [str(error)])
     if identity is not None and twistd.get("euid"):
-        _end(EX_USAGE, ["--euid keeps a way back to root: leave it out"])
+        _end(EX_USAGE, ["--euid is refused: the process could switch back to root; use --uid"])
     twistd["uid"] = twistd["gid"] = None
     return identity
 
@@ -265,9 +265,9 @@ def _become(
     daemon: Daemon,
     pidfile: Pidfile | None,
 ) -> None:
-    """Write the pidfile, give away what only the start needed, and start to write from a thread.
+    """Write the pidfile, drop the privileges, and start the threads that write the log.
 
-    Ends the process with 73 or 71 where one of these fails.
+    Exits with 73 or 71 if one of these fails.
     """
     log = daemon.log
     try:
@@ -277,19 +277,19 @@ def _become(
         log.say("critical", f"{escaped(pidfile.path if pidfile else '')}: {system_error(error)}")
         raise SystemExit(EX_CANTCREAT) from error
     try:
-        _give_away(identity, rules, bound, log)
+        _drop_root(identity, rules, bound, log)
         for output in daemon.outputs:
             output.start()
     except (OSError, NoThread) as error:
-        what = f"privileges cannot be given away: {system_error(error)}" if isinstance(error, OSError) else str(error)
+        what = f"privileges cannot be dropped: {system_error(error)}" if isinstance(error, OSError) else str(error)
         log.say("critical", what)
         if pidfile is not None:
             pidfile.remove()
         raise SystemExit(EX_OSERR) from error
 
 
-def _give_away(identity: Identity | None, rules: landlock.Rules | None, bound: Iterable[Bound], log: Log) -> None:
-    """Become the user that serves, and begin Landlock. Raises OSError."""
+def _drop_root(identity: Identity | None, rules: landlock.Rules | None, bound: Iterable[Bound], log: Log) -> None:
+    """Switch to the user that serves, and enable Landlock. Raises OSError."""
     try:
         if identity is not None:
             become(identity)
@@ -302,7 +302,7 @@ def _give_away(identity: Identity | None, rules: landlock.Rules | None, bound: I
 
 
 def _console(options: Options, configuration: Configuration) -> str | None:
-    """The console service that the terminal is for, if any. Ends the process with 64 where that cannot be."""
+    """The console service that uses the terminal, or None. Exits with 64 if `--console` cannot be used."""
     if not options["console"]:
         return None
     twistd: Any = options.parent or {}
@@ -315,10 +315,10 @@ def _console(options: Options, configuration: Configuration) -> str | None:
 def _outputs(
     options: Options, configuration: Configuration, reactor: Any, *, console: bool
 ) -> tuple[Log, Output | None]:
-    """The log where twistd was told to put it, and standard output where there is one to show things on.
+    """The log at the destination of twistd's options, and standard output, which does not exist in the background.
 
-    With a console they are one where both are the terminal at which somebody types. Raises OSError where the log
-    cannot be opened.
+    With a console both are the same output if both are the terminal of the operator. Raises OSError if the log cannot
+    be opened.
     """
     twistd: Any = options.parent or {}
     daemonised = not twistd.get("nodaemon", True)
@@ -337,7 +337,7 @@ def _outputs(
 def _end(code: int, lines: Iterable[str], bound: Iterable[Bound] = ()) -> NoReturn:
     for one in bound:
         one.close()
-    with suppress(OSError, ValueError):  # a terminal or a pipe that is gone must not change the exit code
+    with suppress(OSError, ValueError):  # a closed terminal or pipe must not change the exit code
         for line in lines:
             print(f"echod: {line}", file=sys.stderr, flush=True)
     raise SystemExit(code)

@@ -139,7 +139,7 @@ def test_a_reload_runs_as_the_later_user():
 
 def test_a_daemon_that_stays_root_logs_a_warning():
     with Daemon(listen=["echo=tcp://127.0.0.1:0"]) as daemon:
-        daemon.stderr.wait_for("warn +serving as root: start it as another user, or become one by --uid")
+        daemon.stderr.wait_for("warn +serving as root: start echod as another user, or use --uid")
     with Daemon(listen=["echo=tcp://127.0.0.1:0"], options=["--uid", "0"]) as daemon:
         daemon.stderr.wait_for("warn +serving as root")
         assert status(daemon.process.pid)["NoNewPrivs"] == ["1"]
@@ -172,7 +172,7 @@ def test_an_unknown_user_is_one_line_and_64(options, said):
 def test_a_way_back_to_root_is_refused():
     ended = run(*TWISTD, "-n", "--pidfile=", "--euid", "--uid", "nobody", "echod", "--listen", "echo=tcp://127.0.0.1:0")
     assert ended.returncode == 64
-    assert ended.stderr.decode() == "echod: --euid keeps a way back to root: leave it out\n"
+    assert ended.stderr.decode() == "echod: --euid is refused: the process could switch back to root; use --uid\n"
 
 
 def test_only_root_can_change_the_user():
