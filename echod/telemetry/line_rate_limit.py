@@ -16,10 +16,13 @@ class Rations:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._windows: dict[str, tuple[float, int]] = {}  # start of the window, and lines passed in it
-        self._held: dict[str, tuple[int, float]] = {}  # lines suppressed, and the window of the class in seconds
+        self._held: dict[str, tuple[int, float]] = {}  # lines that did not pass, and when their class is reported
 
-    def passes(self, what: str, most: int, seconds: float) -> bool:
-        """Whether another line of this class may be written: `most` of them in each window of `seconds`."""
+    def passes(self, what: str, most: int, seconds: float, report_after: float) -> bool:
+        """Whether another line of this class may be written: `most` of them in each window of `seconds`.
+
+        `report_after` names the report that tells how many were suppressed.
+        """
         if what not in self._windows and len(self._windows) >= CLASSES:
             what = REST
         now = self._clock()
@@ -29,12 +32,12 @@ class Rations:
         self._windows[what] = since, passed + 1
         if passed < most:
             return True
-        self._held[what] = self._held.get(what, (0, seconds))[0] + 1, seconds
+        self._held[what] = self._held.get(what, (0, report_after))[0] + 1, report_after
         return False
 
-    def take(self, window: float | None = None) -> Mapping[str, int]:
-        """Return and reset the suppressed lines of each class: of classes with this window in seconds, or of all."""
-        held = {what: count for what, (count, seconds) in self._held.items() if window in (None, seconds)}
+    def take(self, report: float | None = None) -> Mapping[str, int]:
+        """Return and reset the suppressed lines of each class: of the classes of one report, or of all."""
+        held = {what: count for what, (count, after) in self._held.items() if report in (None, after)}
         for what in held:
             del self._held[what]
         return held

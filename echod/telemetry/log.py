@@ -139,7 +139,7 @@ class Log:
         if failure is not None:
             where = _where(failure)
             error = f"{failure.type.__name__}: {clipped(failure.getErrorMessage())}"
-            if self._passes(f"{failure.type.__name__}{where}", level.name, 1, BUG_EVERY):
+            if self._passes(f"{failure.type.__name__}{where}", level.name, 1, BUG_EVERY, HELD_FOR):
                 self._write(level.name, f"{text}: {error}{where}", {})
         elif self._passes(f"{event.get('log_namespace')}: {event.get('log_format')}", level.name):
             self._write(level.name, text, {})
@@ -149,22 +149,25 @@ class Log:
         counts = {"internal_errors": self.internal_errors, "lines_suppressed": self.suppressed}
         return {name: count for name, count in counts.items() if count}
 
-    def settle(self, window: float | None = None) -> None:
-        """Log the number of suppressed lines: of classes with a window of so many seconds, or of all."""
-        self._will_report.discard(window or 0.0)
-        for what, lines in self._rations.take(window).items():
+    def settle(self, after: float | None = None) -> None:
+        """Log the number of suppressed lines: of the classes reported `after` so many seconds, or of all."""
+        self._will_report.discard(after or 0.0)
+        for what, lines in self._rations.take(after).items():
             more = counted(lines, "more line was", "more lines were")
             self._write("warn", f"{more} not written: {clipped(what)}", {"suppressed": lines})
 
-    def _passes(self, what: str, level: str, most: int = MOST, seconds: float = 1.0) -> bool:
+    def _passes(
+        self, what: str, level: str, most: int = MOST, seconds: float = 1.0, report_after: float | None = None
+    ) -> bool:
         """Whether a line of this class may be written now. If not, it is counted and reported later."""
-        if self._rations.passes(what, MOST_DEBUG if level == "debug" else most, seconds):
+        report_after = max(HELD_FOR, seconds) if report_after is None else report_after
+        if self._rations.passes(what, MOST_DEBUG if level == "debug" else most, seconds, report_after):
             return True
         self.suppressed += 1
         in_reactor = threading.current_thread() is threading.main_thread()  # only this thread may set timers
-        if seconds not in self._will_report and in_reactor:
-            self._will_report.add(seconds)
-            self._later(max(HELD_FOR, seconds), self.settle, seconds)
+        if report_after not in self._will_report and in_reactor:
+            self._will_report.add(report_after)
+            self._later(report_after, self.settle, report_after)
         return False
 
     def _write(self, level: str, text: str, fields: Mapping[str, Any]) -> int:
