@@ -22,6 +22,7 @@ from bench.options import Asked, parse
 from bench.rounds import Bench, Plan
 from bench.servers import SERVERS, Kit, Server
 from bench.table import judge, report
+from bench.targets import PLAIN
 
 BUSY: Final = 0.7
 """Load average before the run above which rates and latencies include other processes' work."""
@@ -90,7 +91,7 @@ def _document(header: dict[str, Any], plan: Plan, results: Results, subject: str
         "memory": {
             peer: {**asdict(rest), "per_connection": rest.per_connection} for peer, rest in results.rests.items()
         },
-        "targets": [asdict(each) for each in judge(results, subject)],
+        "targets": [asdict(each) for one in dict.fromkeys([subject, PLAIN]) for each in judge(results, one)],
         "remarks": results.remarks,
     }
 

@@ -6,19 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.figures import Results, summary
-from bench.targets import ITSELF, STOCK, TARGETS, UVLOOP, YARDSTICK, Measure, targets_of
+from bench.targets import ASYNCIO, COMPARED, ECHOD, ITSELF, PLAIN, STOCK, UVLOOP, YARDSTICK, Measure, targets_of
 from bench.workloads import MEMORY, MEMORY_TITLE, WORKLOADS, Workload
 
 FULL = 0.95
 """Share of its core above which the load generator may have limited the rate."""
 
 _NOTHING = "–"
+_AGAINST = {YARDSTICK: "C", STOCK: "stock Twisted", UVLOOP: "uvloop", ASYNCIO: "asyncio"}
 
 
 @dataclass(frozen=True)
 class Judgement:
     """One target and the figure of this run for it."""
 
+    subject: str
     workload: str
     against: str
     measure: Measure
@@ -54,15 +56,21 @@ def judge(results: Results, subject: str) -> list[Judgement]:
     rows: list[Workload | None] = [*WORKLOADS, None]
     found = []
     for row in rows:
-        for against in (ITSELF, YARDSTICK, STOCK, UVLOOP):
-            for target in targets_of(MEMORY if row is None else row.key, against):
+        for against in (ITSELF, *_compared(subject)):
+            for target in targets_of(subject, MEMORY if row is None else row.key, against):
                 got = figure(results, subject, row, against, target.measure)
                 if got is not None:
                     met = target.met(got)
                     found.append(
-                        Judgement(target.workload, against, target.measure, target.sign, target.bound, got, met)
+                        Judgement(
+                            subject, target.workload, against, target.measure, target.sign, target.bound, got, met
+                        )
                     )
     return found
+
+
+def _compared(subject: str) -> tuple[str, ...]:
+    return COMPARED.get(subject, COMPARED[ECHOD])
 
 
 def align(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
@@ -89,8 +97,8 @@ def _cell(results: Results, subject: str, row: Workload | None, against: str, me
 
 def targets_table(results: Results, subject: str, titles: Mapping[str, str]) -> list[str]:
     """The table of targets that were measured: processor time per message, and rates if one has a target."""
-    others = (YARDSTICK, STOCK, UVLOOP)
-    rows = [["workload", titles[subject], "against C", "against stock Twisted", "against uvloop"]]
+    others = _compared(subject)
+    rows = [["workload", titles[subject], *(f"against {_AGAINST[other]}" for other in others)]]
     for workload in WORKLOADS:
         series = results.slices.get(workload.key, {}).get(subject)
         if not series:
@@ -98,7 +106,7 @@ def targets_table(results: Results, subject: str, titles: Mapping[str, str]) -> 
         mine = summary(series)
         cpu = [_cell(results, subject, workload, to, "cpu") for to in others]
         rows.append([workload.title, f"{mine.cpu_us:.2f} µs", *cpu])
-        if any(target.workload == workload.key and target.measure == "rate" for target in TARGETS):
+        if any(target.measure == "rate" for to in others for target in targets_of(subject, workload.key, to)):
             rate = [_cell(results, subject, workload, to, "rate") for to in others]
             rows.append(["  its rate", f"{mine.rate:,.0f}/s", *rate])
     if (rest := results.rests.get(subject)) is not None:
@@ -176,6 +184,7 @@ def report(results: Results, subject: str, titles: Mapping[str, str], notes: Ite
     """Everything below the header."""
     blocks = [
         targets_table(results, subject, titles),
+        targets_table(results, PLAIN, titles) if subject != PLAIN else [],
         [*results.remarks, *notes],
         *(workload_block(results, workload, subject, titles) for workload in WORKLOADS),
         memory_block(results, titles),

@@ -11,8 +11,13 @@ from typing import Final, Literal
 Measure = Literal["cpu", "rate", "bytes"]
 """Processor time per message against a peer, messages per second against a peer, user memory per connection."""
 
-YARDSTICK, STOCK, UVLOOP, ITSELF = "yardstick", "stock", "uvloop", ""
+YARDSTICK, STOCK, UVLOOP, ASYNCIO, ITSELF = "yardstick", "stock", "uvloop", "asyncio", ""
 """The comparison: the C program that the workload names, a peer by its key, or none."""
+
+ECHOD, PLAIN = "echod", "echod-off"
+"""The subjects that have targets: echod, and echod without its fast path."""
+COMPARED: Final = {ECHOD: (YARDSTICK, STOCK, UVLOOP), PLAIN: (YARDSTICK, STOCK, ASYNCIO)}
+"""The columns of a subject's table."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class Target:
     against: str
     bound: float
     measure: Measure = "cpu"
+    subject: str = ECHOD
 
     @property
     def sign(self) -> str:
@@ -50,9 +56,16 @@ TARGETS: Final[tuple[Target, ...]] = (
     *_row("udp-64", 1.0, 0.4, 0.6),
     *_row("udp-1", 2.1, 0.75, 1.15),
     Target("memory", ITSELF, 400, "bytes"),
+    Target("tcp-64", STOCK, 0.7, subject=PLAIN),
+    Target("tcp-1000", STOCK, 0.7, subject=PLAIN),
+    Target("connect", STOCK, 1.0, subject=PLAIN),
+    Target("udp-64", STOCK, 1.2, subject=PLAIN),
+    Target("udp-1", STOCK, 1.2, subject=PLAIN),
+    Target("memory", ITSELF, 1536, "bytes", PLAIN),
 )
 
 
-def targets_of(workload: str, against: str) -> list[Target]:
-    """The targets in one cell of the table."""
-    return [target for target in TARGETS if (target.workload, target.against) == (workload, against)]
+def targets_of(subject: str, workload: str, against: str) -> list[Target]:
+    """The targets in one cell of a subject's table. A variant of echod without targets of its own has echod's."""
+    key = (subject if subject in COMPARED else ECHOD, workload, against)
+    return [target for target in TARGETS if (target.subject, target.workload, target.against) == key]

@@ -94,11 +94,13 @@ class ServiceFactory(Factory):
         if clock is not None:
             self._sweep.clock = clock
         self._drained: Deferred[None] | None = None
+        self._conversation_over = self._over  # one bound method for all connections, as is the next
+        self._begin_session = service.session
         self._silence = SILENCE
 
     def govern(self, service: Service, limits: Limits) -> None:
         """Serve new connections by another service of the same kind, and other limits; those that are open stay."""
-        self.service = service
+        self.service, self._begin_session = service, service.session
         self.limits = limits
         self.mark.leave(self._hold_back)
         self.mark = self.mark.budget.mark(limits.total_buffer)
@@ -216,10 +218,8 @@ class ServiceFactory(Factory):
 
     def converse(self, host: bytes) -> Conversation:
         """A conversation for a connection that the gate has admitted."""
-        service = self.service
-        conversation = Conversation(
-            service.session, self.scheme, self.limits, self.tally, self._over, self.mark, service.context.work
-        )
+        begin, over, work = self._begin_session, self._conversation_over, self.service.context.work
+        conversation = Conversation(begin, self.scheme, self.limits, self.tally, over, self.mark, work)
         self.conversations[conversation] = host
         return conversation
 

@@ -47,14 +47,13 @@ class StreamSocket:
     __slots__ = (
         "_clock", "_closing", "_data", "_ended", "_finish", "_finished", "_gone", "_in_turn", "_linger",
         "_offset", "_paused", "_queue", "_read_size", "_retry", "_stuck", "_timer", "_watcher", "_writing",
-        "dropped", "facts", "fileno", "receiver", "socket", "unsent", "watched",
+        "dropped", "facts", "receiver", "socket", "unsent", "watched",
     )  # fmt: skip
 
     def __init__(
         self, watcher: Watcher, opened: socket.socket, facts: Facts, receiver: Receiver, clock: Any, retry: WriteRetry
     ) -> None:
-        self.socket, self.fileno = opened, opened.fileno
-        self.facts, self.receiver = facts, receiver
+        self.socket, self.facts, self.receiver = opened, facts, receiver
         self.unsent = self.dropped = self.watched = 0
         self._watcher, self._clock, self._retry = watcher, clock, retry
         self._read_size = READ
@@ -148,6 +147,9 @@ class StreamSocket:
         self._end(reason or ConnectionAborted())
 
     # for the reactor
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
 
     def doRead(self) -> None:
         try:

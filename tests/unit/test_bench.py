@@ -135,6 +135,19 @@ def test_the_table_shows_ratio_target_and_verdict():
     assert "10,000 idle" in lines[3]
 
 
+def test_the_plain_path_has_a_table_of_its_own_beside_stock_twisted_and_asyncio():
+    rows = {"echod": [30.0], "echod-off": [50.0], "stock": [40.0], "asyncio": [100.0]}
+    results = measured({"connect": rows, "udp-1": rows})
+    blocks = report(results, "echod", TITLES, []).split("\n\n")
+    head, connect, udp = blocks[1].splitlines()
+    assert [title.strip() for title in head.split("against")[1:]] == ["C", "stock Twisted", "asyncio"]
+    assert "1.25× (≤ 1: MISSED)" in connect
+    assert "1.25× (≤ 1.2: MISSED)" in udp
+    assert "0.50×" in udp
+    assert "0.75× (≤ 0.55: MISSED)" in blocks[0]
+    assert report(results, "echod-off", TITLES, []).count("(≤ 1: MISSED)") == 1
+
+
 def test_the_table_leaves_blank_what_was_not_measured():
     results = measured({"connect": {"echod": [30.0]}})
     (_, line) = targets_table(results, "echod", TITLES)
