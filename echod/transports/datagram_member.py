@@ -1,7 +1,7 @@
-"""One datagram member: a peer that joined, its session, and what waits to be sent to it.
+"""One datagram member: a peer that joined, its session, and its queued replies.
 
-It decides when a piece of a reply may leave: `echod.gate.consent` and `echod.gate.members` have the rules, and
-`echod.transports.datagram_sessions` says who becomes a member. It knows no socket.
+It decides when a piece of a reply may be sent, by the rules of `echod.gate.consent` and `echod.gate.members`.
+`echod.transports.datagram_sessions` decides which peers become members. This module uses no socket.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from echod.transports.datagram import Send
 _log = Logger()
 
 DATAGRAM: Final = 4  #: units of work that a datagram counts for: a system call
-AT_THE_END: Final = 64  #: datagrams that are sent to a member that is dismissed: nothing can be postponed then
-WAITING: Final = 64  #: replies that wait for one member; a service with an outbox has one at a time
+AT_THE_END: Final = 64  #: datagrams sent to a member that is dismissed: the rest cannot be sent later
+WAITING: Final = 64  #: replies queued for one member; a service with an outbox queues one at a time
 
 
 class Membership(Protocol):
-    """What a member needs of the listener that it belongs to."""
+    """The interface of the listener that a member uses."""
 
     members: MemberGate
     tally: Tally
@@ -43,7 +43,7 @@ class Membership(Protocol):
         """Whether a peer needs no consent."""
 
     def keep(self, member: DatagramMember) -> None:
-        """The member proved that it is there."""
+        """Record that the member proved its address."""
 
     def mute(self, member: DatagramMember) -> None:
         """The member is an echo service: do not let it join again at once."""
@@ -52,7 +52,7 @@ class Membership(Protocol):
         """The network of the member has used up its budget: flush when there may be more."""
 
     def left(self, member: DatagramMember, reason: Closing) -> None:
-        """The membership is over."""
+        """Handle the end of the membership."""
 
 
 class DatagramMember:
@@ -63,7 +63,7 @@ class DatagramMember:
     ) -> None:
         self.name = name
         self.host = host
-        self.active = 0.0  # when it proved last that it is there
+        self.active = 0.0  # when it last proved its address
         self._datagrams = datagrams
         self._service = service
         self._send = send
@@ -72,7 +72,7 @@ class DatagramMember:
         self._detector = EchoDetector()
         self._allowance = NO_REPLY  # bytes of the one reply without consent, to the datagram being served
         self._waiting: deque[Iterator[bytes]] = deque()
-        self._held: bytes | None = None  # taken from what waits, and not sent yet
+        self._held: bytes | None = None  # the next piece, taken from the queue and not sent yet
         self._ending = False  # the session has ended: leave when everything has been sent
         self._over = False
         self._closing = Closing.DONE
@@ -84,7 +84,7 @@ class DatagramMember:
         return self._datagrams.is_exempt(self.host)
 
     def begin(self, datagram: bytes, proof: bytes, arrival: Arrival) -> None:
-        """Open the session. It is given `datagram`, unless that is empty: then `proof` is the answer that joined."""
+        """Open the session with `datagram`. If that is empty, `proof` is the answer with which the peer joined."""
         try:
             self.session = self._service.session(self._peer, self.perform)
         except Exception:
@@ -118,7 +118,7 @@ class DatagramMember:
         if not consent.valid(now):
             self._allowance = len(datagram)
             self._challenge(now)
-        if not looks_like_an_answer(datagram):  # one that is late or came twice concerns no session
+        if not looks_like_an_answer(datagram):  # the session gets no late or repeated answers
             self.ask(self.session.received, datagram, arrival)
         self.flush()
         self._allowance = NO_REPLY
@@ -135,7 +135,7 @@ class DatagramMember:
             self._transmit(challenge)
 
     def ask(self, question: Callable[..., Reply], *given: Any) -> None:
-        """Perform what the session replies."""
+        """Call the session, and perform its reply."""
         if self._over:
             return
         try:
@@ -147,11 +147,11 @@ class DatagramMember:
             self._fail()
 
     def _process(self) -> None:
-        """Process the next portion of the input that the session holds: it is this member's turn."""
+        """Process the next portion of the input that the session holds."""
         self.ask(self.session.proceed)
 
     def perform(self, reply: Reply) -> None:
-        """Send a reply, a datagram for each piece, now or when it may be sent. Any end except NOTHING is the end."""
+        """Send a reply, one datagram for each piece, or queue it. Any end except NOTHING ends the membership."""
         if self._over or self._ending:
             return
         if reply.data is not None:
@@ -162,7 +162,7 @@ class DatagramMember:
         self.flush()
 
     def flush(self) -> None:
-        """Send what waits and may be sent, as much of it as the work budget allows in this turn."""
+        """Send queued pieces that may be sent, as far as the work budget allows in this turn."""
         self._flush(self._service.context.work.portion())
 
     def dismiss(self, reason: Closing) -> None:
@@ -173,7 +173,7 @@ class DatagramMember:
         self.leave(reason)
 
     def leave(self, reason: Closing) -> None:
-        """End the membership; nothing more is sent."""
+        """End the membership, and drop queued pieces."""
         if not self._over:
             self._over = True
             self._waiting.clear()
@@ -182,13 +182,13 @@ class DatagramMember:
             try:
                 if hasattr(self, "session"):
                     self.session.lost()
-            except Exception:  # its place must not go with it
+            except Exception:  # the member must be removed nevertheless
                 _log.failure("the service failed at the end of the conversation with {peer}", peer=self._peer.remote)
                 reason = Closing.FAILED
             self._datagrams.left(self, reason)
 
     def _fail(self) -> None:
-        """Handle a bug of the service: it ends this membership and nothing else."""
+        """Handle a bug of the service: end only this membership."""
         _log.failure("the service failed; the conversation with {peer} is over", peer=self._peer.remote)
         self.leave(Closing.FAILED)
 
@@ -199,7 +199,7 @@ class DatagramMember:
             self._datagrams.tally.refuse(Refusal.CONSENT if self._needs_consent() else Refusal.OUTPUT)
 
     def _flush(self, portion: Portion) -> None:
-        """Send what waits and may be sent, and leave after the last of it if the session has ended."""
+        """Send queued pieces that may be sent. Leave after the last one if the session has ended."""
         try:
             while not self._over and (piece := self._next()) is not None:
                 self._held = piece
@@ -211,7 +211,7 @@ class DatagramMember:
                 self._held = None
                 portion.spend(DATAGRAM - 1)
                 self._transmit(piece)
-        except Exception:  # a bug of this session, and not of the one that made it speak
+        except Exception:  # a bug of this session; the caller may be another session
             self._fail()
         if self._ending:
             self.leave(self._closing)

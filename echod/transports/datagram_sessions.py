@@ -1,15 +1,15 @@
-"""Sessions over datagrams: each peer that joins has a session, as a connection has, and is sent to unasked.
+"""Sessions over datagrams: each peer that joins has a session, as a connection has, and receives unsolicited data.
 
 Rules (docs/SECURITY.md gives the reasons):
 
-* A peer on this machine or in `larger-answers-to` joins with its first datagram. It renews nothing.
+* A peer on this machine or in `larger-answers-to` joins with its first datagram. It needs no consent.
 * Any other peer joins by answering a challenge (`echod.gate.address_cookies`) that is shorter than its datagram.
-  Until it has answered another one as a member, and from 30 seconds after its last answer (`echod.gate.consent`), it
-  is sent to only in reply to its datagrams, and no more bytes than each of them has. The rest waits.
-* A member takes a place among the connections of the service and of its client. It leaves by an end of its session,
-  after `idle` without a datagram (with one that could be forged: without an answer), by an ICMP "port unreachable",
-  or if it only returns what it is sent (`echod.gate.echo_detector`).
-* Each network has an output budget (`echod.gate.members`). What exceeds it waits.
+  It needs consent: it must answer another challenge as a member, and again within 30 seconds (`echod.gate.consent`).
+  Without consent it receives only replies to its datagrams, each at most as large as the datagram. The rest is queued.
+* A member counts as a connection of the service and of its client. It leaves when its session ends, after an ICMP
+  "port unreachable", or if it only returns the data that it receives (`echod.gate.echo_detector`). It also leaves after
+  `idle` without a datagram. If the address could be forged, only an answer to a challenge counts.
+* Each network has an output budget (`echod.gate.members`). Data above the budget is queued.
 """
 
 from __future__ import annotations
@@ -32,16 +32,15 @@ from echod.model import Arrival, Peer, Service
 from echod.transports.datagram import Send, ServiceDatagrams
 from echod.transports.datagram_member import DatagramMember
 
-SWEEP_EVERY: Final = 1.0  #: seconds between looks at idle members, due renewals and what waits for a budget
+SWEEP_EVERY: Final = 1.0  #: seconds between two sweeps over idle members, due renewals and queued data
 UNRENEWED: Final = 300.0  #: seconds without an answer after which a member leaves although `idle` is 0
 
 
 class SessionDatagrams(ServiceDatagrams):
     """Holds a session with each datagram peer that joins.
 
-    `connections` counts members: its limits say how many there may be, and how long they may be idle. `members` is
-    the gate that all listeners of a daemon share (default: one of its own). `clock` measures time (default: the
-    reactor's).
+    `connections` counts members. Its limits bound their number and their idle time. `members` is the gate that all
+    listeners of a daemon share (default: a separate one). `clock` measures time (default: the reactor).
     """
 
     conversational = True
@@ -60,7 +59,7 @@ class SessionDatagrams(ServiceDatagrams):
     ) -> None:
         super().__init__(service, gate=gate, tally=tally, scheme=scheme, loopback=loopback)
         self.connections = connections
-        self.peers: OrderedDict[Hashable, DatagramMember] = OrderedDict()  # the one that is idle longest is first
+        self.peers: OrderedDict[Hashable, DatagramMember] = OrderedDict()  # the member that is idle longest is first
         self._over_budget: dict[DatagramMember, None] = {}
         self._sweep = LoopingCall(self._look)
         if clock is not None:
@@ -68,19 +67,19 @@ class SessionDatagrams(ServiceDatagrams):
         self.members = members or MemberGate(self.now)
 
     def startProtocol(self) -> None:
-        """Begin to measure time."""
+        """Start the sweep."""
         if not self._sweep.running:
             self._sweep.start(SWEEP_EVERY, now=False)
 
     def stopProtocol(self) -> None:
-        """End every member."""
+        """Stop the sweep, and dismiss every member."""
         if self._sweep.running:
             self._sweep.stop()
         for member in list(self.peers.values()):
             member.dismiss(Closing.DONE)
 
     def heard(self, datagram: bytes, peer: Peer, arrival: Arrival, host: bytes, name: Any, send: Send) -> None:
-        """Take an admitted datagram from `name`, the address that recvmsg(2) returned; `send` reaches it."""
+        """Handle an admitted datagram from `name`, the address that recvmsg(2) returned; `send` sends to it."""
         if not host and not name:
             self.tally.refuse(Refusal.NAMELESS)
             return
@@ -101,7 +100,7 @@ class SessionDatagrams(ServiceDatagrams):
         return is_local(host) or (self.gate is not None and self.gate.may_be_larger(host))
 
     def unreachable(self, name: Hashable) -> None:
-        """The host of a peer has said that no socket has its port."""
+        """End the membership of `name`, because its host reported the port as unreachable."""
         member = self.peers.get(name)
         if member is not None:
             member.leave(Closing.LOST)
@@ -110,10 +109,10 @@ class SessionDatagrams(ServiceDatagrams):
         """Seconds on the clock of this listener."""
         return float(self._sweep.clock.seconds())
 
-    # what a member says of itself
+    # calls of a member
 
     def keep(self, member: DatagramMember) -> None:
-        """A member proved that it is there."""
+        """Record that a member proved its address."""
         member.active = self.now()
         self.peers.move_to_end(member.name)
 
@@ -126,7 +125,7 @@ class SessionDatagrams(ServiceDatagrams):
         self._over_budget[member] = None
 
     def left(self, member: DatagramMember, reason: Closing) -> None:
-        """A membership is over."""
+        """Remove a member, and count the reason."""
         del self.peers[member.name]
         self._over_budget.pop(member, None)
         self.tally.close(reason)
@@ -158,7 +157,7 @@ class SessionDatagrams(ServiceDatagrams):
             self.tally.refuse(Refusal.SEND)
 
     def _look(self) -> None:
-        """Let idle members leave, challenge those whose consent is ageing, and send what waited for a budget."""
+        """Dismiss idle members, challenge those whose consent ends soon, and flush those that waited for a budget."""
         now, idle = self.now(), (self.connections.limits if self.connections else _DEFAULT).idle
         renew_after = min(RENEW_AFTER, idle / 3) if idle else RENEW_AFTER
         for member in list(self.peers.values()):
@@ -178,5 +177,5 @@ _DEFAULT: Final = Limits()
 
 
 def _identity(name: Any) -> bytes:
-    """What distinguishes an address from every other, its scope included."""
+    """A unique key of an address, its scope included."""
     return repr(name).encode()

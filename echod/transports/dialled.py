@@ -1,4 +1,4 @@
-"""Datagrams from the other side: a client's connected sockets, and its session."""
+"""The client side of datagrams: connected sockets, and the session."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from echod.names import SocketAddress, inet_name, unix_name
 from echod.transports.datagram import A_TURN, LARGEST
 from echod.transports.lookup import Place
 
-KEPT: Final = 64  #: datagrams that are sent again to the next address of a name
-ATTEMPT_DELAY: Final = 0.25  #: seconds of silence before the next address is tried (RFC 8305 5)
+KEPT: Final = 64  #: datagrams that are repeated to the next address of a name, at most
+ATTEMPT_DELAY: Final = 0.25  #: seconds without a reply before the next address is tried (RFC 8305 5)
 OUTAGE: Final = frozenset(
     {
         errno.ECONNREFUSED,
@@ -30,19 +30,20 @@ OUTAGE: Final = frozenset(
         errno.EAGAIN,  # a Unix socket whose listen queue is full
     }
 )
-"""Errors that may be over at the next attempt: the peer or the network is down, and this program is not wrong."""
+"""Errors that may not recur at the next attempt: the peer or the network is down."""
 
 
 class DatagramDialogue:
-    """A session over datagrams, with the address of a name that answers first.
+    """A session over datagrams, with the first address of a name that replies.
 
-    What the session sends goes to the first address. If that refuses, or nothing comes back for ATTEMPT_DELAY, the
-    next address is tried as well, with everything that was sent: RFC 8305, with the first datagram that comes back in
-    place of the handshake. The address that answers first keeps the session; the others are closed.
+    The session sends to the first address. If that refuses, or does not reply within ATTEMPT_DELAY, the next address
+    is tried as well, and all datagrams are repeated to it. This follows RFC 8305, with the first reply in place of the
+    handshake. The address that replies first keeps the session, and the other sockets are closed.
 
-    `over` is called once, with None or the error that ended it. `answered` is called when an address has won, with
-    the seconds since it was first tried. If `refused` is set, a refusal does not end the session: it is called with
-    the error, and the next datagram opens the addresses again. Raises OSError if no address can be opened.
+    `over` is called once, with None or the error that ended the session. `answered` is called after the first reply,
+    with the seconds since that address was first tried. If `refused` is set, a refusal does not end the session.
+    Then `refused` is called with the error, and the next datagram opens the addresses again. Raises OSError if no
+    address can be opened.
     """
 
     def __init__(
@@ -72,22 +73,22 @@ class DatagramDialogue:
 
     @property
     def remote(self) -> SocketAddress:
-        """The name of the address that answered; before any has, of the one that was tried last."""
+        """The address that replied first; before that, the address that was tried last."""
         return self._remote
 
     def begin(self) -> None:
-        """Let the session speak."""
+        """Open the session, and send its first data."""
         self.perform(self.session.opened())
 
     def perform(self, reply: Reply) -> None:
-        """Send what the session wants to send; any end but NOTHING closes."""
+        """Send the data of a reply. Any end except NOTHING closes the session."""
         if reply.data is not None and not self._ended:
             self._send(reply.data)
         if reply.end is not End.NOTHING:
             self.close(None)
 
     def close(self, error: OSError | None) -> None:
-        """End, and report how."""
+        """End the session, close its sockets, and report `error`."""
         if not self._ended:
             self._ended = True
             self._wait(stop=True)
@@ -96,7 +97,7 @@ class DatagramDialogue:
             self._over(error)
 
     def received(self, attempt: Attempt, datagram: bytes) -> None:
-        """A datagram came by an attempt that is open."""
+        """Handle a datagram from an open attempt; the first one chooses the address."""
         if self._winner is not attempt:
             self._winner = attempt
             self._remote = attempt.remote
@@ -107,7 +108,7 @@ class DatagramDialogue:
         self.perform(self.session.received(datagram))
 
     def failed(self, attempt: Attempt, error: OSError) -> None:
-        """An attempt cannot send or receive: go on with the other addresses, if one may still answer."""
+        """Close an attempt that cannot send or receive, and continue with the other addresses if one is left."""
         if self._ended or attempt not in self._attempts:
             return
         self._shut([attempt])
@@ -119,7 +120,7 @@ class DatagramDialogue:
     def _send(self, data: bytes) -> None:
         for attempt in list(self._attempts):
             attempt.check()
-        if not self._attempts and not self._ended:  # all have refused, and that was no end
+        if not self._attempts and not self._ended:  # all addresses have refused, and `refused` is set
             self._winner = None
             self._unanswered.clear()
             self._untried = list(self._places)
@@ -136,7 +137,7 @@ class DatagramDialogue:
             self._wait()
 
     def _try_next(self, error: OSError) -> None:
-        """Send to the next address as well what no other has answered."""
+        """Open the next address, and repeat all datagrams without a reply to it."""
         self._wait(stop=True)
         try:
             attempt = self._open(error)
@@ -157,7 +158,7 @@ class DatagramDialogue:
             self.close(error)
 
     def _wait(self, *, stop: bool = False) -> None:
-        """Try the next address after a while, unless that is due already; or stop waiting for it."""
+        """Try the next address after ATTEMPT_DELAY, unless that is scheduled already; with `stop`, cancel that."""
         if stop and self._timer is not None:
             if self._timer.active():
                 self._timer.cancel()
@@ -167,7 +168,7 @@ class DatagramDialogue:
             self._timer = self._reactor.callLater(ATTEMPT_DELAY, self._try_next, silent)
 
     def _open(self, error: OSError) -> Attempt:
-        """A socket to the next address that this machine has a way to. Raises the last error, or the one given."""
+        """A socket to the next address that has a route. Raises the last error, or `error` if no address is left."""
         while self._untried:
             place = self._untried.pop(0)
             try:
@@ -201,7 +202,7 @@ class Attempt(FileDescriptor):
             self.socket.connect(name)
             self.socket.setblocking(False)
             self.local = _name(self.socket.getsockname())
-            # A Unix socket calls itself by the path of its bind, although it may have been renamed.
+            # The name of a Unix socket is the path of its bind, even if the path was renamed.
             self.remote = _name(name if family == socket.AF_UNIX else self.socket.getpeername())
         except OSError:
             self.socket.close()
@@ -214,7 +215,7 @@ class Attempt(FileDescriptor):
         return self.socket.fileno()
 
     def doRead(self) -> None:
-        """Hand over what came."""
+        """Receive datagrams, up to A_TURN, and pass them to the dialogue."""
         for _ in range(A_TURN):
             try:
                 datagram = self.socket.recv(LARGEST)
@@ -228,13 +229,13 @@ class Attempt(FileDescriptor):
                 return
 
     def check(self) -> None:
-        """Report what became of an earlier datagram: its error would be that of the next send (udp(7))."""
+        """Report the error of an earlier datagram, which the next send would return otherwise (udp(7))."""
         code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._dialogue.failed(self, OSError(code, os.strerror(code)))
 
     def send(self, data: bytes) -> None:
-        """Send one datagram. If the queues are full it is lost, here as on its way."""
+        """Send one datagram. If the queue is full it is dropped, as a router would do."""
         try:
             if self.connected:
                 self.socket.send(data)
@@ -244,7 +245,7 @@ class Attempt(FileDescriptor):
             self._dialogue.failed(self, error)
 
     def connectionLost(self, reason: object) -> None:
-        """The reactor found an error on the socket and nothing to read, or ends."""
+        """Handle an error on the socket without data to read, or the end of the reactor."""
         code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if self.connected else 0
         if code:
             self._dialogue.failed(self, OSError(code, os.strerror(code)))

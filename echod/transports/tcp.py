@@ -1,4 +1,4 @@
-"""TCP: listening and dialling."""
+"""TCP: listening and connecting."""
 
 from __future__ import annotations
 
@@ -27,33 +27,34 @@ from echod.transports.transport import INET_FAMILIES, Stream
 from echod.transports.twisted_socket import dial
 
 KEEPALIVE: Final = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
-"""Seconds of silence before the kernel asks whether the peer is there, between questions, and how many: a peer that
-vanished while nothing was under way is gone after two minutes, and not after Linux's two hours. The number holds only
-where there is no TCP_USER_TIMEOUT: with one, Linux asks until that is over (tcp(7))."""
+"""Seconds without data before the first keepalive probe, seconds between probes, and the number of probes. A peer that
+disappears while the connection is idle is detected after two minutes, and not after Linux's default of two hours. With
+TCP_USER_TIMEOUT, Linux ignores the number and sends probes until that time is over (tcp(7))."""
 VANISHED: Final = 60.0
-"""Seconds that what was sent may go unacknowledged: Linux's own limit (tcp_retries2) is about 15 minutes."""
+"""Seconds that sent data may stay unacknowledged. Linux's own limit (tcp_retries2) is about 15 minutes."""
 IPPROTO_MPTCP: Final = 262  # <linux/in.h>
-LEEWAY: Final = 5.0  #: seconds behind `stall`: more than the sweep takes to look
+LEEWAY: Final = 5.0  #: seconds added to `stall`, more than the interval of the sweep that closes stalled connections
 
 
 def prepare(bound: socket.socket) -> None:
-    """Set what each connection inherits from its listener (tcp(7)). Raises OSError."""
+    """Set the options that connections inherit from their listener (tcp(7)). Raises OSError."""
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     with suppress(OSError):  # Multipath TCP has no urgent data, and no such option
         keep_urgent_inline(bound)
     for option, seconds in KEEPALIVE.items():
-        with suppress(OSError):  # a Multipath TCP socket knows some of them only
+        with suppress(OSError):  # a Multipath TCP socket has only some of them
             bound.setsockopt(socket.IPPROTO_TCP, option, seconds)
     grant(bound, 0)
 
 
 def grant(bound: socket.socket, stall: float) -> None:
-    """Let what was sent go unacknowledged for VANISHED, and for more than `stall` in any case.
+    """Let sent data stay unacknowledged for VANISHED seconds, or for LEEWAY longer than `stall` if that is longer.
 
-    Linux ends a peer that answers but takes nothing by the same limit: that is `stall`, and is counted as such. And
-    it takes this for the patience with a peer that vanished while nothing was under way. Without it that one would
-    go sooner where `stall` is long, but who is owed something only after those 15 minutes.
+    Linux applies the same limit to a peer that acknowledges probes but does not read. The sweep closes such a peer
+    after `stall`, before Linux does, so that the right reason is counted. Linux also applies the limit to keepalive
+    probes, in place of their number. Without the limit, an idle peer that disappears would be detected after two
+    minutes even if `stall` is longer. A peer with unacknowledged data would be detected only after about 15 minutes.
     """
     with suppress(OSError):
         seconds = max(VANISHED, stall + LEEWAY)
@@ -64,17 +65,17 @@ class TCPPort(StreamPort):
     """A listening TCP socket."""
 
     def peer(self, name: Any) -> tuple[bytes, SocketAddress]:
-        """The scope of a link-local peer belongs to its address: accept reports it by itself."""
+        """Host and address of a peer; the scope of a link-local peer is part of its address."""
         return packed_address(name[0]), inet_name(name)
 
     def local(self, accepted: socket.socket) -> SocketAddress:
-        """As the client called it."""
+        """The local address that the client connected to."""
         return inet_name(accepted.getsockname())
 
 
 @implementer(IReactorPluggableNameResolver)
 class _Dialling:
-    """The reactor, with a resolver of its own, and with the address's options set on each socket before it connects."""
+    """The reactor with another name resolver. It sets the options of the address on each socket before it connects."""
 
     def __init__(self, reactor: Any, address: Address, resolver: NameResolver) -> None:
         self.nameResolver: IHostnameResolver = resolver
@@ -125,15 +126,15 @@ class TCP(Stream):
     protocols = frozenset({socket.IPPROTO_TCP, IPPROTO_MPTCP})
 
     def prepare(self, bound: socket.socket) -> None:
-        """As the function of this name."""
+        """As the function `prepare`."""
         prepare(bound)
 
     def set_stall(self, bound: socket.socket, stall: float) -> None:
-        """As `grant`."""
+        """As the function `grant`."""
         grant(bound, stall)
 
     def bind(self, _reactor: object, address: Address) -> Iterator[socket.socket]:
-        """Sockets that listen on every place the address means. Raises OSError."""
+        """Yield sockets that listen on each address that `address` stands for. Raises OSError."""
         for bound in inet_sockets(address, socket.SOCK_STREAM):
             try:
                 prepare(bound)
@@ -152,7 +153,7 @@ class TCP(Stream):
         reserve: Reserve,
         close: Callable[[], None],
     ) -> StreamPort:
-        """The port that serves a listening socket, once it is told to startListening, and calls `close` at the end."""
+        """The port that serves a listening socket after `startListening`; it calls `close` at the end."""
         return TCPPort(reactor, bound, factory, reserve, close)
 
     def dial(
@@ -163,7 +164,7 @@ class TCP(Stream):
         timeout: float,
         family: int = socket.AF_UNSPEC,
     ) -> Deferred[Any]:
-        """Connect to a name's addresses, whichever answers first (RFC 8305); `timeout` is seconds for each.
+        """Connect to the first address of a name that answers (RFC 8305); `timeout` is in seconds for each address.
 
         The Deferred fails with Twisted's ConnectError, or with socket.gaierror.
         """

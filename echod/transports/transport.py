@@ -1,7 +1,7 @@
-"""What a transport is: the interface between the modules of the registry and the two programs.
+"""The interface of a transport, between the modules of the registry and the two programs.
 
-A module of the registry has one `TRANSPORT`, an instance of the class of its shape. The classes differ in what serves
-a listening socket, and in what a client holds.
+A module of the registry has one `TRANSPORT`, an instance of the class of its shape. The classes differ in the port
+that serves a listening socket, and in the connection of a client.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class BoundSocket(Protocol):
-    """What `bind` returns: a socket, or an object that stands for one that Twisted has opened."""
+    """The items that `bind` yields: sockets, or objects in place of ports that Twisted has opened."""
 
     def getsockname(self) -> Any:
         """The name of the socket, as `socket.getsockname` returns it."""
@@ -40,13 +40,13 @@ class BoundSocket(Protocol):
 
 
 class ListeningPort(Protocol):
-    """What serves one bound socket."""
+    """Serves one bound socket."""
 
     def startListening(self) -> None:
         """Serve from now on."""
 
     def stopListening(self) -> None:
-        """Serve what waits in the listen queue, then close the socket."""
+        """Serve the clients in the listen queue, then close the socket."""
 
     def release(self) -> None:
         """Stop serving, and leave the socket open for another port."""
@@ -58,7 +58,7 @@ INET_FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 class Transport(ABC):
     """One scheme of the registry.
 
-    `families`, `kind` and `protocols` tell which sockets are its own: also those that another process has opened.
+    `families`, `kind` and `protocols` define its sockets. They also identify sockets that another process has opened.
     """
 
     scheme: ClassVar[str]
@@ -78,7 +78,7 @@ class Transport(ABC):
 
     @abstractmethod
     def bind(self, reactor: Any, address: Address) -> Iterator[Any]:
-        """Bind every socket that an address means; a socket with connections listens. Raises OSError."""
+        """Bind each socket that an address stands for; a socket with connections listens. Raises OSError."""
 
     def set_stall(self, bound: Any, stall: float) -> None:  # noqa: B027 - most kernels' sockets have no such limit
         """Let the kernel keep a peer that acknowledges nothing for at least `stall` seconds."""
@@ -108,9 +108,9 @@ class Connections(Transport):
         timeout: float,
         family: int = socket.AF_UNSPEC,
     ) -> Deferred[Any]:
-        """Connect, and begin what `build` makes.
+        """Connect, and begin the receiver that `build` makes.
 
-        `timeout` is seconds for each address, and `family` the only one to try of a name's. The Deferred fails with
+        `timeout` is in seconds for each address. `family` restricts the addresses of a name. The Deferred fails with
         one of Twisted's errors, with socket.gaierror or with OSError.
         """
 
@@ -123,14 +123,14 @@ class Stream(Connections):
 
 
 class Message(Connections):
-    """A transport of shape MESSAGE: connections that keep messages. `finish` of each ends sending, as of a stream."""
+    """A transport of shape MESSAGE: connections that keep messages. `finish` of each sends the end, as for a stream."""
 
     shape = Shape.MESSAGE
     kind = socket.SOCK_SEQPACKET
 
 
 class Datagram(Transport):
-    """A transport of shape DATAGRAM. Nothing is sent at an end: a peer has none to receive."""
+    """A transport of shape DATAGRAM. Nothing is sent at the end of a session, because datagrams have no FIN."""
 
     shape = Shape.DATAGRAM
     kind = socket.SOCK_DGRAM
@@ -150,7 +150,7 @@ class Datagram(Transport):
         over: Callable[[OSError | None], None],
         family: int = socket.AF_UNSPEC,
     ) -> Deferred[DatagramDialogue]:
-        """A session over connected sockets; `family` is the only one to try of a name's addresses.
+        """A session over connected sockets; `family` restricts the addresses of a name.
 
         The Deferred fails with OSError.
         """

@@ -1,8 +1,8 @@
-"""The lowest level of a stack upon a connection that Twisted has made: of an endpoint string, or of a client.
+"""The lowest level of a stack on a connection that Twisted has made, for an endpoint string or a client.
 
-It is a Twisted protocol below, and a StreamTransport above. Twisted does not tell how much of what was written the
-kernel has taken, but it asks a pull producer for more when it has written everything. So what is written waits here,
-and one piece at a time is handed to Twisted.
+It is a Twisted protocol, and a StreamTransport for the level above. Twisted does not report how many bytes the kernel
+has accepted. But it asks a pull producer for more after it has written everything. So this class queues the data, and
+gives Twisted one piece at a time.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from echod.transports.layers.stack import LINGER, Facts, LingerTimeout, Receiver
 from echod.transports.peers import facts_of
 from echod.transports.sockets import clamp
 
-READ: Final = 65_536  #: bytes that may wait until the receiver chooses
+READ: Final = 65_536  #: bytes that may be queued, until the receiver sets a limit
 
 
 @implementer(IHalfCloseableProtocol, IPullProducer)
 class TwistedSocket(Protocol):
-    """A connection of Twisted's as a StreamTransport. `clock` is as a StreamSocket's; `build` makes what is above."""
+    """A connection of Twisted as a StreamTransport. `clock` is as in StreamSocket; `build` makes the receiver."""
 
-    transport: Any  # Twisted's interfaces tell a part of it only
+    transport: Any  # Twisted's interfaces declare only a part of it
     facts: Facts
     receiver: Receiver
 
@@ -43,13 +43,13 @@ class TwistedSocket(Protocol):
         self.dropped = 0
         self._queue: list[bytes] = []
         self._queued = 0  # bytes in the queue
-        self._handed = 0  # bytes that Twisted has, and the kernel perhaps not
+        self._handed = 0  # bytes that Twisted has, and that the kernel may not have accepted
         self._most = READ
         self._stuck = self._producing = False
         self._ended = self._finish = self._finished = self._closing = False
         self._linger = 0.0
         self._timer: Any = None
-        self._reason: Exception | None = None  # why it is being aborted
+        self._reason: Exception | None = None  # why it is aborted
         self._gone = False
 
     # for Twisted
@@ -85,14 +85,14 @@ class TwistedSocket(Protocol):
         self.receiver.lost(self._reason or (value if isinstance(value, Exception) else ConnectionAborted()))
 
     def resumeProducing(self) -> None:
-        """Twisted has written everything."""
+        """Give Twisted the queued data, since it has written everything before; or report the queue as drained."""
         self._handed = 0
         if self._queue:
             piece = b"".join(self._queue)
             self._queue, self._queued, self._handed = [], 0, len(piece)
             self.transport.write(piece)
             return
-        if not self._producing:  # it is only being registered
+        if not self._producing:  # the call comes from registerProducer
             return
         self._producing = False
         self.transport.unregisterProducer()
@@ -103,7 +103,7 @@ class TwistedSocket(Protocol):
             self._shut()
 
     def stopProducing(self) -> None:
-        """Twisted closes the connection."""
+        """Drop the queue, because Twisted closes the connection."""
         self._queue, self._gone = [], True
 
     # for the level above
@@ -198,7 +198,7 @@ class TwistedSocket(Protocol):
 
 
 def dial(endpoint: IStreamClientEndpoint, build: Callable[[], Receiver], clock: Any) -> Deferred[Any]:
-    """Connect to an endpoint, and begin what `build` makes. Fails as the endpoint does."""
+    """Connect to an endpoint, and begin the receiver that `build` makes. Fails as the endpoint does."""
     factory = Factory()
     factory.noisy = False
     factory.buildProtocol = lambda _address: TwistedSocket(build, clock)  # type: ignore[assignment, method-assign]

@@ -1,4 +1,4 @@
-"""The options of a UDP socket: what the kernel reports beside each datagram, and how it fragments."""
+"""The options of a UDP socket: the metadata of each datagram, and fragmentation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from echod.transports.error_queue import ask_for_errors
 from echod.transports.sockets import IP_MTU_DISCOVER, carries_ipv4
 
 RECEIVE_BUFFER: Final = 8 * 1024 * 1024
-"""Octets asked of the kernel for what waits; it grants up to net.core.rmem_max. Bursts are short, answers small."""
+"""Bytes of the receive buffer that are requested; the kernel grants up to net.core.rmem_max. Bursts are short."""
 
 IP_PKTINFO: Final = 8  # ip(7)
 IP_PMTUDISC_OMIT: Final = 5  # a value of IP_MTU_DISCOVER; <linux/in.h>
@@ -24,11 +24,12 @@ UDP_GRO: Final = 104  # udp(7); <linux/udp.h>
 
 
 def prepare(bound: socket.socket) -> None:
-    """Ask for what is told beside each datagram, and undo what a predecessor left on the socket. Raises OSError.
+    """Request the metadata of each datagram, and reset options that a predecessor set. Raises OSError.
 
-    But for UDP_GRO: what waits may be joined already, and without the option nobody hears where to part it.
+    UDP_GRO is kept: queued datagrams may be joined already, and without the option the kernel does not report their
+    sizes.
     """
-    with suppress(OSError):  # there is no filter
+    with suppress(OSError):  # no filter is attached
         flood.detach(bound)
     ask_for_errors(bound, False)
     bound.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
@@ -42,7 +43,7 @@ def prepare(bound: socket.socket) -> None:
 
 
 def reduce_ancillary(bound: socket.socket, *, destination: bool) -> None:
-    """Ask for nothing beside each datagram, except the `destination` if that is needed."""
+    """Request no metadata of datagrams, except the `destination` if that is needed."""
     options = [(socket.SOL_SOCKET, SO_TIMESTAMPNS), (socket.IPPROTO_IP, IP_RECVTTL), (socket.IPPROTO_IP, IP_RECVTOS)]
     if bound.family == socket.AF_INET6:
         options += [(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT), (socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS)]
@@ -57,9 +58,9 @@ def reduce_ancillary(bound: socket.socket, *, destination: bool) -> None:
 def allow_fragments(bound: socket.socket) -> None:
     """Send IPv4 replies without DF, whatever path MTU a router reports. Raises OSError.
 
-    By default Linux sets DF. A reply that is larger than the path allows is then dropped on its way, and the daemon
-    cannot repeat it. A forged report cannot lower the path MTU either. IPv6 keeps the default: there only the sender
-    fragments, and with this setting it would ignore Packet Too Big (RFC 8200 5) and every large reply would be lost.
+    By default Linux sets DF. A router then drops a reply that is larger than the path MTU, and the daemon cannot
+    repeat it. With this setting, a forged report cannot lower the path MTU either. IPv6 keeps the default, because
+    only the sender fragments. It would ignore Packet Too Big (RFC 8200 5), and every large reply would be lost.
     """
     if carries_ipv4(bound):
         bound.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT)

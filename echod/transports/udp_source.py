@@ -1,6 +1,6 @@
-"""What does not change from one datagram of a source to the next, prepared once: decisions, addresses, the Peer.
+"""A cache of what all datagrams of a source have in common: decisions of the gate, addresses, the Peer.
 
-A flood from forged sources must not fill the memory: a table that is full is emptied, and costs only time.
+A flood from forged sources must not fill the memory. So a full table is emptied, which costs only time.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from echod.gate.datagrams import DatagramGate
 from echod.gate.refusal import Refusal
 from echod.model import Peer
 
-REMEMBERED: Final = 4096  #: sources of one socket
+REMEMBERED: Final = 4096  #: sources in the table of one socket, at most
 
 
 class Source:
     """One source of datagrams to one local address.
 
-    `refusal` is the reason to serve none of them, without regard to rates. `limited` means that the gate decides about
-    each of the others. `ancillary` makes the local address the source of the reply; `local` is its packed form, or
-    None if it is the socket's. `peer` is set with the first datagram that is served.
+    `refusal` is the reason to refuse all of its datagrams, apart from rates. With `limited`, the gate decides on each
+    datagram. `ancillary` makes the local address the source of the reply. `local` is its packed form, or None for the
+    address of the socket. `peer` is set when the first datagram is served.
     """
 
     __slots__ = ("ancillary", "key", "larger", "limited", "local", "name", "peer", "port", "refusal")
@@ -63,5 +63,5 @@ class Sources:
         return source
 
     def forget(self) -> None:
-        """The lists, or the ports and addresses of echod, have changed."""
+        """Drop all sources, because the access lists or the addresses of echod have changed."""
         self._known.clear()

@@ -23,29 +23,29 @@ from echod.transports.twisted_socket import dial
 
 
 class UnixPort(StreamPort):
-    """A listening Unix stream socket; `path` is its place in the file system, as system calls want it.
+    """A listening Unix stream socket; `path` is its path in the form that system calls use.
 
-    Descriptors that a peer sends along are closed by the kernel, since recv does not take them.
+    If a peer passes descriptors, the kernel closes them, because recv(2) does not receive them.
     """
 
     path = ""
 
     def peer(self, name: Any) -> tuple[bytes, SocketAddress]:
-        """Most peers have no name, and the gate's lists do not concern them."""
+        """Host and address of a peer. Most peers have no name, and the access lists do not apply to them."""
         return b"", unix_name(name)
 
     def local(self, accepted: socket.socket) -> SocketAddress:
-        """The path that a client connected to: the kernel calls it by the name of the bind (`paths`)."""
+        """The path that a client connected to. The kernel has only the temporary name of the bind (`paths`)."""
         return unix_name(self.path or accepted.getsockname())
 
     def facts(self, accepted: socket.socket, remote: SocketAddress) -> Facts:
-        """With the user at the other end, and its groups."""
+        """The facts of a connection, with the peer's user and its groups."""
         keep_urgent_inline(accepted)
         return socket_facts(accepted, self.local(accepted), remote)
 
 
 class Unix(Stream):
-    """`unix`: streams of this machine."""
+    """`unix`: streams between processes of this machine."""
 
     scheme = "unix"
     families = frozenset({socket.AF_UNIX})
@@ -70,7 +70,7 @@ class Unix(Stream):
         reserve: Reserve,
         close: Callable[[], None],
     ) -> StreamPort:
-        """The port that serves a listening socket, once it is told to startListening, and calls `close` at the end."""
+        """The port that serves a listening socket after `startListening`; it calls `close` at the end."""
         port = UnixPort(reactor, bound, factory, reserve, close)
         if not address.path.startswith("@"):
             port.path = address.system_path

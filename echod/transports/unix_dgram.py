@@ -1,4 +1,4 @@
-"""Unix datagram sockets: answers for whoever has a name."""
+"""Unix datagram sockets. A client that has bound its socket receives replies."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from echod.transports.paths import bind_path
 from echod.transports.transport import Datagram
 
 LARGEST: Final = 262_144
-"""Octets of a datagram that are taken whole: more than net.core.wmem_default lets a sender send."""
+"""Bytes of the largest datagram: more than net.core.wmem_default lets a client send."""
 
 
 class UnixDatagramPort(DatagramPort):
     """A bound Unix datagram socket."""
 
     largest = LARGEST
-    ancillary = 0  # descriptors that somebody sends along are closed by the kernel
+    ancillary = 0  # the kernel closes descriptors that a client passes
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class UnixDatagramPort(DatagramPort):
         self._local = UnixName(path)
 
     def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
-        """Answer one datagram. A sender that has not bound its socket cannot be answered, only served."""
+        """Serve one datagram. A client that has not bound its socket cannot receive the reply."""
         if not self.protocol.admits(datagram, b"", 0):
             return
         peer = Peer(self.protocol.scheme, self._local, unix_name(name))
@@ -55,7 +55,7 @@ class UnixDatagramPort(DatagramPort):
 
 
 class UnixDatagram(Datagram):
-    """`unix-dgram`: datagrams of this machine."""
+    """`unix-dgram`: datagrams between processes of this machine."""
 
     scheme = "unix-dgram"
     families = frozenset({socket.AF_UNIX})
@@ -80,7 +80,7 @@ class UnixDatagram(Datagram):
         protocol: ServiceDatagrams,
         close: Callable[[], None],
     ) -> UnixDatagramPort:
-        """The port that serves a bound socket, once it is told to startListening, and calls `close` at the end."""
+        """The port that serves a bound socket after `startListening`; it calls `close` at the end."""
         return UnixDatagramPort(reactor, bound, protocol, address.path, close)
 
     def dial(
@@ -91,7 +91,7 @@ class UnixDatagram(Datagram):
         over: Callable[[OSError | None], None],
         _family: int = socket.AF_UNSPEC,
     ) -> Deferred[DatagramDialogue]:
-        """A socket with a name of its own (abstract, chosen by the kernel: unix(7), autobind). Fails with OSError."""
+        """A session over a socket with an abstract name from the kernel (unix(7), autobind). Fails with OSError."""
         places = [(socket.AF_UNIX, address.system_path)]
         return execute(DatagramDialogue, reactor, address.scheme, places, lambda opened: opened.bind(""), begin, over)
 

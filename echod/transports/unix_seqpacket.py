@@ -1,4 +1,4 @@
-"""Unix seqpacket sockets: connections of this machine that keep messages."""
+"""Unix seqpacket sockets: connections within this machine that keep message boundaries."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class SeqpacketPort(UnixPort):
 
     @property
     def is_bare(self) -> bool:
-        """The fast path would join messages."""
+        """False: the fast path would join messages."""
         return False
 
     def facts(self, accepted: socket.socket, remote: SocketAddress) -> Facts:
-        """As a Unix stream's, and that messages are kept."""
+        """The facts of a Unix stream, with the shape MESSAGE."""
         return _facts(accepted, self.local(accepted), remote)
 
     def connection(self, accepted: socket.socket, facts: Facts, receiver: Receiver) -> MessageSocket:
-        """With `limits.message`."""
+        """The lowest level of a connection, with `limits.message` as the largest message."""
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _send_buffer(self.socket))
         factory = self.factory
         return MessageSocket(
@@ -47,7 +47,7 @@ class SeqpacketPort(UnixPort):
 
 
 class UnixSeqpacket(Message):
-    """`unix-seqpacket`: messages of this machine."""
+    """`unix-seqpacket`: messages between processes of this machine."""
 
     scheme = "unix-seqpacket"
     families = frozenset({socket.AF_UNIX})
@@ -65,7 +65,7 @@ class UnixSeqpacket(Message):
         yield opened
 
     def prepare(self, bound: socket.socket) -> None:
-        """Ask for credentials."""
+        """Request credentials with each message."""
         prepare(bound)
 
     def listen(
@@ -91,7 +91,7 @@ class UnixSeqpacket(Message):
         _timeout: float,
         _family: int = socket.AF_UNSPEC,
     ) -> Deferred[Any]:
-        """Connect to a path: at once, or not at all. The Deferred fails with OSError."""
+        """Connect to a path without waiting. The Deferred fails with OSError."""
         return execute(_connected, reactor, address.system_path, build)
 
 
@@ -118,7 +118,7 @@ def _facts(opened: socket.socket, local: SocketAddress, remote: SocketAddress) -
 
 
 def _send_buffer(listening: socket.socket) -> int:
-    """What a connection has to ask for to have its listener's size: the kernel reports twice what was asked."""
+    """The SO_SNDBUF to request for the size of the listener: the kernel reports twice the requested bytes."""
     return listening.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
 
 

@@ -1,4 +1,4 @@
-"""What follows when accept fails: pauses that grow and end, and a log that a client cannot fill."""
+"""Errors of accept: pauses that grow and end, and a bounded number of log lines."""
 
 import errno
 import os
@@ -12,56 +12,56 @@ from echod.transports.stream_port import LONGEST_PAUSE, PAUSE, TOLD_EVERY, Reluc
 class Pauses(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.told: list[tuple[str, object]] = []
+        self.logged: list[tuple[str, object]] = []
         reserve = Reserve()
         self.addCleanup(reserve.give_up)
         self.reluctance = Reluctance("tcp://*:7", reserve, self.tell, self.clock.seconds)
 
     def tell(self, event: str, **fields: object) -> None:
-        self.told.append((event, fields.get("error", fields.get("refused"))))
+        self.logged.append((event, fields.get("error", fields.get("refused"))))
 
     def fail(self, number: int = errno.EMFILE, refused: int = 1) -> float:  # type: ignore[override]
         return self.reluctance.pause_after(OSError(number, os.strerror(number)), lambda: refused)
 
-    def test_grow_to_a_bound_and_begin_anew_behind_a_success(self) -> None:
+    def test_grow_to_a_bound_and_restart_after_a_success(self) -> None:
         pauses = [self.fail() for _ in range(6)]
         self.assertEqual(pauses, [PAUSE, 2 * PAUSE, 4 * PAUSE, 8 * PAUSE, LONGEST_PAUSE, LONGEST_PAUSE])
         self.reluctance.succeeded()
         self.assertEqual(self.fail(), PAUSE)
 
-    def test_do_not_follow_one_connection_that_went_wrong(self) -> None:
+    def test_do_not_follow_the_error_of_one_connection(self) -> None:
         for number in (errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EPERM):
             self.assertEqual(self.fail(number), 0, number)
             self.reluctance.succeeded()
-        self.assertEqual(self.told, [])
+        self.assertEqual(self.logged, [])
         self.assertEqual([self.fail(errno.EINTR) for _ in range(3)], [0, PAUSE, 2 * PAUSE])
-        self.assertEqual(self.told, [("accept.paused", "EINTR")])
+        self.assertEqual(self.logged, [("accept.paused", "EINTR")])
 
-    def test_are_told_when_they_begin_and_when_they_are_over(self) -> None:
+    def test_are_logged_when_they_begin_and_end(self) -> None:
         for _ in range(3):
             self.fail()
-        self.assertEqual(self.told, [("accept.paused", "EMFILE")])
+        self.assertEqual(self.logged, [("accept.paused", "EMFILE")])
         self.reluctance.succeeded()
         self.reluctance.succeeded()
-        self.assertEqual(self.told[1:], [("accept.resumed", 3)])
+        self.assertEqual(self.logged[1:], [("accept.resumed", 3)])
 
-    def test_that_come_and_go_are_told_once_in_a_while_and_refusals_are_all_in_it(self) -> None:
+    def test_that_alternate_are_logged_at_intervals_with_all_refusals(self) -> None:
         for _ in range(100):
             self.fail()
             self.reluctance.succeeded()
-        self.assertEqual(self.told, [("accept.paused", "EMFILE"), ("accept.resumed", 1)])
+        self.assertEqual(self.logged, [("accept.paused", "EMFILE"), ("accept.resumed", 1)])
         self.clock.advance(TOLD_EVERY)
         self.fail()
         self.reluctance.succeeded()
-        self.assertEqual(self.told[2:], [("accept.paused", "EMFILE"), ("accept.resumed", 100)])
+        self.assertEqual(self.logged[2:], [("accept.paused", "EMFILE"), ("accept.resumed", 100)])
 
-    def test_that_last_are_told_even_if_they_began_in_silence(self) -> None:
+    def test_that_last_are_logged_even_if_their_start_was_not(self) -> None:
         self.fail()
         self.reluctance.succeeded()
         self.fail()
         self.clock.advance(TOLD_EVERY - 1)
         self.fail()
-        self.assertEqual(len(self.told), 2)
+        self.assertEqual(len(self.logged), 2)
         self.clock.advance(1)
         self.fail()
-        self.assertEqual(self.told[2:], [("accept.paused", "EMFILE")])
+        self.assertEqual(self.logged[2:], [("accept.paused", "EMFILE")])

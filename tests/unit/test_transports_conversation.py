@@ -1,4 +1,4 @@
-"""A conversation whose session holds input: it is not read from, loses nothing, and ends after the last of it."""
+"""A conversation whose session holds input: reading pauses, no input is lost, and the end comes after all input."""
 
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ class Counting:
 
 
 class Room:
-    """One conversation in which ten lines are processed at a time."""
+    """A conversation that processes ten lines at a time."""
 
     def __init__(self, make=Counting, facts=FACTS):
         self.turns = Turns()
@@ -67,7 +67,7 @@ class Room:
         return self.wire.reads
 
 
-def test_nothing_is_read_until_all_is_processed():
+def test_reading_pauses_until_held_input_is_processed():
     room = Room()
     room.conversation.received(b"x\n" * 35)
     assert (room.wire.sent, room.reads) == (b"1 " * 10, False)
@@ -77,7 +77,7 @@ def test_nothing_is_read_until_all_is_processed():
     assert (room.wire.sent, room.reads) == (b"1 " * 35, True)
 
 
-def test_a_relieved_transport_does_not_read_while_input_is_held():
+def test_a_drained_transport_does_not_read_while_input_is_held():
     room = Room()
     room.conversation.received(b"x\n" * 15)
     room.conversation.stuck()
@@ -90,7 +90,7 @@ def test_a_relieved_transport_does_not_read_while_input_is_held():
     assert room.reads
 
 
-def test_the_peers_end_comes_after_the_last_line():
+def test_the_session_ends_after_the_last_held_line():
     room = Room()
     room.conversation.received(b"x\n" * 35)
     room.conversation.ended()
@@ -101,7 +101,7 @@ def test_the_peers_end_comes_after_the_last_line():
     assert room.wire.ended == "closed"
 
 
-def test_a_drain_and_idle_wait_for_what_is_held():
+def test_drain_and_idle_wait_for_held_input():
     room = Room()
     room.conversation.watch(0.0)
     room.conversation.received(b"x\n" * 35)
@@ -114,7 +114,7 @@ def test_a_drain_and_idle_wait_for_what_is_held():
     assert (room.wire.sent, room.wire.ended) == (b"1 " * 35, "closed")
 
 
-def test_a_connection_that_is_gone_does_not_proceed():
+def test_a_lost_connection_does_not_process_held_input():
     room = Room()
     room.conversation.received(b"x\n" * 35)
     room.conversation.lost(ConnectionDone())
@@ -125,14 +125,14 @@ def test_a_connection_that_is_gone_does_not_proceed():
 
 
 class Ending(Counting):
-    """Ends with its second portion, whatever it holds."""
+    """Ends with its second portion, even if it holds more input."""
 
     def proceed(self):
         reply = super().proceed()
         return CLOSE._replace(held=True) if len(self.asked) > 1 else reply
 
 
-def test_what_a_session_holds_at_its_own_end_is_dropped_and_the_peer_is_read_out():
+def test_held_input_is_dropped_when_the_session_ends_and_reading_continues():
     room = Room(Ending)
     room.conversation.received(b"x\n" * 35)
     room.turns.all()
@@ -156,7 +156,7 @@ def test_a_session_that_fails_later_is_reset_and_counted():
 
 
 class Noting(Quiet):
-    """Sends the replies it is given, and notes each arrival."""
+    """Sends the given replies, and records each arrival."""
 
     def __init__(self, *replies):
         self.replies = iter(replies)
@@ -167,7 +167,7 @@ class Noting(Quiet):
         return next(self.replies)
 
 
-def test_a_reply_to_a_message_is_text_or_binary_as_it_came_or_as_the_session_says():
+def test_a_reply_has_the_type_of_its_message_unless_the_session_sets_it():
     session = Noting(
         Reply(b"as it came", more=iter([b"the rest"])),
         Reply(b"otherwise", text=False, more=iter([b"and its rest"])),
@@ -182,7 +182,7 @@ def test_a_reply_to_a_message_is_text_or_binary_as_it_came_or_as_the_session_say
     assert room.wire.texts[5:] == [True, False]
 
 
-def test_pieces_that_wait_keep_whether_they_are_text():
+def test_queued_pieces_keep_their_message_type():
     session = Noting(Reply(more=iter([b"1", b"2"])), Reply(b"3", text=False), Reply(more=iter([b"4"])))
     room = Room(lambda _work: session, replace(FACTS, shape=Shape.MESSAGE))
     room.conversation.stuck()

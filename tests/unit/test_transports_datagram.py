@@ -17,7 +17,7 @@ HOST = bytes([192, 0, 2, 1])
 
 
 class Several(Service):
-    """Replies with each word of the request, and once more when it is told to."""
+    """Replies with each word of the request, and once more when the test asks for it."""
 
     kind = "several"
     summary = "for a test"
@@ -42,7 +42,7 @@ def served(request, larger=(), send=None):
     return datagrams, sent
 
 
-def test_a_trusted_peer_gets_each_reply_and_later_ones():
+def test_a_trusted_peer_receives_each_reply_and_later_ones():
     datagrams, sent = served(b"one two three", larger=["192.0.2.0/24"])
     datagrams.service.later[0](b"a later reply, and a long one")
     assert sent == [b"one", b"two", b"three", b"a later reply, and a long one"]
@@ -54,13 +54,13 @@ def test_a_trusted_peer_gets_each_reply_and_later_ones():
     }
 
 
-def test_no_other_peer_is_sent_more_than_it_sent():
+def test_another_peer_receives_no_more_bytes_than_it_sent():
     datagrams, sent = served(b"one two three")
     datagrams.service.later[0](b"x")
     assert sent == [b"one"]
     assert datagrams.tally.refused == {Refusal.LARGER: 3}
 
 
-def test_a_reply_that_cannot_be_sent_is_counted_as_such():
+def test_a_reply_that_cannot_be_sent_is_counted():
     datagrams, _ = served(b"one", send=lambda _data: OSError(1, "no"))
     assert datagrams.tally.figures() == {"datagrams_in": 1, "bytes_in": 3, "refused:send": 1}

@@ -1,4 +1,4 @@
-"""Datagram peers that join: who may, what a stranger gets before, and how each of them leaves."""
+"""Datagram peers that join: the rules for joining, the replies before that, and the ends of a membership."""
 
 import codecs
 import errno
@@ -28,7 +28,7 @@ EVERYBODY = Access([ip_network("0.0.0.0/0"), ip_network("::/0")])
 
 
 class Parrot(Service):
-    """Greets, repeats twice, and keeps its sessions to speak unasked."""
+    """Greets, repeats twice, and keeps its sessions for unsolicited replies."""
 
     kind = "parrot"
     summary = "repeats"
@@ -52,7 +52,7 @@ class Repeating(Quiet):
 
     def opened(self):
         self.calls.append("opened")
-        return Reply(b"welcome to the parrot, who says much more than it was told")
+        return Reply(b"welcome to the parrot, with a greeting longer than requests")
 
     def received(self, data, arrival=PLAIN):
         self.calls.append(data)
@@ -76,7 +76,7 @@ def rot13(text):
 
 
 def broken():
-    """What a session says until it fails."""
+    """Pieces of a session that fails after the first."""
     yield b"one"
     raise ZeroDivisionError
 
@@ -101,8 +101,8 @@ class Conversing(SynchronousTestCase):
         self.addCleanup(made.stopProtocol)
         return made
 
-    def hear(self, datagrams, data, host="127.0.0.1", port=40_000, refusal=None):
-        """One datagram from there; what was sent at once."""
+    def deliver(self, datagrams, data, host="127.0.0.1", port=40_000, refusal=None):
+        """Deliver one datagram from a host and port; return the datagrams that were sent immediately."""
         name = (host, port)
         before = len(self.sent)
 
@@ -117,9 +117,9 @@ class Conversing(SynchronousTestCase):
             datagrams.heard(data, peer, PLAIN, packed_address(host), name, send)
         return [answer for _, answer in self.sent[before:]]
 
-    def test_who_is_on_this_machine_joins_with_the_first_datagram(self):
+    def test_a_local_peer_joins_with_the_first_datagram(self):
         for host in ("127.0.0.1", "127.3.2.1", "::1", "::ffff:127.0.0.1"):
-            said = self.hear(self.datagrams(), b"hi", host)
+            said = self.deliver(self.datagrams(), b"hi", host)
             self.assertTrue(said[0].startswith(b"welcome"), host)
             self.assertEqual(said[1:], [b"hi"] * 3)
         self.assertEqual(self.parrot.sessions[0].calls, ["opened", b"hi"])
@@ -127,67 +127,67 @@ class Conversing(SynchronousTestCase):
     def test_a_remote_peer_joins_by_an_answer_and_receives_after_a_second_one(self):
         datagrams = self.datagrams()
         for host in ("192.0.2.1", "::ffff:192.0.2.7", "2001:db8::1"):
-            [first] = self.hear(datagrams, b"hello, I am from elsewhere", host)
+            [first] = self.deliver(datagrams, b"hello, I am from elsewhere", host)
             self.assertEqual(len(datagrams.peers), len(self.parrot.sessions))
-            [second] = self.hear(datagrams, answer_to(first) + b"\n", host)
+            [second] = self.deliver(datagrams, answer_to(first) + b"\n", host)
             self.assertNotEqual(first, second)
             self.assertEqual(self.parrot.sessions[-1].calls, ["opened"])
-            [welcome] = self.hear(datagrams, answer_to(second), host)
+            [welcome] = self.deliver(datagrams, answer_to(second), host)
             self.assertTrue(welcome.startswith(b"welcome"))
-            self.assertEqual(self.hear(datagrams, answer_to(first), host), [])  # it came twice
-            self.assertEqual(self.hear(datagrams, answer_to(second), host), [])
-            self.assertEqual(self.hear(datagrams, b"hi", host), [b"hi"] * 3)
+            self.assertEqual(self.deliver(datagrams, answer_to(first), host), [])  # it came twice
+            self.assertEqual(self.deliver(datagrams, answer_to(second), host), [])
+            self.assertEqual(self.deliver(datagrams, b"hi", host), [b"hi"] * 3)
         self.assertEqual(datagrams.tally.accepted, 3)
 
-    def test_nothing_that_an_echo_returns_joins_or_goes_on_for_ever(self):
+    def test_data_that_an_echo_service_returns_does_not_join_or_loop(self):
         changes = (
             *(bytes, bytes.upper, bytes.swapcase, rot13),
             *(lambda text: text[::-1], lambda text: text[:10], lambda text: text + b"\n", lambda text: b"you: " + text),
         )
         for port, change in enumerate(changes, 40_000):
             datagrams = self.datagrams()
-            said, rounds = self.hear(datagrams, b"hello, I am forged", "192.0.2.1", port), 0
+            said, rounds = self.deliver(datagrams, b"hello, I am forged", "192.0.2.1", port), 0
             while said:
-                said, rounds = self.hear(datagrams, change(said[0]), "192.0.2.1", port), rounds + 1
+                said, rounds = self.deliver(datagrams, change(said[0]), "192.0.2.1", port), rounds + 1
             self.assertEqual(rounds, 1, change)
             self.assertEqual(datagrams.tally.accepted, 0)
         self.assertEqual(self.parrot.sessions, [])
 
-    def test_an_echo_that_nobody_recognises_repeats_itself_slowly(self):
+    def test_an_echo_that_is_not_recognised_is_limited_in_rate(self):
         datagrams = self.datagrams()
-        said, rounds = self.hear(datagrams, b"hello, I am forged", "192.0.2.1"), 0
+        said, rounds = self.deliver(datagrams, b"hello, I am forged", "192.0.2.1"), 0
         while said:
-            said, rounds = self.hear(datagrams, b"you said: " + rot13(said[0]), "192.0.2.1"), rounds + 1
+            said, rounds = self.deliver(datagrams, b"you said: " + rot13(said[0]), "192.0.2.1"), rounds + 1
         self.assertEqual(rounds, CHALLENGES.burst)
         self.assertEqual(datagrams.tally.refused[Refusal.RATE], 1)
 
-    def test_a_stranger_never_gets_more_than_was_sent_nor_twice(self):
+    def test_a_peer_that_has_not_joined_receives_one_reply_no_larger_than_its_request(self):
         datagrams = self.datagrams()
         sizes = (*range(40), 512, 65_507)
         for port, size in enumerate(sizes, 40_000):
-            said = self.hear(datagrams, b"x" * size, "192.0.2.1", port)
+            said = self.deliver(datagrams, b"x" * size, "192.0.2.1", port)
             self.assertEqual(len(said), size > LENGTH)
             self.assertLessEqual(sum(map(len, said)), size)
         counted = {Refusal.LARGER: LENGTH + 1, Refusal.CHALLENGED: len(sizes) - LENGTH - 1}
         self.assertEqual(datagrams.tally.refused, counted)
         self.assertEqual(self.parrot.sessions, [])
 
-    def test_an_answer_of_another_address_or_of_long_ago_opens_nothing(self):
+    def test_an_answer_of_another_address_or_an_expired_one_does_not_join(self):
         datagrams = self.datagrams()
-        [challenge] = self.hear(datagrams, b"x" * 64, "192.0.2.1")
+        [challenge] = self.deliver(datagrams, b"x" * 64, "192.0.2.1")
         answer = answer_to(challenge).ljust(LENGTH + 1)
         for host, port in (("192.0.2.2", 40_000), ("192.0.2.1", 40_001)):
-            [other] = self.hear(datagrams, answer, host, port)
+            [other] = self.deliver(datagrams, answer, host, port)
             self.assertNotEqual(other, challenge)
         self.clock.advance(2 * SLOT)
-        self.hear(datagrams, answer, "192.0.2.1")
+        self.deliver(datagrams, answer, "192.0.2.1")
         self.assertEqual(self.parrot.sessions, [])
 
     def member(self, datagrams, host="192.0.2.1", port=40_000):
         """A remote member that has just renewed."""
-        [first] = self.hear(datagrams, b" " * 64, host, port)
-        [second] = self.hear(datagrams, answer_to(first).ljust(64), host, port)
-        self.hear(datagrams, answer_to(second).ljust(64), host, port)
+        [first] = self.deliver(datagrams, b" " * 64, host, port)
+        [second] = self.deliver(datagrams, answer_to(first).ljust(64), host, port)
+        self.deliver(datagrams, answer_to(second).ljust(64), host, port)
         return self.parrot.sessions[-1]
 
     def test_a_member_that_does_not_renew_receives_no_more_than_it_sends(self):
@@ -200,7 +200,7 @@ class Conversing(SynchronousTestCase):
             session.say(Reply(b"unasked", more=iter([b"x" * 1000] * 3)))
             said = b"" if number % 10 == 0 else b"/who" if number % 3 else b"a line of some length %d" % number
             before = len(self.sent)
-            self.hear(datagrams, said, "192.0.2.1")
+            self.deliver(datagrams, said, "192.0.2.1")
             came += len(said)
             self.assertLessEqual(sum(len(data) for _, data in self.sent[before:]), len(said))
             self.clock.advance(0.1)
@@ -216,11 +216,11 @@ class Conversing(SynchronousTestCase):
         for _ in range(60):
             session.say(Reply(b"", more=iter([b"a", b"b"])))
             for size in (0, 100, 400):
-                self.assertLessEqual(len(self.hear(datagrams, b"x" * size, "192.0.2.1")), 1)
+                self.assertLessEqual(len(self.deliver(datagrams, b"x" * size, "192.0.2.1")), 1)
             self.clock.advance(0.4)
         self.assertGreater(datagrams.tally.refused[Refusal.CONSENT], 0)
 
-    def test_a_session_is_given_what_is_known_of_each_datagram(self):
+    def test_a_session_receives_the_metadata_of_each_datagram(self):
         datagrams = self.datagrams()
         peer, host = Peer("udp", Inet("127.0.0.1", 10012), Inet("127.0.0.1", 40_000)), packed_address("127.0.0.1")
         known = [Arrival(ttl=ttl, received_at=1.5) for ttl in (63, 64)]
@@ -228,17 +228,17 @@ class Conversing(SynchronousTestCase):
             datagrams.heard(b"hi", peer, arrival, host, "name", lambda _data: None)
         self.assertEqual(self.parrot.sessions[0].arrivals, known)
 
-    def test_forged_datagrams_keep_no_member(self):
+    def test_forged_datagrams_do_not_keep_a_member(self):
         datagrams = self.datagrams(idle=40)
         self.member(datagrams)
         for number in range(39):
             self.clock.advance(1)
-            self.hear(datagrams, b"I am still here, believe me, %d" % number, "192.0.2.1")
+            self.deliver(datagrams, b"I am still here, believe me, %d" % number, "192.0.2.1")
         self.assertEqual(len(datagrams.peers), 1)
         self.clock.advance(1)
         self.assertEqual(datagrams.tally.closed, {Closing.IDLE: 1})
 
-    def test_a_member_that_answers_receives_for_ever(self):
+    def test_a_member_that_answers_challenges_keeps_receiving(self):
         datagrams = self.datagrams(idle=60)
         session = self.member(datagrams)
         answered = 0
@@ -246,7 +246,7 @@ class Conversing(SynchronousTestCase):
             self.sent.clear()
             self.clock.advance(1)
             for _, challenge in self.sent:
-                self.hear(datagrams, answer_to(challenge).ljust(64), "192.0.2.1")
+                self.deliver(datagrams, answer_to(challenge).ljust(64), "192.0.2.1")
                 answered += 1
             self.sent.clear()
             session.say(Reply(b"line %d" % number))
@@ -254,7 +254,7 @@ class Conversing(SynchronousTestCase):
         self.assertGreaterEqual(answered, 600 // VALID)
         self.assertEqual(len(datagrams.peers), 1)
 
-    def test_a_member_that_says_nothing_is_challenged_only_as_often_as_it_has_paid_for(self):
+    def test_a_silent_member_is_challenged_only_while_its_consent_is_valid(self):
         datagrams = self.datagrams(idle=0)
         self.member(datagrams)
         self.sent.clear()
@@ -262,34 +262,34 @@ class Conversing(SynchronousTestCase):
         self.assertEqual(len(self.sent), (VALID - RENEW_AFTER) // RETRY)  # and none after consent is lost
         self.assertEqual({is_challenge(data) for _, data in self.sent}, {True})
 
-    def test_what_waited_is_sent_once_a_member_has_renewed(self):
+    def test_queued_replies_are_sent_after_a_member_has_renewed(self):
         datagrams = self.datagrams(idle=0)
         session = self.member(datagrams)
         self.clock.pump([1] * int(VALID))
         session.say(Reply(b"one", more=iter([b"two", b"three"])))
         session.say(Reply(b"four"))
         self.sent.clear()
-        [challenge] = self.hear(datagrams, b" " * LENGTH, "192.0.2.1")
+        [challenge] = self.deliver(datagrams, b" " * LENGTH, "192.0.2.1")
         self.assertEqual(
-            self.hear(datagrams, answer_to(challenge), "192.0.2.1"),
+            self.deliver(datagrams, answer_to(challenge), "192.0.2.1"),
             [b"one", b"two", b"three", b"four", *[b" " * LENGTH] * 3],
         )
 
-    def test_what_waits_is_bounded(self):
+    def test_queued_replies_are_bounded(self):
         datagrams = self.datagrams(idle=0)
         session = self.member(datagrams)
         self.clock.pump([1] * int(VALID))
         for _ in range(10 * WAITING):
             session.say(Reply(b"line"))
-        [challenge] = self.hear(datagrams, b" " * LENGTH, "192.0.2.1")
+        [challenge] = self.deliver(datagrams, b" " * LENGTH, "192.0.2.1")
         self.sent.clear()
-        self.hear(datagrams, answer_to(challenge), "192.0.2.1")
+        self.deliver(datagrams, answer_to(challenge), "192.0.2.1")
         self.clock.advance(0)
         self.assertEqual([data for _, data in self.sent].count(b"line"), WAITING)
 
-    def test_networks_that_may_get_larger_answers_join_with_the_first_datagram_and_renew_nothing(self):
+    def test_networks_with_larger_answers_join_with_the_first_datagram_without_consent(self):
         datagrams = self.datagrams(idle=0, larger_answers_to=Access([ip_network("192.0.2.0/24")]))
-        [welcome, *_] = self.hear(datagrams, b"hi", "192.0.2.1")
+        [welcome, *_] = self.deliver(datagrams, b"hi", "192.0.2.1")
         self.assertTrue(welcome.startswith(b"welcome"))
         self.clock.pump([1] * 600)
         self.sent.clear()
@@ -300,10 +300,10 @@ class Conversing(SynchronousTestCase):
         self.parrot.sessions[0].say(Reply(b"by the way"))
         self.assertEqual(self.sent, [])
 
-    def test_the_output_to_one_network_has_a_budget_and_the_rest_waits(self):
+    def test_output_above_the_budget_of_a_network_is_queued(self):
         datagrams = self.datagrams(idle=0, larger_answers_to=Access([ip_network("192.0.2.0/24")]))
         for host in ("192.0.2.1", "192.0.2.2"):
-            self.hear(datagrams, b"hi", host)
+            self.deliver(datagrams, b"hi", host)
         self.sent.clear()
         for session in self.parrot.sessions:
             session.say(Reply(more=iter([b"x" * 1000] * 600)))
@@ -317,55 +317,55 @@ class Conversing(SynchronousTestCase):
             self.clock.pump([0] * 20)
         self.assertEqual(len(self.sent), 1200)
 
-    def test_a_member_that_only_returns_what_it_is_sent_leaves_and_is_muted(self):
+    def test_a_member_that_only_returns_its_input_leaves_and_is_muted(self):
         datagrams = self.datagrams()
-        self.hear(datagrams, b"hi")
+        self.deliver(datagrams, b"hi")
         session = self.parrot.sessions[0]
         for number in range(3):
             session.say(Reply(b"guest1: %d\n" % number))
             self.clock.advance(0.08)
-            self.hear(datagrams, b"guest1: %d\n" % number)
+            self.deliver(datagrams, b"guest1: %d\n" % number)
         self.assertEqual(datagrams.tally.closed, {Closing.ECHO: 1})
         self.assertEqual(session.calls[-1], "lost")
-        self.assertEqual(self.hear(datagrams, b"hi again"), [])
+        self.assertEqual(self.deliver(datagrams, b"hi again"), [])
         self.assertEqual(datagrams.tally.refused, {Refusal.REPEAT: 1})
-        self.assertTrue(self.hear(datagrams, b"hi", port=40_001))
+        self.assertTrue(self.deliver(datagrams, b"hi", port=40_001))
         self.clock.advance(60)
-        self.assertTrue(self.hear(datagrams, b"hi"))
+        self.assertTrue(self.deliver(datagrams, b"hi"))
 
     def test_a_member_that_answers_ok_with_ok_once_stays(self):
         datagrams = self.datagrams()
-        self.hear(datagrams, b"hi")
+        self.deliver(datagrams, b"hi")
         for number in range(20):
             self.parrot.sessions[0].say(Reply(b"ok\n"))
-            self.hear(datagrams, b"ok")
-            self.hear(datagrams, b"and a line of my own, %d" % number)
+            self.deliver(datagrams, b"ok")
+            self.deliver(datagrams, b"and a line of my own, %d" % number)
         self.assertEqual(len(datagrams.peers), 1)
 
     def test_a_port_that_is_unreachable_ends_the_membership(self):
         datagrams = self.datagrams()
-        self.hear(datagrams, b"hi")
+        self.deliver(datagrams, b"hi")
         datagrams.unreachable(("127.0.0.1", 40_001))
         self.assertEqual(len(datagrams.peers), 1)
         datagrams.unreachable(("127.0.0.1", 40_000))
         self.assertEqual(datagrams.tally.closed, {Closing.LOST: 1})
         self.assertEqual(self.parrot.sessions[0].calls[-1], "lost")
 
-    def test_much_that_is_said_at_once_leaves_others_their_turn(self):
+    def test_a_long_reply_is_sent_in_several_turns(self):
         datagrams = self.datagrams()
-        self.hear(datagrams, b"hi")
+        self.deliver(datagrams, b"hi")
         self.sent.clear()
         self.parrot.sessions[0].say(Reply(more=iter([b"x"] * 200)))
         self.assertEqual(len(self.sent), PORTION // DATAGRAM)
         self.clock.pump([0] * 5)
         self.assertEqual(len(self.sent), 200)
 
-    def test_all_members_together_are_sent_no_more_in_a_turn_than_the_work_budget_allows(self):
+    def test_datagrams_to_all_members_in_one_turn_are_within_the_work_budget(self):
         turns = Turns()
         self.parrot.context = Context(work=WorkBudget(turns.later))
         datagrams = self.datagrams()
         for port in range(40_000, 40_020):
-            self.hear(datagrams, b"hi", port=port)
+            self.deliver(datagrams, b"hi", port=port)
         turns.all()
         self.sent.clear()
         for session in self.parrot.sessions:
@@ -379,13 +379,13 @@ class Conversing(SynchronousTestCase):
         self.clock.advance(70)  # all of them leave at once, and each is sent its end
         self.assertEqual([data for _, data in self.sent].count(b"the end"), 20)
 
-    def test_a_member_that_ends_is_sent_everything_first_however_many_turns_that_takes(self):
+    def test_a_member_leaves_after_all_its_queued_datagrams_are_sent(self):
         datagrams = self.datagrams()
-        self.hear(datagrams, b"hi")
+        self.deliver(datagrams, b"hi")
         [session] = self.parrot.sessions
         self.sent.clear()
         session.say(Reply(more=iter([b"x"] * 200)))
-        self.hear(datagrams, b"bye")
+        self.deliver(datagrams, b"bye")
         self.assertNotIn("lost", session.calls)
         session.say(Reply(b"after the end"))
         self.clock.pump([0] * 5)
@@ -393,33 +393,33 @@ class Conversing(SynchronousTestCase):
         self.assertEqual(session.calls[-1], "lost")
         self.assertEqual(datagrams.peers, {})
 
-    def test_who_has_joined_is_spoken_to_unasked_and_nobody_else_is(self):
+    def test_only_members_receive_unsolicited_data(self):
         datagrams = self.datagrams()
-        self.hear(datagrams, b"x" * 64, "192.0.2.1")
-        self.hear(datagrams, b"hi")
+        self.deliver(datagrams, b"x" * 64, "192.0.2.1")
+        self.deliver(datagrams, b"hi")
         self.sent.clear()
         [session] = self.parrot.sessions
         session.say(Reply(b"by the way"))
         self.assertEqual(self.sent, [(("127.0.0.1", 40_000), b"by the way")])
-        self.hear(datagrams, b"bye")
+        self.deliver(datagrams, b"bye")
         self.sent.clear()
         session.say(Reply(b"and another thing"))
         self.assertEqual(self.sent, [])
 
-    def test_leaving(self):
+    def test_a_member_that_leaves_may_join_again(self):
         datagrams = self.datagrams()
-        self.hear(datagrams, b"hi")
-        self.assertEqual(self.hear(datagrams, b"bye"), [b"bye"])
+        self.deliver(datagrams, b"hi")
+        self.assertEqual(self.deliver(datagrams, b"bye"), [b"bye"])
         self.assertEqual(self.parrot.sessions[0].calls[-1], "lost")
         self.assertEqual((datagrams.tally.open, datagrams.tally.closed), (0, {Closing.DONE: 1}))
-        self.assertTrue(self.hear(datagrams, b"hi again")[0].startswith(b"welcome"))
+        self.assertTrue(self.deliver(datagrams, b"hi again")[0].startswith(b"welcome"))
 
-    def test_silence_leaves_and_what_we_say_is_not_the_peers_word(self):
+    def test_an_idle_member_leaves_even_if_data_is_sent_to_it(self):
         datagrams = self.datagrams(idle=30)
-        self.hear(datagrams, b"hi", port=40_001)
-        self.hear(datagrams, b"hi", port=40_002)
+        self.deliver(datagrams, b"hi", port=40_001)
+        self.deliver(datagrams, b"hi", port=40_002)
         self.clock.pump([1] * 20)
-        self.hear(datagrams, b"here", port=40_001)
+        self.deliver(datagrams, b"here", port=40_001)
         self.parrot.sessions[1].say(Reply(b"are you there?"))
         self.clock.pump([1] * 15)
         self.assertEqual(list(datagrams.peers), [("127.0.0.1", 40_001)])
@@ -427,57 +427,57 @@ class Conversing(SynchronousTestCase):
         self.assertEqual(self.parrot.sessions[1].calls[-2:], ["ended", "lost"])
         self.assertEqual(datagrams.tally.closed, {Closing.IDLE: 1})
 
-    def test_no_idle_is_for_ever(self):
+    def test_without_idle_a_local_member_stays(self):
         datagrams = self.datagrams(idle=0)
-        self.hear(datagrams, b"hi")
+        self.deliver(datagrams, b"hi")
         self.clock.pump([3600] * 10)
         self.assertEqual(len(datagrams.peers), 1)
 
-    def test_there_are_so_many_in_all_and_from_one_client(self):
+    def test_members_are_limited_in_total_and_for_each_client(self):
         datagrams = self.datagrams(connections=4, per_client=3)
         for host in ("127.0.0.1", "127.0.0.2"):
             for port in range(40_000, 40_005):
-                self.hear(datagrams, b"hi", host, port)
+                self.deliver(datagrams, b"hi", host, port)
         self.assertEqual(len(datagrams.peers), 4)
         self.assertEqual(datagrams.tally.refused, {Refusal.PER_CLIENT: 2, Refusal.CONNECTIONS: 4})
-        self.hear(datagrams, b"bye", "127.0.0.1", 40_000)
-        self.assertTrue(self.hear(datagrams, b"hi", "127.0.0.9"))
+        self.deliver(datagrams, b"bye", "127.0.0.1", 40_000)
+        self.assertTrue(self.deliver(datagrams, b"hi", "127.0.0.9"))
 
-    def test_the_gate_stays_in_front(self):
+    def test_the_gate_decides_before_the_session(self):
         datagrams = self.datagrams()
-        self.assertEqual(self.hear(datagrams, b"hi", port=53), [])
-        self.assertEqual(self.hear(datagrams, b"hi", refusal=Refusal.DESTINATION), [])
-        self.assertEqual(self.hear(datagrams, b"x" * 64, "0.1.2.3"), [])
+        self.assertEqual(self.deliver(datagrams, b"hi", port=53), [])
+        self.assertEqual(self.deliver(datagrams, b"hi", refusal=Refusal.DESTINATION), [])
+        self.assertEqual(self.deliver(datagrams, b"x" * 64, "0.1.2.3"), [])
         self.assertEqual(
             datagrams.tally.refused,
             {Refusal.SOURCE_PORT: 1, Refusal.DESTINATION: 1, Refusal.SOURCE_ADDRESS: 1},
         )
-        self.hear(datagrams, b"hi")
+        self.deliver(datagrams, b"hi")
         datagrams.gate.govern(Access([]), datagrams.gate.limits, Access([]), ())
-        self.assertEqual(self.hear(datagrams, b"hi"), [])
+        self.assertEqual(self.deliver(datagrams, b"hi"), [])
         self.assertEqual(datagrams.tally.refused[Refusal.DENIED], 1)
 
-    def test_a_bug_of_the_service_costs_its_own_conversation(self):
+    def test_a_bug_of_the_service_ends_only_its_own_session(self):
         datagrams = self.datagrams()
-        self.hear(datagrams, b"hi", port=40_001)
-        self.hear(datagrams, b"bug", port=40_002)
+        self.deliver(datagrams, b"hi", port=40_001)
+        self.deliver(datagrams, b"bug", port=40_002)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(list(datagrams.peers), [("127.0.0.1", 40_001)])
         self.assertEqual(datagrams.tally.closed, {Closing.FAILED: 1})
 
-    def test_who_has_vanished_leaves_and_a_full_queue_is_counted(self):
+    def test_send_errors_are_counted_and_do_not_end_the_membership(self):
         datagrams = self.datagrams()
-        self.hear(datagrams, b"hi")
+        self.deliver(datagrams, b"hi")
         name = ("127.0.0.1", 40_000)
         self.broken[name] = BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        self.hear(datagrams, b"lost")
+        self.deliver(datagrams, b"lost")
         self.assertEqual(datagrams.tally.refused[Refusal.SEND], 3)
         self.assertEqual(len(datagrams.peers), 1)
         self.broken[name] = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-        self.hear(datagrams, b"an error that may be about another peer")
+        self.deliver(datagrams, b"an error that may be about another peer")
         self.assertEqual(len(datagrams.peers), 1)
 
-    def test_a_unix_peer_that_has_vanished_leaves(self):
+    def test_a_unix_peer_that_closed_its_socket_leaves(self):
         datagrams = self.datagrams("unix-dgram")
         gone = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         peer = Peer("unix-dgram", unix_name("/run/x"), unix_name("/tmp/one"))
@@ -494,21 +494,21 @@ class Conversing(SynchronousTestCase):
         self.assertEqual(len(datagrams.peers), 2)
         self.assertEqual(datagrams.tally.refused, {Refusal.NAMELESS: 1})
 
-    def test_at_the_stop_everybody_hears_goodbye(self):
+    def test_every_member_receives_the_last_data_at_the_stop(self):
         datagrams = self.datagrams()
-        self.hear(datagrams, b"hi")
+        self.deliver(datagrams, b"hi")
         datagrams.stopProtocol()
         self.assertEqual(self.sent[-1][1], b"the end")
         self.assertEqual(datagrams.tally.open, 0)
         self.clock.advance(0)  # the last turn of the work budget
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_who_makes_another_speak_that_fails_does_not_fail_itself(self):
+    def test_a_failing_session_does_not_end_the_session_that_caused_its_output(self):
         datagrams = self.datagrams()
-        self.hear(datagrams, b"hi")
-        self.hear(datagrams, b"hi", port=40_001)
+        self.deliver(datagrams, b"hi")
+        self.deliver(datagrams, b"hi", port=40_001)
         self.parrot.sessions[0].say(Reply(more=broken()))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.sent[-1], (("127.0.0.1", 40_000), b"one"))
         self.assertEqual(datagrams.tally.closed, {Closing.FAILED: 1})
-        self.assertEqual(self.hear(datagrams, b"on", port=40_001), [b"on"] * 3)
+        self.assertEqual(self.deliver(datagrams, b"on", port=40_001), [b"on"] * 3)

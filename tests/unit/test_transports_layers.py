@@ -1,4 +1,4 @@
-"""What each level of a connection promises its neighbours, with a socket of the test below and a receiver above."""
+"""The interface between levels of a connection, with a test socket below and a receiver above."""
 
 import pytest
 from twisted.internet.error import ConnectionDone
@@ -12,7 +12,7 @@ from tests.wire import Wire
 
 
 class Above:
-    """A receiver that keeps what it is told, and may pause as it begins."""
+    """A receiver that records its calls, and may pause when it begins."""
 
     def __init__(self, pauses=False):
         self.pauses = pauses
@@ -41,7 +41,7 @@ class Above:
 
 
 class Made:
-    """A stack, its socket, and what is above once it is built."""
+    """A stack, its socket, and the receiver above after it is built."""
 
     def __init__(self, *layers, pauses=False):
         self.clock = Clock()
@@ -91,7 +91,7 @@ def test_empty_layers_pass_everything_on(count):
     assert made.wire.calls == [("write", b"y"), ("flush",), ("read_at_once", 5), ("clamp",)]
 
 
-def test_nothing_is_built_above_a_handshake_that_is_not_over():
+def test_the_receiver_is_built_only_after_the_handshake():
     made = Made(Name, Layer)
     made.wire.receiver.received(b"NAME 192.0.2.1")
     made.wire.receiver.stuck()
@@ -103,7 +103,7 @@ def test_nothing_is_built_above_a_handshake_that_is_not_over():
 
 
 @pytest.mark.parametrize("cut", range(1, 26))
-def test_a_handshake_may_be_cut_anywhere_and_what_follows_is_handed_up(cut):
+def test_a_handshake_may_be_split_anywhere_and_the_rest_is_passed_up(cut):
     made = Made(Name)
     said = b"NAME 192.0.2.1 99\nand more"
     for piece in (said[:cut], said[cut:]):
@@ -113,14 +113,14 @@ def test_a_handshake_may_be_cut_anywhere_and_what_follows_is_handed_up(cut):
     assert not made.clock.getDelayedCalls()
 
 
-def test_a_layer_that_steps_out_is_not_in_the_way():
+def test_a_removed_layer_is_not_called():
     made = Made(Name)
     made.wire.receiver.received(b"NAME 192.0.2.1 99\n")
     assert made.wire.receiver is made.above[0]
     assert made.above[0].below is made.wire
 
 
-def test_what_a_layer_holds_waits_while_what_is_above_pauses():
+def test_data_held_by_a_layer_waits_while_the_receiver_pauses():
     made = Made(Name, pauses=True)
     made.wire.receiver.received(b"NAME 192.0.2.1 99\nrest")
     assert (made.told, made.wire.reads) == (["begin"], False)
@@ -128,7 +128,7 @@ def test_what_a_layer_holds_waits_while_what_is_above_pauses():
     assert (made.told, made.wire.reads) == (["begin", b"rest"], True)
 
 
-def test_what_a_layer_holds_is_dropped_by_a_close():
+def test_data_held_by_a_layer_is_dropped_on_close():
     made = Made(Name, pauses=True)
     made.wire.receiver.received(b"NAME 192.0.2.1 99\nrest")
     made.above[0].below.close()
@@ -136,7 +136,7 @@ def test_what_a_layer_holds_is_dropped_by_a_close():
     assert made.told == ["begin"]
 
 
-def test_a_deadline_is_absolute_and_its_reason_is_told():
+def test_a_deadline_is_absolute_and_its_reason_is_reported():
     made = Made(Name)
     for byte in b"NAME 192":
         made.clock.advance(HANDSHAKE / 8 - 0.01)
@@ -146,14 +146,14 @@ def test_a_deadline_is_absolute_and_its_reason_is_told():
     assert (made.wire.ended, type(made.wire.reason)) == ("reset", HandshakeTimeout)
 
 
-def test_a_handshake_within_begin_builds_at_once():
+def test_a_handshake_that_ends_within_begin_builds_the_receiver():
     made = Made(Staying, Layer, Staying)
     assert made.told == ["begin"]
     assert not made.clock.getDelayedCalls()
 
 
 class Pulling:
-    """A transport of Twisted's that asks a pull producer, and takes what it is given when the test says so."""
+    """A Twisted transport with a pull producer, whose data the kernel accepts when the test calls for it."""
 
     def __init__(self):
         self.held = b""
@@ -178,7 +178,7 @@ class Pulling:
         self.held += data
 
     def take(self):
-        """The kernel takes everything."""
+        """Let the kernel accept all data."""
         self.held = b""
         self.producer.resumeProducing()
 
@@ -186,7 +186,7 @@ class Pulling:
         return lambda *given: self.done.append(name)
 
 
-def test_unsent_upon_a_connection_of_twisted_is_never_too_little():
+def test_unsent_on_a_twisted_connection_is_never_too_small():
     above, transport = Above(), Pulling()
     level = TwistedSocket(lambda: above, Clock())
     level.makeConnection(transport)

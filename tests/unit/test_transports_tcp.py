@@ -1,4 +1,4 @@
-"""What a TCP connection inherits from its listener."""
+"""The options that a TCP connection inherits from its listener."""
 
 import socket
 from contextlib import closing
@@ -12,7 +12,7 @@ SOCKET, TCP = socket.SOL_SOCKET, socket.IPPROTO_TCP
 
 
 def accepted(listening: socket.socket) -> dict[str, int]:
-    """What a connection has that was just accepted."""
+    """The socket options of a new connection."""
     with socket.create_connection(listening.getsockname()):
         listening.setblocking(True)
         opened, _ = listening.accept()
@@ -28,8 +28,8 @@ def accepted(listening: socket.socket) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("stall", "seconds"), [(60.0, 65), (1.0, 60), (600.0, 605)])
-def test_a_peer_that_vanished_is_found_out(stall, seconds):
-    """Within a minute where something is under way, in any case later than `stall`."""
+def test_a_peer_that_disappears_is_detected(stall, seconds):
+    """Unacknowledged data is detected after a minute, or later than `stall` if that is longer."""
     (listening,) = tcp.TRANSPORT.bind(None, parse("tcp://127.0.0.1:0"))
     with closing(listening):
         expected = {"keepalive": 1, "idle": 60, "interval": 15, "count": 4, "unacknowledged": 60, "at once": 1}

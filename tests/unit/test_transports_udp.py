@@ -1,4 +1,4 @@
-"""What a datagram asked, where the kernel tells only half of it: it came before anybody wanted to know."""
+"""The destination of a datagram that was queued before the socket requested it: the kernel reports only a part."""
 
 import socket
 from typing import Any
@@ -29,7 +29,7 @@ OURS, BROADCAST = b"\xc0\0\2\1", b"\xc0\0\2\xff"
         (bytes(4), b"\xe0\0\0\1", False),
     ],
 )
-def test_what_asked_others_too_is_not_answered(ours, destination, answered):
+def test_a_broadcast_or_multicast_request_is_not_answered(ours, destination, answered):
     gate = DatagramGate(Access([]), Limits(), Clock().seconds, own_ports=set(), broadcasts={BROADCAST})
     sent: list[Any] = []
     with (

@@ -1,4 +1,4 @@
-"""What is prepared for each source of datagrams."""
+"""The cache of the sources of datagrams."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DENIED = Access([ipaddress.ip_network("127.0.0.0/8")], [ipaddress.ip_network("12
 
 
 class Reactor(Clock):
-    """Watches nothing."""
+    """A clock that ignores readers."""
 
     def addReader(self, reader: object) -> None:
         """As IReactorFDSet."""
@@ -40,7 +40,7 @@ class Reactor(Clock):
 
 
 class Lengths(Service):
-    """Replies with a text as long as the request asks, and notes the peers."""
+    """Replies with a text of the requested size, and records the peers."""
 
     kind = "lengths"
 
@@ -80,7 +80,7 @@ def sent(made: Any, client: socket.socket, *requests: bytes, to: str = "127.0.0.
 
 
 @pytest.mark.parametrize("url", ["udp://127.0.0.1:0", "udp://*:0"])
-def test_other_lists_apply_once_the_port_forgets(url):
+def test_changed_access_lists_apply_after_forget(url):
     with port(Echo(), url) as (made, client):
         sent(made, client, b"before")
         assert client.recv(10) == b"before"
@@ -91,7 +91,7 @@ def test_other_lists_apply_once_the_port_forgets(url):
 
 
 @pytest.mark.parametrize("url", ["udp://127.0.0.1:0", "udp://*:0"])
-def test_replies_bugs_and_refusals_are_counted_each(url):
+def test_each_reply_bug_and_refusal_is_counted(url):
     service = Lengths()
     with port(service, url) as (made, client):
         with failures() as logged:
