@@ -1,4 +1,4 @@
-"""Output never raises and never waits for who does not read; what does not get out is counted."""
+"""The background writer: it does not raise, does not block on a slow reader, and counts lost lines."""
 
 import os
 import tempfile
@@ -13,11 +13,11 @@ from echod.telemetry import background_writer as module
 from echod.telemetry.background_writer import Output
 from echod.telemetry.threads import NoThread
 
-LONG = 10.0  # seconds after which a test says that something waits for ever
+LONG = 10.0  # seconds after which a test reports that a call blocks
 
 
 def lines(output: Output, *texts: str) -> None:
-    """Hand out lines."""
+    """Write lines."""
     for text in texts:
         output.line(text)
 
@@ -30,7 +30,7 @@ class Outputs(SynchronousTestCase):
         self.file = self.folder / "log"
 
     def started(self, target: int | str) -> Output:
-        """An output that writes from its thread."""
+        """An output whose thread has been started."""
         output = Output(target)
         output.start()
         self.addCleanup(output.stop)
@@ -43,14 +43,14 @@ class Outputs(SynchronousTestCase):
         return descriptor
 
     def at_once(self, call: Callable[[], object]) -> None:
-        """Fail where a call has not returned after LONG."""
+        """Fail if a call has not returned after LONG."""
         thread = threading.Thread(target=call, daemon=True)
         thread.start()
         thread.join(LONG)
-        self.assertFalse(thread.is_alive(), "it waits for somebody to read")
+        self.assertFalse(thread.is_alive(), "the call waits for a reader")
 
     def wait_until(self, true: Callable[[], bool], what: str) -> None:
-        """Fail where something does not come true within LONG."""
+        """Fail if a condition does not become true within LONG."""
         deadline = time.monotonic() + LONG
         while not true():
             self.assertLess(time.monotonic(), deadline, what)
@@ -58,7 +58,7 @@ class Outputs(SynchronousTestCase):
 
 
 class Files(Outputs):
-    def test_get_every_line_in_order_before_the_thread_from_it_and_after_it(self) -> None:
+    def test_files_get_every_line_in_order_before_during_and_after_the_thread(self) -> None:
         output = Output(str(self.file))
         output.line("before")
         self.assertEqual(self.file.read_text("utf-8"), "before\n")
@@ -71,23 +71,23 @@ class Files(Outputs):
         self.assertEqual(lines, ["before", *map(str, range(1000)), "after"])
         self.assertEqual(output.lost, 0)
 
-    def test_are_appended_to_and_readable_by_no_stranger(self) -> None:
+    def test_files_are_appended_to_and_not_readable_by_other_users(self) -> None:
         self.addCleanup(os.umask, os.umask(0))
         Output(str(self.file)).line("one")
         Output(str(self.file)).line("two")
         self.assertEqual(self.file.read_text("utf-8"), "one\ntwo\n")
         self.assertEqual(self.file.stat().st_mode & 0o777, 0o640)
 
-    def test_get_text_that_is_no_unicode(self) -> None:
+    def test_text_that_is_not_valid_unicode_is_written(self) -> None:
         output = Output(str(self.file))
         output.line("naïve \udcff")
         self.assertEqual(self.file.read_bytes(), "naïve \\udcff\n".encode())
 
-    def test_that_cannot_be_opened_are_an_error_at_once(self) -> None:
+    def test_a_file_that_cannot_be_opened_raises_at_once(self) -> None:
         self.assertRaises(OSError, Output, str(self.folder))
         self.assertRaises(OSError, Output, str(self.folder / "missing" / "log"))
 
-    def test_of_a_relative_path_stay_where_they_were(self) -> None:
+    def test_a_relative_path_does_not_follow_the_working_directory(self) -> None:
         self.addCleanup(os.chdir, os.getcwd())
         os.chdir(self.folder)
         output = Output("log")
@@ -96,7 +96,7 @@ class Files(Outputs):
         output.line("one")
         self.assertEqual(self.file.read_text("utf-8"), "one\n")
 
-    def test_are_inherited_by_no_child(self) -> None:
+    def test_descriptors_are_not_inherited_by_child_processes(self) -> None:
         before = set(os.listdir("/proc/self/fd"))
         output = Output(str(self.file))
         output.reopen()
@@ -106,7 +106,7 @@ class Files(Outputs):
 
 
 class Reopening(Outputs):
-    def test_goes_on_in_a_new_file_after_somebody_renamed_the_old(self) -> None:
+    def test_reopening_continues_in_a_new_file_after_a_rename(self) -> None:
         output = self.started(str(self.file))
         output.line("one")
         self.wait_until(lambda: self.file.read_text("utf-8") == "one\n", "the line is not written")
@@ -117,7 +117,7 @@ class Reopening(Outputs):
         self.assertEqual((self.folder / "log.1").read_text("utf-8"), "one\n")
         self.assertEqual(self.file.read_text("utf-8"), "two\n")
 
-    def test_that_fails_goes_on_with_the_old(self) -> None:
+    def test_a_failed_reopening_keeps_the_old_file(self) -> None:
         output = Output(str(self.file))
         self.file.rename(self.folder / "log.1")
         self.file.mkdir()
@@ -126,15 +126,15 @@ class Reopening(Outputs):
         self.assertEqual((self.folder / "log.1").read_text("utf-8"), "one\n")
         self.assertEqual(output.lost, 0)
 
-    def test_of_a_pipe_waits_for_no_reader(self) -> None:
+    def test_reopening_a_named_pipe_does_not_wait_for_a_reader(self) -> None:
         os.mkfifo(self.file)
         self.at_once(lambda: self.assertRaisesRegex(OSError, "no process reads from it", Output, str(self.file)))
         first = os.open(self.file, os.O_RDONLY | os.O_NONBLOCK)
         output = Output(str(self.file))
-        self.assertTrue(os.get_blocking(output._descriptor))  # or it would lose lines where the pipe is full
+        self.assertTrue(os.get_blocking(output._descriptor))  # otherwise it would lose lines when the pipe is full
         os.close(first)
         self.at_once(lambda: self.assertRaisesRegex(OSError, "no process reads from it", output.reopen))
-        output.line("to nobody")
+        output.line("to no process")
         self.assertEqual(output.lost, 1)
         second = os.open(self.file, os.O_RDONLY | os.O_NONBLOCK)
         self.addCleanup(os.close, second)
@@ -143,14 +143,14 @@ class Reopening(Outputs):
         output.line("again")
         self.assertEqual(os.read(second, 100), b"to the next reader\nagain\n")
 
-    def test_keeps_no_descriptor(self) -> None:
+    def test_reopening_does_not_leak_a_descriptor(self) -> None:
         output = Output(str(self.file))
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(10):
             output.reopen()
         self.assertEqual(len(os.listdir("/proc/self/fd")), before)
 
-    def test_while_the_thread_is_about_to_write_puts_no_line_into_anybody_elses_file(self) -> None:
+    def test_reopening_while_the_thread_writes_does_not_write_to_another_file(self) -> None:
         output = Output(str(self.file))
         others = self.folder / "another connection"
         write = os.write
@@ -166,15 +166,15 @@ class Reopening(Outputs):
         self.assertEqual(others.read_bytes(), b"")
         self.assertEqual(self.file.read_text("utf-8"), "one\n")
 
-    def test_a_descriptor_that_was_given_does_nothing(self) -> None:
+    def test_reopening_a_given_descriptor_does_nothing(self) -> None:
         output = Output(self.opened(os.devnull))
         output.reopen()
         output.line("one")
         self.assertEqual(output.lost, 0)
 
 
-class Troubles(Outputs):
-    def test_a_full_disk_costs_the_lines_and_nothing_else(self) -> None:
+class Failures(Outputs):
+    def test_lines_for_a_full_disk_are_lost_and_counted(self) -> None:
         output = Output(self.opened("/dev/full"))
         output.line("one")
         self.assertEqual(output.lost, 1)
@@ -184,7 +184,7 @@ class Troubles(Outputs):
         output.stop()
         self.assertEqual(output.lost, 11)
 
-    def test_a_closed_pipe_and_a_closed_descriptor_do_too(self) -> None:
+    def test_lines_for_a_closed_pipe_or_descriptor_are_lost_and_counted(self) -> None:
         reading, writing = os.pipe()
         os.close(reading)
         for closed in (False, True):
@@ -193,13 +193,13 @@ class Troubles(Outputs):
             output = Output(writing)
             output.line("one")
             self.assertEqual(output.lost, 1)
-            if not closed:  # or its number is somebody else's by now
+            if not closed:  # another descriptor may have its number by now
                 output.start()
                 output.line("two")
                 output.stop()
                 self.assertEqual(output.lost, 2)
 
-    def test_a_line_that_fitted_in_part_does_not_spoil_the_next(self) -> None:
+    def test_a_partly_written_line_is_ended_before_the_next(self) -> None:
         pipe = Pipe(self)
         os.set_blocking(pipe.writing, False)
         pipe.fill(leave=4096)
@@ -215,7 +215,7 @@ class Troubles(Outputs):
 
 
 class Pipe:
-    """A pipe, and who reads from it when told."""
+    """A pipe that a test reads on demand."""
 
     def __init__(self, test: Outputs) -> None:
         self.reading, self.writing = os.pipe()
@@ -224,7 +224,7 @@ class Pipe:
         os.set_blocking(self.reading, False)
 
     def fill(self, leave: int = 0) -> None:
-        """Write until nothing more fits, but for so many octets."""
+        """Write until the pipe is full, then free `leave` bytes."""
         blocking = os.get_blocking(self.writing)
         os.set_blocking(self.writing, False)
         try:
@@ -236,7 +236,7 @@ class Pipe:
             os.read(self.reading, leave)
 
     def read(self) -> bytes:
-        """All that is there."""
+        """All bytes in the pipe."""
         whole = b""
         try:
             while piece := os.read(self.reading, 65536):
@@ -246,18 +246,18 @@ class Pipe:
         return whole
 
 
-class NobodyReads(Outputs):
-    """A full pipe: a terminal that somebody stopped, a pager, a log collector that hangs."""
+class BlockedReaders(Outputs):
+    """A full pipe: a stopped terminal, a pager, or a log collector that hangs."""
 
     def setUp(self) -> None:
         super().setUp()
         self.patch(module, "AT_THE_END", 0.05)
         self.patch(module, "WAITING", 100)
         self.pipe = Pipe(self)
-        self.addCleanup(self.pipe.read)  # lets the thread go on, and end
+        self.addCleanup(self.pipe.read)  # unblocks the thread, so that it ends
         self.pipe.fill()
 
-    def test_lines_wait_and_get_out_when_somebody_reads(self) -> None:
+    def test_lines_are_queued_and_written_when_the_reader_reads(self) -> None:
         output = self.started(self.pipe.writing)
         self.at_once(lambda: lines(output, *map(str, range(100))))
         self.assertEqual(output.lost, 0)
@@ -268,7 +268,7 @@ class NobodyReads(Outputs):
             read += self.pipe.read()
         self.assertEqual(read.rpartition(b"\0")[2].split(), [b"%d" % number for number in range(100)])
 
-    def test_what_does_not_fit_the_queue_is_counted(self) -> None:
+    def test_lines_that_do_not_fit_the_queue_are_counted(self) -> None:
         output = self.started(self.pipe.writing)
         self.at_once(lambda: lines(output, *["x"] * 1000))
         self.assertGreaterEqual(output.lost, 1000 - 2 * 100)
@@ -280,13 +280,13 @@ class NobodyReads(Outputs):
             read += self.pipe.read()
         self.assertEqual(read.count(b"x\n") + output.lost, 1000)
 
-    def test_what_waits_is_bounded_in_bytes_too(self) -> None:
-        """Lines may be as long as whatever a peer sends to a service that shows it."""
+    def test_the_queue_is_bounded_in_bytes_too(self) -> None:
+        """A service that prints messages prints lines as long as a peer sends."""
         self.patch(module, "WAITING_BYTES", 1000)
         output = self.started(self.pipe.writing)
         self.at_once(lambda: lines(output, *["x" * 300] * 10))
         lost = output.lost
-        self.assertIn(lost, (6, 7))  # one may be on its way
+        self.assertIn(lost, (6, 7))  # one may be in the thread
         read, deadline = self.pipe.read(), time.monotonic() + LONG
         while read.count(b"x\n") + lost < 10 and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -295,14 +295,14 @@ class NobodyReads(Outputs):
         output.line("y" * 900)
         self.assertEqual(output.lost, lost)
 
-    def test_the_end_comes_all_the_same_and_what_is_left_behind_is_counted(self) -> None:
+    def test_stop_returns_and_counts_the_queued_lines(self) -> None:
         output = self.started(self.pipe.writing)
         for _ in range(50):
             output.line("x")
         self.at_once(output.stop)
-        self.assertIn(output.lost, (49, 50))  # one is on its way
+        self.assertIn(output.lost, (49, 50))  # one is in the thread
 
-    def test_lines_after_the_end_wait_for_nobody_either(self) -> None:
+    def test_lines_after_stop_do_not_wait_for_a_reader(self) -> None:
         output = self.started(self.pipe.writing)
         output.line("x")
         self.at_once(output.stop)
@@ -319,10 +319,10 @@ class Threads(Outputs):
         self.known = set(threading.enumerate())
 
     def ours(self) -> set[threading.Thread]:
-        """The threads of outputs that exist now."""
+        """The running threads of outputs."""
         return set(threading.enumerate()) - self.known
 
-    def test_do_not_exist_while_there_is_nothing_to_write(self) -> None:
+    def test_the_thread_ends_when_the_queue_is_empty(self) -> None:
         output = self.started(str(self.file))
         for number in range(3):
             self.wait_until(lambda: not self.ours(), "the thread does not end")
@@ -331,7 +331,7 @@ class Threads(Outputs):
         self.wait_until(lambda: not self.ours(), "the thread does not end")
         self.assertEqual(self.file.read_text("utf-8"), "0\n1\n2\n")
 
-    def test_are_one_for_any_number_of_lines(self) -> None:
+    def test_one_thread_serves_any_number_of_lines(self) -> None:
         pipe = Pipe(self)
         pipe.fill()
         self.addCleanup(pipe.read)
@@ -340,8 +340,8 @@ class Threads(Outputs):
             output.line("x")
             self.assertLessEqual(len(self.ours()), 1)
 
-    def test_that_end_lose_no_line(self) -> None:
-        """Lines come just as the thread finds out that there is nothing to write."""
+    def test_a_thread_that_ends_does_not_lose_a_line(self) -> None:
+        """Lines arrive at the moment when the thread finds the queue empty."""
         self.patch(module, "IDLE", 0.0)
         output = self.started(str(self.file))
         for number in range(2000):
@@ -350,7 +350,7 @@ class Threads(Outputs):
         self.assertEqual(self.file.read_text("utf-8").split(), [str(number) for number in range(2000)])
         self.assertEqual(output.lost, 0)
 
-    def test_end_with_stop_which_may_come_twice_or_alone(self) -> None:
+    def test_stop_ends_the_thread_and_may_be_called_twice_or_without_start(self) -> None:
         output = Output(str(self.file))
         output.stop()
         output.start()
@@ -359,7 +359,7 @@ class Threads(Outputs):
         output.stop()
         self.assertEqual(self.ours(), set())
 
-    def test_can_be_started_again(self) -> None:
+    def test_an_output_can_be_started_again(self) -> None:
         output = Output(str(self.file))
         for number in range(2):
             output.start()
@@ -371,7 +371,7 @@ class Threads(Outputs):
         self.wait_until(lambda: self.file.read_text("utf-8").endswith("2\n"), "the line is not written")
         output.stop()
 
-    def test_keep_no_process_alive(self) -> None:
+    def test_the_thread_does_not_keep_the_process_alive(self) -> None:
         self.patch(module, "IDLE", LONG)
         self.started(str(self.file))
         (thread,) = self.ours()
@@ -382,21 +382,21 @@ class NoThreads(Outputs):
     """The limit of processes is reached."""
 
     def refuse_threads(self) -> None:
-        """Let no thread start from now on."""
+        """Make every start of a thread fail from now on."""
 
         def refuse(_thread: threading.Thread) -> None:
             raise RuntimeError("can't start new thread")
 
         self.patch(threading.Thread, "start", refuse)
 
-    def test_are_an_error_of_the_start(self) -> None:
+    def test_start_raises_if_a_thread_cannot_be_started(self) -> None:
         output = Output(str(self.file))
         self.refuse_threads()
         self.assertRaises(NoThread, output.start)
         output.line("written at once")
         self.assertEqual(self.file.read_text("utf-8"), "written at once\n")
 
-    def test_later_cost_no_line_of_what_the_descriptor_takes(self) -> None:
+    def test_without_a_thread_lines_that_do_not_block_are_written(self) -> None:
         self.patch(module, "IDLE", 0.0)
         output = self.started(str(self.file))
         self.wait_until(lambda: output._thread is None, "the thread does not end")
@@ -406,7 +406,7 @@ class NoThreads(Outputs):
         output.stop()
         self.assertEqual(output.lost, 0)
 
-    def test_and_no_reader_are_waited_for_by_no_line_and_by_no_end(self) -> None:
+    def test_without_a_thread_and_a_reader_neither_lines_nor_stop_block(self) -> None:
         self.patch(module, "IDLE", 0.0)
         pipe = Pipe(self)
         pipe.fill()

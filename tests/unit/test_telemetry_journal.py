@@ -1,4 +1,4 @@
-"""The journal's own protocol: fields that nobody can forge, entries of any size, and a journal that is busy or gone."""
+"""The protocol of the journal: fields that peers cannot forge, entries of any size, and a busy or absent journal."""
 
 import array
 import fcntl
@@ -17,11 +17,11 @@ from echod.telemetry.log import LEVELS, Log
 
 
 def never(*_):
-    """Later, for who holds no line back."""
+    """A `later` for logs that do not suppress lines."""
 
 
 class Reading:
-    """The other end, as journald reads it."""
+    """The receiving end, as journald implements it."""
 
     def __init__(self, where):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -29,7 +29,7 @@ class Reading:
         self.socket.setblocking(False)
 
     def entries(self):
-        """Every entry that has come: its fields, and whether it came as a file."""
+        """Every received entry: its fields, and whether it was sent as a file."""
         found = []
         with suppress(BlockingIOError):
             while True:
@@ -46,7 +46,7 @@ class Reading:
 
 
 def fields(data):
-    """The fields of an entry; one that holds a line feed would stand in another form, and is none of ours."""
+    """The fields of an entry. A value with a line feed would have the binary form, which echod does not send."""
     assert data.endswith(b"\n")
     pairs = [line.partition(b"=") for line in data[:-1].split(b"\n")]
     assert all(equals for _, equals, _ in pairs)
@@ -97,14 +97,14 @@ NAMES = st.from_regex("[a-z_]{1,9}", fullmatch=True)
 
 
 @given(st.sampled_from(sorted(LEVELS)), st.text(), st.dictionaries(NAMES, st.text()))
-def test_nobody_writes_a_field_but_us(level, message, more):
+def test_peers_cannot_add_fields_to_an_entry(level, message, more):
     said = fields(entry(level, message, more))
     assert set(said) == {"MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", *(f"ECHOD_{name.upper()}" for name in more)}
     assert all(value.isprintable() for value in said.values())
     assert said["PRIORITY"] in "23467"
 
 
-def test_a_large_entry_is_a_file(reading, journal):
+def test_a_large_entry_is_sent_as_a_file(reading, journal):
     journal.send(entry("info", "x" * 3_000_000, {"service": "echo"}))
     [(said, as_file)] = reading.entries()
     assert as_file
@@ -112,7 +112,7 @@ def test_a_large_entry_is_a_file(reading, journal):
     assert said["ECHOD_SERVICE"] == "echo"
 
 
-def test_a_busy_journal_costs_entries_and_counts_them(reading, journal, monkeypatch, tmp_path):
+def test_entries_for_a_busy_journal_are_lost_and_counted(reading, journal, monkeypatch, tmp_path):
     monkeypatch.setattr("echod.telemetry.journal.PATIENCE", 0.01)
     output = Output(os.open(os.devnull, os.O_WRONLY), journal)
     log = Log(output, "journal", later=never)
@@ -126,7 +126,7 @@ def test_a_busy_journal_costs_entries_and_counts_them(reading, journal, monkeypa
     assert reading.entries()[0][0]["MESSAGE"] == "again"
 
 
-def test_a_journal_that_goes_costs_entries_and_one_that_comes_back_has_them(tmp_path):
+def test_entries_are_lost_only_while_the_journal_is_absent(tmp_path):
     where = str(tmp_path / "journal")
     journal = Journal(where)
     first = Reading(where)
@@ -142,7 +142,7 @@ def test_a_journal_that_goes_costs_entries_and_one_that_comes_back_has_them(tmp_
     journal.close()
 
 
-def test_without_a_journal_lines_have_their_priority(tmp_path):
+def test_without_a_journal_lines_start_with_their_priority(tmp_path):
     with (tmp_path / "log").open("w") as file:
         log = Log(Output(file.fileno(), Journal(str(tmp_path / "nowhere"))), "journal", later=never)
         log.say("error", "a\nb")
@@ -151,7 +151,7 @@ def test_without_a_journal_lines_have_their_priority(tmp_path):
     assert prefixed("warn", "look out") == "<4>look out"
 
 
-def test_auto_is_the_journal_where_the_output_leads_there(reading, journal, tmp_path):
+def test_auto_is_journal_if_the_output_is_connected_to_it(reading, journal, tmp_path):
     with (tmp_path / "log").open("w") as file:
         there = os.fstat(file.fileno())
         environ = {"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"}
@@ -166,7 +166,7 @@ def test_auto_is_the_journal_where_the_output_leads_there(reading, journal, tmp_
 
 
 @pytest.mark.parametrize("stream", [None, "", "1:2", "junk"])
-def test_auto_is_text_anywhere_else(stream, journal, reading, tmp_path):
+def test_auto_is_text_for_any_other_output(stream, journal, reading, tmp_path):
     environ = {} if stream is None else {"JOURNAL_STREAM": stream}
     with (tmp_path / "log").open("w") as file:
         Log(Output(file.fileno(), journal), "auto", environ=environ, later=never).say("info", "one")
@@ -175,12 +175,12 @@ def test_auto_is_text_anywhere_else(stream, journal, reading, tmp_path):
     assert reading.entries() == []
 
 
-def test_a_file_of_our_own_is_never_the_journal(journal, reading, tmp_path):
+def test_a_log_file_is_never_taken_for_the_journal(journal, reading, tmp_path):
     output = Output(str(tmp_path / "log"), journal)
     there = os.stat(tmp_path / "log")
     assert not output.is_journal({"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"})
 
 
-def test_what_is_sent_is_lost_or_raises():
+def test_a_lost_entry_raises():
     with closing(Journal("/nowhere/journal")) as journal, pytest.raises(FileNotFoundError):
         journal.send(b"MESSAGE=x\n")

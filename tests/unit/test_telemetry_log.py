@@ -1,4 +1,4 @@
-"""The log: one line for each event and diagnostic, in our format, whatever a peer made of it."""
+"""The log: one line for each event and diagnostic, also with hostile text of a peer."""
 
 import json
 import os
@@ -58,31 +58,31 @@ class Logs(SynchronousTestCase):
         self.clock = Clock()
 
     def log(self, form: Format = "text", level: str = "info") -> Log:
-        """A log that writes to our file at once."""
+        """A log that writes to the file of the test synchronously."""
         output = Output(str(self.file))
         self.addCleanup(os.close, output._descriptor)
         return Log(output, form, level, clock=self.clock.seconds, later=self.clock.callLater)
 
     def lines(self) -> list[str]:
-        """What was written since the last time, without the time."""
+        """The lines written since the last call, without their time."""
         lines = self.file.read_text("utf-8").splitlines()
         os.truncate(self.file, 0)
         return [re.sub(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ", "", line) for line in lines]
 
     def objects(self) -> list[dict[str, Any]]:
-        """What was written since the last time, as JSON."""
+        """The lines written since the last call, parsed as JSON."""
         return [json.loads(line) for line in self.lines()]
 
 
 class OurEvents(Logs):
-    def test_every_event_of_the_catalogue_has_its_words_and_a_level(self) -> None:
+    def test_every_event_of_the_catalogue_has_a_text_and_a_level(self) -> None:
         self.assertEqual(set(TEMPLATES), set(CATALOGUE))
         for name, (level, template) in TEMPLATES.items():
             self.assertIn(level, LEVELS)
             named = set(re.findall(r"{([a-z_]+)", template))
             self.assertEqual(named, set(CATALOGUE[name].rpartition(": ")[2].split(", ")), name)
 
-    def test_read_as_a_person_would_say_it(self) -> None:
+    def test_events_are_sentences(self) -> None:
         log = self.log(level="debug")
         for name, fields in FIELDS.items():
             log.event(name, fields)
@@ -108,7 +108,7 @@ class OurEvents(Logs):
             ],
         )
 
-    def test_of_single_connections_are_for_debugging_alone(self) -> None:
+    def test_events_of_single_connections_have_level_debug(self) -> None:
         log = self.log()
         for name, fields in FIELDS.items():
             log.event(name, fields)
@@ -118,7 +118,7 @@ class OurEvents(Logs):
             log.event(name, fields)
         self.assertEqual(len(self.lines()), 4)
 
-    def test_keep_their_fields_in_json(self) -> None:
+    def test_events_keep_their_fields_in_json(self) -> None:
         log = self.log("json", "debug")
         for name, fields in FIELDS.items():
             log.event(name, fields)
@@ -127,14 +127,14 @@ class OurEvents(Logs):
             self.assertEqual((said["event"], said["level"]), (name, TEMPLATES[name][0]))
             self.assertTrue(said["message"])
 
-    def test_can_be_subscribed_to(self) -> None:
+    def test_a_log_can_subscribe_to_events(self) -> None:
         events = Events()
         events.subscribe(self.log().event)
         events.tell("daemon.ready", listeners=1)
         self.assertEqual(self.lines(), ["info  ready: 1 listener"])
         self.assertEqual(events.failures, 0)
 
-    def test_that_miss_a_field_are_failures_of_their_sink(self) -> None:
+    def test_an_event_without_a_field_is_a_failure_of_its_sink(self) -> None:
         events = Events()
         events.subscribe(self.log().event)
         events.tell("daemon.ready")
@@ -142,20 +142,20 @@ class OurEvents(Logs):
 
 
 class OwnLines(Logs):
-    def test_of_the_daemon_have_a_level(self) -> None:
+    def test_lines_of_the_daemon_have_a_level(self) -> None:
         log = self.log(level="warn")
         log.say("info", "unimportant")
         log.say("warn", "important")
         self.assertEqual(self.lines(), ["warn  important"])
 
-    def test_of_services_are_always_written(self) -> None:
+    def test_lines_of_services_are_written_at_every_level(self) -> None:
         self.log(level="critical").show("tcp 192.0.2.1:5: hello")
         self.assertEqual(self.lines(), ["info  tcp 192.0.2.1:5: hello"])
         self.log("json", "critical").show("tcp 192.0.2.1:5: hello")
         (said,) = self.objects()
         self.assertEqual((said["message"], said["shown"]), ("tcp 192.0.2.1:5: hello", True))
 
-    def test_have_the_time_of_the_world(self) -> None:
+    def test_lines_start_with_the_time_in_utc(self) -> None:
         begin = datetime.now(UTC).replace(microsecond=0)
         self.log("json").say("info", "now")
         (said,) = self.objects()
@@ -166,7 +166,7 @@ class OwnLines(Logs):
 
     @settings(max_examples=100, deadline=None)
     @given(st.text(st.characters()), st.sampled_from(["text", "json"]))
-    def test_are_one_printable_line_whatever_a_peer_made_of_them(self, text: str, form: Format) -> None:
+    def test_hostile_text_stays_one_printable_line(self, text: str, form: Format) -> None:
         log = self.log(form, "debug")
         log.say("info", text)
         log.show(text)
@@ -179,17 +179,17 @@ class OwnLines(Logs):
 
     @settings(max_examples=50, deadline=None)
     @given(st.text("{}!:.0acdefst %s", max_size=20))
-    def test_are_never_a_format(self, text: str) -> None:
+    def test_text_is_never_used_as_a_format(self, text: str) -> None:
         log = self.log(level="debug")
         log.say("info", text)
         log.event("connection.opened", {"service": text, "address": "{service}", "peer": "{peer}"})
         self.assertEqual(self.lines(), [f"info  {text}", f"debug {text}  {{service}} from {{peer}}"])
 
 
-class TooMany(Logs):
-    """Nobody fills the log by making us say the same again and again."""
+class RateLimits(Logs):
+    """The rate limit of lines: peers cannot fill the log."""
 
-    def test_lines_of_a_class_are_counted_and_told_by_time(self) -> None:
+    def test_suppressed_lines_are_counted_and_reported_later(self) -> None:
         log = self.log()
         for _ in range(MOST + 25):
             log.event("accept.paused", {"service": "echo", "address": "tcp://*:7", "error": "EMFILE"})
@@ -202,7 +202,7 @@ class TooMany(Logs):
         log.settle()
         self.assertEqual(self.lines(), [])
 
-    def test_lines_pass_again_when_their_second_is_over(self) -> None:
+    def test_lines_pass_again_after_their_second(self) -> None:
         log = self.log()
         for _ in range(3):
             for _ in range(MOST):
@@ -211,26 +211,26 @@ class TooMany(Logs):
         self.assertEqual(len(self.lines()), 3 * MOST)
         self.assertEqual(log.suppressed, 0)
 
-    def test_lines_that_peers_choose_pass_once_a_minute(self) -> None:
+    def test_events_that_peers_cause_are_logged_once_a_minute(self) -> None:
         log = self.log()
         for _ in range(2):
             for _ in range(50):
                 for name in ("reading.paused", "reading.resumed", "client.denied"):
                     log.event(name, {"limit": 5, **FIELDS.get(name, {})})
                 self.clock.advance(1)
-            self.clock.advance(20)  # what was held back is told when a minute is over
+            self.clock.advance(20)  # suppressed lines are reported after a minute
             lines = self.lines()
             self.assertEqual(len(lines), 6)
             self.assertEqual(sum("49 more lines were not written" in line for line in lines), 3)
 
-    def test_what_the_configuration_has_many_of_is_all_said(self) -> None:
+    def test_events_of_the_configuration_are_not_limited(self) -> None:
         log = self.log()
         for number in range(5 * MOST):
             log.event("listener.opened", {"service": "echo", "address": f"tcp://*:{number}"})
             log.say("warn", "open to the network")
         self.assertEqual(len(self.lines()), 10 * MOST)
 
-    def test_who_asked_for_every_connection_has_far_more(self) -> None:
+    def test_level_debug_has_a_higher_limit(self) -> None:
         log = self.log(level="debug")
         for _ in range(MOST_DEBUG + 1):
             log.event("connection.opened", FIELDS["connection.opened"])
@@ -238,7 +238,7 @@ class TooMany(Logs):
         log.settle()
         self.assertEqual(self.lines(), ["warn  1 more line was not written: connection.opened"])
 
-    def test_a_bug_has_one_line_a_minute_for_each_place_and_every_one_counts(self) -> None:
+    def test_a_bug_is_logged_once_a_minute_for_each_place_and_always_counted(self) -> None:
         log = self.log("json")
         logger = Logger("echod.test", observer=LogPublisher(log))
 
@@ -258,7 +258,7 @@ class TooMany(Logs):
         fail(0)
         self.assertEqual(len(self.objects()), 1)
 
-    def test_classes_without_end_become_one(self) -> None:
+    def test_classes_above_the_maximum_share_one_limit(self) -> None:
         log = self.log()
         logger = Logger("echod.test", observer=LogPublisher(log))
         for number in range(3 * CLASSES):
@@ -267,7 +267,7 @@ class TooMany(Logs):
         log.settle()
         self.assertLessEqual(len(self.lines()), 2)
 
-    def test_nothing_is_longer_than_people_read(self) -> None:
+    def test_long_texts_are_clipped(self) -> None:
         log = self.log(level="debug")
         logger = Logger("echod.test", observer=LogPublisher(log))
         logger.warn("{it}", it="x" * 10**6)
@@ -279,13 +279,13 @@ class TooMany(Logs):
 
 
 class Diagnostics(Logs):
-    """What twisted.logger brings."""
+    """Diagnostics of twisted.logger."""
 
     def logger(self, log: Log, namespace: str) -> Logger:
-        """A logger whose events go to our log alone."""
+        """A logger whose events go only to this log."""
         return Logger(namespace, observer=LogPublisher(log))
 
-    def test_of_ours_count_from_the_level_and_others_from_warn(self) -> None:
+    def test_diagnostics_of_echod_have_the_configured_level_and_others_warn(self) -> None:
         for level, ours, others in (
             ("debug", ["debug", "info", "warn", "error", "critical"], ["warn", "error", "critical"]),
             ("info", ["info", "warn", "error", "critical"], ["warn", "error", "critical"]),
@@ -302,12 +302,12 @@ class Diagnostics(Logs):
                     logger.emit(importance, "{what} happened", what="it")
                 self.assertEqual(self.lines(), [f"{name:5} it happened" for name in expected], (level, namespace))
 
-    def test_without_a_level_or_a_namespace_are_somebody_elses_information(self) -> None:
+    def test_without_level_and_namespace_they_are_info_of_another_package(self) -> None:
         log = self.log(level="debug")
-        log({"log_format": "who says so?"})
+        log({"log_format": "an event without a namespace"})
         self.assertEqual(self.lines(), [])
 
-    def test_of_failures_are_one_line_with_the_error_and_its_place(self) -> None:
+    def test_a_failure_is_one_line_with_the_error_and_its_place(self) -> None:
         log = self.log()
         try:
             raise ValueError("two\nlines")
@@ -317,10 +317,10 @@ class Diagnostics(Logs):
         self.assertRegex(
             line,
             r"^critical the service failed: ValueError: two\\x0alines in "
-            r"test_of_failures_are_one_line_with_the_error_and_its_place \(test_telemetry_log\.py:\d+\)$",
+            r"test_a_failure_is_one_line_with_the_error_and_its_place \(test_telemetry_log\.py:\d+\)$",
         )
 
-    def test_of_failures_name_the_innermost_places(self) -> None:
+    def test_a_failure_names_the_innermost_frames(self) -> None:
         def deeper(depth: int) -> None:
             if depth:
                 deeper(depth - 1)
@@ -335,17 +335,17 @@ class Diagnostics(Logs):
         (line,) = self.lines()
         self.assertEqual(line.count("deeper ("), 4)
 
-    def test_of_failures_without_a_place_end_with_the_error(self) -> None:
+    def test_a_failure_without_a_traceback_ends_with_the_error(self) -> None:
         log = self.log()
         self.logger(log, "echod.test").failure("lost", Failure(RuntimeError("nowhere")))
         self.assertEqual(self.lines(), ["critical lost: RuntimeError: nowhere"])
 
-    def test_that_cannot_be_formatted_raise_nothing(self) -> None:
+    def test_a_diagnostic_that_cannot_be_formatted_does_not_raise(self) -> None:
         self.logger(self.log(), "echod.test").warn("{missing} {0.bad!z}")
         (line,) = self.lines()
         self.assertTrue(line.startswith("warn  "))
 
-    def test_are_json_too(self) -> None:
+    def test_diagnostics_can_be_json(self) -> None:
         self.logger(self.log("json"), "echod.test").warn("odd: {what}", what="\x1b\u202e")
         (said,) = self.objects()
         self.assertEqual((said["level"], said["message"]), ("warn", r"odd: \x1b\u{202e}"))

@@ -1,4 +1,4 @@
-"""What services show: a thousand lines a second, and then how many more there were."""
+"""The output of services: a thousand lines a second, then the number of dropped lines."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,17 +15,17 @@ class Lines(SynchronousTestCase):
         self.shown = Shown(self.write, self.clock.seconds, self.clock.callLater)
 
     def write(self, line: str) -> int:
-        """A line, and its end."""
+        """Append a line. Returns its bytes with its line feed."""
         self.lines.append(line)
         return len(line.encode()) + 1
 
-    def test_pass_as_they_are(self) -> None:
+    def test_lines_pass_unchanged(self) -> None:
         for line in ("one", "", "two"):
             self.shown(line)
         self.shown.settle()
         self.assertEqual(self.lines, ["one", "", "two"])
 
-    def test_beyond_so_many_a_second_are_counted(self) -> None:
+    def test_lines_above_the_limit_are_counted(self) -> None:
         for number in range(A_SECOND + 3):
             self.shown(str(number))
         self.assertEqual(self.lines, list(map(str, range(A_SECOND))))
@@ -34,7 +34,7 @@ class Lines(SynchronousTestCase):
         self.shown("later")
         self.assertEqual(self.lines[A_SECOND:], ["… 3 more lines in that second", "later"])
 
-    def test_are_needed_only_where_there_is_room(self) -> None:
+    def test_has_room_is_false_above_the_limit(self) -> None:
         for _ in range(2):
             for _ in range(A_SECOND):
                 self.assertTrue(self.shown.has_room())
@@ -43,7 +43,7 @@ class Lines(SynchronousTestCase):
             self.shown("")
             self.clock.advance(1)
 
-    def test_beyond_so_many_bytes_a_second_are_counted_too(self) -> None:
+    def test_lines_above_the_limit_of_bytes_are_counted(self) -> None:
         for _ in range(2):
             for _ in range(A_SECOND):
                 self.shown("é" * 500)
@@ -55,20 +55,20 @@ class Lines(SynchronousTestCase):
             self.assertLessEqual(sum(len(line.encode()) + 1 for line in self.lines), BYTES_A_SECOND)
             self.lines.clear()
 
-    def test_are_measured_as_they_are_written(self) -> None:
+    def test_bytes_are_counted_as_written(self) -> None:
         shown = Shown(lambda line: self.write("x" * 999 + line), self.clock.seconds, self.clock.callLater)
         for _ in range(A_SECOND):
             shown("")
         self.assertLessEqual(sum(len(line) + 1 for line in self.lines), BYTES_A_SECOND + 1000)
 
-    def test_that_were_counted_are_told_once(self) -> None:
+    def test_the_number_of_dropped_lines_is_printed_once(self) -> None:
         for _ in range(A_SECOND + 1):
             self.shown("x")
         self.shown.settle()
         self.shown.settle()
         self.assertEqual(self.lines[A_SECOND:], ["… 1 more line in that second"])
 
-    def test_of_every_second_are_counted_anew(self) -> None:
+    def test_each_second_has_its_own_count(self) -> None:
         for _ in range(3):
             for _ in range(A_SECOND):
                 self.shown("x")
@@ -78,7 +78,7 @@ class Lines(SynchronousTestCase):
 
     @settings(max_examples=50, deadline=None)
     @given(st.lists(st.tuples(st.sampled_from([1, 999, 1000, 1001, 2500]), st.sampled_from([0.0, 0.5, 1.0, 7.0]))))
-    def test_are_shown_or_counted_every_one(self, bursts: list[tuple[int, float]]) -> None:
+    def test_every_line_is_printed_or_counted(self, bursts: list[tuple[int, float]]) -> None:
         self.setUp()
         for count, pause in bursts:
             for _ in range(count):

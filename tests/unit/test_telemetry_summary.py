@@ -1,9 +1,9 @@
-"""The log as people read it: a line for each service at the start, and a sentence at the end."""
+"""The summaries for operators: a line for each service at the start, and a sentence at the end."""
 
 from echod.telemetry.summary import Opened, stopped
 
 
-def test_the_addresses_of_a_start_are_one_line_a_service() -> None:
+def test_the_addresses_of_a_start_are_one_line_for_each_service() -> None:
     opened = Opened()
     for service, address in (("echo", "tcp://*:7"), ("upper", "tcp://*:8"), ("echo", "udp://*:7")):
         assert opened.lines("listener.opened", {"service": service, "address": address}) == ()
@@ -16,7 +16,7 @@ def test_the_addresses_of_a_start_are_one_line_a_service() -> None:
     assert opened.lines("listener.opened", {"service": "late", "address": "tcp://*:9"}) is None
 
 
-def test_the_end_is_a_sentence() -> None:
+def test_the_totals_are_one_sentence() -> None:
     assert stopped({}) == "stopped: 0 connections, 0 datagrams, 0 bytes received, 0 sent"
     counters = {
         "echo tcp://*:7": {"accepted": 1, "bytes_in": 1, "closed:done": 1, "refused:denied": 2},
