@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -38,6 +37,7 @@ from echod.daemon.privileges import Identity, Impossible, become, identity_of, o
 from echod.daemon.root_files import open_log
 from echod.daemon.sd_notify import Notify
 from echod.daemon.signals import hold, install
+from echod.daemon.usage_errors import meant_by, usage_error
 from echod.early_signals import until_the_daemon_takes_them
 from echod.services.registry import kinds
 from echod.stdio import open_standard_streams, readers_may_leave
@@ -52,6 +52,14 @@ EX_USAGE: Final = 64  #: sysexits(3)
 EX_OSERR: Final = 71
 EX_CANTCREAT: Final = 73
 EX_CONFIG: Final = 78
+
+
+EXAMPLES: Final = """\
+Examples:
+  echod --listen echo=tcp://127.0.0.1:7007
+  echod --config etc/echod.toml
+  echod --config etc/echod.toml --check-config
+"""  #: at the end of --help
 
 
 class Options(usage.Options):
@@ -82,6 +90,10 @@ class Options(usage.Options):
         own = os.path.basename(sys.argv[0]) == "echod"
         return f"Usage: {'echod' if own else 'twistd [options] echod'} {self.synopsis}"
 
+    def getUsage(self, width: int | None = None) -> str:
+        """The text of --help, with examples. Twisted's own would join their lines."""
+        return f"{super().getUsage(width)}\n{EXAMPLES}"
+
     def opt_listen(self, address: str) -> None:
         """Serve KIND=URL without a file, such as echo=tcp://127.0.0.1:7007; may be repeated."""
         self.listen.append(from_system(address))
@@ -100,7 +112,7 @@ class Options(usage.Options):
     def parseArgs(self, *arguments: str) -> None:
         """Refuse every argument that is not an option. Raises UsageError."""
         if arguments:
-            raise usage.UsageError(f"unexpected argument {escaped(arguments[0])}")
+            raise usage.UsageError(f"unexpected argument {escaped(arguments[0])}{meant_by(arguments[0])}")
 
     def parseOptions(self, options: Any = None) -> None:
         """Read the command line. A usage error is printed as one line, with exit code 64."""
@@ -108,7 +120,7 @@ class Options(usage.Options):
             with readers_may_leave():  # --help and other options that only print
                 super().parseOptions(options)
         except usage.UsageError as error:
-            _end(EX_USAGE, [f"{escaped(str(error))}; {_right_option(str(error))}"])
+            _end(EX_USAGE, [usage_error(str(error), self.longOpt)])
         except OSError as error:
             _end(EX_CANTCREAT, [f"standard output: {system_error(error)}"])
 
@@ -130,20 +142,6 @@ class Options(usage.Options):
         until_the_daemon_takes_them()
         self.identity = _identity(self)
         self.pidfile = pidfile_of(self.parent, self.identity)
-
-
-def _right_option(said: str) -> str:
-    """A hint for an unknown option: it may be an option of twistd."""
-    from twisted.scripts import twistd
-
-    match = re.fullmatch(r"option -(-?)([a-z_]+) not recognized", said)
-    if match is not None:
-        theirs = twistd.ServerOptions()  # type: ignore[attr-defined]  # the class for this system
-        name = match[2] if match[1] else theirs.synonyms.get(match[2], "")
-        for flag, value in ((name, ""), (f"{name}=", "=…")):
-            if flag in theirs.longOpt:
-                return f"this is an option of twistd: twistd --{name}{value} echod …"
-    return "--help lists the options"
 
 
 def read(options: Options) -> Configuration:

@@ -66,11 +66,13 @@ def _number(text: str | int, what: str) -> int:
     if isinstance(text, int) or (text.isascii() and text.isdecimal()):
         if len(str(text)) <= 10 and 0 <= (number := int(text)) < 2**32 - 1:
             return number
-        raise Impossible(f"{escaped(str(text))} is not the number of a {what}")
+        raise Impossible(f"--{what[0]}id: {escaped(str(text))} is out of range (0–4294967294)")
+    if not text:
+        raise Impossible(f"--{what[0]}id: the name is empty")
     try:
         return pwd.getpwnam(text).pw_uid if what == "user" else grp.getgrnam(text).gr_gid
     except KeyError:
-        raise Impossible(f"there is no {what} {escaped(text)}") from None
+        raise Impossible(f"--{what[0]}id: {what} {escaped(text)} does not exist") from None
 
 
 def owning(configuration: Configuration, identity: Identity) -> Configuration:

@@ -61,7 +61,7 @@ CASES = {
     "control characters": wrong('[services."\\u001b[31m"]\n"\\u0007" = 1\n', "services."),
     "more connections than files": wrong(
         GOOD + "limits = { connections = 100000000 }\n",
-        "echod.toml:3: services.echo.limits.connections: 100000000 + 64 do",
+        "echod.toml:3: services.echo.limits.connections: 100000000 + 64 exceed",
     ),
     "an owner that is not there": wrong(
         '[services.echo]\nlisten = ["unix:///tmp/x?user=no-such-user"]\n', "services.echo.listen[0]", "no-such-user"
@@ -82,15 +82,25 @@ CASES = {
         ("tcp://127.0.0.1:TCP", "udp://127.0.0.1:UDP"),
         words=lambda directory: ["--listen", "echo=tcp://127.0.0.1:TCP", "--listen", "upper=udp://127.0.0.1:UDP"],
     ),
-    "an unknown option": usage("--lissten", "echo=tcp://127.0.0.1:0", says="lissten"),
-    "a flag of twistd's": usage("-n", says="this is an option of twistd: twistd --nodaemon echod …"),
-    "an option of twistd's": usage("--logfile=x", says="this is an option of twistd: twistd --logfile=… echod …"),
-    "an argument": usage("echo", says="echo"),
+    "an unknown option": usage(
+        "--lissten", "echo=tcp://127.0.0.1:0", says='unknown option "--lissten"; did you mean --listen?; --help lists'
+    ),
+    "a flag of twistd's": usage("-n", says="it is an option of twistd: twistd --nodaemon echod …"),
+    "an option of twistd's": usage("--logfile=x", says="it is an option of twistd: twistd --logfile=… echod …"),
+    "an argument": usage("echo", says="unexpected argument echo; --help lists"),
+    "a file without its option": usage(
+        "etc/x.toml", says="unexpected argument etc/x.toml; did you mean --config etc/x.toml?"
+    ),
+    "an address without its option": usage("echo=tcp://[::1]:7", says="did you mean --listen echo=tcp://[::1]:7?"),
+    "a flag with a value": usage("--console=yes", says="--console takes no value; --help lists"),
     "a file and addresses": usage("--config", "echod.toml", "--listen", "echo=tcp://127.0.0.1:0", says="--config"),
     "bytes that are no text": usage(b"\xff\x1b", says=r"\xff\x1b"),
 }
 
 IN_THIS_PROCESS = (
+    "a file without its option",
+    "an address without its option",
+    "a flag with a value",
     "a flag of twistd's",
     "an option of twistd's",
     "a file without a name",

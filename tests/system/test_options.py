@@ -1,5 +1,6 @@
 """The daemon's command line: what only looks, where the configuration comes from, and who is let in."""
 
+import re
 import socket
 import tomllib
 from collections.abc import Iterator
@@ -69,6 +70,18 @@ def test_help_lists_every_option(capsys):
     text = said(capsys, "--help")
     for option in ("--config", "--listen", "--allow", "--check-config", "--print-config", "--version"):
         assert option in text
+
+
+def test_an_option_needs_its_value(capsys):
+    assert said(capsys, "--config", code=64) == "echod: --config needs a value; --help lists the options\n"
+
+
+def test_help_shows_examples_that_are_accepted(capsys):
+    examples = re.findall(r"(?m)^  echod (.+)$", said(capsys, "--help").partition("\nExamples:\n")[2])
+    assert len(examples) == 3
+    for line in examples:
+        words = [str(TOP / word) if word.endswith(".toml") else word for word in line.split()]
+        assert said(capsys, *dict.fromkeys([*words, "--check-config"])).startswith("echo ")
 
 
 def test_check_config_opens_nothing(taken):

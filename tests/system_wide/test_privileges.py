@@ -155,11 +155,11 @@ def test_a_path_that_the_later_user_cannot_remove_is_reported():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--uid", "nobody-of-that-name"], "there is no user nobody-of-that-name"),
+        (["--uid", "nobody-of-that-name"], "--uid: user nobody-of-that-name does not exist"),
         (["--uid", "nobody", "--gid", "\x1b[31m"], r"there is no group \x1b[31m"),
         (["--uid", "4711"], "--uid 4711: no such user is known here, so --gid must say the group"),
-        (["--uid", "9" * 5000, "--gid", "1"], "is not the number of a user"),
-        (["--uid", str(2**32 - 1), "--gid", "1"], "4294967295 is not the number of a user"),
+        (["--uid", "9" * 5000, "--gid", "1"], "is out of range (0–4294967294)"),
+        (["--uid", str(2**32 - 1), "--gid", "1"], "--uid: 4294967295 is out of range (0–4294967294)"),
     ],
 )
 def test_an_unknown_user_is_one_line_and_64(options, said):

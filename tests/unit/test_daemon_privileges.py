@@ -47,13 +47,13 @@ def test_a_group_alone_keeps_the_user(root):
 @pytest.mark.parametrize(
     ("user", "group", "said"),
     [
-        ("nobody of that name", None, "there is no user nobody of that name"),
-        ("nobody", "\x1b", r"there is no group \\x1b"),
-        ("9" * 5000, "1", "is not the number of a user"),
-        ("4294967295", "1", "4294967295 is not the number of a user"),  # which setresuid(2) takes for `leave it`
-        ("-1", "1", "there is no user -1"),
-        ("²", "1", "there is no user ²"),
-        ("", "1", "there is no user "),
+        ("nobody of that name", None, "--uid: user nobody of that name does not exist"),
+        ("nobody", "\x1b", r"--gid: group \\x1b does not exist"),
+        ("9" * 5000, "1", r"--uid: 9+ is out of range"),
+        ("4294967295", "1", "--uid: 4294967295 is out of range"),  # which setresuid(2) takes for `leave it`
+        ("-1", "1", "--uid: user -1 does not exist"),
+        ("²", "1", "--uid: user ² does not exist"),
+        ("", "1", "--uid: the name is empty"),
     ],
 )
 def test_who_is_nobody(root, user, group, said):
