@@ -137,7 +137,8 @@ def parse(text: str, *, client: bool = False) -> Address:
     return _host_address(text, scheme, before, options, client)
 
 
-_HOST_AND_PORT: Final = re.compile(r"(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|\[[0-9A-Za-z:.%_-]+\]):[0-9]{1,5}")
+_HOST: Final = re.compile(r"localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|\[[0-9A-Za-z:.%_-]+\]")
+_HOST_AND_PORT: Final = re.compile(rf"({_HOST.pattern}):[0-9]{{1,5}}")
 """Text that cannot be an endpoint string."""
 _TLS: Final = "Twisted's ssl: and tls: endpoints are not supported; an address with TLS is tls://HOST:PORT"
 _NO_ENDPOINTS: Final[Mapping[str, str]] = {
@@ -162,6 +163,10 @@ def _without_scheme(text: str) -> Address:
         return Address("systemd", path=rest)
     if _HOST_AND_PORT.fullmatch(text):
         raise AddressError(f"{_shown(text)}: the scheme is missing; write tcp://{text}")
+    if text.startswith("/") and len(text) > 1:
+        raise AddressError(f"{_shown(text)}: the scheme is missing; write unix://{quote(text)}")
+    if _HOST.fullmatch(text):
+        raise AddressError(f"{_shown(text)}: the scheme and the port are missing; write tcp://{text}:PORT")
     if not colon or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", kind):
         raise AddressError(f"{_shown(text)}: not an address; write one such as tcp://127.0.0.1:10007")
     if kind in SCHEMES and not SCHEMES[kind].has_path and rest.startswith(("/", "[")):
@@ -194,6 +199,8 @@ def _host_address(text: str, scheme: str, before: str, options: dict[str, str | 
         if not bracket or (after and not after.startswith(":")):
             raise AddressError(f"{_shown(text)}: write an IPv6 address as [::1]:7")
         host, port_text = _ipv6(text, host), after[1:]
+        if ":" in host and "%" not in host and "interface" not in options and ipaddress.ip_address(host).is_link_local:
+            raise AddressError(f"{_shown(text)}: a link-local address needs its interface; write [{host}%eth0]")
     else:
         host, port_text = authority.rpartition(":")[::2] if ":" in authority else (authority, "")
         if ":" in host:

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from echod.names import scoped
+from echod.transports.sockets import check_zone
 
 Place = tuple[int, Any]  #: the family of a socket, and the address to connect it to
 
@@ -37,9 +38,12 @@ def look_up(
     socket.gaierror.
     """
     try:
+        check_zone(host)
         return succeed(_ask(host, port, kind, family, socket.AI_NUMERICHOST))
     except socket.gaierror:
         pass  # it is a name
+    except OSError as error:
+        return fail(error)
     found: Deferred[list[Place]] = Deferred()
 
     def ask() -> None:

@@ -67,13 +67,18 @@ def _places(address: Address, kind: socket.SocketKind) -> list[tuple[socket.Addr
         if _has_ipv6():
             return [(socket.AF_INET6, ("::", address.port))]
         return [(socket.AF_INET, ("0.0.0.0", address.port))]
-    _, percent, scope = address.host.partition("%")
-    if percent and not scope.isdecimal():
-        with _named(scope):
-            socket.if_nametoindex(scope)
+    check_zone(address.host)
     numbers = socket.AI_PASSIVE | socket.AI_NUMERICHOST
     found = socket.getaddrinfo(address.host, address.port, type=kind, flags=numbers)
     return list(dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in found))
+
+
+def check_zone(host: str) -> None:
+    """Raises OSError (ENODEV) if the zone of an IPv6 address names an interface that does not exist."""
+    _, percent, zone = host.partition("%")
+    if percent and not zone.isdecimal():
+        with _named(zone):
+            socket.if_nametoindex(zone)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IHostnameResolver, IReactorFDSet, IReactorPluggableNameResolver
 from twisted.internet.protocol import ClientFactory
@@ -21,7 +21,7 @@ from echod.names import SocketAddress, inet_name
 from echod.transports.layers.stack import Receiver
 from echod.transports.lookup import NameResolver
 from echod.transports.service_factory import ServiceFactory
-from echod.transports.sockets import inet_sockets, keep_urgent_inline, mark
+from echod.transports.sockets import check_zone, inet_sockets, keep_urgent_inline, mark
 from echod.transports.stream_port import Reserve, StreamPort
 from echod.transports.transport import INET_FAMILIES, Stream
 from echod.transports.twisted_socket import dial
@@ -166,8 +166,12 @@ class TCP(Stream):
     ) -> Deferred[Any]:
         """Connect to the first address of a name that answers (RFC 8305); `timeout` is in seconds for each address.
 
-        The Deferred fails with Twisted's ConnectError, or with socket.gaierror.
+        The Deferred fails with Twisted's ConnectError, or with OSError; the resolver's own is socket.gaierror.
         """
+        try:
+            check_zone(address.host)
+        except OSError as error:
+            return fail(error)
         resolver = NameResolver(reactor, family)
         through = _Dialling(reactor, address, resolver)
         endpoint: Any

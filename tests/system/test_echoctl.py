@@ -270,6 +270,14 @@ def test_a_missing_interface_is_named(words):
     assert ended.stderr.decode() == f"echoctl: {scheme}://127.0.0.1:9: interface nosuch0 does not exist (ENODEV)\n"
 
 
+@pytest.mark.parametrize("scheme", ["tcp", "udp"])
+def test_the_interface_of_a_zone_is_named(scheme):
+    url = f"{scheme}://[fe80::1%nosuch0]:9"
+    ended = run(*ECHOCTL, "send", url, "hello")
+    assert ended.stderr.decode() == f"echoctl: {url}: interface nosuch0 does not exist (ENODEV)\n"
+    assert ended.returncode == 1
+
+
 # check, usage and help
 
 

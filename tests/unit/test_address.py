@@ -1,5 +1,6 @@
 """Addresses: what is read, what is refused and in which words, and that printing is the reverse of reading."""
 
+import ipaddress
 import re
 
 from hypothesis import given, settings
@@ -69,7 +70,10 @@ def addresses(draw: st.DrawFn) -> Address:
             options = {name: value for name, value in options.items() if name not in ("mode", "user", "group")}
         return Address(scheme, path=path, options=options)
     path = draw(st.just("") | _bytes.map("/{}".format)) if known.has_url_path else ""
-    return Address(scheme, draw(_host), draw(st.integers(0, 65535)), path, options)
+    host = draw(_host)
+    if ":" in host and "%" not in host and ipaddress.ip_address(host).is_link_local:
+        host += "%eth0"
+    return Address(scheme, host, draw(st.integers(0, 65535)), path, options)
 
 
 _anything = st.text(st.characters(), max_size=20)  # control characters and surrogates included
@@ -147,6 +151,11 @@ class Reading(SynchronousTestCase):
         self.assertEqual(parse(f"unix://{path}").path, path)
         self.assertIn(f"has {UNIX_PATH_MAX + 1} bytes", refused(f"unix://{path}x"))
 
+    def test_link_local_addresses_have_an_interface(self) -> None:
+        for text in ("tcp://[fe80::1%eth0]:7", "udp://[fe80::1]:7?interface=eth0", "tcp://[::ffff:169.254.0.1]:7"):
+            parse(text)
+            parse(text, client=True)
+
     def test_equal_addresses_are_one_address(self) -> None:
         one = parse("tcp://h:1?backlog=5&dscp=ef")
         other = parse("tcp://H:01?dscp=46&backlog=5")
@@ -166,6 +175,11 @@ class Refusing(SynchronousTestCase):
             (f"systemd:{'x' * 256}", "1 to 255"),
             ("echo", "not an address; write one such as tcp://127.0.0.1:10007"),
             ("7:tcp", "not an address"),
+            ("localhost", "the scheme and the port are missing; write tcp://localhost:PORT"),
+            ("192.0.2.1", "the scheme and the port are missing; write tcp://192.0.2.1:PORT"),
+            ("[::1]", "the scheme and the port are missing; write tcp://[::1]:PORT"),
+            ("/run/echod/admin.sock", "the scheme is missing; write unix:///run/echod/admin.sock"),
+            ("tcp://[fe80::1]:7", "a link-local address needs its interface; write [fe80::1%eth0]"),
             ("tcp:7\n8", r"'\x0a' is not allowed in an address"),
             ("tcp:\u202e7", r"'\u{202e}' is not allowed in an address"),
             ("tcp:/127.0.0.1:7", "write tcp://127.0.0.1:7"),
