@@ -55,7 +55,9 @@ class Reading:
     def root(self, layers: Layers) -> Found:
         """Read all files. Errors are appended to `faults`."""
         found = self._table(ROOT, layers, "")
-        if self.whole and not any(content.get("services", {}) != {} for _, content in layers):
+        if self.whole and not any(
+            content.get("services", {}) != {} or self._misspelled(ROOT, content, "services") for _, content in layers
+        ):
             right = 'expected one such as [services.echo] with listen = ["tcp://127.0.0.1:10007"]'
             self.fault(layers[0][0], "services", f"no service is configured; {right}")
         return found
@@ -145,8 +147,10 @@ class Reading:
         written = [content["kind"] for _, content in tables if "kind" in content]
         options = self._options(written[-1] if written else name, layers, path)
         forms: Mapping[str, Form | Table] = {**options, **SERVICE.keys, "kind": self._kind}
-        found = self._table(Table(SERVICE.name, forms), layers, path)
-        self._addresses(found, tables, path)
+        table = Table(SERVICE.name, forms)
+        found = self._table(table, layers, path)
+        if not any(self._misspelled(table, content, "listen") for _, content in tables):
+            self._addresses(found, tables, path)
         if tables and not written:
             try:
                 found["kind"] = Written(self.kind(name), DEFAULT, joined(path, "kind"))
@@ -180,6 +184,11 @@ class Reading:
                     continue  # this kind is not used
                 self.fault(layers[0][0], path, f"kind {one.kind} cannot be configured: {error}")
         return forms
+
+    def _misspelled(self, table: Table, content: Mapping[str, Any], known: str) -> bool:
+        """Whether an unknown key has the hint that `known` was meant. That key is then not missing as well."""
+        meant = re.compile(rf"did you mean {known}(\.[^?]*)?\?")
+        return any(meant.fullmatch(self._right_key(table, key)) for key in content if key not in table.keys)
 
     def _right_key(self, table: Table, key: str) -> str:
         """The hint for an unknown key of a table."""

@@ -34,6 +34,18 @@ def with_echo(**more):
     return {"services": {"echo": SERVICE | more}}
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"services": {"echo": {"lissten": [HERE]}}}, "services.echo.lissten: unknown key; did you mean listen?"),
+        ({"service": {"echo": SERVICE}}, "service: unknown key; did you mean services?"),
+        ({"echo": SERVICE}, "echo: unknown key; did you mean services.echo?"),
+    ],
+)
+def test_a_misspelled_key_is_not_reported_as_missing_too(content, said):
+    assert faults(content) == [f"/etc/a.toml: {said}"]
+
+
 def test_a_value_knows_its_file_and_its_path():
     found, wrong = read(with_echo(limits={"idle": "1h"}))
     assert not wrong
