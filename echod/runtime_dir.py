@@ -67,9 +67,12 @@ def prepare(folder: str, environ: Mapping[str, str]) -> None:
     if not stat.S_ISDIR(there.st_mode):
         raise OSError(errno.ENOTDIR, "the folder of its sockets is not a folder", folder)
     if there.st_uid != os.geteuid():
-        raise OSError(errno.EPERM, f"the folder of its sockets belongs to user {there.st_uid}", folder)
+        right = f"expected {os.geteuid()}: remove it, or set XDG_RUNTIME_DIR"
+        raise OSError(errno.EPERM, f"the folder of its sockets belongs to user {there.st_uid}, {right}", folder)
     if there.st_mode & 0o022:
-        raise OSError(errno.EPERM, "others may write to the folder of its sockets: chmod go-w it", folder)
+        raise OSError(
+            errno.EPERM, f"other users may write to the folder of its sockets; run chmod go-w {folder}", folder
+        )
 
 
 def _owner_of(folder: str) -> int | None:

@@ -16,9 +16,17 @@ from echod.text import escaped
 EX_USAGE: Final = 2  #: the code of argparse and most clients
 NOT_AVAILABLE: Final = "not available in this version"
 
+
+def _choice(match: re.Match[str]) -> str:
+    """The message for a value that is not one of a few words. Python before 3.12 quotes each of them."""
+    words = match[3].replace("'", "")
+    return f"{match[1]}: {shown(match[2])} must be one of: {words}"
+
+
 _NUMBER: Final = re.compile(r"-[0-9]*\.?[0-9]+")
 _REWORDED: Final = (
     (re.compile(r"argument (?=[^:]+: )"), ""),
+    (re.compile(r"^([^:]+): invalid choice: ['\"](.*)['\"] \(choose from (.*)\)$"), _choice),
     (re.compile(r"^([^:]+): expected one argument$"), r"\1 needs a value"),
     (re.compile(r"^([^:]+): ignored explicit argument (.*)$"), r"\1 takes no value: leave out \2"),
     (re.compile(r"^the following arguments are required: (.*)$"), r"\1 is missing"),
@@ -99,14 +107,14 @@ class Parser(argparse.ArgumentParser):
             instead = self.planned[name]
             return f"{name} is {NOT_AVAILABLE}" + (f"; {instead}" if instead else "")
         owners = [name_of for name_of, other in self.relatives.items() if name in other.options]
+        listed = " and ".join(filter(None, (", ".join(owners[:-1]), *owners[-1:])))
         if owners and not self.commands:
-            return f"unknown option {shown(word)}; it is an option of {' and '.join(owners)}"
+            return f"unknown option {shown(word)}; it is an option of {listed}"
         if owners:
-            return (
-                f"unknown option {shown(word)}; it is an option of {' and '.join(owners)}: write it after the command"
-            )
-        if close := get_close_matches(name, self.options, n=1):
-            return f"unknown option {shown(word)}; did you mean {close[0]}?"
+            return f"unknown option {shown(word)}; it is an option of {listed}: write it after the command"
+        long = [option[2:] for option in self.options if option.startswith("--")]
+        if name.startswith("--") and (close := get_close_matches(name[2:], long, n=1)):
+            return f"unknown option {shown(word)}; did you mean --{close[0]}?"
         text = "; write -- before a text that begins with -" if self.takes_text else ""
         return f"unknown option {shown(word)}{text}"
 

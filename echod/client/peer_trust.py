@@ -37,8 +37,9 @@ def check(connection: socket.socket, address: Address, configuration: Path | Non
         if peer.user in known or (owns_folder and only_writable_by(peer.user, folder)):
             return
     raise Untrusted(
-        f"{address.place}: the listening process belongs to user {name_of(peer.user)}, not trusted: expected root, "
-        f"{name_of(os.geteuid())}, or the owner of the configuration or of a folder that only the owner can write to"
+        f"{address.place}: the listening process belongs to user {name_of(peer.user)}, not trusted: expected "
+        f"{' or '.join(dict.fromkeys((name_of(0), name_of(os.geteuid()))))}, or the owner of the configuration or of "
+        f"a folder that only the owner can write to; run this as {name_of(peer.user)} if you trust it"
     )
 
 

@@ -194,7 +194,7 @@ class Ping:
         self._done = True
         seconds = self._clock() - self._begun
         if code != INTERRUPTED:
-            self._report_lost(math.inf, "" if failed is None else "no answer before the end")
+            self._report_lost(math.inf, "" if failed is None else str(failed).removeprefix(f"{self._place}: "))
         if self._schedule is not None:
             self._schedule.stop()
         found = figures(self._account, self._times, awaited)

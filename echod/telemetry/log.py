@@ -32,7 +32,10 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
     "listener.closed": ("debug", "{service}  {address} is no longer served"),
     "connection.opened": ("debug", "{service}  {address} from {peer}"),
     "connection.refused": ("debug", "{service}  {address} refused to {peer}: {reason}"),
-    "client.denied": ("info", "{service}  {address} denied to {peer}; to let it in: --allow {host}"),
+    "client.denied": (
+        "info",
+        "{service}  {address} denied to {peer}; to allow it: --allow {host}, or the key allow",
+    ),
     "connection.closed": ("debug", "{service}  {address} from {peer} ended: {reason}, {bytes_in} in, {bytes_out} out"),
     "accept.paused": ("warn", "{service}  {address} accepts no connections for now: {error}"),
     "accept.resumed": ("info", "{service}  {address} accepts again; {refused} refused meanwhile"),

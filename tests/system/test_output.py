@@ -246,6 +246,8 @@ def test_the_first_client_that_is_denied_is_told_with_what_lets_it_in():
         for _ in range(5):
             with socket.create_connection(daemon.inet("echo", "tcp"), SECONDS) as client, suppress(ConnectionError):
                 assert client.recv(1) == b""
-        daemon.stderr.wait_for(r" info +echo  \S+ denied to 127.0.0.1:\d+; to let it in: --allow 127.0.0.1$")
+        daemon.stderr.wait_for(
+            r" info +echo  \S+ denied to 127.0.0.1:\d+; to allow it: --allow 127.0.0.1, or the key allow$"
+        )
         assert daemon.stop() == 0
         assert sum(" denied to " in line for line in daemon.stderr.text) == 1

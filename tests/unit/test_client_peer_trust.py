@@ -40,6 +40,14 @@ def test_another_user_is_not_trusted(connection, monkeypatch, tmp_path):
         check(connection, parse("unix://@name"), None)
 
 
+def test_a_refusal_names_the_expected_users_once_and_the_user_to_run_as(connection, monkeypatch):
+    listens(monkeypatch, 4001)
+    for own, expected in ((0, "root, or the owner"), (4002, "root or 4002, or the owner")):
+        monkeypatch.setattr(os, "geteuid", lambda own=own: own)
+        with pytest.raises(Untrusted, match=f"expected {expected} of the configuration .*; run this as 4001 if"):
+            check(connection, parse("unix://@name"), None)
+
+
 def test_the_owner_of_the_configuration_is_trusted(connection, monkeypatch, tmp_path):
     if os.geteuid() != 0:
         pytest.skip("giving a file to another user takes root")

@@ -64,7 +64,7 @@ def test_the_folder_of_our_user_is_made_for_us_alone(tmp_path):
         os.umask(before)
     assert folder.stat().st_mode & 0o7777 == 0o700
     folder.chmod(0o770)
-    with pytest.raises(OSError, match="others may write"):
+    with pytest.raises(OSError, match="other users may write .*; run chmod go-w "):
         prepare(str(folder), environ)
 
 
@@ -87,5 +87,5 @@ def test_what_another_made_first_is_refused(tmp_path, monkeypatch):
     ours = os.geteuid()
     monkeypatch.setattr("echod.runtime_dir._owner_of", lambda _folder: ours + 1)
     monkeypatch.setattr("echod.runtime_dir.os.geteuid", lambda: ours + 1)
-    with pytest.raises(OSError, match=f"belongs to user {ours}"):
+    with pytest.raises(OSError, match=f"belongs to user {ours}, expected [0-9]+: remove it"):
         prepare(str(folder), environ)

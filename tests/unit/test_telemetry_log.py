@@ -95,7 +95,7 @@ class OurEvents(Logs):
                 "debug echo  tcp://*:7 from 192.0.2.1:5",
                 "debug echo  tcp://*:7 refused to 192.0.2.1:5: denied",
                 "debug echo  tcp://*:7 from 192.0.2.1:5 ended: idle, 5 in, 4 out",
-                "info  echo  tcp://*:7 denied to 192.0.2.1:5; to let it in: --allow 192.0.2.1",
+                "info  echo  tcp://*:7 denied to 192.0.2.1:5; to allow it: --allow 192.0.2.1, or the key allow",
                 "warn  echo  tcp://*:7 accepts no connections for now: EMFILE",
                 "info  echo  tcp://*:7 accepts again; 3 refused meanwhile",
                 "info  ready: 2 listeners",
