@@ -18,8 +18,8 @@ TYPED = echod twisted/plugins bench completion docs tests
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-run: $(VENV)/.runtime  ## start the daemon with etc/echod.toml, in this terminal
-	@exec $(BIN)/python -P -m echod --config etc/echod.toml $(ARGS)
+run: $(VENV)/.runtime  ## start the daemon with etc/echod.toml, and print what clients send
+	@exec $(BIN)/python -P -m echod --config etc/echod.toml --show $(ARGS)
 
 test: $(VENV)/.test  ## every test that needs only this tree (ARGS=--cov shows the coverage)
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)

@@ -9,12 +9,13 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import shtab
 
 from echod import tap
 from echod.client import commandline
+from echod.model import Show
 from echod.services.registry import kinds
 
 KINDS = " ".join(f"{name}=" for name in kinds())
@@ -69,6 +70,7 @@ def daemon() -> argparse.ArgumentParser:
                 f"--{name}",
                 metavar=VALUES.get(name, "TEXT"),
                 action="append" if name in ("listen", "allow") else "store",
+                choices=get_args(Show) if name == "show" else None,
                 help=said,
             )
         else:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar, Final, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
 from echod.gate.access import key_of
 from echod.gate.connections import client_of
@@ -23,6 +23,8 @@ from echod.shape import Shape
 from echod.transports.registry import EVERY_FORM
 
 Transform = Callable[[bytes], bytes]
+Show = Literal["no", "text", "hex"]
+"""Whether and how the messages of clients are printed."""
 
 
 class End(Enum):
@@ -194,6 +196,9 @@ class Service:
     conversational: ClassVar[bool] = False
     """Whether a datagram peer has a session, like a stream. It joins, receives output without a request, and leaves by
     an end of its session or after `idle`."""
+
+    shown_on_terminal: ClassVar[bool] = False
+    """Whether messages of clients are printed by default if standard output is a terminal."""
 
     def __init__(self, options: Any = None, context: Context | None = None) -> None:
         self.options = self.Options() if options is None else options

@@ -18,7 +18,7 @@ from twisted.python import usage
 from echod.config.errors import ConfigurationError
 from echod.config.fd_budget import fit
 from echod.config.listing import listeners, warnings
-from echod.config.loading import from_listen, load
+from echod.config.loading import from_listen, load, with_show
 from echod.config.name_resolution import Unresolved, resolved
 from echod.config.printing import describe
 from echod.config.settings import Configuration
@@ -65,12 +65,13 @@ Examples:
 class Options(usage.Options):
     """The options of `twistd echod` and `python -m echod`."""
 
-    synopsis = "[--config FILE | --listen KIND=URL …] [--allow CIDR …] [--console] [--uid USER [--gid GROUP]]"
+    synopsis = "[--config FILE | --listen KIND=URL …] [--allow CIDR …] [--console] [--show] [--uid USER [--gid GROUP]]"
     longdesc = "Serves TCP, UDP and Unix clients: echo, upper and the other small services. See echod.toml(5)."
     optParameters = [
         ["config", "c", None, "The configuration file; else $ECHOD_CONFIG, /etc/echod/echod.toml, or built in."],
         ["uid", "u", None, "If started as root: the user to switch to when all sockets are bound, by name or number."],
         ["gid", "g", None, "The group to switch to; by default the user's own."],
+        ["show", None, None, "Print clients' messages if the service does not set show: text (default), hex or no."],
     ]
     optFlags = [
         ["console", None, "Use this terminal for the console service: show its messages, answer with typed lines."],
@@ -118,7 +119,8 @@ class Options(usage.Options):
         """Read the command line. A usage error is printed as one line, with exit code 64."""
         try:
             with readers_may_leave():  # --help and other options that only print
-                super().parseOptions(options)
+                words = sys.argv[1:] if options is None else options
+                super().parseOptions(["--show=text" if word == "--show" else word for word in words])
         except usage.UsageError as error:
             _end(EX_USAGE, [usage_error(str(error), self.longOpt)])
         except OSError as error:
@@ -148,9 +150,11 @@ def read(options: Options) -> Configuration:
     """Read the configuration that the command line selects. Raises Refused if it is wrong."""
     try:
         if options.listen:
-            return from_listen(options.listen, options.allow, kinds(), endpoint.unknown)
+            return with_show(from_listen(options.listen, options.allow, kinds(), endpoint.unknown), options["show"])
         path = None if options["config"] is None else Path(options["config"])
-        return load(path, kinds(), os.environ, allow=options.allow, unknown=endpoint.unknown)
+        return with_show(
+            load(path, kinds(), os.environ, allow=options.allow, unknown=endpoint.unknown), options["show"]
+        )
     except ConfigurationError as error:
         raise Refused(EX_CONFIG, [str(fault) for fault in error.faults]) from error
     except OSError as error:  # no descriptor is left to read the installed packages

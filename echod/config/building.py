@@ -78,7 +78,7 @@ class Building:
         service = ServiceConfig(
             name,
             options=self._options(path, kind.value, listen.file, found),
-            **self._fields(path, ("kind", "listen"), [found]),
+            **self._fields(path, ("kind", "listen", "show"), [found]),
             **self._fields(path, POLICY, both),
             limits=Limits(**limits),
             written_limits={field_of(key): table[key].path for table in reversed(tables) for key in table},

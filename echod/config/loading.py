@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from echod.address import Address, parse
-from echod.config import files
+from echod.config import files, schema
 from echod.config.address_conflicts import Unknown
 from echod.config.building import ALLOW, Building
-from echod.config.errors import ConfigurationError, Fault
+from echod.config.errors import ConfigurationError, Fault, joined
 from echod.config.line_numbers import located
 from echod.config.settings import Configuration
 from echod.config.toml_reader import DEFAULT, Found, Reading, Written
@@ -28,6 +28,7 @@ Kinds = Mapping[str, type[Service]]
 
 VARIABLE: Final = "ECHOD_CONFIG"
 LISTEN: Final = Path("--listen")
+SHOW: Final = Path("--show")  #: the origin of `show` from the command line
 ADMIN: Final = "unix://%t/admin.sock"
 """The admin address without a configuration: in a folder that only the user can write to."""
 BUILT_IN: Final[Mapping[str, Any]] = {
@@ -66,6 +67,26 @@ def load(
         return replace(building.configuration([file.path.absolute() for file in read]), texts=texts)
     except ConfigurationError as error:
         raise ConfigurationError(located(error.faults, texts)) from None
+
+
+def with_show(configuration: Configuration, written: str | None) -> Configuration:
+    """The configuration with `show` set for each service that does not set it. Raises ConfigurationError.
+
+    None, without the option, changes nothing.
+    """
+    if written is None:
+        return configuration
+    try:
+        how = schema.SHOW.accept(written)
+    except ValueError as error:
+        raise ConfigurationError([Fault(SHOW, "", str(error))]) from None
+    services, origins = [], dict(configuration.origins)
+    for service in configuration.services:
+        if service.show is None:
+            service = replace(service, show=how)
+            origins[joined(joined("services", service.name), "show")] = (SHOW,)
+        services.append(service)
+    return replace(configuration, services=tuple(services), origins=origins)
 
 
 @dataclass(frozen=True)

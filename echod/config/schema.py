@@ -37,6 +37,7 @@ from echod.config.value_types import (
     words,
 )
 from echod.gate.limits import Limits
+from echod.model import Show
 from echod.runtime_dir import expanded
 
 LARGEST_BUFFER: Final = 64 << 20
@@ -187,6 +188,8 @@ TLS: Final = Table(
     },
 )
 
+SHOW: Final = words(*get_args(Show))
+
 KIND_RIGHT: Final = 'the name of a kind, such as "echo"'
 
 SERVICE: Final = Table(
@@ -194,6 +197,7 @@ SERVICE: Final = Table(
     {
         "kind": text(KIND_RIGHT, str, lambda kind: str(kind.kind)),
         "listen": ADDRESSES,
+        "show": SHOW,
         **POLICY,
         "limits": LIMITS,
         "faults": FAULTS,

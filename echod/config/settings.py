@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from echod.address import Address
 from echod.gate.access import Network
 from echod.gate.limits import Auto, Limits
-from echod.model import Service
+from echod.model import Service, Show
 
 Plane = Literal["auto", "off"]
 LogFormat = Literal["auto", "text", "json", "journal"]
@@ -63,6 +63,7 @@ class ServiceConfig:
     larger_answers_to: tuple[Network, ...] = LOOPBACK  #: clients that may get a datagram larger than the request
     allow_source_ports: tuple[int, ...] = ()  #: exceptions to the loop guard
     limits: Limits = field(default_factory=Limits)
+    show: Show | None = None  #: whether messages of clients are printed; None is the default of the kind
     written_limits: Mapping[str, str] = field(default_factory=dict, compare=False)
     """The configured fields of `limits`, each with the path of its key in the service or in `[defaults]`. A configured
     limit that cannot be met is an error; a default is reduced."""

@@ -17,7 +17,8 @@ from echod.fastpath.stream_lane import StreamLane
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
-from echod.model import Context, Service
+from echod.model import Context, Service, Show
+from echod.services.print_message import effective, printing
 from echod.text import system_error
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.datagram_sessions import SessionDatagrams
@@ -63,6 +64,8 @@ class Served:
         self.config = config
         self._predecessor = predecessor
         self.service = self._make(shared)
+        #: The service that the transports call: `service`, or its wrapper that prints messages.
+        self.frontend = printing(self.service, self.printing_of(config))
         self._access = Access(config.allow, config.deny)
         self._larger_answers_to = Access(config.larger_answers_to)
         self._allow_source_ports = frozenset(config.allow_source_ports)
@@ -87,6 +90,15 @@ class Served:
             self._predecessor = None
         if isinstance(self.service, AdminService):
             self.service.options = self.config.options
+
+    @property
+    def prints(self) -> bool:
+        """Whether the messages of clients are printed."""
+        return self.frontend is not self.service
+
+    def printing_of(self, config: ServiceConfig) -> Show:
+        """The effective value of `show` under a configuration."""
+        return effective(config.show, config.kind, terminal=self.service.context.terminal)
 
     def is_like(self, other: ServiceConfig) -> bool:
         """Whether nothing but the addresses differs."""
@@ -127,7 +139,7 @@ class Listener:
             self._own_gate = shared.state.connection_gate(served.config.name, access, limits)
         if transport.shape.has_connections:
             self.factory = ServiceFactory(
-                served.service,
+                served.frontend,
                 gate=self._own_gate or served.connections,
                 limits=served.config.limits,  # the gate goes by them once the service has begun
                 tally=self.tally,
@@ -152,8 +164,8 @@ class Listener:
 
     def _datagrams(self, scheme: str, shared: Shared) -> ServiceDatagrams:
         served, loopback = self.served, self.bound.loopback
-        service, gate = served.service, served.datagrams
-        if not service.conversational:
+        service, gate = served.frontend, served.datagrams
+        if not served.service.conversational:
             return ServiceDatagrams(service, gate=gate, tally=self.tally, scheme=scheme, loopback=loopback)
         return SessionDatagrams(
             service,
@@ -198,6 +210,9 @@ class Listener:
             return (ours.name, ours.kind) == (config.name, config.kind)
         if (ours.name, ours.kind, self._plane) != (config.name, config.kind, plane):
             return False
+        prints = self.served.printing_of(config) != "no"
+        if plane is not None and ours.kind.transform is not None and prints is not self.served.prints:
+            return False  # only a service that does not print can use the fast path
         old, new = ours.limits, config.limits
         if (old.buffer, old.total_buffer) != (new.buffer, new.total_buffer):
             return False
@@ -208,10 +223,10 @@ class Listener:
         """Go on with a service that took the place of ours."""
         self.served, self.bound = served, bound
         if self.factory is not None:
-            self.factory.govern(served.service, served.config.limits)
+            self.factory.govern(served.frontend, served.config.limits)
             self._grant()
         if self._protocol is not None:
-            self._protocol.service = served.service
+            self._protocol.service = served.frontend
         self.look_again()
 
     def _grant(self) -> None:

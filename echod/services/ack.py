@@ -1,12 +1,11 @@
-"""Ack: prints each message and replies `received`."""
+"""Ack: replies `received` to each message. On a terminal the daemon prints the messages by default."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from echod.model import NOTHING, PLAIN, Arrival, Context, End, Peer, Quiet, Reply, Say, Service, Session
-from echod.services.print_message import Show, effective, show
+from echod.model import NOTHING, PLAIN, Arrival, End, Peer, Quiet, Reply, Say, Service, Session
 
 RECEIPT: Final = b"received"
 
@@ -18,10 +17,6 @@ class AckOptions:
     close: bool = field(
         default=True, metadata={"help": "reply to the first data and close; false replies to every read"}
     )
-    show: Show | None = field(
-        default=None,
-        metadata={"help": "print each message with its peer: text, hex or no; default text on a terminal, else no"},
-    )
 
 
 class Ack(Service):
@@ -30,30 +25,24 @@ class Ack(Service):
     kind = "ack"
     summary = "prints the message, replies `received` and closes"
     Options = AckOptions
-
-    def __init__(self, options: Any = None, context: Context | None = None) -> None:
-        super().__init__(options, context)
-        self.show = effective(self.options.show, self.context)
+    shown_on_terminal = True
 
     def session(self, peer: Peer, say: Say) -> Session:
-        return Acknowledging(self, peer)
+        return Acknowledging(self)
 
     def answer(self, datagram: bytes, peer: Peer) -> bytes:
-        show(datagram, peer, self.show, self.context)
         return RECEIPT
 
 
 class Acknowledging(Quiet):
     """A session of a stream. After the close, further data is dropped."""
 
-    def __init__(self, service: Ack, peer: Peer) -> None:
+    def __init__(self, service: Ack) -> None:
         self.service = service
-        self.peer = peer
         self.closing = False
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         if self.closing:
             return NOTHING
         self.closing = self.service.options.close
-        show(data, self.peer, self.service.show, self.service.context)
         return Reply(RECEIPT, end=End.CLOSE if self.closing else End.NOTHING)

@@ -61,7 +61,7 @@ def _ours() -> Iterable[type[Service]]:
     for module_info in pkgutil.iter_modules(echod.services.__path__):
         module = importlib.import_module(f"{echod.services.__name__}.{module_info.name}")
         for _, kind in inspect.getmembers(module, inspect.isclass):
-            if issubclass(kind, Service) and kind.__module__ == module.__name__:
+            if issubclass(kind, Service) and kind.__module__ == module.__name__ and hasattr(kind, "kind"):
                 yield kind
 
 

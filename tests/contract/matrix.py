@@ -25,6 +25,7 @@ from tests.daemon import SECONDS, Daemon, Place
 
 MIB: Final = 1 << 20
 PLANES: Final = ("auto", "off")
+SHOWN: Final = "shown"  #: the daemon that prints what clients send; its fast path is on
 STREAM: Final = Shape.STREAM
 MESSAGE: Final = Shape.MESSAGE
 DATAGRAM: Final = Shape.DATAGRAM
@@ -168,7 +169,9 @@ _running: dict[str, Daemon] = {}
 def shared(plane: str) -> Daemon:
     """The daemon of a plane: one process for all contracts, until the end."""
     if plane not in _running:
-        _running[plane] = daemon = Daemon(configuration(plane))
+        shown = plane == SHOWN
+        options = ["--show=hex"] if shown else []
+        _running[plane] = daemon = Daemon(configuration("auto" if shown else plane), options=options)
         try:
             daemon.start()
         except BaseException:

@@ -20,6 +20,7 @@ from echod.fastpath.stream_lane import StreamLane
 from echod.model import Service
 from echod.services.discard import Discard
 from echod.services.echo import Echo
+from echod.services.print_message import printing
 from echod.services.upper import Upper
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.stream_port import A_TURN, Reserve
@@ -632,3 +633,10 @@ def test_a_transform_of_one_instance_is_ignored(tmp_path):
     service.transform = bytes.upper  # type: ignore[misc]  # as another package might try
     with listener("plain", "tcp", tmp_path, service) as made:
         assert not StreamLane.can_serve(made.port)
+
+
+@pytest.mark.parametrize(("how", "fast"), [("no", True), ("text", False), ("hex", False)])
+@needs_the_plane
+def test_only_a_service_that_does_not_print_uses_the_fast_path(tmp_path, how, fast):
+    with listener("plain", "tcp", tmp_path, printing(Echo(), how)) as made:
+        assert StreamLane.can_serve(made.port) is fast

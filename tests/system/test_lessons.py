@@ -70,6 +70,22 @@ def test_the_udp_printer_until_exit(daemon):
     assert len({client for client, _, _ in printed}) == 1
 
 
+def test_a_daemon_that_shows_prints_who_came_and_what_was_said():
+    """As `make run` starts it: --show is for the services that do not set `show`."""
+    with Daemon(
+        CONFIG + '[services.quiet]\nkind = "echo"\nshow = "no"\nlisten = ["tcp://127.0.0.1:0"]\n', options=["--show"]
+    ) as daemon:
+        lesson("half_close", daemon, "quiet", "tcp")
+        lesson("upper_loop", daemon, "upper", "tcp", typed="hello\nWörld\x1b[2J 1\nexit\n".encode())
+        lesson("udp_question", daemon, "upper", "udp", typed=b"who are you?\n")
+        daemon.stdout.wait_for(r"^udp 127\.0\.0\.1:\d+: who are you\?$")
+        printed = [line.partition(": ") for line in daemon.stdout.text if line.startswith("tcp ")]
+        assert [text for _, _, text in printed] == ["hello", r"Wörld\x1b[2J 1"]
+        assert len({client for client, _, _ in printed}) == 1
+        daemon.check()
+        assert daemon.stop() == 0
+
+
 def test_question_and_answer_over_udp(daemon):
     host, port = daemon.inet("upper", "udp")
     said = lesson("udp_question", daemon, "upper", "udp", typed=b"who are you?\nand now?\n")

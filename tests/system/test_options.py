@@ -68,7 +68,7 @@ def test_version(command):
 
 def test_help_lists_every_option(capsys):
     text = said(capsys, "--help")
-    for option in ("--config", "--listen", "--allow", "--check-config", "--print-config", "--version"):
+    for option in ("--config", "--listen", "--allow", "--show", "--check-config", "--print-config", "--version"):
         assert option in text
 
 
@@ -109,6 +109,24 @@ def test_what_print_config_prints_can_be_read_again(directory, tmp_path, capsys)
     fed_back = said(capsys, "--config", tmp_path / "echod.toml", "--print-config")
     assert tomllib.loads(fed_back) == tomllib.loads(printed)
     assert "Zebra_1" in tomllib.loads(printed)["services"]
+
+
+@pytest.mark.parametrize(("option", "how"), [("--show", "text"), ("--show=hex", "hex"), ("--show=no", "no")])
+def test_show_is_set_for_services_that_do_not_set_it(option, how, tmp_path, capsys):
+    file = tmp_path / "echod.toml"
+    file.write_text('[services.echo]\nlisten = ["tcp://*:7"]\n[services.ack]\nshow = "text"\nlisten = ["tcp://*:8"]\n')
+    printed = said(capsys, option, "--config", file, "--print-config").splitlines()
+    assert [line for line in printed if line.startswith("show ")] == [
+        f'show = "{how}"  # --show',
+        f'show = "text"  # {file}',
+    ]
+    printed = said(capsys, "--config", file, "--print-config").splitlines()
+    assert "# show is not set  # default" in printed
+
+
+def test_a_wrong_way_to_show_is_said(capsys):
+    wrong = 'echod: --show: "txt" must be one of: no, text, hex; did you mean text?\n'
+    assert said(capsys, "--show=txt", "--listen", "echo=tcp://127.0.0.1:0", "--check-config", code=78) == wrong
 
 
 def test_the_shipped_configuration_is_right(capsys):

@@ -360,6 +360,33 @@ def test_a_socket_changes_its_service_and_its_way(daemon):
                 assert exactly(new, 5) == b"HELLO"
 
 
+def test_show_is_changed_by_a_reload(daemon):
+    """New clients are printed, or not any more, on both ways; connections that are open stay as they began."""
+
+    def says(text: str) -> None:
+        with daemon.connect() as new, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+            datagrams.settimeout(SECONDS)
+            new.sendall(text.encode())
+            assert exactly(new, len(text)) == text.encode()
+            datagrams.sendto(text.encode(), ("127.0.0.1", daemon.port))
+            assert datagrams.recv(10) == text.encode()
+
+    before = daemon.file.read_text()
+    with daemon.connect() as client:
+        assert served(client)
+        says("first")
+        daemon.write(add="show = 'text'\n")
+        assert daemon.reload()["changes"] == ["~ echo"]
+        says("second")
+        daemon.stdout.wait_for("^udp 127.*: second$")
+        daemon.file.write_text(before)
+        assert daemon.reload()["changes"] == ["~ echo"]
+        says("third")
+        assert served(client)
+    assert [line.partition(" ")[0] for line in daemon.stdout.text if line.endswith(": second")] == ["tcp", "udp"]
+    assert not [line for line in daemon.stdout.text if not line.endswith(": second")]
+
+
 def test_whoami_gets_all_packet_information_after_echo(daemon):
     """The fast path requests less from the kernel than the plain path."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:

@@ -75,7 +75,7 @@ def test_the_bounds_of_a_number_are_those_of_its_field():
 
 
 def test_ours():
-    assert list(option_forms(Ack)) == ["close", "show"]
+    assert list(option_forms(Ack)) == ["close"]
     assert option_forms(Echo) == {}
 
 

@@ -16,7 +16,7 @@ from echod.config.settings import Configuration, Daemon, ServiceConfig
 from echod.gate.limits import Limits, Rate
 from echod.model import NoOptions, Service
 from echod.services.ack import Ack, AckOptions
-from echod.services.discard import Discard, DiscardOptions
+from echod.services.discard import Discard
 from echod.services.echo import Echo
 
 
@@ -56,13 +56,13 @@ deny = ["192.0.2.1/32"]  # {file}
 [services.mine]
 kind = "ack"  # {file}
 listen = ["tcp://127.0.0.1:7?backlog=5", "unix:///run/x?mode=0600"]  # {file}
+show = "hex"  # {file}
 allow = ["127.0.0.0/8", "::1/128", "192.0.2.0/24"]  # default, --allow
 deny = ["192.0.2.1/32"]  # {file}
 proxy-from = []  # default
 larger-answers-to = ["127.0.0.0/8", "::1/128"]  # default
 allow-source-ports = [862]  # {file}
 close = true  # default
-show = "hex"  # {file}
 
 [services.mine.limits]
 connections = 5  # {file}
@@ -149,8 +149,8 @@ LIMITS = st.builds(
 )
 OPTIONS = st.one_of(
     st.tuples(st.just(Echo), st.just(NoOptions())),
-    st.tuples(st.just(Ack), st.builds(AckOptions, st.booleans(), st.sampled_from(["no", "text", "hex"]))),
-    st.tuples(st.just(Discard), st.builds(DiscardOptions, st.sampled_from(["no", "text", "hex"]))),
+    st.tuples(st.just(Ack), st.builds(AckOptions, st.booleans())),
+    st.tuples(st.just(Discard), st.just(NoOptions())),
     st.tuples(st.just(Every), st.builds(EveryOptions, st.none(), st.floats(allow_nan=False, allow_infinity=False))),
     st.tuples(st.just(Every), st.builds(EveryOptions, words_of_it=st.text())),
 )
@@ -181,8 +181,8 @@ ADDRESSES = st.one_of(
 ).map(parse)
 SERVICES = st.lists(
     st.builds(
-        lambda name, made, listen, allow, deny, ports, limits: ServiceConfig(
-            name, made[0], made[1], tuple(listen), allow, deny, (), deny, tuple(ports), limits
+        lambda name, made, listen, allow, deny, ports, limits, show: ServiceConfig(
+            name, made[0], made[1], tuple(listen), allow, deny, (), deny, tuple(ports), limits, show
         ),
         NAMES,
         OPTIONS,
@@ -191,6 +191,7 @@ SERVICES = st.lists(
         NETWORKS,
         st.lists(st.integers(1, 65535), max_size=2),
         LIMITS,
+        st.sampled_from([None, "no", "text", "hex"]),
     ),
     min_size=1,
     max_size=3,

@@ -167,7 +167,7 @@ def test_options_are_checked_by_their_kind():
         '/etc/a.toml: services.echo.show: "txt" must be one of: no, text, hex; did you mean text?'
     ]
     [fault] = faults(with_echo(close=True))
-    assert fault.startswith("/etc/a.toml: services.echo.close: unknown key; known are kind, listen, allow, ")
+    assert fault.startswith("/etc/a.toml: services.echo.close: unknown key; known are kind, listen, show, ")
 
 
 def test_options_are_checked_under_a_wrong_kind():

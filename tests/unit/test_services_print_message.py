@@ -1,17 +1,19 @@
 """The printed messages of a service: one escaped line each, of bounded length."""
 
-from typing import Any
+import random
+from dataclasses import replace
+from typing import get_args
 from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.model import Context, Peer
+from echod.model import PLAIN, Context, Peer, Show
 from echod.names import Inet, unix_name
-from echod.services.ack import Ack
-from echod.services.discard import Discard
-from echod.services.print_message import SHOWN, line, show
+from echod.services.echo import Echo
+from echod.services.print_message import SHOWN, effective, line, printing, show
+from echod.services.registry import kinds
 from echod.telemetry.service_output import A_SECOND, Shown
 from echod.text import decoded
 
@@ -89,20 +91,57 @@ class Showing(SynchronousTestCase):
         show(b"hello", PEER, "no", self.context)
         self.assertEqual(self.lines, [])
 
-    def test_is_text_on_a_terminal_and_nothing_elsewhere_unless_the_configuration_says_so(self) -> None:
-        for kind in (Ack, Discard):
-            for terminal, how, shown in (
-                (True, None, ["udp 192.0.2.1:40000: hi"]),
-                (False, None, []),
-                (True, "no", []),
-                (False, "hex", ["udp 192.0.2.1:40000: 68 69"]),
-            ):
-                options: Any = kind.Options
-                service = kind(options(show=how), Context(show=self.lines.append, terminal=terminal))
-                service.answer(b"hi", PEER)
-                service.session(PEER, lambda _reply: None).received(b"hi")
-                self.assertEqual(self.lines, 2 * shown)
-                self.lines.clear()
+    def test_the_default_is_text_on_a_terminal_for_ack_and_discard_and_no_otherwise(self) -> None:
+        for name, kind in kinds(plugins=()).items():
+            for terminal in (True, False):
+                default = "text" if terminal and name in ("ack", "discard") else "no"
+                self.assertEqual(effective(None, kind, terminal=terminal), default, name)
+                for how in get_args(Show):
+                    self.assertEqual(effective(how, kind, terminal=terminal), how)
+
+    def test_without_show_a_service_is_not_wrapped(self) -> None:
+        service = Echo(context=self.context)
+        self.assertIs(printing(service, "no"), service)
+
+    def test_a_printing_service_cannot_use_the_fast_path(self) -> None:
+        self.assertIsNone(type(printing(Echo(), "text")).transform)
+
+    def test_a_datagram_of_any_kind_is_printed_and_gets_the_same_reply(self) -> None:
+        for name, kind in kinds(plugins=()).items():
+            if kind.conversational:
+                continue
+            context = replace(self.context, wall_clock=lambda: 1e9, random=random.Random(1))
+            plain, printed = list[bytes](), list[bytes]()
+            kind(context=context).datagram(b"hi\n", PEER, PLAIN, plain.append)
+            context = replace(self.context, wall_clock=lambda: 1e9, random=random.Random(1))
+            printing(kind(context=context), "text").datagram(b"hi\n", PEER, PLAIN, printed.append)
+            self.assertEqual(plain, printed, name)
+            printing(kind(context=context), "text").answer(b"hi\n", PEER)
+            self.assertEqual(self.lines, ["udp 192.0.2.1:40000: hi"] * 2, name)
+            self.lines.clear()
+
+    def test_a_stream_of_any_kind_is_printed_and_gets_the_same_replies(self) -> None:
+        peer = Peer("tcp", Inet("127.0.0.1", 9), Inet("192.0.2.1", 40_000))
+        for name, kind in kinds(plugins=()).items():
+            told = []
+            for how in ("no", "text"):
+                context = replace(self.context, clock=lambda: 1.0, wall_clock=lambda: 1e9, random=random.Random(1))
+                session = printing(kind(context=context), how).session(peer, lambda _reply: None)
+                replies = [session.opened(), session.received(b"hi\n"), session.received(b"\x1b[2J"), session.ended()]
+                told.append([(one.data, one.end, one.endless, one.held) for one in replies])
+                session.lost()
+            self.assertEqual(told[0], told[1], name)
+            self.assertEqual(self.lines, ["tcp 192.0.2.1:40000: hi", r"tcp 192.0.2.1:40000: \x1b[2J"], name)
+            self.lines.clear()
+
+    def test_a_connection_without_data_is_one_line_at_its_end(self) -> None:
+        peer = Peer("unix", unix_name("/run/s"), unix_name(""))
+        session = printing(Echo(context=self.context), "hex").session(peer, lambda _reply: None)
+        session.opened()
+        session.ended()
+        self.assertEqual(self.lines, [])
+        session.lost()
+        self.assertEqual(self.lines, ["unix (unnamed) disconnected"])
 
     def test_escapes_nothing_that_is_only_counted(self) -> None:
 
