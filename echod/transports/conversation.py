@@ -1,12 +1,12 @@
 """A connection and its session: performs Replies, with backpressure, half-close and time limits.
 
-It is the highest level of every stack (`layers.stack`), of a server or a client, over streams and over messages. Rules
-that everything here keeps:
+It is the highest level of every stack (`layers.stack`), of a server or a client, over streams and over messages. Its
+rules:
 
-* Reading pauses while the kernel takes less than there is, or more than `limits.buffer` bytes wait to be sent: a
+* Reading pauses while the kernel does not accept all data, or while more than `limits.buffer` bytes are unsent. So a
   peer that does not read is not read from. While the send budget is used up (`gate.send_budget`), it pauses at a page.
-* It also pauses while the session holds input (`Reply.held`), which it processes as `gate.work_budget` says.
-* The peer's half-close does not end the reply: everything is sent, then the connection is closed.
+* Reading also pauses while the session holds input (`Reply.held`). The session processes it within `gate.work_budget`.
+* After the peer's half-close, pending output is still sent. Then the connection is closed.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ Begin = Callable[[Peer, Say], Session]
 class Conversation:
     """One connection and its session.
 
-    `begin_session` makes the session once the connection is there. `over` is called once, at the end, with the reason.
-    `mark` is the limit on what all connections may have unsent, and `work` the input that they may process in a turn.
+    `begin_session` makes the session after the connection is made. `over` is called once, at the end, with the reason.
+    `mark` limits the unsent bytes of all connections. `work` limits the input that they process in one turn.
     """
 
     __slots__ = (
@@ -69,22 +69,22 @@ class Conversation:
         self._work = work or WorkBudget()
         self._messages = False  # whether the transport keeps messages
         self._held = False  # the session has input that it has not processed
-        self._end_waits = False  # the peer has finished meanwhile, which the session does not know yet
-        self._counted = 0  # unsent bytes that the mark knows of
-        self._handed, self._settled = 0, (0, 0)  # bytes given to the transport; in and out, in the tally already
+        self._end_waits = False  # the peer has finished, and the session is not informed yet
+        self._counted = 0  # unsent bytes that the mark has counted
+        self._handed, self._settled = 0, (0, 0)  # bytes given to the transport; bytes in and out that are in the tally
         self._text: bool | None = None  # whether the last message came as text
         self._more: Iterator[tuple[bytes, bool | None]] | None = None  # with each piece, whether it is text
-        self._endless = False  # whether that has no end
+        self._endless = False  # whether `_more` is infinite
         self._end = End.NOTHING  # the action after all pending output; `abort` makes it RESET
-        self._closing = Closing.DONE  # the reason that is counted; LOST at the end if something was not sent
-        self._pausing, self._paused, self._peer_ended = True, False, False  # the first: whether reading pauses at all
-        self._progress = -1  # bytes in and out when `watch` looked last
-        self._since, self._waited = 0.0, False  # when that was new, and whether something was unsent
+        self._closing = Closing.DONE  # the reason that is counted; LOST if output is unsent at the end
+        self._pausing, self._paused, self._peer_ended = True, False, False  # `_pausing`: whether reading may pause
+        self._progress = -1  # bytes in and out at the last `watch`
+        self._since, self._waited = 0.0, False  # the time of the last progress, and whether output was unsent
 
     # for the level below
 
     def begin(self, below: StreamTransport) -> None:
-        """The connection is there: make the session, and let it speak."""
+        """Make the session of a new connection, and send its first data."""
         self.below, self.begun = below, True
         facts = below.facts
         self._messages = facts.shape.keeps_messages
@@ -100,7 +100,7 @@ class Conversation:
             self._ask(self.session.opened)
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> None:
-        """Bytes of the peer, or one message. After our own end they are dropped."""
+        """Pass bytes of the peer, or one message, to the session. After the end of the session they are dropped."""
         self.received_bytes += len(data)
         if self._end is End.CLOSE or self._end is End.RESET:
             return
@@ -108,7 +108,7 @@ class Conversation:
             reply = self.session.received(data, arrival)
             if arrival is not PLAIN:
                 self._text = arrival.text
-            if (  # nothing but an answer, and nothing else is under way
+            if (  # the fast case: only data, and no other output is pending
                 reply.end is End.NOTHING
                 and reply.more is None
                 and not reply.held
@@ -128,7 +128,7 @@ class Conversation:
             self._fail()
 
     def ended(self) -> None:
-        """The peer has finished sending."""
+        """Handle the FIN of the peer: inform the session after it has processed held input."""
         self._peer_ended = True
         if self._end is End.CLOSE or self._end is End.RESET:
             return  # the transport closes when everything has been sent
@@ -137,7 +137,7 @@ class Conversation:
             self._ask(self.session.ended)
 
     def stuck(self) -> None:
-        """Too much waits to be sent: stop reading, and ask for no more of a reply."""
+        """Pause reading and the iterator of the reply, because too many bytes are unsent."""
         self._count_unsent(self.unsent)
         if self._pausing:
             self._paused = True
@@ -146,18 +146,18 @@ class Conversation:
                 self.below.pause()
 
     def drained(self) -> None:
-        """Everything has been sent."""
+        """Continue with the reply and with reading, because all output was sent."""
         self._paused = False
         self._count_unsent(0)
         self._proceed()
         self._read_on()
 
     def lost(self, reason: Exception) -> None:
-        """The end, on whichever side it began."""
+        """Handle the end of the connection, from either side."""
         self.settle()
         self._count_unsent(0)
         self._work.cancel(self._process)
-        finished = self._peer_ended or isinstance(reason, ConnectionDone)  # a hang-up is the end of a Unix peer
+        finished = self._peer_ended or isinstance(reason, ConnectionDone)  # a Unix peer ends with a hang-up
         if self._closing is Closing.DONE:
             if isinstance(reason, (LingerTimeout, MessageTooLarge)):
                 self._closing = Closing.LINGER if isinstance(reason, LingerTimeout) else Closing.MESSAGE
@@ -167,46 +167,46 @@ class Conversation:
         if hasattr(self, "session"):
             try:
                 self.session.lost()
-            except Exception:  # the connection's place must be given back nevertheless
+            except Exception:  # the slot must be given back nevertheless
                 _log.failure("the service failed at the end of the connection of {peer}", peer=self.peer.remote)
                 self._closing = Closing.FAILED
         self._over(self, self._closing)
 
-    # for the side that has made it
+    # for the caller
 
     @property
     def bytes_in(self) -> int:
-        """Bytes that were received, those after our own end included."""
+        """Bytes received, including those after the end of the session."""
         return self.received_bytes + (self.below.dropped if self.begun else 0)
 
     @property
     def bytes_out(self) -> int:
-        """Bytes that the kernel has taken."""
-        return max(0, self._handed - self.unsent)  # an empty message is unsent, too
+        """Bytes that the kernel has accepted."""
+        return max(0, self._handed - self.unsent)  # an empty message counts as an unsent byte
 
     @property
     def paused(self) -> bool:
-        """Whether so much waits to be sent that nothing more is asked for."""
+        """Whether reading pauses because too many bytes are unsent."""
         return self._paused
 
     @property
     def unsent(self) -> int:
-        """Bytes given to the transport that the kernel has not taken."""
+        """Bytes given to the transport that the kernel has not accepted."""
         return self.below.unsent if self.begun else 0
 
     def never_pause(self) -> None:
-        """Read on however much waits to be sent: a client that measures must not wait for itself."""
+        """Keep reading with any amount of unsent data. A measuring client must not stop because its own data waits."""
         self._pausing = False
 
     def settle(self) -> None:
-        """Bring the octets that came and went since the last time into the tally; the end does so by itself."""
+        """Flush the byte counts since the last call into the tally. `lost` calls it at the end."""
         came, gone = self.bytes_in, self.bytes_out
         self._tally.bytes_in += came - self._settled[0]
         self._tally.bytes_out += gone - self._settled[1]
         self._settled = (came, gone)
 
     def hold_back(self, pressure: Pressure) -> None:
-        """So much waits for all together: how much of it may be ours from now on."""
+        """Set the limit on unsent bytes of this connection by the pressure on the send budget."""
         buffer = self._limits.buffer
         self.below.read_at_once(min(buffer, LITTLE) if pressure is Pressure.FULL else buffer)
         if pressure and self._paused:
@@ -219,7 +219,7 @@ class Conversation:
             self._counted = octets
 
     def perform(self, reply: Reply) -> None:
-        """Do what the session wants; behind an end nothing more is said."""
+        """Perform a reply of the session. After an end, later replies are ignored."""
         if self._end is not End.NOTHING:
             if self._end is not End.HALF_CLOSE:
                 return
@@ -240,7 +240,7 @@ class Conversation:
             self._proceed()
 
     def resume_from_fastpath(self, bytes_in: int, bytes_out: int, waiting: bytes) -> None:
-        """Take over from the fast plane: so much came, so much went, and `waiting` is to go."""
+        """Continue a connection of the fast path with its byte counts; `waiting` is its unsent output."""
         self.received_bytes = bytes_in
         self._handed = bytes_out
         self._settled = (bytes_in, bytes_out)
@@ -254,7 +254,7 @@ class Conversation:
             self._fail()
 
     def _hold(self, held: bool) -> None:
-        """Read nothing while the session holds input; once it has ended, what it holds does not matter."""
+        """Pause reading while the session holds input. After its end, held input is ignored."""
         was, self._held = self._held, held and self._end in (End.NOTHING, End.HALF_CLOSE)
         if self._held:
             self._work.wait(self._process, self.peer.share)
@@ -264,7 +264,7 @@ class Conversation:
             self._read_on()
 
     def _process(self) -> None:
-        """The session processes its next portion."""
+        """Process the next portion of held input."""
         self._ask(self.session.proceed)
         if self._end_waits and not self._held:
             self.ended()
@@ -274,7 +274,7 @@ class Conversation:
             self.below.resume()
 
     def _fail(self) -> None:
-        """What is being handled is a bug of the service, and no reason to leave its peer waiting."""
+        """Log the exception of the service, and reset the connection so that the peer does not wait."""
         _log.failure("the service failed; the connection of {peer} is reset", peer=self.peer.remote)
         self.abort(Closing.FAILED)
 
@@ -283,7 +283,7 @@ class Conversation:
         self.below.write(data, text)
 
     def _proceed(self) -> None:
-        """Hand out more while the peer takes it, and end once there is no more."""
+        """Send more of the reply while the peer reads. End after the last piece, if an end is due."""
         try:
             while self._more is not None and not self._paused:
                 piece, text = next(self._more, _LAST)
@@ -299,7 +299,7 @@ class Conversation:
             self._finish()
 
     def _finish(self) -> None:
-        """Everything is given to the transport: end as `_end` says, after the last byte."""
+        """Close or finish as `_end` requires, after the transport has all output."""
         if self._end is End.CLOSE:
             self.below.close()
             return
@@ -311,11 +311,11 @@ class Conversation:
     # time
 
     def watch(self, now: float) -> None:
-        """Look whether something moved since the last look, and end what has been still for too long."""
+        """Check for progress since the last call, and end the connection at the `stall` or `idle` limit."""
         unsent = self.unsent
-        self._count_unsent(unsent)  # less than `buffer` may wait without anybody being told
+        self._count_unsent(unsent)  # the transport does not report less than `buffer`
         progress = self.bytes_in + self.bytes_out
-        if progress != self._progress or (unsent and not self._waited):  # the time to take it begins now
+        if progress != self._progress or (unsent and not self._waited):  # `stall` begins now
             self._progress = progress
             self._since = now
         self._waited = unsent > 0
@@ -329,9 +329,9 @@ class Conversation:
             self.below.close(linger=0)
 
     def leave(self, now: float, silence: float) -> None:
-        """The daemon drains: say goodbye behind what is owed, or after `silence` seconds without a byte.
+        """End the session because the daemon drains: after pending output, or after `silence` seconds without data.
 
-        Endless talk ends at once.
+        An endless reply ends immediately.
         """
         if self._endless:
             self._more, self._endless = None, False
@@ -342,7 +342,7 @@ class Conversation:
                 self.perform(CLOSE)
 
     def abort(self, reason: Closing) -> None:
-        """End at once, with RST; nothing more is said, or asked for."""
+        """Reset the connection; pending output is dropped."""
         self._closing = reason
         self._end = End.RESET
         self._more = None

@@ -1,11 +1,11 @@
-"""Datagrams: one question, at most one answer, from the address that was asked.
+"""Datagrams: replies to requests, from the address that received the request.
 
 `ServiceDatagrams` serves a service in any Twisted program:
 
     reactor.listenUDP(10007, ServiceDatagrams(Upper()), maxPacketSize=65536)
 
-The daemon itself uses `DatagramPort`, which tells the protocol more of what the kernel knows, never truncates,
-never lets a flood keep the reactor, and turns every error of a send into a count.
+The daemon itself uses `DatagramPort`. It passes the metadata of the kernel to the protocol and never truncates. It
+bounds the datagrams of one turn, and counts every send error.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from echod.transports.peers import socket_address
 _log = Logger()
 
 Send = Callable[[bytes], OSError | None]
-"""Sends a datagram to one peer; returns what went wrong."""
+"""Sends a datagram to one peer; returns the error, or None."""
 
-LARGEST: Final = 65_536  #: octets: more than any UDP datagram has (65,507 over IPv4, 65,527 over IPv6)
+LARGEST: Final = 65_536  #: bytes: more than any UDP datagram has (65,507 over IPv4, 65,527 over IPv6)
 A_TURN: Final = 16
-"""Datagrams before others have their turn: a quarter of a millisecond, so that a stream beside five flooded addresses
-waits for little more than one. Bytes would not bound a flood of empty ones."""
+"""Datagrams served in one turn: a quarter of a millisecond. A stream next to five flooded addresses waits for little
+more than one millisecond. A limit in bytes would not bound a flood of empty datagrams."""
 BACKLOG_TURNS: Final = 512  #: at the stop: 8,192 datagrams, more than a receive buffer of 4 MiB holds
-REST: Final = 0.1  #: seconds without a read where the kernel only fails: it would say that there is something, at once
-ANCILLARY: Final = 256  #: octets of control messages: destination, hops, traffic class and time fit in 128
+REST: Final = 0.1  #: seconds without a read after repeated errors: the socket would be reported as readable immediately
+ANCILLARY: Final = 256  #: bytes of control messages: destination, hops, traffic class and time fit in 128
 
 
 def answer_backlog(tally: Tally, read: Callable[[], object]) -> None:
-    """Answer who asked before the stop: until nothing comes, or for BACKLOG_TURNS, for a flood has no end."""
+    """Answer queued requests at the stop, until none is left; at most BACKLOG_TURNS, since a flood does not end."""
     for _ in range(BACKLOG_TURNS):
         before = tally.datagrams_in
         read()
@@ -58,13 +58,13 @@ def answer_backlog(tally: Tally, read: Callable[[], object]) -> None:
 class ServiceDatagrams(DatagramProtocol):
     """Answers datagrams by one service, through its gate.
 
-    Without a gate everybody is answered, and answers may be larger than their questions.
+    Without a gate every client is answered, and replies may be larger than their requests.
     """
 
     noisy = False
     transport: Any
 
-    conversational = False  #: whether `heard` takes what comes, in place of `answer`
+    conversational = False  #: whether `heard` handles datagrams, in place of `answer`
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class ServiceDatagrams(DatagramProtocol):
         self.loopback = loopback
 
     def datagramReceived(self, datagram: bytes, addr: tuple[Any, ...]) -> None:
-        """Twisted's way in."""
+        """Handle a datagram from Twisted."""
         host, port = str(addr[0]), int(addr[1])
         octets = packed_address(host)
         if not self.admits(datagram, octets, port):
@@ -95,9 +95,9 @@ class ServiceDatagrams(DatagramProtocol):
             self.serve(datagram, peer, PLAIN, octets, send)
 
     def admits(self, datagram: bytes, host: bytes, port: int, refusal: Refusal | None = None) -> bool:
-        """Whether a datagram that came is to be served: counted either way.
+        """Count a datagram, and return whether to serve it.
 
-        `host` is what the gate knows the peer by; `refusal` is what the transport sees, and the gate cannot.
+        The gate counts the peer by `host`. `refusal` is a reason that only the transport can detect.
         """
         tally = self.tally
         tally.datagrams_in += 1
@@ -118,17 +118,17 @@ class ServiceDatagrams(DatagramProtocol):
         send: Send,
         unreachable: Refusal | None = None,
     ) -> None:
-        """Let the service reply to a datagram that was admitted; `unreachable` is why nothing can be sent."""
+        """Let the service reply to an admitted datagram; `unreachable` is the reason if no reply can be sent."""
         try:
             self.service.datagram(request, peer, arrival, Replies(self, len(request), host, send, unreachable))
-        except Exception:  # a bug of the service, and no reason to stop
+        except Exception:  # a bug of the service; the listener continues
             _log.failure("the service failed on a datagram of {peer}", peer=peer.remote)
 
     def answer(self, request: bytes, peer: Peer) -> bytes | None:
-        """The reply by the short form of the service; None if there is none, or if the service failed."""
+        """The reply by the short form of the service; None if it has no reply, or if the service failed."""
         try:
             return self.service.answer(request, peer)
-        except Exception:  # a bug of the service, and no reason to stop
+        except Exception:  # a bug of the service; the listener continues
             _log.failure("the service failed on a datagram of {peer}", peer=peer.remote)
             return None
 
@@ -142,16 +142,16 @@ class ServiceDatagrams(DatagramProtocol):
         return None
 
     def heard(self, datagram: bytes, peer: Peer, arrival: Arrival, host: bytes, name: Any, send: Send) -> None:
-        """Where the service is conversational: take an admitted datagram of `name`, whom `send` reaches, later too."""
+        """For conversational services: handle an admitted datagram of `name`; `send` sends to it, also later."""
         raise NotImplementedError
 
     def unreachable(self, name: Any) -> None:
-        """Where the service is conversational: the host of `name` has said that no socket has its port."""
+        """For conversational services: the host of `name` has reported its port as unreachable."""
         raise NotImplementedError
 
 
 class Replies:
-    """Sends replies to one request, now or later, and counts them: those too that are not sent."""
+    """Sends replies to one request, now or later. It counts them, including those that it does not send."""
 
     __slots__ = ("_allowance", "_send", "_tally", "_unreachable")
 
@@ -179,7 +179,7 @@ class Replies:
 
 
 class DatagramPort(FileDescriptor):
-    """A bound datagram socket, and what closes it at the end; a subclass knows its family."""
+    """A bound datagram socket, and the callable that closes it. A subclass implements its family."""
 
     largest = LARGEST
     ancillary = ANCILLARY
@@ -206,7 +206,7 @@ class DatagramPort(FileDescriptor):
         self.startReading()
 
     def stopListening(self) -> None:
-        """Serve no more."""
+        """Answer queued requests, then close the socket."""
         if self.connected:
             self.connected = 0
             answer_backlog(self.protocol.tally, self.doRead)
@@ -216,14 +216,14 @@ class DatagramPort(FileDescriptor):
             self._close_socket()
 
     def release(self) -> None:
-        """Leave the socket to another port, with what waits in it."""
+        """Leave the socket to another port, with the queued datagrams."""
         self.connected = 0
         self._wake()
         self.stopReading()
         self.protocol.stopProtocol()
 
     def doRead(self) -> None:
-        """Answer what waits, up to A_TURN."""
+        """Answer queued datagrams, up to A_TURN."""
         for _ in range(A_TURN):
             try:
                 datagram, ancillary, flags, name = self.socket.recvmsg(self.largest, self.ancillary)
@@ -240,7 +240,7 @@ class DatagramPort(FileDescriptor):
                 self.serve(datagram, ancillary, name)
 
     def _failed(self) -> bool:
-        """Once is what an earlier answer met on its way (ip(7), IP_RECVERR); again and again, a reason to rest."""
+        """Count an error; whether to stop reading now. One error may be of an earlier reply (ip(7), IP_RECVERR)."""
         self._failures += 1
         if self._failures < A_TURN:
             return False
@@ -263,7 +263,7 @@ class DatagramPort(FileDescriptor):
         raise NotImplementedError
 
     def reach(self, data: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> OSError | None:
-        """Send a datagram; what went wrong, or None."""
+        """Send a datagram; returns the error, or None."""
         try:
             self.socket.sendmsg([data], ancillary, 0, name)
         except OSError as error:
@@ -271,12 +271,12 @@ class DatagramPort(FileDescriptor):
         return None
 
     def forget(self) -> None:
-        """The lists, or the ports and addresses of echod, have changed: decisions about sources must be taken again."""
+        """Drop cached decisions about sources, because the access lists or the addresses of echod have changed."""
 
     def connectionLost(self, reason: object) -> None:
-        """The reactor ends, or found the socket broken."""
+        """Stop, because the reactor ends or the socket failed."""
         self.stopListening()
 
     def logPrefix(self) -> str:
-        """How Twisted's own messages name us."""
+        """The name in Twisted's own messages."""
         return self.protocol.scheme

@@ -1,4 +1,4 @@
-"""A service for every connection of a listener, in any Twisted program:
+"""Serves every connection of a listener by a service, in any Twisted program:
 
 endpoint.listen(ServiceFactory(Upper()))
 """
@@ -27,33 +27,32 @@ from echod.transports.layers.stack import MakeLayer, Receiver, Rejection
 from echod.transports.peers import socket_address
 from echod.transports.twisted_socket import TwistedSocket
 
-SLICE: Final = 32  #: connections whose byte counts are settled at once: about 0.1 ms
+SLICE: Final = 32  #: connections whose byte counts are flushed in one step: about 0.1 ms
 
 
 class Carrier(Protocol):
-    """Who carries connections of a factory that are no Conversations: the fast plane."""
+    """Carries connections of a factory that are not Conversations: the interface of the fast path."""
 
     def watch(self, now: float) -> None:
-        """End what has been still for too long, as Conversation.watch does."""
+        """End connections that reached a time limit, as Conversation.watch does."""
 
     def settle_slices(self) -> Iterator[None]:
-        """Bring what came and went into the tally, as ServiceFactory.settle_slices does."""
+        """Flush byte counts into the tally, as ServiceFactory.settle_slices does."""
 
     def hold_back(self, pressure: Pressure) -> None:
-        """So much waits for all together, as Conversation.hold_back hears it."""
+        """Apply the pressure on the send budget, as Conversation.hold_back does."""
 
     def told(self) -> Iterator[dict[str, Any]]:
-        """Each connection, as ServiceFactory.told tells them."""
+        """Describe each connection, as ServiceFactory.told does."""
 
 
 class ServiceFactory(Factory):
     """Serves one service to every connection that its gate admits.
 
-    Without a gate everybody is admitted. `unsent` counts what waits to be sent to everybody together, where this
-    factory is not the only one. `scheme` is what peers are shown as having come by; `loopback` says
-    whether only this machine reaches the listener; `clock` runs the time limits (default: the reactor). `layers` are
-    between each socket and its conversation, the lowest first; `proxies` are the peers whose word about their clients
-    a layer believes.
+    Without a gate every client is admitted. `unsent` is the send budget that several factories share. `scheme` is
+    shown as the transport of peers. `loopback` means that only this machine can reach the listener. `clock` runs the
+    time limits (default: the reactor). `layers` are between each socket and its conversation, the lowest first.
+    `proxies` are the peers that a layer trusts to name their clients.
     """
 
     noisy = False
@@ -86,7 +85,7 @@ class ServiceFactory(Factory):
         self.loopback = loopback
         self.layers = tuple(layers)
         self.proxies = proxies
-        self.conversations: dict[Conversation, bytes] = {}  # and the host that the gate knows it by
+        self.conversations: dict[Conversation, bytes] = {}  # with the host by which the gate counts it
         self.entrances: dict[Entrance, None] = {}  # connections whose handshakes are not over
         self.carrier: Carrier | None = None
         self.mark = (unsent or SendBudget()).mark(self.limits.total_buffer)
@@ -99,7 +98,7 @@ class ServiceFactory(Factory):
         self._silence = SILENCE
 
     def govern(self, service: Service, limits: Limits) -> None:
-        """Serve new connections by another service of the same kind, and other limits; those that are open stay."""
+        """Serve new connections by another service of the same kind and other limits. Open connections keep theirs."""
         self.service, self._begin_session = service, service.session
         self.limits = limits
         self.mark.leave(self._hold_back)
@@ -111,7 +110,7 @@ class ServiceFactory(Factory):
             self._begin_sweep()
 
     def startFactory(self) -> None:
-        """Watch the time from now on."""
+        """Start the sweep for time limits."""
         if not self._sweep.running:
             self.mark.join(self._hold_back)
             self._begin_sweep()
@@ -121,7 +120,7 @@ class ServiceFactory(Factory):
         self._sweep.start(max(0.05, min([1.0, *(limit / 4 for limit in limits)])), now=False)
 
     def stopFactory(self) -> None:
-        """No listener is left; time goes on for as long as there are connections."""
+        """Handle the end of the last listener. The sweep runs until the last connection ends."""
         if not self.conversations and not self.entrances:
             self._rest()
 
@@ -139,11 +138,11 @@ class ServiceFactory(Factory):
 
     @property
     def clock(self) -> Any:
-        """What runs the time limits: it has callLater, in seconds."""
+        """The clock of the time limits; its callLater takes seconds."""
         return self._sweep.clock
 
     def admit(self, host: bytes, peer: Callable[[], SocketAddress]) -> Refusal | None:
-        """Ask the gate for a connection of `host`, and count and tell the verdict; `peer` is asked only to be told."""
+        """Ask the gate about a connection of `host`; count and log the result. `peer` is called only for the log."""
         refusal = self.gate.admit(host, loopback=self.loopback) if self.gate else None
         return self._counted(refusal, peer)
 
@@ -163,7 +162,7 @@ class ServiceFactory(Factory):
         return None
 
     def ended(self, host: bytes, reason: Closing, bytes_in: int, bytes_out: int, peer: SocketAddress | None) -> None:
-        """A connection that was admitted is over."""
+        """Give back the slot of an admitted connection, and count and log its end."""
         if self.gate:
             self.gate.release(host)
         self.tally.close(reason)
@@ -171,16 +170,16 @@ class ServiceFactory(Factory):
             self._tell("connection.closed", peer, reason=str(reason), bytes_in=bytes_in, bytes_out=bytes_out)
 
     def buildProtocol(self, address: IAddress | None) -> TwistedSocket | None:
-        """The lowest level of a connection that Twisted has accepted, or None: refused, counted and told."""
+        """The lowest level of a connection that Twisted has accepted, or None if it was refused."""
         remote: SocketAddress = socket_address(address) if address else UnixName("")
         receiver = self.receiver_for(_host_octets(address), remote)
         return None if receiver is None else TwistedSocket(lambda: receiver, self.clock)
 
     def receiver_for(self, host: bytes, remote: SocketAddress) -> Receiver | None:
-        """What is to be above the socket of a connection that was accepted, or None: refused, counted and told.
+        """The receiver above the socket of an accepted connection, or None if it was refused, counted and logged.
 
-        Without layers that is a Conversation. A peer of `proxies` is refused only for want of a place: the client
-        that a layer names later meets the rest of the gate (`Entrance`).
+        Without layers it is a Conversation. A peer of `proxies` is refused only if no slot is free. The gate applies
+        its other rules to the client that a layer names later (`Entrance`).
         """
         if not self.layers:
             return None if self.admit(host, lambda: remote) else self.converse(host)
@@ -194,7 +193,7 @@ class ServiceFactory(Factory):
         return entrance
 
     def _enter(self, entrance: Entrance) -> Receiver:
-        """The handshakes of a connection are over; now its client is known."""
+        """Make the conversation after the handshakes, when the client is known; a Rejection if the gate refuses it."""
         if entrance.through_proxy:
             remote = entrance.facts.remote
             host = packed_address(remote.host) if isinstance(remote, Inet) else b""
@@ -211,7 +210,7 @@ class ServiceFactory(Factory):
         return self.converse(entrance.host)
 
     def _turned_away(self, entrance: Entrance) -> None:
-        """A connection is over before its handshakes were."""
+        """Handle the end of a connection before its handshakes were complete."""
         del self.entrances[entrance]
         self.ended(entrance.host, entrance.closing, 0, 0, entrance.remote)
         self._maybe_drained()
@@ -224,15 +223,15 @@ class ServiceFactory(Factory):
         return conversation
 
     def settle(self) -> None:
-        """Bring the octets of connections that are open into the tally: it is exact until more come or go.
+        """Flush the byte counts of open connections into the tally.
 
-        By itself a connection does so when it ends, for counting each message costs more than carrying it.
+        A connection itself does this only when it ends: counting each message would cost more than carrying it.
         """
         for _ in self.settle_slices():
             pass
 
     def settle_slices(self) -> Iterator[None]:
-        """As settle, in steps of SLICE connections, between which others may come and go."""
+        """As settle, in steps of SLICE connections. Connections may open and close between two steps."""
         for at, conversation in enumerate(tuple(self.conversations), 1):
             if conversation in self.conversations:
                 conversation.settle()
@@ -242,7 +241,7 @@ class ServiceFactory(Factory):
             yield from self.carrier.settle_slices()
 
     def told(self) -> Iterator[dict[str, Any]]:
-        """Each open conversation; others may come and go between two of them."""
+        """Describe each open conversation. Connections may open and close between two of them."""
         for conversation in tuple(self.conversations):
             if conversation in self.conversations and hasattr(conversation, "peer"):
                 yield {
@@ -255,9 +254,10 @@ class ServiceFactory(Factory):
             yield from self.carrier.told()
 
     def drain(self, seconds: float = 10.0) -> Deferred[None]:
-        """Let the conversations end; fires when the last one has. `abandon` makes it so, after `seconds`.
+        """End the conversations when they are silent. The Deferred fires after the last one.
 
-        Who is silent for SILENCE, or for half the time there is, hears goodbye.
+        A client that is silent for SILENCE, or for half of `seconds` if that is shorter, is sent the end of its
+        session. The caller calls `abandon` after `seconds`.
         """
         self._silence = min(SILENCE, seconds / 2)
         self._drained = Deferred()
@@ -271,7 +271,7 @@ class ServiceFactory(Factory):
         return self._drained
 
     def abandon(self) -> None:
-        """End what is left, at once."""
+        """Reset the remaining connections immediately."""
         for conversation in list(self.conversations):
             conversation.abort(Closing.DRAIN)
         for entrance in list(self.entrances):

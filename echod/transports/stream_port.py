@@ -1,7 +1,7 @@
-"""Accepting connections: a bounded number a turn, and never a spin when the kernel has none to give.
+"""Accepting connections: a bounded number in each turn, and a pause after errors.
 
-`StreamPort` is the listening port of every plain stream and of every seqpacket socket. What it does on an error is
-`Reluctance`, which the fast plane shares.
+`StreamPort` is the listening port of every plain stream and of every seqpacket socket. `Reluctance` handles its errors;
+the fast path uses it as well.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ from echod.transports.stream_socket import RESET_ON_CLOSE, StreamSocket
 from echod.transports.write_retry import WriteRetry
 
 ACCEPT: Final = 16  #: units of the work budget that a new connection and its session cost: 30 to 40 µs
-AT_LEAST: Final = 4  #: connections that are accepted in a turn whose work budget is used up
-A_TURN: Final = 64  #: connections before others have theirs; Twisted's own bound grows without end
+AT_LEAST: Final = 4  #: connections accepted in a turn even if its work budget is used up
+A_TURN: Final = 64  #: connections accepted in one turn; Twisted's own limit is not bounded
 PAUSE: Final = 0.1  #: seconds after the first error in a row
 LONGEST_PAUSE: Final = 1.0
 TOLD_EVERY: Final = 60.0
-"""Seconds between two times that a pause is told: whoever holds the last descriptor, and comes and goes, would
-write our log otherwise."""
+"""Seconds between two log lines about pauses. Otherwise a client that opens and closes connections while descriptors
+are short could fill the log."""
 
 PASSING: Final = frozenset({errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EPERM})
-"""One connection went wrong, not the listener (accept(2)): the next may be fine, once."""
+"""Errors of one connection, not of the listener (accept(2)): after the first, accept is retried immediately."""
 NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class Reserve:
-    """One descriptor kept back, to be given up for refusing a client when there is none left."""
+    """A spare descriptor. It is closed to accept and refuse a client when no other descriptor is free."""
 
     def __init__(self) -> None:
         self._descriptor: int | None = None
         self._file: os.stat_result
 
     def keep(self) -> bool:
-        """Have the descriptor, or get it (again); False when there is none to be had."""
-        if self._descriptor is not None and not self._is_there(self._descriptor):  # somebody closed it under us,
-            self._descriptor = None  # and the number may be a client's by now
+        """Open the spare descriptor if it is not open. Returns False if none is free."""
+        if self._descriptor is not None and not self._is_there(self._descriptor):  # other code closed it,
+            self._descriptor = None  # and the number may belong to a client
         if self._descriptor is None:
             try:
                 self._descriptor = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -70,17 +70,17 @@ class Reserve:
             return False
 
     def give_up(self) -> None:
-        """Close it, so that one accept can succeed; `keep` it again at once."""
+        """Close the descriptor, so that one accept can succeed. Call `keep` immediately after."""
         if self.keep() and self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 class Reluctance:
-    """What follows when accept fails: pauses that grow, one line when they begin and one when they are over.
+    """Errors of accept: pauses that grow, with a log line when they begin and one when they end.
 
-    Pauses that begin within TOLD_EVERY of one that was told are told no more; what they refuse is in the next line.
-    `clock` is monotonic seconds.
+    A pause within TOLD_EVERY seconds of the last log line is not logged. The next line includes the clients that it
+    refused. `clock` returns monotonic seconds.
     """
 
     def __init__(
@@ -90,16 +90,16 @@ class Reluctance:
         self._reserve = reserve
         self._tell = tell
         self._clock = clock
-        self._in_a_row = 0  # failures
+        self._in_a_row = 0  # consecutive failures
         self._pause = 0.0
         self._refused = 0
-        self._told = False  # that it pauses, and not yet that it goes on
+        self._told = False  # the pause was logged, and its end was not
         self._silent_until = -math.inf
 
     def pause_after(self, error: OSError, shed: Callable[[], int]) -> float:
-        """Seconds to leave the listener alone after `error`; 0 is to go on.
+        """Seconds to pause the listener after `error`; 0 is to continue.
 
-        `shed` refuses what waits, as long as a descriptor is free, and says how many those were.
+        `shed` refuses waiting clients while a descriptor is free, and returns how many it refused.
         """
         self._in_a_row += 1
         if error.errno in PASSING and self._in_a_row == 1:
@@ -116,7 +116,7 @@ class Reluctance:
         return self._pause
 
     def succeeded(self) -> None:
-        """A connection was accepted: whatever was wrong is over."""
+        """Reset the pauses, and log their end, because a connection was accepted."""
         self._in_a_row, self._pause = 0, 0.0
         if self._told:
             self._tell("accept.resumed", address=self._place, refused=self._refused)
@@ -125,10 +125,10 @@ class Reluctance:
 
 
 class StreamPort(FileDescriptor):
-    """A listening socket that is bound already, and the factory it serves.
+    """A listening socket, and the factory that it serves.
 
-    A subclass tells how a peer is called, and may tell how the socket of a connection is wrapped. `close` is called
-    at the end, to close the socket and whatever belongs to it.
+    A subclass implements the address of a peer, and may replace the lowest level of a connection. `close` is called at
+    the end, to close the socket and to remove its path.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class StreamPort(FileDescriptor):
         self.startReading()
 
     def stopListening(self) -> None:
-        """Serve no new connection but those that wait already; those that are open go on."""
+        """Accept the clients in the listen queue, then close the socket. Open connections continue."""
         if self.connected:
             if self._resume is None:
                 accept_backlog(self.accept_turn)
@@ -181,7 +181,7 @@ class StreamPort(FileDescriptor):
             self.factory.doStop()
 
     def release(self) -> None:
-        """Leave the socket to another port, as it is; connections that are open go on."""
+        """Leave the socket to another port. Open connections continue."""
         self.connected = 0
         if self._resume is not None:
             self._resume.cancel()
@@ -191,13 +191,13 @@ class StreamPort(FileDescriptor):
         self.factory.doStop()
 
     def doRead(self) -> None:
-        """Accept what waits while the turn has units of the work budget; AT_LEAST even after that."""
+        """Accept clients while the turn has units of the work budget; AT_LEAST even after that."""
         self.accept_turn(within_budget=True)
 
     def accept_turn(self, *, within_budget: bool = False) -> bool:
-        """Accept what waits, up to A_TURN, and `within_budget` no more than this turn has units for.
+        """Accept clients, up to A_TURN. With `within_budget`, stop after AT_LEAST if the work budget is used up.
 
-        Returns whether there may be more.
+        Returns whether more clients may be waiting.
         """
         work = self.factory.service.context.work
         for count in range(A_TURN):
@@ -219,7 +219,7 @@ class StreamPort(FileDescriptor):
         return True
 
     def peer(self, name: Any) -> tuple[bytes, SocketAddress]:
-        """The host by which the gate knows a peer, and its address, of what accept called it."""
+        """The host by which the gate counts a peer, and its address; `name` is the address from accept."""
         raise NotImplementedError
 
     def local(self, accepted: socket.socket) -> SocketAddress:
@@ -227,7 +227,7 @@ class StreamPort(FileDescriptor):
         raise NotImplementedError
 
     def facts(self, accepted: socket.socket, remote: SocketAddress) -> Facts:
-        """What is known of a connection from the start. Raises OSError if it is gone."""
+        """The facts of a new connection. Raises OSError if it is closed already."""
         return Facts(self.local(accepted), remote)
 
     def connection(self, accepted: socket.socket, facts: Facts, receiver: Receiver) -> StreamSocket:
@@ -247,11 +247,11 @@ class StreamPort(FileDescriptor):
             self._connect(accepted, remote, receiver)
 
     def take_over(self, descriptor: int, host: bytes, bytes_in: int, bytes_out: int, waiting: bytes) -> None:
-        """Go on with a connection of the fast plane: so much came, so much went, and `waiting` is to go."""
+        """Continue a connection of the fast path with its byte counts; `waiting` is its unsent output."""
         accepted = socket.socket(fileno=descriptor)
         try:
             remote = self.peer(accepted.getpeername())[1]
-        except OSError:  # reset a moment ago
+        except OSError:  # the peer has just reset it
             accepted.close()
             self.factory.ended(host, Closing.LOST, bytes_in, bytes_out, None)
             return
@@ -271,7 +271,7 @@ class StreamPort(FileDescriptor):
         return True
 
     def shed(self) -> int:
-        """Refuse what waits, as long as a descriptor is free for it; returns how many."""
+        """Refuse waiting clients while a descriptor is free. Returns how many."""
         shed = 0
         try:
             while shed < self.factory.limits.connections:
@@ -291,23 +291,23 @@ class StreamPort(FileDescriptor):
         self.factory.events.tell(event, service=self.factory.name, **fields)
 
     def connectionLost(self, reason: object) -> None:
-        """The reactor ends, or found the socket broken."""
+        """Stop, because the reactor ends or the socket failed."""
         self.stopListening()
 
     def logPrefix(self) -> str:
-        """How Twisted's own messages name us."""
+        """The name in Twisted's own messages."""
         return self.factory.place
 
 
 def accept_backlog(accept_turn: Callable[[], bool]) -> None:
-    """Accept what the kernel has completed already, before a listener closes: those clients do not know."""
+    """Accept the clients in the listen queue before a listener closes: for them the connection is open already."""
     for _ in range(BACKLOG // A_TURN):
         if not accept_turn():
             break
 
 
 def refuse(accepted: socket.socket) -> None:
-    """Close a connection that gets no service: the client hears at once."""
+    """Reset a connection that is not served, so that the client is informed immediately."""
     try:
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     except OSError:

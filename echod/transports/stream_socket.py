@@ -1,11 +1,11 @@
 """The lowest level of a stack: a connected stream socket, watched by the reactor.
 
-Rules that everything here keeps:
+Its rules:
 
-* What a read brings is answered in the same turn, by one send. The reactor watches for writing only while the kernel
-  takes less than there is.
-* What is written outside a read goes out in the next turn of the reactor, with everything else that was written.
-* A connection that fails is closed with RST: an end in order would say that the peer has everything.
+* Replies to received data are sent in the same turn, by one send. The reactor watches for writing only while the kernel
+  does not accept all data.
+* Data that is written outside a read is sent in the next turn of the reactor, in one send.
+* A connection that fails is closed with RST, because a FIN would tell the peer that it has received everything.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from echod.transports.write_retry import WriteRetry
 
 _log = Logger()
 
-READ: Final = 65_536  #: bytes of one recv, until the receiver chooses
-SEND: Final = 131_072  #: bytes of one send: more would be copied only to be refused
+READ: Final = 65_536  #: bytes of one recv, until the receiver sets a size
+SEND: Final = 131_072  #: bytes of one send: the kernel would refuse most of a larger copy
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER: close sends RST at once, and leaves no TIME_WAIT."""
+"""SO_LINGER: close sends RST immediately, and leaves no TIME_WAIT."""
 NO_ROOM: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.EINTR})
-"""What send(2) fails with if the kernel takes nothing now, and may later."""
+"""Errors of send(2) if the kernel accepts no data now, and may accept it later."""
 
 
 @implementer(IReadWriteDescriptor)
@@ -57,12 +57,12 @@ class StreamSocket:
         self.unsent = self.dropped = self.watched = 0
         self._watcher, self._clock, self._retry = watcher, clock, retry
         self._read_size = READ
-        self._queue: list[bytes] = []  # written, and not part of `_data` yet
-        self._data, self._offset = b"", 0  # what is being sent, and how much of it the kernel has
-        self._in_turn = False  # a call of the receiver is running, and what it writes is sent afterwards
+        self._queue: list[bytes] = []  # data written, and not part of `_data` yet
+        self._data, self._offset = b"", 0  # the data being sent, and how many bytes the kernel has accepted
+        self._in_turn = False  # a call of the receiver is running; its output is sent afterwards
         self._paused = self._stuck = self._writing = False
         self._ended = False  # the peer has finished
-        self._finish = self._finished = False  # we are to finish; we have
+        self._finish = self._finished = False  # FIN requested; FIN sent
         self._closing = False
         self._linger = 0.0
         self._timer: Any = None
@@ -70,7 +70,7 @@ class StreamSocket:
         watcher.join(self)
 
     def start(self) -> None:
-        """Begin the receiver, and receive."""
+        """Call the receiver's `begin`, and watch for input."""
         self._in_turn = True
         try:
             self.receiver.begin(self)
@@ -117,9 +117,9 @@ class StreamSocket:
         self._read_size = size
 
     def clamp(self) -> None:
-        # Linux does not tune a buffer again whose size was set (tcp(7)). A Unix socket's does not grow by itself.
+        # After a size is set, Linux no longer tunes the buffer (tcp(7)). It does not grow the buffer of a Unix socket.
         if self._gone is None and self.socket.family != socket.AF_UNIX:
-            with suppress(OSError):  # reset a moment ago
+            with suppress(OSError):  # the peer has just reset it
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BUFFER)
 
@@ -162,7 +162,7 @@ class StreamSocket:
         self._take(data, end=not data)
 
     def _take(self, data: bytes, *, end: bool) -> None:
-        """Give the receiver what was read, and send what it writes."""
+        """Give the receiver the data, and send its output."""
         self._in_turn = True
         try:
             if end:
@@ -189,7 +189,7 @@ class StreamSocket:
             self._tell_lost()
 
     def connectionLost(self, reason: Any) -> None:
-        """The reactor found a hang-up, or ends."""
+        """Close the socket after a hang-up, or because the reactor ends."""
         self._end_in_turn(reason.value)
 
     def logPrefix(self) -> str:
@@ -198,7 +198,7 @@ class StreamSocket:
     # inside
 
     def _end_turn(self) -> None:
-        """No call of the receiver is running any more: do what waited for that."""
+        """Send, finish or close after a call of the receiver has returned."""
         if self._gone is None:
             if self.unsent:
                 if not self._writing:
@@ -222,7 +222,7 @@ class StreamSocket:
         self._end(ConnectionAborted())
 
     def _send(self) -> int:
-        """One send of what waits; returns how many bytes the kernel took, or -1 if the connection failed."""
+        """Call send once. Returns how many bytes the kernel accepted, or -1 if the connection failed."""
         if self._offset == len(self._data):
             queue = self._queue
             self._data, self._offset = queue[0] if len(queue) == 1 else b"".join(queue), 0
@@ -252,14 +252,14 @@ class StreamSocket:
                 self.receiver.drained()
             except Exception:
                 self._bug()
-            if self._queue:  # the next turn's: a peer that takes all must not end this one's
+            if self._queue:  # send in the next turn, so that a fast peer does not prolong this one
                 self._watch_writing()
                 return
         if self._finish:
             self._shut()
 
     def _give(self) -> int:
-        """Offer the kernel what is being sent. Raises OSError."""
+        """Pass up to SEND bytes to the kernel. Raises OSError."""
         if self._offset or len(self._data) > SEND:
             return self.socket.send(memoryview(self._data)[self._offset : self._offset + SEND])
         return self.socket.send(self._data)
@@ -270,7 +270,7 @@ class StreamSocket:
             self._watch_writing()
         if not self._stuck:
             self._stuck = True
-            self._data, self._offset = self._data[self._offset :], 0  # what has gone need not be kept
+            self._data, self._offset = self._data[self._offset :], 0  # sent bytes are not kept
             self.receiver.stuck()
 
     def _watch_input(self) -> None:
@@ -288,13 +288,13 @@ class StreamSocket:
         if not self._finished and self._gone is None:
             self._finished = True
             if not (self._closing and self._ended):  # otherwise closing sends the FIN
-                with suppress(OSError):  # reset: the next read says so
+                with suppress(OSError):  # the peer has reset it: the next read reports that
                     self.socket.shutdown(socket.SHUT_WR)
         if self._closing:
             self._close_if_over()
 
     def _close_if_over(self) -> None:
-        """Close when both sides have finished, or else when the peer's time is over."""
+        """Close when both sides have finished, or after the linger time of the peer."""
         if not self._finished or self._gone is not None:
             return
         if self._ended or not self._linger:
@@ -327,5 +327,5 @@ class StreamSocket:
     def _tell_lost(self) -> None:
         receiver, reason = self.receiver, self._gone
         if receiver is not None and reason is not None:
-            self.receiver = None  # type: ignore[assignment]  # nothing is told after this
+            self.receiver = None  # type: ignore[assignment]  # no call after this
             receiver.lost(reason)

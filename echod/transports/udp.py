@@ -1,4 +1,4 @@
-"""UDP: answers of any size leave from the address that was asked, over the link the question came by."""
+"""UDP: replies of any size are sent from the address and the link that received the request."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class UDPPort(DatagramPort):
         self._sources = Sources()
         # A service that uses only the short form of `datagram` needs no metadata of single datagrams.
         self._short_form = not protocol.conversational and type(protocol.service).datagram is Service.datagram
-        self._one_address = False  # nothing is told beside a datagram: there is only one local address
+        self._one_address = False  # the kernel reports no metadata: the socket has only one local address
 
     def doRead(self) -> None:
-        """Answer what waits, up to A_TURN, and leave to the kernel what turns out to be a flood."""
+        """Answer queued datagrams, up to A_TURN, and set the socket filter if the gate has found a flood."""
         if self.protocol.conversational:
             self._read_errors()
         if self._short_form:
@@ -95,7 +95,7 @@ class UDPPort(DatagramPort):
     def _source(self, ancillary: list[tuple[int, int, bytes]], name: tuple[Any, ...]) -> Source:
         asked, refusal, ancillary = self._asked(ancillary, name)
         if refusal is None and asked is not None and _is_four(asked) != _is_four(packed_address(name[0])):
-            refusal = Refusal.SOURCE_ADDRESS  # an IPv6 packet that says it is from IPv4
+            refusal = Refusal.SOURCE_ADDRESS  # an IPv6 packet with an IPv4-mapped source
         local = None if asked == self._bound else asked
         return Source(self.protocol.gate, self.protocol.loopback, name, local, refusal, ancillary)
 
@@ -135,11 +135,11 @@ class UDPPort(DatagramPort):
             tally.bytes_out += len(reply)
 
     def forget(self) -> None:
-        """The lists, or the ports and addresses of echod, have changed."""
+        """Drop cached sources, because the access lists or the addresses of echod have changed."""
         self._sources.forget()
 
     def connectionLost(self, reason: Any) -> None:
-        """The reactor ends; or the socket has an error and nothing to read, which is how an ICMP error looks."""
+        """Stop when the reactor ends. After an ICMP error, which is an error without data to read, continue."""
         if self.connected and self.protocol.conversational and reason.check(ConnectionDone):
             self._read_errors()
             self.startReading()
@@ -147,18 +147,18 @@ class UDPPort(DatagramPort):
             super().connectionLost(reason)
 
     def reach(self, data: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> OSError | None:
-        """Send a datagram; what went wrong, or None. The first error may be an earlier one, about another peer."""
+        """Send a datagram; returns the error, or None. It retries, as the first error may be of another peer."""
         error = super().reach(data, ancillary, name)
         if error is not None and self.protocol.conversational and not isinstance(error, BlockingIOError):
             error = super().reach(data, ancillary, name)
         return error
 
     def _failed(self) -> bool:
-        """What ICMP reported is taken from the queue, and no reason to pause."""
+        """Read ICMP errors from the queue; they do not pause the port."""
         return not (self.protocol.conversational and self._read_errors()) and super()._failed()
 
     def _read_errors(self) -> int:
-        """Let members leave whose hosts say that they are gone; returns how many errors there were."""
+        """End the membership of peers whose ports are unreachable. Returns how many errors were read."""
         count = 0
         for name in refusing_peers(self.socket):
             count += 1
@@ -178,19 +178,19 @@ class UDPPort(DatagramPort):
         super().startListening()
 
     def stopListening(self) -> None:
-        """Serve no more."""
+        """Remove the filter, answer queued requests, then close the socket."""
         if self.connected:
             self.filter.stop()
         super().stopListening()
 
     def release(self) -> None:
-        """Leave the socket to another port, without a filter, and with what waits in it."""
+        """Leave the socket to another port, without a filter, and with the queued datagrams."""
         self.filter.stop()
         super().release()
         prepare(self.socket)
 
     def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
-        """Answer one datagram, or each of those that the kernel has joined (UDP_GRO), as the plane asks it to."""
+        """Answer one datagram, or each of those that the kernel has joined (UDP_GRO) for the fast path."""
         octets = _octets_of_each(ancillary)
         if not 0 < octets < len(datagram):
             self._serve_one(datagram, ancillary, name)
@@ -199,15 +199,15 @@ class UDPPort(DatagramPort):
             self._serve_one(datagram[at : at + octets], ancillary, name)
 
     def _serve_one(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
-        """Answer one datagram: its destination becomes the source of the answer (RFC 1122 4.1.3.5).
+        """Answer one datagram: its destination becomes the source of the reply (RFC 1122 4.1.3.5).
 
-        Nothing is made of it before the gate has said yes: a flood is refused as fast as it can be.
+        The gate decides before any other object is made, so that a flood is refused at low cost.
         """
         protocol = self.protocol
         host, port = packed_address(name[0]), name[1]
         asked, refusal, source = self._asked(ancillary, name)
         if refusal is None and asked is not None and _is_four(asked) != _is_four(host):
-            refusal = Refusal.SOURCE_ADDRESS  # an IPv6 packet that says it is from IPv4
+            refusal = Refusal.SOURCE_ADDRESS  # an IPv6 packet with an IPv4-mapped source
         if not protocol.admits(datagram, host, port, refusal):
             return
         ttl = traffic_class = received_at = None
@@ -240,13 +240,13 @@ class UDPPort(DatagramPort):
     def _asked(
         self, ancillary: list[tuple[int, int, bytes]], name: Any
     ) -> tuple[bytes | None, Refusal | None, list[tuple[int, int, bytes]]]:
-        """Which address of ours was asked, why it is not to be answered from, and what makes it the answer's source."""
+        """The local address of a request, a reason to refuse it, and the control message for the reply's source."""
         for level, kind, data in ancillary:
             if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
                 ours, destination = data[4:8], data[8:12]
                 if any(ours):
                     to_many = ours != destination
-                else:  # the kernel leaves it out for what came before anybody wanted to know, as on a passed socket
+                else:  # the kernel omits it for datagrams queued before IP_PKTINFO was set
                     ours, to_many = destination, is_many(destination, self._broadcasts())
                 return ours, Refusal.DESTINATION if to_many else None, [(level, kind, bytes(4) + ours + bytes(4))]
             if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
@@ -261,7 +261,7 @@ class UDPPort(DatagramPort):
 
 
 def _octets_of_each(ancillary: list[tuple[int, int, bytes]]) -> int:
-    """How long each of the datagrams is that the kernel has joined, but the last, which may be shorter; 0 is one."""
+    """The size of each joined datagram, in bytes, except the last, which may be shorter; 0 if none was joined."""
     for level, kind, data in ancillary:
         if kind == UDP_GRO and level == socket.IPPROTO_UDP:
             return int.from_bytes(data, sys.byteorder)
@@ -269,7 +269,7 @@ def _octets_of_each(ancillary: list[tuple[int, int, bytes]]) -> int:
 
 
 def _key(ancillary: list[tuple[int, int, bytes]], name: tuple[Any, ...]) -> Hashable:
-    """The key of a datagram's source and destination, if nothing else is told of it; otherwise None."""
+    """The key of a datagram's source and destination, or None if it has other control messages."""
     if not ancillary:
         return name
     ((level, kind, data), *others) = ancillary
@@ -277,12 +277,12 @@ def _key(ancillary: list[tuple[int, int, bytes]], name: tuple[Any, ...]) -> Hash
 
 
 def _is_four(host: bytes) -> bool:
-    """Whether 4 or 16 octets are an IPv4 host, as an IPv6 socket shows it too."""
+    """Whether 4 or 16 bytes are an IPv4 host, mapped or not."""
     return len(host) == 4 or host[:12] == MAPPED
 
 
 def _text(asked: bytes, name: tuple[Any, ...]) -> str:
-    """An address of ours in text. If it is link-local, its zone is that of the peer, whose name is `name`."""
+    """A local address as text. A link-local one has the zone of `name`, the address of the peer."""
     if len(asked) == 4:
         return socket.inet_ntop(socket.AF_INET, asked)
     text = socket.inet_ntop(socket.AF_INET6, asked)
@@ -297,12 +297,12 @@ class UDP(Datagram):
     protocols = frozenset({socket.IPPROTO_UDP})
 
     def prepare(self, bound: socket.socket) -> None:
-        """As the function of this name; and `allow_fragments`, which `df` of the address may undo."""
+        """As the function `prepare`, and then `allow_fragments`."""
         prepare(bound)
         allow_fragments(bound)
 
     def bind(self, _reactor: object, address: Address) -> Iterator[socket.socket]:
-        """Sockets bound to every place the address means. Raises OSError."""
+        """Yield sockets bound to each address that `address` stands for. Raises OSError."""
         for bound in inet_sockets(address, socket.SOCK_DGRAM):
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             prepare(bound)
@@ -318,7 +318,7 @@ class UDP(Datagram):
         protocol: ServiceDatagrams,
         close: Callable[[], None],
     ) -> UDPPort:
-        """The port that serves a bound socket, once it is told to startListening, and calls `close` at the end."""
+        """The port that serves a bound socket after `startListening`; it calls `close` at the end."""
         return UDPPort(reactor, bound, protocol, close)
 
     def dial(
@@ -329,7 +329,7 @@ class UDP(Datagram):
         over: Callable[[OSError | None], None],
         family: int = socket.AF_UNSPEC,
     ) -> Deferred[DatagramDialogue]:
-        """A session with the address of the name that answers first. The Deferred fails with OSError."""
+        """A session with the first address of a name that replies. The Deferred fails with OSError."""
 
         def connect(places: list[Place]) -> DatagramDialogue:
             return DatagramDialogue(reactor, address.scheme, places, lambda opened: mark(opened, address), begin, over)
