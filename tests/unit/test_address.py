@@ -28,7 +28,7 @@ _name = st.lists(_label, min_size=1, max_size=4).map(".".join).filter(lambda nam
 _ipv6 = st.ip_addresses(v=6).map(str).filter(lambda host: not host.startswith("::ffff:"))  # is IPv4
 _interface = st.one_of(
     st.from_regex(r"[A-Za-z0-9_.-]{1,15}", fullmatch=True),
-    st.from_regex(r"[0-9a-f]{2}[0-9a-z.]{0,9}", fullmatch=True),  # what a URL would take for an octet
+    st.from_regex(r"[0-9a-f]{2}[0-9a-z.]{0,9}", fullmatch=True),  # could be part of an IPv4 address in a URL
     st.sampled_from(["eth0", "12", "25", "2", "25x", "2525", "br-1.100"]),
 )
 _scoped = st.builds("{}%{}".format, _ipv6, _interface)

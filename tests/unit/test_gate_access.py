@@ -1,4 +1,4 @@
-"""Access lists: the most specific network decides, and every form of a host gets the same verdict."""
+"""Access lists: the most specific network decides, and every form of a host gets the same decision."""
 
 import ipaddress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
@@ -21,13 +21,13 @@ def access(allow: str = "", deny: str = "") -> Access:
 
 
 def forms(host: IPv4Address) -> list[bytes]:
-    """Every way in which an IPv4 host can be written in octets."""
+    """Every packed form of an IPv4 host."""
     inside = [MAPPED, NAT64] if int(host) < 2 else [MAPPED, NAT64, COMPATIBLE]  # :: and ::1 are themselves
     return [host.packed, *((prefix | int(host)).to_bytes(16, "big") for prefix in inside)]
 
 
 def meant(network: Network) -> Network:
-    """The IPv4 network that an IPv6 network is in another form, or itself."""
+    """The IPv4 network that an IPv6 network contains, or the network itself."""
     first = int(network.network_address)
     if isinstance(network, IPv4Network) or network.prefixlen < 96 or first < 2:
         return network
@@ -37,7 +37,7 @@ def meant(network: Network) -> Network:
 
 
 def judged(host: IPv4Address | IPv6Address, allow: list[Network], deny: list[Network]) -> bool:
-    """The verdict by its definition: of all networks that hold the host the longest decides, and a denial first."""
+    """The decision by definition: the longest network that contains the host decides; `deny` precedes `allow`."""
     verdicts = [
         (network.prefixlen, not allowed)
         for networks, allowed in ((allow, True), (deny, False))
@@ -82,7 +82,7 @@ _networks: st.SearchStrategy[list[Any]] = st.lists(
 
 
 class Keys(SynchronousTestCase):
-    def test_are_4_or_16_octets(self) -> None:
+    def test_keys_are_4_or_16_bytes(self) -> None:
         for host, octets in (
             ("192.0.2.1", bytes([192, 0, 2, 1])),
             ("::1", bytes(15) + b"\x01"),
@@ -91,15 +91,15 @@ class Keys(SynchronousTestCase):
         ):
             self.assertEqual(packed_address(host), octets, host)
 
-    def test_of_an_ipv4_host_inside_ipv6_are_that_hosts(self) -> None:
+    def test_an_ipv4_host_inside_ipv6_has_the_key_of_that_host(self) -> None:
         for host in ("::ffff:192.0.2.1", "::ffff:c000:201%eth0", "::192.0.2.1", "64:ff9b::192.0.2.1"):
             self.assertEqual(key_of(host), IPv4Address("192.0.2.1").packed, host)
 
-    def test_of_any_other_host_are_its_own(self) -> None:
+    def test_any_other_host_has_its_own_key(self) -> None:
         for host in ("::", "::1", "2001:db8::1", "::fffe:192.0.2.1", "64:ff9b:1::192.0.2.1", "ff02::1"):
             self.assertEqual(key_of(host), IPv6Address(host).packed, host)
 
-    def test_there_are_none_of_what_is_no_address(self) -> None:
+    def test_text_that_is_not_an_address_is_refused(self) -> None:
         for text in (
             "",
             "localhost",
@@ -116,7 +116,7 @@ class Keys(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(st.text(st.characters()))
-    def test_any_text_has_one_or_is_refused(self, text: str) -> None:
+    def test_any_text_has_a_key_or_is_refused(self, text: str) -> None:
         try:
             octets = packed_address(text)
         except ValueError:
@@ -125,22 +125,22 @@ class Keys(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(st.ip_addresses())
-    def test_are_what_they_are_made_of_again(self, host: IPv4Address | IPv6Address) -> None:
+    def test_keys_convert_back_to_their_address(self, host: IPv4Address | IPv6Address) -> None:
         self.assertEqual(packed_address(str(host)), host.packed)
         self.assertEqual(canonical(canonical(host.packed)), canonical(host.packed))
 
     @settings(max_examples=100, deadline=None)
     @given(st.one_of(_host4, st.ip_addresses(v=4)))
-    def test_of_every_form_of_a_host_are_one(self, host: IPv4Address) -> None:
+    def test_every_form_of_a_host_has_one_key(self, host: IPv4Address) -> None:
         self.assertEqual({canonical(form) for form in forms(host)}, {host.packed})
 
 
 class Disguises(SynchronousTestCase):
-    def test_are_private_hosts_that_no_network_would_bring_in_that_form(self) -> None:
+    def test_private_hosts_in_translated_form_are_disguised(self) -> None:
         for host in ("::127.0.0.1", "::10.0.0.1", "64:ff9b::127.0.0.1", "64:ff9b::192.168.1.1", "::0.0.0.2"):
             self.assertTrue(in_disguise(packed_address(host)), host)
 
-    def test_are_neither_the_kernels_own_form_nor_public_hosts(self) -> None:
+    def test_mapped_and_public_hosts_are_not_disguised(self) -> None:
         for host in (
             "127.0.0.1",
             "::ffff:127.0.0.1",
@@ -154,7 +154,7 @@ class Disguises(SynchronousTestCase):
 
 
 class Verdicts(SynchronousTestCase):
-    def test_without_a_network_nobody_is_allowed(self) -> None:
+    def test_without_a_network_every_client_is_refused(self) -> None:
         for host in ("127.0.0.1", "::1", "0.0.0.0", "255.255.255.255", "::", "ff02::1"):
             self.assertFalse(access().allows(key_of(host)), host)
 
@@ -180,7 +180,7 @@ class Verdicts(SynchronousTestCase):
         self.assertFalse(lists.allows(key_of("10.0.0.1")))
         self.assertFalse(lists.allows(key_of("192.0.2.1")))
 
-    def test_everybody_is_two_networks(self) -> None:
+    def test_all_clients_are_two_networks(self) -> None:
         lists = access("0.0.0.0/0")
         self.assertTrue(lists.allows(key_of("255.255.255.255")))
         self.assertFalse(lists.allows(key_of("2001:db8::1")))
@@ -188,7 +188,7 @@ class Verdicts(SynchronousTestCase):
         self.assertFalse(lists.allows(key_of("192.0.2.1")))
         self.assertTrue(lists.allows(key_of("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")))
 
-    def test_loopback_alone_is_the_default_and_lets_no_disguise_in(self) -> None:
+    def test_the_default_is_loopback_without_disguised_hosts(self) -> None:
         lists = access("127.0.0.0/8 ::1/128")
         for host in ("127.0.0.1", "127.255.255.255", "::1", "::ffff:127.0.0.1"):
             self.assertTrue(lists.allows(key_of(host)), host)
@@ -197,7 +197,7 @@ class Verdicts(SynchronousTestCase):
 
     @settings(max_examples=200, deadline=None)
     @given(_networks, _networks, st.lists(st.one_of(_host4, _host6), min_size=1, max_size=20))
-    def test_are_those_of_the_longest_match(
+    def test_the_longest_match_decides(
         self, allow: list[Network], deny: list[Network], hosts: list[IPv4Address | IPv6Address]
     ) -> None:
         lists = Access(allow, deny)
@@ -211,7 +211,7 @@ class Verdicts(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(_networks, _networks)
-    def test_do_not_depend_on_the_order_of_the_lists(self, allow: list[Network], deny: list[Network]) -> None:
+    def test_decisions_do_not_depend_on_the_order_of_the_lists(self, allow: list[Network], deny: list[Network]) -> None:
         one, other = Access(allow, deny), Access(reversed(allow), reversed(deny))
         for network in map(meant, allow + deny):
             for host in (network[0], network[-1]):

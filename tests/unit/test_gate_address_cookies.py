@@ -1,4 +1,4 @@
-"""Address cookies: valid for one sender and a while, and answered by nobody that only transforms what it receives."""
+"""Address cookies: valid for one sender and a limited time. A service that transforms data cannot answer them."""
 
 import codecs
 import math
@@ -25,7 +25,7 @@ ADDRESSES = st.binary(min_size=1, max_size=40)
 
 
 def echoes(challenge):
-    """What services that only transform what they receive return."""
+    """The replies of services that only transform what they receive."""
     text = challenge.decode()
     left, right = text.split("<>")
     yield from (challenge, challenge * 2, challenge.upper(), challenge.swapcase(), challenge.title(), challenge[::-1])
@@ -57,7 +57,7 @@ def test_no_service_that_transforms_a_challenge_answers_it(address):
 
 
 @given(ADDRESSES)
-def test_an_answer_starts_with_nothing_that_was_sent(address):
+def test_an_answer_does_not_start_with_sent_bytes(address):
     challenge = AddressCookies(lambda: 0.0).challenge(address)
     assert answer_to(challenge)[:1] != challenge[:1]
     assert answer_to(challenge)[:1].isdigit()
@@ -66,7 +66,7 @@ def test_an_answer_starts_with_nothing_that_was_sent(address):
 
 
 @given(ADDRESSES, ADDRESSES)
-def test_a_cookie_is_valid_for_its_sender_alone(one, other):
+def test_a_cookie_is_valid_for_its_sender_only(one, other):
     cookies = AddressCookies(lambda: 0.0)
     answer = answer_to(cookies.challenge(one))
     assert cookies.answered(other, answer) == (one == other)
@@ -102,7 +102,7 @@ def test_fresh_challenges_differ():
 
 
 @given(st.one_of(st.binary(max_size=60), st.from_regex(rb"\s*[0-9]{6} [b-z]{6}\s*", fullmatch=True)))
-def test_nothing_else_is_an_answer(returned):
+def test_other_datagrams_are_not_answers(returned):
     assert not AddressCookies(lambda: 1e6, secret=b"secret").answered(b"a", returned)
 
 

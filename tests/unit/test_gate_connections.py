@@ -1,4 +1,4 @@
-"""The gate of streams: every reason to refuse a connection, and that what was counted is given back."""
+"""The gate of streams: each reason to refuse a connection, and released counts."""
 
 from collections import Counter
 from ipaddress import ip_address, ip_network
@@ -18,17 +18,17 @@ UNIX = b""
 
 
 def gate(access: Access = EVERYBODY, clock: Clock | None = None, **limits: object) -> ConnectionGate:
-    """A gate that lets everybody in, within these limits."""
+    """A gate that admits all hosts, within these limits."""
     return ConnectionGate(access, Limits(**limits), (clock or Clock()).seconds)  # type: ignore[arg-type]
 
 
 def admit(to: ConnectionGate, host: str, *, loopback: bool = False) -> Refusal | None:
-    """What a gate says to a host in text."""
+    """The decision of a gate on a host, given as text."""
     return to.admit(packed_address(host), loopback=loopback)
 
 
 class Clients(SynchronousTestCase):
-    def test_are_ipv4_hosts_and_ipv6_networks_of_64_bits(self) -> None:
+    def test_a_client_is_an_ipv4_host_or_an_ipv6_network_of_64_bits(self) -> None:
         self.assertEqual(client_of(ip_address("192.0.2.1").packed), bytes([192, 0, 2, 1]))
         one, other = ip_address("2001:db8:0:1::1").packed, ip_address("2001:db8:0:1:ffff::2").packed
         self.assertEqual(client_of(one), client_of(other))
@@ -36,7 +36,7 @@ class Clients(SynchronousTestCase):
 
 
 class Refusing(SynchronousTestCase):
-    def test_who_is_not_allowed(self) -> None:
+    def test_a_host_that_is_not_allowed_is_refused(self) -> None:
         lists = gate(Access([ip_network("192.0.2.0/24")], [ip_network("192.0.2.7")]))
         self.assertIsNone(admit(lists, "192.0.2.1"))
         self.assertIs(admit(lists, "192.0.2.7"), Refusal.DENIED)
@@ -44,12 +44,12 @@ class Refusing(SynchronousTestCase):
         self.assertIs(admit(lists, "2001:db8::1"), Refusal.DENIED)
         self.assertEqual(lists.open, 1)
 
-    def test_who_comes_in_disguise(self) -> None:
+    def test_a_disguised_host_is_refused(self) -> None:
         self.assertIs(admit(gate(), "::127.0.0.1"), Refusal.SOURCE_ADDRESS)
         self.assertIs(admit(gate(), "64:ff9b::10.0.0.1"), Refusal.SOURCE_ADDRESS)
         self.assertIsNone(admit(gate(), "::ffff:127.0.0.1"))
 
-    def test_more_connections_than_the_service_may_have(self) -> None:
+    def test_connections_above_the_limit_of_the_service_are_refused(self) -> None:
         full = gate(connections=2)
         self.assertIsNone(admit(full, "192.0.2.1"))
         self.assertIsNone(full.admit(UNIX, loopback=True))
@@ -58,7 +58,7 @@ class Refusing(SynchronousTestCase):
         full.release(UNIX)
         self.assertIsNone(admit(full, "192.0.2.2"))
 
-    def test_more_connections_than_one_client_may_have(self) -> None:
+    def test_connections_above_the_limit_of_a_client_are_refused(self) -> None:
         for hosts in (
             ["192.0.2.1", "192.0.2.1", "::ffff:192.0.2.1"],
             ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:0:0:1"],
@@ -69,7 +69,7 @@ class Refusing(SynchronousTestCase):
             held.release(packed_address(hosts[2]))
             self.assertIsNone(admit(held, hosts[0]))
 
-    def test_who_opens_connections_too_fast(self) -> None:
+    def test_a_client_that_connects_too_fast_is_refused(self) -> None:
         clock = Clock()
         fast = gate(clock=clock, new_per_client=Rate(1, 2))
         self.assertEqual([admit(fast, "192.0.2.1") for _ in range(3)], [None, None, Refusal.NEW_PER_CLIENT])
@@ -79,24 +79,24 @@ class Refusing(SynchronousTestCase):
         self.assertEqual([admit(fast, "192.0.2.1") for _ in range(2)], [None, Refusal.NEW_PER_CLIENT])
         self.assertEqual(fast.open, 4)
 
-    def test_nobody_for_being_fast_on_this_machine_or_where_there_is_no_limit(self) -> None:
+    def test_fast_clients_are_admitted_on_loopback_and_without_a_limit(self) -> None:
         here, free = gate(), gate(new_per_client=UNLIMITED)
         for _ in range(600):
             self.assertIsNone(admit(here, "127.0.0.1", loopback=True))
             self.assertIsNone(admit(free, "192.0.2.1"))
 
-    def test_who_is_faster_than_the_interface_says(self) -> None:
+    def test_a_client_above_the_documented_rate_is_refused(self) -> None:
         default = gate()
         verdicts = Counter(admit(default, "192.0.2.1") for _ in range(502))
         self.assertEqual(verdicts, {None: 500, Refusal.NEW_PER_CLIENT: 2})
 
-    def test_unix_peers_for_nothing_but_the_services_own_limit(self) -> None:
+    def test_unix_peers_have_only_the_limit_of_the_service(self) -> None:
         nobody = gate(Access(()), per_client=0, new_per_client=Rate(1, 1))
         for _ in range(5):
             self.assertIsNone(nobody.admit(UNIX, loopback=True))
         self.assertEqual(nobody.open, 5)
 
-    def test_what_is_refused_takes_nothing(self) -> None:
+    def test_a_refused_connection_is_not_counted(self) -> None:
         clock = Clock()
         one = gate(clock=clock, per_client=1, new_per_client=Rate(1, 2))
         self.assertIsNone(admit(one, "192.0.2.1"))
@@ -108,7 +108,7 @@ class Refusing(SynchronousTestCase):
 
 
 class Governing(SynchronousTestCase):
-    def test_new_rules_hold_from_now_on_and_open_connections_stay(self) -> None:
+    def test_new_limits_do_not_close_open_connections(self) -> None:
         changed = gate()
         self.assertIsNone(admit(changed, "192.0.2.1"))
         changed.govern(Access([ip_network("198.51.100.0/24")]), Limits(connections=2, new_per_client=Rate(1, 1)))
@@ -119,7 +119,7 @@ class Governing(SynchronousTestCase):
         changed.release(packed_address("192.0.2.1"))
         self.assertIs(admit(changed, "198.51.100.1"), Refusal.NEW_PER_CLIENT)
 
-    def test_a_rate_that_comes_back_finds_its_buckets_as_they_were(self) -> None:
+    def test_a_restored_rate_keeps_its_buckets(self) -> None:
         slow, fast = Limits(new_per_client=Rate(1, 1)), Limits(new_per_client=Rate(100, 100))
         changed = gate(new_per_client=Rate(1, 1))
         self.assertIsNone(admit(changed, "192.0.2.1"))
@@ -135,7 +135,7 @@ _hosts = st.sampled_from(["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2", "2001:db
 class Counting(SynchronousTestCase):
     @settings(max_examples=200, deadline=None)
     @given(st.lists(st.tuples(_hosts, st.booleans(), st.booleans())))
-    def test_limits_hold_and_what_was_admitted_is_given_back(self, steps: list[tuple[str, bool, bool]]) -> None:
+    def test_limits_hold_and_closed_connections_are_released(self, steps: list[tuple[str, bool, bool]]) -> None:
         lists = Access([ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")])
         counted = gate(lists, connections=5, per_client=2, new_per_client=Rate(1, 20))
         open_: list[bytes] = []
@@ -157,6 +157,6 @@ class Counting(SynchronousTestCase):
         self.assertEqual(counted.open, 0)
         self.assertEqual([admit(counted, "192.0.2.3") for _ in range(2)], [None, None])
 
-    def test_reasons_are_printed_as_their_words(self) -> None:
+    def test_reasons_are_printed_as_their_names(self) -> None:
         self.assertEqual(str(Refusal.NEW_PER_CLIENT), "new-per-client")
         self.assertEqual(len(set(map(str, Refusal))), len(Refusal))

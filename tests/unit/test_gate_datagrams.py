@@ -1,4 +1,4 @@
-"""The gate of datagrams: never a weapon. Every source that must not be answered, every share, and the loop."""
+"""The gate of datagrams: refused sources, rates of networks, and loops between services."""
 
 import tracemalloc
 from collections import Counter
@@ -32,25 +32,25 @@ HIGH = 40_000  # a client's port
 
 
 def gate(access: Access = EVERYBODY, clock: Clock | None = None, rate: Any = "auto", **rules: Any) -> DatagramGate:
-    """A gate that lets everybody in, within this rate."""
+    """A gate that admits all hosts, within this rate."""
     return DatagramGate(access, Limits(rate=rate), (clock or Clock()).seconds, **rules)
 
 
 def admit(
     to: DatagramGate, host: str, port: int = HIGH, datagram: bytes = b"x", *, loopback: bool = False
 ) -> Refusal | None:
-    """What a gate says to a datagram from a host in text."""
+    """The decision of a gate on a datagram from a host, given as text."""
     return to.admit(packed_address(host), port, datagram, loopback=loopback)
 
 
 class Sources(SynchronousTestCase):
-    def test_ports_that_answer_by_themselves_are_refused(self) -> None:
+    def test_ports_of_services_that_reply_are_refused(self) -> None:
         for port in (0, 1, 7, 9, 13, 17, 19, 37, 53, 123, 161, 862, 1023, 1900, 2049, 3702, 5353, 11211, 27015):
             self.assertIs(admit(gate(), "192.0.2.1", port), Refusal.SOURCE_PORT, port)
         for port in (1024, 1901, 2048, 2050, 10007, 65535):
             self.assertIsNone(admit(gate(), "192.0.2.1", port), port)
 
-    def test_ports_of_our_own_are_refused_from_the_moment_they_are_served(self) -> None:
+    def test_own_ports_are_refused_as_soon_as_they_are_served(self) -> None:
         own_ports: set[int] = set()
         guard = gate(own_ports=own_ports)
         self.assertIsNone(admit(guard, "192.0.2.1", 10_007))
@@ -58,13 +58,13 @@ class Sources(SynchronousTestCase):
         self.assertIs(admit(guard, "192.0.2.1", 10_007), Refusal.SOURCE_PORT)
         self.assertIs(admit(guard, "127.0.0.1", 10_007, loopback=True), Refusal.SOURCE_PORT)
 
-    def test_ports_that_somebody_listed_are_not(self) -> None:
+    def test_ports_that_the_operator_lists_are_admitted(self) -> None:
         guard = gate(own_ports={862, 10_007}, allow_source_ports={862, 53})
         self.assertIsNone(admit(guard, "192.0.2.1", 862))
         self.assertIsNone(admit(guard, "192.0.2.1", 53))
         self.assertIs(admit(guard, "192.0.2.1", 10_007), Refusal.SOURCE_PORT)
 
-    def test_addresses_of_nobody_and_of_everybody_are_refused(self) -> None:
+    def test_unspecified_broadcast_and_multicast_sources_are_refused(self) -> None:
         for host in (
             *("0.0.0.0", "0.255.255.255", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.254"),
             *("255.255.255.255", "192.0.2.255", "::", "ff00::", "ff02::1%eth0", "ff0e::1"),
@@ -75,34 +75,34 @@ class Sources(SynchronousTestCase):
             guard = gate(broadcasts={bytes([192, 0, 2, 255])})
             self.assertIs(admit(guard, host), Refusal.SOURCE_ADDRESS, host)
 
-    def test_addresses_of_one_host_are_not(self) -> None:
+    def test_addresses_of_one_host_are_admitted(self) -> None:
         for host in (
             *("1.0.0.0", "127.0.0.1", "192.0.2.254", "223.255.255.255", "10.0.0.255", "::ffff:192.0.2.1"),
             *("::1", "fe80::1%eth0", "fe00::1", "2001:db8::1", "64:ff9b::8.8.8.8"),
         ):
             self.assertIsNone(admit(gate(broadcasts={bytes([192, 0, 2, 255])}), host), host)
 
-    def test_broadcast_addresses_may_change_while_the_gate_lives(self) -> None:
+    def test_broadcast_addresses_can_change_later(self) -> None:
         broadcasts: set[bytes] = set()
         guard = gate(broadcasts=broadcasts)
         self.assertIsNone(admit(guard, "10.255.255.255"))
         broadcasts.add(bytes([10, 255, 255, 255]))
         self.assertIs(admit(guard, "10.255.255.255"), Refusal.SOURCE_ADDRESS)
 
-    def test_who_is_not_allowed_is_denied(self) -> None:
+    def test_a_host_that_is_not_allowed_is_denied(self) -> None:
         guard = gate(Access([ip_network("192.0.2.0/24")], [ip_network("192.0.2.7")]))
         self.assertIsNone(admit(guard, "192.0.2.1"))
         for host in ("192.0.2.7", "::ffff:192.0.2.7", "198.51.100.1", "2001:db8::1"):
             self.assertIs(admit(guard, host), Refusal.DENIED, host)
 
-    def test_unix_peers_concern_no_rule(self) -> None:
+    def test_unix_peers_are_always_admitted(self) -> None:
         guard = gate(Access(()), rate=Rate(1, 1))
         self.assertEqual({guard.admit(b"", 0, b"x", loopback=True) for _ in range(200)}, {None})
         self.assertTrue(guard.may_be_larger(b""))
 
     @settings(max_examples=300, deadline=None)
     @given(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)), st.integers(0, 65535), st.booleans())
-    def test_nobody_is_answered_who_could_be_somebody_else(self, host: Any, port: int, loopback: bool) -> None:
+    def test_a_source_that_could_be_another_service_gets_no_reply(self, host: Any, port: int, loopback: bool) -> None:
         refusal = gate(own_ports={10_007}).admit(host.packed, port, b"x", loopback=loopback)
         key = canonical(host.packed)
         if refusal is None:
@@ -114,7 +114,7 @@ class Sources(SynchronousTestCase):
 
 
 class Destinations(SynchronousTestCase):
-    def test_of_many_hosts_are_known_in_every_form(self) -> None:
+    def test_destinations_of_many_hosts_are_recognised_in_every_form(self) -> None:
         broadcasts = {bytes([192, 0, 2, 255])}
         many = ("224.0.0.1", "239.1.2.3", "255.255.255.255", "192.0.2.255", "ff02::1", "ff0e::1")
         for host in (*many, *(f"::ffff:{host}" for host in many if "." in host)):
@@ -124,11 +124,11 @@ class Destinations(SynchronousTestCase):
 
 
 class LargerAnswers(SynchronousTestCase):
-    def test_go_to_nobody_unless_listed(self) -> None:
+    def test_larger_replies_need_a_listed_network(self) -> None:
         for host in ("127.0.0.1", "192.0.2.1", "::1"):
             self.assertFalse(gate().may_be_larger(packed_address(host)), host)
 
-    def test_go_to_listed_networks_and_to_no_disguise(self) -> None:
+    def test_larger_replies_are_not_sent_to_disguised_hosts(self) -> None:
         guard = gate(larger_answers_to=Access([ip_network("127.0.0.0/8"), ip_network("::1/128")]))
         for host in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
             self.assertTrue(guard.may_be_larger(packed_address(host)), host)
@@ -158,20 +158,20 @@ class Shares(SynchronousTestCase):
         for host in ("::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "::8.8.8.8", "8.8.8.9"):
             self.assertIs(admit(guard, host), Refusal.RATE, host)
 
-    def test_the_default_is_the_interfaces_and_none_on_this_machine(self) -> None:
+    def test_the_default_is_the_documented_rate_and_unlimited_on_loopback(self) -> None:
         guard = gate()
         verdicts = Counter(admit(guard, "192.0.2.1", HIGH + number, b"x") for number in range(410))
         self.assertEqual(verdicts, {None: 400, Refusal.RATE: 10})
         self.assertEqual({admit(guard, "127.0.0.1", loopback=True) for _ in range(1000)}, {None})
 
-    def test_a_latency_tool_that_asks_100_times_a_second_passes(self) -> None:
+    def test_a_latency_tool_with_100_requests_a_second_passes(self) -> None:
         clock = Clock()
         guard = gate(clock=clock)
         for _ in range(3000):
             self.assertIsNone(admit(guard, "192.0.2.1"))
             clock.advance(0.01)
 
-    def test_one_network_gets_so_many_bytes(self) -> None:
+    def test_one_network_has_a_limit_of_bytes(self) -> None:
         guard = gate(rate=Rate(1000, 1000))
         largest = bytes(65_507)
         whole = BYTES.burst // len(largest)
@@ -180,7 +180,7 @@ class Shares(SynchronousTestCase):
         self.assertIsNone(admit(guard, "192.0.2.1"))
         self.assertIsNone(admit(guard, "192.0.3.1", datagram=largest))
 
-    def test_all_networks_together_get_so_many_answers(self) -> None:
+    def test_all_networks_together_have_a_limit_of_replies(self) -> None:
         guard = gate(rate=Rate(100_000, 100_000))
         verdicts = Counter(
             guard.admit(bytes([10, number >> 8 & 255, number & 255, 1]), HIGH, b"", loopback=False)
@@ -189,7 +189,7 @@ class Shares(SynchronousTestCase):
         self.assertLessEqual(abs(verdicts[None] - TOTAL.burst), 5)
         self.assertEqual(set(verdicts), {None, Refusal.TOTAL})
 
-    def test_all_networks_together_get_so_many_bytes(self) -> None:
+    def test_all_networks_together_have_a_limit_of_bytes(self) -> None:
         guard = gate(rate=Rate(1000, 1000))
         largest = bytes(65_507)
         verdicts = Counter(
@@ -208,13 +208,13 @@ class Shares(SynchronousTestCase):
         self.assertIs(admit(other, "192.0.2.1"), Refusal.TOTAL)
         self.assertIsNone(admit(gate(), "192.0.2.1"))
 
-    def test_no_share_is_counted_where_there_is_no_limit(self) -> None:
+    def test_without_a_limit_rates_are_not_counted(self) -> None:
         total = Total()
         guard = gate(rate=UNLIMITED, total=total)
         self.assertEqual({admit(guard, "192.0.2.1", datagram=bytes(65_507)) for _ in range(600)}, {None})
         self.assertEqual((total.replies, total.bytes), (0, 0))
 
-    def test_forged_sources_cost_bounded_memory(self) -> None:
+    def test_forged_sources_take_bounded_memory(self) -> None:
         guard = gate(total=Total())
         tracemalloc.start()
         try:
@@ -226,7 +226,7 @@ class Shares(SynchronousTestCase):
             tracemalloc.stop()
         self.assertLess(peak, 40 * 1024 * 1024)  # two tables of 16 MiB at most
 
-    def test_new_rules_hold_from_now_on(self) -> None:
+    def test_new_rules_are_valid_at_once(self) -> None:
         guard = gate(rate=Rate(1, 1))
         self.assertIsNone(admit(guard, "192.0.2.1"))
         self.assertIs(admit(guard, "192.0.2.1"), Refusal.RATE)
@@ -249,7 +249,7 @@ class Shares(SynchronousTestCase):
             st.tuples(st.sampled_from([0.0, 0.001, 0.05, 1.0]), st.integers(1, 9), st.binary(max_size=3)), max_size=300
         ),
     )
-    def test_no_window_holds_more_answers_to_a_network_than_its_share(
+    def test_no_window_has_more_replies_to_a_network_than_its_rate(
         self, start: float, steps: list[tuple[float, int, bytes]]
     ) -> None:
         clock = Clock()
@@ -265,24 +265,24 @@ class Shares(SynchronousTestCase):
 
 
 class Runs(SynchronousTestCase):
-    """Several datagrams of one source, asked about at once."""
+    """One decision on several datagrams of one source."""
 
     def run_of(
         self, guard: DatagramGate, count: int, octets: int = 0, host: str = "192.0.2.1", port: int = HIGH
     ) -> bool | Refusal:
         return guard.admit_run(canonical(packed_address(host)), port, count, octets, loopback=False)
 
-    def test_pass_where_each_would_and_are_counted(self) -> None:
+    def test_a_run_passes_if_each_datagram_would_and_is_counted(self) -> None:
         guard = gate(rate=Rate(10, 100))
         self.assertTrue(self.run_of(guard, 50))
         left = [admit(guard, "192.0.2.2", HIGH, b"%d" % number) for number in range(51)]
         self.assertEqual(left, [None] * 50 + [Refusal.RATE])
 
-    def test_pass_where_there_is_no_limit(self) -> None:
+    def test_a_run_passes_without_a_limit(self) -> None:
         self.assertTrue(self.run_of(gate(rate=UNLIMITED), 10_000, 10**9))
         self.assertTrue(gate().admit_run(packed_address("127.0.0.1"), HIGH, 10_000, 10**9, loopback=True))
 
-    def test_do_not_pass_where_any_could_be_refused_or_watched(self) -> None:
+    def test_a_run_is_undecided_if_one_datagram_could_be_refused(self) -> None:
         spent_answers, spent_bytes = Total(), Total()
         self.assertTrue(spent_answers.take(int(TOTAL.burst), 0, 0))
         self.assertTrue(spent_bytes.take(1, int(TOTAL_BYTES.burst), 0))
@@ -311,7 +311,7 @@ class Runs(SynchronousTestCase):
             max_size=12,
         )
     )
-    def test_say_the_same_as_one_by_one(self, steps: list[tuple[float, str, int, int]]) -> None:
+    def test_runs_are_decided_like_single_datagrams(self, steps: list[tuple[float, str, int, int]]) -> None:
         clock = Clock()
         whole, single = (gate(clock=clock, rate=Rate(50, 100)) for _ in range(2))
         for wait, host, count, length in steps:
@@ -326,31 +326,31 @@ class Runs(SynchronousTestCase):
 
 
 class Loops(SynchronousTestCase):
-    """A peer that sends our answers back, as another echo service would."""
+    """A peer that sends the replies back, like another echo service."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.guard = gate(clock=self.clock, rate=Rate(200, 400))
 
     def busy(self, network: str = "192.0.2") -> None:
-        """Have somebody else of this network use up more than half of its share."""
+        """Let another host of this network use more than half of its rate."""
         for number in range(201):
             admit(self.guard, f"{network}.200", HIGH, b"%d" % number)
 
     def loop(self, *datagrams: bytes, host: str = "192.0.2.1", seconds: float = 0.5) -> list[Refusal | None]:
-        """The verdicts on 100 datagrams, in turn, spread over so many seconds."""
+        """The decisions on 100 datagrams, taken in turn, spread over so many seconds."""
         verdicts = []
         for number in range(100):
             verdicts.append(admit(self.guard, host, HIGH, datagrams[number % len(datagrams)]))
             self.clock.advance(seconds / 100)
         return verdicts
 
-    def test_the_same_again_and_again_mutes_its_source(self) -> None:
+    def test_a_repeated_datagram_mutes_its_source(self) -> None:
         self.busy()
         verdicts = self.loop(b"same")
         self.assertEqual(verdicts, [None] * (SAME - 1) + [Refusal.REPEAT] * (100 - SAME + 1))
 
-    def test_a_muted_source_hears_nothing_for_a_minute_whatever_it_sends(self) -> None:
+    def test_a_muted_source_gets_no_reply_for_a_minute(self) -> None:
         self.busy()
         self.loop(b"same", seconds=0)
         self.assertIs(admit(self.guard, "192.0.2.1", HIGH, b"other"), Refusal.REPEAT)
@@ -365,7 +365,7 @@ class Loops(SynchronousTestCase):
         self.assertIsNone(admit(self.guard, "192.0.2.1", HIGH + 1, b"same"))
         self.assertIsNone(admit(self.guard, "192.0.2.2", HIGH, b"same"))
 
-    def test_a_muted_source_takes_nothing_of_its_networks_share(self) -> None:
+    def test_a_muted_source_does_not_use_the_rate_of_its_network(self) -> None:
         self.busy()
         self.loop(b"same", seconds=0)
         for _ in range(1000):
@@ -373,25 +373,25 @@ class Loops(SynchronousTestCase):
         left = Counter(admit(self.guard, "192.0.2.3", HIGH, b"%d" % number) for number in range(200))
         self.assertEqual(left[None], 400 - 201 - (SAME - 1))
 
-    def test_a_loop_of_two_datagrams_is_one_too(self) -> None:
+    def test_a_loop_of_two_datagrams_is_detected(self) -> None:
         self.busy()
         verdicts = self.loop(b"one", b"other", seconds=0.25) + self.loop(b"one", b"other", seconds=0.25)
         self.assertIn(Refusal.REPEAT, verdicts)
 
-    def test_a_probe_with_a_constant_payload_is_none_below_half_its_share(self) -> None:
+    def test_a_probe_with_constant_payload_passes_below_half_its_rate(self) -> None:
         self.assertEqual(set(self.loop(b"same", seconds=1)), {None})
 
-    def test_different_datagrams_are_none(self) -> None:
+    def test_different_datagrams_are_not_a_loop(self) -> None:
         self.busy()
         self.assertEqual({admit(self.guard, "192.0.2.1", HIGH, b"%d" % number) for number in range(150)}, {None})
 
-    def test_datagrams_that_begin_alike_and_differ_in_length_are_none(self) -> None:
+    def test_datagrams_that_differ_only_in_length_are_not_a_loop(self) -> None:
         self.busy()
         self.assertEqual(
             {admit(self.guard, "192.0.2.1", HIGH, bytes(PREFIX + number)) for number in range(150)}, {None}
         )
 
-    def test_the_same_now_and_then_is_none(self) -> None:
+    def test_occasional_repetitions_are_not_a_loop(self) -> None:
         for _ in range(10):
             self.busy()
             self.assertEqual({admit(self.guard, "192.0.2.1", HIGH, b"same") for _ in range(30)}, {None})
@@ -406,7 +406,7 @@ class Loops(SynchronousTestCase):
             self.clock.advance(0.0001)
         self.assertLess(answered, 1000)
 
-    def test_what_is_remembered_is_bounded(self) -> None:
+    def test_the_number_of_remembered_sources_is_bounded(self) -> None:
         repeats = Repeats()
         first = (bytes(4), 0)
         for number in range(WATCHED + 1):

@@ -1,4 +1,4 @@
-"""Limits: what holds where nothing is written, and what `auto` means where."""
+"""Limits: their defaults, and the meaning of `auto`."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -6,23 +6,23 @@ from echod.gate.limits import AUTO_NEW_PER_CLIENT, AUTO_RATE, UNLIMITED, Limits,
 
 
 class Rates(SynchronousTestCase):
-    def test_of_0_are_no_limit(self) -> None:
+    def test_a_rate_of_0_is_unlimited(self) -> None:
         self.assertTrue(UNLIMITED.unlimited)
         self.assertFalse(Rate(0.1, 1).unlimited)
         self.assertFalse(AUTO_RATE.unlimited)
 
-    def test_auto_is_no_limit_for_who_is_on_this_machine(self) -> None:
+    def test_auto_is_unlimited_on_loopback(self) -> None:
         limits = Limits()
         self.assertIs(limits.new_connections(loopback=True), UNLIMITED)
         self.assertIs(limits.datagrams(loopback=True), UNLIMITED)
 
-    def test_auto_is_the_interfaces_numbers_for_everybody_else(self) -> None:
+    def test_auto_is_the_documented_rate_for_all_other_clients(self) -> None:
         limits = Limits()
         self.assertEqual(limits.new_connections(loopback=False), (200, 500))
         self.assertEqual(limits.datagrams(loopback=False), (200, 400))
         self.assertEqual((AUTO_NEW_PER_CLIENT, AUTO_RATE), ((200, 500), (200, 400)))
 
-    def test_what_is_written_holds_on_every_listener(self) -> None:
+    def test_a_configured_rate_is_valid_on_every_listener(self) -> None:
         for rate in (Rate(1, 2), UNLIMITED):
             limits = Limits(new_per_client=rate, rate=rate)
             for loopback in (False, True):
@@ -31,7 +31,7 @@ class Rates(SynchronousTestCase):
 
 
 class Defaults(SynchronousTestCase):
-    def test_are_those_of_the_interface(self) -> None:
+    def test_the_defaults_are_the_documented_ones(self) -> None:
         self.assertEqual(
             Limits(),
             Limits(

@@ -1,4 +1,4 @@
-"""The shares are token buckets, four for each datagram: whatever they remember, they say what plain buckets say."""
+"""Rates of networks are token buckets, four for each datagram. They decide like plain buckets."""
 
 from collections import Counter
 from unittest import mock
@@ -25,7 +25,9 @@ class Taking(SynchronousTestCase):
         st.floats(0, 3e7),
         st.lists(st.tuples(_times, st.sampled_from(HOSTS), st.sampled_from([0, 1, 1000, 60_000])), max_size=SAME - 1),
     )
-    def test_says_what_buckets_say(self, rate: Rate, now: float, steps: list[tuple[float, bytes, int]]) -> None:
+    def test_decisions_are_those_of_plain_buckets(
+        self, rate: Rate, now: float, steps: list[tuple[float, bytes, int]]
+    ) -> None:
         answers: Buckets[bytes] = Buckets(rate)
         octets: Buckets[bytes] = Buckets(BYTES)
         taking = Shares(rate, Total())
@@ -40,7 +42,7 @@ class Taking(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(st.lists(st.tuples(_times, st.sampled_from([1, 10_000, 30_000]), st.sampled_from([0, 1 << 20, 1 << 24]))))
-    def test_the_total_says_what_buckets_say(self, steps: list[tuple[float, int, int]]) -> None:
+    def test_the_total_decides_like_plain_buckets(self, steps: list[tuple[float, int, int]]) -> None:
         answers: Buckets[None] = Buckets(TOTAL)
         octets: Buckets[None] = Buckets(TOTAL_BYTES)
         total, now = Total(), 0.0
@@ -54,7 +56,7 @@ class Taking(SynchronousTestCase):
 
 
 class Runs(SynchronousTestCase):
-    def test_are_refused_unseen_once_nothing_is_left_and_not_before(self) -> None:
+    def test_runs_are_refused_together_only_if_no_token_is_left(self) -> None:
         taking = Shares(Rate(10, 20), Total())
         watched = int(20 * WATCHED_ABOVE)
         self.assertIs(taking.take_run(HOSTS[0], HIGH, watched, 0, 5.0), True)
@@ -68,7 +70,7 @@ class Runs(SynchronousTestCase):
 
 
 class Tables(SynchronousTestCase):
-    def test_a_refused_network_counts_as_heard_from(self) -> None:
+    def test_a_refused_network_counts_as_recently_used(self) -> None:
         with mock.patch.object(network_rate, "TABLE", 2):
             for refused in (
                 lambda taking: taking.take(HOSTS[0], HIGH, b"", 0),
@@ -84,7 +86,7 @@ class Tables(SynchronousTestCase):
                 self.assertIs(refused(taking), Refusal.RATE)
                 self.assertEqual(len(taking._table), 2)
 
-    def test_hold_as_many_as_they_may(self) -> None:
+    def test_tables_hold_their_maximum(self) -> None:
         with mock.patch.object(network_rate, "TABLE", 10):
             taking = Shares(Rate(0.001, 1), Total())
             said = Counter(taking.take(bytes([10, 0, number, 1]), HIGH, b"", 0) for number in range(50))

@@ -1,4 +1,4 @@
-"""What may be sent in reply to one datagram."""
+"""The replies that are allowed for one datagram."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_a_request_gets_one_reply_which_is_not_larger(request_size, replies, sen
     assert [size for size in replies if allowance.takes(size)] == sent
 
 
-def test_a_peer_that_may_be_sent_more_is_asked_about_only_if_it_matters():
+def test_the_larger_allowance_is_checked_only_if_it_is_needed():
     asked = []
 
     def larger():

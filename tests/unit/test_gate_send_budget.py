@@ -1,4 +1,4 @@
-"""One sum for all, and marks on it."""
+"""The send budget: one sum for all connections, and watermarks on it."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +8,7 @@ from echod.gate.send_budget import RELIEVED, Pressure, SendBudget
 LIMIT = 1000
 
 
-def test_who_joins_hears_how_it_is_and_whatever_changes():
+def test_a_subscriber_gets_the_current_pressure_and_each_change():
     unsent = SendBudget()
     mark = unsent.mark(LIMIT)
     heard: list[Pressure] = []
@@ -24,8 +24,8 @@ def test_who_joins_hears_how_it_is_and_whatever_changes():
     assert late == [Pressure.FULL]
 
 
-def test_it_falls_an_eighth_below_a_mark_and_not_before():
-    """Else a connection that comes and goes at the mark would have everybody hear of it each time."""
+def test_pressure_falls_an_eighth_below_the_mark():
+    """Otherwise a connection at the mark would notify all subscribers again and again."""
     unsent = SendBudget()
     heard: list[Pressure] = []
     unsent.mark(LIMIT).join(heard.append)
@@ -36,12 +36,12 @@ def test_it_falls_an_eighth_below_a_mark_and_not_before():
         assert heard == ([] if falls_to is None else [falls_to]), unsent.total
 
 
-def test_a_limit_has_one_mark_and_is_told_once():
+def test_a_limit_has_one_mark_and_is_reported_once():
     told: list[tuple[int, bool]] = []
     unsent = SendBudget(lambda name, limit: told.append((limit, name == "reading.paused")))
     assert unsent.mark(LIMIT) is unsent.mark(LIMIT)
     assert unsent.mark(10) is not unsent.mark(LIMIT)
-    unsent.mark(20)  # nobody's limit any more
+    unsent.mark(20)  # a limit without subscribers
     for limit in (10, LIMIT):
         unsent.mark(limit).join(lambda _pressure: None)
     unsent.change(600)
@@ -53,15 +53,15 @@ def test_a_limit_has_one_mark_and_is_told_once():
     assert sorted(told[2:]) == [(10, False), (LIMIT, False)]
 
 
-def test_a_mark_that_is_made_late_knows_how_it_is():
+def test_a_new_mark_has_the_current_pressure():
     unsent = SendBudget()
     unsent.change(LIMIT + 1)
     assert unsent.mark(LIMIT).pressure is Pressure.FULL
 
 
 @given(st.lists(st.integers(-3 * LIMIT, 3 * LIMIT)), st.lists(st.integers(1, 2 * LIMIT), min_size=1))
-def test_the_pressure_is_that_of_the_sum_whatever_came_before(changes, limits):
-    """Above the limit it is full, below the relieved share of it, it is not; the same for half; and the sum is kept."""
+def test_the_pressure_depends_on_the_sum_only(changes, limits):
+    """Above a limit the pressure is full, below RELIEVED of it the pressure is lower; the same for half the limit."""
     unsent = SendBudget()
     for limit in limits:
         unsent.mark(limit)

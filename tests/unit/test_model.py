@@ -1,4 +1,4 @@
-"""What services and transports share: the defaults that a service starts from."""
+"""The interface of services and transports: the defaults of a service."""
 
 import random
 import time
@@ -40,25 +40,25 @@ class Mute(Service):
 
 
 def ignore(_reply: Reply) -> None:
-    """Stands for a transport that nobody speaks to unasked."""
+    """A `send` for sessions that send only replies."""
 
 
 class Replies(SynchronousTestCase):
-    def test_say_and_end_nothing_unless_told(self) -> None:
+    def test_a_default_reply_sends_and_closes_nothing(self) -> None:
         self.assertEqual(Reply(), NOTHING)
         self.assertEqual((NOTHING.data, NOTHING.end, NOTHING.more), (None, End.NOTHING, None))
         self.assertEqual((CLOSE.data, CLOSE.end, CLOSE.more), (None, End.CLOSE, None))
 
 
 class Contexts(SynchronousTestCase):
-    def test_are_the_real_world_unless_told(self) -> None:
+    def test_a_default_context_uses_real_clocks_and_random_numbers(self) -> None:
         context = Context()
         self.assertIs(context.clock, time.monotonic)
         self.assertIs(context.wall_clock, time.time)
         self.assertIsInstance(context.random, random.Random)
         self.assertIsNot(context.random, Context().random)
 
-    def test_show_nothing_unless_told(self) -> None:
+    def test_a_default_context_prints_nothing(self) -> None:
         context = Context()
         context.show("a line")
         lines: list[str] = []
@@ -67,21 +67,21 @@ class Contexts(SynchronousTestCase):
 
 
 class Services(SynchronousTestCase):
-    def test_start_from_the_defaults_of_their_options(self) -> None:
+    def test_a_service_has_default_options_and_context(self) -> None:
         service = Mute()
         self.assertEqual(service.options, NoOptions())
         self.assertIsInstance(service.context, Context)
 
-    def test_keep_what_they_are_given(self) -> None:
+    def test_a_service_keeps_given_options_and_context(self) -> None:
         options, context = NoOptions(), Context()
         service = Mute(options, context)
         self.assertIs(service.options, options)
         self.assertIs(service.context, context)
 
-    def test_find_no_fault_with_options(self) -> None:
+    def test_options_have_no_faults_by_default(self) -> None:
         self.assertEqual(list(Mute.faults(NoOptions())), [])
 
-    def test_with_a_transform_need_nothing_else(self) -> None:
+    def test_a_service_with_a_transform_needs_no_other_method(self) -> None:
         service = Backwards()
         self.assertEqual(service.answer(b"abc", PEER), b"cba")
         self.assertEqual(service.answer(b"", PEER), b"")
@@ -91,7 +91,7 @@ class Services(SynchronousTestCase):
         self.assertEqual(session.ended(), CLOSE)
         session.lost()
 
-    def test_without_one_must_answer_by_themselves(self) -> None:
+    def test_a_service_without_a_transform_must_implement_replies(self) -> None:
         calls: tuple[Callable[[], Any], ...] = (
             lambda: Mute().answer(b"", PEER),
             lambda: Mute().session(PEER, ignore),
@@ -100,30 +100,30 @@ class Services(SynchronousTestCase):
             error = self.assertRaises(NotImplementedError, call)
             self.assertIn("Mute has no transform", str(error))
 
-    def test_serve_streams_and_datagrams_unless_they_say_otherwise(self) -> None:
+    def test_a_service_serves_streams_and_datagrams_by_default(self) -> None:
         self.assertTrue(Service.streams)
         self.assertTrue(Service.datagrams)
 
 
 class Sessions(SynchronousTestCase):
-    def test_quiet_ones_say_nothing_and_close_when_the_peer_has_finished(self) -> None:
+    def test_a_quiet_session_sends_nothing_and_closes_after_its_peer(self) -> None:
         session = Quiet()
         self.assertEqual([session.opened(), session.received(b"x"), session.ended()], [NOTHING, NOTHING, CLOSE])
         session.lost()
 
     @settings(max_examples=50, deadline=None)
     @given(st.binary())
-    def test_transforming_ones_answer_everything_at_once(self, data: bytes) -> None:
+    def test_a_transforming_session_replies_at_once(self, data: bytes) -> None:
         self.assertEqual(Transforming(bytes.swapcase).received(data), Reply(data.swapcase()))
 
     @settings(max_examples=50, deadline=None)
     @given(st.binary())
-    def test_identity_hands_back_what_it_was_given(self, data: bytes) -> None:
+    def test_identity_returns_its_argument(self, data: bytes) -> None:
         self.assertIs(identity(data), data)
 
 
 class Peers(SynchronousTestCase):
-    def test_are_equal_when_all_that_is_known_of_them_is(self) -> None:
+    def test_peers_are_equal_if_all_their_fields_are(self) -> None:
         self.assertEqual(PEER, Peer("tcp", Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000)))
         self.assertNotEqual(PEER, Peer("tcp", PEER.local, PEER.remote, user=64))
         arrival = Arrival()

@@ -1,4 +1,4 @@
-"""echod.peercred: users and groups at the other end of a Unix socket, and the number that is nobody's."""
+"""echod.peercred: user and groups of the peer of a Unix socket, and the overflow number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from echod.peercred import OVERFLOW, Credentials, credentials, overflow, own_user
 
 
-def test_credentials_of_our_own_process():
+def test_credentials_of_the_own_process():
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     with ours, theirs:
         assert credentials(ours) == Credentials(os.geteuid(), frozenset((os.getegid(), *os.getgroups())))
@@ -36,7 +36,7 @@ def test_a_socket_that_is_not_local_has_none():
     ],
 )
 @pytest.mark.parametrize("of", ["uid", "gid"])
-def test_the_overflow_number_is_a_number_only_where_every_other_is_mapped(of, map_, said, expected, tmp_path):
+def test_the_overflow_number_is_a_user_only_if_all_others_are_mapped(of, map_, said, expected, tmp_path):
     (tmp_path / "self").mkdir()
     (tmp_path / "self" / f"{of}_map").write_text(map_)
     kernel = tmp_path / "sys" / "kernel"
@@ -49,7 +49,7 @@ def test_without_proc_the_map_is_not_complete(tmp_path):
     assert overflow("uid", tmp_path) == OVERFLOW
 
 
-def test_our_own_user_is_ours_unless_its_number_is_everyones(monkeypatch):
+def test_the_own_user_is_recognised_unless_it_has_the_overflow_number(monkeypatch):
     monkeypatch.setattr("echod.peercred.overflow", lambda _of: None)
     assert own_user() == os.geteuid()
     monkeypatch.setattr("echod.peercred.overflow", lambda _of: os.geteuid())

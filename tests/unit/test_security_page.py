@@ -1,4 +1,4 @@
-"""docs/SECURITY.md has the vocabulary of refusals that the code has, and its figures."""
+"""docs/SECURITY.md lists the refusal reasons and the figures of the code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "SECURITY.md").read_text("utf-8")
 
 
 def row(reason: str) -> str:
-    """What the page says of a reason."""
+    """The description of a reason on the page."""
     (said,) = re.findall(rf"^\| `{reason}` \| (.*) \|$", PAGE, re.MULTILINE)
     return str(said)
 
@@ -22,7 +22,7 @@ def test_every_reason_has_its_row():
     assert re.findall(r"^\| `([a-z-]+)` \|", PAGE, re.MULTILINE) == [str(reason) for reason in Refusal]
 
 
-def test_the_figures_are_the_codes():
+def test_the_figures_are_those_of_the_code():
     assert set(map(int, re.findall(r"\b(\d{4,5})\b", row("source-port").partition("or ")[2]))) == REFLECTORS
     assert f"{int(BYTES.per_second) // 1024} KiB a second" in row("bytes")
     assert f"{int(TOTAL.per_second):,} datagrams or {int(TOTAL_BYTES.per_second) >> 20} MiB a second" in row("total")
