@@ -46,7 +46,7 @@ class Membership(Protocol):
         """Record that the member proved its address."""
 
     def mute(self, member: DatagramMember) -> None:
-        """The member is an echo service: do not let it join again at once."""
+        """The member is an echo service: mute it, so that it cannot join again immediately."""
 
     def wait_for_budget(self, member: DatagramMember) -> None:
         """The network of the member has used up its budget: flush when there may be more."""
@@ -251,5 +251,7 @@ class DatagramMember:
             self._detector.sent(data, datagrams.now())
         else:
             datagrams.tally.refuse(Refusal.SEND)
-            if not self.host and isinstance(error, ConnectionRefusedError | FileNotFoundError):  # a Unix peer has gone
+            if not self.host and isinstance(
+                error, ConnectionRefusedError | FileNotFoundError
+            ):  # a Unix peer has closed its socket
                 self.leave(Closing.LOST)

@@ -117,7 +117,7 @@ class SessionDatagrams(ServiceDatagrams):
         self.peers.move_to_end(member.name)
 
     def mute(self, member: DatagramMember) -> None:
-        """A member is an echo service: do not let it join again at once."""
+        """A member is an echo service: mute it, so that it cannot join again immediately."""
         self.members.mute(_identity(member.name))
 
     def wait_for_budget(self, member: DatagramMember) -> None:

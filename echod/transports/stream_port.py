@@ -223,7 +223,7 @@ class StreamPort(FileDescriptor):
         raise NotImplementedError
 
     def local(self, accepted: socket.socket) -> SocketAddress:
-        """The address that a peer has connected to. Raises OSError if the connection is gone."""
+        """The address that a peer has connected to. Raises OSError if the connection is closed already."""
         raise NotImplementedError
 
     def facts(self, accepted: socket.socket, remote: SocketAddress) -> Facts:

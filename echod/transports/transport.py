@@ -163,5 +163,5 @@ def transport_of(scheme: str) -> Any:
 
 
 def every_transport() -> Mapping[str, Any]:
-    """Every transport that this version has, by its scheme: imported at once, before a sandbox may forbid it."""
+    """Every transport of this version, by its scheme. All are imported now, because a sandbox may forbid it later."""
     return MappingProxyType({scheme: transport_of(scheme) for scheme, form in EVERY_FORM.items() if form.available})

@@ -134,7 +134,7 @@ class Conversing(SynchronousTestCase):
             self.assertEqual(self.parrot.sessions[-1].calls, ["opened"])
             [welcome] = self.deliver(datagrams, answer_to(second), host)
             self.assertTrue(welcome.startswith(b"welcome"))
-            self.assertEqual(self.deliver(datagrams, answer_to(first), host), [])  # it came twice
+            self.assertEqual(self.deliver(datagrams, answer_to(first), host), [])  # a repeated answer
             self.assertEqual(self.deliver(datagrams, answer_to(second), host), [])
             self.assertEqual(self.deliver(datagrams, b"hi", host), [b"hi"] * 3)
         self.assertEqual(datagrams.tally.accepted, 3)
@@ -295,7 +295,7 @@ class Conversing(SynchronousTestCase):
         self.sent.clear()
         self.parrot.sessions[0].say(Reply(b"by the way"))
         self.assertEqual([data for _, data in self.sent], [b"by the way"])
-        datagrams.gate.govern(EVERYBODY, datagrams.gate.limits, Access([]), ())  # a reload takes the network away
+        datagrams.gate.govern(EVERYBODY, datagrams.gate.limits, Access([]), ())  # a reload removes the network
         self.sent.clear()
         self.parrot.sessions[0].say(Reply(b"by the way"))
         self.assertEqual(self.sent, [])
@@ -376,7 +376,7 @@ class Conversing(SynchronousTestCase):
             in_turns.append(len(self.sent) - sum(in_turns))
         self.assertEqual(sum(in_turns), 2000)
         self.assertLessEqual(max(in_turns), TURN // DATAGRAM)
-        self.clock.advance(70)  # all of them leave at once, and each is sent its end
+        self.clock.advance(70)  # all members leave in one turn, and each receives the end of its session
         self.assertEqual([data for _, data in self.sent].count(b"the end"), 20)
 
     def test_a_member_leaves_after_all_its_queued_datagrams_are_sent(self):

@@ -1,1 +1,1 @@
-"""What is between a socket and a conversation: the interface of every level, and the layers."""
+"""The levels between a socket and a conversation: their interface, and the layers."""

@@ -8,15 +8,15 @@
            ▼                          │
       StreamSocket                 StreamTransport
 
-Downwards, a level is a `StreamTransport`; upwards, it is a `Receiver`; a layer is both. Nothing above the socket knows
-a descriptor, a buffer of the reactor, or which layers there are.
+A level is a `StreamTransport` for the level above, and a `Receiver` for the level below. A layer is both. The levels
+above the socket use no descriptor and no buffer of the reactor, and do not depend on the layers of the stack.
 
-What every level keeps:
+Rules of every level:
 
-* `begin` comes first and once. A layer with a handshake builds what is above it when the handshake is over.
-* `pause` acts at once at every level: a layer that has decoded more keeps it, and hands it up in `resume`.
-* `unsent` is never less than what the kernel has not taken.
-* `lost` comes last and once. It is never called while a call of the same receiver into its transport is running.
+* `begin` is called first and once. A layer with a handshake builds its receiver after the handshake.
+* `pause` acts immediately at every level. A layer that has decoded more data keeps it, and passes it up in `resume`.
+* `unsent` is never less than the number of bytes that the kernel has not accepted.
+* `lost` is called last and once. It is never called while a call of the same receiver into its transport is running.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from echod.names import SocketAddress
 from echod.shape import Shape
 
 LINGER: Final = 5.0
-"""Seconds that a peer has to finish after we have: the same as Apache's and nginx's lingering close."""
+"""Seconds to wait for the peer's FIN after ours; the same as the lingering close of Apache and nginx."""
 
 
 class LingerTimeout(ConnectionAborted):
-    """We had finished, and the peer did not finish within LINGER."""
+    """The peer did not finish within LINGER seconds after this side had finished."""
 
 
 class HandshakeTimeout(ConnectionAborted):
@@ -45,16 +45,15 @@ class HandshakeTimeout(ConnectionAborted):
 
 
 class MessageTooLarge(ConnectionAborted):
-    """A message, received or to be sent, has more bytes than `limits.message` or the socket's buffer allows."""
+    """A message, received or to be sent, is larger than `limits.message` or than the socket's buffer allows."""
 
 
 @dataclass(slots=True)
 class Facts:
-    """What is known of one connection. There is one object for a whole stack; each layer adds what it learns.
+    """The facts of one connection: addresses, credentials and shape. A stack shares one object, and layers add facts.
 
-    `remote` is the peer of the socket until a layer learns the address of the client from a proxy. `user` is the
-    number of the user at the other end of a Unix socket, from the kernel, and `groups` are its
-    groups.
+    `remote` is the peer of the socket, until a layer receives the address of the client from a proxy. `user` is the
+    user ID of the peer of a Unix socket, from the kernel, and `groups` are its group IDs.
     """
 
     local: SocketAddress
@@ -62,87 +61,87 @@ class Facts:
     user: int | None = None
     groups: frozenset[int] = frozenset()
     shape: Shape = Shape.STREAM
-    truncated: bool = False  #: the peer ended without the end that the layer's protocol requires
-    learned: dict[str, object] | None = None  #: by layers: a TLS version, a path
+    truncated: bool = False  #: the peer sent FIN without the closing message that the layer's protocol requires
+    learned: dict[str, object] | None = None  #: facts that layers add: a TLS version, a path
 
 
 class StreamTransport(Protocol):
-    """What a level offers the one above it. Nothing raises; after `lost` every call does nothing.
+    """The interface of a level for the level above. No method raises. After `lost`, no call has an effect.
 
     A transport of shape MESSAGE has the same methods: each `write` is one message, and may be empty.
     """
 
     facts: Facts
-    receiver: Receiver  #: settable: a layer that has nothing left to do puts the one above it here
+    receiver: Receiver  #: settable: a layer that removes itself replaces itself here by its own receiver
 
     @property
     def unsent(self) -> int:
-        """Bytes given to `write` of which the kernel has not taken the last one yet: an upper bound; 0 means 0."""
+        """Upper bound of the bytes given to `write` that the kernel has not accepted; 0 is exact."""
 
     @property
     def dropped(self) -> int:
         """Bytes that were received after `close` and dropped."""
 
     def write(self, data: bytes, text: bool | None = None) -> None:
-        """Send behind everything else. More than `read_at_once` bytes unsent are reported by `stuck`.
+        """Send after earlier data. `stuck` reports more than `read_at_once` unsent bytes.
 
         `text` is for transports that distinguish text from binary messages; None is their default.
         """
 
     def flush(self) -> None:
-        """Give the kernel what waits, now instead of at the end of the reactor's turn."""
+        """Pass queued data to the kernel now, and not at the end of the reactor's turn."""
 
     def pause(self) -> None:
-        """Receive nothing from now on, not even what has been decoded already."""
+        """Stop calling `received`, even for data that is decoded already."""
 
     def resume(self) -> None:
-        """Receive again."""
+        """Continue to receive."""
 
     def read_at_once(self, size: int) -> None:
-        """Read at most `size` bytes at once, and report more than that as `stuck`."""
+        """Read at most `size` bytes in one call, and report more unsent bytes as `stuck`."""
 
     def clamp(self) -> None:
         """Bound the kernel's buffers of this connection."""
 
     def finish(self) -> None:
-        """End sending, after everything that waits; receiving goes on."""
+        """Send the end after queued data. Receiving continues."""
 
     def close(self, linger: float = LINGER) -> None:
-        """Finish, drop what is received, and close when the peer has finished too, at most `linger` seconds later.
+        """Finish, drop received data, and close after the peer has finished, or after `linger` seconds.
 
         Closing while input is unread would send RST, and the peer could lose the last reply (RFC 1122 4.2.2.13).
         """
 
     def abort(self, reason: Exception | None = None) -> None:
-        """Close now, with RST; `reason` is that of `lost`."""
+        """Close now, with RST; `lost` is called with `reason`."""
 
 
 class Receiver(Protocol):
-    """What a level offers the one below it."""
+    """The interface of a level for the level below."""
 
     def begin(self, below: StreamTransport) -> None:
-        """The connection is there, and the handshakes below are over."""
+        """Start: the connection is made, and the handshakes below are complete."""
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> None:
-        """Bytes of the peer, or one message."""
+        """Handle bytes of the peer, or one message."""
 
     def ended(self) -> None:
-        """The peer has finished sending. Called at most once."""
+        """Handle the end of the peer's data. Called at most once."""
 
     def stuck(self) -> None:
-        """The kernel takes less than there is to send, or more than `read_at_once` bytes wait."""
+        """Handle backpressure: the kernel does not accept all data, or more than `read_at_once` bytes are unsent."""
 
     def drained(self) -> None:
-        """All that was written is with the kernel. Called only after `stuck`."""
+        """Handle the end of backpressure: the kernel has accepted all data. Called only after `stuck`."""
 
     def lost(self, reason: Exception) -> None:
-        """The connection is closed: ConnectionDone is in order."""
+        """Handle the end of the connection; ConnectionDone is an orderly close."""
 
 
 Build = Callable[[], Receiver]
-"""Makes what is above a level."""
+"""Makes the receiver above a level."""
 MakeLayer = Callable[[Build], "Layer"]
-"""Makes one layer of a stack, and tells it how to build what is above."""
+"""Makes one layer of a stack from the builder of its receiver."""
 
 
 class Layer:
@@ -152,7 +151,7 @@ class Layer:
 
     def __init__(self, build: Build) -> None:
         self.build = build
-        self.receiver: Any = None  # what is above, once it is built
+        self.receiver: Any = None  # the level above, after it is built
         self.below: Any = None
         self.facts: Facts
 
@@ -161,16 +160,16 @@ class Layer:
         self.begin_above()
 
     def begin_above(self) -> None:
-        """Build what is above: the handshake is over."""
+        """Build the receiver, because the handshake is complete."""
         self.receiver = self.build()
         self.receiver.begin(self)
 
     def step_out(self) -> None:
-        """Build what is above, directly upon what is below: this layer has nothing left to do."""
+        """Build the receiver directly on the level below, and remove this layer from the stack."""
         self.below.receiver = self.receiver = self.build()
         self.receiver.begin(self.below)
 
-    # for what is below
+    # for the level below
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> None:
         self.receiver.received(data, arrival)
@@ -190,7 +189,7 @@ class Layer:
         if self.receiver is not None:
             self.receiver.lost(reason)
 
-    # for what is above
+    # for the level above
 
     @property
     def unsent(self) -> int:
@@ -229,10 +228,10 @@ class Layer:
 
 
 class HandshakeLayer(Layer):
-    """A layer whose handshake must be over within `seconds`, whatever is received meanwhile; 0 is no limit.
+    """A layer whose handshake must be complete within `seconds`, even if data is received; 0 disables the limit.
 
-    `clock` has callLater. A subclass overrides `handshake` and calls `done` when it is over. If that takes too long,
-    the connection is aborted with HandshakeTimeout. A layer that `steps_out` is not in the way afterwards.
+    `clock` has callLater. A subclass overrides `handshake`, and calls `done` after it. At the limit, the connection is
+    aborted with HandshakeTimeout. With `steps_out`, the layer is removed from the stack after the handshake.
     """
 
     __slots__ = ("_clock", "_deadline", "_paused", "_rest", "_seconds")
@@ -244,10 +243,10 @@ class HandshakeLayer(Layer):
         self._clock, self._seconds = clock, seconds
         self._deadline: Any = None
         self._paused = False
-        self._rest = b""  # received after the handshake, and not handed up yet
+        self._rest = b""  # received after the handshake, and not passed up yet
 
     def handshake(self, data: bytes) -> None:
-        """More bytes of the handshake, cut anywhere."""
+        """Handle more bytes of the handshake, which may be split anywhere."""
         raise NotImplementedError
 
     def begin(self, below: StreamTransport) -> None:
@@ -256,7 +255,7 @@ class HandshakeLayer(Layer):
             self._deadline = self._clock.callLater(self._seconds, self._too_late)
 
     def done(self, rest: bytes = b"") -> None:
-        """The handshake is over, and `rest` was received after it: build what is above, and hand it up."""
+        """Complete the handshake: build the receiver, and pass up `rest`, the bytes after the handshake."""
         self._cancel()
         if self.steps_out and not rest:
             self.step_out()
@@ -311,7 +310,7 @@ class HandshakeLayer(Layer):
 
 
 class Rejection:
-    """What is above a handshake if the connection is refused then: it resets the connection."""
+    """The receiver above a handshake if the connection is refused: it resets the connection."""
 
     def begin(self, below: StreamTransport) -> None:
         below.abort()
@@ -328,7 +327,7 @@ class Rejection:
 
 
 def stacked(layers: Sequence[MakeLayer], top: Build) -> Build:
-    """Builds the lowest of these layers, which builds the next one in its time, and at last `top`."""
+    """Return a builder of the lowest layer. Each layer builds the next one, and the last builds `top`."""
     build = top
     for make in reversed(layers):
         build = partial(make, build)
