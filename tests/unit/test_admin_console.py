@@ -1,4 +1,4 @@
-"""The seats of a console over HTTP: what an operator hears and says, and who may not."""
+"""A console over HTTP: the events of a seat, the replies of an operator, and refused users."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ REMOTE = Peer("tcp", Inet("127.0.0.1", 10090), Inet("127.0.0.1", 5))
 
 
 class Room:
-    """The service, a client of it, and the interface."""
+    """The service, a client of it, and the admin interface."""
 
     def __init__(self):
         self.now = 0.0
@@ -32,7 +32,7 @@ class Room:
         self.heard += b"".join(reply.more or ())
 
     def ask(self, method="POST", body=b"", peer=LOCAL):
-        """Status and body of the answer, and the answer itself."""
+        """Status and body of the response, and the response itself."""
         answers = []
         handlers = seats(self.console.desk) or {}
         handlers[method](Request(method, "/api/console/front", {}, {}, body, peer), answers.append)
@@ -40,7 +40,7 @@ class Room:
         return answer.status, json.loads(answer.body or b"null"), answer
 
 
-def test_what_happens_is_a_line_of_json_each():
+def test_each_event_is_a_line_of_json():
     room, lines = Room(), []
     room.take(room.session.received(b"waits \xff"))
     status, _, answer = room.ask("GET")
@@ -60,11 +60,11 @@ def test_what_happens_is_a_line_of_json_each():
     assert list(feed.pieces()) == []
 
 
-def test_a_seat_that_reads_too_slowly_is_told_and_one_that_stays_behind_is_ended():
+def test_a_slow_seat_is_notified_and_later_closed():
     room, ended = Room(), []
     feed = room.ask("GET")[2].stream(lambda: None, lambda: ended.append(True))
     desk, budget = room.console.desk, room.console.context.send_budget.budget
-    client = desk.come("somebody", "host", room.take, joined=True)
+    client = desk.come("a client", "host", room.take, joined=True)
     pulled = feed.pieces()
     assert json.loads(next(pulled))["event"] == "here"
     next(pulled)
@@ -79,11 +79,11 @@ def test_a_seat_that_reads_too_slowly_is_told_and_one_that_stays_behind_is_ended
     assert ended == [True]
     assert (budget.ended, budget.total) == (1, 0)
     assert json.loads(b"".join(pulled)) == {"event": "ended", "reason": "you read too slowly"}
-    desk.answer(client.number, "nobody sits here")
+    desk.answer(client.number, "no seat is taken")
     assert budget.total == 0
 
 
-def test_what_waits_for_a_seat_is_given_back_when_it_leaves():
+def test_pending_bytes_of_a_seat_are_released_when_it_leaves():
     room = Room()
     feed = room.ask("GET")[2].stream(lambda: None, lambda: None)
     room.take(room.session.received(b"hello"))
@@ -93,14 +93,14 @@ def test_what_waits_for_a_seat_is_given_back_when_it_leaves():
     assert budget.total == sys.getsizeof("hello")  # the message still waits for an answer
 
 
-def test_a_seat_ends_with_its_service():
+def test_a_seat_is_closed_with_its_service():
     room, ended = Room(), []
     room.ask("GET")[2].stream(lambda: None, lambda: ended.append(True))
     room.console.retire()
     assert ended == [True]
 
 
-def test_an_answer_goes_to_whom_it_is_for():
+def test_a_reply_is_sent_to_its_client_only():
     room = Room()
     room.take(room.session.received(b"hello"))
     assert room.ask(body=b'{"to": null, "text": "hi"}')[:2] == (200, {"to": 1})
@@ -125,17 +125,17 @@ def test_an_answer_goes_to_whom_it_is_for():
         b"[" * BODY,
     ],
 )
-def test_what_is_no_answer_is_told_what_would_be(body):
+def test_an_invalid_reply_is_refused_with_the_expected_form(body):
     status, said, _ = Room().ask(body=body)
     assert status == 400
     assert said["error"].startswith('an answer is JSON such as {"to": 3, "text": "hello"}')
 
 
 @given(st.binary(max_size=100))
-def test_whatever_is_posted_is_answered(body):
+def test_every_post_gets_a_response(body):
     assert Room().ask(body=body)[0] in (400, 409)
 
 
-def test_a_seat_is_at_the_unix_socket_and_at_a_console():
+def test_a_seat_needs_the_unix_socket_and_a_console():
     assert Room().ask("GET", peer=REMOTE)[0] == 403
     assert seats(None) is None

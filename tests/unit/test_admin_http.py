@@ -1,4 +1,4 @@
-"""echod.admin: requests in any pieces, bounds, times, who may ask what; and never anything but an answer or an end."""
+"""echod.admin: requests in any pieces, limits, timeouts and permissions. Each request gets a response or a close."""
 
 import json
 
@@ -26,7 +26,7 @@ REMOTE = Peer("tcp", Inet("127.0.0.1", 10090), Inet("127.0.0.1", 5))
 
 
 class Client:
-    """One connection, and all that came back on it."""
+    """One connection, and all bytes received on it."""
 
     def __init__(self, handler=None, service=None, peer=LOCAL):
         self.peer = peer
@@ -42,7 +42,7 @@ class Client:
         self.take(self.session.opened())
 
     def take(self, reply):
-        """As a transport whose client reads everything at once, or (`reads` is False) has read enough."""
+        """A transport whose client reads everything at once, or (`reads` is False) does not read."""
         self.data += reply.data or b""
         if reply.more is not None:
             self.more = reply.more
@@ -51,7 +51,7 @@ class Client:
             self.end = reply.end
 
     def pull(self, most=None):
-        """Ask for pieces, `most` of them at most, as the transport does when it has room."""
+        """Pull at most `most` pieces, as the transport does when it can send."""
         pulled = 0
         while self.more is not None and (self.reads if most is None else pulled < most):
             piece = next(self.more, None)
@@ -67,7 +67,7 @@ class Client:
 
     @property
     def answers(self):
-        """Status and body of each."""
+        """Status and body of each response."""
         if not self.data:
             return []
         http, found, body, status = h11.Connection(h11.CLIENT), [], b"", 0
@@ -102,7 +102,7 @@ def asking(target="/", method="GET", headers=(), body=b""):
 
 
 @given(st.data())
-def test_in_any_pieces(data):
+def test_requests_are_parsed_in_any_pieces(data):
     whole = asking("/a?b=1") + asking("/c", "POST", body=b"hello") + asking("/d")
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=12)))
     client = Client()
@@ -115,7 +115,7 @@ def test_in_any_pieces(data):
 
 
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=8))
-def test_whatever_comes_is_answered_or_waits_or_ends(pieces):
+def test_any_input_gets_a_response_waits_or_closes(pieces):
     client = Client()
     for piece in pieces:
         client.send(piece)
@@ -135,7 +135,7 @@ def test_whatever_comes_is_answered_or_waits_or_ends(pieces):
         (asking(method="POST", headers=["Content-Length: 3", "Content-Length: 4"]), 400),
     ],
 )
-def test_what_is_no_request_is_told_so_and_ends(sent, status):
+def test_an_invalid_request_gets_an_error_and_a_close(sent, status):
     client = Client()
     client.send(sent)
     [(answered, body)] = client.answers
@@ -145,7 +145,7 @@ def test_what_is_no_request_is_told_so_and_ends(sent, status):
     assert client.end is End.CLOSE
 
 
-def test_a_request_has_its_time_and_no_octet_restarts_it():
+def test_the_timeout_of_a_request_is_not_restarted_by_bytes():
     client = Client()
     for _ in range(int(PATIENCE)):
         client.send(b"GET"[:1] if not client.data else b"x")
@@ -155,7 +155,7 @@ def test_a_request_has_its_time_and_no_octet_restarts_it():
     assert client.end is End.CLOSE
 
 
-def test_silence_between_requests_has_an_end_and_begins_anew():
+def test_the_idle_timeout_starts_again_after_each_request():
     client = Client()
     client.send(asking())
     client.now = SILENCE - 1
@@ -169,7 +169,7 @@ def test_silence_between_requests_has_an_end_and_begins_anew():
     assert client.end is End.CLOSE
 
 
-def test_an_answer_may_come_later_and_what_waits_behind_it_is_bounded():
+def test_requests_after_a_delayed_response_are_bounded():
     later = []
     client = Client(lambda request, respond: later.append((request, respond)))
     client.send(asking("/slow") + asking("/next"))
@@ -182,7 +182,7 @@ def test_an_answer_may_come_later_and_what_waits_behind_it_is_bounded():
     client.send(b"x" * (AHEAD + 1))
     assert client.end is End.RESET
     client.session.lost()
-    later[1][1](of_json("nobody hears"))
+    later[1][1](of_json("no client"))
 
 
 class Events:
@@ -207,7 +207,7 @@ class Events:
 
 
 def streaming(*queued):
-    """A client of a stream, and the feeds that it was given so far."""
+    """A client of a stream, and the feeds that were created for it."""
     feeds = []
 
     def attach(wake, end):
@@ -217,7 +217,7 @@ def streaming(*queued):
     return Client(lambda request, respond: respond(Answer(200, stream=attach))), feeds
 
 
-def test_a_stream_goes_on_until_the_client_leaves():
+def test_a_stream_continues_until_the_client_leaves():
     client, feeds = streaming()
     client.send(asking())
     [feed] = feeds
@@ -234,7 +234,7 @@ def test_a_stream_goes_on_until_the_client_leaves():
     assert b"three" not in client.data
 
 
-def test_a_stream_is_pulled_and_what_the_client_does_not_read_stays_in_its_queue():
+def test_events_that_the_client_does_not_read_stay_in_the_queue():
     client, feeds = streaming()
     client.send(asking())
     client.reads = False
@@ -249,12 +249,12 @@ def test_a_stream_is_pulled_and_what_the_client_does_not_read_stays_in_its_queue
     assert feeds[0].queue == []
     client.session.ended()
     assert feeds[0].closed == 1
-    feeds[0].put(b"nobody reads this\n")
+    feeds[0].put(b"unread event\n")
     assert client.data.count(b"line") == 100
     assert b"last" in client.data
 
 
-def test_a_stream_may_end_and_the_next_request_is_answered():
+def test_the_next_request_after_a_stream_gets_a_response():
     client, feeds = streaming(b"one\n")
     client.send(asking())
     feeds[0].queue.append(b"two\n")
@@ -272,8 +272,8 @@ def test_a_stream_may_end_and_the_next_request_is_answered():
     assert [feed.closed for feed in feeds] == [0, 0], "a feed that has ended is not closed"
 
 
-def test_the_next_request_is_taken_when_the_last_response_has_left():
-    """A client that sends requests and reads nothing makes no more than one response."""
+def test_the_next_request_is_read_when_the_last_response_is_sent():
+    """A client that sends requests and does not read causes at most one response."""
     taken = []
 
     def handler(request, respond):
@@ -296,7 +296,7 @@ def test_the_next_request_is_taken_when_the_last_response_has_left():
     assert [body for _, body in client.answers] == [b'"/1"\n', b'"/2"\n', b'"/3"\n', b'"/4"\n']
 
 
-def test_a_body_is_built_piece_by_piece_as_the_client_reads():
+def test_a_body_is_created_in_pieces_as_the_client_reads():
     built = []
 
     def body():
@@ -315,7 +315,7 @@ def test_a_body_is_built_piece_by_piece_as_the_client_reads():
     assert client.answers[0][1].count(b"\n") == 1000
 
 
-def test_head_has_no_body():
+def test_a_response_to_head_has_no_body():
     client = Client(service=AdminService(DaemonResources(Known())))
     client.send(asking("/healthz", "HEAD"))
     assert client.data.endswith(b"\r\n\r\n")
@@ -323,7 +323,7 @@ def test_head_has_no_body():
 
 
 class Known:
-    """A view that knows what it knows."""
+    """A view with fixed values."""
 
     why: str | None = None
     verdict = Verdict(opened=1)
@@ -377,7 +377,7 @@ def ask(request, peer=LOCAL, view=None):
     return status, body
 
 
-def test_the_resources():
+def test_each_resource_has_its_body():
     assert ask(asking("/healthz")) == (200, b"ok\n")
     assert ask(asking("/readyz")) == (200, b"ready\n")
     assert ask(asking("/api/status")) == (200, b'{"version": "1"}\n')
@@ -388,7 +388,7 @@ def test_the_resources():
     assert b"POST /api/reload" in ask(asking("/"))[1]
 
 
-def test_the_metrics_in_both_formats():
+def test_metrics_have_both_formats():
     status, body = ask(asking("/metrics"))
     assert status == 200
     assert b'echod_received_bytes_total{address="tcp://127.0.0.1:7",service="echo"} 5.0' in body
@@ -399,7 +399,7 @@ def test_the_metrics_in_both_formats():
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text; version=1.0.0"])
-def test_metrics_in_parts_are_what_the_encoder_makes_of_the_whole(accept):
+def test_metrics_in_parts_equal_those_of_one_encoding(accept):
     view = Known()
     listeners = (("echo", f"tcp://127.0.0.1:{port}", Tally(bytes_in=port, accepted=1)) for port in range(1, 1 + 3 * 64))
     view.listeners = tuple(listeners)
@@ -413,7 +413,7 @@ def test_metrics_in_parts_are_what_the_encoder_makes_of_the_whole(accept):
     assert len({family.name for family in parse(body.decode())}) == len(families)
 
 
-def test_what_is_not_so():
+def test_wrong_paths_and_methods_get_errors():
     view = Known()
     view.why = "stopping"
     view.verdict = Verdict(errors=("a", "b"))
@@ -439,19 +439,19 @@ LIMITS = [
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=range(len(LIMITS)))
-def test_a_limit_that_is_none(limit):
+def test_an_invalid_limit_gets_400(limit):
     assert ask(asking(f"/api/connections?limit={limit.encode().decode('latin-1')}"))[0] in (200, 400)
     if limit:
         assert ask(asking(f"/api/connections?limit={limit.encode().decode('latin-1')}"))[0] == 400
 
 
 def unix(user, *groups):
-    """A client at the Unix socket."""
+    """A client of the Unix socket."""
     return Peer("unix", UnixName("/x"), UnixName(""), user=user, groups=frozenset(groups))
 
 
 @pytest.mark.parametrize("user", [None, 12345])
-def test_another_user_may_ask_nothing(user):
+def test_another_user_is_forbidden_everything(user):
     for path in ("/healthz", "/metrics", "/api/reload"):
         status, body = ask(asking(path), peer=unix(user))
         assert status == 403
@@ -474,7 +474,7 @@ def ask_with(request, peer, **options):
     return status, body
 
 
-def test_members_of_the_group_may_read_and_no_more():
+def test_members_of_the_group_may_only_read():
     options = {"group": "ops", "gid": 77}
     member, other = unix(12345, 5, 77), unix(12345, 5, 7)
     assert ask_with(asking("/api/status"), member, **options)[0] == 200
@@ -483,10 +483,10 @@ def test_members_of_the_group_may_read_and_no_more():
     assert ask_with(asking("/api/reload", "POST"), member, **options)[0] == 403
     assert ask_with(asking("/api/console/console"), member, **options)[0] == 403
     assert ask_with(asking("/api/reload", "OPTIONS"), member, **options)[0] == 200
-    assert ask_with(asking("/api/status"), member)[0] == 403, "without a group in the configuration nobody is a member"
+    assert ask_with(asking("/api/status"), member)[0] == 403, "without a configured group no user is a member"
 
 
-def test_the_number_of_every_unmapped_user_is_nobody(monkeypatch):
+def test_the_overflow_number_is_not_a_user(monkeypatch):
     """In a user namespace, users and groups of other namespaces all have the overflow number."""
     monkeypatch.setattr("echod.peercred.os.geteuid", lambda: 65_534)
     monkeypatch.setattr("echod.peercred.overflow", lambda _of: 65_534)
@@ -500,7 +500,7 @@ def test_the_number_of_every_unmapped_user_is_nobody(monkeypatch):
     assert ask_with(asking("/healthz"), unix(1, 65_534), group="nogroup", gid=65_534)[0] == 200
 
 
-def test_over_tcp_one_may_read():
+def test_clients_over_tcp_may_only_read():
     assert ask(asking("/healthz"), peer=REMOTE)[0] == 200
     assert ask(asking("/api/reload", "POST"), peer=REMOTE)[0] == 403
     assert ask(asking("/healthz", headers=["Origin: http://evil.example"]), peer=REMOTE)[0] == 403
@@ -531,8 +531,8 @@ def test_over_tcp_one_may_read():
         ("localhost:80:80", 421),
     ],
 )
-def test_a_host_is_an_address_or_a_name_that_is_ours(host, status):
-    """A page of a name that an attacker points to 127.0.0.1 (DNS rebinding) reads nothing."""
+def test_the_host_header_is_an_address_or_an_own_name(host, status):
+    """A web page whose name an attacker resolves to 127.0.0.1 (DNS rebinding) is refused."""
     request = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
     assert ask_with(request, REMOTE, hosts=("echo.example",))[0] == status
     assert ask_with(request, LOCAL)[0] == 200, "a browser cannot reach a Unix socket"
@@ -553,8 +553,8 @@ def test_http_1_0_needs_no_host():
         ("*", LOCAL, b"GET, HEAD, OPTIONS, POST"),
     ],
 )
-def test_options_tells_the_methods(path, peer, allowed):
-    """`OPTIONS / HTTP/1.0`, without a Host, is the check that HAProxy makes unless it is told another."""
+def test_options_lists_the_methods(path, peer, allowed):
+    """`OPTIONS / HTTP/1.0` without a Host is the default check of HAProxy."""
     client = Client(service=service_with(), peer=peer)
     client.send(f"OPTIONS {path} HTTP/1.0\r\n\r\n".encode())
     assert client.answers == [(200, b"")]
@@ -563,7 +563,7 @@ def test_options_tells_the_methods(path, peer, allowed):
     assert ask(asking("/nothing", "OPTIONS"))[0] == 404
 
 
-def test_who_asks_nothing_gives_way():
+def test_idle_clients_are_closed_for_new_ones():
     service = AdminService(DaemonResources(Known()), Context(clock=lambda: 0.0))
     clients = [Client(service=service) for _ in range(AT_ONCE + 3)]
     assert [client.end for client in clients[:4]] == [End.RESET] * 3 + [End.NOTHING]
@@ -574,8 +574,8 @@ def test_who_asks_nothing_gives_way():
     assert Client(service=service).end is End.NOTHING
 
 
-def test_no_class_of_clients_takes_the_places_of_another():
-    """However many clients of TCP, or of another user, are there and busy: root is served."""
+def test_classes_of_clients_have_separate_limits():
+    """Root is served although many clients of TCP or of another user are busy."""
     service = service_with(gid=77, group="ops")
     crowd = {kind: [Client(service=service, peer=peer) for _ in range(3 * AT_ONCE)] for kind, peer in CLASSES.items()}
     for clients in crowd.values():
@@ -599,7 +599,7 @@ def test_no_class_of_clients_takes_the_places_of_another():
 CLASSES = {"owners": LOCAL, "readers": unix(12345, 77), "tcp": REMOTE}
 
 
-def test_look_ends_who_is_late():
+def test_a_sweep_closes_clients_that_time_out():
     now = [0.0]
     service = AdminService(DaemonResources(Known()), Context(clock=lambda: now[0]))
     client = Client(service=service)
@@ -608,12 +608,12 @@ def test_look_ends_who_is_late():
     assert client.end is End.CLOSE
 
 
-def test_a_fault_is_one_line():
+def test_an_error_response_is_one_line():
     assert fault(400, 'a "quote"\n').body.count(b"\n") == 1
 
 
-def test_one_request_a_turn_however_many_came_at_once():
-    """Each takes some milliseconds, and 64 KiB hold more than a thousand: nobody else would have a turn for seconds."""
+def test_pipelined_requests_are_served_one_a_turn():
+    """64 KiB hold over a thousand requests of some milliseconds: other clients would wait for seconds."""
     turns = Turns()
     context = Context(clock=lambda: 0.0, work=WorkBudget(turns.later))
     client = Client(service=AdminService(DaemonResources(Known()), context))
@@ -631,7 +631,7 @@ def test_one_request_a_turn_however_many_came_at_once():
     assert len(client.answers) == 7
 
 
-def test_who_does_not_wait_for_answers_is_reset():
+def test_a_client_that_pipelines_too_many_requests_is_reset():
     context = Context(clock=lambda: 0.0, work=WorkBudget(Turns().later))
     client = Client(service=AdminService(DaemonResources(Known()), context))
     while client.end is End.NOTHING:
@@ -640,7 +640,7 @@ def test_who_does_not_wait_for_answers_is_reset():
     assert len(client.answers) == 1
 
 
-def test_the_end_of_sending_is_the_end_of_the_last_answer():
+def test_after_a_fin_the_connection_closes_with_the_last_response():
     turns = Turns()
     context = Context(clock=lambda: 0.0, work=WorkBudget(turns.later))
     client = Client(service=AdminService(DaemonResources(Known()), context))
@@ -730,7 +730,7 @@ def test_every_event_and_request_costs_units():
         assert 10_000 - work.portion(whole=True)._left >= least
 
 
-def test_a_connection_that_is_gone_does_not_wait():
+def test_a_lost_connection_leaves_the_queue():
     turns = Turns()
     work = WorkBudget(turns.later)
     client = Client(service=AdminService(DaemonResources(Counted()), Context(clock=lambda: 0.0, work=work)))

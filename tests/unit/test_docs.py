@@ -1,4 +1,4 @@
-"""The pages say what the code does: their links and tables are held to it, and their examples are run."""
+"""The pages agree with the code: links and tables are compared with it, and examples are run."""
 
 import doctest
 import inspect
@@ -44,7 +44,7 @@ from tests.test_house import MAY_IMPORT, PURE, room_of
 from tests.test_house import MODULES as ALL_MODULES
 
 OTHERS = {f"{name}.md" for name in ("ECHOCTL", "INTEROP", "PERFORMANCE", "PROMISES", "SECURITY")}
-"""Pages that somebody else writes: a link to one may lead nowhere until it is there."""
+"""Pages that are written separately: a link to one may be dead until the page exists."""
 
 PAGES = {
     str(path.relative_to(TOP)): path.read_text("utf-8")
@@ -58,7 +58,7 @@ ROOMS = {room_of(module) for module in ALL_MODULES}
 
 
 def chapters(page: str) -> dict[str, str]:
-    """The text under each heading of the second level, without the marks of code in its title."""
+    """The text under each heading of the second level, by its title without code marks."""
     parts = re.split(r"(?m)^## ", page)[1:]
     return {part.partition("\n")[0].replace("`", ""): part for part in parts}
 
@@ -74,7 +74,7 @@ def prose(page: str) -> str:
 
 
 def table(text: str, *head: str) -> list[list[str]]:
-    """The rows of the tables that have this head."""
+    """The rows of the tables with this head."""
     found, inside = [], False
     for line in text.splitlines():
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
@@ -88,7 +88,7 @@ def table(text: str, *head: str) -> list[list[str]]:
 
 
 def code(cell: str) -> str:
-    """What stands in a cell that is nothing but code."""
+    """The code in a cell that contains only code."""
     match = re.fullmatch("`([^`]+)`", cell)
     assert match, cell
     return match[1]
@@ -98,13 +98,13 @@ def code(cell: str) -> str:
 
 
 def anchors(page: str) -> set[str]:
-    """The anchors of a page's headings, as they are made where such pages are shown."""
+    """The anchors of the headings of a page, as pages of this kind are rendered."""
     titles = re.findall(r"(?m)^#+ (.*)$", page)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_link_leads_somewhere(name):
+def test_every_link_has_a_target(name):
     wrong = []
     for link in re.findall(r"\]\(([^)\s]+)\)", prose(PAGES[name])):
         target, _, anchor = link.partition("#")
@@ -116,7 +116,7 @@ def test_every_link_leads_somewhere(name):
     assert not wrong
 
 
-def test_the_readme_leads_to_every_page():
+def test_the_readme_links_to_every_page():
     linked = set(re.findall(r"\]\(([^)\s]+)\)", README))
     pages = {name for name in PAGES if name.startswith("docs/")} - {"docs/index.md"}
     assert pages | {"CONTRIBUTING.md", "CHANGELOG.md"} <= linked
@@ -130,7 +130,7 @@ def test_the_picture_shows_every_scheme_and_every_kind():
 
 
 @pytest.mark.parametrize("name", sorted(PAGES.keys() - {"CHANGELOG.md"}))
-def test_no_line_of_prose_is_longer_than_the_others(name):
+def test_lines_of_prose_are_not_too_long(name):
     text = re.sub(r"(?ms)^```.*?^```$", "", PAGES[name])
     assert not [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")]
 
@@ -138,20 +138,20 @@ def test_no_line_of_prose_is_longer_than_the_others(name):
 # SERVICES.md
 
 
-def test_every_kind_has_its_chapter_and_its_row():
+def test_every_kind_has_a_chapter_and_a_row():
     assert list(chapters(SERVICES)) == [*KINDS, "show"]
     rows = table(SERVICES, "Kind", "On a stream", "To a datagram")
     assert [row[0] for row in rows] == [f"[`{kind}`](#{kind})" for kind in KINDS]
 
 
-def test_every_kind_is_served_over_everything():
+def test_every_kind_is_served_over_every_transport():
     [named] = re.findall(r"All of them are served over (.*?) and Twisted's endpoint strings", prose(SERVICES))
     assert set(re.findall("`([a-z-]+)://`", named)) == {name for name, one in SCHEMES.items() if one.available}
     assert all(kind.streams and kind.datagrams for kind in KINDS.values())
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_the_options_of_a_kind(name):
+def test_the_page_lists_the_options_of_a_kind(name):
     forms, defaults = option_forms(KINDS[name]), KINDS[name].Options()
     rows = table(chapters(SERVICES)[name], "Option", "Values", "Default", "Meaning")
     assert [code(row[0]) for row in rows] == list(forms)
@@ -174,10 +174,10 @@ MASKS = (
     (r'"received_at": [\d.]+', '"received_at": N'),
     (r"(127\.0\.0\.1):\d+", r"\1:N"),
     (r"[A-Z][a-z]+day, [A-Z][a-z]+ \d+, \d{4} \d\d:\d\d:\d\d-UTC", "a date"),
-    (r"(?m)^00000000  ([0-9a-f]{2} ){3}[0-9a-f]{2} {38}.{4}$", "four octets"),
+    (r"(?m)^00000000  ([0-9a-f]{2} ){3}[0-9a-f]{2} {38}.{4}$", "four bytes"),
     *((re.escape(quotation), "a quotation") for quotation in qotd.BUILT_IN),
 )
-"""What is another each time."""
+"""Parts of the output that differ in each run."""
 
 
 def masked(text: str) -> str:
@@ -187,14 +187,14 @@ def masked(text: str) -> str:
 
 
 def steps(session: str) -> Iterator[tuple[str, str]]:
-    """The commands of a session, and what the terminal showed after each."""
+    """The commands of a session, and the output of each."""
     for part in re.split(r"(?m)^\$ ", session)[1:]:
         command, _, said = part.partition("\n")
         yield command, said
 
 
 class Terminal:
-    """The second terminal of somebody who has typed `make run` in the first."""
+    """A second terminal, while `make run` runs in the first."""
 
     def __init__(self, daemon: Daemon, directory: Path) -> None:
         self.daemon = daemon
@@ -211,7 +211,7 @@ class Terminal:
         }
 
     def type(self, command: str) -> str:
-        """What the terminal shows of a command; the ports of the shipped configuration are the daemon's."""
+        """The output of a command. The ports of the shipped configuration are replaced by those of the daemon."""
         command = re.sub(r"[a-z]+://[0-9.]+:\d+", lambda url: self.daemon.url(*self._shipped[url[0]]), command)
         ended = run("sh", "-c", f"exec 2>&1; {command}", cwd=self._directory, env=self._environment)
         said = ended.stdout.decode()
@@ -251,20 +251,20 @@ def test_the_thirty_seconds_of_the_readme(terminal):
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md", "docs/EMBEDDING.md"])
-def test_every_path_that_is_named_exists(name):
+def test_every_named_path_exists(name):
     new = re.findall(r"This is all of `([^`]+)`", prose(CONTRIBUTING))
     named = re.findall(r"`((?:echod|tests|docs|etc|bench|twisted)/[\w./-]*)`", PAGES[name])
     assert not [path for path in named if not (TOP / path).exists() and path not in new and "NAME" not in path]
 
 
-def test_every_module_that_is_named_exists():
+def test_every_named_module_exists():
     text = "".join(PAGES[f"docs/{name}.md"] for name in ("ARCHITECTURE", "EMBEDDING", "SERVICES")) + CONTRIBUTING
     groups = {"echod.services", "echod.toml"}
     for name in set(re.findall(r"`(echod\.[a-z_.]+)`", text)) - groups:
         assert name in ALL_MODULES, name
 
 
-def test_the_rooms_and_who_may_import_whom():
+def test_the_table_of_packages_has_the_import_rules():
     rows = {
         code(row[0]).removeprefix("echod/").removesuffix(".py").removesuffix("/"): row
         for row in table(ARCHITECTURE, "Package", "Contents", "May import")
@@ -280,19 +280,19 @@ def test_the_rooms_and_who_may_import_whom():
     assert f"from `{pure[0]}` to `{last}` know neither Twisted nor zope" in prose(ARCHITECTURE)
 
 
-def test_the_events():
+def test_the_page_lists_every_event():
     rows = table(ADMIN, "Event", "Level", "Meaning", "Fields")
     assert {code(name): f"{says}: {fields.replace('`', '')}" for name, _, says, fields in rows} == dict(CATALOGUE)
     assert {code(name): level for name, level, _, _ in rows} == {name: level for name, (level, _) in TEMPLATES.items()}
 
 
-def test_the_counters():
+def test_the_page_lists_every_counter():
     plain = [name for name in Tally.__slots__ if name not in ("refused", "closed")]
     named = [code(name) for name, _ in table(ADMIN, "Counter", "Counts")]
     assert named == [*plain, "refused:REASON", "closed:REASON"]
 
 
-def test_why_a_connection_ends():
+def test_the_page_lists_every_closing_reason():
     assert [code(reason) for reason, _ in table(ADMIN, "Reason", "Meaning")] == [str(reason) for reason in Closing]
 
 
@@ -317,7 +317,7 @@ def test_why_a_connection_ends():
         (EMBEDDING, f"after {datagram.A_TURN} datagrams or {stream_port.A_TURN} connections"),
     ],
 )
-def test_a_figure(page, said):
+def test_a_figure_of_a_page_is_that_of_the_code(page, said):
     assert said in prose(page)
 
 
@@ -329,14 +329,14 @@ def test_the_longest_date():
 # ECHOD.md
 
 
-def test_the_options_of_the_daemon():
+def test_the_page_lists_the_options_of_the_daemon():
     options = tap.Options()
     short = {long: f"`-{name}`, " for name, long in options.synonyms.items() if len(name) == 1}
     named = {re.sub(r" [A-Z=]+", "", cell) for cell, _ in table(ECHOD, "Option", "Meaning")}
     assert named == {f"{short.get(name, '')}`--{name}`" for name in (word.rstrip("=") for word in options.longOpt)}
 
 
-def test_what_the_daemon_says():
+def test_the_quoted_lines_of_the_daemon_exist():
     lines, _ = blocks(PAGES["docs/ECHOD.md"], "")
     with Daemon(listen=["echo=tcp://127.0.0.1:0"]) as daemon:
         said = [line for line in daemon.stderr.text if " info " in line]
@@ -344,7 +344,7 @@ def test_what_the_daemon_says():
     assert without[: len(without) // 2] == without[len(without) // 2 :]
 
 
-def test_the_exit_codes():
+def test_the_page_lists_every_exit_code():
     codes = {getattr(tap, name) for name in vars(tap) if name.startswith("EX_")}
     assert {int(number) for number, _ in table(ECHOD, "Code", "Meaning")} == codes | {0}
 
@@ -361,13 +361,13 @@ def test_the_code_in_ten_lines():
         assert all((TOP / path).exists() for path in paths[0].split()), line
 
 
-def test_the_commands_of_make():
+def test_the_page_lists_the_commands_of_make():
     makefile = (TOP / "Makefile").read_text("utf-8")
     targets = set(re.findall(r"(?m)^([a-z-]+):.*## ", makefile)) - {"help"}
     assert set(re.findall(r"`make ([a-z-]+)`", chapters(CONTRIBUTING)["The commands"])) == targets
 
 
-def test_where_the_tests_are():
+def test_the_page_lists_the_folders_of_tests():
     rows = table(CONTRIBUTING, "Folder", "Content")
     named = {name for where, _ in rows for name in re.findall("`([^`]+)`", where)}
     folders = {path.parent.name for path in (TOP / "tests").glob("*/[a-z]*")}
@@ -386,7 +386,7 @@ main()
 
 @pytest.fixture(scope="module", params=["auto", "off"])
 def with_new_kinds(request, tmp_path_factory):
-    """A daemon that has the kinds of CONTRIBUTING.md among its own, on each plane."""
+    """A daemon with the kinds of CONTRIBUTING.md and its own, with the plane on and off."""
     folder = tmp_path_factory.mktemp("kinds")
     examples = KIND.findall(CONTRIBUTING)
     assert examples
@@ -416,7 +416,7 @@ def test_a_new_kind_is_one_file(service, asked, answer, with_new_kinds):
 
 
 def ask_stream(place: Any, asked: bytes) -> bytes:
-    """Everything that comes back to who sends this and ends its sending."""
+    """All bytes that a client receives after it has sent this, followed by a FIN."""
     with socket.create_connection(place, SECONDS) as client:
         client.sendall(asked)
         client.shutdown(socket.SHUT_WR)
@@ -424,7 +424,7 @@ def ask_stream(place: Any, asked: bytes) -> bytes:
 
 
 def ask_datagram(place: Any, asked: bytes, seconds: float = SECONDS) -> bytes | None:
-    """The answer to one datagram, or None where none comes."""
+    """The reply to one datagram; None without a reply."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(seconds)
         client.connect(place)
@@ -481,11 +481,11 @@ PROGRAMS: dict[str, Program] = {
     "Stopping without losing a byte": stops_in_order,
     "A service of your own": swaps,
 }
-"""The chapters that have a program, and what a client of each sees."""
+"""The chapters that have a program, and the expected output of a client of each."""
 
 
 def reached(place: tuple[str, int]) -> bool:
-    """Whether somebody listens there."""
+    """Whether a server accepts connections there."""
     try:
         socket.create_connection(place, SECONDS).close()
     except ConnectionRefusedError:
@@ -495,7 +495,7 @@ def reached(place: tuple[str, int]) -> bool:
 
 @contextmanager
 def running(source: str, port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """A program while it runs, on another port than the one it names; it is ended at the end."""
+    """Run a program on another port than the one in its text; stop it at the end."""
     warnings = ("-W", "error", "-W", "ignore::ResourceWarning")  # Twisted's reserve of a descriptor stays open
     words = [sys.executable, *warnings, "-c", re.sub(r"\b10\d{3}\b", str(port), source)]
     with subprocess.Popen(
@@ -508,7 +508,7 @@ def running(source: str, port: int) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def free_in_both() -> int:
-    """A port that was free a moment ago, for TCP and for UDP."""
+    """A port that was free for TCP and UDP when it was tested."""
     while True:
         port = free_port()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -524,7 +524,7 @@ def test_every_program_of_the_page_is_run():
 
 
 @pytest.mark.parametrize("title", PROGRAMS)
-def test_a_program_of_ones_own(title):
+def test_the_program_of_a_chapter_serves_its_client(title):
     chapter = chapters(EMBEDDING)[title]
     [source] = blocks(chapter, "python")
     port = free_in_both()
@@ -543,7 +543,7 @@ def test_a_program_of_ones_own(title):
 
 
 def is_listening(port: int) -> bool:
-    """Whether a TCP socket listens there; who looks does not connect (proc(5))."""
+    """Whether a TCP socket listens there, without a connection to it (proc(5))."""
     return re.search(rf"0100007F:{port:04X} 00000000:0000 0A ", Path("/proc/net/tcp").read_text()) is not None
 
 
@@ -552,7 +552,7 @@ def udp_is_bound(port: int) -> bool:
     return re.search(rf"0100007F:{port:04X} ", Path("/proc/net/udp").read_text()) is not None
 
 
-def test_every_argument_that_is_named_is_one():
+def test_every_named_argument_exists():
     known: set[str] = set()
     for one in (ServiceFactory, ServiceDatagrams, ConnectionGate, DatagramGate, Limits, Context):
         known |= inspect.signature(one).parameters.keys()

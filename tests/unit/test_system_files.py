@@ -1,4 +1,4 @@
-"""What the packages install says the same everywhere: the units, their sockets and the two configurations."""
+"""The installed files agree with each other: the units, their sockets and the two configurations."""
 
 from pathlib import Path
 
@@ -32,12 +32,12 @@ def columns(name, kind):
 
 
 def places(name):
-    """What a configuration serves: service and address."""
+    """The services and addresses of a configuration."""
     found = load(SYSTEMD / name, kinds(plugins=()), {})
     return {(service.name, address.scheme, address.place) for service in found.services for address in service.listen}
 
 
-def test_the_packaged_configuration_serves_echo_and_discard_on_their_ports_to_this_machine():
+def test_the_packaged_configuration_serves_echo_and_discard_on_loopback():
     assert places("echod.toml") == {
         (name, scheme, f"{scheme}://127.0.0.1:{port}")
         for name, port in (("echo", 7), ("discard", 9))
@@ -46,7 +46,7 @@ def test_the_packaged_configuration_serves_echo_and_discard_on_their_ports_to_th
 
 
 @pytest.mark.parametrize("path", SOCKETS, ids=lambda path: path.stem)
-def test_a_socket_unit_opens_what_the_daemon_would(path):
+def test_a_socket_unit_opens_the_sockets_of_the_daemon(path):
     opened = unit(path.name)["Socket"]
     [name] = opened["FileDescriptorName"]
     assert path.stem == f"echod-{name}"
@@ -58,7 +58,7 @@ def test_a_socket_unit_opens_what_the_daemon_would(path):
     assert unit(path.name)["Unit"]["Conflicts"] == ["echod.service"]
 
 
-def test_what_is_passed_is_what_is_served():
+def test_the_passed_sockets_are_the_served_ones():
     assert places("activated.toml") == {
         (name, "systemd", f"systemd:{name}") for name in (path.stem.removeprefix("echod-") for path in SOCKETS)
     }
@@ -67,7 +67,7 @@ def test_what_is_passed_is_what_is_served():
     assert activated["Service"]["Sockets"] == activated["Unit"]["Requires"] == activated["Install"]["Also"] == every
 
 
-def test_the_two_services_differ_in_what_they_are_for_and_in_nothing_else():
+def test_the_two_services_differ_only_where_necessary():
     own, activated = unit("echod.service")["Service"], unit("echod-activated.service")["Service"]
     assert {key for key in own.keys() | activated.keys() if own.get(key) != activated.get(key)} == {
         "AmbientCapabilities", "CapabilityBoundingSet", "ExecReload", "ExecStart", "FileDescriptorStoreMax",
@@ -80,7 +80,7 @@ def test_the_two_services_differ_in_what_they_are_for_and_in_nothing_else():
     ("name", "configuration"),
     [("echod.service", "/etc/echod/echod.toml"), ("echod-activated.service", "/etc/echod/activated/echod.toml")],
 )
-def test_a_service_has_the_user_and_the_configuration_that_are_there_for_it(name, configuration):
+def test_the_user_and_the_configuration_of_a_service_are_installed(name, configuration):
     user = columns("echod.sysusers", "u")[0]
     service = unit(name)["Service"]
     assert service["User"] == service["Group"] == [user]

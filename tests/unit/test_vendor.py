@@ -1,4 +1,4 @@
-"""What the packages carry is what setup.cfg asks for, but for what they leave out, and say so."""
+"""The packages contain the requirements of setup.cfg, except for those that they document as left out."""
 
 import ast
 import configparser
@@ -17,7 +17,7 @@ IMPORTED_AS = {"service-identity": "service_identity", "markdown-it-py": "markdo
 
 
 def plain(name):
-    """A distribution's name as indexes compare it."""
+    """The normalised name of a distribution."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -27,7 +27,7 @@ def required():
     return dict(re.findall(r"(?m)^([\w-]+)(?:\[\w+\])?(?:>=([0-9.]+))?", parser["options"]["install_requires"]))
 
 
-def test_everything_that_is_required_is_carried_or_left_out_for_a_reason():
+def test_every_requirement_is_contained_or_left_out_with_a_reason():
     carried = {plain(name) for name in PINNED}
     assert {plain(name) for name in required()} <= carried | {plain(name) for name in LEFT_OUT}
     assert not carried & {plain(name) for name in LEFT_OUT}
@@ -44,14 +44,14 @@ def test_every_requirement_is_imported():
     assert {plain(name) for name in required()} - imported <= for_what_comes
 
 
-def test_what_is_carried_is_new_enough():
+def test_contained_versions_are_new_enough():
     pinned = {plain(name): version for name, version in PINNED.items()}
     for name, least in required().items():
         if least and plain(name) in pinned:
             assert [int(part) for part in pinned[plain(name)].split(".")] >= [int(part) for part in least.split(".")]
 
 
-def test_nothing_of_ours_imports_what_is_left_out():
+def test_echod_does_not_import_what_is_left_out():
     for path in (TOP / "echod").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -74,7 +74,7 @@ def test_every_pin_has_the_hashes_of_its_wheels(name):
         assert re.fullmatch(r"[\w.-]+==\S+( ; [^-]*?)?( +--hash=sha256:[0-9a-f]{64})+ *", line), line
 
 
-def test_what_the_build_asks_for_is_pinned():
+def test_the_requirements_of_the_build_are_pinned():
     asked = (TOP / "vendor" / "build.in").read_text("utf-8")
     pinned = (TOP / "vendor" / "build.txt").read_text("utf-8")
     names = re.findall(r"(?m)^([\w-]+)[><=]", asked)
@@ -82,7 +82,7 @@ def test_what_the_build_asks_for_is_pinned():
     assert {plain(name) for name in names} <= {plain(name) for name in re.findall(r"(?m)^([\w.-]+)==", pinned)}
 
 
-def test_pip_is_called_for_them_with_hashes_alone():
+def test_pip_is_called_with_required_hashes():
     callers = ("vendor/install", "vendor/build", "debian/build-package", "docs/INSTALL.md")
     calls = [
         call
