@@ -75,7 +75,7 @@ CASES = {
     "an address that is none": listening(EX_CONFIG, "echo=127.0.0.1", "--listen"),
     "a TCP port in use": listening(EX_OSERR, "echo=tcp://127.0.0.1:TCP", "tcp://127.0.0.1:TCP", "EADDRINUSE"),
     "a path in use": listening(EX_OSERR, "echo=unix://{dir}/used", "/used", "EADDRINUSE"),
-    "a path that is a file": listening(EX_OSERR, "echo=unix://{dir}/file", "/file", "left alone"),
+    "a path that is a file": listening(EX_OSERR, "echo=unix://{dir}/file", "/file", "is not a socket"),
     "an address of somebody else": listening(EX_OSERR, "echo=tcp://192.0.2.1:0", "tcp://192.0.2.1:0", "EADDRNOTAVAIL"),
     "every socket that is in use": Case(
         EX_OSERR,
