@@ -49,7 +49,7 @@ def identity_of(user: str | int | None, group: str | int | None) -> Identity | N
         entry = pwd.getpwuid(number)
     except KeyError:
         if group is None:
-            raise Impossible(f"--uid {number}: no such user is known here, so --gid must say the group") from None
+            raise Impossible(f"--uid {number}: this user does not exist here, so --gid is required") from None
         entry = None
     own = entry.pw_gid if group is None and entry else _number(group or 0, "group")
     groups = tuple(os.getgrouplist(entry.pw_name, own)) if entry and user is not None else (own,)

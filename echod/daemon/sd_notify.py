@@ -133,9 +133,9 @@ class Notify:
         self._name = "\0" + where[1:] if where.startswith("@") else where
 
     def _half(self, interval: str) -> float:
-        """Seconds between two signs of life: half of what the manager waits for one, as sd_watchdog_enabled(3) asks."""
+        """Seconds between two watchdog messages: half of the interval, as sd_watchdog_enabled(3) recommends."""
         if not interval.isascii() or not interval.isdecimal() or len(interval) > 20 or int(interval) == 0:
-            self.fault = f"WATCHDOG_USEC={escaped(interval[:40])} is no number of microseconds: no sign of life is sent"
+            self.fault = f"WATCHDOG_USEC={escaped(interval[:40])} is not a number of microseconds above 0"
             return 0.0
         return int(interval) / 2e6
 

@@ -156,8 +156,8 @@ def test_a_path_that_the_later_user_cannot_remove_is_reported():
     ("options", "said"),
     [
         (["--uid", "nobody-of-that-name"], "--uid: user nobody-of-that-name does not exist"),
-        (["--uid", "nobody", "--gid", "\x1b[31m"], r"there is no group \x1b[31m"),
-        (["--uid", "4711"], "--uid 4711: no such user is known here, so --gid must say the group"),
+        (["--uid", "nobody", "--gid", "\x1b[31m"], r"--gid: group \x1b[31m does not exist"),
+        (["--uid", "4711"], "--uid 4711: this user does not exist here, so --gid is required"),
         (["--uid", "9" * 5000, "--gid", "1"], "is out of range (0–4294967294)"),
         (["--uid", str(2**32 - 1), "--gid", "1"], "--uid: 4294967295 is out of range (0–4294967294)"),
     ],

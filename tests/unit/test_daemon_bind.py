@@ -65,10 +65,10 @@ def test_every_fault_is_told_and_nothing_stays(tmp_path):
     datagrams = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     datagrams.bind(str(tmp_path / "passed"))
     descriptor = passing(datagrams)
-    places = asking(Streams, "systemd:it", "systemd:nobody", f"unix://{tmp_path}/own")
+    places = asking(Streams, "systemd:it", "systemd:absent", f"unix://{tmp_path}/own")
     with pytest.raises(Unbindable) as caught:
         bind_all(None, places, having(descriptor))
     assert not isinstance(caught.value, Unsuited)
-    assert [fault.partition(": ")[0] for fault in caught.value.faults] == ["systemd:nobody", "systemd:it"]
+    assert [fault.partition(": ")[0] for fault in caught.value.faults] == ["systemd:absent", "systemd:it"]
     assert not descriptor.still_there()
     assert [path.name for path in tmp_path.iterdir()] == ["passed"]

@@ -1,4 +1,4 @@
-"""What the manager keeps for the next start: which sockets, under which names, and when it lets go of them."""
+"""The descriptor store of the service manager: stored sockets, their names, and when they are removed."""
 
 import os
 import re
@@ -30,7 +30,7 @@ def asking(*listen):
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts as the daemon does: a store of what the manager keeps, and its notify."""
+    """Start like the daemon: with a store of the descriptors that the manager passes, and its Notify."""
     with ExitStack() as stack:
         before = []
 
@@ -53,12 +53,12 @@ def start(tmp_path):
 
 
 def heard(manager, notify):
-    """Every message once the manager has worked through them."""
+    """Every message, after the manager has processed them."""
     assert notify.barrier(10)
     return [lines for lines in manager.messages if lines != ["BARRIER=1"]]
 
 
-def test_a_socket_goes_from_one_start_to_the_next(start, tmp_path):
+def test_a_socket_is_passed_to_the_next_start(start, tmp_path):
     address = f"tcp://127.0.0.1:{free_port()}"
     with Manager(tmp_path) as manager:
         store, notify = start(manager)
@@ -84,7 +84,7 @@ def test_a_socket_goes_from_one_start_to_the_next(start, tmp_path):
         bound.close()
 
 
-def test_a_unix_path_stays_with_its_socket_and_goes_without(start, tmp_path):
+def test_a_unix_path_is_kept_only_with_its_socket(start, tmp_path):
     path = tmp_path / "echo.sock"
     with Manager(tmp_path) as manager:
         for _ in range(2):
@@ -122,7 +122,7 @@ def test_without_a_store_the_path_is_removed_at_the_end(start, tmp_path, room):
         assert not path.exists()
 
 
-def test_a_manager_that_says_that_it_has_a_store_is_not_tried(start, tmp_path):
+def test_a_manager_that_announces_a_store_is_not_probed(start, tmp_path):
     with Manager(tmp_path) as manager:
         store, notify = start(manager, FDSTORE="64")
         (bound,) = bind_all(None, asking(f"tcp://127.0.0.1:{free_port()}"), store)
@@ -133,7 +133,7 @@ def test_a_manager_that_says_that_it_has_a_store_is_not_tried(start, tmp_path):
         bound.close()
 
 
-def test_a_store_that_nobody_can_be_told_of_is_none(start, tmp_path):
+def test_a_store_without_a_manager_is_not_used(start, tmp_path):
     store, _ = start(None, FDSTORE="64")
     (bound,) = bind_all(None, asking(f"unix://{tmp_path}/s"), store)
     store.begin()
@@ -142,7 +142,7 @@ def test_a_store_that_nobody_can_be_told_of_is_none(start, tmp_path):
     assert not (tmp_path / "s").exists()
 
 
-def test_what_nothing_asks_for_any_more_is_let_go_before_others_are_bound(start, tmp_path):
+def test_unused_sockets_are_closed_before_others_are_bound(start, tmp_path):
     port = free_port()
     with Manager(tmp_path) as manager:
         store, _ = start(manager)
@@ -194,8 +194,8 @@ def test_a_listener_of_a_reload_is_handed_over_at_once(start, tmp_path):
         assert manager.names == []
 
 
-def test_a_manager_that_does_not_answer_keeps_nothing(start, tmp_path):
-    manager = Manager(tmp_path)  # nobody reads
+def test_a_manager_that_does_not_reply_stores_nothing(start, tmp_path):
+    manager = Manager(tmp_path)  # it does not read its messages
     store, _ = start(manager)
     (bound,) = bind_all(None, asking(f"unix://{tmp_path}/s"), store)
     store.begin()
@@ -207,7 +207,7 @@ def test_a_manager_that_does_not_answer_keeps_nothing(start, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["tcp://127.0.0.1:0", "udp://*:0", "tcp6:7", "systemd:echo"])
-def test_what_is_no_place_of_its_own_has_no_name(text):
+def test_an_address_that_is_not_unique_has_no_name(text):
     assert name_of(parse(text)) is None
 
 
@@ -216,20 +216,20 @@ def test_what_is_no_place_of_its_own_has_no_name(text):
     st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), min_size=1, max_size=25),
     st.integers(1, 65535),
 )
-def test_every_name_is_one_that_systemd_takes(scheme, text, port):
+def test_every_name_is_valid_for_systemd(scheme, text, port):
     path = f"/nowhere/{text}" if SCHEMES[scheme].has_path else ""
     name = name_of(Address(scheme, host="" if path else "host", port=0 if path else port, path=path))
     assert VALID.fullmatch(str(name))
 
 
-def test_what_an_open_socket_takes_is_no_part_of_its_name():
+def test_options_that_an_open_socket_can_change_are_not_in_its_name():
     for text in "tcp://127.0.0.1:7", "unix:///n/a?mode=0600", "udp://127.0.0.1:7?interface=lo":
         own = "&" if "?" in text else "?"
         option = "dscp=46" if "udp" in text else "backlog=5"
         assert name_of(parse(f"{text}{own}{option}")) == name_of(parse(text))
 
 
-def test_another_option_is_another_name():
+def test_another_option_makes_another_name():
     texts = ["tcp://127.0.0.1:7", "tcp://127.0.0.1:7?interface=lo", "udp://127.0.0.1:7", "tcp://[::1]:7", "unix:///n/a"]
     texts += ["unix:///n/a?mode=0600", "unix-dgram:///n/a", f"unix://@{'x' * 100}", f"unix://@{'x' * 99}y"]
     texts += [f"unix://@{'ü' * 50}", f"unix://@{'ü' * 49}x"]

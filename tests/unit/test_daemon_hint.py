@@ -1,9 +1,9 @@
-"""What to type next."""
+"""The hint: a command to try next."""
 
 from echod.daemon.hint import hint
 
 
-def test_it_names_the_service_whose_answer_shows_most() -> None:
+def test_it_names_the_most_instructive_service() -> None:
     served = [
         ("echo", "tcp://127.0.0.1:7"),
         ("upper", "udp://127.0.0.1:8"),

@@ -1,4 +1,4 @@
-"""What stays allowed, made of a configuration; and that the kernel forbids all else."""
+"""Landlock: the rules of a configuration, and that the kernel forbids all other access."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ def there_is_landlock():
 
 @dataclass(frozen=True)
 class WithFiles:
-    """Options as a kind of tomorrow may have them."""
+    """Options that a later kind may have."""
 
     quotes: Path = Path("/srv/quotes/today.txt")
     more: tuple[Path, ...] = (Path("/srv/keys/key.pem"),)
@@ -52,7 +52,7 @@ def bound_of(*texts):
     return service, found
 
 
-def test_what_a_daemon_needs():
+def test_the_rules_allow_the_files_of_the_daemon():
     service, bound = bound_of("tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix:///run/echod/s", "unix://@abstract")
     configuration = Configuration(
         Daemon(), (service,), sources=(Path("/etc/mine/echod.toml"), Path("/etc/mine/conf.d/a.toml"))
@@ -74,7 +74,7 @@ def test_what_a_daemon_needs():
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM])
-def test_a_kernel_without_it_is_said(number, monkeypatch):
+def test_a_kernel_without_landlock_is_reported(number, monkeypatch):
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
@@ -135,7 +135,7 @@ if version >= 6:
 
 
 @pytest.mark.skipif(not there_is_landlock(), reason="this kernel has no Landlock")
-def test_all_else_is_forbidden(tmp_path):
+def test_all_other_access_is_forbidden(tmp_path):
     for folder in ("read", "write"):
         (tmp_path / folder).mkdir()
     (tmp_path / "read" / "file").write_text("x")
@@ -150,7 +150,7 @@ def test_all_else_is_forbidden(tmp_path):
     assert len(told) >= 13
 
 
-def test_the_working_folder_is_not_allowed_though_python_looks_there(tmp_path, monkeypatch):
+def test_the_working_directory_is_not_allowed_although_python_searches_it(tmp_path, monkeypatch):
     modules = tmp_path / "modules"
     modules.mkdir()
     (tmp_path / "link").symlink_to(tmp_path)
@@ -162,7 +162,7 @@ def test_the_working_folder_is_not_allowed_though_python_looks_there(tmp_path, m
     assert str(TOP / "echod") in paths  # whose modules a reload may still import
 
 
-def test_the_root_folder_is_never_allowed(tmp_path, monkeypatch):
+def test_the_root_directory_is_never_allowed(tmp_path, monkeypatch):
     (tmp_path / "root").symlink_to("/")
     monkeypatch.chdir("/")
     monkeypatch.setattr(sys, "path", ["/", *sys.path])

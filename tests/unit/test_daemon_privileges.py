@@ -1,4 +1,4 @@
-"""Whom a command line means, and whose Unix paths are then; becoming them is for root alone to test."""
+"""The user of a command line, and the owner of Unix paths. Only root can test the switch itself."""
 
 import os
 import pwd
@@ -16,14 +16,14 @@ ALL = (2**41 - 1,) * 3
 
 @pytest.fixture
 def root(monkeypatch):
-    """As far as anybody can tell, we are root."""
+    """Make the process appear to be root."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "getresuid", lambda: (0, 0, 0))
     monkeypatch.setattr(os, "getresgid", lambda: (0, 0, 0))
     monkeypatch.setattr(Kernel, "capabilities", lambda _: ALL)
 
 
-def test_nobody_is_named():
+def test_without_options_the_user_stays():
     assert identity_of(None, None) is None
 
 
@@ -34,9 +34,9 @@ def test_a_name_and_a_number_are_the_same(root):
     assert identity_of("nobody", "0") == Identity(entry.pw_uid, 0, tuple(os.getgrouplist("nobody", 0)))
 
 
-def test_a_number_that_nobody_has_needs_its_group(root):
+def test_an_unknown_user_number_needs_a_group(root):
     assert identity_of("3999999999", "3999999998") == Identity(3999999999, 3999999998, (3999999998,))
-    with pytest.raises(Impossible, match="so --gid must say the group"):
+    with pytest.raises(Impossible, match="so --gid is required"):
         identity_of("3999999999", None)
 
 
@@ -47,7 +47,7 @@ def test_a_group_alone_keeps_the_user(root):
 @pytest.mark.parametrize(
     ("user", "group", "said"),
     [
-        ("nobody of that name", None, "--uid: user nobody of that name does not exist"),
+        ("unknown name", None, "--uid: user unknown name does not exist"),
         ("nobody", "\x1b", r"--gid: group \\x1b does not exist"),
         ("9" * 5000, "1", r"--uid: 9+ is out of range"),
         ("4294967295", "1", "--uid: 4294967295 is out of range"),  # which setresuid(2) takes for `leave it`
@@ -56,24 +56,24 @@ def test_a_group_alone_keeps_the_user(root):
         ("", "1", "--uid: the name is empty"),
     ],
 )
-def test_who_is_nobody(root, user, group, said):
+def test_an_unknown_user_or_group_is_refused(root, user, group, said):
     with pytest.raises(Impossible, match=said):
         identity_of(user, group)
 
 
-def test_who_we_are_already_is_nothing_to_do(monkeypatch):
+def test_the_current_user_needs_no_switch(monkeypatch):
     monkeypatch.setattr(os, "getresuid", lambda: (65534,) * 3)
     monkeypatch.setattr(os, "getresgid", lambda: (65534,) * 3)
     assert identity_of("65534", "65534") is None
 
 
-def test_only_who_has_the_capabilities_can(monkeypatch):
+def test_a_switch_needs_capabilities(monkeypatch):
     monkeypatch.setattr(Kernel, "capabilities", lambda _: (1 << 10, 0, 0))
     with pytest.raises(Impossible, match="only root can become another user"):
         identity_of("nobody", "0")
 
 
-def test_unix_paths_are_theirs_unless_they_say_otherwise():
+def test_unix_paths_belong_to_the_new_user_by_default():
     texts = ["tcp://*:7", "unix:///run/s", "unix:///run/t?user=7&mode=0600", "unix:///run/u?group=8"]
     service = ServiceConfig("echo", Echo, Echo.Options(), tuple(map(parse, texts)))
     admin = Admin((parse("unix:///run/admin?mode=0600"), parse("tcp://127.0.0.1:1")))
@@ -88,7 +88,7 @@ def test_unix_paths_are_theirs_unless_they_say_otherwise():
     assert owning(owned, Identity(5, 6, (6,))) == owned
 
 
-def test_a_path_that_may_not_be_removed_is_told(tmp_path, monkeypatch):
+def test_a_path_that_cannot_be_removed_is_reported(tmp_path, monkeypatch):
     places = [parse(f"unix://{tmp_path}/s"), parse("unix://@abstract"), parse("tcp://*:7")]
     assert list(stay_behind(places)) == []
     monkeypatch.setattr(os, "access", lambda *_: False)

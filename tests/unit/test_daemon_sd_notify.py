@@ -1,4 +1,4 @@
-"""The service manager's messages: exactly which, when, and that none of them waits for anybody."""
+"""Messages to the service manager: their content and time, and that sending does not block."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from echod.events import Events
 
 
 class Manager:
-    """The other end of NOTIFY_SOCKET, in the file system or (with @) beside it."""
+    """The receiver of NOTIFY_SOCKET: a path, or with @ an abstract name."""
 
     def __init__(self, where):
         self.where = where
@@ -23,7 +23,7 @@ class Manager:
         self.socket.bind("\0" + where[1:] if where.startswith("@") else where)
 
     def heard(self):
-        """Every message that has come, each as its lines."""
+        """Every received message, as its lines."""
         messages = []
         with suppress(BlockingIOError):
             while True:
@@ -40,7 +40,7 @@ def manager(request, tmp_path):
 
 @pytest.fixture
 def make():
-    """Makes a Notify that is closed at the end."""
+    """Create a Notify that is closed at the end."""
     with ExitStack() as stack:
 
         def made(environ, clock):
@@ -66,7 +66,7 @@ def told(manager, make):
     return made
 
 
-def test_a_life(manager, told):
+def test_the_messages_from_start_to_stop(manager, told):
     _, events = told(Clock())
     events.tell("listener.opened", service="echo", address="tcp://127.0.0.1:7")
     assert manager.heard() == []  # a socket that is bound is not a daemon that is ready
@@ -82,7 +82,7 @@ def test_a_life(manager, told):
     assert events.failures == 0
 
 
-def test_signs_of_life_come_twice_as_often_as_they_are_asked_for(manager, told):
+def test_watchdog_messages_are_sent_twice_in_each_interval(manager, told):
     clock = Clock()
     _, events = told(clock, WATCHDOG_USEC="3000000", WATCHDOG_PID=str(os.getpid()))
     clock.advance(10)
@@ -101,12 +101,12 @@ def test_signs_of_life_come_twice_as_often_as_they_are_asked_for(manager, told):
     ("environ", "fault"),
     [
         ({"WATCHDOG_PID": "1", "WATCHDOG_USEC": "1000000"}, None),
-        ({"WATCHDOG_USEC": "0"}, "WATCHDOG_USEC=0 is no number of microseconds"),
-        ({"WATCHDOG_USEC": "soon\x1b"}, r"WATCHDOG_USEC=soon\x1b is no number"),
-        ({"WATCHDOG_USEC": "9" * 5000}, "9 is no number"),
+        ({"WATCHDOG_USEC": "0"}, "WATCHDOG_USEC=0 is not a number of microseconds above 0"),
+        ({"WATCHDOG_USEC": "soon\x1b"}, r"WATCHDOG_USEC=soon\x1b is not a number"),
+        ({"WATCHDOG_USEC": "9" * 5000}, "9 is not a number"),
     ],
 )
-def test_no_sign_of_life_where_none_is_asked_for(manager, told, environ, fault):
+def test_no_watchdog_messages_without_a_valid_interval(manager, told, environ, fault):
     clock = Clock()
     notify, events = told(clock, **environ)
     assert notify.fault is None if fault is None else fault in str(notify.fault)
@@ -116,7 +116,7 @@ def test_no_sign_of_life_where_none_is_asked_for(manager, told, environ, fault):
 
 
 @pytest.mark.parametrize("where", ["", "@", "/", "relative", "vsock:2:9999"])
-def test_a_place_that_is_none_is_said(where, make):
+def test_an_invalid_socket_address_is_reported(where, make):
     notify = make({"NOTIFY_SOCKET": where}, Clock())
     assert not notify.there
     assert "neither a path nor an abstract socket" in str(notify.fault)
@@ -131,14 +131,14 @@ def test_without_a_manager_nothing_happens(make):
     assert clock.getDelayedCalls() == []
 
 
-def test_a_manager_that_is_gone_costs_nothing(tmp_path, make):
+def test_messages_to_an_absent_manager_do_not_fail(tmp_path, make):
     clock = Clock()
-    notify = make({"NOTIFY_SOCKET": str(tmp_path / "nobody")}, clock)
+    notify = make({"NOTIFY_SOCKET": str(tmp_path / "absent")}, clock)
     notify.event("daemon.ready", {"listeners": 1})
     assert clock.getDelayedCalls() == []
 
 
-def test_a_busy_manager_hears_everything_later_in_order(manager, told):
+def test_a_busy_manager_gets_all_messages_later_in_order(manager, told):
     clock = Clock()
     notify, _ = told(clock)
     sent = 0
@@ -157,7 +157,7 @@ def test_a_busy_manager_hears_everything_later_in_order(manager, told):
     assert messages == [[f"STATUS={at}"] for at in range(sent)] + [["READY=1"]]
 
 
-def test_what_waits_is_bounded_and_the_newest_is_kept(manager, told):
+def test_queued_messages_are_bounded_and_the_newest_are_kept(manager, told):
     clock = Clock()
     notify, _ = told(clock)
     while not clock.getDelayedCalls():
@@ -173,7 +173,7 @@ def test_what_waits_is_bounded_and_the_newest_is_kept(manager, told):
     assert last[-1] == [f"STATUS={3 * WAITING - 1}"]
 
 
-def test_a_reload_and_a_refused_one(manager, told):
+def test_the_messages_of_a_reload_and_of_a_refused_one(manager, told):
     notify, _ = told(Clock())
     notify.event("daemon.ready", {"listeners": 2})
     manager.heard()
@@ -207,7 +207,7 @@ def test_descriptors_are_copied(manager, told):
         assert copy.getsockname() == name
 
 
-def test_a_descriptor_that_was_closed_meanwhile_is_dropped(manager, told):
+def test_a_descriptor_that_has_been_closed_is_dropped(manager, told):
     notify, _ = told(Clock())
     notify.send("FDSTORE=1", descriptors=[987])
     notify.send("READY=1")
