@@ -210,7 +210,7 @@ class Quoting(Saying, AQuotation):
 class Identifying(Saying):
     def test_both_ends_are_as_the_client_sees_them(self) -> None:
         client = self.connect()
-        said = json.loads(self.ask(client, b"who am I?"))
+        said = json.loads(self.ask(client, b"my address?"))
         if client.family == socket.AF_UNIX:
             assert said["remote_path"] == "@" + client.getsockname()[1:].decode()
             assert said["local_path"] == self.place

@@ -31,7 +31,7 @@ for _path in Path(__file__).parent.glob("test_*.py"):
 
 
 class Printing(Contract):
-    """What a client sends is one line that is safe to print."""
+    """The text that a client sends is one line that is safe to print."""
 
     plane = SHOWN
 
