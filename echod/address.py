@@ -13,9 +13,9 @@ from difflib import get_close_matches
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote
 
-from echod.names import Inet, inet, is_loopback
+from echod.escaping import escaped, for_system
 from echod.shape import Shape
-from echod.text import escaped, for_system
+from echod.socket_names import Inet, inet, is_loopback
 from echod.transports.registry import EVERY_FORM, SCHEMES, Scheme
 
 UNIX_PATH_MAX: Final = 107  #: bytes; sun_path has 108 with the terminating NUL (unix(7))

@@ -18,8 +18,8 @@ from echod.gate.connections import client_of
 from echod.gate.limits import Limits
 from echod.gate.send_budget import SendBudget, Watermark
 from echod.gate.work_budget import WorkBudget
-from echod.names import SocketAddress, UnixName
 from echod.shape import Shape
+from echod.socket_names import SocketAddress, UnixName
 from echod.transports.registry import EVERY_FORM
 
 Transform = Callable[[bytes], bytes]

@@ -39,13 +39,13 @@ from echod.daemon.sd_notify import Notify
 from echod.daemon.signals import hold, install
 from echod.daemon.usage_errors import meant_by, usage_error
 from echod.early_signals import until_the_daemon_takes_them
+from echod.escaping import escaped, from_system, system_error
 from echod.services.registry import kinds
 from echod.stdio import open_standard_streams, readers_may_leave
 from echod.telemetry.background_writer import Output
 from echod.telemetry.log import Log
 from echod.telemetry.threads import NoThread
-from echod.text import escaped, from_system, system_error
-from echod.transports import endpoint, systemd
+from echod.transports import inherited_sockets, twisted_endpoint
 from echod.version import VERSION
 
 EX_USAGE: Final = 64  #: sysexits(3)
@@ -150,10 +150,12 @@ def read(options: Options) -> Configuration:
     """Read the configuration that the command line selects. Raises Refused if it is wrong."""
     try:
         if options.listen:
-            return with_show(from_listen(options.listen, options.allow, kinds(), endpoint.unknown), options["show"])
+            return with_show(
+                from_listen(options.listen, options.allow, kinds(), twisted_endpoint.unknown), options["show"]
+            )
         path = None if options["config"] is None else Path(options["config"])
         return with_show(
-            load(path, kinds(), os.environ, allow=options.allow, unknown=endpoint.unknown), options["show"]
+            load(path, kinds(), os.environ, allow=options.allow, unknown=twisted_endpoint.unknown), options["show"]
         )
     except ConfigurationError as error:
         raise Refused(EX_CONFIG, [str(fault) for fault in error.faults]) from error
@@ -187,7 +189,7 @@ def makeService(options: Options) -> Daemon:
         configuration, notes = wait_for(partial(fitted, options, identity))
         console = _console(options, configuration)
         notify = Notify(os.environ, reactor)
-        store = Store(systemd.passed(os.environ), notify, os.environ)
+        store = Store(inherited_sockets.passed(os.environ), notify, os.environ)
         hold()
         absent: dict[Wanted, str] = {}
         bound = bind_all(reactor, wanted(services_of(configuration)), store, absent)

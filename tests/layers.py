@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from echod.names import Inet
+from echod.socket_names import Inet
 from echod.transports.layers.stack import HandshakeLayer, Layer, MakeLayer
 
 HANDSHAKE: Final = 10.0  #: seconds

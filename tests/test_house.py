@@ -20,39 +20,40 @@ MODULES = {
 MAY_IMPORT = {
     "echod": "",
     "version": "",
-    "text": "",
+    "escaping": "",
     "early_signals": "",
     "stdio": "",
     "small_files": "",
     "peercred": "",
     "runtime_dir": "",
-    "lineedit": "text",
-    "names": "text",
+    "lineedit": "escaping",
+    "socket_names": "escaping",
     "shape": "",
-    "address": "names shape text transports.registry",
-    "model": "gate names shape text transports.registry",
+    "address": "socket_names shape escaping transports.registry",
+    "model": "gate socket_names shape escaping transports.registry",
     "gate": "",
     "faults": "model",
-    "events": "address gate model text",
-    "services": "gate model names small_files text",
-    "config": "address events faults gate model names runtime_dir services.registry shape small_files text"
-    " transports.paths transports.sockets",
-    "transports": "address events faults gate model names peercred shape text",
-    "fastpath": "address events gate model names text transports",
-    "telemetry": "address events gate model names text version",
-    "daemon": "address admin config events faults gate model names fastpath telemetry peercred runtime_dir services"
-    " shape lineedit text transports version",
-    "tap": "address config daemon early_signals gate model names telemetry services stdio lineedit text transports"
-    " version",
-    "admin": "gate model names telemetry peercred services.outbox text",
-    "client": "address config events gate model names peercred runtime_dir services shape stdio lineedit text"
-    " transports version",
+    "events": "address gate model escaping",
+    "services": "gate model socket_names small_files escaping",
+    "config": "address events faults gate model socket_names runtime_dir services.registry shape small_files"
+    " escaping transports.unix_paths transports.sockets",
+    "transports": "address events faults gate model socket_names peercred shape escaping",
+    "fastpath": "address events gate model socket_names escaping transports",
+    "telemetry": "address events gate model socket_names escaping version",
+    "daemon": "address admin config events faults gate model socket_names fastpath telemetry peercred"
+    " runtime_dir services shape lineedit escaping transports version",
+    "tap": "address config daemon early_signals gate model socket_names telemetry services stdio lineedit"
+    " escaping transports version",
+    "admin": "gate model socket_names telemetry peercred services.outbox escaping",
+    "client": "address config events gate model socket_names peercred runtime_dir services shape stdio"
+    " lineedit escaping transports version",
     "__main__": "early_signals stdio version",
 }
 """The packages of echod, and the packages that each may import: a new package is one new line here."""
 
 PURE = {
-    *("version", "text", "early_signals", "stdio", "lineedit", "names", "shape", "address", "model", "gate", "faults"),
+    *("version", "escaping", "early_signals", "stdio", "lineedit", "socket_names"),
+    *("shape", "address", "model", "gate", "faults"),
     *("events", "services", "config", "small_files", "peercred", "runtime_dir"),
 }
 """Packages that must not import Twisted or zope."""

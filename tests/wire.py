@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from echod.names import Inet
+from echod.socket_names import Inet
 from echod.transports.layers.stack import LINGER, Facts
 
 FACTS = Facts(Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000))

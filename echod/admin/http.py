@@ -23,9 +23,9 @@ from urllib.parse import parse_qsl, urlsplit
 import h11
 
 from echod.admin.messages import JSON, Answer, Feed, Handler, Request, fault
+from echod.escaping import escaped
 from echod.gate.work_budget import UNIT_BYTES, WorkBudget
 from echod.model import CLOSE, NOTHING, PLAIN, RESET, Arrival, Peer, Reply, Say
-from echod.text import escaped
 
 HEAD: Final = 8_192  #: bytes of a request line and its headers: the limit of Apache and nginx
 BODY: Final = 65_536  #: bytes of a request body: more than any resource here needs

@@ -20,8 +20,8 @@ from echod.admin.messages import (
     object_of_json,
     of_json,
 )
+from echod.escaping import clipped
 from echod.telemetry.metrics import exposition
-from echod.text import clipped
 
 MOST_LISTED: Final = 1_000  #: connections in one response, unless ?limit= is given
 MOST_ASKED: Final = 10_000  #: maximum of ?limit=: a list of this length takes about 50 ms

@@ -11,9 +11,9 @@ from typing import Final, Literal, Protocol
 
 from echod.admin.http import HTTPSession
 from echod.admin.messages import TEXT, Answer, Handler, Request, Respond, fault
+from echod.escaping import clipped
 from echod.model import RESET, Context, Peer, Quiet, Say, Service, Session
 from echod.peercred import overflow, own_user
-from echod.text import clipped
 
 AT_ONCE: Final = 32
 """Connections of each class of clients. Above it, the connection that has been idle longest is reset; if none is idle,

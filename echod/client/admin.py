@@ -19,8 +19,8 @@ from echod.address import Address, AddressError, parse
 from echod.client.peer_trust import Untrusted, check, name_of
 from echod.config.errors import ConfigurationError
 from echod.config.loading import administration, configuration_file
+from echod.escaping import escaped, from_system, system_error
 from echod.runtime_dir import expanded
-from echod.text import escaped, from_system, system_error
 
 VARIABLE: Final = "ECHOD_ADMIN"
 LARGEST: Final = 16 * 1024 * 1024  #: bytes of a response: ten thousand connections take 3 MiB

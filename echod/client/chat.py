@@ -13,11 +13,11 @@ from typing import Any, Final
 from echod.client.challenges import padded_answer
 from echod.client.client_connection import Dialogue, Failed, family_of
 from echod.client.stdout import INTERRUPTED, fail, put_text, unreadable
+from echod.escaping import decoded, escaped
 from echod.lineedit.interactive_input import Typing
 from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Peer, Quiet, Reply, Say, Session
 from echod.shape import Shape
 from echod.stdio import report
-from echod.text import decoded, escaped
 
 KNOCK: Final = b" " * 32  #: a blank line that joins, long enough for a challenge in reply
 WELCOME: Final = b"-- welcome: "

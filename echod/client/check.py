@@ -15,8 +15,8 @@ from echod.config.fd_budget import fit
 from echod.config.listing import warnings
 from echod.config.loading import load
 from echod.config.name_resolution import Unresolved, resolved
+from echod.escaping import escaped
 from echod.services.registry import kinds
-from echod.text import escaped
 
 EX_CONFIG: Final = 78  #: sysexits(3), as the daemon
 
@@ -53,6 +53,8 @@ def tell(wrong: ConfigurationError) -> None:
 
 
 def _unknown(text: str) -> str | None:
-    from echod.transports.endpoint import unknown  # Twisted takes half a second to import, and few addresses need it
+    from echod.transports.twisted_endpoint import (
+        unknown,  # Twisted takes half a second to import, and few addresses need it
+    )
 
     return unknown(text)

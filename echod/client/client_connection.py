@@ -13,12 +13,12 @@ from twisted.internet import error
 from twisted.python.failure import Failure
 
 from echod.address import Address
+from echod.escaping import escaped, system_error
 from echod.events import Closing, Tally
 from echod.gate.limits import Limits
 from echod.model import Peer, Say, Session
-from echod.text import escaped, system_error
 from echod.transports.conversation import Conversation
-from echod.transports.dialled import DatagramDialogue
+from echod.transports.datagram_client import DatagramDialogue
 from echod.transports.lookup import NameResolver
 from echod.transports.transport import transport_of
 

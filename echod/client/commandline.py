@@ -14,8 +14,8 @@ from echod.address import Address, AddressError, parse
 from echod.client.examples import EXAMPLES
 from echod.client.parser import NOT_AVAILABLE, Parser
 from echod.config.units import duration, shown, size
+from echod.escaping import from_system
 from echod.runtime_dir import expanded
-from echod.text import from_system
 from echod.version import VERSION
 
 PLANNED: Final = {"bench": "", "faults": ""}  #: commands of a later version
@@ -264,7 +264,7 @@ def _url(text: str) -> Address:
     if address.is_passed:
         raise argparse.ArgumentTypeError(f"{address.place} is only for listening; expected the address of a service")
     if address.is_opaque:
-        from echod.transports.endpoint import unknown  # slow to import, as all of Twisted
+        from echod.transports.twisted_endpoint import unknown  # slow to import, as all of Twisted
 
         if (reason := unknown(address.path, client=True)) is not None:
             raise argparse.ArgumentTypeError(f"{address.place}: {reason}")

@@ -19,9 +19,9 @@ from twisted.python.failure import Failure
 from echod.address import Address
 from echod.client.client_connection import Failed, family_of
 from echod.client.probe_ledger import Account, Finding
-from echod.names import SocketAddress, inet_name, unix_name
-from echod.text import system_error
-from echod.transports.dialled import ATTEMPT_DELAY, OUTAGE
+from echod.escaping import system_error
+from echod.socket_names import SocketAddress, inet_name, unix_name
+from echod.transports.datagram_client import ATTEMPT_DELAY, OUTAGE
 from echod.transports.lookup import Place, look_up
 from echod.transports.sockets import mark
 

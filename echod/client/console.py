@@ -14,9 +14,9 @@ from urllib.parse import quote
 from echod.address import Address
 from echod.client.admin import LARGEST, Administrator, Refused, Unanswered, find_admin, parsing_response
 from echod.client.stdout import INTERRUPTED, fail, put_text, unreadable
+from echod.escaping import counted, escaped
 from echod.lineedit.interactive_input import Typing
 from echod.lineedit.operator_view import Answer, Leave, Operating
-from echod.text import counted, escaped
 
 
 class Console:

@@ -13,9 +13,9 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from echod.client.commandline import parser
 from echod.client.stdout import INTERRUPTED, fail
+from echod.escaping import system_error
 from echod.lineedit.raw_mode import restore
 from echod.stdio import open_standard_streams, readers_may_leave
-from echod.text import system_error
 
 STUCK: Final = 0.5
 """Seconds after an interrupt in which the program ends by itself, unless it is blocked in a write to a terminal or a

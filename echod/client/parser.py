@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from typing import Any, Final, NoReturn
 
 from echod.config.units import shown
+from echod.escaping import escaped
 from echod.stdio import report
-from echod.text import escaped
 
 EX_USAGE: Final = 2  #: the code of argparse and most clients
 NOT_AVAILABLE: Final = "not available in this version"

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from echod.address import Address
+from echod.escaping import escaped
 from echod.peercred import credentials, overflow, own_user
-from echod.text import escaped
 
 
 class Untrusted(Exception):

@@ -25,8 +25,8 @@ from echod.client.statistics import Times
 from echod.client.stdout import INTERRUPTED, Screen, colored, fail, put_text
 from echod.client.summary import figures, lines
 from echod.config.units import duration_text
+from echod.escaping import counted, escaped, system_error
 from echod.stdio import report
-from echod.text import counted, escaped, system_error
 
 TICK: Final = 0.001  #: seconds: the resolution of the reactor's timers
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from echod.client.admin import Administrator, NoDaemon, Refused, Unanswered, Unreadable, find_admin, parsing_response
 from echod.client.stdout import fail
-from echod.text import counted, escaped
+from echod.escaping import counted, escaped
 
 EX_CONFIG: Final = 78  #: sysexits(3), as the daemon
 UNPROCESSABLE = 422  #: the configuration is wrong (RFC 9110 15.5.21)

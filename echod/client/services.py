@@ -12,9 +12,9 @@ from echod.client.stdout import Screen, fail
 from echod.client.tables import wrapped
 from echod.config.options import option_forms
 from echod.config.schema import field_of
+from echod.escaping import escaped
 from echod.model import Service
 from echod.services.registry import kinds
-from echod.text import escaped
 from echod.transports.registry import SCHEMES
 
 WIDTH: Final = 80  #: columns

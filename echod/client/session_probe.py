@@ -12,9 +12,9 @@ from echod.client.client_connection import Dialogue, Failed, family_of
 from echod.client.echo_probe import Datagrams, Probes, Probing, Stream
 from echod.client.probe_ledger import Account, Finding
 from echod.model import Peer, Say
-from echod.names import SocketAddress
 from echod.shape import Shape
-from echod.transports.dialled import DatagramDialogue
+from echod.socket_names import SocketAddress
+from echod.transports.datagram_client import DatagramDialogue
 
 UNSENT: Final = 64 * 1024 * 1024
 """Maximum bytes pending on a stream: four of the largest probes. A peer with more pending will not catch up."""

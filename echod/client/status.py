@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from echod.client.admin import Administrator, Refused, Unanswered, find_admin, parsing_response
 from echod.client.stdout import fail
 from echod.client.tables import ALARM, QUIET, fitted, line, screen, show
-from echod.text import counted, escaped
+from echod.escaping import counted, escaped
 
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 

@@ -9,9 +9,9 @@ import select
 import sys
 from typing import Final
 
+from echod.escaping import escaped, system_error
 from echod.lineedit import raw_mode
 from echod.stdio import die_of_pipe, report
-from echod.text import escaped, system_error
 
 INTERRUPTED: Final = 130  #: exit code: 128 + SIGINT
 

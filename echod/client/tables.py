@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from echod.client.stdout import colored
-from echod.text import escaped
+from echod.escaping import escaped
 
 UNBOUNDED: Final = 10_000  #: columns of a pipe or a file, so that nothing is wrapped or cut
 GAP: Final = 2  #: columns between cells

@@ -22,8 +22,8 @@ from echod.client.admin import Administrator, Refused, Unanswered, find_admin, p
 from echod.client.status import size, span
 from echod.client.stdout import fail
 from echod.client.tables import ALARM, QUIET, cut, cut_left, needed, screen, table, widest, without
+from echod.escaping import escaped
 from echod.lineedit.raw_mode import KeyByKey
-from echod.text import escaped
 
 EVERY: Final = 1.0  #: seconds
 HEADINGS: Final = ("SERVICE", "ADDRESS", "OPEN", "NEW/s", "DGRAM/s", "IN/s", "OUT/s", "REFUSED/s")

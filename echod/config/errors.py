@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from echod.text import escaped
+from echod.escaping import escaped
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from echod.config.errors import Fault
+from echod.escaping import system_error
 from echod.small_files import Unsuitable, not_utf8, read_whole
-from echod.text import system_error
 
 SYSTEM: Final = Path("/etc/echod/echod.toml")
 DROP_INS: Final = "conf.d"

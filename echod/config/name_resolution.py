@@ -18,8 +18,8 @@ from echod.config.errors import Fault, element, joined
 from echod.config.line_numbers import located
 from echod.config.settings import Admin, Configuration
 from echod.config.toml_reader import DEFAULT
-from echod.text import system_error
-from echod.transports import paths, sockets
+from echod.escaping import system_error
+from echod.transports import sockets, unix_paths
 
 NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 """Errors of a bind to an address or a protocol that this machine does not have."""
@@ -72,7 +72,7 @@ class _Resolver:
             key = f"{table}.listen"
             try:
                 if address.has_path:
-                    found.append(replace(address, options=paths.numeric(address.options)))
+                    found.append(replace(address, options=unix_paths.numeric(address.options)))
                 elif sockets.is_name(address):
                     found += self._of_name(address, key, index)
                 else:
@@ -85,7 +85,7 @@ class _Resolver:
         """The admin interface with its group and addresses resolved."""
         if admin.group:
             try:
-                gid = int(str(paths.numeric({"group": admin.group})["group"]))
+                gid = int(str(unix_paths.numeric({"group": admin.group})["group"]))
                 admin = replace(admin, gid=gid, listen=tuple(_given_to(gid, one) for one in admin.listen))
             except (OSError, ValueError) as error:
                 text = f"{error.strerror if isinstance(error, OSError) else error}"

@@ -11,7 +11,7 @@ from echod.config.options import option_forms
 from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, Table, field_of, missing
 from echod.config.settings import Configuration, ServiceConfig
 from echod.config.toml_reader import DEFAULT
-from echod.text import escaped
+from echod.escaping import escaped
 
 Origins = Mapping[str, tuple[Path, ...]]
 

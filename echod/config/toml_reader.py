@@ -18,9 +18,9 @@ from echod.config.errors import Fault, element, joined
 from echod.config.options import option_forms
 from echod.config.schema import ADMIN, KIND_RIGHT, ROOT, SERVICE, SERVICES, Table, missing
 from echod.config.value_types import Form, called, text
+from echod.escaping import escaped
 from echod.model import Service
 from echod.services.registry import PLANNED, Kinds
-from echod.text import escaped
 
 Layers = Sequence[tuple[Path, Any]]
 """The values of one path, one for each file; the last one counts."""

@@ -10,9 +10,9 @@ import re
 from decimal import Decimal
 from typing import Final
 
+from echod.escaping import escaped
 from echod.gate.access import Network
 from echod.gate.limits import UNLIMITED, Auto, Rate
-from echod.text import escaped
 
 LONGEST: Final = 24 * 86_400
 """Seconds: the maximum of a duration. epoll_wait(2) counts milliseconds in 31 bits, slightly more than 24 days; a

@@ -13,8 +13,8 @@ from typing import Any, Final
 from echod.address import parse
 from echod.config import units
 from echod.config.errors import toml_text
+from echod.escaping import for_system
 from echod.runtime_dir import expanded
-from echod.text import for_system
 
 
 @dataclass(frozen=True)

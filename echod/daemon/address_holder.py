@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from echod.address import Address
-from echod.names import inet
+from echod.escaping import clipped
 from echod.shape import Shape
-from echod.text import clipped
+from echod.socket_names import inet
 
 PROC: Final = Path("/proc")
 MOST: Final = 3  #: processes that are named; a forking server has one socket in many
@@ -59,7 +59,7 @@ def _host(words: str) -> str:
 
 
 def _unix_inodes(address: Address) -> Iterator[int]:
-    """The sockets at a path, also those that were bound beside it and moved there (`transports.paths`)."""
+    """The sockets at a path, also those that were bound beside it and moved there (`transports.unix_paths`)."""
     ours = re.compile(re.escape(address.path) + r"(\.[0-9]+)?")
     for columns in _rows(PROC / "net" / "unix", 7):
         if len(columns) > 7 and ours.fullmatch(columns[7]):

@@ -16,10 +16,10 @@ from echod.config.listing import exposed
 from echod.config.settings import ServiceConfig
 from echod.daemon.address_holder import holder
 from echod.daemon.fd_store import Store
-from echod.names import Inet, inet_name, is_loopback
+from echod.escaping import system_error
 from echod.shape import Shape
-from echod.text import system_error
-from echod.transports import endpoint, paths, systemd
+from echod.socket_names import Inet, inet_name, is_loopback
+from echod.transports import inherited_sockets, twisted_endpoint, unix_paths
 from echod.transports.sockets import mark
 from echod.transports.transport import every_transport
 
@@ -52,9 +52,9 @@ class Bound:
 
     service: ServiceConfig
     address: Address  #: what the socket is, where `systemd:NAME` was asked for
-    socket: socket.socket | endpoint.Listening
+    socket: socket.socket | twisted_endpoint.Listening
     wanted: Wanted
-    path: paths.OwnPath | None = None  #: what goes with the socket, where the path is ours
+    path: unix_paths.OwnPath | None = None  #: what goes with the socket, where the path is ours
     closing: Callable[[], bool] = lambda: False  #: to be asked as it is closed: whether socket and path live on
 
     @property
@@ -140,7 +140,7 @@ def _open(reactor: Any, place: Wanted, store: Store) -> Iterator[Bound]:
     service, address = place.service, place.address
     if address.is_passed:
         for adopted in store.passed.take(address.path):
-            yield Bound(service, systemd.address_of(adopted), adopted, place)
+            yield Bound(service, inherited_sockets.address_of(adopted), adopted, place)
         return
     kept = store.take(address)
     if address.has_path and not address.path.startswith("@"):
@@ -150,7 +150,7 @@ def _open(reactor: Any, place: Wanted, store: Store) -> Iterator[Bound]:
         adapt(opened, address)
     for opened in kept or TRANSPORTS[address.scheme].bind(reactor, address):
         name = store.keep(address, opened, new=not kept)
-        path = paths.OwnPath(address.system_path) if address.has_path else None
+        path = unix_paths.OwnPath(address.system_path) if address.has_path else None
         ours = Bound(service, _as_bound(address, opened), opened, place, path)
         yield replace(ours, closing=partial(store.closing, name)) if name else ours
 

@@ -25,12 +25,12 @@ from echod.daemon.fd_store import Store
 from echod.daemon.listener import Listener, Shared
 from echod.daemon.reloader import Read, Reloads
 from echod.daemon.startup_heap import freeze_startup_heap
+from echod.escaping import system_error
 from echod.events import Events
 from echod.telemetry.background_writer import Output
 from echod.telemetry.log import Log
 from echod.telemetry.service_output import Shown
-from echod.text import system_error
-from echod.transports.interfaces import broadcasts
+from echod.transports.broadcast_addresses import broadcasts
 from echod.transports.service_factory import ServiceFactory
 
 INTERFACES_EVERY: Final = 60.0  #: seconds between looks at the interfaces' broadcast addresses

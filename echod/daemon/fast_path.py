@@ -7,10 +7,10 @@ from typing import Any
 
 from echod.config.settings import Configuration
 from echod.daemon.listener import Unready
+from echod.escaping import system_error
 from echod.fastpath import syscalls
 from echod.fastpath.loop import Loop
 from echod.fastpath.permitted import refusals, told
-from echod.text import system_error
 
 
 class FastPath:

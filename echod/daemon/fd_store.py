@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 from echod.address import Address
 from echod.daemon.sd_notify import Notify
-from echod.transports import paths
-from echod.transports.systemd import Passed
+from echod.transports import unix_paths
+from echod.transports.inherited_sockets import Passed
 
 CHANGEABLE: Final = frozenset({"backlog", "dscp"})  #: options of an address that an open socket takes
 PREFIX: Final = "echod-"  #: of every name that is ours
@@ -140,6 +140,6 @@ def name_of(address: Address) -> str | None:
     if len(text) > LONGEST:
         text = sha256(text.encode()).hexdigest()
     if address.has_path and not address.path.startswith("@"):
-        device, inode = paths.identity(address.system_path) or (0, 0)
+        device, inode = unix_paths.identity(address.system_path) or (0, 0)
         text += f".{device:x}.{inode:x}"
     return PREFIX + text

@@ -10,6 +10,7 @@ from echod.admin.service import AdminService
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import Bound
 from echod.daemon.shared_state import SharedState
+from echod.escaping import system_error
 from echod.events import Events, Tally
 from echod.fastpath.datagram_lane import DatagramLane
 from echod.fastpath.loop import Loop
@@ -19,7 +20,6 @@ from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
 from echod.model import Context, Service, Show
 from echod.services.print_message import effective, printing
-from echod.text import system_error
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.datagram_sessions import SessionDatagrams
 from echod.transports.service_factory import ServiceFactory

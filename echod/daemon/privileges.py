@@ -20,7 +20,7 @@ from echod.daemon.privilege_syscalls import (
     PR_SET_NO_NEW_PRIVS,
     Kernel,
 )
-from echod.text import escaped
+from echod.escaping import escaped
 
 CAP_SETGID: Final = 6  # capabilities(7)
 CAP_SETUID: Final = 7

@@ -18,7 +18,7 @@ from typing import Any, Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from echod.text import counted, escaped
+from echod.escaping import counted, escaped
 
 VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 WAITING: Final = 256  #: messages that may wait for a busy manager: more than one for each listener

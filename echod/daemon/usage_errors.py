@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from echod.text import escaped
+from echod.escaping import escaped
 
 
 def meant_by(argument: str) -> str:

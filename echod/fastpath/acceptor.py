@@ -8,7 +8,7 @@ from typing import Final
 
 from echod.fastpath import syscalls
 from echod.gate.send_budget import KERNEL_BUFFER
-from echod.names import SocketAddress, inet, inet_name, unix_name
+from echod.socket_names import SocketAddress, inet, inet_name, unix_name
 from echod.transports.stream_socket import RESET_ON_CLOSE
 
 NAME_ROOM: Final = 128  #: bytes of struct sockaddr_storage

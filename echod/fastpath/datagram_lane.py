@@ -35,8 +35,8 @@ from echod.fastpath.sockaddr import is_mapped, packed, python_name
 from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
 from echod.model import identity
+from echod.transports.broadcast_addresses import broadcasts
 from echod.transports.datagram import A_TURN, REST, answer_backlog
-from echod.transports.interfaces import broadcasts
 from echod.transports.udp import UDPPort
 from echod.transports.udp_options import IP_PKTINFO, prepare, reduce_ancillary
 

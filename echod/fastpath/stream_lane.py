@@ -36,7 +36,7 @@ from echod.fastpath.forwarding import Carrier
 from echod.fastpath.loop import Loop
 from echod.fastpath.pipes import Pipes, Waiting
 from echod.gate.send_budget import LITTLE, Pressure
-from echod.names import SocketAddress
+from echod.socket_names import SocketAddress
 from echod.transports.service_factory import SLICE
 from echod.transports.stream_port import A_TURN, Reluctance, Reserve, StreamPort, accept_backlog
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from echod.text import escaped
+from echod.escaping import escaped
 
 HELP: Final = (
     "a line that you type answers the client that sent the last message; the commands are",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from echod.escaping import decoded, escaped
 from echod.gate.work_budget import UNIT_BYTES
 from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Context, End, Peer, Reply, Say, Service, Session
 from echod.services import nicks
@@ -13,7 +14,6 @@ from echod.services.line_buffer import HINT, LONGEST, LineHint, LineInput, Lines
 from echod.services.outbox import ReplyOutbox
 from echod.services.pace import Pace
 from echod.services.rooms import HEARERS, Hall, Member, Unheard, WrongName, line
-from echod.text import decoded, escaped
 
 GOODBYE: Final = "-- goodbye"
 BURST: Final = 10  #: burst, as a multiple of `lines-per-second`: a pasted page

@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
+from echod.escaping import escaped
 from echod.services.confusables import skeleton
-from echod.text import escaped
 
 LONGEST: Final = 32  #: characters: twice the usual length, and 40 names fit on a page of /who
 MARKS: Final = 2  #: combining marks on one letter: Vietnamese, Hebrew and Thai need two; more of them deface lines

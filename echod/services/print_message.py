@@ -10,8 +10,8 @@ from codecs import getincrementaldecoder
 from collections.abc import Callable
 from typing import Final
 
+from echod.escaping import decoded, escaped
 from echod.model import PLAIN, Arrival, Context, Peer, Reply, Say, Service, Session, Show
-from echod.text import decoded, escaped
 
 SHOWN: Final = 1024
 """Maximum bytes of a message that are printed; the rest is only counted. A datagram has up to 65,507 bytes."""

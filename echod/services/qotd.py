@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from echod.escaping import system_error
 from echod.model import Context, Peer, Say, Service, Session
 from echod.services.single_reply import Once
 from echod.small_files import Unsuitable, not_utf8, read_whole
-from echod.text import system_error
 
 LARGEST: Final = 512  #: bytes of a quotation (RFC 865)
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 
 from echod.model import Arrival, Peer, Say, Service, Session
-from echod.names import Inet, SocketAddress
 from echod.services.single_reply import Once
+from echod.socket_names import Inet, SocketAddress
 
 
 def line(peer: Peer, arrival: Arrival | None = None) -> bytes:

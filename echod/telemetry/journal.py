@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Mapping
 from typing import Any, Final
 
-from echod.text import escaped
+from echod.escaping import escaped
 
 SOCKET: Final = "/run/systemd/journal/socket"
 VARIABLE: Final = "JOURNAL_STREAM"  #: device and inode of the stream of a unit's output (systemd.exec(5))

@@ -16,11 +16,11 @@ from typing import Any, Final, Literal
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
+from echod.escaping import clipped, counted, escaped
 from echod.telemetry.background_writer import Output
 from echod.telemetry.journal import entry, prefixed
 from echod.telemetry.line_rate_limit import Rations
 from echod.telemetry.summary import Opened, stopped
-from echod.text import clipped, counted, escaped
 
 Format = Literal["auto", "text", "json", "journal"]  #: the values of `log-format`
 

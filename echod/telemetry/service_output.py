@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from echod.text import counted
+from echod.escaping import counted
 
 A_SECOND: Final = 1_000  #: lines: more than an operator, a terminal or a log can follow
 BYTES_A_SECOND: Final = 64 << 10

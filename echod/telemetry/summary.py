@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from echod.text import counted
+from echod.escaping import counted
 
 
 class Opened:

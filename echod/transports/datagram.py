@@ -29,7 +29,7 @@ from echod.gate.datagrams import DatagramGate
 from echod.gate.refusal import Refusal
 from echod.gate.reply_allowance import ReplyAllowance
 from echod.model import PLAIN, Arrival, Peer, Service
-from echod.names import inet_name
+from echod.socket_names import inet_name
 from echod.transports.peers import socket_address
 
 _log = Logger()

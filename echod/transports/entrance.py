@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from echod.events import Closing
-from echod.names import SocketAddress
+from echod.socket_names import SocketAddress
 from echod.transports.layers.stack import HandshakeTimeout, Layer, MakeLayer, Receiver, stacked
 
 

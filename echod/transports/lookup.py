@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IAddress, IHostnameResolver, IHostResolu
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from echod.names import scoped
+from echod.socket_names import scoped
 from echod.transports.sockets import check_zone
 
 Place = tuple[int, Any]  #: the family of a socket, and the address to connect it to

@@ -6,8 +6,8 @@ from typing import Any
 
 from twisted.internet.interfaces import IAddress
 
-from echod.names import SocketAddress, UnixName, inet, scoped, unix_name
 from echod.peercred import credentials
+from echod.socket_names import SocketAddress, UnixName, inet, scoped, unix_name
 from echod.transports.layers.stack import Facts
 
 

@@ -56,7 +56,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
 
 OTHER_FORMS: Final[Mapping[str, Scheme]] = MappingProxyType(
     {
-        "endpoint": Scheme(Shape.STREAM, module="endpoint", shown_as="tcp"),
+        "endpoint": Scheme(Shape.STREAM, module="twisted_endpoint", shown_as="tcp"),
         "systemd": Scheme(Shape.STREAM),
     }
 )

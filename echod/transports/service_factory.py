@@ -20,7 +20,7 @@ from echod.gate.limits import Limits
 from echod.gate.refusal import Refusal
 from echod.gate.send_budget import Pressure, SendBudget
 from echod.model import Service
-from echod.names import Inet, SocketAddress, UnixName
+from echod.socket_names import Inet, SocketAddress, UnixName
 from echod.transports.conversation import SILENCE, Conversation
 from echod.transports.entrance import Entrance
 from echod.transports.layers.stack import MakeLayer, Receiver, Rejection

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from echod.address import Address
 from echod.gate.send_budget import KERNEL_BUFFER
-from echod.names import scoped
+from echod.socket_names import scoped
 
 IP_FREEBIND: Final = 15  # ip(7)
 IPV6_FREEBIND: Final = 78  # <linux/in6.h>

@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IReactorFDSet
 from echod.address import BACKLOG
 from echod.events import Closing
 from echod.gate.refusal import Refusal
-from echod.names import SocketAddress
+from echod.socket_names import SocketAddress
 from echod.transports.layers.stack import Facts, Receiver
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.socket_poller import ReactorWatcher, SocketPoller, Watcher

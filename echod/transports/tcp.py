@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from echod.address import BACKLOG, Address
 from echod.gate.access import packed_address
-from echod.names import SocketAddress, inet_name
+from echod.socket_names import SocketAddress, inet_name
 from echod.transports.layers.stack import Receiver
 from echod.transports.lookup import NameResolver
 from echod.transports.service_factory import ServiceFactory

@@ -23,7 +23,7 @@ from echod.transports.registry import EVERY_FORM
 
 if TYPE_CHECKING:
     from echod.transports.datagram import ServiceDatagrams
-    from echod.transports.dialled import DatagramDialogue
+    from echod.transports.datagram_client import DatagramDialogue
     from echod.transports.layers.stack import Receiver
     from echod.transports.service_factory import ServiceFactory
     from echod.transports.stream_port import Reserve

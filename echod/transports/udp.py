@@ -18,12 +18,12 @@ from echod.gate.access import MAPPED, packed_address
 from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
 from echod.model import Arrival, Peer, Say, Service, Session
-from echod.names import Inet, inet_name
+from echod.socket_names import Inet, inet_name
 from echod.transports.datagram import A_TURN, ANCILLARY, LARGEST, DatagramPort, ServiceDatagrams
-from echod.transports.dialled import DatagramDialogue
+from echod.transports.datagram_client import DatagramDialogue
 from echod.transports.error_queue import ask_for_errors, refusing_peers
-from echod.transports.flood import FloodFilter
 from echod.transports.lookup import Place, look_up
+from echod.transports.socket_filter import FloodFilter
 from echod.transports.sockets import IPV6_TCLASS, inet_sockets, mark
 from echod.transports.transport import INET_FAMILIES, Datagram
 from echod.transports.udp_options import (

@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 from typing import Final
 
-from echod.transports import flood
+from echod.transports import socket_filter
 from echod.transports.error_queue import ask_for_errors
 from echod.transports.sockets import IP_MTU_DISCOVER, carries_ipv4
 
@@ -30,7 +30,7 @@ def prepare(bound: socket.socket) -> None:
     sizes.
     """
     with suppress(OSError):  # no filter is attached
-        flood.detach(bound)
+        socket_filter.detach(bound)
     ask_for_errors(bound, False)
     bound.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     dual = bound.family == socket.AF_INET6 and carries_ipv4(bound)

@@ -11,15 +11,15 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import IReactorFDSet
 
 from echod.address import BACKLOG, Address
-from echod.names import SocketAddress, unix_name
+from echod.socket_names import SocketAddress, unix_name
 from echod.transports.layers.stack import Facts, Receiver
-from echod.transports.paths import bind_path
 from echod.transports.peers import socket_facts
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.sockets import keep_urgent_inline
 from echod.transports.stream_port import Reserve, StreamPort
 from echod.transports.transport import Stream
 from echod.transports.twisted_socket import dial
+from echod.transports.unix_paths import bind_path
 
 
 class UnixPort(StreamPort):

@@ -12,11 +12,11 @@ from twisted.internet.interfaces import IReactorFDSet
 from echod.address import Address
 from echod.gate.refusal import Refusal
 from echod.model import PLAIN, Peer, Say, Session
-from echod.names import UnixName, unix_name
+from echod.socket_names import UnixName, unix_name
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
-from echod.transports.dialled import DatagramDialogue
-from echod.transports.paths import bind_path
+from echod.transports.datagram_client import DatagramDialogue
 from echod.transports.transport import Datagram
+from echod.transports.unix_paths import bind_path
 
 LARGEST: Final = 262_144
 """Bytes of the largest datagram: more than net.core.wmem_default lets a client send."""

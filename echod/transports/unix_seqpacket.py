@@ -11,17 +11,17 @@ from twisted.internet.defer import Deferred, execute
 
 from echod.address import BACKLOG, Address
 from echod.gate.limits import Limits
-from echod.names import SocketAddress, unix_name
 from echod.shape import Shape
+from echod.socket_names import SocketAddress, unix_name
 from echod.transports.layers.stack import Facts, Receiver
 from echod.transports.message_socket import MessageSocket, prepare
-from echod.transports.paths import bind_path
 from echod.transports.peers import socket_facts
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.socket_poller import ReactorWatcher
 from echod.transports.stream_port import Reserve
 from echod.transports.transport import Message
 from echod.transports.unix import UnixPort
+from echod.transports.unix_paths import bind_path
 from echod.transports.write_retry import WriteRetry
 
 

@@ -18,8 +18,8 @@ from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits, Rate
 from echod.gate.refusal import Refusal
 from echod.model import NOTHING, Arrival, Context, End, Peer, Reply, Service, Session
-from echod.names import Inet, inet
 from echod.services.registry import kinds
+from echod.socket_names import Inet, inet
 from echod.transports.datagram import ServiceDatagrams
 from tests.fastpath.reactors import Failures
 from tests.fuzz.draw import Draw

@@ -11,8 +11,8 @@ from echod.admin.resources import DaemonResources, Verdict
 from echod.admin.service import AdminService
 from echod.events import Tally
 from echod.model import Context, End, Peer, Reply
-from echod.names import Inet, UnixName
 from echod.services.operator_queue import Desk
+from echod.socket_names import Inet, UnixName
 from echod.telemetry.metrics import Figures, ProcessFigures
 from tests.fuzz.answering import Bugs
 from tests.fuzz.draw import Draw

@@ -31,18 +31,18 @@ from echod.config.printing import describe
 from echod.config.schema import ROOT, SERVICE, SERVICES, Table, default
 from echod.config.toml_reader import Reading
 from echod.config.value_types import Form
+from echod.escaping import decoded, escaped
 from echod.events import CATALOGUE
 from echod.gate.access import Access, canonical, in_disguise, key_of
 from echod.model import Context, Peer
-from echod.names import inet, is_loopback, unix_name
 from echod.services.print_message import show
 from echod.services.qotd import WrongQuotes, quotations
 from echod.services.registry import kinds
+from echod.socket_names import inet, is_loopback, unix_name
 from echod.tap import Options
 from echod.telemetry.background_writer import Output
 from echod.telemetry.journal import entry
 from echod.telemetry.log import Format, Log
-from echod.text import decoded, escaped
 from tests.fuzz.draw import Draw
 from tests.fuzz.target import Attempt, Target, assert_plain, text_of
 

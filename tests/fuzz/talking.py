@@ -17,10 +17,10 @@ from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits, Rate
 from echod.lineedit.operator_view import Operating
 from echod.model import PLAIN, Context, End, Peer, Reply, Service, Session
-from echod.names import Inet, inet
 from echod.services.chat import Chat
 from echod.services.console import Console
 from echod.services.operator_queue import Unanswerable
+from echod.socket_names import Inet, inet
 from echod.transports.datagram_sessions import SessionDatagrams
 from tests.fuzz.answering import Bugs
 from tests.fuzz.draw import Draw

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from echod.names import Inet
+from echod.socket_names import Inet
 
 Attempt = Callable[[bytes], bool]
 

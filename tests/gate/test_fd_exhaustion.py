@@ -92,7 +92,7 @@ def test_a_limit_that_is_crossed_again_and_again(plane):
 
 BROADCASTS = """
 import resource, socket
-from echod.transports.interfaces import broadcasts
+from echod.transports.broadcast_addresses import broadcasts
 known = broadcasts()
 held = socket.socket()
 resource.setrlimit(resource.RLIMIT_NOFILE, (held.fileno() + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))

@@ -11,9 +11,9 @@ from echod.admin.console import seats
 from echod.admin.http import BODY
 from echod.admin.messages import Request
 from echod.model import Context, Peer
-from echod.names import Inet, UnixName
 from echod.services.console import Console
 from echod.services.outbox import BEHIND, OVERHEAD, WAITING
+from echod.socket_names import Inet, UnixName
 
 LOCAL = Peer("unix", UnixName("/run/admin"), UnixName(""))
 REMOTE = Peer("tcp", Inet("127.0.0.1", 10090), Inet("127.0.0.1", 5))

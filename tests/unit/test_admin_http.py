@@ -16,8 +16,8 @@ from echod.admin.service import AT_ONCE, AdminOptions, AdminService
 from echod.events import Tally
 from echod.gate.work_budget import PORTION, TURN, WorkBudget
 from echod.model import Context, End, Peer
-from echod.names import Inet, UnixName
 from echod.services.chat import Chat
+from echod.socket_names import Inet, UnixName
 from echod.telemetry.metrics import Figures, ProcessFigures
 from tests.turns import Turns
 

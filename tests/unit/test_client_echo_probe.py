@@ -10,9 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from echod.client.echo_probe import Datagrams, Probes, Probing, Stream
 from echod.client.probe_ledger import Account, Finding, Verdict
 from echod.model import CLOSE, NOTHING, Peer
-from echod.names import Inet
 from echod.services.echo import Echo
 from echod.services.upper import Upper
+from echod.socket_names import Inet
 
 PEER = Peer("udp", Inet("127.0.0.1", 40000), Inet("127.0.0.1", 7))
 PATIENCE = 5.0

@@ -15,8 +15,8 @@ from echod.config.options import option_forms
 from echod.config.schema import Table
 from echod.config.value_types import Form
 from echod.services import registry
-from echod.transports.paths import MODE
 from echod.transports.registry import SCHEMES
+from echod.transports.unix_paths import MODE
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "CONFIG.md").read_text("utf-8")
 TABLES = {

@@ -23,7 +23,7 @@ from echod.daemon.fd_store import Store
 from echod.daemon.sd_notify import Notify
 from echod.services.echo import Echo
 from echod.services.registry import kinds
-from echod.transports.systemd import Passed
+from echod.transports.inherited_sockets import Passed
 
 
 def configured(*listen: str, admin: str = "tcp://127.0.0.1:1") -> Configuration:

@@ -12,7 +12,7 @@ from echod.daemon.bind import Unbindable, Unsuited, bind_all, wanted
 from echod.daemon.fd_store import Store
 from echod.daemon.sd_notify import Notify
 from echod.services.echo import Echo
-from echod.transports.systemd import Descriptor, Passed
+from echod.transports.inherited_sockets import Descriptor, Passed
 
 
 class Streams(Echo):

@@ -16,8 +16,8 @@ from echod.daemon.bind import Unbindable, bind_all, wanted
 from echod.daemon.fd_store import Store, name_of
 from echod.daemon.sd_notify import Notify
 from echod.services.echo import Echo
+from echod.transports.inherited_sockets import Descriptor, Passed
 from echod.transports.registry import SCHEMES
-from echod.transports.systemd import Descriptor, Passed
 from tests.daemon import eventually, free_port
 from tests.manager import Manager
 

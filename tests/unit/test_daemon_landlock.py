@@ -17,7 +17,7 @@ from echod.daemon.bind import Bound, wanted
 from echod.daemon.landlock import MAKE_SOCK, READ, REMOVE_FILE, WRITE, WRITE_FILE, Missing, confine, rules_of
 from echod.daemon.privilege_syscalls import Kernel
 from echod.services.echo import Echo
-from echod.transports.paths import OwnPath
+from echod.transports.unix_paths import OwnPath
 from tests.daemon import TOP, environment
 
 

@@ -33,7 +33,7 @@ from echod.services import daytime, print_message, qotd
 from echod.services.registry import kinds
 from echod.telemetry import background_writer, service_output
 from echod.telemetry.log import TEMPLATES
-from echod.transports import datagram, flood, stream_port
+from echod.transports import datagram, socket_filter, stream_port
 from echod.transports.datagram import ServiceDatagrams
 from echod.transports.layers import stack
 from echod.transports.registry import SCHEMES
@@ -308,7 +308,7 @@ def test_the_page_lists_every_closing_reason():
             ARCHITECTURE,
             f"**Flood filter.** A flood is {flood_detector.FLOOD} refusals in {1000 * flood_detector.WITHIN:g} ms",
         ),
-        (ARCHITECTURE, f"every {1000 * flood.EASED:g} ms it passes twice as much"),
+        (ARCHITECTURE, f"every {1000 * socket_filter.EASED:g} ms it passes twice as much"),
         (ARCHITECTURE, f"a queue of at most {background_writer.WAITING:,} lines"),
         (SERVICES, f"or after {stack.LINGER:g} seconds"),
         (SERVICES, f"One line shows at most {print_message.SHOWN:,} bytes of a message"),

@@ -23,7 +23,7 @@ from echod.model import (
     Transforming,
     identity,
 )
-from echod.names import Inet
+from echod.socket_names import Inet
 
 PEER = Peer("tcp", Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000))
 

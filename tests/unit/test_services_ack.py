@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.model import CLOSE, NOTHING, End, Peer, Reply, Session
-from echod.names import Inet
 from echod.services.ack import RECEIPT, Ack, AckOptions
+from echod.socket_names import Inet
 
 PEER = Peer("tcp", Inet("127.0.0.1", 7), Inet("192.0.2.1", 40_000))
 

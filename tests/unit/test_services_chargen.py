@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.model import NOTHING, Context, End, Peer
-from echod.names import Inet
 from echod.services.chargen import LARGEST, PERIOD, Chargen, ChargenOptions
+from echod.socket_names import Inet
 
 PEER = Peer("tcp", Inet("127.0.0.1", 19), Inet("192.0.2.1", 40_000))
 PRINTING = " " + "".join(sorted(string.digits + string.ascii_letters + string.punctuation))

@@ -11,12 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from echod.gate.send_budget import Pressure, SendBudget
 from echod.gate.work_budget import PORTION, UNIT_BYTES, WorkBudget
 from echod.model import Context, End, Peer
-from echod.names import Inet
 from echod.services import nicks
 from echod.services.chat import BURST, Chat, ChatOptions
 from echod.services.line_buffer import HINT, LONGEST
 from echod.services.outbox import WAITING
 from echod.services.rooms import NAMED, NEWS, SUMMARY, Room
+from echod.socket_names import Inet
 from tests.turns import Turns
 
 FROM_A_STREAM = Peer("tcp", Inet("127.0.0.1", 10012), Inet("127.0.0.1", 40_000))

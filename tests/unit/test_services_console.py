@@ -11,10 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from echod.gate.send_budget import SendBudget
 from echod.gate.work_budget import PORTION, WorkBudget
 from echod.model import Context, End, Peer
-from echod.names import Inet, UnixName
 from echod.services.console import LONGEST, Console, ConsoleOptions
 from echod.services.line_buffer import HINT
 from echod.services.operator_queue import LONGEST_ANSWER, Unanswerable
+from echod.socket_names import Inet, UnixName
 from tests.turns import Turns
 
 FROM_A_STREAM = Peer("tcp", Inet("127.0.0.1", 10014), Inet("192.0.2.1", 40_000))

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.model import Context, End, Peer, Reply
-from echod.names import Inet
 from echod.services.daytime import Daytime, line
+from echod.socket_names import Inet
 
 PEER = Peer("tcp", Inet("127.0.0.1", 13), Inet("192.0.2.1", 40_000))
 RFC = 383_276_263.9  # the RFC's example was 17:37:43 in California: here it is UTC

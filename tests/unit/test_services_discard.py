@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.model import CLOSE, NOTHING, Peer
-from echod.names import Inet
 from echod.services.discard import Discard
+from echod.socket_names import Inet
 
 PEER = Peer("tcp", Inet("127.0.0.1", 9), Inet("192.0.2.1", 40_000))
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.model import CLOSE, NOTHING, End, Peer, identity
-from echod.names import Inet
 from echod.services.echo import Echo
+from echod.socket_names import Inet
 
 PEER = Peer("tcp", Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000))
 

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from echod.escaping import decoded
 from echod.model import PLAIN, Context, Peer, Show
-from echod.names import Inet, unix_name
 from echod.services.echo import Echo
 from echod.services.print_message import SHOWN, effective, line, printing, show
 from echod.services.registry import kinds
+from echod.socket_names import Inet, unix_name
 from echod.telemetry.service_output import A_SECOND, Shown
-from echod.text import decoded
 
 PEER = Peer("udp", Inet("127.0.0.1", 9), Inet("192.0.2.1", 40_000))
 

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echod import small_files
 from echod.model import Context, End, Peer, Reply
-from echod.names import Inet
 from echod.services.qotd import BUILT_IN, LARGEST, Qotd, QotdOptions, WrongQuotes, quotations, read
+from echod.socket_names import Inet
 
 PEER = Peer("tcp", Inet("127.0.0.1", 17), Inet("192.0.2.1", 40_000))
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.model import Context, End, Peer, Reply, Service
-from echod.names import Inet
 from echod.services.registry import GROUP, PLANNED, kinds
+from echod.socket_names import Inet
 
 PEER = Peer("tcp", Inet("127.0.0.1", 7), Inet("192.0.2.1", 40_000))
 OURS = kinds(())

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.model import CLOSE, Peer
-from echod.names import Inet
 from echod.services.upper import Upper
+from echod.socket_names import Inet
 
 PEER = Peer("tcp", Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000))
 

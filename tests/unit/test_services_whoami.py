@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.model import Arrival, End, Peer, Reply
-from echod.names import Inet, UnixName, unix_name
 from echod.services.whoami import Whoami, line
+from echod.socket_names import Inet, UnixName, unix_name
 
 _inet = st.builds(Inet, st.one_of(st.ip_addresses().map(str), st.just("fe80::1%eth0")), st.integers(0, 65535))
 _unix = st.binary(max_size=108).map(unix_name)

@@ -15,13 +15,13 @@ from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from echod.escaping import SHOWN
 from echod.events import CATALOGUE, Closing, Events
 from echod.gate.refusal import Refusal
-from echod.names import unix_name
+from echod.socket_names import unix_name
 from echod.telemetry.background_writer import Output
 from echod.telemetry.line_rate_limit import CLASSES
 from echod.telemetry.log import BUG_EVERY, DIAGNOSTIC, HELD_FOR, LEVELS, MOST, MOST_DEBUG, TEMPLATES, Format, Log
-from echod.text import SHOWN
 
 FIELDS: dict[str, dict[str, Any]] = {
     "listener.opened": {"service": "echo", "address": "tcp://127.0.0.1:7"},

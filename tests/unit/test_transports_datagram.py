@@ -9,7 +9,7 @@ from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits
 from echod.gate.refusal import Refusal
 from echod.model import PLAIN, Peer, Service
-from echod.names import Inet
+from echod.socket_names import Inet
 from echod.transports.datagram import ServiceDatagrams
 
 PEER = Peer("udp", Inet("127.0.0.1", 7), Inet("192.0.2.1", 40_000))

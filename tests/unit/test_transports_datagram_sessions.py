@@ -19,7 +19,7 @@ from echod.gate.members import CHALLENGES, OUTPUT
 from echod.gate.refusal import Refusal
 from echod.gate.work_budget import PORTION, TURN, WorkBudget
 from echod.model import CLOSE, PLAIN, Arrival, Context, Peer, Quiet, Reply, Service
-from echod.names import Inet, unix_name
+from echod.socket_names import Inet, unix_name
 from echod.transports.datagram_member import DATAGRAM, WAITING
 from echod.transports.datagram_sessions import SessionDatagrams
 from tests.turns import Turns

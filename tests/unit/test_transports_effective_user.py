@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from echod.address import Address
-from echod.transports import paths
+from echod.transports import unix_paths
 from echod.transports.effective_user import acting_as, groups_of, only_root_writes
 
 NOBODY, NOGROUP = 65534, 65534
@@ -95,7 +95,7 @@ def test_a_socket_that_replaces_ours_keeps_its_owner(folder: Path, kind: socket.
                 "unix" if kind is socket.SOCK_STREAM else "unix-dgram", path=f"{folder}/s", options=options
             )
             try:
-                paths.bind_path(ours, address, ours.listen if kind is socket.SOCK_STREAM else lambda: None)
+                unix_paths.bind_path(ours, address, ours.listen if kind is socket.SOCK_STREAM else lambda: None)
             except OSError:
                 pass
         for path in folder.iterdir():
@@ -116,7 +116,7 @@ def test_a_socket_in_a_folder_of_another_user_belongs_to_that_user_after_the_bin
         options = {"user": str(NOBODY), "group": str(NOGROUP)}
         scheme = "unix" if kind is socket.SOCK_STREAM else "unix-dgram"
         address = Address(scheme, path=f"{folder}/s", options=options)
-        paths.bind_path(ours, address, ours.listen if kind is socket.SOCK_STREAM else lambda: None)
+        unix_paths.bind_path(ours, address, ours.listen if kind is socket.SOCK_STREAM else lambda: None)
         there = (folder / "s").lstat()
         assert (there.st_uid, there.st_gid, stat.S_IMODE(there.st_mode)) == (NOBODY, NOGROUP, 0o660)
     assert given == []

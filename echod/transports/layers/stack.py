@@ -29,8 +29,8 @@ from typing import Any, ClassVar, Final, Protocol
 from twisted.internet.error import ConnectionAborted
 
 from echod.model import PLAIN, Arrival
-from echod.names import SocketAddress
 from echod.shape import Shape
+from echod.socket_names import SocketAddress
 
 LINGER: Final = 5.0
 """Seconds to wait for the peer's FIN after ours; the same as the lingering close of Apache and nginx."""

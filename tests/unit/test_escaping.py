@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.text import counted, decoded, escaped, system_error
+from echod.escaping import counted, decoded, escaped, system_error
 
 _anything = st.text(st.characters())  # control characters and surrogates included
 

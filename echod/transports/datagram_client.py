@@ -11,7 +11,7 @@ from typing import Any, Final
 from twisted.internet.abstract import FileDescriptor
 
 from echod.model import End, Peer, Reply, Say, Session
-from echod.names import SocketAddress, inet_name, unix_name
+from echod.socket_names import SocketAddress, inet_name, unix_name
 from echod.transports.datagram import A_TURN, LARGEST
 from echod.transports.lookup import Place
 

@@ -6,8 +6,8 @@ import socket
 import pytest
 
 from echod.address import Address
-from echod.transports import systemd
-from echod.transports.systemd import Descriptor, Passed, address_of, passed
+from echod.transports import inherited_sockets
+from echod.transports.inherited_sockets import Descriptor, Passed, address_of, passed
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def descriptor():
 
 
 def test_the_variables_are_removed(monkeypatch):
-    monkeypatch.setattr(systemd, "_first_environment", dict)
+    monkeypatch.setattr(inherited_sockets, "_first_environment", dict)
     environ = {"LISTEN_PID": "1", "LISTEN_FDS": "3", "LISTEN_FDNAMES": "a:b:c", "LISTEN_PIDFDID": "7", "HOME": "/"}
     passed(environ)
     assert environ == {"HOME": "/"}
@@ -53,7 +53,7 @@ def test_the_variables_are_removed(monkeypatch):
     ],
 )
 def test_the_reason_is_given_if_no_descriptor_is_passed(environ, why, monkeypatch):
-    monkeypatch.setattr(systemd, "_first_environment", dict)
+    monkeypatch.setattr(inherited_sockets, "_first_environment", dict)
     nothing = passed(dict(environ))
     assert nothing.names == ()
     with pytest.raises(OSError, match=why):
@@ -64,13 +64,13 @@ def test_the_reason_is_given_if_no_descriptor_is_passed(environ, why, monkeypatc
 
 
 def test_the_first_environment_is_read_if_the_variables_were_removed(monkeypatch):
-    monkeypatch.setattr(systemd, "_first_environment", lambda: {"LISTEN_PID": "1", "LISTEN_FDS": "1"})
+    monkeypatch.setattr(inherited_sockets, "_first_environment", lambda: {"LISTEN_PID": "1", "LISTEN_FDS": "1"})
     with pytest.raises(OSError, match="passed to another process"):
         passed({}).take("echo")
 
 
 def test_the_first_environment_is_readable():
-    assert systemd._first_environment()["PATH"]
+    assert inherited_sockets._first_environment()["PATH"]
 
 
 def test_all_sockets_of_a_name_are_taken_once(descriptor):

@@ -12,8 +12,8 @@ from echod.gate.access import Access
 from echod.gate.datagrams import DatagramGate
 from echod.gate.flood_detector import PORTS, Flood
 from echod.gate.limits import Limits
-from echod.transports import flood
-from echod.transports.flood import EASED, LEAST, NETWORKS, PASS, FloodFilter, attach, program, thinning
+from echod.transports import socket_filter
+from echod.transports.socket_filter import EASED, LEAST, NETWORKS, PASS, FloodFilter, attach, program, thinning
 
 FLOODING, OTHER = "127.0.9.1", "127.0.8.1"
 NETWORK = bytes([127, 0, 9])
@@ -62,7 +62,7 @@ def test_only_the_listed_network_is_dropped():
         for host in (FLOODING, OTHER, FLOODING, "127.0.10.1"):
             pair.send(host)
         assert pair.received(OTHER) == {OTHER: 1, "127.0.10.1": 1}
-        assert flood.drops(pair.bound) == 2
+        assert socket_filter.drops(pair.bound) == 2
 
 
 def test_a_share_of_a_network_passes():
@@ -93,7 +93,7 @@ def test_an_ipv6_network_is_dropped(networks, dropped):
         if dropped:
             with pytest.raises(BlockingIOError):
                 pair.bound.recv(100)
-        assert flood.drops(pair.bound) == (3 if dropped else 0)
+        assert socket_filter.drops(pair.bound) == (3 if dropped else 0)
 
 
 def test_networks_and_ports_are_filtered_together():
@@ -146,7 +146,7 @@ def attached():
         shares.append(dict(networks))
         return b""
 
-    with mock.patch.object(flood, "thinning", thinned):
+    with mock.patch.object(socket_filter, "thinning", thinned):
         yield shares
 
 
@@ -230,7 +230,7 @@ def test_the_number_of_filtered_networks_is_bounded(guarded, attached):
 def test_all_datagrams_are_read_if_the_kernel_refuses_the_filter(guarded):
     pair, gate, guard, clock, _tally = guarded
     gate.floods.found[NETWORK] = LARGEST
-    with mock.patch.object(flood, "attach", side_effect=OSError(12, "no memory")):
+    with mock.patch.object(socket_filter, "attach", side_effect=OSError(12, "no memory")):
         guard.look()
     assert not clock.getDelayedCalls()
     pair.send(FLOODING)

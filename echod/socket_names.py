@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from typing import Any, NamedTuple
 
-from echod.text import clipped, from_system
+from echod.escaping import clipped, from_system
 
 
 class Inet(NamedTuple):

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 
 from echod.address import Address
-from echod.transports.paths import LONGEST, OwnPath, bind_path
+from echod.transports.unix_paths import LONGEST, OwnPath, bind_path
 
 STREAM, DATAGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
 SCHEMES = {STREAM: "unix", DATAGRAM: "unix-dgram"}

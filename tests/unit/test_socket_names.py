@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.names import Inet, UnixName, inet, inet_name, is_loopback, unix_name
+from echod.socket_names import Inet, UnixName, inet, inet_name, is_loopback, unix_name
 
 
 class Inets(SynchronousTestCase):

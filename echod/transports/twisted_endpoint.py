@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory
 
 from echod.address import Address
-from echod.names import scoped
+from echod.socket_names import scoped
 from echod.transports import tcp
 from echod.transports.layers.stack import Receiver
 from echod.transports.service_factory import ServiceFactory

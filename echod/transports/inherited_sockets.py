@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from echod.address import BACKLOG, Address
-from echod.names import inet_name, unix_name
-from echod.text import escaped
+from echod.escaping import escaped
+from echod.socket_names import inet_name, unix_name
 from echod.transports.transport import INET_FAMILIES, every_transport
 
 FIRST: Final = 3  # SD_LISTEN_FDS_START of <systemd/sd-daemon.h>
