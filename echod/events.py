@@ -56,7 +56,7 @@ CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
 
 
 @dataclass(slots=True)
-class Tally:
+class Counters:
     """The counters of one address of one service: integers that only grow, except `open`."""
 
     accepted: int = 0  #: connections that were admitted

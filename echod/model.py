@@ -219,7 +219,7 @@ class Service:
             return cls.datagrams
         return cls.streams and (cls.messages or shape is Shape.STREAM)
 
-    def succeed(self, predecessor: Any) -> None:
+    def take_over_from(self, predecessor: Any) -> None:
         """Replace another service of this kind after a reload; the state for its sessions may be taken over."""
 
     def retire(self) -> None:

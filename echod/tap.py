@@ -24,7 +24,7 @@ from echod.config.printing import describe
 from echod.config.settings import Configuration
 from echod.daemon import fd_limit, landlock, twisted_internals
 from echod.daemon.admin_view import services_of
-from echod.daemon.bind import Bound, Unbindable, Unsuited, Wanted, bind_all, open_to_nobody, wanted
+from echod.daemon.bind import BoundSocket, ListenSpec, Unbindable, Unsuited, bind_all, open_to_nobody, wanted
 from echod.daemon.config_diff import Refused
 from echod.daemon.daemon import Daemon
 from echod.daemon.fd_store import Store
@@ -191,7 +191,7 @@ def makeService(options: Options) -> Daemon:
         notify = Notify(os.environ, reactor)
         store = Store(inherited_sockets.passed(os.environ), notify, os.environ)
         hold()
-        absent: dict[Wanted, str] = {}
+        absent: dict[ListenSpec, str] = {}
         bound = bind_all(reactor, wanted(services_of(configuration)), store, absent)
     except Refused as error:
         _end(error.code, error.lines)
@@ -265,7 +265,7 @@ def _identity(options: Options) -> Identity | None:
 def _become(
     identity: Identity | None,
     rules: landlock.Rules | None,
-    bound: Iterable[Bound],
+    bound: Iterable[BoundSocket],
     daemon: Daemon,
     pidfile: Pidfile | None,
 ) -> None:
@@ -292,7 +292,7 @@ def _become(
         raise SystemExit(EX_OSERR) from error
 
 
-def _drop_root(identity: Identity | None, rules: landlock.Rules | None, bound: Iterable[Bound], log: Log) -> None:
+def _drop_root(identity: Identity | None, rules: landlock.Rules | None, bound: Iterable[BoundSocket], log: Log) -> None:
     """Switch to the user that serves, and enable Landlock. Raises OSError."""
     try:
         if identity is not None:
@@ -338,7 +338,7 @@ def _outputs(
     return log, None if daemonised else Output(sys.stdout.fileno())
 
 
-def _end(code: int, lines: Iterable[str], bound: Iterable[Bound] = ()) -> NoReturn:
+def _end(code: int, lines: Iterable[str], bound: Iterable[BoundSocket] = ()) -> NoReturn:
     for one in bound:
         one.close()
     with suppress(OSError, ValueError):  # a closed terminal or pipe must not change the exit code

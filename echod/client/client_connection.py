@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from echod.address import Address
 from echod.escaping import escaped, system_error
-from echod.events import Closing, Tally
+from echod.events import Closing, Counters
 from echod.gate.limits import Limits
 from echod.model import Peer, Say, Session
 from echod.transports.conversation import Conversation
@@ -57,7 +57,7 @@ class Dialogue:
         family: int = socket.AF_UNSPEC,
     ) -> None:
         self.address = address
-        self.tally = Tally()
+        self.tally = Counters()
         self._begin = begin
         self._over = over
         self._room = room
@@ -126,7 +126,7 @@ class _Upload(Conversation):
     """A conversation that calls `room` when its output is drained."""
 
     def __init__(
-        self, begin: Any, scheme: str, limits: Limits, tally: Tally, over: Any, room: Callable[[], None]
+        self, begin: Any, scheme: str, limits: Limits, tally: Counters, over: Any, room: Callable[[], None]
     ) -> None:
         super().__init__(begin, scheme, limits, tally, over)
         self._room = room

@@ -68,7 +68,7 @@ class Connections:
 
     def ask(self) -> None:
         """Start the next connection."""
-        Race(self, self._account.send(self._clock())).go_on()
+        Race(self, self._account.send(self._clock())).resume_from_fastpath()
 
     def _found(self, targets: list[Place]) -> None:
         self._targets = targets
@@ -120,7 +120,7 @@ class Race:
         self._attempts: list[Attempt] = []
         self._timer: Any = None
 
-    def go_on(self) -> None:
+    def resume_from_fastpath(self) -> None:
         """Try the next address, and after ATTEMPT_DELAY the following one."""
         self._stop()
         error = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
@@ -132,7 +132,7 @@ class Race:
                 continue
             self._attempts.append(attempt)
             if self._untried:
-                self._timer = self._connections.later(self.go_on)
+                self._timer = self._connections.later(self.resume_from_fastpath)
             attempt.begin()
             return
         if not self._attempts:
@@ -148,7 +148,7 @@ class Race:
             self._attempts = []
             self._connections.won(self._number, attempt)
         elif self._untried:
-            self.go_on()
+            self.resume_from_fastpath()
         elif not self._attempts:
             self._connections.lost(self._number, error)
 

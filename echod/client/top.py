@@ -30,7 +30,7 @@ HEADINGS: Final = ("SERVICE", "ADDRESS", "OPEN", "NEW/s", "DGRAM/s", "IN/s", "OU
 SPARED: Final = (3, 4, 7, 6)  #: columns that a narrow terminal leaves out, in this order
 ENDING: Final = (signal.SIGINT, signal.SIGTERM)  #: their default action would not restore the terminal
 
-Counters = Mapping[tuple[str, str], Mapping[str, int]]
+CountersOf = Mapping[tuple[str, str], Mapping[str, int]]
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,7 +64,7 @@ def watch(administrator: Administrator, status: Mapping[str, Any], view: View) -
         status = administrator.ask("/api/status")
 
 
-def counters(status: Mapping[str, Any]) -> Counters:
+def counters(status: Mapping[str, Any]) -> CountersOf:
     """The counters and open connections of each listener, by service and address."""
     return {
         (service["name"], one["address"]): {
@@ -80,7 +80,7 @@ def counters(status: Mapping[str, Any]) -> Counters:
     }
 
 
-def rates(before: Counters, after: Counters, seconds: float) -> Iterator[tuple[str, ...]]:
+def rates(before: CountersOf, after: CountersOf, seconds: float) -> Iterator[tuple[str, ...]]:
     """A row of rates for each listener, the busiest first. A new listener has no rate yet."""
 
     def busy(item: tuple[tuple[str, str], Mapping[str, int]]) -> tuple[int, str]:

@@ -12,10 +12,10 @@ from echod.admin.resources import Verdict
 from echod.admin.service import AT_ONCE, AdminOptions, AdminService
 from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.awaited_addresses import AwaitedAddresses
-from echod.daemon.listener import Listener, Shared
+from echod.daemon.listener import DaemonContext, Listener
 from echod.daemon.local_console import desk_of
 from echod.daemon.reloader import Reloads
-from echod.events import Events, Tally
+from echod.events import Counters, Events
 from echod.gate.limits import UNLIMITED, Limits
 from echod.model import Context
 from echod.telemetry.background_writer import Output
@@ -63,7 +63,7 @@ class Watched(Protocol):
         """The configuration in force."""
 
     @property
-    def shared(self) -> Shared:
+    def shared(self) -> DaemonContext:
         """What all listeners share."""
 
     @property
@@ -156,7 +156,7 @@ class DaemonView:
             told = [{"address": one.place, **_told(one.tally)} for one in ours]
             yield {"name": name, "kind": ours[0].served.config.kind.kind, "listeners": told}
 
-    def _tallies(self) -> Iterator[tuple[str, str, Tally]]:
+    def _tallies(self) -> Iterator[tuple[str, str, Counters]]:
         for (name, place), tally in self._daemon.shared.tallies.items():
             yield name, place, tally
 
@@ -177,9 +177,11 @@ class DaemonView:
         )
 
 
-def _told(tally: Tally) -> dict[str, Any]:
+def _told(tally: Counters) -> dict[str, Any]:
     """A tally as /api/status shows it: every counter, also at 0."""
-    told: dict[str, Any] = {name: getattr(tally, name) for name in Tally.__slots__ if name not in ("refused", "closed")}
+    told: dict[str, Any] = {
+        name: getattr(tally, name) for name in Counters.__slots__ if name not in ("refused", "closed")
+    }
     told["refused"] = {str(reason): count for reason, count in tally.refused.items()}
     told["closed"] = {str(reason): count for reason, count in tally.closed.items()}
     return told

@@ -14,12 +14,12 @@ from typing import Any
 from echod.admin.service import AdminService
 from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.admin_view import services_of
-from echod.daemon.bind import Bound, Unbindable, Wanted, bind_all, wanted
+from echod.daemon.bind import BoundSocket, ListenSpec, Unbindable, bind_all, wanted
 from echod.daemon.config_diff import Difference, Refused, Unchangeable, difference, rebound
 from echod.daemon.fast_path import FastPath
 from echod.daemon.fd_limit import spare
 from echod.daemon.fd_store import Store
-from echod.daemon.listener import Listener, Served, Shared, Unready, UnusableService, listeners, used
+from echod.daemon.listener import DaemonContext, Listener, RunningService, Unready, UnusableService, listeners, used
 from echod.daemon.shared_state import LocalState
 from echod.events import Events
 from echod.fastpath.loop import Loop
@@ -27,7 +27,7 @@ from echod.gate.work_budget import WorkBudget
 from echod.model import Context
 from echod.telemetry.background_writer import Output
 from echod.telemetry.service_output import Shown
-from echod.transports.stream_port import Reserve
+from echod.transports.stream_port import SpareDescriptor
 
 
 @dataclass
@@ -35,8 +35,8 @@ class Assembly:
     """What serves one configuration."""
 
     configuration: Configuration
-    shared: Shared
-    served: dict[str, Served]  #: by the name of the service
+    shared: DaemonContext
+    served: dict[str, RunningService]  #: by the name of the service
     listeners: list[Listener]
 
 
@@ -45,13 +45,13 @@ class Replacement:
     """What takes the place of an assembly. Nothing of it has begun, and nothing of the other has changed."""
 
     configuration: Configuration
-    shared: Shared
-    served: dict[str, Served]
-    retired: list[Served]  #: services that the configuration no longer has
+    shared: DaemonContext
+    served: dict[str, RunningService]
+    retired: list[RunningService]  #: services that the configuration no longer has
     difference: Difference
-    bound: list[Bound]  #: the sockets that were opened
+    bound: list[BoundSocket]  #: the sockets that were opened
     begun: list[Listener]  #: for those sockets, in their order, and then for each renewed one
-    absent: dict[Wanted, str]  #: addresses that this machine does not have yet, and why they cannot be bound
+    absent: dict[ListenSpec, str]  #: addresses that this machine does not have yet, and why they cannot be bound
 
 
 def context_of(reactor: Any, shown: Shown, show_on: Output | None) -> Context:
@@ -77,18 +77,18 @@ class Assembler:
     def first(
         self,
         configuration: Configuration,
-        bound: Sequence[Bound],
+        bound: Sequence[BoundSocket],
         events: Events,
         context: Context,
         admin: AdminService,
     ) -> Assembly:
         """What serves these sockets, which stay the caller's. Raises UnusableService or Unready."""
-        shared = Shared(
+        shared = DaemonContext(
             reactor=self._reactor,
             events=events,
             context=context,
             admin=admin,
-            reserve=Reserve(),
+            reserve=SpareDescriptor(),
             plane=None,
             pipes_below=spare(configuration),
             state=LocalState(self._reactor.seconds, events.tell),
@@ -97,7 +97,7 @@ class Assembler:
             tallies={},
         )
         shared.plane = self._fast_path.loop(configuration)
-        served = {one.name: Served(one, shared) for one in services_of(configuration)}
+        served = {one.name: RunningService(one, shared) for one in services_of(configuration)}
         return Assembly(configuration, shared, served, listeners(bound, served, shared))
 
     def replacement(self, current: Assembly, configuration: Configuration, plane: Loop | None) -> Replacement:
@@ -106,7 +106,7 @@ class Assembler:
         Raises Refused.
         """
         services = services_of(configuration)
-        absent: dict[Wanted, str] = {}
+        absent: dict[ListenSpec, str] = {}
         tallies = used(current.shared.tallies, current.listeners)
         try:
             with ExitStack() as undo:
@@ -114,7 +114,7 @@ class Assembler:
                 shared = replace(current.shared, plane=plane, pipes_below=spare(configuration), tallies=tallies)
                 found = difference(current.listeners, wanted(services), plane)
                 before = {one.name: _predecessor(current, one) for one in services}
-                served = {one.name: Served(one, shared, before[one.name]) for one in services}
+                served = {one.name: RunningService(one, shared, before[one.name]) for one in services}
                 bound = bind_all(self._reactor, found.new, self._store, absent)
                 for one in bound:
                     undo.callback(one.close)
@@ -130,9 +130,9 @@ class Assembler:
         retired = [one for one in current.served.values() if one not in before.values()]
         return Replacement(configuration, shared, served, retired, found, bound, begun, absent)
 
-    def late(self, current: Assembly, place: Wanted) -> list[Listener] | str:
+    def late(self, current: Assembly, place: ListenSpec) -> list[Listener] | str:
         """What serves an address that this machine did not have before; or why it cannot be bound yet."""
-        absent: dict[Wanted, str] = {}
+        absent: dict[ListenSpec, str] = {}
         try:
             bound = bind_all(self._reactor, [place], self._store, absent)
         except Unbindable as error:
@@ -156,7 +156,7 @@ class Assembler:
         return plane
 
 
-def _predecessor(current: Assembly, config: ServiceConfig) -> Served | None:
+def _predecessor(current: Assembly, config: ServiceConfig) -> RunningService | None:
     """The service that goes on under another configuration: one of the same name and kind."""
     ours = current.served.get(config.name)
     return ours if ours is not None and ours.config.kind is config.kind else None

@@ -12,7 +12,7 @@ from typing import Any, Final
 from twisted.internet.base import DelayedCall
 
 from echod.config.units import duration
-from echod.daemon.bind import Wanted
+from echod.daemon.bind import ListenSpec
 
 SHORTEST: Final = 0.1  #: seconds from one attempt to the next
 
@@ -21,7 +21,7 @@ SHORTEST: Final = 0.1  #: seconds from one attempt to the next
 class Awaited:
     """One address that is not there yet, and why."""
 
-    place: Wanted
+    place: ListenSpec
     why: str
 
     def told(self) -> dict[str, str]:
@@ -35,17 +35,17 @@ class AwaitedAddresses:
     `tell` tells an event of each address that begins to be awaited.
     """
 
-    def __init__(self, reactor: Any, attempt: Callable[[Wanted], str | None], tell: Callable[..., None]) -> None:
+    def __init__(self, reactor: Any, attempt: Callable[[ListenSpec], str | None], tell: Callable[..., None]) -> None:
         self._tell = tell
         self._reactor = reactor
         self._attempt = attempt
-        self._awaited: dict[Wanted, Awaited] = {}
-        self._timers: dict[Wanted, DelayedCall] = {}
+        self._awaited: dict[ListenSpec, Awaited] = {}
+        self._timers: dict[ListenSpec, DelayedCall] = {}
 
     def __iter__(self) -> Iterator[Awaited]:
         return iter(tuple(self._awaited.values()))
 
-    def begin(self, absent: Mapping[Wanted, str]) -> None:
+    def begin(self, absent: Mapping[ListenSpec, str]) -> None:
         """Await these, each with the reason, and no others any more."""
         self.stop()
         for place, why in absent.items():
@@ -60,11 +60,11 @@ class AwaitedAddresses:
         self._timers.clear()
         self._awaited.clear()
 
-    def _wait(self, place: Wanted) -> None:
+    def _wait(self, place: ListenSpec) -> None:
         seconds = max(duration(str(place.address.options["retry"])), SHORTEST)
         self._timers[place] = self._reactor.callLater(seconds, self._try, place)
 
-    def _try(self, place: Wanted) -> None:
+    def _try(self, place: ListenSpec) -> None:
         del self._timers[place]
         why = self._attempt(place)
         if why is None:

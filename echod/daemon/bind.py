@@ -31,7 +31,7 @@ ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ListenSpec:
     """One address as the configuration has it; `turn` tells apart what looks the same, such as two ports of 0."""
 
     service: ServiceConfig
@@ -47,13 +47,13 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Bound:
+class BoundSocket:
     """One bound socket of one address; `address` has the port that the kernel chose where 0 was asked for."""
 
     service: ServiceConfig
     address: Address  #: what the socket is, where `systemd:NAME` was asked for
     socket: socket.socket | twisted_endpoint.Listening
-    wanted: Wanted
+    wanted: ListenSpec
     path: unix_paths.OwnPath | None = None  #: what goes with the socket, where the path is ours
     closing: Callable[[], bool] = lambda: False  #: to be asked as it is closed: whether socket and path live on
 
@@ -97,23 +97,23 @@ class Unsuited(Unbindable):
     """Every socket is there, and the configuration serves something over one that it does not make sense on."""
 
 
-def wanted(services: Iterable[ServiceConfig]) -> list[Wanted]:
+def wanted(services: Iterable[ServiceConfig]) -> list[ListenSpec]:
     """Every address of these services."""
     return [
-        Wanted(service, address, service.listen[:index].count(address))
+        ListenSpec(service, address, service.listen[:index].count(address))
         for service in services
         for index, address in enumerate(service.listen)
     ]
 
 
 def bind_all(
-    reactor: Any, places: Sequence[Wanted], store: Store, absent: dict[Wanted, str] | None = None
-) -> list[Bound]:
+    reactor: Any, places: Sequence[ListenSpec], store: Store, absent: dict[ListenSpec, str] | None = None
+) -> list[BoundSocket]:
     """Bind every address, or take what the `store` has of it. Raises Unbindable with every fault at once.
 
     An address that has `retry` and that this machine does not have goes into `absent`, if given, with the reason.
     """
-    bound: list[Bound] = []
+    bound: list[BoundSocket] = []
     faults: list[str] = []
     unsuited: list[str] = []
     store.forget_others(place.address for place in places)
@@ -136,11 +136,11 @@ def bind_all(
     return bound
 
 
-def _open(reactor: Any, place: Wanted, store: Store) -> Iterator[Bound]:
+def _open(reactor: Any, place: ListenSpec, store: Store) -> Iterator[BoundSocket]:
     service, address = place.service, place.address
     if address.is_passed:
         for adopted in store.passed.take(address.path):
-            yield Bound(service, inherited_sockets.address_of(adopted), adopted, place)
+            yield BoundSocket(service, inherited_sockets.address_of(adopted), adopted, place)
         return
     kept = store.take(address)
     if address.has_path and not address.path.startswith("@"):
@@ -151,7 +151,7 @@ def _open(reactor: Any, place: Wanted, store: Store) -> Iterator[Bound]:
     for opened in kept or TRANSPORTS[address.scheme].bind(reactor, address):
         name = store.keep(address, opened, new=not kept)
         path = unix_paths.OwnPath(address.system_path) if address.has_path else None
-        ours = Bound(service, _as_bound(address, opened), opened, place, path)
+        ours = BoundSocket(service, _as_bound(address, opened), opened, place, path)
         yield replace(ours, closing=partial(store.closing, name)) if name else ours
 
 
@@ -171,7 +171,7 @@ def _as_bound(address: Address, opened: socket.socket) -> Address:
     return replace(address, host=address.host if address.host == "*" else host, port=port)
 
 
-def _why_unsuited(bound: Bound) -> str:
+def _why_unsuited(bound: BoundSocket) -> str:
     kind, shape = bound.service.kind, bound.address.shape
     if kind.is_served_over(shape):
         return ""
@@ -188,6 +188,6 @@ def reason(error: OSError, address: Address) -> str:
     return system_error(error)
 
 
-def open_to_nobody(bound: Iterable[Bound]) -> list[str]:
+def open_to_nobody(bound: Iterable[BoundSocket]) -> list[str]:
     """A warning for each address that the network reaches and nobody beyond loopback may use."""
     return [warning for one in bound for warning in exposed(one.service, one.place, one.loopback)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from echod.address import Address
 from echod.config.settings import Configuration, ServiceConfig
-from echod.daemon.bind import Bound, Wanted, adapt
+from echod.daemon.bind import BoundSocket, ListenSpec, adapt
 from echod.daemon.fd_store import CHANGEABLE
 from echod.daemon.listener import Listener
 from echod.fastpath.loop import Loop
@@ -49,13 +49,13 @@ class Unchangeable(Exception):
 class Difference:
     """Between what is served and what shall be."""
 
-    new: list[Wanted] = field(default_factory=list)  #: to be bound
-    going_on: list[tuple[Listener, Wanted]] = field(default_factory=list)
-    renewed: list[tuple[Listener, Wanted]] = field(default_factory=list)  #: another port takes the socket
+    new: list[ListenSpec] = field(default_factory=list)  #: to be bound
+    going_on: list[tuple[Listener, ListenSpec]] = field(default_factory=list)
+    renewed: list[tuple[Listener, ListenSpec]] = field(default_factory=list)  #: another port takes the socket
     gone: list[Listener] = field(default_factory=list)
 
 
-def difference(listeners: Iterable[Listener], places: Iterable[Wanted], plane: Loop | None) -> Difference:
+def difference(listeners: Iterable[Listener], places: Iterable[ListenSpec], plane: Loop | None) -> Difference:
     """What to do with each listener and each address. Raises Unchangeable."""
     there: dict[tuple[object, ...], list[Listener]] = {}
     for listener in listeners:
@@ -83,13 +83,13 @@ def _unchangeable(old: Address, new: Address) -> Iterable[str]:
             yield f"{new.place}: {name} of an open address cannot change; restart, or leave the address out first"
 
 
-def rebound(bound: Bound, one: Wanted) -> Bound:
+def rebound(bound: BoundSocket, one: ListenSpec) -> BoundSocket:
     """The same socket for another configuration. Nothing has happened to it yet: see `readapt`."""
     address = replace(bound.address, options=one.address.options)
     return replace(bound, service=one.service, address=address, wanted=one)
 
 
-def readapt(bound: Bound, one: Wanted) -> None:
+def readapt(bound: BoundSocket, one: ListenSpec) -> None:
     """Set what has changed of the options that an open socket takes."""
     options = one.address.options
     if isinstance(bound.socket, socket.socket) and options != bound.wanted.address.options:
@@ -103,7 +103,11 @@ def changed(listeners: Iterable[Listener], services: Iterable[ServiceConfig]) ->
 
 
 def changes(
-    found: Difference, opened: Iterable[Bound], services: Iterable[str], before: Configuration, after: Configuration
+    found: Difference,
+    opened: Iterable[BoundSocket],
+    services: Iterable[str],
+    before: Configuration,
+    after: Configuration,
 ) -> Iterator[str]:
     """A line for each thing that is not as it was: `-` has gone, `+` is new, `~` goes on otherwise."""
     yield from (f"- {listener.name} {listener.place}" for listener in found.gone)

@@ -18,11 +18,11 @@ from echod.config.settings import Configuration
 from echod.daemon.admin_view import DaemonView
 from echod.daemon.assembly import Assembler, Assembly, context_of
 from echod.daemon.awaited_addresses import AwaitedAddresses
-from echod.daemon.bind import Bound, Wanted, open_to_nobody
+from echod.daemon.bind import BoundSocket, ListenSpec, open_to_nobody
 from echod.daemon.config_diff import at_the_next_start, changed, changes, readapt, rebound
 from echod.daemon.draining import Leaving
 from echod.daemon.fd_store import Store
-from echod.daemon.listener import Listener, Shared
+from echod.daemon.listener import DaemonContext, Listener
 from echod.daemon.reloader import Read, Reloads
 from echod.daemon.startup_heap import freeze_startup_heap
 from echod.escaping import system_error
@@ -48,13 +48,13 @@ class Daemon(Service):
     def __init__(
         self,
         configuration: Configuration,
-        bound: Sequence[Bound],
+        bound: Sequence[BoundSocket],
         reactor: Any,
         log: Log,
         show_on: Output | None,
         store: Store,
         reread: Callable[[], Read] | None = None,
-        absent: Mapping[Wanted, str] = MappingProxyType({}),
+        absent: Mapping[ListenSpec, str] = MappingProxyType({}),
     ) -> None:
         self.begun_with = configuration
         self.events = Events()
@@ -86,7 +86,7 @@ class Daemon(Service):
         return self.assembly.configuration
 
     @property
-    def shared(self) -> Shared:
+    def shared(self) -> DaemonContext:
         """What all listeners share."""
         return self.assembly.shared
 
@@ -128,7 +128,7 @@ class Daemon(Service):
         self.awaited.begin(self._absent)
         self.events.tell("daemon.ready", listeners=len(self.listeners))
 
-    def _serve_late(self, place: Wanted) -> str | None:
+    def _serve_late(self, place: ListenSpec) -> str | None:
         """Serve an address that was not there before; why it cannot be served yet, or None."""
         begun = self._assembler.late(self.assembly, place)
         if isinstance(begun, str):
@@ -178,7 +178,7 @@ class Daemon(Service):
         if new.shared.plane is not None and self._plane is None:
             self._plane = new.shared.plane
             self._plane.start()
-        self.log.govern(configuration.daemon.log_format, configuration.daemon.log_level)
+        self.log.reconfigure(configuration.daemon.log_format, configuration.daemon.log_level)
         self.events.subscribe(self.log.event, connections=configuration.daemon.log_level == "debug")
         for service in new.served.values():
             service.begin()
@@ -188,7 +188,7 @@ class Daemon(Service):
             listener.port.release()
             self.leaving.add(listener)
         for listener, place in found.going_on:
-            listener.govern(new.served[place.service.name], rebound(listener.bound, place))
+            listener.reconfigure(new.served[place.service.name], rebound(listener.bound, place))
         self._look_at_ports(listener.bound for listener in self.listeners)
         for listener in begun:
             listener.begin()
@@ -276,7 +276,7 @@ class Daemon(Service):
         for output in self.outputs:
             output.stop()
 
-    def _look_at_ports(self, bound: Iterable[Bound]) -> None:
+    def _look_at_ports(self, bound: Iterable[BoundSocket]) -> None:
         ports = {one.address.port for one in bound if not one.transport.shape.has_connections and one.address.port}
         self.shared.own_ports.clear()
         self.shared.own_ports.update(ports)

@@ -20,7 +20,7 @@ import twisted
 from echod import version
 from echod.address import Address
 from echod.config.settings import Configuration
-from echod.daemon.bind import Bound
+from echod.daemon.bind import BoundSocket
 from echod.daemon.privilege_syscalls import PR_SET_NO_NEW_PRIVS, Kernel
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same on every architecture
@@ -64,7 +64,7 @@ class Rules:
 
 def rules_of(
     configuration: Configuration,
-    bound: Iterable[Bound],
+    bound: Iterable[BoundSocket],
     writes: Iterable[str],
     environ: Mapping[str, str],
     awaited: Iterable[Address] = (),

@@ -8,10 +8,10 @@ from typing import Any
 
 from echod.admin.service import AdminService
 from echod.config.settings import ServiceConfig
-from echod.daemon.bind import Bound
+from echod.daemon.bind import BoundSocket
 from echod.daemon.shared_state import SharedState
 from echod.escaping import system_error
-from echod.events import Events, Tally
+from echod.events import Counters, Events
 from echod.fastpath.datagram_lane import DatagramLane
 from echod.fastpath.loop import Loop
 from echod.fastpath.stream_lane import StreamLane
@@ -23,7 +23,7 @@ from echod.services.print_message import effective, printing
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.datagram_sessions import SessionDatagrams
 from echod.transports.service_factory import ServiceFactory
-from echod.transports.stream_port import Reserve, StreamPort
+from echod.transports.stream_port import SpareDescriptor, StreamPort
 from echod.transports.udp import UDPPort
 
 
@@ -36,23 +36,23 @@ class UnusableService(Exception):
 
 
 @dataclass
-class Shared:
+class DaemonContext:
     """What all listeners of a daemon share."""
 
     reactor: Any
     events: Events
     context: Context
     admin: AdminService
-    reserve: Reserve
+    reserve: SpareDescriptor
     plane: Loop | None
     pipes_below: int
     state: SharedState
     own_ports: set[int]  #: the ports of the daemon, which no datagram may come from
     broadcasts: set[bytes]  #: the broadcast addresses of the interfaces
-    tallies: dict[tuple[str, str], Tally]  #: by the service's name and the address
+    tallies: dict[tuple[str, str], Counters]  #: by the service's name and the address
 
 
-class Served:
+class RunningService:
     """One service of the configuration, and the gates before it, whatever its addresses.
 
     After a reload it takes the place of `predecessor`, a service of the same name and kind: its gates go on, so
@@ -60,7 +60,7 @@ class Served:
     Raises UnusableService.
     """
 
-    def __init__(self, config: ServiceConfig, shared: Shared, predecessor: Served | None = None) -> None:
+    def __init__(self, config: ServiceConfig, shared: DaemonContext, predecessor: RunningService | None = None) -> None:
         self.config = config
         self._predecessor = predecessor
         self.service = self._make(shared)
@@ -78,15 +78,15 @@ class Served:
         self.datagrams = state.datagram_gate(
             config.name, access, limits, own_ports=shared.own_ports, broadcasts=shared.broadcasts
         )
-        self.datagrams.govern(access, limits, self._larger_answers_to, self._allow_source_ports)
+        self.datagrams.reconfigure(access, limits, self._larger_answers_to, self._allow_source_ports)
 
     def begin(self) -> None:
         """Take over: the gates go by our lists and limits from now on."""
         if self._predecessor is not None:
             limits = self.config.limits
-            self.connections.govern(self._access, limits)
-            self.datagrams.govern(self._access, limits, self._larger_answers_to, self._allow_source_ports)
-            self.service.succeed(self._predecessor.service)
+            self.connections.reconfigure(self._access, limits)
+            self.datagrams.reconfigure(self._access, limits, self._larger_answers_to, self._allow_source_ports)
+            self.service.take_over_from(self._predecessor.service)
             self._predecessor = None
         if isinstance(self.service, AdminService):
             self.service.options = self.config.options
@@ -104,7 +104,7 @@ class Served:
         """Whether nothing but the addresses differs."""
         return replace(self.config, listen=()) == replace(other, listen=())
 
-    def _make(self, shared: Shared) -> Service:
+    def _make(self, shared: DaemonContext) -> Service:
         config = self.config
         if config.kind is AdminService:
             if self._predecessor is None:
@@ -121,7 +121,7 @@ class Served:
 class Listener:
     """A bound socket that is served, once it is told to `begin`; nothing is done to it before. Raises OSError."""
 
-    def __init__(self, bound: Bound, served: Served, shared: Shared) -> None:
+    def __init__(self, bound: BoundSocket, served: RunningService, shared: DaemonContext) -> None:
         self.bound = bound
         self.served = served
         self.place = bound.place
@@ -162,7 +162,7 @@ class Listener:
             if shared.plane is not None and isinstance(self.port, UDPPort) and DatagramLane.suits(self.port):
                 self.port = DatagramLane(shared.plane, self.port)
 
-    def _datagrams(self, scheme: str, shared: Shared) -> ServiceDatagrams:
+    def _datagrams(self, scheme: str, shared: DaemonContext) -> ServiceDatagrams:
         served, loopback = self.served, self.bound.loopback
         service, gate = served.frontend, served.datagrams
         if not served.service.conversational:
@@ -219,11 +219,11 @@ class Listener:
         # A connection goes on with the limits it began with: a Conversation has its own, a lane one for all.
         return not isinstance(self.port, StreamLane) or (old.idle, old.stall) == (new.idle, new.stall)
 
-    def govern(self, served: Served, bound: Bound) -> None:
+    def reconfigure(self, served: RunningService, bound: BoundSocket) -> None:
         """Go on with a service that took the place of ours."""
         self.served, self.bound = served, bound
         if self.factory is not None:
-            self.factory.govern(served.frontend, served.config.limits)
+            self.factory.reconfigure(served.frontend, served.config.limits)
             self._grant()
         if self._protocol is not None:
             self._protocol.service = served.frontend
@@ -232,7 +232,7 @@ class Listener:
     def _grant(self) -> None:
         """Let the kernel be as patient as `stall` is, and the gate go by the lists of now."""
         if self._own_gate is not None:
-            self._own_gate.govern(self.served.connections.access, self.served.config.limits)
+            self._own_gate.reconfigure(self.served.connections.access, self.served.config.limits)
         self.bound.transport.set_stall(self.bound.socket, self.served.config.limits.stall)
 
     def look_again(self) -> None:
@@ -247,7 +247,7 @@ class Listener:
             yield from ({**where, **one} for one in self.factory.told())
 
 
-def _counters(shared: Shared, service: str, address: str) -> Tally:
+def _counters(shared: DaemonContext, service: str, address: str) -> Counters:
     """Those that a listener of this service had at this address, or new ones."""
     tally = shared.tallies.get((service, address))
     if tally is None:
@@ -255,13 +255,15 @@ def _counters(shared: Shared, service: str, address: str) -> Tally:
     return tally
 
 
-def used(tallies: Mapping[tuple[str, str], Tally], listeners: Iterable[Listener]) -> dict[tuple[str, str], Tally]:
+def used(tallies: Mapping[tuple[str, str], Counters], listeners: Iterable[Listener]) -> dict[tuple[str, str], Counters]:
     """The counters that a listener has, or that have counted anything; reloads would pile up the others."""
     ours = {(listener.name, listener.place) for listener in listeners}
     return {key: tally for key, tally in tallies.items() if key in ours or tally.figures()}
 
 
-def listeners(bound: Iterable[Bound], served: Mapping[str, Served], shared: Shared) -> list[Listener]:
+def listeners(
+    bound: Iterable[BoundSocket], served: Mapping[str, RunningService], shared: DaemonContext
+) -> list[Listener]:
     """What serves each of these sockets, by the names of their services: all, or none. Raises Unready."""
     made: list[Listener] = []
     for one in bound:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from echod.events import Tally
+from echod.events import Counters
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
@@ -33,7 +33,7 @@ class SharedState(Protocol):
     def members(self) -> MemberGate:
         """Cookies, output budgets and muted addresses of all datagram members."""
 
-    def counters(self, service: str, address: str) -> Tally:
+    def counters(self, service: str, address: str) -> Counters:
         """The counters of one listener, at 0."""
 
     def connection_gate(self, service: str, access: Access, limits: Limits) -> ConnectionGate:
@@ -54,8 +54,8 @@ class LocalState:
         self._clock = clock
         self._total = Total()
 
-    def counters(self, _service: str, _address: str) -> Tally:
-        return Tally()
+    def counters(self, _service: str, _address: str) -> Counters:
+        return Counters()
 
     def connection_gate(self, _service: str, access: Access, limits: Limits) -> ConnectionGate:
         return ConnectionGate(access, limits, self._clock)

@@ -5,13 +5,13 @@ A message costs one addition, to `carried`. Everything else is computed on reque
 
 from __future__ import annotations
 
-from echod.events import Tally
+from echod.events import Counters
 
 
 class ByteCounts:
     """Byte counts by descriptor. The lane adds received bytes to `carried`."""
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Counters) -> None:
         self.carried: list[int] = []  #: received bytes
         self._grown: dict[int, int] = {}  # difference between the replies and the received bytes
         self._settled: dict[int, tuple[int, int]] = {}  # received and sent bytes that the counters have already

@@ -38,7 +38,7 @@ from echod.fastpath.pipes import Pipes, Waiting
 from echod.gate.send_budget import LITTLE, Pressure
 from echod.socket_names import SocketAddress
 from echod.transports.service_factory import SLICE
-from echod.transports.stream_port import A_TURN, Reluctance, Reserve, StreamPort, accept_backlog
+from echod.transports.stream_port import A_TURN, AcceptBackoff, SpareDescriptor, StreamPort, accept_backlog
 
 _log = Logger()
 
@@ -49,7 +49,7 @@ class StreamLane(Carrier):
     Its pipes hold pending bytes only on descriptors below `pipes_below`. Raises ValueError without a `transform`.
     """
 
-    def __init__(self, loop: Loop, plain: StreamPort, reserve: Reserve, pipes_below: int = sys.maxsize) -> None:
+    def __init__(self, loop: Loop, plain: StreamPort, reserve: SpareDescriptor, pipes_below: int = sys.maxsize) -> None:
         transform = type(plain.factory.service).transform
         if transform is None:
             raise ValueError(f"{plain.factory.service.kind} has no transform; the fast path needs one")
@@ -57,7 +57,7 @@ class StreamLane(Carrier):
         self._plain = plain
         self._reactor: Any = plain.reactor
         self._listening = plain.socket
-        self._reluctance = Reluctance(plain.factory.place, reserve, self._tell)
+        self._reluctance = AcceptBackoff(plain.factory.place, reserve, self._tell)
         self._resume: DelayedCall | None = None
         self._accepting = Accepting(plain.socket.family)
         # Data of every connection is in lists by descriptor, data of few connections in dicts.

@@ -28,9 +28,9 @@ class ConnectionGate:
         self._clock = clock
         self._clients: dict[bytes, int] = {}
         self._new: dict[Rate, Buckets[bytes]] = {}
-        self.govern(access, limits)
+        self.reconfigure(access, limits)
 
-    def govern(self, access: Access, limits: Limits) -> None:
+    def reconfigure(self, access: Access, limits: Limits) -> None:
         """Use other lists and limits from now on; open connections stay."""
         self.access = access
         self.limits = limits

@@ -59,9 +59,9 @@ class DatagramGate:
         self._clock = clock
         self._total = total or Total()
         self._rates: dict[Rate, Shares] = {}
-        self.govern(access, limits, larger_answers_to or Access(()), allow_source_ports)
+        self.reconfigure(access, limits, larger_answers_to or Access(()), allow_source_ports)
 
-    def govern(
+    def reconfigure(
         self, access: Access, limits: Limits, larger_answers_to: Access, allow_source_ports: Collection[int]
     ) -> None:
         """Use other lists and limits from now on."""

@@ -13,7 +13,7 @@ from echod.services import nicks
 from echod.services.line_buffer import HINT, LONGEST, LineHint, LineInput, Lines
 from echod.services.outbox import ReplyOutbox
 from echod.services.pace import Pace
-from echod.services.rooms import HEARERS, Hall, Member, Unheard, WrongName, line
+from echod.services.rooms import HEARERS, ChatServer, Member, Unheard, WrongName, line
 
 GOODBYE: Final = "-- goodbye"
 BURST: Final = 10  #: burst, as a multiple of `lines-per-second`: a pasted page
@@ -72,15 +72,15 @@ class Chat(Service):
     def __init__(self, options: Any = None, context: Context | None = None) -> None:
         super().__init__(options, context)
         own = self.options
-        self.hall = Hall(
+        self.hall = ChatServer(
             self.context, missed, history=own.history, rooms=own.rooms, room_rate=own.room_lines_per_second
         )
 
-    def succeed(self, predecessor: Chat) -> None:
+    def take_over_from(self, predecessor: Chat) -> None:
         """Take over the rooms and their members from the service before a reload."""
         self.hall = predecessor.hall
         own = self.options
-        self.hall.govern(own.history, own.rooms, own.room_lines_per_second)
+        self.hall.reconfigure(own.history, own.rooms, own.room_lines_per_second)
 
     def session(self, peer: Peer, say: Say) -> Session:
         return Talking(self, peer, say)

@@ -45,10 +45,10 @@ class Console(Service):
         own = self.options
         self.desk = Desk(self.context, away=own.away, most=own.unanswered, most_in_all=own.unanswered_in_all)
 
-    def succeed(self, predecessor: Console) -> None:
+    def take_over_from(self, predecessor: Console) -> None:
         """Take over the operators and waiting messages from the service before a reload."""
         own, self.desk = self.options, predecessor.desk
-        self.desk.govern(own.away, own.unanswered, own.unanswered_in_all)
+        self.desk.reconfigure(own.away, own.unanswered, own.unanswered_in_all)
 
     def retire(self) -> None:
         """Disconnect the operators, because a reload has removed the service."""

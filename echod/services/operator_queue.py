@@ -64,7 +64,7 @@ class Desk:
 
     def __init__(self, context: Context, *, away: str, most: int, most_in_all: int) -> None:
         self.context = context
-        self.govern(away, most, most_in_all)
+        self.reconfigure(away, most, most_in_all)
         self._clients: dict[int, Client] = {}
         self._operators: dict[int, tuple[Hear, Callable[[], None]]] = {}
         self._numbers = 0
@@ -74,7 +74,7 @@ class Desk:
         self._ended_of: dict[str, dict[Client, None]] = {}  # by host: clients that only wait for an answer
         self._heard: int | None = None  # the client of the last message
 
-    def govern(self, away: str, most: int, most_in_all: int) -> None:
+    def reconfigure(self, away: str, most: int, most_in_all: int) -> None:
         """Change the options."""
         self._away = away
         self._most = most

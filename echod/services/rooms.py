@@ -37,7 +37,7 @@ def line(text: str) -> bytes:
 class Member:
     """A member of a room. `nick` is its name."""
 
-    def __init__(self, hall: Hall, nick: str, room: Room, outbox: ReplyOutbox, host: str) -> None:
+    def __init__(self, hall: ChatServer, nick: str, room: Room, outbox: ReplyOutbox, host: str) -> None:
         self.hall = hall
         self.host = host  # what it shares with other clients, `Peer.share`
         self.nick = nick
@@ -59,7 +59,7 @@ class Member:
 class Room:
     """The members of a room and its recent lines. `rate` is the maximum of lines a second; 0 means unlimited."""
 
-    def __init__(self, hall: Hall, name: str, history: int, rate: float, host: str = "") -> None:
+    def __init__(self, hall: ChatServer, name: str, history: int, rate: float, host: str = "") -> None:
         self.name = name
         self.host = host  # of the member that created it
         self.look = nicks.look(name)
@@ -68,7 +68,7 @@ class Room:
         self._bytes = 0  # of the history
         self._hall = hall
         self._news = Pace(*NEWS, hall.context.clock)
-        self.govern(history, rate)
+        self.reconfigure(history, rate)
         self._untold = {"joined": 0, "left": 0, "renamed": 0}
 
     def say(self, member: Member, text: str) -> None:
@@ -82,7 +82,7 @@ class Room:
             self._forget()
         self._tell(data, member)
 
-    def govern(self, history: int, rate: float) -> None:
+    def reconfigure(self, history: int, rate: float) -> None:
         """Set the maximum of `history` lines, of at most as many bytes as an outbox holds, and of lines a second."""
         self._most = history
         self._pace = Pace(rate, rate * ROOM_BURST, self._hall.context.clock)
@@ -136,7 +136,7 @@ class Room:
         self._hall.soon()
 
 
-class Hall:
+class ChatServer:
     """The rooms of one chat. A room exists while it has members; the lobby always exists.
 
     `missed` returns the line that replaces dropped lines. Lines are delivered by `context.later`, so that all lines of
@@ -161,11 +161,11 @@ class Hall:
         self._seen: dict[str, Member] = {}  # by the look of the nick
         self._scheduled = False
 
-    def govern(self, history: int, rooms: int, room_rate: float) -> None:
+    def reconfigure(self, history: int, rooms: int, room_rate: float) -> None:
         """Change the limits; rooms above a lower maximum stay open."""
         self._history, self._most, self._room_rate = history, rooms, room_rate
         for room in self._rooms.values():
-            room.govern(history, room_rate)
+            room.reconfigure(history, room_rate)
         for member in self._named.values():
             self._limit_messages(member)
 
@@ -300,4 +300,4 @@ def listed(names: Iterable[str], most: int, count: int) -> str:
     return (", ".join(islice(names, most)) + more) or "no other members"
 
 
-__all__ = ["LOBBY", "Hall", "Member", "Room", "Unheard", "WrongName", "line", "listed"]
+__all__ = ["LOBBY", "ChatServer", "Member", "Room", "Unheard", "WrongName", "line", "listed"]

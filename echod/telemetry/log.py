@@ -90,9 +90,9 @@ class Log:
         self._rations = Rations(clock)
         self._opened = Opened()
         self._will_report: set[float] = set()  # windows of classes, in seconds
-        self.govern(form, level)
+        self.reconfigure(form, level)
 
-    def govern(self, form: Format, level: str) -> None:
+    def reconfigure(self, form: Format, level: str) -> None:
         """Change the form and the lowest level, at the start and at a reload."""
         if form == "auto":
             form = "journal" if self.output.is_journal(self._environ) else "text"

@@ -15,14 +15,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from echod.events import Tally
+from echod.events import Counters
 from echod.version import VERSION
 
 WHERE: Final = ("service", "address")
 SLICE: Final = 32  #: listeners per encoded part of a family: encoding one takes about 0.2 ms
 END: Final = b"# EOF\n"  #: the last line of OpenMetrics
 
-COUNTERS: Final[Mapping[str, tuple[str, Callable[[Tally], int]]]] = {
+COUNTERS: Final[Mapping[str, tuple[str, Callable[[Counters], int]]]] = {
     "echod_connections_accepted": ("Connections that were admitted.", lambda tally: tally.accepted),
     "echod_messages_received": ("Datagrams received.", lambda tally: tally.datagrams_in),
     "echod_messages_sent": ("Datagrams replied to.", lambda tally: tally.datagrams_out),
@@ -30,7 +30,7 @@ COUNTERS: Final[Mapping[str, tuple[str, Callable[[Tally], int]]]] = {
     "echod_sent_bytes": ("Payload that the kernel accepted for sending.", lambda tally: tally.bytes_out),
     "echod_held_back": ("Connections that blocked while total-buffer was exceeded.", lambda tally: tally.held_back),
 }
-REASONS: Final[Mapping[str, tuple[str, Callable[[Tally], Mapping[Any, int]]]]] = {
+REASONS: Final[Mapping[str, tuple[str, Callable[[Counters], Mapping[Any, int]]]]] = {
     "echod_connections_closed": ("Connections that ended, by reason.", lambda tally: tally.closed),
     "echod_refusals": ("Connections and datagrams that were refused, by reason.", lambda tally: tally.refused),
 }
@@ -54,10 +54,10 @@ class ProcessFigures:
 
 
 class Figures(Collector):
-    """Collects the values of `tallies` and `process` at each scrape. `tallies` are (service, address, Tally)."""
+    """Collects the values of `tallies` and `process` at each scrape. `tallies` are (service, address, Counters)."""
 
     def __init__(
-        self, tallies: Callable[[], Iterable[tuple[str, str, Tally]]], process: Callable[[], ProcessFigures]
+        self, tallies: Callable[[], Iterable[tuple[str, str, Counters]]], process: Callable[[], ProcessFigures]
     ) -> None:
         self._tallies = tallies
         self._process = process

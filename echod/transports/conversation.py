@@ -18,7 +18,7 @@ from typing import Final
 from twisted.internet.error import ConnectionDone
 from twisted.logger import Logger
 
-from echod.events import Closing, Tally
+from echod.events import Closing, Counters
 from echod.gate.limits import Limits
 from echod.gate.send_budget import LITTLE, Pressure, SendBudget, Watermark
 from echod.gate.work_budget import WorkBudget
@@ -54,7 +54,7 @@ class Conversation:
         begin_session: Begin,
         scheme: str,
         limits: Limits,
-        tally: Tally,
+        tally: Counters,
         over: Callable[[Conversation, Closing], None],
         mark: Watermark | None = None,
         work: WorkBudget | None = None,

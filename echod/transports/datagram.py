@@ -23,7 +23,7 @@ from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
-from echod.events import Tally
+from echod.events import Counters
 from echod.gate.access import packed_address
 from echod.gate.datagrams import DatagramGate
 from echod.gate.refusal import Refusal
@@ -46,7 +46,7 @@ REST: Final = 0.1  #: seconds without a read after repeated errors: the socket w
 ANCILLARY: Final = 256  #: bytes of control messages: destination, hops, traffic class and time fit in 128
 
 
-def answer_backlog(tally: Tally, read: Callable[[], object]) -> None:
+def answer_backlog(tally: Counters, read: Callable[[], object]) -> None:
     """Answer queued requests at the stop, until none is left; at most BACKLOG_TURNS, since a flood does not end."""
     for _ in range(BACKLOG_TURNS):
         before = tally.datagrams_in
@@ -71,13 +71,13 @@ class ServiceDatagrams(DatagramProtocol):
         service: Service,
         *,
         gate: DatagramGate | None = None,
-        tally: Tally | None = None,
+        tally: Counters | None = None,
         scheme: str = "udp",
         loopback: bool = False,
     ) -> None:
         self.service = service
         self.gate = gate
-        self.tally = tally or Tally()
+        self.tally = tally or Counters()
         self.scheme = scheme
         self.loopback = loopback
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from twisted.logger import Logger
 
-from echod.events import Closing, Tally
+from echod.events import Closing, Counters
 from echod.gate.address_cookies import looks_like_an_answer
 from echod.gate.consent import Consent
 from echod.gate.echo_detector import EchoDetector
@@ -34,7 +34,7 @@ class Membership(Protocol):
     """The interface of the listener that a member uses."""
 
     members: MemberGate
-    tally: Tally
+    tally: Counters
 
     def now(self) -> float:
         """Seconds on the clock of the listener."""

@@ -21,7 +21,7 @@ from typing import Any, Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from echod.events import Closing, Tally
+from echod.events import Closing, Counters
 from echod.gate.connections import ConnectionGate
 from echod.gate.consent import RENEW_AFTER
 from echod.gate.datagrams import DatagramGate
@@ -52,7 +52,7 @@ class SessionDatagrams(ServiceDatagrams):
         gate: DatagramGate | None = None,
         connections: ConnectionGate | None = None,
         members: MemberGate | None = None,
-        tally: Tally | None = None,
+        tally: Counters | None = None,
         scheme: str = "udp",
         loopback: bool = False,
         clock: IReactorTime | None = None,

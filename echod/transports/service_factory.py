@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 
-from echod.events import Closing, Events, Tally
+from echod.events import Closing, Counters, Events
 from echod.gate.access import Access, canonical, packed_address
 from echod.gate.connections import ConnectionGate
 from echod.gate.limits import Limits
@@ -63,7 +63,7 @@ class ServiceFactory(Factory):
         *,
         gate: ConnectionGate | None = None,
         limits: Limits | None = None,
-        tally: Tally | None = None,
+        tally: Counters | None = None,
         events: Events | None = None,
         name: str = "",
         place: str = "",
@@ -77,7 +77,7 @@ class ServiceFactory(Factory):
         self.service = service
         self.gate = gate
         self.limits = limits or (gate.limits if gate else Limits())
-        self.tally = tally or Tally()
+        self.tally = tally or Counters()
         self.events = events or Events()
         self.name = name or service.kind
         self.place = place
@@ -97,7 +97,7 @@ class ServiceFactory(Factory):
         self._begin_session = service.session
         self._silence = SILENCE
 
-    def govern(self, service: Service, limits: Limits) -> None:
+    def reconfigure(self, service: Service, limits: Limits) -> None:
         """Serve new connections by another service of the same kind and other limits. Open connections keep theirs."""
         self.service, self._begin_session = service, service.session
         self.limits = limits

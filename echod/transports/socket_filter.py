@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from twisted.internet.base import DelayedCall
 
-from echod.events import Tally
+from echod.events import Counters
 from echod.gate.datagrams import PRIVILEGED, REFLECTORS, DatagramGate
 from echod.gate.flood_detector import PORTS
 from echod.gate.refusal import Refusal
@@ -61,7 +61,7 @@ class FloodFilter:
     not found again, the share doubles every EASED seconds, until all datagrams pass.
     """
 
-    def __init__(self, reactor: Any, bound: socket.socket, gate: DatagramGate | None, tally: Tally) -> None:
+    def __init__(self, reactor: Any, bound: socket.socket, gate: DatagramGate | None, tally: Counters) -> None:
         self._reactor = reactor
         self._socket = bound
         self._gate = gate

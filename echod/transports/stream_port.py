@@ -1,7 +1,7 @@
 """Accepting connections: a bounded number in each turn, and a pause after errors.
 
-`StreamPort` is the listening port of every plain stream and of every seqpacket socket. `Reluctance` handles its errors;
-the fast path uses it as well.
+`StreamPort` is the listening port of every plain stream and of every seqpacket socket. `AcceptBackoff` handles its
+errors; the fast path uses it as well.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PASSING: Final = frozenset({errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno
 NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
-class Reserve:
+class SpareDescriptor:
     """A spare descriptor. It is closed to accept and refuse a client when no other descriptor is free."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Reserve:
             self._descriptor = None
 
 
-class Reluctance:
+class AcceptBackoff:
     """Errors of accept: pauses that grow, with a log line when they begin and one when they end.
 
     A pause within TOLD_EVERY seconds of the last log line is not logged. The next line includes the clients that it
@@ -84,7 +84,7 @@ class Reluctance:
     """
 
     def __init__(
-        self, place: str, reserve: Reserve, tell: Callable[..., None], clock: Callable[[], float] = monotonic
+        self, place: str, reserve: SpareDescriptor, tell: Callable[..., None], clock: Callable[[], float] = monotonic
     ) -> None:
         self._place = place
         self._reserve = reserve
@@ -136,7 +136,7 @@ class StreamPort(FileDescriptor):
         reactor: IReactorFDSet,
         listening: socket.socket,
         factory: ServiceFactory,
-        reserve: Reserve,
+        reserve: SpareDescriptor,
         close: Callable[[], None],
     ) -> None:
         super().__init__(reactor)
@@ -145,7 +145,7 @@ class StreamPort(FileDescriptor):
         self.factory = factory
         self.close_socket = close
         self._resume: DelayedCall | None = None
-        self._reluctance = Reluctance(factory.place, reserve, self._tell)
+        self._reluctance = AcceptBackoff(factory.place, reserve, self._tell)
         self._retry = WriteRetry(reactor)
         self._poller = SocketPoller(reactor)
         self._reactor_watcher = ReactorWatcher(reactor)

@@ -22,7 +22,7 @@ from echod.transports.layers.stack import Receiver
 from echod.transports.lookup import NameResolver
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.sockets import check_zone, inet_sockets, keep_urgent_inline, mark
-from echod.transports.stream_port import Reserve, StreamPort
+from echod.transports.stream_port import SpareDescriptor, StreamPort
 from echod.transports.transport import INET_FAMILIES, Stream
 from echod.transports.twisted_socket import dial
 
@@ -150,7 +150,7 @@ class TCP(Stream):
         bound: socket.socket,
         _address: Address,
         factory: ServiceFactory,
-        reserve: Reserve,
+        reserve: SpareDescriptor,
         close: Callable[[], None],
     ) -> StreamPort:
         """The port that serves a listening socket after `startListening`; it calls `close` at the end."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from echod.transports.datagram_client import DatagramDialogue
     from echod.transports.layers.stack import Receiver
     from echod.transports.service_factory import ServiceFactory
-    from echod.transports.stream_port import Reserve
+    from echod.transports.stream_port import SpareDescriptor
 
 
 class BoundSocket(Protocol):
@@ -94,7 +94,7 @@ class Connections(Transport):
         bound: Any,
         address: Address,
         factory: ServiceFactory,
-        reserve: Reserve,
+        reserve: SpareDescriptor,
         close: Callable[[], None],
     ) -> Any:
         """The port that serves a listening socket after `startListening`; it calls `close` at the end."""

@@ -16,7 +16,7 @@ from echod.transports.layers.stack import Facts, Receiver
 from echod.transports.peers import socket_facts
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.sockets import keep_urgent_inline
-from echod.transports.stream_port import Reserve, StreamPort
+from echod.transports.stream_port import SpareDescriptor, StreamPort
 from echod.transports.transport import Stream
 from echod.transports.twisted_socket import dial
 from echod.transports.unix_paths import bind_path
@@ -67,7 +67,7 @@ class Unix(Stream):
         bound: socket.socket,
         address: Address,
         factory: ServiceFactory,
-        reserve: Reserve,
+        reserve: SpareDescriptor,
         close: Callable[[], None],
     ) -> StreamPort:
         """The port that serves a listening socket after `startListening`; it calls `close` at the end."""

@@ -18,7 +18,7 @@ from echod.transports.message_socket import MessageSocket, prepare
 from echod.transports.peers import socket_facts
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.socket_poller import ReactorWatcher
-from echod.transports.stream_port import Reserve
+from echod.transports.stream_port import SpareDescriptor
 from echod.transports.transport import Message
 from echod.transports.unix import UnixPort
 from echod.transports.unix_paths import bind_path
@@ -74,7 +74,7 @@ class UnixSeqpacket(Message):
         bound: socket.socket,
         address: Address,
         factory: ServiceFactory,
-        reserve: Reserve,
+        reserve: SpareDescriptor,
         close: Callable[[], None],
     ) -> SeqpacketPort:
         """The port that serves a listening socket after `startListening`; it calls `close` at the end."""

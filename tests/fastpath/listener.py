@@ -25,7 +25,7 @@ from echod.gate.limits import UNLIMITED, Limits
 from echod.gate.send_budget import SendBudget
 from echod.model import Service
 from echod.transports.service_factory import ServiceFactory
-from echod.transports.stream_port import Reserve
+from echod.transports.stream_port import SpareDescriptor
 from echod.transports.tcp import TCPPort
 from echod.transports.unix import UnixPort
 from tests.contract.matrix import data
@@ -74,7 +74,7 @@ class Listener:
             proxies=proxies,
         )
         self.tally = self.factory.tally
-        reserve = Reserve()
+        reserve = SpareDescriptor()
         reserve.keep()
         port = TCPPort if listening.family == socket.AF_INET else UnixPort
         plain = port(reactor, listening, self.factory, reserve, listening.close)

@@ -23,7 +23,7 @@ from echod.services.echo import Echo
 from echod.services.print_message import printing
 from echod.services.upper import Upper
 from echod.transports.service_factory import ServiceFactory
-from echod.transports.stream_port import A_TURN, Reserve
+from echod.transports.stream_port import A_TURN, SpareDescriptor
 from echod.transports.stream_socket import StreamSocket
 from echod.transports.tcp import TCPPort
 from tests.contract.matrix import data
@@ -364,9 +364,9 @@ def test_a_refused_client_is_reset(make):
 @needs_the_plane
 def test_a_service_that_needs_its_bytes_in_python_uses_the_plain_path():
     with reactor_of(EPollReactor) as reactor, socket.create_server(("127.0.0.1", 0)) as listening:
-        plain = TCPPort(reactor, listening, ServiceFactory(Discard()), Reserve(), listening.close)
+        plain = TCPPort(reactor, listening, ServiceFactory(Discard()), SpareDescriptor(), listening.close)
         with pytest.raises(ValueError, match="discard"):
-            StreamLane(Loop(reactor), plain, Reserve())
+            StreamLane(Loop(reactor), plain, SpareDescriptor())
 
 
 @contextmanager

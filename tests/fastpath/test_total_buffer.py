@@ -184,13 +184,13 @@ def test_another_limit_applies_after_the_reload(make):
         stuck = [stick(made) for _ in range(8)]
         assert waits(made) > 2 * LITTLE
         limits = replace(made.factory.limits, total_buffer=2 * LITTLE)
-        made.factory.govern(made.factory.service, limits)
+        made.factory.reconfigure(made.factory.service, limits)
         assert made.told == ["reading.paused"]
         assert made.tally.held_back >= 1
         before = waits(made)
         late = stick(made)
         assert waits(made) - before <= LITTLE
-        made.factory.govern(made.factory.service, replace(limits, total_buffer=TOTAL * 100))
+        made.factory.reconfigure(made.factory.service, replace(limits, total_buffer=TOTAL * 100))
         assert made.factory.mark.pressure is Pressure.NONE
         for client, size in [*stuck, late]:
             client.shutdown(socket.SHUT_WR)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from echod.admin.resources import DaemonResources, Verdict
 from echod.admin.service import AdminService
-from echod.events import Tally
+from echod.events import Counters
 from echod.model import Context, End, Peer, Reply
 from echod.services.operator_queue import Desk
 from echod.socket_names import Inet, UnixName
@@ -54,7 +54,7 @@ class _Known:
         return {"version": "1"}
 
     def metrics(self) -> Any:
-        return Figures(lambda: [("echo", "tcp://127.0.0.1:7", Tally(bytes_in=5))], lambda: PROCESS)
+        return Figures(lambda: [("echo", "tcp://127.0.0.1:7", Counters(bytes_in=5))], lambda: PROCESS)
 
     def settle(self) -> Iterator[None]:
         yield

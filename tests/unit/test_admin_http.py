@@ -13,7 +13,7 @@ from echod.admin.http import AHEAD, BODY, EVENT, HEAD, PATIENCE, PIECE, REQUEST,
 from echod.admin.messages import SLICE, Answer, fault, of_json
 from echod.admin.resources import MOST_ASKED, DaemonResources, Verdict
 from echod.admin.service import AT_ONCE, AdminOptions, AdminService
-from echod.events import Tally
+from echod.events import Counters
 from echod.gate.work_budget import PORTION, TURN, WorkBudget
 from echod.model import Context, End, Peer
 from echod.services.chat import Chat
@@ -337,7 +337,7 @@ class Known:
     def status(self):
         return {"version": "1"}
 
-    listeners: tuple[tuple[str, str, Tally], ...] = (("echo", "tcp://127.0.0.1:7", Tally(bytes_in=5)),)
+    listeners: tuple[tuple[str, str, Counters], ...] = (("echo", "tcp://127.0.0.1:7", Counters(bytes_in=5)),)
 
     def settle(self):
         yield
@@ -401,7 +401,9 @@ def test_metrics_have_both_formats():
 @pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text; version=1.0.0"])
 def test_metrics_in_parts_equal_those_of_one_encoding(accept):
     view = Known()
-    listeners = (("echo", f"tcp://127.0.0.1:{port}", Tally(bytes_in=port, accepted=1)) for port in range(1, 1 + 3 * 64))
+    listeners = (
+        ("echo", f"tcp://127.0.0.1:{port}", Counters(bytes_in=port, accepted=1)) for port in range(1, 1 + 3 * 64)
+    )
     view.listeners = tuple(listeners)
     status, body = ask(asking("/metrics", headers=[f"Accept: {accept}"]), view=view)
     assert status == 200

@@ -13,7 +13,7 @@ import pytest
 from echod.address import parse
 from echod.config.settings import Configuration, Daemon, ServiceConfig
 from echod.daemon import landlock
-from echod.daemon.bind import Bound, wanted
+from echod.daemon.bind import BoundSocket, wanted
 from echod.daemon.landlock import MAKE_SOCK, READ, REMOVE_FILE, WRITE, WRITE_FILE, Missing, confine, rules_of
 from echod.daemon.privilege_syscalls import Kernel
 from echod.services.echo import Echo
@@ -48,7 +48,7 @@ def bound_of(*texts):
         address = place.address
         path = OwnPath(address.path) if address.has_path else None
         port = one.getsockname()[1] if not address.has_path else 0
-        found.append(Bound(service, replace(address, port=port), one, place, path))
+        found.append(BoundSocket(service, replace(address, port=port), one, place, path))
     return service, found
 
 

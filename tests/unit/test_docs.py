@@ -23,7 +23,7 @@ from echod.config.loading import load
 from echod.config.options import option_forms
 from echod.config.schema import field_of
 from echod.daemon.hint import hint
-from echod.events import CATALOGUE, Closing, Tally
+from echod.events import CATALOGUE, Closing, Counters
 from echod.gate import flood_detector
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
@@ -287,7 +287,7 @@ def test_the_page_lists_every_event():
 
 
 def test_the_page_lists_every_counter():
-    plain = [name for name in Tally.__slots__ if name not in ("refused", "closed")]
+    plain = [name for name in Counters.__slots__ if name not in ("refused", "closed")]
     named = [code(name) for name, _ in table(ADMIN, "Counter", "Counts")]
     assert named == [*plain, "refused:REASON", "closed:REASON"]
 

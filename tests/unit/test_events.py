@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.events import CATALOGUE, Closing, Events, Tally
+from echod.events import CATALOGUE, Closing, Counters, Events
 from echod.gate.refusal import Refusal
 
 
@@ -75,10 +75,10 @@ class Telling(SynchronousTestCase):
 
 class Counting(SynchronousTestCase):
     def test_a_fresh_tally_has_no_figures(self) -> None:
-        self.assertEqual(Tally().figures(), {})
+        self.assertEqual(Counters().figures(), {})
 
     def test_figures_are_what_is_not_0_with_reasons_behind_a_colon(self) -> None:
-        tally = Tally(accepted=3, open=2, bytes_in=5)
+        tally = Counters(accepted=3, open=2, bytes_in=5)
         tally.refuse(Refusal.PER_CLIENT)
         tally.refuse(Refusal.PER_CLIENT, 2)
         tally.close(Closing.IDLE)
@@ -88,7 +88,7 @@ class Counting(SynchronousTestCase):
         )
 
     def test_tallies_share_nothing(self) -> None:
-        one, other = Tally(), Tally()
+        one, other = Counters(), Counters()
         one.refuse(Refusal.RATE)
         one.close(Closing.DONE)
         self.assertEqual(other.figures(), {})
@@ -102,7 +102,7 @@ class Counting(SynchronousTestCase):
     def test_every_reason_is_counted_once(
         self, closings: list[Closing], refusals: list[tuple[Refusal, int]], datagrams: int
     ) -> None:
-        tally = Tally(accepted=len(closings), open=len(closings), datagrams_in=datagrams, datagrams_out=datagrams)
+        tally = Counters(accepted=len(closings), open=len(closings), datagrams_in=datagrams, datagrams_out=datagrams)
         for closing in closings:
             tally.close(closing)
         for refusal, count in refusals:

@@ -111,7 +111,7 @@ class Governing(SynchronousTestCase):
     def test_new_limits_do_not_close_open_connections(self) -> None:
         changed = gate()
         self.assertIsNone(admit(changed, "192.0.2.1"))
-        changed.govern(Access([ip_network("198.51.100.0/24")]), Limits(connections=2, new_per_client=Rate(1, 1)))
+        changed.reconfigure(Access([ip_network("198.51.100.0/24")]), Limits(connections=2, new_per_client=Rate(1, 1)))
         self.assertEqual(changed.open, 1)
         self.assertIs(admit(changed, "192.0.2.1"), Refusal.DENIED)
         self.assertIsNone(admit(changed, "198.51.100.1"))
@@ -123,9 +123,9 @@ class Governing(SynchronousTestCase):
         slow, fast = Limits(new_per_client=Rate(1, 1)), Limits(new_per_client=Rate(100, 100))
         changed = gate(new_per_client=Rate(1, 1))
         self.assertIsNone(admit(changed, "192.0.2.1"))
-        changed.govern(EVERYBODY, fast)
+        changed.reconfigure(EVERYBODY, fast)
         self.assertIsNone(admit(changed, "192.0.2.1"))
-        changed.govern(EVERYBODY, slow)
+        changed.reconfigure(EVERYBODY, slow)
         self.assertIs(admit(changed, "192.0.2.1"), Refusal.NEW_PER_CLIENT)
 
 

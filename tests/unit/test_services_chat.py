@@ -106,7 +106,7 @@ class Chatting(SynchronousTestCase):
         anna.says("/msg bob again")
         self.assertEqual(bob.heard(), ["anna (to you): again"])
         successor = Chat(ChatOptions(room_lines_per_second=1), chat.context)
-        successor.succeed(chat)
+        successor.take_over_from(chat)
         carl.heard()
         for number in range(3):
             carl.says(f"/msg bob {number}")
@@ -388,7 +388,7 @@ class Chatting(SynchronousTestCase):
         anna.says(*"12345")
         self.assertEqual(bob.heard(), ["anna: 1", "anna: 2"])
         after = Chat(ChatOptions(room_lines_per_second=0), before.context)
-        after.succeed(before)
+        after.take_over_from(before)
         anna.says(*"678")
         self.assertEqual(bob.heard(), ["anna: 6", "anna: 7", "anna: 8"])
 
@@ -452,7 +452,7 @@ class Chatting(SynchronousTestCase):
         anna, bob = self.several(before, "anna", "bob")
         anna.says("one", "two", "three")
         after = Chat(ChatOptions(history=2), Context(clock=self.clock.seconds))
-        after.succeed(before)
+        after.take_over_from(before)
         bob.heard()
         carl = Somebody(after)
         self.assertEqual(carl.heard()[1:], ["-- recent lines:", "anna: two", "anna: three"])

@@ -325,7 +325,7 @@ class Consoling(SynchronousTestCase):
         before = self.console()
         operator, anna = Operator(before), Somebody(before)
         after = Console(ConsoleOptions(unanswered=1), Context(wall_clock=lambda: self.now))
-        after.succeed(before)
+        after.take_over_from(before)
         for _ in range(3):
             anna.says(b"hello")
         self.assertEqual(len(operator.heard("said")), 1)

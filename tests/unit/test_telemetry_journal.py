@@ -157,9 +157,9 @@ def test_auto_is_journal_if_the_output_is_connected_to_it(reading, journal, tmp_
         environ = {"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"}
         log = Log(Output(file.fileno(), journal), "auto", environ=environ, later=never)
         log.say("info", "one")
-        log.govern("text", "info")
+        log.reconfigure("text", "info")
         log.say("info", "two")
-        log.govern("auto", "info")
+        log.reconfigure("auto", "info")
         log.say("info", "three")
     assert [said["MESSAGE"] for said, _ in reading.entries()] == ["one", "three"]
     assert (tmp_path / "log").read_text().endswith("Z info  two\n")

@@ -6,16 +6,16 @@ import os
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.transports.stream_port import LONGEST_PAUSE, PAUSE, TOLD_EVERY, Reluctance, Reserve
+from echod.transports.stream_port import LONGEST_PAUSE, PAUSE, TOLD_EVERY, AcceptBackoff, SpareDescriptor
 
 
 class Pauses(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.logged: list[tuple[str, object]] = []
-        reserve = Reserve()
+        reserve = SpareDescriptor()
         self.addCleanup(reserve.give_up)
-        self.reluctance = Reluctance("tcp://*:7", reserve, self.tell, self.clock.seconds)
+        self.reluctance = AcceptBackoff("tcp://*:7", reserve, self.tell, self.clock.seconds)
 
     def tell(self, event: str, **fields: object) -> None:
         self.logged.append((event, fields.get("error", fields.get("refused"))))

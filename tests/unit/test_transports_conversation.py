@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from twisted.internet.error import ConnectionDone
 
-from echod.events import Closing, Tally
+from echod.events import Closing, Counters
 from echod.gate.limits import Limits
 from echod.gate.work_budget import WorkBudget
 from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Context, End, Quiet, Reply
@@ -48,7 +48,7 @@ class Room:
     def __init__(self, make=Counting, facts=FACTS):
         self.turns = Turns()
         self.work = WorkBudget(self.turns.later, portion=10, turn=10)
-        self.tally = Tally(open=1)
+        self.tally = Counters(open=1)
         self.reasons = []
         self.session = make(self.work)
         self.conversation = Conversation(

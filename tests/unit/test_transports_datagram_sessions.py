@@ -295,7 +295,7 @@ class Conversing(SynchronousTestCase):
         self.sent.clear()
         self.parrot.sessions[0].say(Reply(b"by the way"))
         self.assertEqual([data for _, data in self.sent], [b"by the way"])
-        datagrams.gate.govern(EVERYBODY, datagrams.gate.limits, Access([]), ())  # a reload removes the network
+        datagrams.gate.reconfigure(EVERYBODY, datagrams.gate.limits, Access([]), ())  # a reload removes the network
         self.sent.clear()
         self.parrot.sessions[0].say(Reply(b"by the way"))
         self.assertEqual(self.sent, [])
@@ -453,7 +453,7 @@ class Conversing(SynchronousTestCase):
             {Refusal.SOURCE_PORT: 1, Refusal.DESTINATION: 1, Refusal.SOURCE_ADDRESS: 1},
         )
         self.deliver(datagrams, b"hi")
-        datagrams.gate.govern(Access([]), datagrams.gate.limits, Access([]), ())
+        datagrams.gate.reconfigure(Access([]), datagrams.gate.limits, Access([]), ())
         self.assertEqual(self.deliver(datagrams, b"hi"), [])
         self.assertEqual(datagrams.tally.refused[Refusal.DENIED], 1)
 

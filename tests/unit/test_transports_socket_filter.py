@@ -7,7 +7,7 @@ from unittest import mock
 import pytest
 from twisted.internet.task import Clock
 
-from echod.events import Tally
+from echod.events import Counters
 from echod.gate.access import Access
 from echod.gate.datagrams import DatagramGate
 from echod.gate.flood_detector import PORTS, Flood
@@ -132,7 +132,7 @@ class Reactor(Clock):
 def guarded():
     """A socket with its gate and filter, the clock of both, and the counters."""
     with Pair("127.0.0.1", FLOODING, OTHER) as pair:
-        clock, tally = Reactor(), Tally()
+        clock, tally = Reactor(), Counters()
         gate = DatagramGate(Access([]), Limits(), clock.seconds)
         yield pair, gate, FloodFilter(clock, pair.bound, gate, tally), clock, tally
 

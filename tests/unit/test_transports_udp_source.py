@@ -84,7 +84,7 @@ def test_changed_access_lists_apply_after_forget(url):
     with port(Echo(), url) as (made, client):
         sent(made, client, b"before")
         assert client.recv(10) == b"before"
-        made.protocol.gate.govern(DENIED, Limits(rate=UNLIMITED), Access(()), ())
+        made.protocol.gate.reconfigure(DENIED, Limits(rate=UNLIMITED), Access(()), ())
         made.forget()
         sent(made, client, b"after", b"after")
         assert made.protocol.tally.refused == {Refusal.DENIED: 2}
