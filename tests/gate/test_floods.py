@@ -4,7 +4,7 @@ import socket
 import threading
 
 from tests.contract.matrix import exactly
-from tests.daemon import SECONDS, Daemon
+from tests.daemon import SECONDS, Daemon, eventually
 from tests.gate.configurations import asking, configuration, refused, settled
 
 KINDS = ("echo", "discard", "upper", "chargen", "time")
@@ -33,6 +33,7 @@ def test_every_client_is_served_during_a_flood(plane):
         flooding = threading.Thread(target=flood, daemon=True)
         with socket.create_connection(daemon.inet("stream", "tcp"), SECONDS) as stream:
             flooding.start()
+            assert eventually(lambda: sent > 0)
             try:
                 for number in range(ROUNDS):
                     question = b"%04d" % number
