@@ -73,7 +73,7 @@ def test_an_address_that_is_assigned_later_is_served_then(network, plane):
         assert ready(daemon)[0] == "ready"
         assert [line.split()[2].rstrip(":") for line in ready(daemon)[1:]] == places
         for place in places:
-            daemon.stderr.wait_for(rf"warn  echo  {place} is not there yet .*EADDRNOTAVAIL")
+            daemon.stderr.wait_for(rf"warn  echo  {place} does not exist yet; retrying: .*EADDRNOTAVAIL")
         shown = run(*ECHOCTL, "status", "--admin", f"unix://{daemon.dir}/admin.sock").stdout.decode()
         assert all(f"waiting for {place} (echo): " in shown for place in places)
         network.add(f"{LATE}/24")

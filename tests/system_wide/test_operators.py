@@ -47,11 +47,11 @@ def test_two_beginners_get_replies_from_the_daemons_own_terminal():
         operator.press("C-u")
         anna.type("exit")
         anna.must_show("ended: 0")
-        operator.must_show("[1] tcp 127.0.0.1:", "has left")
+        operator.must_show("[1] tcp 127.0.0.1:", "disconnected")
         operator.press("C-d")
         operator.must_show("you have left, and messages wait")
         operator.press("C-c")
-        operator.must_show("stopped {", "ended: 0")
+        operator.must_show("stopped: ", "ended: 0")
 
 
 def test_two_beginners_get_replies_from_two_operators_at_their_terminals(tmp_path):
