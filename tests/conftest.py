@@ -25,6 +25,8 @@ def _group(item: pytest.Item) -> str | None:
     """The module and the parameters of its fixtures; None for a test that shares nothing."""
     if not isinstance(item, pytest.Function) or item.get_closest_marker("xdist_group"):
         return None
+    if item.path.parent.name == "box":
+        return "box"  # its package is built once, for all of its modules
     fixtures = item._fixtureinfo.name2fixturedefs
     shared = [name for name, found in fixtures.items() if found[-1].scope == "module" and not name.startswith("_")]
     parameters = getattr(getattr(item, "callspec", None), "params", {})

@@ -30,12 +30,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(f"{config.stash[HELD]} assertions held in tests/box")
 
 
-@pytest.hookimpl(tryfirst=True)  # before tests/conftest.py groups them by module
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Build the package once: run all of these tests in one process of pytest-xdist."""
-    item.add_marker(pytest.mark.xdist_group("box"))
-
-
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Debian package, built from an sdist as `make deb` does."""
