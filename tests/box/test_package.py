@@ -173,7 +173,7 @@ def test_a_start_with_a_wrong_configuration_logs_the_reason_and_is_not_repeated(
     before = change(installed, "tcp://127.0.0.1:7", "tcp://127.0.0.1:70000")
     assert installed.run("systemctl", "restart", "echod").returncode == 1
     assert installed.show("echod", "ActiveState", "ExecMainStatus") == "failed 78"
-    assert re.search(r"echod: /etc/echod/echod\.toml: services\.echo\.listen.*70000", installed.journal("echod"))
+    assert re.search(r"echod: /etc/echod/echod\.toml:\d+: services\.echo\.listen.*70000", installed.journal("echod"))
     installed.path(CONFIGURATION).write_text(before)
     restart(installed, "echod")
     assert asked(installed, tcp(7)) == b"hello"
@@ -229,7 +229,7 @@ def test_an_upgrade_does_not_restart_a_daemon_that_could_not_start_again(install
     before = change(installed, "[services.discard]", "[services.discrad]")
     said = install(installed, upgraded(package, tmp_path, "0.1.0+6"))
     installed.path(CONFIGURATION).write_text(before)
-    assert f"The new echod refuses {CONFIGURATION}, and the old one runs on" in said
+    assert f"The new echod refuses {CONFIGURATION}, and the old one continues to run" in said
     assert 'unknown kind "discrad"' in said
     assert installed.show("echod", "MainPID", "ActiveState") == f"{pid} active"
     assert asked(installed, tcp(7)) == b"hello"
