@@ -96,7 +96,7 @@ def test_an_endless_event_line_is_refused():
     assert ended.stderr.decode() == f"echoctl: {url}: the response is not that of an echod of this version\n"
 
 
-@pytest.mark.parametrize("body", [EVENTS["nested deeply"], b"[]"])
+@pytest.mark.parametrize("body", [EVENTS["nested deeply"], b"[]"], ids=["nested deeply", "an array"])
 def test_a_refusal_of_another_program_is_one_line(body):
     with interface(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(body) + body) as url:
         ended = seat(url)

@@ -160,7 +160,8 @@ PORTS = st.integers(0, 65535)
 def is_one_hosts(ip):
     """Whether a listener may have it."""
     ip = getattr(ip, "ipv4_mapped", None) or ip
-    return not ip.is_multicast and str(ip) != "255.255.255.255"
+    needs_an_interface = ip.version == 6 and ip.is_link_local
+    return not ip.is_multicast and not needs_an_interface and str(ip) != "255.255.255.255"
 
 
 def hosts(version):
