@@ -7,7 +7,7 @@ from http.client import HTTPConnection
 
 import pytest
 
-from tests.daemon import SECONDS, Daemon
+from tests.daemon import SECONDS, Daemon, eventually
 from tests.fastpath.clients import held
 from tests.soak import objects
 from tests.soak.load import MIX, Cycles, Datagrams, Way
@@ -39,7 +39,7 @@ def test_closed_connections_leave_no_resources(daemon):
     while clients.count < CONNECTIONS:
         clients.batch()
     course.look(clients.count)
-    assert held(pid) == before
+    assert eventually(lambda: held(pid) <= before)  # the last ones are still being closed
     assert course.grown <= IN_ALL
     assert set(clients.done) == set(Way)
     assert unsent(daemon) == 0
@@ -60,7 +60,7 @@ def test_datagrams_leave_no_resources(daemon):
         sources.batch()
     course.look(sources.sent)
     sources.close()
-    assert held(pid) == before
+    assert eventually(lambda: held(pid) <= before)  # the last ones are still being closed
     assert course.grown <= IN_ALL
     counted = next(one for name, one in daemon.counters().items() if name.startswith("echo udp"))
     assert counted["datagrams_out"] >= sources.answered
