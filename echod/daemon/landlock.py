@@ -69,7 +69,7 @@ def rules_of(
     environ: Mapping[str, str],
     awaited: Iterable[Address] = (),
 ) -> Rules:
-    """What a daemon needs that serves this, and reads it again: `writes` are the files that it opens anew or removes,
+    """The rules for a daemon that serves this and reads it again: `writes` are files that it reopens or removes,
     `awaited` are addresses that it will bind later.
 
     The folders of files are meant, not the files: whoever changes one puts another in its place.

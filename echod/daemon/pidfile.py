@@ -89,7 +89,7 @@ def pidfile_of(twistd: MutableMapping[str, Any] | None, identity: Identity | Non
 
 def is_stale(path: str) -> bool:
     """Whether a pidfile is empty, or names a process that cannot have written it: none, this one, another program, or
-    one that is younger than the file. A file with anything but a number is no pidfile, and is left alone.
+    one that is younger than the file. A file that holds anything except a number is not a pidfile and is kept.
 
     Raises OSError; FileNotFoundError where there is none.
     """

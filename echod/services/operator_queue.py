@@ -83,7 +83,7 @@ class Desk:
     # the operators' side
 
     def sit(self, hear: Hear, dismissed: Callable[[], None] = lambda: None) -> tuple[int, Iterator[Event]]:
-        """Add an operator; returns its number, and the events that tell it who is here and what waits.
+        """Add an operator; returns its number, and the events that list the clients and what waits.
 
         They come before everything that `hear` is called with; an iterator, so that a remote operator can pull them.
         `dismissed` is called when a reload removes the service, and `hear` is not called afterwards.
