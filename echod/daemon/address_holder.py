@@ -1,6 +1,7 @@
-"""Which process holds an address that cannot be bound: read from /proc, or else the command that tells it.
+"""Finds the processes that hold an address that is already in use, from /proc, for the error message.
 
-/proc has it for processes of the same user; root sees every process.
+/proc shows the sockets of processes of the same user; root sees those of every process. If no process is found, the
+message has a command that prints it.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from echod.shape import Shape
 from echod.socket_names import inet
 
 PROC: Final = Path("/proc")
-MOST: Final = 3  #: processes that are named; a forking server has one socket in many
+MOST: Final = 3  #: processes in the message; the processes of a forking server share one socket
 COMMAND: Final = 80  #: characters of a command line that are shown
 ANY: Final = ("0.0.0.0", "::", "*")
 
 
 def holder(address: Address) -> str:
-    """What holds an address, or how to find it out, to follow the error; "" for an address that tells no port."""
+    """The end of the error message: the processes that hold an address, or a command that prints them.
+
+    "" for an address without a port or a path.
+    """
     inodes = set(_unix_inodes(address) if address.has_path else _inet_inodes(address))
     processes = list(_processes(inodes)) if inodes else []
     if processes:
@@ -41,7 +45,7 @@ def holder(address: Address) -> str:
 
 
 def _inet_inodes(address: Address) -> Iterator[int]:
-    """The sockets at the address, or at one that takes it along."""
+    """The inodes of the sockets at the address, or at a wildcard address that includes it."""
     kind = "udp" if address.shape is Shape.DATAGRAM else "tcp"
     host = address.host.partition("%")[0]
     for name in (kind, f"{kind}6"):
@@ -52,14 +56,15 @@ def _inet_inodes(address: Address) -> Iterator[int]:
 
 
 def _host(words: str) -> str:
-    """An address as /proc/net writes it: 32-bit words of the machine's byte order, in hexadecimal digits."""
+    """The host of an address of /proc/net: 32-bit words in the machine's byte order, as hexadecimal digits."""
     packed = b"".join(struct.pack("=I", int(words[at : at + 8], 16)) for at in range(0, len(words), 8))
     family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
     return inet(socket.inet_ntop(family, packed), 0).host
 
 
 def _unix_inodes(address: Address) -> Iterator[int]:
-    """The sockets at a path, also those that were bound beside it and moved there (`transports.unix_paths`)."""
+    """The inodes of the sockets at a path, and of those that were bound beside it and renamed to it
+    (`transports.unix_paths`)."""
     ours = re.compile(re.escape(address.path) + r"(\.[0-9]+)?")
     for columns in _rows(PROC / "net" / "unix", 7):
         if len(columns) > 7 and ours.fullmatch(columns[7]):
@@ -67,7 +72,7 @@ def _unix_inodes(address: Address) -> Iterator[int]:
 
 
 def _rows(table: Path, splits: int = -1) -> Iterator[list[str]]:
-    """The rows of a table below /proc/net, split so often; none where it cannot be read."""
+    """The rows of a table below /proc/net, split at most `splits` times; none if it cannot be read."""
     try:
         lines = table.read_text("utf-8", "surrogateescape").splitlines()[1:]
     except OSError:
@@ -76,25 +81,25 @@ def _rows(table: Path, splits: int = -1) -> Iterator[list[str]]:
 
 
 def _processes(inodes: set[int]) -> Iterator[str]:
-    """Each process that has one of these sockets open, with its command; those of other users only for root."""
+    """Each process that has one of these sockets open, with its command line. Only root sees those of other users."""
     links = {f"socket:[{inode}]" for inode in inodes if inode}
     for folder in sorted(PROC.glob("[0-9]*"), key=lambda path: int(path.name)):
         try:
             if not links.isdisjoint(_opened(folder / "fd")):
                 yield "this daemon" if int(folder.name) == os.getpid() else f"{_command(folder)} (pid {folder.name})"
-        except OSError:  # another user's, or it has gone
+        except OSError:  # it belongs to another user, or has ended
             continue
 
 
 def _opened(folder: Path) -> Iterator[str]:
-    """What each descriptor of a process is; one that was closed meanwhile is left out. Raises OSError."""
+    """The target of each descriptor of a process, except of one that was closed meanwhile. Raises OSError."""
     for entry in os.listdir(folder):
         with suppress(FileNotFoundError):
             yield os.readlink(folder / entry)
 
 
 def _command(folder: Path) -> str:
-    """The command line of a process, or the name of a kernel thread's; its program may write there what it likes."""
+    """The command line of a process, or the name of a kernel thread, escaped: a program can change its own."""
     words = (folder / "cmdline").read_text("utf-8", "surrogateescape").split("\0")
     text = " ".join([os.path.basename(words[0]), *words[1:]]).strip()
     return clipped(text or (folder / "comm").read_text("utf-8", "surrogateescape").strip(), COMMAND)

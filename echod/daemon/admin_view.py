@@ -1,4 +1,4 @@
-"""What the administrator's interface sees of the daemon, and the service that it is among the others."""
+"""The view of the daemon that the admin interface shows, and the configuration of the admin interface as a service."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ LIMITS: Final = Limits(
     stall=10.0,
     buffer=16_384,
 )
-"""Of each listener. The service has limits of its own for connections and for what arrives (`idle` is off); a client
-that reads nothing of a response for `stall` is reset. A response is pulled, so `buffer` is all that one may hold."""
+"""The limits of each listener. The service itself limits its connections and the size of requests, so `idle` is off. A
+client that reads nothing of a response for `stall` is reset. A response is produced piece by piece, so at most `buffer`
+bytes of it are pending."""
 
 
 def services_of(configuration: Configuration) -> tuple[ServiceConfig, ...]:
-    """The services to serve, the administrator's interface among them where it has an address."""
+    """The services of a configuration, and the admin interface if it has an address."""
     admin = configuration.admin
     if not admin.listen:
         return configuration.services
@@ -48,7 +49,7 @@ def services_of(configuration: Configuration) -> tuple[ServiceConfig, ...]:
 
 
 class Watched(Protocol):
-    """What a view needs of the daemon."""
+    """The part of the daemon that a view uses."""
 
     awaited: AwaitedAddresses
     events: Events
@@ -64,7 +65,7 @@ class Watched(Protocol):
 
     @property
     def shared(self) -> DaemonContext:
-        """What all listeners share."""
+        """The objects that all listeners share."""
 
     @property
     def listeners(self) -> list[Listener]:
@@ -72,13 +73,13 @@ class Watched(Protocol):
 
     @property
     def running(self) -> Any:
-        """Whether it has started, and not begun to stop."""
+        """Whether the daemon has started and is not stopping."""
 
     def reload(self, done: Callable[[Verdict], None], by: str) -> None:
-        """Read the configuration anew."""
+        """Read the configuration again."""
 
     def settle_slices(self) -> Iterator[None]:
-        """Bring the byte counts of open connections into the tallies, in steps."""
+        """Add the byte counts of open connections to the counters, in steps."""
 
 
 class DaemonView:

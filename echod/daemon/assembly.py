@@ -1,7 +1,7 @@
 """Assembly: builds the objects that serve a configuration. It starts, stops and sends nothing.
 
-`first` builds what a start serves, and `replacement` what a reload serves instead. Each builds everything or raises;
-then whatever it opened is closed. `echod.daemon.daemon` starts, drains and stops the objects.
+`first` builds the objects of a start, and `replacement` those of a reload. Each builds everything or raises; if it
+raises, the sockets that it opened are closed. `echod.daemon.daemon` starts, drains and stops the objects.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from echod.transports.stream_port import SpareDescriptor
 
 @dataclass
 class Assembly:
-    """What serves one configuration."""
+    """The objects that serve one configuration."""
 
     configuration: Configuration
     shared: DaemonContext
@@ -42,7 +42,7 @@ class Assembly:
 
 @dataclass
 class Replacement:
-    """What takes the place of an assembly. Nothing of it has begun, and nothing of the other has changed."""
+    """The objects that will replace an assembly. None of them has started, and the assembly has not changed."""
 
     configuration: Configuration
     shared: DaemonContext
@@ -82,7 +82,7 @@ class Assembler:
         context: Context,
         admin: AdminService,
     ) -> Assembly:
-        """What serves these sockets, which stay the caller's. Raises UnusableService or Unready."""
+        """The objects that serve these sockets. If it raises UnusableService or Unready, the sockets stay open."""
         shared = DaemonContext(
             reactor=self._reactor,
             events=events,
@@ -101,7 +101,7 @@ class Assembler:
         return Assembly(configuration, shared, served, listeners(bound, served, shared))
 
     def replacement(self, current: Assembly, configuration: Configuration, plane: Loop | None) -> Replacement:
-        """What serves another configuration; `plane` is the loop of the fast path that runs already.
+        """The objects that serve another configuration; `plane` is the loop of the fast path that is already running.
 
         Raises Refused.
         """
@@ -131,7 +131,7 @@ class Assembler:
         return Replacement(configuration, shared, served, retired, found, bound, begun, absent)
 
     def late(self, current: Assembly, place: ListenSpec) -> list[Listener] | str:
-        """What serves an address that this machine did not have before; or why it cannot be bound yet."""
+        """The listeners of an address that this machine did not have before, or why it cannot be bound yet."""
         absent: dict[ListenSpec, str] = {}
         try:
             bound = bind_all(self._reactor, [place], self._store, absent)
@@ -147,7 +147,10 @@ class Assembler:
             return str(error)
 
     def _plane_for(self, configuration: Configuration, running: Loop | None, undo: ExitStack) -> Loop | None:
-        """The loop of the fast path, if it is to be used; a new one has not started. Raises Unready."""
+        """The loop of the fast path, or None if the configuration turns it off. A new one is not started yet.
+
+        Raises Unready.
+        """
         if running is not None and configuration.daemon.plane == "auto":
             return running
         plane = self._fast_path.loop(configuration)
@@ -157,6 +160,6 @@ class Assembler:
 
 
 def _predecessor(current: Assembly, config: ServiceConfig) -> RunningService | None:
-    """The service that goes on under another configuration: one of the same name and kind."""
+    """The running service of the same name and kind, whose sessions the new configuration continues; or None."""
     ours = current.served.get(config.name)
     return ours if ours is not None and ours.config.kind is config.kind else None

@@ -1,6 +1,6 @@
-"""Addresses with `retry` that this machine does not have yet, as before DHCP or VRRP: tried again until they are there.
+"""Retries to bind addresses with `retry` that this machine does not have yet, as before DHCP or VRRP.
 
-This module keeps the list and its timers. Binding and serving are the daemon's.
+This module keeps the list and its timers. The daemon binds and serves.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ SHORTEST: Final = 0.1  #: seconds from one attempt to the next
 
 @dataclass(frozen=True)
 class Awaited:
-    """One address that is not there yet, and why."""
+    """One address that cannot be bound yet, and why."""
 
     place: ListenSpec
     why: str
 
     def told(self) -> dict[str, str]:
-        """As events and the admin interface show it."""
+        """The fields of events and of the admin interface."""
         return {"service": self.place.service.name, "address": self.place.address.place, "error": self.why}
 
 
 class AwaitedAddresses:
-    """Tries each address again every `retry`. `attempt` serves one; it returns why it cannot, or None.
+    """Tries each address again every `retry`. `attempt` serves one, and returns None or why it cannot.
 
-    `tell` tells an event of each address that begins to be awaited.
+    `tell` publishes an event for each address that is added.
     """
 
     def __init__(self, reactor: Any, attempt: Callable[[ListenSpec], str | None], tell: Callable[..., None]) -> None:
@@ -46,7 +46,7 @@ class AwaitedAddresses:
         return iter(tuple(self._awaited.values()))
 
     def begin(self, absent: Mapping[ListenSpec, str]) -> None:
-        """Await these, each with the reason, and no others any more."""
+        """Replace the list by these addresses, each with the reason."""
         self.stop()
         for place, why in absent.items():
             self._awaited[place] = Awaited(place, why)
@@ -54,7 +54,7 @@ class AwaitedAddresses:
             self._wait(place)
 
     def stop(self) -> None:
-        """Await nothing."""
+        """Cancel every attempt, and empty the list."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

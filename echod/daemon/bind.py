@@ -1,4 +1,4 @@
-"""Every socket of a configuration, bound before anything is served: all of them, or none."""
+"""Binds every socket of a configuration before anything is served: all of them, or none."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ TRANSPORTS: Final[Mapping[str, Any]] = every_transport()
 
 
 ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
-"""The address, or the interface that it names, is not there. `retry` waits for it; every other error is a fault."""
+"""Errors of an address or interface that does not exist yet. `retry` waits for it; every other error is final."""
 
 
 @dataclass(frozen=True)
 class ListenSpec:
-    """One address as the configuration has it; `turn` tells apart what looks the same, such as two ports of 0."""
+    """One configured address. `turn` distinguishes equal ones, such as two with port 0."""
 
     service: ServiceConfig
     address: Address
@@ -40,7 +40,7 @@ class ListenSpec:
 
     @property
     def place(self) -> tuple[object, ...]:
-        """What makes it the same place after a reload, whatever its options."""
+        """The key that identifies the same address after a reload; its options are not part of it."""
         address = self.address
         whose = (self.service.name, self.turn) if address.any_port else ()
         return (address.scheme, address.host, address.port, address.path, *whose)
@@ -48,14 +48,14 @@ class ListenSpec:
 
 @dataclass(frozen=True)
 class BoundSocket:
-    """One bound socket of one address; `address` has the port that the kernel chose where 0 was asked for."""
+    """One bound socket of one address. If port 0 was configured, `address` has the port that the kernel chose."""
 
     service: ServiceConfig
-    address: Address  #: what the socket is, where `systemd:NAME` was asked for
+    address: Address  #: for `systemd:NAME`, the address of the socket that was passed
     socket: socket.socket | twisted_endpoint.Listening
     wanted: ListenSpec
-    path: unix_paths.OwnPath | None = None  #: what goes with the socket, where the path is ours
-    closing: Callable[[], bool] = lambda: False  #: to be asked as it is closed: whether socket and path live on
+    path: unix_paths.OwnPath | None = None  #: the path to remove with the socket, if echod created it
+    closing: Callable[[], bool] = lambda: False  #: called at the close; True if the manager keeps socket and path
 
     @property
     def transport(self) -> Any:
@@ -64,7 +64,7 @@ class BoundSocket:
 
     @property
     def place(self) -> str:
-        """What it is called; behind an endpoint string stands where that listens."""
+        """The address as logs show it; for an endpoint string, also the TCP address that it listens on."""
         host, port = self.socket.getsockname()[:2] if self.address.is_opaque else ("", 0)
         return f"{self.address.place} (tcp://{Inet(host, port)})" if port else self.address.place
 
@@ -76,9 +76,9 @@ class BoundSocket:
         return self.address.loopback
 
     def close(self) -> None:
-        """Remove its path, where that is ours and nobody keeps the socket, and close it.
+        """Remove its path if echod created it and the manager does not keep the socket; then close it.
 
-        In this order: until it is closed no other can have its inode.
+        In this order: until the socket is closed, the kernel gives its inode to no other file.
         """
         if not self.closing() and self.path is not None:
             self.path.remove()
@@ -86,7 +86,7 @@ class BoundSocket:
 
 
 class Unbindable(Exception):
-    """Some sockets could not be opened; `faults` has a line for each, and nothing stays open."""
+    """Some sockets could not be opened. `faults` has a line for each; no socket stays open."""
 
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)
@@ -94,7 +94,7 @@ class Unbindable(Exception):
 
 
 class Unsuited(Unbindable):
-    """Every socket is there, and the configuration serves something over one that it does not make sense on."""
+    """A socket that systemd passed has a type that its service cannot be served on."""
 
 
 def wanted(services: Iterable[ServiceConfig]) -> list[ListenSpec]:
@@ -109,9 +109,9 @@ def wanted(services: Iterable[ServiceConfig]) -> list[ListenSpec]:
 def bind_all(
     reactor: Any, places: Sequence[ListenSpec], store: Store, absent: dict[ListenSpec, str] | None = None
 ) -> list[BoundSocket]:
-    """Bind every address, or take what the `store` has of it. Raises Unbindable with every fault at once.
+    """Bind every address, or take its sockets from the `store`. Raises Unbindable with all errors at once.
 
-    An address that has `retry` and that this machine does not have goes into `absent`, if given, with the reason.
+    If this machine does not have an address with `retry`, it is added to `absent`, if given, with the reason.
     """
     bound: list[BoundSocket] = []
     faults: list[str] = []
@@ -146,7 +146,7 @@ def _open(reactor: Any, place: ListenSpec, store: Store) -> Iterator[BoundSocket
     if address.has_path and not address.path.startswith("@"):
         runtime_dir.prepare(os.path.dirname(address.system_path), os.environ)
     for opened in kept:
-        TRANSPORTS[address.scheme].prepare(opened)  # an earlier daemon opened it, of another version perhaps
+        TRANSPORTS[address.scheme].prepare(opened)  # another version of the daemon may have opened it
         adapt(opened, address)
     for opened in kept or TRANSPORTS[address.scheme].bind(reactor, address):
         name = store.keep(address, opened, new=not kept)
@@ -156,7 +156,7 @@ def _open(reactor: Any, place: ListenSpec, store: Store) -> Iterator[BoundSocket
 
 
 def adapt(opened: socket.socket, address: Address) -> None:
-    """Give an open socket the options of an address that it can take. Raises OSError."""
+    """Set those options of an address that an open socket can change. Raises OSError."""
     if opened.family in (socket.AF_INET, socket.AF_INET6):
         given = {"dscp": 0, **address.options}
         mark(opened, replace(address, options={name: given[name] for name in ("dscp", "df") if name in given}))
@@ -180,7 +180,7 @@ def _why_unsuited(bound: BoundSocket) -> str:
 
 
 def reason(error: OSError, address: Address) -> str:
-    """Why an address cannot be opened, for people."""
+    """Why an address cannot be opened, as text for a message."""
     if isinstance(error, PermissionError) and 0 < address.port < 1024:
         return f"{system_error(error)}: a port below 1024 needs CAP_NET_BIND_SERVICE"
     if error.errno == errno.EADDRINUSE:
@@ -189,5 +189,5 @@ def reason(error: OSError, address: Address) -> str:
 
 
 def open_to_nobody(bound: Iterable[BoundSocket]) -> list[str]:
-    """A warning for each address that the network reaches and nobody beyond loopback may use."""
+    """A warning for each address that is reachable from the network while only loopback is allowed."""
     return [warning for one in bound for warning in exposed(one.service, one.place, one.loopback)]

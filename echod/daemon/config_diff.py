@@ -1,4 +1,4 @@
-"""What a new configuration asks of a daemon that serves another: which sockets stay, and which come and go."""
+"""Compares a new configuration with the one in force: which sockets are kept, opened, handed over or closed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from echod.fastpath.loop import Loop
 
 
 class Refused(Exception):
-    """A configuration that cannot be: `lines` say why, and `code` is what the process ends with (sysexits(3))."""
+    """A configuration that cannot be served: `lines` say why, and `code` is the exit code of a start (sysexits(3))."""
 
     def __init__(self, code: int, lines: Iterable[str]) -> None:
         self.code = code
@@ -24,21 +24,21 @@ class Refused(Exception):
 
 
 def at_the_next_start(begun_with: Configuration, configuration: Configuration) -> list[str]:
-    """A line for each key that another start would obey, and a reload cannot."""
+    """A line for each changed key that takes effect only at the next start."""
     wanted = configuration.daemon.landlock
     told = f"daemon.landlock: {'true' if wanted else 'false'} takes effect at the next start"
     return [told] if wanted != begun_with.daemon.landlock else []
 
 
 def explained(lines: tuple[str, ...], *, confined: bool) -> tuple[str, ...]:
-    """Why a configuration is refused, and what else it may be that the kernel would not have."""
+    """The errors of a configuration, with a hint if Landlock may be the cause."""
     if confined and any("(EACCES)" in line for line in lines):
-        return (*lines, "landlock keeps the daemon to what it was started for: restart it")
+        return (*lines, "landlock permits only the files and ports of the start: restart the daemon")
     return lines
 
 
 class Unchangeable(Exception):
-    """Something that an open socket cannot become; `faults` has a line for each."""
+    """Options that cannot change while a socket is open; `faults` has a line for each."""
 
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)
@@ -47,16 +47,16 @@ class Unchangeable(Exception):
 
 @dataclass
 class Difference:
-    """Between what is served and what shall be."""
+    """The difference between the running listeners and a new configuration."""
 
-    new: list[ListenSpec] = field(default_factory=list)  #: to be bound
-    going_on: list[tuple[Listener, ListenSpec]] = field(default_factory=list)
-    renewed: list[tuple[Listener, ListenSpec]] = field(default_factory=list)  #: another port takes the socket
-    gone: list[Listener] = field(default_factory=list)
+    new: list[ListenSpec] = field(default_factory=list)  #: addresses to bind
+    going_on: list[tuple[Listener, ListenSpec]] = field(default_factory=list)  #: listeners that continue
+    renewed: list[tuple[Listener, ListenSpec]] = field(default_factory=list)  #: a new listener takes the socket over
+    gone: list[Listener] = field(default_factory=list)  #: listeners to close
 
 
 def difference(listeners: Iterable[Listener], places: Iterable[ListenSpec], plane: Loop | None) -> Difference:
-    """What to do with each listener and each address. Raises Unchangeable."""
+    """Sort each listener and each address into a Difference. Raises Unchangeable."""
     there: dict[tuple[object, ...], list[Listener]] = {}
     for listener in listeners:
         there.setdefault(listener.bound.wanted.place, []).append(listener)
@@ -84,20 +84,20 @@ def _unchangeable(old: Address, new: Address) -> Iterable[str]:
 
 
 def rebound(bound: BoundSocket, one: ListenSpec) -> BoundSocket:
-    """The same socket for another configuration. Nothing has happened to it yet: see `readapt`."""
+    """The same socket for another configuration. Its options are not set yet: see `readapt`."""
     address = replace(bound.address, options=one.address.options)
     return replace(bound, service=one.service, address=address, wanted=one)
 
 
 def readapt(bound: BoundSocket, one: ListenSpec) -> None:
-    """Set what has changed of the options that an open socket takes."""
+    """Set the changed options of an open socket."""
     options = one.address.options
     if isinstance(bound.socket, socket.socket) and options != bound.wanted.address.options:
         adapt(bound.socket, replace(bound.address, options=options))
 
 
 def changed(listeners: Iterable[Listener], services: Iterable[ServiceConfig]) -> list[str]:
-    """The names of the services that go on, and not as they were."""
+    """The names of the services that continue with another configuration."""
     ours = {listener.name: listener.served for listener in listeners}
     return [config.name for config in services if config.name in ours and not ours[config.name].is_like(config)]
 
@@ -109,7 +109,7 @@ def changes(
     before: Configuration,
     after: Configuration,
 ) -> Iterator[str]:
-    """A line for each thing that is not as it was: `-` has gone, `+` is new, `~` goes on otherwise."""
+    """A line for each change: `-` was removed, `+` was added, `~` was changed."""
     yield from (f"- {listener.name} {listener.place}" for listener in found.gone)
     yield from (f"+ {one.service.name} {one.place}" for one in opened)
     for listener, place in (*found.going_on, *found.renewed):

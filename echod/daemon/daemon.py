@@ -33,16 +33,16 @@ from echod.telemetry.service_output import Shown
 from echod.transports.broadcast_addresses import broadcasts
 from echod.transports.service_factory import ServiceFactory
 
-INTERFACES_EVERY: Final = 60.0  #: seconds between looks at the interfaces' broadcast addresses
-ADMIN_EVERY: Final = 1.0  #: seconds between looks at who takes too long at the administrator's interface
+INTERFACES_EVERY: Final = 60.0  #: seconds between two reads of the interfaces' broadcast addresses
+ADMIN_EVERY: Final = 1.0  #: seconds between two checks for admin requests that take too long
 
 
 class Daemon(Service):
-    """Serves what was bound. twistd starts it after the fork and stops it before the reactor ends.
+    """Serves the sockets in `bound`. twistd starts it after the fork and stops it before the reactor ends.
 
-    What services show goes to `show_on`, or to the log where that is None. A reload binds through `store`; `reread`
-    reads the configuration anew, in a thread, and raises Refused.
-    Raises UnusableService, or Unready where the descriptors do not suffice; `bound` is the caller's then.
+    Lines that services print go to `show_on`, or to the log if that is None. A reload binds through `store`; `reread`
+    reads the configuration again, in a thread, and raises Refused.
+    Raises UnusableService, or Unready if descriptors are missing; the caller closes the sockets in `bound` then.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Daemon(Service):
         self.log = log
         self.outputs = [log.output] if show_on in (None, log.output) else [log.output, show_on]
         self.serving = False
-        self.become: Callable[[], None] = lambda: None  #: drops what only the start needed
+        self.become: Callable[[], None] = lambda: None  #: drops the privileges that only the start needs
         self.reloads = Reloads(self, reactor, (lambda: (self.configuration, ())) if reread is None else reread)
         self._reactor = reactor
         self._shown = Shown(log.show if show_on is None else show_on.line, reactor.seconds, reactor.callLater)
@@ -87,26 +87,26 @@ class Daemon(Service):
 
     @property
     def shared(self) -> DaemonContext:
-        """What all listeners share."""
+        """The objects that all listeners share."""
         return self.assembly.shared
 
     @property
     def listeners(self) -> list[Listener]:
-        """The listeners that accept, or will after the start."""
+        """The listeners that accept, or that will accept after the start."""
         return self.assembly.listeners
 
     def setServiceParent(self, parent: Any) -> None:
-        """Become the application's service, and its log."""
+        """Set the application's service, and its log observer."""
         parent.setComponent(ILogObserver, self.log)
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
-        """Become who serves: twistd has forked, and nothing is read yet."""
+        """Drop privileges: twistd has forked, and no byte of a client has been read yet."""
         super().privilegedStartService()
         self.become()
 
     def startService(self) -> None:
-        """Serve everything: it is bound and opened, so nothing can fail but for want of memory."""
+        """Start every listener. All sockets are bound and open, so only a lack of memory can make it fail."""
         super().startService()
         for output in self.outputs:
             output.start()
@@ -118,7 +118,7 @@ class Daemon(Service):
         self._admin_look.start(ADMIN_EVERY, now=False)
         for listener in self.listeners:
             listener.begin()
-        self._reactor.callWhenRunning(self._ready)  # a signal is not lost from here on
+        self._reactor.callWhenRunning(self._ready)  # signal handlers are installed by then
 
     def _ready(self) -> None:
         freeze_startup_heap()
@@ -129,7 +129,7 @@ class Daemon(Service):
         self.events.tell("daemon.ready", listeners=len(self.listeners))
 
     def _serve_late(self, place: ListenSpec) -> str | None:
-        """Serve an address that was not there before; why it cannot be served yet, or None."""
+        """Serve an address that could not be bound before. Returns None, or why it cannot be bound yet."""
         begun = self._assembler.late(self.assembly, place)
         if isinstance(begun, str):
             return begun
@@ -140,10 +140,13 @@ class Daemon(Service):
             self.events.tell("listener.opened", service=listener.name, address=listener.place)
         return None
 
-    # the configuration, exchanged
+    # reload
 
     def reload(self, done: Callable[[Verdict], None] = lambda _: None, by: str = "SIGHUP") -> None:
-        """Read the configuration anew and serve it, or keep the old one; `done` hears which, and why."""
+        """Read the configuration again and serve it, or keep the old one; `done` is called with the result.
+
+        `by` is the source of the request: a signal, or the administrator.
+        """
         self.reloads.ask(done, by)
 
     def reopen_logs(self) -> None:
@@ -151,20 +154,20 @@ class Daemon(Service):
         for output in self.outputs:
             try:
                 output.reopen()
-            except OSError as error:  # it goes on with the file it has
+            except OSError as error:  # it continues with the open file
                 self.log.say("error", f"the log file cannot be opened again: {system_error(error)}")
 
     def rotated(self) -> None:
-        """Open the log files again, and say so in the new ones."""
+        """Open the log files again, and log it to the new ones."""
         self.reopen_logs()
         self.log.say("info", "log files opened again, for SIGUSR1")
 
     def exchange(self, configuration: Configuration) -> Verdict:
-        """Serve another configuration. Raises Refused, and then nothing has changed."""
+        """Serve another configuration. Raises Refused; nothing has changed then."""
         new = self._assembler.replacement(self.assembly, configuration, self._plane)
         found, begun = new.difference, new.begun
 
-        # From here on nothing can fail.
+        # Nothing after this line can fail.
         otherwise = changed(self.listeners, configuration.services)
         verdict = Verdict(
             opened=len(new.bound),
@@ -204,10 +207,10 @@ class Daemon(Service):
             gone.service.retire()
         return verdict
 
-    # the end
+    # stop
 
     def stopService(self) -> Deferred[object]:
-        """Stop accepting, let the conversations end for `drain` at most; fires when the last one has."""
+        """Stop accepting, and drain the conversations for at most `drain`; fires when the last one has ended."""
         super().stopService()
         self.serving = False
         self.awaited.stop()
@@ -228,30 +231,30 @@ class Daemon(Service):
         return drained.addCallback(self._stopped, deadline)
 
     def abandon(self) -> None:
-        """End every conversation at once, also those that the plane has not handed over yet."""
+        """End every conversation at once, including those that the fast path has not handed over yet."""
         self._abandoned = True
         for factory in self._talking():
             factory.abandon()
 
     def _talking(self) -> list[ServiceFactory]:
-        """Whose conversations a stop waits for: the administrator's interface tells of it to the end."""
+        """The factories whose conversations a stop waits for. The admin interface is closed after them."""
         return [*self._listening(), *(one.factory for one in self.leaving if one.factory is not None)]
 
     def _listening(self) -> list[ServiceFactory]:
         return [one.factory for one in self.listeners if one.factory is not None and not one.is_admin]
 
     def figures(self) -> Mapping[str, Mapping[str, int]]:
-        """Every counter that is not 0, by service and address: exact, open connections included."""
+        """Every counter that is not 0, by service and address, including the bytes of open connections."""
         self.settle()
         return {f"{name} {place}": tally.figures() for (name, place), tally in self.shared.tallies.items()}
 
     def settle(self) -> None:
-        """Bring the byte counts of open connections into the tallies."""
+        """Add the byte counts of open connections to the counters."""
         for _ in self.settle_slices():
             pass
 
     def settle_slices(self) -> Iterator[None]:
-        """As settle, in steps that are short however many connections there are."""
+        """As settle, in steps that are short for any number of connections."""
         for listener in (*self.listeners, *self.leaving):
             if listener.factory is not None:
                 yield from listener.factory.settle_slices()

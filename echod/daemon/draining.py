@@ -1,4 +1,4 @@
-"""Listeners that are no more, and whose conversations go on: for as long as they belong to what is served."""
+"""Listeners that no longer accept: kept until the last of their conversations ends."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from echod.daemon.listener import Listener
 
 
 class Leaving:
-    """Whose socket another port has taken, or nobody has any more, until the last of their conversations is over."""
+    """Listeners whose socket was closed or handed over by a reload, until their last conversation ends."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._ending: dict[Listener, Deferred[None] | None] = {}  # what fires at their end, once they shall end
+        self._ending: dict[Listener, Deferred[None] | None] = {}  # fires when it is drained; None: not draining yet
 
     def __iter__(self) -> Iterator[Listener]:
         return iter(tuple(self._ending))
 
     def add(self, listener: Listener) -> None:
-        """It does not listen any more."""
+        """Keep a listener that has stopped listening, if it has conversations."""
         if listener.factory is not None and listener.factory.conversations:
             self._ending[listener] = None
 
     def look(self, listening: Iterable[Listener], seconds: float) -> None:
-        """Let those end, in so many seconds at most, whose service is not served at their address any more."""
+        """Drain, for at most `seconds`, each listener whose service is no longer served at its address."""
         belongs = {one.serves for one in listening}
         for listener in self:
             factory = listener.factory
@@ -37,7 +37,7 @@ class Leaving:
                 self._ending[listener] = factory.drain(seconds).addCallback(_cancel, deadline)
 
     def drain(self, seconds: float) -> list[Deferred[None]]:
-        """Let all of them end, as ServiceFactory.drain; those that end already do so in their own time."""
+        """Drain all of them, as ServiceFactory.drain; those that are draining keep their deadline."""
         return [
             drained or listener.factory.drain(seconds)
             for listener, drained in self._ending.items()

@@ -1,4 +1,4 @@
-"""The loop of the fast path: made where the configuration and the kernel allow it."""
+"""Makes the loop of the fast path, if the configuration and the kernel permit it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Listening sockets that outlive the process: systemd's descriptor store (sd_notify(3), FDSTORE=1).
 
-A socket that we bound is handed to the manager under a name made of its address, and taken back by that name at the
-next start instead of being bound anew: over a restart no client is refused. What systemd passed from a socket unit
-is kept by that unit already.
+After a start, echod hands each socket that it bound to the service manager, under a name made of its address. At the
+next start it takes the socket back by that name instead of binding again, so no client is refused during a restart. A
+socket that systemd passed from a socket unit is kept by that unit already.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from echod.daemon.sd_notify import Notify
 from echod.transports import unix_paths
 from echod.transports.inherited_sockets import Passed
 
-CHANGEABLE: Final = frozenset({"backlog", "dscp"})  #: options of an address that an open socket takes
-PREFIX: Final = "echod-"  #: of every name that is ours
+CHANGEABLE: Final = frozenset({"backlog", "dscp"})  #: options of an address that can be set on an open socket
+PREFIX: Final = "echod-"  #: the start of every name that echod gives
 PROBE: Final = f"{PREFIX}probe"
-LONGEST: Final = 160  #: octets of a name that can be read; systemd takes 255 in all
-VARIABLE: Final = "FDSTORE"  #: systemd sets it where it offers a store, from version 254 on
-ANSWERED: Final = 1.0  #: seconds that the manager has to say whether it keeps anything
-FORGOTTEN: Final = 5.0  #: seconds that it has to let go of what stands in our way
+LONGEST: Final = 160  #: bytes of a readable name; longer ones are hashed, since systemd takes at most 255
+VARIABLE: Final = "FDSTORE"  #: set by systemd 254 and later if it offers a store
+ANSWERED: Final = 1.0  #: seconds to wait for the manager when testing whether it keeps descriptors
+FORGOTTEN: Final = 5.0  #: seconds to wait until the manager has closed sockets that block new addresses
 
 
 class Store:
-    """What the manager keeps for us, and what it `passed` at this start.
+    """The sockets that the manager keeps, and those that it `passed` at this start.
 
-    Until `begin` nothing new is handed over; after `end`, what is closed stays where it is.
+    New sockets are handed over from `begin` on. After `end`, a socket that is closed stays in the store.
     """
 
     def __init__(self, passed: Passed, notify: Notify, environ: MutableMapping[str, str]) -> None:
@@ -46,7 +46,7 @@ class Store:
         self._restored: set[str] = set()
 
     def forget_others(self, addresses: Iterable[Address]) -> None:
-        """Let go of every stored socket that none of these addresses wants: it would be in the way of others."""
+        """Drop every stored socket that none of these addresses uses: it could block binding another."""
         wanted = {name_of(address) for address in addresses}
         others = [name for name in self.passed.names if name.startswith(PREFIX) and name not in wanted]
         for name in others:
@@ -56,12 +56,12 @@ class Store:
             self._notify.barrier(FORGOTTEN)
 
     def take(self, address: Address) -> list[socket.socket]:
-        """The sockets of before for this address, ready to be served; none where there are none."""
+        """The stored sockets of this address, ready to be served; an empty list if the store has none."""
         name = name_of(address)
         return self.passed.take(name) if name in self.passed.names else []
 
     def keep(self, address: Address, bound: socket.socket, *, new: bool) -> str | None:
-        """Have the manager keep a socket of this address: a new one is handed over. The name that it has there."""
+        """Keep a socket of this address in the store; a new one is handed over. Returns its name there, or None."""
         name = name_of(address)
         if name is None:
             return None
@@ -74,18 +74,18 @@ class Store:
         return name
 
     def begin(self) -> None:
-        """The start succeeded: hand over what was bound, if the manager keeps such things."""
+        """The start succeeded: hand over the bound sockets, if the manager offers a store."""
         self._begun = True
         for name, bound in self._new:
             self._hand_over(name, bound)
         self._new.clear()
 
     def end(self) -> None:
-        """The daemon stops: from now on what is closed was not taken out of service, only left to the next start."""
+        """The daemon is stopping: sockets that are closed from now on stay in the store for the next start."""
         self._ended = True
 
     def closing(self, name: str) -> bool:
-        """A socket of this name is closed here: whether it lives on with the manager, who else is told to drop it."""
+        """Whether the manager keeps the socket of this name, which is being closed. If not, it is told to drop it."""
         if not self._begun:
             return name in self._restored
         if self._ended:
@@ -96,14 +96,14 @@ class Store:
 
     def _hand_over(self, name: str, bound: socket.socket) -> None:
         if self._is_offered():
-            # without FDPOLL=0 the manager drops a socket that has an error to tell
+            # without FDPOLL=0 the manager drops a socket that has a pending error
             self._notify.send("FDSTORE=1", f"FDNAME={name}", "FDPOLL=0", descriptors=[bound.fileno()])
 
     def _remove(self, name: str) -> None:
         self._notify.send("FDSTOREREMOVE=1", f"FDNAME={name}")
 
     def _is_offered(self) -> bool:
-        """Whether the manager keeps descriptors. One that does not say is tried: it closes what it does not keep."""
+        """Whether the manager keeps descriptors. Without the variable, one is sent to see if the manager closes it."""
         if self._offered is None:
             self._offered = self._notify.there and self._try()
         return self._offered
@@ -111,7 +111,7 @@ class Store:
     def _try(self) -> bool:
         try:
             ours, theirs = os.pipe()
-        except OSError:  # none is left to ask with
+        except OSError:  # no descriptor is left for the test
             return False
         try:
             self._notify.send("FDSTORE=1", f"FDNAME={PROBE}", descriptors=[theirs])
@@ -120,7 +120,7 @@ class Store:
         try:
             answered = self._notify.barrier(ANSWERED)
             looking = select.poll()
-            looking.register(ours, 0)  # POLLHUP is always told
+            looking.register(ours, 0)  # POLLHUP is always reported
             return answered and not looking.poll(0)
         finally:
             self._remove(PROBE)
@@ -128,10 +128,11 @@ class Store:
 
 
 def name_of(address: Address) -> str | None:
-    """The name of a socket in the store, in characters that systemd takes; None for what is no place of its own.
+    """The name of a socket in the store, in characters that systemd permits; None if the address does not identify it.
 
-    The options that an open socket cannot take are part of it: with others it has to be bound anew. So is the identity
-    of a path: where somebody else's file is there by now, or none, the socket behind it can be reached no more.
+    Options that cannot be set on an open socket are part of the name: if they change, the socket has to be bound
+    again. The identity of a path is also part of it: if the path was removed or replaced, clients cannot reach the
+    socket any more.
     """
     if address.is_passed or address.is_opaque or (not address.has_path and not address.port):
         return None

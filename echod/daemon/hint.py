@@ -1,4 +1,4 @@
-"""What to type next: told at a terminal, when everything is served."""
+"""Suggests client commands to type next; printed at a terminal when the daemon is ready."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterable
 from typing import Final
 
-TRIED: Final = ("upper", "echo")  #: the kinds whose answer shows most
+TRIED: Final = ("upper", "echo")  #: kinds to suggest, best first: the reply of `upper` differs from the request
 ADMIN: Final = "admin"  #: the kind of the admin interface
 
 
 def hint(served: Iterable[tuple[str, str]], program: str) -> str | None:
-    """Commands of the client that have an answer here, or None if there is none; `served` is kinds and addresses."""
+    """Client commands that work with this daemon, or None; `served` is pairs of kind and address."""
     served = tuple(served)
     places = {kind: place.replace("*", "127.0.0.1") for kind, place in reversed(served) if place.startswith("tcp://")}
     commands = [f"{program} send {places[kind]} hello" for kind in TRIED if kind in places][:1]

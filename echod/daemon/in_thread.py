@@ -1,7 +1,7 @@
-"""A call that may wait for a name server, in a thread of its own: signals are handled meanwhile, and no end waits.
+"""Runs a call that may wait for a name server in a thread, so that signals are handled meanwhile.
 
-Python runs the handler of a signal between two steps of the main thread. None runs while the main thread is inside the
-C library and waits for a resolver. The threads are daemons: the process ends while one still waits.
+Python runs signal handlers between two instructions of the main thread. While the main thread waits for a resolver in
+the C library, no handler runs. The threads are daemon threads: the process can end while one is still waiting.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def begin(call: Callable[[], T], done: Callable[[T | BaseException], object]) -> threading.Thread:
-    """Call in a thread, and then `done`, in that thread, with what was returned or raised. Raises NoThread."""
+    """Call in a thread; `done` is called in that thread with the return value or the exception. Raises NoThread."""
 
     def run() -> None:
         try:
@@ -31,7 +31,7 @@ def begin(call: Callable[[], T], done: Callable[[T | BaseException], object]) ->
 
 
 def wait_for(call: Callable[[], T]) -> T:
-    """Call in a thread and wait; handlers of signals run meanwhile. Raises NoThread, and what the call raises."""
+    """Call in a thread and wait; signal handlers run meanwhile. Raises NoThread, and what the call raises."""
     outcomes: list[T | BaseException] = []
     begin(call, outcomes.append).join()
     [outcome] = outcomes

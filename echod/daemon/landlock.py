@@ -1,6 +1,6 @@
-"""Landlock: the kernel keeps this process, whatever becomes of it, to the files and ports that it was started for.
+"""Landlock: the kernel confines this process to the files and ports of its configuration.
 
-The numbers are those of <linux/landlock.h>; landlock(7) tells which version of the interface knows which.
+The numbers are from <linux/landlock.h>; landlock(7) lists the accesses that each version of the interface knows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from echod.daemon.bind import BoundSocket
 from echod.daemon.privilege_syscalls import PR_SET_NO_NEW_PRIVS, Kernel
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same on every architecture
-VERSION: Final = 1  #: the flag that asks for the version of the interface
+VERSION: Final = 1  #: the flag that requests the version of the interface
 PATH_BENEATH, NET_PORT = 1, 2
 
 WRITE_FILE: Final = 1 << 1
@@ -35,31 +35,31 @@ MAKE_REG: Final = 1 << 8
 MAKE_SOCK: Final = 1 << 9
 TRUNCATE: Final = 1 << 14
 IOCTL_DEV: Final = 1 << 15
-OF_FILES: Final = 1 | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV  #: what can be said of a file; of a folder all
+OF_FILES: Final = 1 | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV  #: accesses that a rule for a file may have
 BIND_TCP, CONNECT_TCP = 1 << 0, 1 << 1
 SIGNAL: Final = 1 << 1
 
 FILES: Final[Mapping[int, int]] = {1: (1 << 13) - 1, 2: 1 << 13, 3: TRUNCATE, 5: IOCTL_DEV}
-"""The accesses to files that each version brought; all that the kernel knows are forbidden but for the rules."""
+"""The accesses to files that each version added. All that the kernel knows are forbidden, except by a rule."""
 
 READ: Final = READ_FILE | READ_DIR
 WRITE: Final = READ | WRITE_FILE | TRUNCATE | REMOVE_FILE | MAKE_REG
 
 SYSTEM: Final = ("/usr", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/run/systemd/resolve", "/dev/urandom")
-"""What Python and the C library read while they run: modules, names of hosts, of users and of services, zones."""
-FOLDERS: Final = ("RUNTIME_DIRECTORY", "STATE_DIRECTORY", "LOGS_DIRECTORY")  #: what a unit gave us (systemd.exec(5))
+"""Read by Python and the C library while they run: modules; host, user and service names; time zones."""
+FOLDERS: Final = ("RUNTIME_DIRECTORY", "STATE_DIRECTORY", "LOGS_DIRECTORY")  #: set by a unit (systemd.exec(5))
 
 
 class Missing(Exception):
-    """This kernel has no Landlock, or does not let us use it; the message says which."""
+    """The kernel does not offer Landlock, or forbids its use; the message says which."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What stays allowed."""
+    """The accesses that stay allowed."""
 
-    paths: Mapping[str, int] = field(default_factory=dict)  #: accesses beneath each of these
-    ports: frozenset[int] = frozenset()  #: TCP ports that may be bound; 0 is any that the system chooses
+    paths: Mapping[str, int] = field(default_factory=dict)  #: the accesses to each path and everything beneath it
+    ports: frozenset[int] = frozenset()  #: TCP ports that may be bound; 0 is any port that the kernel chooses
 
 
 def rules_of(
@@ -69,16 +69,16 @@ def rules_of(
     environ: Mapping[str, str],
     awaited: Iterable[Address] = (),
 ) -> Rules:
-    """The rules for a daemon that serves this and reads it again: `writes` are files that it reopens or removes,
-    `awaited` are addresses that it will bind later.
+    """The rules for a daemon with this configuration, which it can read again.
 
-    The folders of files are meant, not the files: whoever changes one puts another in its place.
+    `writes` are files that the daemon reopens or removes, `awaited` are addresses that it will bind later. The rules
+    name the folders of files rather than the files: an editor replaces a file by another.
     """
     paths: dict[str, int] = {}
 
     def allow(path: str | Path, access: int) -> None:
         place = os.path.abspath(path)
-        if os.path.realpath(place) != "/":  # that would be everything
+        if os.path.realpath(place) != "/":  # a rule for / would allow everything
             paths[place] = paths.get(place, 0) | access
 
     def allow_beside(file: str | Path, access: int) -> None:
@@ -106,8 +106,8 @@ def rules_of(
 
 
 def _of_modules() -> Iterator[str]:
-    """The folders of Python's modules. The working folder is none of them, even if Python looks there first; the
-    folders of the packages that run are."""
+    """The folders of Python's modules, and of the packages echod and twisted, but not the working folder: Python may
+    search it first."""
     here = os.path.realpath(".")
     yield from (folder for folder in sys.path if folder and os.path.realpath(folder) != here)
     yield os.path.dirname(version.__file__)
@@ -127,16 +127,16 @@ def _files(of: Any) -> Iterator[Path]:
 
 
 def confine(rules: Rules) -> int:
-    """Keep this thread, and all that it begins, to the rules for ever. Returns the version that the kernel has.
+    """Confine this thread, and all threads and processes that it starts, to the rules. It cannot be undone.
 
-    Raises Missing where there is none, and OSError where the kernel does not take the rules.
+    Returns the version of the interface. Raises Missing if the kernel has none, and OSError if it refuses the rules.
     """
     try:
         kernel = Kernel()
         version = kernel.syscall(CREATE_RULESET, kernel.ffi.NULL, 0, VERSION)
-    except OSError as error:  # not built in, not switched on, or a filter of the unit forbids it
+    except OSError as error:  # not built in, not enabled, or forbidden by a system call filter
         name = errno.errorcode.get(error.errno or 0, "no cffi")
-        raise Missing(f"this kernel has no Landlock for us ({name}): nothing is confined") from error
+        raise Missing(f"this kernel does not offer Landlock ({name}): the process is not confined") from error
     files = sum(bits for since, bits in FILES.items() if since <= version)
     attributes = [files]
     if version >= 4:
@@ -162,7 +162,7 @@ def _allow_path(kernel: Kernel, ruleset: int, path: str, access: int) -> None:
     try:
         held = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
-        return  # what is not there needs no rule
+        return  # a path that does not exist needs no rule
     try:
         if not stat.S_ISDIR(os.fstat(held).st_mode):
             access &= OF_FILES

@@ -1,4 +1,4 @@
-"""One service with its gates, and one bound socket of it with what serves it, plain or on the plane."""
+"""A running service with its gates, and the listener of one bound socket, on Twisted's path or the fast path."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from echod.transports.udp import UDPPort
 
 
 class Unready(Exception):
-    """The kernel does not give what it takes to serve an address; the message says which, and why."""
+    """The kernel refused a resource that serving an address needs; the message names both, and the error."""
 
 
 class UnusableService(Exception):
-    """A kind could not be made with options that are right by themselves; the message says which, and why."""
+    """The constructor of a kind of service raised an exception; the message names the service and the exception."""
 
 
 @dataclass
 class DaemonContext:
-    """What all listeners of a daemon share."""
+    """The objects that all listeners of a daemon share."""
 
     reactor: Any
     events: Events
@@ -47,16 +47,16 @@ class DaemonContext:
     plane: Loop | None
     pipes_below: int
     state: SharedState
-    own_ports: set[int]  #: the ports of the daemon, which no datagram may come from
+    own_ports: set[int]  #: the daemon's UDP ports; datagrams from them are dropped
     broadcasts: set[bytes]  #: the broadcast addresses of the interfaces
     tallies: dict[tuple[str, str], Counters]  #: by the service's name and the address
 
 
 class RunningService:
-    """One service of the configuration, and the gates before it, whatever its addresses.
+    """One service of the configuration, with the gates that all its addresses share.
 
-    After a reload it takes the place of `predecessor`, a service of the same name and kind: its gates go on, so
-    that whoever is connected still counts. Nothing of that happens before `begin`.
+    After a reload it replaces `predecessor`, a service of the same name and kind, and takes over its gates, so that
+    open connections still count. The replacement happens in `begin`.
     Raises UnusableService.
     """
 
@@ -81,7 +81,7 @@ class RunningService:
         self.datagrams.reconfigure(access, limits, self._larger_answers_to, self._allow_source_ports)
 
     def begin(self) -> None:
-        """Take over: the gates go by our lists and limits from now on."""
+        """Replace the predecessor: apply the new lists and limits to the gates."""
         if self._predecessor is not None:
             limits = self.config.limits
             self.connections.reconfigure(self._access, limits)
@@ -101,7 +101,7 @@ class RunningService:
         return effective(config.show, config.kind, terminal=self.service.context.terminal)
 
     def is_like(self, other: ServiceConfig) -> bool:
-        """Whether nothing but the addresses differs."""
+        """Whether only the addresses differ."""
         return replace(self.config, listen=()) == replace(other, listen=())
 
     def _make(self, shared: DaemonContext) -> Service:
@@ -113,13 +113,13 @@ class RunningService:
         try:
             watermark = shared.state.send_budget.mark(config.limits.total_buffer)
             return config.kind(config.options, replace(shared.context, send_budget=watermark))
-        except Exception as error:  # another package's code, or a file that was there a moment ago
+        except Exception as error:  # from another package's code, or a file was removed since the check
             why = f"{type(error).__name__}: {error}"
-            raise UnusableService(f"services.{config.name}: kind {config.kind.kind} cannot begin: {why}") from error
+            raise UnusableService(f"services.{config.name}: kind {config.kind.kind} cannot start: {why}") from error
 
 
 class Listener:
-    """A bound socket that is served, once it is told to `begin`; nothing is done to it before. Raises OSError."""
+    """Serves one bound socket, from `begin` on. Raises OSError."""
 
     def __init__(self, bound: BoundSocket, served: RunningService, shared: DaemonContext) -> None:
         self.bound = bound
@@ -132,7 +132,7 @@ class Listener:
         self.factory: ServiceFactory | None = None
         self._protocol: ServiceDatagrams | None = None
         self.port: Any
-        # Each listener of the admin interface has places of its own: TCP clients cannot crowd out Unix clients.
+        # Each listener of the admin interface has its own connection slots: TCP clients cannot use up those of Unix.
         self._own_gate: ConnectionGate | None = None
         if self.is_admin:
             access, limits = served.connections.access, served.config.limits
@@ -141,7 +141,7 @@ class Listener:
             self.factory = ServiceFactory(
                 served.frontend,
                 gate=self._own_gate or served.connections,
-                limits=served.config.limits,  # the gate goes by them once the service has begun
+                limits=served.config.limits,  # the gate applies them when the service has begun
                 tally=self.tally,
                 events=shared.events,
                 name=served.config.name,
@@ -185,28 +185,28 @@ class Listener:
 
     @property
     def serves(self) -> tuple[object, ...]:
-        """What its connections belong to: a service of this name and kind at this address."""
+        """The key of its connections: the name and kind of the service, and the address."""
         return (self.name, self.served.config.kind, self.place)
 
     @property
     def is_admin(self) -> bool:
-        """Whether it is the administrator's."""
+        """Whether it belongs to the admin interface."""
         return self.served.config.kind is AdminService
 
     def begin(self) -> None:
-        """Serve from now on."""
+        """Start serving."""
         self._grant()
         self.port.startListening()
 
     def discard(self) -> None:
-        """It will never begin: what it has opened is closed, and its socket is left as it is."""
+        """Release a listener that will not begin. The resources that it opened are closed; its socket stays open."""
         if isinstance(self.port, StreamLane | DatagramLane):
             self.port.discard()
 
     def suits(self, config: ServiceConfig, plane: Loop | None) -> bool:
-        """Whether it can go on under another configuration; else another has to take its socket."""
+        """Whether it can continue under another configuration. If not, a new listener has to take its socket over."""
         ours = self.served.config
-        if isinstance(self._protocol, SessionDatagrams):  # never on the plane, and nothing of it waits here
+        if isinstance(self._protocol, SessionDatagrams):  # never on the fast path, and its limits can change
             return (ours.name, ours.kind) == (config.name, config.kind)
         if (ours.name, ours.kind, self._plane) != (config.name, config.kind, plane):
             return False
@@ -216,11 +216,11 @@ class Listener:
         old, new = ours.limits, config.limits
         if (old.buffer, old.total_buffer) != (new.buffer, new.total_buffer):
             return False
-        # A connection goes on with the limits it began with: a Conversation has its own, a lane one for all.
+        # A connection keeps the limits it began with. A Conversation has its own; a lane has one set for all.
         return not isinstance(self.port, StreamLane) or (old.idle, old.stall) == (new.idle, new.stall)
 
     def reconfigure(self, served: RunningService, bound: BoundSocket) -> None:
-        """Go on with a service that took the place of ours."""
+        """Continue with a service that replaced the present one."""
         self.served, self.bound = served, bound
         if self.factory is not None:
             self.factory.reconfigure(served.frontend, served.config.limits)
@@ -230,25 +230,25 @@ class Listener:
         self.look_again()
 
     def _grant(self) -> None:
-        """Let the kernel be as patient as `stall` is, and the gate go by the lists of now."""
+        """Apply the access lists and limits of the service: to its own gate, and `stall` to the socket."""
         if self._own_gate is not None:
             self._own_gate.reconfigure(self.served.connections.access, self.served.config.limits)
         self.bound.transport.set_stall(self.bound.socket, self.served.config.limits.stall)
 
     def look_again(self) -> None:
-        """Lists, own ports or broadcast addresses have changed."""
+        """Forget cached decisions: access lists, own ports or broadcast addresses have changed."""
         if isinstance(self.port, DatagramLane | DatagramPort):
             self.port.forget()
 
     def connections(self) -> Iterator[dict[str, Any]]:
-        """The open connections, as the administrator's interface tells them."""
+        """The open connections, as the admin interface shows them."""
         if self.factory is not None:
             where: Mapping[str, Any] = {"service": self.name, "address": self.place}
             yield from ({**where, **one} for one in self.factory.told())
 
 
 def _counters(shared: DaemonContext, service: str, address: str) -> Counters:
-    """Those that a listener of this service had at this address, or new ones."""
+    """The counters of this service at this address, or new ones."""
     tally = shared.tallies.get((service, address))
     if tally is None:
         tally = shared.tallies[(service, address)] = shared.state.counters(service, address)
@@ -256,7 +256,7 @@ def _counters(shared: DaemonContext, service: str, address: str) -> Counters:
 
 
 def used(tallies: Mapping[tuple[str, str], Counters], listeners: Iterable[Listener]) -> dict[tuple[str, str], Counters]:
-    """The counters that a listener has, or that have counted anything; reloads would pile up the others."""
+    """The counters of a listener, and those that are not 0. The others would accumulate with reloads."""
     ours = {(listener.name, listener.place) for listener in listeners}
     return {key: tally for key, tally in tallies.items() if key in ours or tally.figures()}
 
@@ -264,7 +264,7 @@ def used(tallies: Mapping[tuple[str, str], Counters], listeners: Iterable[Listen
 def listeners(
     bound: Iterable[BoundSocket], served: Mapping[str, RunningService], shared: DaemonContext
 ) -> list[Listener]:
-    """What serves each of these sockets, by the names of their services: all, or none. Raises Unready."""
+    """A listener for each of these sockets; `served` has the services by name. Raises Unready, and keeps none then."""
     made: list[Listener] = []
     for one in bound:
         try:

@@ -1,4 +1,4 @@
-"""`--console`: the daemon's own terminal is an operator's seat of its console service."""
+"""`--console`: the daemon's own terminal operates its console service."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from echod.services.console import Console
 from echod.services.operator_queue import Desk, Unanswerable
 from echod.telemetry.background_writer import Output
 
-GONE: Final = "-- there is no console service any more"
+GONE: Final = "-- the console service was removed"
 
 
 class NoConsole(Exception):
-    """The terminal cannot be an operator's seat; the message says why, and what would be right."""
+    """The terminal cannot operate a console service; the message says why, and what to change."""
 
 
 class OwnTerminal:
-    """The operator at the daemon's own terminal, or behind its standard input where that is a pipe.
+    """The operator at the daemon's own terminal, or at its standard input if that is a pipe.
 
-    Who leaves (`/quit`, Ctrl-D) sits down again with the next line; the daemon goes on meanwhile.
+    An operator who has left (`/quit`, Ctrl-D) joins again with the next line. The daemon continues meanwhile.
     """
 
     def __init__(self, reactor: Any, output: Output, desk: Callable[[], Desk | None]) -> None:
-        self._find = desk  # a reload may take the service away, and bring it back
+        self._find = desk  # a reload can remove the service, and add it again
         self._desk: Desk | None = None
         self._number: int | None = None
         self._show: Callable[[str], object] = output.line
@@ -45,10 +45,10 @@ class OwnTerminal:
         output.dressed = self._typing.dressed
 
     def event(self, name: str, _fields: Mapping[str, Any]) -> None:
-        """What the daemon tells: the sink to subscribe. The seat is taken when all is ready, and left at the end."""
+        """The sink of the daemon's events. The operator joins when the daemon is ready, and leaves at the stop."""
         if name == "daemon.ready":
             self._typing.start()
-            self._show("-- the console is yours; /help tells more")
+            self._show("-- you operate this console; /help lists the commands")
             self._sit()
         elif name == "daemon.stopped":
             self._typing.stop()
@@ -64,7 +64,7 @@ class OwnTerminal:
                 self._operating.event(event)
 
     def _dismissed(self) -> None:
-        """A reload has taken the service away."""
+        """A reload has removed the service."""
         self._desk = self._number = None
         self._show(GONE)
 
@@ -86,30 +86,30 @@ class OwnTerminal:
         if self._desk is not None and self._number is not None:
             self._desk.rise(self._number)
             self._number = None
-            self._show("-- you have left, and messages wait; a line brings you back, Ctrl-C stops the daemon")
+            self._show("-- you left the console; messages are queued. A line joins again, Ctrl-C stops the daemon")
 
 
 def console_of(configuration: Configuration, *, daemonised: bool) -> str:
-    """The name of the one console service. Raises NoConsole where there is none, or no terminal to sit at."""
+    """The name of the only console service. Raises NoConsole if there is another number, or no terminal to read."""
     if daemonised:
         raise NoConsole("--console needs the foreground: twistd -n --pidfile= echod --console …")
     names = [one.name for one in configuration.services if issubclass(one.kind, Console)]
     if not names:
-        raise NoConsole("--console: there is no console service; add --listen console=tcp://127.0.0.1:10014")
+        raise NoConsole("--console: no console service is configured; add --listen console=tcp://127.0.0.1:10014")
     if len(names) > 1:
-        raise NoConsole(f"--console: one terminal is one seat, and there are {len(names)}: {', '.join(names)}")
+        raise NoConsole(f"--console: {len(names)} console services are configured ({', '.join(names)}); expected one")
     if sys.stdin.isatty() and not in_foreground(sys.stdin.fileno()):
-        raise NoConsole("--console: this process is in the background of its terminal, and cannot read from it")
+        raise NoConsole("--console: this process is in the background of its terminal and cannot read from it")
     return names[0]
 
 
 def desk_of(listeners: Iterable[Listener], name: str) -> Desk | None:
-    """The desk of the console service of this name, or None where none is served."""
+    """The operator queue of the console service of this name, or None if it is not served."""
     found = (one.served.service for one in listeners if one.name == name)
     service = next(found, None)
     return service.desk if isinstance(service, Console) else None
 
 
 def shares_the_terminal() -> bool:
-    """Whether what goes to standard error would be written over the line that is typed."""
+    """Whether standard error writes to the terminal on which the operator types."""
     return is_terminal() and sys.stderr.isatty()

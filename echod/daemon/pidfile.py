@@ -1,7 +1,7 @@
-"""The pidfile: written by us rather than by twistd, and stale unless the process that it names wrote it.
+"""The pidfile: written by echod rather than by twistd, and stale unless the process that it names wrote it.
 
-twistd would write it as root through whatever stands at its path, and would take any process that has the number of
-a daemon that died for that daemon.
+twistd would write it as root through a symbolic link. It would also take any process that has the number of a daemon
+that died for that daemon.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LONGEST: Final = 32  #: bytes of a number and its line end
 SLACK: Final = 5.0
 """Seconds that a process may be younger than its file: start times have the resolution of a clock tick, and the clock
 may have been stepped by NTP in between."""
-PROGRAMS: Final = ("echod", "twistd")  #: what the command line of a daemon of ours has in one of its words
+PROGRAMS: Final = ("echod", "twistd")  #: one of these is in the command line of every echod daemon
 
 
 class Pidfile:
@@ -34,14 +34,14 @@ class Pidfile:
         self._descriptor = -1
 
     def remove_stale(self) -> None:
-        """Remove it if no process serves that wrote it. Raises OSError."""
+        """Remove it if the process that wrote it has ended. Raises OSError."""
         with opening(self.path, self._identity):
             if is_stale(self.path):
                 with suppress(FileNotFoundError):
                     os.unlink(self.path)
 
     def check(self) -> None:
-        """Whether it can be created, before the process forks. Raises OSError, with what stands in the way."""
+        """Check that it can be created, before the process forks. Raises OSError with the reason if it cannot."""
         folder = os.path.dirname(self.path)
         with opening(self.path, self._identity):
             os.stat(os.path.join(folder, "."))
@@ -58,7 +58,8 @@ class Pidfile:
         os.write(self._descriptor, b"%d" % os.getpid())
 
     def remove(self) -> None:
-        """Remove it, if it is still ours. Where that is not allowed it is emptied, so that it counts as stale."""
+        """Remove it, if it is still the file that this process wrote. If that is not permitted, empty it: an empty
+        pidfile is stale."""
         if self._descriptor < 0:
             return
         ours = os.fstat(self._descriptor)
@@ -74,24 +75,24 @@ class Pidfile:
 
 
 def pidfile_of(twistd: MutableMapping[str, Any] | None, identity: Identity | None) -> Pidfile | None:
-    """The pidfile that twistd's options name, if they name one. A stale one is removed before twistd looks at it.
+    """The pidfile of twistd's options, or None. A stale one is removed before twistd reads it.
 
-    In a changed root (`--chroot`) its path leads elsewhere, and twistd writes it.
+    With `--chroot` its path has another meaning, and twistd writes it.
     """
     name = twistd.get("pidfile") if twistd is not None else None
     if twistd is None or not name or twistd.get("chroot"):
         return None
     pidfile = Pidfile(os.path.abspath(os.path.join(twistd.get("rundir") or ".", name)), identity)
-    with suppress(OSError):  # its check will say what stands in the way
+    with suppress(OSError):  # `check` reports the error
         pidfile.remove_stale()
     return pidfile
 
 
 def is_stale(path: str) -> bool:
-    """Whether a pidfile is empty, or names a process that cannot have written it: none, this one, another program, or
-    one that is younger than the file. A file that holds anything except a number is not a pidfile and is kept.
+    """Whether a pidfile is empty, or names a process that cannot have written it: one that does not exist, this one,
+    another program, or one that is younger than the file. A file with anything except a number is not a pidfile.
 
-    Raises OSError; FileNotFoundError where there is none.
+    Raises OSError; FileNotFoundError if it does not exist.
     """
     opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -118,7 +119,7 @@ def is_stale(path: str) -> bool:
 
 
 def _may_have_written(number: int, written: float) -> bool:
-    """Whether a process is a daemon of ours that ran at this time; also where proc(5) does not tell."""
+    """Whether a process is an echod daemon that ran at this time. True if /proc cannot be read."""
     process = Path(f"/proc/{number}")
     try:
         words = (process / "cmdline").read_bytes().split(b"\0")

@@ -1,4 +1,4 @@
-"""The system calls of privileges that Python does not offer, by cffi in ABI mode. They concern the calling thread."""
+"""The system calls for privileges that Python does not offer, with cffi in ABI mode. They affect the calling thread."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DECLARATIONS: Final = """
 
 
 class Kernel:
-    """The calls. Each raises OSError where the kernel refuses; making one does where there is no cffi."""
+    """The calls. Each raises OSError if the kernel refuses; the constructor does if cffi is not installed."""
 
     def __init__(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Root, given away for good: what was bound as root is served as somebody else, before the first byte is read."""
+"""Drops root privileges for good, after the sockets are bound and before the first byte of a client is read."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ MOST_CAPABILITIES: Final = 64  #: bits in a set of them
 
 
 class Impossible(Exception):
-    """Nobody can become whom the command line names; the message says why."""
+    """The process cannot become the user or group of the command line; the message says why."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Whom to become: a user, a group, and all the groups besides."""
+    """The user to become, its group, and its supplementary groups, by number."""
 
     user: int
     group: int
@@ -41,7 +41,7 @@ class Identity:
 
 
 def identity_of(user: str | int | None, group: str | int | None) -> Identity | None:
-    """Whom `--uid` and `--gid` name, by name or number; None where that is who we are. Raises Impossible."""
+    """The identity of `--uid` and `--gid`, names or numbers; None if the process has it already. Raises Impossible."""
     if user is None and group is None:
         return None
     number = os.geteuid() if user is None else _number(user, "user")
@@ -76,7 +76,7 @@ def _number(text: str | int, what: str) -> int:
 
 
 def owning(configuration: Configuration, identity: Identity) -> Configuration:
-    """The configuration with every Unix path given to them, where it does not say whose it is."""
+    """The configuration with this owner for every Unix path that does not have `user` and `group`."""
     options = {"user": str(identity.user), "group": str(identity.group)}
 
     def owned(listen: tuple[Address, ...]) -> tuple[Address, ...]:
@@ -90,12 +90,12 @@ def owning(configuration: Configuration, identity: Identity) -> Configuration:
 
 
 def stay_behind(places: Iterable[Address]) -> Iterator[str]:
-    """A line for each Unix path that we may not remove at the end; to be asked once we are who we shall be."""
+    """A line for each Unix path that cannot be removed at the stop. Call it after `become`."""
     for one in places:
         folder = os.path.dirname(one.path)
         if one.has_path and not one.path.startswith("@") and not os.access(folder, os.W_OK | os.X_OK):
             user = _called(os.geteuid())
-            yield f"{one.place} stays behind at the stop: user {user} may not write to {escaped(folder)}"
+            yield f"{one.place} will not be removed at the stop: user {user} may not write to {escaped(folder)}"
 
 
 def _called(number: int) -> str:
@@ -106,16 +106,16 @@ def _called(number: int) -> str:
 
 
 def become(identity: Identity) -> None:
-    """Become them, with no capability and no way back. Raises OSError.
+    """Become this user and group, without capabilities. It cannot be undone. Raises OSError.
 
-    It must be called while the process has one thread: others would keep what they have.
+    Call it while the process has one thread: other threads would keep their privileges.
     """
     runtime_dir.keep(os.environ)
     kernel = Kernel()
     for capability in range(MOST_CAPABILITIES):
         try:
             kernel.prctl(PR_CAPBSET_DROP, capability)
-        except OSError as error:  # EINVAL: the kernel knows no more of them; EPERM: no_new_privs will do
+        except OSError as error:  # EINVAL: beyond the kernel's last one; EPERM: no_new_privs is sufficient
             if error.errno in (errno.EINVAL, errno.EPERM):
                 break
             raise
@@ -130,9 +130,9 @@ def become(identity: Identity) -> None:
 
 
 def _check(kernel: Kernel, identity: Identity) -> None:
-    """Believe no call that it did what it said."""
+    """Verify the result of the calls. Raises OSError if a privilege remains."""
     user, group = identity.user, identity.group
     if os.getresuid() != (user,) * 3 or os.getresgid() != (group,) * 3 or set(os.getgroups()) - {*identity.groups}:
-        raise OSError(errno.EPERM, "something of root is left")
+        raise OSError(errno.EPERM, "root privileges were not fully dropped")
     if user != 0 and kernel.capabilities() != (0, 0, 0):
-        raise OSError(errno.EPERM, "a capability is left")
+        raise OSError(errno.EPERM, "capabilities were not fully dropped")

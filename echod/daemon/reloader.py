@@ -1,4 +1,4 @@
-"""Reloads, one after the other: a configuration is read in a thread, and exchanged between turns of the reactor."""
+"""Performs reloads, one after another: a thread reads the configuration, and the reactor's thread applies it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from echod.telemetry.log import Log
 from echod.telemetry.threads import NoThread
 
 SWITCH: Final = 0.0001
-"""Seconds that a thread which reads a configuration may keep the interpreter from the reactor's: with Python's own 5 ms
-each system call of the reactor would wait so long, and a message takes two or three."""
+"""Seconds that the reading thread may hold the interpreter before the reactor's thread runs. With Python's default of
+5 ms, each system call of the reactor would wait that long, and one message takes two or three calls."""
 
-MOST: Final = 20  #: changes that a line of the log names
+MOST: Final = 20  #: changes in one log line
 
 Done = Callable[[Verdict], None]
 Read = tuple[Configuration, Iterable[str]]
-"""A configuration, and what is to be said of it: a line each."""
+"""A configuration, and its warnings, a line each."""
 
 
 class Exchanging(Protocol):
-    """What a reload needs of the daemon."""
+    """The part of the daemon that a reload uses."""
 
     begun_with: Configuration
     events: Events
@@ -35,17 +35,20 @@ class Exchanging(Protocol):
 
     @property
     def running(self) -> Any:
-        """Whether it has started, and not begun to stop."""
+        """Whether the daemon has started and is not stopping."""
 
     def exchange(self, configuration: Configuration) -> Verdict:
-        """Serve another configuration. Raises Refused, and then nothing has changed."""
+        """Serve another configuration. Raises Refused; nothing has changed then."""
 
     def reopen_logs(self) -> None:
         """Open the log files again."""
 
 
 class Reloads:
-    """Who asks while a configuration is being read hears of the next. `read` raises Refused."""
+    """The queue of reloads. Requests that arrive while a configuration is read share the next reload.
+
+    `read` raises Refused.
+    """
 
     def __init__(self, daemon: Exchanging, reactor: Any, read: Callable[[], Read]) -> None:
         self.counts = {"kept": 0, "refused": 0}
@@ -57,7 +60,7 @@ class Reloads:
         self._reading = False
 
     def ask(self, done: Done, by: str) -> None:
-        """Reload; `by` is who asks, and `done` hears how it ended."""
+        """Reload; `by` is the source of the request, and `done` is called with the result."""
         self._waiting.append(done)
         if not self._reading:
             self._begin(by)
@@ -81,13 +84,13 @@ class Reloads:
 
         usual = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH)
-        try:  # not in a thread of the reactor's pool: a stop would wait for that
+        try:  # not in a thread of the reactor's pool: a stop would wait for it
             begin(self._read, lambda outcome: self._reactor.callFromThread(decided, outcome))
         except NoThread as error:
             self._reactor.callLater(0, decided, Refused(71, [str(error)]))
 
     def _decide(self, outcome: Read | BaseException) -> Verdict:
-        """Serve what was read, or tell why not."""
+        """Serve the configuration that was read; the result, with errors if it was refused."""
         daemon = self._daemon
         try:
             if isinstance(outcome, BaseException):
@@ -99,7 +102,7 @@ class Reloads:
             verdict = replace(verdict, notes=(*notes, *verdict.notes))
         except Refused as error:
             verdict = Verdict(errors=explained(error.lines, confined=daemon.begun_with.daemon.landlock))
-        except Exception as error:  # a bug; what is served goes on
+        except Exception as error:  # a bug; the services continue
             daemon.log.say("error", f"a bug in reloading: {type(error).__name__}: {error}")
             verdict = Verdict(errors=(f"{type(error).__name__}: {error}",))
         self.last = verdict
@@ -115,6 +118,6 @@ class Reloads:
 
 
 def _in_short(changes: Sequence[str]) -> str:
-    """The changes as one line of a log."""
+    """The changes as one log line."""
     more = [f"and {len(changes) - MOST} more"] if len(changes) > MOST else []
     return "; ".join([*changes[:MOST], *more]) or "nothing"

@@ -1,6 +1,6 @@
-"""The service manager hears how the daemon is: sd_notify(3), told by our events, never waiting for an answer.
+"""Reports the daemon's state to the service manager (sd_notify(3)), from the daemon's events.
 
-A manager that is too busy to take a message gets it later; one that is gone costs nothing.
+A message that a busy manager does not accept is sent again later. If the manager is gone, messages are dropped.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from twisted.internet.task import LoopingCall
 from echod.escaping import counted, escaped
 
 VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-WAITING: Final = 256  #: messages that may wait for a busy manager: more than one for each listener
-AGAIN: Final = 0.1  #: seconds until a message that was not taken is sent again
-GRACE: Final = 5.0  #: seconds that a stop may take beyond `drain`: it ends by itself long before
-LONGEST_STATUS: Final = 300  #: characters: what `systemctl status` shows is one line
+WAITING: Final = 256  #: the most messages that are queued for a busy manager: more than one for each listener
+AGAIN: Final = 0.1  #: seconds until a message that was not accepted is sent again
+GRACE: Final = 5.0  #: seconds that a stop may take beyond `drain`
+LONGEST_STATUS: Final = 300  #: characters of the one line that `systemctl status` shows
 
 BUSY: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EINTR})
 
 
 class Notify:
-    """Tells the manager that `environ` names, if it names one; `event` is the sink to subscribe.
+    """Sends messages to the manager that `environ` names, if any; `event` is the sink to subscribe.
 
-    The variables are removed, so that no child speaks for us. Raises nothing: `fault` says what was wrong with them.
+    The variables are removed, so that no child process uses them. If one is wrong, `fault` has the error.
     """
 
     def __init__(self, environ: MutableMapping[str, str], reactor: IReactorTime) -> None:
@@ -53,11 +53,11 @@ class Notify:
 
     @property
     def there(self) -> bool:
-        """Whether there is a manager to tell anything."""
+        """Whether a manager is known."""
         return self._socket is not None
 
     def event(self, name: str, fields: Mapping[str, Any]) -> None:
-        """One of our events."""
+        """Report one event of the daemon, if the manager needs it."""
         match name:
             case "listener.opened":
                 self._listeners += 1
@@ -84,23 +84,20 @@ class Notify:
                 self.close()
 
     def send(self, *lines: str, descriptors: Sequence[int] = ()) -> None:
-        """Say these lines in one message, with copies of these descriptors: now, or once the manager takes it."""
+        """Send these lines in one message, with copies of these descriptors, or queue it if the manager is busy."""
         if self._socket is not None:
             self._waiting.append(("\n".join(lines).encode("utf-8", "backslashreplace"), descriptors))
             self._flush()
 
     def barrier(self, seconds: float) -> bool:
-        """Wait until the manager has heard all that was said, for `seconds` at most; whether it has.
-
-        It blocks, and is for what must be so before we can go on.
-        """
+        """Block until the manager has processed all messages, for at most `seconds`. Returns whether it has."""
         if self._socket is None:
             return False
         ours, theirs = os.pipe()
         try:
             self.send("BARRIER=1", descriptors=[theirs])
             waiting = select.poll()
-            waiting.register(ours, 0)  # POLLHUP is always told: the manager has closed its copy
+            waiting.register(ours, 0)  # POLLHUP is always reported: the manager has closed its copy
             ends = time.monotonic() + seconds
             while self._waiting and time.monotonic() < ends:
                 waiting.poll(10)
@@ -114,7 +111,7 @@ class Notify:
                 os.close(theirs)
 
     def close(self) -> None:
-        """Say nothing any more."""
+        """Send nothing more, and drop queued messages."""
         if self._watchdog.running:
             self._watchdog.stop()
         if self._socket is not None:
@@ -126,7 +123,9 @@ class Notify:
 
     def _open(self, where: str) -> None:
         if not where.startswith(("/", "@")) or len(where) < 2:
-            self.fault = f"NOTIFY_SOCKET={escaped(where)} is neither a path nor an abstract socket: nobody is told"
+            self.fault = (
+                f"NOTIFY_SOCKET={escaped(where)} is neither a path nor an abstract socket; the manager is not notified"
+            )
             return
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
@@ -159,5 +158,5 @@ class Notify:
 
 
 def _status(text: str) -> str:
-    """What people see in `systemctl status`: one line, whatever it is made of."""
+    """The line that `systemctl status` shows, escaped and cut."""
     return f"STATUS={escaped(text)[:LONGEST_STATUS]}"

@@ -2,7 +2,7 @@
 
 Every gate, factory and service of a daemon gets its part from one `SharedState`; none of them makes its own. With
 several processes, another implementation can keep it in memory that they share. `LocalState` is that of one process.
-Nothing here is asked on the path of bytes: a part is handed out once, for a listener or a service.
+Nothing here is called for each message: a part is handed out once, for a listener or a service.
 
 The members of chat rooms and the operators of a console are not here: they belong to their service.
 """
@@ -23,7 +23,7 @@ from echod.gate.send_budget import SendBudget
 
 
 class SharedState(Protocol):
-    """What a daemon needs of it. `service` is the name of a service, and `address` one that it listens on."""
+    """The parts that a daemon asks for. `service` is the name of a service, and `address` one that it listens on."""
 
     @property
     def send_budget(self) -> SendBudget:

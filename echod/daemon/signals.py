@@ -1,7 +1,7 @@
-"""Signals: a first TERM or INT stops the daemon in order, a second one at once; both end it with 0. HUP reloads, USR1
-opens the log files again.
+"""Signals: a first TERM or INT drains and stops the daemon, a second one stops it at once. HUP reloads; USR1 opens the
+log files again. The exit code of a stop is 0.
 
-What comes while it starts waits, from the first socket on: a path that was bound is removed, and 0 is 0.
+Signals that arrive during the start are blocked until the reactor runs: paths that were bound are then removed.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ OURS: Final = (*ENDS, signal.SIGHUP, signal.SIGUSR1)
 
 
 def hold() -> None:
-    """Block them until `install`. A process that ends without it need not unblock them."""
+    """Block the signals until `install`. A process that ends before need not unblock them."""
     signal.pthread_sigmask(signal.SIG_BLOCK, OURS)
 
 
 def install(reactor: Any, stop_now: Callable[[], None], reload: Callable[[], None], reopen: Callable[[], None]) -> None:
-    """Take the signals over from Twisted, which would end the process as killed by them.
+    """Replace Twisted's handlers, with which the process would end as killed by the signal.
 
-    To be called once the reactor runs, for it installs its own handlers when it starts. What waited comes now.
+    Call it when the reactor is running: it installs its own handlers at its start. Blocked signals arrive now.
     """
     stopping = False
 
@@ -36,7 +36,7 @@ def install(reactor: Any, stop_now: Callable[[], None], reload: Callable[[], Non
             stop_now()
         else:
             stopping = True
-            with suppress(ReactorNotRunning):  # something else has stopped it
+            with suppress(ReactorNotRunning):  # it was stopped by other code
                 reactor.stop()
 
     def on(number: signal.Signals, call: Callable[[], None]) -> None:
@@ -44,7 +44,7 @@ def install(reactor: Any, stop_now: Callable[[], None], reload: Callable[[], Non
 
     for number in ENDS:
         on(number, stop)
-    on(signal.SIGHUP, reload)  # also what a terminal sends that closes: the daemon survives it
+    on(signal.SIGHUP, reload)  # a closing terminal sends it too: the daemon survives that
     on(signal.SIGUSR1, reopen)
     reactor.addSystemEventTrigger("after", "shutdown", ignore)
     if os.getpid() == 1:
@@ -53,18 +53,18 @@ def install(reactor: Any, stop_now: Callable[[], None], reload: Callable[[], Non
 
 
 def ignore() -> None:
-    """Let none of them end the process any more: it is ending.
+    """Ignore the signals: the process is ending.
 
-    Python restores the default action of every handler before it exits, and a signal would kill it in the last
-    milliseconds. A signal that is ignored stays ignored.
+    Python restores the default action of every handler before it exits, so a signal would kill the process in its
+    last milliseconds. An ignored signal stays ignored.
     """
     for number in OURS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def reap_orphans() -> None:
-    """Let the kernel reap children: the first process of a container is given every orphan, and we start none."""
+    """Let the kernel reap child processes. Process 1 of a container inherits every orphan; echod itself starts none."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    with suppress(ChildProcessError):  # those that ended before
+    with suppress(ChildProcessError):  # children that ended before
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

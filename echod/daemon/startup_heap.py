@@ -1,4 +1,4 @@
-"""Keeps the objects of the start out of every later run of the garbage collector."""
+"""Exempts the objects of the start from later garbage collections."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The names of Twisted that are no part of its interface and that we use: looked for at the start.
+"""Checks at the start that the private names of Twisted that echod uses exist.
 
-The fast path takes turns with the reactor's epoll. A release of Twisted that renames one of these would fail at the
+The fast path shares the reactor's epoll. Without the check, a release of Twisted that renames one would fail at the
 first connection.
 """
 
@@ -12,22 +12,22 @@ from typing import Any, Final
 from twisted import __version__ as version
 from twisted.internet.epollreactor import EPollReactor
 
-TESTED: Final = "26.10"  #: the newest release whose names were looked at
+TESTED: Final = "26.10"  #: the newest release that was checked
 
 
 USED: Final[Mapping[str, tuple[Callable[[], Any], tuple[str, ...]]]] = {
     "twisted.internet.epollreactor.EPollReactor": (lambda: EPollReactor, ("doPoll", "doIteration")),
 }
-"""What has each of the names, by what it is called."""
-OF_THE_REACTOR: Final = ("_poller",)  #: of one that is an EPollReactor
+"""The objects by their full names, each with the attributes that echod uses."""
+OF_THE_REACTOR: Final = ("_poller",)  #: attributes of an instance of EPollReactor
 
 
 class Incompatible(Exception):
-    """This release of Twisted has other names; the message says which are missing."""
+    """This release of Twisted lacks some of the names; the message lists them."""
 
 
 def check(reactor: object) -> None:
-    """Look for every name. Raises Incompatible."""
+    """Check every name. Raises Incompatible."""
     missing = [f"{where}.{name}" for where, (of, names) in USED.items() for name in names if not hasattr(of(), name)]
     if isinstance(reactor, EPollReactor):
         missing += [f"EPollReactor.{name}" for name in OF_THE_REACTOR if not hasattr(reactor, name)]

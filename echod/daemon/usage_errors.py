@@ -1,4 +1,4 @@
-"""Usage errors of the daemon in one line: the wrong word, and what may have been meant."""
+"""Usage errors of the daemon in one line: the wrong argument, and a suggestion."""
 
 from __future__ import annotations
 

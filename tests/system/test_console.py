@@ -47,8 +47,8 @@ class Typed:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--listen=echo=tcp://127.0.0.1:0"], "--console: there is no console service; add --listen console=tcp:"),
-        (["--config={config}"], "--console: one terminal is one seat, and there are 2: front, back"),
+        (["--listen=echo=tcp://127.0.0.1:0"], "--console: no console service is configured; add --listen console=tcp:"),
+        (["--config={config}"], "--console: 2 console services are configured (front, back); expected one"),
     ],
 )
 def test_where_there_is_not_one_console_service(words, why, tmp_path):
@@ -81,7 +81,7 @@ def test_an_operator_behind_a_pipe():
             client.sendall(b"one ")
             client.sendall(b"x" * (1 << 20))
             daemon.keys.close()
-            daemon.shown.wait_for("you have left, and messages wait")
+            daemon.shown.wait_for("you left the console")
             assert daemon.process.poll() is None
     assert all(line.isprintable() for line in daemon.shown.text)
 
@@ -163,7 +163,7 @@ def test_the_daemons_own_terminal_says_when_its_service_goes(tmp_path):
         daemon.shown.wait_for("^-- no clients$")
         write(WITHOUT)
         daemon.process.send_signal(signal.SIGHUP)
-        daemon.shown.wait_for("^-- there is no console service any more$")
+        daemon.shown.wait_for("^-- the console service was removed$")
         write(CONFIG)
         daemon.process.send_signal(signal.SIGHUP)
         assert eventually(lambda: len([line for line in daemon.said.text if " reloaded: " in line]) == 2)

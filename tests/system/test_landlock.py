@@ -74,7 +74,7 @@ def test_serving_reloading_and_stopping(plane, tmp_path):
         line = log.read_text().splitlines()[-1]
         assert said in line
         assert "(EACCES)" in line
-        assert line.endswith("landlock keeps the daemon to what it was started for: restart it")
+        assert line.endswith("landlock permits only the files and ports of the start: restart the daemon")
         assert ask(str(daemon.dir / "s")) == b"hello"
 
     daemon.process.terminate()

@@ -21,7 +21,7 @@ def test_two_beginners_get_replies_from_the_daemons_own_terminal():
     port = free_port()
     with Terminals() as terminals:
         operator = daemon(terminals, port)
-        operator.must_show("ready: 2 listeners", "the console is yours", "-- no clients")
+        operator.must_show("ready: 2 listeners", "you operate this console", "-- no clients")
         anna = terminals.run(sys.executable, str(LESSONS / "asks_its_operator.py"), str(port))
         operator.must_show("[1] tcp 127.0.0.1:")
         bert = terminals.run(sys.executable, str(LESSONS / "asks_by_datagrams.py"), str(port))
@@ -49,7 +49,7 @@ def test_two_beginners_get_replies_from_the_daemons_own_terminal():
         anna.must_show("ended: 0")
         operator.must_show("[1] tcp 127.0.0.1:", "disconnected")
         operator.press("C-d")
-        operator.must_show("you have left, and messages wait")
+        operator.must_show("you left the console")
         operator.press("C-c")
         operator.must_show("stopped: ", "ended: 0")
 
@@ -137,6 +137,6 @@ def test_the_terminal_modes_are_restored_after_the_console():
     listen = f"--listen=console=tcp://127.0.0.1:{free_port()}"
     with Terminals() as terminals:
         shell = terminals.run("sh", "-c", SAME_MODES, "sh", *ECHOD, listen, "--console")
-        shell.must_show("the console is yours")
+        shell.must_show("you operate this console")
         shell.press("C-c")
         shell.must_show("the modes are the same")

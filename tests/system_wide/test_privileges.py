@@ -147,7 +147,7 @@ def test_a_daemon_that_stays_root_logs_a_warning():
 
 def test_a_path_that_the_later_user_cannot_remove_is_reported():
     with Daemon(listen=["echo=unix://{dir}/s"], options=["--uid", "nobody"]) as daemon:
-        daemon.stderr.wait_for(r"warn +unix://.*/s stays behind at the stop: user nobody may not write to /")
+        daemon.stderr.wait_for(r"warn +unix://.*/s will not be removed at the stop: user nobody may not write to /")
         assert daemon.stop() == 0
         assert (daemon.dir / "s").exists()
 

@@ -94,4 +94,4 @@ def test_a_path_that_cannot_be_removed_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     [line] = stay_behind(places)
     user = pwd.getpwuid(os.geteuid()).pw_name
-    assert line == f"unix://{tmp_path}/s stays behind at the stop: user {user} may not write to {tmp_path}"
+    assert line == f"unix://{tmp_path}/s will not be removed at the stop: user {user} may not write to {tmp_path}"
