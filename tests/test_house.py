@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "gate": "",
     "faults": "model",
     "events": "address gate model escaping",
+    "tls": "escaping",
     "services": "gate model socket_names small_files escaping",
     "config": "address events faults gate model socket_names runtime_dir services.registry shape small_files"
     " escaping transports.unix_paths transports.sockets",
@@ -46,7 +47,7 @@ MAY_IMPORT = {
     " escaping transports version",
     "admin": "gate model socket_names telemetry peercred services.outbox escaping",
     "client": "address config events gate model socket_names peercred runtime_dir services shape stdio"
-    " lineedit escaping transports version",
+    " lineedit escaping tls transports version",
     "__main__": "early_signals stdio version",
 }
 """The packages of echod, and the packages that each may import: a new package is one new line here."""
@@ -54,7 +55,7 @@ MAY_IMPORT = {
 PURE = {
     *("version", "escaping", "early_signals", "stdio", "lineedit", "socket_names"),
     *("shape", "address", "model", "gate", "faults"),
-    *("events", "services", "config", "small_files", "peercred", "runtime_dir"),
+    *("events", "services", "config", "tls", "small_files", "peercred", "runtime_dir"),
 }
 """Packages that must not import Twisted or zope."""
 

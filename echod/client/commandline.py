@@ -13,6 +13,7 @@ from typing import Any, Final
 from echod.address import Address, AddressError, parse
 from echod.client.examples import EXAMPLES
 from echod.client.parser import NOT_AVAILABLE, Parser
+from echod.client.tls_options import certificates
 from echod.config.units import duration, shown, size
 from echod.escaping import from_system
 from echod.runtime_dir import expanded
@@ -253,6 +254,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
     "reload": ("make the running daemon reload its configuration, and print the result", _admin),
     "check": ("check a configuration, and print its listeners or every error", _check),
     "services": ("list the kinds of services with their options", _services),
+    "certificates": ("write a CA, and certificates of a server and a client, to test TLS", certificates),
 }
 
 

@@ -47,5 +47,9 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
         "echoctl services",
         "echoctl services --json",
     ),
+    "certificates": (
+        "echoctl certificates pki",
+        "echoctl certificates pki echo.example 192.0.2.7",
+    ),
 }
 """Command lines by command; "" is the program itself."""

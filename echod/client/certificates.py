@@ -1,0 +1,138 @@
+"""`echoctl certificates`: writes a certificate authority, and certificates of a server and a client, for tests."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from echod.client.stdout import fail, put_text
+from echod.config.errors import toml_text
+from echod.escaping import escaped, system_error
+from echod.tls import issuing
+
+LOCAL: Final = ("localhost", "127.0.0.1", "::1")
+PORT: Final = 14007  #: of `echo` over TLS in the shipped configuration
+KEY_MODE, CERTIFICATE_MODE = 0o600, 0o644
+
+
+class Output(NamedTuple):
+    """A file to write."""
+
+    name: str
+    content: bytes
+    mode: int
+    meaning: str
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the files and print how to use them. Returns 0, or 1 if a file exists or cannot be written."""
+    names = arguments.names or local_names()
+    outputs = created(names, datetime.now(UTC))
+    folder: str = arguments.directory
+    try:
+        write(folder, outputs)
+    except OSError as error:
+        where = folder if error.filename is None else str(error.filename)
+        fail(f"{escaped(where)}: {_reason(error)}")
+        return 1
+    put_text(guide(folder, names, outputs))
+    return 0
+
+
+def local_names() -> list[str]:
+    """The names of this machine: the loopback ones, and the host name if a certificate can contain it."""
+    names = list(LOCAL)
+    with suppress(ValueError):
+        names.append(issuing.dns_name(socket.gethostname()))
+    return list(dict.fromkeys(names))
+
+
+def created(names: Sequence[str], now: datetime) -> list[Output]:
+    """The files of a new authority. Raises ValueError for a wrong name."""
+    authority = issuing.authority(now)
+    server = issuing.server(authority, names, now)
+    client = issuing.client(authority, "echoctl", now)
+    return [
+        Output("ca.pem", authority.certificate_pem, CERTIFICATE_MODE, "the authority, for both sides"),
+        Output("ca-key.pem", authority.key_pem, KEY_MODE, "its private key"),
+        Output("server.pem", server.certificate_pem, CERTIFICATE_MODE, "the server, for " + ", ".join(names)),
+        Output("server-key.pem", server.key_pem, KEY_MODE, "its private key"),
+        Output("client.pem", client.certificate_pem, CERTIFICATE_MODE, "a client, for --cert"),
+        Output("client-key.pem", client.key_pem, KEY_MODE, "its private key, for --key"),
+    ]
+
+
+def write(folder: str, outputs: Sequence[Output]) -> None:
+    """Create the folder if it does not exist, and each file in it; all or none. Raises OSError.
+
+    An existing file is never changed: FileExistsError names it.
+    """
+    with suppress(FileExistsError):  # another type of file fails below, with its own error
+        os.mkdir(folder)
+    written: list[str] = []
+    try:
+        for output in outputs:
+            path = os.path.join(folder, output.name)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, output.mode)
+            written.append(path)
+            with open(descriptor, "wb") as file:
+                file.write(output.content)
+    except BaseException:
+        for path in written:
+            with suppress(OSError):
+                os.unlink(path)
+        raise
+
+
+def guide(folder: str, names: Sequence[str], outputs: Sequence[Output]) -> str:
+    """The files that were written, and how a server and a client use them."""
+    listed = [(os.path.join(folder, output.name), output.meaning) for output in outputs]
+    width = max(len(path) for path, _ in listed)
+    lines = [f"{escaped(path):{width}}  {escaped(meaning)}" for path, meaning in listed]
+    path_of = {output.name: os.path.join(folder, output.name) for output in outputs}
+    certificate, key, ca = (
+        toml_text(os.path.abspath(path_of[name])) for name in ("server.pem", "server-key.pem", "ca.pem")
+    )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "In echod.toml:",
+            "[services.echo-tls]",
+            'kind = "echo"',
+            f'listen = ["tls://127.0.0.1:{PORT}", "tls://[::1]:{PORT}"]',
+            "[services.echo-tls.tls]",
+            f"certificate = {certificate}",
+            f"key = {key}",
+            f"#client-ca = {ca}",
+            '#client = "required"',
+            "",
+            "The client:",
+            f"echoctl send {_address(names)} --ca {_quoted(path_of['ca.pem'])} hello",
+            f"with a certificate: --cert {_quoted(path_of['client.pem'])} --key {_quoted(path_of['client-key.pem'])}",
+            "",
+        ]
+    )
+
+
+def _address(names: Sequence[str]) -> str:
+    """The arguments that reach the server above, under one of its names."""
+    if local := [name for name in LOCAL if name in names]:
+        return f"tls://{f'[{local[0]}]' if ':' in local[0] else local[0]}:{PORT}"
+    return f"tls://127.0.0.1:{PORT} --server-name {_quoted(names[0].replace('*', 'www', 1))}"
+
+
+def _quoted(path: str) -> str:
+    return escaped(shlex.quote(path))
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, FileExistsError):
+        return "the file exists already and was not changed; choose another folder, or remove it"
+    return system_error(error)

@@ -1,0 +1,1 @@
+"""TLS: certificates and contexts. It does not know sockets, layers or services."""
