@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.fuzz import answering, asking, parsers, talking
+from tests.fuzz import answering, asking, headers, parsers, talking
 
-TARGETS: Final = (*parsers.TARGETS, *answering.TARGETS, *talking.TARGETS, *asking.TARGETS)
+TARGETS: Final = (*parsers.TARGETS, *headers.TARGETS, *answering.TARGETS, *talking.TARGETS, *asking.TARGETS)
