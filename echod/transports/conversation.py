@@ -22,7 +22,7 @@ from echod.events import Closing, Counters
 from echod.gate.limits import Limits
 from echod.gate.send_budget import LITTLE, Pressure, SendBudget, Watermark
 from echod.gate.work_budget import WorkBudget
-from echod.model import CLOSE, PLAIN, Arrival, End, Peer, Reply, Say, Session
+from echod.model import CLOSE, NOTHING, PLAIN, Arrival, End, Peer, Reply, Say, Session
 from echod.transports.layers.stack import LingerTimeout, MessageTooLarge, StreamTransport
 
 SILENCE: Final = 1.0
@@ -68,8 +68,7 @@ class Conversation:
         self._mark = mark or SendBudget().mark(limits.total_buffer)
         self._work = work or WorkBudget()
         self._messages = False  # whether the transport keeps messages
-        self._held = False  # the session has input that it has not processed
-        self._end_waits = False  # the peer has finished, and the session is not informed yet
+        self._held = self._end_waits = False  # input is not processed yet; the session is not informed of the end yet
         self._counted = 0  # unsent bytes that the mark has counted
         self._handed, self._settled = 0, (0, 0)  # bytes given to the transport; bytes in and out that are in the tally
         self._text: bool | None = None  # whether the last message came as text
@@ -78,8 +77,7 @@ class Conversation:
         self._end = End.NOTHING  # the action after all pending output; `abort` makes it RESET
         self._closing = Closing.DONE  # the reason that is counted; LOST if output is unsent at the end
         self._pausing, self._paused, self._peer_ended = True, False, False  # `_pausing`: whether reading may pause
-        self._progress = -1  # bytes in and out at the last `watch`
-        self._since, self._waited = 0.0, False  # the time of the last progress, and whether output was unsent
+        self._progress, self._since, self._waited = -1, 0.0, False  # at the last `watch`: bytes, time, output unsent
 
     # for the level below
 
@@ -246,10 +244,12 @@ class Conversation:
         self._settled = (bytes_in, bytes_out)
         self.perform(Reply(waiting))
 
-    def _ask(self, question: Callable[..., Reply], *given: bytes) -> None:
+    def _ask(self, question: Callable[[], Reply]) -> None:
         try:
-            self.perform(reply := question(*given))
-            self._hold(reply.held)
+            reply = question()
+            if reply is not NOTHING or self._held:
+                self.perform(reply)
+                self._hold(reply.held)
         except Exception:
             self._fail()
 

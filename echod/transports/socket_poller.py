@@ -129,8 +129,7 @@ class SocketPoller:
             self._epoll.unregister(descriptor)
 
     def forget(self, socket: Watched) -> None:
-        self.watch(socket, 0)
-        del self._sockets[socket.fileno()]
+        del self._sockets[socket.fileno()]  # the close that follows removes the descriptor from the epoll
         if not self._keep:
             self._close_if_unused()
 

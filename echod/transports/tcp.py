@@ -33,6 +33,7 @@ TCP_USER_TIMEOUT, Linux ignores the number and sends probes until that time is o
 VANISHED: Final = 60.0
 """Seconds that sent data may stay unacknowledged. Linux's own limit (tcp_retries2) is about 15 minutes."""
 IPPROTO_MPTCP: Final = 262  # <linux/in.h>
+IP_TRANSPARENT: Final = 19  # <linux/in.h>
 LEEWAY: Final = 5.0  #: seconds added to `stall`, more than the interval of the sweep that closes stalled connections
 
 
@@ -61,8 +62,27 @@ def grant(bound: socket.socket, stall: float) -> None:
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
+def _only_address(listening: socket.socket) -> SocketAddress | None:
+    """The local address of every connection of a listener, or None if connections can have different ones.
+
+    A socket that is not bound to a wildcard address accepts connections to its own address, except with
+    IP_TRANSPARENT (ip(7)).
+    """
+    name = listening.getsockname()
+    if name[0] in ("0.0.0.0", "::") or listening.getsockopt(socket.SOL_IP, IP_TRANSPARENT):
+        return None
+    return inet_name(name)
+
+
 class TCPPort(StreamPort):
     """A listening TCP socket."""
+
+    _address: SocketAddress | None = None  # of every connection, if the socket is bound to one address
+
+    def startListening(self) -> None:
+        """Serve from now on."""
+        self._address = _only_address(self.socket)
+        super().startListening()
 
     def peer(self, name: Any) -> tuple[bytes, SocketAddress]:
         """Host and address of a peer; the scope of a link-local peer is part of its address."""
@@ -70,7 +90,7 @@ class TCPPort(StreamPort):
 
     def local(self, accepted: socket.socket) -> SocketAddress:
         """The local address that the client connected to."""
-        return inet_name(accepted.getsockname())
+        return self._address or inet_name(accepted.getsockname())
 
 
 @implementer(IReactorPluggableNameResolver)

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from echod.transports.stream_port import CHECK_SPARE
 from tests.chaos.connect_burst import Crowd, Fate, served
 from tests.chaos.faults import ACCEPT_ERRORS, THIEF, Injected, connections, descriptors, leave_descriptors
 from tests.daemon import ECHOD, SECONDS, Daemon, eventually, run
@@ -47,7 +48,7 @@ def test_clients_without_a_free_descriptor_are_refused(way):
 
 
 def test_a_reserve_descriptor_that_is_closed_is_replaced(way):
-    """If the reserve descriptor is closed from outside, the daemon opens another before it is needed.
+    """If the reserve descriptor is closed from outside, the daemon opens another after at most CHECK_SPARE clients.
 
     The number of the closed descriptor may be in use again: closing it would close a client's connection.
     """
@@ -60,8 +61,8 @@ def test_a_reserve_descriptor_that_is_closed_is_replaced(way):
         (daemon.dir / "steal").touch()
         assert eventually((daemon.dir / "stolen").exists)
         assert descriptors(pid).count(DEV_NULL) == before - 1
-        with Crowd(place, 3) as crowd:
-            assert crowd.wait(SECONDS) == {Fate.SERVED: 3}
+        with Crowd(place, CHECK_SPARE) as crowd:
+            assert crowd.wait(SECONDS) == {Fate.SERVED: CHECK_SPARE}
             assert descriptors(pid).count(DEV_NULL) == before
             starve(daemon)
         figures = counted(daemon, "stream", "tcp")
