@@ -35,7 +35,7 @@ AT_LEAST: Final = 4  #: connections accepted in a turn even if its work budget i
 A_TURN: Final = 64  #: connections accepted in one turn; Twisted's own limit is not bounded
 PAUSE: Final = 0.1  #: seconds after the first error in a row
 LONGEST_PAUSE: Final = 1.0
-CHECK_SPARE: Final = 32  #: accepted connections between two checks of the spare descriptor, which cost a system call
+CHECK_SPARE: Final = 0.5  #: seconds between two checks of the spare descriptor, which cost a system call
 TOLD_EVERY: Final = 60.0
 """Seconds between two log lines about pauses. Otherwise a client that opens and closes connections while descriptors
 are short could fill the log."""
@@ -92,7 +92,7 @@ class AcceptBackoff:
         self._tell = tell
         self._clock = clock
         self._in_a_row = 0  # consecutive failures
-        self._unchecked = CHECK_SPARE  # connections accepted since the last check of the spare descriptor
+        self._check_at = -math.inf  # when the spare descriptor is checked again
         self._pause = 0.0
         self._refused = 0
         self._told = False  # the pause was logged, and its end was not
@@ -119,10 +119,10 @@ class AcceptBackoff:
 
     def succeeded(self) -> None:
         """Reset the pauses, and log their end, because a connection was accepted."""
-        self._unchecked += 1
-        if self._unchecked < CHECK_SPARE and not self._in_a_row:
+        now = self._clock()
+        if now < self._check_at and not self._in_a_row:
             return
-        self._in_a_row, self._pause, self._unchecked = 0, 0.0, 0
+        self._in_a_row, self._pause, self._check_at = 0, 0.0, now + CHECK_SPARE
         if self._told:
             self._tell("accept.resumed", address=self._place, refused=self._refused)
             self._told, self._refused = False, 0

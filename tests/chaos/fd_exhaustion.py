@@ -63,7 +63,6 @@ def stolen_reserve(lab: Lab) -> Iterator[Figure]:
             (folder / "steal").touch()
             eventually((folder / "stolen").exists)
             stolen = time.monotonic()
-            _served(server)
             again = eventually(partial(_has_reserved, server, before), seconds=2)
             seconds = time.monotonic() - stolen
             more = f"; reserved again after {seconds:.2f} s" if again else "; never reserved again"
@@ -71,7 +70,8 @@ def stolen_reserve(lab: Lab) -> Iterator[Figure]:
 
 
 def _has_reserved(server: Server, count: int) -> bool:
-    return _reserved(server) >= count
+    """Whether the descriptor is there after one more client."""
+    return _served(server) and _reserved(server) >= count
 
 
 def _reserved(server: Server) -> int:

@@ -5,7 +5,6 @@ from contextlib import ExitStack
 
 import pytest
 
-from echod.transports.stream_port import CHECK_SPARE
 from tests.chaos.connect_burst import Crowd, Fate, served
 from tests.chaos.faults import ACCEPT_ERRORS, THIEF, Injected, connections, descriptors, leave_descriptors
 from tests.daemon import ECHOD, SECONDS, Daemon, eventually, run
@@ -48,7 +47,7 @@ def test_clients_without_a_free_descriptor_are_refused(way):
 
 
 def test_a_reserve_descriptor_that_is_closed_is_replaced(way):
-    """If the reserve descriptor is closed from outside, the daemon opens another after at most CHECK_SPARE clients.
+    """If the reserve descriptor is closed from outside, the daemon opens another when it accepts clients.
 
     The number of the closed descriptor may be in use again: closing it would close a client's connection.
     """
@@ -61,9 +60,9 @@ def test_a_reserve_descriptor_that_is_closed_is_replaced(way):
         (daemon.dir / "steal").touch()
         assert eventually((daemon.dir / "stolen").exists)
         assert descriptors(pid).count(DEV_NULL) == before - 1
-        with Crowd(place, CHECK_SPARE) as crowd:
-            assert crowd.wait(SECONDS) == {Fate.SERVED: CHECK_SPARE}
-            assert descriptors(pid).count(DEV_NULL) == before
+        assert eventually(lambda: served(place) and descriptors(pid).count(DEV_NULL) == before)
+        with Crowd(place, 3) as crowd:
+            assert crowd.wait(SECONDS) == {Fate.SERVED: 3}
             starve(daemon)
         figures = counted(daemon, "stream", "tcp")
         assert refused(figures) == {"accept": CLIENTS - LEFT + 10}
