@@ -25,7 +25,8 @@ class Closing(StrEnum):
     LINGER = "linger"  #: the service had finished, and the peer did not
     ECHO = "echo"  #: a datagram member returned text of echod three times in a row
     MESSAGE = "message"  #: a message was larger than `message` or the send buffer
-    HANDSHAKE = "handshake"  #: the handshake of a layer took longer than `handshake`
+    HANDSHAKE = "handshake"  #: the handshake of a layer failed, or took longer than `handshake`
+    PROTOCOL = "protocol"  #: the peer violated the protocol of a layer, after its handshake
     REFUSED = "refused"  #: the gate refused the client that a proxy named
     FAILED = "failed"  #: a bug: the service raised an exception
     DRAIN = "drain"  #: the daemon stopped, and `drain` was over
@@ -39,6 +40,7 @@ CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
         "connection.opened": "a connection was admitted: service, address, peer",
         "connection.refused": "a connection was refused: service, address, peer, reason",
         "client.denied": "a client's network is not allowed, reported once a minute: service, address, peer, host",
+        "handshake.failed": "the handshake of a layer failed, reported every 10 s: service, address, peer, error",
         "connection.closed": "a connection was closed: service, address, peer, reason, bytes_in, bytes_out",
         "accept.paused": "the kernel returns no connections, and the listener pauses: service, address, error",
         "accept.resumed": "the listener accepts again: service, address, refused",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
 from echod.gate.access import key_of
@@ -64,10 +65,14 @@ CLOSE: Final = Reply(end=End.CLOSE)
 RESET: Final = Reply(end=End.RESET)
 
 
+NO_FACTS: Final[Mapping[str, object]] = MappingProxyType({})
+
+
 class Peer(NamedTuple):
     """The other end of a connection, or the sender of a datagram.
 
     `user` and `groups` are the numbers of the user and the groups at the other end of a Unix stream, from the kernel.
+    `learned` are the facts of layers below the conversation, by the layer's name, as values of JSON.
     """
 
     scheme: str
@@ -75,6 +80,7 @@ class Peer(NamedTuple):
     remote: SocketAddress
     user: int | None = None
     groups: frozenset[int] = frozenset()
+    learned: Mapping[str, object] = NO_FACTS
 
     @property
     def shape(self) -> Shape:

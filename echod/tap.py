@@ -30,11 +30,11 @@ from echod.daemon.daemon import Daemon
 from echod.daemon.fd_store import Store
 from echod.daemon.hint import ADMIN, client_program, hint
 from echod.daemon.in_thread import wait_for
-from echod.daemon.listener import Unready, UnusableService
 from echod.daemon.local_console import NoConsole, OwnTerminal, console_of, desk_of, shares_the_terminal
 from echod.daemon.pidfile import Pidfile, pidfile_of
 from echod.daemon.privileges import Identity, Impossible, become, identity_of, owning, stay_behind
 from echod.daemon.root_files import open_log
+from echod.daemon.running_service import Unready, UnusableService
 from echod.daemon.sd_notify import Notify
 from echod.daemon.signals import hold, install
 from echod.daemon.usage_errors import meant_by, usage_error

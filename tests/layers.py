@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from echod.socket_names import Inet
-from echod.transports.layers.stack import HandshakeLayer, Layer, MakeLayer
+from echod.transports.layers.stack import HandshakeLayer, Layer, MakeLayer, ProtocolError
 
 HANDSHAKE: Final = 10.0  #: seconds
 
@@ -23,8 +23,13 @@ class Name(HandshakeLayer):
         if not end:
             self._line = line
             return
-        _, host, port = line.split(b" ")
+        word, host, port = line.split(b" ")
+        if word != b"NAME":
+            self.facts.error = ProtocolError("the first word is not NAME")
+            self.below.close()
+            return
         self.facts.remote = Inet(host.decode(), int(port))
+        self.facts.learned = {"name": {"line": line.decode()}}
         self.done(rest)
 
 

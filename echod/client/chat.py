@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from echod.client.challenges import padded_answer
-from echod.client.client_connection import Dialogue, Failed, family_of
+from echod.client.client_connection import Dialogue, Failed
 from echod.client.stdout import INTERRUPTED, fail, put_text, unreadable
 from echod.escaping import decoded, escaped
 from echod.lineedit.interactive_input import Typing
@@ -50,7 +50,7 @@ class Chat(Quiet):
         self._over = False
         self._say: Say = lambda _reply: None
         self._typing = Typing(reactor, put_text, self._typed, self._leave, failed=self._unreadable)
-        self._dialogue = Dialogue(reactor, self._address, self._begin, self._ended, family=family_of(arguments))
+        self._dialogue = Dialogue(reactor, arguments, self._begin, self._ended)
 
     def interrupted(self) -> int:
         """Leave at once. Over datagrams, tell the service first."""

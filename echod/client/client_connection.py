@@ -7,18 +7,21 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet import error
 from twisted.python.failure import Failure
 
 from echod.address import Address
+from echod.client.layers import layers_of
 from echod.escaping import escaped, system_error
 from echod.events import Closing, Counters
 from echod.gate.limits import Limits
 from echod.model import Peer, Say, Session
 from echod.transports.conversation import Conversation
 from echod.transports.datagram_client import DatagramDialogue
+from echod.transports.layers.stack import Build, HandshakeTimeout, Layer, ProtocolError, Receiver, stacked
 from echod.transports.lookup import NameResolver
 from echod.transports.transport import transport_of
 
@@ -39,24 +42,22 @@ class Failed(Exception):
 
 
 class Dialogue:
-    """Connects to an address and runs one session.
+    """Connects to the address `arguments.url`, by the options of the command line, and runs one session.
 
     `over` is called once at the end: with None if both sides have closed, otherwise with the error. `room` is called
-    when all pending output has been sent, so that more can be sent. `family` restricts the addresses of a name.
+    when all pending output has been sent, so that more can be sent.
     """
 
     def __init__(
         self,
         reactor: Any,
-        address: Address,
+        arguments: argparse.Namespace,
         begin: Callable[[Peer, Say], Session],
         over: Callable[[Failed | None], None],
         room: Callable[[], None] = lambda: None,
         limits: Limits = PATIENT,
-        *,
-        family: int = socket.AF_UNSPEC,
     ) -> None:
-        self.address = address
+        self.address: Address = arguments.url
         self.tally = Counters()
         self._begin = begin
         self._over = over
@@ -65,7 +66,7 @@ class Dialogue:
         self._reactor = reactor
         self._conversation: _Upload | None = None
         self._ended = False
-        reactor.callLater(0, self._dial, family)  # no callback before the caller has this object
+        reactor.callLater(0, self._dial, arguments)  # no callback before the caller has this object
 
     @property
     def paused(self) -> bool:
@@ -76,14 +77,17 @@ class Dialogue:
         """Ignore all further events: the command ends."""
         self._ended = True
 
-    def _dial(self, family: int) -> None:
+    def _dial(self, arguments: argparse.Namespace) -> None:
         if self._ended:
             return
-        address = self.address
+        address, family = self.address, family_of(arguments)
         transport = transport_of(address.scheme)
         try:
-            if transport.shape.has_connections:
-                connecting = transport.dial(self._reactor, address, self._build, CONNECT_TIMEOUT, family)
+            if address.shape.has_connections:
+                build: Callable[[], Receiver] = self._build
+                if layers := layers_of(address, arguments, self._reactor):
+                    build = partial(_Handshakes, stacked(layers, build), self._handshake_lost)
+                connecting = transport.dial(self._reactor, address, build, CONNECT_TIMEOUT, family)
             else:
                 connecting = transport.dial(self._reactor, address, self._begin, self._broken, family)
                 connecting.addCallback(self._datagrams_begin)
@@ -102,7 +106,14 @@ class Dialogue:
         )
         return self._conversation
 
-    def _stream_over(self, _conversation: Conversation, reason: Closing) -> None:
+    def _handshake_lost(self, reason: Exception) -> None:
+        if self._conversation is None:
+            self._end(Failed(f"{self.address.place}: {_reason(reason)}"))
+
+    def _stream_over(self, conversation: Conversation, reason: Closing) -> None:
+        if conversation.begun and isinstance(wrong := conversation.below.facts.error, ProtocolError):
+            self._end(Failed(f"{self.address.place}: {_reason(wrong)}"))
+            return
         why = LOST.get(reason, errno.ECONNRESET)
         self._broken(OSError(why, os.strerror(why)) if why else None)
 
@@ -137,8 +148,26 @@ class _Upload(Conversation):
             self._room()
 
 
+class _Handshakes(Layer):
+    """The lowest layer of a client. It passes everything on, and reports to `over` why the connection was lost."""
+
+    __slots__ = ("_over",)
+
+    def __init__(self, build: Build, over: Callable[[Exception], None]) -> None:
+        super().__init__(build)
+        self._over = over
+
+    def lost(self, reason: Exception) -> None:
+        super().lost(reason)
+        self._over(self.facts.error or reason)
+
+
 def _reason(wrong: BaseException) -> str:
     """The error in the system's words, with its symbolic name."""
+    if isinstance(wrong, HandshakeTimeout):
+        return f"{wrong} (ETIMEDOUT)"
+    if isinstance(wrong, error.ConnectionDone):
+        return "the peer closed the connection within the handshake"
     if isinstance(wrong, socket.gaierror):
         return system_error(wrong)
     if isinstance(wrong, error.DNSLookupError):

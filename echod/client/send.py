@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from echod.client.client_connection import Dialogue, Failed, family_of
+from echod.client.client_connection import Dialogue, Failed
 from echod.client.stdout import INTERRUPTED, Screen, unreadable
 from echod.lineedit.stdin_thread import Input
 from echod.model import NOTHING, PLAIN, Arrival, End, Peer, Quiet, Reply, Say, Session
@@ -34,9 +34,7 @@ class Send(Quiet):
         self._timeout = DATAGRAM_TIMEOUT if timeout is None and self._datagram else timeout
         self._deadline: Any = None
         self._progress()  # the timeout covers name lookup and connecting
-        self._dialogue = Dialogue(
-            reactor, self._address, self._begin, self._over, self._room, family=family_of(arguments)
-        )
+        self._dialogue = Dialogue(reactor, arguments, self._begin, self._over, self._room)
 
     def interrupted(self) -> int:
         """End at once; received data is printed already."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from echod.address import Address
-from echod.client.client_connection import Dialogue, Failed, family_of
+from echod.client.client_connection import Dialogue, Failed
 from echod.client.echo_probe import Datagrams, Probes, Probing, Stream
 from echod.client.probe_ledger import Account, Finding
 from echod.model import Peer, Say
@@ -43,7 +43,7 @@ class Conversing:
         self._over = over
         self._session: Probing
         self._say: Say
-        self._dialogue = Prompt(reactor, self._address, self._begin, over, family=family_of(arguments))
+        self._dialogue = Prompt(reactor, arguments, self._begin, over)
         self._dialogue.refused = lambda error: refused(None, error)
         self._dialogue.answered = self._answered
 

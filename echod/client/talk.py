@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from echod.client.challenges import padded_answer
-from echod.client.client_connection import Dialogue, Failed, family_of
+from echod.client.client_connection import Dialogue, Failed
 from echod.client.stdout import INTERRUPTED, Screen, unreadable
 from echod.lineedit.stdin_thread import Input, line_of
 from echod.model import CLOSE, NOTHING, PLAIN, Arrival, End, Peer, Quiet, Reply, Say, Session
@@ -44,9 +44,7 @@ class Talk(Quiet):
         self._leaving = False
         self._deaf = False  # the peer has closed: further input is counted, not sent
         self._say: Say = lambda _reply: None
-        self._dialogue = Dialogue(
-            reactor, self._address, self._begin, self._over, self._room, family=family_of(arguments)
-        )
+        self._dialogue = Dialogue(reactor, arguments, self._begin, self._over, self._room)
 
     def interrupted(self) -> int:
         """Leave at once."""

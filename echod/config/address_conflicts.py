@@ -27,7 +27,7 @@ class AddressConflicts:
         self._unknown = unknown
         self._served: dict[
             tuple[object, ...], dict[str, list[tuple[Address, str]]]
-        ] = {}  # by scheme, port and path, then by host
+        ] = {}  # by transport, port and path, then by host
 
     def check(self, listen: Written) -> None:
         """Record an error for each address that conflicts with another, or cannot be used on this machine."""
@@ -43,7 +43,8 @@ class AddressConflicts:
         """Yield the conflict with an earlier address; if there are none, remember the address."""
         if address.any_port:
             return
-        beside = self._served.setdefault((address.scheme, address.port, address.path), {})
+        transport = address.form.module or address.scheme
+        beside = self._served.setdefault((transport, address.port, address.path), {})
         for host in beside if address.host in WILDCARDS else (address.host, *WILDCARDS):
             for other, there in beside.get(host, ()):
                 if (conflict := _conflict(address, other)) is not None:
@@ -57,7 +58,7 @@ class AddressConflicts:
 
 
 def _conflict(one: Address, other: Address) -> str | None:
-    """The conflict between two addresses of the same scheme, port and path, or None."""
+    """The conflict between two addresses of the same transport, port and path, or None."""
     interfaces = {one.options.get("interface"), other.options.get("interface")}
     if len(interfaces) == 2 and None not in interfaces:  # each is bound to another device
         return None

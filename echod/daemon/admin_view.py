@@ -12,9 +12,10 @@ from echod.admin.resources import Verdict
 from echod.admin.service import AT_ONCE, AdminOptions, AdminService
 from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.awaited_addresses import AwaitedAddresses
-from echod.daemon.listener import DaemonContext, Listener
+from echod.daemon.listener import Listener
 from echod.daemon.local_console import desk_of
 from echod.daemon.reloader import Reloads
+from echod.daemon.running_service import DaemonContext
 from echod.events import Counters, Events
 from echod.gate.limits import UNLIMITED, Limits
 from echod.model import Context

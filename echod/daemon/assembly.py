@@ -19,7 +19,8 @@ from echod.daemon.config_diff import Difference, Refused, Unchangeable, differen
 from echod.daemon.fast_path import FastPath
 from echod.daemon.fd_limit import spare
 from echod.daemon.fd_store import Store
-from echod.daemon.listener import DaemonContext, Listener, RunningService, Unready, UnusableService, listeners, used
+from echod.daemon.listener import Listener, listeners, used
+from echod.daemon.running_service import DaemonContext, RunningService, Unready, UnusableService
 from echod.daemon.shared_state import LocalState
 from echod.events import Events
 from echod.fastpath.loop import Loop

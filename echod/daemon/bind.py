@@ -43,7 +43,8 @@ class ListenSpec:
         """The key that identifies the same address after a reload; its options are not part of it."""
         address = self.address
         whose = (self.service.name, self.turn) if address.any_port else ()
-        return (address.scheme, address.host, address.port, address.path, *whose)
+        transport = address.form.module or address.scheme  # schemes of one transport differ in their layers only
+        return (transport, address.host, address.port, address.path, *whose)
 
 
 @dataclass(frozen=True)

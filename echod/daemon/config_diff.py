@@ -69,7 +69,7 @@ def difference(listeners: Iterable[Listener], places: Iterable[ListenSpec], plan
             continue
         faults += _unchangeable(ours[0].bound.wanted.address, one.address)
         for listener in ours:
-            same = listener.suits(one.service, plane)
+            same = listener.suits(one.service, plane) and listener.bound.wanted.address.scheme == one.address.scheme
             (found.going_on if same else found.renewed).append((listener, one))
     found.gone = [listener for group in there.values() for listener in group]
     if faults:
@@ -86,6 +86,8 @@ def _unchangeable(old: Address, new: Address) -> Iterable[str]:
 def rebound(bound: BoundSocket, one: ListenSpec) -> BoundSocket:
     """The same socket for another configuration. Its options are not set yet: see `readapt`."""
     address = replace(bound.address, options=one.address.options)
+    if bound.address.scheme == bound.wanted.address.scheme:  # not of a passed socket, whose scheme was found out
+        address = replace(address, scheme=one.address.scheme)
     return replace(bound, service=one.service, address=address, wanted=one)
 
 
@@ -115,7 +117,7 @@ def changes(
     for listener, place in (*found.going_on, *found.renewed):
         if listener.name != place.service.name:
             yield f"~ {place.service.name} {listener.place}, of {listener.name} before"
-        elif listener.bound.wanted.address.options != place.address.options:
+        elif listener.bound.wanted.address != place.address:
             yield f"~ {listener.name} {place.address}"
     yield from (f"~ {name}" for name in services)
     if replace(before.admin, listen=()) != replace(after.admin, listen=()):

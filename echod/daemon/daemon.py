@@ -22,8 +22,9 @@ from echod.daemon.bind import BoundSocket, ListenSpec, open_to_nobody
 from echod.daemon.config_diff import at_the_next_start, changed, changes, readapt, rebound
 from echod.daemon.draining import Leaving
 from echod.daemon.fd_store import Store
-from echod.daemon.listener import DaemonContext, Listener
+from echod.daemon.listener import Listener
 from echod.daemon.reloader import Read, Reloads
+from echod.daemon.running_service import DaemonContext
 from echod.daemon.startup_heap import freeze_startup_heap
 from echod.escaping import system_error
 from echod.events import Events

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from echod.config.settings import Configuration
-from echod.daemon.listener import Unready
+from echod.daemon.running_service import Unready
 from echod.escaping import system_error
 from echod.fastpath import syscalls
 from echod.fastpath.loop import Loop

@@ -1,121 +1,26 @@
-"""A running service with its gates, and the listener of one bound socket, on Twisted's path or the fast path."""
+"""One bound socket of a service, and the port that serves it, on the plain path or on the fast path."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 from echod.admin.service import AdminService
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import BoundSocket
-from echod.daemon.shared_state import SharedState
+from echod.daemon.layers import layers_of
+from echod.daemon.running_service import DaemonContext, RunningService, Unready
 from echod.escaping import system_error
-from echod.events import Counters, Events
+from echod.events import Counters
 from echod.fastpath.datagram_lane import DatagramLane
 from echod.fastpath.loop import Loop
 from echod.fastpath.stream_lane import StreamLane
-from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
-from echod.gate.datagrams import DatagramGate
-from echod.model import Context, Service, Show
-from echod.services.print_message import effective, printing
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.datagram_sessions import SessionDatagrams
 from echod.transports.service_factory import ServiceFactory
-from echod.transports.stream_port import SpareDescriptor, StreamPort
+from echod.transports.stream_port import StreamPort
 from echod.transports.udp import UDPPort
-
-
-class Unready(Exception):
-    """The kernel refused a resource that serving an address needs; the message names both, and the error."""
-
-
-class UnusableService(Exception):
-    """The constructor of a kind of service raised an exception; the message names the service and the exception."""
-
-
-@dataclass
-class DaemonContext:
-    """The objects that all listeners of a daemon share."""
-
-    reactor: Any
-    events: Events
-    context: Context
-    admin: AdminService
-    reserve: SpareDescriptor
-    plane: Loop | None
-    pipes_below: int
-    state: SharedState
-    own_ports: set[int]  #: the daemon's UDP ports; datagrams from them are dropped
-    broadcasts: set[bytes]  #: the broadcast addresses of the interfaces
-    tallies: dict[tuple[str, str], Counters]  #: by the service's name and the address
-
-
-class RunningService:
-    """One service of the configuration, with the gates that all its addresses share.
-
-    After a reload it replaces `predecessor`, a service of the same name and kind, and takes over its gates, so that
-    open connections still count. The replacement happens in `begin`.
-    Raises UnusableService.
-    """
-
-    def __init__(self, config: ServiceConfig, shared: DaemonContext, predecessor: RunningService | None = None) -> None:
-        self.config = config
-        self._predecessor = predecessor
-        self.service = self._make(shared)
-        #: The service that the transports call: `service`, or its wrapper that prints messages.
-        self.frontend = printing(self.service, self.printing_of(config))
-        self._access = Access(config.allow, config.deny)
-        self._larger_answers_to = Access(config.larger_answers_to)
-        self._allow_source_ports = frozenset(config.allow_source_ports)
-        if predecessor is not None:
-            self.connections: ConnectionGate = predecessor.connections
-            self.datagrams: DatagramGate = predecessor.datagrams
-            return
-        access, limits, state = self._access, config.limits, shared.state
-        self.connections = state.connection_gate(config.name, access, limits)
-        self.datagrams = state.datagram_gate(
-            config.name, access, limits, own_ports=shared.own_ports, broadcasts=shared.broadcasts
-        )
-        self.datagrams.reconfigure(access, limits, self._larger_answers_to, self._allow_source_ports)
-
-    def begin(self) -> None:
-        """Replace the predecessor: apply the new lists and limits to the gates."""
-        if self._predecessor is not None:
-            limits = self.config.limits
-            self.connections.reconfigure(self._access, limits)
-            self.datagrams.reconfigure(self._access, limits, self._larger_answers_to, self._allow_source_ports)
-            self.service.take_over_from(self._predecessor.service)
-            self._predecessor = None
-        if isinstance(self.service, AdminService):
-            self.service.options = self.config.options
-
-    @property
-    def prints(self) -> bool:
-        """Whether the messages of clients are printed."""
-        return self.frontend is not self.service
-
-    def printing_of(self, config: ServiceConfig) -> Show:
-        """The effective value of `show` under a configuration."""
-        return effective(config.show, config.kind, terminal=self.service.context.terminal)
-
-    def is_like(self, other: ServiceConfig) -> bool:
-        """Whether only the addresses differ."""
-        return replace(self.config, listen=()) == replace(other, listen=())
-
-    def _make(self, shared: DaemonContext) -> Service:
-        config = self.config
-        if config.kind is AdminService:
-            if self._predecessor is None:
-                shared.admin.options = config.options
-            return shared.admin
-        try:
-            watermark = shared.state.send_budget.mark(config.limits.total_buffer)
-            return config.kind(config.options, replace(shared.context, send_budget=watermark))
-        except Exception as error:  # from another package's code, or a file was removed since the check
-            why = f"{type(error).__name__}: {error}"
-            raise UnusableService(f"services.{config.name}: kind {config.kind.kind} cannot start: {why}") from error
 
 
 class Listener:
@@ -126,8 +31,9 @@ class Listener:
         self.served = served
         self.place = bound.place
         self._plane = shared.plane
+        self._shared = shared
         self.tally = _counters(shared, served.config.name, self.place)
-        transport = bound.transport
+        transport, shape = bound.transport, bound.address.shape
         scheme = bound.address.form.shown_as or bound.address.scheme
         self.factory: ServiceFactory | None = None
         self._protocol: ServiceDatagrams | None = None
@@ -137,7 +43,7 @@ class Listener:
         if self.is_admin:
             access, limits = served.connections.access, served.config.limits
             self._own_gate = shared.state.connection_gate(served.config.name, access, limits)
-        if transport.shape.has_connections:
+        if shape.has_connections:
             self.factory = ServiceFactory(
                 served.frontend,
                 gate=self._own_gate or served.connections,
@@ -150,6 +56,7 @@ class Listener:
                 loopback=bound.loopback,
                 clock=shared.reactor,
                 unsent=shared.state.send_budget,
+                layers=layers_of(bound.address, served, shared),
             )
             self.port = transport.listen(
                 shared.reactor, bound.socket, bound.address, self.factory, shared.reserve, bound.close
@@ -223,7 +130,8 @@ class Listener:
         """Continue with a service that replaced the present one."""
         self.served, self.bound = served, bound
         if self.factory is not None:
-            self.factory.reconfigure(served.frontend, served.config.limits)
+            layers = layers_of(bound.address, served, self._shared)
+            self.factory.reconfigure(served.frontend, served.config.limits, layers)
             self._grant()
         if self._protocol is not None:
             self._protocol.service = served.frontend

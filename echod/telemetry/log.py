@@ -36,6 +36,7 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
         "info",
         "{service}  {address} denied to {peer}; to allow it: --allow {host}, or the key allow",
     ),
+    "handshake.failed": ("info", "{service}  {address} handshake with {peer} failed: {error}"),
     "connection.closed": ("debug", "{service}  {address} from {peer} ended: {reason}, {bytes_in} in, {bytes_out} out"),
     "accept.paused": ("warn", "{service}  {address} accepts no connections for now: {error}"),
     "accept.resumed": ("info", "{service}  {address} accepts again; {refused} refused meanwhile"),
@@ -56,7 +57,12 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
 
 MOST: Final = 10  #: lines of one class a second: as many as an operator can read
 MOST_DEBUG: Final = 1_000  #: the same at level debug, which logs every connection
-EVERY: Final[Mapping[str, float]] = {"client.denied": 60.0, "reading.paused": 60.0, "reading.resumed": 60.0}
+EVERY: Final[Mapping[str, float]] = {
+    "client.denied": 60.0,
+    "handshake.failed": 10.0,
+    "reading.paused": 60.0,
+    "reading.resumed": 60.0,
+}
 """Minimum seconds between two of these events. Peers can cause them, and could fill the log with equal lines."""
 BUG_EVERY: Final = 60.0  #: minimum seconds between two tracebacks of one place in the code
 HELD_FOR: Final = 10.0  #: seconds until the number of suppressed lines is logged

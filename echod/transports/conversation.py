@@ -22,13 +22,14 @@ from echod.events import Closing, Counters
 from echod.gate.limits import Limits
 from echod.gate.send_budget import LITTLE, Pressure, SendBudget, Watermark
 from echod.gate.work_budget import WorkBudget
-from echod.model import CLOSE, NOTHING, PLAIN, Arrival, End, Peer, Reply, Say, Session
-from echod.transports.layers.stack import LingerTimeout, MessageTooLarge, StreamTransport
+from echod.model import CLOSE, NO_FACTS, NOTHING, PLAIN, Arrival, End, Peer, Reply, Say, Session
+from echod.transports.layers.stack import LingerTimeout, MessageTooLarge, ProtocolError, StreamTransport
 
 SILENCE: Final = 1.0
 """Seconds without a byte after which a draining daemon closes a connection."""
 
 _LAST: Final = (None, None)  # after the last piece of a reply
+_NAMED: Final = {LingerTimeout: Closing.LINGER, MessageTooLarge: Closing.MESSAGE, ProtocolError: Closing.PROTOCOL}
 
 _log = Logger()
 
@@ -86,7 +87,7 @@ class Conversation:
         self.below, self.begun = below, True
         facts = below.facts
         self._messages = facts.shape.keeps_messages
-        self.peer = Peer(self._scheme, facts.local, facts.remote, user=facts.user, groups=facts.groups)
+        self.peer = Peer(self._scheme, facts.local, facts.remote, facts.user, facts.groups, facts.learned or NO_FACTS)
         self.hold_back(self._mark.pressure)
         if self._mark.pressure:
             below.clamp()
@@ -157,10 +158,9 @@ class Conversation:
         self._work.cancel(self._process)
         finished = self._peer_ended or isinstance(reason, ConnectionDone)  # a Unix peer ends with a hang-up
         if self._closing is Closing.DONE:
-            if isinstance(reason, (LingerTimeout, MessageTooLarge)):
-                self._closing = Closing.LINGER if isinstance(reason, LingerTimeout) else Closing.MESSAGE
-            elif not (finished and self._more is None and not self.unsent):
-                self._closing = Closing.LOST
+            whole = finished and self._more is None and not self.unsent
+            named = _NAMED.get(type(self.below.facts.error or reason))
+            self._closing = named or (Closing.DONE if whole else Closing.LOST)
         self._more = None
         if hasattr(self, "session"):
             try:

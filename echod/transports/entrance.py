@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from echod.events import Closing
 from echod.socket_names import SocketAddress
-from echod.transports.layers.stack import HandshakeTimeout, Layer, MakeLayer, Receiver, stacked
+from echod.transports.layers.stack import HandshakeTimeout, Layer, MakeLayer, ProtocolError, Receiver, stacked
 
 
 class Entrance(Layer):
@@ -17,7 +17,7 @@ class Entrance(Layer):
     the conversation gives the slot back.
     """
 
-    __slots__ = ("_turned_away", "closing", "entered", "host", "remote", "through_proxy")
+    __slots__ = ("_turned_away", "closing", "entered", "error", "host", "remote", "through_proxy")
 
     def __init__(
         self,
@@ -34,12 +34,15 @@ class Entrance(Layer):
         self.through_proxy = through_proxy
         self.entered = False
         self.closing = Closing.LOST
+        self.error = ""  # what was wrong with the handshake
         self._turned_away = turned_away
 
     def lost(self, reason: Exception) -> None:
         """Handle the end of the connection."""
         super().lost(reason)
         if not self.entered:
-            if self.closing is Closing.LOST and isinstance(reason, HandshakeTimeout):
+            wrong = self.facts.error or reason
+            if self.closing is Closing.LOST and isinstance(wrong, HandshakeTimeout | ProtocolError):
                 self.closing = Closing.HANDSHAKE
+                self.error = str(wrong)
             self._turned_away(self)

@@ -1,4 +1,4 @@
-"""The registry of transports: one line for each scheme, and the module that implements it.
+"""The registry of transports: one line for each scheme, with the module and the layers that implement it.
 
 To add a transport, write its module (`echod.transports.transport` has the interface) and add a line to `SCHEMES`. The
 address grammar, the configuration, both programs and the tests of the documentation read this table.
@@ -24,6 +24,7 @@ class Scheme:
     shape: Shape
     options: frozenset[str] = frozenset()  #: the names that may follow the `?` of an address
     module: str = ""  #: below `echod.transports`; it has a `TRANSPORT`. Empty: not available in this version
+    layers: tuple[str, ...] = ()  #: between the socket and the conversation, lowest first: names in `transports.layers`
     has_path: bool = False  #: a path of the file system instead of a host and a port
     has_url_path: bool = False  #: a path after host and port, as in `ws://127.0.0.1:8007/echo`
     is_bare: bool = False  #: a connection is one kernel stream socket and nothing else
@@ -44,9 +45,9 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
     {
         "tcp": Scheme(Shape.STREAM, _INET_STREAM, "tcp", is_bare=True),
         "udp": Scheme(Shape.DATAGRAM, _INET, "udp"),
-        "tls": Scheme(Shape.STREAM, _INET_STREAM),
-        "ws": Scheme(Shape.MESSAGE, _INET_STREAM, has_url_path=True),
-        "wss": Scheme(Shape.MESSAGE, _INET_STREAM, has_url_path=True),
+        "tls": Scheme(Shape.STREAM, _INET_STREAM, layers=("tls",)),
+        "ws": Scheme(Shape.MESSAGE, _INET_STREAM, layers=("websocket",), has_url_path=True),
+        "wss": Scheme(Shape.MESSAGE, _INET_STREAM, layers=("tls", "websocket"), has_url_path=True),
         "unix": Scheme(Shape.STREAM, _FILE | _BACKLOG, "unix", has_path=True, is_bare=True),
         "unix-dgram": Scheme(Shape.DATAGRAM, _FILE, "unix_dgram", has_path=True),
         "unix-seqpacket": Scheme(Shape.MESSAGE, _FILE | _BACKLOG, "unix_seqpacket", has_path=True),

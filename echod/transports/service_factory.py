@@ -97,9 +97,14 @@ class ServiceFactory(Factory):
         self._begin_session = service.session
         self._silence = SILENCE
 
-    def reconfigure(self, service: Service, limits: Limits) -> None:
-        """Serve new connections by another service of the same kind and other limits. Open connections keep theirs."""
+    def reconfigure(self, service: Service, limits: Limits, layers: Sequence[MakeLayer] | None = None) -> None:
+        """Serve new connections by another service of the same kind, with other limits, and other layers if given.
+
+        Open connections keep what they have. The number of layers does not change.
+        """
         self.service, self._begin_session = service, service.session
+        if layers is not None:
+            self.layers = tuple(layers)
         self.limits = limits
         self.mark.leave(self._hold_back)
         self.mark = self.mark.budget.mark(limits.total_buffer)
@@ -212,6 +217,8 @@ class ServiceFactory(Factory):
     def _turned_away(self, entrance: Entrance) -> None:
         """Handle the end of a connection before its handshakes were complete."""
         del self.entrances[entrance]
+        if entrance.closing is Closing.HANDSHAKE:
+            self._tell("handshake.failed", entrance.remote, error=entrance.error)
         self.ended(entrance.host, entrance.closing, 0, 0, entrance.remote)
         self._maybe_drained()
 

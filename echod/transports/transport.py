@@ -1,7 +1,9 @@
 """The interface of a transport, between the modules of the registry and the two programs.
 
 A module of the registry has one `TRANSPORT`, an instance of the class of its shape. The classes differ in the port
-that serves a listening socket, and in the connection of a client.
+that serves a listening socket, and in the connection of a client. Several schemes may use one module, with
+different layers above its sockets. The shape of an address is that of its scheme: a layer can turn a stream into
+messages.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from echod.transports.registry import EVERY_FORM
 if TYPE_CHECKING:
     from echod.transports.datagram import ServiceDatagrams
     from echod.transports.datagram_client import DatagramDialogue
-    from echod.transports.layers.stack import Receiver
+    from echod.transports.layers.stack import MakeLayer, Receiver
     from echod.transports.service_factory import ServiceFactory
     from echod.transports.stream_port import SpareDescriptor
 
@@ -160,6 +162,12 @@ class Datagram(Transport):
 def transport_of(scheme: str) -> Any:
     """The transport of a scheme that is available: a Stream, a Message or a Datagram. Imports its module."""
     return import_module(f"echod.transports.{EVERY_FORM[scheme].module}").TRANSPORT
+
+
+def layer_of(name: str) -> MakeLayer:
+    """The layer of a scheme that needs no settings: the `LAYER` of its module in `echod.transports.layers`."""
+    made: MakeLayer = import_module(f"echod.transports.layers.{name}").LAYER
+    return made
 
 
 def every_transport() -> Mapping[str, Any]:

@@ -13,8 +13,10 @@ from echod.fastpath.stream_lane import StreamLane
 from echod.gate.access import Access
 from echod.gate.refusal import Refusal
 from echod.services.echo import Echo
+from echod.services.single_reply import Once
 from echod.services.upper import Upper
 from echod.services.whoami import Whoami
+from echod.transports.layers.stack import Layer
 from tests.contract.matrix import MIB, data
 from tests.fastpath import test_endings as endings
 from tests.fastpath import test_total_buffer as budget
@@ -132,8 +134,50 @@ def test_a_handshake_has_a_deadline_that_no_byte_extends(make):
         made.pass_time(HANDSHAKE / 8)
         made.until(lambda: made.tally.open == 0)
         assert made.tally.closed == {Closing.HANDSHAKE: 1}
+        [(_, event)] = [one for one in made.events if one[0] == "handshake.failed"]
+        assert event["error"] == "the handshake was not complete within 10 s"
         with pytest.raises(ConnectionResetError):
             made.rest(client)
+
+
+@named
+@over_tcp
+def test_a_handshake_that_fails_is_counted_and_told_with_its_error(make):
+    with make(Echo()) as made:
+        client = made.connect()
+        client.send(b"SAME 127.0.0.9 99\nhello")
+        made.turn()
+        client.shutdown(socket.SHUT_WR)
+        assert made.rest(client) == b""
+        made.until(lambda: made.tally.open == 0)
+        assert made.tally.closed == {Closing.HANDSHAKE: 1}
+        [(_, event)] = [one for one in made.events if one[0] == "handshake.failed"]
+        assert event["error"] == "the first word is not NAME"
+        assert event["peer"].startswith("127.0.0.1:")
+
+
+@named
+def test_a_service_gets_the_facts_that_layers_learn(make):
+    class Reporting(Echo):
+        def session(self, peer, say):
+            return Once(repr(dict(peer.learned)).encode())
+
+    with make(Reporting()) as made:
+        client = made.connect()
+        client.send(b"NAME 10.1.2.3 4567\n")
+        assert made.rest(client) == b"{'name': {'line': 'NAME 10.1.2.3 4567'}}"
+
+
+@named
+def test_a_reload_exchanges_the_layers_of_new_connections(make):
+    with make(Echo()) as made:
+        old = made.connect()
+        made.factory.reconfigure(made.factory.service, made.factory.limits, (Layer,))
+        new = made.connect()
+        new.send(b"NAME")
+        assert made.hear(new, 4) == b"NAME"
+        old.send(b"NAME 127.0.0.1 1\nhello")
+        assert made.hear(old, 5) == b"hello"
 
 
 @named

@@ -1,5 +1,6 @@
 """Services in a Twisted program that is not the daemon: real sockets in this process, and no resource is left."""
 
+import argparse
 from typing import Any
 
 import pytest
@@ -209,7 +210,7 @@ async def converse(url: str, said: Reply) -> bytes:
     def ended(failed: Failed | None) -> None:
         over.callback(None) if failed is None else over.errback(failed)
 
-    Dialogue(reactor, parse(url, client=True), lambda peer, say: hearing, ended)
+    Dialogue(reactor, argparse.Namespace(url=parse(url, client=True), ip=None), lambda peer, say: hearing, ended)
     await bounded(over)
     return hearing.heard
 

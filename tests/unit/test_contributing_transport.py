@@ -1,4 +1,4 @@
-"""The examples of a layer and of a transport in CONTRIBUTING.md: two files and one line, and both programs have it."""
+"""The example of a layer in CONTRIBUTING.md: one file and one line of the registry, and both programs have it."""
 
 import re
 import socket
@@ -13,7 +13,6 @@ PAGE = (TOP / "CONTRIBUTING.md").read_text("utf-8")
 WITH_THE_EXAMPLES = """
 import pathlib, sys, types
 import echod.transports, echod.transports.layers
-echod.transports.__path__.append({folder!r})
 echod.transports.layers.__path__.append({folder!r} + "/layers")
 registry = types.ModuleType("echod.transports.registry")
 sys.modules[registry.__name__] = echod.transports.registry = registry
@@ -29,7 +28,7 @@ def program(tmp_path_factory):
     folder = tmp_path_factory.mktemp("transports")
     (folder / "layers").mkdir()
     files = re.findall(r"(?s)This is all of\s`echod/transports/([\w/]+\.py)`:\n\n```python\n(.*?)```", PAGE)
-    assert [name for name, _ in files] == ["layers/rot13.py", "tcp_rot13.py"]
+    assert [name for name, _ in files] == ["layers/rot13.py"]
     for name, source in files:
         (folder / name).write_text(source, "utf-8")
     [line] = re.findall(r'(?m)^ +"tcp-rot13": .*\n', PAGE)
@@ -45,7 +44,7 @@ def program(tmp_path_factory):
     return command
 
 
-def test_a_layer_and_a_transport_are_a_file_each_and_one_line(program):
+def test_a_layer_is_a_file_and_one_line(program):
     config = '[services.ack]\nlisten = ["tcp-rot13://127.0.0.1:0"]\nshow = "no"'
     with Daemon(config, command=program("echod.__main__")) as daemon:
         url = daemon.url("ack", "tcp-rot13")

@@ -15,9 +15,10 @@ CLASSES = {Shape.STREAM: Stream, Shape.MESSAGE: Message, Shape.DATAGRAM: Datagra
 
 @pytest.mark.parametrize("scheme", [scheme for scheme, form in EVERY_FORM.items() if form.available])
 def test_a_line_names_a_module_with_a_transport_of_its_scheme_and_shape(scheme):
-    transport = transport_of(scheme)
-    assert transport.scheme == scheme
-    assert transport.shape is EVERY_FORM[scheme].shape
+    transport, form = transport_of(scheme), EVERY_FORM[scheme]
+    if not form.layers:
+        assert transport.scheme == scheme
+        assert transport.shape is form.shape
     assert isinstance(transport, CLASSES[transport.shape])
     assert every_transport()[scheme] is transport
 
@@ -28,7 +29,7 @@ def test_every_option_of_a_scheme_has_a_grammar(scheme):
 
 
 def test_no_two_transports_have_the_same_sockets():
-    taken = [(family, transport.kind) for transport in every_transport().values() for family in transport.families]
+    taken = [(family, transport.kind) for transport in set(every_transport().values()) for family in transport.families]
     assert len(taken) == len(set(taken))
 
 

@@ -40,8 +40,12 @@ class LingerTimeout(ConnectionAborted):
     """The peer did not finish within LINGER seconds after this side had finished."""
 
 
-class HandshakeTimeout(ConnectionAborted):
+class HandshakeTimeout(Exception):
     """A layer's handshake took longer than `limits.handshake`."""
+
+
+class ProtocolError(Exception):
+    """The peer violated the protocol of a layer; the message says how. The layer stores it in `Facts.error`."""
 
 
 class MessageTooLarge(ConnectionAborted):
@@ -62,7 +66,8 @@ class Facts:
     groups: frozenset[int] = frozenset()
     shape: Shape = Shape.STREAM
     truncated: bool = False  #: the peer sent FIN without the closing message that the layer's protocol requires
-    learned: dict[str, object] | None = None  #: facts that layers add: a TLS version, a path
+    learned: dict[str, object] | None = None  #: facts that layers add, by the layer's name, as values of JSON
+    error: Exception | None = None  #: why a layer ended the connection
 
 
 class StreamTransport(Protocol):
@@ -301,7 +306,8 @@ class HandshakeLayer(Layer):
 
     def _too_late(self) -> None:
         self._deadline = None
-        self.below.abort(HandshakeTimeout())
+        self.facts.error = HandshakeTimeout(f"the handshake was not complete within {self._seconds:g} s")
+        self.below.abort(self.facts.error)
 
     def _cancel(self) -> None:
         if self._deadline is not None:

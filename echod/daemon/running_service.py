@@ -1,0 +1,109 @@
+"""One service of the configuration that runs, with its gates; and the objects that all services of a daemon share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from echod.admin.service import AdminService
+from echod.config.settings import ServiceConfig
+from echod.daemon.shared_state import SharedState
+from echod.events import Counters, Events
+from echod.fastpath.loop import Loop
+from echod.gate.access import Access
+from echod.gate.connections import ConnectionGate
+from echod.gate.datagrams import DatagramGate
+from echod.model import Context, Service, Show
+from echod.services.print_message import effective, printing
+from echod.transports.stream_port import SpareDescriptor
+
+
+class Unready(Exception):
+    """The kernel refused a resource that serving an address needs; the message names both, and the error."""
+
+
+class UnusableService(Exception):
+    """The constructor of a kind of service raised an exception; the message names the service and the exception."""
+
+
+@dataclass
+class DaemonContext:
+    """The objects that all listeners of a daemon share."""
+
+    reactor: Any
+    events: Events
+    context: Context
+    admin: AdminService
+    reserve: SpareDescriptor
+    plane: Loop | None
+    pipes_below: int
+    state: SharedState
+    own_ports: set[int]  #: the daemon's UDP ports; datagrams from them are dropped
+    broadcasts: set[bytes]  #: the broadcast addresses of the interfaces
+    tallies: dict[tuple[str, str], Counters]  #: by the service's name and the address
+
+
+class RunningService:
+    """One service of the configuration, with the gates that all its addresses share.
+
+    After a reload it replaces `predecessor`, a service of the same name and kind, and takes over its gates, so that
+    open connections still count. The replacement happens in `begin`.
+    Raises UnusableService.
+    """
+
+    def __init__(self, config: ServiceConfig, shared: DaemonContext, predecessor: RunningService | None = None) -> None:
+        self.config = config
+        self._predecessor = predecessor
+        self.service = self._make(shared)
+        #: The service that the transports call: `service`, or its wrapper that prints messages.
+        self.frontend = printing(self.service, self.printing_of(config))
+        self._access = Access(config.allow, config.deny)
+        self._larger_answers_to = Access(config.larger_answers_to)
+        self._allow_source_ports = frozenset(config.allow_source_ports)
+        if predecessor is not None:
+            self.connections: ConnectionGate = predecessor.connections
+            self.datagrams: DatagramGate = predecessor.datagrams
+            return
+        access, limits, state = self._access, config.limits, shared.state
+        self.connections = state.connection_gate(config.name, access, limits)
+        self.datagrams = state.datagram_gate(
+            config.name, access, limits, own_ports=shared.own_ports, broadcasts=shared.broadcasts
+        )
+        self.datagrams.reconfigure(access, limits, self._larger_answers_to, self._allow_source_ports)
+
+    def begin(self) -> None:
+        """Replace the predecessor: apply the new lists and limits to the gates."""
+        if self._predecessor is not None:
+            limits = self.config.limits
+            self.connections.reconfigure(self._access, limits)
+            self.datagrams.reconfigure(self._access, limits, self._larger_answers_to, self._allow_source_ports)
+            self.service.take_over_from(self._predecessor.service)
+            self._predecessor = None
+        if isinstance(self.service, AdminService):
+            self.service.options = self.config.options
+
+    @property
+    def prints(self) -> bool:
+        """Whether the messages of clients are printed."""
+        return self.frontend is not self.service
+
+    def printing_of(self, config: ServiceConfig) -> Show:
+        """The effective value of `show` under a configuration."""
+        return effective(config.show, config.kind, terminal=self.service.context.terminal)
+
+    def is_like(self, other: ServiceConfig) -> bool:
+        """Whether only the addresses differ."""
+        return replace(self.config, listen=()) == replace(other, listen=())
+
+    def _make(self, shared: DaemonContext) -> Service:
+        config = self.config
+        if config.kind is AdminService:
+            if self._predecessor is None:
+                shared.admin.options = config.options
+            return shared.admin
+        try:
+            watermark = shared.state.send_budget.mark(config.limits.total_buffer)
+            return config.kind(config.options, replace(shared.context, send_budget=watermark))
+        except Exception as error:  # from another package's code, or a file was removed since the check
+            why = f"{type(error).__name__}: {error}"
+            raise UnusableService(f"services.{config.name}: kind {config.kind.kind} cannot start: {why}") from error
