@@ -1,0 +1,98 @@
+"""The facts of one certificate that people and monitoring read: subject, names, issuer, validity, fingerprint.
+
+A certificate of a peer is untrusted input: the texts here are escaped, and their length is bounded. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+
+from echod.escaping import clipped, counted
+
+LISTED: Final = 8  #: names in a message; more are counted
+DAY: Final = 86_400.0  #: seconds
+_PURPOSES: Final = {
+    ExtendedKeyUsageOID.SERVER_AUTH: "TLS servers",
+    ExtendedKeyUsageOID.CLIENT_AUTH: "TLS clients",
+    ExtendedKeyUsageOID.CODE_SIGNING: "code signing",
+    ExtendedKeyUsageOID.EMAIL_PROTECTION: "email",
+    ExtendedKeyUsageOID.TIME_STAMPING: "time stamping",
+    ExtendedKeyUsageOID.OCSP_SIGNING: "OCSP responses",
+    ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE: "any purpose",
+}
+
+
+@dataclass(frozen=True)
+class CertificateFacts:
+    """The facts of a certificate. All texts are printable, and at most `escaping.SHOWN` characters long."""
+
+    subject: str  #: as in RFC 4514, such as `CN=echo.example`; may be empty
+    issuer: str
+    names: tuple[str, ...]  #: DNS names, IP addresses, and others with a prefix such as `URI:`
+    since: datetime  #: aware, UTC
+    until: datetime
+    serial: str  #: hexadecimal
+    fingerprint: str  #: SHA-256 of the DER form, hexadecimal
+    purposes: tuple[str, ...]  #: extendedKeyUsage in words; empty if the certificate does not restrict it
+
+    @property
+    def listed(self) -> str:
+        """The first names, and the number of the others."""
+        more = len(self.names) - LISTED
+        return ", ".join([*self.names[:LISTED], *([f"and {counted(more, 'more', 'more')}"] if more > 0 else [])])
+
+    def days_left(self, now: datetime) -> float:
+        """Days until the certificate expires; negative afterwards."""
+        return (self.until - now).total_seconds() / DAY
+
+
+def facts_of(certificate: x509.Certificate) -> CertificateFacts:
+    """The facts of a certificate. Extensions that are malformed count as absent."""
+    return CertificateFacts(
+        subject=clipped(certificate.subject.rfc4514_string()),
+        issuer=clipped(certificate.issuer.rfc4514_string()),
+        names=tuple(_names(certificate)),
+        since=certificate.not_valid_before_utc,
+        until=certificate.not_valid_after_utc,
+        serial=f"{certificate.serial_number:x}",
+        fingerprint=certificate.fingerprint(SHA256()).hex(),
+        purposes=tuple(_PURPOSES.get(purpose, purpose.dotted_string) for purpose in _purposes(certificate)),
+    )
+
+
+def facts_of_der(der: bytes) -> CertificateFacts:
+    """The facts of a certificate in DER. Raises ValueError if it is malformed."""
+    return facts_of(x509.load_der_x509_certificate(der))
+
+
+def _names(certificate: x509.Certificate) -> Iterator[str]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return
+    for name in names:
+        if isinstance(name, x509.DNSName):
+            value = clipped(name.value)
+            yield f"DNS:{value}" if value.replace(".", "").isdigit() or ":" in value else value
+        elif isinstance(name, x509.IPAddress):
+            yield str(name.value)
+        elif isinstance(name, x509.RFC822Name):
+            yield f"email:{clipped(name.value)}"
+        elif isinstance(name, x509.UniformResourceIdentifier):
+            yield f"URI:{clipped(name.value)}"
+        else:
+            yield type(name).__name__
+
+
+def _purposes(certificate: x509.Certificate) -> list[ObjectIdentifier]:
+    try:
+        return list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return []
