@@ -1,0 +1,296 @@
+"""Tests of the responses to requests that are not upgrades."""
+
+import json
+import re
+from base64 import b64encode
+from hashlib import sha256
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import echod.pages
+from echod.pages.site import CHAT, LANGUAGES, REPLY_ONLY, Files, Request, Route, Site
+from echod.services import registry
+
+FOLDER = Path(echod.pages.__file__).parent
+BROWSER = {"accept": "text/html,*/*;q=0.8", "accept-language": "en", "host": "localhost:18007"}
+HOSTILE = "/<script>alert(1)</script>\"'&"
+ROUTES = (
+    Route("/echo", "echo", "sends back what it receives"),
+    Route("/lobby", "chat", "rooms"),
+    Route("/who", "whoami", "the addresses"),
+    Route("/hidden", "upper", "capitals", page=False),
+    Route("/other", "digest", "a kind of a <b>third party</b>"),
+)
+
+
+@pytest.fixture(scope="module")
+def files():
+    return Files.read()
+
+
+@pytest.fixture
+def site(files):
+    return Site(ROUTES, files)
+
+
+def get(target="/echo", method="GET", **headers):
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Request(method, target, BROWSER | named)
+
+
+def headers_of(response):
+    return dict(response.headers)
+
+
+def policy_of(response):
+    rules = (rule.split() for rule in headers_of(response)["Content-Security-Policy"].split("; "))
+    return {name: values for name, *values in rules}
+
+
+class Document(HTMLParser):
+    """The elements of a page, the text of its scripts and styles, and its identifiers."""
+
+    def __init__(self, response):
+        super().__init__()
+        self.elements, self.inner, self.labels, self.ids = [], [], set(), []
+        self._inside = None
+        self.feed(response.body.decode())
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.elements.append((tag, found))
+        self.ids += [found["id"]] if "id" in found else []
+        self.labels |= {found["for"]} if "for" in found else set()
+        self._inside = (tag, found) if tag in ("script", "style") else None
+
+    def handle_endtag(self, tag):
+        self._inside = None
+
+    def handle_data(self, data):
+        if self._inside:
+            self.inner.append((*self._inside, data))
+
+    def links(self):
+        return [found["href"] for tag, found in self.elements if tag == "a"]
+
+    def script(self):
+        return next(text for tag, found, text in self.inner if tag == "script" and found["type"] == "module")
+
+    def words(self):
+        return json.loads(next(text for _, found, text in self.inner if found.get("id") == "words"))
+
+
+def digest_of(text):
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+@pytest.mark.parametrize("target", ["/echo", "/lobby", "/who", "/other", "/", "/missing"])
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_the_policy_permits_exactly_the_script_and_the_style_of_the_page(site, target, lang):
+    response = site.response(get(target, accept_language=lang))
+    document, policy = Document(response), policy_of(response)
+    executed = [text for tag, found, text in document.inner if tag == "script" and found["type"] == "module"]
+    assert policy["script-src"] == ([digest_of(executed[0])] if executed else ["'none'"])
+    assert policy["style-src"] == [digest_of(text) for tag, _, text in document.inner if tag == "style"]
+    for rule in ("default-src", "base-uri", "form-action", "frame-ancestors"):
+        assert policy[rule] == ["'none'"]
+    assert policy["connect-src"] == ["'self'", "ws://localhost:18007", "wss://localhost:18007"]
+
+
+@pytest.mark.parametrize("target", ["/echo", "/lobby", "/who", "/", "/missing"])
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_page_loads_nothing_and_has_no_inline_code(site, target, lang):
+    document = Document(site.response(get(target, accept_language=lang)))
+    for tag, found in document.elements:
+        assert "src" not in found
+        assert "style" not in found
+        assert not [name for name in found if name.startswith("on")]
+        if tag == "link":
+            assert found["href"].startswith("data:")
+    assert all(link.startswith(("/", "?")) for link in document.links())
+
+
+@pytest.mark.parametrize("target", ["/echo", "/lobby", "/who"])
+def test_every_input_has_a_label_and_every_identifier_of_the_script_exists_once(site, target):
+    document = Document(site.response(get(target)))
+    fields = [
+        found for tag, found in document.elements if tag in ("input", "textarea") and found.get("type") != "radio"
+    ]
+    assert fields
+    assert {found["id"] for found in fields} <= document.labels
+    assert len(document.ids) == len(set(document.ids))
+    assert set(re.findall(r'byId\("([\w-]+)"\)', document.script())) <= set(document.ids)
+    for pair in re.findall(r"\bwords\.(\w+)|\bworded\(\"(\w+)\"", document.script()):
+        assert "".join(pair) in document.words()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_headers_of_a_page(site, method):
+    response = site.response(get(method=method))
+    headers = headers_of(response)
+    whole = site.response(get())
+    assert response.status == 200
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    assert headers["Content-Length"] == str(len(whole.body))
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["Vary"] == "Accept, Accept-Language"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Content-Language"] == "en"
+    assert headers["Connection"] == "close"
+    assert response.body == (b"" if method == "HEAD" else whole.body)
+
+
+def test_a_page_is_small(site):
+    for target in ("/echo", "/lobby", "/"):
+        assert len(site.response(get(target)).body) < 48 * 1024
+
+
+def test_the_kind_chooses_the_page(site):
+    assert b'class="app chat"' in site.response(get("/lobby")).body
+    assert b'data-kind="echo"' in site.response(get("/echo")).body
+    assert b'<form class="composer" id="composer" >' in site.response(get("/echo")).body
+    assert b'<form class="composer" id="composer" hidden>' in site.response(get("/who")).body
+
+
+def test_a_kind_without_words_shows_its_own_summary_escaped(site):
+    assert b"a kind of a &lt;b&gt;third party&lt;/b&gt;" in site.response(get("/other")).body
+
+
+def test_the_kinds_with_words_or_a_layout_of_their_own_exist(files):
+    assert set(files.kinds["en"]) | CHAT | REPLY_ONLY <= set(registry.kinds())
+
+
+@pytest.mark.parametrize(
+    ("header", "target", "expected"),
+    [
+        ("zh-CN,zh;q=0.9", "/echo", "zh"),
+        ("en", "/echo", "en"),
+        ("en", "/echo?lang=zh", "zh"),
+        ("zh", "/echo?lang=en", "en"),
+        ("zh", "/echo?lang=klingon", "zh"),
+        ("zh", "/echo?lang=en&lang=zh", "zh"),
+        ("en", "/echo?" + "a=1&" * 1000 + "lang=zh", "en"),
+        ("en", "/echo?%", "en"),
+    ],
+    ids=["zh", "en", "chosen-zh", "chosen-en", "unknown", "last", "long", "percent"],
+)
+def test_the_language_follows_the_query_then_the_header(site, header, target, expected):
+    response = site.response(get(target, accept_language=header))
+    assert headers_of(response)["Content-Language"] == expected
+    assert f'<html lang="{"zh-Hans" if expected == "zh" else "en"}">' in response.body.decode()
+
+
+def test_links_keep_the_chosen_language_and_omit_services_without_a_page(site):
+    document = Document(site.response(get("/echo?lang=zh")))
+    assert document.links() == [
+        "/?lang=zh",
+        *(f"{route.path}?lang=zh" for route in ROUTES if route.page),
+        "?lang=en",
+        "?lang=zh",
+    ]
+    assert "/echo" in Document(site.response(get("/echo"))).links()
+    assert "/hidden" not in Document(site.response(get("/"))).links()
+    assert b"/hidden" in site.response(get("/")).body
+
+
+@pytest.mark.parametrize("target", [HOSTILE, "/\x1b[31m\u202e", "/\udcff", "//evil.example/", "/" + "a" * 5000])
+def test_an_unknown_path_lists_the_services_and_is_escaped(site, target):
+    page, text = site.response(get(target)), site.response(get(target, accept="*/*"))
+    assert page.status == text.status == 404
+    document = Document(page)
+    assert [tag for tag, _ in document.elements].count("script") == 0
+    assert "alert" not in "".join(text for *_, text in document.inner)
+    for body in (page.body.decode(), text.body.decode()):
+        assert "/echo" in body
+        assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", body)
+        assert len(body) < 16_000
+    assert headers_of(text)["Content-Type"] == "text/plain; charset=utf-8"
+    assert headers_of(text)["Content-Length"] == str(len(text.body))
+
+
+def test_the_root_lists_the_services(site):
+    assert site.response(get("/")).status == 200
+    text = site.response(get("/", accept="*/*"))
+    assert text.status == 200
+    assert text.body.decode().splitlines() == [
+        "The WebSocket services on this port:",
+        *(f"  {route.path:7}  {route.kind}: {route.summary}" for route in ROUTES),
+    ]
+
+
+@pytest.mark.parametrize(("target", "accept"), [("/hidden", "text/html"), ("/echo", "*/*"), ("/echo", "")])
+def test_without_a_page_an_upgrade_is_required(files, target, accept):
+    response = Site(ROUTES, files, secure=True).response(get(target, accept=accept))
+    assert response.status == 426
+    headers = headers_of(response)
+    assert headers["Upgrade"] == "websocket"
+    assert headers["Connection"] == "Upgrade, close"
+    assert headers["Sec-WebSocket-Version"] == "13"
+    assert f"echoctl talk wss://localhost:18007{target}" in response.body.decode()
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS", "get", "\x00"])
+def test_other_methods_are_not_allowed(site, method):
+    response = site.response(get(method=method))
+    assert (response.status, headers_of(response)["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "[::1]:18007", "a b", "evil.example; script-src *", "x\r\nSet-Cookie: a=b", "-a", "a" * 300, "a:123456"],
+)
+def test_a_host_that_is_not_safe_in_the_policy_is_left_out(site, host):
+    assert policy_of(site.response(get(host=host)))["connect-src"] == ["'self'"]
+    assert b"ws://HOST/hidden" in site.response(get("/hidden", host=host)).body
+
+
+def test_a_response_is_encoded_as_a_message(site):
+    response = site.response(get("/nope", accept="*/*"))
+    head, _, body = response.encoded().partition(b"\r\n\r\n")
+    assert body == response.body
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"HTTP/1.1 404 Not Found"
+    assert f"Content-Length: {len(body)}".encode() in lines
+
+
+def test_both_languages_have_the_same_words_with_the_same_names(files):
+    english, chinese = (files.words[lang] for lang in LANGUAGES)
+    assert english.keys() == chinese.keys()
+    for key, word in english.items():
+        assert set(re.findall(r"\{\w+\}", word)) == set(re.findall(r"\{\w+\}", chinese[key])), key
+    assert files.kinds["en"].keys() == files.kinds["zh"].keys()
+
+
+def test_chinese_has_full_width_punctuation_and_spaces_beside_latin(files):
+    han = "[\u4e00-\u9fff]"
+    for text in (*files.words["zh"].values(), *files.kinds["zh"].values()):
+        assert not re.search(f"{han}[,.;:!?()]|[,;:!?(]{han}", text), text
+        assert not re.search(f"{han}[A-Za-z0-9{{]|[A-Za-z0-9}}]{han}", text), text
+
+
+def test_every_word_is_used(files):
+    written = "".join(file.read_text("utf-8") for file in FOLDER.iterdir() if file.suffix in (".html", ".js", ".py"))
+    used = set(re.findall(r"\$(\w+)|words\.(\w+)|\"(\w+)\"", written))
+    known = {name for names in used for name in names}
+    assert {key for key in files.words["en"] if key not in known and not key.startswith("code_")} == set()
+
+
+def test_scripts_are_safe_in_a_script_element_and_write_text_only(files):
+    for script in files.scripts.values():
+        assert "</script" not in script
+        assert "<!--" not in script
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", script)
+    assert "</style" not in files.style
+
+
+def test_templates_use_known_names_only(files, site):
+    for template in files.pages.values():
+        assert template.is_valid()
+    for target in ("/echo", "/lobby", "/"):
+        assert not re.search(
+            r"\$[a-z_]+[<\"]", site.response(get(target)).body.decode().split("<script")[0].split("</style>")[1]
+        )
