@@ -19,6 +19,7 @@ from echod.gate.connections import client_of
 from echod.gate.limits import Limits
 from echod.gate.send_budget import SendBudget, Watermark
 from echod.gate.work_budget import WorkBudget
+from echod.membership import Membership
 from echod.shape import Shape
 from echod.socket_names import SocketAddress, UnixName
 from echod.transports.registry import EVERY_FORM
@@ -176,6 +177,7 @@ class Context:
     send_budget: Watermark = field(default_factory=lambda: SendBudget().mark(Limits().total_buffer))
     """The limit of pending output of all connections; outboxes count in it. Set to `total-buffer` of the service."""
     work: WorkBudget = field(default_factory=WorkBudget)  #: for input that is split into items; by default unbounded
+    membership: Membership | None = None  #: rooms and queues that other processes share; None: they are local
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from echod.daemon.daemon import Daemon
 from echod.daemon.fd_store import Store
 from echod.daemon.hint import ADMIN, client_program, hint
 from echod.daemon.in_thread import wait_for
-from echod.daemon.local_console import NoConsole, OwnTerminal, console_of, desk_of, shares_the_terminal
+from echod.daemon.local_console import NoConsole, OwnTerminal, console_of, console_service, shares_the_terminal
 from echod.daemon.pidfile import Pidfile, pidfile_of
 from echod.daemon.privileges import Identity, Impossible, become, identity_of, owning, stay_behind
 from echod.daemon.root_files import open_log
@@ -213,7 +213,7 @@ def makeService(options: Options) -> Daemon:
     except UnusableService as error:
         _end(EX_CONFIG, [escaped(str(error))], bound)
     if console is not None and show_on is not None:
-        own = OwnTerminal(reactor, show_on, lambda: desk_of(daemon.listeners, console))
+        own = OwnTerminal(reactor, show_on, lambda: console_service(daemon.listeners, console))
         daemon.events.subscribe(own.event)
     elif log.output.is_terminal:
         daemon.events.subscribe(partial(_hint, daemon))

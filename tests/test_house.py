@@ -30,23 +30,24 @@ MAY_IMPORT = {
     "socket_names": "escaping",
     "shape": "",
     "address": "socket_names shape escaping transports.registry",
-    "model": "gate socket_names shape escaping transports.registry",
+    "membership": "",
+    "model": "gate membership socket_names shape escaping transports.registry",
     "gate": "",
     "faults": "model",
     "events": "address gate model escaping",
     "tls": "escaping",
-    "services": "gate model socket_names small_files escaping",
+    "services": "gate membership model socket_names small_files escaping",
     "pages": "escaping",
     "config": "address events faults gate model socket_names runtime_dir services.registry shape small_files"
     " escaping transports.unix_paths transports.sockets",
     "transports": "address events faults gate model socket_names peercred shape escaping",
     "fastpath": "address events gate model socket_names escaping transports",
     "telemetry": "address events gate model socket_names escaping version",
-    "daemon": "address admin config events faults gate model socket_names fastpath pages telemetry peercred"
+    "daemon": "address admin config events faults gate membership model socket_names fastpath pages telemetry peercred"
     " runtime_dir services shape lineedit escaping transports version",
     "tap": "address config daemon early_signals gate model socket_names telemetry services stdio lineedit"
     " escaping transports version",
-    "admin": "gate model socket_names telemetry peercred services.outbox escaping",
+    "admin": "gate membership model socket_names telemetry peercred services.outbox escaping",
     "client": "address config events gate model socket_names peercred runtime_dir services shape stdio"
     " lineedit escaping tls transports version",
     "__main__": "early_signals stdio version",
@@ -55,7 +56,7 @@ MAY_IMPORT = {
 
 PURE = {
     *("version", "escaping", "early_signals", "stdio", "lineedit", "socket_names"),
-    *("shape", "address", "model", "gate", "faults"),
+    *("shape", "address", "membership", "model", "gate", "faults"),
     *("events", "services", "config", "pages", "tls", "small_files", "peercred", "runtime_dir"),
 }
 """Packages that must not import Twisted or zope."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from echod.admin.messages import Answer, Handler, Request, Respond, fault, of_json
+from echod.membership import OperatorEvent, OperatorQueue, Unanswerable
 from echod.model import Context
 from echod.services.outbox import Outbox
 
@@ -16,32 +17,16 @@ EVENTS: Final = "application/x-ndjson"
 _RIGHT: Final = '{"to": 3, "text": "hello"}, where "to" may be null for the client of the most recent message'
 
 
-class Event(Protocol):
-    """An event for operators."""
-
-    @property
-    def line(self) -> bytes:
-        """The event as one line of JSON."""
-
-
-class Desk(Protocol):
-    """The operators and clients of a console service."""
+class ConsoleService(Protocol):
+    """A console service."""
 
     context: Context  #: the outboxes of its operators count in its send budget
-
-    def sit(self, hear: Callable[[Any], None], dismissed: Callable[[], None]) -> tuple[int, Iterator[Event]]:
-        """Add an operator. Returns its number and the waiting events. `dismissed` is called if a reload removes it."""
-
-    def rise(self, operator: int) -> None:
-        """Remove an operator."""
-
-    def answer(self, to: int | None, text: str, operator: int | None = None) -> int:
-        """Answer a client; returns its number. Raises ValueError if that is not possible, with the reason."""
+    queue: OperatorQueue
 
 
-def seats(desk: Desk | None) -> Mapping[str, Handler] | None:
-    """The handlers of a desk, or None without a desk."""
-    if desk is None:
+def seats(console: ConsoleService | None) -> Mapping[str, Handler] | None:
+    """The handlers of a console service, or None without one."""
+    if console is None:
         return None
 
     def sit(request: Request, respond: Respond) -> None:
@@ -50,7 +35,7 @@ def seats(desk: Desk | None) -> Mapping[str, Handler] | None:
             return
 
         def attach(wake: Callable[[], None], end: Callable[[], None]) -> Seat:
-            return Seat(desk, wake, end)
+            return Seat(console, wake, end)
 
         respond(Answer(200, content_type=EVENTS, stream=attach))
 
@@ -60,10 +45,11 @@ def seats(desk: Desk | None) -> Mapping[str, Handler] | None:
         except (ValueError, RecursionError):  # deeply nested brackets
             respond(fault(400, f"an answer is JSON such as {_RIGHT}"))
             return
-        try:
-            respond(of_json({"to": desk.answer(to, text, operator)}))
-        except ValueError as why:
-            respond(fault(409, str(why)))
+
+        def answered(result: int | Unanswerable) -> None:
+            respond(of_json({"to": result}) if isinstance(result, int) else fault(409, str(result)))
+
+        console.queue.answer(to, text, operator, answered)
 
     return {"GET": sit, "POST": answer}
 
@@ -75,16 +61,18 @@ class Seat:
     catch up, its response is ended.
     """
 
-    def __init__(self, desk: Desk, wake: Callable[[], None], end: Callable[[], None]) -> None:
-        self._desk = desk
+    def __init__(self, console: ConsoleService, wake: Callable[[], None], end: Callable[[], None]) -> None:
         self._wake = wake
         self._end = end
-        self._outbox = Outbox(desk.context, _missed, self._stay_behind, joined=True)
+        self._outbox = Outbox(console.context, _missed, self._stay_behind, joined=True)
         self._is_behind = False
-        self._number, self._waiting = desk.sit(self._hear, end)
+        self._pulled = False  # whether `pieces` was called before the queue replied
+        self._waiting: Iterator[OperatorEvent] = iter(())
+        self._operator = console.queue.add_operator(self._begin, self._hear, end)
 
     def pieces(self) -> Iterator[bytes]:
         """As Feed."""
+        self._pulled = True
         for event in self._waiting:
             yield event.line
         yield from self._outbox.pieces()
@@ -93,16 +81,21 @@ class Seat:
 
     def close(self) -> None:
         """As Feed."""
-        self._desk.rise(self._number)
+        self._operator.leave()
         self._outbox.close()
 
-    def _hear(self, event: Event) -> None:
+    def _begin(self, _number: int, waiting: Iterator[OperatorEvent]) -> None:
+        self._waiting = waiting
+        if self._pulled:
+            self._wake()
+
+    def _hear(self, event: OperatorEvent) -> None:
         self._outbox.put(event.line)
         self._wake()
 
     def _stay_behind(self) -> None:
         self._is_behind = True
-        self._desk.rise(self._number)
+        self._operator.leave()
         self._end()
 
 

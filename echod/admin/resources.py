@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, Protocol
 
-from echod.admin.console import CONSOLE, Desk, seats
+from echod.admin.console import CONSOLE, ConsoleService, seats
 from echod.admin.messages import (
     TEXT,
     Answer,
@@ -70,8 +70,8 @@ class View(Protocol):
     def reload(self, done: Callable[[Verdict], None]) -> None:
         """Reload the configuration, and call `done` with the result."""
 
-    def desk(self, name: str) -> Desk | None:
-        """The desk of the console service of this name, or None."""
+    def console(self, name: str) -> ConsoleService | None:
+        """The console service of this name, or None."""
 
 
 class DaemonResources:
@@ -92,7 +92,7 @@ class DaemonResources:
     def find(self, path: str) -> Mapping[str, Handler] | None:
         """As Resources."""
         if path.startswith(CONSOLE):
-            return seats(self._view.desk(path.removeprefix(CONSOLE)))
+            return seats(self._view.console(path.removeprefix(CONSOLE)))
         return self._known.get(path)
 
     def paths(self) -> Iterator[str]:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, Final, Protocol
 
-from echod.admin.console import Desk
+from echod.admin.console import ConsoleService
 from echod.admin.resources import Verdict
 from echod.admin.service import AT_ONCE, AdminOptions, AdminService
 from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.awaited_addresses import AwaitedAddresses
 from echod.daemon.listener import Listener
-from echod.daemon.local_console import desk_of
+from echod.daemon.local_console import console_service
 from echod.daemon.reloader import Reloads
 from echod.daemon.running_service import DaemonContext
 from echod.events import Counters, Events
@@ -115,9 +115,9 @@ class DaemonView:
         """As View."""
         self._daemon.reload(done, by="the administrator")
 
-    def desk(self, name: str) -> Desk | None:
+    def console(self, name: str) -> ConsoleService | None:
         """As View."""
-        return desk_of(self._daemon.listeners, name)
+        return console_service(self._daemon.listeners, name)
 
     def connections(self, most: int) -> Iterator[dict[str, Any]]:
         """As View; those of the admin interface are left out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from echod.config.settings import Configuration
@@ -11,8 +11,8 @@ from echod.daemon.listener import Listener
 from echod.lineedit.interactive_input import Typing, is_terminal
 from echod.lineedit.operator_view import Leave, Operating
 from echod.lineedit.raw_mode import in_foreground
+from echod.membership import Operator, OperatorEvent, OperatorQueue, Unanswerable
 from echod.services.console import Console
-from echod.services.operator_queue import Desk, Unanswerable
 from echod.telemetry.background_writer import Output
 
 GONE: Final = "-- the console service was removed"
@@ -28,9 +28,10 @@ class OwnTerminal:
     An operator who has left (`/quit`, Ctrl-D) joins again with the next line. The daemon continues meanwhile.
     """
 
-    def __init__(self, reactor: Any, output: Output, desk: Callable[[], Desk | None]) -> None:
-        self._find = desk  # a reload can remove the service, and add it again
-        self._desk: Desk | None = None
+    def __init__(self, reactor: Any, output: Output, console: Callable[[], Console | None]) -> None:
+        self._find = console  # a reload can remove the service, and add it again
+        self._queue: OperatorQueue | None = None
+        self._operator: Operator | None = None
         self._number: int | None = None
         self._show: Callable[[str], object] = output.line
         self._operating = Operating(self._show)
@@ -54,38 +55,46 @@ class OwnTerminal:
             self._typing.stop()
 
     def _sit(self) -> None:
-        self._desk = self._find()
-        if self._desk is None:
-            self._number = None
+        console = self._find()
+        if console is None:
+            self._forget()
             self._show(GONE)
         else:
-            self._number, waiting = self._desk.sit(self._operating.event, self._dismissed)
-            for event in waiting:
-                self._operating.event(event)
+            self._queue = console.queue
+            self._operator = console.queue.add_operator(self._begun, self._operating.event, self._dismissed)
+
+    def _begun(self, number: int, waiting: Iterator[OperatorEvent]) -> None:
+        self._number = number
+        for event in waiting:
+            self._operating.event(event)
 
     def _dismissed(self) -> None:
         """A reload has removed the service."""
-        self._desk = self._number = None
+        self._forget()
         self._show(GONE)
 
+    def _forget(self) -> None:
+        self._queue = self._operator = self._number = None
+
     def _typed(self, line: str) -> None:
-        desk = self._desk
-        if desk is None or self._number is None or self._find() is not desk:
+        queue, console = self._queue, self._find()
+        if queue is None or self._operator is None or console is None or console.queue is not queue:
             self._sit()
             return
         wanted = self._operating.typed(line)
         if isinstance(wanted, Leave):
             self._leave()
         elif wanted is not None:
-            try:
-                desk.answer(wanted.to, wanted.text, self._number)
-            except Unanswerable as why:
-                self._show(f"-- {why}")
+            queue.answer(wanted.to, wanted.text, self._number, self._answered)
+
+    def _answered(self, result: int | Unanswerable) -> None:
+        if isinstance(result, Unanswerable):
+            self._show(f"-- {result}")
 
     def _leave(self) -> None:
-        if self._desk is not None and self._number is not None:
-            self._desk.rise(self._number)
-            self._number = None
+        if self._operator is not None:
+            self._operator.leave()
+            self._operator = self._number = None
             self._show("-- you left the console; messages are queued. A line joins again, Ctrl-C stops the daemon")
 
 
@@ -103,11 +112,11 @@ def console_of(configuration: Configuration, *, daemonised: bool) -> str:
     return names[0]
 
 
-def desk_of(listeners: Iterable[Listener], name: str) -> Desk | None:
-    """The operator queue of the console service of this name, or None if it is not served."""
+def console_service(listeners: Iterable[Listener], name: str) -> Console | None:
+    """The console service of this name that is served, or None."""
     found = (one.served.service for one in listeners if one.name == name)
     service = next(found, None)
-    return service.desk if isinstance(service, Console) else None
+    return service if isinstance(service, Console) else None
 
 
 def shares_the_terminal() -> bool:

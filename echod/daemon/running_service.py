@@ -13,6 +13,7 @@ from echod.fastpath.loop import Loop
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
+from echod.membership import Membership
 from echod.model import Context, Service, Show
 from echod.services.print_message import effective, printing
 from echod.transports.stream_port import SpareDescriptor
@@ -54,6 +55,7 @@ class RunningService:
     def __init__(self, config: ServiceConfig, shared: DaemonContext, predecessor: RunningService | None = None) -> None:
         self.config = config
         self._predecessor = predecessor
+        self._membership: Membership | None = None  # None: the admin interface
         self.service = self._make(shared)
         #: The service that the transports call: `service`, or its wrapper that prints messages.
         self.frontend = printing(self.service, self.printing_of(config))
@@ -103,7 +105,10 @@ class RunningService:
             return shared.admin
         try:
             watermark = shared.state.send_budget.mark(config.limits.total_buffer)
-            return config.kind(config.options, replace(shared.context, send_budget=watermark))
+            context = replace(shared.context, send_budget=watermark)
+            before = self._predecessor
+            self._membership = before._membership if before else shared.state.membership(config.name, context)
+            return config.kind(config.options, replace(context, membership=self._membership))
         except Exception as error:  # from another package's code, or a file was removed since the check
             why = f"{type(error).__name__}: {error}"
             raise UnusableService(f"services.{config.name}: kind {config.kind.kind} cannot start: {why}") from error

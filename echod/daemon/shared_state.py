@@ -1,10 +1,8 @@
-"""The state that counts for a whole daemon, however many processes serve it: counters, budgets, slots and rates.
+"""The state of a whole daemon, with any number of processes: counters, budgets, slots, rates and membership.
 
 Every gate, factory and service of a daemon gets its part from one `SharedState`; none of them makes its own. With
 several processes, another implementation can keep it in memory that they share. `LocalState` is that of one process.
 Nothing here is called for each message: a part is handed out once, for a listener or a service.
-
-The members of chat rooms and the operators of a console are not here: they belong to their service.
 """
 
 from __future__ import annotations
@@ -20,6 +18,9 @@ from echod.gate.limits import Limits
 from echod.gate.members import MemberGate
 from echod.gate.network_rate import Total
 from echod.gate.send_budget import SendBudget
+from echod.membership import Membership
+from echod.model import Context
+from echod.services.local_membership import LocalMembership
 
 
 class SharedState(Protocol):
@@ -35,6 +36,9 @@ class SharedState(Protocol):
 
     def counters(self, service: str, address: str) -> Counters:
         """The counters of one listener, at 0."""
+
+    def membership(self, service: str, context: Context) -> Membership:
+        """The chat rooms, and the queue of the console, of a service with this context. A reload keeps it."""
 
     def connection_gate(self, service: str, access: Access, limits: Limits) -> ConnectionGate:
         """The connection slots of a service or of one listener, and its rates of new connections; all are free."""
@@ -56,6 +60,9 @@ class LocalState:
 
     def counters(self, _service: str, _address: str) -> Counters:
         return Counters()
+
+    def membership(self, _service: str, context: Context) -> LocalMembership:
+        return LocalMembership(context)
 
     def connection_gate(self, _service: str, access: Access, limits: Limits) -> ConnectionGate:
         return ConnectionGate(access, limits, self._clock)

@@ -8,16 +8,17 @@ from typing import Any, Final
 
 from echod.escaping import decoded, escaped
 from echod.gate.work_budget import UNIT_BYTES
+from echod.membership import RoomMember
 from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Context, End, Peer, Reply, Say, Service, Session
 from echod.services import nicks
+from echod.services.delivery import Delivery, MemberOutbox
 from echod.services.line_buffer import HINT, LONGEST, LineHint, LineInput, Lines
-from echod.services.outbox import ReplyOutbox
+from echod.services.local_membership import membership_of
 from echod.services.pace import Pace
-from echod.services.rooms import HEARERS, ChatServer, Member, Unheard, WrongName, line
+from echod.services.rooms import line
 
 GOODBYE: Final = "-- goodbye"
 BURST: Final = 10  #: burst, as a multiple of `lines-per-second`: a pasted page
-WELCOMED: Final = 10  #: names in the welcome; /who lists more
 
 HELP: Final = (
     "a line that you type is sent to the other members of your room; the commands are",
@@ -72,15 +73,14 @@ class Chat(Service):
     def __init__(self, options: Any = None, context: Context | None = None) -> None:
         super().__init__(options, context)
         own = self.options
-        self.hall = ChatServer(
-            self.context, missed, history=own.history, rooms=own.rooms, room_rate=own.room_lines_per_second
-        )
+        self.rooms = membership_of(self.context).rooms(own.history, own.rooms, own.room_lines_per_second)
+        self.delivery = Delivery(self.context)
 
     def take_over_from(self, predecessor: Chat) -> None:
-        """Take over the rooms and their members from the service before a reload."""
-        self.hall = predecessor.hall
+        """Continue with the rooms and members of the service before a reload."""
+        self.rooms = predecessor.rooms
         own = self.options
-        self.hall.reconfigure(own.history, own.rooms, own.room_lines_per_second)
+        self.rooms.reconfigure(own.history, own.rooms, own.room_lines_per_second)
 
     def session(self, peer: Peer, say: Say) -> Session:
         return Talking(self, peer, say)
@@ -97,35 +97,31 @@ class Talking:
     def __init__(self, chat: Chat, peer: Peer, say: Say) -> None:
         self._chat = chat
         self._peer = peer
-        self._say = say
         self._input = LineInput(chat.context, messages=peer.keeps_messages)
         self._lines = Lines()
         self._hint = LineHint(chat.context, lambda: self._lines.has_begun, self._hear_hint)
         rate = chat.options.lines_per_second
         self._pace = Pace(rate, rate * BURST, chat.context.clock)
         self._unheard = False  # whether the member was told that it sends too fast
-        self._member: Member | None = None
-        self._outbox: ReplyOutbox | None = None
+        self._outbox = MemberOutbox(chat.context, say, missed, chat.delivery, joined=not peer.keeps_messages)
+        self._member: RoomMember | None = None
 
     def opened(self) -> Reply:
-        """Join the lobby, and send the welcome."""
-        member = self._member = self._chat.hall.enter(
-            self._say, joined=not self._peer.keeps_messages, host=self._peer.share
-        )
-        self._outbox = member.outbox
-        others = member.room.names(member, WELCOMED)
-        member.hear(f"-- welcome: you are {member.nick}, in {member.room.name} with {others}; /help lists the commands")
-        self._show_history(member)
-        return member.outbox.reply()
+        """Join the lobby, which sends the welcome."""
+        self._member = self._chat.rooms.enter(self._outbox, self._peer.share)
+        return self._outbox.reply()
+
+    def _hear(self, text: str) -> None:
+        self._outbox.put(line(text))
 
     def _hear_hint(self) -> None:
         if self._member is not None:
-            self._member.hear(HINT)
+            self._hear(HINT)
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
         """Process received lines. A line of a stream may arrive in parts; a datagram ends its last line."""
         if self._member is not None and not self._input.add(data):
-            self._member.hear("-- too fast: your lines are dropped until the earlier ones are processed")
+            self._hear("-- too fast: your lines are dropped until the earlier ones are processed")
         return self.proceed()
 
     def proceed(self) -> Reply:
@@ -136,7 +132,7 @@ class Talking:
             if (end := self._take(self._lines.take(piece))) is not None:
                 return end
         self._hint.look()
-        return self._member.outbox.reply()._replace(held=self._input.held)
+        return self._outbox.reply()._replace(held=self._input.held)
 
     def ended(self) -> Reply:
         """The peer half-closed, or was removed over datagrams and gets a goodbye. A last line needs no line end."""
@@ -144,7 +140,7 @@ class Talking:
             return CLOSE
         end = self._take_rest()
         if end is None and self._peer.keeps_messages:
-            self._member.hear(GOODBYE)
+            self._hear(GOODBYE)
         return self._leave() if end is None else end
 
     def lost(self) -> None:
@@ -152,8 +148,7 @@ class Talking:
         if self._member is not None:
             self._take_rest()
             self._leave()
-        if self._outbox is not None:
-            self._outbox.close()
+        self._outbox.close()
         self._input.close()
 
     def _take_rest(self) -> Reply | None:
@@ -172,94 +167,71 @@ class Talking:
             if not self._unheard:
                 self._unheard = True
                 rate = self._chat.options.lines_per_second
-                member.hear(f"-- not sent: more than {rate} lines a second")
+                self._hear(f"-- not sent: more than {rate} lines a second")
             return None
         self._unheard = False
         if text is None:
-            member.hear(f"-- not sent: a line has at most {LONGEST} bytes")
+            self._hear(f"-- not sent: a line has at most {LONGEST} bytes")
             return None
         shown = nicks.visible(decoded(text.replace(b"\t", b" ").rstrip()))
         if shown.startswith("/") and not shown.startswith("//"):
             return self._command(member, text[1:].decode("utf-8", "surrogateescape"))
-        shown = shown[1:] if shown.startswith("//") else shown
-        try:
-            self._say_in_room(member, f"{member.nick}: {shown}")
-        except Unheard as why:
-            member.hear(f"-- {why}")
+        self._input.spend(member.say(shown[1:] if shown.startswith("//") else shown))
         return None
 
-    def _command(self, member: Member, text: str) -> Reply | None:
+    def _command(self, member: RoomMember, text: str) -> Reply | None:
         word, _, rest = text.strip().partition(" ")
         if word == "quit":
-            member.hear(GOODBYE)
+            self._hear(GOODBYE)
             return self._leave()
-        command = COMMANDS.get(word)
-        before = member.outbox.put_in_all
-        try:
-            if command is None:
-                raise Unheard(f"unknown command /{escaped(word[:40])}; /help lists the commands")
+        before = self._outbox.put_in_all
+        if (command := COMMANDS.get(word)) is None:
+            self._hear(f"-- unknown command /{escaped(word[:40])}; /help lists the commands")
+        else:
             command(self, member, rest.strip())
-        except (Unheard, WrongName) as why:
-            member.hear(f"-- {why}")
-        self._input.spend((member.outbox.put_in_all - before) // UNIT_BYTES)
+        self._input.spend((self._outbox.put_in_all - before) // UNIT_BYTES)
         return None
 
     def _leave(self) -> Reply:
         member, self._member = self._member, None
         if member is None:
             return CLOSE
-        self._chat.hall.leave(member)
-        return member.outbox.reply()._replace(end=End.CLOSE)
+        member.leave()
+        self._chat.delivery.remove(self._outbox)
+        return self._outbox.reply()._replace(end=End.CLOSE)
 
-    def _say_in_room(self, member: Member, text: str) -> None:
-        """Send a line to the room. Raises Unheard."""
-        member.room.say(member, text)
-        self._input.spend(len(member.room.members) // HEARERS)
+    def _nick(self, member: RoomMember, rest: str) -> None:
+        member.rename(rest)
 
-    def _nick(self, member: Member, rest: str) -> None:
-        if not rest:
-            raise Unheard(f"you are {member.nick}; /nick NAME changes it")
-        self._chat.hall.rename(member, rest)
-        member.hear(f"-- you are now {member.nick}")
+    def _join(self, member: RoomMember, rest: str) -> None:
+        member.move(rest)
 
-    def _join(self, member: Member, rest: str) -> None:
-        if not rest:
-            member.hear(f"-- the rooms: {self._chat.hall.rooms()}")
-            return
-        room = self._chat.hall.move(member, rest)
-        member.hear(f"-- you are in {room.name} with {room.names(member)}")
-        self._show_history(member)
+    def _who(self, member: RoomMember, _rest: str) -> None:
+        member.list_members()
 
-    def _who(self, member: Member, _rest: str) -> None:
-        member.hear(f"-- in {member.room.name}: {member.room.names()}")
-
-    def _msg(self, member: Member, rest: str) -> None:
+    def _msg(self, member: RoomMember, rest: str) -> None:
         nick, _, text = rest.partition(" ")
-        if not text.strip():
-            raise Unheard("/msg needs a name and a text: /msg NAME TEXT")
-        self._chat.hall.message(nick, f"{member.nick} (to you): {_shown(text)}")
+        if text.strip():
+            member.message(nick, _shown(text))
+        else:
+            self._hear("-- /msg needs a name and a text: /msg NAME TEXT")
 
-    def _me(self, member: Member, rest: str) -> None:
-        if not rest:
-            raise Unheard("/me needs a text: /me waves")
-        self._say_in_room(member, f"* {member.nick} {_shown(rest)}")
+    def _me(self, member: RoomMember, rest: str) -> None:
+        if rest:
+            self._input.spend(member.act(_shown(rest)))
+        else:
+            self._hear("-- /me needs a text: /me waves")
 
-    def _help(self, member: Member, _rest: str) -> None:
+    def _help(self, _member: RoomMember, _rest: str) -> None:
         for text in HELP:
-            member.hear(f"-- {text}")
-
-    def _show_history(self, member: Member) -> None:
-        history = member.room.history
-        if history:
-            member.hear("-- recent lines:")
-            member.put_all(history)
+            self._hear(f"-- {text}")
 
 
 def _shown(text: str) -> str:
     return nicks.visible(escaped(text.strip().replace("\t", " ")))
 
 
-COMMANDS: Final[dict[str, Callable[[Talking, Member, str], None]]] = {
+COMMANDS: Final[dict[str, Callable[[Talking, RoomMember, str], None]]] = {
     "nick": Talking._nick,
     "join": Talking._join,
     "who": Talking._who,
@@ -267,4 +239,4 @@ COMMANDS: Final[dict[str, Callable[[Talking, Member, str], None]]] = {
     "me": Talking._me,
     "help": Talking._help,
 }
-"""Every command but /quit, which ends the conversation."""
+"""Every command except /quit, which ends the conversation."""

@@ -1,59 +1,74 @@
-"""The queue of messages between the clients and the operators of a console. Pure: it does not know sockets.
-
-Operators get events as mappings, for a terminal or for HTTP. Texts are as the client sent them, with bytes that are
-not UTF-8 decoded by `surrogateescape`. The code that shows them must escape them.
-"""
+"""The queue of messages between the clients and the operators of a console. Pure: it does not know sockets."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from typing import Any, Final
 
 from echod.gate.send_budget import Pressure
-from echod.model import CLOSE, NOTHING, Context, Reply, Say
-from echod.services.outbox import ReplyOutbox
+from echod.membership import ClientReceiver, OperatorEvent, Unanswerable
+from echod.model import Context
 
 LONGEST_ANSWER: Final = 65_536  #: bytes of one answer: more than an operator types
 
 
-class Event(dict[str, Any]):
-    """An event for operators: a mapping that is encoded once for all operators."""
-
-    @cached_property
-    def line(self) -> bytes:
-        """The event as one line of JSON."""
-        return json.dumps(self).encode() + b"\n"
-
-
-Hear = Callable[[Event], None]
-"""Receives the events of an operator; it must not block or raise."""
-
-
-class Unanswerable(ValueError):
-    """An answer cannot be sent; the message gives the reason and is safe to print."""
-
-
 class Client:
-    """A client. `waiting` has its unanswered messages, each with its Unix time."""
+    """A client of a LocalOperatorQueue. As `QueuedClient`. `waiting` has its unanswered messages, each with its Unix
+    time."""
 
-    def __init__(self, number: int, peer: str, host: str, outbox: ReplyOutbox) -> None:
+    def __init__(self, queue: LocalOperatorQueue, number: int, peer: str, host: str, receiver: ClientReceiver) -> None:
         self.number = number
         self.peer = peer
         self.host = host
-        self.outbox = outbox
+        self.receiver = receiver
         self.waiting: list[tuple[float, str]] = []
         self.bytes = 0  # size of these messages
         self.missed = 0  # messages dropped since the last answer
         self.put_off = False  # whether `away` was sent since the last answer
         self.has_ended = False  # it has half-closed, and waits for an answer
+        self._queue = queue
+
+    def ask(self, text: str) -> None:
+        """As QueuedClient."""
+        self._queue.ask(self, text)
+
+    def refuse(self) -> None:
+        """As QueuedClient."""
+        self._queue.refuse(self)
+
+    def finish(self) -> None:
+        """As QueuedClient."""
+        self._queue.finish(self)
+
+    def leave(self) -> None:
+        """As QueuedClient."""
+        self._queue.remove_client(self)
 
 
-class Desk:
-    """The queue of messages between clients and operators.
+class LocalOperator:
+    """An operator of a LocalOperatorQueue. As `Operator`."""
+
+    def __init__(
+        self,
+        queue: LocalOperatorQueue,
+        number: int,
+        hear: Callable[[OperatorEvent], None],
+        dismissed: Callable[[], None],
+    ) -> None:
+        self.hear = hear
+        self.dismissed = dismissed
+        self._queue = queue
+        self._number = number
+
+    def leave(self) -> None:
+        """As Operator."""
+        self._queue.remove_operator(self._number)
+
+
+class LocalOperatorQueue:
+    """The queue of messages between clients and operators. As `OperatorQueue`.
 
     `most` messages of one client wait, and `most_in_all` of all clients. A host holds at most as many as are free: one
     host can take half of them, and the next one half of the rest. Clients of a host that have ended sending, and may
@@ -62,17 +77,17 @@ class Desk:
     Without an operator a message waits. If `away` is set, the client is sent that once until an operator answers.
     """
 
-    def __init__(self, context: Context, *, away: str, most: int, most_in_all: int) -> None:
-        self.context = context
+    def __init__(self, context: Context, away: str, most: int, most_in_all: int) -> None:
+        self._context = context
         self.reconfigure(away, most, most_in_all)
         self._clients: dict[int, Client] = {}
-        self._operators: dict[int, tuple[Hear, Callable[[], None]]] = {}
+        self._operators: dict[int, LocalOperator] = {}
         self._numbers = 0
         self._operator_numbers = 0
         self._kept = 0
         self._kept_of: Counter[str] = Counter()  # by host
         self._ended_of: dict[str, dict[Client, None]] = {}  # by host: clients that only wait for an answer
-        self._heard: int | None = None  # the client of the last message
+        self._last: int | None = None  # the client of the last message
 
     def reconfigure(self, away: str, most: int, most_in_all: int) -> None:
         """Change the options."""
@@ -80,41 +95,51 @@ class Desk:
         self._most = most
         self._most_in_all = most_in_all
 
-    # the operators' side
+    # for operators
 
-    def sit(self, hear: Hear, dismissed: Callable[[], None] = lambda: None) -> tuple[int, Iterator[Event]]:
-        """Add an operator; returns its number, and the events that list the clients and what waits.
-
-        They come before everything that `hear` is called with; an iterator, so that a remote operator can pull them.
-        `dismissed` is called when a reload removes the service, and `hear` is not called afterwards.
-        """
+    def add_operator(
+        self,
+        begun: Callable[[int, Iterator[OperatorEvent]], None],
+        hear: Callable[[OperatorEvent], None],
+        dismissed: Callable[[], None],
+    ) -> LocalOperator:
+        """As OperatorQueue."""
         self._operator_numbers += 1
         number = self._operator_numbers
-        self._operators[number] = hear, dismissed
+        operator = self._operators[number] = LocalOperator(self, number, hear, dismissed)
         here = [{"client": one.number, "peer": one.peer} for one in self._clients.values()]
-        began = self._event("here", operator=number, operators=len(self._operators), clients=here)
+        first = self._event("here", operator=number, operators=len(self._operators), clients=here)
         waiting = [(when, one, text) for one in self._clients.values() for when, text in one.waiting]
-        return number, self._snapshot(began, sorted(waiting, key=lambda message: message[0]))
+        begun(number, self._snapshot(first, sorted(waiting, key=lambda message: message[0])))
+        return operator
 
     @staticmethod
-    def _snapshot(began: Event, waiting: list[tuple[float, Client, str]]) -> Iterator[Event]:
-        yield began
+    def _snapshot(first: OperatorEvent, waiting: list[tuple[float, Client, str]]) -> Iterator[OperatorEvent]:
+        yield first
         for when, one, text in waiting:
-            yield Event(event="said", time=when, client=one.number, peer=one.peer, text=text)
+            yield OperatorEvent(event="said", time=when, client=one.number, peer=one.peer, text=text)
 
-    def rise(self, operator: int) -> None:
+    def remove_operator(self, number: int) -> None:
         """Remove an operator; messages continue to wait."""
-        self._operators.pop(operator, None)
+        self._operators.pop(number, None)
 
     def close(self) -> None:
         """Dismiss every operator, because the service was removed."""
         operators, self._operators = self._operators, {}
-        for _, dismissed in operators.values():
-            dismissed()
+        for operator in operators.values():
+            operator.dismissed()
 
-    def answer(self, to: int | None, text: str, operator: int | None = None) -> int:
-        """Answer a client, or with None the client of the last message; returns its number. Raises Unanswerable."""
-        number = self._heard if to is None else to
+    def answer(
+        self, to: int | None, text: str, operator: int | None, done: Callable[[int | Unanswerable], None]
+    ) -> None:
+        """As OperatorQueue."""
+        try:
+            done(self._answer(to, text, operator))
+        except Unanswerable as why:
+            done(why)
+
+    def _answer(self, to: int | None, text: str, operator: int | None) -> int:
+        number = self._last if to is None else to
         client = None if number is None else self._clients.get(number)
         if number is None:
             raise Unanswerable("no client has sent a message yet")
@@ -126,53 +151,51 @@ class Desk:
         self._release(client)
         client.missed = 0
         client.put_off = False
-        client.outbox.put(data)
-        client.outbox.flow()
+        client.receiver.put(data)
+        client.receiver.flow()
         self._tell("answered", client, text=text, by=operator)
         if client.has_ended:
-            client.outbox.end()
+            client.receiver.end()
         return number
 
-    # the clients' side
+    # for clients
 
-    def come(self, peer: str, host: str, say: Say, *, joined: bool) -> Client:
-        """Add a client of `host`. `joined` says whether answers may be handed over together."""
+    def add_client(self, peer: str, host: str, receiver: ClientReceiver) -> Client:
+        """As OperatorQueue."""
         self._numbers += 1
-        outbox = ReplyOutbox(self.context, say, _missed, joined=joined)
-        client = self._clients[self._numbers] = Client(self._numbers, peer, host, outbox)
+        client = self._clients[self._numbers] = Client(self, self._numbers, peer, host, receiver)
         self._tell("came", client)
         return client
 
-    def hear(self, client: Client, text: str) -> None:
+    def ask(self, client: Client, text: str) -> None:
         """Queue a message of a client and show it to the operators; or drop it if too many wait."""
         # Messages may wait for hours, so they must not be what keeps the send budget exhausted.
-        pressure = self.context.send_budget.pressure
+        pressure = self._context.send_budget.pressure
         much = pressure is Pressure.FULL or (pressure is Pressure.HALF and client.waiting)
         if much or len(client.waiting) >= self._most or not self._has_place(client):
             self.refuse(client)
             return
-        now = self.context.wall_clock()
+        now = self._context.wall_clock()
         client.waiting.append((now, text))
         self._count(client, sys.getsizeof(text))
         self._kept += 1
         self._kept_of[client.host] += 1
-        self._heard = client.number
+        self._last = client.number
         self._tell("said", client, time=now, text=text)
         if self._away and not self._operators and not client.put_off:
             client.put_off = True
-            client.outbox.put(f"{self._away}\n".encode())
+            client.receiver.put(f"{self._away}\n".encode())
 
-    def end(self, client: Client) -> Reply:
+    def finish(self, client: Client) -> None:
         """A client has half-closed; it stays while it waits for an answer."""
         client.has_ended = True
-        if not client.waiting:
-            return CLOSE
-        self._ended_of.setdefault(client.host, {})[client] = None
-        return NOTHING
+        if client.waiting:
+            self._ended_of.setdefault(client.host, {})[client] = None
+        else:
+            client.receiver.end()
 
-    def leave(self, client: Client) -> None:
+    def remove_client(self, client: Client) -> None:
         """Remove a client and its waiting messages."""
-        client.outbox.close()
         if self._clients.pop(client.number, None) is not None:
             unanswered = len(client.waiting) + client.missed
             self._release(client)
@@ -187,7 +210,7 @@ class Desk:
             other = next(iter(ended))
             other.missed += len(other.waiting)
             self._release(other)
-            other.outbox.end()
+            other.receiver.end()
             if self._is_free(client.host):
                 return True
         return False
@@ -212,25 +235,21 @@ class Desk:
     def _count(self, client: Client, size: int) -> None:
         """Change the size of a client's messages, which counts in the send budget."""
         client.bytes += size
-        self.context.send_budget.change(size)
+        self._context.send_budget.change(size)
 
     def refuse(self, client: Client) -> None:
         """Drop a message of a client. The client and the operators are notified once until an answer."""
         client.missed += 1
         if client.missed == 1:
             waiting = f"{len(client.waiting)} of your messages wait" if client.waiting else "too many messages wait"
-            client.outbox.put(f"-- {waiting} for an answer: further messages are dropped until then\n".encode())
+            client.receiver.put(f"-- {waiting} for an answer: further messages are dropped until then\n".encode())
             self._tell("missed", client)
 
     def _tell(self, event: str, client: Client, **fields: Any) -> None:
         if self._operators:
             message = self._event(event, client=client.number, peer=client.peer, **fields)
-            for hear, _ in list(self._operators.values()):
-                hear(message)
+            for operator in list(self._operators.values()):
+                operator.hear(message)
 
-    def _event(self, event: str, **fields: Any) -> Event:
-        return Event({"event": event, "time": self.context.wall_clock(), **fields})
-
-
-def _missed(count: int) -> bytes:
-    return f"-- {count} answers are missing here: you read too slowly\n".encode()
+    def _event(self, event: str, **fields: Any) -> OperatorEvent:
+        return OperatorEvent({"event": event, "time": self._context.wall_clock(), **fields})

@@ -11,7 +11,7 @@ from echod.admin.resources import DaemonResources, Verdict
 from echod.admin.service import AdminService
 from echod.events import Counters
 from echod.model import Context, End, Peer, Reply
-from echod.services.operator_queue import Desk
+from echod.services.console import Console
 from echod.socket_names import Inet, UnixName
 from echod.telemetry.metrics import Figures, ProcessFigures
 from tests.fuzz.answering import Bugs
@@ -40,9 +40,9 @@ class _Known:
 
     def __init__(self) -> None:
         self.ends: list[Callable[[Verdict], None]] = []
-        self.console = Desk(Context(wall_clock=lambda: 1e9), away="", most=5, most_in_all=5)
-        client = self.console.come("tcp 127.0.0.1:5", "127.0.0.1", lambda _reply: None, joined=True)
-        self.console.hear(client, "\udcff\x1b[2J")
+        options = Console.Options(unanswered=5, unanswered_in_all=5)
+        self.served = Console(options, Context(wall_clock=lambda: 1e9))
+        self.served.session(REMOTE, lambda _reply: None).received(b"\xff\x1b[2J\n")
 
     def awaited(self) -> list[dict[str, str]]:
         return []
@@ -66,8 +66,8 @@ class _Known:
     def reload(self, done: Callable[[Verdict], None]) -> None:
         self.ends.append(done)
 
-    def desk(self, name: str) -> Desk | None:
-        return self.console if name == "console" else None
+    def console(self, name: str) -> Console | None:
+        return self.served if name == "console" else None
 
 
 def _requests() -> Attempt:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from twisted.internet.task import Clock
@@ -16,10 +16,11 @@ from echod.gate.consent import VALID
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits, Rate
 from echod.lineedit.operator_view import Operating
+from echod.membership import Operator, OperatorEvent, Unanswerable
 from echod.model import PLAIN, Context, End, Peer, Reply, Service, Session
 from echod.services.chat import Chat
+from echod.services.chat_server import ChatServer
 from echod.services.console import Console
-from echod.services.operator_queue import Unanswerable
 from echod.socket_names import Inet, inet
 from echod.transports.datagram_sessions import SessionDatagrams
 from tests.fuzz.answering import Bugs
@@ -60,6 +61,12 @@ class _Seat:
             self._over = self._over or reply.end is not End.NOTHING
 
 
+def _rooms_of(chat: Chat) -> str:
+    """The rooms, each with its number of members."""
+    assert isinstance(chat.rooms, ChatServer)
+    return chat.rooms.rooms()
+
+
 def _rooms() -> Attempt:
     bugs, clock, chance = Bugs(), Clock(), random.Random(1)
 
@@ -86,7 +93,7 @@ def _rooms() -> Attempt:
             seat.read()
             for line in seat.heard.decode("utf-8").removesuffix("\n").split("\n") if seat.heard else ():
                 assert_plain(line)
-        assert (chat.hall.rooms(), chat.hall.waiting, shown) == ("lobby (0)", {}, [])
+        assert (_rooms_of(chat), chat.delivery.waiting, shown) == ("lobby (0)", {}, [])
         bugs.check()
         return any(b": " in seat.heard for seat in seats)
 
@@ -150,7 +157,7 @@ def _joining() -> Attempt:
         clock.advance(60)
         assert not protocol.peers
         assert protocol.tally.open == 0
-        assert chat.hall.rooms() == "lobby (0)"
+        assert _rooms_of(chat) == "lobby (0)"
         bugs.check()
         return members > 0
 
@@ -161,38 +168,41 @@ def _desk() -> Attempt:
     bugs, clock = Bugs(), Clock()
 
     def attempt(data: bytes) -> bool:
-        draw, told = Draw(data), list[Mapping[str, Any]]()
+        draw, told, results = Draw(data), list[Mapping[str, Any]](), list[int | Unanswerable]()
         options = Console.Options(away="away", unanswered=1 + draw.byte() % 4, unanswered_in_all=1 + draw.byte() % 8)
         console = Console(options, Context(clock=clock.seconds, later=clock.callLater, wall_clock=clock.seconds))
         seats = [_Seat(console, number) for number in range(MEMBERS)]
         shown = list[str]()
-        operating, operators, given = Operating(shown.append), set[int](), False
+        operating, operators, given = Operating(shown.append), list[Operator](), False
+
+        def begun(_number: int, waiting: Iterator[OperatorEvent]) -> None:
+            told.extend(waiting)
+
+        def sit() -> None:
+            operators.append(console.queue.add_operator(begun, told.append, lambda: None))
+
         while draw:
             seat, what = seats[draw.byte() % MEMBERS], draw.byte() % 8
             if what == 0:
                 seat.read()
             elif what == 1:
-                operator, waiting = console.desk.sit(told.append)
-                operators.add(operator)
-                told += waiting
+                sit()
             elif what == 2 and operators:
-                console.desk.rise(operators.pop())
+                operators.pop().leave()
             elif what == 3:
                 seat.ask(seat.session.ended)
             elif what == 4:
-                try:
-                    to, words = draw.byte() % 6 or None, text_of(draw.piece())
-                    operating.typed(words)
-                    console.desk.answer(to, words)
-                    given = True
-                except Unanswerable as why:
-                    assert_plain(str(why))
+                to, words = draw.byte() % 6 or None, text_of(draw.piece())
+                operating.typed(words)
+                console.queue.answer(to, words, None, results.append)
+                given = given or isinstance(results[-1], int)
+                assert_plain(str(results[-1]))
             else:
                 seat.ask(seat.session.received, draw.piece() or b"\n")
         for seat in seats:
             seat.session.lost()
             seat.read()
-        told += console.desk.sit(told.append)[1]
+        sit()
         assert told[-1]["clients"] == []
         for event in told:
             operating.event(event)

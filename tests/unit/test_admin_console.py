@@ -12,7 +12,7 @@ from echod.admin.http import BODY
 from echod.admin.messages import Request
 from echod.model import Context, Peer
 from echod.services.console import Console
-from echod.services.outbox import BEHIND, OVERHEAD, WAITING
+from echod.services.outbox import BEHIND, OVERHEAD, WAITING, ReplyOutbox
 from echod.socket_names import Inet, UnixName
 
 LOCAL = Peer("unix", UnixName("/run/admin"), UnixName(""))
@@ -34,7 +34,7 @@ class Room:
     def ask(self, method="POST", body=b"", peer=LOCAL):
         """Status and body of the response, and the response itself."""
         answers = []
-        handlers = seats(self.console.desk) or {}
+        handlers = seats(self.console) or {}
         handlers[method](Request(method, "/api/console/front", {}, {}, body, peer), answers.append)
         [answer] = answers
         return answer.status, json.loads(answer.body or b"null"), answer
@@ -63,23 +63,27 @@ def test_each_event_is_a_line_of_json():
 def test_a_slow_seat_is_notified_and_later_closed():
     room, ended = Room(), []
     feed = room.ask("GET")[2].stream(lambda: None, lambda: ended.append(True))
-    desk, budget = room.console.desk, room.console.context.send_budget.budget
-    client = desk.come("a client", "host", room.take, joined=True)
+    queue, budget = room.console.queue, room.console.context.send_budget.budget
+    client = queue.add_client("a client", "host", ReplyOutbox(Context(), room.take, lambda _: b"", joined=True))
+
+    def answer(text):
+        queue.answer(None, text, None, lambda _: None)
+
     pulled = feed.pieces()
     assert json.loads(next(pulled))["event"] == "here"
     next(pulled)
     while not budget.missed:
-        desk.hear(client, "x" * 4000)
-        desk.answer(client.number, "x" * 4000)
+        client.ask("x" * 4000)
+        answer("x" * 4000)
     assert budget.total <= WAITING + OVERHEAD
     assert json.loads(next(pulled)) == {"event": "missed", "events": budget.missed}
     room.now += BEHIND
-    desk.answer(client.number, "x" * 10_000)
-    desk.answer(client.number, "x" * 30_000)
+    answer("x" * 10_000)
+    answer("x" * 30_000)
     assert ended == [True]
     assert (budget.ended, budget.total) == (1, 0)
     assert json.loads(b"".join(pulled)) == {"event": "ended", "reason": "you read too slowly"}
-    desk.answer(client.number, "no seat is taken")
+    answer("no seat is taken")
     assert budget.total == 0
 
 

@@ -348,7 +348,7 @@ class Known:
     def connections(self, most):
         return iter([{"peer": "x"}] * min(most, 3))
 
-    def desk(self, _name):
+    def console(self, _name):
         return None
 
     def reload(self, done):

@@ -11,7 +11,7 @@ from echod.gate.network_rate import TOTAL
 from echod.gate.refusal import Refusal
 
 TOP = Path(__file__).parent.parent.parent
-PARTS = {"SendBudget", "MemberGate", "Total", "ConnectionGate", "DatagramGate", "Counters"}
+PARTS = {"SendBudget", "MemberGate", "Total", "ConnectionGate", "DatagramGate", "Counters", "LocalMembership"}
 EVERYBODY = Access([ip_network("0.0.0.0/0")])
 
 

@@ -70,7 +70,7 @@ class Chatting(SynchronousTestCase):
         chat = Chat(ChatOptions(**unlimited), Context(work=WorkBudget(turns.later), later=turns.later))
         people = [Somebody(chat) for _ in range(NAMED)]
         turns.all()
-        outbox = chat.hall.called("guest1").outbox
+        outbox = people[0].session._outbox
         for command in (b"/who\n", b"/help\n", b"/unknown\n"):
             before = outbox.put_in_all
             people[0].send(command * PORTION)
@@ -93,7 +93,7 @@ class Chatting(SynchronousTestCase):
         crowd[-1].says("/join room7")
         self.assertIn("-- you are in room7", crowd[-1].heard()[-1])
         crowd[-1].says("/quit")
-        self.assertEqual(list(chat.hall._made_by), [other.session._peer.share])
+        self.assertEqual(list(chat.rooms._made_by), [other.session._peer.share])
 
     def test_private_lines_to_a_member_have_the_limit_of_a_room(self):
         chat = self.chat(lines_per_second=0, room_lines_per_second=5)
@@ -313,7 +313,7 @@ class Chatting(SynchronousTestCase):
         [anna] = self.several(chat, "anna")
         for _ in range(100):
             anna.says("x" * LONGEST)
-        [room] = chat.hall._rooms.values()
+        [room] = chat.rooms._rooms.values()
         self.assertLessEqual(sum(map(len, room.history)), WAITING)
         self.assertGreater(len(room.history), 10)
 
@@ -412,7 +412,7 @@ class Chatting(SynchronousTestCase):
         for _ in range(2000):
             anna.says(line)
         self.assertEqual(bob.heard(), [f"anna: {line}"] * 2000)
-        self.assertLess(deaf.session._member.outbox.waiting, WAITING + 1)
+        self.assertLess(deaf.session._outbox.waiting, WAITING + 1)
         deaf.hears_again()
         heard = deaf.heard()
         self.assertEqual(len(heard) - 1 + int(heard[0].split()[1]), 2000)

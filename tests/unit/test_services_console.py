@@ -10,10 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echod.gate.send_budget import SendBudget
 from echod.gate.work_budget import PORTION, WorkBudget
+from echod.membership import Unanswerable
 from echod.model import Context, End, Peer
 from echod.services.console import LONGEST, Console, ConsoleOptions
 from echod.services.line_buffer import HINT
-from echod.services.operator_queue import LONGEST_ANSWER, Unanswerable
+from echod.services.operator_queue import LONGEST_ANSWER
 from echod.socket_names import Inet, UnixName
 from tests.turns import Turns
 
@@ -55,10 +56,13 @@ class Operator:
     """An operator, and all events it received."""
 
     def __init__(self, console):
-        self.desk = console.desk
+        self.queue = console.queue
         self.events = []
-        self.number, waiting = self.desk.sit(self.events.append)
-        self.events[:0] = waiting
+        self.seat = self.queue.add_operator(self._begun, self.events.append, lambda: None)
+
+    def _begun(self, number, waiting):
+        self.number = number
+        self.events += waiting
 
     def heard(self, *names):
         """The events of these names since the last call, without their times."""
@@ -67,7 +71,12 @@ class Operator:
         return [event for event in events if not names or event["event"] in names]
 
     def answer(self, to, text):
-        return self.desk.answer(to, text, self.number)
+        results = []
+        self.queue.answer(to, text, self.number, results.append)
+        [result] = results
+        if isinstance(result, Unanswerable):
+            raise result
+        return result
 
 
 class Consoling(SynchronousTestCase):
@@ -115,7 +124,7 @@ class Consoling(SynchronousTestCase):
             [{"event": "answered", "client": 2, "peer": "tcp 192.0.2.1:40000", "text": "yes", "by": 1}],
         )
         self.assertEqual([one["text"] for one in Operator(console).heard("said")], ["message 1"])
-        console.desk.rise(second.number)
+        second.seat.leave()
         anna.says(b"more")
         self.assertEqual(second.heard(), [])
 
@@ -132,7 +141,7 @@ class Consoling(SynchronousTestCase):
         operator = Operator(console)
         anna.says(b"hello")
         operator.answer(None, "back")
-        console.desk.rise(operator.number)
+        operator.seat.leave()
         anna.says(b"gone again?")
         self.assertEqual(anna.heard.decode(), "Grüße, bin weg\nback\nGrüße, bin weg\n")
 
@@ -161,7 +170,7 @@ class Consoling(SynchronousTestCase):
         self.assertEqual(len(operator.heard("said")), 3)
         anna.session.lost()
         self.assertEqual(operator.heard("left")[0]["unanswered"], 3 + 2)
-        self.assertEqual(console.desk._kept, 2)
+        self.assertEqual(console.queue._kept, 2)
 
     def test_one_host_takes_at_most_half_of_the_places(self):
         console = self.console(unanswered_in_all=100)
@@ -175,8 +184,8 @@ class Consoling(SynchronousTestCase):
             self.assertGreater(len(operator.heard("said")), 5)
         for one in crowd:
             one.session.lost()
-        self.assertEqual(console.desk._kept, sum(console.desk._kept_of.values()))
-        self.assertEqual(len(console.desk._kept_of), 3)
+        self.assertEqual(console.queue._kept, sum(console.queue._kept_of.values()))
+        self.assertEqual(len(console.queue._kept_of), 3)
 
     def test_half_closed_clients_give_way_only_to_clients_of_their_host(self):
         console = self.console(unanswered_in_all=100)
@@ -202,12 +211,12 @@ class Consoling(SynchronousTestCase):
         ended.says(b"one\ntwo\n")
         ended.ends()
         other = Somebody(console)
-        with mock.patch.object(console.desk, "_clients", mock.MagicMock(values=mock.Mock(side_effect=AssertionError))):
+        with mock.patch.object(console.queue, "_clients", mock.MagicMock(values=mock.Mock(side_effect=AssertionError))):
             other.says(b"three\n")
         self.assertIs(ended.ended, End.CLOSE)
         other.says(b"four\nfive\n")
         self.assertIn(b"too many" if not other.session._client.waiting else b"2 of your messages wait", other.heard)
-        self.assertEqual(console.desk._ended_of, {})
+        self.assertEqual(console.queue._ended_of, {})
 
     def test_messages_that_wait_count_in_the_send_budget_and_do_not_exhaust_it(self):
         budget = SendBudget()
@@ -222,7 +231,7 @@ class Consoling(SynchronousTestCase):
         self.assertLess(budget.total, 1 << 20)
         self.assertIn(b"wait for an answer", people[-1].heard)
         for one in people:
-            console.desk.answer(one.session._client.number, "yes")
+            console.queue.answer(one.session._client.number, "yes", None, lambda _: None)
             one.ends()
         self.assertEqual(budget.total, 0)
 
@@ -317,9 +326,9 @@ class Consoling(SynchronousTestCase):
             anna.says(piece)
         said = operator.heard("said")
         self.assertTrue(all(one["text"].strip() and "\n" not in one["text"] for one in said))
-        self.assertEqual(console.desk._kept, min(len(said), 100))
+        self.assertEqual(console.queue._kept, min(len(said), 100))
         anna.session.lost()
-        self.assertEqual(console.desk._kept, 0)
+        self.assertEqual(console.queue._kept, 0)
 
     def test_a_reload_takes_over_members_and_clients(self):
         before = self.console()
@@ -337,7 +346,7 @@ class Consoling(SynchronousTestCase):
         console = self.console()
         dismissed = []
         for name in "anna", "bob":
-            console.desk.sit(lambda _event: None, lambda name=name: dismissed.append(name))
+            console.queue.add_operator(lambda *_: None, lambda _event: None, lambda name=name: dismissed.append(name))
         client = Somebody(console)
         console.retire()
         self.assertEqual(dismissed, ["anna", "bob"])
