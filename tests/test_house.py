@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "events": "address gate model escaping",
     "tls": "escaping",
     "services": "gate membership model socket_names small_files escaping",
-    "pages": "escaping",
+    "pages": "escaping transports.layers.http_answer",
     "config": "address events faults gate model socket_names runtime_dir services.registry shape small_files"
     " escaping transports.unix_paths transports.sockets",
     "transports": "address events faults gate model socket_names peercred shape escaping",

@@ -140,4 +140,11 @@ byId("rename").addEventListener("submit", (event) => {
 
 byId("who").addEventListener("click", () => sendWho(false));
 
+// On a narrow screen the members and commands are shown on demand.
+byId("panel").addEventListener("click", () => {
+  const shown = byId("side").classList.toggle("shown");
+  byId("panel").ariaExpanded = String(shown);
+  log.follow();
+});
+
 connection.open();

@@ -181,6 +181,9 @@ class Connection {
   }
 }
 
+// Of a list that is wider than the screen, show the part with this page.
+document.querySelector(".services [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 /** Show an error at the message, or remove it with an empty text. */
 function complain(text) {
   byId("error").textContent = text;

@@ -78,6 +78,7 @@ function row(direction, content, facts) {
   way.append(arrow, element("span", "aloud", words[direction]));
   const about = element("span", "facts");
   for (const fact of facts) about.append(element("span", "", fact), " ");
+  about.hidden = facts.length === 0;
   item.append(time, " ", way, " ", content, " ", about);
   log.add(item);
 }

@@ -1,4 +1,4 @@
-"""Tests of the responses to requests that are not upgrades."""
+"""Tests of the pages of a WebSocket port."""
 
 import json
 import re
@@ -10,18 +10,19 @@ from pathlib import Path
 import pytest
 
 import echod.pages
-from echod.pages.site import CHAT, LANGUAGES, REPLY_ONLY, Files, Request, Route, Site
+from echod.pages.pages import CHAT, LANGUAGES, REPLY_ONLY, Files, Pages
 from echod.services import registry
+from echod.transports.layers.http_answer import Request, Resource, encoded
 
 FOLDER = Path(echod.pages.__file__).parent
 BROWSER = {"accept": "text/html,*/*;q=0.8", "accept-language": "en", "host": "localhost:18007"}
 HOSTILE = "/<script>alert(1)</script>\"'&"
-ROUTES = (
-    Route("/echo", "echo", "sends back what it receives"),
-    Route("/lobby", "chat", "rooms"),
-    Route("/who", "whoami", "the addresses"),
-    Route("/hidden", "upper", "capitals", page=False),
-    Route("/other", "digest", "a kind of a <b>third party</b>"),
+RESOURCES = (
+    Resource("/echo", kind="echo"),
+    Resource("/lobby", kind="chat"),
+    Resource("/who", kind="whoami"),
+    Resource("/hidden", kind="upper", page=False),
+    Resource("/other one", kind="digest"),
 )
 
 
@@ -30,14 +31,22 @@ def files():
     return Files.read()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def site(files):
-    return Site(ROUTES, files)
+    """A function from a request to its answer."""
+    pages = Pages(files, {"digest": "a kind of a <b>third party</b>"})
+
+    def answer(request):
+        known = {one.path: one for one in RESOURCES}
+        return pages.answer(request, known.get(request.path), RESOURCES)
+
+    return answer
 
 
-def get(target="/echo", method="GET", **headers):
+def get(target="/echo", **headers):
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Request(method, target, BROWSER | named)
+    path, _, query = target.partition("?")
+    return Request("GET", path, query, BROWSER | named)
 
 
 def headers_of(response):
@@ -86,10 +95,10 @@ def digest_of(text):
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-@pytest.mark.parametrize("target", ["/echo", "/lobby", "/who", "/other", "/", "/missing"])
+@pytest.mark.parametrize("target", ["/echo", "/lobby", "/who", "/other one", "/", "/missing"])
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_the_policy_permits_exactly_the_script_and_the_style_of_the_page(site, target, lang):
-    response = site.response(get(target, accept_language=lang))
+    response = site(get(target, accept_language=lang))
     document, policy = Document(response), policy_of(response)
     executed = [text for tag, found, text in document.inner if tag == "script" and found["type"] == "module"]
     assert policy["script-src"] == ([digest_of(executed[0])] if executed else ["'none'"])
@@ -102,7 +111,7 @@ def test_the_policy_permits_exactly_the_script_and_the_style_of_the_page(site, t
 @pytest.mark.parametrize("target", ["/echo", "/lobby", "/who", "/", "/missing"])
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_a_page_loads_nothing_and_has_no_inline_code(site, target, lang):
-    document = Document(site.response(get(target, accept_language=lang)))
+    document = Document(site(get(target, accept_language=lang)))
     for tag, found in document.elements:
         assert "src" not in found
         assert "style" not in found
@@ -114,7 +123,7 @@ def test_a_page_loads_nothing_and_has_no_inline_code(site, target, lang):
 
 @pytest.mark.parametrize("target", ["/echo", "/lobby", "/who"])
 def test_every_input_has_a_label_and_every_identifier_of_the_script_exists_once(site, target):
-    document = Document(site.response(get(target)))
+    document = Document(site(get(target)))
     fields = [
         found for tag, found in document.elements if tag in ("input", "textarea") and found.get("type") != "radio"
     ]
@@ -126,38 +135,69 @@ def test_every_input_has_a_label_and_every_identifier_of_the_script_exists_once(
         assert "".join(pair) in document.words()
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_the_headers_of_a_page(site, method):
-    response = site.response(get(method=method))
-    headers = headers_of(response)
-    whole = site.response(get())
-    assert response.status == 200
-    assert headers["Content-Type"] == "text/html; charset=utf-8"
-    assert headers["Content-Length"] == str(len(whole.body))
+def test_the_headers_of_a_page(site):
+    headers = headers_of(site(get()))
     assert headers["Cache-Control"] == "no-store"
     assert headers["Vary"] == "Accept, Accept-Language"
-    assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert headers["Content-Language"] == "en"
-    assert headers["Connection"] == "close"
-    assert response.body == (b"" if method == "HEAD" else whole.body)
+
+
+@pytest.mark.parametrize("head_only", [False, True])
+def test_a_page_is_sent_with_its_length_and_type(site, head_only):
+    page = site(get())
+    head, _, body = encoded(page, head_only=head_only).partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"HTTP/1.1 200 OK"
+    assert f"Content-Length: {len(page.body)}".encode() in lines
+    assert b"Content-Type: text/html; charset=utf-8" in lines
+    assert b"X-Content-Type-Options: nosniff" in lines
+    names = [line.partition(b":")[0].lower() for line in lines]
+    assert len(names) == len(set(names))
+    assert body == (b"" if head_only else page.body)
+
+
+@pytest.mark.parametrize(("target", "accept"), [("/hidden", "text/html"), ("/echo", "*/*"), ("/echo", ""), ("/x", "")])
+def test_other_clients_and_services_without_a_page_get_the_plain_answer(site, target, accept):
+    assert site(get(target, accept=accept)) is None
+
+
+@pytest.mark.parametrize("path", [HOSTILE, "/\x1b[31m\u202e", "/\udcff", "//evil.example/", "/" + "a" * 5000])
+def test_an_unknown_path_lists_the_services_and_is_escaped(site, path):
+    page = site(Request("GET", path, "", BROWSER))
+    assert page.status == 404
+    document = Document(page)
+    assert [tag for tag, _ in document.elements].count("script") == 0
+    assert "alert" not in "".join(text for *_, text in document.inner)
+    assert document.links() == ["/", "?lang=en", "?lang=zh", "/echo", "/lobby", "/who", "/other%20one"]
+    text = page.body.decode()
+    assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", text)
+    assert len(text) < 20_000
+
+
+def test_the_root_lists_the_services_without_a_complaint(site):
+    page = site(get("/"))
+    assert page.status == 200
+    assert b'<p class="notice" hidden>' in page.body
 
 
 def test_a_page_is_small(site):
     for target in ("/echo", "/lobby", "/"):
-        assert len(site.response(get(target)).body) < 48 * 1024
+        assert len(site(get(target)).body) < 48 * 1024
 
 
 def test_the_kind_chooses_the_page(site):
-    assert b'class="app chat"' in site.response(get("/lobby")).body
-    assert b'data-kind="echo"' in site.response(get("/echo")).body
-    assert b'<form class="composer" id="composer" >' in site.response(get("/echo")).body
-    assert b'<form class="composer" id="composer" hidden>' in site.response(get("/who")).body
+    assert b'class="app chat"' in site(get("/lobby")).body
+    assert b'data-kind="echo"' in site(get("/echo")).body
+    assert b'<form class="composer" id="composer" >' in site(get("/echo")).body
+    assert b'<form class="composer" id="composer" hidden>' in site(get("/who")).body
 
 
 def test_a_kind_without_words_shows_its_own_summary_escaped(site):
-    assert b"a kind of a &lt;b&gt;third party&lt;/b&gt;" in site.response(get("/other")).body
+    assert b"a kind of a &lt;b&gt;third party&lt;/b&gt;" in site(get("/other one")).body
 
 
 def test_the_kinds_with_words_or_a_layout_of_their_own_exist(files):
@@ -179,64 +219,18 @@ def test_the_kinds_with_words_or_a_layout_of_their_own_exist(files):
     ids=["zh", "en", "chosen-zh", "chosen-en", "unknown", "last", "long", "percent"],
 )
 def test_the_language_follows_the_query_then_the_header(site, header, target, expected):
-    response = site.response(get(target, accept_language=header))
+    response = site(get(target, accept_language=header))
     assert headers_of(response)["Content-Language"] == expected
     assert f'<html lang="{"zh-Hans" if expected == "zh" else "en"}">' in response.body.decode()
 
 
 def test_links_keep_the_chosen_language_and_omit_services_without_a_page(site):
-    document = Document(site.response(get("/echo?lang=zh")))
-    assert document.links() == [
-        "/?lang=zh",
-        *(f"{route.path}?lang=zh" for route in ROUTES if route.page),
-        "?lang=en",
-        "?lang=zh",
-    ]
-    assert "/echo" in Document(site.response(get("/echo"))).links()
-    assert "/hidden" not in Document(site.response(get("/"))).links()
-    assert b"/hidden" in site.response(get("/")).body
-
-
-@pytest.mark.parametrize("target", [HOSTILE, "/\x1b[31m\u202e", "/\udcff", "//evil.example/", "/" + "a" * 5000])
-def test_an_unknown_path_lists_the_services_and_is_escaped(site, target):
-    page, text = site.response(get(target)), site.response(get(target, accept="*/*"))
-    assert page.status == text.status == 404
-    document = Document(page)
-    assert [tag for tag, _ in document.elements].count("script") == 0
-    assert "alert" not in "".join(text for *_, text in document.inner)
-    for body in (page.body.decode(), text.body.decode()):
-        assert "/echo" in body
-        assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", body)
-        assert len(body) < 16_000
-    assert headers_of(text)["Content-Type"] == "text/plain; charset=utf-8"
-    assert headers_of(text)["Content-Length"] == str(len(text.body))
-
-
-def test_the_root_lists_the_services(site):
-    assert site.response(get("/")).status == 200
-    text = site.response(get("/", accept="*/*"))
-    assert text.status == 200
-    assert text.body.decode().splitlines() == [
-        "The WebSocket services on this port:",
-        *(f"  {route.path:7}  {route.kind}: {route.summary}" for route in ROUTES),
-    ]
-
-
-@pytest.mark.parametrize(("target", "accept"), [("/hidden", "text/html"), ("/echo", "*/*"), ("/echo", "")])
-def test_without_a_page_an_upgrade_is_required(files, target, accept):
-    response = Site(ROUTES, files, secure=True).response(get(target, accept=accept))
-    assert response.status == 426
-    headers = headers_of(response)
-    assert headers["Upgrade"] == "websocket"
-    assert headers["Connection"] == "Upgrade, close"
-    assert headers["Sec-WebSocket-Version"] == "13"
-    assert f"echoctl talk wss://localhost:18007{target}" in response.body.decode()
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS", "get", "\x00"])
-def test_other_methods_are_not_allowed(site, method):
-    response = site.response(get(method=method))
-    assert (response.status, headers_of(response)["Allow"]) == (405, "GET, HEAD")
+    paths = ["/", "/echo", "/lobby", "/who", "/other%20one"]
+    switch = ["?lang=en", "?lang=zh"]
+    assert Document(site(get("/echo?lang=zh"))).links() == [*(f"{path}?lang=zh" for path in paths), *switch]
+    assert Document(site(get("/echo"))).links() == [*paths, *switch]
+    assert "/hidden" not in Document(site(get("/"))).links()
+    assert b"/hidden" in site(get("/")).body
 
 
 @pytest.mark.parametrize(
@@ -244,17 +238,7 @@ def test_other_methods_are_not_allowed(site, method):
     ["", "[::1]:18007", "a b", "evil.example; script-src *", "x\r\nSet-Cookie: a=b", "-a", "a" * 300, "a:123456"],
 )
 def test_a_host_that_is_not_safe_in_the_policy_is_left_out(site, host):
-    assert policy_of(site.response(get(host=host)))["connect-src"] == ["'self'"]
-    assert b"ws://HOST/hidden" in site.response(get("/hidden", host=host)).body
-
-
-def test_a_response_is_encoded_as_a_message(site):
-    response = site.response(get("/nope", accept="*/*"))
-    head, _, body = response.encoded().partition(b"\r\n\r\n")
-    assert body == response.body
-    lines = head.split(b"\r\n")
-    assert lines[0] == b"HTTP/1.1 404 Not Found"
-    assert f"Content-Length: {len(body)}".encode() in lines
+    assert policy_of(site(get(host=host)))["connect-src"] == ["'self'"]
 
 
 def test_both_languages_have_the_same_words_with_the_same_names(files):
@@ -292,5 +276,5 @@ def test_templates_use_known_names_only(files, site):
         assert template.is_valid()
     for target in ("/echo", "/lobby", "/"):
         assert not re.search(
-            r"\$[a-z_]+[<\"]", site.response(get(target)).body.decode().split("<script")[0].split("</style>")[1]
+            r"\$[a-z_]+[<\"]", site(get(target)).body.decode().split("<script")[0].split("</style>")[1]
         )
