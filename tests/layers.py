@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from echod.socket_names import Inet
+from echod.transports.layers.proxy import Proxy
 from echod.transports.layers.stack import HandshakeLayer, Layer, MakeLayer, ProtocolError
 
 HANDSHAKE: Final = 10.0  #: seconds
@@ -28,6 +29,7 @@ class Name(HandshakeLayer):
             self.facts.error = ProtocolError("the first word is not NAME")
             self.below.close()
             return
+        self.facts.proxy = self.facts.remote
         self.facts.remote = Inet(host.decode(), int(port))
         self.facts.learned = {"name": {"line": line.decode()}}
         self.done(rest)
@@ -58,5 +60,6 @@ LAYERS: Final[Mapping[str, Callable[[Any], Sequence[MakeLayer]]]] = {
         Layer,
     ),
     "name": lambda clock: (partial(Name, clock=clock, seconds=HANDSHAKE),),
+    "proxy": lambda clock: (partial(Proxy, versions="any", clock=clock, seconds=HANDSHAKE),),
 }
 """Stacks by their names; a clock runs their deadlines."""

@@ -15,6 +15,7 @@ from echod.config.toml_reader import DEFAULT, Found, Reading, Written
 from echod.gate.access import Network
 from echod.gate.limits import Limits
 from echod.model import Service
+from echod.shape import Shape
 
 ALLOW: Final = Path("--allow")  #: the origin of networks from the command line
 
@@ -83,11 +84,27 @@ class Building:
             limits=Limits(**limits),
             written_limits={field_of(key): table[key].path for table in reversed(tables) for key in table},
         )
+        self._check_proxies(service, listen, found.get("proxy-from"))
         if not self._also:
             return service
         key = joined(path, "allow")
         self._origins[key] = (*self._origins.get(key, (DEFAULT,)), ALLOW)
         return replace(service, allow=tuple(dict.fromkeys(service.allow + self._also)))
+
+    def _check_proxies(self, service: ServiceConfig, listen: Written, proxy_from: Written | None) -> None:
+        """Check that `proxy` of an address and `proxy-from` are both there, or neither."""
+        expected = [address is not None and "proxy" in address.options for address in listen.value]
+        if not any(expected) and proxy_from is not None and proxy_from.value:
+            text = "no address of the service has ?proxy=; add it, such as tcp://*:7?proxy=any, or leave out this key"
+            self._reading.fault(proxy_from.file, proxy_from.path, text)
+        for index in [at for at, is_expected in enumerate(expected) if is_expected]:
+            address, path = listen.value[index], element(listen.path, index)
+            if not service.proxy_from:
+                text = 'needs proxy-from, the networks of the proxies, such as proxy-from = ["127.0.0.1"]'
+                self._reading.fault(listen.file, path, f"{address}: ?proxy= {text}")
+            if address.shape is Shape.DATAGRAM and address.options["proxy"] != "v2":
+                text = f"?proxy={address.options['proxy']}: datagrams have version 2 only; write ?proxy=v2"
+                self._reading.fault(listen.file, path, f"{address.place}: {text}")
 
     def _options(self, path: str, kind: type[Service], file: Path, found: Found) -> Any:
         """The options of a service. Errors that its kind finds are recorded for the key, or for the service."""

@@ -69,12 +69,17 @@ def difference(listeners: Iterable[Listener], places: Iterable[ListenSpec], plan
             continue
         faults += _unchangeable(ours[0].bound.wanted.address, one.address)
         for listener in ours:
-            same = listener.suits(one.service, plane) and listener.bound.wanted.address.scheme == one.address.scheme
+            same = listener.suits(one.service, plane) and _layers(listener.bound.wanted.address) == _layers(one.address)
             (found.going_on if same else found.renewed).append((listener, one))
     found.gone = [listener for group in there.values() for listener in group]
     if faults:
         raise Unchangeable(faults)
     return found
+
+
+def _layers(address: Address) -> tuple[str, bool]:
+    """What the number and the order of an address's layers depend on."""
+    return address.scheme, "proxy" in address.options
 
 
 def _unchangeable(old: Address, new: Address) -> Iterable[str]:

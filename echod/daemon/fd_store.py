@@ -21,7 +21,8 @@ from echod.daemon.sd_notify import Notify
 from echod.transports import unix_paths
 from echod.transports.inherited_sockets import Passed
 
-CHANGEABLE: Final = frozenset({"backlog", "dscp"})  #: options of an address that can be set on an open socket
+CHANGEABLE: Final = frozenset({"backlog", "dscp", "proxy"})
+"""Options of an address that can be set on an open socket, or that are not of the socket."""
 PREFIX: Final = "echod-"  #: the start of every name that echod gives
 PROBE: Final = f"{PREFIX}probe"
 LONGEST: Final = 160  #: bytes of a readable name; longer ones are hashed, since systemd takes at most 255

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from echod.address import Address
 from echod.daemon.running_service import DaemonContext, RunningService
+from echod.gate.access import Access
+from echod.transports.layers.proxy import Proxy
 from echod.transports.layers.stack import MakeLayer
 from echod.transports.transport import layer_of
 
@@ -20,7 +23,20 @@ CONFIGURED: Final[Mapping[str, Configure]] = MappingProxyType({})
 
 def layers_of(address: Address, served: RunningService, shared: DaemonContext) -> tuple[MakeLayer, ...]:
     """The layers of every connection to `address`, lowest first."""
-    return tuple(
+    proxy = (_proxy(address, served, shared),) if "proxy" in address.options else ()
+    named = (
         CONFIGURED[name](address, served, shared) if name in CONFIGURED else layer_of(name)
         for name in address.form.layers
     )
+    return (*proxy, *named)
+
+
+def proxies_of(address: Address, served: RunningService) -> Access | None:
+    """The peers that may connect to `address` and name their clients; None without PROXY headers."""
+    return Access(served.config.proxy_from) if "proxy" in address.options else None
+
+
+def _proxy(address: Address, served: RunningService, shared: DaemonContext) -> MakeLayer:
+    versions: Any = address.options["proxy"]
+    seconds = served.config.limits.handshake
+    return partial(Proxy, versions=versions, clock=shared.reactor, seconds=seconds)

@@ -8,7 +8,7 @@ from typing import Any
 from echod.admin.service import AdminService
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import BoundSocket
-from echod.daemon.layers import layers_of
+from echod.daemon.layers import layers_of, proxies_of
 from echod.daemon.running_service import DaemonContext, RunningService, Unready
 from echod.escaping import system_error
 from echod.events import Counters
@@ -57,6 +57,7 @@ class Listener:
                 clock=shared.reactor,
                 unsent=shared.state.send_budget,
                 layers=layers_of(bound.address, served, shared),
+                proxies=proxies_of(bound.address, served),
             )
             self.port = transport.listen(
                 shared.reactor, bound.socket, bound.address, self.factory, shared.reserve, bound.close
@@ -131,7 +132,8 @@ class Listener:
         self.served, self.bound = served, bound
         if self.factory is not None:
             layers = layers_of(bound.address, served, self._shared)
-            self.factory.reconfigure(served.frontend, served.config.limits, layers)
+            proxies = proxies_of(bound.address, served)
+            self.factory.reconfigure(served.frontend, served.config.limits, layers, proxies)
             self._grant()
         if self._protocol is not None:
             self._protocol.service = served.frontend

@@ -9,6 +9,7 @@ class Refusal(StrEnum):
     """Why a connection or a datagram was refused."""
 
     DENIED = "denied"  #: the access lists
+    PROXY = "proxy"  #: the address expects PROXY headers, and the peer is not in `proxy-from`
     CONNECTIONS = "connections"  #: the service has reached its limit of connections
     PER_CLIENT = "per-client"  #: this client has reached its limit of connections
     NEW_PER_CLIENT = "new-per-client"  #: this client opens connections too fast

@@ -11,7 +11,7 @@ from echod.socket_names import Inet, SocketAddress
 
 
 def line(peer: Peer, arrival: Arrival | None = None) -> bytes:
-    """The protocol and the addresses of a socket as one line of JSON, with the facts of a datagram."""
+    """The protocol and the addresses of a socket as one line of JSON, with the facts of a datagram and of layers."""
     facts: dict[str, object] = {"protocol": peer.scheme, **_end("local", peer.local), **_end("remote", peer.remote)}
     if arrival is not None and arrival.ttl is not None:
         facts["ttl"] = arrival.ttl
@@ -20,7 +20,7 @@ def line(peer: Peer, arrival: Arrival | None = None) -> bytes:
         facts["ecn"] = arrival.traffic_class & 3  # RFC 3168 5
     if arrival is not None and arrival.received_at is not None:
         facts["received_at"] = round(arrival.received_at, 6)
-    return json.dumps(facts).encode("ascii") + b"\n"
+    return json.dumps({**facts, **peer.learned}).encode("ascii") + b"\n"
 
 
 def _end(which: str, name: SocketAddress) -> dict[str, object]:

@@ -36,6 +36,10 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
         "info",
         "{service}  {address} denied to {peer}; to allow it: --allow {host}, or the key allow",
     ),
+    "proxy.denied": (
+        "info",
+        "{service}  {address} refused to {peer}, which is not in proxy-from; if it is a proxy: add {host} to that key",
+    ),
     "handshake.failed": ("info", "{service}  {address} handshake with {peer} failed: {error}"),
     "connection.closed": ("debug", "{service}  {address} from {peer} ended: {reason}, {bytes_in} in, {bytes_out} out"),
     "accept.paused": ("warn", "{service}  {address} accepts no connections for now: {error}"),
@@ -59,6 +63,7 @@ MOST: Final = 10  #: lines of one class a second: as many as an operator can rea
 MOST_DEBUG: Final = 1_000  #: the same at level debug, which logs every connection
 EVERY: Final[Mapping[str, float]] = {
     "client.denied": 60.0,
+    "proxy.denied": 60.0,
     "handshake.failed": 10.0,
     "reading.paused": 60.0,
     "reading.resumed": 60.0,
@@ -124,6 +129,8 @@ class Log:
             self._write(level, stopped(fields["counters"]), {"event": name, **fields})
             return
         plain = {key: _plain(value) for key, value in fields.items()}
+        if "proxy" in fields:
+            plain["peer"] = f"{plain['peer']} (proxy {plain['proxy']})"
         self._write(level, template.format_map(plain), {"event": name, **fields})
 
     def say(self, level: str, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from echod.events import Closing
+from echod.model import PLAIN, Arrival
 from echod.socket_names import SocketAddress
 from echod.transports.layers.stack import HandshakeTimeout, Layer, MakeLayer, ProtocolError, Receiver, stacked
 
@@ -14,10 +15,10 @@ class Entrance(Layer):
 
     The gate counts the connection by `host`. With `through_proxy`, `host` is empty until the proxy names the client.
     If the connection is lost before it has `entered`, it calls `turned_away`, which gives the slot back. After that,
-    the conversation gives the slot back.
+    the conversation gives the slot back. A proxy that sends no byte has only checked that the listener accepts.
     """
 
-    __slots__ = ("_turned_away", "closing", "entered", "error", "host", "remote", "through_proxy")
+    __slots__ = ("_turned_away", "closing", "entered", "error", "host", "remote", "silent", "through_proxy")
 
     def __init__(
         self,
@@ -33,9 +34,15 @@ class Entrance(Layer):
         self.remote = remote
         self.through_proxy = through_proxy
         self.entered = False
+        self.silent = True  # no byte was received
         self.closing = Closing.LOST
         self.error = ""  # what was wrong with the handshake
         self._turned_away = turned_away
+
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> None:
+        """Pass bytes to the layers."""
+        self.silent = False
+        self.receiver.received(data, arrival)
 
     def lost(self, reason: Exception) -> None:
         """Handle the end of the connection."""
@@ -45,4 +52,6 @@ class Entrance(Layer):
             if self.closing is Closing.LOST and isinstance(wrong, HandshakeTimeout | ProtocolError):
                 self.closing = Closing.HANDSHAKE
                 self.error = str(wrong)
+            elif self.closing is Closing.LOST and self.through_proxy and self.silent:  # a health check
+                self.closing = Closing.DONE
             self._turned_away(self)

@@ -6,7 +6,7 @@ endpoint.listen(ServiceFactory(Upper()))
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -14,13 +14,14 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 
 from echod.events import Closing, Counters, Events
-from echod.gate.access import Access, canonical, packed_address
+from echod.gate.access import Access, canonical, in_disguise, packed_address
 from echod.gate.connections import ConnectionGate
 from echod.gate.limits import Limits
 from echod.gate.refusal import Refusal
 from echod.gate.send_budget import Pressure, SendBudget
 from echod.model import Service
-from echod.socket_names import Inet, SocketAddress, UnixName
+from echod.socket_names import Inet, SocketAddress, UnixName, is_loopback
+from echod.transports.carrier import Carrier
 from echod.transports.conversation import SILENCE, Conversation
 from echod.transports.entrance import Entrance
 from echod.transports.layers.stack import MakeLayer, Receiver, Rejection
@@ -30,29 +31,13 @@ from echod.transports.twisted_socket import TwistedSocket
 SLICE: Final = 32  #: connections whose byte counts are flushed in one step: about 0.1 ms
 
 
-class Carrier(Protocol):
-    """Carries connections of a factory that are not Conversations: the interface of the fast path."""
-
-    def watch(self, now: float) -> None:
-        """End connections that reached a time limit, as Conversation.watch does."""
-
-    def settle_slices(self) -> Iterator[None]:
-        """Flush byte counts into the tally, as ServiceFactory.settle_slices does."""
-
-    def hold_back(self, pressure: Pressure) -> None:
-        """Apply the pressure on the send budget, as Conversation.hold_back does."""
-
-    def told(self) -> Iterator[dict[str, Any]]:
-        """Describe each connection, as ServiceFactory.told does."""
-
-
 class ServiceFactory(Factory):
     """Serves one service to every connection that its gate admits.
 
     Without a gate every client is admitted. `unsent` is the send budget that several factories share. `scheme` is
     shown as the transport of peers. `loopback` means that only this machine can reach the listener. `clock` runs the
     time limits (default: the reactor). `layers` are between each socket and its conversation, the lowest first.
-    `proxies` are the peers that a layer trusts to name their clients.
+    `proxies` are the only peers that may connect, if given: a layer lets them name their clients.
     """
 
     noisy = False
@@ -97,14 +82,20 @@ class ServiceFactory(Factory):
         self._begin_session = service.session
         self._silence = SILENCE
 
-    def reconfigure(self, service: Service, limits: Limits, layers: Sequence[MakeLayer] | None = None) -> None:
+    def reconfigure(
+        self,
+        service: Service,
+        limits: Limits,
+        layers: Sequence[MakeLayer] | None = None,
+        proxies: Access | None = None,
+    ) -> None:
         """Serve new connections by another service of the same kind, with other limits, and other layers if given.
 
         Open connections keep what they have. The number of layers does not change.
         """
         self.service, self._begin_session = service, service.session
         if layers is not None:
-            self.layers = tuple(layers)
+            self.layers, self.proxies = tuple(layers), proxies
         self.limits = limits
         self.mark.leave(self._hold_back)
         self.mark = self.mark.budget.mark(limits.total_buffer)
@@ -149,30 +140,45 @@ class ServiceFactory(Factory):
     def admit(self, host: bytes, peer: Callable[[], SocketAddress]) -> Refusal | None:
         """Ask the gate about a connection of `host`; count and log the result. `peer` is called only for the log."""
         refusal = self.gate.admit(host, loopback=self.loopback) if self.gate else None
-        return self._counted(refusal, peer)
-
-    def _counted(self, refusal: Refusal | None, peer: Callable[[], SocketAddress]) -> Refusal | None:
-        if refusal:
-            self.tally.refuse(refusal)
-            if self.events.connections:
-                self._tell("connection.refused", peer(), reason=str(refusal))
-            elif refusal is Refusal.DENIED:
-                denied = peer()
-                self._tell("client.denied", denied, host=getattr(denied, "host", "").partition("%")[0])
-            return refusal
-        self.tally.accepted += 1
-        self.tally.open += 1
+        if refusal is not None:
+            return self._refused(refusal, peer)
+        self._accepted()
         if self.events.connections:
             self._tell("connection.opened", peer())
         return None
 
-    def ended(self, host: bytes, reason: Closing, bytes_in: int, bytes_out: int, peer: SocketAddress | None) -> None:
+    def _accepted(self) -> None:
+        self.tally.accepted += 1
+        self.tally.open += 1
+
+    def _refused(
+        self, refusal: Refusal, peer: Callable[[], SocketAddress], proxy: SocketAddress | None = None
+    ) -> Refusal:
+        """Count and log a refused client, or a refused peer that may name no client."""
+        self.tally.refuse(refusal)
+        if self.events.connections:
+            self._tell("connection.refused", peer(), proxy, reason=str(refusal))
+        elif refusal is Refusal.DENIED or refusal is Refusal.PROXY:
+            event = "client.denied" if refusal is Refusal.DENIED else "proxy.denied"
+            denied = peer()
+            self._tell(event, denied, proxy, host=getattr(denied, "host", "").partition("%")[0])
+        return refusal
+
+    def ended(
+        self,
+        host: bytes,
+        reason: Closing,
+        bytes_in: int,
+        bytes_out: int,
+        peer: SocketAddress | None,
+        proxy: SocketAddress | None = None,
+    ) -> None:
         """Give back the slot of an admitted connection, and count and log its end."""
         if self.gate:
             self.gate.release(host)
         self.tally.close(reason)
         if self.events.connections and peer is not None:
-            self._tell("connection.closed", peer, reason=str(reason), bytes_in=bytes_in, bytes_out=bytes_out)
+            self._tell("connection.closed", peer, proxy, reason=str(reason), bytes_in=bytes_in, bytes_out=bytes_out)
 
     def buildProtocol(self, address: IAddress | None) -> TwistedSocket | None:
         """The lowest level of a connection that Twisted has accepted, or None if it was refused."""
@@ -183,15 +189,22 @@ class ServiceFactory(Factory):
     def receiver_for(self, host: bytes, remote: SocketAddress) -> Receiver | None:
         """The receiver above the socket of an accepted connection, or None if it was refused, counted and logged.
 
-        Without layers it is a Conversation. A peer of `proxies` is refused only if no slot is free. The gate applies
-        its other rules to the client that a layer names later (`Entrance`).
+        Without layers it is a Conversation. With `proxies`, any other peer is refused, and a peer of them only if no
+        slot is free. The gate applies its other rules to the client that a layer names later (`Entrance`).
         """
         if not self.layers:
             return None if self.admit(host, lambda: remote) else self.converse(host)
-        through_proxy = bool(host) and self.proxies is not None and self.proxies.allows(canonical(host))
-        if through_proxy:
+        through_proxy = self.proxies is not None
+        if self.proxies is not None:
+            if not host or in_disguise(host) or not self.proxies.allows(canonical(host)):
+                self._refused(Refusal.PROXY, lambda: remote)
+                return None
+            if self.gate and (refusal := self.gate.admit(b"", loopback=self.loopback)):
+                self._refused(refusal, lambda: remote)
+                return None
             host = b""
-        if self.admit(host, lambda: remote):
+            self._accepted()
+        elif self.admit(host, lambda: remote):
             return None
         entrance = Entrance(self.layers, host, remote, through_proxy, self._enter, self._turned_away)
         self.entrances[entrance] = None
@@ -200,16 +213,18 @@ class ServiceFactory(Factory):
     def _enter(self, entrance: Entrance) -> Receiver:
         """Make the conversation after the handshakes, when the client is known; a Rejection if the gate refuses it."""
         if entrance.through_proxy:
-            remote = entrance.facts.remote
-            host = packed_address(remote.host) if isinstance(remote, Inet) else b""
-            refusal = self.gate.name(host, loopback=self.loopback) if self.gate else None
-            if refusal is not None:
-                self.tally.refuse(refusal)
-                if self.events.connections:
-                    self._tell("connection.refused", remote, reason=str(refusal))
+            remote, proxy = entrance.facts.remote, entrance.facts.proxy
+            # Without a client, the proxy itself has connected: `proxy-from` has admitted it.
+            host = packed_address(remote.host) if proxy is not None and isinstance(remote, Inet) else b""
+            # A listener on loopback is reachable from other machines if a proxy is.
+            loopback = self.loopback and isinstance(remote, Inet) and is_loopback(remote.host)
+            if self.gate and (refusal := self.gate.name(host, loopback=loopback)):
+                self._refused(refusal, lambda: remote, proxy)
                 entrance.closing = Closing.REFUSED
                 return Rejection()
             entrance.host = host
+            if self.events.connections:
+                self._tell("connection.opened", remote, proxy)
         entrance.entered = True
         del self.entrances[entrance]
         return self.converse(entrance.host)
@@ -251,8 +266,10 @@ class ServiceFactory(Factory):
         """Describe each open conversation. Connections may open and close between two of them."""
         for conversation in tuple(self.conversations):
             if conversation in self.conversations and hasattr(conversation, "peer"):
+                proxy = conversation.below.facts.proxy
                 yield {
                     "peer": str(conversation.peer.remote),
+                    **({"proxy": str(proxy)} if proxy is not None else {}),
                     "bytes_in": conversation.bytes_in,
                     "bytes_out": conversation.bytes_out,
                     "unsent": conversation.unsent,
@@ -297,7 +314,8 @@ class ServiceFactory(Factory):
     def _over(self, conversation: Conversation, reason: Closing) -> None:
         host = self.conversations.pop(conversation)
         peer = conversation.peer.remote if hasattr(conversation, "peer") else None
-        self.ended(host, reason, conversation.bytes_in, conversation.bytes_out, peer)
+        proxy = conversation.below.facts.proxy if peer is not None else None
+        self.ended(host, reason, conversation.bytes_in, conversation.bytes_out, peer, proxy)
         self._maybe_drained()
 
     def _maybe_drained(self) -> None:
@@ -307,7 +325,9 @@ class ServiceFactory(Factory):
             if not self.numPorts:
                 self._rest()
 
-    def _tell(self, event: str, peer: SocketAddress, **fields: object) -> None:
+    def _tell(self, event: str, peer: SocketAddress, proxy: SocketAddress | None = None, **fields: object) -> None:
+        if proxy is not None:
+            fields["proxy"] = str(proxy)
         self.events.tell(event, service=self.name, address=self.place, peer=str(peer), **fields)
 
 

@@ -290,3 +290,32 @@ def test_the_kind_checks_its_options():
         "/etc/b.toml: services.a.number: must not be 13",
         "services.a.other: must be something else where number is 13",
     ]
+
+
+def with_proxy(*listen, **keys):
+    return {"services": {"echo": {"listen": list(listen), **keys}}}
+
+
+@pytest.mark.parametrize(
+    ("contents", "expected"),
+    [
+        (
+            with_proxy("tcp://*:7", "tcp://*:8?proxy=v1"),
+            "services.echo.listen[1]: tcp://*:8?proxy=v1: ?proxy= needs proxy-from, the networks of the proxies,"
+            ' such as proxy-from = ["127.0.0.1"]',
+        ),
+        (
+            with_proxy("tcp://*:7", **{"proxy-from": ["192.0.2.1"]}),
+            "services.echo.proxy-from: no address of the service has ?proxy=;"
+            " add it, such as tcp://*:7?proxy=any, or leave out this key",
+        ),
+    ],
+)
+def test_an_address_with_proxy_and_the_key_proxy_from_need_each_other(contents, expected):
+    assert faults(contents) == [expected]
+
+
+def test_proxy_from_of_the_defaults_is_for_the_services_that_have_such_an_address():
+    contents = with_proxy("tcp://*:7?proxy=v1") | {"defaults": {"proxy-from": ["192.0.2.1"]}}
+    contents["services"]["ack"] = {"listen": ["tcp://*:9"]}
+    assert [one.proxy_from for one in build(contents).services] == [(ip_network("192.0.2.1"),)] * 2

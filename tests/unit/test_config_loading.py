@@ -128,7 +128,8 @@ def test_from_listen_reports_errors():
     ]
     assert lines(from_listen, [], [], KINDS) == ["--listen: expected KIND=URL, such as echo=tcp://127.0.0.1:10007"]
     assert lines(from_listen, ["echo=tcp://*:7?proxy=any"], [], KINDS) == [
-        "--listen: ?proxy=: not available in this version"
+        "--listen: tcp://*:7?proxy=any: ?proxy= needs proxy-from, the networks of the proxies,"
+        ' such as proxy-from = ["127.0.0.1"]'
     ]
 
 

@@ -71,6 +71,7 @@ new-per-client = "auto"  # default
 rate = "300/600"  # {file}
 idle = "0"  # {file}
 stall = "1m"  # default
+handshake = "10s"  # default
 buffer = "64KiB"  # default
 total-buffer = "256MiB"  # default
 message = "16MiB"  # default
@@ -222,4 +223,4 @@ def test_every_value_is_there(tmp_path):
     configuration = load(None, {"echo": Echo, "upper": Echo}, {}, system=tmp_path / "none")
     printed = tomllib.loads("\n".join(describe(configuration)))
     assert set(printed["daemon"]) == {"workers", "drain", "plane", "log-format", "log-level", "landlock"}
-    assert len(printed["services"]["echo"]["limits"]) == 9
+    assert len(printed["services"]["echo"]["limits"]) == 10

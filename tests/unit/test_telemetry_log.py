@@ -38,6 +38,7 @@ FIELDS: dict[str, dict[str, Any]] = {
         "bytes_out": 4,
     },
     "handshake.failed": {"service": "echo", "address": "tls://*:7", "peer": "192.0.2.1:5", "error": "not TLS"},
+    "proxy.denied": {"service": "echo", "address": "tcp://*:7", "peer": "192.0.2.1:5", "host": "192.0.2.1"},
     "client.denied": {"service": "echo", "address": "tcp://*:7", "peer": "192.0.2.1:5", "host": "192.0.2.1"},
     "accept.paused": {"service": "echo", "address": "tcp://*:7", "error": "EMFILE"},
     "accept.resumed": {"service": "echo", "address": "tcp://*:7", "refused": 3},
@@ -97,6 +98,8 @@ class OurEvents(Logs):
                 "debug echo  tcp://*:7 refused to 192.0.2.1:5: denied",
                 "debug echo  tcp://*:7 from 192.0.2.1:5 ended: idle, 5 in, 4 out",
                 "info  echo  tls://*:7 handshake with 192.0.2.1:5 failed: not TLS",
+                "info  echo  tcp://*:7 refused to 192.0.2.1:5, which is not in proxy-from;"
+                " if it is a proxy: add 192.0.2.1 to that key",
                 "info  echo  tcp://*:7 denied to 192.0.2.1:5; to allow it: --allow 192.0.2.1, or the key allow",
                 "warn  echo  tcp://*:7 accepts no connections for now: EMFILE",
                 "info  echo  tcp://*:7 accepts again; 3 refused meanwhile",
@@ -109,6 +112,11 @@ class OurEvents(Logs):
                 'info  stopped {"echo tcp://*:7": {"accepted": 1}}',
             ],
         )
+
+    def test_a_line_about_a_client_names_the_proxy_that_named_it(self) -> None:
+        log = self.log(level="debug")
+        log.event("connection.opened", {**FIELDS["connection.opened"], "proxy": "127.0.0.1:6"})
+        self.assertEqual(self.lines(), ["debug echo  tcp://*:7 from 192.0.2.1:5 (proxy 127.0.0.1:6)"])
 
     def test_events_of_single_connections_have_level_debug(self) -> None:
         log = self.log()

@@ -68,6 +68,7 @@ class Facts:
     truncated: bool = False  #: the peer sent FIN without the closing message that the layer's protocol requires
     learned: dict[str, object] | None = None  #: facts that layers add, by the layer's name, as values of JSON
     error: Exception | None = None  #: why a layer ended the connection
+    proxy: SocketAddress | None = None  #: the peer of the socket, if it has named `remote`
 
 
 class StreamTransport(Protocol):

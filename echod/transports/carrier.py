@@ -1,0 +1,24 @@
+"""The interface between a factory and what carries its connections without Conversations: the fast path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from echod.gate.send_budget import Pressure
+
+
+class Carrier(Protocol):
+    """Carries connections of a factory that are not Conversations: the interface of the fast path."""
+
+    def watch(self, now: float) -> None:
+        """End connections that reached a time limit, as Conversation.watch does."""
+
+    def settle_slices(self) -> Iterator[None]:
+        """Flush byte counts into the tally, as ServiceFactory.settle_slices does."""
+
+    def hold_back(self, pressure: Pressure) -> None:
+        """Apply the pressure on the send budget, as Conversation.hold_back does."""
+
+    def told(self) -> Iterator[dict[str, Any]]:
+        """Describe each connection, as ServiceFactory.told does."""

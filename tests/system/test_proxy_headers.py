@@ -1,0 +1,86 @@
+"""PROXY headers at a daemon process: what clients get, what the log says, and what a reload changes."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import struct
+
+import pytest
+
+from echod.address import parse
+from echod.client.admin import Administrator
+from echod.socket_names import Inet
+from echod.transports.layers.proxy_header import version_1, version_2
+from tests.daemon import SECONDS, Daemon, eventually, free_port
+
+CLIENT, TARGET = Inet("127.9.9.9", 5000), Inet("198.51.100.2", 7)
+CONFIG = """
+[daemon]
+log-level = "debug"
+[admin]
+listen = ["unix://{dir}/admin.sock"]
+[services.whoami]
+listen = ["tcp://127.0.0.1:PORT?proxy=any"]
+proxy-from = ["127.0.0.1"]
+"""
+
+
+@pytest.fixture
+def daemon():
+    with Daemon(CONFIG.replace("PORT", str(free_port()))) as made:
+        yield made
+
+
+def ask(daemon: Daemon, header: bytes = b"") -> dict[str, object]:
+    with socket.create_connection(daemon.inet("whoami", "tcp"), SECONDS) as client:
+        client.sendall(header)
+        facts: dict[str, object] = json.loads(client.makefile("rb").read())
+        return facts
+
+
+def test_the_client_of_a_header_is_served_and_logged_with_its_proxy(daemon):
+    for header in (version_1(CLIENT, TARGET), version_2(CLIENT, TARGET)):
+        facts = ask(daemon, header)
+        assert (facts["remote_address"], facts["remote_port"]) == CLIENT
+        assert isinstance(facts["proxy"], dict)
+    assert daemon.stop() == 0
+    lines = [line for line in daemon.stderr.text if f"from {CLIENT} (proxy 127.0.0.1:" in line]
+    assert len(lines) == 4
+    assert re.search(r"\) ended: done, 0 in, \d+ out$", lines[-1])
+
+
+def test_a_health_check_is_no_error_and_a_wrong_header_is_logged_with_its_reason(daemon):
+    place = daemon.inet("whoami", "tcp")
+    for reset in (0, 1):
+        with socket.create_connection(place, SECONDS) as check:
+            check.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", reset, 0))
+    assert eventually(lambda: sum(" ended: done, 0 in, 0 out" in line for line in daemon.stderr.text) == 2)
+    with pytest.raises(ConnectionResetError):
+        ask(daemon, b"GET / HTTP/1.1\r\n\r\n")
+    counters = daemon.counters()["whoami " + daemon.url("whoami", "tcp")]
+    assert (counters["closed:done"], counters["closed:handshake"]) == (2, 1)
+    told = re.compile(" (warn|error) .*127.0.0.1:|handshake with ")
+    wrong = [line for line in daemon.stderr.text if told.search(line)]
+    assert len(wrong) == 1
+    assert wrong[0].endswith("failed: no PROXY header of version 1 or 2, but 'GET / HTTP/1'")
+
+
+def test_a_reload_changes_the_proxies_and_adds_and_removes_the_header(daemon):
+    file = daemon.dir / "echod.toml"
+    first = file.read_text()
+    header = version_1(CLIENT, TARGET)
+
+    def reload(text: str) -> None:
+        file.write_text(text)
+        with Administrator(parse(f"unix://{daemon.dir}/admin.sock")) as administrator:
+            administrator.ask("/api/reload", "POST")
+
+    reload(first.replace('["127.0.0.1"]', '["192.0.2.1"]'))
+    with pytest.raises(ConnectionResetError):
+        ask(daemon, header)
+    reload(first.replace("?proxy=any", "").replace("proxy-from", "#"))
+    assert ask(daemon)["remote_address"] == "127.0.0.1"
+    reload(first)
+    assert ask(daemon, header)["remote_address"] == CLIENT.host
