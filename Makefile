@@ -28,10 +28,11 @@ test-system: $(VENV)/.dev  ## the tests that need root, the network or other pro
 	@tests/system_wide/prepare
 	@$(BIN)/python -m pytest $(PARALLEL) -m system_wide tests/system_wide tests/packaging tests/gate tests/system tests/box $(ARGS)
 
-lint: $(VENV)/.dev  ## style, types, and the names of the newsfragments
+lint: $(VENV)/.dev  ## style, types, prose, and the names of the newsfragments
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m mypy $(TYPED)
+	@$(BIN)/python -m tests.prose
 	@said=$$($(BIN)/python -m towncrier build --draft --version next 2>&1) || { echo "$$said"; exit 1; }
 
 format: $(VENV)/.dev  ## format the code, and fix what ruff can fix

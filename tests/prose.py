@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 TOP: Final = Path(__file__).parents[1]
 READ: Final = ("*.py", "*.md", "*.toml", "*.cfg", "*.service", "*.socket", "Makefile", "Containerfile")
-LEFT_OUT: Final = ("CHANGELOG.md", "tests/prose.py", "tests/fuzz/corpus/")
+LEFT_OUT: Final = ("CHANGELOG.md", "tests/prose.py", "tests/unit/test_prose.py", "tests/fuzz/corpus/")
 
 
 class Rule(NamedTuple):
@@ -45,6 +45,11 @@ RULES: Final = (
     _rule(r"\bbehind (?:it|that|them|this|its|the last|everything|what|each)\b", "after"),
     _rule(r"\bwhere (?:there|it|that|this|they|nothing|one|none|any)\b", "if; when"),
     _rule(r"\b(?i:octets?)\b", "bytes"),
+    _rule(r"(?:^|(?<=[.;:] ))Whose [a-z]+", "start with the noun"),
+    _rule(r"\bwhatever\b", "any; regardless of"),
+    _rule(r"\bof before\b", "earlier"),
+    _rule(r"\b(?:is|are|was|were|be|been|being) told\b", "is notified; gets a message"),
+    _rule(r"\b(?:hears|says so|say so|said so)\b", "receives; reports it"),
 )
 
 
@@ -57,6 +62,10 @@ class Found(NamedTuple):
     instead: str
 
 
+def _without_code(line: str) -> str:
+    return re.sub(r"`[^`]*`", "`…`", line)
+
+
 def prose_of(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a file that are prose, with their numbers."""
     text = path.read_text("utf-8")
@@ -65,14 +74,14 @@ def prose_of(path: Path) -> Iterator[tuple[int, str]]:
             if token.type in (tokenize.COMMENT, tokenize.STRING) or tokenize.tok_name[token.type] == "FSTRING_MIDDLE":
                 for offset, line in enumerate(token.string.splitlines()):
                     opening = "#: " if token.type == tokenize.COMMENT else '#:"rbf '
-                    yield token.start[0] + offset, line.strip().lstrip(opening).strip()
+                    yield token.start[0] + offset, _without_code(line.strip().lstrip(opening).strip())
     else:
         fenced = False
         for number, line in enumerate(text.splitlines(), 1):
             fenced ^= line.lstrip().startswith("```")
             if path.suffix == ".md":
                 if not fenced and not line.startswith("    "):
-                    yield number, re.sub(r"`[^`]*`", "`…`", line).strip("#*| ")
+                    yield number, _without_code(line).strip("#*| ")
             elif "#" in line:
                 yield number, line.partition("#")[2].strip()
 
