@@ -17,7 +17,7 @@ class Turns:
             self.calls.append(call)
 
     def turn(self) -> None:
-        """One turn: whatever was asked for before it."""
+        """One turn: all calls that were requested before it."""
         calls, self.calls = self.calls, []
         for call in calls:
             call()

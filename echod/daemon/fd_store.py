@@ -86,7 +86,7 @@ class Store:
         self._ended = True
 
     def closing(self, name: str) -> bool:
-        """Whether the manager keeps the socket of this name, which is being closed. If not, it is told to drop it."""
+        """Whether the manager keeps the socket of this name, which is being closed. If not, it is asked to drop it."""
         if not self._begun:
             return name in self._restored
         if self._ended:

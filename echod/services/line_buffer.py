@@ -14,7 +14,7 @@ from echod.model import Context
 
 LONGEST: Final = 4096  #: bytes of a line without its end, as in a terminal's canonical mode (termios(3))
 MOST_HELD: Final = 65_536  #: bytes of datagrams that one peer may have unprocessed: as many as one read of a stream
-WAITS: Final = 1.0  #: seconds after which a client is told that its line has no end
+WAITS: Final = 1.0  #: seconds after which a client gets a message that its line has no end
 HINT: Final = "-- your text waits for a line end: a line ends with LF, or CR LF"
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  #: U+FEFF, which editors and shells of Windows write at the start of a text
 

@@ -18,7 +18,7 @@ SHOWN: Final = 1024
 
 
 def effective(how: Show | None, kind: type[Service], *, terminal: bool) -> Show:
-    """The effective value of `show`. None, the default, is text on a terminal for the kinds that say so, otherwise no.
+    """The effective value of `show`. By default (None) kinds with `shown_on_terminal` print on a terminal.
 
     In a log the lines would be stored, and clients could make it grow at any rate.
     """

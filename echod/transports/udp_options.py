@@ -56,7 +56,7 @@ def reduce_ancillary(bound: socket.socket, *, destination: bool) -> None:
 
 
 def allow_fragments(bound: socket.socket) -> None:
-    """Send IPv4 replies without DF, whatever path MTU a router reports. Raises OSError.
+    """Send IPv4 replies without DF, regardless of the path MTU that a router reports. Raises OSError.
 
     By default Linux sets DF. A router then drops a reply that is larger than the path MTU, and the daemon cannot
     repeat it. With this setting, a forged report cannot lower the path MTU either. IPv6 keeps the default, because

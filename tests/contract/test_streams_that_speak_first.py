@@ -11,7 +11,7 @@ PERIOD = "".join(RING[first : first + 72] + "\r\n" for first in range(95)).encod
 
 
 class Saying(Contract):
-    """One reply, then the close, whatever the client does."""
+    """One reply, then the close, regardless of the client."""
 
     def said(self) -> bytes:
         return rest(self.connect())

@@ -202,7 +202,7 @@ class Talks(RuleBasedStateMachine):
         how=st.sampled_from([Talk.end, Talk.leave, Talk.reset]),
     )
     def many_come_and_go(self, service: str, scheme: str, number: int, size: int, how: Callable[[Talk], None]) -> None:
-        """The descriptors are those of before, and so are the entries in the fast path's arrays."""
+        """The descriptors have not changed, nor have the entries in the fast path's arrays."""
         for _ in range(number):
             talk = self.begin(service, scheme)
             talk.say(size, size)

@@ -88,7 +88,7 @@ def test_a_client_that_sends_requests_and_reads_nothing_costs_no_memory(daemon, 
         assert daemon.memory() - before < 16 * MIB
 
 
-def test_root_is_answered_while_tcp_clients_take_every_place(daemon):
+def test_root_has_replies_while_tcp_clients_use_every_slot(daemon):
     with ExitStack() as stack:
         for _ in range(300):
             client = stack.enter_context(connected(daemon.inet("admin", "tcp")))
@@ -98,7 +98,7 @@ def test_root_is_answered_while_tcp_clients_take_every_place(daemon):
             assert ask(unix(daemon), "/api/status").startswith(b"HTTP/1.1 200")
 
 
-def test_root_is_answered_while_the_total_buffer_is_exhausted(daemon):
+def test_root_has_replies_while_the_total_buffer_is_exhausted(daemon):
     with ExitStack() as stack:
 
         def stuck() -> bool:
@@ -118,7 +118,7 @@ def test_root_is_answered_while_the_total_buffer_is_exhausted(daemon):
         assert b"echod_unsent_bytes" in said
 
 
-def test_members_of_the_group_read_and_others_do_not(daemon):
+def test_members_of_the_group_can_read_and_other_users_cannot(daemon):
     assert os.stat(unix(daemon)).st_gid == 4242
     assert ask_as(daemon, 4001, [4242], "/api/status").startswith(b"HTTP/1.1 200")
     assert ask_as(daemon, 4242, [], "/api/status").startswith(b"HTTP/1.1 200"), "as the primary group"
@@ -130,14 +130,14 @@ def test_members_of_the_group_read_and_others_do_not(daemon):
     assert b"or join group 4242" in refused
 
 
-def test_only_names_of_ours_are_answered_over_tcp(daemon):
+def test_only_the_daemons_own_host_names_are_accepted_over_tcp(daemon):
     place = daemon.inet("admin", "tcp")
     for host, status in (("127.0.0.1:1", b"200"), ("echo.example", b"200"), ("rebound.example", b"421")):
         assert ask(place, host=host).split()[1] == status
     assert ask(unix(daemon), host="rebound.example").split()[1] == b"200"
 
 
-def test_the_check_that_haproxy_makes_by_itself(daemon):
+def test_the_default_health_check_of_haproxy(daemon):
     with connected(daemon.inet("admin", "tcp")) as client:
         client.sendall(b"OPTIONS / HTTP/1.0\r\n\r\n")
         said = b""

@@ -15,7 +15,7 @@ from bench.machine import program
 from bench.servers import PEERS
 from tests.daemon import free_port
 
-pytestmark = pytest.mark.skipif(program("cc", "gcc", "clang") is None, reason="there is no C compiler")
+pytestmark = pytest.mark.skipif(program("cc", "gcc", "clang") is None, reason="no C compiler is installed")
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,4 +1,4 @@
-"""Operators and members in pipes, and where there cannot be one."""
+"""Operators of a console and members of a chat room at pipes, and the errors of a missing service."""
 
 import signal
 import socket
@@ -10,7 +10,7 @@ from tests.daemon import ECHOCTL, ECHOD, SECONDS, TWISTD, Daemon, Lines, environ
 
 
 class Typed:
-    """A program that somebody types into, by a pipe; from `with` to the end of the block it runs."""
+    """A program that reads typed lines from a pipe; it runs from `with` to the end of the block."""
 
     def __init__(self, *words):
         self.process = subprocess.Popen(
@@ -51,7 +51,7 @@ class Typed:
         (["--config={config}"], "--console: 2 console services are configured (front, back); expected one"),
     ],
 )
-def test_where_there_is_not_one_console_service(words, why, tmp_path):
+def test_the_console_option_needs_exactly_one_console_service(words, why, tmp_path):
     config = tmp_path / "echod.toml"
     services = [f'[services.{name}]\nkind = "console"\nlisten = ["tcp://127.0.0.1:0"]\n' for name in ("front", "back")]
     config.write_text("".join(services))
@@ -68,7 +68,7 @@ def test_a_daemon_in_the_background_has_no_terminal(tmp_path):
     assert ended.stderr == b"echod: --console needs the foreground: twistd -n --pidfile= echod --console \xe2\x80\xa6\n"
 
 
-def test_an_operator_behind_a_pipe():
+def test_an_operator_at_a_pipe_of_the_daemon():
     port = free_port()
     with Typed(*ECHOD, f"--listen=console=tcp://127.0.0.1:{port}", "--console") as daemon:
         daemon.said.wait_for("ready: 1 listener")
@@ -91,7 +91,7 @@ CONFIG = """
 listen = ["unix://{dir}/admin.sock"]
 [services.front]
 kind = "console"
-away = "nobody is here"
+away = "please wait"
 listen = ["tcp://127.0.0.1:0"]
 """
 
@@ -100,25 +100,25 @@ def seat(daemon, *words):
     return (*ECHOCTL, "console", "--admin", f"unix://{daemon.dir}/admin.sock", *words)
 
 
-def test_an_operator_elsewhere_behind_a_pipe():
+def test_an_operator_with_echoctl_at_a_pipe():
     with Daemon(CONFIG) as daemon:
         place = daemon.inet("front", "tcp")
         with socket.create_connection(place, SECONDS) as client:
-            client.sendall(b"anybody?")
-            assert client.recv(100) == b"nobody is here\n"
+            client.sendall(b"hello?")
+            assert client.recv(100) == b"please wait\n"
             with Typed(*seat(daemon)) as operator:
-                operator.shown.wait_for(r"^\d\d:\d\d:\d\d \[1\] tcp 127.0.0.1:\d+: anybody\?$")
+                operator.shown.wait_for(r"^\d\d:\d\d:\d\d \[1\] tcp 127.0.0.1:\d+: hello\?$")
                 operator.types("I am\n/quit\n")
                 assert client.recv(100) == b"I am\n"
                 assert operator.end() == 0
         daemon.check()
 
 
-def test_a_reload_keeps_clients_operators_and_what_waits():
+def test_a_reload_keeps_clients_operators_and_queued_messages():
     with Daemon(CONFIG) as daemon:
         with socket.create_connection(daemon.inet("front", "tcp"), SECONDS) as client:
             client.sendall(b"before")
-            assert client.recv(100) == b"nobody is here\n"
+            assert client.recv(100) == b"please wait\n"
             daemon.send_signal(signal.SIGHUP)
             daemon.stderr.wait_for("reload")
             ended = run(*seat(daemon, "front"), input=b"@1 still here\n")
@@ -137,12 +137,12 @@ listen = ["tcp://127.0.0.1:0"]
 
 
 def without(daemon):
-    """Reload a configuration in which there are no people any more."""
+    """Reload a configuration without a console or chat service."""
     (daemon.dir / "echod.toml").write_text(WITHOUT.replace("{dir}", str(daemon.dir)))
     daemon.send_signal(signal.SIGHUP)
 
 
-def test_a_seat_ends_with_its_service():
+def test_an_operator_session_ends_with_its_service():
     with Daemon(CONFIG) as daemon, Typed(*seat(daemon)) as operator:
         operator.shown.wait_for("^-- no clients$")
         without(daemon)
@@ -152,7 +152,7 @@ def test_a_seat_ends_with_its_service():
         daemon.check()
 
 
-def test_the_daemons_own_terminal_says_when_its_service_goes(tmp_path):
+def test_the_daemons_own_terminal_reports_that_its_service_was_removed(tmp_path):
     config = tmp_path / "echod.toml"
 
     def write(text):
@@ -167,12 +167,12 @@ def test_the_daemons_own_terminal_says_when_its_service_goes(tmp_path):
         write(CONFIG)
         daemon.process.send_signal(signal.SIGHUP)
         assert eventually(lambda: len([line for line in daemon.said.text if " reloaded: " in line]) == 2)
-        daemon.types("\n")  # sits down again
+        daemon.types("\n")  # the operator joins again
         assert eventually(lambda: daemon.shown.text.count("-- no clients") == 2)
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "udp", "unix-dgram"])
-def test_a_member_is_told_when_its_service_goes(scheme):
+def test_a_member_is_notified_when_its_service_is_removed(scheme):
     listen = '"tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix-dgram://{dir}/b"'
     with Daemon(f"[services.chat]\nlisten = [{listen}]\n") as daemon:
         url = daemon.url("chat", f"{scheme}://")
@@ -185,7 +185,7 @@ def test_a_member_is_told_when_its_service_goes(scheme):
         daemon.check()
 
 
-def test_seats_that_cannot_be_had():
+def test_a_console_that_does_not_exist_is_one_line():
     with Daemon(CONFIG) as daemon:
         ended = run(*seat(daemon, "back"))
         assert ended.returncode == 1
@@ -215,7 +215,7 @@ def test_a_member_in_a_pipe(scheme):
         daemon.check()
 
 
-def test_nobody_answers_a_member():
+def test_a_chat_server_that_does_not_reply_is_one_line():
     ended = run(*ECHOCTL, "chat", f"tcp://127.0.0.1:{free_port()}")
     assert ended.returncode == 1
     assert b"connection refused (ECONNREFUSED)" in ended.stderr
@@ -236,7 +236,7 @@ listen = ["tcp://127.0.0.1:{port}", "udp://127.0.0.1:{port}"]
 """
 
 
-def test_a_reload_keeps_rooms_and_who_is_in_them(tmp_path):
+def test_a_reload_keeps_rooms_and_their_members(tmp_path):
     config, port = tmp_path / "echod.toml", free_port()
     place = ("127.0.0.1", port)
 

@@ -1,4 +1,4 @@
-"""A restart under a manager that keeps descriptors: nobody is refused, and a stop without one leaves no path."""
+"""A restart under a manager that keeps descriptors refuses no client; a stop without one leaves no path."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from tests.manager import Held, Manager
 
 
 def asked(stack, kind, place):
-    """A client that has sent its question."""
+    """A client that has sent its request."""
     family = socket.AF_INET if isinstance(place, tuple) else socket.AF_UNIX
     client = stack.enter_context(socket.socket(family, kind))
     client.settimeout(SECONDS)
@@ -27,7 +27,7 @@ def asked(stack, kind, place):
 
 
 @pytest.mark.parametrize("planes", [("auto", "off"), ("off", "auto")])
-def test_who_asks_between_two_daemons_is_answered(planes, tmp_path):
+def test_requests_between_two_daemons_have_replies(planes, tmp_path):
     port, other = free_port(), free_port()
     stream, datagram = str(tmp_path / "stream"), str(tmp_path / "datagram")
     places = [
@@ -64,7 +64,7 @@ def options_of(number):
 
 
 @pytest.mark.skipif(shutil.which("ss") is None, reason="ss of iproute2 shows the backlog")
-def test_a_reload_that_changes_what_a_socket_takes_keeps_it_for_the_next_start(tmp_path):
+def test_a_reload_of_socket_options_keeps_the_socket_for_the_next_start(tmp_path):
     port, path = free_port(), tmp_path / "stream"
     config = '[services.echo]\nlisten = ["tcp://127.0.0.1:{port}?{first}", "unix://{path}?{second}"]\n'
 
@@ -96,8 +96,8 @@ def test_a_reload_that_changes_what_a_socket_takes_keeps_it_for_the_next_start(t
         assert [os.fstat(number).st_ino for _, number in manager.stored] == inodes
 
 
-def test_a_connection_of_before_has_its_time_to_end(tmp_path):
-    """While the old daemon drains, the new one is not there yet: who connects now waits for it."""
+def test_earlier_connections_are_drained_before_the_next_start(tmp_path):
+    """A client that connects while the old daemon drains waits for the new daemon."""
     port = free_port()
     with Manager(tmp_path) as manager, ExitStack() as stack:
         environ = {"NOTIFY_SOCKET": manager.where}

@@ -1,4 +1,4 @@
-"""echoctl between other programs: in pipes, with files, and with peers that break off."""
+"""echoctl in pipes, with files, and with peers that disconnect."""
 
 import fcntl
 import os
@@ -108,7 +108,7 @@ def test_send_a_sparse_file_of_200_mb_with_little_memory(daemon, tmp_path):
     assert daemon.memory() - before < 8 * MIB
 
 
-def test_send_waits_for_an_answer_that_begins_late_and_pauses():
+def test_send_waits_for_a_reply_that_begins_late_and_pauses():
     def slowly(connection: socket.socket) -> None:
         rest(connection)
         for piece in (b"one ", b"two ", b"three"):
@@ -129,7 +129,7 @@ def test_send_gives_up_after_its_timeout():
 # what fails
 
 
-def test_a_reset_in_the_middle_of_the_answer_is_no_answer():
+def test_a_reset_in_the_middle_of_the_reply_is_an_error():
     def break_off(connection: socket.socket) -> None:
         rest(connection)
         connection.sendall(b"half an ans")
@@ -190,7 +190,7 @@ def test_a_full_disk_is_reported(daemon):
 
 
 def test_a_non_blocking_pipe_is_waited_for(daemon):
-    """As a shell or another program may hand it on: O_NONBLOCK belongs to the pipe, not to us."""
+    """Another program may have set it: O_NONBLOCK belongs to the pipe, which several programs share."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with (
@@ -208,7 +208,7 @@ def test_a_non_blocking_pipe_is_waited_for(daemon):
 
 
 def write_all(pipe: IO[bytes], what: bytes) -> None:
-    """Write, and close, if anybody is there to read it."""
+    """Write and close; errors of a closed reader are ignored."""
     with suppress(BrokenPipeError):
         pipe.write(what)
     with suppress(BrokenPipeError):
@@ -250,7 +250,7 @@ def test_the_close_of_the_peer_is_reported(daemon):
         assert process.stderr.read().decode() == f"{url} has ended the conversation\n"
 
 
-def test_talk_answers_line_by_line_as_they_come(daemon):
+def test_talk_prints_each_reply_when_it_arrives(daemon):
     with running("talk", daemon.url("upper", "tcp")) as process:
         for number in range(3):
             process.stdin.write(f"line {number}\n".encode())

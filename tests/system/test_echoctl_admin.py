@@ -1,4 +1,4 @@
-"""echoctl status and top, against a daemon that serves: what people see, what programs get, and what goes wrong."""
+"""echoctl status, top and reload with a running daemon: output for people and programs, and errors."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_top_needs_a_terminal(daemon):
 
 
 def test_another_user_is_refused():
-    """By the kernel's word, whatever the mode of the socket."""
+    """The kernel reports the user of the peer; the mode of the socket does not matter."""
     if os.geteuid() != 0:
         pytest.skip("to ask as another user takes root")
     with Daemon(CONFIG.replace("0600", "0666")) as daemon:
@@ -149,7 +149,7 @@ def test_another_user_is_refused():
 
 
 def test_the_admin_interface_answers_until_the_last_conversation_ends():
-    """While a stop drains, /readyz says so."""
+    """While a stop drains, /readyz reports it."""
     with Daemon('[daemon]\ndrain = "60s"\n' + CONFIG) as daemon:
         host, port = daemon.inet("admin", "tcp")
 

@@ -1,4 +1,4 @@
-"""echoctl with peers that mean it no good, or are not what was asked for: one line, an exit code, and an end."""
+"""echoctl with hostile peers and with other programs: one line, an exit code, and an end."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ EVENTS = {
 
 
 def seat(url: str) -> subprocess.CompletedProcess[bytes]:
-    """Run a console of an operator that types nothing, and return the result."""
+    """Run `echoctl console` with empty input, and return the result."""
     nothing, ours = os.pipe()
     try:
         return run(*ECHOCTL, "console", "--admin", url, "x", stdin=nothing)

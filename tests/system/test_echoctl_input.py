@@ -50,7 +50,7 @@ def daemon() -> Iterator[Daemon]:
     ],
 )
 def test_non_blocking_input_is_waited_for(words, answer, daemon):
-    """As a parent leaves it that reads the same pipe or terminal by itself, such as a Node.js program or ssh."""
+    """A parent that reads the same pipe or terminal leaves it so, such as a Node.js program or ssh."""
     command, service, scheme = words
     theirs, ours = os.pipe()
     os.set_blocking(theirs, False)
@@ -98,7 +98,7 @@ def test_a_console_whose_input_cannot_be_read_reports_it(daemon):
 
 
 def test_a_byte_order_mark_before_a_line_is_dropped(daemon):
-    """Files that were written on Windows begin with one, and so does what is pasted from them."""
+    """Files that were written on Windows begin with one, and so does text that was pasted from them."""
     talked = run(*ECHOCTL, "talk", daemon.url("upper", "tcp"), input=MARK + b"hello\r\n" + MARK + b"exit\nnot this\n")
     assert (talked.returncode, talked.stdout) == (0, b"HELLO\n")
     chatted = run(*ECHOCTL, "chat", daemon.url("chat", "tcp"), input=MARK + b"/nick anna\r\n/quit\n")

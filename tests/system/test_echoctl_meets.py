@@ -1,4 +1,4 @@
-"""echoctl finds the daemon of its user, and that of the machine, without being told where; and believes no impostor."""
+"""echoctl finds the daemon of its user, or of the machine, without an address, and refuses an impostor."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def test_daemon_and_client_use_the_same_folder(tmp_path):
             assert again.returncode == 0
 
 
-def test_any_user_finds_its_own_daemon(folder):
-    """Two terminals of a user without a session: the folder in /tmp is made for this user alone."""
+def test_each_user_finds_its_own_daemon(folder):
+    """Two terminals of a user without a session: the folder in /tmp belongs to this user only."""
     ours = Path("/tmp/echod-4001")
     if ours.exists():
         pytest.skip(f"{ours} is there already")
@@ -110,7 +110,7 @@ def test_a_folder_that_another_user_made_first_ends_the_start(folder):
 @pytest.mark.parametrize("command", ["status", "reload"])
 @pytest.mark.parametrize("abstract", [False, True])
 def test_an_impostor_is_refused_before_anything_is_sent(folder, abstract, command):
-    """Another user was there first: in a folder that all may write to, or under an abstract name."""
+    """Another user created the address first: in a folder that all may write to, or as an abstract name."""
     public = folder / "public"
     public.mkdir()
     public.chmod(0o1777)
@@ -130,7 +130,7 @@ def test_an_impostor_is_refused_before_anything_is_sent(folder, abstract, comman
             impostor.kill()
 
 
-def test_a_user_that_may_not_connect_is_told_what_to_become(folder):
+def test_a_user_without_permission_is_told_the_required_group(folder):
     config = CONFIG.replace("%t", str(folder)).replace("[services", 'group = "4242"\n[services', 1)
     file = folder / "echod.toml"
     file.write_text(config)

@@ -1,4 +1,4 @@
-"""echoctl and host names: every address is tried, one can be chosen, and nothing waits for a slow name server."""
+"""echoctl and host names: every address is tried, one can be chosen, and a slow name server delays no end."""
 
 import json
 import signal
@@ -98,7 +98,7 @@ def test_the_resolvers_error_keeps_its_name(words):
 
 @contextmanager
 def behaving(hosts: dict[str, str], kind: socket.SocketKind = socket.SOCK_DGRAM) -> Iterator[int]:
-    """Peers on one port of these hosts: each `silent`, or `answers`: as an echo, or by accepting connections."""
+    """Peers on one port of these hosts. Each is `silent`, or `answers`: it echoes, or accepts connections."""
     stopped = threading.Event()
     opened: list[socket.socket] = []
     threads: list[threading.Thread] = []
@@ -149,13 +149,13 @@ def test_datagrams_go_to_the_next_address_after_silence():
     assert lines[-2].startswith("3 sent, 3 received, 0 lost (0%), 0 duplicated")
 
 
-def test_the_address_that_refuses_is_not_the_one_that_is_named():
+def test_the_error_names_the_address_that_refused():
     with behaving({"127.0.0.2": "answers"}) as port:
         pinged = run(*client("pass", "ping", "-c", "1", f"udp://two.example:{port}"))
     assert f"64 bytes from 127.0.0.2:{port}: seq=1 time=".encode() in pinged.stdout
 
 
-def test_the_address_that_answers_first_keeps_the_conversation():
+def test_the_address_that_replies_first_keeps_the_conversation():
     with behaving({"127.0.0.1": "answers", "127.0.0.2": "answers"}) as port:
         found = run(*client("pass", "ping", "-c", "8", "-i", "100ms", "--json", f"udp://two.example:{port}"))
         pinged = run(*client("pass", "ping", "-c", "1", f"udp://two.example:{port}"))
@@ -163,7 +163,7 @@ def test_the_address_that_answers_first_keeps_the_conversation():
     assert f"from 127.0.0.1:{port}: ".encode() in pinged.stdout
 
 
-def test_each_probe_is_lost_if_no_address_answers():
+def test_each_probe_is_lost_if_no_address_replies():
     with behaving({"127.0.0.1": "silent", "127.0.0.2": "silent"}) as port:
         pinged = run(*client("pass", "ping", "-c", "2", "-i", "50ms", "-W", "1s", f"udp://two.example:{port}"))
     assert pinged.returncode == 1
@@ -187,7 +187,7 @@ def test_one_ip_version_can_be_chosen(number, host):
 
 
 def test_connecting_goes_to_the_next_address_after_silence():
-    """The first address has a full listen queue, so that the kernel drops what would connect to it."""
+    """The first address has a full listen queue, so the kernel drops connection requests."""
     with behaving({"127.0.0.1": "silent", "127.0.0.2": "answers"}, socket.SOCK_STREAM) as port:
         full = [socket.socket() for _ in range(16)]
         for one in full:

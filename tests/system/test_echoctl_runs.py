@@ -1,4 +1,4 @@
-"""echoctl, run by run: what it is told, what it prints, what it says on standard error, and how it ends."""
+"""echoctl as a table of runs: arguments, input, output, standard error and exit code."""
 
 import os
 import re

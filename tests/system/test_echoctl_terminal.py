@@ -1,4 +1,4 @@
-"""echoctl in front of a person: on a terminal, with its keys, and with peers that try to take the terminal over."""
+"""echoctl on a terminal: its keys, and peers that send control sequences."""
 
 import os
 import re
@@ -37,7 +37,7 @@ listen = ["tcp://127.0.0.1:0"]
 
 
 class Terminal:
-    """A terminal with echoctl on it: what is typed, and what a person sees."""
+    """A terminal that runs echoctl: typed input, and the text on the screen."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", descriptor: int) -> None:
         self.process = process
@@ -98,7 +98,7 @@ def terminal(*words: str) -> Iterator[Terminal]:
 
 @contextmanager
 def peer(*said: bytes, after: float = 0.1) -> Iterator[str]:
-    """A peer that waits for some input, says this, piece by piece, and ends."""
+    """A peer that waits for some input, sends these pieces, and closes."""
 
     def serve() -> None:
         with listening.accept()[0] as connection:
@@ -212,7 +212,7 @@ def test_an_error_is_one_line():
 
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "q"])
-def test_top_leaves_the_terminal_as_it_was(how, daemon):
+def test_top_restores_the_terminal(how, daemon):
     with terminal("top", "--admin", f"unix://{daemon.dir}/admin.sock") as person:
         before = person.modes()
         person.see("REFUSED/s")

@@ -38,7 +38,7 @@ def listening(code: int, url: str, *says: str) -> Case:
 
 
 def usage(*words: str | bytes, says: str) -> Case:
-    """A command line that means nothing."""
+    """A command line with a usage error."""
     return Case(EX_USAGE, (says,), words=lambda directory: list(words))
 
 
@@ -76,7 +76,9 @@ CASES = {
     "a TCP port in use": listening(EX_OSERR, "echo=tcp://127.0.0.1:TCP", "tcp://127.0.0.1:TCP", "EADDRINUSE"),
     "a path in use": listening(EX_OSERR, "echo=unix://{dir}/used", "/used", "EADDRINUSE"),
     "a path that is a file": listening(EX_OSERR, "echo=unix://{dir}/file", "/file", "is not a socket"),
-    "an address of somebody else": listening(EX_OSERR, "echo=tcp://192.0.2.1:0", "tcp://192.0.2.1:0", "EADDRNOTAVAIL"),
+    "an address of another machine": listening(
+        EX_OSERR, "echo=tcp://192.0.2.1:0", "tcp://192.0.2.1:0", "EADDRNOTAVAIL"
+    ),
     "every socket that is in use": Case(
         EX_OSERR,
         ("tcp://127.0.0.1:TCP", "udp://127.0.0.1:UDP"),
@@ -94,7 +96,7 @@ CASES = {
     "an address without its option": usage("echo=tcp://[::1]:7", says="did you mean --listen echo=tcp://[::1]:7?"),
     "a flag with a value": usage("--console=yes", says="--console takes no value; --help lists"),
     "a file and addresses": usage("--config", "echod.toml", "--listen", "echo=tcp://127.0.0.1:0", says="--config"),
-    "bytes that are no text": usage(b"\xff\x1b", says=r"\xff\x1b"),
+    "bytes that are not text": usage(b"\xff\x1b", says=r"\xff\x1b"),
 }
 
 IN_THIS_PROCESS = (
@@ -121,14 +123,14 @@ IN_THIS_PROCESS = (
 """Cases that need no process of their own: they end before anything is opened, and each start costs half a second."""
 
 AS_A_DAEMON = ("an unknown key", "a missing file", "a TCP port in use", "a path that is a file", "an unknown option")
-"""Cases that are tried daemonised too: it must make no difference."""
+"""Cases that are also tested as a daemon: the result must be the same."""
 
 MODES = [(name, False) for name in CASES if name not in IN_THIS_PROCESS] + [(name, True) for name in AS_A_DAEMON]
 
 
 @pytest.fixture
 def taken() -> Iterator[dict[str, str]]:
-    """Two ports that are taken, by the words that stand for them."""
+    """Two ports that are in use, by their placeholders."""
     with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.bind(("127.0.0.1", 0))
         yield {":TCP": f":{tcp.getsockname()[1]}", ":UDP": f":{udp.getsockname()[1]}"}
@@ -142,7 +144,7 @@ def in_place(word: str | bytes, taken: dict[str, str]) -> bytes:
 
 
 @pytest.mark.parametrize(("name", "daemonised"), MODES, ids=[f"{name}{', daemonised' * how}" for name, how in MODES])
-def test_it_ends_with_its_code_and_says_why(name, daemonised, tmp_path, taken):
+def test_it_exits_with_its_code_and_prints_the_reason(name, daemonised, tmp_path, taken):
     case = CASES[name]
     if case.config is not None:
         (tmp_path / "echod.toml").write_bytes(case.config)
@@ -162,7 +164,7 @@ def test_it_ends_with_its_code_and_says_why(name, daemonised, tmp_path, taken):
 
 
 @pytest.mark.parametrize("name", IN_THIS_PROCESS)
-def test_what_is_wrong_is_said_before_anything_is_opened(name, tmp_path, capsys):
+def test_errors_are_printed_before_anything_is_opened(name, tmp_path, capsys):
     case = CASES[name]
     if case.config is not None:
         (tmp_path / "echod.toml").write_bytes(case.config)
@@ -177,7 +179,7 @@ def test_what_is_wrong_is_said_before_anything_is_opened(name, tmp_path, capsys)
 
 
 def assert_says(said: str, parts: Iterable[str]) -> None:
-    """Lines of ours, that anybody can read, with all of these in them."""
+    """Every line is printable and from echod, and together they contain these parts."""
     for part in parts:
         assert part in said
     for line in said.splitlines():

@@ -1,4 +1,4 @@
-"""A confined daemon serves, reads its configuration and opens its log anew, and can do nothing that is not its own."""
+"""A confined daemon serves, reads its configuration and reopens its log, and can access nothing else."""
 
 import os
 import signal
@@ -84,7 +84,7 @@ def test_serving_reloading_and_stopping(plane, tmp_path):
     daemon.close()
 
 
-def test_it_is_off_unless_asked_for():
+def test_it_is_off_by_default():
     with Daemon(listen=["echo=tcp://127.0.0.1:0"]) as daemon:
         assert "Landlock" not in daemon.log()
         assert os.path.exists(f"/proc/{daemon.process.pid}")

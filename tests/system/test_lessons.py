@@ -70,15 +70,15 @@ def test_the_udp_printer_until_exit(daemon):
     assert len({client for client, _, _ in printed}) == 1
 
 
-def test_a_daemon_that_shows_prints_who_came_and_what_was_said():
+def test_show_prints_the_client_and_its_message():
     """As `make run` starts it: --show is for the services that do not set `show`."""
     with Daemon(
         CONFIG + '[services.quiet]\nkind = "echo"\nshow = "no"\nlisten = ["tcp://127.0.0.1:0"]\n', options=["--show"]
     ) as daemon:
         lesson("half_close", daemon, "quiet", "tcp")
         lesson("upper_loop", daemon, "upper", "tcp", typed="hello\nWörld\x1b[2J 1\nexit\n".encode())
-        lesson("udp_question", daemon, "upper", "udp", typed=b"who are you?\n")
-        daemon.stdout.wait_for(r"^udp 127\.0\.0\.1:\d+: who are you\?$")
+        lesson("udp_question", daemon, "upper", "udp", typed=b"how are you?\n")
+        daemon.stdout.wait_for(r"^udp 127\.0\.0\.1:\d+: how are you\?$")
         printed = [line.partition(": ") for line in daemon.stdout.text if line.startswith("tcp ")]
         assert [text for _, _, text in printed] == ["hello", r"Wörld\x1b[2J 1"]
         assert len({client for client, _, _ in printed}) == 1
@@ -86,9 +86,9 @@ def test_a_daemon_that_shows_prints_who_came_and_what_was_said():
         assert daemon.stop() == 0
 
 
-def test_question_and_answer_over_udp(daemon):
+def test_request_and_reply_over_udp(daemon):
     host, port = daemon.inet("upper", "udp")
-    said = lesson("udp_question", daemon, "upper", "udp", typed=b"who are you?\nand now?\n")
+    said = lesson("udp_question", daemon, "upper", "udp", typed=b"how are you?\nand now?\n")
     assert said == f"WHO ARE YOU? from {host} {port}\nAND NOW? from {host} {port}\n"
 
 
@@ -99,4 +99,4 @@ def test_fifty_clients_at_once(daemon):
 @pytest.mark.parametrize("size", [0, 5, 150_000])
 def test_half_close(daemon, size):
     said = lesson("half_close", daemon, "echo", "tcp", typed=b"lesson " * (size // 7) + b"." * (size % 7))
-    assert said == f"{size} octets came back, the same\n"
+    assert said == f"{size} bytes came back, the same\n"

@@ -111,14 +111,14 @@ def test_an_ipv4_client_is_shown_as_one(daemon):
     assert '"127.0.0.1"' in said
 
 
-def test_ipv6_alone_is_ipv6_alone(daemon):
+def test_an_ipv6_address_accepts_only_ipv6(daemon):
     _, tcp = daemon.inet("ipv6", "tcp")
     assert served("::1", tcp)
     with pytest.raises(ConnectionRefusedError):
         served("127.0.0.1", tcp)
 
 
-def test_a_name_is_every_address_it_has(daemon):
+def test_a_name_is_bound_at_each_of_its_addresses(daemon):
     urls = [url for name, url in daemon.urls if name == "name"]
     known = {place[0] for *_, place in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}
     assert {inet_of(url)[0] for url in urls} == known

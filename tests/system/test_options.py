@@ -1,4 +1,4 @@
-"""The daemon's command line: what only looks, where the configuration comes from, and who is let in."""
+"""The daemon's command line: options that only print, and the source of the configuration."""
 
 import re
 import socket
@@ -30,7 +30,7 @@ limits = { new-per-client = "1/5" }
 
 @pytest.fixture(scope="module")
 def taken() -> Iterator[int]:
-    """A port that is taken: who only looks does not mind."""
+    """A port in use, which must not matter to options that only print."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
@@ -50,7 +50,7 @@ def directory(tmp_path_factory) -> Path:
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> str:
-    """What the options that only look print, and that they end with this code."""
+    """The output of an option that only prints, and which must exit with this code."""
     with pytest.raises(SystemExit) as ended:
         Options().parseOptions([str(word) for word in words])
     assert ended.value.code == code
@@ -91,19 +91,19 @@ def test_check_config_opens_nothing(taken):
     assert ended.stdout.decode().splitlines() == [f"echo   tcp://127.0.0.1:{taken}", "upper  udp://[::1]:0"]
 
 
-def test_check_config_says_every_fault(directory, capsys):
+def test_check_config_prints_every_error(directory, capsys):
     text = said(capsys, "--config", directory / "wrong" / "echod.toml", "--check-config", code=78)
     assert len(text.splitlines()) == 2
 
 
-def test_print_config_says_where_each_value_comes_from(directory, capsys):
+def test_print_config_prints_the_source_of_each_value(directory, capsys):
     printed = said(capsys, "--config", directory / "echod.toml", "--print-config").splitlines()
     assert f'drain = "1m30s"  # {directory}/echod.toml' in printed
     assert f'listen = ["tcp://127.0.0.1:0"]  # {directory}/conf.d/50-more.toml' in printed
     assert 'plane = "auto"  # default' in printed
 
 
-def test_what_print_config_prints_can_be_read_again(directory, tmp_path, capsys):
+def test_the_output_of_print_config_can_be_read_again(directory, tmp_path, capsys):
     printed = said(capsys, "--config", directory / "echod.toml", "--print-config")
     (tmp_path / "echod.toml").write_text(printed)
     fed_back = said(capsys, "--config", tmp_path / "echod.toml", "--print-config")
@@ -124,12 +124,12 @@ def test_show_is_set_for_services_that_do_not_set_it(option, how, tmp_path, caps
     assert "# show is not set  # default" in printed
 
 
-def test_a_wrong_way_to_show_is_said(capsys):
+def test_a_wrong_value_of_show_is_reported(capsys):
     wrong = 'echod: --show: "txt" must be one of: no, text, hex; did you mean text?\n'
     assert said(capsys, "--show=txt", "--listen", "echo=tcp://127.0.0.1:0", "--check-config", code=78) == wrong
 
 
-def test_the_shipped_configuration_is_right(capsys):
+def test_the_shipped_configuration_is_valid(capsys):
     assert "tcp://127.0.0.1:10007" in said(capsys, "--config", TOP / "etc" / "echod.toml", "--check-config")
 
 
@@ -139,7 +139,7 @@ def test_the_variable_names_a_file(directory):
     assert ended.stdout == b"mine  tcp://127.0.0.1:0\n"
 
 
-def test_the_command_line_counts_before_the_variable(directory, monkeypatch, capsys):
+def test_the_command_line_overrides_the_variable(directory, monkeypatch, capsys):
     monkeypatch.setenv("ECHOD_CONFIG", str(directory / "mine" / "echod.toml"))
     assert said(capsys, "--listen", "echo=tcp://[::1]:7", "--check-config") == "echo  tcp://[::1]:7\n"
     assert "Zebra_1" in said(capsys, "--config", directory / "echod.toml", "--check-config")
@@ -150,7 +150,7 @@ def test_a_file_that_the_variable_names_and_that_is_missing_is_an_error(tmp_path
     assert f"{tmp_path}/missing.toml" in said(capsys, "--check-config", code=78)
 
 
-def test_what_is_built_in_starts_without_any_file():
+def test_the_defaults_start_without_a_file():
     if Path("/etc/echod/echod.toml").exists():
         pytest.skip("this machine has a configuration of its own")
     for port in (10007, 10008):

@@ -61,7 +61,7 @@ def test_printed_lines_are_limited_and_the_rest_is_counted():
 
 @contextmanager
 def printing(stdout: int) -> Iterator[tuple[list[Place], "subprocess.Popen[bytes]"]]:
-    """A daemon with this for its standard output, and the addresses it serves."""
+    """A daemon with this as its standard output, and its addresses."""
     directory = tempfile.TemporaryDirectory(prefix="echod-")
     (Path(directory.name) / "echod.toml").write_text(CONFIG)
     words = [*ECHOD, "--config", f"{directory.name}/echod.toml"]
@@ -103,7 +103,7 @@ def test_a_reader_that_does_not_read_delays_no_client():
 
 
 def test_streams_that_are_closed():
-    """As a careless parent starts it: it serves, and its sockets are not used as its output."""
+    """The parent closed them. The daemon serves, and does not use its sockets as output."""
     with tempfile.TemporaryDirectory(prefix="echod-") as directory:
         path = f"{directory}/echo.sock"
         words = [*ECHOD, "--listen", f"echo=unix://{path}"]
@@ -122,7 +122,7 @@ def test_streams_that_are_closed():
             process.wait(SECONDS)
 
 
-def test_a_log_that_is_a_pipe_whose_reader_has_gone_is_not_waited_for(tmp_path):
+def test_a_log_pipe_without_a_reader_does_not_block(tmp_path):
     log = tmp_path / "log"
     os.mkfifo(log)
     command = [*TWISTD, "-n", "--pidfile=", f"--logfile={log}", "echod", "--listen", "echo=tcp://127.0.0.1:0"]
@@ -134,7 +134,7 @@ def test_a_log_that_is_a_pipe_whose_reader_has_gone_is_not_waited_for(tmp_path):
         place = place_of(first.wait_for(r" info +echo  (\S+)$")[1])
         first.wait_for(" ready: ")
     try:
-        process.send_signal(signal.SIGHUP)  # it opens its log anew
+        process.send_signal(signal.SIGHUP)  # it opens its log again
         assert_served(place)
         with reading(log) as second:
             process.send_signal(signal.SIGHUP)
@@ -151,7 +151,7 @@ def test_a_log_that_is_a_pipe_whose_reader_has_gone_is_not_waited_for(tmp_path):
 @contextmanager
 def reading(pipe: Path) -> Iterator[Lines]:
     """The data of a named pipe while the daemon writes into it."""
-    opened = os.open(pipe, os.O_RDWR)  # not for reading alone, or it would wait for who writes
+    opened = os.open(pipe, os.O_RDWR)  # with O_RDONLY it would wait for a writer
     reader = subprocess.Popen(["cat"], stdin=opened, stdout=subprocess.PIPE)
     os.close(opened)
     assert reader.stdout is not None
@@ -195,7 +195,7 @@ def at_a_terminal(*words):
         lines.close()
 
 
-def test_at_a_terminal_services_show_what_comes_and_elsewhere_not():
+def test_services_print_messages_by_default_only_on_a_terminal():
     listen = ["ack=udp://127.0.0.1:0"]
     with at_a_terminal("--listen", *listen) as (process, lines):
         place = inet_of(lines.wait_for(r" (udp://\S+)")[1])
@@ -210,7 +210,7 @@ def test_at_a_terminal_services_show_what_comes_and_elsewhere_not():
         assert daemon.stdout.raw == []
 
 
-def test_at_a_terminal_the_start_is_a_line_a_service_and_a_hint_and_the_end_a_sentence():
+def test_at_a_terminal_the_start_is_a_line_for_each_service_and_a_hint():
     words = [f"--listen=echo={scheme}://127.0.0.1:0" for scheme in ("tcp", "udp")]
     with at_a_terminal(*words, "--listen", "upper=tcp://127.0.0.1:0") as (process, lines):
         hint = lines.wait_for(r" info +from another terminal: \S*echoctl send (\S+) hello")
@@ -230,7 +230,7 @@ def threads(daemon):
     return len(os.listdir(f"/proc/{daemon.process.pid}/task"))
 
 
-def test_no_thread_waits_for_something_to_log():
+def test_no_thread_is_kept_for_logging():
     with Daemon(CONFIG) as daemon:
         assert eventually(lambda: threads(daemon) == 1)
         daemon.send_signal(signal.SIGHUP)
@@ -240,7 +240,7 @@ def test_no_thread_waits_for_something_to_log():
         assert eventually(lambda: threads(daemon) == 1)
 
 
-def test_the_first_client_that_is_denied_is_told_with_what_lets_it_in():
+def test_the_first_denied_client_is_logged_with_the_option_that_allows_it():
     config = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\nallow = ["192.0.2.0/24"]\n'
     with Daemon(config) as daemon:
         for _ in range(5):

@@ -1,4 +1,4 @@
-"""echoctl ping against echod, and against peers that lose, repeat, delay, overtake and change on a schedule."""
+"""echoctl ping with echod, and with peers that lose, repeat, delay, reorder and change replies on a schedule."""
 
 import json
 import os
@@ -83,7 +83,7 @@ def streams() -> socket.socket:
 
 
 def taken(connection: socket.socket, octets: int) -> bytes:
-    """So many bytes of what comes."""
+    """Receive exactly this many bytes."""
     came = b""
     while len(came) < octets:
         piece = connection.recv(octets - len(came))
@@ -192,21 +192,21 @@ def test_a_socket_s_name_cannot_reach_the_terminal():
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "udp"])
-def test_no_answer(scheme, daemon):
+def test_no_reply(scheme, daemon):
     lines = ping("-c", "2", "-i", "50ms", "-W", "200ms", daemon.url("discard", scheme), code=1)
     remote = daemon.url("discard", scheme).partition("://")[2]
     assert lines[1:3] == [f"nothing from {remote}: seq={number} lost: no answer within 200ms" for number in (1, 2)]
     assert lines[5:] == ["2 sent, 0 received, 2 lost (100%), 0 duplicated, 0 reordered, 0 wrong"]
 
 
-def test_datagrams_that_answer_something_else(daemon):
+def test_datagrams_with_other_bytes(daemon):
     url = daemon.url("ack", "udp")
     lines = ping("-c", "2", "-i", "50ms", "-W", "200ms", url, code=1)
     assert lines[1] == f"8 bytes from {url.partition('://')[2]}: wrong: it belongs to no probe of this ping"
     assert lines[-1] == "2 sent, 0 received, 2 lost (100%), 0 duplicated, 0 reordered, 2 wrong"
 
 
-def test_a_stream_that_answers_something_else(daemon):
+def test_a_stream_with_other_bytes(daemon):
     url = daemon.url("ack", "tcp")
     lines = ping("-c", "2", "-i", "200ms", url, code=1, says=f"echoctl: {url}: the peer closed the connection\n")
     assert re.match(r"64 bytes from \S+: seq=1 wrong: byte \d is 0x\w\w, expected 0x\w\w", lines[1])
@@ -236,7 +236,7 @@ COUNT = 24
 
 
 def trouble(bound: socket.socket) -> None:
-    """Answers probes, each as its number says."""
+    """Replies to each probe by its number."""
     held: dict[int, bytes] = {}
     for number in range(1, COUNT + 1):
         question, asking = bound.recvfrom(65_536)
@@ -399,7 +399,7 @@ def test_every_address_of_a_name_is_tried_to_connect_to(daemon):
 
 @contextmanager
 def echoing(kind: socket.SocketKind, address: Any) -> Iterator[None]:
-    """An echo of datagrams, or a listener that accepts, for as long as the block takes."""
+    """An echo of datagrams, or a listener that accepts, during the block."""
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     stopped = threading.Event()
     with socket.socket(family, kind) as bound:
@@ -431,8 +431,8 @@ def echoing(kind: socket.SocketKind, address: Any) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("how", ["udp", "unix-dgram", "connect", "connect-unix"])
-def test_it_watches_through_an_outage(how, tmp_path):
-    """Each refusal is a lost probe; when the peer is back, its answers count again."""
+def test_probes_continue_during_an_outage(how, tmp_path):
+    """Each refusal is a lost probe; when the peer is back, its replies count again."""
     kind = socket.SOCK_STREAM if how.startswith("connect") else socket.SOCK_DGRAM
     address: Any = ("127.0.0.1", free_port())
     url = f"{'tcp' if kind is socket.SOCK_STREAM else 'udp'}://127.0.0.1:{address[1]}"
@@ -459,7 +459,7 @@ def test_it_watches_through_an_outage(how, tmp_path):
         lines.wait_for(rf", {lost} lost \(")
 
 
-def test_the_quit_key_prints_the_figures_and_goes_on(daemon):
+def test_the_quit_key_prints_the_figures_and_continues(daemon):
     with subprocess.Popen(
         [*ECHOCTL, "ping", "-i", "50ms", "-c", "60", daemon.url("echo", "udp")],
         env=environment(),
@@ -512,7 +512,7 @@ def test_sigterm_prints_the_summary_too(daemon):
         assert not [line for line in lines.text if line.startswith("echoctl:") or "Traceback" in line]
 
 
-def test_the_interrupt_before_any_answer(daemon):
+def test_the_interrupt_before_any_reply(daemon):
     with running("-i", "50ms", "-W", "1m", daemon.url("discard", "udp")) as (process, lines):
         lines.wait_for(" bytes every 50ms")
         threading.Event().wait(0.5)

@@ -219,7 +219,7 @@ def test_the_kernels_time_limit_follows_stall(listen, tmp_path):
         for one in sockets_of(pid):
             if one.getsockname() == ("127.0.0.1", port):
                 return one.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) / 1000
-        raise AssertionError("nobody listens there")
+        raise AssertionError("this address has no listener")
 
     write("60s")
     with Daemon(options=["--config", str(file)]) as daemon:
@@ -248,7 +248,7 @@ def stuck(client: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize(("before", "after"), [("0", "500ms"), ("500ms", "0")], ids=["shorter", "longer"])
-def test_a_connection_keeps_the_idle_it_began_with(daemon, before, after):
+def test_a_connection_keeps_its_initial_idle(daemon, before, after):
     daemon.write(add=f"limits = {{ idle = '{before}' }}\n")
     daemon.reload()
     with daemon.connect() as old:
@@ -262,7 +262,7 @@ def test_a_connection_keeps_the_idle_it_began_with(daemon, before, after):
             assert served(stays)
 
 
-def test_a_connection_keeps_the_stall_it_began_with(daemon):
+def test_a_connection_keeps_its_initial_stall(daemon):
     with daemon.connect() as old:
         sent = stuck(old)
         daemon.write(add="limits = { stall = '1s' }\n")
@@ -336,8 +336,8 @@ def refused(daemon: Reloaded) -> int:
     )
 
 
-def test_a_socket_changes_its_service_and_its_way(daemon):
-    """Another kind, then another name, then the plane on or off: the socket stays, and its new clients are served."""
+def test_a_socket_changes_its_service_and_its_path(daemon):
+    """Another kind, then another name, then the fast path on or off: the socket stays and serves new clients."""
     with daemon.connect() as client:
         assert served(client)
         daemon.write(("[services.echo]", "[services.echo]\nkind = 'upper'"))
@@ -361,7 +361,7 @@ def test_a_socket_changes_its_service_and_its_way(daemon):
 
 
 def test_show_is_changed_by_a_reload(daemon):
-    """New clients are printed, or not any more, on both ways; connections that are open stay as they began."""
+    """It applies to new clients on both paths. Open connections keep their setting."""
 
     def says(text: str) -> None:
         with daemon.connect() as new, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
@@ -494,7 +494,7 @@ def visitors(port: int) -> Iterator[list[str]]:
 
 
 def test_twelve_reloads_under_load_fail_no_client(daemon):
-    """Each changes something: limits, kinds beside it, and addresses that are added and removed."""
+    """Each changes limits, other kinds, and adds or removes addresses."""
     with ExitStack() as stack:
         streams = [stack.enter_context(daemon.connect()) for _ in range(50)]
         wrong = stack.enter_context(visitors(daemon.port))

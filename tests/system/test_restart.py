@@ -17,7 +17,7 @@ def states(port: int) -> list[str]:
 
 
 def waits(port: int) -> bool:
-    """Whether the kernel still knows an earlier connection."""
+    """Whether the kernel still has an earlier connection."""
     return TIME_WAIT in states(port)
 
 
@@ -42,7 +42,7 @@ def test_earlier_connections_do_not_keep_the_port():
         assert rest(client) == b"received"
 
 
-def test_a_crash_keeps_nothing():
+def test_a_start_after_a_crash_replaces_port_and_path():
     """Killed with open connections and a bound Unix socket: the next start replaces both."""
     port = free_port()
     with Daemon(listen=[f"echo=tcp://127.0.0.1:{port}", "echo=unix://{dir}/echo.sock"]) as crashed:

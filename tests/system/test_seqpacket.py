@@ -66,7 +66,7 @@ def test_a_message_above_the_limit_closes_the_connection_and_is_counted():
     assert (figures["bytes_in"], figures["bytes_out"]) == (1024, 1024)
 
 
-def test_a_stop_answers_what_waits_and_ends_in_order():
+def test_a_stop_sends_pending_replies_before_it_closes():
     with Daemon(CONFIG) as daemon:
         with client(daemon.place("wide", "unix-seqpacket")) as one:
             for number in range(5):
@@ -78,7 +78,7 @@ def test_a_stop_answers_what_waits_and_ends_in_order():
         assert counted(daemon, "wide")["closed:done"] == 1
 
 
-def test_a_socket_that_systemd_passes(tmp_path):
+def test_a_socket_that_systemd_passes_is_served(tmp_path):
     with opened(tmp_path / "q", socket.SOCK_SEQPACKET) as packets:
         path = packets.getsockname()
         with activated([("echo", packets)], listen=["echo=systemd:echo"]), client(path) as one:
@@ -89,11 +89,11 @@ def test_a_socket_that_systemd_passes(tmp_path):
 
 
 @pytest.mark.parametrize("said", ["hello", "two words"])
-def test_send_sends_one_message_and_prints_one_answer(said, daemon):
+def test_send_sends_one_message_and_prints_one_reply(said, daemon):
     assert echoctl("send", daemon.url("wide", "unix-seqpacket"), *said.split()) == said.encode()
 
 
-def test_send_of_an_empty_message_has_an_empty_answer(daemon):
+def test_send_of_an_empty_message_has_an_empty_reply(daemon):
     assert echoctl("send", daemon.url("wide", "unix-seqpacket")) == b""
 
 
@@ -108,7 +108,7 @@ def test_talk_sends_each_line_as_a_message(daemon):
     assert echoctl("talk", url, given=b"one\n\ntwo\n") == b"one\ntwo\n"
 
 
-def test_nothing_that_listens_is_one_line(tmp_path):
+def test_a_path_without_a_listener_is_one_line(tmp_path):
     url = f"unix-seqpacket://{tmp_path}/none"
     echoctl("send", url, "x", code=1, says=f"echoctl: {url}: no such file or directory (ENOENT)\n")
 

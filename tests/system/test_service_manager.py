@@ -36,7 +36,7 @@ def test_from_ready_to_stopped(manager):
         assert daemon.wait() == 0
 
 
-def test_signs_of_life_until_it_hangs(manager):
+def test_watchdog_messages_until_it_hangs(manager):
     """A stopped process sends nothing, so the manager kills it."""
     where, hear = manager
     environ = {"NOTIFY_SOCKET": where, "WATCHDOG_USEC": "100000"}
@@ -50,7 +50,7 @@ def test_signs_of_life_until_it_hangs(manager):
         daemon.check()
 
 
-def test_a_reload_is_told_before_and_after(manager):
+def test_a_reload_is_reported_before_and_after(manager):
     where, hear = manager
     config = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
     with Daemon(config, environ={"NOTIFY_SOCKET": where}) as daemon:
@@ -71,7 +71,7 @@ def test_a_reload_is_told_before_and_after(manager):
             assert status.startswith(f"STATUS={said}")
 
 
-def test_ready_is_never_said_by_a_daemon_that_does_not_start(manager, tmp_path):
+def test_ready_is_never_sent_by_a_daemon_that_does_not_start(manager, tmp_path):
     where, _ = manager
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"echo=tcp://127.0.0.1:{taken.getsockname()[1]}"
@@ -93,6 +93,6 @@ def test_a_manager_that_never_reads_stops_nothing(manager):
         daemon.check()
 
 
-def test_a_wrong_place_is_one_warning():
+def test_a_wrong_notify_socket_is_one_warning():
     with Daemon(listen=["echo=tcp://127.0.0.1:0"], environ={"NOTIFY_SOCKET": "vsock:2:1"}) as daemon:
         daemon.stderr.wait_for(r"warn +NOTIFY_SOCKET=vsock:2:1 is neither a path nor an abstract socket")

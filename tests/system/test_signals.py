@@ -172,7 +172,7 @@ def test_an_interruption_while_it_starts_is_no_traceback(words):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_any_number_of_signals_until_it_is_gone_end_it_with_0(number):
+def test_any_number_of_signals_end_it_with_0(number):
     """Python restores the default action of signals before it exits."""
     for _ in range(3):
         with Daemon(listen=ECHO) as daemon:
@@ -189,7 +189,7 @@ libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
 libc.pthread_mutex_lock(mutex)
 def hosts_of(name):
     os.write(1, b"asking\\n")  # twistd takes sys.stdout for its log
-    libc.pthread_mutex_lock(mutex)  # for ever, whatever signals come: as the C library waits for a name server
+    libc.pthread_mutex_lock(mutex)  # for ever, in spite of signals, as the C library waits for a name server
 sockets.hosts_of = hosts_of
 from echod.__main__ import main
 main()
@@ -197,8 +197,8 @@ main()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_name_server_that_does_not_answer_delays_no_end_of_a_start(number):
-    words = (ECHOD[0], "-c", UNANSWERED, "--listen", "echo=tcp://nobody.answers.invalid:0")
+def test_a_name_server_without_a_reply_does_not_delay_the_stop_of_a_start(number):
+    words = (ECHOD[0], "-c", UNANSWERED, "--listen", "echo=tcp://unanswered.invalid:0")
     with subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"asking\n"
         process.send_signal(number)
@@ -206,7 +206,7 @@ def test_a_name_server_that_does_not_answer_delays_no_end_of_a_start(number):
     assert (process.returncode, said) == (0, b"")
 
 
-def test_a_name_server_that_does_not_answer_delays_no_end_of_a_reload():
+def test_a_name_server_without_a_reply_does_not_delay_the_stop_of_a_reload():
     config = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
     with Daemon(config, command=(ECHOD[0], "-c", UNANSWERED)) as daemon:
         (daemon.dir / "echod.toml").write_text('[services.echo]\nlisten = ["tcp://nobody.answers.invalid:0"]\n')
@@ -251,7 +251,7 @@ threading.Thread.start = start_others
         assert daemon.stop() == 0
 
 
-def test_a_standard_error_that_takes_nothing_changes_no_exit_code():
+def test_a_full_standard_error_changes_no_exit_code():
     with open("/dev/full", "wb") as full:
         for address, code in (("wrong", 78), ("echo=unix:///tmp/there/is/nothing", 71)):
             words = [*ECHOD, "--listen", address]

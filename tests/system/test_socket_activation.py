@@ -1,4 +1,4 @@
-"""Socket activation: what was passed is served as what it is, and its path, mode and backlog stay the unit's."""
+"""Socket activation: each passed socket is served by its own type, and keeps the unit's path, mode and backlog."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ BOTH_PLANES = pytest.mark.parametrize("plane", ["auto", "off"])
 
 @contextmanager
 def opened(path=None, kind=socket.SOCK_STREAM, family=socket.AF_INET, host="127.0.0.1", backlog=7):
-    """A socket as a unit opens it; a Unix one has the mode 0606, which nobody would choose."""
+    """A socket as a unit opens it; a Unix one has the mode 0606, which is not a default."""
     with socket.socket(socket.AF_UNIX if path else family, kind) as one:
         one.bind(str(path) if path else (host, 0))
         if path:
@@ -46,7 +46,7 @@ def backlog_of(port):
 
 
 @BOTH_PLANES
-def test_every_descriptor_of_a_name_is_served_as_what_it_is(plane, tmp_path):
+def test_every_descriptor_of_a_name_is_served_by_its_own_type(plane, tmp_path):
     with ExitStack() as stack:
         sockets = [
             stack.enter_context(opened()),
@@ -77,7 +77,7 @@ def test_every_descriptor_of_a_name_is_served_as_what_it_is(plane, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("ss") is None, reason="ss of iproute2 shows the backlog")
-def test_the_backlog_stays_what_the_unit_said():
+def test_the_backlog_of_the_unit_is_kept():
     with opened(backlog=7) as one, activated([("echo", one)], listen=["echo=systemd:echo"]) as daemon:
         assert ask(one.getsockname()) == b"hello"
         assert backlog_of(one.getsockname()[1]) == 7
@@ -97,8 +97,8 @@ def test_a_dual_stack_socket_is_every_interface():
         daemon.stderr.wait_for(rf"warn +echo  tcp://\*:{port} is open to the network")
 
 
-def test_clients_that_wait_across_a_restart_are_served(tmp_path):
-    """The socket outlives the daemon: who connects in between, or asks by datagram, hears from the next one."""
+def test_clients_that_connect_during_a_restart_are_served(tmp_path):
+    """The socket outlives the daemon. Connections and datagrams of the time between are served by the next one."""
     with opened() as stream, opened(kind=socket.SOCK_DGRAM) as datagrams, opened(tmp_path / "s") as unix:
         passed = [("echo", stream), ("echo", datagrams), ("echo", unix)]
         with activated(passed, listen=["echo=systemd:echo"]) as first:
@@ -120,8 +120,8 @@ def test_clients_that_wait_across_a_restart_are_served(tmp_path):
 
 @BOTH_PLANES
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "::"])
-def test_a_datagram_that_came_before_the_daemon_is_answered(plane, host):
-    """The kernel did not note which address it asked: nobody had wanted to know yet."""
+def test_a_datagram_sent_before_the_start_has_a_reply(plane, host):
+    """The kernel did not record its destination address: no process had requested it yet."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as one, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         if family is socket.AF_INET6:
@@ -134,8 +134,8 @@ def test_a_datagram_that_came_before_the_daemon_is_answered(plane, host):
             assert client.recv(100) == b"anybody there?"
 
 
-def test_the_plane_leaves_nothing_on_a_shared_socket():
-    """It asks the kernel to join datagrams; who serves the same socket plainly afterwards must not get them joined."""
+def test_the_fast_path_restores_the_options_of_a_shared_socket():
+    """The fast path makes the kernel join datagrams. A later daemon without it must get them separately."""
     with opened(kind=socket.SOCK_DGRAM) as one:
         for plane in ("auto", "off"):
             config = f'[daemon]\nplane = "{plane}"\n[services.echo]\nlisten = ["systemd:x"]\n'
@@ -150,7 +150,7 @@ def test_the_plane_leaves_nothing_on_a_shared_socket():
                 assert counted["datagrams_out"] == 10
 
 
-def test_what_nothing_asks_for_is_closed_with_a_warning():
+def test_a_passed_socket_without_a_service_is_closed_with_a_warning():
     with opened() as wanted, opened(kind=socket.SOCK_DGRAM) as other, open(os.devnull) as file:
         passed = [("echo", wanted), ("other\x1b[31m", other), ("file", file)]
         with activated(passed, listen=["echo=systemd:echo"]) as daemon:
@@ -164,7 +164,7 @@ def test_what_nothing_asks_for_is_closed_with_a_warning():
             assert ask(wanted.getsockname()) == b"hello"
 
 
-def test_the_variables_are_not_handed_on():
+def test_the_variables_are_not_inherited():
     program = (
         "import os, sys\n"
         "from twisted.scripts.twistd import run\n"
@@ -180,7 +180,7 @@ def test_the_variables_are_not_handed_on():
 
 
 def test_twistd_and_its_own_endpoint_string():
-    """`systemd:domain=…` is Twisted's, which takes the descriptor by itself: nobody else calls it forgotten."""
+    """Twisted's `systemd:domain=…` takes the descriptor itself: echod does not report it as unused."""
     with opened() as ours, opened() as twisteds:
         listen = ["echo=systemd:echo", "upper=systemd:domain=INET:index=1"]
         command = (*TWISTD, "--nodaemon", "--pidfile=", "echod")
@@ -196,7 +196,7 @@ def test_without_names_they_are_called_unknown():
 
 
 def refused(passed, *listen):
-    """What a daemon says that does not start, and its exit code."""
+    """The output of a daemon that does not start, and its exit code."""
     daemon = activated(passed, listen=listen)
     daemon.launch()
     code = daemon.wait()
@@ -205,7 +205,7 @@ def refused(passed, *listen):
     return code, said
 
 
-def test_what_cannot_be_served_is_one_line_and_71(tmp_path):
+def test_a_socket_that_cannot_be_served_is_one_line_and_71(tmp_path):
     with opened() as one, open(os.devnull) as file:
         assert refused([("a", one), ("b", one)], "echo=systemd:echo") == (
             71,
@@ -223,7 +223,7 @@ def test_what_cannot_be_served_is_one_line_and_71(tmp_path):
             )
 
 
-def test_started_by_hand_it_says_how_to_start_it():
+def test_a_start_by_hand_prints_how_to_start_it():
     ended = run(*ECHOD, "--listen", "echo=systemd:echo")
     assert ended.returncode == 71
     assert ended.stderr.decode().splitlines() == [
@@ -235,14 +235,14 @@ def test_started_by_hand_it_says_how_to_start_it():
     assert b"passed to another process" in ended.stderr
 
 
-def test_checking_needs_none_of_them():
+def test_check_config_needs_no_passed_socket():
     ended = run(*ECHOD, "--listen", "echo=systemd:echo", "--check-config")
     assert (ended.returncode, ended.stdout) == (0, b"echo  systemd:echo\n")
 
 
 @pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="systemd-socket-activate is not installed")
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
-def test_systemds_own_activator(kind, tmp_path):
+def test_systemd_socket_activate(kind, tmp_path):
     """The first client starts the daemon, and is served by it."""
     port = free_port()
     words = ["systemd-socket-activate", *(["-d"] if kind is socket.SOCK_DGRAM else []), "-l", f"127.0.0.1:{port}"]

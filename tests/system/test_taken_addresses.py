@@ -1,4 +1,4 @@
-"""A taken address: its line names the process that holds it, or the command that does; no other address is blamed."""
+"""An address in use: the message names the process that holds it, or a command that prints it."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ def test_a_unix_path_that_is_served_names_its_daemon_too(tmp_path):
     assert re.search(rf"held by .*\(pid {first.pid}\)$", ended.stderr.decode().strip())
 
 
-def test_where_proc_tells_nothing_the_command_is_named(hold, monkeypatch, tmp_path):
+def test_without_proc_the_message_has_a_command(hold, monkeypatch, tmp_path):
     monkeypatch.setattr(address_holder, "PROC", tmp_path)
     assert address_holder.holder(parse("tcp://127.0.0.1:7")) == "; to see what holds it, as root: ss -tlpn 'sport = :7'"
     assert address_holder.holder(parse("udp://[::1]:7")) == "; to see what holds it, as root: ss -ulpn 'sport = :7'"
 
 
-def test_a_command_line_cannot_write_into_the_terminal(tmp_path, monkeypatch):
+def test_a_command_line_is_escaped(tmp_path, monkeypatch):
     folder = tmp_path / "7"
     folder.mkdir()
     (folder / "cmdline").write_bytes(b"/usr/bin/evil\0\x1b[31m\n" + b"x" * 200 + b"\0")

@@ -1,4 +1,4 @@
-"""`twistd echod`, in front and as a daemon: the log where it was asked for, the pidfile there and gone."""
+"""`twistd echod` in the foreground and as a daemon: log, pidfile, options and working folder."""
 
 import os
 import re
@@ -24,7 +24,7 @@ LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (debug|info |warn |er
 
 @dataclass
 class Daemonised:
-    """A daemon that has left our process tree: known by its pidfile."""
+    """A daemon that is not a child of the test; its pidfile identifies it."""
 
     directory: Path
     pid: int
@@ -61,7 +61,7 @@ def listeners(log: str) -> list[str]:
     return re.findall(r"info +\S+  (\S+)$", log, re.MULTILINE)
 
 
-def test_in_front():
+def test_in_the_foreground():
     with Daemon(listen=["echo=tcp://127.0.0.1:0"], command=IN_FRONT) as daemon:
         with socket.create_connection(daemon.inet("echo", "tcp"), SECONDS) as client:
             client.sendall(b"hello")
@@ -72,7 +72,7 @@ def test_in_front():
         assert not (daemon.dir / "twistd.pid").exists()
 
 
-def test_the_log_of_one_in_front_goes_where_it_is_told():
+def test_the_logfile_option_works_in_the_foreground():
     command = (*TWISTD, "--nodaemon", "--pidfile=", "--logfile=own.log", "echod")
     daemon = Daemon(listen=["echo=tcp://127.0.0.1:0"], command=command)
     log = daemon.dir / "own.log"
@@ -104,7 +104,7 @@ def test_daemonised(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"echod.toml", "log"}
 
 
-def test_a_second_one_with_the_same_pidfile_is_refused_and_the_first_goes_on(tmp_path):
+def test_a_second_daemon_with_the_same_pidfile_is_refused(tmp_path):
     with daemonised(tmp_path, "--listen", "echo=tcp://127.0.0.1:0") as daemon:
         ended = run(*TWISTD, f"--pidfile={tmp_path}/pid", f"--logfile={tmp_path}/other", "echod", cwd=tmp_path)
         assert ended.returncode != 0
@@ -129,7 +129,7 @@ def test_without_a_logfile_a_daemon_writes_twistd_log(tmp_path):
     assert not pidfile.exists()
 
 
-def test_a_log_that_cannot_be_written_is_said_at_once(tmp_path):
+def test_a_log_that_cannot_be_written_is_reported_at_the_start(tmp_path):
     command = (*TWISTD, f"--pidfile={tmp_path}/pid", f"--logfile={tmp_path}/no/log", "echod")
     words = ["--listen", "echo=tcp://127.0.0.1:0", "--listen", f"echo=unix://{tmp_path}/echo.sock"]
     ended = run(*command, *words, cwd=tmp_path)
@@ -146,8 +146,8 @@ def test_help(command):
     assert ended.stderr == b""
 
 
-def test_sigusr1_opens_the_log_again_and_ends_nothing(tmp_path):
-    """As logrotate has it: rename, signal."""
+def test_sigusr1_opens_the_log_again(tmp_path):
+    """Rename, then signal, as logrotate does."""
     with daemonised(tmp_path, "--listen", "echo=tcp://127.0.0.1:0") as daemon:
         (tmp_path / "log").rename(tmp_path / "log.1")
         signal.pidfd_send_signal(daemon.descriptor, signal.SIGUSR1)
@@ -169,7 +169,7 @@ run()
 
 @pytest.mark.parametrize("stale", ["empty", "own", "another program", "none", "younger"])
 def test_a_stale_pidfile_does_not_stop_a_start(stale, tmp_path):
-    """Left by a daemon that was killed; its number may be of another process by now, and in a container is ours."""
+    """A killed daemon left it. Another process may have its number now; in a container it is the new daemon's own."""
     pidfile = tmp_path / "pid"
     with subprocess.Popen(["sleep", "60"]) as other, Daemon(listen=["echo=tcp://127.0.0.1:0"]) as older:
         texts = {
@@ -197,7 +197,7 @@ def test_a_stale_pidfile_does_not_stop_a_start(stale, tmp_path):
             other.kill()
 
 
-def test_a_file_that_is_no_pidfile_is_left_alone(tmp_path):
+def test_a_file_that_is_not_a_pidfile_is_kept(tmp_path):
     (tmp_path / "file").write_text("precious")
     (tmp_path / "link").symlink_to("file")
     for name in ("file", "link"):

@@ -54,7 +54,7 @@ def test_another_user_may_write_beside_it(case, subject):
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o777])
-def test_the_mode_is_exact_whatever_the_umask(umask):
+def test_the_mode_is_independent_of_the_umask(umask):
     with Daemon(CONFIG, umask=umask) as daemon:
         assert {path.name: oct(path.lstat().st_mode & 0o7777) for path in daemon.dir.iterdir() if path.is_socket()} == {
             "echo.sock": "0o660",
@@ -87,7 +87,7 @@ def test_a_socket_of_a_dead_process_is_replaced():
         assert list(daemon.dir.iterdir()) == []
 
 
-def test_at_the_end_only_its_own_path_is_removed():
+def test_a_stop_removes_only_its_own_path():
     """One path of a successor, one that is a file now, and one that does not exist any more."""
     names = ("own", "taken", "file", "gone")
     with Daemon(listen=[f"echo=unix://{{dir}}/{name}" for name in names]) as daemon:
@@ -142,7 +142,7 @@ def test_whoami_returns_the_path_that_the_peer_connected_to(plane):
 
 def test_a_client_that_sends_descriptors_costs_nothing():
     with Daemon(listen=LISTEN) as daemon:
-        assert_served(str(daemon.place("echo", "unix")))  # whatever it opens at its first connection is open
+        assert_served(str(daemon.place("echo", "unix")))  # files that it opens at the first connection are open
         before = len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
         for _ in range(20):
             with socket.socket(socket.AF_UNIX) as client, open(os.devnull) as file:

@@ -80,7 +80,7 @@ def test_ncat_gets_a_reply_of_a_unix_datagram_socket(daemon, tmp_path):
     assert exchange(*client, given=b"hello", expected=5) == b"hello"
 
 
-# UNIX-SENDTO only accepts datagrams from the name that it sent to (RFC 1122 4.1.3.5 says so for UDP).
+# UNIX-SENDTO only accepts datagrams from the name that it sent to (RFC 1122 4.1.3.5 requires it for UDP).
 def test_socat_gets_a_reply_of_a_unix_datagram_socket(daemon, tmp_path):
     path = daemon.place("echo", "unix-dgram:///")
     client = [tool("socat"), "-", f"UNIX-SENDTO:{path},bind={tmp_path / 'socat'}"]

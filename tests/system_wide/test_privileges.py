@@ -155,7 +155,7 @@ def test_a_path_that_the_later_user_cannot_remove_is_reported():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--uid", "nobody-of-that-name"], "--uid: user nobody-of-that-name does not exist"),
+        (["--uid", "no-such-user"], "--uid: user no-such-user does not exist"),
         (["--uid", "nobody", "--gid", "\x1b[31m"], r"--gid: group \x1b[31m does not exist"),
         (["--uid", "4711"], "--uid 4711: this user does not exist here, so --gid is required"),
         (["--uid", "9" * 5000, "--gid", "1"], "is out of range (0–4294967294)"),

@@ -253,7 +253,7 @@ def test_chargen_over_udp_keeps_no_state(server, host):
     assert (len(answers) == 4) is STATEFUL[server]
 
 
-# With `rfc864`, and for `larger-answers-to`, echod follows the RFC: any number from 0 to 512, whatever was sent.
+# With `rfc864`, and for `larger-answers-to`, echod follows the RFC: any number from 0 to 512 for any request.
 def test_chargen_over_udp_as_in_the_rfc(servers):
     sizes = [len(answer) for _ in range(20) for answer in asked(RFC864, "chargen", b"")]
     assert len(sizes) == 20

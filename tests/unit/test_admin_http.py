@@ -408,7 +408,7 @@ def test_metrics_in_parts_equal_those_of_one_encoding(accept):
     status, body = ask(asking("/metrics", headers=[f"Accept: {accept}"]), view=view)
     assert status == 200
     families = [line.split()[2] for line in body.decode().splitlines() if line.startswith("# TYPE")]
-    assert len(families) == len(set(families)), "a family is told once"
+    assert len(families) == len(set(families)), "a family is listed once"
     for port in (1, 64, 65, 192):
         assert b'echod_received_bytes_total{address="tcp://127.0.0.1:%d",service="echo"} %d.0' % (port, port) in body
     parse = openmetrics if "openmetrics" in accept else text_string_to_metric_families

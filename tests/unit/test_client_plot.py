@@ -1,4 +1,4 @@
-"""A ping's picture: every time is in it, whatever the number, and it stays small and well-formed."""
+"""A ping's picture: it contains every time, for any number of probes, and stays small and well-formed."""
 
 import math
 import re

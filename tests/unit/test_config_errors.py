@@ -1,4 +1,4 @@
-"""One line for each fault, whatever it holds, and the paths of keys."""
+"""One line for each error, with any content, and the paths of keys."""
 
 import tomllib
 from pathlib import Path

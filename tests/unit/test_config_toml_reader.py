@@ -137,7 +137,7 @@ def test_every_element_of_an_array_is_checked():
     ],
 )
 def test_an_error_is_reported_on_one_line(content, said):
-    """One fault, on one line, whatever else is missing because of it."""
+    """One error on one line, without errors that only follow from it."""
     if "services" not in content and content:
         content = content | with_echo()
     [fault] = faults(content)

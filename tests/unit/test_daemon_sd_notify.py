@@ -53,7 +53,7 @@ def make():
 
 @pytest.fixture
 def told(manager, make):
-    """Makes one that tells `manager`, and the events that it hears."""
+    """Makes a Notify that sends to `manager`, and its events."""
 
     def made(clock, **environ):
         environ = {"NOTIFY_SOCKET": manager.where, "HOME": "/"} | environ

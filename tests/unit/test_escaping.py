@@ -1,4 +1,4 @@
-"""The escaper: whatever goes in, one line that is safe to print comes out."""
+"""The escaper: for any input, the output is one line that is safe to print."""
 
 import errno
 import os

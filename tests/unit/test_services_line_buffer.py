@@ -1,4 +1,4 @@
-"""Lines: whole ones, whatever the pieces, and bounded."""
+"""Lines are whole for any division of the input, and bounded."""
 
 from itertools import pairwise
 

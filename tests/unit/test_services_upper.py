@@ -1,4 +1,4 @@
-"""Upper: ASCII letters in upper case, whatever the chunking, and never longer."""
+"""Upper: ASCII letters in upper case, for any division of the input, and never longer."""
 
 from itertools import pairwise
 

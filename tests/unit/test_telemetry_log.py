@@ -254,7 +254,7 @@ class RateLimits(Logs):
 
         def fail(depth: int) -> None:
             try:
-                int("bug") if depth else [2].index(1)  # in one place, whatever it is
+                int("bug") if depth else [2].index(1)  # one line raises for any input
             except ValueError:
                 logger.failure("failed with {depth}", depth=depth)
 

@@ -1,4 +1,4 @@
-"""Fifty clients at once, a thread each: every one of them must have its own answer."""
+"""Fifty clients at once, in a thread each: every client must get its own reply."""
 
 import socket
 import sys

@@ -1,4 +1,4 @@
-"""A client that says everything, ends its side, and only then reads until the server has ended its own."""
+"""A client that sends everything, half-closes, and then reads until the server closes."""
 
 import socket
 import sys
@@ -18,4 +18,4 @@ while True:
     received += data
 
 client.close()
-print(len(received), "octets came back,", "the same" if received == sent else "others")
+print(len(received), "bytes came back,", "the same" if received == sent else "others")

@@ -1,4 +1,4 @@
-"""A client that sends one message, prints the receipt, and sees that the server has closed."""
+"""A client that sends one message, prints the receipt, and reads until the server closes."""
 
 import socket
 import sys

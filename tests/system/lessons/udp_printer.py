@@ -1,4 +1,4 @@
-"""A client that sends what is typed to a server that prints it, until `exit` is typed; it waits for no answer."""
+"""A client that sends typed lines to a server that prints them, until `exit` is typed. It waits for no reply."""
 
 import socket
 import sys

@@ -1,4 +1,4 @@
-"""A client that asks over UDP, a question a line, and prints each answer and who gave it."""
+"""A client that sends each line over UDP, and prints each reply with its sender."""
 
 import socket
 import sys

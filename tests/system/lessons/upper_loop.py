@@ -1,4 +1,4 @@
-"""A client that sends what is typed and prints what comes back, until `exit` is typed."""
+"""A client that sends typed lines and prints the replies, until `exit` is typed."""
 
 import socket
 import sys
