@@ -47,7 +47,7 @@ class Impostor(Unanswered):
     """The process that listens at the address is not trusted; nothing was sent to it."""
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The daemon refused the request; `answer` is its JSON response."""
 
     def __init__(self, status: int, answer: Mapping[str, Any]) -> None:
@@ -137,7 +137,10 @@ class Administrator:
         self._connection = _Connection(address, patience)
 
     def ask(self, path: str, method: str = "GET", body: bytes | None = None) -> Any:
-        """Send a request; returns the parsed JSON response. Raises Unanswered, or Refused if the status is not 200."""
+        """Send a request; returns the parsed JSON response.
+
+        Raises Unanswered, or RequestRefused if the status is not 200.
+        """
         response = self.open(path, method, body)
         try:
             content = response.read(LARGEST + 1)
@@ -147,7 +150,7 @@ class Administrator:
         except (OSError, HTTPException, ValueError, RecursionError) as error:
             raise Unanswered(f"{self.address.place}: {_why(error)}") from None
         if response.status != 200:
-            raise Refused(response.status, answer if isinstance(answer, dict) else {})
+            raise RequestRefused(response.status, answer if isinstance(answer, dict) else {})
         return answer
 
     def open(self, path: str, method: str = "GET", body: bytes | None = None) -> HTTPResponse:

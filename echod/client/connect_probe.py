@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from echod.address import Address
 from echod.client.client_connection import Failed, family_of
-from echod.client.probe_ledger import Account, Finding
+from echod.client.probe_ledger import ProbeLedger, ProbeResult
 from echod.escaping import system_error
 from echod.socket_names import SocketAddress, inet_name, unix_name
 from echod.transports.datagram_client import ATTEMPT_DELAY, OUTAGE
@@ -42,10 +42,10 @@ class Connections:
         self,
         reactor: Any,
         arguments: argparse.Namespace,
-        account: Account,
+        account: ProbeLedger,
         clock: Callable[[], float],
         opened: Callable[[], None],
-        on_result: Callable[[Finding], None],
+        on_result: Callable[[ProbeResult], None],
         over: Callable[[Failed], None],
         refused: Callable[[int, OSError], None],
     ) -> None:

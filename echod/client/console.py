@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import quote
 
 from echod.address import Address
-from echod.client.admin import LARGEST, Administrator, Refused, Unanswered, find_admin, parsing_response
+from echod.client.admin import LARGEST, Administrator, RequestRefused, Unanswered, find_admin, parsing_response
 from echod.client.stdout import INTERRUPTED, fail, put_text, unreadable
 from echod.escaping import counted, escaped
-from echod.lineedit.interactive_input import Typing
-from echod.lineedit.operator_view import Answer, Leave, Operating
+from echod.lineedit.interactive_input import InteractiveInput
+from echod.lineedit.operator_view import Answer, Leave, OperatorView
 
 
 class Console:
@@ -33,8 +33,8 @@ class Console:
         self._operator: int | None = None
         self._unsent = 0  # lines meant for a client that were not delivered
         self._over = False
-        self._operating = Operating(self._show)
-        self._typing = Typing(
+        self._operating = OperatorView(self._show)
+        self._typing = InteractiveInput(
             reactor,
             put_text,
             self._typed,
@@ -113,7 +113,7 @@ class Console:
             with Administrator(address, patience=None) as administrator:
                 response = administrator.open(f"/api/console/{quote(name)}")
                 if response.status != 200:
-                    raise Refused(response.status, {"error": _why(response, name, address)})
+                    raise RequestRefused(response.status, {"error": _why(response, name, address)})
                 call(self._begin, address, name)
                 while line := response.readline(LARGEST + 1):
                     with parsing_response(address):
@@ -121,7 +121,7 @@ class Console:
                             raise ValueError(f"a line of more than {LARGEST} bytes")
                         call(self._hear, address, json.loads(line))
             call(self._leave, 0, f"{address.place} closed the event stream: {name} is no longer served")
-        except (Unanswered, Refused) as error:
+        except (Unanswered, RequestRefused) as error:
             call(self._leave, 1, escaped(str(error)))
         except (OSError, HTTPException) as error:
             call(self._leave, 1, f"lost the connection to the daemon ({escaped(str(error) or type(error).__name__)})")
@@ -136,7 +136,7 @@ class Console:
                 body = json.dumps({"to": answer.to, "text": answer.text, "operator": self._operator}).encode()
                 try:
                     administrator.ask(f"/api/console/{quote(name)}", "POST", body)
-                except (Unanswered, Refused) as error:
+                except (Unanswered, RequestRefused) as error:
                     self._reactor.callFromThread(self._not_sent, escaped(str(error)))
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from echod.client.probe_ledger import Account, Finding
+from echod.client.probe_ledger import ProbeLedger, ProbeResult
 from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Peer, Quiet, Reply
 from echod.services.echo import Echo
 from echod.services.upper import Upper
@@ -57,10 +57,10 @@ class Probing(Quiet):
     def __init__(
         self,
         probes: Probes,
-        account: Account,
+        account: ProbeLedger,
         clock: Callable[[], float],
         opened: Callable[[], None],
-        on_result: Callable[[Finding], None],
+        on_result: Callable[[ProbeResult], None],
     ) -> None:
         self._probes = probes
         self._account = account

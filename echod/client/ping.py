@@ -18,7 +18,7 @@ from echod.client.client_connection import Failed
 from echod.client.commandline import MOST_PROBES
 from echod.client.connect_probe import Connections
 from echod.client.plot import Plot
-from echod.client.probe_ledger import Account, Finding, Verdict
+from echod.client.probe_ledger import ProbeLedger, ProbeResult, ReplyClass
 from echod.client.schedule import Schedule
 from echod.client.session_probe import Conversing
 from echod.client.statistics import Times
@@ -31,19 +31,19 @@ from echod.stdio import report
 TICK: Final = 0.001  #: seconds: the resolution of the reactor's timers
 
 NOTES: Final = {
-    Verdict.RECEIVED: "",
-    Verdict.REORDERED: " (reordered)",
-    Verdict.DUPLICATED: " (duplicate)",
-    Verdict.LATE: " (late)",
+    ReplyClass.RECEIVED: "",
+    ReplyClass.REORDERED: " (reordered)",
+    ReplyClass.DUPLICATED: " (duplicate)",
+    ReplyClass.LATE: " (late)",
 }
 
 
 RED, YELLOW, PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[0m"
 COLORS: Final = {
-    Verdict.WRONG: RED,
-    Verdict.LATE: YELLOW,
-    Verdict.DUPLICATED: YELLOW,
-    Verdict.REORDERED: YELLOW,
+    ReplyClass.WRONG: RED,
+    ReplyClass.LATE: YELLOW,
+    ReplyClass.DUPLICATED: YELLOW,
+    ReplyClass.REORDERED: YELLOW,
 }
 
 
@@ -65,7 +65,7 @@ class Ping:
         self._place = escaped(self._address.place)
         self._count: int = arguments.count or MOST_PROBES
         self._screen = Screen()
-        self._account = Account(arguments.timeout)
+        self._account = ProbeLedger(arguments.timeout)
         self._times = Times()
         self._plot = Plot()
         self._colored = colored(arguments.color)
@@ -133,10 +133,10 @@ class Ping:
             self._schedule.stop()
             self._reactor.callLater(self._account.patience, self._end)
 
-    def _on_result(self, finding: Finding) -> None:
+    def _on_result(self, finding: ProbeResult) -> None:
         if self._done:
             return
-        if finding.verdict in (Verdict.RECEIVED, Verdict.REORDERED) and finding.seconds is not None:
+        if finding.verdict in (ReplyClass.RECEIVED, ReplyClass.REORDERED) and finding.seconds is not None:
             self._times.add(finding.seconds)
             if self._picture is not None and finding.number is not None:
                 self._plot.add(finding.number, finding.seconds)
@@ -241,13 +241,13 @@ class Ping:
         """The peer's address. For a Unix socket it is the URL's path: the kernel reports that of bind(2)."""
         return escaped(self._address.path if self._address.has_path else str(self._way.remote))
 
-    def _line(self, finding: Finding) -> str:
+    def _line(self, finding: ProbeResult) -> str:
         remote = self._remote
         size = counted(finding.size, "byte", "bytes")
         text = f"connected to {remote}:" if self._arguments.connect else f"{size} from {remote}:"
         if finding.number is not None:
             text += f" seq={finding.number}"
-        if finding.verdict is Verdict.WRONG:
+        if finding.verdict is ReplyClass.WRONG:
             return f"{text} wrong: {finding.fault}"
         if finding.seconds is not None:
             text += f" time={finding.seconds * 1000:.3f} ms"

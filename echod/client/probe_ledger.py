@@ -13,7 +13,7 @@ REMEMBERED: Final = 65_536
 _OPEN, _WRONG, _RIGHT, _LOST = range(4)
 
 
-class Verdict(Enum):
+class ReplyClass(Enum):
     """The classes of replies."""
 
     RECEIVED = "received"  #: the first correct reply to a probe, in time
@@ -23,17 +23,17 @@ class Verdict(Enum):
     WRONG = "wrong"  #: not what the service replies to this probe
 
 
-class Finding(NamedTuple):
+class ProbeResult(NamedTuple):
     """The result for one reply. `number` is None if the reply belongs to no known probe."""
 
-    verdict: Verdict
+    verdict: ReplyClass
     number: int | None
     size: int  #: bytes of the reply
     seconds: float | None = None  #: from the probe to its reply; None if that is not known
-    fault: str = ""  #: a description of the error, for Verdict.WRONG
+    fault: str = ""  #: a description of the error, for ReplyClass.WRONG
 
 
-class Account:
+class ProbeLedger:
     """Counts probes and their replies. Times are seconds of any monotonic clock.
 
     Each probe is either received or lost. It is lost if no correct reply arrives within `patience` seconds. The total
@@ -104,33 +104,33 @@ class Account:
             self._settled += 1
         return self._settled + 1 if self._settled < self.sent else None
 
-    def answer(self, number: int, size: int, now: float) -> Finding:
+    def answer(self, number: int, size: int, now: float) -> ProbeResult:
         """Record a correct reply of `size` bytes to probe `number`, which has been sent."""
         if number <= self.sent - self._remembered:
             self.late += 1
-            return Finding(Verdict.LATE, number, size)
+            return ProbeResult(ReplyClass.LATE, number, size)
         slot = number % self._remembered
         seconds = now - self._times[slot]
         if self._fates[slot] == _RIGHT:
             self.duplicated += 1
-            return Finding(Verdict.DUPLICATED, number, size, seconds)
+            return ProbeResult(ReplyClass.DUPLICATED, number, size, seconds)
         lost, self._fates[slot] = self._fates[slot] == _LOST, _RIGHT
         overtaken = number < self._highest
         self._highest = max(self._highest, number)
         if lost or seconds > self.patience:
             self.late += 1
-            return Finding(Verdict.LATE, number, size, seconds)
+            return ProbeResult(ReplyClass.LATE, number, size, seconds)
         self.received += 1
         self.reordered += overtaken
-        return Finding(Verdict.REORDERED if overtaken else Verdict.RECEIVED, number, size, seconds)
+        return ProbeResult(ReplyClass.REORDERED if overtaken else ReplyClass.RECEIVED, number, size, seconds)
 
-    def mistake(self, number: int | None, size: int, fault: str) -> Finding:
+    def mistake(self, number: int | None, size: int, fault: str) -> ProbeResult:
         """Record a wrong reply of `size` bytes. A probe with this `number` is then no longer awaited."""
         self.wrong += 1
         if number is not None and number > self.sent - self._remembered:
             slot = number % self._remembered
             self._fates[slot] = self._fates[slot] or _WRONG
-        return Finding(Verdict.WRONG, number, size, fault=fault)
+        return ProbeResult(ReplyClass.WRONG, number, size, fault=fault)
 
     def awaited(self, now: float) -> int:
         """The number of probes that can still get a reply in time."""

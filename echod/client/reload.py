@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from echod.client.admin import Administrator, NoDaemon, Refused, Unanswered, Unreadable, find_admin, parsing_response
+from echod.client.admin import (
+    Administrator,
+    NoDaemon,
+    RequestRefused,
+    Unanswered,
+    Unreadable,
+    find_admin,
+    parsing_response,
+)
 from echod.client.stdout import fail
 from echod.escaping import counted, escaped
 
@@ -34,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     except Unanswered as error:
         fail(str(error))
         return 1
-    except Refused as error:
+    except RequestRefused as error:
         errors = error.answer.get("errors")
         if error.status != UNPROCESSABLE or not isinstance(errors, list):
             fail(escaped(str(error)))

@@ -10,7 +10,7 @@ from typing import Any, Final
 from echod.address import Address
 from echod.client.client_connection import Dialogue, Failed
 from echod.client.echo_probe import Datagrams, Probes, Probing, Stream
-from echod.client.probe_ledger import Account, Finding
+from echod.client.probe_ledger import ProbeLedger, ProbeResult
 from echod.model import Peer, Say
 from echod.shape import Shape
 from echod.socket_names import SocketAddress
@@ -27,10 +27,10 @@ class Conversing:
         self,
         reactor: Any,
         arguments: argparse.Namespace,
-        account: Account,
+        account: ProbeLedger,
         clock: Callable[[], float],
         opened: Callable[[], None],
-        on_result: Callable[[Finding], None],
+        on_result: Callable[[ProbeResult], None],
         over: Callable[[Failed | None], None],
         refused: Callable[[int | None, OSError], None],
     ) -> None:
@@ -76,7 +76,7 @@ class Conversing:
         """An address that was first tried `seconds` ago has replied: its probes are timed from then."""
         self._account.restart_all(self._clock() - seconds)
 
-    def _take_result(self, finding: Finding) -> None:
+    def _take_result(self, finding: ProbeResult) -> None:
         self._on_result(finding)
         if finding.number is None and self._address.shape is Shape.STREAM:
             self._over(Failed(f"{self._address.place}: {finding.fault}"))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rich.console import RenderableType
 
-from echod.client.admin import Administrator, Refused, Unanswered, find_admin, parsing_response
+from echod.client.admin import Administrator, RequestRefused, Unanswered, find_admin, parsing_response
 from echod.client.stdout import fail
 from echod.client.tables import ALARM, QUIET, fitted, line, screen, show
 from echod.escaping import counted, escaped
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
             status = administrator.ask("/api/status")
         with parsing_response(address):
             drawn = list(page(status, console.width))
-    except (Unanswered, Refused) as error:
+    except (Unanswered, RequestRefused) as error:
         fail(escaped(str(error)))
         return 1
     if arguments.json:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from echod.client.probe_ledger import Account
+from echod.client.probe_ledger import ProbeLedger
 from echod.client.statistics import Times
 
 COUNTS: Final = ("duplicated", "reordered", "wrong")  #: counts of replies, after the counts of probes
 TIMES: Final = ("min", "avg", "median", "p99", "max", "stddev")
 
 
-def figures(account: Account, times: Times, awaited: int) -> dict[str, Any]:
+def figures(account: ProbeLedger, times: Times, awaited: int) -> dict[str, Any]:
     """All figures by name. Times are in milliseconds, or None if no reply was received.
 
     `awaited` is the number of probes that can still get a reply; they do not count as lost.

@@ -18,7 +18,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from echod.client.admin import Administrator, Refused, Unanswered, find_admin, parsing_response
+from echod.client.admin import Administrator, RequestRefused, Unanswered, find_admin, parsing_response
 from echod.client.status import size, span
 from echod.client.stdout import fail
 from echod.client.tables import ALARM, QUIET, cut, cut_left, needed, screen, table, widest, without
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
             counters(status)
             with View(arguments.color) as view, contextlib.suppress(KeyboardInterrupt):
                 watch(administrator, status, view)
-    except (Unanswered, Refused) as error:
+    except (Unanswered, RequestRefused) as error:
         fail(escaped(str(error)))
         return 1
     return 0

@@ -15,7 +15,7 @@ from echod.address import BACKLOG, Address
 from echod.config.listing import exposed
 from echod.config.settings import ServiceConfig
 from echod.daemon.address_holder import holder
-from echod.daemon.fd_store import Store
+from echod.daemon.fd_store import DescriptorStore
 from echod.escaping import system_error
 from echod.shape import Shape
 from echod.socket_names import Inet, inet_name, is_loopback
@@ -108,7 +108,7 @@ def wanted(services: Iterable[ServiceConfig]) -> list[ListenSpec]:
 
 
 def bind_all(
-    reactor: Any, places: Sequence[ListenSpec], store: Store, absent: dict[ListenSpec, str] | None = None
+    reactor: Any, places: Sequence[ListenSpec], store: DescriptorStore, absent: dict[ListenSpec, str] | None = None
 ) -> list[BoundSocket]:
     """Bind every address, or take its sockets from the `store`. Raises Unbindable with all errors at once.
 
@@ -137,7 +137,7 @@ def bind_all(
     return bound
 
 
-def _open(reactor: Any, place: ListenSpec, store: Store) -> Iterator[BoundSocket]:
+def _open(reactor: Any, place: ListenSpec, store: DescriptorStore) -> Iterator[BoundSocket]:
     service, address = place.service, place.address
     if address.is_passed:
         for adopted in store.passed.take(address.path):

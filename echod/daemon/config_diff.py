@@ -14,7 +14,7 @@ from echod.daemon.listener import Listener
 from echod.fastpath.loop import Loop
 
 
-class Refused(Exception):
+class ConfigurationRefused(Exception):
     """A configuration that cannot be served: `lines` say why, and `code` is the exit code of a start (sysexits(3))."""
 
     def __init__(self, code: int, lines: Iterable[str]) -> None:
@@ -37,7 +37,7 @@ def explained(lines: tuple[str, ...], *, confined: bool) -> tuple[str, ...]:
     return lines
 
 
-class Unchangeable(Exception):
+class FixedOptions(Exception):
     """Options that cannot change while a socket is open; `faults` has a line for each."""
 
     def __init__(self, faults: Iterable[str]) -> None:
@@ -56,7 +56,7 @@ class Difference:
 
 
 def difference(listeners: Iterable[Listener], places: Iterable[ListenSpec], plane: Loop | None) -> Difference:
-    """Sort each listener and each address into a Difference. Raises Unchangeable."""
+    """Sort each listener and each address into a Difference. Raises FixedOptions."""
     there: dict[tuple[object, ...], list[Listener]] = {}
     for listener in listeners:
         there.setdefault(listener.bound.wanted.place, []).append(listener)
@@ -73,7 +73,7 @@ def difference(listeners: Iterable[Listener], places: Iterable[ListenSpec], plan
             (found.going_on if same else found.renewed).append((listener, one))
     found.gone = [listener for group in there.values() for listener in group]
     if faults:
-        raise Unchangeable(faults)
+        raise FixedOptions(faults)
     return found
 
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from echod.daemon.listener import Listener
 
 
-class Leaving:
+class DrainingListeners:
     """Listeners whose socket was closed or handed over by a reload, until their last conversation ends."""
 
     def __init__(self, reactor: Any) -> None:

@@ -31,7 +31,7 @@ ANSWERED: Final = 1.0  #: seconds to wait for the manager when testing whether i
 FORGOTTEN: Final = 5.0  #: seconds to wait until the manager has closed sockets that block new addresses
 
 
-class Store:
+class DescriptorStore:
     """The sockets that the manager keeps, and those that it `passed` at this start.
 
     New sockets are handed over from `begin` on. After `end`, a socket that is closed stays in the store.

@@ -50,7 +50,7 @@ SYSTEM: Final = ("/usr", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/run/syst
 FOLDERS: Final = ("RUNTIME_DIRECTORY", "STATE_DIRECTORY", "LOGS_DIRECTORY")  #: set by a unit (systemd.exec(5))
 
 
-class Missing(Exception):
+class LandlockUnavailable(Exception):
     """The kernel does not offer Landlock, or forbids its use; the message says which."""
 
 
@@ -129,14 +129,16 @@ def _files(of: Any) -> Iterator[Path]:
 def confine(rules: Rules) -> int:
     """Confine this thread, and all threads and processes that it starts, to the rules. It cannot be undone.
 
-    Returns the version of the interface. Raises Missing if the kernel has none, and OSError if it refuses the rules.
+    Returns the version of the interface. Raises LandlockUnavailable, or OSError if the kernel refuses the rules.
     """
     try:
         kernel = Kernel()
         version = kernel.syscall(CREATE_RULESET, kernel.ffi.NULL, 0, VERSION)
     except OSError as error:  # not built in, not enabled, or forbidden by a system call filter
         name = errno.errorcode.get(error.errno or 0, "no cffi")
-        raise Missing(f"this kernel does not offer Landlock ({name}): the process is not confined") from error
+        raise LandlockUnavailable(
+            f"this kernel does not offer Landlock ({name}): the process is not confined"
+        ) from error
     files = sum(bits for since, bits in FILES.items() if since <= version)
     attributes = [files]
     if version >= 4:

@@ -27,7 +27,7 @@ CAP_SETUID: Final = 7
 MOST_CAPABILITIES: Final = 64  #: bits in a set of them
 
 
-class Impossible(Exception):
+class IdentityError(Exception):
     """The process cannot become the user or group of the command line; the message says why."""
 
 
@@ -41,7 +41,7 @@ class Identity:
 
 
 def identity_of(user: str | int | None, group: str | int | None) -> Identity | None:
-    """The identity of `--uid` and `--gid`, names or numbers; None if the process has it already. Raises Impossible."""
+    """The identity of `--uid` and `--gid`, names or numbers; None if the process has it. Raises IdentityError."""
     if user is None and group is None:
         return None
     number = os.geteuid() if user is None else _number(user, "user")
@@ -49,7 +49,7 @@ def identity_of(user: str | int | None, group: str | int | None) -> Identity | N
         entry = pwd.getpwuid(number)
     except KeyError:
         if group is None:
-            raise Impossible(f"--uid {number}: this user does not exist here, so --gid is required") from None
+            raise IdentityError(f"--uid {number}: this user does not exist here, so --gid is required") from None
         entry = None
     own = entry.pw_gid if group is None and entry else _number(group or 0, "group")
     groups = tuple(os.getgrouplist(entry.pw_name, own)) if entry and user is not None else (own,)
@@ -58,7 +58,7 @@ def identity_of(user: str | int | None, group: str | int | None) -> Identity | N
         return None
     effective, _, _ = Kernel().capabilities()
     if not all(effective >> capability & 1 for capability in (CAP_SETUID, CAP_SETGID)):
-        raise Impossible(f"--uid {user}: only root can become another user; start it as root, or without --uid")
+        raise IdentityError(f"--uid {user}: only root can become another user; start it as root, or without --uid")
     return wanted
 
 
@@ -66,13 +66,13 @@ def _number(text: str | int, what: str) -> int:
     if isinstance(text, int) or (text.isascii() and text.isdecimal()):
         if len(str(text)) <= 10 and 0 <= (number := int(text)) < 2**32 - 1:
             return number
-        raise Impossible(f"--{what[0]}id: {escaped(str(text))} is out of range (0–4294967294)")
+        raise IdentityError(f"--{what[0]}id: {escaped(str(text))} is out of range (0–4294967294)")
     if not text:
-        raise Impossible(f"--{what[0]}id: the name is empty")
+        raise IdentityError(f"--{what[0]}id: the name is empty")
     try:
         return pwd.getpwnam(text).pw_uid if what == "user" else grp.getgrnam(text).gr_gid
     except KeyError:
-        raise Impossible(f"--{what[0]}id: {what} {escaped(text)} does not exist") from None
+        raise IdentityError(f"--{what[0]}id: {what} {escaped(text)} does not exist") from None
 
 
 def owning(configuration: Configuration, identity: Identity) -> Configuration:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from echod.admin.resources import Verdict
+from echod.admin.resources import ReloadResult
 from echod.config.settings import Configuration
-from echod.daemon.config_diff import Refused, explained
+from echod.daemon.config_diff import ConfigurationRefused, explained
 from echod.daemon.in_thread import begin
 from echod.events import Events
 from echod.telemetry.log import Log
@@ -21,12 +21,12 @@ SWITCH: Final = 0.0001
 
 MOST: Final = 20  #: changes in one log line
 
-Done = Callable[[Verdict], None]
+Done = Callable[[ReloadResult], None]
 Read = tuple[Configuration, Iterable[str]]
 """A configuration, and its warnings, a line each."""
 
 
-class Exchanging(Protocol):
+class ReloadingDaemon(Protocol):
     """The part of the daemon that a reload uses."""
 
     begun_with: Configuration
@@ -37,22 +37,22 @@ class Exchanging(Protocol):
     def running(self) -> Any:
         """Whether the daemon has started and is not stopping."""
 
-    def exchange(self, configuration: Configuration) -> Verdict:
-        """Serve another configuration. Raises Refused; nothing has changed then."""
+    def exchange(self, configuration: Configuration) -> ReloadResult:
+        """Serve another configuration. Raises ConfigurationRefused; nothing has changed then."""
 
     def reopen_logs(self) -> None:
         """Open the log files again."""
 
 
-class Reloads:
+class Reloader:
     """The queue of reloads. Requests that arrive while a configuration is read share the next reload.
 
-    `read` raises Refused.
+    `read` raises ConfigurationRefused.
     """
 
-    def __init__(self, daemon: Exchanging, reactor: Any, read: Callable[[], Read]) -> None:
+    def __init__(self, daemon: ReloadingDaemon, reactor: Any, read: Callable[[], Read]) -> None:
         self.counts = {"kept": 0, "refused": 0}
-        self.last: Verdict | None = None
+        self.last: ReloadResult | None = None
         self._daemon = daemon
         self._reactor = reactor
         self._read = read
@@ -87,24 +87,24 @@ class Reloads:
         try:  # not in a thread of the reactor's pool: a stop would wait for it
             begin(self._read, lambda outcome: self._reactor.callFromThread(decided, outcome))
         except NoThread as error:
-            self._reactor.callLater(0, decided, Refused(71, [str(error)]))
+            self._reactor.callLater(0, decided, ConfigurationRefused(71, [str(error)]))
 
-    def _decide(self, outcome: Read | BaseException) -> Verdict:
+    def _decide(self, outcome: Read | BaseException) -> ReloadResult:
         """Serve the configuration that was read; the result, with errors if it was refused."""
         daemon = self._daemon
         try:
             if isinstance(outcome, BaseException):
                 raise outcome
             if not daemon.running:
-                raise Refused(0, ["the daemon is stopping"])
+                raise ConfigurationRefused(0, ["the daemon is stopping"])
             configuration, notes = outcome
             verdict = daemon.exchange(configuration)
             verdict = replace(verdict, notes=(*notes, *verdict.notes))
-        except Refused as error:
-            verdict = Verdict(errors=explained(error.lines, confined=daemon.begun_with.daemon.landlock))
+        except ConfigurationRefused as error:
+            verdict = ReloadResult(errors=explained(error.lines, confined=daemon.begun_with.daemon.landlock))
         except Exception as error:  # a bug; the services continue
             daemon.log.say("error", f"a bug in reloading: {type(error).__name__}: {error}")
-            verdict = Verdict(errors=(f"{type(error).__name__}: {error}",))
+            verdict = ReloadResult(errors=(f"{type(error).__name__}: {error}",))
         self.last = verdict
         self.counts["refused" if verdict.errors else "kept"] += 1
         if verdict.errors:

@@ -28,7 +28,7 @@ from twisted.logger import Logger
 
 from echod.fastpath import syscalls
 from echod.fastpath.batch import CONTROL, MSG_DONTWAIT, NAME, ROOM, SLOTS, SOL_UDP, UDP_GRO, Batch
-from echod.fastpath.gate_cache import REMEMBERED, Verdict, Verdicts
+from echod.fastpath.gate_cache import REMEMBERED, CachedDecision, GateCache
 from echod.fastpath.joined_sends import JoinedSends
 from echod.fastpath.loop import Loop, Ready
 from echod.fastpath.sockaddr import is_mapped, packed, python_name
@@ -60,7 +60,7 @@ class DatagramLane:
         self._wildcard = not any(bound)
         never_mapped = self._six and not self._wildcard and not is_mapped(bound)
         self._batch = Batch(plain.socket.family, pktinfo=self._wildcard)
-        self._verdicts = Verdicts(self._protocol, six=self._six, never_mapped=never_mapped)
+        self._verdicts = GateCache(self._protocol, six=self._six, never_mapped=never_mapped)
         self._joined = JoinedSends(self._batch)
         self._failures = 0  # consecutive failures of recvmmsg
         self._resume: DelayedCall | None = None
@@ -125,7 +125,7 @@ class DatagramLane:
                     self._failed(descriptor)
                 return
             self._failures = 0
-            verdict: Verdict = False
+            verdict: CachedDecision = False
             try:
                 if (
                     count == 1
@@ -226,7 +226,7 @@ class DatagramLane:
         behind = 0
         while (slot := behind) < count:
             name, behind = names[slot], slot + 1
-            verdict: Verdict = False
+            verdict: CachedDecision = False
             if all_to_one or self._honest(slot, name):
                 while all_to_one and behind < count and names[behind] == name:
                     behind += 1

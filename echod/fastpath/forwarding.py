@@ -42,7 +42,7 @@ def room_after(came: int, asked: int, most: int) -> int:
     return min(most, asked if came >= SMALL else max(asked // 4, SMALL))
 
 
-class Carrier(ABC):
+class Forwarder(ABC):
     """Forwards bytes. A subclass handles connections that block or end."""
 
     _pipes: Pipes

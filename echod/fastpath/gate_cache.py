@@ -15,11 +15,11 @@ from echod.transports.datagram import ServiceDatagrams
 
 REMEMBERED: Final = 4096  #: maximum number of cached sources
 
-Verdict = bool | Refusal
+CachedDecision = bool | Refusal
 """True: admitted, and counted by the gate. A Refusal: refused, and recorded by the gate. False: not decided here."""
 
 
-class Verdicts:
+class GateCache:
     """The gate's decisions for the sources of one socket. `six`: names are `struct sockaddr_in6`. `never_mapped`: an
     IPv4-mapped source is forged. `passed` has the names that no rule refuses and no rate limits.
     """
@@ -37,7 +37,7 @@ class Verdicts:
         self.passed.clear()
         self._known.clear()
 
-    def on_run(self, name: bytes, count: int, size: int) -> Verdict:
+    def on_run(self, name: bytes, count: int, size: int) -> CachedDecision:
         """Decide on `count` datagrams of one source, of `size` bytes in all. After False, call `on_one` for each."""
         if name in self.passed:
             return True
@@ -63,7 +63,7 @@ class Verdicts:
             return refusal
         return gate.admit_run(key, port, count, size, loopback=self._loopback)
 
-    def on_one(self, name: bytes, datagram: bytes) -> Verdict:
+    def on_one(self, name: bytes, datagram: bytes) -> CachedDecision:
         """Decide on one datagram after `on_run` has returned False."""
         host, port, scope = host_and_port(name, self._six)
         if self._gate is None or scope:

@@ -32,7 +32,7 @@ from twisted.logger import Logger
 from echod.events import Closing
 from echod.fastpath import syscalls
 from echod.fastpath.acceptor import Accepting
-from echod.fastpath.forwarding import Carrier
+from echod.fastpath.forwarding import Forwarder
 from echod.fastpath.loop import Loop
 from echod.fastpath.pipes import Pipes, Waiting
 from echod.gate.send_budget import LITTLE, Pressure
@@ -43,7 +43,7 @@ from echod.transports.stream_port import A_TURN, AcceptBackoff, SpareDescriptor,
 _log = Logger()
 
 
-class StreamLane(Carrier):
+class StreamLane(Forwarder):
     """A listening socket and its connections. It replaces a StreamPort of the plain path, and uses its factory.
 
     Its pipes hold pending bytes only on descriptors below `pipes_below`. Raises ValueError without a `transform`.

@@ -13,7 +13,7 @@ from echod.lineedit.stdin_thread import Input, line_of
 LONGEST: Final = 65_536  #: bytes of a line from a pipe: a longer line is returned in pieces
 
 
-class Typing:
+class InteractiveInput:
     """Standard input, line by line, and output that does not disturb it.
 
     `put` writes text to standard output. `line` is called with each typed line, and `end` at the end of input. `failed`

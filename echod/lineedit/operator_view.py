@@ -32,7 +32,7 @@ class Leave(NamedTuple):
     """The operator leaves."""
 
 
-class Operating:
+class OperatorView:
     """The view of one operator. `show` prints a line; `clock` converts a Unix time to local time."""
 
     def __init__(

@@ -27,7 +27,7 @@ IDLE: Final = 0.1
 Item = tuple[bool, bytes]  # whether it is a journal entry; the bytes to write
 
 
-class Output:
+class BackgroundWriter:
     """Writes lines to a descriptor or appends them to a file, and sends entries to the journal.
 
     Before `start` it writes synchronously, because the process may still fork and a fork does not copy threads.

@@ -10,7 +10,7 @@ CLASSES: Final = 1_000
 REST: Final = "others"
 
 
-class Rations:
+class LineRateLimit:
     """Limits lines by class, and counts the rest until `take` is called. `clock` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

@@ -17,9 +17,9 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
 from echod.escaping import clipped, counted, escaped
-from echod.telemetry.background_writer import Output
+from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.journal import entry, prefixed
-from echod.telemetry.line_rate_limit import Rations
+from echod.telemetry.line_rate_limit import LineRateLimit
 from echod.telemetry.summary import Opened, stopped
 
 Format = Literal["auto", "text", "json", "journal"]  #: the values of `log-format`
@@ -85,7 +85,7 @@ class Log:
 
     def __init__(
         self,
-        output: Output,
+        output: BackgroundWriter,
         form: Format = "text",
         level: str = "info",
         environ: Mapping[str, str] | None = None,
@@ -98,7 +98,7 @@ class Log:
         self.suppressed = 0  #: lines that the rate limit suppressed
         self._environ = environ or {}
         self._later = later
-        self._rations = Rations(clock)
+        self._rations = LineRateLimit(clock)
         self._opened = Opened()
         self._will_report: set[float] = set()  # windows of classes, in seconds
         self.reconfigure(form, level)

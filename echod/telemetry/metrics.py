@@ -37,7 +37,7 @@ REASONS: Final[Mapping[str, tuple[str, Callable[[Counters], Mapping[Any, int]]]]
 
 
 @dataclass(frozen=True)
-class ProcessFigures:
+class ProcessMetrics:
     """The counters and gauges of the daemon as a whole."""
 
     started: float  #: seconds since 1970
@@ -53,11 +53,11 @@ class ProcessFigures:
     last_reload_took: bool  #: whether the last one was not refused
 
 
-class Figures(Collector):
+class MetricsCollector(Collector):
     """Collects the values of `tallies` and `process` at each scrape. `tallies` are (service, address, Counters)."""
 
     def __init__(
-        self, tallies: Callable[[], Iterable[tuple[str, str, Counters]]], process: Callable[[], ProcessFigures]
+        self, tallies: Callable[[], Iterable[tuple[str, str, Counters]]], process: Callable[[], ProcessMetrics]
     ) -> None:
         self._tallies = tallies
         self._process = process

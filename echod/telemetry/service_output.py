@@ -12,7 +12,7 @@ BYTES_A_SECOND: Final = 64 << 10
 """Bytes of these lines as written: at most 5.3 GiB a day. The limit of lines alone would allow 345 GiB."""
 
 
-class Shown:
+class ServiceOutput:
     """Passes at most A_SECOND lines and BYTES_A_SECOND bytes to `write` in each second of `clock`; counts the rest.
 
     `write` returns the number of bytes that it wrote for a line. `later(seconds, call, …)` calls after a delay

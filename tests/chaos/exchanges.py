@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from echod.address import parse
-from echod.client.admin import Administrator, Refused, Unanswered
+from echod.client.admin import Administrator, RequestRefused, Unanswered
 from tests.chaos import probe
 from tests.chaos.lab import Lab, Server
 from tests.chaos.network import Lacking
@@ -295,7 +295,7 @@ def _scrape(server: Server, over: threading.Event, took: list[float], every: flo
             began = time.monotonic()
             try:
                 asking.open("/metrics").read()
-            except (Unanswered, Refused):
+            except (Unanswered, RequestRefused):
                 took.append(float("inf"))
             else:
                 took.append(time.monotonic() - began)

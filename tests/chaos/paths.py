@@ -63,7 +63,7 @@ class Server(NamedTuple):
     adopt: Callable[[Room, int], list[str]] | None
 
 
-class Finding(NamedTuple):
+class CaseResult(NamedTuple):
     """Whether a case went well, and its description."""
 
     well: bool
@@ -233,7 +233,7 @@ def _untouched(file: Path) -> bool:
 # cases
 
 
-def swapped(server: Server, more: str = "") -> Finding:
+def swapped(server: Server, more: str = "") -> CaseResult:
     """As soon as the socket appears, it is replaced by a link to the target file."""
     swaps: list[Path] = []
 
@@ -252,15 +252,15 @@ def swapped(server: Server, more: str = "") -> Finding:
         well = bool(swaps) and _untouched(where.victim)
         changed = f"{stat.S_IMODE(where.victim.lstat().st_mode):04o}"
     said = "unchanged" if well else f"{changed} (was {VICTIM:04o})"
-    return Finding(well, f"the target of a swapped link is {said}")
+    return CaseResult(well, f"the target of a swapped link is {said}")
 
 
-def swapped_with_a_group(server: Server) -> Finding:
+def swapped_with_a_group(server: Server) -> CaseResult:
     """The same for a socket that is given to a group, which needs a chown(2)."""
     return swapped(server, f"&group={OTHERS_GROUP}")
 
 
-def first_moment(server: Server) -> Finding:
+def first_moment(server: Server) -> CaseResult:
     """The modes that another user could see, from bind(2) on."""
     modes: dict[str, None] = {}
 
@@ -271,20 +271,20 @@ def first_moment(server: Server) -> Finding:
         serves = settled(where, one)
         time.sleep(0.05)
     said = f"mode {', then '.join(modes) or 'unknown'}"
-    return Finding(serves and list(modes) == [f"{MODE:04o}"], said + (" from the start" * (len(modes) == 1)))
+    return CaseResult(serves and list(modes) == [f"{MODE:04o}"], said + (" from the start" * (len(modes) == 1)))
 
 
-def stale(server: Server) -> Finding:
+def stale(server: Server) -> CaseResult:
     """A socket that a dead process left at the path."""
     with room() as where:
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(str(where.path))
         with running(where, server.serve(where, "")) as one:
             serves = settled(where, one, SECONDS if server.subject in (Subject.ECHOD, Subject.PLAIN) else 5)
-    return Finding(serves, "a stale socket is replaced" if serves else "a stale socket prevents the start")
+    return CaseResult(serves, "a stale socket is replaced" if serves else "a stale socket prevents the start")
 
 
-def foreign(server: Server) -> Finding:
+def foreign(server: Server) -> CaseResult:
     """A file at the path when the server starts."""
     with room() as where:
         _precious(where.path)
@@ -295,10 +295,10 @@ def foreign(server: Server) -> Finding:
         said = where.log.read_text(errors="replace")
     ends = {71: "exit with 71"}.get(code or 0, "exit" if code is not None else "continues")
     plain = code == 71 and said.count("\n") == 1
-    return Finding(safe and plain, f"a foreign file is {'kept' if safe else 'REPLACED'}: {ends}")
+    return CaseResult(safe and plain, f"a foreign file is {'kept' if safe else 'REPLACED'}: {ends}")
 
 
-def taken(server: Server) -> Finding:
+def taken(server: Server) -> CaseResult:
     """A file that replaced the path while the server ran, at the stop."""
     with room() as where:
         with running(where, server.serve(where, "")) as one:
@@ -306,10 +306,10 @@ def taken(server: Server) -> Finding:
             where.path.unlink(missing_ok=True)
             _precious(where.path)
         safe = serves and _untouched(where.path)
-    return Finding(safe, f"a file that took the path is {'kept' if safe else 'REMOVED'} at the stop")
+    return CaseResult(safe, f"a file that took the path is {'kept' if safe else 'REMOVED'} at the stop")
 
 
-def adopted(server: Server) -> Finding:
+def adopted(server: Server) -> CaseResult:
     """A listening socket that another process opened, with its own mode and path."""
     assert server.adopt is not None
     with room() as where, socket.socket(socket.AF_UNIX) as opened:
@@ -324,7 +324,7 @@ def adopted(server: Server) -> Finding:
             mode = stat.S_IMODE(where.path.lstat().st_mode)
         kept = where.path.exists() and where.path.lstat().st_ino == before.st_ino
     said = f"an adopted socket {'keeps' if kept else 'LOSES'} its path, mode {mode:04o}"
-    return Finding(answers and kept and mode == MODE, said if answers else "an adopted socket is NOT SERVED")
+    return CaseResult(answers and kept and mode == MODE, said if answers else "an adopted socket is NOT SERVED")
 
 
 def _answers(path: Path, process: subprocess.Popen[bytes]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from twisted.logger import globalLogPublisher
 
 from echod.client.echo_probe import Datagrams, Probes, Probing, Stream
-from echod.client.probe_ledger import Account, Finding
+from echod.client.probe_ledger import ProbeLedger, ProbeResult
 from echod.client.stdout import Screen
 from echod.gate.access import Access
 from echod.gate.datagrams import DatagramGate
@@ -175,8 +175,8 @@ def _pings() -> Attempt:
     def attempt(data: bytes) -> bool:
         draw = Draw(data)
         kind, size, chance = draw.choice(tuple(ways)), 16 + draw.byte(), random.Random(draw.byte())
-        now, found = [0.0], list[Finding]()
-        account = Account(1.0, remembered=8)
+        now, found = [0.0], list[ProbeResult]()
+        account = ProbeLedger(1.0, remembered=8)
         probes = Probes(size, Peer("udp", HERE, HERE), chance, marked=ways[kind])
         session = kind(probes, account, lambda: now[0], lambda: None, found.append)
         session.opened()

@@ -40,7 +40,7 @@ from echod.services.qotd import WrongQuotes, quotations
 from echod.services.registry import kinds
 from echod.socket_names import inet, is_loopback, unix_name
 from echod.tap import Options
-from echod.telemetry.background_writer import Output
+from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.journal import entry
 from echod.telemetry.log import Format, Log
 from tests.fuzz.draw import Draw
@@ -268,7 +268,7 @@ def _names() -> Attempt:
 FORMS: Final[tuple[Format, ...]] = ("text", "json")
 
 
-class _Lines(Output):
+class _Lines(BackgroundWriter):
     """Keeps lines instead of writing them."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from echod.address import parse
-from echod.client.admin import Administrator, Refused
+from echod.client.admin import Administrator, RequestRefused
 from tests.contract.matrix import data, exactly, rest
 from tests.daemon import ECHOCTL, SECONDS, Daemon, eventually, free_port, run
 
@@ -63,7 +63,7 @@ class Reloaded(Daemon):
         return self.ask("/api/reload", "POST")
 
     def refusal(self) -> list[str]:
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(RequestRefused) as caught:
             self.reload()
         assert caught.value.status == 422
         errors: list[str] = caught.value.answer["errors"]

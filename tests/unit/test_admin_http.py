@@ -11,14 +11,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from echod.admin.http import AHEAD, BODY, EVENT, HEAD, PATIENCE, PIECE, REQUEST, SILENCE, HTTPSession
 from echod.admin.messages import SLICE, Answer, fault, of_json
-from echod.admin.resources import MOST_ASKED, DaemonResources, Verdict
+from echod.admin.resources import MOST_ASKED, DaemonResources, ReloadResult
 from echod.admin.service import AT_ONCE, AdminOptions, AdminService
 from echod.events import Counters
 from echod.gate.work_budget import PORTION, TURN, WorkBudget
 from echod.model import Context, End, Peer
 from echod.services.chat import Chat
 from echod.socket_names import Inet, UnixName
-from echod.telemetry.metrics import Figures, ProcessFigures
+from echod.telemetry.metrics import MetricsCollector, ProcessMetrics
 from tests.turns import Turns
 
 LOCAL = Peer("unix", UnixName("/run/admin"), UnixName(""), user=0)
@@ -326,7 +326,7 @@ class Known:
     """A view with fixed values."""
 
     why: str | None = None
-    verdict = Verdict(opened=1)
+    verdict = ReloadResult(opened=1)
 
     def awaited(self):
         return []
@@ -343,7 +343,7 @@ class Known:
         yield
 
     def metrics(self):
-        return Figures(lambda: self.listeners, lambda: FIGURES)
+        return MetricsCollector(lambda: self.listeners, lambda: FIGURES)
 
     def connections(self, most):
         return iter([{"peer": "x"}] * min(most, 3))
@@ -355,7 +355,7 @@ class Known:
         done(self.verdict)
 
 
-FIGURES = ProcessFigures(
+FIGURES = ProcessMetrics(
     started=1.0,
     ready=True,
     lines_lost=2,
@@ -418,7 +418,7 @@ def test_metrics_in_parts_equal_those_of_one_encoding(accept):
 def test_wrong_paths_and_methods_get_errors():
     view = Known()
     view.why = "stopping"
-    view.verdict = Verdict(errors=("a", "b"))
+    view.verdict = ReloadResult(errors=("a", "b"))
     assert ask(asking("/readyz"), view=view) == (503, b"stopping\n")
     assert ask(asking("/api/reload", "POST"), view=view) == (422, b'{"reloaded": false, "errors": ["a", "b"]}\n')
     assert ask(asking("/nothing"))[0] == 404

@@ -8,7 +8,7 @@ import pytest
 
 from echod.client.commandline import COMMANDS
 from echod.client.parser import Parser
-from echod.client.probe_ledger import Account
+from echod.client.probe_ledger import ProbeLedger
 from echod.client.statistics import Times
 from echod.client.summary import figures
 
@@ -43,14 +43,14 @@ def test_every_option_is_described_and_no_other(command):
 
 
 def test_every_figure_is_described():
-    for name in figures(Account(1), Times(), 0):
+    for name in figures(ProbeLedger(1), Times(), 0):
         assert f"`{name.removesuffix('_ms').removesuffix('_percent')}`" in section("ping")
 
 
 def test_the_object_that_is_shown_has_every_figure():
     [shown] = re.findall(r"(?s)^(\{.*?\})$", section("ping"), re.MULTILINE)
     found = json.loads(shown)
-    assert set(figures(Account(1), Times(), 0)) < set(found)
+    assert set(figures(ProbeLedger(1), Times(), 0)) < set(found)
     assert found["size_octets"] == 64
 
 

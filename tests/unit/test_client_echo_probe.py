@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.client.echo_probe import Datagrams, Probes, Probing, Stream
-from echod.client.probe_ledger import Account, Finding, Verdict
+from echod.client.probe_ledger import ProbeLedger, ProbeResult, ReplyClass
 from echod.model import CLOSE, NOTHING, Peer
 from echod.services.echo import Echo
 from echod.services.upper import Upper
@@ -60,10 +60,10 @@ class Judging(SynchronousTestCase):
 
     def prepare(self, kind: type[Probing], size: int = 64) -> None:
         self.now = 0.0
-        self.found: list[Finding] = []
+        self.found: list[ProbeResult] = []
         self.begun: list[bool] = []
         self.probes = probes_of(size, marked=kind is Datagrams)
-        self.account = Account(PATIENCE)
+        self.account = ProbeLedger(PATIENCE)
         self.session = kind(
             self.probes, self.account, lambda: self.now, lambda: self.begun.append(True), self.found.append
         )
@@ -75,7 +75,7 @@ class Judging(SynchronousTestCase):
         assert question is not None
         return question
 
-    def verdicts(self) -> list[tuple[Verdict, int | None]]:
+    def verdicts(self) -> list[tuple[ReplyClass, int | None]]:
         return [(finding.verdict, finding.number) for finding in self.found]
 
 
@@ -83,11 +83,11 @@ class OfDatagrams(Judging):
     def setUp(self) -> None:
         self.prepare(Datagrams)
 
-    def wrong(self, answer: bytes) -> Finding:
+    def wrong(self, answer: bytes) -> ProbeResult:
         self.found.clear()
         self.assertEqual(self.session.received(answer), NOTHING)
         [finding] = self.found
-        self.assertEqual(finding.verdict, Verdict.WRONG)
+        self.assertEqual(finding.verdict, ReplyClass.WRONG)
         self.assertEqual(finding.size, len(answer))
         self.assertIsNone(finding.seconds)
         return finding
@@ -99,7 +99,7 @@ class OfDatagrams(Judging):
             self.session.received(answer)
         self.assertEqual(
             self.verdicts(),
-            [(Verdict.RECEIVED, 2), (Verdict.REORDERED, 1), (Verdict.DUPLICATED, 2), (Verdict.RECEIVED, 3)],
+            [(ReplyClass.RECEIVED, 2), (ReplyClass.REORDERED, 1), (ReplyClass.DUPLICATED, 2), (ReplyClass.RECEIVED, 3)],
         )
         self.assertEqual({finding.seconds for finding in self.found}, {0.5})
 
@@ -142,7 +142,7 @@ class OfStreams(Judging):
             if rest:
                 self.assertEqual(self.session.received(rest[:octets]), NOTHING)
             rest = rest[octets:]
-        self.assertEqual(self.verdicts(), [(Verdict.RECEIVED, number) for number in range(1, count + 1)])
+        self.assertEqual(self.verdicts(), [(ReplyClass.RECEIVED, number) for number in range(1, count + 1)])
 
     @given(st.integers(1, 50), st.integers(1, 6), st.data())
     def test_a_wrong_byte_affects_only_its_reply(self, size: int, count: int, data: st.DataObject) -> None:
@@ -154,8 +154,8 @@ class OfStreams(Judging):
         for begin in range(0, len(answer), step):
             self.session.received(bytes(answer[begin : begin + step]))
         spoiled = place // size + 1
-        expected = [(Verdict.RECEIVED, number) for number in range(1, count + 1)]
-        expected[spoiled - 1] = (Verdict.WRONG, spoiled)
+        expected = [(ReplyClass.RECEIVED, number) for number in range(1, count + 1)]
+        expected[spoiled - 1] = (ReplyClass.WRONG, spoiled)
         self.assertEqual(self.verdicts(), expected)
         fault = f"byte {place % size} is 0x{was ^ 0xFF:02x}, expected 0x{was:02x}"
         self.assertEqual(self.found[spoiled - 1].fault, fault)
@@ -165,7 +165,7 @@ class OfStreams(Judging):
     def test_only_the_first_wrong_byte_of_a_reply_is_reported(self) -> None:
         for octet in self.ask():
             self.session.received(bytes([octet ^ 0xFF]))
-        self.assertEqual(self.verdicts(), [(Verdict.WRONG, 1)])
+        self.assertEqual(self.verdicts(), [(ReplyClass.WRONG, 1)])
 
     def test_the_time_ends_with_the_last_byte(self) -> None:
         question = self.ask()
@@ -180,17 +180,17 @@ class OfStreams(Judging):
         self.now = 6.0
         two = self.ask()
         self.session.received(one + two)
-        self.assertEqual(self.verdicts(), [(Verdict.LATE, 1), (Verdict.RECEIVED, 2)])
+        self.assertEqual(self.verdicts(), [(ReplyClass.LATE, 1), (ReplyClass.RECEIVED, 2)])
 
     def test_more_bytes_than_sent_are_wrong_and_end_the_session(self) -> None:
         question = self.ask()
         self.assertEqual(self.session.received(question + b"more"), CLOSE)
-        self.assertEqual(self.verdicts(), [(Verdict.RECEIVED, 1), (Verdict.WRONG, None)])
+        self.assertEqual(self.verdicts(), [(ReplyClass.RECEIVED, 1), (ReplyClass.WRONG, None)])
         self.assertEqual((self.found[1].size, self.found[1].fault), (4, "more bytes were received than sent"))
 
     def test_data_before_the_first_probe_is_wrong(self) -> None:
         self.assertEqual(self.session.received(b"220 welcome\r\n"), CLOSE)
-        self.assertEqual(self.verdicts(), [(Verdict.WRONG, None)])
+        self.assertEqual(self.verdicts(), [(ReplyClass.WRONG, None)])
 
 
 del Judging  # its subclasses are the tests

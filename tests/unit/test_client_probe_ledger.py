@@ -4,71 +4,71 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.client.probe_ledger import Account, Verdict
+from echod.client.probe_ledger import ProbeLedger, ReplyClass
 
 PATIENCE = 5.0
 
 
-def account_of(sent: int, remembered: int = 100) -> Account:
+def account_of(sent: int, remembered: int = 100) -> ProbeLedger:
     """Probes of which one a second was sent, the first at 1."""
-    account = Account(PATIENCE, remembered)
+    account = ProbeLedger(PATIENCE, remembered)
     for number in range(1, sent + 1):
         assert account.send(float(number)) == number
     return account
 
 
 class Answers(SynchronousTestCase):
-    def answer(self, account: Account, number: int, now: float) -> tuple[Verdict, float | None]:
+    def answer(self, account: ProbeLedger, number: int, now: float) -> tuple[ReplyClass, float | None]:
         finding = account.answer(number, 64, now)
         self.assertEqual((finding.number, finding.size), (number, 64))
         return finding.verdict, finding.seconds
 
-    def counts(self, account: Account) -> tuple[int, ...]:
+    def counts(self, account: ProbeLedger) -> tuple[int, ...]:
         return account.sent, account.received, account.reordered, account.duplicated, account.late, account.wrong
 
     def test_in_order_are_received(self) -> None:
         account = account_of(2)
-        self.assertEqual(self.answer(account, 1, 2.25), (Verdict.RECEIVED, 1.25))
-        self.assertEqual(self.answer(account, 2, 2.5), (Verdict.RECEIVED, 0.5))
+        self.assertEqual(self.answer(account, 1, 2.25), (ReplyClass.RECEIVED, 1.25))
+        self.assertEqual(self.answer(account, 2, 2.5), (ReplyClass.RECEIVED, 0.5))
         self.assertEqual(self.counts(account), (2, 2, 0, 0, 0, 0))
 
     def test_after_that_of_a_later_probe_are_reordered_and_received(self) -> None:
         account = account_of(3)
-        self.assertEqual(self.answer(account, 3, 3.5)[0], Verdict.RECEIVED)
-        self.assertEqual(self.answer(account, 1, 3.5), (Verdict.REORDERED, 2.5))
-        self.assertEqual(self.answer(account, 2, 3.5)[0], Verdict.REORDERED)
+        self.assertEqual(self.answer(account, 3, 3.5)[0], ReplyClass.RECEIVED)
+        self.assertEqual(self.answer(account, 1, 3.5), (ReplyClass.REORDERED, 2.5))
+        self.assertEqual(self.answer(account, 2, 3.5)[0], ReplyClass.REORDERED)
         self.assertEqual(self.counts(account), (3, 3, 2, 0, 0, 0))
 
     def test_received_again_are_only_duplicates(self) -> None:
         account = account_of(2)
         for number in (2, 1, 1, 2):
             self.answer(account, number, 3)
-        self.assertEqual(self.answer(account, 1, 100), (Verdict.DUPLICATED, 99))
+        self.assertEqual(self.answer(account, 1, 100), (ReplyClass.DUPLICATED, 99))
         self.assertEqual(self.counts(account), (2, 2, 1, 3, 0, 0))
 
     def test_after_the_timeout_are_late_once(self) -> None:
         account = account_of(1)
-        self.assertEqual(self.answer(account, 1, 6.001)[0], Verdict.LATE)
-        self.assertEqual(self.answer(account, 1, 6.002)[0], Verdict.DUPLICATED)
+        self.assertEqual(self.answer(account, 1, 6.001)[0], ReplyClass.LATE)
+        self.assertEqual(self.answer(account, 1, 6.002)[0], ReplyClass.DUPLICATED)
         self.assertEqual(self.counts(account), (1, 0, 0, 1, 1, 0))
 
     def test_at_the_end_of_the_timeout_are_in_time(self) -> None:
-        self.assertEqual(self.answer(account_of(1), 1, 6.0), (Verdict.RECEIVED, 5.0))
+        self.assertEqual(self.answer(account_of(1), 1, 6.0), (ReplyClass.RECEIVED, 5.0))
 
     def test_to_forgotten_probes_are_late_without_a_time(self) -> None:
         account = account_of(11, remembered=10)
-        self.assertEqual(self.answer(account, 1, 11), (Verdict.LATE, None))
-        self.assertEqual(self.answer(account, 2, 6.5), (Verdict.RECEIVED, 4.5))
+        self.assertEqual(self.answer(account, 1, 11), (ReplyClass.LATE, None))
+        self.assertEqual(self.answer(account, 2, 6.5), (ReplyClass.RECEIVED, 4.5))
         account.mistake(1, 64, "wrong")
         self.assertEqual(self.counts(account), (11, 1, 0, 0, 1, 1))
 
     def test_may_be_correct_after_a_wrong_one(self) -> None:
         account = account_of(1)
         finding = account.mistake(1, 63, "too short")
-        self.assertEqual((finding.verdict, finding.number, finding.size), (Verdict.WRONG, 1, 63))
-        self.assertEqual(self.answer(account, 1, 2)[0], Verdict.RECEIVED)
+        self.assertEqual((finding.verdict, finding.number, finding.size), (ReplyClass.WRONG, 1, 63))
+        self.assertEqual(self.answer(account, 1, 2)[0], ReplyClass.RECEIVED)
         account.mistake(1, 63, "too short")
-        self.assertEqual(self.answer(account, 1, 2)[0], Verdict.DUPLICATED)
+        self.assertEqual(self.answer(account, 1, 2)[0], ReplyClass.DUPLICATED)
         self.assertEqual(self.counts(account), (1, 1, 0, 1, 0, 2))
 
 
@@ -89,7 +89,7 @@ class Waiting(SynchronousTestCase):
 
     @given(st.data())
     def test_every_count_equals_that_of_a_model_without_limits(self, data: st.DataObject) -> None:
-        account = Account(PATIENCE, remembered=1000)
+        account = ProbeLedger(PATIENCE, remembered=1000)
         sent: dict[int, float] = {}
         settled: dict[int, str] = {}
         expected = dict.fromkeys(("received", "reordered", "duplicated", "late"), 0)

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from echod.client.probe_ledger import Account
+from echod.client.probe_ledger import ProbeLedger
 from echod.client.statistics import Times
 from echod.client.summary import figures, lines
 
 
-def asked(*answers: tuple[int, float], sent: int = 4, wrong: int = 0) -> tuple[Account, Times]:
+def asked(*answers: tuple[int, float], sent: int = 4, wrong: int = 0) -> tuple[ProbeLedger, Times]:
     """An account of probes that were sent at 0 and answered by (number, seconds)."""
-    account, times = Account(patience=5), Times()
+    account, times = ProbeLedger(patience=5), Times()
     for _ in range(sent):
         account.send(0)
     for number, seconds in answers:

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from echod.address import parse
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import Unbindable, Unsuited, bind_all, wanted
-from echod.daemon.fd_store import Store
+from echod.daemon.fd_store import DescriptorStore
 from echod.daemon.sd_notify import Notify
 from echod.services.echo import Echo
 from echod.transports.inherited_sockets import Descriptor, Passed
@@ -41,7 +41,7 @@ def passing(one, name="it"):
 
 def having(*descriptors):
     """A store of what was passed, under no manager."""
-    return Store(Passed(descriptors), Notify({}, Clock()), {})
+    return DescriptorStore(Passed(descriptors), Notify({}, Clock()), {})
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from echod.address import Address, parse
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import Unbindable, bind_all, wanted
-from echod.daemon.fd_store import Store, name_of
+from echod.daemon.fd_store import DescriptorStore, name_of
 from echod.daemon.sd_notify import Notify
 from echod.services.echo import Echo
 from echod.transports.inherited_sockets import Descriptor, Passed
@@ -47,7 +47,7 @@ def start(tmp_path):
                 copy = os.dup(number)
                 there = os.fstat(copy)
                 passed.append(Descriptor(name, copy, (there.st_dev, there.st_ino)))
-            return Store(Passed(passed), notify, environ), notify
+            return DescriptorStore(Passed(passed), notify, environ), notify
 
         yield made
 

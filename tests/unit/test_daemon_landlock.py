@@ -14,7 +14,16 @@ from echod.address import parse
 from echod.config.settings import Configuration, Daemon, ServiceConfig
 from echod.daemon import landlock
 from echod.daemon.bind import BoundSocket, wanted
-from echod.daemon.landlock import MAKE_SOCK, READ, REMOVE_FILE, WRITE, WRITE_FILE, Missing, confine, rules_of
+from echod.daemon.landlock import (
+    MAKE_SOCK,
+    READ,
+    REMOVE_FILE,
+    WRITE,
+    WRITE_FILE,
+    LandlockUnavailable,
+    confine,
+    rules_of,
+)
 from echod.daemon.privilege_syscalls import Kernel
 from echod.services.echo import Echo
 from echod.transports.unix_paths import OwnPath
@@ -79,7 +88,9 @@ def test_a_kernel_without_landlock_is_reported(number, monkeypatch):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Kernel, "syscall", refuse)
-    with pytest.raises(Missing, match=rf"does not offer Landlock \({errno.errorcode[number]}\): .*not confined"):
+    with pytest.raises(
+        LandlockUnavailable, match=rf"does not offer Landlock \({errno.errorcode[number]}\): .*not confined"
+    ):
         confine(landlock.Rules())
 
 

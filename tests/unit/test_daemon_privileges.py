@@ -8,7 +8,7 @@ import pytest
 from echod.address import parse
 from echod.config.settings import Admin, Configuration, Daemon, ServiceConfig
 from echod.daemon.privilege_syscalls import Kernel
-from echod.daemon.privileges import Identity, Impossible, identity_of, owning, stay_behind
+from echod.daemon.privileges import Identity, IdentityError, identity_of, owning, stay_behind
 from echod.services.echo import Echo
 
 ALL = (2**41 - 1,) * 3
@@ -36,7 +36,7 @@ def test_a_name_and_a_number_are_the_same(root):
 
 def test_an_unknown_user_number_needs_a_group(root):
     assert identity_of("3999999999", "3999999998") == Identity(3999999999, 3999999998, (3999999998,))
-    with pytest.raises(Impossible, match="so --gid is required"):
+    with pytest.raises(IdentityError, match="so --gid is required"):
         identity_of("3999999999", None)
 
 
@@ -57,7 +57,7 @@ def test_a_group_alone_keeps_the_user(root):
     ],
 )
 def test_an_unknown_user_or_group_is_refused(root, user, group, said):
-    with pytest.raises(Impossible, match=said):
+    with pytest.raises(IdentityError, match=said):
         identity_of(user, group)
 
 
@@ -69,7 +69,7 @@ def test_the_current_user_needs_no_switch(monkeypatch):
 
 def test_a_switch_needs_capabilities(monkeypatch):
     monkeypatch.setattr(Kernel, "capabilities", lambda _: (1 << 10, 0, 0))
-    with pytest.raises(Impossible, match="only root can become another user"):
+    with pytest.raises(IdentityError, match="only root can become another user"):
         identity_of("nobody", "0")
 
 

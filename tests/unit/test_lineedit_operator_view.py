@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.lineedit.operator_view import HELP, Answer, Leave, Operating
+from echod.lineedit.operator_view import HELP, Answer, Leave, OperatorView
 
 
-class View(Operating):
+class View(OperatorView):
     """A view, and the lines that it showed."""
 
     def __init__(self, clients=2):

@@ -10,13 +10,13 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.telemetry import background_writer as module
-from echod.telemetry.background_writer import Output
+from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.threads import NoThread
 
 LONG = 10.0  # seconds after which a test reports that a call blocks
 
 
-def lines(output: Output, *texts: str) -> None:
+def lines(output: BackgroundWriter, *texts: str) -> None:
     """Write lines."""
     for text in texts:
         output.line(text)
@@ -29,9 +29,9 @@ class Outputs(SynchronousTestCase):
         self.folder = Path(folder.name)
         self.file = self.folder / "log"
 
-    def started(self, target: int | str) -> Output:
+    def started(self, target: int | str) -> BackgroundWriter:
         """An output whose thread has been started."""
-        output = Output(target)
+        output = BackgroundWriter(target)
         output.start()
         self.addCleanup(output.stop)
         return output
@@ -59,7 +59,7 @@ class Outputs(SynchronousTestCase):
 
 class Files(Outputs):
     def test_files_get_every_line_in_order_before_during_and_after_the_thread(self) -> None:
-        output = Output(str(self.file))
+        output = BackgroundWriter(str(self.file))
         output.line("before")
         self.assertEqual(self.file.read_text("utf-8"), "before\n")
         output.start()
@@ -73,24 +73,24 @@ class Files(Outputs):
 
     def test_files_are_appended_to_and_not_readable_by_other_users(self) -> None:
         self.addCleanup(os.umask, os.umask(0))
-        Output(str(self.file)).line("one")
-        Output(str(self.file)).line("two")
+        BackgroundWriter(str(self.file)).line("one")
+        BackgroundWriter(str(self.file)).line("two")
         self.assertEqual(self.file.read_text("utf-8"), "one\ntwo\n")
         self.assertEqual(self.file.stat().st_mode & 0o777, 0o640)
 
     def test_text_that_is_not_valid_unicode_is_written(self) -> None:
-        output = Output(str(self.file))
+        output = BackgroundWriter(str(self.file))
         output.line("naïve \udcff")
         self.assertEqual(self.file.read_bytes(), "naïve \\udcff\n".encode())
 
     def test_a_file_that_cannot_be_opened_raises_at_once(self) -> None:
-        self.assertRaises(OSError, Output, str(self.folder))
-        self.assertRaises(OSError, Output, str(self.folder / "missing" / "log"))
+        self.assertRaises(OSError, BackgroundWriter, str(self.folder))
+        self.assertRaises(OSError, BackgroundWriter, str(self.folder / "missing" / "log"))
 
     def test_a_relative_path_does_not_follow_the_working_directory(self) -> None:
         self.addCleanup(os.chdir, os.getcwd())
         os.chdir(self.folder)
-        output = Output("log")
+        output = BackgroundWriter("log")
         os.chdir("/")
         output.reopen()
         output.line("one")
@@ -98,7 +98,7 @@ class Files(Outputs):
 
     def test_descriptors_are_not_inherited_by_child_processes(self) -> None:
         before = set(os.listdir("/proc/self/fd"))
-        output = Output(str(self.file))
+        output = BackgroundWriter(str(self.file))
         output.reopen()
         for descriptor in set(os.listdir("/proc/self/fd")) - before:
             if os.path.exists(f"/proc/self/fd/{descriptor}"):
@@ -118,7 +118,7 @@ class Reopening(Outputs):
         self.assertEqual(self.file.read_text("utf-8"), "two\n")
 
     def test_a_failed_reopening_keeps_the_old_file(self) -> None:
-        output = Output(str(self.file))
+        output = BackgroundWriter(str(self.file))
         self.file.rename(self.folder / "log.1")
         self.file.mkdir()
         self.assertRaises(OSError, output.reopen)
@@ -128,9 +128,11 @@ class Reopening(Outputs):
 
     def test_reopening_a_named_pipe_does_not_wait_for_a_reader(self) -> None:
         os.mkfifo(self.file)
-        self.at_once(lambda: self.assertRaisesRegex(OSError, "no process reads from it", Output, str(self.file)))
+        self.at_once(
+            lambda: self.assertRaisesRegex(OSError, "no process reads from it", BackgroundWriter, str(self.file))
+        )
         first = os.open(self.file, os.O_RDONLY | os.O_NONBLOCK)
-        output = Output(str(self.file))
+        output = BackgroundWriter(str(self.file))
         self.assertTrue(os.get_blocking(output._descriptor))  # otherwise it would lose lines when the pipe is full
         os.close(first)
         self.at_once(lambda: self.assertRaisesRegex(OSError, "no process reads from it", output.reopen))
@@ -144,14 +146,14 @@ class Reopening(Outputs):
         self.assertEqual(os.read(second, 100), b"to the next reader\nagain\n")
 
     def test_reopening_does_not_leak_a_descriptor(self) -> None:
-        output = Output(str(self.file))
+        output = BackgroundWriter(str(self.file))
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(10):
             output.reopen()
         self.assertEqual(len(os.listdir("/proc/self/fd")), before)
 
     def test_reopening_while_the_thread_writes_does_not_write_to_another_file(self) -> None:
-        output = Output(str(self.file))
+        output = BackgroundWriter(str(self.file))
         others = self.folder / "another connection"
         write = os.write
 
@@ -167,7 +169,7 @@ class Reopening(Outputs):
         self.assertEqual(self.file.read_text("utf-8"), "one\n")
 
     def test_reopening_a_given_descriptor_does_nothing(self) -> None:
-        output = Output(self.opened(os.devnull))
+        output = BackgroundWriter(self.opened(os.devnull))
         output.reopen()
         output.line("one")
         self.assertEqual(output.lost, 0)
@@ -175,7 +177,7 @@ class Reopening(Outputs):
 
 class Failures(Outputs):
     def test_lines_for_a_full_disk_are_lost_and_counted(self) -> None:
-        output = Output(self.opened("/dev/full"))
+        output = BackgroundWriter(self.opened("/dev/full"))
         output.line("one")
         self.assertEqual(output.lost, 1)
         output.start()
@@ -190,7 +192,7 @@ class Failures(Outputs):
         for closed in (False, True):
             if closed:
                 os.close(writing)
-            output = Output(writing)
+            output = BackgroundWriter(writing)
             output.line("one")
             self.assertEqual(output.lost, 1)
             if not closed:  # another descriptor may have its number by now
@@ -203,7 +205,7 @@ class Failures(Outputs):
         pipe = Pipe(self)
         os.set_blocking(pipe.writing, False)
         pipe.fill(leave=4096)
-        output = Output(pipe.writing)
+        output = BackgroundWriter(pipe.writing)
         output.line("x" * 10_000)
         self.assertEqual(output.lost, 1)
         part = pipe.read()
@@ -351,7 +353,7 @@ class Threads(Outputs):
         self.assertEqual(output.lost, 0)
 
     def test_stop_ends_the_thread_and_may_be_called_twice_or_without_start(self) -> None:
-        output = Output(str(self.file))
+        output = BackgroundWriter(str(self.file))
         output.stop()
         output.start()
         self.assertEqual(len(self.ours()), 1)
@@ -360,7 +362,7 @@ class Threads(Outputs):
         self.assertEqual(self.ours(), set())
 
     def test_an_output_can_be_started_again(self) -> None:
-        output = Output(str(self.file))
+        output = BackgroundWriter(str(self.file))
         for number in range(2):
             output.start()
             output.line(str(number))
@@ -390,7 +392,7 @@ class NoThreads(Outputs):
         self.patch(threading.Thread, "start", refuse)
 
     def test_start_raises_if_a_thread_cannot_be_started(self) -> None:
-        output = Output(str(self.file))
+        output = BackgroundWriter(str(self.file))
         self.refuse_threads()
         self.assertRaises(NoThread, output.start)
         output.line("written at once")

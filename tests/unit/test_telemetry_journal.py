@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.telemetry.background_writer import Output
+from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.journal import Journal, entry, is_journal, prefixed
 from echod.telemetry.log import LEVELS, Log
 
@@ -68,7 +68,7 @@ def journal(tmp_path, reading):
 
 def test_an_event_has_its_fields(reading, journal, tmp_path):
     with (tmp_path / "none").open("w") as file:
-        output = Output(file.fileno(), journal)
+        output = BackgroundWriter(file.fileno(), journal)
         log = Log(output, "journal", "debug", later=never)
         told = {"service": "echo", "address": "tcp://*:7", "peer": "192.0.2.1:5", "reason": "rate"}
         log.event("connection.refused", told)
@@ -114,7 +114,7 @@ def test_a_large_entry_is_sent_as_a_file(reading, journal):
 
 def test_entries_for_a_busy_journal_are_lost_and_counted(reading, journal, monkeypatch, tmp_path):
     monkeypatch.setattr("echod.telemetry.journal.PATIENCE", 0.01)
-    output = Output(os.open(os.devnull, os.O_WRONLY), journal)
+    output = BackgroundWriter(os.open(os.devnull, os.O_WRONLY), journal)
     log = Log(output, "journal", later=never)
     sent = 0
     while not output.lost:
@@ -130,7 +130,7 @@ def test_entries_are_lost_only_while_the_journal_is_absent(tmp_path):
     where = str(tmp_path / "journal")
     journal = Journal(where)
     first = Reading(where)
-    output = Output(os.open(os.devnull, os.O_WRONLY), journal)
+    output = BackgroundWriter(os.open(os.devnull, os.O_WRONLY), journal)
     log = Log(output, "journal", later=never)
     first.socket.close()
     log.say("info", "lost")
@@ -144,7 +144,7 @@ def test_entries_are_lost_only_while_the_journal_is_absent(tmp_path):
 
 def test_without_a_journal_lines_start_with_their_priority(tmp_path):
     with (tmp_path / "log").open("w") as file:
-        log = Log(Output(file.fileno(), Journal(str(tmp_path / "nowhere"))), "journal", later=never)
+        log = Log(BackgroundWriter(file.fileno(), Journal(str(tmp_path / "nowhere"))), "journal", later=never)
         log.say("error", "a\nb")
         log.event("daemon.ready", {"listeners": 2})
     assert (tmp_path / "log").read_text() == "<3>a\\x0ab\n<6>ready: 2 listeners\n"
@@ -155,7 +155,7 @@ def test_auto_is_journal_if_the_output_is_connected_to_it(reading, journal, tmp_
     with (tmp_path / "log").open("w") as file:
         there = os.fstat(file.fileno())
         environ = {"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"}
-        log = Log(Output(file.fileno(), journal), "auto", environ=environ, later=never)
+        log = Log(BackgroundWriter(file.fileno(), journal), "auto", environ=environ, later=never)
         log.say("info", "one")
         log.reconfigure("text", "info")
         log.say("info", "two")
@@ -169,14 +169,14 @@ def test_auto_is_journal_if_the_output_is_connected_to_it(reading, journal, tmp_
 def test_auto_is_text_for_any_other_output(stream, journal, reading, tmp_path):
     environ = {} if stream is None else {"JOURNAL_STREAM": stream}
     with (tmp_path / "log").open("w") as file:
-        Log(Output(file.fileno(), journal), "auto", environ=environ, later=never).say("info", "one")
+        Log(BackgroundWriter(file.fileno(), journal), "auto", environ=environ, later=never).say("info", "one")
         assert not is_journal(file.fileno(), environ)
     assert not is_journal(987, environ)
     assert reading.entries() == []
 
 
 def test_a_log_file_is_never_taken_for_the_journal(journal, reading, tmp_path):
-    output = Output(str(tmp_path / "log"), journal)
+    output = BackgroundWriter(str(tmp_path / "log"), journal)
     there = os.stat(tmp_path / "log")
     assert not output.is_journal({"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"})
 

@@ -19,7 +19,7 @@ from echod.escaping import SHOWN
 from echod.events import CATALOGUE, Closing, Events
 from echod.gate.refusal import Refusal
 from echod.socket_names import unix_name
-from echod.telemetry.background_writer import Output
+from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.line_rate_limit import CLASSES
 from echod.telemetry.log import BUG_EVERY, DIAGNOSTIC, HELD_FOR, LEVELS, MOST, MOST_DEBUG, TEMPLATES, Format, Log
 
@@ -61,7 +61,7 @@ class Logs(SynchronousTestCase):
 
     def log(self, form: Format = "text", level: str = "info") -> Log:
         """A log that writes to the file of the test synchronously."""
-        output = Output(str(self.file))
+        output = BackgroundWriter(str(self.file))
         self.addCleanup(os.close, output._descriptor)
         return Log(output, form, level, clock=self.clock.seconds, later=self.clock.callLater)
 

@@ -5,14 +5,14 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.telemetry.service_output import A_SECOND, BYTES_A_SECOND, Shown
+from echod.telemetry.service_output import A_SECOND, BYTES_A_SECOND, ServiceOutput
 
 
 class Lines(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.lines: list[str] = []
-        self.shown = Shown(self.write, self.clock.seconds, self.clock.callLater)
+        self.shown = ServiceOutput(self.write, self.clock.seconds, self.clock.callLater)
 
     def write(self, line: str) -> int:
         """Append a line. Returns its bytes with its line feed."""
@@ -56,7 +56,7 @@ class Lines(SynchronousTestCase):
             self.lines.clear()
 
     def test_bytes_are_counted_as_written(self) -> None:
-        shown = Shown(lambda line: self.write("x" * 999 + line), self.clock.seconds, self.clock.callLater)
+        shown = ServiceOutput(lambda line: self.write("x" * 999 + line), self.clock.seconds, self.clock.callLater)
         for _ in range(A_SECOND):
             shown("")
         self.assertLessEqual(sum(len(line) + 1 for line in self.lines), BYTES_A_SECOND + 1000)

@@ -6,7 +6,7 @@ from twisted.internet import reactor
 from echod.address import parse
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import Unbindable, bind_all, wanted
-from echod.daemon.fd_store import Store
+from echod.daemon.fd_store import DescriptorStore
 from echod.daemon.sd_notify import Notify
 from echod.services.echo import Echo
 from echod.transports.inherited_sockets import Passed
@@ -31,7 +31,7 @@ def test_an_invalid_string_is_refused(text):
 
 def bound(listen):
     places = wanted([ServiceConfig("it", Echo, None, (parse(listen),))])
-    return bind_all(reactor, places, Store(Passed(), Notify({}, reactor), {}))
+    return bind_all(reactor, places, DescriptorStore(Passed(), Notify({}, reactor), {}))
 
 
 def test_a_port_chosen_by_the_kernel_is_reported():
