@@ -213,7 +213,7 @@ class Service:
         self.context = context or Context()
 
     @classmethod
-    def faults(cls, options: Any) -> Iterable[tuple[str, str]]:
+    def configuration_errors(cls, options: Any) -> Iterable[tuple[str, str]]:
         """Errors in options whose types are right: the name of the field in Options, and the message.
 
         The configuration calls it before anything is served. Check only files and combinations of keys here.

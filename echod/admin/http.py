@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
-from echod.admin.messages import JSON, Answer, Feed, Handler, Request, fault
+from echod.admin.messages import JSON, Answer, Feed, Handler, Request, error_answer
 from echod.escaping import escaped
 from echod.gate.work_budget import UNIT_BYTES, WorkBudget
 from echod.model import CLOSE, NOTHING, PLAIN, RESET, Arrival, Peer, Reply, Say
@@ -296,7 +296,7 @@ class HTTPSession:
     def _refuse(self, status: int, message: str) -> None:
         """Respond to an invalid request, and close."""
         self._refused = True
-        answer = fault(status, escaped(message))
+        answer = error_answer(status, escaped(message))
         assert isinstance(answer.body, bytes)
         headers = [("content-type", JSON), ("content-length", str(len(answer.body))), ("connection", "close")]
         self._send(_head(status, headers))

@@ -64,7 +64,7 @@ def of_json(value: Any, status: int = 200) -> Answer:
     return Answer(status, json.dumps(value).encode() + b"\n")
 
 
-def fault(status: int, message: str, *headers: tuple[str, str]) -> Answer:
+def error_answer(status: int, message: str, *headers: tuple[str, str]) -> Answer:
     """An error response of one line of JSON: what is wrong, and what was expected."""
     return Answer(status, json.dumps({"error": message}).encode() + b"\n", headers=headers)
 

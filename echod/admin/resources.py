@@ -15,7 +15,7 @@ from echod.admin.messages import (
     Handler,
     Request,
     Respond,
-    fault,
+    error_answer,
     list_of_json,
     object_of_json,
     of_json,
@@ -137,7 +137,9 @@ class DaemonResources:
         limit = int(written) if re.fullmatch("[0-9]{1,9}", written) else 0
         if not 1 <= limit <= MOST_ASKED:
             respond(
-                fault(400, f"limit={clipped(written)} is not valid: expected a whole number from 1 to {MOST_ASKED}")
+                error_answer(
+                    400, f"limit={clipped(written)} is not valid: expected a whole number from 1 to {MOST_ASKED}"
+                )
             )
             return
         respond(Answer(200, chain(list_of_json(self._view.connections(limit)), (b"\n",))))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from echod.admin.http import HTTPSession
-from echod.admin.messages import TEXT, Answer, Handler, Request, Respond, fault
+from echod.admin.messages import TEXT, Answer, Handler, Request, Respond, error_answer
 from echod.escaping import clipped
 from echod.model import RESET, Context, Peer, Quiet, Say, Service, Session
 from echod.peercred import overflow, own_user
@@ -88,7 +88,7 @@ class AdminService(Service):
         methods = self._resources.find(request.path)
         if methods is None and not (request.method == "OPTIONS" and request.path == "*"):
             known = ", ".join(self._resources.paths())
-            respond(fault(404, f"{clipped(request.path)} does not exist; the resources are {known}"))
+            respond(error_answer(404, f"{clipped(request.path)} does not exist; the resources are {known}"))
             return
         allowed = {"OPTIONS", *(methods or ("GET", "POST"))}
         allowed |= {"HEAD"} if "GET" in allowed else set()
@@ -99,7 +99,7 @@ class AdminService(Service):
         if request.method == "OPTIONS":
             respond(Answer(200, b"", TEXT, headers=(allow,)))
         elif handler is None:
-            respond(fault(405, f"the method is not allowed; this resource accepts {allow[1]}", allow))
+            respond(error_answer(405, f"the method is not allowed; this resource accepts {allow[1]}", allow))
         else:
             handler(request, respond)
 
@@ -111,25 +111,25 @@ class AdminService(Service):
             return None
         if not self._is_member(request.peer):
             # Close the connection: a user without access must not occupy one of the connections.
-            return fault(403, f"permission denied: {self._who_may()}", ("connection", "close"))
+            return error_answer(403, f"permission denied: {self._who_may()}", ("connection", "close"))
         if request.method not in READING or not self._resources.only_reads(request.path):
             who = f"root or {_name_of(os.geteuid())}"
-            return fault(403, f"members of group {self.options.group} may only read: run this as {who}")
+            return error_answer(403, f"members of group {self.options.group} may only read: run this as {who}")
         return None
 
     def _refusal_over_tcp(self, request: Request) -> Answer | None:
         if request.method not in READING:
-            return fault(403, "over TCP this interface is read-only; use its Unix socket")
+            return error_answer(403, "over TCP this interface is read-only; use its Unix socket")
         # DNS rebinding: a web page under a name that an attacker points to this host could read everything.
         host = request.headers.get("host", "")
         if not self._is_ours(host):
-            return fault(
+            return error_answer(
                 421, f"Host {clipped(host)} is not allowed: use an IP address, localhost, or a name in admin.hosts"
             )
         # A page of another site may send requests by a browser: its Origin then differs from the Host.
         origin = request.headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
-            return fault(403, "a page of another site may not read this")
+            return error_answer(403, "a page of another site may not read this")
         return None
 
     def _is_ours(self, host: str) -> bool:

@@ -73,7 +73,7 @@ def find_admin(arguments: argparse.Namespace) -> Address:
     try:
         found = administration(os.environ)
     except ConfigurationError as error:
-        raise Unreadable(f"{error.faults[0]}; pass --admin URL to ignore the file") from None
+        raise Unreadable(f"{error.errors[0]}; pass --admin URL to ignore the file") from None
     for address in sorted(found.listen, key=lambda one: not one.has_path):
         return _first_that_answers(list(_candidates(admin_address(address.place))))  # options are for listening
     raise NoDaemon(escaped(f"{found.file}: the section [admin] is missing; add it, or pass --admin URL"))

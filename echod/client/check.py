@@ -48,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def tell(wrong: ConfigurationError) -> None:
     """Print every configuration error on standard error, a line each."""
-    for fault in wrong.faults:
-        fail(escaped(str(fault)))
+    for error in wrong.errors:
+        fail(escaped(str(error)))
 
 
 def _unknown(text: str) -> str | None:

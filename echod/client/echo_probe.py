@@ -86,14 +86,14 @@ class Datagrams(Probing):
         now = self._clock()
         number = self._probes.number(data)
         if number is None or not 0 < number <= self._account.sent:
-            fault = "it belongs to no probe of this ping"
-            self._on_result(self._account.mistake(None, len(data), fault))
+            error = "it belongs to no probe of this ping"
+            self._on_result(self._account.mistake(None, len(data), error))
             return NOTHING
         right = self._probes.answer(number)
         if data == right:
             self._on_result(self._account.answer(number, len(data), now))
         else:
-            self._on_result(self._account.mistake(number, len(data), _fault(data, right)))
+            self._on_result(self._account.mistake(number, len(data), _error_of(data, right)))
         return NOTHING
 
 
@@ -132,11 +132,11 @@ class Stream(Probing):
         right = self._right[self._at : self._at + len(part)]
         if part != right and not self._spoiled:
             self._spoiled = True
-            fault = _fault(part, right, self._at)
-            self._on_result(self._account.mistake(self._number, self._probes.size, fault))
+            error = _error_of(part, right, self._at)
+            self._on_result(self._account.mistake(self._number, self._probes.size, error))
 
 
-def _fault(came: bytes, right: bytes, at: int = 0) -> str:
+def _error_of(came: bytes, right: bytes, at: int = 0) -> str:
     """The error in a reply, or in a part of it that starts at byte `at`."""
     for position, (is_, should_be) in enumerate(zip(came, right, strict=False), at):
         if is_ != should_be:

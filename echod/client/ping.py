@@ -248,7 +248,7 @@ class Ping:
         if finding.number is not None:
             text += f" seq={finding.number}"
         if finding.verdict is ReplyClass.WRONG:
-            return f"{text} wrong: {finding.fault}"
+            return f"{text} wrong: {finding.error}"
         if finding.seconds is not None:
             text += f" time={finding.seconds * 1000:.3f} ms"
         return text + NOTES[finding.verdict]

@@ -30,7 +30,7 @@ class ProbeResult(NamedTuple):
     number: int | None
     size: int  #: bytes of the reply
     seconds: float | None = None  #: from the probe to its reply; None if that is not known
-    fault: str = ""  #: a description of the error, for ReplyClass.WRONG
+    error: str = ""  #: a description of the error, for ReplyClass.WRONG
 
 
 class ProbeLedger:
@@ -124,13 +124,13 @@ class ProbeLedger:
         self.reordered += overtaken
         return ProbeResult(ReplyClass.REORDERED if overtaken else ReplyClass.RECEIVED, number, size, seconds)
 
-    def mistake(self, number: int | None, size: int, fault: str) -> ProbeResult:
+    def mistake(self, number: int | None, size: int, error: str) -> ProbeResult:
         """Record a wrong reply of `size` bytes. A probe with this `number` is then no longer awaited."""
         self.wrong += 1
         if number is not None and number > self.sent - self._remembered:
             slot = number % self._remembered
             self._fates[slot] = self._fates[slot] or _WRONG
-        return ProbeResult(ReplyClass.WRONG, number, size, fault=fault)
+        return ProbeResult(ReplyClass.WRONG, number, size, error=error)
 
     def awaited(self, now: float) -> int:
         """The number of probes that can still get a reply in time."""

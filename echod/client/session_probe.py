@@ -79,7 +79,7 @@ class Conversing:
     def _take_result(self, finding: ProbeResult) -> None:
         self._on_result(finding)
         if finding.number is None and self._address.shape is Shape.STREAM:
-            self._over(Failed(f"{self._address.place}: {finding.fault}"))
+            self._over(Failed(f"{self._address.place}: {finding.error}"))
 
 
 class Prompt(Dialogue):

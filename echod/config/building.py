@@ -38,8 +38,8 @@ class Building:
         daemon = Daemon(**self._fields("daemon", DAEMON.keys, [self._found.get("daemon", {})]))
         services = [self._service(name, found) for name, found in self._found.get("services", {}).items()]
         admin = self._admin(self._found.get("admin", {}))
-        if self._reading.faults:
-            raise ConfigurationError(self._reading.faults)
+        if self._reading.errors:
+            raise ConfigurationError(self._reading.errors)
         built = tuple(service for service in services if service is not None)
         return Configuration(daemon, built, admin, tuple(sources), self._origins)
 
@@ -112,15 +112,17 @@ class Building:
         try:
             options = kind.Options(**self._fields(path, keys.values(), [found]))
         except (TypeError, ValueError) as error:
-            self._reading.fault(file, path, str(error))
+            self._reading.add_error(file, path, str(error))
             return None
         try:
-            faults = tuple(kind.faults(options))
+            errors = tuple(kind.configuration_errors(options))
         except Exception as error:  # code of another package
-            faults = (("", f"kind {kind.kind} cannot check its options: {type(error).__name__}: {error}"),)
-        for name, text in faults:
+            errors = (("", f"kind {kind.kind} cannot check its options: {type(error).__name__}: {error}"),)
+        for name, text in errors:
             written = found.get(keys.get(name, ""))
-            self._reading.fault(written.file if written else file, joined(path, key_of(name)) if name else path, text)
+            self._reading.add_error(
+                written.file if written else file, joined(path, key_of(name)) if name else path, text
+            )
         return options
 
     def _check_carriage(self, kind: type[Service], listen: Written) -> None:
@@ -131,4 +133,4 @@ class Building:
             if not kind.is_served_over(address.shape):
                 right = "streams only: use tcp:// or unix://" if kind.streams else "datagrams only: use udp://"
                 text = f"{address.place}: {kind.kind} is served over {right}"
-                self._reading.fault(listen.file, element(listen.path, index), text)
+                self._reading.add_error(listen.file, element(listen.path, index), text)

@@ -12,7 +12,7 @@ from echod.escaping import escaped
 
 
 @dataclass(frozen=True)
-class Fault:
+class LocatedError:
     """One error: the file, the key, what is wrong with it and what was expected."""
 
     file: Path  #: or the option of the command line that held it, such as `--listen`
@@ -28,11 +28,11 @@ class Fault:
 
 
 class ConfigurationError(Exception):
-    """A configuration that cannot be used: `faults` has every error, `str` has one line for each."""
+    """A configuration that cannot be used: `errors` has every error, `str` has one line for each."""
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("\n".join(map(str, self.faults)))
+    def __init__(self, errors: Iterable[LocatedError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(map(str, self.errors)))
 
 
 LONGEST_KEY: Final = 64  #: characters that a path shows of one key; a key that the schema knows is shorter

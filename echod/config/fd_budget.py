@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from echod.config.errors import ConfigurationError, Fault, joined
+from echod.config.errors import ConfigurationError, LocatedError, joined
 from echod.config.line_numbers import located
 from echod.config.settings import Configuration, ServiceConfig
 
@@ -24,7 +24,7 @@ def fit(configuration: Configuration, hard: int) -> tuple[Configuration, list[st
     apart = APART + A_LISTENER * max(0, addresses - INCLUDED)
     room = hard - apart
     reduced: list[str] = []
-    faults: list[Fault] = []
+    errors: list[LocatedError] = []
 
     def fitting() -> Iterator[ServiceConfig]:
         for service in configuration.services:
@@ -37,13 +37,13 @@ def fit(configuration: Configuration, hard: int) -> tuple[Configuration, list[st
                     f"{limits.connections} + {apart} exceed the hard limit of {hard} open files;"
                     f" expected at most {max(room, 0)}, or a higher limit (LimitNOFILE= in a unit, ulimit -n)"
                 )
-                faults.append(Fault(file, key, text))
+                errors.append(LocatedError(file, key, text))
             else:
                 reduced.append(service.name)
                 yield replace(service, limits=replace(limits, connections=max(room, 1)))
 
     fitted = tuple(fitting())
-    if faults:
-        raise ConfigurationError(located(dict.fromkeys(faults), configuration.texts))
+    if errors:
+        raise ConfigurationError(located(dict.fromkeys(errors), configuration.texts))
     lines = [f"connections reduced to {max(room, 1)}, because the limit of open files is {hard}: {', '.join(reduced)}"]
     return replace(configuration, services=fitted), lines if reduced else []

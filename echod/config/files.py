@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
-from echod.config.errors import Fault
+from echod.config.errors import LocatedError
 from echod.escaping import system_error
 from echod.small_files import Unsuitable, not_utf8, read_whole
 
@@ -30,12 +30,12 @@ class TomlFile:
     text: str
 
 
-def read_all(main: Path, faults: list[Fault]) -> list[TomlFile]:
+def read_all(main: Path, errors: list[LocatedError]) -> list[TomlFile]:
     """The main file and every `conf.d/*.toml` next to it; later files override earlier ones.
 
-    For a file that cannot be read, an error is appended to `faults`.
+    For a file that cannot be read, an error is appended to `errors`.
     """
-    found = (_read(file, faults) for file in (main, *_drop_ins(main.parent / DROP_INS, faults)))
+    found = (_read(file, errors) for file in (main, *_drop_ins(main.parent / DROP_INS, errors)))
     return [file for file in found if file is not None]
 
 
@@ -50,46 +50,46 @@ def exists(path: Path) -> bool:
     return True
 
 
-def _drop_ins(directory: Path, faults: list[Fault]) -> Iterator[Path]:
+def _drop_ins(directory: Path, errors: list[LocatedError]) -> Iterator[Path]:
     try:
         names = os.listdir(directory)  # names of files, sorted by their bytes below
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        faults.append(Fault(directory, "", _why(error)))
+        errors.append(LocatedError(directory, "", _why(error)))
         return
     for name in sorted(names, key=os.fsencode):
         if name.endswith(".toml") and not any(fnmatchcase(name, pattern) for pattern in _IGNORED):
             yield directory / name
 
 
-def _read(file: Path, faults: list[Fault]) -> TomlFile | None:
+def _read(file: Path, errors: list[LocatedError]) -> TomlFile | None:
     try:
         data = read_whole(file, own=True)
     except Unsuitable as error:
-        faults.append(Fault(file, "", f"{error}; expected a configuration"))
+        errors.append(LocatedError(file, "", f"{error}; expected a configuration"))
         return None
     except (OSError, ValueError) as error:
-        faults.append(Fault(file, "", _why(error)))
+        errors.append(LocatedError(file, "", _why(error)))
         return None
     try:
         text = data.decode("utf-8").removeprefix("\ufeff")
         return TomlFile(file, tomllib.loads(text), text)
     except UnicodeDecodeError as error:
         line, text = not_utf8(error)
-        faults.append(Fault(file, "", text, line))
+        errors.append(LocatedError(file, "", text, line))
     except RecursionError:
-        faults.append(Fault(file, "", "is nested too deeply"))
+        errors.append(LocatedError(file, "", "is nested too deeply"))
     except ValueError as error:  # TOMLDecodeError, or int() of thousands of digits
-        faults.append(_syntax(file, str(error), data.count(b"\n") + 1))
+        errors.append(_syntax(file, str(error), data.count(b"\n") + 1))
     return None
 
 
-def _syntax(file: Path, text: str, last: int) -> Fault:
+def _syntax(file: Path, text: str, last: int) -> LocatedError:
     """The error of tomllib, with its position moved to the front; `last` is the number of the last line."""
     if match := re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", text, re.DOTALL):
-        return Fault(file, "", f"not TOML: {match[1]}", int(match[2]), int(match[3]))
-    return Fault(file, "", f"not TOML: {text}", last if text.endswith("(at end of document)") else None)
+        return LocatedError(file, "", f"not TOML: {match[1]}", int(match[2]), int(match[3]))
+    return LocatedError(file, "", f"not TOML: {text}", last if text.endswith("(at end of document)") else None)
 
 
 def _why(error: OSError | ValueError) -> str:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from echod.config.errors import Fault, element, joined
+from echod.config.errors import LocatedError, element, joined
 
 _BLANK: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _SPACE: Final = re.compile(r"[ \t]*")
@@ -37,20 +37,20 @@ def line_numbers(text: str, paths: Collection[str]) -> dict[str, int]:
     return document.lines
 
 
-def located(faults: Iterable[Fault], texts: Mapping[Path, str]) -> list[Fault]:
+def located(errors: Iterable[LocatedError], texts: Mapping[Path, str]) -> list[LocatedError]:
     """The errors with the line of each key, if its file is in `texts`. A missing key gets the line of its table."""
-    faults = list(faults)
+    errors = list(errors)
     paths: dict[Path, set[str]] = {}
-    for fault in faults:
-        if fault.line is None and fault.file in texts:
-            paths.setdefault(fault.file, set()).update(_and_outer(fault.path))
+    for error in errors:
+        if error.line is None and error.file in texts:
+            paths.setdefault(error.file, set()).update(_and_outer(error.path))
     lines = {file: line_numbers(texts[file], wanted) for file, wanted in paths.items()}
 
-    def line(fault: Fault) -> int | None:
-        known = lines.get(fault.file, {})
-        return next((known[path] for path in _and_outer(fault.path) if path in known), fault.line)
+    def line(error: LocatedError) -> int | None:
+        known = lines.get(error.file, {})
+        return next((known[path] for path in _and_outer(error.path) if path in known), error.line)
 
-    return [replace(fault, line=line(fault)) for fault in faults]
+    return [replace(error, line=line(error)) for error in errors]
 
 
 def _and_outer(path: str) -> Iterator[str]:

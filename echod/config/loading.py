@@ -14,7 +14,7 @@ from echod.address import Address, parse
 from echod.config import files, schema
 from echod.config.address_conflicts import Unknown
 from echod.config.building import ALLOW, Building
-from echod.config.errors import ConfigurationError, Fault, joined
+from echod.config.errors import ConfigurationError, LocatedError, joined
 from echod.config.line_numbers import located
 from echod.config.settings import Configuration
 from echod.config.toml_reader import DEFAULT, Found, Reading, Written
@@ -55,18 +55,18 @@ def load(
     Without any file, the built-in configuration is used. `allow` are networks in CIDR that are added to every service's
     `allow`. `unknown` checks endpoint strings. Raises ConfigurationError.
     """
-    faults: list[Fault] = []
+    errors: list[LocatedError] = []
     main = _main_file(path, environ, system)
-    read = [] if main is None else files.read_all(main, faults)
+    read = [] if main is None else files.read_all(main, errors)
     layers = [(DEFAULT, BUILT_IN)] if main is None else [(file.path, file.content) for file in read]
     texts = {file.path: file.text for file in read}
-    reading = Reading(kinds, faults, whole=not faults)
+    reading = Reading(kinds, errors, whole=not errors)
     try:
         found = reading.root(layers)
         building = Building(reading, found, _networks(reading, allow), unknown)
         return replace(building.configuration([file.path.absolute() for file in read]), texts=texts)
     except ConfigurationError as error:
-        raise ConfigurationError(located(error.faults, texts)) from None
+        raise ConfigurationError(located(error.errors, texts)) from None
 
 
 def with_show(configuration: Configuration, written: str | None) -> Configuration:
@@ -79,7 +79,7 @@ def with_show(configuration: Configuration, written: str | None) -> Configuratio
     try:
         how = schema.SHOW.accept(written)
     except ValueError as error:
-        raise ConfigurationError([Fault(SHOW, "", str(error))]) from None
+        raise ConfigurationError([LocatedError(SHOW, "", str(error))]) from None
     services, origins = [], dict(configuration.origins)
     for service in configuration.services:
         if service.show is None:
@@ -107,14 +107,14 @@ def administration(environ: Mapping[str, str], *, system: Path = files.SYSTEM) -
     main = _main_file(None, environ, system)
     if main is None:
         return Administration(None, (parse(expanded(ADMIN)),))
-    faults: list[Fault] = []
-    read = files.read_all(main, faults)
+    errors: list[LocatedError] = []
+    read = files.read_all(main, errors)
     layers = [(file.path, {"admin": file.content["admin"]}) for file in read if "admin" in file.content]
-    admin = Reading({}, faults, whole=False).root(layers).get("admin", {})
+    admin = Reading({}, errors, whole=False).root(layers).get("admin", {})
     listen, group = admin.get("listen"), admin.get("group")
     addresses = tuple(address for address in listen.value if address is not None) if listen else ()
-    if faults and not addresses:
-        raise ConfigurationError(located(faults, {file.path: file.text for file in read}))
+    if errors and not addresses:
+        raise ConfigurationError(located(errors, {file.path: file.text for file in read}))
     return Administration(main, addresses, group.value if group else "")
 
 
@@ -130,19 +130,19 @@ def from_listen(
     for text in listen:
         name, equals, url = text.partition("=")
         if not equals or "://" in name:
-            reading.fault(LISTEN, "", f"{shown(text)}: expected KIND=URL, such as echo=tcp://127.0.0.1:10007")
+            reading.add_error(LISTEN, "", f"{shown(text)}: expected KIND=URL, such as echo=tcp://127.0.0.1:10007")
             continue
         address = reading.value("services.NAME.listen", ADDRESSES, [url], LISTEN, "")
         try:
             kind = Written(reading.kind(name), DEFAULT, "")
         except ValueError as error:
-            reading.fault(LISTEN, "", str(error))
+            reading.add_error(LISTEN, "", str(error))
             continue
         addresses = services[name]["listen"].value if name in services else ()
         addresses += address.value if address else ()
         services[name] = {"kind": kind, "listen": Written(addresses, LISTEN, "")}
     if not listen:
-        reading.fault(LISTEN, "", "expected KIND=URL, such as echo=tcp://127.0.0.1:10007")
+        reading.add_error(LISTEN, "", "expected KIND=URL, such as echo=tcp://127.0.0.1:10007")
     return Building(reading, {"services": services}, _networks(reading, allow), unknown).configuration(())
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Final
 
 from echod.address import Address
-from echod.config.errors import Fault, element, joined
+from echod.config.errors import LocatedError, element, joined
 from echod.config.line_numbers import located
 from echod.config.settings import Admin, Configuration
 from echod.config.toml_reader import DEFAULT
@@ -30,7 +30,7 @@ COMES_LATER: Final = frozenset({"freebind", "retry"})
 class Unresolved(Exception):
     """Names could not be resolved; `errors` has a line for each."""
 
-    def __init__(self, errors: Iterable[Fault]) -> None:
+    def __init__(self, errors: Iterable[LocatedError]) -> None:
         self.errors = tuple(str(error) for error in errors)
         super().__init__("\n".join(self.errors))
 
@@ -59,8 +59,8 @@ class _Resolver:
     """Resolves each name once, and collects errors and warnings."""
 
     def __init__(self, configuration: Configuration) -> None:
-        self.errors: list[Fault] = []
-        self.warnings: list[Fault] = []
+        self.errors: list[LocatedError] = []
+        self.warnings: list[LocatedError] = []
         self._origins = configuration.origins
         self._hosts = cache(sockets.hosts_of)
         self._not_here = cache(_not_here)
@@ -106,11 +106,11 @@ class _Resolver:
                     self.warnings.append(self._fault(key, index, text))
         yield from (replace(address, host=host) for host in here)
 
-    def _fault(self, key: str, index: int | None, text: str) -> Fault:
+    def _fault(self, key: str, index: int | None, text: str) -> LocatedError:
         """An error or warning about a key, or about an element of its array."""
         file = self._origins.get(key, (DEFAULT,))[0]
         path = key if index is None else element(key, index)
-        return Fault(file, "" if str(file).startswith("--") else path, text)
+        return LocatedError(file, "" if str(file).startswith("--") else path, text)
 
 
 def _not_here(host: str) -> OSError | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from echod.config import units
-from echod.config.errors import Fault, element, joined
+from echod.config.errors import LocatedError, element, joined
 from echod.config.options import option_forms
 from echod.config.schema import ADMIN, KIND_RIGHT, ROOT, SERVICE, SERVICES, Table, missing
 from echod.config.value_types import Form, called, text
@@ -46,25 +46,25 @@ NOT_AVAILABLE: Final = "not available in this version"
 class Reading:
     """One pass over all files. `whole` is False if a file could not be read: then missing keys are not reported."""
 
-    def __init__(self, kinds: Mapping[str, type[Service]], faults: list[Fault], whole: bool = True) -> None:
+    def __init__(self, kinds: Mapping[str, type[Service]], errors: list[LocatedError], whole: bool = True) -> None:
         self.kinds = kinds
-        self.faults = faults
+        self.errors = errors
         self.whole = whole
         self._kind = text(KIND_RIGHT, self.kind)
 
     def root(self, layers: Layers) -> Found:
-        """Read all files. Errors are appended to `faults`."""
+        """Read all files. Errors are appended to `errors`."""
         found = self._table(ROOT, layers, "")
         if self.whole and not any(
             content.get("services", {}) != {} or self._misspelled(ROOT, content, "services") for _, content in layers
         ):
             right = 'expected one such as [services.echo] with listen = ["tcp://127.0.0.1:10007"]'
-            self.fault(layers[0][0], "services", f"no service is configured; {right}")
+            self.add_error(layers[0][0], "services", f"no service is configured; {right}")
         return found
 
-    def fault(self, file: Path, path: str, text: str) -> None:
+    def add_error(self, file: Path, path: str, text: str) -> None:
         """Record an error."""
-        self.faults.append(Fault(file, path, text))
+        self.errors.append(LocatedError(file, path, text))
 
     def kind(self, name: str) -> type[Service]:
         """The kind with this name. Raises ValueError."""
@@ -86,13 +86,13 @@ class Reading:
         try:
             value = form.accept(content)
         except ValueError as error:
-            self.fault(file, path, str(error))
+            self.add_error(file, path, str(error))
             return None
         if form.each is not None:
             parts = [self.value(name, form.each, part, file, element(path, n)) for n, part in enumerate(value)]
             return Written(tuple(part and part.value for part in parts), file, path)
         if (what := missing(name, value)) is not None:
-            self.fault(file, path, f"{what}: {NOT_AVAILABLE}" if what else NOT_AVAILABLE)
+            self.add_error(file, path, f"{what}: {NOT_AVAILABLE}" if what else NOT_AVAILABLE)
         return Written(file.absolute().parent / value if isinstance(value, Path) else value, file, path)
 
     def _table(self, table: Table, layers: Layers, path: str) -> Found:
@@ -102,13 +102,13 @@ class Reading:
             name = f"{table.name}.{key}" if table.name else key
             if form is None:
                 for file, _ in here:
-                    self.fault(file, where, f"unknown key; {self._right_key(table, key)}")
+                    self.add_error(file, where, f"unknown key; {self._right_key(table, key)}")
             elif form is SERVICES:
                 found[key] = self._services(here, where)
             elif isinstance(form, Table):
                 if missing(form.name, None) is not None:
                     for file, _ in here:
-                        self.fault(file, where, NOT_AVAILABLE)
+                        self.add_error(file, where, NOT_AVAILABLE)
                 found[key] = self._table(form, here, where)
             else:
                 for file, content in here:
@@ -121,7 +121,7 @@ class Reading:
         layers_of: dict[str, list[tuple[Path, Any]]] = {}
         for file, content in layers:
             if not isinstance(content, dict):
-                self.fault(file, path, f"must be a table, not {called(content)}")
+                self.add_error(file, path, f"must be a table, not {called(content)}")
                 continue
             for key, inner in content.items():
                 layers_of.setdefault(key, []).append((file, inner))
@@ -133,9 +133,9 @@ class Reading:
             where = joined(path, name)
             if not _SERVICE_NAME.fullmatch(name):
                 right = "expected a letter or digit, then up to 63 letters, digits, _, . and -"
-                self.fault(here[0][0], where, f"invalid service name; {right}")
+                self.add_error(here[0][0], where, f"invalid service name; {right}")
             if name == ADMIN.name:
-                self.fault(
+                self.add_error(
                     here[0][0], where, "the name admin is reserved for the admin interface; expected another name"
                 )
             found[name] = self._service(name, here, where)
@@ -156,16 +156,18 @@ class Reading:
                 found["kind"] = Written(self.kind(name), DEFAULT, joined(path, "kind"))
             except ValueError as error:
                 if self.whole:
-                    self.fault(tables[0][0], path, f"{error}" if name in PLANNED else f'{error}; or add kind = "…"')
+                    self.add_error(tables[0][0], path, f"{error}" if name in PLANNED else f'{error}; or add kind = "…"')
         return found
 
     def _addresses(self, found: Found, tables: Layers, path: str) -> None:
         """Check that a service has an address."""
         if tables and self.whole and not any("listen" in content for _, content in tables):
-            self.fault(tables[0][0], path, 'listen is missing; expected one such as listen = ["tcp://127.0.0.1:10007"]')
+            self.add_error(
+                tables[0][0], path, 'listen is missing; expected one such as listen = ["tcp://127.0.0.1:10007"]'
+            )
         listen = found.get("listen")
         if listen and not listen.value:
-            self.fault(
+            self.add_error(
                 listen.file, listen.path, 'must not be empty; expected an address such as "tcp://127.0.0.1:10007"'
             )
 
@@ -182,7 +184,7 @@ class Reading:
             except (TypeError, NameError) as error:
                 if name not in self.kinds:
                     continue  # this kind is not used
-                self.fault(layers[0][0], path, f"kind {one.kind} cannot be configured: {error}")
+                self.add_error(layers[0][0], path, f"kind {one.kind} cannot be configured: {error}")
         return forms
 
     def _misspelled(self, table: Table, content: Mapping[str, Any], known: str) -> bool:

@@ -87,11 +87,11 @@ class BoundSocket:
 
 
 class Unbindable(Exception):
-    """Some sockets could not be opened. `faults` has a line for each; no socket stays open."""
+    """Some sockets could not be opened. `errors` has a line for each; no socket stays open."""
 
-    def __init__(self, faults: Iterable[str]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("\n".join(self.faults))
+    def __init__(self, errors: Iterable[str]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(self.errors))
 
 
 class Unsuited(Unbindable):
@@ -115,7 +115,7 @@ def bind_all(
     If this machine does not have an address with `retry`, it is added to `absent`, if given, with the reason.
     """
     bound: list[BoundSocket] = []
-    faults: list[str] = []
+    errors: list[str] = []
     unsuited: list[str] = []
     store.forget_others(place.address for place in places)
     for place in places:
@@ -129,11 +129,11 @@ def bind_all(
             if absent is not None and "retry" in address.options and error.errno in ABSENT:
                 absent[place] = reason(error, address)
             else:
-                faults.append(f"{address.place}: {reason(error, address)}")
-    if faults or unsuited:
+                errors.append(f"{address.place}: {reason(error, address)}")
+    if errors or unsuited:
         for one in bound:
             one.close()
-        raise Unbindable(faults + unsuited) if faults else Unsuited(unsuited)
+        raise Unbindable(errors + unsuited) if errors else Unsuited(unsuited)
     return bound
 
 

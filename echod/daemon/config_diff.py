@@ -38,11 +38,11 @@ def explained(lines: tuple[str, ...], *, confined: bool) -> tuple[str, ...]:
 
 
 class FixedOptions(Exception):
-    """Options that cannot change while a socket is open; `faults` has a line for each."""
+    """Options that cannot change while a socket is open; `errors` has a line for each."""
 
-    def __init__(self, faults: Iterable[str]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("\n".join(self.faults))
+    def __init__(self, errors: Iterable[str]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(self.errors))
 
 
 @dataclass
@@ -61,19 +61,19 @@ def difference(listeners: Iterable[Listener], places: Iterable[ListenSpec], plan
     for listener in listeners:
         there.setdefault(listener.bound.wanted.place, []).append(listener)
     found = Difference()
-    faults: list[str] = []
+    errors: list[str] = []
     for one in places:
         ours = there.pop(one.place, None)
         if ours is None:
             found.new.append(one)
             continue
-        faults += _unchangeable(ours[0].bound.wanted.address, one.address)
+        errors += _unchangeable(ours[0].bound.wanted.address, one.address)
         for listener in ours:
             same = listener.suits(one.service, plane) and _layers(listener.bound.wanted.address) == _layers(one.address)
             (found.going_on if same else found.renewed).append((listener, one))
     found.gone = [listener for group in there.values() for listener in group]
-    if faults:
-        raise FixedOptions(faults)
+    if errors:
+        raise FixedOptions(errors)
     return found
 
 

@@ -32,12 +32,12 @@ BUSY: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EINTR}
 class Notify:
     """Sends messages to the manager that `environ` names, if any; `event` is the sink to subscribe.
 
-    The variables are removed, so that no child process uses them. If one is wrong, `fault` has the error.
+    The variables are removed, so that no child process uses them. If one is wrong, `error` has the error.
     """
 
     def __init__(self, environ: MutableMapping[str, str], reactor: IReactorTime) -> None:
         where, interval, pid = (environ.pop(name, None) for name in VARIABLES)
-        self.fault: str | None = None
+        self.error: str | None = None
         self._reactor = reactor
         self._listeners = 0
         self._socket: socket.socket | None = None
@@ -123,7 +123,7 @@ class Notify:
 
     def _open(self, where: str) -> None:
         if not where.startswith(("/", "@")) or len(where) < 2:
-            self.fault = (
+            self.error = (
                 f"NOTIFY_SOCKET={escaped(where)} is neither a path nor an abstract socket; the manager is not notified"
             )
             return
@@ -134,7 +134,7 @@ class Notify:
     def _half(self, interval: str) -> float:
         """Seconds between two watchdog messages: half of the interval, as sd_watchdog_enabled(3) recommends."""
         if not interval.isascii() or not interval.isdecimal() or len(interval) > 20 or int(interval) == 0:
-            self.fault = f"WATCHDOG_USEC={escaped(interval[:40])} is not a number of microseconds above 0"
+            self.error = f"WATCHDOG_USEC={escaped(interval[:40])} is not a number of microseconds above 0"
             return 0.0
         return int(interval) / 2e6
 

@@ -90,7 +90,7 @@ class Qotd(Service):
         self._quotes = quotations("\n%\n".join(BUILT_IN)) if file is None else read(file)
 
     @classmethod
-    def faults(cls, options: Any) -> Iterable[tuple[str, str]]:
+    def configuration_errors(cls, options: Any) -> Iterable[tuple[str, str]]:
         """The error if the file of quotations cannot be used."""
         if options.quotes is not None:
             try:

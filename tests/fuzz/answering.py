@@ -202,7 +202,7 @@ def _pings() -> Attempt:
         assert counted == len(found)
         assert account.received <= account.sent
         for finding in found:
-            assert not finding.fault or finding.fault.isprintable()
+            assert not finding.error or finding.error.isprintable()
         return account.received > 0
 
     return attempt

@@ -25,7 +25,7 @@ from echod.address import AddressError, parse
 from echod.client.commandline import parser
 from echod.config import units
 from echod.config.building import Building
-from echod.config.errors import ConfigurationError, Fault
+from echod.config.errors import ConfigurationError, LocatedError
 from echod.config.loading import from_listen, load
 from echod.config.printing import describe
 from echod.config.schema import ROOT, SERVICE, SERVICES, Table, default
@@ -92,7 +92,7 @@ def _in_file() -> Attempt:
         try:
             configuration = load(file, known, {})
         except ConfigurationError as error:
-            _assert_faults(error)
+            _assert_errors(error)
             return False
         lines = list(describe(configuration))
         printed.write_text("\n".join(lines), "utf-8")
@@ -102,10 +102,10 @@ def _in_file() -> Attempt:
     return attempt
 
 
-def _assert_faults(error: ConfigurationError) -> None:
-    assert error.faults
-    for fault in error.faults:
-        assert_plain(str(fault))
+def _assert_errors(error: ConfigurationError) -> None:
+    assert error.errors
+    for one in error.errors:
+        assert_plain(str(one))
 
 
 _KEYS: Final = (
@@ -204,15 +204,15 @@ def _in_tables() -> Attempt:
 
     def attempt(data: bytes) -> bool:
         draw = Draw(data)
-        faults: list[Fault] = []
+        errors: list[LocatedError] = []
         layers = [(Path(f"/{number}.toml"), _tree(draw, ROOT)) for number in range(1 + draw.byte() % 2)]
         if draw.byte() % 4:
             layers.append((Path("/conf.d/last.toml"), {"services": {"last": {"kind": "echo", "listen": ["tcp:7"]}}}))
-        reading = Reading(known, faults)
+        reading = Reading(known, errors)
         try:
             configuration = Building(reading, reading.root(layers), ()).configuration(())
         except ConfigurationError as error:
-            _assert_faults(error)
+            _assert_errors(error)
             return False
         assert all(line.isprintable() for line in describe(configuration))
         return True
@@ -229,7 +229,7 @@ def _listen() -> Attempt:
         try:
             configuration = from_listen(words[:middle], words[middle:], known)
         except ConfigurationError as error:
-            _assert_faults(error)
+            _assert_errors(error)
             return False
         return bool(configuration.services)
 
@@ -473,11 +473,11 @@ TARGETS: Final = (
         lambda: _value,
         (b"d", b"h", b"m", b"s", b"ms", b"us", b".", b"/", b"KiB", b"GiB", b"auto", b"::", b"9" * 12, b"1", b"0"),
     ),
-    Target("configuration text", "a configuration that prints as itself, or faults of one line each", _in_file, _TOML),
+    Target("configuration text", "a configuration that prints as itself, or errors of one line each", _in_file, _TOML),
     Target("configuration tables", "the same of any tables under the names of our keys", _in_tables),
     Target(
         "--listen",
-        "a configuration, or faults of one line each",
+        "a configuration, or errors of one line each",
         _listen,
         (*_URLS, b"echo=", b"upper=", b"chat=", b"\n", b"127.0.0.0/8"),
     ),

@@ -31,7 +31,7 @@ class Rot13(Service):
         self._table = bytes.maketrans(here.encode(), there.encode())
 
     @classmethod
-    def faults(cls, options: Any) -> Iterator[tuple[str, str]]:
+    def configuration_errors(cls, options: Any) -> Iterator[tuple[str, str]]:
         if not 1 <= options.places <= 25:
             yield "places", f"must be a whole number from 1 to 25, not {options.places}"
 

@@ -1,4 +1,4 @@
-"""A daemon that cannot start says why, a line a fault, with the code of sysexits(3): in front and as a daemon alike."""
+"""A daemon that cannot start prints one line for each error, and exits with the code of sysexits(3)."""
 
 import os
 import socket

@@ -89,7 +89,7 @@ def test_show_prints_the_client_and_its_message():
 def test_request_and_reply_over_udp(daemon):
     host, port = daemon.inet("upper", "udp")
     said = lesson("udp_question", daemon, "upper", "udp", typed=b"how are you?\nand now?\n")
-    assert said == f"WHO ARE YOU? from {host} {port}\nAND NOW? from {host} {port}\n"
+    assert said == f"HOW ARE YOU? from {host} {port}\nAND NOW? from {host} {port}\n"
 
 
 def test_fifty_clients_at_once(daemon):

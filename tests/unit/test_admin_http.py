@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from echod.admin.http import AHEAD, BODY, EVENT, HEAD, PATIENCE, PIECE, REQUEST, SILENCE, HTTPSession
-from echod.admin.messages import SLICE, Answer, fault, of_json
+from echod.admin.messages import SLICE, Answer, error_answer, of_json
 from echod.admin.resources import MOST_ASKED, DaemonResources, ReloadResult
 from echod.admin.service import AT_ONCE, AdminOptions, AdminService
 from echod.events import Counters
@@ -611,7 +611,7 @@ def test_a_sweep_closes_clients_that_time_out():
 
 
 def test_an_error_response_is_one_line():
-    assert fault(400, 'a "quote"\n').body.count(b"\n") == 1
+    assert error_answer(400, 'a "quote"\n').body.count(b"\n") == 1
 
 
 def test_pipelined_requests_are_served_one_a_turn():

@@ -108,20 +108,20 @@ class OfDatagrams(Judging):
         was, question[40] = question[40], 0x61
         finding = self.wrong(bytes(question))
         self.assertEqual(finding.number, 1)
-        self.assertEqual(finding.fault, f"byte 40 is 0x61, expected 0x{was:02x}")
+        self.assertEqual(finding.error, f"byte 40 is 0x61, expected 0x{was:02x}")
 
     def test_too_short_and_too_long_are_wrong(self) -> None:
         question = self.ask()
         for answer in (question[:-1], question[:16], question + b"!", question * 2):
             finding = self.wrong(answer)
-            self.assertEqual((finding.number, finding.fault), (1, "64 bytes were sent"))
+            self.assertEqual((finding.number, finding.error), (1, "64 bytes were sent"))
 
     def test_a_datagram_without_our_mark_belongs_to_no_probe(self) -> None:
         question = self.ask()
         unsent = self.probes.request(2)
         for answer in (b"", b"received", question[1:], unsent, self.probes.request(0), question[:15]):
             finding = self.wrong(answer)
-            self.assertEqual((finding.number, finding.fault), (None, "it belongs to no probe of this ping"))
+            self.assertEqual((finding.number, finding.error), (None, "it belongs to no probe of this ping"))
 
     @given(st.binary(max_size=100))
     def test_any_datagram_is_counted_without_an_exception(self, answer: bytes) -> None:
@@ -157,8 +157,8 @@ class OfStreams(Judging):
         expected = [(ReplyClass.RECEIVED, number) for number in range(1, count + 1)]
         expected[spoiled - 1] = (ReplyClass.WRONG, spoiled)
         self.assertEqual(self.verdicts(), expected)
-        fault = f"byte {place % size} is 0x{was ^ 0xFF:02x}, expected 0x{was:02x}"
-        self.assertEqual(self.found[spoiled - 1].fault, fault)
+        error = f"byte {place % size} is 0x{was ^ 0xFF:02x}, expected 0x{was:02x}"
+        self.assertEqual(self.found[spoiled - 1].error, error)
         self.assertEqual(self.account.received, count - 1)
         self.assertTrue(self.account.settled(0))
 
@@ -186,7 +186,7 @@ class OfStreams(Judging):
         question = self.ask()
         self.assertEqual(self.session.received(question + b"more"), CLOSE)
         self.assertEqual(self.verdicts(), [(ReplyClass.RECEIVED, 1), (ReplyClass.WRONG, None)])
-        self.assertEqual((self.found[1].size, self.found[1].fault), (4, "more bytes were received than sent"))
+        self.assertEqual((self.found[1].size, self.found[1].error), (4, "more bytes were received than sent"))
 
     def test_data_before_the_first_probe_is_wrong(self) -> None:
         self.assertEqual(self.session.received(b"220 welcome\r\n"), CLOSE)

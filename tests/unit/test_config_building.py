@@ -35,7 +35,7 @@ class Picky(Service):
     Options = PickyOptions
 
     @classmethod
-    def faults(cls, options):
+    def configuration_errors(cls, options):
         if options.number == 13:
             yield "number", "must not be 13"
             yield "other", "must be something else where number is 13"
@@ -60,10 +60,10 @@ def build(*contents, also=()):
     return Building(reading, found, also).configuration([A, B][: len(contents)])
 
 
-def faults(*contents):
+def errors(*contents):
     with pytest.raises(ConfigurationError) as caught:
         build(*contents)
-    return [str(fault).removeprefix("/etc/a.toml: ") for fault in caught.value.faults]
+    return [str(error).removeprefix("/etc/a.toml: ") for error in caught.value.errors]
 
 
 def services(**listens):
@@ -165,10 +165,10 @@ def test_networks_of_the_command_line_are_added():
 )
 def test_the_same_address_twice_is_an_error(one, other):
     place = parse(other).place
-    assert faults(services(a=[one], b=[other])) == [
+    assert errors(services(a=[one], b=[other])) == [
         f"services.b.listen[0]: {place} is already configured in /etc/a.toml: services.a.listen[0]"
     ]
-    assert faults(services(a=[one, other])) == [
+    assert errors(services(a=[one, other])) == [
         f"services.a.listen[1]: {place} is already configured in /etc/a.toml: services.a.listen[0]"
     ]
 
@@ -205,12 +205,12 @@ def test_different_addresses_do_not_conflict(one, other):
 )
 def test_a_wildcard_conflicts_with_an_address(whole, part):
     where = "/etc/a.toml: services.a.listen[0]"
-    assert faults(services(a=[whole], b=[part])) == [
+    assert errors(services(a=[whole], b=[part])) == [
         f"services.b.listen[0]: {parse(part).place} overlaps with {parse(whole).place}, configured in {where}"
     ]
     said = f"overlaps with {parse(part).place}, configured"
     if part != "tcp://0.0.0.0:7":
-        assert faults(services(a=[part, whole])) == [f"services.a.listen[1]: {parse(whole).place} {said} in {where}"]
+        assert errors(services(a=[part, whole])) == [f"services.a.listen[1]: {parse(whole).place} {said} in {where}"]
 
 
 @pytest.mark.parametrize(
@@ -224,11 +224,11 @@ def test_a_wildcard_conflicts_with_an_address(whole, part):
 )
 def test_multicast_and_broadcast_addresses_are_refused(address, kind):
     said = f"is a {kind} address, from which replies cannot be sent; expected an interface's address, or *"
-    assert faults(services(a=[address])) == [f"services.a.listen[0]: {address} {said}"]
+    assert errors(services(a=[address])) == [f"services.a.listen[0]: {address} {said}"]
 
 
 def test_the_name_admin_is_reserved():
-    assert faults(services(admin=["tcp://127.0.0.1:7"])) == [
+    assert errors(services(admin=["tcp://127.0.0.1:7"])) == [
         "services.admin: the name admin is reserved for the admin interface; expected another name"
     ]
 
@@ -243,7 +243,7 @@ def test_endpoint_strings_are_checked_by_the_given_function():
 
 def test_unknown_users_and_groups_are_errors():
     assert build(services(a=["unix:///run/x?user=root&group=0&mode=0600", "unix:///run/y?user=4000000"]))
-    assert faults(services(a=["unix:///run/x?user=no-such-user&group=no-such-group"])) == [
+    assert errors(services(a=["unix:///run/x?user=no-such-user&group=no-such-group"])) == [
         "services.a.listen[0]: unix:///run/x: user no-such-user does not exist",
         "services.a.listen[0]: unix:///run/x: group no-such-group does not exist",
     ]
@@ -252,7 +252,7 @@ def test_unknown_users_and_groups_are_errors():
 def test_conflicts_are_found_in_wrong_services_too():
     content = services(a=["tcp://127.0.0.1:7"], b=["no address", "tcp://127.0.0.1:7"])
     content["services"]["b"]["kind"] = "ehco"
-    said = faults(content)
+    said = errors(content)
     assert 'services.b.kind: unknown kind "ehco"; did you mean echo?' in said
     assert "services.b.listen[1]: tcp://127.0.0.1:7 is already configured in /etc/a.toml: services.a.listen[0]" in said
     assert len(said) == 3
@@ -266,13 +266,13 @@ def test_a_kind_refuses_an_unsupported_transport():
     everywhere = ["tcp://*:7", "udp://*:7", "unix:///run/x", "tcp6:7", "systemd:x", "junk"]
     content = services(a=everywhere)
     content["services"]["a"]["kind"] = "datagrams"
-    assert [fault for fault in faults(content) if "served" in fault] == [
+    assert [error for error in errors(content) if "served" in error] == [
         "services.a.listen[0]: tcp://*:7: datagrams is served over datagrams only: use udp://",
         "services.a.listen[2]: unix:///run/x: datagrams is served over datagrams only: use udp://",
         "services.a.listen[3]: tcp6:7: datagrams is served over datagrams only: use udp://",
     ]
     content["services"]["a"]["kind"] = "streams"
-    assert [fault for fault in faults(content) if "served" in fault] == [
+    assert [error for error in errors(content) if "served" in error] == [
         "services.a.listen[1]: udp://*:7: streams is served over streams only: use tcp:// or unix://",
     ]
 
@@ -280,13 +280,13 @@ def test_a_kind_refuses_an_unsupported_transport():
 def test_the_kind_checks_its_options():
     content = services(a=["tcp://*:7"])
     content["services"]["a"] |= {"kind": "picky", "number": -1}
-    assert faults(content) == ["services.a: number must be 0 or more"]
+    assert errors(content) == ["services.a: number must be 0 or more"]
     content["services"]["a"]["number"] = 13
-    assert faults(content) == [
+    assert errors(content) == [
         "services.a.number: must not be 13",
         "services.a.other: must be something else where number is 13",
     ]
-    assert faults(services(a=["tcp://*:7"]), {"services": {"a": {"kind": "picky", "number": 13}}}) == [
+    assert errors(services(a=["tcp://*:7"]), {"services": {"a": {"kind": "picky", "number": 13}}}) == [
         "/etc/b.toml: services.a.number: must not be 13",
         "services.a.other: must be something else where number is 13",
     ]

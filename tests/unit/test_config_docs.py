@@ -64,7 +64,7 @@ def test_the_example_of_configuration_errors_is_what_loading_raises(tmp_path):
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path / "echod.toml", registry.kinds(), {})
     [shown] = re.findall(r"(?ms)^```\n(.*?)^```$", section("Configuration errors"))
-    assert shown.replace("/etc/echod", str(tmp_path)).splitlines() == [str(fault) for fault in caught.value.faults]
+    assert shown.replace("/etc/echod", str(tmp_path)).splitlines() == [str(error) for error in caught.value.errors]
 
 
 def options():

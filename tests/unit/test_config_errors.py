@@ -7,23 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.config.errors import ConfigurationError, Fault, joined, toml_text
+from echod.config.errors import ConfigurationError, LocatedError, joined, toml_text
 
 
 def test_an_error_is_one_line():
-    assert str(Fault(Path("/a.toml"), "services.x", "is wrong")) == "/a.toml: services.x: is wrong"
-    assert str(Fault(Path("/a.toml"), "", "is wrong")) == "/a.toml: is wrong"
+    assert str(LocatedError(Path("/a.toml"), "services.x", "is wrong")) == "/a.toml: services.x: is wrong"
+    assert str(LocatedError(Path("/a.toml"), "", "is wrong")) == "/a.toml: is wrong"
 
 
 @given(st.text(), st.text(), st.text())
 def test_an_error_is_escaped(file, path, text):
-    assert str(Fault(Path(file), path, text)).isprintable()
+    assert str(LocatedError(Path(file), path, text)).isprintable()
 
 
 def test_the_error_holds_them_all():
-    faults = [Fault(Path("a"), "b", "c"), Fault(Path("d"), "", "e")]
-    error = ConfigurationError(iter(faults))
-    assert error.faults == tuple(faults)
+    errors = [LocatedError(Path("a"), "b", "c"), LocatedError(Path("d"), "", "e")]
+    error = ConfigurationError(iter(errors))
+    assert error.errors == tuple(errors)
     assert str(error) == "a: b: c\nd: e"
 
 

@@ -41,7 +41,7 @@ def test_a_configured_limit_must_fit(tmp_path):
         fit(configured(tmp_path, text), 100 + APART)
     right = "expected at most 100, or a higher limit (LimitNOFILE= in a unit, ulimit -n)"
     file, fits = tmp_path / "echod.toml", "64 exceed the hard limit of 164 open files"
-    assert list(map(str, caught.value.faults)) == [
+    assert list(map(str, caught.value.errors)) == [
         f"{file}:{ECHO.count(chr(10)) + 1}: services.echo.limits.connections: 101 + {fits}; {right}",
         f"{file}:{text.count(chr(10))}: defaults.limits.connections: 102 + {fits}; {right}",
     ]

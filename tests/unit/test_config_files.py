@@ -11,9 +11,9 @@ from echod.config import files
 
 
 def read(main):
-    faults = []
-    contents = files.read_all(main, faults)
-    return [(file.path.name, file.content) for file in contents], [str(fault) for fault in faults]
+    errors = []
+    contents = files.read_all(main, errors)
+    return [(file.path.name, file.content) for file in contents], [str(error) for error in errors]
 
 
 def test_one_file(tmp_path):
@@ -45,8 +45,8 @@ def test_a_file_name_that_is_not_utf8(tmp_path):
     main.write_text("")
     (tmp_path / "conf.d").mkdir()
     Path(os.fsdecode(os.fsencode(tmp_path / "conf.d") + b"/\xff.toml")).write_text("=")
-    _, faults = read(main)
-    assert faults == [f"{tmp_path}/conf.d/\\xff.toml:1:1: not TOML: Invalid statement"]
+    _, errors = read(main)
+    assert errors == [f"{tmp_path}/conf.d/\\xff.toml:1:1: not TOML: Invalid statement"]
 
 
 def test_a_missing_file_is_an_error(tmp_path):
@@ -66,10 +66,10 @@ def test_the_folder_of_drop_ins_is_a_file(tmp_path):
 
 
 def test_an_impossible_file_name_is_an_error():
-    _, faults = read(Path("/nowhere/a\0b"))
-    assert faults == ["/nowhere/a\\x00b: cannot be read: embedded null byte"]
-    _, faults = read(Path("/a\0b/echod.toml"))
-    assert len(faults) == 2
+    _, errors = read(Path("/nowhere/a\0b"))
+    assert errors == ["/nowhere/a\\x00b: cannot be read: embedded null byte"]
+    _, errors = read(Path("/a\0b/echod.toml"))
+    assert len(errors) == 2
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_invalid_toml_is_an_error(tmp_path, data, said):
 def test_a_number_of_too_many_digits(tmp_path):
     main = tmp_path / "echod.toml"
     main.write_bytes(b"a = " + b"9" * 5000)
-    _, [fault] = read(main)
-    assert fault.startswith(f"{main}: not TOML: ")
+    _, [error] = read(main)
+    assert error.startswith(f"{main}: not TOML: ")
 
 
 def test_all_errors_of_all_files_are_reported(tmp_path):
@@ -102,10 +102,10 @@ def test_all_errors_of_all_files_are_reported(tmp_path):
     (tmp_path / "conf.d" / "a.toml").write_text("=")
     (tmp_path / "conf.d" / "b.toml").symlink_to("nowhere")
     (tmp_path / "conf.d" / "c.toml").write_text("x = 1")
-    contents, faults = read(tmp_path / "echod.toml")
+    contents, errors = read(tmp_path / "echod.toml")
     assert contents == [("c.toml", {"x": 1})]
-    assert [fault.rpartition("(")[2] for fault in faults[:1] + faults[2:]] == ["ENOENT)", "ENOENT)"]
-    assert len(faults) == 3
+    assert [error.rpartition("(")[2] for error in errors[:1] + errors[2:]] == ["ENOENT)", "ENOENT)"]
+    assert len(errors) == 3
 
 
 def test_an_error_of_the_system_without_a_number(tmp_path, monkeypatch):

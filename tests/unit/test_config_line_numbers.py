@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.config.errors import Fault, element, joined, toml_text
+from echod.config.errors import LocatedError, element, joined, toml_text
 from echod.config.line_numbers import line_numbers, located
 
 DOCUMENT = """\
@@ -77,8 +77,12 @@ class Documents(SynchronousTestCase):
 
     def test_a_missing_key_has_the_line_of_its_table(self) -> None:
         file = Path("/x.toml")
-        faults = [Fault(file, "services.echo.listen[7]", "a"), Fault(file, "nothing", "b"), Fault(Path("y"), "", "c")]
-        found = [str(fault) for fault in located(faults, {file: DOCUMENT})]
+        errors = [
+            LocatedError(file, "services.echo.listen[7]", "a"),
+            LocatedError(file, "nothing", "b"),
+            LocatedError(Path("y"), "", "c"),
+        ]
+        found = [str(error) for error in located(errors, {file: DOCUMENT})]
         self.assertEqual(found, ["/x.toml:3: services.echo.listen[7]: a", "/x.toml: nothing: b", "y: c"])
 
     def test_a_key_of_a_million_parts_takes_little_memory(self) -> None:

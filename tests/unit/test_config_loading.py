@@ -183,12 +183,12 @@ CONTENTS = st.fixed_dictionaries(
 
 
 def holds(call, *arguments, **more):
-    """Call it: one-line faults are right, and so is a configuration that survives being printed."""
+    """Call it: errors of one line are right, and so is a configuration that survives being printed."""
     try:
         configuration = call(*arguments, **more)
     except ConfigurationError as error:
-        assert error.faults
-        assert all(str(fault).isprintable() for fault in error.faults)
+        assert error.errors
+        assert all(str(error).isprintable() for error in error.errors)
         return
     assert isinstance(configuration, Configuration)
     assert all(line.isprintable() for line in describe(configuration))
@@ -200,7 +200,7 @@ def test_any_structure(contents, allow):
     """The structure is handed over as tomllib would, for nothing here writes TOML."""
     with pytest.MonkeyPatch.context() as patch:
         layers = [TomlFile(Path(f"/etc/{number}.toml"), content, "") for number, content in enumerate(contents)]
-        patch.setattr("echod.config.files.read_all", lambda main, faults: layers)
+        patch.setattr("echod.config.files.read_all", lambda main, errors: layers)
         holds(load, Path("/etc/0.toml"), KINDS, {}, allow=allow)
 
 

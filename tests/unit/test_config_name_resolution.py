@@ -162,7 +162,7 @@ def test_bind_does_not_resolve_names():
     store = DescriptorStore(Passed(), Notify({}, Clock()), {})
     with pytest.raises(Unbindable) as caught:
         bind_all(None, wanted(configured("tcp://localhost:0").services), store)
-    assert caught.value.faults[0].startswith("tcp://localhost:0: ")
+    assert caught.value.errors[0].startswith("tcp://localhost:0: ")
 
 
 def test_the_group_of_readers_is_a_number_and_its_socket_is_given_to_it():

@@ -60,7 +60,7 @@ def test_only_keys_of_later_versions_are_refused_if_uncommented(tmp_path):
     file.write_text("\n".join(SWITCHED_OFF.sub("", line, count=1) for line in TEXT.splitlines()))
     with pytest.raises(ConfigurationError) as caught:
         load(file, registry.kinds(), {})
-    assert all(str(fault).endswith("not available in this version") for fault in caught.value.faults)
+    assert all(str(error).endswith("not available in this version") for error in caught.value.errors)
 
 
 def shown(table):

@@ -1,4 +1,4 @@
-"""One pass over the layers: every key known, every value read, every fault kept, and each with its file."""
+"""One pass over the layers: every key known, every value read, every error kept, each with its file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,10 @@ def read(*contents, whole=True, kinds=KINDS):
     """The values of these layers, and the errors as lines."""
     one = Reading(kinds, [], whole=whole)
     found = one.root(list(zip((A, B), contents, strict=False)))
-    return found, [str(fault) for fault in one.faults]
+    return found, [str(error) for error in one.errors]
 
 
-def faults(*contents, **how):
+def errors(*contents, **how):
     return read(*contents, **how)[1]
 
 
@@ -43,7 +43,7 @@ def with_echo(**more):
     ],
 )
 def test_a_misspelled_key_is_not_reported_as_missing_too(content, said):
-    assert faults(content) == [f"/etc/a.toml: {said}"]
+    assert errors(content) == [f"/etc/a.toml: {said}"]
 
 
 def test_a_value_knows_its_file_and_its_path():
@@ -140,20 +140,20 @@ def test_an_error_is_reported_on_one_line(content, said):
     """One error on one line, without errors that only follow from it."""
     if "services" not in content and content:
         content = content | with_echo()
-    [fault] = faults(content)
-    assert fault.isprintable()
-    assert said is None or fault == f"/etc/a.toml: {said}"
+    [error] = errors(content)
+    assert error.isprintable()
+    assert said is None or error == f"/etc/a.toml: {said}"
 
 
 def test_an_unknown_key_is_an_error_in_each_file():
-    assert faults({**with_echo(), "zz": 1}, {"zz": {}}) == [
+    assert errors({**with_echo(), "zz": 1}, {"zz": {}}) == [
         f"/etc/{name}.toml: zz: unknown key; known are daemon, admin, defaults, services, bus" for name in "ab"
     ]
 
 
 def test_missing_keys_are_not_reported_if_a_file_is_unreadable():
-    assert faults({"services": {"mine": {"allow": []}}}, whole=False) == []
-    assert faults(whole=False) == []
+    assert errors({"services": {"mine": {"allow": []}}}, whole=False) == []
+    assert errors(whole=False) == []
 
 
 def test_the_kind_may_be_set_in_another_file():
@@ -163,34 +163,34 @@ def test_the_kind_may_be_set_in_another_file():
 
 
 def test_options_are_checked_by_their_kind():
-    assert faults(with_echo(kind="discard", show="txt")) == [
+    assert errors(with_echo(kind="discard", show="txt")) == [
         '/etc/a.toml: services.echo.show: "txt" must be one of: no, text, hex; did you mean text?'
     ]
-    [fault] = faults(with_echo(close=True))
-    assert fault.startswith("/etc/a.toml: services.echo.close: unknown key; known are kind, listen, show, ")
+    [error] = errors(with_echo(close=True))
+    assert error.startswith("/etc/a.toml: services.echo.close: unknown key; known are kind, listen, show, ")
 
 
 def test_options_are_checked_under_a_wrong_kind():
     """The options are those of the most similar kind, otherwise of all kinds."""
     wrong = {"show": 1, "bogus": 1, "limits": {"idel": 1}, "faults": {"drop": 2}, "listen": [3]}
     for kind in ("discrad", "zzz", 7, []):
-        said = "\n".join(faults(with_echo(**wrong, kind=kind)))
+        said = "\n".join(errors(with_echo(**wrong, kind=kind)))
         for key in ("kind", "show", "bogus", "limits.idel", "faults.drop", "listen[0]", "faults"):
             assert f"services.echo.{key}: " in said, (kind, key)
-    assert "services.echo.close: unknown key" in "\n".join(faults(with_echo(kind="discrad", close=True)))
-    assert "close" not in "\n".join(faults(with_echo(kind="zzz", close=True)))
+    assert "services.echo.close: unknown key" in "\n".join(errors(with_echo(kind="discrad", close=True)))
+    assert "close" not in "\n".join(errors(with_echo(kind="zzz", close=True)))
 
 
 def test_a_kind_that_comes_later(monkeypatch):
     monkeypatch.setattr(toml_reader, "PLANNED", frozenset({"later"}))
-    assert faults(with_echo(kind="later")) == ["/etc/a.toml: services.echo.kind: later: not available in this version"]
-    assert faults({"services": {"later": SERVICE}}) == [
+    assert errors(with_echo(kind="later")) == ["/etc/a.toml: services.echo.kind: later: not available in this version"]
+    assert errors({"services": {"later": SERVICE}}) == [
         "/etc/a.toml: services.later: later: not available in this version"
     ]
-    assert faults(with_echo(kind="latr")) == [
+    assert errors(with_echo(kind="latr")) == [
         '/etc/a.toml: services.echo.kind: unknown kind "latr"; did you mean later?'
     ]
-    assert not faults({"services": {"later": SERVICE}}, kinds={"later": Echo})
+    assert not errors({"services": {"later": SERVICE}}, kinds={"later": Echo})
 
 
 def test_keys_of_later_versions_are_refused():
@@ -206,7 +206,7 @@ def test_keys_of_later_versions_are_refused():
             }
         },
     }
-    assert [fault.removeprefix("/etc/a.toml: ") for fault in faults(content)] == [
+    assert [error.removeprefix("/etc/a.toml: ") for error in errors(content)] == [
         "daemon.workers: workers = 4: not available in this version",
         "bus: not available in this version",
         "services.echo.listen[1]: ?proxy=: not available in this version",
@@ -217,7 +217,7 @@ def test_keys_of_later_versions_are_refused():
 
 def test_keys_of_later_versions_are_checked():
     tls = {"certificate": "", "client": "require", "alpn": ["echo", 1], "kee": "x"}
-    said = [fault.removeprefix("/etc/a.toml: services.echo.tls") for fault in faults(with_echo(tls=tls))]
+    said = [error.removeprefix("/etc/a.toml: services.echo.tls") for error in errors(with_echo(tls=tls))]
     assert said == [
         ": not available in this version",
         ".certificate: must not be empty",
@@ -257,8 +257,8 @@ class Odd(Service):
 
 
 def test_a_kind_that_cannot_be_configured():
-    [fault] = faults({"services": {"odd": SERVICE}}, kinds={"odd": Odd})
-    assert fault.startswith(
+    [error] = errors({"services": {"odd": SERVICE}}, kinds={"odd": Odd})
+    assert error.startswith(
         "/etc/a.toml: services.odd: kind odd cannot be configured: option odd of Odd has an unsupported type"
     )
 
@@ -275,8 +275,8 @@ class Shadowed(Service):
 
 
 def test_a_kind_whose_option_is_a_key_of_every_service():
-    [fault] = faults({"services": {"shadowed": SERVICE}}, kinds={"shadowed": Shadowed})
-    assert fault == (
+    [error] = errors({"services": {"shadowed": SERVICE}}, kinds={"shadowed": Shadowed})
+    assert error == (
         "/etc/a.toml: services.shadowed: kind shadowed cannot be configured:"
         " option listen of Shadowed is a key that every service has; rename it"
     )

@@ -57,7 +57,7 @@ def test_a_kind_that_is_not_served_over_what_was_passed(kind, other, words):
         bind_all(None, asking(kind, "systemd:it"), having(descriptor))
     scheme = "udp" if other is socket.SOCK_DGRAM else "tcp"
     said = f"systemd:it: {scheme}://127.0.0.1:{port} {words}, and {kind.kind} is not served over them"
-    assert caught.value.faults == (said,)
+    assert caught.value.errors == (said,)
     assert not descriptor.still_there()
 
 
@@ -69,6 +69,6 @@ def test_every_fault_is_told_and_nothing_stays(tmp_path):
     with pytest.raises(Unbindable) as caught:
         bind_all(None, places, having(descriptor))
     assert not isinstance(caught.value, Unsuited)
-    assert [fault.partition(": ")[0] for fault in caught.value.faults] == ["systemd:absent", "systemd:it"]
+    assert [error.partition(": ")[0] for error in caught.value.errors] == ["systemd:absent", "systemd:it"]
     assert not descriptor.still_there()
     assert [path.name for path in tmp_path.iterdir()] == ["passed"]

@@ -98,7 +98,7 @@ def test_watchdog_messages_are_sent_twice_in_each_interval(manager, told):
 
 
 @pytest.mark.parametrize(
-    ("environ", "fault"),
+    ("environ", "error"),
     [
         ({"WATCHDOG_PID": "1", "WATCHDOG_USEC": "1000000"}, None),
         ({"WATCHDOG_USEC": "0"}, "WATCHDOG_USEC=0 is not a number of microseconds above 0"),
@@ -106,10 +106,10 @@ def test_watchdog_messages_are_sent_twice_in_each_interval(manager, told):
         ({"WATCHDOG_USEC": "9" * 5000}, "9 is not a number"),
     ],
 )
-def test_no_watchdog_messages_without_a_valid_interval(manager, told, environ, fault):
+def test_no_watchdog_messages_without_a_valid_interval(manager, told, environ, error):
     clock = Clock()
     notify, events = told(clock, **environ)
-    assert notify.fault is None if fault is None else fault in str(notify.fault)
+    assert notify.error is None if error is None else error in str(notify.error)
     events.tell("daemon.ready", listeners=1)
     assert len(manager.heard()) == 1
     assert clock.getDelayedCalls() == []
@@ -119,14 +119,14 @@ def test_no_watchdog_messages_without_a_valid_interval(manager, told, environ, f
 def test_an_invalid_socket_address_is_reported(where, make):
     notify = make({"NOTIFY_SOCKET": where}, Clock())
     assert not notify.there
-    assert "neither a path nor an abstract socket" in str(notify.fault)
+    assert "neither a path nor an abstract socket" in str(notify.error)
     notify.event("daemon.ready", {"listeners": 1})
 
 
 def test_without_a_manager_nothing_happens(make):
     clock = Clock()
     notify = make({"WATCHDOG_USEC": "1000"}, clock)
-    assert (notify.there, notify.fault) == (False, None)
+    assert (notify.there, notify.error) == (False, None)
     notify.event("daemon.ready", {"listeners": 1})
     assert clock.getDelayedCalls() == []
 

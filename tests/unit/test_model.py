@@ -79,7 +79,7 @@ class Services(SynchronousTestCase):
         self.assertIs(service.context, context)
 
     def test_options_have_no_faults_by_default(self) -> None:
-        self.assertEqual(list(Mute.faults(NoOptions())), [])
+        self.assertEqual(list(Mute.configuration_errors(NoOptions())), [])
 
     def test_a_service_with_a_transform_needs_no_other_method(self) -> None:
         service = Backwards()

@@ -77,38 +77,38 @@ class Files(SynchronousTestCase):
     def test_are_read(self) -> None:
         self.file.write_bytes(b"one\r\n%\r\ntwo\r\n")
         self.assertEqual(read(self.file), [b"one\r\n", b"two\r\n"])
-        self.assertEqual(list(Qotd.faults(QotdOptions(self.file))), [])
+        self.assertEqual(list(Qotd.configuration_errors(QotdOptions(self.file))), [])
 
     def test_that_cannot_be_used_say_why(self) -> None:
-        self.assertEqual(self.fault(), "no such file or directory (ENOENT)")
+        self.assertEqual(self.error(), "no such file or directory (ENOENT)")
         self.file.write_bytes(b"tea\ncaf\xe9")
         not_utf8 = "line 2: is not UTF-8 (byte 8 of the file is 0xe9); save the file as UTF-8"
-        self.assertEqual(self.fault(), not_utf8)
+        self.assertEqual(self.error(), not_utf8)
         self.file.write_bytes(b"")
-        self.assertEqual(self.fault(), "has no quotations; expected quotations with lines of a single % between them")
+        self.assertEqual(self.error(), "has no quotations; expected quotations with lines of a single % between them")
         self.file.unlink()
         self.file.mkdir()
-        self.assertEqual(self.fault(), "is a directory (EISDIR)")
+        self.assertEqual(self.error(), "is a directory (EISDIR)")
         self.file.rmdir()
         self.file.symlink_to("/dev/zero")
-        self.assertEqual(self.fault(), "is not a regular file")
+        self.assertEqual(self.error(), "is not a regular file")
         self.file.unlink()
         os.mkfifo(self.file)
-        self.assertEqual(self.fault(), "is not a regular file")
+        self.assertEqual(self.error(), "is not a regular file")
         self.file.unlink()
         self.file.write_bytes(b"%\n" * (small_files.MOST // 2) + b"x")
-        self.assertEqual(self.fault(), "is larger than 1048576 bytes")
+        self.assertEqual(self.error(), "is larger than 1048576 bytes")
 
-    def fault(self) -> str:
+    def error(self) -> str:
         """The error of the file, without its name."""
-        ((key, text),) = Qotd.faults(QotdOptions(self.file))
+        ((key, text),) = Qotd.configuration_errors(QotdOptions(self.file))
         self.assertEqual(key, "quotes")
         self.assertTrue(text.startswith(f"{self.file}: "), text)
         self.assertRaises(WrongQuotes, Qotd, QotdOptions(self.file))
         return text.removeprefix(f"{self.file}: ")
 
     def test_need_not_be_there(self) -> None:
-        self.assertEqual(list(Qotd.faults(QotdOptions())), [])
+        self.assertEqual(list(Qotd.configuration_errors(QotdOptions())), [])
 
 
 class Saying(SynchronousTestCase):
