@@ -25,16 +25,16 @@ from echod.config.settings import Configuration
 from echod.daemon import fd_limit, landlock, twisted_internals
 from echod.daemon.admin_view import services_of
 from echod.daemon.bind import BoundSocket, ListenSpec, Unbindable, Unsuited, bind_all, open_to_nobody, wanted
-from echod.daemon.config_diff import Refused
+from echod.daemon.config_diff import ConfigurationRefused
 from echod.daemon.daemon import Daemon
-from echod.daemon.fd_store import Store
+from echod.daemon.fd_store import DescriptorStore
 from echod.daemon.hint import ADMIN, client_program, hint
 from echod.daemon.in_thread import wait_for
 from echod.daemon.local_console import NoConsole, OwnTerminal, console_of, console_service, shares_the_terminal
 from echod.daemon.pidfile import Pidfile, pidfile_of
-from echod.daemon.privileges import Identity, Impossible, become, identity_of, owning, stay_behind
+from echod.daemon.privileges import Identity, IdentityError, become, identity_of, owning, stay_behind
 from echod.daemon.root_files import open_log
-from echod.daemon.running_service import Unready, UnusableService
+from echod.daemon.running_service import ResourceRefused, UnusableService
 from echod.daemon.sd_notify import Notify
 from echod.daemon.signals import hold, install
 from echod.daemon.usage_errors import meant_by, usage_error
@@ -42,7 +42,7 @@ from echod.early_signals import until_the_daemon_takes_them
 from echod.escaping import escaped, from_system, system_error
 from echod.services.registry import kinds
 from echod.stdio import open_standard_streams, readers_may_leave
-from echod.telemetry.background_writer import Output
+from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.log import Log
 from echod.telemetry.threads import NoThread
 from echod.transports import inherited_sockets, twisted_endpoint
@@ -136,7 +136,7 @@ class Options(usage.Options):
             try:
                 configuration, notes = (read(self), []) if self["print-config"] else fitted(self, None)
                 notes += [] if self["print-config"] else warnings(configuration)
-            except Refused as error:
+            except ConfigurationRefused as error:
                 _end(error.code, error.lines)
             for line in describe(configuration) if self["print-config"] else listeners(configuration):
                 print(line)
@@ -147,7 +147,7 @@ class Options(usage.Options):
 
 
 def read(options: Options) -> Configuration:
-    """Read the configuration that the command line selects. Raises Refused if it is wrong."""
+    """Read the configuration that the command line selects. Raises ConfigurationRefused if it is wrong."""
     try:
         if options.listen:
             return with_show(
@@ -158,21 +158,21 @@ def read(options: Options) -> Configuration:
             load(path, kinds(), os.environ, allow=options.allow, unknown=twisted_endpoint.unknown), options["show"]
         )
     except ConfigurationError as error:
-        raise Refused(EX_CONFIG, [str(fault) for fault in error.faults]) from error
+        raise ConfigurationRefused(EX_CONFIG, [str(one) for one in error.errors]) from error
     except OSError as error:  # no descriptor is left to read the installed packages
-        raise Refused(EX_OSERR, [f"{escaped(str(error.filename))}: {system_error(error)}"]) from error
+        raise ConfigurationRefused(EX_OSERR, [f"{escaped(str(error.filename))}: {system_error(error)}"]) from error
 
 
 def fitted(options: Options, identity: Identity | None) -> tuple[Configuration, list[str]]:
     """The configuration with resolved names, reduced to the limit of open files; and its warnings. Unix sockets
-    belong to `identity`. Raises Refused."""
+    belong to `identity`. Raises ConfigurationRefused."""
     try:
         configuration, notes = resolved(read(options))
         configuration, shrunk = fit(configuration, fd_limit.raise_limit())
     except ConfigurationError as error:
-        raise Refused(EX_CONFIG, [str(fault) for fault in error.faults]) from error
+        raise ConfigurationRefused(EX_CONFIG, [str(one) for one in error.errors]) from error
     except Unresolved as error:
-        raise Refused(EX_OSERR, error.errors) from error
+        raise ConfigurationRefused(EX_OSERR, error.errors) from error
     return owning(configuration, identity) if identity else configuration, [*notes, *shrunk]
 
 
@@ -189,14 +189,14 @@ def makeService(options: Options) -> Daemon:
         configuration, notes = wait_for(partial(fitted, options, identity))
         console = _console(options, configuration)
         notify = Notify(os.environ, reactor)
-        store = Store(inherited_sockets.passed(os.environ), notify, os.environ)
+        store = DescriptorStore(inherited_sockets.passed(os.environ), notify, os.environ)
         hold()
         absent: dict[ListenSpec, str] = {}
         bound = bind_all(reactor, wanted(services_of(configuration)), store, absent)
-    except Refused as error:
+    except ConfigurationRefused as error:
         _end(error.code, error.lines)
     except Unbindable as error:
-        _end(EX_CONFIG if isinstance(error, Unsuited) else EX_OSERR, error.faults)
+        _end(EX_CONFIG if isinstance(error, Unsuited) else EX_OSERR, error.errors)
     except (NoThread, twisted_internals.Incompatible) as error:
         _end(EX_OSERR, [str(error)])
     try:
@@ -208,7 +208,7 @@ def makeService(options: Options) -> Daemon:
         daemon = Daemon(configuration, bound, reactor, log, show_on, store, partial(fitted, options, identity), absent)
     except OSError as error:
         _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)
-    except Unready as error:
+    except ResourceRefused as error:
         _end(EX_OSERR, [str(error)], bound)
     except UnusableService as error:
         _end(EX_CONFIG, [escaped(str(error))], bound)
@@ -222,7 +222,7 @@ def makeService(options: Options) -> Daemon:
     reactor.addSystemEventTrigger("before", "shutdown", store.end)  # before the one that stops the daemon
     if os.geteuid() == 0 and (identity is None or identity.user == 0):
         notes.append("serving as root: start echod as another user, or use --uid")
-    for note in [*notes, *store.passed.close_rest(), *open_to_nobody(bound), *filter(None, [notify.fault])]:
+    for note in [*notes, *store.passed.close_rest(), *open_to_nobody(bound), *filter(None, [notify.error])]:
         log.say("warn", note)
     rules = None
     if configuration.daemon.landlock:
@@ -252,7 +252,7 @@ def _identity(options: Options) -> Identity | None:
         return None
     try:
         identity = wait_for(partial(identity_of, user, group))  # the user database may be remote
-    except (Impossible, OSError) as error:
+    except (IdentityError, OSError) as error:
         _end(EX_USAGE, [str(error)])
     except NoThread as error:
         _end(EX_OSERR, [str(error)])
@@ -301,7 +301,7 @@ def _drop_root(identity: Identity | None, rules: landlock.Rules | None, bound: I
                 log.say("warn", line)
         if rules is not None:
             log.say("info", f"confined by Landlock, version {landlock.confine(rules)}")
-    except landlock.Missing as error:
+    except landlock.LandlockUnavailable as error:
         log.say("warn", str(error))
 
 
@@ -318,7 +318,7 @@ def _console(options: Options, configuration: Configuration) -> str | None:
 
 def _outputs(
     options: Options, configuration: Configuration, reactor: Any, *, console: bool
-) -> tuple[Log, Output | None]:
+) -> tuple[Log, BackgroundWriter | None]:
     """The log at the destination of twistd's options, and standard output, which does not exist in the background.
 
     With a console both are the same output if both are the terminal of the operator. Raises OSError if the log cannot
@@ -328,14 +328,14 @@ def _outputs(
     daemonised = not twistd.get("nodaemon", True)
     path = twistd.get("logfile") or ("twistd.log" if daemonised else None)
     if path in (None, "-"):
-        output = Output(sys.stderr.fileno())
+        output = BackgroundWriter(sys.stderr.fileno())
     else:
-        output = Output(str(path), opened=open_log(os.path.abspath(path), options.identity))
+        output = BackgroundWriter(str(path), opened=open_log(os.path.abspath(path), options.identity))
     asked = configuration.daemon
     log = Log(output, asked.log_format, asked.log_level, os.environ, later=reactor.callLater)
     if console and path in (None, "-") and shares_the_terminal():
         return log, output
-    return log, None if daemonised else Output(sys.stdout.fileno())
+    return log, None if daemonised else BackgroundWriter(sys.stdout.fileno())
 
 
 def _end(code: int, lines: Iterable[str], bound: Iterable[BoundSocket] = ()) -> NoReturn:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 
-from echod.admin.messages import Answer, Handler, Request, Respond, fault, of_json
+from echod.admin.messages import Answer, Handler, Request, Respond, error_answer, of_json
 from echod.membership import OperatorEvent, OperatorQueue, Unanswerable
 from echod.model import Context
 from echod.services.outbox import Outbox
@@ -31,7 +31,7 @@ def seats(console: ConsoleService | None) -> Mapping[str, Handler] | None:
 
     def sit(request: Request, respond: Respond) -> None:
         if not request.peer.is_unix:  # messages of clients are private to the operators, and an operator also answers
-            respond(fault(403, "a console seat is available only over the Unix socket"))
+            respond(error_answer(403, "a console seat is available only over the Unix socket"))
             return
 
         def attach(wake: Callable[[], None], end: Callable[[], None]) -> Seat:
@@ -43,11 +43,11 @@ def seats(console: ConsoleService | None) -> Mapping[str, Handler] | None:
         try:
             to, text, operator = _parsed(request.body)
         except (ValueError, RecursionError):  # deeply nested brackets
-            respond(fault(400, f"an answer is JSON such as {_RIGHT}"))
+            respond(error_answer(400, f"an answer is JSON such as {_RIGHT}"))
             return
 
         def answered(result: int | Unanswerable) -> None:
-            respond(of_json({"to": result}) if isinstance(result, int) else fault(409, str(result)))
+            respond(of_json({"to": result}) if isinstance(result, int) else error_answer(409, str(result)))
 
         console.queue.answer(to, text, operator, answered)
 

@@ -28,7 +28,7 @@ MOST_ASKED: Final = 10_000  #: maximum of ?limit=: a list of this length takes a
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ReloadResult:
     """The result of a reload: its changes, or every error. After an error nothing has changed."""
 
     errors: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class View(Protocol):
     def metrics(self) -> Any:
         """The collector of every metric."""
 
-    def reload(self, done: Callable[[Verdict], None]) -> None:
+    def reload(self, done: Callable[[ReloadResult], None]) -> None:
         """Reload the configuration, and call `done` with the result."""
 
     def console(self, name: str) -> ConsoleService | None:
@@ -145,7 +145,7 @@ class DaemonResources:
         respond(Answer(200, chain(list_of_json(self._view.connections(limit)), (b"\n",))))
 
     def _reload(self, _request: Request, respond: Respond) -> None:
-        def done(result: Verdict) -> None:
+        def done(result: ReloadResult) -> None:
             respond(of_json(result.as_json(), 422 if result.errors else 200))
 
         self._view.reload(done)

@@ -14,7 +14,7 @@ from echod.client.challenges import padded_answer
 from echod.client.client_connection import Dialogue, Failed
 from echod.client.stdout import INTERRUPTED, fail, put_text, unreadable
 from echod.escaping import decoded, escaped
-from echod.lineedit.interactive_input import Typing
+from echod.lineedit.interactive_input import InteractiveInput
 from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Peer, Quiet, Reply, Say, Session
 from echod.shape import Shape
 from echod.stdio import report
@@ -49,7 +49,7 @@ class Chat(Quiet):
         self._leaving = False
         self._over = False
         self._say: Say = lambda _reply: None
-        self._typing = Typing(reactor, put_text, self._typed, self._leave, failed=self._unreadable)
+        self._typing = InteractiveInput(reactor, put_text, self._typed, self._leave, failed=self._unreadable)
         self._dialogue = Dialogue(reactor, arguments, self._begin, self._ended)
 
     def interrupted(self) -> int:

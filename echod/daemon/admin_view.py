@@ -8,20 +8,20 @@ from itertools import chain, islice
 from typing import Any, Final, Protocol
 
 from echod.admin.console import ConsoleService
-from echod.admin.resources import Verdict
+from echod.admin.resources import ReloadResult
 from echod.admin.service import AT_ONCE, AdminOptions, AdminService
 from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.awaited_addresses import AwaitedAddresses
 from echod.daemon.listener import Listener
 from echod.daemon.local_console import console_service
-from echod.daemon.reloader import Reloads
+from echod.daemon.reloader import Reloader
 from echod.daemon.running_service import DaemonContext
 from echod.events import Counters, Events
 from echod.gate.limits import UNLIMITED, Limits
 from echod.model import Context
-from echod.telemetry.background_writer import Output
+from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.log import Log
-from echod.telemetry.metrics import Figures, ProcessFigures
+from echod.telemetry.metrics import MetricsCollector, ProcessMetrics
 from echod.version import VERSION
 
 LIMITS: Final = Limits(
@@ -49,15 +49,15 @@ def services_of(configuration: Configuration) -> tuple[ServiceConfig, ...]:
     return (*configuration.services, ours)
 
 
-class Watched(Protocol):
+class ViewedDaemon(Protocol):
     """The part of the daemon that a view uses."""
 
     awaited: AwaitedAddresses
     events: Events
     leaving: Iterable[Listener]
     log: Log
-    outputs: list[Output]
-    reloads: Reloads
+    outputs: list[BackgroundWriter]
+    reloads: Reloader
     serving: bool
 
     @property
@@ -76,7 +76,7 @@ class Watched(Protocol):
     def running(self) -> Any:
         """Whether the daemon has started and is not stopping."""
 
-    def reload(self, done: Callable[[Verdict], None], by: str) -> None:
+    def reload(self, done: Callable[[ReloadResult], None], by: str) -> None:
         """Read the configuration again."""
 
     def settle_slices(self) -> Iterator[None]:
@@ -86,12 +86,12 @@ class Watched(Protocol):
 class DaemonView:
     """A View of a daemon."""
 
-    def __init__(self, daemon: Watched, context: Context) -> None:
+    def __init__(self, daemon: ViewedDaemon, context: Context) -> None:
         self._daemon = daemon
         self._clock = context.clock
         self._began = context.clock()
         self._started = context.wall_clock()
-        self._figures = Figures(self._tallies, self._process)
+        self._figures = MetricsCollector(self._tallies, self._process)
 
     def unready(self) -> str | None:
         """As View."""
@@ -103,7 +103,7 @@ class DaemonView:
         """As View."""
         return [one.told() for one in self._daemon.awaited]
 
-    def metrics(self) -> Figures:
+    def metrics(self) -> MetricsCollector:
         """As View."""
         return self._figures
 
@@ -111,7 +111,7 @@ class DaemonView:
         """As View."""
         return self._daemon.settle_slices()
 
-    def reload(self, done: Callable[[Verdict], None]) -> None:
+    def reload(self, done: Callable[[ReloadResult], None]) -> None:
         """As View."""
         self._daemon.reload(done, by="the administrator")
 
@@ -162,9 +162,9 @@ class DaemonView:
         for (name, place), tally in self._daemon.shared.tallies.items():
             yield name, place, tally
 
-    def _process(self) -> ProcessFigures:
+    def _process(self) -> ProcessMetrics:
         daemon = self._daemon
-        return ProcessFigures(
+        return ProcessMetrics(
             started=self._started,
             ready=daemon.serving,
             lines_lost=sum(output.lost for output in daemon.outputs),

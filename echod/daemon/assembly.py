@@ -15,19 +15,19 @@ from echod.admin.service import AdminService
 from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.admin_view import services_of
 from echod.daemon.bind import BoundSocket, ListenSpec, Unbindable, bind_all, wanted
-from echod.daemon.config_diff import Difference, Refused, Unchangeable, difference, rebound
+from echod.daemon.config_diff import ConfigurationRefused, Difference, FixedOptions, difference, rebound
 from echod.daemon.fast_path import FastPath
 from echod.daemon.fd_limit import spare
-from echod.daemon.fd_store import Store
+from echod.daemon.fd_store import DescriptorStore
 from echod.daemon.listener import Listener, listeners, used
-from echod.daemon.running_service import DaemonContext, RunningService, Unready, UnusableService
+from echod.daemon.running_service import DaemonContext, ResourceRefused, RunningService, UnusableService
 from echod.daemon.shared_state import LocalState
 from echod.events import Events
 from echod.fastpath.loop import Loop
 from echod.gate.work_budget import WorkBudget
 from echod.model import Context
-from echod.telemetry.background_writer import Output
-from echod.telemetry.service_output import Shown
+from echod.telemetry.background_writer import BackgroundWriter
+from echod.telemetry.service_output import ServiceOutput
 from echod.transports.stream_port import SpareDescriptor
 
 
@@ -55,7 +55,7 @@ class Replacement:
     absent: dict[ListenSpec, str]  #: addresses that this machine does not have yet, and why they cannot be bound
 
 
-def context_of(reactor: Any, shown: Shown, show_on: Output | None) -> Context:
+def context_of(reactor: Any, shown: ServiceOutput, show_on: BackgroundWriter | None) -> Context:
     """The environment of every service of a daemon."""
     return Context(
         clock=reactor.seconds,
@@ -70,7 +70,7 @@ def context_of(reactor: Any, shown: Shown, show_on: Output | None) -> Context:
 class Assembler:
     """Builds the assemblies of one daemon. `warn` gets a line if the kernel refuses what the fast path needs."""
 
-    def __init__(self, reactor: Any, store: Store, warn: Callable[[str], None]) -> None:
+    def __init__(self, reactor: Any, store: DescriptorStore, warn: Callable[[str], None]) -> None:
         self._reactor = reactor
         self._store = store
         self._fast_path = FastPath(reactor, warn)
@@ -83,7 +83,7 @@ class Assembler:
         context: Context,
         admin: AdminService,
     ) -> Assembly:
-        """The objects that serve these sockets. If it raises UnusableService or Unready, the sockets stay open."""
+        """The objects that serve these sockets. After UnusableService or ResourceRefused the sockets stay open."""
         shared = DaemonContext(
             reactor=self._reactor,
             events=events,
@@ -104,7 +104,7 @@ class Assembler:
     def replacement(self, current: Assembly, configuration: Configuration, plane: Loop | None) -> Replacement:
         """The objects that serve another configuration; `plane` is the loop of the fast path that is already running.
 
-        Raises Refused.
+        Raises ConfigurationRefused.
         """
         services = services_of(configuration)
         absent: dict[ListenSpec, str] = {}
@@ -122,12 +122,12 @@ class Assembler:
                 renewed = [rebound(listener.bound, place) for listener, place in found.renewed]
                 begun = listeners([*bound, *renewed], served, shared)
                 undo.pop_all()
-        except (Unchangeable, Unbindable) as error:
-            raise Refused(71, error.faults) from error
+        except (FixedOptions, Unbindable) as error:
+            raise ConfigurationRefused(71, error.errors) from error
         except UnusableService as error:
-            raise Refused(78, [str(error)]) from error
-        except Unready as error:
-            raise Refused(71, [str(error)]) from error
+            raise ConfigurationRefused(78, [str(error)]) from error
+        except ResourceRefused as error:
+            raise ConfigurationRefused(71, [str(error)]) from error
         retired = [one for one in current.served.values() if one not in before.values()]
         return Replacement(configuration, shared, served, retired, found, bound, begun, absent)
 
@@ -142,7 +142,7 @@ class Assembler:
             return absent[place]
         try:
             return listeners(bound, current.served, current.shared)
-        except Unready as error:
+        except ResourceRefused as error:
             for one in bound:
                 one.close()
             return str(error)
@@ -150,7 +150,7 @@ class Assembler:
     def _plane_for(self, configuration: Configuration, running: Loop | None, undo: ExitStack) -> Loop | None:
         """The loop of the fast path, or None if the configuration turns it off. A new one is not started yet.
 
-        Raises Unready.
+        Raises ResourceRefused.
         """
         if running is not None and configuration.daemon.plane == "auto":
             return running

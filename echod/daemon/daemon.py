@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver
 
-from echod.admin.resources import DaemonResources, Verdict
+from echod.admin.resources import DaemonResources, ReloadResult
 from echod.admin.service import AdminService
 from echod.config.settings import Configuration
 from echod.daemon.admin_view import DaemonView
@@ -20,17 +20,17 @@ from echod.daemon.assembly import Assembler, Assembly, context_of
 from echod.daemon.awaited_addresses import AwaitedAddresses
 from echod.daemon.bind import BoundSocket, ListenSpec, open_to_nobody
 from echod.daemon.config_diff import at_the_next_start, changed, changes, readapt, rebound
-from echod.daemon.draining import Leaving
-from echod.daemon.fd_store import Store
+from echod.daemon.draining import DrainingListeners
+from echod.daemon.fd_store import DescriptorStore
 from echod.daemon.listener import Listener
-from echod.daemon.reloader import Read, Reloads
+from echod.daemon.reloader import Read, Reloader
 from echod.daemon.running_service import DaemonContext
 from echod.daemon.startup_heap import freeze_startup_heap
 from echod.escaping import system_error
 from echod.events import Events
-from echod.telemetry.background_writer import Output
+from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.log import Log
-from echod.telemetry.service_output import Shown
+from echod.telemetry.service_output import ServiceOutput
 from echod.transports.broadcast_addresses import broadcasts
 from echod.transports.service_factory import ServiceFactory
 
@@ -42,8 +42,8 @@ class Daemon(Service):
     """Serves the sockets in `bound`. twistd starts it after the fork and stops it before the reactor ends.
 
     Lines that services print go to `show_on`, or to the log if that is None. A reload binds through `store`; `reread`
-    reads the configuration again, in a thread, and raises Refused.
-    Raises UnusableService, or Unready if descriptors are missing; the caller closes the sockets in `bound` then.
+    reads the configuration again, in a thread, and raises ConfigurationRefused.
+    Raises UnusableService or ResourceRefused; the caller closes the sockets in `bound` then.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class Daemon(Service):
         bound: Sequence[BoundSocket],
         reactor: Any,
         log: Log,
-        show_on: Output | None,
-        store: Store,
+        show_on: BackgroundWriter | None,
+        store: DescriptorStore,
         reread: Callable[[], Read] | None = None,
         absent: Mapping[ListenSpec, str] = MappingProxyType({}),
     ) -> None:
@@ -63,16 +63,16 @@ class Daemon(Service):
         self.outputs = [log.output] if show_on in (None, log.output) else [log.output, show_on]
         self.serving = False
         self.become: Callable[[], None] = lambda: None  #: drops the privileges that only the start needs
-        self.reloads = Reloads(self, reactor, (lambda: (self.configuration, ())) if reread is None else reread)
+        self.reloads = Reloader(self, reactor, (lambda: (self.configuration, ())) if reread is None else reread)
         self._reactor = reactor
-        self._shown = Shown(log.show if show_on is None else show_on.line, reactor.seconds, reactor.callLater)
+        self._shown = ServiceOutput(log.show if show_on is None else show_on.line, reactor.seconds, reactor.callLater)
         context = context_of(reactor, self._shown, show_on)
         self.view = DaemonView(self, context)
         self._admin = AdminService(DaemonResources(self.view), context)
         self._assembler = Assembler(reactor, store, partial(log.say, "warn"))
         self.assembly = self._assembler.first(configuration, bound, self.events, context, self._admin)
         self._plane = self.shared.plane  # it runs until the stop, also if a reload stops using it
-        self.leaving = Leaving(reactor)
+        self.leaving = DrainingListeners(reactor)
         self.awaited = AwaitedAddresses(reactor, self._serve_late, self.events.tell)
         self._absent = absent
         self._abandoned = False
@@ -143,7 +143,7 @@ class Daemon(Service):
 
     # reload
 
-    def reload(self, done: Callable[[Verdict], None] = lambda _: None, by: str = "SIGHUP") -> None:
+    def reload(self, done: Callable[[ReloadResult], None] = lambda _: None, by: str = "SIGHUP") -> None:
         """Read the configuration again and serve it, or keep the old one; `done` is called with the result.
 
         `by` is the source of the request: a signal, or the administrator.
@@ -163,14 +163,14 @@ class Daemon(Service):
         self.reopen_logs()
         self.log.say("info", "log files opened again, for SIGUSR1")
 
-    def exchange(self, configuration: Configuration) -> Verdict:
-        """Serve another configuration. Raises Refused; nothing has changed then."""
+    def exchange(self, configuration: Configuration) -> ReloadResult:
+        """Serve another configuration. Raises ConfigurationRefused; nothing has changed then."""
         new = self._assembler.replacement(self.assembly, configuration, self._plane)
         found, begun = new.difference, new.begun
 
         # Nothing after this line can fail.
         otherwise = changed(self.listeners, configuration.services)
-        verdict = Verdict(
+        verdict = ReloadResult(
             opened=len(new.bound),
             closed=len(found.gone),
             changed=len(otherwise),

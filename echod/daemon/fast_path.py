@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from echod.config.settings import Configuration
-from echod.daemon.running_service import Unready
+from echod.daemon.running_service import ResourceRefused
 from echod.escaping import system_error
 from echod.fastpath import syscalls
 from echod.fastpath.loop import Loop
@@ -22,7 +22,7 @@ class FastPath:
         self._refusals: dict[str, OSError] | None = None  # None: nothing has been tried yet
 
     def loop(self, configuration: Configuration) -> Loop | None:
-        """A loop that has not started; None if the fast path is off or cannot be used. Raises Unready."""
+        """A loop that has not started; None if the fast path is off or cannot be used. Raises ResourceRefused."""
         if configuration.daemon.plane == "off" or not syscalls.available:
             return None
         if self._refusals is None:
@@ -34,4 +34,4 @@ class FastPath:
         try:
             return Loop(self._reactor)
         except OSError as error:
-            raise Unready(f"daemon.plane: {system_error(error)}") from error
+            raise ResourceRefused(f"daemon.plane: {system_error(error)}") from error

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from echod.config.settings import Configuration
 from echod.daemon.listener import Listener
-from echod.lineedit.interactive_input import Typing, is_terminal
-from echod.lineedit.operator_view import Leave, Operating
+from echod.lineedit.interactive_input import InteractiveInput, is_terminal
+from echod.lineedit.operator_view import Leave, OperatorView
 from echod.lineedit.raw_mode import in_foreground
 from echod.membership import Operator, OperatorEvent, OperatorQueue, Unanswerable
 from echod.services.console import Console
-from echod.telemetry.background_writer import Output
+from echod.telemetry.background_writer import BackgroundWriter
 
 GONE: Final = "-- the console service was removed"
 
@@ -28,14 +28,14 @@ class OwnTerminal:
     An operator who has left (`/quit`, Ctrl-D) joins again with the next line. The daemon continues meanwhile.
     """
 
-    def __init__(self, reactor: Any, output: Output, console: Callable[[], Console | None]) -> None:
+    def __init__(self, reactor: Any, output: BackgroundWriter, console: Callable[[], Console | None]) -> None:
         self._find = console  # a reload can remove the service, and add it again
         self._queue: OperatorQueue | None = None
         self._operator: Operator | None = None
         self._number: int | None = None
         self._show: Callable[[str], object] = output.line
-        self._operating = Operating(self._show)
-        self._typing = Typing(
+        self._operating = OperatorView(self._show)
+        self._typing = InteractiveInput(
             reactor,
             output.put,
             self._typed,

@@ -19,7 +19,7 @@ from echod.services.print_message import effective, printing
 from echod.transports.stream_port import SpareDescriptor
 
 
-class Unready(Exception):
+class ResourceRefused(Exception):
     """The kernel refused a resource that serving an address needs; the message names both, and the error."""
 
 

@@ -62,7 +62,7 @@ class ChatOptions:
 class Chat(Service):
     """A new member is a guest in the lobby. A line is sent to the other members of the room; a command gets a reply.
 
-    If a member reads too slowly, its oldest lines are dropped, and it is told how many. Other members are not delayed.
+    If a member reads too slowly, its oldest lines are dropped, and it gets their number. Other members are not delayed.
     """
 
     kind = "chat"
@@ -102,7 +102,7 @@ class Talking:
         self._hint = LineHint(chat.context, lambda: self._lines.has_begun, self._hear_hint)
         rate = chat.options.lines_per_second
         self._pace = Pace(rate, rate * BURST, chat.context.clock)
-        self._unheard = False  # whether the member was told that it sends too fast
+        self._unheard = False  # whether the member was notified that it sends too fast
         self._outbox = MemberOutbox(chat.context, say, missed, chat.delivery, joined=not peer.keeps_messages)
         self._member: RoomMember | None = None
 

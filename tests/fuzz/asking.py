@@ -7,20 +7,20 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from echod.admin.resources import DaemonResources, Verdict
+from echod.admin.resources import DaemonResources, ReloadResult
 from echod.admin.service import AdminService
 from echod.events import Counters
 from echod.model import Context, End, Peer, Reply
 from echod.services.console import Console
 from echod.socket_names import Inet, UnixName
-from echod.telemetry.metrics import Figures, ProcessFigures
+from echod.telemetry.metrics import MetricsCollector, ProcessMetrics
 from tests.fuzz.answering import Bugs
 from tests.fuzz.draw import Draw
 from tests.fuzz.target import Attempt, Target
 
 LOCAL: Final = Peer("unix", UnixName("/run/admin"), UnixName(""), user=0)
 REMOTE: Final = Peer("tcp", Inet("127.0.0.1", 10_090), Inet("127.0.0.1", 40_000))
-PROCESS: Final = ProcessFigures(
+PROCESS: Final = ProcessMetrics(
     started=1.0,
     ready=True,
     lines_lost=0,
@@ -39,7 +39,7 @@ class _Known:
     """A daemon with little state; a reload of it ends when `ends` is called."""
 
     def __init__(self) -> None:
-        self.ends: list[Callable[[Verdict], None]] = []
+        self.ends: list[Callable[[ReloadResult], None]] = []
         options = Console.Options(unanswered=5, unanswered_in_all=5)
         self.served = Console(options, Context(wall_clock=lambda: 1e9))
         self.served.session(REMOTE, lambda _reply: None).received(b"\xff\x1b[2J\n")
@@ -54,7 +54,7 @@ class _Known:
         return {"version": "1"}
 
     def metrics(self) -> Any:
-        return Figures(lambda: [("echo", "tcp://127.0.0.1:7", Counters(bytes_in=5))], lambda: PROCESS)
+        return MetricsCollector(lambda: [("echo", "tcp://127.0.0.1:7", Counters(bytes_in=5))], lambda: PROCESS)
 
     def settle(self) -> Iterator[None]:
         yield
@@ -63,7 +63,7 @@ class _Known:
         assert 1 <= most <= 10_000
         return iter([{"peer": "x"}] * min(most, 300))
 
-    def reload(self, done: Callable[[Verdict], None]) -> None:
+    def reload(self, done: Callable[[ReloadResult], None]) -> None:
         self.ends.append(done)
 
     def console(self, name: str) -> Console | None:
@@ -123,13 +123,13 @@ def _requests() -> Attempt:
             now[0] += 1
             service.look()
             if length % 8 == 1 and view.ends:
-                view.ends.pop()(Verdict(errors=("a",) if length % 16 == 1 else ()))
+                view.ends.pop()(ReloadResult(errors=("a",) if length % 16 == 1 else ()))
         assert len(said) <= 64 * (len(whole) + 1_000) + 4_000 * whole.count(b"/api/connections")
         pull()
         if not ends:
             hear(session.ended())
         for done in view.ends:
-            done(Verdict())
+            done(ReloadResult())
         pull()
         now[0] += 1_000
         service.look()

@@ -15,7 +15,7 @@ from echod.gate.connections import ConnectionGate
 from echod.gate.consent import VALID
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits, Rate
-from echod.lineedit.operator_view import Operating
+from echod.lineedit.operator_view import OperatorView
 from echod.membership import Operator, OperatorEvent, Unanswerable
 from echod.model import PLAIN, Context, End, Peer, Reply, Service, Session
 from echod.services.chat import Chat
@@ -173,7 +173,7 @@ def _desk() -> Attempt:
         console = Console(options, Context(clock=clock.seconds, later=clock.callLater, wall_clock=clock.seconds))
         seats = [_Seat(console, number) for number in range(MEMBERS)]
         shown = list[str]()
-        operating, operators, given = Operating(shown.append), list[Operator](), False
+        operating, operators, given = OperatorView(shown.append), list[Operator](), False
 
         def begun(_number: int, waiting: Iterator[OperatorEvent]) -> None:
             told.extend(waiting)
