@@ -96,15 +96,15 @@ class Building:
         expected = [address is not None and "proxy" in address.options for address in listen.value]
         if not any(expected) and proxy_from is not None and proxy_from.value:
             text = "no address of the service has ?proxy=; add it, such as tcp://*:7?proxy=any, or leave out this key"
-            self._reading.fault(proxy_from.file, proxy_from.path, text)
+            self._reading.add_error(proxy_from.file, proxy_from.path, text)
         for index in [at for at, is_expected in enumerate(expected) if is_expected]:
             address, path = listen.value[index], element(listen.path, index)
             if not service.proxy_from:
                 text = 'needs proxy-from, the networks of the proxies, such as proxy-from = ["127.0.0.1"]'
-                self._reading.fault(listen.file, path, f"{address}: ?proxy= {text}")
+                self._reading.add_error(listen.file, path, f"{address}: ?proxy= {text}")
             if address.shape is Shape.DATAGRAM and address.options["proxy"] != "v2":
                 text = f"?proxy={address.options['proxy']}: datagrams have version 2 only; write ?proxy=v2"
-                self._reading.fault(listen.file, path, f"{address.place}: {text}")
+                self._reading.add_error(listen.file, path, f"{address.place}: {text}")
 
     def _options(self, path: str, kind: type[Service], file: Path, found: Found) -> Any:
         """The options of a service. Errors that its kind finds are recorded for the key, or for the service."""

@@ -216,7 +216,7 @@ SERVICES: Final = Table("services", {})
 ROOT: Final = Table("", {"daemon": DAEMON, "admin": ADMIN, "defaults": DEFAULTS, "services": SERVICES, "bus": BUS})
 
 
-Missing = Callable[[Any], str | None]
+Unavailable = Callable[[Any], str | None]
 """The part of a value, or of an array element, that is not implemented yet: "" for the whole key, None for nothing."""
 
 
@@ -232,7 +232,7 @@ def _proxy_of_datagrams(address: Address) -> str | None:
     return "?proxy=" if "proxy" in address.options and address.shape is Shape.DATAGRAM else None
 
 
-NOT_YET: Final[tuple[tuple[str, Missing], ...]] = (
+NOT_YET: Final[tuple[tuple[str, Unavailable], ...]] = (
     ("admin.listen", lambda address: "?proxy=" if "proxy" in address.options else None),
     ("bus", _all),
     ("daemon.workers", lambda workers: None if workers == 1 else f"workers = {_AUTO.toml(workers)}"),

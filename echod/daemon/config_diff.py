@@ -78,7 +78,7 @@ def difference(listeners: Iterable[Listener], places: Iterable[ListenSpec], plan
 
 
 def _layers(address: Address) -> tuple[str, bool]:
-    """What the number and the order of an address's layers depend on."""
+    """The parts of an address that determine its layers."""
     return address.scheme, "proxy" in address.options
 
 

@@ -9,7 +9,7 @@ from echod.admin.service import AdminService
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import BoundSocket
 from echod.daemon.layers import layers_of, proxies_of
-from echod.daemon.running_service import DaemonContext, RunningService, Unready
+from echod.daemon.running_service import DaemonContext, ResourceRefused, RunningService
 from echod.escaping import system_error
 from echod.events import Counters
 from echod.fastpath.datagram_lane import DatagramLane
@@ -174,7 +174,10 @@ def used(tallies: Mapping[tuple[str, str], Counters], listeners: Iterable[Listen
 def listeners(
     bound: Iterable[BoundSocket], served: Mapping[str, RunningService], shared: DaemonContext
 ) -> list[Listener]:
-    """A listener for each of these sockets; `served` has the services by name. Raises Unready, and keeps none then."""
+    """A listener for each of these sockets; `served` has the services by name.
+
+    Raises ResourceRefused after it has closed the listeners that it made.
+    """
     made: list[Listener] = []
     for one in bound:
         try:
@@ -182,5 +185,5 @@ def listeners(
         except OSError as error:
             for listener in made:
                 listener.discard()
-            raise Unready(f"{one.address.place}: {system_error(error)}") from error
+            raise ResourceRefused(f"{one.address.place}: {system_error(error)}") from error
     return made

@@ -99,7 +99,7 @@ class Pages:
         return Answer(404 if missing else 200, body, HTML, (("Content-Language", lang), *headers))
 
     def _values(self, lang: str, suffix: str, path: str, resources: Sequence[Resource]) -> dict[str, str]:
-        """What every page contains, as HTML. `suffix` is the query that keeps the chosen language."""
+        """The values that every page contains, as HTML. `suffix` is the query that keeps the chosen language."""
         words, name = self._files.words[lang], clipped(path)
         return {key: escape(word) for key, word in words.items()} | {
             "lang": "zh-Hans" if lang == "zh" else lang,

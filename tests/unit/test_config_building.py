@@ -312,7 +312,7 @@ def with_proxy(*listen, **keys):
     ],
 )
 def test_an_address_with_proxy_and_the_key_proxy_from_need_each_other(contents, expected):
-    assert faults(contents) == [expected]
+    assert errors(contents) == [expected]
 
 
 def test_proxy_from_of_the_defaults_is_for_the_services_that_have_such_an_address():
