@@ -5,7 +5,6 @@ A name is looked up once, before the first probe. A probe lasts from connect(2) 
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import socket
@@ -18,7 +17,7 @@ from twisted.python.failure import Failure
 
 from echod.address import Address
 from echod.client.client_connection import Failed, family_of
-from echod.client.probe_ledger import ProbeLedger, ProbeResult
+from echod.client.probe_setup import ProbeSetup
 from echod.escaping import system_error
 from echod.socket_names import SocketAddress, inet_name, unix_name
 from echod.transports.datagram_client import ATTEMPT_DELAY, OUTAGE
@@ -34,31 +33,15 @@ class Connections:
 
     The addresses of a name are tried in order. The next one is tried if one refuses, or does not answer for
     ATTEMPT_DELAY (RFC 8305 5). The first address that accepts is used from then on, and a probe is timed from the
-    attempt that succeeds. `opened` is called when probes can start, `on_result` with each result, and `over` with the
-    error that ends all probes. `refused` is called with a temporary error: the next probe may succeed.
+    attempt that succeeds.
     """
 
-    def __init__(
-        self,
-        reactor: Any,
-        arguments: argparse.Namespace,
-        account: ProbeLedger,
-        clock: Callable[[], float],
-        opened: Callable[[], None],
-        on_result: Callable[[ProbeResult], None],
-        over: Callable[[Failed], None],
-        refused: Callable[[int, OSError], None],
-    ) -> None:
-        self._reactor = reactor
-        self._address: Address = arguments.url
-        self._account = account
-        self._clock = clock
-        self._opened = opened
-        self._on_result = on_result
-        self._over = over
-        self._refused = refused
+    def __init__(self, setup: ProbeSetup) -> None:
+        self._setup = setup
+        self._address, self._account, self._clock = setup.address, setup.account, setup.clock
         self._targets: list[Place] = []
-        _targets(reactor, self._address, family_of(arguments)).addCallbacks(self._found, self._unknown)
+        found = _targets(setup.reactor, self._address, family_of(setup.arguments))
+        found.addCallbacks(self._found, self._unknown)
 
     @property
     def remote(self) -> SocketAddress:
@@ -72,12 +55,12 @@ class Connections:
 
     def _found(self, targets: list[Place]) -> None:
         self._targets = targets
-        self._opened()
+        self._setup.opened()
 
     def _unknown(self, failure: Failure) -> None:
         wrong = failure.value
         why = system_error(wrong) if isinstance(wrong, OSError) else str(wrong)
-        self._over(Failed(f"{self._address.place}: {why}"))
+        self._setup.over(Failed(f"{self._address.place}: {why}"))
 
     # called by the Race of one probe
 
@@ -87,27 +70,27 @@ class Connections:
 
     def attempt(self, target: Place, ended: Callable[[Attempt, OSError | None], None]) -> Attempt:
         """Prepare a connection attempt. Raises OSError."""
-        attempt = Attempt(self._reactor, target, self._address, self._account.patience, ended)
+        attempt = Attempt(self._setup.reactor, target, self._address, self._account.patience, ended)
         attempt.began = self._clock()
         return attempt
 
     def later(self, call: Callable[[], None]) -> Any:
         """Schedule a call after ATTEMPT_DELAY; returns the timer."""
-        return self._reactor.callLater(ATTEMPT_DELAY, call)
+        return self._setup.reactor.callLater(ATTEMPT_DELAY, call)
 
     def won(self, number: int, attempt: Attempt) -> None:
         """Record that the attempt connected for the probe of this number."""
         now = self._clock()
         self._targets = [attempt.target]
         self._account.restart(number, attempt.began)
-        self._on_result(self._account.answer(number, 0, now))
+        self._setup.on_result(self._account.answer(number, 0, now))
 
     def lost(self, number: int, error: OSError) -> None:
         """Report that no address accepted the probe of this number."""
         if error.errno in OUTAGE:
-            self._refused(number, error)
+            self._setup.refused(number, error)
         elif error.errno != errno.ETIMEDOUT:
-            self._over(Failed(f"{self._address.place}: {system_error(error)}"))
+            self._setup.over(Failed(f"{self._address.place}: {system_error(error)}"))
 
 
 class Race:

@@ -19,6 +19,7 @@ from echod.client.commandline import MOST_PROBES
 from echod.client.connect_probe import Connections
 from echod.client.plot import Plot
 from echod.client.probe_ledger import ProbeLedger, ProbeResult, ReplyClass
+from echod.client.probe_setup import ProbeSetup
 from echod.client.schedule import Schedule
 from echod.client.session_probe import Conversing
 from echod.client.statistics import Times
@@ -87,7 +88,9 @@ class Ping:
             self._opening = reactor.callLater(arguments.opening, self._not_opened)
         kind = Connections if arguments.connect else Conversing
         self._way: Connections | Conversing = kind(
-            reactor, arguments, self._account, clock, self._opened, self._on_result, self._over, self._refused
+            ProbeSetup(
+                reactor, arguments, self._account, clock, self._opened, self._on_result, self._over, self._refused
+            )
         )
 
     def interrupted(self) -> int:

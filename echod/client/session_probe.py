@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from echod.address import Address
 from echod.client.client_connection import Dialogue, Failed
 from echod.client.echo_probe import Datagrams, Probes, Probing, Stream
-from echod.client.probe_ledger import ProbeLedger, ProbeResult
+from echod.client.probe_ledger import ProbeResult
+from echod.client.probe_setup import ProbeSetup
 from echod.model import Peer, Say
 from echod.shape import Shape
 from echod.socket_names import SocketAddress
@@ -21,30 +20,15 @@ UNSENT: Final = 64 * 1024 * 1024
 
 
 class Conversing:
-    """Sends all probes in one session. The callbacks are those of `connect_probe.Connections`."""
+    """Sends all probes in one session."""
 
-    def __init__(
-        self,
-        reactor: Any,
-        arguments: argparse.Namespace,
-        account: ProbeLedger,
-        clock: Callable[[], float],
-        opened: Callable[[], None],
-        on_result: Callable[[ProbeResult], None],
-        over: Callable[[Failed | None], None],
-        refused: Callable[[int | None, OSError], None],
-    ) -> None:
-        self._address: Address = arguments.url
-        self._size: int = arguments.size
-        self._account = account
-        self._clock = clock
-        self._opened = opened
-        self._on_result = on_result
-        self._over = over
+    def __init__(self, setup: ProbeSetup) -> None:
+        self._setup = setup
+        self._address, self._account, self._clock = setup.address, setup.account, setup.clock
         self._session: Probing
         self._say: Say
-        self._dialogue = Prompt(reactor, arguments, self._begin, over)
-        self._dialogue.refused = lambda error: refused(None, error)
+        self._dialogue = Prompt(setup.reactor, setup.arguments, self._begin, setup.over)
+        self._dialogue.refused = lambda error: setup.refused(None, error)
         self._dialogue.answered = self._answered
 
     @property
@@ -56,7 +40,7 @@ class Conversing:
     def ask(self) -> None:
         """Send the next probe."""
         if self._dialogue.unsent > UNSENT:
-            self._over(Failed(f"{self._address.place}: the peer reads more slowly than probes are sent"))
+            self._setup.over(Failed(f"{self._address.place}: the peer reads more slowly than probes are sent"))
             return
         if not self._account.sent:
             self._dialogue.hurry()
@@ -67,9 +51,9 @@ class Conversing:
         datagram = self._address.shape.keeps_messages
         self._peer = peer
         self._say = say
-        probes = Probes(self._size, peer, random.Random(), marked=datagram)
+        probes = Probes(self._setup.arguments.size, peer, random.Random(), marked=datagram)
         kind = Datagrams if datagram else Stream
-        self._session = kind(probes, self._account, self._clock, self._opened, self._take_result)
+        self._session = kind(probes, self._account, self._clock, self._setup.opened, self._take_result)
         return self._session
 
     def _answered(self, seconds: float) -> None:
@@ -77,9 +61,9 @@ class Conversing:
         self._account.restart_all(self._clock() - seconds)
 
     def _take_result(self, finding: ProbeResult) -> None:
-        self._on_result(finding)
+        self._setup.on_result(finding)
         if finding.number is None and self._address.shape is Shape.STREAM:
-            self._over(Failed(f"{self._address.place}: {finding.error}"))
+            self._setup.over(Failed(f"{self._address.place}: {finding.error}"))
 
 
 class Prompt(Dialogue):

@@ -11,8 +11,7 @@ rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import chain, repeat
+from collections.abc import Callable
 from typing import Final
 
 from twisted.internet.error import ConnectionDone
@@ -20,15 +19,15 @@ from twisted.logger import Logger
 
 from echod.events import Closing, Counters
 from echod.gate.limits import Limits
-from echod.gate.send_budget import LITTLE, Pressure, SendBudget, Watermark
+from echod.gate.send_budget import SendBudget, Watermark
 from echod.gate.work_budget import WorkBudget
 from echod.model import CLOSE, NO_FACTS, NOTHING, PLAIN, Arrival, End, Peer, Reply, Say, Session
 from echod.transports.layers.stack import LingerTimeout, MessageTooLarge, ProtocolError, StreamTransport
+from echod.transports.reply_writer import ReplyWriter
 
 SILENCE: Final = 1.0
 """Seconds without a byte after which a draining daemon closes a connection."""
 
-_LAST: Final = (None, None)  # after the last piece of a reply
 _NAMED: Final = {LingerTimeout: Closing.LINGER, MessageTooLarge: Closing.MESSAGE, ProtocolError: Closing.PROTOCOL}
 
 _log = Logger()
@@ -36,7 +35,7 @@ _log = Logger()
 Begin = Callable[[Peer, Say], Session]
 
 
-class Conversation:
+class Conversation(ReplyWriter):
     """One connection and its session.
 
     `begin_session` makes the session after the connection is made. `over` is called once, at the end, with the reason.
@@ -44,10 +43,8 @@ class Conversation:
     """
 
     __slots__ = (
-        "_begin_session", "_closing", "_counted", "_end", "_end_waits", "_endless", "_handed", "_held",
-        "_limits", "_mark", "_messages", "_more", "_over", "_paused", "_pausing", "_peer_ended", "_progress",
-        "_scheme", "_settled", "_since", "_tally", "_text", "_waited", "_work", "begun", "below", "peer",
-        "received_bytes", "session",
+        "_begin_session", "_closing", "_end_waits", "_held", "_over", "_peer_ended", "_progress", "_scheme", "_settled",
+        "_since", "_waited", "_work", "peer", "received_bytes", "session",
     )  # fmt: skip
 
     def __init__(
@@ -60,24 +57,17 @@ class Conversation:
         mark: Watermark | None = None,
         work: WorkBudget | None = None,
     ) -> None:
-        self.below: StreamTransport  # from `begin` on
+        super().__init__(limits, tally, mark or SendBudget().mark(limits.total_buffer))
         self.peer: Peer
         self.session: Session
-        self.begun, self.received_bytes = False, 0
+        self.received_bytes = 0
         self._begin_session, self._over = begin_session, over
-        self._scheme, self._limits, self._tally = scheme, limits, tally
-        self._mark = mark or SendBudget().mark(limits.total_buffer)
+        self._scheme = scheme
         self._work = work or WorkBudget()
-        self._messages = False  # whether the transport keeps messages
-        self._held = self._end_waits = False  # input is not processed yet; the session is not informed of the end yet
-        self._counted = 0  # unsent bytes that the mark has counted
-        self._handed, self._settled = 0, (0, 0)  # bytes given to the transport; bytes in and out that are in the tally
-        self._text: bool | None = None  # whether the last message came as text
-        self._more: Iterator[tuple[bytes, bool | None]] | None = None  # with each piece, whether it is text
-        self._endless = False  # whether `_more` is infinite
-        self._end = End.NOTHING  # the action after all pending output; `abort` makes it RESET
+        self._held = False  # the session has input that it has not processed
+        self._peer_ended = self._end_waits = False  # the peer has finished; and the session is not informed of it yet
+        self._settled = (0, 0)  # bytes in and out that are in the tally
         self._closing = Closing.DONE  # the reason that is counted; LOST if output is unsent at the end
-        self._pausing, self._paused, self._peer_ended = True, False, False  # `_pausing`: whether reading may pause
         self._progress, self._since, self._waited = -1, 0.0, False  # at the last `watch`: bytes, time, output unsent
 
     # for the level below
@@ -177,65 +167,12 @@ class Conversation:
         """Bytes received, including those after the end of the session."""
         return self.received_bytes + (self.below.dropped if self.begun else 0)
 
-    @property
-    def bytes_out(self) -> int:
-        """Bytes that the kernel has accepted."""
-        return max(0, self._handed - self.unsent)  # an empty message counts as an unsent byte
-
-    @property
-    def paused(self) -> bool:
-        """Whether reading pauses because too many bytes are unsent."""
-        return self._paused
-
-    @property
-    def unsent(self) -> int:
-        """Bytes given to the transport that the kernel has not accepted."""
-        return self.below.unsent if self.begun else 0
-
-    def never_pause(self) -> None:
-        """Keep reading with any amount of unsent data. A measuring client must not stop because its own data waits."""
-        self._pausing = False
-
     def settle(self) -> None:
         """Flush the byte counts since the last call into the tally. `lost` calls it at the end."""
         came, gone = self.bytes_in, self.bytes_out
         self._tally.bytes_in += came - self._settled[0]
         self._tally.bytes_out += gone - self._settled[1]
         self._settled = (came, gone)
-
-    def hold_back(self, pressure: Pressure) -> None:
-        """Set the limit on unsent bytes of this connection by the pressure on the send budget."""
-        buffer = self._limits.buffer
-        self.below.read_at_once(min(buffer, LITTLE) if pressure is Pressure.FULL else buffer)
-        if pressure and self._paused:
-            self.below.clamp()
-            self._tally.held_back += pressure is Pressure.FULL
-
-    def _count_unsent(self, octets: int) -> None:
-        if octets != self._counted:
-            self._mark.change(octets - self._counted)
-            self._counted = octets
-
-    def perform(self, reply: Reply) -> None:
-        """Perform a reply of the session. After an end, later replies are ignored."""
-        if self._end is not End.NOTHING:
-            if self._end is not End.HALF_CLOSE:
-                return
-            reply = Reply(end=reply.end)
-        text = self._text if reply.text is None else reply.text
-        if reply.data or (reply.data is not None and self._messages):
-            if self._more is None:
-                self._write(reply.data, text)
-            else:
-                self._more = chain(self._more, ((reply.data, text),))
-        if reply.more is not None:
-            self._endless = self._endless or reply.endless
-            more = zip(reply.more, repeat(text))
-            self._more = more if self._more is None else chain(self._more, more)
-        if reply.end is not End.NOTHING:
-            self._end = reply.end
-        if self._more is not None or reply.end is not End.NOTHING:
-            self._proceed()
 
     def resume_from_fastpath(self, bytes_in: int, bytes_out: int, waiting: bytes) -> None:
         """Continue a connection of the fast path with its byte counts; `waiting` is its unsent output."""
@@ -277,36 +214,6 @@ class Conversation:
         """Log the exception of the service, and reset the connection so that the peer does not wait."""
         _log.failure("the service failed; the connection of {peer} is reset", peer=self.peer.remote)
         self.abort(Closing.FAILED)
-
-    def _write(self, data: bytes, text: bool | None) -> None:
-        self._handed += len(data)
-        self.below.write(data, text)
-
-    def _proceed(self) -> None:
-        """Send more of the reply while the peer reads. End after the last piece, if an end is due."""
-        try:
-            while self._more is not None and not self._paused:
-                piece, text = next(self._more, _LAST)
-                if piece is None:
-                    self._more, self._endless = None, False
-                elif piece or self._messages:
-                    self._write(piece, text)
-        except Exception:
-            self._fail()
-        if self._end is End.RESET:
-            self.below.abort()
-        elif self._more is None and self._end is not End.NOTHING:
-            self._finish()
-
-    def _finish(self) -> None:
-        """Close or finish as `_end` requires, after the transport has all output."""
-        if self._end is End.CLOSE:
-            self.below.close()
-            return
-        self.below.finish()
-        if self._paused:
-            self._paused = False
-            self._read_on()
 
     # time
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import IHostnameResolver, IReactorFDSet, IReactorPluggableNameResolver
+from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver
 from twisted.internet.protocol import ClientFactory
 from twisted.internet.tcp import Client, Connector
 from zope.interface import implementer
@@ -20,9 +20,8 @@ from echod.gate.access import packed_address
 from echod.socket_names import SocketAddress, inet_name
 from echod.transports.layers.stack import Receiver
 from echod.transports.lookup import NameResolver
-from echod.transports.service_factory import ServiceFactory
 from echod.transports.sockets import check_zone, inet_sockets, keep_urgent_inline, mark
-from echod.transports.stream_port import SpareDescriptor, StreamPort
+from echod.transports.stream_port import StreamPort
 from echod.transports.transport import INET_FAMILIES, Stream
 from echod.transports.twisted_socket import dial
 
@@ -143,6 +142,7 @@ class TCP(Stream):
 
     scheme = "tcp"
     families = INET_FAMILIES
+    port = TCPPort
     protocols = frozenset({socket.IPPROTO_TCP, IPPROTO_MPTCP})
 
     def prepare(self, bound: socket.socket) -> None:
@@ -163,18 +163,6 @@ class TCP(Stream):
                 bound.close()
                 raise
             yield bound
-
-    def listen(
-        self,
-        reactor: IReactorFDSet,
-        bound: socket.socket,
-        _address: Address,
-        factory: ServiceFactory,
-        reserve: SpareDescriptor,
-        close: Callable[[], None],
-    ) -> StreamPort:
-        """The port that serves a listening socket after `startListening`; it calls `close` at the end."""
-        return TCPPort(reactor, bound, factory, reserve, close)
 
     def dial(
         self,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from echod.transports.datagram_client import DatagramDialogue
     from echod.transports.layers.stack import MakeLayer, Receiver
     from echod.transports.service_factory import ServiceFactory
-    from echod.transports.stream_port import SpareDescriptor
+    from echod.transports.stream_port import SpareDescriptor, StreamPort
 
 
 class BoundSocket(Protocol):
@@ -87,9 +87,10 @@ class Transport(ABC):
 
 
 class Connections(Transport):
-    """A transport of connections."""
+    """A transport of connections. `port` serves a listening socket."""
 
-    @abstractmethod
+    port: ClassVar[type[StreamPort]]
+
     def listen(
         self,
         reactor: Any,
@@ -100,6 +101,7 @@ class Connections(Transport):
         close: Callable[[], None],
     ) -> Any:
         """The port that serves a listening socket after `startListening`; it calls `close` at the end."""
+        return self.port(reactor, bound, factory, reserve, close)
 
     @abstractmethod
     def dial(

@@ -8,18 +8,16 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.internet.interfaces import IReactorFDSet
 
 from echod.address import BACKLOG, Address
 from echod.socket_names import SocketAddress, unix_name
 from echod.transports.layers.stack import Facts, Receiver
 from echod.transports.peers import socket_facts
-from echod.transports.service_factory import ServiceFactory
 from echod.transports.sockets import keep_urgent_inline
-from echod.transports.stream_port import SpareDescriptor, StreamPort
-from echod.transports.transport import Stream
+from echod.transports.stream_port import StreamPort
+from echod.transports.transport import Connections, Stream
 from echod.transports.twisted_socket import dial
-from echod.transports.unix_paths import bind_path
+from echod.transports.unix_paths import unix_sockets
 
 
 class UnixPort(StreamPort):
@@ -44,37 +42,29 @@ class UnixPort(StreamPort):
         return socket_facts(accepted, self.local(accepted), remote)
 
 
-class Unix(Stream):
-    """`unix`: streams between processes of this machine."""
+class UnixConnections(Connections):
+    """A transport of connections over a Unix path."""
 
-    scheme = "unix"
     families = frozenset({socket.AF_UNIX})
 
     def bind(self, _reactor: object, address: Address) -> Iterator[socket.socket]:
         """One socket that listens on the path. Raises OSError."""
-        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            bind_path(opened, address, lambda: opened.listen(int(address.options.get("backlog", BACKLOG))))
-            opened.setblocking(False)
-        except BaseException:
-            opened.close()
-            raise
-        yield opened
+        backlog = int(address.options.get("backlog", BACKLOG))
+        return unix_sockets(address, self.kind, self.prepare, lambda opened: opened.listen(backlog))
 
-    def listen(
-        self,
-        reactor: IReactorFDSet,
-        bound: socket.socket,
-        address: Address,
-        factory: ServiceFactory,
-        reserve: SpareDescriptor,
-        close: Callable[[], None],
-    ) -> StreamPort:
-        """The port that serves a listening socket after `startListening`; it calls `close` at the end."""
-        port = UnixPort(reactor, bound, factory, reserve, close)
+    def listen(self, reactor: Any, bound: Any, address: Address, *rest: Any) -> UnixPort:
+        """The port that serves a listening socket, as `Connections.listen`. It knows the path."""
+        port: UnixPort = super().listen(reactor, bound, address, *rest)
         if not address.path.startswith("@"):
             port.path = address.system_path
         return port
+
+
+class Unix(UnixConnections, Stream):
+    """`unix`: streams between processes of this machine."""
+
+    scheme = "unix"
+    port = UnixPort
 
     def dial(
         self,

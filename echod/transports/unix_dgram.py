@@ -16,7 +16,7 @@ from echod.socket_names import UnixName, unix_name
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.datagram_client import DatagramDialogue
 from echod.transports.transport import Datagram
-from echod.transports.unix_paths import bind_path
+from echod.transports.unix_paths import unix_sockets
 
 LARGEST: Final = 262_144
 """Bytes of the largest datagram: more than net.core.wmem_default lets a client send."""
@@ -62,15 +62,9 @@ class UnixDatagram(Datagram):
 
     def bind(self, _reactor: object, address: Address) -> Iterator[socket.socket]:
         """One socket bound to the path. Raises OSError."""
-        opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
-            bind_path(opened, address, lambda: None)
-            opened.setblocking(False)
-        except BaseException:
-            opened.close()
-            raise
-        yield opened
+        return unix_sockets(
+            address, self.kind, lambda opened: opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST)
+        )
 
     def listen(
         self,

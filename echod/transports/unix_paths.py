@@ -30,6 +30,27 @@ LONGEST: Final = 107  #: bytes of a path in struct sockaddr_un
 Identity = tuple[int, int]  # device and inode
 
 
+def unix_sockets(
+    address: Address,
+    kind: socket.SocketKind,
+    prepare: Callable[[socket.socket], None] = lambda _: None,
+    listen: Callable[[socket.socket], None] = lambda _: None,
+) -> Iterator[socket.socket]:
+    """Yield one non-blocking socket that is bound to the path of an address.
+
+    `prepare` sets options before the bind. `listen` is called before clients can see the path. Raises OSError.
+    """
+    opened = socket.socket(socket.AF_UNIX, kind)
+    try:
+        prepare(opened)
+        bind_path(opened, address, lambda: listen(opened))
+        opened.setblocking(False)
+    except BaseException:
+        opened.close()
+        raise
+    yield opened
+
+
 def bind_path(opened: socket.socket, address: Address, prepare: Callable[[], None]) -> None:
     """Bind a Unix socket to its path, with mode and owner; `prepare` makes a stream listen.
 

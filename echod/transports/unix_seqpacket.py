@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, execute
 
-from echod.address import BACKLOG, Address
+from echod.address import Address
 from echod.gate.limits import Limits
 from echod.shape import Shape
 from echod.socket_names import SocketAddress, unix_name
 from echod.transports.layers.stack import Facts, Receiver
 from echod.transports.message_socket import MessageSocket, prepare
 from echod.transports.peers import socket_facts
-from echod.transports.service_factory import ServiceFactory
 from echod.transports.socket_poller import ReactorWatcher
-from echod.transports.stream_port import SpareDescriptor
 from echod.transports.transport import Message
-from echod.transports.unix import UnixPort
-from echod.transports.unix_paths import bind_path
+from echod.transports.unix import UnixConnections, UnixPort
 from echod.transports.write_retry import WriteRetry
 
 
@@ -46,42 +43,15 @@ class SeqpacketPort(UnixPort):
         )
 
 
-class UnixSeqpacket(Message):
+class UnixSeqpacket(UnixConnections, Message):
     """`unix-seqpacket`: messages between processes of this machine."""
 
     scheme = "unix-seqpacket"
-    families = frozenset({socket.AF_UNIX})
-
-    def bind(self, _reactor: object, address: Address) -> Iterator[socket.socket]:
-        """One socket that listens on the path. Raises OSError."""
-        opened = socket.socket(socket.AF_UNIX, self.kind)
-        try:
-            prepare(opened)
-            bind_path(opened, address, lambda: opened.listen(int(address.options.get("backlog", BACKLOG))))
-            opened.setblocking(False)
-        except BaseException:
-            opened.close()
-            raise
-        yield opened
+    port = SeqpacketPort
 
     def prepare(self, bound: socket.socket) -> None:
         """Request credentials with each message."""
         prepare(bound)
-
-    def listen(
-        self,
-        reactor: Any,
-        bound: socket.socket,
-        address: Address,
-        factory: ServiceFactory,
-        reserve: SpareDescriptor,
-        close: Callable[[], None],
-    ) -> SeqpacketPort:
-        """The port that serves a listening socket after `startListening`; it calls `close` at the end."""
-        port = SeqpacketPort(reactor, bound, factory, reserve, close)
-        if not address.path.startswith("@"):
-            port.path = address.system_path
-        return port
 
     def dial(
         self,
