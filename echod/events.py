@@ -27,6 +27,7 @@ class Closing(StrEnum):
     MESSAGE = "message"  #: a message was larger than `message` or the send buffer
     HANDSHAKE = "handshake"  #: the handshake of a layer failed, or took longer than `handshake`
     PROTOCOL = "protocol"  #: the peer violated the protocol of a layer, after its handshake
+    ANSWERED = "answered"  #: a layer answered the peer by itself, such as a page to a browser
     REFUSED = "refused"  #: the gate refused the client that a proxy named
     FAILED = "failed"  #: a bug: the service raised an exception
     DRAIN = "drain"  #: the daemon stopped, and `drain` was over

@@ -69,6 +69,16 @@ RESET: Final = Reply(end=End.RESET)
 NO_FACTS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
+def share_of(remote: SocketAddress, user: int | None = None) -> str:
+    """The key of a client in shared limits: an IPv4 host, an IPv6 /64, or a local user."""
+    if isinstance(remote, UnixName):
+        return f"user {user}"
+    try:
+        return client_of(key_of(remote.host)).hex()
+    except ValueError:  # an endpoint string whose peers have other names
+        return remote.host
+
+
 class Peer(NamedTuple):
     """The other end of a connection, or the sender of a datagram.
 
@@ -96,12 +106,7 @@ class Peer(NamedTuple):
     @property
     def share(self) -> str:
         """The key of a client in shared limits: an IPv4 host, an IPv6 /64, or a local user."""
-        if isinstance(self.remote, UnixName):
-            return f"user {self.user}"
-        try:
-            return client_of(key_of(self.remote.host)).hex()
-        except ValueError:  # an endpoint string whose peers have other names
-            return self.remote.host
+        return share_of(self.remote, self.user)
 
     @property
     def is_unix(self) -> bool:

@@ -45,6 +45,9 @@ class Wire:
     def clamp(self):
         self.calls.append(("clamp",))
 
+    def keep_alive(self):
+        self.calls.append(("keep_alive",))
+
     def finish(self):
         self.ended = "half"
 

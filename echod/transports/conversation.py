@@ -43,8 +43,8 @@ class Conversation(ReplyWriter):
     """
 
     __slots__ = (
-        "_begin_session", "_closing", "_end_waits", "_held", "_over", "_peer_ended", "_progress", "_scheme", "_settled",
-        "_since", "_waited", "_work", "peer", "received_bytes", "session",
+        "_asked", "_begin_session", "_closing", "_end_waits", "_held", "_over", "_peer_ended", "_progress", "_scheme",
+        "_settled", "_since", "_waited", "_work", "peer", "received_bytes", "session",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +69,7 @@ class Conversation(ReplyWriter):
         self._settled = (0, 0)  # bytes in and out that are in the tally
         self._closing = Closing.DONE  # the reason that is counted; LOST if output is unsent at the end
         self._progress, self._since, self._waited = -1, 0.0, False  # at the last `watch`: bytes, time, output unsent
+        self._asked = -1  # the progress at the last `keep_alive`
 
     # for the level below
 
@@ -101,7 +102,7 @@ class Conversation(ReplyWriter):
                 reply.end is End.NOTHING
                 and reply.more is None
                 and not reply.held
-                and reply.text is self._text is None
+                and reply.text is None
                 and self._more is None
                 and self._end is End.NOTHING
                 and not self._held
@@ -109,7 +110,7 @@ class Conversation(ReplyWriter):
                 answer = reply.data
                 if answer or (answer is not None and self._messages):
                     self._handed += len(answer)
-                    self.below.write(answer)
+                    self.below.write(answer, self._text)
             else:
                 self.perform(reply)
                 self._hold(reply.held)
@@ -169,7 +170,7 @@ class Conversation(ReplyWriter):
 
     def settle(self) -> None:
         """Flush the byte counts since the last call into the tally. `lost` calls it at the end."""
-        came, gone = self.bytes_in, self.bytes_out
+        came, gone = self.bytes_in, max(self.bytes_out, self._settled[1])  # a layer's `unsent` is an upper bound
         self._tally.bytes_in += came - self._settled[0]
         self._tally.bytes_out += gone - self._settled[1]
         self._settled = (came, gone)
@@ -221,7 +222,7 @@ class Conversation(ReplyWriter):
         """Check for progress since the last call, and end the connection at the `stall` or `idle` limit."""
         unsent = self.unsent
         self._count_unsent(unsent)  # the transport does not report less than `buffer`
-        progress = self.bytes_in + self.bytes_out
+        progress = self.bytes_in + self.bytes_out + self.below.facts.activity if self.begun else 0
         if progress != self._progress or (unsent and not self._waited):  # `stall` begins now
             self._progress = progress
             self._since = now
@@ -234,12 +235,17 @@ class Conversation(ReplyWriter):
         elif limits.idle and still >= limits.idle and not self._held:
             self._closing = Closing.IDLE
             self.below.close(linger=0)
+        elif limits.idle and still >= limits.idle / 2 and self._asked != progress and self.begun:
+            self._asked = progress
+            self.below.keep_alive()
 
     def leave(self, now: float, silence: float) -> None:
         """End the session because the daemon drains: after pending output, or after `silence` seconds without data.
 
         An endless reply ends immediately.
         """
+        if self.begun:
+            self.below.facts.going_away = True
         if self._endless:
             self._more, self._endless = None, False
             self.perform(CLOSE)

@@ -7,7 +7,16 @@ from collections.abc import Callable, Sequence
 from echod.events import Closing
 from echod.model import PLAIN, Arrival
 from echod.socket_names import SocketAddress
-from echod.transports.layers.stack import HandshakeTimeout, Layer, MakeLayer, ProtocolError, Receiver, stacked
+from echod.transports.layers.stack import (
+    Answered,
+    HandshakeTimeout,
+    Layer,
+    MakeLayer,
+    ProtocolError,
+    Receiver,
+    StreamTransport,
+    stacked,
+)
 
 
 class Entrance(Layer):
@@ -54,4 +63,23 @@ class Entrance(Layer):
                 self.error = str(wrong)
             elif self.closing is Closing.LOST and self.through_proxy and self.silent:  # a health check
                 self.closing = Closing.DONE
+            elif self.closing is Closing.LOST and isinstance(wrong, Answered):
+                self.closing = Closing.ANSWERED
             self._turned_away(self)
+
+
+class Rejection:
+    """The receiver above a handshake if the connection is refused: it resets the connection."""
+
+    def begin(self, below: StreamTransport) -> None:
+        below.abort()
+
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> None: ...
+
+    def ended(self) -> None: ...
+
+    def stuck(self) -> None: ...
+
+    def drained(self) -> None: ...
+
+    def lost(self, reason: Exception) -> None: ...

@@ -123,6 +123,9 @@ class StreamSocket:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BUFFER)
 
+    def keep_alive(self) -> None:
+        """Do nothing: the kernel sends probes."""
+
     def finish(self) -> None:
         if not self._finish and self._gone is None:
             self._finish = True

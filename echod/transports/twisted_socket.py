@@ -142,6 +142,9 @@ class TwistedSocket(Protocol):
     def clamp(self) -> None:
         clamp(self.transport)
 
+    def keep_alive(self) -> None:
+        """Do nothing: the kernel sends probes."""
+
     def finish(self) -> None:
         if not self._finish:
             self._finish = True

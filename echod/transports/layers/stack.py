@@ -8,8 +8,8 @@
            ▼                          │
       StreamSocket                 StreamTransport
 
-A level is a `StreamTransport` for the level above, and a `Receiver` for the level below. A layer is both. The levels
-above the socket use no descriptor and no buffer of the reactor, and do not depend on the layers of the stack.
+A level is a `StreamTransport` for the level above, and a `Receiver` for the level below. A layer is both. No level
+above the socket uses a descriptor.
 
 Rules of every level:
 
@@ -48,16 +48,19 @@ class ProtocolError(Exception):
     """The peer violated the protocol of a layer; the message says how. The layer stores it in `Facts.error`."""
 
 
+class Answered(Exception):
+    """A layer has answered the peer and closed, before a conversation began. The message says how."""
+
+
 class MessageTooLarge(ConnectionAborted):
     """A message, received or to be sent, is larger than `limits.message` or than the socket's buffer allows."""
 
 
 @dataclass(slots=True)
 class Facts:
-    """The facts of one connection: addresses, credentials and shape. A stack shares one object, and layers add facts.
+    """The facts of one connection. A stack shares one object, and layers add facts.
 
-    `remote` is the peer of the socket, until a layer receives the address of the client from a proxy. `user` is the
-    user ID of the peer of a Unix socket, from the kernel, and `groups` are its group IDs.
+    `remote` is the peer of the socket, or the client that a proxy names. `user` and `groups` are IDs of a Unix peer.
     """
 
     local: SocketAddress
@@ -69,6 +72,9 @@ class Facts:
     learned: dict[str, object] | None = None  #: facts that layers add, by the layer's name, as values of JSON
     error: Exception | None = None  #: why a layer ended the connection
     proxy: SocketAddress | None = None  #: the peer of the socket, if it has named `remote`
+    path: str = ""  #: the path that the client requested; it selects the service of a shared port
+    activity: int = 0  #: changes with each sign of life of the peer that is not data of the conversation
+    going_away: bool = False  #: the service stops: a layer may inform the peer
 
 
 class StreamTransport(Protocol):
@@ -89,10 +95,7 @@ class StreamTransport(Protocol):
         """Bytes that were received after `close` and dropped."""
 
     def write(self, data: bytes, text: bool | None = None) -> None:
-        """Send after earlier data. `stuck` reports more than `read_at_once` unsent bytes.
-
-        `text` is for transports that distinguish text from binary messages; None is their default.
-        """
+        """Send after earlier data. `text` selects text or binary if the transport distinguishes them."""
 
     def flush(self) -> None:
         """Pass queued data to the kernel now, and not at the end of the reactor's turn."""
@@ -108,6 +111,9 @@ class StreamTransport(Protocol):
 
     def clamp(self) -> None:
         """Bound the kernel's buffers of this connection."""
+
+    def keep_alive(self) -> None:
+        """Ask the peer for a sign of life, if a layer's protocol can. The answer changes `Facts.activity`."""
 
     def finish(self) -> None:
         """Send the end after queued data. Receiving continues."""
@@ -223,6 +229,9 @@ class Layer:
     def clamp(self) -> None:
         self.below.clamp()
 
+    def keep_alive(self) -> None:
+        self.below.keep_alive()
+
     def finish(self) -> None:
         self.below.finish()
 
@@ -248,8 +257,7 @@ class HandshakeLayer(Layer):
         super().__init__(build)
         self._clock, self._seconds = clock, seconds
         self._deadline: Any = None
-        self._paused = False
-        self._rest = b""  # received after the handshake, and not passed up yet
+        self._paused, self._rest = False, b""  # `_rest` came after the handshake, and is not passed up yet
 
     def handshake(self, data: bytes) -> None:
         """Handle more bytes of the handshake, which may be split anywhere."""
@@ -314,23 +322,6 @@ class HandshakeLayer(Layer):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-
-class Rejection:
-    """The receiver above a handshake if the connection is refused: it resets the connection."""
-
-    def begin(self, below: StreamTransport) -> None:
-        below.abort()
-
-    def received(self, data: bytes, arrival: Arrival = PLAIN) -> None: ...
-
-    def ended(self) -> None: ...
-
-    def stuck(self) -> None: ...
-
-    def drained(self) -> None: ...
-
-    def lost(self, reason: Exception) -> None: ...
 
 
 def stacked(layers: Sequence[MakeLayer], top: Build) -> Build:
