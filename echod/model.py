@@ -181,7 +181,7 @@ class Context:
     later: Callable[[float, Callable[[], None]], object] = _at_once  #: calls after some seconds: `callLater`
     send_budget: Watermark = field(default_factory=lambda: SendBudget().mark(Limits().total_buffer))
     """The limit of pending output of all connections; outboxes count in it. Set to `total-buffer` of the service."""
-    work: WorkBudget = field(default_factory=WorkBudget)  #: for input that is split into items; by default unbounded
+    work: WorkBudget = field(default_factory=WorkBudget)  #: for input that is split into items
     membership: Membership | None = None  #: rooms and queues that other processes share; None: they are local
 
 

@@ -15,7 +15,8 @@ A service gets the budget through its `Context`; the transport queues the peer. 
 transport pulls piece by piece has no portion: its producer spends units for each piece, and waits while the turn
 `is_used_up`.
 
-Pure: `later` is the reactor's callLater. Without it work cannot be postponed, so it is not bounded.
+Pure: `later` is the reactor's callLater. Without it work cannot be postponed, so it is not bounded. A factory that
+serves connections sets it (`use`).
 """
 
 from __future__ import annotations
@@ -65,6 +66,11 @@ class WorkBudget:
         self._waiting: dict[Hashable, dict[Proceed, None]] = {}  # by share; the one whose turn it is comes first
         self._share_of: dict[Proceed, Hashable] = {}
         self._scheduled = False
+
+    def use(self, later: Later) -> None:
+        """Bound the work by the turns of a reactor, unless the budget has a reactor already."""
+        if self._later is None:
+            self._later = later
 
     @property
     def waiting(self) -> int:

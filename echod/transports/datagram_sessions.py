@@ -68,6 +68,7 @@ class SessionDatagrams(ServiceDatagrams):
 
     def startProtocol(self) -> None:
         """Start the sweep."""
+        self.service.context.work.use(self._sweep.clock.callLater)
         if not self._sweep.running:
             self._sweep.start(SWEEP_EVERY, now=False)
 

@@ -107,6 +107,7 @@ class ServiceFactory(Factory):
 
     def startFactory(self) -> None:
         """Start the sweep for time limits."""
+        self.service.context.work.use(self._sweep.clock.callLater)
         if not self._sweep.running:
             self.mark.join(self._hold_back)
             self._begin_sweep()

@@ -25,6 +25,7 @@ from echod.address import parse
 from echod.client.client_connection import Dialogue, Failed
 from echod.events import Closing
 from echod.gate.limits import Limits
+from echod.gate.work_budget import PORTION
 from echod.model import NOTHING, PLAIN, Arrival, End, Peer, Quiet, Reply, Say, Service, Session
 from echod.services.ack import Ack
 from echod.services.chargen import Chargen
@@ -154,6 +155,49 @@ async def test_a_silent_client_is_closed_after_its_time_limit():
     assert await bounded(client.answer) == b""
     await port.stopListening()
     assert factory.tally.figures() == {"accepted": 1, f"closed:{Closing.IDLE}": 1}
+
+
+class Items(Service):
+    """Counts the items of each read that its work budget allows, and replies to the last one."""
+
+    kind = "items"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.portions: list[int] = []
+
+    def session(self, peer: Peer, say: Say) -> Session:
+        return Splitting(self)
+
+
+class Splitting(Quiet):
+    def __init__(self, service: Items) -> None:
+        self.service, self.left = service, 0
+
+    def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
+        self.left += len(data)
+        return self.proceed()
+
+    def proceed(self) -> Reply:
+        portion, done = self.service.context.work.portion(), 0
+        while self.left and portion.take():
+            self.left -= 1
+            done += 1
+        self.service.portions.append(done)
+        return NOTHING._replace(held=self.left > 0)
+
+    def ended(self) -> Reply:
+        return Reply(b"done", End.CLOSE)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_work_of_a_read_is_bounded_without_a_context():
+    service = Items()
+    port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(ServiceFactory(service))
+    assert await ask(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), b"x" * 20_000) == b"done"
+    await port.stopListening()
+    assert sum(service.portions) == 20_000
+    assert max(service.portions) <= PORTION
 
 
 class Broken(Service):

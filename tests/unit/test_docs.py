@@ -473,6 +473,16 @@ def swaps(place: tuple[str, int], _process: "subprocess.Popen[bytes]") -> None:
     assert ask_stream(place, b"Hello") == b"hELLO"
 
 
+def chats(place: tuple[str, int], _process: "subprocess.Popen[bytes]") -> None:
+    with socket.create_connection(place, SECONDS) as anna, socket.create_connection(place, SECONDS) as bob:
+        anna_reads, bob_reads = anna.makefile("rb"), bob.makefile("rb")
+        assert b"you are guest1" in anna_reads.readline()
+        assert b"you are guest2" in bob_reads.readline()
+        assert anna_reads.readline() == b"-- guest2 has joined\n"
+        anna.sendall(b"hello\n")
+        assert bob_reads.readline() == b"guest1: hello\n"
+
+
 PROGRAMS: dict[str, Program] = {
     "Streams": shouts_on_streams,
     "Datagrams": shouts_datagrams,
@@ -480,6 +490,7 @@ PROGRAMS: dict[str, Program] = {
     "Events and counters": shouts_on_streams,
     "Stopping without losing a byte": stops_in_order,
     "A service of your own": swaps,
+    "Chat rooms and consoles": chats,
 }
 """The chapters that have a program, and the expected output of a client of each."""
 
