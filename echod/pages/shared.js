@@ -16,7 +16,7 @@ const utf8 = new TextEncoder();
 /** Milliseconds with three significant digits, as text. */
 function duration(milliseconds) {
   const digits = milliseconds < 1 ? 3 : milliseconds < 10 ? 2 : milliseconds < 100 ? 1 : 0;
-  return milliseconds < 10_000 ? `${milliseconds.toFixed(digits)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
+  return milliseconds < 10_000 ? `${milliseconds.toFixed(digits)}\u00a0ms` : `${(milliseconds / 1000).toFixed(1)}\u00a0s`;
 }
 
 /** The local time of day, with milliseconds. */
@@ -125,7 +125,10 @@ class Log {
 
 /** The WebSocket connection to the path of this page, with its state on the page. */
 class Connection {
-  /** `on` has the functions opened(text), received(data) and closed(text). `again` is the button's word for connecting. */
+  /**
+   * `on` has the functions opened(text), received(data) and closed(text, wasOpen). `again` is the button's word for
+   * connecting.
+   */
   constructor(on, again) {
     this.on = on;
     this.again = again;
@@ -150,7 +153,9 @@ class Connection {
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     this.show("connecting");
+    let wasOpen = false;
     socket.addEventListener("open", () => {
+      wasOpen = true;
       const subprotocol = oneLine(socket.protocol);
       const values = { url, time: duration(performance.now() - began), subprotocol };
       this.show("open");
@@ -162,7 +167,7 @@ class Connection {
       const meaning = words[`code_${event.code}`] ?? words.code_other;
       const values = { code: event.code, meaning, reason: oneLine(event.reason) };
       this.show("closed", event.code);
-      this.on.closed(worded(event.reason ? "closed_because" : "closed_with", values).trim());
+      this.on.closed(worded(event.reason ? "closed_because" : "closed_with", values).trim(), wasOpen);
     });
   }
 

@@ -35,9 +35,12 @@ function received(data) {
   addMessage("received", data, trip);
 }
 
-function closed(text) {
-  queued = null;
+function closed(text, wasOpen) {
   addEvent(text);
+  if (queued === null) return;
+  if (wasOpen) return connection.open(); // it was closing when the message was entered
+  queued = null;
+  complain(words.not_sent);
 }
 
 function send(data) {
@@ -90,9 +93,10 @@ function addEvent(text) {
 function addMessage(direction, data, trip) {
   const isText = typeof data === "string";
   const size = bytesOf(data);
-  const content = element("span", "content");
+  const content = element("div", "content");
   content.dir = "ltr";
   if (size === 0) content.append(element("span", "note", words.empty_message));
+  else if (kind === "whoami" && direction === "received") showFields(content, data);
   else if (isText) showText(content, data);
   else showBytes(content, new Uint8Array(data));
   const facts = [isText ? words.text : words.binary, sized(size)];
@@ -105,6 +109,24 @@ function showText(content, text) {
   const cut = text.length > SHOWN && /[\ud800-\udbff]/.test(text[SHOWN - 1]) ? SHOWN - 1 : SHOWN;
   appendEscaped(content, text.slice(0, cut));
   more(content, bytesOf(text.slice(cut)));
+}
+
+/** A line of JSON as a list of its names and values; any other text as it is. */
+function showFields(content, text) {
+  let fields;
+  try {
+    fields = Object.entries(JSON.parse(text));
+  } catch {
+    return showText(content, text);
+  }
+  const list = element("dl", "fields");
+  for (const [name, value] of fields) {
+    const shown = typeof value === "string" ? value : JSON.stringify(value);
+    const pair = element("div");
+    pair.append(element("dt", "", oneLine(name)), element("dd", "", oneLine(shown)));
+    list.append(pair);
+  }
+  content.append(list);
 }
 
 /** Bytes in hexadecimal, in groups of eight. */
