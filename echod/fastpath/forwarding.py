@@ -93,6 +93,26 @@ class Forwarder(ABC):
     def _carry_one(self, descriptor: int, events: int) -> None:
         self._carry_all([(descriptor, events)])
 
+    def _reply(self, descriptor: int, data: bytes) -> None:
+        """Reply to bytes that were received before the lane began to carry the connection."""
+        left = len(data)  # bytes that are lost if a call fails
+        self._byte_counts.carried[descriptor] += left
+        try:
+            answer = self._transform(data)
+            self._byte_counts.grow(descriptor, len(answer) - left)
+            left = len(answer)
+            try:
+                sent = os.write(descriptor, answer)
+            except BlockingIOError:
+                sent = 0
+            if sent != left:
+                self._wait(descriptor, Waiting(left - sent, None, memoryview(answer)))
+        except OSError:
+            self._reset(descriptor, Closing.LOST, left)
+        except Exception:  # a bug of the service: its peer must not wait
+            _log.failure("the service failed; a connection of {place} is reset", place=self._factory.place)
+            self._reset(descriptor, Closing.FAILED, left)
+
     def _splicing(self) -> Round:
         """Create the function for echo, which forwards bytes with splice(2)."""
         splice, carried, ready = os.splice, self._byte_counts.carried, self._loop.ready

@@ -15,11 +15,14 @@ Rules:
   (`gate.send_budget`), a read is limited to a page.
 * Gate, counters, events and time limits are those of the factory, as on the plain path.
 * When the listener stops, its connections become Conversations with their pending bytes; the plain path drains them.
+* Connections that begin with a PROXY header are accepted by the plain path. It hands each over when the header has
+  named the client, with the bytes that came with the header.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -37,7 +40,8 @@ from echod.fastpath.loop import Loop
 from echod.fastpath.pipes import Pipes, Waiting
 from echod.gate.send_budget import LITTLE, Pressure
 from echod.socket_names import SocketAddress
-from echod.transports.service_factory import SLICE
+from echod.transports.layers.stack import Facts
+from echod.transports.service_factory import SLICE, described
 from echod.transports.stream_port import A_TURN, AcceptBackoff, SpareDescriptor, StreamPort, accept_backlog
 
 _log = Logger()
@@ -65,20 +69,26 @@ class StreamLane(Forwarder):
         self._seen: list[int] = []  # sent bytes at the last change that `watch` saw, by descriptor
         self._since: list[float] = []  # time of that change, by descriptor
         self._peers: dict[int, SocketAddress] = {}  # only if connections are logged
+        self._facts: dict[int, Facts] = {}  # of connections that the plain path handed over
         self._waiting: dict[int, Waiting] = {}
         self._pipes = Pipes(plain.factory.limits.buffer, self._use_pipe, pipes_below)
 
     @staticmethod
     def can_serve(plain: StreamPort) -> bool:
-        """Whether the fast path can serve a port: its connections are bare stream sockets, and its service has a
-        `transform`, so that each reply is a pure function of the bytes."""
-        return syscalls.available and plain.is_bare and type(plain.factory.service).transform is not None
+        """Whether the fast path can serve a port: its connections are bare stream sockets, at once or after a header,
+        and its service has a `transform`, so that each reply is a pure function of the bytes."""
+        bare = plain.is_bare or plain.factory.hands_over
+        return syscalls.available and bare and type(plain.factory.service).transform is not None
 
     # the listener
 
     def startListening(self) -> None:
         """Start to accept connections."""
         self._factory.carrier = self
+        if self._factory.hands_over:
+            self._factory.adopt = self._adopt
+            self._plain.startListening()
+            return
         self._factory.doStart()
         self._loop.watch(self._listening.fileno(), EPOLLIN, self._accept, self._carry_all)
 
@@ -88,6 +98,10 @@ class StreamLane(Forwarder):
 
     def stopListening(self) -> None:
         """Accept the connections in the listen queue, then close the socket. The plain path drains open connections."""
+        if self._factory.hands_over:
+            self._plain.stopListening()
+            self._leave()
+            return
         if self._resume is None:
             accept_backlog(partial(self._accept, self._listening.fileno()))
         self.release()
@@ -95,17 +109,26 @@ class StreamLane(Forwarder):
 
     def release(self) -> None:
         """Leave the open socket to another port. Open connections move to the plain path."""
+        if self._factory.hands_over:
+            self._plain.release()
+            self._leave()
+            return
         if self._resume is not None:
             self._resume.cancel()
             self._resume = None
         else:
             self._loop.forget(self._listening.fileno())
+        self._leave()
+        self._factory.doStop()
+
+    def _leave(self) -> None:
+        """Move open connections to the plain path, and close the pipes."""
+        self._factory.adopt = None
         for descriptor in list(self._hosts):
             self._hand_over(descriptor)
         self._loop.release(self._carry, self._send_rest)
         self._factory.carrier = None
         self._pipes.close()
-        self._factory.doStop()
 
     def _accept(self, listening: int, _events: int = EPOLLIN) -> bool:
         for _ in range(A_TURN):
@@ -134,7 +157,15 @@ class StreamLane(Forwarder):
 
     # the connections
 
-    def _begin(self, descriptor: int, host: bytes) -> None:
+    def _adopt(self, opened: socket.socket, host: bytes, facts: Facts, rest: bytes) -> None:
+        """Carry a connection that the plain path has admitted, after the reply to the bytes that it has received."""
+        descriptor = opened.detach()
+        self._facts[descriptor] = facts
+        self._begin(descriptor, host, facts.remote)
+        if rest and descriptor in self._hosts:
+            self._reply(descriptor, rest)
+
+    def _begin(self, descriptor: int, host: bytes, peer: SocketAddress | None = None) -> None:
         while descriptor >= len(self._seen):
             self._seen.append(0)
             self._since.append(0.0)
@@ -145,7 +176,7 @@ class StreamLane(Forwarder):
         if self._factory.mark.pressure:
             self._accepting.clamp(descriptor)
         if self._factory.events.connections:
-            self._peers[descriptor] = self._accepting.peer()
+            self._peers[descriptor] = peer or self._accepting.peer()
         try:
             self._loop.watch(descriptor, EPOLLIN, self._carry, self._carry_all)
         except OSError:  # no memory, or above max_user_watches (epoll(7))
@@ -201,7 +232,9 @@ class StreamLane(Forwarder):
         host = self._hosts.pop(descriptor)
         os.close(descriptor)
         came, gone = self._byte_counts.end(descriptor, unsent)
-        self._factory.ended(host, reason, came, gone, self._peers.pop(descriptor, None))
+        facts = self._facts.pop(descriptor, None)
+        proxy = facts.proxy if facts is not None else None
+        self._factory.ended(host, reason, came, gone, self._peers.pop(descriptor, None), proxy)
 
     def _reset(self, descriptor: int, reason: Closing, unsent: int = 0) -> None:
         """Reset a connection: a FIN would tell the peer that it has everything."""
@@ -244,7 +277,7 @@ class StreamLane(Forwarder):
         host = self._hosts.pop(descriptor)
         self._peers.pop(descriptor, None)
         came, gone = self._byte_counts.end(descriptor, len(unsent))
-        self._plain.take_over(descriptor, host, came, gone, unsent)
+        self._plain.take_over(descriptor, host, came, gone, unsent, self._facts.pop(descriptor, None))
 
     def told(self) -> Iterator[dict[str, Any]]:
         """Each open connection, as ServiceFactory.told describes them; those that have been reset are left out."""
@@ -254,8 +287,10 @@ class StreamLane(Forwarder):
             waiting = self._waiting.get(descriptor)
             unsent = waiting.left if waiting else 0
             came, gone = self._byte_counts.of(descriptor, unsent)
-            if self._accepting.ask(descriptor):
-                yield {"peer": str(self._accepting.peer()), "bytes_in": came, "bytes_out": gone, "unsent": unsent}
+            facts = self._facts.get(descriptor)
+            if facts is not None or self._accepting.ask(descriptor):
+                peer, proxy = (facts.remote, facts.proxy) if facts is not None else (self._accepting.peer(), None)
+                yield described(peer, proxy, came, gone, unsent)
 
     def settle_slices(self) -> Iterator[None]:
         """Add the byte counts of every connection to the counters, as ServiceFactory.settle_slices does."""

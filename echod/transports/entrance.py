@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from echod.events import Closing
 from echod.model import PLAIN, Arrival
 from echod.socket_names import SocketAddress
 from echod.transports.layers.stack import (
     Answered,
+    Facts,
     HandshakeTimeout,
     Layer,
     MakeLayer,
@@ -53,6 +56,11 @@ class Entrance(Layer):
         self.silent = False
         self.receiver.received(data, arrival)
 
+    def detach(self) -> tuple[socket.socket, bytes]:
+        """As StreamSocket."""
+        detached: tuple[socket.socket, bytes] = self.below.detach()
+        return detached
+
     def lost(self, reason: Exception) -> None:
         """Handle the end of the connection."""
         super().lost(reason)
@@ -68,11 +76,8 @@ class Entrance(Layer):
             self._turned_away(self)
 
 
-class Rejection:
-    """The receiver above a handshake if the connection is refused: it resets the connection."""
-
-    def begin(self, below: StreamTransport) -> None:
-        below.abort()
+class _NoCalls:
+    """A receiver that gets no calls after `begin`, or ignores them."""
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> None: ...
 
@@ -83,3 +88,27 @@ class Rejection:
     def drained(self) -> None: ...
 
     def lost(self, reason: Exception) -> None: ...
+
+
+class Rejection(_NoCalls):
+    """The receiver above a handshake if the connection is refused: it resets the connection."""
+
+    def begin(self, below: StreamTransport) -> None:
+        below.abort()
+
+
+Adopt = Callable[[socket.socket, bytes, Facts, bytes], object]
+"""Carries an admitted connection: its socket, its host by which the gate counts it, its facts, and received bytes."""
+
+
+class HandOver(_NoCalls):
+    """The receiver above a handshake if the fast path carries the connection: it takes the socket out of the stack."""
+
+    def __init__(self, host: bytes, adopt: Adopt) -> None:
+        self._host = host
+        self._adopt = adopt
+
+    def begin(self, below: Any) -> None:
+        facts = below.facts
+        opened, rest = below.detach()
+        self._adopt(opened, self._host, facts, rest)

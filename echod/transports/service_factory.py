@@ -23,7 +23,7 @@ from echod.model import Service
 from echod.socket_names import Inet, SocketAddress, UnixName, is_loopback
 from echod.transports.carrier import Carrier
 from echod.transports.conversation import SILENCE, Conversation
-from echod.transports.entrance import Entrance, Rejection
+from echod.transports.entrance import Adopt, Entrance, HandOver, Rejection
 from echod.transports.layers.stack import MakeLayer, Receiver
 from echod.transports.peers import socket_address
 from echod.transports.twisted_socket import TwistedSocket
@@ -73,6 +73,7 @@ class ServiceFactory(Factory):
         self.conversations: dict[Conversation, bytes] = {}  # with the host by which the gate counts it
         self.entrances: dict[Entrance, None] = {}  # connections whose handshakes are not over
         self.carrier: Carrier | None = None
+        self.adopt: Adopt | None = None  # carries connections whose layers have removed themselves
         self.mark = (unsent or SendBudget()).mark(self.limits.total_buffer)
         self._sweep = LoopingCall(self._look)
         if clock is not None:
@@ -132,6 +133,11 @@ class ServiceFactory(Factory):
                 conversation.hold_back(pressure)
         if self.carrier is not None:
             self.carrier.hold_back(pressure)
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether `adopt` may be set: the only layer is that of PROXY headers, which removes itself."""
+        return self.proxies is not None and len(self.layers) == 1
 
     @property
     def clock(self) -> Any:
@@ -228,7 +234,7 @@ class ServiceFactory(Factory):
                 self._tell("connection.opened", remote, proxy)
         entrance.entered = True
         del self.entrances[entrance]
-        return self.converse(entrance.host)
+        return self.converse(entrance.host) if self.adopt is None else HandOver(entrance.host, self.adopt)
 
     def _turned_away(self, entrance: Entrance) -> None:
         """Handle the end of a connection before its handshakes were complete."""
@@ -267,14 +273,13 @@ class ServiceFactory(Factory):
         """Describe each open conversation. Connections may open and close between two of them."""
         for conversation in tuple(self.conversations):
             if conversation in self.conversations and hasattr(conversation, "peer"):
-                proxy = conversation.below.facts.proxy
-                yield {
-                    "peer": str(conversation.peer.remote),
-                    **({"proxy": str(proxy)} if proxy is not None else {}),
-                    "bytes_in": conversation.bytes_in,
-                    "bytes_out": conversation.bytes_out,
-                    "unsent": conversation.unsent,
-                }
+                yield described(
+                    conversation.peer.remote,
+                    conversation.below.facts.proxy,
+                    conversation.bytes_in,
+                    conversation.bytes_out,
+                    conversation.unsent,
+                )
         if self.carrier is not None:
             yield from self.carrier.told()
 
@@ -330,6 +335,14 @@ class ServiceFactory(Factory):
         if proxy is not None:
             fields["proxy"] = str(proxy)
         self.events.tell(event, service=self.name, address=self.place, peer=str(peer), **fields)
+
+
+def described(
+    peer: SocketAddress, proxy: SocketAddress | None, bytes_in: int, bytes_out: int, unsent: int
+) -> dict[str, Any]:
+    """An open connection for the admin interface; `proxy` has named the peer."""
+    named = {"proxy": str(proxy)} if proxy is not None else {}
+    return {"peer": str(peer), **named, "bytes_in": bytes_in, "bytes_out": bytes_out, "unsent": unsent}
 
 
 def _host_octets(address: IAddress | None) -> bytes:

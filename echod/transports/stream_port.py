@@ -251,8 +251,19 @@ class StreamPort(FileDescriptor):
         else:
             self._connect(accepted, remote, receiver)
 
-    def take_over(self, descriptor: int, host: bytes, bytes_in: int, bytes_out: int, waiting: bytes) -> None:
-        """Continue a connection of the fast path with its byte counts; `waiting` is its unsent output."""
+    def take_over(
+        self,
+        descriptor: int,
+        host: bytes,
+        bytes_in: int,
+        bytes_out: int,
+        waiting: bytes,
+        facts: Facts | None = None,
+    ) -> None:
+        """Continue a connection of the fast path with its byte counts; `waiting` is its unsent output.
+
+        `facts` are those of a connection that a layer has handed over to the fast path.
+        """
         accepted = socket.socket(fileno=descriptor)
         try:
             remote = self.peer(accepted.getpeername())[1]
@@ -261,13 +272,15 @@ class StreamPort(FileDescriptor):
             self.factory.ended(host, Closing.LOST, bytes_in, bytes_out, None)
             return
         conversation = self.factory.converse(host)
-        if self._connect(accepted, remote, conversation):
+        if self._connect(accepted, remote, conversation, facts):
             conversation.resume_from_fastpath(bytes_in, bytes_out, waiting)
 
-    def _connect(self, accepted: socket.socket, remote: SocketAddress, receiver: Receiver) -> bool:
+    def _connect(
+        self, accepted: socket.socket, remote: SocketAddress, receiver: Receiver, facts: Facts | None = None
+    ) -> bool:
         try:
             accepted.setblocking(False)
-            facts = self.facts(accepted, remote)
+            facts = facts or self.facts(accepted, remote)
         except OSError as error:
             accepted.close()
             receiver.lost(ConnectionLost(str(error)))

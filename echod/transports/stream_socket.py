@@ -149,6 +149,17 @@ class StreamSocket:
     def abort(self, reason: Exception | None = None) -> None:
         self._end(reason or ConnectionAborted())
 
+    def detach(self) -> tuple[socket.socket, bytes]:
+        """Give up the open socket, with the bytes that no level has handled: none. The levels above get no more calls.
+
+        No output may be pending.
+        """
+        self._watcher.watch(self, 0)
+        self._watcher.forget(self)
+        self._retry.forget(self)
+        self._gone, self.receiver = ConnectionDone(), None  # type: ignore[assignment]
+        return self.socket, b""
+
     # for the reactor
 
     def fileno(self) -> int:

@@ -70,7 +70,7 @@ class Listener:
             clock=self.clock,
             loopback=True,
             unsent=self.unsent,
-            layers=LAYERS.get(way, lambda _clock: ())(self.clock),
+            layers=LAYERS.get(way.removesuffix(" and plane"), lambda _clock: ())(self.clock),
             proxies=proxies,
         )
         self.tally = self.factory.tally
@@ -80,7 +80,7 @@ class Listener:
         plain = port(reactor, listening, self.factory, reserve, listening.close)
         self.port: Any = plain
         self.loop: Loop | None = None
-        if way == "plane":
+        if way == "plane" or (way.endswith(" and plane") and StreamLane.can_serve(plain)):
             self.loop = Loop(reactor)
             self.port = StreamLane(self.loop, plain, reserve)
             self.loop.start()

@@ -13,10 +13,12 @@ from echod.gate.limits import Rate
 from echod.gate.refusal import Refusal
 from echod.services.daytime import Daytime
 from echod.services.echo import Echo
+from echod.services.upper import Upper
 from echod.services.whoami import Whoami
 from echod.socket_names import Inet
 from echod.transports.layers.proxy_header import SIGNATURE, V2_MOST, local, version_1, version_2
 from tests.contract.matrix import data
+from tests.fastpath.listener import needs_the_plane
 from tests.layers import HANDSHAKE
 
 PROXIES = Access([ip_network("127.0.0.0/8")])
@@ -26,9 +28,9 @@ HEADERS = {"v1": version_1(CLIENT, TARGET), "v2": version_2(CLIENT, TARGET, tlvs
 RESET = struct.pack("ii", 1, 0)
 
 
-@pytest.fixture
-def way():
-    return "proxy"
+@pytest.fixture(params=["proxy", pytest.param("proxy and plane", marks=needs_the_plane)])
+def way(request):
+    return request.param
 
 
 @pytest.fixture
@@ -251,3 +253,63 @@ def test_the_connections_that_an_administrator_sees_name_both(serve):
         [told] = made.factory.told()
         assert (told["peer"], told["proxy"]) == (str(CLIENT), str(Inet(*client.getsockname())))
         assert (told["bytes_in"], told["bytes_out"]) == (5, 5)
+
+
+@needs_the_plane
+@pytest.mark.parametrize("way", ["proxy and plane"])
+def test_the_fast_path_carries_the_connection_after_the_header(make):
+    """And when the listener stops, the connection returns with its client, its counts and its pending bytes."""
+    with make(Echo(), proxies=PROXIES) as made:
+        made.factory.events.subscribe(lambda name, fields: made.events.append((name, dict(fields))), connections=True)
+        client = made.connect()
+        proxy = Inet(*client.getsockname())
+        client.send(HEADERS["v2"] + b"hello")
+        assert made.hear(client, 5) == b"hello"
+        assert not made.factory.conversations
+        assert len(made.port._hosts) == 1
+        sent = made.stick(client)
+        made.stop()
+        [conversation] = made.factory.conversations
+        assert conversation.peer.remote == CLIENT
+        assert conversation.peer.learned["proxy"]["alpn"] == "h2"
+        client.shutdown(socket.SHUT_WR)
+        assert made.rest(client) == data()[:sent]
+        made.until(lambda: made.tally.open == 0)
+        closed = events(made, "connection.closed")[-1]
+        assert (closed["peer"], closed["proxy"]) == (str(CLIENT), str(proxy))
+        assert (closed["bytes_in"], closed["bytes_out"]) == (sent + 5, sent + 5)
+
+
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_more_bytes_with_the_header_than_the_peer_reads(serve, service):
+    """The first reply blocks: it is sent when the peer reads, before all later bytes."""
+    with serve(service()) as made:
+        client = made.connect()
+        whole, at, came = HEADERS["v1"] + data()[:200_000], 0, bytearray()
+        while at < 60_000:  # one segment may hold the header and many bytes
+            at += client.send(whole[at : at + 65_000])
+        made.turn()
+        while at < len(whole):
+            try:
+                at += client.send(whole[at : at + 10_000])
+            except BlockingIOError:
+                pass
+            made.turn(1)
+            try:
+                came += client.recv(3_000)
+            except BlockingIOError:
+                pass
+        client.shutdown(socket.SHUT_WR)
+        assert bytes(came) + made.rest(client) == service.transform(data()[:200_000])
+        made.until(lambda: made.tally.open == 0)
+        figures = made.tally.figures()
+        assert (figures["bytes_in"], figures["bytes_out"], figures["closed:done"]) == (200_000, 200_000, 1)
+
+
+@pytest.mark.parametrize("service", [Echo, Upper])
+def test_a_connection_that_ends_with_its_header_is_answered(serve, service):
+    with serve(service()) as made:
+        client = made.connect()
+        client.send(HEADERS["v1"] + b"hello")
+        client.shutdown(socket.SHUT_WR)
+        assert made.rest(client) == service.transform(b"hello")

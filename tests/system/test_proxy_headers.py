@@ -84,3 +84,31 @@ def test_a_reload_changes_the_proxies_and_adds_and_removes_the_header(daemon):
     assert ask(daemon)["remote_address"] == "127.0.0.1"
     reload(first)
     assert ask(daemon, header)["remote_address"] == CLIENT.host
+
+
+@pytest.mark.parametrize("plane", ["auto", "off"])
+def test_an_open_connection_continues_across_a_reload_with_its_client(plane):
+    text = CONFIG.replace("whoami", "echo").replace("PORT", str(free_port()))
+    with (
+        Daemon(text.replace("[daemon]", f'[daemon]\nplane = "{plane}"')) as daemon,
+        socket.create_connection(daemon.inet("echo", "tcp"), SECONDS) as client,
+    ):
+        client.sendall(version_2(CLIENT, TARGET) + b"before")
+        assert client.recv(100) == b"before"
+        file = daemon.dir / "echod.toml"
+        file.write_text(file.read_text() + BUFFER)  # needs another listener on the same socket
+        with Administrator(parse(f"unix://{daemon.dir}/admin.sock")) as administrator:
+            administrator.ask("/api/reload", "POST")
+            [told] = administrator.ask("/api/connections")
+            assert (told["peer"], told["proxy"]) == (str(CLIENT), str(Inet(*client.getsockname())))
+        client.sendall(b"after")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(100) == b"after"
+        counters = daemon.counters()["echo " + daemon.url("echo", "tcp")]
+        assert (counters["accepted"], counters["bytes_in"], counters["bytes_out"]) == (1, 11, 11)
+
+
+BUFFER = """
+[services.echo.limits]
+buffer = "32KiB"
+"""

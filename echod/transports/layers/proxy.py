@@ -5,6 +5,7 @@ The factory admits the peer first: only a peer of `proxy-from` may send a header
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Final
 
 from echod.socket_names import Inet, SocketAddress
@@ -52,6 +53,12 @@ class Proxy(HandshakeLayer):
             self._fail(f"the connection ended after {len(self._data)} bytes of a PROXY header")
         else:
             super().ended()
+
+    def detach(self) -> tuple[socket.socket, bytes]:
+        """As StreamSocket, with the bytes after the header."""
+        opened, _ = self.below.detach()
+        rest, self._rest = self._rest, b""
+        return opened, rest
 
     def _fail(self, reason: str) -> None:
         self.facts.error = ProtocolError(reason)
