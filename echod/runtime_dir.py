@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
+from echod.transports.registry import SCHEMES
+
 SYSTEM: Final = "/run/echod"  #: of a daemon that systemd or a container started
 PREFIX: Final = "%t/"
 
@@ -47,7 +49,8 @@ def candidates(environ: Mapping[str, str]) -> tuple[str, ...]:
 def expanded(address: str, environ: Mapping[str, str] = os.environ) -> str:
     """The URL of a Unix socket with the folder in place of `%t`; any other text as it is."""
     scheme, separator, path = address.partition("://")
-    if not (separator and scheme.startswith("unix") and path.startswith(PREFIX)):
+    form = SCHEMES.get(scheme)
+    if not (separator and form and form.has_path and path.startswith(PREFIX)):
         return address
     return f"{scheme}://{quote(runtime_dir(environ))}/{path.removeprefix(PREFIX)}"
 
