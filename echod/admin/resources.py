@@ -55,7 +55,7 @@ class View(Protocol):
     def awaited(self) -> list[dict[str, str]]:
         """The addresses that do not exist yet: service, address and error of each."""
 
-    def settle(self) -> Iterator[None]:
+    def flush_counters(self) -> Iterator[None]:
         """Add the byte counts of open connections to the counters, in steps. Exhaust it, then read the counters."""
 
     def status(self) -> Mapping[str, Any]:
@@ -128,7 +128,7 @@ class DaemonResources:
 
     def _settled(self, body: Iterator[bytes]) -> Iterator[bytes]:
         """The pieces of a body; the first is built when every counter is exact."""
-        for _ in self._view.settle():
+        for _ in self._view.flush_counters():
             yield b""
         yield from body
 

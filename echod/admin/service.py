@@ -74,7 +74,7 @@ class AdminService(Service):
         held[session] = say
         return session
 
-    def look(self) -> None:
+    def end_overdue_requests(self) -> None:
         """Close connections whose requests take too long. Call it about once a second."""
         now = self.context.clock()
         for held in self._sessions.values():

@@ -101,7 +101,7 @@ class Send(Quiet):
         self._over(Failed(f"{self._address.place}: no answer within {self._timeout:g} s (ETIMEDOUT)"))
 
     def _over(self, failed: Failed | None) -> None:
-        self._finish(self._screen.settle(failed))
+        self._finish(self._screen.finish(failed))
 
 
 COMMAND = Send

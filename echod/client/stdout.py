@@ -48,7 +48,7 @@ class Screen:
         if self._midway and (always or self._on_terminal):
             self._put(b"\n")
 
-    def settle(self, wrong: Exception | None) -> int:
+    def finish(self, wrong: Exception | None) -> int:
         """End an unfinished line, report the error if there is one, and return the exit code."""
         self.end_line()
         if wrong is not None:

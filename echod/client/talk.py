@@ -149,7 +149,7 @@ class Talk(Quiet):
             self._end(failed)
 
     def _end(self, failed: Failed | None) -> None:
-        self._finish(self._screen.settle(failed or self._unanswered()))
+        self._finish(self._screen.finish(failed or self._unanswered()))
 
     def _unanswered(self) -> Failed | None:
         """The error for lines without a reply; only in a pipe. A reply without line ends may be for all lines."""

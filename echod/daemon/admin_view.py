@@ -79,7 +79,7 @@ class ViewedDaemon(Protocol):
     def reload(self, done: Callable[[ReloadResult], None], by: str) -> None:
         """Read the configuration again."""
 
-    def settle_slices(self) -> Iterator[None]:
+    def flush_counters_in_steps(self) -> Iterator[None]:
         """Add the byte counts of open connections to the counters, in steps."""
 
 
@@ -101,15 +101,15 @@ class DaemonView:
 
     def awaited(self) -> list[dict[str, str]]:
         """As View."""
-        return [one.told() for one in self._daemon.awaited]
+        return [one.as_fields() for one in self._daemon.awaited]
 
     def metrics(self) -> MetricsCollector:
         """As View."""
         return self._figures
 
-    def settle(self) -> Iterator[None]:
+    def flush_counters(self) -> Iterator[None]:
         """As View."""
-        return self._daemon.settle_slices()
+        return self._daemon.flush_counters_in_steps()
 
     def reload(self, done: Callable[[ReloadResult], None]) -> None:
         """As View."""
@@ -155,7 +155,7 @@ class DaemonView:
             if not one.is_admin:
                 by_name.setdefault(one.name, []).append(one)
         for name, ours in by_name.items():
-            told = [{"address": one.place, **_told(one.tally)} for one in ours]
+            told = [{"address": one.place, **_counter_fields(one.tally)} for one in ours]
             yield {"name": name, "kind": ours[0].served.config.kind.kind, "listeners": told}
 
     def _tallies(self) -> Iterator[tuple[str, str, Counters]]:
@@ -179,7 +179,7 @@ class DaemonView:
         )
 
 
-def _told(tally: Counters) -> dict[str, Any]:
+def _counter_fields(tally: Counters) -> dict[str, Any]:
     """A tally as /api/status shows it: every counter, also at 0."""
     told: dict[str, Any] = {
         name: getattr(tally, name) for name in Counters.__slots__ if name not in ("refused", "closed")

@@ -24,7 +24,7 @@ class Awaited:
     place: ListenSpec
     why: str
 
-    def told(self) -> dict[str, str]:
+    def as_fields(self) -> dict[str, str]:
         """The fields of events and of the admin interface."""
         return {"service": self.place.service.name, "address": self.place.address.place, "error": self.why}
 
@@ -50,7 +50,7 @@ class AwaitedAddresses:
         self.stop()
         for place, why in absent.items():
             self._awaited[place] = Awaited(place, why)
-            self._tell("listener.awaited", **self._awaited[place].told())
+            self._tell("listener.awaited", **self._awaited[place].as_fields())
             self._wait(place)
 
     def stop(self) -> None:

@@ -69,7 +69,9 @@ def difference(listeners: Iterable[Listener], places: Iterable[ListenSpec], plan
             continue
         errors += _unchangeable(ours[0].bound.wanted.address, one.address)
         for listener in ours:
-            same = listener.suits(one.service, plane) and _layers(listener.bound.wanted.address) == _layers(one.address)
+            same = listener.can_continue(one.service, plane) and _layers(listener.bound.wanted.address) == _layers(
+                one.address
+            )
             (found.going_on if same else found.renewed).append((listener, one))
     found.gone = [listener for group in there.values() for listener in group]
     if errors:

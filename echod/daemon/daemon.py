@@ -76,9 +76,9 @@ class Daemon(Service):
         self.awaited = AwaitedAddresses(reactor, self._serve_late, self.events.tell)
         self._absent = absent
         self._abandoned = False
-        self._interfaces = LoopingCall(self._look_at_interfaces)
-        self._admin_look = LoopingCall(self._admin.look)
-        self._interfaces.clock = self._admin_look.clock = reactor
+        self._interfaces = LoopingCall(self._update_broadcasts)
+        self._admin_check = LoopingCall(self._admin.end_overdue_requests)
+        self._interfaces.clock = self._admin_check.clock = reactor
         self.events.subscribe(log.event, connections=configuration.daemon.log_level == "debug")
 
     @property
@@ -114,9 +114,9 @@ class Daemon(Service):
         self.shared.reserve.keep()
         if self._plane is not None:
             self._plane.start()
-        self._look_at_ports(listener.bound for listener in self.listeners)
+        self._update_own_ports(listener.bound for listener in self.listeners)
         self._interfaces.start(INTERFACES_EVERY)
-        self._admin_look.start(ADMIN_EVERY, now=False)
+        self._admin_check.start(ADMIN_EVERY, now=False)
         for listener in self.listeners:
             listener.begin()
         self._reactor.callWhenRunning(self._ready)  # signal handlers are installed by then
@@ -135,7 +135,7 @@ class Daemon(Service):
         if isinstance(begun, str):
             return begun
         self.listeners.extend(begun)
-        self._look_at_ports(listener.bound for listener in self.listeners)
+        self._update_own_ports(listener.bound for listener in self.listeners)
         for listener in begun:
             listener.begin()
             self.events.tell("listener.opened", service=listener.name, address=listener.place)
@@ -193,7 +193,7 @@ class Daemon(Service):
             self.leaving.add(listener)
         for listener, place in found.going_on:
             listener.reconfigure(new.served[place.service.name], rebound(listener.bound, place))
-        self._look_at_ports(listener.bound for listener in self.listeners)
+        self._update_own_ports(listener.bound for listener in self.listeners)
         for listener in begun:
             listener.begin()
         for listener in begun[: len(new.bound)]:
@@ -203,7 +203,7 @@ class Daemon(Service):
             self.leaving.add(listener)
             self.events.tell("listener.closed", service=listener.name, address=listener.place)
         self.awaited.begin(new.absent)
-        self.leaving.look(self.listeners, configuration.daemon.drain)
+        self.leaving.sweep(self.listeners, configuration.daemon.drain)
         for gone in new.retired:
             gone.service.retire()
         return verdict
@@ -246,19 +246,19 @@ class Daemon(Service):
 
     def figures(self) -> Mapping[str, Mapping[str, int]]:
         """Every counter that is not 0, by service and address, including the bytes of open connections."""
-        self.settle()
+        self.flush_counters()
         return {f"{name} {place}": tally.figures() for (name, place), tally in self.shared.tallies.items()}
 
-    def settle(self) -> None:
+    def flush_counters(self) -> None:
         """Add the byte counts of open connections to the counters."""
-        for _ in self.settle_slices():
+        for _ in self.flush_counters_in_steps():
             pass
 
-    def settle_slices(self) -> Iterator[None]:
-        """As settle, in steps that are short for any number of connections."""
+    def flush_counters_in_steps(self) -> Iterator[None]:
+        """As flush_counters, in steps that are short for any number of connections."""
         for listener in (*self.listeners, *self.leaving):
             if listener.factory is not None:
-                yield from listener.factory.settle_slices()
+                yield from listener.factory.flush_counters_in_steps()
 
     def _stopped(self, _results: object, deadline: Any) -> None:
         if deadline.active():
@@ -268,30 +268,30 @@ class Daemon(Service):
                 listener.port.stopListening()
                 if listener.factory is not None:
                     listener.factory.abandon()
-        if self._admin_look.running:
-            self._admin_look.stop()
+        if self._admin_check.running:
+            self._admin_check.stop()
         lost = sum(output.lost for output in self.outputs)
         if lost or self.events.failures:
             self.events.tell("log.incomplete", lines=lost, events=self.events.failures)
-        self._shown.settle()
-        self.log.settle()
+        self._shown.report_suppressed()
+        self.log.report_suppressed()
         ours = {**self.log.figures(), **self.shared.state.send_budget.figures()}
         self.events.tell("daemon.stopped", counters={**self.figures(), **({"daemon": ours} if ours else {})})
         for output in self.outputs:
             output.stop()
 
-    def _look_at_ports(self, bound: Iterable[BoundSocket]) -> None:
+    def _update_own_ports(self, bound: Iterable[BoundSocket]) -> None:
         ports = {one.address.port for one in bound if not one.transport.shape.has_connections and one.address.port}
         self.shared.own_ports.clear()
         self.shared.own_ports.update(ports)
         for listener in self.listeners:
-            listener.look_again()
+            listener.forget_decisions()
 
-    def _look_at_interfaces(self) -> None:
+    def _update_broadcasts(self) -> None:
         found = broadcasts()
         if found is None:
             return
         self.shared.broadcasts.clear()
         self.shared.broadcasts.update(found)
         for listener in self.listeners:
-            listener.look_again()
+            listener.forget_decisions()

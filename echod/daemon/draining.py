@@ -25,7 +25,7 @@ class DrainingListeners:
         if listener.factory is not None and listener.factory.conversations:
             self._ending[listener] = None
 
-    def look(self, listening: Iterable[Listener], seconds: float) -> None:
+    def sweep(self, listening: Iterable[Listener], seconds: float) -> None:
         """Drain, for at most `seconds`, each listener whose service is no longer served at its address."""
         belongs = {one.serves for one in listening}
         for listener in self:

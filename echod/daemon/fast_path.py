@@ -10,7 +10,7 @@ from echod.daemon.running_service import ResourceRefused
 from echod.escaping import system_error
 from echod.fastpath import syscalls
 from echod.fastpath.loop import Loop
-from echod.fastpath.permitted import refusals, told
+from echod.fastpath.permitted import refusal_message, refusals
 
 
 class FastPath:
@@ -28,7 +28,7 @@ class FastPath:
         if self._refusals is None:
             self._refusals = refusals()
             if self._refusals:
-                self._warn(told(self._refusals))
+                self._warn(refusal_message(self._refusals))
         if self._refusals:
             return None
         try:

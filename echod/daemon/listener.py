@@ -67,7 +67,7 @@ class Listener:
         else:
             self._protocol = self._datagrams(scheme, shared)
             self.port = transport.listen(shared.reactor, bound.socket, bound.address, self._protocol, bound.close)
-            if shared.plane is not None and isinstance(self.port, UDPPort) and DatagramLane.suits(self.port):
+            if shared.plane is not None and isinstance(self.port, UDPPort) and DatagramLane.can_serve(self.port):
                 self.port = DatagramLane(shared.plane, self.port)
 
     def _datagrams(self, scheme: str, shared: DaemonContext) -> ServiceDatagrams:
@@ -111,7 +111,7 @@ class Listener:
         if isinstance(self.port, StreamLane | DatagramLane):
             self.port.discard()
 
-    def suits(self, config: ServiceConfig, plane: Loop | None) -> bool:
+    def can_continue(self, config: ServiceConfig, plane: Loop | None) -> bool:
         """Whether it can continue under another configuration. If not, a new listener has to take its socket over."""
         ours = self.served.config
         if isinstance(self._protocol, SessionDatagrams):  # never on the fast path, and its limits can change
@@ -137,7 +137,7 @@ class Listener:
             self._grant()
         if self._protocol is not None:
             self._protocol.service = served.frontend
-        self.look_again()
+        self.forget_decisions()
 
     def _grant(self) -> None:
         """Apply the access lists and limits of the service: to its own gate, and `stall` to the socket."""
@@ -145,7 +145,7 @@ class Listener:
             self._own_gate.reconfigure(self.served.connections.access, self.served.config.limits)
         self.bound.transport.set_stall(self.bound.socket, self.served.config.limits.stall)
 
-    def look_again(self) -> None:
+    def forget_decisions(self) -> None:
         """Forget cached decisions: access lists, own ports or broadcast addresses have changed."""
         if isinstance(self.port, DatagramLane | DatagramPort):
             self.port.forget()
@@ -154,7 +154,7 @@ class Listener:
         """The open connections, as the admin interface shows them."""
         if self.factory is not None:
             where: Mapping[str, Any] = {"service": self.name, "address": self.place}
-            yield from ({**where, **one} for one in self.factory.told())
+            yield from ({**where, **one} for one in self.factory.describe_connections())
 
 
 def _counters(shared: DaemonContext, service: str, address: str) -> Counters:

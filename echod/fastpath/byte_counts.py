@@ -32,7 +32,7 @@ class ByteCounts:
         came = self.carried[descriptor]
         return came, came + self._grown.get(descriptor, 0) - unsent
 
-    def settle(self, descriptor: int, unsent: int) -> None:
+    def flush_counters(self, descriptor: int, unsent: int) -> None:
         """Add the bytes since the last call to the counters."""
         self._settled[descriptor] = self._bring(descriptor, unsent)
 

@@ -67,7 +67,7 @@ class DatagramLane:
         self._serve = self._serving()
 
     @staticmethod
-    def suits(plain: UDPPort) -> bool:
+    def can_serve(plain: UDPPort) -> bool:
         """Whether the fast path can serve a port: it is bound to a unicast address or a wildcard, with a transform."""
         to_many = is_many(packed(plain.socket.getsockname()[0]), broadcasts() or ())
         return syscalls.batches and not to_many and type(plain.protocol.service).transform is not None

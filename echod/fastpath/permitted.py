@@ -32,7 +32,7 @@ def refusals() -> dict[str, OSError]:
     return found
 
 
-def told(refused: dict[str, OSError]) -> str:
+def refusal_message(refused: dict[str, OSError]) -> str:
     """The log line about refused calls."""
     names = ", ".join(
         f"{name} ({errno.errorcode.get(error.errno or 0, error.errno)})" for name, error in refused.items()

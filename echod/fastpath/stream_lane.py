@@ -279,7 +279,7 @@ class StreamLane(Forwarder):
         came, gone = self._byte_counts.end(descriptor, len(unsent))
         self._plain.take_over(descriptor, host, came, gone, unsent, self._facts.pop(descriptor, None))
 
-    def told(self) -> Iterator[dict[str, Any]]:
+    def describe_connections(self) -> Iterator[dict[str, Any]]:
         """Each open connection, as ServiceFactory.told describes them; those that have been reset are left out."""
         for descriptor in tuple(self._hosts):
             if descriptor not in self._hosts:
@@ -292,12 +292,12 @@ class StreamLane(Forwarder):
                 peer, proxy = (facts.remote, facts.proxy) if facts is not None else (self._accepting.peer(), None)
                 yield described(peer, proxy, came, gone, unsent)
 
-    def settle_slices(self) -> Iterator[None]:
-        """Add the byte counts of every connection to the counters, as ServiceFactory.settle_slices does."""
+    def flush_counters_in_steps(self) -> Iterator[None]:
+        """Add the byte counts of every connection to the counters, as ServiceFactory.flush_counters_in_steps does."""
         for at, descriptor in enumerate(tuple(self._hosts), 1):
             if descriptor in self._hosts:
                 waiting = self._waiting.get(descriptor)
-                self._byte_counts.settle(descriptor, waiting.left if waiting else 0)
+                self._byte_counts.flush_counters(descriptor, waiting.left if waiting else 0)
             if not at % SLICE:
                 yield
 

@@ -131,7 +131,7 @@ class Talking:
         for piece in self._input.pieces():
             if (end := self._take(self._lines.take(piece))) is not None:
                 return end
-        self._hint.look()
+        self._hint.check()
         return self._outbox.reply()._replace(held=self._input.held)
 
     def ended(self) -> Reply:

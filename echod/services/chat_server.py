@@ -82,7 +82,7 @@ class ChatServer:
         self._guests = 0
         lobby = Room(context, LOBBY, history, room_rate)
         self._rooms = {nicks.key(LOBBY): lobby}
-        self._looks = {lobby.look: lobby}
+        self._lookalike_keys = {lobby.lookalike_key: lobby}
         self._made_by: Counter[str] = Counter()  # number of rooms, by the host of the member that created them
         self._named: dict[str, LocalMember] = {}  # by the key of the nick
         self._seen: dict[str, LocalMember] = {}  # by the look of the nick
@@ -121,7 +121,7 @@ class ChatServer:
     def rename(self, member: LocalMember, written: str) -> None:
         """Change the nick of a member. Raises WrongName or Unheard."""
         nick = nicks.name(written)
-        for other in (self._named.get(nicks.key(nick)), self._seen.get(nicks.look(nick))):
+        for other in (self._named.get(nicks.key(nick)), self._seen.get(nicks.lookalike_key(nick))):
             if other is not None and other is not member:
                 like = "" if nicks.key(other.nick) == nicks.key(nick) else f": it looks like {other.nick}"
                 raise Unheard(f"the name {nick} is taken{like}")
@@ -140,7 +140,7 @@ class ChatServer:
         if room is None:
             if len(self._rooms) >= self._most:
                 raise Unheard(f"the maximum of {self._most} rooms is reached; /join without a name lists them")
-            if like := self._looks.get(nicks.look(name)):
+            if like := self._lookalike_keys.get(nicks.lookalike_key(name)):
                 raise Unheard(f"the name {name} is taken: it looks like {like.name}")
             if self._made_by[member.host] >= self._most - len(self._rooms):
                 raise Unheard(
@@ -148,7 +148,7 @@ class ChatServer:
                 )
             room = Room(self._context, name, self._history, self._room_rate, member.host)
             self._made_by[member.host] += 1
-            self._rooms[nicks.key(name)] = self._looks[room.look] = room
+            self._rooms[nicks.key(name)] = self._lookalike_keys[room.lookalike_key] = room
         self._out(member)
         member.room = room
         room.members[member] = None
@@ -180,7 +180,7 @@ class ChatServer:
         if room.members or room.name == LOBBY:
             room.news("left", member, f"{member.nick} has left")
         else:
-            del self._rooms[nicks.key(room.name)], self._looks[room.look]
+            del self._rooms[nicks.key(room.name)], self._lookalike_keys[room.lookalike_key]
             room.close()
             self._made_by[room.host] -= 1
             self._made_by += Counter()  # forgets hosts without a room
@@ -189,12 +189,12 @@ class ChatServer:
         while True:
             self._guests += 1
             nick = f"guest{self._guests}"
-            if nicks.key(nick) not in self._named and nicks.look(nick) not in self._seen:
+            if nicks.key(nick) not in self._named and nicks.lookalike_key(nick) not in self._seen:
                 return nick
 
     def _name(self, member: LocalMember, nick: str) -> None:
         member.nick = nick
-        self._named[nicks.key(nick)] = self._seen[nicks.look(nick)] = member
+        self._named[nicks.key(nick)] = self._seen[nicks.lookalike_key(nick)] = member
 
     def _unname(self, member: LocalMember) -> None:
-        del self._named[nicks.key(member.nick)], self._seen[nicks.look(member.nick)]
+        del self._named[nicks.key(member.nick)], self._seen[nicks.lookalike_key(member.nick)]

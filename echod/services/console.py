@@ -114,7 +114,7 @@ class Asking:
         for piece in self._input.pieces():
             self._last = piece[-1:]
             self._hear(self._decoder.decode(piece, final=self._whole))
-        self._hint.look()
+        self._hint.check()
         return self._outbox.reply()._replace(held=self._input.held)
 
     def ended(self) -> Reply:

@@ -157,7 +157,7 @@ class LineHint:
         self._asking = False  # whether `later` is being called
         self._told = False
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Start or stop the timer after input was processed."""
         if self._told or not self._waits():
             self._since = None

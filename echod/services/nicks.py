@@ -87,7 +87,7 @@ def key(shown: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", shown[: 4 * LONGEST]).casefold())
 
 
-def look(shown: str) -> str:
+def lookalike_key(shown: str) -> str:
     """A key that is equal for names that look alike."""
     return skeleton(unicodedata.normalize("NFKC", shown))
 

@@ -52,7 +52,7 @@ class Room:
     def __init__(self, context: Context, name: str, history: int, rate: float, host: str = "") -> None:
         self.name = name
         self.host = host  # of the member that created it
-        self.look = nicks.look(name)
+        self.lookalike_key = nicks.lookalike_key(name)
         self.members: dict[Member, None] = {}  # in the order of joining
         self.history: deque[bytes] = deque()
         self._bytes = 0  # of the history

@@ -165,7 +165,7 @@ class Log:
         counts = {"internal_errors": self.internal_errors, "lines_suppressed": self.suppressed}
         return {name: count for name, count in counts.items() if count}
 
-    def settle(self, after: float | None = None) -> None:
+    def report_suppressed(self, after: float | None = None) -> None:
         """Log the number of suppressed lines: of the classes reported `after` so many seconds, or of all."""
         self._will_report.discard(after or 0.0)
         for what, lines in self._rations.take(after).items():
@@ -183,7 +183,7 @@ class Log:
         in_reactor = threading.current_thread() is threading.main_thread()  # only this thread may set timers
         if report_after not in self._will_report and in_reactor:
             self._will_report.add(report_after)
-            self._later(report_after, self.settle, report_after)
+            self._later(report_after, self.report_suppressed, report_after)
         return False
 
     def _write(self, level: str, text: str, fields: Mapping[str, Any]) -> int:

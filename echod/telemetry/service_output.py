@@ -34,7 +34,7 @@ class ServiceOutput:
         """Print one line, which is already escaped."""
         second = int(self._clock())
         if second != self._second:
-            self.settle()
+            self.report_suppressed()
             self._second = second
         fits = self._bytes + len(line.encode("utf-8", "backslashreplace")) < BYTES_A_SECOND
         if self._more == 0 and self._lines < A_SECOND and fits:
@@ -43,19 +43,19 @@ class ServiceOutput:
             return
         self._more += 1
         if self._more == 1:
-            self._later(1.0, self._settle_of, second)
+            self._later(1.0, self._report_of, second)
 
     def has_room(self) -> bool:
         """Whether a short line would be printed now and not only counted."""
         room = self._more == 0 and self._lines < A_SECOND and self._bytes < BYTES_A_SECOND
         return room or int(self._clock()) != self._second
 
-    def settle(self) -> None:
+    def report_suppressed(self) -> None:
         """Print the number of lines of the last second that were dropped."""
         if self._more:
             self._write(f"… {counted(self._more, 'more line', 'more lines')} in that second")
         self._lines = self._bytes = self._more = 0
 
-    def _settle_of(self, second: int) -> None:
+    def _report_of(self, second: int) -> None:
         if second == self._second:
-            self.settle()
+            self.report_suppressed()

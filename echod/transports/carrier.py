@@ -14,11 +14,11 @@ class Carrier(Protocol):
     def watch(self, now: float) -> None:
         """End connections that reached a time limit, as Conversation.watch does."""
 
-    def settle_slices(self) -> Iterator[None]:
-        """Flush byte counts into the tally, as ServiceFactory.settle_slices does."""
+    def flush_counters_in_steps(self) -> Iterator[None]:
+        """Flush byte counts into the counters, as ServiceFactory.flush_counters_in_steps does."""
 
     def hold_back(self, pressure: Pressure) -> None:
         """Apply the pressure on the send budget, as Conversation.hold_back does."""
 
-    def told(self) -> Iterator[dict[str, Any]]:
+    def describe_connections(self) -> Iterator[dict[str, Any]]:
         """Describe each connection, as ServiceFactory.told does."""

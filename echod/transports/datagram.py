@@ -64,7 +64,7 @@ class ServiceDatagrams(DatagramProtocol):
     noisy = False
     transport: Any
 
-    conversational = False  #: whether `heard` handles datagrams, in place of `answer`
+    conversational = False  #: whether `handle` handles datagrams, in place of `answer`
 
     def __init__(
         self,
@@ -84,15 +84,15 @@ class ServiceDatagrams(DatagramProtocol):
     def datagramReceived(self, datagram: bytes, addr: tuple[Any, ...]) -> None:
         """Handle a datagram from Twisted."""
         host, port = str(addr[0]), int(addr[1])
-        octets = packed_address(host)
-        if not self.admits(datagram, octets, port):
+        packed = packed_address(host)
+        if not self.admits(datagram, packed, port):
             return
         peer = Peer(self.scheme, socket_address(self.transport.getHost()), inet_name(addr))
         send = partial(self._write, addr)
         if self.conversational:
-            self.heard(datagram, peer, PLAIN, octets, addr, send)
+            self.handle(datagram, peer, PLAIN, packed, addr, send)
         else:
-            self.serve(datagram, peer, PLAIN, octets, send)
+            self.serve(datagram, peer, PLAIN, packed, send)
 
     def admits(self, datagram: bytes, host: bytes, port: int, refusal: Refusal | None = None) -> bool:
         """Count a datagram, and return whether to serve it.
@@ -141,7 +141,7 @@ class ServiceDatagrams(DatagramProtocol):
             return error
         return None
 
-    def heard(self, datagram: bytes, peer: Peer, arrival: Arrival, host: bytes, name: Any, send: Send) -> None:
+    def handle(self, datagram: bytes, peer: Peer, arrival: Arrival, host: bytes, name: Any, send: Send) -> None:
         """For conversational services: handle an admitted datagram of `name`; `send` sends to it, also later."""
         raise NotImplementedError
 

@@ -79,7 +79,7 @@ class SessionDatagrams(ServiceDatagrams):
         for member in list(self.peers.values()):
             member.dismiss(Closing.DONE)
 
-    def heard(self, datagram: bytes, peer: Peer, arrival: Arrival, host: bytes, name: Any, send: Send) -> None:
+    def handle(self, datagram: bytes, peer: Peer, arrival: Arrival, host: bytes, name: Any, send: Send) -> None:
         """Handle an admitted datagram from `name`, the address that recvmsg(2) returned; `send` sends to it."""
         if not host and not name:
             self.tally.refuse(Refusal.NAMELESS)

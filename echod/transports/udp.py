@@ -191,12 +191,12 @@ class UDPPort(DatagramPort):
 
     def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
         """Answer one datagram, or each of those that the kernel has joined (UDP_GRO) for the fast path."""
-        octets = _octets_of_each(ancillary)
-        if not 0 < octets < len(datagram):
+        size = _segment_size(ancillary)
+        if not 0 < size < len(datagram):
             self._serve_one(datagram, ancillary, name)
             return
-        for at in range(0, len(datagram), octets):
-            self._serve_one(datagram[at : at + octets], ancillary, name)
+        for at in range(0, len(datagram), size):
+            self._serve_one(datagram[at : at + size], ancillary, name)
 
     def _serve_one(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
         """Answer one datagram: its destination becomes the source of the reply (RFC 1122 4.1.3.5).
@@ -233,7 +233,7 @@ class UDPPort(DatagramPort):
 
         arrival = Arrival(None, ttl, traffic_class, received_at)
         if protocol.conversational:
-            protocol.heard(datagram, peer, arrival, host, name, send)
+            protocol.handle(datagram, peer, arrival, host, name, send)
         else:
             protocol.serve(datagram, peer, arrival, host, send)
 
@@ -260,7 +260,7 @@ class UDPPort(DatagramPort):
         return gate.broadcasts if gate is not None else ()
 
 
-def _octets_of_each(ancillary: list[tuple[int, int, bytes]]) -> int:
+def _segment_size(ancillary: list[tuple[int, int, bytes]]) -> int:
     """The size of each joined datagram, in bytes, except the last, which may be shorter; 0 if none was joined."""
     for level, kind, data in ancillary:
         if kind == UDP_GRO and level == socket.IPPROTO_UDP:

@@ -49,7 +49,7 @@ class UnixDatagramPort(DatagramPort):
             return self.reach(data, [], name)
 
         if self.protocol.conversational:
-            self.protocol.heard(datagram, peer, PLAIN, b"", name, send)
+            self.protocol.handle(datagram, peer, PLAIN, b"", name, send)
         else:
             self.protocol.serve(datagram, peer, PLAIN, b"", send, None if name else Refusal.NAMELESS)
 

@@ -91,7 +91,7 @@ class Transfer:
     def __init__(self, place: Place) -> None:
         self.reading = threading.Event()
         self.reading.set()
-        self._octets = random.Random(27).randbytes(LARGE)
+        self._data = random.Random(27).randbytes(LARGE)
         self._came = bytearray()
         self._client = socket.create_connection(place, SECONDS)
         self._threads = [threading.Thread(target=each, daemon=True) for each in (self._send, self._receive)]
@@ -114,11 +114,11 @@ class Transfer:
         """Wait for the end; returns whether everything came back."""
         for thread in self._threads:
             thread.join(SECONDS)
-        return self._came == self._octets
+        return self._came == self._data
 
     def _send(self) -> None:
         for at in range(0, LARGE, 64 * KIB):
-            self._client.sendall(self._octets[at : at + 64 * KIB])
+            self._client.sendall(self._data[at : at + 64 * KIB])
             if self.reading.is_set():
                 time.sleep(0.005)
 

@@ -27,20 +27,20 @@ class Speech(Service):
     kind = "speech"
     summary = "sends much and closes"
 
-    def __init__(self, octets: int) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
-        self.octets = octets
+        self.size = size
 
     def session(self, peer: Peer, say: Say) -> Session:
-        return _Speaking(self.octets)
+        return _Speaking(self.size)
 
 
 class _Speaking(Quiet):
-    def __init__(self, octets: int) -> None:
-        self.octets = octets
+    def __init__(self, size: int) -> None:
+        self.size = size
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
-        return Reply(bytes(self.octets), end=End.CLOSE) if data == b"speak" else NOTHING
+        return Reply(bytes(self.size), end=End.CLOSE) if data == b"speak" else NOTHING
 
     def ended(self) -> Reply:
         return CLOSE

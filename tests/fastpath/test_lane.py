@@ -146,18 +146,18 @@ def test_open_connections_are_counted_exactly_after_a_flush_of_counters(make, se
             talking.send(b"Hello 1")
             gone += len(made.hear(talking, len(service.transform(b"Hello 1"))))
             sent += 7
-            made.factory.settle()
-            made.factory.settle()
+            made.factory.flush_counters()
+            made.factory.flush_counters()
             assert (made.tally.bytes_in, made.tally.bytes_out) == (sent, gone)
         made.stick(stuck)
-        made.factory.settle()
+        made.factory.flush_counters()
         left = unsent(made)
         assert left
         came = made.tally.bytes_in
         assert made.tally.bytes_out == gone + len(service.transform(data()[: came - sent])) - left
         reset(stuck)
         made.until(lambda: made.tally.open == 1)
-        made.factory.settle()
+        made.factory.flush_counters()
         assert made.tally.bytes_in >= came
         before = made.tally.bytes_in, made.tally.bytes_out
         talking.close()
@@ -170,9 +170,9 @@ def test_flushed_counters_are_not_counted_again_at_a_hand_over(make, service):
     with make(service()) as made:
         client = made.connect()
         sent = made.stick(client)
-        made.factory.settle()
+        made.factory.flush_counters()
         made.stop()
-        made.factory.settle()
+        made.factory.flush_counters()
         client.shutdown(socket.SHUT_WR)
         assert made.rest(client) == service.transform(data()[:sent])
         made.until(lambda: made.tally.open == 0)

@@ -31,7 +31,7 @@ class Expected:
     """The expected counters of an address; `some` are bytes of which any number may have arrived."""
 
     accepted: int = 0
-    octets: int = 0
+    byte_count: int = 0
     some: int = 0
     closed: Counter[str] = field(default_factory=Counter)
 
@@ -83,7 +83,7 @@ class Story:
     def talk(self, client: socket.socket) -> None:
         """Some words, and their echo."""
         said = self.words()
-        self.now.octets += len(said)
+        self.now.byte_count += len(said)
         client.sendall(said)
         heard = client.recv(len(said), socket.MSG_WAITALL)
         assert heard == said
@@ -106,7 +106,7 @@ class Story:
 
     def finishes_first(self, client: socket.socket) -> None:
         said = self.words()
-        self.now.octets += len(said)
+        self.now.byte_count += len(said)
         client.sendall(said)
         client.shutdown(socket.SHUT_WR)
         assert client.recv(len(said) + 1, socket.MSG_WAITALL) == said
@@ -125,7 +125,7 @@ class Story:
     def does_not_read(self, client: socket.socket) -> None:
         """Closes with an unread reply."""
         said = self.words()[:500]  # one piece, so that it arrives and returns complete
-        self.now.octets += len(said)
+        self.now.byte_count += len(said)
         client.sendall(said)
         assert select.select([client], [], [], SECONDS)[0]
         self.end(client, "lost")
@@ -169,7 +169,7 @@ class Story:
                 assert piece == data()[heard : heard + len(piece)]
                 heard += len(piece)
             assert heard == one.sent
-            self.now.octets += one.sent
+            self.now.byte_count += one.sent
             self.end(one.client, "done")
         else:
             self.now.some += one.sent
@@ -211,7 +211,7 @@ def test_the_daemon_ends_with_the_resources_it_began_with():
         for scheme, expected in story.expected.items():
             figures = counted(daemon, "echo", scheme)
             assert figures.pop("accepted") == expected.accepted
-            assert expected.octets <= figures.pop("bytes_out") <= figures["bytes_in"]
-            assert figures.pop("bytes_in") <= expected.octets + expected.some
+            assert expected.byte_count <= figures.pop("bytes_out") <= figures["bytes_in"]
+            assert figures.pop("bytes_in") <= expected.byte_count + expected.some
             assert figures == {f"closed:{reason}": count for reason, count in expected.closed.items()}
         assert len(daemon.stderr.text) == lines + 1, "more lines than the one about its end"

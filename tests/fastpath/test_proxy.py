@@ -250,7 +250,7 @@ def test_the_connections_that_an_administrator_sees_name_both(serve):
         client = made.connect()
         client.send(HEADERS["v1"] + b"hello")
         assert made.hear(client, 5) == b"hello"
-        [told] = made.factory.told()
+        [told] = made.factory.describe_connections()
         assert (told["peer"], told["proxy"]) == (str(CLIENT), str(Inet(*client.getsockname())))
         assert (told["bytes_in"], told["bytes_out"]) == (5, 5)
 

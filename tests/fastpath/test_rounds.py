@@ -94,8 +94,8 @@ def test_a_bug_in_a_round_loses_one_connection_and_the_others_continue(tmp_path,
 @given(st.lists(st.integers(min_value=1, max_value=100_000)), st.integers(min_value=1, max_value=100_000))
 def test_a_read_requests_the_allowed_size_after_a_full_one(waiting, most):
     asked = min(SMALL, most)
-    for octets in waiting:
-        came = min(octets, asked)
+    for size in waiting:
+        came = min(size, asked)
         before, asked = asked, room_after(came, asked, most)
         assert min(SMALL, most) <= asked <= most
         assert came < before or asked == most

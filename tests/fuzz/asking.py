@@ -56,7 +56,7 @@ class _Known:
     def metrics(self) -> Any:
         return MetricsCollector(lambda: [("echo", "tcp://127.0.0.1:7", Counters(bytes_in=5))], lambda: PROCESS)
 
-    def settle(self) -> Iterator[None]:
+    def flush_counters(self) -> Iterator[None]:
         yield
 
     def connections(self, most: int) -> Iterator[dict[str, Any]]:
@@ -121,7 +121,7 @@ def _requests() -> Attempt:
             pull(length % 7)
             at += length
             now[0] += 1
-            service.look()
+            service.end_overdue_requests()
             if length % 8 == 1 and view.ends:
                 view.ends.pop()(ReloadResult(errors=("a",) if length % 16 == 1 else ()))
         assert len(said) <= 64 * (len(whole) + 1_000) + 4_000 * whole.count(b"/api/connections")
@@ -132,11 +132,11 @@ def _requests() -> Attempt:
             done(ReloadResult())
         pull()
         now[0] += 1_000
-        service.look()
+        service.end_overdue_requests()
         pull()
         assert ends or view.ends, "a connection that is never closed"
         session.lost()
-        service.look()
+        service.end_overdue_requests()
         bugs.check()
         assert not said or re.match(rb"HTTP/1\.1 [1-5][0-9][0-9] [A-Za-z -]*\r\n", said)
         for fault in re.findall(rb'\{"error": .*', said):

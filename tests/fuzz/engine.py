@@ -23,7 +23,7 @@ def corpus(target: Target) -> list[bytes]:
     """The corpus of a target: one line per input, as a Python bytes literal; inputs that crashed are included."""
     file = file_of(target)
     lines = file.read_text("ascii").splitlines() if file.exists() else []
-    return [_octets(line) for line in lines if line and not line.startswith("#")]
+    return [_decoded(line) for line in lines if line and not line.startswith("#")]
 
 
 def file_of(target: Target) -> Path:
@@ -37,7 +37,7 @@ def line_of(data: bytes) -> str:
     return "\\x23" + said[1:] if said.startswith("#") else said
 
 
-def _octets(line: str) -> bytes:
+def _decoded(line: str) -> bytes:
     return line.encode("ascii").decode("unicode_escape").encode("latin-1")
 
 

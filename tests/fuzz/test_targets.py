@@ -47,7 +47,7 @@ def test_a_line_of_a_corpus_reads_back_as_its_bytes(data):
     line = line_of(data)
     assert re.fullmatch(r"[ -~]*", line)
     assert not line.startswith("#")
-    assert engine._octets(line) == data
+    assert engine._decoded(line) == data
 
 
 def fragile(promise: str, breaks: Callable[[bytes], bool]) -> Target:

@@ -82,11 +82,11 @@ def streams() -> socket.socket:
     return socket.create_server(("127.0.0.1", 0))
 
 
-def taken(connection: socket.socket, octets: int) -> bytes:
+def taken(connection: socket.socket, count: int) -> bytes:
     """Receive exactly this many bytes."""
     came = b""
-    while len(came) < octets:
-        piece = connection.recv(octets - len(came))
+    while len(came) < count:
+        piece = connection.recv(count - len(came))
         assert piece
         came += piece
     return came

@@ -132,27 +132,27 @@ def test_daytime_over_udp_with_echods_defaults(servers, size, answers):
 
 # "Send the time as a 32 bit binary number": four bytes. inetutils-inetd sends a `long` of its machine, eight bytes on
 # most of them, and the time is right only for a client that reads four bytes.
-OCTETS = {"echod": 4, "openbsd-inetd": 4, "inetutils-inetd": struct.calcsize("l"), "xinetd": 4}
+TIME_SIZES = {"echod": 4, "openbsd-inetd": 4, "inetutils-inetd": struct.calcsize("l"), "xinetd": 4}
 
 
-def seconds(octets):
-    (since_1900,) = struct.unpack_from("!I", octets)
+def seconds(data):
+    (since_1900,) = struct.unpack_from("!I", data)
     return since_1900 - TO_1970
 
 
 def test_time_over_tcp(server, host):
     with connected(host, "time") as client:
-        octets = heard(client)
-    assert len(octets) == OCTETS[server]
-    assert abs(seconds(octets) - time.time()) <= 2
+        data = heard(client)
+    assert len(data) == TIME_SIZES[server]
+    assert abs(seconds(data) - time.time()) <= 2
 
 
 # "Send an empty datagram", says the RFC to clients; some send one byte or more, and all get the same reply.
 @pytest.mark.parametrize("size", SIZES)
 def test_time_over_udp(server, host, size):
-    (octets,) = asked(host, "time", bytes(size))
-    assert len(octets) == OCTETS[server]
-    assert abs(seconds(octets) - time.time()) <= 2
+    (data,) = asked(host, "time", bytes(size))
+    assert len(data) == TIME_SIZES[server]
+    assert abs(seconds(data) - time.time()) <= 2
 
 
 # As with daytime: by default echod does not reply to an empty request. Its own client sends four bytes.
@@ -187,9 +187,9 @@ def test_send_before_read(server, servers, kind, size):
 # Chargen, RFC 864
 
 
-def lines(octets):
+def lines(data):
     """Complete lines, without their ends."""
-    return octets.split(b"\r\n")[:-1]
+    return data.split(b"\r\n")[:-1]
 
 
 # "72 character lines of the ASCII printing characters. There are 95 […] Think of the sequence as a ring": three servers

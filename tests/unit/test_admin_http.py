@@ -339,7 +339,7 @@ class Known:
 
     listeners: tuple[tuple[str, str, Counters], ...] = (("echo", "tcp://127.0.0.1:7", Counters(bytes_in=5)),)
 
-    def settle(self):
+    def flush_counters(self):
         yield
 
     def metrics(self):
@@ -606,7 +606,7 @@ def test_a_sweep_closes_clients_that_time_out():
     service = AdminService(DaemonResources(Known()), Context(clock=lambda: now[0]))
     client = Client(service=service)
     now[0] = PATIENCE
-    service.look()
+    service.end_overdue_requests()
     assert client.end is End.CLOSE
 
 

@@ -138,10 +138,10 @@ class OfStreams(Judging):
     def test_each_is_received_once_for_any_split(self, size: int, pieces: list[int], count: int) -> None:
         self.prepare(Stream, size)
         rest = b"".join(self.ask() for _ in range(count))
-        for octets in (*pieces, len(rest)):
+        for piece in (*pieces, len(rest)):
             if rest:
-                self.assertEqual(self.session.received(rest[:octets]), NOTHING)
-            rest = rest[octets:]
+                self.assertEqual(self.session.received(rest[:piece]), NOTHING)
+            rest = rest[piece:]
         self.assertEqual(self.verdicts(), [(ReplyClass.RECEIVED, number) for number in range(1, count + 1)])
 
     @given(st.integers(1, 50), st.integers(1, 6), st.data())

@@ -33,7 +33,7 @@ class Escaping(SynchronousTestCase):
         ):
             self.assertEqual(escaped(text), shown)
 
-    def test_octets_that_were_no_utf8_are_those_octets(self) -> None:
+    def test_bytes_that_are_not_utf8_are_kept(self) -> None:
         self.assertEqual(decoded(b"caf\xc3\xa9 caf\xe9 \x80\xff"), r"café caf\xe9 \x80\xff")
         self.assertEqual(decoded(b"\xed\xa0\x80\xc0\x80"), r"\xed\xa0\x80\xc0\x80")
 
@@ -54,9 +54,9 @@ class Escaping(SynchronousTestCase):
 
     @settings(max_examples=200, deadline=None)
     @given(st.binary())
-    def test_any_octets_are_safe_to_print(self, octets: bytes) -> None:
-        self.assertTrue(decoded(octets).isprintable())
-        self.assertLessEqual(len(decoded(octets)), 4 * len(octets))
+    def test_any_bytes_are_safe_to_print(self, data: bytes) -> None:
+        self.assertTrue(decoded(data).isprintable())
+        self.assertLessEqual(len(decoded(data)), 4 * len(data))
 
 
 class SystemErrors(SynchronousTestCase):

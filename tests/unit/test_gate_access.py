@@ -83,13 +83,13 @@ _networks: st.SearchStrategy[list[Any]] = st.lists(
 
 class Keys(SynchronousTestCase):
     def test_keys_are_4_or_16_bytes(self) -> None:
-        for host, octets in (
+        for host, packed in (
             ("192.0.2.1", bytes([192, 0, 2, 1])),
             ("::1", bytes(15) + b"\x01"),
             ("fe80::1%eth0", b"\xfe\x80" + bytes(13) + b"\x01"),
             ("::ffff:192.0.2.1", bytes(10) + b"\xff\xff\xc0\x00\x02\x01"),
         ):
-            self.assertEqual(packed_address(host), octets, host)
+            self.assertEqual(packed_address(host), packed, host)
 
     def test_an_ipv4_host_inside_ipv6_has_the_key_of_that_host(self) -> None:
         for host in ("::ffff:192.0.2.1", "::ffff:c000:201%eth0", "::192.0.2.1", "64:ff9b::192.0.2.1"):
@@ -118,10 +118,10 @@ class Keys(SynchronousTestCase):
     @given(st.text(st.characters()))
     def test_any_text_has_a_key_or_is_refused(self, text: str) -> None:
         try:
-            octets = packed_address(text)
+            packed = packed_address(text)
         except ValueError:
             return
-        self.assertIn(len(octets), (4, 16))
+        self.assertIn(len(packed), (4, 16))
 
     @settings(max_examples=100, deadline=None)
     @given(st.ip_addresses())

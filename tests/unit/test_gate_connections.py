@@ -140,20 +140,20 @@ class Counting(SynchronousTestCase):
         counted = gate(lists, connections=5, per_client=2, new_per_client=Rate(1, 20))
         open_: list[bytes] = []
         for host, leaves, loopback in steps:
-            octets = packed_address(host) if host else UNIX
+            packed = packed_address(host) if host else UNIX
             if leaves:
-                if octets in open_:
-                    open_.remove(octets)
-                    counted.release(octets)
-            elif counted.admit(octets, loopback=loopback) is None:
-                open_.append(octets)
-            clients = Counter(client_of(canonical(octets)) for octets in open_ if octets)
+                if packed in open_:
+                    open_.remove(packed)
+                    counted.release(packed)
+            elif counted.admit(packed, loopback=loopback) is None:
+                open_.append(packed)
+            clients = Counter(client_of(canonical(packed)) for packed in open_ if packed)
             self.assertEqual(counted.open, len(open_))
             self.assertLessEqual(len(open_), 5)
             self.assertLessEqual(max(clients.values(), default=0), 2)
             self.assertNotIn(packed_address("10.0.0.1"), clients)
-        for octets in open_:
-            counted.release(octets)
+        for packed in open_:
+            counted.release(packed)
         self.assertEqual(counted.open, 0)
         self.assertEqual([admit(counted, "192.0.2.3") for _ in range(2)], [None, None])
 

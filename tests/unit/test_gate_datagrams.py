@@ -268,9 +268,9 @@ class Runs(SynchronousTestCase):
     """One decision on several datagrams of one source."""
 
     def run_of(
-        self, guard: DatagramGate, count: int, octets: int = 0, host: str = "192.0.2.1", port: int = HIGH
+        self, guard: DatagramGate, count: int, size: int = 0, host: str = "192.0.2.1", port: int = HIGH
     ) -> bool | Refusal:
-        return guard.admit_run(canonical(packed_address(host)), port, count, octets, loopback=False)
+        return guard.admit_run(canonical(packed_address(host)), port, count, size, loopback=False)
 
     def test_a_run_passes_if_each_datagram_would_and_is_counted(self) -> None:
         guard = gate(rate=Rate(10, 100))
@@ -286,14 +286,14 @@ class Runs(SynchronousTestCase):
         spent_answers, spent_bytes = Total(), Total()
         self.assertTrue(spent_answers.take(int(TOTAL.burst), 0, 0))
         self.assertTrue(spent_bytes.take(1, int(TOTAL_BYTES.burst), 0))
-        for what, total, count, octets in (
+        for what, total, count, size in (
             ("more than half of the share", Total(), 51, 0),
             ("too many bytes", Total(), 9, int(BYTES.burst) + 1),
             ("all networks have too many answers", spent_answers, 1, 0),
             ("all networks have too many bytes", spent_bytes, 1, 1),
         ):
             guard = gate(rate=Rate(10, 100), total=total)
-            self.assertFalse(self.run_of(guard, count, octets), what)
+            self.assertFalse(self.run_of(guard, count, size), what)
         muted = gate(rate=Rate(100, 200))
         while admit(muted, "192.0.2.1", datagram=b"same") is not Refusal.REPEAT:
             pass

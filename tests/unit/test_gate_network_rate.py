@@ -29,14 +29,14 @@ class Taking(SynchronousTestCase):
         self, rate: Rate, now: float, steps: list[tuple[float, bytes, int]]
     ) -> None:
         answers: Buckets[bytes] = Buckets(rate)
-        octets: Buckets[bytes] = Buckets(BYTES)
+        byte_count: Buckets[bytes] = Buckets(BYTES)
         taking = Shares(rate, Total())
         for wait, host, size in steps:
             now += wait
             expected = None
             if not answers.take(network_of(host), now):
                 expected = Refusal.RATE
-            elif not octets.take(network_of(host), now, size):
+            elif not byte_count.take(network_of(host), now, size):
                 expected = Refusal.BYTES
             self.assertIs(taking.take(host, HIGH, bytes(size), now), expected)
 
@@ -44,12 +44,12 @@ class Taking(SynchronousTestCase):
     @given(st.lists(st.tuples(_times, st.sampled_from([1, 10_000, 30_000]), st.sampled_from([0, 1 << 20, 1 << 24]))))
     def test_the_total_decides_like_plain_buckets(self, steps: list[tuple[float, int, int]]) -> None:
         answers: Buckets[None] = Buckets(TOTAL)
-        octets: Buckets[None] = Buckets(TOTAL_BYTES)
+        byte_count: Buckets[None] = Buckets(TOTAL_BYTES)
         total, now = Total(), 0.0
         for wait, count, size in steps:
             now += wait
             before = dict(answers._full_at)
-            expected = answers.take(None, now, count) and octets.take(None, now, size)
+            expected = answers.take(None, now, count) and byte_count.take(None, now, size)
             if not expected:
                 answers._full_at.update(before)
             self.assertIs(total.take(count, size, now), expected)

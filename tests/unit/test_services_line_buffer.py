@@ -153,28 +153,28 @@ def test_the_same_pieces_in_the_same_order_whatever_the_portions(data, draws):
 def test_a_line_that_waits_a_second_for_its_end_is_told_once():
     clock, told, waits = Clock(), [], [False]
     hint = LineHint(Context(clock=clock.seconds, later=clock.callLater), lambda: waits[0], lambda: told.append(True))
-    hint.look()
+    hint.check()
     assert not clock.getDelayedCalls()
     waits[0] = True
-    hint.look()
+    hint.check()
     clock.advance(0.9)
     assert told == []
     waits[0] = False  # it has come
-    hint.look()
+    hint.check()
     waits[0] = True
-    hint.look()
+    hint.check()
     clock.advance(0.2)
     assert told == [], "the second line has waited for 0.2 s"
     clock.advance(0.9)
     assert told == [True]
-    hint.look()
+    hint.check()
     assert not clock.getDelayedCalls()
 
 
 def test_no_hint_without_a_timer():
     told = []
     hint = LineHint(Context(clock=lambda: 5.0), lambda: True, lambda: told.append(True))
-    hint.look()
+    hint.check()
     assert told == []
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from echod.services import nicks
 from echod.services.confusables import skeleton
-from echod.services.nicks import LONGEST, WrongName, cited, key, look, name
+from echod.services.nicks import LONGEST, WrongName, cited, key, lookalike_key, name
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_letter_and_its_mark_are_one_letter(mark):
 )
 def test_names_that_look_alike(pair):
     one, other = pair.split()
-    assert look(name(one)) == look(name(other))
+    assert lookalike_key(name(one)) == lookalike_key(name(other))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_valid_name_is_printable_and_stable(written):
     assert 0 < len(shown) <= LONGEST
     assert name(shown) == shown
     assert key(shown) == key(shown.upper()) or len(shown.upper()) != len(shown)
-    assert look(shown) == skeleton(shown)
+    assert lookalike_key(shown) == skeleton(shown)
 
 
 @given(st.text())

@@ -155,7 +155,7 @@ class Showing(SynchronousTestCase):
             show(b"hello", PEER, "text", context)
         with mock.patch("echod.services.print_message.line", side_effect=AssertionError("the line is dropped")):
             show(b"hello", PEER, "text", context)
-        shown.settle()
+        shown.report_suppressed()
         self.assertEqual(self.lines[A_SECOND - 1 :], ["udp 192.0.2.1:40000: hello", "… 1 more line in that second"])
 
     def test_a_name_that_the_peer_chose_cannot_forge_a_line(self) -> None:

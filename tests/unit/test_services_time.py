@@ -11,7 +11,7 @@ from echod.socket_names import Inet
 PEER = Peer("tcp", Inet("127.0.0.1", 37), Inet("192.0.2.1", 40_000))
 
 
-class Octets(SynchronousTestCase):
+class TimeReply(SynchronousTestCase):
     def test_are_the_rfcs_examples(self) -> None:
         for seconds, number in (
             (0, 2_208_988_800),  # 00:00  1 Jan 1970 GMT

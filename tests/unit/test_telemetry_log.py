@@ -209,7 +209,7 @@ class RateLimits(Logs):
         self.assertEqual(self.lines(), ["warn  25 more lines were not written: accept.paused"])
         self.assertEqual(log.suppressed, 25)
         self.clock.advance(HELD_FOR)
-        log.settle()
+        log.report_suppressed()
         self.assertEqual(self.lines(), [])
 
     def test_lines_pass_again_after_their_second(self) -> None:
@@ -245,7 +245,7 @@ class RateLimits(Logs):
         for _ in range(MOST_DEBUG + 1):
             log.event("connection.opened", FIELDS["connection.opened"])
         self.assertEqual(len(self.lines()), MOST_DEBUG)
-        log.settle()
+        log.report_suppressed()
         self.assertEqual(self.lines(), ["warn  1 more line was not written: connection.opened"])
 
     def test_a_bug_is_logged_once_a_minute_for_each_place_and_always_counted(self) -> None:
@@ -274,7 +274,7 @@ class RateLimits(Logs):
         for number in range(3 * CLASSES):
             logger.warn(f"said by {number}")
         self.assertLessEqual(len(self.lines()), CLASSES + MOST)
-        log.settle()
+        log.report_suppressed()
         self.assertLessEqual(len(self.lines()), 2)
 
     def test_long_texts_are_clipped(self) -> None:

@@ -22,7 +22,7 @@ class Lines(SynchronousTestCase):
     def test_lines_pass_unchanged(self) -> None:
         for line in ("one", "", "two"):
             self.shown(line)
-        self.shown.settle()
+        self.shown.report_suppressed()
         self.assertEqual(self.lines, ["one", "", "two"])
 
     def test_lines_above_the_limit_are_counted(self) -> None:
@@ -64,8 +64,8 @@ class Lines(SynchronousTestCase):
     def test_the_number_of_dropped_lines_is_printed_once(self) -> None:
         for _ in range(A_SECOND + 1):
             self.shown("x")
-        self.shown.settle()
-        self.shown.settle()
+        self.shown.report_suppressed()
+        self.shown.report_suppressed()
         self.assertEqual(self.lines[A_SECOND:], ["… 1 more line in that second"])
 
     def test_each_second_has_its_own_count(self) -> None:
@@ -73,7 +73,7 @@ class Lines(SynchronousTestCase):
             for _ in range(A_SECOND):
                 self.shown("x")
             self.clock.advance(1)
-        self.shown.settle()
+        self.shown.report_suppressed()
         self.assertEqual(self.lines, ["x"] * 3 * A_SECOND)
 
     @settings(max_examples=50, deadline=None)
@@ -84,6 +84,6 @@ class Lines(SynchronousTestCase):
             for _ in range(count):
                 self.shown("x")
             self.clock.advance(pause)
-        self.shown.settle()
+        self.shown.report_suppressed()
         counted = sum(int(line.split()[1]) for line in self.lines if line.startswith("…"))
         self.assertEqual(self.lines.count("x") + counted, sum(count for count, _ in bursts))

@@ -114,7 +114,7 @@ class Conversing(SynchronousTestCase):
 
         peer = Peer("udp", Inet("127.0.0.1", 10012), Inet(host, port))
         if datagrams.admits(data, packed_address(host), port, refusal):
-            datagrams.heard(data, peer, PLAIN, packed_address(host), name, send)
+            datagrams.handle(data, peer, PLAIN, packed_address(host), name, send)
         return [answer for _, answer in self.sent[before:]]
 
     def test_a_local_peer_joins_with_the_first_datagram(self):
@@ -225,7 +225,7 @@ class Conversing(SynchronousTestCase):
         peer, host = Peer("udp", Inet("127.0.0.1", 10012), Inet("127.0.0.1", 40_000)), packed_address("127.0.0.1")
         known = [Arrival(ttl=ttl, received_at=1.5) for ttl in (63, 64)]
         for arrival in known:
-            datagrams.heard(b"hi", peer, arrival, host, "name", lambda _data: None)
+            datagrams.handle(b"hi", peer, arrival, host, "name", lambda _data: None)
         self.assertEqual(self.parrot.sessions[0].arrivals, known)
 
     def test_forged_datagrams_do_not_keep_a_member(self):
@@ -481,7 +481,7 @@ class Conversing(SynchronousTestCase):
         datagrams = self.datagrams("unix-dgram")
         gone = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         peer = Peer("unix-dgram", unix_name("/run/x"), unix_name("/tmp/one"))
-        datagrams.heard(b"hi", peer, PLAIN, b"", "/tmp/one", lambda _data: gone)
+        datagrams.handle(b"hi", peer, PLAIN, b"", "/tmp/one", lambda _data: gone)
         self.assertEqual(datagrams.tally.closed, {Closing.LOST: 1})
         self.assertEqual(self.parrot.sessions[0].calls[-1], "lost")
 
@@ -490,7 +490,7 @@ class Conversing(SynchronousTestCase):
         said = []
         for name in ("", "\0abstract", "/tmp/one"):
             peer = Peer("unix-dgram", unix_name("/run/x"), unix_name(name))
-            datagrams.heard(b"hi", peer, PLAIN, b"", name, said.append)
+            datagrams.handle(b"hi", peer, PLAIN, b"", name, said.append)
         self.assertEqual(len(datagrams.peers), 2)
         self.assertEqual(datagrams.tally.refused, {Refusal.NAMELESS: 1})
 
