@@ -144,7 +144,7 @@ class Conversation(ReplyWriter):
 
     def lost(self, reason: Exception) -> None:
         """Handle the end of the connection, from either side."""
-        self.settle()
+        self.flush_counters()
         self._count_unsent(0)
         self._work.cancel(self._process)
         finished = self._peer_ended or isinstance(reason, ConnectionDone)  # a Unix peer ends with a hang-up
@@ -168,7 +168,7 @@ class Conversation(ReplyWriter):
         """Bytes received, including those after the end of the session."""
         return self.received_bytes + (self.below.dropped if self.begun else 0)
 
-    def settle(self) -> None:
+    def flush_counters(self) -> None:
         """Flush the byte counts since the last call into the tally. `lost` calls it at the end."""
         came, gone = self.bytes_in, max(self.bytes_out, self._settled[1])  # a layer's `unsent` is an upper bound
         self._tally.bytes_in += came - self._settled[0]
