@@ -75,10 +75,10 @@ class ReplyWriter(ABC):
             self.below.clamp()
             self._tally.held_back += pressure is Pressure.FULL
 
-    def _count_unsent(self, octets: int) -> None:
-        if octets != self._counted:
-            self._mark.change(octets - self._counted)
-            self._counted = octets
+    def _count_unsent(self, unsent: int) -> None:
+        if unsent != self._counted:
+            self._mark.change(unsent - self._counted)
+            self._counted = unsent
 
     def perform(self, reply: Reply) -> None:
         """Perform a reply of the session. After an end, later replies are ignored."""

@@ -75,7 +75,7 @@ class ServiceFactory(Factory):
         self.carrier: Carrier | None = None
         self.adopt: Adopt | None = None  # carries connections whose layers have removed themselves
         self.mark = (unsent or SendBudget()).mark(self.limits.total_buffer)
-        self._sweep = LoopingCall(self._look)
+        self._sweep = LoopingCall(self._check_time_limits)
         if clock is not None:
             self._sweep.clock = clock
         self._drained: Deferred[None] | None = None
@@ -190,7 +190,7 @@ class ServiceFactory(Factory):
     def buildProtocol(self, address: IAddress | None) -> TwistedSocket | None:
         """The lowest level of a connection that Twisted has accepted, or None if it was refused."""
         remote: SocketAddress = socket_address(address) if address else UnixName("")
-        receiver = self.receiver_for(_host_octets(address), remote)
+        receiver = self.receiver_for(_packed_host(address), remote)
         return None if receiver is None else TwistedSocket(lambda: receiver, self.clock)
 
     def receiver_for(self, host: bytes, remote: SocketAddress) -> Receiver | None:
@@ -251,25 +251,25 @@ class ServiceFactory(Factory):
         self.conversations[conversation] = host
         return conversation
 
-    def settle(self) -> None:
+    def flush_counters(self) -> None:
         """Flush the byte counts of open connections into the tally.
 
         A connection itself does this only when it ends: counting each message would cost more than carrying it.
         """
-        for _ in self.settle_slices():
+        for _ in self.flush_counters_in_steps():
             pass
 
-    def settle_slices(self) -> Iterator[None]:
+    def flush_counters_in_steps(self) -> Iterator[None]:
         """As settle, in steps of SLICE connections. Connections may open and close between two steps."""
         for at, conversation in enumerate(tuple(self.conversations), 1):
             if conversation in self.conversations:
-                conversation.settle()
+                conversation.flush_counters()
             if not at % SLICE:
                 yield
         if self.carrier is not None:
-            yield from self.carrier.settle_slices()
+            yield from self.carrier.flush_counters_in_steps()
 
-    def told(self) -> Iterator[dict[str, Any]]:
+    def describe_connections(self) -> Iterator[dict[str, Any]]:
         """Describe each open conversation. Connections may open and close between two of them."""
         for conversation in tuple(self.conversations):
             if conversation in self.conversations and hasattr(conversation, "peer"):
@@ -281,7 +281,7 @@ class ServiceFactory(Factory):
                     conversation.unsent,
                 )
         if self.carrier is not None:
-            yield from self.carrier.told()
+            yield from self.carrier.describe_connections()
 
     def drain(self, seconds: float = 10.0) -> Deferred[None]:
         """End the conversations when they are silent. The Deferred fires after the last one.
@@ -292,7 +292,7 @@ class ServiceFactory(Factory):
         self._silence = min(SILENCE, seconds / 2)
         self._drained = Deferred()
         if self.conversations or self.entrances:
-            self._look()
+            self._check_time_limits()
             if self._sweep.running:
                 self._sweep.stop()
             self._sweep.start(max(self._silence / 4, 0.01), now=False)
@@ -308,7 +308,7 @@ class ServiceFactory(Factory):
             entrance.closing = Closing.DRAIN
             entrance.abort()
 
-    def _look(self) -> None:
+    def _check_time_limits(self) -> None:
         now = self._sweep.clock.seconds()
         for conversation in list(self.conversations):
             conversation.watch(now)
@@ -345,6 +345,6 @@ def described(
     return {"peer": str(peer), **named, "bytes_in": bytes_in, "bytes_out": bytes_out, "unsent": unsent}
 
 
-def _host_octets(address: IAddress | None) -> bytes:
+def _packed_host(address: IAddress | None) -> bytes:
     host = getattr(address, "host", None)
     return packed_address(host) if host is not None else b""
