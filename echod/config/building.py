@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -102,9 +102,9 @@ class Building:
             if not service.proxy_from:
                 text = 'needs proxy-from, the networks of the proxies, such as proxy-from = ["127.0.0.1"]'
                 self._reading.add_error(listen.file, path, f"{address}: ?proxy= {text}")
-            if address.shape is Shape.DATAGRAM and address.options["proxy"] != "v2":
-                text = f"?proxy={address.options['proxy']}: datagrams have version 2 only; write ?proxy=v2"
-                self._reading.add_error(listen.file, path, f"{address.place}: {text}")
+            if address.shape is Shape.DATAGRAM:
+                for text in _wrong_for_datagrams(service.kind, str(address.options["proxy"])):
+                    self._reading.add_error(listen.file, path, f"{address.place}: {text}")
 
     def _options(self, path: str, kind: type[Service], file: Path, found: Found) -> Any:
         """The options of a service. Errors that its kind finds are recorded for the key, or for the service."""
@@ -134,3 +134,10 @@ class Building:
                 right = "streams only: use tcp:// or unix://" if kind.streams else "datagrams only: use udp://"
                 text = f"{address.place}: {kind.kind} is served over {right}"
                 self._reading.add_error(listen.file, element(listen.path, index), text)
+
+
+def _wrong_for_datagrams(kind: type[Service], versions: str) -> Iterator[str]:
+    if versions != "v2":
+        yield f"?proxy={versions}: datagrams have version 2 only; write ?proxy=v2"
+    if kind.conversational:
+        yield f"{kind.kind} sends without a request, and a proxy returns only replies; leave out ?proxy="

@@ -39,7 +39,6 @@ from echod.config.value_types import (
 from echod.gate.limits import Limits
 from echod.model import Show
 from echod.runtime_dir import expanded
-from echod.shape import Shape
 
 LARGEST_BUFFER: Final = 64 << 20
 """Bytes: the maximum of `buffer`. Each read allocates a whole buffer, but returns at most what the kernel holds: 32 MiB
@@ -228,17 +227,12 @@ def _scheme(address: Address) -> str | None:
     return None if address.form.available or address.is_passed else f"{address.scheme}://"
 
 
-def _proxy_of_datagrams(address: Address) -> str | None:
-    return "?proxy=" if "proxy" in address.options and address.shape is Shape.DATAGRAM else None
-
-
 NOT_YET: Final[tuple[tuple[str, Unavailable], ...]] = (
     ("admin.listen", lambda address: "?proxy=" if "proxy" in address.options else None),
     ("bus", _all),
     ("daemon.workers", lambda workers: None if workers == 1 else f"workers = {_AUTO.toml(workers)}"),
     ("services.NAME.faults", _all),
     ("services.NAME.listen", _scheme),
-    ("services.NAME.listen", _proxy_of_datagrams),
     ("services.NAME.tls", _all),
 )
 """The keys of the schema that this version does not implement yet."""

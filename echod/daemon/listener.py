@@ -15,9 +15,11 @@ from echod.events import Counters
 from echod.fastpath.datagram_lane import DatagramLane
 from echod.fastpath.loop import Loop
 from echod.fastpath.stream_lane import StreamLane
+from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.datagram_sessions import SessionDatagrams
+from echod.transports.proxied_datagrams import ProxiedDatagrams
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.stream_port import StreamPort
 from echod.transports.udp import UDPPort
@@ -74,7 +76,12 @@ class Listener:
         served, loopback = self.served, self.bound.loopback
         service, gate = served.frontend, served.datagrams
         if not served.service.conversational:
-            return ServiceDatagrams(service, gate=gate, tally=self.tally, scheme=scheme, loopback=loopback)
+            proxies = proxies_of(self.bound.address, served)
+            if proxies is None:
+                return ServiceDatagrams(service, gate=gate, tally=self.tally, scheme=scheme, loopback=loopback)
+            return ProxiedDatagrams(
+                service, gate=gate, tally=self.tally, scheme=scheme, loopback=loopback, proxies=proxies
+            )
         return SessionDatagrams(
             service,
             gate=gate,
@@ -137,6 +144,8 @@ class Listener:
             self._grant()
         if self._protocol is not None:
             self._protocol.service = served.frontend
+            if isinstance(self._protocol, ProxiedDatagrams):
+                self._protocol.proxies = Access(served.config.proxy_from)
         self.forget_decisions()
 
     def _grant(self) -> None:

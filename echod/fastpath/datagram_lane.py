@@ -68,9 +68,13 @@ class DatagramLane:
 
     @staticmethod
     def can_serve(plain: UDPPort) -> bool:
-        """Whether the fast path can serve a port: it is bound to a unicast address or a wildcard, with a transform."""
+        """Whether the fast path can serve a port: it is bound to a unicast address or a wildcard, with a transform.
+
+        Datagrams with PROXY headers are left to the plain path.
+        """
         to_many = is_many(packed(plain.socket.getsockname()[0]), broadcasts() or ())
-        return syscalls.batches and not to_many and type(plain.protocol.service).transform is not None
+        bare = not to_many and not plain.protocol.proxied
+        return syscalls.batches and bare and type(plain.protocol.service).transform is not None
 
     def startListening(self) -> None:
         """Start to receive datagrams."""

@@ -123,7 +123,7 @@ class DatagramGate:
 
     def forbidden(self, host: bytes, key: bytes, port: int) -> Refusal | None:
         """Apply the rules that need no state: ports, addresses, access lists. `key` is the canonical `host`."""
-        if (port < PRIVILEGED or port in REFLECTORS or port in self.own_ports) and port not in self.allow_source_ports:
+        if self.replies_by_itself(port):
             return Refusal.SOURCE_PORT
         if len(key) == 4:
             if key[0] == 0 or key[0] >= 224 or key in self.broadcasts or in_disguise(host):
@@ -131,6 +131,12 @@ class DatagramGate:
         elif key[0] == 255 or not any(key):
             return Refusal.SOURCE_ADDRESS
         return None if self.access.allows(key) else Refusal.DENIED
+
+    def replies_by_itself(self, port: int) -> bool:
+        """Whether the service of a port would reply to a reply, so that a loop could begin."""
+        if port in self.allow_source_ports:
+            return False
+        return port < PRIVILEGED or port in REFLECTORS or port in self.own_ports
 
     def may_be_larger(self, host: bytes) -> bool:
         """Whether this source may get a reply larger than its request."""

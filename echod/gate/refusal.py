@@ -10,6 +10,7 @@ class Refusal(StrEnum):
 
     DENIED = "denied"  #: the access lists
     PROXY = "proxy"  #: the address expects PROXY headers, and the peer is not in `proxy-from`
+    HEADER = "header"  #: a datagram without a valid PROXY header, to an address that expects one
     CONNECTIONS = "connections"  #: the service has reached its limit of connections
     PER_CLIENT = "per-client"  #: this client has reached its limit of connections
     NEW_PER_CLIENT = "new-per-client"  #: this client opens connections too fast

@@ -64,6 +64,7 @@ class ServiceDatagrams(DatagramProtocol):
     noisy = False
     transport: Any
 
+    proxied = False  #: whether each datagram begins with a PROXY header
     conversational = False  #: whether `handle` handles datagrams, in place of `answer`
 
     def __init__(
@@ -104,10 +105,14 @@ class ServiceDatagrams(DatagramProtocol):
         tally.bytes_in += len(datagram)
         gate = self.gate
         if refusal is None and gate is not None:
-            refusal = gate.admit(host, port, datagram, loopback=self.loopback)
+            refusal = gate.admit(host, port, datagram, loopback=self.on_loopback(host))
         if refusal is not None:
             tally.refuse(refusal)
         return refusal is None
+
+    def on_loopback(self, host: bytes) -> bool:
+        """Whether the limits for listeners on loopback apply to a peer."""
+        return self.loopback
 
     def serve(
         self,

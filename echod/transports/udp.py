@@ -52,10 +52,12 @@ class UDPPort(DatagramPort):
         super().__init__(reactor, bound, protocol, close)
         self._host, self._port = inet_name(bound.getsockname())
         self._bound = None if self._host == "::" else packed_address(self._host)
-        self.filter = FloodFilter(reactor, bound, protocol.gate, protocol.tally)
+        # The filter sees the addresses of proxies only, and would drop their other clients too.
+        self.filter = FloodFilter(reactor, bound, None if protocol.proxied else protocol.gate, protocol.tally)
         self._sources = Sources()
         # A service that uses only the short form of `datagram` needs no metadata of single datagrams.
-        self._short_form = not protocol.conversational and type(protocol.service).datagram is Service.datagram
+        short = type(protocol.service).datagram is Service.datagram
+        self._short_form = short and not protocol.conversational and not protocol.proxied
         self._one_address = False  # the kernel reports no metadata: the socket has only one local address
 
     def doRead(self) -> None:

@@ -112,3 +112,21 @@ BUFFER = """
 [services.echo.limits]
 buffer = "32KiB"
 """
+
+
+def test_each_datagram_names_its_client_and_the_reply_has_no_header():
+    text = CONFIG.replace("tcp", "udp").replace("=any", "=v2").replace("PORT", "0")
+    with Daemon(text) as daemon, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as proxy:
+        proxy.settimeout(SECONDS)
+        proxy.connect(daemon.inet("whoami", "udp"))
+        for port in (5000, 5001):
+            proxy.send(version_2(Inet(CLIENT.host, port), TARGET, datagrams=True) + b"?")
+            facts = json.loads(proxy.recv(65_536))
+            assert (facts["remote_address"], facts["remote_port"]) == (CLIENT.host, port)
+            assert facts["proxy"]["port"] == proxy.getsockname()[1]
+            assert facts["ttl"] == 64
+        proxy.send(b"no header")
+        proxy.send(version_2(Inet("127.0.0.1", 5000), TARGET, datagrams=True))
+        assert json.loads(proxy.recv(65_536))["remote_address"] == "127.0.0.1"
+        counters = daemon.counters()["whoami " + daemon.url("whoami", "udp")]
+        assert (counters["datagrams_in"], counters["datagrams_out"], counters["refused:header"]) == (4, 3, 1)

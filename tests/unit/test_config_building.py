@@ -51,7 +51,12 @@ class Streams(Echo):
     datagrams = False
 
 
-KINDS = {kind.kind: kind for kind in (Ack, Echo, Picky, Datagrams, Streams)}
+class Members(Echo):
+    kind = "members"
+    conversational = True
+
+
+KINDS = {kind.kind: kind for kind in (Ack, Echo, Picky, Datagrams, Streams, Members)}
 
 
 def build(*contents, also=()):
@@ -319,3 +324,18 @@ def test_proxy_from_of_the_defaults_is_for_the_services_that_have_such_an_addres
     contents = with_proxy("tcp://*:7?proxy=v1") | {"defaults": {"proxy-from": ["192.0.2.1"]}}
     contents["services"]["ack"] = {"listen": ["tcp://*:9"]}
     assert [one.proxy_from for one in build(contents).services] == [(ip_network("192.0.2.1"),)] * 2
+
+
+@pytest.mark.parametrize("versions", ["v1", "any"])
+def test_datagrams_have_headers_of_version_2_only(versions):
+    assert errors(with_proxy(f"udp://*:7?proxy={versions}", **{"proxy-from": ["192.0.2.1"]})) == [
+        f"services.echo.listen[0]: udp://*:7: ?proxy={versions}: datagrams have version 2 only; write ?proxy=v2"
+    ]
+
+
+def test_members_over_datagrams_have_no_proxy():
+    contents = with_proxy("tcp://*:7?proxy=v2", "udp://*:7?proxy=v2", kind="members", **{"proxy-from": ["192.0.2.1"]})
+    assert errors(contents) == [
+        "services.echo.listen[1]: udp://*:7: members sends without a request, and a proxy returns only replies;"
+        " leave out ?proxy="
+    ]

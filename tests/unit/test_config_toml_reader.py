@@ -200,7 +200,7 @@ def test_keys_of_later_versions_are_refused():
         "bus": {"url": "redis://h"},
         "services": {
             "echo": {
-                "listen": ["systemd:x", "udp://*:7?proxy=v2"],
+                "listen": ["systemd:x"],
                 "faults": {"delay": "1s"},
                 "tls": {},
             }
@@ -209,7 +209,6 @@ def test_keys_of_later_versions_are_refused():
     assert [error.removeprefix("/etc/a.toml: ") for error in errors(content)] == [
         "daemon.workers: workers = 4: not available in this version",
         "bus: not available in this version",
-        "services.echo.listen[1]: ?proxy=: not available in this version",
         "services.echo.faults: not available in this version",
         "services.echo.tls: not available in this version",
     ]
