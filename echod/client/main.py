@@ -15,6 +15,7 @@ from echod.client.commandline import parser
 from echod.client.stdout import INTERRUPTED, fail
 from echod.escaping import system_error
 from echod.lineedit.raw_mode import restore
+from echod.startup_heap import freeze_startup_heap, pause_collection
 from echod.stdio import open_standard_streams, readers_may_leave
 
 STUCK: Final = 0.5
@@ -43,6 +44,7 @@ class Reporting(Protocol):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 success, 1 no reply or a wrong one, 2 usage, 130 interrupted."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback if it comes during imports
+    pause_collection()
     open_standard_streams()
     try:
         with readers_may_leave():
@@ -55,7 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     parsed = parser().parse_args(arguments)
     module = importlib.import_module(f"echod.client.{parsed.command}")
-    code: int = module.run(parsed) if hasattr(module, "run") else _in_reactor(module.COMMAND, parsed)
+    if not hasattr(module, "run"):
+        return _in_reactor(module.COMMAND, parsed)
+    freeze_startup_heap()
+    code: int = module.run(parsed)
     return code
 
 
@@ -64,6 +69,7 @@ def _in_reactor(command: type[Command], arguments: argparse.Namespace) -> int:
 
     from echod.transports.lookup import NameResolver
 
+    freeze_startup_heap()
     reactor: Any = installed
     reactor.seconds = time.monotonic  # timers must not follow steps of the wall clock
     reactor.installNameResolver(NameResolver(reactor))  # for Twisted's endpoint strings

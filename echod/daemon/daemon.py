@@ -25,9 +25,9 @@ from echod.daemon.fd_store import DescriptorStore
 from echod.daemon.listener import Listener
 from echod.daemon.reloader import Read, Reloader
 from echod.daemon.running_service import DaemonContext
-from echod.daemon.startup_heap import freeze_startup_heap
 from echod.escaping import system_error
 from echod.events import Events
+from echod.startup_heap import freeze_startup_heap
 from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.log import Log
 from echod.telemetry.service_output import ServiceOutput

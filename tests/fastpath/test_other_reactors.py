@@ -23,7 +23,7 @@ from tests.fastpath.clients import (
 IDLE: Final = "1500ms"
 BLOCKED: Final = """
 import sys
-sys.modules["cffi"] = None  # importing it is an ImportError now
+sys.modules["cffi"] = sys.modules["_cffi_backend"] = None  # importing it is an ImportError now
 """
 
 

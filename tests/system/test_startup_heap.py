@@ -2,13 +2,15 @@
 
 import sys
 
-from tests.daemon import Daemon
+import pytest
+
+from tests.daemon import Daemon, run
 
 REPORTS = """
 import gc, os, runpy, threading, time
 
 def report():
-    while not gc.get_freeze_count():
+    while not gc.get_freeze_count() or not gc.isenabled():
         time.sleep(0.01)
     os.write(2, b"frozen %d left %d\\n" % (gc.get_freeze_count(), len(gc.get_objects())))
 
@@ -25,3 +27,32 @@ def test_a_full_collection_does_not_visit_the_objects_of_the_start():
         frozen, left = map(int, found.groups())
         assert frozen > 20_000
         assert left < frozen / 2
+
+
+ENDS = """
+import gc, os, sys
+
+freeze = gc.freeze
+gc.freeze = lambda: (freeze(), os.write(2, b"frozen\\n"))
+from MODULE import main
+try:
+    main()
+finally:
+    os.write(2, b"collecting %d\\n" % gc.isenabled())
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("echod.__main__", ["--help"]),
+        ("echod.__main__", ["--check-config", "--listen", "echo=tcp://127.0.0.1:0"]),
+        ("echod.client.main", ["services"]),
+        ("echod.client.main", ["ping", "-c", "1", "-W", "0.1", "udp://127.0.0.1:9"]),
+    ],
+    ids=["echod --help", "echod --check-config", "echoctl services", "echoctl ping"],
+)
+def test_a_short_run_freezes_its_modules_and_enables_collections_again(module, words):
+    ended = run(sys.executable, "-c", ENDS.replace("MODULE", module), *words)
+    assert ended.stderr.count(b"frozen") == 1, ended.stderr
+    assert b"collecting 1" in ended.stderr

@@ -1,0 +1,53 @@
+"""Declares the system calls of the fast path, and generates libc.py: `python -m echod.fastpath.libc_build`.
+
+cffi needs 25 ms to parse these lines. The daemon imports the generated module instead, at every start.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Final
+
+DECLARATIONS: Final = """
+    int accept4(int, void *, unsigned int *, int);
+    int getpeername(int, void *, unsigned int *);
+    int setsockopt(int, int, int, const void *, unsigned int);
+
+    struct timespec { long seconds; long nanoseconds; };
+    struct itimerspec { struct timespec interval; struct timespec value; };
+    int timerfd_create(int, int);
+    int timerfd_settime(int, int, const struct itimerspec *, struct itimerspec *);
+
+    struct iovec { void *base; size_t length; };
+    struct msghdr {
+        void *name; unsigned int name_length;
+        struct iovec *parts; size_t part_count;
+        void *control; size_t control_length;
+        int flags;
+    };
+    struct mmsghdr { struct msghdr header; unsigned int length; };
+    int recvmmsg(int, struct mmsghdr *, unsigned int, int, void *);
+    int sendmmsg(int, struct mmsghdr *, unsigned int, int);
+    ssize_t sendmsg(int, const struct msghdr *, int);
+"""
+
+HEAD: Final = '"""Declarations of the C library. `python -m echod.fastpath.libc_build` generates this module."""\n\n'
+GENERATED: Final = Path(__file__).with_name("libc.py")
+
+
+def source() -> str:
+    """The text of libc.py."""
+    import cffi
+
+    builder = cffi.FFI()
+    builder.cdef(DECLARATIONS)
+    builder.set_source("echod.fastpath.libc", None)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "libc.py"
+        builder.emit_python_code(str(made))
+        return HEAD + made.read_text("ascii").partition("\n")[2]
+
+
+if __name__ == "__main__":
+    GENERATED.write_text(source(), "ascii")

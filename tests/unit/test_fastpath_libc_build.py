@@ -1,0 +1,23 @@
+"""The generated declarations of the C library."""
+
+import re
+import subprocess
+import sys
+
+from echod.fastpath import libc_build, syscalls
+
+
+def test_the_generated_module_has_the_declarations():
+    written = libc_build.GENERATED.read_text("ascii")
+    assert written == libc_build.source(), "run `python -m echod.fastpath.libc_build`"
+
+
+def test_every_declared_function_is_looked_for():
+    declared = re.findall(r"(\w+)\(", libc_build.DECLARATIONS)
+    assert sorted(dir(syscalls.C)) == sorted(declared)
+
+
+def test_the_daemon_does_not_need_the_parser_of_declarations():
+    program = "import sys, echod.fastpath.syscalls as s; assert s.available; print('pycparser' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert ended.stdout == "False\n"
