@@ -92,9 +92,10 @@ function add(style, text, name = "") {
   const content = element("span", "content");
   content.dir = "auto";
   appendEscaped(content, text);
-  item.append(time, " ");
-  if (name) item.append(element("b", "", oneLine(name)), " ");
-  item.append(content);
+  const body = element("div");
+  if (name) body.append(element("b", "", oneLine(name)), " ");
+  body.append(content);
+  item.append(time, " ", body);
   log.add(item);
 }
 

@@ -111,11 +111,20 @@ function showText(content, text) {
   more(content, bytesOf(text.slice(cut)));
 }
 
+/** The names and values of an object. A member of an inner object has the names of both. */
+function* fieldsOf(object, prefix = "") {
+  for (const [name, value] of Object.entries(object)) {
+    const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
+    if (isObject && prefix.length < 100) yield* fieldsOf(value, `${prefix}${name}.`);
+    else yield [prefix + name, value];
+  }
+}
+
 /** A line of JSON as a list of its names and values; any other text as it is. */
 function showFields(content, text) {
   let fields;
   try {
-    fields = Object.entries(JSON.parse(text));
+    fields = [...fieldsOf(JSON.parse(text))];
   } catch {
     return showText(content, text);
   }
