@@ -43,10 +43,10 @@ class Address:
 
     def __str__(self) -> str:
         """The address as its URL, with its options: `parse` of it is equal to it."""
-        return self.place + (f"?{query}" if (query := "&".join(map(_option_text, self.options.items()))) else "")
+        return self.label + (f"?{query}" if (query := "&".join(map(_option_text, self.options.items()))) else "")
 
     @property
-    def place(self) -> str:
+    def label(self) -> str:
         """The address as its URL, without its options."""
         if self.is_opaque:
             return self.path

@@ -227,7 +227,7 @@ def makeService(options: Options) -> Daemon:
     rules = None
     if configuration.daemon.landlock:
         writes = [file for file in (log.output.path, pidfile and pidfile.path) if file]
-        awaited = [place.address for place in absent]
+        awaited = [spec.address for spec in absent]
         rules = landlock.rules_of(configuration, bound, writes, os.environ, awaited)
     daemon.become = partial(_become, identity, rules, bound, daemon, pidfile)
     if pidfile is not None:
@@ -239,7 +239,7 @@ def makeService(options: Options) -> Daemon:
 def _hint(daemon: Daemon, name: str, _fields: Mapping[str, Any]) -> None:
     """Log a command to try next, after all other lines of the start."""
     if name == "daemon.ready":
-        served = [(ADMIN if one.is_admin else one.served.config.kind.kind, one.place) for one in daemon.listeners]
+        served = [(ADMIN if one.is_admin else one.served.config.kind.kind, one.label) for one in daemon.listeners]
         if line := hint(served, client_program()):
             daemon.log.say("info", line)
 

@@ -75,7 +75,7 @@ def find_admin(arguments: argparse.Namespace) -> Address:
     except ConfigurationError as error:
         raise Unreadable(f"{error.errors[0]}; pass --admin URL to ignore the file") from None
     for address in sorted(found.listen, key=lambda one: not one.has_path):
-        return _first_that_answers(list(_candidates(admin_address(address.place))))  # options are for listening
+        return _first_that_answers(list(_candidates(admin_address(address.label))))  # options are for listening
     raise NoDaemon(escaped(f"{found.file}: the section [admin] is missing; add it, or pass --admin URL"))
 
 
@@ -105,8 +105,8 @@ def _first_that_answers(candidates: list[Address]) -> Address:
             raise telling
     if other := next((one for one in reasons if not isinstance(one, NoDaemon)), None):
         raise other
-    places = ", ".join(address.place for address in candidates)
-    raise NoDaemon(f"no daemon answers at {places}: is it running, with this address under [admin]?")
+    labels = ", ".join(address.label for address in candidates)
+    raise NoDaemon(f"no daemon answers at {labels}: is it running, with this address under [admin]?")
 
 
 def admin_address(text: str) -> Address:
@@ -116,7 +116,7 @@ def admin_address(text: str) -> Address:
     except AddressError as error:
         raise ValueError(str(error)) from None
     if not address.form.is_bare:
-        raise ValueError(f"{address.place}: an admin interface listens on unix:// or tcp:// only")
+        raise ValueError(f"{address.label}: an admin interface listens on unix:// or tcp:// only")
     return address
 
 
@@ -126,7 +126,7 @@ def parsing_response(address: Address) -> Iterator[None]:
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
-        raise Unanswered(f"{address.place}: the response is not that of an echod of this version") from None
+        raise Unanswered(f"{address.label}: the response is not that of an echod of this version") from None
 
 
 class Administrator:
@@ -148,7 +148,7 @@ class Administrator:
                 raise ValueError(f"more than {LARGEST} bytes")
             answer = json.loads(content)
         except (OSError, HTTPException, ValueError, RecursionError) as error:
-            raise Unanswered(f"{self.address.place}: {_why(error)}") from None
+            raise Unanswered(f"{self.address.label}: {_why(error)}") from None
         if response.status != 200:
             raise RequestRefused(response.status, answer if isinstance(answer, dict) else {})
         return answer
@@ -171,9 +171,9 @@ class Administrator:
     def _unanswered(self, error: OSError | HTTPException) -> Unanswered:
         self._connection.close()
         if isinstance(error, PermissionError) and self.address.has_path:
-            return Denied(f"{self.address.place}: {system_error(error)}: {_who_may(self.address)}")
+            return Denied(f"{self.address.label}: {system_error(error)}: {_who_may(self.address)}")
         absent = isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ECONNREFUSED)
-        return (NoDaemon if absent else Unanswered)(f"{self.address.place}: {_why(error)}")
+        return (NoDaemon if absent else Unanswered)(f"{self.address.label}: {_why(error)}")
 
     def __enter__(self) -> Self:
         return self

@@ -58,7 +58,7 @@ class Dialogue:
         limits: Limits = PATIENT,
     ) -> None:
         self.address: Address = arguments.url
-        self.tally = Counters()
+        self.counters = Counters()
         self._begin = begin
         self._over = over
         self._room = room
@@ -92,7 +92,7 @@ class Dialogue:
                 connecting = transport.dial(self._reactor, address, self._begin, self._broken, family)
                 connecting.addCallback(self._datagrams_begin)
         except ValueError as wrong:
-            self._end(Failed(f"{address.place}: {escaped(str(wrong))}"))
+            self._end(Failed(f"{address.label}: {escaped(str(wrong))}"))
         else:
             connecting.addErrback(self._unreachable)
 
@@ -102,30 +102,30 @@ class Dialogue:
 
     def _build(self) -> Conversation:
         self._conversation = _Upload(
-            self._begin, self.address.scheme, self._limits, self.tally, self._stream_over, self._room
+            self._begin, self.address.scheme, self._limits, self.counters, self._stream_over, self._room
         )
         return self._conversation
 
     def _handshake_lost(self, reason: Exception) -> None:
         if self._conversation is None:
-            self._end(Failed(f"{self.address.place}: {_reason(reason)}"))
+            self._end(Failed(f"{self.address.label}: {_reason(reason)}"))
 
     def _stream_over(self, conversation: Conversation, reason: Closing) -> None:
         if conversation.begun and isinstance(wrong := conversation.below.facts.error, ProtocolError):
-            self._end(Failed(f"{self.address.place}: {_reason(wrong)}"))
+            self._end(Failed(f"{self.address.label}: {_reason(wrong)}"))
             return
         why = LOST.get(reason, errno.ECONNRESET)
         self._broken(OSError(why, os.strerror(why)) if why else None)
 
     def _broken(self, wrong: OSError | None) -> None:
-        self._end(None if wrong is None else Failed(f"{self.address.place}: {system_error(wrong)}"))
+        self._end(None if wrong is None else Failed(f"{self.address.label}: {system_error(wrong)}"))
 
     def _unreachable(self, failure: Failure) -> None:
         wrong = failure.value or Failed()
         resolver = getattr(self._reactor, "nameResolver", None)
         if isinstance(wrong, error.DNSLookupError) and isinstance(resolver, NameResolver):
             wrong = resolver.failure or wrong  # Twisted looks up the host of an endpoint string
-        self._end(Failed(f"{self.address.place}: {_reason(wrong)}"))
+        self._end(Failed(f"{self.address.label}: {_reason(wrong)}"))
 
     def _end(self, how: Failed | None) -> None:
         if not self._ended:
@@ -137,9 +137,9 @@ class _Upload(Conversation):
     """A conversation that calls `room` when its output is drained."""
 
     def __init__(
-        self, begin: Any, scheme: str, limits: Limits, tally: Counters, over: Any, room: Callable[[], None]
+        self, begin: Any, scheme: str, limits: Limits, counters: Counters, over: Any, room: Callable[[], None]
     ) -> None:
-        super().__init__(begin, scheme, limits, tally, over)
+        super().__init__(begin, scheme, limits, counters, over)
         self._room = room
 
     def drained(self) -> None:

@@ -101,7 +101,7 @@ def _unfit_family(arguments: argparse.Namespace) -> str:
     if arguments.ip is None:
         return ""
     if arguments.url.has_path or arguments.url.is_opaque:
-        return f"-{arguments.ip}: {arguments.url.place} has no IP address; -{arguments.ip} is for tcp:// and udp://"
+        return f"-{arguments.ip}: {arguments.url.label} has no IP address; -{arguments.ip} is for tcp:// and udp://"
     try:
         version = ipaddress.ip_address(arguments.url.host.partition("%")[0]).version
     except ValueError:  # a name
@@ -264,21 +264,21 @@ def _url(text: str) -> Address:
     except AddressError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     if address.is_passed:
-        raise argparse.ArgumentTypeError(f"{address.place} is only for listening; expected the address of a service")
+        raise argparse.ArgumentTypeError(f"{address.label} is only for listening; expected the address of a service")
     if address.is_opaque:
         from echod.transports.twisted_endpoint import unknown  # slow to import, as all of Twisted
 
         if (reason := unknown(address.path, client=True)) is not None:
-            raise argparse.ArgumentTypeError(f"{address.place}: {reason}")
+            raise argparse.ArgumentTypeError(f"{address.label}: {reason}")
     if not address.form.available:
-        raise argparse.ArgumentTypeError(f"{address.place}: {address.scheme} is {NOT_AVAILABLE}")
+        raise argparse.ArgumentTypeError(f"{address.label}: {address.scheme} is {NOT_AVAILABLE}")
     return address
 
 
 def _admin_url(text: str) -> Address:
     address = _url(text)
     if not address.form.is_bare:
-        raise argparse.ArgumentTypeError(f"{address.place}: an admin interface listens on unix:// or tcp:// only")
+        raise argparse.ArgumentTypeError(f"{address.label}: an admin interface listens on unix:// or tcp:// only")
     return address
 
 

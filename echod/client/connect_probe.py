@@ -21,7 +21,7 @@ from echod.client.probe_setup import ProbeSetup
 from echod.escaping import system_error
 from echod.socket_names import SocketAddress, inet_name, unix_name
 from echod.transports.datagram_client import ATTEMPT_DELAY, OUTAGE
-from echod.transports.lookup import Place, look_up
+from echod.transports.lookup import Target, look_up
 from echod.transports.sockets import mark
 
 LINGER: Final = 1.0  #: seconds that the peer has to close after our half-close
@@ -39,7 +39,7 @@ class Connections:
     def __init__(self, setup: ProbeSetup) -> None:
         self._setup = setup
         self._address, self._account, self._clock = setup.address, setup.account, setup.clock
-        self._targets: list[Place] = []
+        self._targets: list[Target] = []
         found = _targets(setup.reactor, self._address, family_of(setup.arguments))
         found.addCallbacks(self._found, self._unknown)
 
@@ -53,22 +53,22 @@ class Connections:
         """Start the next connection."""
         Race(self, self._account.send(self._clock())).resume_from_fastpath()
 
-    def _found(self, targets: list[Place]) -> None:
+    def _found(self, targets: list[Target]) -> None:
         self._targets = targets
         self._setup.opened()
 
     def _unknown(self, failure: Failure) -> None:
         wrong = failure.value
         why = system_error(wrong) if isinstance(wrong, OSError) else str(wrong)
-        self._setup.over(Failed(f"{self._address.place}: {why}"))
+        self._setup.over(Failed(f"{self._address.label}: {why}"))
 
     # called by the Race of one probe
 
-    def targets(self) -> list[Place]:
+    def targets(self) -> list[Target]:
         """The socket addresses to try, in order."""
         return list(self._targets)
 
-    def attempt(self, target: Place, ended: Callable[[Attempt, OSError | None], None]) -> Attempt:
+    def attempt(self, target: Target, ended: Callable[[Attempt, OSError | None], None]) -> Attempt:
         """Prepare a connection attempt. Raises OSError."""
         attempt = Attempt(self._setup.reactor, target, self._address, self._account.patience, ended)
         attempt.began = self._clock()
@@ -90,7 +90,7 @@ class Connections:
         if error.errno in OUTAGE:
             self._setup.refused(number, error)
         elif error.errno != errno.ETIMEDOUT:
-            self._setup.over(Failed(f"{self._address.place}: {system_error(error)}"))
+            self._setup.over(Failed(f"{self._address.label}: {system_error(error)}"))
 
 
 class Race:
@@ -153,7 +153,7 @@ class Attempt(FileDescriptor):
     def __init__(
         self,
         reactor: Any,
-        target: Place,
+        target: Target,
         address: Address,
         patience: float,
         ended: Callable[[Attempt, OSError | None], None],
@@ -239,7 +239,7 @@ class Attempt(FileDescriptor):
         self.socket.close()
 
 
-def _targets(reactor: Any, address: Address, family: int) -> Deferred[list[Place]]:
+def _targets(reactor: Any, address: Address, family: int) -> Deferred[list[Target]]:
     """The socket addresses of a URL. Fails with OSError."""
     if address.has_path:
         return succeed([(socket.AF_UNIX, address.system_path)])

@@ -120,7 +120,7 @@ class Console:
                         if len(line) > LARGEST:
                             raise ValueError(f"a line of more than {LARGEST} bytes")
                         call(self._hear, address, json.loads(line))
-            call(self._leave, 0, f"{address.place} closed the event stream: {name} is no longer served")
+            call(self._leave, 0, f"{address.label} closed the event stream: {name} is no longer served")
         except (Unanswered, RequestRefused) as error:
             call(self._leave, 1, escaped(str(error)))
         except (OSError, HTTPException) as error:
@@ -147,7 +147,7 @@ def _only(administrator: Administrator) -> str:
         names = [str(one["name"]) for one in status["services"] if one["kind"] == "console"]
     if len(names) != 1:
         several = f"the daemon has several console services: name one of {', '.join(names)}"
-        raise Unanswered(f"{administrator.address.place}: {several if names else 'the daemon has no console service'}")
+        raise Unanswered(f"{administrator.address.label}: {several if names else 'the daemon has no console service'}")
     return names[0]
 
 
@@ -155,7 +155,7 @@ def _why(response: HTTPResponse, name: str, address: Address) -> str:
     """The error message for a refused event stream."""
     with parsing_response(address):
         reason = json.loads(response.read(LARGEST)).get("error", "")
-    return f"{address.place}: " + (f"console service {name} does not exist" if response.status == 404 else str(reason))
+    return f"{address.label}: " + (f"console service {name} does not exist" if response.status == 404 else str(reason))
 
 
 COMMAND = Console

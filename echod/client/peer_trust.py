@@ -29,7 +29,7 @@ def check(connection: socket.socket, address: Address, configuration: Path | Non
     """
     peer = credentials(connection)
     if peer is None:
-        raise Untrusted(f"{address.place}: the kernel does not report the user of the listening process")
+        raise Untrusted(f"{address.label}: the kernel does not report the user of the listening process")
     known = {0, own_user(), _owner_of(configuration) if configuration is not None else None}
     if peer.user != overflow("uid"):  # all unmapped users share this number
         folder = os.path.dirname(address.system_path)  # "" for an abstract name
@@ -37,7 +37,7 @@ def check(connection: socket.socket, address: Address, configuration: Path | Non
         if peer.user in known or (owns_folder and only_writable_by(peer.user, folder)):
             return
     raise Untrusted(
-        f"{address.place}: the listening process belongs to user {name_of(peer.user)}, not trusted: expected "
+        f"{address.label}: the listening process belongs to user {name_of(peer.user)}, not trusted: expected "
         f"{' or '.join(dict.fromkeys((name_of(0), name_of(os.geteuid()))))}, or the owner of the configuration or of "
         f"a folder that only the owner can write to; run this as {name_of(peer.user)} if you trust it"
     )

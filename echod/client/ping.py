@@ -63,7 +63,7 @@ class Ping:
         self._finish = finish
         self._clock = clock
         self._address: Address = arguments.url
-        self._place = escaped(self._address.place)
+        self._label = escaped(self._address.label)
         self._count: int = arguments.count or MOST_PROBES
         self._screen = Screen()
         self._account = ProbeLedger(arguments.timeout)
@@ -114,14 +114,14 @@ class Ping:
 
     def _not_opened(self) -> None:
         waited = duration_text(self._arguments.opening)
-        self._over(Failed(f"{self._place}: no answer within {waited} (ETIMEDOUT)"))
+        self._over(Failed(f"{self._label}: no answer within {waited} (ETIMEDOUT)"))
 
     def _start(self) -> None:
         if self._done:
             return
         arguments = self._arguments
         what = "a connection" if arguments.connect else counted(arguments.size, "byte", "bytes")
-        self._print_line(f"{self._place}: {what} every {duration_text(arguments.interval)}")
+        self._print_line(f"{self._label}: {what} every {duration_text(arguments.interval)}")
         self._schedule = Schedule(self._reactor, self._clock, arguments.interval, self._ask)
         self._begun = self._clock()
         self._schedule.start()
@@ -151,7 +151,7 @@ class Ping:
         if self._done:
             return
         if self._arguments.exit_on_refusal:
-            self._over(Failed(f"{self._place}: {system_error(error)}"))
+            self._over(Failed(f"{self._label}: {system_error(error)}"))
             return
         now = self._clock()
         self._report_lost(now)
@@ -186,7 +186,7 @@ class Ping:
 
     def _over(self, failed: Failed | None) -> None:
         if not self._done:
-            failed = failed or Failed(f"{self._place}: the peer closed the connection")
+            failed = failed or Failed(f"{self._label}: the peer closed the connection")
             fail(str(failed))
             self._end(failed)
 
@@ -197,7 +197,7 @@ class Ping:
         self._done = True
         seconds = self._clock() - self._begun
         if code != INTERRUPTED:
-            self._report_lost(math.inf, "" if failed is None else str(failed).removeprefix(f"{self._place}: "))
+            self._report_lost(math.inf, "" if failed is None else str(failed).removeprefix(f"{self._label}: "))
         if self._schedule is not None:
             self._schedule.stop()
         found = figures(self._account, self._times, awaited)
@@ -206,7 +206,7 @@ class Ping:
         elif self._account.sent or not failed:
             self._print_line("")
             counts, *times = lines(found, connecting=self._arguments.connect)
-            self._print(f"--- {self._place} ---")
+            self._print(f"--- {self._label} ---")
             self._print(counts, RED if found["lost"] or found["wrong"] else "")
             for line in times:
                 self._print(line)
@@ -220,7 +220,7 @@ class Ping:
             return True
         try:
             with self._picture as file:
-                file.write(self._plot.svg(self._place, "\n".join(summary)))
+                file.write(self._plot.svg(self._label, "\n".join(summary)))
         except OSError as error:
             fail(f"{escaped(self._arguments.plot)}: {system_error(error)}")
             return False

@@ -40,7 +40,7 @@ class Conversing:
     def ask(self) -> None:
         """Send the next probe."""
         if self._dialogue.unsent > UNSENT:
-            self._setup.over(Failed(f"{self._address.place}: the peer reads more slowly than probes are sent"))
+            self._setup.over(Failed(f"{self._address.label}: the peer reads more slowly than probes are sent"))
             return
         if not self._account.sent:
             self._dialogue.hurry()
@@ -63,7 +63,7 @@ class Conversing:
     def _take_result(self, finding: ProbeResult) -> None:
         self._setup.on_result(finding)
         if finding.number is None and self._address.shape is Shape.STREAM:
-            self._setup.over(Failed(f"{self._address.place}: {finding.error}"))
+            self._setup.over(Failed(f"{self._address.label}: {finding.error}"))
 
 
 class Prompt(Dialogue):

@@ -59,7 +59,7 @@ class Talk(Quiet):
     def opened(self) -> Reply:
         """Connected: start to read lines."""
         if sys.stdin.isatty():
-            report(f"talking to {self._address.place}; `exit` leaves")
+            report(f"talking to {self._address.label}; `exit` leaves")
         self._input = Input(self._reactor, sys.stdin.fileno(), self._take, self._unreadable)
         self._input.more()
         return NOTHING
@@ -83,7 +83,7 @@ class Talk(Quiet):
         """The peer has closed."""
         self._screen.end_line()
         if not self._leaving:
-            report(f"{self._address.place} has ended the conversation")
+            report(f"{self._address.label} has ended the conversation")
         return CLOSE
 
     def _take(self, piece: bytes) -> None:
@@ -157,7 +157,7 @@ class Talk(Quiet):
         if sys.stdin.isatty() or missing <= 0 or (self._midway and not self._answers):
             return None
         which = "the line" if self._sent == 1 else f"{missing} of {self._sent} lines"
-        return Failed(f"{self._address.place}: {which} had no answer")
+        return Failed(f"{self._address.label}: {which} had no answer")
 
 
 COMMAND = Talk

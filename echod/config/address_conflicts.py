@@ -37,7 +37,7 @@ class AddressConflicts:
             path = element(listen.path, index)
             where = f"{listen.file}: {path}" if path else str(listen.file)
             for text in (*self._taken(address, where), *self._strange(address), *_shared(address), *_unowned(address)):
-                self._reading.add_error(listen.file, path, f"{address.place}{text}")
+                self._reading.add_error(listen.file, path, f"{address.label}{text}")
 
     def _taken(self, address: Address, where: str) -> Iterator[str]:
         """Yield the conflict with an earlier address; if there are none, remember the address."""
@@ -66,7 +66,7 @@ def _conflict(one: Address, other: Address) -> str | None:
         return " is already configured"
     if not _versions(one) & _versions(other):
         return None
-    return f" overlaps with {other.place}, configured"
+    return f" overlaps with {other.label}, configured"
 
 
 def _versions(address: Address) -> set[int]:

@@ -30,4 +30,4 @@ def warnings(configuration: Configuration) -> Iterator[str]:
     """
     for service in configuration.services:
         for address in service.listen:
-            yield from exposed(service, address.place, address.loopback or address.is_passed or address.is_opaque)
+            yield from exposed(service, address.label, address.loopback or address.is_passed or address.is_opaque)

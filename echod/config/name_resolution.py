@@ -78,7 +78,7 @@ class _Resolver:
                 else:
                     found.append(address)
             except OSError as error:
-                self.errors.append(self._fault(key, index, f"{address.place}: {_reason(error, address.host)}"))
+                self.errors.append(self._fault(key, index, f"{address.label}: {_reason(error, address.host)}"))
         return tuple(found)
 
     def admin(self, admin: Admin) -> Admin:
@@ -97,12 +97,12 @@ class _Resolver:
         missing = {} if COMES_LATER & address.options.keys() else {host: self._not_here(host) for host in hosts}
         here = [host for host in hosts if missing.get(host) is None]
         if not here:
-            text = f"{address.place}: this machine has no address of {address.host}: {', '.join(hosts)}"
+            text = f"{address.label}: this machine has no address of {address.host}: {', '.join(hosts)}"
             self.errors.append(self._fault(key, index, text))
         else:
             for host in hosts:
                 if (error := missing.get(host)) is not None:
-                    text = f"{address.place} is not served on {host}: {system_error(error)}"
+                    text = f"{address.label} is not served on {host}: {system_error(error)}"
                     self.warnings.append(self._fault(key, index, text))
         yield from (replace(address, host=host) for host in here)
 

@@ -91,7 +91,7 @@ class DaemonView:
         self._clock = context.clock
         self._began = context.clock()
         self._started = context.wall_clock()
-        self._figures = MetricsCollector(self._tallies, self._process)
+        self._figures = MetricsCollector(self._all_counters, self._process)
 
     def unready(self) -> str | None:
         """As View."""
@@ -155,12 +155,12 @@ class DaemonView:
             if not one.is_admin:
                 by_name.setdefault(one.name, []).append(one)
         for name, ours in by_name.items():
-            told = [{"address": one.place, **_counter_fields(one.tally)} for one in ours]
+            told = [{"address": one.label, **_counter_fields(one.counters)} for one in ours]
             yield {"name": name, "kind": ours[0].served.config.kind.kind, "listeners": told}
 
-    def _tallies(self) -> Iterator[tuple[str, str, Counters]]:
-        for (name, place), tally in self._daemon.shared.tallies.items():
-            yield name, place, tally
+    def _all_counters(self) -> Iterator[tuple[str, str, Counters]]:
+        for (name, label), counters in self._daemon.shared.all_counters.items():
+            yield name, label, counters
 
     def _process(self) -> ProcessMetrics:
         daemon = self._daemon
@@ -179,11 +179,11 @@ class DaemonView:
         )
 
 
-def _counter_fields(tally: Counters) -> dict[str, Any]:
-    """A tally as /api/status shows it: every counter, also at 0."""
+def _counter_fields(counters: Counters) -> dict[str, Any]:
+    """The counters as /api/status shows it: every counter, also at 0."""
     told: dict[str, Any] = {
-        name: getattr(tally, name) for name in Counters.__slots__ if name not in ("refused", "closed")
+        name: getattr(counters, name) for name in Counters.__slots__ if name not in ("refused", "closed")
     }
-    told["refused"] = {str(reason): count for reason, count in tally.refused.items()}
-    told["closed"] = {str(reason): count for reason, count in tally.closed.items()}
+    told["refused"] = {str(reason): count for reason, count in counters.refused.items()}
+    told["closed"] = {str(reason): count for reason, count in counters.closed.items()}
     return told

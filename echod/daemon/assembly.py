@@ -95,7 +95,7 @@ class Assembler:
             state=LocalState(self._reactor.seconds, events.tell),
             own_ports=set(),
             broadcasts=set(),
-            tallies={},
+            all_counters={},
         )
         shared.plane = self._fast_path.loop(configuration)
         served = {one.name: RunningService(one, shared) for one in services_of(configuration)}
@@ -108,18 +108,20 @@ class Assembler:
         """
         services = services_of(configuration)
         absent: dict[ListenSpec, str] = {}
-        tallies = used(current.shared.tallies, current.listeners)
+        all_counters = used(current.shared.all_counters, current.listeners)
         try:
             with ExitStack() as undo:
                 plane = self._plane_for(configuration, plane, undo)
-                shared = replace(current.shared, plane=plane, pipes_below=spare(configuration), tallies=tallies)
+                shared = replace(
+                    current.shared, plane=plane, pipes_below=spare(configuration), all_counters=all_counters
+                )
                 found = difference(current.listeners, wanted(services), plane)
                 before = {one.name: _predecessor(current, one) for one in services}
                 served = {one.name: RunningService(one, shared, before[one.name]) for one in services}
                 bound = bind_all(self._reactor, found.new, self._store, absent)
                 for one in bound:
                     undo.callback(one.close)
-                renewed = [rebound(listener.bound, place) for listener, place in found.renewed]
+                renewed = [rebound(listener.bound, spec) for listener, spec in found.renewed]
                 begun = listeners([*bound, *renewed], served, shared)
                 undo.pop_all()
         except (FixedOptions, Unbindable) as error:
@@ -131,15 +133,15 @@ class Assembler:
         retired = [one for one in current.served.values() if one not in before.values()]
         return Replacement(configuration, shared, served, retired, found, bound, begun, absent)
 
-    def late(self, current: Assembly, place: ListenSpec) -> list[Listener] | str:
+    def late(self, current: Assembly, spec: ListenSpec) -> list[Listener] | str:
         """The listeners of an address that this machine did not have before, or why it cannot be bound yet."""
         absent: dict[ListenSpec, str] = {}
         try:
-            bound = bind_all(self._reactor, [place], self._store, absent)
+            bound = bind_all(self._reactor, [spec], self._store, absent)
         except Unbindable as error:
             return str(error)
         if absent:
-            return absent[place]
+            return absent[spec]
         try:
             return listeners(bound, current.served, current.shared)
         except ResourceRefused as error:

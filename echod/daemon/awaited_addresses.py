@@ -21,12 +21,12 @@ SHORTEST: Final = 0.1  #: seconds from one attempt to the next
 class Awaited:
     """One address that cannot be bound yet, and why."""
 
-    place: ListenSpec
+    spec: ListenSpec
     why: str
 
     def as_fields(self) -> dict[str, str]:
         """The fields of events and of the admin interface."""
-        return {"service": self.place.service.name, "address": self.place.address.place, "error": self.why}
+        return {"service": self.spec.service.name, "address": self.spec.address.label, "error": self.why}
 
 
 class AwaitedAddresses:
@@ -48,10 +48,10 @@ class AwaitedAddresses:
     def begin(self, absent: Mapping[ListenSpec, str]) -> None:
         """Replace the list by these addresses, each with the reason."""
         self.stop()
-        for place, why in absent.items():
-            self._awaited[place] = Awaited(place, why)
-            self._tell("listener.awaited", **self._awaited[place].as_fields())
-            self._wait(place)
+        for spec, why in absent.items():
+            self._awaited[spec] = Awaited(spec, why)
+            self._tell("listener.awaited", **self._awaited[spec].as_fields())
+            self._wait(spec)
 
     def stop(self) -> None:
         """Cancel every attempt, and empty the list."""
@@ -60,15 +60,15 @@ class AwaitedAddresses:
         self._timers.clear()
         self._awaited.clear()
 
-    def _wait(self, place: ListenSpec) -> None:
-        seconds = max(duration(str(place.address.options["retry"])), SHORTEST)
-        self._timers[place] = self._reactor.callLater(seconds, self._try, place)
+    def _wait(self, spec: ListenSpec) -> None:
+        seconds = max(duration(str(spec.address.options["retry"])), SHORTEST)
+        self._timers[spec] = self._reactor.callLater(seconds, self._try, spec)
 
-    def _try(self, place: ListenSpec) -> None:
-        del self._timers[place]
-        why = self._attempt(place)
+    def _try(self, spec: ListenSpec) -> None:
+        del self._timers[spec]
+        why = self._attempt(spec)
         if why is None:
-            del self._awaited[place]
+            del self._awaited[spec]
         else:
-            self._awaited[place] = Awaited(place, why)
-            self._wait(place)
+            self._awaited[spec] = Awaited(spec, why)
+            self._wait(spec)

@@ -39,7 +39,7 @@ class ListenSpec:
     turn: int
 
     @property
-    def place(self) -> tuple[object, ...]:
+    def key(self) -> tuple[object, ...]:
         """The key that identifies the same address after a reload; its options are not part of it."""
         address = self.address
         whose = (self.service.name, self.turn) if address.any_port else ()
@@ -64,10 +64,10 @@ class BoundSocket:
         return TRANSPORTS[self.address.scheme]
 
     @property
-    def place(self) -> str:
+    def label(self) -> str:
         """The address as logs show it; for an endpoint string, also the TCP address that it listens on."""
         host, port = self.socket.getsockname()[:2] if self.address.is_opaque else ("", 0)
-        return f"{self.address.place} (tcp://{Inet(host, port)})" if port else self.address.place
+        return f"{self.address.label} (tcp://{Inet(host, port)})" if port else self.address.label
 
     @property
     def loopback(self) -> bool:
@@ -108,7 +108,7 @@ def wanted(services: Iterable[ServiceConfig]) -> list[ListenSpec]:
 
 
 def bind_all(
-    reactor: Any, places: Sequence[ListenSpec], store: DescriptorStore, absent: dict[ListenSpec, str] | None = None
+    reactor: Any, specs: Sequence[ListenSpec], store: DescriptorStore, absent: dict[ListenSpec, str] | None = None
 ) -> list[BoundSocket]:
     """Bind every address, or take its sockets from the `store`. Raises Unbindable with all errors at once.
 
@@ -117,19 +117,19 @@ def bind_all(
     bound: list[BoundSocket] = []
     errors: list[str] = []
     unsuited: list[str] = []
-    store.forget_others(place.address for place in places)
-    for place in places:
-        address = place.address
+    store.forget_others(spec.address for spec in specs)
+    for spec in specs:
+        address = spec.address
         try:
-            for one in _open(reactor, place, store):
+            for one in _open(reactor, spec, store):
                 bound.append(one)
                 if address.is_passed and (said := _why_unsuited(one)):
-                    unsuited.append(f"{address.place}: {said}")
+                    unsuited.append(f"{address.label}: {said}")
         except OSError as error:
             if absent is not None and "retry" in address.options and error.errno in ABSENT:
-                absent[place] = reason(error, address)
+                absent[spec] = reason(error, address)
             else:
-                errors.append(f"{address.place}: {reason(error, address)}")
+                errors.append(f"{address.label}: {reason(error, address)}")
     if errors or unsuited:
         for one in bound:
             one.close()
@@ -137,11 +137,11 @@ def bind_all(
     return bound
 
 
-def _open(reactor: Any, place: ListenSpec, store: DescriptorStore) -> Iterator[BoundSocket]:
-    service, address = place.service, place.address
+def _open(reactor: Any, spec: ListenSpec, store: DescriptorStore) -> Iterator[BoundSocket]:
+    service, address = spec.service, spec.address
     if address.is_passed:
         for adopted in store.passed.take(address.path):
-            yield BoundSocket(service, inherited_sockets.address_of(adopted), adopted, place)
+            yield BoundSocket(service, inherited_sockets.address_of(adopted), adopted, spec)
         return
     kept = store.take(address)
     if address.has_path and not address.path.startswith("@"):
@@ -152,7 +152,7 @@ def _open(reactor: Any, place: ListenSpec, store: DescriptorStore) -> Iterator[B
     for opened in kept or TRANSPORTS[address.scheme].bind(reactor, address):
         name = store.keep(address, opened, new=not kept)
         path = unix_paths.OwnPath(address.system_path) if address.has_path else None
-        ours = BoundSocket(service, _as_bound(address, opened), opened, place, path)
+        ours = BoundSocket(service, _as_bound(address, opened), opened, spec, path)
         yield replace(ours, closing=partial(store.closing, name)) if name else ours
 
 
@@ -177,7 +177,7 @@ def _why_unsuited(bound: BoundSocket) -> str:
     if kind.is_served_over(shape):
         return ""
     what = {Shape.STREAM: "streams", Shape.MESSAGE: "messages", Shape.DATAGRAM: "datagrams"}[shape]
-    return f"{bound.address.place} carries {what}, and {kind.kind} is not served over them"
+    return f"{bound.address.label} carries {what}, and {kind.kind} is not served over them"
 
 
 def reason(error: OSError, address: Address) -> str:
@@ -191,4 +191,4 @@ def reason(error: OSError, address: Address) -> str:
 
 def open_to_nobody(bound: Iterable[BoundSocket]) -> list[str]:
     """A warning for each address that is reachable from the network while only loopback is allowed."""
-    return [warning for one in bound for warning in exposed(one.service, one.place, one.loopback)]
+    return [warning for one in bound for warning in exposed(one.service, one.label, one.loopback)]

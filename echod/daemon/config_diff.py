@@ -55,15 +55,15 @@ class Difference:
     gone: list[Listener] = field(default_factory=list)  #: listeners to close
 
 
-def difference(listeners: Iterable[Listener], places: Iterable[ListenSpec], plane: Loop | None) -> Difference:
+def difference(listeners: Iterable[Listener], specs: Iterable[ListenSpec], plane: Loop | None) -> Difference:
     """Sort each listener and each address into a Difference. Raises FixedOptions."""
     there: dict[tuple[object, ...], list[Listener]] = {}
     for listener in listeners:
-        there.setdefault(listener.bound.wanted.place, []).append(listener)
+        there.setdefault(listener.bound.wanted.key, []).append(listener)
     found = Difference()
     errors: list[str] = []
-    for one in places:
-        ours = there.pop(one.place, None)
+    for one in specs:
+        ours = there.pop(one.key, None)
         if ours is None:
             found.new.append(one)
             continue
@@ -87,7 +87,7 @@ def _layers(address: Address) -> tuple[str, bool]:
 def _unchangeable(old: Address, new: Address) -> Iterable[str]:
     for name in sorted(old.options.keys() ^ new.options.keys() | old.options.keys() & new.options.keys()):
         if name not in CHANGEABLE and old.options.get(name) != new.options.get(name):
-            yield f"{new.place}: {name} of an open address cannot change; restart, or leave the address out first"
+            yield f"{new.label}: {name} of an open address cannot change; restart, or leave the address out first"
 
 
 def rebound(bound: BoundSocket, one: ListenSpec) -> BoundSocket:
@@ -119,13 +119,13 @@ def changes(
     after: Configuration,
 ) -> Iterator[str]:
     """A line for each change: `-` was removed, `+` was added, `~` was changed."""
-    yield from (f"- {listener.name} {listener.place}" for listener in found.gone)
-    yield from (f"+ {one.service.name} {one.place}" for one in opened)
-    for listener, place in (*found.going_on, *found.renewed):
-        if listener.name != place.service.name:
-            yield f"~ {place.service.name} {listener.place}, of {listener.name} before"
-        elif listener.bound.wanted.address != place.address:
-            yield f"~ {listener.name} {place.address}"
+    yield from (f"- {listener.name} {listener.label}" for listener in found.gone)
+    yield from (f"+ {one.service.name} {one.label}" for one in opened)
+    for listener, spec in (*found.going_on, *found.renewed):
+        if listener.name != spec.service.name:
+            yield f"~ {spec.service.name} {listener.label}, of {listener.name} before"
+        elif listener.bound.wanted.address != spec.address:
+            yield f"~ {listener.name} {spec.address}"
     yield from (f"~ {name}" for name in services)
     if replace(before.admin, listen=()) != replace(after.admin, listen=()):
         yield "~ [admin]"

@@ -125,20 +125,20 @@ class Daemon(Service):
         freeze_startup_heap()
         self.serving = True
         for listener in self.listeners:
-            self.events.tell("listener.opened", service=listener.name, address=listener.place)
+            self.events.tell("listener.opened", service=listener.name, address=listener.label)
         self.awaited.begin(self._absent)
         self.events.tell("daemon.ready", listeners=len(self.listeners))
 
-    def _serve_late(self, place: ListenSpec) -> str | None:
+    def _serve_late(self, spec: ListenSpec) -> str | None:
         """Serve an address that could not be bound before. Returns None, or why it cannot be bound yet."""
-        begun = self._assembler.late(self.assembly, place)
+        begun = self._assembler.late(self.assembly, spec)
         if isinstance(begun, str):
             return begun
         self.listeners.extend(begun)
         self._update_own_ports(listener.bound for listener in self.listeners)
         for listener in begun:
             listener.begin()
-            self.events.tell("listener.opened", service=listener.name, address=listener.place)
+            self.events.tell("listener.opened", service=listener.name, address=listener.label)
         return None
 
     # reload
@@ -186,22 +186,22 @@ class Daemon(Service):
         self.events.subscribe(self.log.event, connections=configuration.daemon.log_level == "debug")
         for service in new.served.values():
             service.begin()
-        for listener, place in (*found.renewed, *found.going_on):
-            readapt(listener.bound, place)
+        for listener, spec in (*found.renewed, *found.going_on):
+            readapt(listener.bound, spec)
         for listener, _ in found.renewed:
             listener.port.release()
             self.leaving.add(listener)
-        for listener, place in found.going_on:
-            listener.reconfigure(new.served[place.service.name], rebound(listener.bound, place))
+        for listener, spec in found.going_on:
+            listener.reconfigure(new.served[spec.service.name], rebound(listener.bound, spec))
         self._update_own_ports(listener.bound for listener in self.listeners)
         for listener in begun:
             listener.begin()
         for listener in begun[: len(new.bound)]:
-            self.events.tell("listener.opened", service=listener.name, address=listener.place)
+            self.events.tell("listener.opened", service=listener.name, address=listener.label)
         for listener in found.gone:
             listener.port.stopListening()
             self.leaving.add(listener)
-            self.events.tell("listener.closed", service=listener.name, address=listener.place)
+            self.events.tell("listener.closed", service=listener.name, address=listener.label)
         self.awaited.begin(new.absent)
         self.leaving.sweep(self.listeners, configuration.daemon.drain)
         for gone in new.retired:
@@ -218,7 +218,7 @@ class Daemon(Service):
         for listener in self.listeners:
             if not listener.is_admin:
                 listener.port.stopListening()
-                self.events.tell("listener.closed", service=listener.name, address=listener.place)
+                self.events.tell("listener.closed", service=listener.name, address=listener.label)
         if self._interfaces.running:
             self._interfaces.stop()
         seconds = self.configuration.daemon.drain
@@ -247,7 +247,7 @@ class Daemon(Service):
     def figures(self) -> Mapping[str, Mapping[str, int]]:
         """Every counter that is not 0, by service and address, including the bytes of open connections."""
         self.flush_counters()
-        return {f"{name} {place}": tally.figures() for (name, place), tally in self.shared.tallies.items()}
+        return {f"{name} {label}": counters.figures() for (name, label), counters in self.shared.all_counters.items()}
 
     def flush_counters(self) -> None:
         """Add the byte counts of open connections to the counters."""

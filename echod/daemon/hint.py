@@ -15,8 +15,8 @@ ADMIN: Final = "admin"  #: the kind of the admin interface
 def hint(served: Iterable[tuple[str, str]], program: str) -> str | None:
     """Client commands that work with this daemon, or None; `served` is pairs of kind and address."""
     served = tuple(served)
-    places = {kind: place.replace("*", "127.0.0.1") for kind, place in reversed(served) if place.startswith("tcp://")}
-    commands = [f"{program} send {places[kind]} hello" for kind in TRIED if kind in places][:1]
+    urls = {kind: url.replace("*", "127.0.0.1") for kind, url in reversed(served) if url.startswith("tcp://")}
+    commands = [f"{program} send {urls[kind]} hello" for kind in TRIED if kind in urls][:1]
     commands += [f"{program} status"] * any(kind == ADMIN for kind, _ in served)
     return f"from another terminal: {'; '.join(commands)}" if commands else None
 

@@ -77,9 +77,9 @@ def rules_of(
     paths: dict[str, int] = {}
 
     def allow(path: str | Path, access: int) -> None:
-        place = os.path.abspath(path)
-        if os.path.realpath(place) != "/":  # a rule for / would allow everything
-            paths[place] = paths.get(place, 0) | access
+        absolute = os.path.abspath(path)
+        if os.path.realpath(absolute) != "/":  # a rule for / would allow everything
+            paths[absolute] = paths.get(absolute, 0) | access
 
     def allow_beside(file: str | Path, access: int) -> None:
         folder = os.path.dirname(os.path.abspath(file))

@@ -89,13 +89,13 @@ def owning(configuration: Configuration, identity: Identity) -> Configuration:
     )
 
 
-def stay_behind(places: Iterable[Address]) -> Iterator[str]:
+def stay_behind(addresses: Iterable[Address]) -> Iterator[str]:
     """A line for each Unix path that cannot be removed at the stop. Call it after `become`."""
-    for one in places:
+    for one in addresses:
         folder = os.path.dirname(one.path)
         if one.has_path and not one.path.startswith("@") and not os.access(folder, os.W_OK | os.X_OK):
             user = _called(os.geteuid())
-            yield f"{one.place} will not be removed at the stop: user {user} may not write to {escaped(folder)}"
+            yield f"{one.label} will not be removed at the stop: user {user} may not write to {escaped(folder)}"
 
 
 def _called(number: int) -> str:

@@ -41,7 +41,7 @@ class DaemonContext:
     state: SharedState
     own_ports: set[int]  #: the daemon's UDP ports; datagrams from them are dropped
     broadcasts: set[bytes]  #: the broadcast addresses of the interfaces
-    tallies: dict[tuple[str, str], Counters]  #: by the service's name and the address
+    all_counters: dict[tuple[str, str], Counters]  #: by the service's name and the address
 
 
 class RunningService:

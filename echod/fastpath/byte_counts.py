@@ -11,11 +11,11 @@ from echod.events import Counters
 class ByteCounts:
     """Byte counts by descriptor. The lane adds received bytes to `carried`."""
 
-    def __init__(self, tally: Counters) -> None:
+    def __init__(self, counters: Counters) -> None:
         self.carried: list[int] = []  #: received bytes
         self._grown: dict[int, int] = {}  # difference between the replies and the received bytes
         self._settled: dict[int, tuple[int, int]] = {}  # received and sent bytes that the counters have already
-        self._tally = tally
+        self._counters = counters
 
     def begin(self, descriptor: int) -> None:
         """Start to count a new connection at 0."""
@@ -47,6 +47,6 @@ class ByteCounts:
         came = self.carried[descriptor]
         gone = came + self._grown.get(descriptor, 0) - unsent
         came_before, gone_before = self._settled.get(descriptor, (0, 0))
-        self._tally.bytes_in += came - came_before
-        self._tally.bytes_out += gone - gone_before
+        self._counters.bytes_in += came - came_before
+        self._counters.bytes_out += gone - gone_before
         return came, gone

@@ -88,7 +88,7 @@ class DatagramLane:
     def stopListening(self) -> None:
         """Reply to waiting datagrams, then close the socket."""
         descriptor = self._socket.fileno()
-        answer_backlog(self._protocol.tally, lambda: self._serve(descriptor, EPOLLIN))
+        answer_backlog(self._protocol.counters, lambda: self._serve(descriptor, EPOLLIN))
         self._leave()
         self._plain.stopListening()
         self._batch.close()
@@ -116,7 +116,7 @@ class DatagramLane:
         It is a closure because local names are faster than attributes: this saves 3 of 19 µs.
         """
         receive, send, without_end = syscalls.C.recvmmsg, syscalls.C.sendmsg, syscalls.ffi.NULL
-        batch, tally, changes = self._batch, self._protocol.tally, self._transform is not None
+        batch, counters, changes = self._batch, self._protocol.counters, self._transform is not None
         passed, on_run = self._verdicts.passed, self._verdicts.on_run
         slots, reply, space, is_simple = batch.slots, batch.reply, batch.pktinfo_space, batch.is_simple
         name, length, control, index = batch.first_name, batch.first_length, batch.first_control, batch.first_index
@@ -142,13 +142,13 @@ class DatagramLane:
                         self._change((0,), [size])
                     if space:
                         index[0] = 0  # the reply is sent by the interface of the route
-                    tally.datagrams_in += 1
-                    tally.bytes_in += size
+                    counters.datagrams_in += 1
+                    counters.bytes_in += size
                     if send(descriptor, reply, MSG_DONTWAIT) >= 0:
-                        tally.datagrams_out += 1
-                        tally.bytes_out += size
+                        counters.datagrams_out += 1
+                        counters.bytes_out += size
                     else:
-                        tally.refuse(Refusal.SEND)
+                        counters.refuse(Refusal.SEND)
                     control[0] = CONTROL
                 else:
                     if isinstance(verdict, Refusal):
@@ -308,20 +308,20 @@ class DatagramLane:
                 data[place] = transform(data[place].tobytes())
 
     def _count(self, datagrams: int, size: int) -> None:
-        tally = self._protocol.tally
-        tally.datagrams_in += datagrams
-        tally.bytes_in += size
-        tally.datagrams_out += datagrams
-        tally.bytes_out += size
+        counters = self._protocol.counters
+        counters.datagrams_in += datagrams
+        counters.bytes_in += size
+        counters.datagrams_out += datagrams
+        counters.bytes_out += size
 
     def _refuse(self, refusal: Refusal, datagrams: int, size: int) -> None:
-        tally = self._protocol.tally
-        tally.datagrams_in += datagrams
-        tally.bytes_in += size
-        tally.refuse(refusal, datagrams)
+        counters = self._protocol.counters
+        counters.datagrams_in += datagrams
+        counters.bytes_in += size
+        counters.refuse(refusal, datagrams)
 
     def _uncount(self, datagrams: int, size: int) -> None:
-        tally = self._protocol.tally
-        tally.datagrams_out -= datagrams
-        tally.bytes_out -= size
-        tally.refuse(Refusal.SEND, datagrams)
+        counters = self._protocol.counters
+        counters.datagrams_out -= datagrams
+        counters.bytes_out -= size
+        counters.refuse(Refusal.SEND, datagrams)

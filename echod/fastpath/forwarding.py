@@ -51,7 +51,7 @@ class Forwarder(ABC):
         self._loop = loop
         self._factory = factory
         self._transform = transform
-        self._byte_counts = ByteCounts(factory.tally)
+        self._byte_counts = ByteCounts(factory.counters)
         self._most = factory.limits.buffer  # bytes of a read
         self._little = min(SMALL, self._most)  # bytes of a read after small messages
         self._room: list[int] = []  # bytes of the next read, by descriptor
@@ -110,7 +110,7 @@ class Forwarder(ABC):
         except OSError:
             self._reset(descriptor, Closing.LOST, left)
         except Exception:  # a bug of the service: its peer must not wait
-            _log.failure("the service failed; a connection of {place} is reset", place=self._factory.place)
+            _log.failure("the service failed; a connection of {label} is reset", label=self._factory.label)
             self._reset(descriptor, Closing.FAILED, left)
 
     def _splicing(self) -> Round:
@@ -198,7 +198,7 @@ class Forwarder(ABC):
                     except OSError:
                         self._reset(descriptor, Closing.LOST, left)
                     except Exception:  # a bug of the service: its peer must not wait
-                        _log.failure("the service failed; a connection of {place} is reset", place=self._factory.place)
+                        _log.failure("the service failed; a connection of {label} is reset", label=self._factory.label)
                         self._reset(descriptor, Closing.FAILED, left)
                     else:
                         if not data:

@@ -61,7 +61,7 @@ class StreamLane(Forwarder):
         self._plain = plain
         self._reactor: Any = plain.reactor
         self._listening = plain.socket
-        self._reluctance = AcceptBackoff(plain.factory.place, reserve, self._tell)
+        self._reluctance = AcceptBackoff(plain.factory.label, reserve, self._tell)
         self._resume: DelayedCall | None = None
         self._accepting = Accepting(plain.socket.family)
         # Data of every connection is in lists by descriptor, data of few connections in dicts.
@@ -197,12 +197,12 @@ class StreamLane(Forwarder):
         self._waiting[descriptor] = waiting
         if mark.pressure:
             self._accepting.clamp(descriptor)
-            self._factory.tally.held_back += mark.pressure is Pressure.FULL
+            self._factory.counters.held_back += mark.pressure is Pressure.FULL
         self._seen[descriptor] = -1  # `stall` starts now
         try:
             self._loop.change(descriptor, EPOLLOUT, self._send_rest)
         except Exception:  # no memory, or a bug: the connection would never become writable
-            _log.failure("a connection of {place} is reset", place=self._factory.place)
+            _log.failure("a connection of {label} is reset", label=self._factory.label)
             self._reset(descriptor, Closing.FAILED)
 
     def _send_rest(self, descriptor: int, _events: int) -> None:
@@ -261,7 +261,7 @@ class StreamLane(Forwarder):
         buffer = self._factory.limits.buffer
         self._read_at_most(min(buffer, LITTLE) if pressure is Pressure.FULL else buffer)
         if pressure:
-            self._factory.tally.held_back += len(self._waiting) * (pressure is Pressure.FULL)
+            self._factory.counters.held_back += len(self._waiting) * (pressure is Pressure.FULL)
             for descriptor in self._waiting:
                 self._accepting.clamp(descriptor)
 

@@ -23,16 +23,19 @@ SLICE: Final = 32  #: listeners per encoded part of a family: encoding one takes
 END: Final = b"# EOF\n"  #: the last line of OpenMetrics
 
 COUNTERS: Final[Mapping[str, tuple[str, Callable[[Counters], int]]]] = {
-    "echod_connections_accepted": ("Connections that were admitted.", lambda tally: tally.accepted),
-    "echod_messages_received": ("Datagrams received.", lambda tally: tally.datagrams_in),
-    "echod_messages_sent": ("Datagrams replied to.", lambda tally: tally.datagrams_out),
-    "echod_received_bytes": ("Payload received.", lambda tally: tally.bytes_in),
-    "echod_sent_bytes": ("Payload that the kernel accepted for sending.", lambda tally: tally.bytes_out),
-    "echod_held_back": ("Connections that blocked while total-buffer was exceeded.", lambda tally: tally.held_back),
+    "echod_connections_accepted": ("Connections that were admitted.", lambda counters: counters.accepted),
+    "echod_messages_received": ("Datagrams received.", lambda counters: counters.datagrams_in),
+    "echod_messages_sent": ("Datagrams replied to.", lambda counters: counters.datagrams_out),
+    "echod_received_bytes": ("Payload received.", lambda counters: counters.bytes_in),
+    "echod_sent_bytes": ("Payload that the kernel accepted for sending.", lambda counters: counters.bytes_out),
+    "echod_held_back": (
+        "Connections that blocked while total-buffer was exceeded.",
+        lambda counters: counters.held_back,
+    ),
 }
 REASONS: Final[Mapping[str, tuple[str, Callable[[Counters], Mapping[Any, int]]]]] = {
-    "echod_connections_closed": ("Connections that ended, by reason.", lambda tally: tally.closed),
-    "echod_refusals": ("Connections and datagrams that were refused, by reason.", lambda tally: tally.refused),
+    "echod_connections_closed": ("Connections that ended, by reason.", lambda counters: counters.closed),
+    "echod_refusals": ("Connections and datagrams that were refused, by reason.", lambda counters: counters.refused),
 }
 
 
@@ -54,36 +57,36 @@ class ProcessMetrics:
 
 
 class MetricsCollector(Collector):
-    """Collects the values of `tallies` and `process` at each scrape. `tallies` are (service, address, Counters)."""
+    """Collects the values at each scrape. `all_counters` yields tuples of service, address and Counters."""
 
     def __init__(
-        self, tallies: Callable[[], Iterable[tuple[str, str, Counters]]], process: Callable[[], ProcessMetrics]
+        self, all_counters: Callable[[], Iterable[tuple[str, str, Counters]]], process: Callable[[], ProcessMetrics]
     ) -> None:
-        self._tallies = tallies
+        self._all_counters = all_counters
         self._process = process
         self._system = ProcessCollector(registry=None)
 
     def collect(self) -> Iterator[Metric]:
         """Every family, in parts of SLICE listeners: the parts of one family follow each other."""
-        tallies = list(self._tallies())
-        parts = [tallies[at : at + SLICE] for at in range(0, len(tallies), SLICE)] or [[]]
+        all_counters = list(self._all_counters())
+        parts = [all_counters[at : at + SLICE] for at in range(0, len(all_counters), SLICE)] or [[]]
         for name, (text, of) in COUNTERS.items():
             for part in parts:
                 family = CounterMetricFamily(name, text, labels=WHERE)
-                for service, address, tally in part:
-                    family.add_metric((service, address), of(tally))
+                for service, address, counters in part:
+                    family.add_metric((service, address), of(counters))
                 yield family
         for name, (text, by_reason) in REASONS.items():
             for part in parts:
                 family = CounterMetricFamily(name, text, labels=(*WHERE, "reason"))
-                for service, address, tally in part:
-                    for reason, count in by_reason(tally).items():
+                for service, address, counters in part:
+                    for reason, count in by_reason(counters).items():
                         family.add_metric((service, address, str(reason)), count)
                 yield family
         for part in parts:
             now = GaugeMetricFamily("echod_connections_open", "Connections that are open.", labels=WHERE)
-            for service, address, tally in part:
-                now.add_metric((service, address), tally.open)
+            for service, address, counters in part:
+                now.add_metric((service, address), counters.open)
             yield now
         yield from self._of_the_process()
         yield from self._system.collect()

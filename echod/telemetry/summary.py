@@ -16,17 +16,17 @@ class Opened:
     """Collects the addresses opened at the start, for one line for each service."""
 
     def __init__(self) -> None:
-        self._places: dict[str, list[str]] | None = {}  # by service, until the daemon is ready
+        self._addresses: dict[str, list[str]] | None = {}  # by service, until the daemon is ready
 
     def lines(self, name: str, fields: Mapping[str, Any]) -> Iterable[str] | None:
         """The lines to write instead of the line of an event; None for the line of the event itself."""
-        if name == "listener.opened" and self._places is not None:
-            self._places.setdefault(str(fields["service"]), []).append(str(fields["address"]))
+        if name == "listener.opened" and self._addresses is not None:
+            self._addresses.setdefault(str(fields["service"]), []).append(str(fields["address"]))
             return ()
         if name == "daemon.ready":
-            places, self._places = self._places or {}, None
+            addresses, self._addresses = self._addresses or {}, None
             ready = f"ready: {counted(fields['listeners'], 'listener', 'listeners')}"
-            return [*(f"{service}  {'  '.join(addresses)}" for service, addresses in places.items()), ready]
+            return [*(f"{service}  {'  '.join(addresses)}" for service, addresses in addresses.items()), ready]
         return None
 
 

@@ -52,12 +52,12 @@ class Conversation(ReplyWriter):
         begin_session: Begin,
         scheme: str,
         limits: Limits,
-        tally: Counters,
+        counters: Counters,
         over: Callable[[Conversation, Closing], None],
         mark: Watermark | None = None,
         work: WorkBudget | None = None,
     ) -> None:
-        super().__init__(limits, tally, mark or SendBudget().mark(limits.total_buffer))
+        super().__init__(limits, counters, mark or SendBudget().mark(limits.total_buffer))
         self.peer: Peer
         self.session: Session
         self.received_bytes = 0
@@ -66,7 +66,7 @@ class Conversation(ReplyWriter):
         self._work = work or WorkBudget()
         self._held = False  # the session has input that it has not processed
         self._peer_ended = self._end_waits = False  # the peer has finished; and the session is not informed of it yet
-        self._settled = (0, 0)  # bytes in and out that are in the tally
+        self._settled = (0, 0)  # bytes in and out that are in the counters
         self._closing = Closing.DONE  # the reason that is counted; LOST if output is unsent at the end
         self._progress, self._since, self._waited = -1, 0.0, False  # at the last `watch`: bytes, time, output unsent
         self._asked = -1  # the progress at the last `keep_alive`
@@ -169,10 +169,10 @@ class Conversation(ReplyWriter):
         return self.received_bytes + (self.below.dropped if self.begun else 0)
 
     def flush_counters(self) -> None:
-        """Flush the byte counts since the last call into the tally. `lost` calls it at the end."""
+        """Flush the byte counts since the last call into the counters. `lost` calls it at the end."""
         came, gone = self.bytes_in, max(self.bytes_out, self._settled[1])  # a layer's `unsent` is an upper bound
-        self._tally.bytes_in += came - self._settled[0]
-        self._tally.bytes_out += gone - self._settled[1]
+        self._counters.bytes_in += came - self._settled[0]
+        self._counters.bytes_out += gone - self._settled[1]
         self._settled = (came, gone)
 
     def resume_from_fastpath(self, bytes_in: int, bytes_out: int, waiting: bytes) -> None:

@@ -46,12 +46,12 @@ REST: Final = 0.1  #: seconds without a read after repeated errors: the socket w
 ANCILLARY: Final = 256  #: bytes of control messages: destination, hops, traffic class and time fit in 128
 
 
-def answer_backlog(tally: Counters, read: Callable[[], object]) -> None:
+def answer_backlog(counters: Counters, read: Callable[[], object]) -> None:
     """Answer queued requests at the stop, until none is left; at most BACKLOG_TURNS, since a flood does not end."""
     for _ in range(BACKLOG_TURNS):
-        before = tally.datagrams_in
+        before = counters.datagrams_in
         read()
-        if tally.datagrams_in == before:
+        if counters.datagrams_in == before:
             return
 
 
@@ -72,13 +72,13 @@ class ServiceDatagrams(DatagramProtocol):
         service: Service,
         *,
         gate: DatagramGate | None = None,
-        tally: Counters | None = None,
+        counters: Counters | None = None,
         scheme: str = "udp",
         loopback: bool = False,
     ) -> None:
         self.service = service
         self.gate = gate
-        self.tally = tally or Counters()
+        self.counters = counters or Counters()
         self.scheme = scheme
         self.loopback = loopback
 
@@ -100,14 +100,14 @@ class ServiceDatagrams(DatagramProtocol):
 
         The gate counts the peer by `host`. `refusal` is a reason that only the transport can detect.
         """
-        tally = self.tally
-        tally.datagrams_in += 1
-        tally.bytes_in += len(datagram)
+        counters = self.counters
+        counters.datagrams_in += 1
+        counters.bytes_in += len(datagram)
         gate = self.gate
         if refusal is None and gate is not None:
             refusal = gate.admit(host, port, datagram, loopback=self.on_loopback(host))
         if refusal is not None:
-            tally.refuse(refusal)
+            counters.refuse(refusal)
         return refusal is None
 
     def on_loopback(self, host: bytes) -> bool:
@@ -158,7 +158,7 @@ class ServiceDatagrams(DatagramProtocol):
 class Replies:
     """Sends replies to one request, now or later. It counts them, including those that it does not send."""
 
-    __slots__ = ("_allowance", "_send", "_tally", "_unreachable")
+    __slots__ = ("_allowance", "_counters", "_send", "_unreachable")
 
     def __init__(
         self, datagrams: ServiceDatagrams, size: int, host: bytes, send: Send, unreachable: Refusal | None
@@ -166,21 +166,21 @@ class Replies:
         gate = datagrams.gate
         self._allowance = ReplyAllowance(size, partial(gate.may_be_larger, host)) if gate is not None else None
         self._send = send
-        self._tally = datagrams.tally
+        self._counters = datagrams.counters
         self._unreachable = unreachable
 
     def __call__(self, data: bytes) -> None:
         """Send one reply."""
-        tally = self._tally
+        counters = self._counters
         if self._allowance is not None and not self._allowance.takes(len(data)):
-            tally.refuse(Refusal.LARGER)
+            counters.refuse(Refusal.LARGER)
         elif self._unreachable is not None:
-            tally.refuse(self._unreachable)
+            counters.refuse(self._unreachable)
         elif self._send(data) is None:
-            tally.datagrams_out += 1
-            tally.bytes_out += len(data)
+            counters.datagrams_out += 1
+            counters.bytes_out += len(data)
         else:
-            tally.refuse(Refusal.SEND)
+            counters.refuse(Refusal.SEND)
 
 
 class DatagramPort(FileDescriptor):
@@ -214,7 +214,7 @@ class DatagramPort(FileDescriptor):
         """Answer queued requests, then close the socket."""
         if self.connected:
             self.connected = 0
-            answer_backlog(self.protocol.tally, self.doRead)
+            answer_backlog(self.protocol.counters, self.doRead)
             self._wake()
             self.stopReading()
             self.protocol.stopProtocol()
@@ -240,7 +240,7 @@ class DatagramPort(FileDescriptor):
                 continue
             self._failures = 0
             if flags & socket.MSG_TRUNC:
-                self.protocol.tally.refuse(Refusal.TRUNCATED)
+                self.protocol.counters.refuse(Refusal.TRUNCATED)
             else:
                 self.serve(datagram, ancillary, name)
 

@@ -13,7 +13,7 @@ from twisted.internet.abstract import FileDescriptor
 from echod.model import End, Peer, Reply, Say, Session
 from echod.socket_names import SocketAddress, inet_name, unix_name
 from echod.transports.datagram import A_TURN, LARGEST
-from echod.transports.lookup import Place
+from echod.transports.lookup import Target
 
 KEPT: Final = 64  #: datagrams that are repeated to the next address of a name, at most
 ATTEMPT_DELAY: Final = 0.25  #: seconds without a reply before the next address is tried (RFC 8305 5)
@@ -50,7 +50,7 @@ class DatagramDialogue:
         self,
         reactor: Any,
         scheme: str,
-        places: Iterable[Place],
+        targets: Iterable[Target],
         prepare: Callable[[socket.socket], None],
         begin: Callable[[Peer, Say], Session],
         over: Callable[[OSError | None], None],
@@ -58,8 +58,8 @@ class DatagramDialogue:
         self.answered: Callable[[float], None] = lambda _seconds: None
         self.refused: Callable[[OSError], None] | None = None
         self._reactor = reactor
-        self._places = list(places)
-        self._untried = list(self._places)
+        self._targets = list(targets)
+        self._untried = list(self._targets)
         self._prepare = prepare
         self._over = over
         self._attempts: list[Attempt] = []
@@ -123,7 +123,7 @@ class DatagramDialogue:
         if not self._attempts and not self._ended:  # all addresses have refused, and `refused` is set
             self._winner = None
             self._unanswered.clear()
-            self._untried = list(self._places)
+            self._untried = list(self._targets)
             try:
                 self._open(OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)))
             except OSError as error:
@@ -170,9 +170,9 @@ class DatagramDialogue:
     def _open(self, error: OSError) -> Attempt:
         """A socket to the next address that has a route. Raises the last error, or `error` if no address is left."""
         while self._untried:
-            place = self._untried.pop(0)
+            target = self._untried.pop(0)
             try:
-                attempt = Attempt(self._reactor, self, place, self._prepare)
+                attempt = Attempt(self._reactor, self, target, self._prepare)
             except OSError as failed:
                 error = failed
             else:
@@ -190,12 +190,12 @@ class Attempt(FileDescriptor):
     """One connected socket of a dialogue. Raises OSError if the socket cannot be connected."""
 
     def __init__(
-        self, reactor: Any, dialogue: DatagramDialogue, place: Place, prepare: Callable[[socket.socket], None]
+        self, reactor: Any, dialogue: DatagramDialogue, target: Target, prepare: Callable[[socket.socket], None]
     ) -> None:
         super().__init__(reactor)
         self.began: float = reactor.seconds()
         self._dialogue = dialogue
-        family, name = place
+        family, name = target
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
             prepare(self.socket)

@@ -34,7 +34,7 @@ class Membership(Protocol):
     """The interface of the listener that a member uses."""
 
     members: MemberGate
-    tally: Counters
+    counters: Counters
 
     def now(self) -> float:
         """Seconds on the clock of the listener."""
@@ -196,7 +196,7 @@ class DatagramMember:
         if len(self._waiting) < WAITING:
             self._waiting.append(pieces)
         else:
-            self._datagrams.tally.refuse(Refusal.CONSENT if self._needs_consent() else Refusal.OUTPUT)
+            self._datagrams.counters.refuse(Refusal.CONSENT if self._needs_consent() else Refusal.OUTPUT)
 
     def _flush(self, portion: Portion) -> None:
         """Send queued pieces that may be sent. Leave after the last one if the session has ended."""
@@ -232,10 +232,10 @@ class DatagramMember:
     def _may_send(self, size: int) -> bool:
         needs_consent = self._needs_consent()
         if needs_consent and size > self._allowance:
-            self._datagrams.tally.refuse(Refusal.CONSENT)
+            self._datagrams.counters.refuse(Refusal.CONSENT)
             return False
         if not self._datagrams.members.may_send(self.host, size):
-            self._datagrams.tally.refuse(Refusal.OUTPUT)
+            self._datagrams.counters.refuse(Refusal.OUTPUT)
             self._datagrams.wait_for_budget(self)
             return False
         if needs_consent:
@@ -246,11 +246,11 @@ class DatagramMember:
         datagrams = self._datagrams
         error = self._send(data)
         if error is None:
-            datagrams.tally.datagrams_out += 1
-            datagrams.tally.bytes_out += len(data)
+            datagrams.counters.datagrams_out += 1
+            datagrams.counters.bytes_out += len(data)
             self._detector.sent(data, datagrams.now())
         else:
-            datagrams.tally.refuse(Refusal.SEND)
+            datagrams.counters.refuse(Refusal.SEND)
             if not self.host and isinstance(
                 error, ConnectionRefusedError | FileNotFoundError
             ):  # a Unix peer has closed its socket

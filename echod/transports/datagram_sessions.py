@@ -52,12 +52,12 @@ class SessionDatagrams(ServiceDatagrams):
         gate: DatagramGate | None = None,
         connections: ConnectionGate | None = None,
         members: MemberGate | None = None,
-        tally: Counters | None = None,
+        counters: Counters | None = None,
         scheme: str = "udp",
         loopback: bool = False,
         clock: IReactorTime | None = None,
     ) -> None:
-        super().__init__(service, gate=gate, tally=tally, scheme=scheme, loopback=loopback)
+        super().__init__(service, gate=gate, counters=counters, scheme=scheme, loopback=loopback)
         self.connections = connections
         self.peers: OrderedDict[Hashable, DatagramMember] = OrderedDict()  # the member that is idle longest is first
         self._over_budget: dict[DatagramMember, None] = {}
@@ -82,13 +82,13 @@ class SessionDatagrams(ServiceDatagrams):
     def handle(self, datagram: bytes, peer: Peer, arrival: Arrival, host: bytes, name: Any, send: Send) -> None:
         """Handle an admitted datagram from `name`, the address that recvmsg(2) returned; `send` sends to it."""
         if not host and not name:
-            self.tally.refuse(Refusal.NAMELESS)
+            self.counters.refuse(Refusal.NAMELESS)
             return
         member = self.peers.get(name)
         if member is not None:
             member.receive(datagram, arrival)
         elif self.members.muted(_identity(name)):
-            self.tally.refuse(Refusal.REPEAT)
+            self.counters.refuse(Refusal.REPEAT)
         elif self.is_exempt(host):
             self._join(name, host, peer, send, datagram, b"", arrival)
         elif self.members.cookies.answered(_identity(name), datagram):
@@ -129,7 +129,7 @@ class SessionDatagrams(ServiceDatagrams):
         """Remove a member, and count the reason."""
         del self.peers[member.name]
         self._over_budget.pop(member, None)
-        self.tally.close(reason)
+        self.counters.close(reason)
         if self.connections is not None:
             self.connections.release(member.host)
 
@@ -137,25 +137,25 @@ class SessionDatagrams(ServiceDatagrams):
         self, name: Hashable, host: bytes, peer: Peer, send: Send, datagram: bytes, proof: bytes, arrival: Arrival
     ) -> None:
         if self.connections is not None and (refusal := self.connections.admit(host, loopback=self.loopback)):
-            self.tally.refuse(refusal)
+            self.counters.refuse(refusal)
             return
         member = self.peers[name] = DatagramMember(self, self.service, name, host, peer, send)
         member.active = self.now()
-        self.tally.accepted += 1
-        self.tally.open += 1
+        self.counters.accepted += 1
+        self.counters.open += 1
         member.begin(datagram, proof, arrival)
 
     def _challenge(self, name: Any, host: bytes, datagram: bytes, send: Send) -> None:
         if refusal := self.members.refuses_to_challenge(_identity(name), host, datagram):
-            self.tally.refuse(refusal)
+            self.counters.refuse(refusal)
             return
         challenge = self.members.cookies.challenge(_identity(name))
         if send(challenge) is None:
-            self.tally.refuse(Refusal.CHALLENGED)
-            self.tally.datagrams_out += 1
-            self.tally.bytes_out += len(challenge)
+            self.counters.refuse(Refusal.CHALLENGED)
+            self.counters.datagrams_out += 1
+            self.counters.bytes_out += len(challenge)
         else:
-            self.tally.refuse(Refusal.SEND)
+            self.counters.refuse(Refusal.SEND)
 
     def _look(self) -> None:
         """Dismiss idle members, challenge those whose consent ends soon, and flush those that waited for a budget."""

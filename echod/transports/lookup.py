@@ -24,14 +24,14 @@ from zope.interface import implementer
 from echod.socket_names import scoped
 from echod.transports.sockets import check_zone
 
-Place = tuple[int, Any]  #: the family of a socket, and the address to connect it to
+Target = tuple[int, Any]  #: the family of a socket, and the address to connect it to
 
 KINDS: Final = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
 
 
 def look_up(
     reactor: Any, host: str, port: int, kind: socket.SocketKind, family: int = socket.AF_UNSPEC
-) -> Deferred[list[Place]]:
+) -> Deferred[list[Target]]:
     """Every address of a host, in the order in which to try them (RFC 6724).
 
     `family` restricts them to IPv4 or IPv6. The Deferred fails with OSError, which includes the resolver's own
@@ -44,15 +44,15 @@ def look_up(
         pass  # it is a name
     except OSError as error:
         return fail(error)
-    found: Deferred[list[Place]] = Deferred()
+    found: Deferred[list[Target]] = Deferred()
 
     def ask() -> None:
         try:
-            places = _ask(host, port, kind, family)
+            targets = _ask(host, port, kind, family)
         except Exception:
             reactor.callFromThread(found.errback, Failure())
         else:
-            reactor.callFromThread(found.callback, places)
+            reactor.callFromThread(found.callback, targets)
 
     try:
         threading.Thread(target=ask, name="look-up", daemon=True).start()
@@ -61,8 +61,8 @@ def look_up(
     return found
 
 
-def _ask(host: str, port: int, kind: socket.SocketKind, family: int, flags: int = 0) -> list[Place]:
-    return [(one, place) for one, _, _, _, place in socket.getaddrinfo(host, port, family, kind, flags=flags)]
+def _ask(host: str, port: int, kind: socket.SocketKind, family: int, flags: int = 0) -> list[Target]:
+    return [(one, target) for one, _, _, _, target in socket.getaddrinfo(host, port, family, kind, flags=flags)]
 
 
 @implementer(IHostnameResolver)
@@ -86,9 +86,9 @@ class NameResolver:
         resolution = _Resolution(hostName)
         resolutionReceiver.resolutionBegan(resolution)
 
-        def found(places: list[Place]) -> None:
-            for _, place in places:
-                address = _twisted_address(transportSemantics, place)
+        def found(targets: list[Target]) -> None:
+            for _, target in targets:
+                address = _twisted_address(transportSemantics, target)
                 if addressTypes is None or isinstance(address, tuple(addressTypes)):
                     resolutionReceiver.addressResolved(address)
 
@@ -116,8 +116,8 @@ class _Resolution:
         """Do nothing: the thread cannot be stopped, and its result is ignored."""
 
 
-def _twisted_address(protocol: str, place: Any) -> IPv4Address | IPv6Address:
-    host, port, *rest = place
+def _twisted_address(protocol: str, target: Any) -> IPv4Address | IPv6Address:
+    host, port, *rest = target
     kind: Any = protocol
     if not rest:
         return IPv4Address(kind, host, port)

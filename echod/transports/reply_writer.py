@@ -23,14 +23,26 @@ class ReplyWriter(ABC):
     """Sends replies to `below`. `mark` counts its unsent bytes, and `limits.buffer` bounds them."""
 
     __slots__ = (
-        "_counted", "_end", "_endless", "_handed", "_limits", "_mark", "_messages", "_more", "_paused", "_pausing",
-        "_tally", "_text", "begun", "below",
+        "_counted",
+        "_counters",
+        "_end",
+        "_endless",
+        "_handed",
+        "_limits",
+        "_mark",
+        "_messages",
+        "_more",
+        "_paused",
+        "_pausing",
+        "_text",
+        "begun",
+        "below",
     )  # fmt: skip
 
-    def __init__(self, limits: Limits, tally: Counters, mark: Watermark) -> None:
+    def __init__(self, limits: Limits, counters: Counters, mark: Watermark) -> None:
         self.below: StreamTransport  # after the connection is made, when `begun` is True
         self.begun = False
-        self._limits, self._tally, self._mark = limits, tally, mark
+        self._limits, self._counters, self._mark = limits, counters, mark
         self._messages = False  # whether the transport keeps messages
         self._counted = 0  # unsent bytes that the mark has counted
         self._handed = 0  # bytes given to the transport
@@ -73,7 +85,7 @@ class ReplyWriter(ABC):
         self.below.read_at_once(min(buffer, LITTLE) if pressure is Pressure.FULL else buffer)
         if pressure and self._paused:
             self.below.clamp()
-            self._tally.held_back += pressure is Pressure.FULL
+            self._counters.held_back += pressure is Pressure.FULL
 
     def _count_unsent(self, unsent: int) -> None:
         if unsent != self._counted:

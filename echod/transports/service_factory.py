@@ -48,10 +48,10 @@ class ServiceFactory(Factory):
         *,
         gate: ConnectionGate | None = None,
         limits: Limits | None = None,
-        tally: Counters | None = None,
+        counters: Counters | None = None,
         events: Events | None = None,
         name: str = "",
-        place: str = "",
+        label: str = "",
         scheme: str = "tcp",
         loopback: bool = False,
         clock: IReactorTime | None = None,
@@ -62,10 +62,10 @@ class ServiceFactory(Factory):
         self.service = service
         self.gate = gate
         self.limits = limits or (gate.limits if gate else Limits())
-        self.tally = tally or Counters()
+        self.counters = counters or Counters()
         self.events = events or Events()
         self.name = name or service.kind
-        self.place = place
+        self.label = label
         self.scheme = scheme
         self.loopback = loopback
         self.layers = tuple(layers)
@@ -155,14 +155,14 @@ class ServiceFactory(Factory):
         return None
 
     def _accepted(self) -> None:
-        self.tally.accepted += 1
-        self.tally.open += 1
+        self.counters.accepted += 1
+        self.counters.open += 1
 
     def _refused(
         self, refusal: Refusal, peer: Callable[[], SocketAddress], proxy: SocketAddress | None = None
     ) -> Refusal:
         """Count and log a refused client, or a refused peer that may name no client."""
-        self.tally.refuse(refusal)
+        self.counters.refuse(refusal)
         if self.events.connections:
             self._tell("connection.refused", peer(), proxy, reason=str(refusal))
         elif refusal is Refusal.DENIED or refusal is Refusal.PROXY:
@@ -183,7 +183,7 @@ class ServiceFactory(Factory):
         """Give back the slot of an admitted connection, and count and log its end."""
         if self.gate:
             self.gate.release(host)
-        self.tally.close(reason)
+        self.counters.close(reason)
         if self.events.connections and peer is not None:
             self._tell("connection.closed", peer, proxy, reason=str(reason), bytes_in=bytes_in, bytes_out=bytes_out)
 
@@ -247,12 +247,12 @@ class ServiceFactory(Factory):
     def converse(self, host: bytes) -> Conversation:
         """A conversation for a connection that the gate has admitted."""
         begin, over, work = self._begin_session, self._conversation_over, self.service.context.work
-        conversation = Conversation(begin, self.scheme, self.limits, self.tally, over, self.mark, work)
+        conversation = Conversation(begin, self.scheme, self.limits, self.counters, over, self.mark, work)
         self.conversations[conversation] = host
         return conversation
 
     def flush_counters(self) -> None:
-        """Flush the byte counts of open connections into the tally.
+        """Flush the byte counts of open connections into the counters.
 
         A connection itself does this only when it ends: counting each message would cost more than carrying it.
         """
@@ -334,7 +334,7 @@ class ServiceFactory(Factory):
     def _tell(self, event: str, peer: SocketAddress, proxy: SocketAddress | None = None, **fields: object) -> None:
         if proxy is not None:
             fields["proxy"] = str(proxy)
-        self.events.tell(event, service=self.name, address=self.place, peer=str(peer), **fields)
+        self.events.tell(event, service=self.name, address=self.label, peer=str(peer), **fields)
 
 
 def described(

@@ -61,11 +61,11 @@ class FloodFilter:
     not found again, the share doubles every EASED seconds, until all datagrams pass.
     """
 
-    def __init__(self, reactor: Any, bound: socket.socket, gate: DatagramGate | None, tally: Counters) -> None:
+    def __init__(self, reactor: Any, bound: socket.socket, gate: DatagramGate | None, counters: Counters) -> None:
         self._reactor = reactor
         self._socket = bound
         self._gate = gate
-        self._tally = tally
+        self._counters = counters
         self._shares: dict[bytes, float] = {}  # of PORTS and of networks, the latest found last
         self._drops = drops(bound)
         self._easing: DelayedCall | None = None
@@ -131,7 +131,7 @@ class FloodFilter:
         now = drops(self._socket)
         new = (now - self._drops) % 2**32
         if new:
-            self._tally.refuse(Refusal.KERNEL, new)
+            self._counters.refuse(Refusal.KERNEL, new)
         self._drops = now
 
 

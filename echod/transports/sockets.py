@@ -58,7 +58,7 @@ def is_name(address: Address) -> bool:
 def hosts_of(name: str) -> list[str]:
     """The addresses of a host name, in the resolver's order. Blocks. Raises OSError."""
     found = socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    numbers = ((str(place[0]).partition("%")[0], place[3] if len(place) == 4 else 0) for *_, place in found)
+    numbers = ((str(entry[0]).partition("%")[0], entry[3] if len(entry) == 4 else 0) for *_, entry in found)
     return list(dict.fromkeys(scoped(host, index) if index else host for host, index in numbers))
 
 

@@ -85,9 +85,9 @@ class AcceptBackoff:
     """
 
     def __init__(
-        self, place: str, reserve: SpareDescriptor, tell: Callable[..., None], clock: Callable[[], float] = monotonic
+        self, label: str, reserve: SpareDescriptor, tell: Callable[..., None], clock: Callable[[], float] = monotonic
     ) -> None:
-        self._place = place
+        self._label = label
         self._reserve = reserve
         self._tell = tell
         self._clock = clock
@@ -113,7 +113,7 @@ class AcceptBackoff:
         if not self._told and (now := self._clock()) >= self._silent_until:
             self._told, self._silent_until = True, now + TOLD_EVERY
             name = errno.errorcode.get(error.errno or 0, str(error.errno))
-            self._tell("accept.paused", address=self._place, error=name)
+            self._tell("accept.paused", address=self._label, error=name)
         self._pause = min(max(PAUSE, self._pause * 2), LONGEST_PAUSE)
         return self._pause
 
@@ -124,7 +124,7 @@ class AcceptBackoff:
             return
         self._in_a_row, self._pause, self._check_at = 0, 0.0, now + CHECK_SPARE
         if self._told:
-            self._tell("accept.resumed", address=self._place, refused=self._refused)
+            self._tell("accept.resumed", address=self._label, refused=self._refused)
             self._told, self._refused = False, 0
         self._reserve.keep()
 
@@ -150,7 +150,7 @@ class StreamPort(FileDescriptor):
         self.factory = factory
         self.close_socket = close
         self._resume: DelayedCall | None = None
-        self._reluctance = AcceptBackoff(factory.place, reserve, self._tell)
+        self._reluctance = AcceptBackoff(factory.label, reserve, self._tell)
         self._retry = WriteRetry(reactor)
         self._poller = SocketPoller(reactor)
         self._reactor_watcher = ReactorWatcher(reactor)
@@ -295,7 +295,7 @@ class StreamPort(FileDescriptor):
             while shed < self.factory.limits.connections:
                 accepted, _ = accept(self.socket)
                 refuse(accepted)
-                self.factory.tally.refuse(Refusal.ACCEPT)
+                self.factory.counters.refuse(Refusal.ACCEPT)
                 shed += 1
         except OSError:
             pass
@@ -314,7 +314,7 @@ class StreamPort(FileDescriptor):
 
     def logPrefix(self) -> str:
         """The name in Twisted's own messages."""
-        return self.factory.place
+        return self.factory.label
 
 
 def accept_backlog(accept_turn: Callable[[], bool]) -> None:

@@ -86,8 +86,8 @@ class UnixDatagram(Datagram):
         _family: int = socket.AF_UNSPEC,
     ) -> Deferred[DatagramDialogue]:
         """A session over a socket with an abstract name from the kernel (unix(7), autobind). Fails with OSError."""
-        places = [(socket.AF_UNIX, address.system_path)]
-        return execute(DatagramDialogue, reactor, address.scheme, places, lambda opened: opened.bind(""), begin, over)
+        targets = [(socket.AF_UNIX, address.system_path)]
+        return execute(DatagramDialogue, reactor, address.scheme, targets, lambda opened: opened.bind(""), begin, over)
 
 
 TRANSPORT: Final = UnixDatagram()

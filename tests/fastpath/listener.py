@@ -73,7 +73,7 @@ class Listener:
             layers=LAYERS.get(way.removesuffix(" and plane"), lambda _clock: ())(self.clock),
             proxies=proxies,
         )
-        self.tally = self.factory.tally
+        self.counters = self.factory.counters
         reserve = SpareDescriptor()
         reserve.keep()
         port = TCPPort if listening.family == socket.AF_INET else UnixPort
@@ -105,8 +105,8 @@ class Listener:
     def connect(self, *, narrow: bool = True) -> socket.socket:
         client = self.clients.enter_context(connect(self.place, narrow=narrow))
         client.setblocking(False)
-        before = self.tally.accepted + sum(self.tally.refused.values())
-        self.until(lambda: self.tally.accepted + sum(self.tally.refused.values()) > before)
+        before = self.counters.accepted + sum(self.counters.refused.values())
+        self.until(lambda: self.counters.accepted + sum(self.counters.refused.values()) > before)
         return client
 
     def hear(self, client: socket.socket, size: int) -> bytes:
@@ -154,8 +154,8 @@ class Listener:
         self.turn()
         self.clients.close()
         self.reserve.give_up()
-        assert self.tally.open == 0
-        assert self.tally.accepted == sum(self.tally.closed.values())
+        assert self.counters.open == 0
+        assert self.counters.accepted == sum(self.counters.closed.values())
         assert self.factory.gate is not None
         assert self.factory.gate.open == 0
 

@@ -79,14 +79,14 @@ class Way:
 
     def serve(self, sent: int) -> None:
         """Serve until `sent` datagrams in total have arrived: loopback is slow on a busy machine."""
-        while self.protocol.tally.datagrams_in < sent:
+        while self.protocol.counters.datagrams_in < sent:
             assert select.select([self.socket], [], [], 10)[0], "a datagram is lost"
             self.turn()
 
     @property
     def told(self) -> dict[str, int]:
         """Its counters."""
-        return self.protocol.tally.figures()
+        return self.protocol.counters.figures()
 
 
 @contextmanager
@@ -154,7 +154,7 @@ def test_the_same_answers_and_refusals_in_order(service, turns, url, rate):
                 way.serve(sent)
                 way.clock.advance(pause)
             assert plain.told == plane.told
-            new = plain.protocol.tally.datagrams_out - due
+            new = plain.protocol.counters.datagrams_out - due
             assert answers(clients[0], new) == answers(clients[1], new)
             due += new
         assert plain.told == plane.told
@@ -198,7 +198,7 @@ def test_datagrams_that_the_kernel_joined_are_split_for_the_plain_path(url, ends
             plane.port.startListening()
             plane.serve(10)
         assert answers(mine[:1], 10) == [[(b"x" * 10, "127.0.0.1")] * 9 + [(b"y" * 5, "127.0.0.1")]]
-        assert plane.protocol.tally.datagrams_out == 10
+        assert plane.protocol.counters.datagrams_out == 10
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -324,7 +324,7 @@ def test_few_sources_that_come_mixed_get_one_send_each(url, error, joins):
             plane.serve(2 + 12 * turn)
             expected = [[(b"%d FROM %d" % (at, number), "127.0.0.1") for at in range(6)] for number in range(2)]
             assert answers(senders, 12) == expected
-    assert plane.protocol.tally.datagrams_out == 26
+    assert plane.protocol.counters.datagrams_out == 26
     if error:
         assert calls == [2, 1, *[1] * 6] * joins + [12] * (2 - joins)
     else:

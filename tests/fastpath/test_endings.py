@@ -61,11 +61,11 @@ def test_a_client_that_does_not_close_after_our_fin_is_reset_after_its_time(make
     with make(Speech(100)) as made:
         _, talking = asked(made), asked(made)
         for _ in range(round(LINGER / 0.5)):
-            assert made.tally.closed == {}
+            assert made.counters.closed == {}
             talking.send(b"?")
             made.pass_time(0.5)
         made.pass_time(1)
-        assert made.tally.closed == {Closing.LINGER: 2}
+        assert made.counters.closed == {Closing.LINGER: 2}
 
 
 @plain_only
@@ -74,8 +74,8 @@ def test_a_client_that_closes_after_our_fin_is_done_at_once(make):
         client = asked(made)
         assert made.rest(client) == bytes(100)
         client.close()
-        made.until(lambda: made.tally.open == 0)
-        assert made.tally.closed == {Closing.DONE: 1}
+        made.until(lambda: made.counters.open == 0)
+        assert made.counters.closed == {Closing.DONE: 1}
 
 
 @plain_only
@@ -89,9 +89,9 @@ def test_a_close_waits_for_pending_output_but_not_longer_than_stall(make):
             heard += len(made.hear(taking, 4 * MIB))
         assert heard == 16 * MIB
         assert made.hear(taking, 1) == b""
-        assert Closing.LINGER not in made.tally.closed
+        assert Closing.LINGER not in made.counters.closed
         made.pass_time(STALL + LINGER)
-        assert made.tally.closed == {Closing.STALL: 1, Closing.LINGER: 1}
+        assert made.counters.closed == {Closing.STALL: 1, Closing.LINGER: 1}
         stuck.close()
 
 
@@ -116,10 +116,10 @@ def test_a_paused_connection_ends_as_any_other(make, service):
             elif number % 3 == 1:
                 client.shutdown(socket.SHUT_WR)
                 client.close()
-        made.until(lambda: made.tally.open == CROWD // 3)
+        made.until(lambda: made.counters.open == CROWD // 3)
         for _ in range(5):  # a kernel short of memory may accept the rest of a send later, which restarts the time
             made.pass_time(STALL + 1)
-        assert made.tally.open == 0
-        assert sum(made.tally.closed.values()) == CROWD
-        assert made.tally.closed[Closing.STALL] == CROWD // 3
+        assert made.counters.open == 0
+        assert sum(made.counters.closed.values()) == CROWD
+        assert made.counters.closed[Closing.STALL] == CROWD // 3
         assert made.unsent.total == 0

@@ -70,7 +70,7 @@ def test_data_comes_back(make, service):
         assert made.hear(client, 5) == service.transform(b"Hello")
         client.shutdown(socket.SHUT_WR)
         assert made.rest(client) == b""
-        assert (made.tally.bytes_in, made.tally.bytes_out, made.tally.closed) == (5, 5, {Closing.DONE: 1})
+        assert (made.counters.bytes_in, made.counters.bytes_out, made.counters.closed) == (5, 5, {Closing.DONE: 1})
 
 
 @pytest.mark.parametrize("service", [Echo, Upper])
@@ -80,7 +80,11 @@ def test_a_stalled_client_gets_everything(make, service):
         sent = made.stick(client)
         client.shutdown(socket.SHUT_WR)
         assert made.rest(client) == service.transform(data()[:sent])
-        assert (made.tally.bytes_in, made.tally.bytes_out, made.tally.closed) == (sent, sent, {Closing.DONE: 1})
+        assert (made.counters.bytes_in, made.counters.bytes_out, made.counters.closed) == (
+            sent,
+            sent,
+            {Closing.DONE: 1},
+        )
 
 
 def test_the_reply_of_a_client_that_left_reaches_no_other_client(make):
@@ -90,7 +94,7 @@ def test_the_reply_of_a_client_that_left_reaches_no_other_client(make):
             client = made.connect()
             client.send(b"a secret")
             reset(client)
-        made.until(lambda: made.tally.open == 0)
+        made.until(lambda: made.counters.open == 0)
         client = made.connect()
         client.send(b"?")
         client.shutdown(socket.SHUT_WR)
@@ -105,9 +109,9 @@ def test_bytes_that_were_not_sent_are_not_counted_as_sent(make, service):
         client = made.connect()
         client.send(b"hello")
         client.close()
-        made.until(lambda: made.tally.open == 0)
-        assert (made.tally.bytes_in, made.tally.bytes_out) == (5, 0)
-        assert made.tally.closed == {Closing.LOST: 1}
+        made.until(lambda: made.counters.open == 0)
+        assert (made.counters.bytes_in, made.counters.bytes_out) == (5, 0)
+        assert made.counters.closed == {Closing.LOST: 1}
 
 
 @pytest.mark.parametrize("service", [Echo, Upper])
@@ -118,9 +122,9 @@ def test_pending_bytes_of_a_lost_client_are_not_counted_as_sent(make, service):
         left = unsent(made)
         assert left
         reset(client)
-        made.until(lambda: made.tally.open == 0)
-        assert made.tally.bytes_in - made.tally.bytes_out == left
-        assert made.tally.closed == {Closing.LOST: 1}
+        made.until(lambda: made.counters.open == 0)
+        assert made.counters.bytes_in - made.counters.bytes_out == left
+        assert made.counters.closed == {Closing.LOST: 1}
 
 
 def test_a_reused_descriptor_number_starts_with_new_counters(make):
@@ -132,8 +136,8 @@ def test_a_reused_descriptor_number_starts_with_new_counters(make):
             assert made.hear(client, 5) == b"hello"
             made.pass_time(IDLE * 0.9)
             client.close()
-            made.until(lambda: made.tally.open == 0)
-        assert (made.tally.bytes_in, made.tally.bytes_out, made.tally.closed) == (25, 25, {Closing.DONE: 5})
+            made.until(lambda: made.counters.open == 0)
+        assert (made.counters.bytes_in, made.counters.bytes_out, made.counters.closed) == (25, 25, {Closing.DONE: 5})
 
 
 @pytest.mark.parametrize("service", [Echo, Upper, Twice, Letters])
@@ -148,21 +152,21 @@ def test_open_connections_are_counted_exactly_after_a_flush_of_counters(make, se
             sent += 7
             made.factory.flush_counters()
             made.factory.flush_counters()
-            assert (made.tally.bytes_in, made.tally.bytes_out) == (sent, gone)
+            assert (made.counters.bytes_in, made.counters.bytes_out) == (sent, gone)
         made.stick(stuck)
         made.factory.flush_counters()
         left = unsent(made)
         assert left
-        came = made.tally.bytes_in
-        assert made.tally.bytes_out == gone + len(service.transform(data()[: came - sent])) - left
+        came = made.counters.bytes_in
+        assert made.counters.bytes_out == gone + len(service.transform(data()[: came - sent])) - left
         reset(stuck)
-        made.until(lambda: made.tally.open == 1)
+        made.until(lambda: made.counters.open == 1)
         made.factory.flush_counters()
-        assert made.tally.bytes_in >= came
-        before = made.tally.bytes_in, made.tally.bytes_out
+        assert made.counters.bytes_in >= came
+        before = made.counters.bytes_in, made.counters.bytes_out
         talking.close()
-        made.until(lambda: made.tally.open == 0)
-        assert (made.tally.bytes_in, made.tally.bytes_out) == before
+        made.until(lambda: made.counters.open == 0)
+        assert (made.counters.bytes_in, made.counters.bytes_out) == before
 
 
 @pytest.mark.parametrize("service", [Echo, Upper])
@@ -175,8 +179,8 @@ def test_flushed_counters_are_not_counted_again_at_a_hand_over(make, service):
         made.factory.flush_counters()
         client.shutdown(socket.SHUT_WR)
         assert made.rest(client) == service.transform(data()[:sent])
-        made.until(lambda: made.tally.open == 0)
-        assert (made.tally.bytes_in, made.tally.bytes_out) == (sent, sent)
+        made.until(lambda: made.counters.open == 0)
+        assert (made.counters.bytes_in, made.counters.bytes_out) == (sent, sent)
 
 
 # time
@@ -190,10 +194,10 @@ def test_an_idle_connection_is_closed_at_idle(make):
             talks.send(b".")
             assert made.hear(talks, 1) == b"."
         assert made.rest(silent) == b""
-        assert made.tally.closed == {Closing.IDLE: 1}
+        assert made.counters.closed == {Closing.IDLE: 1}
         made.pass_time(IDLE * 1.1)
         assert made.rest(talks) == b""
-        assert made.tally.closed == {Closing.IDLE: 2}
+        assert made.counters.closed == {Closing.IDLE: 2}
 
 
 @pytest.mark.parametrize("service", [Echo, Upper])
@@ -206,9 +210,9 @@ def test_a_peer_that_reads_nothing_is_reset_at_stall(make, service):
             made.pass_time(STALL * 0.4)
             made.hear(slow, waits)
             waits = made.stick(slow)
-        assert made.tally.closed == {Closing.STALL: 1}
+        assert made.counters.closed == {Closing.STALL: 1}
         made.pass_time(STALL * 1.2)
-        assert made.tally.closed == {Closing.STALL: 2}
+        assert made.counters.closed == {Closing.STALL: 2}
 
 
 def test_without_limits_no_client_is_disconnected(make):
@@ -216,16 +220,16 @@ def test_without_limits_no_client_is_disconnected(make):
         made.connect()
         made.stick(made.connect())
         made.pass_time(1000)
-        assert made.tally.closed == {}
+        assert made.counters.closed == {}
 
 
 def test_a_peer_with_pending_output_is_not_idle(make):
     with make(Echo(), idle=STALL / 2) as made:
         made.stick(made.connect())
         made.pass_time(STALL * 0.9)
-        assert made.tally.closed == {}
+        assert made.counters.closed == {}
         made.pass_time(STALL * 0.3)
-        assert made.tally.closed == {Closing.STALL: 1}
+        assert made.counters.closed == {Closing.STALL: 1}
 
 
 @pytest.mark.parametrize("scheme", ["tcp"])
@@ -237,7 +241,7 @@ def test_a_peer_that_is_disconnected_at_stall_gets_rst_after_the_sent_data(make)
             client.send(data()[:500])
             made.turn(3)
         made.pass_time(STALL * 1.2)
-        assert made.tally.closed == {Closing.STALL: 1}
+        assert made.counters.closed == {Closing.STALL: 1}
         with pytest.raises(ConnectionResetError):
             made.rest(client)
 
@@ -252,9 +256,9 @@ def test_the_time_to_take_an_answer_begins_with_the_answer(make):
             client.send(data()[:2000])
             made.turn()
         made.pass_time(STALL * 0.5)
-        assert made.tally.closed == {}
+        assert made.counters.closed == {}
         made.pass_time(STALL * 0.6)
-        assert made.tally.closed == {Closing.STALL: 1}
+        assert made.counters.closed == {Closing.STALL: 1}
 
 
 # lengths
@@ -272,8 +276,8 @@ def test_an_answer_of_another_length(make, service, said, due):
         made.turn()
         client.shutdown(socket.SHUT_WR)
         assert made.rest(client) == service.transform(b"1")
-        assert made.tally.bytes_in == 3 * len(said) + 1
-        assert made.tally.bytes_out == 3 * len(due) + len(service.transform(b"1"))
+        assert made.counters.bytes_in == 3 * len(said) + 1
+        assert made.counters.bytes_out == 3 * len(due) + len(service.transform(b"1"))
 
 
 @pytest.mark.parametrize("service", [Twice, Letters])
@@ -284,7 +288,7 @@ def test_an_answer_of_another_length_to_a_stalled_client(make, service):
         client.shutdown(socket.SHUT_WR)
         due = service.transform(data()[:sent])
         assert made.rest(client) == due
-        assert (made.tally.bytes_in, made.tally.bytes_out) == (sent, len(due))
+        assert (made.counters.bytes_in, made.counters.bytes_out) == (sent, len(due))
 
 
 @needs_the_plane
@@ -305,9 +309,9 @@ def test_an_answer_of_another_length_has_its_full_time(tmp_path):
         client.send(bytes(10))
         made.until(lambda: unsent(made) == 11)
         made.pass_time(STALL * 0.5)
-        assert made.tally.closed == {}
+        assert made.counters.closed == {}
         made.pass_time(STALL)
-        assert made.tally.closed == {Closing.STALL: 1}
+        assert made.counters.closed == {Closing.STALL: 1}
 
 
 @pytest.mark.parametrize("scheme", ["tcp"])  # a Unix socket has no reset of its own
@@ -339,8 +343,8 @@ def test_a_peer_that_loses_a_reply_gets_no_fin(make, service):
         client.shutdown(socket.SHUT_WR)
         with pytest.raises(ConnectionResetError):
             made.rest(client)
-        assert made.tally.closed == {Closing.LOST: 1}
-        assert (made.tally.bytes_in, made.tally.bytes_out) == (8, 4)
+        assert made.counters.closed == {Closing.LOST: 1}
+        assert (made.counters.bytes_in, made.counters.bytes_out) == (8, 4)
 
 
 # the gate and the listener
@@ -353,9 +357,9 @@ def test_a_refused_client_is_reset(make):
         made.turn()
         with pytest.raises(ConnectionResetError) if third.family == socket.AF_INET else ExitStack():
             assert third.recv(1) == b""
-        assert dict(made.tally.refused) == {"connections": 1}
+        assert dict(made.counters.refused) == {"connections": 1}
         first.close()
-        made.until(lambda: made.tally.open == 1)
+        made.until(lambda: made.counters.open == 1)
         fourth = made.connect()
         fourth.send(b"and now?")
         assert made.hear(fourth, 8) == b"and now?"
@@ -400,7 +404,7 @@ def test_without_descriptors_clients_are_refused_and_the_listener_pauses(make):
             made.turn()
             assert [name for name, _ in made.events] == ["accept.paused"]
             assert made.events[0][1]["error"] == "EMFILE"
-            assert dict(made.tally.refused) == {"accept": 3}
+            assert dict(made.counters.refused) == {"accept": 3}
             served.send(b"still?")
             assert made.hear(served, 6) == b"still?"
         client = made.connect()
@@ -437,7 +441,7 @@ def test_an_error_of_one_connection_does_not_pause_the_listener(make, way):
             client.connect(made.place)
             made.turn()
         assert [(name, fields["error"]) for name, fields in made.events] == [("accept.paused", "ECONNABORTED")]
-        made.until(lambda: made.tally.accepted == 2)
+        made.until(lambda: made.counters.accepted == 2)
         assert made.events[-1][0] == "accept.resumed"
 
 
@@ -458,7 +462,7 @@ def test_a_connection_that_cannot_be_watched_is_lost(tmp_path):
         made.turn()
         with pytest.raises(ConnectionResetError):
             client.recv(1)
-        assert made.tally.closed == {Closing.LOST: 1}
+        assert made.counters.closed == {Closing.LOST: 1}
 
 
 def test_a_flood_of_connections_is_accepted_in_turns(make):
@@ -467,9 +471,9 @@ def test_a_flood_of_connections_is_accepted_in_turns(make):
         for client in clients:
             client.connect(made.place)
         made.reactor.iterate(0)
-        assert made.tally.accepted <= A_TURN
+        assert made.counters.accepted <= A_TURN
         made.turn()
-        assert made.tally.accepted == len(clients)
+        assert made.counters.accepted == len(clients)
 
 
 # the stop
@@ -485,7 +489,7 @@ def test_connections_in_the_backlog_at_a_stop_are_served(make):
             client.setblocking(False)
         made.stop()
         assert [made.rest(client) for client in clients] == [b"in time"] * len(clients)
-        assert made.tally.closed == {Closing.DONE: len(clients)}
+        assert made.counters.closed == {Closing.DONE: len(clients)}
 
 
 @pytest.mark.parametrize("service", [Echo, Upper, Twice])
@@ -513,11 +517,11 @@ def test_open_connections_continue_at_a_stop(make, service):
         assert made.rest(stuck) == service.transform(data()[:sent])
         silent.shutdown(socket.SHUT_WR)
         assert made.rest(silent) == b""
-        made.until(lambda: made.tally.open == 0)
-        assert made.tally.bytes_in == 5 + sent + half + 3 + 5
-        assert made.tally.bytes_out == len(service.transform(data()[:1])) * made.tally.bytes_in
+        made.until(lambda: made.counters.open == 0)
+        assert made.counters.bytes_in == 5 + sent + half + 3 + 5
+        assert made.counters.bytes_out == len(service.transform(data()[:1])) * made.counters.bytes_in
         lost = {Closing.LOST: 1} if gone_by_reset else {}
-        assert made.tally.closed == {Closing.DONE: 5 - len(lost), **lost}
+        assert made.counters.closed == {Closing.DONE: 5 - len(lost), **lost}
 
 
 @needs_the_plane
@@ -532,7 +536,7 @@ def test_pending_data_in_pipes_and_in_memory_is_handed_over(tmp_path):
         for client, size in zip(clients, sent, strict=True):
             client.shutdown(socket.SHUT_WR)
             assert made.rest(client) == data()[:size]
-        assert made.tally.closed == {Closing.DONE: 6}
+        assert made.counters.closed == {Closing.DONE: 6}
 
 
 # bugs
@@ -545,8 +549,8 @@ def test_a_service_that_fails_loses_only_its_own_connection(make):
         fragile.send(b"fine")
         assert made.hear(fragile, 4) == b"fine"
         fragile.send(b"a bug")
-        made.until(lambda: made.tally.closed)
-        assert made.tally.closed == {Closing.FAILED: 1}
+        made.until(lambda: made.counters.closed)
+        assert made.counters.closed == {Closing.FAILED: 1}
         with pytest.raises(ConnectionResetError) if fragile.family == socket.AF_INET else ExitStack():
             assert fragile.recv(1) == b""
         other.send(b"and I?")
@@ -556,7 +560,7 @@ def test_a_service_that_fails_loses_only_its_own_connection(make):
         made.stop()
         other.shutdown(socket.SHUT_WR)
         assert made.rest(other) == b""
-        assert (made.tally.bytes_in, made.tally.bytes_out) == (15, 10)
+        assert (made.counters.bytes_in, made.counters.bytes_out) == (15, 10)
 
 
 def is_reset(made: Listener, client: socket.socket) -> bool:
@@ -587,11 +591,11 @@ def test_a_bug_of_the_fast_path_loses_only_one_connection(tmp_path, service):
         assert len(logged) == 1
         right.send(b"and I?")
         assert made.hear(right, 6) == service.transform(b"and I?")
-        assert made.tally.closed == {Closing.FAILED: 1}
+        assert made.counters.closed == {Closing.FAILED: 1}
         made.stop()
         right.shutdown(socket.SHUT_WR)
         assert made.rest(right) == b""
-        assert made.tally.bytes_in - made.tally.bytes_out == sum(left)
+        assert made.counters.bytes_in - made.counters.bytes_out == sum(left)
 
 
 @needs_the_plane

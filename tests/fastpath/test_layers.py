@@ -93,8 +93,8 @@ def test_half_close_loses_nothing(make, service, size):
                 pass
         client.shutdown(socket.SHUT_WR)
         assert came + made.rest(client) == service.transform(source)
-        made.until(lambda: made.tally.open == 0)
-        assert made.tally.figures() == {
+        made.until(lambda: made.counters.open == 0)
+        assert made.counters.figures() == {
             "accepted": 1,
             "closed:done": 1,
             **({"bytes_in": size, "bytes_out": size} if size else {}),
@@ -132,8 +132,8 @@ def test_a_handshake_has_a_deadline_that_no_byte_extends(make):
             client.send(bytes([byte]))
             made.pass_time(HANDSHAKE / 8)
         made.pass_time(HANDSHAKE / 8)
-        made.until(lambda: made.tally.open == 0)
-        assert made.tally.closed == {Closing.HANDSHAKE: 1}
+        made.until(lambda: made.counters.open == 0)
+        assert made.counters.closed == {Closing.HANDSHAKE: 1}
         [(_, event)] = [one for one in made.events if one[0] == "handshake.failed"]
         assert event["error"] == "the handshake was not complete within 10 s"
         with pytest.raises(ConnectionResetError):
@@ -149,8 +149,8 @@ def test_a_handshake_that_fails_is_counted_and_told_with_its_error(make):
         made.turn()
         client.shutdown(socket.SHUT_WR)
         assert made.rest(client) == b""
-        made.until(lambda: made.tally.open == 0)
-        assert made.tally.closed == {Closing.HANDSHAKE: 1}
+        made.until(lambda: made.counters.open == 0)
+        assert made.counters.closed == {Closing.HANDSHAKE: 1}
         [(_, event)] = [one for one in made.events if one[0] == "handshake.failed"]
         assert event["error"] == "the first word is not NAME"
         assert event["peer"].startswith("127.0.0.1:")
@@ -188,8 +188,8 @@ def test_a_peer_that_ends_or_resets_within_its_handshake_frees_its_slot(make):
         assert made.rest(ending) == b""
         resetting.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         resetting.close()
-        made.until(lambda: made.tally.open == 0)
-        assert made.tally.closed == {Closing.LOST: 2}
+        made.until(lambda: made.counters.open == 0)
+        assert made.counters.closed == {Closing.LOST: 2}
         assert not made.clock.getDelayedCalls()[1:]  # only the sweep's
 
 
@@ -202,7 +202,7 @@ def test_a_stop_resets_connections_in_their_handshake(make):
         assert not drained.called
         made.factory.abandon()
         made.until(lambda: drained.called)
-        assert made.tally.closed == {Closing.DRAIN: 1}
+        assert made.counters.closed == {Closing.DRAIN: 1}
 
 
 @named
@@ -221,11 +221,11 @@ def test_the_gate_sees_the_client_that_a_proxy_names_and_not_the_proxy(make):
         for client in clients[1:]:
             with pytest.raises(ConnectionResetError):
                 made.rest(client)
-        assert made.tally.refused == {Refusal.CONNECTIONS: 1, Refusal.PER_CLIENT: 1, Refusal.DENIED: 1}
-        assert made.tally.closed == {Closing.REFUSED: 2}
+        assert made.counters.refused == {Refusal.CONNECTIONS: 1, Refusal.PER_CLIENT: 1, Refusal.DENIED: 1}
+        assert made.counters.closed == {Closing.REFUSED: 2}
         assert made.factory.gate.open == 1
         clients[0].close()
-        made.until(lambda: made.tally.open == 0)
+        made.until(lambda: made.counters.open == 0)
         again = made.connect()
         again.send(b"NAME 127.0.0.9 99\nhello")
         assert made.hear(again, 5) == b"hello"
@@ -239,4 +239,4 @@ def test_the_gate_decides_at_accept_for_a_peer_that_is_not_a_proxy(make):
         refused = made.connect()
         with pytest.raises(ConnectionResetError):
             made.rest(refused)
-        assert made.tally.refused == {Refusal.PER_CLIENT: 1}
+        assert made.counters.refused == {Refusal.PER_CLIENT: 1}

@@ -103,9 +103,9 @@ def test_a_peer_outside_proxy_from_is_refused_before_it_sends_a_byte(serve):
     with serve(Whoami(), proxies=NOBODY) as made:
         client = made.connect()
         assert is_reset(made, client)
-        assert made.tally.refused == {Refusal.PROXY: 1}
+        assert made.counters.refused == {Refusal.PROXY: 1}
         assert events(made, "proxy.denied")[0]["host"] == "127.0.0.1"
-        assert made.tally.accepted == 0
+        assert made.counters.accepted == 0
 
 
 def test_a_service_that_speaks_first_waits_for_the_header(serve):
@@ -134,7 +134,7 @@ def test_a_missing_or_wrong_header_resets_the_connection_and_is_told_with_its_re
         client = made.connect()
         client.send(sent)
         assert is_reset(made, client)
-        assert made.tally.closed == {Closing.HANDSHAKE: 1}
+        assert made.counters.closed == {Closing.HANDSHAKE: 1}
         [told] = events(made, "handshake.failed")
         assert reason in told["error"]
         assert told["error"].isprintable()
@@ -154,8 +154,8 @@ def test_a_connection_without_a_byte_is_a_health_check_and_no_error(serve, reset
         if reset:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         client.close()
-        made.until(lambda: made.tally.open == 0)
-        assert made.tally.closed == {Closing.DONE: 1}
+        made.until(lambda: made.counters.open == 0)
+        assert made.counters.closed == {Closing.DONE: 1}
         assert not events(made, "handshake.failed")
 
 
@@ -165,7 +165,7 @@ def test_a_connection_that_ends_within_its_header_is_an_error(serve):
         client.send(b"PROXY TCP4")
         client.shutdown(socket.SHUT_WR)
         assert is_reset(made, client)
-        assert made.tally.closed == {Closing.HANDSHAKE: 1}
+        assert made.counters.closed == {Closing.HANDSHAKE: 1}
         assert events(made, "handshake.failed")[0]["error"] == "the connection ended after 10 bytes of a PROXY header"
 
 
@@ -177,7 +177,7 @@ def test_a_header_has_a_deadline_that_no_byte_extends(serve):
             made.pass_time(HANDSHAKE / 8)
         made.pass_time(HANDSHAKE / 8)
         assert is_reset(made, client)
-        assert made.tally.closed == {Closing.HANDSHAKE: 1}
+        assert made.counters.closed == {Closing.HANDSHAKE: 1}
 
 
 def test_lists_caps_and_rates_apply_to_the_client_and_not_to_the_proxy(serve):
@@ -191,18 +191,18 @@ def test_lists_caps_and_rates_apply_to_the_client_and_not_to_the_proxy(serve):
             client.send(named(host) + b"hello")
             assert is_reset(made, client)
         admitted.close()
-        made.until(lambda: made.tally.open == 0)
+        made.until(lambda: made.counters.open == 0)
         too_fast = made.connect()
         too_fast.send(named("10.0.0.1") + b"hello")
         assert is_reset(made, too_fast)
-        assert made.tally.refused == {Refusal.PER_CLIENT: 1, Refusal.DENIED: 2, Refusal.NEW_PER_CLIENT: 1}
+        assert made.counters.refused == {Refusal.PER_CLIENT: 1, Refusal.DENIED: 2, Refusal.NEW_PER_CLIENT: 1}
 
 
 def test_a_proxy_takes_only_connections_of_the_service(serve):
     with serve(Echo(), connections=2, per_client=1) as made:
         made.connect(), made.connect()
         assert is_reset(made, made.connect())
-        assert made.tally.refused == {Refusal.CONNECTIONS: 1}
+        assert made.counters.refused == {Refusal.CONNECTIONS: 1}
 
 
 @pytest.mark.parametrize("header", [local(), b"PROXY UNKNOWN\r\n"], ids=["LOCAL", "UNKNOWN"])
@@ -239,7 +239,7 @@ def test_whoami_and_events_name_the_client_and_the_proxy(serve):
             },
         }
         client.close()
-        made.until(lambda: made.tally.open == 0)
+        made.until(lambda: made.counters.open == 0)
         for name in ("connection.opened", "connection.closed"):
             told = events(made, name)[-1]
             assert (told["peer"], told["proxy"]) == (str(CLIENT), str(proxy))
@@ -274,7 +274,7 @@ def test_the_fast_path_carries_the_connection_after_the_header(make):
         assert conversation.peer.learned["proxy"]["alpn"] == "h2"
         client.shutdown(socket.SHUT_WR)
         assert made.rest(client) == data()[:sent]
-        made.until(lambda: made.tally.open == 0)
+        made.until(lambda: made.counters.open == 0)
         closed = events(made, "connection.closed")[-1]
         assert (closed["peer"], closed["proxy"]) == (str(CLIENT), str(proxy))
         assert (closed["bytes_in"], closed["bytes_out"]) == (sent + 5, sent + 5)
@@ -301,8 +301,8 @@ def test_more_bytes_with_the_header_than_the_peer_reads(serve, service):
                 pass
         client.shutdown(socket.SHUT_WR)
         assert bytes(came) + made.rest(client) == service.transform(data()[:200_000])
-        made.until(lambda: made.tally.open == 0)
-        figures = made.tally.figures()
+        made.until(lambda: made.counters.open == 0)
+        figures = made.counters.figures()
         assert (figures["bytes_in"], figures["bytes_out"], figures["closed:done"]) == (200_000, 200_000, 1)
 
 

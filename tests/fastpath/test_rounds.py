@@ -33,7 +33,7 @@ def test_a_stall_close_or_reset_in_a_round_affects_no_other_connection(service, 
         talkers, pushers = [made.connect() for _ in range(TALKERS)], [made.connect() for _ in range(PUSHERS)]
 
         def closed(count: int) -> bool:
-            return sum(made.tally.closed.values()) == count
+            return sum(made.counters.closed.values()) == count
 
         for number in range(ROUNDS):
             ending, leaving = made.connect(), made.connect()
@@ -62,7 +62,7 @@ def test_a_stall_close_or_reset_in_a_round_affects_no_other_connection(service, 
             newcomer.close()
             made.until(partial(closed, 3 * number + 3))
         if scheme == "tcp":  # a Unix socket has no reset
-            assert made.tally.closed == {Closing.DONE: 2 * ROUNDS, Closing.LOST: ROUNDS}
+            assert made.counters.closed == {Closing.DONE: 2 * ROUNDS, Closing.LOST: ROUNDS}
         assert len(made.port._waiting) == PUSHERS
         assert unsent(made) > 0
 

@@ -88,14 +88,14 @@ def test_above_the_bound_a_stalled_client_is_not_read_from_and_all_others_are_se
         good = made.connect()
         stuck = press(made, Pressure.FULL)
         assert made.unsent.total == unsent(made) > TOTAL
-        assert made.tally.held_back >= 1
+        assert made.counters.held_back >= 1
         assert made.told[0] == made.told[-1] == "reading.paused"
         assert is_served(made, good)
         before = made.unsent.total
-        held_back = made.tally.held_back
+        held_back = made.counters.held_back
         late = stick(made)
         assert waits(made) - before <= LITTLE  # the size of one read
-        assert made.tally.held_back > held_back
+        assert made.counters.held_back > held_back
         assert is_served(made, good)
         for client, size in [*stuck, late]:
             client.shutdown(socket.SHUT_WR)
@@ -111,7 +111,7 @@ def test_reading_continues_when_stalled_clients_have_gone(make):
         good = made.connect()
         press(made, Pressure.FULL)
         made.pass_time(STALL + SOON)
-        made.until(lambda: made.tally.open == 1)
+        made.until(lambda: made.counters.open == 1)
         assert waits(made) == 0
         assert made.told == ["reading.paused", "reading.resumed"] * (len(made.told) // 2)
         assert is_served(made, good)
@@ -139,7 +139,7 @@ def test_pending_data_of_a_stopped_listener_is_still_counted(make):
         for client, size in stuck:
             client.shutdown(socket.SHUT_WR)
             assert made.rest(client) == data()[:size]
-        made.until(lambda: made.tally.open == 0)
+        made.until(lambda: made.counters.open == 0)
         assert made.unsent.total == 0
 
 
@@ -186,7 +186,7 @@ def test_another_limit_applies_after_the_reload(make):
         limits = replace(made.factory.limits, total_buffer=2 * LITTLE)
         made.factory.reconfigure(made.factory.service, limits)
         assert made.told == ["reading.paused"]
-        assert made.tally.held_back >= 1
+        assert made.counters.held_back >= 1
         before = waits(made)
         late = stick(made)
         assert waits(made) - before <= LITTLE

@@ -81,7 +81,7 @@ def test_a_client_with_the_same_descriptor_number_is_served(make):
             made.until(lambda: tries)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         client.close()
-        made.until(lambda: made.tally.open == 0)
+        made.until(lambda: made.counters.open == 0)
         other = made.connect()
         for_a_while(made)
         other.send(b"and I?")

@@ -101,7 +101,7 @@ def _datagrams() -> Attempt:
         refusal = Refusal.DESTINATION if draw.byte() == 1 else None
         arrival = Arrival(None, ttl, traffic_class, received_at)
         datagram = draw.rest() * (64 if draw.byte() else 1)
-        before = protocol.tally.datagrams_out
+        before = protocol.counters.datagrams_out
         sent: list[bytes] = []
         if protocol.admits(datagram, packed, port, refusal):
             protocol.serve(datagram, Peer("udp", HERE, inet(host, port)), arrival, packed, sent.append)
@@ -109,7 +109,7 @@ def _datagrams() -> Attempt:
         bugs.check()
         assert all(line.isprintable() for line in shown)
         shown.clear()
-        assert protocol.tally.datagrams_out - before == (answer is not None)
+        assert protocol.counters.datagrams_out - before == (answer is not None)
         if answer is None:
             return False
         assert refusal is None

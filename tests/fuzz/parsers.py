@@ -58,7 +58,7 @@ def _address(data: bytes) -> bool:
             assert_plain(str(address))
             again = parse(str(address), client=client)
             assert (again, hash(again)) == (address, hash(address))
-            assert (again.place, again.shape, again.loopback) == (address.place, address.shape, address.loopback)
+            assert (again.label, again.shape, again.loopback) == (address.label, address.shape, address.loopback)
             accepted = True
     return accepted
 

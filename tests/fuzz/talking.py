@@ -142,7 +142,7 @@ def _joining() -> Attempt:
             if protocol.admits(said, packed, port):
                 protocol.handle(said, Peer("udp", HERE, inet(host, port)), PLAIN, packed, place,
                                lambda piece, to=sent: to.append(piece))  # type: ignore[misc]  # fmt: skip
-            assert len(protocol.peers) == protocol.tally.open <= limits.connections
+            assert len(protocol.peers) == protocol.counters.open <= limits.connections
             if host in HERE_TOO:  # any datagram lets it join, and it may have left again
                 continue
             if stranger:
@@ -152,11 +152,11 @@ def _joining() -> Attempt:
             if clock.seconds() >= proved.get(place, 0.0):
                 assert sum(map(len, sent)) <= len(said), "a peer without proof received more than it sent"
             challenges.extend(one for one in sent if is_challenge(one))
-        members = protocol.tally.accepted
+        members = protocol.counters.accepted
         protocol.stopProtocol()
         clock.advance(60)
         assert not protocol.peers
-        assert protocol.tally.open == 0
+        assert protocol.counters.open == 0
         assert _rooms_of(chat) == "lobby (0)"
         bugs.check()
         return members > 0

@@ -97,7 +97,7 @@ async def test_a_factory_on_a_tcp_endpoint():
         assert await ask(endpoint, b"") == b""
     finally:
         await port.stopListening()
-    assert factory.tally.figures() == {
+    assert factory.counters.figures() == {
         "accepted": 2,
         "bytes_in": 2 * MIB,
         "bytes_out": 2 * MIB,
@@ -154,7 +154,7 @@ async def test_a_silent_client_is_closed_after_its_time_limit():
     await bounded(connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), client))
     assert await bounded(client.answer) == b""
     await port.stopListening()
-    assert factory.tally.figures() == {"accepted": 1, f"closed:{Closing.IDLE}": 1}
+    assert factory.counters.figures() == {"accepted": 1, f"closed:{Closing.IDLE}": 1}
 
 
 class Items(Service):
@@ -225,7 +225,7 @@ async def test_a_bug_of_a_service_resets_its_connection_and_is_logged(logged_fai
     with pytest.raises(ConnectionLost):
         await ask(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), b"?")
     await port.stopListening()
-    assert factory.tally.figures()[f"closed:{Closing.FAILED}"] == 1
+    assert factory.counters.figures()[f"closed:{Closing.FAILED}"] == 1
     [event] = logged_failures
     assert event["log_failure"].check(ZeroDivisionError)
     logged_failures.clear()

@@ -44,7 +44,7 @@ def _cycle(made: Any, number: int) -> None:
     elif number % 3 == 1:
         client.shutdown(socket.SHUT_WR)
     made.clients.pop_all().close()
-    made.until(lambda: made.tally.open == 0)
+    made.until(lambda: made.counters.open == 0)
 
 
 def _census() -> Counter[str]:

@@ -340,7 +340,7 @@ class Printing(SynchronousTestCase):
     def test_is_the_reverse_of_reading(self, address: Address) -> None:
         self.assertEqual(parse(str(address)), address)
         self.assertTrue(str(address).isprintable())
-        self.assertTrue(str(address).startswith(address.place))
+        self.assertTrue(str(address).startswith(address.label))
 
     def test_is_what_people_write(self) -> None:
         for text in (
@@ -357,8 +357,8 @@ class Printing(SynchronousTestCase):
             self.assertEqual(str(parse(text)), text)
 
     def test_a_place_has_no_options(self) -> None:
-        self.assertEqual(parse("tcp://h:1?backlog=5").place, "tcp://h:1")
-        self.assertEqual(parse("unix:///a%3Fb?mode=0600").place, "unix:///a%3Fb")
+        self.assertEqual(parse("tcp://h:1?backlog=5").label, "tcp://h:1")
+        self.assertEqual(parse("unix:///a%3Fb?mode=0600").label, "unix:///a%3Fb")
 
 
 class Knowing(SynchronousTestCase):

@@ -169,7 +169,7 @@ def test_networks_of_the_command_line_are_added():
     ],
 )
 def test_the_same_address_twice_is_an_error(one, other):
-    place = parse(other).place
+    place = parse(other).label
     assert errors(services(a=[one], b=[other])) == [
         f"services.b.listen[0]: {place} is already configured in /etc/a.toml: services.a.listen[0]"
     ]
@@ -211,11 +211,11 @@ def test_different_addresses_do_not_conflict(one, other):
 def test_a_wildcard_conflicts_with_an_address(whole, part):
     where = "/etc/a.toml: services.a.listen[0]"
     assert errors(services(a=[whole], b=[part])) == [
-        f"services.b.listen[0]: {parse(part).place} overlaps with {parse(whole).place}, configured in {where}"
+        f"services.b.listen[0]: {parse(part).label} overlaps with {parse(whole).label}, configured in {where}"
     ]
-    said = f"overlaps with {parse(part).place}, configured"
+    said = f"overlaps with {parse(part).label}, configured"
     if part != "tcp://0.0.0.0:7":
-        assert errors(services(a=[part, whole])) == [f"services.a.listen[1]: {parse(whole).place} {said} in {where}"]
+        assert errors(services(a=[part, whole])) == [f"services.a.listen[1]: {parse(whole).label} {said} in {where}"]
 
 
 @pytest.mark.parametrize(

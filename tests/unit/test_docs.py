@@ -205,7 +205,7 @@ class Terminal:
         here = environment()
         self._environment = here | {"PATH": f"{directory}:{here['PATH']}"}
         self._shipped = {
-            address.place: (service.name, address.scheme)
+            address.label: (service.name, address.scheme)
             for service in load(TOP / "etc" / "echod.toml", KINDS, {}).services
             for address in service.listen
         }

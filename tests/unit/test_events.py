@@ -78,12 +78,12 @@ class Counting(SynchronousTestCase):
         self.assertEqual(Counters().figures(), {})
 
     def test_figures_are_what_is_not_0_with_reasons_behind_a_colon(self) -> None:
-        tally = Counters(accepted=3, open=2, bytes_in=5)
-        tally.refuse(Refusal.PER_CLIENT)
-        tally.refuse(Refusal.PER_CLIENT, 2)
-        tally.close(Closing.IDLE)
+        counters = Counters(accepted=3, open=2, bytes_in=5)
+        counters.refuse(Refusal.PER_CLIENT)
+        counters.refuse(Refusal.PER_CLIENT, 2)
+        counters.close(Closing.IDLE)
         self.assertEqual(
-            tally.figures(),
+            counters.figures(),
             {"accepted": 3, "open": 1, "bytes_in": 5, "refused:per-client": 3, "closed:idle": 1},
         )
 
@@ -102,13 +102,13 @@ class Counting(SynchronousTestCase):
     def test_every_reason_is_counted_once(
         self, closings: list[Closing], refusals: list[tuple[Refusal, int]], datagrams: int
     ) -> None:
-        tally = Counters(accepted=len(closings), open=len(closings), datagrams_in=datagrams, datagrams_out=datagrams)
+        counters = Counters(accepted=len(closings), open=len(closings), datagrams_in=datagrams, datagrams_out=datagrams)
         for closing in closings:
-            tally.close(closing)
+            counters.close(closing)
         for refusal, count in refusals:
-            tally.refuse(refusal, count)
-        figures = tally.figures()
-        self.assertEqual(tally.open, 0)
+            counters.refuse(refusal, count)
+        figures = counters.figures()
+        self.assertEqual(counters.open, 0)
         self.assertNotIn("open", figures)
         self.assertEqual(figures.get("datagrams_in", 0), datagrams)
         closed = sum(count for name, count in figures.items() if name.startswith("closed:"))

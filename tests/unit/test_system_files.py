@@ -34,7 +34,7 @@ def columns(name, kind):
 def places(name):
     """The services and addresses of a configuration."""
     found = load(SYSTEMD / name, kinds(plugins=()), {})
-    return {(service.name, address.scheme, address.place) for service in found.services for address in service.listen}
+    return {(service.name, address.scheme, address.label) for service in found.services for address in service.listen}
 
 
 def test_the_packaged_configuration_serves_echo_and_discard_on_loopback():

@@ -48,14 +48,14 @@ class Room:
     def __init__(self, make=Counting, facts=FACTS):
         self.turns = Turns()
         self.work = WorkBudget(self.turns.later, portion=10, turn=10)
-        self.tally = Counters(open=1)
+        self.counters = Counters(open=1)
         self.reasons = []
         self.session = make(self.work)
         self.conversation = Conversation(
             lambda _peer, _say: self.session,
             "tcp",
             Limits(idle=60.0),
-            self.tally,
+            self.counters,
             lambda _conversation, reason: self.reasons.append(reason),
             work=self.work,
         )

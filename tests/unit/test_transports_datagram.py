@@ -46,7 +46,7 @@ def test_a_trusted_peer_receives_each_reply_and_later_ones():
     datagrams, sent = served(b"one two three", larger=["192.0.2.0/24"])
     datagrams.service.later[0](b"a later reply, and a long one")
     assert sent == [b"one", b"two", b"three", b"a later reply, and a long one"]
-    assert datagrams.tally.figures() == {
+    assert datagrams.counters.figures() == {
         "datagrams_in": 1,
         "bytes_in": 13,
         "datagrams_out": 4,
@@ -58,9 +58,9 @@ def test_another_peer_receives_no_more_bytes_than_it_sent():
     datagrams, sent = served(b"one two three")
     datagrams.service.later[0](b"x")
     assert sent == [b"one"]
-    assert datagrams.tally.refused == {Refusal.LARGER: 3}
+    assert datagrams.counters.refused == {Refusal.LARGER: 3}
 
 
 def test_a_reply_that_cannot_be_sent_is_counted():
     datagrams, _ = served(b"one", send=lambda _data: OSError(1, "no"))
-    assert datagrams.tally.figures() == {"datagrams_in": 1, "bytes_in": 3, "refused:send": 1}
+    assert datagrams.counters.figures() == {"datagrams_in": 1, "bytes_in": 3, "refused:send": 1}

@@ -137,7 +137,7 @@ class Conversing(SynchronousTestCase):
             self.assertEqual(self.deliver(datagrams, answer_to(first), host), [])  # a repeated answer
             self.assertEqual(self.deliver(datagrams, answer_to(second), host), [])
             self.assertEqual(self.deliver(datagrams, b"hi", host), [b"hi"] * 3)
-        self.assertEqual(datagrams.tally.accepted, 3)
+        self.assertEqual(datagrams.counters.accepted, 3)
 
     def test_data_that_an_echo_service_returns_does_not_join_or_loop(self):
         changes = (
@@ -150,7 +150,7 @@ class Conversing(SynchronousTestCase):
             while said:
                 said, rounds = self.deliver(datagrams, change(said[0]), "192.0.2.1", port), rounds + 1
             self.assertEqual(rounds, 1, change)
-            self.assertEqual(datagrams.tally.accepted, 0)
+            self.assertEqual(datagrams.counters.accepted, 0)
         self.assertEqual(self.parrot.sessions, [])
 
     def test_an_echo_that_is_not_recognised_is_limited_in_rate(self):
@@ -159,7 +159,7 @@ class Conversing(SynchronousTestCase):
         while said:
             said, rounds = self.deliver(datagrams, b"you said: " + rot13(said[0]), "192.0.2.1"), rounds + 1
         self.assertEqual(rounds, CHALLENGES.burst)
-        self.assertEqual(datagrams.tally.refused[Refusal.RATE], 1)
+        self.assertEqual(datagrams.counters.refused[Refusal.RATE], 1)
 
     def test_a_peer_that_has_not_joined_receives_one_reply_no_larger_than_its_request(self):
         datagrams = self.datagrams()
@@ -169,7 +169,7 @@ class Conversing(SynchronousTestCase):
             self.assertEqual(len(said), size > LENGTH)
             self.assertLessEqual(sum(map(len, said)), size)
         counted = {Refusal.LARGER: LENGTH + 1, Refusal.CHALLENGED: len(sizes) - LENGTH - 1}
-        self.assertEqual(datagrams.tally.refused, counted)
+        self.assertEqual(datagrams.counters.refused, counted)
         self.assertEqual(self.parrot.sessions, [])
 
     def test_an_answer_of_another_address_or_an_expired_one_does_not_join(self):
@@ -207,7 +207,7 @@ class Conversing(SynchronousTestCase):
             went = sum(len(data) for _, data in self.sent)
             self.assertLessEqual(went, came)
         self.assertGreater(went, 0)  # challenges, at least
-        self.assertEqual(datagrams.tally.closed, {Closing.IDLE: 1})  # after UNRENEWED, though `idle` is 0
+        self.assertEqual(datagrams.counters.closed, {Closing.IDLE: 1})  # after UNRENEWED, though `idle` is 0
 
     def test_a_member_that_does_not_renew_receives_one_datagram_for_each_of_its_own(self):
         datagrams = self.datagrams(idle=0)
@@ -218,7 +218,7 @@ class Conversing(SynchronousTestCase):
             for size in (0, 100, 400):
                 self.assertLessEqual(len(self.deliver(datagrams, b"x" * size, "192.0.2.1")), 1)
             self.clock.advance(0.4)
-        self.assertGreater(datagrams.tally.refused[Refusal.CONSENT], 0)
+        self.assertGreater(datagrams.counters.refused[Refusal.CONSENT], 0)
 
     def test_a_session_receives_the_metadata_of_each_datagram(self):
         datagrams = self.datagrams()
@@ -236,7 +236,7 @@ class Conversing(SynchronousTestCase):
             self.deliver(datagrams, b"I am still here, believe me, %d" % number, "192.0.2.1")
         self.assertEqual(len(datagrams.peers), 1)
         self.clock.advance(1)
-        self.assertEqual(datagrams.tally.closed, {Closing.IDLE: 1})
+        self.assertEqual(datagrams.counters.closed, {Closing.IDLE: 1})
 
     def test_a_member_that_answers_challenges_keeps_receiving(self):
         datagrams = self.datagrams(idle=60)
@@ -311,7 +311,7 @@ class Conversing(SynchronousTestCase):
         first = sum(len(data) for _, data in self.sent)
         self.assertLessEqual(first, OUTPUT.burst)
         self.assertGreater(first, OUTPUT.burst - 2000)
-        self.assertGreater(datagrams.tally.refused[Refusal.OUTPUT], 0)
+        self.assertGreater(datagrams.counters.refused[Refusal.OUTPUT], 0)
         for _ in range(10):
             self.clock.advance(1)
             self.clock.pump([0] * 20)
@@ -325,10 +325,10 @@ class Conversing(SynchronousTestCase):
             session.say(Reply(b"guest1: %d\n" % number))
             self.clock.advance(0.08)
             self.deliver(datagrams, b"guest1: %d\n" % number)
-        self.assertEqual(datagrams.tally.closed, {Closing.ECHO: 1})
+        self.assertEqual(datagrams.counters.closed, {Closing.ECHO: 1})
         self.assertEqual(session.calls[-1], "lost")
         self.assertEqual(self.deliver(datagrams, b"hi again"), [])
-        self.assertEqual(datagrams.tally.refused, {Refusal.REPEAT: 1})
+        self.assertEqual(datagrams.counters.refused, {Refusal.REPEAT: 1})
         self.assertTrue(self.deliver(datagrams, b"hi", port=40_001))
         self.clock.advance(60)
         self.assertTrue(self.deliver(datagrams, b"hi"))
@@ -348,7 +348,7 @@ class Conversing(SynchronousTestCase):
         datagrams.unreachable(("127.0.0.1", 40_001))
         self.assertEqual(len(datagrams.peers), 1)
         datagrams.unreachable(("127.0.0.1", 40_000))
-        self.assertEqual(datagrams.tally.closed, {Closing.LOST: 1})
+        self.assertEqual(datagrams.counters.closed, {Closing.LOST: 1})
         self.assertEqual(self.parrot.sessions[0].calls[-1], "lost")
 
     def test_a_long_reply_is_sent_in_several_turns(self):
@@ -411,7 +411,7 @@ class Conversing(SynchronousTestCase):
         self.deliver(datagrams, b"hi")
         self.assertEqual(self.deliver(datagrams, b"bye"), [b"bye"])
         self.assertEqual(self.parrot.sessions[0].calls[-1], "lost")
-        self.assertEqual((datagrams.tally.open, datagrams.tally.closed), (0, {Closing.DONE: 1}))
+        self.assertEqual((datagrams.counters.open, datagrams.counters.closed), (0, {Closing.DONE: 1}))
         self.assertTrue(self.deliver(datagrams, b"hi again")[0].startswith(b"welcome"))
 
     def test_an_idle_member_leaves_even_if_data_is_sent_to_it(self):
@@ -425,7 +425,7 @@ class Conversing(SynchronousTestCase):
         self.assertEqual(list(datagrams.peers), [("127.0.0.1", 40_001)])
         self.assertEqual(self.sent[-1], (("127.0.0.1", 40_002), b"the end"))
         self.assertEqual(self.parrot.sessions[1].calls[-2:], ["ended", "lost"])
-        self.assertEqual(datagrams.tally.closed, {Closing.IDLE: 1})
+        self.assertEqual(datagrams.counters.closed, {Closing.IDLE: 1})
 
     def test_without_idle_a_local_member_stays(self):
         datagrams = self.datagrams(idle=0)
@@ -439,7 +439,7 @@ class Conversing(SynchronousTestCase):
             for port in range(40_000, 40_005):
                 self.deliver(datagrams, b"hi", host, port)
         self.assertEqual(len(datagrams.peers), 4)
-        self.assertEqual(datagrams.tally.refused, {Refusal.PER_CLIENT: 2, Refusal.CONNECTIONS: 4})
+        self.assertEqual(datagrams.counters.refused, {Refusal.PER_CLIENT: 2, Refusal.CONNECTIONS: 4})
         self.deliver(datagrams, b"bye", "127.0.0.1", 40_000)
         self.assertTrue(self.deliver(datagrams, b"hi", "127.0.0.9"))
 
@@ -449,13 +449,13 @@ class Conversing(SynchronousTestCase):
         self.assertEqual(self.deliver(datagrams, b"hi", refusal=Refusal.DESTINATION), [])
         self.assertEqual(self.deliver(datagrams, b"x" * 64, "0.1.2.3"), [])
         self.assertEqual(
-            datagrams.tally.refused,
+            datagrams.counters.refused,
             {Refusal.SOURCE_PORT: 1, Refusal.DESTINATION: 1, Refusal.SOURCE_ADDRESS: 1},
         )
         self.deliver(datagrams, b"hi")
         datagrams.gate.reconfigure(Access([]), datagrams.gate.limits, Access([]), ())
         self.assertEqual(self.deliver(datagrams, b"hi"), [])
-        self.assertEqual(datagrams.tally.refused[Refusal.DENIED], 1)
+        self.assertEqual(datagrams.counters.refused[Refusal.DENIED], 1)
 
     def test_a_bug_of_the_service_ends_only_its_own_session(self):
         datagrams = self.datagrams()
@@ -463,7 +463,7 @@ class Conversing(SynchronousTestCase):
         self.deliver(datagrams, b"bug", port=40_002)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(list(datagrams.peers), [("127.0.0.1", 40_001)])
-        self.assertEqual(datagrams.tally.closed, {Closing.FAILED: 1})
+        self.assertEqual(datagrams.counters.closed, {Closing.FAILED: 1})
 
     def test_send_errors_are_counted_and_do_not_end_the_membership(self):
         datagrams = self.datagrams()
@@ -471,7 +471,7 @@ class Conversing(SynchronousTestCase):
         name = ("127.0.0.1", 40_000)
         self.broken[name] = BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         self.deliver(datagrams, b"lost")
-        self.assertEqual(datagrams.tally.refused[Refusal.SEND], 3)
+        self.assertEqual(datagrams.counters.refused[Refusal.SEND], 3)
         self.assertEqual(len(datagrams.peers), 1)
         self.broken[name] = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         self.deliver(datagrams, b"an error that may be about another peer")
@@ -482,7 +482,7 @@ class Conversing(SynchronousTestCase):
         gone = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         peer = Peer("unix-dgram", unix_name("/run/x"), unix_name("/tmp/one"))
         datagrams.handle(b"hi", peer, PLAIN, b"", "/tmp/one", lambda _data: gone)
-        self.assertEqual(datagrams.tally.closed, {Closing.LOST: 1})
+        self.assertEqual(datagrams.counters.closed, {Closing.LOST: 1})
         self.assertEqual(self.parrot.sessions[0].calls[-1], "lost")
 
     def test_a_unix_peer_needs_a_name(self):
@@ -492,14 +492,14 @@ class Conversing(SynchronousTestCase):
             peer = Peer("unix-dgram", unix_name("/run/x"), unix_name(name))
             datagrams.handle(b"hi", peer, PLAIN, b"", name, said.append)
         self.assertEqual(len(datagrams.peers), 2)
-        self.assertEqual(datagrams.tally.refused, {Refusal.NAMELESS: 1})
+        self.assertEqual(datagrams.counters.refused, {Refusal.NAMELESS: 1})
 
     def test_every_member_receives_the_last_data_at_the_stop(self):
         datagrams = self.datagrams()
         self.deliver(datagrams, b"hi")
         datagrams.stopProtocol()
         self.assertEqual(self.sent[-1][1], b"the end")
-        self.assertEqual(datagrams.tally.open, 0)
+        self.assertEqual(datagrams.counters.open, 0)
         self.clock.advance(0)  # the last turn of the work budget
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -510,5 +510,5 @@ class Conversing(SynchronousTestCase):
         self.parrot.sessions[0].say(Reply(more=broken()))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.sent[-1], (("127.0.0.1", 40_000), b"one"))
-        self.assertEqual(datagrams.tally.closed, {Closing.FAILED: 1})
+        self.assertEqual(datagrams.counters.closed, {Closing.FAILED: 1})
         self.assertEqual(self.deliver(datagrams, b"on", port=40_001), [b"on"] * 3)

@@ -132,9 +132,9 @@ class Reactor(Clock):
 def guarded():
     """A socket with its gate and filter, the clock of both, and the counters."""
     with Pair("127.0.0.1", FLOODING, OTHER) as pair:
-        clock, tally = Reactor(), Counters()
+        clock, counters = Reactor(), Counters()
         gate = DatagramGate(Access([]), Limits(), clock.seconds)
-        yield pair, gate, FloodFilter(clock, pair.bound, gate, tally), clock, tally
+        yield pair, gate, FloodFilter(clock, pair.bound, gate, counters), clock, counters
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def attached():
 
 
 def test_the_share_falls_while_a_flood_lasts_and_doubles_after_it(guarded, attached):
-    _pair, gate, guard, clock, _tally = guarded
+    _pair, gate, guard, clock, _counters = guarded
     assert not guard.look()
     assert not clock.getDelayedCalls()
     gate.floods.found[NETWORK] = Flood(2_900.0, 100.0)
@@ -170,7 +170,7 @@ def test_the_share_falls_while_a_flood_lasts_and_doubles_after_it(guarded, attac
 
 
 def test_a_small_share_of_the_largest_flood_passes(guarded, attached):
-    _pair, gate, guard, _clock, _tally = guarded
+    _pair, gate, guard, _clock, _counters = guarded
     for _ in range(3):
         gate.floods.found[NETWORK] = LARGEST
         guard.look()
@@ -179,7 +179,7 @@ def test_a_small_share_of_the_largest_flood_passes(guarded, attached):
 
 
 def test_drops_are_counted_during_the_flood(guarded):
-    pair, gate, guard, clock, tally = guarded
+    pair, gate, guard, clock, counters = guarded
     passed = 0
     for step in range(1, 4):
         gate.floods.found[NETWORK] = LARGEST
@@ -188,7 +188,7 @@ def test_drops_are_counted_during_the_flood(guarded):
         passed += pair.received(OTHER)[FLOODING]
         clock.advance(EASED)
         assert passed < 50
-        assert tally.figures() == {"refused:kernel": 500 * step - passed}
+        assert counters.figures() == {"refused:kernel": 500 * step - passed}
     while clock.getDelayedCalls():
         clock.advance(EASED)
     pair.send(FLOODING, 500)
@@ -196,7 +196,7 @@ def test_drops_are_counted_during_the_flood(guarded):
 
 
 def test_several_floods_share_one_filter(guarded):
-    pair, gate, guard, clock, tally = guarded
+    pair, gate, guard, clock, counters = guarded
     for what in (NETWORK, PORTS, NEXT):
         gate.floods.found[what] = LARGEST
         guard.look()
@@ -205,12 +205,12 @@ def test_several_floods_share_one_filter(guarded):
     pair.send(OTHER, 100)
     guard.stop()
     assert not clock.getDelayedCalls()
-    assert tally.figures()["refused:kernel"] > 180
+    assert counters.figures()["refused:kernel"] > 180
 
 
 def test_a_flood_found_after_the_stop_sets_no_filter(guarded, attached):
     """A port answers queued datagrams while it stops. A flood among them would leave a timer on a closed socket."""
-    _pair, gate, guard, clock, _tally = guarded
+    _pair, gate, guard, clock, _counters = guarded
     guard.stop()
     gate.floods.found[NETWORK] = LARGEST
     assert not guard.look()
@@ -218,7 +218,7 @@ def test_a_flood_found_after_the_stop_sets_no_filter(guarded, attached):
 
 
 def test_the_number_of_filtered_networks_is_bounded(guarded, attached):
-    _pair, gate, guard, _clock, _tally = guarded
+    _pair, gate, guard, _clock, _counters = guarded
     gate.floods.found[NEXT] = LARGEST
     gate.floods.found |= {bytes([10, 0, number]): LARGEST for number in range(NETWORKS)}
     guard.look()
@@ -228,7 +228,7 @@ def test_the_number_of_filtered_networks_is_bounded(guarded, attached):
 
 
 def test_all_datagrams_are_read_if_the_kernel_refuses_the_filter(guarded):
-    pair, gate, guard, clock, _tally = guarded
+    pair, gate, guard, clock, _counters = guarded
     gate.floods.found[NETWORK] = LARGEST
     with mock.patch.object(socket_filter, "attach", side_effect=OSError(12, "no memory")):
         guard.look()

@@ -18,13 +18,13 @@ def test_connections_cost_units_of_the_work_budget(tmp_path):
         for _ in range(A_TURN):
             made.clients.enter_context(socket.create_connection(made.place, 10))
         made.port.doRead()
-        assert made.tally.accepted == TURN // ACCEPT
+        assert made.counters.accepted == TURN // ACCEPT
         assert work.is_used_up
         made.port.doRead()
-        assert made.tally.accepted == TURN // ACCEPT + AT_LEAST
+        assert made.counters.accepted == TURN // ACCEPT + AT_LEAST
         turns.turn()
         made.port.doRead()
-        assert made.tally.accepted == A_TURN
+        assert made.counters.accepted == A_TURN
 
 
 def test_a_listener_that_stops_accepts_its_whole_backlog(tmp_path):
@@ -33,4 +33,4 @@ def test_a_listener_that_stops_accepts_its_whole_backlog(tmp_path):
         for _ in range(A_TURN):
             made.clients.enter_context(socket.create_connection(made.place, 10))
         made.port.stopListening()
-        assert made.tally.accepted == A_TURN
+        assert made.counters.accepted == A_TURN

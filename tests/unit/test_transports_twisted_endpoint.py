@@ -38,7 +38,7 @@ def test_a_port_chosen_by_the_kernel_is_reported():
     [one] = bound("tcp:0:interface=127.0.0.1")
     host, port = one.socket.getsockname()
     assert port
-    assert one.place == f"tcp:0:interface=127.0.0.1 (tcp://{host}:{port})"
+    assert one.label == f"tcp:0:interface=127.0.0.1 (tcp://{host}:{port})"
     with pytest.raises(Unbindable) as caught:
         bound(f"tcp:{port}:interface=127.0.0.1")
     assert caught.value.errors == (f"tcp:{port}:interface=127.0.0.1: address already in use (EADDRINUSE)",)
@@ -49,7 +49,7 @@ def test_a_port_chosen_by_the_kernel_is_reported():
 def test_an_interface_that_does_not_exist_is_named(listen):
     with pytest.raises(Unbindable) as caught:
         bound(listen)
-    assert caught.value.errors == (f"{parse(listen).place}: interface nosuch0 does not exist (ENODEV)",)
+    assert caught.value.errors == (f"{parse(listen).label}: interface nosuch0 does not exist (ENODEV)",)
 
 
 def test_a_descriptor_that_was_not_passed_is_refused():

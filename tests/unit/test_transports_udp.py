@@ -47,4 +47,4 @@ def test_a_broadcast_or_multicast_request_is_not_answered(ours, destination, ans
         source = [(socket.IPPROTO_IP, udp_options.IP_PKTINFO, bytes(4) + OURS + bytes(4))]
         assert sent == [(b"hello", source, ("192.0.2.2", 40_000))]
     else:
-        assert (sent, protocol.tally.refused) == ([], {Refusal.DESTINATION: 1})
+        assert (sent, protocol.counters.refused) == ([], {Refusal.DESTINATION: 1})

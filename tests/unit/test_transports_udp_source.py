@@ -87,7 +87,7 @@ def test_changed_access_lists_apply_after_forget(url):
         made.protocol.gate.reconfigure(DENIED, Limits(rate=UNLIMITED), Access(()), ())
         made.forget()
         sent(made, client, b"after", b"after")
-        assert made.protocol.tally.refused == {Refusal.DENIED: 2}
+        assert made.protocol.counters.refused == {Refusal.DENIED: 2}
 
 
 @pytest.mark.parametrize("url", ["udp://127.0.0.1:0", "udp://*:0"])
@@ -98,10 +98,10 @@ def test_each_reply_bug_and_refusal_is_counted(url):
             sent(made, client, b"1", b"", b"2", b"bug", b"03", b"002")
         assert [client.recv(10), client.recv(10)] == [b"x", b"xx"]
         assert len(logged) == 1
-        tally = made.protocol.tally
-        assert (tally.datagrams_in, tally.bytes_in) == (6, 10)
-        assert tally.refused == {Refusal.LARGER: 2}
-        assert (tally.datagrams_out, tally.bytes_out) == (2, 3)
+        counters = made.protocol.counters
+        assert (counters.datagrams_in, counters.bytes_in) == (6, 10)
+        assert counters.refused == {Refusal.LARGER: 2}
+        assert (counters.datagrams_out, counters.bytes_out) == (2, 3)
         assert len(set(map(id, service.peers))) == 1
 
 
@@ -115,8 +115,8 @@ def test_a_source_has_an_entry_for_each_local_address():
 def test_a_rate_is_checked_for_each_datagram():
     with port(Echo(), "udp://127.0.0.1:0", rate=Rate(1, 3)) as (made, client):
         sent(made, client, b"a", b"b", b"c", b"d")
-        assert made.protocol.tally.refused == {Refusal.RATE: 1}
-        assert made.protocol.tally.datagrams_out == 3
+        assert made.protocol.counters.refused == {Refusal.RATE: 1}
+        assert made.protocol.counters.datagrams_out == 3
 
 
 @pytest.mark.parametrize(("service", "asked"), [(Echo(), 0), (Whoami(), 1)])
