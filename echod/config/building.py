@@ -104,7 +104,7 @@ class Building:
                 self._reading.add_error(listen.file, path, f"{address}: ?proxy= {text}")
             if address.shape is Shape.DATAGRAM:
                 for text in _wrong_for_datagrams(service.kind, str(address.options["proxy"])):
-                    self._reading.add_error(listen.file, path, f"{address.place}: {text}")
+                    self._reading.add_error(listen.file, path, f"{address.label}: {text}")
 
     def _options(self, path: str, kind: type[Service], file: Path, found: Found) -> Any:
         """The options of a service. Errors that its kind finds are recorded for the key, or for the service."""
@@ -132,7 +132,7 @@ class Building:
                 continue
             if not kind.is_served_over(address.shape):
                 right = "streams only: use tcp:// or unix://" if kind.streams else "datagrams only: use udp://"
-                text = f"{address.place}: {kind.kind} is served over {right}"
+                text = f"{address.label}: {kind.kind} is served over {right}"
                 self._reading.add_error(listen.file, element(listen.path, index), text)
 
 

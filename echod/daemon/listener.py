@@ -31,10 +31,10 @@ class Listener:
     def __init__(self, bound: BoundSocket, served: RunningService, shared: DaemonContext) -> None:
         self.bound = bound
         self.served = served
-        self.place = bound.place
+        self.label = bound.label
         self._plane = shared.plane
         self._shared = shared
-        self.tally = _counters(shared, served.config.name, self.place)
+        self.counters = _counters(shared, served.config.name, self.label)
         transport, shape = bound.transport, bound.address.shape
         scheme = bound.address.form.shown_as or bound.address.scheme
         self.factory: ServiceFactory | None = None
@@ -50,10 +50,10 @@ class Listener:
                 served.frontend,
                 gate=self._own_gate or served.connections,
                 limits=served.config.limits,  # the gate applies them when the service has begun
-                tally=self.tally,
+                counters=self.counters,
                 events=shared.events,
                 name=served.config.name,
-                place=self.place,
+                label=self.label,
                 scheme=scheme,
                 loopback=bound.loopback,
                 clock=shared.reactor,
@@ -78,16 +78,16 @@ class Listener:
         if not served.service.conversational:
             proxies = proxies_of(self.bound.address, served)
             if proxies is None:
-                return ServiceDatagrams(service, gate=gate, tally=self.tally, scheme=scheme, loopback=loopback)
+                return ServiceDatagrams(service, gate=gate, counters=self.counters, scheme=scheme, loopback=loopback)
             return ProxiedDatagrams(
-                service, gate=gate, tally=self.tally, scheme=scheme, loopback=loopback, proxies=proxies
+                service, gate=gate, counters=self.counters, scheme=scheme, loopback=loopback, proxies=proxies
             )
         return SessionDatagrams(
             service,
             gate=gate,
             connections=served.connections,
             members=shared.state.members,
-            tally=self.tally,
+            counters=self.counters,
             scheme=scheme,
             loopback=loopback,
             clock=shared.reactor,
@@ -101,7 +101,7 @@ class Listener:
     @property
     def serves(self) -> tuple[object, ...]:
         """The key of its connections: the name and kind of the service, and the address."""
-        return (self.name, self.served.config.kind, self.place)
+        return (self.name, self.served.config.kind, self.label)
 
     @property
     def is_admin(self) -> bool:
@@ -162,22 +162,24 @@ class Listener:
     def connections(self) -> Iterator[dict[str, Any]]:
         """The open connections, as the admin interface shows them."""
         if self.factory is not None:
-            where: Mapping[str, Any] = {"service": self.name, "address": self.place}
+            where: Mapping[str, Any] = {"service": self.name, "address": self.label}
             yield from ({**where, **one} for one in self.factory.describe_connections())
 
 
 def _counters(shared: DaemonContext, service: str, address: str) -> Counters:
     """The counters of this service at this address, or new ones."""
-    tally = shared.tallies.get((service, address))
-    if tally is None:
-        tally = shared.tallies[(service, address)] = shared.state.counters(service, address)
-    return tally
+    counters = shared.all_counters.get((service, address))
+    if counters is None:
+        counters = shared.all_counters[(service, address)] = shared.state.counters(service, address)
+    return counters
 
 
-def used(tallies: Mapping[tuple[str, str], Counters], listeners: Iterable[Listener]) -> dict[tuple[str, str], Counters]:
+def used(
+    all_counters: Mapping[tuple[str, str], Counters], listeners: Iterable[Listener]
+) -> dict[tuple[str, str], Counters]:
     """The counters of a listener, and those that are not 0. The others would accumulate with reloads."""
-    ours = {(listener.name, listener.place) for listener in listeners}
-    return {key: tally for key, tally in tallies.items() if key in ours or tally.figures()}
+    ours = {(listener.name, listener.label) for listener in listeners}
+    return {key: counters for key, counters in all_counters.items() if key in ours or counters.figures()}
 
 
 def listeners(
@@ -194,5 +196,5 @@ def listeners(
         except OSError as error:
             for listener in made:
                 listener.discard()
-            raise ResourceRefused(f"{one.address.place}: {system_error(error)}") from error
+            raise ResourceRefused(f"{one.address.label}: {system_error(error)}") from error
     return made

@@ -22,7 +22,7 @@ from echod.socket_names import Inet, inet_name
 from echod.transports.datagram import A_TURN, ANCILLARY, LARGEST, DatagramPort, ServiceDatagrams
 from echod.transports.datagram_client import DatagramDialogue
 from echod.transports.error_queue import ask_for_errors, refusing_peers
-from echod.transports.lookup import Place, look_up
+from echod.transports.lookup import Target, look_up
 from echod.transports.socket_filter import FloodFilter
 from echod.transports.sockets import IPV6_TCLASS, inet_sockets, mark
 from echod.transports.transport import INET_FAMILIES, Datagram
@@ -53,7 +53,7 @@ class UDPPort(DatagramPort):
         self._host, self._port = inet_name(bound.getsockname())
         self._bound = None if self._host == "::" else packed_address(self._host)
         # The filter sees the addresses of proxies only, and would drop their other clients too.
-        self.filter = FloodFilter(reactor, bound, None if protocol.proxied else protocol.gate, protocol.tally)
+        self.filter = FloodFilter(reactor, bound, None if protocol.proxied else protocol.gate, protocol.counters)
         self._sources = Sources()
         # A service that uses only the short form of `datagram` needs no metadata of single datagrams.
         short = type(protocol.service).datagram is Service.datagram
@@ -103,16 +103,16 @@ class UDPPort(DatagramPort):
 
     def _answer(self, datagram: bytes, source: Source) -> None:
         """Serve one datagram by `Service.answer`, and send the reply now."""
-        protocol, tally, size = self.protocol, self.protocol.tally, len(datagram)
-        tally.datagrams_in += 1
-        tally.bytes_in += size
+        protocol, counters, size = self.protocol, self.protocol.counters, len(datagram)
+        counters.datagrams_in += 1
+        counters.bytes_in += size
         refusal = source.refusal
         if refusal is not None and protocol.gate is not None:
             protocol.gate.forbade(refusal, 1)
         elif source.limited and protocol.gate is not None:
             refusal = protocol.gate.admit_permitted(source.key, source.port, datagram, loopback=protocol.loopback)
         if refusal is not None:
-            tally.refuse(refusal)
+            counters.refuse(refusal)
             return
         peer = source.peer
         if peer is None:
@@ -131,10 +131,10 @@ class UDPPort(DatagramPort):
         except OSError:
             refusal = Refusal.SEND
         if refusal is not None:
-            tally.refuse(refusal)
+            counters.refuse(refusal)
         else:
-            tally.datagrams_out += 1
-            tally.bytes_out += len(reply)
+            counters.datagrams_out += 1
+            counters.bytes_out += len(reply)
 
     def forget(self) -> None:
         """Drop cached sources, because the access lists or the addresses of echod have changed."""
@@ -333,8 +333,8 @@ class UDP(Datagram):
     ) -> Deferred[DatagramDialogue]:
         """A session with the first address of a name that replies. The Deferred fails with OSError."""
 
-        def connect(places: list[Place]) -> DatagramDialogue:
-            return DatagramDialogue(reactor, address.scheme, places, lambda opened: mark(opened, address), begin, over)
+        def connect(targets: list[Target]) -> DatagramDialogue:
+            return DatagramDialogue(reactor, address.scheme, targets, lambda opened: mark(opened, address), begin, over)
 
         return look_up(reactor, address.host, address.port, socket.SOCK_DGRAM, family).addCallback(connect)
 

@@ -49,7 +49,7 @@ def test_the_payload_is_served_and_counted_and_the_reply_has_no_header():
     datagrams = made(Echo())
     assert send(datagrams, HEADER + b"hello") == [b"hello"]
     assert send(datagrams, HEADER) == [b""]
-    assert datagrams.tally.figures() == {"datagrams_in": 2, "datagrams_out": 2, "bytes_in": 5, "bytes_out": 5}
+    assert datagrams.counters.figures() == {"datagrams_in": 2, "datagrams_out": 2, "bytes_in": 5, "bytes_out": 5}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_the_payload_is_served_and_counted_and_the_reply_has_no_header():
 def test_a_refused_datagram_gets_no_reply(datagram, proxy, refusal):
     datagrams = made(Echo())
     assert send(datagrams, datagram, proxy) == []
-    assert datagrams.tally.refused == {refusal: 1}
+    assert datagrams.counters.refused == {refusal: 1}
 
 
 @pytest.mark.parametrize("header", [local(), version_2(CLIENT, TARGET)], ids=["LOCAL", "a stream's"])
@@ -106,7 +106,7 @@ def test_a_reply_is_larger_than_the_payload_only_if_both_ends_may_get_it(larger,
     if header == HEADER:
         header = version_2(CLIENT, TARGET, datagrams=True, tlvs=(padding,))
     assert len(send(datagrams, header + b"x")) == replies
-    assert datagrams.tally.refused == ({} if replies else {Refusal.LARGER: 1})
+    assert datagrams.counters.refused == ({} if replies else {Refusal.LARGER: 1})
 
 
 def test_a_reply_as_large_as_the_payload_needs_no_permission():
@@ -121,4 +121,4 @@ def test_rates_apply_to_the_network_of_the_client_also_behind_a_proxy_on_loopbac
     for number in range(round(burst) + 5):
         send(datagrams, HEADER + b"%d" % number)
         assert send(datagrams, named("127.0.0.1") + b"%d" % number) == [b"%d" % number]
-    assert datagrams.tally.refused == {Refusal.RATE: 5}
+    assert datagrams.counters.refused == {Refusal.RATE: 5}
