@@ -14,7 +14,7 @@ from twisted.internet import error
 from twisted.python.failure import Failure
 
 from echod.address import Address
-from echod.client.layers import layers_of
+from echod.client.layers import header_of, layers_of
 from echod.escaping import escaped, system_error
 from echod.events import Closing, Counters
 from echod.gate.limits import Limits
@@ -90,7 +90,8 @@ class Dialogue:
                 connecting = transport.dial(self._reactor, address, build, CONNECT_TIMEOUT, family)
             else:
                 connecting = transport.dial(self._reactor, address, self._begin, self._broken, family)
-                connecting.addCallback(self._datagrams_begin)
+                header = header_of(arguments, datagrams=True)
+                connecting.addCallback(lambda datagrams: self._datagrams_begin(datagrams.with_header(header)))
         except ValueError as wrong:
             self._end(Failed(f"{address.label}: {escaped(str(wrong))}"))
         else:

@@ -11,6 +11,7 @@ from textwrap import fill as fill_text
 from typing import Any, Final
 
 from echod.address import Address, AddressError, parse
+from echod.client import proxy_options
 from echod.client.examples import EXAMPLES
 from echod.client.parser import NOT_AVAILABLE, Parser
 from echod.client.tls_options import certificates
@@ -67,7 +68,7 @@ def _examples(name: str) -> str:
 
 
 def _send(command: Parser) -> None:
-    command.refuses = _unfit_family
+    command.refuses = _unfit
     _family(command)
     command.add_argument("url", metavar="URL", type=_url, help="the service, such as tcp://127.0.0.1:10008")
     command.add_argument("text", metavar="TEXT", nargs="*", default=[], help="text to send (default: standard input)")
@@ -80,6 +81,7 @@ def _send(command: Parser) -> None:
         " (default: never; 5s for datagrams)",
     )
     command.add_argument("--keep-open", action="store_true", help="do not half-close: wait until the peer closes")
+    proxy_options.add(command)
 
 
 def _family(command: Parser) -> None:
@@ -109,10 +111,15 @@ def _unfit_family(arguments: argparse.Namespace) -> str:
     return "" if version == arguments.ip else f"-{arguments.ip}: {arguments.url.host} is an IPv{version} address"
 
 
+def _unfit(arguments: argparse.Namespace) -> str:
+    return _unfit_family(arguments) or proxy_options.unfit(arguments)
+
+
 def _talk(command: Parser) -> None:
-    command.refuses = _unfit_family
+    command.refuses = _unfit
     _family(command)
     command.add_argument("url", metavar="URL", type=_url, help="the service, such as tcp://127.0.0.1:10008")
+    proxy_options.add(command)
 
 
 def _ping(command: Parser) -> None:
@@ -155,6 +162,7 @@ def _ping(command: Parser) -> None:
     command.add_argument("--plot", metavar="FILE", type=_picture, help="at the end, draw the times into FILE.svg")
     _color(command)
     command.add_argument("--connect", action="store_true", help="time connecting: open a connection for each probe")
+    proxy_options.add(command)
     command.add_argument(
         "--exit-on-refusal",
         action="store_true",
@@ -179,9 +187,11 @@ def _unfit_probe(arguments: argparse.Namespace) -> str:
         arguments.url = replace(arguments.url, options={**arguments.url.options, "df": arguments.df})
     arguments.opening = arguments.timeout
     arguments.timeout = PATIENCE if arguments.timeout is None else arguments.timeout
-    if wrong := _unfit_family(arguments):
+    if wrong := _unfit(arguments):
         return wrong
     if arguments.connect:
+        if arguments.proxy is not None:
+            return "--connect sends nothing: leave out --proxy"
         if not arguments.url.form.is_bare:
             return f"--connect: {arguments.url.scheme} is not supported; use tcp:// or unix://"
         return "" if arguments.size is None else "--connect sends nothing: leave out --size"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
 from echod.address import Address
+from echod.socket_names import Inet, SocketAddress
+from echod.transports.layers.proxy import MakeHeader, ProxyClient
+from echod.transports.layers.proxy_header import version_1, version_2
 from echod.transports.layers.stack import MakeLayer
 from echod.transports.transport import layer_of
 
@@ -20,7 +24,25 @@ CONFIGURED: Final[Mapping[str, Configure]] = MappingProxyType({})
 
 def layers_of(address: Address, arguments: argparse.Namespace, reactor: Any) -> tuple[MakeLayer, ...]:
     """The layers of a connection to `address`, lowest first."""
-    return tuple(
+    header = header_of(arguments)
+    proxy = () if header is None else (partial(ProxyClient, header=header),)
+    named = (
         CONFIGURED[name](address, arguments, reactor) if name in CONFIGURED else layer_of(name)
         for name in address.form.layers
     )
+    return (*proxy, *named)
+
+
+def header_of(arguments: argparse.Namespace, *, datagrams: bool = False) -> MakeHeader | None:
+    """Makes the PROXY header of a connection, or of a datagram, by the options of the command; None without one."""
+    version = getattr(arguments, "proxy", None)
+    if version is None:
+        return None
+
+    def header(local: SocketAddress, remote: SocketAddress) -> bytes:
+        assert isinstance(local, Inet)
+        assert isinstance(remote, Inet)
+        source = arguments.proxy_source or local
+        return version_1(source, remote) if version == "v1" else version_2(source, remote, datagrams=datagrams)
+
+    return header

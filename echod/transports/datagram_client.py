@@ -13,6 +13,7 @@ from twisted.internet.abstract import FileDescriptor
 from echod.model import End, Peer, Reply, Say, Session
 from echod.socket_names import SocketAddress, inet_name, unix_name
 from echod.transports.datagram import A_TURN, LARGEST
+from echod.transports.layers.proxy import MakeHeader
 from echod.transports.lookup import Target
 
 KEPT: Final = 64  #: datagrams that are repeated to the next address of a name, at most
@@ -57,6 +58,7 @@ class DatagramDialogue:
     ) -> None:
         self.answered: Callable[[float], None] = lambda _seconds: None
         self.refused: Callable[[OSError], None] | None = None
+        self._header: MakeHeader | None = None
         self._reactor = reactor
         self._targets = list(targets)
         self._untried = list(self._targets)
@@ -75,6 +77,11 @@ class DatagramDialogue:
     def remote(self) -> SocketAddress:
         """The address that replied first; before that, the address that was tried last."""
         return self._remote
+
+    def with_header(self, header: MakeHeader | None) -> DatagramDialogue:
+        """Begin each datagram with a PROXY header. Call it before `begin`."""
+        self._header = header
+        return self
 
     def begin(self) -> None:
         """Open the session, and send its first data."""
@@ -132,9 +139,12 @@ class DatagramDialogue:
         if self._winner is None and len(self._unanswered) < KEPT:
             self._unanswered.append(data)
         for attempt in list(self._attempts):
-            attempt.send(data)
+            attempt.send(self._with_header(attempt, data))
         if self._winner is None and self._untried:
             self._wait()
+
+    def _with_header(self, attempt: Attempt, data: bytes) -> bytes:
+        return data if self._header is None else self._header(attempt.local, attempt.remote) + data
 
     def _try_next(self, error: OSError) -> None:
         """Open the next address, and repeat all datagrams without a reply to it."""
@@ -147,7 +157,7 @@ class DatagramDialogue:
             return
         self._remote = attempt.remote
         for data in list(self._unanswered):
-            attempt.send(data)
+            attempt.send(self._with_header(attempt, data))
         if self._untried and not self._ended:
             self._wait()
 

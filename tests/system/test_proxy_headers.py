@@ -13,7 +13,7 @@ from echod.address import parse
 from echod.client.admin import Administrator
 from echod.socket_names import Inet
 from echod.transports.layers.proxy_header import version_1, version_2
-from tests.daemon import SECONDS, Daemon, eventually, free_port
+from tests.daemon import ECHOCTL, SECONDS, Daemon, eventually, free_port, run
 
 CLIENT, TARGET = Inet("127.9.9.9", 5000), Inet("198.51.100.2", 7)
 CONFIG = """
@@ -130,3 +130,25 @@ def test_each_datagram_names_its_client_and_the_reply_has_no_header():
         assert json.loads(proxy.recv(65_536))["remote_address"] == "127.0.0.1"
         counters = daemon.counters()["whoami " + daemon.url("whoami", "udp")]
         assert (counters["datagrams_in"], counters["datagrams_out"], counters["refused:header"]) == (4, 3, 1)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_echoctl_sends_a_header_as_a_proxy_does(daemon, version):
+    url = daemon.url("whoami", "tcp")
+    for source in ("127.9.9.9:5000", "[::1]:5000"):
+        done = run(*ECHOCTL, "send", "--proxy", version, "--proxy-source", source, url, "text")
+        facts = json.loads(done.stdout)
+        assert str(Inet(facts["remote_address"], facts["remote_port"])) == source
+        assert facts["proxy"]["destination_port"] == int(url.rpartition(":")[2])
+    facts = json.loads(run(*ECHOCTL, "send", "--proxy", version, url, "text").stdout)
+    assert facts["remote_port"] == facts["proxy"]["port"]
+    assert run(*ECHOCTL, "send", url, "text").stderr.endswith(b"connection reset by peer (ECONNRESET)\n")
+
+
+@pytest.mark.parametrize(("scheme", "version"), [("tcp", "v1"), ("tcp", "v2"), ("udp", "v2")])
+def test_echoctl_pings_behind_a_header(scheme, version):
+    text = CONFIG.replace("whoami", "echo").replace("tcp", scheme).replace("=any", f"={version}").replace("PORT", "0")
+    with Daemon(text) as daemon:
+        words = ("ping", "-c", "3", "-i", "10ms", "--json", "--proxy", version, "--proxy-source", "127.9.9.9:5000")
+        done = run(*ECHOCTL, *words, daemon.url("echo", scheme))
+        assert (done.returncode, json.loads(done.stdout)["received"]) == (0, 3)

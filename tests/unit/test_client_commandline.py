@@ -236,3 +236,41 @@ def test_ping_covers_a_look_up_with_a_timeout_that_was_asked_for():
     url = "tcp://127.0.0.1:7"
     assert parser().parse_args(["ping", url]).opening is None
     assert parser().parse_args(["ping", "-W", "1", url]).opening == 1.0
+
+
+@pytest.mark.parametrize("command", ["send", "talk", "ping"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--proxy", "v3", "tcp://127.0.0.1:7"], '--proxy: "v3" must be one of: v1, v2'),
+        (["--proxy-source", "192.0.2.1:5", "tcp://127.0.0.1:7"], "--proxy-source needs --proxy v1 or --proxy v2"),
+        (["--proxy", "v1", "udp://127.0.0.1:7"], "--proxy v1: version 1 has no datagrams; use --proxy v2"),
+        (
+            ["--proxy", "v2", "unix:///run/x"],
+            "--proxy: unix:///run/x has no IP address; --proxy is for tcp:// and udp://",
+        ),
+        (
+            ["--proxy", "v2", "--proxy-source", "host:5", "tcp://h:7"],
+            '"host:5" must be an IP address and a port',
+        ),
+        (["--proxy", "v2", "--proxy-source", "::1:5", "tcp://h:7"], '"::1:5" must be an IP address and a port'),
+        (["--proxy", "v2", "--proxy-source", "[192.0.2.1]:5", "tcp://h:7"], "must be an IP address and a port"),
+        (["--proxy", "v2", "--proxy-source", "[fe80::1%lo]:5", "tcp://h:7"], "must be an IP address and a port"),
+        (["--proxy", "v2", "--proxy-source", "192.0.2.1", "tcp://h:7"], "must be an IP address and a port"),
+        (["--proxy", "v2", "--proxy-source", "192.0.2.1:", "tcp://h:7"], 'port "" is not a number from 0 to 65535'),
+        (["--proxy", "v2", "--proxy-source", "192.0.2.1:65536", "tcp://h:7"], 'port "65536" is not a number'),
+    ],
+    ids=range(11),
+)
+def test_a_wrong_proxy_option_is_named(command, words, said, capsys):
+    assert said in refusal(capsys, command, *words)
+
+
+def test_connect_sends_no_header(capsys):
+    assert "leave out --proxy" in refusal(capsys, "ping", "--connect", "--proxy", "v1", "tcp://127.0.0.1:7")
+
+
+def test_the_source_of_a_header():
+    for text in ("192.0.2.1:5000", "[2001:db8::1]:0"):
+        asked = parser().parse_args(["send", "--proxy", "v2", "--proxy-source", text, "tcp://127.0.0.1:7"])
+        assert str(asked.proxy_source) == text

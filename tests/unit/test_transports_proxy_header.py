@@ -207,10 +207,10 @@ def test_a_client_on_a_unix_socket_has_its_path():
     assert (header.source, header.destination) == (UnixName("/run/a.sock"), UnixName("@abstract"))
 
 
-def test_the_writers_refuse_addresses_of_two_families():
+def test_addresses_of_two_families_and_zones_are_written():
     for write in (proxy_header.version_1, proxy_header.version_2):
-        with pytest.raises(HeaderError, match=r"192\.0\.2\.1 and ::1 must both be IPv4 or both be IPv6"):
-            write(A, Inet("::1", 7))
+        header = parse(write(A, Inet("fe80::1%eth0", 7)))
+        assert (header.source, header.destination) == (A, Inet("fe80::1", 7))
 
 
 def test_the_checksum_is_castagnolis():

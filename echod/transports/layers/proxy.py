@@ -6,12 +6,16 @@ The factory admits the peer first: only a peer of `proxy-from` may send a header
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any, Final
 
 from echod.socket_names import Inet, SocketAddress
 from echod.transports.layers.proxy_header import Header, HeaderError, Versions, parse
 from echod.transports.layers.proxy_tlvs import described
 from echod.transports.layers.stack import Build, HandshakeLayer, Layer, ProtocolError, StreamTransport
+
+MakeHeader = Callable[[SocketAddress, SocketAddress], bytes]
+"""Makes a header from the addresses of the two ends of a client's socket: its own, and the peer's."""
 
 NAME: Final = "proxy"  #: of its facts in `Facts.learned`
 
@@ -70,14 +74,14 @@ class ProxyClient(Layer):
 
     __slots__ = ("_header",)
 
-    def __init__(self, build: Build, header: bytes) -> None:
+    def __init__(self, build: Build, header: MakeHeader) -> None:
         super().__init__(build)
         self._header = header
 
     def begin(self, below: StreamTransport) -> None:
         """Send the header before any other byte."""
         self.below, self.facts = below, below.facts
-        below.write(self._header)
+        below.write(self._header(self.facts.local, self.facts.remote))
         self.step_out()
 
 

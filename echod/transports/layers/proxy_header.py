@@ -150,19 +150,20 @@ def _shown(data: bytes) -> str:
 
 
 def version_1(source: Inet, destination: Inet) -> bytes:
-    """A header of version 1. Raises HeaderError if one address is IPv4 and the other IPv6."""
-    family = _family(source, destination)
-    return f"PROXY TCP{family} {source.host} {destination.host} {source.port} {destination.port}\r\n".encode("ascii")
+    """A header of version 1. If one address is IPv4 and the other IPv6, the IPv4 one is written as IPv4-mapped."""
+    family, hosts = _hosts(source, destination)
+    line = f"PROXY TCP{family} {hosts[0]} {hosts[1]} {source.port} {destination.port}\r\n"
+    return line.encode("ascii")
 
 
 def version_2(
     source: Inet, destination: Inet, *, datagrams: bool = False, tlvs: tuple[tuple[int, bytes], ...] = ()
 ) -> bytes:
-    """A header of version 2 with a checksum. Raises HeaderError if one address is IPv4 and the other IPv6."""
-    family = _family(source, destination)
+    """A header of version 2 with a checksum; addresses as in version 1."""
+    family, hosts = _hosts(source, destination)
     version = socket.AF_INET if family == 4 else socket.AF_INET6
-    hosts = [socket.inet_pton(version, one.host) for one in (source, destination)]
-    block = (_INET4 if family == 4 else _INET6).pack(*hosts, source.port, destination.port)
+    packed = [socket.inet_pton(version, host) for host in hosts]
+    block = (_INET4 if family == 4 else _INET6).pack(*packed, source.port, destination.port)
     kind = (1 if family == 4 else 2) << 4 | (_DATAGRAM if datagrams else _STREAM)
     values = b"".join(struct.pack("!BH", one, len(value)) + value for one, value in tlvs)
     length = len(block) + len(values) + 7  # 7: the record of the checksum
@@ -175,8 +176,9 @@ def local() -> bytes:
     return _FIXED.pack(SIGNATURE, _LOCAL, 0, 0)
 
 
-def _family(source: Inet, destination: Inet) -> int:
-    families = {ipaddress.ip_address(one.host).version for one in (source, destination)}
-    if len(families) != 1:
-        raise HeaderError(f"{source.host} and {destination.host} must both be IPv4 or both be IPv6")
-    return families.pop()
+def _hosts(source: Inet, destination: Inet) -> tuple[int, list[str]]:
+    """The IP version of a header, and its addresses without zones."""
+    hosts = [one.host.partition("%")[0] for one in (source, destination)]
+    if all(":" in host for host in hosts) or not any(":" in host for host in hosts):
+        return (6 if ":" in hosts[0] else 4), hosts
+    return 6, [host if ":" in host else f"::ffff:{host}" for host in hosts]
