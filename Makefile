@@ -13,7 +13,7 @@ TYPED = echod twisted/plugins bench completion docs tests
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-system lint format bench bench-quick chaos fuzz soak docs man completion release-check release deb clean
+.PHONY: help run test test-system lint format bench bench-quick chaos fuzz soak docs man picture completion release-check release deb clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ docs: $(VENV)/.dev  ## build the documentation site in build/site, readable with
 man: $(VENV)/.dev  ## build the manual pages in build/man, from docs/ (man -l build/man/echod.8)
 	@$(BIN)/python -m sphinx -q -W --keep-going -b man -d build/doctrees docs build/man
 	@ls build/man/*
+
+picture: $(VENV)/.dev  ## record docs/terminal.svg from a real run of the daemon and its client
+	@$(BIN)/python -m docs.picture
 
 completion: $(VENV)/.dev  ## write the completion of bash and zsh to build/completion, from the two programs' parsers
 	@$(BIN)/python -m completion build/completion
