@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote
 
+from echod.address_options import CONNECTING, DIALLING, OPTIONS, option_text
 from echod.escaping import escaped, for_system
 from echod.shape import Shape
 from echod.socket_names import Inet, inet, is_loopback
@@ -43,7 +44,7 @@ class Address:
 
     def __str__(self) -> str:
         """The address as its URL, with its options: `parse` of it is equal to it."""
-        return self.label + (f"?{query}" if (query := "&".join(map(_option_text, self.options.items()))) else "")
+        return self.label + (f"?{query}" if (query := "&".join(map(option_text, self.options.items()))) else "")
 
     @property
     def label(self) -> str:
@@ -265,76 +266,22 @@ def _options(text: str, scheme: str, known: Scheme, query: str, client: bool) ->
         raise AddressError(f"{_shown(text)}: after the ? write options as name=value, joined by &") from None
     for name, value in pairs:
         if name not in known.options:
-            hint = get_close_matches(name, known.options, n=1)
-            right = f"did you mean {hint[0]}?" if hint else f"{scheme}:// takes " + ", ".join(sorted(known.options))
+            taken = known.options & DIALLING if client else known.options - CONNECTING
+            hint = get_close_matches(name, taken, n=1)
+            right = f"did you mean {hint[0]}?" if hint else f"{scheme}:// takes " + ", ".join(sorted(taken))
             raise AddressError(f"{_shown(text)}: unknown option {_shown(name)}; {right}")
         if name in options:
             raise AddressError(f"{_shown(text)}: the option {name} is given twice")
         if client and name not in DIALLING:
             raise AddressError(f"{_shown(text)}: {name} is an option for listening; leave it out")
+        if not client and name in CONNECTING:
+            raise AddressError(f"{_shown(text)}: {name} is an option for connecting; leave it out")
         accept, right = OPTIONS[name]
         accepted = accept(value)
         if accepted is None:
             raise AddressError(f"{_shown(text)}: {name}={_shown(value)} must be {right}")
         options[name] = accepted
     return options
-
-
-def _number(lowest: int, highest: int) -> Callable[[str], int | None]:
-    def accept(value: str) -> int | None:
-        if not re.fullmatch(r"[0-9]{1,10}", value) or not lowest <= int(value) <= highest:
-            return None
-        return int(value)
-
-    return accept
-
-
-def _dscp(value: str) -> int | None:
-    """A number, or a name of RFC 2474 (CS), RFC 2597 (AF), RFC 3246 (EF) or RFC 8622 (LE)."""
-    if match := re.fullmatch(r"cs([0-7])", value.lower()):
-        return int(match[1]) * 8
-    if match := re.fullmatch(r"af([1-4])([1-3])", value.lower()):
-        return int(match[1]) * 8 + int(match[2]) * 2
-    return {"ef": 46, "le": 1, "df": 0}.get(value.lower(), _number(0, 63)(value))
-
-
-def _mode(value: str) -> int | None:
-    return int(value, 8) if re.fullmatch(r"0?[0-7]{3}", value) else None
-
-
-def _one_of(words: Mapping[str, str | bool]) -> Callable[[str], str | bool | None]:
-    return words.get
-
-
-def _matching(pattern: str) -> Callable[[str], str | None]:
-    return lambda value: value if re.fullmatch(pattern, value) else None
-
-
-YES_OR_NO: Final = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
-
-OPTIONS: Final[Mapping[str, tuple[Callable[[str], str | int | bool | None], str]]] = {
-    "backlog": (_number(1, 65535), "a number from 1 to 65535"),
-    "interface": (_matching(r"[^\s/\x00-\x1f\x7f]{1,15}"), "the name of an interface, such as eth0"),
-    "dscp": (_dscp, "a number from 0 to 63, or a name such as ef, cs1, af41"),
-    "df": (_one_of({"do": "do", "want": "want", "dont": "dont"}), "do, want or dont"),
-    "freebind": (_one_of(YES_OR_NO), "yes or no"),
-    "retry": (_matching(r"[1-9][0-9]{0,5}(ms|s|m|h)"), "a duration such as 5s"),
-    "v6only": (_one_of(YES_OR_NO), "yes or no"),
-    "proxy": (_one_of({"v1": "v1", "v2": "v2", "any": "any"}), "v1, v2 or any"),
-    "mode": (_mode, "three octal digits, such as 0660"),
-    "user": (_matching(r"[^\s:/\x00-\x1f\x7f]{1,256}"), "a user's name or number"),
-    "group": (_matching(r"[^\s:/\x00-\x1f\x7f]{1,256}"), "a group's name or number"),
-}
-DIALLING: Final = frozenset({"interface", "dscp", "df"})  #: options that a client may use
-
-
-def _option_text(option: tuple[str, str | int | bool]) -> str:
-    name, value = option
-    if name == "mode":
-        return f"mode={value:04o}"
-    if isinstance(value, bool):
-        return f"{name}={'yes' if value else 'no'}"
-    return f"{name}={quote(str(value))}"
 
 
 def _shown(text: str) -> str:

@@ -24,7 +24,7 @@ from echod.config.printing import describe
 from echod.config.settings import Configuration
 from echod.daemon import fd_limit, landlock, twisted_internals
 from echod.daemon.admin_view import services_of
-from echod.daemon.bind import BoundSocket, ListenSpec, Unbindable, Unsuited, bind_all, open_to_nobody, wanted
+from echod.daemon.bind import BoundSocket, ListenSpec, Unbindable, Unsuited, bind_all, start_warnings, wanted
 from echod.daemon.config_diff import ConfigurationRefused
 from echod.daemon.daemon import Daemon
 from echod.daemon.fd_store import DescriptorStore
@@ -222,7 +222,7 @@ def makeService(options: Options) -> Daemon:
     reactor.addSystemEventTrigger("before", "shutdown", store.end)  # before the one that stops the daemon
     if os.geteuid() == 0 and (identity is None or identity.user == 0):
         notes.append("serving as root: start echod as another user, or use --uid")
-    for note in [*notes, *store.passed.close_rest(), *open_to_nobody(bound), *filter(None, [notify.error])]:
+    for note in [*notes, *store.passed.close_rest(), *start_warnings(bound), *filter(None, [notify.error])]:
         log.say("warn", note)
     rules = None
     if configuration.daemon.landlock:

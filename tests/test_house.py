@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "lineedit": "escaping",
     "socket_names": "escaping",
     "shape": "",
-    "address": "socket_names shape escaping transports.registry",
+    "address_options": "",
+    "address": "address_options socket_names shape escaping transports.registry",
     "membership": "",
     "model": "gate membership socket_names shape escaping transports.registry",
     "gate": "",
@@ -41,7 +42,7 @@ MAY_IMPORT = {
     "pages": "escaping transports.layers.http_answer",
     "config": "address events faults gate model socket_names runtime_dir services.registry shape small_files"
     " escaping transports.unix_paths transports.sockets",
-    "transports": "address events faults gate model socket_names peercred shape escaping",
+    "transports": "address address_options events faults gate model socket_names peercred shape escaping",
     "fastpath": "address events gate model socket_names escaping transports",
     "telemetry": "address events gate model socket_names escaping version",
     "daemon": "address admin config events faults gate membership model socket_names fastpath pages telemetry peercred"
@@ -49,15 +50,15 @@ MAY_IMPORT = {
     "tap": "address config daemon early_signals gate model socket_names telemetry services stdio lineedit"
     " escaping transports version",
     "admin": "gate membership model socket_names telemetry peercred services.outbox escaping",
-    "client": "address config events gate model socket_names peercred runtime_dir services shape startup_heap"
-    " stdio lineedit escaping tls transports version",
+    "client": "address address_options config events gate model socket_names peercred runtime_dir services shape"
+    " startup_heap stdio lineedit escaping tls transports version",
     "__main__": "early_signals startup_heap stdio version",
 }
 """The packages of echod, and the packages that each may import: a new package is one new line here."""
 
 PURE = {
     *("version", "escaping", "early_signals", "stdio", "startup_heap", "lineedit", "socket_names"),
-    *("shape", "address", "membership", "model", "gate", "faults"),
+    *("shape", "address_options", "address", "membership", "model", "gate", "faults"),
     *("events", "services", "config", "pages", "tls", "small_files", "peercred", "runtime_dir"),
 }
 """Packages that must not import Twisted or zope."""

@@ -14,6 +14,7 @@ from twisted.internet import error
 from twisted.python.failure import Failure
 
 from echod.address import Address
+from echod.address_options import source_of
 from echod.client.layers import header_of, layers_of
 from echod.escaping import escaped, system_error
 from echod.events import Closing, Counters
@@ -23,6 +24,7 @@ from echod.transports.conversation import Conversation
 from echod.transports.datagram_client import DatagramDialogue
 from echod.transports.layers.stack import Build, HandshakeTimeout, Layer, ProtocolError, Receiver, stacked
 from echod.transports.lookup import NameResolver
+from echod.transports.sockets import is_name
 from echod.transports.transport import transport_of
 
 CONNECT_TIMEOUT: Final = 10.0  #: seconds for one address; the kernel sends a SYN again after 1, 3 and 7
@@ -33,8 +35,10 @@ PATIENT: Final = Limits(idle=0, stall=0)
 
 
 def family_of(arguments: argparse.Namespace) -> int:
-    """The address family that `-4` or `-6` selects."""
-    return {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}[arguments.ip]
+    """The address family that `-4` or `-6` selects, or else for a name that of the option `source`."""
+    source = source_of(str(arguments.url.options.get("source", ""))) if is_name(arguments.url) else None
+    version = arguments.ip or (None if source is None or source.host == "*" else 6 if ":" in source.host else 4)
+    return {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}[version]
 
 
 class Failed(Exception):
@@ -177,9 +181,9 @@ def _reason(wrong: BaseException) -> str:
         return f"no connection within {CONNECT_TIMEOUT:g} s (ETIMEDOUT)"
     number = wrong.errno if isinstance(wrong, OSError) else getattr(wrong, "osError", None)
     if isinstance(number, int):
-        named = number == errno.ENODEV  # its text names the missing interface
-        words = (wrong.strerror if isinstance(wrong, OSError) else wrong.args[0]) if named else os.strerror(number)
-        return system_error(OSError(number, words))
+        ours = isinstance(wrong, error.ConnectBindError)  # its text names the interface or option
+        words = wrong.strerror if isinstance(wrong, OSError) else wrong.args[0] if ours else ""
+        return system_error(OSError(number, words or os.strerror(number)))
     if isinstance(wrong, error.ConnectionRefusedError):
         return system_error(OSError(errno.ECONNREFUSED, ""))
     return escaped(str(wrong)) or type(wrong).__name__

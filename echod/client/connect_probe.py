@@ -22,7 +22,7 @@ from echod.escaping import system_error
 from echod.socket_names import SocketAddress, inet_name, unix_name
 from echod.transports.datagram_client import ATTEMPT_DELAY, OUTAGE
 from echod.transports.lookup import Target, look_up
-from echod.transports.sockets import mark
+from echod.transports.sockets import open_socket, prepare_client
 
 LINGER: Final = 1.0  #: seconds that the peer has to close after our half-close
 PIECE: Final = 65_536  #: bytes of a read; received data is dropped
@@ -162,9 +162,9 @@ class Attempt(FileDescriptor):
         self.target = target
         self._ended = ended
         self._answered = False
-        self.socket = socket.socket(target[0], socket.SOCK_STREAM)
+        self.socket = open_socket(address, target[0], socket.SOCK_STREAM)
         try:
-            mark(self.socket, address)
+            prepare_client(self.socket, address)
             self.socket.setblocking(False)
         except OSError:
             self.socket.close()

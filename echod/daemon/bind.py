@@ -21,6 +21,7 @@ from echod.shape import Shape
 from echod.socket_names import Inet, inet_name, is_loopback
 from echod.transports import inherited_sockets, twisted_endpoint, unix_paths
 from echod.transports.sockets import mark
+from echod.transports.tcp import accepts_fast_open
 from echod.transports.transport import every_transport
 
 TRANSPORTS: Final[Mapping[str, Any]] = every_transport()
@@ -189,6 +190,14 @@ def reason(error: OSError, address: Address) -> str:
     return system_error(error)
 
 
-def open_to_nobody(bound: Iterable[BoundSocket]) -> list[str]:
-    """A warning for each address that is reachable from the network while only loopback is allowed."""
-    return [warning for one in bound for warning in exposed(one.service, one.label, one.loopback)]
+def start_warnings(bound: Iterable[BoundSocket]) -> list[str]:
+    """The warnings about opened addresses.
+
+    They are reachable from the network while only loopback is allowed, or the kernel ignores an option.
+    """
+    found: list[str] = []
+    for one in bound:
+        found += exposed(one.service, one.label, one.loopback)
+        if one.address.options.get("fastopen") and not accepts_fast_open():
+            found.append(f"{one.service.name}  {one.label}: fastopen has no effect: net.ipv4.tcp_fastopen lacks bit 2")
+    return found

@@ -18,7 +18,7 @@ from echod.config.settings import Configuration
 from echod.daemon.admin_view import DaemonView
 from echod.daemon.assembly import Assembler, Assembly, context_of
 from echod.daemon.awaited_addresses import AwaitedAddresses
-from echod.daemon.bind import BoundSocket, ListenSpec, open_to_nobody
+from echod.daemon.bind import BoundSocket, ListenSpec, start_warnings
 from echod.daemon.config_diff import at_the_next_start, changed, changes, readapt, rebound
 from echod.daemon.draining import DrainingListeners
 from echod.daemon.fd_store import DescriptorStore
@@ -175,7 +175,7 @@ class Daemon(Service):
             closed=len(found.gone),
             changed=len(otherwise),
             changes=tuple(changes(found, new.bound, otherwise, self.configuration, configuration)),
-            notes=(*at_the_next_start(self.begun_with, configuration), *open_to_nobody(new.bound)),
+            notes=(*at_the_next_start(self.begun_with, configuration), *start_warnings(new.bound)),
         )
         going_on = [listener for listener, _ in found.going_on]
         self.assembly = Assembly(configuration, new.shared, new.served, going_on + begun)

@@ -36,10 +36,10 @@ class Scheme:
         return bool(self.module)
 
 
-_INET: Final = frozenset({"interface", "dscp", "df", "freebind", "retry", "v6only", "proxy"})
+_INET: Final = frozenset({"interface", "dscp", "df", "ttl", "freebind", "retry", "v6only", "proxy", "source"})
 _FILE: Final = frozenset({"mode", "user", "group"})
 _BACKLOG: Final = frozenset({"backlog"})
-_INET_STREAM: Final = _INET | _BACKLOG
+_INET_STREAM: Final = _INET | _BACKLOG | {"mptcp", "fastopen"}
 
 SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
     {

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from echod.address import Address
+from echod.address_options import option_text, source_of
 from echod.gate.send_budget import KERNEL_BUFFER
 from echod.socket_names import scoped
 
@@ -25,6 +26,8 @@ IP_MTU_DISCOVER: Final = 10  # ip(7)
 IPV6_MTU_DISCOVER: Final = 23  # ipv6(7)
 PMTUDISC: Final = {"dont": 0, "want": 1, "do": 2}  # <linux/in.h>; ipv6(7) has the same numbers
 IPV6_TCLASS: Final = 67  # ipv6(7); the socket module lacks it on some builds
+IP_BIND_ADDRESS_NO_PORT: Final = 24  # ip(7)
+IPPROTO_MPTCP: Final = 262  # <linux/in.h>
 
 
 def inet_sockets(address: Address, kind: socket.SocketKind) -> Iterator[socket.socket]:
@@ -33,7 +36,7 @@ def inet_sockets(address: Address, kind: socket.SocketKind) -> Iterator[socket.s
     `kind` is SOCK_STREAM or SOCK_DGRAM; a stream socket does not listen yet. Raises OSError.
     """
     for family, sockaddr in _places(address, kind):
-        opened = socket.socket(family, kind)
+        opened = open_socket(address, family, kind)
         try:
             _set_options(opened, address)
             opened.bind(sockaddr)
@@ -42,6 +45,14 @@ def inet_sockets(address: Address, kind: socket.SocketKind) -> Iterator[socket.s
             opened.close()
             raise
         yield opened
+
+
+def open_socket(address: Address, family: int, kind: socket.SocketKind) -> socket.socket:
+    """A new socket, of Multipath TCP if the address has `mptcp`. Raises OSError."""
+    if not address.options.get("mptcp"):
+        return socket.socket(family, kind)
+    with refusing(address, "mptcp"):
+        return socket.socket(family, kind, IPPROTO_MPTCP)
 
 
 def is_name(address: Address) -> bool:
@@ -90,6 +101,16 @@ def _named(interface: str) -> Iterator[None]:
         if error.errno in (errno.ENODEV, errno.ENXIO, None):  # if_nametoindex(3) leaves no number before Python 3.13
             raise OSError(errno.ENODEV, f"interface {interface} does not exist") from error
         raise
+
+
+@contextmanager
+def refusing(address: Address, name: str) -> Iterator[None]:
+    """Name the option and its value in the error, if the kernel refuses it."""
+    try:
+        yield
+    except OSError as error:
+        text = option_text((name, address.options[name]))
+        raise OSError(error.errno, f"{text}: {os.strerror(error.errno or 0).lower()}") from error
 
 
 def _has_ipv6() -> bool:
@@ -161,20 +182,57 @@ def keep_urgent_inline(opened: socket.socket) -> None:
 
 
 def mark(opened: socket.socket, address: Address) -> None:
-    """Set `interface`, `dscp` and `df` on a listening or connecting socket. Raises OSError."""
-    if interface := address.options.get("interface"):
-        with _named(str(interface)):
+    """Set `interface`, `dscp`, `df` and `ttl` on a listening or connecting socket. Raises OSError."""
+    options = address.options
+    if interface := options.get("interface"):
+        with _named(str(interface)), refusing(address, "interface"):
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, str(interface).encode() + b"\0")
-    if (dscp := address.options.get("dscp")) is not None:
-        if opened.family == socket.AF_INET6:
-            opened.setsockopt(socket.IPPROTO_IPV6, IPV6_TCLASS, int(dscp) << 2)
-        if carries_ipv4(opened):
-            opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, int(dscp) << 2)
-    if (df := address.options.get("df")) is not None:
-        if opened.family == socket.AF_INET6:
-            opened.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC[str(df)])
-        if carries_ipv4(opened):
-            opened.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC[str(df)])
+    if (dscp := options.get("dscp")) is not None:
+        with refusing(address, "dscp"):
+            _set_of_ip(opened, IPV6_TCLASS, socket.IP_TOS, int(dscp) << 2)
+    if (df := options.get("df")) is not None:
+        with refusing(address, "df"):
+            _set_of_ip(opened, IPV6_MTU_DISCOVER, IP_MTU_DISCOVER, PMTUDISC[str(df)])
+    if (ttl := options.get("ttl")) is not None:
+        with refusing(address, "ttl"):
+            _set_of_ip(opened, socket.IPV6_UNICAST_HOPS, socket.IP_TTL, int(ttl))
+
+
+def _set_of_ip(opened: socket.socket, six: int, four: int, value: int) -> None:
+    """Set an option of IPv6 and the same one of IPv4, as far as the socket carries them. Raises OSError."""
+    if opened.family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, six, value)
+    if carries_ipv4(opened):
+        opened.setsockopt(socket.IPPROTO_IP, four, value)
+
+
+def prepare_client(opened: socket.socket, address: Address) -> None:
+    """Set the options of an address on a socket before it connects, and bind it to `source`. Raises OSError.
+
+    If `source` has several ports, the first free one is used.
+    """
+    mark(opened, address)
+    source = source_of(str(address.options.get("source", "")))
+    if source is None:
+        return
+    host = source.host if source.host != "*" else "::" if opened.family == socket.AF_INET6 else "0.0.0.0"
+    if (":" in host) != (opened.family == socket.AF_INET6):
+        raise OSError(errno.EAFNOSUPPORT, f"source={source.host} is an address of the other IP version")
+    check_zone(host)
+    if opened.type is socket.SOCK_STREAM and source.lowest:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # its last connection may be in TIME_WAIT
+    elif opened.type is socket.SOCK_STREAM:
+        opened.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)  # connect(2) chooses the port
+    with refusing(address, "source"):
+        for port in range(source.lowest, source.highest + 1):
+            (*_, name), *_ = socket.getaddrinfo(host, port, type=opened.type, flags=socket.AI_NUMERICHOST)
+            try:
+                opened.bind(name)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or port == source.highest:
+                    raise
+            else:
+                return
 
 
 def carries_ipv4(opened: socket.socket) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -20,7 +21,15 @@ from echod.gate.access import packed_address
 from echod.socket_names import SocketAddress, inet_name
 from echod.transports.layers.stack import Receiver
 from echod.transports.lookup import NameResolver
-from echod.transports.sockets import check_zone, inet_sockets, keep_urgent_inline, mark
+from echod.transports.sockets import (
+    IPPROTO_MPTCP,
+    check_zone,
+    inet_sockets,
+    keep_urgent_inline,
+    open_socket,
+    prepare_client,
+    refusing,
+)
 from echod.transports.stream_port import StreamPort
 from echod.transports.transport import INET_FAMILIES, Stream
 from echod.transports.twisted_socket import dial
@@ -31,7 +40,10 @@ disappears while the connection is idle is detected after two minutes, and not a
 TCP_USER_TIMEOUT, Linux ignores the number and sends probes until that time is over (tcp(7))."""
 VANISHED: Final = 60.0
 """Seconds that sent data may stay unacknowledged. Linux's own limit (tcp_retries2) is about 15 minutes."""
-IPPROTO_MPTCP: Final = 262  # <linux/in.h>
+FAST_OPEN: Final = Path("/proc/sys/net/ipv4/tcp_fastopen")
+FAST_OPEN_SERVER: Final = 2  #: bit of FAST_OPEN
+TCP_FASTOPEN: Final = 23  # tcp(7)
+TCP_FASTOPEN_CONNECT: Final = 30  # <linux/tcp.h>
 IP_TRANSPARENT: Final = 19  # <linux/in.h>
 LEEWAY: Final = 5.0  #: seconds added to `stall`, more than the interval of the sweep that closes stalled connections
 
@@ -71,6 +83,14 @@ def _only_address(listening: socket.socket) -> SocketAddress | None:
     if name[0] in ("0.0.0.0", "::") or listening.getsockopt(socket.SOL_IP, IP_TRANSPARENT):
         return None
     return inet_name(name)
+
+
+def accepts_fast_open() -> bool:
+    """Whether the kernel accepts data in the first packet of a connection, on listeners with the option."""
+    try:
+        return bool(int(FAST_OPEN.read_text()) & FAST_OPEN_SERVER)
+    except (OSError, ValueError):
+        return False
 
 
 class TCPPort(StreamPort):
@@ -121,9 +141,14 @@ class _Dialling:
 
 class _MarkingClient(Client):
     def createInternetSocket(self) -> socket.socket:
-        opened: socket.socket = super().createInternetSocket()
+        address = self.connector.address
+        opened = open_socket(address, self.addressFamily, self.socketType)
         try:
-            mark(opened, self.connector.address)
+            opened.setblocking(False)
+            prepare_client(opened, address)
+            if address.options.get("fastopen"):
+                with refusing(address, "fastopen"):
+                    opened.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
         except OSError:
             opened.close()
             raise
@@ -158,7 +183,11 @@ class TCP(Stream):
         for bound in inet_sockets(address, socket.SOCK_STREAM):
             try:
                 prepare(bound)
-                bound.listen(int(address.options.get("backlog", BACKLOG)))
+                backlog = int(address.options.get("backlog", BACKLOG))
+                if address.options.get("fastopen"):
+                    with refusing(address, "fastopen"):
+                        bound.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN, backlog)
+                bound.listen(backlog)
             except BaseException:
                 bound.close()
                 raise

@@ -24,7 +24,7 @@ from echod.transports.datagram_client import DatagramDialogue
 from echod.transports.error_queue import ask_for_errors, refusing_peers
 from echod.transports.lookup import Target, look_up
 from echod.transports.socket_filter import FloodFilter
-from echod.transports.sockets import IPV6_TCLASS, inet_sockets, mark
+from echod.transports.sockets import IPV6_TCLASS, inet_sockets, prepare_client
 from echod.transports.transport import INET_FAMILIES, Datagram
 from echod.transports.udp_options import (
     IP_PKTINFO,
@@ -334,7 +334,9 @@ class UDP(Datagram):
         """A session with the first address of a name that replies. The Deferred fails with OSError."""
 
         def connect(targets: list[Target]) -> DatagramDialogue:
-            return DatagramDialogue(reactor, address.scheme, targets, lambda opened: mark(opened, address), begin, over)
+            return DatagramDialogue(
+                reactor, address.scheme, targets, lambda opened: prepare_client(opened, address), begin, over
+            )
 
         return look_up(reactor, address.host, address.port, socket.SOCK_DGRAM, family).addCallback(connect)
 

@@ -45,12 +45,12 @@ main()
 BOUND = """
 import os, signal, sys
 from echod import tap
-told = tap.open_to_nobody
+told = tap.start_warnings
 def tell(bound):
     os.kill(os.getpid(), signal.SIGHUP)
     os.kill(os.getpid(), signal.{})
     return told(bound)
-tap.open_to_nobody = tell
+tap.start_warnings = tell
 from echod.__main__ import main
 main()
 """

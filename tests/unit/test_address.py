@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.address import UNIX_PATH_MAX, Address, AddressError, parse
+from echod.address_options import CONNECTING, source_of
 from echod.shape import Shape
 from echod.transports.registry import SCHEMES
 
@@ -45,6 +46,9 @@ _option: dict[str, st.SearchStrategy[str | int | bool]] = {
     "interface": _word,
     "dscp": st.integers(0, 63),
     "df": st.sampled_from(("do", "want", "dont")),
+    "ttl": st.integers(1, 255),
+    "mptcp": st.booleans(),
+    "fastopen": st.booleans(),
     "freebind": st.booleans(),
     "retry": st.sampled_from(("1s", "500ms", "2m", "1h")),
     "v6only": st.booleans(),
@@ -63,7 +67,9 @@ def addresses(draw: st.DrawFn) -> Address:
     if scheme == "endpoint":
         return Address(scheme, path=draw(st.from_regex(r"tcp6?:[0-9A-Za-z]([ -9;-~]{0,30}[!-9;-~])?", fullmatch=True)))
     known = SCHEMES[scheme]
-    options = draw(st.fixed_dictionaries({}, optional={name: _option[name] for name in sorted(known.options)}))
+    options = draw(
+        st.fixed_dictionaries({}, optional={name: _option[name] for name in sorted(known.options - CONNECTING)})
+    )
     if known.has_path:
         path = draw(_path)
         if path.startswith("@"):  # an abstract name has no file to give these to
@@ -234,7 +240,10 @@ class Refusing(SynchronousTestCase):
             ("tcp://h:1?backlog", "options as name=value, joined by &"),
             ("tcp://h:1?backlog=1&", "options as name=value, joined by &"),
             ("tcp://h:1?back-log=1", "unknown option back-log; did you mean backlog?"),
-            ("udp://h:1?x=1", "unknown option x; udp:// takes df, dscp, freebind, interface, proxy, retry, v6only"),
+            (
+                "udp://h:1?x=1",
+                "unknown option x; udp:// takes df, dscp, freebind, interface, proxy, retry, ttl, v6only",
+            ),
             ("unix:///s?interface=eth0", "unix:// takes backlog, group, mode, user"),
             ("tcp://h:1?backlog=1&backlog=1", "the option backlog is given twice"),
             ("tcp://h:1?backlog=0", "backlog=0 must be a number from 1 to 65535"),
@@ -276,6 +285,38 @@ class Refusing(SynchronousTestCase):
             option = text.partition("?")[2].partition("=")[0]
             self.assertIn(f": {option} is an option for listening; leave it out", refused(text, client=True))
         parse("udp://h:7?dscp=ef&interface=eth0", client=True)
+
+    def test_source_is_for_clients(self) -> None:
+        for value, source in (
+            ("192.0.2.1", ("192.0.2.1", 0, 0)),
+            ("192.0.2.1:5000", ("192.0.2.1", 5000, 5000)),
+            ("*:5000-5009", ("*", 5000, 5009)),
+            ("[::1]:5000-65535", ("::1", 5000, 65535)),
+            ("2001:db8::1", ("2001:db8::1", 0, 0)),
+            ("[fe80::1%eth0]", ("fe80::1%eth0", 0, 0)),
+        ):
+            self.assertEqual(source_of(str(parse(f"tcp://h:7?source={value}", client=True).options["source"])), source)
+        for value in (
+            "*",
+            "host",
+            "192.0.2.1:0",
+            "192.0.2.1:5-4",
+            "1.2.3.4:65536",
+            "300.1.1.1",
+            "[::1",
+            ":5000",
+            "1.2.3.4:",
+            "",
+        ):
+            said = refused(f"udp://h:7?source={value}", client=True)
+            self.assertIn("must be an address, a port or both, such as 192.0.2.1, *:5000 or [::1]:5000-5009", said)
+        self.assertIn(": source is an option for connecting; leave it out", refused("tcp://*:7?source=192.0.2.1"))
+
+    def test_the_range_of_ttl(self) -> None:
+        for value in ("0", "256", "-1", "x", ""):
+            self.assertIn(
+                f"ttl={value or chr(39) * 2} must be a number from 1 to 255", refused(f"udp://*:7?ttl={value}")
+            )
 
     def test_host_and_port_alone_miss_their_scheme(self) -> None:
         for text in ("127.0.0.1:7", "localhost:7", "[::1]:7", "[fe80::1%eth0]:7", "echo.example:7"):

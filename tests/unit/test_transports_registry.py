@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from echod.address import OPTIONS
+from echod.address_options import OPTIONS
 from echod.shape import Shape
 from echod.transports.registry import EVERY_FORM, SCHEMES
 from echod.transports.transport import Datagram, Message, Stream, every_transport, transport_of

@@ -1,0 +1,222 @@
+"""Options of addresses that set options of sockets, of the daemon and of echoctl, as the other end sees them."""
+
+import json
+import socket
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from echod.address import parse
+from echod.transports.sockets import IPPROTO_MPTCP
+from echod.transports.tcp import TCP, TCP_FASTOPEN
+from tests.contract.matrix import MIB, data, exactly, rest
+from tests.daemon import SECONDS, Daemon, environment, inet_of, run
+
+ECHOCTL: Final = (sys.executable, "-m", "echod.client.main")
+SOL_MPTCP, MPTCP_INFO, FALLBACK = 284, 1, 1  # <linux/mptcp.h>
+multipath = pytest.mark.skipif(
+    not Path("/proc/sys/net/mptcp/enabled").exists() or Path("/proc/sys/net/mptcp/enabled").read_text().strip() != "1",
+    reason="the kernel has no Multipath TCP",
+)
+
+
+def echoctl(*words: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run echoctl with an empty standard input."""
+    return run(*ECHOCTL, *words, env=environment(), stdin=subprocess.DEVNULL)
+
+
+def whoami(url: str) -> dict[str, Any]:
+    """The reply of a whoami service to echoctl."""
+    done = echoctl("send", url, "x")
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def is_multipath(connection: socket.socket) -> bool:
+    """Whether both ends of a connection use Multipath TCP: it has not fallen back to TCP."""
+    try:
+        info = connection.getsockopt(SOL_MPTCP, MPTCP_INFO, 200)
+    except OSError:
+        return False
+    return not int.from_bytes(info[8:12], sys.byteorder) & FALLBACK
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    with Daemon(listen=("whoami=tcp://127.0.0.1:0", "whoami=udp://127.0.0.1:0", "whoami=udp://[::1]:0")) as running:
+        yield running
+
+
+@multipath
+def test_a_listener_with_mptcp_serves_both_kinds_of_clients():
+    with Daemon(listen=("echo=tcp://127.0.0.1:0?mptcp=yes", "upper=tcp://127.0.0.1:0")) as daemon:
+        for service, protocol, both in (
+            ("echo", IPPROTO_MPTCP, True),
+            ("echo", socket.IPPROTO_TCP, False),
+            ("upper", IPPROTO_MPTCP, False),
+        ):
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol) as client:
+                client.settimeout(SECONDS)
+                client.connect(daemon.inet(service, "tcp"))
+                client.sendall(data()[:1000])
+                assert exactly(client, 1000) in (data()[:1000], data()[:1000].upper())
+                assert is_multipath(client) is both
+        with socket.create_connection(daemon.inet("echo", "tcp"), SECONDS) as client:
+            client.sendall(data()[:MIB])
+            assert exactly(client, MIB) == data()[:MIB]
+
+
+@multipath
+@pytest.mark.parametrize("command", ["send", "ping"])
+def test_a_client_with_mptcp(command):
+    words = {"send": ["--timeout", "10"], "ping": ["--connect", "-c", "1"]}[command]
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.settimeout(SECONDS)
+        url = f"tcp://127.0.0.1:{listening.getsockname()[1]}?mptcp=yes"
+        program = [*ECHOCTL, command, *words, url, *(["x"] if command == "send" else [])]
+        with subprocess.Popen(program, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+            with listening.accept()[0] as accepted:
+                accepted.settimeout(SECONDS)
+                if command == "send":
+                    assert accepted.recv(10) == b"x"
+                assert is_multipath(accepted)
+            process.communicate(timeout=SECONDS)
+        assert process.returncode == 0
+
+
+def test_an_option_that_the_kernel_refuses_is_one_line():
+    """The kernel has no IP_TTL of Multipath TCP; in a network namespace without it, no socket at all."""
+    done = run(sys.executable, "-m", "echod", "--listen", "echo=tcp://127.0.0.1:0?mptcp=yes&ttl=3", env=environment())
+    assert done.returncode == 71
+    assert done.stderr.decode().startswith("echod: tcp://127.0.0.1:0: ")
+    assert done.stderr.decode().rstrip().endswith(")")
+    assert "ttl=3: " in done.stderr.decode() or "mptcp=yes: " in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_fastopen_of_a_listener_has_its_backlog():
+    for options, expected in (("?fastopen=yes&backlog=37", 37), ("", 0), ("?fastopen=no", 0)):
+        [bound] = TCP().bind(None, parse(f"tcp://127.0.0.1:0{options}"))
+        with bound:
+            assert bound.getsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN) == expected
+
+
+def test_fastopen_without_the_kernel_is_served_with_a_warning():
+    enabled = int(Path("/proc/sys/net/ipv4/tcp_fastopen").read_text()) & 2
+    with Daemon(listen=("echo=tcp://127.0.0.1:0?fastopen=yes",)) as daemon:
+        done = echoctl("send", daemon.url("echo", "tcp") + "?fastopen=yes", "hello")
+        assert (done.returncode, done.stdout) == (0, b"hello")
+        assert ("fastopen has no effect: net.ipv4.tcp_fastopen lacks bit 2" in daemon.log()) is not enabled
+
+
+@pytest.mark.parametrize(("host", "level", "option", "received"), [
+    ("127.0.0.1", socket.IPPROTO_IP, 12, 2),  # IP_RECVTTL, IP_TTL
+    ("[::1]", socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, socket.IPV6_HOPLIMIT),
+])  # fmt: skip
+def test_ttl_of_replies_and_of_requests(host, level, option, received):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with (
+        Daemon(listen=(f"whoami=udp://{host}:0?ttl=9", "echo=tcp://127.0.0.1:0?ttl=8")) as daemon,
+        socket.socket(family, socket.SOCK_DGRAM) as client,
+        socket.create_connection(daemon.inet("echo", "tcp"), SECONDS) as stream,
+    ):
+        client.settimeout(SECONDS)
+        client.setsockopt(level, option, 1)
+        client.connect(daemon.inet("whoami", "udp"))
+        client.send(b"x" * 500)
+        [(*_, value)] = client.recvmsg(2000, 100)[1]
+        assert struct.unpack("i", value) == (9,)
+        assert whoami(daemon.url("whoami", "udp") + "?ttl=7")["ttl"] == 7
+        stream.sendall(b"hello")
+        assert exactly(stream, 5) == b"hello"
+
+
+def test_ttl_of_accepted_connections():
+    [bound] = TCP().bind(None, parse("tcp://127.0.0.1:0?ttl=8"))
+    with bound, socket.create_connection(bound.getsockname(), SECONDS):
+        bound.settimeout(SECONDS)
+        with bound.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) == 8
+
+
+def free_range(kind: socket.SocketKind) -> tuple[int, socket.socket]:
+    """The first of three consecutive ports of 127.0.0.2, and a socket on it. The other two are free."""
+    while True:
+        first = socket.socket(socket.AF_INET, kind)
+        first.bind(("127.0.0.2", 0))
+        port = first.getsockname()[1]
+        try:
+            for other in (port + 1, port + 2):
+                with socket.socket(socket.AF_INET, kind) as probe:
+                    probe.bind(("127.0.0.2", other))
+        except (OSError, OverflowError):
+            first.close()
+            continue
+        if kind is socket.SOCK_STREAM:
+            first.listen()
+        return port, first
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "udp"])
+def test_a_client_takes_the_first_free_port_of_its_source(daemon, scheme):
+    kind = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}[scheme]
+    url = daemon.url("whoami", f"{scheme}://127")
+    assert whoami(f"{url}?source=127.0.0.3")["remote_address"] == "127.0.0.3"
+    port, taken = free_range(kind)
+    with taken:
+        told = whoami(f"{url}?source=127.0.0.2:{port}-{port + 2}")
+        assert (told["remote_address"], told["remote_port"]) == ("127.0.0.2", port + 1)
+        for source, why in (
+            (f"127.0.0.2:{port}", f"source=127.0.0.2:{port}: address already in use (EADDRINUSE)"),
+            ("192.0.2.77", "source=192.0.2.77: cannot assign requested address (EADDRNOTAVAIL)"),
+            ("[::1]", "source=::1 is an address of the other IP version"),
+        ):
+            done = echoctl("send", f"{url}?source={source}", "x")
+            assert done.returncode == 1
+            assert why in done.stderr.decode()
+            assert done.stderr.count(b"\n") == 1
+
+
+def test_a_probe_of_connecting_uses_the_source():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(SECONDS)
+        url = f"tcp://127.0.0.1:{listening.getsockname()[1]}?source=127.0.0.4"
+        with subprocess.Popen(
+            [*ECHOCTL, "ping", "--connect", "-c", "1", url], env=environment(), stdout=subprocess.DEVNULL
+        ) as process:
+            accepted, remote = listening.accept()
+            accepted.close()
+            assert process.wait(SECONDS) == 0
+    assert remote[0] == "127.0.0.4"
+
+
+def test_a_name_is_tried_in_the_family_of_the_source():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(SECONDS)
+        url = f"tcp://localhost:{listening.getsockname()[1]}?source=127.0.0.5"
+        with subprocess.Popen([*ECHOCTL, "send", url, "x"], env=environment(), stdout=subprocess.DEVNULL) as process:
+            accepted, remote = listening.accept()
+            with accepted:
+                accepted.settimeout(SECONDS)
+                assert rest(accepted) == b"x"
+            assert process.wait(SECONDS) == 0
+    assert remote[0] == "127.0.0.5"
+
+
+def test_endpoint_strings_of_proxies_name_the_option(tmp_path):
+    done = run(sys.executable, "-m", "echod", "--listen", "echo=haproxy:tcp:7", env=environment(), cwd=tmp_path)
+    assert done.returncode == 78
+    assert "write tcp://…?proxy=any instead" in done.stderr.decode()
+
+
+def test_a_listener_and_a_client_with_df_and_dscp(daemon):
+    told = whoami(daemon.url("whoami", "udp://127") + "?dscp=ef&df=do")
+    assert told["dscp"] == 46
+    assert inet_of(daemon.url("whoami", "tcp"))[1] > 0
