@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -12,13 +13,29 @@ from echod.address import Address
 from echod.socket_names import Inet, SocketAddress
 from echod.transports.layers.proxy import MakeHeader, ProxyClient
 from echod.transports.layers.proxy_header import version_1, version_2
-from echod.transports.layers.stack import MakeLayer
+from echod.transports.layers.stack import MakeLayer, ProtocolError
 from echod.transports.transport import layer_of
+
+HANDSHAKE: Final = 10.0  #: seconds for a handshake, as the default of the daemon
 
 Configure = Callable[[Address, argparse.Namespace, Any], MakeLayer]
 """Makes a layer for an address, with the options of the command line; the last argument is the reactor."""
 
-CONFIGURED: Final[Mapping[str, Configure]] = MappingProxyType({})
+
+def _tls(address: Address, _arguments: argparse.Namespace, reactor: Any) -> MakeLayer:
+    from echod.tls.verification import Expectations, client_context, server_name, verify_name
+    from echod.transports.layers.tls import TlsLayer
+
+    def verify(tls: ssl.SSLObject) -> None:
+        wrong = verify_name(tls.getpeercert(binary_form=True) or b"", address.host)
+        if wrong is not None:
+            raise ProtocolError(wrong)
+
+    context, name = client_context(Expectations(address.host)), server_name(address.host)
+    return partial(TlsLayer, clock=reactor, seconds=HANDSHAKE, context=context, server_hostname=name, verify=verify)
+
+
+CONFIGURED: Final[Mapping[str, Configure]] = MappingProxyType({"tls": _tls})
 """The layers that have options, by their names in `Scheme.layers`."""
 
 

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from echod.config.address_conflicts import AddressConflicts, Unknown
 from echod.config.errors import ConfigurationError, element, joined
-from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, field_of, key_of
-from echod.config.settings import LOOPBACK, Admin, Configuration, Daemon, ServiceConfig
+from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, TLS, field_of, key_of
+from echod.config.settings import LOOPBACK, Admin, Configuration, Daemon, ServiceConfig, TlsSettings
+from echod.config.tls_settings import TlsBuilding
 from echod.config.toml_reader import DEFAULT, Found, Reading, Written
 from echod.gate.access import Network
 from echod.gate.limits import Limits
@@ -81,6 +82,7 @@ class Building:
             options=self._options(path, kind.value, listen.file, found),
             **self._fields(path, ("kind", "listen", "show"), [found]),
             **self._fields(path, POLICY, both),
+            tls=self._tls(joined(path, "tls"), listen, found.get("tls")),
             limits=Limits(**limits),
             written_limits={field_of(key): table[key].path for table in reversed(tables) for key in table},
         )
@@ -90,6 +92,10 @@ class Building:
         key = joined(path, "allow")
         self._origins[key] = (*self._origins.get(key, (DEFAULT,)), ALLOW)
         return replace(service, allow=tuple(dict.fromkeys(service.allow + self._also)))
+
+    def _tls(self, path: str, listen: Written, found: Found | None) -> TlsSettings | None:
+        fields = self._fields(path, TLS.keys, [found or {}])
+        return TlsBuilding(self._reading, path, listen).settings(found, fields)
 
     def _check_proxies(self, service: ServiceConfig, listen: Written, proxy_from: Written | None) -> None:
         """Check that `proxy` of an address and `proxy-from` are both there, or neither."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from echod.config.errors import joined
 from echod.config.options import option_forms
-from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, Table, field_of, missing
+from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, TLS, Table, field_of, missing
 from echod.config.settings import Configuration, ServiceConfig
 from echod.config.toml_reader import DEFAULT
 from echod.escaping import escaped
@@ -40,6 +40,9 @@ def _service(service: ServiceConfig, origins: Origins) -> Iterator[str]:
     yield from _lines(Table("options", option_forms(service.kind)), path, service.options, origins)
     yield ""
     yield from _table(LIMITS, f"{path}.limits", service.limits, origins)
+    if service.tls is not None:
+        yield ""
+        yield from _table(TLS, f"{path}.tls", service.tls, origins)
 
 
 def _table(table: Table, path: str, struct: object, origins: Origins) -> Iterator[str]:

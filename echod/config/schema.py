@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
 from typing import Any, Final, get_args
 
 from echod.address import Address, parse
@@ -20,7 +21,6 @@ from echod.config.value_types import (
     DURATION,
     FILE,
     FLAG,
-    NAME,
     NETWORKS,
     PORTS,
     PROBABILITY,
@@ -31,6 +31,7 @@ from echod.config.value_types import (
     URL,
     Form,
     array,
+    path,
     sized,
     text,
     whole,
@@ -39,6 +40,7 @@ from echod.config.value_types import (
 from echod.gate.limits import Limits
 from echod.model import Show
 from echod.runtime_dir import expanded
+from echod.tls.profiles import Profile
 
 LARGEST_BUFFER: Final = 64 << 20
 """Bytes: the maximum of `buffer`. Each read allocates a whole buffer, but returns at most what the kernel holds: 32 MiB
@@ -175,17 +177,35 @@ FAULTS: Final = Table(
     },
 )
 
+WRONG_CERTIFICATES: Final = (
+    *("expired", "not-yet-valid", "wrong-host", "untrusted", "revoked", "weak-key"),
+    *("incomplete-chain", "reversed-chain", "wrong-purpose", "many-names", "huge-chain"),
+)
+"""Certificates that are wrong on purpose, for tests of clients."""
+
+
+def _certificate(written: str) -> Path | str:
+    return written if written in (settings.SELF_SIGNED, *WRONG_CERTIFICATES) else path(written)
+
+
+def _protocol(written: str) -> str:
+    if not written or len(written.encode()) > 255:  # RFC 7301 3.1
+        raise ValueError(f"{shown(written)} must be the name of a protocol, of 1 to 255 bytes")
+    return written
+
+
 TLS: Final = Table(
     "services.NAME.tls",
     {
-        "certificate": NAME,
+        "certificate": text('the path of a file, or "self-signed"', _certificate),
         "key": FILE,
         "directory": FILE,
         "client-ca": FILE,
-        "client": words("required", "optional"),
-        "profile": words("intermediate", "modern"),
-        "alpn": array(NAME, 'names of protocols such as ["echo"]'),
+        "client": words(*get_args(settings.ClientCertificate)),
+        "profile": words(*get_args(Profile)),
+        "alpn": array(text('the name of a protocol such as "echo"', _protocol), 'names of protocols such as ["echo"]'),
     },
+    settings.TlsSettings,
 )
 
 SHOW: Final = words(*get_args(Show))
@@ -233,7 +253,7 @@ NOT_YET: Final[tuple[tuple[str, Unavailable], ...]] = (
     ("daemon.workers", lambda workers: None if workers == 1 else f"workers = {_AUTO.toml(workers)}"),
     ("services.NAME.faults", _all),
     ("services.NAME.listen", _scheme),
-    ("services.NAME.tls", _all),
+    ("services.NAME.tls.certificate", lambda value: str(value) if value in WRONG_CERTIFICATES else None),
 )
 """The keys of the schema that this version does not implement yet."""
 

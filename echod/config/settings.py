@@ -10,16 +10,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from echod.address import Address
 from echod.gate.access import Network
 from echod.gate.limits import Auto, Limits
 from echod.model import Service, Show
+from echod.tls.profiles import Profile
+
+if TYPE_CHECKING:
+    from echod.tls.server import ServerContexts
 
 Plane = Literal["auto", "off"]
+ClientCertificate = Literal["required", "optional"]
 LogFormat = Literal["auto", "text", "json", "journal"]
 LogLevel = Literal["debug", "info", "warn", "error", "critical"]
+
+SELF_SIGNED: Final = "self-signed"  #: the certificate that is made at the start
 
 LOOPBACK: Final[tuple[Network, ...]] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 """The default of `allow`: this machine only."""
@@ -50,6 +57,21 @@ class Admin:
 
 
 @dataclass(frozen=True)
+class TlsSettings:
+    """TLS of one service: `[services.NAME.tls]`."""
+
+    certificate: Path | str | None = None  #: a file, or SELF_SIGNED; None if `directory` has all certificates
+    key: Path | None = None  #: the file of the key; None if it is in the file of the certificate
+    directory: Path | None = None  #: certificates that are chosen by the name that the client asks for
+    client_ca: Path | None = None  #: the authorities of clients' certificates; None asks for none
+    client: ClientCertificate = "required"  #: whether clients need a certificate, with `client_ca`
+    profile: Profile = "intermediate"
+    alpn: tuple[str, ...] = ()  #: the protocols of the service, the preferred one first
+    fingerprints: tuple[str, ...] = ()  #: of the certificates that were read: a renewal is a change
+    contexts: ServerContexts | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
 class ServiceConfig:
     """One service: its kind, options, addresses, access lists and limits."""
 
@@ -64,6 +86,7 @@ class ServiceConfig:
     allow_source_ports: tuple[int, ...] = ()  #: exceptions to the loop guard
     limits: Limits = field(default_factory=Limits)
     show: Show | None = None  #: whether messages of clients are printed; None is the default of the kind
+    tls: TlsSettings | None = None  #: set if an address uses TLS
     written_limits: Mapping[str, str] = field(default_factory=dict, compare=False)
     """The configured fields of `limits`, each with the path of its key in the service or in `[defaults]`. A configured
     limit that cannot be met is an error; a default is reduced."""

@@ -144,7 +144,8 @@ def _not_empty(written: str) -> str:
     return written
 
 
-def _path(written: str) -> Path:
+def path(written: str) -> Path:
+    """The path that a text names. Raises ValueError."""
     if not written or "\0" in written:
         raise ValueError(f'{units.shown(written)} must be the path of a file, such as "/etc/echod/quotes.txt"')
     return Path(for_system(written))
@@ -167,7 +168,7 @@ FLAG: Final = Form("true or false", _boolean, toml_plain)
 TEXT: Final = text("text", str)
 NAME: Final = text("text", _not_empty)
 URL: Final = text('a URL such as "redis://127.0.0.1:6379"', _url)
-FILE: Final = text('the path of a file, such as "/etc/echod/quotes.txt"', _path)
+FILE: Final = text('the path of a file, such as "/etc/echod/quotes.txt"', path)
 DURATION: Final = lasting()
 TIMEOUT: Final = lasting(more_than_zero=True)
 SIZE: Final = sized()

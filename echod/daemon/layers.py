@@ -17,7 +17,24 @@ from echod.transports.transport import layer_of
 Configure = Callable[[Address, RunningService, DaemonContext], MakeLayer]
 """Makes a layer for an address, with the settings of the service."""
 
-CONFIGURED: Final[Mapping[str, Configure]] = MappingProxyType({})
+
+def _tls(_address: Address, served: RunningService, shared: DaemonContext) -> MakeLayer:
+    from echod.transports.layers.tls import TlsLayer  # this imports `cryptography`, which most daemons do not need
+
+    config = served.config
+    contexts = None if config.tls is None else config.tls.contexts
+    assert contexts is not None  # the configuration checks it
+    return partial(
+        TlsLayer,
+        clock=shared.reactor,
+        seconds=config.limits.handshake,
+        context=contexts.default,
+        handshakes=shared.state.handshakes,
+        work=shared.context.work,
+    )
+
+
+CONFIGURED: Final[Mapping[str, Configure]] = MappingProxyType({"tls": _tls})
 """The layers that have settings, by their names in `Scheme.layers`."""
 
 

@@ -14,6 +14,7 @@ from echod.events import Counters
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
+from echod.gate.handshakes import Handshakes
 from echod.gate.limits import Limits
 from echod.gate.members import MemberGate
 from echod.gate.network_rate import Total
@@ -33,6 +34,10 @@ class SharedState(Protocol):
     @property
     def members(self) -> MemberGate:
         """Cookies, output budgets and muted addresses of all datagram members."""
+
+    @property
+    def handshakes(self) -> Handshakes:
+        """The unfinished TLS handshakes of all listeners."""
 
     def counters(self, service: str, address: str) -> Counters:
         """The counters of one listener, at 0."""
@@ -55,6 +60,7 @@ class LocalState:
     def __init__(self, clock: Callable[[], float], tell: Callable[..., Any]) -> None:
         self.send_budget = SendBudget(tell)
         self.members = MemberGate(clock)
+        self.handshakes = Handshakes()
         self._clock = clock
         self._total = Total()
 

@@ -1,1 +1,1 @@
-"""TLS: certificates and contexts. It does not know sockets, layers or services."""
+"""TLS without sockets: profiles, certificates, contexts, and the facts and errors of a handshake."""

@@ -150,7 +150,7 @@ class Conversation(ReplyWriter):
         finished = self._peer_ended or isinstance(reason, ConnectionDone)  # a Unix peer ends with a hang-up
         if self._closing is Closing.DONE:
             whole = finished and self._more is None and not self.unsent
-            named = _NAMED.get(type(self.below.facts.error or reason))
+            named = _NAMED.get(type((self.begun and self.below.facts.error) or reason))
             self._closing = named or (Closing.DONE if whole else Closing.LOST)
         self._more = None
         if hasattr(self, "session"):

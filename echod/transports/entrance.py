@@ -65,7 +65,7 @@ class Entrance(Layer):
         """Handle the end of the connection."""
         super().lost(reason)
         if not self.entered:
-            wrong = self.facts.error or reason
+            wrong = reason if self.below is None else self.facts.error or reason
             if self.closing is Closing.LOST and isinstance(wrong, HandshakeTimeout | ProtocolError):
                 self.closing = Closing.HANDSHAKE
                 self.error = str(wrong)

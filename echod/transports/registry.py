@@ -16,6 +16,8 @@ from typing import Final
 
 from echod.shape import Shape
 
+_TLS: Final = "tls"  #: the name of the layer
+
 
 @dataclass(frozen=True)
 class Scheme:
@@ -29,6 +31,11 @@ class Scheme:
     has_url_path: bool = False  #: a path after host and port, as in `ws://127.0.0.1:8007/echo`
     is_bare: bool = False  #: a connection is one kernel stream socket and nothing else
     shown_as: str = ""  #: the scheme that peers are shown as using, if it is another one
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether its connections use TLS, and its listeners need a certificate."""
+        return _TLS in self.layers
 
     @property
     def available(self) -> bool:
@@ -45,9 +52,9 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
     {
         "tcp": Scheme(Shape.STREAM, _INET_STREAM, "tcp", is_bare=True),
         "udp": Scheme(Shape.DATAGRAM, _INET, "udp"),
-        "tls": Scheme(Shape.STREAM, _INET_STREAM, layers=("tls",)),
+        "tls": Scheme(Shape.STREAM, _INET_STREAM, "tcp", layers=(_TLS,)),
         "ws": Scheme(Shape.MESSAGE, _INET_STREAM, layers=("websocket",), has_url_path=True),
-        "wss": Scheme(Shape.MESSAGE, _INET_STREAM, layers=("tls", "websocket"), has_url_path=True),
+        "wss": Scheme(Shape.MESSAGE, _INET_STREAM, layers=(_TLS, "websocket"), has_url_path=True),
         "unix": Scheme(Shape.STREAM, _FILE | _BACKLOG, "unix", has_path=True, is_bare=True),
         "unix-dgram": Scheme(Shape.DATAGRAM, _FILE, "unix_dgram", has_path=True),
         "unix-seqpacket": Scheme(Shape.MESSAGE, _FILE | _BACKLOG, "unix_seqpacket", has_path=True),

@@ -22,6 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echod.shape import Shape
 from tests.daemon import SECONDS, Daemon, Place
+from tests.tls import TlsSocket
 
 MIB: Final = 1 << 20
 PLANES: Final = ("auto", "off")
@@ -53,6 +54,7 @@ class Transport:
     carries: Shape
     listen: str  #: the address for the daemon; `{name}` is replaced by the service's name
     connect: Callable[[Place], Any]
+    bare: bool = True  #: whether no layer is between socket and service: a fast path, and urgent data
 
 
 def _stream(
@@ -87,6 +89,10 @@ def _datagram(family: socket.AddressFamily, host: str, asked: str | None = None)
     return connect
 
 
+def _tls(place: Place) -> TlsSocket:
+    return TlsSocket(_stream(socket.AF_INET)(place))
+
+
 def _named(place: Place) -> socket.socket:
     """A client of a Unix datagram socket, with a name chosen by the kernel: a socket without a name gets no reply."""
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -99,6 +105,7 @@ def _named(place: Place) -> socket.socket:
 
 TRANSPORTS: Final[Mapping[str, Transport]] = {
     "tcp": Transport(STREAM, "tcp://127.0.0.1:0", _stream(socket.AF_INET)),
+    "tls": Transport(STREAM, "tls://127.0.0.1:0", _tls, bare=False),
     "tcp6": Transport(STREAM, "tcp://[::1]:0", _stream(socket.AF_INET6)),
     "unix": Transport(STREAM, "unix://{dir}/{name}.sock", _stream(socket.AF_UNIX)),
     "udp": Transport(DATAGRAM, "udp://127.0.0.1:0", _datagram(socket.AF_INET, "127.0.0.1")),
@@ -160,6 +167,7 @@ def configuration(plane: str, services: Mapping[str, str] = SERVICES) -> str:
             if not (transport.carries is MESSAGE and 'kind = "chargen"' in options)  # its reply has no last message
         ]
         parts.append(f"[services.{name}]\nlisten = {listen}\n{options}\n")
+        parts.append(f'[services.{name}.tls]\ncertificate = "self-signed"\n')
     return "\n".join(parts)
 
 
@@ -231,15 +239,18 @@ class Contract(_Case):
         return client
 
 
-def everywhere(contract: type[Contract], carries: Shape, *services: str) -> dict[str, type]:
-    """A test case of the contract for each of the services, each transport of that shape, and each plane."""
+def everywhere(contract: type[Contract], carries: Shape, *services: str, bare_only: bool = False) -> dict[str, type]:
+    """A test case of the contract for each of the services, each transport of that shape, and each plane.
+
+    Transports with layers have no fast path, and are tested once. `bare_only` leaves them out.
+    """
     cases = {}
     for service in services:
         for name, transport in TRANSPORTS.items():
-            if transport.carries is not carries:
+            if transport.carries is not carries or (bare_only and not transport.bare):
                 continue
             COVERED.add((service, name))
-            for plane in PLANES:
+            for plane in PLANES if transport.bare else PLANES[:1]:
                 title = f"{contract.__name__}_{service}_{name}_{plane}".replace("-", "_")
                 known = {"__module__": contract.__module__, "service": service, "name": name, "plane": plane}
                 if name not in REACHABLE:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.contract.matrix import MIB, STREAM, Contract, data, everywhere, exactly, rest
 from tests.daemon import eventually
+from tests.tls import TlsSocket
 
 
 class Taking(Contract):
@@ -122,7 +123,8 @@ def client_of(client: Any) -> str:
     name = client.getsockname()
     if client.family == socket.AF_UNIX:
         return re.escape("unix (unnamed)")
-    return re.escape(f"tcp [{name[0]}]:{name[1]}" if ":" in name[0] else f"tcp {name[0]}:{name[1]}")
+    scheme = "tls" if isinstance(client, TlsSocket) else "tcp"
+    return re.escape(f"{scheme} [{name[0]}]:{name[1]}" if ":" in name[0] else f"{scheme} {name[0]}:{name[1]}")
 
 
 for _contract, *_services in (

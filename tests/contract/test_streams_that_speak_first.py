@@ -54,7 +54,9 @@ class Identifying(Saying):
             return
         assert (said["remote_address"], said["remote_port"]) == here[:2]
         assert (said["local_address"], said["local_port"]) == there[:2]
-        assert said["protocol"] == "tcp"
+        assert said["protocol"] == self.transport.listen.partition(":")[0]
+        if self.name == "tls":
+            assert (said["tls"]["version"], said["tls"]["server_name"]) == ("TLSv1.3", "localhost")
 
 
 class Generating(Contract):

@@ -128,7 +128,7 @@ def test_connect_needs_a_stream_and_no_size(capsys):
 
 
 @pytest.mark.parametrize("command", ["send", "talk", "ping"])
-@pytest.mark.parametrize("url", ["tls://127.0.0.1:7", "ws://127.0.0.1:7/echo"])
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:7/echo"])
 def test_a_missing_feature_is_reported(command, url, capsys):
     assert "is not available in this version" in refusal(capsys, command, url)
 

@@ -1,0 +1,111 @@
+"""Builds the TLS settings of a service: reads its certificates and keys, and makes the contexts that use them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from echod.address import Address
+from echod.config.errors import element, joined
+from echod.config.settings import SELF_SIGNED, TlsSettings
+from echod.config.toml_reader import Found, Reading, Written
+
+CERTIFICATE: Final = 'certificate = "self-signed", certificate and key with files, or directory'
+
+
+class TlsBuilding:
+    """Builds the settings of one service, whose table is at `path`. Errors are recorded in `reading`."""
+
+    def __init__(self, reading: Reading, path: str, listen: Written) -> None:
+        self._reading = reading
+        self._path = path
+        self._listen = listen
+
+    def settings(self, found: Found | None, fields: Mapping[str, Any]) -> TlsSettings | None:
+        """The settings, or None if no address uses TLS, or after an error.
+
+        `found` are the keys of the table and `fields` their values. `found` is None without a table.
+        """
+        addresses = [
+            (at, one) for at, one in enumerate(self._listen.value) if one is not None and one.form.is_encrypted
+        ]
+        if found is None:
+            if not addresses:
+                return None
+            if self._listen.path:
+                at, address = addresses[0]
+                text = f"{address.place} needs a certificate; expected {self._path} with {CERTIFICATE}"
+                self._reading.add_error(self._listen.file, element(self._listen.path, at), text)
+                return None
+            return self._with_contexts(TlsSettings(SELF_SIGNED), {}, [one for _, one in addresses])  # of --listen
+        settings = TlsSettings(**fields)
+        if any(error.path.startswith(self._path) for error in self._reading.errors) or self._contradicts(
+            settings, found, bool(addresses)
+        ):
+            return None
+        return self._with_contexts(settings, found, [one for _, one in addresses])
+
+    def _contradicts(self, settings: TlsSettings, found: Found, used: bool) -> bool:
+        """Whether keys of the table do not fit together, or no address uses them."""
+        from_file = settings.certificate not in (None, SELF_SIGNED)
+        wrong = {
+            "certificate": settings.certificate is None and settings.directory is None and f"expected {CERTIFICATE}",
+            "key": settings.key is not None and not from_file and "needs certificate, the file of its certificate",
+            "client": "client" in found and settings.client_ca is None and "needs client-ca, a file of authorities",
+            "": not used
+            and not self._may_be_used()
+            and "no address of the service uses TLS; expected one such as tls://*:4007",
+        }
+        for key, text in wrong.items():
+            if text:
+                self._error(key, text, found)
+        return any(wrong.values())
+
+    def _may_be_used(self) -> bool:
+        """Whether an address is that of a passed socket, whose layers are known at the start."""
+        return any(address is None or address.is_passed for address in self._listen.value)
+
+    def _error(self, key: str, text: str, found: Found) -> None:
+        written = found.get(key) or next((one for one in found.values() if isinstance(one, Written)), self._listen)
+        self._reading.add_error(written.file, joined(self._path, key) if key else self._path, text)
+
+    def _with_contexts(self, settings: TlsSettings, found: Found, addresses: list[Address]) -> TlsSettings | None:
+        # Imported only here: `cryptography` takes 10 MB and 50 ms, and many daemons serve no TLS.
+        from echod.tls.certificates import (
+            CertificateError,
+            read,
+            read_authorities,
+            read_directory,
+            self_signed,
+            usual_names,
+        )
+        from echod.tls.server import ServerContexts
+
+        def attempt(key: str, make: Callable[[], Any]) -> Any:
+            try:
+                return make()
+            except CertificateError as error:
+                self._error(key, str(error), found)
+                return None
+
+        certificates: list[Any] = []
+        if settings.certificate == SELF_SIGNED:
+            certificates.append(self_signed(usual_names(address.host for address in addresses)))
+        elif isinstance(certificate := settings.certificate, Path):
+            certificates.append(attempt("certificate", lambda: read(certificate, settings.key)))
+        if (directory := settings.directory) is not None:
+            certificates += attempt("directory", lambda: read_directory(directory)) or [None]
+        authorities: Any = ""
+        if (client_ca := settings.client_ca) is not None:
+            authorities = attempt("client-ca", lambda: read_authorities(client_ca))
+        if None in certificates or authorities is None:
+            return None
+        required = settings.client == "required"
+        contexts = attempt(
+            "certificate",
+            lambda: ServerContexts(certificates, settings.profile, settings.alpn, authorities, required=required),
+        )
+        fingerprints = tuple(certificate.facts.fingerprint for certificate in certificates)
+        return contexts and replace(settings, fingerprints=fingerprints, contexts=contexts)

@@ -1,0 +1,184 @@
+"""Certificates with their keys: read from files and checked, or made for a test server.
+
+Each is read once, as bytes, so that a renewal of the files cannot mix two certificates.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from echod.escaping import escaped, system_error
+from echod.small_files import Unsuitable, read_whole
+from echod.tls import issuing
+from echod.tls.certificate_facts import CertificateFacts, facts_of
+from echod.tls.issuing import dns_name
+
+DAYS: Final = 365  #: validity of a certificate that is made; some clients refuse more than 398 days
+RENEWED: Final = timedelta(days=30)  #: a certificate that is made is replaced by the first reload in its last days
+MOST: Final = 1000  #: certificates of a directory
+KEY: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+ENCRYPTED: Final = (b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED")
+
+
+class CertificateError(ValueError):
+    """A certificate or a key cannot be used; the message names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate chain with its key. `pem` has both, and `source` is the file, or a word."""
+
+    source: str
+    pem: bytes
+    facts: CertificateFacts  #: of the first certificate of the chain
+    made: bool = False  #: made by this process, and signed by itself
+
+
+def read(certificate: Path, key: Path | None = None) -> Certificate:
+    """A certificate chain, and its key from a file of its own or from the same file. Raises CertificateError."""
+    chain = _read(certificate)
+    own = KEY.search(chain)
+    if key is None and not own:
+        raise CertificateError(f"{_shown(certificate)}: the file has no private key; set key to the file that has it")
+    secret = chain if key is None else _read(key)
+    if key is not None and not KEY.search(secret):
+        raise CertificateError(f"{_shown(key)}: the file has no private key in PEM form")
+    leaf = _leaf(certificate, chain)
+    _check_key(key or certificate, secret, certificate, leaf)
+    pem = chain if key is None else chain + b"\n" + secret
+    return Certificate(str(certificate), pem, facts_of(leaf))
+
+
+def read_directory(directory: Path) -> tuple[Certificate, ...]:
+    """Every certificate of a directory, in the order of the files' names. Raises CertificateError.
+
+    They are NAME.pem with the key in the same file or in NAME.key; NAME.crt with NAME.key; or, as certbot has them,
+    NAME/fullchain.pem with NAME/privkey.pem.
+    """
+    found: list[Certificate] = []
+    try:
+        entries = sorted(directory.iterdir())
+    except OSError as error:
+        raise CertificateError(f"{_shown(directory)}: {system_error(error)}") from error
+    for entry in entries:
+        if (pair := _pair(entry)) is not None:
+            if len(found) >= MOST:
+                raise CertificateError(f"{_shown(directory)}: more than {MOST} certificates")
+            found.append(read(*pair))
+    if not found:
+        right = "expected NAME.pem, NAME.crt with NAME.key, or NAME/fullchain.pem with NAME/privkey.pem"
+        raise CertificateError(f"{_shown(directory)}: the directory has no certificates; {right}")
+    return tuple(found)
+
+
+def _pair(entry: Path) -> tuple[Path, Path | None] | None:
+    """The files of the certificate and of the key, if an entry of a directory is or has a certificate."""
+    if entry.suffix in (".pem", ".crt"):
+        key = entry.with_suffix(".key")
+        if key.exists():
+            return entry, key
+        return entry, None
+    if (chain := entry / "fullchain.pem").exists():
+        return chain, entry / "privkey.pem"
+    return None
+
+
+def read_authorities(file: Path) -> str:
+    """The certificates of a file with certificate authorities, as PEM. Raises CertificateError."""
+    content = _read(file)
+    _parsed(file, content)
+    return content.decode("ascii", "ignore")
+
+
+def usual_names(hosts: Iterable[str]) -> tuple[str, ...]:
+    """The names for a certificate that is made: the hosts that are listened on, `localhost`, and this machine's."""
+    given = [host.partition("%")[0] for host in hosts if host not in ("*", "0.0.0.0", "::")]
+    return tuple(dict.fromkeys([*given, "localhost", "127.0.0.1", "::1", *_machine()]))
+
+
+def _machine() -> Iterator[str]:
+    """The name of this machine, if a certificate can have it."""
+    name = socket.gethostname()
+    with suppress(ValueError):
+        dns_name(name)
+        yield name
+
+
+_made: Final[dict[tuple[str, ...], Certificate]] = {}
+
+
+def self_signed(names: tuple[str, ...]) -> Certificate:
+    """A certificate for these names and addresses, signed by its own key. A process keeps it over its reloads."""
+    now = datetime.now(UTC)
+    made = _made.get(names)
+    if made is None or made.facts.until - now < RENEWED:
+        issued = issuing.self_signed(names, now, DAYS)
+        pem = issued.certificate_pem + issued.key_pem
+        made = _made[names] = Certificate("self-signed", pem, facts_of(issued.certificate), made=True)
+    return made
+
+
+def _leaf(file: Path, chain: bytes) -> x509.Certificate:
+    """The first certificate of a chain, which must be valid now. Raises CertificateError."""
+    leaf = _parsed(file, chain)[0]
+    now, since, until = datetime.now(UTC), leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    if now > until:
+        raise CertificateError(f"{_shown(file)}: the certificate expired on {until:%Y-%m-%d %H:%M} UTC")
+    if now < since:
+        raise CertificateError(f"{_shown(file)}: the certificate is not valid before {since:%Y-%m-%d %H:%M} UTC")
+    return leaf
+
+
+def _parsed(file: Path, content: bytes) -> list[x509.Certificate]:
+    if b"-----BEGIN CERTIFICATE-----" not in content:
+        raise CertificateError(f"{_shown(file)}: the file has no certificate in PEM form")
+    try:
+        found = x509.load_pem_x509_certificates(content)
+        for one in found:
+            one.extensions  # noqa: B018 - parsed on access
+    except ValueError as error:
+        raise CertificateError(f"{_shown(file)}: the certificate is damaged: {escaped(str(error))}") from error
+    return found
+
+
+def _check_key(file: Path, secret: bytes, certificate: Path, leaf: x509.Certificate) -> None:
+    """Check that the key can be read, and belongs to the certificate. Raises CertificateError."""
+    if any(word in secret for word in ENCRYPTED):
+        raise CertificateError(f"{_shown(file)}: the key is encrypted; expected a key without a password")
+    start = KEY.search(secret)
+    try:
+        key = serialization.load_pem_private_key(secret[start.start() if start else 0 :], None)
+    except (ValueError, TypeError) as error:
+        raise CertificateError(f"{_shown(file)}: the key is damaged: {escaped(str(error))}") from error
+    if _public(key.public_key()) != _public(leaf.public_key()):
+        raise CertificateError(f"{_shown(file)}: the key does not belong to the certificate of {_shown(certificate)}")
+
+
+def _public(key: object) -> bytes:
+    encoded: bytes = key.public_bytes(  # type: ignore[attr-defined]  # every kind of key has it
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return encoded
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return read_whole(file)
+    except OSError as error:
+        raise CertificateError(f"{_shown(file)}: {system_error(error)}") from error
+    except Unsuitable as error:
+        raise CertificateError(f"{_shown(file)} {error}") from error
+
+
+def _shown(file: Path) -> str:
+    return escaped(str(file))

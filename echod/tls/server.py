@@ -1,0 +1,87 @@
+"""The TLS contexts of a service: one for each certificate, chosen by the name that the client asks for (SNI)."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from echod.escaping import escaped
+from echod.tls.certificates import Certificate, CertificateError
+from echod.tls.profiles import Profile, apply
+
+
+class ServerContexts:
+    """The contexts of one service, the default one first. They are never changed: a reload makes others.
+
+    `authorities` are the certificates, as PEM, that sign certificates of clients; "" asks for none. A client is
+    refused without one if `required`. `alpn` are the protocols of the service, the preferred one first.
+    Raises CertificateError.
+    """
+
+    def __init__(
+        self,
+        certificates: Sequence[Certificate],
+        profile: Profile = "intermediate",
+        alpn: Sequence[str] = (),
+        authorities: str = "",
+        *,
+        required: bool = False,
+    ) -> None:
+        self.certificates = tuple(certificates)
+        self._by_name: dict[str, ssl.SSLContext] = {}
+        contexts = []
+        for certificate in certificates:
+            context = _context(certificate, profile, alpn, authorities, required=required)
+            contexts.append(context)
+            for name in certificate.facts.names:
+                self._by_name.setdefault(name.lower(), context)
+        self.default = contexts[0]
+        self.default.sni_callback = self._choose
+
+    def context_for(self, name: str | None) -> ssl.SSLContext:
+        """The context for a name that a client asked for: that of the name, of its wildcard, or the default one."""
+        if name is None:
+            return self.default
+        name = name.lower().rstrip(".")
+        return self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2]) or self.default
+
+    def _choose(self, connection: Any, name: str | None, _context: ssl.SSLContext) -> None:
+        connection.asked = name  # a server's SSLObject does not report it later
+        connection.context = self.context_for(name)
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """A path that reads as `content`: `ssl` loads keys from files only, and these bytes are checked already."""
+    opened = os.memfd_create("echod-key", os.MFD_CLOEXEC)
+    try:
+        with open(opened, "wb", closefd=False) as file:
+            file.write(content)
+        yield f"/proc/self/fd/{opened}"
+    finally:
+        os.close(opened)
+
+
+def _context(
+    certificate: Certificate, profile: Profile, alpn: Sequence[str], authorities: str, *, required: bool
+) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    apply(context, profile)
+    try:
+        with _as_file(certificate.pem) as path:
+            context.load_cert_chain(path)
+    except (ssl.SSLError, OSError) as error:
+        reason = (getattr(error, "reason", None) or str(error)).lower().replace("_", " ")
+        raise CertificateError(f"{escaped(certificate.source)}: the certificate cannot be used: {reason}") from error
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    if authorities:
+        try:
+            context.load_verify_locations(cadata=authorities)
+        except ssl.SSLError as error:
+            raise CertificateError(f"the certificates of client-ca cannot be used: {error.reason}") from error
+        context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+    return context
