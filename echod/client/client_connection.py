@@ -30,6 +30,7 @@ from echod.transports.transport import transport_of
 CONNECT_TIMEOUT: Final = 10.0  #: seconds for one address; the kernel sends a SYN again after 1, 3 and 7
 LOST: Final = {Closing.DONE: 0, Closing.MESSAGE: errno.EMSGSIZE}
 """The errno of each closing reason; any other reason is a reset."""
+TRUNCATED: Final = "the server closed without close_notify: the reply may be incomplete (RFC 8446 section 6.1)"
 PATIENT: Final = Limits(idle=0, stall=0)
 """Without time limits: the user decides how long a client waits."""
 
@@ -119,6 +120,9 @@ class Dialogue:
         if conversation.begun and isinstance(wrong := conversation.below.facts.error, ProtocolError):
             self._end(Failed(f"{self.address.label}: {_reason(wrong)}"))
             return
+        if conversation.begun and conversation.below.facts.truncated:
+            self._end(Failed(f"{self.address.label}: {TRUNCATED}"))
+            return
         why = LOST.get(reason, errno.ECONNRESET)
         self._broken(OSError(why, os.strerror(why)) if why else None)
 
@@ -184,6 +188,8 @@ def _reason(wrong: BaseException) -> str:
         ours = isinstance(wrong, error.ConnectBindError)  # its text names the interface or option
         words = wrong.strerror if isinstance(wrong, OSError) else wrong.args[0] if ours else ""
         return system_error(OSError(number, words or os.strerror(number)))
+    if isinstance(wrong, error.ConnectionLost | error.ConnectionAborted):
+        return system_error(OSError(errno.ECONNRESET, ""))
     if isinstance(wrong, error.ConnectionRefusedError):
         return system_error(OSError(errno.ECONNREFUSED, ""))
     return escaped(str(wrong)) or type(wrong).__name__

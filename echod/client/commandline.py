@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from textwrap import fill as fill_text
 from typing import Any, Final
 
-from echod.address import Address, AddressError, parse
 from echod.client import proxy_options
 from echod.client.examples import EXAMPLES
-from echod.client.parser import NOT_AVAILABLE, Parser
-from echod.client.tls_options import certificates
-from echod.config.units import duration, shown, size
-from echod.escaping import from_system
-from echod.runtime_dir import expanded
+from echod.client.parser import Parser
+from echod.client.tls_options import LAYER, certificates, verification
+from echod.client.value_types import (
+    admin_url,
+    file_name,
+    interval,
+    patience,
+    picture,
+    probe_count,
+    probe_size,
+    service_url,
+)
 from echod.version import VERSION
 
 PLANNED: Final = {"bench": "", "faults": ""}  #: commands of a later version
@@ -32,9 +37,7 @@ WIDTH: Final = 78  #: columns of help text, as argparse uses on a terminal of 80
 MARK: Final = 16  #: bytes of the mark at the start of a datagram probe, and so its minimum size
 LARGEST_DATAGRAM: Final = 65_507  #: maximum payload of a UDP datagram over IPv4, in bytes (RFC 768, RFC 791)
 LARGEST_PIECE: Final = 16 * 1024 * 1024  #: maximum bytes of a probe on a stream; its reply is held in memory, too
-MOST_PROBES: Final = 2**32 - 1  #: the largest number of eight hexadecimal digits
 PATIENCE: Final = 5.0  #: seconds that ping waits for a reply
-SHORTEST_INTERVAL: Final = 0.001  #: seconds: the resolution of the reactor's timers
 
 
 def parser() -> argparse.ArgumentParser:
@@ -70,18 +73,19 @@ def _examples(name: str) -> str:
 def _send(command: Parser) -> None:
     command.refuses = _unfit
     _family(command)
-    command.add_argument("url", metavar="URL", type=_url, help="the service, such as tcp://127.0.0.1:10008")
+    command.add_argument("url", metavar="URL", type=service_url, help="the service, such as tcp://127.0.0.1:10008")
     command.add_argument("text", metavar="TEXT", nargs="*", default=[], help="text to send (default: standard input)")
     command.add_argument("--hex", action="store_true", help="print the reply as bytes in hex")
     command.add_argument(
         "--timeout",
         metavar="TIME",
-        type=_patience,
+        type=patience,
         help="give up after this time without progress, name lookup and connecting included: 500ms, or 5 for seconds"
         " (default: never; 5s for datagrams)",
     )
     command.add_argument("--keep-open", action="store_true", help="do not half-close: wait until the peer closes")
     proxy_options.add(command)
+    verification(command)
 
 
 def _family(command: Parser) -> None:
@@ -118,8 +122,10 @@ def _unfit(arguments: argparse.Namespace) -> str:
 def _talk(command: Parser) -> None:
     command.refuses = _unfit
     _family(command)
-    command.add_argument("url", metavar="URL", type=_url, help="the service, such as tcp://127.0.0.1:10008")
+    command.add_argument("url", metavar="URL", type=service_url, help="the service, such as tcp://127.0.0.1:10008")
     proxy_options.add(command)
+    command.add_argument("-v", "--verbose", action="store_true", help="print the events of the TLS handshake")
+    verification(command)
 
 
 def _ping(command: Parser) -> None:
@@ -127,27 +133,31 @@ def _ping(command: Parser) -> None:
     command.planned = PLANNED_FOR_PING
     _family(command)
     command.add_argument(
-        "url", metavar="URL", type=_url, help="an echo or upper service, such as udp://127.0.0.1:10007"
+        "url", metavar="URL", type=service_url, help="an echo or upper service, such as udp://127.0.0.1:10007"
     )
     command.add_argument(
-        "-c", "--count", metavar="COUNT", type=_count, help="end after this number of probes (default: never)"
+        "-c", "--count", metavar="COUNT", type=probe_count, help="end after this number of probes (default: never)"
     )
     command.add_argument(
         "-i",
         "--interval",
         metavar="TIME",
-        type=_interval,
+        type=interval,
         default=1.0,
         help="time between probes: 200ms, or 0.2 for seconds (default: 1s)",
     )
     command.add_argument(
-        "-s", "--size", metavar="SIZE", type=_size, help="bytes of a probe (default: 64; 16 to 65507 for datagrams)"
+        "-s",
+        "--size",
+        metavar="SIZE",
+        type=probe_size,
+        help="bytes of a probe (default: 64; 16 to 65507 for datagrams)",
     )
     command.add_argument(
         "-W",
         "--timeout",
         metavar="TIME",
-        type=_patience,
+        type=patience,
         help="time to wait for a reply, and for name lookup and connecting; the probe of a later reply is lost"
         " (default: 5s; no limit for name lookup and connecting)",
     )
@@ -159,7 +169,7 @@ def _ping(command: Parser) -> None:
     )
     command.add_argument("-q", "--quiet", action="store_true", help="print the summary only")
     command.add_argument("--json", action="store_true", help="print one JSON object only")
-    command.add_argument("--plot", metavar="FILE", type=_picture, help="at the end, draw the times into FILE.svg")
+    command.add_argument("--plot", metavar="FILE", type=picture, help="at the end, draw the times into FILE.svg")
     _color(command)
     command.add_argument("--connect", action="store_true", help="time connecting: open a connection for each probe")
     proxy_options.add(command)
@@ -168,6 +178,7 @@ def _ping(command: Parser) -> None:
         action="store_true",
         help="end at the first refused datagram or connection (default: count it as lost)",
     )
+    verification(command)
 
 
 def _color(command: Parser) -> None:
@@ -192,8 +203,8 @@ def _unfit_probe(arguments: argparse.Namespace) -> str:
     if arguments.connect:
         if arguments.proxy is not None:
             return "--connect sends nothing: leave out --proxy"
-        if not arguments.url.form.is_bare:
-            return f"--connect: {arguments.url.scheme} is not supported; use tcp:// or unix://"
+        if not arguments.url.form.is_bare and arguments.url.form.layers != (LAYER,):
+            return f"--connect: {arguments.url.scheme} is not supported; use tcp://, tls:// or unix://"
         return "" if arguments.size is None else "--connect sends nothing: leave out --size"
     arguments.size = 64 if arguments.size is None else arguments.size
     datagram = arguments.url.shape.keeps_messages
@@ -213,7 +224,7 @@ def _check(command: Parser) -> None:
         "file",
         metavar="FILE",
         nargs="?",
-        type=_file,
+        type=file_name,
         help="the configuration file (default: the file that the daemon would read)",
     )
 
@@ -221,9 +232,10 @@ def _check(command: Parser) -> None:
 def _chat(command: Parser) -> None:
     command.refuses = _unfit_family
     _family(command)
-    command.add_argument("url", metavar="URL", type=_url, help="the chat service, such as tcp://127.0.0.1:10012")
+    command.add_argument("url", metavar="URL", type=service_url, help="the chat service, such as tcp://127.0.0.1:10012")
     command.add_argument("--nick", metavar="NAME", help="your nick (default: one the service chooses)")
     command.add_argument("--room", metavar="ROOM", help="the room to join (default: the lobby)")
+    verification(command)
 
 
 def _console(command: argparse.ArgumentParser) -> None:
@@ -237,7 +249,7 @@ def _admin(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--admin",
         metavar="URL",
-        type=_admin_url,
+        type=admin_url,
         help="the address of the admin interface (default: $ECHOD_ADMIN, or as in the daemon's configuration)",
     )
 
@@ -266,81 +278,3 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
     "services": ("list the kinds of services with their options", _services),
     "certificates": ("write a CA, and certificates of a server and a client, to test TLS", certificates),
 }
-
-
-def _url(text: str) -> Address:
-    try:
-        address = parse(expanded(from_system(text)), client=True)
-    except AddressError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if address.is_passed:
-        raise argparse.ArgumentTypeError(f"{address.label} is only for listening; expected the address of a service")
-    if address.is_opaque:
-        from echod.transports.twisted_endpoint import unknown  # slow to import, as all of Twisted
-
-        if (reason := unknown(address.path, client=True)) is not None:
-            raise argparse.ArgumentTypeError(f"{address.label}: {reason}")
-    if not address.form.available:
-        raise argparse.ArgumentTypeError(f"{address.label}: {address.scheme} is {NOT_AVAILABLE}")
-    return address
-
-
-def _admin_url(text: str) -> Address:
-    address = _url(text)
-    if not address.form.is_bare:
-        raise argparse.ArgumentTypeError(f"{address.label}: an admin interface listens on unix:// or tcp:// only")
-    return address
-
-
-def _duration(text: str) -> float:
-    try:
-        return duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _interval(text: str) -> float:
-    seconds = _seconds(text)
-    if seconds < SHORTEST_INTERVAL:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is too short; the minimum is 1ms")
-    return seconds
-
-
-def _patience(text: str) -> float:
-    seconds = _seconds(text)
-    if not seconds:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is too short; expected a time above 0, such as 500ms")
-    return seconds
-
-
-def _seconds(text: str) -> float:
-    """Seconds from a duration, or from a plain number of seconds as in ping(8)."""
-    plain = re.fullmatch(r"([0-9]*)(\.[0-9]+)?", text) if text else None
-    return _duration(f"{plain[1] or '0'}{plain[2] or ''}s" if plain else text)
-
-
-def _file(text: str) -> str:
-    if not text:
-        raise argparse.ArgumentTypeError("the file name is empty")
-    return text
-
-
-def _picture(text: str) -> str:
-    if _file(text).endswith((".png", ".html")):
-        raise argparse.ArgumentTypeError(f"{shown(text)}: {NOT_AVAILABLE}; expected a name such as times.svg")
-    if not text.endswith(".svg"):
-        raise argparse.ArgumentTypeError(f"{shown(text)} does not end with .svg; expected a name such as times.svg")
-    return text
-
-
-def _size(text: str) -> int:
-    try:
-        return size(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,10}", text) or not 1 <= int(text) <= MOST_PROBES:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number from 1 to {MOST_PROBES}")
-    return int(text)

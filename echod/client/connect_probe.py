@@ -1,6 +1,7 @@
 """Connecting as a probe: times each connection, sends no data, and closes each connection in order.
 
-A name is looked up once, before the first probe. A probe lasts from connect(2) until the kernel reports the connection.
+A name is looked up once, before the first probe. A probe lasts from connect(2) until the kernel reports the connection,
+or over TLS until the handshake is complete; then the two parts are reported, too.
 """
 
 from __future__ import annotations
@@ -9,23 +10,22 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from echod.address import Address
 from echod.client.client_connection import Failed, family_of
+from echod.client.connect_attempt import Attempt, HandshakeFailed
 from echod.client.probe_setup import ProbeSetup
-from echod.escaping import system_error
+from echod.escaping import escaped, system_error
 from echod.socket_names import SocketAddress, inet_name, unix_name
 from echod.transports.datagram_client import ATTEMPT_DELAY, OUTAGE
 from echod.transports.lookup import Target, look_up
-from echod.transports.sockets import open_socket, prepare_client
 
-LINGER: Final = 1.0  #: seconds that the peer has to close after our half-close
-PIECE: Final = 65_536  #: bytes of a read; received data is dropped
+if TYPE_CHECKING:
+    from echod.client.tls_probe import TLSProbes
 
 
 class Connections:
@@ -40,6 +40,16 @@ class Connections:
         self._setup = setup
         self._address, self._account, self._clock = setup.address, setup.account, setup.clock
         self._targets: list[Target] = []
+        self._secure: TLSProbes | None = None
+        if self._address.form.layers:
+            from echod.client.tls_probe import TLSProbes  # slow to import, as all of cryptography
+
+            try:
+                self._secure = TLSProbes(setup.arguments, setup.clock)
+            except ValueError as wrong:
+                failed = Failed(f"{self._address.label}: {escaped(str(wrong))}")
+                setup.reactor.callLater(0, setup.over, failed)
+                return
         found = _targets(setup.reactor, self._address, family_of(setup.arguments))
         found.addCallbacks(self._found, self._unknown)
 
@@ -70,7 +80,8 @@ class Connections:
 
     def attempt(self, target: Target, ended: Callable[[Attempt, OSError | None], None]) -> Attempt:
         """Prepare a connection attempt. Raises OSError."""
-        attempt = Attempt(self._setup.reactor, target, self._address, self._account.patience, ended)
+        kind = Attempt if self._secure is None else self._secure.attempt
+        attempt = kind(self._setup.reactor, target, self._address, self._account.patience, ended)
         attempt.began = self._clock()
         return attempt
 
@@ -83,11 +94,17 @@ class Connections:
         now = self._clock()
         self._targets = [attempt.target]
         self._account.restart(number, attempt.began)
-        self._setup.on_result(self._account.answer(number, 0, now))
+        result = self._account.answer(number, 0, now)
+        if attempt.connected_at is not None:
+            tcp = attempt.connected_at - attempt.began
+            result = result._replace(parts=(tcp, now - attempt.connected_at))
+        self._setup.on_result(result)
 
     def lost(self, number: int, error: OSError) -> None:
         """Report that no address accepted the probe of this number."""
-        if error.errno in OUTAGE:
+        if isinstance(error, HandshakeFailed):
+            self._setup.over(Failed(f"{self._address.label}: {error}"))
+        elif error.errno in OUTAGE:
             self._setup.refused(number, error)
         elif error.errno != errno.ETIMEDOUT:
             self._setup.over(Failed(f"{self._address.label}: {system_error(error)}"))
@@ -139,104 +156,6 @@ class Race:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-
-
-class Attempt(FileDescriptor):
-    """One connection attempt. `ended` is called once: with None if it connected, otherwise with the error.
-
-    A connection is half-closed at once, and closed when the peer closes or after LINGER seconds. Raises OSError if
-    the socket cannot be created.
-    """
-
-    began = 0.0  #: time of the start, by the clock of the probes
-
-    def __init__(
-        self,
-        reactor: Any,
-        target: Target,
-        address: Address,
-        patience: float,
-        ended: Callable[[Attempt, OSError | None], None],
-    ) -> None:
-        super().__init__(reactor)
-        self.target = target
-        self._ended = ended
-        self._answered = False
-        self.socket = open_socket(address, target[0], socket.SOCK_STREAM)
-        try:
-            prepare_client(self.socket, address)
-            self.socket.setblocking(False)
-        except OSError:
-            self.socket.close()
-            raise
-        self._deadline = reactor.callLater(patience, self._too_late)
-
-    def begin(self) -> None:
-        """Start connecting."""
-        code = self.socket.connect_ex(self.target[1])
-        if code == errno.EINPROGRESS:
-            self.startWriting()
-        else:
-            self._decided(code)
-
-    def fileno(self) -> int:
-        """The descriptor that the reactor watches."""
-        return self.socket.fileno()
-
-    def doWrite(self) -> None:
-        """The kernel has connected, or failed to."""
-        self.stopWriting()
-        self._decided(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-
-    def doRead(self) -> None:
-        """Drop received data until the peer closes."""
-        try:
-            ended = not self.socket.recv(PIECE)
-        except BlockingIOError:
-            return
-        except OSError:
-            ended = True
-        if ended:
-            self._close()
-
-    def connectionLost(self, reason: object) -> None:
-        """The reactor reports an error, or stops."""
-        if not self._answered:
-            self._decided(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNABORTED)
-        self._close()
-
-    def _decided(self, code: int) -> None:
-        self._answered = True
-        if code:
-            self._close()
-            self._ended(self, OSError(code, os.strerror(code)))
-            return
-        self._ended(self, None)
-        try:
-            self.socket.shutdown(socket.SHUT_WR)
-        except OSError:  # the peer has reset it already
-            self._close()
-            return
-        self._deadline.reset(LINGER)
-        self.startReading()
-
-    def _too_late(self) -> None:
-        if self._answered:
-            self._close()
-        else:
-            self._decided(errno.ETIMEDOUT)
-
-    def give_up(self) -> None:
-        """Close without calling `ended`."""
-        self._answered = True
-        self._close()
-
-    def _close(self) -> None:
-        if self._deadline.active():
-            self._deadline.cancel()
-        self.stopReading()
-        self.stopWriting()
-        self.socket.close()
 
 
 def _targets(reactor: Any, address: Address, family: int) -> Deferred[list[Target]]:

@@ -15,10 +15,12 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
         "echoctl send tcp://127.0.0.1:10008 hello, world",
         "echoctl send --hex udp://127.0.0.1:10007 hello",
         "echoctl send --timeout 2s tcp://127.0.0.1:10007 < FILE",
+        "echoctl send --ca pki/ca.pem tls://localhost:14007 hello",
     ),
     "talk": (
         "echoctl talk tcp://127.0.0.1:10008",
         "echoctl talk -4 udp://localhost:10008",
+        "echoctl talk -v --insecure tls://localhost:14007",
     ),
     "ping": (
         "echoctl ping -c 3 udp://127.0.0.1:10007",

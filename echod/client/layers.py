@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -13,30 +13,14 @@ from echod.address import Address
 from echod.socket_names import Inet, SocketAddress
 from echod.transports.layers.proxy import MakeHeader, ProxyClient
 from echod.transports.layers.proxy_header import version_1, version_2
-from echod.transports.layers.stack import MakeLayer, ProtocolError
+from echod.transports.layers.stack import MakeLayer
 from echod.transports.transport import layer_of
-
-HANDSHAKE: Final = 10.0  #: seconds for a handshake, as the default of the daemon
 
 Configure = Callable[[Address, argparse.Namespace, Any], MakeLayer]
 """Makes a layer for an address, with the options of the command line; the last argument is the reactor."""
 
-
-def _tls(address: Address, _arguments: argparse.Namespace, reactor: Any) -> MakeLayer:
-    from echod.tls.verification import Expectations, client_context, server_name, verify_name
-    from echod.transports.layers.tls import TlsLayer
-
-    def verify(tls: ssl.SSLObject) -> None:
-        wrong = verify_name(tls.getpeercert(binary_form=True) or b"", address.host)
-        if wrong is not None:
-            raise ProtocolError(wrong)
-
-    context, name = client_context(Expectations(address.host)), server_name(address.host)
-    return partial(TlsLayer, clock=reactor, seconds=HANDSHAKE, context=context, server_hostname=name, verify=verify)
-
-
-CONFIGURED: Final[Mapping[str, Configure]] = MappingProxyType({"tls": _tls})
-"""The layers that have options, by their names in `Scheme.layers`."""
+CONFIGURED: Final[Mapping[str, str]] = MappingProxyType({"tls": "echod.client.tls_settings"})
+"""The layers that have options, by their names in `Scheme.layers`: modules with a `configure`, slow to import."""
 
 
 def layers_of(address: Address, arguments: argparse.Namespace, reactor: Any) -> tuple[MakeLayer, ...]:
@@ -44,7 +28,7 @@ def layers_of(address: Address, arguments: argparse.Namespace, reactor: Any) -> 
     header = header_of(arguments)
     proxy = () if header is None else (partial(ProxyClient, header=header),)
     named = (
-        CONFIGURED[name](address, arguments, reactor) if name in CONFIGURED else layer_of(name)
+        configured(name)(address, arguments, reactor) if name in CONFIGURED else layer_of(name)
         for name in address.form.layers
     )
     return (*proxy, *named)
@@ -63,3 +47,9 @@ def header_of(arguments: argparse.Namespace, *, datagrams: bool = False) -> Make
         return version_1(source, remote) if version == "v1" else version_2(source, remote, datagrams=datagrams)
 
     return header
+
+
+def configured(name: str) -> Configure:
+    """The function that makes a layer with options. Imports its module."""
+    made: Configure = import_module(CONFIGURED[name]).configure
+    return made

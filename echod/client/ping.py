@@ -15,7 +15,6 @@ from typing import IO, Any, Final
 
 from echod.address import Address
 from echod.client.client_connection import Failed
-from echod.client.commandline import MOST_PROBES
 from echod.client.connect_probe import Connections
 from echod.client.plot import Plot
 from echod.client.probe_ledger import ProbeLedger, ProbeResult, ReplyClass
@@ -25,6 +24,7 @@ from echod.client.session_probe import Conversing
 from echod.client.statistics import Times
 from echod.client.stdout import INTERRUPTED, Screen, colored, fail, put_text
 from echod.client.summary import figures, lines
+from echod.client.value_types import MOST_PROBES
 from echod.config.units import duration_text
 from echod.escaping import counted, escaped, system_error
 from echod.stdio import report
@@ -68,6 +68,8 @@ class Ping:
         self._screen = Screen()
         self._account = ProbeLedger(arguments.timeout)
         self._times = Times()
+        split = arguments.connect and self._address.form.layers
+        self._parts = {"tcp": Times(), "tls": Times()} if split else {}  # as in ProbeResult.parts
         self._plot = Plot()
         self._colored = colored(arguments.color)
         self._schedule: Schedule | None = None
@@ -103,7 +105,7 @@ class Ping:
     def report(self) -> None:
         """Print the summary so far on standard error, and continue."""
         now = self._clock()
-        found = figures(self._account, self._times, self._account.awaited(now))
+        found = figures(self._account, self._times, self._account.awaited(now), self._parts)
         for line in lines(found, connecting=self._arguments.connect):
             report(line)
 
@@ -141,6 +143,8 @@ class Ping:
             return
         if finding.verdict in (ReplyClass.RECEIVED, ReplyClass.REORDERED) and finding.seconds is not None:
             self._times.add(finding.seconds)
+            for times, seconds in zip(self._parts.values(), finding.parts or (), strict=False):
+                times.add(seconds)
             if self._picture is not None and finding.number is not None:
                 self._plot.add(finding.number, finding.seconds)
         self._print_line(self._line(finding), COLORS.get(finding.verdict, ""))
@@ -200,7 +204,7 @@ class Ping:
             self._report_lost(math.inf, "" if failed is None else str(failed).removeprefix(f"{self._label}: "))
         if self._schedule is not None:
             self._schedule.stop()
-        found = figures(self._account, self._times, awaited)
+        found = figures(self._account, self._times, awaited, self._parts)
         if self._arguments.json:
             self._print(json.dumps(self._facts(failed, seconds) | found))
         elif self._account.sent or not failed:
@@ -254,6 +258,9 @@ class Ping:
             return f"{text} wrong: {finding.error}"
         if finding.seconds is not None:
             text += f" time={finding.seconds * 1000:.3f} ms"
+        if finding.parts is not None:
+            connecting, handshake = finding.parts
+            text += f" tcp={connecting * 1000:.3f} ms tls={handshake * 1000:.3f} ms"
         return text + NOTES[finding.verdict]
 
     def _print_line(self, line: str, color: str = "") -> None:

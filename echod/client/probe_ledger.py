@@ -31,6 +31,7 @@ class ProbeResult(NamedTuple):
     size: int  #: bytes of the reply
     seconds: float | None = None  #: from the probe to its reply; None if that is not known
     error: str = ""  #: a description of the error, for ReplyClass.WRONG
+    parts: tuple[float, float] | None = None  #: seconds of connecting, and of the TLS handshake after it
 
 
 class ProbeLedger:

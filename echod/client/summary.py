@@ -12,10 +12,11 @@ COUNTS: Final = ("duplicated", "reordered", "wrong")  #: counts of replies, afte
 TIMES: Final = ("min", "avg", "median", "p99", "max", "stddev")
 
 
-def figures(account: ProbeLedger, times: Times, awaited: int) -> dict[str, Any]:
+def figures(account: ProbeLedger, times: Times, awaited: int, parts: Mapping[str, Times] = {}) -> dict[str, Any]:
     """All figures by name. Times are in milliseconds, or None if no reply was received.
 
-    `awaited` is the number of probes that can still get a reply; they do not count as lost.
+    `awaited` is the number of probes that can still get a reply; they do not count as lost. `parts` are the times of
+    parts of each probe, by name.
     """
     lost = account.sent - account.received - awaited
     counts = {
@@ -27,7 +28,7 @@ def figures(account: ProbeLedger, times: Times, awaited: int) -> dict[str, Any]:
         "late": account.late,
         **{name: getattr(account, name) for name in COUNTS},
     }
-    return counts | {f"{name}_ms": _milliseconds(value) for name, value in _times(times).items()}
+    return counts | _in_milliseconds(times) | {name: _in_milliseconds(part) for name, part in parts.items()}
 
 
 def lines(found: Mapping[str, Any], *, connecting: bool = False) -> list[str]:
@@ -40,8 +41,17 @@ def lines(found: Mapping[str, Any], *, connecting: bool = False) -> list[str]:
         counts += [f"{found[name]} {name}" for name in COUNTS]
     if not found["received"]:
         return [", ".join(counts)]
+    parts = [f"{name} {_line(part)}" for name, part in found.items() if isinstance(part, Mapping)]
+    return [", ".join(counts), _line(found), *parts]
+
+
+def _line(found: Mapping[str, Any]) -> str:
     values = "/".join(f"{found[f'{name}_ms']:.3f}" for name in TIMES)
-    return [", ".join(counts), f"{'/'.join(TIMES)} = {values} ms, jitter {found['jitter_ms']:.3f} ms"]
+    return f"{'/'.join(TIMES)} = {values} ms, jitter {found['jitter_ms']:.3f} ms"
+
+
+def _in_milliseconds(times: Times) -> dict[str, float | None]:
+    return {f"{name}_ms": _milliseconds(value) for name, value in _times(times).items()}
 
 
 def _times(times: Times) -> dict[str, float | None]:

@@ -61,8 +61,16 @@ def alert_name(number: int) -> str:
     return ALERTS.get(number, f"alert {number}")
 
 
+Tell = Callable[[str, "Transcript"], None]
+"""Called with the name of each event, such as `ServerHello received`, after it is recorded."""
+
+
+def silent(_event: str, _transcript: Transcript) -> None:
+    """Ignore an event."""
+
+
 class Transcript:
-    """One side of a connection. `tell`, if set, is called with the name of each event and its data."""
+    """The messages of one side of a connection."""
 
     def __init__(self) -> None:
         self.presented: list[bytes] = []  #: the certificates of the peer in DER, as sent: its own first
@@ -70,7 +78,7 @@ class Transcript:
         self.finished = False  #: the handshake is complete on our side
         self.certificate_requested = False  #: the peer asked for a certificate
         self.alert: int | None = None  #: the last fatal alert of the peer
-        self.tell: Callable[[str, bytes], None] = lambda _event, _data: None
+        self.tell: Tell = silent
 
     def message(self, received: bool, version: int, content: int, data: bytes) -> None:
         """Record one message of content type `content`. Other types are ignored."""
@@ -80,23 +88,23 @@ class Transcript:
             if received and data[0] == FATAL:
                 self.alert = data[1]
             name = alert_name(data[1])
-            self.tell(f"{name} {'received' if received else 'sent'}", b"")
+            self.tell(f"{name} {'received' if received else 'sent'}", self)
 
     def _handshake(self, received: bool, version: int, data: bytes) -> None:
         kind = data[0]
         if kind == CLIENT_HELLO and not received:
-            self.tell("ClientHello sent", data)
+            self.tell("ClientHello sent", self)
         elif kind == SERVER_HELLO and received:
             self.greeted = True
-            self.tell("ServerHello received", data)
+            self.tell("ServerHello received", self)
         elif kind == CERTIFICATE_REQUEST and received:
             self.certificate_requested = True
-            self.tell("CertificateRequest received", data)
+            self.tell("CertificateRequest received", self)
         elif kind == CERTIFICATE and received:
             self.presented = certificates_in(data, has_context=version >= TLS_1_3)
-            self.tell("Certificate received", data)
+            self.tell("Certificate received", self)
         elif kind == CERTIFICATE:
-            self.tell("Certificate sent", data)
+            self.tell("Certificate sent", self)
         elif kind == FINISHED and not received:
             self.finished = True
 
@@ -124,8 +132,8 @@ def certificates_in(message: bytes, *, has_context: bool) -> list[bytes]:
     return found
 
 
-class ObservedTLS(ssl.SSLObject):
-    """An SSLObject with a transcript. A context of `observe` creates such objects."""
+class Observed:
+    """The object of a connection, with its transcript."""
 
     _transcript: Transcript | None = None
 
@@ -137,11 +145,22 @@ class ObservedTLS(ssl.SSLObject):
         return self._transcript
 
 
-def observe(context: ssl.SSLContext) -> None:
-    """Let a context record the messages of each SSLObject that it creates, which is an ObservedTLS."""
+class ObservedTLS(Observed, ssl.SSLObject):
+    """TLS between two MemoryBIOs."""
+
+
+class ObservedSocket(Observed, ssl.SSLSocket):
+    """TLS on a socket."""
+
+
+def observe(context: ssl.SSLContext, tell: Tell = silent) -> None:
+    """Let a context record the messages of each object that it creates, an ObservedTLS or an ObservedSocket."""
 
     def message(tls: Any, direction: str, version: int, content: int, _kind: int, data: bytes) -> None:
-        tls.transcript.message(direction == "read", int(version), int(content), data)
+        transcript: Transcript = tls.transcript
+        transcript.tell = tell
+        transcript.message(direction == "read", int(version), int(content), data)
 
     context.sslobject_class = ObservedTLS
+    context.sslsocket_class = ObservedSocket
     context._msg_callback = message  # type: ignore[attr-defined] # the only way to see a refused certificate

@@ -16,10 +16,10 @@ from cryptography import x509
 from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
-from echod.escaping import clipped, counted
+from echod.escaping import clipped, counted, system_error
 from echod.tls.certificate_facts import DAY, CertificateFacts, facts_of, facts_of_der
 from echod.tls.issuing import dns_name
-from echod.tls.transcript import Transcript, alert_name, observe
+from echod.tls.transcript import Tell, Transcript, alert_name, observe, silent
 
 # OpenSSL's verification errors (<openssl/x509_vfy.h>)
 NOT_YET_VALID, EXPIRED, PURPOSE = 9, 10, 26
@@ -47,11 +47,11 @@ class Expectations:
     verified: bool = True  #: False accepts any server
 
 
-class Unfit(Exception):
+class Unfit(ValueError):
     """A file of the expectations cannot be used; the message names it."""
 
 
-def client_context(expected: Expectations) -> ssl.SSLContext:
+def client_context(expected: Expectations, tell: Tell = silent) -> ssl.SSLContext:
     """A context for connections of a client, TLS 1.2 or newer. Its objects are ObservedTLS. Raises Unfit.
 
     The name is not verified by OpenSSL, but by `verify_name` after the handshake.
@@ -63,9 +63,9 @@ def client_context(expected: Expectations) -> ssl.SSLContext:
     if not expected.verified:
         context.verify_mode = ssl.CERT_NONE
     elif expected.ca:
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # what the user names is trusted, root or not
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the user trusts this certificate, root or not
         try:
-            context.load_verify_locations(expected.ca)
+            context.load_verify_locations(_readable(expected.ca))
         except ssl.SSLError:
             raise Unfit(f"{clipped(expected.ca)}: contains no certificate in PEM") from None
     else:
@@ -74,7 +74,7 @@ def client_context(expected: Expectations) -> ssl.SSLContext:
         _present(context, expected.certificate, expected.key)
     if expected.alpn:
         context.set_alpn_protocols(list(expected.alpn))
-    observe(context)
+    observe(context, tell)
     return context
 
 
@@ -83,7 +83,7 @@ def _present(context: ssl.SSLContext, certificate: str, key: str) -> None:
         raise Unfit(f"{clipped(key or certificate)}: the private key is encrypted; expected one without a passphrase")
 
     try:
-        context.load_cert_chain(certificate, key or None, encrypted)
+        context.load_cert_chain(_readable(certificate), _readable(key) if key else None, encrypted)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             wrong = f"{clipped(key or certificate)}: the private key is not that of {clipped(certificate)}"
@@ -92,6 +92,15 @@ def _present(context: ssl.SSLContext, certificate: str, key: str) -> None:
             pair = f" and of a private key in {clipped(key)}" if key else ""
             wrong = f"{clipped(certificate)}: expected {both} in PEM{pair}"
         raise Unfit(wrong) from None
+
+
+def _readable(file: str) -> str:
+    """The name of a file that can be read. The errors of `ssl` do not name it. Raises Unfit."""
+    try:
+        with open(file, "rb"):
+            return file
+    except OSError as error:
+        raise Unfit(f"{clipped(file)}: {system_error(error)}") from None
 
 
 def server_name(host: str) -> str | None:

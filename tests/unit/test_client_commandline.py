@@ -2,8 +2,9 @@
 
 import pytest
 
-from echod.client.commandline import COMMANDS, MOST_PROBES, parser
+from echod.client.commandline import COMMANDS, parser
 from echod.client.examples import EXAMPLES
+from echod.client.value_types import MOST_PROBES
 
 
 def refusal(capsys, *words):
@@ -123,7 +124,7 @@ def test_a_size_may_have_a_unit(capsys):
 def test_connect_needs_a_stream_and_no_size(capsys):
     assert parser().parse_args(["ping", "--connect", "unix:///run/x"]).size is None
     for url in ("udp://127.0.0.1:7", "unix-dgram:///run/x", "tcp:localhost:7"):
-        assert "is not supported; use tcp:// or unix://" in refusal(capsys, "ping", "--connect", url)
+        assert "is not supported; use tcp://, tls:// or unix://" in refusal(capsys, "ping", "--connect", url)
     assert "leave out --size" in refusal(capsys, "ping", "--connect", "-s", "64", "tcp://127.0.0.1:7")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import UTC, datetime
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echod.tls.issuing import authority, client, server
-from echod.tls.transcript import MOST_CERTIFICATES, ObservedTLS, Transcript, alert_name, certificates_in
+from echod.tls.transcript import MOST_CERTIFICATES, Transcript, alert_name, certificates_in
 from echod.tls.verification import Expectations, client_context
 from tests.handshakes import observed, server_context, shake
 
@@ -44,15 +45,11 @@ def test_each_object_has_its_own_transcript(tmp_path):
 
 def test_events_are_told_in_order(tmp_path):
     told: list[str] = []
-
-    class Told(ObservedTLS):
-        _transcript = Transcript()
-
-    Told._transcript.tell = lambda event, _data: told.append(event)
-    context = client_context(Expectations(verified=False))
-    context.sslobject_class = Told
-    shake(context, server_context(tmp_path, server(CA, ["a.example"], NOW)), None)
-    assert told == ["ClientHello sent", "ServerHello received", "Certificate received"]
+    context = client_context(Expectations(verified=False), lambda event, _transcript: told.append(event))
+    tls, _ = shake(context, server_context(tmp_path, server(CA, ["a.example"], NOW)), None)
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.unwrap()
+    assert told == ["ClientHello sent", "ServerHello received", "Certificate received", "close_notify sent"]
 
 
 def test_only_fatal_alerts_of_the_peer_are_errors():

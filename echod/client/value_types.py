@@ -1,0 +1,102 @@
+"""The types of values on the command line of echoctl. Each raises ArgumentTypeError for a wrong value."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Final
+
+from echod.address import Address, AddressError, parse
+from echod.client.parser import NOT_AVAILABLE
+from echod.config.units import duration, shown, size
+from echod.escaping import from_system
+from echod.runtime_dir import expanded
+
+MOST_PROBES: Final = 2**32 - 1  #: the largest number of eight hexadecimal digits
+SHORTEST_INTERVAL: Final = 0.001  #: seconds: the resolution of the reactor's timers
+
+
+def service_url(text: str) -> Address:
+    """The address of a service."""
+    try:
+        address = parse(expanded(from_system(text)), client=True)
+    except AddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if address.is_passed:
+        raise argparse.ArgumentTypeError(f"{address.label} is only for listening; expected the address of a service")
+    if address.is_opaque:
+        from echod.transports.twisted_endpoint import unknown  # slow to import, as all of Twisted
+
+        if (reason := unknown(address.path, client=True)) is not None:
+            raise argparse.ArgumentTypeError(f"{address.label}: {reason}")
+    if not address.form.available:
+        raise argparse.ArgumentTypeError(f"{address.label}: {address.scheme} is {NOT_AVAILABLE}")
+    return address
+
+
+def admin_url(text: str) -> Address:
+    """The address of an admin interface."""
+    address = service_url(text)
+    if not address.form.is_bare:
+        raise argparse.ArgumentTypeError(f"{address.label}: an admin interface listens on unix:// or tcp:// only")
+    return address
+
+
+def _duration(text: str) -> float:
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def interval(text: str) -> float:
+    """Seconds between two probes."""
+    seconds = _seconds(text)
+    if seconds < SHORTEST_INTERVAL:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is too short; the minimum is 1ms")
+    return seconds
+
+
+def patience(text: str) -> float:
+    """Seconds to wait, above 0."""
+    seconds = _seconds(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is too short; expected a time above 0, such as 500ms")
+    return seconds
+
+
+def _seconds(text: str) -> float:
+    """Seconds from a duration, or from a plain number of seconds as in ping(8)."""
+    plain = re.fullmatch(r"([0-9]*)(\.[0-9]+)?", text) if text else None
+    return _duration(f"{plain[1] or '0'}{plain[2] or ''}s" if plain else text)
+
+
+def file_name(text: str) -> str:
+    """The name of a file."""
+    if not text:
+        raise argparse.ArgumentTypeError("the file name is empty")
+    return text
+
+
+def picture(text: str) -> str:
+    """The name of a file for a plot."""
+    if file_name(text).endswith((".png", ".html")):
+        raise argparse.ArgumentTypeError(f"{shown(text)}: {NOT_AVAILABLE}; expected a name such as times.svg")
+    if not text.endswith(".svg"):
+        raise argparse.ArgumentTypeError(f"{shown(text)} does not end with .svg; expected a name such as times.svg")
+    return text
+
+
+def probe_size(text: str) -> int:
+    """Bytes of a probe."""
+    try:
+        return size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def probe_count(text: str) -> int:
+    """A number of probes."""
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not 1 <= int(text) <= MOST_PROBES:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number from 1 to {MOST_PROBES}")
+    return int(text)
