@@ -48,6 +48,9 @@ CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
         "accept.resumed": "the listener accepts again: service, address, refused",
         "reading.paused": "more than total-buffer waits to be sent, and stalled connections are not read from: limit",
         "reading.resumed": "less than that waits again: limit",
+        "certificate.loaded": "a reload has loaded another certificate: services, source, subject, until, days",
+        "certificate.expiring": "a certificate has at most 21 days left, reported once a day: services, source,"
+        " subject, until, days",
         "daemon.ready": "everything is bound and served: listeners",
         "daemon.reloading": "a reload has begun: by",
         "daemon.reloaded": "the new configuration is in force: opened, closed, changed, changes",

@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "fastpath": "address events gate model socket_names escaping transports",
     "telemetry": "address events gate model socket_names escaping version",
     "daemon": "address admin config events faults gate membership model socket_names fastpath pages telemetry peercred"
-    " runtime_dir services shape lineedit escaping startup_heap transports version",
+    " runtime_dir services shape lineedit escaping startup_heap tls transports version",
     "tap": "address config daemon early_signals gate model socket_names telemetry services stdio lineedit"
     " escaping transports version",
     "admin": "gate membership model socket_names telemetry peercred services.outbox escaping",

@@ -52,12 +52,20 @@ def page(status: Mapping[str, Any], width: int) -> Iterator[RenderableType]:
         yield line(f"the log has lost {counted(int(lost), 'line', 'lines')}", ALARM)
     yield line("")
     yield fitted(HEADINGS, list(rows(status)), width)
+    if served := list(certificates(status)):
+        yield line("")
+        yield fitted(CERTIFICATES, [row for row, _ in served], width)
+        for row, days in served:
+            if days <= EXPIRING:
+                yield line(f"{row[1]} of {row[0]} expires soon: {row[2]} days left", ALARM)
     refusals = list(refused(status))
     if refusals:
         yield line("")
         yield fitted(REFUSALS, refusals, width)
 
 
+EXPIRING: Final = 21  #: days left from which a certificate is a problem, as for the event `certificate.expiring`
+CERTIFICATES: Final = ("SERVICE", "CERTIFICATE", "DAYS LEFT", "NAMES")
 REFUSALS: Final = ("SERVICE", "ADDRESS", "WHY", "REFUSED")
 HEADINGS: Final = ("SERVICE", "ADDRESS", "OPEN", "CONNECTIONS", "DATAGRAMS", "IN", "OUT", "REFUSED")
 
@@ -77,6 +85,17 @@ def rows(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
                 size(one["bytes_out"]),
                 f"{sum(one['refused'].values()):,}",
             )
+
+
+def certificates(status: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:
+    """A row and the days left for each certificate, the first to expire first."""
+    found = [
+        (float(one["days_left"]), service["name"], str(one["subject"]), ", ".join(map(str, one["names"])))
+        for service in status["services"]
+        for one in service.get("certificates", ())
+    ]
+    for days, service, subject, names in sorted(found):
+        yield (service, subject, f"{int(days)}", names), days
 
 
 def refused(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Any, Final, Protocol
 
@@ -12,6 +13,7 @@ from echod.admin.resources import ReloadResult
 from echod.admin.service import AT_ONCE, AdminOptions, AdminService
 from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.awaited_addresses import AwaitedAddresses
+from echod.daemon.certificate_watch import described, served_by
 from echod.daemon.listener import Listener
 from echod.daemon.local_console import console_service
 from echod.daemon.reloader import Reloader
@@ -91,7 +93,8 @@ class DaemonView:
         self._clock = context.clock
         self._began = context.clock()
         self._started = context.wall_clock()
-        self._figures = MetricsCollector(self._all_counters, self._process)
+        self._wall_clock = context.wall_clock
+        self._figures = MetricsCollector(self._all_counters, self._process, self._expiries)
 
     def unready(self) -> str | None:
         """As View."""
@@ -150,17 +153,27 @@ class DaemonView:
 
     def _services(self) -> Iterator[dict[str, Any]]:
         """Each service with its listeners."""
+        certificates: dict[str, list[dict[str, Any]]] = {}
+        now = datetime.fromtimestamp(self._wall_clock(), UTC)
+        for certificate in served_by(self._daemon.configuration):
+            certificates.setdefault(certificate.service, []).append(described(certificate, now))
         by_name: dict[str, list[Listener]] = {}
         for one in self._daemon.listeners:
             if not one.is_admin:
                 by_name.setdefault(one.name, []).append(one)
         for name, ours in by_name.items():
             told = [{"address": one.label, **_counter_fields(one.counters)} for one in ours]
-            yield {"name": name, "kind": ours[0].served.config.kind.kind, "listeners": told}
+            service = {"name": name, "kind": ours[0].served.config.kind.kind, "listeners": told}
+            yield {**service, "certificates": certificates[name]} if name in certificates else service
 
     def _all_counters(self) -> Iterator[tuple[str, str, Counters]]:
         for (name, label), counters in self._daemon.shared.all_counters.items():
             yield name, label, counters
+
+    def _expiries(self) -> Iterator[tuple[str, str, str, float]]:
+        for one in served_by(self._daemon.configuration):
+            name = one.facts.names[0] if one.facts.names else one.facts.subject
+            yield one.service, one.source, name, one.facts.until.timestamp()
 
     def _process(self) -> ProcessMetrics:
         daemon = self._daemon

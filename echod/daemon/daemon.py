@@ -19,6 +19,7 @@ from echod.daemon.admin_view import DaemonView
 from echod.daemon.assembly import Assembler, Assembly, context_of
 from echod.daemon.awaited_addresses import AwaitedAddresses
 from echod.daemon.bind import BoundSocket, ListenSpec, start_warnings
+from echod.daemon.certificate_watch import CertificateWatch, served_by
 from echod.daemon.config_diff import at_the_next_start, changed, changes, readapt, rebound
 from echod.daemon.draining import DrainingListeners
 from echod.daemon.fd_store import DescriptorStore
@@ -74,6 +75,7 @@ class Daemon(Service):
         self._plane = self.shared.plane  # it runs until the stop, also if a reload stops using it
         self.leaving = DrainingListeners(reactor)
         self.awaited = AwaitedAddresses(reactor, self._serve_late, self.events.tell)
+        self._certificates = CertificateWatch(reactor, context.wall_clock, self.events.tell)
         self._absent = absent
         self._abandoned = False
         self._interfaces = LoopingCall(self._update_broadcasts)
@@ -128,6 +130,7 @@ class Daemon(Service):
             self.events.tell("listener.opened", service=listener.name, address=listener.label)
         self.awaited.begin(self._absent)
         self.events.tell("daemon.ready", listeners=len(self.listeners))
+        self._certificates.update(served_by(self.configuration))
 
     def _serve_late(self, spec: ListenSpec) -> str | None:
         """Serve an address that could not be bound before. Returns None, or why it cannot be bound yet."""
@@ -203,6 +206,7 @@ class Daemon(Service):
             self.leaving.add(listener)
             self.events.tell("listener.closed", service=listener.name, address=listener.label)
         self.awaited.begin(new.absent)
+        self._certificates.update(served_by(configuration))
         self.leaving.sweep(self.listeners, configuration.daemon.drain)
         for gone in new.retired:
             gone.service.retire()
@@ -215,6 +219,7 @@ class Daemon(Service):
         super().stopService()
         self.serving = False
         self.awaited.stop()
+        self._certificates.stop()
         for listener in self.listeners:
             if not listener.is_admin:
                 listener.port.stopListening()

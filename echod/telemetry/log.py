@@ -46,6 +46,14 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
     "accept.resumed": ("info", "{service}  {address} accepts again; {refused} refused meanwhile"),
     "reading.paused": ("warn", "more than {limit} bytes of output are pending: slow readers are not read from"),
     "reading.resumed": ("info", "fewer than {limit} bytes of output are pending: all clients are read from again"),
+    "certificate.loaded": (
+        "info",
+        "{services}: loaded the certificate {subject} of {source}, valid until {until}, {days:day|days} left",
+    ),
+    "certificate.expiring": (
+        "warn",
+        "{services}: the certificate {subject} of {source} is valid until {until}, {days:day|days} left: renew it",
+    ),
     "daemon.ready": ("info", "ready: {listeners:listener|listeners}"),
     "daemon.reloading": ("debug", "reading the configuration again, for {by}"),
     "daemon.reloaded": (
@@ -71,7 +79,7 @@ EVERY: Final[Mapping[str, float]] = {
 """Minimum seconds between two of these events. Peers can cause them, and could fill the log with equal lines."""
 BUG_EVERY: Final = 60.0  #: minimum seconds between two tracebacks of one place in the code
 HELD_FOR: Final = 10.0  #: seconds until the number of suppressed lines is logged
-AS_MANY_AS_CONFIGURED: Final = ("listener.", "daemon.", "log.")  #: events that peers cannot cause
+AS_MANY_AS_CONFIGURED: Final = ("listener.", "daemon.", "log.", "certificate.")  #: events that peers cannot cause
 DIAGNOSTIC: Final = 1_024  #: maximum characters of a diagnostic, without its error
 
 

@@ -57,13 +57,21 @@ class ProcessMetrics:
 
 
 class MetricsCollector(Collector):
-    """Collects the values at each scrape. `all_counters` yields tuples of service, address and Counters."""
+    """Collects the values of `all_counters`, `process` and `expiries` at each scrape.
+
+    `all_counters` are (service, address, Counters). `expiries` are (service, file, name, seconds since 1970) of each
+    certificate.
+    """
 
     def __init__(
-        self, all_counters: Callable[[], Iterable[tuple[str, str, Counters]]], process: Callable[[], ProcessMetrics]
+        self,
+        all_counters: Callable[[], Iterable[tuple[str, str, Counters]]],
+        process: Callable[[], ProcessMetrics],
+        expiries: Callable[[], Iterable[tuple[str, str, str, float]]] = tuple,
     ) -> None:
         self._all_counters = all_counters
         self._process = process
+        self._expiries = expiries
         self._system = ProcessCollector(registry=None)
 
     def collect(self) -> Iterator[Metric]:
@@ -88,6 +96,16 @@ class MetricsCollector(Collector):
             for service, address, counters in part:
                 now.add_metric((service, address), counters.open)
             yield now
+        expiries = list(self._expiries())
+        for at in range(0, len(expiries) or 1, SLICE):
+            ends = GaugeMetricFamily(
+                "echod_certificate_expiry_timestamp_seconds",
+                "When a served certificate expires, in seconds since 1970.",
+                labels=("service", "source", "name"),
+            )
+            for service, source, name, until in expiries[at : at + SLICE]:
+                ends.add_metric((service, source, name), until)
+            yield ends
         yield from self._of_the_process()
         yield from self._system.collect()
 

@@ -23,6 +23,13 @@ from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.line_rate_limit import CLASSES
 from echod.telemetry.log import BUG_EVERY, DIAGNOSTIC, HELD_FOR, LEVELS, MOST, MOST_DEBUG, TEMPLATES, Format, Log
 
+CERTIFICATE = {
+    "services": "echo, web",
+    "source": "/etc/a.pem",
+    "subject": "CN=a",
+    "until": "2027-01-01 00:00 UTC",
+    "days": 7,
+}
 FIELDS: dict[str, dict[str, Any]] = {
     "listener.opened": {"service": "echo", "address": "tcp://127.0.0.1:7"},
     "listener.awaited": {"service": "echo", "address": "tcp://192.0.2.1:7", "error": "EADDRNOTAVAIL"},
@@ -42,6 +49,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     "client.denied": {"service": "echo", "address": "tcp://*:7", "peer": "192.0.2.1:5", "host": "192.0.2.1"},
     "accept.paused": {"service": "echo", "address": "tcp://*:7", "error": "EMFILE"},
     "accept.resumed": {"service": "echo", "address": "tcp://*:7", "refused": 3},
+    "certificate.loaded": CERTIFICATE,
+    "certificate.expiring": CERTIFICATE,
     "daemon.ready": {"listeners": 2},
     "daemon.reloading": {"by": "SIGHUP"},
     "daemon.reloaded": {"opened": 1, "closed": 2, "changed": 3, "changes": "~ echo"},
@@ -103,6 +112,10 @@ class OurEvents(Logs):
                 "info  echo  tcp://*:7 denied to 192.0.2.1:5; to allow it: --allow 192.0.2.1, or the key allow",
                 "warn  echo  tcp://*:7 accepts no connections for now: EMFILE",
                 "info  echo  tcp://*:7 accepts again; 3 refused meanwhile",
+                "info  echo, web: loaded the certificate CN=a of /etc/a.pem, valid until 2027-01-01 00:00 UTC,"
+                " 7 days left",
+                "warn  echo, web: the certificate CN=a of /etc/a.pem is valid until 2027-01-01 00:00 UTC, 7 days left:"
+                " renew it",
                 "info  ready: 2 listeners",
                 "debug reading the configuration again, for SIGHUP",
                 "info  reloaded: 1 address opened, 2 closed, 3 services changed: ~ echo",
@@ -126,7 +139,7 @@ class OurEvents(Logs):
         log = self.log(level="warn")
         for name, fields in FIELDS.items():
             log.event(name, fields)
-        self.assertEqual(len(self.lines()), 4)
+        self.assertEqual(len(self.lines()), 5)
 
     def test_events_keep_their_fields_in_json(self) -> None:
         log = self.log("json", "debug")

@@ -1,0 +1,46 @@
+"""`echoctl status`: the certificates of the daemon."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from echod.client.status import page
+from echod.client.tables import screen, show
+
+
+def certificate(subject: str, days: float, *names: str) -> dict[str, Any]:
+    return {"subject": subject, "days_left": days, "names": list(names)}
+
+
+def printed(capfd: Any, *certificates: dict[str, Any]) -> list[str]:
+    status = {
+        "version": "1",
+        "ready": True,
+        "pid": 7,
+        "uptime": 5,
+        "files": [],
+        "last_reload": None,
+        "lines_lost": 0,
+        "events_lost": 0,
+        "services": [{"name": "echo-tls", "kind": "echo", "listeners": [], "certificates": list(certificates)}],
+    }
+    for part in page(status, 200):
+        show(screen("never"), part)
+    return [line.rstrip() for line in capfd.readouterr().out.splitlines()]
+
+
+def test_the_first_certificate_to_expire_is_first_and_a_problem_has_a_line(capfd):
+    lines = printed(
+        capfd, certificate("CN=b", 61.4, "b.example", "192.0.2.7"), certificate("CN=a\x1b[2J", 20.6, "a.example")
+    )
+    at = next(at for at, line in enumerate(lines) if line.startswith("SERVICE") and "DAYS LEFT" in line)
+    assert [line.split() for line in lines[at + 1 : at + 3]] == [
+        ["echo-tls", r"CN=a\x1b[2J", "20", "a.example"],
+        ["echo-tls", "CN=b", "61", "b.example,", "192.0.2.7"],
+    ]
+    assert lines[at + 3] == r"CN=a\x1b[2J of echo-tls expires soon: 20 days left"
+    assert not any("CN=b of" in line for line in lines)
+
+
+def test_without_certificates_there_is_only_the_other_table(capfd):
+    assert not any("DAYS LEFT" in line for line in printed(capfd))
