@@ -200,7 +200,7 @@ def _host_address(text: str, scheme: str, before: str, options: dict[str, str | 
         if not bracket or (after and not after.startswith(":")):
             raise AddressError(f"{_shown(text)}: write an IPv6 address as [::1]:7")
         host, port_text = _ipv6(text, host), after[1:]
-        if ":" in host and "%" not in host and "interface" not in options and ipaddress.ip_address(host).is_link_local:
+        if ":" in host and "%" not in host and "interface" not in options and _is_of_link(host):
             raise AddressError(f"{_shown(text)}: a link-local address needs its interface; write [{host}%eth0]")
     else:
         host, port_text = authority.rpartition(":")[::2] if ":" in authority else (authority, "")
@@ -223,6 +223,12 @@ def _ipv6(text: str, host: str) -> str:
     if percent and not re.fullmatch(r"[A-Za-z0-9_.-]{1,15}", scope):  # IFNAMSIZ - 1
         raise AddressError(f"{_shown(text)}: {_shown(scope)} is not the name of an interface")
     return inet(canonical + percent + scope, 0).host
+
+
+def _is_of_link(host: str) -> bool:
+    """Whether an IPv6 address has no meaning without an interface: link-local, or a group of that scope (RFC 4291)."""
+    address = ipaddress.IPv6Address(host)
+    return address.is_link_local or (address.is_multicast and address.packed[1] & 15 in (1, 2))
 
 
 _LABEL: Final = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"

@@ -11,6 +11,7 @@ from typing import Final
 from echod.address import Address
 from echod.config.errors import element
 from echod.config.toml_reader import Reading, Written
+from echod.shape import Shape
 
 WILDCARDS: Final = ("*", "0.0.0.0", "::")  #: hosts that stand for every address of one IP version, or of both
 
@@ -84,10 +85,12 @@ def _ip(address: Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def _shared(address: Address) -> Iterator[str]:
-    """Yield an error for multicast and broadcast: the gate refuses requests to them, and connections need unicast."""
+    """Yield an error for broadcast, and for multicast except over UDP: connections need unicast."""
     try:
         host = _ip(address)
     except ValueError:
+        return
+    if host.is_multicast and address.shape is Shape.DATAGRAM:
         return
     kind = "multicast" if host.is_multicast else "broadcast" if str(host) == "255.255.255.255" else None
     if kind is not None:

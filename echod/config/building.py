@@ -17,6 +17,7 @@ from echod.gate.access import Network
 from echod.gate.limits import Limits
 from echod.model import Service
 from echod.shape import Shape
+from echod.transports.multicast import is_group
 
 ALLOW: Final = Path("--allow")  #: the origin of networks from the command line
 
@@ -139,6 +140,9 @@ class Building:
             if not kind.is_served_over(address.shape):
                 right = "streams only: use tcp:// or unix://" if kind.streams else "datagrams only: use udp://"
                 text = f"{address.label}: {kind.kind} is served over {right}"
+                self._reading.add_error(listen.file, element(listen.path, index), text)
+            elif kind.conversational and is_group(address.host):
+                text = f"{address.label}: {kind.kind} has members; a multicast address cannot have them"
                 self._reading.add_error(listen.file, element(listen.path, index), text)
 
 

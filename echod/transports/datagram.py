@@ -65,6 +65,7 @@ class ServiceDatagrams(DatagramProtocol):
     transport: Any
 
     proxied = False  #: whether each datagram begins with a PROXY header
+    never_larger = False  #: whether no source may get a reply larger than its request: the socket is of a group
     conversational = False  #: whether `handle` handles datagrams, in place of `answer`
 
     def __init__(
@@ -155,6 +156,10 @@ class ServiceDatagrams(DatagramProtocol):
         raise NotImplementedError
 
 
+def _never() -> bool:
+    return False
+
+
 class Replies:
     """Sends replies to one request, now or later. It counts them, including those that it does not send."""
 
@@ -164,7 +169,8 @@ class Replies:
         self, datagrams: ServiceDatagrams, size: int, host: bytes, send: Send, unreachable: Refusal | None
     ) -> None:
         gate = datagrams.gate
-        self._allowance = ReplyAllowance(size, partial(gate.may_be_larger, host)) if gate is not None else None
+        larger = _never if datagrams.never_larger or gate is None else partial(gate.may_be_larger, host)
+        self._allowance = ReplyAllowance(size, larger) if gate is not None else None
         self._send = send
         self._counters = datagrams.counters
         self._unreachable = unreachable

@@ -15,6 +15,7 @@ from echod.socket_names import SocketAddress, inet_name, unix_name
 from echod.transports.datagram import A_TURN, LARGEST
 from echod.transports.layers.proxy import MakeHeader
 from echod.transports.lookup import Target
+from echod.transports.multicast import is_group
 
 KEPT: Final = 64  #: datagrams that are repeated to the next address of a name, at most
 ATTEMPT_DELAY: Final = 0.25  #: seconds without a reply before the next address is tried (RFC 8305 5)
@@ -205,15 +206,19 @@ class Attempt(FileDescriptor):
         super().__init__(reactor)
         self.began: float = reactor.seconds()
         self._dialogue = dialogue
+        self._group: Any = None  # the name of a multicast group, to which the socket is not connected
         family, name = target
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
             prepare(self.socket)
-            self.socket.connect(name)
+            if family != socket.AF_UNIX and is_group(name[0]):
+                self._group = name  # members reply from their own addresses, which a connected socket does not receive
+            else:
+                self.socket.connect(name)
             self.socket.setblocking(False)
             self.local = _name(self.socket.getsockname())
             # The name of a Unix socket is the path of its bind, even if the path was renamed.
-            self.remote = _name(name if family == socket.AF_UNIX else self.socket.getpeername())
+            self.remote = _name(name if family == socket.AF_UNIX or self._group else self.socket.getpeername())
         except OSError:
             self.socket.close()
             raise
@@ -248,7 +253,7 @@ class Attempt(FileDescriptor):
         """Send one datagram. If the queue is full it is dropped, as a router would do."""
         try:
             if self.connected:
-                self.socket.send(data)
+                self.socket.sendto(data, self._group) if self._group else self.socket.send(data)
         except BlockingIOError:
             pass
         except OSError as error:

@@ -19,6 +19,7 @@ from echod.address import Address
 from echod.address_options import option_text, source_of
 from echod.gate.send_budget import KERNEL_BUFFER
 from echod.socket_names import scoped
+from echod.transports.multicast import TTL, is_group, join, prepare_sender
 
 IP_FREEBIND: Final = 15  # ip(7)
 IPV6_FREEBIND: Final = 78  # <linux/in6.h>
@@ -40,6 +41,8 @@ def inet_sockets(address: Address, kind: socket.SocketKind) -> Iterator[socket.s
         try:
             _set_options(opened, address)
             opened.bind(sockaddr)
+            if is_group(address.host):
+                join(opened, address)
             opened.setblocking(False)
         except BaseException:
             opened.close()
@@ -135,6 +138,9 @@ def _set_options(opened: socket.socket, address: Address) -> None:
         if opened.family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
         opened.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+    if is_group(address.host):  # other programs may receive from the group at this port too
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _set_of_ip(opened, socket.IPV6_UNICAST_HOPS, socket.IP_TTL, TTL)
     mark(opened, address)
 
 
@@ -212,6 +218,8 @@ def prepare_client(opened: socket.socket, address: Address) -> None:
     If `source` has several ports, the first free one is used.
     """
     mark(opened, address)
+    if is_group(address.host) and opened.type is socket.SOCK_DGRAM:
+        prepare_sender(opened, address)
     source = source_of(str(address.options.get("source", "")))
     if source is None:
         return

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import struct
-import sys
 from collections.abc import Callable, Container, Hashable, Iterator
 from typing import Any, Final
 
@@ -14,7 +12,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorFDSet
 
 from echod.address import Address
-from echod.gate.access import MAPPED, packed_address
+from echod.gate.access import packed_address
 from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
 from echod.model import Arrival, Peer, Say, Service, Session
@@ -23,6 +21,7 @@ from echod.transports.datagram import A_TURN, ANCILLARY, LARGEST, DatagramPort, 
 from echod.transports.datagram_client import DatagramDialogue
 from echod.transports.error_queue import ask_for_errors, refusing_peers
 from echod.transports.lookup import Target, look_up
+from echod.transports.multicast import is_group
 from echod.transports.socket_filter import FloodFilter
 from echod.transports.sockets import IPV6_TCLASS, inet_sockets, prepare_client
 from echod.transports.transport import INET_FAMILIES, Datagram
@@ -32,15 +31,12 @@ from echod.transports.udp_options import (
     IP_TTL,
     RECEIVE_BUFFER,
     SO_TIMESTAMPNS,
-    UDP_GRO,
     allow_fragments,
     joins,
     prepare,
     reduce_ancillary,
 )
-from echod.transports.udp_source import Source, Sources
-
-_DESTINATION: Final = frozenset({(socket.IPPROTO_IP, IP_PKTINFO), (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)})
+from echod.transports.udp_source import Source, Sources, is_four, local_text, segment_size, source_key
 
 
 class UDPPort(DatagramPort):
@@ -52,6 +48,8 @@ class UDPPort(DatagramPort):
         super().__init__(reactor, bound, protocol, close)
         self._host, self._port = inet_name(bound.getsockname())
         self._bound = None if self._host == "::" else packed_address(self._host)
+        self._group = self._bound if is_group(self._host) else None  # the multicast group of the socket
+        protocol.never_larger = self._group is not None
         # The filter sees the addresses of proxies only, and would drop their other clients too.
         self.filter = FloodFilter(reactor, bound, None if protocol.proxied else protocol.gate, protocol.counters)
         self._sources = Sources()
@@ -81,7 +79,7 @@ class UDPPort(DatagramPort):
                     key: Hashable = name
                 else:
                     datagram, ancillary, _, name = receive(LARGEST, ANCILLARY)
-                    key = _key(ancillary, name)
+                    key = source_key(ancillary, name)
             except BlockingIOError:
                 return
             except OSError:
@@ -96,10 +94,12 @@ class UDPPort(DatagramPort):
 
     def _source(self, ancillary: list[tuple[int, int, bytes]], name: tuple[Any, ...]) -> Source:
         asked, refusal, ancillary = self._asked(ancillary, name)
-        if refusal is None and asked is not None and _is_four(asked) != _is_four(packed_address(name[0])):
+        if refusal is None and asked is not None and is_four(asked) != is_four(packed_address(name[0])):
             refusal = Refusal.SOURCE_ADDRESS  # an IPv6 packet with an IPv4-mapped source
         local = None if asked == self._bound else asked
-        return Source(self.protocol.gate, self.protocol.loopback, name, local, refusal, ancillary)
+        source = Source(self.protocol.gate, self.protocol.loopback, name, local, refusal, ancillary)
+        source.larger = source.larger and not self.protocol.never_larger
+        return source
 
     def _answer(self, datagram: bytes, source: Source) -> None:
         """Serve one datagram by `Service.answer`, and send the reply now."""
@@ -116,7 +116,7 @@ class UDPPort(DatagramPort):
             return
         peer = source.peer
         if peer is None:
-            local = Inet(self._host if source.local is None else _text(source.local, source.name), self._port)
+            local = Inet(self._host if source.local is None else local_text(source.local, source.name), self._port)
             peer = source.peer = Peer(protocol.scheme, local, inet_name(source.name))
         reply = protocol.answer(datagram, peer)
         if reply is None:
@@ -193,7 +193,7 @@ class UDPPort(DatagramPort):
 
     def serve(self, datagram: bytes, ancillary: list[tuple[int, int, bytes]], name: Any) -> None:
         """Answer one datagram, or each of those that the kernel has joined (UDP_GRO) for the fast path."""
-        size = _segment_size(ancillary)
+        size = segment_size(ancillary)
         if not 0 < size < len(datagram):
             self._serve_one(datagram, ancillary, name)
             return
@@ -208,7 +208,7 @@ class UDPPort(DatagramPort):
         protocol = self.protocol
         host, port = packed_address(name[0]), name[1]
         asked, refusal, source = self._asked(ancillary, name)
-        if refusal is None and asked is not None and _is_four(asked) != _is_four(host):
+        if refusal is None and asked is not None and is_four(asked) != is_four(host):
             refusal = Refusal.SOURCE_ADDRESS  # an IPv6 packet with an IPv4-mapped source
         if not protocol.admits(datagram, host, port, refusal):
             return
@@ -227,7 +227,7 @@ class UDPPort(DatagramPort):
             elif kind == SO_TIMESTAMPNS:
                 seconds, nanoseconds = struct.unpack("ll", data)
                 received_at = seconds + nanoseconds / 1e9
-        local = Inet(self._host if asked in (None, self._bound) else _text(asked, name), self._port)
+        local = Inet(self._host if asked in (None, self._bound) else local_text(asked, name), self._port)
         peer = Peer(protocol.scheme, local, inet_name(name))
 
         def send(data: bytes) -> OSError | None:
@@ -246,12 +246,16 @@ class UDPPort(DatagramPort):
         for level, kind, data in ancillary:
             if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
                 ours, destination = data[4:8], data[8:12]
+                if destination == self._group and any(ours):
+                    return ours, None, [(level, kind, data[:4] + ours + bytes(4))]
                 if any(ours):
                     to_many = ours != destination
                 else:  # the kernel omits it for datagrams queued before IP_PKTINFO was set
                     ours, to_many = destination, is_many(destination, self._broadcasts())
                 return ours, Refusal.DESTINATION if to_many else None, [(level, kind, bytes(4) + ours + bytes(4))]
             if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+                if data[:16] == self._group:
+                    return self._bound, None, [(level, kind, bytes(16) + data[16:])]
                 to_many = is_many(data[:16], self._broadcasts())
                 source = [(level, kind, data if name[3] else data[:16] + bytes(4))]
                 return data[:16], Refusal.DESTINATION if to_many else None, source
@@ -260,35 +264,6 @@ class UDPPort(DatagramPort):
     def _broadcasts(self) -> Container[bytes]:
         gate = self.protocol.gate
         return gate.broadcasts if gate is not None else ()
-
-
-def _segment_size(ancillary: list[tuple[int, int, bytes]]) -> int:
-    """The size of each joined datagram, in bytes, except the last, which may be shorter; 0 if none was joined."""
-    for level, kind, data in ancillary:
-        if kind == UDP_GRO and level == socket.IPPROTO_UDP:
-            return int.from_bytes(data, sys.byteorder)
-    return 0
-
-
-def _key(ancillary: list[tuple[int, int, bytes]], name: tuple[Any, ...]) -> Hashable:
-    """The key of a datagram's source and destination, or None if it has other control messages."""
-    if not ancillary:
-        return name
-    ((level, kind, data), *others) = ancillary
-    return (name, data) if (level, kind) in _DESTINATION and not others else None
-
-
-def _is_four(host: bytes) -> bool:
-    """Whether 4 or 16 bytes are an IPv4 host, mapped or not."""
-    return len(host) == 4 or host[:12] == MAPPED
-
-
-def _text(asked: bytes, name: tuple[Any, ...]) -> str:
-    """A local address as text. A link-local one has the zone of `name`, the address of the peer."""
-    if len(asked) == 4:
-        return socket.inet_ntop(socket.AF_INET, asked)
-    text = socket.inet_ntop(socket.AF_INET6, asked)
-    return inet_name((text, 0, 0, name[3] if ipaddress.IPv6Address(asked).is_link_local else 0)).host
 
 
 class UDP(Datagram):

@@ -5,14 +5,20 @@ A flood from forged sources must not fill the memory. So a full table is emptied
 
 from __future__ import annotations
 
+import ipaddress
+import socket
+import sys
 from collections.abc import Hashable
 from typing import Any, Final
 
-from echod.gate.access import canonical, packed_address
+from echod.gate.access import MAPPED, canonical, packed_address
 from echod.gate.datagrams import DatagramGate
 from echod.gate.refusal import Refusal
 from echod.model import Peer
+from echod.socket_names import inet_name
+from echod.transports.udp_options import IP_PKTINFO, UDP_GRO
 
+_DESTINATION: Final = frozenset({(socket.IPPROTO_IP, IP_PKTINFO), (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)})
 REMEMBERED: Final = 4096  #: sources in the table of one socket, at most
 
 
@@ -65,3 +71,32 @@ class Sources:
     def forget(self) -> None:
         """Drop all sources, because the access lists or the addresses of echod have changed."""
         self._known.clear()
+
+
+def segment_size(ancillary: list[tuple[int, int, bytes]]) -> int:
+    """The size of each joined datagram, in bytes, except the last, which may be shorter; 0 if none was joined."""
+    for level, kind, data in ancillary:
+        if kind == UDP_GRO and level == socket.IPPROTO_UDP:
+            return int.from_bytes(data, sys.byteorder)
+    return 0
+
+
+def source_key(ancillary: list[tuple[int, int, bytes]], name: tuple[Any, ...]) -> Hashable:
+    """The key of a datagram's source and destination, or None if it has other control messages."""
+    if not ancillary:
+        return name
+    ((level, kind, data), *others) = ancillary
+    return (name, data) if (level, kind) in _DESTINATION and not others else None
+
+
+def is_four(host: bytes) -> bool:
+    """Whether 4 or 16 bytes are an IPv4 host, mapped or not."""
+    return len(host) == 4 or host[:12] == MAPPED
+
+
+def local_text(asked: bytes, name: tuple[Any, ...]) -> str:
+    """A local address as text. A link-local one has the zone of `name`, the address of the peer."""
+    if len(asked) == 4:
+        return socket.inet_ntop(socket.AF_INET, asked)
+    text = socket.inet_ntop(socket.AF_INET6, asked)
+    return inet_name((text, 0, 0, name[3] if ipaddress.IPv6Address(asked).is_link_local else 0)).host

@@ -220,3 +220,44 @@ def test_a_listener_and_a_client_with_df_and_dscp(daemon):
     told = whoami(daemon.url("whoami", "udp://127") + "?dscp=ef&df=do")
     assert told["dscp"] == 46
     assert inet_of(daemon.url("whoami", "tcp"))[1] > 0
+
+
+GROUP: Final = "udp://239.255.77.7:0?interface=lo"
+
+
+def test_a_group_gets_replies_from_a_unicast_address_and_none_that_is_larger():
+    listen = (f"echo={GROUP}", f"whoami={GROUP}", "upper=udp://*:0")
+    with Daemon(listen=listen) as daemon:
+        echo, whoami_ = daemon.url("echo", "udp"), daemon.url("whoami", "udp")
+        source = "?interface=lo&source=127.0.0.1"
+        assert echo.startswith("udp://239.255.77.7:")
+        assert echoctl("send", f"{echo}{source}", "hello").stdout == b"hello"
+        short = echoctl("send", "--timeout", "0.5", f"{whoami_}{source}", "x")
+        assert (short.returncode, short.stdout) == (1, b"")
+        told = json.loads(echoctl("send", f"{whoami_}{source}", "x" * 400).stdout)
+        assert (told["local_address"], told["remote_address"], told["ttl"]) == ("127.0.0.1", "127.0.0.1", 1)
+        unnamed = f"udp://239.255.77.7:{inet_of(daemon.url('upper', 'udp'))[1]}"
+        assert echoctl("send", "--timeout", "0.5", f"{unnamed}{source}", "hello").returncode == 1
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(SECONDS)
+            client.bind(("127.0.0.1", 0))
+            client.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+            client.setsockopt(socket.IPPROTO_IP, 12, 1)  # IP_RECVTTL
+            client.sendto(b"hello", inet_of(echo))
+            data, [(*_, ttl)], _, name = client.recvmsg(100, 100)
+        assert (data, name, struct.unpack("i", ttl)) == (b"hello", ("127.0.0.1", inet_of(echo)[1]), (1,))
+        daemon.stop()
+        counters = daemon.counters()
+    assert counters[f"whoami {whoami_}"]["refused:larger"] == 1
+    assert counters[f"echo {echo}"]["datagrams_out"] == 2
+
+
+def test_a_group_that_cannot_be_joined_is_one_line():
+    for url, why in (
+        ("udp://239.1.2.3:0?interface=nosuch0", "interface nosuch0 does not exist (ENODEV)"),
+        ("udp://[ff02::7%nosuch0]:0", "interface nosuch0 does not exist (ENODEV)"),
+    ):
+        done = run(sys.executable, "-m", "echod", "--listen", f"echo={url}", env=environment())
+        assert (done.returncode, done.stderr.decode()) == (71, f"echod: {url.partition('?')[0]}: {why}\n")
+    done = run(sys.executable, "-m", "echod", "--listen", "echo=udp://[ff02::7]:7", env=environment())
+    assert "a link-local address needs its interface; write [ff02::7%eth0]" in done.stderr.decode()

@@ -221,15 +221,22 @@ def test_a_wildcard_conflicts_with_an_address(whole, part):
 @pytest.mark.parametrize(
     ("address", "kind"),
     [
-        ("udp://224.0.0.1:7", "multicast"),
+        ("tcp://224.0.0.1:7", "multicast"),
         ("tcp://239.1.2.3:0", "multicast"),
-        ("udp://[ff02::1%lo]:7", "multicast"),
+        ("tcp://[ff02::1%lo]:7", "multicast"),
         ("udp://255.255.255.255:7", "broadcast"),
     ],
 )
 def test_multicast_and_broadcast_addresses_are_refused(address, kind):
     said = f"is a {kind} address, from which replies cannot be sent; expected an interface's address, or *"
     assert errors(services(a=[address])) == [f"services.a.listen[0]: {address} {said}"]
+
+
+@pytest.mark.parametrize("address", ["udp://239.1.2.3:7", "udp://239.1.2.3:7?interface=eth0", "udp://[ff15::7]:7"])
+def test_a_multicast_address_serves_kinds_without_members_over_udp(address):
+    assert build(services(echo=[address])).services[0].listen == (parse(address),)
+    said = f"{parse(address).label}: members has members; a multicast address cannot have them"
+    assert errors({"services": {"a": {"kind": "members", "listen": [address]}}}) == [f"services.a.listen[0]: {said}"]
 
 
 def test_the_name_admin_is_reserved():
