@@ -47,7 +47,7 @@ CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
         "accept.paused": "the kernel returns no connections, and the listener pauses: service, address, error",
         "accept.resumed": "the listener accepts again: service, address, refused",
         "reading.paused": "more than total-buffer waits to be sent, and stalled connections are not read from: limit",
-        "reading.resumed": "less than that waits again: limit",
+        "reading.resumed": "less than total-buffer waits to be sent again: limit",
         "certificate.loaded": "a reload has loaded another certificate: services, source, subject, until, days",
         "certificate.expiring": "a certificate has at most 21 days left, reported once a day: services, source,"
         " subject, until, days",

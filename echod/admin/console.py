@@ -1,4 +1,4 @@
-"""The operators' seats of a console service as resources: an endless stream of events, and answers."""
+"""The operators' sessions of a console service as resources: an endless stream of events, and answers."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class ConsoleService(Protocol):
     queue: OperatorQueue
 
 
-def seats(console: ConsoleService | None) -> Mapping[str, Handler] | None:
+def handlers_of(console: ConsoleService | None) -> Mapping[str, Handler] | None:
     """The handlers of a console service, or None without one."""
     if console is None:
         return None
 
     def sit(request: Request, respond: Respond) -> None:
         if not request.peer.is_unix:  # messages of clients are private to the operators, and an operator also answers
-            respond(error_answer(403, "a console seat is available only over the Unix socket"))
+            respond(error_answer(403, "a console session is available only over the Unix socket"))
             return
 
-        def attach(wake: Callable[[], None], end: Callable[[], None]) -> Seat:
-            return Seat(console, wake, end)
+        def attach(wake: Callable[[], None], end: Callable[[], None]) -> OperatorStream:
+            return OperatorStream(console, wake, end)
 
         respond(Answer(200, content_type=EVENTS, stream=attach))
 
@@ -54,7 +54,7 @@ def seats(console: ConsoleService | None) -> Mapping[str, Handler] | None:
     return {"GET": sit, "POST": answer}
 
 
-class Seat:
+class OperatorStream:
     """The feed of one operator: a line of JSON for each event, from a bounded outbox.
 
     It begins with the messages that wait. An operator that reads too slowly gets an event `missed`. If it does not

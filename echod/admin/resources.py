@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, Protocol
 
-from echod.admin.console import CONSOLE, ConsoleService, seats
+from echod.admin.console import CONSOLE, ConsoleService, handlers_of
 from echod.admin.messages import (
     TEXT,
     Answer,
@@ -92,7 +92,7 @@ class DaemonResources:
     def find(self, path: str) -> Mapping[str, Handler] | None:
         """As Resources."""
         if path.startswith(CONSOLE):
-            return seats(self._view.console(path.removeprefix(CONSOLE)))
+            return handlers_of(self._view.console(path.removeprefix(CONSOLE)))
         return self._known.get(path)
 
     def paths(self) -> Iterator[str]:
@@ -100,7 +100,7 @@ class DaemonResources:
         return iter((*self._known, f"{CONSOLE}NAME"))
 
     def only_reads(self, path: str) -> bool:
-        """As Resources: False for console seats, which are for operators."""
+        """As Resources: False for console sessions, which are for operators."""
         return not path.startswith(CONSOLE)
 
     def _root(self, _request: Request, respond: Respond) -> None:

@@ -182,7 +182,7 @@ class Ping:
             self._print_line(self._lost_line(number, why), RED)
 
     def _lost_line(self, number: int, why: str) -> str:
-        return f"nothing from {self._remote}: seq={number} lost: {why}"
+        return f"no reply from {self._remote}: seq={number} lost: {why}"
 
     def _end_if_settled(self) -> None:
         if self._account.sent >= self._count and self._account.settled(self._clock()):

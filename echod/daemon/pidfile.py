@@ -46,7 +46,7 @@ class Pidfile:
         with opening(self.path, self._identity):
             os.stat(os.path.join(folder, "."))
             if os.path.lexists(self.path):
-                raise FileExistsError(errno.EEXIST, "a pidfile is here, and is not stale", self.path)
+                raise FileExistsError(errno.EEXIST, "the pidfile exists and is not stale", self.path)
             if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.path)
 

@@ -103,7 +103,7 @@ class Reloader:
         except ConfigurationRefused as error:
             verdict = ReloadResult(errors=explained(error.lines, confined=daemon.begun_with.daemon.landlock))
         except Exception as error:  # a bug; the services continue
-            daemon.log.say("error", f"a bug in reloading: {type(error).__name__}: {error}")
+            daemon.log.say("error", f"internal error in a reload: {type(error).__name__}: {error}")
             verdict = ReloadResult(errors=(f"{type(error).__name__}: {error}",))
         self.last = verdict
         self.counts["refused" if verdict.errors else "kept"] += 1

@@ -190,7 +190,7 @@ class Loop:
 
     def give_up(self, descriptor: int) -> None:
         """Log the current exception and stop watching the descriptor, which would fail again in every round."""
-        _log.failure("the fast path gives up descriptor {descriptor}", descriptor=descriptor)
+        _log.failure("the fast path stops serving descriptor {descriptor}", descriptor=descriptor)
         self.forget(descriptor)
 
     def _reactor_is_ready(self, _descriptor: int, _events: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from echod.address import BACKLOG, Address
-from echod.escaping import escaped
+from echod.escaping import clipped, escaped
 from echod.socket_names import inet_name, unix_name
 from echod.transports.transport import INET_FAMILIES, every_transport
 
@@ -112,7 +112,7 @@ def _listed(environ: Mapping[str, str], pid: int) -> tuple[list[Descriptor], str
         return [], f"the descriptors were passed to another process (LISTEN_PID is not {pid}); {by}, in the foreground"
     count = environ.get("LISTEN_FDS", "")
     if not count.isascii() or not count.isdecimal() or len(count) > 5 or int(count) > MOST:
-        return [], f"LISTEN_FDS must be a number up to {MOST}"
+        return [], f"LISTEN_FDS={clipped(count, 40)} is not a number from 0 to {MOST}"
     names = environ.get("LISTEN_FDNAMES", "").split(":")
     names += [""] * (int(count) - len(names))
     found = []

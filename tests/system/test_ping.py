@@ -195,7 +195,7 @@ def test_a_socket_s_name_cannot_reach_the_terminal():
 def test_no_reply(scheme, daemon):
     lines = ping("-c", "2", "-i", "50ms", "-W", "200ms", daemon.url("discard", scheme), code=1)
     remote = daemon.url("discard", scheme).partition("://")[2]
-    assert lines[1:3] == [f"nothing from {remote}: seq={number} lost: no answer within 200ms" for number in (1, 2)]
+    assert lines[1:3] == [f"no reply from {remote}: seq={number} lost: no answer within 200ms" for number in (1, 2)]
     assert lines[5:] == ["2 sent, 0 received, 2 lost (100%), 0 duplicated, 0 reordered, 0 wrong"]
 
 
@@ -381,7 +381,7 @@ def test_no_service_at_the_address(tmp_path):
 def test_no_service_at_the_address_for_datagrams():
     url = f"udp://127.0.0.1:{free_port()}"
     lines = ping("-c", "3", "--exit-on-refusal", url, code=1, says=f"echoctl: {url}: {REFUSED}\n")
-    assert lines[1] == f"nothing from {url.partition('://')[2]}: seq=1 lost: {REFUSED}"
+    assert lines[1] == f"no reply from {url.partition('://')[2]}: seq=1 lost: {REFUSED}"
     assert lines[2:] == ["", f"--- {url} ---", "1 sent, 0 received, 1 lost (100%), 0 duplicated, 0 reordered, 0 wrong"]
 
 

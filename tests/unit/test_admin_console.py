@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.admin.console import seats
+from echod.admin.console import handlers_of
 from echod.admin.http import BODY
 from echod.admin.messages import Request
 from echod.model import Context, Peer
@@ -34,7 +34,7 @@ class Room:
     def ask(self, method="POST", body=b"", peer=LOCAL):
         """Status and body of the response, and the response itself."""
         answers = []
-        handlers = seats(self.console) or {}
+        handlers = handlers_of(self.console) or {}
         handlers[method](Request(method, "/api/console/front", {}, {}, body, peer), answers.append)
         [answer] = answers
         return answer.status, json.loads(answer.body or b"null"), answer
@@ -142,4 +142,4 @@ def test_every_post_gets_a_response(body):
 
 def test_a_seat_needs_the_unix_socket_and_a_console():
     assert Room().ask("GET", peer=REMOTE)[0] == 403
-    assert seats(None) is None
+    assert handlers_of(None) is None

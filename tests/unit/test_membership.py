@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from echod.admin.console import seats
+from echod.admin.console import handlers_of
 from echod.admin.messages import Request
 from echod.daemon.shared_state import LocalState, SharedState
 from echod.membership import Membership
@@ -149,7 +149,7 @@ def test_a_console_works_with_a_queue_of_another_process():
     client = Client(clock, console)
     client.send(b"a question\n")
     client.lines()
-    handlers, answers, pieces = seats(console) or {}, list[Any](), list[bytes]()
+    handlers, answers, pieces = handlers_of(console) or {}, list[Any](), list[bytes]()
     handlers["GET"](Request("GET", "/api/console/x", {}, {}, b"", UNIX), answers.append)
     feed: Any = answers.pop().stream(lambda: pieces.extend(feed.pieces()), lambda: None)
     pieces.extend(feed.pieces())
