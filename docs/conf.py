@@ -26,6 +26,9 @@ suppress_warnings = ["myst.header"]
 
 html_theme = "furo"
 html_title = f"echod {VERSION}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+highlight_language = "text"  # a block without a language is a command or its output
 
 man_pages: Final[list[tuple[str, str, str, list[Any], int]]] = [
     ("ECHOD", "echod", "echo daemon on every kind of socket", [], 8),
