@@ -271,15 +271,15 @@ def test_every_error_of_a_reply_is_distinguished():
         lines = ping(*EVERY_TROUBLE, url, code=1)
     told: dict[str, list[str]] = {}
     for line in lines[1:-4]:
-        match = re.fullmatch(rf"(\d+ bytes|nothing) from {re.escape(url.partition('://')[2])}:( seq=\d+)?(.*)", line)
+        match = re.fullmatch(rf"(\d+ bytes|no reply) from {re.escape(url.partition('://')[2])}:( seq=\d+)?(.*)", line)
         assert match, line
         rest = re.sub("0x..", "0x..", re.sub(TIME, "time", match[3]))
         told.setdefault(match[2] or "", []).append(f"{match[1].removesuffix(' bytes')}{rest}")
     expected = {f" seq={number}": ["64 time"] for number in range(1, COUNT + 1) if number != UNMARKED}
-    expected[f" seq={LOST}"] = expected[f" seq={UNMARKED}"] = ["nothing lost: no answer within 1s"]
+    expected[f" seq={LOST}"] = expected[f" seq={UNMARKED}"] = ["no reply lost: no answer within 1s"]
     expected[f" seq={TWICE}"] += ["64 time (duplicate)"]
     expected[f" seq={OVERTAKEN}"] = ["64 time (reordered)"]
-    expected[f" seq={LATE}"] = ["nothing lost: no answer within 1s", "64 time (late)"]
+    expected[f" seq={LATE}"] = ["no reply lost: no answer within 1s", "64 time (late)"]
     expected[f" seq={CHANGED}"] = ["64 wrong: byte 20 is 0x.., expected 0x.."]
     expected[f" seq={SHORT}"] = ["63 wrong: 64 bytes were sent"]
     expected[f" seq={LONG}"] = ["65 wrong: 64 bytes were sent"]
