@@ -1,6 +1,8 @@
 """Settings of all tests: the number of examples of a property, groups for parallel runs, durations by folder."""
 
+import gc
 import os
+import sys
 from collections import Counter
 
 import pytest
@@ -13,6 +15,19 @@ TIMES = int(os.environ.get("EXAMPLES", "10"))
 settings.register_profile("house", settings(), deadline=None)
 settings.register_profile("fuzz", settings(), deadline=None, max_examples=TIMES * settings().max_examples)
 settings.load_profile("house")
+
+
+# Without files of bytecode, each of a thousand processes would compile all modules again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+gc.disable()  # collections among the modules and tests, which stay, take half of the collection's time
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, except among the modules and tests."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
