@@ -28,7 +28,7 @@ class AddressConflicts:
         self._unknown = unknown
         self._served: dict[
             tuple[object, ...], dict[str, list[tuple[Address, str]]]
-        ] = {}  # by transport, port and path, then by host
+        ] = {}  # by transport and port, or the path of a Unix socket; then by host
 
     def check(self, listen: Written) -> None:
         """Record an error for each address that conflicts with another, or cannot be used on this machine."""
@@ -45,7 +45,7 @@ class AddressConflicts:
         if address.any_port:
             return
         transport = address.form.module or address.scheme
-        beside = self._served.setdefault((transport, address.port, address.path), {})
+        beside = self._served.setdefault((transport, address.port or address.path), {})
         for host in beside if address.host in WILDCARDS else (address.host, *WILDCARDS):
             for other, there in beside.get(host, ()):
                 if (conflict := _conflict(address, other)) is not None:
@@ -59,12 +59,20 @@ class AddressConflicts:
 
 
 def _conflict(one: Address, other: Address) -> str | None:
-    """The conflict between two addresses of the same transport, port and path, or None."""
+    """The conflict between two addresses of the same transport and port, or of the same path; or None.
+
+    Services that clients select by a path share a socket, so its host, its layers and its options must agree.
+    """
     interfaces = {one.options.get("interface"), other.options.get("interface")}
     if len(interfaces) == 2 and None not in interfaces:  # each is bound to another device
         return None
     if one.host == other.host:
-        return " is already configured"
+        shares = one.form.has_url_path and other.form.has_url_path
+        if not shares or (one.path or "/") == (other.path or "/"):
+            return " is already configured"
+        if (one.scheme, one.options) == (other.scheme, other.options):
+            return None
+        return f" shares its port with {other}, and needs the same scheme and options; it is configured"
     if not _versions(one) & _versions(other):
         return None
     return f" overlaps with {other.label}, configured"

@@ -9,8 +9,16 @@ from typing import Any, Final
 
 from echod.config.address_conflicts import AddressConflicts, Unknown
 from echod.config.errors import ConfigurationError, element, joined
-from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, TLS, field_of, key_of
-from echod.config.settings import LOOPBACK, Admin, Configuration, Daemon, ServiceConfig, TlsSettings
+from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, TLS, WEBSOCKET, field_of, key_of
+from echod.config.settings import (
+    LOOPBACK,
+    Admin,
+    Configuration,
+    Daemon,
+    ServiceConfig,
+    TlsSettings,
+    WebSocketSettings,
+)
 from echod.config.tls_settings import TlsBuilding
 from echod.config.toml_reader import DEFAULT, Found, Reading, Written
 from echod.gate.access import Network
@@ -40,10 +48,26 @@ class Building:
         daemon = Daemon(**self._fields("daemon", DAEMON.keys, [self._found.get("daemon", {})]))
         services = [self._service(name, found) for name, found in self._found.get("services", {}).items()]
         admin = self._admin(self._found.get("admin", {}))
+        self._check_shared_ports([service for service in services if service is not None])
         if self._reading.errors:
             raise ConfigurationError(self._reading.errors)
         built = tuple(service for service in services if service is not None)
         return Configuration(daemon, built, admin, tuple(sources), self._origins)
+
+    def _check_shared_ports(self, services: Iterable[ServiceConfig]) -> None:
+        """Check that services of one port agree on what applies before the path of a client is known."""
+        first: dict[tuple[str, int], ServiceConfig] = {}
+        for service in services:
+            for address in service.listen:
+                if address is None or not address.form.has_url_path or address.any_port:
+                    continue
+                other = first.setdefault((address.host, address.port), service)
+                for key in ("proxy-from", "limits.handshake", *(["tls"] if address.form.is_encrypted else [])):
+                    if _value(service, key) != _value(other, key):
+                        ours, theirs = (f"{joined('services', one.name)}.{key}" for one in (service, other))
+                        [file, *_] = next(one for at, one in self._origins.items() if at.startswith((ours, theirs)))
+                        text = f"{address.label} shares its port with {other.name}; expected the value of {theirs}"
+                        self._reading.add_error(file, ours, text)
 
     def _fields(self, path: str, keys: Iterable[str], tables: Iterable[Found]) -> dict[str, Any]:
         """The fields that are set in these tables; for each key, the first table that has it counts."""
@@ -85,6 +109,9 @@ class Building:
             **self._fields(path, POLICY, both),
             tls=self._tls(joined(path, "tls"), listen, found.get("tls")),
             limits=Limits(**limits),
+            websocket=WebSocketSettings(
+                **self._fields(f"{path}.websocket", WEBSOCKET.keys, [found.get("websocket", {})])
+            ),
             written_limits={field_of(key): table[key].path for table in reversed(tables) for key in table},
         )
         self._check_proxies(service, listen, found.get("proxy-from"))
@@ -151,3 +178,11 @@ def _wrong_for_datagrams(kind: type[Service], versions: str) -> Iterator[str]:
         yield f"?proxy={versions}: datagrams have version 2 only; write ?proxy=v2"
     if kind.conversational:
         yield f"{kind.kind} sends without a request, and a proxy returns only replies; leave out ?proxy="
+
+
+def _value(service: ServiceConfig, key: str) -> Any:
+    """The value of a key of a service, such as `limits.handshake`."""
+    value: Any = service
+    for name in key.split("."):
+        value = getattr(value, field_of(name))
+    return replace(value, fingerprints=()) if isinstance(value, TlsSettings) else value

@@ -8,7 +8,7 @@ from typing import Final
 
 from echod.config.errors import joined
 from echod.config.options import option_forms
-from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, TLS, Table, field_of, missing
+from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, TLS, WEBSOCKET, Table, field_of, missing
 from echod.config.settings import Configuration, ServiceConfig
 from echod.config.toml_reader import DEFAULT
 from echod.escaping import escaped
@@ -43,6 +43,9 @@ def _service(service: ServiceConfig, origins: Origins) -> Iterator[str]:
     if service.tls is not None:
         yield ""
         yield from _table(TLS, f"{path}.tls", service.tls, origins)
+    if any(address.form.has_url_path for address in service.listen):
+        yield ""
+        yield from _table(WEBSOCKET, f"{path}.websocket", service.websocket, origins)
 
 
 def _table(table: Table, path: str, struct: object, origins: Origins) -> Iterator[str]:

@@ -208,6 +208,31 @@ TLS: Final = Table(
     settings.TlsSettings,
 )
 
+
+def _origin(written: str) -> str:
+    if written not in ("*", "null") and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\\s\"'<>]+", written):
+        raise ValueError(f'{shown(written)} must be an origin such as "https://page.example", without a path')
+    return written
+
+
+def _token(written: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", written):
+        raise ValueError(f'{shown(written)} must be the name of a subprotocol, such as "echo.v1"')
+    return written
+
+
+WEBSOCKET: Final = Table(
+    "services.NAME.websocket",
+    {
+        "origins": array(text('an origin such as "https://page.example"', _origin), 'origins such as ["*"]'),
+        "hosts": array(text('a name such as "echo.example"', _host_name), 'names such as ["echo.example"]'),
+        "compression": words("off", "on"),
+        "subprotocols": array(text('a name such as "echo.v1"', _token), 'names such as ["echo.v1"]'),
+        "page": FLAG,
+    },
+    settings.WebSocketSettings,
+)
+
 SHOW: Final = words(*get_args(Show))
 
 KIND_RIGHT: Final = 'the name of a kind, such as "echo"'
@@ -222,6 +247,7 @@ SERVICE: Final = Table(
         "limits": LIMITS,
         "faults": FAULTS,
         "tls": TLS,
+        "websocket": WEBSOCKET,
     },
     settings.ServiceConfig,
 )
@@ -243,16 +269,11 @@ def _all(_value: Any) -> str:
     return ""
 
 
-def _scheme(address: Address) -> str | None:
-    return None if address.form.available or address.is_passed else f"{address.scheme}://"
-
-
 NOT_YET: Final[tuple[tuple[str, Unavailable], ...]] = (
     ("admin.listen", lambda address: "?proxy=" if "proxy" in address.options else None),
     ("bus", _all),
     ("daemon.workers", lambda workers: None if workers == 1 else f"workers = {_AUTO.toml(workers)}"),
     ("services.NAME.faults", _all),
-    ("services.NAME.listen", _scheme),
     ("services.NAME.tls.certificate", lambda value: str(value) if value in WRONG_CERTIFICATES else None),
 )
 """The keys of the schema that this version does not implement yet."""

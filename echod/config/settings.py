@@ -72,6 +72,17 @@ class TlsSettings:
 
 
 @dataclass(frozen=True)
+class WebSocketSettings:
+    """WebSocket of one service: `[services.NAME.websocket]`."""
+
+    origins: tuple[str, ...] = ()  #: origins of pages that may connect, besides the own one; "*" is any
+    hosts: tuple[str, ...] = ()  #: names that Host may have if a page connects, besides IP addresses and localhost
+    compression: Literal["off", "on"] = "off"  #: whether permessage-deflate is accepted
+    subprotocols: tuple[str, ...] = ()  #: the subprotocols of the service, the preferred one first
+    page: bool = True  #: whether a browser that opens the path gets a page
+
+
+@dataclass(frozen=True)
 class ServiceConfig:
     """One service: its kind, options, addresses, access lists and limits."""
 
@@ -87,6 +98,7 @@ class ServiceConfig:
     limits: Limits = field(default_factory=Limits)
     show: Show | None = None  #: whether messages of clients are printed; None is the default of the kind
     tls: TlsSettings | None = None  #: set if an address uses TLS
+    websocket: WebSocketSettings = WebSocketSettings()
     written_limits: Mapping[str, str] = field(default_factory=dict, compare=False)
     """The configured fields of `limits`, each with the path of its key in the service or in `[defaults]`. A configured
     limit that cannot be met is an error; a default is reduced."""

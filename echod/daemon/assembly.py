@@ -115,10 +115,11 @@ class Assembler:
                 shared = replace(
                     current.shared, plane=plane, pipes_below=spare(configuration), all_counters=all_counters
                 )
+                beside = [listener.bound for listener in current.listeners]
                 found = difference(current.listeners, wanted(services), plane)
                 before = {one.name: _predecessor(current, one) for one in services}
                 served = {one.name: RunningService(one, shared, before[one.name]) for one in services}
-                bound = bind_all(self._reactor, found.new, self._store, absent)
+                bound = bind_all(self._reactor, found.new, self._store, absent, beside)
                 for one in bound:
                     undo.callback(one.close)
                 renewed = [rebound(listener.bound, spec) for listener, spec in found.renewed]
@@ -137,7 +138,8 @@ class Assembler:
         """The listeners of an address that this machine did not have before, or why it cannot be bound yet."""
         absent: dict[ListenSpec, str] = {}
         try:
-            bound = bind_all(self._reactor, [spec], self._store, absent)
+            beside = [listener.bound for listener in current.listeners]
+            bound = bind_all(self._reactor, [spec], self._store, absent, beside)
         except Unbindable as error:
             return str(error)
         if absent:

@@ -20,6 +20,7 @@ from echod.escaping import system_error
 from echod.shape import Shape
 from echod.socket_names import Inet, inet_name, is_loopback
 from echod.transports import inherited_sockets, twisted_endpoint, unix_paths
+from echod.transports.path_port import SharedSocket
 from echod.transports.sockets import mark
 from echod.transports.tcp import accepts_fast_open
 from echod.transports.transport import every_transport
@@ -54,7 +55,7 @@ class BoundSocket:
 
     service: ServiceConfig
     address: Address  #: for `systemd:NAME`, the address of the socket that was passed
-    socket: socket.socket | twisted_endpoint.Listening
+    socket: socket.socket | twisted_endpoint.Listening | SharedSocket
     wanted: ListenSpec
     path: unix_paths.OwnPath | None = None  #: the path to remove with the socket, if echod created it
     closing: Callable[[], bool] = lambda: False  #: called at the close; True if the manager keeps socket and path
@@ -109,20 +110,26 @@ def wanted(services: Iterable[ServiceConfig]) -> list[ListenSpec]:
 
 
 def bind_all(
-    reactor: Any, specs: Sequence[ListenSpec], store: DescriptorStore, absent: dict[ListenSpec, str] | None = None
+    reactor: Any,
+    specs: Sequence[ListenSpec],
+    store: DescriptorStore,
+    absent: dict[ListenSpec, str] | None = None,
+    beside: Iterable[BoundSocket] = (),
 ) -> list[BoundSocket]:
     """Bind every address, or take its sockets from the `store`. Raises Unbindable with all errors at once.
 
-    If this machine does not have an address with `retry`, it is added to `absent`, if given, with the reason.
+    Addresses that differ in their paths only share a socket, with each other and with those `beside` them. If this
+    machine does not have an address with `retry`, it is added to `absent`, if given, with the reason.
     """
     bound: list[BoundSocket] = []
+    shared = SharedSockets(beside)
     errors: list[str] = []
     unsuited: list[str] = []
     store.forget_others(spec.address for spec in specs)
     for spec in specs:
         address = spec.address
         try:
-            for one in _open(reactor, spec, store):
+            for one in _open(reactor, spec, store, shared):
                 bound.append(one)
                 if address.is_passed and (said := _why_unsuited(one)):
                     unsuited.append(f"{address.label}: {said}")
@@ -138,8 +145,39 @@ def bind_all(
     return bound
 
 
-def _open(reactor: Any, spec: ListenSpec, store: DescriptorStore) -> Iterator[BoundSocket]:
+class SharedSockets:
+    """The bound sockets that several addresses can share, because these differ in their paths only."""
+
+    def __init__(self, bound: Iterable[BoundSocket]) -> None:
+        self._sockets: dict[tuple[object, ...], list[tuple[BoundSocket, SharedSocket]]] = {}
+        for one in bound:
+            self.add(one)
+
+    def add(self, one: BoundSocket) -> None:
+        """Remember a socket, if it can be shared."""
+        if isinstance(one.socket, SharedSocket) and (key := self._key(one.wanted.address)):
+            there = self._sockets.setdefault(key, [])
+            if all(shared is not one.socket for _, shared in there):
+                there.append((one, one.socket))
+
+    def find(self, spec: ListenSpec) -> Iterator[BoundSocket]:
+        """The sockets of another address with the same host and port, for one more user."""
+        address = spec.address
+        for one, shared in self._sockets.get(self._key(address), ()):
+            where = replace(one.address, scheme=address.scheme, path=address.path, options=address.options)
+            yield BoundSocket(spec.service, where, shared.share(), spec)
+
+    @staticmethod
+    def _key(address: Address) -> tuple[object, ...]:
+        shares = address.form.has_url_path and not address.any_port
+        return (address.host, address.port, address.options.get("interface")) if shares else ()
+
+
+def _open(reactor: Any, spec: ListenSpec, store: DescriptorStore, shared: SharedSockets) -> Iterator[BoundSocket]:
     service, address = spec.service, spec.address
+    if found := list(shared.find(spec)):
+        yield from found
+        return
     if address.is_passed:
         for adopted in store.passed.take(address.path):
             yield BoundSocket(service, inherited_sockets.address_of(adopted), adopted, spec)
@@ -152,9 +190,14 @@ def _open(reactor: Any, spec: ListenSpec, store: DescriptorStore) -> Iterator[Bo
         adapt(opened, address)
     for opened in kept or TRANSPORTS[address.scheme].bind(reactor, address):
         name = store.keep(address, opened, new=not kept)
+        closing = partial(store.closing, name) if name else lambda: False
+        if address.form.has_url_path:
+            one = BoundSocket(service, _as_bound(address, opened), SharedSocket(opened, closing), spec)
+            shared.add(one)
+            yield one
+            continue
         path = unix_paths.OwnPath(address.system_path) if address.has_path else None
-        ours = BoundSocket(service, _as_bound(address, opened), opened, spec, path)
-        yield replace(ours, closing=partial(store.closing, name)) if name else ours
+        yield BoundSocket(service, _as_bound(address, opened), opened, spec, path, closing)
 
 
 def adapt(opened: socket.socket, address: Address) -> None:

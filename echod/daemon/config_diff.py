@@ -12,6 +12,7 @@ from echod.daemon.bind import BoundSocket, ListenSpec, adapt
 from echod.daemon.fd_store import CHANGEABLE
 from echod.daemon.listener import Listener
 from echod.fastpath.loop import Loop
+from echod.transports.path_port import SharedSocket
 
 
 class ConfigurationRefused(Exception):
@@ -101,8 +102,9 @@ def rebound(bound: BoundSocket, one: ListenSpec) -> BoundSocket:
 def readapt(bound: BoundSocket, one: ListenSpec) -> None:
     """Set the changed options of an open socket."""
     options = one.address.options
-    if isinstance(bound.socket, socket.socket) and options != bound.wanted.address.options:
-        adapt(bound.socket, replace(bound.address, options=options))
+    opened = bound.socket.socket if isinstance(bound.socket, SharedSocket) else bound.socket
+    if isinstance(opened, socket.socket) and options != bound.wanted.address.options:
+        adapt(opened, replace(bound.address, options=options))
 
 
 def changed(listeners: Iterable[Listener], services: Iterable[ServiceConfig]) -> list[str]:

@@ -137,6 +137,8 @@ def name_of(address: Address) -> str | None:
     """
     if address.is_passed or address.is_opaque or (not address.has_path and not address.port):
         return None
+    if address.form.has_url_path:  # one socket serves all paths
+        address = replace(address, path="")
     fixed = {name: value for name, value in address.options.items() if name not in CHANGEABLE}
     text = quote(str(replace(address, options=fixed)), safe="/")
     if len(text) > LONGEST:

@@ -8,10 +8,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from echod.address import Address
+from echod.config.settings import ServiceConfig
 from echod.daemon.running_service import DaemonContext, RunningService
 from echod.gate.access import Access
+from echod.transports.layers.http_answer import Resource
 from echod.transports.layers.proxy import Proxy
 from echod.transports.layers.stack import MakeLayer
+from echod.transports.layers.websocket_server import WebSocketServer
 from echod.transports.transport import layer_of
 
 Configure = Callable[[Address, RunningService, DaemonContext], MakeLayer]
@@ -38,14 +41,45 @@ CONFIGURED: Final[Mapping[str, Configure]] = MappingProxyType({"tls": _tls})
 """The layers that have settings, by their names in `Scheme.layers`."""
 
 
-def layers_of(address: Address, served: RunningService, shared: DaemonContext) -> tuple[MakeLayer, ...]:
-    """The layers of every connection to `address`, lowest first."""
+def layers_of(
+    address: Address, served: RunningService, shared: DaemonContext, resources: Mapping[str, Resource]
+) -> tuple[MakeLayer, ...]:
+    """The layers of every connection to `address`, lowest first. `resources` are the services of its socket by path."""
+    configured: dict[str, Configure] = {**CONFIGURED, "websocket": partial(_websocket, resources)}
     proxy = (_proxy(address, served, shared),) if "proxy" in address.options else ()
     named = (
-        CONFIGURED[name](address, served, shared) if name in CONFIGURED else layer_of(name)
+        configured[name](address, served, shared) if name in configured else layer_of(name)
         for name in address.form.layers
     )
     return (*proxy, *named)
+
+
+def resource_of(address: Address, config: ServiceConfig) -> Resource:
+    """A service at its path, with the settings of `[services.NAME.websocket]`."""
+    settings = config.websocket
+    return Resource(
+        address.path or "/",
+        config.name,
+        config.kind.kind,
+        settings.origins,
+        settings.hosts,
+        settings.subprotocols,
+        settings.compression == "on",
+        settings.page,
+        config.limits.message,
+    )
+
+
+def _websocket(
+    resources: Mapping[str, Resource], _address: Address, served: RunningService, shared: DaemonContext
+) -> MakeLayer:
+    return partial(
+        WebSocketServer,
+        clock=shared.reactor,
+        seconds=served.config.limits.handshake,
+        resources=resources,
+        work=shared.context.work,
+    )
 
 
 def proxies_of(address: Address, served: RunningService) -> Access | None:

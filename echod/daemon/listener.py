@@ -8,7 +8,7 @@ from typing import Any
 from echod.admin.service import AdminService
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import BoundSocket
-from echod.daemon.layers import layers_of, proxies_of
+from echod.daemon.layers import layers_of, proxies_of, resource_of
 from echod.daemon.running_service import DaemonContext, ResourceRefused, RunningService
 from echod.escaping import system_error
 from echod.events import Counters
@@ -19,6 +19,8 @@ from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.datagram_sessions import SessionDatagrams
+from echod.transports.layers.http_answer import Resource
+from echod.transports.path_port import Door, PathPort, SharedSocket
 from echod.transports.proxied_datagrams import ProxiedDatagrams
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.stream_port import StreamPort
@@ -58,12 +60,10 @@ class Listener:
                 loopback=bound.loopback,
                 clock=shared.reactor,
                 unsent=shared.state.send_budget,
-                layers=layers_of(bound.address, served, shared),
+                layers=layers_of(bound.address, served, shared, self._resources),
                 proxies=proxies_of(bound.address, served),
             )
-            self.port = transport.listen(
-                shared.reactor, bound.socket, bound.address, self.factory, shared.reserve, bound.close
-            )
+            self.port = self._port(self.factory, served)
             if shared.plane is not None and isinstance(self.port, StreamPort) and StreamLane.can_serve(self.port):
                 self.port = StreamLane(shared.plane, self.port, shared.reserve, shared.pipes_below)
         else:
@@ -71,6 +71,20 @@ class Listener:
             self.port = transport.listen(shared.reactor, bound.socket, bound.address, self._protocol, bound.close)
             if shared.plane is not None and isinstance(self.port, UDPPort) and DatagramLane.can_serve(self.port):
                 self.port = DatagramLane(shared.plane, self.port)
+
+    def _port(self, factory: ServiceFactory, served: RunningService) -> Any:
+        """The port of a socket with connections. A shared socket has one port for each path."""
+        bound, shared, config = self.bound, self._shared, served.config
+        listen, opened = bound.transport.listen, bound.socket
+        if not isinstance(opened, SharedSocket):
+            return listen(shared.reactor, opened, bound.address, factory, shared.reserve, bound.close)
+
+        def open_door(door: Door) -> Any:
+            return listen(shared.reactor, opened.socket, bound.address, door, shared.reserve, lambda: None)
+
+        gate = shared.state.connection_gate(config.name, served.connections.access, config.limits)
+        resource = resource_of(bound.address, config)
+        return PathPort(opened, factory, resource, listen=open_door, gate=gate, close=bound.close)
 
     def _datagrams(self, scheme: str, shared: DaemonContext) -> ServiceDatagrams:
         served, loopback = self.served, self.bound.loopback
@@ -92,6 +106,12 @@ class Listener:
             loopback=loopback,
             clock=shared.reactor,
         )
+
+    @property
+    def _resources(self) -> Mapping[str, Resource]:
+        """The services that share the socket, by path."""
+        opened = self.bound.socket
+        return opened.resources if isinstance(opened, SharedSocket) else {}
 
     @property
     def name(self) -> str:
@@ -138,10 +158,12 @@ class Listener:
         """Continue with a service that replaced the present one."""
         self.served, self.bound = served, bound
         if self.factory is not None:
-            layers = layers_of(bound.address, served, self._shared)
+            layers = layers_of(bound.address, served, self._shared, self._resources)
             proxies = proxies_of(bound.address, served)
             self.factory.reconfigure(served.frontend, served.config.limits, layers, proxies)
             self._grant()
+            if isinstance(self.port, PathPort):
+                self.port.reconfigure(resource_of(bound.address, served.config))
         if self._protocol is not None:
             self._protocol.service = served.frontend
             if isinstance(self._protocol, ProxiedDatagrams):

@@ -6,10 +6,10 @@ from echod.model import End, Quiet, Reply
 
 
 class Once(Quiet):
-    """Sends `data` and closes; received data is dropped."""
+    """Sends `data` and closes; received data is dropped. `text` is as in Reply."""
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    def __init__(self, data: bytes, *, text: bool | None = None) -> None:
+        self._reply = Reply(data, end=End.CLOSE, text=text)
 
     def opened(self) -> Reply:
-        return Reply(self._data, end=End.CLOSE)
+        return self._reply

@@ -22,7 +22,7 @@ class Time(Service):
     summary = "sends the time as four bytes (RFC 868)"
 
     def session(self, peer: Peer, say: Say) -> Session:
-        return Once(encoded(self.context.wall_clock()))
+        return Once(encoded(self.context.wall_clock()), text=False)
 
     def answer(self, datagram: bytes, peer: Peer) -> bytes:
         return encoded(self.context.wall_clock())

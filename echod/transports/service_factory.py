@@ -218,20 +218,24 @@ class ServiceFactory(Factory):
         return entrance
 
     def _enter(self, entrance: Entrance) -> Receiver:
-        """Make the conversation after the handshakes, when the client is known; a Rejection if the gate refuses it."""
+        """Ask the gate about the client after the handshakes, when it is known."""
         if entrance.through_proxy:
             remote, proxy = entrance.facts.remote, entrance.facts.proxy
-            # Without a client, the proxy itself has connected: `proxy-from` has admitted it.
+            # Without a client, the proxy itself has connected: `proxy-from` has admitted it. A listener on loopback
+            # is reachable from other machines if a proxy is.
             host = packed_address(remote.host) if proxy is not None and isinstance(remote, Inet) else b""
-            # A listener on loopback is reachable from other machines if a proxy is.
             loopback = self.loopback and isinstance(remote, Inet) and is_loopback(remote.host)
             if self.gate and (refusal := self.gate.name(host, loopback=loopback)):
                 self._refused(refusal, lambda: remote, proxy)
                 entrance.closing = Closing.REFUSED
                 return Rejection()
             entrance.host = host
-            if self.events.connections:
-                self._tell("connection.opened", remote, proxy)
+        return self._begin(entrance)
+
+    def _begin(self, entrance: Entrance) -> Receiver:
+        """Make the conversation of a client that the gate has admitted."""
+        if entrance.through_proxy and self.events.connections:
+            self._tell("connection.opened", entrance.facts.remote, entrance.facts.proxy)
         entrance.entered = True
         del self.entrances[entrance]
         return self.converse(entrance.host) if self.adopt is None else HandOver(entrance.host, self.adopt)
@@ -271,15 +275,9 @@ class ServiceFactory(Factory):
 
     def describe_connections(self) -> Iterator[dict[str, Any]]:
         """Describe each open conversation. Connections may open and close between two of them."""
-        for conversation in tuple(self.conversations):
-            if conversation in self.conversations and hasattr(conversation, "peer"):
-                yield described(
-                    conversation.peer.remote,
-                    conversation.below.facts.proxy,
-                    conversation.bytes_in,
-                    conversation.bytes_out,
-                    conversation.unsent,
-                )
+        for one in tuple(self.conversations):
+            if one in self.conversations and hasattr(one, "peer"):
+                yield described(one.peer.remote, one.below.facts.proxy, one.bytes_in, one.bytes_out, one.unsent)
         if self.carrier is not None:
             yield from self.carrier.describe_connections()
 

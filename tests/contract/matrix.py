@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hypothesis import HealthCheck, settings
@@ -23,6 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from echod.shape import Shape
 from tests.daemon import SECONDS, Daemon, Place
 from tests.tls import TlsSocket
+from tests.websocket import WebSocketClient
 
 MIB: Final = 1 << 20
 PLANES: Final = ("auto", "off")
@@ -114,6 +115,8 @@ TRANSPORTS: Final[Mapping[str, Transport]] = {
     "unix-seqpacket": Transport(
         MESSAGE, "unix-seqpacket://{dir}/{name}.seq", _stream(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ),
+    "ws": Transport(MESSAGE, "ws://127.0.0.1:0/", WebSocketClient, bare=False),
+    "wss": Transport(MESSAGE, "wss://127.0.0.1:0/", partial(WebSocketClient, secure=True), bare=False),
     "unix-dgram": Transport(DATAGRAM, "unix-dgram://{dir}/{name}.dgram", _named),
 }
 """Every transport of this version; a scheme without a line here fails a test."""

@@ -6,18 +6,24 @@ import struct
 import time
 
 from tests.contract.matrix import MESSAGE, Contract, data, everywhere
+from tests.websocket import WebSocketClient
 
 LARGE = 200_000  #: bytes that fit the kernel's default send buffer (212,992, its own overhead included)
 
 
-def message(client: socket.socket) -> bytes | None:
+Client = socket.socket | WebSocketClient
+
+
+def message(client: Client) -> bytes | None:
     """The next message, which may be empty; None is the end."""
+    if isinstance(client, WebSocketClient):
+        return client.receive()
     came, credentials, flags, _ = client.recvmsg(1 << 20, socket.CMSG_SPACE(12))
     assert not flags & socket.MSG_TRUNC
     return came if came or credentials else None
 
 
-def rest(client: socket.socket) -> list[bytes]:
+def rest(client: Client) -> list[bytes]:
     """Every message until the end."""
     found = []
     while (one := message(client)) is not None:
@@ -92,7 +98,7 @@ class Speaking(Contract):
         if self.service == "time":
             self.assertLess(abs(struct.unpack("!I", said)[0] - 2_208_988_800 - time.time()), 60)
         elif self.service == "whoami":
-            self.assertEqual(json.loads(said)["protocol"], "unix-seqpacket")
+            self.assertEqual(json.loads(said)["protocol"], self.name)
         else:
             self.assertTrue(said.endswith(b"\n"), said)
 

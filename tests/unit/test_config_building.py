@@ -9,7 +9,7 @@ import pytest
 from echod.address import parse
 from echod.config.building import Building
 from echod.config.errors import ConfigurationError
-from echod.config.settings import Configuration, Daemon, ServiceConfig
+from echod.config.settings import Configuration, Daemon, ServiceConfig, WebSocketSettings
 from echod.config.toml_reader import Reading
 from echod.gate.limits import Limits, Rate
 from echod.model import NoOptions, Service
@@ -166,6 +166,9 @@ def test_networks_of_the_command_line_are_added():
         ("udp://[::1]:7", "udp://[0::1]:7"),
         ("unix:///run/x", "unix:///run/x?mode=0600"),
         ("tcp6:7", "tcp6:7"),
+        ("ws://127.0.0.1:7/a", "ws://127.0.0.1:7/a"),
+        ("ws://127.0.0.1:7", "ws://127.0.0.1:7/"),
+        ("ws://127.0.0.1:7/a", "tcp://127.0.0.1:7"),
     ],
 )
 def test_the_same_address_twice_is_an_error(one, other):
@@ -191,6 +194,8 @@ def test_the_same_address_twice_is_an_error(one, other):
         ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0"),
         ("udp://*:7?interface=eth0", "udp://*:7?interface=eth1"),
         ("unix:///run/x", "unix:///run/y"),
+        ("ws://127.0.0.1:7/a", "ws://127.0.0.1:7/b"),
+        ("ws://127.0.0.1:7/a?dscp=ef", "ws://127.0.0.1:7/b?dscp=ef"),
     ],
 )
 def test_different_addresses_do_not_conflict(one, other):
@@ -206,6 +211,7 @@ def test_different_addresses_do_not_conflict(one, other):
         ("tcp://*:7", "tcp://0.0.0.0:7"),
         ("tcp://[::]:7?v6only=no", "tcp://127.0.0.1:7"),
         ("udp://*:7?interface=eth0", "udp://127.0.0.1:7"),
+        ("ws://*:7/a", "ws://127.0.0.1:7/b"),
     ],
 )
 def test_a_wildcard_conflicts_with_an_address(whole, part):
@@ -272,6 +278,64 @@ def test_conflicts_are_found_in_wrong_services_too():
 
 def test_the_addresses_of_the_later_file_count():
     assert build(services(a=["tcp://*:7"], b=["tcp://*:8"]), services(a=["tcp://*:9"], b=["tcp://*:7"]))
+
+
+def test_the_addresses_of_one_websocket_port_have_the_same_options():
+    assert errors(services(a=["ws://127.0.0.1:7/a?dscp=46"], b=["ws://127.0.0.1:7/b"])) == [
+        "services.b.listen[0]: ws://127.0.0.1:7/b shares its port with ws://127.0.0.1:7/a?dscp=46, and needs the same "
+        "scheme and options; it is configured in /etc/a.toml: services.a.listen[0]"
+    ]
+
+
+def test_the_services_of_one_websocket_port_agree_on_what_applies_before_the_path():
+    content = services(a=["ws://127.0.0.1:7/a"], b=["ws://127.0.0.1:7/b", "ws://127.0.0.1:8"])
+    content["services"]["b"]["limits"] = {"handshake": "5s"}
+    assert errors(content) == [
+        "services.b.limits.handshake: ws://127.0.0.1:7/b shares its port with a; expected the value of "
+        "services.a.limits.handshake"
+    ]
+    content["services"]["a"]["limits"] = {"handshake": "5s"}
+    assert build(content)
+
+
+def test_the_services_of_one_port_of_secure_websocket_have_the_same_certificate():
+    content = services(a=["wss://127.0.0.1:7/a"], b=["wss://127.0.0.1:7/b"])
+    for service in content["services"].values():
+        service["tls"] = {"certificate": "self-signed"}
+    assert build(content)
+    content["services"]["b"]["tls"]["profile"] = "modern"
+    assert errors(content) == [
+        "services.b.tls: wss://127.0.0.1:7/b shares its port with a; expected the value of services.a.tls"
+    ]
+
+
+def test_the_websocket_table_of_a_service():
+    content = services(a=["ws://127.0.0.1:7/a"])
+    content["services"]["a"]["websocket"] = {
+        "origins": ["https://page.example", "*"],
+        "hosts": ["Echo.Example"],
+        "compression": "on",
+        "subprotocols": ["a.b"],
+        "page": False,
+    }
+    [service] = build(content).services
+    settings = service.websocket
+    assert settings == WebSocketSettings(("https://page.example", "*"), ("echo.example",), "on", ("a.b",), False)
+    content["services"]["a"]["websocket"] = {
+        "origins": ["page.example", "https://page.example/path"],
+        "hosts": ["echo.example:80"],
+        "compression": "maybe",
+        "subprotocols": ["a b"],
+        "page": "yes",
+    }
+    assert [error.partition(":")[0] for error in errors(content)] == [
+        "services.a.websocket.origins[0]",
+        "services.a.websocket.origins[1]",
+        "services.a.websocket.hosts[0]",
+        "services.a.websocket.compression",
+        "services.a.websocket.subprotocols[0]",
+        "services.a.websocket.page",
+    ]
 
 
 def test_a_kind_refuses_an_unsupported_transport():

@@ -28,6 +28,7 @@ TABLES = {
     "[services.NAME]": schema.SERVICE,
     "[services.NAME.faults]": schema.FAULTS,
     "[services.NAME.tls]": schema.TLS,
+    "[services.NAME.websocket]": schema.WEBSOCKET,
     "[bus]": schema.BUS,
 }
 OF_KINDS = {(kind.kind, key): form for kind in registry.kinds().values() for key, form in option_forms(kind).items()}

@@ -12,7 +12,7 @@ from echod.address import parse
 from echod.config.loading import load
 from echod.config.printing import describe
 from echod.config.schema import LARGEST_BUFFER
-from echod.config.settings import Configuration, Daemon, ServiceConfig
+from echod.config.settings import Configuration, Daemon, ServiceConfig, WebSocketSettings
 from echod.gate.limits import Limits, Rate
 from echod.model import NoOptions, Service
 from echod.services.ack import Ack, AckOptions
@@ -114,6 +114,16 @@ def test_an_unset_key_is_printed_as_a_comment(tmp_path):
     set_one = EveryOptions(Path("/etc/q.txt"), 0.5, "")
     configuration = Configuration(Daemon(), (ServiceConfig("e", Every, set_one, (parse("tcp://*:7"),)),))
     assert again(tmp_path, configuration) == configuration
+
+
+def test_the_websocket_table_is_printed_for_services_with_such_an_address(tmp_path):
+    settings = WebSocketSettings(origins=("null",), hosts=("a.example",), compression="on", page=False)
+    service = ServiceConfig("e", Every, EveryOptions(), (parse("ws://*:7/a"),), websocket=settings)
+    configuration = Configuration(Daemon(), (service,))
+    assert 'hosts = ["a.example"]  # default' in describe(configuration)
+    assert again(tmp_path, configuration) == configuration
+    without = Configuration(Daemon(), (ServiceConfig("e", Every, EveryOptions(), (parse("tcp://*:7"),)),))
+    assert not any("websocket" in line for line in describe(without))
 
 
 def test_a_file_with_an_odd_name_is_a_comment_of_one_line(tmp_path):

@@ -33,9 +33,21 @@ def test_it_serves_every_kind_on_loopback(shipped):
         ports = [address for address in service.listen if not address.has_path]
         assert all(address.port > 10_000 for address in ports)
         if service.tls is None:
-            assert {address.scheme for address in ports} == {
+            assert {address.scheme for address in ports} - {"ws"} == {
                 scheme for scheme, fits in (("tcp", service.kind.streams), ("udp", service.kind.datagrams)) if fits
             }
+
+
+def test_every_kind_of_messages_has_a_path_of_the_websocket_port(shipped):
+    served = {
+        (service.name, address.port, address.path)
+        for service in shipped.services
+        for address in service.listen
+        if address.scheme == "ws"
+    }
+    names = {name for name, _, _ in served}
+    assert served == {(name, 18_007, f"/{name}") for name in names}
+    assert names >= {"echo", "upper", "ack", "discard", "qotd", "daytime", "time", "whoami", "chat", "console"}
 
 
 def test_its_echo_uses_every_transport(shipped):

@@ -139,7 +139,7 @@ def test_lines_of_prose_are_not_too_long(name):
 
 
 def test_every_kind_has_a_chapter_and_a_row():
-    assert list(chapters(SERVICES)) == [*KINDS, "show", "Socket types without a service"]
+    assert list(chapters(SERVICES)) == [*KINDS, "WebSocket", "show", "Socket types without a service"]
     rows = table(SERVICES, "Kind", "On a stream", "To a datagram")
     assert [row[0] for row in rows] == [f"[`{kind}`](#{kind})" for kind in KINDS]
 

@@ -5,6 +5,8 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 
 from echod.model import PLAIN
+from echod.socket_names import Inet
+from echod.transports.entrance import Entrance
 from echod.transports.layers.stack import HandshakeTimeout, Layer, stacked
 from echod.transports.twisted_socket import TwistedSocket
 from tests.layers import HANDSHAKE, Name, Staying
@@ -150,6 +152,13 @@ def test_a_handshake_that_ends_within_begin_builds_the_receiver():
     made = Made(Staying, Layer, Staying)
     assert made.told == ["begin"]
     assert not made.clock.getDelayedCalls()
+
+
+def test_an_entrance_whose_socket_fails_before_it_begins_is_turned_away():
+    turned_away = []
+    entrance = Entrance((Layer,), b"", Inet("127.0.0.1", 7), False, lambda _: Above(), turned_away.append)
+    entrance.lost(ConnectionDone())
+    assert turned_away == [entrance]
 
 
 class Pulling:

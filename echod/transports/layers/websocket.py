@@ -183,7 +183,7 @@ class WebSocket(HandshakeLayer):
         if reader is None or reader.is_over or not linger:
             if reader is not None:
                 reader.end()
-            self.below.close(linger)
+            self._close_below(linger)
         else:
             self._await_end()
             self._read_on()  # the peer's Close may be here already
@@ -214,7 +214,7 @@ class WebSocket(HandshakeLayer):
         elif opcode is CLOSE:
             self._close_received = data
             if self._closing:
-                self.below.close()
+                self._close_below()
             else:
                 self._await_end()
                 self.receiver.ended()
@@ -287,6 +287,11 @@ class WebSocket(HandshakeLayer):
             payload = struct.pack("!H", GOING_AWAY if self.facts.going_away else NORMAL)
         self._send(CLOSE, payload)
         self._close_sent = True
+
+    def _close_below(self, linger: float = LINGER) -> None:
+        """Close the connection. After both Close frames the server closes first, at once (RFC 6455 7.1.1)."""
+        over = self._close_sent and self._close_received is not None and not self.is_client
+        self.below.close(0 if over else linger)
 
     def _fail(self, wrong: WrongFrames) -> None:
         """End the connection because of the peer (RFC 6455 7.1.7)."""
