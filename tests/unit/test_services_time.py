@@ -35,5 +35,5 @@ class Saying(SynchronousTestCase):
     def test_the_time_of_the_moment_goes_to_streams_and_datagrams(self) -> None:
         service = Time(context=Context(wall_clock=iter((0.0, 1.0)).__next__))
         session = service.session(PEER, lambda _reply: None)
-        self.assertEqual(session.opened(), Reply(encoded(0), end=End.CLOSE))
+        self.assertEqual(session.opened(), Reply(encoded(0), end=End.CLOSE, text=False))
         self.assertEqual(service.answer(b"", PEER), encoded(1))
