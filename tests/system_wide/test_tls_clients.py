@@ -1,4 +1,4 @@
-"""TLS clients of other languages and tools against echod: everything comes back, after a half-close where they can."""
+"""TLS clients of other languages and tools against echod: everything comes back, after a half-close if they can."""
 
 from __future__ import annotations
 
