@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote
@@ -20,6 +20,7 @@ from echod.socket_names import Inet, inet, is_loopback
 from echod.transports.registry import EVERY_FORM, SCHEMES, Scheme
 
 UNIX_PATH_MAX: Final = 107  #: bytes; sun_path has 108 with the terminating NUL (unix(7))
+RANGE: Final = 1024  #: ports of one range at most: each has a socket, and counters in the metrics
 BACKLOG: Final = 4096
 """Connections in the listen queue. With Twisted's 50, 194 of 2,000 simultaneous connects waited a second for a
 retransmitted SYN; with 4096, none. The kernel limits it to net.core.somaxconn."""
@@ -38,9 +39,10 @@ class Address:
     port: int = 0
     path: str = ""  #: of a Unix socket or a WebSocket; the name after `systemd:`; the text of an endpoint string
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
+    last_port: int = 0  #: of a range that begins with `port`; 0: there is only `port`
 
     def __hash__(self) -> int:
-        return hash((self.scheme, self.host, self.port, self.path, frozenset(self.options.items())))
+        return hash((self.scheme, self.host, self.port, self.last_port, self.path, frozenset(self.options.items())))
 
     def __str__(self) -> str:
         """The address as its URL, with its options: `parse` of it is equal to it."""
@@ -57,7 +59,15 @@ class Address:
         if self.has_path:
             return f"{self.scheme}://{path}"
         host = re.sub("%(?=25.)", "%25", self.host)  # a scope that begins as an encoded % does
-        return f"{self.scheme}://{Inet(host, self.port)}{path}"
+        last = f"-{self.last_port}" if self.last_port else ""
+        return f"{self.scheme}://{Inet(host, self.port)}{last}{path}"
+
+    @property
+    def each(self) -> tuple[Address, ...]:
+        """The address of each port of a range; without a range, the address itself."""
+        if not self.last_port:
+            return (self,)
+        return tuple(replace(self, port=port, last_port=0) for port in range(self.port, self.last_port + 1))
 
     @property
     def form(self) -> Scheme:
@@ -209,7 +219,15 @@ def _host_address(text: str, scheme: str, before: str, options: dict[str, str | 
         host = _name_or_ipv4(text, host, client)
     if client and host == "*":
         raise AddressError(f"{_shown(text)}: * is for listening; name the host to reach")
-    return Address(scheme, host, _port(text, port_text, client), path, options)
+    first, dash, last = port_text.partition("-")
+    if not (first and dash and last):
+        return Address(scheme, host, _port(text, port_text, client), path, options)
+    if client:
+        raise AddressError(f"{_shown(text)}: a range of ports is for listening; name one port to connect to")
+    lowest, highest = _port(text, first, True), _port(text, last, True)
+    if not lowest < highest < lowest + RANGE:
+        raise AddressError(f"{_shown(text)}: a range of ports goes upwards, and has at most {RANGE} ports")
+    return Address(scheme, host, lowest, path, options, highest)
 
 
 def _ipv6(text: str, host: str) -> str:

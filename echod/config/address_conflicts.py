@@ -45,13 +45,15 @@ class AddressConflicts:
         if address.any_port:
             return
         transport = address.form.module or address.scheme
-        beside = self._served.setdefault((transport, address.port or address.path), {})
-        for host in beside if address.host in WILDCARDS else (address.host, *WILDCARDS):
-            for other, there in beside.get(host, ()):
-                if (conflict := _conflict(address, other)) is not None:
-                    yield f"{conflict} in {there}"
-                    return
-        beside.setdefault(address.host, []).append((address, where))
+        groups = [self._served.setdefault((transport, one.port or one.path), {}) for one in address.each]
+        for beside in groups:
+            for host in beside if address.host in WILDCARDS else (address.host, *WILDCARDS):
+                for other, there in beside.get(host, ()):
+                    if (conflict := _conflict(address, other)) is not None:
+                        yield f"{conflict} in {there}"
+                        return
+        for beside in groups:
+            beside.setdefault(address.host, []).append((address, where))
 
     def _strange(self, address: Address) -> Iterator[str]:
         if address.is_opaque and (error := self._unknown(address.path)) is not None:
@@ -66,14 +68,15 @@ def _conflict(one: Address, other: Address) -> str | None:
     interfaces = {one.options.get("interface"), other.options.get("interface")}
     if len(interfaces) == 2 and None not in interfaces:  # each is bound to another device
         return None
-    if one.host == other.host:
+    same_ports = (one.port, one.last_port) == (other.port, other.last_port)
+    if one.host == other.host and same_ports:
         shares = one.form.has_url_path and other.form.has_url_path
         if not shares or (one.path or "/") == (other.path or "/"):
             return " is already configured"
         if (one.scheme, one.options) == (other.scheme, other.options):
             return None
         return f" shares its port with {other}, and needs the same scheme and options; it is configured"
-    if not _versions(one) & _versions(other):
+    if one.host != other.host and not _versions(one) & _versions(other):
         return None
     return f" overlaps with {other.label}, configured"
 

@@ -20,7 +20,8 @@ def fit(configuration: Configuration, hard: int) -> tuple[Configuration, list[st
 
     Raises ConfigurationError with an error for each configured limit that does not fit.
     """
-    addresses = len(configuration.admin.listen) + sum(len(service.listen) for service in configuration.services)
+    listens = (configuration.admin.listen, *(service.listen for service in configuration.services))
+    addresses = sum(len(address.each) for listen in listens for address in listen)
     apart = APART + A_LISTENER * max(0, addresses - INCLUDED)
     room = hard - apart
     reduced: list[str] = []

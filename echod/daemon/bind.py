@@ -37,8 +37,9 @@ class ListenSpec:
     """One configured address. `turn` distinguishes equal ones, such as two with port 0."""
 
     service: ServiceConfig
-    address: Address
+    address: Address  #: with one port, also if a range is configured
     turn: int
+    is_of_range: bool = False
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -103,10 +104,35 @@ class Unsuited(Unbindable):
 def wanted(services: Iterable[ServiceConfig]) -> list[ListenSpec]:
     """Every address of these services."""
     return [
-        ListenSpec(service, address, service.listen[:index].count(address))
+        ListenSpec(service, one, service.listen[:index].count(address), bool(address.last_port))
         for service in services
         for index, address in enumerate(service.listen)
+        for one in address.each
     ]
+
+
+def grouped(bound: Iterable[BoundSocket]) -> Iterator[tuple[str, str]]:
+    """The service's name and the label of each socket; consecutive ports of a range are one label."""
+    run: list[BoundSocket] = []
+    for one in bound:
+        if run and not _continues(run[-1], one):
+            yield _label_of(run)
+            run.clear()
+        run.append(one)
+    if run:
+        yield _label_of(run)
+
+
+def _continues(before: BoundSocket, one: BoundSocket) -> bool:
+    """Whether a socket has the next port of the same range."""
+    of_range = before.wanted.is_of_range and one.wanted.is_of_range and before.service.name == one.service.name
+    return of_range and replace(before.address, port=before.address.port + 1) == one.address
+
+
+def _label_of(run: Sequence[BoundSocket]) -> tuple[str, str]:
+    first, last = run[0], run[-1]
+    label = first.label if first is last else replace(first.address, last_port=last.address.port).label
+    return first.service.name, label
 
 
 def bind_all(
@@ -239,8 +265,11 @@ def start_warnings(bound: Iterable[BoundSocket]) -> list[str]:
     They are reachable from the network while only loopback is allowed, or the kernel ignores an option.
     """
     found: list[str] = []
-    for one in bound:
-        found += exposed(one.service, one.label, one.loopback)
-        if one.address.options.get("fastopen") and not accepts_fast_open():
-            found.append(f"{one.service.name}  {one.label}: fastopen has no effect: net.ipv4.tcp_fastopen lacks bit 2")
+    bound = list(bound)
+    services = {one.service.name: one.service for one in bound}
+    for name, label in grouped(one for one in bound if not one.loopback):
+        found += exposed(services[name], label, False)
+    if not accepts_fast_open():
+        for name, label in grouped(one for one in bound if one.address.options.get("fastopen")):
+            found.append(f"{name}  {label}: fastopen has no effect: net.ipv4.tcp_fastopen lacks bit 2")
     return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from echod.address import Address
 from echod.config.settings import Configuration, ServiceConfig
-from echod.daemon.bind import BoundSocket, ListenSpec, adapt
+from echod.daemon.bind import BoundSocket, ListenSpec, adapt, grouped
 from echod.daemon.fd_store import CHANGEABLE
 from echod.daemon.listener import Listener
 from echod.fastpath.loop import Loop
@@ -121,8 +121,8 @@ def changes(
     after: Configuration,
 ) -> Iterator[str]:
     """A line for each change: `-` was removed, `+` was added, `~` was changed."""
-    yield from (f"- {listener.name} {listener.label}" for listener in found.gone)
-    yield from (f"+ {one.service.name} {one.label}" for one in opened)
+    yield from (f"- {name} {label}" for name, label in grouped(listener.bound for listener in found.gone))
+    yield from (f"+ {name} {label}" for name, label in grouped(opened))
     for listener, spec in (*found.going_on, *found.renewed):
         if listener.name != spec.service.name:
             yield f"~ {spec.service.name} {listener.label}, of {listener.name} before"

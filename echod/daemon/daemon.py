@@ -18,7 +18,7 @@ from echod.config.settings import Configuration
 from echod.daemon.admin_view import DaemonView
 from echod.daemon.assembly import Assembler, Assembly, context_of
 from echod.daemon.awaited_addresses import AwaitedAddresses
-from echod.daemon.bind import BoundSocket, ListenSpec, start_warnings
+from echod.daemon.bind import BoundSocket, ListenSpec, grouped, start_warnings
 from echod.daemon.certificate_watch import CertificateWatch, served_by
 from echod.daemon.config_diff import at_the_next_start, changed, changes, readapt, rebound
 from echod.daemon.draining import DrainingListeners
@@ -126,8 +126,7 @@ class Daemon(Service):
     def _ready(self) -> None:
         freeze_startup_heap()
         self.serving = True
-        for listener in self.listeners:
-            self.events.tell("listener.opened", service=listener.name, address=listener.label)
+        self._tell_of("listener.opened", self.listeners)
         self.awaited.begin(self._absent)
         self.events.tell("daemon.ready", listeners=len(self.listeners))
         self._certificates.update(served_by(self.configuration))
@@ -141,8 +140,13 @@ class Daemon(Service):
         self._update_own_ports(listener.bound for listener in self.listeners)
         for listener in begun:
             listener.begin()
-            self.events.tell("listener.opened", service=listener.name, address=listener.label)
+        self._tell_of("listener.opened", begun)
         return None
+
+    def _tell_of(self, event: str, listeners: Iterable[Listener]) -> None:
+        """Publish an event of listeners; the ports of a range are one event."""
+        for service, address in grouped(listener.bound for listener in listeners):
+            self.events.tell(event, service=service, address=address)
 
     # reload
 
@@ -199,12 +203,11 @@ class Daemon(Service):
         self._update_own_ports(listener.bound for listener in self.listeners)
         for listener in begun:
             listener.begin()
-        for listener in begun[: len(new.bound)]:
-            self.events.tell("listener.opened", service=listener.name, address=listener.label)
+        self._tell_of("listener.opened", begun[: len(new.bound)])
         for listener in found.gone:
             listener.port.stopListening()
             self.leaving.add(listener)
-            self.events.tell("listener.closed", service=listener.name, address=listener.label)
+        self._tell_of("listener.closed", found.gone)
         self.awaited.begin(new.absent)
         self._certificates.update(served_by(configuration))
         self.leaving.sweep(self.listeners, configuration.daemon.drain)
@@ -220,10 +223,10 @@ class Daemon(Service):
         self.serving = False
         self.awaited.stop()
         self._certificates.stop()
-        for listener in self.listeners:
-            if not listener.is_admin:
-                listener.port.stopListening()
-                self.events.tell("listener.closed", service=listener.name, address=listener.label)
+        closing = [listener for listener in self.listeners if not listener.is_admin]
+        for listener in closing:
+            listener.port.stopListening()
+        self._tell_of("listener.closed", closing)
         if self._interfaces.running:
             self._interfaces.stop()
         seconds = self.configuration.daemon.drain

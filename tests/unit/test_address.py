@@ -286,6 +286,20 @@ class Refusing(SynchronousTestCase):
             self.assertIn(f": {option} is an option for listening; leave it out", refused(text, client=True))
         parse("udp://h:7?dscp=ef&interface=eth0", client=True)
 
+    def test_ranges_of_ports(self) -> None:
+        address = parse("tcp://*:7000-7010?backlog=5")
+        self.assertEqual((address.port, address.last_port, address.label), (7000, 7010, "tcp://*:7000-7010"))
+        self.assertEqual(parse(str(address)), address)
+        self.assertEqual([one.port for one in address.each], list(range(7000, 7011)))
+        self.assertEqual({one.options["backlog"] for one in address.each}, {5})
+        self.assertEqual(parse("udp://*:7").each, (parse("udp://*:7"),))
+        self.assertEqual(len(parse("udp://[::1]:1-1024").each), 1024)
+        for ports in ("7-7", "7-6", "1-1025"):
+            self.assertIn("a range of ports goes upwards, and has at most 1024 ports", refused(f"tcp://*:{ports}"))
+        self.assertIn("port 0 is out of range (1–65535)", refused("tcp://*:0-5"))
+        self.assertIn("port 5-6 is not a number (1–65535)", refused("tcp://*:4-5-6"))
+        self.assertIn("a range of ports is for listening; name one port", refused("tcp://h:4-5", client=True))
+
     def test_source_is_for_clients(self) -> None:
         for value, source in (
             ("192.0.2.1", ("192.0.2.1", 0, 0)),

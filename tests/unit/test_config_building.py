@@ -245,6 +245,19 @@ def test_a_multicast_address_serves_kinds_without_members_over_udp(address):
     assert errors({"services": {"a": {"kind": "members", "listen": [address]}}}) == [f"services.a.listen[0]: {said}"]
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ("tcp://*:10-20", "tcp://127.0.0.1:20-30", "tcp://127.0.0.1:20-30 overlaps with tcp://*:10-20, configured"),
+        ("tcp://*:10-20", "tcp://*:15", "tcp://*:15 overlaps with tcp://*:10-20, configured"),
+        ("tcp://*:10-20", "tcp://*:10-20", "tcp://*:10-20 is already configured"),
+    ],
+)
+def test_ranges_of_ports_do_not_overlap(one, other, said):
+    assert errors(services(a=[one, other])) == [f"services.a.listen[1]: {said} in /etc/a.toml: services.a.listen[0]"]
+    assert build(services(a=[one, "tcp://*:21", "udp://*:15"]))
+
+
 def test_the_name_admin_is_reserved():
     assert errors(services(admin=["tcp://127.0.0.1:7"])) == [
         "services.admin: the name admin is reserved for the admin interface; expected another name"

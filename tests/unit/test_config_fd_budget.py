@@ -32,6 +32,12 @@ def test_many_addresses_reduce_the_limit(tmp_path):
     assert configuration.services[0].limits.connections == 1024 - APART - 4 * (100 - 12)
 
 
+def test_each_port_of_a_range_counts(tmp_path):
+    text = '[services.echo]\nlisten = ["tcp://127.0.0.1:1-100"]\n'
+    configuration, _lines = fit(configured(tmp_path, text), 1024)
+    assert configuration.services[0].limits.connections == 1024 - APART - 4 * (100 - 12)
+
+
 def test_a_configured_limit_must_fit(tmp_path):
     text = ECHO + "limits = { connections = 101 }\n" + UPPER + "[defaults.limits]\nconnections = 102\n"
     drop_ins = tmp_path / "conf.d"
