@@ -23,7 +23,7 @@ _kept: Final[list[str]] = []  # the folder that `keep` was called with, if it wa
 def runtime_dir(environ: Mapping[str, str]) -> str:
     """`$RUNTIME_DIRECTORY`, else `$XDG_RUNTIME_DIR/echod`, else `/tmp/echod-UID`.
 
-    `$XDG_RUNTIME_DIR` counts only if it belongs to us: su(1) and sudo(8) may leave that of another user.
+    `$XDG_RUNTIME_DIR` is used only if it belongs to the user of this process: su(1) and sudo(8) may leave another one.
     """
     return _kept[0] if _kept else candidates(environ)[0]
 
@@ -34,7 +34,7 @@ def keep(environ: Mapping[str, str]) -> None:
 
 
 def candidates(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Every folder where a daemon that we may ask can have its sockets: our own one first, SYSTEM last."""
+    """Every folder that can have the sockets of a trusted daemon: that of this user first, SYSTEM last."""
     user = os.geteuid()
     found = []
     passed = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]  # a unit may have several
@@ -56,9 +56,9 @@ def expanded(address: str, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def prepare(folder: str, environ: Mapping[str, str]) -> None:
-    """Make the folder if it is that of our user; any other is the administrator's to make.
+    """Make the folder if it is that of this user. An administrator makes any other folder.
 
-    Raises OSError if it belongs to another user or others may write to it: in /tmp anyone may have made it first.
+    Raises OSError if it belongs to another user, or if others may write to it: in /tmp, another user may have made it.
     """
     if folder != runtime_dir(environ) or folder == environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]:
         return

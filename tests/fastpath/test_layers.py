@@ -142,7 +142,7 @@ def test_a_handshake_has_a_deadline_that_no_byte_extends(make):
 
 @named
 @over_tcp
-def test_a_handshake_that_fails_is_counted_and_told_with_its_error(make):
+def test_a_handshake_that_fails_is_counted_and_logged_with_its_error(make):
     with make(Echo()) as made:
         client = made.connect()
         client.send(b"SAME 127.0.0.9 99\nhello")

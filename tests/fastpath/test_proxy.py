@@ -129,7 +129,7 @@ def test_a_service_that_speaks_first_waits_for_the_header(serve):
         (b"PROXY " + b"x" * 101, "no CRLF within 107 bytes"),
     ],
 )
-def test_a_missing_or_wrong_header_resets_the_connection_and_is_told_with_its_reason(serve, sent, reason):
+def test_a_missing_or_wrong_header_resets_the_connection_and_is_logged_with_its_reason(serve, sent, reason):
     with serve(Echo()) as made:
         client = made.connect()
         client.send(sent)

@@ -143,7 +143,7 @@ def limited(most: int) -> tuple[str, ...]:
     return ("sh", "-c", f'ulimit -n {most} && exec "$@"', "sh", *ECHOD)
 
 
-def test_defaults_shrink_to_what_fits():
+def test_defaults_are_reduced_to_the_limit():
     """A descriptor per connection, and 64 for the daemon: one line reports it; refusals have the limit's reason."""
     with Daemon(configuration("auto", stream("echo")), command=limited(164)) as daemon:
         assert [line for line in daemon.stderr.text if " warn " in line and "reduced to 100," in line]

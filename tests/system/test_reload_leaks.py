@@ -48,7 +48,7 @@ def test_reloads_that_change_addresses_keep_no_memory_and_no_descriptor(daemon):
 
 
 @pytest.mark.parametrize("name", ["echod.toml", "quotes.txt"])
-def test_a_folder_in_place_of_a_file_costs_no_descriptor(daemon, name):
+def test_a_folder_in_place_of_a_file_leaks_no_descriptor(daemon, name):
     quotes = daemon.dir / "quotes.txt"
     quotes.write_text("a quotation\n")
     daemon.write(add='[services.qotd]\nlisten = ["tcp://127.0.0.1:0"]\nquotes = "{dir}/quotes.txt"\n')

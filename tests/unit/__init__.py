@@ -1,1 +1,1 @@
-"""A package, for `trial tests.unit tests.contract` looks into nothing else."""
+"""A package, because `trial tests.unit tests.contract` only finds modules in packages."""

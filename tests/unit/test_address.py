@@ -1,4 +1,4 @@
-"""Addresses: what is read, what is refused and in which words, and that printing is the reverse of reading."""
+"""Parsing of addresses: accepted and refused texts, error messages, and that printing reverses parsing."""
 
 import ipaddress
 import re
@@ -170,7 +170,7 @@ class Reading(SynchronousTestCase):
 
 
 class Refusing(SynchronousTestCase):
-    def test_every_message_says_what_was_wrong(self) -> None:
+    def test_every_message_states_the_error(self) -> None:
         for text, words in (
             ("", "the address is empty"),
             (" \t", "the address is empty"),
@@ -279,7 +279,7 @@ class Refusing(SynchronousTestCase):
         for text in ("tcp://h:7 ", " tcp://h:7", "tcp://h:7\n"):
             self.assertIn("white space around the address; write tcp://h:7", refused(text))
 
-    def test_a_client_takes_no_options_for_listening(self) -> None:
+    def test_a_client_refuses_options_for_listening(self) -> None:
         for text in ("tcp://h:7?backlog=5", "unix:///s?mode=0600", "unix-dgram:///s?user=a", "udp://h:7?v6only=no"):
             parse(text)
             option = text.partition("?")[2].partition("=")[0]
@@ -377,7 +377,7 @@ class Refusing(SynchronousTestCase):
 
     @settings(max_examples=600, deadline=None)
     @given(_texts, st.booleans())
-    def test_any_text_is_an_address_or_one_line_that_says_why_not(self, text: str, client: bool) -> None:
+    def test_any_text_is_an_address_or_an_error_of_one_line(self, text: str, client: bool) -> None:
         try:
             address = parse(text, client=client)
         except AddressError as error:
@@ -397,7 +397,7 @@ class Printing(SynchronousTestCase):
         self.assertTrue(str(address).isprintable())
         self.assertTrue(str(address).startswith(address.label))
 
-    def test_is_what_people_write(self) -> None:
+    def test_has_the_usual_form(self) -> None:
         for text in (
             "tcp://[::1]:7",
             "tcp://*:7",
@@ -411,7 +411,7 @@ class Printing(SynchronousTestCase):
         ):
             self.assertEqual(str(parse(text)), text)
 
-    def test_a_place_has_no_options(self) -> None:
+    def test_a_label_has_no_options(self) -> None:
         self.assertEqual(parse("tcp://h:1?backlog=5").label, "tcp://h:1")
         self.assertEqual(parse("unix:///a%3Fb?mode=0600").label, "unix:///a%3Fb")
 

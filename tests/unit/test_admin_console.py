@@ -1,4 +1,4 @@
-"""A console over HTTP: the events of a seat, the replies of an operator, and refused users."""
+"""A console over HTTP: the events of a session, the answers of an operator, and refused users."""
 
 import json
 import sys

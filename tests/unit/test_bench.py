@@ -43,7 +43,7 @@ def measured(figures):
     return results
 
 
-def test_a_slice_is_what_the_generator_reports_and_the_servers_clock():
+def test_a_slice_has_the_generators_report_and_the_servers_clock():
     counts = '"messages": 200, "seconds": 0.5, "verified": 12800, "lost": 3, "load_cpu": 0.1'
     found = Slice.from_report(json.loads(f'{{{counts}, "latency": [[9, 150], [20, 50]]}}'), cpu=0.004)
     assert found.cpu_us == pytest.approx(20)
@@ -74,13 +74,13 @@ def test_a_ratio_is_the_median_of_the_rounds_not_the_ratio_of_the_medians():
     assert ratio({1: 1.0, 2: 3.0, 3: 100.0}, {1: 1.0, 2: 1.0, 3: 10.0}) == 3.0
 
 
-def test_a_ratio_takes_only_the_rounds_that_both_have():
+def test_a_ratio_uses_only_the_rounds_of_both():
     assert ratio({1: 5.0, 2: 8.0}, {2: 4.0, 3: 1.0}) == 2.0
     assert ratio({1: 5.0}, {2: 4.0}) is None
     assert ratio({1: 5.0}, {1: 0.0}) is None
 
 
-def test_a_summary_takes_medians_of_rounds_and_percentiles_of_messages():
+def test_a_summary_has_medians_of_rounds_and_percentiles_of_messages():
     found = summary({1: one(8, lost=1), 2: one(10, latency={1_000: 1000}), 3: one(90, lost=2)})
     assert found.cpu_us == pytest.approx(10)
     assert (found.lost, found.rounds) == (3, 3)
@@ -98,7 +98,7 @@ def test_dropping_a_peer_forgets_its_right_answers_too():
     assert set(results.slices["tcp-64"]) == {"c"}
 
 
-def test_every_target_names_what_is_measured():
+def test_every_target_names_its_measurement():
     peers = {server.key for server in SERVERS} | {"", YARDSTICK}
     for target in TARGETS:
         assert target.workload == MEMORY or WORKLOAD[target.workload].quick
@@ -148,14 +148,14 @@ def test_the_plain_path_has_a_table_of_its_own_beside_stock_twisted_and_asyncio(
     assert report(results, "echod-off", TITLES, []).count("(≤ 1: MISSED)") == 1
 
 
-def test_the_table_leaves_blank_what_was_not_measured():
+def test_the_table_leaves_missing_measurements_blank():
     results = measured({"connect": {"echod": [30.0]}})
     (_, line) = targets_table(results, "echod", TITLES)
     assert line.split()[-3:] == ["–", "–", "–"]
     assert targets_table(Results(), "echod", TITLES) == []
 
 
-def test_the_report_names_what_was_left_out_and_what_limited_the_load():
+def test_the_report_names_missing_workloads_and_the_limit_of_the_load():
     results = measured({"tcp-64": {"echod": [7.0], "c": [5.0]}})
     results.add("tcp-64", "uvloop", 1, one(6.0, load_share=0.97, lost=4))
     results.remarks.append("Node left out: it exited at its start")
@@ -242,7 +242,7 @@ def test_the_idle_connections_fit_the_limit_of_open_files():
     assert idle_connections(10_000, 64) == 1
 
 
-def test_one_core_for_both_is_said():
+def test_one_core_for_both_is_reported():
     assert "the only one" in str(Cores(0, 0))
     assert str(Cores(1, 0)) == "server on core 1, load on core 0"
 

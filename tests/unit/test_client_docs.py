@@ -1,4 +1,4 @@
-"""docs/ECHOCTL.md is held to the code: every command, every option, every figure, and no more."""
+"""docs/ECHOCTL.md agrees with the code: every command, every option and every figure."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""echod.client.peer_trust: whose listening socket is believed to be the daemon's."""
+"""echod.client.peer_trust: the owners of a listening socket that are trusted."""
 
 from __future__ import annotations
 

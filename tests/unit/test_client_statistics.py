@@ -1,4 +1,4 @@
-"""The figures of times, against the standard library's own: exact for as long as all are kept, and close beyond."""
+"""Statistics of times, compared with the standard library: exact while all times are kept, approximate beyond."""
 
 import statistics
 from itertools import pairwise
@@ -71,7 +71,7 @@ class Counted(SynchronousTestCase):
             self.assertEqual(getattr(counted, name), getattr(exact, name))
 
     @given(st.lists(seconds, min_size=20, max_size=50))
-    def test_no_quantile_is_beyond_what_was_measured(self, series: list[float]) -> None:
+    def test_no_quantile_is_beyond_the_measured_times(self, series: list[float]) -> None:
         times = times_of(series, kept=10)
         for fraction in (0.0, 0.01, 0.5, 0.99, 1.0):
             self.assertTrue(times.minimum <= times.quantile(fraction) <= times.maximum)
@@ -91,5 +91,5 @@ class Buckets(SynchronousTestCase):
         self.assertLessEqual(_bucket(shorter), _bucket(longer))
 
     @given(st.integers(0, 2**60))
-    def test_stand_for_what_is_in_them(self, nanoseconds: int) -> None:
+    def test_represent_their_values(self, nanoseconds: int) -> None:
         self.assertLessEqual(abs(_middle(_bucket(nanoseconds)) * 1e9 - nanoseconds), 0.004 * nanoseconds)

@@ -1,4 +1,4 @@
-"""Tables in the columns of a terminal: wide characters, narrow terminals, and text that must not be obeyed."""
+"""Tables in the columns of a terminal: wide characters, narrow terminals, and control characters."""
 
 import pytest
 from hypothesis import given

@@ -45,7 +45,7 @@ def test_the_events_of_a_handshake(tmp_path):
     assert lines[-1] == f"certificate verified: trusted by {tmp_path}/ca.pem, for the name echo.example"
 
 
-def test_insecure_says_that_nothing_is_verified(tmp_path):
+def test_insecure_reports_that_nothing_is_verified(tmp_path):
     lines = told(tmp_path, Expectations("127.0.0.1", verified=False), None)
     assert lines[0] == "ClientHello sent: no server name, no ALPN"
     assert lines[-1] == "certificate not verified (--insecure)"

@@ -1,4 +1,4 @@
-"""What `echoctl top` draws, in as many columns as there are."""
+"""The screen of `echoctl top` in terminals of different widths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Defaults filled in, and what only shows when keys are looked at together."""
+"""Default values, and rules that concern several keys."""
 
 from dataclasses import dataclass
 from ipaddress import ip_network

@@ -56,7 +56,7 @@ def documented(name):
     return {code(cells[0]): cells for cells in rows(section(f"`{name}`")) if len(cells) == 5}
 
 
-def test_the_example_of_configuration_errors_is_what_loading_raises(tmp_path):
+def test_the_example_of_configuration_errors_is_raised_by_loading(tmp_path):
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "echod.toml").write_text(
         '[services.slow]\nkind = "echo"\nlisten = ["tcp://[::1]:7"]\nlimits.idle = "5 min"\n'

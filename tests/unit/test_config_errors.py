@@ -43,7 +43,7 @@ def test_joined(path, key, whole):
 
 
 @given(st.text())
-def test_toml_reads_what_toml_text_writes(text):
+def test_toml_text_can_be_read_as_toml(text):
     written = toml_text(text)
     assert written.isprintable()
     assert tomllib.loads(f"x = {written}") == {"x": text}

@@ -1,4 +1,4 @@
-"""Numbers of connections, and how many open files there may be."""
+"""Configured connections, compared with the limit of open files."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def configured(directory: Path, text: str):
     return load(file, kinds(), {})
 
 
-def test_defaults_shrink_to_what_fits(tmp_path):
+def test_defaults_are_reduced_to_the_limit(tmp_path):
     configuration, lines = fit(configured(tmp_path, ECHO + UPPER), 100 + APART)
     assert [service.limits.connections for service in configuration.services] == [100, 100]
     assert lines == ["connections reduced to 100, because the limit of open files is 164: echo, upper"]

@@ -1,4 +1,4 @@
-"""Which files are read, in which order, and what is said of those that cannot be read."""
+"""The files of a configuration, their order, and the errors of files that cannot be read."""
 
 import os
 import stat

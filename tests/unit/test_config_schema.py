@@ -1,4 +1,4 @@
-"""The grammar: every field of the structs has its key, every default is one that its own form accepts."""
+"""The schema: every field of the dataclasses has a key, and every default is valid."""
 
 import tomllib
 from dataclasses import fields
@@ -80,7 +80,7 @@ def test_missing(name, value, what):
     assert schema.missing(name, value) == what
 
 
-def test_a_scheme_is_available_if_its_address_says_so():
+def test_a_scheme_is_available_if_the_registry_marks_it():
     for name, scheme in SCHEMES.items():
         address = parse(f"{name}:///run/x" if scheme.has_path else f"{name}://*:7")
         assert schema.missing("services.NAME.listen", address) == (None if scheme.available else f"{name}://")

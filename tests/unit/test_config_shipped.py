@@ -1,4 +1,4 @@
-"""The file that users open first: it is right as it stands, and each key it shows has the default it shows."""
+"""The shipped configuration: it is valid, and the defaults that it shows are those of the code."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""One pass over the layers: every key known, every value read, every error kept, each with its file."""
+"""The TOML reader: every key is known, every value is read, and every error is reported with its file."""
 
 from dataclasses import dataclass
 from pathlib import Path

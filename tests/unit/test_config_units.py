@@ -1,4 +1,4 @@
-"""Durations, sizes, rates and networks: what is read, what is refused and how, and that printing is the reverse."""
+"""Durations, sizes, rates and networks: accepted and refused texts, and that printing reverses parsing."""
 
 import ipaddress
 

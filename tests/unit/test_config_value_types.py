@@ -1,4 +1,4 @@
-"""The forms of values: each accepts what is right, and says what would be right for all else."""
+"""The types of values: each accepts valid values, and its error states the expected ones."""
 
 import datetime
 import math

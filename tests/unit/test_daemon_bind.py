@@ -1,4 +1,4 @@
-"""Sockets and the configuration that asks for them, where the two do not fit."""
+"""Sockets that do not fit the configuration, and errors of binding."""
 
 import os
 import socket
@@ -48,7 +48,7 @@ def having(*descriptors):
     ("kind", "other", "words"),
     [(Streams, socket.SOCK_DGRAM, "carries datagrams"), (Datagrams, socket.SOCK_STREAM, "carries streams")],
 )
-def test_a_kind_that_is_not_served_over_what_was_passed(kind, other, words):
+def test_a_kind_that_is_not_served_over_the_type_of_a_passed_socket(kind, other, words):
     one = socket.socket(socket.AF_INET, other)
     one.bind(("127.0.0.1", 0))
     port = one.getsockname()[1]
@@ -61,7 +61,7 @@ def test_a_kind_that_is_not_served_over_what_was_passed(kind, other, words):
     assert not descriptor.still_there()
 
 
-def test_every_fault_is_told_and_nothing_stays(tmp_path):
+def test_every_error_is_reported_and_no_socket_stays_open(tmp_path):
     datagrams = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     datagrams.bind(str(tmp_path / "passed"))
     descriptor = passing(datagrams)

@@ -38,14 +38,14 @@ class Watch(SynchronousTestCase):
         told, self.told[:] = [(name, fields["days"]) for name, fields in self.told], []
         return told
 
-    def test_a_warning_is_told_once_a_day_from_21_days_on(self) -> None:
+    def test_a_warning_is_logged_once_a_day_from_21_days_on(self) -> None:
         self.watch.update([served(23)])
         self.assertEqual(self.pass_days(1.9), [])
         self.assertEqual(self.pass_days(2), [("certificate.expiring", 21), ("certificate.expiring", 20)])
         self.pass_days(17)
         self.assertEqual(self.pass_days(4)[-1], ("certificate.expiring", 0))
 
-    def test_a_warning_has_what_an_operator_needs(self) -> None:
+    def test_a_warning_has_service_file_and_date(self) -> None:
         one = served(3)
         self.watch.update([one, ServedCertificate("web", one.source, one.facts)])
         self.assertEqual(

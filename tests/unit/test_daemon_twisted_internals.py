@@ -1,4 +1,4 @@
-"""The private names of Twisted that echod uses are all looked for at the start."""
+"""The private names of Twisted that echod uses are checked at the start."""
 
 from __future__ import annotations
 

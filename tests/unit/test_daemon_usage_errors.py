@@ -1,4 +1,4 @@
-"""The usage errors of the daemon: which word is named, and which option is suggested."""
+"""The usage errors of the daemon: the wrong argument, and the suggestion."""
 
 import pytest
 

@@ -71,11 +71,11 @@ class SystemErrors(SynchronousTestCase):
             self.assertTrue(said.isprintable(), said)
             self.assertEqual(said.lower(), f"{os.strerror(number)} ({name})".lower())
 
-    def test_without_a_number_are_what_they_say(self) -> None:
+    def test_without_a_number_keep_their_text(self) -> None:
         self.assertEqual(system_error(OSError("no\nsuch thing")), r"no\x0asuch thing")
         self.assertEqual(system_error(OSError(None, "the endpoint does not listen")), "the endpoint does not listen")
 
-    def test_that_say_nothing_say_what_they_are(self) -> None:
+    def test_without_a_text_have_the_name_of_their_type(self) -> None:
         self.assertEqual(system_error(TimeoutError()), "TimeoutError")
 
     def test_of_the_resolver_keep_its_names(self) -> None:
@@ -84,9 +84,9 @@ class SystemErrors(SynchronousTestCase):
         failing = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
         self.assertEqual(system_error(failing), "temporary failure in name resolution (EAI_AGAIN)")
 
-    def test_with_a_number_that_is_not_the_systems_are_what_they_say(self) -> None:
+    def test_with_an_unknown_number_keep_their_text(self) -> None:
         self.assertEqual(system_error(OSError(99_999, "Strange indeed")), "Strange indeed")
 
 
-def test_one_is_said_as_one():
+def test_one_has_the_singular():
     assert [counted(number, "line", "lines") for number in (0, 1, 2)] == ["0 lines", "1 line", "2 lines"]

@@ -1,4 +1,4 @@
-"""Events reach everybody who listens, and counters count."""
+"""Events reach every subscriber, and counters count."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ def broken(_name: str, _fields: Mapping[str, Any]) -> None:
 
 
 class Telling(SynchronousTestCase):
-    def test_every_sink_hears_every_event_in_order(self) -> None:
+    def test_every_sink_receives_every_event_in_order(self) -> None:
         events, first, second = Events(), Heard(), Heard()
         events.subscribe(first)
         events.tell("daemon.ready", listeners=2)
@@ -35,7 +35,7 @@ class Telling(SynchronousTestCase):
         self.assertEqual(first.events, [("daemon.ready", {"listeners": 2}), ("daemon.stopped", {"counters": {}})])
         self.assertEqual(second.events, [("daemon.stopped", {"counters": {}})])
 
-    def test_an_event_that_the_catalogue_has_not_is_a_bug_even_if_nobody_listens(self) -> None:
+    def test_an_event_outside_the_catalogue_is_an_error_without_sinks_too(self) -> None:
         self.assertRaises(KeyError, Events().tell, "daemon.exploded")
 
     def test_a_sink_that_raises_is_counted_and_keeps_its_place(self) -> None:
@@ -47,7 +47,7 @@ class Telling(SynchronousTestCase):
         self.assertEqual(events.failures, 2)
         self.assertEqual(len(heard.events), 2)
 
-    def test_single_connections_are_told_once_anybody_wants_them(self) -> None:
+    def test_events_of_connections_are_sent_if_a_sink_wants_them(self) -> None:
         events = Events()
         self.assertFalse(events.connections)
         events.subscribe(Heard())
@@ -57,7 +57,7 @@ class Telling(SynchronousTestCase):
         events.subscribe(Heard())
         self.assertTrue(events.connections)
 
-    def test_a_sink_that_adds_a_sink_disturbs_nobody(self) -> None:
+    def test_a_sink_can_add_a_sink(self) -> None:
         events, late = Events(), Heard()
         events.subscribe(lambda _name, _fields: None if late.events else events.subscribe(late))
         events.tell("daemon.ready", listeners=1)
@@ -77,7 +77,7 @@ class Counting(SynchronousTestCase):
     def test_a_fresh_tally_has_no_figures(self) -> None:
         self.assertEqual(Counters().figures(), {})
 
-    def test_figures_are_what_is_not_0_with_reasons_behind_a_colon(self) -> None:
+    def test_figures_are_the_counters_above_0_with_reasons_after_a_colon(self) -> None:
         counters = Counters(accepted=3, open=2, bytes_in=5)
         counters.refuse(Refusal.PER_CLIENT)
         counters.refuse(Refusal.PER_CLIENT, 2)

@@ -1,4 +1,4 @@
-"""Token buckets: never more than they grant, never less, and never more of them than the table holds."""
+"""Token buckets: they grant exactly their rate and burst, and the number of buckets is bounded."""
 
 import time
 
@@ -36,7 +36,7 @@ class Taking(SynchronousTestCase):
         self.assertTrue(buckets.take("b", 0))
         self.assertFalse(buckets.take("a", 0))
 
-    def test_what_is_not_there_takes_nothing(self) -> None:
+    def test_an_amount_above_the_balance_takes_nothing(self) -> None:
         buckets: Buckets[str] = Buckets(Rate(1, 10))
         self.assertFalse(buckets.take("a", 0, 11))
         self.assertTrue(buckets.take("a", 0, 10))
@@ -70,7 +70,7 @@ class Taking(SynchronousTestCase):
 class Tables(SynchronousTestCase):
     @settings(max_examples=100, deadline=None)
     @given(st.integers(1, 5), st.lists(st.integers(0, 9)))
-    def test_forget_who_has_been_silent_for_longest(self, size: int, keys: list[int]) -> None:
+    def test_forget_the_key_that_is_silent_for_longest(self, size: int, keys: list[int]) -> None:
         buckets: Buckets[int] = Buckets(Rate(1, 1000), size)
         recent: list[int] = []
         for key in keys:
@@ -79,7 +79,7 @@ class Tables(SynchronousTestCase):
             self.assertEqual(len(buckets), len(recent))
         self.assertEqual(list(buckets._full_at), recent)
 
-    def test_a_refused_key_counts_as_heard_from(self) -> None:
+    def test_a_refused_key_counts_as_recent(self) -> None:
         buckets: Buckets[str] = Buckets(Rate(1, 1), size=2)
         buckets.take("a", 0)
         buckets.take("b", 0)
@@ -88,7 +88,7 @@ class Tables(SynchronousTestCase):
         self.assertFalse(buckets.take("a", 0))
         self.assertTrue(buckets.take("b", 0))
 
-    def test_hold_what_they_say_unless_told(self) -> None:
+    def test_hold_the_default_number_of_keys(self) -> None:
         buckets: Buckets[int] = Buckets(Rate(1, 1))
         for key in range(TABLE + 10):
             buckets.take(key, 0)

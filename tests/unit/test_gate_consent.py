@@ -31,7 +31,7 @@ def test_an_answer_is_consent_for_thirty_seconds():
     assert not consent.valid(5.0 + VALID)
 
 
-def test_a_challenge_is_paid_for_by_what_the_member_sent():
+def test_a_challenge_is_paid_by_bytes_of_the_member():
     consent = Consent()
     assert consent.challenge(0.0) is None
     consent.received(LENGTH - 1)

@@ -1,4 +1,4 @@
-"""Echo detection: three returns in a row, each within two seconds; and nothing less."""
+"""Echo detection: three returns in a row, each within two seconds."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The line editor: keys in, lines out, and a picture of at most one row."""
+"""The line editor: keys in, lines out, and a display of at most one row."""
 
 import re
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""An operator's view: what is shown, what typing means, and that an answer goes to whom it was begun for."""
+"""An operator's view: shown lines, typed lines, and answers that reach the client for which they were begun."""
 
 import time
 

@@ -170,7 +170,7 @@ def test_a_console_works_with_a_queue_of_another_process():
     feed.close()
 
 
-def test_a_client_that_waits_for_nothing_is_closed_when_the_queue_says_so():
+def test_a_client_without_waiting_messages_is_closed_by_the_queue():
     clock = Clock()
     client = Client(clock, Console(context=context(clock, LateMembership(clock))))
     client.take(client.session.ended())

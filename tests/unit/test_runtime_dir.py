@@ -1,4 +1,4 @@
-"""echod.runtime_dir: which folder %t is, and which folder is not taken for it."""
+"""echod.runtime_dir: the folder of %t, and folders that are refused."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Streams(SynchronousTestCase):
 
     @settings(max_examples=50, deadline=None)
     @given(st.lists(st.binary(min_size=1)))
-    def test_get_it_whatever_they_send_also_after_their_half_close(self, pieces: list[bytes]) -> None:
+    def test_get_it_for_any_input_and_after_their_half_close(self, pieces: list[bytes]) -> None:
         session = Chargen().session(PEER, lambda _reply: None)
         self.assertEqual([session.received(piece) for piece in pieces], [NOTHING] * len(pieces))
         self.assertEqual(session.ended(), NOTHING)
@@ -64,7 +64,7 @@ class Datagrams(SynchronousTestCase):
     def test_get_nothing_for_nothing(self) -> None:
         self.assertIsNone(Chargen().answer(b"", PEER))
 
-    def test_as_the_rfc_says_get_0_to_512_at_random_whatever_they_held(self) -> None:
+    def test_with_rfc864_get_0_to_512_at_random_for_any_request(self) -> None:
         service = Chargen(ChargenOptions(rfc864=True), Context(random=random.Random(7)))
         answers = [service.answer(b"", PEER) for _ in range(20_000)]
         lengths = {len(answer) for answer in answers if answer is not None}

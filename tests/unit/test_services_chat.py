@@ -334,7 +334,7 @@ class Chatting(SynchronousTestCase):
         self.assertEqual(anna.heard(), [f"-- not sent: a line has at most {LONGEST} bytes"])
         self.assertEqual(bob.heard(), ["anna: sorry"])
 
-    def test_a_member_that_sends_too_fast_is_told_once(self):
+    def test_a_member_that_sends_too_fast_is_notified_once(self):
         anna, bob = self.several(self.chat(lines_per_second=3), "anna", "bob")
         for number in range(1000):
             anna.says(f"{number}")
@@ -506,7 +506,7 @@ class Floods(SynchronousTestCase):
             one.send(b"\n")
             self.assertIn("you are guest", one.heard()[0])
 
-    def test_a_client_whose_lines_end_with_cr_alone_is_told_once(self) -> None:
+    def test_a_client_with_lines_that_end_with_cr_is_notified_once(self) -> None:
         now = Clock()
         chat = Chat(None, Context(clock=now.seconds, later=now.callLater))
         one = Somebody(chat)

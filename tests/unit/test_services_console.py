@@ -172,7 +172,7 @@ class Consoling(SynchronousTestCase):
         self.assertEqual(operator.heard("left")[0]["unanswered"], 3 + 2)
         self.assertEqual(console.queue._kept, 2)
 
-    def test_one_host_takes_at_most_half_of_the_places(self):
+    def test_one_host_uses_at_most_half_of_the_queue(self):
         console = self.console(unanswered_in_all=100)
         operator = Operator(console)
         crowd = [Somebody(console) for _ in range(10)]
@@ -205,7 +205,7 @@ class Consoling(SynchronousTestCase):
         self.assertEqual([(one["client"], one["unanswered"]) for one in left], [(1, 5), (2, 5), (3, 5)])
         self.assertEqual((said["client"], said["text"]), (12, "is anybody here?"))
 
-    def test_the_cost_of_a_place_is_independent_of_the_clients(self):
+    def test_the_cost_of_a_message_is_independent_of_the_clients(self):
         console = self.console(unanswered_in_all=4)
         ended = Somebody(console)
         ended.says(b"one\ntwo\n")
@@ -266,7 +266,7 @@ class Consoling(SynchronousTestCase):
                 portions += 1
             self.assertEqual(portions, 1000 // PORTION)
 
-    def test_a_client_whose_lines_end_with_cr_alone_is_told_and_one_without_any_line_end_is_not(self):
+    def test_a_client_with_cr_is_notified_and_one_without_a_line_end_is_not(self):
         now = Clock()
         console = Console(None, Context(clock=now.seconds, later=now.callLater))
         anna, bob = Somebody(console), Somebody(console)

@@ -1,4 +1,4 @@
-"""Daytime (RFC 867): one line that people read, in no locale."""
+"""Daytime (RFC 867): one line for people, the same in every locale."""
 
 import locale
 
@@ -15,7 +15,7 @@ RFC = 383_276_263.9  # the RFC's example was 17:37:43 in California: here it is 
 
 
 class Lines(SynchronousTestCase):
-    def test_are_what_the_rfc_suggests(self) -> None:
+    def test_have_the_form_of_the_rfc(self) -> None:
         for seconds, said in (
             (RFC, b"Tuesday, February 23, 1982 01:37:43-UTC\r\n"),
             (0, b"Thursday, January 1, 1970 00:00:00-UTC\r\n"),

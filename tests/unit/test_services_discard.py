@@ -1,4 +1,4 @@
-"""Discard (RFC 863): everything is read and nothing is answered."""
+"""Discard (RFC 863): everything is read and no reply is sent."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

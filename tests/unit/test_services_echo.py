@@ -1,4 +1,4 @@
-"""Echo (RFC 862): every octet back, in order, and every datagram."""
+"""Echo (RFC 862): every byte comes back, in order, and every datagram."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -133,7 +133,7 @@ def test_a_byte_order_mark_at_the_start_of_a_stream_is_removed_and_nowhere_else(
 
 
 @given(st.binary(max_size=60), st.data())
-def test_the_same_pieces_in_the_same_order_whatever_the_portions(data, draws):
+def test_the_same_pieces_in_the_same_order_for_any_portions(data, draws):
     at = sorted({0, len(data), *draws.draw(st.sets(st.integers(0, len(data))))})
     turns = Turns()
     small = WorkBudget(turns.later, portion=draws.draw(st.integers(1, 5)), turn=draws.draw(st.integers(1, 5)))
@@ -150,7 +150,7 @@ def test_the_same_pieces_in_the_same_order_whatever_the_portions(data, draws):
     assert all(b"\n" not in piece[:-1] for piece in pieces)
 
 
-def test_a_line_that_waits_a_second_for_its_end_is_told_once():
+def test_a_line_that_waits_a_second_for_its_end_is_reported_once():
     clock, told, waits = Clock(), [], [False]
     hint = LineHint(Context(clock=clock.seconds, later=clock.callLater), lambda: waits[0], lambda: told.append(True))
     hint.check()

@@ -1,4 +1,4 @@
-"""Names in a chat: one form for all ways of writing one, and none that could be taken for another."""
+"""Names in a chat: one form for all spellings, and no name that looks like another."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""The outbox: as fast as its reader, bounded, and honest about what is missing."""
+"""The outbox: as fast as its reader, bounded, and with a count of dropped lines."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,7 +111,7 @@ def test_nothing_is_lost_uncounted_and_never_more_than_the_bound_waits(steps, jo
     assert reader.budget.total == 0
 
 
-def test_the_send_budget_counts_what_waits_and_gets_it_back():
+def test_the_send_budget_counts_pending_bytes_until_they_are_sent():
     budget = SendBudget()
     readers = [Reader(budget=budget) for _ in range(3)]
     for reader in readers:
@@ -141,7 +141,7 @@ def test_above_the_budget_each_outbox_holds_less_and_the_sum_is_bounded():
     assert budget.missed > 0
 
 
-def test_a_reader_that_takes_everything_gets_large_lines_above_the_budget():
+def test_a_reader_that_reads_everything_gets_large_lines_above_the_budget():
     budget = SendBudget()
     budget.change(2_000_000)
     reader = Reader(budget=budget, total=1_000_000)

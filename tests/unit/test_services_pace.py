@@ -1,4 +1,4 @@
-"""A pace: a burst, and then so many a second."""
+"""A pace: a burst, then a number of units a second."""
 
 from twisted.internet.task import Clock
 

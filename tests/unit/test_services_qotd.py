@@ -1,4 +1,4 @@
-"""Quote of the day (RFC 865): which quotations a file has, and what is wrong with one that has none."""
+"""Quote of the day (RFC 865): the quotations of a file, and the errors of a file without any."""
 
 import os
 import random
@@ -56,7 +56,7 @@ class Quotations(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(st.lists(st.sampled_from(["%", "one", "two ", "", " ", "%%"])))
-    def test_hold_every_line_that_says_something_and_nothing_else(self, lines: list[str]) -> None:
+    def test_contain_every_line_with_text_and_nothing_else(self, lines: list[str]) -> None:
         said = [line.rstrip() for line in lines if line != "%" and line.strip()]
         if not said:
             self.assertRaises(WrongQuotes, quotations, "\n".join(lines))

@@ -1,4 +1,4 @@
-"""The registry finds our kinds and those of other packages, and says what is wrong with one that cannot be used."""
+"""The registry finds built-in kinds and those of other packages, and reports a kind that cannot be used."""
 
 import dataclasses
 import sys
@@ -42,7 +42,7 @@ class Kinds(SynchronousTestCase):
     def test_that_are_planned_do_not_exist_yet(self) -> None:
         self.assertEqual(set(OURS) & PLANNED, set())
 
-    def test_say_what_they_do_and_document_every_key(self) -> None:
+    def test_have_a_summary_and_document_every_key(self) -> None:
         for name, kind in OURS.items():
             self.assertTrue(kind.summary.isprintable(), name)
             self.assertTrue(kind.__doc__, name)
@@ -52,7 +52,7 @@ class Kinds(SynchronousTestCase):
                 self.assertTrue(key.metadata["help"], f"{name}: {key.name}")
                 self.assertRaises(dataclasses.FrozenInstanceError, setattr, options(), key.name, None)
 
-    def test_are_looked_for_among_what_is_installed(self) -> None:
+    def test_are_found_in_installed_packages(self) -> None:
         asked: list[dict[str, str]] = []
 
         def installed(**asked_for: str) -> Iterator[EntryPoint]:

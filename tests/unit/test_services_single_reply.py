@@ -1,4 +1,4 @@
-"""A service that says one thing says it once."""
+"""A service with a single reply sends it once."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Time (RFC 868): four encoded, today and after they begin again."""
+"""Time (RFC 868): four bytes, now and after the overflow."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

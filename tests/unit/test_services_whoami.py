@@ -1,4 +1,4 @@
-"""Whoami: one JSON line with what a client's socket looks like from here."""
+"""Whoami: one JSON line with the addresses of both ends."""
 
 import json
 from typing import Any
@@ -35,7 +35,7 @@ class Lines(SynchronousTestCase):
         facts = json.loads(line(Peer("unix", UnixName("/run/s"), UnixName(""))))
         self.assertEqual(facts, {"protocol": "unix", "local_path": "/run/s", "remote_path": ""})
 
-    def test_have_what_the_kernel_told_of_a_datagram(self) -> None:
+    def test_have_the_kernels_metadata_of_a_datagram(self) -> None:
         ends = (Inet("127.0.0.1", 1), Inet("127.0.0.1", 2))
         facts = json.loads(of_datagram(Peer("udp", *ends), ttl=64, traffic_class=46 << 2 | 1, received_at=1.23456789))
         self.assertEqual([facts[name] for name in ("ttl", "dscp", "ecn", "received_at")], [64, 46, 1, 1.234568])

@@ -1,4 +1,4 @@
-"""The ends of sockets: what the kernel and peers call them, and how that is printed."""
+"""Names of the ends of sockets, from the kernel and from peers, and their text."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -261,7 +261,7 @@ class RateLimits(Logs):
         log.report_suppressed()
         self.assertEqual(self.lines(), ["warn  1 more line was not written: connection.opened"])
 
-    def test_a_bug_is_logged_once_a_minute_for_each_place_and_always_counted(self) -> None:
+    def test_a_bug_is_logged_once_a_minute_for_each_line_of_code_and_always_counted(self) -> None:
         log = self.log("json")
         logger = Logger("echod.test", observer=LogPublisher(log))
 

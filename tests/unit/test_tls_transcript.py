@@ -43,7 +43,7 @@ def test_each_object_has_its_own_transcript(tmp_path):
     assert observed(first).transcript.presented != observed(second).transcript.presented
 
 
-def test_events_are_told_in_order(tmp_path):
+def test_events_are_reported_in_order(tmp_path):
     told: list[str] = []
     context = client_context(Expectations(verified=False), lambda event, _transcript: told.append(event))
     tls, _ = shake(context, server_context(tmp_path, server(CA, ["a.example"], NOW)), None)

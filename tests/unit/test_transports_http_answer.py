@@ -21,7 +21,7 @@ def test_an_unknown_path_is_answered_with_the_paths_that_exist():
     assert answer.body == (b"/\\x1b[31m: this path does not exist; the WebSocket paths are\n/echo  echo\n/up  upper\n")
 
 
-def test_a_request_without_upgrade_is_told_the_version():
+def test_a_request_without_upgrade_gets_the_version():
     answer = not_an_upgrade(Resource("/echo"))
     assert answer.status == 426
     assert dict(answer.headers) == {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}

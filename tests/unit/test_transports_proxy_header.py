@@ -190,7 +190,7 @@ def test_a_wrong_header_of_version_2_is_refused(data, reason):
         proxy_header.local(),
     ],
 )
-def test_local_is_skipped_whatever_it_has(data):
+def test_local_is_skipped_with_any_content(data):
     assert parse(data + b"x") == Header(2, len(data), local=True)
 
 

@@ -1,4 +1,4 @@
-"""The registry of transports: every line has what it promises, and costs no import of Twisted."""
+"""The registry of transports: each scheme has its declared properties, and the import needs no Twisted."""
 
 import subprocess
 import sys

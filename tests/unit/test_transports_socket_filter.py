@@ -1,4 +1,4 @@
-"""The kernel's filter of a flood: what it drops, what it lets through, and its end after the flood."""
+"""The kernel's filter of a flood: dropped and passed datagrams, and its removal after the flood."""
 
 import socket
 from collections import Counter

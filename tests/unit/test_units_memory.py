@@ -17,7 +17,7 @@ MIB = 1 << 20
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_it_is_what_the_comment_derives_from_the_limits(unit: str) -> None:
+def test_it_equals_the_derivation_in_the_comment(unit: str) -> None:
     text = (TOP / "systemd" / unit).read_text("utf-8")
     prose = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("# "))
     said = re.search(

@@ -51,7 +51,7 @@ def test_contained_versions_are_new_enough():
             assert [int(part) for part in pinned[plain(name)].split(".")] >= [int(part) for part in least.split(".")]
 
 
-def test_echod_does_not_import_what_is_left_out():
+def test_echod_does_not_import_the_requirements_left_out():
     for path in (TOP / "echod").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
