@@ -128,12 +128,6 @@ def test_connect_needs_a_stream_and_no_size(capsys):
     assert "leave out --size" in refusal(capsys, "ping", "--connect", "-s", "64", "tcp://127.0.0.1:7")
 
 
-@pytest.mark.parametrize("command", ["send", "talk", "ping"])
-@pytest.mark.parametrize("url", ["ws://127.0.0.1:7/echo"])
-def test_a_missing_feature_is_reported(command, url, capsys):
-    assert "is not available in this version" in refusal(capsys, command, url)
-
-
 @pytest.mark.parametrize("command", ["bench", "faults"])
 def test_a_command_of_a_later_version_is_known(command, capsys):
     with pytest.raises(SystemExit) as ended:
