@@ -134,7 +134,7 @@ class Results:
     """Everything that was measured."""
 
     slices: dict[str, dict[str, dict[int, Slice]]] = field(default_factory=dict)  #: by workload, peer, round
-    rests: dict[str, Rest] = field(default_factory=dict)  #: by peer
+    rests: dict[str, dict[str, Rest]] = field(default_factory=dict)  #: by memory row, peer
     remarks: list[str] = field(default_factory=list)  #: what was left out, with the reason
     failed: set[str] = field(default_factory=set)  #: peers that did not start, did not reply or sent a wrong reply
 

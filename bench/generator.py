@@ -15,7 +15,7 @@ from bench.figures import Rest, Slice
 from bench.machine import on_core
 from bench.process import Running
 from bench.servers import Place
-from bench.workloads import Role, Workload
+from bench.workloads import Idle, Role, Workload
 
 PATIENCE: Final = 40.0
 """Seconds that the generator may take beyond its own time. It exits by itself after 5 s without a reply, and opening
@@ -123,18 +123,18 @@ class Generator:
             raise LoadFailed("the server replied to no message")
         return Slice.from_report(report, after - before)
 
-    def rest(self, server: Running, connections: int) -> Rest:
+    def rest(self, row: Idle, server: Running, connections: int) -> Rest:
         """Measure the server's memory with so many idle connections. Raises LoadFailed."""
-        to = _to(server.places[Role.TCP])
+        to = [row.mode, *_to(server.places[row.role])]
         # A few connections first: memory that a server allocates once does not belong to a connection.
-        with Conversation(self._binary, self._core, ["idle", *to, "--connections=64"]) as load:
+        with Conversation(self._binary, self._core, [*to, "--connections=64"]) as load:
             for _ in range(2):
                 load.line(PATIENCE)
                 load.go()
             load.end()
         server.rest(0.3)
         before = server.memory()
-        with Conversation(self._binary, self._core, ["idle", *to, f"--connections={connections}"]) as load:
+        with Conversation(self._binary, self._core, [*to, f"--connections={connections}"]) as load:
             load.line(2 * PATIENCE)
             opened = server.memory()
             load.go()

@@ -12,7 +12,7 @@ from typing import Final
 
 from bench.rounds import Plan
 from bench.servers import SERVERS, Server
-from bench.workloads import MEMORY, WORKLOADS, Workload
+from bench.workloads import IDLE, WORKLOADS, Idle, Workload
 
 FULL: Final = Plan(rounds=5, seconds=1.0, warm=0.3, idle=10_000)
 QUICK: Final = Plan(rounds=3, seconds=0.3, warm=0.1, idle=10_000)
@@ -25,7 +25,7 @@ class Asked:
     plan: Plan
     quick: bool
     workloads: tuple[Workload, ...]
-    memory: bool
+    idle: tuple[Idle, ...]
     servers: tuple[Server, ...]
     subject: str
     echod: tuple[str, ...]
@@ -35,11 +35,11 @@ class Asked:
 
 def parse(arguments: Sequence[str] | None) -> Asked:
     """Parse the command line. Raises SystemExit(2) with one line on a usage error."""
-    known = ", ".join([*(workload.key for workload in WORKLOADS), MEMORY])
+    rows = [*(workload.key for workload in WORKLOADS), *(row.key for row in IDLE)]
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measures echod and other servers on this machine, over loopback; takes about 15 minutes.",
-        epilog=f"Workloads: {known}. Peers: {', '.join(server.key for server in SERVERS)}.",
+        epilog=f"Workloads: {', '.join(rows)}. Peers: {', '.join(server.key for server in SERVERS)}.",
     )
     add = parser.add_argument
     add("--quick", action="store_true", help="only workloads with targets, three short rounds, about a minute: a hint")
@@ -47,14 +47,16 @@ def parse(arguments: Sequence[str] | None) -> Asked:
     add("--seconds", type=_seconds, metavar="S", help=f"length of each measurement ({FULL.seconds:g})")
     add("--only", metavar="WORKLOAD", help="only these workloads, separated by commas")
     add("--peers", metavar="PEER", help="only these peers, separated by commas, and the subject")
-    add("--idle", type=_count, metavar="N", help=f"connections of the memory row ({FULL.idle:,})")
+    add("--idle", type=_count, metavar="N", help=f"connections of the memory rows, at most ({FULL.idle:,})")
     add("--json", type=Path, metavar="FILE", help="write every figure to FILE")
     add("--svg", type=Path, metavar="FILE", help="write the bar chart to FILE")
     add("--subject", metavar="PEER", default="echod", help="the peer that is compared with the others (echod)")
     add("--echod", metavar="COMMAND", help="the command that runs echod (python -m echod)")
     options = parser.parse_args(arguments)
     peers = _chosen(parser, "--peers", options.peers, [server.key for server in SERVERS])
-    only = _chosen(parser, "--only", options.only, [*(workload.key for workload in WORKLOADS), MEMORY])
+    only = _chosen(
+        parser, "--only", options.only, [*(workload.key for workload in WORKLOADS), *(row.key for row in IDLE)]
+    )
     (subject,) = _chosen(parser, "--subject", options.subject, [server.key for server in SERVERS])
     given = {name: getattr(options, name) for name in ("rounds", "seconds", "idle") if getattr(options, name)}
     quick = options.quick
@@ -62,7 +64,7 @@ def parse(arguments: Sequence[str] | None) -> Asked:
         plan=replace(QUICK if quick else FULL, **given),
         quick=quick,
         workloads=tuple(each for each in WORKLOADS if (each.key in only if only else each.quick or not quick)),
-        memory=MEMORY in only if only else True,
+        idle=tuple(row for row in IDLE if row.key in only or not only),
         servers=tuple(
             each for each in SERVERS if each.key == subject or (each.key in peers if peers else each.quick or not quick)
         ),

@@ -10,7 +10,7 @@ from bench.figures import Results
 from bench.generator import Generator, LoadFailed
 from bench.process import NotStarted, Running, start
 from bench.servers import Kit, Server
-from bench.workloads import MEMORY, MEMORY_TITLE, Role, Workload
+from bench.workloads import Idle, Role, Workload
 
 FORKED_CONNECTIONS = 64
 """Servers with a process per connection get at most this many connections, and no workload of short connections. A
@@ -55,21 +55,22 @@ class Bench:
                 if running is not None:
                     self._turn(workload, running, number)
 
-    def rest(self, servers: Sequence[Server]) -> None:
-        """Measure the memory row: a new process of each server with many idle connections."""
+    def rest(self, row: Idle, servers: Sequence[Server]) -> None:
+        """Measure a memory row: a new process of each server with many idle connections."""
         for server in servers:
-            if Role.TCP not in server.roles or server.key in self._unusable:
+            if row.role not in server.roles or server.key in self._unusable:
                 continue
-            connections = min(self._plan.idle, FORKED_IDLE) if server.forks else self._plan.idle
-            title = MEMORY_TITLE.format(connections=connections)
+            connections = min(self._plan.idle, row.most, FORKED_IDLE if server.forks else row.most)
+            title = row.title(connections)
             self._say(f"{title}: {server.title}")
-            running = self._start(server, server.roles if server.together else frozenset({Role.TCP}))
+            running = self._start(server, server.roles if server.together else frozenset({row.role}))
             if running is None:
                 continue
             try:
-                self.results.rests[server.key] = self._generator.rest(running, connections)
+                rest = self._generator.rest(row, running, connections)
+                self.results.rests.setdefault(row.key, {})[server.key] = rest
             except LoadFailed as failure:
-                self._leave_out(MEMORY, title, running, failure)
+                self._leave_out(row.key, title, running, failure)
             finally:
                 running.stop()
 

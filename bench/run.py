@@ -89,7 +89,8 @@ def _document(header: dict[str, Any], plan: Plan, results: Results, subject: str
         "subject": subject,
         "workloads": workloads,
         "memory": {
-            peer: {**asdict(rest), "per_connection": rest.per_connection} for peer, rest in results.rests.items()
+            key: {peer: {**asdict(rest), "per_connection": rest.per_connection} for peer, rest in rests.items()}
+            for key, rests in results.rests.items()
         },
         "targets": [asdict(each) for one in dict.fromkeys([subject, PLAIN]) for each in judge(results, one)],
         "remarks": results.remarks,
@@ -101,8 +102,8 @@ def _measure(asked: Asked, plan: Plan, bench: Bench, servers: Sequence[Server]) 
     try:
         for workload in asked.workloads:
             bench.load(workload, servers)
-        if asked.memory:
-            bench.rest(servers)
+        for row in asked.idle:
+            bench.rest(row, servers)
     except KeyboardInterrupt:
         bench.results.remarks.append("interrupted: these are the results until then")
         return 130
@@ -122,7 +123,7 @@ def _run(asked: Asked, folder: Path) -> int:
     servers, notes = _present(asked)
     nofile = machine.raise_nofile()
     plan = replace(asked.plan, idle=machine.idle_connections(asked.plan.idle, nofile))
-    if asked.memory and plan.idle < asked.plan.idle:
+    if asked.idle and plan.idle < asked.plan.idle:
         notes.append(f"{plan.idle:,} idle connections, not more: the hard limit of open files is {nofile:,}")
     if (busy := os.getloadavg()[0]) > BUSY:
         notes.append(f"the machine was busy before (load {busy:.1f}): only ratios of processor time are reliable")

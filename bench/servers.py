@@ -17,7 +17,8 @@ from bench.workloads import Role
 
 PEERS: Final = Path(__file__).parent / "peers"
 EVERY: Final = frozenset(Role)
-STREAMS: Final = EVERY - {Role.UDP}
+SOCKETS: Final = EVERY - {Role.WEBSOCKET}  #: the roles that need no library
+STREAMS: Final = SOCKETS - {Role.UDP}
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Place:
         """As the peers' programs take it."""
         if self.role is Role.UNIX:
             return ["unix", self.path]
-        extra = {Role.UPPER: ["upper"], Role.UDP: ["udp"]}.get(self.role, [])
+        extra = {Role.UPPER: ["upper"], Role.UDP: ["udp"], Role.WEBSOCKET: ["websocket"]}.get(self.role, [])
         return [self.host, str(self.port), *extra]
 
     @property
@@ -42,7 +43,8 @@ class Place:
         """As echod takes it."""
         if self.role is Role.UNIX:
             return f"unix://{self.path}"
-        return f"{'udp' if self.role is Role.UDP else 'tcp'}://{self.host}:{self.port}"
+        scheme = {Role.UDP: "udp", Role.WEBSOCKET: "ws"}.get(self.role, "tcp")
+        return f"{scheme}://{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,7 @@ SERVERS: Final = (
     Server(
         "stock",
         "stock Twisted",
-        EVERY,
+        EVERY if find_spec("wsproto") else SOCKETS,  # the extra twisted[websocket]
         _python("stock_twisted.py"),
         module="twisted",
         install=_HERE.format("twisted"),
@@ -203,14 +205,14 @@ SERVERS: Final = (
     Server(
         "go",
         "Go",
-        EVERY,
+        SOCKETS,
         _built("echo"),
         "echo.go",
         ("go",),
         install="apt install golang-go | dnf install golang",
     ),
     Server(
-        "node", "Node", EVERY, _node, programs=("node", "nodejs"), install="apt install nodejs | dnf install nodejs"
+        "node", "Node", SOCKETS, _node, programs=("node", "nodejs"), install="apt install nodejs | dnf install nodejs"
     ),
     Server(
         "socat",

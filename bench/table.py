@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.figures import Results, summary
 from bench.targets import ASYNCIO, COMPARED, ECHOD, ITSELF, PLAIN, STOCK, UVLOOP, YARDSTICK, Measure, targets_of
-from bench.workloads import MEMORY, MEMORY_TITLE, WORKLOADS, Workload
+from bench.workloads import IDLE, WORKLOADS, Idle, Workload
 
 FULL = 0.95
 """Share of its core above which the load generator may have limited the rate."""
@@ -38,26 +38,26 @@ def _verdict(met: bool) -> str:
     return "met" if met else "MISSED"
 
 
-def figure(results: Results, subject: str, workload: Workload | None, against: str, measure: Measure) -> float | None:
-    """The subject's figure for one cell; `workload` is None for the memory row."""
-    if workload is None:
-        mine = results.rests.get(subject)
-        theirs = results.rests.get(against)
+def figure(results: Results, subject: str, row: Workload | Idle, against: str, measure: Measure) -> float | None:
+    """The subject's figure for one cell."""
+    if isinstance(row, Idle):
+        rests = results.rests.get(row.key, {})
+        mine, theirs = rests.get(subject), rests.get(against)
         if mine is None or (against != ITSELF and theirs is None):
             return None
         if theirs is None or against == ITSELF:
             return mine.per_connection
         return mine.per_connection / theirs.per_connection if theirs.per_connection > 0 else None
-    return results.ratio(workload.key, measure, subject, workload.yardstick if against == YARDSTICK else against)
+    return results.ratio(row.key, measure, subject, row.yardstick if against == YARDSTICK else against)
 
 
 def judge(results: Results, subject: str) -> list[Judgement]:
     """Every target that this run has a figure for."""
-    rows: list[Workload | None] = [*WORKLOADS, None]
+    rows: list[Workload | Idle] = [*WORKLOADS, *IDLE]
     found = []
     for row in rows:
         for against in (ITSELF, *_compared(subject)):
-            for target in targets_of(subject, MEMORY if row is None else row.key, against):
+            for target in targets_of(subject, row.key, against):
                 got = figure(results, subject, row, against, target.measure)
                 if got is not None:
                     met = target.met(got)
@@ -84,13 +84,12 @@ def align(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
     ]
 
 
-def _cell(results: Results, subject: str, row: Workload | None, against: str, measure: Measure) -> str:
+def _cell(results: Results, subject: str, row: Workload | Idle, against: str, measure: Measure) -> str:
     got = figure(results, subject, row, against, measure)
     if got is None:
         return _NOTHING
-    key = MEMORY if row is None else row.key
     for each in judge(results, subject):
-        if (each.workload, each.against, each.measure) == (key, against, measure):
+        if (each.workload, each.against, each.measure) == (row.key, against, measure):
             return str(each)
     return f"{got:,.0f} B" if measure == "bytes" else f"{got:.2f}×"
 
@@ -109,9 +108,10 @@ def targets_table(results: Results, subject: str, titles: Mapping[str, str]) -> 
         if any(target.measure == "rate" for to in others for target in targets_of(subject, workload.key, to)):
             rate = [_cell(results, subject, workload, to, "rate") for to in others]
             rows.append(["  its rate", f"{mine.rate:,.0f}/s", *rate])
-    if (rest := results.rests.get(subject)) is not None:
-        cells = [_cell(results, subject, None, to, "bytes" if to == ITSELF else "cpu") for to in (ITSELF, *others)]
-        rows.append([MEMORY_TITLE.format(connections=rest.connections), *cells])
+    for idle in IDLE:
+        if (rest := results.rests.get(idle.key, {}).get(subject)) is not None:
+            cells = [_cell(results, subject, idle, to, "bytes" if to == ITSELF else "cpu") for to in (ITSELF, *others)]
+            rows.append([idle.title(rest.connections), *cells])
     return align(rows, left=5) if len(rows) > 1 else []
 
 
@@ -145,12 +145,13 @@ def workload_block(results: Results, workload: Workload, subject: str, titles: M
     return [workload.title, *align([head, *(cells for _, cells in sorted(lines, key=lambda line: line[0]))])]
 
 
-def memory_block(results: Results, titles: Mapping[str, str]) -> list[str]:
+def memory_block(results: Results, row: Idle, titles: Mapping[str, str]) -> list[str]:
     """Every peer's memory."""
-    if not results.rests:
+    rests = results.rests.get(row.key)
+    if not rests:
         return []
     head = ["  peer", "bytes per connection", "connections", "before, KiB", "with them, KiB"]
-    ordered = sorted(results.rests.items(), key=lambda item: item[1].per_connection)
+    ordered = sorted(rests.items(), key=lambda item: item[1].per_connection)
     rows = [
         [
             f"  {titles[peer]}",
@@ -161,7 +162,7 @@ def memory_block(results: Results, titles: Mapping[str, str]) -> list[str]:
         ]
         for peer, rest in ordered
     ]
-    return ["user memory per idle connection", *align([head, *rows])]
+    return [f"user memory per idle {row.name}", *align([head, *rows])]
 
 
 def legend(results: Results, subject: str) -> list[str]:
@@ -187,7 +188,7 @@ def report(results: Results, subject: str, titles: Mapping[str, str], notes: Ite
         targets_table(results, PLAIN, titles) if subject != PLAIN else [],
         [*results.remarks, *notes],
         *(workload_block(results, workload, subject, titles) for workload in WORKLOADS),
-        memory_block(results, titles),
+        *(memory_block(results, row, titles) for row in IDLE),
         legend(results, titles[subject]),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)

@@ -55,6 +55,8 @@ TARGETS: Final[tuple[Target, ...]] = (
     *_row("connect", 1.6, 0.55, 1.25),
     *_row("udp-64", 1.0, 0.4, 0.6),
     *_row("udp-1", 2.1, 0.75, 1.15),
+    Target("ws-64", UVLOOP, 0.9),
+    Target("ws-4k", UVLOOP, 0.9),
     Target("memory", ITSELF, 400, "bytes"),
     Target("tcp-64", STOCK, 0.7, subject=PLAIN),
     Target("tcp-1000", STOCK, 0.7, subject=PLAIN),

@@ -18,6 +18,7 @@ class Role(Enum):
     UPPER = "tcp upper"
     UNIX = "unix echo"
     UDP = "udp echo"
+    WEBSOCKET = "websocket echo"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ def _datagram(key: str, title: str, *load: str, yardstick: str = "c-recvmmsg", q
     return Workload(key, title, Role.UDP, ("datagram", *load), yardstick=yardstick, quick=quick)
 
 
+def _websocket(key: str, title: str, *load: str) -> Workload:
+    return Workload(key, title, Role.WEBSOCKET, ("websocket", "--connections=64", *load), 64, quick=True)
+
+
 WORKLOADS: Final = (
     _stream("tcp-64", "TCP echo 64 B × 64 connections", Role.TCP, 64),
     _stream("tcp-1", "TCP echo 64 B × 1", Role.TCP, 1),
@@ -57,9 +62,25 @@ WORKLOADS: Final = (
     _datagram("udp-8-flows", "UDP echo 64 B, 64 in flight, 8 peers", "--depth=64", "--flows=8"),
     _datagram("udp-512-flows", "UDP echo 64 B, 64 in flight, 512 peers", "--depth=64", "--flows=512"),
     _datagram("udp-gso", "UDP echo 64 B, one peer that sends GSO", "--depth=64", "--gso", yardstick="c-gro"),
+    _websocket("ws-64", "WebSocket echo 64 B × 64"),
+    _websocket("ws-4k", "WebSocket echo 4 KiB × 64", "--size=4096"),
 )
 
-MEMORY: Final = "memory"
-"""The key of the memory row, which runs no load: see `bench.rounds.Bench.rest`."""
 
-MEMORY_TITLE: Final = "user memory per connection, {connections:,} idle"
+@dataclass(frozen=True)
+class Idle:
+    """A memory row, which runs no load (see `bench.rounds.Bench.rest`): `mode` is that of the load generator."""
+
+    key: str
+    name: str
+    role: Role
+    mode: str
+    most: int  #: connections, if the run does not ask for fewer
+
+    def title(self, connections: int) -> str:
+        """The title of its row."""
+        return f"user memory per {self.name}, {connections:,} idle"
+
+
+MEMORY: Final = Idle("memory", "connection", Role.TCP, "idle", 10_000)
+IDLE: Final = (MEMORY, Idle("memory-ws", "WebSocket connection", Role.WEBSOCKET, "websocket-idle", 1_000))

@@ -39,6 +39,8 @@ void stream_mode(void);
 void connect_mode(void);
 void idle_mode(void);
 void datagram_mode(void);
+void websocket_mode(void);
+void websocket_idle_mode(void);
 
 /* common.c */
 enum { PERIOD = 65521, SPAN = 1 << 20 }; /* a prime: shows a shift by any block size; the most bytes one call may send */

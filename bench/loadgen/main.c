@@ -11,7 +11,7 @@
 struct options opt = {.host = "127.0.0.1", .connections = 1, .size = 64, .depth = 1, .flows = 1, .seconds = 1, .warm = 0.2};
 
 static const char HELP[] =
-    "load stream|connect|idle|datagram --port PORT [OPTIONS]\n"
+    "load stream|connect|idle|datagram|websocket|websocket-idle --port PORT [OPTIONS]\n"
     "  --host A           IPv4 address (127.0.0.1)\n"
     "  --unix PATH        a Unix stream instead\n"
     "  --connections N    open at once (1)\n"
@@ -78,6 +78,7 @@ int main(int argc, char **argv)
 {
     static const struct { const char *name; void (*run)(void); } MODES[] = {
         {"stream", stream_mode}, {"connect", connect_mode}, {"idle", idle_mode}, {"datagram", datagram_mode},
+        {"websocket", websocket_mode}, {"websocket-idle", websocket_idle_mode},
     };
     struct rlimit files;
 

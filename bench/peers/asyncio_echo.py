@@ -1,6 +1,8 @@
 """asyncio and uvloop: Protocol and DatagramProtocol as in the standard library's documentation.
 
-asyncio_echo.py HOST PORT [upper] [udp] [uvloop]        asyncio_echo.py unix PATH [upper] [uvloop]
+asyncio_echo.py HOST PORT [upper] [udp] [websocket] [uvloop]        asyncio_echo.py unix PATH [upper] [uvloop]
+
+With `websocket`, the server of the package websockets, without compression.
 """
 
 from __future__ import annotations
@@ -8,7 +10,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from websockets.asyncio.server import ServerConnection
 
 
 class Echo(asyncio.Protocol):
@@ -36,10 +41,18 @@ class EchoUDP(asyncio.DatagramProtocol):
         self.transport.sendto(data, addr)
 
 
+async def echo_messages(connection: ServerConnection) -> None:
+    async for message in connection:
+        await connection.send(message)
+
+
 async def serve(host: str, port: str, *words: str) -> None:
     loop = asyncio.get_running_loop()
     protocol = Upper if "upper" in words else Echo
-    if "udp" in words:
+    if "websocket" in words:
+        server = importlib.import_module("websockets.asyncio.server")
+        await server.serve(echo_messages, host, int(port), compression=None)
+    elif "udp" in words:
         await loop.create_datagram_endpoint(EchoUDP, local_addr=(host, int(port)))
     elif host == "unix":
         await loop.create_unix_server(protocol, port)

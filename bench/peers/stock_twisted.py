@@ -1,17 +1,26 @@
 """Stock Twisted: Protocol and DatagramProtocol as in its documentation, on its default reactor.
 
-stock_twisted.py HOST PORT [upper] [udp]        stock_twisted.py unix PATH [upper]
+stock_twisted.py HOST PORT [upper] [udp] [websocket]        stock_twisted.py unix PATH [upper]
+
+With `websocket`, the server of twisted.web.websocket, which needs the extra twisted[websocket].
 """
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
 from twisted.internet.interfaces import IAddress, ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.internet.task import react
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+
+if TYPE_CHECKING:
+    from twisted.web.websocket import WebSocketTransport
 
 
 class Echo(Protocol):
@@ -44,9 +53,43 @@ class EchoFactory(Factory):
         return self.answering()
 
 
+class EchoWebSocket:
+    def negotiationStarted(self, transport: WebSocketTransport) -> None:
+        self.transport = transport
+
+    def negotiationFinished(self) -> None:
+        pass
+
+    def textMessageReceived(self, message: str) -> None:
+        self.transport.sendTextMessage(message)
+
+    def bytesMessageReceived(self, data: bytes | bytearray) -> None:
+        self.transport.sendBytesMessage(bytes(data))
+
+    def pongReceived(self, payload: bytes) -> None:
+        pass
+
+    def connectionLost(self, reason: Failure) -> None:
+        pass
+
+    @classmethod
+    def buildProtocol(cls, request: Request) -> EchoWebSocket:
+        return cls()
+
+
+def web_socket_site() -> Site:
+    from twisted.web.websocket import WebSocketResource  # it needs wsproto
+
+    root = Resource()
+    root.putChild(b"", WebSocketResource(EchoWebSocket))
+    return Site(root)
+
+
 async def serve(reactor: object, host: str, port: str, *words: str) -> None:
     factory = EchoFactory(Upper if "upper" in words else Echo)
-    if "udp" in words:
+    if "websocket" in words:
+        await TCP4ServerEndpoint(reactor, int(port), interface=host).listen(web_socket_site())
+    elif "udp" in words:
         reactor.listenUDP(int(port), EchoUDP(), interface=host)  # type: ignore[attr-defined]
     elif host == "unix":
         await UNIXServerEndpoint(reactor, port).listen(factory)

@@ -101,10 +101,10 @@ def test_dropping_a_peer_forgets_its_right_answers_too():
 def test_every_target_names_its_measurement():
     peers = {server.key for server in SERVERS} | {"", YARDSTICK}
     for target in TARGETS:
-        assert target.workload == MEMORY or WORKLOAD[target.workload].quick
+        assert target.workload == MEMORY.key or WORKLOAD[target.workload].quick
         assert target.against in peers
     assert {workload.yardstick for workload in WORKLOADS} <= {server.key for server in SERVERS}
-    assert {target.workload for target in TARGETS} == {each.key for each in WORKLOADS if each.quick} | {MEMORY}
+    assert {target.workload for target in TARGETS} == {each.key for each in WORKLOADS if each.quick} | {MEMORY.key}
     quick = {server.key for server in SERVERS if server.quick}
     assert {WORKLOAD[key].yardstick for key in WORKLOAD if WORKLOAD[key].quick} | {STOCK, UVLOOP} <= quick
 
@@ -124,7 +124,8 @@ def test_judgements_compare_with_the_workloads_own_yardstick():
 
 def test_the_table_shows_ratio_target_and_verdict():
     results = measured({"tcp-64": {"echod": [7.0] * 3, "c": [7.0] * 3, "stock": [28.0] * 3, "uvloop": [5.0] * 3}})
-    results.rests["echod"] = Rest(10_000, 0, 0, 310_000)
+    results.rests["memory"] = {"echod": Rest(10_000, 0, 0, 310_000)}
+    results.rests["memory-ws"] = {"echod": Rest(1_000, 0, 5_000_000, 0), "uvloop": Rest(1_000, 0, 20_000_000, 0)}
     lines = targets_table(results, "echod", TITLES)
     assert "7.00 µs" in lines[1]
     assert "1.00× (≤ 1.25: met)" in lines[1]
@@ -133,6 +134,8 @@ def test_the_table_shows_ratio_target_and_verdict():
     assert "4.00× (≥ 2.5: met)" in lines[2]
     assert "31 B (≤ 400: met)" in lines[3]
     assert "10,000 idle" in lines[3]
+    assert lines[4].startswith("user memory per WebSocket connection, 1,000 idle  5,000 B")
+    assert lines[4].endswith("0.25×")
 
 
 def test_the_plain_path_has_a_table_of_its_own_beside_stock_twisted_and_asyncio():
@@ -197,7 +200,7 @@ def test_the_command_line_chooses():
     asked = parse(["--quick", "--rounds", "7", "--only", "connect,memory", "--peers", "c", "--echod", "sh -c 'x y'"])
     assert [workload.key for workload in asked.workloads] == ["connect"]
     assert [server.key for server in asked.servers] == ["echod", "c"]
-    assert (asked.memory, asked.plan.rounds, asked.plan.seconds) == (True, 7, QUICK.seconds)
+    assert (asked.idle, asked.plan.rounds, asked.plan.seconds) == ((MEMORY,), 7, QUICK.seconds)
     assert asked.echod == ("sh", "-c", "x y")
 
 
@@ -233,6 +236,7 @@ def test_echod_is_started_as_its_users_start_it(tmp_path):
         *("python", "-m", "echod"),
         *("--listen=echo=tcp://127.0.0.1:7007", "--listen=upper=tcp://127.0.0.1:7008"),
         *("--listen=echo=unix:///run/x.sock", "--listen=echo=udp://127.0.0.1:7010"),
+        "--listen=echo=ws://127.0.0.1:7011",
     ]
 
 
