@@ -70,11 +70,10 @@ class Files:
 
 
 class Pages:
-    """Makes the pages. `summaries` says in English what each kind does; kinds of other packages need it."""
+    """Makes the pages."""
 
-    def __init__(self, files: Files, summaries: Mapping[str, str]) -> None:
+    def __init__(self, files: Files) -> None:
         self._files = files
-        self._summaries = summaries
 
     def answer(self, request: Request, resource: Resource | None, resources: Sequence[Resource]) -> Answer | None:
         """The page for a request, an `AnswerGet`. None selects the plain-text answer."""
@@ -114,7 +113,7 @@ class Pages:
         }
 
     def _summary(self, resource: Resource, lang: str) -> str:
-        return self._files.kinds[lang].get(resource.kind) or self._summaries.get(resource.kind, "")
+        return self._files.kinds[lang].get(resource.kind) or resource.summary
 
     def _entries(self, lang: str, suffix: str, resources: Sequence[Resource]) -> str:
         """The list items of all services, with what they do."""

@@ -22,7 +22,7 @@ RESOURCES = (
     Resource("/lobby", kind="chat"),
     Resource("/who", kind="whoami"),
     Resource("/hidden", kind="upper", page=False),
-    Resource("/other one", kind="digest"),
+    Resource("/other one", kind="digest", summary="a kind of a <b>third party</b>"),
 )
 
 
@@ -34,7 +34,7 @@ def files():
 @pytest.fixture(scope="module")
 def site(files):
     """A function from a request to its answer."""
-    pages = Pages(files, {"digest": "a kind of a <b>third party</b>"})
+    pages = Pages(files)
 
     def answer(request):
         known = {one.path: one for one in RESOURCES}

@@ -50,6 +50,7 @@ class Resource:
     compression: bool = False  #: whether permessage-deflate is accepted
     page: bool = True  #: whether a browser gets a page
     message: int = 16_777_216  #: bytes: the largest message that is accepted
+    summary: str = ""  #: what the kind does
 
 
 AnswerGet = Callable[[Request, Resource | None, Sequence[Resource]], Answer | None]
