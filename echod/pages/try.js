@@ -3,10 +3,10 @@
 const SHOWN = 4096; // bytes or characters of a message that are shown
 const SAMPLES = 1000; // round-trip times whose median is shown
 const ANSWERS = new Set(["echo", "upper", "ack"]); // kinds with one reply to each message
-const ASKED = new Set(["whoami", "daytime", "time", "qotd"]); // kinds that send once and read nothing
 
 const kind = document.body.dataset.kind;
 const form = byId("composer");
+const sendsOnce = form.hidden; // a kind that sends once, and reads nothing
 const message = byId("message");
 const log = new Log();
 let sentAt = []; // when the messages without a reply were sent
@@ -14,7 +14,7 @@ let trips = [];
 let totals = { sent: [0, 0], received: [0, 0] };
 let queued = null; // a message that waits for the connection
 
-const connection = new Connection({ opened, received, closed }, ASKED.has(kind) ? "ask" : "connect");
+const connection = new Connection({ opened, received, closed }, sendsOnce ? "ask" : "connect");
 
 function opened(text) {
   sentAt = [];
@@ -63,7 +63,7 @@ function showTotals() {
     const [messages, bytes] = totals[direction];
     byId(`total-${direction}`).textContent = `${number.format(messages)} · ${sized(bytes)}`;
   }
-  const sorted = trips.toSorted ? trips.toSorted((a, b) => a - b) : [...trips].sort((a, b) => a - b);
+  const sorted = [...trips].sort((a, b) => a - b);
   byId("last").textContent = trips.length ? duration(trips.at(-1)) : "–";
   byId("median").textContent = trips.length ? duration(sorted[sorted.length >> 1]) : "–";
 }
@@ -163,17 +163,23 @@ function parsedHex(text) {
   return Uint8Array.from(digits.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
 
+/** Show an error, and send nothing. */
+function refused(text) {
+  complain(text);
+  return null;
+}
+
 /** The data to send, or null after an error was shown. */
 function composed() {
   const binary = chosen("type") === "binary";
   if (chosen("input") === "text") return binary ? utf8.encode(message.value) : message.value;
   const bytes = parsedHex(message.value);
-  if (bytes === null) return complain(words.bad_hex), null;
+  if (bytes === null) return refused(words.bad_hex);
   if (binary) return bytes;
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    return complain(words.bad_utf8), null;
+    return refused(words.bad_utf8);
   }
 }
 
@@ -207,6 +213,6 @@ form.addEventListener("change", () => {
 
 byId("clear").addEventListener("click", () => log.clear());
 
-if (ASKED.has(kind)) byId("empty").textContent = words.empty_ask;
+if (sendsOnce) byId("empty").textContent = words.empty_ask;
 showTotals();
 connection.open();
