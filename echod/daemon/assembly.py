@@ -26,6 +26,7 @@ from echod.events import Events
 from echod.fastpath.loop import Loop
 from echod.gate.work_budget import WorkBudget
 from echod.model import Context
+from echod.pages.pages import Files, Pages
 from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.service_output import ServiceOutput
 from echod.transports.stream_port import SpareDescriptor
@@ -96,6 +97,7 @@ class Assembler:
             own_ports=set(),
             broadcasts=set(),
             all_counters={},
+            pages=Pages(Files.read()),
         )
         shared.plane = self._fast_path.loop(configuration)
         served = {one.name: RunningService(one, shared) for one in services_of(configuration)}

@@ -67,6 +67,7 @@ def resource_of(address: Address, config: ServiceConfig) -> Resource:
         settings.compression == "on",
         settings.page,
         config.limits.message,
+        config.kind.summary,
     )
 
 
@@ -79,6 +80,7 @@ def _websocket(
         seconds=served.config.limits.handshake,
         resources=resources,
         work=shared.context.work,
+        answer_get=shared.pages.answer,
     )
 
 

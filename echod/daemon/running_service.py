@@ -15,6 +15,7 @@ from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
 from echod.membership import Membership
 from echod.model import Context, Service, Show
+from echod.pages.pages import Pages
 from echod.services.print_message import effective, printing
 from echod.transports.stream_port import SpareDescriptor
 
@@ -42,6 +43,7 @@ class DaemonContext:
     own_ports: set[int]  #: the daemon's UDP ports; datagrams from them are dropped
     broadcasts: set[bytes]  #: the broadcast addresses of the interfaces
     all_counters: dict[tuple[str, str], Counters]  #: by the service's name and the address
+    pages: Pages  #: for browsers at WebSocket addresses
 
 
 class RunningService:

@@ -34,7 +34,7 @@ FLAGS: Final = (
     *("--disable-background-networking", "--disable-component-update", "--disable-default-apps"),
     *("--no-first-run", "--no-default-browser-check", "--force-color-profile=srgb", "--hide-scrollbars"),
     "--proxy-server=direct://",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE [::1], EXCLUDE localhost",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE ::1, EXCLUDE localhost",
 )
 LARGEST: Final = 64 * 1024 * 1024  #: bytes of a message of the protocol: a screenshot has a megabyte
 

@@ -25,3 +25,4 @@ def test_a_request_without_upgrade_gets_the_version():
     answer = not_an_upgrade(Resource("/echo"))
     assert answer.status == 426
     assert dict(answer.headers) == {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    assert b"Connection: Upgrade, close\r\n" in encoded(answer)

@@ -101,12 +101,13 @@ class Head:
 
 def encoded(answer: Answer, *, head_only: bool = False) -> bytes:
     """The bytes of an answer; `head_only` is for HEAD. The connection closes after it."""
+    upgrades = any(name == "Upgrade" for name, _ in answer.headers)  # a connection option (RFC 9110 7.8)
     headers = (
         ("Date", formatdate(usegmt=True)),
         ("Content-Type", answer.content_type),
         ("Content-Length", str(len(answer.body))),
         ("X-Content-Type-Options", "nosniff"),
-        ("Connection", "close"),
+        ("Connection", "Upgrade, close" if upgrades else "close"),
         *answer.headers,
     )
     return bytes(Head(answer.status, headers)) + (b"" if head_only else answer.body)
