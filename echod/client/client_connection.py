@@ -31,6 +31,7 @@ CONNECT_TIMEOUT: Final = 10.0  #: seconds for one address; the kernel sends a SY
 LOST: Final = {Closing.DONE: 0, Closing.MESSAGE: errno.EMSGSIZE}
 """The errno of each closing reason; any other reason is a reset."""
 TRUNCATED: Final = "the server closed without close_notify: the reply may be incomplete (RFC 8446 section 6.1)"
+WITHOUT_CLOSE: Final = "the server closed without a Close frame: messages may be missing (RFC 6455 section 7.1.5)"
 PATIENT: Final = Limits(idle=0, stall=0)
 """Without time limits: the user decides how long a client waits."""
 
@@ -121,7 +122,8 @@ class Dialogue:
             self._end(Failed(f"{self.address.label}: {_reason(wrong)}"))
             return
         if conversation.begun and conversation.below.facts.truncated:
-            self._end(Failed(f"{self.address.label}: {TRUNCATED}"))
+            how = WITHOUT_CLOSE if self.address.shape.keeps_messages else TRUNCATED
+            self._end(Failed(f"{self.address.label}: {how}"))
             return
         why = LOST.get(reason, errno.ECONNRESET)
         self._broken(OSError(why, os.strerror(why)) if why else None)

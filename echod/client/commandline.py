@@ -9,7 +9,7 @@ from dataclasses import replace
 from textwrap import fill as fill_text
 from typing import Any, Final
 
-from echod.client import proxy_options
+from echod.client import proxy_options, websocket_options
 from echod.client.examples import EXAMPLES
 from echod.client.parser import Parser
 from echod.client.tls_options import LAYER, certificates, verification
@@ -45,8 +45,8 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(
         prog="echoctl",
         description="A client for echod and for other services on sockets.",
-        epilog="URL is tcp://HOST:PORT, udp://HOST:PORT or unix:///PATH.\n`echoctl COMMAND --help` has its options.\n\n"
-        + _examples(""),
+        epilog="URL is tcp://HOST:PORT, udp://HOST:PORT, ws://HOST:PORT/PATH or unix:///PATH.\n"
+        "`echoctl COMMAND --help` has its options.\n\n" + _examples(""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.planned = PLANNED
@@ -86,6 +86,7 @@ def _send(command: Parser) -> None:
     command.add_argument("--keep-open", action="store_true", help="do not half-close: wait until the peer closes")
     proxy_options.add(command)
     verification(command)
+    websocket_options.add(command)
 
 
 def _family(command: Parser) -> None:
@@ -124,8 +125,9 @@ def _talk(command: Parser) -> None:
     _family(command)
     command.add_argument("url", metavar="URL", type=service_url, help="the service, such as tcp://127.0.0.1:10008")
     proxy_options.add(command)
-    command.add_argument("-v", "--verbose", action="store_true", help="print the events of the TLS handshake")
+    command.add_argument("-v", "--verbose", action="store_true", help="print the TLS and the WebSocket handshake")
     verification(command)
+    websocket_options.add(command)
 
 
 def _ping(command: Parser) -> None:
@@ -178,7 +180,13 @@ def _ping(command: Parser) -> None:
         action="store_true",
         help="end at the first refused datagram or connection (default: count it as lost)",
     )
+    command.add_argument(
+        "--ping-frames",
+        action="store_true",
+        help="WebSocket: send ping frames of 16 to 125 bytes instead of messages; any service answers them",
+    )
     verification(command)
+    websocket_options.add(command)
 
 
 def _color(command: Parser) -> None:
@@ -207,8 +215,12 @@ def _unfit_probe(arguments: argparse.Namespace) -> str:
             return f"--connect: {arguments.url.scheme} is not supported; use tcp://, tls:// or unix://"
         return "" if arguments.size is None else "--connect sends nothing: leave out --size"
     arguments.size = 64 if arguments.size is None else arguments.size
-    datagram = arguments.url.shape.keeps_messages
-    least, most = (MARK, LARGEST_DATAGRAM) if datagram else (1, LARGEST_PIECE)
+    url = arguments.url
+    if arguments.ping_frames and websocket_options.LAYER not in url.form.layers:
+        return f"--ping-frames: {url.label} is not WebSocket; --ping-frames is for ws:// and wss://"
+    least = MARK if url.shape.keeps_messages else 1
+    most = LARGEST_PIECE if url.form.layers or not url.shape.keeps_messages else LARGEST_DATAGRAM
+    most = websocket_options.LARGEST_PING if arguments.ping_frames else most
     if least <= arguments.size <= most:
         return ""
     return f"--size {arguments.size} is out of range ({least}–{most} bytes over {arguments.url.scheme})"
@@ -236,6 +248,7 @@ def _chat(command: Parser) -> None:
     command.add_argument("--nick", metavar="NAME", help="your nick (default: one the service chooses)")
     command.add_argument("--room", metavar="ROOM", help="the room to join (default: the lobby)")
     verification(command)
+    websocket_options.add(command)
 
 
 def _console(command: argparse.ArgumentParser) -> None:

@@ -16,20 +16,24 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
         "echoctl send --hex udp://127.0.0.1:10007 hello",
         "echoctl send --timeout 2s tcp://127.0.0.1:10007 < FILE",
         "echoctl send --ca pki/ca.pem tls://localhost:14007 hello",
+        "echoctl send ws://127.0.0.1:18007/upper hello",
     ),
     "talk": (
         "echoctl talk tcp://127.0.0.1:10008",
         "echoctl talk -4 udp://localhost:10008",
         "echoctl talk -v --insecure tls://localhost:14007",
+        "echoctl talk -v --origin https://page.example ws://127.0.0.1:18007/echo",
     ),
     "ping": (
         "echoctl ping -c 3 udp://127.0.0.1:10007",
         "echoctl ping -i 200ms -s 1400 tcp://127.0.0.1:10007",
         "echoctl ping --connect --json -c 10 tcp://127.0.0.1:10007",
+        "echoctl ping --ping-frames -c 3 ws://127.0.0.1:18007/chat",
     ),
     "chat": (
         "echoctl chat tcp://127.0.0.1:10012",
         "echoctl chat --nick anna --room lobby udp://127.0.0.1:10012",
+        "echoctl chat ws://127.0.0.1:18007/chat",
     ),
     "console": (
         "echoctl console",

@@ -19,7 +19,9 @@ from echod.transports.transport import layer_of
 Configure = Callable[[Address, argparse.Namespace, Any], MakeLayer]
 """Makes a layer for an address, with the options of the command line; the last argument is the reactor."""
 
-CONFIGURED: Final[Mapping[str, str]] = MappingProxyType({"tls": "echod.client.tls_settings"})
+CONFIGURED: Final[Mapping[str, str]] = MappingProxyType(
+    {"tls": "echod.client.tls_settings", "websocket": "echod.client.websocket_settings"}
+)
 """The layers that have options, by their names in `Scheme.layers`: modules with a `configure`, slow to import."""
 
 

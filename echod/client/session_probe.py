@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from echod.client.client_connection import Dialogue, Failed
 from echod.client.echo_probe import Datagrams, Probes, Probing, Stream
 from echod.client.probe_ledger import ProbeResult
 from echod.client.probe_setup import ProbeSetup
-from echod.model import Peer, Say
+from echod.model import Peer, Quiet, Reply, Say, Session
 from echod.shape import Shape
 from echod.socket_names import SocketAddress
 from echod.transports.datagram_client import DatagramDialogue
@@ -44,17 +44,20 @@ class Conversing:
             return
         if not self._account.sent:
             self._dialogue.hurry()
-        self._say(self._session.ask())
+        if self._setup.arguments.ping_frames:
+            self._dialogue.ping(self._session.ask().data or b"", self._session)
+        else:
+            self._say(self._session.ask())
         self._dialogue.flush()
 
-    def _begin(self, peer: Peer, say: Say) -> Probing:
+    def _begin(self, peer: Peer, say: Say) -> Session:
         datagram = self._address.shape.keeps_messages
         self._peer = peer
         self._say = say
         probes = Probes(self._setup.arguments.size, peer, random.Random(), marked=datagram)
         kind = Datagrams if datagram else Stream
         self._session = kind(probes, self._account, self._clock, self._setup.opened, self._take_result)
-        return self._session
+        return PongsOnly(self._session) if self._setup.arguments.ping_frames else self._session
 
     def _answered(self, seconds: float) -> None:
         """An address that was first tried `seconds` ago has replied: its probes are timed from then."""
@@ -64,6 +67,16 @@ class Conversing:
         self._setup.on_result(finding)
         if finding.number is None and self._address.shape is Shape.STREAM:
             self._setup.over(Failed(f"{self._address.label}: {finding.error}"))
+
+
+class PongsOnly(Quiet):
+    """The session of a connection whose probes are ping frames: messages of the service are ignored."""
+
+    def __init__(self, probing: Probing) -> None:
+        self._probing = probing
+
+    def opened(self) -> Reply:
+        return self._probing.opened()
 
 
 class Prompt(Dialogue):
@@ -86,6 +99,13 @@ class Prompt(Dialogue):
         """Never pause reading: replies must not wait until all probes are sent. Call it before the first probe."""
         if self._conversation is not None:
             self._conversation.never_pause()
+
+    def ping(self, data: bytes, session: Probing) -> None:
+        """Send a WebSocket ping frame. The session receives the pong."""
+        if self._conversation is not None and self._conversation.begun:
+            layer: Any = self._conversation.below
+            layer.on_pong = session.received
+            layer.ping(data)
 
     def flush(self) -> None:
         """Send pending output in this turn of the reactor, not in the next."""

@@ -142,10 +142,10 @@ def test_access_and_limits_of_the_selected_service_apply():
         for client in echoes:
             client.send(b"x")
             assert client.receive() == b"x"
+        for client in (*echoes, first):
             client.shutdown(socket.SHUT_WR)
             assert client.receive() is None
-        first.shutdown(socket.SHUT_WR)
-        assert first.receive() is None
+            client.close()
         served.request("GET /echo HTTP/1.1\nHost: x\n\n")
         with pytest.raises(InvalidStatus):
             served.connect("/none")
@@ -224,5 +224,6 @@ def test_an_idle_client_that_answers_pings_stays_and_another_is_disconnected():
         assert answering.receive() == b"still here"
         answering.shutdown(socket.SHUT_WR)
         assert answering.receive() is None
+        answering.close()
         counters = served.counters()
     assert counters["echo"]["closed:idle"] == 1

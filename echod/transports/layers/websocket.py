@@ -183,7 +183,7 @@ class WebSocket(HandshakeLayer):
         if reader is None or reader.is_over or not linger:
             if reader is not None:
                 reader.end()
-            self._close_below(linger)
+            self.below.close(linger)
         else:
             self._await_end()
             self._read_on()  # the peer's Close may be here already
@@ -213,13 +213,17 @@ class WebSocket(HandshakeLayer):
                 self.receiver.received(data, _TEXT if opcode is TEXT else _BINARY)
         elif opcode is CLOSE:
             self._close_received = data
+            self._note_close(data)
             if self._closing:
-                self._close_below()
+                self.below.close()
             else:
                 self._await_end()
                 self.receiver.ended()
         else:
             self._take_control(opcode, data)
+
+    def _note_close(self, payload: bytes) -> None:
+        """Handle the peer's reason for its Close; a server needs none."""
 
     def _take_control(self, opcode: Opcode, data: bytes) -> None:
         second = int(self._clock.seconds())
@@ -287,11 +291,6 @@ class WebSocket(HandshakeLayer):
             payload = struct.pack("!H", GOING_AWAY if self.facts.going_away else NORMAL)
         self._send(CLOSE, payload)
         self._close_sent = True
-
-    def _close_below(self, linger: float = LINGER) -> None:
-        """Close the connection. After both Close frames the server closes first, at once (RFC 6455 7.1.1)."""
-        over = self._close_sent and self._close_received is not None and not self.is_client
-        self.below.close(0 if over else linger)
 
     def _fail(self, wrong: WrongFrames) -> None:
         """End the connection because of the peer (RFC 6455 7.1.7)."""

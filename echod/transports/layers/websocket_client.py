@@ -9,6 +9,7 @@ from urllib.parse import quote
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+from websockets.frames import Close
 from websockets.http11 import Response
 from websockets.streams import StreamReader
 from websockets.uri import WebSocketURI
@@ -18,6 +19,7 @@ from echod.escaping import clipped, escaped
 from echod.transports.layers.stack import Build, ProtocolError, StreamTransport
 from echod.transports.layers.websocket import HEAD, WebSocket
 
+_ORDERLY: Final = frozenset({1000, 1001, 1005})  #: codes of an orderly end; 1005 is a Close without a code
 BODY: Final = 65_536  #: bytes of the body of a refusal that are read, for its first line
 
 
@@ -56,6 +58,8 @@ class WebSocketClient(WebSocket):
             subprotocols=list(subprotocols) or None,  # type: ignore[arg-type]
         )
         self._request = self._negotiation.connect()
+        for name, _ in headers:
+            self._request.headers.pop(name, None)  # a header of the command line replaces ours
         for name, value in headers:
             self._request.headers.set_insecure(name, value)
         self._received = bytearray()
@@ -112,6 +116,13 @@ class WebSocketClient(WebSocket):
         subprotocol = self._negotiation.subprotocol
         self.facts.learned = {**(self.facts.learned or {}), "websocket": {"subprotocol": subprotocol}}
         self.open(b"", rest, self._message, self._negotiation.extensions)
+
+    def _note_close(self, payload: bytes) -> None:
+        """Report the code of a server that closes because of an error."""
+        close = Close.parse(payload)
+        if close.code not in _ORDERLY:
+            reason = f": {clipped(close.reason, 125)}" if close.reason else ""
+            self.facts.error = ProtocolError(f"the server closed the connection with code {close.code}{reason}")
 
     def _fail_handshake(self, why: str) -> None:
         self.facts.error = ProtocolError(why)
