@@ -17,7 +17,7 @@ from twisted.python import usage
 
 from echod.config.errors import ConfigurationError
 from echod.config.fd_budget import fit
-from echod.config.listing import listeners, warnings
+from echod.config.listing import listeners, made_certificates, warnings
 from echod.config.loading import from_listen, load, with_show
 from echod.config.name_resolution import Unresolved, resolved
 from echod.config.printing import describe
@@ -173,7 +173,8 @@ def fitted(options: Options, identity: Identity | None) -> tuple[Configuration, 
         raise ConfigurationRefused(EX_CONFIG, [str(one) for one in error.errors]) from error
     except Unresolved as error:
         raise ConfigurationRefused(EX_OSERR, error.errors) from error
-    return owning(configuration, identity) if identity else configuration, [*notes, *shrunk]
+    notes = [*notes, *shrunk, *made_certificates(configuration)]
+    return owning(configuration, identity) if identity else configuration, notes
 
 
 def makeService(options: Options) -> Daemon:

@@ -55,7 +55,11 @@ class TlsSocket:
     """
 
     def __init__(
-        self, opened: socket.socket, context: ssl.SSLContext | None = None, name: str | None = "localhost"
+        self,
+        opened: socket.socket,
+        context: ssl.SSLContext | None = None,
+        name: str | None = "localhost",
+        session: ssl.SSLSession | None = None,
     ) -> None:
         self.socket = opened
         self.truncated = False  #: the peer's FIN came without close_notify
@@ -64,7 +68,7 @@ class TlsSocket:
         self._ending = False
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         context = context or client_context()
-        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name, session=session)
         while True:
             try:
                 self.tls.do_handshake()

@@ -23,6 +23,19 @@ def exposed(service: ServiceConfig, address: str, loopback: bool) -> Iterator[st
         yield f"{service.name}  {address} is open to the network, but only loopback is allowed: see allow"
 
 
+def made_certificates(configuration: Configuration) -> Iterator[str]:
+    """A warning for each service whose certificate echod has made."""
+    for service in configuration.services:
+        contexts = None if service.tls is None else service.tls.contexts
+        for certificate in () if contexts is None else contexts.certificates:
+            if certificate.made:
+                facts = certificate.facts
+                yield (
+                    f"{service.name}  self-signed certificate for {facts.listed}: clients do not trust it"
+                    f" (SHA-256 {facts.fingerprint})"
+                )
+
+
 def warnings(configuration: Configuration) -> Iterator[str]:
     """The warnings about addresses that a start would print.
 

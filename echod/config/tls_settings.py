@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -36,32 +36,27 @@ class TlsBuilding:
                 return None
             if self._listen.path:
                 at, address = addresses[0]
-                text = f"{address.place} needs a certificate; expected {self._path} with {CERTIFICATE}"
+                text = f"{address.label} needs a certificate; expected {self._path} with {CERTIFICATE}"
                 self._reading.add_error(self._listen.file, element(self._listen.path, at), text)
                 return None
             return self._with_contexts(TlsSettings(SELF_SIGNED), {}, [one for _, one in addresses])  # of --listen
         settings = TlsSettings(**fields)
-        if any(error.path.startswith(self._path) for error in self._reading.errors) or self._contradicts(
-            settings, found, bool(addresses)
-        ):
+        for key, text in self._contradictions(settings, found, bool(addresses)):
+            self._error(key, text, found)
+        if any(error.path.startswith(self._path) for error in self._reading.errors):
             return None
         return self._with_contexts(settings, found, [one for _, one in addresses])
 
-    def _contradicts(self, settings: TlsSettings, found: Found, used: bool) -> bool:
-        """Whether keys of the table do not fit together, or no address uses them."""
-        from_file = settings.certificate not in (None, SELF_SIGNED)
-        wrong = {
-            "certificate": settings.certificate is None and settings.directory is None and f"expected {CERTIFICATE}",
-            "key": settings.key is not None and not from_file and "needs certificate, the file of its certificate",
-            "client": "client" in found and settings.client_ca is None and "needs client-ca, a file of authorities",
-            "": not used
-            and not self._may_be_used()
-            and "no address of the service uses TLS; expected one such as tls://*:4007",
-        }
-        for key, text in wrong.items():
-            if text:
-                self._error(key, text, found)
-        return any(wrong.values())
+    def _contradictions(self, settings: TlsSettings, found: Found, used: bool) -> Iterator[tuple[str, str]]:
+        """Yield each key that does not fit the others, and the error; the key is empty if no address uses them."""
+        if settings.certificate is None and settings.directory is None:
+            yield "certificate", f"expected {CERTIFICATE}"
+        elif settings.key is not None and not isinstance(settings.certificate, Path):
+            yield "key", "needs certificate, the file of its certificate"
+        if "client" in found and settings.client_ca is None:
+            yield "client", "needs client-ca, a file of authorities"
+        if not used and not self._may_be_used():
+            yield "", "no address of the service uses TLS; expected one such as tls://*:4007"
 
     def _may_be_used(self) -> bool:
         """Whether an address is that of a passed socket, whose layers are known at the start."""

@@ -90,6 +90,7 @@ def rules_of(
     allow("/dev/null", READ_FILE | WRITE_FILE)
     for file in (*configuration.sources, *_files(configuration.services)):
         allow_beside(file, READ)
+        allow_beside(os.path.realpath(file), READ)  # certbot renews a certificate by another target of the link
     for written in writes:
         allow_beside(written, WRITE)
     for given in (environ.get(name, "").split(":") for name in FOLDERS):

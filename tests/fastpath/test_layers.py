@@ -7,6 +7,7 @@ import socket
 from ipaddress import ip_network
 
 import pytest
+from twisted.internet.error import ConnectionLost
 
 from echod.events import Closing
 from echod.fastpath.stream_lane import StreamLane
@@ -16,6 +17,7 @@ from echod.services.echo import Echo
 from echod.services.single_reply import Once
 from echod.services.upper import Upper
 from echod.services.whoami import Whoami
+from echod.socket_names import Inet
 from echod.transports.layers.stack import Layer
 from tests.contract.matrix import MIB, data
 from tests.fastpath import test_endings as endings
@@ -240,3 +242,13 @@ def test_the_gate_decides_at_accept_for_a_peer_that_is_not_a_proxy(make):
         with pytest.raises(ConnectionResetError):
             made.rest(refused)
         assert made.counters.refused == {Refusal.PER_CLIENT: 1}
+
+
+@pytest.mark.parametrize("way", ["plain", "1 layer", "name"])
+def test_a_connection_that_is_reset_before_it_begins_frees_its_slot(make):
+    """getsockname fails for it, so no level of its stack begins."""
+    with make(Echo()) as made:
+        receiver = made.factory.receiver_for(b"\x7f\0\0\1", Inet("127.0.0.1", 9))
+        receiver.lost(ConnectionLost())
+        assert made.counters.closed == {Closing.LOST: 1}
+        assert made.factory.gate.open == 0

@@ -1,0 +1,90 @@
+"""The contexts of a server: the certificate by name, the profile, and what they refuse."""
+
+import ssl
+
+import pytest
+
+from echod.tls.certificate_facts import facts_of_der
+from echod.tls.certificates import CertificateError, self_signed
+from echod.tls.profiles import PROFILES
+from echod.tls.server import ServerContexts
+from tests.tls import authority, issued
+
+
+@pytest.fixture(scope="module")
+def contexts():
+    return ServerContexts(
+        [issued("one.example"), issued("two.example", "*.two.example"), issued("one.example", "*.deep.two.example")]
+    )
+
+
+def presented(contexts, name):
+    """The names in the certificate that a client gets if it asks for `name`."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.load_verify_locations(cadata=authority().certificate_pem.decode())
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    one = client.wrap_bio(to_client, to_server, server_hostname=name)
+    other = contexts.default.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(4):
+        for side in (one, other):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+    return facts_of_der(one.getpeercert(binary_form=True) or b"").names
+
+
+@pytest.mark.parametrize(
+    ("asked", "first"),
+    [
+        ("one.example", "one.example"),
+        ("ONE.example", "one.example"),
+        ("two.example", "two.example"),
+        ("a.two.example", "two.example"),
+        ("a.deep.two.example", "one.example"),
+        ("b.a.two.example", "one.example"),
+        ("other.example", "one.example"),
+        (None, "one.example"),
+    ],
+)
+def test_the_certificate_is_chosen_by_the_name(contexts, asked, first):
+    assert presented(contexts, asked)[0] == first
+
+
+def test_an_exact_name_and_its_wildcard_have_their_own_certificates(contexts):
+    assert presented(contexts, "a.deep.two.example") == ("one.example", "*.deep.two.example")
+    assert presented(contexts, "one.example") == ("one.example",)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_allows_what_the_guidelines_do(profile):
+    context = ServerContexts([self_signed(("localhost",))], profile).default
+    lowest = ssl.TLSVersion.TLSv1_3 if profile == "modern" else ssl.TLSVersion.TLSv1_2
+    assert context.minimum_version is lowest
+    assert {cipher["name"] for cipher in context.get_ciphers() if cipher["protocol"] == "TLSv1.3"} == {
+        "TLS_AES_128_GCM_SHA256",
+        "TLS_AES_256_GCM_SHA384",
+        "TLS_CHACHA20_POLY1305_SHA256",
+    }
+    old = [cipher for cipher in context.get_ciphers() if cipher["protocol"] != "TLSv1.3"]
+    assert all(cipher["aead"] and cipher["kea"] == "kx-ecdhe" for cipher in old if profile == "intermediate")
+    for option in (ssl.OP_NO_RENEGOTIATION, ssl.OP_NO_COMPRESSION):
+        assert context.options & option
+    assert not context.options & ssl.OP_CIPHER_SERVER_PREFERENCE
+    assert context.num_tickets == 1
+
+
+def test_clients_need_a_certificate_only_with_authorities():
+    certificate = issued("one.example")
+    pem = authority().certificate_pem.decode()
+    assert ServerContexts([certificate]).default.verify_mode is ssl.CERT_NONE
+    assert ServerContexts([certificate], authorities=pem).default.verify_mode is ssl.CERT_OPTIONAL
+    assert ServerContexts([certificate], authorities=pem, required=True).default.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_a_certificate_that_openssl_refuses_is_named():
+    good = issued("one.example")
+    bad = type(good)("/etc/a.pem", good.pem[:100], good.facts)
+    with pytest.raises(CertificateError, match=r"^/etc/a\.pem: the certificate cannot be used: "):
+        ServerContexts([bad])
