@@ -45,8 +45,8 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(
         prog="echoctl",
         description="A client for echod and for other services on sockets.",
-        epilog="URL is tcp://HOST:PORT, udp://HOST:PORT, ws://HOST:PORT/PATH or unix:///PATH.\n"
-        "`echoctl COMMAND --help` has its options.\n\n" + _examples(""),
+        epilog="URL is tcp://HOST:PORT, udp://HOST:PORT, tls://HOST:PORT, unix:///PATH\n"
+        "or ws://HOST:PORT/PATH.\n`echoctl COMMAND --help` has its options.\n\n" + _examples(""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.planned = PLANNED

@@ -5,13 +5,16 @@ A certificate of a peer is untrusted input: the texts here are escaped, and thei
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from echod.escaping import clipped, counted
@@ -27,6 +30,9 @@ _PURPOSES: Final = {
     ExtendedKeyUsageOID.OCSP_SIGNING: "OCSP responses",
     ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE: "any purpose",
 }
+
+MALFORMED: Final = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""The errors of `cryptography` for malformed certificates. Many parts are parsed only when they are read."""
 
 
 @dataclass(frozen=True)
@@ -53,29 +59,50 @@ class CertificateFacts:
         return (self.until - now).total_seconds() / DAY
 
 
+@contextmanager
+def lenient() -> Iterator[None]:
+    """Read a certificate of a peer. Raises ValueError for every error of MALFORMED.
+
+    `cryptography` warns on standard error about what a later version will refuse, such as a negative serial number.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        try:
+            yield
+        except MALFORMED as error:
+            raise ValueError(str(error) or type(error).__name__) from None
+
+
 def facts_of(certificate: x509.Certificate) -> CertificateFacts:
-    """The facts of a certificate. Extensions that are malformed count as absent."""
-    return CertificateFacts(
-        subject=clipped(certificate.subject.rfc4514_string()),
-        issuer=clipped(certificate.issuer.rfc4514_string()),
-        names=tuple(_names(certificate)),
-        since=certificate.not_valid_before_utc,
-        until=certificate.not_valid_after_utc,
-        serial=f"{certificate.serial_number:x}",
-        fingerprint=certificate.fingerprint(SHA256()).hex(),
-        purposes=tuple(_PURPOSES.get(purpose, purpose.dotted_string) for purpose in _purposes(certificate)),
-    )
+    """The facts of a certificate; malformed names and purposes are absent. Raises ValueError if it is malformed."""
+    with lenient():
+        return CertificateFacts(
+            subject=clipped(certificate.subject.rfc4514_string()),
+            issuer=clipped(certificate.issuer.rfc4514_string()),
+            names=tuple(_names(certificate)),
+            since=certificate.not_valid_before_utc,
+            until=certificate.not_valid_after_utc,
+            serial=f"{certificate.serial_number:x}",
+            fingerprint=certificate.fingerprint(SHA256()).hex(),
+            purposes=tuple(_PURPOSES.get(purpose, purpose.dotted_string) for purpose in _purposes(certificate)),
+        )
+
+
+def parsed(der: bytes) -> x509.Certificate:
+    """A certificate in DER. Raises ValueError if it is malformed."""
+    with lenient():
+        return x509.load_der_x509_certificate(der)
 
 
 def facts_of_der(der: bytes) -> CertificateFacts:
     """The facts of a certificate in DER. Raises ValueError if it is malformed."""
-    return facts_of(x509.load_der_x509_certificate(der))
+    return facts_of(parsed(der))
 
 
 def _names(certificate: x509.Certificate) -> Iterator[str]:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (x509.ExtensionNotFound, *MALFORMED):
         return
     for name in names:
         if isinstance(name, x509.DNSName):
@@ -94,5 +121,5 @@ def _names(certificate: x509.Certificate) -> Iterator[str]:
 def _purposes(certificate: x509.Certificate) -> list[ObjectIdentifier]:
     try:
         return list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (x509.ExtensionNotFound, *MALFORMED):
         return []

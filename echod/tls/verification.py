@@ -17,7 +17,7 @@ from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
 from echod.escaping import clipped, counted, system_error
-from echod.tls.certificate_facts import DAY, CertificateFacts, facts_of, facts_of_der
+from echod.tls.certificate_facts import DAY, CertificateFacts, facts_of, facts_of_der, lenient, parsed
 from echod.tls.issuing import dns_name
 from echod.tls.transcript import Tell, Transcript, alert_name, observe, silent
 
@@ -126,27 +126,28 @@ def ip_address(host: str) -> str | None:
 def verify_name(der: bytes, host: str) -> str | None:
     """Compare the names of the server's certificate with the expected one. Returns the error, or None."""
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        with lenient():
+            certificate = parsed(der)
+            return _mismatch(certificate, facts_of(certificate), host)
     except ValueError as error:
         return f"malformed certificate: {clipped(str(error))}"
-    address = ip_address(host)
+
+
+def _mismatch(certificate: x509.Certificate, facts: CertificateFacts, host: str) -> str | None:
     try:
-        if address is None:
+        if (address := ip_address(host)) is None:
             verify_certificate_hostname(certificate, dns_name(host))
         else:
             verify_certificate_ip_address(certificate, address)
     except VerificationError:
-        names = facts_of(certificate).listed
-        return f"wrong certificate name: presented {names}, expected {clipped(host)}; see --server-name, --insecure"
+        expected = f"expected {clipped(host)}; see --server-name, --insecure"
+        return f"wrong certificate name: presented {facts.listed}, {expected}"
     except CertificateError:
-        facts = facts_of(certificate)
         what = f"malformed names ({facts.listed})" if facts.names else "no names (subjectAltName)"
         return (
             f"wrong certificate name: {facts.subject or 'the certificate'} has {what}, expected {clipped(host)};"
             " see --insecure"
         )
-    except ValueError as error:
-        return f"malformed certificate: {clipped(str(error))}"
     return None
 
 

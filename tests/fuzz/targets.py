@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.fuzz import answering, asking, headers, parsers, talking
+from tests.fuzz import answering, asking, certificates, headers, parsers, talking
 
-TARGETS: Final = (*parsers.TARGETS, *headers.TARGETS, *answering.TARGETS, *talking.TARGETS, *asking.TARGETS)
+TARGETS: Final = (
+    *parsers.TARGETS,
+    *headers.TARGETS,
+    *certificates.TARGETS,
+    *answering.TARGETS,
+    *talking.TARGETS,
+    *asking.TARGETS,
+)

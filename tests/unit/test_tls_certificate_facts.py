@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 from echod.escaping import SHOWN
 from echod.tls.certificate_facts import facts_of, facts_of_der
 from echod.tls.issuing import authority, client, server
+from echod.tls.verification import verify_name
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 CA = authority(NOW)
@@ -78,3 +79,33 @@ def test_other_kinds_of_names_have_a_prefix():
 def test_malformed_certificates_are_a_value_error(der):
     with pytest.raises(ValueError, match=r".+"):
         facts_of_der(der)
+
+
+VERSION_3 = bytes.fromhex("a003020102")
+RIGHT = server(CA, ["echo.example"], NOW).certificate.public_bytes(Encoding.DER)
+
+
+@pytest.mark.parametrize(
+    "der",
+    [
+        RIGHT.replace(VERSION_3, bytes.fromhex("a003020142")),
+        RIGHT.replace(b"Z0", b"X0", 1),
+        RIGHT.replace(bytes.fromhex("0603551d11"), bytes.fromhex("0603551d23")),
+    ],
+    ids=["version", "date", "twice-the-same-extension"],
+)
+def test_what_openssl_accepts_and_the_library_does_not_is_a_value_error_or_absent(der):
+    assert der != RIGHT
+    try:
+        assert facts_of_der(der).names == ()
+    except ValueError as error:
+        assert str(error)
+    assert str(verify_name(der, "echo.example")).startswith(("malformed certificate: ", "wrong certificate name: "))
+
+
+def test_a_negative_serial_number_prints_no_warning(recwarn):
+    at = RIGHT.index(VERSION_3) + len(VERSION_3) + 2
+    der = RIGHT[:at] + b"\x80" + RIGHT[at + 1 :]
+    assert facts_of_der(der).serial.startswith("-")
+    assert verify_name(der, "echo.example") is None
+    assert not recwarn.list
