@@ -24,7 +24,7 @@ from echod.config.printing import describe
 from echod.config.settings import Configuration
 from echod.daemon import fd_limit, landlock, twisted_internals
 from echod.daemon.admin_view import services_of
-from echod.daemon.bind import BoundSocket, ListenSpec, Unbindable, Unsuited, bind_all, start_warnings, wanted
+from echod.daemon.bind import BoundSocket, ListenSpec, Unbindable, Unsuited, bind_all, specs_of, start_warnings
 from echod.daemon.config_diff import ConfigurationRefused
 from echod.daemon.daemon import Daemon
 from echod.daemon.fd_store import DescriptorStore
@@ -193,7 +193,7 @@ def makeService(options: Options) -> Daemon:
         store = DescriptorStore(inherited_sockets.passed(os.environ), notify, os.environ)
         hold()
         absent: dict[ListenSpec, str] = {}
-        bound = bind_all(reactor, wanted(services_of(configuration)), store, absent)
+        bound = bind_all(reactor, specs_of(services_of(configuration)), store, absent)
     except ConfigurationRefused as error:
         _end(error.code, error.lines)
     except Unbindable as error:
@@ -240,7 +240,7 @@ def makeService(options: Options) -> Daemon:
 def _hint(daemon: Daemon, name: str, _fields: Mapping[str, Any]) -> None:
     """Log a command to try next, after all other lines of the start."""
     if name == "daemon.ready":
-        served = [(ADMIN if one.is_admin else one.served.config.kind.kind, one.label) for one in daemon.listeners]
+        served = [(ADMIN if one.is_admin else one.running.config.kind.kind, one.label) for one in daemon.listeners]
         if line := hint(served, client_program()):
             daemon.log.say("info", line)
 

@@ -163,7 +163,7 @@ class DaemonView:
                 by_name.setdefault(one.name, []).append(one)
         for name, ours in by_name.items():
             told = [{"address": one.label, **_counter_fields(one.counters)} for one in ours]
-            service = {"name": name, "kind": ours[0].served.config.kind.kind, "listeners": told}
+            service = {"name": name, "kind": ours[0].running.config.kind.kind, "listeners": told}
             yield {**service, "certificates": certificates[name]} if name in certificates else service
 
     def _all_counters(self) -> Iterator[tuple[str, str, Counters]]:

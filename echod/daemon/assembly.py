@@ -14,7 +14,7 @@ from typing import Any
 from echod.admin.service import AdminService
 from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.admin_view import services_of
-from echod.daemon.bind import BoundSocket, ListenSpec, Unbindable, bind_all, wanted
+from echod.daemon.bind import BoundSocket, ListenSpec, Unbindable, bind_all, specs_of
 from echod.daemon.config_diff import ConfigurationRefused, Difference, FixedOptions, difference, rebound
 from echod.daemon.fast_path import FastPath
 from echod.daemon.fd_limit import spare
@@ -38,7 +38,7 @@ class Assembly:
 
     configuration: Configuration
     shared: DaemonContext
-    served: dict[str, RunningService]  #: by the name of the service
+    services: dict[str, RunningService]  #: by the name of the service
     listeners: list[Listener]
 
 
@@ -48,7 +48,7 @@ class Replacement:
 
     configuration: Configuration
     shared: DaemonContext
-    served: dict[str, RunningService]
+    services: dict[str, RunningService]
     retired: list[RunningService]  #: services that the configuration no longer has
     difference: Difference
     bound: list[BoundSocket]  #: the sockets that were opened
@@ -100,8 +100,8 @@ class Assembler:
             pages=Pages(Files.read()),
         )
         shared.plane = self._fast_path.loop(configuration)
-        served = {one.name: RunningService(one, shared) for one in services_of(configuration)}
-        return Assembly(configuration, shared, served, listeners(bound, served, shared))
+        running = {one.name: RunningService(one, shared) for one in services_of(configuration)}
+        return Assembly(configuration, shared, running, listeners(bound, running, shared))
 
     def replacement(self, current: Assembly, configuration: Configuration, plane: Loop | None) -> Replacement:
         """The objects that serve another configuration; `plane` is the loop of the fast path that is already running.
@@ -118,14 +118,14 @@ class Assembler:
                     current.shared, plane=plane, pipes_below=spare(configuration), all_counters=all_counters
                 )
                 beside = [listener.bound for listener in current.listeners]
-                found = difference(current.listeners, wanted(services), plane)
+                found = difference(current.listeners, specs_of(services), plane)
                 before = {one.name: _predecessor(current, one) for one in services}
-                served = {one.name: RunningService(one, shared, before[one.name]) for one in services}
+                running = {one.name: RunningService(one, shared, before[one.name]) for one in services}
                 bound = bind_all(self._reactor, found.new, self._store, absent, beside)
                 for one in bound:
                     undo.callback(one.close)
                 renewed = [rebound(listener.bound, spec) for listener, spec in found.renewed]
-                begun = listeners([*bound, *renewed], served, shared)
+                begun = listeners([*bound, *renewed], running, shared)
                 undo.pop_all()
         except (FixedOptions, Unbindable) as error:
             raise ConfigurationRefused(71, error.errors) from error
@@ -133,8 +133,8 @@ class Assembler:
             raise ConfigurationRefused(78, [str(error)]) from error
         except ResourceRefused as error:
             raise ConfigurationRefused(71, [str(error)]) from error
-        retired = [one for one in current.served.values() if one not in before.values()]
-        return Replacement(configuration, shared, served, retired, found, bound, begun, absent)
+        retired = [one for one in current.services.values() if one not in before.values()]
+        return Replacement(configuration, shared, running, retired, found, bound, begun, absent)
 
     def late(self, current: Assembly, spec: ListenSpec) -> list[Listener] | str:
         """The listeners of an address that this machine did not have before, or why it cannot be bound yet."""
@@ -147,7 +147,7 @@ class Assembler:
         if absent:
             return absent[spec]
         try:
-            return listeners(bound, current.served, current.shared)
+            return listeners(bound, current.services, current.shared)
         except ResourceRefused as error:
             for one in bound:
                 one.close()
@@ -168,5 +168,5 @@ class Assembler:
 
 def _predecessor(current: Assembly, config: ServiceConfig) -> RunningService | None:
     """The running service of the same name and kind, whose sessions the new configuration continues; or None."""
-    ours = current.served.get(config.name)
+    ours = current.services.get(config.name)
     return ours if ours is not None and ours.config.kind is config.kind else None

@@ -57,7 +57,7 @@ class BoundSocket:
     service: ServiceConfig
     address: Address  #: for `systemd:NAME`, the address of the socket that was passed
     socket: socket.socket | twisted_endpoint.Listening | SharedSocket
-    wanted: ListenSpec
+    spec: ListenSpec
     path: unix_paths.OwnPath | None = None  #: the path to remove with the socket, if echod created it
     closing: Callable[[], bool] = lambda: False  #: called at the close; True if the manager keeps socket and path
 
@@ -101,7 +101,7 @@ class Unsuited(Unbindable):
     """A socket that systemd passed has a type that its service cannot be served on."""
 
 
-def wanted(services: Iterable[ServiceConfig]) -> list[ListenSpec]:
+def specs_of(services: Iterable[ServiceConfig]) -> list[ListenSpec]:
     """Every address of these services."""
     return [
         ListenSpec(service, one, service.listen[:index].count(address), bool(address.last_port))
@@ -125,7 +125,7 @@ def grouped(bound: Iterable[BoundSocket]) -> Iterator[tuple[str, str]]:
 
 def _continues(before: BoundSocket, one: BoundSocket) -> bool:
     """Whether a socket has the next port of the same range."""
-    of_range = before.wanted.is_of_range and one.wanted.is_of_range and before.service.name == one.service.name
+    of_range = before.spec.is_of_range and one.spec.is_of_range and before.service.name == one.service.name
     return of_range and replace(before.address, port=before.address.port + 1) == one.address
 
 
@@ -181,7 +181,7 @@ class SharedSockets:
 
     def add(self, one: BoundSocket) -> None:
         """Remember a socket, if it can be shared."""
-        if isinstance(one.socket, SharedSocket) and (key := self._key(one.wanted.address)):
+        if isinstance(one.socket, SharedSocket) and (key := self._key(one.spec.address)):
             there = self._sockets.setdefault(key, [])
             if all(shared is not one.socket for _, shared in there):
                 there.append((one, one.socket))

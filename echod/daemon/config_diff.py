@@ -60,7 +60,7 @@ def difference(listeners: Iterable[Listener], specs: Iterable[ListenSpec], plane
     """Sort each listener and each address into a Difference. Raises FixedOptions."""
     there: dict[tuple[object, ...], list[Listener]] = {}
     for listener in listeners:
-        there.setdefault(listener.bound.wanted.key, []).append(listener)
+        there.setdefault(listener.bound.spec.key, []).append(listener)
     found = Difference()
     errors: list[str] = []
     for one in specs:
@@ -68,9 +68,9 @@ def difference(listeners: Iterable[Listener], specs: Iterable[ListenSpec], plane
         if ours is None:
             found.new.append(one)
             continue
-        errors += _unchangeable(ours[0].bound.wanted.address, one.address)
+        errors += _unchangeable(ours[0].bound.spec.address, one.address)
         for listener in ours:
-            same = listener.can_continue(one.service, plane) and _layers(listener.bound.wanted.address) == _layers(
+            same = listener.can_continue(one.service, plane) and _layers(listener.bound.spec.address) == _layers(
                 one.address
             )
             (found.going_on if same else found.renewed).append((listener, one))
@@ -94,22 +94,22 @@ def _unchangeable(old: Address, new: Address) -> Iterable[str]:
 def rebound(bound: BoundSocket, one: ListenSpec) -> BoundSocket:
     """The same socket for another configuration. Its options are not set yet: see `readapt`."""
     address = replace(bound.address, options=one.address.options)
-    if bound.address.scheme == bound.wanted.address.scheme:  # not of a passed socket, whose scheme was found out
+    if bound.address.scheme == bound.spec.address.scheme:  # not of a passed socket, whose scheme was found out
         address = replace(address, scheme=one.address.scheme)
-    return replace(bound, service=one.service, address=address, wanted=one)
+    return replace(bound, service=one.service, address=address, spec=one)
 
 
 def readapt(bound: BoundSocket, one: ListenSpec) -> None:
     """Set the changed options of an open socket."""
     options = one.address.options
     opened = bound.socket.socket if isinstance(bound.socket, SharedSocket) else bound.socket
-    if isinstance(opened, socket.socket) and options != bound.wanted.address.options:
+    if isinstance(opened, socket.socket) and options != bound.spec.address.options:
         adapt(opened, replace(bound.address, options=options))
 
 
 def changed(listeners: Iterable[Listener], services: Iterable[ServiceConfig]) -> list[str]:
     """The names of the services that continue with another configuration."""
-    ours = {listener.name: listener.served for listener in listeners}
+    ours = {listener.name: listener.running for listener in listeners}
     return [config.name for config in services if config.name in ours and not ours[config.name].is_like(config)]
 
 
@@ -126,7 +126,7 @@ def changes(
     for listener, spec in (*found.going_on, *found.renewed):
         if listener.name != spec.service.name:
             yield f"~ {spec.service.name} {listener.label}, of {listener.name} before"
-        elif listener.bound.wanted.address != spec.address:
+        elif listener.bound.spec.address != spec.address:
             yield f"~ {listener.name} {spec.address}"
     yield from (f"~ {name}" for name in services)
     if replace(before.admin, listen=()) != replace(after.admin, listen=()):

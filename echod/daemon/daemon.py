@@ -185,13 +185,13 @@ class Daemon(Service):
             notes=(*at_the_next_start(self.begun_with, configuration), *start_warnings(new.bound)),
         )
         going_on = [listener for listener, _ in found.going_on]
-        self.assembly = Assembly(configuration, new.shared, new.served, going_on + begun)
+        self.assembly = Assembly(configuration, new.shared, new.services, going_on + begun)
         if new.shared.plane is not None and self._plane is None:
             self._plane = new.shared.plane
             self._plane.start()
         self.log.reconfigure(configuration.daemon.log_format, configuration.daemon.log_level)
         self.events.subscribe(self.log.event, connections=configuration.daemon.log_level == "debug")
-        for service in new.served.values():
+        for service in new.services.values():
             service.begin()
         for listener, spec in (*found.renewed, *found.going_on):
             readapt(listener.bound, spec)
@@ -199,7 +199,7 @@ class Daemon(Service):
             listener.port.release()
             self.leaving.add(listener)
         for listener, spec in found.going_on:
-            listener.reconfigure(new.served[spec.service.name], rebound(listener.bound, spec))
+            listener.reconfigure(new.services[spec.service.name], rebound(listener.bound, spec))
         self._update_own_ports(listener.bound for listener in self.listeners)
         for listener in begun:
             listener.begin()

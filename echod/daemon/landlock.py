@@ -101,7 +101,7 @@ def rules_of(
         if one.path is not None and not one.address.path.startswith("@"):
             allow(Path(one.address.system_path).parent, READ | MAKE_SOCK | REMOVE_FILE)
         elif one.transport.shape.has_connections and not one.address.has_path:
-            ports |= {one.wanted.address.port, int(one.socket.getsockname()[1])}
+            ports |= {one.spec.address.port, int(one.socket.getsockname()[1])}
     ports |= {address.port for address in awaited if address.shape.has_connections}
     return Rules(paths, frozenset(ports))
 

@@ -21,10 +21,10 @@ Configure = Callable[[Address, RunningService, DaemonContext], MakeLayer]
 """Makes a layer for an address, with the settings of the service."""
 
 
-def _tls(_address: Address, served: RunningService, shared: DaemonContext) -> MakeLayer:
+def _tls(_address: Address, running: RunningService, shared: DaemonContext) -> MakeLayer:
     from echod.transports.layers.tls import TlsLayer  # this imports `cryptography`, which most daemons do not need
 
-    config = served.config
+    config = running.config
     contexts = None if config.tls is None else config.tls.contexts
     assert contexts is not None  # the configuration checks it
     return partial(
@@ -42,13 +42,13 @@ CONFIGURED: Final[Mapping[str, Configure]] = MappingProxyType({"tls": _tls})
 
 
 def layers_of(
-    address: Address, served: RunningService, shared: DaemonContext, resources: Mapping[str, Resource]
+    address: Address, running: RunningService, shared: DaemonContext, resources: Mapping[str, Resource]
 ) -> tuple[MakeLayer, ...]:
     """The layers of every connection to `address`, lowest first. `resources` are the services of its socket by path."""
     configured: dict[str, Configure] = {**CONFIGURED, "websocket": partial(_websocket, resources)}
-    proxy = (_proxy(address, served, shared),) if "proxy" in address.options else ()
+    proxy = (_proxy(address, running, shared),) if "proxy" in address.options else ()
     named = (
-        configured[name](address, served, shared) if name in configured else layer_of(name)
+        configured[name](address, running, shared) if name in configured else layer_of(name)
         for name in address.form.layers
     )
     return (*proxy, *named)
@@ -72,24 +72,24 @@ def resource_of(address: Address, config: ServiceConfig) -> Resource:
 
 
 def _websocket(
-    resources: Mapping[str, Resource], _address: Address, served: RunningService, shared: DaemonContext
+    resources: Mapping[str, Resource], _address: Address, running: RunningService, shared: DaemonContext
 ) -> MakeLayer:
     return partial(
         WebSocketServer,
         clock=shared.reactor,
-        seconds=served.config.limits.handshake,
+        seconds=running.config.limits.handshake,
         resources=resources,
         work=shared.context.work,
         answer_get=shared.pages.answer,
     )
 
 
-def proxies_of(address: Address, served: RunningService) -> Access | None:
+def proxies_of(address: Address, running: RunningService) -> Access | None:
     """The peers that may connect to `address` and name their clients; None without PROXY headers."""
-    return Access(served.config.proxy_from) if "proxy" in address.options else None
+    return Access(running.config.proxy_from) if "proxy" in address.options else None
 
 
-def _proxy(address: Address, served: RunningService, shared: DaemonContext) -> MakeLayer:
+def _proxy(address: Address, running: RunningService, shared: DaemonContext) -> MakeLayer:
     versions: Any = address.options["proxy"]
-    seconds = served.config.limits.handshake
+    seconds = running.config.limits.handshake
     return partial(Proxy, versions=versions, clock=shared.reactor, seconds=seconds)

@@ -30,13 +30,13 @@ from echod.transports.udp import UDPPort
 class Listener:
     """Serves one bound socket, from `begin` on. Raises OSError."""
 
-    def __init__(self, bound: BoundSocket, served: RunningService, shared: DaemonContext) -> None:
+    def __init__(self, bound: BoundSocket, running: RunningService, shared: DaemonContext) -> None:
         self.bound = bound
-        self.served = served
+        self.running = running
         self.label = bound.label
         self._plane = shared.plane
         self._shared = shared
-        self.counters = _counters(shared, served.config.name, self.label)
+        self.counters = _counters(shared, running.config.name, self.label)
         transport, shape = bound.transport, bound.address.shape
         scheme = bound.address.form.shown_as or bound.address.scheme
         self.factory: ServiceFactory | None = None
@@ -45,25 +45,25 @@ class Listener:
         # Each listener of the admin interface has its own connection slots: TCP clients cannot use up those of Unix.
         self._own_gate: ConnectionGate | None = None
         if self.is_admin:
-            access, limits = served.connections.access, served.config.limits
-            self._own_gate = shared.state.connection_gate(served.config.name, access, limits)
+            access, limits = running.connections.access, running.config.limits
+            self._own_gate = shared.state.connection_gate(running.config.name, access, limits)
         if shape.has_connections:
             self.factory = ServiceFactory(
-                served.frontend,
-                gate=self._own_gate or served.connections,
-                limits=served.config.limits,  # the gate applies them when the service has begun
+                running.frontend,
+                gate=self._own_gate or running.connections,
+                limits=running.config.limits,  # the gate applies them when the service has begun
                 counters=self.counters,
                 events=shared.events,
-                name=served.config.name,
+                name=running.config.name,
                 label=self.label,
                 scheme=scheme,
                 loopback=bound.loopback,
                 clock=shared.reactor,
                 unsent=shared.state.send_budget,
-                layers=layers_of(bound.address, served, shared, self._resources),
-                proxies=proxies_of(bound.address, served),
+                layers=layers_of(bound.address, running, shared, self._resources),
+                proxies=proxies_of(bound.address, running),
             )
-            self.port = self._port(self.factory, served)
+            self.port = self._port(self.factory, running)
             if shared.plane is not None and isinstance(self.port, StreamPort) and StreamLane.can_serve(self.port):
                 self.port = StreamLane(shared.plane, self.port, shared.reserve, shared.pipes_below)
         else:
@@ -72,9 +72,9 @@ class Listener:
             if shared.plane is not None and isinstance(self.port, UDPPort) and DatagramLane.can_serve(self.port):
                 self.port = DatagramLane(shared.plane, self.port)
 
-    def _port(self, factory: ServiceFactory, served: RunningService) -> Any:
+    def _port(self, factory: ServiceFactory, running: RunningService) -> Any:
         """The port of a socket with connections. A shared socket has one port for each path."""
-        bound, shared, config = self.bound, self._shared, served.config
+        bound, shared, config = self.bound, self._shared, running.config
         listen, opened = bound.transport.listen, bound.socket
         if not isinstance(opened, SharedSocket):
             return listen(shared.reactor, opened, bound.address, factory, shared.reserve, bound.close)
@@ -82,15 +82,15 @@ class Listener:
         def open_door(door: Door) -> Any:
             return listen(shared.reactor, opened.socket, bound.address, door, shared.reserve, lambda: None)
 
-        gate = shared.state.connection_gate(config.name, served.connections.access, config.limits)
+        gate = shared.state.connection_gate(config.name, running.connections.access, config.limits)
         resource = resource_of(bound.address, config)
         return PathPort(opened, factory, resource, listen=open_door, gate=gate, close=bound.close)
 
     def _datagrams(self, scheme: str, shared: DaemonContext) -> ServiceDatagrams:
-        served, loopback = self.served, self.bound.loopback
-        service, gate = served.frontend, served.datagrams
-        if not served.service.conversational:
-            proxies = proxies_of(self.bound.address, served)
+        running, loopback = self.running, self.bound.loopback
+        service, gate = running.frontend, running.datagrams
+        if not running.service.conversational:
+            proxies = proxies_of(self.bound.address, running)
             if proxies is None:
                 return ServiceDatagrams(service, gate=gate, counters=self.counters, scheme=scheme, loopback=loopback)
             return ProxiedDatagrams(
@@ -99,7 +99,7 @@ class Listener:
         return SessionDatagrams(
             service,
             gate=gate,
-            connections=served.connections,
+            connections=running.connections,
             members=shared.state.members,
             counters=self.counters,
             scheme=scheme,
@@ -116,17 +116,17 @@ class Listener:
     @property
     def name(self) -> str:
         """The name of its service."""
-        return self.served.config.name
+        return self.running.config.name
 
     @property
     def serves(self) -> tuple[object, ...]:
         """The key of its connections: the name and kind of the service, and the address."""
-        return (self.name, self.served.config.kind, self.label)
+        return (self.name, self.running.config.kind, self.label)
 
     @property
     def is_admin(self) -> bool:
         """Whether it belongs to the admin interface."""
-        return self.served.config.kind is AdminService
+        return self.running.config.kind is AdminService
 
     def begin(self) -> None:
         """Start serving."""
@@ -140,13 +140,13 @@ class Listener:
 
     def can_continue(self, config: ServiceConfig, plane: Loop | None) -> bool:
         """Whether it can continue under another configuration. If not, a new listener has to take its socket over."""
-        ours = self.served.config
+        ours = self.running.config
         if isinstance(self._protocol, SessionDatagrams):  # never on the fast path, and its limits can change
             return (ours.name, ours.kind) == (config.name, config.kind)
         if (ours.name, ours.kind, self._plane) != (config.name, config.kind, plane):
             return False
-        prints = self.served.printing_of(config) != "no"
-        if plane is not None and ours.kind.transform is not None and prints is not self.served.prints:
+        prints = self.running.printing_of(config) != "no"
+        if plane is not None and ours.kind.transform is not None and prints is not self.running.prints:
             return False  # only a service that does not print can use the fast path
         old, new = ours.limits, config.limits
         if (old.buffer, old.total_buffer) != (new.buffer, new.total_buffer):
@@ -154,27 +154,27 @@ class Listener:
         # A connection keeps the limits it began with. A Conversation has its own; a lane has one set for all.
         return not isinstance(self.port, StreamLane) or (old.idle, old.stall) == (new.idle, new.stall)
 
-    def reconfigure(self, served: RunningService, bound: BoundSocket) -> None:
+    def reconfigure(self, running: RunningService, bound: BoundSocket) -> None:
         """Continue with a service that replaced the present one."""
-        self.served, self.bound = served, bound
+        self.running, self.bound = running, bound
         if self.factory is not None:
-            layers = layers_of(bound.address, served, self._shared, self._resources)
-            proxies = proxies_of(bound.address, served)
-            self.factory.reconfigure(served.frontend, served.config.limits, layers, proxies)
+            layers = layers_of(bound.address, running, self._shared, self._resources)
+            proxies = proxies_of(bound.address, running)
+            self.factory.reconfigure(running.frontend, running.config.limits, layers, proxies)
             self._grant()
             if isinstance(self.port, PathPort):
-                self.port.reconfigure(resource_of(bound.address, served.config))
+                self.port.reconfigure(resource_of(bound.address, running.config))
         if self._protocol is not None:
-            self._protocol.service = served.frontend
+            self._protocol.service = running.frontend
             if isinstance(self._protocol, ProxiedDatagrams):
-                self._protocol.proxies = Access(served.config.proxy_from)
+                self._protocol.proxies = Access(running.config.proxy_from)
         self.forget_decisions()
 
     def _grant(self) -> None:
         """Apply the access lists and limits of the service: to its own gate, and `stall` to the socket."""
         if self._own_gate is not None:
-            self._own_gate.reconfigure(self.served.connections.access, self.served.config.limits)
-        self.bound.transport.set_stall(self.bound.socket, self.served.config.limits.stall)
+            self._own_gate.reconfigure(self.running.connections.access, self.running.config.limits)
+        self.bound.transport.set_stall(self.bound.socket, self.running.config.limits.stall)
 
     def forget_decisions(self) -> None:
         """Forget cached decisions: access lists, own ports or broadcast addresses have changed."""
@@ -205,16 +205,16 @@ def used(
 
 
 def listeners(
-    bound: Iterable[BoundSocket], served: Mapping[str, RunningService], shared: DaemonContext
+    bound: Iterable[BoundSocket], running: Mapping[str, RunningService], shared: DaemonContext
 ) -> list[Listener]:
-    """A listener for each of these sockets; `served` has the services by name.
+    """A listener for each of these sockets; `running` has the services by name.
 
     Raises ResourceRefused after it has closed the listeners that it made.
     """
     made: list[Listener] = []
     for one in bound:
         try:
-            made.append(Listener(one, served[one.service.name], shared))
+            made.append(Listener(one, running[one.service.name], shared))
         except OSError as error:
             for listener in made:
                 listener.discard()

@@ -114,7 +114,7 @@ def console_of(configuration: Configuration, *, daemonised: bool) -> str:
 
 def console_service(listeners: Iterable[Listener], name: str) -> Console | None:
     """The console service of this name that is served, or None."""
-    found = (one.served.service for one in listeners if one.name == name)
+    found = (one.running.service for one in listeners if one.name == name)
     service = next(found, None)
     return service if isinstance(service, Console) else None
 

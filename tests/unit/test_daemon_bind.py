@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 
 from echod.address import parse
 from echod.config.settings import ServiceConfig
-from echod.daemon.bind import Unbindable, Unsuited, bind_all, wanted
+from echod.daemon.bind import Unbindable, Unsuited, bind_all, specs_of
 from echod.daemon.fd_store import DescriptorStore
 from echod.daemon.sd_notify import Notify
 from echod.services.echo import Echo
@@ -30,7 +30,7 @@ class Datagrams(Echo):
 
 
 def asking(kind, *listen):
-    return wanted([ServiceConfig("it", kind, kind.Options(), tuple(map(parse, listen)))])
+    return specs_of([ServiceConfig("it", kind, kind.Options(), tuple(map(parse, listen)))])
 
 
 def passing(one, name="it"):

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 
 from echod.address import Address, parse
 from echod.config.settings import ServiceConfig
-from echod.daemon.bind import Unbindable, bind_all, wanted
+from echod.daemon.bind import Unbindable, bind_all, specs_of
 from echod.daemon.fd_store import DescriptorStore, name_of
 from echod.daemon.sd_notify import Notify
 from echod.services.echo import Echo
@@ -25,7 +25,7 @@ VALID = re.compile(r"[\x21-\x39\x3b-\x7e]{1,255}")  # no colon: the names are jo
 
 
 def asking(*listen):
-    return wanted([ServiceConfig("it", Echo, Echo.Options(), tuple(map(parse, listen)))])
+    return specs_of([ServiceConfig("it", Echo, Echo.Options(), tuple(map(parse, listen)))])
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from echod.address import parse
 from echod.config.settings import Configuration, Daemon, ServiceConfig
 from echod.daemon import landlock
-from echod.daemon.bind import BoundSocket, wanted
+from echod.daemon.bind import BoundSocket, specs_of
 from echod.daemon.landlock import (
     MAKE_SOCK,
     READ,
@@ -50,7 +50,7 @@ class WithFiles:
 def bound_of(*texts):
     service = ServiceConfig("echo", Echo, WithFiles(), tuple(map(parse, texts)))
     found = []
-    for place in wanted([service]):
+    for place in specs_of([service]):
         one = socket.socket(socket.AF_UNIX if place.address.has_path else socket.AF_INET)
         if not place.address.has_path:
             one.bind(("127.0.0.1", place.address.port))

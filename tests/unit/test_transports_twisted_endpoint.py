@@ -5,7 +5,7 @@ from twisted.internet import reactor
 
 from echod.address import parse
 from echod.config.settings import ServiceConfig
-from echod.daemon.bind import Unbindable, bind_all, wanted
+from echod.daemon.bind import Unbindable, bind_all, specs_of
 from echod.daemon.fd_store import DescriptorStore
 from echod.daemon.sd_notify import Notify
 from echod.services.echo import Echo
@@ -30,7 +30,7 @@ def test_an_invalid_string_is_refused(text):
 
 
 def bound(listen):
-    places = wanted([ServiceConfig("it", Echo, None, (parse(listen),))])
+    places = specs_of([ServiceConfig("it", Echo, None, (parse(listen),))])
     return bind_all(reactor, places, DescriptorStore(Passed(), Notify({}, reactor), {}))
 
 
