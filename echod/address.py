@@ -90,6 +90,11 @@ class Address:
         return self.scheme == "systemd"
 
     @property
+    def is_encrypted(self) -> bool:
+        """Whether its connections use TLS, and its listeners need a certificate."""
+        return EVERY_FORM[str(self.options.get("as", self.scheme))].is_encrypted
+
+    @property
     def system_path(self) -> str:
         """The path of a Unix socket for system calls: its bytes in any locale, with a NUL for a leading `@`."""
         path = for_system(self.path)
@@ -168,10 +173,10 @@ def _without_scheme(text: str) -> Address:
     if kind == "unix" and colon:  # Twisted's socket would be accessible to all users, and not removed
         path = rest.removeprefix("address=").partition(":")[0]
         raise AddressError(f"{_shown(text)}: write unix://{quote(path) if path.startswith('/') else '/PATH'}")
-    if kind == "systemd" and colon and "=" not in rest:
-        if not re.fullmatch(r"[\x21-\x39\x3b-\x7e]{1,255}", rest):  # FileDescriptorName= of systemd.socket(5)
+    if kind == "systemd" and colon and "=" not in (name := rest.partition("?"))[0]:
+        if not re.fullmatch(r"[\x21-\x39\x3b-\x7e]{1,255}", name[0]):  # FileDescriptorName= of systemd.socket(5)
             raise AddressError(f"{_shown(text)}: a descriptor's name is 1 to 255 visible ASCII characters, no colon")
-        return Address("systemd", path=rest)
+        return Address(kind, path=name[0], options=_options(text, kind, EVERY_FORM[kind], name[2], client=False))
     if _HOST_AND_PORT.fullmatch(text):
         raise AddressError(f"{_shown(text)}: the scheme is missing; write tcp://{text}")
     if text.startswith("/") and len(text) > 1:
@@ -292,7 +297,8 @@ def _options(text: str, scheme: str, known: Scheme, query: str, client: bool) ->
         if name not in known.options:
             taken = known.options & DIALLING if client else known.options - CONNECTING
             hint = get_close_matches(name, taken, n=1)
-            right = f"did you mean {hint[0]}?" if hint else f"{scheme}:// takes " + ", ".join(sorted(taken))
+            prefix = f"{scheme}://" if scheme in SCHEMES else f"{scheme}:"
+            right = f"did you mean {hint[0]}?" if hint else f"{prefix} takes " + ", ".join(sorted(taken))
             raise AddressError(f"{_shown(text)}: unknown option {_shown(name)}; {right}")
         if name in options:
             raise AddressError(f"{_shown(text)}: the option {name} is given twice")

@@ -88,6 +88,7 @@ OPTIONS: Final[Mapping[str, tuple[Callable[[str], str | int | bool | None], str]
     "mptcp": (_one_of(YES_OR_NO), "yes or no"),
     "fastopen": (_one_of(YES_OR_NO), "yes or no"),
     "source": (_source, "an address, a port or both, such as 192.0.2.1, *:5000 or [::1]:5000-5009"),
+    "as": (_one_of({"tls": "tls", "ws": "ws", "wss": "wss"}), "tls, ws or wss"),
     "mode": (_mode, "three octal digits, such as 0660"),
     "user": (_matching(r"[^\s:/\x00-\x1f\x7f]{1,256}"), "a user's name or number"),
     "group": (_matching(r"[^\s:/\x00-\x1f\x7f]{1,256}"), "a group's name or number"),

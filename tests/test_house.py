@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "services": "gate membership model socket_names small_files escaping",
     "pages": "escaping transports.layers.http_answer",
     "config": "address events faults gate model socket_names runtime_dir services.registry shape small_files tls"
-    " escaping transports.multicast transports.unix_paths transports.sockets",
+    " escaping transports.multicast transports.registry transports.unix_paths transports.sockets",
     "transports": "address address_options events faults gate model socket_names peercred shape tls escaping",
     "fastpath": "address events gate model socket_names escaping transports",
     "telemetry": "address events gate model socket_names escaping version",

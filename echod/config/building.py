@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from echod.config.address_conflicts import AddressConflicts, Unknown
+from echod.config.carriage import refusal_of
 from echod.config.errors import ConfigurationError, element, joined
 from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, TLS, WEBSOCKET, field_of, key_of
 from echod.config.settings import (
@@ -24,8 +25,6 @@ from echod.config.toml_reader import DEFAULT, Found, Reading, Written
 from echod.gate.access import Network
 from echod.gate.limits import Limits
 from echod.model import Service
-from echod.shape import Shape
-from echod.transports.multicast import is_group
 
 ALLOW: Final = Path("--allow")  #: the origin of networks from the command line
 
@@ -136,9 +135,6 @@ class Building:
             if not service.proxy_from:
                 text = 'needs proxy-from, the networks of the proxies, such as proxy-from = ["127.0.0.1"]'
                 self._reading.add_error(listen.file, path, f"{address}: ?proxy= {text}")
-            if address.shape is Shape.DATAGRAM:
-                for text in _wrong_for_datagrams(service.kind, str(address.options["proxy"])):
-                    self._reading.add_error(listen.file, path, f"{address.label}: {text}")
 
     def _options(self, path: str, kind: type[Service], file: Path, found: Found) -> Any:
         """The options of a service. Errors that its kind finds are recorded for the key, or for the service."""
@@ -162,22 +158,8 @@ class Building:
     def _check_carriage(self, kind: type[Service], listen: Written) -> None:
         """Check that the kind supports the transport of each address. Inherited sockets are checked at the start."""
         for index, address in enumerate(listen.value):
-            if address is None or address.is_passed:
-                continue
-            if not kind.is_served_over(address.shape):
-                right = "streams only: use tcp:// or unix://" if kind.streams else "datagrams only: use udp://"
-                text = f"{address.label}: {kind.kind} is served over {right}"
-                self._reading.add_error(listen.file, element(listen.path, index), text)
-            elif kind.conversational and is_group(address.host):
-                text = f"{address.label}: {kind.kind} has members; a multicast address cannot have them"
-                self._reading.add_error(listen.file, element(listen.path, index), text)
-
-
-def _wrong_for_datagrams(kind: type[Service], versions: str) -> Iterator[str]:
-    if versions != "v2":
-        yield f"?proxy={versions}: datagrams have version 2 only; write ?proxy=v2"
-    if kind.conversational:
-        yield f"{kind.kind} sends without a request, and a proxy returns only replies; leave out ?proxy="
+            if address is not None and (why := refusal_of(kind, address)):
+                self._reading.add_error(listen.file, element(listen.path, index), f"{address.label}: {why}")
 
 
 def _value(service: ServiceConfig, key: str) -> Any:

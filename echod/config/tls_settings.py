@@ -28,9 +28,7 @@ class TlsBuilding:
 
         `found` are the keys of the table and `fields` their values. `found` is None without a table.
         """
-        addresses = [
-            (at, one) for at, one in enumerate(self._listen.value) if one is not None and one.form.is_encrypted
-        ]
+        addresses = [(at, one) for at, one in enumerate(self._listen.value) if one is not None and one.is_encrypted]
         if found is None:
             if not addresses:
                 return None
@@ -55,12 +53,8 @@ class TlsBuilding:
             yield "key", "needs certificate, the file of its certificate"
         if "client" in found and settings.client_ca is None:
             yield "client", "needs client-ca, a file of authorities"
-        if not used and not self._may_be_used():
+        if not used and None not in self._listen.value:
             yield "", "no address of the service uses TLS; expected one such as tls://*:4007"
-
-    def _may_be_used(self) -> bool:
-        """Whether an address is that of a passed socket, whose layers are known at the start."""
-        return any(address is None or address.is_passed for address in self._listen.value)
 
     def _error(self, key: str, text: str, found: Found) -> None:
         written = found.get(key) or next((one for one in found.values() if isinstance(one, Written)), self._listen)

@@ -8,16 +8,16 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from echod import runtime_dir
 from echod.address import BACKLOG, Address
+from echod.config.carriage import CARRIES, refusal_of
 from echod.config.listing import exposed
 from echod.config.settings import ServiceConfig
 from echod.daemon.address_holder import holder
 from echod.daemon.fd_store import DescriptorStore
 from echod.escaping import system_error
-from echod.shape import Shape
 from echod.socket_names import Inet, inet_name, is_loopback
 from echod.transports import inherited_sockets, twisted_endpoint, unix_paths
 from echod.transports.path_port import SharedSocket
@@ -157,7 +157,7 @@ def bind_all(
         try:
             for one in _open(reactor, spec, store, shared):
                 bound.append(one)
-                if address.is_passed and (said := _why_unsuited(one)):
+                if address.is_passed and (said := why_unsuited(one)):
                     unsuited.append(f"{address.label}: {said}")
         except OSError as error:
             if absent is not None and "retry" in address.options and error.errno in ABSENT:
@@ -206,7 +206,7 @@ def _open(reactor: Any, spec: ListenSpec, store: DescriptorStore, shared: Shared
         return
     if address.is_passed:
         for adopted in store.passed.take(address.path):
-            yield BoundSocket(service, inherited_sockets.address_of(adopted), adopted, spec)
+            yield BoundSocket(service, passed_address(adopted, address), adopted, spec)
         return
     kept = store.take(address)
     if address.has_path and not address.path.startswith("@"):
@@ -242,12 +242,24 @@ def _as_bound(address: Address, opened: socket.socket) -> Address:
     return replace(address, host=address.host if address.host == "*" else host, port=port)
 
 
-def _why_unsuited(bound: BoundSocket) -> str:
-    kind, shape = bound.service.kind, bound.address.shape
-    if kind.is_served_over(shape):
-        return ""
-    what = {Shape.STREAM: "streams", Shape.MESSAGE: "messages", Shape.DATAGRAM: "datagrams"}[shape]
-    return f"{bound.address.label} carries {what}, and {kind.kind} is not served over them"
+def passed_address(adopted: socket.socket, spec: Address) -> Address:
+    """The address of a passed socket, with the layers that `systemd:NAME` puts on it: `as` and `proxy`."""
+    address = inherited_sockets.address_of(adopted)
+    options = {name: value for name, value in spec.options.items() if name != "as"}
+    return replace(address, scheme=str(spec.options.get("as", address.scheme)), options=options)
+
+
+def why_unsuited(bound: BoundSocket) -> str:
+    """Why a service cannot be served on a passed socket, with the layers of its address; "" if it can."""
+    kind, address, spec = bound.service.kind, bound.address, bound.spec.address
+    own = inherited_sockets.address_of(cast(socket.socket, bound.socket))
+    if "as" in spec.options and own.form.module != address.form.module:
+        return f"{own.label} cannot be served as {address.scheme}; expected a TCP socket"
+    if "proxy" in spec.options and "proxy" not in own.form.options:
+        return f"{own.label} has no PROXY headers; expected a TCP or UDP socket"
+    if not kind.is_served_over(address.shape):
+        return f"{address.label} carries {CARRIES[address.shape]}, and {kind.kind} is not served over them"
+    return refusal_of(kind, address)
 
 
 def reason(error: OSError, address: Address) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from echod.address import Address
 from echod.config.settings import Configuration, ServiceConfig
-from echod.daemon.bind import BoundSocket, ListenSpec, adapt, grouped
+from echod.daemon.bind import BoundSocket, ListenSpec, Unsuited, adapt, grouped, passed_address, why_unsuited
 from echod.daemon.fd_store import CHANGEABLE
 from echod.daemon.listener import Listener
 from echod.fastpath.loop import Loop
@@ -80,9 +80,9 @@ def difference(listeners: Iterable[Listener], specs: Iterable[ListenSpec], plane
     return found
 
 
-def _layers(address: Address) -> tuple[str, bool]:
+def _layers(address: Address) -> tuple[object, ...]:
     """The parts of an address that determine its layers."""
-    return address.scheme, "proxy" in address.options
+    return address.scheme, address.options.get("as"), "proxy" in address.options
 
 
 def _unchangeable(old: Address, new: Address) -> Iterable[str]:
@@ -92,10 +92,14 @@ def _unchangeable(old: Address, new: Address) -> Iterable[str]:
 
 
 def rebound(bound: BoundSocket, one: ListenSpec) -> BoundSocket:
-    """The same socket for another configuration. Its options are not set yet: see `readapt`."""
-    address = replace(bound.address, options=one.address.options)
-    if bound.address.scheme == bound.spec.address.scheme:  # not of a passed socket, whose scheme was found out
-        address = replace(address, scheme=one.address.scheme)
+    """The same socket for another configuration. Its options are not set yet: see `readapt`. Raises Unsuited."""
+    if isinstance(bound.socket, socket.socket) and one.address.is_passed:
+        address = passed_address(bound.socket, one.address)
+        changed = replace(bound, service=one.service, address=address, spec=one)
+        if said := why_unsuited(changed):
+            raise Unsuited([f"{one.address.label}: {said}"])
+        return changed
+    address = replace(bound.address, scheme=one.address.scheme, options=one.address.options)
     return replace(bound, service=one.service, address=address, spec=one)
 
 

@@ -102,7 +102,7 @@ def read_authorities(file: Path) -> str:
 
 def usual_names(hosts: Iterable[str]) -> tuple[str, ...]:
     """The names for a certificate that is made: the hosts that are listened on, `localhost`, and this machine's."""
-    given = [host.partition("%")[0] for host in hosts if host not in ("*", "0.0.0.0", "::")]
+    given = [host.partition("%")[0] for host in hosts if host not in ("", "*", "0.0.0.0", "::")]
     return tuple(dict.fromkeys([*given, "localhost", "127.0.0.1", "::1", *_machine()]))
 
 

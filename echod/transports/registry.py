@@ -65,7 +65,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
 OTHER_FORMS: Final[Mapping[str, Scheme]] = MappingProxyType(
     {
         "endpoint": Scheme(Shape.STREAM, module="twisted_endpoint", shown_as="tcp"),
-        "systemd": Scheme(Shape.STREAM),
+        "systemd": Scheme(Shape.STREAM, frozenset({"as", "proxy"})),
     }
 )
 """Addresses without `://`: a Twisted endpoint string, and a socket that systemd passes. The shape of a passed socket is

@@ -118,4 +118,4 @@ def test_a_kind_without_a_last_message_is_refused(tmp_path):
     file.write_text(f'[services.chargen]\nlisten = ["unix-seqpacket://{tmp_path}/c"]\n')
     ended = run(*ECHOCTL, "check", str(file))
     assert ended.returncode == 78
-    assert b"chargen is served over streams only" in ended.stderr
+    assert b"chargen is served over streams and datagrams only" in ended.stderr

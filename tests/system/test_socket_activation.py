@@ -1,14 +1,18 @@
 """Socket activation: each passed socket is served by its own type, and keeps the unit's path, mode and backlog."""
 
+import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from echod.socket_names import Inet
+from echod.transports.layers.proxy_header import version_2
 from tests.activation import activated
 from tests.contract.matrix import exactly
 from tests.daemon import ECHOD, SECONDS, TWISTD, environment, eventually, free_port, run
@@ -262,3 +266,60 @@ def test_systemd_socket_activate(kind, tmp_path):
     finally:
         process.kill()
         process.wait(SECONDS)
+
+
+LAYERS = """
+[defaults]
+proxy-from = ["127.0.0.1"]
+[services.whoami]
+listen = ["systemd:{name}?{options}"]
+{tls}
+"""
+SELF_SIGNED = '[services.whoami.tls]\ncertificate = "self-signed"'
+
+
+@pytest.mark.parametrize("proxy", ["", "&proxy=any"])
+def test_layers_on_a_passed_socket(proxy):
+    with opened() as one:
+        place = one.getsockname()
+        config = LAYERS.format(name="one", options=f"as=tls{proxy}", tls=SELF_SIGNED)
+        with activated([("one", one)], config) as daemon, socket.create_connection(place, SECONDS) as client:
+            assert daemon.urls == [("whoami", f"tls://127.0.0.1:{place[1]}")]
+            if proxy:
+                client.sendall(version_2(Inet("127.9.9.9", 5000), Inet(*place)))
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            with context.wrap_socket(client) as encrypted:
+                facts = json.loads(encrypted.makefile("rb").read())
+            assert facts["remote_address"] == ("127.9.9.9" if proxy else "127.0.0.1")
+            assert facts["tls"]["version"] == "TLSv1.3"
+
+
+def test_datagrams_with_headers_on_a_passed_socket():
+    with opened(kind=socket.SOCK_DGRAM) as one, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        config = LAYERS.format(name="one", options="proxy=v2", tls="")
+        with activated([("one", one)], config):
+            client.settimeout(SECONDS)
+            client.sendto(version_2(Inet("127.9.9.9", 5000), Inet("127.0.0.1", 7), datagrams=True), one.getsockname())
+            assert json.loads(client.recv(1000))["remote_address"] == "127.9.9.9"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        (socket.SOCK_DGRAM, "as=tls", "udp://127.0.0.1:PORT cannot be served as tls; expected a TCP socket"),
+        (socket.SOCK_DGRAM, "proxy=any", "?proxy=any: datagrams have version 2 only; write ?proxy=v2"),
+        (None, "as=tls", "unix://PATH cannot be served as tls; expected a TCP socket"),
+        (None, "proxy=v2", "unix://PATH has no PROXY headers; expected a TCP or UDP socket"),
+    ],
+)
+def test_layers_that_a_passed_socket_cannot_have_are_one_line_and_78(tmp_path, kind, options, said):
+    with opened(kind=kind) if kind else opened(tmp_path / "s") as one:
+        name = one.getsockname()
+        said = said.replace("PORT", str(name[1])).replace("PATH", str(name))
+        config = LAYERS.format(name="one", options=options, tls=SELF_SIGNED if "tls" in options else "")
+        daemon = activated([("one", one)], config)
+        daemon.launch()
+        assert daemon.wait() == 78
+        assert daemon.stderr.text == [f"echod: systemd:one: {said}"]
+        daemon.close()

@@ -53,6 +53,7 @@ _option: dict[str, st.SearchStrategy[str | int | bool]] = {
     "retry": st.sampled_from(("1s", "500ms", "2m", "1h")),
     "v6only": st.booleans(),
     "proxy": st.sampled_from(["v1", "v2", "any"]),
+    "as": st.sampled_from(["tls", "ws", "wss"]),
     "mode": st.integers(0, 0o777),
     "user": _word,
     "group": _word,
@@ -63,7 +64,9 @@ _option: dict[str, st.SearchStrategy[str | int | bool]] = {
 def addresses(draw: st.DrawFn) -> Address:
     scheme = draw(st.sampled_from([*SCHEMES, "systemd", "endpoint"]))
     if scheme == "systemd":
-        return Address(scheme, path=draw(st.from_regex(r"[!-.0-9;<>-~][!-9;<>-~]{0,254}", fullmatch=True)))
+        name = draw(st.from_regex(r"[!-.0-9;<>@-~][!-9;<>@-~]{0,254}", fullmatch=True))
+        optional = {name: _option[name] for name in ("as", "proxy")}
+        return Address(scheme, path=name, options=draw(st.fixed_dictionaries({}, optional=optional)))
     if scheme == "endpoint":
         return Address(scheme, path=draw(st.from_regex(r"tcp6?:[0-9A-Za-z]([ -9;-~]{0,30}[!-9;-~])?", fullmatch=True)))
     known = SCHEMES[scheme]
@@ -111,6 +114,7 @@ class Reading(SynchronousTestCase):
             ("unix-seqpacket:///a%3Fb%23%FF", Address("unix-seqpacket", path="/a?b#\udcff")),
             ("unix:///r%C3%A9/é", Address("unix", path="/ré/é")),
             ("systemd:echo", Address("systemd", path="echo")),
+            ("systemd:echo?as=tls&proxy=v2", Address("systemd", path="echo", options={"as": "tls", "proxy": "v2"})),
             ("systemd:domain=INET:index=0", Address("endpoint", path="systemd:domain=INET:index=0")),
             ("tcp6:7", Address("endpoint", path="tcp6:7")),
             ("tcp:7:interface=my host", Address("endpoint", path="tcp:7:interface=my host")),
@@ -177,6 +181,10 @@ class Refusing(SynchronousTestCase):
             ("haproxy:tcp:7", "write tcp://…?proxy=any instead"),
             ("systemd:", "1 to 255 visible ASCII characters"),
             ("systemd:a:b", "no colon"),
+            ("systemd:?as=tls", "1 to 255 visible ASCII characters"),
+            ("systemd:a?as=tcp", "as=tcp must be tls, ws or wss"),
+            ("systemd:a?backlog=5", "unknown option backlog; systemd: takes as, proxy"),
+            ("systemd:a?b", "after the ? write options as name=value"),
             ("systemd:é", "visible ASCII characters"),
             (f"systemd:{'x' * 256}", "1 to 255"),
             ("echo", "not an address; write one such as tcp://127.0.0.1:10007"),
@@ -407,6 +415,7 @@ class Printing(SynchronousTestCase):
             "unix://@echo",
             "ws://h:1/a%20b",
             "systemd:echo",
+            "systemd:echo?as=tls&proxy=any",
             "tcp6:7",
         ):
             self.assertEqual(str(parse(text)), text)

@@ -16,7 +16,7 @@ from echod.config.options import option_forms
 from echod.config.schema import Table
 from echod.config.value_types import Form
 from echod.services import registry
-from echod.transports.registry import SCHEMES
+from echod.transports.registry import EVERY_FORM, SCHEMES
 from echod.transports.unix_paths import MODE
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "CONFIG.md").read_text("utf-8")
@@ -137,7 +137,7 @@ def test_the_options_of_an_address():
     rows_ = {code(cells[0]): cells for cells in rows(section("Options of an address"))}
     assert list(rows_) == list(OPTIONS)
     for name, (_, of, default, meaning, example) in rows_.items():
-        takes = {scheme for scheme, known in SCHEMES.items() if name in known.options}
+        takes = {scheme for scheme, known in EVERY_FORM.items() if name in known.options}
         assert set(re.findall("`([^`]+)`", of)) == takes
         address = parse(code(example), client=name in CONNECTING)
         assert name in address.options
