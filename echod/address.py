@@ -90,9 +90,9 @@ class Address:
         return self.scheme == "systemd"
 
     @property
-    def is_encrypted(self) -> bool:
-        """Whether its connections use TLS, and its listeners need a certificate."""
-        return EVERY_FORM[str(self.options.get("as", self.scheme))].is_encrypted
+    def served_form(self) -> Scheme:
+        """The entry of the scheme that clients use, also of a passed socket if `as` names it."""
+        return EVERY_FORM[str(self.options.get("as", self.scheme))]
 
     @property
     def system_path(self) -> str:

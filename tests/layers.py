@@ -60,6 +60,10 @@ LAYERS: Final[Mapping[str, Callable[[Any], Sequence[MakeLayer]]]] = {
         Layer,
     ),
     "name": lambda clock: (partial(Name, clock=clock, seconds=HANDSHAKE),),
+    "proxy and handshake": lambda clock: (
+        partial(Proxy, versions="any", clock=clock, seconds=HANDSHAKE),
+        partial(Name, clock=clock, seconds=HANDSHAKE),
+    ),
     "proxy": lambda clock: (partial(Proxy, versions="any", clock=clock, seconds=HANDSHAKE),),
 }
 """Stacks by their names; a clock runs their deadlines."""

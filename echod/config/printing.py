@@ -43,7 +43,7 @@ def _service(service: ServiceConfig, origins: Origins) -> Iterator[str]:
     if service.tls is not None:
         yield ""
         yield from _table(TLS, f"{path}.tls", service.tls, origins)
-    if any(address.form.has_url_path for address in service.listen):
+    if any(address.served_form.has_url_path for address in service.listen):
         yield ""
         yield from _table(WEBSOCKET, f"{path}.websocket", service.websocket, origins)
 

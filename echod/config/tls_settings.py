@@ -28,7 +28,9 @@ class TlsBuilding:
 
         `found` are the keys of the table and `fields` their values. `found` is None without a table.
         """
-        addresses = [(at, one) for at, one in enumerate(self._listen.value) if one is not None and one.is_encrypted]
+        addresses = [
+            (at, one) for at, one in enumerate(self._listen.value) if one is not None and one.served_form.is_encrypted
+        ]
         if found is None:
             if not addresses:
                 return None

@@ -206,7 +206,8 @@ def _open(reactor: Any, spec: ListenSpec, store: DescriptorStore, shared: Shared
         return
     if address.is_passed:
         for adopted in store.passed.take(address.path):
-            yield BoundSocket(service, passed_address(adopted, address), adopted, spec)
+            where = passed_address(adopted, address)
+            yield BoundSocket(service, where, SharedSocket(adopted) if where.form.has_url_path else adopted, spec)
         return
     kept = store.take(address)
     if address.has_path and not address.path.startswith("@"):
@@ -252,7 +253,8 @@ def passed_address(adopted: socket.socket, spec: Address) -> Address:
 def why_unsuited(bound: BoundSocket) -> str:
     """Why a service cannot be served on a passed socket, with the layers of its address; "" if it can."""
     kind, address, spec = bound.service.kind, bound.address, bound.spec.address
-    own = inherited_sockets.address_of(cast(socket.socket, bound.socket))
+    opened = bound.socket.socket if isinstance(bound.socket, SharedSocket) else bound.socket
+    own = inherited_sockets.address_of(cast(socket.socket, opened))
     if "as" in spec.options and own.form.module != address.form.module:
         return f"{own.label} cannot be served as {address.scheme}; expected a TCP socket"
     if "proxy" in spec.options and "proxy" not in own.form.options:

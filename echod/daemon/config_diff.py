@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from echod.address import Address
 from echod.config.settings import Configuration, ServiceConfig
@@ -93,9 +94,13 @@ def _unchangeable(old: Address, new: Address) -> Iterable[str]:
 
 def rebound(bound: BoundSocket, one: ListenSpec) -> BoundSocket:
     """The same socket for another configuration. Its options are not set yet: see `readapt`. Raises Unsuited."""
-    if isinstance(bound.socket, socket.socket) and one.address.is_passed:
-        address = passed_address(bound.socket, one.address)
-        changed = replace(bound, service=one.service, address=address, spec=one)
+    opened = bound.socket.socket if isinstance(bound.socket, SharedSocket) else bound.socket
+    if isinstance(opened, socket.socket) and one.address.is_passed:
+        address = passed_address(opened, one.address)
+        kept: Any = bound.socket
+        if address.form.has_url_path is not isinstance(kept, SharedSocket):
+            kept = opened if isinstance(kept, SharedSocket) else SharedSocket(opened)
+        changed = replace(bound, service=one.service, address=address, spec=one, socket=kept)
         if said := why_unsuited(changed):
             raise Unsuited([f"{one.address.label}: {said}"])
         return changed

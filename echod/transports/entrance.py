@@ -25,7 +25,8 @@ from echod.transports.layers.stack import (
 class Entrance(Layer):
     """Passes everything on. After the last handshake it calls `enter`, which makes the receiver above the last layer.
 
-    The gate counts the connection by `host`. With `through_proxy`, `host` is empty until the proxy names the client.
+    The gate counts the connection by `host`. With `through_proxy`, `host` is empty until the first layer knows the
+    client. Then it calls `name`, which returns None, or the receiver of a refused client.
     If the connection is lost before it has `entered`, it calls `turned_away`, which gives the slot back. After that,
     the conversation gives the slot back. A proxy that sends no byte has only checked that the listener accepts.
     """
@@ -38,10 +39,12 @@ class Entrance(Layer):
         host: bytes,
         remote: SocketAddress,
         through_proxy: bool,
+        name: Callable[[Entrance], Receiver | None],
         enter: Callable[[Entrance], Receiver],
         turned_away: Callable[[Entrance], None],
     ) -> None:
-        super().__init__(stacked(layers, lambda: enter(self)))
+        build = stacked(layers[through_proxy:], lambda: enter(self))
+        super().__init__(stacked(layers[:1], lambda: name(self) or build()) if through_proxy else build)
         self.host = host
         self.remote = remote
         self.through_proxy = through_proxy
@@ -50,6 +53,11 @@ class Entrance(Layer):
         self.closing = Closing.LOST
         self.error = ""  # what was wrong with the handshake
         self._turned_away = turned_away
+
+    @property
+    def ends(self) -> tuple[SocketAddress, SocketAddress | None]:
+        """The client, and the proxy that named it, if one did."""
+        return (self.remote, None) if self.below is None else (self.facts.remote, self.facts.proxy)
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> None:
         """Pass bytes to the layers."""

@@ -128,7 +128,7 @@ class Door(ServiceFactory):
         if factory is not None:
             factory._accepted()
             if entrance.closing is Closing.HANDSHAKE:
-                factory._tell("handshake.failed", entrance.remote, error=entrance.error)
+                factory._tell("handshake.failed", *entrance.ends, error=entrance.error)
             factory.counters.close(entrance.closing)
         self._maybe_drained()
 

@@ -213,27 +213,26 @@ class ServiceFactory(Factory):
             self._accepted()
         elif self.admit(host, lambda: remote):
             return None
-        entrance = Entrance(self.layers, host, remote, through_proxy, self._enter, self._turned_away)
+        entrance = Entrance(self.layers, host, remote, through_proxy, self._name, self._begin, self._turned_away)
         self.entrances[entrance] = None
         return entrance
 
-    def _enter(self, entrance: Entrance) -> Receiver:
-        """Ask the gate about the client after the handshakes, when it is known."""
-        if entrance.through_proxy:
-            remote, proxy = entrance.facts.remote, entrance.facts.proxy
-            # Without a client, the proxy itself has connected: `proxy-from` has admitted it. A listener on loopback
-            # is reachable from other machines if a proxy is.
-            host = packed_address(remote.host) if proxy is not None and isinstance(remote, Inet) else b""
-            loopback = self.loopback and isinstance(remote, Inet) and is_loopback(remote.host)
-            if self.gate and (refusal := self.gate.name(host, loopback=loopback)):
-                self._refused(refusal, lambda: remote, proxy)
-                entrance.closing = Closing.REFUSED
-                return Rejection()
-            entrance.host = host
-        return self._begin(entrance)
+    def _name(self, entrance: Entrance) -> Rejection | None:
+        """Ask the gate about the client that a proxy has named, before the handshakes of further layers."""
+        remote, proxy = entrance.facts.remote, entrance.facts.proxy
+        # Without a client, the proxy itself has connected: `proxy-from` has admitted it. A listener on loopback
+        # is reachable from other machines if a proxy is.
+        host = packed_address(remote.host) if proxy is not None and isinstance(remote, Inet) else b""
+        loopback = self.loopback and isinstance(remote, Inet) and is_loopback(remote.host)
+        if self.gate and (refusal := self.gate.name(host, loopback=loopback)):
+            self._refused(refusal, lambda: remote, proxy)
+            entrance.closing = Closing.REFUSED
+            return Rejection()
+        entrance.host = host
+        return None
 
     def _begin(self, entrance: Entrance) -> Receiver:
-        """Make the conversation of a client that the gate has admitted."""
+        """Make the conversation of a client that the gate has admitted, after the last handshake."""
         if entrance.through_proxy and self.events.connections:
             self._tell("connection.opened", entrance.facts.remote, entrance.facts.proxy)
         entrance.entered = True
@@ -243,9 +242,10 @@ class ServiceFactory(Factory):
     def _turned_away(self, entrance: Entrance) -> None:
         """Handle the end of a connection before its handshakes were complete."""
         del self.entrances[entrance]
+        remote, proxy = entrance.ends
         if entrance.closing is Closing.HANDSHAKE:
-            self._tell("handshake.failed", entrance.remote, error=entrance.error)
-        self.ended(entrance.host, entrance.closing, 0, 0, entrance.remote)
+            self._tell("handshake.failed", remote, proxy, error=entrance.error)
+        self.ended(entrance.host, entrance.closing, 0, 0, remote, proxy)
         self._maybe_drained()
 
     def converse(self, host: bytes) -> Conversation:

@@ -18,7 +18,7 @@ from echod.services.whoami import Whoami
 from echod.socket_names import Inet
 from echod.transports.layers.proxy_header import SIGNATURE, V2_MOST, local, version_1, version_2
 from tests.contract.matrix import data
-from tests.fastpath.listener import needs_the_plane
+from tests.fastpath.listener import listener, needs_the_plane
 from tests.layers import HANDSHAKE
 
 PROXIES = Access([ip_network("127.0.0.0/8")])
@@ -313,3 +313,18 @@ def test_a_connection_that_ends_with_its_header_is_answered(serve, service):
         client.send(HEADERS["v1"] + b"hello")
         client.shutdown(socket.SHUT_WR)
         assert made.rest(client) == service.transform(b"hello")
+
+
+def test_a_client_that_is_not_allowed_gets_no_further_handshake(tmp_path_factory):
+    """Its TLS or WebSocket handshake would cost more than the refusal."""
+    with listener("proxy and handshake", "tcp", tmp_path_factory.mktemp("s"), Echo(), PROXIES) as made:
+        refused = made.connect()
+        refused.send(named("192.0.2.1"))
+        assert is_reset(made, refused)
+        admitted = made.connect()
+        admitted.send(named("127.9.9.9"))
+        made.turn()
+        with pytest.raises(BlockingIOError):
+            admitted.recv(1)  # the handshake of the next layer is awaited
+        admitted.send(b"NAME 127.0.0.7 7\nhello")
+        assert made.hear(admitted, 5) == b"hello"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from echod.address import parse
+from echod.client.admin import Administrator
 from echod.socket_names import Inet
 from echod.transports.layers.proxy_header import version_2
 from tests.activation import activated
@@ -323,3 +325,35 @@ def test_layers_that_a_passed_socket_cannot_have_are_one_line_and_78(tmp_path, k
         assert daemon.wait() == 78
         assert daemon.stderr.text == [f"echod: systemd:one: {said}"]
         daemon.close()
+
+
+def test_websocket_on_a_passed_socket_and_a_reload_to_another_layer():
+    config = """
+[admin]
+listen = ["unix://{dir}/admin.sock"]
+[services.echo]
+listen = ["systemd:one?as=ws"]
+"""
+    with opened() as one, activated([("one", one)], config) as daemon:
+        place = one.getsockname()
+        assert daemon.url("echo", "ws").startswith(f"ws://127.0.0.1:{place[1]}")
+        with socket.create_connection(place, SECONDS) as client:
+            client.sendall(UPGRADE)
+            assert client.recv(1000).startswith(b"HTTP/1.1 101 ")
+            client.sendall(b"\x82\x85\0\0\0\0hello")
+            assert exactly(client, 7) == b"\x82\x05hello"
+        file = daemon.dir / "echod.toml"
+        file.write_text(file.read_text().replace("?as=ws", ""))
+        with Administrator(parse(f"unix://{daemon.dir}/admin.sock")) as administrator:
+            administrator.ask("/api/reload", "POST")
+        assert ask(place) == b"hello"
+
+
+UPGRADE = b"""GET / HTTP/1.1\r
+Host: localhost\r
+Upgrade: websocket\r
+Connection: Upgrade\r
+Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r
+Sec-WebSocket-Version: 13\r
+\r
+"""

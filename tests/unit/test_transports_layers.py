@@ -156,7 +156,9 @@ def test_a_handshake_that_ends_within_begin_builds_the_receiver():
 
 def test_an_entrance_whose_socket_fails_before_it_begins_is_turned_away():
     turned_away = []
-    entrance = Entrance((Layer,), b"", Inet("127.0.0.1", 7), False, lambda _: Above(), turned_away.append)
+    entrance = Entrance(
+        (Layer,), b"", Inet("127.0.0.1", 7), False, lambda _: None, lambda _: Above(), turned_away.append
+    )
     entrance.lost(ConnectionDone())
     assert turned_away == [entrance]
 
