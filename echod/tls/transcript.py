@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any, Final
 
 HANDSHAKE, ALERT = 22, 21  # content types (RFC 8446 B.1)
@@ -19,6 +20,8 @@ CLIENT_HELLO, SERVER_HELLO, CERTIFICATE, CERTIFICATE_REQUEST, FINISHED = (
     13,
     20,
 )  # message types (RFC 8446 B.3)
+HELLO_RETRY_REQUEST: Final = sha256(b"HelloRetryRequest").digest()
+"""The random value of a ServerHello that asks for a ClientHello with a key of another group (RFC 8446 4.1.3)."""
 TLS_1_3: Final = 0x0304
 FATAL: Final = 2  # level of an alert (RFC 8446 6)
 MOST_CERTIFICATES: Final = 32  #: of a chain; OpenSSL accepts at most 100 by default
@@ -96,7 +99,8 @@ class Transcript:
             self.tell("ClientHello sent", self)
         elif kind == SERVER_HELLO and received:
             self.greeted = True
-            self.tell("ServerHello received", self)
+            retried = data[6:38] == HELLO_RETRY_REQUEST
+            self.tell("HelloRetryRequest received" if retried else "ServerHello received", self)
         elif kind == CERTIFICATE_REQUEST and received:
             self.certificate_requested = True
             self.tell("CertificateRequest received", self)

@@ -161,7 +161,7 @@ def explained(error: ssl.SSLError, transcript: Transcript, expected: Expectation
     if reason in OLD_VERSION:
         return "old protocol version: the server chose one before TLS 1.2, expected TLS 1.2 or 1.3"
     if reason in NOT_TLS and not transcript.greeted:
-        return "not a TLS server: its first bytes are not a TLS record; use tcp:// for a plain connection"
+        return "not a TLS server: its first bytes are not a TLS record; tcp:// and ws:// have no TLS"
     return f"TLS error: {clipped(reason.lower().replace('_', ' ') or str(error))}"
 
 

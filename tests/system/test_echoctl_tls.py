@@ -11,7 +11,7 @@ import pytest
 
 from echod.tls.issuing import authority, server
 from tests.contract.matrix import data
-from tests.daemon import ECHOCTL, run
+from tests.daemon import ECHOCTL, Daemon, run
 from tests.handshakes import server_context
 from tests.tls_peers import echo, echo_after_the_end, listening
 
@@ -162,7 +162,7 @@ def test_a_server_without_tls_is_named(command):
         url = f"tls://127.0.0.1:{port}"
         ended = run(*ECHOCTL, command[0], url, *command[1:])
     assert ended.returncode == 1
-    says = "not a TLS server: its first bytes are not a TLS record; use tcp:// for a plain connection"
+    says = "not a TLS server: its first bytes are not a TLS record; tcp:// and ws:// have no TLS"
     assert ended.stderr.decode() == f"echoctl: {url}: {says}\n"
 
 
@@ -182,3 +182,19 @@ def test_a_file_that_cannot_be_read_is_named(url, tmp_path):
         ended = run(*ECHOCTL, command[0], "--ca", tmp_path / "none.pem", url, *command[1:])
         assert ended.stderr.decode() == f"echoctl: {url}: {tmp_path}/none.pem: no such file or directory (ENOENT)\n"
         assert ended.returncode == 1
+
+
+def test_websocket_over_tls_verifies_the_server(folder, context):
+    config = f"""
+        [services.echo]
+        listen = ["wss://127.0.0.1:0/echo"]
+        [services.echo.tls]
+        certificate = "{folder}/server.pem"
+    """
+    with Daemon(config) as daemon:
+        url = daemon.url("echo", "wss")
+        ended = run(*ECHOCTL, "send", "--ca", folder / "ca.pem", url, "hello")
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"hello", b"")
+        ended = run(*ECHOCTL, "send", "--ca", folder / "ca.pem", "--server-name", "a.example", url, "hello")
+        assert ended.returncode == 1
+        assert ended.stderr.decode().startswith(f"echoctl: {url}: wrong certificate name: presented localhost, ")

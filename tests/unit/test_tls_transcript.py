@@ -52,6 +52,20 @@ def test_events_are_reported_in_order(tmp_path):
     assert told == ["ClientHello sent", "ServerHello received", "Certificate received", "close_notify sent"]
 
 
+def test_a_request_for_another_group_is_told(tmp_path):
+    told: list[str] = []
+    context = client_context(Expectations(verified=False), lambda event, _transcript: told.append(event))
+    serving = server_context(tmp_path, server(CA, ["a.example"], NOW))
+    serving.set_ecdh_curve("secp384r1")  # OpenSSL's client offers a key of X25519 first
+    shake(context, serving, None)
+    assert told[:4] == [
+        "ClientHello sent",
+        "HelloRetryRequest received",
+        "ClientHello sent",
+        "ServerHello received",
+    ]
+
+
 def test_only_fatal_alerts_of_the_peer_are_errors():
     transcript = Transcript()
     transcript.message(True, 0x304, 21, b"\x01\x00")

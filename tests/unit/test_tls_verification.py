@@ -211,7 +211,9 @@ def test_our_own_alert_is_not_the_servers():
     assert alerted(40, received=False).startswith("TLS error: ")
 
 
-@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 64])
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-OpenSSH_9\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 64], ids=["ssh", "http", "zeros"]
+)
 def test_a_plaintext_server_is_named(answer):
     from_server = ssl.MemoryBIO()
     tls = observed(client_context(Expectations(verified=False)).wrap_bio(from_server, ssl.MemoryBIO()))
@@ -219,7 +221,7 @@ def test_a_plaintext_server_is_named(answer):
     with pytest.raises(ssl.SSLError) as error:
         tls.do_handshake()
     assert explained(error.value, tls.transcript, Expectations()) == (
-        "not a TLS server: its first bytes are not a TLS record; use tcp:// for a plain connection"
+        "not a TLS server: its first bytes are not a TLS record; tcp:// and ws:// have no TLS"
     )
 
 
