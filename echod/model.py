@@ -45,8 +45,8 @@ class Reply(NamedTuple):
     is performed. The next piece of `more` is taken only while the peer reads. If `more` is `endless`, a stop of the
     service cuts it; otherwise all of it is sent first.
 
-    `text` is for transports that distinguish text from binary: True or False for all of this reply, None for the same
-    as the last message received, or what the transport sends by default.
+    `text` is for transports that distinguish text from binary. It is True or False for all of this reply. None is the
+    type of the last message received, or the default of the transport.
 
     `held` is set in the return value of a session's method if the session has unprocessed input. The transport then
     stops reading from this peer, and calls `Session.proceed` in a later turn, in the order of `Context.work`.

@@ -75,8 +75,10 @@ class StreamLane(Forwarder):
 
     @staticmethod
     def can_serve(plain: StreamPort) -> bool:
-        """Whether the fast path can serve a port: its connections are bare stream sockets, at once or after a header,
-        and its service has a `transform`, so that each reply is a pure function of the bytes."""
+        """Whether the fast path can serve a port.
+
+        Its connections must be bare stream sockets, at once or after a header. Its service must have a `transform`.
+        """
         bare = plain.is_bare or plain.factory.hands_over
         return syscalls.available and bare and type(plain.factory.service).transform is not None
 

@@ -104,8 +104,8 @@ class WorkBudget:
     def wait(self, proceed: Proceed, share: Hashable = None) -> None:
         """Call `proceed` once, in a later turn. It takes a portion, and waits again if that was not enough.
 
-        Shares take turns, and within one it is first come first served: `share` is the host of a peer, so that a
-        thousand connections of one host delay another host no more than one does.
+        Shares take turns; within one share it is first come, first served. `share` is the host of a peer. A thousand
+        connections of one host therefore delay another host no more than one connection does.
 
         Without `later` it is called immediately.
         """
