@@ -28,6 +28,7 @@ HELD_BY: Final[Mapping[int, tuple[str, ...]]] = {
     21: ("tests/gate/test_bursts.py",),
     22: ("tests/gate/test_vanished_peers.py",),
     23: ("tests/gate/test_links.py",),
+    25: ("tests/unit/test_transports_websocket.py", "tests/system/test_websocket.py"),
     27: ("tests/gate/test_process_stops.py",),
     29: ("tests/system/test_reload.py",),
     33: ("tests/fastpath/test_drain.py", "tests/system/test_signals.py"),

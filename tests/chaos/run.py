@@ -35,6 +35,7 @@ from tests.chaos import (
     streams,
     syscalls,
     text_escaping,
+    websocket,
 )
 from tests.chaos.lab import Lab
 from tests.chaos.network import Lacking, alone
@@ -59,6 +60,7 @@ MODULES = (
     nonreading_clients,
     syscalls,
     text_escaping,
+    websocket,
 )
 SCENARIOS = sorted((scenario for module in MODULES for scenario in module.SCENARIOS), key=lambda one: one.number)
 BUSY = 0.7  #: load average before the run above which times include the work of other processes

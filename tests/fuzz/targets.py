@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.fuzz import answering, asking, certificates, headers, parsers, talking
+from tests.fuzz import answering, asking, certificates, headers, parsers, talking, websocket
 
 TARGETS: Final = (
     *parsers.TARGETS,
@@ -13,4 +13,5 @@ TARGETS: Final = (
     *answering.TARGETS,
     *talking.TARGETS,
     *asking.TARGETS,
+    *websocket.TARGETS,
 )
