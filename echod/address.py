@@ -215,13 +215,15 @@ def _host_address(text: str, scheme: str, before: str, options: dict[str, str | 
         if not bracket or (after and not after.startswith(":")):
             raise AddressError(f"{_shown(text)}: write an IPv6 address as [::1]:7")
         host, port_text = _ipv6(text, host), after[1:]
-        if ":" in host and "%" not in host and "interface" not in options and _is_of_link(host):
+        if ":" in host and "%" not in host and "interface" not in options and needs_interface(host):
             raise AddressError(f"{_shown(text)}: a link-local address needs its interface; write [{host}%eth0]")
     else:
         host, port_text = authority.rpartition(":")[::2] if ":" in authority else (authority, "")
         if ":" in host:
             raise AddressError(f"{_shown(text)}: write an IPv6 address in brackets, such as [::1]:7")
         host = _name_or_ipv4(text, host, client)
+        if "v6only" in options and re.fullmatch("[0-9.]+", host):
+            raise AddressError(f"{_shown(text)}: v6only is for IPv6 addresses and *; leave it out")
     if client and host == "*":
         raise AddressError(f"{_shown(text)}: * is for listening; name the host to reach")
     first, dash, last = port_text.partition("-")
@@ -248,7 +250,7 @@ def _ipv6(text: str, host: str) -> str:
     return inet(canonical + percent + scope, 0).host
 
 
-def _is_of_link(host: str) -> bool:
+def needs_interface(host: str) -> bool:
     """Whether an IPv6 address has no meaning without an interface: link-local, or a group of that scope (RFC 4291)."""
     address = ipaddress.IPv6Address(host)
     return address.is_link_local or (address.is_multicast and address.packed[1] & 15 in (1, 2))

@@ -29,7 +29,9 @@ PLANNED: Final = {"bench": "", "faults": ""}  #: commands of a later version
 PLANNED_FOR_PING: Final = {
     "-I": "write the interface into the address: URL?interface=NAME",
     "-Q": "write the traffic class into the address: URL?dscp=NAME",
-    **dict.fromkeys(("-t", "-D", "-O", "-w", "-f", "-n", "-v", "-A", "--source", "--csv", "--serve"), ""),
+    "-t": "write the TTL into the address: URL?ttl=NUMBER",
+    "--source": "write the local address into the address: URL?source=ADDRESS",
+    **dict.fromkeys(("-D", "-O", "-w", "-f", "-n", "-v", "-A", "--csv", "--serve"), ""),
 }
 """ping(8) options of a later version, each with the alternative, or ""."""
 

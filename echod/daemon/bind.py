@@ -20,6 +20,7 @@ from echod.daemon.fd_store import DescriptorStore
 from echod.escaping import system_error
 from echod.socket_names import Inet, inet_name, is_loopback
 from echod.transports import inherited_sockets, twisted_endpoint, unix_paths
+from echod.transports.multicast import TTL, is_group
 from echod.transports.path_port import SharedSocket
 from echod.transports.sockets import mark
 from echod.transports.tcp import accepts_fast_open
@@ -230,8 +231,10 @@ def _open(reactor: Any, spec: ListenSpec, store: DescriptorStore, shared: Shared
 def adapt(opened: socket.socket, address: Address) -> None:
     """Set those options of an address that an open socket can change. Raises OSError."""
     if opened.family in (socket.AF_INET, socket.AF_INET6):
-        given = {"dscp": 0, **address.options}
-        mark(opened, replace(address, options={name: given[name] for name in ("dscp", "df") if name in given}))
+        # The kernel refuses some of these options on sockets of Multipath TCP, which keep their defaults.
+        defaults = {} if address.options.get("mptcp") else {"dscp": 0, "ttl": TTL if is_group(address.host) else -1}
+        given = {**defaults, **address.options}
+        mark(opened, replace(address, options={name: given[name] for name in ("dscp", "df", "ttl") if name in given}))
     if opened.type is not socket.SOCK_DGRAM:
         opened.listen(int(address.options.get("backlog", BACKLOG)))
 

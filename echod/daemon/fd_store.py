@@ -21,7 +21,7 @@ from echod.daemon.sd_notify import Notify
 from echod.transports import unix_paths
 from echod.transports.inherited_sockets import Passed
 
-CHANGEABLE: Final = frozenset({"as", "backlog", "dscp", "proxy"})
+CHANGEABLE: Final = frozenset({"as", "backlog", "dscp", "ttl", "proxy"})
 """Options of an address that can be set on an open socket, or that are not of the socket."""
 PREFIX: Final = "echod-"  #: the start of every name that echod gives
 PROBE: Final = f"{PREFIX}probe"

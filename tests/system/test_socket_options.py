@@ -1,6 +1,7 @@
 """Options of addresses that set options of sockets, of the daemon and of echoctl, as the other end sees them."""
 
 import json
+import signal
 import socket
 import struct
 import subprocess
@@ -14,7 +15,7 @@ from echod.address import parse
 from echod.transports.sockets import IPPROTO_MPTCP
 from echod.transports.tcp import TCP, TCP_FASTOPEN
 from tests.contract.matrix import MIB, data, exactly, rest
-from tests.daemon import SECONDS, Daemon, environment, inet_of, run
+from tests.daemon import SECONDS, Daemon, environment, free_port, inet_of, run
 
 ECHOCTL: Final = (sys.executable, "-m", "echod.client.main")
 SOL_MPTCP, MPTCP_INFO, FALLBACK = 284, 1, 1  # <linux/mptcp.h>
@@ -136,6 +137,26 @@ def test_ttl_of_replies_and_of_requests(host, level, option, received):
         assert whoami(daemon.url("whoami", "udp") + "?ttl=7")["ttl"] == 7
         stream.sendall(b"hello")
         assert exactly(stream, 5) == b"hello"
+
+
+def test_a_reload_changes_ttl_and_keeps_the_socket():
+    config = '[services.whoami]\nlisten = ["udp://127.0.0.1:{}{}", "tcp://*:0?mptcp=yes&backlog={}"]\n'
+    port = free_port()
+    with (
+        Daemon(config.format(port, "?ttl=9", 5)) as daemon,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        client.settimeout(SECONDS)
+        client.setsockopt(socket.IPPROTO_IP, 12, 1)
+        client.connect(("127.0.0.1", port))
+        default = client.getsockopt(socket.IPPROTO_IP, socket.IP_TTL)
+        for number, (options, expected) in enumerate((("?ttl=9", 9), ("?ttl=8", 8), ("", default), ("?ttl=7", 7))):
+            (daemon.dir / "echod.toml").write_text(config.format(port, options, 6 + number))
+            daemon.send_signal(signal.SIGHUP)
+            daemon.stderr.wait_for(rf"~ whoami tcp://\*:0\?mptcp=yes&backlog={6 + number}")
+            client.send(b"x" * 500)
+            [(*_, value)] = client.recvmsg(2000, 100)[1]
+            assert struct.unpack("i", value) == (expected,)
 
 
 def test_ttl_of_accepted_connections():

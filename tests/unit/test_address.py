@@ -1,13 +1,12 @@
 """Parsing of addresses: accepted and refused texts, error messages, and that printing reverses parsing."""
 
-import ipaddress
 import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.address import UNIX_PATH_MAX, Address, AddressError, parse
+from echod.address import UNIX_PATH_MAX, Address, AddressError, needs_interface, parse
 from echod.address_options import CONNECTING, source_of
 from echod.shape import Shape
 from echod.transports.registry import SCHEMES
@@ -80,8 +79,10 @@ def addresses(draw: st.DrawFn) -> Address:
         return Address(scheme, path=path, options=options)
     path = draw(st.just("") | _bytes.map("/{}".format)) if known.has_url_path else ""
     host = draw(_host)
-    if ":" in host and "%" not in host and ipaddress.ip_address(host).is_link_local:
+    if ":" in host and "%" not in host and needs_interface(host):
         host += "%eth0"
+    if re.fullmatch("[0-9.]+", host):
+        options.pop("v6only", None)
     return Address(scheme, host, draw(st.integers(0, 65535)), path, options)
 
 
@@ -261,6 +262,8 @@ class Refusing(SynchronousTestCase):
             ("tcp://h:1?dscp=64", "dscp=64 must be a number from 0 to 63, or a name such as ef, cs1, af41"),
             ("tcp://h:1?dscp=cs8", "dscp=cs8 must be"),
             ("tcp://h:1?dscp=af14", "dscp=af14 must be"),
+            ("tcp://127.0.0.1:1?v6only=yes", "v6only is for IPv6 addresses and *; leave it out"),
+            ("udp://[ff02::7]:1", "a link-local address needs its interface; write [ff02::7%eth0]"),
             ("tcp://h:1?v6only=maybe", "v6only=maybe must be yes or no"),
             ("tcp://h:1?proxy=v3", "proxy=v3 must be v1, v2 or any"),
             ("unix:///s?mode=0888", "mode=0888 must be three octal digits, such as 0660"),
