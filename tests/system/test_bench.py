@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import serve
 
 from bench.build import build_load, build_peer
 from bench.machine import program
@@ -183,6 +185,50 @@ def test_a_reply_that_is_not_in_upper_case_is_detected(load):
     assert "wrong byte" in done.stderr
 
 
+@contextmanager
+def websocket_that(answers):
+    """A WebSocket server: each message gets the reply that `answers` makes from its number and bytes."""
+
+    def converse(connection):
+        try:
+            for number, message in enumerate(connection):
+                connection.send(answers(number, message))
+        except ConnectionClosed:
+            pass  # the generator has closed
+
+    with serve(converse, "127.0.0.1", 0, compression=None) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.socket.getsockname()[1]
+        server.shutdown()
+        thread.join(10)
+
+
+@pytest.mark.parametrize("options", [["--size=64"], ["--size=4096", "--connections=3", "--depth=2"], ["--size=70000"]])
+def test_every_byte_of_a_websocket_is_compared(load, options):
+    with websocket_that(lambda number, message: message) as port:
+        report = verified(load("websocket", port, *options))
+        idle = load("websocket-idle", port, "--connections=20", options[0])
+    assert report["verified"] == report["messages"] * int(options[0].partition("=")[2])
+    assert (idle.returncode, idle.stdout) == (0, "open\nused\n"), idle.stderr
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        lambda number, message: message[:-1] + bytes([message[-1] ^ 1]) if number == 5 else message,
+        lambda number, message: message + b"x" if number == 5 else message,
+        lambda number, message: [message[:9], message[9:]] if number == 5 else message,
+    ],
+    ids=["changed", "longer", "fragmented"],
+)
+def test_a_wrong_websocket_message_is_detected(load, answers):
+    with websocket_that(answers) as port:
+        done = load("websocket", port)
+    assert done.returncode == 1
+    assert done.stderr.startswith("load: wrong byte: ")
+
+
 @pytest.mark.parametrize(
     "answers",
     [
@@ -228,7 +274,7 @@ def test_a_run_prints_its_table_and_writes_its_files(tmp_path):
     assert "user memory per connection, 100 idle" in done.stdout
     document = json.loads((tmp_path / "b.json").read_text())
     assert set(document["workloads"]["tcp-64"]) == {"c", "asyncio"}
-    assert set(document["memory"]) == {"c", "asyncio"}
+    assert set(document["memory"]["memory"]) == {"c", "asyncio"}
     assert (tmp_path / "b.svg").read_text().startswith("<svg ")
 
 
