@@ -43,7 +43,7 @@ def tree(tmp_path):
 def release(tree, *words):
     names = {"GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.org"}
     names |= {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@example.org"}
-    environment = {**os.environ, **names, "PYTHON": str(PYTHON)}
+    environment = {**os.environ, **names, "PYTHON": os.path.relpath(PYTHON, tree)}  # as in the Makefile
     return subprocess.run(
         [tree / "release" / "release", *words], cwd=tree, env=environment, check=False, capture_output=True, text=True
     )
