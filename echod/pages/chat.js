@@ -7,7 +7,7 @@ const form = byId("composer");
 const message = byId("message");
 const log = new Log();
 let nick = "";
-let wanted = ""; // the name that the reader chose, for the next connection
+let chosen = {}; // the commands that chose the name and the room of the reader, for the next connection
 let room = "";
 let asked = []; // for each /who without a reply: whether the reader typed it
 let timer = 0;
@@ -17,7 +17,7 @@ const connection = new Connection({ opened, received, closed }, "reconnect");
 function opened(text) {
   asked = [];
   add("notice", text);
-  if (wanted) connection.socket.send(`/nick ${wanted}`);
+  for (const command of Object.values(chosen)) connection.socket.send(command);
   ask();
 }
 
@@ -119,8 +119,8 @@ function say(line) {
   else if (line.startsWith("//")) add("own", line.slice(1), nick);
   else if (!line.startsWith("/")) add("own", line, nick);
   else add("command", line);
-  const renamed = /^\/nick +(\S+)$/.exec(line);
-  if (renamed) wanted = renamed[1];
+  const choice = /^\/(nick|join) +\S+$/.exec(line);
+  if (choice) chosen[choice[1]] = line;
   return true;
 }
 

@@ -227,6 +227,21 @@ def test_the_chat_page_talks_with_members_over_tcp_and_unix_datagrams(browser, d
             datagrams.send(b"/quit")
 
 
+def test_a_member_returns_to_its_room_under_its_name(browser, base):
+    with browser.page(f"{base}/chat") as page:
+        page.wait_for(OPEN)
+        page.type("#message", "/nick Returning")
+        page.type("#message", "/join lab")
+        there = "document.querySelector('.members').innerText.includes('in lab') && " + (
+            "document.querySelector('#members').innerText.includes('Returning (you)')"
+        )
+        page.wait_for(there)
+        page.click("#toggle")
+        page.wait_for(f"{CLOSED} && document.querySelectorAll('#members li').length === 0")
+        page.click("#toggle")
+        page.wait_for(there)
+
+
 def test_the_members_are_folded_on_a_phone(browser, base):
     with browser.page(f"{base}/chat", width=360, height=740) as page:
         page.wait_for(OPEN)
