@@ -187,9 +187,9 @@ def _distrusted(
     if code in UNKNOWN_ISSUER:
         trusted = f"an issuer in {clipped(expected.ca)}" if expected.ca else "an issuer that the system trusts"
         presented = "is self-signed" if code == SELF_SIGNED else f"is issued by {chain[-1].issuer or 'an empty name'}"
-        more = "" if len(chain) == 1 else f", with {counted(len(chain) - 1, 'more certificate', 'more certificates')}"
+        more = f" ({len(chain)} certificates presented)" if len(chain) > 1 else ""
         return (
-            f"certificate not trusted: {_named(leaf)}{more} {presented}, expected {trusted};"
+            f"certificate not trusted: {_named(leaf)} {presented}{more}, expected {trusted};"
             f" see {'' if expected.ca else '--ca, '}--insecure"
         )
     return f"certificate refused: {_named(leaf)}: {clipped(error.verify_message)}; see --insecure"

@@ -125,6 +125,14 @@ def test_the_system_trusts_no_test_authority(tmp_path):
     )
 
 
+def test_the_last_issuer_of_a_longer_chain_is_named(tmp_path, ca_file):
+    other = authority(NOW, "another CA")
+    said = attempt(server_context(tmp_path, server(other, NAMES, NOW), other), Expectations("echo.example", ca_file))
+    assert str(said).startswith(
+        "certificate not trusted: CN=echo.example is issued by CN=another CA (2 certificates presented), expected an"
+    )
+
+
 def test_a_self_signed_certificate_is_accepted_if_it_is_named_as_trusted(tmp_path):
     own = self_signed(NAMES, NOW)
     (tmp_path / "own.pem").write_bytes(own.certificate_pem)
