@@ -80,6 +80,7 @@ def _websocket(
         seconds=running.config.limits.handshake,
         resources=resources,
         work=shared.context.work,
+        mark=shared.state.send_budget.mark(running.config.limits.total_buffer),
         answer_get=shared.pages.answer,
     )
 

@@ -13,6 +13,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from echod.address import parse
+from echod.gate.send_budget import SendBudget
 from echod.gate.work_budget import WorkBudget
 from echod.model import PLAIN
 from echod.shape import Shape
@@ -78,12 +79,12 @@ class Above:
 class Made:
     """A server's layer, with a test socket below."""
 
-    def __init__(self, top=Above, work=None, answer=None, **settings):
+    def __init__(self, top=Above, work=None, answer=None, mark=None, **settings):
         self.clock = Clock()
         self.wire = Wire(Facts(Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000)))
         resources = {"/echo": Resource("/echo", **settings), "/upper": Resource("/upper", "upper", "upper")}
         more = {} if answer is None else {"answer_get": answer}
-        self.layer = WebSocketServer(top, self.clock, 10.0, resources, work, **more)
+        self.layer = WebSocketServer(top, self.clock, 10.0, resources, work, mark=mark, **more)
         self.wire.receiver = self.layer
         self.layer.begin(self.wire)
 
@@ -262,6 +263,26 @@ def test_a_flood_of_pings_is_refused():
     for _ in range(CONTROL):
         made.frame(PONG)
     assert code_of(made.sent()) == 1008
+
+
+def test_incomplete_messages_of_all_connections_are_bounded():
+    budget = SendBudget()
+    mark = budget.mark(400_000)
+    holding, another = (Made(mark=mark).opened() for _ in range(2))
+    holding.frame(BINARY, bytes(300_000), fin=False)
+    assert budget.total == 300_000
+    another.frame(BINARY, bytes(60_000), fin=False)  # one read is not counted
+    assert budget.total == 300_000
+    another.frame(CONT, bytes(60_000), fin=False)
+    assert code_of(another.sent()) == 1013
+    assert isinstance(another.wire.facts.error, MessageTooLarge)
+    assert budget.total == 300_000
+    holding.frame(CONT, b"end")
+    assert (len(holding.above.told[0][0]), budget.total) == (300_003, 0)
+    holding.layer.received(Frame(BINARY, bytes(100_000)).serialize(mask=True)[:-1])
+    assert budget.total == 99_999  # without the head of the frame
+    holding.layer.lost(ConnectionDone())
+    assert budget.total == 0
 
 
 def test_the_peers_close_is_answered_after_the_last_reply():

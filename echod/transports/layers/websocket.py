@@ -9,6 +9,8 @@
 Its rules, besides those of `websocket_frames`:
 
 * A read handles FREE frames at once. More frames cost units of the work budget (`gate.work_budget`).
+* Incomplete messages of more than HELD bytes count in the send budget (`gate.send_budget`), as unsent bytes do. While
+  it is used up, a connection whose message grows is closed: pausing it would not free memory.
 * A peer sends at most CONTROL pings and pongs a second.
 * `pause` acts between two messages. Then the frames of at most one read wait here.
 * Close frames end a connection. WebSocket cannot half-close, so `finish` and `close` both send Close. The peer has
@@ -26,6 +28,7 @@ from typing import Any, ClassVar, Final
 from websockets.extensions import Extension
 from websockets.frames import BINARY, CLOSE, PING, PONG, TEXT, Opcode
 
+from echod.gate.send_budget import Pressure, Watermark
 from echod.gate.work_budget import Portion, WorkBudget
 from echod.model import PLAIN, Arrival, share_of
 from echod.shape import Shape
@@ -43,6 +46,7 @@ from echod.transports.layers.websocket_frames import (
     NORMAL,
     POLICY,
     TOO_BIG,
+    TRY_AGAIN_LATER,
     MessageReader,
     WrongFrames,
     encoded,
@@ -54,6 +58,7 @@ HEAD: Final = 16_384  #: bytes of the head of a request or a response: twice wha
 FREE: Final = 8  #: frames of one read that cost no units, so that a usual read does not start a turn of the budget
 FRAME_UNITS: Final = 4  #: units of the work budget for one more frame, which takes about 6 µs
 UNIT_BYTES: Final = 4_096  #: bytes of a frame that cost one more unit: unmasking and checking them takes 1 to 2 µs
+HELD: Final = 65_536  #: bytes of an incomplete message that are not counted: one read
 CONTROL: Final = 1_000
 """Control frames that a peer may send in one second. A ping each millisecond is more than any measurement needs, and
 answering it takes about 1 % of a processor."""
@@ -69,14 +74,23 @@ class WebSocket(HandshakeLayer):
     """
 
     __slots__ = (
-        "_close_received", "_close_sent", "_closing", "_control", "_deflate", "_dropped", "_frames", "_held",
-        "_lingering", "_portion", "_second", "_share", "_truncated", "_unsent", "_work", "on_pong", "reader",
+        "_close_received", "_close_sent", "_closing", "_control", "_counted", "_deflate", "_dropped", "_frames",
+        "_held", "_lingering", "_mark", "_portion", "_second", "_share", "_truncated", "_unsent", "_work",
+        "on_pong", "reader",
     )  # fmt: skip
 
     is_client: ClassVar[bool] = False
 
-    def __init__(self, build: Build, clock: Any, seconds: float, work: WorkBudget | None = None) -> None:
+    def __init__(
+        self,
+        build: Build,
+        clock: Any,
+        seconds: float,
+        work: WorkBudget | None = None,
+        mark: Watermark | None = None,
+    ) -> None:
         super().__init__(build, clock, seconds)
+        self._mark, self._counted = mark, 0  # the budget, and the bytes of an incomplete message in it
         self.reader: MessageReader | None = None  # from `open` on
         self.on_pong: Callable[[bytes], None] = _ignore  #: called with the payload of each pong
         self._work = work or WorkBudget()
@@ -123,6 +137,8 @@ class WebSocket(HandshakeLayer):
             reader.feed(data)
             self._frames, self._portion = 0, None
             self._run(reader)
+            if self._counted or reader.held > HELD:
+                self._count_held(reader)
 
     def ended(self) -> None:
         """Handle a FIN. Without a Close frame before it the connection is truncated."""
@@ -142,6 +158,7 @@ class WebSocket(HandshakeLayer):
             self._lingering = None
         if self.reader is not None:
             self.reader.end()
+            self._count_held(self.reader)
             self.receiver.lost(reason)
 
     # for the level above
@@ -251,6 +268,17 @@ class WebSocket(HandshakeLayer):
             self._set_reading()
             self._work.wait(self._proceed, self._share)
 
+    def _count_held(self, reader: MessageReader) -> None:
+        """Count the bytes of an incomplete message. If the budget is used up and they have grown, close."""
+        if self._mark is None:
+            return
+        held = reader.held if reader.held > HELD else 0
+        grown, self._counted = held - self._counted, held
+        self._mark.change(grown)
+        if grown > 0 and self._mark.pressure is Pressure.FULL:
+            self._fail(WrongFrames(TRY_AGAIN_LATER, "too many incomplete messages"))
+            self._count_held(reader)
+
     def _proceed(self) -> None:
         """Handle the frames that have waited for the work budget."""
         self._held, self._portion = False, None
@@ -296,7 +324,8 @@ class WebSocket(HandshakeLayer):
         """End the connection because of the peer (RFC 6455 7.1.7)."""
         assert self.reader is not None, "frames are parsed after the handshake"
         self.reader.end()
-        self.facts.error = MessageTooLarge(str(wrong)) if wrong.code == TOO_BIG else ProtocolError(str(wrong))
+        refused = wrong.code in (TOO_BIG, TRY_AGAIN_LATER)
+        self.facts.error = MessageTooLarge(str(wrong)) if refused else ProtocolError(str(wrong))
         if not self._close_sent:
             self._send(CLOSE, struct.pack("!H", wrong.code) + str(wrong).encode("ascii", "replace")[:123])
             self._close_sent = True

@@ -25,6 +25,7 @@ except ImportError:  # a platform without a compiled wheel
 DEFLATED_MESSAGE: Final = 1_048_576
 """Bytes of the largest message if compression is on. A kilobyte on the wire can stand for a megabyte."""
 NORMAL, GOING_AWAY, WRONG, INVALID, POLICY, TOO_BIG = 1000, 1001, 1002, 1007, 1008, 1009  # RFC 6455 7.4.1
+TRY_AGAIN_LATER: Final = 1013  # WebSocket Close Code Number Registry of IANA
 
 
 class WrongFrames(Exception):
@@ -111,6 +112,11 @@ class MessageReader:
         """Whether nothing more is parsed: after a Close frame, or after `end`."""
         return self._parser is None
 
+    @property
+    def held(self) -> int:
+        """Bytes of a message or a frame that is not complete."""
+        return len(self._message) + len(self._reader.buffer)
+
     def feed(self, data: bytes) -> None:
         """Add received bytes."""
         self._reader.feed_data(data)
@@ -119,6 +125,7 @@ class MessageReader:
         """Parse nothing more."""
         self._parser = None
         self._message.clear()
+        self._reader.discard()
 
     def run(self) -> None:
         """Parse what was received, until it is used up or `stopped` is set. Raises WrongFrames."""

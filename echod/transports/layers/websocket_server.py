@@ -21,6 +21,7 @@ from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
 from echod.escaping import clipped, escaped
+from echod.gate.send_budget import Watermark
 from echod.gate.work_budget import WorkBudget
 from echod.transports.layers import http_answer
 from echod.transports.layers.http_answer import (
@@ -59,8 +60,9 @@ class WebSocketServer(WebSocket):
         resources: Mapping[str, Resource],
         work: WorkBudget | None = None,
         answer_get: AnswerGet = no_page,
+        mark: Watermark | None = None,
     ) -> None:
-        super().__init__(build, clock, seconds, work)
+        super().__init__(build, clock, seconds, work, mark)
         self._resources, self._answer_get = resources, answer_get
         self._head: bytearray | None = bytearray()  # None after the request was answered
 
