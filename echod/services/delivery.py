@@ -55,13 +55,11 @@ class MemberOutbox(ReplyOutbox):
     def put(self, line: bytes) -> None:
         """Add a line, with its line end; it is sent soon."""
         super().put(line)
-        self._schedule()
+        if self._lines:  # otherwise it was closed: its reader stayed behind
+            self._delivery.add(self)
 
     def put_all(self, lines: Collection[bytes]) -> None:
         """Add several lines, each with its line end."""
         super().put_all(lines)
-        self._schedule()
-
-    def _schedule(self) -> None:
-        if not self.is_empty:  # it was closed, if its reader stayed behind
+        if self._lines:
             self._delivery.add(self)

@@ -62,6 +62,14 @@ def join(opened: socket.socket, address: Address) -> None:
         raise OSError(error.errno, f"the group cannot be joined {name}: {why}") from error
 
 
+def limit_ttl(opened: socket.socket, ttl: int) -> None:
+    """Set the TTL of replies from the socket of a group, which has one IP version. Raises OSError."""
+    if opened.family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, ttl)
+    else:
+        opened.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+
+
 def prepare_sender(opened: socket.socket, address: Address) -> None:
     """Set the TTL and the interface of datagrams that a client sends to a group. Raises OSError."""
     ttl, index = address.options.get("ttl"), _index(interface_of(address))

@@ -19,7 +19,7 @@ from echod.address import Address
 from echod.address_options import option_text, source_of
 from echod.gate.send_budget import KERNEL_BUFFER
 from echod.socket_names import scoped
-from echod.transports.multicast import TTL, is_group, join, prepare_sender
+from echod.transports.multicast import TTL, is_group, join, limit_ttl, prepare_sender
 
 IP_FREEBIND: Final = 15  # ip(7)
 IPV6_FREEBIND: Final = 78  # <linux/in6.h>
@@ -140,7 +140,7 @@ def _set_options(opened: socket.socket, address: Address) -> None:
         opened.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
     if is_group(address.host):  # other programs may receive from the group at this port too
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        _set_of_ip(opened, socket.IPV6_UNICAST_HOPS, socket.IP_TTL, TTL)
+        limit_ttl(opened, TTL)
     mark(opened, address)
 
 

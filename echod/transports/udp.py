@@ -21,7 +21,7 @@ from echod.transports.datagram import A_TURN, ANCILLARY, LARGEST, DatagramPort, 
 from echod.transports.datagram_client import DatagramDialogue
 from echod.transports.error_queue import ask_for_errors, refusing_peers
 from echod.transports.lookup import Target, look_up
-from echod.transports.multicast import is_group
+from echod.transports.multicast import TTL, is_group, limit_ttl
 from echod.transports.socket_filter import FloodFilter
 from echod.transports.sockets import IPV6_TCLASS, inet_sockets, prepare_client
 from echod.transports.transport import INET_FAMILIES, Datagram
@@ -274,8 +274,10 @@ class UDP(Datagram):
     protocols = frozenset({socket.IPPROTO_UDP})
 
     def prepare(self, bound: socket.socket) -> None:
-        """As the function `prepare`, and then `allow_fragments`."""
+        """As the function `prepare`, and then `allow_fragments`; replies to a group stay on the link."""
         prepare(bound)
+        if is_group(str(bound.getsockname()[0])):
+            limit_ttl(bound, TTL)
         allow_fragments(bound)
 
     def bind(self, _reactor: object, address: Address) -> Iterator[socket.socket]:

@@ -16,7 +16,7 @@ import pytest
 from tests.chaos import network
 from tests.chaos.network import CLIENT4, CLIENT6, LINK, SERVER4, SERVER6, Lacking, Two, link_local
 from tests.contract.matrix import exactly
-from tests.daemon import ECHOCTL, SECONDS, Daemon, run
+from tests.daemon import ECHOCTL, SECONDS, Daemon, free_port, run
 
 pytestmark = pytest.mark.system_wide
 
@@ -187,6 +187,21 @@ def test_a_group_of_another_interface_gets_no_reply(two):
         assert send(two, url, timeout="0.5")[0] == 1
         daemon.stop()
         assert daemon.counters()[f"echo {daemon.url('echo', 'udp')}"].get("datagrams_in", 0) == 0
+
+
+def test_a_group_waits_for_its_interface(two):
+    port = free_port()
+    with Daemon(
+        f'[services.echo]\nlisten = ["tcp://*:0", "udp://{GROUP4}:{port}?interface=eth9&retry=200ms"]\n'
+        'allow = ["10.99.9.0/24"]\n'
+    ) as daemon:
+        daemon.stderr.wait_for("interface eth9 does not exist")
+        two.server.ip("link", "add", "eth9", "type", "veth", "peer", "name", "eth9", "netns", two.client.path)
+        for one, host in zip(two, ("10.99.9.1/24", "10.99.9.2/24"), strict=True):
+            one.add(host, device="eth9")
+            one.ip("link", "set", "eth9", "up")
+        daemon.stderr.wait_for(rf"info +echo  udp://{GROUP4}:{port}$")
+        assert send(two, f"udp://{GROUP4}:{port}?interface=eth9") == (0, "hello")
 
 
 def test_a_host_that_is_not_allowed_gets_no_reply_from_a_group(two):
