@@ -230,6 +230,9 @@ def _unfit_probe(arguments: argparse.Namespace) -> str:
 
 def _services(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON object")
+    command.add_argument(
+        "--matrix", action="store_true", help="print over which addresses each kind is served, or why it is not"
+    )
 
 
 def _check(command: Parser) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from echod.client.service_matrix import cells, lines
 from echod.client.stdout import Screen, fail
 from echod.client.tables import wrapped
 from echod.config.options import option_forms
@@ -24,6 +25,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the kinds. Report each unusable kind of another package; return 1 if there are any, else 0."""
     known = kinds()
     wrong = [*known.unusable.values()]
+    if arguments.matrix:
+        text = json.dumps({"matrix": cells(known)}) if arguments.json else "\n".join(lines(known))
+        return _print(text, wrong)
     found = []
     for kind in known.values():
         try:
@@ -31,6 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
         except (TypeError, NameError) as error:  # from option_forms
             wrong.append(str(error))
     text = json.dumps({"kinds": found}) if arguments.json else "\n\n".join("\n".join(page(kind)) for kind in found)
+    return _print(text, wrong)
+
+
+def _print(text: str, wrong: Sequence[str]) -> int:
     Screen().write(f"{text}\n".encode())
     for reason in wrong:
         fail(escaped(reason))

@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from echod.client import services
+from echod.client import service_matrix, services
 from echod.client.services import WIDTH, described, page
 from echod.config.options import option_forms
 from echod.model import Service
@@ -44,7 +44,7 @@ class Other(Service):
 
 
 def printed(capfd, **arguments):
-    assert services.run(argparse.Namespace(**arguments)) == 0
+    assert services.run(argparse.Namespace(**{"matrix": False, **arguments})) == 0
     said = capfd.readouterr()
     assert said.err == ""
     return said.out
@@ -91,7 +91,7 @@ def test_kinds_of_other_packages():
 
 def test_an_unusable_kind_is_reported_in_one_line(monkeypatch, capfd):
     monkeypatch.setattr(services, "kinds", lambda: Kinds(KINDS, {"x": "kind 'x': \x1b[2J"}))
-    assert services.run(argparse.Namespace(json=False)) == 1
+    assert services.run(argparse.Namespace(json=False, matrix=False)) == 1
     said, wrong = capfd.readouterr()
     assert "\nwhoami\n" in said
     assert wrong == "echoctl: kind 'x': \\x1b[2J\n"
@@ -100,3 +100,21 @@ def test_an_unusable_kind_is_reported_in_one_line(monkeypatch, capfd):
 @pytest.mark.parametrize("kind", KINDS.values(), ids=str)
 def test_every_kind_can_be_described(kind):
     assert described(kind)["transports"]
+
+
+def test_the_page_shows_the_matrix_as_it_is_printed():
+    page_ = (Path(__file__).parents[2] / "docs" / "SERVICES.md").read_text("utf-8")
+    shown = "\n".join(service_matrix.lines(kinds(plugins=())))
+    assert f"```text\n{shown}\n```" in page_
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_the_matrix_numbers_each_reason_once(capfd):
+    found = json.loads(printed(capfd, json=True, matrix=True))["matrix"]
+    assert set(found) == set(KINDS)
+    shown = printed(capfd, json=False, matrix=True).splitlines()
+    numbered = dict(line.strip().split("  ", 1) for line in shown[shown.index("", 20) + 1 :])
+    reasons = {why for row in found.values() for why in row.values() if why}
+    assert set(numbered.values()) == reasons
+    chargen = next(line for line in shown if line.startswith("chargen")).split()
+    assert numbered[chargen[4]] == found["chargen"]["ws"]

@@ -139,15 +139,15 @@ def test_lines_of_prose_are_not_too_long(name):
 
 
 def test_every_kind_has_a_chapter_and_a_row():
-    assert list(chapters(SERVICES)) == [*KINDS, "WebSocket", "show", "Socket types without a service"]
+    assert list(chapters(SERVICES)) == [
+        *KINDS,
+        "WebSocket",
+        "show",
+        "Addresses of each kind",
+        "Socket types without a service",
+    ]
     rows = table(SERVICES, "Kind", "On a stream", "To a datagram")
     assert [row[0] for row in rows] == [f"[`{kind}`](#{kind})" for kind in KINDS]
-
-
-def test_every_kind_is_served_over_every_transport():
-    [named] = re.findall(r"All of them are served over (.*?) and Twisted's endpoint strings", prose(SERVICES))
-    assert set(re.findall("`([a-z-]+)://`", named)) == {name for name, one in SCHEMES.items() if one.available}
-    assert all(kind.streams and kind.datagrams for kind in KINDS.values())
 
 
 @pytest.mark.parametrize("name", KINDS)
