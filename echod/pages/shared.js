@@ -63,7 +63,9 @@ function appendEscaped(target, text) {
 class Log {
   static MOST = 500;
 
-  constructor() {
+  /** With `keepsStart`, new lines that are higher than the box are shown from their start. */
+  constructor(keepsStart = false) {
+    this.keepsStart = keepsStart;
     this.box = byId("log");
     this.list = byId("lines");
     this.waiting = [];
@@ -91,6 +93,7 @@ class Log {
   paint() {
     this.scheduled = false;
     const follows = this.atEnd;
+    const first = this.waiting[0];
     this.list.append(...this.waiting);
     this.waiting = [];
     while (this.list.children.length > Log.MOST) {
@@ -101,6 +104,9 @@ class Log {
     byId("dropped").hidden = this.dropped === 0;
     byId("dropped").textContent = worded("dropped", { count: number.format(this.dropped) });
     if (follows) this.follow();
+    if (follows && first && this.keepsStart) {
+      this.box.scrollTop = Math.min(this.box.scrollTop, first.offsetTop - this.list.offsetTop);
+    }
     this.showButton();
   }
 
@@ -177,9 +183,8 @@ class Connection {
   }
 
   show(state, code = "") {
-    const label = code ? `${words[state]} (${code})` : words[state];
     byId("state").dataset.state = state;
-    byId("state").textContent = label;
+    byId("state").textContent = code ? worded("with_code", { state: words[state], code }) : words[state];
     const button = byId("toggle");
     button.textContent = state === "closed" ? words[this.again] : words.disconnect;
     button.disabled = state === "closing";

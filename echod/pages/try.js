@@ -8,7 +8,7 @@ const kind = document.body.dataset.kind;
 const form = byId("composer");
 const sendsOnce = form.hidden; // a kind that sends once, and reads nothing
 const message = byId("message");
-const log = new Log();
+const log = new Log(sendsOnce);
 let sentAt = []; // when the messages without a reply were sent
 let trips = [];
 let totals = { sent: [0, 0], received: [0, 0] };
@@ -21,6 +21,7 @@ function opened(text) {
   trips = [];
   totals = { sent: [0, 0], received: [0, 0] };
   showTotals();
+  log.follow();
   addEvent(text);
   if (queued !== null) send(queued);
   queued = null;

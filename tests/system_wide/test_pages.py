@@ -151,6 +151,16 @@ def test_a_service_that_closes_is_asked_again(browser, base):
         page.wait_for(received(2))
 
 
+def test_a_long_answer_is_shown_from_its_start_on_a_phone(browser, base):
+    with browser.page(f"{base}/whoami", width=360, height=600) as page:
+        for count in (1, 2):
+            page.wait_for(closing_line(count))
+            box = page.value("document.getElementById('log').getBoundingClientRect().toJSON()")
+            line = page.value("[...document.querySelectorAll('li.received')].at(-1).getBoundingClientRect().toJSON()")
+            assert box["top"] <= line["top"] < box["bottom"] < line["bottom"]
+            page.click("#toggle")
+
+
 def test_ack_is_asked_again_by_sending(browser, base):
     with browser.page(f"{base}/ack") as page:
         page.wait_for(OPEN)
