@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,9 +68,25 @@ def test_a_listener_with_mptcp_serves_both_kinds_of_clients():
                 client.sendall(data()[:1000])
                 assert exactly(client, 1000) in (data()[:1000], data()[:1000].upper())
                 assert is_multipath(client) is both
-        with socket.create_connection(daemon.inet("echo", "tcp"), SECONDS) as client:
-            client.sendall(data()[:MIB])
-            assert exactly(client, MIB) == data()[:MIB]
+
+
+@multipath
+@pytest.mark.parametrize("plane", ["auto", "off"])
+def test_a_long_stream_over_mptcp_comes_back_whole(plane):
+    config = f'[daemon]\nplane = "{plane}"\n[services.echo]\nlisten = ["tcp://127.0.0.1:0?mptcp=yes"]\n'
+    with Daemon(config) as daemon, socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP) as client:
+        client.settimeout(SECONDS)
+        client.connect(daemon.inet("echo", "tcp"))
+
+        def upload() -> None:
+            client.sendall(data()[: 4 * MIB])
+            client.shutdown(socket.SHUT_WR)
+
+        sending = threading.Thread(target=upload)
+        sending.start()
+        assert rest(client) == data()[: 4 * MIB]
+        sending.join()
+        assert is_multipath(client)
 
 
 @multipath
@@ -137,6 +154,22 @@ def test_ttl_of_replies_and_of_requests(host, level, option, received):
         assert whoami(daemon.url("whoami", "udp") + "?ttl=7")["ttl"] == 7
         stream.sendall(b"hello")
         assert exactly(stream, 5) == b"hello"
+
+
+def test_v6only_decides_whether_ipv4_clients_are_served():
+    listen = ("echo=tcp://[::]:0", "upper=tcp://[::]:0?v6only=no", "ack=tcp://*:0?v6only=yes", "qotd=tcp://*:0")
+    with Daemon(listen=listen) as daemon:
+        served = {}
+        for service in ("echo", "upper", "ack", "qotd"):
+            port = daemon.inet(service, "tcp")[1]
+            socket.create_connection(("::1", port), SECONDS).close()
+            try:
+                socket.create_connection(("127.0.0.1", port), SECONDS).close()
+            except ConnectionRefusedError:
+                served[service] = False
+            else:
+                served[service] = True
+    assert served == {"echo": False, "upper": True, "ack": False, "qotd": True}
 
 
 def test_a_reload_changes_ttl_and_keeps_the_socket():
