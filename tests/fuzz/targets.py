@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.fuzz import answering, asking, certificates, headers, parsers, talking, websocket
+from tests.fuzz import answering, asking, certificates, headers, parsers, talking, tls, websocket
 
 TARGETS: Final = (
     *parsers.TARGETS,
     *headers.TARGETS,
+    *tls.TARGETS,
     *certificates.TARGETS,
     *answering.TARGETS,
     *talking.TARGETS,
