@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, Final
 
 from tests.system_wide.chromium import Page
@@ -16,10 +17,14 @@ def axe() -> str:
     return (installed("axe-core", VERSION) / "axe.min.js").read_text("utf-8")
 
 
-def violations(page: Page, checker: str) -> list[str]:
-    """Run the checker. Returns one text for each violation; it must have found something that it could check."""
+def violations(page: Page, checker: str, file: Path) -> list[str]:
+    """Run the checker, and write its report to a file. Returns one text for each violation.
+
+    It must have found something that it could check.
+    """
     page.value(f"{checker}\n0")
     report: dict[str, Any] = json.loads(page.value("axe.run().then((report) => JSON.stringify(report))"))
+    file.write_text(json.dumps(report, indent=1), "utf-8")
     assert len(report["passes"]) >= 10, "the checker has checked nothing"
     found = ((each, node) for each in report["violations"] for node in each["nodes"])
     return [f"{each['id']}: {node['target']} {node['failureSummary']}" for each, node in found]

@@ -343,9 +343,10 @@ def test_pages_fit_the_screen_and_pass_the_accessibility_checks(browser, base, p
             page.wait_for("document.querySelectorAll('#members li').length > 0 && document.querySelector('#lines b')")
         elif path == "whoami":
             page.wait_for(CLOSED)
-        page.screenshot(SCREENSHOTS / f"{path or 'index'}-{form}.png")
+        name = SCREENSHOTS / f"{path or 'index'}-{form}"
+        page.screenshot(name.with_suffix(".png"))
         assert page.overflow() <= 0
-        assert violations(page, checker) == []
+        assert violations(page, checker, name.with_suffix(".axe.json")) == []
 
 
 def test_an_unknown_path_lists_the_services(browser, base):

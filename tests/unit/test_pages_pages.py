@@ -278,3 +278,29 @@ def test_templates_use_known_names_only(files, site):
         assert not re.search(
             r"\$[a-z_]+[<\"]", site(get(target)).body.decode().split("<script")[0].split("</style>")[1]
         )
+
+
+def luminance(colour):
+    """The relative luminance of a colour (WCAG 2.2)."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_colour_of_text_has_contrast_enough(files, scheme):
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", files.style.split(":root {")[scheme + 1]))
+
+    def contrast(one, other):
+        darker, lighter = sorted((luminance(colours[one]), luminance(colours[other])))
+        return (lighter + 0.05) / (darker + 0.05)
+
+    for ground in ("ground", "surface", "raised"):
+        for text in ("text", "muted"):
+            assert contrast(text, ground) >= 4.5, (text, ground)
+    for ground in ("ground", "surface"):
+        for text in ("accent", "good", "bad"):
+            assert contrast(text, ground) >= 4.5, (text, ground)
+        assert contrast("border", ground) >= 3, ground
+    assert contrast("on-accent", "accent") >= 4.5
+    assert contrast("mark", "mark-ground") >= 4.5
