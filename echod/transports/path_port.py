@@ -8,13 +8,13 @@ handed to the factory of the path, whose gate decides on it. Until then a gate o
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from echod.events import Closing
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
-from echod.gate.limits import UNLIMITED, Limits
+from echod.gate.limits import UNLIMITED, Limits, Rate
 from echod.gate.refusal import Refusal
 from echod.socket_names import SocketAddress, is_loopback
 from echod.transports.entrance import Entrance, Rejection
@@ -91,7 +91,7 @@ class Door(ServiceFactory):
         limits = Limits(
             connections=max(one.limits.connections for one in factories),
             per_client=max(one.limits.per_client for one in factories),
-            new_per_client=UNLIMITED,  # the gate of the path limits the rate
+            new_per_client=_highest(one.limits.new_connections(one.loopback) for one in factories),
         )
         self.gate.reconfigure(_AnyAccess(self._shared.factories), limits)
 
@@ -137,6 +137,12 @@ class Door(ServiceFactory):
         for entrance in list(self.entrances):
             entrance.closing = Closing.DRAIN
             entrance.abort()
+
+
+def _highest(rates: Iterable[Rate]) -> Rate:
+    """The rate that permits the most."""
+    known = list(rates)
+    return UNLIMITED if any(rate.unlimited for rate in known) else max(known)
 
 
 class _AnyAccess(Access):

@@ -206,6 +206,12 @@ def test_a_manager_that_does_not_reply_stores_nothing(start, tmp_path):
         assert eventually(lambda: any(lines[0] == "FDSTOREREMOVE=1" for lines in manager.messages))
 
 
+def test_all_paths_of_a_port_are_one_socket():
+    names = {name_of(parse(f"ws://127.0.0.1:7{path}")) for path in ("", "/", "/echo", "/upper?dscp=ef")}
+    assert len(names) == 1
+    assert names != {name_of(parse("ws://127.0.0.1:8/echo"))}
+
+
 @pytest.mark.parametrize("text", ["tcp://127.0.0.1:0", "udp://*:0", "tcp6:7", "systemd:echo"])
 def test_an_address_that_is_not_unique_has_no_name(text):
     assert name_of(parse(text)) is None
