@@ -19,6 +19,7 @@ import tomllib
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from html import escape
 from pathlib import Path
@@ -160,7 +161,9 @@ def _host(request: Request) -> str:
     return host if _HOST.fullmatch(host) else ""
 
 
+@cache
 def _hash(text: str) -> str:
+    """The source of a policy that permits a script or a style of the package."""
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
