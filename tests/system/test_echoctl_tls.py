@@ -177,6 +177,17 @@ def test_a_reset_within_the_handshake_is_named():
         assert ended.returncode == 1
 
 
+def test_a_silent_server_is_a_lost_probe_and_a_timeout():
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # the kernel accepts, and nothing answers
+        url = f"tls://127.0.0.1:{listener.getsockname()[1]}"
+        ended = run(*ECHOCTL, "ping", "--connect", "-c", "1", "-W", "300ms", url)
+        assert b"seq=1 lost: no answer within 300ms\n" in ended.stdout
+        assert (ended.returncode, ended.stderr) == (1, b"")
+        ended = run(*ECHOCTL, "send", "--timeout", "300ms", url, "hello")
+        assert ended.stderr.decode() == f"echoctl: {url}: no answer within 0.3 s (ETIMEDOUT)\n"
+        assert ended.returncode == 1
+
+
 def test_a_file_that_cannot_be_read_is_named(url, tmp_path):
     for command in (("send", "hello"), ("ping", "--connect", "-c", "1")):
         ended = run(*ECHOCTL, command[0], "--ca", tmp_path / "none.pem", url, *command[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 import tomllib
@@ -14,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from echod.client.certificates import local_names, run
+from tests.daemon import TOP
 
 FILES = {"ca.pem", "ca-key.pem", "server.pem", "server-key.pem", "client.pem", "client-key.pem"}
 
@@ -43,6 +45,16 @@ def test_the_printed_lines_are_a_configuration_and_a_command(tmp_path, capfdbina
     assert tls == {"certificate": str(folder / "server.pem"), "key": str(folder / "server-key.pem")}
     command = f"echoctl send tls://127.0.0.1:14007 --server-name echo.example --ca '{folder}/ca.pem' hello"
     assert command in shown.splitlines()
+
+
+def test_the_page_shows_the_printed_lines(tmp_path, capfdbinary):
+    page = (TOP / "docs" / "TLS.md").read_text("utf-8")
+    shown = re.findall(r"(?ms)^```toml\n(.*?)^```$", page)[0].replace("/home/anna/pki", str(tmp_path / "pki"))
+    assert write(tmp_path / "pki") == 0
+    printed = capfdbinary.readouterr().out.decode()
+    assert "".join(f"{line}\n" for line in printed.splitlines() if line in shown.splitlines()) == shown
+    [command] = re.findall(r"(?m)^echoctl (.*)$", printed)
+    assert command.replace(str(tmp_path / "pki"), "pki") in page
 
 
 @pytest.mark.parametrize(
