@@ -28,7 +28,6 @@ from echod.daemon.bind import BoundSocket, ListenSpec, Unbindable, Unsuited, bin
 from echod.daemon.config_diff import ConfigurationRefused
 from echod.daemon.daemon import Daemon
 from echod.daemon.fd_store import DescriptorStore
-from echod.daemon.hint import ADMIN, client_program, hint
 from echod.daemon.in_thread import wait_for
 from echod.daemon.local_console import NoConsole, OwnTerminal, console_of, console_service, shares_the_terminal
 from echod.daemon.pidfile import Pidfile, pidfile_of
@@ -37,6 +36,7 @@ from echod.daemon.root_files import open_log
 from echod.daemon.running_service import ResourceRefused, UnusableService
 from echod.daemon.sd_notify import Notify
 from echod.daemon.signals import hold, install
+from echod.daemon.startup_hint import ADMIN, client_program, hint
 from echod.daemon.usage_errors import meant_by, usage_error
 from echod.early_signals import until_the_daemon_takes_them
 from echod.escaping import escaped, from_system, system_error

@@ -10,7 +10,7 @@ from textwrap import fill as fill_text
 from typing import Any, Final
 
 from echod.client import proxy_options, websocket_options
-from echod.client.examples import EXAMPLES
+from echod.client.help_examples import EXAMPLES
 from echod.client.parser import Parser
 from echod.client.tls_options import LAYER, certificates, verification
 from echod.client.value_types import (

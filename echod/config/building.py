@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from echod.config.address_conflicts import AddressConflicts, Unknown
-from echod.config.carriage import refusal_of
 from echod.config.errors import ConfigurationError, element, joined
+from echod.config.kind_transports import refusal_of
 from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, TLS, WEBSOCKET, field_of, key_of
 from echod.config.settings import (
     LOOPBACK,

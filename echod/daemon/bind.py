@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from echod import runtime_dir
 from echod.address import BACKLOG, Address
-from echod.config.carriage import CARRIES, refusal_of
+from echod.config.kind_transports import CARRIES, refusal_of
 from echod.config.listing import exposed
 from echod.config.settings import ServiceConfig
 from echod.daemon.address_holder import holder

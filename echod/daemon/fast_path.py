@@ -10,7 +10,7 @@ from echod.daemon.running_service import ResourceRefused
 from echod.escaping import system_error
 from echod.fastpath import syscalls
 from echod.fastpath.loop import Loop
-from echod.fastpath.permitted import refusal_message, refusals
+from echod.fastpath.syscall_check import refusal_message, refusals
 
 
 class FastPath:

@@ -11,11 +11,11 @@ from echod.gate.work_budget import UNIT_BYTES
 from echod.membership import RoomMember
 from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Context, End, Peer, Reply, Say, Service, Session
 from echod.services import nicks
-from echod.services.delivery import Delivery, MemberOutbox
 from echod.services.line_buffer import HINT, LONGEST, LineHint, LineInput, Lines
 from echod.services.local_membership import membership_of
-from echod.services.pace import Pace
+from echod.services.outbox_delivery import Delivery, MemberOutbox
 from echod.services.rooms import line
+from echod.services.token_bucket import TokenBucket
 
 GOODBYE: Final = "-- goodbye"
 BURST: Final = 10  #: burst, as a multiple of `lines-per-second`: a pasted page
@@ -101,7 +101,7 @@ class Talking:
         self._lines = Lines()
         self._hint = LineHint(chat.context, lambda: self._lines.has_begun, self._hear_hint)
         rate = chat.options.lines_per_second
-        self._pace = Pace(rate, rate * BURST, chat.context.clock)
+        self._bucket = TokenBucket(rate, rate * BURST, chat.context.clock)
         self._unheard = False  # whether the member was notified that it sends too fast
         self._outbox = MemberOutbox(chat.context, say, missed, chat.delivery, joined=not peer.keeps_messages)
         self._member: RoomMember | None = None
@@ -163,7 +163,7 @@ class Talking:
         member = self._member
         if member is None or (text is not None and not text.strip()):
             return None
-        if not self._pace.take():
+        if not self._bucket.take():
             if not self._unheard:
                 self._unheard = True
                 rate = self._chat.options.lines_per_second

@@ -10,8 +10,8 @@ from echod.membership import LineReceiver
 from echod.model import Context
 from echod.services import nicks
 from echod.services.nicks import WrongName
-from echod.services.pace import Pace
 from echod.services.rooms import NAMED, ROOM_BURST, Member, Room, Unheard, listed
+from echod.services.token_bucket import TokenBucket
 
 LOBBY: Final = "lobby"  #: the room of new members
 HEARERS: Final = 8  #: members for whom queueing a line counts as one unit of work
@@ -111,7 +111,7 @@ class ChatServer:
 
     def _limit_messages(self, member: LocalMember) -> None:
         """A member is sent no more lines by others alone than a room takes."""
-        member.messages = Pace(self._room_rate, self._room_rate * ROOM_BURST, self._context.clock)
+        member.messages = TokenBucket(self._room_rate, self._room_rate * ROOM_BURST, self._context.clock)
 
     def leave(self, member: LocalMember) -> None:
         """Remove a member."""

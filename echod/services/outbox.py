@@ -1,4 +1,4 @@
-"""The outbox: what is sent unasked to one reader waits here, bounded.
+"""The outbox: queues lines that one reader gets without a request, in bounded memory.
 
 Everything that a reader did not ask for passes through one: lines of a chat, answers and events of a console, event
 streams. The rules:

@@ -14,7 +14,7 @@ from echod.membership import LineReceiver
 from echod.model import Context
 from echod.services import nicks
 from echod.services.outbox import CAPS, OVERHEAD
-from echod.services.pace import Pace
+from echod.services.token_bucket import TokenBucket
 
 NAMED: Final = 100  #: maximum names in one list; the others are counted
 NEWS: Final = (5, 20)  #: notices of joins, leaves and new names: a second, and burst
@@ -39,7 +39,7 @@ class Member:
         self.nick = nick
         self.room = room
         self.receiver = receiver
-        self.messages: Pace  # of those that members send to it alone
+        self.messages: TokenBucket  # of those that members send to it alone
 
     def hear(self, text: str) -> None:
         """Send a line to this member only."""
@@ -57,14 +57,14 @@ class Room:
         self.history: deque[bytes] = deque()
         self._bytes = 0  # of the history
         self._context = context
-        self._news = Pace(*NEWS, context.clock)
+        self._news = TokenBucket(*NEWS, context.clock)
         self.reconfigure(history, rate)
         self._untold = {"joined": 0, "left": 0, "renamed": 0}
 
     def say(self, member: Member, text: str) -> None:
         """Send a line of a member to the others, and add it to the history. Raises Unheard above the room's rate."""
-        if not self._pace.take():
-            raise Unheard(f"not sent: more than {self._pace.per_second:g} lines a second in {self.name}")
+        if not self._bucket.take():
+            raise Unheard(f"not sent: more than {self._bucket.per_second:g} lines a second in {self.name}")
         data = line(text)
         if self._most:
             self.history.append(data)
@@ -75,7 +75,7 @@ class Room:
     def reconfigure(self, history: int, rate: float) -> None:
         """Set the maximum of `history` lines, of at most as many bytes as an outbox holds, and of lines a second."""
         self._most = history
-        self._pace = Pace(rate, rate * ROOM_BURST, self._context.clock)
+        self._bucket = TokenBucket(rate, rate * ROOM_BURST, self._context.clock)
         self._forget()
 
     def _forget(self) -> None:

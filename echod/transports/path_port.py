@@ -17,7 +17,7 @@ from echod.gate.connections import ConnectionGate
 from echod.gate.limits import UNLIMITED, Limits, Rate
 from echod.gate.refusal import Refusal
 from echod.socket_names import SocketAddress, is_loopback
-from echod.transports.entrance import Entrance, Rejection
+from echod.transports.handshake_slot import Entrance, Rejection
 from echod.transports.layers.http_answer import Resource
 from echod.transports.layers.stack import Receiver
 from echod.transports.service_factory import ServiceFactory

@@ -23,7 +23,7 @@ from echod.model import Service
 from echod.socket_names import Inet, SocketAddress, UnixName, is_loopback
 from echod.transports.carrier import Carrier
 from echod.transports.conversation import SILENCE, Conversation
-from echod.transports.entrance import Adopt, Entrance, HandOver, Rejection
+from echod.transports.handshake_slot import Adopt, Entrance, HandOver, Rejection
 from echod.transports.layers.stack import MakeLayer, Receiver
 from echod.transports.peers import socket_address
 from echod.transports.twisted_socket import TwistedSocket

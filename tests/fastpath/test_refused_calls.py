@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from echod.fastpath import permitted
+from echod.fastpath import syscall_check
 from tests.contract.matrix import rest
 from tests.daemon import ECHOD, SECONDS, Daemon, eventually
 from tests.fastpath.clients import connect
@@ -69,7 +69,7 @@ def test_with_the_plane_off_no_call_is_tried_and_no_line_logged():
 
 
 def test_without_a_filter_no_line_is_logged():
-    assert permitted.refusals() == {}
+    assert syscall_check.refusals() == {}
     with Daemon(CONFIG.replace("PLANE", "auto")) as daemon:
         check_all(daemon)
         assert not warned(daemon)

@@ -3,7 +3,7 @@
 import pytest
 
 from echod.client.commandline import COMMANDS, parser
-from echod.client.examples import EXAMPLES
+from echod.client.help_examples import EXAMPLES
 from echod.client.value_types import MOST_PROBES
 
 

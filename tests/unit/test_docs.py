@@ -22,7 +22,7 @@ from echod import tap
 from echod.config.loading import load
 from echod.config.options import option_forms
 from echod.config.schema import field_of
-from echod.daemon.hint import hint
+from echod.daemon.startup_hint import hint
 from echod.events import CATALOGUE, Closing, Counters
 from echod.gate import flood_detector
 from echod.gate.connections import ConnectionGate

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 
 from echod.model import PLAIN
 from echod.socket_names import Inet
-from echod.transports.entrance import Entrance
+from echod.transports.handshake_slot import Entrance
 from echod.transports.layers.stack import HandshakeTimeout, Layer, stacked
 from echod.transports.twisted_socket import TwistedSocket
 from tests.layers import HANDSHAKE, Name, Staying

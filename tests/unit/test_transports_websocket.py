@@ -18,7 +18,7 @@ from echod.gate.work_budget import WorkBudget
 from echod.model import PLAIN
 from echod.shape import Shape
 from echod.socket_names import Inet
-from echod.transports.entrance import Rejection
+from echod.transports.handshake_slot import Rejection
 from echod.transports.layers.http_answer import Answer, Resource
 from echod.transports.layers.stack import (
     LINGER,

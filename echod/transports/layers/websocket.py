@@ -32,7 +32,7 @@ from echod.gate.send_budget import Pressure, Watermark
 from echod.gate.work_budget import Portion, WorkBudget
 from echod.model import PLAIN, Arrival, share_of
 from echod.shape import Shape
-from echod.transports.entrance import Rejection
+from echod.transports.handshake_slot import Rejection
 from echod.transports.layers.stack import (
     LINGER,
     Build,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 
-class Pace:
+class TokenBucket:
     """A token bucket. A rate `per_second` of 0 means no limit; `clock` returns monotonic seconds."""
 
     def __init__(self, per_second: float, burst: float, clock: Callable[[], float]) -> None:

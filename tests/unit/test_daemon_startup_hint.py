@@ -1,6 +1,6 @@
 """The hint: a command to try next."""
 
-from echod.daemon.hint import hint
+from echod.daemon.startup_hint import hint
 
 
 def test_it_names_the_most_instructive_service() -> None:
