@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from echod.config.carriage import matrix
+from echod.config.kind_transports import matrix
 from echod.model import Service
 
 PROXIED = "?proxy"
