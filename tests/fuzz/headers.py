@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Final
+from typing import Any, Final
 
 from echod.socket_names import Inet, UnixName
+from echod.transports.layers.proxy import Proxy
 from echod.transports.layers.proxy_header import (
     SIGNATURE,
     V1_MOST,
@@ -18,8 +19,10 @@ from echod.transports.layers.proxy_header import (
     version_2,
 )
 from echod.transports.layers.proxy_tlvs import crc32c, described
+from echod.transports.layers.stack import Facts, ProtocolError
 from tests.fuzz.draw import Draw
 from tests.fuzz.target import Target, assert_plain
+from tests.wire import Wire
 
 VERSIONS: Final[tuple[Versions, ...]] = ("any", "v1", "v2")
 
@@ -31,6 +34,8 @@ def _headers(data: bytes) -> bool:
     whole = draw.rest()
     if fix:
         whole = _completed(whole)
+    if not datagrams:
+        _through_the_layer(whole, versions, [cut % 97 + 1, cut % 13 + 1])
     try:
         header = parse(whole, versions, datagrams=datagrams)
     except HeaderError as error:
@@ -54,6 +59,60 @@ def _headers(data: bytes) -> bool:
             assert found is not None
             assert (found.source, found.destination) == (source, destination)
     return True
+
+
+class _Above:
+    """The receiver above the layer: it keeps the client's bytes."""
+
+    def __init__(self) -> None:
+        self.came = b""
+
+    def begin(self, below: Any) -> None:
+        self.facts = below.facts
+
+    def received(self, data: bytes, arrival: object = None) -> None:
+        self.came += data
+
+    def ended(self) -> None: ...
+
+    def stuck(self) -> None: ...
+
+    def drained(self) -> None: ...
+
+    def lost(self, reason: Exception) -> None: ...
+
+
+def _through_the_layer(whole: bytes, versions: Versions, sizes: list[int]) -> None:
+    """The same bytes in pieces: the level above gets exactly the bytes after the header, or the connection is reset."""
+    above: list[_Above] = []
+    wire = Wire(Facts(Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000)))
+
+    def build() -> Any:
+        above.append(_Above())
+        return above[0]
+
+    wire.receiver = Proxy(build, versions, None, 0)
+    wire.receiver.begin(wire)
+    at = 0
+    while at < len(whole) and not wire.ended:
+        size = sizes[at % 2]
+        wire.receiver.received(whole[at : at + size])
+        at += size
+    try:
+        header = parse(whole, versions)
+    except HeaderError:
+        assert wire.ended == "reset"
+        assert isinstance(wire.facts.error, ProtocolError)
+        assert_plain(str(wire.facts.error))
+        assert not above
+        return
+    assert not wire.ended
+    if header is None:
+        assert not above
+        return
+    assert above[0].came == whole[header.size :]
+    assert wire.facts.remote == (header.source or Inet("127.0.0.1", 40_000))
+    assert json.dumps(wire.facts.learned).isascii()
 
 
 def _prefix_agrees(whole: bytes, cut: int, versions: Versions, datagrams: bool) -> None:

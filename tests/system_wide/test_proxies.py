@@ -33,6 +33,11 @@ plane = "{plane}"
 proxy-from = ["127.0.0.1"]
 [services.whoami]
 listen = ["tcp://127.0.0.1:0?proxy=any"]
+[services.whoami-tls]
+kind = "whoami"
+listen = ["tls://127.0.0.1:0?proxy=any"]
+[services.whoami-tls.tls]
+certificate = "self-signed"
 [services.echo]
 listen = ["tcp://127.0.0.1:0?proxy=any"]
 [services.discard]
@@ -61,6 +66,9 @@ listen everything
 listen ssl
   bind 127.0.0.1:{ssl} ssl crt {dir}/both.pem
   server echod {whoami} send-proxy-v2-ssl
+listen encrypted
+  bind 127.0.0.1:{encrypted}
+  server echod {tls} send-proxy-v2 ssl verify none
 listen echo
   bind 127.0.0.1:{echo}
   server echod {echod} send-proxy-v2 proxy-v2-options crc32c
@@ -135,9 +143,10 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def haproxy(daemon: Daemon, pki: Path) -> Iterator[dict[str, int]]:
     """HAProxy, and the port of each of its parts."""
     program = tool("haproxy")
-    ports = {name: free_port() for name in ("v1", "v2", "everything", "ssl", "echo")}
+    ports = {name: free_port() for name in ("v1", "v2", "everything", "ssl", "echo", "encrypted")}
     config = pki / "haproxy.cfg"
     places = {"whoami": address(daemon, "whoami"), "echod": address(daemon, "echo")}
+    places["tls"] = address(daemon, "whoami-tls", "tls")
     config.write_text(HAPROXY.format(dir=pki, options=OPTIONS, **places, **ports))
     with running([program, "-db", "-f", config], *ports.values()):
         yield ports
@@ -178,6 +187,14 @@ def test_haproxy_tells_of_tls_in_short(haproxy):
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     facts = whoami(context.wrap_socket(connect(haproxy["ssl"])))
     assert facts["proxy"]["ssl"]["version"] == "TLSv1.3"
+
+
+def test_the_header_comes_before_the_handshake_of_tls(haproxy):
+    client = connect(haproxy["encrypted"])
+    own = Inet(*client.getsockname())
+    facts = whoami(client)
+    names(facts, own, 2)
+    assert facts["tls"]["version"] == "TLSv1.3"
 
 
 def test_a_stream_behind_haproxy_loses_nothing(haproxy):
