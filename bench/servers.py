@@ -17,7 +17,8 @@ from bench.workloads import Role
 
 PEERS: Final = Path(__file__).parent / "peers"
 EVERY: Final = frozenset(Role)
-SOCKETS: Final = EVERY - {Role.WEBSOCKET}  #: the roles that need no library
+BARE: Final = EVERY - {Role.PROXIED}  #: the roles without a header
+SOCKETS: Final = BARE - {Role.WEBSOCKET}  #: the roles that need no library
 STREAMS: Final = SOCKETS - {Role.UDP}
 
 
@@ -35,8 +36,13 @@ class Place:
         """As the peers' programs take it."""
         if self.role is Role.UNIX:
             return ["unix", self.path]
-        extra = {Role.UPPER: ["upper"], Role.UDP: ["udp"], Role.WEBSOCKET: ["websocket"]}.get(self.role, [])
-        return [self.host, str(self.port), *extra]
+        extra = {
+            Role.UPPER: ["upper"],
+            Role.UDP: ["udp"],
+            Role.WEBSOCKET: ["websocket"],
+            Role.PROXIED: ["proxy"],
+        }
+        return [self.host, str(self.port), *extra.get(self.role, [])]
 
     @property
     def url(self) -> str:
@@ -44,7 +50,8 @@ class Place:
         if self.role is Role.UNIX:
             return f"unix://{self.path}"
         scheme = {Role.UDP: "udp", Role.WEBSOCKET: "ws"}.get(self.role, "tcp")
-        return f"{scheme}://{self.host}:{self.port}"
+        query = "?proxy=v2" if self.role is Role.PROXIED else ""
+        return f"{scheme}://{self.host}:{self.port}{query}"
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,8 @@ def _node(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
 
 
 def _echod(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
+    if Role.PROXIED in places:  # --listen has no proxy-from
+        return _configured("echod")(kit, places)
     listen = [f"--listen={kind_of(role)}={place.url}" for role, place in places.items()]
     return [*kit.echod, *listen]
 
@@ -131,6 +140,8 @@ def _configured(name: str, *lines: str) -> Command:
             urls = ", ".join(f'"{place.url}"' for role, place in places.items() if kind_of(role) == kind)
             if urls:
                 text += [f"[services.{kind}]", f"listen = [{urls}]"]
+            if "?proxy" in urls:
+                text += ['proxy-from = ["127.0.0.0/8"]']
         ports = "-".join(str(place.port) for place in places.values())
         return [*kit.echod, "--config", kit.write(f"{name}-{ports}.toml", "\n".join(text) + "\n")]
 
@@ -179,24 +190,24 @@ SERVERS: Final = (
         together=True,
         ready=False,
     ),
-    Server("c", "C", STREAMS, _built("c_echo"), "c_echo.c", ("cc",), install=_CC, quick=True),
+    Server("c", "C", STREAMS | {Role.PROXIED}, _built("c_echo"), "c_echo.c", ("cc",), install=_CC, quick=True),
     Server("c-recvmmsg", "C recvmmsg", UDP_ONLY, _c_udp("recvmmsg"), "c_udp.c", ("cc",), install=_CC, quick=True),
     Server("c-recvfrom", "C recvfrom", UDP_ONLY, _c_udp("recvfrom"), "c_udp.c", ("cc",), install=_CC, quick=True),
     Server("c-gro", "C GRO + GSO", UDP_ONLY, _c_udp("gro"), "c_udp.c", ("cc",), install=_CC),
     Server(
         "stock",
         "stock Twisted",
-        EVERY if find_spec("wsproto") else SOCKETS,  # the extra twisted[websocket]
+        (BARE if find_spec("wsproto") else SOCKETS) | {Role.PROXIED},  # the extra twisted[websocket]
         _python("stock_twisted.py"),
         module="twisted",
         install=_HERE.format("twisted"),
         quick=True,
     ),
-    Server("asyncio", "asyncio", EVERY, _python("asyncio_echo.py")),
+    Server("asyncio", "asyncio", BARE, _python("asyncio_echo.py")),
     Server(
         "uvloop",
         "uvloop",
-        EVERY,
+        BARE,
         _python("asyncio_echo.py", "uvloop"),
         module="uvloop",
         install=_HERE.format("uvloop"),

@@ -19,6 +19,7 @@ class Role(Enum):
     UNIX = "unix echo"
     UDP = "udp echo"
     WEBSOCKET = "websocket echo"
+    PROXIED = "tcp echo behind a proxy"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,15 @@ WORKLOADS: Final = (
     _stream("tcp-bulk", "TCP echo bulk, 64 KiB writes", Role.TCP, 1, "--size=65536", "--depth=16"),
     _stream("tcp-upper", "TCP upper 64 B × 64", Role.UPPER, 64, "--upper"),
     Workload("connect", "connect, echo 64 B, close", Role.TCP, ("connect", "--connections=16"), 16, "c", True, True),
+    _stream("proxy-64", "behind PROXY v2: echo 64 B × 64", Role.PROXIED, 64, "--proxy", quick=False),
+    Workload(
+        "proxy-connect",
+        "behind PROXY v2: connect, echo 64 B, close",
+        Role.PROXIED,
+        ("connect", "--connections=16", "--proxy"),
+        16,
+        reconnects=True,
+    ),
     _stream("unix-64", "Unix stream echo 64 B × 64", Role.UNIX, 64, quick=False),
     _datagram("udp-64", "UDP echo 64 B, 64 in flight, one peer", "--depth=64", quick=True),
     _datagram("udp-1", "UDP echo 64 B, one in flight", yardstick="c-recvfrom", quick=True),

@@ -56,7 +56,9 @@ static bool step(struct visit *v)
         getsockopt(v->fd, SOL_SOCKET, SO_ERROR, &error, &length);
         if (error != 0)
             fail("connect: %s", strerror(error));
-        if (send(v->fd, pattern + v->place % PERIOD, opt.size, MSG_NOSIGNAL) != (ssize_t)opt.size)
+        size_t first = proxy_header(buffer);
+        memcpy(buffer + first, pattern + v->place % PERIOD, opt.size);
+        if (send(v->fd, buffer, first + opt.size, MSG_NOSIGNAL) != (ssize_t)(first + opt.size))
             fail("conversation %u: send: %s", index, strerror(errno));
         v->state = ANSWERING;
         watch(v, EPOLL_CTL_MOD, EPOLLIN);
@@ -112,8 +114,8 @@ static uint64_t slice(double seconds)
 
 void connect_mode(void)
 {
-    if (opt.size > sizeof buffer)
-        fail("--size: at most %zu bytes in this mode", sizeof buffer);
+    if (opt.size > sizeof buffer - PROXY_HEADER)
+        fail("--size: at most %zu bytes in this mode", sizeof buffer - PROXY_HEADER);
     visits = allocate(opt.connections, sizeof *visits);
     ep = epoll_create1(EPOLL_CLOEXEC);
     first_source = 0x100001u + ((unsigned)getpid() % 0xd000u) * 256u; /* 127.16.0.0 and up: avoids ports of earlier runs */

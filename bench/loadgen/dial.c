@@ -35,6 +35,18 @@ void destination(void *address, unsigned *length)
     *length = sizeof *to;
 }
 
+size_t proxy_header(unsigned char *to)
+{
+    static const unsigned char V2[PROXY_HEADER] = {
+        0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a, 0x21, 0x11, 0x00, 0x0c,
+        127, 1, 2, 3, 127, 0, 0, 1, 0x13, 0x88, 0x00, 0x07, /* from 127.1.2.3:5000 to 127.0.0.1:7 */
+    };
+    if (!opt.proxy)
+        return 0;
+    memcpy(to, V2, sizeof V2);
+    return sizeof V2;
+}
+
 static int open_stream(unsigned source, int flags)
 {
     union {
@@ -67,7 +79,13 @@ static int open_stream(unsigned source, int flags)
 
 int dial(unsigned source)
 {
-    return open_stream(source, 0);
+    unsigned char first[PROXY_HEADER];
+    size_t length = proxy_header(first);
+    int fd = open_stream(source, 0);
+
+    if (length > 0 && send(fd, first, length, MSG_NOSIGNAL) != (ssize_t)length)
+        fail("send: %s", strerror(errno));
+    return fd;
 }
 
 int dial_begin(unsigned source)

@@ -29,6 +29,7 @@ struct options {
     unsigned flows;     /* datagram: sockets, each a separate peer to the server */
     bool gso;           /* datagram: send with UDP_SEGMENT, receive with UDP_GRO */
     bool upper;         /* the reply is the message in upper case */
+    bool proxy;         /* stream, connect: a PROXY header of version 2 comes first */
     double seconds;     /* of the measured slice */
     double warm;        /* seconds of warm-up before it */
 };
@@ -59,6 +60,8 @@ void slice_begin(void);          /* discards the warm-up's figures and starts th
 void slice_report(uint64_t messages, uint64_t lost); /* latency: [[at most so many ns, messages], …]; then waits */
 
 /* dial.c */
+enum { PROXY_HEADER = 28 };          /* bytes of a PROXY header of version 2 over IPv4 */
+size_t proxy_header(unsigned char *to); /* writes it if opt.proxy, and returns its length, or 0 */
 int dial(unsigned source); /* a connected blocking stream; with source 0 the kernel chooses the address */
 int dial_begin(unsigned source); /* non-blocking; the connection may be incomplete */
 void settle(int fd, uint64_t offset, unsigned index); /* one byte there and back: all earlier connections were accepted */

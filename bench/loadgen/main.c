@@ -20,6 +20,7 @@ static const char HELP[] =
     "  --flows N          datagram: sockets that send in turn (1)\n"
     "  --gso              datagram: send with UDP_SEGMENT, receive with UDP_GRO\n"
     "  --upper            the reply is expected in upper case\n"
+    "  --proxy            stream, connect: send a PROXY header of version 2 first\n"
     "  --warm S           seconds of warm-up (0.2)\n"
     "  --seconds S        of the measured slice (1)\n";
 
@@ -28,7 +29,7 @@ static const struct option LONG[] = {
     {"size", required_argument, NULL, 's'},  {"depth", required_argument, NULL, 'd'}, {"flows", required_argument, NULL, 'f'},
     {"gso", no_argument, NULL, 'g'},         {"upper", no_argument, NULL, 'u'},       {"warm", required_argument, NULL, 'w'},
     {"help", no_argument, NULL, 'h'},        {"seconds", required_argument, NULL, 't'},
-    {"connections", required_argument, NULL, 'c'}, {NULL, 0, NULL, 0},
+    {"connections", required_argument, NULL, 'c'}, {"proxy", no_argument, NULL, 'o'}, {NULL, 0, NULL, 0},
 };
 
 static unsigned number(const char *text, const char *name)
@@ -66,6 +67,7 @@ static void parse(int argc, char **argv)
         case 'f': opt.flows = number(optarg, "flows"); break;
         case 'g': opt.gso = true; break;
         case 'u': opt.upper = true; break;
+        case 'o': opt.proxy = true; break;
         case 'w': opt.warm = duration(optarg, "warm"); break;
         case 't': opt.seconds = duration(optarg, "seconds"); break;
         case 'h': fputs(HELP, stdout); exit(0);

@@ -1,9 +1,10 @@
 /* The C reference: a stream echo on level-triggered epoll.
  *
- * c_echo HOST PORT [upper]      c_echo unix PATH [upper]
+ * c_echo HOST PORT [upper|proxy]      c_echo unix PATH [upper]
  *
  * One read and one write per message. After a short write the rest is kept, and the connection is not read until the
- * rest was written. An idle connection uses no user memory.
+ * rest was written. An idle connection uses no user memory. With `proxy`, a PROXY header of version 2 over IPv4 comes
+ * first, in one segment; it is checked and dropped.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -21,15 +22,17 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { READ = 65536, EVENTS = 256, BACKLOG = 4096 };
+enum { HEADER = 28, READ = 65536, EVENTS = 256, BACKLOG = 4096 };
 
 static struct rest {
     char *bytes; /* NULL if no data is pending */
     size_t length, gone;
+    bool expects; /* its header has not come yet */
 } *rests; /* by descriptor */
 static char buffer[READ];
 static int ep;
-static bool upper;
+static bool upper, proxy;
+static const char V2[16] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c";
 
 static void check(long result, const char *what)
 {
@@ -86,10 +89,22 @@ static void answer(int fd)
         end(fd);
         return;
     }
+    char *from = buffer;
+    if (rests[fd].expects) {
+        if (n < HEADER || memcmp(buffer, V2, sizeof V2) != 0) {
+            end(fd);
+            return;
+        }
+        rests[fd].expects = false;
+        from += HEADER;
+        n -= HEADER;
+        if (n == 0)
+            return;
+    }
     if (upper)
         for (ssize_t i = 0; i < n; i++)
             buffer[i] = (char)(buffer[i] - (buffer[i] >= 'a' && buffer[i] <= 'z' ? 32 : 0));
-    sent = send(fd, buffer, (size_t)n, MSG_NOSIGNAL);
+    sent = send(fd, from, (size_t)n, MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN) {
         end(fd);
         return;
@@ -99,7 +114,7 @@ static void answer(int fd)
     if (sent < n) {
         struct rest *r = &rests[fd];
         *r = (struct rest){.bytes = malloc((size_t)(n - sent)), .length = (size_t)(n - sent)};
-        memcpy(r->bytes, buffer + sent, r->length);
+        memcpy(r->bytes, from + sent, r->length);
         watch(fd, EPOLL_CTL_MOD, EPOLLOUT);
     }
 }
@@ -130,10 +145,11 @@ int main(int argc, char **argv)
     int listener, fd;
 
     if (argc < 3) {
-        fputs("c_echo HOST PORT [upper]\n", stderr);
+        fputs("c_echo HOST PORT [upper|proxy]\n", stderr);
         return 2;
     }
     upper = argc > 3 && strcmp(argv[3], "upper") == 0;
+    proxy = argc > 3 && strcmp(argv[3], "proxy") == 0;
     getrlimit(RLIMIT_NOFILE, &files);
     rests = calloc(files.rlim_cur, sizeof *rests);
     ep = epoll_create1(0);
@@ -145,8 +161,10 @@ int main(int argc, char **argv)
         int n = epoll_wait(ep, events, EVENTS, -1);
         for (int i = 0; i < n; i++) {
             if (events[i].data.fd == listener) {
-                while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0)
+                while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
+                    rests[fd].expects = proxy;
                     watch(fd, EPOLL_CTL_ADD, EPOLLIN);
+                }
             } else if (rests[events[i].data.fd].bytes != NULL) {
                 flush(events[i].data.fd);
             } else {

@@ -1,8 +1,9 @@
 """Stock Twisted: Protocol and DatagramProtocol as in its documentation, on its default reactor.
 
-stock_twisted.py HOST PORT [upper] [udp] [websocket]        stock_twisted.py unix PATH [upper]
+stock_twisted.py HOST PORT [upper] [udp] [websocket] [proxy]        stock_twisted.py unix PATH [upper]
 
-With `websocket`, the server of twisted.web.websocket, which needs the extra twisted[websocket].
+With `websocket`, the server of twisted.web.websocket, which needs the extra twisted[websocket]. With `proxy`, the
+endpoint `haproxy:`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
+from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint, serverFromString
 from twisted.internet.interfaces import IAddress, ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.internet.task import react
@@ -89,6 +90,8 @@ async def serve(reactor: object, host: str, port: str, *words: str) -> None:
     factory = EchoFactory(Upper if "upper" in words else Echo)
     if "websocket" in words:
         await TCP4ServerEndpoint(reactor, int(port), interface=host).listen(web_socket_site())
+    elif "proxy" in words:
+        await serverFromString(reactor, f"haproxy:tcp:{port}:interface={host}").listen(factory)
     elif "udp" in words:
         reactor.listenUDP(int(port), EchoUDP(), interface=host)  # type: ignore[attr-defined]
     elif host == "unix":
