@@ -11,10 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.chaos import hostile_text
 from tests.chaos.corpus import CORPUS, illegible, illegible_entries, illegible_json, illegible_texts
@@ -92,10 +92,9 @@ def everywhere(account: Account, plane: str, schemes: Sequence[str] = SCHEMES) -
         account.texts += messages + 3 * names + hostile_text.operated(places)
         for kind in ("console", "echo"):
             with hostile_text.named(places, daemon.dir, kind) as connections:
-                told = json.loads(_body(_get(places_of(daemon)[0], "/api/connections?limit=10000")))
+                told = _told_of(places_of(daemon)[0], kind, connections)
             account.texts += connections
-            there = sum(one["service"] == kind and one["peer"].startswith(("/", "@")) for one in told)
-            account.expect(f"connections of {kind}", there, connections)
+            account.expect(f"connections of {kind}", sum(map(_named(kind), told)), connections)
             account.read(len(told), [text.encode("utf-8", "replace") for text in illegible_texts(told)])
         for place in places_of(daemon):
             asked, answers = hostile_text.requested(place)
@@ -114,6 +113,23 @@ def everywhere(account: Account, plane: str, schemes: Sequence[str] = SCHEMES) -
     for output in (daemon.stdout, daemon.stderr, operator, member):
         account.read(len(output.raw), illegible(b"\n".join(output.raw)))
     account.forms.append("text")
+
+
+def _told_of(admin: str, kind: str, connections: int) -> list[Any]:
+    """The connections that the admin interface reports, when it reports so many of named clients, or in the end."""
+    told: list[Any] = []
+
+    def complete() -> bool:  # the kernel completes a connection before the daemon accepts it
+        told[:] = json.loads(_body(_get(admin, "/api/connections?limit=10000")))
+        return sum(map(_named(kind), told)) >= connections
+
+    eventually(complete)
+    return told
+
+
+def _named(kind: str) -> Callable[[Any], bool]:
+    """Whether a connection is one of a named client of that kind."""
+    return lambda one: one["service"] == kind and one["peer"].startswith(("/", "@"))
 
 
 def _count(account: Account, form: str, lines: list[str], connections: int) -> None:
