@@ -13,7 +13,7 @@ TYPED = echod twisted/plugins bench completion docs tests
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-system lint format bench bench-quick chaos fuzz soak docs man picture completion release-check release deb clean
+.PHONY: help run test test-system coverage lint format bench bench-quick chaos fuzz soak docs man picture completion release-check release deb clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -26,7 +26,11 @@ test: $(VENV)/.test  ## every test that needs only this tree (ARGS=--cov shows t
 
 test-system: $(VENV)/.dev  ## the tests that need root, the network or other programs; as root, installs those
 	@tests/system_wide/prepare
-	@$(BIN)/python -m pytest $(PARALLEL) -m system_wide tests/system_wide tests/packaging tests/gate tests/system tests/box $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "needs_root or needs_tools" tests/system_wide tests/packaging tests/gate tests/system tests/box $(ARGS)
+	@$(MAKE) --no-print-directory coverage
+
+coverage: $(VENV)/.test  ## check that the unit tests run every line of the modules that setup.cfg lists
+	@$(BIN)/python -m pytest -q $(PARALLEL) --cov --cov-report term tests/unit --ignore tests/unit/test_docs.py
 
 lint: $(VENV)/.dev  ## style, types, prose, and the names of the newsfragments
 	@$(BIN)/python -m ruff check .

@@ -1,9 +1,11 @@
 """The house rules that a program can check: imports, side effects of imports, and the size of modules."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from configparser import ConfigParser
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -204,3 +206,20 @@ def test_imports_have_no_side_effects():
     ended = subprocess.run(command, check=False, cwd=TOP, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == ""
+
+
+OTHERS_MARKS = {"filterwarnings", "parametrize", "skip", "skipif", "timeout", "usefixtures", "xdist_group", "xfail"}
+
+
+def test_every_mark_of_a_test_is_registered():
+    """A test with an unknown mark cannot be collected, and no `make test` runs the tests of these folders."""
+    setup = ConfigParser()
+    setup.read(TOP / "setup.cfg")
+    registered = {line.partition(":")[0] for line in setup["tool:pytest"]["markers"].split("\n") if line}
+    wrong = [
+        f"{path.relative_to(TOP)}: {mark}"
+        for path in sorted((TOP / "tests").rglob("*.py"))
+        for mark in re.findall(r"\bpytest\.mark\.(\w+)", path.read_text("utf-8"))
+        if mark not in registered | OTHERS_MARKS
+    ]
+    assert not wrong, f"expected one of {sorted(registered)}"

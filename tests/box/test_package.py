@@ -15,7 +15,7 @@ from tests.box.box import Box
 from tests.box.load import Load, tcp, udp, unix
 from tests.daemon import SECONDS, eventually
 
-pytestmark = [pytest.mark.system_wide, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_tools, pytest.mark.timeout(900)]
 
 EXPOSED = {"echod.service": 1.3, "echod-activated.service": 0.3}
 LEFT = ("/etc/echod", "/usr/lib/echod", "/run/echod", "/var/lib/echod", "/usr/sbin/echod", "/usr/bin/echoctl")

@@ -6,6 +6,7 @@ import struct
 import time
 
 from tests.contract.matrix import MESSAGE, Contract, data, everywhere
+from tests.daemon import SECONDS
 from tests.websocket import WebSocketClient
 
 LARGE = 200_000  #: bytes that fit the kernel's default send buffer (212,992, its own overhead included)
@@ -63,7 +64,7 @@ class Answering(Contract):
         except TimeoutError:
             pass
         self.assertLess(sent, 4000)
-        client.settimeout(10)
+        client.settimeout(SECONDS)
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(rest(client), [b"%08d" % number * 1000 for number in range(sent)])
 

@@ -71,7 +71,7 @@ def was_served(client: socket.socket, place: Any) -> bool:
         return False
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 @pytest.mark.parametrize("denied", [False, True])
 def test_a_scope_changes_no_decision(two, plane, denied):
     server, client = link_local(two.server), link_local(two.client)

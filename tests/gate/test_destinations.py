@@ -8,7 +8,7 @@ from tests.chaos.network import CLIENT4, CLIENT6, LINK, SERVER4, SERVER6
 from tests.daemon import Daemon
 from tests.gate.configurations import SILENCE, asking, configuration, counted, refused, settled
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_root
 
 ALLOW = 'allow = ["10.99.0.0/24", "fd00:99::/64", "fe80::/10"]'
 MANY4 = ("10.99.0.255", "255.255.255.255", "224.0.0.1")

@@ -116,7 +116,7 @@ WINDOW = 1.0  #: seconds
 MOST = 20  #: calls in WINDOW
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_tools
 @pytest.mark.parametrize("error", ACCEPT_ERRORS)
 def test_an_accept_that_fails(plane, error):
     """A client waits, and accept fails for WINDOW: a bounded number of calls, two lines, and then service is normal."""

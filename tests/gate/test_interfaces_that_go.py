@@ -11,7 +11,7 @@ from tests.chaos.network import LINK, link_local
 from tests.daemon import SECONDS, Daemon
 from tests.gate.configurations import STAYING, configuration, settled
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_root
 
 ALLOW = 'allow = ["fe80::/10", "127.0.0.0/8", "::1/128"]'
 

@@ -13,7 +13,7 @@ SERVICE = (
 )
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 def test_a_link_with_packet_loss_loses_no_byte(two, plane):
     for side in two:
         side.loses(LOSS)

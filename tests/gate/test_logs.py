@@ -14,7 +14,7 @@ CLIENTS, ROUNDS = 200, 5  #: two lines each: far more than 64 KiB
 
 @pytest.mark.parametrize("subject", [Subject.ECHOD, Subject.PLAIN], ids=["auto", "off"])
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.system_wide if "disk" in kind else ()) for kind in TARGETS]
+    "kind", [pytest.param(kind, marks=pytest.mark.needs_root if "disk" in kind else ()) for kind in TARGETS]
 )
 def test_every_client_is_served(kind, subject):
     with TARGETS[kind]() as target, logging_to(target, subject) as (place, process):

@@ -48,7 +48,7 @@ def serving(plane: str, rate: str) -> str:
     return configuration(plane, *services, defaults=f'limits = {{ rate = "{rate}" }}')
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 @pytest.mark.parametrize("rate", ["auto", "0"])
 def test_two_services_of_echod_do_not_reply_to_each_other(lo, plane, rate):
     with Daemon(serving(plane, rate)) as daemon, Spoofer() as spoofer:

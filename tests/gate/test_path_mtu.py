@@ -64,7 +64,7 @@ def answered(place: tuple[str, int], sizes: tuple[int, ...]) -> list[int]:
     return came
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 def test_a_reply_above_the_path_mtu_arrives(client, plane):
     server, far = client
     with server.inside(), Daemon(configuration(plane, SERVICE)) as daemon:
@@ -89,7 +89,7 @@ def alike(place: tuple[str, int], count: int, size: int) -> int:
             return -1
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 def test_ping_with_df_meets_the_narrow_link(client):
     """The probes of -M do are lost where those of -M dont are answered."""
     server, far = client

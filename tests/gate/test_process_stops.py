@@ -56,7 +56,7 @@ def test_a_sigterm_to_a_stopped_daemon_takes_effect_when_it_continues(plane):
 # The clock
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_tools
 @pytest.mark.parametrize("step", ["-3600s", "+3600s"])
 def test_a_step_of_the_clock_changes_no_limit(plane, step, tmp_path):
     """Due limits are reached, others are not, and a rate allows no more; a stop takes no longer."""

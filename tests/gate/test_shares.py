@@ -72,7 +72,7 @@ def test_exactly_the_allowed_number_of_new_connections_is_served(way):
         assert refused(figures) == {"new-per-client": 100}
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 def test_a_64_is_one_client_over_ipv6(two, plane):
     """A /64 is one client: a host may use as many addresses as it likes in its own /64."""
     two.client.add("fd00:99::3/64", "fd00:99:0:1::1/64", device=LINK)
@@ -86,7 +86,7 @@ def test_a_64_is_one_client_over_ipv6(two, plane):
         assert refused(counted(daemon, "stream", "tcp")) == {"per-client": 25}
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 def test_new_connections_have_a_default_limit_on_a_network_address(two, plane):
     """`auto` is 200 a second with a burst of 500 there, and no limit on a listener bound to loopback."""
     service = stream("echo", "connections = 5000, per-client = 5000", SERVER4, 'allow = ["10.99.0.0/24"]')
@@ -152,7 +152,7 @@ def test_shares_of_datagrams(plane):
         assert not refused(counted(daemon, "unlimited", "udp"))
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 def test_rates_have_a_default_limit_on_a_network_address(two, plane):
     with Daemon(configuration(plane, f'echo]\nlisten = ["udp://{SERVER4}:0"]\nallow = ["10.99.0.0/24"]')) as daemon:
         place = daemon.inet("echo", "udp")
@@ -166,7 +166,7 @@ def test_rates_have_a_default_limit_on_a_network_address(two, plane):
         assert sum(refused(figures).values()) == 3_000 - answers
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 def test_a_56_shares_a_rate_over_ipv6(lo, plane):
     """A /56 is the network of one customer. The sources are spoofed, because the machine has no such addresses."""
     lists = 'allow = ["2001:db8::/32", "::1/128"]\nlimits = { rate = "0.001/10" }'

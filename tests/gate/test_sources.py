@@ -22,7 +22,7 @@ def serving(plane: str, host: str = "127.0.0.1", more: str = "") -> str:
     return configuration(plane, f'echo]\nlisten = ["udp://{host}:0"]\n{more}')
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 def test_a_spoofed_service_or_broadcast_gets_no_reply(lo, plane):
     with Daemon(serving(plane)) as daemon, Spoofer() as spoofer:
         place, lines = daemon.inet("echo", "udp"), len(daemon.stderr.raw)
@@ -42,7 +42,7 @@ def test_a_spoofed_service_or_broadcast_gets_no_reply(lo, plane):
         assert figures["datagrams_in"] == others + EACH * others
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 @pytest.mark.parametrize(
     ("host", "to"), [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1"), ("*", "127.0.0.1"), ("*", "::1")]
 )
@@ -61,7 +61,8 @@ def test_a_flood_of_invalid_sources_is_counted_completely(lo, plane, host, to):
         assert set(refused(figures)) <= {"source-port", "kernel"}
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
+@pytest.mark.needs_tools
 def test_service_continues_if_the_kernel_refuses_the_filter(lo, plane):
     with Daemon(serving(plane)) as daemon, Spoofer() as spoofer:
         place = daemon.inet("echo", "udp")
@@ -114,7 +115,7 @@ WIRE6 = {
 }
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 @pytest.mark.parametrize("host", ["*", f"[{SERVER6}]"])
 def test_ipv6_sources_with_an_embedded_ipv4_address(two, plane, host):
     with Daemon(configuration(plane, f'echo]\nlisten = ["udp://{host}:0"]\n{ALLOW}')) as daemon:
@@ -131,7 +132,7 @@ def test_ipv6_sources_with_an_embedded_ipv4_address(two, plane, host):
         assert figures["datagrams_out"] == len(WIRE6)
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 def test_broadcast_addresses_of_every_network_of_an_interface(two, plane):
     """An interface may have several networks, and each has its own broadcast address."""
     two.server.add("10.98.0.1/24", "10.97.0.1/16", device="eth0")

@@ -42,7 +42,7 @@ def test_a_json_log_is_printable(plane):
     assert_kept(account)
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 def test_the_journal_is_printable(plane):
     text_escaping.as_entries(account := Account(), plane)
     assert_kept(account)

@@ -13,7 +13,7 @@ from tests.chaos.network import SERVER4
 from tests.daemon import SECONDS, Daemon, eventually
 from tests.gate.configurations import STAYING, configuration, counted
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_root
 
 SHORTER = """
 import runpy, socket

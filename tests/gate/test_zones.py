@@ -52,7 +52,7 @@ def ask(link: str, kind: socket.SocketKind, question: bytes) -> bytes:
         return rest(client)
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 @pytest.mark.parametrize("plane", ["auto", "off"])
 def test_two_links_have_two_labels_two_counters_and_two_lines(links, plane):
     with links.inside(), Daemon(configuration(plane, "echo")) as daemon:
@@ -71,7 +71,7 @@ def test_two_links_have_two_labels_two_counters_and_two_lines(links, plane):
             assert figures[f"echo udp://[{HOST}%{link}]:{PORT}"]["datagrams_out"] == turns
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 @pytest.mark.parametrize("listen", [f"[{HOST}%LINK]:{PORT}", f"[::]:{PORT}", f"*:{PORT}"])
 def test_both_ends_of_a_conversation_have_their_zone(links, listen):
     for link in LINKS:
@@ -83,7 +83,7 @@ def test_both_ends_of_a_conversation_have_their_zone(links, listen):
                 assert told["local_address"] == told["remote_address"] == f"{HOST}%{link}", told
 
 
-@pytest.mark.system_wide
+@pytest.mark.needs_root
 def test_the_client_names_the_zone_that_answered(links):
     with links.inside(), Daemon(configuration("auto", "echo")):
         for link in LINKS:

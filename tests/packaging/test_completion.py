@@ -11,7 +11,7 @@ from echod.client.commandline import COMMANDS
 from echod.services.registry import kinds
 from tests.daemon import ECHOCTL, TOP, Daemon, environment, run
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 # As readline does: the words up to the cursor go to the function that `complete` registered.
 ASK_BASH = """

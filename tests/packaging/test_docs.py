@@ -14,7 +14,7 @@ import pytest
 from echod.client.commandline import COMMANDS
 from tests.daemon import run
 
-pytestmark = [pytest.mark.system_wide, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.needs_tools, pytest.mark.timeout(300)]
 
 TOP = Path(__file__).parents[2]
 MANUALS = {"echod.8": "ECHOD.md", "echoctl.1": "ECHOCTL.md", "echod.toml.5": "CONFIG.md"}

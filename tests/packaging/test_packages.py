@@ -14,7 +14,7 @@ import pytest
 
 from echod.version import VERSION
 
-pytestmark = [pytest.mark.system_wide, pytest.mark.timeout(600)]  # builds and installs: it may have to download
+pytestmark = [pytest.mark.needs_tools, pytest.mark.timeout(600)]  # builds and installs: it may have to download
 
 TOP = Path(__file__).parents[2]
 WRITTEN = shutil.ignore_patterns(

@@ -10,7 +10,7 @@ import pytest
 
 from echod.version import VERSION
 
-pytestmark = [pytest.mark.system_wide, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.needs_tools, pytest.mark.timeout(900)]
 
 TOP = Path(__file__).parents[2]
 PYTHON = TOP / ".venv" / "bin" / "python"

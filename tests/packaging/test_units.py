@@ -9,7 +9,7 @@ import pytest
 from tests.daemon import TOP, run
 
 pytestmark = [
-    pytest.mark.system_wide,
+    pytest.mark.needs_tools,
     pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"),
 ]
 

@@ -30,7 +30,7 @@ quotes = "QUOTES"
 
 @pytest.fixture(
     params=[
-        name if normal(name) in ("c", "posix", "c.utf8") else pytest.param(name, marks=pytest.mark.system_wide)
+        name if normal(name) in ("c", "posix", "c.utf8") else pytest.param(name, marks=pytest.mark.needs_tools)
         for name in LOCALES
     ]
 )

@@ -143,7 +143,7 @@ def test_a_datagram_sent_before_the_stop_has_a_reply(plane):
     """A datagram in the socket's queue was delivered, as far as its sender can know."""
     config = f'[daemon]\nplane = "{plane}"\n[services.echo]\nlisten = ["udp://127.0.0.1:0"]\n'
     with Daemon(config) as daemon, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(2)
+        client.settimeout(SECONDS)
         client.connect(daemon.place("echo", "udp"))
         daemon.send_signal(signal.SIGSTOP)
         questions = [f"question {number}".encode() for number in range(200)]

@@ -43,7 +43,7 @@ def assert_served(path: str) -> None:
 @pytest.mark.parametrize("subject", [Subject.ECHOD, Subject.PLAIN], ids=["auto", "off"])
 @pytest.mark.parametrize(
     "case",
-    [pytest.param(case, marks=pytest.mark.system_wide if case in paths.TRACED else ()) for case in paths.CASES],
+    [pytest.param(case, marks=pytest.mark.needs_tools if case in paths.TRACED else ()) for case in paths.CASES],
 )
 def test_another_user_may_write_beside_it(case, subject):
     try:

@@ -19,7 +19,7 @@ import pytest
 
 from tests.daemon import ECHOCTL, SECONDS, TOP, Daemon, Lines, environment, free_port, run
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 NAME = "echo.example"
 

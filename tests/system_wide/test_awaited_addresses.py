@@ -15,7 +15,7 @@ from tests.chaos.network import Lacking, Network, alone
 from tests.contract.matrix import rest
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, eventually, run
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_root
 LATE, PORT = "192.0.2.7", 7007
 CONFIG = """
 [daemon]

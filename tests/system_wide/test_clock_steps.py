@@ -19,7 +19,7 @@ from tests.contract.matrix import PLANES, data, exactly
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, eventually, run
 from tests.fastpath.clients import connect
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 BURST = 20
 CONFIG = """

@@ -7,7 +7,7 @@ import pytest
 
 from tests.system_wide.others import file, said, tool
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 JAR = "/usr/share/java/commons-net.jar"
 TO_1970 = 2_208_988_800  # seconds from 1900, where the clock of RFC 868 begins

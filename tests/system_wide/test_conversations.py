@@ -8,7 +8,7 @@ import pytest
 from tests.daemon import TOP, Daemon, Lines, environment, eventually
 from tests.system_wide.others import tool
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 PAGE = (TOP / "docs" / "SERVICES.md").read_text("utf-8")
 CONVERSATIONS = re.findall(r"(?ms)^```conversation\n(.*?)^```$", PAGE)

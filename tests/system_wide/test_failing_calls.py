@@ -9,7 +9,7 @@ from tests.chaos.network import Lacking, program
 from tests.chaos.report import OURS
 from tests.chaos.syscalls import CALLS, SERVICES, STANDING, TROUBLES, Fate, endure
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 
 @pytest.fixture(params=OURS, ids=["plane-auto", "plane-off"])

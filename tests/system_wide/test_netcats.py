@@ -7,7 +7,7 @@ import pytest
 
 from tests.system_wide.others import ended, exchange, said, tool
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 MANY = 64 * 1024 * 1024
 

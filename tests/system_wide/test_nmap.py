@@ -10,7 +10,7 @@ import pytest
 from tests.system_wide.others import said, tool
 from tests.system_wide.superservers import ADDRESSES
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 FOUND = re.compile(r"^\d+/(?:tcp|udp) +(\S+) +(\S+)(?: +(\S.*))?$", re.MULTILINE)
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.daemon import ECHOCTL, SECONDS, run
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 from echod.tls.issuing import Issued, Purpose, authority, client, issue, self_signed, server
 from tests.daemon import ECHOCTL, SECONDS, Lines, free_port, run
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 NOW = datetime.now(UTC)
 CA = authority(NOW)

@@ -7,7 +7,7 @@ import pytest
 from tests.daemon import ECHOCTL, ECHOD, TOP, Daemon, free_port
 from tests.system_wide.terminals import Screen, Terminals
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 LESSONS = TOP / "tests" / "system_wide" / "lessons"
 

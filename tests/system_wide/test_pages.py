@@ -9,7 +9,7 @@ from tests.daemon import SECONDS, TOP, Daemon, free_port
 from tests.system_wide.accessibility import axe, violations
 from tests.system_wide.chromium import Browser
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 SCREENSHOTS = TOP / "build" / "screenshots"
 KINDS = ("echo", "upper", "ack", "discard", "daytime", "time", "qotd", "whoami", "console")

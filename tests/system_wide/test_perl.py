@@ -6,7 +6,7 @@ import pytest
 
 from tests.system_wide.others import ended, said, tool
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 PING = """
 my ($transport, $port, $size) = @ARGV;

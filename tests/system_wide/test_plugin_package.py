@@ -12,7 +12,7 @@ import pytest
 from tests.daemon import SECONDS, TOP, Daemon, environment
 from tests.daemon import run as run_process
 
-pytestmark = [pytest.mark.system_wide, pytest.mark.timeout(600)]  # pip builds: it may have to download
+pytestmark = [pytest.mark.needs_tools, pytest.mark.timeout(600)]  # pip builds: it may have to download
 
 WRITTEN = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "dropin.cache")
 ELSEWHERE = environment(PYTHONPATH="", PYTHONDONTWRITEBYTECODE="1")  # modules of this tree cannot be imported

@@ -14,7 +14,7 @@ from tests.contract.matrix import exactly
 from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, eventually, run
 
 pytestmark = [
-    pytest.mark.system_wide,
+    pytest.mark.needs_root,
     pytest.mark.skipif(os.geteuid() != 0, reason="dropping root needs root"),
 ]
 

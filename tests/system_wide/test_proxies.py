@@ -22,7 +22,7 @@ from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, free
 from tests.system_wide.others import file, said, tool
 from tests.system_wide.superservers import own_network
 
-pytestmark = pytest.mark.system_wide
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_tools]
 
 CLIENT = "127.9.9.9"
 MANY = 8 * 1024 * 1024

@@ -7,7 +7,7 @@ import pytest
 
 from tests.system_wide.others import said, tool
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])

@@ -22,7 +22,7 @@ from tests.system_wide.superservers import (
     heard,
 )
 
-pytestmark = pytest.mark.system_wide
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_tools]
 
 TO_1970 = 2_208_988_800
 SIZES = (0, 1, 512, 1472, 8193, 65507)

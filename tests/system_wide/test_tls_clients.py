@@ -11,7 +11,7 @@ from tests.contract.matrix import data
 from tests.daemon import ECHOCTL, SECONDS, Daemon, Lines, environment, free_port, run
 from tests.system_wide.others import ended, tool
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 SOURCES = Path(__file__).with_name("tls_clients")
 SENT = data(1 << 20)

@@ -16,7 +16,7 @@ from tests.daemon import SECONDS, Daemon, Lines, eventually
 from tests.system_wide.others import ended, tool
 from tests.system_wide.python_programs import installed
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 SSLYZE = "6.3.1"
 CONFIG = """

@@ -14,7 +14,7 @@ from tests.daemon import SECONDS, Daemon, environment, free_port, run
 from tests.system_wide.npm_packages import installed
 from tests.system_wide.others import said, tool
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 HERE = Path(__file__).parent
 WS = "8.23.0"

@@ -7,7 +7,7 @@ import pytest
 from tests.daemon import Daemon, free_port, run
 from tests.system_wide.python_programs import installed
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_tools
 
 VERSION = "0.1.0"
 CONFIG = """

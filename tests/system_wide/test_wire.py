@@ -18,7 +18,7 @@ from tests.chaos.network import CLIENT4, CLIENT6, LINK, SERVER4, SERVER6, Lackin
 from tests.contract.matrix import exactly
 from tests.daemon import ECHOCTL, SECONDS, Daemon, free_port, run
 
-pytestmark = pytest.mark.system_wide
+pytestmark = pytest.mark.needs_root
 
 ALLOW: Final = 'allow = ["10.99.0.0/24", "fd00:99::/64", "fe80::/10"]'
 ETH_P_ALL: Final = 3  # packet(7)

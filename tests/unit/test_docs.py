@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from configparser import ConfigParser
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -372,6 +373,13 @@ def test_the_page_lists_the_folders_of_tests():
     named = {name for where, _ in rows for name in re.findall("`([^`]+)`", where)}
     folders = {path.parent.name for path in (TOP / "tests").glob("[a-z]*/[a-z]*")}
     assert named == {f"tests/{name}/" for name in folders} | {"tests/test_house.py"}
+
+
+def test_the_page_lists_the_marks_of_tests():
+    setup = ConfigParser()
+    setup.read(TOP / "setup.cfg")
+    registered = [line.partition(":")[0] for line in setup["tool:pytest"]["markers"].split("\n") if line]
+    assert [code(mark) for mark, _ in table(CONTRIBUTING, "Mark", "A test with it needs")] == registered
 
 
 KIND = re.compile(r"(?s)This is all of `echod/services/(\w+)\.py`:\n\n```python\n(.*?)```")

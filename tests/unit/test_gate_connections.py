@@ -96,6 +96,18 @@ class Refusing(SynchronousTestCase):
             self.assertIsNone(nobody.admit(UNIX, loopback=True))
         self.assertEqual(nobody.open, 5)
 
+    def test_a_client_that_a_proxy_names_has_the_limits_of_a_client(self) -> None:
+        limited = gate(Access([ip_network("192.0.2.0/24")]), connections=5, per_client=1)
+        named = packed_address("192.0.2.1")
+        for _ in range(4):
+            self.assertIsNone(limited.admit(UNIX, loopback=False))
+        self.assertIsNone(limited.name(named, loopback=False))
+        self.assertIs(limited.name(named, loopback=False), Refusal.PER_CLIENT)
+        self.assertIs(limited.name(packed_address("198.51.100.1"), loopback=False), Refusal.DENIED)
+        self.assertIsNone(limited.name(UNIX, loopback=False), "an unnamed one stays unnamed")
+        limited.release(named)
+        self.assertIsNone(limited.name(named, loopback=False))
+
     def test_a_refused_connection_is_not_counted(self) -> None:
         clock = Clock()
         one = gate(clock=clock, per_client=1, new_per_client=Rate(1, 2))

@@ -75,3 +75,12 @@ def test_the_pressure_depends_on_the_sum_only(changes, limits):
                 elif unsent.total < bound * RELIEVED:
                     assert pressure < of
     assert unsent.total == sum(changes)
+
+
+def test_only_counters_that_are_not_0_are_figures():
+    unsent = SendBudget()
+    assert unsent.figures() == {}
+    unsent.missed = 3
+    assert unsent.figures() == {"missed": 3}
+    unsent.ended = 1
+    assert unsent.figures() == {"missed": 3, "readers_ended": 1}

@@ -109,6 +109,7 @@ class Sessions(SynchronousTestCase):
     def test_a_quiet_session_sends_nothing_and_closes_after_its_peer(self) -> None:
         session = Quiet()
         self.assertEqual([session.opened(), session.received(b"x"), session.ended()], [NOTHING, NOTHING, CLOSE])
+        self.assertEqual(session.proceed(), NOTHING)
         session.lost()
 
     @settings(max_examples=50, deadline=None)

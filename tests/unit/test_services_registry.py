@@ -26,6 +26,31 @@ class Reverse(Service):
     transform = staticmethod(lambda data: data[::-1])
 
 
+class Raising(Service):
+    kind = "reverse"
+    summary = "cannot be created"
+    transform = staticmethod(bytes)
+
+    def __init__(self, *_: object, **__: object) -> None:
+        raise KeyError("lemons")
+
+
+class Mute(Service):
+    kind = "reverse"
+    summary = "has no reply"
+
+
+class Shortening(Service):
+    kind = "reverse"
+    summary = "replies with less"
+    transform = staticmethod(lambda data: data[1:])
+
+
+class Unsummarised(Service):
+    kind = "reverse"
+    transform = staticmethod(bytes)
+
+
 class Nameless(Service):
     summary = "forgot its kind"
 
@@ -62,6 +87,17 @@ class Kinds(SynchronousTestCase):
         self.patch(sys.modules["echod.services.registry"], "entry_points", installed)
         self.assertIs(kinds()["reverse"], Reverse)
         self.assertEqual(asked, [{"group": GROUP}])
+
+    def test_that_cannot_serve_are_reported_at_the_start(self) -> None:
+        for kind, reason in (
+            (Raising, "cannot be created with default options: KeyError: 'lemons'"),
+            (Mute, "has neither a transform nor session(); or set streams = False"),
+            (Shortening, "has a transform whose result has another length than its argument"),
+            (Unsummarised, "has no summary"),
+        ):
+            found = kinds([self.plugin("reverse", kind)])
+            self.assertNotIn("reverse", found)
+            self.assertEqual(found.unusable, {"reverse": f"kind 'reverse': another_package:Kind {reason}"})
 
     def plugin(self, name: str, what: object, value: str = "another_package:Kind") -> EntryPoint:
         """An entry point of a package that is there for the length of a test."""
