@@ -104,8 +104,7 @@ class WebSocket(HandshakeLayer):
         self._close_sent = self._truncated = False
         self._close_received: bytes | None = None  # the payload of the peer's Close
         self._lingering: Any = None  # the timer of the peer's Close
-        self._unsent = 0  # bytes of messages written since the level below had nothing unsent
-        self._dropped = 0
+        self._unsent = self._dropped = 0  # `_unsent`: of messages written since the level below had nothing unsent
 
     def open(self, response: bytes, rest: bytes, message: int, extensions: Sequence[Extension] = ()) -> None:
         """Complete the handshake: build the receiver, send `response`, and handle `rest` as frames.
@@ -160,6 +159,7 @@ class WebSocket(HandshakeLayer):
             self.reader.end()
             self._count_held(self.reader)
             self.receiver.lost(reason)
+            self.reader, self.on_pong = None, _ignore  # the reader and this layer refer to each other
 
     # for the level above
 

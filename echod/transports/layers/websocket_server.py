@@ -41,6 +41,8 @@ from echod.transports.layers.websocket import HEAD, WebSocket
 
 WINDOW_BITS: Final = 12
 """The window of permessage-deflate: 4 KiB. With 32 KiB each connection would hold ten times the memory."""
+COMPRESSION: Final = {"memLevel": 5, "level": 1}
+"""The fastest level: a message of 1 MiB must not delay other connections for long."""
 SHOWN: Final = ("host", "user-agent", "origin", "accept-language", "x-forwarded-for", "forwarded")
 """Request headers that `whoami` reports."""
 LONGEST_SHOWN: Final = 200  #: characters of such a header
@@ -241,7 +243,7 @@ def _is_own_origin(origin: str, host: str, resource: Resource) -> bool:
 def _deflate() -> ServerPerMessageDeflateFactory:
     """Compression with small windows in both directions."""
     return ServerPerMessageDeflateFactory(
-        server_max_window_bits=WINDOW_BITS, client_max_window_bits=WINDOW_BITS, compress_settings={"memLevel": 5}
+        server_max_window_bits=WINDOW_BITS, client_max_window_bits=WINDOW_BITS, compress_settings=COMPRESSION
     )
 
 
