@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.fuzz import answering, asking, certificates, headers, parsers, talking, tls, websocket
+from tests.fuzz import answering, asking, certificates, headers, parsers, talking, tls, tls_client, websocket
 
 TARGETS: Final = (
     *parsers.TARGETS,
     *headers.TARGETS,
     *tls.TARGETS,
+    *tls_client.TARGETS,
     *certificates.TARGETS,
     *answering.TARGETS,
     *talking.TARGETS,
