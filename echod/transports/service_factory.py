@@ -17,10 +17,11 @@ from echod.events import Closing, Counters, Events
 from echod.gate.access import Access, canonical, in_disguise, packed_address
 from echod.gate.connections import ConnectionGate
 from echod.gate.limits import Limits
+from echod.gate.members import is_local
 from echod.gate.refusal import Refusal
 from echod.gate.send_budget import Pressure, SendBudget
 from echod.model import Service
-from echod.socket_names import Inet, SocketAddress, UnixName, is_loopback
+from echod.socket_names import Inet, SocketAddress, UnixName
 from echod.transports.carrier import Carrier
 from echod.transports.conversation import SILENCE, Conversation
 from echod.transports.handshake_slot import Adopt, Entrance, HandOver, Rejection
@@ -223,7 +224,7 @@ class ServiceFactory(Factory):
         # Without a client, the proxy itself has connected: `proxy-from` has admitted it. A listener on loopback
         # is reachable from other machines if a proxy is.
         host = packed_address(remote.host) if proxy is not None and isinstance(remote, Inet) else b""
-        loopback = self.loopback and isinstance(remote, Inet) and is_loopback(remote.host)
+        loopback = self.loopback and is_local(host)
         if self.gate and (refusal := self.gate.name(host, loopback=loopback)):
             self._refused(refusal, lambda: remote, proxy)
             entrance.closing = Closing.REFUSED

@@ -10,8 +10,7 @@ import ipaddress
 import re
 import socket
 import struct
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from echod.escaping import clipped
 from echod.socket_names import Inet, SocketAddress, UnixName, inet
@@ -38,8 +37,7 @@ class HeaderError(ValueError):
     """The bytes are not a PROXY header that the listener accepts; the message gives the reason, escaped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """One header. Without `source`, the connection keeps the addresses of its socket: LOCAL, UNSPEC or UNKNOWN."""
 
     version: int
@@ -119,11 +117,13 @@ def _version_2(data: bytes | bytearray, protocol: int) -> Header | None:
     addresses = _FAMILIES[family].size if kind else 0
     if length < addresses:
         raise HeaderError(f"version 2: {length} bytes are too few for the addresses of 0x{kind:02x}")
-    try:
-        found = tuple(records(bytes(data[_FIXED.size + addresses : size])))
-        checked(found, bytes(data[:size]), _FIXED.size + addresses)
-    except TLVError as wrong:
-        raise HeaderError(f"version 2: {wrong}") from None
+    found: tuple[tuple[int, bytes], ...] = ()
+    if length > addresses:
+        try:
+            found = tuple(records(bytes(data[_FIXED.size + addresses : size])))
+            checked(found, bytes(data[:size]), _FIXED.size + addresses)
+        except TLVError as wrong:
+            raise HeaderError(f"version 2: {wrong}") from None
     if transport != protocol:
         return Header(2, size, tlvs=found)
     return Header(2, size, *_ends(data, family), tlvs=found)
