@@ -106,7 +106,7 @@ def guide(folder: str, names: Sequence[str], outputs: Sequence[Output]) -> str:
             "In echod.toml:",
             "[services.echo-tls]",
             'kind = "echo"',
-            f'listen = ["tls://127.0.0.1:{PORT}", "tls://[::1]:{PORT}"]',
+            f'listen = ["tls://{"[::1]" if _local(names) == "::1" else "127.0.0.1"}:{PORT}"]',
             "[services.echo-tls.tls]",
             f"certificate = {certificate}",
             f"key = {key}",
@@ -123,9 +123,14 @@ def guide(folder: str, names: Sequence[str], outputs: Sequence[Output]) -> str:
 
 def _address(names: Sequence[str]) -> str:
     """The arguments that reach the server above, under one of its names."""
-    if local := [name for name in LOCAL if name in names]:
-        return f"tls://{f'[{local[0]}]' if ':' in local[0] else local[0]}:{PORT}"
+    if local := _local(names):
+        return f"tls://{f'[{local}]' if ':' in local else local}:{PORT}"
     return f"tls://127.0.0.1:{PORT} --server-name {_quoted(names[0].replace('*', 'www', 1))}"
+
+
+def _local(names: Sequence[str]) -> str:
+    """The first loopback name among the names; "" if there is none."""
+    return next((name for name in LOCAL if name in names), "")
 
 
 def _quoted(path: str) -> str:

@@ -68,7 +68,9 @@ def test_the_page_shows_the_printed_lines(tmp_path, capfdbinary):
 )
 def test_the_command_reaches_the_server_by_one_of_its_names(tmp_path, capfdbinary, names, address):
     assert write(tmp_path / "pki", *names) == 0
-    assert f"echoctl send {address} --ca ".encode() in capfdbinary.readouterr().out
+    shown = capfdbinary.readouterr().out.decode()
+    assert f"echoctl send {address} --ca " in shown
+    assert f'listen = ["{address.partition(" ")[0].replace("localhost", "127.0.0.1")}"]' in shown
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
