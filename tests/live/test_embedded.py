@@ -1,6 +1,8 @@
 """Services in a Twisted program that is not the daemon: real sockets in this process, and no resource is left."""
 
 import argparse
+from functools import partial
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from zope.interface import implementer
 from echod.address import parse
 from echod.client.client_connection import Dialogue, Failed
 from echod.events import Closing
+from echod.gate.access import Access
 from echod.gate.limits import Limits
 from echod.gate.work_budget import PORTION
 from echod.model import NOTHING, PLAIN, Arrival, End, Peer, Quiet, Reply, Say, Service, Session
@@ -31,7 +34,11 @@ from echod.services.ack import Ack
 from echod.services.chargen import Chargen
 from echod.services.echo import Echo
 from echod.services.upper import Upper
+from echod.services.whoami import Whoami
+from echod.socket_names import Inet
 from echod.transports.datagram import ServiceDatagrams
+from echod.transports.layers.proxy import Proxy
+from echod.transports.layers.proxy_header import version_2
 from echod.transports.service_factory import ServiceFactory
 from tests.contract.matrix import MIB, data
 
@@ -110,6 +117,20 @@ async def test_a_factory_on_a_unix_endpoint(tmp_path):
     port = await UNIXServerEndpoint(reactor, str(tmp_path / "echo")).listen(ServiceFactory(Echo(), scheme="unix"))
     try:
         assert await ask(UNIXClientEndpoint(reactor, str(tmp_path / "echo")), data()[:MIB]) == data()[:MIB]
+    finally:
+        await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_factory_behind_a_proxy():
+    """As docs/EMBEDDING.md shows it: the layer names the client, also on an endpoint of Twisted."""
+    layer = partial(Proxy, versions="any", clock=reactor, seconds=10)
+    factory = ServiceFactory(Whoami(), layers=[layer], proxies=Access([ip_network("127.0.0.1")]))
+    port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+    try:
+        header = version_2(Inet("192.0.2.1", 5000), Inet("192.0.2.2", 7))
+        line = await ask(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), header)
+        assert b'"remote_address": "192.0.2.1", "remote_port": 5000, "proxy": {"version": 2' in line
     finally:
         await port.stopListening()
 
