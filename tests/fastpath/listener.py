@@ -92,6 +92,7 @@ class Listener:
     def turn(self, turns: int = TURNS) -> None:
         for _ in range(turns):
             self.reactor.iterate(0)
+            self.clock.advance(0)  # what is due in the next turn, such as new units of the work budget
 
     def until(self, what: Callable[[], object]) -> None:
         turn_until(self.reactor, what)
