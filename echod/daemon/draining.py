@@ -21,8 +21,8 @@ class DrainingListeners:
         return iter(tuple(self._ending))
 
     def add(self, listener: Listener) -> None:
-        """Keep a listener that has stopped listening, if it has conversations."""
-        if listener.factory is not None and listener.factory.conversations:
+        """Keep a listener that has stopped listening, if it has connections."""
+        if listener.factory is not None and (listener.factory.conversations or listener.factory.entrances):
             self._ending[listener] = None
 
     def sweep(self, listening: Iterable[Listener], seconds: float) -> None:
@@ -30,7 +30,7 @@ class DrainingListeners:
         belongs = {one.serves for one in listening}
         for listener in self:
             factory = listener.factory
-            if factory is None or not factory.conversations:
+            if factory is None or not (factory.conversations or factory.entrances):
                 del self._ending[listener]
             elif self._ending[listener] is None and listener.serves not in belongs:
                 deadline = self._reactor.callLater(seconds, factory.abandon)

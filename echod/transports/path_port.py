@@ -3,6 +3,9 @@
 A `SharedSocket` is bound once, and closed by its last user. Each service has a `PathPort` on it. The socket has one
 `Door`, which accepts connections and runs their handshakes. The path is known only after that. Then the connection is
 handed to the factory of the path, whose gate decides on it. Until then a gate of the door bounds the handshakes.
+
+A path that is removed is served until the handshakes that have begun are over: these clients may want it. Each factory
+waits for them when it drains, as for its own connections.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ class SharedSocket:
         self.resources: dict[str, Resource] = {}  # the same paths, for the layer that reads them
         self.door: Door | None = None
         self.port: Any = None  # while it listens
+        self.listening: set[PathPort] = set()
+        self._leaving: list[tuple[str, ServiceFactory]] = []  # to be removed after the last handshake
         self._closing = closing
         self._users = 1
 
@@ -55,18 +60,32 @@ class SharedSocket:
         """As socket.setsockopt."""
         self.socket.setsockopt(level, option, value)
 
-    def put(self, factory: ServiceFactory, resource: Resource) -> None:
-        """Serve a path."""
+    def put(self, factory: ServiceFactory, resource: Resource, gate: ConnectionGate) -> Door:
+        """Serve a path. Returns the door, which is made with this gate if there is none."""
         self.factories[resource.path], self.resources[resource.path] = factory, resource
-        if self.door is not None:
-            self.door.follow()
+        if self.door is None:
+            self.door = Door(self, gate, factory.clock)
+        factory.entrances = self.door.entrances
+        self.door.follow()
+        return self.door
 
     def remove(self, path: str, factory: ServiceFactory) -> None:
-        """Stop serving a path, unless another factory has taken it over."""
-        if self.factories.get(path) is factory:
-            del self.factories[path], self.resources[path]
-            if self.door is not None:
-                self.door.follow()
+        """Stop serving a path after the handshakes that have begun, unless another factory has taken it over."""
+        self._leaving.append((path, factory))
+        self.remove_leaving()
+
+    def remove_leaving(self) -> None:
+        """Remove the paths that wait for the last handshake, if it is over; then drained factories can end."""
+        if self.door is None or self.door.entrances:
+            return
+        known = [*self.factories.values(), *(factory for _, factory in self._leaving)]
+        for path, factory in self._leaving:
+            if self.factories.get(path) is factory:
+                del self.factories[path], self.resources[path]
+        self._leaving.clear()
+        self.door.follow()
+        for factory in known:
+            factory._maybe_drained()
 
 
 class Door(ServiceFactory):
@@ -117,26 +136,22 @@ class Door(ServiceFactory):
         entrance.entered = True
         del self.entrances[entrance]
         self.gate.release(host)
-        return factory.converse(host)
+        conversation = factory.converse(host)
+        self._shared.remove_leaving()
+        return conversation
 
     def _turned_away(self, entrance: Entrance) -> None:
         """Count a connection whose handshakes failed: for the service of its path, if that is known."""
         del self.entrances[entrance]
         self.gate.release(entrance.host)
         path = "" if entrance.below is None else entrance.facts.path
-        factory = self._shared.factories.get(path) or next(iter(self._shared.factories.values()), None)
-        if factory is not None:
-            factory._accepted()
-            if entrance.closing is Closing.HANDSHAKE:
-                factory._tell("handshake.failed", *entrance.ends, error=entrance.error)
-            factory.counters.close(entrance.closing)
+        factory = self._shared.factories.get(path) or next(iter(self._shared.factories.values()))
+        factory._accepted()
+        if entrance.closing is Closing.HANDSHAKE:
+            factory._tell("handshake.failed", entrance.remote, error=entrance.error)
+        factory.counters.close(entrance.closing)
         self._maybe_drained()
-
-    def abandon(self) -> None:
-        """Reset the connections whose handshakes are not complete."""
-        for entrance in list(self.entrances):
-            entrance.closing = Closing.DRAIN
-            entrance.abort()
+        self._shared.remove_leaving()
 
 
 def _highest(rates: Iterable[Rate]) -> Rate:
@@ -176,30 +191,27 @@ class PathPort:
     ) -> None:
         self._shared, self._factory, self._resource = shared, factory, resource
         self._listen, self._gate, self._close = listen, gate, close
-        self._listening = False
 
     def startListening(self) -> None:
         """Serve the path from now on."""
         shared = self._shared
-        shared.put(self._factory, self._resource)
+        door = shared.put(self._factory, self._resource, self._gate)
         self._factory.doStart()
-        self._listening = True
-        if shared.door is None:
-            shared.door = Door(shared, self._gate, self._factory.clock)
+        shared.listening.add(self)
         if shared.port is None:
-            shared.port = self._listen(shared.door)
+            shared.port = self._listen(door)
             shared.port.startListening()
 
     def reconfigure(self, resource: Resource) -> None:
         """Serve the path with other settings."""
         self._resource = resource
-        self._shared.put(self._factory, resource)
+        self._shared.put(self._factory, resource, self._gate)
 
     def stopListening(self) -> None:
         """Stop serving the path. The last service of the socket accepts the clients in its listen queue first."""
-        if self._listening:
-            shared = self._shared
-            if len(shared.factories) == 1 and self._resource.path in shared.factories and shared.port is not None:
+        shared = self._shared
+        if self in shared.listening:
+            if len(shared.listening) == 1 and shared.port is not None:
                 port, shared.port = shared.port, None
                 port.stopListening()
             self.release()
@@ -207,10 +219,10 @@ class PathPort:
 
     def release(self) -> None:
         """Stop serving the path, and leave the socket to another port."""
-        self._listening = False
         shared = self._shared
-        shared.remove(self._resource.path, self._factory)
-        if not shared.factories and shared.port is not None:
+        shared.listening.discard(self)
+        if not shared.listening and shared.port is not None:
             shared.port.release()
             shared.port = None
+        shared.remove(self._resource.path, self._factory)
         self._factory.doStop()

@@ -18,6 +18,10 @@ from tests.contract.matrix import rest
 from tests.daemon import SECONDS, Daemon, eventually, free_port
 from tests.websocket import WebSocketClient
 
+REQUEST = (
+    b"GET /echo HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 CONFIG = """
 [daemon]
 drain = "5s"
@@ -166,6 +170,8 @@ def test_a_stop_sends_going_away_after_the_pending_replies():
         served.send_signal(signal.SIGTERM)
         assert (client.receive(), client.receive(), client.closed.code) == (b"last", None, 1001)
         assert (member.receive(), member.closed.code) == (None, 1001)
+        client.close()
+        member.close()
         assert served.process.wait(SECONDS) == 0
 
 
@@ -227,3 +233,27 @@ def test_an_idle_client_that_answers_pings_stays_and_another_is_disconnected():
         answering.close()
         counters = served.counters()
     assert counters["echo"]["closed:idle"] == 1
+
+
+def test_a_client_within_its_handshake_at_a_stop_is_served():
+    with Served() as served:
+        with socket.create_connection(("127.0.0.1", served.port), SECONDS) as client:
+            client.sendall(REQUEST[:20])
+            served.send_signal(signal.SIGTERM)
+            assert eventually(lambda: _refuses(served.port))
+            client.sendall(REQUEST[20:])
+            came = b""
+            while not came.endswith(b"\x88\x02\x03\xe9"):  # Close with 1001
+                piece = client.recv(4096)
+                assert piece, came
+                came += piece
+        assert served.process.wait(SECONDS) == 0
+
+
+def _refuses(port: int) -> bool:
+    """Whether the daemon no longer listens."""
+    try:
+        socket.create_connection(("127.0.0.1", port), SECONDS).close()
+    except ConnectionRefusedError:
+        return True
+    return False

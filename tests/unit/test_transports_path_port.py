@@ -187,9 +187,26 @@ def test_the_door_limits_the_rate_as_the_most_generous_service_does():
     shared.close()
 
 
+def test_a_removed_path_is_served_until_the_handshakes_that_have_begun_are_over(shared):
+    wire, late = shared.connect(), shared.connect()
+    shared.close()
+    drained = [factory.drain(2) for factory in shared.factories.values()]
+    assert [one.called for one in drained] == [False, False]
+    assert set(shared.socket.resources) == {"/echo", "/upper"}
+    late.receiver.lost(ConnectionDone())
+    wire.receiver.received(REQUEST)
+    assert wire.sent.startswith(b"HTTP/1.1 101 ")
+    assert shared.socket.resources == {}
+    assert [one.called for one in drained] == [False, True]
+    shared.clock.pump([0.25] * 8)
+    assert wire.sent.endswith(b"\x88\x02\x03\xe9")  # Close with 1001
+    wire.receiver.lost(ConnectionDone())
+    assert [one.called for one in drained] == [True, True]
+
+
 def test_a_reset_of_unfinished_handshakes(shared):
     wire = shared.connect()
-    shared.socket.door.abandon()
+    shared.factories["upper"].abandon()
     assert wire.ended == "reset"
     wire.receiver.lost(ConnectionDone())
     assert shared.counters("echo") == {"accepted": 1, "closed:drain": 1}
