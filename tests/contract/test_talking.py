@@ -1,11 +1,13 @@
 """chat and console: one room over every transport, and no member can disturb another."""
 
 import itertools
+import select
 from collections.abc import Callable
 from typing import Any
 
 from tests.contract.matrix import DATAGRAM, STREAM, TRANSPORTS, Contract, everywhere, rest
 from tests.daemon import eventually
+from tests.fastpath.clients import processor_time
 
 NUMBERS = itertools.count(1)
 
@@ -181,10 +183,17 @@ class ConsolingOnAStream(Consoling):
         memory = self.daemon.memory()
         for _ in range(64):
             client.sendall(b"x" * 65_536)
-        for _ in range(64):
+        for _ in range(16):  # half a million lines: 16 MiB is 32 bytes for each
             client.sendall(b"y\n" * 32_768)
         assert client.recv(100).startswith(b"back at nine\n")
+        assert eventually(self.is_idle)  # everything has been processed
         assert self.daemon.memory() - memory < 16 << 20
+
+    def is_idle(self) -> bool:
+        """Whether the daemon uses no processor time for a moment."""
+        before = processor_time(self.daemon.process.pid)
+        select.select([], [], [], 0.1)
+        return processor_time(self.daemon.process.pid) == before
 
 
 globals().update(everywhere(TalkingOnAStream, STREAM, "chat"))

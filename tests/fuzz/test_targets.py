@@ -38,8 +38,8 @@ def test_every_corpus_has_its_target_and_every_target_inputs_of_both_kinds():
     assert {file_of(target) for target in TARGETS} == set(engine.CORPUS.iterdir())
     for target in TARGETS:
         assert corpus(target)
-        tried = hammer(target, 2, LONG, 2_000)
-        assert tried.accepted > 0, f"{target.name} never accepted an input"
+        accepted = any(hammer(target, 2, LONG, inputs).accepted for inputs in (100, 2_000))
+        assert accepted, f"{target.name} never accepted an input"
 
 
 @pytest.mark.parametrize("data", [b"", b"#a", b"a\nb\\\r\t\0", bytes(range(256)), "é".encode()])

@@ -37,7 +37,8 @@ def test_requests_between_two_daemons_have_replies(planes, tmp_path):
         (socket.SOCK_DGRAM, datagram),
     ]
     listen = f'"tcp://127.0.0.1:{port}", "udp://127.0.0.1:{other}", "unix://{stream}", "unix-dgram://{datagram}"'
-    configs = [f'[daemon]\nplane = "{plane}"\n[services.echo]\nlisten = [{listen}]\n' for plane in planes]
+    drain = 'drain = "1s"'  # the clients stay connected
+    configs = [f'[daemon]\n{drain}\nplane = "{plane}"\n[services.echo]\nlisten = [{listen}]\n' for plane in planes]
     with Manager(tmp_path) as manager, ExitStack() as stack:
         environ = {"NOTIFY_SOCKET": manager.where}
         with Daemon(configs[0], environ=environ) as first:
