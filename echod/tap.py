@@ -332,8 +332,8 @@ def _outputs(
         output = BackgroundWriter(sys.stderr.fileno())
     else:
         output = BackgroundWriter(str(path), opened=open_log(os.path.abspath(path), options.identity))
-    asked = configuration.daemon
-    log = Log(output, asked.log_format, asked.log_level, os.environ, later=reactor.callLater)
+    daemon_settings = configuration.daemon
+    log = Log(output, daemon_settings.log_format, daemon_settings.log_level, os.environ, later=reactor.callLater)
     if console and path in (None, "-") and shares_the_terminal():
         return log, output
     return log, None if daemonised else BackgroundWriter(sys.stdout.fileno())

@@ -162,8 +162,8 @@ class DaemonView:
             if not one.is_admin:
                 by_name.setdefault(one.name, []).append(one)
         for name, ours in by_name.items():
-            told = [{"address": one.label, **_counter_fields(one.counters)} for one in ours]
-            service = {"name": name, "kind": ours[0].running.config.kind.kind, "listeners": told}
+            fields = [{"address": one.label, **_counter_fields(one.counters)} for one in ours]
+            service = {"name": name, "kind": ours[0].running.config.kind.kind, "listeners": fields}
             yield {**service, "certificates": certificates[name]} if name in certificates else service
 
     def _all_counters(self) -> Iterator[tuple[str, str, Counters]]:
@@ -194,9 +194,9 @@ class DaemonView:
 
 def _counter_fields(counters: Counters) -> dict[str, Any]:
     """The counters as /api/status shows it: every counter, also at 0."""
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         name: getattr(counters, name) for name in Counters.__slots__ if name not in ("refused", "closed")
     }
-    told["refused"] = {str(reason): count for reason, count in counters.refused.items()}
-    told["closed"] = {str(reason): count for reason, count in counters.closed.items()}
-    return told
+    fields["refused"] = {str(reason): count for reason, count in counters.refused.items()}
+    fields["closed"] = {str(reason): count for reason, count in counters.closed.items()}
+    return fields

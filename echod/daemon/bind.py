@@ -158,8 +158,8 @@ def bind_all(
         try:
             for one in _open(reactor, spec, store, shared):
                 bound.append(one)
-                if address.is_passed and (said := why_unsuited(one)):
-                    unsuited.append(f"{address.label}: {said}")
+                if address.is_passed and (unsuited_because := why_unsuited(one)):
+                    unsuited.append(f"{address.label}: {unsuited_because}")
         except OSError as error:
             if absent is not None and "retry" in address.options and error.errno in ABSENT:
                 absent[spec] = reason(error, address)

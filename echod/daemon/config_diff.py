@@ -28,8 +28,8 @@ class ConfigurationRefused(Exception):
 def at_the_next_start(begun_with: Configuration, configuration: Configuration) -> list[str]:
     """A line for each changed key that takes effect only at the next start."""
     wanted = configuration.daemon.landlock
-    told = f"daemon.landlock: {'true' if wanted else 'false'} takes effect at the next start"
-    return [told] if wanted != begun_with.daemon.landlock else []
+    line = f"daemon.landlock: {'true' if wanted else 'false'} takes effect at the next start"
+    return [line] if wanted != begun_with.daemon.landlock else []
 
 
 def explained(lines: tuple[str, ...], *, confined: bool) -> tuple[str, ...]:
@@ -101,8 +101,8 @@ def rebound(bound: BoundSocket, one: ListenSpec) -> BoundSocket:
         if address.form.has_url_path is not isinstance(kept, SharedSocket):
             kept = opened if isinstance(kept, SharedSocket) else SharedSocket(opened)
         changed = replace(bound, service=one.service, address=address, spec=one, socket=kept)
-        if said := why_unsuited(changed):
-            raise Unsuited([f"{one.address.label}: {said}"])
+        if unsuited_because := why_unsuited(changed):
+            raise Unsuited([f"{one.address.label}: {unsuited_because}"])
         return changed
     address = replace(bound.address, scheme=one.address.scheme, options=one.address.options)
     return replace(bound, service=one.service, address=address, spec=one)

@@ -110,8 +110,8 @@ class Reloader:
         if verdict.errors:
             daemon.events.tell("daemon.refused", errors="; ".join(verdict.errors))
         else:
-            told = {"opened": verdict.opened, "closed": verdict.closed, "changed": verdict.changed}
-            daemon.events.tell("daemon.reloaded", **told, changes=_in_short(verdict.changes))
+            numbers = {"opened": verdict.opened, "closed": verdict.closed, "changed": verdict.changed}
+            daemon.events.tell("daemon.reloaded", **numbers, changes=_in_short(verdict.changes))
         for note in verdict.notes:
             daemon.log.say("warn", note)
         return verdict

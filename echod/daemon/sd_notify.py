@@ -77,8 +77,8 @@ class Notify:
             case "daemon.draining":
                 connections, seconds = fields["connections"], fields["seconds"]
                 some = counted(connections, "connection has", "connections have")
-                said = _status(f"stopping: {some} {seconds:g} s to end")
-                self.send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round((seconds + GRACE) * 1e6)}", said)
+                status = _status(f"stopping: {some} {seconds:g} s to end")
+                self.send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round((seconds + GRACE) * 1e6)}", status)
             case "daemon.stopped":
                 self.send("STOPPING=1", _status("stopped"))
                 self.close()

@@ -35,11 +35,11 @@ SMALL: Final = 448
 their header, and shrinking 64 KiB to a small message takes the C library longer."""
 
 
-def room_after(came: int, asked: int, most: int) -> int:
+def room_after(received: int, requested: int, most: int) -> int:
     """The size of the next read: `most` after a full one; it shrinks step by step while reads return little."""
-    if came == asked:
+    if received == requested:
         return most
-    return min(most, asked if came >= SMALL else max(asked // 4, SMALL))
+    return min(most, requested if received >= SMALL else max(requested // 4, SMALL))
 
 
 class Forwarder(ABC):
@@ -123,16 +123,16 @@ class Forwarder(ABC):
             try:
                 for descriptor, happened in events:
                     if ready[descriptor] is carry:
-                        came = gone = 0
+                        received = gone = 0
                         try:
-                            came = splice(descriptor, into, most)
-                            if came and (gone := splice(out, descriptor, came)) == came:
-                                carried[descriptor] += came
+                            received = splice(descriptor, into, most)
+                            if received and (gone := splice(out, descriptor, received)) == received:
+                                carried[descriptor] += received
                                 continue
                         except OSError as failure:
-                            self._spliced_badly(descriptor, came, failure)
+                            self._spliced_badly(descriptor, received, failure)
                         else:
-                            self._spliced_less(descriptor, came, gone)
+                            self._spliced_less(descriptor, received, gone)
                     else:
                         ready[descriptor](descriptor, happened)
                     most, (out, into) = self._most, self._pipe  # both may have changed
@@ -141,28 +141,28 @@ class Forwarder(ABC):
 
         return carry_all
 
-    def _spliced_less(self, descriptor: int, came: int, gone: int) -> None:
+    def _spliced_less(self, descriptor: int, received: int, gone: int) -> None:
         """Handle a splice that sent less than received. If nothing was received, a read checks for end of input."""
-        if came:
-            self._byte_counts.carried[descriptor] += came
-            self._keep(descriptor, came - gone)
+        if received:
+            self._byte_counts.carried[descriptor] += received
+            self._keep(descriptor, received - gone)
         else:
             # splice(2) returns 0 at the end of input, and also before an urgent byte that is followed by a FIN. Only a
             # read can distinguish the two.
             self._change_all([(descriptor, EPOLLIN)])
 
-    def _spliced_badly(self, descriptor: int, came: int, failure: OSError) -> None:
-        """Handle a failed splice: the one out of the pipe if `came` is not 0, otherwise the one into it."""
-        if isinstance(failure, BlockingIOError) and came:
-            self._spliced_less(descriptor, came, 0)
+    def _spliced_badly(self, descriptor: int, received: int, failure: OSError) -> None:
+        """Handle a failed splice: the one out of the pipe if `received` is not 0, otherwise the one into it."""
+        if isinstance(failure, BlockingIOError) and received:
+            self._spliced_less(descriptor, received, 0)
         elif isinstance(failure, BlockingIOError):
             # Urgent data stops a splice, but not a read (tcp(7)); or the wakeup was spurious.
             self._change_all([(descriptor, EPOLLIN)])
         else:
-            self._byte_counts.carried[descriptor] += came
-            if came:
-                self._pipes.empty(came)
-            self._reset(descriptor, Closing.LOST, came)
+            self._byte_counts.carried[descriptor] += received
+            if received:
+                self._pipes.empty(received)
+            self._reset(descriptor, Closing.LOST, received)
 
     def _changing(self) -> Round:
         """Create the function for all other transforms, which reads, transforms and writes."""
@@ -179,16 +179,16 @@ class Forwarder(ABC):
                         continue
                     left, answer = 0, b""  # bytes that are lost if a call fails: received, then of the answer
                     try:
-                        data = read(descriptor, asked := room[descriptor])
+                        data = read(descriptor, requested := room[descriptor])
                         if data:
-                            left = came = len(data)
-                            carried[descriptor] += came
-                            if came == asked or asked > SMALL:
-                                room[descriptor] = room_after(came, asked, self._most)
+                            left = received = len(data)
+                            carried[descriptor] += received
+                            if received == requested or requested > SMALL:
+                                room[descriptor] = room_after(received, requested, self._most)
                             answer = transform(data)
                             left = len(answer)
-                            if left != came:  # only kinds of other packages change the length
-                                self._byte_counts.grow(descriptor, left - came)
+                            if left != received:  # only kinds of other packages change the length
+                                self._byte_counts.grow(descriptor, left - received)
                             sent = write(descriptor, answer)
                             if sent != left:
                                 self._wait(descriptor, Waiting(left - sent, None, memoryview(answer[sent:])))

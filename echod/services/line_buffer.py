@@ -155,11 +155,11 @@ class LineHint:
         self._since: float | None = None
         self._scheduled = False
         self._asking = False  # whether `later` is being called
-        self._told = False
+        self._reported = False
 
     def check(self) -> None:
         """Start or stop the timer after input was processed."""
-        if self._told or not self._waits():
+        if self._reported or not self._waits():
             self._since = None
         elif self._since is None:
             self._since = self._context.clock()
@@ -179,5 +179,5 @@ class LineHint:
         if left > 0:  # a later line
             self._schedule(left)
         else:
-            self._told = True
+            self._reported = True
             self._tell()

@@ -89,8 +89,8 @@ class Outbox:
         self._pulling = True
         while self._lines or self._dropped:
             if self._dropped:
-                told, self._dropped = self._missed(self._dropped), 0
-                yield told
+                notice, self._dropped = self._missed(self._dropped), 0
+                yield notice
             elif self._joined:
                 yield self._join()
             else:

@@ -201,8 +201,8 @@ class Log:
             return self.output.entry(entry(level, text, fields))
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         if self._form == "json":
-            said = {"time": now, "level": level, "message": escaped(text), **fields}
-            return self.output.line(json.dumps(said, default=str))
+            record = {"time": now, "level": level, "message": escaped(text), **fields}
+            return self.output.line(json.dumps(record, default=str))
         return self.output.line(f"{now} {level:5} {escaped(text)}")
 
 

@@ -43,8 +43,22 @@ class Conversation(ReplyWriter):
     """
 
     __slots__ = (
-        "_asked", "_begin_session", "_closing", "_end_waits", "_held", "_over", "_peer_ended", "_progress", "_scheme",
-        "_settled", "_since", "_waited", "_work", "peer", "received_bytes", "session",
+        "_begin_session",
+        "_closing",
+        "_end_waits",
+        "_held",
+        "_keepalive_at",
+        "_over",
+        "_peer_ended",
+        "_progress",
+        "_scheme",
+        "_settled",
+        "_since",
+        "_waited",
+        "_work",
+        "peer",
+        "received_bytes",
+        "session",
     )  # fmt: skip
 
     def __init__(
@@ -69,7 +83,7 @@ class Conversation(ReplyWriter):
         self._settled = (0, 0)  # bytes in and out that are in the counters
         self._closing = Closing.DONE  # the reason that is counted; LOST if output is unsent at the end
         self._progress, self._since, self._waited = -1, 0.0, False  # at the last `watch`: bytes, time, output unsent
-        self._asked = -1  # the progress at the last `keep_alive`
+        self._keepalive_at = -1  # the progress at the last `keep_alive`
 
     # for the level below
 
@@ -235,8 +249,8 @@ class Conversation(ReplyWriter):
         elif limits.idle and still >= limits.idle and not self._held:
             self._closing = Closing.IDLE
             self.below.close(linger=0)
-        elif limits.idle and still >= limits.idle / 2 and self._asked != progress and self.begun:
-            self._asked = progress
+        elif limits.idle and still >= limits.idle / 2 and self._keepalive_at != progress and self.begun:
+            self._keepalive_at = progress
             self.below.keep_alive()
 
     def leave(self, now: float, silence: float) -> None:

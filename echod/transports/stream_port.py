@@ -36,7 +36,7 @@ A_TURN: Final = 64  #: connections accepted in one turn; Twisted's own limit is 
 PAUSE: Final = 0.1  #: seconds after the first error in a row
 LONGEST_PAUSE: Final = 1.0
 CHECK_SPARE: Final = 0.5  #: seconds between two checks of the spare descriptor, which cost a system call
-TOLD_EVERY: Final = 60.0
+REPORTED_EVERY: Final = 60.0
 """Seconds between two log lines about pauses. Otherwise a client that opens and closes connections while descriptors
 are short could fill the log."""
 
@@ -80,7 +80,7 @@ class SpareDescriptor:
 class AcceptBackoff:
     """Errors of accept: pauses that grow, with a log line when they begin and one when they end.
 
-    A pause within TOLD_EVERY seconds of the last log line is not logged. The next line includes the clients that it
+    A pause within REPORTED_EVERY seconds of the last log line is not logged. The next line includes the clients that it
     refused. `clock` returns monotonic seconds.
     """
 
@@ -95,7 +95,7 @@ class AcceptBackoff:
         self._check_at = -math.inf  # when the spare descriptor is checked again
         self._pause = 0.0
         self._refused = 0
-        self._told = False  # the pause was logged, and its end was not
+        self._reported = False  # the pause was logged, and its end was not
         self._silent_until = -math.inf
 
     def pause_after(self, error: OSError, shed: Callable[[], int]) -> float:
@@ -110,8 +110,8 @@ class AcceptBackoff:
             self._reserve.give_up()
             self._refused += shed()
             self._reserve.keep()
-        if not self._told and (now := self._clock()) >= self._silent_until:
-            self._told, self._silent_until = True, now + TOLD_EVERY
+        if not self._reported and (now := self._clock()) >= self._silent_until:
+            self._reported, self._silent_until = True, now + REPORTED_EVERY
             name = errno.errorcode.get(error.errno or 0, str(error.errno))
             self._tell("accept.paused", address=self._label, error=name)
         self._pause = min(max(PAUSE, self._pause * 2), LONGEST_PAUSE)
@@ -123,9 +123,9 @@ class AcceptBackoff:
         if now < self._check_at and not self._in_a_row:
             return
         self._in_a_row, self._pause, self._check_at = 0, 0.0, now + CHECK_SPARE
-        if self._told:
+        if self._reported:
             self._tell("accept.resumed", address=self._label, refused=self._refused)
-            self._told, self._refused = False, 0
+            self._reported, self._refused = False, 0
         self._reserve.keep()
 
 

@@ -93,10 +93,10 @@ class UDPPort(DatagramPort):
                 self._answer(datagram, known(key) or self._sources.add(key, self._source(ancillary, name)))
 
     def _source(self, ancillary: list[tuple[int, int, bytes]], name: tuple[Any, ...]) -> Source:
-        asked, refusal, ancillary = self._asked(ancillary, name)
-        if refusal is None and asked is not None and is_four(asked) != is_four(packed_address(name[0])):
+        arrived_at, refusal, ancillary = self._arrival_address(ancillary, name)
+        if refusal is None and arrived_at is not None and is_four(arrived_at) != is_four(packed_address(name[0])):
             refusal = Refusal.SOURCE_ADDRESS  # an IPv6 packet with an IPv4-mapped source
-        local = None if asked == self._bound else asked
+        local = None if arrived_at == self._bound else arrived_at
         source = Source(self.protocol.gate, self.protocol.loopback, name, local, refusal, ancillary)
         source.larger = source.larger and not self.protocol.never_larger
         return source
@@ -207,8 +207,8 @@ class UDPPort(DatagramPort):
         """
         protocol = self.protocol
         host, port = packed_address(name[0]), name[1]
-        asked, refusal, source = self._asked(ancillary, name)
-        if refusal is None and asked is not None and is_four(asked) != is_four(host):
+        arrived_at, refusal, source = self._arrival_address(ancillary, name)
+        if refusal is None and arrived_at is not None and is_four(arrived_at) != is_four(host):
             refusal = Refusal.SOURCE_ADDRESS  # an IPv6 packet with an IPv4-mapped source
         if not protocol.admits(datagram, host, port, refusal):
             return
@@ -227,7 +227,7 @@ class UDPPort(DatagramPort):
             elif kind == SO_TIMESTAMPNS:
                 seconds, nanoseconds = struct.unpack("ll", data)
                 received_at = seconds + nanoseconds / 1e9
-        local = Inet(self._host if asked in (None, self._bound) else local_text(asked, name), self._port)
+        local = Inet(self._host if arrived_at in (None, self._bound) else local_text(arrived_at, name), self._port)
         peer = Peer(protocol.scheme, local, inet_name(name))
 
         def send(data: bytes) -> OSError | None:
@@ -239,7 +239,7 @@ class UDPPort(DatagramPort):
         else:
             protocol.serve(datagram, peer, arrival, host, send)
 
-    def _asked(
+    def _arrival_address(
         self, ancillary: list[tuple[int, int, bytes]], name: Any
     ) -> tuple[bytes | None, Refusal | None, list[tuple[int, int, bytes]]]:
         """The local address of a request, a reason to refuse it, and the control message for the reply's source."""

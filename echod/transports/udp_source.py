@@ -94,9 +94,9 @@ def is_four(host: bytes) -> bool:
     return len(host) == 4 or host[:12] == MAPPED
 
 
-def local_text(asked: bytes, name: tuple[Any, ...]) -> str:
+def local_text(arrived_at: bytes, name: tuple[Any, ...]) -> str:
     """A local address as text. A link-local one has the zone of `name`, the address of the peer."""
-    if len(asked) == 4:
-        return socket.inet_ntop(socket.AF_INET, asked)
-    text = socket.inet_ntop(socket.AF_INET6, asked)
-    return inet_name((text, 0, 0, name[3] if ipaddress.IPv6Address(asked).is_link_local else 0)).host
+    if len(arrived_at) == 4:
+        return socket.inet_ntop(socket.AF_INET, arrived_at)
+    text = socket.inet_ntop(socket.AF_INET6, arrived_at)
+    return inet_name((text, 0, 0, name[3] if ipaddress.IPv6Address(arrived_at).is_link_local else 0)).host

@@ -140,7 +140,7 @@ def test_large_messages_are_shown_in_part_and_the_list_is_bounded(browser, base)
         assert page.text("#dropped") == "Older lines are not shown: 303"
 
 
-def test_a_service_that_closes_is_asked_again(browser, base):
+def test_a_service_that_closes_gets_another_request(browser, base):
     with browser.page(f"{base}/whoami") as page:
         page.wait_for(closing_line(1))
         fields = dict(text.split("\n") for text in page.texts("li.received .fields div"))
@@ -161,7 +161,7 @@ def test_a_long_answer_is_shown_from_its_start_on_a_phone(browser, base):
             page.click("#toggle")
 
 
-def test_ack_is_asked_again_by_sending(browser, base):
+def test_ack_gets_another_request_by_sending(browser, base):
     with browser.page(f"{base}/ack") as page:
         page.wait_for(OPEN)
         for count in (1, 2):

@@ -227,7 +227,7 @@ def test_every_help_has_examples_that_can_be_run(name, capsys):
         assert name in ("", parser().parse_args(words).command)
 
 
-def test_ping_covers_a_look_up_with_a_timeout_that_was_asked_for():
+def test_ping_covers_a_look_up_with_a_configured_timeout():
     url = "tcp://127.0.0.1:7"
     assert parser().parse_args(["ping", url]).opening is None
     assert parser().parse_args(["ping", "-W", "1", url]).opening == 1.0

@@ -134,7 +134,7 @@ def test_nothing_is_bounded_where_nothing_can_be_postponed():
     assert called == [True]
 
 
-def test_no_turn_is_asked_for_while_there_is_no_work():
+def test_no_turn_is_requested_without_work():
     turns = Turns()
     work = WorkBudget(turns.later)
     assert not turns.calls

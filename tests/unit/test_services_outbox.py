@@ -58,7 +58,7 @@ def test_each_line_is_a_datagram_of_its_own():
     assert reader.heard == [b"0\n", b"1\n", b"2\n"]
 
 
-def test_what_waits_is_the_answer_where_one_is_asked_for():
+def test_pending_lines_are_the_reply_to_a_request():
     reader = Reader()
     assert reader.outbox.reply() is NOTHING
     reader.outbox.put(b"one\n")

@@ -87,7 +87,7 @@ class Showing(SynchronousTestCase):
         show(b"hi", PEER, "hex", self.context)
         self.assertEqual(self.lines, ["udp 192.0.2.1:40000: hello", "udp 192.0.2.1:40000: 68 69"])
 
-    def test_shows_nothing_where_nothing_is_asked_for(self) -> None:
+    def test_prints_nothing_by_default(self) -> None:
         show(b"hello", PEER, "no", self.context)
         self.assertEqual(self.lines, [])
 

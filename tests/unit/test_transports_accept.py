@@ -6,7 +6,7 @@ import os
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.transports.stream_port import LONGEST_PAUSE, PAUSE, TOLD_EVERY, AcceptBackoff, SpareDescriptor
+from echod.transports.stream_port import LONGEST_PAUSE, PAUSE, REPORTED_EVERY, AcceptBackoff, SpareDescriptor
 
 
 class Pauses(SynchronousTestCase):
@@ -50,7 +50,7 @@ class Pauses(SynchronousTestCase):
             self.fail()
             self.reluctance.succeeded()
         self.assertEqual(self.logged, [("accept.paused", "EMFILE"), ("accept.resumed", 1)])
-        self.clock.advance(TOLD_EVERY)
+        self.clock.advance(REPORTED_EVERY)
         self.fail()
         self.reluctance.succeeded()
         self.assertEqual(self.logged[2:], [("accept.paused", "EMFILE"), ("accept.resumed", 100)])
@@ -59,7 +59,7 @@ class Pauses(SynchronousTestCase):
         self.fail()
         self.reluctance.succeeded()
         self.fail()
-        self.clock.advance(TOLD_EVERY - 1)
+        self.clock.advance(REPORTED_EVERY - 1)
         self.fail()
         self.assertEqual(len(self.logged), 2)
         self.clock.advance(1)
