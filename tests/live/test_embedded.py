@@ -37,10 +37,13 @@ from echod.services.upper import Upper
 from echod.services.whoami import Whoami
 from echod.socket_names import Inet
 from echod.transports.datagram import ServiceDatagrams
+from echod.transports.layers.http_answer import Resource
 from echod.transports.layers.proxy import Proxy
 from echod.transports.layers.proxy_header import version_2
+from echod.transports.layers.websocket_server import WebSocketServer
 from echod.transports.service_factory import ServiceFactory
 from tests.contract.matrix import MIB, data
+from tests.fuzz.websocket import REQUEST
 
 reactor: Any = installed
 SECONDS = 10
@@ -131,6 +134,23 @@ async def test_a_factory_behind_a_proxy():
         header = version_2(Inet("192.0.2.1", 5000), Inet("192.0.2.2", 7))
         line = await ask(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), header)
         assert b'"remote_address": "192.0.2.1", "remote_port": 5000, "proxy": {"version": 2' in line
+    finally:
+        await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_factory_with_websocket():
+    """As docs/EMBEDDING.md shows it. The service ends, so the answer is the response, the message and Close."""
+    layer = partial(WebSocketServer, clock=reactor, seconds=10, resources={"/": Resource()})
+    factory = ServiceFactory(Whoami(), layers=[layer], scheme="ws")
+    port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+    try:
+        request = REQUEST.replace(b"/echo", b"/") + b"\x88\x80\0\0\0\0"  # and an empty Close
+        came = await ask(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), request)
+        head, _, frames = came.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert b'"protocol": "ws"' in frames
+        assert frames.endswith(b"\x88\x02\x03\xe8")
     finally:
         await port.stopListening()
 

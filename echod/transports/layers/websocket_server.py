@@ -224,7 +224,7 @@ def _is_own_host(host: str, resource: Resource) -> bool:
     Otherwise a foreign page could reach the service by DNS rebinding, with its own name as the origin.
     """
     with suppress(ValueError):
-        name = urlsplit(f"//{host}").hostname or ""
+        name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
         if name == "localhost" or name in resource.hosts:
             return True
         ip_address(name)
