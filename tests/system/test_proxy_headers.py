@@ -51,7 +51,7 @@ def test_the_client_of_a_header_is_served_and_logged_with_its_proxy(daemon):
     assert re.search(r"\) ended: done, 0 in, \d+ out$", lines[-1])
 
 
-def test_a_health_check_is_no_error_and_a_wrong_header_is_logged_with_its_reason(daemon):
+def test_a_health_check_is_not_an_error_and_a_wrong_header_is_logged_with_its_reason(daemon):
     place = daemon.inet("whoami", "tcp")
     for reset in (0, 1):
         with socket.create_connection(place, SECONDS) as check:

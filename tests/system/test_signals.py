@@ -160,7 +160,7 @@ def test_a_datagram_sent_before_the_stop_has_a_reply(plane):
     [(*ECHOD, "--listen", "echo=tcp://127.0.0.1:0"), (*ECHOCTL, "send", "--keep-open", "tcp://192.0.2.1:7", "?")],
     ids=["echod", "echoctl"],
 )
-def test_an_interruption_while_it_starts_is_no_traceback(words):
+def test_an_interruption_of_the_start_prints_no_traceback(words):
     """Ctrl-C right after the start is not a bug."""
     with subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         maps = Path(f"/proc/{process.pid}/maps")

@@ -266,7 +266,7 @@ def test_a_session_is_resumed_with_and_without_a_name():
 # hostile clients
 
 
-def test_plain_text_gets_an_alert_and_is_logged_as_what_it_is(server):
+def test_plain_text_gets_an_alert_and_is_logged_with_its_bytes(server):
     with server.plain() as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: \x1b[2J\r\n\r\n")
         client.shutdown(socket.SHUT_WR)

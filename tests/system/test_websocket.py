@@ -131,7 +131,7 @@ def test_an_unknown_path_is_told_which_paths_exist(served):
     ],
     ids=["get", "unknown", "put", "tls", "long", "origin"],
 )  # fmt: skip
-def test_a_request_that_is_no_upgrade_is_answered_and_closed(served, request_, status):
+def test_a_request_that_is_not_an_upgrade_gets_a_response_and_a_close(served, request_, status):
     assert served.request(request_).startswith(b"HTTP/1.1 %d " % status)
 
 

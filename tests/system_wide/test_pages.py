@@ -87,7 +87,7 @@ def test_characters_that_control_or_hide_are_shown_as_escapes(browser, base):
         assert page.value("document.querySelectorAll('li b').length") == 0
 
 
-def test_a_wrong_input_is_not_sent_and_says_what_was_expected(browser, base):
+def test_a_wrong_input_is_not_sent_and_its_message_names_the_expected_one(browser, base):
     with browser.page(f"{base}/echo") as page:
         page.wait_for(OPEN)
         page.click("input[name=input][value=hex]")

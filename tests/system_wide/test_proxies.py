@@ -210,7 +210,7 @@ def test_a_stream_behind_haproxy_loses_nothing(haproxy):
     assert hashlib.sha256(answer).digest() == hashlib.sha256(asked).digest()
 
 
-def test_health_checks_are_no_errors(tmp_path):
+def test_health_checks_are_not_errors(tmp_path):
     """HAProxy resets its connection, after a LOCAL header or within the handshake of TCP."""
     program = tool("haproxy")
     admin = '[admin]\nlisten = ["unix://{dir}/admin.sock"]\n'

@@ -191,7 +191,7 @@ def test_the_chart_is_well_formed_and_its_bars_are_in_proportion():
     assert right < float(root.attrib["width"])
 
 
-def test_without_figures_there_is_no_chart():
+def test_no_chart_is_drawn_without_figures():
     assert chart(Results(), "echod", TITLES, "") is None
     assert chart(measured({"unix-64": {"echod": [1.0]}}), "echod", TITLES, "") is None
 

@@ -20,7 +20,7 @@ def test_an_error_is_escaped(file, path, text):
     assert str(LocatedError(Path(file), path, text)).isprintable()
 
 
-def test_the_error_holds_them_all():
+def test_the_error_contains_all_of_them():
     errors = [LocatedError(Path("a"), "b", "c"), LocatedError(Path("d"), "", "e")]
     error = ConfigurationError(iter(errors))
     assert error.errors == tuple(errors)

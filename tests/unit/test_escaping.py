@@ -14,7 +14,7 @@ _anything = st.text(st.characters())  # control characters and surrogates includ
 
 
 class Escaping(SynchronousTestCase):
-    def test_what_is_printable_stays_as_it_is(self) -> None:
+    def test_printable_text_is_unchanged(self) -> None:
         for text in ("", "hello, world", "naïve 日本語 🙂", r"back\slash", "שלום"):
             self.assertEqual(escaped(text), text)
 

@@ -19,7 +19,7 @@ def test_a_line_of_its_own_begins_the_row_again():
         assert not detector.is_echo(b"ok\n" if number % 3 else b"mine", number)
 
 
-def test_what_comes_back_late_is_no_echo():
+def test_a_late_return_is_not_an_echo():
     detector = EchoDetector()
     for number in range(10):
         detector.sent(b"line %d" % number, number * 10)

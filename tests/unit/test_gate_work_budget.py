@@ -126,7 +126,7 @@ def test_a_peer_whose_service_fails_does_not_stop_the_others():
     assert called == ["told", "other"]
 
 
-def test_nothing_is_bounded_where_nothing_can_be_postponed():
+def test_work_is_unbounded_without_a_reactor():
     work = WorkBudget()
     assert work.portion()._left == sys.maxsize
     called = []

@@ -37,7 +37,7 @@ class Inets(SynchronousTestCase):
         ):
             self.assertEqual(str(inet_name(name)), shown)
 
-    def test_a_host_that_is_no_address_stays_the_text_it_is(self) -> None:
+    def test_a_host_that_is_not_an_address_keeps_its_text(self) -> None:
         for host in ("", "echo.example", "::ffff:", "::ffff:echo", "::ffff:1.2.3"):
             self.assertEqual(inet(host, 7), Inet(host, 7))
 

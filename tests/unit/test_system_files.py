@@ -67,7 +67,7 @@ def test_the_passed_sockets_are_the_served_ones():
     assert activated["Service"]["Sockets"] == activated["Unit"]["Requires"] == activated["Install"]["Also"] == every
 
 
-def test_the_two_services_differ_only_where_necessary():
+def test_the_two_services_differ_only_in_necessary_settings():
     own, activated = unit("echod.service")["Service"], unit("echod-activated.service")["Service"]
     assert {key for key in own.keys() | activated.keys() if own.get(key) != activated.get(key)} == {
         "AmbientCapabilities", "CapabilityBoundingSet", "ExecReload", "ExecStart", "FileDescriptorStoreMax",
