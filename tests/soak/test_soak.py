@@ -31,8 +31,10 @@ def daemon(request):
 
 def test_closed_connections_leave_no_resources(daemon):
     clients, pid = Cycles(daemon.inet("echo", "tcp"), ours=True), daemon.process.pid
+    without_clients = held(pid)["socket"]
     while clients.count < 1_000:
         clients.batch()
+    assert eventually(lambda: held(pid)["socket"] == without_clients)
     course = Course(pid)
     course.look(0)
     before = held(pid)
