@@ -11,6 +11,9 @@ from bench.machine import program
 LOADGEN: Final = Path(__file__).parent / "loadgen"
 
 
+OPENSSL: Final = ("-lssl", "-lcrypto")
+
+
 class NotBuilt(Exception):
     """A program could not be compiled. The message is one line with the compiler's first error."""
 
@@ -36,8 +39,15 @@ def _cc() -> str:
 def build_load(folder: Path) -> Path:
     """Compile the load generator, which every measurement needs, and return its path. Raises NotBuilt."""
     target = folder / "load"
-    _run([_cc(), "-O2", "-std=gnu11", "-o", str(target), *map(str, sorted(LOADGEN.glob("*.c")))], "the load generator")
+    command = [_cc(), "-O2", "-std=gnu11", "-o", str(target), *map(str, sorted(LOADGEN.glob("*.c")))]
+    _run([*command, *(OPENSSL if has_openssl() else ())], "the load generator")
     return target
+
+
+def has_openssl() -> bool:
+    """Whether programs can be compiled with OpenSSL. Without it the workloads of TLS are left out."""
+    command = [_cc(), "-include", "openssl/ssl.h", "-E", "-x", "c", "/dev/null"]
+    return subprocess.run(command, capture_output=True, timeout=300, check=False).returncode == 0
 
 
 def build_peer(source: Path, folder: Path) -> Path:
@@ -48,5 +58,6 @@ def build_peer(source: Path, folder: Path) -> Path:
             command = [program("go") or "go", "build", "-o", str(target), str(source)]
         else:
             command = [_cc(), "-O3", "-std=gnu11", "-o", str(target), str(source)]
+            command += OPENSSL if "openssl/" in source.read_text() else ()
         _run(command, source.name)
     return target

@@ -125,7 +125,7 @@ class Generator:
 
     def rest(self, row: Idle, server: Running, connections: int) -> Rest:
         """Measure the server's memory with so many idle connections. Raises LoadFailed."""
-        to = [row.mode, *_to(server.places[row.role])]
+        to = [*row.load, *_to(server.places[row.role])]
         # A few connections first: memory that a server allocates once does not belong to a connection.
         with Conversation(self._binary, self._core, [*to, "--connections=64"]) as load:
             for _ in range(2):

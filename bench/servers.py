@@ -14,11 +14,12 @@ from typing import Final
 
 from bench.machine import program
 from bench.workloads import Role
+from echod.tls.certificates import self_signed
 
 PEERS: Final = Path(__file__).parent / "peers"
 EVERY: Final = frozenset(Role)
 BARE: Final = EVERY - {Role.PROXIED}  #: the roles without a header
-SOCKETS: Final = BARE - {Role.WEBSOCKET}  #: the roles that need no library
+SOCKETS: Final = BARE - {Role.WEBSOCKET, Role.TLS}  #: the roles that need no library
 STREAMS: Final = SOCKETS - {Role.UDP}
 
 
@@ -36,20 +37,21 @@ class Place:
         """As the peers' programs take it."""
         if self.role is Role.UNIX:
             return ["unix", self.path]
-        extra = {
-            Role.UPPER: ["upper"],
-            Role.UDP: ["udp"],
-            Role.WEBSOCKET: ["websocket"],
-            Role.PROXIED: ["proxy"],
+        variants = {
+            Role.UPPER: "upper",
+            Role.UDP: "udp",
+            Role.WEBSOCKET: "websocket",
+            Role.PROXIED: "proxy",
+            Role.TLS: "tls",
         }
-        return [self.host, str(self.port), *extra.get(self.role, [])]
+        return [self.host, str(self.port), *([variants[self.role]] if self.role in variants else [])]
 
     @property
     def url(self) -> str:
         """As echod takes it."""
         if self.role is Role.UNIX:
             return f"unix://{self.path}"
-        scheme = {Role.UDP: "udp", Role.WEBSOCKET: "ws"}.get(self.role, "tcp")
+        scheme = {Role.UDP: "udp", Role.WEBSOCKET: "ws", Role.TLS: "tls"}.get(self.role, "tcp")
         query = "?proxy=v2" if self.role is Role.PROXIED else ""
         return f"{scheme}://{self.host}:{self.port}{query}"
 
@@ -67,6 +69,15 @@ class Kit:
         path = self.folder / name
         path.write_text(text)
         return str(path)
+
+    def words(self, place: Place) -> list[str]:
+        """The address and variant as the peers' programs take them, with the file of a certificate for TLS."""
+        if place.role is not Role.TLS:
+            return place.words
+        path = self.folder / "certificate.pem"
+        if not path.exists():
+            path.write_bytes(self_signed(("localhost",)).pem)
+        return [*place.words, str(path)]
 
 
 Command = Callable[[Kit, Mapping[Role, Place]], list[str]]
@@ -98,13 +109,18 @@ class Server:
         return None
 
 
+def _with(module: str, role: Role) -> frozenset[Role]:
+    """The role, if its library is installed."""
+    return frozenset({role} if find_spec(module) else ())
+
+
 def _only(places: Mapping[Role, Place]) -> Place:
     (place,) = places.values()
     return place
 
 
 def _built(name: str) -> Command:
-    return lambda kit, places: [str(kit.folder / name), *_only(places).words]
+    return lambda kit, places: [str(kit.folder / name), *kit.words(_only(places))]
 
 
 def _c_udp(way: str) -> Command:
@@ -112,7 +128,7 @@ def _c_udp(way: str) -> Command:
 
 
 def _python(name: str, *extra: str) -> Command:
-    return lambda kit, places: [kit.python, str(PEERS / name), *_only(places).words, *extra]
+    return lambda kit, places: [kit.python, str(PEERS / name), *kit.words(_only(places)), *extra]
 
 
 def _node(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
@@ -142,6 +158,8 @@ def _configured(name: str, *lines: str) -> Command:
                 text += [f"[services.{kind}]", f"listen = [{urls}]"]
             if "?proxy" in urls:
                 text += ['proxy-from = ["127.0.0.0/8"]']
+            if "tls://" in urls:
+                text += [f"[services.{kind}.tls]", 'certificate = "self-signed"']
         ports = "-".join(str(place.port) for place in places.values())
         return [*kit.echod, "--config", kit.write(f"{name}-{ports}.toml", "\n".join(text) + "\n")]
 
@@ -179,6 +197,8 @@ _CC = "a C compiler: apt install gcc libc6-dev | dnf install gcc"
 _HERE = "pip install {} into the Python that runs this"
 TCP_ONLY: Final = frozenset({Role.TCP})
 UDP_ONLY: Final = frozenset({Role.UDP})
+TLS_ONLY: Final = frozenset({Role.TLS})
+_SSL = "a C compiler and OpenSSL: apt install gcc libc6-dev libssl-dev | dnf install gcc openssl-devel"
 
 SERVERS: Final = (
     Server("echod", "echod", EVERY, _echod, together=True, ready=False, quick=True),
@@ -193,11 +213,13 @@ SERVERS: Final = (
     Server("c", "C", STREAMS | {Role.PROXIED}, _built("c_echo"), "c_echo.c", ("cc",), install=_CC, quick=True),
     Server("c-recvmmsg", "C recvmmsg", UDP_ONLY, _c_udp("recvmmsg"), "c_udp.c", ("cc",), install=_CC, quick=True),
     Server("c-recvfrom", "C recvfrom", UDP_ONLY, _c_udp("recvfrom"), "c_udp.c", ("cc",), install=_CC, quick=True),
+    Server("c-openssl", "C OpenSSL", TLS_ONLY, _built("c_tls"), "c_tls.c", ("cc",), install=_SSL, quick=True),
     Server("c-gro", "C GRO + GSO", UDP_ONLY, _c_udp("gro"), "c_udp.c", ("cc",), install=_CC),
     Server(
         "stock",
         "stock Twisted",
-        (BARE if find_spec("wsproto") else SOCKETS) | {Role.PROXIED},  # the extra twisted[websocket]
+        # The extras twisted[tls] and twisted[websocket].
+        SOCKETS | {Role.PROXIED} | _with("OpenSSL", Role.TLS) | _with("wsproto", Role.WEBSOCKET),
         _python("stock_twisted.py"),
         module="twisted",
         install=_HERE.format("twisted"),

@@ -20,6 +20,7 @@ class Role(Enum):
     UDP = "udp echo"
     WEBSOCKET = "websocket echo"
     PROXIED = "tcp echo behind a proxy"
+    TLS = "tls echo"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,13 @@ def _websocket(key: str, title: str, *load: str) -> Workload:
     return Workload(key, title, Role.WEBSOCKET, ("websocket", "--connections=64", *load), 64, quick=True)
 
 
+def _tls(
+    key: str, title: str, *load: str, connections: int = 64, quick: bool = False, reconnects: bool = False
+) -> Workload:
+    words = (*load, f"--connections={connections}")
+    return Workload(key, title, Role.TLS, words, connections, "c-openssl", quick, reconnects)
+
+
 WORKLOADS: Final = (
     _stream("tcp-64", "TCP echo 64 B × 64 connections", Role.TCP, 64),
     _stream("tcp-1", "TCP echo 64 B × 1", Role.TCP, 1),
@@ -74,17 +82,22 @@ WORKLOADS: Final = (
     _datagram("udp-gso", "UDP echo 64 B, one peer that sends GSO", "--depth=64", "--gso", yardstick="c-gro"),
     _websocket("ws-64", "WebSocket echo 64 B × 64"),
     _websocket("ws-4k", "WebSocket echo 4 KiB × 64", "--size=4096"),
+    _tls("tls-64", "TLS echo 64 B × 64 connections", "tls", quick=True),
+    _tls("tls-1", "TLS echo 64 B × 1", "tls", connections=1, quick=True),
+    _tls("tls-16k", "TLS echo 16 KiB × 64", "tls", "--size=16384"),
+    _tls("tls-connect", "TLS handshake, echo 64 B, close", "tls-connect", connections=1, reconnects=True),
+    _tls("tls-resumed", "the same, session resumed", "tls-connect", "--resume", connections=1, reconnects=True),
 )
 
 
 @dataclass(frozen=True)
 class Idle:
-    """A memory row, which runs no load (see `bench.rounds.Bench.rest`): `mode` is that of the load generator."""
+    """A memory row, which runs no load (see `bench.rounds.Bench.rest`). `load` is the generator's mode and options."""
 
     key: str
     name: str
     role: Role
-    mode: str
+    load: tuple[str, ...]
     most: int  #: connections, if the run does not ask for fewer
 
     def title(self, connections: int) -> str:
@@ -92,5 +105,10 @@ class Idle:
         return f"user memory per {self.name}, {connections:,} idle"
 
 
-MEMORY: Final = Idle("memory", "connection", Role.TCP, "idle", 10_000)
-IDLE: Final = (MEMORY, Idle("memory-ws", "WebSocket connection", Role.WEBSOCKET, "websocket-idle", 1_000))
+MEMORY: Final = Idle("memory", "connection", Role.TCP, ("idle",), 10_000)
+IDLE: Final = (
+    MEMORY,
+    Idle("memory-ws", "WebSocket connection", Role.WEBSOCKET, ("websocket-idle",), 1_000),
+    Idle("memory-tls", "TLS connection", Role.TLS, ("tls-idle",), 1_000),
+    Idle("memory-tls-burst", "TLS connection after 64 KiB", Role.TLS, ("tls-idle", "--burst"), 1_000),
+)

@@ -30,6 +30,8 @@ struct options {
     bool gso;           /* datagram: send with UDP_SEGMENT, receive with UDP_GRO */
     bool upper;         /* the reply is the message in upper case */
     bool proxy;         /* stream, connect: a PROXY header of version 2 comes first */
+    bool resume;        /* tls-connect: resume the session of the connection before */
+    bool burst;         /* tls-idle: 64 KiB on each connection, not one byte, before `used` */
     double seconds;     /* of the measured slice */
     double warm;        /* seconds of warm-up before it */
 };
@@ -42,6 +44,9 @@ void idle_mode(void);
 void datagram_mode(void);
 void websocket_mode(void);
 void websocket_idle_mode(void);
+void tls_mode(void);
+void tls_connect_mode(void);
+void tls_idle_mode(void);
 
 /* common.c */
 enum { PERIOD = 65521, SPAN = 1 << 20 }; /* a prime: shows a shift by any block size; the most bytes one call may send */

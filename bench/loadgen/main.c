@@ -11,7 +11,7 @@
 struct options opt = {.host = "127.0.0.1", .connections = 1, .size = 64, .depth = 1, .flows = 1, .seconds = 1, .warm = 0.2};
 
 static const char HELP[] =
-    "load stream|connect|idle|datagram|websocket|websocket-idle --port PORT [OPTIONS]\n"
+    "load stream|connect|idle|datagram|websocket|websocket-idle|tls|tls-connect|tls-idle --port PORT [OPTIONS]\n"
     "  --host A           IPv4 address (127.0.0.1)\n"
     "  --unix PATH        a Unix stream instead\n"
     "  --connections N    open at once (1)\n"
@@ -21,13 +21,16 @@ static const char HELP[] =
     "  --gso              datagram: send with UDP_SEGMENT, receive with UDP_GRO\n"
     "  --upper            the reply is expected in upper case\n"
     "  --proxy            stream, connect: send a PROXY header of version 2 first\n"
+    "  --resume           tls-connect: resume the session of the connection before\n"
+    "  --burst            tls-idle: each connection carries 64 KiB\n"
     "  --warm S           seconds of warm-up (0.2)\n"
     "  --seconds S        of the measured slice (1)\n";
 
 static const struct option LONG[] = {
     {"host", required_argument, NULL, 'a'},  {"port", required_argument, NULL, 'p'},  {"unix", required_argument, NULL, 'x'},
     {"size", required_argument, NULL, 's'},  {"depth", required_argument, NULL, 'd'}, {"flows", required_argument, NULL, 'f'},
-    {"gso", no_argument, NULL, 'g'},         {"upper", no_argument, NULL, 'u'},       {"warm", required_argument, NULL, 'w'},
+    {"gso", no_argument, NULL, 'g'},         {"upper", no_argument, NULL, 'u'},       {"resume", no_argument, NULL, 'r'},
+    {"burst", no_argument, NULL, 'b'},       {"warm", required_argument, NULL, 'w'},
     {"help", no_argument, NULL, 'h'},        {"seconds", required_argument, NULL, 't'},
     {"connections", required_argument, NULL, 'c'}, {"proxy", no_argument, NULL, 'o'}, {NULL, 0, NULL, 0},
 };
@@ -68,6 +71,8 @@ static void parse(int argc, char **argv)
         case 'g': opt.gso = true; break;
         case 'u': opt.upper = true; break;
         case 'o': opt.proxy = true; break;
+        case 'r': opt.resume = true; break;
+        case 'b': opt.burst = true; break;
         case 'w': opt.warm = duration(optarg, "warm"); break;
         case 't': opt.seconds = duration(optarg, "seconds"); break;
         case 'h': fputs(HELP, stdout); exit(0);
@@ -81,6 +86,7 @@ int main(int argc, char **argv)
     static const struct { const char *name; void (*run)(void); } MODES[] = {
         {"stream", stream_mode}, {"connect", connect_mode}, {"idle", idle_mode}, {"datagram", datagram_mode},
         {"websocket", websocket_mode}, {"websocket-idle", websocket_idle_mode},
+        {"tls", tls_mode}, {"tls-connect", tls_connect_mode}, {"tls-idle", tls_idle_mode},
     };
     struct rlimit files;
 

@@ -1,6 +1,7 @@
 """asyncio and uvloop: Protocol and DatagramProtocol as in the standard library's documentation.
 
-asyncio_echo.py HOST PORT [upper] [udp] [websocket] [uvloop]        asyncio_echo.py unix PATH [upper] [uvloop]
+asyncio_echo.py HOST PORT [upper] [udp] [websocket] [tls CERTIFICATE] [uvloop]
+asyncio_echo.py unix PATH [upper] [uvloop]
 
 With `websocket`, the server of the package websockets, without compression.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import ssl
 import sys
 from typing import TYPE_CHECKING, cast
 
@@ -56,6 +58,10 @@ async def serve(host: str, port: str, *words: str) -> None:
         await loop.create_datagram_endpoint(EchoUDP, local_addr=(host, int(port)))
     elif host == "unix":
         await loop.create_unix_server(protocol, port)
+    elif "tls" in words:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(words[1])
+        await loop.create_server(protocol, host, int(port), ssl=context)
     else:
         await loop.create_server(protocol, host, int(port))
     print("ready", flush=True)

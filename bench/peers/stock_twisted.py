@@ -1,6 +1,7 @@
 """Stock Twisted: Protocol and DatagramProtocol as in its documentation, on its default reactor.
 
-stock_twisted.py HOST PORT [upper] [udp] [websocket] [proxy]        stock_twisted.py unix PATH [upper]
+stock_twisted.py HOST PORT [upper] [udp] [websocket] [proxy] [tls CERTIFICATE]
+stock_twisted.py unix PATH [upper]
 
 With `websocket`, the server of twisted.web.websocket, which needs the extra twisted[websocket]. With `proxy`, the
 endpoint `haproxy:`.
@@ -12,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint, serverFromString
+from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, UNIXServerEndpoint, serverFromString
 from twisted.internet.interfaces import IAddress, ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.internet.task import react
@@ -94,6 +95,12 @@ async def serve(reactor: object, host: str, port: str, *words: str) -> None:
         await serverFromString(reactor, f"haproxy:tcp:{port}:interface={host}").listen(factory)
     elif "udp" in words:
         reactor.listenUDP(int(port), EchoUDP(), interface=host)  # type: ignore[attr-defined]
+    elif "tls" in words:
+        from twisted.internet.ssl import PrivateCertificate  # it needs pyOpenSSL
+
+        with open(words[1], encoding="ascii") as file:
+            options = PrivateCertificate.loadPEM(file.read()).options()
+        await SSL4ServerEndpoint(reactor, int(port), options, interface=host).listen(factory)
     elif host == "unix":
         await UNIXServerEndpoint(reactor, port).listen(factory)
     else:

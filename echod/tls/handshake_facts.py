@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from hashlib import sha256
+from sys import intern
 from typing import Final
 
 from echod.escaping import clipped
@@ -37,7 +38,7 @@ def handshake_facts(tls: ssl.SSLObject, server_name: str | None) -> dict[str, ob
     cipher = tls.cipher()
     facts: dict[str, object] = {
         "version": tls.version(),
-        "cipher": cipher and cipher[0],
+        "cipher": cipher and intern(cipher[0]),  # thousands of connections have the same text
         "server_name": server_name,
         "alpn": tls.selected_alpn_protocol(),
         "resumed": tls.session_reused,

@@ -13,7 +13,7 @@ from bench.process import free_ports
 from bench.servers import SERVERS, Kit, Place
 from bench.table import align, judge, report, targets_table
 from bench.targets import STOCK, TARGETS, UVLOOP, YARDSTICK, Target
-from bench.workloads import MEMORY, WORKLOADS, Role
+from bench.workloads import IDLE, MEMORY, WORKLOADS, Role
 
 TITLES = {server.key: server.title for server in SERVERS}
 WORKLOAD = {workload.key: workload for workload in WORKLOADS}
@@ -101,10 +101,11 @@ def test_dropping_a_peer_forgets_its_right_answers_too():
 def test_every_target_names_its_measurement():
     peers = {server.key for server in SERVERS} | {"", YARDSTICK}
     for target in TARGETS:
-        assert target.workload == MEMORY.key or WORKLOAD[target.workload].quick
+        assert target.workload in {row.key for row in IDLE} or WORKLOAD[target.workload].quick
         assert target.against in peers
     assert {workload.yardstick for workload in WORKLOADS} <= {server.key for server in SERVERS}
-    assert {target.workload for target in TARGETS} == {each.key for each in WORKLOADS if each.quick} | {MEMORY.key}
+    with_targets = {target.workload for target in TARGETS} - {row.key for row in IDLE if row is not MEMORY}
+    assert with_targets == {each.key for each in WORKLOADS if each.quick} | {MEMORY.key}
     quick = {server.key for server in SERVERS if server.quick}
     assert {WORKLOAD[key].yardstick for key in WORKLOAD if WORKLOAD[key].quick} | {STOCK, UVLOOP} <= quick
 
@@ -237,7 +238,7 @@ def test_echod_is_started_as_its_users_start_it(tmp_path):
         *("python", "-m", "echod"),
         *("--listen=echo=tcp://127.0.0.1:7007", "--listen=upper=tcp://127.0.0.1:7008"),
         *("--listen=echo=unix:///run/x.sock", "--listen=echo=udp://127.0.0.1:7010"),
-        "--listen=echo=ws://127.0.0.1:7011",
+        *("--listen=echo=ws://127.0.0.1:7011", "--listen=echo=tls://127.0.0.1:7013"),
     ]
 
 

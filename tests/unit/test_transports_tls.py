@@ -360,6 +360,7 @@ def test_large_reads_are_decoded_in_linear_time():
     pair.server.layer._incoming = Observed()  # type: ignore[assignment]
     pair.settle()
     assert max(fed) <= READ
+    assert pair.server.layer._held.obj == b"", "the layer keeps what it has decoded"
     assert pair.client.top.heard == data()[: 4 << 20]
 
 

@@ -156,6 +156,11 @@ MakeLayer = Callable[[Build], "Layer"]
 """Makes one layer of a stack from the builder of its receiver."""
 
 
+def _built_already() -> Receiver:
+    """The builder of a level whose receiver is built."""
+    raise AssertionError("a level builds its receiver once")
+
+
 class Layer:
     """Passes everything on, in both directions. A subclass overrides what it changes."""
 
@@ -173,13 +178,18 @@ class Layer:
 
     def begin_above(self) -> None:
         """Build the receiver, because the handshake is complete."""
-        self.receiver = self.build()
+        self.receiver = self._built()
         self.receiver.begin(self)
 
     def step_out(self) -> None:
         """Build the receiver directly on the level below, and remove this layer from the stack."""
-        self.below.receiver = self.receiver = self.build()
+        self.below.receiver = self.receiver = self._built()
         self.receiver.begin(self.below)
+
+    def _built(self) -> Receiver:
+        """Build the receiver, and release the builder: its arguments are a kilobyte of an idle connection."""
+        build, self.build = self.build, _built_already
+        return build()
 
     # for the level below
 

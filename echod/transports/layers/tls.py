@@ -39,6 +39,7 @@ CLIENT_HELLO: Final = b"\x16\x03"  #: the start of its record: type handshake, a
 NOT_TLS: Final = bytes.fromhex("15 0301 0002 020a")  #: fatal alert unexpected_message (RFC 8446 6)
 COST: Final = 256  #: units of the work budget: a handshake takes about half a millisecond of the processor
 
+EMPTY: Final = memoryview(b"")
 UNCOUNTED: Final = Handshakes(sys.maxsize)
 UNBOUNDED: Final = WorkBudget()
 
@@ -78,7 +79,7 @@ class TlsLayer(HandshakeLayer):
         self._tls: ssl.SSLObject | None = None
         self._incoming: ssl.MemoryBIO
         self._outgoing: ssl.MemoryBIO
-        self._held = memoryview(b"")  # received, and not in the incoming BIO yet
+        self._held = EMPTY  # received, and not in the incoming BIO yet
         self._waits = False  # the handshake waits for a turn with units of the work budget
         self._pumping = False
         self._finished = False  # close_notify or a fatal alert was sent
@@ -246,7 +247,7 @@ class TlsLayer(HandshakeLayer):
         if not self._held:
             return False
         self._incoming.write(self._held[:READ])
-        self._held = self._held[READ:]
+        self._held = self._held[READ:] or EMPTY  # an empty part would keep the whole
         return True
 
     def _pump(self) -> None:
@@ -312,7 +313,7 @@ class TlsLayer(HandshakeLayer):
 
     def _stop(self) -> None:
         """Take no further data from the peer."""
-        self._deaf, self._held = True, memoryview(b"")
+        self._deaf, self._held = True, EMPTY
 
     def _fail(self, wrong: str) -> None:
         """End the connection because of the peer's bytes: send OpenSSL's alert, then close."""

@@ -116,7 +116,7 @@ class WebSocket(HandshakeLayer):
         self._share = share_of(self.facts.remote, self.facts.user)
         self._deflate = extensions[0] if extensions else None
         self.reader = MessageReader(self._take, self._count, message, masked=not self.is_client, deflate=self._deflate)
-        receiver = self.receiver = self.build()
+        receiver = self.receiver = self._built()
         if response and not isinstance(receiver, Rejection):
             self.below.write(response)
         receiver.begin(self)
