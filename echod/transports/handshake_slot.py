@@ -65,8 +65,9 @@ class Entrance(Layer):
         self.receiver.received(data, arrival)
 
     def detach(self) -> tuple[socket.socket, bytes]:
-        """As StreamSocket."""
+        """As StreamSocket. The layers no longer refer to each other, so they need no garbage collection."""
         detached: tuple[socket.socket, bytes] = self.below.detach()
+        self.receiver = self.build = None  # type: ignore[assignment]  # neither is used again
         return detached
 
     def lost(self, reason: Exception) -> None:

@@ -1,5 +1,6 @@
 """PROXY headers in front of a listener: a trusted peer names its client, and every other peer is refused."""
 
+import gc
 import json
 import socket
 import struct
@@ -16,7 +17,10 @@ from echod.services.echo import Echo
 from echod.services.upper import Upper
 from echod.services.whoami import Whoami
 from echod.socket_names import Inet
+from echod.transports.handshake_slot import Entrance
+from echod.transports.layers.proxy import Proxy
 from echod.transports.layers.proxy_header import SIGNATURE, V2_MOST, local, version_1, version_2
+from echod.transports.stream_socket import StreamSocket
 from tests.contract.matrix import data
 from tests.fastpath.listener import listener, needs_the_plane
 from tests.layers import HANDSHAKE
@@ -328,3 +332,23 @@ def test_a_client_that_is_not_allowed_gets_no_further_handshake(tmp_path_factory
             admitted.recv(1)  # the handshake of the next layer is awaited
         admitted.send(b"NAME 127.0.0.7 7\nhello")
         assert made.hear(admitted, 5) == b"hello"
+
+
+@needs_the_plane
+@pytest.mark.parametrize("way", ["proxy and plane"])
+@pytest.mark.parametrize("rest", [b"", b"hello"])
+def test_a_connection_that_was_handed_over_leaves_no_object(make, rest):
+    """Not even one that waits for the garbage collector."""
+    with make(Echo(), proxies=PROXIES) as made:
+        client = made.connect()
+        gc.collect()
+        gc.disable()
+        try:
+            client.send(HEADERS["v1"] + rest)
+            made.until(lambda: len(made.port._hosts) == 1)
+            made.turn(2)
+            assert not [one for one in gc.get_objects() if type(one) in (Entrance, Proxy, StreamSocket)]
+        finally:
+            gc.enable()
+        client.send(b"!")
+        assert made.hear(client, len(rest) + 1) == rest + b"!"

@@ -62,6 +62,7 @@ class Proxy(HandshakeLayer):
         """As StreamSocket, with the bytes after the header."""
         opened, _ = self.below.detach()
         rest, self._rest = self._rest, b""
+        self.receiver = None
         return opened, rest
 
     def _fail(self, reason: str) -> None:
