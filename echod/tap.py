@@ -17,7 +17,7 @@ from twisted.python import usage
 
 from echod.config.errors import ConfigurationError
 from echod.config.fd_budget import fit
-from echod.config.listing import listeners, made_certificates, warnings
+from echod.config.listing import listeners, made_certificates, unused_proxies, warnings
 from echod.config.loading import from_listen, load, with_show
 from echod.config.name_resolution import Unresolved, resolved
 from echod.config.printing import describe
@@ -223,6 +223,7 @@ def makeService(options: Options) -> Daemon:
     reactor.addSystemEventTrigger("before", "shutdown", store.end)  # before the one that stops the daemon
     if os.geteuid() == 0 and (identity is None or identity.user == 0):
         notes.append("serving as root: start echod as another user, or use --uid")
+    notes += unused_proxies(configuration)
     for note in [*notes, *store.passed.close_rest(), *start_warnings(bound), *filter(None, [notify.error])]:
         log.say("warn", note)
     rules = None

@@ -36,6 +36,14 @@ def made_certificates(configuration: Configuration) -> Iterator[str]:
                 )
 
 
+def unused_proxies(configuration: Configuration) -> Iterator[str]:
+    """A warning if `[defaults] proxy-from` lists proxies, and no address expects their headers."""
+    services = configuration.services
+    expected = any("proxy" in address.options for service in services for address in service.listen)
+    if not expected and any(service.proxy_from for service in services):
+        yield "defaults.proxy-from has no effect: no address has ?proxy=, such as tcp://*:7?proxy=any"
+
+
 def warnings(configuration: Configuration) -> Iterator[str]:
     """The warnings about addresses that a start would print.
 
@@ -44,3 +52,4 @@ def warnings(configuration: Configuration) -> Iterator[str]:
     for service in configuration.services:
         for address in service.listen:
             yield from exposed(service, address.label, address.loopback or address.is_passed or address.is_opaque)
+    yield from unused_proxies(configuration)

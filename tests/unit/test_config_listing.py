@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from echod.config.listing import listeners
+from echod.config.listing import listeners, unused_proxies, warnings
 from echod.config.loading import load
 from echod.services.echo import Echo
 from echod.services.upper import Upper
@@ -18,3 +18,16 @@ def test_listeners(monkeypatch):
         "upper  udp://127.0.0.1:10008",
         "admin  unix:///run/of%20us/admin.sock",
     ]
+
+
+def test_proxies_that_no_address_expects_are_reported(tmp_path):
+    file = tmp_path / "echod.toml"
+    for option, said in (
+        ("", ["defaults.proxy-from has no effect: no address has ?proxy=, such as tcp://*:7?proxy=any"]),
+        ("?proxy=v2", []),
+    ):
+        file.write_text(
+            f'[defaults]\nproxy-from = ["192.0.2.5"]\n[services.echo]\nlisten = ["tcp://127.0.0.1:7{option}"]\n'
+        )
+        configuration = load(file, {"echo": Echo}, {})
+        assert list(unused_proxies(configuration)) == list(warnings(configuration)) == said
