@@ -27,7 +27,7 @@ from string import Template
 from typing import Final
 from urllib.parse import parse_qs, quote
 
-from echod.escaping import clipped
+from echod.escaping import clipped, escaped
 from echod.pages.negotiation import language, prefers_html
 from echod.transports.layers.http_answer import Answer, Request, Resource
 
@@ -120,21 +120,21 @@ class Pages:
         """The list items of all services, with what they do."""
         items = []
         for one in resources:
-            name = f"<b>{escape(one.path)}</b> <span>{escape(self._summary(one, lang))}</span>"
+            name = f"<b>{escape(escaped(one.path))}</b> <span>{escape(self._summary(one, lang))}</span>"
             link = f'<a href="{_href(one, suffix)}">{name}</a>' if one.page else f"<div>{name}</div>"
             items.append(f"<li>{link}</li>")
         return "".join(items)
 
 
 def _href(resource: Resource, suffix: str) -> str:
-    return escape(quote(resource.path) + suffix)
+    return escape(quote(resource.path, errors="surrogateescape") + suffix)
 
 
 def _links(suffix: str, path: str, resources: Sequence[Resource]) -> str:
     """The list items of the services with a page, for the navigation."""
     return "".join(
         f'<li><a href="{_href(one, suffix)}"{" aria-current=page" if one.path == path else ""}>'
-        f"{escape(one.path)}</a></li>"
+        f"{escape(escaped(one.path))}</a></li>"
         for one in resources
         if one.page
     )

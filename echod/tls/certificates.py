@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from echod.escaping import escaped, system_error
 from echod.small_files import Unsuitable, read_whole
 from echod.tls import issuing
-from echod.tls.certificate_facts import CertificateFacts, facts_of
+from echod.tls.certificate_facts import MALFORMED, CertificateFacts, facts_of
 from echod.tls.issuing import dns_name
 
 DAYS: Final = 365  #: validity of a certificate that is made; some clients refuse more than 398 days
@@ -71,7 +72,11 @@ def read_directory(directory: Path) -> tuple[Certificate, ...]:
     except OSError as error:
         raise CertificateError(f"{_shown(directory)}: {system_error(error)}") from error
     for entry in entries:
-        if (pair := _pair(entry)) is not None:
+        try:
+            pair = _pair(entry)
+        except OSError as error:  # a folder in it that this user may not read
+            raise CertificateError(f"{_shown(entry)}: {system_error(error)}") from error
+        if pair is not None:
             if len(found) >= MOST:
                 raise CertificateError(f"{_shown(directory)}: more than {MOST} certificates")
             found.append(read(*pair))
@@ -131,6 +136,10 @@ def self_signed(names: tuple[str, ...]) -> Certificate:
 def _leaf(file: Path, chain: bytes) -> x509.Certificate:
     """The first certificate of a chain, which must be valid now. Raises CertificateError."""
     leaf = _parsed(file, chain)[0]
+    try:
+        _public(leaf.public_key())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(f"{_shown(file)}: the certificate has an unusable key: {escaped(str(error))}") from error
     now, since, until = datetime.now(UTC), leaf.not_valid_before_utc, leaf.not_valid_after_utc
     if now > until:
         raise CertificateError(f"{_shown(file)}: the certificate expired on {until:%Y-%m-%d %H:%M} UTC")
@@ -146,7 +155,7 @@ def _parsed(file: Path, content: bytes) -> list[x509.Certificate]:
         found = x509.load_pem_x509_certificates(content)
         for one in found:
             one.extensions  # noqa: B018 - parsed on access
-    except ValueError as error:
+    except MALFORMED as error:
         raise CertificateError(f"{_shown(file)}: the certificate is damaged: {escaped(str(error))}") from error
     return found
 
@@ -158,8 +167,9 @@ def _check_key(file: Path, secret: bytes, certificate: Path, leaf: x509.Certific
     start = KEY.search(secret)
     try:
         key = serialization.load_pem_private_key(secret[start.start() if start else 0 :], None)
-    except (ValueError, TypeError) as error:
-        raise CertificateError(f"{_shown(file)}: the key is damaged: {escaped(str(error))}") from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        wrong = "cannot be used" if isinstance(error, UnsupportedAlgorithm) else "is damaged"
+        raise CertificateError(f"{_shown(file)}: the key {wrong}: {escaped(str(error))}") from error
     if _public(key.public_key()) != _public(leaf.public_key()):
         raise CertificateError(f"{_shown(file)}: the key does not belong to the certificate of {_shown(certificate)}")
 

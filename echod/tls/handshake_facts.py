@@ -13,6 +13,7 @@ from echod.tls.certificate_facts import facts_of_der
 
 REASONS: Final[Mapping[str, str]] = {
     "BAD_DECRYPT": "a record is damaged",
+    "CALLBACK_FAILED": "it asked for a server name that is not ASCII",  # `server.ServerContexts` never fails
     "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "a record is damaged",
     "ENCRYPTED_LENGTH_TOO_LONG": "a record is longer than TLS allows",
     "HTTP_REQUEST": "it sent plain HTTP",

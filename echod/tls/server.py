@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -51,6 +52,25 @@ class ServerContexts:
     def _choose(self, connection: Any, name: str | None, _context: ssl.SSLContext) -> None:
         connection.asked = name  # a server's SSLObject does not report it later
         connection.context = self.context_for(name)
+
+
+@contextmanager
+def names_may_be_wrong() -> Iterator[None]:
+    """Within it, `ssl` does not print a traceback for a server name that is not ASCII: a client could flood the log.
+
+    The handshake fails in any case, with the reason CALLBACK_FAILED.
+    """
+    previous = sys.unraisablehook
+
+    def report(unraisable: Any) -> None:
+        if not isinstance(unraisable.exc_value, UnicodeDecodeError):
+            previous(unraisable)
+
+    sys.unraisablehook = report
+    try:
+        yield
+    finally:
+        sys.unraisablehook = previous
 
 
 @contextmanager

@@ -178,6 +178,13 @@ def test_an_unknown_path_lists_the_services_and_is_escaped(site, path):
     assert len(text) < 20_000
 
 
+def test_a_configured_path_that_is_not_utf_8_is_listed_and_linked(files):
+    odd = Resource("/\udcff\u202e")
+    page = Pages(files).answer(Request("GET", odd.path, "", BROWSER), odd, [odd])
+    assert "/%FF%E2%80%AE" in Document(page).links()
+    assert "/\\xff\\u{202e}" in page.body.decode()
+
+
 def test_the_root_lists_the_services_without_a_complaint(site):
     page = site(get("/"))
     assert page.status == 200

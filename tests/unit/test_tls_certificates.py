@@ -1,8 +1,12 @@
 """Certificates from files: each way in which one is wrong has its message, with the file."""
 
+import os
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from echod.tls import certificates, issuing
@@ -121,6 +125,47 @@ def test_a_wrong_file_of_a_directory_is_named(tmp_path, write):
     write(a_pem=issued("x.example").certificate_pem)
     with pytest.raises(CertificateError, match=r"a\.pem: the file has no private key"):
         read_directory(tmp_path)
+
+
+def test_a_folder_that_cannot_be_searched_is_named():
+    with tempfile.TemporaryDirectory() as name:
+        directory, private = Path(name), Path(name) / "private"
+        directory.chmod(0o755)
+        private.mkdir(0)
+        root = os.geteuid() == 0
+        try:
+            if root:
+                os.seteuid(65534)
+            with pytest.raises(CertificateError, match=r"/private: permission denied \(EACCES\)"):
+                read_directory(directory)
+        finally:
+            if root:
+                os.seteuid(0)
+
+
+UNSUPPORTED = b"""-----BEGIN EC PRIVATE KEY-----
+MD4CAQEEDs0PQKLCYUMYRdwK7+07oAcGBSuBBAAGoSADHgAEdW9n/2yAjC4aSMwH
+6ag66DD0sfcGXdiwBflqIw==
+-----END EC PRIVATE KEY-----
+"""
+"""A key for the curve secp112r1, which `cryptography` does not support."""
+
+
+def test_a_key_of_an_unsupported_kind_is_an_error(write):
+    made = issued("x.example")
+    with pytest.raises(CertificateError, match=r"a\.key: the key cannot be used: Curve .* is not supported"):
+        read(write(a_pem=made.certificate_pem), write(a_key=UNSUPPORTED))
+
+
+def test_a_certificate_for_a_key_of_an_unsupported_kind_is_an_error(write, monkeypatch):
+    made = issued("x.example")
+
+    def fails(_key):
+        raise UnsupportedAlgorithm("Curve 1.3.132.0.6 is not supported")
+
+    monkeypatch.setattr(certificates, "_public", fails)
+    with pytest.raises(CertificateError, match=r"a\.pem: the certificate has an unusable key: Curve"):
+        read(write(a_pem=made.certificate_pem + made.key_pem))
 
 
 def test_a_directory_has_a_maximum(tmp_path, write, monkeypatch):

@@ -21,6 +21,12 @@ def test_an_unknown_path_is_answered_with_the_paths_that_exist():
     assert answer.body == (b"/\\x1b[31m: this path does not exist; the WebSocket paths are\n/echo  echo\n/up  upper\n")
 
 
+def test_a_configured_path_that_is_not_utf_8_is_escaped():
+    odd = Resource("/\udcff\n")
+    assert b"/\\xff\\x0a  echo\n" in unknown_path("/none", [odd]).body
+    assert not_an_upgrade(odd).body.startswith(b"/\\xff\\x0a: this is")
+
+
 def test_a_request_without_upgrade_gets_the_version():
     answer = not_an_upgrade(Resource("/echo"))
     assert answer.status == 426

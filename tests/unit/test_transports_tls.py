@@ -2,6 +2,7 @@
 
 import random
 import ssl
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -231,6 +232,17 @@ def test_a_server_begins_a_handshake_only_after_a_plausible_hello(first, words):
         assert len(pair.clock.getDelayedCalls()) == 1  # the client's
 
 
+@pytest.mark.parametrize("name", [b"\xffocalhost", b"localhos\x80"], ids=range(2))
+def test_a_server_name_that_is_not_ascii_ends_the_handshake_without_a_traceback(name, version, monkeypatch):
+    printed = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    pair = Pair(version)
+    pair.server.layer.received(pair.client.waiting().replace(b"localhost", name))
+    assert pair.server.error == "it asked for a server name that is not ASCII"
+    assert pair.server.wire.ended == "closed"
+    assert printed == []
+
+
 @pytest.mark.parametrize("sent", [0, 1, 100], ids=["silent", "1 byte", "100 bytes"])
 def test_a_handshake_has_a_deadline_that_no_byte_extends(sent):
     handshakes = Handshakes()
@@ -362,6 +374,18 @@ def test_large_reads_are_decoded_in_linear_time():
     assert max(fed) <= READ
     assert pair.server.layer._held.obj == b"", "the layer keeps what it has decoded"
     assert pair.client.top.heard == data()[: 4 << 20]
+
+
+def test_unsent_messages_of_the_protocol_are_not_0(version):
+    """Otherwise `stall` would not limit a peer that requests new keys, and does not read."""
+    pair = Pair(version, client=Top(), server=Top())
+    pair.settle()
+    pair.server.wire.unsent = 27  # a KeyUpdate
+    assert pair.server.layer.unsent == 1
+    pair.server.layer.write(b"x")
+    assert pair.server.layer.unsent == 1
+    pair.server.wire.unsent = 0
+    assert pair.server.layer.unsent == 0
 
 
 def test_unsent_is_never_too_little_and_0_at_the_end(version):

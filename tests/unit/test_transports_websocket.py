@@ -5,7 +5,7 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.task import Clock
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -13,11 +13,15 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from echod.address import parse
+from echod.events import Closing, Counters
+from echod.gate.limits import Limits
 from echod.gate.send_budget import SendBudget
 from echod.gate.work_budget import WorkBudget
 from echod.model import PLAIN
+from echod.services.echo import Echo
 from echod.shape import Shape
 from echod.socket_names import Inet
+from echod.transports.conversation import Conversation
 from echod.transports.handshake_slot import Rejection
 from echod.transports.layers.http_answer import Answer, Resource
 from echod.transports.layers.stack import (
@@ -390,7 +394,30 @@ def test_unsent_is_the_bytes_of_messages_and_never_too_small():
     made.wire.unsent = 0
     assert made.above.below.unsent == 0
     made.frame(PING, b"pong")
-    assert (made.wire.unsent, made.above.below.unsent) == (6, 0)
+    assert (made.wire.unsent, made.above.below.unsent) == (6, 1)
+
+
+def test_a_peer_that_reads_no_pongs_is_disconnected_after_stall():
+    ends = []
+    conversation = Conversation(
+        Echo().session,
+        "ws",
+        Limits(stall=10.0, idle=300.0),
+        Counters(open=1),
+        lambda _conversation, reason: ends.append(reason),
+    )
+    made = Made(lambda: conversation).opened()
+    made.wire.room = 0
+    made.frame(PING, b"x" * 125)
+    made.layer.stuck()
+    assert not made.wire.reads
+    for now in (0.0, 9.0):
+        conversation.watch(now)
+    assert made.wire.ended == ""
+    conversation.watch(10.0)
+    assert made.wire.ended == "reset"
+    made.layer.lost(ConnectionAborted())
+    assert ends == [Closing.STALL]
 
 
 def test_signs_of_life_change_the_activity():
@@ -463,6 +490,23 @@ def test_what_cannot_be_accepted_is_answered_with_a_status_and_a_line(request_, 
     assert b"\x1b" not in made.wire.sent
     if status == 426:
         assert b"Sec-WebSocket-Version: 13\r\n" in made.wire.sent
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "GET /echo HTTP/1.1\nHost: x\nX" + "\xff" * 8000 + "\n\n",
+        "GET /echo HTTP/1.1\nHost: x\nX: \x1b" + "a" * 8000 + "\n\n",
+        upgrade(key="a" * 8000),
+        upgrade(more="Sec-WebSocket-Extensions: " + "," * 8000 + "\n"),
+    ],
+    ids=["name", "value", "key", "extensions"],
+)
+def test_a_long_text_of_a_client_is_cut_in_the_answer_and_in_the_log(request_):
+    made = ask(request_, compression=True)
+    assert made.answer[0] == 400
+    assert len(made.answer[1]) < 1000
+    assert len(str(made.wire.facts.error)) < 1000
 
 
 @pytest.mark.parametrize(

@@ -72,13 +72,13 @@ def text_answer(status: int, text: str, *headers: tuple[str, str]) -> Answer:
 
 def unknown_path(path: str, resources: Sequence[Resource]) -> Answer:
     """The plain-text answer 404: the paths that exist."""
-    lines = "".join(f"\n{one.path}  {one.kind}" for one in resources)
+    lines = "".join(f"\n{escaped(one.path)}  {one.kind}" for one in resources)
     return text_answer(404, f"{escaped(path[:200])}: this path does not exist; the WebSocket paths are{lines}")
 
 
 def not_an_upgrade(resource: Resource) -> Answer:
     """The plain-text answer 426 to a request for an existing path that asks for no WebSocket."""
-    text = f"{resource.path}: this is the WebSocket service {resource.name}; a WebSocket client can connect"
+    text = f"{escaped(resource.path)}: this is the WebSocket service {resource.name}; a WebSocket client can connect"
     return text_answer(426, text, *UPGRADE)
 
 

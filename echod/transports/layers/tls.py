@@ -23,6 +23,7 @@ from echod.gate.work_budget import WorkBudget
 from echod.model import PLAIN, Arrival
 from echod.socket_names import Inet
 from echod.tls.handshake_facts import explained, handshake_facts, not_a_hello
+from echod.tls.server import names_may_be_wrong
 from echod.transports.layers.stack import (
     LINGER,
     Build,
@@ -125,10 +126,15 @@ class TlsLayer(HandshakeLayer):
 
     @property
     def unsent(self) -> int:
-        """Exact if it is 0. Else it may include the overhead of unsent records: at most 29 bytes for each."""
+        """Exact if it is 0. Else it may include the overhead of unsent records: at most 29 bytes for each.
+
+        It is not 0 while a message of the protocol is unsent, so that `stall` also limits a peer that sends requests
+        for new keys, and reads no answers.
+        """
         if self._tls is None:
             return 0
-        return min(int(self.below.unsent) + self._outgoing.pending, self._since)
+        below = int(self.below.unsent) + self._outgoing.pending
+        return below and max(1, min(below, self._since))
 
     def write(self, data: bytes, text: bool | None = None) -> None:
         tls = self._tls
@@ -214,7 +220,8 @@ class TlsLayer(HandshakeLayer):
         assert tls is not None
         while True:
             try:
-                tls.do_handshake()
+                with names_may_be_wrong():
+                    tls.do_handshake()
                 break
             except ssl.SSLWantReadError:
                 if not self._feed():

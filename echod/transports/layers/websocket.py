@@ -165,8 +165,8 @@ class WebSocket(HandshakeLayer):
 
     @property
     def unsent(self) -> int:
-        below = int(self.below.unsent)
-        return min(below, self._unsent) if self._deflate is None else self._unsent if below else 0
+        below = int(self.below.unsent)  # not 0 while a pong is unsent: `stall` limits a peer that reads none
+        return below and max(1, min(below, self._unsent) if self._deflate is None else self._unsent)
 
     @property
     def dropped(self) -> int:

@@ -20,7 +20,7 @@ from websockets.http11 import Request as Head
 from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
-from echod.escaping import clipped, escaped
+from echod.escaping import clipped
 from echod.gate.send_budget import Watermark
 from echod.gate.work_budget import WorkBudget
 from echod.transports.layers import http_answer
@@ -88,7 +88,7 @@ class WebSocketServer(WebSocket):
             head = _parsed(raw)
             request = _request(head)
         except Exception as error:  # the parser raises six classes of errors
-            self._refuse(text_answer(400, f"not a valid HTTP/1.1 request: {escaped(str(error))}"))
+            self._refuse(text_answer(400, f"not a valid HTTP/1.1 request: {clipped(str(error))}"))
             return
         resource = self._resources.get(request.path)
         if not _asks_for_websocket(request):
@@ -256,6 +256,6 @@ def _causes(error: BaseException | None) -> str:
     """The messages of an error and of its causes."""
     parts = []
     while error is not None:
-        parts.append(escaped(str(error)))
+        parts.append(clipped(str(error)))
         error = error.__cause__
     return "; ".join(parts)
