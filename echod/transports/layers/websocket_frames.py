@@ -27,6 +27,9 @@ DEFLATED_MESSAGE: Final = 1_048_576
 NORMAL, GOING_AWAY, WRONG, INVALID, POLICY, TOO_BIG = 1000, 1001, 1002, 1007, 1008, 1009  # RFC 6455 7.4.1
 TRY_AGAIN_LATER: Final = 1013  # WebSocket Close Code Number Registry of IANA
 
+_WHOLE: Final = {0x80 | TEXT: TEXT, 0x80 | BINARY: BINARY}  # the first byte of a message in one frame
+_TWO_BYTES: Final = 126  # in place of a size: the size follows in two bytes
+
 
 class WrongFrames(Exception):
     """The peer violated the protocol; `code` is for the Close frame. The message is safe to print."""
@@ -146,14 +149,42 @@ class MessageReader:
     def _frames(self) -> Generator[None, None, None]:
         reader, extensions = self._reader, () if self._deflate is None else (self._deflate,)
         while True:
-            while not reader.buffer or self.stopped:
+            if self._deflate is None:
+                self._take_whole_messages(reader.buffer)
+            if not reader.buffer or self.stopped:
                 yield
+                continue
             room = max(1, self._limit - self._size)  # 0 would be unlimited for the decompressor
             frame = yield from Frame.parse(reader.read_exact, mask=self._masked, max_size=room, extensions=extensions)
             self._handle(frame)
-            if self._parser is None:
+            if self.is_over:
                 return
             self._counted(len(frame.data))
+
+    def _take_whole_messages(self, buffer: bytearray) -> None:
+        """Handle messages of one frame that are here as a whole: the library's parser takes three times as long."""
+        bit = 0x80 if self._masked else 0
+        while len(buffer) > 3 and not self.stopped and self._opcode is None and self._parser is not None:
+            first, size, at = buffer[0], buffer[1] ^ bit, 2
+            if size == _TWO_BYTES:
+                size, at = buffer[2] << 8 | buffer[3], 4
+            elif size > _TWO_BYTES:
+                return
+            begin = at + 4 if bit else at
+            if first not in _WHOLE or size > self._limit or len(buffer) < begin + size:
+                return
+            data = bytes(buffer[begin : begin + size])
+            if bit:
+                data = apply_mask(data, buffer[at:begin])
+            del buffer[: begin + size]
+            self._take_message(_WHOLE[first], data)
+            self._counted(size)
+
+    def _take_message(self, opcode: Opcode, data: bytes) -> None:
+        """Pass a message on, if its text is valid."""
+        if opcode is TEXT and not data.isascii():
+            data.decode()
+        self._take(opcode, data)
 
     def _handle(self, frame: Frame) -> None:
         opcode = frame.opcode
@@ -161,10 +192,7 @@ class MessageReader:
             if self._opcode is not None:
                 raise ProtocolError("expected a continuation frame")
             if frame.fin:
-                data = bytes(frame.data)
-                if opcode is TEXT and not data.isascii():
-                    data.decode()
-                self._take(opcode, data)
+                self._take_message(opcode, bytes(frame.data))
             else:
                 self._opcode = opcode
                 self._decoder = codecs.getincrementaldecoder("utf-8")() if opcode is TEXT else None
