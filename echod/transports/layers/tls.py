@@ -140,7 +140,7 @@ class TlsLayer(HandshakeLayer):
         tls = self._tls
         if self._finished or not data or tls is None:
             return
-        if not self.unsent:
+        if not self.below.unsent and not self._outgoing.pending:
             self._since = 0
         self._since += len(data)
         if len(data) <= RECORD:
@@ -262,32 +262,30 @@ class TlsLayer(HandshakeLayer):
         if self._pumping or self.receiver is None:
             return
         self._pumping = True
+        incoming = self._incoming
         try:
-            while not self._paused and not self._deaf:
+            while (incoming.pending or self._held or self._peer_fin) and not self._paused and not self._deaf:
                 data, ended = self._decoded()
                 if data:
                     self.receiver.received(data)
                 if ended and not self._deaf:
                     self._deaf = True
                     self.receiver.ended()
-                if not data:
-                    break
         finally:
             self._pumping = False
         self._flush()
 
     def _decoded(self) -> tuple[bytes, bool]:
         """The plaintext of complete records, up to MOST bytes and the last record, and whether the peer has ended."""
-        tls = self._tls
+        tls, incoming = self._tls, self._incoming
         assert tls is not None
-        pieces, size, ended, read = [], 0, False, tls.read
-        while size < MOST and not ended and (self._incoming.pending or self._feed()):
+        pieces: list[bytes] = []
+        size, ended = 0, False
+        while size < MOST and not ended and (incoming.pending or self._feed()):
             try:
-                piece = read(RECORD)
+                piece = tls.read(RECORD)
             except ssl.SSLWantReadError:  # the record is incomplete, and all of it is taken from the BIO
-                if self._feed():
-                    continue
-                break
+                continue
             except ssl.SSLZeroReturnError:  # close_notify, after ours
                 piece = b""
             except ssl.SSLError as error:
