@@ -141,13 +141,13 @@ class Ping:
     def _on_result(self, finding: ProbeResult) -> None:
         if self._done:
             return
-        if finding.verdict in (ReplyClass.RECEIVED, ReplyClass.REORDERED) and finding.seconds is not None:
+        if finding.kind in (ReplyClass.RECEIVED, ReplyClass.REORDERED) and finding.seconds is not None:
             self._times.add(finding.seconds)
             for times, seconds in zip(self._parts.values(), finding.parts or (), strict=False):
                 times.add(seconds)
             if self._picture is not None and finding.number is not None:
                 self._plot.add(finding.number, finding.seconds)
-        self._print_line(self._line(finding), COLORS.get(finding.verdict, ""))
+        self._print_line(self._line(finding), COLORS.get(finding.kind, ""))
         self._end_if_settled()
 
     def _refused(self, number: int | None, error: OSError) -> None:
@@ -254,14 +254,14 @@ class Ping:
         text = f"connected to {remote}:" if self._arguments.connect else f"{size} from {remote}:"
         if finding.number is not None:
             text += f" seq={finding.number}"
-        if finding.verdict is ReplyClass.WRONG:
+        if finding.kind is ReplyClass.WRONG:
             return f"{text} wrong: {finding.error}"
         if finding.seconds is not None:
             text += f" time={finding.seconds * 1000:.3f} ms"
         if finding.parts is not None:
             connecting, handshake = finding.parts
             text += f" tcp={connecting * 1000:.3f} ms tls={handshake * 1000:.3f} ms"
-        return text + NOTES[finding.verdict]
+        return text + NOTES[finding.kind]
 
     def _print_line(self, line: str, color: str = "") -> None:
         if not (self._arguments.quiet or self._arguments.json):

@@ -26,7 +26,7 @@ class ReplyClass(Enum):
 class ProbeResult(NamedTuple):
     """The result for one reply. `number` is None if the reply belongs to no known probe."""
 
-    verdict: ReplyClass
+    kind: ReplyClass
     number: int | None
     size: int  #: bytes of the reply
     seconds: float | None = None  #: from the probe to its reply; None if that is not known

@@ -177,7 +177,7 @@ class Daemon(Service):
 
         # Nothing after this line can fail.
         otherwise = changed(self.listeners, configuration.services)
-        verdict = ReloadResult(
+        result = ReloadResult(
             opened=len(new.bound),
             closed=len(found.gone),
             changed=len(otherwise),
@@ -213,7 +213,7 @@ class Daemon(Service):
         self.leaving.sweep(self.listeners, configuration.daemon.drain)
         for gone in new.retired:
             gone.service.retire()
-        return verdict
+        return result
 
     # stop
 

@@ -74,11 +74,11 @@ class Reloader:
         def decided(outcome: Read | BaseException) -> None:
             sys.setswitchinterval(usual)
             try:
-                verdict = self._decide(outcome)
+                result = self._decide(outcome)
             finally:
                 self._reading = False
             for done in waiting:
-                done(verdict)
+                done(result)
             if self._waiting and daemon.running:
                 self._begin(by)
 
@@ -98,23 +98,23 @@ class Reloader:
             if not daemon.running:
                 raise ConfigurationRefused(0, ["the daemon is stopping"])
             configuration, notes = outcome
-            verdict = daemon.exchange(configuration)
-            verdict = replace(verdict, notes=(*notes, *verdict.notes))
+            result = daemon.exchange(configuration)
+            result = replace(result, notes=(*notes, *result.notes))
         except ConfigurationRefused as error:
-            verdict = ReloadResult(errors=explained(error.lines, confined=daemon.begun_with.daemon.landlock))
+            result = ReloadResult(errors=explained(error.lines, confined=daemon.begun_with.daemon.landlock))
         except Exception as error:  # a bug; the services continue
             daemon.log.say("error", f"internal error in a reload: {type(error).__name__}: {error}")
-            verdict = ReloadResult(errors=(f"{type(error).__name__}: {error}",))
-        self.last = verdict
-        self.counts["refused" if verdict.errors else "kept"] += 1
-        if verdict.errors:
-            daemon.events.tell("daemon.refused", errors="; ".join(verdict.errors))
+            result = ReloadResult(errors=(f"{type(error).__name__}: {error}",))
+        self.last = result
+        self.counts["refused" if result.errors else "kept"] += 1
+        if result.errors:
+            daemon.events.tell("daemon.refused", errors="; ".join(result.errors))
         else:
-            numbers = {"opened": verdict.opened, "closed": verdict.closed, "changed": verdict.changed}
-            daemon.events.tell("daemon.reloaded", **numbers, changes=_in_short(verdict.changes))
-        for note in verdict.notes:
+            numbers = {"opened": result.opened, "closed": result.closed, "changed": result.changed}
+            daemon.events.tell("daemon.reloaded", **numbers, changes=_in_short(result.changes))
+        for note in result.notes:
             daemon.log.say("warn", note)
-        return verdict
+        return result
 
 
 def _in_short(changes: Sequence[str]) -> str:

@@ -60,7 +60,7 @@ class DatagramLane:
         self._wildcard = not any(bound)
         never_mapped = self._six and not self._wildcard and not is_mapped(bound)
         self._batch = Batch(plain.socket.family, pktinfo=self._wildcard)
-        self._verdicts = GateCache(self._protocol, six=self._six, never_mapped=never_mapped)
+        self._gate_cache = GateCache(self._protocol, six=self._six, never_mapped=never_mapped)
         self._joined = JoinedSends(self._batch)
         self._failures = 0  # consecutive failures of recvmmsg
         self._resume: DelayedCall | None = None
@@ -106,7 +106,7 @@ class DatagramLane:
 
     def forget(self) -> None:
         """Clear caches: access lists, or our own ports or addresses, have changed."""
-        self._verdicts.forget()
+        self._gate_cache.forget()
         self._batch.honest.clear()
         self._plain.forget()
 
@@ -117,7 +117,7 @@ class DatagramLane:
         """
         receive, send, without_end = syscalls.C.recvmmsg, syscalls.C.sendmsg, syscalls.ffi.NULL
         batch, counters, changes = self._batch, self._protocol.counters, self._transform is not None
-        passed, on_run = self._verdicts.passed, self._verdicts.on_run
+        passed, on_run = self._gate_cache.passed, self._gate_cache.on_run
         slots, reply, space, is_simple = batch.slots, batch.reply, batch.pktinfo_space, batch.is_simple
         name, length, control, index = batch.first_name, batch.first_length, batch.first_control, batch.first_index
         reply_length = batch.reply_length
@@ -129,13 +129,13 @@ class DatagramLane:
                     self._failed(descriptor)
                 return
             self._failures = 0
-            verdict: CachedDecision = False
+            decision: CachedDecision = False
             try:
                 if (
                     count == 1
                     and control[0] == space
                     and (not space or is_simple())
-                    and (verdict := (source := name()) in passed or on_run(source, 1, length[0])) is True
+                    and (decision := (source := name()) in passed or on_run(source, 1, length[0])) is True
                 ):
                     size = reply_length[0] = length[0]
                     if changes:
@@ -151,8 +151,8 @@ class DatagramLane:
                         counters.refuse(Refusal.SEND)
                     control[0] = CONTROL
                 else:
-                    if isinstance(verdict, Refusal):
-                        self._refuse(verdict, 1, length[0])
+                    if isinstance(decision, Refusal):
+                        self._refuse(decision, 1, length[0])
                     else:
                         self._answer(descriptor, count)
                     if self._plain.filter.look():
@@ -192,15 +192,15 @@ class DatagramLane:
             name = names[:NAME]
             if names == name * count:
                 size = sum(lengths)
-                verdict = self._verdicts.on_run(name, count, size)
-                if verdict is True:
+                decision = self._gate_cache.on_run(name, count, size)
+                if decision is True:
                     self._answer_all(descriptor, lengths, ())
                     return
-                if isinstance(verdict, Refusal):
-                    self._refuse(verdict, count, size)
+                if isinstance(decision, Refusal):
+                    self._refuse(decision, count, size)
                     return
             sources = [names[at : at + NAME] for at in range(0, NAME * count, NAME)]
-            if self._verdicts.passed.issuperset(sources):
+            if self._gate_cache.passed.issuperset(sources):
                 self._answer_all(descriptor, lengths, sources)
                 return
         self._answer_each(descriptor, count, lengths)
@@ -230,23 +230,23 @@ class DatagramLane:
         behind = 0
         while (slot := behind) < count:
             name, behind = names[slot], slot + 1
-            verdict: CachedDecision = False
+            decision: CachedDecision = False
             if all_to_one or self._honest(slot, name):
                 while all_to_one and behind < count and names[behind] == name:
                     behind += 1
-                verdict = self._verdicts.on_run(name, sum(pieces[slot:behind]), sum(lengths[slot:behind]))
-                if verdict is False:
+                decision = self._gate_cache.on_run(name, sum(pieces[slot:behind]), sum(lengths[slot:behind]))
+                if decision is False:
                     behind = slot + 1
-                    verdict = pieces[slot] == 1 and self._verdicts.on_one(name, self._datagram(slot, lengths[slot]))
-            if verdict is True:
+                    decision = pieces[slot] == 1 and self._gate_cache.on_one(name, self._datagram(slot, lengths[slot]))
+            if decision is True:
                 run |= zip(range(slot, behind), pieces[slot:behind], strict=True)
                 continue
             self._send_run(descriptor, run, lengths, controls)
             run = {}
-            if verdict is False:
+            if decision is False:
                 self._plainly(slot, lengths[slot], pieces[slot], name)
             else:
-                self._refuse(verdict, sum(pieces[slot:behind]), sum(lengths[slot:behind]))
+                self._refuse(decision, sum(pieces[slot:behind]), sum(lengths[slot:behind]))
         self._send_run(descriptor, run, lengths, controls)
 
     def _pieces(self, slot: int, length: int, control: int) -> int:

@@ -61,7 +61,7 @@ class StreamLane(Forwarder):
         self._plain = plain
         self._reactor: Any = plain.reactor
         self._listening = plain.socket
-        self._reluctance = AcceptBackoff(plain.factory.label, reserve, self._tell)
+        self._backoff = AcceptBackoff(plain.factory.label, reserve, self._tell)
         self._resume: DelayedCall | None = None
         self._accepting = Accepting(plain.socket.family)
         # Data of every connection is in lists by descriptor, data of few connections in dicts.
@@ -138,13 +138,13 @@ class StreamLane(Forwarder):
             if descriptor < 0:
                 if syscalls.would_block():
                     return False
-                if pause := self._reluctance.pause_after(syscalls.failure(), self._plain.shed):
+                if pause := self._backoff.pause_after(syscalls.failure(), self._plain.shed):
                     self._loop.forget(listening)
                     self._resume = self._reactor.callLater(pause, self._accept_again)
                     self._loop.yield_to_reactor()
                     return False
                 continue
-            self._reluctance.succeeded()
+            self._backoff.succeeded()
             host = self._accepting.host()
             if self._factory.admit(host, self._accepting.peer):
                 self._accepting.reset_on_close(descriptor)

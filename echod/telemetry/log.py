@@ -106,7 +106,7 @@ class Log:
         self.suppressed = 0  #: lines that the rate limit suppressed
         self._environ = environ or {}
         self._later = later
-        self._rations = LineRateLimit(clock)
+        self._rate_limit = LineRateLimit(clock)
         self._opened = Opened()
         self._will_report: set[float] = set()  # windows of classes, in seconds
         self.reconfigure(form, level)
@@ -176,7 +176,7 @@ class Log:
     def report_suppressed(self, after: float | None = None) -> None:
         """Log the number of suppressed lines: of the classes reported `after` so many seconds, or of all."""
         self._will_report.discard(after or 0.0)
-        for what, lines in self._rations.take(after).items():
+        for what, lines in self._rate_limit.take(after).items():
             more = counted(lines, "more line was", "more lines were")
             self._write("warn", f"{more} not written: {clipped(what)}", {"suppressed": lines})
 
@@ -185,7 +185,7 @@ class Log:
     ) -> bool:
         """Whether a line of this class may be written now. If not, it is counted and reported later."""
         report_after = max(HELD_FOR, seconds) if report_after is None else report_after
-        if self._rations.passes(what, MOST_DEBUG if level == "debug" else most, seconds, report_after):
+        if self._rate_limit.passes(what, MOST_DEBUG if level == "debug" else most, seconds, report_after):
             return True
         self.suppressed += 1
         in_reactor = threading.current_thread() is threading.main_thread()  # only this thread may set timers

@@ -150,7 +150,7 @@ class StreamPort(FileDescriptor):
         self.factory = factory
         self.close_socket = close
         self._resume: DelayedCall | None = None
-        self._reluctance = AcceptBackoff(factory.label, reserve, self._tell)
+        self._backoff = AcceptBackoff(factory.label, reserve, self._tell)
         self._retry = WriteRetry(reactor)
         self._poller = SocketPoller(reactor)
         self._reactor_watcher = ReactorWatcher(reactor)
@@ -213,12 +213,12 @@ class StreamPort(FileDescriptor):
             except BlockingIOError:
                 return False
             except OSError as error:
-                if pause := self._reluctance.pause_after(error, self.shed):
+                if pause := self._backoff.pause_after(error, self.shed):
                     self.stopReading()
                     self._resume = self.reactor.callLater(pause, self._read_again)
                     return False
                 continue
-            self._reluctance.succeeded()
+            self._backoff.succeeded()
             self._serve(accepted, name)
             work.spend(ACCEPT)
         return True

@@ -76,7 +76,7 @@ class Judging(SynchronousTestCase):
         return question
 
     def verdicts(self) -> list[tuple[ReplyClass, int | None]]:
-        return [(finding.verdict, finding.number) for finding in self.found]
+        return [(finding.kind, finding.number) for finding in self.found]
 
 
 class OfDatagrams(Judging):
@@ -87,7 +87,7 @@ class OfDatagrams(Judging):
         self.found.clear()
         self.assertEqual(self.session.received(answer), NOTHING)
         [finding] = self.found
-        self.assertEqual(finding.verdict, ReplyClass.WRONG)
+        self.assertEqual(finding.kind, ReplyClass.WRONG)
         self.assertEqual(finding.size, len(answer))
         self.assertIsNone(finding.seconds)
         return finding

@@ -21,7 +21,7 @@ class Answers(SynchronousTestCase):
     def answer(self, account: ProbeLedger, number: int, now: float) -> tuple[ReplyClass, float | None]:
         finding = account.answer(number, 64, now)
         self.assertEqual((finding.number, finding.size), (number, 64))
-        return finding.verdict, finding.seconds
+        return finding.kind, finding.seconds
 
     def counts(self, account: ProbeLedger) -> tuple[int, ...]:
         return account.sent, account.received, account.reordered, account.duplicated, account.late, account.wrong
@@ -65,7 +65,7 @@ class Answers(SynchronousTestCase):
     def test_may_be_correct_after_a_wrong_one(self) -> None:
         account = account_of(1)
         finding = account.mistake(1, 63, "too short")
-        self.assertEqual((finding.verdict, finding.number, finding.size), (ReplyClass.WRONG, 1, 63))
+        self.assertEqual((finding.kind, finding.number, finding.size), (ReplyClass.WRONG, 1, 63))
         self.assertEqual(self.answer(account, 1, 2)[0], ReplyClass.RECEIVED)
         account.mistake(1, 63, "too short")
         self.assertEqual(self.answer(account, 1, 2)[0], ReplyClass.DUPLICATED)

@@ -16,7 +16,7 @@ def asked(*answers: tuple[int, float], sent: int = 4, wrong: int = 0) -> tuple[P
         account.send(0)
     for number, seconds in answers:
         finding = account.answer(number, 64, seconds)
-        if finding.verdict.value in ("received", "reordered"):
+        if finding.kind.value in ("received", "reordered"):
             times.add(seconds)
     for _ in range(wrong):
         account.mistake(None, 64, "wrong")
