@@ -137,8 +137,9 @@ def parse(text: str, *, client: bool = False) -> Address:
     if scheme == "systemd":
         raise AddressError(f"{_shown(text)}: write systemd:{rest}")
     if known is None:
-        guess = get_close_matches(scheme.lower(), SCHEMES, n=1)
-        hint = f"did you mean {guess[0]}://?" if guess else "known are " + ", ".join(SCHEMES)
+        guess = _OTHER_SCHEMES.get(scheme.lower()) or get_close_matches(scheme.lower(), SCHEMES, n=1)
+        likely = " or ".join(f"{one}://" for one in guess)
+        hint = f"did you mean {likely}?" if guess else "known are " + ", ".join(SCHEMES)
         raise AddressError(f"{_shown(text)}: unknown scheme {_shown(scheme)}; {hint}")
     if "#" in rest:
         raise AddressError(f"{_shown(text)}: an address has no fragment; write # as %23")
@@ -153,6 +154,8 @@ def parse(text: str, *, client: bool = False) -> Address:
     return _host_address(text, scheme, before, options, client)
 
 
+_OTHER_SCHEMES: Final = {"http": ("ws",), "https": ("wss", "tls"), "ssl": ("tls",)}
+"""Schemes of other programs, and the one to write instead."""
 _HOST: Final = re.compile(r"localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|\[[0-9A-Za-z:.%_-]+\]")
 _HOST_AND_PORT: Final = re.compile(rf"({_HOST.pattern}):[0-9]{{1,5}}")
 """Text that cannot be an endpoint string."""

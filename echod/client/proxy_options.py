@@ -33,7 +33,7 @@ def unfit(arguments: argparse.Namespace) -> str:
     if version is None:
         return "" if arguments.proxy_source is None else "--proxy-source needs --proxy v1 or --proxy v2"
     if "proxy" not in url.form.options:
-        return f"--proxy: {url.label} has no IP address; --proxy is for tcp:// and udp://"
+        return f"--proxy: {url.label} has no IP address; --proxy is for tcp://, udp://, tls://, ws:// and wss://"
     if url.shape is Shape.DATAGRAM and version == "v1":
         return "--proxy v1: version 1 has no datagrams; use --proxy v2"
     return ""

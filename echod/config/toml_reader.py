@@ -202,5 +202,7 @@ class Reading:
         for name, known in inside.items():
             if key in known:
                 return f"did you mean {name}.{key}?"
-        near = get_close_matches(key[: units.SHOWN].lower().replace("_", "-"), table.keys, n=1)
+        written = key[: units.SHOWN].lower().replace("_", "-")
+        begun = [name for name in table.keys if len(written) > 2 and name.startswith(written)]
+        near = begun[:1] or get_close_matches(written, table.keys, n=1)
         return f"did you mean {near[0]}?" if near else "known are " + ", ".join(table.keys)

@@ -81,6 +81,8 @@ def explained(error: ssl.SSLError) -> str:
 
 def not_a_hello(data: bytes) -> str:
     """The words for a client that does not begin a TLS handshake, with its first bytes, for a log line."""
+    if data.startswith((b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n")):
+        return "it does not speak TLS: it sent a PROXY header, and the address has no ?proxy="
     first = data.split(b"\n", 1)[0].rstrip(b"\r")[:60]
     if first and all(0x20 <= byte < 0x7F for byte in first):
         return f"it does not speak TLS: it sent the text {first.decode('ascii')!r}"

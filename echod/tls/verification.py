@@ -88,9 +88,9 @@ def _present(context: ssl.SSLContext, certificate: str, key: str) -> None:
         if error.reason == "KEY_VALUES_MISMATCH":
             wrong = f"{clipped(key or certificate)}: the private key is not that of {clipped(certificate)}"
         else:
-            both = "a certificate and its private key" if not key else "a certificate"
-            pair = f" and of a private key in {clipped(key)}" if key else ""
-            wrong = f"{clipped(certificate)}: expected {both} in PEM{pair}"
+            pair = f"in PEM, and a private key in PEM in {clipped(key)}"
+            both = f"a certificate {pair}" if key else "a certificate and its private key in PEM; see --key"
+            wrong = f"{clipped(certificate)}: expected {both}"
         raise Unfit(wrong) from None
 
 
@@ -160,6 +160,8 @@ def explained(error: ssl.SSLError, transcript: Transcript, expected: Expectation
     reason: str = getattr(error, "reason", None) or ""
     if reason in OLD_VERSION:
         return "old protocol version: the server chose one before TLS 1.2, expected TLS 1.2 or 1.3"
+    if reason == "UNEXPECTED_MESSAGE" and not transcript.greeted:
+        return "not a TLS server: it sent no ServerHello; an echo service without TLS returns the ClientHello"
     if reason in NOT_TLS and not transcript.greeted:
         return "not a TLS server: its first bytes are not a TLS record; tcp:// and ws:// have no TLS"
     return f"TLS error: {clipped(reason.lower().replace('_', ' ') or str(error))}"

@@ -72,7 +72,7 @@ def test_the_options_of_the_request_reach_the_service(base):
 @pytest.mark.parametrize(
     ("path", "words", "said"),
     [
-        ("none", (), "HTTP 404 Not Found: /none: this path does not exist; the WebSocket paths are"),
+        ("none", (), "HTTP 404 Not Found: /none: this path does not exist; the WebSocket paths are /echo, "),
         ("echo", ("--origin", "http://evil.example"), "HTTP 403 Forbidden: Origin http://evil.example is not allowed"),
         ("echo", ("--header", "Sec-WebSocket-Version: 8"), "HTTP 426 Upgrade Required: Sec-WebSocket-Version 8"),
         ("echo", ("--header", "Upgrade: h2c"), "HTTP 426 Upgrade Required: /echo: this is the WebSocket service echo"),
@@ -155,11 +155,12 @@ def frame(opcode: Opcode, data: bytes, *, mask: bool = False) -> bytes:
         (b"HTTP/1.1 503 No\r\nContent-Length: 9\r\n\r\n\x1b[31mred\n", False, "HTTP 503 No: \\x1b[31mred"),
         (b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n", False,
          "invalid Sec-WebSocket-Accept header: x"),
+        (b"\x15\x03\x01\0\x02\x02\x46", False, "the server speaks TLS: its response is a TLS alert; expected wss://"),
         (frame(Opcode.TEXT, b"\xff"), True, "a text is not valid UTF-8"),
         (frame(Opcode.CLOSE, b"\x03\xf3\x1b[2J"), True, "the server closed the connection with code 1011: \\x1b[2J"),
         (b"", True, "the server closed without a Close frame"),
     ],
-    ids=range(6),
+    ids=range(7),
 )  # fmt: skip
 def test_a_server_that_misbehaves_is_one_clear_line(then, accept, said):
     with server(then, accept=accept) as url:

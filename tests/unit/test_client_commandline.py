@@ -242,7 +242,7 @@ def test_ping_covers_a_look_up_with_a_configured_timeout():
         (["--proxy", "v1", "udp://127.0.0.1:7"], "--proxy v1: version 1 has no datagrams; use --proxy v2"),
         (
             ["--proxy", "v2", "unix:///run/x"],
-            "--proxy: unix:///run/x has no IP address; --proxy is for tcp:// and udp://",
+            "--proxy: unix:///run/x has no IP address; --proxy is for tcp://, udp://, tls://, ws:// and wss://",
         ),
         (
             ["--proxy", "v2", "--proxy-source", "host:5", "tcp://h:7"],

@@ -38,6 +38,10 @@ def with_echo(**more):
     ("content", "said"),
     [
         ({"services": {"echo": {"lissten": [HERE]}}}, "services.echo.lissten: unknown key; did you mean listen?"),
+        (
+            {"services": {"echo": {**SERVICE, "tls": {"cert": "x"}}}},
+            "services.echo.tls.cert: unknown key; did you mean certificate?",
+        ),
         ({"service": {"echo": SERVICE}}, "service: unknown key; did you mean services?"),
         ({"echo": SERVICE}, "echo: unknown key; did you mean services.echo?"),
     ],

@@ -233,12 +233,25 @@ def test_a_plaintext_server_is_named(answer):
     )
 
 
+def test_an_echo_service_without_tls_is_named():
+    from_server, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = observed(client_context(Expectations(verified=False)).wrap_bio(from_server, to_server))
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    from_server.write(to_server.read())
+    with pytest.raises(ssl.SSLError) as error:
+        tls.do_handshake()
+    assert explained(error.value, tls.transcript, Expectations()) == (
+        "not a TLS server: it sent no ServerHello; an echo service without TLS returns the ClientHello"
+    )
+
+
 @pytest.mark.parametrize(
     ("certificate", "key", "words"),
     [
         ("none.pem", "", "none.pem: no such file or directory (ENOENT)"),
-        ("ca.pem", "", "ca.pem: expected a certificate and its private key in PEM"),
-        ("client.pem", "ca.pem", "client.pem: expected a certificate in PEM and of a private key in "),
+        ("ca.pem", "", "ca.pem: expected a certificate and its private key in PEM; see --key"),
+        ("client.pem", "ca.pem", "client.pem: expected a certificate in PEM, and a private key in PEM in "),
         ("ca.pem", "client-key.pem", "client-key.pem: the private key is not that of "),
         ("client.pem", "secret.pem", "secret.pem: the private key is encrypted; expected one without a passphrase"),
     ],

@@ -18,7 +18,15 @@ def test_an_answer_to_head_has_no_body():
 def test_an_unknown_path_is_answered_with_the_paths_that_exist():
     answer = unknown_path("/\x1b[31m", [Resource("/echo"), Resource("/up", kind="upper")])
     assert answer.status == 404
-    assert answer.body == (b"/\\x1b[31m: this path does not exist; the WebSocket paths are\n/echo  echo\n/up  upper\n")
+    assert answer.body == (
+        b"/\\x1b[31m: this path does not exist; the WebSocket paths are /echo, /up\n/echo  echo\n/up  upper\n"
+    )
+    assert first_line(unknown_path("/", [Resource(f"/{n}") for n in range(5)])).endswith(" are /0, /1, /2, /3, /4")
+    assert first_line(unknown_path("/", [Resource(f"/{n}") for n in range(7)])).endswith("/3, /4 and 2 more")
+
+
+def first_line(answer):
+    return answer.body.decode().partition("\n")[0]
 
 
 def test_a_configured_path_that_is_not_utf_8_is_escaped():

@@ -203,6 +203,9 @@ def test_a_client_certificate_is_among_the_facts(tmp_path, version):
     assert pair.client.wire.facts.error is not None
 
 
+PROXIED = "it sent a PROXY header, and the address has no ?proxy="
+
+
 @pytest.mark.parametrize(
     ("first", "words"),
     [
@@ -214,9 +217,11 @@ def test_a_client_certificate_is_among_the_facts(tmp_path, version):
         (b"\x16\x03\x01\xff\xff\x01", "it sent the bytes 16 03 01 ff ff 01"),
         (b"\x16\x03\x01\x02\x00\x02", "it sent the bytes 16 03 01 02 00 02"),
         (b"\x80\x2e\x01\x03\x01", "it sent the bytes 80 2e 01 03 01"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", PROXIED),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11", PROXIED),
         (b"\x1b[2J\xff", "it sent the bytes 1b 5b 32 4a ff"),
     ],
-    ids=["http", "text", "1 byte", "5 bytes", "version 2", "oversized", "no hello", "SSL 2", "terminal"],
+    ids=["http", "text", "1 byte", "5 bytes", "version 2", "oversized", "no hello", "SSL 2", "v1", "v2", "terminal"],
 )
 def test_a_server_begins_a_handshake_only_after_a_plausible_hello(first, words):
     handshakes = Handshakes()

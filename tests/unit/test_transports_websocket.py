@@ -443,7 +443,13 @@ def ask(request, **settings):
     return made
 
 
-PATHS = "the WebSocket paths are\n/echo  echo\n/upper  upper\n"
+def test_a_proxy_header_of_version_2_is_named():
+    made = Made()
+    made.layer.received(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12))
+    assert made.answer == (400, "this is a PROXY header, and the address has no ?proxy=; expected an HTTP request\n")
+
+
+PATHS = "the WebSocket paths are /echo, /upper\n/echo  echo\n/upper  upper\n"
 UPGRADE = (
     "GET {path} HTTP/1.1\nHost: {host}\nUpgrade: websocket\nConnection: Upgrade\n"
     "Sec-WebSocket-Key: {key}\nSec-WebSocket-Version: {version}\n{more}\n"
@@ -466,7 +472,9 @@ def upgrade(path="/echo", host="127.0.0.1:8007", key="dGhlIHNhbXBsZSBub25jZQ==",
         ("GET /echo HTTP/2.0\nHost: x\n\n", 400, "not a valid HTTP/1.1 request: "),
         ("GET /echo HTTP/1.1\nHost x\n\n", 400, "not a valid HTTP/1.1 request: invalid HTTP header line"),
         ("GET /echo HTTP/1.1\nHost: x\nContent-Length: 4\n\nbody", 400, "not a valid HTTP/1.1 request: unsupported"),
-        ("\x16\x03\x01\x02", 400, "this is not an HTTP request"),
+        ("\x16\x03\x01\x02", 400, "this is a TLS handshake, and the address is ws://, without TLS; expected"),
+        ("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\n" + upgrade(), 400, "this is a PROXY header, and the address has no"),
+        ("\x16\x02", 400, "this is not an HTTP request"),
         ("x" * 33, 400, "this is not an HTTP request"),
         ("GET /" + "x" * 20_000, 431, "the head of the request has more than 16384 bytes"),
         (upgrade(path="/no\x1b[31m"), 404, "/no\\x1b[31m: this path does not exist"),
@@ -481,7 +489,7 @@ def upgrade(path="/echo", host="127.0.0.1:8007", key="dGhlIHNhbXBsZSBub25jZQ==",
         (upgrade(host="evil.example", more="Origin: http://evil.example\n"), 403, "Host evil.example is not allowed"),
         (upgrade(more="Origin: http://127.0.0.1:9999\n"), 403, "Origin http://127.0.0.1:9999 is not allowed"),
     ],
-    ids=range(23),
+    ids=range(25),
 )  # fmt: skip
 def test_what_cannot_be_accepted_is_answered_with_a_status_and_a_line(request_, status, text):
     made = ask(request_)
@@ -681,7 +689,7 @@ def test_a_client_compresses_if_both_sides_do():
 def test_a_client_reports_the_refusal_of_the_server():
     made = Dialled(address=parse("ws://127.0.0.1:8007/none"))
     assert str(made.wire.facts.error) == (
-        "HTTP 404 Not Found: /none: this path does not exist; the WebSocket paths are"
+        "HTTP 404 Not Found: /none: this path does not exist; the WebSocket paths are /echo, /upper"
     )
     assert (made.wire.ended, made.layer.receiver) == ("reset", None)
 

@@ -70,10 +70,17 @@ def text_answer(status: int, text: str, *headers: tuple[str, str]) -> Answer:
     return Answer(status, f"{text}\n".encode(), headers=headers)
 
 
+FIRST_PATHS: Final = 5
+"""Paths in the first line of 404."""
+
+
 def unknown_path(path: str, resources: Sequence[Resource]) -> Answer:
-    """The plain-text answer 404: the paths that exist."""
+    """The plain-text answer 404: the paths that exist. A client and the log show its first line only."""
+    first = ", ".join(escaped(one.path) for one in resources[:FIRST_PATHS])
+    more = f" and {len(resources) - FIRST_PATHS} more" if len(resources) > FIRST_PATHS else ""
     lines = "".join(f"\n{escaped(one.path)}  {one.kind}" for one in resources)
-    return text_answer(404, f"{escaped(path[:200])}: this path does not exist; the WebSocket paths are{lines}")
+    wrong = f"{escaped(path[:100])}: this path does not exist"
+    return text_answer(404, f"{wrong}; the WebSocket paths are {first}{more}{lines}")
 
 
 def not_an_upgrade(resource: Resource) -> Answer:

@@ -89,6 +89,8 @@ class WebSocketClient(WebSocket):
             end = self._received.find(b"\r\n\r\n", 0, HEAD) + 4
             if end > 3:
                 self._check(end, over=True)
+            elif self._received.startswith(b"\x15\x03"):
+                self._fail_handshake("the server speaks TLS: its response is a TLS alert; expected wss://")
             else:
                 self._fail_handshake("the server closed the connection before its response to the WebSocket request")
         else:

@@ -36,6 +36,7 @@ from echod.transports.layers.http_answer import (
     text_answer,
     unknown_path,
 )
+from echod.transports.layers.proxy_header import SIGNATURE
 from echod.transports.layers.stack import Answered, Build, ProtocolError
 from echod.transports.layers.websocket import HEAD, WebSocket
 
@@ -46,6 +47,12 @@ COMPRESSION: Final = {"memLevel": 5, "level": 1}
 SHOWN: Final = ("host", "user-agent", "origin", "accept-language", "x-forwarded-for", "forwarded")
 """Request headers that `whoami` reports."""
 LONGEST_SHOWN: Final = 200  #: characters of such a header
+_NOT_HTTP: Final = {
+    b"\x16\x03": "this is a TLS handshake, and the address is ws://, without TLS; expected an HTTP request",
+    SIGNATURE: "this is a PROXY header, and the address has no ?proxy=; expected an HTTP request",
+    b"PROXY ": "this is a PROXY header, and the address has no ?proxy=; expected an HTTP request",
+}
+"""The first bytes of other protocols that a client may have begun with, and the answer."""
 _METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}( |$)")  # RFC 9110 9.1
 
 
@@ -73,6 +80,9 @@ class WebSocketServer(WebSocket):
         if self._head is None:
             return
         self._head += data
+        if wrong := next((text for start, text in _NOT_HTTP.items() if self._head.startswith(start)), None):
+            self._refuse(text_answer(400, wrong))
+            return
         end = self._head.find(b"\r\n\r\n", 0, HEAD) + 4
         if end > 3:
             head, rest = bytes(self._head[:end]), bytes(self._head[end:])
