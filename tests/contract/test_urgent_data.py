@@ -120,7 +120,7 @@ class UrgentAndTaken(SynchronousTestCase):
                 counted = {
                     place: figures["bytes_in"]
                     for place, figures in daemon.counters().items()
-                    if not place.split()[1].startswith(("udp:", "unix-dgram:", "unix-seqpacket:"))
+                    if not place.split()[1].startswith(("udp:", "unix-dgram:", "unix-seqpacket:", "ws:", "wss:"))
                     and "admin" not in place
                 }
             streams = sum(transport.carries is STREAM for transport in REACHABLE.values())
