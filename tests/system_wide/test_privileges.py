@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from echod.tls.certificates import self_signed
 from tests.contract.matrix import exactly
 from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, eventually, run
+from tests.tls import TlsSocket
 
 pytestmark = [
     pytest.mark.needs_root,
@@ -278,3 +280,25 @@ def test_the_first_process_of_a_container_reaps_orphans():
         daemon.stderr.wait_for("ready")
         os.kill(pid, signal.SIGTERM)
         assert daemon.wait() == 0
+
+
+def test_a_key_is_read_by_root_and_a_reload_that_cannot_read_it_is_refused():
+    """The certificate stays in use. A group that the user belongs to would let the reload read the key again."""
+    config = '[services.echo]\nlisten = ["tls://127.0.0.1:0"]\n[services.echo.tls]\ncertificate = "cert.pem"\n'
+    daemon = theirs(Daemon(config, options=("--uid", "nobody")))
+    certificate = daemon.dir / "cert.pem"
+    certificate.write_bytes(self_signed(("localhost",)).pem)
+    certificate.chmod(0o600)
+    with daemon:
+        assert_nobody(daemon.process.pid)
+        daemon.send_signal(signal.SIGHUP)
+        daemon.stderr.wait_for(
+            r"not reloaded.*services\.echo\.tls\.certificate: .*cert\.pem: permission denied \(EACCES\)"
+        )
+        with socket.create_connection(daemon.inet("echo", "tls"), SECONDS) as opened:
+            client = TlsSocket(opened)
+            client.sendall(b"hello")
+            assert exactly(client, 5) == b"hello"
+        certificate.chmod(0o644)
+        daemon.send_signal(signal.SIGHUP)
+        daemon.stderr.wait_for(r"reloaded: 0 addresses opened")
