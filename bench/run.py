@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench import machine
-from bench.build import NotBuilt, build_load
+from bench.build import NotBuilt, build_load, has_openssl
 from bench.chart import chart
 from bench.figures import Results, summary
 from bench.generator import Generator
@@ -23,6 +23,7 @@ from bench.rounds import Bench, Plan
 from bench.servers import SERVERS, Kit, Server
 from bench.table import judge, report
 from bench.targets import PLAIN
+from bench.workloads import Role
 
 BUSY: Final = 0.7
 """Load average before the run above which rates and latencies include other processes' work."""
@@ -57,6 +58,15 @@ def _present(asked: Asked) -> tuple[list[Server], list[str]]:
     lacking = {server.key: hint for server in asked.servers if (hint := server.missing())}
     lines = [f"{TITLES[key]} is not installed: {hint}" for key, hint in lacking.items()]
     return [server for server in asked.servers if server.key not in lacking], lines
+
+
+def without_tls(asked: Asked) -> Asked:
+    """What was asked, without the rows of TLS: the load generator is compiled without OpenSSL."""
+    return replace(
+        asked,
+        workloads=tuple(one for one in asked.workloads if one.role is not Role.TLS),
+        idle=tuple(row for row in asked.idle if row.role is not Role.TLS),
+    )
 
 
 def _versions(kit: Kit, servers: Sequence[Server]) -> dict[str, str]:
@@ -121,6 +131,9 @@ def _run(asked: Asked, folder: Path) -> int:
         print(f"bench: cannot measure: {failure}", file=sys.stderr)
         return 2
     servers, notes = _present(asked)
+    if not has_openssl():
+        asked = without_tls(asked)
+        notes.append("TLS is left out: apt install libssl-dev | dnf install openssl-devel")
     nofile = machine.raise_nofile()
     plan = replace(asked.plan, idle=machine.idle_connections(asked.plan.idle, nofile))
     if asked.idle and plan.idle < asked.plan.idle:

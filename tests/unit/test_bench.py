@@ -10,6 +10,7 @@ from bench.figures import Rest, Results, Slice, merged, percentile, ratio, summa
 from bench.machine import Cores, idle_connections
 from bench.options import FULL, QUICK, parse
 from bench.process import free_ports
+from bench.run import without_tls
 from bench.servers import SERVERS, Kit, Place
 from bench.table import align, judge, report, targets_table
 from bench.targets import STOCK, TARGETS, UVLOOP, YARDSTICK, Target
@@ -256,3 +257,10 @@ def test_one_core_for_both_is_reported():
 def test_no_port_is_drawn_twice():
     ports = free_ports(400)
     assert len(set(ports)) == 400
+
+
+def test_tls_is_left_out_without_the_headers_of_openssl():
+    asked = parse(["--only", "tcp-64,tls-64,memory,memory-tls"])
+    left = without_tls(asked)
+    assert [one.key for one in left.workloads] == ["tcp-64"]
+    assert [row.key for row in left.idle] == ["memory"]
