@@ -52,7 +52,7 @@ class TlsBuilding:
         if settings.certificate is None and settings.directory is None:
             yield "certificate", f"expected {CERTIFICATE}"
         elif settings.key is not None and not isinstance(settings.certificate, Path):
-            yield "key", "needs certificate, the file of its certificate"
+            yield "key", "needs a file in certificate; a self-signed certificate and a directory have their own keys"
         if "client" in found and settings.client_ca is None:
             yield "client", "needs client-ca, a file of authorities"
         if not used and None not in self._listen.value:

@@ -83,7 +83,7 @@ def test_listen_makes_a_certificate():
         ),
         (TLS, "services.echo.tls.certificate: expected certificate = "),
         (TLS + 'key = "a.key"', "services.echo.tls.certificate: expected certificate = "),
-        (TLS + 'certificate = "self-signed"\nkey = "a.key"', "services.echo.tls.key: needs certificate, the file of"),
+        (TLS + 'certificate = "self-signed"\nkey = "a.key"', "services.echo.tls.key: needs a file in certificate; "),
         (TLS + 'certificate = "self-signed"\nclient = "optional"', "services.echo.tls.client: needs client-ca"),
         (TLS + 'certificate = "none.pem"', "none.pem: no such file or directory (ENOENT)"),
         (TLS + 'certificate = "a.pem"', "a.pem: the file has no private key; set key"),
