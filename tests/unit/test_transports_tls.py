@@ -18,7 +18,8 @@ from echod.socket_names import Inet
 from echod.tls import issuing
 from echod.tls.server import ServerContexts
 from echod.transports.layers.stack import Facts, HandshakeTimeout, ProtocolError
-from echod.transports.layers.tls import READ, TlsLayer
+from echod.transports.layers.tls import TlsLayer
+from echod.transports.layers.tls_records import AT_ONCE, FREE, READ, RecordCost
 from tests.contract.matrix import data
 from tests.tls import V12, V13, authority, client_context, issued, server_contexts
 from tests.turns import Turns
@@ -295,6 +296,67 @@ def test_a_turn_begins_as_many_handshakes_as_the_work_budget_allows():
         assert hasattr(pair.client.top, "below")
 
 
+def small_records(pair, count):
+    """What a client sends for `count` records of one byte."""
+    for _ in range(count):
+        pair.client.layer.write(b"x")
+    records = pair.client.waiting()
+    pair.client.delivered += len(records)
+    return records
+
+
+def test_many_small_records_of_one_read_wait_for_the_work_budget(version):
+    turns = Turns()
+    pair = Pair(version, server=Top(), work=WorkBudget(turns.later)).settle()
+    turns.all()
+    layer, top, wire = pair.server.layer, pair.server.top, pair.server.wire
+    layer.received(small_records(pair, FREE))
+    assert (len(top.heard), wire.reads) == (FREE, True)
+    layer.received(small_records(pair, 1000))
+    first = len(top.heard)
+    assert FREE < first < 1000
+    assert not wire.reads
+    layer.resume()  # the level above may read, but the budget does not permit it
+    layer.ended()
+    assert (len(top.heard), wire.reads) == (first, False)
+    turns.turn()
+    assert first < len(top.heard) < 1000
+    turns.all()
+    assert top.heard == b"x" * (FREE + 1000)
+    assert top.calls[-1] == "ended"
+    assert wire.reads
+
+
+def test_records_without_data_cost_more_of_the_work_budget():
+    turns = Turns()
+    cost = RecordCost(WorkBudget(turns.later, portion=256, turn=512))
+    cost.begin_read()
+    pieces = 0
+    while cost.permits_more():
+        cost.count(AT_ONCE)
+        pieces += 1
+    assert pieces == 1
+    turns.all()
+    cost.begin_read()
+    pieces = 0
+    while cost.permits_more():
+        cost.count(AT_ONCE)
+        for _ in range(AT_ONCE):
+            cost.count_data()
+        pieces += 1
+    assert pieces == 1 + 4
+
+
+def test_a_closed_connection_leaves_the_work_budget():
+    turns = Turns()
+    work = WorkBudget(turns.later)
+    pair = Pair(server=Top(), work=work).settle()
+    pair.server.layer.received(small_records(pair, 1000))
+    assert work.waiting == 1
+    pair.server.layer.lost(ConnectionDone())
+    assert work.waiting == 0
+
+
 def test_a_reply_continues_after_the_peers_close_notify(version):
     pair = Pair(version, server=Top()).settle()
     pair.client.layer.finish()
@@ -377,7 +439,7 @@ def test_large_reads_are_decoded_in_linear_time():
     pair.server.layer._incoming = Observed()  # type: ignore[assignment]
     pair.settle()
     assert max(fed) <= READ
-    assert pair.server.layer._held.obj == b"", "the layer keeps what it has decoded"
+    assert pair.server.layer._held._data.obj == b"", "the layer keeps what it has decoded"
     assert pair.client.top.heard == data()[: 4 << 20]
 
 

@@ -4,7 +4,8 @@ Its rules, with their reasons in OpenSSL:
 
 * A server makes no SSLObject before the first bytes of a plausible ClientHello. A silent client costs little, and
   OpenSSL sends no alert to a client that does not speak TLS.
-* At most one record is put into the incoming BIO at once, because a BIO never gives memory back.
+* At most READ bytes (`tls_records`) are put into the incoming BIO at once, because a BIO never gives memory back.
+* Many small records in one read cost units of the work budget, and may have to wait.
 * `unwrap` writes close_notify and then reads. It is called with an empty incoming BIO: it would drop unread data.
 * `write_eof` is never called: it would end writing as well.
 * After the peer's close_notify its bytes are ignored, and this side continues to send (RFC 8446 6.1). After our
@@ -20,8 +21,7 @@ from typing import Any, Final
 
 from echod.gate.handshakes import Handshakes
 from echod.gate.work_budget import WorkBudget
-from echod.model import PLAIN, Arrival
-from echod.socket_names import Inet
+from echod.model import PLAIN, Arrival, share_of
 from echod.tls.handshake_facts import explained, handshake_facts, not_a_hello
 from echod.tls.server import names_may_be_wrong
 from echod.transports.layers.stack import (
@@ -32,15 +32,12 @@ from echod.transports.layers.stack import (
     ProtocolError,
     StreamTransport,
 )
+from echod.transports.layers.tls_records import RECORD, RecordCost, Records, is_not_a_hello
 
-RECORD: Final = 16_384  #: bytes of plaintext in a record at most (RFC 8446 5.1)
-READ: Final = 5 + RECORD + 256  #: bytes of a whole record at most (RFC 8446 5.2)
 MOST: Final = 65_536  #: bytes of plaintext that are passed up at once
-CLIENT_HELLO: Final = b"\x16\x03"  #: the start of its record: type handshake, and the major version
 NOT_TLS: Final = bytes.fromhex("15 0301 0002 020a")  #: fatal alert unexpected_message (RFC 8446 6)
 COST: Final = 256  #: units of the work budget: a handshake takes about half a millisecond of the processor
 
-EMPTY: Final = memoryview(b"")
 UNCOUNTED: Final = Handshakes(sys.maxsize)
 UNBOUNDED: Final = WorkBudget()
 
@@ -57,8 +54,8 @@ class TlsLayer(HandshakeLayer):
     """
 
     __slots__ = (
-        "_context", "_deaf", "_finished", "_handshakes", "_held", "_incoming", "_outgoing", "_peer_fin",
-        "_pumping", "_since", "_tls", "_verify", "_waits", "_work", "server_hostname",
+        "_context", "_cost", "_deaf", "_finished", "_handshakes", "_held", "_incoming", "_outgoing", "_peer_fin",
+        "_pumping", "_since", "_throttled", "_tls", "_verify", "_waits", "_work", "server_hostname",
     )  # fmt: skip
 
     def __init__(
@@ -80,7 +77,9 @@ class TlsLayer(HandshakeLayer):
         self._tls: ssl.SSLObject | None = None
         self._incoming: ssl.MemoryBIO
         self._outgoing: ssl.MemoryBIO
-        self._held = EMPTY  # received, and not in the incoming BIO yet
+        self._held = Records()  # received, and not in the incoming BIO yet
+        self._cost = RecordCost(work)
+        self._throttled = False  # records wait for the work budget
         self._waits = False  # the handshake waits for a turn with units of the work budget
         self._pumping = False
         self._finished = False  # close_notify or a fatal alert was sent
@@ -98,15 +97,14 @@ class TlsLayer(HandshakeLayer):
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> None:
         if self._deaf:
             return
-        if self._tls is None:
-            self._held = memoryview(bytes(self._held) + data)
-            self._greet()
-            return
-        if not self._held and len(data) <= READ - self._incoming.pending:
+        if self._tls is not None and self._held.is_whole(data):
             self._incoming.write(data)
         else:
-            self._held = memoryview(bytes(self._held) + data)
-        if self.receiver is not None or self._shake():
+            self._held.add(data)
+        if self._tls is None:
+            self._greet()
+        elif self.receiver is not None or self._shake():
+            self._cost.begin_read()
             self._pump()
 
     def ended(self) -> None:
@@ -120,6 +118,7 @@ class TlsLayer(HandshakeLayer):
     def lost(self, reason: Exception) -> None:
         self._handshakes.end(self._evict)
         self._work.cancel(self._take_turn)
+        self._work.cancel(self._proceed)
         super().lost(self.facts.error or reason)
 
     # for the level above
@@ -155,9 +154,7 @@ class TlsLayer(HandshakeLayer):
 
     def resume(self) -> None:
         self._paused = False
-        self._pump()
-        if not self._paused:
-            self.below.resume()
+        self._read_on()
 
     def finish(self) -> None:
         self._notify()
@@ -181,18 +178,15 @@ class TlsLayer(HandshakeLayer):
 
     def _greet(self) -> None:
         """Start the handshake of a server if the first bytes may be a ClientHello; otherwise refuse the client."""
-        first = bytes(self._held[:6])
-        if not first.startswith(CLIENT_HELLO[: len(first)]) or (
-            len(first) == 6 and (first[5] != 1 or int.from_bytes(first[3:5], "big") > RECORD)
-        ):
+        first = self._held.first(6)
+        if is_not_a_hello(first):
             self.below.write(NOT_TLS)
-            self._fail(not_a_hello(bytes(self._held[:64])))
+            self._fail(not_a_hello(self._held.first(64)))
         elif len(first) == 6 and not self._waits:
             if self._work.is_used_up:
                 self._waits = True
                 self.below.pause()
-                remote = self.facts.remote
-                self._work.wait(self._take_turn, remote.host if isinstance(remote, Inet) else None)
+                self._work.wait(self._take_turn, share_of(self.facts.remote, self.facts.user))
             else:
                 self._begin_handshake()
 
@@ -250,16 +244,36 @@ class TlsLayer(HandshakeLayer):
     # records
 
     def _feed(self) -> bool:
-        """Put held data into the incoming BIO, as much as a record. Returns whether there was any."""
-        if not self._held:
+        """Put held data into the incoming BIO. Returns whether there was any."""
+        return self._incoming.write(self._held.take()) > 0
+
+    def _feed_if_permitted(self) -> bool:
+        """As `_feed`, after the handshake and within the work budget."""
+        if self._throttled or not self._held:
             return False
-        self._incoming.write(self._held[:READ])
-        self._held = self._held[READ:] or EMPTY  # an empty part would keep the whole
-        return True
+        if not self._cost.permits_more():
+            self._throttled = True
+            self.below.pause()
+            self._work.wait(self._proceed, share_of(self.facts.remote, self.facts.user))
+            return False
+        fed = self._feed()
+        self._cost.count(self._held.begun)
+        return fed
+
+    def _proceed(self) -> None:
+        """Handle the records that have waited for the work budget."""
+        self._throttled = False
+        self._cost.begin_portion()
+        self._read_on()
+
+    def _read_on(self) -> None:
+        self._pump()
+        if not self._paused and not self._throttled:
+            self.below.resume()
 
     def _pump(self) -> None:
         """Pass up the data that can be decoded, until it pauses."""
-        if self._pumping or self.receiver is None:
+        if self._pumping or self._throttled or self.receiver is None:
             return
         self._pumping = True
         incoming = self._incoming
@@ -271,6 +285,8 @@ class TlsLayer(HandshakeLayer):
                 if ended and not self._deaf:
                     self._deaf = True
                     self.receiver.ended()
+                if not data:
+                    break
         finally:
             self._pumping = False
         self._flush()
@@ -281,9 +297,10 @@ class TlsLayer(HandshakeLayer):
         assert tls is not None
         pieces: list[bytes] = []
         size, ended = 0, False
-        while size < MOST and not ended and (incoming.pending or self._feed()):
+        while size < MOST and not ended and (incoming.pending or self._feed_if_permitted()):
             try:
                 piece = tls.read(RECORD)
+                self._cost.count_data()
             except ssl.SSLWantReadError:  # the record is incomplete, and all of it is taken from the BIO
                 continue
             except ssl.SSLZeroReturnError:  # close_notify, after ours
@@ -294,7 +311,7 @@ class TlsLayer(HandshakeLayer):
             ended = not piece
             size += len(piece)
             pieces.append(piece)
-        if self._peer_fin and not ended and not self._deaf and size < MOST:
+        if self._peer_fin and not (ended or self._deaf or self._throttled) and size < MOST:
             self.facts.truncated = ended = True
         return pieces[0] if len(pieces) == 1 else b"".join(pieces), ended
 
@@ -318,7 +335,8 @@ class TlsLayer(HandshakeLayer):
 
     def _stop(self) -> None:
         """Take no further data from the peer."""
-        self._deaf, self._held = True, EMPTY
+        self._deaf = True
+        self._held.clear()
 
     def _fail(self, wrong: str) -> None:
         """End the connection because of the peer's bytes: send OpenSSL's alert, then close."""
