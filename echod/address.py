@@ -156,6 +156,8 @@ def parse(text: str, *, client: bool = False) -> Address:
 
 _OTHER_SCHEMES: Final = {"http": ("ws",), "https": ("wss", "tls"), "ssl": ("tls",)}
 """Schemes of other programs, and the one to write instead."""
+_USUAL_PORTS: Final = {"ws": "80", "wss": "443"}
+"""The ports of a client's URL without a port (RFC 6455 3)."""
 _HOST: Final = re.compile(r"localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|\[[0-9A-Za-z:.%_-]+\]")
 _HOST_AND_PORT: Final = re.compile(rf"({_HOST.pattern}):[0-9]{{1,5}}")
 """Text that cannot be an endpoint string."""
@@ -229,6 +231,8 @@ def _host_address(text: str, scheme: str, before: str, options: dict[str, str | 
             raise AddressError(f"{_shown(text)}: v6only is for IPv6 addresses and *; leave it out")
     if client and host == "*":
         raise AddressError(f"{_shown(text)}: * is for listening; name the host to reach")
+    if client and not port_text and not authority.endswith(":"):
+        port_text = _USUAL_PORTS.get(scheme, "")
     first, dash, last = port_text.partition("-")
     if not (first and dash and last):
         return Address(scheme, host, _port(text, port_text, client), path, options)

@@ -454,3 +454,14 @@ class Knowing(SynchronousTestCase):
             "tcp6:7",
         ):
             self.assertFalse(parse(text).loopback, text)
+
+
+class UsualPorts(SynchronousTestCase):
+    def test_a_client_needs_no_port_for_websocket(self):
+        urls = ("ws://h.example/echo", "wss://[::1]/echo", "wss://h.example?dscp=ef", "ws://h.example:81")
+        self.assertEqual([parse(url, client=True).port for url in urls], [80, 443, 443, 81])
+
+    def test_other_addresses_need_a_port(self):
+        self.assertIn("the port is missing", refused("ws://localhost/echo"))
+        for url in ("ws://localhost:/echo", "tls://localhost", "tcp://localhost"):
+            self.assertIn("the port is missing", refused(url, client=True))
