@@ -59,7 +59,6 @@ class Console:
     def _begin(self, address: Address, name: str) -> None:
         if not self._over:
             threading.Thread(target=self._send, args=(address, name), name="answers", daemon=True).start()
-            self._typing.start()
             self._show(f"-- you are an operator of {name}; /help lists the commands")
 
     def _hear(self, address: Address, event: Any) -> None:
@@ -68,6 +67,8 @@ class Console:
                 if event.get("event") == "here":
                     self._operator = event["operator"]
                 self._operating.event(event)
+                if self._operator is not None:
+                    self._typing.start()  # the clients are known now, so a line may name one
         except Unanswered as error:
             self._leave(1, str(error))
 

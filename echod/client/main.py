@@ -81,8 +81,6 @@ def _in_reactor(command: type[Command], arguments: argparse.Namespace) -> int:
             reactor.stop()
 
     def begin() -> None:
-        running = command(reactor, arguments, finish)
-
         def leave() -> None:
             code = INTERRUPTED
             try:
@@ -101,6 +99,7 @@ def _in_reactor(command: type[Command], arguments: argparse.Namespace) -> int:
 
         for number in (signal.SIGINT, signal.SIGTERM):  # Twisted's handlers would close every connection first
             signal.signal(number, on_signal)
+        running = command(reactor, arguments, finish)
         if isinstance(running, Reporting):
             signal.signal(signal.SIGQUIT, lambda _number, _frame: reactor.callFromThread(running.report))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import subprocess
 import threading
@@ -174,3 +175,32 @@ def test_undelivered_lines_of_an_operator_are_counted(daemon):
     assert piped(daemon, *words, typed="hello\n") == (1, "echoctl: 1 line was not sent\n")
     assert piped(daemon, *words, typed="hello\n/who\n\n@7 you\n//x\n") == (1, "echoctl: 3 lines were not sent\n")
     assert piped(daemon, *words, typed="/who\n/help\n") == (0, "")
+
+
+def test_lines_wait_until_the_clients_are_known():
+    """Input of a pipe is there at once, and the event stream begins later."""
+    here = {**HERE, "clients": [{"client": 1, "peer": "tcp 192.0.2.1:9"}]}
+    asked = b""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(SECONDS)
+
+        def serve() -> None:
+            nonlocal asked
+            with listening.accept()[0] as events:
+                events.recv(65_536)
+                events.sendall(OK)
+                select.select([], [], [], 0.5)
+                events.sendall(json.dumps(here).encode() + b"\n")
+                with listening.accept()[0] as answers:
+                    while b"good morning" not in asked:
+                        asked += answers.recv(65_536)
+                    answers.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                    answers.recv(65_536)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        url = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        ended = run(*ECHOCTL, "console", "--admin", url, "front", input=b"@1 good morning\n")
+        thread.join(SECONDS)
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    assert asked
