@@ -103,7 +103,7 @@ def guide(folder: str, names: Sequence[str], outputs: Sequence[Output]) -> str:
         [
             *lines,
             "",
-            "In echod.toml:",
+            "In echod.toml, in place of tables of the same name:",
             "[services.echo-tls]",
             'kind = "echo"',
             f'listen = ["tls://{"[::1]" if _local(names) == "::1" else "127.0.0.1"}:{PORT}"]',

@@ -45,12 +45,17 @@ class Certificate:
     made: bool = False  #: made by this process, and signed by itself
 
 
-def read(certificate: Path, key: Path | None = None) -> Certificate:
-    """A certificate chain, and its key from a file of its own or from the same file. Raises CertificateError."""
+def read(
+    certificate: Path, key: Path | None = None, *, missing: str = "set key to the file that has it"
+) -> Certificate:
+    """A certificate chain, and its key from a file of its own or from the same file. Raises CertificateError.
+
+    `missing` tells the user what to do if `key` is None and the file of the certificate has no private key.
+    """
     chain = _read(certificate)
     own = KEY.search(chain)
     if key is None and not own:
-        raise CertificateError(f"{_shown(certificate)}: the file has no private key; set key to the file that has it")
+        raise CertificateError(f"{_shown(certificate)}: the file has no private key; {missing}")
     secret = chain if key is None else _read(key)
     if key is not None and not KEY.search(secret):
         raise CertificateError(f"{_shown(key)}: the file has no private key in PEM form")
@@ -79,7 +84,7 @@ def read_directory(directory: Path) -> tuple[Certificate, ...]:
         if pair is not None:
             if len(found) >= MOST:
                 raise CertificateError(f"{_shown(directory)}: more than {MOST} certificates")
-            found.append(read(*pair))
+            found.append(read(*pair, missing=f"expected it there, or in {_shown(entry.with_suffix('.key'))}"))
     if not found:
         right = "expected NAME.pem, NAME.crt with NAME.key, or NAME/fullchain.pem with NAME/privkey.pem"
         raise CertificateError(f"{_shown(directory)}: the directory has no certificates; {right}")
@@ -150,7 +155,8 @@ def _leaf(file: Path, chain: bytes) -> x509.Certificate:
 
 def _parsed(file: Path, content: bytes) -> list[x509.Certificate]:
     if b"-----BEGIN CERTIFICATE-----" not in content:
-        raise CertificateError(f"{_shown(file)}: the file has no certificate in PEM form")
+        only = ", only a private key" if b"PRIVATE KEY-----" in content else ""
+        raise CertificateError(f"{_shown(file)}: the file has no certificate in PEM form{only}")
     try:
         found = x509.load_pem_x509_certificates(content)
         for one in found:

@@ -40,7 +40,9 @@ def test_the_printed_lines_are_a_configuration_and_a_command(tmp_path, capfdbina
     folder = tmp_path / 'a "quoted" folder'
     assert write(folder, "echo.example") == 0
     shown = capfdbinary.readouterr().out.decode()
-    written = tomllib.loads(shown.partition("In echod.toml:\n")[2].partition("\nThe client:\n")[0])
+    written = tomllib.loads(
+        shown.partition("In echod.toml, in place of tables of the same name:\n")[2].partition("\nThe client:\n")[0]
+    )
     tls = written["services"]["echo-tls"]["tls"]
     assert tls == {"certificate": str(folder / "server.pem"), "key": str(folder / "server-key.pem")}
     command = f"echoctl send tls://127.0.0.1:14007 --server-name echo.example --ca '{folder}/ca.pem' hello"

@@ -60,7 +60,7 @@ def cut(pem):
     [
         (lambda made: b"hello", None, "a.pem: the file has no private key; set key"),
         (lambda made: made.certificate_pem, None, "a.pem: the file has no private key; set key"),
-        (lambda made: made.key_pem, None, "a.pem: the file has no certificate in PEM form"),
+        (lambda made: made.key_pem, None, "a.pem: the file has no certificate in PEM form, only a private key"),
         (lambda made: made.certificate_pem, lambda made: b"hello", "a.key: the file has no private key in PEM form"),
         (lambda made: made.certificate_pem, lambda made: issued("x.example").key_pem, "a.key: the key does not belong"),
         (lambda made: made.certificate_pem, encrypted, "a.key: the key is encrypted; expected a key without"),
@@ -123,7 +123,7 @@ def test_a_directory_without_certificates_is_refused(tmp_path):
 
 def test_a_wrong_file_of_a_directory_is_named(tmp_path, write):
     write(a_pem=issued("x.example").certificate_pem)
-    with pytest.raises(CertificateError, match=r"a\.pem: the file has no private key"):
+    with pytest.raises(CertificateError, match=r"a\.pem: the file has no private key; expected it .*a\.key$"):
         read_directory(tmp_path)
 
 
