@@ -61,7 +61,7 @@ def _present(asked: Asked) -> tuple[list[Server], list[str]]:
 
 
 def without_tls(asked: Asked) -> Asked:
-    """What was asked, without the rows of TLS: the load generator is compiled without OpenSSL."""
+    """The same request without the rows of TLS: the load generator is compiled without OpenSSL."""
     return replace(
         asked,
         workloads=tuple(one for one in asked.workloads if one.role is not Role.TLS),

@@ -297,7 +297,7 @@ def test_a_turn_begins_as_many_handshakes_as_the_work_budget_allows():
 
 
 def small_records(pair, count):
-    """What a client sends for `count` records of one byte."""
+    """Send `count` records of one byte from the client."""
     for _ in range(count):
         pair.client.layer.write(b"x")
     records = pair.client.waiting()
