@@ -6,7 +6,7 @@ from. Rules for the gate (docs/SECURITY.md):
 * The peer of the socket must be one of `proxies`, and its port must not be one that replies by itself.
 * Lists, rates and the loop guard apply to the named client. The size of a request is that of its payload.
 * A reply may be larger than that only if both the client and the proxy may get a larger one.
-* LOCAL and UNSPEC name no client; only the first rule applies to them.
+* LOCAL and UNSPEC name no client; the first rule and the rates apply to the proxy. Its address can be forged.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ class ProxiedDatagrams(ServiceDatagrams):
         self._header, client = header, header.source
         payload = datagram[header.size :]
         if not isinstance(client, Inet):  # the proxy itself, which `proxies` has admitted
-            return super().admits(payload, b"", 0)
+            if self.gate is not None:
+                loopback = self.on_loopback(host)
+                refusal = self.gate.admit_permitted(canonical(host), port, payload, loopback=loopback)
+            return super().admits(payload, b"", 0, refusal)
         return super().admits(payload, packed_address(client.host), client.port)
 
     def on_loopback(self, host: bytes) -> bool:

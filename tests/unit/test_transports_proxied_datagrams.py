@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 
 from echod.gate.access import Access, packed_address
 from echod.gate.datagrams import DatagramGate
-from echod.gate.limits import UNLIMITED, Limits
+from echod.gate.limits import UNLIMITED, Limits, Rate
 from echod.gate.refusal import Refusal
 from echod.model import PLAIN, Peer
 from echod.services.chargen import Chargen, ChargenOptions
@@ -76,6 +76,15 @@ def test_a_refused_datagram_gets_no_reply(datagram, proxy, refusal):
     datagrams = made(Echo())
     assert send(datagrams, datagram, proxy) == []
     assert datagrams.counters.refused == {refusal: 1}
+
+
+@pytest.mark.parametrize("header", [local(), version_2(CLIENT, TARGET)], ids=["LOCAL", "a stream's"])
+def test_the_rate_of_a_proxy_bounds_datagrams_that_name_no_client(header):
+    datagrams = made(Echo(), rate=Rate(3, 3))
+    sent = [send(datagrams, header + b"%d" % number) for number in range(5)]
+    assert sent == [[b"0"], [b"1"], [b"2"], [], []]
+    assert datagrams.counters.refused == {Refusal.RATE: 2}
+    assert send(datagrams, HEADER + b"a client") == [b"a client"]
 
 
 @pytest.mark.parametrize("header", [local(), version_2(CLIENT, TARGET)], ids=["LOCAL", "a stream's"])
