@@ -1,5 +1,6 @@
 """echoctl and host names: every address is tried, one can be chosen, and a slow name server delays no end."""
 
+import errno
 import json
 import signal
 import socket
@@ -96,11 +97,28 @@ def test_the_resolvers_error_keeps_its_name(words):
 # every address of a name
 
 
+def on_one_port(hosts: list[str], kind: socket.SocketKind) -> list[socket.socket]:
+    """A socket on each host, all bound to one port. If another test has that port on one of them, another is tried."""
+    while True:
+        opened: list[socket.socket] = []
+        try:
+            for host in hosts:
+                opened.append(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind))
+                opened[-1].bind((host, opened[0].getsockname()[1] if len(opened) > 1 else 0))
+        except OSError as error:
+            for one in opened:
+                one.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return opened
+
+
 @contextmanager
 def behaving(hosts: dict[str, str], kind: socket.SocketKind = socket.SOCK_DGRAM) -> Iterator[int]:
     """Peers on one port of these hosts. Each is `silent`, or `answers`: it echoes, or accepts connections."""
     stopped = threading.Event()
-    opened: list[socket.socket] = []
+    opened = on_one_port(list(hosts), kind)
     threads: list[threading.Thread] = []
 
     def serve(one: socket.socket) -> None:
@@ -112,19 +130,14 @@ def behaving(hosts: dict[str, str], kind: socket.SocketKind = socket.SOCK_DGRAM)
                     one.sendto(*one.recvfrom(65_536))
 
     try:
-        port = 0
-        for host, how in hosts.items():
-            one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
-            opened.append(one)
-            one.bind((host, port))
-            port = one.getsockname()[1]
+        for one, how in zip(opened, hosts.values(), strict=True):
             one.settimeout(0.05)
             if kind is socket.SOCK_STREAM:
                 one.listen(1 if how == "silent" else 8)
             if how == "answers":
                 threads.append(threading.Thread(target=serve, args=(one,), daemon=True))
                 threads[-1].start()
-        yield port
+        yield int(opened[0].getsockname()[1])
     finally:
         stopped.set()
         for thread in threads:
