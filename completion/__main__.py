@@ -14,7 +14,7 @@ from typing import Any, get_args
 import shtab
 
 from echod import tap
-from echod.client import commandline
+from echod.client import command_definitions
 from echod.model import Show
 from echod.services.registry import kinds
 
@@ -102,7 +102,7 @@ def completion(parser: argparse.ArgumentParser, shell: str) -> str:
 
 def main(directory: Path) -> None:
     """Write the four files."""
-    for parser in (daemon(), commandline.parser()):
+    for parser in (daemon(), command_definitions.parser()):
         for shell, name in (("bash", parser.prog), ("zsh", f"_{parser.prog}")):
             file = directory / shell / name
             file.parent.mkdir(parents=True, exist_ok=True)

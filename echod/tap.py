@@ -15,14 +15,14 @@ from typing import Any, Final, NoReturn
 from twisted import __version__ as twisted_version
 from twisted.python import usage
 
+from echod.config.address_listing import listeners, made_certificates, unused_proxies, warnings
 from echod.config.errors import ConfigurationError
 from echod.config.fd_budget import fit
-from echod.config.listing import listeners, made_certificates, unused_proxies, warnings
 from echod.config.loading import from_listen, load, with_show
 from echod.config.name_resolution import Unresolved, resolved
 from echod.config.printing import describe
 from echod.config.settings import Configuration
-from echod.daemon import fd_limit, landlock, twisted_internals
+from echod.daemon import fd_limit, landlock, twisted_internals_check
 from echod.daemon.admin_view import services_of
 from echod.daemon.bind import BoundSocket, ListenSpec, Unbindable, Unsuited, bind_all, specs_of, start_warnings
 from echod.daemon.config_diff import ConfigurationRefused
@@ -32,7 +32,7 @@ from echod.daemon.in_thread import wait_for
 from echod.daemon.local_console import NoConsole, OwnTerminal, console_of, console_service, shares_the_terminal
 from echod.daemon.pidfile import Pidfile, pidfile_of
 from echod.daemon.privileges import Identity, IdentityError, become, identity_of, owning, stay_behind
-from echod.daemon.root_files import open_log
+from echod.daemon.root_log_and_pidfile import open_log
 from echod.daemon.running_service import ResourceRefused, UnusableService
 from echod.daemon.sd_notify import Notify
 from echod.daemon.signals import hold, install
@@ -45,7 +45,7 @@ from echod.stdio import open_standard_streams, readers_may_leave
 from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.log import Log
 from echod.telemetry.threads import NoThread
-from echod.transports import inherited_sockets, twisted_endpoint
+from echod.transports import endpoint_strings, inherited_sockets
 from echod.version import VERSION
 
 EX_USAGE: Final = 64  #: sysexits(3)
@@ -151,11 +151,11 @@ def read(options: Options) -> Configuration:
     try:
         if options.listen:
             return with_show(
-                from_listen(options.listen, options.allow, kinds(), twisted_endpoint.unknown), options["show"]
+                from_listen(options.listen, options.allow, kinds(), endpoint_strings.unknown), options["show"]
             )
         path = None if options["config"] is None else Path(options["config"])
         return with_show(
-            load(path, kinds(), os.environ, allow=options.allow, unknown=twisted_endpoint.unknown), options["show"]
+            load(path, kinds(), os.environ, allow=options.allow, unknown=endpoint_strings.unknown), options["show"]
         )
     except ConfigurationError as error:
         raise ConfigurationRefused(EX_CONFIG, [str(one) for one in error.errors]) from error
@@ -186,7 +186,7 @@ def makeService(options: Options) -> Daemon:
     reactor.seconds = time.monotonic  # a step of the wall clock must not move timers
     identity, pidfile = options.identity, options.pidfile
     try:
-        twisted_internals.check(reactor)
+        twisted_internals_check.check(reactor)
         configuration, notes = wait_for(partial(fitted, options, identity))
         console = _console(options, configuration)
         notify = Notify(os.environ, reactor)
@@ -198,7 +198,7 @@ def makeService(options: Options) -> Daemon:
         _end(error.code, error.lines)
     except Unbindable as error:
         _end(EX_CONFIG if isinstance(error, Unsuited) else EX_OSERR, error.errors)
-    except (NoThread, twisted_internals.Incompatible) as error:
+    except (NoThread, twisted_internals_check.Incompatible) as error:
         _end(EX_OSERR, [str(error)])
     try:
         if pidfile is not None:

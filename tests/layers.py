@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any, Final
 
 from echod.socket_names import Inet
+from echod.transports.layers.layer_interface import HandshakeLayer, Layer, MakeLayer, ProtocolError
 from echod.transports.layers.proxy import Proxy
-from echod.transports.layers.stack import HandshakeLayer, Layer, MakeLayer, ProtocolError
 
 HANDSHAKE: Final = 10.0  #: seconds
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from echod.socket_names import Inet
-from echod.transports.layers.stack import LINGER, Facts
+from echod.transports.layers.layer_interface import LINGER, Facts
 
 FACTS = Facts(Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000))
 

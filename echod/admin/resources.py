@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, Protocol
 
-from echod.admin.console import CONSOLE, ConsoleService, handlers_of
 from echod.admin.messages import (
     TEXT,
     Answer,
@@ -20,6 +19,7 @@ from echod.admin.messages import (
     object_of_json,
     of_json,
 )
+from echod.admin.operator_sessions import CONSOLE, ConsoleService, handlers_of
 from echod.escaping import clipped
 from echod.telemetry.metrics import exposition
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 from echod import runtime_dir
 from echod.address import Address, AddressError, parse
-from echod.client.peer_trust import Untrusted, check, name_of
+from echod.client.unix_peer_check import Untrusted, check, name_of
 from echod.config.errors import ConfigurationError
 from echod.config.loading import administration, configuration_file
 from echod.escaping import escaped, from_system, system_error

@@ -10,9 +10,9 @@ from typing import Final
 
 from echod.client.stdout import fail
 from echod.client.tables import fitted, screen, show
+from echod.config.address_listing import warnings
 from echod.config.errors import ConfigurationError
 from echod.config.fd_budget import fit
-from echod.config.listing import warnings
 from echod.config.loading import load
 from echod.config.name_resolution import Unresolved, resolved
 from echod.escaping import escaped
@@ -53,7 +53,7 @@ def tell(wrong: ConfigurationError) -> None:
 
 
 def _unknown(text: str) -> str | None:
-    from echod.transports.twisted_endpoint import (
+    from echod.transports.endpoint_strings import (
         unknown,  # Twisted takes half a second to import, and few addresses need it
     )
 

@@ -22,7 +22,7 @@ from echod.gate.limits import Limits
 from echod.model import Peer, Say, Session
 from echod.transports.conversation import Conversation
 from echod.transports.datagram_client import DatagramDialogue
-from echod.transports.layers.stack import Build, HandshakeTimeout, Layer, ProtocolError, Receiver, stacked
+from echod.transports.layers.layer_interface import Build, HandshakeTimeout, Layer, ProtocolError, Receiver, stacked
 from echod.transports.lookup import NameResolver
 from echod.transports.sockets import is_name
 from echod.transports.transport import transport_of

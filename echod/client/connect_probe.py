@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from echod.address import Address
 from echod.client.client_connection import Failed, family_of
 from echod.client.connect_attempt import Attempt, HandshakeFailed
-from echod.client.probe_setup import ProbeSetup
+from echod.client.probe_arguments import ProbeSetup
 from echod.escaping import escaped, system_error
 from echod.socket_names import SocketAddress, inet_name, unix_name
 from echod.transports.datagram_client import ATTEMPT_DELAY, OUTAGE

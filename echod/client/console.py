@@ -16,7 +16,7 @@ from echod.client.admin import LARGEST, Administrator, RequestRefused, Unanswere
 from echod.client.stdout import INTERRUPTED, fail, put_text, unreadable
 from echod.escaping import counted, escaped
 from echod.lineedit.interactive_input import InteractiveInput
-from echod.lineedit.operator_view import Answer, Leave, OperatorView
+from echod.lineedit.operator_dialogue import Answer, Leave, OperatorView
 
 
 class Console:

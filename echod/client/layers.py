@@ -11,16 +11,16 @@ from typing import Any, Final
 
 from echod.address import Address
 from echod.socket_names import Inet, SocketAddress
+from echod.transports.layers.layer_interface import MakeLayer
 from echod.transports.layers.proxy import MakeHeader, ProxyClient
 from echod.transports.layers.proxy_header import version_1, version_2
-from echod.transports.layers.stack import MakeLayer
 from echod.transports.transport import layer_of
 
 Configure = Callable[[Address, argparse.Namespace, Any], MakeLayer]
 """Makes a layer for an address, with the options of the command line; the last argument is the reactor."""
 
 CONFIGURED: Final[Mapping[str, str]] = MappingProxyType(
-    {"tls": "echod.client.tls_settings", "websocket": "echod.client.websocket_settings"}
+    {"tls": "echod.client.tls_settings", "websocket": "echod.client.websocket_layer"}
 )
 """The layers that have options, by their names in `Scheme.layers`: modules with a `configure`, slow to import."""
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
-from echod.client.commandline import parser
+from echod.client.command_definitions import parser
 from echod.client.stdout import INTERRUPTED, fail
 from echod.escaping import system_error
 from echod.lineedit.raw_mode import restore

@@ -16,14 +16,14 @@ from typing import IO, Any, Final
 from echod.address import Address
 from echod.client.client_connection import Failed
 from echod.client.connect_probe import Connections
-from echod.client.plot import Plot
+from echod.client.probe_arguments import ProbeSetup
 from echod.client.probe_ledger import ProbeLedger, ProbeResult, ReplyClass
-from echod.client.probe_setup import ProbeSetup
 from echod.client.schedule import Schedule
 from echod.client.session_probe import Conversing
 from echod.client.statistics import Times
 from echod.client.stdout import INTERRUPTED, Screen, colored, fail, put_text
 from echod.client.summary import figures, lines
+from echod.client.svg_plot import Plot
 from echod.client.value_types import MOST_PROBES
 from echod.config.units import duration_text
 from echod.escaping import counted, escaped, system_error

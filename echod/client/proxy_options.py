@@ -6,7 +6,7 @@ import argparse
 import ipaddress
 import re
 
-from echod.client.parser import Parser
+from echod.client.argparse_errors import Parser
 from echod.config.units import shown
 from echod.shape import Shape
 from echod.socket_names import Inet, inet

@@ -11,7 +11,7 @@ from typing import Any, Final
 from echod.client.service_matrix import cells, lines
 from echod.client.stdout import Screen, fail
 from echod.client.tables import wrapped
-from echod.config.options import option_forms
+from echod.config.kind_options import option_forms
 from echod.config.schema import field_of
 from echod.escaping import escaped
 from echod.model import Service

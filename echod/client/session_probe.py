@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from echod.client.client_connection import Dialogue, Failed
 from echod.client.echo_probe import Datagrams, Probes, Probing, Stream
+from echod.client.probe_arguments import ProbeSetup
 from echod.client.probe_ledger import ProbeResult
-from echod.client.probe_setup import ProbeSetup
 from echod.model import Peer, Quiet, Reply, Say, Session
 from echod.shape import Shape
 from echod.socket_names import SocketAddress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from echod.client.parser import Parser
+from echod.client.argparse_errors import Parser
 from echod.client.value_types import file_name
 from echod.config.units import shown
 from echod.escaping import from_system

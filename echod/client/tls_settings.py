@@ -13,7 +13,7 @@ from echod.escaping import escaped
 from echod.stdio import report
 from echod.tls.transcript import ObservedTLS, Tell, silent
 from echod.tls.verification import Expectations, client_context, explained, server_name, verify_name
-from echod.transports.layers.stack import Build, MakeLayer, ProtocolError, StreamTransport
+from echod.transports.layers.layer_interface import Build, MakeLayer, ProtocolError, StreamTransport
 from echod.transports.layers.tls import TlsLayer
 
 HANDSHAKE: Final = 10.0  #: seconds, as a server's default

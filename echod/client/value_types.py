@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from echod.address import Address, AddressError, parse
-from echod.client.parser import NOT_AVAILABLE
+from echod.client.argparse_errors import NOT_AVAILABLE
 from echod.config.units import duration, shown, size
 from echod.escaping import from_system
 from echod.runtime_dir import expanded
@@ -25,7 +25,7 @@ def service_url(text: str) -> Address:
     if address.is_passed:
         raise argparse.ArgumentTypeError(f"{address.label} is only for listening; expected the address of a service")
     if address.is_opaque:
-        from echod.transports.twisted_endpoint import unknown  # slow to import, as all of Twisted
+        from echod.transports.endpoint_strings import unknown  # slow to import, as all of Twisted
 
         if (reason := unknown(address.path, client=True)) is not None:
             raise argparse.ArgumentTypeError(f"{address.label}: {reason}")

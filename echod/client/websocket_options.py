@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import Final
 
-from echod.client.parser import Parser
+from echod.client.argparse_errors import Parser
 from echod.config.units import shown
 from echod.escaping import from_system
 

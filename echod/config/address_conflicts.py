@@ -10,7 +10,7 @@ from typing import Final
 
 from echod.address import Address
 from echod.config.errors import element
-from echod.config.toml_reader import Reading, Written
+from echod.config.schema_check import Reading, Written
 from echod.shape import Shape
 
 WILDCARDS: Final = ("*", "0.0.0.0", "::")  #: hosts that stand for every address of one IP version, or of both

@@ -11,6 +11,7 @@ from echod.config.address_conflicts import AddressConflicts, Unknown
 from echod.config.errors import ConfigurationError, element, joined
 from echod.config.kind_transports import refusal_of
 from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, TLS, WEBSOCKET, field_of, key_of
+from echod.config.schema_check import DEFAULT, Found, Reading, Written
 from echod.config.settings import (
     LOOPBACK,
     Admin,
@@ -21,7 +22,6 @@ from echod.config.settings import (
     WebSocketSettings,
 )
 from echod.config.tls_settings import TlsBuilding
-from echod.config.toml_reader import DEFAULT, Found, Reading, Written
 from echod.gate.access import Network
 from echod.gate.limits import Limits
 from echod.model import Service

@@ -16,8 +16,8 @@ from echod.config.address_conflicts import Unknown
 from echod.config.building import ALLOW, Building
 from echod.config.errors import ConfigurationError, LocatedError, joined
 from echod.config.line_numbers import located
+from echod.config.schema_check import DEFAULT, Found, Reading, Written
 from echod.config.settings import Configuration
-from echod.config.toml_reader import DEFAULT, Found, Reading, Written
 from echod.config.units import shown
 from echod.config.value_types import ADDRESSES, NETWORKS
 from echod.gate.access import Network

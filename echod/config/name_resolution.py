@@ -16,8 +16,8 @@ from typing import Final
 from echod.address import Address
 from echod.config.errors import LocatedError, element, joined
 from echod.config.line_numbers import located
+from echod.config.schema_check import DEFAULT
 from echod.config.settings import Admin, Configuration
-from echod.config.toml_reader import DEFAULT
 from echod.escaping import system_error
 from echod.transports import sockets, unix_paths
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from echod.config.errors import joined
-from echod.config.options import option_forms
+from echod.config.kind_options import option_forms
 from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, TLS, WEBSOCKET, Table, field_of, missing
+from echod.config.schema_check import DEFAULT
 from echod.config.settings import Configuration, ServiceConfig
-from echod.config.toml_reader import DEFAULT
 from echod.escaping import escaped
 
 Origins = Mapping[str, tuple[Path, ...]]

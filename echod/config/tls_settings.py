@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from echod.address import Address
 from echod.config.errors import element, joined
+from echod.config.schema_check import Found, Reading, Written
 from echod.config.settings import SELF_SIGNED, TlsSettings
-from echod.config.toml_reader import Found, Reading, Written
 
 CERTIFICATE: Final = 'certificate = "self-signed", certificate and key with files, or directory'
 

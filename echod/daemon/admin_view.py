@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Any, Final, Protocol
 
-from echod.admin.console import ConsoleService
+from echod.admin.access_control import AT_ONCE, AdminOptions, AdminService
+from echod.admin.operator_sessions import ConsoleService
 from echod.admin.resources import ReloadResult
-from echod.admin.service import AT_ONCE, AdminOptions, AdminService
 from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.awaited_addresses import AwaitedAddresses
 from echod.daemon.certificate_watch import described, served_by

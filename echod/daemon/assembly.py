@@ -11,24 +11,24 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from echod.admin.service import AdminService
+from echod.admin.access_control import AdminService
 from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.admin_view import services_of
 from echod.daemon.bind import BoundSocket, ListenSpec, Unbindable, bind_all, specs_of
 from echod.daemon.config_diff import ConfigurationRefused, Difference, FixedOptions, difference, rebound
+from echod.daemon.daemon_wide_state import LocalState
 from echod.daemon.fast_path import FastPath
 from echod.daemon.fd_limit import spare
 from echod.daemon.fd_store import DescriptorStore
 from echod.daemon.listener import Listener, listeners, used
 from echod.daemon.running_service import DaemonContext, ResourceRefused, RunningService, UnusableService
-from echod.daemon.shared_state import LocalState
 from echod.events import Events
 from echod.fastpath.loop import Loop
 from echod.gate.work_budget import WorkBudget
 from echod.model import Context
 from echod.pages.pages import Files, Pages
 from echod.telemetry.background_writer import BackgroundWriter
-from echod.telemetry.service_output import ServiceOutput
+from echod.telemetry.service_output_limit import ServiceOutput
 from echod.transports.stream_port import SpareDescriptor
 
 

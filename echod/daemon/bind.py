@@ -12,19 +12,19 @@ from typing import Any, Final, cast
 
 from echod import runtime_dir
 from echod.address import BACKLOG, Address
+from echod.config.address_listing import exposed
 from echod.config.kind_transports import CARRIES, refusal_of
-from echod.config.listing import exposed
 from echod.config.settings import ServiceConfig
 from echod.daemon.address_holder import holder
 from echod.daemon.fd_store import DescriptorStore
 from echod.escaping import system_error
 from echod.socket_names import Inet, inet_name, is_loopback
-from echod.transports import inherited_sockets, twisted_endpoint, unix_paths
+from echod.transports import endpoint_strings, inherited_sockets, unix_paths
 from echod.transports.multicast import TTL, is_group
-from echod.transports.path_port import SharedSocket
 from echod.transports.sockets import mark
 from echod.transports.tcp import accepts_fast_open
 from echod.transports.transport import every_transport
+from echod.transports.url_path_port import SharedSocket
 
 TRANSPORTS: Final[Mapping[str, Any]] = every_transport()
 
@@ -57,7 +57,7 @@ class BoundSocket:
 
     service: ServiceConfig
     address: Address  #: for `systemd:NAME`, the address of the socket that was passed
-    socket: socket.socket | twisted_endpoint.Listening | SharedSocket
+    socket: socket.socket | endpoint_strings.Listening | SharedSocket
     spec: ListenSpec
     path: unix_paths.OwnPath | None = None  #: the path to remove with the socket, if echod created it
     closing: Callable[[], bool] = lambda: False  #: called at the close; True if the manager keeps socket and path

@@ -13,7 +13,7 @@ from echod.daemon.bind import BoundSocket, ListenSpec, Unsuited, adapt, grouped,
 from echod.daemon.fd_store import CHANGEABLE
 from echod.daemon.listener import Listener
 from echod.fastpath.loop import Loop
-from echod.transports.path_port import SharedSocket
+from echod.transports.url_path_port import SharedSocket
 
 
 class ConfigurationRefused(Exception):

@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver
 
+from echod.admin.access_control import AdminService
 from echod.admin.resources import DaemonResources, ReloadResult
-from echod.admin.service import AdminService
 from echod.config.settings import Configuration
 from echod.daemon.admin_view import DaemonView
 from echod.daemon.assembly import Assembler, Assembly, context_of
@@ -31,7 +31,7 @@ from echod.events import Events
 from echod.startup_heap import freeze_startup_heap
 from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.log import Log
-from echod.telemetry.service_output import ServiceOutput
+from echod.telemetry.service_output_limit import ServiceOutput
 from echod.transports.broadcast_addresses import broadcasts
 from echod.transports.service_factory import ServiceFactory
 

@@ -12,8 +12,8 @@ from echod.config.settings import ServiceConfig
 from echod.daemon.running_service import DaemonContext, RunningService
 from echod.gate.access import Access
 from echod.transports.layers.http_answer import Resource
+from echod.transports.layers.layer_interface import MakeLayer
 from echod.transports.layers.proxy import Proxy
-from echod.transports.layers.stack import MakeLayer
 from echod.transports.layers.websocket_server import WebSocketServer
 from echod.transports.transport import layer_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from echod.admin.service import AdminService
+from echod.admin.access_control import AdminService
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import BoundSocket
 from echod.daemon.layers import layers_of, proxies_of, resource_of
@@ -20,11 +20,11 @@ from echod.gate.connections import ConnectionGate
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.datagram_sessions import SessionDatagrams
 from echod.transports.layers.http_answer import Resource
-from echod.transports.path_port import Door, PathPort, SharedSocket
 from echod.transports.proxied_datagrams import ProxiedDatagrams
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.stream_port import StreamPort
 from echod.transports.udp import UDPPort
+from echod.transports.url_path_port import Door, PathPort, SharedSocket
 
 
 class Listener:

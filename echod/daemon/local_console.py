@@ -9,7 +9,7 @@ from typing import Any, Final
 from echod.config.settings import Configuration
 from echod.daemon.listener import Listener
 from echod.lineedit.interactive_input import InteractiveInput, is_terminal
-from echod.lineedit.operator_view import Leave, OperatorView
+from echod.lineedit.operator_dialogue import Leave, OperatorView
 from echod.lineedit.raw_mode import in_foreground
 from echod.membership import Operator, OperatorEvent, OperatorQueue, Unanswerable
 from echod.services.console import Console

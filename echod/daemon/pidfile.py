@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from echod.daemon.privileges import Identity
-from echod.daemon.root_files import opening
+from echod.daemon.root_log_and_pidfile import opening
 
 LONGEST: Final = 32  #: bytes of a number and its line end
 SLACK: Final = 5.0

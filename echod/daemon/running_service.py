@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from echod.admin.service import AdminService
+from echod.admin.access_control import AdminService
 from echod.config.settings import ServiceConfig
-from echod.daemon.shared_state import SharedState
+from echod.daemon.daemon_wide_state import SharedState
 from echod.events import Counters, Events
 from echod.fastpath.loop import Loop
 from echod.gate.access import Access

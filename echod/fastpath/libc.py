@@ -1,4 +1,4 @@
-"""Declarations of the C library. `python -m echod.fastpath.libc_build` generates this module."""
+"""Declarations of the C library. `python -m echod.fastpath.generate_libc` generates this module."""
 
 import _cffi_backend
 

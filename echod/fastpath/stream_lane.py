@@ -40,7 +40,7 @@ from echod.fastpath.loop import Loop
 from echod.fastpath.pipes import Pipes, Waiting
 from echod.gate.send_budget import LITTLE, Pressure
 from echod.socket_names import SocketAddress
-from echod.transports.layers.stack import Facts
+from echod.transports.layers.layer_interface import Facts
 from echod.transports.service_factory import SLICE, described
 from echod.transports.stream_port import A_TURN, AcceptBackoff, SpareDescriptor, StreamPort, accept_backlog
 

@@ -1,7 +1,7 @@
 """System calls that Python does not provide, by cffi in ABI mode: no compiler, no writable and executable memory.
 
-The declarations are in libc_build.py. `available` is False if cffi or a function of the C library is missing; then the
-plain path is used.
+The declarations are in generate_libc.py. `available` is False if cffi or a function of the C library is missing; then
+the plain path is used.
 """
 
 from __future__ import annotations

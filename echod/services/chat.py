@@ -11,8 +11,8 @@ from echod.gate.work_budget import UNIT_BYTES
 from echod.membership import RoomMember
 from echod.model import CLOSE, NOTHING, PLAIN, Arrival, Context, End, Peer, Reply, Say, Service, Session
 from echod.services import nicks
+from echod.services.in_process_membership import membership_of
 from echod.services.line_buffer import HINT, LONGEST, LineHint, LineInput, Lines
-from echod.services.local_membership import membership_of
 from echod.services.outbox_delivery import Delivery, MemberOutbox
 from echod.services.rooms import line
 from echod.services.token_bucket import TokenBucket

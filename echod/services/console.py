@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from echod.membership import OperatorQueue
 from echod.model import NOTHING, PLAIN, Arrival, Context, End, Peer, Reply, Say, Service, Session
+from echod.services.in_process_membership import membership_of
 from echod.services.line_buffer import HINT, LineHint, LineInput
-from echod.services.local_membership import membership_of
 from echod.services.outbox import ReplyOutbox
 
 GOODBYE: Final = b"-- goodbye\n"

@@ -20,7 +20,7 @@ from echod.escaping import clipped, counted, escaped
 from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.journal import entry, prefixed
 from echod.telemetry.line_rate_limit import LineRateLimit
-from echod.telemetry.summary import Opened, stopped
+from echod.telemetry.start_and_stop_summary import Opened, stopped
 
 Format = Literal["auto", "text", "json", "journal"]  #: the values of `log-format`
 

@@ -1,7 +1,7 @@
 """A connection and its session: performs Replies, with backpressure, half-close and time limits.
 
-It is the highest level of every stack (`layers.stack`), of a server or a client, over streams and over messages. Its
-rules:
+It is the highest level of every stack (`layers.layer_interface`), of a server or a client, over streams and over
+messages. Its rules:
 
 * Reading pauses while the kernel does not accept all data, or while more than `limits.buffer` bytes are unsent. So a
   peer that does not read is not read from. While the send budget is used up (`gate.send_budget`), it pauses at a page.
@@ -22,7 +22,7 @@ from echod.gate.limits import Limits
 from echod.gate.send_budget import SendBudget, Watermark
 from echod.gate.work_budget import WorkBudget
 from echod.model import CLOSE, NO_FACTS, NOTHING, PLAIN, Arrival, End, Peer, Reply, Say, Session
-from echod.transports.layers.stack import LingerTimeout, MessageTooLarge, ProtocolError, StreamTransport
+from echod.transports.layers.layer_interface import LingerTimeout, MessageTooLarge, ProtocolError, StreamTransport
 from echod.transports.reply_writer import ReplyWriter
 
 SILENCE: Final = 1.0

@@ -1,7 +1,7 @@
 """One datagram member: a peer that joined, its session, and its queued replies.
 
-It decides when a piece of a reply may be sent, by the rules of `echod.gate.consent` and `echod.gate.members`.
-`echod.transports.datagram_sessions` decides which peers become members. This module uses no socket.
+It decides when a piece of a reply may be sent, by the rules of `gate.consent` and `gate.datagram_member_gate`.
+`transports.datagram_sessions` decides which peers become members. This module uses no socket.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from twisted.logger import Logger
 from echod.events import Closing, Counters
 from echod.gate.address_cookies import looks_like_an_answer
 from echod.gate.consent import Consent
+from echod.gate.datagram_member_gate import MemberGate
 from echod.gate.echo_detector import EchoDetector
-from echod.gate.members import MemberGate
 from echod.gate.refusal import Refusal
 from echod.gate.reply_allowance import NO_REPLY
 from echod.gate.work_budget import Portion

@@ -9,7 +9,7 @@ Rules (docs/SECURITY.md gives the reasons):
 * A member counts as a connection of the service and of its client. It leaves when its session ends, after an ICMP
   "port unreachable", or if it only returns the data that it receives (`echod.gate.echo_detector`). It also leaves after
   `idle` without a datagram. If the address could be forged, only an answer to a challenge counts.
-* Each network has an output budget (`echod.gate.members`). Data above the budget is queued.
+* Each network has an output budget (`echod.gate.datagram_member_gate`). Data above the budget is queued.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from twisted.internet.task import LoopingCall
 from echod.events import Closing, Counters
 from echod.gate.connections import ConnectionGate
 from echod.gate.consent import RENEW_AFTER
+from echod.gate.datagram_member_gate import MemberGate, is_local
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits
-from echod.gate.members import MemberGate, is_local
 from echod.gate.refusal import Refusal
 from echod.model import Arrival, Peer, Service
 from echod.transports.datagram import Send, ServiceDatagrams

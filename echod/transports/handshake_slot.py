@@ -9,7 +9,7 @@ from typing import Any
 from echod.events import Closing
 from echod.model import PLAIN, Arrival
 from echod.socket_names import SocketAddress
-from echod.transports.layers.stack import (
+from echod.transports.layers.layer_interface import (
     Answered,
     Facts,
     HandshakeTimeout,

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from twisted.internet.error import ConnectionLost
 
-from echod.transports.layers.stack import Facts, MessageTooLarge, Receiver
-from echod.transports.socket_poller import Watcher
+from echod.transports.layers.layer_interface import Facts, MessageTooLarge, Receiver
+from echod.transports.port_epoll import Watcher
 from echod.transports.stream_socket import NO_ROOM, StreamSocket
 from echod.transports.write_retry import WriteRetry
 

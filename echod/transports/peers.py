@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IAddress
 
 from echod.peercred import credentials
 from echod.socket_names import SocketAddress, UnixName, inet, scoped, unix_name
-from echod.transports.layers.stack import Facts
+from echod.transports.layers.layer_interface import Facts
 
 
 def socket_address(address: IAddress) -> SocketAddress:

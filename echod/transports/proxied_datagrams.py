@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from echod.gate.access import Access, canonical, in_disguise, packed_address
-from echod.gate.members import is_local
+from echod.gate.datagram_member_gate import is_local
 from echod.gate.refusal import Refusal
 from echod.model import Arrival, Peer
 from echod.socket_names import Inet

@@ -14,7 +14,7 @@ from echod.events import Counters
 from echod.gate.limits import Limits
 from echod.gate.send_budget import LITTLE, Pressure, Watermark
 from echod.model import End, Reply
-from echod.transports.layers.stack import StreamTransport
+from echod.transports.layers.layer_interface import StreamTransport
 
 _LAST: Final = (None, None)  # after the last piece of a reply
 

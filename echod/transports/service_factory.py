@@ -16,18 +16,18 @@ from twisted.internet.task import LoopingCall
 from echod.events import Closing, Counters, Events
 from echod.gate.access import Access, canonical, in_disguise, packed_address
 from echod.gate.connections import ConnectionGate
+from echod.gate.datagram_member_gate import is_local
 from echod.gate.limits import Limits
-from echod.gate.members import is_local
 from echod.gate.refusal import Refusal
 from echod.gate.send_budget import Pressure, SendBudget
 from echod.model import Service
 from echod.socket_names import Inet, SocketAddress, UnixName
-from echod.transports.carrier import Carrier
 from echod.transports.conversation import SILENCE, Conversation
+from echod.transports.fast_path_interface import Carrier
 from echod.transports.handshake_slot import Adopt, Entrance, HandOver, Rejection
-from echod.transports.layers.stack import MakeLayer, Receiver
+from echod.transports.layers.layer_interface import MakeLayer, Receiver
 from echod.transports.peers import socket_address
-from echod.transports.twisted_socket import TwistedSocket
+from echod.transports.twisted_connection import TwistedSocket
 
 SLICE: Final = 32  #: connections whose byte counts are flushed in one step: about 0.1 ms
 

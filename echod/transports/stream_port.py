@@ -23,9 +23,9 @@ from echod.address import BACKLOG
 from echod.events import Closing
 from echod.gate.refusal import Refusal
 from echod.socket_names import SocketAddress
-from echod.transports.layers.stack import Facts, Receiver
+from echod.transports.layers.layer_interface import Facts, Receiver
+from echod.transports.port_epoll import ReactorWatcher, SocketPoller, Watcher
 from echod.transports.service_factory import ServiceFactory
-from echod.transports.socket_poller import ReactorWatcher, SocketPoller, Watcher
 from echod.transports.sockets import accept
 from echod.transports.stream_socket import RESET_ON_CLOSE, StreamSocket
 from echod.transports.write_retry import WriteRetry

@@ -23,8 +23,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from echod.gate.send_budget import KERNEL_BUFFER
-from echod.transports.layers.stack import LINGER, Facts, LingerTimeout, Receiver
-from echod.transports.socket_poller import Watcher
+from echod.transports.layers.layer_interface import LINGER, Facts, LingerTimeout, Receiver
+from echod.transports.port_epoll import Watcher
 from echod.transports.write_retry import WriteRetry
 
 _log = Logger()

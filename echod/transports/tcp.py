@@ -19,7 +19,7 @@ from zope.interface import implementer
 from echod.address import BACKLOG, Address
 from echod.gate.access import packed_address
 from echod.socket_names import SocketAddress, inet_name
-from echod.transports.layers.stack import Receiver
+from echod.transports.layers.layer_interface import Receiver
 from echod.transports.lookup import NameResolver
 from echod.transports.sockets import (
     IPPROTO_MPTCP,
@@ -32,7 +32,7 @@ from echod.transports.sockets import (
 )
 from echod.transports.stream_port import StreamPort
 from echod.transports.transport import INET_FAMILIES, Stream
-from echod.transports.twisted_socket import dial
+from echod.transports.twisted_connection import dial
 
 KEEPALIVE: Final = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
 """Seconds without data before the first keepalive probe, seconds between probes, and the number of probes. A peer that

@@ -26,7 +26,7 @@ from echod.transports.registry import EVERY_FORM
 if TYPE_CHECKING:
     from echod.transports.datagram import ServiceDatagrams
     from echod.transports.datagram_client import DatagramDialogue
-    from echod.transports.layers.stack import MakeLayer, Receiver
+    from echod.transports.layers.layer_interface import MakeLayer, Receiver
     from echod.transports.service_factory import ServiceFactory
     from echod.transports.stream_port import SpareDescriptor, StreamPort
 

@@ -36,7 +36,7 @@ from echod.transports.udp_options import (
     prepare,
     reduce_ancillary,
 )
-from echod.transports.udp_source import Source, Sources, is_four, local_text, segment_size, source_key
+from echod.transports.udp_sender_cache import Source, Sources, is_four, local_text, segment_size, source_key
 
 
 class UDPPort(DatagramPort):

@@ -11,12 +11,12 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 
 from echod.address import BACKLOG, Address
 from echod.socket_names import SocketAddress, unix_name
-from echod.transports.layers.stack import Facts, Receiver
+from echod.transports.layers.layer_interface import Facts, Receiver
 from echod.transports.peers import socket_facts
 from echod.transports.sockets import keep_urgent_inline
 from echod.transports.stream_port import StreamPort
 from echod.transports.transport import Connections, Stream
-from echod.transports.twisted_socket import dial
+from echod.transports.twisted_connection import dial
 from echod.transports.unix_paths import unix_sockets
 
 

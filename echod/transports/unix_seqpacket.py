@@ -13,10 +13,10 @@ from echod.address import Address
 from echod.gate.limits import Limits
 from echod.shape import Shape
 from echod.socket_names import SocketAddress, unix_name
-from echod.transports.layers.stack import Facts, Receiver
+from echod.transports.layers.layer_interface import Facts, Receiver
 from echod.transports.message_socket import MessageSocket, prepare
 from echod.transports.peers import socket_facts
-from echod.transports.socket_poller import ReactorWatcher
+from echod.transports.port_epoll import ReactorWatcher
 from echod.transports.transport import Message
 from echod.transports.unix import UnixConnections, UnixPort
 from echod.transports.write_retry import WriteRetry

@@ -46,7 +46,7 @@ HELD_BY: Final[Mapping[int, tuple[str, ...]]] = {
     60: ("tests/gate/test_datagram_members.py",),
     61: ("tests/gate/test_datagram_members.py", "tests/unit/test_transports_datagram_sessions.py"),
     66: ("tests/gate/test_slow_conversations.py", "tests/unit/test_gate_work_budget.py"),
-    67: ("tests/gate/test_slow_conversations.py", "tests/unit/test_admin_console.py"),
+    67: ("tests/gate/test_slow_conversations.py", "tests/unit/test_admin_operator_sessions.py"),
     68: ("tests/gate/test_slow_conversations.py", "tests/unit/test_services_outbox.py"),
     70: ("tests/system/test_admin_interface.py", "tests/unit/test_admin_http.py"),
     71: ("tests/system/test_admin_interface.py", "tests/unit/test_admin_http.py"),

@@ -12,7 +12,7 @@ from echod.events import Closing
 from echod.model import CLOSE, NOTHING, PLAIN, Arrival, End, Peer, Quiet, Reply, Say, Service, Session
 from echod.services.echo import Echo
 from echod.services.upper import Upper
-from echod.transports.layers.stack import LINGER
+from echod.transports.layers.layer_interface import LINGER
 from tests.contract.matrix import MIB, data
 from tests.fastpath.clients import reset
 from tests.fastpath.listener import STALL, Listener, unsent

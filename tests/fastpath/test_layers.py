@@ -18,7 +18,7 @@ from echod.services.single_reply import Once
 from echod.services.upper import Upper
 from echod.services.whoami import Whoami
 from echod.socket_names import Inet
-from echod.transports.layers.stack import Layer
+from echod.transports.layers.layer_interface import Layer
 from tests.contract.matrix import MIB, data
 from tests.fastpath import test_endings as endings
 from tests.fastpath import test_total_buffer as budget

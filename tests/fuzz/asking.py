@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from echod.admin.access_control import AdminService
 from echod.admin.resources import DaemonResources, ReloadResult
-from echod.admin.service import AdminService
 from echod.events import Counters
 from echod.model import Context, End, Peer, Reply
 from echod.services.console import Console

@@ -7,6 +7,7 @@ import struct
 from typing import Any, Final
 
 from echod.socket_names import Inet, UnixName
+from echod.transports.layers.layer_interface import Facts, ProtocolError
 from echod.transports.layers.proxy import Proxy
 from echod.transports.layers.proxy_header import (
     SIGNATURE,
@@ -19,7 +20,6 @@ from echod.transports.layers.proxy_header import (
     version_2,
 )
 from echod.transports.layers.proxy_tlvs import crc32c, described
-from echod.transports.layers.stack import Facts, ProtocolError
 from tests.fuzz.draw import Draw
 from tests.fuzz.target import Target, assert_plain
 from tests.wire import Wire

@@ -22,14 +22,14 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 
 from echod.address import AddressError, parse
-from echod.client.commandline import parser
+from echod.client.command_definitions import parser
 from echod.config import units
 from echod.config.building import Building
 from echod.config.errors import ConfigurationError, LocatedError
 from echod.config.loading import from_listen, load
 from echod.config.printing import describe
 from echod.config.schema import ROOT, SERVICE, SERVICES, Table, default
-from echod.config.toml_reader import Reading
+from echod.config.schema_check import Reading
 from echod.config.value_types import Form
 from echod.escaping import decoded, escaped
 from echod.events import CATALOGUE

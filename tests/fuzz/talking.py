@@ -15,7 +15,7 @@ from echod.gate.connections import ConnectionGate
 from echod.gate.consent import VALID
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import Limits, Rate
-from echod.lineedit.operator_view import OperatorView
+from echod.lineedit.operator_dialogue import OperatorView
 from echod.membership import Operator, OperatorEvent, Unanswerable
 from echod.model import PLAIN, Context, End, Peer, Reply, Service, Session
 from echod.services.chat import Chat

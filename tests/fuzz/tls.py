@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from echod.gate.handshakes import Handshakes
 from echod.model import PLAIN, Arrival
 from echod.socket_names import Inet
-from echod.transports.layers.stack import Facts, HandshakeTimeout, ProtocolError
+from echod.transports.layers.layer_interface import Facts, HandshakeTimeout, ProtocolError
 from echod.transports.layers.tls import TlsLayer
 from tests.fuzz.draw import Draw
 from tests.fuzz.target import HERE, Target, assert_plain

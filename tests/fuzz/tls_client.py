@@ -18,7 +18,7 @@ from echod.model import PLAIN, Arrival
 from echod.socket_names import Inet
 from echod.tls.server import ServerContexts
 from echod.tls.verification import Expectations, client_context
-from echod.transports.layers.stack import Facts, HandshakeTimeout, ProtocolError
+from echod.transports.layers.layer_interface import Facts, HandshakeTimeout, ProtocolError
 from tests.fuzz.draw import Draw
 from tests.fuzz.target import HERE, Target, assert_plain
 from tests.tls import V12, V13, authority, issued

@@ -15,7 +15,7 @@ from echod.gate.work_budget import WorkBudget
 from echod.model import PLAIN, Arrival
 from echod.socket_names import Inet
 from echod.transports.layers.http_answer import Resource
-from echod.transports.layers.stack import Facts
+from echod.transports.layers.layer_interface import Facts
 from echod.transports.layers.websocket_server import WebSocketServer
 from tests.fuzz.draw import Draw
 from tests.fuzz.target import Target, assert_plain

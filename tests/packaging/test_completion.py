@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from echod.client.commandline import COMMANDS
+from echod.client.command_definitions import COMMANDS
 from echod.services.registry import kinds
 from tests.daemon import ECHOCTL, TOP, Daemon, environment, run
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from echod.client.commandline import COMMANDS
+from echod.client.command_definitions import COMMANDS
 from tests.daemon import run
 
 pytestmark = [pytest.mark.needs_tools, pytest.mark.timeout(300)]

@@ -19,7 +19,7 @@ from typing import IO
 
 import pytest
 
-from echod.client.commandline import COMMANDS
+from echod.client.command_definitions import COMMANDS
 from tests.contract.matrix import MIB, data, rest
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, TOP, Daemon, environment, eventually, memory, run
 

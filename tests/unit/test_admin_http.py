@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from echod.admin.access_control import AT_ONCE, AdminOptions, AdminService
 from echod.admin.http import AHEAD, BODY, EVENT, HEAD, PATIENCE, PIECE, REQUEST, SILENCE, HTTPSession
 from echod.admin.messages import SLICE, Answer, error_answer, of_json
 from echod.admin.resources import MOST_ASKED, DaemonResources, ReloadResult
-from echod.admin.service import AT_ONCE, AdminOptions, AdminService
 from echod.events import Counters
 from echod.gate.work_budget import PORTION, TURN, WorkBudget
 from echod.model import Context, End, Peer
@@ -496,9 +496,9 @@ def test_the_overflow_number_is_not_a_user(monkeypatch):
     assert ask(asking("/healthz"), peer=unix(0))[0] == 200
     monkeypatch.setattr("echod.peercred.overflow", lambda _of: None)
     assert ask(asking("/healthz"), peer=unix(65_534))[0] == 200
-    monkeypatch.setattr("echod.admin.service.overflow", lambda _of: 65_534)
+    monkeypatch.setattr("echod.admin.access_control.overflow", lambda _of: 65_534)
     assert ask_with(asking("/healthz"), unix(1, 65_534), group="nogroup", gid=65_534)[0] == 403
-    monkeypatch.setattr("echod.admin.service.overflow", lambda _of: None)
+    monkeypatch.setattr("echod.admin.access_control.overflow", lambda _of: None)
     assert ask_with(asking("/healthz"), unix(1, 65_534), group="nogroup", gid=65_534)[0] == 200
 
 

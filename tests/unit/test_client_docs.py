@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from echod.client.commandline import COMMANDS
-from echod.client.parser import Parser
+from echod.client.argparse_errors import Parser
+from echod.client.command_definitions import COMMANDS
 from echod.client.probe_ledger import ProbeLedger
 from echod.client.statistics import Times
 from echod.client.summary import figures

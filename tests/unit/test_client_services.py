@@ -10,7 +10,7 @@ import pytest
 
 from echod.client import service_matrix, services
 from echod.client.services import WIDTH, described, page
-from echod.config.options import option_forms
+from echod.config.kind_options import option_forms
 from echod.model import Service
 from echod.services.registry import Kinds, kinds
 

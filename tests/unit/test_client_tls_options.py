@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from echod.client.commandline import parser
+from echod.client.command_definitions import parser
 from echod.client.tls_settings import context_of, expectations_of
-from tests.unit.test_client_commandline import refusal
+from tests.unit.test_client_command_definitions import refusal
 
 URL = "tls://echo.example:4007"
 

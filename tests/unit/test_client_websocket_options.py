@@ -2,8 +2,8 @@
 
 import pytest
 
-from echod.client.commandline import parser
-from tests.unit.test_client_commandline import refusal
+from echod.client.command_definitions import parser
+from tests.unit.test_client_command_definitions import refusal
 
 
 def test_the_options_of_a_request():

@@ -9,8 +9,8 @@ import pytest
 from echod.address import parse
 from echod.config.building import Building
 from echod.config.errors import ConfigurationError
+from echod.config.schema_check import Reading
 from echod.config.settings import Configuration, Daemon, ServiceConfig, WebSocketSettings
-from echod.config.toml_reader import Reading
 from echod.gate.limits import Limits, Rate
 from echod.model import NoOptions, Service
 from echod.services.ack import Ack, AckOptions

@@ -11,8 +11,8 @@ from echod.address import BACKLOG, parse
 from echod.address_options import CONNECTING, DIALLING, OPTIONS
 from echod.config import schema
 from echod.config.errors import ConfigurationError
+from echod.config.kind_options import option_forms
 from echod.config.loading import load
-from echod.config.options import option_forms
 from echod.config.schema import Table
 from echod.config.value_types import Form
 from echod.services import registry

@@ -8,8 +8,8 @@ import pytest
 
 from echod.config import schema
 from echod.config.errors import ConfigurationError
+from echod.config.kind_options import option_forms
 from echod.config.loading import load
-from echod.config.options import option_forms
 from echod.runtime_dir import runtime_dir
 from echod.services import registry
 from echod.services.echo import Echo

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from echod.config.address_listing import made_certificates
 from echod.config.errors import ConfigurationError
-from echod.config.listing import made_certificates
 from echod.config.loading import from_listen, load
 from echod.services.registry import kinds
 from echod.tls import issuing

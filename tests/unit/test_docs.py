@@ -20,8 +20,8 @@ from xml.etree import ElementTree
 import pytest
 
 from echod import tap
+from echod.config.kind_options import option_forms
 from echod.config.loading import load
-from echod.config.options import option_forms
 from echod.config.schema import field_of
 from echod.daemon.startup_hint import hint
 from echod.events import CATALOGUE, Closing, Counters
@@ -32,11 +32,12 @@ from echod.gate.limits import Limits
 from echod.model import Context
 from echod.services import daytime, print_message, qotd
 from echod.services.registry import kinds
-from echod.telemetry import background_writer, service_output
+from echod.telemetry import background_writer
+from echod.telemetry import service_output_limit as limit
 from echod.telemetry.log import TEMPLATES
 from echod.transports import datagram, socket_filter, stream_port
 from echod.transports.datagram import ServiceDatagrams
-from echod.transports.layers import stack
+from echod.transports.layers import layer_interface
 from echod.transports.registry import SCHEMES
 from echod.transports.service_factory import ServiceFactory
 from tests.contract.matrix import data, fill, rest
@@ -302,7 +303,7 @@ def test_the_page_lists_every_closing_reason():
     [
         (ARCHITECTURE, f"A turn accepts up to {stream_port.A_TURN} connections"),
         (ARCHITECTURE, f"pauses for {stream_port.PAUSE:g} to {stream_port.LONGEST_PAUSE:g} second"),
-        (ARCHITECTURE, f"After {stack.LINGER:g} seconds it resets"),
+        (ARCHITECTURE, f"After {layer_interface.LINGER:g} seconds it resets"),
         (ARCHITECTURE, f"(up to {datagram.LARGEST:,} bytes)"),
         (ARCHITECTURE, f"A turn serves {datagram.A_TURN} datagrams"),
         (
@@ -311,9 +312,9 @@ def test_the_page_lists_every_closing_reason():
         ),
         (ARCHITECTURE, f"every {1000 * socket_filter.EASED:g} ms it passes twice as much"),
         (ARCHITECTURE, f"a queue of at most {background_writer.WAITING:,} lines"),
-        (SERVICES, f"or after {stack.LINGER:g} seconds"),
+        (SERVICES, f"or after {layer_interface.LINGER:g} seconds"),
         (SERVICES, f"One line shows at most {print_message.SHOWN:,} bytes of a message"),
-        (SERVICES, f"at most {service_output.A_SECOND:,} lines and {service_output.BYTES_A_SECOND >> 10} KiB a second"),
+        (SERVICES, f"at most {limit.A_SECOND:,} lines and {limit.BYTES_A_SECOND >> 10} KiB a second"),
         (SERVICES, f"A random quotation of {qotd.LARGEST} bytes at most"),
         (EMBEDDING, f"after {datagram.A_TURN} datagrams or {stream_port.A_TURN} connections"),
     ],

@@ -6,14 +6,14 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from echod.admin.console import handlers_of
 from echod.admin.messages import Request
-from echod.daemon.shared_state import LocalState, SharedState
+from echod.admin.operator_sessions import handlers_of
+from echod.daemon.daemon_wide_state import LocalState, SharedState
 from echod.membership import Membership
 from echod.model import Context, End, Peer, Reply, Service
 from echod.services.chat import Chat, ChatOptions
 from echod.services.console import Console
-from echod.services.local_membership import LocalMembership
+from echod.services.in_process_membership import LocalMembership
 from echod.socket_names import Inet, UnixName
 
 TCP = Peer("tcp", Inet("127.0.0.1", 10012), Inet("127.0.0.1", 40_000))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from docs import picture
-from echod.client.commandline import parser
+from echod.client.command_definitions import parser
 from echod.tap import Options
 
 TOP = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from echod.services.echo import Echo
 from echod.services.print_message import SHOWN, effective, line, printing, show
 from echod.services.registry import kinds
 from echod.socket_names import Inet, unix_name
-from echod.telemetry.service_output import A_SECOND, ServiceOutput
+from echod.telemetry.service_output_limit import A_SECOND, ServiceOutput
 
 PEER = Peer("udp", Inet("127.0.0.1", 9), Inet("192.0.2.1", 40_000))
 

@@ -13,9 +13,9 @@ from echod.gate.access import Access, packed_address
 from echod.gate.address_cookies import LENGTH, SLOT, answer_to, is_challenge
 from echod.gate.connections import ConnectionGate
 from echod.gate.consent import RENEW_AFTER, RETRY, VALID
+from echod.gate.datagram_member_gate import CHALLENGES, OUTPUT
 from echod.gate.datagrams import DatagramGate
 from echod.gate.limits import UNLIMITED, Limits
-from echod.gate.members import CHALLENGES, OUTPUT
 from echod.gate.refusal import Refusal
 from echod.gate.work_budget import PORTION, TURN, WorkBudget
 from echod.model import CLOSE, PLAIN, Arrival, Context, Peer, Quiet, Reply, Service

@@ -7,8 +7,8 @@ from twisted.internet.task import Clock
 from echod.model import PLAIN
 from echod.socket_names import Inet
 from echod.transports.handshake_slot import Entrance
-from echod.transports.layers.stack import HandshakeTimeout, Layer, stacked
-from echod.transports.twisted_socket import TwistedSocket
+from echod.transports.layers.layer_interface import HandshakeTimeout, Layer, stacked
+from echod.transports.twisted_connection import TwistedSocket
 from tests.layers import HANDSHAKE, Name, Staying
 from tests.wire import Wire
 

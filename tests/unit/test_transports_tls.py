@@ -17,7 +17,7 @@ from echod.model import PLAIN
 from echod.socket_names import Inet
 from echod.tls import issuing
 from echod.tls.server import ServerContexts
-from echod.transports.layers.stack import Facts, HandshakeTimeout, ProtocolError
+from echod.transports.layers.layer_interface import Facts, HandshakeTimeout, ProtocolError
 from echod.transports.layers.tls import TlsLayer
 from echod.transports.layers.tls_records import AT_ONCE, FREE, READ, RecordCost
 from tests.contract.matrix import data

@@ -24,7 +24,7 @@ from echod.socket_names import Inet
 from echod.transports.conversation import Conversation
 from echod.transports.handshake_slot import Rejection
 from echod.transports.layers.http_answer import Answer, Resource
-from echod.transports.layers.stack import (
+from echod.transports.layers.layer_interface import (
     LINGER,
     Answered,
     Facts,

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from echod.socket_names import Inet, SocketAddress
+from echod.transports.layers.layer_interface import Build, HandshakeLayer, Layer, ProtocolError, StreamTransport
 from echod.transports.layers.proxy_header import Header, HeaderError, Versions, parse
 from echod.transports.layers.proxy_tlvs import described
-from echod.transports.layers.stack import Build, HandshakeLayer, Layer, ProtocolError, StreamTransport
 
 MakeHeader = Callable[[SocketAddress, SocketAddress], bytes]
 """Makes a header from the addresses of the two ends of a client's socket: its own, and the peer's."""

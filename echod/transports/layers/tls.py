@@ -24,7 +24,7 @@ from echod.gate.work_budget import WorkBudget
 from echod.model import PLAIN, Arrival, share_of
 from echod.tls.handshake_facts import explained, handshake_facts, not_a_hello
 from echod.tls.server import names_may_be_wrong
-from echod.transports.layers.stack import (
+from echod.transports.layers.layer_interface import (
     LINGER,
     Build,
     HandshakeLayer,

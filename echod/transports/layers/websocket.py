@@ -33,7 +33,7 @@ from echod.gate.work_budget import Portion, WorkBudget
 from echod.model import PLAIN, Arrival, share_of
 from echod.shape import Shape
 from echod.transports.handshake_slot import Rejection
-from echod.transports.layers.stack import (
+from echod.transports.layers.layer_interface import (
     LINGER,
     Build,
     HandshakeLayer,

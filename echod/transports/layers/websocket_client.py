@@ -16,7 +16,7 @@ from websockets.uri import WebSocketURI
 
 from echod.address import Address
 from echod.escaping import clipped, escaped
-from echod.transports.layers.stack import Build, ProtocolError, StreamTransport
+from echod.transports.layers.layer_interface import Build, ProtocolError, StreamTransport
 from echod.transports.layers.websocket import HEAD, WebSocket
 
 _ORDERLY: Final = frozenset({1000, 1001, 1005})  #: codes of an orderly end; 1005 is a Close without a code

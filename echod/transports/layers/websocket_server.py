@@ -36,8 +36,8 @@ from echod.transports.layers.http_answer import (
     text_answer,
     unknown_path,
 )
+from echod.transports.layers.layer_interface import Answered, Build, ProtocolError
 from echod.transports.layers.proxy_header import SIGNATURE
-from echod.transports.layers.stack import Answered, Build, ProtocolError
 from echod.transports.layers.websocket import HEAD, WebSocket
 
 WINDOW_BITS: Final = 12

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from echod.config import toml_reader
+from echod.config import schema_check
 from echod.config.errors import element
-from echod.config.toml_reader import DEFAULT, Reading, Written
+from echod.config.schema_check import DEFAULT, Reading, Written
 from echod.model import Service
 from echod.services.ack import Ack
 from echod.services.discard import Discard
@@ -186,7 +186,7 @@ def test_options_are_checked_under_a_wrong_kind():
 
 
 def test_a_kind_that_comes_later(monkeypatch):
-    monkeypatch.setattr(toml_reader, "PLANNED", frozenset({"later"}))
+    monkeypatch.setattr(schema_check, "PLANNED", frozenset({"later"}))
     assert errors(with_echo(kind="later")) == ["/etc/a.toml: services.echo.kind: later: not available in this version"]
     assert errors({"services": {"later": SERVICE}}) == [
         "/etc/a.toml: services.later: later: not available in this version"

@@ -17,10 +17,10 @@ from echod.services.echo import Echo
 from echod.services.upper import Upper
 from echod.socket_names import Inet
 from echod.transports.layers.http_answer import Resource
-from echod.transports.layers.stack import Facts
+from echod.transports.layers.layer_interface import Facts
 from echod.transports.layers.websocket_server import WebSocketServer
-from echod.transports.path_port import PathPort, SharedSocket
 from echod.transports.service_factory import ServiceFactory
+from echod.transports.url_path_port import PathPort, SharedSocket
 from tests.unit.test_transports_websocket import REQUEST
 from tests.wire import Wire
 

@@ -22,7 +22,7 @@ from echod.gate.refusal import Refusal
 from echod.socket_names import SocketAddress, is_loopback
 from echod.transports.handshake_slot import Entrance, Rejection
 from echod.transports.layers.http_answer import Resource
-from echod.transports.layers.stack import Receiver
+from echod.transports.layers.layer_interface import Receiver
 from echod.transports.service_factory import ServiceFactory
 
 

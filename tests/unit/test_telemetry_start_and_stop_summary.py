@@ -1,6 +1,6 @@
 """The summaries for operators: a line for each service at the start, and a sentence at the end."""
 
-from echod.telemetry.summary import Opened, stopped
+from echod.telemetry.start_and_stop_summary import Opened, stopped
 
 
 def test_the_addresses_of_a_start_are_one_line_for_each_service() -> None:

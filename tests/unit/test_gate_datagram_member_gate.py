@@ -4,7 +4,7 @@ from twisted.internet.task import Clock
 
 from echod.gate.access import packed_address
 from echod.gate.buckets import TABLE
-from echod.gate.members import MUTED, OUTPUT, REMEMBERED, MemberGate, is_local
+from echod.gate.datagram_member_gate import MUTED, OUTPUT, REMEMBERED, MemberGate, is_local
 
 
 def spent(gate, host, size=1000):

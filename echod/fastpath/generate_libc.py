@@ -1,4 +1,4 @@
-"""Declares the system calls of the fast path, and generates libc.py: `python -m echod.fastpath.libc_build`.
+"""Declares the system calls of the fast path, and generates libc.py: `python -m echod.fastpath.generate_libc`.
 
 cffi needs 25 ms to parse these lines. The daemon imports the generated module instead, at every start.
 """
@@ -32,7 +32,7 @@ DECLARATIONS: Final = """
     ssize_t sendmsg(int, const struct msghdr *, int);
 """
 
-HEAD: Final = '"""Declarations of the C library. `python -m echod.fastpath.libc_build` generates this module."""\n\n'
+HEAD: Final = '"""Declarations of the C library. `python -m echod.fastpath.generate_libc` generates this module."""\n\n'
 GENERATED: Final = Path(__file__).with_name("libc.py")
 
 

@@ -13,15 +13,15 @@ from typing import Any, Protocol
 from echod.events import Counters
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
+from echod.gate.datagram_member_gate import MemberGate
 from echod.gate.datagrams import DatagramGate
 from echod.gate.handshakes import Handshakes
 from echod.gate.limits import Limits
-from echod.gate.members import MemberGate
 from echod.gate.network_rate import Total
 from echod.gate.send_budget import SendBudget
 from echod.membership import Membership
 from echod.model import Context
-from echod.services.local_membership import LocalMembership
+from echod.services.in_process_membership import LocalMembership
 
 
 class SharedState(Protocol):

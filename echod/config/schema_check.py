@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from echod.config import units
 from echod.config.errors import LocatedError, element, joined
-from echod.config.options import option_forms
+from echod.config.kind_options import option_forms
 from echod.config.schema import ADMIN, KIND_RIGHT, ROOT, SERVICE, SERVICES, Table, missing
 from echod.config.value_types import Form, called, text
 from echod.escaping import escaped

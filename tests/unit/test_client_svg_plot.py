@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as some
 
-from echod.client.plot import BOTTOM, HEIGHT, MOST, STEPS, TOP, WIDTH, Plot, _step
+from echod.client.svg_plot import BOTTOM, HEIGHT, MOST, STEPS, TOP, WIDTH, Plot, _step
 
 
 def columns(plot):

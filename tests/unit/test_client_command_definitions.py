@@ -2,7 +2,7 @@
 
 import pytest
 
-from echod.client.commandline import COMMANDS, parser
+from echod.client.command_definitions import COMMANDS, parser
 from echod.client.help_examples import EXAMPLES
 from echod.client.value_types import MOST_PROBES
 

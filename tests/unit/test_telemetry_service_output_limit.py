@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.telemetry.service_output import A_SECOND, BYTES_A_SECOND, ServiceOutput
+from echod.telemetry.service_output_limit import A_SECOND, BYTES_A_SECOND, ServiceOutput
 
 
 class Lines(SynchronousTestCase):

@@ -10,8 +10,8 @@ import pytest
 from twisted.internet.epollreactor import EPollReactor
 
 import echod
-from echod.daemon import twisted_internals
-from echod.daemon.twisted_internals import OF_THE_REACTOR, USED, Incompatible, check
+from echod.daemon import twisted_internals_check
+from echod.daemon.twisted_internals_check import OF_THE_REACTOR, USED, Incompatible, check
 
 OWN = {"_exit", "_port"}  # os._exit; of an endpoint, and only if it has one
 
@@ -53,7 +53,7 @@ def test_this_twisted_has_them():
 def test_one_that_is_missing_is_named_with_the_release_that_has_it(monkeypatch):
     renamed = mock.Mock(spec=[name for name in dir(EPollReactor) if name != "doIteration"])
     monkeypatch.setitem(
-        twisted_internals.USED,
+        twisted_internals_check.USED,
         "twisted.internet.epollreactor.EPollReactor",
         (lambda: renamed, USED["twisted.internet.epollreactor.EPollReactor"][1]),
     )

@@ -4,16 +4,16 @@ import re
 import subprocess
 import sys
 
-from echod.fastpath import libc_build, syscalls
+from echod.fastpath import generate_libc, syscalls
 
 
 def test_the_generated_module_has_the_declarations():
-    written = libc_build.GENERATED.read_text("ascii")
-    assert written == libc_build.source(), "run `python -m echod.fastpath.libc_build`"
+    written = generate_libc.GENERATED.read_text("ascii")
+    assert written == generate_libc.source(), "run `python -m echod.fastpath.generate_libc`"
 
 
 def test_every_declared_function_is_looked_for():
-    declared = re.findall(r"(\w+)\(", libc_build.DECLARATIONS)
+    declared = re.findall(r"(\w+)\(", generate_libc.DECLARATIONS)
     assert sorted(dir(syscalls.C)) == sorted(declared)
 
 

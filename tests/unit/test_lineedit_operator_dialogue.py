@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.lineedit.operator_view import HELP, Answer, Leave, OperatorView
+from echod.lineedit.operator_dialogue import HELP, Answer, Leave, OperatorView
 
 
 class View(OperatorView):

@@ -22,7 +22,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from echod.transports.layers.stack import LINGER, Facts, LingerTimeout, Receiver
+from echod.transports.layers.layer_interface import LINGER, Facts, LingerTimeout, Receiver
 from echod.transports.peers import facts_of
 from echod.transports.sockets import clamp
 

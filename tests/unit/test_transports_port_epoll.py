@@ -13,8 +13,8 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
 from echod.services.echo import Echo
-from echod.transports import socket_poller
-from echod.transports.socket_poller import A_TURN, SocketPoller
+from echod.transports import port_epoll
+from echod.transports.port_epoll import A_TURN, SocketPoller
 from tests.fastpath.listener import listener
 from tests.fastpath.reactors import failures
 
@@ -172,7 +172,7 @@ def test_all_sockets_are_closed_when_the_reactor_ends():
 def test_without_a_descriptor_for_an_epoll_the_reactor_watches_each_connection(tmp_path):
     with (
         listener("plain", "tcp", tmp_path, Echo()) as made,
-        mock.patch.object(socket_poller, "epoll", side_effect=OSError(errno.EMFILE, "")),
+        mock.patch.object(port_epoll, "epoll", side_effect=OSError(errno.EMFILE, "")),
     ):
         client = made.connect()
         client.send(b"hello")

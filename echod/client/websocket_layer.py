@@ -10,7 +10,7 @@ from echod.address import Address
 from echod.escaping import escaped
 from echod.gate.limits import Limits
 from echod.stdio import report
-from echod.transports.layers.stack import MakeLayer
+from echod.transports.layers.layer_interface import MakeLayer
 from echod.transports.layers.websocket_client import WebSocketClient
 
 HANDSHAKE: Final = 10.0  #: seconds, as a server's default

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from echod.config.listing import listeners, unused_proxies, warnings
+from echod.config.address_listing import listeners, unused_proxies, warnings
 from echod.config.loading import load
 from echod.services.echo import Echo
 from echod.services.upper import Upper

@@ -4,7 +4,7 @@ import ast
 from ipaddress import ip_network
 from pathlib import Path
 
-from echod.daemon.shared_state import LocalState, SharedState
+from echod.daemon.daemon_wide_state import LocalState, SharedState
 from echod.gate.access import Access
 from echod.gate.limits import Limits, Rate
 from echod.gate.network_rate import TOTAL
@@ -22,7 +22,7 @@ def test_nothing_else_in_the_daemon_makes_a_part():
         for part in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id in PARTS
     }
-    assert made == {("shared_state.py", name) for name in PARTS}
+    assert made == {("daemon_wide_state.py", name) for name in PARTS}
 
 
 def test_services_have_slots_of_their_own_and_one_rate_of_all_networks():

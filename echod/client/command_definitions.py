@@ -10,8 +10,8 @@ from textwrap import fill as fill_text
 from typing import Any, Final
 
 from echod.client import proxy_options, websocket_options
+from echod.client.argparse_errors import Parser
 from echod.client.help_examples import EXAMPLES
-from echod.client.parser import Parser
 from echod.client.tls_options import LAYER, certificates, verification
 from echod.client.value_types import (
     admin_url,

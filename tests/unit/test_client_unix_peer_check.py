@@ -1,4 +1,4 @@
-"""echod.client.peer_trust: the owners of a listening socket that are trusted."""
+"""echod.client.unix_peer_check: the owners of a listening socket that are trusted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from echod.address import parse
-from echod.client.peer_trust import Untrusted, check, only_writable_by
+from echod.client.unix_peer_check import Untrusted, check, only_writable_by
 from echod.peercred import Credentials
 
 
@@ -22,8 +22,8 @@ def connection() -> Iterator[socket.socket]:
 
 def listens(monkeypatch, user, overflow=None):
     """The kernel says that `user` listens."""
-    monkeypatch.setattr("echod.client.peer_trust.credentials", lambda _: user and Credentials(user, frozenset()))
-    monkeypatch.setattr("echod.client.peer_trust.overflow", lambda _: overflow)
+    monkeypatch.setattr("echod.client.unix_peer_check.credentials", lambda _: user and Credentials(user, frozenset()))
+    monkeypatch.setattr("echod.client.unix_peer_check.overflow", lambda _: overflow)
 
 
 def test_our_own_socket_is_trusted(connection):
@@ -69,7 +69,7 @@ def test_a_folder_is_trusted_if_no_third_user_can_replace_its_files(tmp_path, mo
         pytest.skip("giving a folder to another user takes root")
     # /tmp is sticky, and anyone may have made a folder in it first: only below a folder of root's does it count.
     assert not only_writable_by(4001, "/tmp")
-    monkeypatch.setattr("echod.client.peer_trust.os.path.dirname", _dirname_up_to(str(tmp_path)))
+    monkeypatch.setattr("echod.client.unix_peer_check.os.path.dirname", _dirname_up_to(str(tmp_path)))
     folder = tmp_path / "run"
     folder.mkdir()
     os.chown(folder, 4001, -1)

@@ -22,7 +22,7 @@ from echod.services.whoami import Whoami
 from echod.transports import udp
 from echod.transports.datagram import ServiceDatagrams
 from echod.transports.udp_options import IP_PKTINFO, IP_RECVTTL
-from echod.transports.udp_source import REMEMBERED, Source, Sources
+from echod.transports.udp_sender_cache import REMEMBERED, Source, Sources
 from tests.fastpath.reactors import failures
 
 UNLIMITED = Rate(0, 0)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Optional
 import attrs
 import pytest
 
-from echod.config.options import option_forms
+from echod.config.kind_options import option_forms
 from echod.model import Service
 from echod.services.ack import Ack
 from echod.services.chat import Chat

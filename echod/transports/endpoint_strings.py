@@ -15,10 +15,10 @@ from twisted.internet.protocol import Factory
 from echod.address import Address
 from echod.socket_names import scoped
 from echod.transports import tcp
-from echod.transports.layers.stack import Receiver
+from echod.transports.layers.layer_interface import Receiver
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.transport import Stream
-from echod.transports.twisted_socket import dial
+from echod.transports.twisted_connection import dial
 
 
 class _Later(Factory):
