@@ -62,9 +62,8 @@ def test_two_links_have_two_labels_two_counters_and_two_lines(links, plane):
                     assert ask(link, kind, b"hello") == b"hello"
         shown = [url for _, url in daemon.urls]
         assert shown == [f"{scheme}://[{HOST}%{link}]:{PORT}" for scheme in ("tcp", "udp") for link in LINKS]
-        lines = "\n".join(daemon.stderr.text)
         for link in LINKS:
-            assert f" from [{HOST}%{link}]:" in lines
+            daemon.stderr.wait_for(rf" from \[{HOST}%{link}\]:")
         figures = daemon.counters()
         for turns, link in enumerate(LINKS, start=1):
             assert figures[f"echo tcp://[{HOST}%{link}]:{PORT}"]["accepted"] == turns
