@@ -66,6 +66,7 @@ def test_daemon_and_client_use_the_same_folder(tmp_path):
             assert again.returncode == 0
 
 
+@pytest.mark.xdist_group("the folder of user 4001")
 def test_each_user_finds_its_own_daemon(folder):
     """Two terminals of a user without a session: the folder in /tmp belongs to this user only."""
     ours = Path("/tmp/echod-4001")
@@ -84,6 +85,7 @@ def test_each_user_finds_its_own_daemon(folder):
         shutil.rmtree(ours, ignore_errors=True)
 
 
+@pytest.mark.xdist_group("the folder of user 4001")
 def test_a_folder_that_another_user_made_first_ends_the_start(folder):
     ours = Path("/tmp/echod-4001")
     if ours.exists():
