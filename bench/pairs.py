@@ -63,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     workloads = [each for each in WORKLOADS if each.key in options.only.split(",")]
     cores = machine.choose_cores()
     machine.raise_nofile()
-    subject = by_key[options.peer]
+    # Only the roles that are measured: an earlier checkout may not know all of them.
+    subject = replace(by_key[options.peer], roles=frozenset(workload.role for workload in workloads))
     other = by_key[options.against] if options.against else subject
     with tempfile.TemporaryDirectory(prefix="pairs-") as name, ExitStack() as stack:
         generator = Generator(build_load(Path(name)), cores.load)
