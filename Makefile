@@ -5,8 +5,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Most of a test is waiting for a process or a timer, so three tests run for each processor; JOBS=0 runs one after another.
-JOBS ?= $(shell expr 3 '*' $$(nproc))
+# Half of a test is waiting for a process or a timer, so two tests run for each processor; JOBS=0 runs one after another.
+JOBS ?= $(shell expr 2 '*' $$(nproc))
 PARALLEL = -n $(JOBS) --dist loadgroup
 TYPED = echod twisted/plugins bench completion docs tests
 

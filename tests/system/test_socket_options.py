@@ -157,11 +157,13 @@ def test_ttl_of_replies_and_of_requests(host, level, option, received):
 
 
 def test_v6only_decides_whether_ipv4_clients_are_served():
-    listen = ("echo=tcp://[::]:0", "upper=tcp://[::]:0?v6only=no", "ack=tcp://*:0?v6only=yes", "qotd=tcp://*:0")
-    with Daemon(listen=listen) as daemon:
+    hosts = {"echo": "[::]:{}", "upper": "[::]:{}?v6only=no", "ack": "*:{}?v6only=yes", "qotd": "*:{}"}
+    # Not port 0: the daemon of another test could get the same port of 127.0.0.1.
+    ports = {service: free_port() for service in hosts}
+    listen = [f"{service}=tcp://{host.format(ports[service])}" for service, host in hosts.items()]
+    with Daemon(listen=listen):
         served = {}
-        for service in ("echo", "upper", "ack", "qotd"):
-            port = daemon.inet(service, "tcp")[1]
+        for service, port in ports.items():
             socket.create_connection(("::1", port), SECONDS).close()
             try:
                 socket.create_connection(("127.0.0.1", port), SECONDS).close()
