@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 from echod.gate.access import key_of
 from echod.gate.connections import client_of
 from echod.gate.limits import Limits
-from echod.gate.send_budget import SendBudget, Watermark
+from echod.gate.total_buffer import SendBudget, Watermark
 from echod.gate.work_budget import WorkBudget
 from echod.membership import Membership
 from echod.shape import Shape

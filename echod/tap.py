@@ -45,7 +45,7 @@ from echod.stdio import open_standard_streams, readers_may_leave
 from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.log import Log
 from echod.telemetry.threads import NoThread
-from echod.transports import endpoint_strings, inherited_sockets
+from echod.transports import inherited_sockets, twisted_endpoint_strings
 from echod.version import VERSION
 
 EX_USAGE: Final = 64  #: sysexits(3)
@@ -151,11 +151,12 @@ def read(options: Options) -> Configuration:
     try:
         if options.listen:
             return with_show(
-                from_listen(options.listen, options.allow, kinds(), endpoint_strings.unknown), options["show"]
+                from_listen(options.listen, options.allow, kinds(), twisted_endpoint_strings.unknown), options["show"]
             )
         path = None if options["config"] is None else Path(options["config"])
         return with_show(
-            load(path, kinds(), os.environ, allow=options.allow, unknown=endpoint_strings.unknown), options["show"]
+            load(path, kinds(), os.environ, allow=options.allow, unknown=twisted_endpoint_strings.unknown),
+            options["show"],
         )
     except ConfigurationError as error:
         raise ConfigurationRefused(EX_CONFIG, [str(one) for one in error.errors]) from error

@@ -1,1 +1,1 @@
-"""echoctl: everything a person types. One file a command; `main` knows them by name."""
+"""echoctl: its commands, and what they share; `main` runs the module in `commands` with the name of the command."""

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from echod.address import Address
 from echod.client.client_connection import Failed, family_of
 from echod.client.connect_attempt import Attempt, HandshakeFailed
-from echod.client.probe_arguments import ProbeSetup
+from echod.client.probe_context import ProbeContext
 from echod.escaping import escaped, system_error
 from echod.socket_names import SocketAddress, inet_name, unix_name
 from echod.transports.datagram_client import ATTEMPT_DELAY, OUTAGE
@@ -36,7 +36,7 @@ class Connections:
     attempt that succeeds.
     """
 
-    def __init__(self, setup: ProbeSetup) -> None:
+    def __init__(self, setup: ProbeContext) -> None:
         self._setup = setup
         self._address, self._account, self._clock = setup.address, setup.account, setup.clock
         self._targets: list[Target] = []

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parsed = parser().parse_args(arguments)
-    module = importlib.import_module(f"echod.client.{parsed.command}")
+    module = importlib.import_module(f"echod.client.commands.{parsed.command}")
     if not hasattr(module, "run"):
         return _in_reactor(module.COMMAND, parsed)
     freeze_startup_heap()

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from echod.client.client_connection import Dialogue, Failed
 from echod.client.echo_probe import Datagrams, Probes, Probing, Stream
-from echod.client.probe_arguments import ProbeSetup
+from echod.client.probe_context import ProbeContext
 from echod.client.probe_ledger import ProbeResult
 from echod.model import Peer, Quiet, Reply, Say, Session
 from echod.shape import Shape
@@ -22,7 +22,7 @@ UNSENT: Final = 64 * 1024 * 1024
 class Conversing:
     """Sends all probes in one session."""
 
-    def __init__(self, setup: ProbeSetup) -> None:
+    def __init__(self, setup: ProbeContext) -> None:
         self._setup = setup
         self._address, self._account, self._clock = setup.address, setup.account, setup.clock
         self._session: Probing

@@ -25,7 +25,7 @@ def service_url(text: str) -> Address:
     if address.is_passed:
         raise argparse.ArgumentTypeError(f"{address.label} is only for listening; expected the address of a service")
     if address.is_opaque:
-        from echod.transports.endpoint_strings import unknown  # slow to import, as all of Twisted
+        from echod.transports.twisted_endpoint_strings import unknown  # slow to import, as all of Twisted
 
         if (reason := unknown(address.path, client=True)) is not None:
             raise argparse.ArgumentTypeError(f"{address.label}: {reason}")

@@ -19,7 +19,7 @@ from echod.daemon.address_holder import holder
 from echod.daemon.fd_store import DescriptorStore
 from echod.escaping import system_error
 from echod.socket_names import Inet, inet_name, is_loopback
-from echod.transports import endpoint_strings, inherited_sockets, unix_paths
+from echod.transports import inherited_sockets, twisted_endpoint_strings, unix_paths
 from echod.transports.multicast import TTL, is_group
 from echod.transports.sockets import mark
 from echod.transports.tcp import accepts_fast_open
@@ -57,7 +57,7 @@ class BoundSocket:
 
     service: ServiceConfig
     address: Address  #: for `systemd:NAME`, the address of the socket that was passed
-    socket: socket.socket | endpoint_strings.Listening | SharedSocket
+    socket: socket.socket | twisted_endpoint_strings.Listening | SharedSocket
     spec: ListenSpec
     path: unix_paths.OwnPath | None = None  #: the path to remove with the socket, if echod created it
     closing: Callable[[], bool] = lambda: False  #: called at the close; True if the manager keeps socket and path

@@ -18,7 +18,7 @@ from echod.gate.datagrams import DatagramGate
 from echod.gate.handshakes import Handshakes
 from echod.gate.limits import Limits
 from echod.gate.network_rate import Total
-from echod.gate.send_budget import SendBudget
+from echod.gate.total_buffer import SendBudget
 from echod.membership import Membership
 from echod.model import Context
 from echod.services.in_process_membership import LocalMembership

@@ -7,7 +7,7 @@ import sys
 from typing import Final
 
 from echod.fastpath import syscalls
-from echod.gate.send_budget import KERNEL_BUFFER
+from echod.gate.total_buffer import KERNEL_BUFFER
 from echod.socket_names import SocketAddress, inet, inet_name, unix_name
 from echod.transports.stream_socket import RESET_ON_CLOSE
 

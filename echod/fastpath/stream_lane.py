@@ -12,7 +12,7 @@ Rules:
 * A short write stops reading. This is the backpressure, and makes half-close correct: the end of input is seen only
   after all bytes before it have been sent.
 * Pending bytes stay in their pipe (`pipes`), and count as unsent. While the send budget of all connections is used up
-  (`gate.send_budget`), a read is limited to a page.
+  (`gate.total_buffer`), a read is limited to a page.
 * Gate, counters, events and time limits are those of the factory, as on the plain path.
 * When the listener stops, its connections become Conversations with their pending bytes; the plain path drains them.
 * Connections that begin with a PROXY header are accepted by the plain path. It hands each over when the header has
@@ -38,7 +38,7 @@ from echod.fastpath.acceptor import Accepting
 from echod.fastpath.forwarding import Forwarder
 from echod.fastpath.loop import Loop
 from echod.fastpath.pipes import Pipes, Waiting
-from echod.gate.send_budget import LITTLE, Pressure
+from echod.gate.total_buffer import LITTLE, Pressure
 from echod.socket_names import SocketAddress
 from echod.transports.layers.layer_interface import Facts
 from echod.transports.service_factory import SLICE, described

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from echod.gate.send_budget import Pressure
+from echod.gate.total_buffer import Pressure
 from echod.membership import ClientReceiver, OperatorEvent, Unanswerable
 from echod.model import Context
 

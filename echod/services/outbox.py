@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
-from echod.gate.send_budget import LITTLE, Pressure
+from echod.gate.total_buffer import LITTLE, Pressure
 from echod.model import NOTHING, Context, End, Reply, Say
 
 WAITING: Final = 262_144  #: bytes that wait for one reader, beside the connection's own `buffer`: minutes of a chat

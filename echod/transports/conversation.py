@@ -4,7 +4,7 @@ It is the highest level of every stack (`layers.layer_interface`), of a server o
 messages. Its rules:
 
 * Reading pauses while the kernel does not accept all data, or while more than `limits.buffer` bytes are unsent. So a
-  peer that does not read is not read from. While the send budget is used up (`gate.send_budget`), it pauses at a page.
+  peer that does not read is not read from. While the send budget is used up (`gate.total_buffer`), it pauses at a page.
 * Reading also pauses while the session holds input (`Reply.held`). The session processes it within `gate.work_budget`.
 * After the peer's half-close, pending output is still sent. Then the connection is closed.
 """
@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from echod.events import Closing, Counters
 from echod.gate.limits import Limits
-from echod.gate.send_budget import SendBudget, Watermark
+from echod.gate.total_buffer import SendBudget, Watermark
 from echod.gate.work_budget import WorkBudget
 from echod.model import CLOSE, NO_FACTS, NOTHING, PLAIN, Arrival, End, Peer, Reply, Say, Session
 from echod.transports.layers.layer_interface import LingerTimeout, MessageTooLarge, ProtocolError, StreamTransport

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from echod.gate.send_budget import Pressure
+from echod.gate.total_buffer import Pressure
 
 
 class Carrier(Protocol):

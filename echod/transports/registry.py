@@ -64,7 +64,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
 
 OTHER_FORMS: Final[Mapping[str, Scheme]] = MappingProxyType(
     {
-        "endpoint": Scheme(Shape.STREAM, module="endpoint_strings", shown_as="tcp"),
+        "endpoint": Scheme(Shape.STREAM, module="twisted_endpoint_strings", shown_as="tcp"),
         "systemd": Scheme(Shape.STREAM, frozenset({"as", "proxy"})),
     }
 )

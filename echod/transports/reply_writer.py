@@ -12,7 +12,7 @@ from typing import Final
 
 from echod.events import Counters
 from echod.gate.limits import Limits
-from echod.gate.send_budget import LITTLE, Pressure, Watermark
+from echod.gate.total_buffer import LITTLE, Pressure, Watermark
 from echod.model import End, Reply
 from echod.transports.layers.layer_interface import StreamTransport
 

@@ -19,7 +19,7 @@ from echod.gate.connections import ConnectionGate
 from echod.gate.datagram_member_gate import is_local
 from echod.gate.limits import Limits
 from echod.gate.refusal import Refusal
-from echod.gate.send_budget import Pressure, SendBudget
+from echod.gate.total_buffer import Pressure, SendBudget
 from echod.model import Service
 from echod.socket_names import Inet, SocketAddress, UnixName
 from echod.transports.conversation import SILENCE, Conversation

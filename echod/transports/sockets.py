@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from echod.address import Address
 from echod.address_options import option_text, source_of
-from echod.gate.send_budget import KERNEL_BUFFER
+from echod.gate.total_buffer import KERNEL_BUFFER
 from echod.socket_names import scoped
 from echod.transports.multicast import TTL, is_group, join, limit_ttl, prepare_sender
 

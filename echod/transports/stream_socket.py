@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from echod.gate.send_budget import KERNEL_BUFFER
+from echod.gate.total_buffer import KERNEL_BUFFER
 from echod.transports.layers.layer_interface import LINGER, Facts, LingerTimeout, Receiver
 from echod.transports.port_epoll import Watcher
 from echod.transports.write_retry import WriteRetry

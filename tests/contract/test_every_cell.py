@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from echod.client.service_matrix import PROXIED, cells
+from echod.client.kind_transport_matrix import PROXIED, cells
 from echod.config.errors import ConfigurationError
 from echod.config.loading import load
 from echod.services.registry import kinds

@@ -22,7 +22,7 @@ from echod.fastpath.stream_lane import StreamLane
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.gate.limits import UNLIMITED, Limits
-from echod.gate.send_budget import SendBudget
+from echod.gate.total_buffer import SendBudget
 from echod.model import Service
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.stream_port import SpareDescriptor

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from echod.fastpath.stream_lane import StreamLane
-from echod.gate.send_budget import KERNEL_BUFFER, LITTLE, Pressure
+from echod.gate.total_buffer import KERNEL_BUFFER, LITTLE, Pressure
 from echod.services.echo import Echo
 from echod.services.upper import Upper
 from tests.contract.matrix import MIB, data

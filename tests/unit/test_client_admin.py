@@ -11,9 +11,9 @@ from contextlib import suppress
 import pytest
 
 from echod.address import parse
-from echod.client import reload, status
 from echod.client.admin import Administrator, Unanswered, parsing_response
-from echod.client.console import _only
+from echod.client.commands import reload, status
+from echod.client.commands.console import _only
 
 RIGHT = {
     "version": "1",

@@ -14,7 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from echod.client.certificates import local_names, run
+from echod.client.commands.certificates import local_names, run
 from tests.daemon import TOP
 
 FILES = {"ca.pem", "ca-key.pem", "server.pem", "server-key.pem", "client.pem", "client-key.pem"}

@@ -8,8 +8,9 @@ from pathlib import Path
 import attrs
 import pytest
 
-from echod.client import service_matrix, services
-from echod.client.services import WIDTH, described, page
+from echod.client import kind_transport_matrix
+from echod.client.commands import services
+from echod.client.commands.services import WIDTH, described, page
 from echod.config.kind_options import option_forms
 from echod.model import Service
 from echod.services.registry import Kinds, kinds
@@ -104,7 +105,7 @@ def test_every_kind_can_be_described(kind):
 
 def test_the_page_shows_the_matrix_as_it_is_printed():
     page_ = (Path(__file__).parents[2] / "docs" / "SERVICES.md").read_text("utf-8")
-    shown = "\n".join(service_matrix.lines(kinds(plugins=())))
+    shown = "\n".join(kind_transport_matrix.lines(kinds(plugins=())))
     assert f"```text\n{shown}\n```" in page_
     assert max(map(len, shown.splitlines())) <= 100
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from echod.client.status import page
+from echod.client.commands.status import page
 from echod.client.tables import screen, show
 
 

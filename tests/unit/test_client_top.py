@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from wcwidth import wcswidth
 
+from echod.client.commands.top import counters, drawn, rates, short
 from echod.client.tables import screen
-from echod.client.top import counters, drawn, rates, short
 
 LISTENER = {"open": 1234, "accepted": 7, "datagrams_in": 0, "bytes_in": 5, "bytes_out": 5, "refused": {}}
 STATUS = {

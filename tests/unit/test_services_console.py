@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.gate.send_budget import SendBudget
+from echod.gate.total_buffer import SendBudget
 from echod.gate.work_budget import PORTION, WorkBudget
 from echod.membership import Unanswerable
 from echod.model import Context, End, Peer

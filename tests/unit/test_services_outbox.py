@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.gate.send_budget import LITTLE, SendBudget
+from echod.gate.total_buffer import LITTLE, SendBudget
 from echod.model import NOTHING, Context, End
 from echod.services.outbox import BEHIND, OVERHEAD, PIECE, WAITING, ReplyOutbox
 

@@ -15,7 +15,7 @@ from websockets.uri import parse_uri
 from echod.address import parse
 from echod.events import Closing, Counters
 from echod.gate.limits import Limits
-from echod.gate.send_budget import SendBudget
+from echod.gate.total_buffer import SendBudget
 from echod.gate.work_budget import WorkBudget
 from echod.model import PLAIN
 from echod.services.echo import Echo

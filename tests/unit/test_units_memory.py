@@ -7,7 +7,7 @@ import pytest
 
 from echod.config.loading import load
 from echod.gate.limits import Limits
-from echod.gate.send_budget import LITTLE
+from echod.gate.total_buffer import LITTLE
 from echod.services.registry import kinds
 from echod.telemetry.background_writer import WAITING_BYTES
 

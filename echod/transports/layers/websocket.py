@@ -9,7 +9,7 @@
 Its rules, besides those of `websocket_frames`:
 
 * A read handles FREE frames at once. More frames cost units of the work budget (`gate.work_budget`).
-* Incomplete messages of more than HELD bytes count in the send budget (`gate.send_budget`), as unsent bytes do. While
+* Incomplete messages of more than HELD bytes count in the send budget (`gate.total_buffer`), as unsent bytes do. While
   it is used up, a connection whose message grows is closed: pausing it would not free memory.
 * A peer sends at most CONTROL pings and pongs a second.
 * `pause` acts between two messages. Then the frames of at most one read wait here.
@@ -28,7 +28,7 @@ from typing import Any, ClassVar, Final
 from websockets.extensions import Extension
 from websockets.frames import BINARY, CLOSE, PING, PONG, TEXT, Opcode
 
-from echod.gate.send_budget import Pressure, Watermark
+from echod.gate.total_buffer import Pressure, Watermark
 from echod.gate.work_budget import Portion, WorkBudget
 from echod.model import PLAIN, Arrival, share_of
 from echod.shape import Shape

@@ -21,7 +21,7 @@ from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
 from echod.escaping import clipped
-from echod.gate.send_budget import Watermark
+from echod.gate.total_buffer import Watermark
 from echod.gate.work_budget import WorkBudget
 from echod.transports.layers import http_answer
 from echod.transports.layers.http_answer import (

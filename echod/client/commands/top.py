@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from echod.client.admin import Administrator, RequestRefused, Unanswered, find_admin, parsing_response
-from echod.client.status import size, span
+from echod.client.commands.status import size, span
 from echod.client.stdout import fail
 from echod.client.tables import ALARM, QUIET, cut, cut_left, needed, screen, table, widest, without
 from echod.escaping import escaped

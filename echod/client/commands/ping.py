@@ -16,7 +16,7 @@ from typing import IO, Any, Final
 from echod.address import Address
 from echod.client.client_connection import Failed
 from echod.client.connect_probe import Connections
-from echod.client.probe_arguments import ProbeSetup
+from echod.client.probe_context import ProbeContext
 from echod.client.probe_ledger import ProbeLedger, ProbeResult, ReplyClass
 from echod.client.schedule import Schedule
 from echod.client.session_probe import Conversing
@@ -90,7 +90,7 @@ class Ping:
             self._opening = reactor.callLater(arguments.opening, self._not_opened)
         kind = Connections if arguments.connect else Conversing
         self._way: Connections | Conversing = kind(
-            ProbeSetup(
+            ProbeContext(
                 reactor, arguments, self._account, clock, self._opened, self._on_result, self._over, self._refused
             )
         )

@@ -1,4 +1,4 @@
-"""The arguments that both ways of sending probes have: a connection for each probe, and one session for all."""
+"""What every probe of one command shares: its arguments, the clock, and the callbacks for results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from echod.client.probe_ledger import ProbeLedger, ProbeResult
 
 
 @dataclass(frozen=True)
-class ProbeSetup:
+class ProbeContext:
     """The environment of the probes of one command, and its callbacks."""
 
     reactor: Any

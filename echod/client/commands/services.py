@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from echod.client.service_matrix import cells, lines
+from echod.client.kind_transport_matrix import cells, lines
 from echod.client.stdout import Screen, fail
 from echod.client.tables import wrapped
 from echod.config.kind_options import option_forms

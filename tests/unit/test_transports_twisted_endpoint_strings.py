@@ -9,8 +9,8 @@ from echod.daemon.bind import Unbindable, bind_all, specs_of
 from echod.daemon.fd_store import DescriptorStore
 from echod.daemon.sd_notify import Notify
 from echod.services.echo import Echo
-from echod.transports.endpoint_strings import unknown
 from echod.transports.inherited_sockets import Passed
+from echod.transports.twisted_endpoint_strings import unknown
 
 
 @pytest.mark.parametrize("text", ["tcp:7", "tcp:0:interface=127.0.0.1", "tcp6:7", "systemd:domain=INET:index=0"])

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.gate.send_budget import RELIEVED, Pressure, SendBudget
+from echod.gate.total_buffer import RELIEVED, Pressure, SendBudget
 
 LIMIT = 1000
 

@@ -53,7 +53,7 @@ def tell(wrong: ConfigurationError) -> None:
 
 
 def _unknown(text: str) -> str | None:
-    from echod.transports.endpoint_strings import (
+    from echod.transports.twisted_endpoint_strings import (
         unknown,  # Twisted takes half a second to import, and few addresses need it
     )
 

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
             opened, closed, changed = (int(result[key]) for key in ("opened", "closed", "changed"))
             changes, notes = ([str(line) for line in result.get(key, ())] for key in ("changes", "notes"))
     except Unreadable:
-        from echod.client import check  # it draws a table, and rich is slow to import
+        from echod.client.commands import check  # it draws a table, and rich is slow to import
 
         check.run(argparse.Namespace(file=None, color="auto"))  # the daemon would report the same errors
         fail("the configuration was not changed")
