@@ -44,6 +44,7 @@ COMPLETE: dict[str, Any] = {
 }
 """The shell function that completes a word of each kind."""
 VALUES = {"config": "FILE", "listen": "KIND=URL", "uid": "USER", "gid": "GROUP"}
+CHOICES = {"announce": ("json",), "show": get_args(Show)}
 NO_SPACE = """
 _echod_words() {{
   {function} "$@"
@@ -70,7 +71,7 @@ def daemon() -> argparse.ArgumentParser:
                 f"--{name}",
                 metavar=VALUES.get(name, "TEXT"),
                 action="append" if name in ("listen", "allow") else "store",
-                choices=get_args(Show) if name == "show" else None,
+                choices=CHOICES.get(name),
                 help=said,
             )
         else:

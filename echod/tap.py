@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from echod.config.loading import from_listen, load, with_show
 from echod.config.name_resolution import Unresolved, resolved
 from echod.config.printing import describe
 from echod.config.settings import Configuration
-from echod.daemon import fd_limit, landlock, twisted_internals_check
+from echod.daemon import announcement, fd_limit, landlock, twisted_internals_check
 from echod.daemon.admin_view import services_of
 from echod.daemon.bind import BoundSocket, ListenSpec, Unbindable, Unsuited, bind_all, specs_of, start_warnings
 from echod.daemon.config_diff import ConfigurationRefused
@@ -36,7 +36,7 @@ from echod.daemon.root_log_and_pidfile import open_log
 from echod.daemon.running_service import ResourceRefused, UnusableService
 from echod.daemon.sd_notify import Notify
 from echod.daemon.signals import hold, install
-from echod.daemon.startup_hint import ADMIN, client_program, hint
+from echod.daemon.startup_hint import suggest
 from echod.daemon.usage_errors import meant_by, usage_error
 from echod.early_signals import until_the_daemon_takes_them
 from echod.escaping import escaped, from_system, system_error
@@ -65,13 +65,14 @@ Examples:
 class Options(usage.Options):
     """The options of `twistd echod` and `python -m echod`."""
 
-    synopsis = "[--config FILE | --listen KIND=URL …] [--allow CIDR …] [--console] [--show] [--uid USER [--gid GROUP]]"
+    synopsis = "[--config FILE | --listen KIND=URL …] [--allow CIDR …] [--console] [--uid USER [--gid GROUP]] …"
     longdesc = "Serves TCP, UDP and Unix clients: echo, upper and the other small services. See echod.toml(5)."
     optParameters = [
         ["config", "c", None, "The configuration file; else $ECHOD_CONFIG, /etc/echod/echod.toml, or built in."],
         ["uid", "u", None, "If started as root: the user to switch to when all sockets are bound, by name or number."],
         ["gid", "g", None, "The group to switch to; by default the user's own."],
         ["show", None, None, "Print clients' messages if the service does not set show: text (default), hex or no."],
+        ["announce", None, None, "When all is served, print every listener's real address; the value is json."],
     ]
     optFlags = [
         ["console", None, "Use this terminal for the console service: show its messages, answer with typed lines."],
@@ -141,6 +142,9 @@ class Options(usage.Options):
             for line in describe(configuration) if self["print-config"] else listeners(configuration):
                 print(line)
             _end(0, notes)
+        twistd: Any = self.parent or {}
+        if wrong := announcement.refused(self["announce"], daemonised=not twistd.get("nodaemon", True)):
+            raise usage.UsageError(wrong)
         until_the_daemon_takes_them()
         self.identity = _identity(self)
         self.pidfile = pidfile_of(self.parent, self.identity)
@@ -218,7 +222,9 @@ def makeService(options: Options) -> Daemon:
         own = OwnTerminal(reactor, show_on, lambda: console_service(daemon.listeners, console))
         daemon.events.subscribe(own.event)
     elif log.output.is_terminal:
-        daemon.events.subscribe(partial(_hint, daemon))
+        daemon.events.subscribe(partial(suggest, lambda: daemon.listeners, partial(log.say, "info")))
+    if options["announce"] and show_on is not None:
+        daemon.events.subscribe(partial(announcement.write, daemon, show_on.line))
     daemon.events.subscribe(notify.event)
     store.begin()
     reactor.addSystemEventTrigger("before", "shutdown", store.end)  # before the one that stops the daemon
@@ -237,14 +243,6 @@ def makeService(options: Options) -> Daemon:
         reactor.addSystemEventTrigger("after", "shutdown", pidfile.remove)
     reactor.callWhenRunning(install, reactor, daemon.abandon, daemon.reload, daemon.rotated)
     return daemon
-
-
-def _hint(daemon: Daemon, name: str, _fields: Mapping[str, Any]) -> None:
-    """Log a command to try next, after all other lines of the start."""
-    if name == "daemon.ready":
-        served = [(ADMIN if one.is_admin else one.running.config.kind.kind, one.label) for one in daemon.listeners]
-        if line := hint(served, client_program()):
-            daemon.log.say("info", line)
 
 
 def _identity(options: Options) -> Identity | None:

@@ -5,11 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from echod.daemon.listener import Listener
 
 TRIED: Final = ("upper", "echo")  #: kinds to suggest, best first: the reply of `upper` differs from the request
 ADMIN: Final = "admin"  #: the kind of the admin interface
+
+
+def suggest(
+    listeners: Callable[[], Iterable[Listener]], say: Callable[[str], object], name: str, _fields: Mapping[str, Any]
+) -> None:
+    """Log a command to try next when the daemon is ready, after all other lines of the start."""
+    if name == "daemon.ready":
+        served = [(ADMIN if one.is_admin else one.running.config.kind.kind, one.label) for one in listeners()]
+        if line := hint(served, client_program()):
+            say(line)
 
 
 def hint(served: Iterable[tuple[str, str]], program: str) -> str | None:

@@ -3,6 +3,7 @@
 import doctest
 import inspect
 import io
+import json
 import re
 import signal
 import socket
@@ -40,6 +41,7 @@ from echod.transports.datagram import ServiceDatagrams
 from echod.transports.layers import layer_interface
 from echod.transports.registry import SCHEMES
 from echod.transports.service_factory import ServiceFactory
+from echod.version import VERSION
 from tests.contract.matrix import data, fill, rest
 from tests.daemon import SECONDS, TOP, Daemon, environment, eventually, free_port, run
 from tests.test_house import MAY_IMPORT, PURE, room_of
@@ -344,6 +346,17 @@ def test_the_quoted_lines_of_the_daemon_exist():
         said = [line for line in daemon.stderr.text if " info " in line]
     without = [re.sub(r"^\S+Z |(?<=:)\d+$", "", line) for line in (*lines.splitlines(), *said)]
     assert without[: len(without) // 2] == without[len(without) // 2 :]
+
+
+def test_the_quoted_announcement_has_the_form_of_a_real_one():
+    command, quoted = blocks(PAGES["docs/ECHOD.md"], "console")[0].splitlines()
+    _, _, *options = command.removeprefix("$ ").split()
+    with Daemon(listen=options[:1], options=options[1:]) as daemon:
+        said = daemon.stdout.wait_for("(.*)")[1]
+        changing = {"version": VERSION, "pid": daemon.process.pid}
+    same = {**json.loads(quoted), **changing}
+    same["listeners"][0]["url"] = daemon.url("echo", "tcp")
+    assert said == json.dumps(same)
 
 
 def test_the_page_lists_every_exit_code():
