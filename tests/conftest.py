@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections import Counter
 
@@ -20,6 +21,9 @@ settings.load_profile("house")
 # Without files of bytecode, each of a thousand processes would compile all modules again.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# A shell ignores this signal for its background jobs, and the programs that the tests start would inherit that.
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 gc.disable()  # collections among the modules and tests, which stay, take half of the collection's time
 

@@ -220,11 +220,12 @@ def kinds_of(*texts: str) -> Counter[str]:
     return Counter(text if text.startswith("anon_inode") else text.partition(":")[0] for text in texts)
 
 
-def _links(pid: int) -> list[str]:
-    found = []
+def descriptors(pid: int) -> Counter[str]:
+    """The descriptors of a process by their links in /proc: a socket and a pipe by number, a file by path."""
+    found: Counter[str] = Counter()
     for entry in os.scandir(f"/proc/{pid}/fd"):
         try:
-            found.append(os.readlink(entry.path))
+            found[os.readlink(entry.path)] += 1
         except FileNotFoundError:  # closed meanwhile
             pass
     return found
@@ -232,12 +233,12 @@ def _links(pid: int) -> list[str]:
 
 def held(pid: int) -> Counter[str]:
     """The descriptors of a process by kind: socket, pipe, anon_inode:[eventpoll], and the path of each file."""
-    return kinds_of(*_links(pid))
+    return kinds_of(*descriptors(pid).elements())
 
 
 def pipes(pid: int) -> int:
     """The number of pipes that a process has an end of."""
-    return len({link for link in _links(pid) if link.startswith("pipe:")})
+    return len({link for link in descriptors(pid) if link.startswith("pipe:")})
 
 
 def pipe_sizes(pid: int) -> set[int]:

@@ -29,7 +29,7 @@ from echod.transports.stream_port import SpareDescriptor
 from echod.transports.tcp import TCPPort
 from echod.transports.unix import UnixPort
 from tests.contract.matrix import data
-from tests.fastpath.clients import connect, held
+from tests.fastpath.clients import connect, descriptors
 from tests.fastpath.reactors import reactor_of, turn_until
 from tests.layers import LAYERS
 
@@ -165,9 +165,12 @@ class Listener:
 def listener(
     way: str, scheme: str, path: Path, service: Service, proxies: Access | None = None, **limits: Any
 ) -> Iterator[Listener]:
-    """Check at the end that every descriptor it opened is closed, in any case."""
+    """Check at the end that every descriptor it opened is closed, in any case.
+
+    A garbage collection may meanwhile close descriptors of earlier tests.
+    """
     given = replace(Limits(stall=STALL, idle=IDLE, new_per_client=UNLIMITED), **limits)
-    before = held(os.getpid())
+    before = descriptors(os.getpid())
     with reactor_of(EPollReactor) as reactor:
         if scheme == "tcp":
             listening = socket.create_server(("127.0.0.1", 0), backlog=200)
@@ -182,7 +185,8 @@ def listener(
             yield made
         finally:
             made.close()
-    assert held(os.getpid()) == before
+    left = descriptors(os.getpid()) - before
+    assert not left, left
 
 
 def unsent(made: Listener) -> int:
