@@ -51,7 +51,7 @@ MAY_IMPORT = {
     " runtime_dir services shape lineedit escaping startup_heap tls transports version",
     "tap": "address config daemon early_signals gate model socket_names telemetry services stdio lineedit"
     " escaping transports version",
-    "admin": "gate membership model socket_names telemetry peercred services.outbox escaping",
+    "admin": "gate membership model socket_names telemetry peercred services.outbox services.recording escaping",
     "client": "address address_options config events gate model socket_names peercred runtime_dir services shape"
     " startup_heap stdio lineedit escaping tls transports version",
     "__main__": "early_signals startup_heap stdio version",

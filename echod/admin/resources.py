@@ -20,7 +20,9 @@ from echod.admin.messages import (
     of_json,
 )
 from echod.admin.operator_sessions import CONSOLE, ConsoleService, handlers_of
+from echod.admin.received_messages import RECEIVED, received_handlers
 from echod.escaping import clipped
+from echod.services.recording import Recorder
 from echod.telemetry.metrics import exposition
 
 MOST_LISTED: Final = 1_000  #: connections in one response, unless ?limit= is given
@@ -70,6 +72,9 @@ class View(Protocol):
     def reload(self, done: Callable[[ReloadResult], None]) -> None:
         """Reload the configuration, and call `done` with the result."""
 
+    def recorder(self, name: str) -> Recorder | None:
+        """The recording of the service of this name, or None."""
+
     def console(self, name: str) -> ConsoleService | None:
         """The console service of this name, or None."""
 
@@ -93,18 +98,20 @@ class DaemonResources:
         """As Resources."""
         if path.startswith(CONSOLE):
             return handlers_of(self._view.console(path.removeprefix(CONSOLE)))
+        if path.startswith(RECEIVED):
+            return received_handlers(self._view.recorder(path.removeprefix(RECEIVED)))
         return self._known.get(path)
 
     def paths(self) -> Iterator[str]:
         """As Resources."""
-        return iter((*self._known, f"{CONSOLE}NAME"))
+        return iter((*self._known, f"{CONSOLE}NAME", f"{RECEIVED}NAME"))
 
     def only_reads(self, path: str) -> bool:
-        """As Resources: False for console sessions, which are for operators."""
-        return not path.startswith(CONSOLE)
+        """As Resources: False for console sessions, which are for operators, and for recorded messages."""
+        return not path.startswith((CONSOLE, RECEIVED))
 
     def _root(self, _request: Request, respond: Respond) -> None:
-        known = {**self._known, f"{CONSOLE}NAME": ("GET", "POST")}
+        known = {**self._known, f"{CONSOLE}NAME": ("GET", "POST"), f"{RECEIVED}NAME": ("GET", "DELETE")}
         lines = "".join(f"{', '.join(methods)} {path}\n" for path, methods in known.items())
         respond(Answer(200, f"echod\n\n{lines}".encode(), TEXT))
 

@@ -104,7 +104,7 @@ class Building:
         service = ServiceConfig(
             name,
             options=self._options(path, kind.value, listen.file, found),
-            **self._fields(path, ("kind", "listen", "show"), [found]),
+            **self._fields(path, ("kind", "listen", "show", "record"), [found]),
             **self._fields(path, POLICY, both),
             tls=self._tls(joined(path, "tls"), listen, found.get("tls")),
             limits=Limits(**limits),

@@ -243,6 +243,7 @@ SERVICE: Final = Table(
         "kind": text(KIND_RIGHT, str, lambda kind: str(kind.kind)),
         "listen": ADDRESSES,
         "show": SHOW,
+        "record": SIZE,
         **POLICY,
         "limits": LIMITS,
         "faults": FAULTS,

@@ -97,6 +97,7 @@ class ServiceConfig:
     allow_source_ports: tuple[int, ...] = ()  #: exceptions to the loop guard
     limits: Limits = field(default_factory=Limits)
     show: Show | None = None  #: whether messages of clients are printed; None is the default of the kind
+    record: int | None = None  #: bytes of clients' messages to keep for the admin interface; None keeps none
     tls: TlsSettings | None = None  #: set if an address uses TLS
     websocket: WebSocketSettings = WebSocketSettings()
     written_limits: Mapping[str, str] = field(default_factory=dict, compare=False)

@@ -21,6 +21,7 @@ from echod.daemon.running_service import DaemonContext
 from echod.events import Counters, Events
 from echod.gate.limits import UNLIMITED, Limits
 from echod.model import Context
+from echod.services.recording import Recorder
 from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.log import Log
 from echod.telemetry.metrics import MetricsCollector, ProcessMetrics
@@ -121,6 +122,10 @@ class DaemonView:
     def console(self, name: str) -> ConsoleService | None:
         """As View."""
         return console_service(self._daemon.listeners, name)
+
+    def recorder(self, name: str) -> Recorder | None:
+        """As View."""
+        return next((one.running.recorder for one in self._daemon.listeners if one.name == name), None)
 
     def connections(self, most: int) -> Iterator[dict[str, Any]]:
         """As View; those of the admin interface are left out."""

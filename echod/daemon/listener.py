@@ -145,9 +145,9 @@ class Listener:
             return (ours.name, ours.kind) == (config.name, config.kind)
         if (ours.name, ours.kind, self._plane) != (config.name, config.kind, plane):
             return False
-        prints = self.running.printing_of(config) != "no"
-        if plane is not None and ours.kind.transform is not None and prints is not self.running.prints:
-            return False  # only a service that does not print can use the fast path
+        wraps = self.running.would_wrap(config)
+        if plane is not None and ours.kind.transform is not None and wraps is not self.running.is_wrapped:
+            return False  # only a service that neither prints nor records can use the fast path
         old, new = ours.limits, config.limits
         if (old.buffer, old.total_buffer) != (new.buffer, new.total_buffer):
             return False

@@ -17,6 +17,7 @@ from echod.membership import Membership
 from echod.model import Context, Service, Show
 from echod.pages.pages import Pages
 from echod.services.print_message import effective, printing
+from echod.services.recording import Recorder, recording
 from echod.transports.stream_port import SpareDescriptor
 
 
@@ -59,8 +60,9 @@ class RunningService:
         self._predecessor = predecessor
         self._membership: Membership | None = None  # None: the admin interface
         self.service = self._make(shared)
-        #: The service that the transports call: `service`, or its wrapper that prints messages.
-        self.frontend = printing(self.service, self.printing_of(config))
+        self.recorder = self._recorder_of(predecessor)
+        #: The service that the transports call: `service`, or its wrappers that print and record messages.
+        self.frontend = printing(recording(self.service, self.recorder), self.printing_of(config))
         self._access = Access(config.allow, config.deny)
         self._larger_answers_to = Access(config.larger_answers_to)
         self._allow_source_ports = frozenset(config.allow_source_ports)
@@ -87,13 +89,24 @@ class RunningService:
             self.service.options = self.config.options
 
     @property
-    def prints(self) -> bool:
-        """Whether the messages of clients are printed."""
+    def is_wrapped(self) -> bool:
+        """Whether the messages of clients are printed or recorded."""
         return self.frontend is not self.service
+
+    def would_wrap(self, config: ServiceConfig) -> bool:
+        """Whether the messages of clients are printed or recorded under a configuration."""
+        return config.record is not None or self.printing_of(config) != "no"
 
     def printing_of(self, config: ServiceConfig) -> Show:
         """The effective value of `show` under a configuration."""
         return effective(config.show, config.kind, terminal=self.service.context.terminal)
+
+    def _recorder_of(self, predecessor: RunningService | None) -> Recorder | None:
+        """The recorder of the predecessor if it has the same limit, so that a reload loses nothing; or another one."""
+        before = None if predecessor is None else predecessor.recorder
+        if before is not None and before.limit == self.config.record:
+            return before
+        return None if self.config.record is None else Recorder(self.config.record)
 
     def is_like(self, other: ServiceConfig) -> bool:
         """Whether only the addresses differ."""

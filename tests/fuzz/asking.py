@@ -10,8 +10,9 @@ from typing import Any, Final
 from echod.admin.access_control import AdminService
 from echod.admin.resources import DaemonResources, ReloadResult
 from echod.events import Counters
-from echod.model import Context, End, Peer, Reply
+from echod.model import PLAIN, Context, End, Peer, Reply
 from echod.services.console import Console
+from echod.services.recording import Recorder
 from echod.socket_names import Inet, UnixName
 from echod.telemetry.metrics import MetricsCollector, ProcessMetrics
 from tests.fuzz.answering import Bugs
@@ -40,6 +41,8 @@ class _Known:
 
     def __init__(self) -> None:
         self.ends: list[Callable[[ReloadResult], None]] = []
+        self.recording = Recorder(10_000)
+        self.recording.message(b"\xff\x1b[2J\n", REMOTE, PLAIN, 1e9)
         options = Console.Options(unanswered=5, unanswered_in_all=5)
         self.served = Console(options, Context(wall_clock=lambda: 1e9))
         self.served.session(REMOTE, lambda _reply: None).received(b"\xff\x1b[2J\n")
@@ -65,6 +68,9 @@ class _Known:
 
     def reload(self, done: Callable[[ReloadResult], None]) -> None:
         self.ends.append(done)
+
+    def recorder(self, name: str) -> Recorder | None:
+        return self.recording if name == "echo" else None
 
     def console(self, name: str) -> Console | None:
         return self.served if name == "console" else None
@@ -180,6 +186,7 @@ _HTTP: Final = (
         b"9" * 99,
         b"\xff",
         b"/api/console/console",
+        b"/api/received/echo",
         b'{"to": 1, "text": "hi"}',
         b"null",
         b"[",

@@ -17,6 +17,7 @@ from echod.events import Counters
 from echod.gate.work_budget import PORTION, TURN, WorkBudget
 from echod.model import Context, End, Peer
 from echod.services.chat import Chat
+from echod.services.recording import Recorder
 from echod.socket_names import Inet, UnixName
 from echod.telemetry.metrics import MetricsCollector, ProcessMetrics
 from tests.turns import Turns
@@ -348,6 +349,9 @@ class Known:
     def connections(self, most):
         return iter([{"peer": "x"}] * min(most, 3))
 
+    def recorder(self, name):
+        return Recorder(1000) if name == "echo" else None
+
     def console(self, _name):
         return None
 
@@ -484,6 +488,7 @@ def test_members_of_the_group_may_only_read():
     assert b"or join group ops" in ask_with(asking("/api/status"), other, **options)[1]
     assert ask_with(asking("/api/reload", "POST"), member, **options)[0] == 403
     assert ask_with(asking("/api/console/console"), member, **options)[0] == 403
+    assert ask_with(asking("/api/received/echo"), member, **options)[0] == 403
     assert ask_with(asking("/api/reload", "OPTIONS"), member, **options)[0] == 200
     assert ask_with(asking("/api/status"), member)[0] == 403, "without a configured group no user is a member"
 

@@ -57,6 +57,7 @@ deny = ["192.0.2.1/32"]  # {file}
 kind = "ack"  # {file}
 listen = ["tcp://127.0.0.1:7?backlog=5", "unix:///run/x?mode=0600"]  # {file}
 show = "hex"  # {file}
+record = "1KiB"  # {file}
 allow = ["127.0.0.0/8", "::1/128", "192.0.2.0/24"]  # default, --allow
 deny = ["192.0.2.1/32"]  # {file}
 proxy-from = []  # default
@@ -90,6 +91,7 @@ def test_as_it_is_printed(tmp_path):
         listen = ["tcp://127.0.0.1:7?backlog=5", "unix:///run/x?mode=600"]
         allow-source-ports = [862]
         show = "hex"
+        record = "1024"
         limits = { connections = 5, rate = "300" }
     """)
     configuration = load(file, KINDS, {}, allow=["192.0.2.0/24"])
