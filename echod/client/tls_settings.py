@@ -77,8 +77,10 @@ class ClientTls(TlsLayer):
         super().begin(below)
 
     def explained(self, error: ssl.SSLError) -> str:
-        assert isinstance(self._tls, ObservedTLS)
-        return explained(error, self._tls.transcript, self._expected)
+        assert self._engine is not None
+        tls = self._engine.tls
+        assert isinstance(tls, ObservedTLS)
+        return explained(error, tls.transcript, self._expected)
 
     def _verified(self, tls: ssl.SSLObject) -> None:
         """Check the name of the server, after OpenSSL has verified the rest. Raises ProtocolError."""

@@ -17,9 +17,10 @@ from echod.model import PLAIN
 from echod.socket_names import Inet
 from echod.tls import issuing
 from echod.tls.server import ServerContexts
+from echod.transports.layers import tls_engine
 from echod.transports.layers.layer_interface import Facts, HandshakeTimeout, ProtocolError
 from echod.transports.layers.tls import TlsLayer
-from echod.transports.layers.tls_records import AT_ONCE, FREE, READ, RecordCost
+from echod.transports.layers.tls_record_queue import AT_ONCE, FREE, READ, RecordCost
 from tests.contract.matrix import data
 from tests.tls import V12, V13, authority, client_context, issued, server_contexts
 from tests.turns import Turns
@@ -333,16 +334,14 @@ def test_records_without_data_cost_more_of_the_work_budget():
     cost.begin_read()
     pieces = 0
     while cost.permits_more():
-        cost.count(AT_ONCE)
+        cost.count(AT_ONCE, 0)
         pieces += 1
     assert pieces == 1
     turns.all()
     cost.begin_read()
     pieces = 0
     while cost.permits_more():
-        cost.count(AT_ONCE)
-        for _ in range(AT_ONCE):
-            cost.count_data()
+        cost.count(AT_ONCE, AT_ONCE)
         pieces += 1
     assert pieces == 1 + 4
 
@@ -420,13 +419,13 @@ def test_pause_acts_between_two_pieces_that_arrived_together(version):
     assert pair.server.wire.reads
 
 
-def test_large_reads_are_decoded_in_linear_time():
+def test_large_reads_are_decoded_in_linear_time(monkeypatch):
     """The incoming BIO gets one record at a time: it never gives memory back."""
     pair = Pair()
     pair.settle()
     pair.client.layer.write(data()[: 4 << 20])
     fed = []
-    incoming = pair.server.layer._incoming
+    incoming = tls_engine._INCOMING
 
     class Observed:
         def write(self, piece):
@@ -436,11 +435,40 @@ def test_large_reads_are_decoded_in_linear_time():
         def __getattr__(self, name):
             return getattr(incoming, name)
 
-    pair.server.layer._incoming = Observed()  # type: ignore[assignment]
+    monkeypatch.setattr(tls_engine, "_INCOMING", Observed())
     pair.settle()
     assert max(fed) <= READ
-    assert pair.server.layer._held._data.obj == b"", "the layer keeps what it has decoded"
+    assert pair.server.layer._queue._data == b"", "the layer keeps what it has decoded"
     assert pair.client.top.heard == data()[: 4 << 20]
+
+
+def left_in_bios():
+    return tls_engine._INCOMING.pending, tls_engine._OUTGOING.pending
+
+
+def test_connections_that_interleave_do_not_share_bytes(version):
+    """They share two BIOs, which every call leaves empty: after a cut record, an error, or data after the end."""
+    pairs = [Pair(version).settle() for _ in range(3)]
+    for turn in range(20):
+        for number, pair in enumerate(pairs):
+            pair.client.layer.write(bytes([number]) * (5_000 * turn + 1))
+        for size in (3, 7_000, 100_000):
+            for pair in pairs:
+                pair.carry(size)
+                assert left_in_bios() == (0, 0)
+    pairs[0].client.wire.sent += b"\x17\x03\x03\x00\x40" + bytes(64) * 100
+    pairs[1].client.layer.finish()
+    pairs[1].client.wire.sent += bytes(1000)
+    pairs[2].client.layer.write(b"\x02")
+    for pair in pairs:
+        pair.settle()
+        assert left_in_bios() == (0, 0)
+    assert pairs[0].server.error == "a record is damaged"
+    for number, pair in enumerate(pairs):
+        heard = pair.server.top.heard
+        assert heard == bytes([number]) * len(heard)
+        assert pair.client.top.heard == heard or number == 0
+        assert len(heard) == sum(5_000 * turn + 1 for turn in range(20)) + (number == 2)
 
 
 def test_unsent_messages_of_the_protocol_are_not_0(version):

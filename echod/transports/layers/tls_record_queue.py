@@ -29,18 +29,23 @@ def is_not_a_hello(first: bytes) -> bool:
     )
 
 
-class Records:
+class RecordQueue:
     """A queue of bytes, which may be cut anywhere. `begun` is the number of records that begin in the last piece."""
 
     __slots__ = ("_data", "_left", "begun")
 
     def __init__(self) -> None:
-        self._data = memoryview(b"")
+        self._data: bytes | memoryview = b""
         self._left = 0  # bytes until the end of a record that has begun
         self.begun = 0
 
     def __len__(self) -> int:
         return len(self._data)
+
+    @property
+    def has_piece(self) -> bool:
+        """Whether `take` would return bytes."""
+        return len(self._data) >= (1 if self._left else HEADER)
 
     def is_whole(self, data: bytes) -> bool:
         """Whether received bytes are one whole record, and nothing is queued: then it needs no queue."""
@@ -53,26 +58,30 @@ class Records:
 
     def add(self, data: bytes) -> None:
         """Add received bytes."""
-        self._data = memoryview(bytes(self._data) + data if self._data else data)
+        self._data = bytes(self._data) + data if self._data else data
+
+    def put_back(self, data: bytes) -> None:
+        """Put bytes before the others again. They begin with a record."""
+        self._data, self._left = data + bytes(self._data), 0
 
     def first(self, size: int) -> bytes:
         """A copy of the first bytes."""
         return bytes(self._data[:size])
 
-    def take(self) -> memoryview:
+    def take(self) -> bytes | memoryview:
         """Remove at most READ bytes of at most AT_ONCE records. It is empty if there is only a part of a header."""
-        data, at, size, begun = self._data, self._left, len(self._data), 0
+        data, at, size, begun = memoryview(self._data), self._left, len(self._data), 0
         while begun < AT_ONCE and at < READ and at + HEADER <= size:
             at += HEADER + int.from_bytes(data[at + 3 : at + HEADER], "big")
             begun += 1
         end = min(at, size, READ)
         self._left, self.begun = at - end, begun
-        self._data = data[end:] if end < size else memoryview(b"")
+        self._data = data[end:] if end < size else b""
         return data[:end]
 
     def clear(self) -> None:
         """Drop everything."""
-        self._data = memoryview(b"")
+        self._data = b""
 
 
 class RecordCost:
@@ -83,7 +92,7 @@ class RecordCost:
     def __init__(self, work: WorkBudget) -> None:
         self._work = work
         self._records = 0  # of this read
-        self._without_data = 0  # of the last piece, those that have given no data
+        self._without_data = 0  # of the last piece
         self._portion: Portion | None = None
 
     def begin_read(self) -> None:
@@ -104,13 +113,9 @@ class RecordCost:
         self._without_data = 0
         return self._portion.take()
 
-    def count(self, records: int) -> None:
-        """Count the records of a piece that OpenSSL got."""
+    def count(self, records: int, with_data: int) -> None:
+        """Count the records that begin in a piece, and those that have given data after it."""
         self._records += records
-        self._without_data = records
+        self._without_data = records - with_data
         if self._portion is not None:
             self._portion.spend(DATA_UNITS * records)
-
-    def count_data(self) -> None:
-        """Count that a record has given data."""
-        self._without_data -= 1

@@ -1,10 +1,10 @@
-"""Records are cut out of any pieces, and the cost of many."""
+"""RecordQueue are cut out of any pieces, and the cost of many."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.transports.layers.tls_records import AT_ONCE, READ, Records
+from echod.transports.layers.tls_record_queue import AT_ONCE, READ, RecordQueue
 
 
 def record(size):
@@ -23,7 +23,7 @@ def taken(records):
 )
 def test_records_cut_anywhere_are_whole_and_bounded(sizes, cuts):
     everything = b"".join(map(record, sizes))
-    records, at, pieces = Records(), 0, []
+    records, at, pieces = RecordQueue(), 0, []
     for cut in [*cuts, len(everything)]:
         if at < len(everything):
             records.add(everything[at : at + cut])
@@ -36,7 +36,7 @@ def test_records_cut_anywhere_are_whole_and_bounded(sizes, cuts):
 
 
 def test_a_part_of_a_header_waits():
-    records = Records()
+    records = RecordQueue()
     for byte in record(3)[:4]:
         records.add(bytes([byte]))
         assert (bytes(records.take()), records.begun) == (b"", 0)
@@ -47,7 +47,7 @@ def test_a_part_of_a_header_waits():
 
 
 def test_one_whole_record_needs_no_queue():
-    records = Records()
+    records = RecordQueue()
     assert records.is_whole(record(3))
     assert not any(map(records.is_whole, (record(3) * 2, record(3)[:-1], record(3)[:4], b"")))
     records.add(record(3)[:6])
@@ -61,6 +61,6 @@ def test_one_whole_record_needs_no_queue():
 
 @pytest.mark.parametrize("size", [0, 17])
 def test_small_records_are_taken_in_portions(size):
-    records = Records()
+    records = RecordQueue()
     records.add(record(size) * 100)
     assert [begun for _, begun in taken(records)] == [AT_ONCE] * 3 + [4]
