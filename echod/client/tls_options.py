@@ -17,7 +17,7 @@ LONGEST_PROTOCOL: Final = 255  #: bytes of an ALPN name (RFC 7301 3.1)
 def verification(command: Parser) -> None:
     """Add the options for the certificates of both sides. Call it after the command's `refuses` is set."""
     for name, metavar, meaning in (
-        ("--ca", "FILE", "trust the certificates in this PEM file (default: those that the system trusts)"),
+        ("--ca", "FILE", "trust the certificates in this PEM file, and check its CRLs (default: those of the system)"),
         ("--cert", "FILE", "present this certificate, in PEM, with the chain that the server needs"),
         ("--key", "FILE", "the private key of --cert (default: in the same file)"),
     ):
@@ -66,6 +66,9 @@ def certificates(command: Parser) -> None:
         type=_server_name,
         default=[],
         help="DNS names and IP addresses of the server (default: localhost, 127.0.0.1, ::1 and the host name)",
+    )
+    command.add_argument(
+        "--wrong", action="store_true", help="also write certificates that are wrong on purpose, and a CRL"
     )
 
 

@@ -30,6 +30,9 @@ def made_certificates(configuration: Configuration) -> Iterator[str]:
         for certificate in () if contexts is None else contexts.certificates:
             if certificate.made:
                 facts = certificate.facts
+                if certificate.issuer is not None:
+                    yield f"{service.name}  certificate that is wrong on purpose: {certificate.source}"
+                    continue
                 yield (
                     f"{service.name}  self-signed certificate for {facts.listed}: clients do not trust it"
                     f" (SHA-256 {facts.fingerprint})"

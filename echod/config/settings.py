@@ -60,13 +60,16 @@ class Admin:
 class TlsSettings:
     """TLS of one service: `[services.NAME.tls]`."""
 
-    certificate: Path | str | None = None  #: a file, or SELF_SIGNED; None if `directory` has all certificates
+    certificate: Path | str | None = None
+    """A file, SELF_SIGNED, or a word for a certificate that is wrong on purpose; None if `directory` has all."""
     key: Path | None = None  #: the file of the key; None if it is in the file of the certificate
     directory: Path | None = None  #: certificates that are chosen by the name that the client asks for
     client_ca: Path | None = None  #: the authorities of clients' certificates; None asks for none
     client: ClientCertificate = "required"  #: whether clients need a certificate, with `client_ca`
     profile: Profile = "intermediate"
     alpn: tuple[str, ...] = ()  #: the protocols of the service, the preferred one first
+    test_ca: Path | None = None  #: the authority that signs a wrong certificate; None is one of this process
+    test_ca_key: Path | None = None  #: its key; None if it is in the file of `test_ca`
     fingerprints: tuple[str, ...] = ()  #: of the certificates that were read: a renewal is a change
     contexts: ServerContexts | None = field(default=None, compare=False, repr=False)
 

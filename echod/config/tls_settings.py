@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from echod.address import Address
 from echod.config.errors import element, joined
+from echod.config.schema import WRONG_CERTIFICATES
 from echod.config.schema_check import Found, Reading, Written
 from echod.config.settings import SELF_SIGNED, TlsSettings
 
@@ -52,7 +53,11 @@ class TlsBuilding:
         if settings.certificate is None and settings.directory is None:
             yield "certificate", f"expected {CERTIFICATE}"
         elif settings.key is not None and not isinstance(settings.certificate, Path):
-            yield "key", "needs a file in certificate; a self-signed certificate and a directory have their own keys"
+            yield "key", "needs a file in certificate; a certificate that is made and a directory have their own keys"
+        if settings.test_ca is not None and settings.certificate not in WRONG_CERTIFICATES:
+            yield "test-ca", 'needs a wrong certificate, such as certificate = "expired"'
+        if settings.test_ca_key is not None and settings.test_ca is None:
+            yield "test-ca-key", "needs test-ca, the certificate of the authority"
         if "client" in found and settings.client_ca is None:
             yield "client", "needs client-ca, a file of authorities"
         if not used and None not in self._listen.value:
@@ -71,6 +76,7 @@ class TlsBuilding:
             read_directory,
             self_signed,
             usual_names,
+            wrong,
         )
         from echod.tls.server import ServerContexts
 
@@ -81,9 +87,13 @@ class TlsBuilding:
                 self._error(key, str(error), found)
                 return None
 
+        names = usual_names(address.host for address in addresses)
         certificates: list[Any] = []
         if settings.certificate == SELF_SIGNED:
-            certificates.append(self_signed(usual_names(address.host for address in addresses)))
+            certificates.append(self_signed(names))
+        elif settings.certificate in WRONG_CERTIFICATES:
+            word, issuer = str(settings.certificate), self._test_authority(settings, attempt)
+            certificates.append(issuer and wrong(word, names, issuer))
         elif isinstance(certificate := settings.certificate, Path):
             certificates.append(attempt("certificate", lambda: read(certificate, settings.key)))
         if (directory := settings.directory) is not None:
@@ -100,3 +110,11 @@ class TlsBuilding:
         )
         fingerprints = tuple(certificate.facts.fingerprint for certificate in certificates)
         return contexts and replace(settings, fingerprints=fingerprints, contexts=contexts)
+
+    def _test_authority(self, settings: TlsSettings, attempt: Callable[[str, Callable[[], Any]], Any]) -> Any:
+        """The authority that signs wrong certificates, or None after an error."""
+        from echod.tls.certificates import read_test_authority, test_authority
+
+        if (file := settings.test_ca) is None:
+            return test_authority()
+        return attempt("test-ca", lambda: read_test_authority(file, settings.test_ca_key))

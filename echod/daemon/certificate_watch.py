@@ -23,11 +23,12 @@ AGAIN_AFTER: Final = 86_400.0  #: seconds between two warnings about one certifi
 
 @dataclass(frozen=True)
 class ServedCertificate:
-    """A certificate of one service. `source` is its file, or `self-signed`."""
+    """A certificate of one service. `source` is its file, or the word of the configuration for one that is made."""
 
     service: str
     source: str
     facts: CertificateFacts
+    on_purpose: bool = False  #: wrong on purpose: not watched
 
 
 def served_by(configuration: Configuration) -> Iterator[ServedCertificate]:
@@ -35,7 +36,8 @@ def served_by(configuration: Configuration) -> Iterator[ServedCertificate]:
     for service in configuration.services:
         if service.tls is not None and service.tls.contexts is not None:
             for certificate in service.tls.contexts.certificates:
-                yield ServedCertificate(service.name, certificate.source, certificate.facts)
+                on_purpose = certificate.issuer is not None
+                yield ServedCertificate(service.name, certificate.source, certificate.facts, on_purpose)
 
 
 class CertificateWatch:
@@ -54,7 +56,7 @@ class CertificateWatch:
 
     def update(self, served: Iterable[ServedCertificate]) -> None:
         """Watch these certificates from now on. Those that were not watched before are reported as loaded."""
-        before, self._served = self._served, tuple(served)
+        before, self._served = self._served, tuple(one for one in served if not one.on_purpose)
         known = {one.facts.fingerprint for one in before or ()}
         if before is not None:
             for facts, fields in self._grouped():

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives import serialization
 
 from echod.escaping import escaped, system_error
 from echod.small_files import Unsuitable, read_whole
-from echod.tls import issuing
+from echod.tls import issuing, wrong_certificates
 from echod.tls.certificate_facts import MALFORMED, CertificateFacts, facts_of
 from echod.tls.issuing import dns_name
 
@@ -42,7 +43,8 @@ class Certificate:
     source: str
     pem: bytes
     facts: CertificateFacts  #: of the first certificate of the chain
-    made: bool = False  #: made by this process, and signed by itself
+    made: bool = False  #: made by this process
+    issuer: issuing.Issued | None = None  #: the test authority that certifies it, if it is wrong on purpose
 
 
 def read(
@@ -125,6 +127,8 @@ def _machine() -> Iterator[str]:
 
 
 _made: Final[dict[tuple[str, ...], Certificate]] = {}
+_wrong: Final[dict[tuple[object, ...], Certificate]] = {}
+_made_at: Final[dict[tuple[object, ...], datetime]] = {}
 
 
 def self_signed(names: tuple[str, ...]) -> Certificate:
@@ -135,6 +139,43 @@ def self_signed(names: tuple[str, ...]) -> Certificate:
         issued = issuing.self_signed(names, now, DAYS)
         pem = issued.certificate_pem + issued.key_pem
         made = _made[names] = Certificate("self-signed", pem, facts_of(issued.certificate), made=True)
+    return made
+
+
+@cache
+def test_authority() -> issuing.Issued:
+    """The test authority of this process."""
+    return issuing.root(datetime.now(UTC))
+
+
+def read_test_authority(certificate: Path, key: Path | None = None) -> issuing.Issued:
+    """A test authority, and its key from a file of its own or from the same file. Raises CertificateError."""
+    pair = read(certificate, key, missing="set test-ca-key to the file that has it")
+    signer = _private_key(key or certificate, pair.pem if key is None else _read(key))
+    if not isinstance(signer, issuing.Key):
+        raise CertificateError(f"{_shown(key or certificate)}: expected an EC or an RSA key")
+    found = issuing.Issued(x509.load_pem_x509_certificate(pair.pem), signer)
+    if (why := wrong_certificates.may_issue(found)) is not None:
+        raise CertificateError(f"{_shown(certificate)}: {why}")
+    return found
+
+
+def wrong(
+    word: str, names: Sequence[str], issuer: issuing.Issued, crl_url: str = "", ocsp_url: str = ""
+) -> Certificate:
+    """A certificate that is wrong on purpose: `word` is a key of `wrong_certificates.MAKERS`.
+
+    A process keeps it over its reloads.
+    """
+    now = datetime.now(UTC)
+    key = (word, tuple(names), issuer.certificate, crl_url, ocsp_url)
+    made = _wrong.get(key)
+    if made is None or now - _made_at[key] > timedelta(days=wrong_certificates.DAYS) - RENEWED:
+        order = wrong_certificates.Order(issuer, names, now, crl_url, ocsp_url)
+        chain = wrong_certificates.MAKERS[word](order)
+        facts = facts_of(chain.leaf.certificate)
+        made = Certificate(word, chain.certificates_pem + chain.leaf.key_pem, facts, made=True, issuer=issuer)
+        _wrong[key], _made_at[key] = made, now
     return made
 
 
@@ -168,16 +209,20 @@ def _parsed(file: Path, content: bytes) -> list[x509.Certificate]:
 
 def _check_key(file: Path, secret: bytes, certificate: Path, leaf: x509.Certificate) -> None:
     """Check that the key can be read, and belongs to the certificate. Raises CertificateError."""
+    if _public(_private_key(file, secret).public_key()) != _public(leaf.public_key()):
+        raise CertificateError(f"{_shown(file)}: the key does not belong to the certificate of {_shown(certificate)}")
+
+
+def _private_key(file: Path, secret: bytes) -> Any:
+    """The first private key in PEM. Raises CertificateError."""
     if any(word in secret for word in ENCRYPTED):
         raise CertificateError(f"{_shown(file)}: the key is encrypted; expected a key without a password")
     start = KEY.search(secret)
     try:
-        key = serialization.load_pem_private_key(secret[start.start() if start else 0 :], None)
+        return serialization.load_pem_private_key(secret[start.start() if start else 0 :], None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        wrong = "cannot be used" if isinstance(error, UnsupportedAlgorithm) else "is damaged"
-        raise CertificateError(f"{_shown(file)}: the key {wrong}: {escaped(str(error))}") from error
-    if _public(key.public_key()) != _public(leaf.public_key()):
-        raise CertificateError(f"{_shown(file)}: the key does not belong to the certificate of {_shown(certificate)}")
+        problem = "cannot be used" if isinstance(error, UnsupportedAlgorithm) else "is damaged"
+        raise CertificateError(f"{_shown(file)}: the key {problem}: {escaped(str(error))}") from error
 
 
 def _public(key: object) -> bytes:

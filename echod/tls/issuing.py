@@ -5,7 +5,7 @@ extendedKeyUsage, and an authority signs end-entity certificates only. Keys are 
 SHA-256. Pure: files are written by the caller, and time is passed in.
 
 `self_signed` makes the certificate of a server without an authority. `issue` makes any other one, including wrong ones:
-its arguments `begin` and `days` may be in the past, and the names and the purpose are free.
+its arguments `begin` and `days` may be in the past, and the names, the purpose and the key are free.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Final
 
 import idna
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -33,6 +33,9 @@ LEEWAY: Final = timedelta(hours=1)  #: a certificate is valid before it is issue
 LONGEST_COMMON_NAME: Final = 64  #: characters (RFC 5280, appendix A.1: ub-common-name)
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 LONGEST_NAME: Final = 253  #: characters of a DNS name as text (RFC 1035 2.3.4)
+
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 class Purpose(Enum):
@@ -48,7 +51,7 @@ class Issued:
     """A certificate and its private key."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: Key
 
     @property
     def certificate_pem(self) -> bytes:
@@ -64,6 +67,11 @@ class Issued:
 def authority(begin: datetime, name: str = "echod test CA", days: int = AUTHORITY_DAYS) -> Issued:
     """A self-signed authority that signs end-entity certificates, but no other authorities."""
     return issue(name, Purpose.AUTHORITY, None, (), begin, days)
+
+
+def root(begin: datetime, name: str = "echod test CA", days: int = AUTHORITY_DAYS) -> Issued:
+    """A self-signed authority that may sign other authorities, too, in chains of any length."""
+    return issue(name, Purpose.AUTHORITY, None, (), begin, days, path_length=None)
 
 
 def self_signed(names: Sequence[str], begin: datetime, days: int = LEAF_DAYS) -> Issued:
@@ -82,14 +90,26 @@ def client(issuer: Issued, subject: str, begin: datetime, days: int = LEAF_DAYS)
 
 
 def issue(
-    subject: str, purpose: Purpose, issuer: Issued | None, names: Iterable[str], begin: datetime, days: int
+    subject: str,
+    purpose: Purpose,
+    issuer: Issued | None,
+    names: Iterable[str],
+    begin: datetime,
+    days: int,
+    *,
+    key: Key | None = None,
+    serial: int | None = None,
+    path_length: int | None = 0,
+    extensions: Iterable[x509.ExtensionType] = (),
 ) -> Issued:
-    """A certificate with a new key, valid for `days` from LEEWAY before `begin`, an aware datetime.
+    """A certificate, valid for `days` from LEEWAY before `begin`, an aware datetime.
 
-    `issuer` signs it; None makes it self-signed. `names` are DNS names and IP addresses. Raises ValueError for a wrong
-    name, or for a subject of more than LONGEST_COMMON_NAME characters.
+    `issuer` signs it; None makes it self-signed. `names` are DNS names and IP addresses. By default it has a new key
+    and a random serial number. `path_length` is the number of authorities that an authority may have below it; None
+    is any number. `extensions` are further ones, not critical. Raises ValueError for a wrong name, or for a subject
+    of more than LONGEST_COMMON_NAME characters.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = ec.generate_private_key(ec.SECP256R1()) if key is None else key
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
     signer = key if issuer is None else issuer.key
     is_authority = purpose is Purpose.AUTHORITY
@@ -99,10 +119,10 @@ def issue(
         .subject_name(name)
         .issuer_name(name if issuer is None else issuer.certificate.subject)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(x509.random_serial_number() if serial is None else serial)
         .not_valid_before(since)
         .not_valid_after(since + timedelta(days=days))
-        .add_extension(x509.BasicConstraints(is_authority, 0 if is_authority else None), critical=True)
+        .add_extension(x509.BasicConstraints(is_authority, path_length if is_authority else None), critical=True)
         .add_extension(_key_usage(is_authority), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
@@ -111,6 +131,8 @@ def issue(
         builder = builder.add_extension(x509.ExtendedKeyUsage([purpose.value]), critical=False)
     if alternatives := [general_name(each) for each in dict.fromkeys(names)]:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
     return Issued(builder.sign(signer, SHA256()), key)
 
 

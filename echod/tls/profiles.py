@@ -59,3 +59,12 @@ def apply(context: ssl.SSLContext, profile: Profile) -> None:
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 1
+
+
+def allow_weak_keys(context: ssl.SSLContext) -> None:
+    """Let a server present a weak key on purpose. The suites stay the same; call it after `apply`.
+
+    At OpenSSL's usual security level, such a key cannot be loaded.
+    """
+    suites = ":".join(suite["name"] for suite in context.get_ciphers() if not suite["name"].startswith("TLS_"))
+    context.set_ciphers(f"{suites or 'DEFAULT'}:@SECLEVEL=0")

@@ -11,7 +11,7 @@ from typing import Any
 
 from echod.escaping import escaped
 from echod.tls.certificates import Certificate, CertificateError
-from echod.tls.profiles import Profile, apply
+from echod.tls.profiles import Profile, allow_weak_keys, apply
 
 
 class ServerContexts:
@@ -91,6 +91,8 @@ def _context(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     apply(context, profile)
     try:
+        if certificate.issuer is not None:
+            allow_weak_keys(context)
         with _as_file(certificate.pem) as path:
             context.load_cert_chain(path)
     except (ssl.SSLError, OSError) as error:

@@ -22,7 +22,7 @@ from echod.tls.issuing import dns_name
 from echod.tls.transcript import Tell, Transcript, alert_name, observe, silent
 
 # OpenSSL's verification errors (<openssl/x509_vfy.h>)
-NOT_YET_VALID, EXPIRED, PURPOSE = 9, 10, 26
+NOT_YET_VALID, EXPIRED, REVOKED, PURPOSE = 9, 10, 23, 26
 UNKNOWN_ISSUER = {2, 7, 18, 19, 20, 21, 27, 30}
 SELF_SIGNED = 18
 
@@ -40,7 +40,7 @@ class Expectations:
     """The settings of a client for the server's identity, and for its own."""
 
     host: str = ""  #: the expected name: a DNS name, or an IP address
-    ca: str = ""  #: a file of trusted certificates; empty is the system's
+    ca: str = ""  #: a file of trusted certificates, and of CRLs to check; empty is the system's
     certificate: str = ""  #: a file with our certificate
     key: str = ""  #: a file with its key; empty if that is in `certificate`
     alpn: tuple[str, ...] = ()
@@ -66,6 +66,8 @@ def client_context(expected: Expectations, tell: Tell = silent) -> ssl.SSLContex
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the user trusts this certificate, root or not
         try:
             context.load_verify_locations(_readable(expected.ca))
+            if context.cert_store_stats()["crl"]:
+                context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
         except ssl.SSLError:
             raise Unfit(f"{clipped(expected.ca)}: contains no certificate in PEM") from None
     else:
@@ -160,6 +162,8 @@ def explained(error: ssl.SSLError, transcript: Transcript, expected: Expectation
     reason: str = getattr(error, "reason", None) or ""
     if reason in OLD_VERSION:
         return "old protocol version: the server chose one before TLS 1.2, expected TLS 1.2 or 1.3"
+    if reason == "EXCESSIVE_MESSAGE_SIZE":
+        return "certificate chain too large: the server presents more than OpenSSL accepts (100 KiB)"
     if reason == "UNEXPECTED_MESSAGE" and not transcript.greeted:
         return "not a TLS server: it sent no ServerHello; an echo service without TLS returns the ClientHello"
     if reason in NOT_TLS and not transcript.greeted:
@@ -183,6 +187,8 @@ def _distrusted(
         early = next((facts for facts in chain if facts.since > now), leaf)
         moment = _moment(early.since, now)
         return f"certificate not yet valid: {_named(early)} is valid from {moment}; check the clocks; see --insecure"
+    if code == REVOKED:
+        return f"certificate revoked: {_named(leaf)} is in the CRL of its issuer {leaf.issuer}; see --ca, --insecure"
     if code == PURPOSE:
         purposes = ", ".join(leaf.purposes) or "other uses (keyUsage)"
         return f"wrong certificate purpose: {_named(leaf)} is for {purposes}, expected TLS servers; see --insecure"

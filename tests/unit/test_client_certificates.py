@@ -15,13 +15,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from echod.client.commands.certificates import local_names, run
+from echod.tls.certificates import read_test_authority
+from echod.tls.wrong_certificates import MAKERS
 from tests.daemon import TOP
 
 FILES = {"ca.pem", "ca-key.pem", "server.pem", "server-key.pem", "client.pem", "client-key.pem"}
 
 
-def write(folder: Path, *names: str) -> int:
-    return run(Namespace(directory=str(folder), names=list(names)))
+def write(folder: Path, *names: str, wrong: bool = False) -> int:
+    return run(Namespace(directory=str(folder), names=list(names), wrong=wrong))
 
 
 def test_six_files_are_written_and_the_keys_are_for_their_owner(tmp_path, capfdbinary):
@@ -112,3 +114,20 @@ def test_each_key_belongs_to_its_certificate(tmp_path):
         certificate = x509.load_pem_x509_certificate((tmp_path / "pki" / f"{name}.pem").read_bytes())
         key = load_pem_private_key((tmp_path / "pki" / f"{name}-key.pem").read_bytes(), None)
         assert key.public_key() == certificate.public_key()
+
+
+def test_wrong_certificates_are_written_beside_the_others(tmp_path, capfdbinary):
+    assert write(tmp_path / "pki", "echo.example", wrong=True) == 0
+    files = {path.name for path in (tmp_path / "pki").iterdir()}
+    assert files == FILES | {"ca.crl"} | {f"{word}.pem" for word in MAKERS}
+    for word in MAKERS:
+        file = tmp_path / "pki" / f"{word}.pem"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        key = load_pem_private_key(file.read_bytes()[file.read_bytes().index(b"-----BEGIN PRIV") :], None)
+        assert key.public_key() == x509.load_pem_x509_certificate(file.read_bytes()).public_key()
+
+
+def test_the_authority_can_sign_the_wrong_certificates_of_a_daemon(tmp_path, capfdbinary):
+    assert write(tmp_path / "pki") == 0
+    found = read_test_authority(tmp_path / "pki" / "ca.pem", tmp_path / "pki" / "ca-key.pem")
+    assert found.certificate_pem == (tmp_path / "pki" / "ca.pem").read_bytes()

@@ -206,7 +206,6 @@ def test_keys_of_later_versions_are_refused():
             "echo": {
                 "listen": ["systemd:x"],
                 "faults": {"delay": "1s"},
-                "tls": {"certificate": "expired"},
             }
         },
     }
@@ -214,7 +213,6 @@ def test_keys_of_later_versions_are_refused():
         "daemon.workers: workers = 4: not available in this version",
         "bus: not available in this version",
         "services.echo.faults: not available in this version",
-        "services.echo.tls.certificate: expired: not available in this version",
     ]
 
 

@@ -62,6 +62,17 @@ def test_a_made_certificate_is_told(read):
     assert not list(made_certificates(read(TLS + 'certificate = "all/b.pem"\n')))
 
 
+def test_a_wrong_certificate_is_made_for_the_addresses_and_told(read, tmp_path):
+    (tmp_path / "root.pem").write_bytes((root := issuing.root(datetime.now(UTC))).certificate_pem + root.key_pem)
+    text = TLS + 'certificate = "wrong-purpose"\ntest-ca = "root.pem"\n'
+    configuration = read(text)
+    [certificate] = tls_of(configuration).contexts.certificates
+    assert certificate.facts.names[:3] == ("127.0.0.1", "localhost", "::1")
+    assert certificate.facts.issuer == "CN=echod test CA"
+    assert list(made_certificates(configuration)) == ["echo  certificate that is wrong on purpose: wrong-purpose"]
+    assert read(text) == configuration
+
+
 def test_a_directory_may_have_a_default_certificate_before_it(read):
     tls = tls_of(read(TLS + 'certificate = "self-signed"\ndirectory = "all"\n'))
     assert [certificate.made for certificate in tls.contexts.certificates] == [True, False]
@@ -90,7 +101,11 @@ def test_listen_makes_a_certificate():
         (TLS + 'certificate = "a.pem"\nkey = "ca.pem"', "ca.pem: the file has no private key in PEM form"),
         (TLS + 'directory = "none"', "none: no such file or directory (ENOENT)"),
         (TLS + 'certificate = "self-signed"\nclient-ca = "a.key"', "a.key: the file has no certificate in PEM form"),
-        (TLS + 'certificate = "expired"', "services.echo.tls.certificate: expired: not available in this version"),
+        (TLS + 'certificate = "expired"\nkey = "a.key"', "services.echo.tls.key: needs a file in certificate; "),
+        (TLS + 'certificate = "self-signed"\ntest-ca = "ca.pem"', "services.echo.tls.test-ca: needs a wrong"),
+        (TLS + 'certificate = "expired"\ntest-ca-key = "a.key"', "services.echo.tls.test-ca-key: needs test-ca, the"),
+        (TLS + 'certificate = "expired"\ntest-ca = "all/b.pem"', "b.pem: it is not a certificate of an authority"),
+        (TLS + 'certificate = "expired"\ntest-ca = "ca.pem"', "ca.pem: the file has no private key; set test-ca-key"),
         (TLS + f'certificate = "self-signed"\nalpn = ["{"x" * 256}"]', "must be the name of a protocol, of 1 to 255"),
         (
             '[services.echo]\nlisten = ["tcp://127.0.0.1:7"]\n[services.echo.tls]\ncertificate = "self-signed"',

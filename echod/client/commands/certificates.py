@@ -1,4 +1,7 @@
-"""`echoctl certificates`: writes a certificate authority, and certificates of a server and a client, for tests."""
+"""`echoctl certificates`: writes a certificate authority, and certificates of a server and a client, for tests.
+
+With `--wrong` it also writes certificates that are wrong on purpose.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,19 @@ import argparse
 import os
 import shlex
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
+
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from echod.client.stdout import fail, put_text
 from echod.config.errors import toml_text
 from echod.escaping import escaped, system_error
 from echod.tls import issuing
+from echod.tls.revocation import revocation_list
+from echod.tls.wrong_certificates import MAKERS, Order
 
 LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 PORT: Final = 14007  #: of `echo` over TLS in the shipped configuration
@@ -33,7 +40,7 @@ class Output(NamedTuple):
 def run(arguments: argparse.Namespace) -> int:
     """Write the files and print how to use them. Returns 0, or 1 if a file exists or cannot be written."""
     names = arguments.names or local_names()
-    outputs = created(names, datetime.now(UTC))
+    outputs = created(names, datetime.now(UTC), with_wrong=arguments.wrong)
     folder: str = arguments.directory
     try:
         write(folder, outputs)
@@ -53,12 +60,12 @@ def local_names() -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def created(names: Sequence[str], now: datetime) -> list[Output]:
+def created(names: Sequence[str], now: datetime, *, with_wrong: bool = False) -> list[Output]:
     """The files of a new authority. Raises ValueError for a wrong name."""
-    authority = issuing.authority(now)
+    authority = issuing.root(now)
     server = issuing.server(authority, names, now)
     client = issuing.client(authority, "echoctl", now)
-    return [
+    outputs = [
         Output("ca.pem", authority.certificate_pem, CERTIFICATE_MODE, "the authority, for both sides"),
         Output("ca-key.pem", authority.key_pem, KEY_MODE, "its private key"),
         Output("server.pem", server.certificate_pem, CERTIFICATE_MODE, "the server, for " + ", ".join(names)),
@@ -66,6 +73,18 @@ def created(names: Sequence[str], now: datetime) -> list[Output]:
         Output("client.pem", client.certificate_pem, CERTIFICATE_MODE, "a client, for --cert"),
         Output("client-key.pem", client.key_pem, KEY_MODE, "its private key, for --key"),
     ]
+    return [*outputs, *wrong(authority, names, now)] if with_wrong else outputs
+
+
+def wrong(authority: issuing.Issued, names: Sequence[str], now: datetime) -> Iterator[Output]:
+    """The list of revoked certificates, and a chain with its key for each way of being wrong."""
+    crl = revocation_list(authority, now, authority.certificate.not_valid_after_utc)
+    yield Output("ca.crl", crl.public_bytes(Encoding.PEM), CERTIFICATE_MODE, "the CRL of the authority")
+    order = Order(authority, names, now)
+    for word, make in MAKERS.items():
+        chain = make(order)
+        meaning = "a server with its private key, wrong on purpose"
+        yield Output(f"{word}.pem", chain.certificates_pem + chain.leaf.key_pem, KEY_MODE, meaning)
 
 
 def write(folder: str, outputs: Sequence[Output]) -> None:
