@@ -118,14 +118,14 @@ class Arrival(NamedTuple):
     """The metadata of one arrival: a datagram, a message, or a read of a stream. None means unknown.
 
     `text` is whether a message came as text, on a transport that distinguishes text from binary. `ttl` is the number of
-    remaining hops, `traffic_class` the byte of DSCP and ECN, and `received_at` the time of arrival by the kernel's
-    clock, in seconds since 1970.
+    remaining hops, `traffic_class` the byte of DSCP and ECN, and `received_ns` the time of arrival by the kernel's
+    clock, in nanoseconds since 1970.
     """
 
     text: bool | None = None
     ttl: int | None = None
     traffic_class: int | None = None
-    received_at: float | None = None
+    received_ns: int | None = None
 
 
 PLAIN: Final = Arrival()  #: nothing is known: the arrival of every read of a stream
@@ -174,6 +174,7 @@ class Context:
 
     clock: Callable[[], float] = time.monotonic  #: seconds, never stepping back
     wall_clock: Callable[[], float] = time.time  # noqa: TID251 - the only place that reads the date
+    wall_clock_ns: Callable[[], int] = time.time_ns  #: the same in nanoseconds, for timestamps of packets
     random: random.Random = field(default_factory=random.Random)
     show: Callable[[str], None] = _nowhere  #: prints one line, already escaped, as the service's output
     shows: Callable[[], bool] = _always  #: whether `show` would print now; above the rate limit lines are only counted
@@ -242,10 +243,11 @@ class Service:
         """A new conversation with `peer`; `say` sends a Reply without a request."""
         return Transforming(self._pure())
 
-    def datagram(self, request: bytes, peer: Peer, arrival: Arrival, reply: Callable[[bytes], None]) -> None:
+    def datagram(self, request: bytes, peer: Peer, arrival: Arrival, reply: Callable[[bytes], object]) -> None:
         """Reply to one datagram: call `reply` for each, now or later, or not at all.
 
-        A reply above the allowance of the gate is not sent, but counted.
+        A reply above the allowance of the gate is not sent, but counted. Then, and if the kernel refuses a reply,
+        `reply` returns False.
         """
         answer = self.answer(request, peer)
         if answer is not None:

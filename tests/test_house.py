@@ -40,7 +40,8 @@ MAY_IMPORT = {
     "faults": "model",
     "events": "address gate model escaping",
     "tls": "escaping small_files",
-    "services": "gate membership model socket_names small_files escaping",
+    "measurement": "",
+    "services": "gate measurement membership model socket_names small_files escaping",
     "pages": "escaping transports.layers.http_answer",
     "config": "address events faults gate model socket_names runtime_dir services.registry shape small_files tls"
     " escaping transports.multicast transports.registry transports.unix_paths transports.sockets",
@@ -52,8 +53,8 @@ MAY_IMPORT = {
     "tap": "address config daemon early_signals gate model socket_names telemetry services stdio lineedit"
     " escaping transports version",
     "admin": "gate membership model socket_names telemetry peercred services.outbox services.recording escaping",
-    "client": "address address_options config events gate model socket_names peercred runtime_dir services shape"
-    " startup_heap stdio lineedit escaping tls transports version",
+    "client": "address address_options config events gate measurement model socket_names peercred runtime_dir services"
+    " shape startup_heap stdio lineedit escaping tls transports version",
     "__main__": "early_signals startup_heap stdio version",
 }
 """The packages of echod, and the packages that each may import: a new package is one new line here."""
@@ -61,7 +62,7 @@ MAY_IMPORT = {
 PURE = {
     *("version", "escaping", "early_signals", "stdio", "startup_heap", "lineedit", "socket_names"),
     *("shape", "address_options", "address", "membership", "model", "gate", "faults"),
-    *("events", "services", "config", "pages", "tls", "small_files", "peercred", "runtime_dir"),
+    *("events", "measurement", "services", "config", "pages", "tls", "small_files", "peercred", "runtime_dir"),
 }
 """Packages that must not import Twisted or zope."""
 

@@ -43,7 +43,7 @@ class PrintingService(Service):
     def session(self, peer: Peer, say: Say) -> Session:
         return PrintingSession(self._service.session(peer, say), peer, self._how, self.context)
 
-    def datagram(self, request: bytes, peer: Peer, arrival: Arrival, reply: Callable[[bytes], None]) -> None:
+    def datagram(self, request: bytes, peer: Peer, arrival: Arrival, reply: Callable[[bytes], object]) -> None:
         show(request, peer, self._how, self.context)
         self._service.datagram(request, peer, arrival, reply)
 

@@ -21,7 +21,7 @@ GROUP: Final = "echod.services"
 
 PROBE: Final = bytes(range(256))  #: every byte value, to check the length of a transform's result
 
-PLANNED: Final = frozenset({"reflector"})
+PLANNED: Final[frozenset[str]] = frozenset()
 """Kinds of a later version."""
 
 

@@ -18,8 +18,8 @@ def line(peer: Peer, arrival: Arrival | None = None) -> bytes:
     if arrival is not None and arrival.traffic_class is not None:
         facts["dscp"] = arrival.traffic_class >> 2  # RFC 2474 3
         facts["ecn"] = arrival.traffic_class & 3  # RFC 3168 5
-    if arrival is not None and arrival.received_at is not None:
-        facts["received_at"] = round(arrival.received_at, 6)
+    if arrival is not None and arrival.received_ns is not None:
+        facts["received_at"] = round(arrival.received_ns / 1e9, 6)
     return json.dumps({**facts, **peer.learned}).encode("ascii") + b"\n"
 
 
@@ -38,7 +38,7 @@ class Whoami(Service):
     def session(self, peer: Peer, say: Say) -> Session:
         return Once(line(peer))
 
-    def datagram(self, request: bytes, peer: Peer, arrival: Arrival, reply: Callable[[bytes], None]) -> None:
+    def datagram(self, request: bytes, peer: Peer, arrival: Arrival, reply: Callable[[bytes], object]) -> None:
         reply(line(peer, arrival))
 
     def answer(self, datagram: bytes, peer: Peer) -> bytes:

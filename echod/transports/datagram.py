@@ -175,8 +175,8 @@ class Replies:
         self._counters = datagrams.counters
         self._unreachable = unreachable
 
-    def __call__(self, data: bytes) -> None:
-        """Send one reply."""
+    def __call__(self, data: bytes) -> bool:
+        """Send one reply. Returns False if that was not possible."""
         counters = self._counters
         if self._allowance is not None and not self._allowance.takes(len(data)):
             counters.refuse(Refusal.LARGER)
@@ -185,8 +185,10 @@ class Replies:
         elif self._send(data) is None:
             counters.datagrams_out += 1
             counters.bytes_out += len(data)
+            return True
         else:
             counters.refuse(Refusal.SEND)
+        return False
 
 
 class DatagramPort(FileDescriptor):

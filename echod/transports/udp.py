@@ -212,7 +212,7 @@ class UDPPort(DatagramPort):
             refusal = Refusal.SOURCE_ADDRESS  # an IPv6 packet with an IPv4-mapped source
         if not protocol.admits(datagram, host, port, refusal):
             return
-        ttl = traffic_class = received_at = None
+        ttl = traffic_class = received_ns = None
         for level, kind, data in ancillary:
             if level == socket.IPPROTO_IP:
                 if kind == IP_TTL:
@@ -226,14 +226,14 @@ class UDPPort(DatagramPort):
                     (traffic_class,) = struct.unpack("i", data)
             elif kind == SO_TIMESTAMPNS:
                 seconds, nanoseconds = struct.unpack("ll", data)
-                received_at = seconds + nanoseconds / 1e9
+                received_ns = seconds * 1_000_000_000 + nanoseconds
         local = Inet(self._host if arrived_at in (None, self._bound) else local_text(arrived_at, name), self._port)
         peer = Peer(protocol.scheme, local, inet_name(name))
 
         def send(data: bytes) -> OSError | None:
             return self.reach(data, source, name)
 
-        arrival = Arrival(None, ttl, traffic_class, received_at)
+        arrival = Arrival(None, ttl, traffic_class, received_ns)
         if protocol.conversational:
             protocol.handle(datagram, peer, arrival, host, name, send)
         else:

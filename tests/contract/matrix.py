@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import random
+import re
 import socket
 import sys
 import threading
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from hypothesis import HealthCheck, settings
 from twisted.trial.unittest import SynchronousTestCase
 
+from echod.model import Service
+from echod.services.registry import kinds
 from echod.shape import Shape
 from tests.daemon import SECONDS, Daemon, Place
 from tests.tls import TlsSocket
@@ -136,7 +139,11 @@ SERVICES: Final[Mapping[str, str]] = {
     "console": 'kind = "console"\naway = "back at nine"\nunanswered = 3',
     "daytime": 'kind = "daytime"',
     "qotd": 'kind = "qotd"',
+    "reflector": 'kind = "reflector"',
+    "reflector-stateful": 'kind = "reflector"\nstateful = true',
+    "sockperf": 'kind = "sockperf"',
     "time": 'kind = "time"',
+    "udpechoplus": 'kind = "udpechoplus"\ncounters = "client"',
     "whoami": 'kind = "whoami"',
 }
 """Every kind, with the options that need a contract."""
@@ -160,6 +167,13 @@ def _reachable(transport: Transport) -> bool:
 REACHABLE: Final = {name: transport for name, transport in TRANSPORTS.items() if _reachable(transport)}
 
 
+def kind_of(options: str) -> type[Service]:
+    """The kind that the lines of a service name."""
+    named = re.search(r'kind = "(.*)"', options)
+    assert named
+    return kinds(plugins=())[named[1]]
+
+
 def configuration(plane: str, services: Mapping[str, str] = SERVICES) -> str:
     """A configuration with every service over every transport of this machine."""
     parts = [f'[daemon]\nplane = "{plane}"\ndrain = "2s"\n[defaults.limits]\nrate = "0"\n']
@@ -167,10 +181,11 @@ def configuration(plane: str, services: Mapping[str, str] = SERVICES) -> str:
         listen = [
             transport.listen.replace("{name}", name)
             for transport in REACHABLE.values()
-            if not (transport.carries is MESSAGE and 'kind = "chargen"' in options)  # its reply has no last message
+            if kind_of(options).is_served_over(transport.carries)
         ]
         parts.append(f"[services.{name}]\nlisten = {listen}\n{options}\n")
-        parts.append(f'[services.{name}.tls]\ncertificate = "self-signed"\n')
+        if kind_of(options).streams:
+            parts.append(f'[services.{name}.tls]\ncertificate = "self-signed"\n')
     return "\n".join(parts)
 
 

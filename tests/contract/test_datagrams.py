@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import socket
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echod.measurement.stamp import BASE, Answer, Request, Unauthenticated
+from echod.measurement.stamp_tlvs import class_of_service, class_of_service_of
+from echod.measurement.timestamps import from_ntp, ntp
 from tests.contract.matrix import DATAGRAM, Contract, anything, data, everywhere
 from tests.contract.saying import AQuotation, TheDate, TheTime
 from tests.daemon import SECONDS
@@ -234,6 +238,76 @@ class Identifying(Saying):
         assert (said["dscp"], said["ecn"]) == (46, 1)
 
 
+class Reflecting(Asking):
+    def stamp(self, client: Any, sequence: int, rest: bytes = b"") -> Answer:
+        """The reply to a test packet, whose own fields are checked."""
+        request = Request(sequence, ntp(time.time_ns()), 0x8001, 0xABCD)
+        before = time.time_ns()
+        data = self.ask(client, Unauthenticated().request(request) + rest)
+        after = time.time_ns()
+        answer = Unauthenticated().parse_answer(data)
+        assert answer is not None
+        assert len(data) == BASE + len(rest)
+        assert (answer.ssid, *answer[5:8]) == (0xABCD, *request[:3])
+        times = [from_ntp(timestamp, before) for timestamp in (answer.received, answer.timestamp)]
+        assert [before, *times, after] == sorted([before, *times, after])
+        return answer
+
+    def test_a_test_packet_comes_back_with_times_between_request_and_reply(self) -> None:
+        client = self.connect()
+        for size in (0, 20, 1428, 8192, 65_507 - BASE):
+            answer = self.stamp(client, 0, bytes(size))
+            assert answer.ttl == (255 if client.family == socket.AF_UNIX else 64)
+
+    def test_sequence_numbers_are_copied_or_counted(self) -> None:
+        client = self.connect()
+        numbers = [self.stamp(client, sequence).sequence for sequence in (5, 9, 9)]
+        assert numbers == ([0, 1, 2] if self.service == "reflector-stateful" else [5, 9, 9])
+
+    def test_class_of_service_is_that_which_arrived(self) -> None:
+        client = self.connect()
+        if client.family == socket.AF_INET:
+            client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 46 << 2 | 1)
+            data = self.ask(client, Unauthenticated().request(Request(0, 0, 1)) + class_of_service(46))
+            assert class_of_service_of(data[-4:]) == (46, 46, 1, 1)
+
+    def test_bytes_that_are_not_a_test_packet_get_no_reply(self) -> None:
+        client = self.connect()
+        for size in (0, 1, 13):
+            client.send(bytes(size))
+        self.assert_silent(client)
+
+
+class MarkingForModems(Asking):
+    def test_replies_are_numbered_and_stamped(self) -> None:
+        client = self.connect()
+        for number in (1, 2):
+            before = time.time_ns() // 1000
+            fields = struct.unpack("!IIIIII", self.ask(client, struct.pack("!IIIIII", 7, 0, 0, 0, 0, 9)))
+            after = time.time_ns() // 1000
+            assert (fields[:2], fields[4:]) == ((7, number), (0, 9))
+            assert 0 <= (fields[2] - before) % 2**32 <= (fields[3] - before) % 2**32 <= after - before
+
+    def test_a_short_datagram_is_returned_unchanged(self) -> None:
+        client = self.connect()
+        for size in (0, 1, 23):
+            assert self.ask(client, data()[:size]) == data()[:size]
+
+
+class PlayingPingPong(Asking):
+    def test_a_message_that_requests_a_reply_gets_it(self) -> None:
+        client = self.connect()
+        for size in (14, 64, 65_507):
+            asked = struct.pack("!QHI", size, 3, size) + data()[: size - 14]
+            assert self.ask(client, asked) == asked[:9] + b"\2" + asked[10:]
+
+    def test_other_datagrams_get_no_reply(self) -> None:
+        client = self.connect()
+        for other in (b"", bytes(13), struct.pack("!QHI", 1, 1, 14), struct.pack("!QHI", 1, 2, 14)):
+            client.send(other)
+        self.assert_silent(client)
+
+
 def client_of(client: Any) -> str:
     """The name of this client in a printed line, as a pattern."""
     name: Any = client.getsockname()
@@ -255,5 +329,8 @@ for _contract, *_services in (
     (SayingTheDate, "daytime"),
     (Quoting, "qotd"),
     (Identifying, "whoami"),
+    (Reflecting, "reflector", "reflector-stateful"),
+    (MarkingForModems, "udpechoplus"),
+    (PlayingPingPong, "sockperf"),
 ):
     globals().update(everywhere(_contract, DATAGRAM, *_services))

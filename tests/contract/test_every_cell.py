@@ -28,6 +28,7 @@ SERVED = [(kind, cell) for kind, row in MATRIX.items() for cell, why in row.item
 SOCKETS = {"udp": socket.SOCK_DGRAM, "unix-dgram": socket.SOCK_DGRAM, "unix-seqpacket": socket.SOCK_SEQPACKET}
 SILENT = ("console", "discard")  # they reply nothing to a first message
 HELLO = b"hello, this is long enough for a reply\n" * 8
+HELLOS = {"sockperf": bytes(9) + b"\3" + (64).to_bytes(4, "big") + bytes(50)}  # only its own messages get replies
 UPGRADE = b"""GET / HTTP/1.1\r
 Host: localhost\r
 Upgrade: websocket\r
@@ -77,10 +78,12 @@ def test_a_served_kind_replies(daemon, kind):
     for at, (name, cell) in enumerate(SERVED):
         if name == kind:
             url = daemon.stderr.wait_for(rf" {at}  (?:.*\()?([a-z-]+://.*?)\)?$")[1]
-            assert bool(exchange(place_of(url), cell, silent=kind in SILENT)) is (kind not in SILENT), cell
+            assert bool(exchange(place_of(url), cell, HELLOS.get(kind, HELLO), silent=kind in SILENT)) is (
+                kind not in SILENT
+            ), cell
 
 
-def exchange(place: Place, cell: str, *, silent: bool) -> bytes:
+def exchange(place: Place, cell: str, first_message: bytes, *, silent: bool) -> bytes:
     """Send a message, and return the begin of the reply; nothing if there is none, or the client is `silent`."""
     scheme = cell.removesuffix(PROXIED)
     kind = SOCKETS.get(scheme, socket.SOCK_STREAM)
@@ -93,21 +96,21 @@ def exchange(place: Place, cell: str, *, silent: bool) -> bytes:
             client.bind("")
         client.connect(place)
         header = version_2(Inet("127.9.9.9", 5000), Inet("127.0.0.1", 7), datagrams=datagram)
-        first = (header if cell.endswith(PROXIED) else b"") + (HELLO if datagram else b"")
+        first = (header if cell.endswith(PROXIED) else b"") + (first_message if datagram else b"")
         if first:
             client.send(first)
         if scheme in ("tls", "wss"):
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             client = stack.enter_context(context.wrap_socket(client))
-        hello = HELLO
+        hello = first_message
         if scheme in ("ws", "wss"):
             client.sendall(UPGRADE)
             head = b""
             while not head.endswith(b"\r\n\r\n"):
                 head += client.recv(1)
             assert head.startswith(b"HTTP/1.1 101 ")
-            hello = b"\x82\xfe" + len(HELLO).to_bytes(2, "big") + bytes(4) + HELLO
+            hello = b"\x82\xfe" + len(first_message).to_bytes(2, "big") + bytes(4) + first_message
         if not datagram:
             client.sendall(hello)
         if silent:

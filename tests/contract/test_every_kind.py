@@ -1,6 +1,5 @@
 """Every kind has a contract over every transport that suits it, and every scheme is a transport of the contracts."""
 
-import re
 from importlib import import_module
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from echod.services.registry import kinds
 from echod.transports.registry import SCHEMES
-from tests.contract.matrix import COVERED, SERVICES, TRANSPORTS
+from tests.contract.matrix import COVERED, SERVICES, TRANSPORTS, kind_of
 
 HERE = Path(__file__).parent
 
@@ -19,8 +18,7 @@ class EveryKind(SynchronousTestCase):
     def test_every_kind_has_a_contract_over_every_transport(self) -> None:
         for path in HERE.glob("test_*.py"):
             import_module(f"tests.contract.{path.stem}")
-        kind_of = {name: re.search(r'kind = "(.*)"', options)[1] for name, options in SERVICES.items()}  # type: ignore[index]
-        covered = {(kind_of[service], name) for service, name in COVERED}
+        covered = {(kind_of(SERVICES[service]).kind, name) for service, name in COVERED}
         wanted = {
             (name, transport)
             for name, kind in kinds(plugins=()).items()

@@ -97,9 +97,9 @@ def _datagrams() -> Attempt:
         protocol, host, port = draw.choice(served), draw.choice(HOSTS), draw.choice(PORTS)
         packed = ipaddress.ip_address(host).packed
         now[0] += draw.byte() / 256
-        ttl, traffic_class, received_at = draw.byte(), draw.byte(), float(draw.byte())
+        ttl, traffic_class, received_ns = draw.byte(), draw.byte(), draw.byte()
         refusal = Refusal.DESTINATION if draw.byte() == 1 else None
-        arrival = Arrival(None, ttl, traffic_class, received_at)
+        arrival = Arrival(None, ttl, traffic_class, received_ns)
         datagram = draw.rest() * (64 if draw.byte() else 1)
         before = protocol.counters.datagrams_out
         sent: list[bytes] = []

@@ -9,7 +9,7 @@ from tests.chaos.spoofed_packets import Spoofer
 from tests.daemon import Daemon, eventually
 from tests.gate.configurations import asked, asking, configuration, counted, refused, settled
 
-ANSWERING = ("echo", "upper", "ack", "chargen", "daytime", "qotd", "time", "whoami")
+ANSWERING = ("echo", "upper", "ack", "chargen", "daytime", "qotd", "time", "whoami", "reflector", "udpechoplus")
 
 
 class Naive(threading.Thread):

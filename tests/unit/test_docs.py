@@ -601,3 +601,16 @@ def test_a_service_without_any_transport():
     assert len(examples.examples) > 8
     runner.run(examples, out=said.write)
     assert runner.failures == 0, said.getvalue()
+
+
+# MEASURING.md
+
+
+def test_the_rules_of_stamp_name_tests_that_exist():
+    page = PAGES["docs/MEASURING.md"]
+    named = set(re.findall(r"`(test_\w+)`", page))
+    files = {TOP / "tests" / name for name in re.findall(r"`((?:unit|contract|system|system_wide)/test_\w+\.py)`", page)}
+    files.add(TOP / "tests" / "unit" / "test_measurement_stamp_tlvs.py")
+    known = {name for file in files for name in re.findall(r"def (test_\w+)\(", file.read_text("utf-8"))}
+    assert named
+    assert named <= known

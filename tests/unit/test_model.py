@@ -128,4 +128,4 @@ class Peers(SynchronousTestCase):
         self.assertEqual(PEER, Peer("tcp", Inet("127.0.0.1", 7), Inet("127.0.0.1", 40_000)))
         self.assertNotEqual(PEER, Peer("tcp", PEER.local, PEER.remote, user=64))
         arrival = Arrival()
-        self.assertEqual((arrival.ttl, arrival.traffic_class, arrival.received_at), (None, None, None))
+        self.assertEqual((arrival.ttl, arrival.traffic_class, arrival.received_ns), (None, None, None))

@@ -223,7 +223,7 @@ class Conversing(SynchronousTestCase):
     def test_a_session_receives_the_metadata_of_each_datagram(self):
         datagrams = self.datagrams()
         peer, host = Peer("udp", Inet("127.0.0.1", 10012), Inet("127.0.0.1", 40_000)), packed_address("127.0.0.1")
-        known = [Arrival(ttl=ttl, received_at=1.5) for ttl in (63, 64)]
+        known = [Arrival(ttl=ttl, received_ns=1) for ttl in (63, 64)]
         for arrival in known:
             datagrams.handle(b"hi", peer, arrival, host, "name", lambda _data: None)
         self.assertEqual(self.parrot.sessions[0].arrivals, known)

@@ -1,0 +1,1 @@
+"""Packets, timestamps and clocks of measurement protocols."""
