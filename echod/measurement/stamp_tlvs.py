@@ -58,7 +58,7 @@ class Tlv(NamedTuple):
 
 
 class ReflectorFacts(NamedTuple):
-    """The facts that a reflector writes into TLVs. Counters are those of a session, and None for a stateless reflector."""
+    """The facts that a reflector writes into TLVs. A stateless reflector has no counters."""
 
     sequence: int  #: of the reply
     traffic_class: int  #: of the request: DSCP and ECN

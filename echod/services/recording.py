@@ -83,7 +83,7 @@ class RecordingService(Service):
     def session(self, peer: Peer, say: Say) -> Session:
         return RecordingSession(self._service.session(peer, say), peer, self._recorder, self.context)
 
-    def datagram(self, request: bytes, peer: Peer, arrival: Arrival, reply: Callable[[bytes], None]) -> None:
+    def datagram(self, request: bytes, peer: Peer, arrival: Arrival, reply: Callable[[bytes], object]) -> None:
         self._recorder.message(request, peer, arrival, self.context.wall_clock())
         self._service.datagram(request, peer, arrival, reply)
 
