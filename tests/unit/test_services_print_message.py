@@ -123,6 +123,8 @@ class Showing(SynchronousTestCase):
     def test_a_stream_of_any_kind_is_printed_and_gets_the_same_replies(self) -> None:
         peer = Peer("tcp", Inet("127.0.0.1", 9), Inet("192.0.2.1", 40_000))
         for name, kind in kinds(plugins=()).items():
+            if not kind.streams:
+                continue
             told = []
             for how in ("no", "text"):
                 context = replace(self.context, clock=lambda: 1.0, wall_clock=lambda: 1e9, random=random.Random(1))
