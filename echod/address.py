@@ -139,7 +139,7 @@ def parse(text: str, *, client: bool = False) -> Address:
     if known is None:
         guess = _OTHER_SCHEMES.get(scheme.lower()) or get_close_matches(scheme.lower(), SCHEMES, n=1)
         likely = " or ".join(f"{one}://" for one in guess)
-        hint = f"did you mean {likely}?" if guess else "known are " + ", ".join(SCHEMES)
+        hint = f"did you mean {likely}?" if guess else "expected one of: " + ", ".join(SCHEMES)
         raise AddressError(f"{_shown(text)}: unknown scheme {_shown(scheme)}; {hint}")
     if "#" in rest:
         raise AddressError(f"{_shown(text)}: an address has no fragment; write # as %23")

@@ -126,7 +126,7 @@ def parsing_response(address: Address) -> Iterator[None]:
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
-        raise Unanswered(f"{address.label}: the response is not that of an echod of this version") from None
+        raise Unanswered(f"{address.label}: the response is not from an echod of this version") from None
 
 
 class Administrator:
@@ -248,4 +248,4 @@ def _why(error: Exception) -> str:
     if isinstance(error, OSError):
         text = system_error(error)
         return f"{text}: is a daemon running, with this address under [admin]?" if error.errno else text
-    return f"the response is not that of an echod: {escaped(str(error) or type(error).__name__)}"
+    return f"the response is not from an echod: {escaped(str(error) or type(error).__name__)}"

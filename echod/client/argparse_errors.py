@@ -125,4 +125,4 @@ class Parser(argparse.ArgumentParser):
             return f"a command is missing before {shown(word)}; write {self.prog} send {shown(word)}"
         if close := get_close_matches(word.lower(), [*commands, *self.planned], n=1):
             return f"unknown command {shown(word)}; did you mean {close[0]}?"
-        return f"unknown command {shown(word)}; known are {', '.join(commands)}"
+        return f"unknown command {shown(word)}; expected one of: {', '.join(commands)}"

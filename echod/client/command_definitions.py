@@ -25,6 +25,7 @@ from echod.client.value_types import (
 )
 from echod.version import VERSION
 
+OVER_IP: Final = "tcp://, udp://, tls://, ws:// or wss://"
 PLANNED: Final = {"bench": "", "faults": ""}  #: commands of a later version
 PLANNED_FOR_PING: Final = {
     "-I": "write the interface into the address: URL?interface=NAME",
@@ -110,7 +111,7 @@ def _unfit_family(arguments: argparse.Namespace) -> str:
     if arguments.ip is None:
         return ""
     if arguments.url.has_path or arguments.url.is_opaque:
-        return f"-{arguments.ip}: {arguments.url.label} has no IP address; -{arguments.ip} is for tcp:// and udp://"
+        return f"-{arguments.ip}: {arguments.url.label} has no IP address; expected {OVER_IP}"
     try:
         version = ipaddress.ip_address(arguments.url.host.partition("%")[0]).version
     except ValueError:  # a name
@@ -162,7 +163,7 @@ def _ping(command: Parser) -> None:
         "--timeout",
         metavar="TIME",
         type=patience,
-        help="time to wait for a reply, and for name lookup and connecting; the probe of a later reply is lost"
+        help="time to wait for a reply, and for name lookup and connecting; after it, the probe counts as lost"
         " (default: 5s; no limit for name lookup and connecting)",
     )
     command.add_argument(
@@ -204,7 +205,7 @@ def _unfit_probe(arguments: argparse.Namespace) -> str:
     """The usage error if such probes cannot be sent to the URL, or "". Fills in defaults."""
     if arguments.df is not None:
         if "df" not in arguments.url.form.options:
-            return f"-M {arguments.df}: {arguments.url.scheme} has no DF flag; use tcp:// or udp://"
+            return f"-M {arguments.df}: {arguments.url.scheme} has no DF flag; expected {OVER_IP}"
         arguments.url = replace(arguments.url, options={**arguments.url.options, "df": arguments.df})
     arguments.opening = arguments.timeout
     arguments.timeout = PATIENCE if arguments.timeout is None else arguments.timeout

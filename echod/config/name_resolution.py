@@ -97,7 +97,7 @@ class _Resolver:
         missing = {} if COMES_LATER & address.options.keys() else {host: self._not_here(host) for host in hosts}
         here = [host for host in hosts if missing.get(host) is None]
         if not here:
-            text = f"{address.label}: this machine has no address of {address.host}: {', '.join(hosts)}"
+            text = f"{address.label}: no address of {address.host} is on this machine: {', '.join(hosts)}"
             self.errors.append(self._fault(key, index, text))
         else:
             for host in hosts:

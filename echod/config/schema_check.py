@@ -75,7 +75,7 @@ class Reading:
         if isinstance(self.kinds, Kinds) and name in self.kinds.unusable:
             raise ValueError(escaped(self.kinds.unusable[name]))
         near = get_close_matches(name.lower(), [*self.kinds, *PLANNED], n=1)
-        right = f"did you mean {near[0]}?" if near else "known are " + ", ".join(self.kinds)
+        right = f"did you mean {near[0]}?" if near else "expected one of: " + ", ".join(self.kinds)
         raise ValueError(f"unknown kind {units.shown(name)}; {right}")
 
     def value(self, name: str, form: Form, content: Any, file: Path, path: str) -> Written | None:
@@ -205,4 +205,4 @@ class Reading:
         written = key[: units.SHOWN].lower().replace("_", "-")
         begun = [name for name in table.keys if len(written) > 2 and name.startswith(written)]
         near = begun[:1] or get_close_matches(written, table.keys, n=1)
-        return f"did you mean {near[0]}?" if near else "known are " + ", ".join(table.keys)
+        return f"did you mean {near[0]}?" if near else "expected one of: " + ", ".join(table.keys)

@@ -288,5 +288,5 @@ def start_warnings(bound: Iterable[BoundSocket]) -> list[str]:
         found += exposed(services[name], label, False)
     if not accepts_fast_open():
         for name, label in grouped(one for one in bound if one.address.options.get("fastopen")):
-            found.append(f"{name}  {label}: fastopen has no effect: net.ipv4.tcp_fastopen lacks bit 2")
+            found.append(f"{name}  {label}: fastopen has no effect: net.ipv4.tcp_fastopen must include 2")
     return found

@@ -95,7 +95,7 @@ class OwnTerminal:
         if self._operator is not None:
             self._operator.leave()
             self._operator = self._number = None
-            self._show("-- you left the console; messages are queued. A line joins again, Ctrl-C stops the daemon")
+            self._show("-- you left the console; messages are queued. A line joins it again, Ctrl-C stops the daemon")
 
 
 def console_of(configuration: Configuration, *, daemonised: bool) -> str:

@@ -29,7 +29,7 @@ class Kernel:
         try:
             import cffi
         except ImportError:
-            raise OSError(None, "without cffi no privileges can be dropped: install it") from None
+            raise OSError(None, "privileges cannot be dropped without cffi; install it") from None
         self.ffi: Any = cffi.FFI()
         self.ffi.cdef(_DECLARATIONS)
         self._library: Any = self.ffi.dlopen(None)

@@ -110,7 +110,7 @@ class Forwarder(ABC):
         except OSError:
             self._reset(descriptor, Closing.LOST, left)
         except Exception:  # a bug of the service: its peer must not wait
-            _log.failure("the service failed; a connection of {label} is reset", label=self._factory.label)
+            _log.failure("the service failed; a connection to {label} is reset", label=self._factory.label)
             self._reset(descriptor, Closing.FAILED, left)
 
     def _splicing(self) -> Round:
@@ -198,7 +198,7 @@ class Forwarder(ABC):
                     except OSError:
                         self._reset(descriptor, Closing.LOST, left)
                     except Exception:  # a bug of the service: its peer must not wait
-                        _log.failure("the service failed; a connection of {label} is reset", label=self._factory.label)
+                        _log.failure("the service failed; a connection to {label} is reset", label=self._factory.label)
                         self._reset(descriptor, Closing.FAILED, left)
                     else:
                         if not data:

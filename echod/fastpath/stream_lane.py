@@ -204,7 +204,7 @@ class StreamLane(Forwarder):
         try:
             self._loop.change(descriptor, EPOLLOUT, self._send_rest)
         except Exception:  # no memory, or a bug: the connection would never become writable
-            _log.failure("a connection of {label} is reset", label=self._factory.label)
+            _log.failure("a connection to {label} is reset", label=self._factory.label)
             self._reset(descriptor, Closing.FAILED)
 
     def _send_rest(self, descriptor: int, _events: int) -> None:

@@ -143,9 +143,7 @@ class ChatServer:
             if like := self._lookalike_keys.get(nicks.lookalike_key(name)):
                 raise Unheard(f"the name {name} is taken: it looks like {like.name}")
             if self._made_by[member.host] >= self._most - len(self._rooms):
-                raise Unheard(
-                    f"your host has created {self._made_by[member.host]} rooms; the others are for other hosts"
-                )
+                raise Unheard(f"your host has created {self._made_by[member.host]} rooms; the rest is for other hosts")
             room = Room(self._context, name, self._history, self._room_rate, member.host)
             self._made_by[member.host] += 1
             self._rooms[nicks.key(name)] = self._lookalike_keys[room.lookalike_key] = room

@@ -32,7 +32,7 @@ class QotdOptions:
 
     quotes: Path | None = field(
         default=None,
-        metadata={"help": "a file of quotations of at most 512 bytes, with lines of a single % between them"},
+        metadata={"help": "a file of quotations, at most 512 bytes each; a line with a single % separates them"},
     )
 
 
@@ -59,7 +59,7 @@ def quotations(text: str) -> list[bytes]:
             found.append(quote)
         lines.clear()
     if not found:
-        raise WrongQuotes("has no quotations; expected quotations with lines of a single % between them")
+        raise WrongQuotes("has no quotations; expected quotations, separated by lines with a single %")
     return found
 
 

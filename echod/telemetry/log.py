@@ -31,14 +31,14 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
     "listener.awaited": ("warn", "{service}  {address} does not exist yet; retrying: {error}"),
     "listener.closed": ("debug", "{service}  {address} is no longer served"),
     "connection.opened": ("debug", "{service}  {address} from {peer}"),
-    "connection.refused": ("debug", "{service}  {address} refused to {peer}: {reason}"),
+    "connection.refused": ("debug", "{service}  {address} refused {peer}: {reason}"),
     "client.denied": (
         "info",
-        "{service}  {address} denied to {peer}; to allow it: --allow {host}, or the key allow",
+        "{service}  {address} denied {peer}; to allow it: --allow {host}, or the key allow",
     ),
     "proxy.denied": (
         "info",
-        "{service}  {address} refused to {peer}, which is not in proxy-from; if it is a proxy: add {host} to that key",
+        "{service}  {address} refused {peer}, which is not in proxy-from; if it is a proxy: add {host} to that key",
     ),
     "handshake.failed": ("info", "{service}  {address} handshake with {peer} failed: {error}"),
     "connection.closed": ("debug", "{service}  {address} from {peer} ended: {reason}, {bytes_in} in, {bytes_out} out"),

@@ -171,7 +171,7 @@ class Conversation(ReplyWriter):
             try:
                 self.session.lost()
             except Exception:  # the slot must be given back nevertheless
-                _log.failure("the service failed at the end of the connection of {peer}", peer=self.peer.remote)
+                _log.failure("the service failed at the end of the connection from {peer}", peer=self.peer.remote)
                 self._closing = Closing.FAILED
         self._over(self, self._closing)
 
@@ -227,7 +227,7 @@ class Conversation(ReplyWriter):
 
     def _fail(self) -> None:
         """Log the exception of the service, and reset the connection so that the peer does not wait."""
-        _log.failure("the service failed; the connection of {peer} is reset", peer=self.peer.remote)
+        _log.failure("the service failed; the connection from {peer} is reset", peer=self.peer.remote)
         self.abort(Closing.FAILED)
 
     # time

@@ -128,14 +128,14 @@ class ServiceDatagrams(DatagramProtocol):
         try:
             self.service.datagram(request, peer, arrival, Replies(self, len(request), host, send, unreachable))
         except Exception:  # a bug of the service; the listener continues
-            _log.failure("the service failed on a datagram of {peer}", peer=peer.remote)
+            _log.failure("the service failed on a datagram from {peer}", peer=peer.remote)
 
     def answer(self, request: bytes, peer: Peer) -> bytes | None:
         """The reply by the short form of the service; None if it has no reply, or if the service failed."""
         try:
             return self.service.answer(request, peer)
         except Exception:  # a bug of the service; the listener continues
-            _log.failure("the service failed on a datagram of {peer}", peer=peer.remote)
+            _log.failure("the service failed on a datagram from {peer}", peer=peer.remote)
             return None
 
     def _write(self, addr: tuple[Any, ...], data: bytes) -> OSError | None:

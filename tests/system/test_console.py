@@ -224,7 +224,7 @@ def test_a_chat_server_that_does_not_reply_is_one_line():
         url = f"udp://127.0.0.1:{mute.getsockname()[1]}"
         ended = run(*ECHOCTL, "chat", url)
         assert ended.returncode == 1
-        assert ended.stderr.decode() == f"echoctl: {url}: no answer within 5 s (ETIMEDOUT)\n"
+        assert ended.stderr.decode() == f"echoctl: {url}: no reply within 5 s (ETIMEDOUT)\n"
 
 
 PLANE = """

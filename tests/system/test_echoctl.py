@@ -122,7 +122,7 @@ def test_send_waits_for_a_reply_that_begins_late_and_pauses():
 def test_send_gives_up_after_its_timeout():
     with socket.create_server(("127.0.0.1", 0)) as mute:  # the kernel accepts, but no process replies
         url = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
-        says = f"echoctl: {url}: no answer within 0.2 s (ETIMEDOUT)\n"
+        says = f"echoctl: {url}: no reply within 0.2 s (ETIMEDOUT)\n"
         echoctl("send", "--timeout", "200ms", url, "?", code=1, says=says)
 
 

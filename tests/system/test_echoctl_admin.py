@@ -98,7 +98,7 @@ def test_an_error_is_one_line(words, code, said):
 def test_another_program_at_the_address_is_reported(daemon):
     ended = run(*ECHOCTL, "status", "--admin", daemon.url("echo", "tcp"))
     assert ended.returncode == 1
-    assert b"the response is not that of an echod" in ended.stderr
+    assert b"the response is not from an echod" in ended.stderr
     assert ended.stderr.count(b"\n") == 1
 
 

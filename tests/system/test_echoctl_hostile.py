@@ -87,14 +87,14 @@ def test_an_event_of_another_program_ends_the_console(name):
     with interface(OK + EVENTS[name] + b"\n") as url:
         ended = seat(url)
     assert ended.returncode == 1
-    assert ended.stderr.decode() == f"echoctl: {url}: the response is not that of an echod of this version\n"
+    assert ended.stderr.decode() == f"echoctl: {url}: the response is not from an echod of this version\n"
 
 
 def test_an_endless_event_line_is_refused():
     with interface(OK, b"x" * 1_000_000) as url:
         ended = seat(url)
     assert ended.returncode == 1
-    assert ended.stderr.decode() == f"echoctl: {url}: the response is not that of an echod of this version\n"
+    assert ended.stderr.decode() == f"echoctl: {url}: the response is not from an echod of this version\n"
 
 
 @pytest.mark.parametrize("body", [EVENTS["nested deeply"], b"[]"], ids=["nested deeply", "an array"])
@@ -102,7 +102,7 @@ def test_a_refusal_of_another_program_is_one_line(body):
     with interface(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(body) + body) as url:
         ended = seat(url)
     assert ended.returncode == 1
-    assert ended.stderr.decode() == f"echoctl: {url}: the response is not that of an echod of this version\n"
+    assert ended.stderr.decode() == f"echoctl: {url}: the response is not from an echod of this version\n"
 
 
 def test_repeated_welcomes_do_not_repeat_the_introduction_each_time():
@@ -139,7 +139,7 @@ def test_chat_with_an_echo_service_is_an_error(scheme, daemon):
     url = daemon.url("echo", scheme)
     assert piped(daemon, "chat", url, typed="hello\n") == (
         1,
-        f"echoctl: {url}: is not a chat service: it sent no welcome\n",
+        f"echoctl: {url} is not a chat service: it sent no welcome\n",
     )
 
 
@@ -156,9 +156,9 @@ def test_a_refused_name_is_reported(daemon):
 
 def test_lines_of_talk_without_a_reply_are_counted(daemon):
     for service, scheme, typed, code, said in (
-        ("discard", "tcp", "a\nb\n", 1, "2 of 2 lines had no answer"),
-        ("discard", "udp", "a\n", 1, "the line had no answer"),
-        ("daytime", "tcp", "a\nb\n", 1, "1 of 2 lines had no answer"),
+        ("discard", "tcp", "a\nb\n", 1, "2 of 2 lines got no reply"),
+        ("discard", "udp", "a\n", 1, "the line got no reply"),
+        ("daytime", "tcp", "a\nb\n", 1, "1 of 2 lines got no reply"),
         ("ack", "tcp", "a\nb\n", 0, ""),
         ("upper", "tcp", "a\n\nb", 0, ""),
         ("upper", "udp", "a\n\nb", 0, ""),

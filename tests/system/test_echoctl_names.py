@@ -180,7 +180,7 @@ def test_each_probe_is_lost_if_no_address_replies():
     with behaving({"127.0.0.1": "silent", "127.0.0.2": "silent"}) as port:
         pinged = run(*client("pass", "ping", "-c", "2", "-i", "50ms", "-W", "1s", f"udp://two.example:{port}"))
     assert pinged.returncode == 1
-    assert pinged.stdout.count(b" lost: no answer within 1s\n") == 2
+    assert pinged.stdout.count(b" lost: no reply within 1s\n") == 2
 
 
 @pytest.mark.parametrize(("number", "host"), [("4", "127.0.0.1"), ("6", "::1")])

@@ -68,7 +68,7 @@ CASES = {
     "a datagram without a reply": Case(
         ("send", "--timeout", "200ms", "{printer udp}", "?"),
         code=1,
-        says="echoctl: {printer udp}: no answer within 0.2 s (ETIMEDOUT)\n",
+        says="echoctl: {printer udp}: no reply within 0.2 s (ETIMEDOUT)\n",
     ),
     "send without a listener": Case(
         ("send", "{unused tcp}", "?"), code=1, says=f"echoctl: {{unused tcp}}: {REFUSED}\n"

@@ -181,10 +181,10 @@ def test_a_silent_server_is_a_lost_probe_and_a_timeout():
     with socket.create_server(("127.0.0.1", 0)) as listener:  # the kernel accepts, and nothing answers
         url = f"tls://127.0.0.1:{listener.getsockname()[1]}"
         ended = run(*ECHOCTL, "ping", "--connect", "-c", "1", "-W", "300ms", url)
-        assert b"seq=1 lost: no answer within 300ms\n" in ended.stdout
+        assert b"seq=1 lost: no reply within 300ms\n" in ended.stdout
         assert (ended.returncode, ended.stderr) == (1, b"")
         ended = run(*ECHOCTL, "send", "--timeout", "300ms", url, "hello")
-        assert ended.stderr.decode() == f"echoctl: {url}: no answer within 0.3 s (ETIMEDOUT)\n"
+        assert ended.stderr.decode() == f"echoctl: {url}: no reply within 0.3 s (ETIMEDOUT)\n"
         assert ended.returncode == 1
 
 

@@ -57,7 +57,7 @@ def test_send_prints_one_reply(base):
     printed, _ = echoctl("send", "--hex", f"{base}/time")
     assert re.match(r"00000000  ([0-9a-f]{2} ){4}", printed)
     _, error = echoctl("send", "--timeout", "200ms", f"{base}/discard", "x", code=1)
-    assert error.endswith("no answer within 0.2 s (ETIMEDOUT)\n")
+    assert error.endswith("no reply within 0.2 s (ETIMEDOUT)\n")
 
 
 def test_the_options_of_the_request_reach_the_service(base):

@@ -123,8 +123,9 @@ def test_one_line_a_reply_and_the_summary(service, scheme, daemon):
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("size", [16, 1000, 65_507])
 def test_probes_of_any_size(scheme, size, daemon):
-    lines = ping("-c", "5", "-i", "0.01", "-q", "-s", str(size), daemon.url("echo", scheme))
-    assert lines[1] == "5 sent, 5 received, 0 lost (0%), 0 duplicated, 0 reordered, 0 wrong"
+    count = 5 if size < 65_507 else 2  # more of the largest would not fit into the buffer of a socket that is read late
+    lines = ping("-c", str(count), "-i", "0.01", "-q", "-s", str(size), daemon.url("echo", scheme))
+    assert lines[1] == f"{count} sent, {count} received, 0 lost (0%), 0 duplicated, 0 reordered, 0 wrong"
 
 
 @pytest.mark.parametrize("size", ["1", "3MiB"])
@@ -195,7 +196,7 @@ def test_a_socket_s_name_cannot_reach_the_terminal():
 def test_no_reply(scheme, daemon):
     lines = ping("-c", "2", "-i", "50ms", "-W", "200ms", daemon.url("discard", scheme), code=1)
     remote = daemon.url("discard", scheme).partition("://")[2]
-    assert lines[1:3] == [f"no reply from {remote}: seq={number} lost: no answer within 200ms" for number in (1, 2)]
+    assert lines[1:3] == [f"no reply from {remote}: seq={number} lost: no reply within 200ms" for number in (1, 2)]
     assert lines[5:] == ["2 sent, 0 received, 2 lost (100%), 0 duplicated, 0 reordered, 0 wrong"]
 
 
@@ -276,10 +277,10 @@ def test_every_error_of_a_reply_is_distinguished():
         rest = re.sub("0x..", "0x..", re.sub(TIME, "time", match[3]))
         told.setdefault(match[2] or "", []).append(f"{match[1].removesuffix(' bytes')}{rest}")
     expected = {f" seq={number}": ["64 time"] for number in range(1, COUNT + 1) if number != UNMARKED}
-    expected[f" seq={LOST}"] = expected[f" seq={UNMARKED}"] = ["no reply lost: no answer within 1s"]
+    expected[f" seq={LOST}"] = expected[f" seq={UNMARKED}"] = ["no reply lost: no reply within 1s"]
     expected[f" seq={TWICE}"] += ["64 time (duplicate)"]
     expected[f" seq={OVERTAKEN}"] = ["64 time (reordered)"]
-    expected[f" seq={LATE}"] = ["no reply lost: no answer within 1s", "64 time (late)"]
+    expected[f" seq={LATE}"] = ["no reply lost: no reply within 1s", "64 time (late)"]
     expected[f" seq={CHANGED}"] = ["64 wrong: byte 20 is 0x.., expected 0x.."]
     expected[f" seq={SHORT}"] = ["63 wrong: 64 bytes were sent"]
     expected[f" seq={LONG}"] = ["65 wrong: 64 bytes were sent"]

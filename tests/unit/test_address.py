@@ -208,7 +208,7 @@ class Refusing(SynchronousTestCase):
             ("http://h:7/echo", "unknown scheme http; did you mean ws://?"),
             ("HTTPS://h:7", "unknown scheme HTTPS; did you mean wss:// or tls://?"),
             ("ssl://h:7", "unknown scheme ssl; did you mean tls://?"),
-            ("gopher://h:7", "unknown scheme gopher; known are tcp, udp, tls"),
+            ("gopher://h:7", "unknown scheme gopher; expected one of: tcp, udp, tls"),
             ("://h:7", "unknown scheme ''"),
             ("systemd://echo", "write systemd:echo"),
             ("tcp://h:7#top", "write # as %23"),

@@ -88,7 +88,7 @@ def test_a_response_of_another_program_is_reported_in_one_line(answering, capsys
     assert len(lines) == 2
     for line in lines:
         assert line.startswith("echoctl: unix://")
-        assert "the response is not that of an echod" in line
+        assert "the response is not from an echod" in line
         assert line.isprintable()
 
 
@@ -140,7 +140,7 @@ def test_a_slow_response_has_the_same_deadline(start, again):
 
 def test_a_console_list_of_another_program_is_refused(answering):
     for text in ("[]", '{"services": 7}', '{"services": [1]}', '{"services": [{"name": "x"}]}'):
-        with Administrator(parse(answering(text))) as administrator, pytest.raises(Unanswered, match="of an echod"):
+        with Administrator(parse(answering(text))) as administrator, pytest.raises(Unanswered, match="from an echod"):
             _only(administrator)
 
 

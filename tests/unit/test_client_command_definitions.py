@@ -172,8 +172,14 @@ def test_a_systemd_address_is_only_for_listening(capsys):
         ("status now", 'unexpected argument "now"; see'),
         ("talk -4 tcp://[::1]:7", "-4: ::1 is an IPv6 address; see"),
         ("talk -6 tcp://127.0.0.1:7", "-6: 127.0.0.1 is an IPv4 address; see"),
-        ("chat -6 unix:///run/x", "-6: unix:///run/x has no IP address; -6 is for tcp:// and udp://; see"),
-        ("ping -4 --connect unix:///run/x", "-4: unix:///run/x has no IP address; -4 is for tcp:// and udp://"),
+        (
+            "chat -6 unix:///run/x",
+            "-6: unix:///run/x has no IP address; expected tcp://, udp://, tls://, ws:// or wss://; see",
+        ),
+        (
+            "ping -4 --connect unix:///run/x",
+            "-4: unix:///run/x has no IP address; expected tcp://, udp://, tls://, ws:// or wss://",
+        ),
         ("send -4 -6 tcp://localhost:7", "-6: not allowed with argument -4; see"),
     ],
 )
@@ -186,13 +192,13 @@ def test_a_usage_error_names_the_wrong_word(line, said, capsys):
     [
         ("sned tcp://127.0.0.1:7 x", 'unknown command "sned"; did you mean send?'),
         ("Ping udp://127.0.0.1:7", 'unknown command "Ping"; did you mean ping?'),
-        ("qqq", 'unknown command "qqq"; known are send, talk, '),
+        ("qqq", 'unknown command "qqq"; expected one of: send, talk, '),
         ("tcp://127.0.0.1:7 x", 'a command is missing before "tcp://127.0.0.1:7"; write echoctl send "tcp://127'),
         ("--timeout 3 send", 'unknown option "--timeout"; it is an option of send and ping: write it after the comm'),
         ("--admin x status", 'unknown option "--admin"; it is an option of console, status, top and reload: write it'),
         ("--verison", 'unknown option "--verison"; did you mean --version?'),
         ("", "COMMAND is missing"),
-        ("\x1b[2J", 'unknown command "\\x1b[2J"; known are'),
+        ("\x1b[2J", 'unknown command "\\x1b[2J"; expected one of:'),
     ],
 )
 def test_a_wrong_command_is_named(line, said, capsys):

@@ -119,7 +119,7 @@ def test_from_listen_reports_errors():
         '--listen: "echo": expected KIND=URL, such as echo=tcp://127.0.0.1:10007',
         "--listen: x: not an address; write one such as tcp://127.0.0.1:10007",
         "--listen: 'y\\x0a': white space around the address; write y",
-        '--listen: unknown kind "zz"; known are ack, discard, echo, upper',
+        '--listen: unknown kind "zz"; expected one of: ack, discard, echo, upper',
         '--allow: "fe80::1%eth0" is not a network; expected one such as "192.0.2.0/24"; a network has no scope:'
         " leave out the % and the text after it",
         '--allow: "10.0.0.1/8" is a host in a network;'

@@ -101,8 +101,8 @@ def test_a_name_without_any_address_of_this_machine_is_an_error():
     with NameServer(), pytest.raises(Unresolved) as caught:
         resolved(configured("tcp://elsewhere.example:7"))
     assert caught.value.errors == (
-        "default: services.it.listen[0]: tcp://elsewhere.example:7: this machine has no address of elsewhere.example: "
-        "192.0.2.1, 2001:db8::1",
+        "default: services.it.listen[0]: tcp://elsewhere.example:7: no address of elsewhere.example is on this "
+        "machine: 192.0.2.1, 2001:db8::1",
     )
 
 

@@ -95,18 +95,18 @@ def test_every_element_of_an_array_is_checked():
         ({"services": []}, "services: must be a table, not an array"),
         ({"services": {"echo": "tcp://127.0.0.1:7"}}, "services.echo: must be a table, not text"),
         ({"daemn": {}}, "daemn: unknown key; did you mean daemon?"),
-        ({"zzz": 1}, "zzz: unknown key; known are daemon, admin, defaults, services, bus"),
+        ({"zzz": 1}, "zzz: unknown key; expected one of: daemon, admin, defaults, services, bus"),
         ({"echo": {}}, "echo: unknown key; did you mean services.echo?"),
         ({"limits": {}}, "limits: unknown key; did you mean defaults.limits?"),
         ({"daemon": {"Log_Level": "info"}}, "daemon.Log_Level: unknown key; did you mean log-level?"),
-        ({"x" * 99999: 1}, '"' + "x" * 64 + '…": unknown key; known are daemon, admin, defaults, services, bus'),
-        ({"a\x1b[31m": 1}, '"a\\u001B[31m": unknown key; known are daemon, admin, defaults, services, bus'),
+        ({"x" * 99999: 1}, '"' + "x" * 64 + '…": unknown key; expected one of: daemon, admin, defaults, services, bus'),
+        ({"a\x1b[31m": 1}, '"a\\u001B[31m": unknown key; expected one of: daemon, admin, defaults, services, bus'),
         (with_echo(limits={"per_client": 5}), "services.echo.limits.per_client: unknown key; did you mean per-client?"),
         (with_echo(idle="5m"), "services.echo.idle: unknown key; did you mean limits.idle?"),
         (with_echo(delay="5m"), "services.echo.delay: unknown key; did you mean faults.delay?"),
         (with_echo(alow=[]), "services.echo.alow: unknown key; did you mean allow?"),
         (with_echo(kind="ecoh"), 'services.echo.kind: unknown kind "ecoh"; did you mean echo?'),
-        (with_echo(kind="zzz"), 'services.echo.kind: unknown kind "zzz"; known are ack, discard, echo'),
+        (with_echo(kind="zzz"), 'services.echo.kind: unknown kind "zzz"; expected one of: ack, discard, echo'),
         (with_echo(kind=3), 'services.echo.kind: must be the name of a kind, such as "echo", not a number'),
         (
             {"services": {"ecoh": SERVICE}},
@@ -151,7 +151,7 @@ def test_an_error_is_reported_on_one_line(content, said):
 
 def test_an_unknown_key_is_an_error_in_each_file():
     assert errors({**with_echo(), "zz": 1}, {"zz": {}}) == [
-        f"/etc/{name}.toml: zz: unknown key; known are daemon, admin, defaults, services, bus" for name in "ab"
+        f"/etc/{name}.toml: zz: unknown key; expected one of: daemon, admin, defaults, services, bus" for name in "ab"
     ]
 
 
@@ -171,7 +171,7 @@ def test_options_are_checked_by_their_kind():
         '/etc/a.toml: services.echo.show: "txt" must be one of: no, text, hex; did you mean text?'
     ]
     [error] = errors(with_echo(close=True))
-    assert error.startswith("/etc/a.toml: services.echo.close: unknown key; known are kind, listen, show, ")
+    assert error.startswith("/etc/a.toml: services.echo.close: unknown key; expected one of: kind, listen, show, ")
 
 
 def test_options_are_checked_under_a_wrong_kind():

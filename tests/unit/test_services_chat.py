@@ -84,7 +84,7 @@ class Chatting(SynchronousTestCase):
         crowd = [Somebody(chat) for _ in range(8)]
         for number, one in enumerate(crowd):
             one.says(f"/join room{number}")
-        self.assertIn("your host has created 4 rooms; the others are for other hosts", crowd[-1].heard()[-1])
+        self.assertIn("your host has created 4 rooms; the rest is for other hosts", crowd[-1].heard()[-1])
         other = Somebody(chat, Peer("tcp", FROM_A_STREAM.local, Inet("192.0.2.1", 40_000)))
         other.says("/join ours")
         self.assertIn("-- you are in ours", other.heard()[-1])

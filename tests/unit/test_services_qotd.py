@@ -36,7 +36,7 @@ class Quotations(SynchronousTestCase):
     def test_there_must_be_one(self) -> None:
         for text in ("", "\n", "%", "%\n%\n", "  \n\t\n"):
             error = self.assertRaises(WrongQuotes, quotations, text)
-            self.assertIn("has no quotations; expected quotations with lines of a single % between them", str(error))
+            self.assertIn("has no quotations; expected quotations, separated by lines with a single %", str(error))
 
     def test_have_512_bytes_at_most_and_are_found_by_their_line(self) -> None:
         fits, long = "x" * (LARGEST - 2), "x" * (LARGEST - 1)
@@ -85,7 +85,7 @@ class Files(SynchronousTestCase):
         not_utf8 = "line 2: is not UTF-8 (byte 8 of the file is 0xe9); save the file as UTF-8"
         self.assertEqual(self.error(), not_utf8)
         self.file.write_bytes(b"")
-        self.assertEqual(self.error(), "has no quotations; expected quotations with lines of a single % between them")
+        self.assertEqual(self.error(), "has no quotations; expected quotations, separated by lines with a single %")
         self.file.unlink()
         self.file.mkdir()
         self.assertEqual(self.error(), "is a directory (EISDIR)")

@@ -77,7 +77,7 @@ def test_an_event_has_its_fields(reading, journal, tmp_path):
         log.show("shown")
     [(refused, _), (stopped, _), (warned, _), (shown, _)] = reading.entries()
     assert refused == {
-        "MESSAGE": "echo  tcp://*:7 refused to 192.0.2.1:5: rate",
+        "MESSAGE": "echo  tcp://*:7 refused 192.0.2.1:5: rate",
         "PRIORITY": "7",
         "SYSLOG_IDENTIFIER": "echod",
         "ECHOD_EVENT": "connection.refused",

@@ -104,12 +104,12 @@ class OurEvents(Logs):
                 "warn  echo  tcp://192.0.2.1:7 does not exist yet; retrying: EADDRNOTAVAIL",
                 "debug echo  tcp://127.0.0.1:7 is no longer served",
                 "debug echo  tcp://*:7 from 192.0.2.1:5",
-                "debug echo  tcp://*:7 refused to 192.0.2.1:5: denied",
+                "debug echo  tcp://*:7 refused 192.0.2.1:5: denied",
                 "debug echo  tcp://*:7 from 192.0.2.1:5 ended: idle, 5 in, 4 out",
                 "info  echo  tls://*:7 handshake with 192.0.2.1:5 failed: not TLS",
-                "info  echo  tcp://*:7 refused to 192.0.2.1:5, which is not in proxy-from;"
+                "info  echo  tcp://*:7 refused 192.0.2.1:5, which is not in proxy-from;"
                 " if it is a proxy: add 192.0.2.1 to that key",
-                "info  echo  tcp://*:7 denied to 192.0.2.1:5; to allow it: --allow 192.0.2.1, or the key allow",
+                "info  echo  tcp://*:7 denied 192.0.2.1:5; to allow it: --allow 192.0.2.1, or the key allow",
                 "warn  echo  tcp://*:7 accepts no connections for now: EMFILE",
                 "info  echo  tcp://*:7 accepts again; 3 refused meanwhile",
                 "info  echo, web: loaded the certificate CN=a of /etc/a.pem, valid until 2027-01-01 00:00 UTC,"

@@ -108,7 +108,7 @@ class Chat(Quiet):
             self._knocks += 1
             if self._knocks > KNOCKS:
                 self._dialogue.abandon()
-                self._ended(Failed(f"{self._address.label}: no answer within {KNOCKS} s (ETIMEDOUT)"))
+                self._ended(Failed(f"{self._address.label}: no reply within {KNOCKS} s (ETIMEDOUT)"))
                 return
         self._say(Reply(KNOCK if self._datagrams else KNOCK + b"\n"))
         self._reactor.callLater(STILL_HERE if self._joined else 1.0, self._knock)
@@ -129,7 +129,7 @@ class Chat(Quiet):
     def _unfit(self) -> Failed | None:
         """The error of a conversation that ended normally, or None. On a terminal the user has seen refusals."""
         if not self._welcomed:
-            return Failed(f"{self._address.label}: is not a chat service: it sent no welcome")
+            return Failed(f"{self._address.label} is not a chat service: it sent no welcome")
         if self._refused and not self._typing.edits:
             names = " and ".join(f"/{word} {escaped(name)}" for word, name in self._refused.items())
             return Failed(f"{self._address.label}: the service refused {names}")

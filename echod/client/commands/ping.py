@@ -116,7 +116,7 @@ class Ping:
 
     def _not_opened(self) -> None:
         waited = duration_text(self._arguments.opening)
-        self._over(Failed(f"{self._label}: no answer within {waited} (ETIMEDOUT)"))
+        self._over(Failed(f"{self._label}: no reply within {waited} (ETIMEDOUT)"))
 
     def _start(self) -> None:
         if self._done:
@@ -177,7 +177,7 @@ class Ping:
             self._lose_later()
 
     def _report_lost(self, now: float, why: str = "") -> None:
-        why = why or f"no answer within {duration_text(self._account.patience)}"
+        why = why or f"no reply within {duration_text(self._account.patience)}"
         for number in self._account.overdue(now):
             self._print_line(self._lost_line(number, why), RED)
 

@@ -98,7 +98,7 @@ class Send(Quiet):
 
     def _too_late(self) -> None:
         self._dialogue.abandon()
-        self._over(Failed(f"{self._address.label}: no answer within {self._timeout:g} s (ETIMEDOUT)"))
+        self._over(Failed(f"{self._address.label}: no reply within {self._timeout:g} s (ETIMEDOUT)"))
 
     def _over(self, failed: Failed | None) -> None:
         self._finish(self._screen.finish(failed))

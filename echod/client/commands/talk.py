@@ -157,7 +157,7 @@ class Talk(Quiet):
         if sys.stdin.isatty() or missing <= 0 or (self._midway and not self._answers):
             return None
         which = "the line" if self._sent == 1 else f"{missing} of {self._sent} lines"
-        return Failed(f"{self._address.label}: {which} had no answer")
+        return Failed(f"{self._address.label}: {which} got no reply")
 
 
 COMMAND = Talk

@@ -225,7 +225,7 @@ class TlsLayer(HandshakeLayer):
 
     def _evict(self) -> None:
         """End the handshake, because many have begun after it."""
-        self.abort(HandshakeTimeout("the handshake was ended: too many others had begun after it"))
+        self.abort(HandshakeTimeout("the handshake was ended: too many newer ones had begun"))
 
     # records
 
