@@ -31,6 +31,7 @@ class Closing(StrEnum):
     REFUSED = "refused"  #: the gate refused the client that a proxy named
     FAILED = "failed"  #: a bug: the service raised an exception
     DRAIN = "drain"  #: the daemon stopped, and `drain` was over
+    WORKER = "worker"  #: the worker process that served it has ended
 
 
 CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(

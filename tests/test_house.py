@@ -42,6 +42,8 @@ MAY_IMPORT = {
     "tls": "escaping small_files",
     "measurement": "",
     "services": "gate measurement membership model socket_names small_files escaping",
+    "bus": "gate",
+    "shared_memory": "events gate membership model",
     "pages": "escaping transports.layers.http_answer",
     "config": "address events faults gate model socket_names runtime_dir services.registry shape small_files tls"
     " escaping transports.multicast transports.registry transports.unix_paths transports.sockets",
@@ -62,7 +64,8 @@ MAY_IMPORT = {
 PURE = {
     *("version", "escaping", "early_signals", "stdio", "startup_heap", "lineedit", "socket_names"),
     *("shape", "address_options", "address", "membership", "model", "gate", "faults"),
-    *("events", "measurement", "services", "config", "pages", "tls", "small_files", "peercred", "runtime_dir"),
+    *("events", "measurement", "services", "shared_memory", "config", "pages", "tls", "small_files"),
+    *("peercred", "runtime_dir"),
 }
 """Packages that must not import Twisted or zope."""
 

@@ -46,7 +46,10 @@ class SharedState(Protocol):
         """The chat rooms, and the queue of the console, of a service with this context. A reload keeps it."""
 
     def connection_gate(self, service: str, access: Access, limits: Limits) -> ConnectionGate:
-        """The connection slots of a service or of one listener, and its rates of new connections; all are free."""
+        """The connection slots of a service, or of a part of it, and its rates of new connections; all are free.
+
+        `service` is the name of what has the slots. With several processes, slots of one name are shared.
+        """
 
     def datagram_gate(
         self, service: str, access: Access, limits: Limits, *, own_ports: set[int], broadcasts: set[bytes]

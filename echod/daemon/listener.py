@@ -46,7 +46,7 @@ class Listener:
         self._own_gate: ConnectionGate | None = None
         if self.is_admin:
             access, limits = running.connections.access, running.config.limits
-            self._own_gate = shared.state.connection_gate(running.config.name, access, limits)
+            self._own_gate = shared.state.connection_gate(f"{running.config.name} {self.label}", access, limits)
         if shape.has_connections:
             self.factory = ServiceFactory(
                 running.frontend,
@@ -82,7 +82,9 @@ class Listener:
         def open_door(door: Door) -> Any:
             return listen(shared.reactor, opened.socket, bound.address, door, shared.reserve, lambda: None)
 
-        gate = shared.state.connection_gate(config.name, running.connections.access, config.limits)
+        gate = shared.state.connection_gate(
+            f"{config.name} {self.label} door", running.connections.access, config.limits
+        )
         resource = resource_of(bound.address, config)
         return PathPort(opened, factory, resource, listen=open_door, gate=gate, close=bound.close)
 

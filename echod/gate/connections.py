@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from echod.gate.access import Access, canonical, in_disguise
 from echod.gate.buckets import Buckets
@@ -15,17 +16,63 @@ def client_of(key: bytes) -> bytes:
     return key[:8] if len(key) == 16 else key
 
 
+class SlotsElsewhere(Protocol):
+    """The connections of a service in other processes of the daemon, which are told the number of those in this one."""
+
+    def open(self) -> int:
+        """The open connections in other processes."""
+
+    def of_client(self, client: bytes) -> int:
+        """The open connections of one client in other processes."""
+
+    def set_open(self, count: int) -> None:
+        """Show other processes the number of open connections in this one."""
+
+    def set_of_client(self, client: bytes, count: int) -> None:
+        """Show other processes the number of open connections of one client in this one."""
+
+
+class NoOtherProcess:
+    """The only process of a daemon: as `SlotsElsewhere`, without connections elsewhere."""
+
+    def open(self) -> int:
+        """As SlotsElsewhere."""
+        return 0
+
+    def of_client(self, _client: bytes) -> int:
+        """As SlotsElsewhere."""
+        return 0
+
+    def set_open(self, _count: int) -> None:
+        """As SlotsElsewhere."""
+
+    def set_of_client(self, _client: bytes, _count: int) -> None:
+        """As SlotsElsewhere."""
+
+
 class ConnectionGate:
     """The connections of one service, over all its listeners.
 
     Call `admit` once for each connection. If it returns None, call `release` once when the connection is closed. A host
     is the 4 or 16 bytes that the kernel reported, or b"" for a Unix peer. The access lists and the limits for one
     client do not apply to Unix peers.
+
+    Both limits count `elsewhere` too. Several processes may admit a connection at the same moment, so a limit may be
+    exceeded by as many connections as there are other processes. `buckets` makes the table of a rate.
     """
 
-    def __init__(self, access: Access, limits: Limits, clock: Callable[[], float]) -> None:
-        self.open = 0
+    def __init__(
+        self,
+        access: Access,
+        limits: Limits,
+        clock: Callable[[], float],
+        elsewhere: SlotsElsewhere | None = None,
+        buckets: Callable[[Rate], Buckets[bytes]] = Buckets,
+    ) -> None:
+        self.open = 0  #: in this process
         self._clock = clock
+        self._elsewhere = elsewhere or NoOtherProcess()
+        self._buckets = buckets
         self._clients: dict[bytes, int] = {}
         self._new: dict[Rate, Buckets[bytes]] = {}
         self.reconfigure(access, limits)
@@ -41,12 +88,16 @@ class ConnectionGate:
         `loopback` is whether the listener is reachable from this machine only.
         """
         limits = self.limits
-        if self.open >= limits.connections:
+        if self.open + self._elsewhere.open() >= limits.connections:
             return Refusal.CONNECTIONS
         if host and (refusal := self._admit_client(host, limits, loopback)):
             return refusal
-        self.open += 1
+        self._set_open(self.open + 1)
         return None
+
+    def _set_open(self, count: int) -> None:
+        self.open = count
+        self._elsewhere.set_open(count)
 
     def _admit_client(self, host: bytes, limits: Limits, loopback: bool) -> Refusal | None:
         key = host
@@ -58,14 +109,15 @@ class ConnectionGate:
             return Refusal.DENIED
         client = client_of(key)
         held = self._clients.get(client, 0)
-        if held >= limits.per_client:
+        if held + self._elsewhere.of_client(client) >= limits.per_client:
             return Refusal.PER_CLIENT
         rate = limits.new_connections(loopback)
         if not rate.unlimited:
-            buckets = self._new.get(rate) or self._new.setdefault(rate, Buckets(rate))
+            buckets = self._new.get(rate) or self._new.setdefault(rate, self._buckets(rate))
             if not buckets.take(client, self._clock()):
                 return Refusal.NEW_PER_CLIENT
         self._clients[client] = held + 1
+        self._elsewhere.set_of_client(client, held + 1)
         return None
 
     def name(self, host: bytes, *, loopback: bool) -> Refusal | None:
@@ -78,7 +130,7 @@ class ConnectionGate:
 
     def release(self, host: bytes) -> None:
         """Stop counting an admitted connection."""
-        self.open -= 1
+        self._set_open(self.open - 1)
         if host:
             client = client_of(canonical(host))
             held = self._clients[client] - 1
@@ -86,3 +138,4 @@ class ConnectionGate:
                 self._clients[client] = held
             else:
                 del self._clients[client]
+            self._elsewhere.set_of_client(client, held)

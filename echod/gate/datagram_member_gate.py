@@ -39,14 +39,20 @@ def is_local(host: bytes) -> bool:
 class MemberGate:
     """The state that all datagram members of a daemon share.
 
-    `clock` counts seconds and never steps back; `secret` is that of `AddressCookies`.
+    `clock` counts seconds and never steps back; `secret` is that of `AddressCookies`; `buckets` makes the table of a
+    rate.
     """
 
-    def __init__(self, clock: Callable[[], float], secret: bytes | None = None) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        secret: bytes | None = None,
+        buckets: Callable[[Rate], Buckets[bytes]] = Buckets,
+    ) -> None:
         self.cookies = AddressCookies(clock, secret)
         self._clock = clock
-        self._output: Buckets[bytes] = Buckets(OUTPUT)
-        self._challenges: Buckets[bytes] = Buckets(CHALLENGES)
+        self._output = buckets(OUTPUT)
+        self._challenges = buckets(CHALLENGES)
         self._muted: OrderedDict[bytes, float] = OrderedDict()  # addresses, and until when
 
     def may_send(self, host: bytes, size: int) -> bool:

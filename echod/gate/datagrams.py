@@ -17,7 +17,7 @@ from typing import Final
 from echod.gate.access import Access, canonical, in_disguise
 from echod.gate.flood_detector import PORTS, Floods
 from echod.gate.limits import Limits, Rate
-from echod.gate.network_rate import Shares, Total, network_of
+from echod.gate.network_rate import Elsewhere, Shares, Total, network_of
 from echod.gate.refusal import Refusal
 
 REFLECTORS: Final = frozenset({1900, 2049, 3702, 5353, 11211, 27015})
@@ -38,7 +38,8 @@ class DatagramGate:
     """The datagrams of one service, over all its listeners.
 
     `own_ports` are the ports that the daemon itself serves; `broadcasts` the broadcast addresses of its interfaces, as
-    4 bytes. Both may change later. `floods` collects floods for a filter in the kernel.
+    4 bytes. Both may change later. `floods` collects floods for a filter in the kernel. `elsewhere` returns what other
+    processes take at a rate.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class DatagramGate:
         larger_answers_to: Access | None = None,
         allow_source_ports: Collection[int] = (),
         total: Total | None = None,
+        elsewhere: Callable[[Rate], Elsewhere | None] = lambda _rate: None,
     ) -> None:
         self.own_ports = own_ports
         self.broadcasts = broadcasts
         self.floods = Floods()
         self._clock = clock
         self._total = total or Total()
+        self._elsewhere = elsewhere
         self._rates: dict[Rate, Shares] = {}
         self.reconfigure(access, limits, larger_answers_to or Access(()), allow_source_ports)
 
@@ -74,7 +77,9 @@ class DatagramGate:
     def _shares_at(self, rate: Rate) -> Shares | None:
         if rate.unlimited:
             return None
-        return self._rates.get(rate) or self._rates.setdefault(rate, Shares(rate, self._total))
+        if rate not in self._rates:
+            self._rates[rate] = Shares(rate, self._total, self._elsewhere(rate))
+        return self._rates[rate]
 
     def admit(self, host: bytes, port: int, datagram: bytes, *, loopback: bool) -> Refusal | None:
         """Why a datagram gets no reply, or None.

@@ -25,9 +25,13 @@ class Handshakes:
     def __len__(self) -> int:
         return len(self._unfinished)
 
+    def in_all(self) -> int:
+        """The unfinished handshakes of all processes."""
+        return len(self)
+
     def begin(self, evict: Evict) -> None:
-        """Count a handshake. Above the bound, the oldest one is ended by a call of its `evict`."""
-        if len(self._unfinished) >= self._most:
+        """Count a handshake. Above the bound, the oldest one of this process is ended by a call of its `evict`."""
+        if self._unfinished and self.in_all() >= self._most:
             oldest = next(iter(self._unfinished))
             del self._unfinished[oldest]
             oldest()

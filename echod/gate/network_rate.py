@@ -8,7 +8,7 @@ network are in one table. Times are seconds on one clock that never steps back.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from echod.gate.buckets import TABLE
 from echod.gate.limits import Rate
@@ -65,15 +65,30 @@ class Total:
         return True
 
 
-class Shares:
-    """The rate limits of all networks at one rate."""
+class Elsewhere(Protocol):
+    """The use of the rates of networks by other processes of the daemon, which are told the use by this process."""
 
-    def __init__(self, rate: Rate, total: Total) -> None:
+    def since_last(self, network: bytes) -> tuple[int, int]:
+        """The replies and bytes that other processes have taken since the last call for this network."""
+
+    def take(self, network: bytes, count: int, size: int) -> None:
+        """Tell other processes that this one takes `count` replies of `size` bytes together."""
+
+
+class Shares:
+    """The rate limits of all networks at one rate.
+
+    With `elsewhere` each process counts what all processes take: a network gets at most its rate in the long run, and
+    at most one burst from each process.
+    """
+
+    def __init__(self, rate: Rate, total: Total, elsewhere: Elsewhere | None = None) -> None:
         self.rate = rate
         self._interval = _interval(rate)
         self._depth = _depth(rate)
         self._watched = WATCHED_ABOVE * self._depth
         self._total = total
+        self._elsewhere = elsewhere
         self._table: OrderedDict[bytes, tuple[float, float]] = OrderedDict()  # when replies and bytes are full again
         self._repeats = Repeats()
 
@@ -83,6 +98,8 @@ class Shares:
         if self._repeats.muted(source, now):
             return Refusal.REPEAT
         network = network_of(key)
+        if self._elsewhere is not None:
+            self._count_elsewhere(network, self._elsewhere)
         replies_at, bytes_at = self._table.get(network, _FULL)
         replies_at = max(replies_at, now)
         if replies_at + self._interval - now > self._depth:  # before its content is looked at
@@ -96,6 +113,8 @@ class Shares:
             self._remember(network, replies_at + self._interval, bytes_at)
             return Refusal.BYTES
         self._remember(network, replies_at + self._interval, after)
+        if self._elsewhere is not None:
+            self._elsewhere.take(network, 1, size)
         return None if self._total.take(1, size, now) else Refusal.TOTAL
 
     def take_run(self, key: bytes, port: int, count: int, size: int, now: float) -> bool | Refusal:
@@ -103,6 +122,8 @@ class Shares:
         if self._repeats.sources and self._repeats.muted((key, port), now):
             return Refusal.REPEAT
         network = network_of(key)
+        if self._elsewhere is not None:
+            self._count_elsewhere(network, self._elsewhere)
         replies_at, bytes_at = self._table.get(network, _FULL)
         replies_at = max(replies_at, now)
         after = replies_at + count * self._interval
@@ -115,7 +136,16 @@ class Shares:
         if bytes_at - now > _BYTES or not self._total.take(count, size, now):
             return False
         self._remember(network, after, bytes_at)
+        if self._elsewhere is not None:
+            self._elsewhere.take(network, count, size)
         return True
+
+    def _count_elsewhere(self, network: bytes, elsewhere: Elsewhere) -> None:
+        """Count what other processes have taken, as if they had taken it right after this process did last."""
+        replies, size = elsewhere.since_last(network)
+        if replies:
+            replies_at, bytes_at = self._table.get(network, _FULL)
+            self._remember(network, replies_at + replies * self._interval, bytes_at + size * _BYTE)
 
     def _remember(self, network: bytes, replies_at: float, bytes_at: float) -> None:
         table = self._table

@@ -39,8 +39,7 @@ class SendBudget:
 
     def __init__(self, tell: Callable[..., None] = lambda _name, **_fields: None) -> None:
         self.total = 0  #: bytes
-        self.missed = 0  #: lines that outboxes dropped because their readers were too slow
-        self.ended = 0  #: readers that were disconnected because they did not catch up
+        self._missed = self._ended = 0
         self.tell = tell
         self._marks: dict[int, Watermark] = {}
         self._ceiling: float = sys.maxsize  # above this, or below the floor, the pressure on some mark changes
@@ -58,6 +57,24 @@ class SendBudget:
         self.total += by
         if self.total > self._ceiling or self.total < self._floor:
             self._weigh()
+
+    @property
+    def missed(self) -> int:
+        """Lines that outboxes dropped because their readers were too slow."""
+        return self._missed
+
+    @property
+    def ended(self) -> int:
+        """Readers that were disconnected because they did not catch up."""
+        return self._ended
+
+    def miss(self, count: int) -> None:
+        """Count dropped lines."""
+        self._missed += count
+
+    def end_reader(self) -> None:
+        """Count a disconnected reader."""
+        self._ended += 1
 
     def figures(self) -> dict[str, int]:
         """The counters of outboxes that are not 0, by their names in the log."""

@@ -112,12 +112,12 @@ class Outbox:
         if not dropped:
             return
         self._dropped += dropped
-        self._watermark.budget.missed += dropped
+        self._watermark.budget.miss(dropped)
         now = self._clock()
         if self._losing_since is None:
             self._losing_since = now
         elif now - self._losing_since >= BEHIND:
-            self._watermark.budget.ended += 1
+            self._watermark.budget.end_reader()
             self.close()
             self._behind()
 

@@ -80,7 +80,7 @@ def test_the_pressure_depends_on_the_sum_only(changes, limits):
 def test_only_counters_that_are_not_0_are_figures():
     unsent = SendBudget()
     assert unsent.figures() == {}
-    unsent.missed = 3
+    unsent.miss(3)
     assert unsent.figures() == {"missed": 3}
-    unsent.ended = 1
+    unsent.end_reader()
     assert unsent.figures() == {"missed": 3, "readers_ended": 1}
