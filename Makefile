@@ -13,7 +13,7 @@ TYPED = echod twisted/plugins bench completion docs tests
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-system coverage lint format bench bench-quick chaos fuzz soak docs man picture completion release-check release deb clean
+.PHONY: help run test test-system coverage lint format bench bench-quick chaos fuzz soak docs man picture completion changelog release-check release deb clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +74,9 @@ picture: $(VENV)/.dev  ## record docs/terminal.svg from a real run of the daemon
 completion: $(VENV)/.dev  ## write the completion of bash and zsh to build/completion, from the two programs' parsers
 	@$(BIN)/python -m completion build/completion
 	@ls build/completion/*/*
+
+changelog: $(VENV)/.dev  ## print the chapter of CHANGELOG.md for the next version, from newsfragments/
+	@$(BIN)/python -m towncrier build --draft --date "not released" --version "$$($(BIN)/python -c "from echod.version import VERSION; print(VERSION)")" 2>/dev/null
 
 release-check: $(VENV)/.dev  ## build wheel and sdist in dist/, and test each in a fresh environment
 	@PYTHON=$(BIN)/python release/build dist

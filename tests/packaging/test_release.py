@@ -70,7 +70,8 @@ def test_a_changed_tree_and_another_branch_are_refused(tree):
 def test_a_release_is_complete_and_a_second_one_is_refused(tree):
     ended = release(tree, VERSION)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert f"## {VERSION} (" in (tree / "CHANGELOG.md").read_text("utf-8")
+    chapter = (tree / "CHANGELOG.md").read_text("utf-8").partition(f"## {VERSION} (")[2]
+    assert 0 < chapter.index("### Added") < chapter.index("### Fixed")
     assert not list((tree / "newsfragments").glob("*.feature.md"))
     tags = subprocess.run(["git", "tag"], cwd=tree, check=True, capture_output=True, text=True).stdout
     assert tags.split() == [f"v{VERSION}"]
