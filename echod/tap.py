@@ -22,17 +22,17 @@ from echod.config.loading import from_listen, load, with_show
 from echod.config.name_resolution import Unresolved, resolved
 from echod.config.printing import describe
 from echod.config.settings import Configuration
-from echod.daemon import announcement, fd_limit, landlock, twisted_internals_check
+from echod.daemon import announcement, fd_limit, landlock, standard_input, twisted_internals_check
 from echod.daemon.admin_view import services_of
 from echod.daemon.bind import BoundSocket, ListenSpec, Unbindable, Unsuited, bind_all, specs_of, start_warnings
 from echod.daemon.config_diff import ConfigurationRefused
 from echod.daemon.daemon import Daemon
 from echod.daemon.fd_store import DescriptorStore
 from echod.daemon.in_thread import wait_for
-from echod.daemon.local_console import NoConsole, OwnTerminal, console_of, console_service, shares_the_terminal
+from echod.daemon.local_console import NoConsole, OwnTerminal, console_of, console_service
+from echod.daemon.outputs import outputs_of
 from echod.daemon.pidfile import Pidfile, pidfile_of
 from echod.daemon.privileges import Identity, IdentityError, become, identity_of, owning, stay_behind
-from echod.daemon.root_log_and_pidfile import open_log
 from echod.daemon.running_service import ResourceRefused, UnusableService
 from echod.daemon.sd_notify import Notify
 from echod.daemon.signals import hold, install
@@ -42,7 +42,6 @@ from echod.early_signals import until_the_daemon_takes_them
 from echod.escaping import escaped, from_system, system_error
 from echod.services.registry import kinds
 from echod.stdio import open_standard_streams, readers_may_leave
-from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.log import Log
 from echod.telemetry.threads import NoThread
 from echod.transports import inherited_sockets, twisted_endpoint_strings
@@ -76,6 +75,7 @@ class Options(usage.Options):
     ]
     optFlags = [
         ["console", None, "Use this terminal for the console service: show its messages, answer with typed lines."],
+        ["until-eof", None, "Stop when standard input ends, as it does when the program that started echod has ended."],
         ["check-config", None, "Check the configuration, print the listeners and warnings, or every error, and exit."],
         ["print-config", None, "Print every value and its source file, and exit."],
     ]
@@ -142,12 +142,19 @@ class Options(usage.Options):
             for line in describe(configuration) if self["print-config"] else listeners(configuration):
                 print(line)
             _end(0, notes)
-        twistd: Any = self.parent or {}
-        if wrong := announcement.refused(self["announce"], daemonised=not twistd.get("nodaemon", True)):
-            raise usage.UsageError(wrong)
+        self._check_streams()
         until_the_daemon_takes_them()
         self.identity = _identity(self)
         self.pidfile = pidfile_of(self.parent, self.identity)
+
+    def _check_streams(self) -> None:
+        """Check the options that need standard input or output. Raises UsageError."""
+        twistd: Any = self.parent or {}
+        daemonised = not twistd.get("nodaemon", True)
+        wrong = announcement.refused(self["announce"], daemonised=daemonised)
+        wrong = wrong or standard_input.refused(self["until-eof"], daemonised=daemonised, console=self["console"])
+        if wrong:
+            raise usage.UsageError(wrong)
 
 
 def read(options: Options) -> Configuration:
@@ -190,6 +197,7 @@ def makeService(options: Options) -> Daemon:
     reactor: Any = installed
     reactor.seconds = time.monotonic  # a step of the wall clock must not move timers
     identity, pidfile = options.identity, options.pidfile
+    twistd: Any = options.parent or {}
     try:
         twisted_internals_check.check(reactor)
         configuration, notes = wait_for(partial(fitted, options, identity))
@@ -208,9 +216,10 @@ def makeService(options: Options) -> Daemon:
     try:
         if pidfile is not None:
             pidfile.check()
-            twistd: Any = options.parent
             twistd["pidfile"] = ""  # echod writes it, not twistd
-        log, show_on = _outputs(options, configuration, reactor, console=console is not None)
+        log, show_on = outputs_of(
+            options.parent or {}, configuration, reactor, options.identity, console=console is not None
+        )
         daemon = Daemon(configuration, bound, reactor, log, show_on, store, partial(fitted, options, identity), absent)
     except OSError as error:
         _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)
@@ -225,6 +234,8 @@ def makeService(options: Options) -> Daemon:
         daemon.events.subscribe(partial(suggest, lambda: daemon.listeners, partial(log.say, "info")))
     if options["announce"] and show_on is not None:
         daemon.events.subscribe(partial(announcement.write, daemon, show_on.line))
+    if options["until-eof"]:
+        reactor.callWhenRunning(standard_input.StopAtEof(reactor, partial(log.say, "info")).begin)
     daemon.events.subscribe(notify.event)
     store.begin()
     reactor.addSystemEventTrigger("before", "shutdown", store.end)  # before the one that stops the daemon
@@ -315,28 +326,6 @@ def _console(options: Options, configuration: Configuration) -> str | None:
         return console_of(configuration, daemonised=not twistd.get("nodaemon", True))
     except NoConsole as error:
         _end(EX_USAGE, [str(error)])
-
-
-def _outputs(
-    options: Options, configuration: Configuration, reactor: Any, *, console: bool
-) -> tuple[Log, BackgroundWriter | None]:
-    """The log at the destination of twistd's options, and standard output, which does not exist in the background.
-
-    With a console both are the same output if both are the terminal of the operator. Raises OSError if the log cannot
-    be opened.
-    """
-    twistd: Any = options.parent or {}
-    daemonised = not twistd.get("nodaemon", True)
-    path = twistd.get("logfile") or ("twistd.log" if daemonised else None)
-    if path in (None, "-"):
-        output = BackgroundWriter(sys.stderr.fileno())
-    else:
-        output = BackgroundWriter(str(path), opened=open_log(os.path.abspath(path), options.identity))
-    daemon_settings = configuration.daemon
-    log = Log(output, daemon_settings.log_format, daemon_settings.log_level, os.environ, later=reactor.callLater)
-    if console and path in (None, "-") and shares_the_terminal():
-        return log, output
-    return log, None if daemonised else BackgroundWriter(sys.stdout.fileno())
 
 
 def _end(code: int, lines: Iterable[str], bound: Iterable[BoundSocket] = ()) -> NoReturn:

@@ -111,6 +111,7 @@ class Daemon:
         environ: Mapping[str, str] | None = None,
         umask: int = -1,
         pass_fds: Iterable[int] = (),
+        stdin: int = subprocess.DEVNULL,
         bugs: bool = False,
     ) -> None:
         self.urls: list[tuple[str, str]] = []
@@ -122,6 +123,7 @@ class Daemon:
         self._umask = umask
         self._bugs = bugs
         self._pass_fds = tuple(pass_fds)
+        self._stdin = stdin
         self._temporary = tempfile.TemporaryDirectory(prefix="echod-")
         self.dir = Path(self._temporary.name).resolve()
         self._stopped = False
@@ -163,7 +165,7 @@ class Daemon:
             [*words, *self._options],
             cwd=self.dir,
             env=environment(**{"RUNTIME_DIRECTORY": str(self.dir), **self._environ}),
-            stdin=subprocess.DEVNULL,
+            stdin=self._stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             umask=self._umask,
