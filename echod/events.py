@@ -29,6 +29,7 @@ class Closing(StrEnum):
     PROTOCOL = "protocol"  #: the peer violated the protocol of a layer, after its handshake
     ANSWERED = "answered"  #: a layer answered the peer by itself, such as a page to a browser
     REFUSED = "refused"  #: the gate refused the client that a proxy named
+    FAULT = "fault"  #: a fault of the configuration has refused or reset the connection
     FAILED = "failed"  #: a bug: the service raised an exception
     DRAIN = "drain"  #: the daemon stopped, and `drain` was over
     WORKER = "worker"  #: the worker process that served it has ended
@@ -52,6 +53,8 @@ CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
         "certificate.loaded": "a reload has loaded another certificate: services, source, subject, until, days",
         "certificate.expiring": "a certificate has at most 21 days left, reported once a day: services, source,"
         " subject, until, days",
+        "fault.injected": "faults were injected, reported once a second for each: service, fault, count",
+        "faults.changed": "the faults of a service were changed: service, faults, by",
         "daemon.ready": "everything is bound and served: listeners",
         "daemon.reloading": "a reload has begun: by",
         "daemon.reloaded": "the new configuration is in force: opened, closed, changed, changes",

@@ -14,6 +14,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
+from echod.faults.settings import Faults
 from echod.gate.access import key_of
 from echod.gate.connections import client_of
 from echod.gate.limits import Limits
@@ -83,7 +84,8 @@ class Peer(NamedTuple):
     """The other end of a connection, or the sender of a datagram.
 
     `user` and `groups` are the numbers of the user and the groups at the other end of a Unix stream, from the kernel.
-    `learned` are the facts of layers below the conversation, by the layer's name, as values of JSON.
+    `learned` are the facts of layers below the conversation, by the layer's name, as values of JSON. `choose_faults`
+    replaces the faults of this connection, or those of the replies to this datagram; None if there are none.
     """
 
     scheme: str
@@ -92,6 +94,7 @@ class Peer(NamedTuple):
     user: int | None = None
     groups: frozenset[int] = frozenset()
     learned: Mapping[str, object] = NO_FACTS
+    choose_faults: Callable[[Faults], None] | None = None
 
     @property
     def shape(self) -> Shape:
@@ -210,6 +213,8 @@ class Service:
     conversational: ClassVar[bool] = False
     """Whether a datagram peer has a session, like a stream. It joins, receives output without a request, and leaves by
     an end of its session or after `idle`."""
+
+    chooses_faults: ClassVar[bool] = False  #: whether sessions call `Peer.choose_faults`
 
     shown_on_terminal: ClassVar[bool] = False
     """Whether messages of clients are printed by default if standard output is a terminal."""

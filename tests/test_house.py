@@ -35,13 +35,13 @@ MAY_IMPORT = {
     "address_options": "",
     "address": "address_options socket_names shape escaping transports.registry",
     "membership": "",
-    "model": "gate membership socket_names shape escaping transports.registry",
+    "model": "faults.settings gate membership socket_names shape escaping transports.registry",
     "gate": "",
-    "faults": "model",
+    "faults": "config.errors config.units config.value_types escaping gate shape transports.registry",
     "events": "address gate model escaping",
     "tls": "escaping small_files",
     "measurement": "",
-    "services": "gate measurement membership model socket_names small_files escaping",
+    "services": "faults gate measurement membership model socket_names small_files escaping",
     "bus": "gate",
     "shared_memory": "events gate membership model",
     "pages": "escaping transports.layers.http_answer",
@@ -54,9 +54,9 @@ MAY_IMPORT = {
     " runtime_dir services shape lineedit escaping startup_heap tls transports version",
     "tap": "address config daemon early_signals gate model socket_names telemetry services stdio lineedit"
     " escaping transports version",
-    "admin": "gate membership model socket_names telemetry peercred services.outbox services.recording escaping",
-    "client": "address address_options config events gate measurement model socket_names peercred runtime_dir services"
-    " shape startup_heap stdio lineedit escaping tls transports version",
+    "admin": "faults gate membership model socket_names telemetry peercred services.outbox services.recording escaping",
+    "client": "address address_options config events faults gate measurement model socket_names peercred runtime_dir"
+    " services shape startup_heap stdio lineedit escaping tls transports version",
     "__main__": "early_signals startup_heap stdio version",
 }
 """The packages of echod, and the packages that each may import: a new package is one new line here."""

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from echod.config.address_conflicts import AddressConflicts, Unknown
 from echod.config.errors import ConfigurationError, element, joined
+from echod.config.fault_settings import faults_of
 from echod.config.kind_transports import refusal_of
-from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, TLS, WEBSOCKET, field_of, key_of
+from echod.config.schema import ADMIN, DAEMON, FAULTS, LIMITS, POLICY, SERVICE, TLS, WEBSOCKET, field_of, key_of
 from echod.config.schema_check import DEFAULT, Found, Reading, Written
 from echod.config.settings import (
     LOOPBACK,
@@ -22,6 +23,7 @@ from echod.config.settings import (
     WebSocketSettings,
 )
 from echod.config.tls_settings import TlsBuilding
+from echod.faults.settings import Faults
 from echod.gate.access import Network
 from echod.gate.limits import Limits
 from echod.model import Service
@@ -108,6 +110,7 @@ class Building:
             **self._fields(path, POLICY, both),
             tls=self._tls(joined(path, "tls"), listen, found.get("tls")),
             limits=Limits(**limits),
+            faults=self._faults(joined(path, "faults"), listen, found.get("faults")),
             websocket=WebSocketSettings(
                 **self._fields(f"{path}.websocket", WEBSOCKET.keys, [found.get("websocket", {})])
             ),
@@ -123,6 +126,11 @@ class Building:
     def _tls(self, path: str, listen: Written, found: Found | None) -> TlsSettings | None:
         fields = self._fields(path, TLS.keys, [found or {}])
         return TlsBuilding(self._reading, path, listen).settings(found, fields)
+
+    def _faults(self, path: str, listen: Written, found: Found | None) -> Faults | None:
+        if found is None:
+            return None
+        return faults_of(self._reading, path, found, self._fields(path, FAULTS.keys, [found]), listen)
 
     def _check_proxies(self, service: ServiceConfig, listen: Written, proxy_from: Written | None) -> None:
         """Check that `proxy` of an address and `proxy-from` are both there, or neither."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from echod.config.errors import joined
 from echod.config.kind_options import option_forms
-from echod.config.schema import ADMIN, DAEMON, LIMITS, POLICY, SERVICE, TLS, WEBSOCKET, Table, field_of, missing
+from echod.config.schema import ADMIN, DAEMON, FAULTS, LIMITS, POLICY, SERVICE, TLS, WEBSOCKET, Table, field_of, missing
 from echod.config.schema_check import DEFAULT
 from echod.config.settings import Configuration, ServiceConfig
 from echod.escaping import escaped
@@ -43,6 +43,9 @@ def _service(service: ServiceConfig, origins: Origins) -> Iterator[str]:
     if service.tls is not None:
         yield ""
         yield from _table(TLS, f"{path}.tls", service.tls, origins)
+    if service.faults is not None:
+        yield ""
+        yield from _table(FAULTS, f"{path}.faults", service.faults, origins)
     if any(address.served_form.has_url_path for address in service.listen):
         yield ""
         yield from _table(WEBSOCKET, f"{path}.websocket", service.websocket, origins)

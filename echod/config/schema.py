@@ -23,7 +23,6 @@ from echod.config.value_types import (
     FLAG,
     NETWORKS,
     PORTS,
-    PROBABILITY,
     RATE,
     SIZE,
     TEXT,
@@ -37,6 +36,7 @@ from echod.config.value_types import (
     whole,
     words,
 )
+from echod.faults.keys import KEYS
 from echod.gate.limits import Limits
 from echod.model import Show
 from echod.runtime_dir import expanded
@@ -155,27 +155,7 @@ POLICY: Final[Mapping[str, Form]] = {
 
 DEFAULTS: Final = Table("defaults", {**POLICY, "limits": LIMITS}, settings.ServiceConfig)
 
-FAULTS: Final = Table(
-    "services.NAME.faults",
-    {
-        "seed": whole(0, 2**63 - 1),
-        "delay": DURATION,
-        "jitter": DURATION,
-        "rate": SIZE,
-        "chunk": SIZE,
-        "drop": PROBABILITY,
-        "duplicate": PROBABILITY,
-        "reorder": PROBABILITY,
-        "corrupt": PROBABILITY,
-        "truncate": SIZE,
-        "reset-after": SIZE,
-        "close-after": SIZE,
-        "half-close-after": SIZE,
-        "hang-after": SIZE,
-        "refuse": FLAG,
-        "silent": FLAG,
-    },
-)
+FAULTS: Final = Table("services.NAME.faults", {key: known.form for key, known in KEYS.items()})
 
 WRONG_CERTIFICATES: Final = (
     *("expired", "not-yet-valid", "wrong-host", "untrusted", "revoked", "weak-key"),
@@ -276,7 +256,6 @@ NOT_YET: Final[tuple[tuple[str, Unavailable], ...]] = (
     ("admin.listen", lambda address: "?proxy=" if "proxy" in address.options else None),
     ("bus", _all),
     ("daemon.workers", lambda workers: None if workers == 1 else f"workers = {_AUTO.toml(workers)}"),
-    ("services.NAME.faults", _all),
 )
 """The keys of the schema that this version does not implement yet."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from echod.address import Address
+from echod.faults.settings import Faults
 from echod.gate.access import Network
 from echod.gate.limits import Auto, Limits
 from echod.model import Service, Show
@@ -103,6 +104,7 @@ class ServiceConfig:
     record: int | None = None  #: bytes of clients' messages to keep for the admin interface; None keeps none
     tls: TlsSettings | None = None  #: set if an address uses TLS
     websocket: WebSocketSettings = WebSocketSettings()
+    faults: Faults | None = None  #: the faults that are injected; None without a table of them
     written_limits: Mapping[str, str] = field(default_factory=dict, compare=False)
     """The configured fields of `limits`, each with the path of its key in the service or in `[defaults]`. A configured
     limit that cannot be met is an error; a default is reduced."""

@@ -213,6 +213,7 @@ class Daemon(Service):
         self.leaving.sweep(self.listeners, configuration.daemon.drain)
         for gone in new.retired:
             gone.service.retire()
+            gone.end()
         return result
 
     # stop
@@ -223,6 +224,8 @@ class Daemon(Service):
         self.serving = False
         self.awaited.stop()
         self._certificates.stop()
+        for service in self.assembly.services.values():
+            service.end()
         closing = [listener for listener in self.listeners if not listener.is_admin]
         for listener in closing:
             listener.port.stopListening()

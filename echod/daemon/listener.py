@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from echod.admin.access_control import AdminService
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import BoundSocket
 from echod.daemon.layers import layers_of, proxies_of, resource_of
-from echod.daemon.running_service import DaemonContext, ResourceRefused, RunningService
+from echod.daemon.running_service import DaemonContext, ResourceRefused, RunningService, injects
 from echod.escaping import system_error
 from echod.events import Counters
 from echod.fastpath.datagram_lane import DatagramLane
@@ -18,7 +19,9 @@ from echod.fastpath.stream_lane import StreamLane
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
+from echod.transports.datagram_faults import DatagramFaults
 from echod.transports.datagram_sessions import SessionDatagrams
+from echod.transports.fault_factory import FaultFactory
 from echod.transports.layers.http_answer import Resource
 from echod.transports.proxied_datagrams import ProxiedDatagrams
 from echod.transports.service_factory import ServiceFactory
@@ -48,7 +51,8 @@ class Listener:
             access, limits = running.connections.access, running.config.limits
             self._own_gate = shared.state.connection_gate(f"{running.config.name} {self.label}", access, limits)
         if shape.has_connections:
-            self.factory = ServiceFactory(
+            make = ServiceFactory if running.injector is None else partial(FaultFactory, injector=running.injector)
+            self.factory = make(
                 running.frontend,
                 gate=self._own_gate or running.connections,
                 limits=running.config.limits,  # the gate applies them when the service has begun
@@ -68,6 +72,7 @@ class Listener:
                 self.port = StreamLane(shared.plane, self.port, shared.reserve, shared.pipes_below)
         else:
             self._protocol = self._datagrams(scheme, shared)
+            self._set_datagram_faults(self._protocol)
             self.port = transport.listen(shared.reactor, bound.socket, bound.address, self._protocol, bound.close)
             if shared.plane is not None and isinstance(self.port, UDPPort) and DatagramLane.can_serve(self.port):
                 self.port = DatagramLane(shared.plane, self.port)
@@ -109,6 +114,14 @@ class Listener:
             clock=shared.reactor,
         )
 
+    def _set_datagram_faults(self, protocol: ServiceDatagrams) -> None:
+        injector, shared = self.running.injector, self._shared
+        if injector is None:
+            protocol.faults = None
+        elif protocol.faults is None:
+            mark = shared.state.send_budget.mark(self.running.config.limits.total_buffer)
+            protocol.faults = DatagramFaults(injector, shared.reactor, self.counters, mark)
+
     @property
     def _resources(self) -> Mapping[str, Resource]:
         """The services that share the socket, by path."""
@@ -147,6 +160,8 @@ class Listener:
             return (ours.name, ours.kind) == (config.name, config.kind)
         if (ours.name, ours.kind, self._plane) != (config.name, config.kind, plane):
             return False
+        if injects(config) is not (self.running.injector is not None):
+            return False  # only connections of a FaultFactory have faults
         wraps = self.running.would_wrap(config)
         if plane is not None and ours.kind.transform is not None and wraps is not self.running.is_wrapped:
             return False  # only a service that neither prints nor records can use the fast path
@@ -168,6 +183,7 @@ class Listener:
                 self.port.reconfigure(resource_of(bound.address, running.config))
         if self._protocol is not None:
             self._protocol.service = running.frontend
+            self._set_datagram_faults(self._protocol)
             if isinstance(self._protocol, ProxiedDatagrams):
                 self._protocol.proxies = Access(running.config.proxy_from)
         self.forget_decisions()

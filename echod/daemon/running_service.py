@@ -10,6 +10,8 @@ from echod.config.settings import ServiceConfig
 from echod.daemon.daemon_wide_state import SharedState
 from echod.events import Counters, Events
 from echod.fastpath.loop import Loop
+from echod.faults.injector import FaultInjector
+from echod.faults.settings import NO_FAULTS
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
@@ -47,6 +49,11 @@ class DaemonContext:
     pages: Pages  #: for browsers at WebSocket addresses
 
 
+def injects(config: ServiceConfig) -> bool:
+    """Whether connections and datagrams of a service can have faults: those of its table, or of its clients' choice."""
+    return config.faults is not None or config.kind.chooses_faults
+
+
 class RunningService:
     """One service of the configuration, with the gates that all its addresses share.
 
@@ -63,6 +70,7 @@ class RunningService:
         self.recorder = self._recorder_of(predecessor)
         #: The service that the transports call: `service`, or its wrappers that print and record messages.
         self.frontend = printing(recording(self.service, self.recorder), self.printing_of(config))
+        self.injector = self._injector(shared)
         self._access = Access(config.allow, config.deny)
         self._larger_answers_to = Access(config.larger_answers_to)
         self._allow_source_ports = frozenset(config.allow_source_ports)
@@ -84,7 +92,10 @@ class RunningService:
             self.connections.reconfigure(self._access, limits)
             self.datagrams.reconfigure(self._access, limits, self._larger_answers_to, self._allow_source_ports)
             self.service.take_over_from(self._predecessor.service)
+            self._take_over_faults(self._predecessor)
             self._predecessor = None
+        if self.injector is not None:
+            self.injector.begin()
         if isinstance(self.service, AdminService):
             self.service.options = self.config.options
 
@@ -107,6 +118,32 @@ class RunningService:
         if before is not None and before.limit == self.config.record:
             return before
         return None if self.config.record is None else Recorder(self.config.record)
+
+    def end(self) -> None:
+        """Stop the script of its faults: the daemon stops, or a reload has removed the service."""
+        if self.injector is not None:
+            self.injector.end()
+
+    def _injector(self, shared: DaemonContext) -> FaultInjector | None:
+        """The injector of its faults. A reload keeps it, with its counts."""
+        config, before = self.config, self._predecessor
+        if not injects(config):
+            return None
+        if before is not None and before.injector is not None:
+            return before.injector
+        seed = shared.context.random.getrandbits(63)
+        return FaultInjector(
+            config.name, config.faults or NO_FAULTS, shared.reactor.callLater, seed, shared.events.tell
+        )
+
+    def _take_over_faults(self, before: RunningService) -> None:
+        """Use the faults of the configuration, unless they are those of the predecessor: then the pattern continues."""
+        if before.injector is None:
+            return
+        if self.injector is None:
+            before.injector.change(NO_FAULTS)
+        elif self.config.faults != before.config.faults:
+            self.injector.change(self.config.faults or NO_FAULTS)
 
     def is_like(self, other: ServiceConfig) -> bool:
         """Whether only the addresses differ."""

@@ -70,10 +70,10 @@ class DatagramLane:
     def can_serve(plain: UDPPort) -> bool:
         """Whether the fast path can serve a port: it is bound to a unicast address or a wildcard, with a transform.
 
-        Datagrams with PROXY headers are left to the plain path.
+        Datagrams with PROXY headers or faults are left to the plain path.
         """
         to_many = is_many(packed(plain.socket.getsockname()[0]), broadcasts() or ())
-        bare = not to_many and not plain.protocol.proxied
+        bare = not to_many and not plain.protocol.proxied and plain.protocol.faults is None
         return syscalls.batches and bare and type(plain.protocol.service).transform is not None
 
     def startListening(self) -> None:

@@ -41,7 +41,8 @@ from echod.fastpath.pipes import Pipes, Waiting
 from echod.gate.total_buffer import LITTLE, Pressure
 from echod.socket_names import SocketAddress
 from echod.transports.layers.layer_interface import Facts
-from echod.transports.service_factory import SLICE, described
+from echod.transports.peers import described
+from echod.transports.service_factory import SLICE
 from echod.transports.stream_port import A_TURN, AcceptBackoff, SpareDescriptor, StreamPort, accept_backlog
 
 _log = Logger()

@@ -25,6 +25,7 @@ class Refusal(StrEnum):
     CHALLENGED = "challenged"  #: not a member: it was sent a challenge instead
     CONSENT = "consent"  #: output waits: the member has not renewed, and its datagram is smaller
     OUTPUT = "output"  #: output waits: the network of the member has used up its budget
+    DELAYED = "delayed"  #: too many datagrams wait for the end of a fault's delay
     NAMELESS = "nameless"  #: a Unix socket without a name: no address for a reply
     TRUNCATED = "truncated"  #: larger than the receive buffer
     SEND = "send"  #: the kernel did not accept the reply

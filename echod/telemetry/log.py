@@ -54,6 +54,8 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
         "warn",
         "{services}: the certificate {subject} of {source} is valid until {until}, {days:day|days} left: renew it",
     ),
+    "fault.injected": ("debug", "{service}  fault {fault} injected, {count:time|times}"),
+    "faults.changed": ("info", "{service}  faults are now: {faults} (changed by {by})"),
     "daemon.ready": ("info", "ready: {listeners:listener|listeners}"),
     "daemon.reloading": ("debug", "reading the configuration again, for {by}"),
     "daemon.reloaded": (

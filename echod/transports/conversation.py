@@ -22,13 +22,19 @@ from echod.gate.limits import Limits
 from echod.gate.total_buffer import SendBudget, Watermark
 from echod.gate.work_budget import WorkBudget
 from echod.model import CLOSE, NO_FACTS, NOTHING, PLAIN, Arrival, End, Peer, Reply, Say, Session
+from echod.transports.layers.fault_injection import FaultInjected, FaultLayer
 from echod.transports.layers.layer_interface import LingerTimeout, MessageTooLarge, ProtocolError, StreamTransport
 from echod.transports.reply_writer import ReplyWriter
 
 SILENCE: Final = 1.0
 """Seconds without a byte after which a draining daemon closes a connection."""
 
-_NAMED: Final = {LingerTimeout: Closing.LINGER, MessageTooLarge: Closing.MESSAGE, ProtocolError: Closing.PROTOCOL}
+_NAMED: Final = {
+    LingerTimeout: Closing.LINGER,
+    MessageTooLarge: Closing.MESSAGE,
+    ProtocolError: Closing.PROTOCOL,
+    FaultInjected: Closing.FAULT,
+}
 
 _log = Logger()
 
@@ -92,7 +98,8 @@ class Conversation(ReplyWriter):
         self.below, self.begun = below, True
         facts = below.facts
         self._messages = facts.shape.keeps_messages
-        self.peer = Peer(self._scheme, facts.local, facts.remote, facts.user, facts.groups, facts.learned or NO_FACTS)
+        learned, choose = facts.learned or NO_FACTS, below.choose if isinstance(below, FaultLayer) else None
+        self.peer = Peer(self._scheme, facts.local, facts.remote, facts.user, facts.groups, learned, choose)
         self.hold_back(self._mark.pressure)
         if self._mark.pressure:
             below.clamp()
@@ -260,6 +267,7 @@ class Conversation(ReplyWriter):
         """
         if self.begun:
             self.below.facts.going_away = True
+            self.below.flush()
         if self._endless:
             self._more, self._endless = None, False
             self.perform(CLOSE)

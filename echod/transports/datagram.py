@@ -30,6 +30,7 @@ from echod.gate.refusal import Refusal
 from echod.gate.reply_allowance import ReplyAllowance
 from echod.model import PLAIN, Arrival, Peer, Service
 from echod.socket_names import inet_name
+from echod.transports.datagram_faults import WITHHELD, DatagramFaults
 from echod.transports.peers import socket_address
 
 _log = Logger()
@@ -82,6 +83,12 @@ class ServiceDatagrams(DatagramProtocol):
         self.counters = counters or Counters()
         self.scheme = scheme
         self.loopback = loopback
+        self.faults: DatagramFaults | None = None  #: those of the service
+
+    def stopProtocol(self) -> None:
+        """Drop the datagrams that faults delay."""
+        if self.faults is not None:
+            self.faults.stop()
 
     def datagramReceived(self, datagram: bytes, addr: tuple[Any, ...]) -> None:
         """Handle a datagram from Twisted."""
@@ -125,10 +132,18 @@ class ServiceDatagrams(DatagramProtocol):
         unreachable: Refusal | None = None,
     ) -> None:
         """Let the service reply to an admitted datagram; `unreachable` is the reason if no reply can be sent."""
+        peer, send = self.with_faults(peer, host, send)
         try:
             self.service.datagram(request, peer, arrival, Replies(self, len(request), host, send, unreachable))
         except Exception:  # a bug of the service; the listener continues
             _log.failure("the service failed on a datagram from {peer}", peer=peer.remote)
+
+    def with_faults(self, peer: Peer, host: bytes, send: Send) -> tuple[Peer, Send]:
+        """A peer and its `send`, with the faults of the service if it has any."""
+        if self.faults is None:
+            return peer, send
+        repeats = not self.never_larger and (self.gate is None or self.gate.may_be_larger(host))
+        return self.faults.around(peer, host, send, repeats=repeats)
 
     def answer(self, request: bytes, peer: Peer) -> bytes | None:
         """The reply by the short form of the service; None if it has no reply, or if the service failed."""
@@ -182,9 +197,11 @@ class Replies:
             counters.refuse(Refusal.LARGER)
         elif self._unreachable is not None:
             counters.refuse(self._unreachable)
-        elif self._send(data) is None:
+        elif (error := self._send(data)) is None:
             counters.datagrams_out += 1
             counters.bytes_out += len(data)
+            return True
+        elif error is WITHHELD:  # the service has sent the reply: a fault looks like the network
             return True
         else:
             counters.refuse(Refusal.SEND)

@@ -22,6 +22,7 @@ from echod.gate.reply_allowance import NO_REPLY
 from echod.gate.work_budget import Portion
 from echod.model import Arrival, End, Peer, Reply, Service, Session
 from echod.transports.datagram import Send
+from echod.transports.datagram_faults import WITHHELD
 
 _log = Logger()
 
@@ -248,6 +249,8 @@ class DatagramMember:
         if error is None:
             datagrams.counters.datagrams_out += 1
             datagrams.counters.bytes_out += len(data)
+            self._detector.sent(data, datagrams.now())
+        elif error is WITHHELD:
             self._detector.sent(data, datagrams.now())
         else:
             datagrams.counters.refuse(Refusal.SEND)

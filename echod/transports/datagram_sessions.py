@@ -78,6 +78,7 @@ class SessionDatagrams(ServiceDatagrams):
             self._sweep.stop()
         for member in list(self.peers.values()):
             member.dismiss(Closing.DONE)
+        super().stopProtocol()
 
     def handle(self, datagram: bytes, peer: Peer, arrival: Arrival, host: bytes, name: Any, send: Send) -> None:
         """Handle an admitted datagram from `name`, the address that recvmsg(2) returned; `send` sends to it."""
@@ -139,6 +140,7 @@ class SessionDatagrams(ServiceDatagrams):
         if self.connections is not None and (refusal := self.connections.admit(host, loopback=self.loopback)):
             self.counters.refuse(refusal)
             return
+        peer, send = self.with_faults(peer, host, send)
         member = self.peers[name] = DatagramMember(self, self.service, name, host, peer, send)
         member.active = self.now()
         self.counters.accepted += 1

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from echod.events import Closing
+from echod.faults.injector import Injection
 from echod.model import PLAIN, Arrival
 from echod.socket_names import SocketAddress
+from echod.transports.layers.fault_injection import FaultInjected
 from echod.transports.layers.layer_interface import (
     Answered,
     Facts,
@@ -31,7 +33,9 @@ class Entrance(Layer):
     the conversation gives the slot back. A proxy that sends no byte has only checked that the listener accepts.
     """
 
-    __slots__ = ("_turned_away", "closing", "entered", "error", "host", "remote", "silent", "through_proxy")
+    __slots__ = (
+        "_turned_away", "closing", "entered", "error", "host", "injection", "remote", "silent", "through_proxy",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Entrance(Layer):
         self.host = host
         self.remote = remote
         self.through_proxy = through_proxy
+        self.injection: Injection | None = None  # the faults of the connection, if they are known already
         self.entered = False
         self.silent = True  # no byte was received
         self.closing = Closing.LOST
@@ -82,6 +87,8 @@ class Entrance(Layer):
                 self.closing = Closing.DONE
             elif self.closing is Closing.LOST and isinstance(wrong, Answered):
                 self.closing = Closing.ANSWERED
+            elif self.closing is Closing.LOST and isinstance(wrong, FaultInjected):
+                self.closing = Closing.FAULT
             self._turned_away(self)
 
 

@@ -29,3 +29,11 @@ def socket_facts(opened: Any, local: SocketAddress, remote: SocketAddress) -> Fa
     """The facts of a connected socket. For a Unix socket they include the peer's user and its groups."""
     peer = credentials(opened) if isinstance(local, UnixName) else None
     return Facts(local, remote) if peer is None else Facts(local, remote, peer.user, peer.groups)
+
+
+def described(
+    peer: SocketAddress, proxy: SocketAddress | None, bytes_in: int, bytes_out: int, unsent: int
+) -> dict[str, Any]:
+    """An open connection for the admin interface; `proxy` has named the peer."""
+    named = {"proxy": str(proxy)} if proxy is not None else {}
+    return {"peer": str(peer), **named, "bytes_in": bytes_in, "bytes_out": bytes_out, "unsent": unsent}

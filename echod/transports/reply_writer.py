@@ -63,7 +63,8 @@ class ReplyWriter(ABC):
     @property
     def bytes_out(self) -> int:
         """Bytes that the kernel has accepted."""
-        return max(0, self._handed - self.unsent)  # an empty message counts as an unsent byte
+        withheld = self.below.facts.withheld if self.begun else 0
+        return max(0, self._handed - self.unsent - withheld)  # an empty message counts as an unsent byte
 
     @property
     def paused(self) -> bool:

@@ -26,7 +26,7 @@ from echod.transports.conversation import SILENCE, Conversation
 from echod.transports.fast_path_interface import Carrier
 from echod.transports.handshake_slot import Adopt, Entrance, HandOver, Rejection
 from echod.transports.layers.layer_interface import MakeLayer, Receiver
-from echod.transports.peers import socket_address
+from echod.transports.peers import described, socket_address
 from echod.transports.twisted_connection import TwistedSocket
 
 SLICE: Final = 32  #: connections whose byte counts are flushed in one step: about 0.1 ms
@@ -42,6 +42,7 @@ class ServiceFactory(Factory):
     """
 
     noisy = False
+    injects = False  #: whether connections have faults
 
     def __init__(
         self,
@@ -256,6 +257,10 @@ class ServiceFactory(Factory):
         self.conversations[conversation] = host
         return conversation
 
+    def above_layers(self, receiver: Receiver, _host: bytes) -> Receiver:
+        """The receiver above the last layer of a connection, given its conversation."""
+        return receiver
+
     def flush_counters(self) -> None:
         """Flush the byte counts of open connections into the counters.
 
@@ -334,14 +339,6 @@ class ServiceFactory(Factory):
         if proxy is not None:
             fields["proxy"] = str(proxy)
         self.events.tell(event, service=self.name, address=self.label, peer=str(peer), **fields)
-
-
-def described(
-    peer: SocketAddress, proxy: SocketAddress | None, bytes_in: int, bytes_out: int, unsent: int
-) -> dict[str, Any]:
-    """An open connection for the admin interface; `proxy` has named the peer."""
-    named = {"proxy": str(proxy)} if proxy is not None else {}
-    return {"peer": str(peer), **named, "bytes_in": bytes_in, "bytes_out": bytes_out, "unsent": unsent}
 
 
 def _packed_host(address: IAddress | None) -> bytes:

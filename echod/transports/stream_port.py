@@ -158,7 +158,7 @@ class StreamPort(FileDescriptor):
     @property
     def is_bare(self) -> bool:
         """Whether a connection is a stream socket and a conversation, with no layer between them."""
-        return not self.factory.layers
+        return not self.factory.layers and not self.factory.injects
 
     def fileno(self) -> int:
         """The descriptor that the reactor watches."""

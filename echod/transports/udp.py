@@ -55,7 +55,7 @@ class UDPPort(DatagramPort):
         self._sources = Sources()
         # A service that uses only the short form of `datagram` needs no metadata of single datagrams.
         short = type(protocol.service).datagram is Service.datagram
-        self._short_form = short and not protocol.conversational and not protocol.proxied
+        self._short_form = short and not protocol.conversational and not protocol.proxied and protocol.faults is None
         self._one_address = False  # the kernel reports no metadata: the socket has only one local address
 
     def doRead(self) -> None:

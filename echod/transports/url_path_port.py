@@ -136,9 +136,9 @@ class Door(ServiceFactory):
         entrance.entered = True
         del self.entrances[entrance]
         self.gate.release(host)
-        conversation = factory.converse(host)
+        receiver = factory.above_layers(factory.converse(host), host)
         self._shared.remove_leaving()
-        return conversation
+        return receiver
 
     def _turned_away(self, entrance: Entrance) -> None:
         """Count a connection whose handshakes failed: for the service of its path, if that is known."""

@@ -179,7 +179,7 @@ def test_options_are_checked_under_a_wrong_kind():
     wrong = {"show": 1, "bogus": 1, "limits": {"idel": 1}, "faults": {"drop": 2}, "listen": [3]}
     for kind in ("discrad", "zzz", 7, []):
         said = "\n".join(errors(with_echo(**wrong, kind=kind)))
-        for key in ("kind", "show", "bogus", "limits.idel", "faults.drop", "listen[0]", "faults"):
+        for key in ("kind", "show", "bogus", "limits.idel", "faults.drop", "listen[0]"):
             assert f"services.echo.{key}: " in said, (kind, key)
     assert "services.echo.close: unknown key" in "\n".join(errors(with_echo(kind="discrad", close=True)))
     assert "close" not in "\n".join(errors(with_echo(kind="zzz", close=True)))
@@ -205,14 +205,12 @@ def test_keys_of_later_versions_are_refused():
         "services": {
             "echo": {
                 "listen": ["systemd:x"],
-                "faults": {"delay": "1s"},
             }
         },
     }
     assert [error.removeprefix("/etc/a.toml: ") for error in errors(content)] == [
         "daemon.workers: workers = 4: not available in this version",
         "bus: not available in this version",
-        "services.echo.faults: not available in this version",
     ]
 
 

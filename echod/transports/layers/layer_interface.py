@@ -12,7 +12,6 @@ A level is a `StreamTransport` for the level above, and a `Receiver` for the lev
 above the socket uses a descriptor.
 
 Rules of every level:
-
 * `begin` is called first and once. A layer with a handshake builds its receiver after the handshake.
 * `pause` acts immediately at every level. A layer that has decoded more data keeps it, and passes it up in `resume`.
 * `unsent` is never less than the number of bytes that the kernel has not accepted.
@@ -75,6 +74,7 @@ class Facts:
     path: str = ""  #: the path that the client requested; it selects the service of a shared port
     activity: int = 0  #: changes with each sign of life of the peer that is not data of the conversation
     going_away: bool = False  #: the service stops: a layer may inform the peer
+    withheld: int = 0  #: bytes written by the service that a fault has dropped; negative if it has duplicated more
 
 
 class StreamTransport(Protocol):
@@ -89,6 +89,10 @@ class StreamTransport(Protocol):
     @property
     def unsent(self) -> int:
         """Upper bound of the bytes given to `write` that the kernel has not accepted; 0 is exact."""
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes that the kernel has accepted, and the peer has not acknowledged; 0 if this is not known."""
 
     @property
     def dropped(self) -> int:
@@ -216,6 +220,10 @@ class Layer:
     @property
     def unsent(self) -> int:
         return int(self.below.unsent)
+
+    @property
+    def in_flight(self) -> int:
+        return int(self.below.in_flight)
 
     @property
     def dropped(self) -> int:

@@ -1,0 +1,194 @@
+"""Reads faults: from the values of a table or of `KEY=VALUE` texts, and scripts from TOML.
+
+Every error is one line: the key, the value, what was expected.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any, Final
+
+from echod.config import units
+from echod.config.errors import element
+from echod.config.value_types import DURATION, FLAG, Form, called
+from echod.escaping import escaped
+from echod.faults.keys import KEYS, FaultKey
+from echod.faults.settings import AFTER, NO_FAULTS, Faults, Script, Step
+from echod.shape import Shape
+from echod.transports.registry import Scheme
+
+Errors = Iterable[tuple[str, str]]
+"""Keys, and what is wrong with each; the key is empty if the error concerns all."""
+
+MOST_STEPS: Final = 1000  #: of a script
+OF_SCRIPTS: Final = ("script", "seed", "every", "first", "clients")
+"""The keys that apply to a whole script, not to a step."""
+
+
+class FaultErrors(ValueError):
+    """Faults that cannot be used. `errors` has every key with its error, and `str` has one line for each."""
+
+    def __init__(self, errors: Errors) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(": ".join(part for part in error if part) for error in self.errors))
+
+
+def field_of(key: str) -> str:
+    """The field of `Faults` for a key."""
+    return key.replace("-", "_")
+
+
+def key_of(field: str) -> str:
+    """The key of a field of `Faults`."""
+    return field.replace("_", "-")
+
+
+def parse_faults(written: Mapping[str, Any], base: Faults = NO_FAULTS) -> Faults:
+    """The faults of `base` with other values. A value is as in TOML, or a text as in `KEY=VALUE`.
+
+    An empty text sets the default. `script` is not a key here: its file must be read. Raises FaultErrors.
+    """
+    errors: list[tuple[str, str]] = []
+    changed: dict[str, Any] = {}
+    for key, value in written.items():
+        known = KEYS.get(key)
+        if key == "script":
+            errors.append((key, "is a file; use echoctl faults NAME --script FILE, or [services.NAME.faults]"))
+        elif known is None:
+            errors.append((escaped(key[: units.SHOWN]), f"unknown key; {right_key(key)}"))
+        elif value == "":
+            changed[field_of(key)] = getattr(NO_FAULTS, field_of(key))
+        else:
+            try:
+                changed[field_of(key)] = parse_value(known, value)
+            except ValueError as error:
+                errors.append((key, str(error)))
+    faults = replace(base, **changed)
+    errors = errors or [*contradictions(faults)]
+    if errors:
+        raise FaultErrors(errors)
+    return faults
+
+
+def parse_value(known: FaultKey, value: Any) -> Any:
+    """The value of a key; arrays become tuples. Raises ValueError with one line."""
+    read = known.form.accept(known.of_text(value) if isinstance(value, str) else value)
+    return tuple(map(known.form.each.accept, read)) if known.form.each else read
+
+
+def right_key(key: str, known: Iterable[str] = tuple(KEYS)) -> str:
+    """The hint for an unknown key."""
+    names = [name for name in known if name != "script"]
+    near = get_close_matches(key[: units.SHOWN].lower().replace("_", "-"), names, n=1)
+    return f"did you mean {near[0]}?" if near else "known are " + ", ".join(names)
+
+
+def contradictions(faults: Faults) -> Iterator[tuple[str, str]]:
+    """Each key that does not fit the others, and the error."""
+    after = [key_of(name) for name in AFTER if getattr(faults, name) is not None]
+    if len(after) > 1:
+        yield after[1], f"excludes {after[0]}; expected only one of them"
+    if faults.burst is not None:
+        if not 0 < faults.drop < 1:
+            yield "burst", f"needs drop, the share of messages that are dropped, between 0 and 1; it is {faults.drop:g}"
+        elif faults.drop > faults.burst / (faults.burst + 1):
+            least = faults.drop / (1 - faults.drop)
+            yield "burst", f"{faults.burst:g} is too short for drop = {faults.drop:g}; expected at least {least:g}"
+    if faults.distribution != "uniform" and not faults.jitter:
+        yield "distribution", "needs jitter, the scale of the random time"
+
+
+def misfits(faults: Faults, forms: Iterable[Scheme]) -> Iterator[tuple[str, str]]:
+    """Each active key that none of these forms of addresses has, and the error."""
+    served = list(forms)
+    steps = faults.script.steps if faults.script else ()
+    names = faults.active.union(*(step.faults.active for step in steps))
+    for key, known in KEYS.items():
+        if field_of(key) in names and served and not any(is_on(known, form) for form in served):
+            yield key, f"does not exist on {_listed(served)}; expected an address of {places(known)}"
+
+
+def is_on(known: FaultKey, form: Scheme) -> bool:
+    """Whether a fault exists on the addresses of a scheme."""
+    return form.shape in known.shapes and (not known.layer or known.layer in form.layers)
+
+
+PLURALS: Final = {Shape.STREAM: "streams", Shape.MESSAGE: "messages", Shape.DATAGRAM: "datagrams"}
+
+
+def _listed(forms: Iterable[Scheme]) -> str:
+    shapes = {form.shape for form in forms}
+    return " and ".join(word for shape, word in PLURALS.items() if shape in shapes)
+
+
+def places(known: FaultKey) -> str:
+    """The places where a fault exists, for a message: `messages or datagrams`, or a layer."""
+    if known.layer:
+        return {"tls": "tls:// or wss://", "websocket": "ws:// or wss://"}.get(known.layer, known.layer)
+    return " or ".join(word for shape, word in PLURALS.items() if shape in known.shapes)
+
+
+def parse_script(written: str, base: Faults = NO_FAULTS) -> Script:
+    """A script from TOML: `[[step]]` tables with `for` and keys of faults, and `repeat`. Raises FaultErrors.
+
+    The keys of `base` apply in each step that does not set them.
+    """
+    try:
+        content = tomllib.loads(written)
+    except tomllib.TOMLDecodeError as error:
+        raise FaultErrors([("", f"not valid TOML: {escaped(str(error))}")]) from None
+    errors = [
+        (escaped(key[: units.SHOWN]), "unknown key; known are step, repeat")
+        for key in content
+        if key not in ("step", "repeat")
+    ]
+    repeat = _part(errors, "repeat", FLAG, content.get("repeat", False))
+    tables = content.get("step", [])
+    steps: list[Step] = []
+    if not isinstance(tables, list) or not 0 < len(tables) <= MOST_STEPS:
+        errors.append(("step", f"must be 1 to {MOST_STEPS} tables [[step]], not {_count(tables)}"))
+        tables = []
+    for index, table in enumerate(tables):
+        where = element("step", index)
+        if not isinstance(table, dict):
+            errors.append((where, f"must be a table, not {called(table)}"))
+            continue
+        seconds = _part(errors, f"{where}.for", DURATION, table["for"]) if "for" in table else None
+        if seconds is None and "for" not in table and (index < len(tables) - 1 or repeat):
+            errors.append((f"{where}.for", 'is missing; expected a duration such as "5s" (only a last step may last)'))
+        settings = {key: value for key, value in table.items() if key != "for"}
+        errors += [(f"{where}.{key}", "is not a key of a step") for key in OF_SCRIPTS if settings.pop(key, None)]
+        try:
+            steps.append(Step(parse_faults(settings, base), seconds))
+        except FaultErrors as error:
+            errors += [(f"{where}.{key}", text) for key, text in error.errors]
+    if repeat and not errors and not any(step.seconds for step in steps):
+        errors.append(("repeat", "needs a step that lasts longer than 0"))
+    if errors:
+        raise FaultErrors(errors)
+    return Script(tuple(steps), repeat)
+
+
+def _part(errors: list[tuple[str, str]], key: str, form: Form, value: Any) -> Any:
+    try:
+        return form.accept(value)
+    except ValueError as error:
+        errors.append((key, str(error)))
+        return None
+
+
+def _count(tables: Any) -> str:
+    return str(len(tables)) if isinstance(tables, list) else called(tables)
+
+
+def described(faults: Faults) -> dict[str, str]:
+    """The active keys, with their values as TOML; a script is its number of steps."""
+    shown: dict[str, str] = {}
+    for key, known in KEYS.items():
+        value = getattr(faults, field_of(key))
+        if field_of(key) in faults.active:
+            shown[key] = f"{len(value.steps)} steps" if key == "script" else known.form.toml(value)
+    return shown

@@ -1,0 +1,94 @@
+"""A queue of output that is sent later: after a delay for each write, and at a limited rate, in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+SLICE: Final = 0.02  #: seconds of `rate` that are sent at once
+EARLY: Final = 1e-6  #: seconds that a timer may fire early by rounding
+
+Send = Callable[[bytes, bool | None], None]
+"""Sends bytes, or one message and whether it is text."""
+
+
+class DelayedOutput:
+    """Output that waits. `clock` has callLater and seconds. While it is `blocked`, nothing is sent.
+
+    `send` gets each piece; it may call `clear`. `after` is called when a timer fires: it calls `run`. With `whole`,
+    writes are messages and not split.
+    """
+
+    def __init__(self, clock: Any, send: Send, after: Callable[[], None]) -> None:
+        self.size = 0  #: bytes that wait; an empty message counts as one
+        self.whole = False
+        self.blocked = False
+        self._clock, self._send, self._after = clock, send, after
+        self._queue: deque[tuple[float, bytes, bool | None]] = deque()  # with the time when each may be sent
+        self._last_due = self._free_at = 0.0  # the time of the last write; when `rate` permits the next byte
+        self._timer: Any = None
+
+    def __bool__(self) -> bool:
+        return bool(self._queue)
+
+    def add(self, delay: float, data: bytes, text: bool | None) -> None:
+        """Add a write that may be sent after `delay` seconds, and after those before it."""
+        now = self._clock.seconds()
+        if not self._queue:
+            self._free_at = max(self._free_at, now)
+        self._last_due = max(self._last_due, now + delay)
+        self._queue.append((self._last_due, data, text))
+        self.size += len(data) or 1
+
+    def run(self, rate: int | None, chunk: int | None, flush: Callable[[], None]) -> None:
+        """Send what may be sent now: `rate` bytes a second, and `chunk` bytes in each turn, followed by `flush`."""
+        while self._queue and not self.blocked:
+            due, data, text = self._queue[0]
+            wait = max(due, self._free_at) - self._clock.seconds()
+            if wait > EARLY:
+                self._call_later(wait)
+                return
+            size = self._slice(len(data), rate, chunk)
+            self._queue.popleft()
+            self.size -= size or 1
+            if size < len(data):
+                self._queue.appendleft((due, data[size:], text))
+            if rate:
+                self._free_at += size / rate
+            self._send(data[:size], text)
+            if chunk and self._queue:
+                flush()
+                self._call_later(0)
+                return
+
+    def unblock(self) -> None:
+        """The level below accepts output again. The rate does not make up for the time in between."""
+        self.blocked = False
+        self._free_at = max(self._free_at, self._clock.seconds())
+
+    def clear(self) -> int:
+        """Drop everything; returns how many bytes."""
+        dropped = sum(len(data) for _, data, _ in self._queue)
+        self._queue.clear()
+        self.size = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        return dropped
+
+    def _slice(self, size: int, rate: int | None, chunk: int | None) -> int:
+        if self.whole:
+            return size
+        if rate:
+            size = min(size, max(1, int(rate * SLICE)))
+        return min(size, chunk) if chunk else size
+
+    def _call_later(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._clock.callLater(seconds, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self._after()
