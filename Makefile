@@ -13,7 +13,7 @@ TYPED = echod twisted/plugins bench completion docs tests
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-system coverage lint format bench bench-quick chaos fuzz soak docs man picture completion changelog release-check release deb clean
+.PHONY: help run test test-system coverage lint format bench bench-quick compare chaos fuzz soak docs man picture completion changelog release-check release deb clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ bench: $(VENV)/.runtime  ## measure echod and its peers on this machine
 
 bench-quick: $(VENV)/.runtime  ## the same in a minute
 	@$(BIN)/python -m bench --quick $(ARGS)
+
+compare: $(VENV)/.runtime  ## measure the figures of README's table: echod, xinetd, socat, irtt
+	@$(BIN)/python -m bench.comparison
 
 chaos: $(VENV)/.test  ## attack echod and other servers, and print promise, figure and result (ARGS="--only N")
 	@$(BIN)/python -m tests.chaos $(ARGS)

@@ -79,16 +79,17 @@ class Running:
     ) -> None:
         self.server = server
         self.places = places
+        self.pid = process.pid  #: also the number of its process group
         self._process = process
         self._said = said
 
     def cpu(self) -> float:
         """Processor seconds of its process tree so far."""
-        return measure.cpu_seconds(self._process.pid)
+        return measure.cpu_seconds(self.pid)
 
     def memory(self) -> int:
         """Bytes of user memory of its process tree."""
-        return measure.memory(self._process.pid)
+        return measure.memory(self.pid)
 
     @property
     def alive(self) -> bool:
@@ -113,7 +114,7 @@ class Running:
         """SIGTERM to its process group, which holds all it started; SIGKILL to the processes that stay."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
-                os.killpg(self._process.pid, number)
+                os.killpg(self.pid, number)
                 self._process.wait(GRACE)
             except (ProcessLookupError, PermissionError):
                 break

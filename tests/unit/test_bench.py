@@ -1,10 +1,12 @@
 """The bench's pure parts: its arithmetic, its targets, its table and its chart. No time is asserted anywhere."""
 
 import json
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from bench import comparison
 from bench.chart import PANELS, chart
 from bench.figures import Rest, Results, Slice, merged, percentile, ratio, summary
 from bench.machine import Cores, idle_connections
@@ -264,3 +266,13 @@ def test_tls_is_left_out_without_the_headers_of_openssl():
     left = without_tls(asked)
     assert [one.key for one in left.workloads] == ["tcp-64"]
     assert [row.key for row in left.idle] == ["memory"]
+
+
+def test_the_comparison_has_a_dash_where_a_program_was_not_measured():
+    lines = comparison.markdown({"memory": {"echod": "0.1 kB", "socat": "50.6 kB"}}).splitlines()
+    assert lines == ["| | echod | xinetd | socat | irtt |", "| --- " * 5 + "|", "| memory | 0.1 kB | – | 50.6 kB | – |"]
+
+
+def test_readme_has_every_measured_row():
+    readme = (Path(comparison.__file__).parents[1] / "README.md").read_text("utf-8")
+    assert [title for title in comparison.TITLES if f"\n| {title} | " not in readme] == []
