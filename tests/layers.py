@@ -9,6 +9,8 @@ from typing import Any, Final
 from echod.socket_names import Inet
 from echod.transports.layers.layer_interface import HandshakeLayer, Layer, MakeLayer, ProtocolError
 from echod.transports.layers.proxy import Proxy
+from echod.transports.layers.tls import TlsLayer
+from tests.tls import server_contexts
 
 HANDSHAKE: Final = 10.0  #: seconds
 
@@ -51,6 +53,11 @@ class Staying(Silent):
     steps_out = False
 
 
+def tls(clock: Any) -> MakeLayer:
+    """A server's TLS with a certificate for localhost."""
+    return partial(TlsLayer, clock=clock, seconds=HANDSHAKE, context=server_contexts().default)
+
+
 LAYERS: Final[Mapping[str, Callable[[Any], Sequence[MakeLayer]]]] = {
     "1 layer": lambda _clock: (Layer,),
     "3 layers": lambda _clock: (Layer, Layer, Layer),
@@ -65,5 +72,7 @@ LAYERS: Final[Mapping[str, Callable[[Any], Sequence[MakeLayer]]]] = {
         partial(Name, clock=clock, seconds=HANDSHAKE),
     ),
     "proxy": lambda clock: (partial(Proxy, versions="any", clock=clock, seconds=HANDSHAKE),),
+    "tls": lambda clock: (tls(clock),),
+    "proxy and tls": lambda clock: (partial(Proxy, versions="any", clock=clock, seconds=HANDSHAKE), tls(clock)),
 }
 """Stacks by their names; a clock runs their deadlines."""

@@ -10,7 +10,10 @@ from echod.daemon.running_service import ResourceRefused
 from echod.escaping import system_error
 from echod.fastpath import syscalls
 from echod.fastpath.loop import Loop
+from echod.fastpath.stream_lane import StreamLane
 from echod.fastpath.syscall_check import refusal_message, refusals
+from echod.transports.layers.detaching import hands_engine
+from echod.transports.stream_port import StreamPort
 
 
 class FastPath:
@@ -35,3 +38,12 @@ class FastPath:
             return Loop(self._reactor)
         except OSError as error:
             raise ResourceRefused(f"daemon.plane: {system_error(error)}") from error
+
+
+def lane_class(port: StreamPort) -> type[StreamLane]:
+    """The class of the lane for a port that the fast path can serve."""
+    if hands_engine(port.factory.layers):
+        from echod.fastpath.tls_lane import TlsLane  # this imports `cryptography`, which most daemons do not need
+
+        return TlsLane
+    return StreamLane

@@ -9,6 +9,7 @@ from typing import Any
 from echod.admin.access_control import AdminService
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import BoundSocket
+from echod.daemon.fast_path import lane_class
 from echod.daemon.layers import layers_of, proxies_of, resource_of
 from echod.daemon.running_service import DaemonContext, ResourceRefused, RunningService, injects
 from echod.escaping import system_error
@@ -69,7 +70,8 @@ class Listener:
             )
             self.port = self._port(self.factory, running)
             if shared.plane is not None and isinstance(self.port, StreamPort) and StreamLane.can_serve(self.port):
-                self.port = StreamLane(shared.plane, self.port, shared.reserve, shared.pipes_below)
+                lane = lane_class(self.port)
+                self.port = lane(shared.plane, self.port, shared.reserve, shared.pipes_below)
         else:
             self._protocol = self._datagrams(scheme, shared)
             self._set_datagram_faults(self._protocol)

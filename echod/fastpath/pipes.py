@@ -27,15 +27,22 @@ Pipe = tuple[int, int]  # read end, write end
 class Waiting:
     """Pending output of one connection: the last `left` bytes of its own pipe, or of `data`.
 
-    `whole` is the initial number of bytes.
+    `whole` is the initial number of bytes. At most `counted` of them are bytes of the reply; the others are those of
+    the protocol below it.
     """
 
-    __slots__ = ("data", "left", "pipe", "whole")
+    __slots__ = ("_counted", "data", "left", "pipe", "whole")
 
-    def __init__(self, left: int, pipe: Pipe | None, data: memoryview | None) -> None:
+    def __init__(self, left: int, pipe: Pipe | None, data: memoryview | None, counted: int | None = None) -> None:
         self.left = self.whole = left
+        self._counted = left if counted is None else counted
         self.pipe = pipe
         self.data = data
+
+    @property
+    def unsent(self) -> int:
+        """Upper bound of the bytes of the reply that are unsent; exact without another protocol."""
+        return min(self.left, self._counted)
 
     def send(self, descriptor: int) -> None:
         """Send as much as the socket accepts. Raises OSError."""

@@ -22,7 +22,6 @@ Rules:
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -40,6 +39,7 @@ from echod.fastpath.loop import Loop
 from echod.fastpath.pipes import Pipes, Waiting
 from echod.gate.total_buffer import LITTLE, Pressure
 from echod.socket_names import SocketAddress
+from echod.transports.layers.detaching import Detached
 from echod.transports.layers.layer_interface import Facts
 from echod.transports.peers import described
 from echod.transports.service_factory import SLICE
@@ -160,13 +160,13 @@ class StreamLane(Forwarder):
 
     # the connections
 
-    def _adopt(self, opened: socket.socket, host: bytes, facts: Facts, rest: bytes) -> None:
+    def _adopt(self, detached: Detached, host: bytes, facts: Facts) -> None:
         """Carry a connection that the plain path has admitted, after the reply to the bytes that it has received."""
-        descriptor = opened.detach()
+        descriptor = detached.socket.detach()
         self._facts[descriptor] = facts
         self._begin(descriptor, host, facts.remote)
-        if rest and descriptor in self._hosts:
-            self._reply(descriptor, rest)
+        if detached.received and descriptor in self._hosts:
+            self._reply(descriptor, detached.received)
 
     def _begin(self, descriptor: int, host: bytes, peer: SocketAddress | None = None) -> None:
         while descriptor >= len(self._seen):
@@ -229,7 +229,7 @@ class StreamLane(Forwarder):
         """Close a connection and report it; `unsent` and pending bytes were received but not sent."""
         waiting = self._waiting.pop(descriptor, None)
         if waiting is not None:
-            unsent += waiting.left
+            unsent += waiting.unsent
             self._factory.mark.change(-waiting.whole)
             self._pipes.drop(waiting)
         host = self._hosts.pop(descriptor)
@@ -250,7 +250,7 @@ class StreamLane(Forwarder):
         seen, since = self._seen, self._since
         for descriptor in list(self._hosts):
             waiting = self._waiting.get(descriptor)
-            gone = self._byte_counts.of(descriptor, waiting.left if waiting else 0)[1]
+            gone = self._byte_counts.of(descriptor, waiting.unsent if waiting else 0)[1]
             if gone != seen[descriptor]:
                 seen[descriptor] = gone
                 since[descriptor] = now
@@ -270,17 +270,22 @@ class StreamLane(Forwarder):
 
     def _hand_over(self, descriptor: int) -> None:
         """Move a connection with its pending bytes to the plain path."""
+        waiting = self._waiting.get(descriptor)
+        unsent = waiting.content() if waiting is not None else b""
+        self._plain.take_over(
+            descriptor, *self._forget(descriptor, len(unsent)), unsent, self._facts.pop(descriptor, None)
+        )
+
+    def _forget(self, descriptor: int, unsent: int) -> tuple[bytes, int, int]:
+        """Stop carrying an open connection. Returns its host, and the received and the sent bytes."""
         self._loop.forget(descriptor)
         waiting = self._waiting.pop(descriptor, None)
-        unsent = b""
         if waiting is not None:
-            unsent = waiting.content()
             self._factory.mark.change(-waiting.whole)
             self._pipes.give_back(waiting)
         host = self._hosts.pop(descriptor)
         self._peers.pop(descriptor, None)
-        came, gone = self._byte_counts.end(descriptor, len(unsent))
-        self._plain.take_over(descriptor, host, came, gone, unsent, self._facts.pop(descriptor, None))
+        return (host, *self._byte_counts.end(descriptor, unsent))
 
     def describe_connections(self) -> Iterator[dict[str, Any]]:
         """Each open connection, as ServiceFactory.told describes them; those that have been reset are left out."""
@@ -288,7 +293,7 @@ class StreamLane(Forwarder):
             if descriptor not in self._hosts:
                 continue
             waiting = self._waiting.get(descriptor)
-            unsent = waiting.left if waiting else 0
+            unsent = waiting.unsent if waiting else 0
             came, gone = self._byte_counts.of(descriptor, unsent)
             facts = self._facts.get(descriptor)
             if facts is not None or self._accepting.ask(descriptor):
@@ -300,7 +305,7 @@ class StreamLane(Forwarder):
         for at, descriptor in enumerate(tuple(self._hosts), 1):
             if descriptor in self._hosts:
                 waiting = self._waiting.get(descriptor)
-                self._byte_counts.flush_counters(descriptor, waiting.left if waiting else 0)
+                self._byte_counts.flush_counters(descriptor, waiting.unsent if waiting else 0)
             if not at % SLICE:
                 yield
 

@@ -196,10 +196,13 @@ class Conversation(ReplyWriter):
         self._counters.bytes_out += gone - self._settled[1]
         self._settled = (came, gone)
 
-    def resume_from_fastpath(self, bytes_in: int, bytes_out: int, waiting: bytes) -> None:
-        """Continue a connection of the fast path with its byte counts; `waiting` is its unsent output."""
+    def resume_from_fastpath(self, bytes_in: int, bytes_out: int, waiting: bytes, pending: int = 0) -> None:
+        """Continue a connection of the fast path with its byte counts; `waiting` is its unsent output.
+
+        The layer below has `pending` more bytes of unsent output.
+        """
         self.received_bytes = bytes_in
-        self._handed = bytes_out
+        self._handed = bytes_out + pending
         self._settled = (bytes_in, bytes_out)
         self.perform(Reply(waiting))
 

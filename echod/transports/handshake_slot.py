@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from echod.events import Closing
 from echod.faults.injector import Injection
 from echod.model import PLAIN, Arrival
 from echod.socket_names import SocketAddress
+from echod.transports.layers.detaching import Detached
 from echod.transports.layers.fault_injection import FaultInjected
 from echod.transports.layers.layer_interface import (
     Answered,
@@ -69,9 +69,9 @@ class Entrance(Layer):
         self.silent = False
         self.receiver.received(data, arrival)
 
-    def detach(self) -> tuple[socket.socket, bytes]:
+    def detach(self) -> Detached:
         """As StreamSocket. The layers no longer refer to each other, so they need no garbage collection."""
-        detached: tuple[socket.socket, bytes] = self.below.detach()
+        detached: Detached = self.below.detach()
         self.receiver = self.build = None  # type: ignore[assignment]  # neither is used again
         return detached
 
@@ -113,8 +113,8 @@ class Rejection(_NoCalls):
         below.abort()
 
 
-Adopt = Callable[[socket.socket, bytes, Facts, bytes], object]
-"""Carries an admitted connection: its socket, its host by which the gate counts it, its facts, and received bytes."""
+Adopt = Callable[[Detached, bytes, Facts], object]
+"""Carries an admitted connection. It gets the host by which the gate counts it, and its facts."""
 
 
 class HandOver(_NoCalls):
@@ -126,5 +126,4 @@ class HandOver(_NoCalls):
 
     def begin(self, below: Any) -> None:
         facts = below.facts
-        opened, rest = below.detach()
-        self._adopt(opened, self._host, facts, rest)
+        self._adopt(below.detach(), self._host, facts)

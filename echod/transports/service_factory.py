@@ -25,6 +25,7 @@ from echod.socket_names import Inet, SocketAddress, UnixName
 from echod.transports.conversation import SILENCE, Conversation
 from echod.transports.fast_path_interface import Carrier
 from echod.transports.handshake_slot import Adopt, Entrance, HandOver, Rejection
+from echod.transports.layers.detaching import hands_engine
 from echod.transports.layers.layer_interface import MakeLayer, Receiver
 from echod.transports.peers import described, socket_address
 from echod.transports.twisted_connection import TwistedSocket
@@ -138,8 +139,8 @@ class ServiceFactory(Factory):
 
     @property
     def hands_over(self) -> bool:
-        """Whether `adopt` may be set: the only layer is that of PROXY headers, which removes itself."""
-        return self.proxies is not None and len(self.layers) == 1
+        """Whether `adopt` may be set: the layers are that of PROXY headers, which removes itself, and that of TLS."""
+        return len(self.layers) == (self.proxies is not None) + hands_engine(self.layers) > 0
 
     @property
     def clock(self) -> Any:

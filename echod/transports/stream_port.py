@@ -23,7 +23,7 @@ from echod.address import BACKLOG
 from echod.events import Closing
 from echod.gate.refusal import Refusal
 from echod.socket_names import SocketAddress
-from echod.transports.layers.layer_interface import Facts, Receiver
+from echod.transports.layers.layer_interface import Facts, Layer, Receiver
 from echod.transports.port_epoll import ReactorWatcher, SocketPoller, Watcher
 from echod.transports.service_factory import ServiceFactory
 from echod.transports.sockets import accept
@@ -259,10 +259,13 @@ class StreamPort(FileDescriptor):
         bytes_out: int,
         waiting: bytes,
         facts: Facts | None = None,
-    ) -> None:
+        layer: Layer | None = None,
+        pending: int = 0,
+    ) -> bool:
         """Continue a connection of the fast path with its byte counts; `waiting` is its unsent output.
 
-        `facts` are those of a connection that a layer has handed over to the fast path.
+        `facts` are those of a connection that a layer has handed over to the fast path. `layer` is the one between its
+        socket and its conversation, and has `pending` bytes of its output. Returns whether the connection is open.
         """
         accepted = socket.socket(fileno=descriptor)
         try:
@@ -270,10 +273,15 @@ class StreamPort(FileDescriptor):
         except OSError:  # the peer has just reset it
             accepted.close()
             self.factory.ended(host, Closing.LOST, bytes_in, bytes_out, None)
-            return
+            return False
         conversation = self.factory.converse(host)
-        if self._connect(accepted, remote, conversation, facts):
-            conversation.resume_from_fastpath(bytes_in, bytes_out, waiting)
+        receiver: Receiver = conversation
+        if layer is not None:
+            layer.build, receiver = lambda: conversation, layer
+        if not self._connect(accepted, remote, receiver, facts):
+            return False
+        conversation.resume_from_fastpath(bytes_in, bytes_out, waiting, pending)
+        return True
 
     def _connect(
         self, accepted: socket.socket, remote: SocketAddress, receiver: Receiver, facts: Facts | None = None

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from echod.gate.total_buffer import KERNEL_BUFFER
+from echod.transports.layers.detaching import Detached
 from echod.transports.layers.layer_interface import LINGER, Facts, LingerTimeout, Receiver
 from echod.transports.port_epoll import Watcher
 from echod.transports.sockets import unacknowledged
@@ -154,16 +155,15 @@ class StreamSocket:
     def abort(self, reason: Exception | None = None) -> None:
         self._end(reason or ConnectionAborted())
 
-    def detach(self) -> tuple[socket.socket, bytes]:
-        """Give up the open socket, with the bytes that no level has handled: none. The levels above get no more calls.
-
-        No output may be pending.
-        """
+    def detach(self) -> Detached:
+        """Give up the open socket, with its pending output. The levels above get no more calls."""
         self._watcher.watch(self, 0)
         self._watcher.forget(self)
         self._retry.forget(self)
         self._gone, self.receiver = ConnectionDone(), None  # type: ignore[assignment]
-        return self.socket, b""
+        unsent = b"".join((self._data[self._offset :], *self._queue))
+        self._data, self._queue = b"", []
+        return Detached(self.socket, unsent=unsent)
 
     # for the reactor
 

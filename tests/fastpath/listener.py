@@ -15,6 +15,7 @@ import pytest
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.task import Clock
 
+from echod.daemon.fast_path import lane_class
 from echod.events import Events
 from echod.fastpath import syscalls
 from echod.fastpath.loop import Loop
@@ -82,7 +83,7 @@ class Listener:
         self.loop: Loop | None = None
         if way == "plane" or (way.endswith(" and plane") and StreamLane.can_serve(plain)):
             self.loop = Loop(reactor)
-            self.port = StreamLane(self.loop, plain, reserve)
+            self.port = lane_class(plain)(self.loop, plain, reserve)
             self.loop.start()
         self.reserve = reserve
         self.clients = ExitStack()

@@ -5,12 +5,18 @@ The factory admits the peer first: only a peer of `proxy-from` may send a header
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any, Final
 
 from echod.socket_names import Inet, SocketAddress
-from echod.transports.layers.layer_interface import Build, HandshakeLayer, Layer, ProtocolError, StreamTransport
+from echod.transports.layers.detaching import Detached
+from echod.transports.layers.layer_interface import (
+    Build,
+    HandshakeLayer,
+    Layer,
+    ProtocolError,
+    StreamTransport,
+)
 from echod.transports.layers.proxy_header import Header, HeaderError, Versions, parse
 from echod.transports.layers.proxy_tlvs import described
 
@@ -58,12 +64,12 @@ class Proxy(HandshakeLayer):
         else:
             super().ended()
 
-    def detach(self) -> tuple[socket.socket, bytes]:
+    def detach(self) -> Detached:
         """As StreamSocket, with the bytes after the header."""
-        opened, _ = self.below.detach()
-        rest, self._rest = self._rest, b""
+        detached: Detached = self.below.detach()
+        detached.received, self._rest = self._rest, b""
         self.receiver = None
-        return opened, rest
+        return detached
 
     def _fail(self, reason: str) -> None:
         self.facts.error = ProtocolError(reason)

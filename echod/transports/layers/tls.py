@@ -20,11 +20,14 @@ from echod.gate.handshakes import Handshakes
 from echod.gate.work_budget import WorkBudget
 from echod.model import PLAIN, Arrival, share_of
 from echod.tls.handshake_facts import explained, handshake_facts, not_a_hello
+from echod.transports.layers.detaching import Detached
 from echod.transports.layers.layer_interface import (
     LINGER,
     Build,
+    Facts,
     HandshakeLayer,
     HandshakeTimeout,
+    Layer,
     ProtocolError,
     StreamTransport,
 )
@@ -53,6 +56,8 @@ class TlsLayer(HandshakeLayer):
         "_context", "_cost", "_deaf", "_engine", "_finished", "_handshakes", "_peer_fin", "_pumping", "_queue",
         "_since", "_throttled", "_verify", "_waits", "_work", "server_hostname",
     )  # fmt: skip
+
+    hands_engine = True
 
     def __init__(
         self,
@@ -84,6 +89,9 @@ class TlsLayer(HandshakeLayer):
     # for the level below
 
     def begin(self, below: StreamTransport) -> None:
+        if self._engine is not None:
+            Layer.begin(self, below)
+            return
         super().begin(below)
         if self._context.protocol is ssl.PROTOCOL_TLS_CLIENT:
             self._begin_handshake()
@@ -166,6 +174,30 @@ class TlsLayer(HandshakeLayer):
     def explained(self, error: ssl.SSLError) -> str:
         """The words for an error of the connection, for a log line or a message."""
         return explained(error)
+
+    # for the fast path
+
+    def detach(self) -> Detached:
+        """As StreamSocket, with the engine, whose queue has the bytes that are not decoded yet."""
+        detached: Detached = self.below.detach()
+        detached.engine, self._engine = self._engine, None
+        self.receiver = None
+        return detached
+
+    def attach(self, engine: TlsEngine, facts: Facts) -> None:
+        """Continue with the engine of a connection whose handshake is complete. Called before `begin`."""
+        self._engine, self._queue, self.facts = engine, engine.queue, facts
+
+    def resume_from_fastpath(self, unsent: bytes, counted: int, data: bytes, *, ended: bool) -> None:
+        """Continue after `attach` and `begin`: send `unsent`, and handle what the engine has decoded last.
+
+        At most `counted` of the unsent bytes are bytes of a reply.
+        """
+        self.below.write(unsent)
+        self._since = counted
+        self._decoded(data, ended)
+        self._cost.begin_read()
+        self._pump()
 
     # the handshake
 
@@ -290,8 +322,7 @@ class TlsLayer(HandshakeLayer):
     def _flush(self) -> None:
         engine = self._engine
         if engine is not None and engine.output:
-            output, engine.output = engine.output, b""
-            self.below.write(output)
+            self.below.write(engine.take_output())
 
     # the end
 

@@ -25,7 +25,7 @@ _OUTGOING: Final = ssl.MemoryBIO()
 class TlsEngine:
     """The role is that of `context`. A client asks for `server_hostname`. `queue` has the received bytes.
 
-    The caller sends `output` after each call that may set it, and sets it to b"".
+    The caller sends the output after each call that may set it (`take_output`).
     """
 
     __slots__ = ("data_records", "error", "output", "queue", "tls")
@@ -101,6 +101,11 @@ class TlsEngine:
         """Return one record with at most RECORD bytes of plaintext. `output` must have been sent."""
         self.tls.write(data)
         return _OUTGOING.read()
+
+    def take_output(self) -> bytes:
+        """Remove the output."""
+        output, self.output = self.output, b""
+        return output
 
     def close_notify(self) -> bytes:
         """Return the message that ends this side's data. Received bytes can still be decoded."""
