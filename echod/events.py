@@ -55,6 +55,8 @@ CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
         " subject, until, days",
         "fault.injected": "faults were injected, reported once a second for each: service, fault, count",
         "faults.changed": "the faults of a service were changed: service, faults, by",
+        "worker.started": "a worker process serves: worker, pid",
+        "worker.ended": "a worker process has ended, and another one replaces it: worker, pid, reason",
         "daemon.ready": "everything is bound and served: listeners",
         "daemon.reloading": "a reload has begun: by",
         "daemon.reloaded": "the new configuration is in force: opened, closed, changed, changes",

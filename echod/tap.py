@@ -46,6 +46,9 @@ from echod.telemetry.log import Log
 from echod.telemetry.threads import NoThread
 from echod.transports import inherited_sockets, twisted_endpoint_strings
 from echod.version import VERSION
+from echod.workers.cpu_count import workers_of
+from echod.workers.held_sockets import unshareable
+from echod.workers.supervisor import Supervisor
 
 EX_USAGE: Final = 64  #: sysexits(3)
 EX_OSERR: Final = 71
@@ -86,6 +89,7 @@ class Options(usage.Options):
         self.allow: list[str] = []
         self.identity: Identity | None = None  #: the user to switch to; set after the command line is read
         self.pidfile: Pidfile | None = None
+        self.workers: int | None = None  #: the number of workers of the start, which a reload does not change
 
     def getSynopsis(self) -> str:
         """The first line of --help, with the name of the command that was called."""
@@ -185,6 +189,8 @@ def fitted(options: Options, identity: Identity | None) -> tuple[Configuration, 
         raise ConfigurationRefused(EX_CONFIG, [str(one) for one in error.errors]) from error
     except Unresolved as error:
         raise ConfigurationRefused(EX_OSERR, error.errors) from error
+    if (options.workers or workers_of(configuration.daemon.workers)) > 1 and (alone := unshareable(configuration)):
+        raise ConfigurationRefused(EX_CONFIG, alone)
     notes = [*notes, *shrunk, *made_certificates(configuration)]
     return owning(configuration, identity) if identity else configuration, notes
 
@@ -205,8 +211,11 @@ def makeService(options: Options) -> Daemon:
         notify = Notify(os.environ, reactor)
         store = DescriptorStore(inherited_sockets.passed(os.environ), notify, os.environ)
         hold()
+        count = options.workers = workers_of(configuration.daemon.workers)
+        workers = Supervisor(reactor, count) if count > 1 else None
+        bind = partial(bind_all, reactor, store=store)
         absent: dict[ListenSpec, str] = {}
-        bound = bind_all(reactor, specs_of(services_of(configuration)), store, absent)
+        bound = bind(specs_of(services_of(configuration)), absent)
     except ConfigurationRefused as error:
         _end(error.code, error.lines)
     except Unbindable as error:
@@ -220,7 +229,8 @@ def makeService(options: Options) -> Daemon:
         log, show_on = outputs_of(
             options.parent or {}, configuration, reactor, options.identity, console=console is not None
         )
-        daemon = Daemon(configuration, bound, reactor, log, show_on, store, partial(fitted, options, identity), absent)
+        reread = partial(fitted, options, identity)
+        daemon = Daemon(configuration, bound, reactor, log, show_on, bind, reread, absent, workers=workers)
     except OSError as error:
         _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)
     except ResourceRefused as error:

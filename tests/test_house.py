@@ -52,8 +52,10 @@ MAY_IMPORT = {
     "telemetry": "address events gate model socket_names escaping version",
     "daemon": "address admin config events faults gate membership model socket_names fastpath pages telemetry peercred"
     " runtime_dir services shape lineedit escaping startup_heap tls transports version",
+    "workers": "address config daemon early_signals events escaping membership model services shared_memory"
+    " startup_heap telemetry transports",
     "tap": "address config daemon early_signals gate model socket_names telemetry services stdio lineedit"
-    " escaping transports version",
+    " escaping transports version workers",
     "admin": "faults gate membership model socket_names telemetry peercred services.outbox services.recording escaping",
     "client": "address address_options config events faults gate measurement model socket_names peercred runtime_dir"
     " services shape startup_heap stdio lineedit escaping tls transports version",
@@ -70,7 +72,7 @@ PURE = {
 """Packages that must not import Twisted or zope."""
 
 REACTOR = "twisted.internet.reactor"
-KNOW_THE_REACTOR = {"echod.tap", "echod.client.main"}
+KNOW_THE_REACTOR = {"echod.tap", "echod.client.main", "echod.workers.worker_process"}
 LINES = 350  # of a module
 
 

@@ -57,6 +57,9 @@ class View(Protocol):
     def awaited(self) -> list[dict[str, str]]:
         """The addresses that do not exist yet: service, address and error of each."""
 
+    def gather(self, connections: int, done: Callable[[], None]) -> None:
+        """Get the counters of worker processes, and at most this many connections of each; then call `done`."""
+
     def flush_counters(self) -> Iterator[None]:
         """Add the byte counts of open connections to the counters, in steps. Exhaust it, then read the counters."""
 
@@ -124,14 +127,17 @@ class DaemonResources:
         respond(Answer(503, f"{why}\n".encode(), TEXT) if why else Answer(200, f"ready\n{awaited}".encode(), TEXT))
 
     def _metrics(self, request: Request, respond: Respond) -> None:
-        body, content_type = exposition(self._view.metrics(), request.headers.get("accept", ""))
-        respond(Answer(200, self._settled(body), content_type))
+        def gathered() -> None:
+            body, content_type = exposition(self._view.metrics(), request.headers.get("accept", ""))
+            respond(Answer(200, self._settled(body), content_type))
+
+        self._view.gather(0, gathered)
 
     def _status(self, _request: Request, respond: Respond) -> None:
         def body() -> Iterator[bytes]:
             yield from object_of_json(self._view.status())
 
-        respond(Answer(200, self._settled(body())))
+        self._view.gather(0, lambda: respond(Answer(200, self._settled(body()))))
 
     def _settled(self, body: Iterator[bytes]) -> Iterator[bytes]:
         """The pieces of a body; the first is built when every counter is exact."""
@@ -149,7 +155,11 @@ class DaemonResources:
                 )
             )
             return
-        respond(Answer(200, chain(list_of_json(self._view.connections(limit)), (b"\n",))))
+
+        def gathered() -> None:
+            respond(Answer(200, chain(list_of_json(self._view.connections(limit)), (b"\n",))))
+
+        self._view.gather(limit, gathered)
 
     def _reload(self, _request: Request, respond: Respond) -> None:
         def done(result: ReloadResult) -> None:

@@ -255,7 +255,6 @@ def _all(_value: Any) -> str:
 NOT_YET: Final[tuple[tuple[str, Unavailable], ...]] = (
     ("admin.listen", lambda address: "?proxy=" if "proxy" in address.options else None),
     ("bus", _all),
-    ("daemon.workers", lambda workers: None if workers == 1 else f"workers = {_AUTO.toml(workers)}"),
 )
 """The keys of the schema that this version does not implement yet."""
 

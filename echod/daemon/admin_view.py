@@ -14,10 +14,12 @@ from echod.admin.resources import ReloadResult
 from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.awaited_addresses import AwaitedAddresses
 from echod.daemon.certificate_watch import described, served_by
+from echod.daemon.daemon_figures import figures_of_all, flush_counters_in_steps
 from echod.daemon.listener import Listener
 from echod.daemon.local_console import console_service
 from echod.daemon.reloader import Reloader
 from echod.daemon.running_service import DaemonContext
+from echod.daemon.worker_pool_interface import WorkerPool
 from echod.events import Counters, Events
 from echod.gate.limits import UNLIMITED, Limits
 from echod.model import Context
@@ -62,6 +64,7 @@ class ViewedDaemon(Protocol):
     outputs: list[BackgroundWriter]
     reloads: Reloader
     serving: bool
+    workers: WorkerPool | None
 
     @property
     def configuration(self) -> Configuration:
@@ -81,9 +84,6 @@ class ViewedDaemon(Protocol):
 
     def reload(self, done: Callable[[ReloadResult], None], by: str) -> None:
         """Read the configuration again."""
-
-    def flush_counters_in_steps(self) -> Iterator[None]:
-        """Add the byte counts of open connections to the counters, in steps."""
 
 
 class DaemonView:
@@ -111,9 +111,16 @@ class DaemonView:
         """As View."""
         return self._figures
 
+    def gather(self, connections: int, done: Callable[[], None]) -> None:
+        """As View."""
+        if self._daemon.workers is None:
+            done()
+        else:
+            self._daemon.workers.collect(connections).addCallback(lambda _: done())
+
     def flush_counters(self) -> Iterator[None]:
         """As View."""
-        return self._daemon.flush_counters_in_steps()
+        return flush_counters_in_steps(self._daemon)
 
     def reload(self, done: Callable[[ReloadResult], None]) -> None:
         """As View."""
@@ -129,29 +136,33 @@ class DaemonView:
 
     def connections(self, most: int) -> Iterator[dict[str, Any]]:
         """As View; those of the admin interface are left out."""
+        if self._daemon.workers is not None:
+            return islice(self._daemon.workers.listed(), most)
         listeners = (*self._daemon.listeners, *self._daemon.leaving)
         return islice(chain.from_iterable(one.connections() for one in listeners if not one.is_admin), most)
 
     def status(self) -> Mapping[str, Any]:
         """As View."""
-        daemon = self._daemon
+        daemon, figures = self._daemon, figures_of_all(self._daemon)
+        workers = {} if daemon.workers is None else {"workers": daemon.workers.status()}
         return {
             "version": VERSION,
             "pid": os.getpid(),
             "started": round(self._started, 3),
             "uptime": round(self._clock() - self._began, 3),
             "ready": daemon.serving,
-            "plane": daemon.shared.plane is not None,
+            "plane": figures["plane"] > 0,
+            **workers,
             "files": [str(path) for path in daemon.configuration.sources],
             "awaited": self.awaited(),
             "services": self._services(),
-            "lines_lost": sum(output.lost for output in daemon.outputs),
-            "lines_suppressed": daemon.log.suppressed,
-            "events_lost": daemon.events.failures,
-            "internal_errors": daemon.log.internal_errors,
-            "unsent": daemon.shared.state.send_budget.total,
-            "missed": daemon.shared.state.send_budget.missed,
-            "readers_ended": daemon.shared.state.send_budget.ended,
+            "lines_lost": figures["lines_lost"],
+            "lines_suppressed": figures["lines_suppressed"],
+            "events_lost": figures["events_lost"],
+            "internal_errors": figures["internal_errors"],
+            "unsent": figures["unsent"],
+            "missed": figures["missed"],
+            "readers_ended": figures["readers_ended"],
             "reloads": daemon.reloads.counts,
             "last_reload": daemon.reloads.last.as_json() if daemon.reloads.last else None,
         }
@@ -181,17 +192,19 @@ class DaemonView:
             yield one.service, one.source, name, one.facts.until.timestamp()
 
     def _process(self) -> ProcessMetrics:
-        daemon = self._daemon
+        daemon, figures = self._daemon, figures_of_all(self._daemon)
         return ProcessMetrics(
             started=self._started,
             ready=daemon.serving,
-            lines_lost=sum(output.lost for output in daemon.outputs),
-            lines_suppressed=daemon.log.suppressed,
-            events_lost=daemon.events.failures,
-            internal_errors=daemon.log.internal_errors,
-            unsent=daemon.shared.state.send_budget.total,
-            missed=daemon.shared.state.send_budget.missed,
-            readers_ended=daemon.shared.state.send_budget.ended,
+            lines_lost=figures["lines_lost"],
+            lines_suppressed=figures["lines_suppressed"],
+            events_lost=figures["events_lost"],
+            internal_errors=figures["internal_errors"],
+            unsent=figures["unsent"],
+            missed=figures["missed"],
+            readers_ended=figures["readers_ended"],
+            workers=sum(one["serving"] for one in daemon.workers.status()) if daemon.workers is not None else 0,
+            workers_ended=figures["workers_ended"],
             reloads=daemon.reloads.counts,
             last_reload_took=daemon.reloads.last is None or not daemon.reloads.last.errors,
         )

@@ -14,12 +14,11 @@ from typing import Any
 from echod.admin.access_control import AdminService
 from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.admin_view import services_of
-from echod.daemon.bind import BoundSocket, ListenSpec, Unbindable, bind_all, specs_of
+from echod.daemon.bind import Bind, BoundSocket, ListenSpec, Unbindable, specs_of
 from echod.daemon.config_diff import ConfigurationRefused, Difference, FixedOptions, difference, rebound
-from echod.daemon.daemon_wide_state import LocalState
+from echod.daemon.daemon_wide_state import MakeState
 from echod.daemon.fast_path import FastPath
 from echod.daemon.fd_limit import spare
-from echod.daemon.fd_store import DescriptorStore
 from echod.daemon.listener import Listener, listeners, used
 from echod.daemon.running_service import DaemonContext, ResourceRefused, RunningService, UnusableService
 from echod.events import Events
@@ -54,6 +53,7 @@ class Replacement:
     bound: list[BoundSocket]  #: the sockets that were opened
     begun: list[Listener]  #: for those sockets, in their order, and then for each renewed one
     absent: dict[ListenSpec, str]  #: addresses that this machine does not have yet, and why they cannot be bound
+    undo: Callable[[], None]  #: closes what was opened, instead of an exchange
 
 
 def context_of(reactor: Any, shown: ServiceOutput, show_on: BackgroundWriter | None) -> Context:
@@ -69,11 +69,14 @@ def context_of(reactor: Any, shown: ServiceOutput, show_on: BackgroundWriter | N
 
 
 class Assembler:
-    """Builds the assemblies of one daemon. `warn` gets a line if the kernel refuses what the fast path needs."""
+    """Builds the assemblies of one daemon.
 
-    def __init__(self, reactor: Any, store: DescriptorStore, warn: Callable[[str], None]) -> None:
+    `bind` opens the sockets of addresses. `warn` gets a line if the kernel refuses what the fast path needs.
+    """
+
+    def __init__(self, reactor: Any, bind: Bind, warn: Callable[[str], None]) -> None:
         self._reactor = reactor
-        self._store = store
+        self._bind = bind
         self._fast_path = FastPath(reactor, warn)
 
     def first(
@@ -83,8 +86,14 @@ class Assembler:
         events: Events,
         context: Context,
         admin: AdminService,
+        make_state: MakeState,
+        *,
+        held: bool,
     ) -> Assembly:
-        """The objects that serve these sockets. After UnusableService or ResourceRefused the sockets stay open."""
+        """The objects that serve these sockets, or that hold them for workers.
+
+        After UnusableService or ResourceRefused the sockets stay open.
+        """
         shared = DaemonContext(
             reactor=self._reactor,
             events=events,
@@ -93,13 +102,14 @@ class Assembler:
             reserve=SpareDescriptor(),
             plane=None,
             pipes_below=spare(configuration),
-            state=LocalState(self._reactor.seconds, events.tell),
+            state=make_state(self._reactor.seconds, events.tell),
             own_ports=set(),
             broadcasts=set(),
             all_counters={},
             pages=Pages(Files.read()),
+            held=held,
         )
-        shared.plane = self._fast_path.loop(configuration)
+        shared.plane = None if held else self._fast_path.loop(configuration)
         running = {one.name: RunningService(one, shared) for one in services_of(configuration)}
         return Assembly(configuration, shared, running, listeners(bound, running, shared))
 
@@ -113,7 +123,7 @@ class Assembler:
         all_counters = used(current.shared.all_counters, current.listeners)
         try:
             with ExitStack() as undo:
-                plane = self._plane_for(configuration, plane, undo)
+                plane = None if current.shared.held else self._plane_for(configuration, plane, undo)
                 shared = replace(
                     current.shared, plane=plane, pipes_below=spare(configuration), all_counters=all_counters
                 )
@@ -121,12 +131,14 @@ class Assembler:
                 found = difference(current.listeners, specs_of(services), plane)
                 before = {one.name: _predecessor(current, one) for one in services}
                 running = {one.name: RunningService(one, shared, before[one.name]) for one in services}
-                bound = bind_all(self._reactor, found.new, self._store, absent, beside)
+                bound = self._bind(found.new, absent, beside)
                 for one in bound:
                     undo.callback(one.close)
                 renewed = [rebound(listener.bound, spec) for listener, spec in found.renewed]
                 begun = listeners([*bound, *renewed], running, shared)
-                undo.pop_all()
+                for listener in begun:
+                    undo.callback(listener.discard)
+                opened = undo.pop_all()
         except (FixedOptions, Unbindable) as error:
             raise ConfigurationRefused(71, error.errors) from error
         except UnusableService as error:
@@ -134,14 +146,14 @@ class Assembler:
         except ResourceRefused as error:
             raise ConfigurationRefused(71, [str(error)]) from error
         retired = [one for one in current.services.values() if one not in before.values()]
-        return Replacement(configuration, shared, running, retired, found, bound, begun, absent)
+        return Replacement(configuration, shared, running, retired, found, bound, begun, absent, opened.close)
 
     def late(self, current: Assembly, spec: ListenSpec) -> list[Listener] | str:
         """The listeners of an address that this machine did not have before, or why it cannot be bound yet."""
         absent: dict[ListenSpec, str] = {}
         try:
             beside = [listener.bound for listener in current.listeners]
-            bound = bind_all(self._reactor, [spec], self._store, absent, beside)
+            bound = self._bind([spec], absent, beside)
         except Unbindable as error:
             return str(error)
         if absent:

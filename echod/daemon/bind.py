@@ -90,6 +90,10 @@ class BoundSocket:
         self.socket.close()
 
 
+Bind = Callable[[Sequence[ListenSpec], dict[ListenSpec, str], Iterable[BoundSocket]], list[BoundSocket]]
+"""Opens the sockets of addresses, as `bind_all` with a reactor and a store."""
+
+
 class Unbindable(Exception):
     """Some sockets could not be opened. `errors` has a line for each; no socket stays open."""
 
@@ -139,9 +143,10 @@ def _label_of(run: Sequence[BoundSocket]) -> tuple[str, str]:
 def bind_all(
     reactor: Any,
     specs: Sequence[ListenSpec],
-    store: DescriptorStore,
     absent: dict[ListenSpec, str] | None = None,
     beside: Iterable[BoundSocket] = (),
+    *,
+    store: DescriptorStore,
 ) -> list[BoundSocket]:
     """Bind every address, or take its sockets from the `store`. Raises Unbindable with all errors at once.
 

@@ -27,9 +27,12 @@ class ConfigurationRefused(Exception):
 
 def at_the_next_start(begun_with: Configuration, configuration: Configuration) -> list[str]:
     """A line for each changed key that takes effect only at the next start."""
-    wanted = configuration.daemon.landlock
-    line = f"daemon.landlock: {'true' if wanted else 'false'} takes effect at the next start"
-    return [line] if wanted != begun_with.daemon.landlock else []
+    before, now = begun_with.daemon, configuration.daemon
+    values = (
+        ("landlock", before.landlock, now.landlock, "true" if now.landlock else "false"),
+        ("workers", before.workers, now.workers, str(now.workers)),
+    )
+    return [f"daemon.{key}: {text} takes effect at the next start" for key, old, new, text in values if old != new]
 
 
 def explained(lines: tuple[str, ...], *, confined: bool) -> tuple[str, ...]:

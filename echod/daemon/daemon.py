@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
@@ -16,16 +16,25 @@ from echod.admin.access_control import AdminService
 from echod.admin.resources import DaemonResources, ReloadResult
 from echod.config.settings import Configuration
 from echod.daemon.admin_view import DaemonView
-from echod.daemon.assembly import Assembler, Assembly, context_of
+from echod.daemon.assembly import Assembler, Assembly, Replacement, context_of
 from echod.daemon.awaited_addresses import AwaitedAddresses
-from echod.daemon.bind import BoundSocket, ListenSpec, grouped, start_warnings
+from echod.daemon.bind import Bind, BoundSocket, ListenSpec, grouped, start_warnings
 from echod.daemon.certificate_watch import CertificateWatch, served_by
-from echod.daemon.config_diff import at_the_next_start, changed, changes, readapt, rebound
+from echod.daemon.config_diff import (
+    ConfigurationRefused,
+    at_the_next_start,
+    changed,
+    changes,
+    readapt,
+    rebound,
+)
+from echod.daemon.daemon_figures import last_figures
+from echod.daemon.daemon_wide_state import LocalState, MakeState
 from echod.daemon.draining import DrainingListeners
-from echod.daemon.fd_store import DescriptorStore
 from echod.daemon.listener import Listener
 from echod.daemon.reloader import Read, Reloader
 from echod.daemon.running_service import DaemonContext
+from echod.daemon.worker_pool_interface import WorkerPool
 from echod.escaping import system_error
 from echod.events import Events
 from echod.startup_heap import freeze_startup_heap
@@ -42,7 +51,9 @@ ADMIN_EVERY: Final = 1.0  #: seconds between two checks for admin requests that 
 class Daemon(Service):
     """Serves the sockets in `bound`. twistd starts it after the fork and stops it before the reactor ends.
 
-    Lines that services print go to `show_on`, or to the log if that is None. A reload binds through `store`; `reread`
+    With `workers` it serves the admin interface only, and the workers serve all other sockets.
+
+    Lines that services print go to `show_on`, or to the log if that is None. A reload opens sockets by `bind`; `reread`
     reads the configuration again, in a thread, and raises ConfigurationRefused.
     Raises UnusableService or ResourceRefused; the caller closes the sockets in `bound` then.
     """
@@ -54,9 +65,11 @@ class Daemon(Service):
         reactor: Any,
         log: Log,
         show_on: BackgroundWriter | None,
-        store: DescriptorStore,
+        bind: Bind,
         reread: Callable[[], Read] | None = None,
         absent: Mapping[ListenSpec, str] = MappingProxyType({}),
+        make_state: MakeState = LocalState,
+        workers: WorkerPool | None = None,
     ) -> None:
         self.begun_with = configuration
         self.events = Events()
@@ -65,13 +78,18 @@ class Daemon(Service):
         self.serving = False
         self.become: Callable[[], None] = lambda: None  #: drops the privileges that only the start needs
         self.reloads = Reloader(self, reactor, (lambda: (self.configuration, ())) if reread is None else reread)
+        self.workers = workers
+        self._exchanging = False
         self._reactor = reactor
         self._shown = ServiceOutput(log.show if show_on is None else show_on.line, reactor.seconds, reactor.callLater)
         context = context_of(reactor, self._shown, show_on)
         self.view = DaemonView(self, context)
         self._admin = AdminService(DaemonResources(self.view), context)
-        self._assembler = Assembler(reactor, store, partial(log.say, "warn"))
-        self.assembly = self._assembler.first(configuration, bound, self.events, context, self._admin)
+        self._assembler = Assembler(reactor, bind, partial(log.say, "warn"))
+        make_state = make_state if workers is None else workers.make_state
+        self.assembly = self._assembler.first(
+            configuration, bound, self.events, context, self._admin, make_state, held=workers is not None
+        )
         self._plane = self.shared.plane  # it runs until the stop, also if a reload stops using it
         self.leaving = DrainingListeners(reactor)
         self.awaited = AwaitedAddresses(reactor, self._serve_late, self.events.tell)
@@ -121,9 +139,14 @@ class Daemon(Service):
         self._admin_check.start(ADMIN_EVERY, now=False)
         for listener in self.listeners:
             listener.begin()
-        self._reactor.callWhenRunning(self._ready)  # signal handlers are installed by then
+        if self.workers is None:
+            self._reactor.callWhenRunning(self._ready)  # signal handlers are installed by then
+        else:
+            self._reactor.callWhenRunning(self.workers.begin, self, self._ready)
 
     def _ready(self) -> None:
+        if not self.running:  # a stop came first
+            return
         freeze_startup_heap()
         self.serving = True
         self._tell_of("listener.opened", self.listeners)
@@ -133,6 +156,8 @@ class Daemon(Service):
 
     def _serve_late(self, spec: ListenSpec) -> str | None:
         """Serve an address that could not be bound before. Returns None, or why it cannot be bound yet."""
+        if self._exchanging:
+            return "a reload is in progress"
         begun = self._assembler.late(self.assembly, spec)
         if isinstance(begun, str):
             return begun
@@ -140,8 +165,14 @@ class Daemon(Service):
         self._update_own_ports(listener.bound for listener in self.listeners)
         for listener in begun:
             listener.begin()
+        if (workers := self.workers) is not None:
+            prepared = workers.prepare(self.configuration, [listener.bound for listener in begun])
+            prepared.addCallbacks(lambda _: workers.commit(), self._report)
         self._tell_of("listener.opened", begun)
         return None
+
+    def _report(self, failure: Any) -> None:
+        self.log.say("error", failure.getErrorMessage())
 
     def _tell_of(self, event: str, listeners: Iterable[Listener]) -> None:
         """Publish an event of listeners; the ports of a range are one event."""
@@ -170,12 +201,29 @@ class Daemon(Service):
         self.reopen_logs()
         self.log.say("info", "log files opened again, for SIGUSR1")
 
-    def exchange(self, configuration: Configuration) -> ReloadResult:
+    async def exchange(self, configuration: Configuration) -> ReloadResult:
         """Serve another configuration. Raises ConfigurationRefused; nothing has changed then."""
-        new = self._assembler.replacement(self.assembly, configuration, self._plane)
-        found, begun = new.difference, new.begun
+        new = self.prepare(configuration)
+        if self.workers is not None:
+            self._exchanging = True
+            try:
+                await self.workers.prepare(configuration, new.bound)
+                if not self.running:
+                    raise ConfigurationRefused(71, ["the daemon is stopping"])
+            except ConfigurationRefused:
+                new.undo()
+                raise
+            finally:
+                self._exchanging = False
+        return self.apply(new)
 
-        # Nothing after this line can fail.
+    def prepare(self, configuration: Configuration) -> Replacement:
+        """Build what serves another configuration, for `apply`. Raises ConfigurationRefused."""
+        return self._assembler.replacement(self.assembly, configuration, self._plane)
+
+    def apply(self, new: Replacement) -> ReloadResult:
+        """Serve what was prepared. It cannot fail."""
+        found, begun, configuration = new.difference, new.begun, new.configuration
         otherwise = changed(self.listeners, configuration.services)
         result = ReloadResult(
             opened=len(new.bound),
@@ -203,6 +251,8 @@ class Daemon(Service):
         self._update_own_ports(listener.bound for listener in self.listeners)
         for listener in begun:
             listener.begin()
+        if self.workers is not None:
+            self.workers.commit()
         self._tell_of("listener.opened", begun[: len(new.bound)])
         for listener in found.gone:
             listener.port.stopListening()
@@ -235,9 +285,12 @@ class Daemon(Service):
         seconds = self.configuration.daemon.drain
         if self._plane is not None:
             self._plane.stop()
-        if connections := sum(len(factory.conversations) for factory in self._talking()):
+        connections = self.workers.connections if self.workers is not None else 0
+        if connections := connections + sum(len(factory.conversations) for factory in self._talking()):
             self.events.tell("daemon.draining", connections=connections, seconds=seconds)
         left = self.leaving.drain(seconds)
+        if self.workers is not None:
+            left.append(self.workers.stop(seconds))
         drained = DeferredList([*(factory.drain(seconds) for factory in self._listening()), *left])
         deadline = self._reactor.callLater(0 if self._abandoned else seconds, self.abandon)
         return drained.addCallback(self._stopped, deadline)
@@ -245,6 +298,8 @@ class Daemon(Service):
     def abandon(self) -> None:
         """End every conversation at once, including those that the fast path has not handed over yet."""
         self._abandoned = True
+        if self.workers is not None:
+            self.workers.abandon()
         for factory in self._talking():
             factory.abandon()
 
@@ -254,22 +309,6 @@ class Daemon(Service):
 
     def _listening(self) -> list[ServiceFactory]:
         return [one.factory for one in self.listeners if one.factory is not None and not one.is_admin]
-
-    def figures(self) -> Mapping[str, Mapping[str, int]]:
-        """Every counter that is not 0, by service and address, including the bytes of open connections."""
-        self.flush_counters()
-        return {f"{name} {label}": counters.figures() for (name, label), counters in self.shared.all_counters.items()}
-
-    def flush_counters(self) -> None:
-        """Add the byte counts of open connections to the counters."""
-        for _ in self.flush_counters_in_steps():
-            pass
-
-    def flush_counters_in_steps(self) -> Iterator[None]:
-        """As flush_counters, in steps that are short for any number of connections."""
-        for listener in (*self.listeners, *self.leaving):
-            if listener.factory is not None:
-                yield from listener.factory.flush_counters_in_steps()
 
     def _stopped(self, _results: object, deadline: Any) -> None:
         if deadline.active():
@@ -286,8 +325,7 @@ class Daemon(Service):
             self.events.tell("log.incomplete", lines=lost, events=self.events.failures)
         self._shown.report_suppressed()
         self.log.report_suppressed()
-        ours = {**self.log.figures(), **self.shared.state.send_budget.figures()}
-        self.events.tell("daemon.stopped", counters={**self.figures(), **({"daemon": ours} if ours else {})})
+        self.events.tell("daemon.stopped", counters=last_figures(self))
         for output in self.outputs:
             output.stop()
 

@@ -57,6 +57,10 @@ class SharedState(Protocol):
         """The rates of the networks that send datagrams to a service. The rate of all networks counts all services."""
 
 
+MakeState = Callable[[Callable[[], float], Callable[..., Any]], SharedState]
+"""Makes the state of a daemon from its clock, in seconds, and the `tell` of its events."""
+
+
 class LocalState:
     """The state of a daemon that is one process. `clock` is in seconds; `tell` is that of `SendBudget`."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -31,8 +31,21 @@ from echod.transports.udp import UDPPort
 from echod.transports.url_path_port import Door, PathPort, SharedSocket
 
 
+class HeldPort:
+    """The port of a socket that workers serve: it only keeps the socket open."""
+
+    def __init__(self, close: Callable[[], None]) -> None:
+        self.stopListening = close
+
+    def startListening(self) -> None:
+        """As ListeningPort; the workers listen."""
+
+    def release(self) -> None:
+        """As ListeningPort; the socket stays open."""
+
+
 class Listener:
-    """Serves one bound socket, from `begin` on. Raises OSError."""
+    """Serves one bound socket, from `begin` on; or holds it, if workers serve it. Raises OSError."""
 
     def __init__(self, bound: BoundSocket, running: RunningService, shared: DaemonContext) -> None:
         self.bound = bound
@@ -45,12 +58,14 @@ class Listener:
         scheme = bound.address.form.shown_as or bound.address.scheme
         self.factory: ServiceFactory | None = None
         self._protocol: ServiceDatagrams | None = None
-        self.port: Any
+        self.port: Any = HeldPort(bound.close)
         # Each listener of the admin interface has its own connection slots: TCP clients cannot use up those of Unix.
         self._own_gate: ConnectionGate | None = None
         if self.is_admin:
             access, limits = running.connections.access, running.config.limits
             self._own_gate = shared.state.connection_gate(f"{running.config.name} {self.label}", access, limits)
+        if shared.held and not self.is_admin:
+            return
         if shape.has_connections:
             make = ServiceFactory if running.injector is None else partial(FaultFactory, injector=running.injector)
             self.factory = make(
@@ -158,7 +173,7 @@ class Listener:
     def can_continue(self, config: ServiceConfig, plane: Loop | None) -> bool:
         """Whether it can continue under another configuration. If not, a new listener has to take its socket over."""
         ours = self.running.config
-        if isinstance(self._protocol, SessionDatagrams):  # never on the fast path, and its limits can change
+        if isinstance(self.port, HeldPort) or isinstance(self._protocol, SessionDatagrams):  # never on the fast path
             return (ours.name, ours.kind) == (config.name, config.kind)
         if (ours.name, ours.kind, self._plane) != (config.name, config.kind, plane):
             return False

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
+from twisted.internet.defer import Deferred
+
 from echod.admin.resources import ReloadResult
 from echod.config.settings import Configuration
 from echod.daemon.config_diff import ConfigurationRefused, explained
@@ -37,7 +39,7 @@ class ReloadingDaemon(Protocol):
     def running(self) -> Any:
         """Whether the daemon has started and is not stopping."""
 
-    def exchange(self, configuration: Configuration) -> ReloadResult:
+    async def exchange(self, configuration: Configuration) -> ReloadResult:
         """Serve another configuration. Raises ConfigurationRefused; nothing has changed then."""
 
     def reopen_logs(self) -> None:
@@ -71,16 +73,19 @@ class Reloader:
         daemon.events.tell("daemon.reloading", by=by)
         daemon.reopen_logs()
 
-        def decided(outcome: Read | BaseException) -> None:
-            sys.setswitchinterval(usual)
+        async def carry_out(outcome: Read | BaseException) -> None:
             try:
-                result = self._decide(outcome)
+                result = await self._result_of(outcome)
             finally:
                 self._reading = False
             for done in waiting:
                 done(result)
             if self._waiting and daemon.running:
                 self._begin(by)
+
+        def decided(outcome: Read | BaseException) -> None:
+            sys.setswitchinterval(usual)
+            Deferred.fromCoroutine(carry_out(outcome))
 
         usual = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH)
@@ -89,7 +94,7 @@ class Reloader:
         except NoThread as error:
             self._reactor.callLater(0, decided, ConfigurationRefused(71, [str(error)]))
 
-    def _decide(self, outcome: Read | BaseException) -> ReloadResult:
+    async def _result_of(self, outcome: Read | BaseException) -> ReloadResult:
         """Serve the configuration that was read; the result, with errors if it was refused."""
         daemon = self._daemon
         try:
@@ -98,7 +103,7 @@ class Reloader:
             if not daemon.running:
                 raise ConfigurationRefused(0, ["the daemon is stopping"])
             configuration, notes = outcome
-            result = daemon.exchange(configuration)
+            result = await daemon.exchange(configuration)
             result = replace(result, notes=(*notes, *result.notes))
         except ConfigurationRefused as error:
             result = ReloadResult(errors=explained(error.lines, confined=daemon.begun_with.daemon.landlock))

@@ -47,6 +47,7 @@ class DaemonContext:
     broadcasts: set[bytes]  #: the broadcast addresses of the interfaces
     all_counters: dict[tuple[str, str], Counters]  #: by the service's name and the address
     pages: Pages  #: for browsers at WebSocket addresses
+    held: bool = False  #: this process holds the sockets of clients, and its workers serve them
 
 
 def injects(config: ServiceConfig) -> bool:

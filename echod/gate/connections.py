@@ -95,6 +95,11 @@ class ConnectionGate:
         self._set_open(self.open + 1)
         return None
 
+    @property
+    def open_elsewhere(self) -> int:
+        """The open connections in other processes."""
+        return self._elsewhere.open()
+
     def _set_open(self, count: int) -> None:
         self.open = count
         self._elsewhere.set_open(count)

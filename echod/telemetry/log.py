@@ -56,6 +56,8 @@ TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "fault.injected": ("debug", "{service}  fault {fault} injected, {count:time|times}"),
     "faults.changed": ("info", "{service}  faults are now: {faults} (changed by {by})"),
+    "worker.started": ("info", "worker {worker} serves, process {pid}"),
+    "worker.ended": ("error", "worker {worker}, process {pid}, has ended: {reason}"),
     "daemon.ready": ("info", "ready: {listeners:listener|listeners}"),
     "daemon.reloading": ("debug", "reading the configuration again, for {by}"),
     "daemon.reloaded": (
@@ -81,7 +83,8 @@ EVERY: Final[Mapping[str, float]] = {
 """Minimum seconds between two of these events. Peers can cause them, and could fill the log with equal lines."""
 BUG_EVERY: Final = 60.0  #: minimum seconds between two tracebacks of one place in the code
 HELD_FOR: Final = 10.0  #: seconds until the number of suppressed lines is logged
-AS_MANY_AS_CONFIGURED: Final = ("listener.", "daemon.", "log.", "certificate.")  #: events that peers cannot cause
+AS_MANY_AS_CONFIGURED: Final = ("listener.", "daemon.", "log.", "certificate.", "worker.")
+"""Prefixes of events that peers cannot cause."""
 DIAGNOSTIC: Final = 1_024  #: maximum characters of a diagnostic, without its error
 
 
@@ -147,6 +150,11 @@ class Log:
         """Log a line of the daemon itself, without a rate limit."""
         if LEVELS[level] >= self._lowest:
             self._write(level, text, {})
+
+    def relay(self, level: str, text: str, fields: Mapping[str, Any]) -> None:
+        """Log a line of a worker process, with the rate limit of its text."""
+        if LEVELS[level] >= self._lowest and self._passes(clipped(text), level):
+            self._write(level, text, fields)
 
     def show(self, line: str) -> int:
         """Write a line that a service prints, if standard output is not used. Ignores `level`. Returns its bytes."""

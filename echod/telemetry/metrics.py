@@ -54,6 +54,8 @@ class ProcessMetrics:
     readers_ended: int  #: readers that were disconnected because they were too slow
     reloads: Mapping[str, int]  #: by verdict, "kept" or "refused"
     last_reload_took: bool  #: whether the last one was not refused
+    workers: int = 0  #: worker processes that serve; 0 without workers
+    workers_ended: int = 0  #: worker processes that were killed, or that failed
 
 
 class MetricsCollector(Collector):
@@ -124,6 +126,10 @@ class MetricsCollector(Collector):
         yield CounterMetricFamily("echod_missed_lines", "Lines dropped for slow readers.", figures.missed)
         yield CounterMetricFamily("echod_readers_ended", "Readers disconnected for being slow.", figures.readers_ended)
         yield CounterMetricFamily("echod_events_lost", "Events that could not be delivered.", figures.events_lost)
+        yield GaugeMetricFamily("echod_workers", "Worker processes that serve; 0 with one process.", figures.workers)
+        yield CounterMetricFamily(
+            "echod_workers_ended", "Worker processes that ended unexpectedly.", figures.workers_ended
+        )
         reloads = CounterMetricFamily("echod_reloads", "Reloads of the configuration.", labels=("verdict",))
         for verdict, count in figures.reloads.items():
             reloads.add_metric((verdict,), count)

@@ -32,6 +32,7 @@ class ServerContexts:
         required: bool = False,
     ) -> None:
         self.certificates = tuple(certificates)
+        self._arguments = (self.certificates, profile, tuple(alpn), authorities, required)
         self._by_name: dict[str, ssl.SSLContext] = {}
         contexts = []
         for certificate in certificates:
@@ -41,6 +42,10 @@ class ServerContexts:
                 self._by_name.setdefault(name.lower(), context)
         self.default = contexts[0]
         self.default.sni_callback = self._choose
+
+    def __reduce__(self) -> Any:
+        """Contexts cannot be pickled: the other process makes its own from the same certificates and keys."""
+        return _again, self._arguments
 
     def context_for(self, name: str | None) -> ssl.SSLContext:
         """The context for a name that a client asked for: that of the name, of its wildcard, or the default one."""
@@ -52,6 +57,12 @@ class ServerContexts:
     def _choose(self, connection: Any, name: str | None, _context: ssl.SSLContext) -> None:
         connection.asked = name  # a server's SSLObject does not report it later
         connection.context = self.context_for(name)
+
+
+def _again(
+    certificates: Sequence[Certificate], profile: Profile, alpn: Sequence[str], authorities: str, required: bool
+) -> ServerContexts:
+    return ServerContexts(certificates, profile, alpn, authorities, required=required)
 
 
 @contextmanager

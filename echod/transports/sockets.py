@@ -34,15 +34,18 @@ IPPROTO_MPTCP: Final = 262  # <linux/in.h>
 SIOCOUTQ: Final = 0x5411  # tcp(7)
 
 
-def inet_sockets(address: Address, kind: socket.SocketKind) -> Iterator[socket.socket]:
+def inet_sockets(address: Address, kind: socket.SocketKind, *, share: bool = False) -> Iterator[socket.socket]:
     """Yield bound, non-blocking sockets for a numeric host; `*` is one dual-stack socket.
 
-    `kind` is SOCK_STREAM or SOCK_DGRAM; a stream socket does not listen yet. Raises OSError.
+    `kind` is SOCK_STREAM or SOCK_DGRAM; a stream socket does not listen yet. With `share`, other sockets of this user
+    with SO_REUSEPORT may have the same address (socket(7)). Raises OSError.
     """
     for family, sockaddr in _places(address, kind):
         opened = open_socket(address, family, kind)
         try:
             _set_options(opened, address)
+            if share:
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             opened.bind(sockaddr)
             if is_group(address.host):
                 join(opened, address)

@@ -283,11 +283,16 @@ class UDP(Datagram):
     def bind(self, _reactor: object, address: Address) -> Iterator[socket.socket]:
         """Yield sockets bound to each address that `address` stands for. Raises OSError."""
         for bound in inet_sockets(address, socket.SOCK_DGRAM):
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-            prepare(bound)
-            if "df" not in address.options:
-                allow_fragments(bound)
-            yield bound
+            yield _prepared(bound, address)
+
+    def bind_beside(self, bound: socket.socket, address: Address) -> socket.socket:
+        """Another socket at the address of a bound one. The kernel assigns each flow to one of them.
+
+        Raises OSError, for example if another user has bound the socket.
+        """
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        [other] = inet_sockets(address, socket.SOCK_DGRAM, share=True)
+        return _prepared(other, address)
 
     def listen(
         self,
@@ -316,6 +321,14 @@ class UDP(Datagram):
             )
 
         return look_up(reactor, address.host, address.port, socket.SOCK_DGRAM, family).addCallback(connect)
+
+
+def _prepared(bound: socket.socket, address: Address) -> socket.socket:
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    prepare(bound)
+    if "df" not in address.options:
+        allow_fragments(bound)
+    return bound
 
 
 TRANSPORT: Final = UDP()

@@ -12,7 +12,7 @@ def certificate(subject: str, days: float, *names: str) -> dict[str, Any]:
     return {"subject": subject, "days_left": days, "names": list(names)}
 
 
-def printed(capfd: Any, *certificates: dict[str, Any]) -> list[str]:
+def printed(capfd: Any, *certificates: dict[str, Any], **more: Any) -> list[str]:
     status = {
         "version": "1",
         "ready": True,
@@ -23,6 +23,7 @@ def printed(capfd: Any, *certificates: dict[str, Any]) -> list[str]:
         "lines_lost": 0,
         "events_lost": 0,
         "services": [{"name": "echo-tls", "kind": "echo", "listeners": [], "certificates": list(certificates)}],
+        **more,
     }
     for part in page(status, 200):
         show(screen("never"), part)
@@ -40,6 +41,17 @@ def test_the_first_certificate_to_expire_is_first_and_a_problem_has_a_line(capfd
     ]
     assert lines[at + 3] == r"CN=a\x1b[2J of echo-tls expires soon: 20 days left"
     assert not any("CN=b of" in line for line in lines)
+
+
+def test_workers_have_a_table(capfd):
+    serving = {"worker": 0, "pid": 71, "serving": True, "connections": 1234, "uptime": 3725}
+    starting = {"worker": 1, "pid": 72, "serving": False, "connections": 0, "uptime": 1}
+    lines = printed(capfd, workers=[serving, starting])
+    at = next(at for at, line in enumerate(lines) if line.startswith("WORKER"))
+    assert [line.split(maxsplit=3) for line in lines[at + 1 : at + 3]] == [
+        ["0", "71", "1,234", "1 h 2 min"],
+        ["1", "72", "0", "starting"],
+    ]
 
 
 def test_without_certificates_there_is_only_the_other_table(capfd):

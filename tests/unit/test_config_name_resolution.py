@@ -93,7 +93,7 @@ def test_only_the_addresses_of_this_machine_are_served():
         "default: services.it.listen[1]: udp://half.example:0 is not served on 2001:db8::1",
         "default: services.it.listen[1]: udp://half.example:0 is not served on 192.0.2.1",
     ]
-    for one in bind_all(None, specs_of(found.services), DescriptorStore(Passed(), Notify({}, Clock()), {})):
+    for one in bind_all(None, specs_of(found.services), store=DescriptorStore(Passed(), Notify({}, Clock()), {})):
         one.close()
 
 
@@ -110,7 +110,7 @@ def test_a_numeric_address_is_not_checked_before_the_bind():
     found, warnings = resolved(configured("tcp://192.0.2.1:7"))
     assert (addresses(found)[0], warnings) == ("tcp://192.0.2.1:7", [])
     with pytest.raises(Unbindable, match="EADDRNOTAVAIL"):
-        bind_all(None, specs_of(found.services), DescriptorStore(Passed(), Notify({}, Clock()), {}))
+        bind_all(None, specs_of(found.services), store=DescriptorStore(Passed(), Notify({}, Clock()), {}))
 
 
 def test_errors_and_warnings_name_the_line(tmp_path):
@@ -161,7 +161,7 @@ def test_bind_does_not_resolve_names():
     """It would block the reactor at a reload; even a name that every machine knows is none of its business."""
     store = DescriptorStore(Passed(), Notify({}, Clock()), {})
     with pytest.raises(Unbindable) as caught:
-        bind_all(None, specs_of(configured("tcp://localhost:0").services), store)
+        bind_all(None, specs_of(configured("tcp://localhost:0").services), store=store)
     assert caught.value.errors[0].startswith("tcp://localhost:0: ")
 
 

@@ -61,9 +61,7 @@ def test_keys_of_later_versions_are_in_the_schema():
 @pytest.mark.parametrize(
     ("name", "value", "what"),
     [
-        ("daemon.workers", 1, None),
-        ("daemon.workers", 2, "workers = 2"),
-        ("daemon.workers", "auto", 'workers = "auto"'),
+        ("daemon.workers", 2, None),
         ("daemon.log-format", "json", None),
         ("daemon.log-format", "journal", None),
         ("limits.idle", 3, None),

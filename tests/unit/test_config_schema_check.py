@@ -199,7 +199,6 @@ def test_a_kind_that_comes_later(monkeypatch):
 
 def test_keys_of_later_versions_are_refused():
     content = {
-        "daemon": {"workers": 4},
         "admin": {"listen": ["unix:///run/a.sock"]},
         "bus": {"url": "redis://h"},
         "services": {
@@ -209,7 +208,6 @@ def test_keys_of_later_versions_are_refused():
         },
     }
     assert [error.removeprefix("/etc/a.toml: ") for error in errors(content)] == [
-        "daemon.workers: workers = 4: not available in this version",
         "bus: not available in this version",
     ]
 

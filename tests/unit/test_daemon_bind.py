@@ -54,7 +54,7 @@ def test_a_kind_that_is_not_served_over_the_type_of_a_passed_socket(kind, other,
     port = one.getsockname()[1]
     descriptor = passing(one)
     with pytest.raises(Unsuited) as caught:
-        bind_all(None, asking(kind, "systemd:it"), having(descriptor))
+        bind_all(None, asking(kind, "systemd:it"), store=having(descriptor))
     scheme = "udp" if other is socket.SOCK_DGRAM else "tcp"
     said = f"systemd:it: {scheme}://127.0.0.1:{port} {words}, and {kind.kind} is not served over them"
     assert caught.value.errors == (said,)
@@ -67,7 +67,7 @@ def test_every_error_is_reported_and_no_socket_stays_open(tmp_path):
     descriptor = passing(datagrams)
     places = asking(Streams, "systemd:it", "systemd:absent", f"unix://{tmp_path}/own")
     with pytest.raises(Unbindable) as caught:
-        bind_all(None, places, having(descriptor))
+        bind_all(None, places, store=having(descriptor))
     assert not isinstance(caught.value, Unsuited)
     assert [error.partition(": ")[0] for error in caught.value.errors] == ["systemd:absent", "systemd:it"]
     assert not descriptor.still_there()

@@ -62,7 +62,7 @@ def test_a_socket_is_passed_to_the_next_start(start, tmp_path):
     address = f"tcp://127.0.0.1:{free_port()}"
     with Manager(tmp_path) as manager:
         store, notify = start(manager)
-        (bound,) = bind_all(None, asking(address), store)
+        (bound,) = bind_all(None, asking(address), store=store)
         assert heard(manager, notify) == []  # a start may still fail
         store.begin()
         heard(manager, notify)
@@ -72,7 +72,7 @@ def test_a_socket_is_passed_to_the_next_start(start, tmp_path):
         bound.close()
         with socket.create_connection((bound.address.host, bound.address.port)) as client:
             store, notify = start(manager)
-            (bound,) = bind_all(None, asking(address), store)
+            (bound,) = bind_all(None, asking(address), store=store)
             store.begin()
             assert os.fstat(bound.socket.fileno()).st_ino == before
             accepted, name = bound.socket.accept()
@@ -89,7 +89,7 @@ def test_a_unix_path_is_kept_only_with_its_socket(start, tmp_path):
     with Manager(tmp_path) as manager:
         for _ in range(2):
             store, _ = start(manager)
-            (bound,) = bind_all(None, asking(f"unix://{path}?mode=0606"), store)
+            (bound,) = bind_all(None, asking(f"unix://{path}?mode=0606"), store=store)
             store.begin()
             assert oct(path.lstat().st_mode & 0o777) == "0o606"
             store.end()
@@ -97,7 +97,7 @@ def test_a_unix_path_is_kept_only_with_its_socket(start, tmp_path):
             assert path.exists()
         path.unlink()  # as RuntimeDirectory= does
         store, notify = start(manager)
-        (bound,) = bind_all(None, asking(f"unix://{path}?mode=0606"), store)
+        (bound,) = bind_all(None, asking(f"unix://{path}?mode=0606"), store=store)
         store.begin()
         assert path.exists()
         heard(manager, notify)
@@ -113,7 +113,7 @@ def test_without_a_store_the_path_is_removed_at_the_end(start, tmp_path, room):
     path = tmp_path / "echo.sock"
     with Manager(tmp_path, room=0) as manager:
         store, notify = start(None if room is None else manager)
-        (bound,) = bind_all(None, asking(f"unix://{path}"), store)
+        (bound,) = bind_all(None, asking(f"unix://{path}"), store=store)
         store.begin()
         if room is not None:
             assert [lines[1] for lines in heard(manager, notify) if lines[0] == "FDSTORE=1"] == ["FDNAME=echod-probe"]
@@ -125,7 +125,7 @@ def test_without_a_store_the_path_is_removed_at_the_end(start, tmp_path, room):
 def test_a_manager_that_announces_a_store_is_not_probed(start, tmp_path):
     with Manager(tmp_path) as manager:
         store, notify = start(manager, FDSTORE="64")
-        (bound,) = bind_all(None, asking(f"tcp://127.0.0.1:{free_port()}"), store)
+        (bound,) = bind_all(None, asking(f"tcp://127.0.0.1:{free_port()}"), store=store)
         store.begin()
         assert [lines[0] for lines in heard(manager, notify)] == ["FDSTORE=1"]
         assert "FDPOLL=0" in manager.messages[0]
@@ -135,7 +135,7 @@ def test_a_manager_that_announces_a_store_is_not_probed(start, tmp_path):
 
 def test_a_store_without_a_manager_is_not_used(start, tmp_path):
     store, _ = start(None, FDSTORE="64")
-    (bound,) = bind_all(None, asking(f"unix://{tmp_path}/s"), store)
+    (bound,) = bind_all(None, asking(f"unix://{tmp_path}/s"), store=store)
     store.begin()
     store.end()
     bound.close()
@@ -146,13 +146,13 @@ def test_unused_sockets_are_closed_before_others_are_bound(start, tmp_path):
     port = free_port()
     with Manager(tmp_path) as manager:
         store, _ = start(manager)
-        bound = bind_all(None, asking(f"tcp://127.0.0.1:{port}", f"udp://127.0.0.1:{port}"), store)
+        bound = bind_all(None, asking(f"tcp://127.0.0.1:{port}", f"udp://127.0.0.1:{port}"), store=store)
         store.begin()
         store.end()
         for one in bound:
             one.close()
         store, notify = start(manager)
-        bound = bind_all(None, asking(f"tcp://*:{port}", f"udp://127.0.0.1:{port}"), store)
+        bound = bind_all(None, asking(f"tcp://*:{port}", f"udp://127.0.0.1:{port}"), store=store)
         store.begin()
         heard(manager, notify)
         assert set(manager.names) == {name_of(parse(f"tcp://*:{port}")), name_of(parse(f"udp://127.0.0.1:{port}"))}
@@ -165,7 +165,7 @@ def test_a_start_that_fails_changes_nothing(start, tmp_path):
     path = tmp_path / "echo.sock"
     with Manager(tmp_path) as manager, socket.create_server(("127.0.0.1", 0)) as taken:
         store, _ = start(manager)
-        (bound,) = bind_all(None, asking(f"unix://{path}"), store)
+        (bound,) = bind_all(None, asking(f"unix://{path}"), store=store)
         store.begin()
         store.end()
         bound.close()
@@ -174,7 +174,9 @@ def test_a_start_that_fails_changes_nothing(start, tmp_path):
         assert len(before) == 1
         with pytest.raises(Unbindable):
             bind_all(
-                None, asking(f"unix://{path}", f"unix://{path}2", f"tcp://127.0.0.1:{taken.getsockname()[1]}"), store
+                None,
+                asking(f"unix://{path}", f"unix://{path}2", f"tcp://127.0.0.1:{taken.getsockname()[1]}"),
+                store=store,
             )
         heard(manager, notify)
         assert manager.names == before
@@ -186,7 +188,7 @@ def test_a_listener_of_a_reload_is_handed_over_at_once(start, tmp_path):
     with Manager(tmp_path) as manager:
         store, notify = start(manager)
         store.begin()
-        (bound,) = bind_all(None, asking(f"unix://{tmp_path}/new"), store)
+        (bound,) = bind_all(None, asking(f"unix://{tmp_path}/new"), store=store)
         heard(manager, notify)
         assert manager.names == [name_of(parse(f"unix://{tmp_path}/new"))]
         bound.close()
@@ -197,7 +199,7 @@ def test_a_listener_of_a_reload_is_handed_over_at_once(start, tmp_path):
 def test_a_manager_that_does_not_reply_stores_nothing(start, tmp_path):
     manager = Manager(tmp_path)  # it does not read its messages
     store, _ = start(manager)
-    (bound,) = bind_all(None, asking(f"unix://{tmp_path}/s"), store)
+    (bound,) = bind_all(None, asking(f"unix://{tmp_path}/s"), store=store)
     store.begin()
     store.end()
     bound.close()

@@ -20,7 +20,7 @@ def private_names() -> set[str]:
     """Every `_name` that echod asks an object for and that echod does not define."""
     trees = [ast.parse(path.read_text("utf-8")) for path in Path(echod.__file__).parent.rglob("*.py")]
     nodes = [node for tree in trees for node in ast.walk(tree)]
-    defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
     defined |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     defined |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
     # `self._poller` is a name of the loop's own, too.

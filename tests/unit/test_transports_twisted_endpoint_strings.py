@@ -31,7 +31,7 @@ def test_an_invalid_string_is_refused(text):
 
 def bound(listen):
     places = specs_of([ServiceConfig("it", Echo, None, (parse(listen),))])
-    return bind_all(reactor, places, DescriptorStore(Passed(), Notify({}, reactor), {}))
+    return bind_all(reactor, places, store=DescriptorStore(Passed(), Notify({}, reactor), {}))
 
 
 def test_a_port_chosen_by_the_kernel_is_reported():

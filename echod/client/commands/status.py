@@ -51,6 +51,9 @@ def page(status: Mapping[str, Any], width: int) -> Iterator[RenderableType]:
     if lost := status["lines_lost"] + status["events_lost"]:
         yield line(f"the log has lost {counted(int(lost), 'line', 'lines')}", ALARM)
     yield line("")
+    if "workers" in status:
+        yield fitted(WORKERS, list(workers(status)), width)
+        yield line("")
     yield fitted(HEADINGS, list(rows(status)), width)
     if served := list(certificates(status)):
         yield line("")
@@ -67,6 +70,7 @@ def page(status: Mapping[str, Any], width: int) -> Iterator[RenderableType]:
 EXPIRING: Final = 21  #: days left from which a certificate is a problem, as for the event `certificate.expiring`
 CERTIFICATES: Final = ("SERVICE", "CERTIFICATE", "DAYS LEFT", "NAMES")
 REFUSALS: Final = ("SERVICE", "ADDRESS", "WHY", "REFUSED")
+WORKERS: Final = ("WORKER", "PROCESS", "OPEN", "FOR")
 HEADINGS: Final = ("SERVICE", "ADDRESS", "OPEN", "CONNECTIONS", "DATAGRAMS", "IN", "OUT", "REFUSED")
 
 
@@ -85,6 +89,13 @@ def rows(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
                 size(one["bytes_out"]),
                 f"{sum(one['refused'].values()):,}",
             )
+
+
+def workers(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """A row for each worker process."""
+    for one in status["workers"]:
+        state = span(one["uptime"]) if one["serving"] else "starting"
+        yield (f"{one['worker']:d}", f"{one['pid']:d}", f"{one['connections']:,}", state)
 
 
 def certificates(status: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], float]]:

@@ -1,0 +1,1 @@
+"""Worker processes: the parent that holds the sockets, and the processes that serve them."""

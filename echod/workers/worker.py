@@ -1,0 +1,137 @@
+"""One worker process, as the parent sees it: its start, its messages, its silence and its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from twisted.internet.interfaces import IReadDescriptor
+from zope.interface import implementer
+
+from echod.workers.control_channel import ControlChannel, open_channel
+
+ENTRY: Final = "echod.workers.worker_process"
+SILENT: Final = 4.5
+"""Seconds without a message after which a worker counts as hung. It sends one each second; a reload or a full
+collection takes less than one."""
+STARTING: Final = 60.0  #: the same before its first message: a loaded machine needs seconds for the imports
+
+Handle = Callable[["Worker", str, Mapping[str, Any]], None]
+
+
+@implementer(IReadDescriptor)
+class Worker:
+    """A process. `handle` gets its messages, and `ended` is called once, when it has ended.
+
+    Raises OSError if no process can be started.
+    """
+
+    def __init__(self, reactor: Any, handle: Handle, ended: Callable[[Worker], None]) -> None:
+        self.number: int | None = None  #: the place that it serves; None: it is spare
+        self.ready = False  #: it has imported everything, and waits for an assignment
+        self.serving = False
+        self.prepared = False  #: it has built what a reload needs
+        self.column = 0  #: of the shared memory; 0: it has none yet
+        self.figures: dict[str, int] = {}  #: the last report of its process counters
+        self.connections: list[dict[str, Any]] = []  #: of the last `collect`
+        self.collecting: set[int] = set()
+        self.why = ""  #: why the parent has killed it
+        self.began = reactor.seconds()
+        self._heard = self.began
+        self._was_silent = False
+        self._reactor = reactor
+        self._handle = handle
+        self._ended = ended
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = subprocess.Popen(
+                    _command(theirs.fileno()),
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                )
+            except BaseException:
+                ours.close()
+                raise
+        self._pidfd = os.pidfd_open(self._process.pid)
+        self.channel: ControlChannel = open_channel(reactor, ours, self._received, lambda: None)
+        reactor.addReader(self)
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
+    def reason(self) -> str:
+        """Why it has ended, as text for the log."""
+        code = self._process.returncode
+        if self.why:
+            return self.why
+        return f"signal {_signal(-code)}" if code < 0 else f"exit code {code}"
+
+    def check(self, now: float) -> None:
+        """Kill it if it has been silent for too long. Call it twice a second.
+
+        Silence must be seen twice: if this process was stopped, the messages wait to be read.
+        """
+        silent = now - self._heard > (SILENT if self.ready else STARTING)
+        if silent and self._was_silent and not self.why:
+            self.kill("it did not respond")
+        self._was_silent = silent
+
+    def kill(self, why: str) -> None:
+        """End it with SIGKILL."""
+        self.why = self.why or why
+        try:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def fileno(self) -> int:
+        """Readable when the process has ended (pidfd_open(2))."""
+        return self._pidfd
+
+    def doRead(self) -> None:
+        """The process has ended."""
+        self._reactor.removeReader(self)
+        os.close(self._pidfd)
+        self._process.wait()
+        # Its last messages may still be in the socket: the reactor reads them before it calls this.
+        self._reactor.callLater(0, self._end)
+
+    def connectionLost(self, _reason: object) -> None:
+        """The reactor ends."""
+
+    def logPrefix(self) -> str:
+        """The name in Twisted's own messages."""
+        return f"worker {self.pid}"
+
+    def _end(self) -> None:
+        self.channel.abort()
+        self._ended(self)
+
+    def _received(self, name: str, fields: Mapping[str, Any], _data: bytes, descriptors: list[int]) -> None:
+        self._heard = self._reactor.seconds()
+        for descriptor in descriptors:  # a worker sends none
+            os.close(descriptor)
+        self._handle(self, name, fields)
+
+
+def _command(descriptor: int) -> list[str]:
+    """The command of a worker: the same interpreter and options. It never searches the working folder for modules."""
+    warnings = [f"-W{option}" for option in sys.warnoptions]
+    return [sys.executable, *warnings, "-P", "-m", ENTRY, str(descriptor), str(os.getpid())]
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

@@ -1,0 +1,283 @@
+"""Worker processes: the end of one costs its own connections only, and the rest works as with one process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.contract.matrix import PLANES, data, exactly, rest
+from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, run
+
+ECHO = '"tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/stream", "unix-dgram://{dir}/datagram"'
+FLOWS = 24  #: UDP flows: that all of them belong to one of two workers has a probability of 2**-23
+
+
+def configuration(plane: str = "auto", *, drain: str = "60s", services: str = "", workers: str = "2") -> str:
+    return f"""
+[daemon]
+workers = {workers}
+plane = "{plane}"
+drain = "{drain}"
+[admin]
+listen = ["unix://{{dir}}/admin.sock"]
+[services.echo]
+listen = [{ECHO}]
+{services}"""
+
+
+def asked(daemon: Daemon, *words: str, code: int = 0) -> str:
+    """The output of echoctl with this daemon, which must end with this code."""
+    done = run(*ECHOCTL, *words, "--admin", f"unix://{daemon.dir}/admin.sock")
+    assert done.returncode == code, done
+    return done.stdout.decode()
+
+
+def status(daemon: Daemon) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(asked(daemon, "status", "--json"))
+    return found
+
+
+def fetched(daemon: Daemon, path: str) -> bytes:
+    with socket.socket(socket.AF_UNIX) as admin:
+        admin.connect(f"{daemon.dir}/admin.sock")
+        admin.sendall(b"GET %b HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n" % path.encode())
+        return rest(admin)
+
+
+def pids(daemon: Daemon) -> list[int]:
+    return [one["pid"] for one in status(daemon)["workers"]]
+
+
+def children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def has_a_spare(daemon: Daemon) -> bool:
+    return len(children(daemon.process.pid)) == 3
+
+
+def connected(daemon: Daemon) -> socket.socket:
+    return socket.create_connection(daemon.inet("echo", "tcp"), SECONDS)
+
+
+def is_closed(place: tuple[str, int]) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(place) != 0
+
+
+def echoed(client: socket.socket, message: bytes = b"hello") -> bool:
+    """Whether the connection still echoes; False if it was reset or closed."""
+    try:
+        client.sendall(message)
+        return exactly(client, len(message)) == message
+    except (OSError, AssertionError):
+        return False
+
+
+def flows(daemon: Daemon, stack: ExitStack) -> Iterator[socket.socket]:
+    for _ in range(FLOWS):
+        client = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        client.settimeout(SECONDS)
+        client.connect(daemon.inet("echo", "udp"))
+        yield client
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_a_killed_worker_costs_its_own_connections_only(plane):
+    with ExitStack() as stack, Daemon(configuration(plane)) as daemon:
+        assert eventually(lambda: has_a_spare(daemon))
+        before = status(daemon)["workers"]
+        clients = [stack.enter_context(connected(daemon)) for _ in range(40)]
+        assert all(echoed(one) for one in clients)
+        udp = list(flows(daemon, stack))
+        assert all(echoed(one) for one in udp)
+        first, second = status(daemon)["workers"]
+        assert first["connections"] + second["connections"] == len(clients)
+        os.kill(first["pid"], signal.SIGKILL)
+        assert eventually(lambda: (first["pid"] not in pids(daemon)) and len(pids(daemon)) == 2)
+        alive = [echoed(one) for one in clients]
+        assert alive.count(False) == first["connections"]
+        assert all(echoed(one) for one in udp)  # also those of the dead worker's socket
+        with connected(daemon) as later:
+            assert echoed(later)
+        daemon.stderr.wait_for(f" error worker 0, process {first['pid']}, has ended: signal SIGKILL$")
+        assert [one["worker"] for one in status(daemon)["workers"]] == [one["worker"] for one in before]
+        for client in clients:
+            client.close()
+        assert eventually(lambda: all(not one["connections"] for one in status(daemon)["workers"]))
+        counters = daemon.counters()[f"echo {daemon.url('echo', 'tcp')}"]
+        assert counters.get("closed:worker", 0) == first["connections"]
+        assert counters["accepted"] == len(clients) + 1 == sum(counters[key] for key in counters if "closed" in key)
+        assert "open" not in counters
+
+
+def test_a_worker_that_hangs_is_replaced_and_delays_no_connection():
+    with ExitStack() as stack, Daemon(configuration()) as daemon:
+        assert eventually(lambda: has_a_spare(daemon))
+        udp = list(flows(daemon, stack))
+        stopped, _other = pids(daemon)
+        os.kill(stopped, signal.SIGSTOP)
+        for client in udp:
+            client.send(b"waits in the queue, if its worker is stopped")
+        for _ in range(50):
+            with connected(daemon) as client:
+                assert echoed(client)
+        daemon.stderr.wait_for(f"process {stopped}, has ended: it did not respond")
+        assert all(client.recv(100) == b"waits in the queue, if its worker is stopped" for client in udp)
+
+
+def test_workers_end_with_their_parent_and_drain_before():
+    with Daemon(configuration(drain="60s"), bugs=True) as daemon, connected(daemon) as client:
+        assert echoed(client)
+        assert eventually(lambda: has_a_spare(daemon))
+        *workers, _spare = everyone = children(daemon.process.pid)
+        os.kill(workers[0], signal.SIGSTOP)
+        daemon.process.kill()
+        place = daemon.inet("echo", "tcp")
+        assert eventually(lambda: is_closed(place))
+        if any(is_running(one) for one in everyone):  # the worker of the connection drains it
+            echoed(client, data(100_000))
+        client.close()
+        assert eventually(lambda: not any(is_running(one) for one in everyone))
+        with Daemon(f'[services.echo]\nlisten = ["tcp://{place[0]}:{place[1]}"]\n') as again, connected(again) as other:
+            assert echoed(other)
+
+
+def test_a_reload_changes_all_workers_or_none():
+    upper = '[services.upper]\nlisten = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\n'
+    with ExitStack() as stack, Daemon(configuration()) as daemon:
+        file = daemon.dir / "echod.toml"
+        old = file.read_text()
+        clients = [stack.enter_context(connected(daemon)) for _ in range(20)]
+        assert all(echoed(one) for one in clients)
+        file.write_text(old + upper)
+        assert "+ upper tcp://" in asked(daemon, "reload")
+        host, port = re.search(r"\+ upper tcp://(\S+):(\d+)", "\n".join(daemon.stderr.text)).groups()
+        for _ in range(20):
+            with socket.create_connection((host, int(port)), SECONDS) as client:
+                client.sendall(b"hello")
+                assert exactly(client, 5) == b"HELLO"
+        workers = pids(daemon)
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            busy = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+            for wrong in ("[services.x", f'[services.discard]\nlisten = ["{busy}"]\n'):
+                file.write_text(old + wrong)
+                asked(daemon, "reload", code=78)
+        file.write_text(old)
+        assert "- upper tcp://" in asked(daemon, "reload")
+        assert eventually(lambda: is_closed((host, int(port))))
+        assert all(echoed(one) for one in clients)
+        assert pids(daemon) == workers
+        daemon.stderr.wait_for("not reloaded")
+
+
+def test_a_reload_reports_that_workers_change_at_the_next_start():
+    with Daemon(configuration()) as daemon:
+        file = daemon.dir / "echod.toml"
+        file.write_text(file.read_text().replace("workers = 2", "workers = 3"))
+        asked(daemon, "reload")
+        daemon.stderr.wait_for("daemon.workers: 3 takes effect at the next start")
+        assert len(pids(daemon)) == 2
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_a_stop_loses_no_byte(plane):
+    with ExitStack() as stack, Daemon(configuration(plane)) as daemon:
+        clients = [stack.enter_context(connected(daemon)) for _ in range(8)]
+        sent = data(300_000)
+        for client in clients:
+            client.sendall(sent[:200_000])
+        daemon.send_signal(signal.SIGTERM)
+        for client in clients:
+            client.sendall(sent[200_000:])
+            client.shutdown(socket.SHUT_WR)
+        assert [rest(client) for client in clients] == [sent] * len(clients)
+        assert daemon.wait() == 0
+        assert not os.listdir(daemon.dir) or sorted(os.listdir(daemon.dir)) == ["echod.toml"]
+
+
+def test_a_second_signal_ends_all_at_once():
+    with ExitStack() as stack, Daemon(configuration(drain="1h")) as daemon:
+        everyone = children(daemon.process.pid)
+        for _ in range(8):
+            client = stack.enter_context(connected(daemon))
+            assert echoed(client)
+            client.sendall(data(100_000))  # it reads nothing, and does not end
+        daemon.send_signal(signal.SIGTERM)
+        daemon.stderr.wait_for(" stopping: ")
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+        assert not any(is_running(one) for one in everyone)
+
+
+def test_signals_that_a_terminal_sends_to_all_processes_are_for_the_parent():
+    with Daemon(configuration()) as daemon, connected(daemon) as client:
+        assert echoed(client)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+            for pid in pids(daemon):
+                os.kill(pid, number)
+        assert echoed(client)
+        assert status(daemon)["ready"]
+        daemon.check()
+
+
+def test_the_admin_interface_shows_the_sums():
+    with ExitStack() as stack, Daemon(configuration()) as daemon:
+        clients = [stack.enter_context(connected(daemon)) for _ in range(30)]
+        assert all(echoed(one) for one in clients)
+        counters = status(daemon)["services"][0]["listeners"][0]
+        assert (counters["accepted"], counters["open"], counters["bytes_in"]) == (30, 30, 150)
+        assert fetched(daemon, "/api/connections").count(b'"peer"') == len(clients)
+        assert fetched(daemon, "/api/connections?limit=7").count(b'"peer"') == 7
+        assert b"\nechod_workers 2.0\n" in fetched(daemon, "/metrics")
+
+
+def test_a_limit_counts_the_connections_of_all_workers():
+    limits = "[services.echo.limits]\nconnections = 10\n"
+    with ExitStack() as stack, Daemon(configuration(services=limits)) as daemon:
+        clients = [stack.enter_context(connected(daemon)) for _ in range(30)]
+        admitted = [echoed(one) for one in clients].count(True)
+        assert 10 <= admitted <= 11  # two workers may admit one at the same moment
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ('[services.chat]\nlisten = ["tcp://127.0.0.1:0"]\n', "services.chat: chat needs workers = 1"),
+        ('[services.discard]\nlisten = ["tcp:0"]\n', "workers cannot share an endpoint string"),
+    ],
+    ids=["chat", "endpoint"],
+)
+def test_what_workers_cannot_share_is_an_error_of_the_start(more, error):
+    daemon = Daemon(configuration(services=more))
+    try:
+        daemon.launch()
+        assert daemon.wait() == 78
+        assert error in daemon.log()
+    finally:
+        daemon.close()
+
+
+def test_it_needs_no_working_folder_and_no_module_path():
+    """A worker finds the modules of its parent, and not those of the working folder."""
+    with Daemon(configuration(), environ=environment()) as daemon:
+        assert len(pids(daemon)) == 2
