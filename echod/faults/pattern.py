@@ -17,6 +17,7 @@ from echod.faults.settings import Faults
 
 _UNIT: Final = 2.0**-53  # numbers have 53 bits, as those of random.random()
 _NORMAL: Final = NormalDist()
+FAR: Final = 2.0**60  #: bytes: further than any stream gets
 PARETO: Final = 3.0
 """The exponent of the Pareto distribution, as in netem(8). With it the mean of the random time is half of `jitter`."""
 
@@ -131,7 +132,7 @@ class Corruption:
         """Skip the bytes that are not changed: their number is geometric."""
         if 0 < self._probability < 1:
             drawn = self._pattern.uniform(b"gap", self._count)
-            self._at += int(math.log1p(-drawn) / math.log1p(-self._probability))
+            self._at += int(min(math.log1p(-drawn) / math.log1p(-self._probability), FAR))
 
 
 def corrupted(message: bytes, place: float, text: bool | None) -> bytes:

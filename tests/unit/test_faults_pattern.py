@@ -101,6 +101,10 @@ def test_the_changed_bytes_of_a_stream_do_not_depend_on_its_pieces(data, cuts, p
     assert all((a ^ b).bit_count() <= 1 for a, b in zip(data, whole, strict=True))
 
 
+def test_the_least_probability_changes_nothing_and_does_not_fail():
+    assert Corruption(Pattern(1, 1)).applied(bytes(1000), 0, 5e-324) == (bytes(1000), 0)
+
+
 def test_the_share_of_changed_bytes_is_the_probability():
     for probability in (0.001, 0.25, 1.0):
         zeros = bytes(100_000)
