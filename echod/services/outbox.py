@@ -54,11 +54,6 @@ class Outbox:
         self._closed = False
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing waits."""
-        return not self._lines
-
-    @property
     def waiting(self) -> int:
         """The bytes that wait, as they count in the send budget."""
         return self._bytes

@@ -96,3 +96,12 @@ def test_the_drawn_line_is_one_row_and_escaped(text, left, columns):
     shown, cursor = re.fullmatch(r"([^\x00-\x1f\x7f-\x9f]*)\r\x1b\[(\d+)C", picture.removeprefix(ERASE)).groups()
     assert width(shown) <= max(columns, 6 + 8) + 1
     assert int(cursor) <= width(shown)
+
+
+def test_a_sequence_that_arrives_in_parts_is_one_key():
+    editor = Editor(lambda: "> ")
+    empty = editor.empty
+    for part in (b"ab\x1b", b"[", b"Dc"):
+        assert list(editor.feed(part)) == []
+    assert (empty, editor.empty) == (True, False)
+    assert list(editor.feed(b"\x1b[B\r")) == ["acb"]  # the key Down changes nothing on the newest line

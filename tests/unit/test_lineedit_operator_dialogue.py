@@ -47,7 +47,14 @@ def test_every_event_is_a_line():
         "01:01:01 [3] tcp 192.0.2.3:4000 disconnected, 2 unanswered",
         "01:01:01 [1] tcp 192.0.2.1:4000 disconnected",
     ]
+    view.event({"event": "missed", "time": 0.0, "events": 3})
+    view.event({"event": "ended", "time": 0.0, "reason": "a\x1b reload"})
+    assert view.shown() == [
+        "-- 3 events are missing here: you read too slowly",
+        "-- the daemon closed your session: a\\x1b reload",
+    ]
     view.event({"event": "something of a later version", "time": 0.0})
+    view.hears("something of a later version", 1)
     assert view.shown() == []
 
 

@@ -549,3 +549,44 @@ class Floods(SynchronousTestCase):
         with mock.patch("echod.services.nicks.lookalike_key", wraps=nicks.lookalike_key) as made:
             members[0].says("/join another")
         self.assertLess(made.call_count, 5)
+
+    def test_datagrams_that_arrive_faster_than_they_are_processed_are_dropped(self) -> None:
+        turns = Turns()
+        chat = Chat(ChatOptions(lines_per_second=0), Context(work=WorkBudget(turns.later, portion=1, turn=1)))
+        somebody = Somebody(chat, FROM_DATAGRAMS)
+        somebody.heard()
+        turns.all()
+        somebody.send(b"/me waves\n" * 5_000)
+        somebody.send(b"x" * 60_000)
+        self.assertIn("-- too fast: your lines are dropped until the earlier ones are processed", somebody.heard())
+
+    def test_a_line_that_ends_the_conversation_ends_it_for_the_rest_too(self) -> None:
+        """Nothing is processed or sent after /quit, however the end arrives."""
+        chat = Chat(ChatOptions(), Context())
+        somebody = Somebody(chat)
+        somebody.send(b"/quit")  # without a line end: processed when the peer half-closes
+        somebody.perform(somebody.session.ended())
+        self.assertEqual(somebody.heard()[-1], "-- goodbye")
+        self.assertIs(somebody.ended, End.CLOSE)
+        self.assertIs(somebody.session.ended().end, End.CLOSE)
+        self.assertIs(somebody.session.proceed().end, End.NOTHING)
+        self.assertIs(somebody.session._leave().end, End.CLOSE)
+        somebody.session._hear_hint()
+        self.assertEqual(somebody.heard(), [])
+
+    def test_held_lines_end_the_conversation_at_the_half_close(self) -> None:
+        turns = Turns()
+        chat = Chat(ChatOptions(), Context(work=WorkBudget(turns.later, portion=2, turn=2)))
+        somebody = Somebody(chat)
+        turns.all()
+        somebody.send(b"\n\n/quit\nlost\n")
+        somebody.perform(somebody.session.ended())
+        self.assertEqual(somebody.heard()[-1], "-- goodbye")
+
+    def test_a_nick_that_is_the_same_is_no_news(self) -> None:
+        chat = Chat(ChatOptions(), Context())
+        one, other = Somebody(chat), Somebody(chat)
+        one.says("/nick anna")
+        other.heard()
+        one.says("/nick anna")
+        self.assertEqual(other.heard(), [])

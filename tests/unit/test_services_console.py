@@ -15,6 +15,7 @@ from echod.model import Context, End, Peer
 from echod.services.console import LONGEST, Console, ConsoleOptions
 from echod.services.line_buffer import HINT
 from echod.services.operator_queue import LONGEST_ANSWER
+from echod.services.outbox import WAITING
 from echod.socket_names import Inet, UnixName
 from tests.turns import Turns
 
@@ -361,3 +362,31 @@ class Consoling(SynchronousTestCase):
             each.ends()
         self.assertEqual((one.heard, one.ended), (b"-- goodbye\n", End.CLOSE))
         self.assertEqual((other.heard, other.ended), (b"", End.CLOSE), "a stream has an end of its own")
+
+    def test_messages_that_arrive_faster_than_they_are_processed_are_refused(self):
+        turns = Turns()
+        console = Console(ConsoleOptions(), Context(work=WorkBudget(turns.later, portion=1, turn=1)))
+        operator, somebody = Operator(console), Somebody(console, FROM_DATAGRAMS)
+        operator.heard()
+        somebody.says(b"\n" * 40_000)
+        somebody.says(b"x" * 40_000)
+        self.assertIn(b"further messages are dropped until then", somebody.heard)
+        self.assertEqual([event["event"] for event in operator.heard("missed")], ["missed"])
+
+    def test_the_rest_of_held_messages_is_shown_at_the_end(self):
+        turns = Turns()
+        console = Console(ConsoleOptions(), Context(work=WorkBudget(turns.later, portion=2, turn=2)))
+        operator, somebody = Operator(console), Somebody(console)
+        turns.all()
+        somebody.says(b"one\ntwo\nthree\nfour")
+        somebody.ends()
+        self.assertEqual([event["text"] for event in operator.heard("said")], ["one", "two", "three", "four"])
+
+    def test_a_client_that_reads_too_slowly_is_told_how_many_answers_are_missing(self):
+        console = Console(ConsoleOptions(), Context())
+        operator, replies = Operator(console), []
+        console.session(FROM_A_STREAM, replies.append).received(b"a question\n")
+        for _ in range(2 * WAITING // LONGEST_ANSWER):
+            operator.answer(1, "x" * (LONGEST_ANSWER - 1))
+        heard = b"".join(b"".join(reply.more or ()) for reply in replies)
+        self.assertRegex(heard, rb"-- [0-9]+ answers are missing here: you read too slowly\n")

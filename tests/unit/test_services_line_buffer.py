@@ -82,6 +82,14 @@ def test_a_read_is_processed_in_portions():
     assert not other.held
 
 
+def test_work_before_the_first_piece_is_not_counted():
+    turns = Turns()
+    given = LineInput(Context(work=WorkBudget(turns.later, portion=10, turn=10)), messages=False)
+    given.spend(100)
+    assert given.add(b"\n" * 10)
+    assert parts(given) == 10
+
+
 def test_at_the_end_one_more_portion_is_processed():
     turns = Turns()
     given = LineInput(Context(work=WorkBudget(turns.later, portion=10, turn=10)), messages=False)

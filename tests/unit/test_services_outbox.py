@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from echod.gate.total_buffer import LITTLE, SendBudget
 from echod.model import NOTHING, Context, End
 from echod.services.outbox import BEHIND, OVERHEAD, PIECE, WAITING, ReplyOutbox
+from echod.services.outbox_delivery import Delivery, MemberOutbox
 
 
 class Reader:
@@ -175,3 +176,24 @@ def test_a_reader_that_catches_up_is_not_ended():
         reader.take()
     assert reader.ended is End.NOTHING
     assert reader.budget.missed == 10 * 7
+
+
+def test_a_closed_outbox_keeps_no_lines():
+    reader = Reader()
+    reader.outbox.put_all([b"one\n", b"two\n"])
+    assert reader.outbox.waiting == reader.budget.total == 8 + 2 * OVERHEAD
+    reader.outbox.close()
+    reader.outbox.put_all([b"three\n"])
+    assert reader.outbox.waiting == reader.budget.total == 0
+
+
+def test_a_delivery_gets_no_closed_outbox():
+    delivery = Delivery(Context(later=lambda _seconds, _call: None))
+    outbox = MemberOutbox(Context(), lambda _reply: None, lambda _count: b"", delivery, joined=True)
+    outbox.put(b"one\n")
+    assert list(delivery.waiting) == [outbox]
+    delivery.remove(outbox)
+    outbox.close()
+    outbox.put(b"two\n")
+    outbox.put_all([b"three\n"])
+    assert not delivery.waiting

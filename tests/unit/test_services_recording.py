@@ -50,7 +50,8 @@ def test_each_datagram_is_an_entry_and_gets_its_reply():
     replies: list[bytes] = []
     service.datagram(b"one", UDP, PLAIN, replies.append)
     service.datagram(b"", UDP, PLAIN, replies.append)
-    assert datas(recorder) == [b"one", b""]
+    assert service.answer(b"two", UDP) == b"received"
+    assert datas(recorder) == [b"one", b"", b"two"]
     assert replies == [b"received"] * 2
 
 
