@@ -32,6 +32,7 @@ def _tls(_address: Address, running: RunningService, shared: DaemonContext) -> M
         clock=shared.reactor,
         seconds=config.limits.handshake,
         context=contexts.default,
+        choose=contexts.context_for_hello,
         handshakes=shared.state.handshakes,
         work=shared.context.work,
     )

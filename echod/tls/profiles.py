@@ -14,11 +14,12 @@ from typing import Final, Literal
 
 Profile = Literal["intermediate", "modern"]
 
-GROUPS: Final = "X25519:P-256:P-384"
-ONE_GROUP: Final = "prime256v1"
-"""The group for a Python whose `ssl` can set only one (before 3.15). Every TLS client supports it. A client that
-offers a key of another group first needs one more round trip. OpenSSL's defaults have groups that the guidelines do
-not allow."""
+GROUPS: Final[Mapping[int, str]] = MappingProxyType({0x001D: "X25519", 0x0017: "prime256v1", 0x0018: "secp384r1"})
+"""The key exchange groups by their numbers (RFC 8446 4.2.7), the preferred one first. OpenSSL's defaults have groups
+that the guidelines do not allow."""
+DEFAULT_GROUP: Final = 0x0017  #: every TLS client supports it
+ONE_GROUP: Final = not hasattr(ssl.SSLContext, "set_groups")
+"""Whether a context can have only one group (Python before 3.15). Then a server has a context for each group."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ PROFILES: Final[Mapping[Profile, _Rules]] = MappingProxyType(
 )
 
 
-def apply(context: ssl.SSLContext, profile: Profile) -> None:
-    """Set versions, suites and groups of a server's context.
+def apply(context: ssl.SSLContext, profile: Profile, group: int = DEFAULT_GROUP) -> None:
+    """Set versions, suites and groups of a server's context; with ONE_GROUP it is `group`.
 
     The client chooses among them, because it knows whether its processor has AES. Renegotiation is refused, which
     Python does not do by default. Early data is off, and Python cannot turn it on. One session ticket is sent: each
@@ -51,11 +52,10 @@ def apply(context: ssl.SSLContext, profile: Profile) -> None:
     context.minimum_version = rules.lowest
     if rules.suites:
         context.set_ciphers(rules.suites)
-    set_groups = getattr(context, "set_groups", None)  # from Python 3.15 on
-    if set_groups is not None:
-        set_groups(GROUPS)
+    if ONE_GROUP:
+        context.set_ecdh_curve(GROUPS[group])
     else:
-        context.set_ecdh_curve(ONE_GROUP)
+        context.set_groups(":".join(GROUPS.values()))  # type: ignore[attr-defined] # from Python 3.15 on
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 1

@@ -11,7 +11,8 @@ from typing import Any
 
 from echod.escaping import escaped
 from echod.tls.certificates import Certificate, CertificateError
-from echod.tls.profiles import Profile, allow_weak_keys, apply
+from echod.tls.client_hello import key_exchange_groups
+from echod.tls.profiles import DEFAULT_GROUP, GROUPS, ONE_GROUP, Profile, allow_weak_keys, apply
 
 
 class ServerContexts:
@@ -41,7 +42,23 @@ class ServerContexts:
             for name in certificate.facts.names:
                 self._by_name.setdefault(name.lower(), context)
         self.default = contexts[0]
-        self.default.sni_callback = self._choose
+        self._by_group = {DEFAULT_GROUP: self.default}
+        # The context that a server name selects later does not change the group. In TLS 1.2, OpenSSL refuses keys of
+        # client certificates that are not of the group.
+        if ONE_GROUP and not authorities:
+            for group in GROUPS.keys() - {DEFAULT_GROUP}:
+                context = _context(certificates[0], profile, alpn, authorities, required=required, group=group)
+                self._by_group[group] = context
+        for context in self._by_group.values():
+            context.sni_callback = self._choose
+
+    def context_for_hello(self, record: bytes) -> ssl.SSLContext:
+        """The context with which a handshake begins; `record` is the first one of the client.
+
+        A client with a key of the context's group needs one round trip less.
+        """
+        usable = [group for group in key_exchange_groups(record) if group in self._by_group]
+        return self._by_group[usable[0]] if usable else self.default
 
     def __reduce__(self) -> Any:
         """Contexts cannot be pickled: the other process makes its own from the same certificates and keys."""
@@ -97,10 +114,16 @@ def _as_file(content: bytes) -> Iterator[str]:
 
 
 def _context(
-    certificate: Certificate, profile: Profile, alpn: Sequence[str], authorities: str, *, required: bool
+    certificate: Certificate,
+    profile: Profile,
+    alpn: Sequence[str],
+    authorities: str,
+    *,
+    required: bool,
+    group: int = DEFAULT_GROUP,
 ) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    apply(context, profile)
+    apply(context, profile, group)
     try:
         if certificate.issuer is not None:
             allow_weak_keys(context)

@@ -278,6 +278,23 @@ def test_a_session_is_resumed(server):
         assert json.loads(rest(again))["tls"]["resumed"]
 
 
+def test_a_handshake_takes_one_round_trip(server):
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client_context().wrap_bio(to_client, to_server, server_hostname="localhost")
+    sent = 0
+    with socket.create_connection(server.inet("echo", "tls"), SECONDS) as opened:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                if to_server.pending:
+                    sent += 1
+                    opened.sendall(to_server.read())
+                to_client.write(opened.recv(65_536))
+    assert sent == 1
+
+
 # hostile clients
 
 

@@ -1,11 +1,15 @@
 """The contexts of a server: the certificate by name, the profile, and what they refuse."""
 
+import contextlib
 import ssl
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from echod.tls.certificate_facts import facts_of_der
 from echod.tls.certificates import CertificateError, self_signed
+from echod.tls.client_hello import key_exchange_groups
 from echod.tls.profiles import PROFILES
 from echod.tls.server import ServerContexts
 from tests.tls import authority, issued
@@ -55,6 +59,52 @@ def test_the_certificate_is_chosen_by_the_name(contexts, asked, first):
 def test_an_exact_name_and_its_wildcard_have_their_own_certificates(contexts):
     assert presented(contexts, "a.deep.two.example") == ("one.example", "*.deep.two.example")
     assert presented(contexts, "one.example") == ("one.example",)
+
+
+def hello(group):
+    """The hello of a client with a key of one group, or with OpenSSL's usual groups."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if group is not None:
+        client.set_ecdh_curve(group)
+    unused, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.wrap_bio(unused, sent, server_hostname="one.example").do_handshake()
+    return sent.read()
+
+
+@pytest.mark.parametrize(
+    ("group", "number"), [("X25519", 29), ("prime256v1", 23), ("secp384r1", 24), (None, 29)], ids=str
+)
+def test_a_handshake_takes_one_round_trip_whatever_group_the_client_prefers(contexts, group, number):
+    record = hello(group)
+    assert key_exchange_groups(record)[0] == number
+    received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    received.write(record)
+    context = contexts.context_for_hello(record)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(received, sent, server_side=True).do_handshake()
+    assert len(sent.read()) > 400, "it is a request for another hello"
+
+
+def test_a_client_certificate_of_any_key_is_accepted_in_tls_1_2():
+    """With a group that is not that of the key, OpenSSL would refuse it."""
+    contexts = ServerContexts([issued("one.example")], authorities=authority().certificate_pem.decode())
+    assert contexts.context_for_hello(hello("X25519")) is contexts.default
+
+
+def test_without_a_known_group_the_default_context_is_used(contexts):
+    for record in (b"", hello("secp521r1"), hello(None)[:100], b"\x16\x03\x01\x00\x02\x01\x00"):
+        assert contexts.context_for_hello(record) is contexts.default
+
+
+@given(st.data())
+def test_a_malformed_hello_has_no_groups_or_known_ones(data):
+    record = bytearray(hello("X25519"))
+    cut = data.draw(st.integers(0, len(record)))
+    assert key_exchange_groups(bytes(record[:cut])) == ([29] if cut == len(record) else [])
+    for _ in range(data.draw(st.integers(1, 5))):
+        record[data.draw(st.integers(0, len(record) - 1))] = data.draw(st.integers(0, 255))
+    assert all(0 <= group < 1 << 16 for group in key_exchange_groups(bytes(record)))
 
 
 @pytest.mark.parametrize("profile", PROFILES)

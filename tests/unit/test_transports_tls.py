@@ -389,6 +389,18 @@ def test_a_fin_without_close_notify_is_the_end_and_a_fact(version):
     assert pair.client.top.heard == b"hello"
 
 
+def test_a_server_chooses_the_context_by_the_first_record():
+    """With the only group of the default context, the server would ask for another hello."""
+    contexts = server_contexts()
+    pair = Pair(choose=contexts.context_for_hello)
+    everything = pair.client.waiting()
+    for at in range(len(everything)):
+        assert not pair.server.wire.sent
+        pair.server.layer.received(everything[at : at + 1])
+    pair.client.layer.received(pair.server.waiting())
+    assert hasattr(pair.client.top, "below")
+
+
 def test_a_fin_within_the_handshake_closes(version):
     pair = Pair(version)
     pair.server.layer.received(pair.client.waiting()[:50])

@@ -2,7 +2,7 @@
 
 Its rules:
 
-* A server makes no TLS object before the first bytes of a plausible ClientHello. A silent client costs little, and
+* A server makes no TLS object before the first record of a plausible ClientHello. A silent client costs little, and
   OpenSSL sends no alert to a client that does not speak TLS.
 * Many small records in one read cost units of the work budget, and may have to wait.
 * After the peer's close_notify its bytes are ignored, and this side continues to send (RFC 8446 6.1). After our
@@ -32,7 +32,7 @@ from echod.transports.layers.layer_interface import (
     StreamTransport,
 )
 from echod.transports.layers.tls_engine import TlsEngine
-from echod.transports.layers.tls_record_queue import RECORD, RecordCost, RecordQueue, is_not_a_hello
+from echod.transports.layers.tls_record_queue import READ, RECORD, RecordCost, RecordQueue, is_not_a_hello
 
 NOT_TLS: Final = bytes.fromhex("15 0301 0002 020a")  #: fatal alert unexpected_message (RFC 8446 6)
 COST: Final = 256  #: units of the work budget: a handshake takes about half a millisecond of the processor
@@ -49,12 +49,12 @@ class TlsLayer(HandshakeLayer):
 
     The role is that of `context`. With one of PROTOCOL_TLS_CLIENT it is a client: it asks for `server_hostname`, and
     calls `verify` before the level above begins. A server counts unfinished handshakes in `handshakes`, and starts no
-    more of them in a turn than `work` permits.
+    more of them in a turn than `work` permits. `choose` may choose another context by the first record of the client.
     """
 
     __slots__ = (
-        "_context", "_cost", "_deaf", "_engine", "_finished", "_handshakes", "_peer_fin", "_pumping", "_queue",
-        "_since", "_throttled", "_verify", "_waits", "_work", "server_hostname",
+        "_choose", "_context", "_cost", "_deaf", "_engine", "_finished", "_handshakes", "_peer_fin", "_pumping",
+        "_queue", "_since", "_throttled", "_verify", "_waits", "_work", "server_hostname",
     )  # fmt: skip
 
     hands_engine = True
@@ -70,10 +70,11 @@ class TlsLayer(HandshakeLayer):
         verify: Verify | None = None,
         handshakes: Handshakes = UNCOUNTED,
         work: WorkBudget = UNBOUNDED,
+        choose: Callable[[bytes], ssl.SSLContext] | None = None,
     ) -> None:
         super().__init__(build, clock, seconds)
         self.server_hostname = server_hostname
-        self._context, self._verify = context, verify
+        self._context, self._choose, self._verify = context, choose, verify
         self._handshakes, self._work = handshakes, work
         self._engine: TlsEngine | None = None
         self._queue = RecordQueue()  # received, and not decoded yet
@@ -202,12 +203,12 @@ class TlsLayer(HandshakeLayer):
     # the handshake
 
     def _greet(self) -> None:
-        """Start the handshake of a server if the first bytes may be a ClientHello; otherwise refuse the client."""
+        """Start the handshake of a server with a record that may be a ClientHello; otherwise refuse the client."""
         first = self._queue.first(6)
         if is_not_a_hello(first):
             self.below.write(NOT_TLS)
             self._fail(not_a_hello(self._queue.first(64)))
-        elif len(first) == 6 and not self._waits:
+        elif self._queue.has_record and not self._waits:
             if self._work.is_used_up:
                 self._waits = True
                 self.below.pause()
@@ -225,6 +226,8 @@ class TlsLayer(HandshakeLayer):
         if server:
             self._work.spend(COST)
             self._handshakes.begin(self._evict)
+            if self._choose is not None:
+                self._context = self._choose(self._queue.first(READ))
         self._engine = TlsEngine(self._context, self._queue, self.server_hostname)
         if self._shake():
             self._pump()

@@ -47,6 +47,11 @@ class RecordQueue:
         """Whether `take` would return bytes."""
         return len(self._data) >= (1 if self._left else HEADER)
 
+    @property
+    def has_record(self) -> bool:
+        """Whether the queue begins with a whole record. Nothing may have been taken yet."""
+        return len(self._data) >= HEADER + int.from_bytes(self._data[3:HEADER], "big") > HEADER
+
     def is_whole(self, data: bytes) -> bool:
         """Whether received bytes are one whole record, and nothing is queued: then it needs no queue."""
         return (
