@@ -49,6 +49,7 @@ from echod.version import VERSION
 from echod.workers.cpu_count import workers_of
 from echod.workers.held_sockets import unshareable
 from echod.workers.supervisor import Supervisor
+from echod.workers.worker import programs
 
 EX_USAGE: Final = 64  #: sysexits(3)
 EX_OSERR: Final = 71
@@ -251,18 +252,20 @@ def makeService(options: Options) -> Daemon:
     reactor.addSystemEventTrigger("before", "shutdown", store.end)  # before the one that stops the daemon
     if os.geteuid() == 0 and (identity is None or identity.user == 0):
         notes.append("serving as root: start echod as another user, or use --uid")
-    notes += unused_proxies(configuration)
+    notes += [*unused_proxies(configuration), *(workers.hold(bound) if workers is not None else ())]
     for note in [*notes, *store.passed.close_rest(), *start_warnings(bound), *filter(None, [notify.error])]:
         log.say("warn", note)
     rules = None
     if configuration.daemon.landlock:
         writes = [file for file in (log.output.path, pidfile and pidfile.path) if file]
         awaited = [spec.address for spec in absent]
-        rules = landlock.rules_of(configuration, bound, writes, os.environ, awaited)
+        executes = programs() if workers is not None else []
+        rules = landlock.rules_of(configuration, bound, writes, os.environ, awaited, executes)
     daemon.become = partial(_become, identity, rules, bound, daemon, pidfile)
     if pidfile is not None:
         reactor.addSystemEventTrigger("after", "shutdown", pidfile.remove)
-    reactor.callWhenRunning(install, reactor, daemon.abandon, daemon.reload, daemon.rotated)
+    processes = workers.processes if workers is not None else None
+    reactor.callWhenRunning(install, reactor, daemon.abandon, daemon.reload, daemon.rotated, processes)
     return daemon
 
 

@@ -27,6 +27,7 @@ CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same on every arc
 VERSION: Final = 1  #: the flag that requests the version of the interface
 PATH_BENEATH, NET_PORT = 1, 2
 
+EXECUTE: Final = 1 << 0
 WRITE_FILE: Final = 1 << 1
 READ_FILE: Final = 1 << 2
 READ_DIR: Final = 1 << 3
@@ -68,11 +69,13 @@ def rules_of(
     writes: Iterable[str],
     environ: Mapping[str, str],
     awaited: Iterable[Address] = (),
+    executes: Iterable[str] = (),
 ) -> Rules:
     """The rules for a daemon with this configuration, which it can read again.
 
-    `writes` are files that the daemon reopens or removes, `awaited` are addresses that it will bind later. The rules
-    name the folders of files rather than the files: an editor replaces a file by another.
+    `writes` are files that the daemon reopens or removes, `awaited` are addresses that it will bind later, `executes`
+    the programs that it starts. The rules name the folders of files rather than the files: an editor replaces a file by
+    another.
     """
     paths: dict[str, int] = {}
 
@@ -91,6 +94,9 @@ def rules_of(
     for file in (*configuration.sources, *_files(configuration.services)):
         allow_beside(file, READ)
         allow_beside(os.path.realpath(file), READ)  # certbot renews a certificate by another target of the link
+    for program in executes:
+        allow(program, READ_FILE | EXECUTE)
+        allow(Path(version.__file__).parents[1], READ_DIR)  # it imports this package again; names only
     for written in writes:
         allow_beside(written, WRITE)
     for given in (environ.get(name, "").split(":") for name in FOLDERS):
@@ -159,6 +165,18 @@ def confine(rules: Rules) -> int:
     finally:
         os.close(ruleset)
     return version
+
+
+def forbid_execution() -> None:
+    """Let this process start no program. Raises OSError; Landlock must be available."""
+    kernel = Kernel()
+    buffer = kernel.ffi.from_buffer(struct.pack("Q", EXECUTE))
+    ruleset = kernel.syscall(CREATE_RULESET, buffer, len(buffer), 0)
+    try:
+        kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
+        kernel.syscall(RESTRICT_SELF, ruleset, 0)
+    finally:
+        os.close(ruleset)
 
 
 def _allow_path(kernel: Kernel, ruleset: int, path: str, access: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, Final
 
@@ -23,8 +23,16 @@ def hold() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, OURS)
 
 
-def install(reactor: Any, stop_now: Callable[[], None], reload: Callable[[], None], reopen: Callable[[], None]) -> None:
+def install(
+    reactor: Any,
+    stop_now: Callable[[], None],
+    reload: Callable[[], None],
+    reopen: Callable[[], None],
+    workers: Callable[[], Collection[int]] | None = None,
+) -> None:
     """Replace Twisted's handlers, with which the process would end as killed by the signal.
+
+    `workers` are the processes whose end the caller itself waits for.
 
     Call it when the reactor is running: it installs its own handlers at its start. Blocked signals arrive now.
     """
@@ -48,7 +56,7 @@ def install(reactor: Any, stop_now: Callable[[], None], reload: Callable[[], Non
     on(signal.SIGUSR1, reopen)
     reactor.addSystemEventTrigger("after", "shutdown", ignore)
     if os.getpid() == 1:
-        reap_orphans()
+        reap_orphans(workers)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, OURS)
 
 
@@ -62,9 +70,21 @@ def ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def reap_orphans() -> None:
-    """Let the kernel reap child processes. Process 1 of a container inherits every orphan; echod itself starts none."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    with suppress(ChildProcessError):  # children that ended before
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+def reap_orphans(workers: Callable[[], Collection[int]] | None = None) -> None:
+    """Reap child processes, except workers. Process 1 of a container inherits every orphan.
+
+    Without workers the kernel reaps them.
+    """
+    if workers is None:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    def reap(_number: int = 0, _frame: object = None) -> None:
+        with suppress(ChildProcessError):
+            while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                if workers is not None and ended.si_pid in workers():
+                    break  # what ended after it is reaped at the next signal
+                os.waitpid(ended.si_pid, os.WNOHANG)
+
+    if workers is not None:
+        signal.signal(signal.SIGCHLD, reap)
+    reap()  # those that ended before

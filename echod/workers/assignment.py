@@ -1,4 +1,4 @@
-"""What the parent gives to a worker: a configuration, and the descriptors of the sockets to serve.
+"""The assignment of a worker by the parent: a configuration, and the descriptors of the sockets to serve.
 
 The parent pickles it, so that the worker serves exactly what was checked. Keys of certificates are part of it: a worker
 may not be permitted to read their files.

@@ -6,6 +6,7 @@ is replaced within milliseconds.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -13,10 +14,11 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 
+from echod.admin.access_control import AdminService
 from echod.config.settings import Configuration
 from echod.daemon.bind import BoundSocket
 from echod.daemon.config_diff import ConfigurationRefused
-from echod.escaping import system_error
+from echod.escaping import escaped, system_error
 from echod.events import CATALOGUE
 from echod.services.in_process_membership import LocalMembership
 from echod.shared_memory.memory import PARENT, SharedMemory
@@ -70,6 +72,13 @@ class Supervisor:
         )
         return self._state
 
+    def hold(self, bound: Iterable[BoundSocket]) -> list[str]:
+        """Hold these sockets for the workers; returns warnings.
+
+        Call it before root privileges are dropped: all sockets of a UDP address must be of one user.
+        """
+        return list(self._sockets.add(one for one in bound if one.service.kind is not AdminService))
+
     # WorkerPool
 
     @property
@@ -82,21 +91,22 @@ class Supervisor:
         if not daemon.running:
             return
         self._daemon, self._ready = daemon, ready
-        self._hold(self._bound())
         self._check.start(CHECKED, now=False)
         self._fill()
 
     def prepare(self, configuration: Configuration, bound: Iterable[BoundSocket]) -> Deferred[None]:
         """As WorkerPool."""
         bound = tuple(bound)
-        self._hold(bound)
+        for warning in self.hold(bound):
+            self._daemon.log.say("warn", warning)
         self._refusal = None
         preparing: Deferred[None] = Deferred()
         self._preparing = preparing
         for worker in self._serving():
             worker.prepared = False
             assert worker.number is not None
-            data, descriptors = packed(configuration, self._sockets.of_worker(worker.number, bound))
+            for_clients = (one for one in bound if one.service.kind is not AdminService)
+            data, descriptors = packed(configuration, self._sockets.of_worker(worker.number, for_clients))
             worker.channel.send_with("prepare", {}, data, descriptors)
         self._look_whether_prepared()
         return preparing
@@ -158,6 +168,10 @@ class Supervisor:
             for worker in sorted(self._serving(), key=lambda one: one.number or 0)
         ]
 
+    def processes(self) -> list[int]:
+        """The numbers of all worker processes."""
+        return [worker.pid for worker in self._workers]
+
     def figures(self) -> Mapping[str, int]:
         """As WorkerPool."""
         return sum((Counter(worker.figures) for worker in self._workers), Counter(self._past))
@@ -170,10 +184,6 @@ class Supervisor:
 
     def _bound(self) -> list[BoundSocket]:
         return [listener.bound for listener in self._daemon.listeners if not listener.is_admin]
-
-    def _hold(self, bound: Iterable[BoundSocket]) -> None:
-        for warning in self._sockets.add(bound):
-            self._daemon.log.say("warn", warning)
 
     def _fill(self) -> None:
         """Give each free place to a process that waits, and start processes: one for each place, and a spare one."""
@@ -190,7 +200,8 @@ class Supervisor:
             try:
                 self._workers.append(Worker(self._reactor, self._received, self._ended))
             except OSError as error:
-                self._daemon.log.say("error", f"no worker process can be started: {system_error(error)}")
+                where = escaped(sys.executable)
+                self._daemon.log.say("error", f"no worker process can be started: {where}: {system_error(error)}")
                 self._rest()
                 return
 

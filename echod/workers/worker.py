@@ -130,6 +130,17 @@ def _command(descriptor: int) -> list[str]:
     return [sys.executable, *warnings, "-P", "-m", ENTRY, str(descriptor), str(os.getpid())]
 
 
+def programs() -> list[str]:
+    """The files that are executed to start a worker: the interpreter, and the loader of its libraries (ld.so(8))."""
+    found = {os.path.realpath(sys.executable)}
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        for line in maps:
+            path = line.rstrip("\n").partition("/")[2]
+            if os.path.basename(path).startswith("ld-"):
+                found.add(os.path.realpath(f"/{path}"))
+    return sorted(found)
+
+
 def _signal(number: int) -> str:
     try:
         return signal.Signals(number).name

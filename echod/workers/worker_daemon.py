@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from echod.daemon.bind import specs_of
 from echod.daemon.config_diff import ConfigurationRefused
 from echod.daemon.daemon import Daemon
 from echod.daemon.daemon_figures import flush_counters_in_steps, process_figures
+from echod.daemon.landlock import forbid_execution
 from echod.daemon.running_service import ResourceRefused, UnusableService
 from echod.services.in_process_membership import LocalMembership
 from echod.shared_memory.memory import SharedMemory
@@ -85,6 +87,9 @@ class WorkerDaemon:
             self._channel.send("failed", {"error": str(error)})
             self._end()
             return
+        if configuration.daemon.landlock:
+            with suppress(OSError):  # not available: the parent has logged it
+                forbid_execution()
         self._daemon.startService()
         self._publication.start(PUBLISH_EVERY)
         self._channel.send("serving")

@@ -9,12 +9,14 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.contract.matrix import PLANES, data, exactly, rest
 from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, run
+from tests.unit.test_daemon_landlock import there_is_landlock
 
 ECHO = '"tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/stream", "unix-dgram://{dir}/datagram"'
 FLOWS = 24  #: UDP flows: that all of them belong to one of two workers has a probability of 2**-23
@@ -54,6 +56,11 @@ def fetched(daemon: Daemon, path: str) -> bytes:
 
 def pids(daemon: Daemon) -> list[int]:
     return [one["pid"] for one in status(daemon)["workers"]]
+
+
+def is_replaced(daemon: Daemon, pid: int) -> bool:
+    now = [one["pid"] for one in status(daemon)["workers"] if one["serving"]]
+    return pid not in now and len(now) == 2
 
 
 def children(pid: int) -> list[int]:
@@ -111,7 +118,7 @@ def test_a_killed_worker_costs_its_own_connections_only(plane):
         first, second = status(daemon)["workers"]
         assert first["connections"] + second["connections"] == len(clients)
         os.kill(first["pid"], signal.SIGKILL)
-        assert eventually(lambda: (first["pid"] not in pids(daemon)) and len(pids(daemon)) == 2)
+        assert eventually(partial(is_replaced, daemon, first["pid"]))
         alive = [echoed(one) for one in clients]
         assert alive.count(False) == first["connections"]
         assert all(echoed(one) for one in udp)  # also those of the dead worker's socket
@@ -275,6 +282,19 @@ def test_what_workers_cannot_share_is_an_error_of_the_start(more, error):
         assert error in daemon.log()
     finally:
         daemon.close()
+
+
+@pytest.mark.skipif(not there_is_landlock(), reason="this kernel has no Landlock")
+def test_a_confined_parent_can_replace_workers():
+    with Daemon(configuration().replace("workers = 2", "workers = 2\nlandlock = true")) as daemon:
+        assert eventually(lambda: has_a_spare(daemon))
+        daemon.stderr.wait_for("confined by Landlock, version")
+        for _ in range(3):
+            first = pids(daemon)[0]
+            os.kill(first, signal.SIGKILL)
+            assert eventually(partial(is_replaced, daemon, first))
+        with connected(daemon) as client:
+            assert echoed(client)
 
 
 def test_it_needs_no_working_folder_and_no_module_path():
