@@ -10,7 +10,7 @@ ask one node for its state.
 
 Messages may be lost for one process only: it reads too slowly, or it was not connected. Its replica is then restored
 from the state of another node. All bounds are those of an outbox (`echod.services.outbox`): a slow process loses
-messages and is told their number. It delays neither other processes nor connections.
+messages and gets their number. It delays neither other processes nor connections.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Replica(Protocol):
         """Continue with the state of another node; None: no other node has one, and this one continues with its own.
 
         `node` is the number of this node from now on. It is called once before the first message, and again after
-        messages were lost: `lost` of them. What this process does not find of its own in the state is sent again.
+        messages were lost: `lost` of them. Send again all that this process has and the state does not.
         """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from echod.membership import LineReceiver
@@ -27,15 +27,27 @@ class LocalMember(Member):
 
     def say(self, text: str) -> int:
         """As RoomMember."""
-        return self._send(f"{self.nick}: {text}")
+        return self._send(self.saying(text))
+
+    def saying(self, text: str) -> str:
+        """The line for what this member says."""
+        return f"{self.nick}: {text}"
 
     def act(self, text: str) -> int:
         """As RoomMember."""
-        return self._send(f"* {self.nick} {text}")
+        return self._send(self.acting(text))
+
+    def acting(self, text: str) -> str:
+        """The line for what this member does."""
+        return f"* {self.nick} {text}"
 
     def message(self, to: str, text: str) -> None:
         """As RoomMember."""
-        self._try(self._server.message, to, f"{self.nick} (to you): {text}")
+        self._try(self._server.message, to, self.privately(text))
+
+    def privately(self, text: str) -> str:
+        """The line that another member gets for a message of this one."""
+        return f"{self.nick} (to you): {text}"
 
     def rename(self, written: str) -> None:
         """As RoomMember."""
@@ -60,8 +72,13 @@ class LocalMember(Member):
         """As RoomMember."""
         self._server.leave(self)
 
+    def take_message(self) -> None:
+        """Take a message to this member from its rate. Raises Unheard if none is left."""
+        if not self.messages.take():
+            raise Unheard(f"not sent: more than {self.messages.per_second:g} lines a second to {self.nick}")
+
     def _send(self, text: str) -> int:
-        return len(self.room.members) // HEARERS if self._try(self.room.say, self, text) else 0
+        return len(self.room.hearers) // HEARERS if self._try(self.room.say, self, text) else 0
 
     def _try(self, action: Callable[..., None], *given: object) -> bool:
         """Perform an action; if it is refused, send the reason to the member, and return False."""
@@ -79,7 +96,7 @@ class ChatServer:
     def __init__(self, context: Context, history: int, rooms: int, room_rate: float) -> None:
         self._context = context
         self._history, self._most, self._room_rate = history, rooms, room_rate
-        self._guests = 0
+        self.guests = 0  #: the number of the last guest
         lobby = Room(context, LOBBY, history, room_rate)
         self._rooms = {nicks.key(LOBBY): lobby}
         self._lookalike_keys = {lobby.lookalike_key: lobby}
@@ -97,17 +114,50 @@ class ChatServer:
 
     def enter(self, receiver: LineReceiver, host: str) -> LocalMember:
         """As Rooms: add a member as a guest in the lobby."""
-        nick = self._guest()
         room = self._rooms[nicks.key(LOBBY)]
+        member = self.add(receiver, host, self._guest(), room)
+        room.news("joined", member, f"{member.nick} has joined")
+        others = room.names(member, WELCOMED)
+        member.hear(f"-- welcome: you are {member.nick}, in {room.name} with {others}; /help lists the commands")
+        room.show_history(member)
+        return member
+
+    def enter_again(self, receiver: LineReceiver, host: str, nick: str, room_name: str) -> LocalMember:
+        """Add a member with the name and in the room that it had. If they are taken, it is a guest, in the lobby."""
+        is_free = nicks.key(nick) not in self._named and nicks.lookalike_key(nick) not in self._seen
+        room = self._rooms.get(nicks.key(room_name))
+        if (
+            room is None
+            and len(self._rooms) < self._most
+            and nicks.lookalike_key(room_name) not in self._lookalike_keys
+        ):
+            room = self.add_room(room_name, host)
+        room = room or self._rooms[nicks.key(LOBBY)]
+        member = self.add(receiver, host, nick if is_free else self._guest(), room)
+        room.news("joined", member, f"{member.nick} has joined")
+        if (member.nick, room.name) != (nick, room_name):
+            member.hear(f"-- you are now {member.nick}, in {room.name} with {room.names(member, WELCOMED)}")
+        return member
+
+    def add(self, receiver: LineReceiver, host: str, nick: str, room: Room) -> LocalMember:
+        """Add a member whose name is free, without a notice."""
         member = LocalMember(self, nick, room, receiver, host)
         self._limit_messages(member)
         self._name(member, nick)
-        room.members[member] = None
-        room.news("joined", member, f"{nick} has joined")
-        others = room.names(member, WELCOMED)
-        member.hear(f"-- welcome: you are {nick}, in {room.name} with {others}; /help lists the commands")
-        room.show_history(member)
+        room.join(member)
         return member
+
+    def add_room(self, name: str, host: str) -> Room:
+        """Add a room whose name is free; `host` is that of the member that created it."""
+        room = Room(self._context, name, self._history, self._room_rate, host)
+        self._made_by[host] += 1
+        self._rooms[nicks.key(name)] = self._lookalike_keys[room.lookalike_key] = room
+        return room
+
+    def close(self) -> None:
+        """Release the histories, and forget all members and rooms."""
+        for room in self._rooms.values():
+            room.close()
 
     def _limit_messages(self, member: LocalMember) -> None:
         """A member is sent no more lines by others alone than a room takes."""
@@ -144,13 +194,24 @@ class ChatServer:
                 raise Unheard(f"the name {name} is taken: it looks like {like.name}")
             if self._made_by[member.host] >= self._most - len(self._rooms):
                 raise Unheard(f"your host has created {self._made_by[member.host]} rooms; the rest is for other hosts")
-            room = Room(self._context, name, self._history, self._room_rate, member.host)
-            self._made_by[member.host] += 1
-            self._rooms[nicks.key(name)] = self._lookalike_keys[room.lookalike_key] = room
+            room = self.add_room(name, member.host)
         self._out(member)
         member.room = room
-        room.members[member] = None
+        room.join(member)
         room.news("joined", member, f"{member.nick} has joined")
+
+    @property
+    def limits(self) -> tuple[int, int, float]:
+        """The arguments of `reconfigure`."""
+        return self._history, self._most, self._room_rate
+
+    def all_rooms(self) -> Iterable[Room]:
+        """The rooms, in the order of their creation: the lobby first."""
+        return self._rooms.values()
+
+    def has(self, written: str) -> bool:
+        """Whether a member has this nick."""
+        return nicks.key(written) in self._named
 
     def called(self, written: str) -> LocalMember:
         """The member with this nick, in any case and normalization. Raises Unheard."""
@@ -167,14 +228,12 @@ class ChatServer:
     def message(self, written: str, text: str) -> None:
         """Send a text to the member of this nick alone. Raises Unheard."""
         member = self.called(written)
-        if not member.messages.take():
-            rate = member.messages.per_second
-            raise Unheard(f"not sent: more than {rate:g} lines a second to {member.nick}")
+        member.take_message()
         member.hear(text)
 
     def _out(self, member: Member) -> None:
         room = member.room
-        del room.members[member]
+        room.part(member)
         if room.members or room.name == LOBBY:
             room.news("left", member, f"{member.nick} has left")
         else:
@@ -185,8 +244,8 @@ class ChatServer:
 
     def _guest(self) -> str:
         while True:
-            self._guests += 1
-            nick = f"guest{self._guests}"
+            self.guests += 1
+            nick = f"guest{self.guests}"
             if nicks.key(nick) not in self._named and nicks.lookalike_key(nick) not in self._seen:
                 return nick
 

@@ -59,12 +59,12 @@ class LocalOperator:
     ) -> None:
         self.hear = hear
         self.dismissed = dismissed
+        self.number = number
         self._queue = queue
-        self._number = number
 
     def leave(self) -> None:
         """As Operator."""
-        self._queue.remove_operator(self._number)
+        self._queue.remove_operator(self.number)
 
 
 class LocalOperatorQueue:
@@ -82,12 +82,12 @@ class LocalOperatorQueue:
         self.reconfigure(away, most, most_in_all)
         self._clients: dict[int, Client] = {}
         self._operators: dict[int, LocalOperator] = {}
-        self._numbers = 0
-        self._operator_numbers = 0
+        self.numbers = 0  #: the number of the last client
+        self.operator_numbers = 0  #: the number of the last operator
         self._kept = 0
         self._kept_of: Counter[str] = Counter()  # by host
         self._ended_of: dict[str, dict[Client, None]] = {}  # by host: clients that only wait for an answer
-        self._last: int | None = None  # the client of the last message
+        self.last: int | None = None  #: the client of the last message
 
     def reconfigure(self, away: str, most: int, most_in_all: int) -> None:
         """Change the options."""
@@ -104,14 +104,33 @@ class LocalOperatorQueue:
         dismissed: Callable[[], None],
     ) -> LocalOperator:
         """As OperatorQueue."""
-        self._operator_numbers += 1
-        number = self._operator_numbers
-        operator = self._operators[number] = LocalOperator(self, number, hear, dismissed)
+        self.operator_numbers += 1
+        number = self.operator_numbers
+        operator = self.keep_operator(number, hear, dismissed)
         here = [{"client": one.number, "peer": one.peer} for one in self._clients.values()]
         first = self._event("here", operator=number, operators=len(self._operators), clients=here)
         waiting = [(when, one, text) for one in self._clients.values() for when, text in one.waiting]
         begun(number, self._snapshot(first, sorted(waiting, key=lambda message: message[0])))
         return operator
+
+    def keep_operator(
+        self, number: int, hear: Callable[[OperatorEvent], None], dismissed: Callable[[], None]
+    ) -> LocalOperator:
+        """Add an operator with a number."""
+        operator = self._operators[number] = LocalOperator(self, number, hear, dismissed)
+        return operator
+
+    @property
+    def limits(self) -> tuple[str, int, int]:
+        """The arguments of `reconfigure`."""
+        return self._away, self._most, self._most_in_all
+
+    def forget(self) -> None:
+        """Release the messages, and forget all clients and operators."""
+        for client in self._clients.values():
+            self._release(client)
+        self._clients.clear()
+        self._operators.clear()
 
     @staticmethod
     def _snapshot(first: OperatorEvent, waiting: list[tuple[float, Client, str]]) -> Iterator[OperatorEvent]:
@@ -139,7 +158,7 @@ class LocalOperatorQueue:
             done(why)
 
     def _answer(self, to: int | None, text: str, operator: int | None) -> int:
-        number = self._last if to is None else to
+        number = self.last if to is None else to
         client = None if number is None else self._clients.get(number)
         if number is None:
             raise Unanswerable("no client has sent a message yet")
@@ -162,29 +181,50 @@ class LocalOperatorQueue:
 
     def add_client(self, peer: str, host: str, receiver: ClientReceiver) -> Client:
         """As OperatorQueue."""
-        self._numbers += 1
-        client = self._clients[self._numbers] = Client(self, self._numbers, peer, host, receiver)
+        self.numbers += 1
+        client = self.keep_client(self.numbers, peer, host, receiver)
         self._tell("came", client)
+        return client
+
+    def keep_client(self, number: int, peer: str, host: str, receiver: ClientReceiver) -> Client:
+        """Add a client with a number, without an event."""
+        client = self._clients[number] = Client(self, number, peer, host, receiver)
         return client
 
     def ask(self, client: Client, text: str) -> None:
         """Queue a message of a client and show it to the operators; or drop it if too many wait."""
-        # Messages may wait for hours, so they must not be what keeps the send budget exhausted.
+        if self.is_pressed(client):
+            self.refuse(client)
+        else:
+            self.add_message(client, text)
+
+    def is_pressed(self, client: Client) -> bool:
+        """Whether the send budget has no room for a message of this client.
+
+        Messages may wait for hours, so they must not be what keeps the send budget exhausted.
+        """
         pressure = self._context.send_budget.pressure
-        much = pressure is Pressure.FULL or (pressure is Pressure.HALF and client.waiting)
-        if much or len(client.waiting) >= self._most or not self._has_place(client):
+        return pressure is Pressure.FULL or (pressure is Pressure.HALF and bool(client.waiting))
+
+    def add_message(self, client: Client, text: str) -> None:
+        """As `ask`, if the send budget has room."""
+        if len(client.waiting) >= self._most or not self._has_place(client):
             self.refuse(client)
             return
         now = self._context.wall_clock()
-        client.waiting.append((now, text))
-        self._count(client, sys.getsizeof(text))
-        self._kept += 1
-        self._kept_of[client.host] += 1
-        self._last = client.number
+        self.keep_message(client, now, text)
+        self.last = client.number
         self._tell("said", client, time=now, text=text)
         if self._away and not self._operators and not client.put_off:
             client.put_off = True
             client.receiver.put(f"{self._away}\n".encode())
+
+    def keep_message(self, client: Client, when: float, text: str) -> None:
+        """Add a message to those that wait."""
+        client.waiting.append((when, text))
+        self._count(client, sys.getsizeof(text))
+        self._kept += 1
+        self._kept_of[client.host] += 1
 
     def finish(self, client: Client) -> None:
         """A client has half-closed; it stays while it waits for an answer."""

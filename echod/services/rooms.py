@@ -6,7 +6,7 @@ Pure: a member is a receiver of lines, not a socket. Lines of the service itself
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import islice
 from typing import Final
 
@@ -20,6 +20,19 @@ NAMED: Final = 100  #: maximum names in one list; the others are counted
 NEWS: Final = (5, 20)  #: notices of joins, leaves and new names: a second, and burst
 ROOM_BURST: Final = 2  #: burst, as a multiple of a room's rate: each line is work for every member
 SUMMARY: Final = 1.0  #: seconds after which further notices are sent as counts
+
+
+class Nowhere:
+    """The receiver of a member whose connection belongs to another process, or has ended. As `LineReceiver`."""
+
+    def put(self, _line: bytes) -> None:
+        """As LineReceiver."""
+
+    def put_all(self, _lines: Collection[bytes]) -> None:
+        """As LineReceiver."""
+
+
+NOWHERE: Final = Nowhere()
 
 
 class Unheard(Exception):
@@ -54,6 +67,7 @@ class Room:
         self.host = host  # of the member that created it
         self.lookalike_key = nicks.lookalike_key(name)
         self.members: dict[Member, None] = {}  # in the order of joining
+        self.hearers: dict[Member, None] = {}  # those whose connections belong to this process
         self.history: deque[bytes] = deque()
         self._bytes = 0  # of the history
         self._context = context
@@ -61,10 +75,38 @@ class Room:
         self.reconfigure(history, rate)
         self._untold = {"joined": 0, "left": 0, "renamed": 0}
 
+    def join(self, member: Member) -> None:
+        """Add a member."""
+        self.members[member] = None
+        if member.receiver is not NOWHERE:
+            self.hearers[member] = None
+
+    def mute(self, member: Member) -> None:
+        """Send nothing more to a member: its connection has ended."""
+        member.receiver = NOWHERE
+        self.hearers.pop(member, None)
+
+    def part(self, member: Member) -> None:
+        """Remove a member."""
+        del self.members[member]
+        self.hearers.pop(member, None)
+
     def say(self, member: Member, text: str) -> None:
         """Send a line of a member to the others, and add it to the history. Raises Unheard above the room's rate."""
+        self.take()
+        self.add(member, text)
+
+    def take(self) -> None:
+        """Take a line from the room's rate. Raises Unheard if none is left."""
         if not self._bucket.take():
             raise Unheard(f"not sent: more than {self._bucket.per_second:g} lines a second in {self.name}")
+
+    def charge(self) -> None:
+        """Take a line from the room's rate that another process has allowed."""
+        self._bucket.charge()
+
+    def add(self, member: Member, text: str) -> None:
+        """As `say`, for a line that is allowed."""
         data = line(text)
         if self._most:
             self.history.append(data)
@@ -88,8 +130,17 @@ class Room:
         self._bytes += size
         self._context.send_budget.change(size)
 
+    def restore(self, lines: Iterable[bytes]) -> None:
+        """Add lines to the history without sending them."""
+        for data in lines:
+            self.history.append(data)
+            self._remember(len(data) + OVERHEAD)
+        self._forget()
+
     def close(self) -> None:
-        """Release the history after the last member has left."""
+        """Release the history, and forget the members."""
+        self.members.clear()
+        self.hearers.clear()
         self.history.clear()
         self._remember(-self._bytes)
 
@@ -124,7 +175,7 @@ class Room:
             member.receiver.put_all(self.history)
 
     def _tell(self, data: bytes, but: Member | None) -> None:
-        for member in list(self.members):  # a member that stays behind may be removed by `put`
+        for member in list(self.hearers):  # a member that stays behind may be removed by `put`
             if member is not but:
                 member.receiver.put(data)
 

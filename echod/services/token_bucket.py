@@ -19,10 +19,18 @@ class TokenBucket:
         """Take a token; returns False if none is left."""
         if not self.per_second:
             return True
-        now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._since) * self.per_second)
-        self._since = now
+        self._fill()
         if self._tokens < 1:
             return False
         self._tokens -= 1
         return True
+
+    def charge(self) -> None:
+        """Take a token that was used elsewhere; if none is left, it is missing later."""
+        self._fill()
+        self._tokens -= 1
+
+    def _fill(self) -> None:
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._since) * self.per_second)
+        self._since = now

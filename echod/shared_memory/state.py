@@ -35,6 +35,23 @@ class SharedMemoryState:
     `clock` is the monotonic clock of the machine, in seconds. `tell` is that of `SendBudget`. `membership` makes the
     rooms and the queue of a service, from its name and context.
 
+    The parent, before it starts workers, with a reactor:
+
+        memory = SharedMemory.create(workers)
+        hub = LocalHub(reactor)
+        bus = LocalBus(reactor)
+        bus.connect(hub.connect())
+        state = SharedMemoryState(clock, tell, memory=memory, column=PARENT, membership=Memberships(bus).of)
+
+    For each worker: `column = memory.assign()`, and `hub.connect()` for its socket. The worker inherits that socket and
+    `memory.descriptor`, and gets the column:
+
+        bus = LocalBus(reactor, gone=stop)
+        bus.connect(inherited)
+        state = SharedMemoryState(
+            clock, tell, memory=SharedMemory(descriptor), column=column, membership=Memberships(bus).of
+        )
+
     Call `publish` in each process every PUBLISH_EVERY seconds, and at the end of a worker. In the parent, call
     `collect` before it reads counters, and `release` when a worker has ended.
     """
