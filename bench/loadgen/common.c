@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -105,6 +106,38 @@ static uint64_t bucket_top(unsigned index)
     unsigned shift = index < 2u << SUB ? 0 : (index >> SUB) - 1;
 
     return (((uint64_t)index - ((uint64_t)shift << SUB) + 1) << shift) - 1;
+}
+
+uint64_t outstanding;
+
+uint64_t closed_loop(const struct flows *flows, double seconds)
+{
+    enum { EVENTS = 256, DRAIN = 5 };
+    const uint64_t second = 1000000000u;
+    struct epoll_event events[EVENTS];
+    uint64_t now = now_ns(), end = now + (uint64_t)(seconds * 1e9), messages = 0;
+
+    for (unsigned i = 0; i < opt.connections; i++)
+        flows->issue(i, opt.depth, now_ns());
+    while (outstanding > 0) {
+        int n = epoll_wait(flows->ep, events, EVENTS, 100);
+        now = now_ns();
+        bool over = now >= end;
+        if (now > end + DRAIN * second)
+            fail("%llu messages had no reply within %d s", (unsigned long long)outstanding, DRAIN);
+        for (int k = 0; k < n; k++) {
+            unsigned index = events[k].data.u32;
+            if (events[k].events & EPOLLOUT)
+                flows->push(index);
+            if (events[k].events & ~(unsigned)EPOLLOUT) {
+                unsigned count = flows->pull(index, &now);
+                messages += count;
+                if (count > 0 && !over)
+                    flows->issue(index, count, now);
+            }
+        }
+    }
+    return messages;
 }
 
 static uint64_t began;

@@ -62,6 +62,14 @@ void say(const char *line);      /* writes one line to the driver, unbuffered */
 void wait_for_driver(void);      /* until it writes a line or closes the pipe */
 void latency_add(uint64_t ns);
 void slice_begin(void);          /* discards the warm-up's figures and starts the clock */
+extern uint64_t outstanding;       /* messages */
+struct flows {                   /* the connections of a closed loop, by their numbers, which are their epoll data */
+    int ep;
+    void (*issue)(unsigned index, unsigned count, uint64_t now); /* sends so many messages, and adds them to outstanding */
+    void (*push)(unsigned index);                                /* the socket is writable: sends what waits */
+    unsigned (*pull)(unsigned index, uint64_t *now);             /* receives; returns how many messages it completed */
+};
+uint64_t closed_loop(const struct flows *flows, double seconds); /* until none is in flight; returns the messages */
 void slice_report(uint64_t messages, uint64_t lost); /* latency: [[at most so many ns, messages], …]; then waits */
 
 /* dial.c */

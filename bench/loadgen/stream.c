@@ -28,12 +28,11 @@ struct connection {
 };
 
 static const uint64_t SECOND = 1000000000u;
-enum { READ = 256 * 1024, EVENTS = 256, DRAIN = 5, ENDING = 3, A_SOURCE = 500 };
+enum { READ = 256 * 1024, ENDING = 3, A_SOURCE = 500 };
 
 static struct connection *connections;
 static int ep;
 static unsigned char buffer[READ];
-static uint64_t in_flight;
 
 static void watch(unsigned index, int operation, unsigned events)
 {
@@ -43,14 +42,16 @@ static void watch(unsigned index, int operation, unsigned events)
         fail("epoll_ctl: %s", strerror(errno));
 }
 
-static void push(struct connection *c)
+static void push(unsigned index)
 {
+    struct connection *c = &connections[index];
+
     while (c->sent < c->allowed) {
         uint64_t left = c->allowed - c->sent;
         size_t n = left < SPAN ? (size_t)left : SPAN;
         ssize_t r = send(c->fd, pattern + (c->place + c->sent) % PERIOD, n, MSG_NOSIGNAL);
         if (r < 0 && errno != EAGAIN)
-            fail("connection %u: send: %s", (unsigned)(c - connections), strerror(errno));
+            fail("connection %u: send: %s", index, strerror(errno));
         if (r > 0)
             c->sent += (uint64_t)r;
         if (r < 0 || (size_t)r < n)
@@ -59,23 +60,26 @@ static void push(struct connection *c)
     bool stuck = c->sent < c->allowed;
     if (stuck != c->stuck) {
         c->stuck = stuck;
-        watch((unsigned)(c - connections), EPOLL_CTL_MOD, EPOLLIN | (stuck ? EPOLLOUT : 0u));
+        watch(index, EPOLL_CTL_MOD, EPOLLIN | (stuck ? EPOLLOUT : 0u));
     }
 }
 
-static void issue(struct connection *c, unsigned count, uint64_t now)
+static void issue(unsigned index, unsigned count, uint64_t now)
 {
+    struct connection *c = &connections[index];
+
     for (unsigned i = 0; i < count; i++)
         c->stamps[c->issued++ % opt.depth] = now;
     c->allowed += (uint64_t)count * opt.size;
-    in_flight += count;
-    push(c);
+    outstanding += count;
+    push(index);
 }
 
 /* Receives pending data; returns how many messages it completed. */
-static unsigned pull(struct connection *c, uint64_t *now)
+static unsigned pull(unsigned index, uint64_t *now)
 {
-    unsigned index = (unsigned)(c - connections), count = 0;
+    struct connection *c = &connections[index];
+    unsigned count = 0;
     ssize_t r = recv(c->fd, buffer, sizeof buffer, 0);
 
     if (r < 0 && errno == EAGAIN)
@@ -93,37 +97,9 @@ static unsigned pull(struct connection *c, uint64_t *now)
         *now = now_ns();
         for (; c->done < whole; c->done++, count++)
             latency_add(*now - c->stamps[c->done % opt.depth]);
-        in_flight -= count;
+        outstanding -= count;
     }
     return count;
-}
-
-static uint64_t slice(double seconds)
-{
-    struct epoll_event events[EVENTS];
-    uint64_t now = now_ns(), end = now + (uint64_t)(seconds * 1e9), messages = 0;
-
-    for (unsigned i = 0; i < opt.connections; i++)
-        issue(&connections[i], opt.depth, now_ns());
-    while (in_flight > 0) {
-        int n = epoll_wait(ep, events, EVENTS, 100);
-        now = now_ns();
-        bool over = now >= end;
-        if (now > end + DRAIN * SECOND)
-            fail("%llu messages had no reply within %d s", (unsigned long long)in_flight, DRAIN);
-        for (int k = 0; k < n; k++) {
-            struct connection *c = &connections[events[k].data.u32];
-            if (events[k].events & EPOLLOUT)
-                push(c);
-            if (events[k].events & ~(unsigned)EPOLLOUT) {
-                unsigned count = pull(c, &now);
-                messages += count;
-                if (count > 0 && !over)
-                    issue(c, count, now);
-            }
-        }
-    }
-    return messages;
 }
 
 /* Shuts down sending; the server must close too. Bytes that arrive now are an error. */
@@ -168,8 +144,9 @@ void stream_mode(void)
             fail("fcntl: %s", strerror(errno));
         watch(i, EPOLL_CTL_ADD, EPOLLIN);
     }
-    slice(opt.warm);
+    const struct flows flows = {ep, issue, push, pull};
+    closed_loop(&flows, opt.warm);
     slice_begin();
-    slice_report(slice(opt.seconds), 0);
+    slice_report(closed_loop(&flows, opt.seconds), 0);
     finish();
 }

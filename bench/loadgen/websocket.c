@@ -31,12 +31,11 @@ struct connection {
 
 static const uint64_t SECOND = 1000000000u;
 static const unsigned char MASK[4] = {0x37, 0xfa, 0x21, 0x3d}; /* that of the example in RFC 6455 5.7 */
-enum { READ = 256 * 1024, EVENTS = 256, DRAIN = 5, ENDING = 3, HEAD = 4096, BINARY = 0x82, CLOSE = 0x88 };
+enum { READ = 256 * 1024, ENDING = 3, HEAD = 4096, BINARY = 0x82, CLOSE = 0x88 };
 
 static struct connection *connections;
 static int ep;
 static unsigned char buffer[READ];
-static uint64_t in_flight;
 static unsigned char reply_head[10];
 static size_t reply_head_size;
 
@@ -85,12 +84,14 @@ static void watch(unsigned index, int operation, unsigned events)
         fail("epoll_ctl: %s", strerror(errno));
 }
 
-static void push(struct connection *c)
+static void push(unsigned index)
 {
+    struct connection *c = &connections[index];
+
     ssize_t r = send(c->fd, c->out + c->sent, c->filled - c->sent, MSG_NOSIGNAL);
 
     if (r < 0 && errno != EAGAIN)
-        fail("connection %u: send: %s", (unsigned)(c - connections), strerror(errno));
+        fail("connection %u: send: %s", index, strerror(errno));
     if (r > 0)
         c->sent += (size_t)r;
     if (c->sent == c->filled)
@@ -98,12 +99,14 @@ static void push(struct connection *c)
     bool stuck = c->filled > 0;
     if (stuck != c->stuck) {
         c->stuck = stuck;
-        watch((unsigned)(c - connections), EPOLL_CTL_MOD, EPOLLIN | (stuck ? EPOLLOUT : 0u));
+        watch(index, EPOLL_CTL_MOD, EPOLLIN | (stuck ? EPOLLOUT : 0u));
     }
 }
 
-static void issue(struct connection *c, unsigned count, uint64_t now)
+static void issue(unsigned index, unsigned count, uint64_t now)
 {
+    struct connection *c = &connections[index];
+
     if (c->sent > 0) {
         memmove(c->out, c->out + c->sent, c->filled - c->sent);
         c->filled -= c->sent;
@@ -120,14 +123,15 @@ static void issue(struct connection *c, unsigned count, uint64_t now)
         c->filled += head + 4 + opt.size;
         c->stamps[c->issued++ % opt.depth] = now;
     }
-    in_flight += count;
-    push(c);
+    outstanding += count;
+    push(index);
 }
 
 /* Receives pending data; returns how many messages it completed. */
-static unsigned pull(struct connection *c, uint64_t *now)
+static unsigned pull(unsigned index, uint64_t *now)
 {
-    unsigned index = (unsigned)(c - connections), count = 0;
+    struct connection *c = &connections[index];
+    unsigned count = 0;
     ssize_t r = recv(c->fd, buffer, sizeof buffer, 0);
     uint64_t whole = reply_head_size + opt.size;
 
@@ -157,36 +161,8 @@ static unsigned pull(struct connection *c, uint64_t *now)
             count++;
         }
     }
-    in_flight -= count;
+    outstanding -= count;
     return count;
-}
-
-static uint64_t slice(double seconds)
-{
-    struct epoll_event events[EVENTS];
-    uint64_t now = now_ns(), end = now + (uint64_t)(seconds * 1e9), messages = 0;
-
-    for (unsigned i = 0; i < opt.connections; i++)
-        issue(&connections[i], opt.depth, now_ns());
-    while (in_flight > 0) {
-        int n = epoll_wait(ep, events, EVENTS, 100);
-        now = now_ns();
-        bool over = now >= end;
-        if (now > end + DRAIN * SECOND)
-            fail("%llu messages had no reply within %d s", (unsigned long long)in_flight, DRAIN);
-        for (int k = 0; k < n; k++) {
-            struct connection *c = &connections[events[k].data.u32];
-            if (events[k].events & EPOLLOUT)
-                push(c);
-            if (events[k].events & ~(unsigned)EPOLLOUT) {
-                unsigned count = pull(c, &now);
-                messages += count;
-                if (count > 0 && !over)
-                    issue(c, count, now);
-            }
-        }
-    }
-    return messages;
 }
 
 /* Closes with code 1000. The server must send exactly its own Close, then its end. */
@@ -243,22 +219,24 @@ void websocket_mode(void)
             fail("fcntl: %s", strerror(errno));
         watch(i, EPOLL_CTL_ADD, EPOLLIN);
     }
-    slice(opt.warm);
+    const struct flows flows = {ep, issue, push, pull};
+    closed_loop(&flows, opt.warm);
     slice_begin();
-    slice_report(slice(opt.seconds), 0);
+    slice_report(closed_loop(&flows, opt.seconds), 0);
     finish();
 }
 
 /* Sends one message on a connection and compares the reply. */
-static void exchange(struct connection *c)
+static void exchange(unsigned index)
 {
+    const struct connection *c = &connections[index];
     uint64_t now = 0;
 
-    issue(c, 1, now_ns());
+    issue(index, 1, now_ns());
     while (c->filled > 0)
-        push(c);
+        push(index);
     while (c->done < c->issued)
-        pull(c, &now);
+        pull(index, &now);
 }
 
 void websocket_idle_mode(void)
@@ -271,7 +249,7 @@ void websocket_idle_mode(void)
     say("open");
     wait_for_driver();
     for (unsigned i = 0; i < opt.connections; i++)
-        exchange(&connections[i]);
+        exchange(i);
     say("used");
     wait_for_driver();
 }

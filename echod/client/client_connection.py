@@ -25,7 +25,7 @@ from echod.transports.datagram_client import DatagramDialogue
 from echod.transports.layers.layer_interface import Build, HandshakeTimeout, Layer, ProtocolError, Receiver, stacked
 from echod.transports.lookup import NameResolver
 from echod.transports.sockets import is_name
-from echod.transports.transport import transport_of
+from echod.transports.transport import ConnectRequest, transport_of
 
 CONNECT_TIMEOUT: Final = 10.0  #: seconds for one address; the kernel sends a SYN again after 1, 3 and 7
 LOST: Final = {Closing.DONE: 0, Closing.MESSAGE: errno.EMSGSIZE}
@@ -86,16 +86,17 @@ class Dialogue:
     def _dial(self, arguments: argparse.Namespace) -> None:
         if self._ended:
             return
-        address, family = self.address, family_of(arguments)
+        address = self.address
         transport = transport_of(address.scheme)
+        request = ConnectRequest(self._reactor, address, CONNECT_TIMEOUT, family_of(arguments))
         try:
             if address.shape.has_connections:
                 build: Callable[[], Receiver] = self._build
                 if layers := layers_of(address, arguments, self._reactor):
                     build = partial(_Handshakes, stacked(layers, build), self._handshake_lost)
-                connecting = transport.dial(self._reactor, address, build, CONNECT_TIMEOUT, family)
+                connecting = transport.dial(request, build)
             else:
-                connecting = transport.dial(self._reactor, address, self._begin, self._broken, family)
+                connecting = transport.dial(request, self._begin, self._broken)
                 header = header_of(arguments, datagrams=True)
                 connecting.addCallback(lambda datagrams: self._datagrams_begin(datagrams.with_header(header)))
         except ValueError as wrong:

@@ -33,6 +33,7 @@ from echod.transports.layers.http_answer import Answer, Request, Resource
 
 HTML: Final = "text/html; charset=utf-8"
 LANGUAGES: Final = ("en", "zh")  #: the first one is for clients that prefer none of them
+TITLES: Final = {"try": "$path", "chat": "$chat · $path", "index": "$index_title"}  #: of each page
 QUERY: Final = 200  #: characters of a query that are read; the links of the pages have 8
 
 CHAT: Final = frozenset({"chat"})  #: the kinds with the chat page; all others have the try-it page
@@ -59,10 +60,15 @@ class Files:
         def text(name: str) -> str:
             return (folder / name).read_text("utf-8")
 
+        def page(name: str, title: str) -> Template:
+            head = text("head.html").replace("$title", title).rstrip("\n")
+            header = text("service_header.html").rstrip("\n")
+            return Template(text(f"{name}.html").replace("$head", head).replace("$service_header", header))
+
         words = tomllib.loads(text("words.toml"))
         shared = text("shared.js")
         return cls(
-            pages={name: Template(text(f"{name}.html")) for name in ("try", "chat", "index")},
+            pages={name: page(name, title) for name, title in TITLES.items()},
             scripts={"try": shared + text("try.js"), "chat": shared + text("chat.js")},
             style=text("style.css"),
             words={name: {key: word for key, word in words[name].items() if key != "kinds"} for name in LANGUAGES},

@@ -31,7 +31,7 @@ from echod.transports.sockets import (
     refusing,
 )
 from echod.transports.stream_port import StreamPort
-from echod.transports.transport import INET_FAMILIES, Stream
+from echod.transports.transport import INET_FAMILIES, ConnectRequest, Stream
 from echod.transports.twisted_connection import dial
 
 KEEPALIVE: Final = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
@@ -193,23 +193,17 @@ class TCP(Stream):
                 raise
             yield bound
 
-    def dial(
-        self,
-        reactor: Any,
-        address: Address,
-        build: Callable[[], Receiver],
-        timeout: float,
-        family: int = socket.AF_UNSPEC,
-    ) -> Deferred[Any]:
-        """Connect to the first address of a name that answers (RFC 8305); `timeout` is in seconds for each address.
+    def dial(self, request: ConnectRequest, build: Callable[[], Receiver]) -> Deferred[Any]:
+        """Connect to the first address of a name that answers (RFC 8305).
 
         The Deferred fails with Twisted's ConnectError, or with OSError; the resolver's own is socket.gaierror.
         """
+        reactor, address, timeout = request.reactor, request.address, request.timeout
         try:
             check_zone(address.host)
         except OSError as error:
             return fail(error)
-        resolver = NameResolver(reactor, family)
+        resolver = NameResolver(reactor, request.family)
         through = _Dialling(reactor, address, resolver)
         endpoint: Any
         if isIPAddress(address.host):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
@@ -52,6 +53,16 @@ class ListeningPort(Protocol):
 
     def release(self) -> None:
         """Stop serving, and leave the socket open for another port."""
+
+
+@dataclass(frozen=True)
+class ConnectRequest:
+    """What a client connects to, and how."""
+
+    reactor: Any
+    address: Address
+    timeout: float  #: seconds, for each address of a name; datagrams and Unix sockets do not wait
+    family: int = socket.AF_UNSPEC  #: restricts the addresses of a name
 
 
 INET_FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6})
@@ -104,18 +115,10 @@ class Connections(Transport):
         return self.port(reactor, bound, factory, reserve, close)
 
     @abstractmethod
-    def dial(
-        self,
-        reactor: Any,
-        address: Address,
-        build: Callable[[], Receiver],
-        timeout: float,
-        family: int = socket.AF_UNSPEC,
-    ) -> Deferred[Any]:
+    def dial(self, request: ConnectRequest, build: Callable[[], Receiver]) -> Deferred[Any]:
         """Connect, and begin the receiver that `build` makes.
 
-        `timeout` is in seconds for each address. `family` restricts the addresses of a name. The Deferred fails with
-        one of Twisted's errors, with socket.gaierror or with OSError.
+        The Deferred fails with one of Twisted's errors, with socket.gaierror or with OSError.
         """
 
 
@@ -147,17 +150,9 @@ class Datagram(Transport):
 
     @abstractmethod
     def dial(
-        self,
-        reactor: Any,
-        address: Address,
-        begin: Callable[[Peer, Say], Session],
-        over: Callable[[OSError | None], None],
-        family: int = socket.AF_UNSPEC,
+        self, request: ConnectRequest, begin: Callable[[Peer, Say], Session], over: Callable[[OSError | None], None]
     ) -> Deferred[DatagramDialogue]:
-        """A session over connected sockets; `family` restricts the addresses of a name.
-
-        The Deferred fails with OSError.
-        """
+        """A session over connected sockets. The Deferred fails with OSError."""
 
 
 @cache

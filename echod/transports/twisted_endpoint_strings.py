@@ -17,7 +17,7 @@ from echod.socket_names import scoped
 from echod.transports import tcp
 from echod.transports.layers.layer_interface import Receiver
 from echod.transports.service_factory import ServiceFactory
-from echod.transports.transport import Stream
+from echod.transports.transport import ConnectRequest, Stream
 from echod.transports.twisted_connection import dial
 
 
@@ -141,16 +141,9 @@ class Endpoint(Stream):
         """Set the limit of TCP, if the endpoint listens on TCP."""
         bound.grant(stall)
 
-    def dial(
-        self,
-        reactor: Any,
-        address: Address,
-        build: Callable[[], Receiver],
-        _timeout: float,
-        _family: int = socket.AF_UNSPEC,
-    ) -> Deferred[Any]:
+    def dial(self, request: ConnectRequest, build: Callable[[], Receiver]) -> Deferred[Any]:
         """Connect to the endpoint string, with the timeout in it. Raises ValueError for a string that is not valid."""
-        return dial(clientFromString(reactor, address.path), build, reactor)
+        return dial(clientFromString(request.reactor, request.address.path), build, request.reactor)
 
 
 TRANSPORT: Final = Endpoint()

@@ -24,7 +24,7 @@ from echod.transports.lookup import Target, look_up
 from echod.transports.multicast import TTL, is_group, limit_ttl
 from echod.transports.socket_filter import FloodFilter
 from echod.transports.sockets import IPV6_TCLASS, inet_sockets, prepare_client
-from echod.transports.transport import INET_FAMILIES, Datagram
+from echod.transports.transport import INET_FAMILIES, ConnectRequest, Datagram
 from echod.transports.udp_options import (
     IP_PKTINFO,
     IP_TOS,
@@ -306,14 +306,10 @@ class UDP(Datagram):
         return UDPPort(reactor, bound, protocol, close)
 
     def dial(
-        self,
-        reactor: Any,
-        address: Address,
-        begin: Callable[[Peer, Say], Session],
-        over: Callable[[OSError | None], None],
-        family: int = socket.AF_UNSPEC,
+        self, request: ConnectRequest, begin: Callable[[Peer, Say], Session], over: Callable[[OSError | None], None]
     ) -> Deferred[DatagramDialogue]:
         """A session with the first address of a name that replies. The Deferred fails with OSError."""
+        reactor, address, family = request.reactor, request.address, request.family
 
         def connect(targets: list[Target]) -> DatagramDialogue:
             return DatagramDialogue(

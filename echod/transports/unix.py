@@ -15,7 +15,7 @@ from echod.transports.layers.layer_interface import Facts, Receiver
 from echod.transports.peers import socket_facts
 from echod.transports.sockets import keep_urgent_inline
 from echod.transports.stream_port import StreamPort
-from echod.transports.transport import Connections, Stream
+from echod.transports.transport import Connections, ConnectRequest, Stream
 from echod.transports.twisted_connection import dial
 from echod.transports.unix_paths import unix_sockets
 
@@ -66,17 +66,10 @@ class Unix(UnixConnections, Stream):
     scheme = "unix"
     port = UnixPort
 
-    def dial(
-        self,
-        reactor: Any,
-        address: Address,
-        build: Callable[[], Receiver],
-        timeout: float,
-        _family: int = socket.AF_UNSPEC,
-    ) -> Deferred[Any]:
-        """Connect to a path; `timeout` is seconds. The Deferred fails with Twisted's ConnectError."""
-        endpoint = UNIXClientEndpoint(reactor, address.system_path, timeout=int(timeout) or 1)
-        return dial(endpoint, build, reactor)
+    def dial(self, request: ConnectRequest, build: Callable[[], Receiver]) -> Deferred[Any]:
+        """Connect to a path. The Deferred fails with Twisted's ConnectError."""
+        path, timeout = request.address.system_path, int(request.timeout) or 1
+        return dial(UNIXClientEndpoint(request.reactor, path, timeout=timeout), build, request.reactor)
 
 
 TRANSPORT: Final = Unix()

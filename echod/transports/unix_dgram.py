@@ -15,7 +15,7 @@ from echod.model import PLAIN, Peer, Say, Session
 from echod.socket_names import UnixName, unix_name
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.datagram_client import DatagramDialogue
-from echod.transports.transport import Datagram
+from echod.transports.transport import ConnectRequest, Datagram
 from echod.transports.unix_paths import unix_sockets
 
 LARGEST: Final = 262_144
@@ -78,16 +78,11 @@ class UnixDatagram(Datagram):
         return UnixDatagramPort(reactor, bound, protocol, address.path, close)
 
     def dial(
-        self,
-        reactor: Any,
-        address: Address,
-        begin: Callable[[Peer, Say], Session],
-        over: Callable[[OSError | None], None],
-        _family: int = socket.AF_UNSPEC,
+        self, request: ConnectRequest, begin: Callable[[Peer, Say], Session], over: Callable[[OSError | None], None]
     ) -> Deferred[DatagramDialogue]:
         """A session over a socket with an abstract name from the kernel (unix(7), autobind). Fails with OSError."""
-        targets = [(socket.AF_UNIX, address.system_path)]
-        return execute(DatagramDialogue, reactor, address.scheme, targets, lambda opened: opened.bind(""), begin, over)
+        scheme, targets = request.address.scheme, [(socket.AF_UNIX, request.address.system_path)]
+        return execute(DatagramDialogue, request.reactor, scheme, targets, lambda opened: opened.bind(""), begin, over)
 
 
 TRANSPORT: Final = UnixDatagram()

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred, execute
 
-from echod.address import Address
 from echod.gate.limits import Limits
 from echod.shape import Shape
 from echod.socket_names import SocketAddress, unix_name
@@ -17,7 +16,7 @@ from echod.transports.layers.layer_interface import Facts, Receiver
 from echod.transports.message_socket import MessageSocket, prepare
 from echod.transports.peers import socket_facts
 from echod.transports.port_epoll import ReactorWatcher
-from echod.transports.transport import Message
+from echod.transports.transport import ConnectRequest, Message
 from echod.transports.unix import UnixConnections, UnixPort
 from echod.transports.write_retry import WriteRetry
 
@@ -53,16 +52,9 @@ class UnixSeqpacket(UnixConnections, Message):
         """Request credentials with each message."""
         prepare(bound)
 
-    def dial(
-        self,
-        reactor: Any,
-        address: Address,
-        build: Callable[[], Receiver],
-        _timeout: float,
-        _family: int = socket.AF_UNSPEC,
-    ) -> Deferred[Any]:
+    def dial(self, request: ConnectRequest, build: Callable[[], Receiver]) -> Deferred[Any]:
         """Connect to a path without waiting. The Deferred fails with OSError."""
-        return execute(_connected, reactor, address.system_path, build)
+        return execute(_connected, request.reactor, request.address.system_path, build)
 
 
 def _connected(reactor: Any, path: str, build: Callable[[], Receiver]) -> MessageSocket:
