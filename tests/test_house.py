@@ -59,7 +59,7 @@ MAY_IMPORT = {
     "admin": "faults gate membership model socket_names telemetry peercred services.outbox services.recording escaping",
     "client": "address address_options config events faults gate measurement model socket_names peercred runtime_dir"
     " services shape startup_heap stdio lineedit escaping tls transports version",
-    "testing": "transports.registry",
+    "testing": "config daemon services telemetry transports",
     "pytest_plugin": "testing",
     "__main__": "early_signals startup_heap stdio version",
 }

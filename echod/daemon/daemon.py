@@ -77,6 +77,7 @@ class Daemon(Service):
         self.outputs = [log.output] if show_on in (None, log.output) else [log.output, show_on]
         self.serving = False
         self.become: Callable[[], None] = lambda: None  #: drops the privileges that only the start needs
+        self.began: Callable[[], None] = freeze_startup_heap  #: called when everything is served
         self.reloads = Reloader(self, reactor, (lambda: (self.configuration, ())) if reread is None else reread)
         self.workers = workers
         self._exchanging = False
@@ -147,7 +148,7 @@ class Daemon(Service):
     def _ready(self) -> None:
         if not self.running:  # a stop came first
             return
-        freeze_startup_heap()
+        self.began()
         self.serving = True
         self._tell_of("listener.opened", self.listeners)
         self.awaited.begin(self._absent)

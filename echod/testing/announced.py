@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from echod.transports.registry import EVERY_FORM
@@ -45,12 +46,65 @@ class Listener:
         return inet_of(self.url)
 
 
+class Served:
+    """A daemon with its listeners. `dir` is its private directory, for its configuration, sockets and files."""
+
+    def __init__(self, directory: Path) -> None:
+        self.dir = directory
+        self.listeners: tuple[Listener, ...] = ()  #: without the admin interface
+
+    def listener(self, service: str | None = None, scheme: str | None = None) -> Listener:
+        """The first listener, of this service and this scheme if they are given. Raises LookupError."""
+        for one in self.listeners:
+            if service in (None, one.service) and scheme in (None, one.scheme):
+                return one
+        served = ", ".join(f"{one.service}={one.url}" for one in self.listeners) or "nothing"
+        raise LookupError(f"no listener for service {service!r} and scheme {scheme!r}; served are {served}")
+
+    def url(self, service: str | None = None, scheme: str | None = None) -> str:
+        """Its URL, with the actual port. Raises LookupError."""
+        return self.listener(service, scheme).url
+
+    def address_of(self, service: str | None = None, scheme: str | None = None) -> tuple[str, int]:
+        """Its host and port. Raises LookupError."""
+        return self.listener(service, scheme).address
+
+    def path_of(self, service: str | None = None, scheme: str | None = None) -> str:
+        """The path of its Unix socket. Raises LookupError."""
+        return self.listener(service, scheme).path
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the first listener. Raises LookupError if that is a Unix socket."""
+        return self.address_of()
+
+    @property
+    def port(self) -> int:
+        """The port of the first listener. Raises LookupError if that is a Unix socket."""
+        return self.address[1]
+
+    @property
+    def ca_file(self) -> Path:
+        """A file with the certificate that a TLS client has to trust, if echod made it. Raises LookupError."""
+        found = next((one.ca for one in self.listeners if one.ca), None)
+        if found is None:
+            raise LookupError("no service has a self-signed certificate")
+        file = self.dir / "ca.pem"
+        file.write_text(found, "ascii")
+        return file
+
+    def _name(self, service: str | None) -> str:
+        """The name of a service; of the first one if it is None."""
+        return self.listener().service if service is None else service
+
+
 def listeners_of(line: str) -> list[Listener]:
     """The listeners of an announcement (`echod --announce json`)."""
-    return [_listener(**one) for one in json.loads(line)["listeners"]]
+    return [listener_of(**one) for one in json.loads(line)["listeners"]]
 
 
-def _listener(names: list[str] | tuple[()] = (), **fields: str) -> Listener:
+def listener_of(names: list[str] | tuple[()] = (), **fields: str) -> Listener:
+    """A listener from its fields in an announcement."""
     return Listener(names=tuple(names), **fields)
 
 

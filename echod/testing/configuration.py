@@ -22,7 +22,8 @@ class ConfigurationFiles:
     """`echod.toml` in a directory, and `conf.d/testing.toml` with what tests need besides.
 
     `listen` are KIND=URL, or `config` is the text of the file. `settings` are keys of every service. `record` is the
-    key of services that do not set it; None records nothing. Raises ValueError for an address that is not KIND=URL.
+    key of services that do not set it; None records nothing. With `admin`, an admin socket is added.
+    Raises ValueError for an address that is not KIND=URL.
     """
 
     def __init__(
@@ -32,6 +33,8 @@ class ConfigurationFiles:
         config: str | None,
         settings: Mapping[str, Any],
         record: str | None,
+        *,
+        admin: bool = True,
     ) -> None:
         if bool(listen) == (config is not None):
             raise ValueError("expected addresses such as echo=tcp://127.0.0.1:0, or config, and not both")
@@ -45,6 +48,7 @@ class ConfigurationFiles:
         self.settings = dict(settings)  #: of every service
         self.of_one: dict[str, Tables] = {}  #: of one service, by its name
         self._record = record
+        self._admin = admin
 
     def write(self) -> None:
         """Write the files. Raises OSError."""
@@ -68,14 +72,16 @@ class ConfigurationFiles:
 
     def _additions(self) -> Tables:
         added: Tables = {}
-        if "admin" not in self._written:
+        if self._admin and "admin" not in self._written:
             added["admin"] = {"listen": [ADMIN]}
         services: Tables = {}
         for name in self.names:
             service = _table(_table(self._written, "services"), name)
             keys: Tables = {**self.settings, **self.of_one.get(name, {})}
-            if self._record is not None and "record" not in service:
-                keys.setdefault("record", self._record)
+            if self._record is not None:  # else it may use the fast path, which has no faults
+                keys.setdefault("faults", {})
+                if "record" not in service:
+                    keys.setdefault("record", self._record)
             services[name] = keys
         return {**added, "services": services}
 

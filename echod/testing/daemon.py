@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from echod.testing.admin_client import AdminClient, Received, RequestRefused
-from echod.testing.announced import Listener, listeners_of
+from echod.testing.announced import Served, listeners_of
 from echod.testing.configuration import ConfigurationFiles
 from echod.testing.daemon_process import DaemonProcess
 from echod.testing.output import SECONDS, DaemonError
@@ -34,7 +34,7 @@ _OF_THE_PARENT: Final = (
 """Variables for another daemon: those of the program that runs the tests."""
 
 
-class Daemon:
+class Daemon(Served):
     """A daemon that serves from `start` to `close`, which `with` calls. It also ends if the test program is killed.
 
     `listen` are addresses as KIND=URL, such as "echo=tcp://127.0.0.1:0"; with port 0 the system chooses a free port.
@@ -56,9 +56,8 @@ class Daemon:
         environ: Mapping[str, str] | None = None,
         timeout: float = SECONDS,
     ) -> None:
+        super().__init__(Path(tempfile.mkdtemp(prefix="echod-")).resolve())
         self.timeout = timeout
-        self.dir = Path(tempfile.mkdtemp(prefix="echod-")).resolve()  #: for its configuration, sockets and files
-        self.listeners: tuple[Listener, ...] = ()  #: what it serves, without the admin interface
         self._arguments = tuple(arguments)
         self._environ = dict(environ or {})
         self._process: DaemonProcess | None = None
@@ -161,48 +160,6 @@ class Daemon:
                 self._process.close()
             shutil.rmtree(self.dir, ignore_errors=True)
 
-    # its addresses
-
-    def listener(self, service: str | None = None, scheme: str | None = None) -> Listener:
-        """The first listener, of this service and this scheme if they are given. Raises LookupError."""
-        for one in self.listeners:
-            if service in (None, one.service) and scheme in (None, one.scheme):
-                return one
-        served = ", ".join(f"{one.service}={one.url}" for one in self.listeners) or "nothing"
-        raise LookupError(f"no listener for service {service!r} and scheme {scheme!r}; served are {served}")
-
-    def url(self, service: str | None = None, scheme: str | None = None) -> str:
-        """Its URL, with the actual port. Raises LookupError."""
-        return self.listener(service, scheme).url
-
-    def address_of(self, service: str | None = None, scheme: str | None = None) -> tuple[str, int]:
-        """Its host and port. Raises LookupError."""
-        return self.listener(service, scheme).address
-
-    def path_of(self, service: str | None = None, scheme: str | None = None) -> str:
-        """The path of its Unix socket. Raises LookupError."""
-        return self.listener(service, scheme).path
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port of the first listener. Raises LookupError if that is a Unix socket."""
-        return self.address_of()
-
-    @property
-    def port(self) -> int:
-        """The port of the first listener. Raises LookupError if that is a Unix socket."""
-        return self.address[1]
-
-    @property
-    def ca_file(self) -> Path:
-        """A file with the certificate that a TLS client has to trust, if echod made it. Raises LookupError."""
-        found = next((one.ca for one in self.listeners if one.ca), None)
-        if found is None:
-            raise LookupError("no service has a self-signed certificate")
-        file = self.dir / "ca.pem"
-        file.write_text(found, "ascii")
-        return file
-
     # what it did
 
     @property
@@ -293,9 +250,6 @@ class Daemon:
             return self._recorded[name] if self._started().has_ended else self._asked().received(name)
         except (RequestRefused, KeyError):
             raise DaemonError(f"{name} records nothing, or echod did not stop gracefully; expected record=…") from None
-
-    def _name(self, service: str | None) -> str:
-        return self.listener().service if service is None else service
 
     def _started(self) -> DaemonProcess:
         if self._process is None:

@@ -188,6 +188,31 @@ def test_addresses_that_are_not_kind_and_url_are_refused_at_once():
         Daemon("echo=tcp://127.0.0.1:0").counters()
 
 
+def test_faults_change_while_it_runs_also_for_open_connections_and_over_a_restart():
+    with Daemon("echo=tcp://127.0.0.1:0", "upper=tcp://127.0.0.1:0", timeout=SECONDS) as daemon:
+        with socket.create_connection(daemon.address, SECONDS) as client:
+            client.sendall(b"one")
+            assert client.recv(9) == b"one"
+            daemon.set_faults(silent=True)
+            client.sendall(b"unanswered")
+            daemon.received(at_least=13)
+            client.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                client.recv(9)
+        daemon.set_faults(truncate="2")
+        assert exchanged(daemon.address) == b"he"
+        assert exchanged(daemon.address_of("upper")) == b"HELLO"
+        daemon.restart()
+        assert exchanged(daemon.address) == b"he"
+        with pytest.raises(DaemonError, match=r"faults\.dleay: unknown key; did you mean delay\?"):
+            daemon.set_faults(dleay="1s")
+
+
+def test_faults_from_the_start():
+    with Daemon("echo=tcp://127.0.0.1:0", faults={"close-after": "3"}, timeout=SECONDS) as daemon:
+        assert exchanged(daemon.address) == b"hel"
+
+
 def aborted(daemon):
     with daemon:
         os.kill(daemon.pid, signal.SIGABRT)

@@ -18,12 +18,14 @@ COMMANDS = {
     "test_with_pytest.py": PYTEST,
     "test_with_unittest.py": (sys.executable,),
     "test_with_asyncio.py": (sys.executable,),
+    "test_with_trial.py": (sys.executable, "-m", "twisted.trial", "--temp-directory", "{dir}/trial"),
 }
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_an_example_runs_as_it_is(name):
-    ended = run(*COMMANDS[name], EXAMPLES / name, cwd=EXAMPLES)
+def test_an_example_runs_as_it_is(name, tmp_path):
+    command = [word.replace("{dir}", str(tmp_path)) for word in COMMANDS[name]]
+    ended = run(*command, name.removesuffix(".py") if "trial" in name else name, cwd=EXAMPLES)
     assert ended.returncode == 0, ended.stdout.decode() + ended.stderr.decode()
 
 

@@ -41,7 +41,9 @@ def written(folder, *listen, config=None, settings=None, record="1MiB"):
 def test_what_a_configuration_has_is_kept(tmp_path):
     config = '[admin]\nlisten = []\n[services.a]\nrecord = "2MiB"\nlisten = ["unix://{dir}/a"]\n[services.b]\n'
     _, added = written(tmp_path, config=config, settings={"show": "no"})
-    assert added == {"services": {"a": {"show": "no"}, "b": {"show": "no", "record": "1MiB"}}}
+    assert added == {
+        "services": {"a": {"show": "no", "faults": {}}, "b": {"show": "no", "faults": {}, "record": "1MiB"}}
+    }
     assert tomllib.loads((tmp_path / "echod.toml").read_text())["services"]["a"]["listen"] == [f"unix://{tmp_path}/a"]
 
 
