@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from random import SystemRandom
 from types import TracebackType
@@ -281,22 +281,20 @@ def run(*words: str | bytes | Path, seconds: float = SECONDS, **more: Any) -> su
     return subprocess.run(words, check=False, capture_output=True, timeout=seconds, **more)
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that no process of this machine uses, for streams and for datagrams.
+def free_port(host: str = "127.0.0.1", count: int = 1) -> int:
+    """The first of `count` ports that no process of this machine uses, for streams and for datagrams.
 
-    It is outside of the range that the kernel chooses from (ip(7)): the kernel could give a port of that range to
+    They are outside of the range that the kernel chooses from (ip(7)): the kernel could give a port of that range to
     another test before the caller binds it.
     """
     lowest, highest = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
-    outside = [port for port in range(20_000, 65_536) if not lowest <= port <= highest]
-    for port in SystemRandom().sample(outside, 100):
-        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
-            try:
-                stream.bind((host, port))
-                datagram.bind((host, port))
-            except OSError:
-                continue
-            return port
+    outside = [port for port in range(20_000, 65_536 - count) if not lowest - count < port <= highest]
+    for first in SystemRandom().sample(outside, 100):
+        with ExitStack() as probes, suppress(OSError):
+            for port in range(first, first + count):
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                    probes.enter_context(socket.socket(type=kind)).bind((host, port))
+            return first
     raise AssertionError("no port is free")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -128,6 +128,17 @@ class Listener:
 
     def rest(self, client: socket.socket) -> bytes:
         return self.hear(client, 1 << 40)
+
+    def exchange(self, client: socket.socket, source: bytes) -> bytes:
+        """Send all of `source` and read meanwhile; returns what came back until then."""
+        sent, came = 0, bytearray()
+        while sent < len(source):
+            with suppress(BlockingIOError):
+                sent += client.send(source[sent : sent + 100_000])
+            self.turn(2)
+            with suppress(BlockingIOError):
+                came += client.recv(1 << 20)
+        return bytes(came)
 
     def stick(self, client: socket.socket, piece: int = 16_384) -> int:
         """Send without reading until nothing is accepted; returns the number of bytes."""

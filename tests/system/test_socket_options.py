@@ -202,31 +202,16 @@ def test_ttl_of_accepted_connections():
             assert accepted.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) == 8
 
 
-def free_range(kind: socket.SocketKind) -> tuple[int, socket.socket]:
-    """The first of three consecutive ports of 127.0.0.2, and a socket on it. The other two are free."""
-    while True:
-        first = socket.socket(socket.AF_INET, kind)
-        first.bind(("127.0.0.2", 0))
-        port = first.getsockname()[1]
-        try:
-            for other in (port + 1, port + 2):
-                with socket.socket(socket.AF_INET, kind) as probe:
-                    probe.bind(("127.0.0.2", other))
-        except (OSError, OverflowError):
-            first.close()
-            continue
-        if kind is socket.SOCK_STREAM:
-            first.listen()
-        return port, first
-
-
 @pytest.mark.parametrize("scheme", ["tcp", "udp"])
 def test_a_client_takes_the_first_free_port_of_its_source(daemon, scheme):
     kind = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}[scheme]
     url = daemon.url("whoami", f"{scheme}://127")
     assert whoami(f"{url}?source=127.0.0.3")["remote_address"] == "127.0.0.3"
-    port, taken = free_range(kind)
-    with taken:
+    port = free_port("127.0.0.2", 3)
+    with socket.socket(type=kind) as taken:
+        taken.bind(("127.0.0.2", port))
+        if kind is socket.SOCK_STREAM:
+            taken.listen()
         told = whoami(f"{url}?source=127.0.0.2:{port}-{port + 2}")
         assert (told["remote_address"], told["remote_port"]) == ("127.0.0.2", port + 1)
         for source, why in (
