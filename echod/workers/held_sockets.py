@@ -23,14 +23,12 @@ from echod.transports.url_path_port import SharedSocket
 def unshareable(configuration: Configuration) -> list[str]:
     """An error for each part of the configuration that workers cannot share.
 
-    Twisted itself listens on endpoint strings. Rooms, queues and recorded messages belong to one process.
+    Twisted itself listens on endpoint strings. Recorded messages belong to one process.
     """
     text = "workers cannot share an endpoint string; expected workers = 1, or an address such as tcp://*:7"
     listens = [*(service.listen for service in configuration.services), configuration.admin.listen]
     errors = [f"{address.label}: {text}" for listen in listens for address in listen if address.is_opaque]
     for service in configuration.services:
-        if service.kind.kind in ("chat", "console"):
-            errors.append(f"services.{service.name}: {service.kind.kind} needs workers = 1")
         if service.record is not None:
             errors.append(f"services.{service.name}.record: needs workers = 1")
     return errors

@@ -15,12 +15,14 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 
 from echod.admin.access_control import AdminService
+from echod.bus.local_bus import LocalBus
+from echod.bus.local_hub import LocalHub
 from echod.config.settings import Configuration
 from echod.daemon.bind import BoundSocket
 from echod.daemon.config_diff import ConfigurationRefused
 from echod.escaping import escaped, system_error
 from echod.events import CATALOGUE
-from echod.services.in_process_membership import LocalMembership
+from echod.services.replicated_membership import Memberships
 from echod.shared_memory.memory import PARENT, SharedMemory
 from echod.shared_memory.state import SharedMemoryState
 from echod.telemetry.log import LEVELS
@@ -46,6 +48,8 @@ class Supervisor:
         self._count = count
         self._memory = SharedMemory.create(count)
         self._state: SharedMemoryState | None = None
+        self._hub = LocalHub(reactor, change=self._change_unsent)
+        self._bus = LocalBus(reactor, change=self._change_unsent)
         self._workers: list[Worker] = []
         self._sockets = HeldSockets(count)
         self._backoff = Backoff()
@@ -68,9 +72,14 @@ class Supervisor:
             tell,
             memory=self._memory,
             column=PARENT,
-            membership=lambda _service, context: LocalMembership(context),
+            membership=Memberships(self._bus).of,
         )
+        self._bus.connect(self._hub.connect())
         return self._state
+
+    def _change_unsent(self, by: int) -> None:
+        if self._state is not None:
+            self._state.send_budget.change(by)
 
     def hold(self, bound: Iterable[BoundSocket]) -> list[str]:
         """Hold these sockets for the workers; returns warnings.
@@ -210,7 +219,9 @@ class Supervisor:
         worker.column = self._memory.assign()
         data, descriptors = packed(self._daemon.configuration, self._sockets.of_worker(number, self._bound()))
         fields = {"terminal": self._daemon.shared.context.terminal, "column": worker.column}
-        worker.channel.send_with("serve", fields, data, [self._memory.descriptor, *descriptors])
+        worker.bus = self._hub.connect()
+        shared = [self._memory.descriptor, worker.bus.fileno()]
+        worker.channel.send_with("serve", fields, data, [*shared, *descriptors])
 
     def _received(self, worker: Worker, name: str, fields: Mapping[str, Any]) -> None:
         match name:
@@ -219,6 +230,7 @@ class Supervisor:
                 self._fill()
             case "serving":
                 worker.serving = True
+                worker.close_bus()
                 self._daemon.events.tell("worker.started", worker=_name(worker), pid=worker.pid)
                 self._look_whether_ready()
                 self._fill()
@@ -249,6 +261,7 @@ class Supervisor:
 
     def _ended(self, worker: Worker) -> None:
         self._workers.remove(worker)
+        worker.close_bus()
         if worker.column and self._state is not None:
             self._state.collect()
             self._state.release(worker.column)
@@ -318,6 +331,8 @@ class Supervisor:
             if self._check.running:
                 self._check.stop()
             self._sockets.close()
+            self._bus.close()
+            self._hub.close()
             if self._state is not None:
                 self._state.collect()
             self._stopped.callback(None)

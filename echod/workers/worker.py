@@ -37,6 +37,7 @@ class Worker:
         self.serving = False
         self.prepared = False  #: it has built what a reload needs
         self.column = 0  #: of the shared memory; 0: it has none yet
+        self.bus: socket.socket | None = None  #: its end of a connection to the bus, until it has received it
         self.figures: dict[str, int] = {}  #: the last report of its process counters
         self.connections: list[dict[str, Any]] = []  #: of the last `collect`
         self.collecting: set[int] = set()
@@ -93,6 +94,12 @@ class Worker:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         except ProcessLookupError:
             pass
+
+    def close_bus(self) -> None:
+        """Close the copy of its end of the bus."""
+        if self.bus is not None:
+            self.bus.close()
+            self.bus = None
 
     def fileno(self) -> int:
         """Readable when the process has ended (pidfd_open(2))."""

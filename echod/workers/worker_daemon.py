@@ -11,6 +11,7 @@ from typing import Any, Final
 from twisted.internet.task import Cooperator, LoopingCall
 from twisted.logger import globalLogBeginner
 
+from echod.bus.local_bus import LocalBus
 from echod.daemon.assembly import Replacement
 from echod.daemon.bind import specs_of
 from echod.daemon.config_diff import ConfigurationRefused
@@ -18,7 +19,7 @@ from echod.daemon.daemon import Daemon
 from echod.daemon.daemon_figures import flush_counters_in_steps, process_figures
 from echod.daemon.landlock import forbid_execution
 from echod.daemon.running_service import ResourceRefused, UnusableService
-from echod.services.in_process_membership import LocalMembership
+from echod.services.replicated_membership import Memberships
 from echod.shared_memory.memory import SharedMemory
 from echod.shared_memory.state import PUBLISH_EVERY, SharedMemoryState
 from echod.workers.assignment import PassedSockets
@@ -42,6 +43,7 @@ class WorkerDaemon:
         self._publication = LoopingCall(self._publish)
         self._beat.clock = self._publication.clock = reactor
         self._state: SharedMemoryState | None = None
+        self._bus = LocalBus(reactor, change=self._change_unsent)
         self._stopping = False
         self._ended = False
         self._cooperator = Cooperator(scheduler=lambda call: reactor.callLater(0, call))
@@ -70,8 +72,9 @@ class WorkerDaemon:
                     self._daemon.abandon()
 
     def _serve(self, fields: Mapping[str, Any], data: bytes, descriptors: list[int]) -> None:
-        memory, *sockets = descriptors
+        memory, bus, *sockets = descriptors
         self._memory, self._column = SharedMemory(memory), int(fields["column"])
+        self._bus.connect(socket.socket(fileno=bus))
         assignment = self._sockets.unpack(data, sockets)
         configuration = assignment.configuration
         lines = ForwardedOutput(self._channel, "line", terminal=False)
@@ -100,9 +103,13 @@ class WorkerDaemon:
             tell,
             memory=self._memory,
             column=self._column,
-            membership=lambda _service, context: LocalMembership(context),
+            membership=Memberships(self._bus).of,
         )
         return self._state
+
+    def _change_unsent(self, by: int) -> None:
+        if self._state is not None:
+            self._state.send_budget.change(by)
 
     def _publish(self) -> None:
         if self._state is not None:

@@ -269,10 +269,9 @@ def test_a_limit_counts_the_connections_of_all_workers():
 @pytest.mark.parametrize(
     ("more", "error"),
     [
-        ('[services.chat]\nlisten = ["tcp://127.0.0.1:0"]\n', "services.chat: chat needs workers = 1"),
         ('[services.discard]\nlisten = ["tcp:0"]\n', "workers cannot share an endpoint string"),
     ],
-    ids=["chat", "endpoint"],
+    ids=["endpoint"],
 )
 def test_what_workers_cannot_share_is_an_error_of_the_start(more, error):
     daemon = Daemon(configuration(services=more))
