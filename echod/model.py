@@ -238,6 +238,13 @@ class Service:
             return cls.datagrams
         return cls.streams and (cls.messages or shape is Shape.STREAM)
 
+    def chosen_faults(self, layer: str, text: str) -> Faults | None:
+        """The faults that a client has chosen in a handshake, before its session begins; None without a valid choice.
+
+        `text` is the server name of the layer `tls`, or the query of the layer `websocket`.
+        """
+        return None
+
     def take_over_from(self, predecessor: Any) -> None:
         """Replace another service of this kind after a reload; the state for its sessions may be taken over."""
 

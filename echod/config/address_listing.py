@@ -30,7 +30,7 @@ def made_certificates(configuration: Configuration) -> Iterator[str]:
         for certificate in () if contexts is None else contexts.certificates:
             if certificate.made:
                 facts = certificate.facts
-                if certificate.issuer is not None:
+                if certificate.issuer:
                     yield f"{service.name}  certificate that is wrong on purpose: {certificate.source}"
                     continue
                 yield (

@@ -63,7 +63,11 @@ class Building:
                 if address is None or not address.form.has_url_path or address.any_port:
                     continue
                 other = first.setdefault((address.host, address.port), service)
-                for key in ("proxy-from", "limits.handshake", *(["tls"] if address.form.is_encrypted else [])):
+                for key in (
+                    "proxy-from",
+                    "limits.handshake",
+                    *(["tls", "faults.tls"] if address.form.is_encrypted else []),
+                ):
                     if _value(service, key) != _value(other, key):
                         ours, theirs = (f"{joined('services', one.name)}.{key}" for one in (service, other))
                         [file, *_] = next(one for at, one in self._origins.items() if at.startswith((ours, theirs)))
@@ -174,5 +178,5 @@ def _value(service: ServiceConfig, key: str) -> Any:
     """The value of a key of a service, such as `limits.handshake`."""
     value: Any = service
     for name in key.split("."):
-        value = getattr(value, field_of(name))
+        value = getattr(value, field_of(name), None)  # without faults
     return replace(value, fingerprints=()) if isinstance(value, TlsSettings) else value

@@ -36,7 +36,7 @@ def served_by(configuration: Configuration) -> Iterator[ServedCertificate]:
     for service in configuration.services:
         if service.tls is not None and service.tls.contexts is not None:
             for certificate in service.tls.contexts.certificates:
-                on_purpose = certificate.issuer is not None
+                on_purpose = bool(certificate.issuer)
                 yield ServedCertificate(service.name, certificate.source, certificate.facts, on_purpose)
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
 from echod.address import Address
-from echod.config.settings import ServiceConfig
 from echod.daemon.running_service import DaemonContext, RunningService
-from echod.gate.access import Access
+from echod.faults.injector import Injection
+from echod.faults.settings import TlsFault, WebSocketFault
+from echod.gate.access import Access, packed_address
 from echod.transports.layers.http_answer import Resource
-from echod.transports.layers.layer_interface import MakeLayer
+from echod.transports.layers.layer_interface import Build, Facts, Layer, MakeLayer
 from echod.transports.layers.proxy import Proxy
+from echod.transports.layers.websocket_faults import FaultyWebSocket
 from echod.transports.layers.websocket_server import WebSocketServer
 from echod.transports.transport import layer_of
 
@@ -27,15 +30,17 @@ def _tls(_address: Address, running: RunningService, shared: DaemonContext) -> M
     config = running.config
     contexts = None if config.tls is None else config.tls.contexts
     assert contexts is not None  # the configuration checks it
-    return partial(
-        TlsLayer,
-        clock=shared.reactor,
-        seconds=config.limits.handshake,
-        context=contexts.default,
-        choose=contexts.context_for_hello,
-        handshakes=shared.state.handshakes,
-        work=shared.context.work,
-    )
+    options: dict[str, Any] = {
+        "clock": shared.reactor,
+        "seconds": config.limits.handshake,
+        "handshakes": shared.state.handshakes,
+        "work": shared.context.work,
+    }
+    if running.injector is None:
+        return partial(TlsLayer, context=contexts.default, choose=contexts.context_for_hello, **options)
+    from echod.transports.layers.tls_faults import FaultyTls
+
+    return partial(FaultyTls, contexts=contexts, choose_fault=partial(tls_fault, running), **options)
 
 
 CONFIGURED: Final[Mapping[str, Configure]] = MappingProxyType({"tls": _tls})
@@ -55,8 +60,45 @@ def layers_of(
     return (*proxy, *named)
 
 
-def resource_of(address: Address, config: ServiceConfig) -> Resource:
+def injection_of(running: RunningService, facts: Facts, layer: str, text: str | None) -> Injection | None:
+    """The faults of a connection, as soon as a layer needs them; None if the service injects none.
+
+    `text` is from the client: the server name of `tls`, or the query of `websocket`. A service may choose by it.
+    """
+    injector = running.injector
+    if injector is None:
+        return None
+    if facts.injection is None or facts.injection.injector is not injector:
+        host = b""
+        with suppress(AttributeError, ValueError):  # a Unix peer, or one of an endpoint string
+            host = packed_address(facts.remote.host)  # type: ignore[union-attr]
+        facts.injection = injector.connection(host)
+    if text and (chosen := running.service.chosen_faults(layer, text)) is not None:
+        facts.injection.choose(chosen)
+    return facts.injection
+
+
+def tls_fault(running: RunningService, facts: Facts, name: str | None) -> TlsFault | None:
+    """How TLS of a connection misbehaves."""
+    injection = injection_of(running, facts, "tls", name)
+    if injection is None or injection.faults.tls is None:
+        return None
+    injection.injector.count("tls")
+    return injection.faults.tls
+
+
+def websocket_fault(running: RunningService, facts: Facts, query: str) -> WebSocketFault | None:
+    """How WebSocket of a connection misbehaves."""
+    injection = injection_of(running, facts, "websocket", query)
+    if injection is None or injection.faults.websocket is None:
+        return None
+    injection.injector.count("websocket")
+    return injection.faults.websocket
+
+
+def resource_of(address: Address, running: RunningService) -> Resource:
     """A service at its path, with the settings of `[services.NAME.websocket]`."""
+    config = running.config
     settings = config.websocket
     return Resource(
         address.path or "/",
@@ -69,21 +111,27 @@ def resource_of(address: Address, config: ServiceConfig) -> Resource:
         settings.page,
         config.limits.message,
         config.kind.summary,
+        None if running.injector is None else partial(websocket_fault, running),
     )
 
 
 def _websocket(
     resources: Mapping[str, Resource], _address: Address, running: RunningService, shared: DaemonContext
 ) -> MakeLayer:
-    return partial(
-        WebSocketServer,
-        clock=shared.reactor,
-        seconds=running.config.limits.handshake,
-        resources=resources,
-        work=shared.context.work,
-        mark=shared.state.send_budget.mark(running.config.limits.total_buffer),
-        answer_get=shared.pages.answer,
-    )
+    options: dict[str, Any] = {
+        "clock": shared.reactor,
+        "seconds": running.config.limits.handshake,
+        "resources": resources,
+        "work": shared.context.work,
+        "mark": shared.state.send_budget.mark(running.config.limits.total_buffer),
+        "answer_get": shared.pages.answer,
+    }
+
+    def make(build: Build) -> Layer:
+        misbehaves = any(one.choose_fault is not None for one in resources.values())
+        return (FaultyWebSocket if misbehaves else WebSocketServer)(build, **options)
+
+    return make
 
 
 def proxies_of(address: Address, running: RunningService) -> Access | None:

@@ -13,7 +13,7 @@ from typing import Any, Final, get_args
 
 from echod.config import units
 from echod.config.value_types import DURATION, FILE, FLAG, NETWORKS, PROBABILITY, SIZE, Form, number, text, whole, words
-from echod.faults.settings import Distribution
+from echod.faults.settings import Distribution, TlsFault, WebSocketFault
 from echod.shape import Shape
 
 STREAM: Final = frozenset({Shape.STREAM})
@@ -77,6 +77,12 @@ KEYS: Final[Mapping[str, FaultKey]] = MappingProxyType(
         "silent": FaultKey(FLAG, EVERY_SHAPE, "never reply", _flag),
         "never-read": FaultKey(FLAG, CONNECTIONS, "never read: the window of the peer becomes 0", _flag),
         "delay-close": FaultKey(DURATION, CONNECTIONS, "delay a FIN or a close by this time"),
+        "tls": FaultKey(
+            words(*get_args(TlsFault)), CONNECTIONS, "how TLS misbehaves, in the handshake or at the end", layer="tls"
+        ),
+        "websocket": FaultKey(
+            words(*get_args(WebSocketFault)), CONNECTIONS, "how WebSocket misbehaves", layer="websocket"
+        ),
         "every": FaultKey(whole(1, 10**9), EVERY_SHAPE, "only every nth connection or datagram has faults", _number),
         "first": FaultKey(
             whole(1, 10**9), EVERY_SHAPE, "only the first n connections or datagrams have faults", _number

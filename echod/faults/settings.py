@@ -9,6 +9,14 @@ from echod.gate.access import Network
 
 Distribution = Literal["uniform", "normal", "pareto"]
 
+TlsFault = Literal[
+    "stall", "alert", "no-close-notify", "reset", "plaintext", "tiny-records", "old-version", "no-renegotiation-info",
+    "grease",
+]  # fmt: skip
+WebSocketFault = Literal[
+    "bad-accept", "bad-close-code", "masked", "invalid-utf8", "ping-flood", "no-pong", "endless-fragments"
+]
+
 
 @dataclass(frozen=True)
 class Faults:
@@ -34,6 +42,8 @@ class Faults:
     silent: bool = False  #: nothing is sent
     never_read: bool = False  #: nothing is read: the peer sees a window of 0
     delay_close: float = 0.0  #: seconds that a close or a FIN is delayed
+    tls: TlsFault | None = None  #: how TLS misbehaves, see `echod.transports.layers.tls_faults`
+    websocket: WebSocketFault | None = None  #: how WebSocket does, see `echod.transports.layers.websocket_faults`
     every: int | None = None  #: only every nth connection or datagram has faults
     first: int | None = None  #: only the first n connections or datagrams have faults
     clients: tuple[Network, ...] = ()  #: only peers in these networks have faults; empty: all peers

@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -44,7 +44,9 @@ class Certificate:
     pem: bytes
     facts: CertificateFacts  #: of the first certificate of the chain
     made: bool = False  #: made by this process
-    issuer: issuing.Issued | None = None  #: the test authority that certifies it, if it is wrong on purpose
+    issuer: bytes = field(
+        default=b"", repr=False
+    )  #: the test authority of one that is wrong on purpose, with its key, as PEM
 
 
 def read(
@@ -174,7 +176,13 @@ def wrong(
         order = wrong_certificates.Order(issuer, names, now, crl_url, ocsp_url)
         chain = wrong_certificates.MAKERS[word](order)
         facts = facts_of(chain.leaf.certificate)
-        made = Certificate(word, chain.certificates_pem + chain.leaf.key_pem, facts, made=True, issuer=issuer)
+        made = Certificate(
+            word,
+            chain.certificates_pem + chain.leaf.key_pem,
+            facts,
+            made=True,
+            issuer=issuer.certificate_pem + issuer.key_pem,
+        )
         _wrong[key], _made_at[key] = made, now
     return made
 

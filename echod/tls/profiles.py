@@ -7,6 +7,7 @@ because each such handshake costs the server milliseconds.
 from __future__ import annotations
 
 import ssl
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -68,3 +69,15 @@ def allow_weak_keys(context: ssl.SSLContext) -> None:
     """
     suites = ":".join(suite["name"] for suite in context.get_ciphers() if not suite["name"].startswith("TLS_"))
     context.set_ciphers(f"{suites or 'DEFAULT'}:@SECLEVEL=0")
+
+
+def allow_old_versions(context: ssl.SSLContext, newest: int) -> None:
+    """Let a server offer only old versions of TLS on purpose, up to `newest`, such as 0x0302 for TLS 1.1.
+
+    Such a version needs suites and signatures that OpenSSL's usual security level forbids.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of versions before TLS 1.2
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = ssl.TLSVersion(newest)
+    context.set_ciphers("ALL:!aNULL:!eNULL:@SECLEVEL=0")

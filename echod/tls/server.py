@@ -12,14 +12,15 @@ from typing import Any
 from echod.escaping import escaped
 from echod.tls.certificates import Certificate, CertificateError
 from echod.tls.client_hello import key_exchange_groups
-from echod.tls.profiles import DEFAULT_GROUP, GROUPS, ONE_GROUP, Profile, allow_weak_keys, apply
+from echod.tls.profiles import DEFAULT_GROUP, GROUPS, ONE_GROUP, Profile, allow_old_versions, allow_weak_keys, apply
 
 
 class ServerContexts:
     """The contexts of one service, the default one first. They are never changed: a reload makes others.
 
     `authorities` are the certificates, as PEM, that sign certificates of clients; "" asks for none. A client is
-    refused without one if `required`. `alpn` are the protocols of the service, the preferred one first.
+    refused without one if `required`. `alpn` are the protocols of the service, the preferred one first. `newest` is
+    the newest version of TLS for a server that misbehaves on purpose, and replaces those of the profile.
     Raises CertificateError.
     """
 
@@ -31,13 +32,17 @@ class ServerContexts:
         authorities: str = "",
         *,
         required: bool = False,
+        newest: int | None = None,
     ) -> None:
         self.certificates = tuple(certificates)
+        self._limited: dict[int, ServerContexts] = {}
         self._arguments = (self.certificates, profile, tuple(alpn), authorities, required)
         self._by_name: dict[str, ssl.SSLContext] = {}
         contexts = []
         for certificate in certificates:
             context = _context(certificate, profile, alpn, authorities, required=required)
+            if newest is not None:
+                allow_old_versions(context, newest)
             contexts.append(context)
             for name in certificate.facts.names:
                 self._by_name.setdefault(name.lower(), context)
@@ -45,7 +50,7 @@ class ServerContexts:
         self._by_group = {DEFAULT_GROUP: self.default}
         # The context that a server name selects later does not change the group. In TLS 1.2, OpenSSL refuses keys of
         # client certificates that are not of the group.
-        if ONE_GROUP and not authorities:
+        if ONE_GROUP and not authorities and newest is None:
             for group in GROUPS.keys() - {DEFAULT_GROUP}:
                 context = _context(certificates[0], profile, alpn, authorities, required=required, group=group)
                 self._by_group[group] = context
@@ -59,6 +64,15 @@ class ServerContexts:
         """
         usable = [group for group in key_exchange_groups(record) if group in self._by_group]
         return self._by_group[usable[0]] if usable else self.default
+
+    def up_to(self, newest: int) -> ServerContexts:
+        """The same contexts for a server that knows no newer version of TLS, on purpose, such as 0x0302 for TLS 1.1."""
+        if newest not in self._limited:
+            certificates, profile, alpn, authorities, required = self._arguments
+            self._limited[newest] = ServerContexts(
+                certificates, profile, alpn, authorities, required=required, newest=newest
+            )
+        return self._limited[newest]
 
     def __reduce__(self) -> Any:
         """Contexts cannot be pickled: the other process makes its own from the same certificates and keys."""
@@ -125,7 +139,7 @@ def _context(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     apply(context, profile, group)
     try:
-        if certificate.issuer is not None:
+        if certificate.issuer:
             allow_weak_keys(context)
         with _as_file(certificate.pem) as path:
             context.load_cert_chain(path)

@@ -47,12 +47,14 @@ class FaultFactory(ServiceFactory):
         return self.above_layers(receiver, host, injection)
 
     def above_layers(self, receiver: Receiver, host: bytes, injection: Injection | None = None) -> Receiver:
-        """As ServiceFactory: the layer of the faults."""
-        return FaultLayer(lambda: receiver, self.clock, injection or self.injector.connection(host))
+        """As ServiceFactory: the layer of the faults. A shared port may have used those of another service."""
+        if injection is None or injection.injector is not self.injector:
+            injection = self.injector.connection(host)
+        return FaultLayer(lambda: receiver, self.clock, injection)
 
     def _begin(self, entrance: Entrance) -> Receiver:
         """As ServiceFactory. The conversation of an admitted client is under the layer of its faults."""
         receiver = super()._begin(entrance)
         if isinstance(receiver, Conversation):
-            return self.above_layers(receiver, entrance.host, entrance.injection)
+            return self.above_layers(receiver, entrance.host, entrance.facts.injection)
         return receiver

@@ -64,6 +64,10 @@ class Entrance(Layer):
         """The client, and the proxy that named it, if one did."""
         return (self.remote, None) if self.below is None else (self.facts.remote, self.facts.proxy)
 
+    def begin(self, below: StreamTransport) -> None:
+        below.facts.injection = self.injection
+        super().begin(below)
+
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> None:
         """Pass bytes to the layers."""
         self.silent = False

@@ -14,6 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 
 from echod.events import Closing, Counters, Events
+from echod.faults.injector import Injection
 from echod.gate.access import Access, canonical, in_disguise, packed_address
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagram_member_gate import is_local
@@ -258,7 +259,7 @@ class ServiceFactory(Factory):
         self.conversations[conversation] = host
         return conversation
 
-    def above_layers(self, receiver: Receiver, _host: bytes) -> Receiver:
+    def above_layers(self, receiver: Receiver, _host: bytes, _injection: Injection | None = None) -> Receiver:
         """The receiver above the last layer of a connection, given its conversation."""
         return receiver
 

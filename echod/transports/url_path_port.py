@@ -136,7 +136,7 @@ class Door(ServiceFactory):
         entrance.entered = True
         del self.entrances[entrance]
         self.gate.release(host)
-        receiver = factory.above_layers(factory.converse(host), host)
+        receiver = factory.above_layers(factory.converse(host), host, facts.injection)
         self._shared.remove_leaving()
         return receiver
 

@@ -1,15 +1,17 @@
 """Faults from tables and texts, their contradictions, and scripts."""
 
 import ipaddress
-from typing import Any
+import re
+from typing import Any, get_args
 
 import pytest
 
 from echod.faults import parsing
 from echod.faults.keys import KEYS
 from echod.faults.parsing import FaultErrors, described, key_of, misfits, parse_faults, parse_script
-from echod.faults.settings import NO_FAULTS, Faults, Step
+from echod.faults.settings import NO_FAULTS, Faults, Step, TlsFault, WebSocketFault
 from echod.transports.registry import SCHEMES
+from tests.daemon import TOP
 
 EXAMPLES = {
     "seed": ("42", 42, 42),
@@ -32,6 +34,8 @@ EXAMPLES = {
     "silent": ("true", True, True),
     "never-read": ("true", True, True),
     "delay-close": ("5s", "5s", 5.0),
+    "tls": ("stall", "stall", "stall"),
+    "websocket": ("no-pong", "no-pong", "no-pong"),
     "every": ("3", 3, 3),
     "first": ("2", 2, 2),
     "clients": (
@@ -105,8 +109,9 @@ def test_a_fault_that_does_not_exist_on_a_transport_is_an_error(key):
     faults = parse_faults({key: EXAMPLES[key][1]}, faults)
     for name, scheme in SCHEMES.items():
         found = dict(misfits(faults, [scheme]))
-        assert (key not in found) == (scheme.shape in KEYS[key].shapes), name
-    assert not dict(misfits(faults, [SCHEMES["tcp"], SCHEMES["udp"], SCHEMES["ws"]]))
+        has_layer = KEYS[key].layer in ("", *scheme.layers)
+        assert (key not in found) == (scheme.shape in KEYS[key].shapes and has_layer), name
+    assert not dict(misfits(faults, [SCHEMES["tls"], SCHEMES["udp"], SCHEMES["ws"]]))
 
 
 def test_the_error_names_the_shapes():
@@ -165,3 +170,11 @@ def test_no_faults_are_described_as_nothing():
     assert NO_FAULTS.active == frozenset()
     assert described(parse_faults({"delay": "1s", "drop": 0.5})) == {"delay": '"1s"', "drop": "0.5"}
     assert described(Faults(script=parse_script(SCRIPT))) == {"script": "3 steps"}
+
+
+@pytest.mark.parametrize("key", ["tls", "websocket"])
+def test_the_page_has_every_word_of_a_layer(key):
+    page = (TOP / "docs" / "CONFIG.md").read_text("utf-8")
+    _, _, table = page.partition(f"| `{key}` | A client gets |\n")
+    words = re.findall(r'(?m)^\| `"(.*?)"`', table.partition("\n\n")[0])
+    assert sorted(words) == sorted(get_args({"tls": TlsFault, "websocket": WebSocketFault}[key]))

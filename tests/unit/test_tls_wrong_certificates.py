@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -120,6 +121,11 @@ def test_the_authorities_of_a_reversed_chain_are_those_of_a_right_one():
 def test_an_unchanged_configuration_keeps_its_certificate():
     assert wrong("expired", (HOST,), ROOT) is wrong("expired", (HOST,), ROOT)
     assert wrong("expired", (HOST,), issuing.root(NOW)) is not wrong("expired", (HOST,), ROOT)
+
+
+def test_another_process_can_serve_it():
+    contexts = ServerContexts([wrong("weak-key", (HOST,), ROOT)])
+    assert pickle.loads(pickle.dumps(contexts)).certificates == contexts.certificates
 
 
 def test_an_authority_that_cannot_sign_all_of_them_is_refused():

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from echod.escaping import escaped
+from echod.faults.settings import WebSocketFault
 
 PLAIN_TEXT: Final = "text/plain; charset=utf-8"
 
@@ -51,6 +52,8 @@ class Resource:
     page: bool = True  #: whether a browser gets a page
     message: int = 16_777_216  #: bytes: the largest message that is accepted
     summary: str = ""  #: what the kind does
+    choose_fault: Callable[[Any, str], WebSocketFault | None] | None = field(default=None, compare=False)
+    """How a connection misbehaves, given its facts and the query of its request; None if no connection does."""
 
 
 AnswerGet = Callable[[Request, Resource | None, Sequence[Resource]], Answer | None]

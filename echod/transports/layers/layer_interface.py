@@ -27,12 +27,12 @@ from typing import Any, ClassVar, Final, Protocol
 
 from twisted.internet.error import ConnectionAborted
 
+from echod.faults.injector import Injection
 from echod.model import PLAIN, Arrival
 from echod.shape import Shape
 from echod.socket_names import SocketAddress
 
-LINGER: Final = 5.0
-"""Seconds to wait for the peer's FIN after ours; the same as the lingering close of Apache and nginx."""
+LINGER: Final = 5.0  #: seconds to wait for the peer's FIN after ours, as Apache and nginx do
 
 
 class LingerTimeout(ConnectionAborted):
@@ -74,6 +74,7 @@ class Facts:
     path: str = ""  #: the path that the client requested; it selects the service of a shared port
     activity: int = 0  #: changes with each sign of life of the peer that is not data of the conversation
     going_away: bool = False  #: the service stops: a layer may inform the peer
+    injection: Injection | None = None  #: the faults of the connection, if a level has needed them already
     withheld: int = 0  #: bytes written by the service that a fault has dropped; negative if it has duplicated more
 
 
@@ -154,8 +155,7 @@ class Receiver(Protocol):
         """Handle the end of the connection; ConnectionDone is an orderly close."""
 
 
-Build = Callable[[], Receiver]
-"""Makes the receiver above a level."""
+Build = Callable[[], Receiver]  #: makes the receiver above a level
 MakeLayer = Callable[[Build], "Layer"]
 """Makes one layer of a stack from the builder of its receiver."""
 

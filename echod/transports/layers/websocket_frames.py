@@ -116,6 +116,11 @@ class MessageReader:
         return self._parser is None
 
     @property
+    def limit(self) -> int:
+        """Bytes of the largest message."""
+        return self._limit
+
+    @property
     def held(self) -> int:
         """Bytes of a message or a frame that is not complete."""
         return len(self._message) + len(self._reader.buffer)
