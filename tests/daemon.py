@@ -1,4 +1,4 @@
-"""A daemon process for tests: start it, read its output, stop it by its pid, and read its counters.
+"""A daemon process for our own tests, on `echod.testing`: with any command, and with no key that a test did not set.
 
     with Daemon(listen=["echo=tcp://127.0.0.1:0"]) as daemon:
         host, port = daemon.place("echo", "tcp")
@@ -8,8 +8,6 @@ Everything is bounded: output that does not appear within SECONDS is a failure t
 
 from __future__ import annotations
 
-import atexit
-import json
 import os
 import re
 import signal
@@ -17,20 +15,21 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from random import SystemRandom
 from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
 
-TOP: Final = Path(__file__).parents[1]
-SECONDS: Final = 60.0
-"""The time limit of every wait of a test: with ten processes per core, a start of half a second takes 20 s."""
+from echod.testing import output
+from echod.testing.announced import inet_of
+from echod.testing.daemon_process import DaemonProcess
 
+TOP: Final = Path(__file__).parents[1]
+SECONDS: Final = output.SECONDS  #: the time limit of every wait of a test
 ECHOD: Final = (sys.executable, "-W", "error", "-m", "echod")
 TWISTD: Final = (sys.executable, "-W", "error", "-c", "from twisted.scripts.twistd import run; run()")
 ECHOCTL: Final = (sys.executable, "-W", "error", "-m", "echod.client.main")
@@ -43,54 +42,6 @@ def environment(**more: str) -> dict[str, str]:
     path = os.pathsep.join(part for part in (str(TOP), os.environ.get("PYTHONPATH", "")) if part)
     ours = {name: value for name, value in os.environ.items() if name != "ECHOD_CONFIG"}
     return ours | {"PYTHONPATH": path} | more
-
-
-class Lines:
-    """The lines of a pipe, read by a thread as they arrive, so that the writer never waits."""
-
-    def __init__(self, pipe: IO[bytes]) -> None:
-        self.raw: list[bytes] = []
-        self._pipe = pipe
-        self._changed = threading.Condition()
-        self._open = True
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    @property
-    def text(self) -> list[str]:
-        """The lines so far."""
-        return [line.decode("utf-8", "backslashreplace") for line in self.raw]
-
-    def wait_for(self, pattern: str, seconds: float = SECONDS) -> re.Match[str]:
-        """The first match in any line, now or later; fails if none appears in time or the writer has exited."""
-        ends = time.monotonic() + seconds
-        looked = 0
-        with self._changed:
-            while True:
-                for line in self.text[looked:]:
-                    if match := re.search(pattern, line):
-                        return match
-                looked = len(self.raw)
-                left = ends - time.monotonic()
-                if not self._open or left <= 0:
-                    why = "in time" if self._open else "and the writer has exited"
-                    raise AssertionError(f"no line has {pattern!r}, {why}:\n" + "\n".join(self.text))
-                self._changed.wait(left)
-
-    def close(self) -> None:
-        """Wait for the end of the pipe."""
-        self._thread.join(SECONDS)
-        self._pipe.close()
-
-    def _read(self) -> None:
-        with suppress(OSError):  # EIO is the end of a terminal
-            for line in self._pipe:
-                with self._changed:
-                    self.raw.append(line.removesuffix(b"\n"))
-                    self._changed.notify_all()
-        with self._changed:
-            self._open = False
-            self._changed.notify_all()
 
 
 class Daemon:
@@ -126,7 +77,7 @@ class Daemon:
         self._stdin = stdin
         self._temporary = tempfile.TemporaryDirectory(prefix="echod-")
         self.dir = Path(self._temporary.name).resolve()
-        self._stopped = False
+        self._process: DaemonProcess | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -161,21 +112,15 @@ class Daemon:
             words += ["--config", str(file)]
         for text in self._listen:
             words += ["--listen", text.replace("{dir}", str(self.dir))]
-        self.process = subprocess.Popen(
+        self._process = DaemonProcess(
             [*words, *self._options],
-            cwd=self.dir,
-            env=environment(**{"RUNTIME_DIRECTORY": str(self.dir), **self._environ}),
+            self.dir,
+            environment(**{"RUNTIME_DIRECTORY": str(self.dir), **self._environ}),
             stdin=self._stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             umask=self._umask,
             pass_fds=self._pass_fds,
         )
-        atexit.register(self.close)  # it must not outlive the tests in any case
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        self.stdout = Lines(self.process.stdout)
-        self.stderr = Lines(self.process.stderr)
+        self.process, self.stdout, self.stderr = self._process.popen, self._process.stdout, self._process.stderr
 
     def url(self, service: str, start: str) -> str:
         """The first URL of a service that begins with `start`: a scheme, or a scheme and the begin of a host."""
@@ -204,27 +149,25 @@ class Daemon:
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
-        self.process.send_signal(number)
+        self._running.send_signal(number)
 
     def wait(self, seconds: float = SECONDS) -> int:
         """Wait until it exits; returns the exit code."""
-        code = self.process.wait(seconds)
-        self._stopped = True
-        self.stdout.close()
-        self.stderr.close()
-        return code
+        return self._running.wait(seconds)
 
     def stop(self) -> int:
         """End it with SIGTERM, if it runs; returns the exit code."""
-        if not self._stopped:
-            self.process.terminate()
-            return self.wait()
-        return self.process.returncode
+        return self._running.stop(SECONDS)
+
+    @property
+    def _running(self) -> DaemonProcess:
+        assert self._process is not None, "it never started"
+        return self._process
 
     def counters(self) -> dict[str, dict[str, int]]:
         """Its final counters, by `SERVICE URL`; it is stopped if it still runs."""
         assert self.stop() == 0, self.log()
-        counters: dict[str, dict[str, int]] = json.loads(self.stderr.wait_for(r" stopped (\{.*\})$")[1])
+        counters = self._running.final_counters()
         counters.pop("daemon", None)  # its counters about itself, see `check_for_bugs`
         return counters
 
@@ -232,39 +175,26 @@ class Daemon:
         """Fail if the daemon has exited, or has logged an error."""
         wrong = re.search(r"^\S+ (error|critical)|Traceback", "\n".join(self.stderr.text), re.MULTILINE)
         assert wrong is None, self.log()
-        assert self._stopped or self.process.poll() is None, self.log()
+        assert self._running.has_ended or self.process.poll() is None, self.log()
 
     def check_for_bugs(self) -> None:
         """Fail if it had an unhandled exception: a log line, or a counter in its last line."""
-        wrong = re.compile(r"^\S+ critical |\"level\": \"critical\"|\"internal_errors\": [1-9]|Traceback")
-        assert not [line for line in self.stderr.text if wrong.search(line)], self.log()
+        assert not self._running.bugs(), self.log()
 
     def log(self) -> str:
         """Its whole output, for error reports."""
-        if not hasattr(self, "stderr"):
-            return "it never started"
-        return "\n".join(["standard error:", *self.stderr.text[-200:], "standard output:", *self.stdout.text[-50:]])
+        return "it never started" if self._process is None else self._process.log()
 
     def close(self) -> None:
         """End the process in any state, and remove its directory."""
-        if hasattr(self, "process") and not self._stopped:
-            self.process.kill()
-            self.wait()
-        atexit.unregister(self.close)
+        if self._process is not None:
+            self._process.close()
         self._temporary.cleanup()
 
 
 def place_of(url: str) -> Place:
     """The address for a socket to connect to a URL."""
     return unquote(urlsplit(url).path) if url.startswith("unix") else inet_of(url)
-
-
-def inet_of(url: str) -> tuple[str, int]:
-    """Host and port of a URL; for every interface, this machine's own address."""
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    return ("127.0.0.1" if parts.hostname == "*" else unquote(parts.hostname)), parts.port
 
 
 def memory(pid: int, what: str = "VmRSS") -> int:

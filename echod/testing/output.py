@@ -8,7 +8,8 @@ import threading
 import time
 from typing import IO, Final
 
-SECONDS: Final = 30.0  #: the default limit of a wait
+SECONDS: Final = 60.0
+"""The default limit of a wait: with ten processes per core, a start of half a second takes 20 s."""
 
 
 class DaemonError(AssertionError):

@@ -14,11 +14,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Final
 
+from echod.testing.announced import inet_of
 from tests.chaos import faults
 from tests.chaos.connect_burst import served
 from tests.chaos.network import Lacking, Network
 from tests.chaos.report import Subject
-from tests.daemon import ECHOD, SECONDS, TOP, Daemon, environment, eventually, free_port, inet_of, memory
+from tests.daemon import ECHOD, SECONDS, TOP, Daemon, environment, eventually, free_port, memory
 
 LOOPBACK: Final = "127.0.0.1"
 OPENBSD_HOST: Final = "192.0.2.2"  #: it does not reply to datagrams of 127.0.0.0/8

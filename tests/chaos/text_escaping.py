@@ -16,13 +16,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from echod.testing.output import Output
 from tests.chaos import hostile_text
 from tests.chaos.corpus import CORPUS, illegible, illegible_entries, illegible_json, illegible_texts
 from tests.chaos.hostile_text import SCHEMES, Ear, Journal
 from tests.chaos.lab import LOOPBACK, Lab
 from tests.chaos.network import Lacking, program
 from tests.chaos.report import Figure, Scenario, Subject, many
-from tests.daemon import ECHOCTL, ECHOD, SECONDS, TOP, Daemon, Lines, environment, eventually, free_port, run
+from tests.daemon import ECHOCTL, ECHOD, SECONDS, TOP, Daemon, environment, eventually, free_port, run
 
 STOCK_CHAT: Final = TOP / "tests/chaos/peers/stock_chat.py"
 WORDS: Final = (b"\x1b[31mred\x1b[0m", b"one\ntwo", b"\xff\xc2\x9b", "\u202e\u2028".encode())
@@ -228,13 +229,13 @@ def _body(answer: bytes) -> bytes:
 
 
 @contextmanager
-def _echoctl(*words: str) -> Iterator[Lines]:
+def _echoctl(*words: str) -> Iterator[Output]:
     """Its output through a pipe, until the end of the block."""
     with subprocess.Popen(
         [*ECHOCTL, *words], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         assert process.stdout is not None
-        lines = Lines(process.stdout)
+        lines = Output(process.stdout)
         try:
             yield lines
         finally:

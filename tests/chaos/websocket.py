@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Final
 
+from echod.testing.announced import inet_of
 from tests.chaos.lab import Lab, Server
 from tests.chaos.report import Figure, Scenario, Subject
-from tests.daemon import SECONDS, inet_of
+from tests.daemon import SECONDS
 
 KIB, MIB = 1 << 10, 1 << 20
 SERVICE: Final = """

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, free_port, inet_of, place_of, run
+from echod.testing.announced import inet_of
+from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, free_port, place_of, run
 
 CONFIG = """
 [admin]

@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from tests.daemon import ECHOCTL, ECHOD, SECONDS, TWISTD, Daemon, Lines, environment, eventually, free_port, run
+from echod.testing.output import Output
+from tests.daemon import ECHOCTL, ECHOD, SECONDS, TWISTD, Daemon, environment, eventually, free_port, run
 
 
 class Typed:
@@ -20,7 +21,7 @@ class Typed:
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self.keys = self.process.stdin
-        self.shown, self.said = Lines(self.process.stdout), Lines(self.process.stderr)
+        self.shown, self.said = Output(self.process.stdout), Output(self.process.stderr)
 
     def __enter__(self):
         return self

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from echod.testing.announced import inet_of
 from tests.contract.matrix import exactly, rest
-from tests.daemon import SECONDS, Daemon, inet_of
+from tests.daemon import SECONDS, Daemon
 
 SILENCE = 0.3  # seconds without a reply; a client on this machine has its reply earlier
 

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from echod.testing.announced import inet_of
+from echod.testing.output import Output
 from tests.contract.matrix import exactly
-from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, Lines, Place, environment, eventually, inet_of, place_of, run
+from tests.daemon import ECHOD, SECONDS, TWISTD, Daemon, Place, environment, eventually, place_of, run
 
 CONFIG = """
 [services.echo]
@@ -149,13 +151,13 @@ def test_a_log_pipe_without_a_reader_does_not_block(tmp_path):
 
 
 @contextmanager
-def reading(pipe: Path) -> Iterator[Lines]:
+def reading(pipe: Path) -> Iterator[Output]:
     """The data of a named pipe while the daemon writes into it."""
     opened = os.open(pipe, os.O_RDWR)  # with O_RDONLY it would wait for a writer
     reader = subprocess.Popen(["cat"], stdin=opened, stdout=subprocess.PIPE)
     os.close(opened)
     assert reader.stdout is not None
-    lines = Lines(reader.stdout)
+    lines = Output(reader.stdout)
     try:
         yield lines
     finally:
@@ -186,7 +188,7 @@ def at_a_terminal(*words):
         [*ECHOD, *words], env=environment(), stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL
     )
     os.close(theirs)
-    lines = Lines(os.fdopen(ours, "rb"))
+    lines = Output(os.fdopen(ours, "rb"))
     try:
         yield process, lines
     finally:

@@ -14,7 +14,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.daemon import ECHOCTL, SECONDS, Daemon, Lines, environment, free_port, run
+from echod.testing.output import Output
+from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, free_port, run
 
 CONFIG = """
 [services.echo]
@@ -93,12 +94,12 @@ def taken(connection: socket.socket, count: int) -> bytes:
 
 
 @contextmanager
-def running(*words: str) -> Iterator[tuple["subprocess.Popen[bytes]", Lines]]:
+def running(*words: str) -> Iterator[tuple["subprocess.Popen[bytes]", Output]]:
     """A ping while it runs, and its lines; it is ended at the end."""
     with subprocess.Popen([*ECHOCTL, "ping", *words], env=environment(), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
-            yield process, Lines(process.stdout)
+            yield process, Output(process.stdout)
         finally:
             process.kill()
 
@@ -470,7 +471,7 @@ def test_the_quit_key_prints_the_figures_and_continues(daemon):
         assert process.stdout is not None
         assert process.stderr is not None
         try:
-            lines, said = Lines(process.stdout), Lines(process.stderr)
+            lines, said = Output(process.stdout), Output(process.stderr)
             lines.wait_for(" seq=3 ")
             process.send_signal(signal.SIGQUIT)
             found = said.wait_for(r"^(\d+) sent, \d+ received, 0 lost \(0%\), ")

@@ -13,10 +13,11 @@ from typing import Any, Final
 import pytest
 
 from echod.address import parse
+from echod.testing.announced import inet_of
 from echod.transports.sockets import IPPROTO_MPTCP
 from echod.transports.tcp import TCP, TCP_FASTOPEN
 from tests.contract.matrix import MIB, data, exactly, rest
-from tests.daemon import SECONDS, Daemon, environment, free_port, inet_of, run
+from tests.daemon import SECONDS, Daemon, environment, free_port, run
 
 ECHOCTL: Final = (sys.executable, "-m", "echod.client.main")
 SOL_MPTCP, MPTCP_INFO, FALLBACK = 284, 1, 1  # <linux/mptcp.h>

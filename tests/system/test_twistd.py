@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from echod.testing.announced import inet_of
 from tests.contract.matrix import exactly
-from tests.daemon import SECONDS, TWISTD, Daemon, environment, eventually, inet_of, run
+from tests.daemon import SECONDS, TWISTD, Daemon, environment, eventually, run
 
 IN_FRONT = (*TWISTD, "--nodaemon", "--pidfile=", "echod")
 SHOWING = '[services.printer]\nkind = "discard"\nshow = "text"\nlisten = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]\n'

@@ -24,7 +24,8 @@ from typing import Any, Final, Self
 import pytest
 from websockets.sync.client import connect
 
-from tests.daemon import SECONDS, Lines
+from echod.testing.output import Output
+from tests.daemon import SECONDS
 
 FLAGS: Final = (
     "--headless",
@@ -57,7 +58,7 @@ class Browser:
         words = [*self._words, f"--user-data-dir={self._profile.name}", "about:blank"]
         self._process = subprocess.Popen(words, stdin=quiet, stdout=quiet, stderr=subprocess.PIPE)
         assert self._process.stderr is not None
-        self._stderr = Lines(self._process.stderr)
+        self._stderr = Output(self._process.stderr)
         url = self._stderr.wait_for(r"DevTools listening on (ws://\S+)")[1]
         connecting = connect(url, max_size=LARGEST, compression=None, open_timeout=SECONDS)
         self._connection = self._stack.enter_context(connecting)

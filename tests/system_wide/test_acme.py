@@ -17,7 +17,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.daemon import ECHOCTL, SECONDS, TOP, Daemon, Lines, environment, free_port, run
+from echod.testing.output import Output
+from tests.daemon import ECHOCTL, SECONDS, TOP, Daemon, environment, free_port, run
 
 pytestmark = pytest.mark.needs_tools
 
@@ -31,7 +32,7 @@ def running(*words: str | Path, until: str, **environ: str) -> Iterator[None]:
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(**environ)
     )
     assert process.stdout is not None
-    lines = Lines(process.stdout)
+    lines = Output(process.stdout)
     try:
         lines.wait_for(until)
         yield

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from tests.daemon import TOP, Daemon, Lines, environment, eventually
+from echod.testing.output import Output
+from tests.daemon import TOP, Daemon, environment, eventually
 from tests.system_wide.others import tool
 
 pytestmark = pytest.mark.needs_tools
@@ -22,7 +23,7 @@ class Person:
             command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         assert self.process.stdout is not None
-        self.screen = Lines(self.process.stdout)
+        self.screen = Output(self.process.stdout)
         self.expected: list[str] = []
 
     def type(self, text: str) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from echod.testing.output import Output
 from echod.tls.issuing import Issued, Purpose, authority, client, issue, self_signed, server
-from tests.daemon import ECHOCTL, SECONDS, Lines, free_port, run
+from tests.daemon import ECHOCTL, SECONDS, free_port, run
 
 pytestmark = pytest.mark.needs_tools
 
@@ -55,7 +56,7 @@ def s_server(certificate: Path, *options: str | Path) -> Iterator[str]:
     words = ("openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", certificate, "-rev", *options)
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     assert process.stdout is not None
-    lines = Lines(process.stdout)
+    lines = Output(process.stdout)
     try:
         lines.wait_for("^ACCEPT")
         yield f"tls://127.0.0.1:{port}"
@@ -203,7 +204,7 @@ def test_gnutls_returns_everything_after_close_notify(pki):
              pki / "right.pem", "--disable-client-cert")  # fmt: skip
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     assert process.stdout is not None
-    lines = Lines(process.stdout)
+    lines = Output(process.stdout)
     try:
         lines.wait_for("listening|ready")
         url = f"tls://127.0.0.1:{port}"

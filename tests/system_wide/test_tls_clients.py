@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from echod.testing.output import Output
 from tests.contract.matrix import data
-from tests.daemon import ECHOCTL, SECONDS, Daemon, Lines, environment, free_port, run
+from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, free_port, run
 from tests.system_wide.others import ended, tool
 
 pytestmark = pytest.mark.needs_tools
@@ -132,7 +133,7 @@ def test_stunnel_as_a_client_passes_everything(daemon, pki, tmp_path):
     )
     process = subprocess.Popen((tool("stunnel4", "stunnel"), config), stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     assert process.stderr is not None
-    lines = Lines(process.stderr)
+    lines = Output(process.stderr)
     try:
         lines.wait_for("Configuration successful")
         sent = run(*ECHOCTL, "send", f"tcp://127.0.0.1:{here}", input=SENT)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from echod.testing.output import Output
 from echod.tls import issuing
-from tests.daemon import SECONDS, Daemon, Lines, eventually
+from tests.daemon import SECONDS, Daemon, eventually
 from tests.system_wide.others import ended, tool
 from tests.system_wide.python_programs import installed
 
@@ -60,7 +61,7 @@ class Conversation:
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
         )
         assert self.process.stdout is not None
-        self.lines = Lines(self.process.stdout)
+        self.lines = Output(self.process.stdout)
 
     def say(self, line: str) -> None:
         assert self.process.stdin is not None
