@@ -108,7 +108,7 @@ class Generator:
     def slice(self, workload: Workload, server: Running, seconds: float, warm: float) -> Slice:
         """Measure one slice. Raises LoadFailed on a wrong byte, a silent server or a closed connection."""
         timing = [f"--seconds={seconds}", f"--warm={warm}"]
-        arguments = [*workload.load, *_to(server.places[workload.role]), *timing]
+        arguments = [*workload.load, *server.server.load, *_to(server.places[workload.role]), *timing]
         with Conversation(self._binary, self._core, arguments) as load:
             load.line(warm + PATIENCE)
             server.rest(SETTLE)
@@ -125,7 +125,7 @@ class Generator:
 
     def rest(self, row: Idle, server: Running, connections: int) -> Rest:
         """Measure the server's memory with so many idle connections. Raises LoadFailed."""
-        to = [*row.load, *_to(server.places[row.role])]
+        to = [*row.load, *server.server.load, *_to(server.places[row.role])]
         # A few connections first: memory that a server allocates once does not belong to a connection.
         with Conversation(self._binary, self._core, [*to, "--connections=64"]) as load:
             for _ in range(2):

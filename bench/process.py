@@ -62,8 +62,11 @@ def _answers(place: Place) -> bool:
 
 
 def _bound(place: Place) -> bool:
-    """Whether a Unix socket listens. It does not connect, because some servers would fork."""
+    """Whether a TLS port accepts connections, or a Unix socket listens."""
     try:
+        if place.role is Role.TLS:
+            socket.create_connection((place.host, place.port), timeout=1).close()
+            return True
         with socket.socket(socket.AF_UNIX) as asked:
             asked.connect(place.path)
     except OSError:

@@ -6,6 +6,7 @@ echod is started as a user starts it; the run waits until its TCP address replie
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -98,6 +99,7 @@ class Server:
     together: bool = False  #: one process serves all its roles
     ready: bool = True  #: prints `ready`; otherwise its TCP address is tried until it replies
     forks: bool = False  #: one process per connection: left out of workloads with many connections
+    load: tuple[str, ...] = ()  #: options of the load generator
     quick: bool = False  #: a target names it, so it is part of the quick run
 
     def missing(self) -> str | None:
@@ -193,6 +195,24 @@ def _xinetd(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
     return [program("xinetd") or "xinetd", "-dontfork", "-f", path, "-pidfile", pidfile]
 
 
+def _nginx(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
+    """Nginx decrypts and forwards to the C server behind it: its stream module cannot echo."""
+    place = _only(places)
+    certificate = kit.words(place)[-1]
+    behind = f"{kit.folder}/nginx-{place.port}.sock"
+    text = [
+        "load_module modules/ngx_stream_module.so;",
+        *(["user root;"] if os.geteuid() == 0 else []),  # another user may not open the folder
+        f"worker_processes 1; error_log stderr; pid {behind}.pid;",
+        "events { worker_connections 8192; }",
+        f"stream {{ server {{ listen {place.host}:{place.port} ssl; proxy_pass unix:{behind};",
+        f"ssl_certificate {certificate}; ssl_certificate_key {certificate}; }} }}",
+    ]
+    config = kit.write(f"nginx-{place.port}.conf", "\n".join(text) + "\n")
+    start = '"$0" unix "$1" & exec "$2" -p /usr/share/nginx -g "daemon off;" -c "$3"'
+    return ["sh", "-c", start, str(kit.folder / "c_echo"), behind, program("nginx") or "nginx", config]
+
+
 _CC = "a C compiler: apt install gcc libc6-dev | dnf install gcc"
 _HERE = "pip install {} into the Python that runs this"
 TCP_ONLY: Final = frozenset({Role.TCP})
@@ -214,6 +234,17 @@ SERVERS: Final = (
     Server("c-recvmmsg", "C recvmmsg", UDP_ONLY, _c_udp("recvmmsg"), "c_udp.c", ("cc",), install=_CC, quick=True),
     Server("c-recvfrom", "C recvfrom", UDP_ONLY, _c_udp("recvfrom"), "c_udp.c", ("cc",), install=_CC, quick=True),
     Server("c-openssl", "C OpenSSL", TLS_ONLY, _built("c_tls"), "c_tls.c", ("cc",), install=_SSL, quick=True),
+    Server(
+        "nginx",
+        "nginx stream + C",
+        TLS_ONLY,
+        _nginx,
+        "c_echo.c",
+        ("nginx",),
+        install="apt install nginx-light libnginx-mod-stream | dnf install nginx nginx-mod-stream",
+        ready=False,
+        load=("--fin",),  # after the close_notify of a client, nginx sends none
+    ),
     Server("c-gro", "C GRO + GSO", UDP_ONLY, _c_udp("gro"), "c_udp.c", ("cc",), install=_CC),
     Server(
         "stock",

@@ -31,6 +31,7 @@ struct options {
     bool upper;         /* the reply is the message in upper case */
     bool proxy;         /* stream, connect: a PROXY header of version 2 comes first */
     bool resume;        /* tls-connect: resume the session of the connection before */
+    bool fin;           /* tls: a server may answer close_notify with a FIN alone */
     bool burst;         /* tls-idle: 64 KiB on each connection, not one byte, before `used` */
     double seconds;     /* of the measured slice */
     double warm;        /* seconds of warm-up before it */

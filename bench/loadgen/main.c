@@ -22,6 +22,7 @@ static const char HELP[] =
     "  --upper            the reply is expected in upper case\n"
     "  --proxy            stream, connect: send a PROXY header of version 2 first\n"
     "  --resume           tls-connect: resume the session of the connection before\n"
+    "  --fin              tls: the server may answer close_notify with a FIN alone\n"
     "  --burst            tls-idle: each connection carries 64 KiB\n"
     "  --warm S           seconds of warm-up (0.2)\n"
     "  --seconds S        of the measured slice (1)\n";
@@ -30,6 +31,7 @@ static const struct option LONG[] = {
     {"host", required_argument, NULL, 'a'},  {"port", required_argument, NULL, 'p'},  {"unix", required_argument, NULL, 'x'},
     {"size", required_argument, NULL, 's'},  {"depth", required_argument, NULL, 'd'}, {"flows", required_argument, NULL, 'f'},
     {"gso", no_argument, NULL, 'g'},         {"upper", no_argument, NULL, 'u'},       {"resume", no_argument, NULL, 'r'},
+    {"fin", no_argument, NULL, 'F'},
     {"burst", no_argument, NULL, 'b'},       {"warm", required_argument, NULL, 'w'},
     {"help", no_argument, NULL, 'h'},        {"seconds", required_argument, NULL, 't'},
     {"connections", required_argument, NULL, 'c'}, {"proxy", no_argument, NULL, 'o'}, {NULL, 0, NULL, 0},
@@ -72,6 +74,7 @@ static void parse(int argc, char **argv)
         case 'u': opt.upper = true; break;
         case 'o': opt.proxy = true; break;
         case 'r': opt.resume = true; break;
+        case 'F': opt.fin = true; break;
         case 'b': opt.burst = true; break;
         case 'w': opt.warm = duration(optarg, "warm"); break;
         case 't': opt.seconds = duration(optarg, "seconds"); break;

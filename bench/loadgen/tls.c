@@ -126,7 +126,7 @@ static void close_tls(struct connection *c)
         await(c, n);
     if (n > 0)
         fail("wrong byte: connection %u: %d bytes too many at its end", (unsigned)(c - connections), n);
-    if (SSL_get_error(c->ssl, n) != SSL_ERROR_ZERO_RETURN)
+    if (SSL_get_error(c->ssl, n) != SSL_ERROR_ZERO_RETURN && !opt.fin)
         fail("connection %u: the server ended without close_notify", (unsigned)(c - connections));
     SSL_free(c->ssl);
     close(c->fd);
