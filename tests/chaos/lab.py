@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Final
 
 from echod.testing.announced import inet_of
@@ -47,13 +48,21 @@ service {name}
 
 
 class Server:
-    """A server under attack. `udp` and `tcp` are its addresses, by the kind of service."""
+    """A server under attack. `udp`, `tcp` and `tls` are its addresses, by the kind of service."""
 
-    def __init__(self, subject: Subject, pid: int, tcp: Mapping[str, Place], udp: Mapping[str, Place]) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        pid: int,
+        tcp: Mapping[str, Place],
+        udp: Mapping[str, Place],
+        tls: Mapping[str, Place] = MappingProxyType({}),
+    ) -> None:
         self.subject = subject
         self.pid = pid
         self.tcp = tcp
         self.udp = udp
+        self.tls = tls
         self.daemon: Daemon | None = None  #: set if it is echod
         self._counted = 0
         self._file: Path | None = None
@@ -158,11 +167,11 @@ def _echod(subject: Subject, services: str, command: Sequence[str]) -> Iterator[
     plane = "auto" if subject is Subject.ECHOD else "off"
     config = f'[daemon]\nplane = "{plane}"\ndrain = "1s"\n{services}'
     with Daemon(config, command=command or ECHOD) as daemon:
-        places: dict[str, dict[str, Place]] = {"tcp": {}, "udp": {}}
+        places: dict[str, dict[str, Place]] = {"tcp": {}, "udp": {}, "tls": {}}
         for name, url in daemon.urls:
             if (transport := url.partition(":")[0]) in places:
                 places[transport].setdefault(name, inet_of(url))
-        server = Server(subject, daemon.process.pid, places["tcp"], places["udp"])
+        server = Server(subject, daemon.process.pid, **places)
         server.daemon = daemon
         yield server
         daemon.check()

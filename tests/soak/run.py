@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from tests.chaos.run import attempt, header
 from tests.soak import objects
 from tests.soak.load import Cycles, Datagrams
 from tests.soak.meter import AT_THE_END, KIB, Course
+from tests.soak.tls_load import TlsCycles
 
 NUMBER: Final = 46
 LOOKS: Final = 50
@@ -35,6 +37,12 @@ SERVICES: Final = """
 listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 deny = ["127.0.5.0/24"]
 """
+TLS_SERVICES: Final = """
+[services.echo]
+listen = ["tcp://127.0.0.1:0", "tls://127.0.0.1:0"]
+[services.echo.tls]
+certificate = "self-signed"
+"""
 PROMISE: Final = "memory grows by at most 1 KiB per 10,000 and 4 MiB in total; no descriptor, pipe or socket is left"
 
 
@@ -42,6 +50,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--cycles", type=int, default=100_000, metavar="N", help="connections (default: 100000)")
+    parser.add_argument("--tls", type=int, default=20_000, metavar="N", help="connections over TLS (default: 20000)")
     parser.add_argument("--datagrams", type=int, default=1_000_000, metavar="N", help="(default: 1000000)")
     parser.add_argument(
         "--objects",
@@ -108,6 +117,20 @@ def cycles(count: int, subjects: Sequence[Subject], place: Lab) -> Iterator[Figu
         yield figure
 
 
+def tls_cycles(count: int, subjects: Sequence[Subject], place: Lab) -> Iterator[Figure]:
+    """Connections over TLS."""
+    for server in place.each(*(subject for subject in subjects if subject in OURS), services=TLS_SERVICES):
+        clients = TlsCycles(server.tls["echo"])
+
+        def batch(clients: TlsCycles = clients) -> int:
+            clients.batch()
+            return clients.count
+
+        figure = soak(server, count, "connection", batch)
+        figure.values["ways"] = dict(clients.done)
+        yield figure
+
+
 def datagrams(count: int, subjects: Sequence[Subject], place: Lab) -> Iterator[Figure]:
     """Datagrams."""
     for server in place.each(*subjects, services=SERVICES):
@@ -128,12 +151,13 @@ def datagrams(count: int, subjects: Sequence[Subject], place: Lab) -> Iterator[F
 
 def census(count: int, _place: Lab) -> Iterator[Figure]:
     """Count Python's objects."""
-    for way, subject in zip(objects.WAYS, OURS, strict=True):
+    for way, subject in zip(objects.WAYS, cycle(OURS)):
         more = objects.growth(way, count)
         most = ", ".join(f"{name} +{number}" for name, number in sorted(more.items(), key=lambda one: -one[1])[:3])
         kept = all(number < count / 100 for number in more.values())
         kept_most = most or "no more objects of any type"
-        yield Figure(subject, f"after {many(count, 'connection')}: {kept_most}", kept, dict(more))
+        title = f"after {many(count, 'connection')}{' over TLS' if 'tls' in way else ''}"
+        yield Figure(subject, f"{title}: {kept_most}", kept, dict(more))
 
 
 def progress(figure: Figure) -> None:
@@ -147,6 +171,9 @@ def scenarios(asked: argparse.Namespace) -> Iterator[Scenario]:
     if asked.cycles:
         title = f"{many(asked.cycles, 'connection')} opened and closed"
         yield Scenario(NUMBER, title, PROMISE, partial(cycles, asked.cycles, chosen))
+    if asked.tls and any(one in OURS for one in chosen):
+        title = f"{many(asked.tls, 'connection')} over TLS opened and closed"
+        yield Scenario(NUMBER, title, PROMISE, partial(tls_cycles, asked.tls, chosen))
     if asked.datagrams:
         yield Scenario(NUMBER, many(asked.datagrams, "datagram"), PROMISE, partial(datagrams, asked.datagrams, chosen))
     if asked.objects:

@@ -12,11 +12,14 @@ from tests.fastpath.clients import held
 from tests.soak import objects
 from tests.soak.load import MIX, Cycles, Datagrams, Way
 from tests.soak.meter import PER, Course, Sample, slope
-from tests.soak.run import IN_ALL, SERVICES, main, parse
+from tests.soak.run import IN_ALL, SERVICES, TLS_SERVICES, main, parse
+from tests.soak.tls_load import MIX as TLS_MIX
+from tests.soak.tls_load import TlsCycles, TlsWay
 
 pytestmark = pytest.mark.xdist_group("cpu")  # each uses a whole processor: never two at a time
 
 CONNECTIONS = 10_000
+TLS_CONNECTIONS = 300
 DATAGRAMS = 50_000
 ADMIN = '[admin]\nlisten = ["tcp://127.0.0.1:0"]\n'
 
@@ -51,6 +54,28 @@ def test_closed_connections_leave_no_resources(daemon):
     assert counted["accepted"] == served
     assert sum(count for name, count in counted.items() if name.startswith("closed:")) == served
     assert set(counted) <= {"accepted", "bytes_in", "bytes_out", "refused:denied", "closed:done", "closed:lost"}
+
+
+@pytest.mark.parametrize("plane", ["auto", "off"])
+def test_closed_tls_connections_leave_no_resources(plane):
+    with Daemon(f'[daemon]\nplane = "{plane}"\n{TLS_SERVICES}') as daemon:
+        clients, pid = TlsCycles(daemon.inet("echo", "tls")), daemon.process.pid
+        course = Course(pid)
+        while clients.count < 10 * len(TLS_MIX):
+            clients.batch()
+        course.look(clients.count)
+        before = held(pid)
+        while clients.count < TLS_CONNECTIONS:
+            clients.batch()
+        course.look(clients.count)
+        assert eventually(lambda: held(pid) <= before)  # the last ones are still being closed
+        assert course.grown <= IN_ALL
+        assert set(clients.done) == set(TlsWay)
+        daemon.check()
+        [counted] = [one for name, one in daemon.counters().items() if name.startswith("echo tls")]
+        assert counted["accepted"] == clients.count
+        assert counted["closed:protocol"] == clients.done[TlsWay.DAMAGED]
+        assert sum(count for name, count in counted.items() if name.startswith("closed:")) == clients.count
 
 
 def test_datagrams_leave_no_resources(daemon):
@@ -103,7 +128,7 @@ def sample(at, resident):
 
 def test_the_command_line(capsys):
     assert parse(["--cycles", "7"]).cycles == 7
-    assert main(["--cycles", "2000", "--datagrams", "0", "--objects", "0", "--only", "echod"]) in (0, 1)
+    assert main(["--cycles", "2000", "--tls", "0", "--datagrams", "0", "--objects", "0", "--only", "echod"]) in (0, 1)
     said = capsys.readouterr().out
     assert "46  2,000 connections opened and closed\n    promise  memory grows" in said
     assert "    verdict  " in said
