@@ -15,24 +15,31 @@ import shtab
 
 from echod import tap
 from echod.client import command_definitions
+from echod.faults.keys import KEYS
 from echod.model import Show
 from echod.services.registry import kinds
 
 KINDS = " ".join(f"{name}=" for name in kinds())
-NAMES = (  # the names of the running daemon's console services
+NAMES = (  # the names of the running daemon's services, of one kind or of all
     "echoctl status --json 2>/dev/null | "
-    r"""sed 's/{"name": "/\n&/g' | sed -n 's/^{"name": "\([^"]*\)", "kind": "console".*/\1/p'"""
+    r"""sed 's/{"name": "/\n&/g' | sed -n 's/^{"name": "\([^"]*\)", "kind": "%s".*/\1/p'"""
 )
+CONSOLES, SERVICES = NAMES % "console", NAMES % '[^"]*'
+FAULTS = " ".join(f"{key}=" for key in KEYS if key != "script")
 PREAMBLE = {
     "bash": f"""
 _echod_kinds() {{ compgen -W "{KINDS}" -- "$1"; }}
 _echod_users() {{ compgen -u -- "$1"; }}
 _echod_groups() {{ compgen -g -- "$1"; }}
-_echod_consoles() {{ compgen -W "$({NAMES})" -- "$1"; }}
+_echod_consoles() {{ compgen -W "$({CONSOLES})" -- "$1"; }}
+_echod_services() {{ compgen -W "$({SERVICES})" -- "$1"; }}
+_echod_faults() {{ compgen -W "{FAULTS}" -- "$1"; }}
 """,
     "zsh": f"""
 _echod_kinds() {{ compadd -S '' -- {KINDS} }}
-_echod_consoles() {{ local names; names=("${{(@f)$({NAMES})}}"); compadd -- $names }}
+_echod_consoles() {{ local names; names=("${{(@f)$({CONSOLES})}}"); compadd -- $names }}
+_echod_services() {{ local names; names=("${{(@f)$({SERVICES})}}"); compadd -- $names }}
+_echod_faults() {{ compadd -S '' -- {FAULTS} }}
 """,
 }
 COMPLETE: dict[str, Any] = {
@@ -41,8 +48,11 @@ COMPLETE: dict[str, Any] = {
     "USER": {"bash": "_echod_users", "zsh": "_users"},
     "GROUP": {"bash": "_echod_groups", "zsh": "_groups"},
     "CONSOLE": {"bash": "_echod_consoles", "zsh": "_echod_consoles"},
+    "SERVICE": {"bash": "_echod_services", "zsh": "_echod_services"},
+    "KEY=VALUE": {"bash": "_echod_faults", "zsh": "_echod_faults"},
 }
 """The shell function that completes a word of each kind."""
+OF_NAMES = {"name": "CONSOLE", "service": "SERVICE"}
 VALUES = {"config": "FILE", "listen": "KIND=URL", "uid": "USER", "gid": "GROUP"}
 CHOICES = {"announce": ("json",), "show": get_args(Show)}
 NO_SPACE = """
@@ -92,7 +102,7 @@ def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 def completion(parser: argparse.ArgumentParser, shell: str) -> str:
     """The completion script of a program. A FILE argument completes file names."""
     for action in actions(parser):
-        what = "CONSOLE" if parser.prog == "echoctl" and action.dest == "name" else action.metavar
+        what = (OF_NAMES.get(action.dest) if parser.prog == "echoctl" else None) or action.metavar
         if isinstance(what, str) and what in COMPLETE:
             action.complete = COMPLETE[what]  # type: ignore[attr-defined]  # shtab reads it from an action
     text = str(shtab.complete(parser, shell, preamble=PREAMBLE[shell]))

@@ -34,4 +34,5 @@ man_pages: Final[list[tuple[str, str, str, list[Any], int]]] = [
     ("ECHOD", "echod", "echo daemon on every kind of socket", [], 8),
     ("ECHOCTL", "echoctl", "client and administration tool of echod", [], 1),
     ("CONFIG", "echod.toml", "configuration of echod", [], 5),
+    ("FAULTS", "echod-faults", "fault injection of echod", [], 7),
 ]

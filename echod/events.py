@@ -68,6 +68,9 @@ CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+BY_REASON: Final = ("refused", "closed", "faults")  #: the fields of Counters that have several counters each
+
+
 @dataclass(slots=True)
 class Counters:
     """The counters of one address of one service: integers that only grow, except `open`."""
@@ -81,6 +84,7 @@ class Counters:
     held_back: int = 0  #: times a connection was stalled while all had more than `total-buffer` unsent
     refused: dict[Refusal, int] = field(default_factory=dict)
     closed: dict[Closing, int] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=dict)  #: injected faults, by key
 
     def refuse(self, reason: Refusal, count: int = 1) -> None:
         """Count `count` refused connections or datagrams."""
@@ -91,12 +95,17 @@ class Counters:
         self.open -= 1
         self.closed[reason] = self.closed.get(reason, 0) + 1
 
+    def inject(self, fault: str, count: int = 1) -> None:
+        """Count injected faults, by their key."""
+        self.faults[fault] = self.faults.get(fault, 0) + count
+
     def figures(self) -> dict[str, int]:
         """Every counter that is not 0, by name; a reason follows a colon, as in `closed:idle`."""
-        plain = {name: getattr(self, name) for name in self.__slots__ if name not in ("refused", "closed")}
+        plain = {name: getattr(self, name) for name in self.__slots__ if name not in BY_REASON}
         refused = {f"refused:{reason}": count for reason, count in self.refused.items()}
         closed = {f"closed:{reason}": count for reason, count in self.closed.items()}
-        return {name: count for name, count in (plain | refused | closed).items() if count}
+        faults = {f"fault:{key}": count for key, count in self.faults.items()}
+        return {name: count for name, count in (plain | refused | closed | faults).items() if count}
 
 
 Sink = Callable[[str, Mapping[str, Any]], None]

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "measurement": "",
     "services": "bus.bus_interface faults gate measurement membership model socket_names small_files escaping",
     "bus": "gate",
-    "shared_memory": "events gate membership model",
+    "shared_memory": "events faults gate membership model",
     "pages": "escaping transports.layers.http_answer",
     "config": "address events faults gate model socket_names runtime_dir services.registry shape small_files tls"
     " escaping transports.multicast transports.registry transports.unix_paths transports.sockets",
@@ -58,7 +58,7 @@ MAY_IMPORT = {
     " escaping transports version workers",
     "admin": "faults gate membership model socket_names telemetry peercred services.outbox services.recording escaping",
     "client": "address address_options config events faults gate measurement model socket_names peercred runtime_dir"
-    " services shape startup_heap stdio lineedit escaping tls transports version",
+    " services shape small_files startup_heap stdio lineedit escaping tls transports version",
     "testing": "config daemon services telemetry transports",
     "pytest_plugin": "testing",
     "__main__": "early_signals startup_heap stdio version",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, Protocol
 
+from echod.admin.fault_resource import FAULTS, ServiceFaults, fault_handlers
 from echod.admin.messages import (
     TEXT,
     Answer,
@@ -75,6 +76,9 @@ class View(Protocol):
     def reload(self, done: Callable[[ReloadResult], None]) -> None:
         """Reload the configuration, and call `done` with the result."""
 
+    def faults(self, name: str) -> ServiceFaults | None:
+        """The faults of the service of this name, or None."""
+
     def recorder(self, name: str) -> Recorder | None:
         """The recording of the service of this name, or None."""
 
@@ -101,20 +105,23 @@ class DaemonResources:
         """As Resources."""
         if path.startswith(CONSOLE):
             return handlers_of(self._view.console(path.removeprefix(CONSOLE)))
+        if path.startswith(FAULTS):
+            return fault_handlers(self._view.faults(path.removeprefix(FAULTS)))
         if path.startswith(RECEIVED):
             return received_handlers(self._view.recorder(path.removeprefix(RECEIVED)))
         return self._known.get(path)
 
     def paths(self) -> Iterator[str]:
         """As Resources."""
-        return iter((*self._known, f"{CONSOLE}NAME", f"{RECEIVED}NAME"))
+        return iter((*self._known, f"{CONSOLE}NAME", f"{FAULTS}NAME", f"{RECEIVED}NAME"))
 
     def only_reads(self, path: str) -> bool:
         """As Resources: False for console sessions, which are for operators, and for recorded messages."""
         return not path.startswith((CONSOLE, RECEIVED))
 
     def _root(self, _request: Request, respond: Respond) -> None:
-        known = {**self._known, f"{CONSOLE}NAME": ("GET", "POST"), f"{RECEIVED}NAME": ("GET", "DELETE")}
+        named = {CONSOLE: ("GET", "POST"), FAULTS: ("GET", "POST"), RECEIVED: ("GET", "DELETE")}
+        known = {**self._known, **{f"{path}NAME": methods for path, methods in named.items()}}
         lines = "".join(f"{', '.join(methods)} {path}\n" for path, methods in known.items())
         respond(Answer(200, f"echod\n\n{lines}".encode(), TEXT))
 

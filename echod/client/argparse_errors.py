@@ -62,9 +62,11 @@ class Parser(argparse.ArgumentParser):
         given = sys.argv[1:] if args is None else list(args)
         self._check_words(given)
         parsed, rest = super().parse_known_args(given, namespace)
-        if isinstance(getattr(parsed, "text", None), list):  # argparse stops collecting TEXT at the first option
-            end = rest.index("--") if "--" in rest else len(rest)
-            parsed.text, rest = [*parsed.text, *rest[:end], *rest[end + 1 :]], []
+        for name in ("text", "changes"):  # argparse stops collecting TEXT and KEY=VALUE at the first option
+            if isinstance(collected := getattr(parsed, name, None), list):
+                end = rest.index("--") if "--" in rest else len(rest)
+                setattr(parsed, name, [*collected, *rest[:end], *rest[end + 1 :]])
+                rest = []
         if rest:
             self.error(f"unexpected argument {shown(rest[0])}")
         if self.refuses is not None and (wrong := self.refuses(parsed)):

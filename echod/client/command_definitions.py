@@ -15,18 +15,20 @@ from echod.client.help_examples import EXAMPLES
 from echod.client.tls_options import LAYER, certificates, verification
 from echod.client.value_types import (
     admin_url,
+    fault_value,
     file_name,
     interval,
     patience,
     picture,
     probe_count,
     probe_size,
+    service_name,
     service_url,
 )
 from echod.version import VERSION
 
 OVER_IP: Final = "tcp://, udp://, tls://, ws:// or wss://"
-PLANNED: Final = {"bench": "", "faults": ""}  #: commands of a later version
+PLANNED: Final = {"bench": ""}  #: commands of a later version
 PLANNED_FOR_PING: Final = {
     "-I": "write the interface into the address: URL?interface=NAME",
     "-Q": "write the traffic class into the address: URL?dscp=NAME",
@@ -273,6 +275,31 @@ def _admin(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _unfit_faults(arguments: argparse.Namespace) -> str:
+    """The usage error of a KEY=VALUE, or "". Splits each into key and value."""
+    try:
+        arguments.changes = [fault_value(one) for one in arguments.changes]
+    except argparse.ArgumentTypeError as error:
+        return str(error)
+    return ""
+
+
+def _faults(command: Parser) -> None:
+    command.refuses = _unfit_faults
+    _color(command)
+    command.add_argument("service", metavar="NAME", type=service_name, help="the name of the service")
+    command.add_argument(
+        "changes",
+        metavar="KEY=VALUE",
+        nargs="*",
+        help="set a fault, such as delay=200ms; KEY= ends it (docs/FAULTS.md lists the keys)",
+    )
+    command.add_argument("--clear", action="store_true", help="end all other faults")
+    command.add_argument("--script", metavar="FILE", type=file_name, help="faults over time: a TOML file with steps")
+    _admin(command)
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
 def _status(command: Parser) -> None:
     _color(command)
     _admin(command)
@@ -292,6 +319,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
     "console": ("answer the clients of a console service as an operator", _console),
     "status": ("print the running daemon's listeners and counters", _status),
     "top": ("show the running daemon's rates, updated every second", _top),
+    "faults": ("print the faults that a service injects, or change them", _faults),
     "reload": ("make the running daemon reload its configuration, and print the result", _admin),
     "check": ("check a configuration, and print its listeners or every error", _check),
     "services": ("list the kinds of services with their options", _services),

@@ -44,6 +44,11 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
         "echoctl status --json --admin tcp://127.0.0.1:10090",
     ),
     "top": ("echoctl top",),
+    "faults": (
+        "echoctl faults echo",
+        "echoctl faults echo delay=200ms jitter=50ms",
+        "echoctl faults echo --clear drop=0.3 seed=42",
+    ),
     "reload": ("echoctl reload",),
     "check": (
         "echoctl check",

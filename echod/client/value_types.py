@@ -10,6 +10,8 @@ from echod.address import Address, AddressError, parse
 from echod.client.argparse_errors import NOT_AVAILABLE
 from echod.config.units import duration, shown, size
 from echod.escaping import from_system
+from echod.faults.keys import KEYS
+from echod.faults.parsing import right_key
 from echod.runtime_dir import expanded
 
 MOST_PROBES: Final = 2**32 - 1  #: the largest number of eight hexadecimal digits
@@ -100,3 +102,20 @@ def probe_count(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text) or not 1 <= int(text) <= MOST_PROBES:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number from 1 to {MOST_PROBES}")
     return int(text)
+
+
+def service_name(text: str) -> str:
+    """The name of a service of the daemon."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not the name of a service")
+    return text
+
+
+def fault_value(text: str) -> tuple[str, str]:
+    """A key of a fault, and the text of its value; an empty text ends the fault."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{shown(text)} has no value; expected KEY=VALUE, such as delay=200ms")
+    if key not in KEYS:
+        raise argparse.ArgumentTypeError(f"{shown(key)} is not a fault; {right_key(key)}")
+    return key, from_system(value)

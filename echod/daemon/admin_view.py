@@ -15,12 +15,14 @@ from echod.config.settings import Configuration, ServiceConfig
 from echod.daemon.awaited_addresses import AwaitedAddresses
 from echod.daemon.certificate_watch import described, served_by
 from echod.daemon.daemon_figures import figures_of_all, flush_counters_in_steps
+from echod.daemon.fault_control import FaultControl
 from echod.daemon.listener import Listener
 from echod.daemon.local_console import console_service
 from echod.daemon.reloader import Reloader
 from echod.daemon.running_service import DaemonContext
 from echod.daemon.worker_pool_interface import WorkerPool
-from echod.events import Counters, Events
+from echod.events import BY_REASON, Counters, Events
+from echod.faults.parsing import described as faults_described
 from echod.gate.limits import UNLIMITED, Limits
 from echod.model import Context
 from echod.services.recording import Recorder
@@ -126,6 +128,11 @@ class DaemonView:
         """As View."""
         self._daemon.reload(done, by="the administrator")
 
+    def faults(self, name: str) -> FaultControl | None:
+        """As View."""
+        known = any(one.name == name for one in self._daemon.configuration.services)
+        return FaultControl(self._daemon, name) if known else None
+
     def console(self, name: str) -> ConsoleService | None:
         """As View."""
         return console_service(self._daemon.listeners, name)
@@ -179,7 +186,9 @@ class DaemonView:
                 by_name.setdefault(one.name, []).append(one)
         for name, ours in by_name.items():
             fields = [{"address": one.label, **_counter_fields(one.counters)} for one in ours]
-            service = {"name": name, "kind": ours[0].running.config.kind.kind, "listeners": fields}
+            service: dict[str, Any] = {"name": name, "kind": ours[0].running.config.kind.kind, "listeners": fields}
+            if (injector := ours[0].running.injector) is not None:
+                service["faults"] = faults_described(injector.faults)
             yield {**service, "certificates": certificates[name]} if name in certificates else service
 
     def _all_counters(self) -> Iterator[tuple[str, str, Counters]]:
@@ -212,9 +221,8 @@ class DaemonView:
 
 def _counter_fields(counters: Counters) -> dict[str, Any]:
     """The counters as /api/status shows it: every counter, also at 0."""
-    fields: dict[str, Any] = {
-        name: getattr(counters, name) for name in Counters.__slots__ if name not in ("refused", "closed")
-    }
+    fields: dict[str, Any] = {name: getattr(counters, name) for name in Counters.__slots__ if name not in BY_REASON}
     fields["refused"] = {str(reason): count for reason, count in counters.refused.items()}
+    fields["faults"] = dict(counters.faults)
     fields["closed"] = {str(reason): count for reason, count in counters.closed.items()}
     return fields

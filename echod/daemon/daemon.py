@@ -138,6 +138,8 @@ class Daemon(Service):
         self._update_own_ports(listener.bound for listener in self.listeners)
         self._interfaces.start(INTERFACES_EVERY)
         self._admin_check.start(ADMIN_EVERY, now=False)
+        for service in self.assembly.services.values():
+            service.begin()
         for listener in self.listeners:
             listener.begin()
         if self.workers is None:

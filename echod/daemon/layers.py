@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from echod.address import Address
 from echod.daemon.running_service import DaemonContext, RunningService
-from echod.faults.injector import Injection
+from echod.faults.injector import Count, Injection
 from echod.faults.settings import TlsFault, WebSocketFault
 from echod.gate.access import Access, packed_address
 from echod.transports.layers.http_answer import Resource
@@ -24,7 +24,7 @@ Configure = Callable[[Address, RunningService, DaemonContext], MakeLayer]
 """Makes a layer for an address, with the settings of the service."""
 
 
-def _tls(_address: Address, running: RunningService, shared: DaemonContext) -> MakeLayer:
+def _tls(address: Address, running: RunningService, shared: DaemonContext) -> MakeLayer:
     from echod.transports.layers.tls import TlsLayer  # this imports `cryptography`, which most daemons do not need
 
     config = running.config
@@ -40,7 +40,12 @@ def _tls(_address: Address, running: RunningService, shared: DaemonContext) -> M
         return partial(TlsLayer, context=contexts.default, choose=contexts.context_for_hello, **options)
     from echod.transports.layers.tls_faults import FaultyTls
 
-    return partial(FaultyTls, contexts=contexts, choose_fault=partial(tls_fault, running), **options)
+    return partial(
+        FaultyTls,
+        contexts=contexts,
+        choose_fault=partial(tls_fault, running, _count_of(address, running, shared)),
+        **options,
+    )
 
 
 CONFIGURED: Final[Mapping[str, Configure]] = MappingProxyType({"tls": _tls})
@@ -60,10 +65,16 @@ def layers_of(
     return (*proxy, *named)
 
 
-def injection_of(running: RunningService, facts: Facts, layer: str, text: str | None) -> Injection | None:
+def _count_of(address: Address, running: RunningService, shared: DaemonContext) -> Count:
+    """Counts the faults of a listener."""
+    return shared.all_counters[running.config.name, address.label].inject
+
+
+def injection_of(running: RunningService, count: Count, facts: Facts, layer: str, text: str | None) -> Injection | None:
     """The faults of a connection, as soon as a layer needs them; None if the service injects none.
 
-    `text` is from the client: the server name of `tls`, or the query of `websocket`. A service may choose by it.
+    `count` counts them. `text` is from the client: the server name of `tls`, or the query of `websocket`. A service may
+    choose by it.
     """
     injector = running.injector
     if injector is None:
@@ -72,31 +83,31 @@ def injection_of(running: RunningService, facts: Facts, layer: str, text: str | 
         host = b""
         with suppress(AttributeError, ValueError):  # a Unix peer, or one of an endpoint string
             host = packed_address(facts.remote.host)  # type: ignore[union-attr]
-        facts.injection = injector.connection(host)
+        facts.injection = injector.connection(host, count)
     if text and (chosen := running.service.chosen_faults(layer, text)) is not None:
         facts.injection.choose(chosen)
     return facts.injection
 
 
-def tls_fault(running: RunningService, facts: Facts, name: str | None) -> TlsFault | None:
+def tls_fault(running: RunningService, count: Count, facts: Facts, name: str | None) -> TlsFault | None:
     """How TLS of a connection misbehaves."""
-    injection = injection_of(running, facts, "tls", name)
+    injection = injection_of(running, count, facts, "tls", name)
     if injection is None or injection.faults.tls is None:
         return None
-    injection.injector.count("tls")
+    injection.count("tls")
     return injection.faults.tls
 
 
-def websocket_fault(running: RunningService, facts: Facts, query: str) -> WebSocketFault | None:
+def websocket_fault(running: RunningService, count: Count, facts: Facts, query: str) -> WebSocketFault | None:
     """How WebSocket of a connection misbehaves."""
-    injection = injection_of(running, facts, "websocket", query)
+    injection = injection_of(running, count, facts, "websocket", query)
     if injection is None or injection.faults.websocket is None:
         return None
-    injection.injector.count("websocket")
+    injection.count("websocket")
     return injection.faults.websocket
 
 
-def resource_of(address: Address, running: RunningService) -> Resource:
+def resource_of(address: Address, running: RunningService, shared: DaemonContext) -> Resource:
     """A service at its path, with the settings of `[services.NAME.websocket]`."""
     config = running.config
     settings = config.websocket
@@ -111,7 +122,7 @@ def resource_of(address: Address, running: RunningService) -> Resource:
         settings.page,
         config.limits.message,
         config.kind.summary,
-        None if running.injector is None else partial(websocket_fault, running),
+        None if running.injector is None else partial(websocket_fault, running, _count_of(address, running, shared)),
     )
 
 

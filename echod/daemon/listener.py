@@ -107,7 +107,7 @@ class Listener:
         gate = shared.state.connection_gate(
             f"{config.name} {self.label} door", running.connections.access, config.limits
         )
-        resource = resource_of(bound.address, running)
+        resource = resource_of(bound.address, running, self._shared)
         return PathPort(opened, factory, resource, listen=open_door, gate=gate, close=bound.close)
 
     def _datagrams(self, scheme: str, shared: DaemonContext) -> ServiceDatagrams:
@@ -197,7 +197,7 @@ class Listener:
             self.factory.reconfigure(running.frontend, running.config.limits, layers, proxies)
             self._grant()
             if isinstance(self.port, PathPort):
-                self.port.reconfigure(resource_of(bound.address, running))
+                self.port.reconfigure(resource_of(bound.address, running, self._shared))
         if self._protocol is not None:
             self._protocol.service = running.frontend
             self._set_datagram_faults(self._protocol)

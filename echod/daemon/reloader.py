@@ -24,6 +24,7 @@ SWITCH: Final = 0.0001
 MOST: Final = 20  #: changes in one log line
 
 Done = Callable[[ReloadResult], None]
+Errors = Callable[[Sequence[str]], None]
 Read = tuple[Configuration, Iterable[str]]
 """A configuration, and its warnings, a line each."""
 
@@ -59,6 +60,7 @@ class Reloader:
         self._reactor = reactor
         self._read = read
         self._waiting: list[Done] = []
+        self._changes: list[tuple[Callable[[], Configuration], Errors]] = []
         self._reading = False
 
     def ask(self, done: Done, by: str) -> None:
@@ -66,6 +68,43 @@ class Reloader:
         self._waiting.append(done)
         if not self._reading:
             self._begin(by)
+
+    def change(self, make: Callable[[], Configuration], done: Errors) -> None:
+        """Serve the configuration that `make` returns, when no reload is being carried out.
+
+        `make` may raise ConfigurationRefused. `done` is called with the errors. After an error nothing has changed.
+        """
+        self._changes.append((make, done))
+        if not self._reading:
+            self._begin_change()
+
+    def _begin_change(self) -> None:
+        make, done = self._changes.pop(0)
+        self._reading = True
+
+        async def carry_out() -> None:
+            errors: Sequence[str] = ()
+            try:
+                await self._daemon.exchange(make())
+            except ConfigurationRefused as error:
+                errors = error.lines
+            except Exception as error:  # a bug; the services continue
+                errors = (f"{type(error).__name__}: {error}",)
+                self._daemon.log.say("error", f"internal error in a change of the configuration: {errors[0]}")
+            finally:
+                self._reading = False
+            done(errors)
+            self._next("SIGHUP")
+
+        Deferred.fromCoroutine(carry_out())
+
+    def _next(self, by: str) -> None:
+        """Begin what was asked for meanwhile."""
+        if self._daemon.running and not self._reading:
+            if self._changes:
+                self._begin_change()
+            elif self._waiting:
+                self._begin(by)
 
     def _begin(self, by: str) -> None:
         waiting, self._waiting, self._reading = self._waiting, [], True
@@ -80,8 +119,7 @@ class Reloader:
                 self._reading = False
             for done in waiting:
                 done(result)
-            if self._waiting and daemon.running:
-                self._begin(by)
+            self._next(by)
 
         def decided(outcome: Read | BaseException) -> None:
             sys.setswitchinterval(usual)

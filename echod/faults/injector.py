@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from echod.faults.parsing import listed
 from echod.faults.pattern import Pattern
 from echod.faults.settings import NO_FAULTS, Faults
 from echod.gate.access import Access, canonical
@@ -13,6 +14,10 @@ REPORTED_EVERY: Final = 1.0  #: seconds between two events of the same fault; th
 
 Later = Callable[[float, Callable[[], None]], Any]
 """Calls a function after some seconds; the result has `cancel`."""
+
+
+Count = Callable[[str, int], None]
+"""Counts a fault, by its key, and how often it was injected."""
 
 
 def _nothing(_name: str, **_fields: object) -> None:
@@ -31,7 +36,6 @@ class FaultInjector:
     ) -> None:
         self.name = name
         self.faults = self.current = faults
-        self.counts: dict[str, int] = {}  #: injected faults, by key
         self.step = 0  #: of the script, from 0
         self.generation = 0  #: changes when the numbers begin again
         self._later, self._tell, self._seed = later, tell, seed
@@ -86,11 +90,15 @@ class FaultInjector:
         self.step = index
         if index == len(script.steps):
             self._use(NO_FAULTS)
+            self._tell("faults.changed", service=self.name, faults="none", by="the end of the script")
             return
         step = script.steps[index]
         if step.seconds is not None:
             self._timer = self._later(step.seconds, lambda: self._take_step(index + 1))
         self._use(step.faults)
+        self._tell(
+            "faults.changed", service=self.name, faults=listed(step.faults), by=f"step {index + 1} of the script"
+        )
 
     def _use(self, faults: Faults) -> None:
         self.current = faults
@@ -111,10 +119,10 @@ class FaultInjector:
 
     # connections and datagrams
 
-    def connection(self, host: bytes) -> Injection:
-        """A new connection of `host`: 4 or 16 bytes, or none for a Unix peer."""
+    def connection(self, host: bytes, count: Count) -> Injection:
+        """A new connection of `host`: 4 or 16 bytes, or none for a Unix peer. `count` counts its faults."""
         self._connections += 1
-        return Injection(self, host, self._connections - 1, Pattern(self.seed, self._connections - 1))
+        return Injection(self, host, self._connections - 1, count)
 
     def flow(self) -> Pattern:
         """The random numbers of a new flow of datagrams."""
@@ -137,11 +145,10 @@ class FaultInjector:
             return NO_FAULTS
         return self.current
 
-    # counts
+    # events
 
-    def count(self, fault: str, times: int = 1) -> None:
-        """Count an injected fault, by its key, and publish the event at most once in REPORTED_EVERY seconds."""
-        self.counts[fault] = self.counts.get(fault, 0) + times
+    def report(self, fault: str, times: int = 1) -> None:
+        """Publish the event of an injected fault, at most once in REPORTED_EVERY seconds."""
         if fault in self._unreported:
             timer, before = self._unreported[fault]
             self._unreported[fault] = (timer, before + times)
@@ -161,11 +168,12 @@ class FaultInjector:
 class Injection:
     """The faults of one connection. `own` replaces those of the service if the session has chosen others."""
 
-    __slots__ = ("_host", "_number", "_seen", "_selected", "injector", "own", "pattern")
+    __slots__ = ("_count", "_host", "_number", "_seen", "_selected", "injector", "own", "pattern")
 
-    def __init__(self, injector: FaultInjector, host: bytes, number: int, pattern: Pattern) -> None:
+    def __init__(self, injector: FaultInjector, host: bytes, number: int, count: Count) -> None:
         self.injector = injector
-        self.pattern = pattern
+        self.pattern = Pattern(injector.seed, number)
+        self._count = count
         self.own: Faults | None = None
         self._host, self._number = host, number
         self._seen: Faults | None = None  # the faults of the service for which `_selected` was computed
@@ -184,8 +192,13 @@ class Injection:
     def refuses(self) -> bool:
         """Whether the connection is refused; if so, this is counted."""
         if self.faults.refuse:
-            self.injector.count("refuse")
+            self.count("refuse")
         return self.faults.refuse
+
+    def count(self, fault: str, times: int = 1) -> None:
+        """Count an injected fault, by its key."""
+        self._count(fault, times)
+        self.injector.report(fault, times)
 
     def choose(self, faults: Faults) -> None:
         """Use other faults for this connection only; their seed, if they have one, begins the pattern again."""

@@ -108,7 +108,7 @@ def misfits(faults: Faults, forms: Iterable[Scheme]) -> Iterator[tuple[str, str]
     names = faults.active.union(*(step.faults.active for step in steps))
     for key, known in KEYS.items():
         if field_of(key) in names and served and not any(is_on(known, form) for form in served):
-            yield key, f"does not exist on {_listed(served)}; expected an address of {places(known)}"
+            yield key, f"does not exist on {_shapes(served)}; expected an address of {places(known)}"
 
 
 def is_on(known: FaultKey, form: Scheme) -> bool:
@@ -116,10 +116,15 @@ def is_on(known: FaultKey, form: Scheme) -> bool:
     return form.shape in known.shapes and (not known.layer or known.layer in form.layers)
 
 
+def listed(faults: Faults) -> str:
+    """The active keys and values as one line, for the log."""
+    return ", ".join(f"{key} = {value}" for key, value in described(faults).items()) or "none"
+
+
 PLURALS: Final = {Shape.STREAM: "streams", Shape.MESSAGE: "messages", Shape.DATAGRAM: "datagrams"}
 
 
-def _listed(forms: Iterable[Scheme]) -> str:
+def _shapes(forms: Iterable[Scheme]) -> str:
     shapes = {form.shape for form in forms}
     return " and ".join(word for shape, word in PLURALS.items() if shape in shapes)
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Final
 
-from echod.events import Closing, Counters
+from echod.events import BY_REASON, Closing, Counters
+from echod.faults.keys import KEYS
 from echod.gate.refusal import Refusal
 from echod.shared_memory.memory import Keys, SharedMemory, Table
 
-_PLAIN: Final = tuple(name for name in Counters.__slots__ if name not in ("open", "refused", "closed"))
+_PLAIN: Final = tuple(name for name in Counters.__slots__ if name not in ("open", *BY_REASON))
 
 _Place = tuple[str, Any]
 """The attribute of Counters, and the reason in it, or None."""
@@ -23,6 +24,7 @@ _GROWING: Final[tuple[_Place, ...]] = (
     *((name, None) for name in _PLAIN),
     *(("refused", reason) for reason in Refusal),
     *(("closed", reason) for reason in Closing),
+    *(("faults", key) for key in KEYS),
 )
 
 
@@ -61,6 +63,7 @@ class SharedCounters:
                 *(getattr(counters, name) for name in _PLAIN),
                 sum(counters.refused.values()),
                 sum(counters.closed.values()),
+                sum(counters.faults.values()),
             )
             if now != self._published.get(listener):
                 self._published[listener] = now

@@ -94,6 +94,12 @@ class MetricsCollector(Collector):
                         family.add_metric((service, address, str(reason)), count)
                 yield family
         for part in parts:
+            family = CounterMetricFamily("echod_faults", "Injected faults, by key.", labels=(*WHERE, "fault"))
+            for service, address, counters in part:
+                for fault, count in counters.faults.items():
+                    family.add_metric((service, address, fault), count)
+            yield family
+        for part in parts:
             now = GaugeMetricFamily("echod_connections_open", "Connections that are open.", labels=WHERE)
             for service, address, counters in part:
                 now.add_metric((service, address), counters.open)

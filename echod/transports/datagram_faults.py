@@ -80,7 +80,7 @@ class DatagramFaults:
         self._flows.clear()
 
     def _inject(self, faults: Faults, data: bytes, key: Hashable, send: Send, repeats: bool) -> OSError | None:
-        count = self._injector.count
+        count = self._count
         if faults.silent:
             count("silent")
             return WITHHELD
@@ -112,6 +112,10 @@ class DatagramFaults:
             self._transmit(kept.data, kept.send, delay)
         return WITHHELD
 
+    def _count(self, fault: str) -> None:
+        self._counters.inject(fault)
+        self._injector.report(fault)
+
     def _flow(self, key: Hashable) -> Flow:
         if self._generation != self._injector.generation:  # the faults were changed: the numbers begin again
             self._generation = self._injector.generation
@@ -128,10 +132,10 @@ class DatagramFaults:
     def _delay(self, faults: Faults, flow: Flow, delay: float, size: int) -> float:
         """The seconds until a datagram is sent: its delay, and then its turn at `rate`."""
         if delay:
-            self._injector.count("delay")
+            self._count("delay")
         if not faults.rate:
             return delay
-        self._injector.count("rate")
+        self._count("rate")
         now = float(self._clock.seconds())
         begin = max(flow.free_at, now + delay)
         flow.free_at = begin + size / faults.rate

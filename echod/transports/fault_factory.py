@@ -37,7 +37,7 @@ class FaultFactory(ServiceFactory):
         receiver = super().receiver_for(host, remote)
         if receiver is None or self.proxies is not None:
             return receiver
-        injection = self.injector.connection(host)
+        injection = self.injector.connection(host, self.counters.inject)
         if injection.refuses():
             receiver.lost(FaultInjected())
             return None
@@ -49,7 +49,7 @@ class FaultFactory(ServiceFactory):
     def above_layers(self, receiver: Receiver, host: bytes, injection: Injection | None = None) -> Receiver:
         """As ServiceFactory: the layer of the faults. A shared port may have used those of another service."""
         if injection is None or injection.injector is not self.injector:
-            injection = self.injector.connection(host)
+            injection = self.injector.connection(host, self.counters.inject)
         return FaultLayer(lambda: receiver, self.clock, injection)
 
     def _begin(self, entrance: Entrance) -> Receiver:

@@ -72,6 +72,9 @@ class _Known:
     def reload(self, done: Callable[[ReloadResult], None]) -> None:
         self.ends.append(done)
 
+    def faults(self, _name: str) -> None:
+        return None
+
     def recorder(self, name: str) -> Recorder | None:
         return self.recording if name == "echo" else None
 

@@ -17,7 +17,7 @@ from tests.daemon import run
 pytestmark = [pytest.mark.needs_tools, pytest.mark.timeout(300)]
 
 TOP = Path(__file__).parents[2]
-MANUALS = {"echod.8": "ECHOD.md", "echoctl.1": "ECHOCTL.md", "echod.toml.5": "CONFIG.md"}
+MANUALS = {"echod.8": "ECHOD.md", "echoctl.1": "ECHOCTL.md", "echod.toml.5": "CONFIG.md", "echod-faults.7": "FAULTS.md"}
 COLUMNS = 80
 
 

@@ -352,6 +352,9 @@ class Known:
     def connections(self, most):
         return iter([{"peer": "x"}] * min(most, 3))
 
+    def faults(self, _name):
+        return None
+
     def recorder(self, name):
         return Recorder(1000) if name == "echo" else None
 

@@ -128,7 +128,7 @@ def test_connect_needs_a_stream_and_no_size(capsys):
     assert "leave out --size" in refusal(capsys, "ping", "--connect", "-s", "64", "tcp://127.0.0.1:7")
 
 
-@pytest.mark.parametrize("command", ["bench", "faults"])
+@pytest.mark.parametrize("command", ["bench"])
 def test_a_command_of_a_later_version_is_known(command, capsys):
     with pytest.raises(SystemExit) as ended:
         parser().parse_args([command, "-c", "7"])
@@ -195,7 +195,10 @@ def test_a_usage_error_names_the_wrong_word(line, said, capsys):
         ("qqq", 'unknown command "qqq"; expected one of: send, talk, '),
         ("tcp://127.0.0.1:7 x", 'a command is missing before "tcp://127.0.0.1:7"; write echoctl send "tcp://127'),
         ("--timeout 3 send", 'unknown option "--timeout"; it is an option of send and ping: write it after the comm'),
-        ("--admin x status", 'unknown option "--admin"; it is an option of console, status, top and reload: write it'),
+        (
+            "--admin x status",
+            'unknown option "--admin"; it is an option of console, status, top, faults and reload: write it',
+        ),
         ("--verison", 'unknown option "--verison"; did you mean --version?'),
         ("", "COMMAND is missing"),
         ("\x1b[2J", 'unknown command "\\x1b[2J"; expected one of:'),

@@ -25,7 +25,7 @@ from echod.config.kind_options import option_forms
 from echod.config.loading import load
 from echod.config.schema import field_of
 from echod.daemon.startup_hint import hint
-from echod.events import CATALOGUE, Closing, Counters
+from echod.events import BY_REASON, CATALOGUE, Closing, Counters
 from echod.gate import flood_detector
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
@@ -291,9 +291,9 @@ def test_the_page_lists_every_event():
 
 
 def test_the_page_lists_every_counter():
-    plain = [name for name in Counters.__slots__ if name not in ("refused", "closed")]
+    plain = [name for name in Counters.__slots__ if name not in BY_REASON]
     named = [code(name) for name, _ in table(ADMIN, "Counter", "Counts")]
-    assert named == [*plain, "refused:REASON", "closed:REASON"]
+    assert named == [*plain, "refused:REASON", "closed:REASON", "fault:KEY"]
 
 
 def test_the_page_lists_every_closing_reason():

@@ -4,11 +4,16 @@ from ipaddress import ip_network
 
 from twisted.internet.task import Clock
 
+from echod.events import Counters
 from echod.faults.injector import FaultInjector
 from echod.faults.settings import NO_FAULTS, Faults, Script, Step
 
 HOST = b"\x7f\0\0\1"
 MAPPED = bytes(10) + b"\xff\xff" + HOST
+
+
+def ignore(fault, times):
+    """Count nothing."""
 
 
 def made(faults, seed=9):
@@ -22,36 +27,45 @@ def made(faults, seed=9):
 
 def test_every_and_first_count_the_connections_of_the_service():
     third, _, _ = made(Faults(refuse=True, every=3))
-    assert [third.connection(HOST).faults.refuse for _ in range(7)] == [False, False, True, False, False, True, False]
+    assert [third.connection(HOST, ignore).faults.refuse for _ in range(7)] == [
+        False,
+        False,
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]
     two, _, _ = made(Faults(refuse=True, first=2))
-    assert [two.connection(HOST).refuses() for _ in range(4)] == [True, True, False, False]
-    assert two.counts == {"refuse": 2}
+    counters = Counters()
+    assert [two.connection(HOST, counters.inject).refuses() for _ in range(4)] == [True, True, False, False]
+    assert counters.faults == {"refuse": 2}
 
 
 def test_datagrams_are_counted_by_themselves():
     injector, _, _ = made(Faults(drop=1.0, first=1))
-    injector.connection(HOST)
+    injector.connection(HOST, ignore)
     assert [injector.datagram(HOST).drop for _ in range(2)] == [1.0, 0.0]
 
 
 def test_only_the_listed_clients_have_faults():
     injector, _, _ = made(Faults(silent=True, clients=(ip_network("127.0.0.0/8"),)))
     hosts = [HOST, MAPPED, b"\x0a\0\0\1", b""]
-    assert [injector.connection(host).faults.silent for host in hosts] == [True, True, False, False]
+    assert [injector.connection(host, ignore).faults.silent for host in hosts] == [True, True, False, False]
 
 
 def test_connections_have_numbers_that_a_change_begins_again():
     injector, _, _ = made(NO_FAULTS)
-    before = [injector.connection(HOST).pattern.uniform(b"x", 0) for _ in range(2)]
+    before = [injector.connection(HOST, ignore).pattern.uniform(b"x", 0) for _ in range(2)]
     assert before[0] != before[1]
     injector.change(Faults(delay=1.0))
-    assert [injector.connection(HOST).pattern.uniform(b"x", 0) for _ in range(2)] == before
+    assert [injector.connection(HOST, ignore).pattern.uniform(b"x", 0) for _ in range(2)] == before
     assert made(Faults(seed=9))[0].flow().uniform(b"x", 0) == before[0]
 
 
 def test_an_open_connection_follows_a_change_unless_it_has_chosen_faults():
     injector, _, _ = made(NO_FAULTS)
-    follows, own = injector.connection(HOST), injector.connection(HOST)
+    follows, own = injector.connection(HOST, ignore), injector.connection(HOST, ignore)
     own.choose(Faults(delay=2.0))
     injector.change(Faults(delay=1.0))
     assert (follows.faults.delay, own.faults.delay) == (1.0, 2.0)
@@ -59,7 +73,7 @@ def test_an_open_connection_follows_a_change_unless_it_has_chosen_faults():
 
 def test_a_script_changes_the_faults_and_ends_without_any():
     script = Script((Step(Faults(delay=1.0), 10.0), Step(Faults(delay=2.0), 5.0)))
-    injector, clock, _ = made(Faults(script=script))
+    injector, clock, events = made(Faults(script=script))
     seen = []
     injector.subscribe(lambda: seen.append(injector.current.delay))
     assert injector.current.delay == 1.0
@@ -68,6 +82,11 @@ def test_a_script_changes_the_faults_and_ends_without_any():
     assert seen == [2.0, 0.0]
     assert injector.current == NO_FAULTS
     assert not clock.getDelayedCalls()
+    assert [(name, fields["faults"], fields["by"]) for name, fields in events] == [
+        ("faults.changed", 'delay = "1s"', "step 1 of the script"),
+        ("faults.changed", 'delay = "2s"', "step 2 of the script"),
+        ("faults.changed", "none", "the end of the script"),
+    ]
 
 
 def test_a_script_repeats_until_the_end():
@@ -96,11 +115,10 @@ def test_a_script_begins_once_and_again_after_a_change():
 def test_an_event_is_published_once_a_second_with_the_count():
     injector, clock, events = made(NO_FAULTS)
     for _ in range(5):
-        injector.count("drop")
-    injector.count("corrupt", 3)
+        injector.report("drop")
+    injector.report("corrupt", 3)
     clock.advance(1)
     clock.advance(1)
     assert [(fields["fault"], fields["count"]) for _, fields in events] == [("drop", 1), ("corrupt", 3), ("drop", 4)]
     assert {name for name, _ in events} == {"fault.injected"}
-    assert injector.counts == {"drop": 5, "corrupt": 3}
     assert not clock.getDelayedCalls()

@@ -49,7 +49,7 @@ def test_a_dropped_datagram_is_not_counted_as_sent():
     made = Made(Faults(drop=1.0))
     _, send = made.peer()
     assert send(b"a") is WITHHELD
-    assert (made.sent, made.counters.datagrams_out, made.injector.counts) == ([], 0, {"drop": 1})
+    assert (made.sent, made.counters.datagrams_out, made.counters.faults) == ([], 0, {"drop": 1})
 
 
 def test_delayed_datagrams_are_sent_later_and_counted_then():
@@ -136,7 +136,7 @@ def test_one_reply(faults, sent):
         assert len(made.sent[0]) == 4
     else:
         assert made.sent == sent
-    assert sum(made.injector.counts.values()) == 1
+    assert sum(made.counters.faults.values()) == 1
 
 
 def test_delayed_datagrams_are_bounded_in_number_and_in_bytes(monkeypatch):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 
+from echod.events import Counters
 from echod.faults.injector import FaultInjector
 from echod.faults.settings import NO_FAULTS, Faults, Script, Step
 from echod.shape import Shape
@@ -74,7 +75,8 @@ class Made:
         shape = Shape.MESSAGE if messages else Shape.STREAM
         self.wire = Timed(self.clock, facts=Facts(Inet("127.0.0.1", 7), Inet("127.0.0.1", 4), shape=shape), room=room)
         self.top = Top()
-        self.layer = FaultLayer(lambda: self.top, self.clock, injector.connection(host))
+        self.counters = Counters()
+        self.layer = FaultLayer(lambda: self.top, self.clock, injector.connection(host, self.counters.inject))
         self.wire.receiver = self.layer
         self.layer.begin(self.wire)
 
@@ -108,7 +110,7 @@ def test_a_delay_keeps_the_order_and_delays_the_end():
     made.clock.pump([0.1, 0.1])
     assert made.wire.log == [(0.2, b"a"), (0.3, b"b")]
     assert (made.layer.unsent, made.wire.ended) == (0, "closed")
-    assert made.injector.counts == {"delay": 2}
+    assert made.counters.faults == {"delay": 2}
 
 
 def test_jitter_never_reorders_a_stream():
@@ -152,7 +154,7 @@ def test_a_chunk_is_one_send_in_one_turn():
     made.clock.advance(0)
     assert made.writes == [b"abc", b"def", b"gh"]
     assert made.wire.calls.count(("flush",)) == 2
-    assert made.injector.counts == {"chunk": 1}
+    assert made.counters.faults == {"chunk": 1}
 
 
 def test_above_the_buffer_the_level_above_is_stuck_until_all_is_sent():
@@ -199,7 +201,7 @@ def test_exactly_so_many_bytes_are_sent(field, limit, messages):
     assert made.sent == b"abcdefghijkl"[:limit]
     assert made.wire.facts.withheld + limit == 12 or field == "reset_after"
     assert made.wire.ended == AFTER.get(field, "")
-    assert made.injector.counts == {field.replace("_", "-"): 1}
+    assert made.counters.faults == {field.replace("_", "-"): 1}
 
 
 def test_a_reset_waits_until_the_peer_has_all_bytes():
@@ -283,7 +285,7 @@ def test_a_refused_connection_is_reset_and_the_level_above_is_told():
 
 def test_the_level_above_is_told_of_a_loss_before_the_beginning():
     made = Made(NO_FAULTS)
-    layer = FaultLayer(lambda: made.top, made.clock, made.injector.connection(b""))
+    layer = FaultLayer(lambda: made.top, made.clock, made.injector.connection(b"", made.counters.inject))
     layer.lost(ConnectionLost())
     assert made.top.calls == ["begin", ConnectionLost]
 
@@ -333,7 +335,7 @@ def test_messages_are_dropped_duplicated_and_counted():
     twice = messages_of(Faults(duplicate=1.0), 2)
     assert twice.writes == [b"0", b"0", b"1", b"1"]
     assert twice.layer.facts.withheld == -2
-    assert twice.injector.counts == {"duplicate": 2}
+    assert twice.counters.faults == {"duplicate": 2}
 
 
 def test_a_reordered_message_follows_the_next_one_or_waits_a_second():

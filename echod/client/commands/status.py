@@ -61,6 +61,9 @@ def page(status: Mapping[str, Any], width: int) -> Iterator[RenderableType]:
         for row, days in served:
             if days <= EXPIRING:
                 yield line(f"{row[1]} of {row[0]} expires soon: {row[2]} days left", ALARM)
+    for service in status["services"]:
+        if active := ", ".join(f"{key} = {value}" for key, value in service.get("faults", {}).items()):
+            yield line(f"{service['name']} injects faults: {active}", ALARM)
     refusals = list(refused(status))
     if refusals:
         yield line("")

@@ -337,7 +337,7 @@ class FaultLayer(Layer):
         self._timers.cancel()
 
     def _count(self, field: str, times: int = 1) -> None:
-        self._injection.injector.count(field.replace("_", "-"), times)
+        self._injection.count(field.replace("_", "-"), times)
 
     def _count_once(self, field: str) -> None:
         if field not in self._reported:

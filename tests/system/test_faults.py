@@ -1,0 +1,177 @@
+"""Faults of a running daemon: `echoctl faults`, scripts, reloads, workers, and the admin interface."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.daemon import ECHOCTL, SECONDS, Daemon, eventually, run
+
+ADMIN = '[admin]\nlisten = ["unix://{dir}/admin.sock"]\n'
+ECHO = '[services.echo]\nlisten = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\n'
+FAULTY = ECHO + "[services.echo.faults]\n"
+
+
+def echoctl(daemon: Daemon, *words: str, code: int = 0) -> tuple[str, str]:
+    """Standard output and standard error of `echoctl faults`."""
+    ended = run(*ECHOCTL, "faults", "--admin", f"unix://{daemon.dir}/admin.sock", *words)
+    assert ended.returncode == code, ended
+    return ended.stdout.decode(), ended.stderr.decode()
+
+
+def faults(daemon: Daemon, *words: str) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(echoctl(daemon, "--json", "echo", *words)[0])
+    return answer
+
+
+def connect(daemon: Daemon, service: str = "echo") -> socket.socket:
+    return socket.create_connection(daemon.inet(service, "tcp"), SECONDS)
+
+
+def ask(client: socket.socket, data: bytes = b"hello") -> bytes:
+    """The echo, or what came before the end or a silence of 0.3 s."""
+    client.settimeout(0.3)
+    found = b""
+    with contextlib.suppress(TimeoutError):
+        client.send(data)
+        while len(found) < len(data) and (piece := client.recv(1000)):
+            found += piece
+    return found
+
+
+def answered(daemon: Daemon) -> bytes:
+    with connect(daemon) as client:
+        return ask(client)
+
+
+@pytest.mark.parametrize("plane", ["auto", "off"])
+def test_faults_are_changed_while_clients_are_connected(plane):
+    with Daemon(f'[daemon]\nplane = "{plane}"\n{ADMIN}{ECHO}') as daemon, connect(daemon) as before:
+        assert ask(before) == b"hello"
+        assert faults(daemon, "truncate=2", "seed=7")["faults"] == {"seed": "7", "truncate": '"2"'}
+        assert answered(daemon) == b"he"
+        assert ask(before) == b"hello"  # opened when the service had no faults
+        with connect(daemon) as client:
+            assert ask(client) == b"he"
+            faults(daemon, "truncate=7")
+            assert ask(client) == b"hello"  # it follows the change: five bytes more
+            assert faults(daemon, "--clear")["faults"] == {}
+            assert ask(client) == b"hello"
+        assert answered(daemon) == b"hello"
+        daemon.stderr.wait_for(
+            r"info  echo  faults are now: seed = 7, truncate = \"2\" \(changed by the administrator\)"
+        )
+        daemon.stderr.wait_for(r"info  echo  faults are now: none")
+
+
+def test_the_faults_are_printed_with_their_counts_and_where_they_do_not_exist():
+    with Daemon(ADMIN + FAULTY + "drop = 0.5\nseed = 1\ntruncate = '3'\n") as daemon:
+        assert answered(daemon) == b"hel"
+        lines = echoctl(daemon, "echo")[0].splitlines()
+        assert [line.split() for line in lines[:-1]] == [
+            ["FAULT", "VALUE", "INJECTED"],
+            ["seed", "1"],
+            ["drop", "0.5"],
+            ["truncate", '"3"', "1"],
+        ]
+        assert lines[-1] == f"not on {daemon.url('echo', 'tcp')}: drop"
+        status = run(*ECHOCTL, "status", "--admin", f"unix://{daemon.dir}/admin.sock").stdout.decode()
+        assert 'echo injects faults: seed = 1, drop = 0.5, truncate = "3"' in status
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (["echo", "delay"], 2, '"delay" has no value; expected KEY=VALUE'),
+        (["echo", "dely=1s"], 2, '"dely" is not a fault; did you mean delay?'),
+        (["echo", "delay=5"], 2, 'echoctl: delay: "5" is not a duration; expected "5s"\nechoctl: the faults were not'),
+        (["echo", "burst=3"], 2, "echoctl: burst: needs drop"),
+        (["echo", "--script", "/dev/null"], 1, "echoctl: /dev/null: is not a regular file"),
+        (["echo", "--script", "/none"], 1, "echoctl: /none: no such file or directory (ENOENT)"),
+        (["none"], 1, "echoctl: the daemon has no service none; echoctl status lists them"),
+        (["a/b"], 2, '"a/b" is not the name of a service'),
+    ],
+    ids=range(8),
+)
+def test_a_wrong_argument_is_one_line_and_changes_nothing(unchanged, words, code, error):
+    shown, reported = echoctl(unchanged, *words, code=code)
+    assert not shown
+    assert error in reported
+    assert faults(unchanged)["faults"] == {"delay": '"1ms"'}
+
+
+@pytest.fixture(scope="module")
+def unchanged():
+    with Daemon(ADMIN + FAULTY + 'delay = "1ms"\n') as daemon:
+        yield daemon
+
+
+def test_a_fault_that_no_address_has_is_refused():
+    with Daemon(ADMIN + '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n') as daemon:
+        _, reported = echoctl(daemon, "echo", "drop=0.5", code=2)
+        assert reported.startswith("echoctl: drop: does not exist on streams; expected an address of messages or")
+
+
+def test_a_reload_restores_the_faults_of_the_configuration():
+    with Daemon(ADMIN + FAULTY + "truncate = '3'\n") as daemon:
+        faults(daemon, "truncate=1")
+        assert answered(daemon) == b"h"
+        assert run(*ECHOCTL, "reload", "--admin", f"unix://{daemon.dir}/admin.sock").returncode == 0
+        assert answered(daemon) == b"hel"
+        file = daemon.dir / "echod.toml"
+        file.write_text(file.read_text().replace("'3'", "'4'"))
+        assert run(*ECHOCTL, "reload", "--admin", f"unix://{daemon.dir}/admin.sock").returncode == 0
+        assert answered(daemon) == b"hell"
+
+
+SCRIPT = '[[step]]\nfor = "100ms"\ntruncate = "1"\n[[step]]\nsilent = true\n'
+
+
+def test_a_script_changes_faults_over_time(tmp_path: Path):
+    script = tmp_path / "steps.toml"
+    script.write_text(SCRIPT)
+    with Daemon(ADMIN + FAULTY + f'script = "{script}"\n') as daemon:
+        daemon.stderr.wait_for(r"faults are now: truncate = \"1\" \(changed by step 1 of the script\)")
+        daemon.stderr.wait_for(r"faults are now: silent = true \(changed by step 2 of the script\)")
+        with connect(daemon) as client:
+            assert ask(client) == b""
+            script.write_text('[[step]]\nreset-after = "0"\n')
+            faults(daemon, "--clear", "--script", str(script))
+            client.settimeout(SECONDS)
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+        assert "step 1 of 1: reset-after" in echoctl(daemon, "echo")[0]
+
+
+def test_a_wrong_script_is_a_configuration_error_with_its_file(tmp_path: Path):
+    script = tmp_path / "steps.toml"
+    script.write_text("[[step]]\ndrop = 2\n")
+    config = tmp_path / "echod.toml"
+    config.write_text(FAULTY + 'script = "steps.toml"\n')
+    ended = run(*ECHOCTL, "check", str(config))
+    assert ended.returncode == 78
+    assert f"services.echo.faults.script: {script}: step[0].drop: must be a number from 0 to 1" in ended.stderr.decode()
+
+
+def test_workers_have_the_faults_and_their_counts_are_added():
+    with Daemon(f"[daemon]\nworkers = 2\n{ADMIN}{ECHO}") as daemon:
+        faults(daemon, "truncate=2")
+        for _ in range(8):
+            assert answered(daemon) == b"he"
+        assert eventually(lambda: faults(daemon)["injected"] == {"truncate": 8})
+
+
+def test_a_stop_ends_connections_that_hang():
+    config = '[daemon]\ndrain = "60s"\n' + FAULTY + "silent = true\n"
+    with Daemon(config) as daemon, connect(daemon) as client:
+        assert ask(client) == b""
+        client.shutdown(socket.SHUT_WR)
+        client.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        assert daemon.stop() == 0
