@@ -27,10 +27,10 @@ CREDIT: Final = 1024  #: bytes of a member's datagrams that count for later chal
 class Consent:
     """The consent of one member."""
 
-    __slots__ = ("_challenge", "_challenged", "_credit", "_made", "_until")
+    __slots__ = ("_challenge", "_challenged", "_credit", "_made", "until")
 
     def __init__(self) -> None:
-        self._until = float("-inf")
+        self.until = float("-inf")  #: when it ends
         self._challenge: bytes | None = None
         self._made = float("-inf")  # when the outstanding challenge was made …
         self._challenged = float("-inf")  # … and when one was sent last
@@ -38,7 +38,11 @@ class Consent:
 
     def valid(self, now: float) -> bool:
         """Whether the member may receive more than it sends."""
-        return now < self._until
+        return now < self.until
+
+    def resume(self, until: float) -> None:
+        """Continue with the consent that the same address has given to a process that has ended."""
+        self.until = until
 
     def received(self, size: int) -> None:
         """The member sent a datagram of `size` bytes, which may be forged."""
@@ -50,7 +54,7 @@ class Consent:
         if challenge is None or now - self._made >= VALID or not answers(challenge, datagram):
             return False
         self._challenge = None
-        self._until = now + VALID
+        self.until = now + VALID
         return True
 
     def challenge(self, now: float) -> bytes | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from echod.gate.access import canonical
 from echod.gate.address_cookies import LENGTH, AddressCookies
@@ -36,11 +36,32 @@ def is_local(host: bytes) -> bool:
     return not host or (key[:1] == b"\x7f" and len(key) == 4) or key == _LOOPBACK6
 
 
+class ConsentsElsewhere(Protocol):
+    """The consents that members have given to any process of the daemon."""
+
+    def keep(self, address: bytes, until: float) -> None:
+        """Keep the consent of an address until this time, for other processes; 0 ends it."""
+
+    def until(self, address: bytes) -> float:
+        """When the consent of an address ends; 0 without one."""
+
+
+class NoOtherProcess:
+    """The only process of a daemon: as `ConsentsElsewhere`. A member has its own consent."""
+
+    def keep(self, _address: bytes, _until: float) -> None:
+        """As ConsentsElsewhere."""
+
+    def until(self, _address: bytes) -> float:
+        """As ConsentsElsewhere."""
+        return 0.0
+
+
 class MemberGate:
     """The state that all datagram members of a daemon share.
 
     `clock` counts seconds and never steps back; `secret` is that of `AddressCookies`; `buckets` makes the table of a
-    rate.
+    rate. `consents` are those of all processes: a member of a process that has ended continues with its consent.
     """
 
     def __init__(
@@ -48,8 +69,10 @@ class MemberGate:
         clock: Callable[[], float],
         secret: bytes | None = None,
         buckets: Callable[[Rate], Buckets[bytes]] = Buckets,
+        consents: ConsentsElsewhere | None = None,
     ) -> None:
         self.cookies = AddressCookies(clock, secret)
+        self.consents = consents or NoOtherProcess()
         self._clock = clock
         self._output = buckets(OUTPUT)
         self._challenges = buckets(CHALLENGES)

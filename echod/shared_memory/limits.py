@@ -151,6 +151,24 @@ class NetworkMeters:
         return cell
 
 
+class SharedConsents:
+    """The consents of datagram members in all processes. As `gate.datagram_member_gate.ConsentsElsewhere`."""
+
+    def __init__(self, memory: SharedMemory, column: int, clock: Callable[[], float]) -> None:
+        self._table = Keys(memory, Table.CONSENTS, column)
+        self._hash_of = memory.hash_of
+        self._clock = clock
+
+    def keep(self, address: bytes, until: float) -> None:
+        """As ConsentsElsewhere. If the place of an address is taken, it is challenged again by another process."""
+        self._table.least = int(self._clock() * 1000)  # a consent that has ended gives its place to another one
+        self._table.set(self._hash_of(address), int(until * 1000))
+
+    def until(self, address: bytes) -> float:
+        """As ConsentsElsewhere."""
+        return self._table.most(self._hash_of(address)) / 1000
+
+
 class SharedTotal(Total):
     """The limits of the whole daemon, over all services and processes."""
 

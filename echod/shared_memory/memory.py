@@ -65,6 +65,7 @@ class Table(IntEnum):
 
     SLOTS = 0  #: open connections by service, by client and by listener
     COUNTERS = 1  #: counters of listeners: they only grow
+    CONSENTS = 2  #: when the consents of datagram members end, in milliseconds of the monotonic clock
 
 
 _KEEP: Final = (Row.REPLIES, Row.REPLY_BYTES)  #: of a released column: other processes compare them with earlier values
@@ -118,10 +119,11 @@ class SharedMemory:
                 return column
         raise RuntimeError(f"all {self.columns} columns of the shared memory are in use")
 
-    def release(self, column: int) -> None:
+    def release(self, column: int, now: int = 0) -> None:
         """Free the column of a worker that has ended: call it in the parent.
 
-        Its slots, handshakes and unsent bytes are free at once. Its counters continue in the column of the parent.
+        Its slots, handshakes and unsent bytes are free at once. Its counters, and the consents of its members, continue
+        in the column of the parent. `now` is in milliseconds: consents that end later are kept.
         """
         for row in Row:
             if row in _KEEP:
@@ -132,11 +134,13 @@ class SharedMemory:
             self.words[at + column] = 0
         for table in Table:
             kept = Keys(self, table, PARENT)
+            kept.least = now if table is Table.CONSENTS else 0
             for at, values, keys in self.used_sets(table, column):
-                if table is Table.COUNTERS:
-                    for key, value in zip(keys, values, strict=True):
-                        if value:
-                            kept.add(key, value)
+                for key, value in zip(keys, values, strict=True):
+                    if value and table is Table.COUNTERS:
+                        kept.add(key, value)
+                    elif value > now and table is Table.CONSENTS:
+                        kept.set(key, value)
                 for word in range(at, at + _SET):
                     self.words[word] = 0
 
@@ -187,7 +191,12 @@ class SharedMemory:
 
 
 class Keys:
-    """A table of numbers by key, as one process sees it. Keys are from `SharedMemory.hash_of`."""
+    """A table of numbers by key, as one process sees it. Keys are from `SharedMemory.hash_of`.
+
+    A number up to `least` counts as 0: its place can be used for another key.
+    """
+
+    least = 0
 
     def __init__(self, memory: SharedMemory, table: Table, column: int) -> None:
         self._memory = memory
@@ -204,11 +213,12 @@ class Keys:
             way = keys.index(key)
         elif not value:
             return True
-        elif 0 in values:
-            way = values.index(0)  # of no key, or of one whose number is 0: it is as if it were not there
-            memory.words[at + WAYS + way] = key
         else:
-            return False
+            way = next((way for way, other in enumerate(values) if other <= self.least), -1)
+            if way < 0:
+                return False
+            memory.words[at + way] = 0
+            memory.words[at + WAYS + way] = key
         memory.words[at + way] = value  # after the key: other processes read the value first
         return True
 
@@ -221,6 +231,10 @@ class Keys:
         memory = self._memory
         words = memory.set_of(memory.set_start(self._table, column, key))
         return words[words.index(key, WAYS) - WAYS] if key in words[WAYS:] else 0
+
+    def most(self, key: int) -> int:
+        """The largest number of any process."""
+        return max(self.of(column, key) for column in self._memory.in_use())
 
     def elsewhere(self, key: int) -> int:
         """The sum of all other processes."""

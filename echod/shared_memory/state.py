@@ -19,6 +19,7 @@ from echod.shared_memory.limits import (
     Cells,
     MeteredBuckets,
     NetworkMeters,
+    SharedConsents,
     SharedHandshakes,
     SharedSendBudget,
     SharedSlots,
@@ -75,7 +76,8 @@ class SharedMemoryState:
         self._counters = SharedCounters(memory, column)
         self.membership = membership
         self.send_budget = SharedSendBudget(tell, memory, column)
-        self.members = MemberGate(clock, memory.secret, self._member_buckets)
+        consents = SharedConsents(memory, column, clock)
+        self.members = MemberGate(clock, memory.secret, self._member_buckets, consents)
         self.handshakes = SharedHandshakes(memory, column)
 
     def counters(self, service: str, address: str) -> Counters:
@@ -95,7 +97,7 @@ class SharedMemoryState:
     def release(self, column: int) -> None:
         """Free the column of a worker that has ended; its open connections are closed. Only the parent does this."""
         self._counters.release(column)
-        self._memory.release(column)
+        self._memory.release(column, int(self._clock() * 1000))
 
     def connection_gate(self, service: str, access: Access, limits: Limits) -> ConnectionGate:
         """As SharedState."""

@@ -46,6 +46,9 @@ class Membership(Protocol):
     def keep(self, member: DatagramMember) -> None:
         """Record that the member proved its address."""
 
+    def consented(self, member: DatagramMember, until: float) -> None:
+        """The member has consented until this time."""
+
     def mute(self, member: DatagramMember) -> None:
         """The member is an echo service: mute it, so that it cannot join again immediately."""
 
@@ -84,8 +87,14 @@ class DatagramMember:
         """Whether it needs no consent; a reload may change that."""
         return self._datagrams.is_exempt(self.host)
 
-    def begin(self, datagram: bytes, proof: bytes, arrival: Arrival) -> None:
-        """Open the session with `datagram`. If that is empty, `proof` is the answer with which the peer joined."""
+    def begin(self, datagram: bytes, proof: bytes, arrival: Arrival, consent_until: float | None = None) -> None:
+        """Open the session with `datagram`. If that is empty, `proof` is the answer with which the peer joined.
+
+        `consent_until` is the end of a consent that another process has got.
+        """
+        if consent_until is not None:
+            self._consent.resume(consent_until)
+            self._datagrams.consented(self, consent_until)
         try:
             self.session = self._service.session(self._peer, self.perform)
         except Exception:
@@ -114,6 +123,7 @@ class DatagramMember:
         consent.received(len(datagram))
         if consent.answered(datagram, now):
             self._datagrams.keep(self)
+            self._datagrams.consented(self, consent.until)
             self.flush()
             return
         if not consent.valid(now):

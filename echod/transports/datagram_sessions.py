@@ -94,6 +94,8 @@ class SessionDatagrams(ServiceDatagrams):
             self._join(name, host, peer, send, datagram, b"", arrival)
         elif self.members.cookies.answered(_identity(name), datagram):
             self._join(name, host, peer, send, b"", datagram, arrival)
+        elif (until := self.members.consents.until(_identity(name))) > self.now():
+            self._join(name, host, peer, send, datagram, b"", arrival, until)
         else:
             self._challenge(name, host, datagram, send)
 
@@ -118,6 +120,10 @@ class SessionDatagrams(ServiceDatagrams):
         member.active = self.now()
         self.peers.move_to_end(member.name)
 
+    def consented(self, member: DatagramMember, until: float) -> None:
+        """A member has consented until this time: if this process ends, another one continues with that."""
+        self.members.consents.keep(_identity(member.name), until)
+
     def mute(self, member: DatagramMember) -> None:
         """A member is an echo service: mute it, so that it cannot join again immediately."""
         self.members.mute(_identity(member.name))
@@ -130,12 +136,21 @@ class SessionDatagrams(ServiceDatagrams):
         """Remove a member, and count the reason."""
         del self.peers[member.name]
         self._over_budget.pop(member, None)
+        self.members.consents.keep(_identity(member.name), 0.0)
         self.counters.close(reason)
         if self.connections is not None:
             self.connections.release(member.host)
 
     def _join(
-        self, name: Hashable, host: bytes, peer: Peer, send: Send, datagram: bytes, proof: bytes, arrival: Arrival
+        self,
+        name: Hashable,
+        host: bytes,
+        peer: Peer,
+        send: Send,
+        datagram: bytes,
+        proof: bytes,
+        arrival: Arrival,
+        consent_until: float | None = None,
     ) -> None:
         if self.connections is not None and (refusal := self.connections.admit(host, loopback=self.loopback)):
             self.counters.refuse(refusal)
@@ -145,7 +160,7 @@ class SessionDatagrams(ServiceDatagrams):
         member.active = self.now()
         self.counters.accepted += 1
         self.counters.open += 1
-        member.begin(datagram, proof, arrival)
+        member.begin(datagram, proof, arrival, consent_until)
 
     def _challenge(self, name: Any, host: bytes, datagram: bytes, send: Send) -> None:
         if refusal := self.members.refuses_to_challenge(_identity(name), host, datagram):

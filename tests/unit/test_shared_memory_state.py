@@ -201,6 +201,31 @@ def test_a_challenge_of_one_process_is_answered_to_another(processes):
     assert processes.start().members.cookies.answered(b"address", answer_to(challenge))
 
 
+def test_consents_of_members_are_known_to_all_processes_until_they_end(processes):
+    one, other = (state.members.consents for state in processes.workers)
+    one.keep(b"address", processes.now + 30)
+    assert other.until(b"address") == processes.now + 30
+    one.keep(b"address", 0)
+    assert other.until(b"address") == 0
+    one.keep(b"address", processes.now + 30)
+    one.keep(b"another", processes.now + 5)
+    processes.now += 10
+    processes.kill(0)
+    assert other.until(b"address") == processes.now + 20
+    assert other.until(b"another") == 0
+
+
+def test_consents_that_have_ended_give_their_places_to_others(processes):
+    """More members in all than the table has places, a thousand at once."""
+    consents = processes.workers[0].members.consents
+    kept = 0
+    for number in range(70_000):
+        processes.now += 0.03
+        consents.keep(b"%d" % number, processes.now + 30)
+        kept += consents.until(b"%d" % number) > processes.now
+    assert kept == 70_000
+
+
 def test_unsent_bytes_are_those_of_all_processes(processes):
     one, other = (state.send_budget for state in processes.workers)
     marks = [budget.mark(1000) for budget in (one, other)]

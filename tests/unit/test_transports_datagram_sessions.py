@@ -4,6 +4,7 @@ import codecs
 import errno
 import os
 from ipaddress import ip_network
+from unittest import mock
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,6 +20,8 @@ from echod.gate.limits import UNLIMITED, Limits
 from echod.gate.refusal import Refusal
 from echod.gate.work_budget import PORTION, TURN, WorkBudget
 from echod.model import CLOSE, PLAIN, Arrival, Context, Peer, Quiet, Reply, Service
+from echod.shared_memory.memory import PARENT, SharedMemory
+from echod.shared_memory.state import SharedMemoryState
 from echod.socket_names import Inet, unix_name
 from echod.transports.datagram_member import DATAGRAM, WAITING
 from echod.transports.datagram_sessions import SessionDatagrams
@@ -75,6 +78,11 @@ def rot13(text):
     return codecs.encode(text.decode("latin-1"), "rot13").encode("latin-1")
 
 
+def no_service(_name, _context):
+    """The membership of services: none is asked for."""
+    raise NotImplementedError
+
+
 def broken():
     """Pieces of a session that fails after the first."""
     yield b"one"
@@ -88,12 +96,13 @@ class Conversing(SynchronousTestCase):
         self.sent = []
         self.broken = {}
 
-    def datagrams(self, scheme="udp", larger_answers_to=None, **limits):
+    def datagrams(self, scheme="udp", larger_answers_to=None, members=None, **limits):
         granted = Limits(**{"rate": UNLIMITED, "idle": 60.0, **limits})
         made = SessionDatagrams(
             self.parrot,
             gate=DatagramGate(EVERYBODY, granted, self.clock.seconds, larger_answers_to=larger_answers_to),
             connections=ConnectionGate(EVERYBODY, granted, self.clock.seconds),
+            members=members,
             scheme=scheme,
             clock=self.clock,
         )
@@ -138,6 +147,53 @@ class Conversing(SynchronousTestCase):
             self.assertEqual(self.deliver(datagrams, answer_to(second), host), [])
             self.assertEqual(self.deliver(datagrams, b"hi", host), [b"hi"] * 3)
         self.assertEqual(datagrams.counters.accepted, 3)
+
+    def processes(self):
+        """Three processes that share their memory: the parent and two workers."""
+        memory = SharedMemory.create(2)
+        self.addCleanup(os.close, memory.descriptor)
+        self.clock.advance(1000)
+        made = []
+        for column in (PARENT, memory.assign(), memory.assign()):
+            state = SharedMemoryState(
+                self.clock.seconds, lambda *_: None, memory=memory, column=column, membership=no_service
+            )
+            made.append((state, self.datagrams(members=state.members)))
+        return made
+
+    def joined(self, datagrams, host="192.0.2.1"):
+        [first] = self.deliver(datagrams, b"hello, I am from elsewhere", host)
+        [second] = self.deliver(datagrams, answer_to(first) + b"\n", host)
+        [welcome] = self.deliver(datagrams, answer_to(second), host)
+        self.assertTrue(welcome.startswith(b"welcome"))
+
+    def test_a_member_of_a_process_that_has_ended_continues_with_its_consent(self):
+        (parent, _), (_, one), (_, other) = self.processes()
+        self.joined(one)
+        self.clock.advance(VALID - 10)
+        parent.release(1)
+        self.assertEqual(self.deliver(other, b"hi, anyone who forges this gets nothing", "192.0.2.2"), [mock.ANY])
+        said = self.deliver(other, b"hi", "192.0.2.1")
+        self.assertTrue(said[0].startswith(b"welcome"))
+        self.assertEqual(said[1:], [b"hi"] * 3)
+        self.clock.advance(9)
+        self.assertEqual(self.deliver(other, b"hi", "192.0.2.1"), [b"hi"] * 3)
+        self.clock.advance(2)
+        sent = self.deliver(other, b"what is longer than a challenge", "192.0.2.1")
+        self.assertTrue(is_challenge(sent[0]), "it has the rest of its consent, not another one")
+        self.assertLessEqual(sum(map(len, sent)), 2 * len(b"what is longer than a challenge"))
+
+    def test_a_consent_that_has_ended_or_was_withdrawn_is_not_continued(self):
+        (parent, _), (_, one), (_, other) = self.processes()
+        self.joined(one, "192.0.2.1")
+        self.deliver(one, b"bye", "192.0.2.1")
+        self.joined(one, "192.0.2.3")
+        self.assertEqual(len(self.deliver(other, b"hello, I am from elsewhere", "192.0.2.1")), 1)
+        self.clock.advance(VALID + 1)
+        parent.release(1)
+        [challenge] = self.deliver(other, b"hello, I am from elsewhere", "192.0.2.3")
+        self.assertTrue(is_challenge(challenge))
+        self.assertEqual(len(other.peers), 0)
 
     def test_data_that_an_echo_service_returns_does_not_join_or_loop(self):
         changes = (
