@@ -57,8 +57,8 @@ MAY_IMPORT = {
     "tap": "address config daemon early_signals gate model socket_names telemetry services stdio lineedit"
     " escaping transports version workers",
     "admin": "faults gate membership model socket_names telemetry peercred services.outbox services.recording escaping",
-    "client": "address address_options config events faults gate measurement model socket_names peercred runtime_dir"
-    " services shape small_files startup_heap stdio lineedit escaping tls transports version",
+    "client": "address address_options config events faults fastpath gate measurement model socket_names peercred"
+    " runtime_dir services shape small_files startup_heap stdio lineedit escaping tls transports version",
     "testing": "config daemon services telemetry transports",
     "pytest_plugin": "testing",
     "__main__": "early_signals startup_heap stdio version",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, NoReturn
 
@@ -14,6 +14,7 @@ from echod.escaping import escaped
 from echod.stdio import report
 
 EX_USAGE: Final = 2  #: the code of argparse and most clients
+EX_UNKNOWN: Final = 3  #: the code of monitoring plugins for everything that is not a result
 NOT_AVAILABLE: Final = "not available in this version"
 
 
@@ -45,6 +46,8 @@ class Parser(argparse.ArgumentParser):
     refuses: Callable[[argparse.Namespace], str] | None = None
     commands: Mapping[str, Parser] = {}  #: the commands that may follow the program's options
     relatives: Mapping[str, Parser] = {}  #: the commands of the same program
+    monitors = False  #: whether the command has the exit codes of a monitoring plugin with --warn or --critical
+    _given: Sequence[str] = ()
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         self.options: list[str] = []
@@ -60,6 +63,7 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse, but unknown words are refused before values are parsed. Exits with code 2 on a usage error."""
         given = sys.argv[1:] if args is None else list(args)
+        self._given = given
         self._check_words(given)
         parsed, rest = super().parse_known_args(given, namespace)
         for name in ("text", "changes"):  # argparse stops collecting TEXT and KEY=VALUE at the first option
@@ -67,6 +71,8 @@ class Parser(argparse.ArgumentParser):
                 end = rest.index("--") if "--" in rest else len(rest)
                 setattr(parsed, name, [*collected, *rest[:end], *rest[end + 1 :]])
                 rest = []
+        for urls in [action for action in self._actions if rest and action.dest == "urls"]:  # the same for URLs
+            parsed.urls, rest = [*parsed.urls, *self._get_values(urls, rest)], []
         if rest:
             self.error(f"unexpected argument {shown(rest[0])}")
         if self.refuses is not None and (wrong := self.refuses(parsed)):
@@ -78,7 +84,8 @@ class Parser(argparse.ArgumentParser):
         for pattern, words in _REWORDED:
             message = pattern.sub(words, message, count=1)
         report(f"{self.prog}: {escaped(message)}; see {self.prog} --help")
-        self.exit(EX_USAGE)
+        monitoring = self.monitors and any(word.startswith(("--warn", "--crit")) for word in self._given)
+        self.exit(EX_UNKNOWN if monitoring else EX_USAGE)
 
     def _check_words(self, words: list[str]) -> None:
         """Exit at the first unknown option, or at an unknown command."""
@@ -100,7 +107,7 @@ class Parser(argparse.ArgumentParser):
             return False
         if word.startswith("--"):
             name = word.partition("=")[0]
-            return not any(option.startswith(name) for option in options)
+            return name in self.planned or not any(option.startswith(name) for option in options)
         return word[:2] not in options
 
     def _about_option(self, word: str) -> str:

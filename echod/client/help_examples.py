@@ -27,6 +27,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "ping": (
         "echoctl ping -c 3 udp://127.0.0.1:10007",
         "echoctl ping -i 200ms -s 1400 tcp://127.0.0.1:10007",
+        "echoctl ping -i 500us -c 10000 -q udp://127.0.0.1:10862",
         "echoctl ping --connect --json -c 10 tcp://127.0.0.1:10007",
         "echoctl ping --ping-frames -c 3 ws://127.0.0.1:18007/chat",
     ),

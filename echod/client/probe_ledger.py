@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Final, NamedTuple
+
+from echod.client.directions import OneWay
 
 REMEMBERED: Final = 65_536
 """Number of recent probes whose send times are kept: 18 hours at one a second, or a minute at one a millisecond."""
@@ -31,6 +33,9 @@ class ProbeResult(NamedTuple):
     size: int  #: bytes of the reply
     seconds: float | None = None  #: from the probe to its reply; None if that is not known
     error: str = ""  #: a description of the error, for ReplyClass.WRONG
+    remote: str = ""  #: the service that replied, if the reply shows it: echo, reflector or udpechoplus
+    ttl: int | None = None  #: of the reply
+    one_way: OneWay | None = None  #: the times of each direction, if a reflector replied
     parts: tuple[float, float] | None = None  #: seconds of connecting, and of the TLS handshake after it
 
 
@@ -40,6 +45,9 @@ class ProbeLedger:
     Each probe is either received or lost. It is lost if no correct reply arrives within `patience` seconds. The total
     of all replies is `received + duplicated + late + wrong`. `received` includes the `reordered` ones.
     """
+
+    settled_in_order: Callable[[int, bool, float], None] = staticmethod(lambda number, received, sent_at: None)
+    """Called for each probe in the order of the numbers: whether it was received, and when it was sent."""
 
     def __init__(self, patience: float, remembered: int = REMEMBERED) -> None:
         self.patience = patience
@@ -101,8 +109,9 @@ class ProbeLedger:
 
     def _first_open(self) -> int | None:
         self._settled = max(self._settled, self.sent - self._remembered)
-        while self._settled < self.sent and self._fates[(self._settled + 1) % self._remembered] != _OPEN:
+        while self._settled < self.sent and (fate := self._fates[(self._settled + 1) % self._remembered]) != _OPEN:
             self._settled += 1
+            self.settled_in_order(self._settled, fate == _RIGHT, self._times[self._settled % self._remembered])
         return self._settled + 1 if self._settled < self.sent else None
 
     def answer(self, number: int, size: int, now: float) -> ProbeResult:
@@ -123,6 +132,7 @@ class ProbeLedger:
             return ProbeResult(ReplyClass.LATE, number, size, seconds)
         self.received += 1
         self.reordered += overtaken
+        self._first_open()
         return ProbeResult(ReplyClass.REORDERED if overtaken else ReplyClass.RECEIVED, number, size, seconds)
 
     def mistake(self, number: int | None, size: int, error: str) -> ProbeResult:
@@ -132,6 +142,10 @@ class ProbeLedger:
             slot = number % self._remembered
             self._fates[slot] = self._fates[slot] or _WRONG
         return ProbeResult(ReplyClass.WRONG, number, size, error=error)
+
+    def is_awaited(self, number: int) -> bool:
+        """Whether a recent probe has neither a reply nor is lost."""
+        return max(0, self.sent - self._remembered) < number and self._fates[number % self._remembered] == _OPEN
 
     def awaited(self, now: float) -> int:
         """The number of probes that can still get a reply in time."""

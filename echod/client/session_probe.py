@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from echod.client.client_connection import Dialogue, Failed
 from echod.client.echo_probe import Datagrams, Probes, Probing, Stream
+from echod.client.ping_options import is_udp
 from echod.client.probe_context import ProbeContext
-from echod.client.probe_ledger import ProbeResult
+from echod.client.probe_ledger import REMEMBERED, ProbeResult
+from echod.client.stamp_probe import StampProbes
+from echod.client.stamp_session import StampSession
+from echod.measurement.clock_quality import CachedClockQuality
 from echod.model import Peer, Quiet, Reply, Say, Session
 from echod.shape import Shape
 from echod.socket_names import SocketAddress
-from echod.transports.datagram_client import DatagramDialogue
+from echod.transports.datagram_client import DatagramDialogue, OnSent
 
 UNSENT: Final = 64 * 1024 * 1024
 """Maximum bytes pending on a stream: four of the largest probes. A peer with more pending will not catch up."""
@@ -25,8 +30,10 @@ class Conversing:
     def __init__(self, setup: ProbeContext) -> None:
         self._setup = setup
         self._address, self._account, self._clock = setup.address, setup.account, setup.clock
-        self._session: Probing
+        self._session: Probing | StampSession
+        self.stamps: StampSession | None = None  #: the session, if probes are STAMP packets
         self._say: Say
+        self._peer: Peer | None = None
         self._dialogue = Prompt(setup.reactor, setup.arguments, self._begin, setup.over)
         self._dialogue.refused = lambda error: setup.refused(None, error)
         self._dialogue.answered = self._answered
@@ -35,7 +42,10 @@ class Conversing:
     def remote(self) -> SocketAddress:
         """The address of the peer; before any address has replied, the one tried last."""
         datagrams = self._dialogue.datagrams
-        return self._peer.remote if datagrams is None else datagrams.remote
+        if datagrams is not None:
+            return datagrams.remote
+        assert self._peer is not None, "no peer yet"
+        return self._peer.remote
 
     def ask(self) -> None:
         """Send the next probe."""
@@ -54,14 +64,33 @@ class Conversing:
         datagram = self._address.shape.keeps_messages
         self._peer = peer
         self._say = say
+        if is_udp(self._address):
+            self._session = self.stamps = self._stamp_session()
+            return self._session
         probes = Probes(self._setup.arguments.size, peer, random.Random(), marked=datagram)
         kind = Datagrams if datagram else Stream
         self._session = kind(probes, self._account, self._clock, self._setup.opened, self._take_result)
         return PongsOnly(self._session) if self._setup.arguments.ping_frames else self._session
 
+    def _stamp_session(self) -> StampSession:
+        setup, chance = self._setup, random.Random()
+        quality = CachedClockQuality(setup.clock)
+        key = setup.arguments.hmac_key
+        probes = StampProbes(setup.arguments.sizes, chance, quality, remembered=REMEMBERED, key=key)
+        session = StampSession(
+            probes, self._account, setup.clock, time.time_ns, setup.opened, self._take_result, REMEMBERED
+        )
+        self._dialogue.on_sent = session.sent
+        return session
+
     def _answered(self, seconds: float) -> None:
         """An address that was first tried `seconds` ago has replied: its probes are timed from then."""
         self._account.restart_all(self._clock() - seconds)
+
+    @property
+    def local(self) -> SocketAddress | None:
+        """The own address, as soon as it is known."""
+        return self._peer.local if self._peer is not None else None
 
     def _take_result(self, finding: ProbeResult) -> None:
         self._setup.on_result(finding)
@@ -87,12 +116,15 @@ class Prompt(Dialogue):
 
     answered: Callable[[float], None]
     refused: Callable[[OSError], None]
+    on_sent: OnSent | None = None
     datagrams: DatagramDialogue | None = None
 
     def _datagrams_begin(self, datagrams: DatagramDialogue) -> None:
         self.datagrams = datagrams
         datagrams.answered = self.answered
         datagrams.refused = self.refused
+        if self.on_sent is not None:
+            datagrams.stamp(self.on_sent)
         super()._datagrams_begin(datagrams)
 
     def hurry(self) -> None:
@@ -100,7 +132,7 @@ class Prompt(Dialogue):
         if self._conversation is not None:
             self._conversation.never_pause()
 
-    def ping(self, data: bytes, session: Probing) -> None:
+    def ping(self, data: bytes, session: Session) -> None:
         """Send a WebSocket ping frame. The session receives the pong."""
         if self._conversation is not None and self._conversation.begun:
             layer: Any = self._conversation.below

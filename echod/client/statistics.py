@@ -72,6 +72,21 @@ class Times:
         low, high = self._at(below), self._at(min(below + 1, self.count - 1))
         return low + (high - low) * (position - below)
 
+    def doubling_buckets(self) -> dict[float, int]:
+        """How many times are in each bucket from its lower end to twice that, in ascending order and without gaps."""
+        found: dict[int, int] = {}
+        for seconds, count in self._counted():
+            power = max(round(seconds * 1e9), 1).bit_length() - 1
+            found[power] = found.get(power, 0) + count
+        if not found:
+            return {}
+        return {2**power / 1e9: found.get(power, 0) for power in range(min(found), max(found) + 1)}
+
+    def _counted(self) -> Iterable[tuple[float, int]]:
+        if self.exact:
+            return ((seconds, 1) for seconds in self._kept)
+        return ((_middle(bucket), count) for bucket, count in self._buckets.items())
+
     def _at(self, rank: int) -> float:
         if self.exact:
             return sorted(self._kept)[rank]

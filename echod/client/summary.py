@@ -9,6 +9,7 @@ from echod.client.probe_ledger import ProbeLedger
 from echod.client.statistics import Times
 
 COUNTS: Final = ("duplicated", "reordered", "wrong")  #: counts of replies, after the counts of probes
+PARTS: Final = ("tcp", "tls")  #: parts of the times of connections
 TIMES: Final = ("min", "avg", "median", "p99", "max", "stddev")
 
 
@@ -41,7 +42,7 @@ def lines(found: Mapping[str, Any], *, connecting: bool = False) -> list[str]:
         counts += [f"{found[name]} {name}" for name in COUNTS]
     if not found["received"]:
         return [", ".join(counts)]
-    parts = [f"{name} {_line(part)}" for name, part in found.items() if isinstance(part, Mapping)]
+    parts = [f"{name} {_line(found[name])}" for name in PARTS if name in found]
     return [", ".join(counts), _line(found), *parts]
 
 

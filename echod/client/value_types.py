@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
+from collections.abc import Callable
 from typing import Final
 
 from echod.address import Address, AddressError, parse
+from echod.address_options import OPTIONS
 from echod.client.argparse_errors import NOT_AVAILABLE
 from echod.config.units import duration, shown, size
 from echod.escaping import from_system
@@ -14,8 +17,10 @@ from echod.faults.keys import KEYS
 from echod.faults.parsing import right_key
 from echod.runtime_dir import expanded
 
+MOST_SIZES: Final = 1024
+MOST_FLOWS: Final = 256
 MOST_PROBES: Final = 2**32 - 1  #: the largest number of eight hexadecimal digits
-SHORTEST_INTERVAL: Final = 0.001  #: seconds: the resolution of the reactor's timers
+SHORTEST_INTERVAL: Final = 0.00001  #: seconds: a probe takes a client that long
 
 
 def service_url(text: str) -> Address:
@@ -55,8 +60,75 @@ def interval(text: str) -> float:
     """Seconds between two probes."""
     seconds = _seconds(text)
     if seconds < SHORTEST_INTERVAL:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is too short; the minimum is 1ms")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is too short; the minimum is 10us")
     return seconds
+
+
+def color_option(command: argparse.ArgumentParser) -> None:
+    """Add `--color`."""
+    command.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="color problems (default: auto: on a terminal, unless $NO_COLOR is set)",
+    )
+
+
+def traffic_class(text: str) -> int:
+    """A DSCP, from its name or from the byte of the IP header as in ping(8), such as 0xb8 or 184."""
+    accept, _ = OPTIONS["dscp"]
+    if not re.fullmatch(r"0[xX][0-9A-Fa-f]{1,2}|[0-9]{1,3}", text):
+        named = accept(text)
+        if named is not None:
+            return int(named)
+    elif (number := int(text, 0 if text[:2].lower() == "0x" else 10)) <= 0xFF and not number % 4:
+        return number // 4
+    right = "a name such as ef, or a byte whose two lowest bits (ECN) are 0, such as 0xb8"
+    raise argparse.ArgumentTypeError(f"{shown(text)} is not a traffic class; expected {right}")
+
+
+def address_option(name: str) -> Callable[[str], str | int | bool]:
+    """The type of an option of the command line that is one of the address."""
+
+    def accept(text: str) -> str | int | bool:
+        parse_value, right = OPTIONS[name]
+        value = parse_value(text)
+        if value is None:
+            raise argparse.ArgumentTypeError(f"{shown(text)} must be {right}")
+        return value
+
+    return accept
+
+
+def threshold(text: str) -> tuple[float, float]:
+    """Seconds and a loss in percent from `100ms,20%`; only one of them leaves the other unlimited."""
+    seconds, percent = math.inf, 100.0
+    for part in text.split(","):
+        if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,4})?%", part) and float(part[:-1]) <= 100:
+            percent = float(part[:-1])
+        else:
+            seconds = _seconds(part)
+    return seconds, percent
+
+
+def size_range(text: str) -> tuple[int, ...]:
+    """Sizes from `64-1472` or, with a step, `64-1472/64`."""
+    match = re.fullmatch(r"([0-9A-Za-z]+)-([0-9A-Za-z]+)(?:/([0-9A-Za-z]+))?", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a range of sizes; expected one such as 64-1472/64")
+    lowest, highest, step = probe_size(match[1]), probe_size(match[2]), probe_size(match[3] or "1")
+    sizes = tuple(range(lowest, highest + 1, step)) if step else ()
+    if not sizes or len(sizes) > MOST_SIZES:
+        right = f"expected up to {MOST_SIZES} sizes in ascending order"
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a range of sizes; {right}")
+    return sizes
+
+
+def flow_count(text: str) -> int:
+    """A number of flows."""
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MOST_FLOWS:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number from 1 to {MOST_FLOWS}")
+    return int(text)
 
 
 def patience(text: str) -> float:

@@ -6,6 +6,7 @@ A timestamp has 64 bits, in one of two formats: NTP (RFC 5905 6) or truncated PT
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 EPOCH: Final = 2_208_988_800  #: seconds from 1900-01-01 to 1970-01-01
@@ -73,6 +74,7 @@ class ErrorEstimate(NamedTuple):
         return self.synchronized << 15 | self.is_ptp << 14 | self.scale << 8 | self.multiplier
 
 
+@lru_cache(maxsize=16)  # the kernel's error changes once a second
 def error_estimate(seconds: float, *, synchronized: bool, is_ptp: bool = False) -> ErrorEstimate:
     """The smallest Error Estimate that is not below `seconds`, with a Multiplier of at least 1."""
     for scale in range(_LARGEST_SCALE + 1):

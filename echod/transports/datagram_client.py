@@ -5,18 +5,24 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from array import array
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
 
-from echod.model import End, Peer, Reply, Say, Session
+from echod.model import PLAIN, Arrival, End, Peer, Reply, Say, Session
 from echod.socket_names import SocketAddress, inet_name, unix_name
-from echod.transports.datagram import A_TURN, LARGEST
+from echod.transports.datagram import A_TURN, ANCILLARY, LARGEST
 from echod.transports.layers.proxy import MakeHeader
 from echod.transports.lookup import Target
 from echod.transports.multicast import is_group
+from echod.transports.packet_stamps import arrival_of, request_facts, sent_times
 
+OnSent = Callable[[int, int], None]
+"""Gets the number of a datagram of the session, from 1, and the time at which the kernel sent it, in ns since 1970."""
+
+RECENT: Final = 1024  #: datagrams whose send times the kernel may still report
 KEPT: Final = 64  #: datagrams that are repeated to the next address of a name, at most
 ATTEMPT_DELAY: Final = 0.25  #: seconds without a reply before the next address is tried (RFC 8305 5)
 OUTAGE: Final = frozenset(
@@ -67,7 +73,9 @@ class DatagramDialogue:
         self._over = over
         self._attempts: list[Attempt] = []
         self._winner: Attempt | None = None
-        self._unanswered: list[bytes] = []
+        self._unanswered: list[tuple[int, bytes]] = []  # with the numbers of the datagrams
+        self._sent = 0  # datagrams of the session
+        self._on_sent: OnSent | None = None
         self._timer: Any = None
         self._ended = False
         first = self._open(OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)))
@@ -83,6 +91,12 @@ class DatagramDialogue:
         """Begin each datagram with a PROXY header. Call it before `begin`."""
         self._header = header
         return self
+
+    def stamp(self, on_sent: OnSent) -> None:
+        """Pass the kernel's facts of received datagrams to the session, and send times to `on_sent`."""
+        self._on_sent = on_sent
+        for attempt in self._attempts:
+            attempt.stamp(on_sent)
 
     def begin(self) -> None:
         """Open the session, and send its first data."""
@@ -104,7 +118,7 @@ class DatagramDialogue:
             self.session.lost()
             self._over(error)
 
-    def received(self, attempt: Attempt, datagram: bytes) -> None:
+    def received(self, attempt: Attempt, datagram: bytes, arrival: Arrival = PLAIN) -> None:
         """Handle a datagram from an open attempt; the first one chooses the address."""
         if self._winner is not attempt:
             self._winner = attempt
@@ -113,7 +127,7 @@ class DatagramDialogue:
             self._wait(stop=True)
             self._shut([other for other in self._attempts if other is not attempt])
             self.answered(self._reactor.seconds() - attempt.began)
-        self.perform(self.session.received(datagram))
+        self.perform(self.session.received(datagram, arrival))
 
     def failed(self, attempt: Attempt, error: OSError) -> None:
         """Close an attempt that cannot send or receive, and continue with the other addresses if one is left."""
@@ -137,10 +151,11 @@ class DatagramDialogue:
             except OSError as error:
                 self._give_up(error)
                 return
+        self._sent += 1
         if self._winner is None and len(self._unanswered) < KEPT:
-            self._unanswered.append(data)
+            self._unanswered.append((self._sent, data))
         for attempt in list(self._attempts):
-            attempt.send(self._with_header(attempt, data))
+            attempt.send(self._with_header(attempt, data), self._sent)
         if self._winner is None and self._untried:
             self._wait()
 
@@ -157,8 +172,8 @@ class DatagramDialogue:
                 self._give_up(last)
             return
         self._remote = attempt.remote
-        for data in list(self._unanswered):
-            attempt.send(self._with_header(attempt, data))
+        for number, data in list(self._unanswered):
+            attempt.send(self._with_header(attempt, data), number)
         if self._untried and not self._ended:
             self._wait()
 
@@ -188,6 +203,8 @@ class DatagramDialogue:
                 error = failed
             else:
                 self._attempts.append(attempt)
+                if self._on_sent is not None:
+                    attempt.stamp(self._on_sent)
                 return attempt
         raise error
 
@@ -206,6 +223,9 @@ class Attempt(FileDescriptor):
         super().__init__(reactor)
         self.began: float = reactor.seconds()
         self._dialogue = dialogue
+        self._on_sent: OnSent | None = None
+        self._numbers = array("Q", bytes(8 * RECENT))  # of the session's datagrams, by the kernel's numbers
+        self._sent = 0  # datagrams, since the kernel counts them
         self._group: Any = None  # the name of a multicast group, to which the socket is not connected
         family, name = target
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
@@ -232,14 +252,19 @@ class Attempt(FileDescriptor):
     def doRead(self) -> None:
         """Receive datagrams, up to A_TURN, and pass them to the dialogue."""
         for _ in range(A_TURN):
+            arrival = PLAIN
             try:
-                datagram = self.socket.recv(LARGEST)
+                if self._on_sent is None:
+                    datagram = self.socket.recv(LARGEST)
+                else:
+                    datagram, ancillary, _, _ = self.socket.recvmsg(LARGEST, ANCILLARY)
+                    arrival = arrival_of(ancillary)
             except BlockingIOError:
                 return
             except OSError as error:
                 self._dialogue.failed(self, error)
                 return
-            self._dialogue.received(self, datagram)
+            self._dialogue.received(self, datagram, arrival)
             if not self.connected:
                 return
 
@@ -249,8 +274,13 @@ class Attempt(FileDescriptor):
         if code:
             self._dialogue.failed(self, OSError(code, os.strerror(code)))
 
-    def send(self, data: bytes) -> None:
-        """Send one datagram. If the queue is full it is dropped, as a router would do."""
+    def stamp(self, on_sent: OnSent) -> None:
+        """Request the kernel's facts of datagrams; `on_sent` gets the send times. Call it before the first one."""
+        self._on_sent = on_sent
+        request_facts(self.socket)
+
+    def send(self, data: bytes, number: int) -> None:
+        """Send one datagram of the session. If the queue is full it is dropped, as a router would do."""
         try:
             if self.connected:
                 self.socket.sendto(data, self._group) if self._group else self.socket.send(data)
@@ -258,12 +288,31 @@ class Attempt(FileDescriptor):
             pass
         except OSError as error:
             self._dialogue.failed(self, error)
+        else:
+            self._numbers[self._sent % RECENT] = number
+            self._sent += 1
+            if self._on_sent is not None:
+                self._read_sent_times(self._on_sent)
+
+    def _read_sent_times(self, on_sent: OnSent) -> bool:
+        """Report the send times that the kernel has. Returns whether it had any."""
+        found = False
+        for at, sent_ns in sent_times(self.socket):
+            found = True
+            if at < self._sent <= at + RECENT:
+                on_sent(self._numbers[at % RECENT], sent_ns)
+        return found
 
     def connectionLost(self, reason: object) -> None:
-        """Handle an error on the socket without data to read, or the end of the reactor."""
+        """Handle an error on the socket without data to read, or the end of the reactor.
+
+        The reactor takes a send time on the error queue for an error too.
+        """
         code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if self.connected else 0
         if code:
             self._dialogue.failed(self, OSError(code, os.strerror(code)))
+        elif self.connected and self._on_sent is not None and self._read_sent_times(self._on_sent):
+            self.startReading()
         elif self.connected:
             self._dialogue.close(None)
 

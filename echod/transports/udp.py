@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Callable, Container, Hashable, Iterator
 from typing import Any, Final
 
@@ -15,22 +14,20 @@ from echod.address import Address
 from echod.gate.access import packed_address
 from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
-from echod.model import Arrival, Peer, Say, Service, Session
+from echod.model import Peer, Say, Service, Session
 from echod.socket_names import Inet, inet_name
 from echod.transports.datagram import A_TURN, ANCILLARY, LARGEST, DatagramPort, ServiceDatagrams
 from echod.transports.datagram_client import DatagramDialogue
 from echod.transports.error_queue import ask_for_errors, refusing_peers
 from echod.transports.lookup import Target, look_up
 from echod.transports.multicast import TTL, is_group, limit_ttl
+from echod.transports.packet_stamps import arrival_of
 from echod.transports.socket_filter import FloodFilter
-from echod.transports.sockets import IPV6_TCLASS, inet_sockets, prepare_client
+from echod.transports.sockets import inet_sockets, prepare_client
 from echod.transports.transport import INET_FAMILIES, ConnectRequest, Datagram
 from echod.transports.udp_options import (
     IP_PKTINFO,
-    IP_TOS,
-    IP_TTL,
     RECEIVE_BUFFER,
-    SO_TIMESTAMPNS,
     allow_fragments,
     joins,
     prepare,
@@ -212,28 +209,13 @@ class UDPPort(DatagramPort):
             refusal = Refusal.SOURCE_ADDRESS  # an IPv6 packet with an IPv4-mapped source
         if not protocol.admits(datagram, host, port, refusal):
             return
-        ttl = traffic_class = received_ns = None
-        for level, kind, data in ancillary:
-            if level == socket.IPPROTO_IP:
-                if kind == IP_TTL:
-                    (ttl,) = struct.unpack("i", data)
-                elif kind == IP_TOS:
-                    traffic_class = data[0]
-            elif level == socket.IPPROTO_IPV6:
-                if kind == socket.IPV6_HOPLIMIT:
-                    (ttl,) = struct.unpack("i", data)
-                elif kind == IPV6_TCLASS:
-                    (traffic_class,) = struct.unpack("i", data)
-            elif kind == SO_TIMESTAMPNS:
-                seconds, nanoseconds = struct.unpack("ll", data)
-                received_ns = seconds * 1_000_000_000 + nanoseconds
         local = Inet(self._host if arrived_at in (None, self._bound) else local_text(arrived_at, name), self._port)
         peer = Peer(protocol.scheme, local, inet_name(name))
 
         def send(data: bytes) -> OSError | None:
             return self.reach(data, source, name)
 
-        arrival = Arrival(None, ttl, traffic_class, received_ns)
+        arrival = arrival_of(ancillary)
         if protocol.conversational:
             protocol.handle(datagram, peer, arrival, host, name, send)
         else:

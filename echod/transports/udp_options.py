@@ -8,6 +8,7 @@ from typing import Final
 
 from echod.transports import socket_filter
 from echod.transports.error_queue import ask_for_errors
+from echod.transports.packet_stamps import IP_RECVTOS, IP_RECVTTL, SO_TIMESTAMPNS
 from echod.transports.sockets import IP_MTU_DISCOVER, carries_ipv4
 
 RECEIVE_BUFFER: Final = 8 * 1024 * 1024
@@ -15,11 +16,6 @@ RECEIVE_BUFFER: Final = 8 * 1024 * 1024
 
 IP_PKTINFO: Final = 8  # ip(7)
 IP_PMTUDISC_OMIT: Final = 5  # a value of IP_MTU_DISCOVER; <linux/in.h>
-IP_TOS: Final = 1
-IP_TTL: Final = 2
-IP_RECVTTL: Final = 12
-IP_RECVTOS: Final = 13
-SO_TIMESTAMPNS: Final = 35  # socket(7); <asm-generic/socket.h>
 UDP_GRO: Final = 104  # udp(7); <linux/udp.h>
 
 

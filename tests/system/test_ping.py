@@ -162,8 +162,11 @@ def test_json_has_everything_and_names_its_units(daemon):
     assert times == sorted(times, key=float)
     assert found["min_ms"] <= found["avg_ms"] <= found["max_ms"]
     assert 60 <= found["duration_ms"] < 1000 * SECONDS
-    for name in ("min", "avg", "median", "p99", "max", "stddev", "jitter", "duration"):
+    for name in ("min", "avg", "median", "p99", "max", "stddev", "jitter", "duration", "p50", "p90", "p95", "p999"):
         assert isinstance(found.pop(f"{name}_ms"), float)
+    assert set(found.pop("pacing")) == {"median_us", "p99_us", "max_us"}
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", found.pop("local"))
+    assert found.pop("lost_interval_percent") == [0.0, 48.9891]
     assert found == {
         "url": url,
         "connect": False,
@@ -181,6 +184,15 @@ def test_json_has_everything_and_names_its_units(daemon):
         "duplicated": 0,
         "reordered": 0,
         "wrong": 0,
+        "longest_burst": 0,
+        "bursts": {},
+        "outages": 0,
+        "outage_ms": 0.0,
+        "service": "echo",
+        "forward": None,
+        "backward": None,
+        "server": None,
+        "clock": None,
     }
 
 
@@ -242,7 +254,7 @@ def trouble(bound: socket.socket) -> None:
     held: dict[int, bytes] = {}
     for number in range(1, COUNT + 1):
         question, asking = bound.recvfrom(65_536)
-        assert int(question[8:16], 16) == number
+        assert int.from_bytes(question[:4], "big") == number - 1  # a STAMP packet
         answers = [question]
         if number in (LOST, OVERTAKEN, LATE):
             held[number] = question
@@ -315,7 +327,7 @@ def test_old_replies_to_another_ping_are_not_counted():
     def mix(bound: socket.socket) -> None:
         for number in range(3):
             question, asking = bound.recvfrom(65_536)
-            bound.sendto(b"%08X" % (int(question[:8], 16) ^ 1) + question[8:], asking)
+            bound.sendto(question[:5] + bytes([question[5] ^ 1]) + question[6:], asking)  # another timestamp
             if number == 1:
                 bound.sendto(question, asking)
 

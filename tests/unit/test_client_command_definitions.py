@@ -1,5 +1,7 @@
 """The command line of echoctl, and its usage errors of one line."""
 
+import math
+
 import pytest
 
 from echod.client.command_definitions import COMMANDS, parser
@@ -34,7 +36,7 @@ def refusal(capsys, *words):
 def test_an_interval_is_a_duration_or_plain_seconds(text, seconds, capsys):
     words = ("ping", "-i", text, "udp://127.0.0.1:7")
     if seconds is None:
-        assert "the minimum is 1ms" in refusal(capsys, *words)
+        assert "the minimum is 10us" in refusal(capsys, *words)
     else:
         assert parser().parse_args(words).interval == seconds
 
@@ -156,7 +158,20 @@ def test_a_systemd_address_is_only_for_listening(capsys):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("ping -I lo udp://127.0.0.1:7", "-I is not available in this version; write the interface into the address"),
+        ("ping --serve udp://127.0.0.1:7", "--serve is not available in this version; see"),
+        ("ping -I lo unix:///run/x", "-I lo: unix has no option interface; expected tcp://, udp://, tls://, ws:// or"),
+        ("ping -M do unix:///run/x", "-M do: unix has no DF flag; expected tcp://, udp://"),
+        ("ping -Q 0x03 udp://127.0.0.1:7", '-Q: "0x03" is not a traffic class; expected a name such as ef, or a byte'),
+        ("ping -t 256 udp://127.0.0.1:7", '-t: "256" must be a number from 1 to 255'),
+        ("ping --flows 3 tcp://127.0.0.1:7", "--flows is for udp:// only, not for tcp://127.0.0.1:7"),
+        ("ping --flows 3 --source *:5000-5001 udp://h:7", "--flows 3: --source has 2 ports; expected at least 3"),
+        ("ping --sizes 9-3 udp://127.0.0.1:7", '--sizes: "9-3" is not a range of sizes; expected up to 1024 sizes'),
+        ("ping --sizes 9 udp://127.0.0.1:7", '--sizes: "9" is not a range of sizes; expected one such as 64-1472/64'),
+        ("ping --sizes 64-99 -s 64 udp://127.0.0.1:7", "--sizes: leave out --size"),
+        ("ping --auth-key k -s 64 udp://127.0.0.1:7", "--size 64 is out of range (112–65507 bytes over udp)"),
+        ("ping --poisson -A udp://127.0.0.1:7", "--poisson: leave out -A and -f"),
+        ("ping --json --csv udp://127.0.0.1:7", "--csv: not allowed with argument --json"),
+        ("ping --plot a.svg udp://h:7 udp://h:8", "--plot draws one path only"),
         ("ping --cuont 3 udp://127.0.0.1:7", 'unknown option "--cuont"; did you mean --count?'),
         ("ping -z lo udp://127.0.0.1:7", 'unknown option "-z"; see'),
         ("ping -z", 'unknown option "-z"; see'),
@@ -166,7 +181,7 @@ def test_a_systemd_address_is_only_for_listening(capsys):
         ("ping --color sometimes udp://127.0.0.1:7", '--color: "sometimes" must be one of: auto, always, never; see'),
         ("ping -M may'be udp://127.0.0.1:7", '-M: "may\'be" must be one of: do, want, dont; see'),
         ("send", "URL is missing; see"),
-        ("ping udp://127.0.0.1:7 more", 'unexpected argument "more"; see'),
+        ("ping udp://127.0.0.1:7 more", "URL: more: not an address"),
         ("ping udp://127.0.0.1:7 -c", "-c/--count needs a value; see"),
         ("ping --json=yes udp://127.0.0.1:7", "--json takes no value: leave out 'yes'; see"),
         ("status now", 'unexpected argument "now"; see'),
@@ -278,3 +293,43 @@ def test_the_source_of_a_header():
     for text in ("192.0.2.1:5000", "[2001:db8::1]:0"):
         asked = parser().parse_args(["send", "--proxy", "v2", "--proxy-source", text, "tcp://127.0.0.1:7"])
         assert str(asked.proxy_source) == text
+
+
+@pytest.mark.parametrize(
+    "words", [["--warn", "x", "udp://h:7"], ["udp://h:7", "--critical=5"], ["--warn", "1s,5%"]], ids=range(3)
+)
+def test_a_monitoring_plugin_has_the_code_3_for_usage_errors(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(["ping", *words, "-c", "0"])
+    assert ended.value.code == 3
+    assert capsys.readouterr().err.startswith("echoctl ping: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "limits"),
+    [("100ms,20%", (0.1, 20)), ("5", (5, 100)), ("12.5%", (math.inf, 12.5)), ("1%,2s", (2, 1))],
+    ids=range(4),
+)
+def test_a_threshold_has_a_time_and_a_loss(text, limits):
+    assert parser().parse_args(["ping", "--warn", text, "udp://127.0.0.1:7"]).warn == limits
+
+
+def test_several_urls_and_flows_are_targets_of_their_own():
+    asked = parser().parse_args(["ping", "udp://127.0.0.1:7", "-c", "3", "tcp://127.0.0.1:9"])
+    assert [one.url.label for one in asked.targets] == ["udp://127.0.0.1:7", "tcp://127.0.0.1:9"]
+    assert {one.count for one in asked.targets} == {3}
+    asked = parser().parse_args(["ping", "--flows", "2", "--source", "[::1]:5000-5009", "-Q", "ef", "udp://[::1]:7"])
+    assert [one.url.options for one in asked.targets] == [
+        {"dscp": 46, "source": "[::1]:5000"},
+        {"dscp": 46, "source": "[::1]:5001"},
+    ]
+    assert len(parser().parse_args(["ping", "--flows", "3", "udp://127.0.0.1:7"]).targets) == 3
+
+
+def test_options_of_ping_are_those_of_its_address():
+    asked = parser().parse_args(
+        ["ping", "-I", "lo", "-Q", "0xb8", "-t", "5", "-M", "do", "--source", "127.0.0.2", "udp://127.0.0.1:7"]
+    )
+    assert asked.url.options == {"interface": "lo", "dscp": 46, "ttl": 5, "df": "do", "source": "127.0.0.2"}
+    assert parser().parse_args(["ping", "-f", "udp://127.0.0.1:7"]).interval == 0.01
+    assert parser().parse_args(["ping", "-i", "100us", "udp://127.0.0.1:7"]).interval == 0.0001

@@ -6,6 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from echod.client.schedule import Schedule
+from echod.client.timers import ReactorTimer
 
 A_LITTLE = 2**-7  # seconds, which a float holds exactly
 
@@ -20,7 +21,7 @@ class Turns(SynchronousTestCase):
             self.at.append(self.clock.seconds())
             self.clock.rightNow += takes
 
-        self.schedule = Schedule(self.clock, self.clock.seconds, interval, turn)
+        self.schedule = Schedule(ReactorTimer(self.clock), self.clock.seconds, interval, turn)
         self.schedule.start()
         self.clock.advance(0)
 

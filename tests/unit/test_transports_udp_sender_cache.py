@@ -21,7 +21,8 @@ from echod.services.echo import Echo
 from echod.services.whoami import Whoami
 from echod.transports import udp
 from echod.transports.datagram import ServiceDatagrams
-from echod.transports.udp_options import IP_PKTINFO, IP_RECVTTL
+from echod.transports.packet_stamps import IP_RECVTTL
+from echod.transports.udp_options import IP_PKTINFO
 from echod.transports.udp_sender_cache import REMEMBERED, Source, Sources
 from tests.fastpath.reactors import failures
 

@@ -1,0 +1,325 @@
+"""One target of a ping: sends probes on a schedule, takes the results, and finds the figures.
+
+Each probe is sent when it is due, even if earlier probes have no reply yet. So a late reply does not delay the next
+probe, and does not hide its latency (coordinated omission).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import time
+from collections.abc import Callable
+from typing import IO, Any, Final
+
+from echod.address import Address
+from echod.client.client_connection import Failed
+from echod.client.connect_probe import Connections
+from echod.client.loss_pattern import LossPattern
+from echod.client.path_figures import (
+    direction_figures,
+    histogram,
+    loss_figures,
+    more_lines,
+    pacing_figures,
+    percentile_figures,
+)
+from echod.client.ping_output import Silent
+from echod.client.probe_context import ProbeContext
+from echod.client.probe_ledger import ProbeLedger, ProbeResult, ReplyClass
+from echod.client.schedule import Schedule
+from echod.client.session_probe import Conversing
+from echod.client.size_sweep import SizeSweep
+from echod.client.statistics import Times
+from echod.client.stdout import INTERRUPTED, fail
+from echod.client.summary import figures, lines
+from echod.client.svg_plot import Plot
+from echod.client.timers import timer
+from echod.client.value_types import MOST_PROBES
+from echod.config.units import duration_text
+from echod.escaping import counted, escaped, system_error
+from echod.measurement.clock_quality import clock_quality
+
+TICK: Final = 0.001  #: seconds: the resolution of the reactor's timers
+
+
+class PingRun:
+    """Sends probes until COUNT or the deadline is reached, the user interrupts, or the connection ends.
+
+    `finish` is called once, with the exit code of this target. `title` names it in the summary.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        arguments: argparse.Namespace,
+        output: Silent,
+        finish: Callable[[int], None],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._reactor = reactor
+        self._arguments = arguments
+        self._output = output
+        self._finish = finish
+        self._clock = clock
+        self._address: Address = arguments.url
+        self._label = escaped(self._address.label)
+        self._count: int = arguments.count or MOST_PROBES
+        self._account = ProbeLedger(arguments.timeout)
+        self._account.settled_in_order = self._settle
+        self._pattern = LossPattern()
+        self._times = Times()
+        self._lateness = Times()
+        self._sweep = SizeSweep(arguments.sizes) if arguments.sizes is not None and len(arguments.sizes) > 1 else None
+        split = arguments.connect and self._address.form.layers
+        self._parts = {"tcp": Times(), "tls": Times()} if split else {}  # as in ProbeResult.parts
+        self._plot = Plot()
+        self._picture: IO[str] | None = arguments.picture
+        self._schedule: Schedule | None = None
+        self._begun = clock()
+        self._done = False
+        self._failed: Failed | None = None
+        self._seconds = 0.0  # the duration
+        self._awaited = 0
+        self._losing: Any = None  # the timer that checks for lost probes
+        self._opening: Any = None  # the timer for name lookup and connecting
+        if arguments.opening is not None:
+            self._opening = reactor.callLater(arguments.opening, self._not_opened)
+        if arguments.deadline is not None:
+            reactor.callLater(arguments.deadline, self._deadline)
+        kind = Connections if arguments.connect else Conversing
+        self._way: Connections | Conversing = kind(
+            ProbeContext(
+                reactor, arguments, self._account, clock, self._opened, self._on_result, self._over, self._refused
+            )
+        )
+
+    @property
+    def label(self) -> str:
+        """The name of the target."""
+        return self._label
+
+    @property
+    def failed(self) -> str | None:
+        """The error that ended it early, or None."""
+        return None if self._failed is None else str(self._failed)
+
+    def interrupted(self) -> None:
+        """Print the summary. Probes that can still get a reply count as awaited, not as lost."""
+        now = self._clock()
+        self._report_lost(now)
+        self._end(awaited=self._account.awaited(now), code=INTERRUPTED)
+
+    def summary(self) -> list[str]:
+        """The lines of the summary so far."""
+        found = self.figures(self._account.awaited(self._clock()))
+        return self._lines(found)
+
+    def figures(self, awaited: int | None = None) -> dict[str, Any]:
+        """All figures by name."""
+        awaited = self._awaited if awaited is None else awaited
+        found = figures(self._account, self._times, awaited, self._parts)
+        found |= percentile_figures(self._times)
+        found |= loss_figures(self._pattern, found["lost"], found["lost"] + found["received"])
+        found |= pacing_figures(self._lateness)
+        session = None if isinstance(self._way, Connections) else self._way.stamps
+        found |= direction_figures(session, self._account.sent, clock_quality())
+        return found | ({} if self._sweep is None else {"sizes": self._sweep.figures()})
+
+    def facts(self) -> dict[str, Any]:
+        """The figures, and the parameters."""
+        arguments = self._arguments
+        return {
+            "url": str(self._address),
+            "local": None if isinstance(self._way, Connections) else self._local,
+            "connect": arguments.connect,
+            "size_octets": None if arguments.connect else arguments.size,
+            "interval_ms": round(arguments.interval * 1000, 6),
+            "timeout_ms": round(arguments.timeout * 1000, 6),
+            "duration_ms": round(self._seconds * 1000, 3),
+            "error": self.failed,
+            "exact": self._times.exact,
+        } | self.figures()
+
+    @property
+    def _local(self) -> str | None:
+        local = None if isinstance(self._way, Connections) else self._way.local
+        return None if local is None else escaped(str(local))
+
+    def _opened(self) -> None:
+        if self._opening is not None and self._opening.active():
+            self._opening.cancel()
+        self._reactor.callLater(0, self._start)
+
+    def _not_opened(self) -> None:
+        waited = duration_text(self._arguments.opening)
+        self._over(Failed(f"{self._label}: no reply within {waited} (ETIMEDOUT)"))
+
+    def _start(self) -> None:
+        if self._done:
+            return
+        arguments = self._arguments
+        what = "a connection" if arguments.connect else self._sizes
+        self._output.started(self._label, what, arguments.interval)
+        chance = random.Random() if arguments.poisson else None
+        self._schedule = Schedule(
+            timer(self._reactor),
+            self._clock,
+            arguments.interval,
+            self._ask,
+            chance=chance,
+            lateness=self._lateness.add,
+        )
+        self._begun = self._clock()
+        self._schedule.start()
+
+    @property
+    def _sizes(self) -> str:
+        sizes = self._arguments.sizes
+        if self._sweep is None or sizes is None:
+            return counted(self._arguments.size, "byte", "bytes")
+        return f"{sizes[0]} to {sizes[-1]} bytes"
+
+    def _ask(self) -> None:
+        if self._arguments.outstanding and self._account.is_awaited(self._account.sent):
+            self._output.outstanding(self._account.sent)
+        self._way.ask()
+        if self._done:
+            return
+        if self._losing is None:
+            self._lose_later()
+        if self._account.sent >= self._count and self._schedule is not None:
+            self._schedule.stop()
+            self._reactor.callLater(self._account.patience, self._end)
+
+    def _on_result(self, finding: ProbeResult) -> None:
+        if self._done:
+            return
+        if finding.kind in (ReplyClass.RECEIVED, ReplyClass.REORDERED) and finding.seconds is not None:
+            self._times.add(finding.seconds)
+            for times, seconds in zip(self._parts.values(), finding.parts or (), strict=False):
+                times.add(seconds)
+            if self._sweep is not None:
+                self._sweep.received(finding.size, finding.seconds)
+            if self._picture is not None and finding.number is not None:
+                self._plot.add(finding.number, finding.seconds)
+        self._output.reply(finding, self._remote, connecting=self._arguments.connect)
+        self._end_if_settled()
+        if (self._arguments.adaptive or self._arguments.flood) and finding.number == self._account.sent:
+            self._hurry()
+
+    def _hurry(self) -> None:
+        """Send the next probe now, because the last one has its reply."""
+        if not self._done and self._schedule is not None and self._account.sent < self._count:
+            self._schedule.hurry()
+
+    def _settle(self, number: int, received: bool, sent_at: float) -> None:
+        """A probe is received or lost, and so is each one before it."""
+        if not received:
+            self._pattern.lost(number, sent_at)
+            if self._sweep is not None:
+                self._sweep.lost(number)
+        elif (outage := self._pattern.received(sent_at)) is not None:
+            self._output.outage(outage)
+
+    def _refused(self, number: int | None, error: OSError) -> None:
+        """The peer or the network refused a probe. It is lost; the next one may get a reply."""
+        if self._done:
+            return
+        if self._arguments.exit_on_refusal:
+            self._over(Failed(f"{self._label}: {system_error(error)}"))
+            return
+        now = self._clock()
+        self._report_lost(now)
+        number = self._account.oldest(now) if number is None else number
+        if number is not None and self._account.lose(number):
+            self._output.lost(number, system_error(error), self._remote)
+            self._end_if_settled()
+
+    def _lose_later(self) -> None:
+        """Start a timer for the time at which the next probe can be lost."""
+        due = self._account.next_due()
+        self._losing = None
+        if due is not None:
+            self._losing = self._reactor.callLater(max(0.0, due - self._clock()) + TICK, self._lose)
+
+    def _lose(self) -> None:
+        if not self._done:
+            self._report_lost(self._clock())
+            self._lose_later()
+
+    def _report_lost(self, now: float, why: str = "") -> None:
+        why = why or f"no reply within {duration_text(self._account.patience)}"
+        for number in self._account.overdue(now):
+            self._output.lost(number, why, self._remote)
+
+    def _end_if_settled(self) -> None:
+        if self._account.sent >= self._count and self._account.settled(self._clock()):
+            self._end()
+
+    def _deadline(self) -> None:
+        if not self._done and not self._account.sent:
+            waited = duration_text(self._arguments.deadline)
+            self._over(Failed(f"{self._label}: no reply within {waited} (ETIMEDOUT)"))
+        elif not self._done:
+            now = self._clock()
+            self._report_lost(now)
+            self._end(awaited=self._account.awaited(now))
+
+    def _over(self, failed: Failed | None) -> None:
+        if not self._done:
+            failed = failed or Failed(f"{self._label}: the peer closed the connection")
+            fail(str(failed))
+            self._end(failed)
+
+    def _end(self, failed: Failed | None = None, awaited: int = 0, code: int | None = None) -> None:
+        """Print the summary and finish, once."""
+        if self._done:
+            return
+        self._done = True
+        self._failed = failed
+        self._seconds = self._clock() - self._begun
+        if not awaited and code != INTERRUPTED:
+            self._report_lost(math.inf, "" if failed is None else str(failed).removeprefix(f"{self._label}: "))
+        self._awaited = awaited
+        self._pattern.finish()
+        if self._schedule is not None:
+            self._schedule.stop()
+        found = self.figures()
+        if self._account.sent or not failed:
+            bad = bool(found["lost"] or found["wrong"])
+            extra = [*self._lines(found), *(histogram(self._times) if self._arguments.histogram else [])]
+            self._output.summary(self._title, extra, bad=bad)
+        self._output.facts(self.facts())
+        drawn = self._draw(lines(found, connecting=self._arguments.connect))
+        wrong = not drawn or failed or self._account.wrong or not self._account.received
+        self._finish(int(bool(wrong)) if code is None else code)
+
+    @property
+    def _title(self) -> str:
+        if self._arguments.flows is None or self._local is None:
+            return self._label
+        return f"{self._label} from {self._local}"
+
+    def _lines(self, found: dict[str, Any]) -> list[str]:
+        said = lines(found, connecting=self._arguments.connect)
+        said += more_lines(found, verbose=self._arguments.verbose)
+        return said + ([] if self._sweep is None else self._sweep.lines())
+
+    def _draw(self, summary: list[str]) -> bool:
+        """Write the plot if one was requested. Returns False if it cannot be written."""
+        if self._picture is None:
+            return True
+        try:
+            with self._picture as file:
+                file.write(self._plot.svg(self._label, "\n".join(summary)))
+        except OSError as error:
+            fail(f"{escaped(self._arguments.plot)}: {system_error(error)}")
+            return False
+        return True
+
+    @property
+    def _remote(self) -> str:
+        """The peer's address. For a Unix socket it is the URL's path: the kernel reports that of bind(2)."""
+        return escaped(self._address.path if self._address.has_path else str(self._way.remote))
