@@ -33,9 +33,8 @@ from echod.workers.held_sockets import HeldSockets
 from echod.workers.worker import Worker
 
 CHECKED: Final = 0.5  #: seconds between two checks for workers that do not respond
-ANSWERED: Final = (
-    2.0  #: seconds to wait for the figures of all workers: the admin interface must not wait for a hung one
-)
+ANSWERED: Final = 2.0  #: seconds to wait for the figures of a worker; a hung one does not stop the admin interface
+AGAIN: Final = 0.05  #: seconds until a change is tried again, if another one is being prepared
 KILLED_AFTER: Final = 1.0  #: seconds between `abandon` and the kill of what is left
 GAUGES: Final = ("connections", "plane")  #: figures that end with their worker; the others only grow
 
@@ -106,6 +105,10 @@ class Supervisor:
     def prepare(self, configuration: Configuration, bound: Iterable[BoundSocket]) -> Deferred[None]:
         """As WorkerPool."""
         bound = tuple(bound)
+        if self._preparing is not None:  # for an address that was bound late
+            later: Deferred[None] = Deferred()
+            self._reactor.callLater(AGAIN, lambda: self.prepare(configuration, bound).chainDeferred(later))
+            return later
         for warning in self.hold(bound):
             self._daemon.log.say("warn", warning)
         self._refusal = None
@@ -147,7 +150,8 @@ class Supervisor:
 
     def collect(self, connections: int) -> Deferred[None]:
         """As WorkerPool."""
-        asked = [worker for worker in self._serving() if worker.serving]
+        now = self._reactor.seconds()
+        asked = [worker for worker in self._serving() if worker.serving and not worker.is_silent(now)]
         if not asked:
             return succeed(None)
         self._number += 1
@@ -161,7 +165,7 @@ class Supervisor:
     def listed(self) -> Iterator[dict[str, Any]]:
         """As WorkerPool."""
         for worker in self._workers:
-            yield from worker.connections
+            yield from ({"worker": worker.number, **one} for one in worker.connections)
 
     def status(self) -> list[dict[str, Any]]:
         """As WorkerPool."""

@@ -19,6 +19,7 @@ ENTRY: Final = "echod.workers.worker_process"
 SILENT: Final = 4.5
 """Seconds without a message after which a worker counts as hung. It sends one each second; a reload or a full
 collection takes less than one."""
+MISSED: Final = 1.5  #: seconds without a message after which its answers are not waited for
 STARTING: Final = 60.0  #: the same before its first message: a loaded machine needs seconds for the imports
 
 Handle = Callable[["Worker", str, Mapping[str, Any]], None]
@@ -76,6 +77,10 @@ class Worker:
         if self.why:
             return self.why
         return f"signal {_signal(-code)}" if code < 0 else f"exit code {code}"
+
+    def is_silent(self, now: float) -> bool:
+        """Whether it has missed a message: it may hang."""
+        return bool(now - self._heard > MISSED)
 
     def check(self, now: float) -> None:
         """Kill it if it has been silent for too long. Call it twice a second.

@@ -25,7 +25,7 @@ from tests.chaos.network import Lacking
 from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import SECONDS, TOP, environment, eventually, free_port
 
-ECHOD, PLAIN, STOCK = Subject.ECHOD, Subject.PLAIN, Subject.STOCK
+ECHOD, PLAIN, WORKERS, STOCK = Subject.ECHOD, Subject.PLAIN, Subject.WORKERS, Subject.STOCK
 ADMIN = '[admin]\nlisten = ["unix://{dir}/admin.sock?mode=0666", "tcp://127.0.0.1:0"]\n'
 TCP = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n'
 HTTP = "GET / HTTP/1.0\\r\\n\\r\\n"
@@ -37,22 +37,22 @@ RELOADS, RELOAD_SECONDS, VISITORS, STREAMS = 12, 10.0, 2, 100
 
 def reloads(lab: Lab) -> Iterator[Figure]:
     """Continuous visits, a hundred long-lived streams, and twelve reloads in ten seconds."""
-    for server in lab.each(ECHOD, PLAIN, services=TCP + ADMIN):
+    for server in lab.each(ECHOD, PLAIN, WORKERS, services=TCP + ADMIN):
         assert server.daemon is not None
         daemon = server.daemon
         file = daemon.dir / "echod.toml"
         text = file.read_text()
         with ExitStack() as stack:
             streams = [stack.enter_context(socket.create_connection(server.tcp["echo"])) for _ in range(STREAMS)]
-            administrator = stack.enter_context(_administrator(server))
-            figures = _visited(server.tcp["echo"], "hello", partial(_reload, file, text, administrator))
+            administrator = stack.enter_context(administrator_of(server))
+            figures = visited(server.tcp["echo"], "hello", partial(_reload, file, text, administrator))
             whole = sum(_answers(client) for client in streams)
         good = not figures["wrong"] and whole == STREAMS and figures["longest"] <= 50
         yield _figure(server.subject, figures, f"; {whole} of {STREAMS} streams continue", good)
-    for subject, serve in ((Subject.HAPROXY, _haproxy), (Subject.NGINX, _nginx)):
+    for subject, serve in ((Subject.HAPROXY, _haproxy), (Subject.NGINX, nginx)):
         try:
             with serve() as (place, process, number):
-                figures = _visited(place, HTTP, partial(_signal, process, number))
+                figures = visited(place, HTTP, partial(_signal, process, number))
         except Lacking:
             continue
         yield _figure(subject, figures, "", None)
@@ -72,9 +72,15 @@ def _figure(subject: Subject, figures: dict[str, float], more: str, kept: bool |
     return Figure(subject, text + more, kept, figures)
 
 
-def _visited(place: tuple[str, int], text: str, reload: Callable[[int], object]) -> dict[str, float]:
-    """The results of visits during RELOADS reloads."""
-    words = [sys.executable, "-m", "tests.chaos.visits", str(RELOAD_SECONDS), place[0], str(place[1]), text]
+def visited(
+    place: tuple[str, int],
+    text: str,
+    disturb: Callable[[int], object],
+    times: int = RELOADS,
+    seconds: float = RELOAD_SECONDS,
+) -> dict[str, float]:
+    """The results of visits while the server is disturbed so many times."""
+    words = [sys.executable, "-m", "tests.chaos.visits", str(seconds), place[0], str(place[1]), text]
     with ExitStack() as stack:
         visitors = [
             stack.enter_context(subprocess.Popen(words, cwd=TOP, env=environment(), stdout=subprocess.PIPE, text=True))
@@ -83,10 +89,10 @@ def _visited(place: tuple[str, int], text: str, reload: Callable[[int], object])
         for visitor in visitors:
             assert visitor.stdout is not None
             visitor.stdout.readline()
-        for turn in range(RELOADS):
-            time.sleep(RELOAD_SECONDS / (RELOADS + 1))
-            reload(turn)
-        found = [json.loads(visitor.communicate(timeout=SECONDS + RELOAD_SECONDS)[0]) for visitor in visitors]
+        for turn in range(times):
+            time.sleep(seconds / (times + 1))
+            disturb(turn)
+        found = [json.loads(visitor.communicate(timeout=SECONDS + seconds)[0]) for visitor in visitors]
     return {
         "well": sum(one["well"] for one in found),
         "wrong": sum(one["wrong"] for one in found),
@@ -113,8 +119,9 @@ def _haproxy() -> Iterator[tuple[tuple[str, int], subprocess.Popen[bytes], int]]
 
 
 @contextmanager
-def _nginx() -> Iterator[tuple[tuple[str, int], subprocess.Popen[bytes], int]]:
-    config = "daemon off; pid {dir}/pid; error_log stderr crit; events {{}} http {{ access_log off;\n"
+def nginx(workers: int = 1) -> Iterator[tuple[tuple[str, int], subprocess.Popen[bytes], int]]:
+    config = f"worker_processes {workers}; "
+    config += "daemon off; pid {dir}/pid; error_log stderr crit; events {{}} http {{ access_log off;\n"
     config += " server {{ listen {place}; location / {{ return 200 hello; }} }} }}\n"
     with _other("nginx", config, ("-c", "{file}", "-p", "{dir}")) as (place, process):
         yield place, process, signal.SIGHUP
@@ -165,7 +172,7 @@ FINISHERS, EACH, STUCK, DRAIN = 10, 4 * 1024 * 1024, 20, 1.0
 
 def stop(lab: Lab) -> Iterator[Figure]:
     """Ten clients have 4 MiB in flight each when the stop begins; twenty others never read."""
-    for server in lab.each(ECHOD, PLAIN, STOCK, services=TCP):
+    for server in lab.each(ECHOD, PLAIN, WORKERS, STOCK, services=TCP):
         place = server.tcp["echo"]
         with ExitStack() as stack:
             for _ in range(STUCK):
@@ -284,14 +291,14 @@ def _socket(server: Server) -> str:
     return str(server.daemon.dir / "admin.sock")
 
 
-def _administrator(server: Server) -> Administrator:
+def administrator_of(server: Server) -> Administrator:
     return Administrator(parse(f"unix://{_socket(server)}"))
 
 
 def _scrape(server: Server, over: threading.Event, took: list[float], every: float) -> None:
     """Request /metrics repeatedly; `took` receives the seconds of each request."""
     while not over.is_set():
-        with _administrator(server) as asking:
+        with administrator_of(server) as asking:
             began = time.monotonic()
             try:
                 asking.open("/metrics").read()

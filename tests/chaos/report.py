@@ -32,9 +32,10 @@ class Subject(StrEnum):
     NGINX = "nginx"
     NCAT = "ncat"
     SOCAT = "socat"
+    WORKERS = "echod, 2 workers"
 
 
-OURS: Final = (Subject.ECHOD, Subject.PLAIN)
+OURS: Final = (Subject.ECHOD, Subject.PLAIN, Subject.WORKERS)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from tests.chaos import (
     syscalls,
     text_escaping,
     websocket,
+    worker_ends,
 )
 from tests.chaos.lab import Lab
 from tests.chaos.network import Lacking, alone
@@ -61,6 +62,7 @@ MODULES = (
     syscalls,
     text_escaping,
     websocket,
+    worker_ends,
 )
 SCENARIOS = sorted((scenario for module in MODULES for scenario in module.SCENARIOS), key=lambda one: one.number)
 BUSY = 0.7  #: load average before the run above which times include the work of other processes
