@@ -70,12 +70,14 @@ def url_of(bound: BoundSocket) -> str:
 
 
 def certificate_fields(tls: TlsSettings | None) -> dict[str, Any]:
-    """The names and the SHA-256 fingerprint of the default certificate; and as PEM, the certificate to trust if echod
-    made it."""
+    """The names and the SHA-256 fingerprint of the default certificate.
+
+    If echod made it, also the certificate to trust, as PEM: that of its issuer, or itself if it is self-signed.
+    """
     if tls is None or tls.contexts is None:
         return {}
     default: Certificate = tls.contexts.certificates[0]
     fields: dict[str, Any] = {"names": list(default.facts.names), "sha256": default.facts.fingerprint}
     if default.made:
-        fields["ca"] = b"".join(_CERTIFICATE.findall(default.pem)).decode("ascii")
+        fields["ca"] = b"".join(_CERTIFICATE.findall(default.issuer or default.pem)).decode("ascii")
     return fields

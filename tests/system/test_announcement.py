@@ -87,6 +87,20 @@ def test_a_client_that_trusts_the_announced_certificate_verifies_the_server(daem
     assert "127.0.0.1" in tls["names"]
 
 
+def test_the_issuer_of_a_wrong_certificate_is_announced():
+    config = '[services.echo]\nlisten = ["tls://127.0.0.1:0"]\ntls.certificate = "expired"\n'
+    with Daemon(config, options=["--announce", "json"]) as daemon:
+        [tls] = announced(daemon)["listeners"]
+        assert tls["ca"].count("BEGIN CERTIFICATE") == 1
+        assert "PRIVATE" not in daemon.stdout.text[0]
+        context = ssl.create_default_context(cadata=tls["ca"])
+        with (
+            socket.create_connection(inet_of(tls["url"]), SECONDS) as client,
+            pytest.raises(ssl.SSLCertVerificationError, match="expired"),
+        ):
+            context.wrap_socket(client, server_hostname="127.0.0.1")
+
+
 def test_the_output_of_services_follows_it():
     with Daemon(listen=["ack=tcp://127.0.0.1:0"], options=["--announce", "json", "--show"]) as daemon:
         [one] = announced(daemon)["listeners"]
