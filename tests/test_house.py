@@ -41,7 +41,8 @@ MAY_IMPORT = {
     "events": "address gate model escaping",
     "tls": "escaping small_files",
     "measurement": "",
-    "services": "bus.bus_interface faults gate measurement membership model socket_names small_files escaping",
+    "services": "bus.bus_interface config.units faults gate measurement membership model shape socket_names small_files"
+    " escaping",
     "bus": "gate",
     "shared_memory": "events faults gate membership model",
     "pages": "escaping transports.layers.http_answer",

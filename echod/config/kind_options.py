@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from echod.config.schema import SERVICE, key_of
-from echod.config.value_types import FILE, FLAG, TEXT, Form, number, whole, words
+from echod.config.value_types import DURATION, FILE, FLAG, SIZE, TEXT, Form, array, number, whole, words
 from echod.model import Service
 
 _FORMS: Final[Mapping[Any, Form]] = {
@@ -19,7 +19,9 @@ _FORMS: Final[Mapping[Any, Form]] = {
     float: number(),
     str: TEXT,
     Path: FILE,
+    tuple[str, ...]: array(TEXT, 'texts such as ["a", "b"]'),
 }
+_UNITS: Final[Mapping[str, Form]] = {"seconds": DURATION, "bytes": SIZE}
 
 
 def option_forms(kind: type[Service]) -> dict[str, Form]:
@@ -37,11 +39,13 @@ def option_forms(kind: type[Service]) -> dict[str, Form]:
         forms[key_of(name)] = _form(kind, name, hints.get(name))
         if hints.get(name) is int and "least" in metadata.get(name, {}):
             forms[key_of(name)] = whole(metadata[name]["least"], metadata[name]["most"])
+        if "unit" in metadata.get(name, {}):
+            forms[key_of(name)] = _UNITS[metadata[name]["unit"]]
     return forms
 
 
 def _metadata(options: type) -> dict[str, Mapping[Any, Any]]:
-    """The metadata of a dataclass or attrs class; `least` and `most` are the bounds of a whole number."""
+    """The metadata of a dataclass or attrs class: `least` and `most` of a whole number, or the `unit` of a number."""
     fields = dataclasses.fields(options) if dataclasses.is_dataclass(options) else ()
     return {field.name: field.metadata for field in (*fields, *getattr(options, "__attrs_attrs__", ()))}
 

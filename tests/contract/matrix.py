@@ -134,6 +134,7 @@ SERVICES: Final[Mapping[str, str]] = {
     "ack": 'kind = "ack"\nshow = "no"',
     "ack-text": 'kind = "ack"\nshow = "text"',
     "ack-stays": 'kind = "ack"\nclose = false\nshow = "no"',
+    "bin": 'kind = "bin"',
     "chargen": 'kind = "chargen"',
     "chargen-rfc864": 'kind = "chargen"\nrfc864 = true',
     "chat": 'kind = "chat"',

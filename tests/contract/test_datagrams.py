@@ -308,6 +308,17 @@ class PlayingPingPong(Asking):
         self.assert_silent(client)
 
 
+class Choosing(Asking):
+    """bin: the first line of a datagram is a request."""
+
+    def test_the_payload_comes_back_with_the_chosen_faults(self) -> None:
+        client = self.connect()
+        assert self.ask(client, b"truncate=3\nhello") == b"hel"
+        assert self.ask(client, b"hello=1") == b"error: "
+        client.send(b"drop=1\nhello")
+        self.assert_silent(client)
+
+
 def client_of(client: Any) -> str:
     """The name of this client in a printed line, as a pattern."""
     name: Any = client.getsockname()
@@ -332,5 +343,6 @@ for _contract, *_services in (
     (Reflecting, "reflector", "reflector-stateful"),
     (MarkingForModems, "udpechoplus"),
     (PlayingPingPong, "sockperf"),
+    (Choosing, "bin"),
 ):
     globals().update(everywhere(_contract, DATAGRAM, *_services))

@@ -104,6 +104,20 @@ class Speaking(Contract):
             self.assertTrue(said.endswith(b"\n"), said)
 
 
+class Choosing(Contract):
+    def test_the_first_message_is_a_request(self) -> None:
+        client = self.connect()
+        client.send(b"duplicate=1")
+        client.send(b"hello")
+        self.assertEqual([message(client), message(client)], [b"hello", b"hello"])
+
+    def test_an_error_is_a_message_followed_by_the_end(self) -> None:
+        client = self.connect()
+        client.send(b"duplicate=2")
+        [said] = rest(client)
+        self.assertTrue(said.startswith(b"error: duplicate: "), said)
+
+
 class Talking(Contract):
     def test_each_line_is_a_message(self) -> None:
         client = self.connect()
@@ -123,5 +137,6 @@ globals().update(
     | everywhere(Discarding, MESSAGE, "discard", "discard-text", "discard-hex")
     | everywhere(Receipts, MESSAGE, "ack", "ack-text", "ack-stays")
     | everywhere(Speaking, MESSAGE, "daytime", "time", "qotd", "whoami")
+    | everywhere(Choosing, MESSAGE, "bin")
     | everywhere(Talking, MESSAGE, "chat", "console")
 )

@@ -3,7 +3,7 @@
 import json
 import socket
 
-from tests.contract.matrix import MIB, STREAM, Contract, data, everywhere, exactly, rest
+from tests.contract.matrix import MIB, STREAM, Contract, Sending, data, everywhere, exactly, rest
 from tests.contract.saying import AQuotation, TheDate, TheTime
 
 RING = "".join(map(chr, range(0x20, 0x7F))) * 2
@@ -82,7 +82,39 @@ class Generating(Contract):
         assert self.daemon.memory() - before <= 8 * MIB
 
 
+class Choosing(Contract):
+    """bin: the first line is a request, and the rest comes back with the chosen faults."""
+
+    def test_the_rest_comes_back(self) -> None:
+        sent = data(100_000)
+        client = self.connect()
+        sending = Sending(client, [b"chunk=1KiB,seed=1\n", sent])
+        self.assertEqual(rest(client), sent)
+        sending.over()
+
+    def test_a_client_chooses_how_many_bytes_it_gets(self) -> None:
+        for fault, expected in (("close-after=5", b"hello"), ("truncate=3", b"hel"), ("size=4", b' !"#hello, world')):
+            client = self.connect()
+            sending = Sending(client, [f"{fault}\nhello, world".encode()])
+            self.assertEqual(rest(client), expected)
+            sending.over()
+
+    def test_another_connection_has_no_faults(self) -> None:
+        faulty, other = self.connect(), self.connect()
+        faulty.sendall(b"silent=true\nhello")
+        sending = Sending(other, [b"\nhello"])
+        self.assertEqual(rest(other), b"hello")
+        sending.over()
+        faulty.close()
+
+    def test_an_error_is_one_line(self) -> None:
+        client = self.connect()
+        client.sendall(b"delay=1h\n")
+        self.assertEqual(rest(client), b"error: delay: at most 30s here\n")
+
+
 for _contract, _service in (
+    (Choosing, "bin"),
     (SayingTheTime, "time"),
     (SayingTheDate, "daytime"),
     (Quoting, "qotd"),

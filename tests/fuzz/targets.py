@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.fuzz import answering, asking, certificates, headers, parsers, talking, tls, tls_client, websocket
+from tests.fuzz import (
+    answering,
+    asking,
+    bin_requests,
+    certificates,
+    headers,
+    parsers,
+    talking,
+    tls,
+    tls_client,
+    websocket,
+)
 
 TARGETS: Final = (
     *parsers.TARGETS,
@@ -15,5 +26,6 @@ TARGETS: Final = (
     *answering.TARGETS,
     *talking.TARGETS,
     *asking.TARGETS,
+    *bin_requests.TARGETS,
     *websocket.TARGETS,
 )

@@ -60,7 +60,19 @@ class Kinds(SynchronousTestCase):
         self.assertEqual(
             list(OURS),
             [
-                *("ack", "chargen", "chat", "console", "daytime", "discard", "echo", "qotd", "reflector", "sockperf"),
+                *(
+                    "ack",
+                    "bin",
+                    "chargen",
+                    "chat",
+                    "console",
+                    "daytime",
+                    "discard",
+                    "echo",
+                    "qotd",
+                    "reflector",
+                    "sockperf",
+                ),
                 *("time", "udpechoplus", "upper", "whoami"),
             ],
         )
