@@ -44,7 +44,7 @@ CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
         "connection.refused": "a connection was refused: service, address, peer, reason",
         "client.denied": "a client's network is not allowed, reported once a minute: service, address, peer, host",
         "proxy.denied": "a peer is not in `proxy-from`, reported once a minute: service, address, peer, host",
-        "handshake.failed": "the handshake of a layer failed, reported every 10 s: service, address, peer, error",
+        "handshake.failed": "a handshake failed, each cause reported every 10 s: service, address, peer, error",
         "connection.closed": "a connection was closed: service, address, peer, reason, bytes_in, bytes_out",
         "accept.paused": "the kernel returns no connections, and the listener pauses: service, address, error",
         "accept.resumed": "the listener accepts again: service, address, refused",

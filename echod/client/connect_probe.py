@@ -61,7 +61,7 @@ class Connections:
 
     def ask(self) -> None:
         """Start the next connection."""
-        Race(self, self._account.send(self._clock())).resume_from_fastpath()
+        Race(self, self._account.send(self._clock())).try_next()
 
     def _found(self, targets: list[Target]) -> None:
         self._targets = targets
@@ -120,7 +120,7 @@ class Race:
         self._attempts: list[Attempt] = []
         self._timer: Any = None
 
-    def resume_from_fastpath(self) -> None:
+    def try_next(self) -> None:
         """Try the next address, and after ATTEMPT_DELAY the following one."""
         self._stop()
         error = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
@@ -132,7 +132,7 @@ class Race:
                 continue
             self._attempts.append(attempt)
             if self._untried:
-                self._timer = self._connections.later(self.resume_from_fastpath)
+                self._timer = self._connections.later(self.try_next)
             attempt.begin()
             return
         if not self._attempts:
@@ -148,7 +148,7 @@ class Race:
             self._attempts = []
             self._connections.won(self._number, attempt)
         elif self._untried:
-            self.resume_from_fastpath()
+            self.try_next()
         elif not self._attempts:
             self._connections.lost(self._number, error)
 

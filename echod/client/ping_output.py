@@ -84,7 +84,7 @@ class Text(Silent):
         if self._flood and not self._quiet:
             put_text(".")
         else:
-            self._event(f"no reply from {remote}: seq={number} lost: {why}", RED)
+            self._event(f"no reply from {remote}: seq={number} lost{why and ': '}{why}", RED)
 
     def outstanding(self, number: int) -> None:
         self._event(f"no answer yet for seq={number}", YELLOW)

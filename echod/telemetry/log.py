@@ -7,6 +7,7 @@ by class. Suppressed lines are counted, and their number is logged after ten sec
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -81,10 +82,13 @@ EVERY: Final[Mapping[str, float]] = {
     "reading.resumed": 60.0,
 }
 """Minimum seconds between two of these events. Peers can cause them, and could fill the log with equal lines."""
+BY_CAUSE: Final = frozenset({"handshake.failed"})
+"""Events whose causes are classes of their own: a frequent one must not hide another."""
 BUG_EVERY: Final = 60.0  #: minimum seconds between two tracebacks of one place in the code
 HELD_FOR: Final = 10.0  #: seconds until the number of suppressed lines is logged
 AS_MANY_AS_CONFIGURED: Final = ("listener.", "daemon.", "log.", "certificate.", "worker.")
 """Prefixes of events that peers cannot cause."""
+_SIZE: Final = re.compile(r"\d+ bytes")
 DIAGNOSTIC: Final = 1_024  #: maximum characters of a diagnostic, without its error
 
 
@@ -132,7 +136,8 @@ class Log:
             return
         if not name.startswith(AS_MANY_AS_CONFIGURED):
             most, seconds = (1, EVERY[name]) if name in EVERY else (MOST, 1.0)
-            if not self._passes(name, level, most, seconds):
+            what = f"{name}: {_cause(fields)}" if name in BY_CAUSE else name
+            if not self._passes(what, level, most, seconds):
                 return
         if self._for_people and (lines := self._opened.lines(name, fields)) is not None:
             for line in lines:
@@ -222,6 +227,11 @@ class _Count(int):
     def __format__(self, spec: str) -> str:
         one, bar, many = spec.partition("|")
         return counted(self, one, many) if bar else super().__format__(spec)
+
+
+def _cause(fields: Mapping[str, Any]) -> str:
+    """The part of an error that no peer can choose: the words before what it has sent, without sizes."""
+    return _SIZE.sub("bytes", re.split("[:,]", str(fields.get("error", "")), maxsplit=1)[0])
 
 
 def _plain(value: Any) -> Any:

@@ -29,6 +29,7 @@ DAYS: Final = 365  #: validity of a certificate that is made; some clients refus
 RENEWED: Final = timedelta(days=30)  #: a certificate that is made is replaced by the first reload in its last days
 MOST: Final = 1000  #: certificates of a directory
 KEY: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
 ENCRYPTED: Final = (b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED")
 
 
@@ -86,6 +87,8 @@ def read_directory(directory: Path) -> tuple[Certificate, ...]:
         except OSError as error:  # a folder in it that this user may not read
             raise CertificateError(f"{_shown(entry)}: {system_error(error)}") from error
         if pair is not None:
+            if pair[1] is None:
+                _refuse_others(entry)
             if len(found) >= MOST:
                 raise CertificateError(f"{_shown(directory)}: more than {MOST} certificates")
             found.append(read(*pair, missing=f"expected it there, or in {_shown(entry.with_suffix('.key'))}"))
@@ -93,6 +96,25 @@ def read_directory(directory: Path) -> tuple[Certificate, ...]:
         right = "expected NAME.pem, NAME.crt with NAME.key, or NAME/fullchain.pem with NAME/privkey.pem"
         raise CertificateError(f"{_shown(directory)}: the directory has no certificates; {right}")
     return tuple(found)
+
+
+def _refuse_others(entry: Path) -> None:
+    """Raise CertificateError if a file has only a private key, or the certificate of an authority without its key."""
+    content = _read(entry)
+    if CERTIFICATE not in content:
+        if KEY.search(content):
+            right = "expected it in NAME.key, beside the certificate NAME.pem"
+            raise CertificateError(f"{_shown(entry)}: the file has only a private key; {right}")
+    elif not KEY.search(content) and _is_authority(_parsed(entry, content)[0]):
+        right = "the directory may have only certificates with their keys"
+        raise CertificateError(f"{_shown(entry)}: the file has the certificate of an authority, without a key; {right}")
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, *MALFORMED):
+        return False
 
 
 def _pair(entry: Path) -> tuple[Path, Path | None] | None:
@@ -203,7 +225,7 @@ def _leaf(file: Path, chain: bytes) -> x509.Certificate:
 
 
 def _parsed(file: Path, content: bytes) -> list[x509.Certificate]:
-    if b"-----BEGIN CERTIFICATE-----" not in content:
+    if CERTIFICATE not in content:
         only = ", only a private key" if b"PRIVATE KEY-----" in content else ""
         raise CertificateError(f"{_shown(file)}: the file has no certificate in PEM form{only}")
     try:

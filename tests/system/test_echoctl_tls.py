@@ -164,6 +164,7 @@ def test_a_server_without_tls_is_named(command):
     assert ended.returncode == 1
     says = "not a TLS server: its first bytes are not a TLS record; tcp:// and ws:// have no TLS"
     assert ended.stderr.decode() == f"echoctl: {url}: {says}\n"
+    assert ("seq=1 lost\n" in ended.stdout.decode(), says in ended.stdout.decode()) == (command[0] == "ping", False)
 
 
 def test_a_reset_within_the_handshake_is_named():

@@ -85,6 +85,32 @@ class Logs(SynchronousTestCase):
         return [json.loads(line) for line in self.lines()]
 
 
+class Causes(Logs):
+    def test_a_frequent_failure_hides_no_other_one(self) -> None:
+        log = self.log()
+        errors = [
+            "it does not speak TLS: it sent the text 'a'",
+            "it does not speak TLS: it sent the text 'b: c, 5 bytes'",
+            "it sent the alert unknown_ca",
+            "the connection ended after 1 bytes of a PROXY header",
+            "the connection ended after 22 bytes of a PROXY header",
+            "no PROXY header of version 1, but the text 'x'",
+            "no PROXY header of version 1, but the text 'y'",
+            "the handshake was not complete within 10 s",
+        ]
+        for error in errors:
+            log.event("handshake.failed", {**FIELDS["handshake.failed"], "error": error})
+        self.assertEqual(
+            [line.partition("failed: ")[2] for line in self.lines()],
+            [error for number, error in enumerate(errors) if number not in (1, 4, 6)],
+        )
+        self.clock.advance(10)
+        self.assertIn(
+            "warn  1 more line was not written: handshake.failed: it does not speak TLS",
+            self.lines(),
+        )
+
+
 class OurEvents(Logs):
     def test_every_event_of_the_catalogue_has_a_text_and_a_level(self) -> None:
         self.assertEqual(set(TEMPLATES), set(CATALOGUE))

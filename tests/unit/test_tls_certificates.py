@@ -127,6 +127,15 @@ def test_a_wrong_file_of_a_directory_is_named(tmp_path, write):
         read_directory(tmp_path)
 
 
+def test_a_key_alone_and_an_authority_are_named(tmp_path, write):
+    write(a_pem=issued("x.example").key_pem)
+    with pytest.raises(CertificateError, match=r"a\.pem: the file has only a private key; expected it in NAME\.key"):
+        read_directory(tmp_path)
+    write(a_pem=authority().certificate_pem)
+    with pytest.raises(CertificateError, match=r"a\.pem: the file has the certificate of an authority, without a key"):
+        read_directory(tmp_path)
+
+
 def test_a_folder_that_cannot_be_searched_is_named():
     with tempfile.TemporaryDirectory() as name:
         directory, private = Path(name), Path(name) / "private"

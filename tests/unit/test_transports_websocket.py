@@ -583,6 +583,16 @@ def test_the_handshake_has_an_absolute_deadline():
     assert isinstance(made.wire.facts.error, HandshakeTimeout)
 
 
+def test_a_refused_request_ends_the_deadline_of_the_handshake():
+    made = Made()
+    made.layer.received(b"GET /none HTTP/1.0\r\n\r\n")
+    assert made.wire.ended == "closed"
+    refused = made.wire.facts.error
+    made.clock.advance(100)
+    assert made.wire.ended == "closed"
+    assert made.wire.facts.error is refused
+
+
 # compression
 
 

@@ -168,6 +168,7 @@ class WebSocketServer(WebSocket):
 
     def _send_answer(self, data: bytes) -> None:
         self._head = None
+        self._cancel()
         self.below.write(data)
         self.below.close()
 
