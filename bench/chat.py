@@ -1,6 +1,6 @@
 """Measure a chat room: `python -m bench.chat`. One daemon runs; its members share one process on the same machine.
 
-1. A thousand members in one room, and a hundred messages a second among them.
+1. A thousand members in one room, and a hundred messages a second. `--workers 2`: only this, and over two workers.
 2. A hundred members; then the same with fifty more members that do not read.
 
 It prints the processor time per delivery (a message to one member), the time from sending to reading, the missing
@@ -24,6 +24,8 @@ from typing import Final
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 CONFIG: Final = """
+[daemon]
+workers = {workers}
 [defaults.limits]
 new-per-client = "0"
 [services.chat]
@@ -92,12 +94,12 @@ class Crowd:
 
 
 @contextmanager
-def daemon() -> Iterator[tuple[int, str]]:
+def daemon(workers: int) -> Iterator[tuple[int, str]]:
     """Run a daemon; yields its process and the path of its chat socket."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/chat.sock"
         config = Path(folder) / "echod.toml"
-        config.write_text(CONFIG.replace("{path}", path))
+        config.write_text(CONFIG.replace("{path}", path).replace("{workers}", f"{workers}"))
         words = [sys.executable, "-m", "echod", "--config", str(config)]
         with Popen(words, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE) as process:
             assert process.stderr is not None
@@ -109,20 +111,29 @@ def daemon() -> Iterator[tuple[int, str]]:
                 process.terminate()
 
 
+def processes_of(pid: int) -> list[str]:
+    """A daemon and its workers."""
+    return [str(pid), *Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def seconds_of(pid: int) -> float:
-    """Processor time of a process so far, in seconds (proc(5))."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """Processor time of a daemon and its workers so far, in seconds (proc(5))."""
+    ticks = 0
+    for one in processes_of(pid):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / TICKS
 
 
 def memory_of(pid: int) -> float:
-    """Resident memory of a process, in MiB."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+    """Resident memory of a daemon and its workers, in MiB. Pages that they share count once for each."""
+    pages = sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in processes_of(pid))
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
-def measure(what: str, members: int, deaf: int, seconds: float, rate: int, size: int) -> None:
+def measure(what: str, members: int, deaf: int, seconds: float, rate: int, size: int, workers: int = 1) -> None:
     """Run one measurement and print its figures."""
-    with daemon() as (pid, path):
+    with daemon(workers) as (pid, path):
         empty = memory_of(pid)
         mute = [Member(path, False) for _ in range(deaf)]
         crowd = Crowd(path, members)
@@ -149,8 +160,13 @@ def main() -> None:
     """Run every measurement."""
     arguments = argparse.ArgumentParser(description="Measure a chat room.")
     arguments.add_argument("--seconds", type=float, default=10.0, help="length of each run")
-    seconds = arguments.parse_args().seconds
+    arguments.add_argument("--workers", type=int, default=1, help="measure the first room with this many workers too")
+    options = arguments.parse_args()
+    seconds = options.seconds
     measure("1,000 members", 1000, 0, seconds, 100, 80)
+    if options.workers > 1:
+        measure(f"1,000 members over {options.workers} workers", 1000, 0, seconds, 100, 80, options.workers)
+        return
     measure("100 members", 100, 0, seconds, 100, 4000)
     measure("100 members, and 50 that do not read", 100, 50, seconds, 100, 4000)
 

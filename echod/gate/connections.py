@@ -17,7 +17,7 @@ def client_of(key: bytes) -> bytes:
 
 
 class SlotsElsewhere(Protocol):
-    """The connections of a service in other processes of the daemon, which are told the number of those in this one."""
+    """The connections of a service in other processes of the daemon, which learn the number of those in this one."""
 
     def open(self) -> int:
         """The open connections in other processes."""
@@ -87,10 +87,10 @@ class ConnectionGate:
 
         `loopback` is whether the listener is reachable from this machine only.
         """
-        limits = self.limits
-        if self.open + self._elsewhere.open() >= limits.connections:
+        limits, elsewhere = self.limits, self._elsewhere.open()
+        if self.open + elsewhere >= limits.connections:
             return Refusal.CONNECTIONS
-        if host and (refusal := self._admit_client(host, limits, loopback)):
+        if host and (refusal := self._admit_client(host, limits, loopback, elsewhere)):
             return refusal
         self._set_open(self.open + 1)
         return None
@@ -104,7 +104,7 @@ class ConnectionGate:
         self.open = count
         self._elsewhere.set_open(count)
 
-    def _admit_client(self, host: bytes, limits: Limits, loopback: bool) -> Refusal | None:
+    def _admit_client(self, host: bytes, limits: Limits, loopback: bool, elsewhere: int) -> Refusal | None:
         key = host
         if len(host) == 16:
             if in_disguise(host):
@@ -114,7 +114,8 @@ class ConnectionGate:
             return Refusal.DENIED
         client = client_of(key)
         held = self._clients.get(client, 0)
-        if held + self._elsewhere.of_client(client) >= limits.per_client:
+        most = held + elsewhere  # if the client had all connections elsewhere
+        if most >= limits.per_client and held + self._elsewhere.of_client(client) >= limits.per_client:
             return Refusal.PER_CLIENT
         rate = limits.new_connections(loopback)
         if not rate.unlimited:
@@ -131,7 +132,7 @@ class ConnectionGate:
         With None the connection is counted for `host` from now on, and released by it; else it is still released
         as one of b"".
         """
-        return self._admit_client(host, self.limits, loopback) if host else None
+        return self._admit_client(host, self.limits, loopback, self._elsewhere.open()) if host else None
 
     def release(self, host: bytes) -> None:
         """Stop counting an admitted connection."""

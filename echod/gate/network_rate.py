@@ -66,7 +66,7 @@ class Total:
 
 
 class Elsewhere(Protocol):
-    """The use of the rates of networks by other processes of the daemon, which are told the use by this process."""
+    """The use of the rates of networks by other processes of the daemon, which learn the use by this process."""
 
     def since_last(self, network: bytes) -> tuple[int, int]:
         """The replies and bytes that other processes have taken since the last call for this network."""

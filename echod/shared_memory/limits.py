@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from echod.gate.buckets import TABLE, Buckets
 from echod.gate.handshakes import MOST, Evict, Handshakes
@@ -20,6 +20,8 @@ from echod.gate.limits import Rate
 from echod.gate.network_rate import TOTAL, TOTAL_BYTES, Total
 from echod.gate.total_buffer import SendBudget
 from echod.shared_memory.memory import CELLS, Keys, Meter, Row, SharedMemory, Table
+
+CLIENTS: Final = 4096  #: clients whose hashes are kept: a hash costs as much as the rest
 
 
 class Gauge:
@@ -84,6 +86,7 @@ class SharedSlots:
         self._hash_of = memory.hash_of
         self._service = service.encode()
         self._open = memory.hash_of(b"open", self._service)
+        self._keys: dict[bytes, int] = {}  # by client
 
     def open(self) -> int:
         """As SlotsElsewhere."""
@@ -91,7 +94,7 @@ class SharedSlots:
 
     def of_client(self, client: bytes) -> int:
         """As SlotsElsewhere."""
-        return self._table.elsewhere(self._hash_of(b"client", self._service, client))
+        return self._table.elsewhere(self._key_of(client))
 
     def set_open(self, count: int) -> None:
         """As SlotsElsewhere."""
@@ -99,7 +102,15 @@ class SharedSlots:
 
     def set_of_client(self, client: bytes, count: int) -> None:
         """As SlotsElsewhere. If the place of a client is taken, other processes do not count its connections here."""
-        self._table.set(self._hash_of(b"client", self._service, client), count)
+        self._table.set(self._key_of(client), count)
+
+    def _key_of(self, client: bytes) -> int:
+        key = self._keys.get(client)
+        if key is None:
+            if len(self._keys) >= CLIENTS:
+                self._keys.clear()
+            key = self._keys[client] = self._hash_of(b"client", self._service, client)
+        return key
 
 
 class MeteredBuckets(Buckets[bytes]):

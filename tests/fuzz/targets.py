@@ -8,6 +8,7 @@ from tests.fuzz import (
     answering,
     asking,
     bin_requests,
+    bus,
     certificates,
     headers,
     parsers,
@@ -28,4 +29,5 @@ TARGETS: Final = (
     *asking.TARGETS,
     *bin_requests.TARGETS,
     *websocket.TARGETS,
+    *bus.TARGETS,
 )
