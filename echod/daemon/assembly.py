@@ -28,7 +28,7 @@ from echod.model import Context
 from echod.pages.pages import Files, Pages
 from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.service_output_limit import ServiceOutput
-from echod.transports.stream_port import SpareDescriptor
+from echod.transports.accept_backoff import SpareDescriptor
 
 
 @dataclass

@@ -20,7 +20,7 @@ from echod.model import Context, Service, Show
 from echod.pages.pages import Pages
 from echod.services.print_message import effective, printing
 from echod.services.recording import Recorder, recording
-from echod.transports.stream_port import SpareDescriptor
+from echod.transports.accept_backoff import SpareDescriptor
 
 
 class ResourceRefused(Exception):

@@ -39,11 +39,12 @@ from echod.fastpath.loop import Loop
 from echod.fastpath.pipes import Pipes, Waiting
 from echod.gate.total_buffer import LITTLE, Pressure
 from echod.socket_names import SocketAddress
+from echod.transports.accept_backoff import AcceptBackoff, SpareDescriptor
 from echod.transports.layers.detaching import Detached
 from echod.transports.layers.layer_interface import Facts
 from echod.transports.peers import described
 from echod.transports.service_factory import SLICE
-from echod.transports.stream_port import A_TURN, AcceptBackoff, SpareDescriptor, StreamPort, accept_backlog
+from echod.transports.stream_port import A_TURN, StreamPort, accept_backlog
 
 _log = Logger()
 

@@ -34,6 +34,7 @@ class FaultKey:
     meaning: str  #: a clause for `echoctl faults` and its help
     of_text: Callable[[str], Any] = str  #: converts the text of `KEY=VALUE` to the value that TOML would have
     layer: str = ""  #: the layer of `Scheme.layers` that an address needs for it
+    without: str = ""  #: the layer that an address must not have
 
 
 def _flag(written: str) -> Any:
@@ -77,6 +78,9 @@ KEYS: Final[Mapping[str, FaultKey]] = MappingProxyType(
         "silent": FaultKey(FLAG, EVERY_SHAPE, "never reply", _flag),
         "never-read": FaultKey(FLAG, CONNECTIONS, "never read: the window of the peer becomes 0", _flag),
         "delay-close": FaultKey(DURATION, CONNECTIONS, "delay a FIN or a close by this time"),
+        "backlog-full": FaultKey(
+            FLAG, CONNECTIONS, "accept nothing: the listen queue is full", _flag, without="websocket"
+        ),
         "tls": FaultKey(
             words(*get_args(TlsFault)), CONNECTIONS, "how TLS misbehaves, in the handshake or at the end", layer="tls"
         ),

@@ -113,7 +113,8 @@ def misfits(faults: Faults, forms: Iterable[Scheme]) -> Iterator[tuple[str, str]
 
 def is_on(known: FaultKey, form: Scheme) -> bool:
     """Whether a fault exists on the addresses of a scheme."""
-    return form.shape in known.shapes and (not known.layer or known.layer in form.layers)
+    has_layer = not known.layer or known.layer in form.layers
+    return form.shape in known.shapes and has_layer and known.without not in form.layers
 
 
 def listed(faults: Faults) -> str:
@@ -133,7 +134,8 @@ def places(known: FaultKey) -> str:
     """The places where a fault exists, for a message: `messages or datagrams`, or a layer."""
     if known.layer:
         return {"tls": "tls:// or wss://", "websocket": "ws:// or wss://"}.get(known.layer, known.layer)
-    return " or ".join(word for shape, word in PLURALS.items() if shape in known.shapes)
+    places = " or ".join(word for shape, word in PLURALS.items() if shape in known.shapes)
+    return f"{places}, except ws:// and wss://" if known.without else places
 
 
 def parse_script(written: str, base: Faults = NO_FAULTS) -> Script:

@@ -42,6 +42,7 @@ class Faults:
     silent: bool = False  #: nothing is sent
     never_read: bool = False  #: nothing is read: the peer sees a window of 0
     delay_close: float = 0.0  #: seconds that a close or a FIN is delayed
+    backlog_full: bool = False  #: connections are not accepted, and the listen queue is full
     tls: TlsFault | None = None  #: how TLS misbehaves, see `echod.transports.layers.tls_faults`
     websocket: WebSocketFault | None = None  #: how WebSocket does, see `echod.transports.layers.websocket_faults`
     every: int | None = None  #: only every nth connection or datagram has faults

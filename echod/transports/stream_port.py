@@ -1,17 +1,12 @@
 """Accepting connections: a bounded number in each turn, and a pause after errors.
 
-`StreamPort` is the listening port of every plain stream and of every seqpacket socket. `AcceptBackoff` handles its
-errors; the fast path uses it as well.
+`StreamPort` is the listening port of every plain stream and of every seqpacket socket.
 """
 
 from __future__ import annotations
 
-import errno
-import math
-import os
 import socket
 from collections.abc import Callable
-from time import monotonic
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
@@ -23,6 +18,9 @@ from echod.address import BACKLOG
 from echod.events import Closing
 from echod.gate.refusal import Refusal
 from echod.socket_names import SocketAddress
+from echod.transports.accept_backoff import AcceptBackoff, SpareDescriptor
+from echod.transports.fault_factory import FaultFactory
+from echod.transports.full_backlog import FullBacklog
 from echod.transports.layers.layer_interface import Facts, Layer, Receiver
 from echod.transports.port_epoll import ReactorWatcher, SocketPoller, Watcher
 from echod.transports.service_factory import ServiceFactory
@@ -33,100 +31,6 @@ from echod.transports.write_retry import WriteRetry
 ACCEPT: Final = 16  #: units of the work budget that a new connection and its session cost: 30 to 40 µs
 AT_LEAST: Final = 4  #: connections accepted in a turn even if its work budget is used up
 A_TURN: Final = 64  #: connections accepted in one turn; Twisted's own limit is not bounded
-PAUSE: Final = 0.1  #: seconds after the first error in a row
-LONGEST_PAUSE: Final = 1.0
-CHECK_SPARE: Final = 0.5  #: seconds between two checks of the spare descriptor, which cost a system call
-REPORTED_EVERY: Final = 60.0
-"""Seconds between two log lines about pauses. Otherwise a client that opens and closes connections while descriptors
-are short could fill the log."""
-
-PASSING: Final = frozenset({errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EPERM})
-"""Errors of one connection, not of the listener (accept(2)): after the first, accept is retried immediately."""
-NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
-
-
-class SpareDescriptor:
-    """A spare descriptor. It is closed to accept and refuse a client when no other descriptor is free."""
-
-    def __init__(self) -> None:
-        self._descriptor: int | None = None
-        self._file: os.stat_result
-
-    def keep(self) -> bool:
-        """Open the spare descriptor if it is not open. Returns False if none is free."""
-        if self._descriptor is not None and not self._is_there(self._descriptor):  # other code closed it,
-            self._descriptor = None  # and the number may belong to a client
-        if self._descriptor is None:
-            try:
-                self._descriptor = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-                self._file = os.fstat(self._descriptor)
-            except OSError:
-                return False
-        return True
-
-    def _is_there(self, descriptor: int) -> bool:
-        try:
-            return os.path.samestat(os.fstat(descriptor), self._file)
-        except OSError:
-            return False
-
-    def give_up(self) -> None:
-        """Close the descriptor, so that one accept can succeed. Call `keep` immediately after."""
-        if self.keep() and self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-
-class AcceptBackoff:
-    """Errors of accept: pauses that grow, with a log line when they begin and one when they end.
-
-    A pause within REPORTED_EVERY seconds of the last log line is not logged. The next line includes the clients that it
-    refused. `clock` returns monotonic seconds.
-    """
-
-    def __init__(
-        self, label: str, reserve: SpareDescriptor, tell: Callable[..., None], clock: Callable[[], float] = monotonic
-    ) -> None:
-        self._label = label
-        self._reserve = reserve
-        self._tell = tell
-        self._clock = clock
-        self._in_a_row = 0  # consecutive failures
-        self._check_at = -math.inf  # when the spare descriptor is checked again
-        self._pause = 0.0
-        self._refused = 0
-        self._reported = False  # the pause was logged, and its end was not
-        self._silent_until = -math.inf
-
-    def pause_after(self, error: OSError, shed: Callable[[], int]) -> float:
-        """Seconds to pause the listener after `error`; 0 is to continue.
-
-        `shed` refuses waiting clients while a descriptor is free, and returns how many it refused.
-        """
-        self._in_a_row += 1
-        if error.errno in PASSING and self._in_a_row == 1:
-            return 0.0
-        if error.errno in NO_DESCRIPTOR:
-            self._reserve.give_up()
-            self._refused += shed()
-            self._reserve.keep()
-        if not self._reported and (now := self._clock()) >= self._silent_until:
-            self._reported, self._silent_until = True, now + REPORTED_EVERY
-            name = errno.errorcode.get(error.errno or 0, str(error.errno))
-            self._tell("accept.paused", address=self._label, error=name)
-        self._pause = min(max(PAUSE, self._pause * 2), LONGEST_PAUSE)
-        return self._pause
-
-    def succeeded(self) -> None:
-        """Reset the pauses, and log their end, because a connection was accepted."""
-        now = self._clock()
-        if now < self._check_at and not self._in_a_row:
-            return
-        self._in_a_row, self._pause, self._check_at = 0, 0.0, now + CHECK_SPARE
-        if self._reported:
-            self._tell("accept.resumed", address=self._label, refused=self._refused)
-            self._reported, self._refused = False, 0
-        self._reserve.keep()
 
 
 class StreamPort(FileDescriptor):
@@ -149,6 +53,8 @@ class StreamPort(FileDescriptor):
         self.socket = listening
         self.factory = factory
         self.close_socket = close
+        self.backlog = BACKLOG  #: the length of the listen queue
+        self._full_backlog: FullBacklog | None = None  # of a service with faults, while this listens
         self._resume: DelayedCall | None = None
         self._backoff = AcceptBackoff(factory.label, reserve, self._tell)
         self._retry = WriteRetry(reactor)
@@ -170,10 +76,14 @@ class StreamPort(FileDescriptor):
         self._poller.keep(True)
         self.factory.doStart()
         self.startReading()
+        if isinstance(self.factory, FaultFactory):
+            self._full_backlog = FullBacklog(self, self.factory.injector, self.factory.counters.inject)
+            self._full_backlog.begin()
 
     def stopListening(self) -> None:
         """Accept the clients in the listen queue, then close the socket. Open connections continue."""
         if self.connected:
+            self._end_full_backlog()
             if self._resume is None:
                 accept_backlog(self.accept_turn)
             self.connected = 0
@@ -187,6 +97,7 @@ class StreamPort(FileDescriptor):
 
     def release(self) -> None:
         """Leave the socket to another port. Open connections continue."""
+        self._end_full_backlog()
         self.connected = 0
         if self._resume is not None:
             self._resume.cancel()
@@ -194,6 +105,11 @@ class StreamPort(FileDescriptor):
         self.stopReading()
         self._poller.keep(False)
         self.factory.doStop()
+
+    def _end_full_backlog(self) -> None:
+        if self._full_backlog is not None:
+            self._full_backlog.end()
+            self._full_backlog = None
 
     def doRead(self) -> None:
         """Accept clients while the turn has units of the work budget; AT_LEAST even after that."""
@@ -219,9 +135,14 @@ class StreamPort(FileDescriptor):
                     return False
                 continue
             self._backoff.succeeded()
-            self._serve(accepted, name)
+            self.serve_accepted(accepted, name)
             work.spend(ACCEPT)
         return True
+
+    @property
+    def own_name(self) -> Any:
+        """The address of the socket as connect(2) needs it; it may be a wildcard."""
+        return self.socket.getsockname()
 
     def peer(self, name: Any) -> tuple[bytes, SocketAddress]:
         """The host by which the gate counts a peer, and its address; `name` is the address from accept."""
@@ -243,7 +164,8 @@ class StreamPort(FileDescriptor):
         """The watcher of a new connection."""
         return self._poller if self._poller.open() else self._reactor_watcher
 
-    def _serve(self, accepted: socket.socket, name: Any) -> None:
+    def serve_accepted(self, accepted: socket.socket, name: Any) -> None:
+        """Serve or refuse an accepted connection; `name` is the address of its peer."""
         host, remote = self.peer(name)
         receiver = self.factory.receiver_for(host, remote)
         if receiver is None:
@@ -311,7 +233,8 @@ class StreamPort(FileDescriptor):
 
     def _read_again(self) -> None:
         self._resume = None
-        self.startReading()
+        if self._full_backlog is None or not self._full_backlog.full:
+            self.startReading()
 
     def _tell(self, event: str, **fields: object) -> None:
         self.factory.events.tell(event, service=self.factory.name, **fields)

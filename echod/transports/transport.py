@@ -19,17 +19,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from twisted.internet.defer import Deferred
 
-from echod.address import Address
+from echod.address import BACKLOG, Address
 from echod.model import Peer, Say, Session
 from echod.shape import Shape
 from echod.transports.registry import EVERY_FORM
 
 if TYPE_CHECKING:
+    from echod.transports.accept_backoff import SpareDescriptor
     from echod.transports.datagram import ServiceDatagrams
     from echod.transports.datagram_client import DatagramDialogue
     from echod.transports.layers.layer_interface import MakeLayer, Receiver
     from echod.transports.service_factory import ServiceFactory
-    from echod.transports.stream_port import SpareDescriptor, StreamPort
+from echod.transports.stream_port import StreamPort
 
 
 class BoundSocket(Protocol):
@@ -112,7 +113,9 @@ class Connections(Transport):
         close: Callable[[], None],
     ) -> Any:
         """The port that serves a listening socket after `startListening`; it calls `close` at the end."""
-        return self.port(reactor, bound, factory, reserve, close)
+        port = self.port(reactor, bound, factory, reserve, close)
+        port.backlog = int(address.options.get("backlog", BACKLOG))
+        return port
 
     @abstractmethod
     def dial(self, request: ConnectRequest, build: Callable[[], Receiver]) -> Deferred[Any]:

@@ -28,6 +28,11 @@ class UnixPort(StreamPort):
 
     path = ""
 
+    @property
+    def own_name(self) -> Any:
+        """As StreamPort: the path, because the kernel has only the temporary name of the bind."""
+        return self.path or super().own_name
+
     def peer(self, name: Any) -> tuple[bytes, SocketAddress]:
         """Host and address of a peer. Most peers have no name, and the access lists do not apply to them."""
         return b"", unix_name(name)

@@ -45,6 +45,7 @@ FAULTS = {
     "silent": "silent = true",
     "never-read": "never-read = true",
     "delay-close": 'delay-close = "300ms"',
+    "backlog-full": "backlog-full = true",
     "every": "every = 2\nsilent = true",
     "first": "first = 1\nsilent = true",
     "clients": 'clients = ["127.0.0.0/8"]\nsilent = true',
@@ -57,6 +58,8 @@ OF_CONNECTIONS = {key for key in FAULTS if key.endswith("-after")} | {"refuse", 
 def transports(fault: str) -> tuple[str, ...]:
     if fault in OF_STREAMS:
         return STREAMS
+    if fault == "backlog-full":  # the port of a WebSocket may have other services
+        return (*STREAMS, "unix-seqpacket")
     if fault in OF_MESSAGES:
         return (*MESSAGES, *DATAGRAMS)
     return CONNECTIONS if fault in OF_CONNECTIONS else ALL
@@ -288,13 +291,18 @@ def test_the_connection_hangs_open(daemon, fault, transport):
         client.one(0.2)
 
 
-@pytest.mark.parametrize(("fault", "transport"), cells("refuse"))
-def test_a_connection_is_refused_after_it_was_accepted(daemon, fault, transport):
+def unconnected(transport: str) -> socket.socket:
     opened = socket.socket(
         socket.AF_UNIX if transport.startswith("unix") else socket.AF_INET,
         socket.SOCK_SEQPACKET if transport == "unix-seqpacket" else socket.SOCK_STREAM,
     )
     OPEN.append(opened)
+    return opened
+
+
+@pytest.mark.parametrize(("fault", "transport"), cells("refuse"))
+def test_a_connection_is_refused_after_it_was_accepted(daemon, fault, transport):
+    opened = unconnected(transport)
     opened.settimeout(SECONDS)
     try:
         opened.connect(daemon.place(fault, transport))
@@ -359,6 +367,14 @@ def test_the_end_is_delayed(daemon, fault, transport):
     with pytest.raises(TimeoutError):
         client.one(0.05)
     assert client.end() == "end"
+
+
+@pytest.mark.parametrize(("fault", "transport"), cells("backlog-full"))
+def test_the_listen_queue_is_full(daemon, fault, transport):
+    opened = unconnected(transport)
+    opened.settimeout(0.3)
+    with pytest.raises((TimeoutError, BlockingIOError)):  # over TCP; over a Unix socket
+        opened.connect(daemon.place(fault, transport))
 
 
 def answers(daemon: Daemon, fault: str, transport: str) -> bool:

@@ -25,8 +25,8 @@ from echod.gate.connections import ConnectionGate
 from echod.gate.limits import UNLIMITED, Limits
 from echod.gate.total_buffer import SendBudget
 from echod.model import Service
+from echod.transports.accept_backoff import SpareDescriptor
 from echod.transports.service_factory import ServiceFactory
-from echod.transports.stream_port import SpareDescriptor
 from echod.transports.tcp import TCPPort
 from echod.transports.unix import UnixPort
 from tests.contract.matrix import data

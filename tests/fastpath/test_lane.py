@@ -22,8 +22,9 @@ from echod.services.discard import Discard
 from echod.services.echo import Echo
 from echod.services.print_message import printing
 from echod.services.upper import Upper
+from echod.transports.accept_backoff import SpareDescriptor
 from echod.transports.service_factory import ServiceFactory
-from echod.transports.stream_port import A_TURN, SpareDescriptor
+from echod.transports.stream_port import A_TURN
 from echod.transports.stream_socket import StreamSocket
 from echod.transports.tcp import TCPPort
 from tests.contract.matrix import data

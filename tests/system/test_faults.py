@@ -166,6 +166,28 @@ def test_workers_have_the_faults_and_their_counts_are_added():
         assert eventually(lambda: faults(daemon)["injected"] == {"truncate": 8})
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "*"])
+def test_clients_in_a_full_queue_are_served_when_the_fault_ends(host):
+    echo = f'[services.echo]\nlisten = ["tcp://{host}:0", "unix://{{dir}}/echo.sock"]\n'
+    with Daemon(ADMIN + echo + "faults.backlog-full = true\n") as daemon:
+        waiting = socket.socket()
+        waiting.settimeout(0.3)
+        path = daemon.place("echo", "unix")
+        with waiting, socket.socket(socket.AF_UNIX) as other:
+            with pytest.raises(TimeoutError):
+                waiting.connect(daemon.inet("echo", "tcp"))
+            other.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                other.connect(path)
+            assert faults(daemon)["injected"] == {"backlog-full": 2}
+            faults(daemon, "backlog-full=")
+            assert answered(daemon) == b"hello"
+            other.connect(path)
+            assert ask(other) == b"hello"
+        accepted = {name: one["accepted"] for name, one in daemon.counters().items() if name.startswith("echo ")}
+        assert list(accepted.values()) == [1, 1]
+
+
 def test_a_stop_ends_connections_that_hang():
     config = '[daemon]\ndrain = "60s"\n' + FAULTY + "silent = true\n"
     with Daemon(config) as daemon, connect(daemon) as client:

@@ -36,7 +36,7 @@ from echod.services.registry import kinds
 from echod.telemetry import background_writer
 from echod.telemetry import service_output_limit as limit
 from echod.telemetry.log import TEMPLATES
-from echod.transports import datagram, socket_filter, stream_port
+from echod.transports import accept_backoff, datagram, socket_filter, stream_port
 from echod.transports.datagram import ServiceDatagrams
 from echod.transports.layers import layer_interface
 from echod.transports.registry import SCHEMES
@@ -304,7 +304,7 @@ def test_the_page_lists_every_closing_reason():
     ("page", "said"),
     [
         (ARCHITECTURE, f"A turn accepts up to {stream_port.A_TURN} connections"),
-        (ARCHITECTURE, f"pauses for {stream_port.PAUSE:g} to {stream_port.LONGEST_PAUSE:g} second"),
+        (ARCHITECTURE, f"pauses for {accept_backoff.PAUSE:g} to {accept_backoff.LONGEST_PAUSE:g} second"),
         (ARCHITECTURE, f"After {layer_interface.LINGER:g} seconds it resets"),
         (ARCHITECTURE, f"(up to {datagram.LARGEST:,} bytes)"),
         (ARCHITECTURE, f"A turn serves {datagram.A_TURN} datagrams"),

@@ -33,6 +33,7 @@ EXAMPLES = {
     "refuse": ("true", True, True),
     "silent": ("true", True, True),
     "never-read": ("true", True, True),
+    "backlog-full": ("true", True, True),
     "delay-close": ("5s", "5s", 5.0),
     "tls": ("stall", "stall", "stall"),
     "websocket": ("no-pong", "no-pong", "no-pong"),
@@ -109,7 +110,7 @@ def test_a_fault_that_does_not_exist_on_a_transport_is_an_error(key):
     faults = parse_faults({key: EXAMPLES[key][1]}, faults)
     for name, scheme in SCHEMES.items():
         found = dict(misfits(faults, [scheme]))
-        has_layer = KEYS[key].layer in ("", *scheme.layers)
+        has_layer = KEYS[key].layer in ("", *scheme.layers) and KEYS[key].without not in scheme.layers
         assert (key not in found) == (scheme.shape in KEYS[key].shapes and has_layer), name
     assert not dict(misfits(faults, [SCHEMES["tls"], SCHEMES["udp"], SCHEMES["ws"]]))
 

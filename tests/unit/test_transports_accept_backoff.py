@@ -6,7 +6,7 @@ import os
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from echod.transports.stream_port import LONGEST_PAUSE, PAUSE, REPORTED_EVERY, AcceptBackoff, SpareDescriptor
+from echod.transports.accept_backoff import LONGEST_PAUSE, PAUSE, REPORTED_EVERY, AcceptBackoff, SpareDescriptor
 
 
 class Pauses(SynchronousTestCase):
