@@ -52,12 +52,14 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **keywords: Any) -> None:
         self.options: list[str] = []
         self.takes_text = False
+        self.url: Callable[[str], Any] | None = None  # parses one of several URLs
         super().__init__(*args, **keywords)
 
     def add_argument(self, *names: Any, **keywords: Any) -> argparse.Action:
         """As argparse. Also records the option names."""
         self.options += [name for name in names if name.startswith("-")]
         self.takes_text = self.takes_text or "text" in names
+        self.url = keywords["type"] if "urls" in names else self.url
         return super().add_argument(*names, **keywords)
 
     def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
@@ -71,8 +73,11 @@ class Parser(argparse.ArgumentParser):
                 end = rest.index("--") if "--" in rest else len(rest)
                 setattr(parsed, name, [*collected, *rest[:end], *rest[end + 1 :]])
                 rest = []
-        for urls in [action for action in self._actions if rest and action.dest == "urls"]:  # the same for URLs
-            parsed.urls, rest = [*parsed.urls, *self._get_values(urls, rest)], []
+        if rest and self.url is not None:  # the same for URLs
+            try:
+                parsed.urls, rest = [*parsed.urls, *map(self.url, rest)], []
+            except argparse.ArgumentTypeError as error:
+                self.error(f"URL: {error}")
         if rest:
             self.error(f"unexpected argument {shown(rest[0])}")
         if self.refuses is not None and (wrong := self.refuses(parsed)):
