@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from echod.config.address_listing import listeners, unused_proxies, warnings
+from echod.config.address_listing import exposed, listeners, unused_proxies, warnings
 from echod.config.loading import load
 from echod.services.echo import Echo
 from echod.services.upper import Upper
@@ -31,3 +31,15 @@ def test_proxies_that_no_address_expects_are_reported(tmp_path):
         )
         configuration = load(file, {"echo": Echo}, {})
         assert list(unused_proxies(configuration)) == list(warnings(configuration)) == said
+
+
+def test_an_address_that_the_network_reaches_but_no_network_may_use_is_reported(tmp_path):
+    file = tmp_path / "echod.toml"
+    file.write_text('[services.echo]\nlisten = ["tcp://127.0.0.1:7"]\n')
+    [service] = load(file, {"echo": Echo}, {}).services
+    said = "echo  tcp://*:7 is open to the network, but only loopback is allowed: see allow"
+    assert list(exposed(service, "tcp://*:7", loopback=False)) == [said]
+    assert list(exposed(service, "tcp://*:7", loopback=True)) == []
+    file.write_text('[services.echo]\nlisten = ["tcp://*:7"]\nallow = ["192.0.2.0/24"]\n')
+    [service] = load(file, {"echo": Echo}, {}).services
+    assert list(exposed(service, "tcp://*:7", loopback=False)) == []

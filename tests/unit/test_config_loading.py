@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from echod.config import schema
 from echod.config.errors import ConfigurationError
 from echod.config.files import TomlFile
-from echod.config.loading import from_listen, load
+from echod.config.loading import administration, configuration_file, from_listen, load, with_show
 from echod.config.printing import describe
 from echod.config.settings import Configuration
 from echod.config.value_types import called
@@ -251,3 +251,28 @@ def test_the_types_of_toml_all_have_a_name():
         *["a date or a time"] * 3,
     ]
     assert called(datetime.time()) == "a date or a time"
+
+
+def test_show_of_the_command_line_is_for_the_services_that_do_not_set_it(tmp_path):
+    text = '[services.echo]\nlisten = ["tcp:7"]\n[services.ack]\nlisten = ["tcp:8"]\nshow = "no"\n'
+    loaded = load(written(tmp_path, "mine.toml", text.replace("tcp:", "tcp://127.0.0.1:")), KINDS, {}, system=NOWHERE)
+    assert with_show(loaded, None) is loaded
+    shown = with_show(loaded, "hex")
+    assert {service.name: service.show for service in shown.services} == {"echo": "hex", "ack": "no"}
+    assert 'show = "hex"  # --show' in list(describe(shown))
+    [error] = lines(with_show, loaded, "loud")
+    assert error.startswith('--show: "loud" must be one of: ')
+
+
+def test_a_client_finds_the_admin_interface_of_the_daemons_file(tmp_path):
+    assert [str(one) for one in administration({}, system=NOWHERE).listen] == [
+        str(one) for one in load(None, KINDS, {}, system=NOWHERE).admin.listen
+    ]
+    text = '[admin]\nlisten = ["tcp://127.0.0.1:9"]\ngroup = "adm"\n[services.echo]\nlisten = "wrong"\n'
+    file = written(tmp_path, "echod.toml", text)
+    found = administration({}, system=file)
+    assert (found.file, [str(one) for one in found.listen], found.group) == (file, ["tcp://127.0.0.1:9"], "adm")
+    assert configuration_file({}, system=file) == file
+    assert administration({}, system=written(tmp_path, "echod.toml")).listen == ()
+    [error] = lines(administration, {}, system=written(tmp_path, "echod.toml", "[admin]\nlisten = 7\n"))
+    assert error.startswith(f"{file}:2: admin.listen: must be an array")
