@@ -150,6 +150,7 @@ def _faults(command: Parser) -> None:
         "changes",
         metavar="KEY=VALUE",
         nargs="*",
+        default=[],
         help="set a fault, such as delay=200ms; KEY= ends it (docs/FAULTS.md lists the keys)",
     )
     command.add_argument("--clear", action="store_true", help="end all other faults")

@@ -1,4 +1,4 @@
-"""Tests of a client with pytest: `pip install 'txechod[pytest]'` provides the fixtures."""
+"""Tests of a client with pytest: the extra `pytest` of the distribution `txechod` provides the fixtures."""
 
 import socket
 

@@ -181,6 +181,7 @@ def test_a_systemd_address_is_only_for_listening(capsys):
         ("ping --color sometimes udp://127.0.0.1:7", '--color: "sometimes" must be one of: auto, always, never; see'),
         ("ping -M may'be udp://127.0.0.1:7", '-M: "may\'be" must be one of: do, want, dont; see'),
         ("send", "URL is missing; see"),
+        ("faults", "NAME is missing; see echoctl faults"),
         ("ping udp://127.0.0.1:7 more", "URL: more: not an address"),
         ("ping udp://127.0.0.1:7 -c", "-c/--count needs a value; see"),
         ("ping --json=yes udp://127.0.0.1:7", "--json takes no value: leave out 'yes'; see"),
