@@ -45,8 +45,8 @@ class Silent:
     def reply(self, finding: ProbeResult, remote: str, *, connecting: bool) -> None:
         """A reply was received."""
 
-    def lost(self, number: int, why: str, remote: str) -> None:
-        """A probe is lost."""
+    def lost(self, number: int, why: str, remote: str, *, told: bool = False) -> None:
+        """A probe is lost; the reason is `told` if an error message has it already."""
 
     def outstanding(self, number: int) -> None:
         """The next probe is due, and this one has no reply yet."""
@@ -80,11 +80,11 @@ class Text(Silent):
         if not self._flood or finding.kind is ReplyClass.WRONG:
             self._event(self._line(finding, remote, connecting), COLORS.get(finding.kind, ""))
 
-    def lost(self, number: int, why: str, remote: str) -> None:
+    def lost(self, number: int, why: str, remote: str, *, told: bool = False) -> None:
         if self._flood and not self._quiet:
             put_text(".")
         else:
-            self._event(f"no reply from {remote}: seq={number} lost{why and ': '}{why}", RED)
+            self._event(f"no reply from {remote}: seq={number} lost{'' if told else f': {why}'}", RED)
 
     def outstanding(self, number: int) -> None:
         self._event(f"no answer yet for seq={number}", YELLOW)
@@ -148,7 +148,7 @@ class Rows(Silent):
         found = (finding.number, finding.kind.value, rtt, finding.size, remote, finding.ttl, forward, backward, server)
         self.record((self._wall_clock(), self._url, *found, finding.error or None))
 
-    def lost(self, number: int, why: str, remote: str) -> None:
+    def lost(self, number: int, why: str, remote: str, *, told: bool = False) -> None:
         self.record((self._wall_clock(), self._url, number, "lost", None, None, remote, None, None, None, None, why))
 
     def record(self, values: Sequence[Any]) -> None:

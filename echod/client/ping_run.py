@@ -249,11 +249,11 @@ class PingRun:
             self._report_lost(self._clock())
             self._lose_later()
 
-    def _report_lost(self, now: float, *, known: bool = False) -> None:
-        """Print a line for each probe that is lost by now. With `known`, an error message has told the reason."""
-        why = "" if known else f"no reply within {duration_text(self._account.patience)}"
+    def _report_lost(self, now: float, error: str = "") -> None:
+        """Report each probe that is lost by now. `error` is its reason if an error message has told it."""
+        why = error or f"no reply within {duration_text(self._account.patience)}"
         for number in self._account.overdue(now):
-            self._output.lost(number, why, self._remote)
+            self._output.lost(number, why, self._remote, told=bool(error))
 
     def _end_if_settled(self) -> None:
         if self._account.sent >= self._count and self._account.settled(self._clock()):
@@ -282,7 +282,7 @@ class PingRun:
         self._failed = failed
         self._seconds = self._clock() - self._begun
         if not awaited and code != INTERRUPTED:
-            self._report_lost(math.inf, known=failed is not None)
+            self._report_lost(math.inf, "" if failed is None else str(failed).removeprefix(f"{self._label}: "))
         self._awaited = awaited
         self._pattern.finish()
         if self._schedule is not None:
