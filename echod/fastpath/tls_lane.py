@@ -6,8 +6,9 @@ Rules:
 
 * The plain path accepts a connection and performs its handshake. Then the lane carries it.
 * The plain path gets the connection back, with its engine, as soon as the lane cannot continue: after the peer's FIN or
-  close_notify, a wrong record, or many small records in one read, which the work budget has to bound.
-* A short write keeps the encrypted bytes, and stops reading. At `idle`, close_notify is sent before the FIN.
+  close_notify, a wrong record, or many small records in one read, which the work budget has to bound. Only if a FIN has
+  arrived with close_notify, and nothing is pending, the lane closes the connection itself.
+* A short write keeps the encrypted bytes, and stops reading. Before a FIN, close_notify is sent.
 """
 
 from __future__ import annotations
@@ -139,14 +140,19 @@ class TlsLane(StreamLane):
             records += engine.queue.begun
             data, ended = engine.decode(piece)
         reply = b"".join(output)
+        sent, finished = 0, False
         try:
             sent = os.write(descriptor, reply) if reply else 0
+            if ended and sent == len(reply) and not data and engine.error is None:
+                finished = not os.read(descriptor, 1)
         except BlockingIOError:
-            sent = 0
+            pass
         except OSError:
             self._reset(descriptor, Closing.LOST, left)
             return
-        if ended or engine.queue.has_piece:
+        if finished:  # the FIN has arrived after close_notify: a close loses nothing
+            self._end(descriptor, Closing.DONE)
+        elif ended or engine.queue.has_piece:
             self._hand_back(descriptor, reply[sent:], left, data if ended else b"", ended=ended)
         elif sent != len(reply):
             self._wait(descriptor, Waiting(len(reply) - sent, None, memoryview(reply), left))
@@ -173,7 +179,7 @@ class TlsLane(StreamLane):
 
     def _end(self, descriptor: int, reason: Closing, unsent: int = 0) -> None:
         engine = self._engines.pop(descriptor)
-        if reason is Closing.IDLE:
+        if reason in (Closing.IDLE, Closing.DONE):
             with suppress(OSError):
                 os.write(descriptor, engine.close_notify())
         super()._end(descriptor, reason, unsent)

@@ -16,6 +16,7 @@ from echod.socket_names import Inet
 from echod.transports.layers.proxy_header import version_2
 from echod.transports.layers.tls_engine import TlsEngine
 from echod.transports.layers.tls_record_queue import FREE
+from echod.transports.stream_port import StreamPort
 from tests.contract.matrix import MIB, data
 from tests.fastpath.clients import reset
 from tests.fastpath.listener import IDLE, STALL, needs_the_plane, unsent
@@ -172,6 +173,37 @@ def test_a_stop_drains_connections(make, version, held):
         assert client.ended
         client.socket.close()
         over(made, Closing.DONE, len(client.heard))
+
+
+@fast_only
+def test_close_notify_with_a_fin_ends_a_connection_on_the_fast_path(make, version, monkeypatch):
+    with make(Echo()) as made:
+        client = Client(made, version).shake()
+        client.write(b"hello")
+        client.until(lambda: client.heard)
+        monkeypatch.setattr(StreamPort, "take_over", None)
+        client.finish()
+        client.socket.send(client.output)
+        client.output.clear()
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.rest() == b"hello"
+        assert (client.ended, client.end) == (True, b"FIN")
+        over(made, Closing.DONE, 5)
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_bytes_after_close_notify_are_ignored(make, version, size):
+    with make(Echo()) as made:
+        client = Client(made, version).shake()
+        client.write(data()[:50_000])
+        client.finish()
+        client.output += bytes(size)
+        client.until(lambda: not client.output or client.end)
+        assert client.rest() == data()[:50_000]
+        assert (client.ended, client.end) == (True, b"FIN")
+        client.socket.close()
+        made.until(lambda: made.counters.open == 0)
+        assert set(made.counters.closed) <= {Closing.DONE, Closing.LOST}
 
 
 @fast_only
