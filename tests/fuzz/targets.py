@@ -11,6 +11,7 @@ from tests.fuzz import (
     bus,
     certificates,
     headers,
+    measuring,
     parsers,
     talking,
     tls,
@@ -28,6 +29,7 @@ TARGETS: Final = (
     *talking.TARGETS,
     *asking.TARGETS,
     *bin_requests.TARGETS,
+    *measuring.TARGETS,
     *websocket.TARGETS,
     *bus.TARGETS,
 )
