@@ -11,10 +11,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from twisted.logger import Logger
+
 from echod.bus.bus_interface import MESSAGE, Replica
 from echod.bus.frame_socket import OVERHEAD, WAITING, FrameSocket, Owner
 from echod.bus.frames import Frame, Kind, WrongFrame, encoded
 from echod.gate.work_budget import WorkBudget
+
+_log = Logger()
 
 ALONE: Final = 0  #: the number of a node that is not connected to a hub
 
@@ -127,7 +131,7 @@ class LocalTopic:
         """Process a frame of the hub. Returns its cost. Raises WrongFrame."""
         kind, number = frame.kind, frame.number
         if kind is Kind.MESSAGE:
-            return self._replica.received(number, frame.payload)
+            return self._received(number, frame.payload)
         if kind is Kind.LEFT:
             self._replica.left(number)
         elif kind is Kind.ASK:
@@ -157,6 +161,14 @@ class LocalTopic:
         self._bus.send(Frame(Kind.STATE_END, request, self._name))
         return 1 + size // 1024
 
+    def _received(self, node: int, message: bytes) -> int:
+        """Apply a message. If that fails, for a bug or a broken process, it is skipped: all nodes fail alike."""
+        try:
+            return self._replica.received(node, message)
+        except Exception:
+            _log.failure("a message of node {node} for {topic} was not applied", node=node, topic=self._name)
+            return 1
+
     def _apply(self) -> None:
         """Apply the messages of this process, each after the one before: one may cause the next."""
         if self._applying:
@@ -164,6 +176,6 @@ class LocalTopic:
         self._applying = True
         try:
             while self._own:
-                self._replica.received(ALONE, self._own.popleft())
+                self._received(ALONE, self._own.popleft())
         finally:
             self._applying = False

@@ -37,7 +37,7 @@ class SharedCounters:
         self._keys: dict[tuple[str, str], dict[int, _Place]] = {}
         self._open_keys: dict[tuple[str, str], int] = {}
         self._growing = Keys(memory, Table.COUNTERS, column)
-        self._open = Keys(memory, Table.SLOTS, column)
+        self._open = Keys(memory, Table.OPEN, column)
         self._published: dict[tuple[str, str], tuple[int, ...]] = {}
         self._collected: Counter[int] = Counter()  # by key: what was added of other processes
 
@@ -74,7 +74,7 @@ class SharedCounters:
 
     def collect(self) -> None:
         """Add what the workers have published since the last call to the counters here: call it in the parent."""
-        growing, slots = self._totals(Table.COUNTERS), self._totals(Table.SLOTS)
+        growing, slots = self._totals(Table.COUNTERS), self._totals(Table.OPEN)
         for listener, counters in self._made.items():
             for key, place in self._keys[listener].items():
                 self._add(counters, place, key, growing[key])

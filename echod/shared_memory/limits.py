@@ -83,6 +83,7 @@ class SharedSlots:
 
     def __init__(self, memory: SharedMemory, column: int, service: str) -> None:
         self._table = Keys(memory, Table.SLOTS, column)
+        self._services = Keys(memory, Table.OPEN, column)
         self._hash_of = memory.hash_of
         self._service = service.encode()
         self._open = memory.hash_of(b"open", self._service)
@@ -90,7 +91,7 @@ class SharedSlots:
 
     def open(self) -> int:
         """As SlotsElsewhere."""
-        return self._table.elsewhere(self._open)
+        return self._services.elsewhere(self._open)
 
     def of_client(self, client: bytes) -> int:
         """As SlotsElsewhere."""
@@ -98,7 +99,7 @@ class SharedSlots:
 
     def set_open(self, count: int) -> None:
         """As SlotsElsewhere."""
-        self._table.set(self._open, count)
+        self._services.set(self._open, count)
 
     def set_of_client(self, client: bytes, count: int) -> None:
         """As SlotsElsewhere. If the place of a client is taken, other processes do not count its connections here."""

@@ -63,9 +63,10 @@ class Meter(IntEnum):
 class Table(IntEnum):
     """The tables."""
 
-    SLOTS = 0  #: open connections by service, by client and by listener
+    SLOTS = 0  #: open connections by client
     COUNTERS = 1  #: counters of listeners: they only grow
-    CONSENTS = 2  #: when the consents of datagram members end, in milliseconds of the monotonic clock
+    OPEN = 2  #: open connections by service and by listener
+    CONSENTS = 3  #: when the consents of datagram members end, in milliseconds of the monotonic clock
 
 
 _KEEP: Final = (Row.REPLIES, Row.REPLY_BYTES)  #: of a released column: other processes compare them with earlier values

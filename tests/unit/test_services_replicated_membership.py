@@ -6,6 +6,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from twisted.logger import globalLogPublisher
 
 from echod.bus.local_bus import LocalBus
 from echod.membership import Unanswerable
@@ -14,12 +15,17 @@ from echod.services.chat import Chat, ChatOptions
 from echod.services.console import Console, ConsoleOptions
 from echod.services.in_process_membership import LocalMembership
 from echod.services.replicated_membership import Memberships
+from echod.services.replicated_rooms import ReplicatedRooms
 from tests.bus import Processes, alone
 from tests.unit import test_services_chat, test_services_console
 from tests.unit.test_services_chat import Somebody
 from tests.unit.test_services_console import Operator
 from tests.unit.test_services_console import Somebody as Client
 
+BROKEN = (
+    *(b"", b"{", b"[]", b'["say"]', b'["limits", 0, "x"]', b'["unknown", 1]', b'["enter", 1, 2, [], 3]', b"\xff"),
+    *(b'["message", 1]', b'["say", [], "x"]'),
+)
 OVER_A_BUS = mock.patch("echod.services.in_process_membership.LocalMembership", alone)
 
 
@@ -147,6 +153,31 @@ def test_the_first_of_two_members_gets_a_name_and_the_other_is_refused(processes
     people[0].says("/nick аnnа")
     processes.settle()
     assert any("taken" in line or "mixes" in line for line in people[0].heard())
+    assert same(made)
+
+
+def test_messages_of_a_broken_process_change_no_replica(processes):
+    """The hub does not look into messages; each process skips those that it cannot apply."""
+    failures: list[Any] = []
+    observer: Any = failures.append
+    made = chats(processes)
+    anna, rooms = Somebody(made[0]), made[0].rooms
+    assert isinstance(rooms, ReplicatedRooms)
+    topic = rooms._topic
+    processes.settle()
+    globalLogPublisher.addObserver(observer)
+    try:
+        for message in BROKEN:
+            topic.publish(message)
+        processes.settle()
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    assert len([one for one in failures if "log_failure" in one]) % 3 == 0, "all processes fail alike"
+    anna.heard()
+    bob = Somebody(made[2])
+    bob.says("still here")
+    processes.settle()
+    assert anna.heard()[-1] == "guest2: still here"
     assert same(made)
 
 
