@@ -84,6 +84,11 @@ class Served:
         return self.address[1]
 
     @property
+    def path(self) -> str:
+        """The path of the first listener. Raises LookupError if that is not a Unix socket."""
+        return self.path_of()
+
+    @property
     def ca_file(self) -> Path:
         """A file with the certificate that a TLS client has to trust, if echod made it. Raises LookupError."""
         found = next((one.ca for one in self.listeners if one.ca), None)

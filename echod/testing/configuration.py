@@ -13,6 +13,7 @@ from typing import Any, Final
 from echod.transports.registry import SCHEMES
 
 ADMIN: Final = "unix://%t/admin.sock"
+DRAIN: Final = "100ms"  #: of a stop: with the default, a client that does not close delays it by six seconds
 SELF_SIGNED: Final = {"certificate": "self-signed"}
 
 Tables = dict[str, Any]
@@ -74,6 +75,8 @@ class ConfigurationFiles:
         added: Tables = {}
         if self._admin and "admin" not in self._written:
             added["admin"] = {"listen": [ADMIN]}
+        if "drain" not in _table(self._written, "daemon"):
+            added["daemon"] = {"drain": DRAIN}
         services: Tables = {}
         for name in self.names:
             service = _table(_table(self._written, "services"), name)

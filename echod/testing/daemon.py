@@ -116,7 +116,8 @@ class Daemon(Served):
     def stop(self) -> int:
         """Stop it gracefully, if it runs, and return its exit code. Its log, counters and `received` can still be read.
 
-        It sends pending output to its clients first. Raises DaemonError if it does not exit in time.
+        It sends pending output first, for at most `[daemon] drain` (100 ms if `config` does not set it), and ends
+        the connections that are left. Raises DaemonError if it does not exit in time.
         """
         process = self._started()
         if process.popen.poll() is None and self._admin is not None:

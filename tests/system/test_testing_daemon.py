@@ -6,7 +6,7 @@ import socket
 import ssl
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -123,6 +123,19 @@ def test_a_restart_has_the_same_ports_and_begins_again():
         assert exchanged(daemon.address) == b"hello"
 
 
+def test_a_stop_ends_the_connections_that_clients_keep():
+    with (
+        Daemon("discard=tcp://127.0.0.1:0", timeout=SECONDS) as daemon,
+        socket.create_connection(daemon.address, SECONDS) as client,
+    ):
+        client.sendall(b"hello")
+        daemon.received(at_least=5)
+        assert daemon.stop() == 0
+        assert daemon.counters()["closed:drain"] == 1
+        with suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+
+
 def test_a_killed_daemon_can_be_restarted():
     with Daemon("echo=tcp://127.0.0.1:0", timeout=SECONDS) as daemon:
         with socket.create_connection(daemon.address, SECONDS) as client:
@@ -158,6 +171,7 @@ def test_settings_and_a_whole_configuration():
                 client.sendall(b"x")
                 assert client.recv(99) == b"received"
         assert [one.data for one in daemon.received()] == [b"xx"]
+        assert daemon.path == str(daemon.dir / "mine.sock")
     assert not daemon.dir.exists()
 
 

@@ -39,7 +39,7 @@ def written(folder, *listen, config=None, settings=None, record="1MiB"):
 
 
 def test_what_a_configuration_has_is_kept(tmp_path):
-    config = '[admin]\nlisten = []\n[services.a]\nrecord = "2MiB"\nlisten = ["unix://{dir}/a"]\n[services.b]\n'
+    config = 'daemon.drain = "1s"\n[admin]\nlisten = []\n[services.a]\nrecord = "2MiB"\nlisten = ["unix://{dir}/a"]\n[services.b]\n'
     _, added = written(tmp_path, config=config, settings={"show": "no"})
     assert added == {
         "services": {"a": {"show": "no", "faults": {}}, "b": {"show": "no", "faults": {}, "record": "1MiB"}}
@@ -49,7 +49,9 @@ def test_what_a_configuration_has_is_kept(tmp_path):
 
 def test_an_admin_socket_is_added(tmp_path):
     _, added = written(tmp_path, "echo=tcp://127.0.0.1:0", record=None)
-    assert added == {"admin": {"listen": ["unix://%t/admin.sock"]}, "services": {"echo": {}}}
+    assert added["admin"] == {"listen": ["unix://%t/admin.sock"]}
+    assert added["daemon"] == {"drain": "100ms"}
+    assert added["services"] == {"echo": {}}
 
 
 def test_ports_are_fixed_in_their_order_with_their_options(tmp_path):
