@@ -18,6 +18,7 @@ from echod.config.settings import ServiceConfig
 from echod.daemon.address_holder import holder
 from echod.daemon.fd_store import DescriptorStore
 from echod.escaping import system_error
+from echod.faults.parsing import misfits
 from echod.socket_names import Inet, inet_name, is_loopback
 from echod.transports import inherited_sockets, twisted_endpoint_strings, unix_paths
 from echod.transports.multicast import TTL, is_group
@@ -284,7 +285,8 @@ def reason(error: OSError, address: Address) -> str:
 def start_warnings(bound: Iterable[BoundSocket]) -> list[str]:
     """The warnings about opened addresses.
 
-    They are reachable from the network while only loopback is allowed, or the kernel ignores an option.
+    They are reachable from the network while only loopback is allowed, the kernel ignores an option, or a fault does
+    not exist on any of the sockets that a service was passed.
     """
     found: list[str] = []
     bound = list(bound)
@@ -294,4 +296,8 @@ def start_warnings(bound: Iterable[BoundSocket]) -> list[str]:
     if not accepts_fast_open():
         for name, label in grouped(one for one in bound if one.address.options.get("fastopen")):
             found.append(f"{name}  {label}: fastopen has no effect: net.ipv4.tcp_fastopen must include 2")
+    for name, config in services.items():
+        if config.faults is not None:
+            forms = [one.address.served_form for one in bound if one.service.name == name]
+            found += [f"{name}  faults.{key} {text}" for key, text in misfits(config.faults, forms)]
     return found

@@ -7,6 +7,7 @@ Nothing here is called for each message: a part is handed out once, for a listen
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -39,6 +40,10 @@ class SharedState(Protocol):
     def handshakes(self) -> Handshakes:
         """The unfinished TLS handshakes of all listeners."""
 
+    @property
+    def fault_seed(self) -> int:
+        """The seed of faults that have none: random, and the same in all processes."""
+
     def counters(self, service: str, address: str) -> Counters:
         """The counters of one listener, at 0."""
 
@@ -68,6 +73,7 @@ class LocalState:
         self.send_budget = SendBudget(tell)
         self.members = MemberGate(clock)
         self.handshakes = Handshakes()
+        self.fault_seed = secrets.randbits(63)
         self._clock = clock
         self._total = Total()
 

@@ -132,9 +132,12 @@ class RunningService:
             return None
         if before is not None and before.injector is not None:
             return before.injector
-        seed = shared.context.random.getrandbits(63)
         return FaultInjector(
-            config.name, config.faults or NO_FAULTS, shared.reactor.callLater, seed, shared.events.tell
+            config.name,
+            config.faults or NO_FAULTS,
+            shared.reactor.callLater,
+            shared.state.fault_seed,
+            shared.events.tell,
         )
 
     def _take_over_faults(self, before: RunningService) -> None:

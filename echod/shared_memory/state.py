@@ -79,6 +79,7 @@ class SharedMemoryState:
         consents = SharedConsents(memory, column, clock)
         self.members = MemberGate(clock, memory.secret, self._member_buckets, consents)
         self.handshakes = SharedHandshakes(memory, column)
+        self.fault_seed = memory.hash_of(b"faults") & (2**63 - 1)
 
     def counters(self, service: str, address: str) -> Counters:
         """As SharedState: the counters of this process, and in the parent those that it has collected."""

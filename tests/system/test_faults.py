@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.activation import activated
 from tests.daemon import ECHOCTL, SECONDS, Daemon, eventually, run
 
 ADMIN = '[admin]\nlisten = ["unix://{dir}/admin.sock"]\n'
@@ -164,6 +165,12 @@ def test_workers_have_the_faults_and_their_counts_are_added():
         for _ in range(8):
             assert answered(daemon) == b"he"
         assert eventually(lambda: faults(daemon)["injected"] == {"truncate": 8})
+
+
+def test_a_fault_that_no_passed_socket_has_is_a_warning():
+    config = '[services.echo]\nlisten = ["systemd:echo"]\nfaults.drop = 0.5\n'
+    with socket.create_server(("127.0.0.1", 0)) as passed, activated([("echo", passed)], config) as daemon:
+        daemon.stderr.wait_for("warn  echo  faults.drop does not exist on streams; expected an address of messages")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "*"])

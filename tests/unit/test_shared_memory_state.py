@@ -73,6 +73,12 @@ def test_it_is_a_shared_state(processes):
     assert state.send_budget.total == 0
 
 
+def test_faults_have_the_same_seed_in_all_processes(processes):
+    first, second = (one.fault_seed for one in processes.workers[:2])
+    assert first == second
+    assert 0 < first < 2**63
+
+
 def test_connections_of_a_service_are_limited_over_all_processes(processes):
     gates = [one.connection_gate("echo", EVERYBODY, Limits(connections=3)) for one in processes.workers]
     apart = processes.workers[1].connection_gate("upper", EVERYBODY, Limits(connections=1))

@@ -349,6 +349,16 @@ def test_a_reordered_message_follows_the_next_one_or_waits_a_second():
     assert (made.layer.unsent, made.wire.ended) == (0, "closed")
 
 
+def test_the_level_above_is_not_told_that_all_is_sent_while_a_message_is_kept():
+    made = Made(Faults(reorder=1.0), messages=True)
+    made.layer.write(b"0")
+    made.wire.receiver.stuck()
+    made.wire.drain()
+    assert made.top.calls == ["begin", "stuck"]
+    made.clock.advance(1)
+    assert made.top.calls == ["begin", "stuck", "drained"]
+
+
 def test_an_empty_message_is_a_message():
     made = Made(Faults(delay=1.0), messages=True)
     made.layer.write(b"")

@@ -221,7 +221,7 @@ class FaultLayer(Layer):
     def _go_on(self) -> None:
         """As `_run`, outside a call of the level above, which is informed if all bytes are sent."""
         self._run()
-        if self._stuck and not self._output and not self._output.blocked:
+        if self._stuck and not self._output and not self._output.blocked and self._kept is None:
             self._stuck = False
             self.receiver.drained()
 
