@@ -141,6 +141,8 @@ def parse(text: str, *, client: bool = False) -> Address:
         likely = " or ".join(f"{one}://" for one in guess)
         hint = f"did you mean {likely}?" if guess else "expected one of: " + ", ".join(SCHEMES)
         raise AddressError(f"{_shown(text)}: unknown scheme {_shown(scheme)}; {hint}")
+    if client and known.shape is Shape.REQUEST:
+        raise AddressError(f"{_shown(text)}: echoctl has no HTTP client; use curl, or ws:// for a WebSocket")
     if "#" in rest:
         raise AddressError(f"{_shown(text)}: an address has no fragment; write # as %23")
     before, _, query = rest.partition("?")
@@ -154,7 +156,7 @@ def parse(text: str, *, client: bool = False) -> Address:
     return _host_address(text, scheme, before, options, client)
 
 
-_OTHER_SCHEMES: Final = {"http": ("ws",), "https": ("wss", "tls"), "ssl": ("tls",)}
+_OTHER_SCHEMES: Final = {"https": ("wss", "tls"), "ssl": ("tls",)}
 """Schemes of other programs, and the one to write instead."""
 _USUAL_PORTS: Final = {"ws": "80", "wss": "443"}
 """The ports of a client's URL without a port (RFC 6455 3)."""

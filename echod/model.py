@@ -210,6 +210,7 @@ class Service:
     streams: ClassVar[bool] = True  #: whether the kind can be served on tcp, unix …
     messages: ClassVar[bool] = True  #: and on unix-seqpacket; needs `streams`, and a reply that ends
     datagrams: ClassVar[bool] = True  #: and on udp, unix-dgram …
+    requests: ClassVar[bool] = False  #: and on http
     conversational: ClassVar[bool] = False
     """Whether a datagram peer has a session, like a stream. It joins, receives output without a request, and leaves by
     an end of its session or after `idle`."""
@@ -236,6 +237,8 @@ class Service:
         """Whether the kind can be served on transports of a shape."""
         if shape is Shape.DATAGRAM:
             return cls.datagrams
+        if shape is Shape.REQUEST:
+            return cls.requests
         return cls.streams and (cls.messages or shape is Shape.STREAM)
 
     def chosen_faults(self, layer: str, text: str) -> Faults | None:

@@ -1,4 +1,4 @@
-"""The three shapes of a transport: stream, message and datagram.
+"""The shapes of a transport: stream, message, datagram, and request with response.
 
 Code that treats transports differently checks the shape, never the scheme.
 """
@@ -14,6 +14,7 @@ class Shape(Enum):
     STREAM = "stream"  #: a connection that carries bytes without boundaries; either side can finish sending
     MESSAGE = "message"  #: a connection that carries whole messages, in order
     DATAGRAM = "datagram"  #: single messages without a connection
+    REQUEST = "request"  #: a connection that carries requests of HTTP and their responses
 
     @property
     def has_connections(self) -> bool:
@@ -23,4 +24,4 @@ class Shape(Enum):
     @property
     def keeps_messages(self) -> bool:
         """Whether data that is received at once is one whole message, rather than a part of a stream."""
-        return self is not Shape.STREAM
+        return self in (Shape.MESSAGE, Shape.DATAGRAM)

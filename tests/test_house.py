@@ -42,7 +42,8 @@ MAY_IMPORT = {
     "tls": "escaping small_files",
     "measurement": "",
     "services": "bus.bus_interface config.units faults gate measurement membership model shape socket_names small_files"
-    " escaping",
+    " escaping http",
+    "http": "gate model escaping",
     "bus": "gate",
     "shared_memory": "events faults gate membership model",
     "pages": "escaping transports.layers.http_answer",
@@ -57,7 +58,8 @@ MAY_IMPORT = {
     " startup_heap telemetry transports",
     "tap": "address config daemon early_signals gate model socket_names telemetry services stdio lineedit"
     " escaping transports version workers",
-    "admin": "faults gate membership model socket_names telemetry peercred services.outbox services.recording escaping",
+    "admin": "faults gate http membership model socket_names telemetry peercred services.outbox services.recording"
+    " escaping",
     "client": "address address_options config events faults fastpath gate measurement model socket_names peercred"
     " runtime_dir services shape small_files startup_heap stdio lineedit escaping tls transports version",
     "testing": "config daemon services telemetry transports",

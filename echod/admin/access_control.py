@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from echod.admin.http import HTTPSession
-from echod.admin.messages import TEXT, Answer, Handler, Request, Respond, error_answer
 from echod.escaping import clipped
+from echod.http.messages import TEXT, Answer, Handler, Request, Respond, error_answer
+from echod.http.session import HTTPSession
 from echod.model import RESET, Context, Peer, Quiet, Say, Service, Session
 from echod.peercred import overflow, own_user
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from echod.admin.messages import Handler, Request, Respond, error_answer, of_json
+from echod.http.messages import Handler, Request, Respond, error_answer, of_json
 
 FAULTS: Final = "/api/faults/"  #: followed by the name of the service
 _MEMBERS: Final = {"set": (dict, "an object"), "clear": (bool, "true or false"), "script": (str, "a text")}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 
-from echod.admin.messages import Answer, Handler, Request, Respond, error_answer, of_json
+from echod.http.messages import Answer, Handler, Request, Respond, error_answer, of_json
 from echod.membership import OperatorEvent, OperatorQueue, Unanswerable
 from echod.model import Context
 from echod.services.outbox import Outbox

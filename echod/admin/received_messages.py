@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, Final
 
-from echod.admin.messages import Answer, Handler, Request, Respond, error_answer, object_of_json, of_json
+from echod.http.messages import Answer, Handler, Request, Respond, error_answer, object_of_json, of_json
 from echod.services.recording import Recorded, Recorder
 
 RECEIVED: Final = "/api/received/"  #: followed by the name of the service

@@ -9,7 +9,10 @@ from itertools import chain
 from typing import Any, Final, Protocol
 
 from echod.admin.fault_resource import FAULTS, ServiceFaults, fault_handlers
-from echod.admin.messages import (
+from echod.admin.operator_sessions import CONSOLE, ConsoleService, handlers_of
+from echod.admin.received_messages import RECEIVED, received_handlers
+from echod.escaping import clipped
+from echod.http.messages import (
     TEXT,
     Answer,
     Handler,
@@ -20,9 +23,6 @@ from echod.admin.messages import (
     object_of_json,
     of_json,
 )
-from echod.admin.operator_sessions import CONSOLE, ConsoleService, handlers_of
-from echod.admin.received_messages import RECEIVED, received_handlers
-from echod.escaping import clipped
 from echod.services.recording import Recorder
 from echod.telemetry.metrics import exposition
 

@@ -15,12 +15,15 @@ CARRIES: Final[Mapping[Shape, str]] = {
     Shape.STREAM: "streams",
     Shape.MESSAGE: "messages",
     Shape.DATAGRAM: "datagrams",
+    Shape.REQUEST: "requests",
 }
 """The words for the data of each shape."""
 
 
 def refusal(kind: type[Service], shape: Shape, proxy: str | None = None) -> str:
     """Why a kind is not served over transports of a shape; "" if it is. `proxy` are the versions of PROXY headers."""
+    if shape is Shape.REQUEST and not kind.requests:
+        return "http:// is for the kind bin: use tcp:// or ws://"
     if not kind.is_served_over(shape):
         if not kind.streams:
             return f"{kind.kind} is served over datagrams only: use udp://"

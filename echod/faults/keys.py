@@ -16,8 +16,8 @@ from echod.config.value_types import DURATION, FILE, FLAG, NETWORKS, PROBABILITY
 from echod.faults.settings import Distribution, TlsFault, WebSocketFault
 from echod.shape import Shape
 
-STREAM: Final = frozenset({Shape.STREAM})
-CONNECTIONS: Final = frozenset({Shape.STREAM, Shape.MESSAGE})
+STREAM: Final = frozenset({Shape.STREAM, Shape.REQUEST})
+CONNECTIONS: Final = frozenset({Shape.STREAM, Shape.MESSAGE, Shape.REQUEST})
 MESSAGES: Final = frozenset({Shape.MESSAGE, Shape.DATAGRAM})
 EVERY_SHAPE: Final = frozenset(Shape)
 

@@ -127,7 +127,8 @@ PLURALS: Final = {Shape.STREAM: "streams", Shape.MESSAGE: "messages", Shape.DATA
 
 def _shapes(forms: Iterable[Scheme]) -> str:
     shapes = {form.shape for form in forms}
-    return " and ".join(word for shape, word in PLURALS.items() if shape in shapes)
+    words = {**PLURALS, Shape.REQUEST: "requests"}
+    return " and ".join(word for shape, word in words.items() if shape in shapes)
 
 
 def places(known: FaultKey) -> str:

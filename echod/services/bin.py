@@ -8,17 +8,16 @@ replies over HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from echod.faults.settings import Faults
 from echod.model import CLOSE, NOTHING, PLAIN, Arrival, End, Peer, Quiet, Reply, Say, Service, Session
 from echod.services import bin_request
+from echod.services.bin_pattern import pattern
 from echod.services.bin_request import CHOICES, LONGEST, Bounds, Request, RequestError
-
-PIECE: Final = 65_536  #: bytes that are sent at once
-PATTERN: Final = bytes(range(0x20, 0x7F)) + b"\n"  #: the bytes of `size`, again and again
+from echod.shape import Shape
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class Bin(Service):
     summary = "lets the client choose how the service fails"
     Options = BinOptions
     chooses_faults = True
+    requests = True
 
     @classmethod
     def configuration_errors(cls, options: BinOptions) -> Iterable[tuple[str, str]]:
@@ -56,6 +56,10 @@ class Bin(Service):
         return Bounds(frozenset(allowed), options.max_delay, options.max_size)
 
     def session(self, peer: Peer, say: Say) -> Session:
+        if peer.shape is Shape.REQUEST:
+            from echod.services.bin_http import http_session  # h11, which most daemons do not need
+
+            return http_session(peer, say, self.context, self.bounds)
         return Choosing(peer, self.bounds)
 
     def answer(self, datagram: bytes, peer: Peer) -> bytes | None:
@@ -145,14 +149,6 @@ def of_layers(learned: Mapping[str, object], bounds: Bounds) -> Request | None:
         if isinstance(text, str) and text and (found := _READERS[layer](text, bounds)) is not None:
             return found
     return None
-
-
-def pattern(size: int) -> Iterator[bytes]:
-    """`size` printable bytes in lines, in pieces."""
-    ring = PATTERN * (PIECE // len(PATTERN) + 2)
-    for at in range(0, size, PIECE):
-        begin = at % len(PATTERN)
-        yield ring[begin : begin + min(PIECE, size - at)]
 
 
 def _choose(peer: Peer, faults: Faults) -> None:

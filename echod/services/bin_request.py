@@ -28,8 +28,21 @@ CHOICES: Final = tuple(key for key in KEYS if key not in OF_SERVICES)
 SIZE: Final = "size"
 STATUS, BODY, HEADER = "status", "body", "header"
 OF_HTTP: Final = (STATUS, BODY, HEADER)
+FORBIDDEN: Final = frozenset(
+    {
+        *("content-length", "transfer-encoding", "connection", "trailer", "upgrade"),
+        *("set-cookie", "clear-site-data", "strict-transport-security", "content-security-policy"),
+        *("x-content-type-options", "access-control-allow-credentials", "service-worker-allowed", "cache-control"),
+    }
+)
+"""Headers that frame the response, or that would let a page of another site change a browser's state for this host."""
 _CHOSEN_BY: Final = {"tls": "by the server name of TLS", "websocket": "in the query of the WebSocket URL"}
-_PLURALS: Final = {Shape.STREAM: "streams", Shape.MESSAGE: "messages", Shape.DATAGRAM: "datagrams"}
+_PLURALS: Final = {
+    Shape.STREAM: "streams",
+    Shape.MESSAGE: "messages",
+    Shape.DATAGRAM: "datagrams",
+    Shape.REQUEST: "requests",
+}
 _DELAYS: Final = ("delay", "jitter", "delay_close")
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}): *([\x20-\x7e]{0,1000})")
 
@@ -177,8 +190,8 @@ def _with_http(request: Request, key: str, value: str, bounds: Bounds) -> Reques
     header = _HEADER.fullmatch(value)
     if header is None:
         raise RequestError(f"{HEADER}: {clipped(value)} must be NAME:VALUE in ASCII")
-    if header[1].lower() in ("content-length", "transfer-encoding", "connection"):
-        raise RequestError(f"{HEADER}: {header[1]} frames the response, and cannot be chosen")
+    if header[1].lower() in FORBIDDEN:
+        raise RequestError(f"{HEADER}: {header[1]} cannot be chosen")
     return replace(request, headers=(*request.headers, (header[1], header[2].strip())))
 
 

@@ -55,6 +55,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
         "tls": Scheme(Shape.STREAM, _INET_STREAM, "tcp", layers=(_TLS,)),
         "ws": Scheme(Shape.MESSAGE, _INET_STREAM, "tcp", layers=("websocket",), has_url_path=True),
         "wss": Scheme(Shape.MESSAGE, _INET_STREAM, "tcp", layers=(_TLS, "websocket"), has_url_path=True),
+        "http": Scheme(Shape.REQUEST, _INET_STREAM - {"source"}, "tcp"),
         "unix": Scheme(Shape.STREAM, _FILE | _BACKLOG, "unix", has_path=True, is_bare=True),
         "unix-dgram": Scheme(Shape.DATAGRAM, _FILE, "unix_dgram", has_path=True),
         "unix-seqpacket": Scheme(Shape.MESSAGE, _FILE | _BACKLOG, "unix_seqpacket", has_path=True),

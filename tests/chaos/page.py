@@ -42,7 +42,7 @@ HELD_BY: Final[Mapping[int, tuple[str, ...]]] = {
     41: ("tests/gate/test_text_escaping.py", "tests/gate/test_conversations.py", "tests/unit/test_escaping.py"),
     42: ("tests/system/test_locales.py",),
     43: ("tests/system/test_unix_paths.py", "tests/system/test_socket_activation.py"),
-    44: ("tests/system/test_echoctl_admin.py", "tests/unit/test_admin_http.py"),
+    44: ("tests/system/test_echoctl_admin.py", "tests/unit/test_http_session.py"),
     48: ("tests/system_wide/test_failing_calls.py",),
     80: ("tests/system/test_reload_leaks.py",),
     82: ("tests/system/test_workers.py",),
@@ -52,8 +52,8 @@ HELD_BY: Final[Mapping[int, tuple[str, ...]]] = {
     66: ("tests/gate/test_slow_conversations.py", "tests/unit/test_gate_work_budget.py"),
     67: ("tests/gate/test_slow_conversations.py", "tests/unit/test_admin_operator_sessions.py"),
     68: ("tests/gate/test_slow_conversations.py", "tests/unit/test_services_outbox.py"),
-    70: ("tests/system/test_admin_interface.py", "tests/unit/test_admin_http.py"),
-    71: ("tests/system/test_admin_interface.py", "tests/unit/test_admin_http.py"),
+    70: ("tests/system/test_admin_interface.py", "tests/unit/test_http_session.py"),
+    71: ("tests/system/test_admin_interface.py", "tests/unit/test_http_session.py"),
 }
 """The tests that check the countable part of each promise at every commit."""
 

@@ -34,6 +34,7 @@ SHOWN: Final = "shown"  #: the daemon that prints what clients send; its fast pa
 STREAM: Final = Shape.STREAM
 MESSAGE: Final = Shape.MESSAGE
 DATAGRAM: Final = Shape.DATAGRAM
+REQUEST: Final = Shape.REQUEST
 
 # One contract is one test function for every transport; a slow example is not a failure on two shared cores.
 anything = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
@@ -121,6 +122,7 @@ TRANSPORTS: Final[Mapping[str, Transport]] = {
     ),
     "ws": Transport(MESSAGE, "ws://127.0.0.1:0/", WebSocketClient, bare=False, fast=False),
     "wss": Transport(MESSAGE, "wss://127.0.0.1:0/", partial(WebSocketClient, secure=True), bare=False, fast=False),
+    "http": Transport(REQUEST, "http://127.0.0.1:0", _stream(socket.AF_INET), fast=False),
     "unix-dgram": Transport(DATAGRAM, "unix-dgram://{dir}/{name}.dgram", _named),
 }
 """Every transport of this version; a scheme without a line here fails a test."""

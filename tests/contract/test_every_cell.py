@@ -111,6 +111,8 @@ def exchange(place: Place, cell: str, first_message: bytes, *, silent: bool) -> 
                 head += client.recv(1)
             assert head.startswith(b"HTTP/1.1 101 ")
             hello = b"\x82\xfe" + len(first_message).to_bytes(2, "big") + bytes(4) + first_message
+        if scheme == "http":
+            hello = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
         if not datagram:
             client.sendall(hello)
         if silent:

@@ -205,7 +205,7 @@ class Refusing(SynchronousTestCase):
             ("unix:///a\u2028", r"'\u{2028}' is not allowed in an address; write it as %E2%80%A8"),
             ("tpc://h:7", "unknown scheme tpc; did you mean tcp://?"),
             ("TCP://h:7", "unknown scheme TCP; did you mean tcp://?"),
-            ("http://h:7/echo", "unknown scheme http; did you mean ws://?"),
+            ("http://h:7/echo", "http:// has no path; leave out /echo"),
             ("HTTPS://h:7", "unknown scheme HTTPS; did you mean wss:// or tls://?"),
             ("ssl://h:7", "unknown scheme ssl; did you mean tls://?"),
             ("gopher://h:7", "unknown scheme gopher; expected one of: tcp, udp, tls"),

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from echod.admin.fault_resource import FaultChange, change_of, fault_handlers
-from echod.admin.messages import Request
+from echod.http.messages import Request
 from echod.model import Peer
 from echod.socket_names import UnixName
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.admin.http import BODY
-from echod.admin.messages import Request
 from echod.admin.operator_sessions import handlers_of
+from echod.http.messages import Request
+from echod.http.session import BODY
 from echod.model import Context, Peer
 from echod.services.console import Console
 from echod.services.outbox import BEHIND, OVERHEAD, WAITING, ReplyOutbox

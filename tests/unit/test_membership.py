@@ -6,9 +6,9 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from echod.admin.messages import Request
 from echod.admin.operator_sessions import handlers_of
 from echod.daemon.daemon_wide_state import LocalState, SharedState
+from echod.http.messages import Request
 from echod.membership import Membership
 from echod.model import Context, End, Peer, Reply, Service
 from echod.services.chat import Chat, ChatOptions

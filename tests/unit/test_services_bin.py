@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from echod.faults.keys import KEYS
 from echod.faults.settings import NO_FAULTS, Faults
 from echod.model import End, Peer
-from echod.services.bin import Bin, BinOptions, pattern
+from echod.services.bin import Bin, BinOptions
+from echod.services.bin_pattern import pattern
 from echod.services.bin_request import (
     CHOICES,
     LONGEST,

@@ -247,8 +247,8 @@ def _is_own_origin(origin: str, host: str, resource: Resource) -> bool:
     """Whether the page that connects is of this host and port, or of an origin in the configuration."""
     if origin in resource.origins or "*" in resource.origins:
         return True
-    scheme, _, authority = origin.partition("://")
-    return scheme in ("http", "https") and authority.lower() == host.lower()
+    authority = origin.partition("://")[2]
+    return origin.startswith(("http://", "https://")) and authority.lower() == host.lower()
 
 
 def _deflate() -> ServerPerMessageDeflateFactory:

@@ -1,4 +1,4 @@
-"""Requests and responses of the admin interface, for its resources. Without HTTP and socket."""
+"""Requests and responses, for the code that answers them. Without HTTP and socket."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     peer: Peer
+    raw_query: str = ""  #: the query as it was sent, with repeated keys
 
 
 @dataclass(frozen=True)

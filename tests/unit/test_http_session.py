@@ -10,11 +10,11 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from echod.admin.access_control import AT_ONCE, AdminOptions, AdminService
-from echod.admin.http import AHEAD, BODY, EVENT, HEAD, PATIENCE, PIECE, REQUEST, SILENCE, HTTPSession
-from echod.admin.messages import SLICE, Answer, error_answer, of_json
 from echod.admin.resources import MOST_ASKED, DaemonResources, ReloadResult
 from echod.events import Counters
 from echod.gate.work_budget import PORTION, TURN, WorkBudget
+from echod.http.messages import SLICE, Answer, error_answer, of_json
+from echod.http.session import AHEAD, BODY, EVENT, HEAD, PATIENCE, PIECE, REQUEST, SILENCE, HTTPSession
 from echod.model import Context, End, Peer
 from echod.services.chat import Chat
 from echod.services.recording import Recorder

@@ -22,9 +22,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
-from echod.admin.messages import JSON, Answer, Feed, Handler, Request, error_answer
 from echod.escaping import escaped
 from echod.gate.work_budget import UNIT_BYTES, WorkBudget
+from echod.http.messages import JSON, Answer, Feed, Handler, Request, error_answer
 from echod.model import CLOSE, NOTHING, PLAIN, RESET, Arrival, Peer, Reply, Say
 
 HEAD: Final = 8_192  #: bytes of a request line and its headers: the limit of Apache and nginx
@@ -40,7 +40,7 @@ PIECE: Final = 32  #: of each piece of a response, even if it has no bytes: its 
 
 
 class HTTPSession:
-    """One connection of the interface. Call `overdue` about once a second. All connections share `work`."""
+    """One connection. Call `overdue` about once a second, if a slow request is to end. All share `work`."""
 
     def __init__(
         self,
@@ -252,7 +252,9 @@ class HTTPSession:
         except ValueError as error:
             self._refuse(400, f"the target of the request is not valid: {error}")
             return
-        request = Request(current.method.decode("latin-1"), target.path, query, headers, bytes(self._body), self._peer)
+        request = Request(
+            current.method.decode("latin-1"), target.path, query, headers, bytes(self._body), self._peer, target.query
+        )
         self._answering, self._ahead = True, 0
         self._handler(request, self._respond)
 
@@ -307,8 +309,9 @@ class HTTPSession:
         self._out += self._http.send(event) or b""
 
 
+_PHRASES: Final = {one.value: one.phrase for one in HTTPStatus}
 _MAY_ANSWER: Final = (h11.IDLE, h11.SEND_RESPONSE)
 
 
 def _head(status: int, headers: list[tuple[str, str]]) -> h11.Response:
-    return h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase)
+    return h11.Response(status_code=status, headers=headers, reason=_PHRASES.get(status, ""))
