@@ -104,9 +104,9 @@ class StreamSocket:
     def flush(self) -> None:
         if self._queue and self._gone is None and not self._in_turn and not self._stuck:
             self._in_turn = True
-            failed = self._send() < 0
+            self._send()
             self._in_turn = False
-            if failed:
+            if self.fileno() < 0:  # closed: it failed, or this was the last data after both sides had ended
                 self._watcher.soon(self._tell_lost)
 
     def pause(self) -> None:
