@@ -99,7 +99,7 @@ def key_exchange_groups(record: bytes) -> list[int]:
     hello = client_hello(record)
     if hello is None:
         return []
-    return [*hello.keys, *(group for group in hello.groups if group not in hello.keys)]
+    return list(dict.fromkeys(hello.keys + hello.groups))
 
 
 def _numbers(vector: _Reader) -> list[int]:

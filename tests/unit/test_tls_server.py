@@ -97,6 +97,17 @@ def test_without_a_known_group_the_default_context_is_used(contexts):
         assert contexts.context_for_hello(record) is contexts.default
 
 
+def test_the_groups_of_a_hello_are_in_its_order_without_repetitions(contexts):
+    shares = b"".join(number.to_bytes(2, "big") + b"\0\0" for number in range(1000, 3000))
+    groups = b"".join(number.to_bytes(2, "big") for number in range(2000, 6000)) + b"\0\x1d"
+    extensions = b"".join(
+        kind.to_bytes(2, "big") + (len(body) + 2).to_bytes(2, "big") + len(body).to_bytes(2, "big") + body
+        for kind, body in ((10, groups), (51, shares))
+    )
+    body = bytes(34) + b"\0" + b"\0\0" + b"\0" + len(extensions).to_bytes(2, "big") + extensions
+    assert key_exchange_groups(bytes(6) + len(body).to_bytes(3, "big") + body) == [*range(1000, 6000), 29]
+
+
 @given(st.data())
 def test_a_malformed_hello_has_no_groups_or_known_ones(data):
     record = bytearray(hello("X25519"))

@@ -1,4 +1,4 @@
-"""RecordQueue are cut out of any pieces, and the cost of many."""
+"""Records are cut out of any pieces, and the cost of many."""
 
 import pytest
 from hypothesis import given
@@ -44,6 +44,14 @@ def test_a_part_of_a_header_waits():
     assert (bytes(records.take()), records.begun) == (record(3)[:6], 1)
     records.add(record(3)[6:])
     assert (bytes(records.take()), records.begun) == (record(3)[6:], 0)
+
+
+def test_a_part_of_a_header_does_not_keep_the_read_that_it_came_with():
+    records = RecordQueue()
+    records.add(record(10_000) * 6 + b"\x17\x03")
+    assert sum(len(piece) for piece, _ in taken(records)) == 6 * 10_005
+    assert records._data == b"\x17\x03"
+    assert type(records._data) is bytes
 
 
 def test_one_whole_record_needs_no_queue():

@@ -81,7 +81,8 @@ class RecordQueue:
             begun += 1
         end = min(at, size, READ)
         self._left, self.begun = at - end, begun
-        self._data = data[end:] if end < size else b""
+        rest = data[end:]  # a part of a header must not keep the whole read
+        self._data = rest if size - end >= HEADER else bytes(rest)
         return data[:end]
 
     def clear(self) -> None:
