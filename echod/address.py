@@ -40,13 +40,17 @@ class Address:
     path: str = ""  #: of a Unix socket or a WebSocket; the name after `systemd:`; the text of an endpoint string
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
     last_port: int = 0  #: of a range that begins with `port`; 0: there is only `port`
+    query: str = ""  #: of the request that a client of a WebSocket sends, as it is in the URL
 
     def __hash__(self) -> int:
-        return hash((self.scheme, self.host, self.port, self.last_port, self.path, frozenset(self.options.items())))
+        return hash(
+            (self.scheme, self.host, self.port, self.last_port, self.path, self.query, frozenset(self.options.items()))
+        )
 
     def __str__(self) -> str:
         """The address as its URL, with its options: `parse` of it is equal to it."""
-        return self.label + (f"?{query}" if (query := "&".join(map(option_text, self.options.items()))) else "")
+        options = "&".join(map(option_text, self.options.items()))
+        return self.label + (f"{'&' if self.query else '?'}{options}" if options else "")
 
     @property
     def label(self) -> str:
@@ -60,7 +64,8 @@ class Address:
             return f"{self.scheme}://{path}"
         host = re.sub("%(?=25.)", "%25", self.host)  # a scope that begins as an encoded % does
         last = f"-{self.last_port}" if self.last_port else ""
-        return f"{self.scheme}://{Inet(host, self.port)}{last}{path}"
+        query = f"?{self.query}" if self.query else ""
+        return f"{self.scheme}://{Inet(host, self.port)}{last}{path}{query}"
 
     @property
     def each(self) -> tuple[Address, ...]:
@@ -120,7 +125,8 @@ def parse(text: str, *, client: bool = False) -> Address:
     """Parse an address of the configuration, `--listen` or echoctl.
 
     A text without `://` is `systemd:NAME` or a Twisted endpoint string. For a `client`, `*` and port 0 are refused,
-    because a client cannot connect to them. Raises AddressError.
+    because a client cannot connect to them. What is not an option of its WebSocket URL is the query of its request.
+    Raises AddressError.
     """
     if not text.strip():
         raise AddressError("the address is empty; write one such as tcp://127.0.0.1:10007")
@@ -146,6 +152,9 @@ def parse(text: str, *, client: bool = False) -> Address:
     if "#" in rest:
         raise AddressError(f"{_shown(text)}: an address has no fragment; write # as %23")
     before, _, query = rest.partition("?")
+    asked = ""
+    if client and known.has_url_path:
+        query, asked = _request_query(known, query)
     options = _options(text, scheme, known, query, client)
     if known.has_path:
         path = _unix_path(text, scheme, before)
@@ -153,7 +162,7 @@ def parse(text: str, *, client: bool = False) -> Address:
             right = "an abstract name has no file, and anyone may connect: use a path"
             raise AddressError(f"{_shown(text)}: {meant[0]} cannot be set here: {right}")
         return Address(scheme, path=path, options=options)
-    return _host_address(text, scheme, before, options, client)
+    return replace(_host_address(text, scheme, before, options, client), query=asked)
 
 
 _OTHER_SCHEMES: Final = {"https": ("wss", "tls"), "ssl": ("tls",)}
@@ -296,6 +305,15 @@ def _port(text: str, port: str, client: bool) -> int:
         problem = f"port {_shown(port)} is {wrong}" if port else "the port is missing"
         raise AddressError(f"{_shown(text)}: {problem} ({lowest}–65535)")
     return int(port)
+
+
+def _request_query(known: Scheme, query: str) -> tuple[str, str]:
+    """The options in the query of a URL, and the other parts, which belong to the request."""
+    options: list[str] = []
+    others: list[str] = []
+    for part in query.split("&"):
+        (options if unquote(part.partition("=")[0]) in known.options else others).append(part)
+    return "&".join(options), "&".join(others)
 
 
 def _options(text: str, scheme: str, known: Scheme, query: str, client: bool) -> dict[str, str | int | bool]:

@@ -69,6 +69,14 @@ def test_the_options_of_the_request_reach_the_service(base):
     assert (told["headers"]["origin"], told["headers"]["user-agent"]) == (own, "test")
 
 
+def test_the_query_of_the_url_reaches_the_service_without_the_options(base):
+    printed, _ = echoctl("send", f"{base}/whoami?token=a%20b&dscp=ef&empty=&flag", "x")
+    told = json.loads(printed)["websocket"]
+    assert (told["path"], told["query"]) == ("/whoami", "token=a%20b&empty=&flag")
+    _, error = echoctl("send", f"{base}/none?x=1", "x", code=1)
+    assert error.startswith(f"echoctl: {base}/none?x=1: HTTP 404 Not Found: ")
+
+
 @pytest.mark.parametrize(
     ("path", "words", "said"),
     [

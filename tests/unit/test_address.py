@@ -293,6 +293,17 @@ class Refusing(SynchronousTestCase):
         for text in ("tcp://h:7 ", " tcp://h:7", "tcp://h:7\n"):
             self.assertIn("white space around the address; write tcp://h:7", refused(text))
 
+    def test_a_client_of_a_websocket_may_send_a_query(self) -> None:
+        address = parse("ws://h:7/a?x=1&dscp=8&é=%26&y", client=True)
+        self.assertEqual((address.path, address.query, address.options), ("/a", "x=1&é=%26&y", {"dscp": 8}))
+        self.assertEqual(str(address), "ws://h:7/a?x=1&é=%26&y&dscp=8")
+        self.assertEqual(parse(str(address), client=True), address)
+        self.assertNotEqual(parse("ws://h:7/a?x=2&dscp=8", client=True), address)
+        self.assertEqual(parse("wss://h/?x", client=True).label, "wss://h:443/?x")
+        self.assertIn("unknown option x", refused("ws://h:7/a?x=1"))
+        self.assertIn("unknown option x", refused("tcp://h:7?x=1", client=True))
+        self.assertIn("dscp=x must be", refused("ws://h:7/a?y=1&dscp=x", client=True))
+
     def test_a_client_refuses_options_for_listening(self) -> None:
         for text in ("tcp://h:7?backlog=5", "unix:///s?mode=0600", "unix-dgram:///s?user=a", "udp://h:7?v6only=no"):
             parse(text)

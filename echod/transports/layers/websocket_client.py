@@ -20,6 +20,7 @@ from echod.transports.layers.layer_interface import Build, ProtocolError, Stream
 from echod.transports.layers.websocket import HEAD, WebSocket
 
 _ORDERLY: Final = frozenset({1000, 1001, 1005})  #: codes of an orderly end; 1005 is a Close without a code
+QUERY: Final = "%/?:@!$&'()*+,;=~"  #: characters of a query that are not quoted (RFC 3986 3.4)
 BODY: Final = 65_536  #: bytes of the body of a refusal that are read, for its first line
 
 
@@ -52,7 +53,7 @@ class WebSocketClient(WebSocket):
         path = quote(address.path or "/", safe="/@:+,;=!$'()*~", errors="surrogateescape")
         host = address.host.partition("%")[0]  # a scope is meaningful on this machine only (RFC 6874 4)
         self._negotiation = ClientProtocol(
-            WebSocketURI(secure, host, address.port, path, "", None, None),
+            WebSocketURI(secure, host, address.port, path, quote(address.query, safe=QUERY), None, None),
             origin=origin,  # type: ignore[arg-type]  # Origin and Subprotocol are NewTypes of str
             extensions=[ClientPerMessageDeflateFactory()] if compression else None,
             subprotocols=list(subprotocols) or None,  # type: ignore[arg-type]
