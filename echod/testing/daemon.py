@@ -282,8 +282,8 @@ class Daemon(Served):
 
 
 def _flat(listener: Mapping[str, Any]) -> dict[str, int]:
-    """The counters of a listener, with those by reason as `refused:REASON` and `closed:REASON`."""
+    """The counters of a listener: `refused:REASON`, `closed:REASON` and `fault:KEY` are groups of them."""
     counters = {name: value for name, value in listener.items() if isinstance(value, int)}
-    for group in ("refused", "closed"):
-        counters |= {f"{group}:{reason}": count for reason, count in listener[group].items()}
+    for group, name in (("refused", "refused"), ("closed", "closed"), ("faults", "fault")):
+        counters |= {f"{name}:{reason}": count for reason, count in listener[group].items()}
     return counters

@@ -51,9 +51,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("words", [("-p", "no:xdist"), ("-n", "2")], ids=["one", "xdist"])
-def test_the_fixtures_and_the_log_of_a_failure(folder, words):
-    said, code = pytest_run(folder, *words)
+def test_the_fixtures_and_the_log_of_a_failure_in_two_processes(folder):
+    said, code = pytest_run(folder, "-n", "2")
     assert code == 1
     assert "1 failed, 4 passed" in said
     log = said.partition("Log of echod 1")[2]

@@ -225,6 +225,10 @@ def test_faults_change_while_it_runs_also_for_open_connections_and_over_a_restar
 def test_faults_from_the_start():
     with Daemon("echo=tcp://127.0.0.1:0", faults={"close-after": "3"}, timeout=SECONDS) as daemon:
         assert exchanged(daemon.address) == b"hel"
+        running = daemon.counters()
+        daemon.stop()
+        assert running == daemon.counters()
+        assert running["fault:close-after"] == 1
 
 
 def aborted(daemon):
