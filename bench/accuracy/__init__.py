@@ -1,0 +1,1 @@
+"""The accuracy of measuring clients: `python -m bench.accuracy`."""
