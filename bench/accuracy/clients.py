@@ -116,6 +116,8 @@ class Irtt:
         sent = stats["packets_sent"]
         losses = ("packet_loss_percent", "upstream_loss_percent", "downstream_loss_percent")
         lost, ahead, home = (round(sent * stats[name] / 100) for name in losses)
+        if not 0 <= ahead <= sent or not 0 <= home <= sent:  # they wrap below 0 if there are more copies than losses
+            ahead = home = -1
         found = Found(sent=sent, lost=lost, lost_ahead=ahead, lost_home=home, duplicated=stats["duplicates"])
         found.ahead_ms, found.home_ms = (stats[name]["median"] / 1e6 for name in ("send_delay", "receive_delay"))
         found.reordered = stats["late_packets"]

@@ -34,7 +34,9 @@ MARK: Final = 16  #: bytes of the mark at the start of a datagram probe, and so 
 LARGEST_DATAGRAM: Final = 65_507  #: maximum payload of a UDP datagram over IPv4, in bytes (RFC 768, RFC 791)
 LARGEST_PIECE: Final = 16 * 1024 * 1024  #: maximum bytes of a probe on a stream; its reply is held in memory, too
 PATIENCE: Final = 5.0  #: seconds that ping waits for a reply
+SEARCH: Final = "probe"  #: the value of -M that searches the path MTU
 FLOOD_INTERVAL: Final = 0.01  #: seconds: ping(8) -f sends at least 100 probes a second
+_WRITTEN: Final = {"deadline": "-w", "flood": "-f", "adaptive": "-A"}  # options that have no long name
 _OF_ADDRESS: Final = {"I": "interface", "Q": "dscp", "t": "ttl", "M": "df"}  # options that are one of the URL
 
 
@@ -118,8 +120,9 @@ def _packets(command: Parser) -> None:
     command.add_argument(
         "-M",
         dest="df",
-        choices=("do", "want", "dont"),
-        help="the IPv4 flag DF: do sets it, want follows path MTU discovery, dont clears it",
+        choices=("do", "want", "dont", "probe"),
+        help="the IPv4 flag DF: do sets it, want follows path MTU discovery, dont clears it; probe searches the path"
+        " MTU with it (UDP)",
     )
     command.add_argument("-I", metavar="NAME", dest="interface", type=address_option("interface"), help="the interface")
     command.add_argument(
@@ -181,6 +184,8 @@ def unfit(arguments: argparse.Namespace) -> str:
         return "--poisson: leave out -A and -f, whose probes follow the replies"
     if arguments.size is not None and arguments.sizes is not None:
         return "--sizes: leave out --size"
+    if arguments.df == SEARCH and (wrong := _unfit_search(arguments)):
+        return wrong
     if arguments.plot is not None and (len(arguments.urls) > 1 or (arguments.flows or 1) > 1):
         return "--plot draws one path only; leave out the other URLs and --flows"
     targets = []
@@ -190,6 +195,20 @@ def unfit(arguments: argparse.Namespace) -> str:
             return wrong
         targets += _flows(one)
     vars(arguments).update({**vars(targets[-1]), "targets": targets})
+    return ""
+
+
+def _unfit_search(arguments: argparse.Namespace) -> str:
+    """The usage error if a search of the path MTU has options of probes on a schedule, or other URLs; or ""."""
+    for url in arguments.urls:
+        if not is_udp(url):
+            return f"-M {SEARCH} is for udp:// only, not for {url.label}"
+    for name in ("count", "deadline", "size", "sizes", "flows", "connect", "proxy", "auth_key", "plot", "csv"):
+        if getattr(arguments, name):
+            return f"-M {SEARCH} chooses its own probes: leave out {_WRITTEN.get(name, f'--{name}').replace('_', '-')}"
+    for name in ("json_lines", "warn", "critical", "flood", "adaptive", "poisson"):
+        if getattr(arguments, name):
+            return f"-M {SEARCH} has one result: leave out {_WRITTEN.get(name, f'--{name}').replace('_', '-')}"
     return ""
 
 
@@ -217,7 +236,7 @@ def _unfit_one(arguments: argparse.Namespace) -> str:
     """The usage error for one URL, or ""."""
     for letter, option in (*_OF_ADDRESS.items(), ("-source", "source")):
         value = getattr(arguments, option)
-        if value is None:
+        if value is None or value == SEARCH:
             continue
         if option not in arguments.url.form.options:
             lacks = "DF flag" if option == "df" else f"option {option}"

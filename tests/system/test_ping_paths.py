@@ -336,3 +336,39 @@ def test_the_quit_key_prints_the_directions(daemon):
             assert process.poll() is None
         finally:
             process.kill()
+
+
+# the path MTU
+
+
+def test_the_path_mtu_is_found_also_without_icmp(daemon):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as narrow:
+        narrow.bind(("127.0.0.1", 0))
+        narrow.settimeout(0.2)
+        over = threading.Event()
+
+        def drop_large() -> None:
+            while not over.is_set():
+                try:
+                    data, client = narrow.recvfrom(65_536)
+                except TimeoutError:
+                    continue
+                if len(data) <= 1392:
+                    narrow.sendto(data, client)
+
+        thread = threading.Thread(target=drop_large, daemon=True)
+        thread.start()
+        try:
+            found = figures("-M", "probe", "-W", "100ms", f"udp://127.0.0.1:{narrow.getsockname()[1]}")
+        finally:
+            over.set()
+            thread.join(SECONDS)
+    assert (found["path_mtu"], found["largest_size"], found["error"]) == (1420, 1392, None)
+    said = ping("-q", "-M", "probe", daemon.url("echo", "udp://127"))
+    assert said.endswith(": path MTU 65535 bytes: probes of 65507 bytes arrive, and none of 65508\n")
+
+
+def test_a_search_without_replies_is_an_error():
+    ended = run(*ECHOCTL, "ping", "-M", "probe", "udp://127.0.0.1:9")
+    assert ended.returncode == 1
+    assert ended.stderr.decode() == "echoctl: udp://127.0.0.1:9: connection refused (ECONNREFUSED)\n"

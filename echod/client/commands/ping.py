@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from echod.client import monitoring
+from echod.client.mtu_search import MtuSearch
+from echod.client.ping_options import SEARCH
 from echod.client.ping_output import COLUMNS, csv_line, output
 from echod.client.ping_run import PingRun
 from echod.client.stdout import INTERRUPTED, fail, put_text
@@ -24,7 +26,7 @@ class Ping:
         self._arguments = arguments
         self._finish = finish
         self._codes: list[int] = []
-        self._runs: list[PingRun] = []
+        self._runs: list[PingRun | MtuSearch] = []
         if not self._open_files():
             finish(monitoring.UNKNOWN if self._monitors else 1)
             return
@@ -32,7 +34,10 @@ class Ping:
             put_text(csv_line(COLUMNS))
         for target in arguments.targets:
             target.picture, target.hmac_key = arguments.picture, arguments.hmac_key
-            self._runs.append(PingRun(reactor, target, output(target), self._ended))
+            if arguments.df == SEARCH:
+                self._runs.append(MtuSearch(reactor, target, self._ended))
+            else:
+                self._runs.append(PingRun(reactor, target, output(target), self._ended))
 
     @property
     def _monitors(self) -> bool:
@@ -86,6 +91,8 @@ class Ping:
         warn, critical = self._arguments.warn, self._arguments.critical
         codes = []
         for run in self._runs:
+            if isinstance(run, MtuSearch):
+                continue
             found = run.figures()
             codes.append(code := monitoring.state_of(found, warn, critical))
             if not (self._arguments.json or self._arguments.json_lines or self._arguments.csv):
