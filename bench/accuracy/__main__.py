@@ -42,7 +42,7 @@ def path(server: int, name: str, seed: int) -> Iterator[tuple[int, dict[str, Any
 
 
 class Truth:
-    """What the path did to the probes of a client, by its records."""
+    """The fate of the probes of a client on the path, by its records."""
 
     def __init__(self, client: Client, records: Mapping[str, Any]) -> None:
         self.lost_ahead = self.lost_home = self.copies = 0

@@ -23,7 +23,7 @@ SECONDS: Final = 60.0  #: a client that takes longer has failed
 
 @dataclass
 class Found:
-    """What a client has reported. Times are nanoseconds by the number of the probe, from 0."""
+    """The report of a client. Times are nanoseconds by the number of the probe, from 0."""
 
     times: dict[int, int] = field(default_factory=dict)
     sent: int = 0
@@ -52,7 +52,7 @@ class Client(Protocol):
         """Send probes to a port on loopback."""
 
     def number(self, head: bytes, *, reply: bool) -> int | None:
-        """The number of the probe that a datagram belongs to, by its first 32 bytes; None if it is no probe."""
+        """The number of the probe that a datagram belongs to, by its first 32 bytes; None if it belongs to none."""
 
 
 class Echoctl:

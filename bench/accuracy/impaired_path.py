@@ -2,7 +2,7 @@
 
 It runs as a process of its own: `python -m bench.accuracy.impaired_path SETTINGS`, where SETTINGS is a JSON object. It
 prints its port, and at the end of its standard input one JSON object with a record for each datagram. Times are the
-kernel's, of receiving and of sending, so the record is exact whatever the process itself takes.
+kernel's, of receiving and of sending, so the record is exact regardless of the time in the process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SPUN: Final = 0.0003  #: seconds before a datagram is due that are waited in a l
 
 @dataclass
 class Direction:
-    """What happens to the datagrams of one direction, and what happened to each."""
+    """The behaviour of one direction, and a record for each of its datagrams."""
 
     delay: float = 0.0  #: seconds
     jitter: float = 0.0  #: the delay is uniform between delay - jitter and delay + jitter
