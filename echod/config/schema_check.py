@@ -156,7 +156,8 @@ class Reading:
                 found["kind"] = Written(self.kind(name), DEFAULT, joined(path, "kind"))
             except ValueError as error:
                 if self.whole:
-                    self.add_error(tables[0][0], path, f"{error}" if name in PLANNED else f'{error}; or add kind = "…"')
+                    hint = ' Or add kind = "…"' if str(error).endswith("?") else '; or add kind = "…"'
+                    self.add_error(tables[0][0], path, f"{error}{'' if name in PLANNED else hint}")
         return found
 
     def _addresses(self, found: Found, tables: Layers, path: str) -> None:

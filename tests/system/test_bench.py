@@ -136,8 +136,10 @@ def test_every_byte_of_a_datagram_is_compared(built, load, way, options):
     with peer(built, "c_udp.c", way) as port:
         report = verified(load("datagram", port, *options))
     number = 8  # bytes of the number, which are checked separately
-    assert report["verified"] == report["messages"] * (64 - number)
-    assert report["lost"] == 0
+    compared, rest = divmod(report["verified"], 64 - number)
+    assert rest == 0
+    # On a busy machine a reply may be late: it is compared, although it counts as lost.
+    assert report["messages"] <= compared <= report["messages"] + report["lost"]
 
 
 def test_idle_connections_are_opened_used_and_closed(built, load):

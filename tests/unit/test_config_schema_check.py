@@ -110,7 +110,7 @@ def test_every_element_of_an_array_is_checked():
         (with_echo(kind=3), 'services.echo.kind: must be the name of a kind, such as "echo", not a number'),
         (
             {"services": {"ecoh": SERVICE}},
-            'services.ecoh: unknown kind "ecoh"; did you mean echo?; or add kind = "…"',
+            'services.ecoh: unknown kind "ecoh"; did you mean echo? Or add kind = "…"',
         ),
         (
             {"services": {"a b": SERVICE | {"kind": "echo"}}},
