@@ -125,8 +125,8 @@ def parse(text: str, *, client: bool = False) -> Address:
     """Parse an address of the configuration, `--listen` or echoctl.
 
     A text without `://` is `systemd:NAME` or a Twisted endpoint string. For a `client`, `*` and port 0 are refused,
-    because a client cannot connect to them. What is not an option of its WebSocket URL is the query of its request.
-    Raises AddressError.
+    because a client cannot connect to them. Names in its WebSocket URL that are not options are the query of its
+    request. Raises AddressError.
     """
     if not text.strip():
         raise AddressError("the address is empty; write one such as tcp://127.0.0.1:10007")

@@ -101,7 +101,7 @@ class Daemon:
         self.launch()
         self.stderr.wait_for(r" ready: \d+ listeners?$")
         found = (re.search(r" info +(\S+)  (\S+)$", line) for line in self.stderr.text)
-        self.urls = [(match[1], match[2]) for match in found if match]
+        self.urls = [(match[1], match[2].partition("?proxy=")[0]) for match in found if match]
 
     def launch(self) -> None:
         """Start the process without waiting."""

@@ -185,7 +185,7 @@ class DaemonView:
             if not one.is_admin:
                 by_name.setdefault(one.name, []).append(one)
         for name, ours in by_name.items():
-            fields = [{"address": one.label, **_counter_fields(one.counters)} for one in ours]
+            fields = [{"address": one.label, **_proxy(one), **_counter_fields(one.counters)} for one in ours]
             service: dict[str, Any] = {"name": name, "kind": ours[0].running.config.kind.kind, "listeners": fields}
             if (injector := ours[0].running.injector) is not None:
                 service["faults"] = faults_described(injector.faults)
@@ -217,6 +217,12 @@ class DaemonView:
             reloads=daemon.reloads.counts,
             last_reload_took=daemon.reloads.last is None or not daemon.reloads.last.errors,
         )
+
+
+def _proxy(listener: Listener) -> dict[str, Any]:
+    """The version of the PROXY headers that clients of a listener must send; nothing without them."""
+    proxy = listener.bound.address.options.get("proxy")
+    return {} if proxy is None else {"proxy": proxy}
 
 
 def _counter_fields(counters: Counters) -> dict[str, Any]:

@@ -118,7 +118,10 @@ def specs_of(services: Iterable[ServiceConfig]) -> list[ListenSpec]:
 
 
 def grouped(bound: Iterable[BoundSocket]) -> Iterator[tuple[str, str]]:
-    """The service's name and the label of each socket; consecutive ports of a range are one label."""
+    """The service's name and the label of each socket, with `?proxy=` if its clients must send PROXY headers.
+
+    Consecutive ports of a range are one label.
+    """
     run: list[BoundSocket] = []
     for one in bound:
         if run and not _continues(run[-1], one):
@@ -138,7 +141,8 @@ def _continues(before: BoundSocket, one: BoundSocket) -> bool:
 def _label_of(run: Sequence[BoundSocket]) -> tuple[str, str]:
     first, last = run[0], run[-1]
     label = first.label if first is last else replace(first.address, last_port=last.address.port).label
-    return first.service.name, label
+    proxy = first.address.options.get("proxy")
+    return first.service.name, label if proxy is None else f"{label}?proxy={proxy}"
 
 
 def bind_all(

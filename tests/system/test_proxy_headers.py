@@ -51,6 +51,16 @@ def test_the_client_of_a_header_is_served_and_logged_with_its_proxy(daemon):
     assert re.search(r"\) ended: done, 0 in, \d+ out$", lines[-1])
 
 
+def test_the_start_and_the_status_show_that_an_address_expects_headers(daemon):
+    url = daemon.url("whoami", "tcp")
+    assert [line for line in daemon.stderr.text if line.endswith(f"info  whoami  {url}?proxy=any")]
+    shown = run(*ECHOCTL, "status", "--admin", f"unix://{daemon.dir}/admin.sock")
+    assert f"{url}?proxy=any".encode() in shown.stdout
+    with Administrator(parse(f"unix://{daemon.dir}/admin.sock")) as administrator:
+        [service] = administrator.ask("/api/status")["services"]
+    assert [(one["address"], one["proxy"]) for one in service["listeners"]] == [(url, "any")]
+
+
 def test_a_health_check_is_not_an_error_and_a_wrong_header_is_logged_with_its_reason(daemon):
     place = daemon.inet("whoami", "tcp")
     for reset in (0, 1):

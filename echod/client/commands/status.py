@@ -84,7 +84,7 @@ def rows(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             datagrams = "udp://" in one["address"] or "-dgram://" in one["address"]
             yield (
                 service["name"],
-                one["address"],
+                one["address"] + (f"?proxy={one['proxy']}" if "proxy" in one else ""),
                 "" if datagrams else f"{one['open']:d}",
                 "" if datagrams else f"{one['accepted']:,}",
                 f"{one['datagrams_in']:,}" if datagrams else "",
