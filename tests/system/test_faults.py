@@ -195,6 +195,40 @@ def test_clients_in_a_full_queue_are_served_when_the_fault_ends(host):
         assert list(accepted.values()) == [1, 1]
 
 
+def test_a_duplicate_is_not_sent_to_a_client_that_may_not_get_more_than_it_sent():
+    with Daemon(ADMIN + ECHO + "larger-answers-to = []\nfaults.duplicate = 1\n") as daemon:
+        with socket.socket(type=socket.SOCK_DGRAM) as client:
+            client.connect(daemon.inet("echo", "udp"))
+            for _ in range(3):
+                assert ask(client) == b"hello"
+            client.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                client.recv(10)
+        counters = daemon.counters()[f"echo {daemon.url('echo', 'udp')}"]
+        assert (counters["datagrams_out"], counters["refused:larger"]) == (3, 3)
+
+
+@pytest.mark.parametrize("fault", ["duplicate", "drop", "delay"])
+def test_members_over_datagrams_have_faults(fault):
+    value = {"duplicate": "1", "drop": "1", "delay": "'50ms'"}[fault]
+    with Daemon(ADMIN + f"[services.chat]\nlisten = ['udp://127.0.0.1:0']\nfaults.{fault} = {value}\n") as daemon:
+        with socket.socket(type=socket.SOCK_DGRAM) as client:
+            client.connect(daemon.inet("chat", "udp"))
+            client.settimeout(0.3)
+            client.send(b"/nick anna\n")
+            found = []
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    found.append(client.recv(2000))
+        if fault == "drop":
+            assert not found
+        else:
+            assert len(found) == (2 * len(set(found)) if fault == "duplicate" else len(set(found))) > 0
+        counters = daemon.counters()[f"chat {daemon.url('chat', 'udp')}"]
+        assert counters[f"fault:{fault}"] > 0
+        assert counters.get("datagrams_out", 0) >= len(found)  # with the line about the stop
+
+
 def test_a_stop_ends_connections_that_hang():
     config = '[daemon]\ndrain = "60s"\n' + FAULTY + "silent = true\n"
     with Daemon(config) as daemon, connect(daemon) as client:
