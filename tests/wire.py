@@ -16,7 +16,7 @@ class Wire:
         self.receiver: Any = None
         self.room = room
         self.sent = b""
-        self.unsent = self.dropped = self.in_flight = 0
+        self.unsent = self.dropped = 0
         self.reads = True
         self.ended = ""
         self.reason = None

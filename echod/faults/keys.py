@@ -35,6 +35,7 @@ class FaultKey:
     of_text: Callable[[str], Any] = str  #: converts the text of `KEY=VALUE` to the value that TOML would have
     layer: str = ""  #: the layer of `Scheme.layers` that an address needs for it
     without: str = ""  #: the layer that an address must not have
+    inet: bool = False  #: whether it exists only over IP
 
 
 def _flag(written: str) -> Any:
@@ -74,6 +75,12 @@ KEYS: Final[Mapping[str, FaultKey]] = MappingProxyType(
         "close-after": FaultKey(BYTES, CONNECTIONS, "close the connection after this many bytes"),
         "half-close-after": FaultKey(BYTES, CONNECTIONS, "send a FIN after this many bytes, and continue to read"),
         "hang-after": FaultKey(BYTES, CONNECTIONS, "send nothing after this many bytes, and do not close"),
+        "half-open-after": FaultKey(
+            BYTES,
+            CONNECTIONS,
+            "drop each packet of the peer after this many bytes, as if echod had vanished",
+            inet=True,
+        ),
         "refuse": FaultKey(FLAG, CONNECTIONS, "accept a connection, then reset it", _flag),
         "silent": FaultKey(FLAG, EVERY_SHAPE, "never reply", _flag),
         "never-read": FaultKey(FLAG, CONNECTIONS, "never read: the window of the peer becomes 0", _flag),

@@ -114,7 +114,8 @@ def misfits(faults: Faults, forms: Iterable[Scheme]) -> Iterator[tuple[str, str]
 def is_on(known: FaultKey, form: Scheme) -> bool:
     """Whether a fault exists on the addresses of a scheme."""
     has_layer = not known.layer or known.layer in form.layers
-    return form.shape in known.shapes and has_layer and known.without not in form.layers
+    has_layer = has_layer and known.without not in form.layers
+    return form.shape in known.shapes and has_layer and not (known.inet and form.has_path)
 
 
 def listed(faults: Faults) -> str:
@@ -136,7 +137,8 @@ def places(known: FaultKey) -> str:
     if known.layer:
         return {"tls": "tls:// or wss://", "websocket": "ws:// or wss://"}.get(known.layer, known.layer)
     places = " or ".join(word for shape, word in PLURALS.items() if shape in known.shapes)
-    return f"{places}, except ws:// and wss://" if known.without else places
+    excluded = ("ws:// and wss://" if known.without else "") or ("Unix sockets" if known.inet else "")
+    return f"{places}, except {excluded}" if excluded else places
 
 
 def parse_script(written: str, base: Faults = NO_FAULTS) -> Script:

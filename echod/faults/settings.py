@@ -38,6 +38,7 @@ class Faults:
     close_after: int | None = None  #: bytes sent to the peer; then the connection is closed
     half_close_after: int | None = None  #: bytes sent to the peer; then a FIN is sent, and reading continues
     hang_after: int | None = None  #: bytes sent to the peer; then nothing is sent, and the connection stays open
+    half_open_after: int | None = None  #: bytes sent to the peer; then each packet of the peer is dropped
     refuse: bool = False  #: connections are accepted, then reset
     silent: bool = False  #: nothing is sent
     never_read: bool = False  #: nothing is read: the peer sees a window of 0
@@ -54,6 +55,14 @@ class Faults:
     def active(self) -> frozenset[str]:
         """The fields that differ from their defaults."""
         return frozenset(one.name for one in fields(self) if getattr(self, one.name) != one.default)
+
+    def limit(self, *, cuts: bool) -> tuple[int | None, str]:
+        """The number of bytes after which the output ends, and its field; with `cuts`, `truncate` is a limit too."""
+        found = {name: value for name in AFTER if (value := getattr(self, name)) is not None}
+        if cuts and self.truncate is not None:
+            found["truncate"] = self.truncate
+        name = min(found, key=found.__getitem__, default="")
+        return found.get(name), name
 
 
 @dataclass(frozen=True)
@@ -77,5 +86,5 @@ class Script:
 
 
 NO_FAULTS: Final = Faults()
-AFTER: Final = ("reset_after", "close_after", "half_close_after", "hang_after")
+AFTER: Final = ("reset_after", "close_after", "half_close_after", "hang_after", "half_open_after")
 """The fields that end the output of a connection after a number of bytes. At most one of them is set."""

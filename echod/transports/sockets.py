@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import ipaddress
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -31,7 +29,6 @@ PMTUDISC: Final = {"dont": 0, "want": 1, "do": 2}  # <linux/in.h>; ipv6(7) has t
 IPV6_TCLASS: Final = 67  # ipv6(7); the socket module lacks it on some builds
 IP_BIND_ADDRESS_NO_PORT: Final = 24  # ip(7)
 IPPROTO_MPTCP: Final = 262  # <linux/in.h>
-SIOCOUTQ: Final = 0x5411  # tcp(7)
 
 
 def inet_sockets(address: Address, kind: socket.SocketKind, *, share: bool = False) -> Iterator[socket.socket]:
@@ -252,13 +249,3 @@ def prepare_client(opened: socket.socket, address: Address) -> None:
 def carries_ipv4(opened: socket.socket) -> bool:
     """Whether a socket sends and receives IPv4: of that family, or of both (IPV6_V6ONLY)."""
     return opened.family == socket.AF_INET or not opened.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-
-
-def unacknowledged(opened: socket.socket) -> int:
-    """Bytes that the kernel has accepted, and the peer has not acknowledged; 0 for a Unix socket, or after an error."""
-    if opened.family == socket.AF_UNIX:
-        return 0
-    try:
-        return int.from_bytes(fcntl.ioctl(opened, SIOCOUTQ, bytes(4)), sys.byteorder)
-    except OSError:
-        return 0

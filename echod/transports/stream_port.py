@@ -21,6 +21,7 @@ from echod.socket_names import SocketAddress
 from echod.transports.accept_backoff import AcceptBackoff, SpareDescriptor
 from echod.transports.fault_factory import FaultFactory
 from echod.transports.full_backlog import FullBacklog
+from echod.transports.kernel_socket import KernelSocket
 from echod.transports.layers.layer_interface import Facts, Layer, Receiver
 from echod.transports.port_epoll import ReactorWatcher, SocketPoller, Watcher
 from echod.transports.service_factory import ServiceFactory
@@ -211,6 +212,8 @@ class StreamPort(FileDescriptor):
         try:
             accepted.setblocking(False)
             facts = facts or self.facts(accepted, remote)
+            if self.factory.injects:
+                facts.kernel = KernelSocket(accepted)
         except OSError as error:
             accepted.close()
             receiver.lost(ConnectionLost(str(error)))

@@ -26,7 +26,6 @@ from echod.gate.total_buffer import KERNEL_BUFFER
 from echod.transports.layers.detaching import Detached
 from echod.transports.layers.layer_interface import LINGER, Facts, LingerTimeout, Receiver
 from echod.transports.port_epoll import Watcher
-from echod.transports.sockets import unacknowledged
 from echod.transports.write_retry import WriteRetry
 
 _log = Logger()
@@ -82,10 +81,6 @@ class StreamSocket:
         self._end_turn()
 
     # for the level above
-
-    @property
-    def in_flight(self) -> int:
-        return 0 if self._gone is not None else unacknowledged(self.socket)
 
     def write(self, data: bytes, text: bool | None = None) -> None:
         if self._finish or self._gone is not None or not data:

@@ -112,11 +112,6 @@ class TwistedSocket(Protocol):
     def unsent(self) -> int:
         return self._queued + self._handed
 
-    @property
-    def in_flight(self) -> int:
-        """0: Twisted does not expose the socket of every transport."""
-        return 0
-
     def write(self, data: bytes, text: bool | None = None) -> None:
         if self._finish or self._gone or self._reason is not None or not data:
             return

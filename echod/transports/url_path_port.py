@@ -107,6 +107,7 @@ class Door(ServiceFactory):
         self.service, self.limits, self.counters = first.service, first.limits, first.counters
         self.name, self.label, self.scheme, self.loopback = first.name, first.label, first.scheme, first.loopback
         self.layers, self.proxies = first.layers, first.proxies
+        self.injects = any(one.injects for one in factories)
         limits = Limits(
             connections=max(one.limits.connections for one in factories),
             per_client=max(one.limits.per_client for one in factories),

@@ -64,6 +64,19 @@ class Timed(Wire):
         self.receiver.drained()
 
 
+class Kernel:
+    """The kernel's socket, with bytes that the peer has not acknowledged."""
+
+    waiting = 0
+    vanished = False
+
+    def unacknowledged(self):
+        return self.waiting
+
+    def vanish(self):
+        self.vanished = True
+
+
 class Made:
     def __init__(self, faults, *, messages=False, host=b"\x7f\0\0\1", seed=5, injector=None, room=None):
         self.clock = injector.clock if injector else Clock()
@@ -74,6 +87,7 @@ class Made:
         self.injector = injector
         shape = Shape.MESSAGE if messages else Shape.STREAM
         self.wire = Timed(self.clock, facts=Facts(Inet("127.0.0.1", 7), Inet("127.0.0.1", 4), shape=shape), room=room)
+        self.kernel = self.wire.facts.kernel = Kernel()
         self.top = Top()
         self.counters = Counters()
         self.layer = FaultLayer(lambda: self.top, self.clock, injector.connection(host, self.counters.inject))
@@ -184,7 +198,13 @@ def test_while_the_kernel_accepts_nothing_the_queue_waits():
     assert made.top.calls == ["begin", "stuck", "drained"]
 
 
-AFTER = {"reset_after": "reset", "close_after": "closed", "half_close_after": "half", "hang_after": ""}
+AFTER = {
+    "reset_after": "reset",
+    "close_after": "closed",
+    "half_close_after": "half",
+    "hang_after": "",
+    "half_open_after": "",
+}
 
 
 @pytest.mark.parametrize("messages", [False, True])
@@ -206,11 +226,11 @@ def test_exactly_so_many_bytes_are_sent(field, limit, messages):
 
 def test_a_reset_waits_until_the_peer_has_all_bytes():
     made = Made(Faults(reset_after=2))
-    made.wire.in_flight = 2
+    made.kernel.waiting = 2
     made.layer.write(b"abc")
     made.clock.advance(0)
     assert (made.sent, made.wire.ended) == (b"ab", "")
-    made.wire.in_flight = 0
+    made.kernel.waiting = 0
     made.clock.advance(0.01)
     assert made.wire.ended == "reset"
     assert isinstance(made.wire.reason, FaultInjected)
@@ -218,10 +238,22 @@ def test_a_reset_waits_until_the_peer_has_all_bytes():
 
 def test_a_peer_that_acknowledges_nothing_is_reset_nevertheless():
     made = Made(Faults(reset_after=2))
-    made.wire.in_flight = 2
+    made.kernel.waiting = 2
     made.layer.write(b"abc")
     made.clock.pump([0.01] * 600)
     assert made.wire.ended == "reset"
+
+
+def test_a_connection_is_half_open_when_the_peer_has_all_bytes():
+    made = Made(Faults(half_open_after=2))
+    made.kernel.waiting = 2
+    made.layer.write(b"abc")
+    made.layer.close()
+    made.clock.advance(0)
+    before, made.kernel.waiting = made.kernel.vanished, 0
+    made.clock.advance(0.01)
+    assert (before, made.kernel.vanished) == (False, True)
+    assert (made.sent, made.wire.ended) == (b"ab", "")
 
 
 def test_after_a_half_close_data_still_arrives():

@@ -9,13 +9,15 @@ bytes: they count in `buffer`, and reading pauses above it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet.error import ConnectionAborted
 
 from echod.faults.injector import Injection
 from echod.faults.pattern import Corruption, Fates, corrupted, cut
-from echod.faults.settings import AFTER, Faults
+from echod.faults.settings import Faults
 from echod.model import PLAIN, Arrival
 from echod.transports.layers.delayed_output import DelayedOutput
 from echod.transports.layers.layer_interface import LINGER, Build, Layer, StreamTransport
@@ -24,6 +26,7 @@ from echod.transports.layers.named_timers import NamedTimers
 KEPT: Final = 1.0  #: seconds that a reordered message waits for the next one
 SENT_WITHIN: Final = 5.0  #: seconds to wait until the peer has acknowledged all bytes, before a reset
 CHECK: Final = 0.01  #: seconds between two checks of that
+HANGS: Final = ("hang_after", "half_open_after")  #: limits after which the connection stays open
 
 
 class FaultInjected(ConnectionAborted):
@@ -227,7 +230,7 @@ class FaultLayer(Layer):
 
     def _send(self, data: bytes, text: bool | None) -> None:
         faults = self._injection.faults
-        limit, name = self._limit(faults)
+        limit, name = faults.limit(cuts=not self._messages)
         reached = limit is not None and self.sent + len(data) >= limit
         part = cut(data, limit - self.sent, text) if limit is not None else data
         if faults.corrupt and not self._messages:
@@ -243,16 +246,8 @@ class FaultLayer(Layer):
         self._withhold(data[len(part) :], None)
         self._reach(name)
 
-    def _limit(self, faults: Faults) -> tuple[int | None, str]:
-        """The number of bytes after which the output ends, and its field."""
-        found = {name: value for name in AFTER if (value := getattr(faults, name)) is not None}
-        if not self._messages and faults.truncate is not None:
-            found["truncate"] = faults.truncate
-        name = min(found, key=found.__getitem__, default="")
-        return found.get(name), name
-
     def _is_full(self, faults: Faults) -> bool:
-        limit, _ = self._limit(faults)
+        limit, _ = faults.limit(cuts=not self._messages)
         return limit is not None and self.sent >= limit
 
     def _reach(self, name: str) -> None:
@@ -261,24 +256,31 @@ class FaultLayer(Layer):
         self._over = name in ("reset_after", "close_after", "half_close_after")
         if name != "truncate":
             self._count_once(name)
-        if name == "reset_after":
-            self._timers.begin("reset", 0, self._reset, self._clock.seconds() + SENT_WITHIN)
-        elif name == "close_after":
+        if name == "close_after":
             self.below.close()
         elif name == "half_close_after":
             self.below.finish()
+        elif name == "reset_after":
+            self._when_received(partial(self.abort, FaultInjected()), self._clock.seconds() + SENT_WITHIN, 0)
+        elif name == "half_open_after" and self.facts.kernel is not None:
+            self._when_received(self.facts.kernel.vanish, self._clock.seconds() + SENT_WITHIN, 0)
 
-    def _reset(self, latest: float) -> None:
-        """Reset the connection when the peer has received all bytes: a reset drops those in the send buffer."""
-        if (self.below.unsent or self.below.in_flight) and self._clock.seconds() < latest:
-            self._timers.begin("reset", CHECK, self._reset, latest)
+    def _when_received(self, call: Callable[[], None], latest: float, check_after: float) -> None:
+        """Call when the peer has received all bytes, or at `latest`: a reset drops those in the send buffer."""
+        self._timers.begin("received", check_after, self._check_received, call, latest)
+
+    def _check_received(self, call: Callable[[], None], latest: float) -> None:
+        kernel = self.facts.kernel
+        waits = bool(self.below.unsent) or (kernel is not None and bool(kernel.unacknowledged()))
+        if waits and self._clock.seconds() < latest:
+            self._when_received(call, latest, CHECK)
         else:
-            self.abort(FaultInjected())
+            call()
 
     def _end(self) -> None:
         """Finish or close, unless a fault prevents or delays it."""
         faults, now = self._injection.faults, self._clock.seconds()
-        hangs = faults.silent or (faults.hang_after is not None and self.sent >= faults.hang_after)
+        hangs = faults.silent or (self._is_full(faults) and faults.limit(cuts=not self._messages)[1] in HANGS)
         if hangs and not self.facts.going_away:
             return
         if faults.delay_close and self._close_due is None:
@@ -299,7 +301,7 @@ class FaultLayer(Layer):
         if self._over:
             return
         self._set_reading()
-        limit, name = self._limit(self._injection.faults)
+        limit, name = self._injection.faults.limit(cuts=not self._messages)
         if limit is not None and self.sent >= limit:
             self._reach(name)
         self._go_on()
@@ -324,7 +326,7 @@ class FaultLayer(Layer):
         self.facts.withheld += len(data)
         if fault is not None:
             self._count(fault)
-        elif data and self._limit(self._injection.faults)[1] == "truncate":
+        elif data and self._injection.faults.limit(cuts=not self._messages)[1] == "truncate":
             self._count_once("truncate")
 
     def _forget_output(self) -> None:

@@ -31,6 +31,7 @@ from echod.faults.injector import Injection
 from echod.model import PLAIN, Arrival
 from echod.shape import Shape
 from echod.socket_names import SocketAddress
+from echod.transports.kernel_socket import KernelSocket
 
 LINGER: Final = 5.0  #: seconds to wait for the peer's FIN after ours, as Apache and nginx do
 
@@ -75,6 +76,7 @@ class Facts:
     activity: int = 0  #: changes with each sign of life of the peer that is not data of the conversation
     going_away: bool = False  #: the service stops: a layer may inform the peer
     injection: Injection | None = None  #: the faults of the connection, if a level has needed them already
+    kernel: KernelSocket | None = None  #: the socket, for faults; None if the service has none
     withheld: int = 0  #: bytes written by the service that a fault has dropped; negative if it has duplicated more
 
 
@@ -90,10 +92,6 @@ class StreamTransport(Protocol):
     @property
     def unsent(self) -> int:
         """Upper bound of the bytes given to `write` that the kernel has not accepted; 0 is exact."""
-
-    @property
-    def in_flight(self) -> int:
-        """Bytes that the kernel has accepted, and the peer has not acknowledged; 0 if this is not known."""
 
     @property
     def dropped(self) -> int:
@@ -220,10 +218,6 @@ class Layer:
     @property
     def unsent(self) -> int:
         return int(self.below.unsent)
-
-    @property
-    def in_flight(self) -> int:
-        return int(self.below.in_flight)
 
     @property
     def dropped(self) -> int:

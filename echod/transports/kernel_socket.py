@@ -1,0 +1,45 @@
+"""The socket of a connection, below all layers, for faults that need the kernel."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import sys
+from contextlib import suppress
+from typing import Final
+
+from echod.transports.socket_filter import attach
+
+SIOCOUTQ: Final = 0x5411  # tcp(7)
+_DROP_ALL: Final = struct.pack("HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K with 0 bytes
+
+
+class KernelSocket:
+    """The connected socket of a connection. After it is closed, no method has an effect."""
+
+    __slots__ = ("_opened",)
+
+    def __init__(self, opened: socket.socket) -> None:
+        self._opened = opened
+
+    @property
+    def _is_open(self) -> bool:
+        return self._opened.family != socket.AF_UNIX and self._opened.fileno() >= 0
+
+    def unacknowledged(self) -> int:
+        """Bytes that the kernel has accepted, and the peer has not acknowledged; 0 if unknown, or for a Unix socket."""
+        if self._is_open:
+            with suppress(OSError):
+                return int.from_bytes(fcntl.ioctl(self._opened, SIOCOUTQ, bytes(4)), sys.byteorder)
+        return 0
+
+    def vanish(self) -> None:
+        """Drop each further packet of the peer, as if this host had disappeared; nothing over a Unix socket.
+
+        Keepalive probes would end the connection, so they end.
+        """
+        if self._is_open:
+            with suppress(OSError):
+                attach(self._opened, _DROP_ALL)
+                self._opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
