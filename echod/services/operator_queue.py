@@ -206,9 +206,13 @@ class LocalOperatorQueue:
         pressure = self._context.send_budget.pressure
         return pressure is Pressure.FULL or (pressure is Pressure.HALF and bool(client.waiting))
 
+    def is_full_of(self, client: Client) -> bool:
+        """Whether as many messages of this client wait as may wait of one."""
+        return len(client.waiting) >= self._most
+
     def add_message(self, client: Client, text: str) -> None:
         """As `ask`, if the send budget has room."""
-        if len(client.waiting) >= self._most or not self._has_place(client):
+        if self.is_full_of(client) or not self._has_place(client):
             self.refuse(client)
             return
         now = self._context.wall_clock()

@@ -55,6 +55,7 @@ class ReplicatedClient:
         self.host = host
         self.receiver = receiver
         self.has_finished = False
+        self.dropped = 0  #: messages that were dropped here, after the notice that it has got
         self._queue = queue
 
     def ask(self, text: str) -> None:
@@ -63,7 +64,7 @@ class ReplicatedClient:
 
     def refuse(self) -> None:
         """As QueuedClient."""
-        self._queue.publish("refuse", self.number)
+        self._queue.refuse(self)
 
     def finish(self) -> None:
         """As QueuedClient."""
@@ -152,8 +153,20 @@ class ReplicatedQueue:
     def ask(self, client: ReplicatedClient, text: str) -> None:
         """Publish a message, or that it was dropped."""
         ours = self._clients.get((self._node, client.number))
-        pressed = self._context.send_budget.pressure is Pressure.FULL if ours is None else self._queue.is_pressed(ours)
+        if ours is None:
+            pressed = self._context.send_budget.pressure is Pressure.FULL
+        else:
+            pressed = self._queue.is_pressed(ours) or (ours.missed > 0 and self._queue.is_full_of(ours))
         if pressed or not self.publish("ask", client.number, text):
+            self.refuse(client)
+
+    def refuse(self, client: ReplicatedClient) -> None:
+        """Publish that a message was dropped: the first one since the last answer. Others are counted here."""
+        ours = self._clients.get((self._node, client.number))
+        if ours is not None and ours.missed:
+            client.dropped += 1
+        else:
+            client.dropped = 0
             self.publish("refuse", client.number)
 
     def remove_client(self, client: ReplicatedClient) -> None:
@@ -162,7 +175,8 @@ class ReplicatedQueue:
             return
         if (ours := self._clients.get((self._node, client.number))) is not None:
             ours.receiver = NO_CLIENT
-        self.publish("gone", client.number, must=True)
+        dropped = client.dropped if ours is not None and ours.missed else 0
+        self.publish("gone", client.number, dropped, must=True)
 
     def remove_operator(self, operator: ReplicatedOperator) -> None:
         """Remove an operator. None of its callbacks is called afterwards."""
@@ -271,7 +285,7 @@ class ReplicatedQueue:
                 self.publish("operator", number, must=True)
         for (owner, number), _ in list(self._clients.items()):
             if owner == node and number not in self._clients_here:
-                self.publish("gone", number, must=True)
+                self.publish("gone", number, 0, must=True)
         for owner, number in list(self._operators):
             if owner == node and number not in self._operators_here:
                 self.publish("operator gone", number, must=True)
@@ -306,6 +320,7 @@ class ReplicatedQueue:
             self._queue.finish(client)
         elif change == "gone":
             del self._clients[key]
+            client.missed += arguments[0]
             self._queue.remove_client(client)
 
     def _done(self, number: int, result: int | Unanswerable) -> None:

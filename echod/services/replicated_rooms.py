@@ -46,6 +46,7 @@ class ReplicatedMember:
         self.number = number
         self.receiver = receiver
         self.host = host
+        self.pending = 0  #: messages of it that have not returned: until then its place in the replica may be old
         self._rooms = rooms
 
     def say(self, text: str) -> int:
@@ -62,15 +63,15 @@ class ReplicatedMember:
 
     def rename(self, written: str) -> None:
         """As RoomMember."""
-        self._rooms.send(self, "rename", written)
+        self._rooms.send(self, "rename", written) if written else self._rooms.show(self, "rename", written)
 
     def move(self, written: str) -> None:
         """As RoomMember."""
-        self._rooms.send(self, "move", written)
+        self._rooms.send(self, "move", written) if written else self._rooms.show(self, "move", written)
 
     def list_members(self) -> None:
         """As RoomMember."""
-        self._rooms.send(self, "list")
+        self._rooms.show(self, "list")
 
     def leave(self) -> None:
         """As RoomMember."""
@@ -115,9 +116,18 @@ class ReplicatedRooms:
     def send(self, member: ReplicatedMember, change: str, *arguments: Any) -> bool:
         """Publish a change, or notify the member that it is not sent."""
         if self._topic.publish(encoded(change, member.number, *arguments)):
+            member.pending += self._node != 0  # alone, it has been applied already
             return True
         member.receiver.put(line(BUSY))
         return False
+
+    def show(self, member: ReplicatedMember, change: str, *arguments: Any) -> None:
+        """Show a member the names of the replica here; after the messages of that member that have not returned."""
+        key = (self._node, member.number)
+        if member.pending or key not in self._members:
+            self.send(member, change, *arguments)
+        else:
+            CHANGES[change](self, key, self._members[key], *arguments)
 
     def send_line(self, member: ReplicatedMember, change: str, text: str) -> int:
         """Publish a line for a room. Returns its cost in this process."""
@@ -132,13 +142,13 @@ class ReplicatedRooms:
         return len(ours.room.hearers) // HEARERS if sent and ours is not None else 0
 
     def send_message(self, member: ReplicatedMember, to: str, text: str) -> None:
-        """Publish a text for one member. An unknown name is refused when the message has returned."""
+        """Publish a text for one member. An unknown name may be one that messages on their way make known."""
         taken = False
         try:
             self._server.called(to).take_message()
             taken = True
         except Unheard as why:
-            if self._server.has(to):
+            if self._server.has(to) or not member.pending:
                 member.receiver.put(line(f"-- {why}"))
                 return
         self.send(member, "message", to, text, taken)
@@ -154,6 +164,8 @@ class ReplicatedRooms:
         key = (node, number)
         if change == "enter":
             return self._enter(key, *arguments)
+        if node == self._node and (ours := self._here.get(number)) is not None and ours.pending:
+            ours.pending -= 1
         member = self._members.get(key)
         if member is None:  # it has left
             return 1
@@ -186,6 +198,7 @@ class ReplicatedRooms:
             self._node = node
             self._replace(parts)
         for number, member in self._here.items():
+            member.pending = 0
             if (node, number) not in self._members:
                 was = before[number]
                 again = () if was is None else (was.nick, was.room.name)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tests.chaos import (
     admin_load,
+    chat_history,
     datagrams,
     exchanges,
     faults,
@@ -45,6 +46,7 @@ from tests.chaos.report import BROKEN, Figure, Outcome, Scenario, many, play
 
 MODULES = (
     admin_load,
+    chat_history,
     datagrams,
     exchanges,
     process_stops,

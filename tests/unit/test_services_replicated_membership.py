@@ -15,6 +15,7 @@ from echod.services.chat import Chat, ChatOptions
 from echod.services.console import Console, ConsoleOptions
 from echod.services.in_process_membership import LocalMembership
 from echod.services.replicated_membership import Memberships
+from echod.services.replicated_queue import ReplicatedQueue
 from echod.services.replicated_rooms import ReplicatedRooms
 from tests.bus import Processes, alone
 from tests.unit import test_services_chat, test_services_console
@@ -321,6 +322,47 @@ def test_messages_to_one_member_are_limited_over_all_processes(processes):
     assert set(people[0].heard()[-2:]) == {
         "-- not sent: more than 10 lines a second to guest3", "-- unknown name stranger"
     }  # fmt: skip
+
+
+def test_commands_that_only_show_names_and_refused_lines_stay_in_their_process(processes):
+    """A flood of them must not delay other processes."""
+    made = chats(processes, room_lines_per_second=10, lines_per_second=0)
+    anna = Somebody(made[0])
+    processes.settle()
+    anna.heard()
+    rooms = made[0].rooms
+    assert isinstance(rooms, ReplicatedRooms)
+    with mock.patch.object(rooms._topic, "publish", wraps=rooms._topic.publish) as published:
+        for _ in range(20):
+            anna.says("/who", "/nick", "/join", "/msg stranger hi", "/help", "hello")
+            processes.settle()
+    assert published.call_count == 20, "the burst of the room"
+    assert len(anna.heard()) == 20 * (1 + 1 + 1 + 1 + 8)
+    anna.says("/nick anna", "/who", "/join garden", "/nick", "/join", "/who")
+    processes.settle()
+    assert anna.heard() == [
+        "-- you are now anna", "-- in lobby: anna", "-- you are in garden with no other members",
+        "-- you are anna; /nick NAME changes it", "-- the rooms: lobby (0), garden (1)", "-- in garden: anna",
+    ]  # fmt: skip
+
+
+def test_dropped_messages_of_a_client_stay_in_its_process(processes):
+    made = consoles(processes, unanswered=5)
+    operator, client = Operator(made[0]), Client(made[1])
+    processes.settle()
+    operator.heard()
+    queue = made[1].queue
+    assert isinstance(queue, ReplicatedQueue)
+    with mock.patch.object(queue, "publish", wraps=queue.publish) as published:
+        for _ in range(50):
+            client.says(b"x\n")
+            processes.settle()
+    assert published.call_count == 6
+    assert [event["event"] for event in operator.heard()] == ["said"] * 5 + ["missed"]
+    client.session.lost()
+    processes.settle()
+    assert [event["unanswered"] for event in operator.heard("left")] == [50]
+    assert len(state_of(made[0])) == 2
 
 
 def test_a_full_bus_refuses_a_line_with_a_notice_but_no_member(small):
