@@ -43,6 +43,7 @@ HELD_BY: Final[Mapping[int, tuple[str, ...]]] = {
     42: ("tests/system/test_locales.py",),
     43: ("tests/system/test_unix_paths.py", "tests/system/test_socket_activation.py"),
     44: ("tests/system/test_echoctl_admin.py", "tests/unit/test_http_session.py"),
+    47: ("tests/system/test_workers.py",),
     48: ("tests/system_wide/test_failing_calls.py",),
     80: ("tests/system/test_reload_leaks.py",),
     82: ("tests/system/test_workers.py",),
