@@ -171,6 +171,42 @@ def test_a_wrong_certificate_is_refused_and_the_old_one_stays(server, spoil, wor
     assert server.fingerprint() != old
 
 
+@pytest.mark.parametrize("plane", ["auto", "off"])
+def test_open_connections_continue_when_a_reload_replaces_the_listener(plane):
+    """Some have sent a part of a record, and some do not read: bytes are pending in every place."""
+    with Server(CONFIG.replace("[daemon]", f'[daemon]\nplane = "{plane}"')) as server:
+        contexts = [client_context(version) for version in (V12, V13)] * 3
+        clients = [server.client("echo", context) for context in contexts]
+        for client in clients:
+            assert served(client, b"before")
+        cut = {}
+        for number, client in enumerate(clients):
+            if number % 3 == 1:
+                client.sendall(b"x" * 300_000)
+            if number % 3 == 2:
+                client.tls.write(b"in two parts")
+                cut[number] = client._outgoing.read()
+                client.socket.sendall(cut[number][:9])
+        server.write(('handshake = "2s"', 'buffer = "32KiB"'))
+        assert server.reload()["changed"] == 1
+        server.write(('buffer = "32KiB"', 'buffer = "48KiB"'))
+        assert server.reload()["changed"] == 1
+        for number, client in enumerate(clients):
+            if number % 3 == 1:
+                assert exactly(client, 300_000) == b"x" * 300_000
+            if number % 3 == 2:
+                client.socket.sendall(cut[number][9:])
+                assert exactly(client, 12) == b"in two parts"
+            assert served(client, b"after")
+            client.shutdown(socket.SHUT_WR)
+            assert rest(client) == b""
+            assert not client.truncated
+        assert eventually(lambda: server.listener()["open"] == 0)
+        listener = server.listener()
+        assert listener["closed"] == {"done": len(clients)}
+        assert listener["bytes_in"] == listener["bytes_out"] == 6 * 11 + 2 * 300_000 + 2 * 12
+
+
 def test_an_open_port_changes_between_tcp_and_tls():
     port = free_port()
     tls, tcp = f"tls://127.0.0.1:{port}", f"tcp://127.0.0.1:{port}"
