@@ -26,7 +26,9 @@ from echod.client.value_types import (
     threshold,
     traffic_class,
 )
-from echod.measurement.stamp import AUTHENTICATED_BASE
+from echod.measurement.reflector_tokens import SIZE
+from echod.measurement.stamp import AUTHENTICATED_BASE, BASE
+from echod.measurement.stamp_tlvs import HEADER
 
 PLANNED: Final = {"--serve": ""}
 """Options of a later version, each with the alternative, or ""."""
@@ -144,6 +146,9 @@ def _packets(command: Parser) -> None:
     command.add_argument(
         "--auth-key", metavar="FILE", type=file_name, help="UDP: authenticate STAMP packets by the key in this file"
     )
+    command.add_argument(
+        "--token", action="store_true", help="UDP: prove the own address to a public reflector, by the tokens it sends"
+    )
 
 
 def _output(command: Parser) -> None:
@@ -203,7 +208,7 @@ def _unfit_search(arguments: argparse.Namespace) -> str:
     for url in arguments.urls:
         if not is_udp(url):
             return f"-M {SEARCH} is for udp:// only, not for {url.label}"
-    for name in ("count", "deadline", "size", "sizes", "flows", "connect", "proxy", "auth_key", "plot", "csv"):
+    for name in ("count", "deadline", "size", "sizes", "flows", "connect", "proxy", "auth_key", "token", "plot", "csv"):
         if getattr(arguments, name):
             return f"-M {SEARCH} chooses its own probes: leave out {_WRITTEN.get(name, f'--{name}').replace('_', '-')}"
     for name in ("json_lines", "warn", "critical", "flood", "adaptive", "poisson"):
@@ -275,8 +280,8 @@ def is_udp(url: Address) -> bool:
 
 def _unfit_sizes(arguments: argparse.Namespace) -> str:
     url = arguments.url
-    for name, value in (("sizes", arguments.sizes), ("flows", arguments.flows), ("auth-key", arguments.auth_key)):
-        if value is not None and not is_udp(url):
+    for name in ("sizes", "flows", "auth-key", "token"):
+        if getattr(arguments, name.replace("-", "_")) and not is_udp(url):
             return f"--{name} is for udp:// only, not for {url.label}"
     if arguments.ping_frames and websocket_options.LAYER not in url.form.layers:
         return f"--ping-frames: {url.label} is not WebSocket; --ping-frames is for ws:// and wss://"
@@ -284,6 +289,10 @@ def _unfit_sizes(arguments: argparse.Namespace) -> str:
     usual = 64
     if arguments.auth_key is not None:
         least = usual = AUTHENTICATED_BASE
+    if arguments.token:
+        if arguments.auth_key is not None:
+            return "--token: leave out --auth-key, which identifies the sender already"
+        least = BASE + HEADER + SIZE
     most = LARGEST_PIECE if url.form.layers or not url.shape.keeps_messages else LARGEST_DATAGRAM
     most = websocket_options.LARGEST_PING if arguments.ping_frames else most
     sizes = arguments.sizes or (usual if arguments.size is None else arguments.size,)

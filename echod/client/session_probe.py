@@ -75,8 +75,9 @@ class Conversing:
     def _stamp_session(self) -> StampSession:
         setup, chance = self._setup, random.Random()
         quality = CachedClockQuality(setup.clock)
-        key = setup.arguments.hmac_key
-        probes = StampProbes(setup.arguments.sizes, chance, quality, remembered=REMEMBERED, key=key)
+        arguments = setup.arguments
+        key = arguments.hmac_key
+        probes = StampProbes(arguments.sizes, chance, quality, remembered=REMEMBERED, key=key, token=arguments.token)
         session = StampSession(
             probes, self._account, setup.clock, time.time_ns, setup.opened, self._take_result, REMEMBERED
         )

@@ -19,6 +19,7 @@ from itertools import product
 from typing import Final, NamedTuple
 
 from echod.measurement.clock_quality import CachedClockQuality
+from echod.measurement.reflector_tokens import SIZE
 from echod.measurement.stamp import (
     BASE,
     TWAMP_LIGHT_REPLY,
@@ -33,12 +34,14 @@ from echod.measurement.stamp_tlvs import (
     DIRECT_MEASUREMENT,
     EXTRA_PADDING,
     HEADER,
+    TOKEN,
     Tlv,
     answered_tlvs,
     counters_of,
     direct_measurement,
     tlv,
     tlvs_of,
+    token_in,
 )
 from echod.measurement.timestamps import error_estimate, ntp
 
@@ -83,12 +86,14 @@ class StampProbes:
         *,
         remembered: int,
         key: bytes | None = None,
+        token: bool = False,
     ) -> None:
         self.sizes = sizes
         self.ssid = chance.randrange(1, 2**16)
         self._format: PacketFormat = Unauthenticated() if key is None else Authenticated(key)
         self._mark = _MARK if key is None else _AUTHENTICATED_MARK
         self._quality = quality
+        self.token: bytes | None = bytes(SIZE) if token else None  #: the last one from the reflector
         self._filling = chance.randbytes(max(sizes) + _TURN)
         self._remembered = remembered
         self._timestamps = array("Q", bytes(8 * remembered))
@@ -139,6 +144,8 @@ class StampProbes:
         begin = number % _TURN
         if size < BASE:
             return packet[:TWAMP_LIGHT_REQUEST] + self._filling[begin : begin + size - TWAMP_LIGHT_REQUEST]
+        if self.token is not None:
+            packet += tlv(TOKEN, self.token)
         rest = size - len(packet)
         if self._format.key is None and (rest == _MEASUREMENT or rest >= _MEASUREMENT + HEADER):
             packet += direct_measurement(number)
@@ -165,10 +172,14 @@ class StampProbes:
         if size < BASE:
             right = len(data) in (TWAMP_LIGHT_REPLY, BASE)
             return Recognized(Replier.REFLECTOR, number, answer) if right else f"{size} bytes were sent"
-        if len(data) != size:
-            return f"{size} bytes were sent"
         base = self._format.base
         asked, got = self._packet(number)[base:], data[base:]
+        if self.token is not None and (token := token_in(answered_tlvs(got))) is not None:
+            self.token = token
+            if len(data) == base + HEADER + SIZE:  # the reflector did not know this sender yet
+                return Recognized(Replier.REFLECTOR, number, answer)
+        if len(data) != size:
+            return f"{size} bytes were sent"
         counters = None
         expected, found = tlvs_of(asked), answered_tlvs(got)
         if len(expected) != len(found) or any(not _answers(*pair) for pair in zip(expected, found, strict=True)):

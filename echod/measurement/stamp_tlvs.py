@@ -19,6 +19,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from echod.measurement import reflector_tokens
 from echod.measurement.stamp import HMAC_SIZE, truncated_hmac
 
 UNRECOGNIZED, MALFORMED, INTEGRITY = 0x80, 0x40, 0x20
@@ -31,10 +32,17 @@ TIMESTAMP_INFORMATION: Final = 3
 CLASS_OF_SERVICE: Final = 4
 DIRECT_MEASUREMENT: Final = 5
 HMAC: Final = 8
+TOKEN: Final = 253  #: of a public reflector; a type for private use (RFC 8972 5.1)
 
 _HEADER: Final = struct.Struct("!BBH")
 _COUNTERS: Final = struct.Struct("!III")
-_SIZES: Final = {TIMESTAMP_INFORMATION: 4, CLASS_OF_SERVICE: 4, DIRECT_MEASUREMENT: 12, HMAC: HMAC_SIZE}
+_SIZES: Final = {
+    TIMESTAMP_INFORMATION: 4,
+    CLASS_OF_SERVICE: 4,
+    DIRECT_MEASUREMENT: 12,
+    HMAC: HMAC_SIZE,
+    TOKEN: reflector_tokens.SIZE,
+}
 """The bytes of values that have a fixed size."""
 
 SYNCHRONIZED, FREE_RUNNING = 1, 5  #: sources of a clock: NTP, and none (RFC 8972 4.3)
@@ -65,6 +73,7 @@ class ReflectorFacts(NamedTuple):
     synchronized: bool  #: whether the reflector's clock follows an external source
     received: int | None = None  #: packets of the session, this one included
     sent: int | None = None  #: replies of the session, this one included
+    token: bytes | None = None  #: of this sender; None if the reflector needs none
 
 
 def tlv(kind: int, value: bytes, flags: int = UNRECOGNIZED) -> bytes:
@@ -97,6 +106,11 @@ def class_of_service_of(value: bytes) -> tuple[int, int, int, int]:
 def hmac_tlv(key: bytes, sequence: int, before: bytes) -> bytes:
     """The HMAC TLV of a sender for the TLVs `before` it."""
     return tlv(HMAC, truncated_hmac(key, sequence.to_bytes(4, "big"), before))
+
+
+def token_in(tlvs: list[Tlv]) -> bytes | None:
+    """The token in the TLVs of a packet; None if it has none."""
+    return next((each.value for each in tlvs if each.kind == TOKEN and not each.is_malformed), None)
 
 
 def tlvs_of(rest: bytes) -> list[Tlv]:
@@ -168,6 +182,8 @@ def _value(asked: Tlv, answer: bytearray, facts: ReflectorFacts, key: bytes | No
         return (requested << 26 | dscp << 20 | ecn << 18 | refused << 16).to_bytes(4, "big")
     if asked.kind == DIRECT_MEASUREMENT and facts.received is not None and facts.sent is not None:
         return asked.value[:4] + struct.pack("!II", facts.received & 0xFFFF_FFFF, facts.sent & 0xFFFF_FFFF)
+    if asked.kind == TOKEN:
+        return facts.token
     if asked.kind == HMAC and key is not None:
         return truncated_hmac(key, facts.sequence.to_bytes(4, "big"), bytes(answer[: asked.at]))
     return None

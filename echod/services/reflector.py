@@ -10,8 +10,9 @@ from typing import Any, Final, Literal
 from echod.escaping import system_error
 from echod.measurement.clock_quality import CachedClockQuality
 from echod.measurement.reflector_sessions import ReflectorSessions
+from echod.measurement.reflector_tokens import ReflectorTokens
 from echod.measurement.stamp import UNKNOWN_TTL, Answer, Authenticated, PacketFormat, Unauthenticated
-from echod.measurement.stamp_tlvs import ReflectorFacts, reflect
+from echod.measurement.stamp_tlvs import TOKEN, ReflectorFacts, reflect, tlv, tlvs_of, token_in
 from echod.measurement.timestamps import error_estimate, ntp, ptp
 from echod.model import Arrival, Context, Peer, Service
 from echod.small_files import Unsuitable, read_whole
@@ -35,6 +36,9 @@ class ReflectorOptions:
     )
     timestamps: Literal["ntp", "ptp"] = field(
         default="ntp", metadata={"help": "the format of timestamps in replies; TWAMP Light senders need ntp"}
+    )
+    tokens: bool = field(
+        default=False, metadata={"help": "reply in full only to senders that prove their address by a token (public)"}
     )
 
 
@@ -71,11 +75,14 @@ class Reflector(Service):
         self._is_ptp = self.options.timestamps == "ptp"
         self._stamp = ptp if self._is_ptp else ntp
         self._quality = CachedClockQuality(self.context.clock)
+        self._tokens = ReflectorTokens(self.context.clock) if self.options.tokens else None
         self._sessions = ReflectorSessions(self.options.sessions, self.context.clock) if self.options.stateful else None
 
     @classmethod
     def configuration_errors(cls, options: Any) -> Iterable[tuple[str, str]]:
-        """The error if the file of the key cannot be used."""
+        """The error if the file of the key cannot be used, or if tokens are required of packets with an HMAC."""
+        if options.key is not None and options.tokens:
+            yield "tokens", "true does not fit key, whose HMAC identifies senders already; expected one of them"
         if options.key is not None:
             try:
                 read_key(options.key)
@@ -94,16 +101,26 @@ class Reflector(Service):
         packet = self._format.parse_request(request)
         if packet is None:
             return
+        rest = request[self._format.base :]
+        token = None
+        proven = True
+        if self._tokens is not None:
+            address = str(peer.remote).rpartition(":")[0].encode()
+            if (returned := token_in(tlvs_of(rest))) is None:
+                return
+            token = self._tokens.token(address)
+            proven = self._tokens.is_valid(address, returned)
         count = None
         sequence = packet.sequence
-        if self._sessions is not None:
+        if self._sessions is not None and proven:
             count = self._sessions.receive((peer.remote, peer.local, packet.ssid))
             sequence = count & 0xFFFF_FFFF
         synchronized, error = self._quality()
-        rest = request[self._format.base :]
-        if rest:
+        if not proven and token is not None:
+            rest = tlv(TOKEN, token, flags=0)
+        elif rest:
             total = None if count is None else count + 1
-            facts = ReflectorFacts(sequence, arrival.traffic_class or 0, synchronized, total, total)
+            facts = ReflectorFacts(sequence, arrival.traffic_class or 0, synchronized, total, total, token)
             rest = reflect(rest, packet.sequence, facts, self._format.key)
         stamp = self._stamp
         estimate = error_estimate(error, synchronized=synchronized, is_ptp=self._is_ptp).word

@@ -31,6 +31,10 @@ listen = ["udp://127.0.0.1:0"]
 kind = "reflector"
 key = "{keys}"
 listen = ["udp://127.0.0.1:0"]
+[services.public]
+kind = "reflector"
+tokens = true
+listen = ["udp://127.0.0.1:0"]
 [services.udpechoplus]
 listen = ["udp://127.0.0.1:0"]
 """
@@ -154,6 +158,14 @@ def test_authenticated_packets_need_the_key(daemon, tmp_path):
     assert (found["service"], found["received"], found["size_octets"]) == ("reflector", 3, 112)
     assert figures(*words, "--auth-key", str(tmp_path / "wrong"), url, code=1)["received"] == 0
     assert figures(*words, url, code=1)["received"] == 0
+
+
+def test_a_public_reflector_needs_its_tokens(daemon):
+    words = ("-c", "4", "-i", "20ms", "-W", "300ms", "-s", "200", "--csv")
+    url = daemon.url("public", "udp")
+    rows = list(csv.DictReader(io.StringIO(ping(*words, "--token", url))))
+    assert [(row["result"], row["bytes"]) for row in rows] == [("received", "56"), *[("received", "200")] * 3]
+    assert figures("-c", "2", "-i", "10ms", "-W", "200ms", url, code=1)["received"] == 0
 
 
 def test_an_unusable_key_is_an_error_before_the_first_probe(tmp_path):

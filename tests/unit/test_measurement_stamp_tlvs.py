@@ -14,6 +14,7 @@ from echod.measurement.stamp_tlvs import (
     MALFORMED,
     MOST,
     TIMESTAMP_INFORMATION,
+    TOKEN,
     UNRECOGNIZED,
     ReflectorFacts,
     answered_tlvs,
@@ -51,7 +52,7 @@ def test_the_unrecognized_flag_is_cleared_where_a_tlv_is_understood():
 
 def test_every_type_that_is_not_supported_keeps_its_value_and_the_flag():
     for kind in range(256):
-        if kind not in (EXTRA_PADDING, TIMESTAMP_INFORMATION, CLASS_OF_SERVICE, DIRECT_MEASUREMENT, HMAC):
+        if kind not in (EXTRA_PADDING, TOKEN, TIMESTAMP_INFORMATION, CLASS_OF_SERVICE, DIRECT_MEASUREMENT, HMAC):
             assert reflect(tlv(kind, b"12345678"), 7, STATEFUL) == tlv(kind, b"12345678")
 
 

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echod.measurement.stamp import BASE, Answer, Authenticated, Request, Unauthenticated
-from echod.measurement.stamp_tlvs import answered_tlvs, counters_of, direct_measurement, hmac_tlv, tlv
+from echod.measurement.stamp_tlvs import (
+    TOKEN,
+    answered_tlvs,
+    counters_of,
+    direct_measurement,
+    hmac_tlv,
+    tlv,
+    token_in,
+)
 from echod.measurement.timestamps import A_SECOND, estimate_of, from_ntp, from_ptp, ntp
 from echod.model import Arrival, Context, Peer
 from echod.services.reflector import Reflector, ReflectorOptions, WrongKey, read_key
@@ -167,3 +175,29 @@ def test_right_options_are_no_error(key_file):
 
 def test_it_is_served_over_datagrams_only():
     assert [shape for shape in Shape if Reflector.is_served_over(shape)] == [Shape.DATAGRAM]
+
+
+def test_with_tokens_only_proven_senders_get_the_whole_reply():
+    reflector = service(tokens=True, stateful=True)
+    request = Unauthenticated().request(REQUEST)
+    padding = tlv(1, bytes(500))
+    assert ask(reflector, request + padding) is None  # no token TLV
+    first = ask(reflector, request + tlv(TOKEN, bytes(8)) + padding)
+    assert len(first) == BASE + 12 <= len(request + tlv(TOKEN, bytes(8)))
+    token = token_in(answered_tlvs(first[BASE:])) or b""
+    second = ask(reflector, request + tlv(TOKEN, token) + padding)
+    assert len(second) == len(request + padding) + 12
+    assert [each.flags for each in answered_tlvs(second[BASE:])] == [0, 0]
+    assert parsed(second).sequence == 0  # the packet that was not proven is in no session
+    stranger = PEER._replace(remote=Inet("192.0.2.8", 40_000))
+    assert len(ask(reflector, request + tlv(TOKEN, token) + padding, stranger)) == BASE + 12
+    assert ask(reflector, request + tlv(TOKEN, bytes(7)) + padding) is None
+    assert len(ask(reflector, request + tlv(TOKEN, token) + padding, OTHER)) == len(second)  # another port
+
+
+def test_tokens_do_not_fit_a_key(key_file):
+    [(key, why)] = Reflector.configuration_errors(ReflectorOptions(key=key_file, tokens=True))
+    assert (key, why) == (
+        "tokens",
+        "true does not fit key, whose HMAC identifies senders already; expected one of them",
+    )
