@@ -10,7 +10,7 @@ answer, and arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -226,12 +226,17 @@ class ReplicatedQueue:
 
     def restored(self, node: int, parts: Iterable[bytes] | None, lost: int) -> None:
         """As Replica. The clients and operators of this process join again, if the state does not have them."""
+        waiting = {
+            number: [text for _, text in client.waiting]
+            for (owner, number), client in self._clients.items()
+            if owner == self._node
+        }
         if parts is None:
             self._continue_alone(node)
         else:
             self._node = node
             self._replace(parts)
-        self._send_again()
+        self._send_again(waiting)
         if lost:
             for operator in list(self._operators_here.values()):
                 operator.hear(OperatorEvent(event="missed", events=lost))
@@ -271,13 +276,18 @@ class ReplicatedQueue:
             if client.has_ended:
                 self._queue.finish(client)  # counts it among those that only wait for an answer
 
-    def _send_again(self) -> None:
-        """Publish everything of this process that the state does not have, and remove what only the state has."""
+    def _send_again(self, waiting: Mapping[int, Iterable[str]]) -> None:
+        """Publish everything of this process that the state does not have, and remove what only the state has.
+
+        `waiting` has the messages of the clients of this process.
+        """
         node = self._node
         for number, client in self._clients_here.items():
             ours = self._clients.get((node, number))
             if ours is None:
                 self.publish("client", number, client.peer, client.host, must=True)
+                for text in waiting.get(number, ()):
+                    self.publish("ask", number, text)
             if client.has_finished and (ours is None or not ours.has_ended):
                 self.publish("finish", number, must=True)
         for number in self._operators_here:

@@ -281,6 +281,9 @@ def test_without_the_hub_members_talk_in_their_process_and_meet_again_later(proc
     people[1].says("still here", "/join garden", "/nick bob")
     processes.settle()
     assert people[0].heard() == ["-- guest2 has joined", "-- guest2 is now bob"]
+    people[5].says("/join attic")
+    processes.settle()
+    people[5].heard()
     for bus in processes.buses:
         processes.connect(bus)
         processes.settle()
@@ -288,8 +291,14 @@ def test_without_the_hub_members_talk_in_their_process_and_meet_again_later(proc
     assert heard[0] == "-- anna has left"
     assert heard[-1].startswith("-- you are now guest"), "the other one was first"
     assert heard[-1].endswith("in garden with anna, bob")
+    assert people[5].heard() == [], "it keeps its name and its room, which the others did not have"
     people[0].says("all of us")
+    people[4].session.lost()
+    people[4].session.lost()
     processes.settle()
+    people[0].says("/join")
+    processes.settle()
+    assert people[0].heard()[-1] == "-- the rooms: lobby (1), garden (3), attic (1)"
     assert people[2].heard()[-1] == people[1].heard()[-1] == "anna: all of us"
     assert same(made)
 
@@ -562,6 +571,47 @@ def test_clients_and_operators_of_a_process_that_ends_leave(processes):
     other.says(b"hello\n")
     processes.settle()
     assert other.heard == b"away\n", "no operator is left"
+
+
+def test_without_the_hub_clients_wait_for_the_operators_of_their_process(processes):
+    made = consoles(processes, away="away")
+    operator, clients = Operator(made[0]), [Client(console) for console in made]
+    clients[2].says(b"together\n")
+    processes.settle()
+    assert len(operator.heard("said")) == 1
+    old, processes.hub = processes.hub, type(processes.hub)(processes.reactor)
+    old.close()
+    processes.settle()
+    assert [event["client"] for event in operator.heard("left")] == [2, 3]
+    for client in clients:
+        client.says(b"alone\n")
+    assert [event["client"] for event in operator.heard("said")] == [1]
+    assert [client.heard for client in clients] == [b"", b"away\n", b"away\n"]
+    for bus in processes.buses:
+        processes.connect(bus)
+        processes.settle()
+    said = operator.heard("said")
+    assert [event["text"] for event in said] == ["alone", "together", "alone"]
+    for event in said:
+        made[1].queue.answer(event["client"], "together again", None, lambda _result: None)
+    processes.settle()
+    assert [client.heard.removeprefix(b"away\n") for client in clients] == [
+        b"",
+        b"together again\n",
+        b"together again\n" * 2,
+    ]
+    assert same(made)
+
+
+def test_an_unknown_change_of_a_client_is_skipped(processes):
+    made = consoles(processes)
+    client, queue = Client(made[1]), made[0].queue
+    client.says(b"hello\n")
+    processes.settle()
+    before = state_of(made[0])
+    assert isinstance(queue, ReplicatedQueue)
+    queue._change("unknown", (2, 1), queue._clients[2, 1])
+    assert state_of(made[0]) == before
 
 
 def test_closing_the_queue_dismisses_the_operators_of_each_process(processes):

@@ -83,6 +83,7 @@ def test_connections_of_a_service_are_limited_over_all_processes(processes):
     gates = [one.connection_gate("echo", EVERYBODY, Limits(connections=3)) for one in processes.workers]
     apart = processes.workers[1].connection_gate("upper", EVERYBODY, Limits(connections=1))
     admitted = [gates[number].admit(b"", loopback=True) for number in (0, 1, 0, 1, 0)]
+    assert [gate.open_elsewhere for gate in gates] == [1, 2]
     assert admitted == [None, None, None, Refusal.CONNECTIONS, Refusal.CONNECTIONS]
     assert apart.admit(b"", loopback=True) is None, "another service has its own slots"
     gates[0].release(b"")
