@@ -90,6 +90,8 @@ class FaultControl:
         """The changed faults; None for a service that has none then. Raises ConfigurationRefused."""
         try:
             base = NO_FAULTS if change.clear or config.faults is None else config.faults
+            if change.set:  # the steps of a script have the values from before
+                base = replace(base, script=None)
             faults = parse_faults(change.set, base)
             if change.script is not None:
                 faults = replace(faults, script=parse_script(change.script, replace(faults, script=None)))

@@ -43,6 +43,7 @@ class FaultInjector:
         self._changed: dict[Callable[[], None], None] = {}
         self._unreported: dict[str, tuple[Any, int]] = {}  # by fault: the timer of the next event, and the count for it
         self._timer: Any = None
+        self._script_begun = self._ended = False
         self._access: Access | None = None
         self._select()
 
@@ -54,12 +55,13 @@ class FaultInjector:
     # configuration
 
     def begin(self) -> None:
-        """Begin the script, if the faults have one."""
-        if self.faults.script is not None and self._timer is None:
+        """Begin the script, if the faults have one and it has not begun yet."""
+        if self.faults.script is not None and not self._script_begun:
             self._take_step(0)
 
     def end(self) -> None:
         """Stop the script and the events. The faults of its step stay."""
+        self._ended = True
         self._stop_script()
         for timer, _ in self._unreported.values():
             timer.cancel()
@@ -84,7 +86,7 @@ class FaultInjector:
     def _take_step(self, index: int) -> None:
         script = self.faults.script
         assert script is not None
-        self._timer = None
+        self._timer, self._script_begun = None, True
         if index == len(script.steps) and script.repeat:
             index = 0
         self.step = index
@@ -149,6 +151,8 @@ class FaultInjector:
 
     def report(self, fault: str, times: int = 1) -> None:
         """Publish the event of an injected fault, at most once in REPORTED_EVERY seconds."""
+        if self._ended:
+            return
         if fault in self._unreported:
             timer, before = self._unreported[fault]
             self._unreported[fault] = (timer, before + times)

@@ -34,36 +34,39 @@ def connect(daemon: Daemon, service: str = "echo") -> socket.socket:
     return socket.create_connection(daemon.inet(service, "tcp"), SECONDS)
 
 
-def ask(client: socket.socket, data: bytes = b"hello") -> bytes:
-    """The echo, or what came before the end or a silence of 0.3 s."""
-    client.settimeout(0.3)
+def gets(client: socket.socket, expected: bytes = b"hello") -> bool:
+    """Whether `hello` is answered by `expected`, and by nothing else; a shorter reply is followed by a silence."""
+    client.settimeout(SECONDS)
+    client.send(b"hello")
     found = b""
-    with contextlib.suppress(TimeoutError):
-        client.send(data)
-        while len(found) < len(data) and (piece := client.recv(1000)):
-            found += piece
-    return found
+    while len(found) < len(expected) and (piece := client.recv(1000)):
+        found += piece
+    if expected != b"hello":
+        client.settimeout(0.1)
+        with contextlib.suppress(TimeoutError):
+            found += client.recv(1000)
+    return found == expected
 
 
-def answered(daemon: Daemon) -> bytes:
+def new_client_gets(daemon: Daemon, expected: bytes = b"hello") -> bool:
     with connect(daemon) as client:
-        return ask(client)
+        return gets(client, expected)
 
 
 @pytest.mark.parametrize("plane", ["auto", "off"])
 def test_faults_are_changed_while_clients_are_connected(plane):
     with Daemon(f'[daemon]\nplane = "{plane}"\n{ADMIN}{ECHO}') as daemon, connect(daemon) as before:
-        assert ask(before) == b"hello"
+        assert gets(before)
         assert faults(daemon, "truncate=2", "seed=7")["faults"] == {"seed": "7", "truncate": '"2"'}
-        assert answered(daemon) == b"he"
-        assert ask(before) == b"hello"  # opened when the service had no faults
+        assert new_client_gets(daemon, b"he")
+        assert gets(before)  # opened when the service had no faults
         with connect(daemon) as client:
-            assert ask(client) == b"he"
+            assert gets(client, b"he")
             faults(daemon, "truncate=7")
-            assert ask(client) == b"hello"  # it follows the change: five bytes more
+            assert gets(client)  # it follows the change: five bytes more
             assert faults(daemon, "--clear")["faults"] == {}
-            assert ask(client) == b"hello"
-        assert answered(daemon) == b"hello"
+            assert gets(client)
+        assert new_client_gets(daemon)
         daemon.stderr.wait_for(
             r"info  echo  faults are now: seed = 7, truncate = \"2\" \(changed by the administrator\)"
         )
@@ -72,7 +75,7 @@ def test_faults_are_changed_while_clients_are_connected(plane):
 
 def test_the_faults_are_printed_with_their_counts_and_where_they_do_not_exist():
     with Daemon(ADMIN + FAULTY + "drop = 0.5\nseed = 1\ntruncate = '3'\n") as daemon:
-        assert answered(daemon) == b"hel"
+        assert new_client_gets(daemon, b"hel")
         lines = echoctl(daemon, "echo")[0].splitlines()
         assert [line.split() for line in lines[:-1]] == [
             ["FAULT", "VALUE", "INJECTED"],
@@ -121,13 +124,13 @@ def test_a_fault_that_no_address_has_is_refused():
 def test_a_reload_restores_the_faults_of_the_configuration():
     with Daemon(ADMIN + FAULTY + "truncate = '3'\n") as daemon:
         faults(daemon, "truncate=1")
-        assert answered(daemon) == b"h"
+        assert new_client_gets(daemon, b"h")
         assert run(*ECHOCTL, "reload", "--admin", f"unix://{daemon.dir}/admin.sock").returncode == 0
-        assert answered(daemon) == b"hel"
+        assert new_client_gets(daemon, b"hel")
         file = daemon.dir / "echod.toml"
         file.write_text(file.read_text().replace("'3'", "'4'"))
         assert run(*ECHOCTL, "reload", "--admin", f"unix://{daemon.dir}/admin.sock").returncode == 0
-        assert answered(daemon) == b"hell"
+        assert new_client_gets(daemon, b"hell")
 
 
 SCRIPT = '[[step]]\nfor = "100ms"\ntruncate = "1"\n[[step]]\nsilent = true\n'
@@ -140,13 +143,16 @@ def test_a_script_changes_faults_over_time(tmp_path: Path):
         daemon.stderr.wait_for(r"faults are now: truncate = \"1\" \(changed by step 1 of the script\)")
         daemon.stderr.wait_for(r"faults are now: silent = true \(changed by step 2 of the script\)")
         with connect(daemon) as client:
-            assert ask(client) == b""
+            assert gets(client, b"")
             script.write_text('[[step]]\nreset-after = "0"\n')
             faults(daemon, "--clear", "--script", str(script))
             client.settimeout(SECONDS)
             with pytest.raises(ConnectionResetError):
                 client.recv(1)
         assert "step 1 of 1: reset-after" in echoctl(daemon, "echo")[0]
+        assert run(*ECHOCTL, "reload", "--admin", f"unix://{daemon.dir}/admin.sock").returncode == 0
+        assert faults(daemon, "truncate=3")["faults"] == {"truncate": '"3"'}
+        assert new_client_gets(daemon, b"hel")
 
 
 def test_a_wrong_script_is_a_configuration_error_with_its_file(tmp_path: Path):
@@ -163,7 +169,7 @@ def test_workers_have_the_faults_and_their_counts_are_added():
     with Daemon(f"[daemon]\nworkers = 2\n{ADMIN}{ECHO}") as daemon:
         faults(daemon, "truncate=2")
         for _ in range(8):
-            assert answered(daemon) == b"he"
+            assert new_client_gets(daemon, b"he")
         assert eventually(lambda: faults(daemon)["injected"] == {"truncate": 8})
 
 
@@ -197,9 +203,9 @@ def test_clients_in_a_full_queue_are_served_when_the_fault_ends(host):
                 other.connect(path)
             assert faults(daemon)["injected"] == {"backlog-full": 2}
             faults(daemon, "backlog-full=")
-            assert answered(daemon) == b"hello"
+            assert new_client_gets(daemon)
             other.connect(path)
-            assert ask(other) == b"hello"
+            assert gets(other)
         accepted = {name: one["accepted"] for name, one in daemon.counters().items() if name.startswith("echo ")}
         assert list(accepted.values()) == [1 + len(early), 1]
 
@@ -209,7 +215,7 @@ def test_a_duplicate_is_not_sent_to_a_client_that_may_not_get_more_than_it_sent(
         with socket.socket(type=socket.SOCK_DGRAM) as client:
             client.connect(daemon.inet("echo", "udp"))
             for _ in range(3):
-                assert ask(client) == b"hello"
+                assert gets(client)
             client.settimeout(0.1)
             with pytest.raises(TimeoutError):
                 client.recv(10)
@@ -241,7 +247,7 @@ def test_members_over_datagrams_have_faults(fault):
 def test_a_stop_ends_connections_that_hang():
     config = '[daemon]\ndrain = "60s"\n' + FAULTY + "silent = true\n"
     with Daemon(config) as daemon, connect(daemon) as client:
-        assert ask(client) == b""
+        assert gets(client, b"")
         client.shutdown(socket.SHUT_WR)
         client.settimeout(0.2)
         with pytest.raises(TimeoutError):

@@ -107,9 +107,18 @@ def test_a_script_begins_once_and_again_after_a_change():
     clock.advance(6)
     injector.begin()
     clock.advance(6)
+    injector.begin()  # as at each reload, also in the last step, which has no timer
     assert (injector.current.delay, injector.step) == (2.0, 1)
     injector.change(Faults(script=script))
     assert (injector.current.delay, injector.step) == (1.0, 0)
+
+
+def test_after_the_end_no_event_and_no_timer_begins():
+    injector, clock, events = made(NO_FAULTS)
+    injector.end()
+    injector.report("drop")
+    assert not events
+    assert not clock.getDelayedCalls()
 
 
 def test_an_event_is_published_once_a_second_with_the_count():
