@@ -196,7 +196,7 @@ def _xinetd(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
 
 
 def _nginx(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
-    """Nginx decrypts and forwards to the C server behind it: its stream module cannot echo."""
+    """Nginx decrypts and forwards to the C server: its stream module cannot echo."""
     place = _only(places)
     certificate = kit.words(place)[-1]
     behind = f"{kit.folder}/nginx-{place.port}.sock"

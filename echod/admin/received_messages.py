@@ -1,4 +1,4 @@
-"""What the clients of a service have sent, as a resource of the admin interface, if the service records it."""
+"""The recorded messages of the clients of a service, as a resource of the admin interface."""
 
 from __future__ import annotations
 

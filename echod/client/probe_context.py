@@ -1,4 +1,4 @@
-"""What every probe of one command shares: its arguments, the clock, and the callbacks for results."""
+"""The context that all probes of one command share: its arguments, the clock, and the callbacks for results."""
 
 from __future__ import annotations
 

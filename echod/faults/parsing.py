@@ -83,7 +83,7 @@ def right_key(key: str, known: Iterable[str] = tuple(KEYS)) -> str:
     """The hint for an unknown key."""
     names = [name for name in known if name != "script"]
     near = get_close_matches(key[: units.SHOWN].lower().replace("_", "-"), names, n=1)
-    return f"did you mean {near[0]}?" if near else "known are " + ", ".join(names)
+    return f"did you mean {near[0]}?" if near else "expected one of: " + ", ".join(names)
 
 
 def contradictions(faults: Faults) -> Iterator[tuple[str, str]]:
@@ -151,7 +151,7 @@ def parse_script(written: str, base: Faults = NO_FAULTS) -> Script:
     except tomllib.TOMLDecodeError as error:
         raise FaultErrors([("", f"not valid TOML: {escaped(str(error))}")]) from None
     errors = [
-        (escaped(key[: units.SHOWN]), "unknown key; known are step, repeat")
+        (escaped(key[: units.SHOWN]), "unknown key; expected one of: step, repeat")
         for key in content
         if key not in ("step", "repeat")
     ]

@@ -46,7 +46,10 @@ class Bin(Service):
     def configuration_errors(cls, options: BinOptions) -> Iterable[tuple[str, str]]:
         for name in options.allow_faults or ():
             if name not in CHOICES:
-                yield "allow_faults", f"{name} is not a fault that a client can choose; known are {', '.join(CHOICES)}"
+                yield (
+                    "allow_faults",
+                    f"{name} is not a fault that a client can choose; expected one of: {', '.join(CHOICES)}",
+                )
 
     @property
     def bounds(self) -> Bounds:

@@ -144,7 +144,7 @@ def of_pairs(found: Iterable[tuple[str, str]], bounds: Bounds, *, layer: str = "
             raise RequestError(f"{key}: is chosen {_CHOSEN_BY[KEYS[key].layer]}")
         elif key not in KEYS:
             known = (*CHOICES, SIZE, *(OF_HTTP if http else ()))
-            raise RequestError(f"{clipped(key)}: unknown key; known are {', '.join(known)}")
+            raise RequestError(f"{clipped(key)}: unknown key; expected one of: {', '.join(known)}")
         else:
             faults[key] = value
     return replace(request, faults=_faults(faults, bounds))

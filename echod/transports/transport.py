@@ -58,7 +58,7 @@ class ListeningPort(Protocol):
 
 @dataclass(frozen=True)
 class ConnectRequest:
-    """What a client connects to, and how."""
+    """The target of a client's connection, and its options."""
 
     reactor: Any
     address: Address

@@ -184,7 +184,7 @@ def _restart(stack: ExitStack, manager: Manager, config: str, running: list[Daem
 
 # 47
 
-CHECKED: Final = 60.0  #: seconds; `python -m tests.chaos.history` runs as long as it is told
+CHECKED: Final = 60.0  #: seconds; `python -m tests.chaos.history` takes the number as an argument
 SEED: Final = 47
 
 

@@ -43,7 +43,9 @@ class Responding(Contract):
 
     def test_a_request_without_a_wish_is_described(self) -> None:
         described = json.loads(self.ask("/a?x", headers=SECRETS).read())
-        self.assertEqual(described, {"error": "x: unknown key; known are " + described["error"].partition("are ")[2]})
+        self.assertEqual(
+            described, {"error": "x: unknown key; expected one of: " + described["error"].partition("one of: ")[2]}
+        )
         described = json.loads(self.ask("/a", headers=SECRETS).read())
         self.assertEqual((described["method"], described["path"]), ("GET", "/a"))
         self.assertEqual(set(described["headers"]), {"host"})

@@ -1,4 +1,4 @@
-"""What clients sent to a service with `record`, as the admin interface returns it; and who may read it."""
+"""The messages of clients to a service with `record`: the admin interface returns them to its user and to root."""
 
 import base64
 import http.client

@@ -172,3 +172,8 @@ class Counting(SynchronousTestCase):
     def test_reasons_are_printed_as_their_names(self) -> None:
         self.assertEqual(str(Refusal.NEW_PER_CLIENT), "new-per-client")
         self.assertEqual(len(set(map(str, Refusal))), len(Refusal))
+
+    def test_one_process_has_no_connections_elsewhere(self) -> None:
+        counted = gate(Access([ip_network("192.0.2.0/24")]))
+        admit(counted, "192.0.2.3")
+        self.assertEqual((counted.open, counted.open_elsewhere), (1, 0))

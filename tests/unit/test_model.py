@@ -67,6 +67,9 @@ class Contexts(SynchronousTestCase):
 
 
 class Services(SynchronousTestCase):
+    def test_a_kind_lets_clients_choose_no_faults_unless_it_says_so(self) -> None:
+        self.assertIsNone(Service().chosen_faults("tls", "delay-1s.echo.example"))
+
     def test_a_service_has_default_options_and_context(self) -> None:
         service = Mute()
         self.assertEqual(service.options, NoOptions())

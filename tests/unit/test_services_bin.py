@@ -86,10 +86,10 @@ def test_a_query_and_a_server_name_are_requests():
         ("reset-after=1,close-after=2", "close-after: excludes reset-after; expected only one of them"),
         ("refuse=true", "refuse: cannot be chosen by a client"),
         ("script=/etc/passwd", "script: cannot be chosen by a client"),
-        ("status=500", "status: unknown key; known are "),
+        ("status=500", "status: unknown key; expected one of: "),
         ("tls=stall", "tls: is chosen by the server name of TLS"),
         ("websocket=masked", "websocket: is chosen in the query of the WebSocket URL"),
-        ("\x1b[2J=1", r"\x1b[2J: unknown key; known are "),
+        ("\x1b[2J=1", r"\x1b[2J: unknown key; expected one of: "),
         ("x" * (LONGEST + 1), f"a request has more than {LONGEST} bytes"),
         (" ".join(f"k{number}=1" for number in range(MOST + 1)), "k0: unknown key"),
     ],
@@ -106,7 +106,7 @@ def test_the_administrator_sets_bounds():
     assert error("size=11", bounds) == "size: at most 10 here"
     assert error("drop=0.5", bounds) == "drop: is not allowed here; allowed are delay"
     assert [*Bin.configuration_errors(BinOptions(allow_faults=("delay", "refuse")))] == [
-        ("allow_faults", f"refuse is not a fault that a client can choose; known are {', '.join(CHOICES)}")
+        ("allow_faults", f"refuse is not a fault that a client can choose; expected one of: {', '.join(CHOICES)}")
     ]
 
 
