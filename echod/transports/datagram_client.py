@@ -120,9 +120,9 @@ class DatagramDialogue:
 
     def received(self, attempt: Attempt, datagram: bytes, arrival: Arrival = PLAIN) -> None:
         """Handle a datagram from an open attempt; the first one chooses the address."""
+        self._remote = attempt.remote
         if self._winner is not attempt:
             self._winner = attempt
-            self._remote = attempt.remote
             self._unanswered.clear()
             self._wait(stop=True)
             self._shut([other for other in self._attempts if other is not attempt])
@@ -257,8 +257,10 @@ class Attempt(FileDescriptor):
                 if self._on_sent is None:
                     datagram = self.socket.recv(LARGEST)
                 else:
-                    datagram, ancillary, _, _ = self.socket.recvmsg(LARGEST, ANCILLARY)
+                    datagram, ancillary, _, name = self.socket.recvmsg(LARGEST, ANCILLARY)
                     arrival = arrival_of(ancillary)
+                    if self._group is not None:
+                        self.remote = _name(name)  # the member that has replied
             except BlockingIOError:
                 return
             except OSError as error:

@@ -161,7 +161,7 @@ def test_authenticated_packets_need_the_key(daemon, tmp_path):
 
 
 def test_a_public_reflector_needs_its_tokens(daemon):
-    words = ("-c", "4", "-i", "20ms", "-W", "300ms", "-s", "200", "--csv")
+    words = ("-c", "4", "-A", "-i", "5s", "-s", "200", "--csv")  # each probe after the reply to the one before
     url = daemon.url("public", "udp")
     rows = list(csv.DictReader(io.StringIO(ping(*words, "--token", url))))
     assert [(row["result"], row["bytes"]) for row in rows] == [("received", "56"), *[("received", "200")] * 3]
@@ -197,6 +197,14 @@ def test_replies_from_elsewhere_are_not_counted():
         found = figures("-c", "3", "-i", "20ms", f"udp://127.0.0.1:{bound.getsockname()[1]}")
         thread.join(SECONDS)
     assert (found["received"], found["duplicated"], found["wrong"]) == (3, 0, 0)
+
+
+def test_the_member_of_a_group_that_has_replied_is_shown():
+    with Daemon(listen=["reflector=udp://239.255.77.9:0?interface=lo"]) as daemon:
+        url = daemon.url("reflector", "udp")
+        lines = ping("-c", "2", "-i", "20ms", f"{url}?interface=lo&source=127.0.0.1").splitlines()
+        port = url.rpartition(":")[2]
+    assert all(line.startswith(f"64 bytes from 127.0.0.1:{port}: seq=") for line in lines[1:3])
 
 
 # schedules
@@ -332,6 +340,28 @@ def test_a_plugin_without_replies_is_critical_and_without_a_host_unknown():
     ended = run(*ECHOCTL, "ping", "--warn", "1s", "udp://no-such-host.invalid:7")
     assert ended.returncode == 3
     assert ended.stdout.startswith(b"PING UNKNOWN - ")
+
+
+def test_an_interrupted_plugin_prints_its_line_once(daemon):
+    begun = threading.Event()
+
+    def forward(number: int) -> int:
+        if number == 5:
+            begun.set()
+        return 1
+
+    with path(daemon.inet("echo", "udp"), forward, lambda _: 1) as url:
+        words = ("--warn", "10s,50%", "-i", "20ms", url)
+        with subprocess.Popen([*ECHOCTL, "ping", *words], env=environment(), stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            try:
+                assert begun.wait(SECONDS)
+                process.send_signal(signal.SIGINT)
+                said = process.stdout.read().decode()
+                assert process.wait(SECONDS) == 0
+            finally:
+                process.kill()
+    assert said.count("PING OK - ") == said.count("\n") == 1
 
 
 def test_the_quit_key_prints_the_directions(daemon):

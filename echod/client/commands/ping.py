@@ -26,6 +26,7 @@ class Ping:
         self._arguments = arguments
         self._finish = finish
         self._codes: list[int] = []
+        self._code = INTERRUPTED  # of the whole ping; known when all targets have ended
         self._runs: list[PingRun | MtuSearch] = []
         if not self._open_files():
             finish(monitoring.UNKNOWN if self._monitors else 1)
@@ -47,7 +48,7 @@ class Ping:
         """Print the summaries. Probes that can still get a reply count as awaited, not as lost."""
         for run in self._runs:
             run.interrupted()
-        return self._code() if self._monitors else INTERRUPTED
+        return self._code
 
     def report(self) -> None:
         """Print the summaries so far on standard error, and continue."""
@@ -83,11 +84,11 @@ class Ping:
         if self._arguments.json:
             found = [run.facts() for run in self._runs]
             put_text(json.dumps(found[0] if len(found) == 1 else {"targets": found}) + "\n")
-        self._finish(self._code())
+        self._code = self._state() if self._monitors else max(self._codes)
+        self._finish(self._code)
 
-    def _code(self) -> int:
-        if not self._monitors:
-            return max(self._codes, default=INTERRUPTED)
+    def _state(self) -> int:
+        """Print a line for each target. Returns the worst state."""
         warn, critical = self._arguments.warn, self._arguments.critical
         codes = []
         for run in self._runs:
