@@ -130,7 +130,12 @@ class Loop:
             self._epoll.modify(descriptor, events)
 
     def forget(self, descriptor: int) -> None:
-        """Stop watching an open descriptor. The kernel forgets a closed one automatically."""
+        """Stop watching an open descriptor. The kernel forgets a closed one automatically.
+
+        A negative number, that of a closed Python socket, has no effect.
+        """
+        if descriptor < 0:  # as an index, it would be the entry of another descriptor
+            return
         self._retry.forget(descriptor)
         self._clear(descriptor)
         with suppress(OSError):  # already given up

@@ -127,6 +127,14 @@ def test_a_forgotten_descriptor_is_not_served_and_stays_open(plane):
     assert os.read(pipe.read, 1) == b"!"
 
 
+def test_the_number_of_a_closed_socket_forgets_no_other_descriptor(plane):
+    """The last descriptor may be the loop's own timer; without it the loop would never let the reactor run again."""
+    pipe = plane.pipe()
+    plane.loop.forget(-1)
+    pipe.fill()
+    turn_until(plane.reactor, lambda: pipe.calls)
+
+
 def test_a_closed_descriptor_is_forgotten(plane):
     """A new descriptor with the same number has its own functions."""
     first = plane.pipe()
