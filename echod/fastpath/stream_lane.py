@@ -40,6 +40,7 @@ from echod.fastpath.pipes import Pipes, Waiting
 from echod.gate.total_buffer import LITTLE, Pressure
 from echod.socket_names import SocketAddress
 from echod.transports.accept_backoff import AcceptBackoff, SpareDescriptor
+from echod.transports.accept_share import LEFT, AcceptShare
 from echod.transports.layers.detaching import Detached
 from echod.transports.layers.layer_interface import Facts
 from echod.transports.peers import described
@@ -65,6 +66,7 @@ class StreamLane(Forwarder):
         self._listening = plain.socket
         self._backoff = AcceptBackoff(plain.factory.label, reserve, self._tell)
         self._resume: DelayedCall | None = None
+        self._share = AcceptShare(plain.factory.gate)
         self._accepting = Accepting(plain.socket.family)
         # Data of every connection is in lists by descriptor, data of few connections in dicts.
         self._hosts: dict[int, bytes] = {}  # open connections, each with the host as the gate knows it
@@ -94,7 +96,7 @@ class StreamLane(Forwarder):
             self._plain.startListening()
             return
         self._factory.doStart()
-        self._loop.watch(self._listening.fileno(), EPOLLIN, self._accept, self._carry_all)
+        self._loop.watch(self._listening.fileno(), EPOLLIN, self._ready_to_accept, self._carry_all)
 
     def discard(self) -> None:
         """Close the pipes of a lane that was not started."""
@@ -106,7 +108,7 @@ class StreamLane(Forwarder):
             self._plain.stopListening()
             self._leave()
             return
-        if self._resume is None:
+        if self._resume is None or self._share.leaving:
             accept_backlog(partial(self._accept, self._listening.fileno()))
         self.release()
         self._plain.close_socket()
@@ -134,16 +136,25 @@ class StreamLane(Forwarder):
         self._factory.carrier = None
         self._pipes.close()
 
-    def _accept(self, listening: int, _events: int = EPOLLIN) -> bool:
-        for _ in range(A_TURN):
+    def _ready_to_accept(self, listening: int, _events: int) -> None:
+        if most := self._share.most(A_TURN):
+            self._accept(listening, most)
+        else:
+            self._pause(listening, LEFT)
+
+    def _pause(self, listening: int, seconds: float) -> None:
+        self._loop.forget(listening)
+        self._resume = self._reactor.callLater(seconds, self._accept_again)
+        self._loop.yield_to_reactor()
+
+    def _accept(self, listening: int, most: int = A_TURN) -> bool:
+        for _ in range(most):
             descriptor = self._accepting.accept(listening)
             if descriptor < 0:
                 if syscalls.would_block():
                     return False
                 if pause := self._backoff.pause_after(syscalls.failure(), self._plain.shed):
-                    self._loop.forget(listening)
-                    self._resume = self._reactor.callLater(pause, self._accept_again)
-                    self._loop.yield_to_reactor()
+                    self._pause(listening, pause)
                     return False
                 continue
             self._backoff.succeeded()
@@ -157,7 +168,7 @@ class StreamLane(Forwarder):
 
     def _accept_again(self) -> None:
         self._resume = None
-        self._loop.watch(self._listening.fileno(), EPOLLIN, self._accept, self._carry_all)
+        self._loop.watch(self._listening.fileno(), EPOLLIN, self._ready_to_accept, self._carry_all)
 
     # the connections
 

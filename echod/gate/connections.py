@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from echod.gate.access import Access, canonical, in_disguise
 from echod.gate.buckets import Buckets
 from echod.gate.limits import Limits, Rate
 from echod.gate.refusal import Refusal
+
+AHEAD: Final = 1.1  #: times the average of the other processes, and …
+SOME_MORE: Final = 4  #: … this many more connections: then another process should accept the next one
 
 
 def client_of(key: bytes) -> bytes:
@@ -18,6 +21,9 @@ def client_of(key: bytes) -> bytes:
 
 class SlotsElsewhere(Protocol):
     """The connections of a service in other processes of the daemon, which learn the number of those in this one."""
+
+    def processes(self) -> int:
+        """The number of other processes that serve."""
 
     def open(self) -> int:
         """The open connections in other processes."""
@@ -34,6 +40,10 @@ class SlotsElsewhere(Protocol):
 
 class NoOtherProcess:
     """The only process of a daemon: as `SlotsElsewhere`, without connections elsewhere."""
+
+    def processes(self) -> int:
+        """As SlotsElsewhere."""
+        return 0
 
     def open(self) -> int:
         """As SlotsElsewhere."""
@@ -94,6 +104,12 @@ class ConnectionGate:
             return refusal
         self._set_open(self.open + 1)
         return None
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether this process has clearly more connections than the others on average."""
+        others = self._elsewhere.processes()
+        return others > 0 and self.open > AHEAD * self._elsewhere.open() / others + SOME_MORE
 
     @property
     def open_elsewhere(self) -> int:

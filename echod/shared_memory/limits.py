@@ -82,12 +82,17 @@ class SharedSlots:
     """The connections of one service in all processes. As `gate.connections.SlotsElsewhere`."""
 
     def __init__(self, memory: SharedMemory, column: int, service: str) -> None:
+        self._memory = memory
         self._table = Keys(memory, Table.SLOTS, column)
         self._services = Keys(memory, Table.OPEN, column)
         self._hash_of = memory.hash_of
         self._service = service.encode()
         self._open = memory.hash_of(b"open", self._service)
         self._keys: dict[bytes, int] = {}  # by client
+
+    def processes(self) -> int:
+        """As SlotsElsewhere."""
+        return max(0, len(self._memory.in_use()) - 2)  # without this one and the parent
 
     def open(self) -> int:
         """As SlotsElsewhere."""

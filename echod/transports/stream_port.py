@@ -19,6 +19,7 @@ from echod.events import Closing
 from echod.gate.refusal import Refusal
 from echod.socket_names import SocketAddress
 from echod.transports.accept_backoff import AcceptBackoff, SpareDescriptor
+from echod.transports.accept_share import LEFT, AcceptShare
 from echod.transports.fault_factory import FaultFactory
 from echod.transports.full_backlog import FullBacklog
 from echod.transports.kernel_socket import KernelSocket
@@ -57,6 +58,7 @@ class StreamPort(FileDescriptor):
         self.backlog = BACKLOG  #: the length of the listen queue
         self._full_backlog: FullBacklog | None = None  # of a service with faults, while this listens
         self._resume: DelayedCall | None = None
+        self._share = AcceptShare(factory.gate)
         self._backoff = AcceptBackoff(factory.label, reserve, self._tell)
         self._retry = WriteRetry(reactor)
         self._poller = SocketPoller(reactor)
@@ -85,7 +87,7 @@ class StreamPort(FileDescriptor):
         """Accept the clients in the listen queue, then close the socket. Open connections continue."""
         if self.connected:
             self._end_full_backlog()
-            if self._resume is None:
+            if self._resume is None or self._share.leaving:
                 accept_backlog(self.accept_turn)
             self.connected = 0
             if self._resume is not None:
@@ -114,15 +116,19 @@ class StreamPort(FileDescriptor):
 
     def doRead(self) -> None:
         """Accept clients while the turn has units of the work budget; AT_LEAST even after that."""
-        self.accept_turn(within_budget=True)
+        if most := self._share.most(A_TURN):
+            self.accept_turn(most, within_budget=True)
+        else:
+            self.stopReading()
+            self._resume = self.reactor.callLater(LEFT, self._read_again)
 
-    def accept_turn(self, *, within_budget: bool = False) -> bool:
-        """Accept clients, up to A_TURN. With `within_budget`, stop after AT_LEAST if the work budget is used up.
+    def accept_turn(self, most: int = A_TURN, *, within_budget: bool = False) -> bool:
+        """Accept clients, up to `most`. With `within_budget`, stop after AT_LEAST if the work budget is used up.
 
         Returns whether more clients may be waiting.
         """
         work = self.factory.service.context.work
-        for count in range(A_TURN):
+        for count in range(most):
             if within_budget and work.is_used_up and count >= AT_LEAST:
                 break
             try:

@@ -258,6 +258,16 @@ def test_the_admin_interface_shows_the_sums():
         assert b"\nechod_workers 2.0\n" in fetched(daemon, "/metrics")
 
 
+@pytest.mark.parametrize("plane", PLANES)
+def test_connections_are_shared_between_the_workers(plane):
+    with ExitStack() as stack, Daemon(configuration(plane)) as daemon:
+        for _ in range(200):
+            assert echoed(stack.enter_context(connected(daemon)))
+        shares = [one["connections"] for one in status(daemon)["workers"]]
+        assert sum(shares) == 200
+        assert min(shares) > 0
+
+
 def test_a_limit_counts_the_connections_of_all_workers():
     limits = "[services.echo.limits]\nconnections = 10\n"
     with ExitStack() as stack, Daemon(configuration(services=limits)) as daemon:
