@@ -55,15 +55,15 @@ class PassedSockets:
 
     def __init__(self) -> None:
         self._sockets: list[socket.socket] = []
-        self._by_key: dict[tuple[object, ...], list[Passed]] = {}
+        self._passed: dict[tuple[str, Address, int], list[Passed]] = {}
 
     def unpack(self, data: bytes, descriptors: Iterable[int]) -> Assignment:
         """Read an assignment from the parent; its sockets are those of the next `bind`."""
         assignment: Assignment = pickle.loads(data)
         self._sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-        self._by_key = {}
+        self._passed = {}
         for one in assignment.passed:
-            self._by_key.setdefault(one.spec.key, []).append(one)
+            self._passed.setdefault(_identity(one.spec), []).append(one)
         return assignment
 
     def bind(
@@ -77,14 +77,14 @@ class PassedSockets:
             if found := list(shared.find(spec)):
                 bound += found
                 continue
-            for passed in self._by_key.get(spec.key, ()):
+            for passed in self._passed.get(_identity(spec), ()):
                 unused.pop(passed.descriptor, None)
                 one = BoundSocket(spec.service, passed.address, self._opened(passed), spec)
                 shared.add(one)
                 bound.append(one)
         for opened in unused.values():  # of a path on a socket that this worker has already
             opened.close()
-        self._sockets, self._by_key = [], {}
+        self._sockets, self._passed = [], {}
         return bound
 
     def _opened(self, passed: Passed) -> Any:
@@ -95,3 +95,8 @@ class PassedSockets:
                 detach(opened)  # that of a worker that was killed during a flood
             TRANSPORTS[passed.address.scheme].prepare(opened)
         return SharedSocket(opened) if passed.address.form.has_url_path else opened
+
+
+def _identity(spec: ListenSpec) -> tuple[str, Address, int]:
+    """An address as both processes know it: `spec.key` is the same for `tcp://` and `tls://` with port 0."""
+    return spec.service.name, spec.address, spec.turn

@@ -17,10 +17,11 @@ from echod.workers.control_channel import ControlChannel, open_channel
 
 ENTRY: Final = "echod.workers.worker_process"
 SILENT: Final = 4.5
-"""Seconds without a message after which a worker counts as hung. It sends one each second; a reload or a full
-collection takes less than one."""
+"""Seconds without a message after which a worker that serves counts as hung. It sends one each second."""
 MISSED: Final = 1.5  #: seconds without a message after which its answers are not waited for
-STARTING: Final = 60.0  #: the same before its first message: a loaded machine needs seconds for the imports
+BUILDING: Final = 60.0
+"""The same while it imports modules, or builds what serves a configuration. That takes seconds with hundreds of
+addresses and certificates, or on a loaded machine."""
 
 Handle = Callable[["Worker", str, Mapping[str, Any]], None]
 
@@ -36,7 +37,7 @@ class Worker:
         self.number: int | None = None  #: the place that it serves; None: it is spare
         self.ready = False  #: it has imported everything, and waits for an assignment
         self.serving = False
-        self.prepared = False  #: it has built what a reload needs
+        self.prepared = True  #: it has built what a reload needs, or there is no reload
         self.column = 0  #: of the shared memory; 0: it has none yet
         self.bus: socket.socket | None = None  #: its end of a connection to the bus, until it has received it
         self.figures: dict[str, int] = {}  #: the last report of its process counters
@@ -87,7 +88,8 @@ class Worker:
 
         Silence must be seen twice: if this process was stopped, the messages wait to be read.
         """
-        silent = now - self._heard > (SILENT if self.ready else STARTING)
+        builds = not self.serving or not self.prepared
+        silent = now - self._heard > (BUILDING if builds else SILENT)
         if silent and self._was_silent and not self.why:
             self.kill("it did not respond")
         self._was_silent = silent

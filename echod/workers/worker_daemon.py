@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
+from math import ceil
 from typing import Any, Final
 
 from twisted.internet.task import Cooperator, LoopingCall
@@ -27,6 +31,8 @@ from echod.workers.control_channel import open_channel
 from echod.workers.forwarded_log import ForwardedLog, ForwardedOutput
 
 EVERY: Final = 1.0  #: seconds between two messages that show that the process is alive
+GRACE: Final = 10  #: seconds that it may take beyond `drain` when the parent has ended
+EX_SOFTWARE: Final = 70  #: sysexits(3)
 AT_ONCE: Final = 32  #: connections that are described in one step
 
 
@@ -54,6 +60,13 @@ class WorkerDaemon:
         self._beat.start(EVERY, now=False)
 
     def _received(self, name: str, fields: Mapping[str, Any], data: bytes, descriptors: list[int]) -> None:
+        try:
+            self._obey(name, fields, data, descriptors)
+        except Exception:  # a bug: another process must take the place of this one, which may serve only in part
+            traceback.print_exc()
+            os._exit(EX_SOFTWARE)
+
+    def _obey(self, name: str, fields: Mapping[str, Any], data: bytes, descriptors: list[int]) -> None:
         match name:
             case "serve":
                 self._serve(fields, data, descriptors)
@@ -180,8 +193,10 @@ class WorkerDaemon:
         """The parent has ended, or has closed the channel because this process is not needed."""
         if self._ended:
             self._reactor.stop()
-        else:
-            self._drain()
+            return
+        drain = self._daemon.configuration.daemon.drain if self._daemon is not None else 0.0
+        signal.alarm(ceil(drain) + GRACE)  # it ends in any case, by SIGALRM: no parent is left that would kill it
+        self._drain()
 
     def _end(self) -> None:
         """Send the last counters, and end."""

@@ -306,6 +306,23 @@ def test_a_confined_parent_can_replace_workers():
             assert echoed(client)
 
 
+def test_addresses_that_differ_in_their_schemes_only_have_their_own_sockets():
+    more = """[services.whoami]
+listen = ["tcp://127.0.0.1:0", "tls://127.0.0.1:0", "ws://127.0.0.1:0/a", "ws://127.0.0.1:0/b", "tcp://127.0.0.1:0"]
+[services.whoami.tls]
+certificate = "self-signed"
+"""
+    with Daemon(configuration(services=more)) as daemon:
+        urls = [url for name, url in daemon.urls if name == "whoami"]
+        assert len(urls) == 5
+        for url in urls:
+            insecure = ["--insecure"] if url.startswith("tls") else []
+            done = run(*ECHOCTL, "send", *insecure, url, "hello")
+            assert (done.returncode, b"127.0.0.1" in done.stdout) == (0, True), done
+        assert len(pids(daemon)) == 2
+        daemon.check()
+
+
 def test_it_needs_no_working_folder_and_no_module_path():
     """A worker finds the modules of its parent, and not those of the working folder."""
     with Daemon(configuration(), environ=environment()) as daemon:
