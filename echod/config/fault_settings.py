@@ -10,7 +10,8 @@ from typing import Any, Final
 from echod.config.errors import joined
 from echod.config.schema_check import Found, Reading, Written
 from echod.escaping import system_error
-from echod.faults.parsing import FaultErrors, contradictions, misfits, parse_script
+from echod.faults.parsing import FaultErrors, contradictions, misfits
+from echod.faults.scripts import parse_script
 from echod.faults.settings import Faults, Script
 from echod.small_files import Unsuitable, not_utf8, read_whole
 

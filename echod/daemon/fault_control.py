@@ -15,7 +15,8 @@ from echod.daemon.reloader import Reloader
 from echod.daemon.worker_pool_interface import WorkerPool
 from echod.events import Events
 from echod.faults.keys import KEYS
-from echod.faults.parsing import FaultErrors, described, is_on, listed, misfits, parse_faults, parse_script
+from echod.faults.parsing import FaultErrors, described, is_on, listed, misfits, parse_faults
+from echod.faults.scripts import parse_script
 from echod.faults.settings import NO_FAULTS, Faults
 
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 import struct
 from hashlib import blake2b
-from statistics import NormalDist
 from typing import Final, NamedTuple
 
 from echod.config.units import LONGEST
 from echod.faults.settings import Faults
 
 _UNIT: Final = 2.0**-53  # numbers have 53 bits, as those of random.random()
-_NORMAL: Final = NormalDist()
 FAR: Final = 2.0**60  #: bytes: further than any stream gets
 PARETO: Final = 3.0
 """The exponent of the Pareto distribution, as in netem(8). With it the mean of the random time is half of `jitter`."""
@@ -50,7 +48,9 @@ def spread(distribution: str, drawn: float) -> float:
     uniform is from 0 to 1. normal has mean 0 and standard deviation 1. pareto is at least 0, with mean 1/2.
     """
     if distribution == "normal":
-        return _NORMAL.inv_cdf(drawn or _UNIT)
+        from statistics import NormalDist  # slow to import, and seldom used
+
+        return NormalDist().inv_cdf(drawn or _UNIT)
     if distribution == "pareto":
         return float((1 - drawn) ** (-1 / PARETO) - 1)
     return drawn

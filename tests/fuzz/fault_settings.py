@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from echod.admin.fault_resource import change_of
-from echod.faults.parsing import FaultErrors, described, listed, parse_faults, parse_script
+from echod.faults.parsing import FaultErrors, described, listed, parse_faults
+from echod.faults.scripts import parse_script
 from tests.fuzz.target import Target, assert_plain, text_of
 
 

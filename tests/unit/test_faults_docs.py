@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from echod.faults.keys import KEYS
-from echod.faults.parsing import is_on, parse_script
+from echod.faults.parsing import is_on
+from echod.faults.scripts import parse_script
 from echod.shape import Shape
 from echod.transports.datagram_faults import MOST_DELAYED
 from echod.transports.layers.fault_injection import SENT_WITHIN

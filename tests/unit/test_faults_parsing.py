@@ -1,4 +1,4 @@
-"""Faults from tables and texts, their contradictions, and scripts."""
+"""Faults from tables and texts, and their contradictions."""
 
 import ipaddress
 import re
@@ -8,8 +8,8 @@ import pytest
 
 from echod.faults import parsing
 from echod.faults.keys import KEYS
-from echod.faults.parsing import FaultErrors, described, key_of, misfits, parse_faults, parse_script
-from echod.faults.settings import NO_FAULTS, Faults, Step, TlsFault, WebSocketFault
+from echod.faults.parsing import FaultErrors, described, key_of, misfits, parse_faults
+from echod.faults.settings import NO_FAULTS, Faults, Script, Step, TlsFault, WebSocketFault
 from echod.transports.registry import SCHEMES
 from tests.daemon import TOP
 
@@ -123,56 +123,11 @@ def test_the_error_names_the_shapes():
     ]
 
 
-SCRIPT = """
-[[step]]
-for = "10s"
-[[step]]
-for = "5s"
-drop = 0.3
-[[step]]
-reset-after = "0"
-"""
-
-
-def test_a_script_is_a_list_of_steps():
-    script = parse_script(SCRIPT, Faults(delay=1.0))
-    assert script.steps == (
-        Step(Faults(delay=1.0), 10.0),
-        Step(Faults(delay=1.0, drop=0.3), 5.0),
-        Step(Faults(delay=1.0, reset_after=0)),
-    )
-    assert not script.repeat
-
-
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        ("x", "not valid TOML: "),
-        ("", "step: must be 1 to 1000 tables [[step]], not 0"),
-        ("step = 1", "step: must be 1 to 1000 tables [[step]], not a number"),
-        ("step = [1]", "step[0]: must be a table, not a number"),
-        ("stop = 1\n[[step]]", "stop: unknown key; expected one of: step, repeat"),
-        ("repeat = 1\n[[step]]\nfor = '1s'", "repeat: must be true or false, not a number"),
-        ("repeat = true\n[[step]]\nfor = '0'", "repeat: needs a step that lasts longer than 0"),
-        ("[[step]]\n[[step]]", "step[0].for: is missing; expected a duration"),
-        ("[[step]]\nfor = 5", "step[0].for: must be a duration"),
-        ("[[step]]\nseed = 5", "step[0].seed: is not a key of a step"),
-        ("[[step]]\ndrop = 2", "step[0].drop: must be a number from 0 to 1, not 2"),
-        ("[[step]]\nburst = 2", "step[0].burst: needs drop"),
-    ],
-    ids=range(12),
-)
-def test_an_error_of_a_script_names_the_step(text, error):
-    with pytest.raises(FaultErrors) as caught:
-        parse_script(text)
-    assert str(caught.value).startswith(error)
-
-
 def test_no_faults_are_described_as_nothing():
     assert described(NO_FAULTS) == {}
     assert NO_FAULTS.active == frozenset()
     assert described(parse_faults({"delay": "1s", "drop": 0.5})) == {"delay": '"1s"', "drop": "0.5"}
-    assert described(Faults(script=parse_script(SCRIPT))) == {"script": "3 steps"}
+    assert described(Faults(script=Script((Step(NO_FAULTS),)))) == {"script": "1 step"}
 
 
 @pytest.mark.parametrize("key", ["tls", "websocket"])
