@@ -50,12 +50,12 @@ def echod(request: pytest.FixtureRequest, echod_factory: Callable[..., Daemon]) 
     return echod_factory(*listen, **mark.kwargs)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+@pytest.hookimpl(hookwrapper=True)  # releases of pytest before 8 do not know the newer `wrapper`
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     """Add the logs of the test's daemons to the report of a failure."""
-    report = yield
+    outcome = yield
+    report = outcome.get_result()
     if report.failed:
         daemons: list[Daemon] = item.stash.get(_STARTED, [])
         for number, daemon in enumerate(daemons, 1):
             report.sections.append((f"Log of echod {number}", daemon.log))
-    return report

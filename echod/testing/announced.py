@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from echod.transports.registry import EVERY_FORM
@@ -46,11 +51,18 @@ class Listener:
         return inet_of(self.url)
 
 
+LONGEST: Final = 60  #: bytes of the folder of temporary files: the path of a Unix socket has at most 107 (unix(7))
+
+
 class Served:
     """A daemon with its listeners. `dir` is its private directory, for its configuration, sockets and files."""
 
-    def __init__(self, directory: Path) -> None:
-        self.dir = directory
+    def __init__(self) -> None:
+        where = tempfile.gettempdir()
+        if len(os.fsencode(where)) > LONGEST:
+            where = "/tmp"
+        self.dir = Path(tempfile.mkdtemp(prefix="echod-", dir=where)).resolve()
+        self._remove_dir = weakref.finalize(self, shutil.rmtree, self.dir, ignore_errors=True)
         self.listeners: tuple[Listener, ...] = ()  #: without the admin interface
 
     def listener(self, service: str | None = None, scheme: str | None = None) -> Listener:

@@ -7,12 +7,11 @@ client = MyClient(*daemon.address)
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -56,7 +55,7 @@ class Daemon(Served):
         environ: Mapping[str, str] | None = None,
         timeout: float = SECONDS,
     ) -> None:
-        super().__init__(Path(tempfile.mkdtemp(prefix="echod-")).resolve())
+        super().__init__()
         self.timeout = timeout
         self._arguments = tuple(arguments)
         self._environ = dict(environ or {})
@@ -94,7 +93,12 @@ class Daemon(Served):
     # its life
 
     def start(self) -> None:
-        """Start it, and return when it serves every address. Raises DaemonError if it does not start."""
+        """Start it, and return when it serves every address.
+
+        Raises DaemonError if it does not start, or already runs.
+        """
+        if self._process is not None and not self._process.has_ended:
+            raise DaemonError("echod has been started already")
         self._files.write()
         command = [sys.executable, "-m", "echod", "--config", str(self._files.file)]
         command += ["--announce", "json", "--until-eof", *self._arguments]
@@ -120,6 +124,7 @@ class Daemon(Served):
         the connections that are left. Raises DaemonError if it does not exit in time.
         """
         process = self._started()
+        process.resume()
         if process.popen.poll() is None and self._admin is not None:
             for name in self._files.names:
                 try:
@@ -153,13 +158,12 @@ class Daemon(Served):
     def close(self) -> None:
         """Stop it if it runs, with SIGKILL if it does not stop in time, and remove its directory."""
         try:
-            if self._process is not None and not self._process.has_ended:
-                self._process.resume()
+            if self._process is not None:
                 self._process.stop(self.timeout)
         finally:
             if self._process is not None:
                 self._process.close()
-            shutil.rmtree(self.dir, ignore_errors=True)
+            self._remove_dir()
 
     # what it did
 
@@ -175,8 +179,11 @@ class Daemon(Served):
             return "it was not started"
         return "\n".join([*self._process.stderr.text, *self._process.stdout.text[1:]])
 
-    def counters(self, service: str | None = None) -> dict[str, int]:
-        """The counters (docs/ADMIN.md) that are not 0: of one service over all its addresses, or of all services."""
+    def counters(self, service: str | None = None) -> Counter[str]:
+        """The counters (docs/ADMIN.md): of one service over all its addresses, or of all services.
+
+        Those that are 0 are left out; the Counter returns 0 for them.
+        """
         if self._started().has_ended:
             found = [
                 (name.partition(" ")[0], of_one)
@@ -186,11 +193,11 @@ class Daemon(Served):
         else:
             services = self._asked().status()["services"]
             found = [(one["name"], _flat(listener)) for one in services for listener in one["listeners"]]
-        total: dict[str, int] = {}
+        total: Counter[str] = Counter()
         for name, of_one in found:
-            for counter, value in of_one.items() if service in (None, name) and name != "admin" else ():
-                total[counter] = total.get(counter, 0) + value
-        return {counter: value for counter, value in total.items() if value}
+            if service in (None, name) and name != "admin":
+                total.update(of_one)
+        return +total
 
     def connections(self) -> list[dict[str, Any]]:
         """The open connections, as GET /api/connections lists them."""

@@ -40,7 +40,8 @@ class DaemonProcess:
             umask=umask,
             pass_fds=tuple(pass_fds),
         )
-        atexit.register(self.close)  # it must not outlive the tests in any case
+        self._owner = os.getpid()
+        atexit.register(self._close_at_exit)  # it must not outlive the tests in any case
         assert self.popen.stdout is not None
         assert self.popen.stderr is not None
         self.stdout = Output(self.popen.stdout)
@@ -62,14 +63,15 @@ class DaemonProcess:
             self.popen.stdin.close()
         self.stdout.close()
         self.stderr.close()
-        atexit.unregister(self.close)
+        atexit.unregister(self._close_at_exit)
         return code
 
     def stop(self, seconds: float = SECONDS) -> int:
-        """End it with SIGTERM, if it runs; returns the exit code."""
+        """End it with SIGTERM, if it runs, also if it is suspended; returns the exit code."""
         if self.has_ended:
             return self.popen.returncode
         self.popen.terminate()
+        self.resume()
         return self.wait(seconds)
 
     def close(self) -> None:
@@ -77,6 +79,10 @@ class DaemonProcess:
         if not self.has_ended:
             self.popen.kill()
             self.wait()
+
+    def _close_at_exit(self) -> None:
+        if os.getpid() == self._owner:  # not in a process that was forked from it
+            self.close()
 
     def suspend(self) -> None:
         """Stop it as SIGSTOP does, and return when it has stopped: its kernel still accepts connections and data."""

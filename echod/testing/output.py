@@ -57,9 +57,13 @@ class Output:
                 self._changed.wait(left)
 
     def close(self, seconds: float = SECONDS) -> None:
-        """Wait for the end of the pipe, and close it."""
+        """Wait for the end of the pipe, and close it.
+
+        If a process that is still running has the other end, the pipe stays open: a close would wait for the thread.
+        """
         self._thread.join(seconds)
-        self._pipe.close()
+        if not self._thread.is_alive():
+            self._pipe.close()
 
     def _read(self) -> None:
         with contextlib.suppress(OSError):  # EIO is the end of a terminal

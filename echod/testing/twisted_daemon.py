@@ -9,12 +9,10 @@ self.echod.start()
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -67,7 +65,7 @@ class TwistedDaemon(Served):
         record: str | None = RECORD,
         timeout: float = SECONDS,
     ) -> None:
-        super().__init__(Path(tempfile.mkdtemp(prefix="echod-")).resolve())
+        super().__init__()
         self.timeout = timeout
         self._reactor = reactor
         self._daemon: Daemon | None = None
@@ -130,12 +128,12 @@ class TwistedDaemon(Served):
         except OSError:
             return "it has been stopped"
 
-    def counters(self, service: str | None = None) -> dict[str, int]:
-        """The counters that are not 0, of one service over all its addresses, or of all services."""
-        total: dict[str, int] = {}
+    def counters(self, service: str | None = None) -> Counter[str]:
+        """The counters, of one service over all its addresses, or of all services; those that are 0 are left out."""
+        total: Counter[str] = Counter()
         for name, of_one in counter_figures(self._started()).items():
-            for counter, value in of_one.items() if service in (None, name.partition(" ")[0]) else ():
-                total[counter] = total.get(counter, 0) + value
+            if service in (None, name.partition(" ")[0]):
+                total.update(of_one)
         return total
 
     def received(self, service: str | None = None) -> list[Received]:
@@ -202,4 +200,4 @@ class TwistedDaemon(Served):
         if self._log >= 0:
             os.close(self._log)
             self._log = -1
-        shutil.rmtree(self.dir, ignore_errors=True)
+        self._remove_dir()

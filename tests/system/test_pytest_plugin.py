@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.daemon import run
+from tests.daemon import SECONDS, run
 
 TESTS = """
 import socket
@@ -40,7 +40,7 @@ def test_fails(echod):
 def pytest_run(folder, *words):
     """The output of pytest for the tests in a folder, and its exit code."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words]
-    ended = run(*command, cwd=folder)
+    ended = run(*command, cwd=folder, seconds=4 * SECONDS)  # three processes that start daemons
     return ended.stdout.decode(), ended.returncode
 
 

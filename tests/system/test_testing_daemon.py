@@ -1,5 +1,6 @@
 """`echod.testing.Daemon`, as the tests of other projects use it."""
 
+import gc
 import os
 import signal
 import socket
@@ -158,7 +159,9 @@ def test_a_suspended_daemon_accepts_and_does_not_answer():
             daemon.resume()
             client.settimeout(SECONDS)
             assert client.recv(9) == b"hello"
-        daemon.suspend()  # and it is closed all the same
+        daemon.suspend()
+        assert daemon.stop() == 0
+        assert [one.data for one in daemon.received()] == [b"hello"]
 
 
 def test_settings_and_a_whole_configuration():
@@ -266,6 +269,35 @@ def test_without_record_the_fast_path_serves():
         with pytest.raises(DaemonError, match="echo records nothing"):
             daemon.received()
         assert daemon.wait_for_log(r"ready: \d+") == "ready: 2"
+
+
+def test_a_forked_process_does_not_end_it():
+    with Daemon("echo=tcp://127.0.0.1:0", timeout=SECONDS) as daemon:
+        if (child := os.fork()) == 0:
+            try:
+                daemon._process._close_at_exit()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert exchanged(daemon.address) == b"hello"
+        with pytest.raises(DaemonError, match="started already"):
+            daemon.start()
+
+
+def test_a_missing_counter_is_0_and_a_long_folder_of_temporary_files_is_not_used(monkeypatch, tmp_path):
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    with Daemon("echo=unix://{dir}/echo.sock", timeout=SECONDS) as daemon:
+        assert daemon.counters()["accepted"] == 0
+        assert str(daemon.dir).startswith("/tmp/echod-")
+    assert not list(long.iterdir())
+
+
+def test_a_daemon_that_was_not_started_leaves_no_folder():
+    directory = Daemon("echo=tcp://127.0.0.1:0").dir
+    gc.collect()
+    assert not directory.exists()
 
 
 def test_no_descriptor_and_no_process_is_left():
