@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "tls": "escaping small_files",
     "measurement": "",
     "services": "bus.bus_interface config.units faults gate measurement membership model shape socket_names small_files"
-    " escaping http",
+    " escaping http tls",
     "http": "gate model escaping",
     "bus": "gate",
     "shared_memory": "events faults gate membership model",

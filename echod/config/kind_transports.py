@@ -23,7 +23,9 @@ CARRIES: Final[Mapping[Shape, str]] = {
 def refusal(kind: type[Service], shape: Shape, proxy: str | None = None) -> str:
     """Why a kind is not served over transports of a shape; "" if it is. `proxy` are the versions of PROXY headers."""
     if shape is Shape.REQUEST and not kind.requests:
-        return "http:// is for the kind bin: use tcp:// or ws://"
+        return "http:// is for bin and revocation: use tcp:// or ws://"
+    if kind.requests and not (kind.streams or kind.datagrams or shape is Shape.REQUEST):
+        return f"{kind.kind} is served over HTTP only: use http://"
     if not kind.is_served_over(shape):
         if not kind.streams:
             return f"{kind.kind} is served over datagrams only: use udp://"

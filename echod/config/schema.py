@@ -174,6 +174,12 @@ def _protocol(written: str) -> str:
     return written
 
 
+def _http_url(written: str) -> str:
+    if not re.fullmatch(r"http://[A-Za-z0-9.:\[\]_-]{1,255}(/[!-~]{0,255})?", written):
+        raise ValueError(f'{shown(written)} must be a URL such as "http://127.0.0.1:10081"')
+    return written.rstrip("/")
+
+
 TLS: Final = Table(
     "services.NAME.tls",
     {
@@ -186,6 +192,7 @@ TLS: Final = Table(
         "alpn": array(text('the name of a protocol such as "echo"', _protocol), 'names of protocols such as ["echo"]'),
         "test-ca": FILE,
         "test-ca-key": FILE,
+        "revocation-url": text('the URL of a revocation service, such as "http://127.0.0.1:10081"', _http_url),
     },
     settings.TlsSettings,
 )

@@ -71,6 +71,7 @@ class TlsSettings:
     alpn: tuple[str, ...] = ()  #: the protocols of the service, the preferred one first
     test_ca: Path | None = None  #: the authority that signs a wrong certificate; None is one of this process
     test_ca_key: Path | None = None  #: its key; None if it is in the file of `test_ca`
+    revocation_url: str | None = None  #: where clients can ask about a revoked certificate
     fingerprints: tuple[str, ...] = ()  #: of the certificates that were read: a renewal is a change
     contexts: ServerContexts | None = field(default=None, compare=False, repr=False)
 

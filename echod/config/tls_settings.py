@@ -13,6 +13,7 @@ from echod.config.schema import WRONG_CERTIFICATES
 from echod.config.schema_check import Found, Reading, Written
 from echod.config.settings import SELF_SIGNED, TlsSettings
 
+REVOKED: Final = "revoked"
 CERTIFICATE: Final = 'certificate = "self-signed", certificate and key with files, or directory'
 
 
@@ -56,6 +57,8 @@ class TlsBuilding:
             yield "key", "needs a file in certificate; a certificate that is made and a directory have their own keys"
         if settings.test_ca is not None and settings.certificate not in WRONG_CERTIFICATES:
             yield "test-ca", 'needs a wrong certificate, such as certificate = "expired"'
+        if settings.revocation_url is not None and settings.certificate != REVOKED:
+            yield "revocation-url", 'needs certificate = "revoked"'
         if settings.test_ca_key is not None and settings.test_ca is None:
             yield "test-ca-key", "needs test-ca, the certificate of the authority"
         if "client" in found and settings.client_ca is None:
@@ -93,7 +96,9 @@ class TlsBuilding:
             certificates.append(self_signed(names))
         elif settings.certificate in WRONG_CERTIFICATES:
             word, issuer = str(settings.certificate), self._test_authority(settings, attempt)
-            certificates.append(issuer and wrong(word, names, issuer))
+            url = settings.revocation_url
+            asked = (f"{url}/ca.crl", f"{url}/ocsp") if url and word == REVOKED else ()
+            certificates.append(issuer and wrong(word, names, issuer, *asked))
         elif isinstance(certificate := settings.certificate, Path):
             certificates.append(attempt("certificate", lambda: read(certificate, settings.key)))
         if (directory := settings.directory) is not None:

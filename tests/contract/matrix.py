@@ -137,6 +137,7 @@ SERVICES: Final[Mapping[str, str]] = {
     "ack-text": 'kind = "ack"\nshow = "text"',
     "ack-stays": 'kind = "ack"\nclose = false\nshow = "no"',
     "bin": 'kind = "bin"',
+    "revocation": 'kind = "revocation"',
     "chargen": 'kind = "chargen"',
     "chargen-rfc864": 'kind = "chargen"\nrfc864 = true',
     "chat": 'kind = "chat"',

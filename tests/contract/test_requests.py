@@ -5,9 +5,16 @@ from __future__ import annotations
 import http.client
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
+from urllib.parse import quote
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 from tests.contract.matrix import REQUEST, Contract, everywhere, rest
 from tests.daemon import SECONDS
@@ -82,4 +89,38 @@ class Responding(Contract):
         self.assertEqual(response.getheader("x-content-type-options"), "nosniff")
 
 
-globals().update(everywhere(Responding, REQUEST, "bin"))
+class Revoking(Contract):
+    """revocation: the authority, its CRL, and OCSP."""
+
+    def ask(self, target: str, body: bytes | None = None) -> tuple[int, str | None, bytes]:
+        host, port = self.daemon.inet(self.service, self.name)
+        client = http.client.HTTPConnection(host, port, timeout=SECONDS)
+        self.addCleanup(client.close)
+        client.request("GET" if body is None else "POST", target, body)
+        response = client.getresponse()
+        return response.status, response.getheader("content-type"), response.read()
+
+    def test_the_list_is_signed_by_the_authority(self) -> None:
+        _, _, pem = self.ask("/ca.pem")
+        status, kind, der = self.ask("/ca.crl")
+        key: Any = x509.load_pem_x509_certificate(pem).public_key()
+        crl = x509.load_der_x509_crl(der)
+        self.assertEqual((status, kind, len(crl)), (200, "application/pkix-crl", 1))
+        self.assertTrue(crl.is_signature_valid(key))
+
+    def test_ocsp_answers_post_and_get(self) -> None:
+        ca = x509.load_pem_x509_certificate(self.ask("/ca.pem")[2])
+        request = ocsp.OCSPRequestBuilder().add_certificate(ca, ca, SHA1()).build().public_bytes(Encoding.DER)
+        for target, body in (("/ocsp", request), ("/ocsp/" + quote(b64encode(request), safe=""), None)):
+            status, kind, der = self.ask(target, body)
+            self.assertEqual((status, kind), (200, "application/ocsp-response"))
+            self.assertEqual(ocsp.load_der_ocsp_response(der).certificate_status, ocsp.OCSPCertStatus.UNKNOWN)
+        failed = ocsp.load_der_ocsp_response(self.ask("/ocsp", b"x")[2]).response_status
+        self.assertEqual(failed, ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
+
+    def test_other_requests_are_refused_in_one_line(self) -> None:
+        for target, body, status in (("/other", None, 404), ("/ca.crl", b"x", 405), ("/ocsp", None, 405)):
+            self.assertEqual(self.ask(target, body)[:2], (status, "application/json"))
+
+
+globals().update(everywhere(Responding, REQUEST, "bin") | everywhere(Revoking, REQUEST, "revocation"))

@@ -30,6 +30,7 @@ def config(plane: str) -> str:
     for name, kind in kinds().items():
         listen = ['"tcp://127.0.0.1:0"', f'"unix://{{dir}}/{name}"'] if kind.streams else []
         listen += ['"udp://127.0.0.1:0"', f'"unix-dgram://{{dir}}/{name}.d"'] if kind.datagrams else []
+        listen += ['"http://127.0.0.1:0"'] if kind.requests else []
         lines += [f"[services.{name}]", f"listen = [{', '.join(listen)}]"]
     return "\n".join(lines) + "\n"
 
@@ -42,7 +43,7 @@ def hammer(plane: str, seed: int, seconds: float, most: int = 1 << 62) -> Tried:
     data = b""
     with Daemon(config(plane)) as daemon:
         places = [(name, url, place_of(url)) for name, url in daemon.urls]
-        named = [one for one in places if one[1].startswith(("tcp:", "unix:"))]
+        named = [one for one in places if one[1].startswith(("tcp:", "unix:", "http:"))]
         volley = Volley([one for one in places if one not in named])
         try:
             while time.monotonic() - began < seconds and tried.inputs < most:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.needs_tools
 PAGE = (TOP / "docs" / "CERTIFICATES.md").read_text("utf-8")
 REASONS = {
     "expired": "expired",
-    "not-yet-valid": "not.?yet.?valid|is before",
+    "not-yet-valid": "not.?yet.?valid|notvalidyet|is before",
     "wrong-host": "host|name",
     "self-signed": "self.signed|unknown|unable to find|not trusted",
     "untrusted": "self.signed|unknown|unable to find|not trusted",
