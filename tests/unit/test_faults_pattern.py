@@ -126,6 +126,10 @@ def test_text_stays_text(written, place, size):
     assert written.startswith(part.decode())
 
 
+def test_an_empty_message_has_no_bit_to_change():
+    assert corrupted(b"", 0.5, None) == b""
+
+
 @given(st.binary(min_size=1), st.floats(0, 1, exclude_max=True))
 def test_one_bit_of_a_message_is_changed(message, place):
     changed = corrupted(message, place, None)

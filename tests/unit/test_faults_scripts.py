@@ -1,5 +1,7 @@
 """Scripts: their steps, and errors that name them."""
 
+from dataclasses import replace
+
 import pytest
 
 from echod.faults.parsing import FaultErrors
@@ -25,6 +27,10 @@ def test_a_script_is_a_list_of_steps():
         Step(Faults(delay=1.0, reset_after=0)),
     )
     assert not script.repeat
+
+
+def test_a_script_is_shown_as_the_path_of_its_file():
+    assert str(replace(parse_script(SCRIPT), source="/etc/echod/outage.toml")) == "/etc/echod/outage.toml"
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,49 @@ def test_a_connection_is_half_open_when_the_peer_has_all_bytes():
     assert (made.sent, made.wire.ended) == (b"ab", "")
 
 
+def test_the_end_of_the_peer_is_passed_on_until_the_level_above_has_closed():
+    made = Made(Faults(delay_close=1.0))
+    made.layer.ended()
+    assert made.top.calls == ["begin", "ended"]
+    other = Made(Faults(delay_close=1.0))
+    other.layer.close()
+    other.layer.ended()
+    assert other.top.calls == ["begin"]
+
+
+def test_a_change_does_not_revive_an_output_that_a_fault_has_ended():
+    made = Made(Faults(half_close_after=1))
+    made.layer.write(b"ab")
+    made.injector.change(NO_FAULTS)
+    made.layer.write(b"c")
+    assert made.sent == b"a"
+
+
+def test_a_seed_that_a_session_chooses_begins_the_pattern_again():
+    made = Made(Faults(corrupt=0.5, seed=3))
+    made.layer.write(bytes(50))
+    other = Made(NO_FAULTS)
+    other.layer.choose(Faults(corrupt=0.5, seed=3))
+    other.layer.write(bytes(50))
+    assert other.sent == made.sent
+    other.layer.choose(Faults(corrupt=0.5))  # without a seed the pattern continues
+    other.layer.write(bytes(50))
+    assert other.sent[50:] != made.sent
+
+
+def test_an_empty_message_reaches_a_limit_of_nothing():
+    made = Made(Faults(close_after=1), messages=True)
+    made.layer.write(b"")
+    made.layer.write(b"ab")
+    assert (made.writes, made.wire.ended) == ([b"", b"a"], "closed")
+
+
+def test_no_part_of_a_character_is_sent():
+    made = Made(Faults(close_after=1), messages=True)
+    made.layer.write("é".encode(), True)
+    assert (made.writes, made.wire.ended) == ([], "closed")
+
+
 def test_after_a_half_close_data_still_arrives():
     made = Made(Faults(half_close_after=1))
     made.layer.write(b"ab")
