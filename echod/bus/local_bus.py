@@ -44,7 +44,7 @@ class LocalBus(Owner):
         self.node = ALONE
         self._reactor = reactor
         self._work = work or WorkBudget(reactor.callLater)
-        self._change = change
+        self.change = change  # set it before `connect`
         self._gone = gone
         self._bound = bound
         self._socket: FrameSocket | None = None
@@ -54,7 +54,7 @@ class LocalBus(Owner):
         """Use a connection to a hub: the first one, or after the last hub is gone."""
         if self._socket is not None:
             self._socket.close()
-        self._socket = FrameSocket(self._reactor, connected, self, self._work, self._change)
+        self._socket = FrameSocket(self._reactor, connected, self, self._work, self.change)
         for name in self._topics:
             self.send(Frame(Kind.JOIN, 0, name))
 

@@ -44,7 +44,8 @@ class Subscription:
 class LocalHub:
     """The hub. `connect` returns the other end of a connection: pass it to a process, for its LocalBus.
 
-    `work` is the work budget of this process. `change` gets the change of the bytes that wait, for the send budget.
+    `work` is the work budget of this process. `change` gets the change of the bytes that wait, for the send budget, and
+    `miss` the number of messages that were dropped.
     """
 
     def __init__(
@@ -58,7 +59,8 @@ class LocalHub:
         self.lost = 0  #: messages that were dropped
         self._reactor = reactor
         self._work = work or WorkBudget(reactor.callLater)
-        self._change = change
+        self.change = change  # set it before `connect`
+        self.miss: Callable[[int], None] = lambda _count: None
         self._bound = bound
         self._topics: dict[str, dict[Node, Subscription]] = {}  # in the order of joining
         self._nodes: set[Node] = set()
@@ -70,7 +72,7 @@ class LocalHub:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._numbers += 1
         node = Node(self, self._numbers)
-        node.socket = FrameSocket(self._reactor, ours, node, self._work, self._change)
+        node.socket = FrameSocket(self._reactor, ours, node, self._work, self.change)
         node.socket.send(encoded(Frame(Kind.NODE, node.number)))
         self._nodes.add(node)
         return theirs
@@ -197,11 +199,12 @@ class LocalHub:
 
     def _count_held(self, one: Subscription, size: int) -> None:
         one.held_bytes += size
-        self._change(size)
+        self.change(size)
 
     def _lose(self, one: Subscription, count: int) -> None:
         one.lost += count
         self.lost += count
+        self.miss(count)
 
 
 class Node(Owner):

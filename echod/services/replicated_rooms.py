@@ -107,8 +107,7 @@ class ReplicatedRooms:
 
     def leave(self, member: ReplicatedMember) -> None:
         """Remove a member. Nothing more is sent to it."""
-        if self._here.pop(member.number, None) is None:
-            return
+        del self._here[member.number]
         if (ours := self._members.get((self._node, member.number))) is not None:
             ours.room.mute(ours)
         self._topic.publish(encoded("leave", member.number), must=True)

@@ -47,8 +47,8 @@ class Supervisor:
         self._count = count
         self._memory = SharedMemory.create(count)
         self._state: SharedMemoryState | None = None
-        self._hub = LocalHub(reactor, change=self._change_unsent)
-        self._bus = LocalBus(reactor, change=self._change_unsent)
+        self._hub = LocalHub(reactor)
+        self._bus = LocalBus(reactor)
         self._workers: list[Worker] = []
         self._sockets = HeldSockets(count)
         self._backoff = Backoff()
@@ -73,12 +73,10 @@ class Supervisor:
             column=PARENT,
             membership=Memberships(self._bus).of,
         )
+        self._hub.change = self._bus.change = self._state.send_budget.change
+        self._hub.miss = self._state.send_budget.miss
         self._bus.connect(self._hub.connect())
         return self._state
-
-    def _change_unsent(self, by: int) -> None:
-        if self._state is not None:
-            self._state.send_budget.change(by)
 
     def hold(self, bound: Iterable[BoundSocket]) -> list[str]:
         """Hold these sockets for the workers; returns warnings.
