@@ -38,10 +38,11 @@ class Listener:
 
     @property
     def path(self) -> str:
-        """The path of a Unix socket. Raises LookupError for another one."""
+        """The path of a Unix socket, or its abstract name after a NUL. Raises LookupError for another one."""
         if not self.is_path:
             raise LookupError(f"{self.url} is not a Unix socket; expected .address")
-        return unquote(urlsplit(self.url).path)
+        path = unquote(self.url.partition("://")[2], errors="surrogateescape")
+        return "\0" + path[1:] if path.startswith("@") else path
 
     @property
     def address(self) -> tuple[str, int]:
