@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,7 +37,7 @@ ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
 
 @dataclass(frozen=True)
 class ListenSpec:
-    """One configured address. `turn` distinguishes equal ones, such as two with port 0."""
+    """One configured address. `turn` distinguishes those of a service that have the same `place`, with port 0."""
 
     service: ServiceConfig
     address: Address  #: with one port, also if a range is configured
@@ -46,10 +47,13 @@ class ListenSpec:
     @property
     def key(self) -> tuple[object, ...]:
         """The key that identifies the same address after a reload; its options are not part of it."""
-        address = self.address
-        whose = (self.service.name, self.turn) if address.any_port else ()
-        transport = address.form.module or address.scheme  # schemes of one transport differ in their layers only
-        return (transport, address.host, address.port, address.path, *whose)
+        whose = (self.service.name, self.turn) if self.address.any_port else ()
+        return (*place(self.address), *whose)
+
+
+def place(address: Address) -> tuple[object, ...]:
+    """The socket that an address needs: schemes of one transport differ in their layers only."""
+    return (address.form.module or address.scheme, address.host, address.port, address.path)
 
 
 @dataclass(frozen=True)
@@ -109,12 +113,14 @@ class Unsuited(Unbindable):
 
 def specs_of(services: Iterable[ServiceConfig]) -> list[ListenSpec]:
     """Every address of these services."""
-    return [
-        ListenSpec(service, one, service.listen[:index].count(address), bool(address.last_port))
-        for service in services
-        for index, address in enumerate(service.listen)
-        for one in address.each
-    ]
+    found: list[ListenSpec] = []
+    for service in services:
+        turns: Counter[tuple[object, ...]] = Counter()
+        for address in service.listen:
+            for one in address.each:
+                found.append(ListenSpec(service, one, turns[place(one)], bool(address.last_port)))
+                turns[place(one)] += 1
+    return found
 
 
 def grouped(bound: Iterable[BoundSocket]) -> Iterator[tuple[str, str]]:

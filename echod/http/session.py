@@ -225,6 +225,8 @@ class HTTPSession:
             self._body.clear()
             if len(event.target) + sum(len(name) + len(value) + 4 for name, value in event.headers) > HEAD:
                 self._refuse(431, f"the head of the request is larger than {HEAD} bytes")
+            elif event.method == b"CONNECT":  # after a status 2xx the connection would be a tunnel (RFC 9110 9.3.6)
+                self._refuse(501, "CONNECT: this server is not a proxy")
             elif self._http.they_are_waiting_for_100_continue:
                 self._send(h11.InformationalResponse(status_code=100, headers=[]))
         elif isinstance(event, h11.Data):
@@ -265,7 +267,7 @@ class HTTPSession:
             return
         head = self._current is not None and self._current.method == b"HEAD"
         headers = [("content-type", answer.content_type), ("cache-control", "no-store"), *answer.headers]
-        if answer.stream is None and isinstance(answer.body, bytes):
+        if answer.stream is None and isinstance(answer.body, bytes) and answer.status not in _WITHOUT_LENGTH:
             headers.append(("content-length", str(len(answer.body))))
         self._send(_head(answer.status, headers))
         if head:
@@ -311,6 +313,8 @@ class HTTPSession:
 
 _PHRASES: Final = {one.value: one.phrase for one in HTTPStatus}
 _MAY_ANSWER: Final = (h11.IDLE, h11.SEND_RESPONSE)
+_WITHOUT_LENGTH: Final = (204, 304)
+"""RFC 9110 8.6: Content-Length is forbidden in 204. In 304 it would be the size of the response with the body."""
 
 
 def _head(status: int, headers: list[tuple[str, str]]) -> h11.Response:

@@ -72,3 +72,8 @@ def test_every_error_is_reported_and_no_socket_stays_open(tmp_path):
     assert [error.partition(": ")[0] for error in caught.value.errors] == ["systemd:absent", "systemd:it"]
     assert not descriptor.still_there()
     assert [path.name for path in tmp_path.iterdir()] == ["passed"]
+
+
+def test_each_address_has_its_own_key():
+    same_transport = ("tcp://127.0.0.1:0", "tls://127.0.0.1:0", "tcp://127.0.0.1:0?backlog=5", "tcp://127.0.0.1:0")
+    assert len({spec.key for spec in asking(Echo, *same_transport)}) == len(same_transport)

@@ -134,6 +134,7 @@ def test_any_input_gets_a_response_waits_or_closes(pieces):
         (asking(headers=["A: " + "x" * HEAD]), 431),
         (asking(method="POST", body=b"x" * (BODY + 1)), 413),
         (asking(method="POST", headers=["Content-Length: 3", "Content-Length: 4"]), 400),
+        (asking("x:1", "CONNECT"), 501),
     ],
 )
 def test_an_invalid_request_gets_an_error_and_a_close(sent, status):
@@ -321,6 +322,14 @@ def test_a_response_to_head_has_no_body():
     client.send(asking("/healthz", "HEAD"))
     assert client.data.endswith(b"\r\n\r\n")
     assert b"content-length: 3" in client.data
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_response_without_a_body_has_no_length(status):
+    client = Client(lambda request, respond: respond(Answer(status)))
+    client.send(asking() + asking())
+    assert client.data.count(b"HTTP/1.1 %d" % status) == 2
+    assert b"content-length" not in client.data.lower()
 
 
 class Known:
