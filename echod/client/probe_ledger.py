@@ -145,7 +145,10 @@ class ProbeLedger:
 
     def is_awaited(self, number: int) -> bool:
         """Whether a recent probe has neither a reply nor is lost."""
-        return max(0, self.sent - self._remembered) < number and self._fates[number % self._remembered] == _OPEN
+        return (
+            max(0, self.sent - self._remembered) < number <= self.sent
+            and self._fates[number % self._remembered] == _OPEN
+        )
 
     def awaited(self, now: float) -> int:
         """The number of probes that can still get a reply in time."""

@@ -113,3 +113,19 @@ class Waiting(SynchronousTestCase):
         waiting = [number for number, begun in sent.items() if number not in settled and now - begun <= PATIENCE]
         self.assertEqual(account.awaited(now), len(waiting))
         self.assertEqual(account.settled(now), not waiting)
+
+
+def test_outcomes_are_reported_in_the_order_of_the_probes():
+    ledger, outcomes = ProbeLedger(1.0), []
+    ledger.settled_in_order = lambda number, received, sent_at: outcomes.append((number, received, sent_at))
+    for number in range(5):
+        ledger.send(float(number))
+    ledger.answer(2, 64, 2.5)
+    assert outcomes == []
+    assert [ledger.is_awaited(number) for number in (0, 1, 2, 5, 6)] == [False, True, False, True, False]
+    assert list(ledger.overdue(1.0)) == []
+    assert list(ledger.overdue(3.5)) == [1, 3]
+    ledger.answer(5, 64, 4.1)
+    assert outcomes == [(1, False, 0.0), (2, True, 1.0), (3, False, 2.0)]
+    ledger.answer(4, 64, 4.0)
+    assert outcomes[3:] == [(4, True, 3.0), (5, True, 4.0)]

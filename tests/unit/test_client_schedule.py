@@ -1,5 +1,9 @@
 """A ping's schedule: it does not drift, does not wait for replies, and makes up for a second at most."""
 
+import random
+from collections.abc import Callable
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
@@ -70,3 +74,78 @@ class Turns(SynchronousTestCase):
         self.schedule._turn = self.schedule.stop
         self.pass_time(0.5)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def poisson(self, interval: float) -> None:
+        self.clock = Clock()
+        self.at = []
+        self.late: list[float] = []
+        self.schedule = Schedule(
+            ReactorTimer(self.clock),
+            self.clock.seconds,
+            interval,
+            lambda: self.at.append(self.clock.seconds()),
+            chance=random.Random(7),
+            lateness=self.late.append,
+        )
+        self.schedule.start()
+        self.clock.advance(0)
+
+    def test_are_exponentially_distributed_around_the_interval(self) -> None:
+        self.poisson(0.5)
+        self.pass_time(1000)
+        gaps = [later - earlier for earlier, later in pairwise(self.at)]
+        self.assertApproximates(sum(gaps) / len(gaps), 0.5, 0.05)
+        self.assertGreater(len([gap for gap in gaps if gap < 0.25]), len(gaps) / 4)
+        self.assertGreater(max(gaps), 1.5)
+        self.assertTrue(all(0 <= seconds < 0.01 for seconds in self.late))
+
+    def test_missed_for_more_than_a_second_are_left_out_too(self) -> None:
+        self.poisson(0.5)
+        self.clock.rightNow += 3600
+        self.clock.pump([0] * 50)
+        self.assertLess(len(self.at), 5)
+
+    def test_may_follow_a_reply(self) -> None:
+        self.begin(5)
+        self.pass_time(1)
+        self.schedule.hurry()
+        self.clock.advance(0)
+        self.pass_time(5.5)
+        self.assertEqual(self.at, [0, 1, 6])
+        self.schedule.stop()
+        self.schedule.hurry()
+        self.clock.advance(0)
+        self.assertEqual(self.at, [0, 1, 6])
+
+    def test_of_short_intervals_are_awaited_in_a_loop(self) -> None:
+        """Each reading of the clock takes a microsecond, so that the loop ends."""
+        now = [0.0]
+
+        def clock() -> float:
+            now[0] += 1e-6
+            return now[0]
+
+        at: list[float] = []
+        late: list[float] = []
+        timer = Recorder()
+        schedule = Schedule(timer, clock, 0.0001, lambda: at.append(now[0]), lateness=late.append)
+        schedule.start()
+        timer.call()
+        self.assertEqual(len(at), 16)  # then the reactor reads replies
+        self.assertTrue(all(0 <= seconds < 0.00001 for seconds in late))
+        timer.call()
+        self.assertEqual(len(at), 32)
+        schedule.stop()
+        self.assertTrue(timer.stopped)
+
+
+class Recorder:
+    """A timer that calls when the test says so."""
+
+    stopped = False
+
+    def wake(self, seconds: float, call: Callable[[], None]) -> None:
+        self.call = call
+
+    def stop(self) -> None:
+        self.stopped = True
