@@ -13,6 +13,7 @@ from echod.faults.parsing import FaultErrors, parse_faults
 from echod.faults.settings import NO_FAULTS, Faults, Script, Step
 
 MOST_STEPS: Final = 1000  #: of a script
+SHORTEST_CYCLE: Final = 0.1  #: seconds of all steps, if they repeat: each step is a change of all connections
 OF_SCRIPTS: Final = ("script", "seed", "every", "first", "clients")
 """The keys that apply to a whole script, not to a step."""
 
@@ -51,8 +52,8 @@ def parse_script(written: str, base: Faults = NO_FAULTS) -> Script:
             steps.append(Step(parse_faults(settings, base), seconds))
         except FaultErrors as error:
             errors += [(f"{where}.{key}", text) for key, text in error.errors]
-    if repeat and not errors and not any(step.seconds for step in steps):
-        errors.append(("repeat", "needs a step that lasts longer than 0"))
+    if repeat and not errors and sum(step.seconds or 0 for step in steps) < SHORTEST_CYCLE:
+        errors.append(("repeat", f'needs steps that last at least "{units.duration_text(SHORTEST_CYCLE)}" together'))
     if errors:
         raise FaultErrors(errors)
     return Script(tuple(steps), repeat)

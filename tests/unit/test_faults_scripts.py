@@ -42,7 +42,7 @@ def test_a_script_is_shown_as_the_path_of_its_file():
         ("step = [1]", "step[0]: must be a table, not a number"),
         ("stop = 1\n[[step]]", "stop: unknown key; expected one of: step, repeat"),
         ("repeat = 1\n[[step]]\nfor = '1s'", "repeat: must be true or false, not a number"),
-        ("repeat = true\n[[step]]\nfor = '0'", "repeat: needs a step that lasts longer than 0"),
+        ("repeat = true\n[[step]]\nfor = '0'", 'repeat: needs steps that last at least "100ms" together'),
         ("[[step]]\n[[step]]", "step[0].for: is missing; expected a duration"),
         ("[[step]]\nfor = 5", "step[0].for: must be a duration"),
         ("[[step]]\nseed = 5", "step[0].seed: is not a key of a step"),

@@ -165,10 +165,26 @@ def test_a_chunk_is_one_send_in_one_turn():
     made = Made(Faults(chunk=3))
     made.layer.write(b"abcdefgh")
     assert made.writes == [b"abc"]
-    made.clock.advance(0)
-    assert made.writes == [b"abc", b"def", b"gh"]
-    assert made.wire.calls.count(("flush",)) == 2
+    made.clock.pump([0.001] * 2)
+    assert made.wire.log == [(0, b"abc"), (0.001, b"def"), (0.002, b"gh")]
+    assert made.wire.calls.count(("flush",)) == 3
     assert made.counters.faults == {"chunk": 1}
+
+
+def test_messages_are_not_split_by_chunks_or_a_rate():
+    made = Made(Faults(chunk=1, rate=100), messages=True)
+    made.layer.write(b"abc")
+    assert made.writes == [b"abc"]
+    assert ("flush",) not in made.wire.calls
+
+
+def test_many_chunks_of_a_large_write_are_not_copied_each_time():
+    made = Made(Faults(chunk=1))
+    made.layer.write(bytes(1 << 20))
+    made.clock.pump([0.001] * 3000)
+    assert made.layer.unsent == (1 << 20) - 3001
+    made.layer.abort()
+    assert made.layer.facts.withheld == (1 << 20) - 3001
 
 
 def test_above_the_buffer_the_level_above_is_stuck_until_all_is_sent():

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 SLICE: Final = 0.02  #: seconds of `rate` that are sent at once
+CHUNK_EVERY: Final = 0.001  #: seconds between two chunks: each costs a turn of the reactor and a system call
 EARLY: Final = 1e-6  #: seconds that a timer may fire early by rounding
 
 Send = Callable[[bytes, bool | None], None]
@@ -27,6 +28,7 @@ class DelayedOutput:
         self._clock, self._send, self._after = clock, send, after
         self._queue: deque[tuple[float, bytes, bool | None]] = deque()  # with the time when each may be sent
         self._last_due = self._free_at = 0.0  # the time of the last write; when `rate` permits the next byte
+        self._offset = 0  # bytes of the first write that were sent
         self._timer: Any = None
 
     def __bool__(self) -> bool:
@@ -42,25 +44,27 @@ class DelayedOutput:
         self.size += len(data) or 1
 
     def run(self, rate: int | None, chunk: int | None, flush: Callable[[], None]) -> None:
-        """Send what may be sent now: `rate` bytes a second, and `chunk` bytes in each turn, followed by `flush`."""
+        """Send what may be sent now: `rate` bytes a second, and `chunk` bytes in CHUNK_EVERY, followed by `flush`."""
+        chunk = None if self.whole else chunk
         while self._queue and not self.blocked:
             due, data, text = self._queue[0]
             wait = max(due, self._free_at) - self._clock.seconds()
             if wait > EARLY:
                 self._call_later(wait)
                 return
-            size = self._slice(len(data), rate, chunk)
-            self._queue.popleft()
+            begin, size = self._offset, self._slice(len(data) - self._offset, rate, chunk)
+            self._offset += size
+            if self._offset == len(data):
+                self._queue.popleft()
+                self._offset = 0
             self.size -= size or 1
-            if size < len(data):
-                self._queue.appendleft((due, data[size:], text))
             if rate:
                 self._free_at += size / rate
-            self._send(data[:size], text)
-            if chunk and self._queue:
+            if chunk:
+                self._free_at = max(self._free_at, self._clock.seconds() + CHUNK_EVERY)
+            self._send(data[begin : begin + size], text)
+            if chunk:
                 flush()
-                self._call_later(0)
-                return
 
     def unblock(self) -> None:
         """The level below accepts output again. The rate does not make up for the time in between."""
@@ -69,9 +73,9 @@ class DelayedOutput:
 
     def clear(self) -> int:
         """Drop everything; returns how many bytes."""
-        dropped = sum(len(data) for _, data, _ in self._queue)
+        dropped = sum(len(data) for _, data, _ in self._queue) - self._offset
         self._queue.clear()
-        self.size = 0
+        self.size = self._offset = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
