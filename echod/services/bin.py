@@ -66,6 +66,8 @@ class Bin(Service):
         return Choosing(peer, self.bounds)
 
     def answer(self, datagram: bytes, peer: Peer) -> bytes | None:
+        if not datagram:
+            return None
         line, _, payload = datagram.partition(b"\n")
         try:
             chosen = bin_request.of_text(_text(line), self.bounds)

@@ -177,6 +177,7 @@ def test_a_reply_to_a_datagram_is_its_payload():
     assert chosen == [Faults(drop=0.5), NO_FAULTS]
     assert service.answer(b"reset-after=1\n", peer) == b"error: reset-a"
     assert service.answer(b"x=1", peer) == b"err"
+    assert service.answer(b"", peer) is None
 
 
 @pytest.mark.parametrize("size", [0, 1, 96, 65_536, 65_537, 200_000])

@@ -67,6 +67,7 @@ class FaultyTls(TlsLayer):
     def write(self, data: bytes, text: bool | None = None) -> None:
         tiny = data[: self._tiny] if self._tiny else b""
         self._tiny -= len(tiny)
+        self._work.spend(len(tiny))  # about a microsecond each
         for at in range(len(tiny)):
             super().write(tiny[at : at + 1])
         super().write(data[len(tiny) :])
