@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import urllib.request
 from contextlib import ExitStack, suppress
 
 import pytest
@@ -105,6 +106,13 @@ def test_a_tls_client_can_verify_it(daemon):
     ):
         client.sendall(b"hello")
         assert client.recv(9) == b"hello"
+
+
+def test_an_http_client_chooses_its_fault():
+    with Daemon("bin=http://127.0.0.1:0/", timeout=SECONDS) as daemon:
+        with urllib.request.urlopen(f"{daemon.url()}/size=10", timeout=SECONDS) as response:
+            assert len(response.read()) == 10
+        assert daemon.received()[0].data.startswith(b"GET /size=10 HTTP/1.1\r\n")
 
 
 def test_a_restart_has_the_same_ports_and_begins_again():
