@@ -137,6 +137,9 @@ class WorkerDaemon:
             self._replacement = daemon.prepare(configuration)
         except ConfigurationRefused as error:
             self._channel.send("refused", {"errors": list(error.lines), "code": error.code})
+        except Exception as error:  # a bug; this process continues with the old configuration
+            traceback.print_exc()
+            self._channel.send("refused", {"errors": [f"{type(error).__name__}: {error}"], "code": EX_SOFTWARE})
         else:
             self._channel.send("prepared")
 

@@ -47,6 +47,7 @@ HELD_BY: Final[Mapping[int, tuple[str, ...]]] = {
     48: ("tests/system_wide/test_failing_calls.py",),
     80: ("tests/system/test_reload_leaks.py",),
     82: ("tests/system/test_workers.py",),
+    84: ("tests/system/test_workers.py", "tests/unit/test_transports_accept_share.py"),
     83: ("tests/system/test_workers_members.py", "tests/unit/test_services_replicated_membership.py"),
     81: ("tests/contract/test_urgent_data.py",),
     60: ("tests/gate/test_datagram_members.py",),

@@ -16,9 +16,10 @@ from typing import Any, Final
 from echod.client.admin import Administrator
 from tests.activation import activated
 from tests.chaos import history
+from tests.chaos.connect_burst import Crowd
 from tests.chaos.exchanges import ADMIN, HTTP, TCP, VISITORS, administrator_of, nginx, visited
 from tests.chaos.faults import family
-from tests.chaos.lab import Lab, Place
+from tests.chaos.lab import Lab, Place, Server
 from tests.chaos.network import Lacking
 from tests.chaos.report import Figure, Scenario, Subject, many
 from tests.daemon import SECONDS, Daemon, eventually, free_port
@@ -195,6 +196,68 @@ def checked(_lab: Lab) -> Iterator[Figure]:
     yield Figure(WORKERS, history.summary(record, done), not record.wrong, values)
 
 
+# 84
+
+MESSAGES: Final = 100_000
+AT_ONCE: Final = 64  #: clients of each worker: as many as one round of the fast path serves
+BURST: Final = 1_000
+
+
+def shared(lab: Lab) -> Iterator[Figure]:
+    """The processor time of a message, and the shares of connections, with one process and with two workers."""
+    for server in lab.each(ECHOD, WORKERS, services=UDP + ADMIN + '[services.echo.limits]\nrate = "0"\n'):
+        workers = 2 if server.subject is WORKERS else 1
+        before = server.cpu()
+        _echo_over_tcp(server.tcp["echo"], AT_ONCE * workers)
+        between = server.cpu()
+        in_order = _echo_over_udp(server.udp["echo"], AT_ONCE * workers)
+        tcp, udp = (between - before) / MESSAGES * 1e6, (server.cpu() - between) / MESSAGES * 1e6
+        text = f"{tcp:.1f} µs of a processor for a message over TCP, {udp:.1f} µs over UDP"
+        values: dict[str, Any] = {"tcp": tcp, "udp": udp}
+        kept = None
+        if workers > 1:
+            shares = _shares(server)
+            kept = in_order and max(shares) <= 0.6 * sum(shares)
+            text += f"; {' and '.join(map(str, shares))} of {BURST:,} connections; "
+            text += "every flow in order" if in_order else "a flow out of order"
+            values |= {"shares": shares, "in_order": in_order}
+        yield Figure(server.subject, text, kept, values)
+
+
+def _echo_over_tcp(place: Place, count: int) -> None:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(place)) for _ in range(count)]
+        for _ in range(MESSAGES // count):
+            for client in clients:
+                client.send(b"a message of 24 bytes ..")
+            for client in clients:
+                client.recv(24, socket.MSG_WAITALL)
+
+
+def _echo_over_udp(place: Place, count: int) -> bool:
+    """Send numbered datagrams in several flows; whether the replies of each flow are in order."""
+    in_order = True
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(count)]
+        for client in clients:
+            client.connect(place)
+            client.settimeout(SECONDS)
+        for number in range(0, MESSAGES // count, 2):
+            for client in clients:
+                client.send(b"%023d" % number)
+                client.send(b"%023d" % (number + 1))
+            for client in clients:
+                in_order = in_order and [int(client.recv(24)), int(client.recv(24))] == [number, number + 1]
+    return in_order
+
+
+def _shares(server: Server) -> list[int]:
+    """The connections of each worker after a burst."""
+    with Crowd(server.tcp["echo"], BURST) as crowd, administrator_of(server) as administrator:
+        crowd.wait(SECONDS)
+        return [one["connections"] for one in administrator.ask("/api/status")["workers"]]
+
+
 SCENARIOS = (
     Scenario(
         26,
@@ -219,6 +282,12 @@ SCENARIOS = (
         "random kills, stops, reloads, restarts and floods for a minute",
         "each byte comes back once and in order, unless its worker was killed",
         checked,
+    ),
+    Scenario(
+        84,
+        "two workers",
+        "connections are shared within 60:40 in a burst, and each flow of datagrams stays in order",
+        shared,
     ),
     Scenario(
         82,

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.activation import activated
 from tests.contract.matrix import PLANES, data, exactly, rest
-from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, run
+from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, free_port, run
+from tests.manager import Held, Manager
 from tests.unit.test_daemon_landlock import there_is_landlock
 
 ECHO = '"tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/stream", "unix-dgram://{dir}/datagram"'
@@ -274,6 +276,39 @@ def test_a_limit_counts_the_connections_of_all_workers():
         clients = [stack.enter_context(connected(daemon)) for _ in range(30)]
         admitted = [echoed(one) for one in clients].count(True)
         assert 10 <= admitted <= 11  # two workers may admit one at the same moment
+
+
+def test_a_restart_through_the_descriptor_store_refuses_no_client(tmp_path):
+    """The next daemon has another number of workers; the sockets are the same."""
+    tcp, udp = free_port(), free_port()
+    listen = f'listen = ["tcp://127.0.0.1:{tcp}", "udp://127.0.0.1:{udp}", "unix://{tmp_path}/s"]\n'
+    configs = [f'[daemon]\nworkers = {number}\ndrain = "1s"\n[services.echo]\n{listen}' for number in (2, 3, 1)]
+    with Manager(tmp_path) as manager, ExitStack() as stack:
+        environ = {"NOTIFY_SOCKET": manager.where}
+        waiting: list[socket.socket] = []
+        for config in configs:
+            passed = [(name, Held(number)) for name, number in manager.stored]
+            made = activated(passed, config, environ=environ) if passed else Daemon(config, environ=environ)
+            with made as daemon:
+                assert [client.recv(100) for client in waiting] == [b"hello"] * len(waiting)
+                waiting = []
+                for family, kind, place in (
+                    (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", tcp)),
+                    (socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", udp)),
+                    (socket.AF_UNIX, socket.SOCK_STREAM, f"{tmp_path}/s"),
+                ):
+                    client = stack.enter_context(socket.socket(family, kind))
+                    client.settimeout(SECONDS)
+                    client.connect(place)
+                    assert echoed(client)
+                assert daemon.stop() == 0
+                daemon.check()
+            for family, place in ((socket.AF_INET, ("127.0.0.1", tcp)), (socket.AF_UNIX, f"{tmp_path}/s")):
+                client = stack.enter_context(socket.socket(family))
+                client.settimeout(SECONDS)
+                client.connect(place)
+                client.sendall(b"hello")
+                waiting.append(client)
 
 
 @pytest.mark.parametrize(
