@@ -25,9 +25,13 @@ WIDTH: Final = 69
 SEE_ALSO: Final = {
     "ECHOD": "echoctl(1), echod.toml(5), systemd.socket(5), inetd(8)",
     "ECHOCTL": "echod(8), echod.toml(5), ping(8), nc(1)",
-    "CONFIG": "echod(8), echoctl(1)",
+    "CONFIG": "echod(8), echoctl(1), echod-faults(7)",
+    "FAULTS": "echod.toml(5), echoctl(1), echod(8), tc-netem(8)",
 }
-SYNOPSIS: Final = {"CONFIG": "/etc/echod/echod.toml\n/etc/echod/conf.d/*.toml"}
+SYNOPSIS: Final = {
+    "CONFIG": "/etc/echod/echod.toml\n/etc/echod/conf.d/*.toml",
+    "FAULTS": "[services.NAME.faults]\nechoctl faults NAME [KEY=VALUE…]",
+}
 """The synopsis of a page that shows no usage."""
 
 
