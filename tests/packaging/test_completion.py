@@ -54,7 +54,7 @@ def asked(written, *words, cwd=TOP):
         (("echoctl", ""), set(COMMANDS)),
         (("echoctl", "se"), {"send", "services"}),
         (("echoctl", "ping", "--co"), {"--color", "--connect", "--count"}),
-        (("echoctl", "ping", "-c", "3", "--js"), {"--json"}),
+        (("echoctl", "ping", "-c", "3", "--js"), {"--json", "--json-lines"}),
         (("echoctl", "check", "etc/ech"), {"etc/echod.toml"}),
         (("echod", "--c"), {"--check-config", "--config", "--console"}),
         (("echod", "--config", "etc/ec"), {"etc/echod.toml"}),
