@@ -37,7 +37,7 @@ class Worker:
         self.number: int | None = None  #: the place that it serves; None: it is spare
         self.ready = False  #: it has imported everything, and waits for an assignment
         self.serving = False
-        self.prepared = True  #: it has built what a reload needs, or there is no reload
+        self.prepared = True  #: the daemon does not reload, or this process has built its part
         self.column = 0  #: of the shared memory; 0: it has none yet
         self.bus: socket.socket | None = None  #: its end of a connection to the bus, until it has received it
         self.figures: dict[str, int] = {}  #: the last report of its process counters

@@ -476,3 +476,7 @@ class UsualPorts(SynchronousTestCase):
         self.assertIn("the port is missing", refused("ws://localhost/echo"))
         for url in ("ws://localhost:/echo", "tls://localhost", "tcp://localhost"):
             self.assertIn("the port is missing", refused(url, client=True))
+
+    def test_a_client_has_no_http(self):
+        said = refused("http://127.0.0.1:8080", client=True)
+        self.assertIn("echoctl has no HTTP client; use curl, or ws:// for a WebSocket", said)

@@ -1,4 +1,4 @@
-"""What a ping prints for each event: text, CSV and JSON."""
+"""The output of a ping for each event: text, CSV and JSON."""
 
 import argparse
 import csv

@@ -140,7 +140,7 @@ class Turns(SynchronousTestCase):
 
 
 class Recorder:
-    """A timer that calls when the test says so."""
+    """A timer that the test fires."""
 
     stopped = False
 

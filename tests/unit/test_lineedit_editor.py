@@ -105,3 +105,10 @@ def test_a_sequence_that_arrives_in_parts_is_one_key():
         assert list(editor.feed(part)) == []
     assert (empty, editor.empty) == (True, False)
     assert list(editor.feed(b"\x1b[B\r")) == ["acb"]  # the key Down changes nothing on the newest line
+
+
+def test_a_long_line_is_drawn_around_its_cursor():
+    editor = Editor(lambda: "> ")
+    text = "".join(map(chr, range(ord("0"), ord("0") + 60)))
+    assert list(editor.feed(text.encode())) == []
+    assert editor.drawn(40) == f"{ERASE}> {text[-18:]}\r\x1b[20C"  # half of the 37 columns beside the prompt
