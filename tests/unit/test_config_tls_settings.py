@@ -1,5 +1,6 @@
 """TLS in the configuration: certificates are read with it, and each contradiction is an error."""
 
+import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -73,6 +74,13 @@ def test_a_wrong_certificate_is_made_for_the_addresses_and_told(read, tmp_path):
     assert read(text) == configuration
 
 
+def test_a_revoked_certificate_names_its_list_and_its_responder(read):
+    tls = tls_of(read(TLS + 'certificate = "revoked"\nrevocation-url = "http://127.0.0.1:10081/"\n'))
+    der = ssl.PEM_cert_to_DER_cert(tls.contexts.certificates[0].pem.decode().partition("-----BEGIN PRIV")[0])
+    assert b"http://127.0.0.1:10081/ca.crl" in der
+    assert b"http://127.0.0.1:10081/ocsp" in der
+
+
 def test_a_directory_may_have_a_default_certificate_before_it(read):
     tls = tls_of(read(TLS + 'certificate = "self-signed"\ndirectory = "all"\n'))
     assert [certificate.made for certificate in tls.contexts.certificates] == [True, False]
@@ -104,6 +112,8 @@ def test_listen_makes_a_certificate():
         (TLS + 'certificate = "expired"\nkey = "a.key"', "services.echo.tls.key: needs a file in certificate; "),
         (TLS + 'certificate = "self-signed"\ntest-ca = "ca.pem"', "services.echo.tls.test-ca: needs a wrong"),
         (TLS + 'certificate = "expired"\ntest-ca-key = "a.key"', "services.echo.tls.test-ca-key: needs test-ca, the"),
+        (TLS + 'certificate = "expired"\nrevocation-url = "http://h:1"', "tls.revocation-url: needs certificate = "),
+        (TLS + 'certificate = "revoked"\nrevocation-url = "ftp://h"', 'revocation-url: "ftp://h" must be a URL such'),
         (TLS + 'certificate = "expired"\ntest-ca = "all/b.pem"', "b.pem: it is not a certificate of an authority"),
         (TLS + 'certificate = "expired"\ntest-ca = "ca.pem"', "ca.pem: the file has no private key; set test-ca-key"),
         (TLS + f'certificate = "self-signed"\nalpn = ["{"x" * 256}"]', "must be the name of a protocol, of 1 to 255"),
