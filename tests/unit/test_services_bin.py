@@ -215,3 +215,8 @@ def test_hostile_values_of_known_keys_are_read_or_refused(found):
 def test_an_error_is_never_larger_than_the_datagram(datagram):
     reply = Bin().answer(datagram, Peer("udp", *ENDS)) or b""
     assert len(reply) <= max(len(datagram), BOUNDS.size if b"size" in datagram else 0)
+
+
+def test_a_client_that_sends_nothing_is_closed_at_its_end():
+    assert Client().session.ended().end is End.CLOSE
+    assert Client().says(b"\nhello").session.ended().end is End.CLOSE
