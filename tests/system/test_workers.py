@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -273,7 +273,10 @@ def test_connections_are_shared_between_the_workers(plane):
 def test_a_limit_counts_the_connections_of_all_workers():
     limits = "[services.echo.limits]\nconnections = 10\n"
     with ExitStack() as stack, Daemon(configuration(services=limits)) as daemon:
-        clients = [stack.enter_context(connected(daemon)) for _ in range(30)]
+        clients = []
+        for _ in range(30):
+            with suppress(ConnectionResetError):  # the daemon may refuse it before connect() returns
+                clients.append(stack.enter_context(connected(daemon)))
         admitted = [echoed(one) for one in clients].count(True)
         assert 10 <= admitted <= 11  # two workers may admit one at the same moment
 
