@@ -55,7 +55,7 @@ MAY_IMPORT = {
     "daemon": "address admin config events faults gate membership model socket_names fastpath pages telemetry peercred"
     " runtime_dir services shape lineedit escaping startup_heap tls transports version",
     "workers": "address admin bus config daemon early_signals events escaping membership model services shared_memory"
-    " startup_heap telemetry transports",
+    " startup_heap telemetry tls transports",
     "tap": "address config daemon early_signals gate model socket_names telemetry services stdio lineedit"
     " escaping transports version workers",
     "admin": "faults gate http membership model socket_names telemetry peercred services.outbox services.recording"

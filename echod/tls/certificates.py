@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -166,10 +165,21 @@ def self_signed(names: tuple[str, ...]) -> Certificate:
     return made
 
 
-@cache
+_authorities: Final[list[issuing.Issued]] = []  # the test authority, once it is made or adopted
+
+
 def test_authority() -> issuing.Issued:
-    """The test authority of this process."""
-    return issuing.root(datetime.now(UTC))
+    """The test authority of this process, or of its parent."""
+    if not _authorities:
+        _authorities.append(issuing.root(datetime.now(UTC)))
+    return _authorities[0]
+
+
+def adopt_test_authority(pem: bytes) -> None:
+    """Use the test authority of the parent process: its certificate and its key, in PEM."""
+    key = serialization.load_pem_private_key(pem, None)
+    assert isinstance(key, issuing.Key)
+    _authorities[:] = [issuing.Issued(x509.load_pem_x509_certificate(pem), key)]
 
 
 def read_test_authority(certificate: Path, key: Path | None = None) -> issuing.Issued:

@@ -35,6 +35,7 @@ class Assignment:
 
     configuration: Configuration
     passed: tuple[Passed, ...]
+    authority: bytes = b""  #: the test authority of the parent in PEM, if a service answers for it
 
 
 def packed(
@@ -47,7 +48,13 @@ def packed(
         for bound, opened in sockets
     )
     for_worker = replace(configuration, admin=Admin(), origins={}, texts={})
-    return pickle.dumps(Assignment(for_worker, passed)), list(descriptors)
+    authority = b""
+    if any(service.kind.kind == "revocation" for service in configuration.services):
+        from echod.tls.certificates import test_authority  # only here: `cryptography` takes 10 MB
+
+        made = test_authority()
+        authority = made.certificate_pem + made.key_pem
+    return pickle.dumps(Assignment(for_worker, passed, authority)), list(descriptors)
 
 
 class PassedSockets:
@@ -60,6 +67,10 @@ class PassedSockets:
     def unpack(self, data: bytes, descriptors: Iterable[int]) -> Assignment:
         """Read an assignment from the parent; its sockets are those of the next `bind`."""
         assignment: Assignment = pickle.loads(data)
+        if assignment.authority:
+            from echod.tls.certificates import adopt_test_authority
+
+            adopt_test_authority(assignment.authority)
         self._sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
         self._passed = {}
         for one in assignment.passed:

@@ -361,6 +361,18 @@ certificate = "self-signed"
         daemon.check()
 
 
+def test_all_workers_answer_for_the_same_test_authority():
+    more = '[services.revocation]\nlisten = ["http://127.0.0.1:0"]\n'
+    with Daemon(configuration(services=more)) as daemon:
+        place = daemon.inet("revocation", "http")
+        authorities = set()
+        for _ in range(20):
+            with socket.create_connection(place, SECONDS) as client:
+                client.sendall(b"GET /ca.pem HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                authorities.add(rest(client).partition(b"\r\n\r\n")[2])
+        assert len(authorities) == 1
+
+
 def test_it_needs_no_working_folder_and_no_module_path():
     """A worker finds the modules of its parent, and not those of the working folder."""
     with Daemon(configuration(), environ=environment()) as daemon:
