@@ -24,13 +24,13 @@ class Made:
         self.log = []
         self.error = None
 
-    def peer(self, port=4, repeats=True):
+    def peer(self, port=4, repeats=True, host=HOST):
         def send(data):
             self.log.append((round(self.clock.seconds(), 6), port, data))
             return self.error
 
         peer = Peer("udp", Inet("127.0.0.1", 7), Inet("127.0.0.1", port))
-        return self.faults.around(peer, HOST, send, repeats=repeats)
+        return self.faults.around(peer, host, send, repeats=repeats)
 
     @property
     def sent(self):
@@ -150,6 +150,29 @@ def test_delayed_datagrams_are_bounded_in_number_and_in_bytes(monkeypatch):
         small.peer()[1](b"abc")
     assert small.counters.refused == {Refusal.DELAYED: 1}
     assert small.budget.total == 6
+
+
+def test_one_host_leaves_room_for_the_delayed_datagrams_of_others(monkeypatch):
+    monkeypatch.setattr(datagram_faults, "MOST_OF_HOST", 2)
+    made = Made(Faults(delay=1.0))
+    for _ in range(2):
+        for port in range(3):
+            made.peer(port)[1](b"mine")
+        made.peer(host=b"\x7f\0\0\2")[1](b"other")
+        made.clock.advance(1.0)
+    assert made.counters.refused == {Refusal.DELAYED: 2}
+    assert made.sent == [b"mine", b"mine", b"other"] * 2
+
+
+def test_a_datagram_that_would_wait_too_long_for_its_turn_is_dropped():
+    made = Made(Faults(rate=1))
+    for _ in range(5):
+        made.peer()[1](bytes(30))
+    assert made.counters.refused == {Refusal.DELAYED: 2}
+    made.clock.pump([1.0] * 61)
+    assert len(made.sent) == 3
+    made.peer(port=5)[1](b"x")
+    assert len(made.sent) == 4
 
 
 def test_flows_are_bounded(monkeypatch):

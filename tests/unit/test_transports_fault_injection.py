@@ -13,6 +13,7 @@ from echod.faults.injector import FaultInjector
 from echod.faults.settings import NO_FAULTS, Faults, Script, Step
 from echod.shape import Shape
 from echod.socket_names import Inet
+from echod.transports.layers.delayed_output import WRITE
 from echod.transports.layers.fault_injection import FaultInjected, FaultLayer
 from echod.transports.layers.layer_interface import Facts
 from tests.wire import Wire
@@ -185,6 +186,15 @@ def test_many_chunks_of_a_large_write_are_not_copied_each_time():
     assert made.layer.unsent == (1 << 20) - 3001
     made.layer.abort()
     assert made.layer.facts.withheld == (1 << 20) - 3001
+
+
+def test_many_small_messages_above_the_buffer_make_the_level_above_stuck():
+    made = Made(Faults(delay=1.0), messages=True)
+    made.layer.read_at_once(1000)
+    for count in range(10):
+        made.layer.write(b"")
+        assert ("stuck" in made.top.calls) is (count * WRITE + count + 1 > 1000)
+    assert made.layer.unsent == 10
 
 
 def test_above_the_buffer_the_level_above_is_stuck_until_all_is_sent():

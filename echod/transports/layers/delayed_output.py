@@ -9,6 +9,7 @@ from typing import Any, Final
 SLICE: Final = 0.02  #: seconds of `rate` that are sent at once
 CHUNK_EVERY: Final = 0.001  #: seconds between two chunks: each costs a turn of the reactor and a system call
 EARLY: Final = 1e-6  #: seconds that a timer may fire early by rounding
+WRITE: Final = 128  #: bytes: what each write takes in memory besides its bytes
 
 Send = Callable[[bytes, bool | None], None]
 """Sends bytes, or one message and whether it is text."""
@@ -33,6 +34,11 @@ class DelayedOutput:
 
     def __bool__(self) -> bool:
         return bool(self._queue)
+
+    @property
+    def memory(self) -> int:
+        """The approximate memory of what waits, in bytes: those of the writes, and WRITE for each further write."""
+        return self.size + WRITE * max(0, len(self._queue) - 1)
 
     def add(self, delay: float, data: bytes, text: bool | None) -> None:
         """Add a write that may be sent after `delay` seconds, and after those before it."""

@@ -317,8 +317,8 @@ class FaultLayer(Layer):
             self.below.resume()
 
     def _weigh(self, *, stuck: bool = False) -> None:
-        """Inform the level above if too many bytes are unsent."""
-        if not self._stuck and (stuck or self._output.size > self._most) and self.receiver is not None:
+        """Inform the level above if too many bytes are unsent, or if they take too much memory."""
+        if not self._stuck and (stuck or self._output.memory > self._most) and self.receiver is not None:
             self._stuck = True
             self.receiver.stuck()
 
