@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from echod.config.settings import TlsSettings
 from echod.daemon.admin_view import DaemonView
@@ -14,8 +14,10 @@ from echod.daemon.bind import BoundSocket
 from echod.daemon.listener import Listener
 from echod.escaping import clipped
 from echod.socket_names import Inet
-from echod.tls.certificates import Certificate
 from echod.version import VERSION
+
+if TYPE_CHECKING:
+    from echod.tls.certificates import Certificate  # slow to import, and many daemons serve no TLS
 
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL)
 

@@ -35,7 +35,8 @@ class Subject(StrEnum):
     WORKERS = "echod, 2 workers"
 
 
-OURS: Final = (Subject.ECHOD, Subject.PLAIN, Subject.WORKERS)
+ONE_PROCESS: Final = (Subject.ECHOD, Subject.PLAIN)
+OURS: Final = (*ONE_PROCESS, Subject.WORKERS)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos.lab import Lab, Server
-from tests.chaos.report import BROKEN, OURS, Figure, Scenario, Subject, many, play
+from tests.chaos.report import BROKEN, ONE_PROCESS, Figure, Scenario, Subject, many, play
 from tests.chaos.run import attempt, header
 from tests.soak import objects
 from tests.soak.load import Cycles, Datagrams
@@ -32,7 +32,7 @@ SLOPE: Final = 1 * KIB  #: bytes per 10,000 cycles
 PAGE: Final = 4 * KIB  #: bytes: the smallest visible growth; in a short run it alone would make a slope
 TLS_NOISE: Final = 64 * KIB  #: bytes: OpenSSL takes objects of many sizes from the heap of the C library
 IN_ALL: Final = 4 * KIB * KIB  #: bytes
-SUBJECTS: Final = (*OURS, Subject.STOCK)
+SUBJECTS: Final = (*ONE_PROCESS, Subject.STOCK)
 SERVICES: Final = """
 [services.echo]
 listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
@@ -123,7 +123,7 @@ def cycles(count: int, subjects: Sequence[Subject], place: Lab) -> Iterator[Figu
 
 def tls_cycles(count: int, subjects: Sequence[Subject], place: Lab) -> Iterator[Figure]:
     """Connections over TLS."""
-    for server in place.each(*(subject for subject in subjects if subject in OURS), services=TLS_SERVICES):
+    for server in place.each(*(subject for subject in subjects if subject in ONE_PROCESS), services=TLS_SERVICES):
         clients = TlsCycles(server.tls["echo"])
 
         def batch(clients: TlsCycles = clients) -> int:
@@ -155,7 +155,7 @@ def datagrams(count: int, subjects: Sequence[Subject], place: Lab) -> Iterator[F
 
 def census(count: int, _place: Lab) -> Iterator[Figure]:
     """Count Python's objects."""
-    for way, subject in zip(objects.WAYS, cycle(OURS)):
+    for way, subject in zip(objects.WAYS, cycle(ONE_PROCESS)):
         more = objects.growth(way, count)
         most = ", ".join(f"{name} +{number}" for name, number in sorted(more.items(), key=lambda one: -one[1])[:3])
         kept = all(number < count / 100 for number in more.values())
@@ -175,7 +175,7 @@ def scenarios(asked: argparse.Namespace) -> Iterator[Scenario]:
     if asked.cycles:
         title = f"{many(asked.cycles, 'connection')} opened and closed"
         yield Scenario(NUMBER, title, PROMISE, partial(cycles, asked.cycles, chosen))
-    if asked.tls and any(one in OURS for one in chosen):
+    if asked.tls and any(one in ONE_PROCESS for one in chosen):
         title = f"{many(asked.tls, 'connection')} over TLS opened and closed"
         yield Scenario(NUMBER, title, PROMISE, partial(tls_cycles, asked.tls, chosen))
     if asked.datagrams:

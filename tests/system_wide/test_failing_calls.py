@@ -6,13 +6,13 @@ import pytest
 
 from tests.chaos.lab import Lab
 from tests.chaos.network import Lacking, program
-from tests.chaos.report import OURS
+from tests.chaos.report import ONE_PROCESS
 from tests.chaos.syscalls import CALLS, SERVICES, STANDING, TROUBLES, Fate, endure
 
 pytestmark = pytest.mark.needs_tools
 
 
-@pytest.fixture(params=OURS, ids=["plane-auto", "plane-off"])
+@pytest.fixture(params=ONE_PROCESS, ids=["plane-auto", "plane-off"])
 def server(request):
     try:
         program("strace")
