@@ -61,8 +61,8 @@ def descriptors(pid: int) -> list[str]:
     return found
 
 
-def peers(pid: int, place: tuple[str, int]) -> set[int]:
-    """The ports of the peers of an IPv4 listener's connections, including those half-closed (proc(5), net/tcp).
+def peers(pid: int, place: tuple[str, int]) -> set[tuple[str, int]]:
+    """The addresses of the peers of an IPv4 listener's connections, including those half-closed (proc(5), net/tcp).
 
     The kernel prints its table a page at a time. While other connections of the machine open and close, a row may be
     missing or doubled. So it is read until two readings agree.
@@ -73,11 +73,17 @@ def peers(pid: int, place: tuple[str, int]) -> set[int]:
     return now
 
 
-def _peers(pid: int, place: tuple[str, int]) -> set[int]:
+def _peers(pid: int, place: tuple[str, int]) -> set[tuple[str, int]]:
     local = f"{int.from_bytes(socket.inet_aton(place[0]), 'little'):08X}:{place[1]:04X}"
     lines = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()]
     mine = [line for line in lines if line[1] == local and line[3] in (ESTABLISHED, CLOSE_WAIT)]
-    return {int(line[2].partition(":")[2], 16) for line in mine}
+    return {_inet(line[2]) for line in mine}
+
+
+def _inet(text: str) -> tuple[str, int]:
+    """An IPv4 host and port as /proc/net/tcp shows them."""
+    host, _, port = text.partition(":")
+    return socket.inet_ntoa(int(host, 16).to_bytes(4, "little")), int(port, 16)
 
 
 def connections(pid: int, place: tuple[str, int]) -> int:

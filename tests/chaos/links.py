@@ -53,7 +53,7 @@ class Vanishing:
         """Record the clients whose connections are closed by now."""
         held = faults.peers(self.server.pid, self.server.tcp["echo"])
         for how, client in self.clients.items():
-            if how not in self.gone and client.getsockname()[1] not in held:
+            if how not in self.gone and client.getsockname() not in held:
                 self.gone[how] = seconds
 
     def figure(self) -> Figure:
