@@ -10,6 +10,7 @@ import ssl
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -21,6 +22,20 @@ that the guidelines do not allow."""
 DEFAULT_GROUP: Final = 0x0017  #: every TLS client supports it
 ONE_GROUP: Final = not hasattr(ssl.SSLContext, "set_groups")
 """Whether a context can have only one group (Python before 3.15). Then a server has a context for each group."""
+
+
+@cache
+def groups_of_contexts() -> frozenset[int]:
+    """The groups that a context can have as its only one. Some versions of Python, such as 3.11.2, refuse X25519."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    usable = set()
+    for number, name in GROUPS.items():
+        try:
+            context.set_ecdh_curve(name)
+        except (ssl.SSLError, ValueError):
+            continue
+        usable.add(number)
+    return frozenset(usable)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,15 @@ from typing import Any
 from echod.escaping import escaped
 from echod.tls.certificates import Certificate, CertificateError
 from echod.tls.client_hello import key_exchange_groups
-from echod.tls.profiles import DEFAULT_GROUP, GROUPS, ONE_GROUP, Profile, allow_old_versions, allow_weak_keys, apply
+from echod.tls.profiles import (
+    DEFAULT_GROUP,
+    ONE_GROUP,
+    Profile,
+    allow_old_versions,
+    allow_weak_keys,
+    apply,
+    groups_of_contexts,
+)
 
 
 class ServerContexts:
@@ -51,7 +59,7 @@ class ServerContexts:
         # The context that a server name selects later does not change the group. In TLS 1.2, OpenSSL refuses keys of
         # client certificates that are not of the group.
         if ONE_GROUP and not authorities and newest is None:
-            for group in GROUPS.keys() - {DEFAULT_GROUP}:
+            for group in groups_of_contexts() - {DEFAULT_GROUP}:
                 context = _context(certificates[0], profile, alpn, authorities, required=required, group=group)
                 self._by_group[group] = context
         for context in self._by_group.values():

@@ -1,6 +1,7 @@
 """The cases of the Autobahn test suite for WebSocket servers, by kosoku."""
 
 import json
+import signal
 
 import pytest
 
@@ -39,7 +40,8 @@ def behaviours(daemon, service, folder, *choice):
         for key, case in cases.items()
         if not {case["behavior"], case["behaviorClose"]} <= PASSED
     }
-    assert (ended.returncode == 0) is (not failed), ended.stdout[-2000:]
+    if ended.returncode != -signal.SIGABRT:  # after its last report it aborts now and then
+        assert (ended.returncode == 0) is (not failed), ended.stdout[-2000:]
     return len(cases), failed
 
 

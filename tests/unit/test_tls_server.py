@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echod.tls import profiles
 from echod.tls.certificate_facts import facts_of_der
 from echod.tls.certificates import CertificateError, self_signed
 from echod.tls.client_hello import key_exchange_groups
@@ -84,6 +85,18 @@ def test_a_handshake_takes_one_round_trip_whatever_group_the_client_prefers(cont
     with contextlib.suppress(ssl.SSLWantReadError):
         context.wrap_bio(received, sent, server_side=True).do_handshake()
     assert len(sent.read()) > 400, "it is a request for another hello"
+
+
+def test_a_group_that_python_refuses_has_no_context(monkeypatch):
+    """Python 3.11.2 refuses X25519, also with an OpenSSL that has it."""
+    monkeypatch.setattr(profiles, "GROUPS", {**profiles.GROUPS, 29: "refused"})
+    profiles.groups_of_contexts.cache_clear()
+    try:
+        contexts = ServerContexts([issued("one.example")])
+    finally:
+        profiles.groups_of_contexts.cache_clear()
+    assert contexts.context_for_hello(hello("X25519")) is contexts.default
+    assert contexts.context_for_hello(hello("secp384r1")) is not contexts.default
 
 
 def test_a_client_certificate_of_any_key_is_accepted_in_tls_1_2():
