@@ -1,6 +1,7 @@
 """Rooms and queues in several processes: as those of one process, and equal in all of them."""
 
 import random
+import unittest
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -27,6 +28,13 @@ BROKEN = (
     *(b"", b"{", b"[]", b'["say"]', b'["limits", 0, "x"]', b'["unknown", 1]', b'["enter", 1, 2, [], 3]', b"\xff"),
     *(b'["message", 1]', b'["say", [], "x"]'),
 )
+
+
+@unittest.skip("it runs in the class of one process only")
+def elsewhere(_: object) -> None:
+    """In place of an inherited test: trial finds it in the base class also if it is None here."""
+
+
 OVER_A_BUS = mock.patch("echod.services.in_process_membership.LocalMembership", alone)
 
 
@@ -36,10 +44,10 @@ class ChattingOverABus(test_services_chat.Chatting):
     Hypothesis runs a test in one class only.
     """
 
-    test_lines_do_not_depend_on_the_chunks = None  # type: ignore[assignment]
+    test_lines_do_not_depend_on_the_chunks = elsewhere
 
-    test_history_is_bounded_by_bytes_too = None  # type: ignore[assignment]
-    test_one_host_creates_at_most_half_of_the_rooms = None  # type: ignore[assignment]
+    test_history_is_bounded_by_bytes_too = elsewhere
+    test_one_host_creates_at_most_half_of_the_rooms = elsewhere
 
     def setUp(self):
         OVER_A_BUS.start()
@@ -52,11 +60,11 @@ class ConsolingOverABus(test_services_console.Consoling):
     In the others of these, a client leaves with a message of its own: after that which ended it.
     """
 
-    test_any_data_is_shown_and_counted = None  # type: ignore[assignment]
-    test_half_closed_clients_give_way_only_to_clients_of_their_host = None  # type: ignore[assignment]
-    test_one_host_uses_at_most_half_of_the_queue = None  # type: ignore[assignment]
-    test_the_cost_of_a_message_is_independent_of_the_clients = None  # type: ignore[assignment]
-    test_waiting_messages_are_bounded_for_each_client_and_in_all = None  # type: ignore[assignment]
+    test_any_data_is_shown_and_counted = elsewhere
+    test_half_closed_clients_give_way_only_to_clients_of_their_host = elsewhere
+    test_one_host_uses_at_most_half_of_the_queue = elsewhere
+    test_the_cost_of_a_message_is_independent_of_the_clients = elsewhere
+    test_waiting_messages_are_bounded_for_each_client_and_in_all = elsewhere
 
     def setUp(self):
         OVER_A_BUS.start()
