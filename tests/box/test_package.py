@@ -84,7 +84,8 @@ def test_the_manual_and_the_completion_are_there(installed):
 
 def test_systemd_accepts_the_units_without_a_warning(installed):
     units = [*EXPOSED, "echod-echo.socket", "echod-discard.socket"]
-    assert installed.said("systemd-analyze", "verify", *units) == ""
+    said = installed.said("systemd-analyze", "verify", *units)
+    assert [line for line in said.splitlines() if "echod" in line] == []  # it warns of other packages' units too
 
 
 @pytest.mark.parametrize("unit", EXPOSED)
