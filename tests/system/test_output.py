@@ -250,7 +250,7 @@ def test_the_first_denied_client_is_logged_with_the_option_that_allows_it():
     config = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\nallow = ["192.0.2.0/24"]\n'
     with Daemon(config) as daemon:
         for _ in range(5):
-            with socket.create_connection(daemon.inet("echo", "tcp"), SECONDS) as client, suppress(ConnectionError):
+            with suppress(ConnectionError), socket.create_connection(daemon.inet("echo", "tcp"), SECONDS) as client:
                 assert client.recv(1) == b""
         daemon.stderr.wait_for(
             r" info +echo  \S+ denied 127.0.0.1:\d+; to allow it: --allow 127.0.0.1, or the key allow$"
