@@ -82,7 +82,7 @@ def injection_of(running: RunningService, count: Count, facts: Facts, layer: str
     if facts.injection is None or facts.injection.injector is not injector:
         host = b""
         with suppress(AttributeError, ValueError):  # a Unix peer, or one of an endpoint string
-            host = packed_address(facts.remote.host)  # type: ignore[union-attr]
+            host = packed_address(facts.remote.host)  # type: ignore[union-attr] # suppressed above
         facts.injection = injector.connection(host, count)
     if text and (chosen := running.service.chosen_faults(layer, text)) is not None:
         facts.injection.choose(chosen)

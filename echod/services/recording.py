@@ -76,7 +76,7 @@ class RecordingService(Service):
     def __init__(self, service: Service, recorder: Recorder) -> None:
         super().__init__(service.options, service.context)
         self.kind = service.kind  # type: ignore[misc]  # of this wrapper only
-        self.conversational = service.conversational  # type: ignore[misc]
+        self.conversational = service.conversational  # type: ignore[misc]  # the same
         self._service = service
         self._recorder = recorder
 

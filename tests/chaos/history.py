@@ -104,7 +104,7 @@ class StreamClient:
                 client.settimeout(PATIENCE)
                 self._history.count("connections")
                 if not self._exchange(client):
-                    if not eventually(lambda: self._history.explained(f"{host}:{port}", began), 8):  # noqa: B023
+                    if not eventually(lambda: self._history.explained(f"{host}:{port}", began), 8):  # noqa: B023 - called at once
                         lasted = f"{time.monotonic() - began - 8:.1f} s, {self._ended}"
                         self._history.fail(f"connection of port {port} ended without a kill of its worker: {lasted}")
                     self._history.count("connections that ended with a worker")
