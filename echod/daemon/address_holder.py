@@ -1,4 +1,4 @@
-"""Finds the processes that hold an address that is already in use, from /proc, for the error message.
+"""The error messages for addresses that are already in use, with the processes that hold them, from /proc.
 
 /proc shows the sockets of processes of the same user; root sees those of every process. If no process is found, the
 message has a command that prints it.
@@ -6,17 +6,18 @@ message has a command that prints it.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from echod.address import Address
-from echod.escaping import clipped
+from echod.escaping import clipped, system_error
 from echod.shape import Shape
 from echod.socket_names import inet
 
@@ -24,24 +25,50 @@ PROC: Final = Path("/proc")
 MOST: Final = 3  #: processes in the message; the processes of a forking server share one socket
 COMMAND: Final = 80  #: characters of a command line that are shown
 ANY: Final = ("0.0.0.0", "::", "*")
+GROUP: Final = 4  #: so many addresses with the same holders share one message: usually another echod has them all
+NAMED: Final = 3  #: addresses that such a message names
+IN_USE: Final = system_error(OSError(errno.EADDRINUSE, ""))
 
 
-def holder(address: Address) -> str:
-    """The end of the error message: the processes that hold an address, or a command that prints them.
+def messages(taken: Iterable[Address]) -> list[str]:
+    """A message for each of these addresses that are in use; one for all that the same processes hold, if many."""
+    groups: dict[str, list[Address]] = {}
+    for address in taken:
+        groups.setdefault(_holders(address), []).append(address)
+    found: list[str] = []
+    for holders, group in groups.items():
+        if len(group) < GROUP:
+            found += [f"{one.label}: {IN_USE}; {_held_by(holders, one)}".removesuffix("; ") for one in group]
+        else:
+            some = ", ".join(one.label for one in group[:NAMED])
+            known = f"they are held by {holders}" if holders else "to see what holds them, as root: ss -tulxpn"
+            found.append(
+                f"{len(group)} addresses are already in use (EADDRINUSE): {some} and {len(group) - NAMED} more; "
+                f"{known}; stop that process, or configure other addresses"
+            )
+    return found
+
+
+def _holders(address: Address) -> str:
+    """The processes that hold an address; "" if none is found."""
+    inodes = set(_unix_inodes(address) if address.has_path else _inet_inodes(address))
+    processes = list(_processes(inodes)) if inodes else []
+    return ", ".join(processes[:MOST]) + (", …" if len(processes) > MOST else "")
+
+
+def _held_by(holders: str, address: Address) -> str:
+    """The end of the message for one address: its holders, or a command that prints them.
 
     "" for an address without a port or a path.
     """
-    inodes = set(_unix_inodes(address) if address.has_path else _inet_inodes(address))
-    processes = list(_processes(inodes)) if inodes else []
-    if processes:
-        more = ", …" if len(processes) > MOST else ""
-        return "; it is held by " + ", ".join(processes[:MOST]) + more
+    if holders:
+        return f"it is held by {holders}"
     if address.has_path:
-        return f"; to see what holds it: ss -xlp src {clipped(address.path)}" if address.path.startswith("/") else ""
+        return f"to see what holds it: ss -xlp src {clipped(address.path)}" if address.path.startswith("/") else ""
     if not address.port:
         return ""
     kind = "t" if address.shape is not Shape.DATAGRAM else "u"
-    return f"; to see what holds it, as root: ss -{kind}lpn 'sport = :{address.port}'"
+    return f"to see what holds it, as root: ss -{kind}lpn 'sport = :{address.port}'"
 
 
 def _inet_inodes(address: Address) -> Iterator[int]:

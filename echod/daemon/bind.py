@@ -16,7 +16,7 @@ from echod.address import BACKLOG, Address
 from echod.config.address_listing import exposed
 from echod.config.kind_transports import CARRIES, refusal_of
 from echod.config.settings import ServiceConfig
-from echod.daemon.address_holder import holder
+from echod.daemon import address_holder
 from echod.daemon.fd_store import DescriptorStore
 from echod.escaping import system_error
 from echod.faults.parsing import misfits
@@ -167,6 +167,7 @@ def bind_all(
     bound: list[BoundSocket] = []
     shared = SharedSockets(beside)
     errors: list[str] = []
+    taken: list[Address] = []
     unsuited: list[str] = []
     store.forget_others(spec.address for spec in specs)
     for spec in specs:
@@ -179,8 +180,11 @@ def bind_all(
         except OSError as error:
             if absent is not None and "retry" in address.options and error.errno in ABSENT:
                 absent[spec] = reason(error, address)
+            elif error.errno == errno.EADDRINUSE:
+                taken.append(address)
             else:
                 errors.append(f"{address.label}: {reason(error, address)}")
+    errors += address_holder.messages(taken)
     if errors or unsuited:
         for one in bound:
             one.close()
@@ -287,8 +291,6 @@ def reason(error: OSError, address: Address) -> str:
     """Why an address cannot be opened, as text for a message."""
     if isinstance(error, PermissionError) and 0 < address.port < 1024:
         return f"{system_error(error)}: a port below 1024 needs CAP_NET_BIND_SERVICE"
-    if error.errno == errno.EADDRINUSE:
-        return system_error(error) + holder(address)
     return system_error(error)
 
 

@@ -69,6 +69,29 @@ def test_each_taken_address_has_a_line_of_its_own(hold):
         assert f"(pid {pid})" in line
 
 
+def test_many_addresses_of_one_process_share_a_line(hold, tmp_path):
+    """A second daemon with the same file prints one line; an address of another process has its own line."""
+    ports = [free_port() for _ in range(6)]
+    other = hold(socket.SOCK_STREAM, "127.0.0.1", ports[0])
+    listen = [f"tcp://127.0.0.1:{ports[1]}", f"unix://{tmp_path}/s", *(f"udp://127.0.0.1:{one}" for one in ports[1:])]
+    first = [f"--listen=echo={address}" for address in listen]
+    with subprocess.Popen([*ECHOD, *first], stderr=subprocess.PIPE, env=environment(), cwd=tmp_path) as daemon:
+        assert daemon.stderr is not None
+        while b" ready: " not in daemon.stderr.readline():
+            pass
+        ended = run(*ECHOD, *first, f"--listen=echo=tcp://127.0.0.1:{ports[0]}", cwd=tmp_path)
+        daemon.terminate()
+        daemon.communicate(timeout=SECONDS)
+    assert ended.returncode == 71
+    line, single = ended.stderr.decode().splitlines()
+    assert line.startswith(
+        f"echod: 7 addresses are already in use (EADDRINUSE): {', '.join(listen[:3])} and 4 more; they are held by "
+    )
+    assert line.endswith(f"(pid {daemon.pid}); stop that process, or configure other addresses")
+    assert single.startswith(f"echod: tcp://127.0.0.1:{ports[0]}: address already in use (EADDRINUSE); it is held by ")
+    assert single.endswith(f"(pid {other})")
+
+
 def test_a_unix_path_that_is_served_names_its_daemon_too(tmp_path):
     listen = f"--listen=echo=unix://{tmp_path}/s"
     with subprocess.Popen([*ECHOD, listen], stderr=subprocess.PIPE, env=environment(), cwd=tmp_path) as first:
@@ -84,8 +107,16 @@ def test_a_unix_path_that_is_served_names_its_daemon_too(tmp_path):
 
 def test_without_proc_the_message_has_a_command(hold, monkeypatch, tmp_path):
     monkeypatch.setattr(address_holder, "PROC", tmp_path)
-    assert address_holder.holder(parse("tcp://127.0.0.1:7")) == "; to see what holds it, as root: ss -tlpn 'sport = :7'"
-    assert address_holder.holder(parse("udp://[::1]:7")) == "; to see what holds it, as root: ss -ulpn 'sport = :7'"
+    taken = [parse("tcp://127.0.0.1:7"), parse("udp://[::1]:7")]
+    assert address_holder.messages(taken) == [
+        f"{url}: address already in use (EADDRINUSE); to see what holds it, as root: ss -{kind}lpn 'sport = :7'"
+        for url, kind in (("tcp://127.0.0.1:7", "t"), ("udp://[::1]:7", "u"))
+    ]
+    [many] = address_holder.messages(parse(f"tcp://127.0.0.1:{port}") for port in range(7, 12))
+    assert many == (
+        "5 addresses are already in use (EADDRINUSE): tcp://127.0.0.1:7, tcp://127.0.0.1:8, tcp://127.0.0.1:9 "
+        "and 2 more; to see what holds them, as root: ss -tulxpn; stop that process, or configure other addresses"
+    )
 
 
 def test_a_command_line_is_escaped(tmp_path, monkeypatch):
@@ -101,5 +132,5 @@ def test_a_command_line_is_escaped(tmp_path, monkeypatch):
 def test_addresses_of_proc_are_read():
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as bound:
         bound.bind(("::1", 0))
-        said = address_holder.holder(parse(f"udp://[::1]:{bound.getsockname()[1]}"))
-    assert said == "; it is held by this daemon", os.getpid()
+        [said] = address_holder.messages([parse(f"udp://[::1]:{bound.getsockname()[1]}")])
+    assert said.endswith(" (EADDRINUSE); it is held by this daemon"), os.getpid()
