@@ -21,12 +21,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from random import SystemRandom
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from echod.testing import output
 from echod.testing.announced import inet_of
-from echod.testing.daemon_process import DaemonProcess
+from echod.testing.daemon_process import DaemonProcess, StartedByWith
 
 TOP: Final = Path(__file__).parents[1]
 SECONDS: Final = output.SECONDS  #: the time limit of every wait of a test
@@ -44,12 +44,12 @@ def environment(**more: str) -> dict[str, str]:
     return ours | {"PYTHONPATH": path} | more
 
 
-class Daemon:
+class Daemon(StartedByWith):
     """A daemon that serves, from `with` to the end of the block; it must log no bug, unless `bugs` are expected.
 
     `config` is the text of its configuration; without one, `listen` are the KIND=URL of `--listen`. In both, `{dir}`
     is a private directory of the daemon. `options` are further arguments, and `command` replaces `python -m echod`.
-    It inherits `pass_fds`, under the same numbers.
+    It inherits `pass_fds`, under the same numbers. `files` are written to its directory.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Daemon:
         pass_fds: Iterable[int] = (),
         stdin: int = subprocess.DEVNULL,
         bugs: bool = False,
+        files: Mapping[str, bytes] | None = None,
     ) -> None:
         self.urls: list[tuple[str, str]] = []
         self._config = config
@@ -78,14 +79,8 @@ class Daemon:
         self._temporary = tempfile.TemporaryDirectory(prefix="echod-")
         self.dir = Path(self._temporary.name).resolve()
         self._process: DaemonProcess | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
+        for name, content in (files or {}).items():
+            (self.dir / name).write_bytes(content)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -1,7 +1,8 @@
 """The check of the prose: `python -m tests.prose [FILE…]` prints each phrase that the style page rules out.
 
 It reads Markdown, TOML comments, and the comments and strings of Python files. Code, identifiers and addresses are left
-out. Exit code 1 when a phrase was found; `--count` prints the number for each folder instead.
+out, except names in Python code such as `Somebody`. Exit code 1 when a phrase was found; `--count` prints the number
+for each folder instead.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ RULES: Final = (
 )
 
 
+IN_NAMES: Final = re.compile(r"(?i)(?:^|_)(?:somebody|whoever|whomever)(?:_|$)")  #: parts of identifiers of Python
+
+
 class Found(NamedTuple):
     """A phrase that was found."""
 
@@ -98,6 +102,13 @@ def found_in(path: Path, name: str) -> Iterator[Found]:
                     yield Found(name, number, match[0], rule.instead)
 
 
+def names_in(path: Path, name: str) -> Iterator[Found]:
+    """Every identifier of a Python file that does not name the actor."""
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline):
+        if token.type == tokenize.NAME and IN_NAMES.search(token.string):
+            yield Found(name, token.start[0], token.string, RULES[0].instead)
+
+
 def tracked() -> list[str]:
     """The files of the tree that are read, relative to its top."""
     listed = subprocess.run(["git", "ls-files", *READ], cwd=TOP, check=True, capture_output=True, text=True)
@@ -110,7 +121,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("files", nargs="*", help="files, relative to the top of the tree (default: every tracked file)")
     parser.add_argument("--count", action="store_true", help="print how many phrases each folder has")
     arguments = parser.parse_args(words)
-    found = [each for name in arguments.files or tracked() for each in found_in(TOP / name, name)]
+    files = arguments.files or tracked()
+    found = [each for name in files for each in found_in(TOP / name, name)]
+    found += [each for name in files if name.endswith(".py") for each in names_in(TOP / name, name)]
     if arguments.count:
         folders = Counter("/".join(Path(each.path).parts[:2]) for each in found)
         for folder, count in sorted(folders.items(), key=lambda pair: -pair[1]):

@@ -15,12 +15,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from echod.testing.admin_client import AdminClient, Received, RequestRefused
 from echod.testing.announced import Served, listeners_of
 from echod.testing.configuration import ConfigurationFiles
-from echod.testing.daemon_process import DaemonProcess
+from echod.testing.daemon_process import DaemonProcess, StartedByWith
 from echod.testing.output import SECONDS, DaemonError
 
 RECORD: Final = "1MiB"  #: of what clients send to each service
@@ -33,7 +33,7 @@ _OF_THE_PARENT: Final = (
 """Variables for another daemon: those of the program that runs the tests."""
 
 
-class Daemon(Served):
+class Daemon(StartedByWith, Served):
     """A daemon that serves from `start` to `close`, which `with` calls. It also ends if the test program is killed.
 
     `listen` are addresses as KIND=URL, such as "echo=tcp://127.0.0.1:0"; with port 0 the system chooses a free port.
@@ -69,14 +69,6 @@ class Daemon(Served):
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -10,8 +10,29 @@ import signal
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from echod.testing.output import SECONDS, DaemonError, Output
+
+
+class StartedByWith:
+    """Starts at the begin of a `with` block; if that fails, it is closed."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def start(self) -> None:
+        """Start it."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End it in any state."""
+        raise NotImplementedError
 
 
 class DaemonProcess:

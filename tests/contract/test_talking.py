@@ -12,7 +12,7 @@ from tests.fastpath.clients import processor_time
 NUMBERS = itertools.count(1)
 
 
-class Somebody:
+class Member:
     """A member over any transport, which reads line by line."""
 
     def __init__(self, client: Any, stream: bool, nick: str, room: str) -> None:
@@ -51,12 +51,12 @@ class Talking(Contract):
         self.number = next(NUMBERS)
         tcp = TRANSPORTS["tcp"].connect(self.daemon.place("chat", "tcp://127"))
         self.addCleanup(tcp.close)
-        self.anna = Somebody(tcp, True, f"anna.{self.number}", f"room.{self.number}")
+        self.anna = Member(tcp, True, f"anna.{self.number}", f"room.{self.number}")
         self.bob = self.enter("bob")
 
-    def enter(self, nick: str) -> Somebody:
+    def enter(self, nick: str) -> Member:
         stream = self.transport.carries is STREAM
-        one = Somebody(self.connect(), stream, f"{nick}.{self.number}", f"room.{self.number}")
+        one = Member(self.connect(), stream, f"{nick}.{self.number}", f"room.{self.number}")
         assert self.anna.line() == f"-- {one.nick} has joined"
         return one
 

@@ -29,7 +29,7 @@ stateful = true
 listen = ["udp://127.0.0.1:0"]
 [services.authenticated]
 kind = "reflector"
-key = "{keys}"
+key = "{dir}/stamp.key"
 listen = ["udp://127.0.0.1:0"]
 [services.public]
 kind = "reflector"
@@ -41,10 +41,8 @@ listen = ["udp://127.0.0.1:0"]
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    key = tmp_path_factory.mktemp("keys") / "stamp.key"
-    key.write_bytes(KEY)
-    with Daemon(CONFIG.replace("{keys}", str(key))) as daemon:
+def daemon() -> Iterator[Daemon]:
+    with Daemon(CONFIG, files={"stamp.key": KEY}) as daemon:
         yield daemon
         daemon.check()
 

@@ -35,7 +35,7 @@ stateful = true
 listen = ["udp://127.0.0.1:0"]
 [services.authenticated]
 kind = "reflector"
-key = "{key}"
+key = "{dir}/stamp.key"
 listen = ["udp://127.0.0.1:0"]
 [services.sockperf]
 listen = ["udp://127.0.0.1:0"]
@@ -43,12 +43,10 @@ listen = ["udp://127.0.0.1:0"]
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    key = tmp_path_factory.mktemp("keys") / "key"
-    key.write_bytes(KEY)
-    with Daemon(CONFIG.replace("{key}", str(key))) as started:
-        yield started
-        started.check()
+def daemon() -> Iterator[Daemon]:
+    with Daemon(CONFIG, files={"stamp.key": KEY}) as daemon:
+        yield daemon
+        daemon.check()
 
 
 def ask(place: tuple[str, int], data: bytes) -> bytes:

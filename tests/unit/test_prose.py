@@ -39,6 +39,12 @@ def test_every_rule_has_an_example():
     assert all(any(rule.pattern.search(sentence) for sentence, _ in FINDS) for rule in prose.RULES)
 
 
+def test_a_name_of_python_code_names_the_actor(tmp_path):
+    (tmp_path / "module.py").write_text("class Somebody:\n    somebody_else = nobody = 1\n    somebodys = 2\n")
+    found = list(prose.names_in(tmp_path / "module.py", "module.py"))
+    assert [each[:3] for each in found] == [("module.py", 1, "Somebody"), ("module.py", 2, "somebody_else")]
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

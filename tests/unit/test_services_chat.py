@@ -23,7 +23,7 @@ FROM_A_STREAM = Peer("tcp", Inet("127.0.0.1", 10012), Inet("127.0.0.1", 40_000))
 FROM_DATAGRAMS = Peer("udp", Inet("127.0.0.1", 10012), Inet("127.0.0.1", 40_000))
 
 
-class Somebody:
+class Member:
     """A peer of the chat, and all that it heard; a `deaf` one takes nothing."""
 
     def __init__(self, chat, peer=FROM_A_STREAM, deaf=False):
@@ -68,7 +68,7 @@ class Chatting(SynchronousTestCase):
     def test_replies_of_commands_count_as_work(self):
         turns, unlimited = Turns(), {"lines_per_second": 0, "room_lines_per_second": 0}
         chat = Chat(ChatOptions(**unlimited), Context(work=WorkBudget(turns.later), later=turns.later))
-        people = [Somebody(chat) for _ in range(NAMED)]
+        people = [Member(chat) for _ in range(NAMED)]
         turns.all()
         outbox = people[0].session._outbox
         for command in (b"/who\n", b"/help\n", b"/unknown\n"):
@@ -81,11 +81,11 @@ class Chatting(SynchronousTestCase):
 
     def test_one_host_creates_at_most_half_of_the_rooms(self):
         chat = self.chat(rooms=9, lines_per_second=0)
-        crowd = [Somebody(chat) for _ in range(8)]
+        crowd = [Member(chat) for _ in range(8)]
         for number, one in enumerate(crowd):
             one.says(f"/join room{number}")
         self.assertIn("your host has created 4 rooms; the rest is for other hosts", crowd[-1].heard()[-1])
-        other = Somebody(chat, Peer("tcp", FROM_A_STREAM.local, Inet("192.0.2.1", 40_000)))
+        other = Member(chat, Peer("tcp", FROM_A_STREAM.local, Inet("192.0.2.1", 40_000)))
         other.says("/join ours")
         self.assertIn("-- you are in ours", other.heard()[-1])
         for one in crowd[:4]:
@@ -116,10 +116,10 @@ class Chatting(SynchronousTestCase):
         changes = []
         budget = mock.Mock(pressure=Pressure.NONE, change=changes.append)
         chat = Chat(ChatOptions(history=1000, lines_per_second=0, room_lines_per_second=0), Context(send_budget=budget))
-        talker = Somebody(chat)
+        talker = Member(chat)
         talker.says(*map(str, range(1000)))
         changes.clear()
-        newcomer = Somebody(chat)
+        newcomer = Member(chat)
         self.assertEqual(len(newcomer.heard()), 1002)
         self.assertLess(len(changes), 50)
 
@@ -127,7 +127,7 @@ class Chatting(SynchronousTestCase):
         budget = SendBudget()
         options = ChatOptions(history=1000, rooms=100, lines_per_second=0, room_lines_per_second=0)
         chat = Chat(options, Context(send_budget=budget.mark(1 << 20)))
-        people = [Somebody(chat) for _ in range(50)]
+        people = [Member(chat) for _ in range(50)]
         for number, one in enumerate(people):
             one.says(f"/join room{number}", *["x" * 4000] * 100)
         self.assertGreater(budget.total, 1 << 19)
@@ -158,7 +158,7 @@ class Chatting(SynchronousTestCase):
         return Chat(ChatOptions(**options), Context(clock=self.clock.seconds))
 
     def several(self, chat, *names, peer=FROM_A_STREAM):
-        people = [Somebody(chat, peer) for _ in names]
+        people = [Member(chat, peer) for _ in names]
         for one, name in zip(people, names, strict=True):
             one.says(f"/nick {name}")
         for one in people:
@@ -167,7 +167,7 @@ class Chatting(SynchronousTestCase):
 
     def test_a_member_removed_over_datagrams_gets_a_goodbye(self):
         anna, bob = self.several(chat := self.chat(), "anna", "bob", peer=FROM_DATAGRAMS)
-        zoe = Somebody(chat)
+        zoe = Member(chat)
         for one in anna, bob, zoe:
             one.heard()
         for one in anna, zoe:
@@ -177,11 +177,11 @@ class Chatting(SynchronousTestCase):
 
     def test_a_new_member_gets_a_welcome_and_the_others_a_notice(self):
         chat = self.chat()
-        anna = Somebody(chat)
+        anna = Member(chat)
         self.assertEqual(
             anna.heard(), ["-- welcome: you are guest1, in lobby with no other members; /help lists the commands"]
         )
-        bob = Somebody(chat)
+        bob = Member(chat)
         self.assertEqual(bob.heard(), ["-- welcome: you are guest2, in lobby with guest1; /help lists the commands"])
         self.assertEqual(anna.heard(), ["-- guest2 has joined"])
 
@@ -263,9 +263,9 @@ class Chatting(SynchronousTestCase):
     def test_a_guest_does_not_get_a_taken_name(self):
         chat = self.chat()
         (impostor,) = self.several(chat, "guest2")
-        self.assertIn("you are guest3", Somebody(chat).heard()[0])
+        self.assertIn("you are guest3", Member(chat).heard()[0])
         impostor.says("/nick guest4")
-        self.assertIn("you are guest5", Somebody(chat).heard()[0])
+        self.assertIn("you are guest5", Member(chat).heard()[0])
 
     def test_help_lists_every_command_and_unknown_ones_are_refused(self):
         [anna] = self.several(self.chat(), "anna")
@@ -302,7 +302,7 @@ class Chatting(SynchronousTestCase):
         chat = self.chat(history=2)
         anna, bob = self.several(chat, "anna", "bob")
         anna.says("one", "two", "/me naps")
-        carl = Somebody(chat)
+        carl = Member(chat)
         self.assertEqual(carl.heard()[1:], ["-- recent lines:", "anna: two", "* anna naps"])
         anna.says("/join garden", "roses")
         bob.says("/join garden")
@@ -348,9 +348,9 @@ class Chatting(SynchronousTestCase):
     def test_a_flood_of_joins_and_leaves_is_reported_as_counts(self):
         chat = Chat(ChatOptions(), Context(clock=Clock().seconds, later=lambda _s, call: self.put_off.append(call)))
         self.put_off = []
-        anna = Somebody(chat)
+        anna = Member(chat)
         anna.heard()
-        crowd = [Somebody(chat) for _ in range(500)]
+        crowd = [Member(chat) for _ in range(500)]
         for one in crowd[:200]:
             one.session.lost()
         for _ in range(3):
@@ -394,7 +394,7 @@ class Chatting(SynchronousTestCase):
 
     def test_a_long_list_of_names_is_cut(self):
         chat = self.chat()
-        crowd = [Somebody(chat) for _ in range(NAMED + 20)]
+        crowd = [Member(chat) for _ in range(NAMED + 20)]
         self.assertIn(" and 109 more; /help", crowd[-1].heard()[0])
         crowd[0].heard()
         crowd[0].says("/who")
@@ -403,7 +403,7 @@ class Chatting(SynchronousTestCase):
     def test_a_member_that_does_not_read_loses_lines_and_delays_no_other(self):
         chat = self.chat(lines_per_second=0, room_lines_per_second=0)
         anna, bob = self.several(chat, "anna", "bob")
-        deaf = Somebody(chat, deaf=True)
+        deaf = Member(chat, deaf=True)
         deaf.hears_again()
         deaf.deaf = True
         for one in (anna, bob, deaf):
@@ -454,7 +454,7 @@ class Chatting(SynchronousTestCase):
         after = Chat(ChatOptions(history=2), Context(clock=self.clock.seconds))
         after.take_over_from(before)
         bob.heard()
-        carl = Somebody(after)
+        carl = Member(after)
         self.assertEqual(carl.heard()[1:], ["-- recent lines:", "anna: two", "anna: three"])
         carl.says("hello")
         self.assertEqual(bob.heard(), ["-- guest3 has joined", "guest3: hello"])
@@ -473,23 +473,23 @@ class Floods(SynchronousTestCase):
                 return 0.0
 
             chat = Chat(ChatOptions(lines_per_second=1), Context(clock=clock, work=WorkBudget(turns.later)))
-            somebody = Somebody(chat)
+            member = Member(chat)
             asked[0] = 0
-            reply = somebody.session.received(line * 30_000)
+            reply = member.session.received(line * 30_000)
             self.assertTrue(reply.held)
             self.assertLessEqual(asked[0], 2 * PORTION)
-            somebody.perform(reply)
+            member.perform(reply)
             portions = 0
             while reply.held:
                 turns.turn()
-                somebody.perform(reply := somebody.session.proceed())
+                member.perform(reply := member.session.proceed())
                 portions += 1
             self.assertEqual(portions, 30_000 // PORTION)
-            self.assertEqual(sum("not sent: more than" in told for told in somebody.heard()), line != b"\n")
+            self.assertEqual(sum("not sent: more than" in told for told in member.heard()), line != b"\n")
 
     def test_invisible_characters_and_piles_of_marks_are_shown_as_numbers(self) -> None:
         chat = Chat(ChatOptions(lines_per_second=0, room_lines_per_second=0))
-        one, other = Somebody(chat), Somebody(chat)
+        one, other = Member(chat), Member(chat)
         for command in "", "/me ", "/msg guest2 ":
             other.heard()
             one.says(command + "a\u3164b" + "\u0301" * 1000)
@@ -500,7 +500,7 @@ class Floods(SynchronousTestCase):
     def test_a_byte_order_mark_does_not_make_a_command_a_line(self) -> None:
         chat = Chat()
         for peer in FROM_A_STREAM, FROM_DATAGRAMS:
-            one = Somebody(chat, peer)
+            one = Member(chat, peer)
             one.heard()
             one.send(b"\xef\xbb\xbf/nick")
             one.send(b"\n")
@@ -509,7 +509,7 @@ class Floods(SynchronousTestCase):
     def test_a_client_with_lines_that_end_with_cr_is_notified_once(self) -> None:
         now = Clock()
         chat = Chat(None, Context(clock=now.seconds, later=now.callLater))
-        one = Somebody(chat)
+        one = Member(chat)
         one.heard()
         one.send(b"hello\r")
         now.advance(0.9)
@@ -525,7 +525,7 @@ class Floods(SynchronousTestCase):
         chat = Chat(
             ChatOptions(lines_per_second=0, room_lines_per_second=0), Context(work=WorkBudget(turns.later, portion=10))
         )
-        one, other = Somebody(chat), Somebody(chat)
+        one, other = Member(chat), Member(chat)
         other.heard()
         one.send(b"".join(b"%d\n" % number for number in range(15)) + b"last")
         one.session.lost()
@@ -534,7 +534,7 @@ class Floods(SynchronousTestCase):
     def test_a_blank_line_does_not_make_the_next_too_fast(self) -> None:
         now = Clock()
         chat = Chat(ChatOptions(lines_per_second=1), Context(clock=now.seconds))
-        one, other = Somebody(chat), Somebody(chat)
+        one, other = Member(chat), Member(chat)
         one.send(b"x\n" * 20)
         other.heard()
         now.advance(5)
@@ -543,7 +543,7 @@ class Floods(SynchronousTestCase):
 
     def test_a_new_room_is_not_compared_letter_by_letter_with_every_other(self) -> None:
         chat = Chat(ChatOptions(rooms=1000, lines_per_second=0, room_lines_per_second=0))
-        members = [Somebody(chat) for _ in range(50)]
+        members = [Member(chat) for _ in range(50)]
         for number, member in enumerate(members):
             member.says(f"/join room{number}")
         with mock.patch("echod.services.nicks.lookalike_key", wraps=nicks.lookalike_key) as made:
@@ -553,39 +553,39 @@ class Floods(SynchronousTestCase):
     def test_datagrams_that_arrive_faster_than_they_are_processed_are_dropped(self) -> None:
         turns = Turns()
         chat = Chat(ChatOptions(lines_per_second=0), Context(work=WorkBudget(turns.later, portion=1, turn=1)))
-        somebody = Somebody(chat, FROM_DATAGRAMS)
-        somebody.heard()
+        member = Member(chat, FROM_DATAGRAMS)
+        member.heard()
         turns.all()
-        somebody.send(b"/me waves\n" * 5_000)
-        somebody.send(b"x" * 60_000)
-        self.assertIn("-- too fast: your lines are dropped until the earlier ones are processed", somebody.heard())
+        member.send(b"/me waves\n" * 5_000)
+        member.send(b"x" * 60_000)
+        self.assertIn("-- too fast: your lines are dropped until the earlier ones are processed", member.heard())
 
     def test_a_line_that_ends_the_conversation_ends_it_for_the_rest_too(self) -> None:
         """Nothing is processed or sent after /quit, however the end arrives."""
         chat = Chat(ChatOptions(), Context())
-        somebody = Somebody(chat)
-        somebody.send(b"/quit")  # without a line end: processed when the peer half-closes
-        somebody.perform(somebody.session.ended())
-        self.assertEqual(somebody.heard()[-1], "-- goodbye")
-        self.assertIs(somebody.ended, End.CLOSE)
-        self.assertIs(somebody.session.ended().end, End.CLOSE)
-        self.assertIs(somebody.session.proceed().end, End.NOTHING)
-        self.assertIs(somebody.session._leave().end, End.CLOSE)
-        somebody.session._hear_hint()
-        self.assertEqual(somebody.heard(), [])
+        member = Member(chat)
+        member.send(b"/quit")  # without a line end: processed when the peer half-closes
+        member.perform(member.session.ended())
+        self.assertEqual(member.heard()[-1], "-- goodbye")
+        self.assertIs(member.ended, End.CLOSE)
+        self.assertIs(member.session.ended().end, End.CLOSE)
+        self.assertIs(member.session.proceed().end, End.NOTHING)
+        self.assertIs(member.session._leave().end, End.CLOSE)
+        member.session._hear_hint()
+        self.assertEqual(member.heard(), [])
 
     def test_held_lines_end_the_conversation_at_the_half_close(self) -> None:
         turns = Turns()
         chat = Chat(ChatOptions(), Context(work=WorkBudget(turns.later, portion=2, turn=2)))
-        somebody = Somebody(chat)
+        member = Member(chat)
         turns.all()
-        somebody.send(b"\n\n/quit\nlost\n")
-        somebody.perform(somebody.session.ended())
-        self.assertEqual(somebody.heard()[-1], "-- goodbye")
+        member.send(b"\n\n/quit\nlost\n")
+        member.perform(member.session.ended())
+        self.assertEqual(member.heard()[-1], "-- goodbye")
 
     def test_a_nick_that_is_the_same_is_no_news(self) -> None:
         chat = Chat(ChatOptions(), Context())
-        one, other = Somebody(chat), Somebody(chat)
+        one, other = Member(chat), Member(chat)
         one.says("/nick anna")
         other.heard()
         one.says("/nick anna")

@@ -30,7 +30,7 @@ def from_host(number):
 FROM_DATAGRAMS = Peer("unix-dgram", UnixName("/run/x"), UnixName("@a\x1b"))
 
 
-class Somebody:
+class Client:
     """A client, and what it was answered."""
 
     def __init__(self, console, peer=FROM_A_STREAM):
@@ -88,7 +88,7 @@ class Consoling(SynchronousTestCase):
     def test_an_answer_is_sent_only_to_its_client(self):
         console = self.console()
         operator = Operator(console)
-        anna, bob = Somebody(console), Somebody(console, FROM_DATAGRAMS)
+        anna, bob = Client(console), Client(console, FROM_DATAGRAMS)
         anna.says("grüß Gott\r\n".encode())
         bob.says(b"hi\nthere\xff")
         self.assertEqual(
@@ -110,7 +110,7 @@ class Consoling(SynchronousTestCase):
     def test_operators_see_each_others_answers_and_waiting_messages(self):
         console = self.console()
         first = Operator(console)
-        anna, bob = Somebody(console), Somebody(console)
+        anna, bob = Client(console), Client(console)
         for number, one in enumerate((bob, anna, bob)):
             self.now = float(number)
             one.says(b"message %d" % number)
@@ -131,11 +131,11 @@ class Consoling(SynchronousTestCase):
 
     def test_without_an_operator_messages_wait_and_away_is_sent_once(self):
         console = self.console()
-        anna = Somebody(console)
+        anna = Client(console)
         anna.says(b"anybody?")
         self.assertEqual(anna.heard, b"")
         console = self.console(away="Grüße, bin weg")
-        anna = Somebody(console)
+        anna = Client(console)
         for _ in range(3):
             anna.says(b"anybody?")
         self.assertEqual(anna.heard.decode(), "Grüße, bin weg\n")
@@ -149,7 +149,7 @@ class Consoling(SynchronousTestCase):
     def test_waiting_messages_are_bounded_for_each_client_and_in_all(self):
         console = self.console(unanswered=3, unanswered_in_all=7)
         operator = Operator(console)
-        anna, bob = Somebody(console), Somebody(console, from_host(2))
+        anna, bob = Client(console), Client(console, from_host(2))
         for one in (anna, bob):
             one.says(b"x\n" * 1000)
         self.assertEqual([one["client"] for one in operator.heard("said")], [1, 1, 1, 2, 2])
@@ -159,7 +159,7 @@ class Consoling(SynchronousTestCase):
         self.assertEqual(
             bob.heard, b"-- 2 of your messages wait for an answer: further messages are dropped until then\n"
         )
-        carl = Somebody(console)
+        carl = Client(console)
         carl.says(b"me too")
         self.assertEqual(
             carl.heard, b"-- too many messages wait for an answer: further messages are dropped until then\n"
@@ -176,12 +176,12 @@ class Consoling(SynchronousTestCase):
     def test_one_host_uses_at_most_half_of_the_queue(self):
         console = self.console(unanswered_in_all=100)
         operator = Operator(console)
-        crowd = [Somebody(console) for _ in range(10)]
+        crowd = [Client(console) for _ in range(10)]
         for one in crowd:
             one.says(b"x\n" * 100)
         self.assertEqual(len(operator.heard("said")), 50)
         for host in range(2, 5):
-            Somebody(console, from_host(host)).says(b"x\n" * 100)
+            Client(console, from_host(host)).says(b"x\n" * 100)
             self.assertGreater(len(operator.heard("said")), 5)
         for one in crowd:
             one.session.lost()
@@ -191,15 +191,15 @@ class Consoling(SynchronousTestCase):
     def test_half_closed_clients_give_way_only_to_clients_of_their_host(self):
         console = self.console(unanswered_in_all=100)
         operator = Operator(console)
-        gone = [Somebody(console) for _ in range(10)]
+        gone = [Client(console) for _ in range(10)]
         for one in gone:
             one.says(b"x\n" * 5)
             one.ends()
-        bob = Somebody(console, from_host(2))
+        bob = Client(console, from_host(2))
         bob.says(b"x\n" * 100)
         self.assertEqual([one.ended for one in gone], [End.NOTHING] * 10)
         self.assertEqual(operator.heard("missed")[0]["client"], 11)
-        anna = Somebody(console)
+        anna = Client(console)
         anna.says(b"is anybody here?")
         self.assertEqual([one.ended for one in gone], [End.CLOSE] * 3 + [End.NOTHING] * 7)
         *left, said = operator.heard("said", "left")
@@ -208,10 +208,10 @@ class Consoling(SynchronousTestCase):
 
     def test_the_cost_of_a_message_is_independent_of_the_clients(self):
         console = self.console(unanswered_in_all=4)
-        ended = Somebody(console)
+        ended = Client(console)
         ended.says(b"one\ntwo\n")
         ended.ends()
-        other = Somebody(console)
+        other = Client(console)
         with mock.patch.object(console.queue, "_clients", mock.MagicMock(values=mock.Mock(side_effect=AssertionError))):
             other.says(b"three\n")
         self.assertIs(ended.ended, End.CLOSE)
@@ -224,7 +224,7 @@ class Consoling(SynchronousTestCase):
         console = Console(
             ConsoleOptions(unanswered=1000, unanswered_in_all=10_000), Context(send_budget=budget.mark(1 << 20))
         )
-        people = [Somebody(console, from_host(number)) for number in range(20)]
+        people = [Client(console, from_host(number)) for number in range(20)]
         for one in people:
             one.says(("\N{GRINNING FACE}" * 4000).encode() + b"\n")
             one.says((b"x" * 4000 + b"\n") * 100)
@@ -237,7 +237,7 @@ class Consoling(SynchronousTestCase):
         self.assertEqual(budget.total, 0)
 
     def test_shown_messages_are_not_kept(self):
-        one = Somebody(self.console())
+        one = Client(self.console())
         one.says(b"x" * 65_536)
         self.assertLess(max(sys.getsizeof(value) for value in vars(one.session).values()), 1000)
 
@@ -256,7 +256,7 @@ class Consoling(SynchronousTestCase):
         for line in b"\n", b"x\n":
             turns = Turns()
             console = Console(ConsoleOptions(unanswered=9_000), Context(work=WorkBudget(turns.later)))
-            operator, anna = Operator(console), Somebody(console)
+            operator, anna = Operator(console), Client(console)
             reply = anna.session.received(line * 1000)
             self.assertTrue(reply.held)
             self.assertLessEqual(len(operator.heard("said")), PORTION)
@@ -270,7 +270,7 @@ class Consoling(SynchronousTestCase):
     def test_a_client_with_cr_is_notified_and_one_without_a_line_end_is_not(self):
         now = Clock()
         console = Console(None, Context(clock=now.seconds, later=now.callLater))
-        anna, bob = Somebody(console), Somebody(console)
+        anna, bob = Client(console), Client(console)
         anna.says(b"hello\r")
         bob.says(b"hello")
         now.advance(1.1)
@@ -279,14 +279,14 @@ class Consoling(SynchronousTestCase):
     def test_a_long_line_is_shown_in_part(self):
         console = self.console()
         operator = Operator(console)
-        Somebody(console).says(b"x" * 60_000)
+        Client(console).says(b"x" * 60_000)
         [said] = operator.heard("said")
         self.assertEqual(said["text"], "x" * LONGEST + "… (60000 characters)")
 
     def test_a_character_may_be_split(self):
         console = self.console()
         operator = Operator(console)
-        anna = Somebody(console)
+        anna = Client(console)
         anna.says(b"gr\xc3")
         anna.says(b"\xbc\xc3")
         anna.ends()
@@ -295,7 +295,7 @@ class Consoling(SynchronousTestCase):
     def test_a_half_closed_client_is_closed_after_its_answer(self):
         console = self.console()
         operator = Operator(console)
-        anna, bob = Somebody(console), Somebody(console)
+        anna, bob = Client(console), Client(console)
         anna.says(b"a question")
         anna.ends()
         bob.ends()
@@ -309,7 +309,7 @@ class Consoling(SynchronousTestCase):
         operator = Operator(console)
         for to, why in ((None, "no client has sent a message yet"), (7, "client 7 is not connected")):
             self.assertEqual(str(self.assertRaises(Unanswerable, operator.answer, to, "hello")), why)
-        anna = Somebody(console)
+        anna = Client(console)
         anna.says(b"hi")
         long = self.assertRaises(Unanswerable, operator.answer, None, "x" * LONGEST_ANSWER)
         self.assertEqual(str(long), "an answer of 65537 bytes is too long; the maximum is 65536")
@@ -322,7 +322,7 @@ class Consoling(SynchronousTestCase):
     def test_any_data_is_shown_and_counted(self, pieces, whole):
         console = self.console()
         operator = Operator(console)
-        anna = Somebody(console, FROM_DATAGRAMS if whole else FROM_A_STREAM)
+        anna = Client(console, FROM_DATAGRAMS if whole else FROM_A_STREAM)
         for piece in pieces:
             anna.says(piece)
         said = operator.heard("said")
@@ -333,13 +333,13 @@ class Consoling(SynchronousTestCase):
 
     def test_a_reload_takes_over_members_and_clients(self):
         before = self.console()
-        operator, anna = Operator(before), Somebody(before)
+        operator, anna = Operator(before), Client(before)
         after = Console(ConsoleOptions(unanswered=1), Context(wall_clock=lambda: self.now))
         after.take_over_from(before)
         for _ in range(3):
             anna.says(b"hello")
         self.assertEqual(len(operator.heard("said")), 1)
-        Somebody(after).says(b"new here")
+        Client(after).says(b"new here")
         operator.answer(None, "welcome")
         self.assertEqual([one["client"] for one in operator.heard("came", "answered")], [2, 2])
 
@@ -348,7 +348,7 @@ class Consoling(SynchronousTestCase):
         dismissed = []
         for name in "anna", "bob":
             console.queue.add_operator(lambda *_: None, lambda _event: None, lambda name=name: dismissed.append(name))
-        client = Somebody(console)
+        client = Client(console)
         console.retire()
         self.assertEqual(dismissed, ["anna", "bob"])
         console.retire()
@@ -357,7 +357,7 @@ class Consoling(SynchronousTestCase):
 
     def test_a_client_over_datagrams_gets_a_goodbye(self):
         console = self.console()
-        one, other = Somebody(console, FROM_DATAGRAMS), Somebody(console)
+        one, other = Client(console, FROM_DATAGRAMS), Client(console)
         for each in one, other:
             each.ends()
         self.assertEqual((one.heard, one.ended), (b"-- goodbye\n", End.CLOSE))
@@ -366,20 +366,20 @@ class Consoling(SynchronousTestCase):
     def test_messages_that_arrive_faster_than_they_are_processed_are_refused(self):
         turns = Turns()
         console = Console(ConsoleOptions(), Context(work=WorkBudget(turns.later, portion=1, turn=1)))
-        operator, somebody = Operator(console), Somebody(console, FROM_DATAGRAMS)
+        operator, member = Operator(console), Client(console, FROM_DATAGRAMS)
         operator.heard()
-        somebody.says(b"\n" * 40_000)
-        somebody.says(b"x" * 40_000)
-        self.assertIn(b"further messages are dropped until then", somebody.heard)
+        member.says(b"\n" * 40_000)
+        member.says(b"x" * 40_000)
+        self.assertIn(b"further messages are dropped until then", member.heard)
         self.assertEqual([event["event"] for event in operator.heard("missed")], ["missed"])
 
     def test_the_rest_of_held_messages_is_shown_at_the_end(self):
         turns = Turns()
         console = Console(ConsoleOptions(), Context(work=WorkBudget(turns.later, portion=2, turn=2)))
-        operator, somebody = Operator(console), Somebody(console)
+        operator, member = Operator(console), Client(console)
         turns.all()
-        somebody.says(b"one\ntwo\nthree\nfour")
-        somebody.ends()
+        member.says(b"one\ntwo\nthree\nfour")
+        member.ends()
         self.assertEqual([event["text"] for event in operator.heard("said")], ["one", "two", "three", "four"])
 
     def test_a_client_that_reads_too_slowly_is_told_how_many_answers_are_missing(self):

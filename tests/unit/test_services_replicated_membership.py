@@ -20,9 +20,8 @@ from echod.services.replicated_queue import ReplicatedQueue
 from echod.services.replicated_rooms import ReplicatedRooms
 from tests.bus import Processes, alone
 from tests.unit import test_services_chat, test_services_console
-from tests.unit.test_services_chat import Somebody
-from tests.unit.test_services_console import Operator
-from tests.unit.test_services_console import Somebody as Client
+from tests.unit.test_services_chat import Member
+from tests.unit.test_services_console import Client, Operator
 
 BROKEN = (
     *(b"", b"{", b"[]", b'["say"]', b'["limits", 0, "x"]', b'["unknown", 1]', b'["enter", 1, 2, [], 3]', b"\xff"),
@@ -35,10 +34,16 @@ def elsewhere(_: object) -> None:
     """In place of an inherited test: trial finds it in the base class also if it is None here."""
 
 
-OVER_A_BUS = mock.patch("echod.services.in_process_membership.LocalMembership", alone)
+class OverABus(unittest.TestCase):
+    """Its subclasses run the tests of one process with replicated rooms and queues."""
+
+    def setUp(self):
+        patch = mock.patch("echod.services.in_process_membership.LocalMembership", alone)
+        patch.start()
+        self.addCleanup(patch.stop)
 
 
-class ChattingOverABus(test_services_chat.Chatting):
+class ChattingOverABus(OverABus, test_services_chat.Chatting):
     """Every test of the chat, with replicated rooms; except two that look into the rooms of one process.
 
     Hypothesis runs a test in one class only.
@@ -49,12 +54,8 @@ class ChattingOverABus(test_services_chat.Chatting):
     test_history_is_bounded_by_bytes_too = elsewhere
     test_one_host_creates_at_most_half_of_the_rooms = elsewhere
 
-    def setUp(self):
-        OVER_A_BUS.start()
-        self.addCleanup(OVER_A_BUS.stop)
 
-
-class ConsolingOverABus(test_services_console.Consoling):
+class ConsolingOverABus(OverABus, test_services_console.Consoling):
     """Every test of the console, with a replicated queue; except those that look into the queue of one process.
 
     In the others of these, a client leaves with a message of its own: after that which ended it.
@@ -65,10 +66,6 @@ class ConsolingOverABus(test_services_console.Consoling):
     test_one_host_uses_at_most_half_of_the_queue = elsewhere
     test_the_cost_of_a_message_is_independent_of_the_clients = elsewhere
     test_waiting_messages_are_bounded_for_each_client_and_in_all = elsewhere
-
-    def setUp(self):
-        OVER_A_BUS.start()
-        self.addCleanup(OVER_A_BUS.stop)
 
 
 @pytest.fixture
@@ -124,7 +121,7 @@ def same(services: list[Any]) -> bool:
 
 def test_a_room_is_one_room(processes):
     made = chats(processes, history=5)
-    anna, bob, carla = (Somebody(chat) for chat in made)
+    anna, bob, carla = (Member(chat) for chat in made)
     processes.settle()
     assert [one.heard()[0].partition(";")[0] for one in (anna, bob, carla)] == [
         "-- welcome: you are guest1, in lobby with no other members",
@@ -150,7 +147,7 @@ def test_a_room_is_one_room(processes):
 
 def test_the_first_of_two_members_gets_a_name_and_the_other_is_refused(processes):
     made = chats(processes)
-    people = [Somebody(chat) for chat in made]
+    people = [Member(chat) for chat in made]
     processes.settle()
     for one in people:
         one.heard()
@@ -170,7 +167,7 @@ def test_messages_of_a_broken_process_change_no_replica(processes):
     failures: list[Any] = []
     observer: Any = failures.append
     made = chats(processes)
-    anna, rooms = Somebody(made[0]), made[0].rooms
+    anna, rooms = Member(made[0]), made[0].rooms
     assert isinstance(rooms, ReplicatedRooms)
     topic = rooms._topic
     processes.settle()
@@ -183,7 +180,7 @@ def test_messages_of_a_broken_process_change_no_replica(processes):
         globalLogPublisher.removeObserver(observer)
     assert len([one for one in failures if "log_failure" in one]) % 3 == 0, "all processes fail alike"
     anna.heard()
-    bob = Somebody(made[2])
+    bob = Member(made[2])
     bob.says("still here")
     processes.settle()
     assert anna.heard()[-1] == "guest2: still here"
@@ -192,7 +189,7 @@ def test_messages_of_a_broken_process_change_no_replica(processes):
 
 def test_members_of_a_process_that_ends_leave(processes):
     made = chats(processes)
-    anna, bob = Somebody(made[0]), Somebody(made[1])
+    anna, bob = Member(made[0]), Member(made[1])
     processes.settle()
     anna.heard()
     bob.says("/nick bob")
@@ -207,12 +204,12 @@ def test_members_of_a_process_that_ends_leave(processes):
 
 def test_a_process_that_starts_later_has_names_and_history(processes):
     made = chats(processes, history=3)
-    anna = Somebody(made[0])
+    anna = Member(made[0])
     anna.says("/nick anna", "one", "two \udcff", "three", "four", "/join garden")
     processes.settle()
     late = chat_of(processes, processes.start(), history=3)
     processes.settle()
-    bob = Somebody(late)
+    bob = Member(late)
     processes.settle()
     assert bob.heard()[1:] == ["-- recent lines:", "anna: two \\xff", "anna: three", "anna: four"]
     bob.says("/nick anna", "/join garden", "hi")
@@ -224,13 +221,13 @@ def test_a_process_that_starts_later_has_names_and_history(processes):
 
 def test_a_process_that_is_too_slow_loses_lines_with_a_notice_and_nothing_else(small):
     made = chats(small, room_lines_per_second=0, lines_per_second=0, history=20)
-    people = [Somebody(chat) for chat in made]
+    people = [Member(chat) for chat in made]
     small.settle()
     small.stop(small.buses[2])
     for number in range(300):
         people[number % 2].says(f"{number} " + "x" * 100)
         if number == 150:
-            late = Somebody(made[0])
+            late = Member(made[0])
             late.says("/nick late", "/join garden")
         small.settle()
     assert sum(" x" in line for line in people[0].heard()) == 150, "others get every line"
@@ -252,11 +249,11 @@ def test_a_process_that_is_too_slow_loses_lines_with_a_notice_and_nothing_else(s
 def test_members_join_and_leave_while_their_process_gets_nothing(small):
     """Their first and last messages are in the part that was dropped."""
     made = chats(small, room_lines_per_second=0, lines_per_second=0)
-    anna, gone = Somebody(made[0]), Somebody(made[2])
+    anna, gone = Member(made[0]), Member(made[2])
     small.settle()
     bus = small.buses[2]
     small.stop(bus)
-    late = Somebody(made[2])
+    late = Member(made[2])
     gone.session.lost()
     bus._socket.flush()
     for number in range(200):
@@ -274,7 +271,7 @@ def test_members_join_and_leave_while_their_process_gets_nothing(small):
 
 def test_without_the_hub_members_talk_in_their_process_and_meet_again_later(processes):
     made = chats(processes, history=2)
-    people = [Somebody(chat) for chat in made for _ in range(2)]
+    people = [Member(chat) for chat in made for _ in range(2)]
     processes.settle()
     people[0].says("/nick anna", "/join garden")
     people[2].says("/nick bob", "/join garden", "together")
@@ -313,7 +310,7 @@ def test_without_the_hub_members_talk_in_their_process_and_meet_again_later(proc
 
 def test_the_rate_of_a_room_counts_the_lines_of_all_processes(processes):
     made = chats(processes, room_lines_per_second=10, lines_per_second=0)
-    people = [Somebody(chat) for chat in made]
+    people = [Member(chat) for chat in made]
     processes.settle()
     heard = 0
     people[2].heard()
@@ -329,7 +326,7 @@ def test_the_rate_of_a_room_counts_the_lines_of_all_processes(processes):
 
 def test_messages_to_one_member_are_limited_over_all_processes(processes):
     made = chats(processes, room_lines_per_second=10, lines_per_second=0)
-    people = [Somebody(chat) for chat in made]
+    people = [Member(chat) for chat in made]
     processes.settle()
     people[2].heard()
     for number in range(60):
@@ -344,7 +341,7 @@ def test_messages_to_one_member_are_limited_over_all_processes(processes):
 def test_commands_that_only_show_names_and_refused_lines_stay_in_their_process(processes):
     """A flood of them must not delay other processes."""
     made = chats(processes, room_lines_per_second=10, lines_per_second=0)
-    anna = Somebody(made[0])
+    anna = Member(made[0])
     processes.settle()
     anna.heard()
     rooms = made[0].rooms
@@ -384,14 +381,14 @@ def test_dropped_messages_of_a_client_stay_in_its_process(processes):
 
 def test_a_full_bus_refuses_a_line_with_a_notice_but_no_member(small):
     made = chats(small, room_lines_per_second=0, lines_per_second=0)
-    anna = Somebody(made[0])
+    anna = Member(made[0])
     small.settle()
     anna.heard()
     for _ in range(100):
         anna.says("x" * 1000)
         processes_do_nothing_else(small)
     assert anna.heard()[-1] == "-- not sent: the daemon is too busy"
-    bob = Somebody(made[0])
+    bob = Member(made[0])
     small.settle()
     assert bob.heard()[0].startswith("-- welcome: you are guest2")
     assert same(made)
@@ -399,7 +396,7 @@ def test_a_full_bus_refuses_a_line_with_a_notice_but_no_member(small):
 
 def test_limits_of_a_reload_apply_in_all_processes_at_the_same_message(processes):
     made = chats(processes, rooms=2)
-    anna, bob = Somebody(made[0]), Somebody(made[1])
+    anna, bob = Member(made[0]), Member(made[1])
     anna.says("/join one", "/join two")
     processes.settle()
     made[0].rooms.reconfigure(0, 10, 0)
@@ -440,11 +437,11 @@ def test_each_member_hears_the_same_as_in_one_process(processes, seed):
     local = LocalMembership(processes.context())
     together = [Chat(ChatOptions(**options), processes.context(membership=local)) for _ in range(3)]
     apart = chats(processes, **options)
-    people: list[tuple[Somebody, Somebody]] = []
+    people: list[tuple[Member, Member]] = []
     for step in range(250):
         if len(people) < 3 or chance.random() < 0.05:
             at = chance.randrange(3)
-            people.append((Somebody(together[at]), Somebody(apart[at])))
+            people.append((Member(together[at]), Member(apart[at])))
         elif chance.random() < 0.06:
             for one in people.pop(chance.randrange(len(people))):
                 one.session.lost()
@@ -468,7 +465,7 @@ def test_replicas_are_equal_after_any_losses_and_ends(seed):
     """Processes are stopped, continued, killed and started while members talk, join and leave."""
     processes, chance = Processes(3, bound=3_000), random.Random(seed)
     made = {bus: chat_of(processes, bus, room_lines_per_second=0) for bus in processes.buses}
-    people: dict[LocalBus, list[Somebody]] = {bus: [] for bus in made}
+    people: dict[LocalBus, list[Member]] = {bus: [] for bus in made}
     stopped: set[LocalBus] = set()
     for _ in range(400):
         bus, chose = chance.choice(list(made)), chance.random()
@@ -485,7 +482,7 @@ def test_replicas_are_equal_after_any_losses_and_ends(seed):
             bus = processes.start()
             made[bus], people[bus] = chat_of(processes, bus, room_lines_per_second=0), []
         elif chose < 0.3 or not people[bus]:
-            people[bus].append(Somebody(made[bus]))
+            people[bus].append(Member(made[bus]))
         elif chose < 0.4:
             people[bus].pop(chance.randrange(len(people[bus]))).session.lost()
         else:

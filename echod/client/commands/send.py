@@ -4,55 +4,36 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from echod.client.client_connection import Dialogue, Failed
-from echod.client.stdout import INTERRUPTED, Screen, unreadable
-from echod.lineedit.stdin_thread import Input
-from echod.model import NOTHING, PLAIN, Arrival, End, Peer, Quiet, Reply, Say, Session
+from echod.client.client_connection import Failed
+from echod.client.input_dialogue import InputDialogue
+from echod.model import NOTHING, PLAIN, Arrival, End, Reply
 
 DATAGRAM_TIMEOUT: Final = 5.0  #: seconds: a datagram may be lost
 
 
-class Send(Quiet):
+class Send(InputDialogue):
     """On a stream: sends all input, half-closes, prints until the peer closes. Otherwise: one datagram, one reply."""
 
     def __init__(self, reactor: Any, arguments: argparse.Namespace, finish: Callable[[int], None]) -> None:
-        self._reactor = reactor
-        self._finish = finish
-        self._address = arguments.url
-        self._datagram = self._address.shape.keeps_messages
         self._keep_open: bool = arguments.keep_open
-        self._screen = Screen(in_hex=arguments.hex)
         self._text = os.fsencode(" ".join(arguments.text)) if arguments.text else None
-        self._input: Input | None = None
         self._read: list[bytes] = []  # pieces of standard input, for a datagram
-        self._say: Say = lambda _reply: None
-        timeout = arguments.timeout
-        self._timeout = DATAGRAM_TIMEOUT if timeout is None and self._datagram else timeout
         self._deadline: Any = None
+        self._timeout: float | None = arguments.timeout
+        if self._timeout is None and arguments.url.shape.keeps_messages:
+            self._timeout = DATAGRAM_TIMEOUT
+        super().__init__(reactor, arguments, finish, in_hex=arguments.hex)
         self._progress()  # the timeout covers name lookup and connecting
-        self._dialogue = Dialogue(reactor, arguments, self._begin, self._over, self._room)
-
-    def interrupted(self) -> int:
-        """End at once; received data is printed already."""
-        self._dialogue.abandon()
-        self._screen.end_line()
-        return INTERRUPTED
-
-    def _begin(self, _peer: Peer, say: Say) -> Session:
-        self._say = say
-        self._progress()
-        return self
 
     def opened(self) -> Reply:
         """Connected: start to send."""
+        self._progress()
         if self._text is not None:
             return Reply(self._text, self._end_of_text())
-        self._input = Input(self._reactor, sys.stdin.fileno(), self._take, self._unreadable)
-        self._input.more()
+        self._read_input()
         return NOTHING
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
@@ -78,10 +59,6 @@ class Send(Quiet):
         else:
             self._say(Reply(end=self._end_of_text()))
 
-    def _unreadable(self, error: OSError) -> None:
-        self._dialogue.abandon()
-        self._over(Failed(unreadable(error)))
-
     def _room(self) -> None:
         self._progress()
         if self._input is not None and not self._dialogue.paused:
@@ -98,10 +75,7 @@ class Send(Quiet):
 
     def _too_late(self) -> None:
         self._dialogue.abandon()
-        self._over(Failed(f"{self._address.label}: no reply within {self._timeout:g} s (ETIMEDOUT)"))
-
-    def _over(self, failed: Failed | None) -> None:
-        self._finish(self._screen.finish(failed))
+        self._end(Failed(f"{self._address.label}: no reply within {self._timeout:g} s (ETIMEDOUT)"))
 
 
 COMMAND = Send

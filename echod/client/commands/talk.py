@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from echod.client.challenges import padded_answer
-from echod.client.client_connection import Dialogue, Failed
-from echod.client.stdout import INTERRUPTED, Screen, unreadable
-from echod.lineedit.stdin_thread import Input, line_of
-from echod.model import CLOSE, NOTHING, PLAIN, Arrival, End, Peer, Quiet, Reply, Say, Session
+from echod.client.client_connection import Failed
+from echod.client.input_dialogue import InputDialogue
+from echod.lineedit.stdin_thread import line_of
+from echod.model import CLOSE, NOTHING, PLAIN, Arrival, End, Reply
 from echod.stdio import report
 
 LAST_ANSWERS: Final = 2.0
@@ -21,7 +21,7 @@ REMEMBERED: Final = 64  #: recent lines: they may have to be sent again, or may 
 LONGEST_LINE: Final = 1 << 20  #: bytes: a longer line is sent in pieces
 
 
-class Talk(Quiet):
+class Talk(InputDialogue):
     """Sends each typed line that is not empty; `exit` or the end of input leaves.
 
     A line is sent with its line end on a stream, and without it as a datagram. Challenges are answered. The lines
@@ -29,12 +29,6 @@ class Talk(Quiet):
     """
 
     def __init__(self, reactor: Any, arguments: argparse.Namespace, finish: Callable[[int], None]) -> None:
-        self._reactor = reactor
-        self._finish = finish
-        self._address = arguments.url
-        self._datagram = self._address.shape.keeps_messages
-        self._screen = Screen()
-        self._input: Input | None = None
         self._line = b""
         self._sent = 0  # lines
         self._lately: deque[bytes] = deque(maxlen=REMEMBERED)  # lines sent as datagrams
@@ -43,25 +37,13 @@ class Talk(Quiet):
         self._midway = False  # the last received line has no line end yet
         self._leaving = False
         self._deaf = False  # the peer has closed: further input is counted, not sent
-        self._say: Say = lambda _reply: None
-        self._dialogue = Dialogue(reactor, arguments, self._begin, self._over, self._room)
-
-    def interrupted(self) -> int:
-        """Leave at once."""
-        self._dialogue.abandon()
-        self._screen.end_line()
-        return INTERRUPTED
-
-    def _begin(self, _peer: Peer, say: Say) -> Session:
-        self._say = say
-        return self
+        super().__init__(reactor, arguments, finish)
 
     def opened(self) -> Reply:
         """Connected: start to read lines."""
         if sys.stdin.isatty():
             report(f"talking to {self._address.label}; `exit` leaves")
-        self._input = Input(self._reactor, sys.stdin.fileno(), self._take, self._unreadable)
-        self._input.more()
+        self._read_input()
         return NOTHING
 
     def received(self, data: bytes, arrival: Arrival = PLAIN) -> Reply:
@@ -108,10 +90,6 @@ class Talk(Quiet):
         else:
             self._leave()
 
-    def _unreadable(self, error: OSError) -> None:
-        self._dialogue.abandon()
-        self._end(Failed(unreadable(error)))
-
     def _send(self, line: bytes) -> None:
         if self._datagram:
             self._lately.append(line)
@@ -149,7 +127,7 @@ class Talk(Quiet):
             self._end(failed)
 
     def _end(self, failed: Failed | None) -> None:
-        self._finish(self._screen.finish(failed or self._unanswered()))
+        super()._end(failed or self._unanswered())
 
     def _unanswered(self) -> Failed | None:
         """The error for lines without a reply; only in a pipe. A reply without line ends may be for all lines."""
