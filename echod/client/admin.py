@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from http.client import HTTPConnection, HTTPException, HTTPResponse
@@ -65,18 +65,30 @@ def find_admin(arguments: argparse.Namespace) -> Address:
     if arguments.admin is not None:
         given: Address = arguments.admin
         return given
-    if named := os.environ.get(VARIABLE):
-        try:
-            return admin_address(named)
-        except ValueError as error:
-            raise Unanswered(f"${VARIABLE}: {error}") from None
+    if os.environ.get(VARIABLE):
+        return admin_of((), os.environ)
     try:
         found = administration(os.environ)
     except ConfigurationError as error:
         raise Unreadable(f"{error.errors[0]}; pass --admin URL to ignore the file") from None
-    for address in sorted(found.listen, key=lambda one: not one.has_path):
+    if not found.listen:
+        raise NoDaemon(escaped(f"{found.file}: the section [admin] is missing; add it, or pass --admin URL"))
+    return admin_of(found.listen, {})
+
+
+def admin_of(listen: Iterable[Address], environ: Mapping[str, str]) -> Address:
+    """The admin address of a configuration, or that of `$ECHOD_ADMIN`; a Unix address is preferred.
+
+    Raises Unanswered.
+    """
+    if named := environ.get(VARIABLE):
+        try:
+            return admin_address(named)
+        except ValueError as error:
+            raise Unanswered(f"${VARIABLE}: {error}") from None
+    for address in sorted(listen, key=lambda one: not one.has_path):
         return _first_that_answers(list(_candidates(admin_address(address.label))))  # options are for listening
-    raise NoDaemon(escaped(f"{found.file}: the section [admin] is missing; add it, or pass --admin URL"))
+    raise NoDaemon("the section [admin] is missing")
 
 
 def _candidates(address: Address) -> Iterator[Address]:

@@ -16,6 +16,7 @@ from echod.client.value_types import (
     color_option,
     fault_value,
     file_name,
+    observation,
     patience,
     service_name,
     service_url,
@@ -87,6 +88,25 @@ def _talk(command: Parser) -> None:
     command.add_argument("-v", "--verbose", action="store_true", help="print the TLS and the WebSocket handshake")
     verification(command)
     websocket_options.add(command)
+
+
+def _doctor(command: Parser) -> None:
+    color_option(command)
+    _admin(command)
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        type=file_name,
+        help="the configuration file (default: the file that the daemon would read)",
+    )
+    command.add_argument(
+        "--wait",
+        metavar="TIME",
+        type=observation,
+        default=1.0,
+        help="observe the counters of dropped packets for this time, up to 60s (default: 1s; 0: do not observe)",
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _services(command: argparse.ArgumentParser) -> None:
@@ -181,6 +201,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
     "faults": ("print the faults that a service injects, or change them", _faults),
     "reload": ("make the running daemon reload its configuration, and print the result", _admin),
     "check": ("check a configuration, and print its listeners or every error", _check),
+    "doctor": ("print what is wrong with this machine for a configuration, and how to mend it", _doctor),
     "services": ("list the kinds of services with their options", _services),
     "certificates": ("write a CA, and certificates of a server and a client, to test TLS", certificates),
 }

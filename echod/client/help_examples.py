@@ -55,6 +55,10 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
         "echoctl check",
         "echoctl check etc/echod.toml",
     ),
+    "doctor": (
+        "echoctl doctor",
+        "echoctl doctor --config etc/echod.toml --json",
+    ),
     "services": (
         "echoctl services",
         "echoctl services --json",

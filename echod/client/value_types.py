@@ -20,6 +20,7 @@ from echod.runtime_dir import expanded
 MOST_SIZES: Final = 1024
 MOST_FLOWS: Final = 256
 MOST_PROBES: Final = 2**32 - 1  #: the largest number of eight hexadecimal digits
+LONGEST_OBSERVATION: Final = 60.0  #: seconds
 SHORTEST_INTERVAL: Final = 0.00001  #: seconds: a probe takes a client that long
 
 
@@ -61,6 +62,14 @@ def interval(text: str) -> float:
     seconds = _seconds(text)
     if seconds < SHORTEST_INTERVAL:
         raise argparse.ArgumentTypeError(f"{shown(text)} is too short; the minimum is 10us")
+    return seconds
+
+
+def observation(text: str) -> float:
+    """Seconds of an observation, up to a minute; 0 is none."""
+    seconds = 0.0 if text == "0" else _seconds(text)
+    if seconds > LONGEST_OBSERVATION:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is too long; the maximum is {LONGEST_OBSERVATION:g}s")
     return seconds
 
 

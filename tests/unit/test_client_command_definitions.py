@@ -191,6 +191,7 @@ def test_a_systemd_address_is_only_for_listening(capsys):
         ("ping udp://127.0.0.1:7 more", "URL: more: not an address"),
         ("ping udp://127.0.0.1:7 -c", "-c/--count needs a value; see"),
         ("ping --json=yes udp://127.0.0.1:7", "--json takes no value: leave out 'yes'; see"),
+        ("doctor --wait 2m", '--wait: "2m" is too long; the maximum is 60s; see'),
         ("status now", 'unexpected argument "now"; see'),
         ("talk -4 tcp://[::1]:7", "-4: ::1 is an IPv6 address; see"),
         ("talk -6 tcp://127.0.0.1:7", "-6: 127.0.0.1 is an IPv4 address; see"),
@@ -219,7 +220,7 @@ def test_a_usage_error_names_the_wrong_word(line, said, capsys):
         ("--timeout 3 send", 'unknown option "--timeout"; it is an option of send and ping: write it after the comm'),
         (
             "--admin x status",
-            'unknown option "--admin"; it is an option of console, status, top, faults and reload: write it',
+            'unknown option "--admin"; it is an option of console, status, top, faults, reload and doctor: write it',
         ),
         ("--verison", 'unknown option "--verison"; did you mean --version?'),
         ("", "COMMAND is missing"),

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the listeners and return 0, or every error and return 78."""
     try:
         path = None if arguments.file is None else Path(arguments.file)
-        configuration, notes = resolved(load(path, kinds(), os.environ, unknown=_unknown))
+        configuration, notes = resolved(load(path, kinds(), os.environ, unknown=unknown_endpoint))
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         configuration, shrunk = fit(configuration, hard)
     except ConfigurationError as error:
@@ -52,7 +52,8 @@ def tell(wrong: ConfigurationError) -> None:
         fail(escaped(str(error)))
 
 
-def _unknown(text: str) -> str | None:
+def unknown_endpoint(text: str) -> str | None:
+    """The error of an endpoint string, or None."""
     from echod.transports.twisted_endpoint_strings import (
         unknown,  # Twisted takes half a second to import, and few addresses need it
     )

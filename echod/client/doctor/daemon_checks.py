@@ -1,0 +1,163 @@
+"""Checks of the running daemon: its admin interface, its last reload, its log, its certificates, its refusals."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from echod.client.doctor.drop_in import drop_in
+from echod.client.doctor.machine_facts import Finding, Machine, Severity
+from echod.config.errors import joined
+from echod.config.settings import Configuration, ServiceConfig, TlsSettings
+from echod.escaping import counted, escaped
+from echod.gate.refusal import Refusal
+
+EXPIRING: Final = 21.0  #: days left from which a certificate is a problem, as for the event `certificate.expiring`
+LETSENCRYPT: Final = "/etc/letsencrypt/live/"
+
+KEY_OF: Final[Mapping[str, str]] = {
+    Refusal.CONNECTIONS: "limits.connections",
+    Refusal.PER_CLIENT: "limits.per-client",
+    Refusal.NEW_PER_CLIENT: "limits.new-per-client",
+    Refusal.RATE: "limits.rate",
+    Refusal.BYTES: "limits.rate",
+    Refusal.TOTAL: "limits.rate",
+    Refusal.REPEAT: "limits.rate",
+    Refusal.DENIED: "allow",
+    Refusal.PROXY: "proxy-from",
+    Refusal.SOURCE_PORT: "allow-source-ports",
+    Refusal.LARGER: "larger-answers-to",
+}
+"""The key of a service that decides about refusals of a reason."""
+
+
+def admin(configuration: Configuration, machine: Machine) -> Iterator[Finding]:
+    """The admin interface."""
+    if machine.status is not None:
+        return
+    if not configuration.admin.listen:
+        what = "the admin interface is disabled: echoctl status, top and reload do not work"
+        command = drop_in(configuration, "admin", '[admin]\nlisten = ["unix://%t/admin.sock"]\n')
+        yield Finding("notice", "admin", what, "no [admin] listen", "an address", command)
+    elif machine.no_daemon:
+        what = "no daemon runs with this configuration, so the limits of this shell were checked"
+        yield Finding("notice", "admin", what, escaped(machine.unanswered), "a running daemon")
+    else:
+        what = "the admin interface cannot be used"
+        yield Finding("error", "admin", what, escaped(machine.unanswered), "a daemon that answers this user")
+
+
+def state(_: Configuration, machine: Machine) -> Iterator[Finding]:
+    """Problems that the daemon itself reports."""
+    status = machine.status
+    if status is None:
+        return
+    if not status["ready"]:
+        yield Finding("error", "state", "the daemon is not ready", "starting or stopping", "ready", "echoctl status")
+    last = status["last_reload"]
+    if last is not None and not last["reloaded"]:
+        what = f"the last reload was refused: {escaped('; '.join(last['errors']))}"
+        yield Finding("warning", "state", what, "the old configuration", "a valid file", "echoctl check")
+    for one in status.get("awaited", ()):
+        what = f"{escaped(one['address'])} of {escaped(one['service'])} is not served yet"
+        yield Finding("warning", "state", what, escaped(one["error"]), "an address of an interface", "ip address")
+    if lost := status["lines_lost"]:
+        later = machine.later or status
+        rose = later["lines_lost"] - lost
+        what = "the daemon could not write its log: the disk is full, or the reader of the log is gone"
+        found = f"{counted(lost + rose, 'line', 'lines')} lost, {rose} of them in the last {machine.seconds:g} s"
+        command = f"df -h $(readlink /proc/{status['pid']}/fd/2)"
+        yield Finding("warning" if rose else "notice", "state", what, found, "0", command)
+    if bugs := status["internal_errors"]:
+        what = "the daemon had unhandled exceptions: please report the traceback in its log"
+        yield Finding("warning", "state", what, str(bugs), "0")
+
+
+def refusals(configuration: Configuration, machine: Machine) -> Iterator[Finding]:
+    """Connections and datagrams that the daemon refuses now, with the key of the configuration that decides."""
+    if machine.status is None or machine.later is None:
+        return
+    before = {(name, address, why): count for name, address, why, count in _refused(machine.status)}
+    by_name = {service.name: service for service in configuration.services}
+    for name, address, why, count in _refused(machine.later):
+        rose = count - before.get((name, address, why), 0)
+        if rose <= 0:
+            continue
+        key = KEY_OF.get(why, "")
+        found = f"{rose} in {machine.seconds:g} s"
+        what = f"{escaped(name)} {escaped(address)} refuses clients: {escaped(why)} (docs/SECURITY.md)"
+        if key.startswith("limits.") and name in by_name:
+            field = key.removeprefix("limits.")
+            now, twice = _limit(by_name[name], address, field)
+            needed = f"{joined('services', name)}.{key} above {now}, if you know these clients"
+            command = _raising(configuration, name, field, twice)
+            yield Finding("warning", "refusals", what, found, needed, command)
+        else:
+            needed = f"a change of {joined('services', name)}.{key}, if you know these clients" if key else ""
+            yield Finding("notice", "refusals", what, found, needed)
+
+
+def _limit(service: ServiceConfig, address: str, field: str) -> tuple[str, str]:
+    """The value in force of a limit, and twice that value, as TOML."""
+    loopback = any(one.loopback for one in service.listen if one.label == address)
+    limits = service.limits
+    if field in ("connections", "per-client"):
+        number = limits.connections if field == "connections" else limits.per_client
+        return str(number), str(2 * number)
+    rate = limits.datagrams(loopback) if field == "rate" else limits.new_connections(loopback)
+    return f"{rate.per_second:g}/{rate.burst:g}", f'"{2 * rate.per_second:g}/{2 * rate.burst:g}"'
+
+
+def _raising(configuration: Configuration, name: str, field: str, value: str) -> str:
+    """The command that sets a limit of a service in a drop-in of the configuration, and reloads the daemon."""
+    table = joined("services", name)
+    return drop_in(configuration, "limits", f"[{table}.limits]\n{field} = {value}\n", " && echoctl reload")
+
+
+def _refused(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, int]]:
+    for service in status["services"]:
+        for one in service["listeners"]:
+            for why, count in one["refused"].items():
+                yield service["name"], one["address"], why, count
+
+
+def certificates(configuration: Configuration, machine: Machine) -> Iterator[Finding]:
+    """Certificates of the configuration that expire, or that the daemon has not loaded yet."""
+    services = () if machine.status is None else machine.status["services"]
+    running = {one["sha256"] for service in services for one in service.get("certificates", ())}
+    seen = set()
+    for service in configuration.services:
+        contexts = service.tls.contexts if service.tls is not None else None
+        for one in () if contexts is None else contexts.certificates:
+            if one.issuer or one.made or one.facts.fingerprint in seen:  # wrong on purpose, or made at each start
+                continue
+            seen.add(one.facts.fingerprint)
+            left = one.facts.days_left(machine.now)
+            what = f"{escaped(one.source)} of {escaped(service.name)}"
+            if left <= EXPIRING:
+                expires = f"{one.facts.until:%Y-%m-%d %H:%M} UTC"
+                what += f" expired at {expires}" if left < 0 else f" expires at {expires}"
+                command = _renewal(one.source, service.tls, self_signed=one.facts.subject == one.facts.issuer)
+                severity: Severity = "error" if left < 0 else "warning"
+                found = f"{left:.1f} days left"
+                yield Finding(severity, "certificates", what, found, f"more than {EXPIRING:g} days", command)
+            elif running and one.facts.fingerprint not in running:
+                what += " was renewed, and the daemon does not use it yet"
+                yield Finding("warning", "certificates", what, "the old one in use", "a reload", "echoctl reload")
+
+
+def _renewal(source: str, tls: TlsSettings | None, *, self_signed: bool) -> str:
+    """The command that renews a certificate: by certbot, with its own key, or as a request to its authority."""
+    if source.startswith(LETSENCRYPT):
+        name = source.removeprefix(LETSENCRYPT).partition("/")[0]
+        return f"certbot renew --cert-name {shlex.quote(name)} && echoctl reload"
+    file = shlex.quote(source)
+    key = shlex.quote(str(tls.key)) if tls is not None and tls.key is not None else file
+    if self_signed:
+        new = shlex.quote(f"{source}.new")
+        keep = "" if key != file else f" && openssl pkey -in {file} >> {new}"
+        signed = f"openssl x509 -in {file} -signkey {key} -days 365 -out {new}"
+        return f"{signed}{keep} && mv {new} {file} && echoctl reload"
+    request = f"openssl x509 -x509toreq -copy_extensions copy -in {file} -signkey {key}"
+    return f"{request} -out {shlex.quote(f'{source}.csr')}"
