@@ -27,6 +27,7 @@ suppress_warnings = ["myst.header"]
 html_theme = "furo"
 html_title = f"echod {VERSION}"
 html_static_path = ["_static"]
+html_extra_path = ["../echod/client/summary.schema.json"]
 html_css_files = ["site.css"]
 highlight_language = "text"  # a block without a language is a command or its output
 

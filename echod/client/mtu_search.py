@@ -19,10 +19,13 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.python.failure import Failure
 
 from echod.client.client_connection import family_of
+from echod.client.ping_options import SEARCH
 from echod.client.stamp_probe import Recognized, StampProbes
 from echod.client.stdout import INTERRUPTED, fail, put_text
+from echod.client.summary_head import given_options, head
 from echod.escaping import counted, escaped, system_error
 from echod.measurement.clock_quality import CachedClockQuality
+from echod.socket_names import inet_name
 from echod.transports.lookup import Target, look_up
 from echod.transports.sockets import IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, prepare_client
 
@@ -85,6 +88,10 @@ class MtuSearch(FileDescriptor):
         self._size = 0
         self._waiting: Any = None
         self._done = False
+        self._begun = time.monotonic()
+        self._started = time.time_ns() / 1e9
+        self._seconds = 0.0  # the duration
+        self._remote: str | None = None
         self._socket: socket.socket | None = None
         url = arguments.url
         found = look_up(reactor, url.host, url.port, socket.SOCK_DGRAM, family_of(arguments))
@@ -94,8 +101,11 @@ class MtuSearch(FileDescriptor):
         """The result for JSON."""
         size = self._search.found
         mtu = None if size is None or self._socket is None else size + HEADERS[self._socket.family]
-        found = {"url": str(self._arguments.url), "error": self.failed, "sent": self._sent}
-        return found | {"path_mtu": mtu, "largest_size": size}
+        options = given_options(self._arguments, ("interface", "dscp", "ttl", "source"))
+        remote = None if size is None else self._remote
+        url, program = str(self._arguments.url), f"echoctl ping -M {SEARCH}"
+        found = head(program, url, remote, self._started, self._seconds, options, self.failed)
+        return found | {"sent": self._sent, "path_mtu": mtu, "largest_size": size}
 
     def summary(self) -> list[str]:
         """The state of the search."""
@@ -123,6 +133,7 @@ class MtuSearch(FileDescriptor):
                 opened.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PROBE)
             opened.connect(name)
             opened.setblocking(False)
+            self._remote = str(inet_name(name))
         except OSError as error:
             self._end(1, system_error(error))
             return
@@ -196,6 +207,7 @@ class MtuSearch(FileDescriptor):
         self._done = True
         if self._waiting is not None and self._waiting.active():
             self._waiting.cancel()
+        self._seconds = time.monotonic() - self._begun
         found = self.facts()
         if code == 1:
             waited = f"no reply to probes of {SMALLEST} bytes"

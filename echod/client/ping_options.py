@@ -177,6 +177,9 @@ def _output(command: Parser) -> None:
             type=threshold,
             help=f"exit with {what} if the mean time or the loss is higher: 100ms,20%%; as a monitoring plugin",
         )
+    command.add_argument(
+        "--hgrm", metavar="FILE", type=file_name, help="at the end, write the percentiles in HdrHistogram's format"
+    )
     command.add_argument("--plot", metavar="FILE", type=picture, help="at the end, draw the times into FILE.svg")
     color_option(command)
 
@@ -193,6 +196,8 @@ def unfit(arguments: argparse.Namespace) -> str:
         return wrong
     if arguments.plot is not None and (len(arguments.urls) > 1 or (arguments.flows or 1) > 1):
         return "--plot draws one path only; leave out the other URLs and --flows"
+    if arguments.hgrm is not None and (len(arguments.urls) > 1 or (arguments.flows or 1) > 1):
+        return "--hgrm writes one path only; leave out the other URLs and --flows"
     targets = []
     for url in arguments.urls:
         one = argparse.Namespace(**{**vars(arguments), "url": url})
@@ -208,7 +213,8 @@ def _unfit_search(arguments: argparse.Namespace) -> str:
     for url in arguments.urls:
         if not is_udp(url):
             return f"-M {SEARCH} is for udp:// only, not for {url.label}"
-    for name in ("count", "deadline", "size", "sizes", "flows", "connect", "proxy", "auth_key", "token", "plot", "csv"):
+    probes = ("count", "deadline", "size", "sizes", "flows", "connect", "proxy", "auth_key", "token")
+    for name in (*probes, "plot", "hgrm", "csv"):
         if getattr(arguments, name):
             return f"-M {SEARCH} chooses its own probes: leave out {_WRITTEN.get(name, f'--{name}').replace('_', '-')}"
     for name in ("json_lines", "warn", "critical", "flood", "adaptive", "poisson"):

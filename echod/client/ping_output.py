@@ -35,6 +35,8 @@ COLUMNS: Final = (
 )
 """The columns of CSV, and the keys of the object of a probe."""
 
+FORMULA: Final = ("=", "+", "-", "@")  #: the start of a formula in a spreadsheet; tabs and CR are escaped already
+
 
 class Silent:
     """Prints nothing: for --json, and for monitoring plugins."""
@@ -146,9 +148,10 @@ class Rows(Silent):
         times = (finding.seconds, *one_way)
         rtt, forward, backward, server = (None if each is None else round(each * 1000, 6) for each in times)
         found = (finding.number, finding.kind.value, rtt, finding.size, remote, finding.ttl, forward, backward, server)
-        self.record((self._wall_clock(), self._url, *found, finding.error or None))
+        self.record((self._wall_clock(), self._url, *found, escaped(finding.error) or None))
 
     def lost(self, number: int, why: str, remote: str, *, told: bool = False) -> None:
+        why = escaped(why)
         self.record((self._wall_clock(), self._url, number, "lost", None, None, remote, None, None, None, None, why))
 
     def record(self, values: Sequence[Any]) -> None:
@@ -157,10 +160,13 @@ class Rows(Silent):
 
 
 class Csv(Rows):
-    """Comma-separated values (RFC 4180), with LF as the line end. The command prints the header."""
+    """Comma-separated values (RFC 4180), with LF as the line end. The command prints the header.
+
+    A text of the peer or of the network that a spreadsheet would take for a formula begins with an apostrophe.
+    """
 
     def record(self, values: Sequence[Any]) -> None:
-        put_text(csv_line(values))
+        put_text(csv_line([_inert(value) if isinstance(value, str) else value for value in values]))
 
 
 class JsonLines(Rows):
@@ -172,6 +178,10 @@ class JsonLines(Rows):
 
     def facts(self, found: Mapping[str, Any]) -> None:
         put_text(json.dumps(found) + "\n")
+
+
+def _inert(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def csv_line(values: Sequence[Any]) -> str:

@@ -1,4 +1,4 @@
-"""One target of a ping: sends probes on a schedule, takes the results, and finds the figures.
+"""One target of a ping: sends probes on a schedule, takes the results, and prints the figures.
 
 Each probe is sent when it is due, even if earlier probes have no reply yet. So a late reply does not delay the next
 probe, and does not hide its latency (coordinated omission).
@@ -11,35 +11,26 @@ import math
 import random
 import time
 from collections.abc import Callable
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from echod.address import Address
 from echod.client.client_connection import Failed
 from echod.client.connect_probe import Connections
-from echod.client.loss_pattern import LossPattern
-from echod.client.path_figures import (
-    direction_figures,
-    histogram,
-    loss_figures,
-    more_lines,
-    pacing_figures,
-    percentile_figures,
-)
+from echod.client.histogram import percentile_text
+from echod.client.ping_measurements import PingMeasurements
 from echod.client.ping_output import Silent
 from echod.client.probe_context import ProbeContext
-from echod.client.probe_ledger import ProbeLedger, ProbeResult, ReplyClass
+from echod.client.probe_ledger import ProbeResult, ReplyClass
+from echod.client.result_files import ResultFile
 from echod.client.schedule import Schedule
 from echod.client.session_probe import Conversing
-from echod.client.size_sweep import SizeSweep
-from echod.client.statistics import Times
 from echod.client.stdout import INTERRUPTED, fail
-from echod.client.summary import figures, lines
+from echod.client.summary import lines
 from echod.client.svg_plot import Plot
 from echod.client.timers import timer
 from echod.client.value_types import MOST_PROBES
 from echod.config.units import duration_text
 from echod.escaping import counted, escaped, system_error
-from echod.measurement.clock_quality import clock_quality
 
 TICK: Final = 0.001  #: seconds: the resolution of the reactor's timers
 
@@ -66,21 +57,13 @@ class PingRun:
         self._address: Address = arguments.url
         self._label = escaped(self._address.label)
         self._count: int = arguments.count or MOST_PROBES
-        self._account = ProbeLedger(arguments.timeout)
-        self._account.settled_in_order = self._settle
-        self._pattern = LossPattern()
-        self._times = Times()
-        self._lateness = Times()
-        self._sweep = SizeSweep(arguments.sizes) if arguments.sizes is not None and len(arguments.sizes) > 1 else None
-        split = arguments.connect and self._address.form.layers
-        self._parts = {"tcp": Times(), "tls": Times()} if split else {}  # as in ProbeResult.parts
+        self._measured = PingMeasurements(arguments, output.outage, clock)
+        self._account = self._measured.account
         self._plot = Plot()
-        self._picture: IO[str] | None = arguments.picture
+        self._picture: ResultFile | None = arguments.picture
+        self._percentiles: ResultFile | None = arguments.percentiles
         self._schedule: Schedule | None = None
-        self._begun = clock()
         self._done = False
-        self._failed: Failed | None = None
-        self._seconds = 0.0  # the duration
         self._awaited = 0
         self._losing: Any = None  # the timer that checks for lost probes
         self._opening: Any = None  # the timer for name lookup and connecting
@@ -103,7 +86,7 @@ class PingRun:
     @property
     def failed(self) -> str | None:
         """The error that ended it early, or None."""
-        return None if self._failed is None else str(self._failed)
+        return self._measured.error
 
     def interrupted(self) -> None:
         """Print the summary. Probes that can still get a reply count as awaited, not as lost."""
@@ -114,33 +97,16 @@ class PingRun:
     def summary(self) -> list[str]:
         """The lines of the summary so far."""
         found = self.figures(self._account.awaited(self._clock()))
-        return self._lines(found)
+        return self._measured.lines(found)
 
     def figures(self, awaited: int | None = None) -> dict[str, Any]:
         """All figures by name."""
-        awaited = self._awaited if awaited is None else awaited
-        found = figures(self._account, self._times, awaited, self._parts)
-        found |= percentile_figures(self._times)
-        found |= loss_figures(self._pattern, found["lost"], found["lost"] + found["received"])
-        found |= pacing_figures(self._lateness)
-        session = None if isinstance(self._way, Connections) else self._way.stamps
-        found |= direction_figures(session, self._account.sent, clock_quality())
-        return found | ({} if self._sweep is None else {"sizes": self._sweep.figures()})
+        stamps = None if isinstance(self._way, Connections) else self._way.stamps
+        return self._measured.figures(self._awaited if awaited is None else awaited, stamps)
 
     def facts(self) -> dict[str, Any]:
-        """The figures, and the parameters."""
-        arguments = self._arguments
-        return {
-            "url": str(self._address),
-            "local": None if isinstance(self._way, Connections) else self._local,
-            "connect": arguments.connect,
-            "size_octets": None if arguments.connect else arguments.size,
-            "interval_ms": round(arguments.interval * 1000, 6),
-            "timeout_ms": round(arguments.timeout * 1000, 6),
-            "duration_ms": round(self._seconds * 1000, 3),
-            "error": self.failed,
-            "exact": self._times.exact,
-        } | self.figures()
+        """The summary object."""
+        return self._measured.summary(self.figures(), self._remote if self._account.received else None, self._local)
 
     @property
     def _local(self) -> str | None:
@@ -169,15 +135,15 @@ class PingRun:
             arguments.interval,
             self._ask,
             chance=chance,
-            lateness=self._lateness.add,
+            lateness=self._measured.lateness.add,
         )
-        self._begun = self._clock()
+        self._measured.begin()
         self._schedule.start()
 
     @property
     def _sizes(self) -> str:
         sizes = self._arguments.sizes
-        if self._sweep is None or sizes is None:
+        if sizes is None or len(sizes) == 1:
             return counted(self._arguments.size, "byte", "bytes")
         return f"{sizes[0]} to {sizes[-1]} bytes"
 
@@ -196,14 +162,10 @@ class PingRun:
     def _on_result(self, finding: ProbeResult) -> None:
         if self._done:
             return
-        if finding.kind in (ReplyClass.RECEIVED, ReplyClass.REORDERED) and finding.seconds is not None:
-            self._times.add(finding.seconds)
-            for times, seconds in zip(self._parts.values(), finding.parts or (), strict=False):
-                times.add(seconds)
-            if self._sweep is not None:
-                self._sweep.received(finding.size, finding.seconds)
-            if self._picture is not None and finding.number is not None:
-                self._plot.add(finding.number, finding.seconds)
+        self._measured.record(finding)
+        in_time = finding.kind in (ReplyClass.RECEIVED, ReplyClass.REORDERED)
+        if in_time and self._picture is not None and finding.number is not None and finding.seconds is not None:
+            self._plot.add(finding.number, finding.seconds)
         self._output.reply(finding, self._remote, connecting=self._arguments.connect)
         self._end_if_settled()
         if (self._arguments.adaptive or self._arguments.flood) and finding.number == self._account.sent:
@@ -213,15 +175,6 @@ class PingRun:
         """Send the next probe now, because the last one has its reply."""
         if not self._done and self._schedule is not None and self._account.sent < self._count:
             self._schedule.hurry()
-
-    def _settle(self, number: int, received: bool, sent_at: float) -> None:
-        """A probe is received or lost, and so is each one before it."""
-        if not received:
-            self._pattern.lost(number, sent_at)
-            if self._sweep is not None:
-                self._sweep.lost(number)
-        elif (outage := self._pattern.received(sent_at)) is not None:
-            self._output.outage(outage)
 
     def _refused(self, number: int | None, error: OSError) -> None:
         """The peer or the network refused a probe. It is lost; the next one may get a reply."""
@@ -279,22 +232,20 @@ class PingRun:
         if self._done:
             return
         self._done = True
-        self._failed = failed
-        self._seconds = self._clock() - self._begun
+        self._measured.error = None if failed is None else str(failed)
         if not awaited and code != INTERRUPTED:
             self._report_lost(math.inf, "" if failed is None else str(failed).removeprefix(f"{self._label}: "))
         self._awaited = awaited
-        self._pattern.finish()
+        self._measured.finish()
         if self._schedule is not None:
             self._schedule.stop()
         found = self.figures()
         if self._account.sent or not failed:
             bad = bool(found["lost"] or found["wrong"])
-            extra = [*self._lines(found), *(histogram(self._times) if self._arguments.histogram else [])]
-            self._output.summary(self._title, extra, bad=bad)
+            self._output.summary(self._title, [*self._measured.lines(found), *self._measured.bars()], bad=bad)
         self._output.facts(self.facts())
-        drawn = self._draw(lines(found, connecting=self._arguments.connect))
-        wrong = not drawn or failed or self._account.wrong or not self._account.received
+        written = self._write_files(lines(found, connecting=self._arguments.connect))
+        wrong = not written or failed or self._account.wrong or not self._account.received
         self._finish(int(bool(wrong)) if code is None else code)
 
     @property
@@ -303,22 +254,15 @@ class PingRun:
             return self._label
         return f"{self._label} from {self._local}"
 
-    def _lines(self, found: dict[str, Any]) -> list[str]:
-        said = lines(found, connecting=self._arguments.connect)
-        said += more_lines(found, verbose=self._arguments.verbose)
-        return said + ([] if self._sweep is None else self._sweep.lines())
-
-    def _draw(self, summary: list[str]) -> bool:
-        """Write the plot if one was requested. Returns False if it cannot be written."""
-        if self._picture is None:
-            return True
-        try:
-            with self._picture as file:
-                file.write(self._plot.svg(self._label, "\n".join(summary)))
-        except OSError as error:
-            fail(f"{escaped(self._arguments.plot)}: {system_error(error)}")
-            return False
-        return True
+    def _write_files(self, summary: list[str]) -> bool:
+        """Write the files that were requested. Returns False if one of them cannot be written."""
+        written = True
+        if self._percentiles is not None:
+            written = self._percentiles.write(percentile_text(self._measured.times.histogram()).encode())
+        if self._picture is not None:
+            drawn = self._plot.svg(self._label, "\n".join(summary))
+            written = self._picture.write(drawn.encode()) and written
+        return written
 
     @property
     def _remote(self) -> str:

@@ -7,15 +7,20 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+from echod.client.summary_head import SCHEMA
 from echod.testing.output import Output
+from echod.version import VERSION
 from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, free_port, run
+from tests.summaries import check_summary
 
 CONFIG = """
 [services.echo]
@@ -57,6 +62,7 @@ def figures(*words: str, code: int = 0, says: str = "") -> dict[str, Any]:
     """The object that a ping prints."""
     [line] = ping("--json", *words, code=code, says=says)
     found: dict[str, Any] = json.loads(line)
+    check_summary(found)
     return found
 
 
@@ -167,6 +173,12 @@ def test_json_has_everything_and_names_its_units(daemon):
     assert set(found.pop("pacing")) == {"median_us", "p99_us", "max_us"}
     assert re.fullmatch(r"127\.0\.0\.1:\d+", found.pop("local"))
     assert found.pop("lost_interval_percent") == [0.0, 48.9891]
+    assert sum(count for _, _, count in found.pop("histogram")["buckets"]) == 4
+    assert sum(one["received"] for one in found.pop("series")["intervals"]) == 4
+    assert {found.pop(name) for name in ("$schema", "program", "version")} == {SCHEMA, "echoctl ping", VERSION}
+    assert found.pop("remote") == url.removeprefix("udp://")
+    assert found.pop("options") == {"count": 4}
+    assert abs(datetime.fromisoformat(found.pop("started")).timestamp() - time.time()) < SECONDS
     assert found == {
         "url": url,
         "connect": False,
@@ -595,6 +607,27 @@ def test_an_unwritable_plot_is_reported_before_the_first_probe(daemon, tmp_path)
     file = tmp_path / "none" / "times.svg"
     says = f"echoctl: {file}: no such file or directory (ENOENT)\n"
     assert ping("--plot", str(file), daemon.url("echo", "udp"), code=1, says=says) == [""]
+
+
+def test_the_percentiles_in_a_file(daemon, tmp_path):
+    file = tmp_path / "times.hgrm"
+    found = figures("-c", "7", "-i", "10ms", "--hgrm", str(file), daemon.url("echo", "udp"))
+    heading, _, *lines = file.read_text().splitlines()
+    assert heading.split() == ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"]
+    percentiles = [line.split() for line in lines if not line.startswith("#")]
+    assert percentiles[-1] == [f"{found['max_ms']:.3f}", "1.000000000000", "7"]
+
+
+def test_an_unwritable_file_of_percentiles_is_an_error_after_the_summary(daemon):
+    url, file = daemon.url("echo", "udp"), "/dev/full"
+    says = "echoctl: /dev/full: no space left on device (ENOSPC)\n"
+    lines = ping("-q", "-c", "1", "--hgrm", file, url, code=1, says=says)
+    assert lines[1] == "1 sent, 1 received, 0 lost (0%), 0 duplicated, 0 reordered, 0 wrong"
+
+
+def test_several_targets_are_one_object(daemon):
+    urls = [daemon.url("echo", "udp"), daemon.url("echo", "tcp")]
+    assert [one["url"] for one in figures("-c", "1", *urls)["targets"]] == urls
 
 
 def test_colors_follow_the_option(daemon):

@@ -16,6 +16,7 @@ import pytest
 
 from echod.testing.output import Output
 from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, run
+from tests.summaries import check_probe, check_summary
 
 KEY = b"sixteen or more bytes"
 CONFIG = """
@@ -57,6 +58,7 @@ def ping(*words: str, code: int = 0) -> str:
 def figures(*words: str, code: int = 0) -> dict[str, Any]:
     """The object that a ping prints."""
     found: dict[str, Any] = json.loads(ping("--json", *words, code=code))
+    check_summary(found)
     return found
 
 
@@ -287,6 +289,9 @@ def test_json_lines_have_an_object_for_each_probe_and_one_at_the_end():
     assert [(one["seq"], one["result"]) for one in (first, second)] == [(1, "lost"), (2, "lost")]
     assert first["error"] == "connection refused (ECONNREFUSED)"
     assert (last["sent"], last["lost"]) == (2, 2)
+    check_summary(last)
+    for line in (first, second):
+        check_probe(line)
 
 
 def test_lines_have_dates_and_report_what_is_outstanding():

@@ -178,6 +178,8 @@ def test_a_systemd_address_is_only_for_listening(capsys):
         ("ping -M probe -c 3 udp://h:7", "-M probe chooses its own probes: leave out --count"),
         ("ping -M probe -f udp://h:7", "-M probe has one result: leave out -f"),
         ("ping --plot a.svg udp://h:7 udp://h:8", "--plot draws one path only"),
+        ("ping --hgrm a.hgrm udp://h:7 udp://h:8", "--hgrm writes one path only"),
+        ("ping -M probe --hgrm a.hgrm udp://h:7", "-M probe chooses its own probes: leave out --hgrm"),
         ("ping --cuont 3 udp://127.0.0.1:7", 'unknown option "--cuont"; did you mean --count?'),
         ("ping -z lo udp://127.0.0.1:7", 'unknown option "-z"; see'),
         ("ping -z", 'unknown option "-z"; see'),

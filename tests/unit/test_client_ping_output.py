@@ -90,6 +90,15 @@ def test_csv(capfd):
     assert len(rows) == 4
 
 
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\t=1", "a=1"], ids=range(6))
+def test_no_text_is_a_formula_or_a_control_in_csv(text, capfd):
+    printer = Csv("udp://h:7", lambda: 5.0)
+    printer.reply(ProbeResult(ReplyClass.WRONG, None, 9, error=text), REMOTE, connecting=False)
+    printer.lost(1, text, REMOTE)
+    for row in csv.reader(io.StringIO(capfd.readouterr().out)):
+        assert row[-1] == {"\t": "\\x09=1", "a": text}.get(text[0], f"'{text}")
+
+
 def test_json_lines(capfd):
     first, wrong, lost, last = map(json.loads, printed(capfd, JsonLines("u", lambda: 5.0)).splitlines())
     assert (first["seq"], first["forward_ms"], first["backward_ms"]) == (7, 0.5, -0.1)

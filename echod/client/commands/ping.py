@@ -13,8 +13,10 @@ from echod.client.mtu_search import MtuSearch
 from echod.client.ping_options import SEARCH
 from echod.client.ping_output import COLUMNS, csv_line, output
 from echod.client.ping_run import PingRun
+from echod.client.result_files import open_result
 from echod.client.stdout import INTERRUPTED, fail, put_text
-from echod.escaping import escaped, system_error
+from echod.client.summary_head import SCHEMA
+from echod.escaping import escaped
 from echod.services.reflector import WrongKey, read_key
 from echod.stdio import report
 
@@ -34,7 +36,8 @@ class Ping:
         if arguments.csv:
             put_text(csv_line(COLUMNS))
         for target in arguments.targets:
-            target.picture, target.hmac_key = arguments.picture, arguments.hmac_key
+            target.picture, target.percentiles = arguments.picture, arguments.percentiles
+            target.hmac_key = arguments.hmac_key
             if arguments.df == SEARCH:
                 self._runs.append(MtuSearch(reactor, target, self._ended))
             else:
@@ -61,12 +64,11 @@ class Ping:
     def _open_files(self) -> bool:
         """Open the files of options before the first probe, not after hours of probes."""
         arguments = self._arguments
-        arguments.picture = arguments.hmac_key = None
+        arguments.hmac_key = None
         try:
-            if arguments.plot is not None:
-                arguments.picture = open(arguments.plot, "w", encoding="utf-8")  # noqa: SIM115 - written at the end
-        except OSError as error:
-            fail(f"{escaped(arguments.plot)}: {system_error(error)}")
+            arguments.picture = open_result(arguments.plot)
+            arguments.percentiles = open_result(arguments.hgrm)
+        except OSError:
             return False
         try:
             if arguments.auth_key is not None:
@@ -83,7 +85,7 @@ class Ping:
             return
         if self._arguments.json:
             found = [run.facts() for run in self._runs]
-            put_text(json.dumps(found[0] if len(found) == 1 else {"targets": found}) + "\n")
+            put_text(json.dumps(found[0] if len(found) == 1 else {"$schema": SCHEMA, "targets": found}) + "\n")
         self._code = self._state() if self._monitors else max(self._codes)
         self._finish(self._code)
 
