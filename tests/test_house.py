@@ -35,14 +35,15 @@ MAY_IMPORT = {
     "address_options": "",
     "address": "address_options socket_names shape escaping transports.registry",
     "membership": "",
-    "model": "faults.settings gate membership socket_names shape escaping transports.registry",
+    "in_place": "",
+    "model": "faults.settings gate in_place membership socket_names shape escaping transports.registry",
     "gate": "",
     "faults": "config.errors config.units config.value_types escaping gate shape transports.registry",
     "events": "address gate model escaping",
     "tls": "escaping small_files",
-    "measurement": "",
-    "services": "bus.bus_interface config.units faults gate measurement membership model shape socket_names small_files"
-    " escaping http tls",
+    "measurement": "in_place",
+    "services": "bus.bus_interface config.units faults gate in_place measurement membership model shape socket_names"
+    " small_files escaping http tls",
     "http": "gate model escaping",
     "bus": "gate",
     "shared_memory": "events faults gate membership model",
@@ -50,7 +51,7 @@ MAY_IMPORT = {
     "config": "address events faults gate model socket_names runtime_dir services.registry shape small_files tls"
     " escaping transports.multicast transports.registry transports.unix_paths transports.sockets",
     "transports": "address address_options events faults gate model socket_names peercred shape tls escaping",
-    "fastpath": "address events gate model socket_names escaping transports",
+    "fastpath": "address events gate in_place model socket_names escaping transports",
     "telemetry": "address events gate model socket_names escaping version",
     "daemon": "address admin config events faults gate membership model socket_names fastpath pages telemetry peercred"
     " runtime_dir services shape lineedit escaping startup_heap tls transports version",
@@ -70,7 +71,7 @@ MAY_IMPORT = {
 
 PURE = {
     *("version", "escaping", "early_signals", "stdio", "startup_heap", "lineedit", "socket_names"),
-    *("shape", "address_options", "address", "membership", "model", "gate", "faults"),
+    *("shape", "address_options", "address", "membership", "in_place", "model", "gate", "faults"),
     *("events", "measurement", "services", "shared_memory", "config", "pages", "tls", "small_files"),
     *("peercred", "runtime_dir"),
 }

@@ -9,11 +9,15 @@ from echod.config.settings import Configuration
 from echod.daemon.running_service import ResourceRefused
 from echod.escaping import system_error
 from echod.fastpath import syscalls
+from echod.fastpath.datagram_lane import DatagramLane
+from echod.fastpath.in_place_lane import InPlaceLane
 from echod.fastpath.loop import Loop
 from echod.fastpath.stream_lane import StreamLane
 from echod.fastpath.syscall_check import refusal_message, refusals
+from echod.fastpath.udp_lane import UDPLane
 from echod.transports.layers.detaching import hands_engine
 from echod.transports.stream_port import StreamPort
+from echod.transports.udp import UDPPort
 
 
 class FastPath:
@@ -47,3 +51,10 @@ def lane_class(port: StreamPort) -> type[StreamLane]:
 
         return TlsLane
     return StreamLane
+
+
+def udp_port(loop: Loop, plain: UDPPort) -> UDPPort | UDPLane:
+    """The lane for a port that the fast path can serve, or the port itself."""
+    if DatagramLane.can_serve(plain):
+        return DatagramLane(loop, plain)
+    return InPlaceLane(loop, plain) if InPlaceLane.can_serve(plain) else plain

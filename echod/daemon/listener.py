@@ -9,16 +9,17 @@ from typing import Any
 from echod.admin.access_control import AdminService
 from echod.config.settings import ServiceConfig
 from echod.daemon.bind import BoundSocket
-from echod.daemon.fast_path import lane_class
+from echod.daemon.fast_path import lane_class, udp_port
 from echod.daemon.layers import layers_of, proxies_of, resource_of
 from echod.daemon.running_service import DaemonContext, ResourceRefused, RunningService, injects
 from echod.escaping import system_error
 from echod.events import Counters
-from echod.fastpath.datagram_lane import DatagramLane
 from echod.fastpath.loop import Loop
 from echod.fastpath.stream_lane import StreamLane
+from echod.fastpath.udp_lane import UDPLane
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
+from echod.model import Service
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.datagram_faults import DatagramFaults
 from echod.transports.datagram_sessions import SessionDatagrams
@@ -91,8 +92,8 @@ class Listener:
             self._protocol = self._datagrams(scheme, shared)
             self._set_datagram_faults(self._protocol)
             self.port = transport.listen(shared.reactor, bound.socket, bound.address, self._protocol, bound.close)
-            if shared.plane is not None and isinstance(self.port, UDPPort) and DatagramLane.can_serve(self.port):
-                self.port = DatagramLane(shared.plane, self.port)
+            if shared.plane is not None and isinstance(self.port, UDPPort):
+                self.port = udp_port(shared.plane, self.port)
 
     def _port(self, factory: ServiceFactory, running: RunningService) -> Any:
         """The port of a socket with connections. A shared socket has one port for each path."""
@@ -167,7 +168,7 @@ class Listener:
 
     def discard(self) -> None:
         """Release a listener that will not begin. The resources that it opened are closed; its socket stays open."""
-        if isinstance(self.port, StreamLane | DatagramLane):
+        if isinstance(self.port, StreamLane | UDPLane):
             self.port.discard()
 
     def can_continue(self, config: ServiceConfig, plane: Loop | None) -> bool:
@@ -180,8 +181,11 @@ class Listener:
         if injects(config) is not (self.running.injector is not None):
             return False  # only connections of a FaultFactory have faults
         wraps = self.running.would_wrap(config)
-        if plane is not None and ours.kind.transform is not None and wraps is not self.running.is_wrapped:
+        in_place = ours.kind.in_place is not Service.in_place
+        if plane is not None and (ours.kind.transform or in_place) and wraps is not self.running.is_wrapped:
             return False  # only a service that neither prints nor records can use the fast path
+        if plane is not None and in_place and ours.options != config.options:
+            return False  # whether it can use the fast path depends on its options
         old, new = ours.limits, config.limits
         if (old.buffer, old.total_buffer) != (new.buffer, new.total_buffer):
             return False
@@ -213,7 +217,7 @@ class Listener:
 
     def forget_decisions(self) -> None:
         """Forget cached decisions: access lists, own ports or broadcast addresses have changed."""
-        if isinstance(self.port, DatagramLane | DatagramPort):
+        if isinstance(self.port, UDPLane | DatagramPort):
             self.port.forget()
 
     def connections(self) -> Iterator[dict[str, Any]]:

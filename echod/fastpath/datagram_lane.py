@@ -21,94 +21,56 @@ import socket
 import struct
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from select import EPOLLIN
 
-from twisted.internet.base import DelayedCall
 from twisted.logger import Logger
 
 from echod.fastpath import syscalls
 from echod.fastpath.batch import CONTROL, MSG_DONTWAIT, NAME, ROOM, SLOTS, SOL_UDP, UDP_GRO, Batch
-from echod.fastpath.gate_cache import REMEMBERED, CachedDecision, GateCache
+from echod.fastpath.gate_cache import REMEMBERED, CachedDecision
 from echod.fastpath.joined_sends import JoinedSends
 from echod.fastpath.loop import Loop, Ready
-from echod.fastpath.sockaddr import is_mapped, packed, python_name
+from echod.fastpath.sockaddr import is_mapped, python_name
+from echod.fastpath.udp_lane import UDPLane, is_batched
 from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
 from echod.model import identity
-from echod.transports.broadcast_addresses import broadcasts
-from echod.transports.datagram import A_TURN, REST, answer_backlog
 from echod.transports.udp import UDPPort
-from echod.transports.udp_options import IP_PKTINFO, prepare, reduce_ancillary
+from echod.transports.udp_options import IP_PKTINFO, reduce_ancillary
 
 _log = Logger()
 
 
-class DatagramLane:
-    """A UDP socket on the fast path. It replaces a UDPPort of the plain path, which serves all other cases."""
+class DatagramLane(UDPLane):
+    """A UDP socket whose service has a transform."""
 
     def __init__(self, loop: Loop, plain: UDPPort) -> None:
-        self._loop = loop
-        self._plain = plain
-        self._protocol = plain.protocol
-        self._socket = plain.socket
-        self._six = plain.socket.family == socket.AF_INET6
+        super().__init__(loop, plain)
         transform = type(plain.protocol.service).transform
         if transform is None:
             raise ValueError(f"{plain.protocol.service.kind} has no transform; the fast path needs one")
         self._transform = None if transform is identity else transform
-        bound = packed(plain.socket.getsockname()[0])
-        self._wildcard = not any(bound)
-        never_mapped = self._six and not self._wildcard and not is_mapped(bound)
         self._batch = Batch(plain.socket.family, pktinfo=self._wildcard)
-        self._gate_cache = GateCache(self._protocol, six=self._six, never_mapped=never_mapped)
         self._joined = JoinedSends(self._batch)
-        self._failures = 0  # consecutive failures of recvmmsg
-        self._resume: DelayedCall | None = None
         self._serve = self._serving()
 
     @staticmethod
     def can_serve(plain: UDPPort) -> bool:
-        """Whether the fast path can serve a port: it is bound to a unicast address or a wildcard, with a transform.
+        """Whether this lane can serve a port."""
+        return is_batched(plain) and type(plain.protocol.service).transform is not None
 
-        Datagrams with PROXY headers or faults are left to the plain path.
-        """
-        to_many = is_many(packed(plain.socket.getsockname()[0]), broadcasts() or ())
-        bare = not to_many and not plain.protocol.proxied and plain.protocol.faults is None
-        return syscalls.batches and bare and type(plain.protocol.service).transform is not None
-
-    def startListening(self) -> None:
-        """Start to receive datagrams."""
+    def _prepare_socket(self) -> None:
         reduce_ancillary(self._socket, destination=self._wildcard)
         with suppress(OSError):  # a kernel without GRO
             self._socket.setsockopt(SOL_UDP, UDP_GRO, 1)
-        self._plain.filter.begin()
-        self._plain.connected = 1  # so that it can be stopped without having listened
-        self._loop.watch(self._socket.fileno(), EPOLLIN, self._serve)
-
-    def stopListening(self) -> None:
-        """Reply to waiting datagrams, then close the socket."""
-        descriptor = self._socket.fileno()
-        answer_backlog(self._protocol.counters, lambda: self._serve(descriptor, EPOLLIN))
-        self._leave()
-        self._plain.stopListening()
-        self._batch.close()
-
-    def release(self) -> None:
-        """Leave the open socket to another port, with the datagrams waiting in it."""
-        self._leave()
-        prepare(self._socket)
-        self._plain.release()
-        self._batch.close()
 
     def discard(self) -> None:
-        """Free the batch of a lane that was not started."""
+        """Free the batch."""
         self._batch.close()
 
     def forget(self) -> None:
         """Clear caches: access lists, or our own ports or addresses, have changed."""
-        self._gate_cache.forget()
+        super().forget()
         self._batch.honest.clear()
-        self._plain.forget()
 
     def _serving(self) -> Ready:
         """Create the function that serves a turn. Most turns have one datagram, of an admitted source.
@@ -163,25 +125,6 @@ class DatagramLane:
                 batch.clear(count)
 
         return serve
-
-    def _failed(self, descriptor: int) -> None:
-        """Ignore a failure, as the plain path does; after A_TURN consecutive failures, pause for REST seconds."""
-        self._failures += 1
-        if self._failures >= A_TURN and self._resume is None:
-            self._loop.forget(descriptor)
-            self._loop.yield_to_reactor()
-            self._resume = self._plain.reactor.callLater(REST, self._serve_again)
-
-    def _serve_again(self) -> None:
-        self._resume = None
-        self._loop.watch(self._socket.fileno(), EPOLLIN, self._serve)
-
-    def _leave(self) -> None:
-        if self._resume is not None:
-            self._resume.cancel()
-            self._resume = None
-        else:
-            self._loop.forget(self._socket.fileno())
 
     def _answer(self, descriptor: int, count: int) -> None:
         """Reply to a turn: to one source at once, to many admitted sources at once, or slot by slot."""
@@ -306,22 +249,3 @@ class DatagramLane:
             for slot in slots:
                 place = slice(slot * ROOM, slot * ROOM + lengths[slot])  # a reply of another length raises ValueError
                 data[place] = transform(data[place].tobytes())
-
-    def _count(self, datagrams: int, size: int) -> None:
-        counters = self._protocol.counters
-        counters.datagrams_in += datagrams
-        counters.bytes_in += size
-        counters.datagrams_out += datagrams
-        counters.bytes_out += size
-
-    def _refuse(self, refusal: Refusal, datagrams: int, size: int) -> None:
-        counters = self._protocol.counters
-        counters.datagrams_in += datagrams
-        counters.bytes_in += size
-        counters.refuse(refusal, datagrams)
-
-    def _uncount(self, datagrams: int, size: int) -> None:
-        counters = self._protocol.counters
-        counters.datagrams_out -= datagrams
-        counters.bytes_out -= size
-        counters.refuse(Refusal.SEND, datagrams)

@@ -24,6 +24,7 @@ from echod.measurement.stamp import HMAC_SIZE, truncated_hmac
 
 UNRECOGNIZED, MALFORMED, INTEGRITY = 0x80, 0x40, 0x20
 """The flags U, M and I (RFC 8972 4)."""
+FIRST_FLAGS: Final = UNRECOGNIZED  #: the first byte after a base packet if TLVs follow; otherwise it is padding
 HEADER: Final = 4  #: bytes before the value
 MOST: Final = 64  #: TLVs of a packet that are processed; the kinds are 11. A datagram could hold 16,000
 
@@ -34,6 +35,7 @@ DIRECT_MEASUREMENT: Final = 5
 HMAC: Final = 8
 TOKEN: Final = 253  #: of a public reflector; a type for private use (RFC 8972 5.1)
 
+_FIRST: Final = bytes([FIRST_FLAGS])
 _HEADER: Final = struct.Struct("!BBH")
 _COUNTERS: Final = struct.Struct("!III")
 _SIZES: Final = {
@@ -113,9 +115,24 @@ def token_in(tlvs: list[Tlv]) -> bytes | None:
     return next((each.value for each in tlvs if each.kind == TOKEN and not each.is_malformed), None)
 
 
+def has_tlv(rest: bytes | memoryview, kind: int) -> bool:
+    """Whether `tlvs_of` a packet would include one of a kind. It makes no objects."""
+    at = 0
+    for _ in range(MOST):
+        if len(rest) - at < HEADER:
+            return False
+        _, found, length = _HEADER.unpack_from(rest, at)
+        if found == kind:
+            return True
+        if _SIZES.get(found, length) != length:
+            return False
+        at += HEADER + length
+    return False
+
+
 def tlvs_of(rest: bytes) -> list[Tlv]:
     """The TLVs of the bytes after a base packet. The last one may be malformed. Empty if the bytes are padding."""
-    return list(_tlvs(rest)) if rest[:1] == b"\x80" else []
+    return list(_tlvs(rest)) if rest[:1] == _FIRST else []
 
 
 def answered_tlvs(rest: bytes) -> list[Tlv]:
@@ -138,23 +155,36 @@ def _tlvs(rest: bytes) -> Iterator[Tlv]:
 
 def reflect(rest: bytes, request_sequence: int, facts: ReflectorFacts, key: bytes | None = None) -> bytes:
     """The bytes of a reply after its base packet: as many as the request had. `key` is that of authenticated mode."""
-    found = tlvs_of(rest)
-    if not found:
+    if rest[:1] != _FIRST:
         return rest
     answer = bytearray(rest)
-    if key is not None and not _is_intact(rest, found, request_sequence, key):
+    if key is not None and not _is_intact(rest, found := tlvs_of(rest), request_sequence, key):
         for each in found:
             answer[each.at] |= INTEGRITY
-        return bytes(answer)
-    for each in found:
-        if each.is_malformed:
-            answer[each.at] |= MALFORMED
-        elif (value := _value(each, answer, facts, key)) is None:
-            answer[each.at] |= UNRECOGNIZED
-        else:
-            answer[each.at] = 0
-            answer[each.at + HEADER : each.at + HEADER + each.length] = value
+    else:
+        reflect_over(answer, facts, key)
     return bytes(answer)
+
+
+def reflect_over(tlvs: bytearray | memoryview, facts: ReflectorFacts, key: bytes | None = None) -> None:
+    """Write the TLVs of a reply over those of the request, whose HMAC is right if there is a `key`."""
+    at, size = 0, len(tlvs)
+    for _ in range(MOST):
+        if size - at < HEADER:
+            return
+        _, kind, length = _HEADER.unpack_from(tlvs, at)
+        end = at + HEADER + length
+        if end > size or _SIZES.get(kind, length) != length:
+            tlvs[at] |= MALFORMED
+            return
+        if kind == EXTRA_PADDING:  # the value stays
+            tlvs[at] = 0
+        elif kind not in _SIZES or (value := _value(kind, tlvs, at, facts, key)) is None:
+            tlvs[at] |= UNRECOGNIZED
+        else:
+            tlvs[at] = 0
+            tlvs[at + HEADER : end] = value
+        at = end
 
 
 def _is_intact(rest: bytes, found: list[Tlv], sequence: int, key: bytes) -> bool:
@@ -169,21 +199,20 @@ def _is_intact(rest: bytes, found: list[Tlv], sequence: int, key: bytes) -> bool
     return hmac.compare_digest(signed[0].value, expected)
 
 
-def _value(asked: Tlv, answer: bytearray, facts: ReflectorFacts, key: bytes | None) -> bytes | None:
-    """The value in the reply to a TLV, or None if it is not supported. `answer` is finished up to this TLV."""
-    if asked.kind == EXTRA_PADDING:
-        return asked.value
-    if asked.kind == TIMESTAMP_INFORMATION:
+def _value(kind: int, tlvs: bytearray | memoryview, at: int, facts: ReflectorFacts, key: bytes | None) -> bytes | None:
+    """The value in the reply to the TLV at a position, or None if it is not supported. Those before it are finished."""
+    if kind == TIMESTAMP_INFORMATION:
         return bytes([SYNCHRONIZED if facts.synchronized else FREE_RUNNING, SOFTWARE] * 2)
-    if asked.kind == CLASS_OF_SERVICE:
-        requested = asked.value[0] >> 2
+    if kind == CLASS_OF_SERVICE:
+        requested = tlvs[at + HEADER] >> 2
         dscp, ecn = facts.traffic_class >> 2, facts.traffic_class & 3
         refused = NOT_PERMITTED if requested else 0
         return (requested << 26 | dscp << 20 | ecn << 18 | refused << 16).to_bytes(4, "big")
-    if asked.kind == DIRECT_MEASUREMENT and facts.received is not None and facts.sent is not None:
-        return asked.value[:4] + struct.pack("!II", facts.received & 0xFFFF_FFFF, facts.sent & 0xFFFF_FFFF)
-    if asked.kind == TOKEN:
+    if kind == DIRECT_MEASUREMENT and facts.received is not None and facts.sent is not None:
+        sent = int.from_bytes(tlvs[at + HEADER : at + HEADER + 4], "big")
+        return _COUNTERS.pack(sent, facts.received & 0xFFFF_FFFF, facts.sent & 0xFFFF_FFFF)
+    if kind == TOKEN:
         return facts.token
-    if asked.kind == HMAC and key is not None:
-        return truncated_hmac(key, facts.sequence.to_bytes(4, "big"), bytes(answer[: asked.at]))
+    if kind == HMAC and key is not None:
+        return truncated_hmac(key, facts.sequence.to_bytes(4, "big"), bytes(tlvs[:at]))
     return None

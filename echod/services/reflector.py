@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from echod.escaping import system_error
+from echod.in_place import InPlaceReplies
 from echod.measurement.clock_quality import CachedClockQuality
 from echod.measurement.reflector_sessions import ReflectorSessions
 from echod.measurement.reflector_tokens import ReflectorTokens
 from echod.measurement.stamp import UNKNOWN_TTL, Answer, Authenticated, PacketFormat, Unauthenticated
+from echod.measurement.stamp_in_place import StampInPlace
 from echod.measurement.stamp_tlvs import TOKEN, ReflectorFacts, reflect, tlv, tlvs_of, token_in
 from echod.measurement.timestamps import error_estimate, ntp, ptp
 from echod.model import Arrival, Context, Peer, Service
@@ -93,6 +95,12 @@ class Reflector(Service):
         """Continue the sessions: a sender would take a new count for loss."""
         if self._sessions is not None and predecessor._sessions is not None:
             self._sessions.take_over_from(predecessor._sessions)
+
+    def in_place(self) -> InPlaceReplies | None:
+        """The replies of the simplest mode for the fast path: without sessions, key and tokens."""
+        if self._sessions is not None or self._tokens is not None or self._format.key is not None:
+            return None
+        return StampInPlace(self.context.wall_clock_ns, self._quality, is_ptp=self._is_ptp)
 
     def datagram(self, request: bytes, peer: Peer, arrival: Arrival, reply: Callable[[bytes], object]) -> None:
         """Reply to a test packet. Its receive time is the kernel's; that of the reply is taken last of all."""

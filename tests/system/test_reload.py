@@ -20,6 +20,7 @@ import pytest
 
 from echod.address import parse
 from echod.client.admin import Administrator, RequestRefused
+from echod.measurement.stamp import Request, Unauthenticated
 from tests.contract.matrix import data, exactly, rest
 from tests.daemon import ECHOCTL, SECONDS, Daemon, eventually, free_port, run
 
@@ -385,6 +386,37 @@ def test_show_is_changed_by_a_reload(daemon):
         assert served(client)
     assert [line.partition(" ")[0] for line in daemon.stdout.text if line.endswith(": second")] == ["tcp", "udp"]
     assert not [line for line in daemon.stdout.text if not line.endswith(": second")]
+
+
+def test_a_reflector_changes_its_mode_and_its_output(daemon):
+    """Some modes are on the fast path; each keeps the socket, and the packets that wait in it."""
+    daemon.write(
+        ('tcp://127.0.0.1:PORT", "'.replace("PORT", str(daemon.port)), ""),
+        ("[services.echo]", "[services.r]\nkind = 'reflector'"),
+    )
+    daemon.write((f', "unix://{daemon.dir}/echo.sock"', ""))
+    daemon.reload()
+    stamp = Unauthenticated()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(SECONDS)
+        client.connect(("127.0.0.1", daemon.port))
+
+        def sequences() -> list[int]:
+            for _ in range(3):
+                client.send(stamp.request(Request(9, 1, 0x8001, 1)))
+            return [answer.sequence for _ in range(3) if (answer := stamp.parse_answer(client.recv(2000)))]
+
+        kind = "kind = 'reflector'"
+        for old, new, expected in (
+            (kind, kind, [9, 9, 9]),
+            (kind, f"{kind}\nstateful = true", [0, 1, 2]),
+            ("stateful = true", "stateful = false", [9, 9, 9]),
+            ("stateful = false", "show = 'hex'", [9, 9, 9]),
+            ("show = 'hex'", "timestamps = 'ptp'", [9, 9, 9]),
+        ):
+            daemon.write((old, new))
+            daemon.reload()
+            assert sequences() == expected
 
 
 def test_whoami_gets_all_packet_information_after_echo(daemon):

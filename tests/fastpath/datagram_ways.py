@@ -1,0 +1,115 @@
+"""Both paths of UDP side by side: a socket on the fast path and one on the plain path, served by hand."""
+
+from __future__ import annotations
+
+import ipaddress
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from twisted.internet.task import Clock
+
+from echod.address import parse
+from echod.daemon.fast_path import udp_port
+from echod.fastpath.udp_lane import UDPLane
+from echod.gate.access import Access
+from echod.gate.datagrams import DatagramGate
+from echod.gate.limits import Limits, Rate
+from echod.model import Service
+from echod.transports import udp
+from echod.transports.datagram import ServiceDatagrams
+
+SOURCES = ("127.0.1.1", "127.0.1.2", "127.0.2.1", "127.0.3.1")  # three networks; the last is denied
+RATE = Rate(20, 40)
+
+
+class Reactor(Clock):
+    """A reactor that watches no socket: the test says when one is ready."""
+
+    def addReader(self, reader: object) -> None:
+        """As IReactorFDSet's."""
+
+    removeReader = addReader
+
+
+class Loop:
+    """A fast-path loop that watches no socket."""
+
+    def watch(self, *_: object) -> None:
+        """As Loop's."""
+
+    forget = yield_to_reactor = watch
+
+
+class Way:
+    """One of both paths: a socket, its gate and its counters."""
+
+    def __init__(self, service: Service, url: str, rate: Rate, *, plane: bool, own_port: int) -> None:
+        self.clock = Reactor()
+        allow = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1")]
+        access = Access(allow, [ipaddress.ip_network("127.0.3.0/24")])
+        gate = DatagramGate(access, Limits(rate=rate), self.clock.seconds, own_ports={own_port})
+        self.protocol = ServiceDatagrams(service, gate=gate)
+        (bound,) = udp.TRANSPORT.bind(None, parse(url))
+        reactor: Any = self.clock
+        self.port = udp.TRANSPORT.listen(reactor, bound, parse(url), self.protocol, bound.close)
+        self.socket = bound
+        self.lane: UDPLane | None = None
+        if plane:
+            lane = udp_port(Loop(), self.port)  # type: ignore[arg-type]
+            assert isinstance(lane, UDPLane)
+            self.lane = lane
+        (self.lane or self.port).startListening()
+
+    def turn(self) -> None:
+        """Serve once, as if the socket was ready."""
+        if self.lane is not None:
+            self.lane._serve(self.socket.fileno(), select.EPOLLIN)
+        else:
+            self.port.doRead()
+
+    def serve(self, sent: int) -> None:
+        """Serve until `sent` datagrams in total have arrived: loopback is slow on a busy machine."""
+        while self.protocol.counters.datagrams_in < sent:
+            assert select.select([self.socket], [], [], 10)[0], "a datagram is lost"
+            self.turn()
+
+    @property
+    def told(self) -> dict[str, int]:
+        """Its counters."""
+        return self.protocol.counters.figures()
+
+
+@contextmanager
+def both(service: Service, url: str, rate: Rate) -> Iterator[tuple[Way, Way, list[list[socket.socket]]]]:
+    """Both paths, and for each path a client of every source; the second client's port is one of echod's own."""
+    with ExitStack() as stack:
+        clients: list[list[socket.socket]] = []
+        for _ in range(2):
+            clients.append([])
+            for host in SOURCES:
+                client = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                client.bind((host, 0))
+                client.setblocking(False)
+                clients[-1].append(client)
+        ways = [
+            Way(service, url, rate, plane=plane, own_port=clients[plane][1].getsockname()[1]) for plane in (False, True)
+        ]
+        for way in ways:
+            stack.callback((way.lane or way.port).stopListening)
+        yield ways[0], ways[1], clients
+
+
+def answers(clients: list[socket.socket], due: int) -> list[list[tuple[bytes, Any]]]:
+    """The datagrams that each client received, with their source host, after `due` replies in total."""
+    found: list[list[tuple[bytes, Any]]] = [[] for _ in clients]
+    while sum(map(len, found)) < due:
+        ready = select.select(clients, [], [], 10)[0]
+        assert ready, "a reply is lost"
+        for client in ready:
+            data, name = client.recvfrom(70_000)
+            found[clients.index(client)].append((data, name[0]))
+    assert not select.select(clients, [], [], 0)[0]
+    return found
