@@ -169,10 +169,9 @@ class StampProbes:
 
     def _reflected(self, number: int, answer: Answer, data: bytes) -> Recognized | str:
         size = self.size(number)
-        if size < BASE:
-            right = len(data) in (TWAMP_LIGHT_REPLY, BASE)
-            return Recognized(Replier.REFLECTOR, number, answer) if right else f"{size} bytes were sent"
         base = self._format.base
+        if self._has_own_padding(data, size):
+            return Recognized(Replier.REFLECTOR, number, answer)
         asked, got = self._packet(number)[base:], data[base:]
         if self.token is not None and (token := token_in(answered_tlvs(got))) is not None:
             self.token = token
@@ -188,6 +187,15 @@ class StampProbes:
             if each.kind == DIRECT_MEASUREMENT and not each.flags:
                 counters = counters_of(each.value)[1:]
         return Recognized(Replier.REFLECTOR, number, answer, counters)
+
+    def _has_own_padding(self, data: bytes, size: int) -> bool:
+        """Whether a reply is one of TWAMP Light, whose reflectors may choose size and padding (RFC 5357 4.2.1).
+
+        A STAMP reflector returns the size and the padding of the probe, so here only zeros count as own padding.
+        """
+        if size < BASE:
+            return True
+        return self._format.key is None and self.token is None and not any(data[TWAMP_LIGHT_REPLY:])
 
     def _in_upper_case(self, data: bytes) -> list[int]:
         """The numbers of probes whose sequence numbers `upper` would have changed to that of `data`."""

@@ -24,7 +24,7 @@
 
 MBZ is zero when sent, and ignored when received. Everything after the base packet is padding or TLVs
 (`echod.measurement.stamp_tlvs`). A TWAMP Light request has the first 14 bytes and padding, and the reply to it has the
-first 41 bytes of a STAMP reply (RFC 8762 4.6).
+first 41 bytes of a STAMP reply (RFC 8762 4.6). Some reflectors leave out the last three, with the TTL.
 
 The HMAC is HMAC-SHA-256, truncated to its first 16 bytes, over the 96 bytes before it (RFC 8762 4.4).
 """
@@ -40,6 +40,7 @@ BASE: Final = 44  #: bytes of an unauthenticated packet
 AUTHENTICATED_BASE: Final = 112  #: bytes of an authenticated packet
 TWAMP_LIGHT_REQUEST: Final = 14  #: bytes of the shortest TWAMP Light request
 TWAMP_LIGHT_REPLY: Final = 41  #: bytes of the shortest TWAMP Light reply
+REPLY_WITHOUT_TTL: Final = 38  #: bytes of the shortest reply that is parsed
 HMAC_SIZE: Final = 16
 COVERED: Final = 96  #: bytes of an authenticated packet that its HMAC covers
 UNKNOWN_TTL: Final = 255  #: the TTL of a request that the reflector cannot tell (RFC 5357 4.2.1)
@@ -117,8 +118,10 @@ class Unauthenticated:
         return _REPLY.pack(*packet)
 
     def parse_answer(self, data: bytes) -> Answer | None:
-        """The reply, or None if it has fewer than 41 bytes."""
-        return Answer(*_TWAMP_LIGHT_REPLY.unpack_from(data)) if len(data) >= TWAMP_LIGHT_REPLY else None
+        """The reply, or None if it has fewer than 38 bytes. With fewer than 41 it has no TTL, which is unknown."""
+        if len(data) < REPLY_WITHOUT_TTL:
+            return None
+        return Answer(*_TWAMP_LIGHT_REPLY.unpack_from(data.ljust(TWAMP_LIGHT_REPLY, bytes([UNKNOWN_TTL]))))
 
 
 class Authenticated:

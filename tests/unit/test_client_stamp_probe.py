@@ -103,6 +103,21 @@ def test_a_twamp_light_reflector_is_recognized():
     assert (found.replier, found.counters) == (Replier.REFLECTOR, None)
 
 
+@pytest.mark.parametrize("size", [14, 30, 44, 64, 200])
+@pytest.mark.parametrize("padding", [0, 2, 8, 26, 1458])
+def test_a_twamp_light_reflector_may_choose_its_padding(size, padding):
+    """That of twampy: 38 bytes without a TTL, its own number, and zeros of any length."""
+    probes = make(size)
+    answer = answered_by(Reflector(context=CONTEXT), probes.request(1, NOW).ljust(BASE, bytes(1)))
+    reply = bytes(4) + answer[4:14] + bytes(2) + answer[16:38] + bytes(padding)
+    found = probes.recognize(reply, sent=1)
+    assert (found.replier, found.number, found.counters) == (Replier.REFLECTOR, 1, None)
+    assert found.answer.ttl == (0 if padding > 2 else 255)
+    assert isinstance(probes.recognize(reply[:37], sent=1), str)
+    if size >= BASE:
+        assert isinstance(probes.recognize(reply.ljust(70, bytes(1))[:-1] + b"x", sent=1), str)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.integers(16, 200), st.integers(1, 2**32 - 1), st.integers(0, 2**62), st.integers(0, 2**32))
 def test_echo_and_upper_are_recognized_for_any_number_and_time(size, number, now, seed):
