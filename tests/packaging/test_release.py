@@ -71,8 +71,8 @@ def test_a_release_is_complete_and_a_second_one_is_refused(tree):
     ended = release(tree, VERSION)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     chapter = (tree / "CHANGELOG.md").read_text("utf-8").partition(f"## {VERSION} (")[2]
-    assert 0 < chapter.index("### Added") < chapter.index("### Fixed")
-    assert not list((tree / "newsfragments").glob("*.feature.md"))
+    assert 0 < chapter.index("### Added") < chapter.index("#### Services") < chapter.index("#### TLS")
+    assert {path.name for path in (tree / "newsfragments").rglob("*.md")} == {"README.md", "template.md"}
     tags = subprocess.run(["git", "tag"], cwd=tree, check=True, capture_output=True, text=True).stdout
     assert tags.split() == [f"v{VERSION}"]
     first = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tree / "dist").iterdir()}
