@@ -1,6 +1,7 @@
 # The developer's commands; `make help` lists them. They need only make and a Python with venv on PATH.
-# Each installs its requirements in .venv once, and again when setup.cfg changes. PYTHON=python3.13 selects the Python,
-# pip's own PIP_* variables select the package index, and ARGS="…" is passed to the program.
+# Each installs its requirements in .venv once, and again when setup.cfg or the native helper changes.
+# PYTHON=python3.13 selects the Python, pip's own PIP_* variables select the package index, and ARGS="…" is passed to
+# the program.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,6 +9,8 @@ BIN := $(VENV)/bin
 # Half of a test is waiting for a process or a timer, so two tests run for each processor; JOBS=0 runs one after another.
 JOBS ?= $(shell expr 2 '*' $$(nproc))
 PARALLEL = -n $(JOBS) --dist loadgroup
+# What an installation depends on: it also compiles the native helper, if a compiler is there.
+INSTALLED = setup.cfg setup.py pyproject.toml echod/fastpath/native_helper.c
 TYPED = echod twisted/plugins bench completion docs tests
 
 .DEFAULT_GOAL := help
@@ -106,11 +109,11 @@ $(BIN)/python:
 	@$(PYTHON) -m venv --clear $(VENV)
 
 # Each set of requirements includes those before it: after `make lint` the other commands run offline.
-$(VENV)/.runtime: $(BIN)/python setup.cfg pyproject.toml
+$(VENV)/.runtime: $(BIN)/python $(INSTALLED)
 	$(call install,.)
-$(VENV)/.test: $(BIN)/python setup.cfg pyproject.toml
+$(VENV)/.test: $(BIN)/python $(INSTALLED)
 	$(call install,.[test],$(VENV)/.runtime)
-$(VENV)/.dev: $(BIN)/python setup.cfg pyproject.toml
+$(VENV)/.dev: $(BIN)/python $(INSTALLED)
 	$(call install,.[dev],$(VENV)/.runtime $(VENV)/.test)
 
 # Without editable_mode=compat, twistd does not find the plugin.

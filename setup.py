@@ -1,4 +1,9 @@
-"""The part of the metadata that setup.cfg cannot express: README.md with links that work on the package index."""
+"""The parts that setup.cfg cannot express: README.md with links that work on the package index, and the native helper.
+
+The native helper (echod/fastpath/native_helper.c) is optional: if it cannot be compiled, the installation continues
+without it. It uses nothing of Python, so one wheel serves every version of Python. A wheel without it is for every
+platform.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +11,29 @@ import re
 from configparser import ConfigParser
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
 
 TOP = Path(__file__).parent
+HELPER = "echod.fastpath.libnative_helper"
+
+
+class Library(build_ext):
+    """Builds a plain shared library instead of an extension module."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """The library's path, without the version of Python in its name."""
+        return fullname.replace(".", "/") + ".so"
+
+
+class Wheel(bdist_wheel):
+    """A wheel for all versions of Python."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """The tag of the wheel: for one platform only if the library was compiled."""
+        compiled = any(Path(self.bdist_dir).rglob("libnative_helper.so"))
+        return ("py3", "none", super().get_tag()[2] if compiled else "any")
 
 
 def with_absolute_links(markdown: str, url: str) -> str:
@@ -25,4 +50,10 @@ if __name__ == "__main__":
     settings = ConfigParser()
     settings.read(TOP / "setup.cfg", encoding="utf-8")
     readme = (TOP / "README.md").read_text("utf-8")
-    setup(long_description=with_absolute_links(readme, settings["metadata"]["url"]))
+    source = HELPER.rpartition(".")[0].replace(".", "/") + "/native_helper.c"
+    helper = Extension(HELPER, [source], extra_compile_args=["-O3"], optional=True)
+    setup(
+        long_description=with_absolute_links(readme, settings["metadata"]["url"]),
+        ext_modules=[helper],
+        cmdclass={"build_ext": Library, "bdist_wheel": Wheel},
+    )

@@ -11,7 +11,7 @@ from bench.workloads import WORKLOADS
 PANELS = ("tcp-64", "tcp-bulk", "connect", "udp-64")
 """The workloads in the chart, if they were measured."""
 
-OMITTED = ("echod-off", "c-gro")
+OMITTED = ("echod-python", "echod-off", "c-gro")
 """Peers left out of the chart: they compare variants of echod, or belong to one other workload."""
 
 WIDTH, LABEL, VALUE = 760, 150, 70

@@ -55,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.pairs", description=__doc__.partition("\n")[0])
     parser.add_argument("before", type=Path, metavar="BEFORE", help="the other checkout, or the same")
     parser.add_argument("--only", default="tcp-64,connect,udp-64,udp-1", help="workloads, separated by commas")
-    parser.add_argument("--peer", choices=("echod", "echod-off"), default="echod-off", help="the variant (echod-off)")
+    parser.add_argument(
+        "--peer", choices=("echod", "echod-python", "echod-off"), default="echod-off", help="the variant (echod-off)"
+    )
     parser.add_argument("--against", metavar="PEER", help="compare this checkout with this peer instead of BEFORE")
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.15, help="length of a slice")

@@ -73,7 +73,7 @@ def _versions(kit: Kit, servers: Sequence[Server]) -> dict[str, str]:
     """The versions of the servers that take part, as they print them."""
     keys = {server.key for server in servers}
     asked = {"cc": [machine.program("cc", "gcc", "clang") or "cc", "--version"]}
-    if keys & {"echod", "echod-off"}:
+    if keys & {"echod", "echod-python", "echod-off"}:
         asked["echod"] = [*kit.echod, "--version"]
     if "go" in keys:
         asked["go"] = [machine.program("go") or "go", "version"]

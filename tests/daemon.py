@@ -30,6 +30,7 @@ from echod.testing.daemon_process import DaemonProcess, StartedByWith
 
 TOP: Final = Path(__file__).parents[1]
 SECONDS: Final = output.SECONDS  #: the time limit of every wait of a test
+PLANE: Final = os.environ.get("PLANE", "auto")  #: "python": the fast path without its native helper
 ECHOD: Final = (sys.executable, "-W", "error", "-m", "echod")
 TWISTD: Final = (sys.executable, "-W", "error", "-c", "from twisted.scripts.twistd import run; run()")
 ECHOCTL: Final = (sys.executable, "-W", "error", "-m", "echod.client.main")
@@ -67,7 +68,7 @@ class Daemon(StartedByWith):
         files: Mapping[str, bytes] | None = None,
     ) -> None:
         self.urls: list[tuple[str, str]] = []
-        self._config = config
+        self._config = config and config.replace('plane = "auto"', f'plane = "{PLANE}"')
         self._listen = tuple(listen)
         self._options = tuple(options)
         self._command = tuple(command)

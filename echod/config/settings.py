@@ -22,7 +22,7 @@ from echod.tls.profiles import Profile
 if TYPE_CHECKING:
     from echod.tls.server import ServerContexts
 
-Plane = Literal["auto", "off"]
+Plane = Literal["auto", "python", "off"]
 ClientCertificate = Literal["required", "optional"]
 LogFormat = Literal["auto", "text", "json", "journal"]
 LogLevel = Literal["debug", "info", "warn", "error", "critical"]
@@ -39,7 +39,7 @@ class Daemon:
 
     workers: int | Auto = 1  #: processes that share every address; "auto" is one for each usable CPU
     drain: float = 10.0  #: seconds that a stop or a reload waits for open connections
-    plane: Plane = "auto"  #: "off" disables the fast path
+    plane: Plane = "auto"  #: "off" disables the fast path, "python" its native helper
     log_format: LogFormat = "auto"  #: "auto" is journal under systemd, text otherwise
     log_level: LogLevel = "info"
     landlock: bool = False  #: whether the kernel restricts the process to the files and ports of its start

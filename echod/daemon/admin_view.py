@@ -159,6 +159,7 @@ class DaemonView:
             "uptime": round(self._clock() - self._began, 3),
             "ready": daemon.serving,
             "plane": figures["plane"] > 0,
+            "native": figures["native"] > 0,
             **workers,
             "files": [str(path) for path in daemon.configuration.sources],
             "awaited": self.awaited(),

@@ -170,7 +170,7 @@ class Assembler:
 
         Raises ResourceRefused.
         """
-        if running is not None and configuration.daemon.plane == "auto":
+        if running is not None and configuration.daemon.plane != "off":
             return running
         plane = self._fast_path.loop(configuration)
         if plane is not None:

@@ -29,10 +29,11 @@ def at_the_next_start(begun_with: Configuration, configuration: Configuration) -
     """A line for each changed key that takes effect only at the next start."""
     before, now = begun_with.daemon, configuration.daemon
     values = (
-        ("landlock", before.landlock, now.landlock, "true" if now.landlock else "false"),
-        ("workers", before.workers, now.workers, str(now.workers)),
+        ("landlock", before.landlock != now.landlock, "true" if now.landlock else "false"),
+        ("workers", before.workers != now.workers, str(now.workers)),
+        ("plane", {before.plane, now.plane} == {"auto", "python"}, now.plane),  # "off" takes effect at once
     )
-    return [f"daemon.{key}: {text} takes effect at the next start" for key, old, new, text in values if old != new]
+    return [f"daemon.{key}: {text} takes effect at the next start" for key, differs, text in values if differs]
 
 
 def explained(lines: tuple[str, ...], *, confined: bool) -> tuple[str, ...]:

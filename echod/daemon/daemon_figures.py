@@ -53,9 +53,12 @@ def flush_counters_in_steps(daemon: CountingDaemon) -> Iterator[None]:
 
 
 def process_figures(daemon: CountingDaemon) -> Mapping[str, int]:
-    """The counters and gauges of this process alone, by name. `plane` is whether the fast path runs."""
+    """The counters and gauges of this process alone, by name. `plane` is whether the fast path runs, and
+    `native` whether its native helper serves connections.
+    """
     return {
         "plane": int(daemon.shared.plane is not None),
+        "native": int(daemon.shared.plane is not None and daemon.shared.plane.is_native),
         "lines_lost": sum(output.lost for output in daemon.outputs),
         "lines_suppressed": daemon.log.suppressed,
         "events_lost": daemon.events.failures,

@@ -8,10 +8,11 @@ from typing import Any
 from echod.config.settings import Configuration
 from echod.daemon.running_service import ResourceRefused
 from echod.escaping import system_error
-from echod.fastpath import syscalls
+from echod.fastpath import native_helper, syscalls
 from echod.fastpath.datagram_lane import DatagramLane
 from echod.fastpath.in_place_lane import InPlaceLane
 from echod.fastpath.loop import Loop
+from echod.fastpath.native_loop import NativeLoop
 from echod.fastpath.stream_lane import StreamLane
 from echod.fastpath.syscall_check import refusal_message, refusals
 from echod.fastpath.udp_lane import UDPLane
@@ -39,7 +40,9 @@ class FastPath:
         if self._refusals:
             return None
         try:
-            return Loop(self._reactor)
+            if configuration.daemon.plane == "python" or native_helper.library is None:
+                return Loop(self._reactor)
+            return NativeLoop(self._reactor)
         except OSError as error:
             raise ResourceRefused(f"daemon.plane: {system_error(error)}") from error
 

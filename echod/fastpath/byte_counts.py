@@ -1,18 +1,20 @@
 """Counts the bytes received and sent on each connection of a lane, and adds them to the listener's counters.
 
-A message costs one addition, to `carried`. Everything else is computed on request.
+A message costs one addition, here or in the native helper. Everything else is computed on request.
 """
 
 from __future__ import annotations
 
 from echod.events import Counters
+from echod.fastpath.native_helper import StreamHelper
 
 
 class ByteCounts:
-    """Byte counts by descriptor. The lane adds received bytes to `carried`."""
+    """Byte counts by descriptor. The lane adds received bytes to `carried`; `helper` counts what it receives itself."""
 
-    def __init__(self, counters: Counters) -> None:
-        self.carried: list[int] = []  #: received bytes
+    def __init__(self, counters: Counters, helper: StreamHelper | None = None) -> None:
+        self.carried: list[int] = []  #: received bytes, without those of the helper
+        self._helper = helper
         self._grown: dict[int, int] = {}  # difference between the replies and the received bytes
         self._settled: dict[int, tuple[int, int]] = {}  # received and sent bytes that the counters have already
         self._counters = counters
@@ -22,6 +24,8 @@ class ByteCounts:
         while descriptor >= len(self.carried):
             self.carried.append(0)
         self.carried[descriptor] = 0
+        if self._helper is not None:
+            self._helper.begin(descriptor)
 
     def grow(self, descriptor: int, by: int) -> None:
         """Count a reply that is `by` bytes longer than its request (or shorter, if negative)."""
@@ -30,6 +34,8 @@ class ByteCounts:
     def of(self, descriptor: int, unsent: int) -> tuple[int, int]:
         """The received and the sent bytes, given that `unsent` bytes are pending."""
         came = self.carried[descriptor]
+        if self._helper is not None:
+            came += self._helper.carried(descriptor)
         return came, came + self._grown.get(descriptor, 0) - unsent
 
     def flush_counters(self, descriptor: int, unsent: int) -> None:
@@ -44,8 +50,7 @@ class ByteCounts:
         return total
 
     def _bring(self, descriptor: int, unsent: int) -> tuple[int, int]:
-        came = self.carried[descriptor]
-        gone = came + self._grown.get(descriptor, 0) - unsent
+        came, gone = self.of(descriptor, unsent)
         came_before, gone_before = self._settled.get(descriptor, (0, 0))
         self._counters.bytes_in += came - came_before
         self._counters.bytes_out += gone - gone_before

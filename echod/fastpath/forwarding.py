@@ -10,6 +10,7 @@ Rules:
 * All other cases leave the loop and call a method: end of input, errors, short writes. `stream_lane` handles them.
 * Received bytes are counted even if a later call fails.
 * Sockets and pipes are set non-blocking. So a splice needs no flags, and a call with three arguments is faster.
+* With the native helper (`native_loop`), C does the same, and this code continues a connection that C cannot.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from twisted.logger import Logger
 from echod.events import Closing
 from echod.fastpath.byte_counts import ByteCounts
 from echod.fastpath.loop import Events, Loop, Ready, Round
+from echod.fastpath.native_helper import StreamHelper, What
 from echod.fastpath.pipes import Pipe, Pipes, Waiting
 from echod.model import Transform, identity
 from echod.transports.service_factory import ServiceFactory
@@ -51,14 +53,21 @@ class Forwarder(ABC):
         self._loop = loop
         self._factory = factory
         self._transform = transform
-        self._byte_counts = ByteCounts(factory.counters)
+        self._helper = self._native_helper()
+        self._byte_counts = ByteCounts(factory.counters, self._helper)
         self._most = factory.limits.buffer  # bytes of a read
+        if self._helper is not None:
+            self._helper.read_at_most(self._most)
         self._little = min(SMALL, self._most)  # bytes of a read after small messages
         self._room: list[int] = []  # bytes of the next read, by descriptor
         self._pipe: Pipe  # the shared pipe, set by `_pipes` at once and whenever it changes
         self._carry: Ready = self._carry_one
         self._change_all = self._changing()
         self._carry_all = self._splicing() if transform is identity else self._change_all
+
+    def _native_helper(self) -> StreamHelper | None:
+        """The native helper for the connections; None: Python forwards all bytes."""
+        return self._loop.stream_helper(self._transform, self._told)
 
     @abstractmethod
     def _keep(self, descriptor: int, left: int) -> None:
@@ -86,9 +95,27 @@ class Forwarder(ABC):
         """Limit reads to `size` bytes from now on."""
         self._most, self._little = size, min(SMALL, size)
         self._room[:] = [self._little] * len(self._room)
+        if self._helper is not None:
+            self._helper.read_at_most(size)
 
     def _use_pipe(self, pipe: Pipe) -> None:
         self._pipe = pipe
+        if self._helper is not None:
+            self._helper.use_pipe(pipe)
+
+    def _told(self, descriptor: int, what: int, received: int, sent: int) -> None:
+        """Act for a connection that the native helper cannot continue, as the loops below do (`native_helper.What`)."""
+        assert self._helper is not None
+        if what == What.END:
+            self._end(descriptor, Closing.DONE)
+        elif what == What.SHORT:
+            self._wait(descriptor, Waiting(received - sent, None, memoryview(self._helper.rest(sent, received))))
+        elif what == What.SHORT_IN_PIPE:
+            self._keep(descriptor, received - sent)
+        else:
+            if what == What.LOST_IN_PIPE:
+                self._pipes.empty(received)
+            self._reset(descriptor, Closing.LOST, received)
 
     def _carry_one(self, descriptor: int, events: int) -> None:
         self._carry_all([(descriptor, events)])

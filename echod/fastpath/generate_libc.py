@@ -1,4 +1,6 @@
-"""Declares the system calls of the fast path, and generates libc.py: `python -m echod.fastpath.generate_libc`.
+"""Declares the system calls of the fast path and the functions of its native helper, and generates libc.py.
+
+Run `python -m echod.fastpath.generate_libc` after a change.
 
 cffi needs 25 ms to parse these lines. The daemon imports the generated module instead, at every start.
 """
@@ -32,6 +34,21 @@ DECLARATIONS: Final = """
     ssize_t sendmsg(int, const struct msghdr *, int);
 """
 
+HELPER: Final = """
+    struct echod_lane { int kind, pipe_read, pipe_write; unsigned int most; };
+    struct echod_entry { uint64_t carried; struct echod_lane *lane; uint64_t large; };
+    struct echod_told { int descriptor, what, received, sent; };
+    struct echod_loop {
+        int epoll;
+        unsigned int size;
+        struct echod_entry *entries;
+        struct echod_told told[64];
+        char buffer[65536];
+    };
+    int echod_abi(void);
+    int echod_serve(struct echod_loop *, int, int);
+"""  # as in native_helper.c
+
 HEAD: Final = '"""Declarations of the C library. `python -m echod.fastpath.generate_libc` generates this module."""\n\n'
 GENERATED: Final = Path(__file__).with_name("libc.py")
 
@@ -41,7 +58,7 @@ def source() -> str:
     import cffi
 
     builder = cffi.FFI()
-    builder.cdef(DECLARATIONS)
+    builder.cdef(DECLARATIONS + HELPER)
     builder.set_source("echod.fastpath.libc", None)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "libc.py"

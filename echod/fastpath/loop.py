@@ -23,14 +23,16 @@ from contextlib import suppress
 from functools import partial
 from math import inf
 from time import monotonic
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from echod.fastpath.native_helper import StreamHelper, Told
 from echod.fastpath.timerfd import TimerDescriptor
+from echod.model import Transform
 from echod.transports.write_retry import WriteRetry
 
 _log = Logger()
@@ -56,9 +58,12 @@ def _unused(_descriptor: int, _events: int) -> None:
 class Loop:
     """Replaces the reactor's wait; with a reactor without epoll, it is one of its readers. Raises OSError."""
 
+    is_native: ClassVar[bool] = False  #: whether the native helper serves connections
+
     def __init__(self, reactor: Any) -> None:
         self._reactor: Any = reactor
         self._epoll = select.epoll()
+        self._poll: Callable[[float | None, int], Events] = self._epoll.poll
         self.ready: list[Ready] = []  #: the function that serves each descriptor
         self._rounds: list[Round] = []  # the function for a round that starts with the descriptor
         self._retry = WriteRetry(reactor)
@@ -100,7 +105,18 @@ class Loop:
             self._timer.close()
         self._epoll.close()
 
-    def watch(self, descriptor: int, events: int, ready: Ready, all_ready: Round | None = None) -> None:
+    def stream_helper(self, transform: Transform, told: Told) -> StreamHelper | None:
+        """The native helper for a lane; None: Python forwards all bytes. `told` acts when the helper cannot."""
+        return None
+
+    def watch(
+        self,
+        descriptor: int,
+        events: int,
+        ready: Ready,
+        all_ready: Round | None = None,
+        helper: StreamHelper | None = None,
+    ) -> None:
         """Call `ready(descriptor, events)` whenever the descriptor is ready for one of `events`.
 
         If a round starts with this descriptor, `all_ready` is called instead, with all pairs of the round.
@@ -113,7 +129,14 @@ class Loop:
         self._rounds[descriptor] = all_ready or self._one_by_one
         self._epoll.register(descriptor, events)
 
-    def change(self, descriptor: int, events: int, ready: Ready, all_ready: Round | None = None) -> None:
+    def change(
+        self,
+        descriptor: int,
+        events: int,
+        ready: Ready,
+        all_ready: Round | None = None,
+        helper: StreamHelper | None = None,
+    ) -> None:
         """Change the events and functions of a descriptor."""
         self.ready[descriptor] = ready
         self._rounds[descriptor] = all_ready or self._one_by_one
@@ -157,7 +180,7 @@ class Loop:
 
     def wait(self, timeout: float | None) -> None:
         """Serve descriptors until the reactor has work, for at most `timeout` seconds (None: no limit)."""
-        poll, rounds = self._epoll.poll, self._rounds
+        poll, rounds = self._poll, self._rounds
         self._reactor_due = timeout == 0  # then serve one round only
         wait = 0 if timeout == 0 else None
         if timeout:
@@ -166,7 +189,7 @@ class Loop:
             events = poll(wait, A_ROUND)
             if events:
                 rounds[events[0][0]](events)
-            if self._reactor_due or not events:
+            if self._reactor_due:
                 break
         if self._poller is not None:
             self._reactor.doPoll(0)
@@ -209,7 +232,7 @@ class Loop:
 
     def doRead(self) -> None:
         """Serve one round."""
-        if events := self._epoll.poll(0, A_ROUND):
+        if events := self._poll(0, A_ROUND):
             self._rounds[events[0][0]](events)
 
     def connectionLost(self, reason: object) -> None:

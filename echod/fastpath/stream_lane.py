@@ -193,7 +193,7 @@ class StreamLane(Forwarder):
         if self._factory.events.connections:
             self._peers[descriptor] = peer or self._accepting.peer()
         try:
-            self._loop.watch(descriptor, EPOLLIN, self._carry, self._carry_all)
+            self._loop.watch(descriptor, EPOLLIN, self._carry, self._carry_all, self._helper)
         except OSError:  # no memory, or above max_user_watches (epoll(7))
             self._reset(descriptor, Closing.LOST)
 
@@ -235,7 +235,7 @@ class StreamLane(Forwarder):
             del self._waiting[descriptor]
             self._factory.mark.change(-waiting.whole)
             self._pipes.give_back(waiting)
-            self._loop.change(descriptor, EPOLLIN, self._carry, self._carry_all)
+            self._loop.change(descriptor, EPOLLIN, self._carry, self._carry_all, self._helper)
 
     def _end(self, descriptor: int, reason: Closing, unsent: int = 0) -> None:
         """Close a connection and report it; `unsent` and pending bytes were received but not sent."""

@@ -46,6 +46,9 @@ class TlsLane(StreamLane):
         self._engines: dict[int, TlsEngine] = {}
         self._carry_all = self._change_all = self._decrypting()
 
+    def _native_helper(self) -> None:
+        return None  # it does not know TLS
+
     def _adopt(self, detached: Detached, host: bytes, facts: Facts) -> None:
         """Carry a connection whose handshake is complete. Data may have arrived with its last message."""
         descriptor = detached.socket.detach()

@@ -36,7 +36,7 @@ CHECKED: Final = 0.5  #: seconds between two checks for workers that do not resp
 ANSWERED: Final = 2.0  #: seconds to wait for the figures of a worker; a hung one does not stop the admin interface
 AGAIN: Final = 0.05  #: seconds until a change is tried again, if another one is being prepared
 KILLED_AFTER: Final = 1.0  #: seconds between `abandon` and the kill of what is left
-GAUGES: Final = ("connections", "plane")  #: figures that end with their worker; the others only grow
+GAUGES: Final = ("connections", "plane", "native")  #: figures that end with their worker; the others only grow
 
 
 class Supervisor:

@@ -1,13 +1,16 @@
-"""Each test of one listener runs on the fast path and on the plain path, over TCP and over a Unix socket."""
+"""Each test of one listener runs on the fast path, in Python and in C, and on the plain path; over TCP and Unix."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.fastpath.listener import listener, needs_the_plane
+from tests.fastpath.listener import listener, needs_the_helper, needs_the_plane
+
+PLANE = pytest.param("plane", marks=needs_the_plane)
+NATIVE = pytest.param("native", marks=needs_the_helper)
 
 
-@pytest.fixture(params=[pytest.param("plane", marks=needs_the_plane), "plain"])
+@pytest.fixture(params=[PLANE, NATIVE, "plain"])
 def way(request):
     return request.param
 

@@ -17,8 +17,9 @@ from twisted.internet.task import Clock
 
 from echod.daemon.fast_path import lane_class
 from echod.events import Events
-from echod.fastpath import syscalls
+from echod.fastpath import native_helper, syscalls
 from echod.fastpath.loop import Loop
+from echod.fastpath.native_loop import NativeLoop
 from echod.fastpath.stream_lane import StreamLane
 from echod.gate.access import Access
 from echod.gate.connections import ConnectionGate
@@ -38,6 +39,9 @@ STALL: Final = 10.0
 IDLE: Final = 100.0
 TURNS: Final = 20  # turns after which everything that needs no client has happened
 
+LOOPS: Final = {"plane": Loop, "native": NativeLoop}  # the fast path in Python, and with the native helper
+needs_the_helper = pytest.mark.skipif(native_helper.library is None, reason="the native helper was not compiled")
+both_loops = pytest.mark.parametrize("way", ["plane", pytest.param("native", marks=needs_the_helper)])
 needs_the_plane = pytest.mark.skipif(not syscalls.available, reason="the fast path is not available")
 
 
@@ -81,8 +85,8 @@ class Listener:
         plain = port(reactor, listening, self.factory, reserve, listening.close)
         self.port: Any = plain
         self.loop: Loop | None = None
-        if way == "plane" or (way.endswith(" and plane") and StreamLane.can_serve(plain)):
-            self.loop = Loop(reactor)
+        if way in LOOPS or (way.endswith(" and plane") and StreamLane.can_serve(plain)):
+            self.loop = LOOPS.get(way, Loop)(reactor)
             self.port = lane_class(plain)(self.loop, plain, reserve)
             self.loop.start()
         self.reserve = reserve

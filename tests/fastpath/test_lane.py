@@ -29,7 +29,7 @@ from echod.transports.stream_socket import StreamSocket
 from echod.transports.tcp import TCPPort
 from tests.contract.matrix import data
 from tests.fastpath.clients import pipes, reset
-from tests.fastpath.listener import IDLE, STALL, Listener, listener, needs_the_plane, unsent
+from tests.fastpath.listener import IDLE, LOOPS, STALL, Listener, both_loops, listener, needs_the_plane, unsent
 from tests.fastpath.reactors import failures, reactor_of
 
 
@@ -317,8 +317,11 @@ def test_an_answer_of_another_length_has_its_full_time(tmp_path):
 
 @pytest.mark.parametrize("scheme", ["tcp"])  # a Unix socket has no reset of its own
 @pytest.mark.parametrize("service", [Echo, Upper])
+@pytest.mark.parametrize("way", [pytest.param("plane", marks=needs_the_plane), "plain"])
 def test_a_peer_that_loses_a_reply_gets_no_fin(make, service):
-    """For every error of send: after a FIN, a peer would believe that it has everything."""
+    """For every error of send: after a FIN, a peer would believe that it has everything. For the native helper,
+    tests/system_wide/test_failing_calls.py lets its calls fail.
+    """
     real_splice, real_write, broken = os.splice, os.write, [False]
 
     def splice(source, target, *more):
@@ -431,7 +434,7 @@ def test_an_error_of_one_connection_does_not_pause_the_listener(make, way):
     """ECONNABORTED and the like: one is ignored, repeated ones pause the listener."""
     with make(Echo()) as made:
         made.connect()
-        if way == "plane":
+        if way in LOOPS:
             broken = mock.Mock(wraps=syscalls.C)
             broken.accept4.side_effect = abort
             patch = mock.patch.object(syscalls, "C", broken)
@@ -454,10 +457,10 @@ def abort(*_: object) -> int:
     raise ConnectionAbortedError(errno.ECONNABORTED, "aborted")
 
 
-@needs_the_plane
-def test_a_connection_that_cannot_be_watched_is_lost(tmp_path):
+@both_loops
+def test_a_connection_that_cannot_be_watched_is_lost(tmp_path, way):
     """epoll(7) has a limit for each user, and needs memory."""
-    with listener("plane", "tcp", tmp_path, Echo()) as made:
+    with listener(way, "tcp", tmp_path, Echo()) as made:
         with mock.patch.object(made.loop, "watch", side_effect=OSError(errno.ENOSPC, "no space")):
             client = made.connect()
         made.turn()
@@ -525,11 +528,14 @@ def test_open_connections_continue_at_a_stop(make, service):
         assert made.counters.closed == {Closing.DONE: 5 - len(lost), **lost}
 
 
-@needs_the_plane
-def test_pending_data_in_pipes_and_in_memory_is_handed_over(tmp_path):
-    with mock.patch("echod.fastpath.pipes.STUCK", 3), listener("plane", "unix", tmp_path, Echo()) as made:
+@both_loops
+def test_pending_data_in_pipes_and_in_memory_is_handed_over(tmp_path, way):
+    with mock.patch("echod.fastpath.pipes.STUCK", 3), listener(way, "unix", tmp_path, Echo()) as made:
         before = pipes(os.getpid())
-        clients = [made.connect() for _ in range(6)]
+        clients = [made.connect(narrow=False) for _ in range(6)]
+        for client in clients:
+            client.send(data()[:30_000])  # the native helper uses a pipe only after a large message
+            assert made.hear(client, 30_000) == data()[:30_000]
         sent = [made.stick(client) for client in clients]
         assert pipes(os.getpid()) == before + 3
         made.stop()
@@ -575,11 +581,11 @@ def is_reset(made: Listener, client: socket.socket) -> bool:
     return False
 
 
-@needs_the_plane
+@both_loops
 @pytest.mark.parametrize("service", [Echo, Upper])
-def test_a_bug_of_the_fast_path_loses_only_one_connection(tmp_path, service):
+def test_a_bug_of_the_fast_path_loses_only_one_connection(tmp_path, way, service):
     """For an exception in any place: the peer does not wait without end, the loop does not spin, and can stop."""
-    with listener("plane", "tcp", tmp_path, service()) as made, failures() as logged:
+    with listener(way, "tcp", tmp_path, service()) as made, failures() as logged:
         wrong, right = made.connect(), made.connect()
         left: list[int] = []
 
@@ -599,12 +605,12 @@ def test_a_bug_of_the_fast_path_loses_only_one_connection(tmp_path, service):
         assert made.counters.bytes_in - made.counters.bytes_out == sum(left)
 
 
-@needs_the_plane
-def test_after_any_failure_no_client_receives_data_of_another(tmp_path):
+@both_loops
+def test_after_any_failure_no_client_receives_data_of_another(tmp_path, way):
     """The shared pipe must be empty for the next client, even without memory to empty it into."""
     with ExitStack() as stack:
         stack.enter_context(mock.patch("echod.fastpath.pipes.STUCK", 0))
-        made = stack.enter_context(listener("plane", "tcp", tmp_path, Echo()))
+        made = stack.enter_context(listener(way, "tcp", tmp_path, Echo()))
         logged = stack.enter_context(failures())
         wrong, right = made.connect(), made.connect()
         with mock.patch("echod.fastpath.pipes._read", side_effect=MemoryError):
@@ -614,9 +620,9 @@ def test_after_any_failure_no_client_receives_data_of_another(tmp_path):
         assert made.hear(right, 6) == b"and I?"
 
 
-@needs_the_plane
-def test_an_abandoned_descriptor_does_not_prevent_a_stop(tmp_path):
-    with listener("plane", "tcp", tmp_path, Upper()) as made, failures() as logged:
+@both_loops
+def test_an_abandoned_descriptor_does_not_prevent_a_stop(tmp_path, way):
+    with listener(way, "tcp", tmp_path, Upper()) as made, failures() as logged:
         wrong, right = made.connect(), made.connect()
         with mock.patch.object(made.port, "_send_rest", side_effect=RuntimeError("a bug")):
             made.stick(wrong)

@@ -107,8 +107,8 @@ def outcomes(asked: argparse.Namespace, seed: int, count: Count) -> Iterator[Out
             continue
         run = partial(guided.hammer, target, seed, share["coverage"] / len(chosen))
         yield attempt(title, target.promise, run, target, count)
-    for plane in ("auto", "off") if "wire" in ways else ():
-        run = partial(wire.hammer, plane, seed, share["wire"] / 2)
+    for plane in ("auto", "python", "off") if "wire" in ways else ():
+        run = partial(wire.hammer, plane, seed, share["wire"] / 3)
         promise = "correct replies meanwhile, and no line in the log"
         yield attempt(f'every socket of a daemon, plane = "{plane}"', promise, run, None, count)
 

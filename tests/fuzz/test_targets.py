@@ -26,7 +26,7 @@ def test_no_input_of_a_target_fails(target):
     assert tried.inputs == len(corpus(target)) + SOME
 
 
-@pytest.mark.parametrize("plane", ["auto", "off"])
+@pytest.mark.parametrize("plane", ["auto", "python", "off"])
 def test_no_input_to_a_socket_of_a_daemon_fails(plane):
     tried = wire.hammer(plane, 1, LONG, 5_000)
     for _, error in tried.crashes:

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.needs_tools, pytest.mark.timeout(600)]  # builds and i
 
 TOP = Path(__file__).parents[2]
 WRITTEN = shutil.ignore_patterns(
-    ".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "dist", "dropin.cache"
+    ".git", ".venv", "*.so", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "dist", "dropin.cache"
 )
 
 
@@ -90,6 +90,20 @@ def test_the_sdist_overwrites_no_file_of_twisted(sdist):
     assert {"LICENSE", "pyproject.toml", "setup.cfg"} <= names
 
 
+def test_the_wheel_is_for_one_platform_and_every_python(wheel):
+    assert re.search(r"-py3-none-linux_\w+\.whl$", wheel.name)
+    assert "echod/fastpath/libnative_helper.so" in ZipFile(wheel).namelist()
+
+
+def test_without_a_compiler_the_wheel_is_for_every_platform(tree, tmp_path):
+    """The fast path then runs in Python."""
+    command = ["env", "CC=false", sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, tree]
+    run(*command, cwd=tmp_path)
+    (made,) = tmp_path.glob("*.whl")
+    assert made.name.endswith("-py3-none-any.whl")
+    assert not [name for name in ZipFile(made).namelist() if name.endswith((".so", ".c"))]
+
+
 @pytest.mark.parametrize("form", ["wheel", "sdist", "editable"])
 def test_each_distribution_installs_a_daemon_that_twistd_finds(form, request, tmp_path):
     fresh = tmp_path / "venv"
@@ -105,3 +119,5 @@ def test_each_distribution_installs_a_daemon_that_twistd_finds(form, request, tm
     for command in ([python, "-m", "echod"], [fresh / "bin" / "echod"]):
         assert VERSION in run(*command, "--version", cwd=tmp_path)
     run(fresh / "bin" / "echoctl", "--help", cwd=tmp_path)
+    loaded = "import echod.fastpath.native_helper as helper; print(helper.library is not None)"
+    assert run(python, "-P", "-c", loaded, cwd=tmp_path) == "True\n"

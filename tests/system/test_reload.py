@@ -23,6 +23,7 @@ from echod.client.admin import Administrator, RequestRefused
 from echod.measurement.stamp import Request, Unauthenticated
 from tests.contract.matrix import data, exactly, rest
 from tests.daemon import ECHOCTL, SECONDS, Daemon, eventually, free_port, run
+from tests.fastpath.listener import needs_the_helper
 
 PLANES = ("auto", "off")
 PIDFD_GETFD = 438  # on every machine but alpha
@@ -296,6 +297,25 @@ def test_changes_that_need_a_start_are_reported(daemon):
     daemon.stderr.wait_for(" warn +daemon.landlock: true takes effect at the next start$")
     daemon.file.write_text(text)
     assert daemon.reload()["notes"] == []
+
+
+@needs_the_helper
+def test_the_native_helper_is_used_until_the_next_start():
+    with Reloaded("auto") as daemon, daemon.connect() as client:
+        for before, plane, notes, serves in (
+            ("auto", "python", ["daemon.plane: python takes effect at the next start"], (True, True)),
+            ("python", "off", [], (False, False)),
+            ("off", "auto", [], (True, True)),
+        ):
+            daemon.write((f'plane = "{before}"', f'plane = "{plane}"'))
+            assert daemon.reload()["notes"] == notes
+            status = daemon.ask("/api/status")
+            assert (status["plane"], status["native"]) == serves
+            assert served(client)
+    with Reloaded("python") as daemon, daemon.connect() as client:
+        status = daemon.ask("/api/status")
+        assert (status["plane"], status["native"]) == (True, False)
+        assert served(client)
 
 
 def test_an_address_that_no_client_may_use_is_reported_as_at_a_start(daemon):

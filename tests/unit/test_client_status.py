@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from echod.client.commands.status import page
 from echod.client.tables import screen, show
 
@@ -41,6 +43,20 @@ def test_the_first_certificate_to_expire_is_first_and_a_problem_has_a_line(capfd
     ]
     assert lines[at + 3] == r"CN=a\x1b[2J of echo-tls expires soon: 20 days left"
     assert not any("CN=b of" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("status", "how"),
+    [
+        ({"plane": True, "native": True}, "on, with the native helper"),
+        ({"plane": True, "native": False}, "on, in Python"),
+        ({"plane": True}, "on, in Python"),  # of an earlier version
+        ({"plane": False, "native": False}, "off"),
+    ],
+    ids=["native", "python", "earlier", "off"],
+)
+def test_a_line_says_how_the_fast_path_serves(capfd, status, how):
+    assert f"fast path: {how}" in printed(capfd, **status)
 
 
 def test_workers_have_a_table(capfd):

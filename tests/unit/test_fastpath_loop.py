@@ -1,7 +1,10 @@
-"""The loop serves every ready descriptor in each round, and lets the reactor run when it has work."""
+"""The loops, in Python and with the native helper: they serve every ready descriptor in each round, and let the
+reactor run when it has work.
+"""
 
 import os
 import select
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +17,8 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.epollreactor import EPollReactor
 
 from echod.fastpath.loop import Loop
+from echod.fastpath.native_loop import NativeLoop
+from tests.fastpath.listener import needs_the_helper
 from tests.fastpath.reactors import REACTORS, failures, reactor_of, turn_until
 
 NESTED: Final = EPollReactor
@@ -48,9 +53,9 @@ class Ends:
 class Plane:
     """A loop and its reactor."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, make: type[Loop]) -> None:
         self.reactor = reactor
-        self.loop = Loop(reactor)
+        self.loop = make(reactor)
         self.pipes: list[Ends] = []
 
     def pipe(self, ready: Callable[[int, int], None] | None = None) -> Ends:
@@ -66,9 +71,9 @@ class Plane:
 
 
 @contextmanager
-def plane_of(kind: type[Any]) -> Iterator[Plane]:
+def plane_of(kind: type[Any], make: type[Loop]) -> Iterator[Plane]:
     with reactor_of(kind) as reactor:
-        made = Plane(reactor)
+        made = Plane(reactor, make)
         made.loop.start()
         try:
             yield made
@@ -78,16 +83,21 @@ def plane_of(kind: type[Any]) -> Iterator[Plane]:
                 pipe.close()
 
 
+@pytest.fixture(params=[Loop, pytest.param(NativeLoop, marks=needs_the_helper)], ids=["python", "native"])
+def make(request):
+    return request.param
+
+
 @pytest.fixture(params=REACTORS, ids=lambda kind: kind.__name__)
-def plane(request):
-    with plane_of(request.param) as made:
+def plane(request, make):
+    with plane_of(request.param, make) as made:
         yield made
 
 
 @pytest.fixture
-def nested():
+def nested(make):
     """A loop that waits instead of the reactor."""
-    with plane_of(NESTED) as made:
+    with plane_of(NESTED, make) as made:
         yield made
 
 
@@ -311,10 +321,10 @@ def test_a_function_that_sets_a_timer_lets_the_reactor_run(nested):
     assert done == [True]
 
 
-def test_the_reactor_has_its_own_wait_before_start_and_after_stop():
+def test_the_reactor_has_its_own_wait_before_start_and_after_stop(make):
     with reactor_of(NESTED) as reactor:
         own = reactor.doIteration
-        loop = Loop(reactor)
+        loop = make(reactor)
         assert reactor.doIteration == own
         loop.start()
         assert reactor.doIteration == loop.wait
@@ -324,16 +334,32 @@ def test_the_reactor_has_its_own_wait_before_start_and_after_stop():
 
 
 @pytest.mark.parametrize("kind", REACTORS[1:])
-def test_with_another_reactor_the_loop_is_one_of_its_readers(kind):
+def test_with_another_reactor_the_loop_is_one_of_its_readers(make, kind):
     with reactor_of(kind) as reactor:
         before = set(reactor.getReaders())
-        loop = Loop(reactor)
+        loop = make(reactor)
         loop.start()
         assert set(reactor.getReaders()) == before | {loop}
         assert loop.logPrefix() == "plane"
         loop.connectionLost(None)
         loop.stop()
         assert set(reactor.getReaders()) == before
+
+
+def test_the_handler_of_a_signal_runs_during_a_wait(nested):
+    """Its pipe ends the wait. Twisted's waker works in the same way."""
+
+    def end(descriptor: int, _events: int) -> None:
+        os.read(descriptor, 1)
+        nested.loop.yield_to_reactor()
+
+    pipe = nested.pipe(end)
+    before = signal.signal(signal.SIGALRM, lambda *_: pipe.fill())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        nested.loop.wait(None)  # the time limit of the test fails if it does not end
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 # bugs

@@ -44,6 +44,8 @@ def page(status: Mapping[str, Any], width: int) -> Iterator[RenderableType]:
     yield line(head, QUIET if status["ready"] else ALARM)
     files = ", ".join(str(file) for file in status["files"]) or "built in, or from the command line"
     yield line(f"configuration: {files}")
+    if "plane" in status:
+        yield line(f"fast path: {fast_path(status)}")
     if (last := status["last_reload"]) is not None and not last["reloaded"]:
         yield line(f"the last reload was refused: {'; '.join(last['errors'])}", ALARM)
     for one in status.get("awaited", ()):
@@ -68,6 +70,13 @@ def page(status: Mapping[str, Any], width: int) -> Iterator[RenderableType]:
     if refusals:
         yield line("")
         yield fitted(REFUSALS, refusals, width)
+
+
+def fast_path(status: Mapping[str, Any]) -> str:
+    """How the fast path serves; a daemon of an earlier version does not report the native helper."""
+    if not status["plane"]:
+        return "off"
+    return "on, with the native helper" if status.get("native") else "on, in Python"
 
 
 EXPIRING: Final = 21  #: days left from which a certificate is a problem, as for the event `certificate.expiring`

@@ -1,0 +1,111 @@
+"""The loop with the native helper: C waits, and serves the connections that it can serve; Python does everything else.
+
+      epoll ──► echod_serve ─┬─ entries[descriptor].lane: forward one read, in C
+                             └─ told: ends, errors, short writes, and all other descriptors ──► Python
+
+The helper goes on until Python has to act: a timer of Twisted, a signal and the reactor's epoll are descriptors here.
+After BATCH rounds it returns in any case. Every connection that the helper serves can also be served by Python, which
+happens after a short write in the same round, and for descriptors above the table.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+from typing import Any, Final
+
+from echod.fastpath import native_helper, syscalls
+from echod.fastpath.loop import Events, Loop, Ready, Round
+from echod.fastpath.native_helper import KINDS, WORDS, StreamHelper, Told, What
+from echod.model import Transform
+
+BATCH: Final = 64  #: rounds until Python runs in any case
+MOST_ENTRIES: Final = 1 << 20  #: of the table. It has one for each permitted descriptor; unused pages take no memory.
+_BYTES: Final = 8 * WORDS
+
+
+class NativeLoop(Loop):
+    """A Loop whose waits and forwarding are in C. `library` is the native helper. Raises OSError."""
+
+    is_native = True
+
+    def __init__(self, reactor: Any, library: Any = native_helper.library) -> None:
+        super().__init__(reactor)
+        self._serve = library.echod_serve
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        size = MOST_ENTRIES if limit == resource.RLIM_INFINITY else min(limit, MOST_ENTRIES)
+        pages = mmap(-1, size * _BYTES, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+        self._entries = memoryview(pages).cast("Q")
+        ffi = syscalls.ffi
+        self._table = ffi.from_buffer("struct echod_entry[]", pages)
+        self._native = ffi.new("struct echod_loop *", {"epoll": self._epoll.fileno(), "size": size})
+        self._native.entries = self._table
+        self._told = memoryview(ffi.buffer(self._native.told)).cast("B").cast("i")
+        self._helpers: list[StreamHelper | None] = []  # by descriptor
+        self._poll = self._serve_natively
+
+    def stream_helper(self, transform: Transform, told: Told) -> StreamHelper | None:
+        """The data that a lane shares with the helper; None if only Python knows its transform."""
+        kind = KINDS.get(transform)
+        return None if kind is None else StreamHelper(kind, told, self._entries, self._native)
+
+    def watch(
+        self,
+        descriptor: int,
+        events: int,
+        ready: Ready,
+        all_ready: Round | None = None,
+        helper: StreamHelper | None = None,
+    ) -> None:
+        """As Loop.watch. With `helper`, the native helper serves the descriptor."""
+        while descriptor >= len(self._helpers):
+            self._helpers.append(None)
+        self._enter(descriptor, helper)
+        super().watch(descriptor, events, ready, all_ready)
+
+    def change(
+        self,
+        descriptor: int,
+        events: int,
+        ready: Ready,
+        all_ready: Round | None = None,
+        helper: StreamHelper | None = None,
+    ) -> None:
+        """As Loop.change and `watch`."""
+        self._enter(descriptor, helper)
+        super().change(descriptor, events, ready, all_ready)
+
+    def _clear(self, descriptor: int) -> None:
+        self._enter(descriptor, None)
+        super()._clear(descriptor)
+
+    def _enter(self, descriptor: int, helper: StreamHelper | None) -> None:
+        self._helpers[descriptor] = helper
+        at = WORDS * descriptor
+        if at < len(self._entries):
+            self._entries[at + 1] = 0 if helper is None else helper.address
+            self._entries[at + 2] = 0
+
+    def _serve_natively(self, timeout: float | None, _most: int) -> Events:
+        """Wait and serve, and act for connections that the helper cannot continue. Returns the other descriptors."""
+        wait, rounds = (-1, BATCH) if timeout is None else (0, 1)
+        count = self._serve(self._native, wait, rounds)
+        if count < 0:
+            if count != -errno.EINTR:  # a signal: Python runs its handler now
+                raise OSError(-count, os.strerror(-count))
+            return []
+        found: Events = []
+        told = iter(self._told[: 4 * count].tolist())
+        for descriptor, what, received, sent in zip(told, told, told, told, strict=True):
+            if what == What.READY:
+                found.append((descriptor, received))
+                continue
+            helper = self._helpers[descriptor]
+            try:
+                assert helper is not None
+                helper.told(descriptor, what, received, sent)
+            except Exception:  # a bug: the others must be served
+                self.give_up(descriptor)
+        return found

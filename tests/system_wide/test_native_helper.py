@@ -1,0 +1,70 @@
+"""The tests of the fast path again: with a native helper that checks its own memory accesses, and without a helper."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+pytestmark = [pytest.mark.needs_tools, pytest.mark.timeout(900)]
+
+TOP: Final = Path(__file__).parents[2]
+SANITIZERS: Final = {"address": ("libasan.so", b"__asan_report"), "undefined": ("libubsan.so", b"__ubsan_handle")}
+"""The library of each, and the name of a function there that the compiler calls."""
+MODULES: Final = (
+    "tests/unit/test_fastpath_native_helper.py",
+    "tests/unit/test_fastpath_loop.py",
+    "tests/fastpath/test_lane.py",
+    "tests/fastpath/test_endings.py",
+    "tests/fastpath/test_rounds.py",
+    "tests/fastpath/test_total_buffer.py",
+    "tests/fastpath/test_same_answers.py",
+    "tests/fastpath/test_datagram_verdicts.py",
+    "tests/contract",
+)
+
+
+def tested(tree: Path, *modules: str, **environ: str) -> str:
+    """The output of tests that must pass."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *modules]
+    ended = subprocess.run(
+        command, check=False, cwd=tree, env={**os.environ, **environ}, capture_output=True, text=True, timeout=800
+    )
+    assert ended.returncode == 0, ended.stdout[-5000:] + ended.stderr[-5000:]
+    return ended.stdout
+
+
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+def test_the_helper_makes_no_wrong_access(sanitizer, tmp_path):
+    """In a copy of the tree, whose library is compiled with the sanitizer. It ends the process at the first error."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in ("echod", "tests", "twisted", "setup.cfg", "etc"):
+        (shutil.copytree if (TOP / name).is_dir() else shutil.copy)(TOP / name, tree / name)
+    library = tree / "echod/fastpath/libnative_helper.so"
+    library.unlink(missing_ok=True)
+    source = library.with_name("native_helper.c")
+    options = ("-g", "-O1", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-fPIC", "-shared")
+    subprocess.run(["cc", *options, "-o", library, source], check=True)
+    runtime_name, called = SANITIZERS[sanitizer]
+    assert called in library.read_bytes(), "the library checks nothing"
+    runtime = subprocess.run(
+        ["cc", f"-print-file-name={runtime_name}"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    environ = {
+        "LD_PRELOAD": runtime,
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "PYTHONPATH": str(tree),
+        "PYTHONMALLOC": "malloc",
+    }
+    printed = tested(tree, *MODULES, **environ)
+    assert "skipped" not in printed, printed
+
+
+def test_the_fast_path_without_a_helper_passes_the_same_tests():
+    tested(TOP, *MODULES[2:], PLANE="python")
