@@ -87,6 +87,7 @@ class Peer(NamedTuple):
     `user` and `groups` are the numbers of the user and the groups at the other end of a Unix stream, from the kernel.
     `learned` are the facts of layers below the conversation, by the layer's name, as values of JSON. `choose_faults`
     replaces the faults of this connection, or those of the replies to this datagram; None if there are none.
+    `set_traffic_class` sets the byte of DSCP and ECN of the replies to this datagram; None if they have none.
     """
 
     scheme: str
@@ -96,6 +97,7 @@ class Peer(NamedTuple):
     groups: frozenset[int] = frozenset()
     learned: Mapping[str, object] = NO_FACTS
     choose_faults: Callable[[Faults], None] | None = None
+    set_traffic_class: Callable[[int], None] | None = None
 
     @property
     def shape(self) -> Shape:

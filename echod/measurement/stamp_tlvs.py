@@ -76,6 +76,7 @@ class ReflectorFacts(NamedTuple):
     received: int | None = None  #: packets of the session, this one included
     sent: int | None = None  #: replies of the session, this one included
     token: bytes | None = None  #: of this sender; None if the reflector needs none
+    largest_dscp: int = 0  #: the largest DSCP that a reply may have by request
 
 
 def tlv(kind: int, value: bytes, flags: int = UNRECOGNIZED) -> bytes:
@@ -103,6 +104,18 @@ def class_of_service_of(value: bytes) -> tuple[int, int, int, int]:
     """Of a Class of Service value: the requested DSCP, the received DSCP and ECN, and RP."""
     number = int.from_bytes(value, "big")
     return number >> 26, number >> 20 & 0x3F, number >> 18 & 3, number >> 16 & 3
+
+
+def dscp_of_reply(reflected: bytes) -> int | None:
+    """The DSCP that a reply with these TLVs must have; None if its request had no Class of Service TLV (RFC 8972 4.4).
+
+    It is the requested one, or that of the request if the requested one is not permitted.
+    """
+    for each in answered_tlvs(reflected):
+        if each.kind == CLASS_OF_SERVICE and not each.flags:
+            requested, received, _, refused = class_of_service_of(each.value)
+            return received if refused else requested
+    return None
 
 
 def hmac_tlv(key: bytes, sequence: int, before: bytes) -> bytes:
@@ -206,7 +219,7 @@ def _value(kind: int, tlvs: bytearray | memoryview, at: int, facts: ReflectorFac
     if kind == CLASS_OF_SERVICE:
         requested = tlvs[at + HEADER] >> 2
         dscp, ecn = facts.traffic_class >> 2, facts.traffic_class & 3
-        refused = NOT_PERMITTED if requested else 0
+        refused = NOT_PERMITTED if requested > facts.largest_dscp else 0
         return (requested << 26 | dscp << 20 | ecn << 18 | refused << 16).to_bytes(4, "big")
     if kind == DIRECT_MEASUREMENT and facts.received is not None and facts.sent is not None:
         sent = int.from_bytes(tlvs[at + HEADER : at + HEADER + 4], "big")

@@ -14,7 +14,18 @@ from echod.measurement.reflector_sessions import ReflectorSessions
 from echod.measurement.reflector_tokens import ReflectorTokens
 from echod.measurement.stamp import UNKNOWN_TTL, Answer, Authenticated, PacketFormat, Unauthenticated
 from echod.measurement.stamp_in_place import StampInPlace
-from echod.measurement.stamp_tlvs import TOKEN, ReflectorFacts, reflect, tlv, tlvs_of, token_in
+from echod.measurement.stamp_tlvs import (
+    CLASS_OF_SERVICE,
+    FIRST_FLAGS,
+    TOKEN,
+    ReflectorFacts,
+    dscp_of_reply,
+    has_tlv,
+    reflect,
+    tlv,
+    tlvs_of,
+    token_in,
+)
 from echod.measurement.timestamps import error_estimate, ntp, ptp
 from echod.model import Arrival, Context, Peer, Service
 from echod.small_files import Unsuitable, read_whole
@@ -41,6 +52,14 @@ class ReflectorOptions:
     )
     tokens: bool = field(
         default=False, metadata={"help": "reply in full only to senders that prove their address by a token (public)"}
+    )
+    largest_dscp: int = field(
+        default=47,
+        metadata={
+            "help": "the largest DSCP that a sender may request for its reply; 48 and above are of network control",
+            "least": 0,
+            "most": 63,
+        },
     )
 
 
@@ -128,8 +147,13 @@ class Reflector(Service):
             rest = tlv(TOKEN, token, flags=0)
         elif rest:
             total = None if count is None else count + 1
-            facts = ReflectorFacts(sequence, arrival.traffic_class or 0, synchronized, total, total, token)
+            largest_dscp = 0 if peer.set_traffic_class is None else self.options.largest_dscp
+            traffic_class = arrival.traffic_class or 0
+            facts = ReflectorFacts(sequence, traffic_class, synchronized, total, total, token, largest_dscp)
+            has_dscp = rest[0] == FIRST_FLAGS and has_tlv(rest, CLASS_OF_SERVICE)
             rest = reflect(rest, packet.sequence, facts, self._format.key)
+            if has_dscp and peer.set_traffic_class is not None and (dscp := dscp_of_reply(rest)) is not None:
+                peer.set_traffic_class(dscp << 2)
         stamp = self._stamp
         estimate = error_estimate(error, synchronized=synchronized, is_ptp=self._is_ptp).word
         ttl = UNKNOWN_TTL if arrival.ttl is None else arrival.ttl

@@ -68,6 +68,12 @@ def arrival_of(ancillary: Iterable[tuple[int, int, bytes]]) -> Arrival:
     return Arrival(None, ttl, traffic_class, received_ns)
 
 
+def traffic_class_message(traffic_class: int, *, ipv4: bool) -> tuple[int, int, bytes]:
+    """The control message that sends one datagram with a byte of DSCP and ECN (ip(7), ipv6(7))."""
+    level, kind = (socket.IPPROTO_IP, IP_TOS) if ipv4 else (socket.IPPROTO_IPV6, IPV6_TCLASS)
+    return level, kind, struct.pack("i", traffic_class)
+
+
 def sent_times(opened: socket.socket) -> Iterator[tuple[int, int]]:
     """Yield the number and the time of each datagram that was sent since the last call, in nanoseconds since 1970."""
     while True:

@@ -21,7 +21,7 @@ from echod.transports.datagram_client import DatagramDialogue
 from echod.transports.error_queue import ask_for_errors, refusing_peers
 from echod.transports.lookup import Target, look_up
 from echod.transports.multicast import TTL, is_group, limit_ttl
-from echod.transports.packet_stamps import arrival_of
+from echod.transports.packet_stamps import arrival_of, traffic_class_message
 from echod.transports.socket_filter import FloodFilter
 from echod.transports.sockets import inet_sockets, prepare_client
 from echod.transports.transport import INET_FAMILIES, ConnectRequest, Datagram
@@ -210,7 +210,11 @@ class UDPPort(DatagramPort):
         if not protocol.admits(datagram, host, port, refusal):
             return
         local = Inet(self._host if arrived_at in (None, self._bound) else local_text(arrived_at, name), self._port)
-        peer = Peer(protocol.scheme, local, inet_name(name))
+
+        def set_traffic_class(traffic_class: int) -> None:
+            source.append(traffic_class_message(traffic_class, ipv4=is_four(host)))
+
+        peer = Peer(protocol.scheme, local, inet_name(name), set_traffic_class=set_traffic_class)
 
         def send(data: bytes) -> OSError | None:
             return self.reach(data, source, name)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from echod.measurement.stamp import BASE, Answer, Request, Unauthenticated
 from echod.measurement.stamp_tlvs import class_of_service, class_of_service_of
 from echod.measurement.timestamps import from_ntp, ntp
+from echod.transports.packet_stamps import IP_RECVTOS
 from tests.contract.matrix import DATAGRAM, Contract, anything, data, everywhere
 from tests.contract.saying import AQuotation, TheDate, TheTime
 from tests.daemon import SECONDS
@@ -264,12 +265,29 @@ class Reflecting(Asking):
         numbers = [self.stamp(client, sequence).sequence for sequence in (5, 9, 9)]
         assert numbers == ([0, 1, 2] if self.service == "reflector-stateful" else [5, 9, 9])
 
-    def test_class_of_service_is_that_which_arrived(self) -> None:
+    def test_a_reply_has_the_requested_dscp(self) -> None:
+        """RP is 1, and the DSCP that of the request, if it is not permitted: 48 and above are of network control."""
         client = self.connect()
-        if client.family == socket.AF_INET:
-            client.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 46 << 2 | 1)
+        if client.family == socket.AF_UNIX:
             data = self.ask(client, Unauthenticated().request(Request(0, 0, 1)) + class_of_service(46))
-            assert class_of_service_of(data[-4:]) == (46, 46, 1, 1)
+            assert class_of_service_of(data[-4:]) == (46, 0, 0, 1)
+            return
+        six = client.family == socket.AF_INET6
+        level, option, receive = (
+            (socket.IPPROTO_IPV6, socket.IPV6_TCLASS, socket.IPV6_RECVTCLASS)
+            if six
+            else (socket.IPPROTO_IP, socket.IP_TOS, IP_RECVTOS)
+        )
+        client.setsockopt(level, option, 46 << 2 | 1)
+        client.setsockopt(level, receive, 1)
+        for requested, came, refused in ((10, 10, 0), (47, 47, 0), (0, 0, 0), (48, 46, 1), (63, 46, 1)):
+            client.send(Unauthenticated().request(Request(0, 0, 1)) + class_of_service(requested))
+            data, [(_, _, value)], _, _ = client.recvmsg(2000, 100)
+            assert class_of_service_of(data[-4:]) == (requested, 46, 1, refused)
+            assert value[0] == came << 2
+        self.stamp(client, 0)  # the next reply has the DSCP of the address again
+        client.send(Unauthenticated().request(Request(0, 0, 1)))
+        assert client.recvmsg(2000, 100)[1][0][2][0] == 0
 
     def test_bytes_that_are_not_a_test_packet_get_no_reply(self) -> None:
         client = self.connect()

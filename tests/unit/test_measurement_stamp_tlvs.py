@@ -22,6 +22,7 @@ from echod.measurement.stamp_tlvs import (
     class_of_service_of,
     counters_of,
     direct_measurement,
+    dscp_of_reply,
     hmac_tlv,
     reflect,
     tlv,
@@ -66,6 +67,18 @@ def test_class_of_service():
     assert (found.flags, class_of_service_of(found.value)) == (0, (0, 46, 1, 0))
     [found] = answered_tlvs(reflect(class_of_service(10), 7, STATELESS))
     assert (found.flags, class_of_service_of(found.value)) == (0, (10, 46, 1, 1))
+    for requested, refused, of_reply in ((9, 0, 9), (10, 0, 10), (11, 1, 46), (63, 1, 46)):
+        answer = reflect(PADDING + class_of_service(requested), 7, STATELESS._replace(largest_dscp=10))
+        assert class_of_service_of(answered_tlvs(answer)[-1].value) == (requested, 46, 1, refused)
+        assert dscp_of_reply(answer) == of_reply
+
+
+def test_a_packet_that_is_not_intact_chooses_no_dscp():
+    facts = STATELESS._replace(largest_dscp=63)
+    assert dscp_of_reply(reflect(PADDING, 7, facts)) is None
+    assert dscp_of_reply(reflect(class_of_service(10)[:-1], 7, facts)) is None
+    unsigned = reflect(class_of_service(10), 7, facts, KEY)
+    assert dscp_of_reply(unsigned) is None
 
 
 def test_direct_measurement_needs_state():
