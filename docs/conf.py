@@ -36,4 +36,5 @@ man_pages: Final[list[tuple[str, str, str, list[Any], int]]] = [
     ("ECHOCTL", "echoctl", "client and administration tool of echod", [], 1),
     ("CONFIG", "echod.toml", "configuration of echod", [], 5),
     ("FAULTS", "echod-faults", "fault injection of echod", [], 7),
+    ("EVENTS", "echod-events", "events of echod", [], 7),
 ]

@@ -1,7 +1,7 @@
-"""The catalogue of events, their delivery to sinks, and the counters.
+"""The delivery of events to sinks, and the counters.
 
-Events are for administrators and programs that watch the daemon. docs/ADMIN.md lists them, and a test compares the list
-with this file. Messages for developers go to twisted.logger instead.
+Events are for administrators and programs that watch the daemon. `echod.event_catalogue` lists them. Messages for
+developers go to twisted.logger instead.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any, Final
 
+from echod.event_catalogue import CATALOGUE
 from echod.gate.refusal import Refusal
 
 
@@ -33,39 +33,6 @@ class Closing(StrEnum):
     FAILED = "failed"  #: a bug: the service raised an exception
     DRAIN = "drain"  #: the daemon stopped, and `drain` was over
     WORKER = "worker"  #: the worker process that served it has ended
-
-
-CATALOGUE: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "listener.opened": "a listener was opened: service, address",
-        "listener.awaited": "an address with `retry` does not exist yet: service, address, error",
-        "listener.closed": "a listener was closed: service, address",
-        "connection.opened": "a connection was admitted: service, address, peer",
-        "connection.refused": "a connection was refused: service, address, peer, reason",
-        "client.denied": "a client's network is not allowed, reported once a minute: service, address, peer, host",
-        "proxy.denied": "a peer is not in `proxy-from`, reported once a minute: service, address, peer, host",
-        "handshake.failed": "a handshake failed, each cause reported every 10 s: service, address, peer, error",
-        "connection.closed": "a connection was closed: service, address, peer, reason, bytes_in, bytes_out",
-        "accept.paused": "the kernel returns no connections, and the listener pauses: service, address, error",
-        "accept.resumed": "the listener accepts again: service, address, refused",
-        "reading.paused": "more than total-buffer waits to be sent, and stalled connections are not read from: limit",
-        "reading.resumed": "less than total-buffer waits to be sent again: limit",
-        "certificate.loaded": "a reload has loaded another certificate: services, source, subject, until, days",
-        "certificate.expiring": "a certificate has at most 21 days left, reported once a day: services, source,"
-        " subject, until, days",
-        "fault.injected": "faults were injected, reported once a second for each: service, fault, count",
-        "faults.changed": "the faults of a service were changed: service, faults, by",
-        "worker.started": "a worker process serves: worker, pid",
-        "worker.ended": "a worker process has ended, and another one replaces it: worker, pid, reason",
-        "daemon.ready": "everything is bound and served: listeners",
-        "daemon.reloading": "a reload has begun: by",
-        "daemon.reloaded": "the new configuration is in force: opened, closed, changed, changes",
-        "daemon.refused": "the new configuration is wrong, and nothing has changed: errors",
-        "daemon.draining": "no new connections; open ones have time to finish: connections, seconds",
-        "log.incomplete": "lines and events that could not be written or delivered, reported at the end: lines, events",
-        "daemon.stopped": "the daemon has stopped, with every counter: counters",
-    }
-)
 
 
 BY_REASON: Final = ("refused", "closed", "faults")  #: the fields of Counters that have several counters each
@@ -130,8 +97,9 @@ class Events:
         self.connections = any(self._sinks.values())
 
     def tell(self, name: str, **fields: Any) -> None:
-        """Deliver an event. Raises KeyError for a name that is not in CATALOGUE."""
-        CATALOGUE[name]
+        """Deliver an event. Raises KeyError for a name that is not in CATALOGUE, and TypeError for other fields."""
+        if mismatch := CATALOGUE[name].mismatch(fields):
+            raise TypeError(f"event {name}: {mismatch}")
         for sink in list(self._sinks):
             try:
                 sink(name, fields)

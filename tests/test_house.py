@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "model": "faults.settings gate in_place membership socket_names shape escaping transports.registry",
     "gate": "",
     "faults": "config.errors config.units config.value_types escaping gate shape transports.registry",
-    "events": "address gate model escaping",
+    "event_catalogue": "",
+    "events": "address event_catalogue gate model escaping",
     "tls": "escaping small_files",
     "measurement": "in_place",
     "services": "bus.bus_interface config.units faults gate in_place measurement membership model shape socket_names"
@@ -52,17 +53,18 @@ MAY_IMPORT = {
     " escaping transports.multicast transports.registry transports.unix_paths transports.sockets",
     "transports": "address address_options events faults gate model socket_names peercred shape tls escaping",
     "fastpath": "address events gate in_place model socket_names escaping transports",
-    "telemetry": "address events gate model socket_names escaping version",
+    "telemetry": "address event_catalogue events gate model socket_names escaping version",
     "daemon": "address admin config events faults gate membership model socket_names fastpath pages telemetry peercred"
     " runtime_dir services shape lineedit escaping startup_heap tls transports version",
-    "workers": "address admin bus config daemon early_signals events escaping membership model services shared_memory"
-    " startup_heap telemetry tls transports",
+    "workers": "address admin bus config daemon early_signals event_catalogue events escaping membership"
+    " model services shared_memory startup_heap telemetry tls transports",
     "tap": "address config daemon early_signals gate model socket_names telemetry services stdio lineedit"
     " escaping transports version workers",
-    "admin": "faults gate http membership model socket_names telemetry peercred services.outbox services.recording"
-    " escaping",
-    "client": "address address_options config events faults fastpath gate measurement model socket_names peercred"
-    " runtime_dir services shape small_files startup_heap stdio lineedit escaping tls transports version",
+    "admin": "event_catalogue faults gate http membership model socket_names telemetry peercred services.outbox"
+    " services.recording escaping",
+    "client": "address address_options config event_catalogue events faults fastpath gate measurement model"
+    " socket_names peercred runtime_dir services shape small_files startup_heap stdio lineedit escaping tls"
+    " transports version",
     "testing": "config daemon services telemetry transports",
     "pytest_plugin": "testing",
     "__main__": "early_signals startup_heap stdio version",
@@ -72,7 +74,7 @@ MAY_IMPORT = {
 PURE = {
     *("version", "escaping", "early_signals", "stdio", "startup_heap", "lineedit", "socket_names"),
     *("shape", "address_options", "address", "membership", "in_place", "model", "gate", "faults"),
-    *("events", "measurement", "services", "shared_memory", "config", "pages", "tls", "small_files"),
+    *("event_catalogue", "events", "measurement", "services", "shared_memory", "config", "pages", "tls", "small_files"),
     *("peercred", "runtime_dir"),
 }
 """Packages that must not import Twisted or zope."""

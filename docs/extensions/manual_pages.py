@@ -27,9 +27,11 @@ SEE_ALSO: Final = {
     "ECHOCTL": "echod(8), echod.toml(5), ping(8), nc(1)",
     "CONFIG": "echod(8), echoctl(1), echod-faults(7)",
     "FAULTS": "echod.toml(5), echoctl(1), echod(8), tc-netem(8)",
+    "EVENTS": "echod(8), echoctl(1), echod.toml(5), journalctl(1)",
 }
 SYNOPSIS: Final = {
     "CONFIG": "/etc/echod/echod.toml\n/etc/echod/conf.d/*.toml",
+    "EVENTS": "echoctl events [--follow]",
     "FAULTS": "[services.NAME.faults]\nechoctl faults NAME [KEY=VALUE…]",
 }
 """The synopsis of a page that shows no usage."""

@@ -17,7 +17,10 @@ from echod.peercred import overflow, own_user
 
 AT_ONCE: Final = 32
 """Connections of each class of clients. Above it, the connection that has been idle longest is reset; if none is idle,
-the new one."""
+the new one. Connections with an endless stream are not among them."""
+STREAMS: Final = 128
+"""Endless streams of each class: pages in browsers, `echoctl events`, consoles. They have their own limit, so that open
+pages do not lock out a metrics scraper."""
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Places = Literal["owners", "readers", "tcp"]
@@ -63,9 +66,10 @@ class AdminService(Service):
 
     def session(self, peer: Peer, say: Say) -> Session:
         """A connection; if its class has too many, the longest idle one is reset, or the new one if all are busy."""
-        held = self._sessions["tcp" if not peer.is_unix else "owners" if _is_owner(peer) else "readers"]
-        if len(held) >= AT_ONCE:
-            idle = next((one for one in held if not one.is_busy), None)
+        held = self._sessions_of(peer)
+        others = [one for one in held if not one.is_streaming]
+        if len(others) >= AT_ONCE:
+            idle = next((one for one in others if not one.is_busy), None)
             if idle is None:
                 say(RESET)
                 return Quiet()
@@ -73,6 +77,10 @@ class AdminService(Service):
         session = _Leaving(peer, say, self._answer, self.context, lambda one: held.pop(one, None))
         held[session] = say
         return session
+
+    def _sessions_of(self, peer: Peer) -> dict[HTTPSession, Say]:
+        """The sessions of the class of a client."""
+        return self._sessions["tcp" if not peer.is_unix else "owners" if _is_owner(peer) else "readers"]
 
     def end_overdue_requests(self) -> None:
         """Close connections whose requests take too long. Call it about once a second."""
@@ -101,7 +109,13 @@ class AdminService(Service):
         elif handler is None:
             respond(error_answer(405, f"the method is not allowed; this resource accepts {allow[1]}", allow))
         else:
-            handler(request, respond)
+            handler(request, lambda answer: respond(self._within_streams(request.peer, answer)))
+
+    def _within_streams(self, peer: Peer, answer: Answer) -> Answer:
+        """The response, or a refusal if the class of the client has too many streams."""
+        if answer.stream is None or sum(one.is_streaming for one in self._sessions_of(peer)) < STREAMS:
+            return answer
+        return error_answer(503, f"{STREAMS} streams are open already", ("retry-after", "10"))
 
     def _refusal(self, request: Request) -> Answer | None:
         """The response that refuses this request, or None."""

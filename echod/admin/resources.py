@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, Protocol
 
+from echod.admin.event_stream import EVENTS, event_handlers
 from echod.admin.fault_resource import FAULTS, ServiceFaults, fault_handlers
 from echod.admin.operator_sessions import CONSOLE, ConsoleService, handlers_of
 from echod.admin.received_messages import RECEIVED, received_handlers
@@ -23,8 +24,10 @@ from echod.http.messages import (
     object_of_json,
     of_json,
 )
+from echod.model import Context
 from echod.services.recording import Recorder
 from echod.telemetry.metrics import exposition
+from echod.telemetry.recent_events import RecentEvents
 
 MOST_LISTED: Final = 1_000  #: connections in one response, unless ?limit= is given
 MOST_ASKED: Final = 10_000  #: maximum of ?limit=: a list of this length takes about 50 ms
@@ -51,6 +54,9 @@ class ReloadResult:
 
 class View(Protocol):
     """The daemon, as the admin interface sees it."""
+
+    context: Context  #: event streams count in its send budget
+    recent: RecentEvents
 
     def unready(self) -> str | None:
         """Why the daemon is not ready, or None."""
@@ -98,6 +104,7 @@ class DaemonResources:
             "/metrics": {"GET": self._metrics},
             "/api/status": {"GET": self._status},
             "/api/connections": {"GET": self._connections},
+            EVENTS: event_handlers(view.recent, view.context),
             "/api/reload": {"POST": self._reload},
         }
 

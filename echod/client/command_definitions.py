@@ -13,7 +13,9 @@ from echod.client.help_examples import EXAMPLES
 from echod.client.tls_options import certificates, verification
 from echod.client.value_types import (
     admin_url,
+    age,
     color_option,
+    event_name,
     fault_value,
     file_name,
     observation,
@@ -21,6 +23,7 @@ from echod.client.value_types import (
     service_name,
     service_url,
 )
+from echod.event_catalogue import Severity
 from echod.version import VERSION
 
 PLANNED: Final = {"bench": ""}  #: commands of a later version
@@ -185,6 +188,38 @@ def _status(command: Parser) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
+def _unfit_events(arguments: argparse.Namespace) -> str:
+    if arguments.json and arguments.follow:
+        return "--json prints one object at the end, which --follow does not have: use --json-lines"
+    return ""
+
+
+def _events(command: Parser) -> None:
+    command.refuses = _unfit_events
+    color_option(command)
+    command.add_argument("-f", "--follow", action="store_true", help="print new events until you interrupt it")
+    command.add_argument(
+        "--name",
+        metavar="NAME",
+        action="append",
+        type=event_name,
+        help="only events of this name, or of a pattern such as 'certificate.*'; may be repeated",
+    )
+    command.add_argument("--service", metavar="NAME", type=service_name, help="only events of this service")
+    command.add_argument(
+        "--severity",
+        choices=list(map(str, Severity)),
+        default="info",
+        help="only events of at least this severity (default: info); debug shows single connections",
+    )
+    command.add_argument(
+        "--since", metavar="TIME", type=age, help="only events of this last time, such as 10m (default: all that exist)"
+    )
+    _admin(command)
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    command.add_argument("--json-lines", action="store_true", help="print one JSON object a line for each event")
+
+
 def _top(command: Parser) -> None:
     color_option(command)
     _admin(command)
@@ -198,6 +233,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
     "console": ("answer the clients of a console service as an operator", _console),
     "status": ("print the running daemon's listeners and counters", _status),
     "top": ("show the running daemon's rates, updated every second", _top),
+    "events": ("print the running daemon's recent events, and follow new ones", _events),
     "faults": ("print the faults that a service injects, or change them", _faults),
     "reload": ("make the running daemon reload its configuration, and print the result", _admin),
     "check": ("check a configuration, and print its listeners or every error", _check),

@@ -45,6 +45,11 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
         "echoctl status --json --admin tcp://127.0.0.1:10090",
     ),
     "top": ("echoctl top",),
+    "events": (
+        "echoctl events",
+        "echoctl events --follow --severity debug --service echo",
+        "echoctl events --since 1h --name daemon.reloaded --json-lines",
+    ),
     "faults": (
         "echoctl faults echo",
         "echoctl faults echo delay=200ms jitter=50ms",

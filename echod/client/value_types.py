@@ -13,6 +13,7 @@ from echod.address_options import OPTIONS
 from echod.client.argparse_errors import NOT_AVAILABLE
 from echod.config.units import duration, shown, size
 from echod.escaping import from_system
+from echod.event_catalogue import matching
 from echod.faults.keys import KEYS
 from echod.faults.parsing import right_key
 from echod.runtime_dir import expanded
@@ -146,6 +147,19 @@ def patience(text: str) -> float:
     if not seconds:
         raise argparse.ArgumentTypeError(f"{shown(text)} is too short; expected a time above 0, such as 500ms")
     return seconds
+
+
+def age(text: str) -> float:
+    """Seconds before now."""
+    return _seconds(text)
+
+
+def event_name(text: str) -> str:
+    """The name of an event, or a pattern of names."""
+    if not matching([text]):
+        right = "expected a name such as daemon.reloaded, or a pattern such as 'certificate.*'"
+        raise argparse.ArgumentTypeError(f"{shown(text)} matches no event; {right}")
+    return text
 
 
 def _seconds(text: str) -> float:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Any, Final, Protocol
 
-from echod.admin.access_control import AT_ONCE, AdminOptions, AdminService
+from echod.admin.access_control import AT_ONCE, STREAMS, AdminOptions, AdminService
 from echod.admin.operator_sessions import ConsoleService
 from echod.admin.resources import ReloadResult
 from echod.config.settings import Configuration, ServiceConfig
@@ -29,11 +29,12 @@ from echod.services.recording import Recorder
 from echod.telemetry.background_writer import BackgroundWriter
 from echod.telemetry.log import Log
 from echod.telemetry.metrics import MetricsCollector, ProcessMetrics
+from echod.telemetry.recent_events import RecentEvents
 from echod.version import VERSION
 
 LIMITS: Final = Limits(
-    connections=4 * AT_ONCE,
-    per_client=4 * AT_ONCE,
+    connections=3 * (AT_ONCE + STREAMS),
+    per_client=3 * (AT_ONCE + STREAMS),
     new_per_client=UNLIMITED,
     idle=0.0,
     stall=10.0,
@@ -97,6 +98,9 @@ class DaemonView:
         self._began = context.clock()
         self._started = context.wall_clock()
         self._wall_clock = context.wall_clock
+        self.context = context
+        self.recent = RecentEvents(self.watch_connections, context.clock)
+        daemon.events.subscribe(self.recent.event)
         self._figures = MetricsCollector(self._all_counters, self._process, self._expiries)
 
     def unready(self) -> str | None:
@@ -112,6 +116,12 @@ class DaemonView:
     def metrics(self) -> MetricsCollector:
         """As View."""
         return self._figures
+
+    def watch_connections(self, on: bool) -> None:
+        """Publish events of single connections to event streams, or end that."""
+        self._daemon.events.subscribe(self.recent.event, connections=on)
+        if self._daemon.workers is not None:
+            self._daemon.workers.watch_connections(on)
 
     def gather(self, connections: int, done: Callable[[], None]) -> None:
         """As View."""

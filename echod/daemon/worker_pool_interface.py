@@ -43,6 +43,9 @@ class WorkerPool(Protocol):
     def abandon(self) -> None:
         """End the connections of all workers at once, if `stop` was called."""
 
+    def watch_connections(self, on: bool) -> None:
+        """Let all workers forward events of single connections, or end that."""
+
     def collect(self, connections: int) -> Deferred[None]:
         """Get exact counters, and at most this many connections, from each worker. It never fails."""
 

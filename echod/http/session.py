@@ -78,6 +78,11 @@ class HTTPSession:
         """Whether a request is being processed, or its response has not been sent, or a stream is open."""
         return self._answering or self._resting
 
+    @property
+    def is_streaming(self) -> bool:
+        """Whether the response is an endless stream."""
+        return self._feed is not None
+
     def opened(self) -> Reply:
         """Send nothing: the client sends first."""
         return NOTHING

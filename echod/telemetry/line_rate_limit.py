@@ -35,6 +35,10 @@ class LineRateLimit:
         self._held[what] = self._held.get(what, (0, report_after))[0] + 1, report_after
         return False
 
+    def take_one(self, what: str) -> int:
+        """Return and reset the number of suppressed lines of one class."""
+        return self._held.pop(what, (0, 0.0))[0]
+
     def take(self, report: float | None = None) -> Mapping[str, int]:
         """Return and reset the suppressed lines of each class: of the classes of one report, or of all."""
         held = {what: count for what, (count, after) in self._held.items() if report in (None, after)}

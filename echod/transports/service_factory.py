@@ -169,7 +169,7 @@ class ServiceFactory(Factory):
         self.counters.refuse(refusal)
         if self.events.connections:
             self._tell("connection.refused", peer(), proxy, reason=str(refusal))
-        elif refusal is Refusal.DENIED or refusal is Refusal.PROXY:
+        if refusal is Refusal.DENIED or refusal is Refusal.PROXY:
             event = "client.denied" if refusal is Refusal.DENIED else "proxy.denied"
             denied = peer()
             self._tell(event, denied, proxy, host=getattr(denied, "host", "").partition("%")[0])

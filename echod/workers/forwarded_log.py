@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from echod.event_catalogue import CATALOGUE
+from echod.events import Events
 from echod.telemetry.background_writer import BackgroundWriter
-from echod.telemetry.log import EVERY, LEVELS, MOST, TEMPLATES, Format, Log
+from echod.telemetry.log import LEVELS, Format, Log
 from echod.workers.control_channel import ControlChannel
 
 OF_THE_PARENT: Final = ("daemon.", "listener.", "certificate.", "log.", "worker.")
@@ -52,11 +54,19 @@ class ForwardedOutput(BackgroundWriter):
             self._channel.send(name, fields)
 
 
+def publish(events: Events, fields: Mapping[str, Any]) -> None:
+    """Deliver an event that a worker has sent, if it is one of a worker in the form of the catalogue."""
+    name, values = fields["event"], fields["fields"]
+    if name in CATALOGUE and not name.startswith(OF_THE_PARENT) and not CATALOGUE[name].mismatch(values):
+        events.tell(name, **values)
+
+
 class ForwardedLog(Log):
     """Sends events and lines to the parent. Classes of lines are limited here, and by the parent for all workers."""
 
     def __init__(self, output: ForwardedOutput, level: str, later: Callable[..., Any]) -> None:
         self._forwarded = output
+        self.watched = False  #: whether an event stream of the parent shows events of connections
         super().__init__(output, "text", level, later=later)
 
     def reconfigure(self, form: Format, level: str) -> None:
@@ -64,12 +74,11 @@ class ForwardedLog(Log):
         super().reconfigure("text", level)
 
     def event(self, name: str, fields: Mapping[str, Any]) -> None:
-        """Send an event, if its level is logged."""
-        level, _ = TEMPLATES[name]
-        if name.startswith(OF_THE_PARENT) or LEVELS[level] < self._lowest:
+        """Send an event, if its level is logged or shown in event streams."""
+        lowest = min(self._lowest, LEVELS["debug" if self.watched else "info"])  # streams of the parent have these
+        if name.startswith(OF_THE_PARENT) or LEVELS[CATALOGUE[name].severity] < lowest:
             return
-        most, seconds = (1, EVERY[name]) if name in EVERY else (MOST, 1.0)
-        if self._passes(name, level, most, seconds):
+        if self.admits(name, fields):
             self._forwarded.send("event", event=name, fields=dict(fields))
 
     def _write(self, level: str, text: str, fields: Mapping[str, Any]) -> int:

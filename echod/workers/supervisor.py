@@ -21,14 +21,13 @@ from echod.config.settings import Configuration
 from echod.daemon.bind import BoundSocket
 from echod.daemon.config_diff import ConfigurationRefused
 from echod.escaping import escaped, system_error
-from echod.events import CATALOGUE
 from echod.services.replicated_membership import Memberships
 from echod.shared_memory.memory import PARENT, SharedMemory
 from echod.shared_memory.state import SharedMemoryState
 from echod.telemetry.log import LEVELS
 from echod.workers.assignment import packed
 from echod.workers.backoff import Backoff
-from echod.workers.forwarded_log import OF_THE_PARENT
+from echod.workers.forwarded_log import publish
 from echod.workers.held_sockets import HeldSockets
 from echod.workers.worker import Worker
 
@@ -61,6 +60,7 @@ class Supervisor:
         self._past: Counter[str] = Counter()  # the figures of workers that have ended
         self._collections: dict[int, tuple[Deferred[None], Any]] = {}
         self._number = 0
+        self._watched = False  # whether event streams show events of connections
         self._check = LoopingCall(self._check_all)
         self._check.clock = reactor
 
@@ -146,6 +146,12 @@ class Supervisor:
             worker.channel.send("abandon")
         self._reactor.callLater(KILLED_AFTER, self._kill_rest)
 
+    def watch_connections(self, on: bool) -> None:
+        """As WorkerPool."""
+        self._watched = on
+        for worker in self._serving():
+            worker.channel.send("watch", {"on": on})
+
     def collect(self, connections: int) -> Deferred[None]:
         """As WorkerPool."""
         now = self._reactor.seconds()
@@ -224,6 +230,7 @@ class Supervisor:
         worker.bus = self._hub.connect()
         shared = [self._memory.descriptor, worker.bus.fileno()]
         worker.channel.send_with("serve", fields, data, [*shared, *descriptors])
+        worker.channel.send("watch", {"on": self._watched})
 
     def _received(self, worker: Worker, name: str, fields: Mapping[str, Any]) -> None:
         match name:
@@ -233,7 +240,7 @@ class Supervisor:
             case "serving":
                 worker.serving = True
                 worker.close_bus()
-                self._daemon.events.tell("worker.started", worker=_name(worker), pid=worker.pid)
+                self._daemon.events.tell("worker.started", worker=worker.name, pid=worker.pid)
                 self._look_whether_ready()
                 self._fill()
             case "failed":
@@ -246,8 +253,7 @@ class Supervisor:
                     self._refusal = ConfigurationRefused(fields["code"], fields["errors"])
                 self._look_whether_prepared()
             case "event":
-                if fields["event"] in CATALOGUE and not fields["event"].startswith(OF_THE_PARENT):
-                    self._daemon.events.tell(fields["event"], **fields["fields"])
+                publish(self._daemon.events, fields)
             case "line":
                 if fields["level"] in LEVELS:
                     self._daemon.log.relay(fields["level"], fields["text"], fields["fields"])
@@ -274,7 +280,7 @@ class Supervisor:
             self._look_whether_stopped()
             return
         self._past["workers_ended"] += 1
-        self._daemon.events.tell("worker.ended", worker=_name(worker), pid=worker.pid, reason=worker.reason)
+        self._daemon.events.tell("worker.ended", worker=worker.name, pid=worker.pid, reason=worker.reason)
         if delay := self._backoff.ended(self._reactor.seconds()):
             self._rest(delay)
         self._fill()
@@ -342,7 +348,3 @@ class Supervisor:
     def _kill_rest(self) -> None:
         for worker in self._workers:
             worker.kill("it did not end")
-
-
-def _name(worker: Worker) -> str:
-    return "spare" if worker.number is None else str(worker.number)

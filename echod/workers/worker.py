@@ -72,6 +72,11 @@ class Worker:
         return self._process.pid
 
     @property
+    def name(self) -> str:
+        """Its number as text for the log, or `spare`."""
+        return "spare" if self.number is None else str(self.number)
+
+    @property
     def reason(self) -> str:
         """Why it has ended, as text for the log."""
         code = self._process.returncode

@@ -78,6 +78,8 @@ class WorkerDaemon:
                 self._cancel()
             case "collect":
                 self._collect(fields["number"], fields["connections"])
+            case "watch":
+                self._watch_connections(fields["on"])
             case "drain":
                 self._drain()
             case "abandon":
@@ -109,6 +111,12 @@ class WorkerDaemon:
         self._daemon.startService()
         self._publication.start(PUBLISH_EVERY)
         self._channel.send("serving")
+
+    def _watch_connections(self, on: bool) -> None:
+        daemon = self._daemon
+        if daemon is not None and isinstance(daemon.log, ForwardedLog):
+            daemon.log.watched = on
+            daemon.view.watch_connections(on)
 
     def _make_state(self, clock: Callable[[], float], tell: Callable[..., Any]) -> SharedMemoryState:
         self._state = SharedMemoryState(

@@ -15,6 +15,7 @@ from echod.services.console import Console
 from echod.services.recording import Recorder
 from echod.socket_names import Inet, UnixName
 from echod.telemetry.metrics import MetricsCollector, ProcessMetrics
+from echod.telemetry.recent_events import RecentEvents
 from tests.fuzz.answering import Bugs
 from tests.fuzz.draw import Draw
 from tests.fuzz.target import Attempt, Target
@@ -41,6 +42,9 @@ class _Known:
 
     def __init__(self) -> None:
         self.ends: list[Callable[[ReloadResult], None]] = []
+        self.context = Context()
+        self.recent = RecentEvents(lambda _on: None, lambda: 0.0)
+        self.recent.event("worker.ended", {"worker": "0", "pid": 1, "reason": "\x1b[2J"})
         self.recording = Recorder(10_000)
         self.recording.message(b"\xff\x1b[2J\n", REMOTE, PLAIN, 1e9)
         options = Console.Options(unanswered=5, unanswered_in_all=5)
@@ -193,6 +197,7 @@ _HTTP: Final = (
         b"\xff",
         b"/api/console/console",
         b"/api/received/echo",
+        b"/api/events?severity=debug&follow=no",
         b'{"to": 1, "text": "hi"}',
         b"null",
         b"[",

@@ -32,7 +32,7 @@ from echod.config.schema import ROOT, SERVICE, SERVICES, Table, default
 from echod.config.schema_check import Reading
 from echod.config.value_types import Form
 from echod.escaping import decoded, escaped
-from echod.events import CATALOGUE
+from echod.event_catalogue import CATALOGUE
 from echod.gate.access import Access, canonical, in_disguise, key_of
 from echod.model import Context, Peer
 from echod.services.print_message import show
@@ -301,7 +301,7 @@ def _shown() -> Attempt:
         show(data, peer, "hex", context)
         for log in logs:
             for event, told in (("connection.opened", str(peer.remote)), ("listener.opened", text)):
-                log.event(event, dict.fromkeys(CATALOGUE[event].rpartition(": ")[2].split(", "), told))
+                log.event(event, dict.fromkeys(CATALOGUE[event].fields, told))
             log({"log_level": LogLevel.error, "log_namespace": "x", "log_format": "{said}", "said": text})
             log({"log_level": LogLevel.error, "log_namespace": "x", "log_format": text})
         assert len(outputs[0].lines) == len(outputs[1].lines) == 4

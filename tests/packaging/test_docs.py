@@ -17,7 +17,13 @@ from tests.daemon import run
 pytestmark = [pytest.mark.needs_tools, pytest.mark.timeout(300)]
 
 TOP = Path(__file__).parents[2]
-MANUALS = {"echod.8": "ECHOD.md", "echoctl.1": "ECHOCTL.md", "echod.toml.5": "CONFIG.md", "echod-faults.7": "FAULTS.md"}
+MANUALS = {
+    "echod.8": "ECHOD.md",
+    "echoctl.1": "ECHOCTL.md",
+    "echod.toml.5": "CONFIG.md",
+    "echod-faults.7": "FAULTS.md",
+    "echod-events.7": "EVENTS.md",
+}
 COLUMNS = 80
 
 

@@ -222,7 +222,7 @@ def test_a_usage_error_names_the_wrong_word(line, said, capsys):
         ("--timeout 3 send", 'unknown option "--timeout"; it is an option of send and ping: write it after the comm'),
         (
             "--admin x status",
-            'unknown option "--admin"; it is an option of console, status, top, faults, reload and doctor: write it',
+            'unknown option "--admin"; it is an option of console, status, top, events, faults, reload and doctor: wri',
         ),
         ("--verison", 'unknown option "--verison"; did you mean --version?'),
         ("", "COMMAND is missing"),

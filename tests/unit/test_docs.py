@@ -25,7 +25,8 @@ from echod.config.kind_options import option_forms
 from echod.config.loading import load
 from echod.config.schema import field_of
 from echod.daemon.startup_hint import hint
-from echod.events import BY_REASON, CATALOGUE, Closing, Counters
+from echod.event_catalogue import CATALOGUE, FIELDS
+from echod.events import BY_REASON, Closing, Counters
 from echod.gate import flood_detector
 from echod.gate.connections import ConnectionGate
 from echod.gate.datagrams import DatagramGate
@@ -35,7 +36,6 @@ from echod.services import daytime, print_message, qotd
 from echod.services.registry import kinds
 from echod.telemetry import background_writer
 from echod.telemetry import service_output_limit as limit
-from echod.telemetry.log import TEMPLATES
 from echod.transports import accept_backoff, datagram, socket_filter, stream_port
 from echod.transports.datagram import ServiceDatagrams
 from echod.transports.layers import layer_interface
@@ -56,7 +56,7 @@ PAGES = {
 }
 README, CONTRIBUTING = PAGES["README.md"], PAGES["CONTRIBUTING.md"]
 ARCHITECTURE, EMBEDDING, SERVICES = (PAGES[f"docs/{name}.md"] for name in ("ARCHITECTURE", "EMBEDDING", "SERVICES"))
-ADMIN, ECHOD = PAGES["docs/ADMIN.md"], PAGES["docs/ECHOD.md"]
+ADMIN, ECHOD, EVENTS = (PAGES[f"docs/{name}.md"] for name in ("ADMIN", "ECHOD", "EVENTS"))
 KINDS = kinds(plugins=())
 ROOMS = {room_of(module) for module in ALL_MODULES}
 
@@ -285,9 +285,29 @@ def test_the_table_of_packages_has_the_import_rules():
 
 
 def test_the_page_lists_every_event():
-    rows = table(ADMIN, "Event", "Level", "Meaning", "Fields")
-    assert {code(name): f"{says}: {fields.replace('`', '')}" for name, _, says, fields in rows} == dict(CATALOGUE)
-    assert {code(name): level for name, level, _, _ in rows} == {name: level for name, (level, _) in TEMPLATES.items()}
+    rows = table(EVENTS, "Event", "Severity", "Meaning", "Fields", "At most")
+    assert [code(row[0]) for row in rows] == list(CATALOGUE)
+    for name, severity, meaning, fields, most in rows:
+        event = CATALOGUE[code(name)]
+        assert (severity, meaning) == (event.severity, event.meaning), name
+        shown = [*(f"`{one}`" for one in event.fields), *(f"(`{one}`)" for one in event.optional)]
+        assert fields == ", ".join(shown), name
+        assert most == described(event.rate), name
+
+
+def described(rate):
+    """The rate of an event, as the page has it."""
+    if rate is None:
+        return "—"
+    window = "a second" if rate.seconds == 1 else f"in {rate.seconds:g} s"
+    return f"{rate.most:,} {window}{' of each cause' if rate.by_cause else ''}"
+
+
+def test_the_page_lists_every_field_of_events():
+    words = {str: "text", int: "integer", float: "number", dict: "object"}
+    rows = table(EVENTS, "Field", "Type", "Unit", "Content")
+    fields = [(name, words[field.type], field.unit or "—", field.meaning) for name, field in FIELDS.items()]
+    assert [(code(name), *rest) for name, *rest in rows] == fields
 
 
 def test_the_page_lists_every_counter():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from echod.admin.access_control import AT_ONCE, AdminOptions, AdminService
+from echod.admin.access_control import AT_ONCE, STREAMS, AdminOptions, AdminService
 from echod.admin.resources import MOST_ASKED, DaemonResources, ReloadResult
 from echod.events import Counters
 from echod.gate.work_budget import PORTION, TURN, WorkBudget
@@ -20,6 +20,7 @@ from echod.services.chat import Chat
 from echod.services.recording import Recorder
 from echod.socket_names import Inet, UnixName
 from echod.telemetry.metrics import MetricsCollector, ProcessMetrics
+from echod.telemetry.recent_events import RecentEvents
 from tests.turns import Turns
 
 LOCAL = Peer("unix", UnixName("/run/admin"), UnixName(""), user=0)
@@ -336,6 +337,8 @@ class Known:
     """A view with fixed values."""
 
     why: str | None = None
+    context = Context(clock=lambda: 0.0)
+    recent = RecentEvents(lambda _on: None, lambda: 0.0)
     verdict = ReloadResult(opened=1)
 
     def awaited(self):
@@ -619,6 +622,29 @@ def test_classes_of_clients_have_separate_limits():
 
 
 CLASSES = {"owners": LOCAL, "readers": unix(12345, 77), "tcp": REMOTE}
+
+
+def test_streams_are_counted_separately():
+    """Open pages of browsers do not lock out a metrics scraper, and are limited themselves."""
+    service = AdminService(DaemonResources(Known()), Context(clock=lambda: 0.0))
+    streams = [Client(service=service, peer=REMOTE) for _ in range(AT_ONCE)]
+    for client in streams:
+        client.send(asking("/api/events"))
+    while len(streams) < STREAMS:
+        streams.append(Client(service=service, peer=REMOTE))
+        streams[-1].send(asking("/api/events"))
+    more = [Client(service=service, peer=REMOTE) for _ in range(AT_ONCE)]
+    more[0].send(asking("/api/events"))
+    assert more[0].answers == [(503, b'{"error": "128 streams are open already"}\n')]
+    more[1].send(asking("/metrics"))
+    assert more[1].answers[0][0] == 200
+    assert {client.end for client in (*streams, *more)} == {End.NOTHING}
+    owner = Client(service=service)
+    owner.send(asking("/api/events?follow=no"))
+    assert owner.answers == [(200, b"")]
+    streams[0].session.lost()
+    more[0].send(asking("/api/events"))
+    assert more[0].data.count(b"200 OK") == 1
 
 
 def test_a_sweep_closes_clients_that_time_out():

@@ -1,0 +1,126 @@
+"""The events as a resource: a stream of server-sent events (the section of that name in the HTML standard)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+from urllib.parse import parse_qs
+
+from echod.escaping import clipped
+from echod.event_catalogue import Severity, matching
+from echod.http.messages import Answer, Handler, Request, Respond, error_answer
+from echod.model import Context
+from echod.services.outbox import Outbox
+from echod.telemetry.recent_events import KeptEvent, RecentEvents, Selection
+
+EVENTS: Final = "/api/events"
+CONTENT_TYPE: Final = "text/event-stream"
+UNBUFFERED: Final = ("x-accel-buffering", "no")  #: for nginx, which otherwise holds a response back
+KEYS: Final = ("name", "service", "severity", "since", "follow")
+
+
+class EventStream:
+    """The feed of one client: the kept events of its selection, then new ones.
+
+    An outbox bounds its memory. In the place of events that are dropped for a slow client, it gets their number.
+    """
+
+    def __init__(
+        self,
+        recent: RecentEvents,
+        context: Context,
+        selection: Selection,
+        kept: list[KeptEvent],
+        wake: Callable[[], None],
+        end: Callable[[], None],
+        *,
+        follow: bool,
+    ) -> None:
+        self._recent = recent
+        self._wake = wake
+        self._end = end
+        self._kept = iter(kept)
+        self._follow = follow
+        self._outbox = Outbox(context, _dropped, self._stay_behind, joined=True)
+        if follow:
+            recent.follow(selection, self._put)
+        else:
+            end()
+
+    def pieces(self) -> Iterator[bytes]:
+        """As Feed."""
+        for event in self._kept:
+            yield encoded(event)
+        yield from self._outbox.pieces()
+
+    def close(self) -> None:
+        """As Feed."""
+        self._recent.unfollow(self._put)
+        self._outbox.close()
+
+    def _put(self, event: KeptEvent) -> None:
+        self._outbox.put(encoded(event))
+        self._wake()
+
+    def _stay_behind(self) -> None:
+        self._recent.unfollow(self._put)
+        self._end()
+
+
+def encoded(event: KeptEvent) -> bytes:
+    """An event in the form of a stream: `id`, `data` and an empty line."""
+    return b"id: %s\ndata: %s\n\n" % (event.identifier.encode(), event.data)
+
+
+def _dropped(count: int) -> bytes:
+    return b"event: dropped\ndata: %s\n\n" % json.dumps({"dropped": count}).encode()
+
+
+def event_handlers(recent: RecentEvents, context: Context) -> Mapping[str, Handler]:
+    """The handlers of the resource."""
+
+    def stream(request: Request, respond: Respond) -> None:
+        try:
+            selection, since, follow = wanted(request.raw_query)
+        except ValueError as error:
+            respond(error_answer(400, str(error)))
+            return
+        if selection.severity is Severity.DEBUG and not request.peer.is_unix:
+            # Events of single connections cost their clients time: a reader over TCP must not cause that.
+            respond(error_answer(403, "severity=debug is available only over the Unix socket"))
+            return
+        kept = recent.select(selection, since, request.headers.get("last-event-id", ""))
+
+        def attach(wake: Callable[[], None], end: Callable[[], None]) -> EventStream:
+            return EventStream(recent, context, selection, kept, wake, end, follow=follow)
+
+        respond(Answer(200, content_type=CONTENT_TYPE, headers=(UNBUFFERED,), stream=attach))
+
+    return {"GET": stream}
+
+
+def wanted(query: str) -> tuple[Selection, float | None, bool]:
+    """The selection of a query, the age of the oldest event, and whether to follow. Raises ValueError."""
+    given = parse_qs(query, keep_blank_values=True)
+    for key, values in given.items():
+        if key not in KEYS:
+            raise ValueError(f"{clipped(key)} is not a parameter; the parameters are {', '.join(KEYS)}")
+        if key != "name" and len(values) > 1:
+            raise ValueError(f"{key} is given {len(values)} times: expected once")
+    first = {key: values[0] for key, values in given.items()}
+    names = matching(given["name"]) if "name" in given else None
+    if names is not None and not names:
+        raise ValueError(f"name={clipped(first['name'])} matches no event")
+    severity = first.get("severity", "info")
+    if severity not in list(Severity):
+        raise ValueError(f"severity={clipped(severity)} is not valid: expected {', '.join(Severity)}")
+    since = first.get("since")
+    if since is not None and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", since):
+        raise ValueError(f"since={clipped(since)} is not valid: expected a number of seconds")
+    follow = first.get("follow", "yes")
+    if follow not in ("yes", "no"):
+        raise ValueError(f"follow={clipped(follow)} is not valid: expected yes or no")
+    selection = Selection(names, first.get("service"), Severity(severity))
+    return selection, None if since is None else float(since), follow == "yes"
