@@ -18,16 +18,27 @@ FOLDER: Final = TOP / "build" / "programs"
 
 def installed(name: str, version: str) -> Path:
     """The path of a program whose distribution has the same name. Skips the test if it cannot be installed."""
+    return _prefix(name, version, name)
+
+
+def python_with(name: str, version: str) -> Path:
+    """The path of a Python that can import a distribution. Skips the test if it cannot be installed."""
+    return _prefix(name, version, "python")
+
+
+def _prefix(name: str, version: str, program: str) -> Path:
+    """The path of a program in the environment of a distribution, which is complete if it has the file `complete`."""
     prefix = FOLDER / f"{name}-{version}"
-    program = prefix / "bin" / name
+    found, complete = prefix / "bin" / program, prefix / "complete"
     prefix.mkdir(parents=True, exist_ok=True)
     with (prefix / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another process of the tests may be installing it
-        if not program.exists():
+        if not complete.exists():
             venv.create(prefix, symlinks=True)
             python = str(prefix / "bin" / "python")
             words = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", f"{name}=={version}"]
             ended = subprocess.run(words, cwd=prefix, capture_output=True, text=True, timeout=120, check=False)
-            if ended.returncode or not program.exists():
+            if ended.returncode or not found.exists():
                 pytest.skip(f"{name} {version} cannot be installed: {ended.stderr.strip()[-200:]}")
-    return program
+            complete.touch()
+    return found
