@@ -7,7 +7,7 @@ from collections.abc import Callable
 from textwrap import fill as fill_text
 from typing import Any, Final
 
-from echod.client import family_options, ping_options, proxy_options, websocket_options
+from echod.client import bench_options, family_options, ping_options, proxy_options, websocket_options
 from echod.client.argparse_errors import Parser
 from echod.client.help_examples import EXAMPLES
 from echod.client.tls_options import certificates, verification
@@ -26,7 +26,6 @@ from echod.client.value_types import (
 from echod.event_catalogue import Severity
 from echod.version import VERSION
 
-PLANNED: Final = {"bench": ""}  #: commands of a later version
 WIDTH: Final = 78  #: columns of help text, as argparse uses on a terminal of 80
 
 
@@ -39,7 +38,6 @@ def parser() -> argparse.ArgumentParser:
         "or ws://HOST:PORT/PATH.\n`echoctl COMMAND --help` has its options.\n\n" + _examples(""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.planned = PLANNED
     top.add_argument("--version", action="version", version=f"echoctl {VERSION}")
     commands: Any = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (summary, fill) in COMMANDS.items():
@@ -229,6 +227,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
     "send": ("send a text, or standard input, and print the whole reply", _send),
     "talk": ("send each typed line and print each reply", _talk),
     "ping": ("send probes on a schedule, verify each reply and measure its time", ping_options.add),
+    "bench": ("send a load, verify each byte of the replies, and measure throughput and latency", bench_options.add),
     "chat": ("join a chat room; received lines do not disturb your typing", _chat),
     "console": ("answer the clients of a console service as an operator", _console),
     "status": ("print the running daemon's listeners and counters", _status),

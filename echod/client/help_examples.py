@@ -31,6 +31,13 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
         "echoctl ping --connect --json -c 10 tcp://127.0.0.1:10007",
         "echoctl ping --ping-frames -c 3 ws://127.0.0.1:18007/chat",
     ),
+    "bench": (
+        "echoctl bench tcp://127.0.0.1:10007",
+        "echoctl bench -c 64 -s 1KiB -t 5s tcp://127.0.0.1:10007",
+        "echoctl bench -d 32 -n 100000 udp://127.0.0.1:10007",
+        "echoctl bench -c 10 -r 2000 -t 30s ws://127.0.0.1:18007/echo",
+        "echoctl bench --connect -c 8 tcp://127.0.0.1:10007",
+    ),
     "chat": (
         "echoctl chat tcp://127.0.0.1:10012",
         "echoctl chat --nick anna --room lobby udp://127.0.0.1:10012",

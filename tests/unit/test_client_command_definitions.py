@@ -130,15 +130,6 @@ def test_connect_needs_a_stream_and_no_size(capsys):
     assert "leave out --size" in refusal(capsys, "ping", "--connect", "-s", "64", "tcp://127.0.0.1:7")
 
 
-@pytest.mark.parametrize("command", ["bench"])
-def test_a_command_of_a_later_version_is_known(command, capsys):
-    with pytest.raises(SystemExit) as ended:
-        parser().parse_args([command, "-c", "7"])
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == f"echoctl: {command}: not available in this version; see echoctl --help\n"
-    assert parser().parse_args(["send", "tcp://127.0.0.1:7", command]).text == [command]
-
-
 @pytest.mark.parametrize("file", ["", "times", "times.png", "times.html", ".svg.gz"])
 def test_a_picture_is_svg(file, capsys):
     refusal(capsys, "ping", f"--plot={file}", "udp://127.0.0.1:7")
@@ -183,7 +174,7 @@ def test_a_systemd_address_is_only_for_listening(capsys):
         ("ping --cuont 3 udp://127.0.0.1:7", 'unknown option "--cuont"; did you mean --count?'),
         ("ping -z lo udp://127.0.0.1:7", 'unknown option "-z"; see'),
         ("ping -z", 'unknown option "-z"; see'),
-        ("send --count 3 tcp://127.0.0.1:7", 'unknown option "--count"; it is an option of ping; see'),
+        ("send --count 3 tcp://127.0.0.1:7", 'unknown option "--count"; it is an option of ping and bench; see'),
         ("status --foo", 'unknown option "--foo"; see'),
         ("status --jsno", 'unknown option "--jsno"; did you mean --json?'),
         ("ping --color sometimes udp://127.0.0.1:7", '--color: "sometimes" must be one of: auto, always, never; see'),
@@ -219,7 +210,10 @@ def test_a_usage_error_names_the_wrong_word(line, said, capsys):
         ("Ping udp://127.0.0.1:7", 'unknown command "Ping"; did you mean ping?'),
         ("qqq", 'unknown command "qqq"; expected one of: send, talk, '),
         ("tcp://127.0.0.1:7 x", 'a command is missing before "tcp://127.0.0.1:7"; write echoctl send "tcp://127'),
-        ("--timeout 3 send", 'unknown option "--timeout"; it is an option of send and ping: write it after the comm'),
+        (
+            "--timeout 3 send",
+            'unknown option "--timeout"; it is an option of send, ping and bench: write it after the comm',
+        ),
         (
             "--admin x status",
             'unknown option "--admin"; it is an option of console, status, top, events, faults, reload and doctor: wri',

@@ -1,0 +1,186 @@
+"""`echoctl bench`: sends a load to a service, verifies every byte of the replies, and prints throughput and latency."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import signal
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any, Final
+
+from echod.client.load.datagram_flow import DatagramFlow
+from echod.client.load.dialer import Dialer
+from echod.client.load.epoll_loop import EpollLoop
+from echod.client.load.figures import figures, lines, second_line
+from echod.client.load.flow import ConnectionFlow, Flow, MessageConnectionFlow, MessageFlow
+from echod.client.load.load_run import LoadRun, Phase
+from echod.client.load.pacing import Pace
+from echod.client.load.pattern import Pattern, Transform
+from echod.client.stdout import INTERRUPTED, Screen, fail
+from echod.escaping import counted, escaped, system_error
+from echod.services.echo import Echo
+from echod.services.registry import kinds
+from echod.shape import Shape
+from echod.stdio import report
+
+SPARE: Final = 32  #: descriptors besides those of the connections: of the loop, of standard streams, of files
+SECOND: Final = 1.0  #: between two lines of progress
+DIGITS: Final = b"0123456789"  #: every kind that is recognized returns them unchanged
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Send the load. Returns the exit code: 0, 1 after any failure or without a reply, 130 if interrupted."""
+    if wrong := _too_few_descriptors(arguments.connections):
+        fail(wrong)
+        return 1
+    loop = EpollLoop()
+    try:
+        return Bench(arguments, loop).run()
+    finally:
+        loop.close()
+
+
+def recognized() -> dict[str, Transform]:
+    """The kinds whose replies can be verified: each byte of the reply is a function of the byte that was sent."""
+    found: dict[str, Transform] = {Echo.kind: bytes}
+    for name, kind in kinds().items():
+        if kind.transform is not None and name != Echo.kind and kind.transform(DIGITS) == DIGITS:
+            found[name] = kind.transform
+    return found
+
+
+class Bench:
+    """One run of the command."""
+
+    def __init__(self, arguments: argparse.Namespace, loop: EpollLoop) -> None:
+        self._arguments = arguments
+        self._label = escaped(arguments.url.label)
+        self._loop = loop
+        self._screen = Screen()
+        self._interrupted = False
+        self._load = LoadRun(
+            loop,
+            Pattern(recognized()),
+            arguments.size,
+            arguments.depth,
+            Pace(arguments.rate, arguments.count, arguments.time),
+            patience=arguments.timeout,
+            warm_up=arguments.warm_up,
+            begun=lambda: self._print(f"{self._label}: {_described(arguments)}"),
+            reported=lambda text: fail(f"{self._label}: {text}"),
+            over=loop.stop,
+        )
+        self._seconds = 0
+        self._bytes, self._then = 0, perf_counter()
+
+    def run(self) -> int:
+        """Send the load, and print progress and summary. Returns the exit code."""
+        arguments, load = self._arguments, self._load
+        try:
+            load.dialer = Dialer(arguments, self._loop)
+        except OSError as error:
+            fail(f"{self._label}: {system_error(error)}")
+            return 1
+        except ValueError as error:
+            fail(f"{self._label}: {escaped(str(error))}")
+            return 1
+        kind = _flow_of(arguments)
+        load.flows += [kind(load, number) for number in range(arguments.connections)]
+        self._loop.tick = load.tick
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.on_signal(number, self._interrupt)
+        self._loop.on_signal(signal.SIGQUIT, self._report)
+        self._loop.callLater(SECOND, self._second)
+        load.start()
+        self._loop.run()
+        return self._finish()
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+        self._load.interrupt()
+
+    def _report(self) -> None:
+        """Print the figures so far on standard error."""
+        self._turn()
+        for line in self._lines(self._figures()):
+            report(line)
+
+    def _turn(self) -> None:
+        """Print the line of this second."""
+        load, now = self._load, perf_counter()
+        times = load.counts.turn()
+        received = load.counts.bytes_received
+        if load.phase is Phase.MEASURING and not self._arguments.quiet:
+            self._seconds = round(load.seconds)
+            size = received - self._bytes if received >= self._bytes else received  # it was reset after the warm-up
+            self._print(second_line(self._seconds, times, now - self._then, size))
+        self._bytes, self._then = received, now
+
+    def _second(self) -> None:
+        self._turn()
+        self._loop.callLater(SECOND, self._second)
+
+    def _figures(self) -> dict[str, Any]:
+        load = self._load
+        return figures(load.counts, load.seconds, load.usage, load.unsent, self._arguments.rate)
+
+    def _lines(self, found: Mapping[str, Any]) -> list[str]:
+        return lines(found, self._arguments.rate, datagrams=not self._arguments.url.shape.has_connections)
+
+    def _finish(self) -> int:
+        load = self._load
+        load.counts.turn()
+        if load.error:
+            fail(f"{self._label}: {load.error}")
+        if load.counts.sent and not (load.error and not load.counts.received):
+            found = self._figures()
+            self._print("")
+            self._print(f"--- {self._label} ({load.pattern.kind}) ---", always=True)
+            for line in self._lines(found):
+                self._print(line, always=True)
+        if self._interrupted:
+            return INTERRUPTED
+        return int(bool(load.error or load.counts.failed or not load.counts.received))
+
+    def _print(self, line: str, *, always: bool = False) -> None:
+        if always or not self._arguments.quiet:
+            self._screen.write(f"{line}\n".encode())
+
+
+def _flow_of(arguments: argparse.Namespace) -> type[Flow] | type[DatagramFlow]:
+    shape = arguments.url.shape
+    if shape is Shape.DATAGRAM:
+        return DatagramFlow
+    if shape is Shape.MESSAGE:
+        return MessageConnectionFlow if arguments.connect else MessageFlow
+    return ConnectionFlow if arguments.connect else Flow
+
+
+def _described(arguments: argparse.Namespace) -> str:
+    """The load in words."""
+    sizes = sorted(set(arguments.size))
+    size = counted(sizes[0], "byte", "bytes") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} bytes"
+    units = ("connection", "connections") if arguments.url.shape.has_connections else ("socket", "sockets")
+    words = [f"{counted(arguments.connections, *units)}, {size}"]
+    if arguments.connect:
+        words.append("a connection for each message")
+    if arguments.rate is not None:
+        words.append(f"{arguments.rate:g} messages/s")
+    if not arguments.connect:
+        words.append(f"{'at most ' if arguments.rate is not None else ''}{arguments.depth} in flight on each")
+    if arguments.count is not None:
+        words.append(counted(arguments.count, "message", "messages"))
+    if arguments.time is not None:
+        words.append(f"{arguments.time:g} s")
+    return ", ".join(words)
+
+
+def _too_few_descriptors(connections: int) -> str:
+    """Raise the soft limit of open files. Returns the error if the hard one is too low, or ""."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if connections + SPARE > hard:
+        return f"--connections {connections}: this process may open {hard} files; expected at most {hard - SPARE}"
+    return ""

@@ -1,0 +1,29 @@
+"""The processor time that this process has used, and how long it waited for a processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import process_time_ns
+from typing import Final, NamedTuple
+
+SCHEDSTAT: Final = Path("/proc/self/schedstat")
+"""Of the main thread: nanoseconds on a processor, nanoseconds in the run queue, time slices (proc(5))."""
+
+
+class Usage(NamedTuple):
+    """Nanoseconds of one process."""
+
+    running: int
+    waiting: int  #: runnable, but another process had the processor; 0 if the kernel does not count it
+
+    def __sub__(self, earlier: Usage) -> Usage:
+        return Usage(self.running - earlier.running, self.waiting - earlier.waiting)
+
+
+def usage() -> Usage:
+    """The times of this process so far."""
+    try:
+        waiting = int(SCHEDSTAT.read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        waiting = 0
+    return Usage(process_time_ns(), waiting)

@@ -1,0 +1,121 @@
+"""The figures of a load, and what is said about them."""
+
+from typing import Any
+
+from echod.client.histogram import Histogram
+from echod.client.load.counts import LoadCounts, cause_of
+from echod.client.load.figures import byte_rate, figures, lines, second_line
+from echod.client.load.processor_usage import Usage, usage
+
+USED = Usage(100_000_000, 0)
+
+
+def measured(rate: float | None = None, used: Usage = USED, **changes: Any) -> dict[str, Any]:
+    counts = LoadCounts()
+    counts.sent, counts.bytes_sent, counts.bytes_received, counts.connections = 12, 640, 640, 2
+    counts.received, counts.wrong, counts.lost, counts.abandoned = 9, 1, 1, 1
+    for milliseconds in range(1, 10):
+        counts.recent.record(milliseconds * 1_000_000)
+        counts.lateness.record(0)
+    counts.turn()
+    for name, value in changes.items():
+        setattr(counts, name, value)
+    return figures(counts, 2.0, used, 0, rate)
+
+
+def test_each_message_has_one_fate() -> None:
+    found = measured()
+    fates = ("received", "wrong", "lost", "abandoned", "awaited")
+    assert found["sent"] == sum(found[name] for name in fates)
+
+
+def test_rates_and_percentiles() -> None:
+    found = measured()
+    assert (found["messages_per_second"], found["bytes_per_second"]) == (4.5, 320.0)
+    assert (found["min_ms"], found["max_ms"]) == (1, 9)
+    assert abs(found["p50_ms"] - 5) < 0.01
+    assert abs(found["p9999_ms"] - 9) < 0.01
+    assert found["generator"]["us_per_message"] == round(100_000 / 9, 3)
+
+
+def test_without_a_reply_there_are_no_times() -> None:
+    found = figures(LoadCounts(), 0, Usage(0, 0), 0, None)
+    assert (found["p50_ms"], found["connecting"], found["lateness"], found["messages_per_second"]) == (
+        None,
+        None,
+        None,
+        0,
+    )
+    assert lines(found, None, datagrams=True) == ["0 sent, 0 received, 0 lost, 0 wrong, 0 duplicated, 0 reordered"]
+    assert lines(figures(LoadCounts(), 0, Usage(0, 0), 0, 5.0), 5.0, datagrams=False)
+
+
+def test_the_lines_of_a_summary() -> None:
+    said = lines(measured(), None, datagrams=False)
+    assert said[0] == "12 sent, 9 received, 1 lost, 1 wrong, 1 abandoned"
+    assert said[1] == "4 messages/s, 320 B/s each way"
+    assert said[2].startswith("latency min/p50/p90/p99/p99.9/p99.99/max = 1.000/")
+    assert said[-1] == "generator: 11111.11 µs of processor time a message, ran 5% of the time"
+
+
+def test_a_generator_that_was_the_limit_is_reported_for_a_closed_loop_only() -> None:
+    used = Usage(600_000_000, 1_300_000_000)
+    said = lines(measured(used=used), None, datagrams=False)[-1]
+    assert said == (
+        "warning: the generator was the limit, not the service: it ran 30% of the time, and waited for a processor 65%"
+    )
+    assert not any(line.startswith("warning") for line in lines(measured(100, used), 100, datagrams=False))
+
+
+def test_late_and_unsent_messages_of_a_schedule_are_reported() -> None:
+    late = Histogram()
+    late.record(5_000_000)
+    said = lines(measured(100, lateness=late) | {"unsent": 7}, 100, datagrams=False)
+    assert any("7 planned messages were not sent" in line for line in said)
+    assert any("1% of the messages were sent more than 5.0" in line for line in said)
+
+
+def test_failures_are_listed_by_cause() -> None:
+    counts = LoadCounts()
+    assert counts.fail("reset", "the first") is True
+    assert counts.fail("reset", "the second") is False
+    counts.fail("refused", "another")
+    counts.reset()
+    assert counts.first == {"reset": "the first", "refused": "another"}
+    assert "failures: 1 refused, 2 reset" in lines(figures(counts, 1, Usage(0, 0), 0, None), None, datagrams=False)
+
+
+def test_a_turn_moves_the_latencies_of_a_second() -> None:
+    counts = LoadCounts()
+    counts.recent.record(7)
+    assert counts.turn().total == 1
+    assert (counts.turn().total, counts.latencies.total) == (0, 1)
+
+
+def test_causes_of_errors_of_the_system() -> None:
+    found = [cause_of(OSError(number, "")) for number in (111, 104, 32, 110, 90, 101, 0)]
+    assert found == ["refused", "reset", "reset", "timed out", "message too large", "ENETUNREACH", "unknown error"]
+
+
+def test_the_line_of_a_second() -> None:
+    times = Histogram()
+    assert second_line(1, times, 1.0, 0) == "    1 s          0 messages/s        0 B/s"
+    for milliseconds in (1, 2, 3):
+        times.record(milliseconds * 1_000_000)
+    line = second_line(12, times, 0.5, 5_000)
+    assert line.startswith("   12 s          6 messages/s   10.00 kB/s  p50 2.00")
+
+
+def test_byte_rates_have_the_unit_that_fits() -> None:
+    assert [byte_rate(size) for size in (0, 999, 1e3, 2.5e6, 3e9)] == [
+        *("0 B/s", "999 B/s", "1.00 kB/s", "2.50 MB/s", "3.00 GB/s")
+    ]
+
+
+def test_the_use_of_the_processor_grows() -> None:
+    begun = usage()
+    for _ in range(100_000):
+        pass
+    used = usage() - begun
+    assert used.running > 0
+    assert used.waiting >= 0
