@@ -38,7 +38,7 @@ kind = "reflector"
 key = "{dir}/stamp.key"
 listen = ["udp://127.0.0.1:0"]
 [services.sockperf]
-listen = ["udp://127.0.0.1:0"]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
 """
 
 
@@ -147,9 +147,11 @@ def test_tshark_dissects_replies_as_twamp(daemon, tmp_path):
     assert re.search(r'"twamp\.test\.sender_ttl": "64"', said)
 
 
-def test_sockperf_plays_ping_pong_with_the_kind_sockperf(daemon):
-    port = str(daemon.inet("sockperf", "udp")[1])
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_sockperf_plays_ping_pong_with_the_kind_sockperf(daemon, transport):
+    port = str(daemon.inet("sockperf", transport)[1])
     for way in (["ping-pong"], ["under-load", "--mps", "200", "--reply-every", "2"]):
+        way += ["--tcp"] if transport == "tcp" else []
         ended = run(tool("sockperf"), *way, "-i", "127.0.0.1", "-p", port, "-t", "1", "-m", "64")
         said = ended.stdout.decode()
         assert ended.returncode == 0, said
