@@ -35,9 +35,23 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the tests that share a module's fixture in one process of pytest-xdist, so that it is set up once."""
+    """Mark repeated tests as slow, and keep those that share a module's fixture in one process of pytest-xdist.
+
+    So it is set up once.
+    """
+    if _repeats_another(item):
+        item.add_marker(pytest.mark.slow)
     if (group := _group(item)) is not None:
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _repeats_another(item: pytest.Item) -> bool:
+    """Whether `make test` runs the same test with the fast path; `tests/contract` runs both paths in any case."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    if item.path.parent.name == "gate":
+        return parameters.get("way") in ("changed", "beside-the-plane")
+    planes = {parameters.get("plane"), parameters.get("daemon")}
+    return item.path.parent.name == "system" and not planes.isdisjoint({"python", "off"})
 
 
 def _group(item: pytest.Item) -> str | None:

@@ -119,6 +119,7 @@ def daemon():
         assert running.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_flood_on_one_connection_delays_no_client(daemon):
     with (
         connect(daemon.place("echo", "tcp")) as flooding,
@@ -129,6 +130,7 @@ def test_a_flood_on_one_connection_delays_no_client(daemon):
     assert counted(daemon, "timed")["closed:idle"] == 1
 
 
+@pytest.mark.slow
 def test_a_flood_of_connections_delays_no_client(daemon):
     with floods(flood_of_connections(daemon, "tcp"), flood_of_connections(daemon, "unix")):
         others_are_served(daemon)

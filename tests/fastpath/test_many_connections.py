@@ -189,6 +189,7 @@ BEHAVIOURS: Final[dict[Behaviour, int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_daemon_ends_with_the_resources_it_began_with():
     with Daemon(configuration("auto", "echo", per_client=20_000)) as daemon:

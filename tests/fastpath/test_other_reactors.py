@@ -31,11 +31,11 @@ def under(reactor: str) -> tuple[str, ...]:
     return (*TWISTD, "--reactor", reactor, "--nodaemon", "--pidfile=", "echod")
 
 
-WAYS: Final = ("epoll", "poll", "select", "asyncio", "without cffi", "plane off")
+WAYS: Final = ("epoll", "poll", "select", "plane off", "asyncio", "without cffi")
 WITHOUT: Final = {"without cffi", "plane off"}
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=["asyncio", "without cffi", *(pytest.param(way, marks=pytest.mark.slow) for way in WAYS[:4])])
 def way(request):
     return request.param
 

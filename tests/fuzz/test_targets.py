@@ -14,7 +14,7 @@ from tests.fuzz.run import Count, attempt, main, parse
 from tests.fuzz.target import Target
 from tests.fuzz.targets import TARGETS
 
-SOME = 300
+SOME = 100
 LONG = 1e9
 
 
@@ -26,6 +26,7 @@ def test_no_input_of_a_target_fails(target):
     assert tried.inputs == len(corpus(target)) + SOME
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plane", ["auto", "python", "off"])
 def test_no_input_to_a_socket_of_a_daemon_fails(plane):
     tried = wire.hammer(plane, 1, LONG, 5_000)
@@ -34,6 +35,7 @@ def test_no_input_to_a_socket_of_a_daemon_fails(plane):
     assert tried.accepted > 5_000 / (1 + wire.A_VOLLEY)
 
 
+@pytest.mark.slow
 def test_every_corpus_has_its_target_and_every_target_inputs_of_both_kinds():
     assert {file_of(target) for target in TARGETS} == set(engine.CORPUS.iterdir())
     for target in TARGETS:

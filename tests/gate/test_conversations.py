@@ -135,6 +135,7 @@ def until(client, last):
     return whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["tcp", "unix"])
 def test_fifty_members_that_do_not_read_have_bounded_memory_and_delay_no_member(lo, member, scheme):
     with Daemon(CROWD) as daemon:

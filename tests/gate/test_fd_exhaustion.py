@@ -69,6 +69,7 @@ def test_a_reserve_descriptor_that_is_closed_is_replaced(way):
         assert "open" not in figures
 
 
+@pytest.mark.slow
 def test_a_limit_that_is_crossed_again_and_again(plane):
     """A client that repeatedly takes all descriptors and leaves fills no log."""
     with Daemon(configuration(plane, stream("echo"))) as daemon, ExitStack() as stack:
@@ -162,6 +163,7 @@ def test_a_configured_number_above_the_limit_is_an_error(tmp_path):
     assert "100" in line
 
 
+@pytest.mark.slow
 def test_sixty_four_descriptors_are_enough_for_one_connection():
     """A process has at least 64 descriptors; that is enough for one connection."""
     with Daemon(configuration("auto", stream("echo"), DATAGRAMS), command=limited(64)) as daemon:

@@ -3,6 +3,8 @@
 import socket
 from contextlib import ExitStack
 
+import pytest
+
 from tests.chaos.connect_burst import Crowd, Fate
 from tests.daemon import SECONDS, Daemon
 from tests.gate.configurations import asking, configuration, counted, refused, stream
@@ -56,6 +58,7 @@ def received(flow: socket.socket) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_connections_of_a_client_and_new_ones_are_limited_over_both_workers(way):
     plane, kind = way
     services = [

@@ -49,6 +49,7 @@ def until(client, last):
     return whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("service", ["chat", "console"])
 def test_twenty_floods_of_line_ends_delay_no_client_and_lose_no_line(service):
     with Daemon(LINES) as daemon, ExitStack() as stack:

@@ -32,6 +32,7 @@ def daemon(request):
         started.check()
 
 
+@pytest.mark.slow
 def test_closed_connections_leave_no_resources(daemon):
     clients, pid = Cycles(daemon.inet("echo", "tcp"), ours=True), daemon.process.pid
     without_clients = held(pid)["socket"]
@@ -56,6 +57,7 @@ def test_closed_connections_leave_no_resources(daemon):
     assert set(counted) <= {"accepted", "bytes_in", "bytes_out", "refused:denied", "closed:done", "closed:lost"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plane", ["auto", "off"])
 def test_closed_tls_connections_leave_no_resources(plane):
     with Daemon(f'[daemon]\nplane = "{plane}"\n{TLS_SERVICES}') as daemon:
@@ -78,6 +80,7 @@ def test_closed_tls_connections_leave_no_resources(plane):
         assert sum(count for name, count in counted.items() if name.startswith("closed:")) == clients.count
 
 
+@pytest.mark.slow
 def test_datagrams_leave_no_resources(daemon):
     sources, pid = Datagrams(daemon.inet("echo", "udp"), ours=True), daemon.process.pid
     sources.batch()
@@ -106,6 +109,7 @@ def unsent(daemon):
     return float(figure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", objects.WAYS)
 def test_python_keeps_no_object_of_a_connection(way):
     assert {name: count for name, count in objects.growth(way, 500).items() if count > 5} == {}

@@ -114,6 +114,7 @@ def verified(done):
     return report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "size", "options", "words"),
     [
@@ -130,6 +131,7 @@ def test_every_byte_of_a_stream_is_compared(built, load, mode, size, options, wo
     assert report["verified"] == report["messages"] * size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["recvfrom", "recvmmsg"])
 @pytest.mark.parametrize("options", [[], ["--depth=64"], ["--depth=32", "--flows=8"]])
 def test_every_byte_of_a_datagram_is_compared(built, load, way, options):
@@ -206,6 +208,7 @@ def websocket_that(answers):
         thread.join(10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [["--size=64"], ["--size=4096", "--connections=3", "--depth=2"], ["--size=70000"]])
 def test_every_byte_of_a_websocket_is_compared(load, options):
     with websocket_that(lambda number, message: message) as port:
@@ -260,6 +263,7 @@ def test_a_server_that_does_not_listen_is_one_line(load):
     assert (done.returncode, done.stderr) == (1, "load: connect: Connection refused\n")
 
 
+@pytest.mark.slow
 def test_a_run_prints_its_table_and_writes_its_files(tmp_path):
     command = [sys.executable, "-m", "bench", "--subject=c", "--peers=asyncio", "--only=tcp-64,memory", "--rounds=2"]
     files = [f"--json={tmp_path}/b.json", f"--svg={tmp_path}/b.svg"]
@@ -280,6 +284,7 @@ def test_a_run_prints_its_table_and_writes_its_files(tmp_path):
     assert (tmp_path / "b.svg").read_text().startswith("<svg ")
 
 
+@pytest.mark.slow
 def test_a_peer_that_does_not_start_is_named_and_left_out():
     command = [sys.executable, "-m", "bench", "--peers=c", "--only=tcp-1", "--rounds=1", "--seconds=0.1"]
     done = subprocess.run(

@@ -172,7 +172,7 @@ def test_the_daemons_own_terminal_reports_that_its_service_was_removed(tmp_path)
         assert eventually(lambda: daemon.shown.text.count("-- no clients") == 2)
 
 
-@pytest.mark.parametrize("scheme", ["tcp", "udp", "unix-dgram"])
+@pytest.mark.parametrize("scheme", ["tcp", "udp", pytest.param("unix-dgram", marks=pytest.mark.slow)])
 def test_a_member_is_notified_when_its_service_is_removed(scheme):
     listen = '"tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix-dgram://{dir}/b"'
     with Daemon(f"[services.chat]\nlisten = [{listen}]\n") as daemon:
@@ -199,7 +199,9 @@ def test_a_console_that_does_not_exist_is_one_line():
     assert ended.stderr.count(b"\n") == 1
 
 
-@pytest.mark.parametrize("scheme", ["tcp", "udp", "unix", "unix-dgram"])
+@pytest.mark.parametrize(
+    "scheme", ["tcp", "udp", *(pytest.param(one, marks=pytest.mark.slow) for one in ("unix", "unix-dgram"))]
+)
 def test_a_member_in_a_pipe(scheme):
     listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0", "unix://{dir}/a", "unix-dgram://{dir}/b"]
     with Daemon(listen=[f"chat={one}" for one in listen]) as daemon:

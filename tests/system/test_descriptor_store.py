@@ -26,7 +26,7 @@ def asked(stack, kind, place):
     return client
 
 
-@pytest.mark.parametrize("planes", [("auto", "off"), ("off", "auto")])
+@pytest.mark.parametrize("planes", [("auto", "off"), pytest.param(("off", "auto"), marks=pytest.mark.slow)])
 def test_requests_between_two_daemons_have_replies(planes, tmp_path):
     port, other = free_port(), free_port()
     stream, datagram = str(tmp_path / "stream"), str(tmp_path / "datagram")

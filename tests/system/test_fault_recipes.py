@@ -10,6 +10,7 @@ PAGE = (TOP / "docs" / "FAULTS.md").read_text("utf-8")
 RECIPES = dict(re.findall(r"(?ms)^### ([^\n]+)\n(.*?)(?=^### |^## |\Z)", PAGE.partition("\n## Recipes\n")[2]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", RECIPES, ids=[title.partition(",")[0].replace(" ", "-") for title in RECIPES])
 def test_a_recipe_runs_as_it_is_printed(title):
     [program] = re.findall(r"(?ms)^```python\n(.*?)^```$", RECIPES[title])

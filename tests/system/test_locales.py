@@ -30,8 +30,9 @@ quotes = "QUOTES"
 
 @pytest.fixture(
     params=[
-        name if normal(name) in ("c", "posix", "c.utf8") else pytest.param(name, marks=pytest.mark.needs_tools)
-        for name in LOCALES
+        "C",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in LOCALES if normal(name) in ("posix", "c.utf8")),
+        *(pytest.param(name, marks=pytest.mark.needs_tools) for name in LOCALES if "_" in name),
     ]
 )
 def environ(request: pytest.FixtureRequest) -> dict[str, str]:

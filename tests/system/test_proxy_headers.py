@@ -142,7 +142,7 @@ def test_each_datagram_names_its_client_and_the_reply_has_no_header():
         assert (counters["datagrams_in"], counters["datagrams_out"], counters["refused:header"]) == (4, 3, 1)
 
 
-@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("version", [pytest.param("v1", marks=pytest.mark.slow), "v2"])
 def test_echoctl_sends_a_header_as_a_proxy_does(daemon, version):
     url = daemon.url("whoami", "tcp")
     for source in ("127.9.9.9:5000", "[::1]:5000"):

@@ -51,6 +51,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_fixtures_and_the_log_of_a_failure_in_two_processes(folder):
     said, code = pytest_run(folder, "-n", "2")
     assert code == 1

@@ -24,7 +24,13 @@ def printed_to(output: int, words: Sequence[str]) -> subprocess.CompletedProcess
     )
 
 
-@pytest.mark.parametrize("words", PROGRAMS.values(), ids=PROGRAMS)
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(words, id=name, marks=[pytest.mark.slow] if name.startswith("twistd") else [])
+        for name, words in PROGRAMS.items()
+    ],
+)
 def test_a_closed_pipe_ends_it_quietly(words):
     reading, writing = os.pipe()
     os.close(reading)

@@ -488,6 +488,7 @@ def test_a_wrong_configuration_changes_nothing(lenient, wrong):
         assert daemon.reload()["reloaded"]
 
 
+@pytest.mark.slow
 def test_twenty_refused_reloads_leave_no_resource(lenient):
     daemon = lenient
 

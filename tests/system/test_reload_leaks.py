@@ -36,6 +36,7 @@ def exchange(daemon: Reloaded, before: str) -> None:
         assert client.recv(10) == b"hello"
 
 
+@pytest.mark.slow
 def test_reloads_that_change_addresses_keep_no_memory_and_no_descriptor(daemon):
     before = daemon.file.read_text()
     for _ in range(WARM):

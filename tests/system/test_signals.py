@@ -171,7 +171,7 @@ def test_an_interruption_of_the_start_prints_no_traceback(words):
     assert said == b""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
 def test_any_number_of_signals_end_it_with_0(number):
     """Python restores the default action of signals before it exits."""
     for _ in range(3):

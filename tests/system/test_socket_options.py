@@ -203,6 +203,7 @@ def test_ttl_of_accepted_connections():
             assert accepted.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["tcp", "udp"])
 def test_a_client_takes_the_first_free_port_of_its_source(daemon, scheme):
     kind = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}[scheme]

@@ -22,6 +22,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_an_example_runs_as_it_is(name, tmp_path):
     command = [word.replace("{dir}", str(tmp_path)) for word in COMMANDS[name]]
@@ -37,6 +38,7 @@ def test_the_page_has_each_example_as_it_is():
         assert (EXAMPLES / name).read_text("utf-8") in texts, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(2))
 def test_the_other_programs_run(number, tmp_path):
     files = {path.read_text("utf-8") for path in EXAMPLES.iterdir() if path.is_file()}

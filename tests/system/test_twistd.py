@@ -168,7 +168,10 @@ run()
 """
 
 
-@pytest.mark.parametrize("stale", ["empty", "own", "another program", "none", "younger"])
+@pytest.mark.parametrize(
+    "stale",
+    ["own", "none", *(pytest.param(one, marks=pytest.mark.slow) for one in ("empty", "another program", "younger"))],
+)
 def test_a_stale_pidfile_does_not_stop_a_start(stale, tmp_path):
     """A killed daemon left it. Another process may have its number now; in a container it is the new daemon's own."""
     pidfile = tmp_path / "pid"

@@ -199,6 +199,7 @@ def test_a_reload_changes_all_workers_or_none():
         daemon.stderr.wait_for("not reloaded")
 
 
+@pytest.mark.slow
 def test_a_reload_reports_that_workers_change_at_the_next_start():
     with Daemon(configuration()) as daemon:
         file = daemon.dir / "echod.toml"
@@ -224,6 +225,7 @@ def test_a_stop_loses_no_byte(plane):
         assert not os.listdir(daemon.dir) or sorted(os.listdir(daemon.dir)) == ["echod.toml"]
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_all_at_once():
     with ExitStack() as stack, Daemon(configuration(drain="1h")) as daemon:
         everyone = children(daemon.process.pid)
@@ -238,6 +240,7 @@ def test_a_second_signal_ends_all_at_once():
         assert not any(is_running(one) for one in everyone)
 
 
+@pytest.mark.slow
 def test_signals_that_a_terminal_sends_to_all_processes_are_for_the_parent():
     with Daemon(configuration()) as daemon, connected(daemon) as client:
         assert echoed(client)
@@ -260,6 +263,7 @@ def test_the_admin_interface_shows_the_sums():
         assert b"\nechod_workers 2.0\n" in fetched(daemon, "/metrics")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plane", PLANES)
 def test_connections_are_shared_between_the_workers(plane):
     with ExitStack() as stack, Daemon(configuration(plane)) as daemon:
@@ -281,6 +285,7 @@ def test_a_limit_counts_the_connections_of_all_workers():
         assert 10 <= admitted <= 11  # two workers may admit one at the same moment
 
 
+@pytest.mark.slow
 def test_a_restart_through_the_descriptor_store_refuses_no_client(tmp_path):
     """The next daemon has another number of workers; the sockets are the same."""
     tcp, udp = free_port(), free_port()
@@ -331,6 +336,7 @@ def test_what_workers_cannot_share_is_an_error_of_the_start(more, error):
         daemon.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not there_is_landlock(), reason="this kernel has no Landlock")
 def test_a_confined_parent_can_replace_workers():
     with Daemon(configuration().replace("workers = 2", "workers = 2\nlandlock = true")) as daemon:
@@ -344,6 +350,7 @@ def test_a_confined_parent_can_replace_workers():
             assert echoed(client)
 
 
+@pytest.mark.slow
 def test_addresses_that_differ_in_their_schemes_only_have_their_own_sockets():
     more = """[services.whoami]
 listen = ["tcp://127.0.0.1:0", "tls://127.0.0.1:0", "ws://127.0.0.1:0/a", "ws://127.0.0.1:0/b", "tcp://127.0.0.1:0"]

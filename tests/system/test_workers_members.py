@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+import pytest
+
 from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually
 from tests.system.test_workers import asked, configuration, fetched, is_replaced, pids, status
 
@@ -124,6 +126,7 @@ def test_a_room_is_one_room_and_members_of_a_killed_worker_leave():
         assert daemon.process.poll() is None
 
 
+@pytest.mark.slow
 def test_members_over_udp_and_tcp_are_in_one_room():
     with ExitStack() as stack, Daemon(configuration(services=CHAT)) as daemon:
         [anna, *_] = people = members(stack, daemon, 4)
@@ -185,6 +188,7 @@ def test_one_operator_answers_the_clients_of_all_workers():
         seat.stdin.close()
 
 
+@pytest.mark.slow
 def test_a_reload_keeps_rooms_and_removes_them_with_their_service():
     with ExitStack() as stack, Daemon(configuration(services=CHAT)) as daemon:
         people = members(stack, daemon, 8)
