@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from echod.admin.event_stream import EVENTS, event_handlers
 from echod.admin.fault_resource import FAULTS, ServiceFaults, fault_handlers
+from echod.admin.largest_connections import ORDERS
 from echod.admin.operator_sessions import CONSOLE, ConsoleService, handlers_of
 from echod.admin.received_messages import RECEIVED, received_handlers
 from echod.escaping import clipped
@@ -64,8 +65,11 @@ class View(Protocol):
     def awaited(self) -> list[dict[str, str]]:
         """The addresses that do not exist yet: service, address and error of each."""
 
-    def gather(self, connections: int, done: Callable[[], None]) -> None:
-        """Get the counters of worker processes, and at most this many connections of each; then call `done`."""
+    def gather(self, connections: int, done: Callable[[], None], order: str = "") -> None:
+        """Get the counters of worker processes, and at most this many connections of each; then call `done`.
+
+        With an `order`, they are the largest ones, as of `connections`.
+        """
 
     def flush_counters(self) -> Iterator[None]:
         """Add the byte counts of open connections to the counters, in steps. Exhaust it, then read the counters."""
@@ -73,8 +77,11 @@ class View(Protocol):
     def status(self) -> Mapping[str, Any]:
         """The data of `echoctl status`; a value that is an iterator is a list, built item by item."""
 
-    def connections(self, most: int) -> Iterator[dict[str, Any]]:
-        """At most `most` open connections. Connections may open and close between two items."""
+    def connections(self, most: int, order: str = "") -> Iterator[dict[str, Any] | None]:
+        """At most `most` open connections. Connections may open and close between two items.
+
+        With an `order` of `largest_connections.ORDERS`, the largest ones, after None for each step of the search.
+        """
 
     def metrics(self) -> Any:
         """The collector of every metric."""
@@ -170,13 +177,29 @@ class DaemonResources:
             )
             return
 
-        def gathered() -> None:
-            respond(Answer(200, chain(list_of_json(self._view.connections(limit)), (b"\n",))))
+        order = request.query.get("sort", "")
+        if order and order not in ORDERS:
+            right = f"expected one of: {', '.join(ORDERS)}"
+            respond(error_answer(400, f"sort={clipped(order)} is not valid: {right}"))
+            return
 
-        self._view.gather(limit, gathered)
+        def gathered() -> None:
+            respond(Answer(200, chain(_after_steps(self._view.connections(limit, order)), (b"\n",))))
+
+        self._view.gather(limit, gathered, order)
 
     def _reload(self, _request: Request, respond: Respond) -> None:
         def done(result: ReloadResult) -> None:
             respond(of_json(result.as_json(), 422 if result.errors else 200))
 
         self._view.reload(done)
+
+
+def _after_steps(items: Iterator[Any]) -> Iterator[bytes]:
+    """A JSON list of the items, after an empty piece for each None before them."""
+    for one in items:
+        if one is not None:
+            yield from list_of_json(chain((one,), items))
+            return
+        yield b""
+    yield b"[]"

@@ -9,6 +9,7 @@ from itertools import chain, islice
 from typing import Any, Final, Protocol
 
 from echod.admin.access_control import AT_ONCE, STREAMS, AdminOptions, AdminService
+from echod.admin.largest_connections import Worth, largest
 from echod.admin.operator_sessions import ConsoleService
 from echod.admin.resources import ReloadResult
 from echod.config.settings import Configuration, ServiceConfig
@@ -123,12 +124,12 @@ class DaemonView:
         if self._daemon.workers is not None:
             self._daemon.workers.watch_connections(on)
 
-    def gather(self, connections: int, done: Callable[[], None]) -> None:
+    def gather(self, connections: int, done: Callable[[], None], order: str = "") -> None:
         """As View."""
         if self._daemon.workers is None:
             done()
         else:
-            self._daemon.workers.collect(connections).addCallback(lambda _: done())
+            self._daemon.workers.collect(connections, order).addCallback(lambda _: done())
 
     def flush_counters(self) -> Iterator[None]:
         """As View."""
@@ -151,12 +152,16 @@ class DaemonView:
         """As View."""
         return next((one.running.recorder for one in self._daemon.listeners if one.name == name), None)
 
-    def connections(self, most: int) -> Iterator[dict[str, Any]]:
+    def connections(self, most: int, order: str = "") -> Iterator[dict[str, Any] | None]:
         """As View; those of the admin interface are left out."""
-        if self._daemon.workers is not None:
-            return islice(self._daemon.workers.listed(), most)
+        workers = self._daemon.workers
+        if workers is not None:
+            return largest(lambda _: workers.listed(), most, order) if order else islice(workers.listed(), most)
+        return largest(self._described, most, order) if order else islice(self._described(), most)
+
+    def _described(self, worth: Worth | None = None) -> Iterator[dict[str, Any] | None]:
         listeners = (*self._daemon.listeners, *self._daemon.leaving)
-        return islice(chain.from_iterable(one.connections() for one in listeners if not one.is_admin), most)
+        return chain.from_iterable(one.connections(worth) for one in listeners if not one.is_admin)
 
     def status(self) -> Mapping[str, Any]:
         """As View."""

@@ -23,6 +23,7 @@ from echod.model import Service
 from echod.transports.datagram import DatagramPort, ServiceDatagrams
 from echod.transports.datagram_faults import DatagramFaults
 from echod.transports.datagram_sessions import SessionDatagrams
+from echod.transports.fast_path_interface import Worth
 from echod.transports.fault_factory import FaultFactory
 from echod.transports.layers.http_answer import Resource
 from echod.transports.proxied_datagrams import ProxiedDatagrams
@@ -220,11 +221,12 @@ class Listener:
         if isinstance(self.port, UDPLane | DatagramPort):
             self.port.forget()
 
-    def connections(self) -> Iterator[dict[str, Any]]:
-        """The open connections, as the admin interface shows them."""
+    def connections(self, worth: Worth | None = None) -> Iterator[dict[str, Any] | None]:
+        """The open connections, as the admin interface shows them; None for others, as `describe_connections`."""
         if self.factory is not None:
             where: Mapping[str, Any] = {"service": self.name, "address": self.label}
-            yield from ({**where, **one} for one in self.factory.describe_connections())
+            described = self.factory.describe_connections(worth)
+            yield from (one if one is None else {**where, **one} for one in described)
 
 
 def _counters(shared: DaemonContext, service: str, address: str) -> Counters:

@@ -46,8 +46,11 @@ class WorkerPool(Protocol):
     def watch_connections(self, on: bool) -> None:
         """Let all workers forward events of single connections, or end that."""
 
-    def collect(self, connections: int) -> Deferred[None]:
-        """Get exact counters, and at most this many connections, from each worker. It never fails."""
+    def collect(self, connections: int, order: str = "") -> Deferred[None]:
+        """Get exact counters, and at most this many connections, from each worker. It never fails.
+
+        With an `order` of `echod.admin.largest_connections`, they are the largest ones.
+        """
 
     def listed(self) -> Iterator[dict[str, Any]]:
         """The connections of the last `collect`, as the admin interface shows them."""

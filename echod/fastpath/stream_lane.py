@@ -41,6 +41,7 @@ from echod.gate.total_buffer import LITTLE, Pressure
 from echod.socket_names import SocketAddress
 from echod.transports.accept_backoff import AcceptBackoff, SpareDescriptor
 from echod.transports.accept_share import LEFT, AcceptShare
+from echod.transports.fast_path_interface import Worth
 from echod.transports.layers.detaching import Detached
 from echod.transports.layers.layer_interface import Facts
 from echod.transports.peers import described
@@ -299,14 +300,17 @@ class StreamLane(Forwarder):
         self._peers.pop(descriptor, None)
         return (host, *self._byte_counts.end(descriptor, unsent))
 
-    def describe_connections(self) -> Iterator[dict[str, Any]]:
-        """Each open connection, as ServiceFactory.told describes them; those that have been reset are left out."""
+    def describe_connections(self, worth: Worth | None = None) -> Iterator[dict[str, Any] | None]:
+        """Each open connection, as ServiceFactory describes them; those that have been reset are left out."""
         for descriptor in tuple(self._hosts):
             if descriptor not in self._hosts:
                 continue
             waiting = self._waiting.get(descriptor)
             unsent = waiting.unsent if waiting else 0
             came, gone = self._byte_counts.of(descriptor, unsent)
+            if worth is not None and not worth(came, gone, unsent):
+                yield None
+                continue
             facts = self._facts.get(descriptor)
             if facts is not None or self._accepting.ask(descriptor):
                 peer, proxy = (facts.remote, facts.proxy) if facts is not None else (self._accepting.peer(), None)

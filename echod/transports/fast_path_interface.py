@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from echod.gate.total_buffer import Pressure
+
+Worth = Callable[[int, int, int], bool]
+"""Whether a connection is worth a description: of its received, sent and unsent bytes."""
 
 
 class Carrier(Protocol):
@@ -20,5 +23,5 @@ class Carrier(Protocol):
     def hold_back(self, pressure: Pressure) -> None:
         """Apply the pressure on the send budget, as Conversation.hold_back does."""
 
-    def describe_connections(self) -> Iterator[dict[str, Any]]:
-        """Describe each connection, as ServiceFactory.told does."""
+    def describe_connections(self, worth: Worth | None = None) -> Iterator[dict[str, Any] | None]:
+        """Describe each connection, as ServiceFactory.describe_connections does."""

@@ -24,7 +24,7 @@ from echod.gate.total_buffer import Pressure, SendBudget
 from echod.model import Service
 from echod.socket_names import Inet, SocketAddress, UnixName
 from echod.transports.conversation import SILENCE, Conversation
-from echod.transports.fast_path_interface import Carrier
+from echod.transports.fast_path_interface import Carrier, Worth
 from echod.transports.handshake_slot import Adopt, Entrance, HandOver, Rejection
 from echod.transports.layers.detaching import hands_engine
 from echod.transports.layers.layer_interface import MakeLayer, Receiver
@@ -281,13 +281,15 @@ class ServiceFactory(Factory):
         if self.carrier is not None:
             yield from self.carrier.flush_counters_in_steps()
 
-    def describe_connections(self) -> Iterator[dict[str, Any]]:
-        """Describe each open conversation. Connections may open and close between two of them."""
+    def describe_connections(self, worth: Worth | None = None) -> Iterator[dict[str, Any] | None]:
+        """Describe each open conversation, or yield None for one that is not `worth` it. They may open and close."""
         for one in tuple(self.conversations):
             if one in self.conversations and hasattr(one, "peer"):
-                yield described(one.peer.remote, one.below.facts.proxy, one.bytes_in, one.bytes_out, one.unsent)
+                counts = one.bytes_in, one.bytes_out, one.unsent
+                shown = worth is None or worth(*counts)
+                yield described(one.peer.remote, one.below.facts.proxy, *counts) if shown else None
         if self.carrier is not None:
-            yield from self.carrier.describe_connections()
+            yield from self.carrier.describe_connections(worth)
 
     def drain(self, seconds: float = 10.0) -> Deferred[None]:
         """End the conversations when they are silent. The Deferred fires after the last one.

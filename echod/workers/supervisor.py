@@ -152,7 +152,7 @@ class Supervisor:
         for worker in self._serving():
             worker.channel.send("watch", {"on": on})
 
-    def collect(self, connections: int) -> Deferred[None]:
+    def collect(self, connections: int, order: str = "") -> Deferred[None]:
         """As WorkerPool."""
         now = self._reactor.seconds()
         asked = [worker for worker in self._serving() if worker.serving and not worker.is_silent(now)]
@@ -163,7 +163,7 @@ class Supervisor:
         self._collections[self._number] = collected, self._reactor.callLater(ANSWERED, self._collected, self._number)
         for worker in asked:
             worker.collecting.add(self._number)
-            worker.channel.send("collect", {"number": self._number, "connections": connections})
+            worker.channel.send("collect", {"number": self._number, "connections": connections, "order": order})
         return collected
 
     def listed(self) -> Iterator[dict[str, Any]]:

@@ -77,7 +77,7 @@ class WorkerDaemon:
             case "cancel":
                 self._cancel()
             case "collect":
-                self._collect(fields["number"], fields["connections"])
+                self._collect(fields["number"], fields["connections"], fields["order"])
             case "watch":
                 self._watch_connections(fields["on"])
             case "drain":
@@ -161,7 +161,7 @@ class WorkerDaemon:
             self._replacement.undo()
             self._replacement = None
 
-    def _collect(self, number: int, most: int) -> None:
+    def _collect(self, number: int, most: int, order: str) -> None:
         daemon = self._daemon
         if daemon is None:
             return
@@ -169,9 +169,9 @@ class WorkerDaemon:
 
         def steps() -> Iterator[None]:
             yield from flush_counters_in_steps(daemon)
-            described = daemon.view.connections(most)
+            described = daemon.view.connections(most, order)
             while some := list(islice(described, AT_ONCE)):
-                found.extend(some)
+                found.extend(one for one in some if one is not None)
                 yield None
 
         def done(_: object) -> None:

@@ -63,13 +63,13 @@ class _Known:
     def metrics(self) -> Any:
         return MetricsCollector(lambda: [("echo", "tcp://127.0.0.1:7", Counters(bytes_in=5))], lambda: PROCESS)
 
-    def gather(self, _connections: int, done: Callable[[], None]) -> None:
+    def gather(self, _connections: int, done: Callable[[], None], _order: str = "") -> None:
         done()
 
     def flush_counters(self) -> Iterator[None]:
         yield
 
-    def connections(self, most: int) -> Iterator[dict[str, Any]]:
+    def connections(self, most: int, _order: str = "") -> Iterator[dict[str, Any]]:
         assert 1 <= most <= 10_000
         return iter([{"peer": "x"}] * min(most, 300))
 

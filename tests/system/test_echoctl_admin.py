@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -223,3 +225,25 @@ def test_reload_without_a_daemon_names_the_alternatives(how):
             b" or, if [admin] was changed, use kill -HUP, systemctl reload, or --admin OLD-URL\n"
         )
         assert run(*ECHOCTL, "reload", "--admin", admin(daemon)).returncode == 0
+
+
+@pytest.mark.parametrize("config", ["", "plane = 'off'", "workers = 2"], ids=["fast", "plain", "workers"])
+def test_the_connections_with_the_most_traffic_are_listed_first(config):
+    """Each of six clients sends another number of bytes; the daemon lists the three largest."""
+    with Daemon(f"[daemon]\n{config}\n" + CONFIG) as daemon, ExitStack() as stack:
+        peers = {}
+        for size in (3, 500, 20, 4000, 1, 70):
+            client = stack.enter_context(socket.create_connection(daemon.inet("echo", "tcp"), SECONDS))
+            client.sendall(b"x" * size)
+            assert len(exactly(client, size)) == size
+            peers["{}:{}".format(*client.getsockname())] = size
+        host, port = daemon.inet("admin", "tcp")
+        for order in ("bytes", "in", "out"):
+            url = f"http://{host}:{port}/api/connections?limit=3&sort={order}"
+            with urllib.request.urlopen(url, timeout=SECONDS) as answer:
+                listed = json.load(answer)
+            assert [peers[one["peer"]] for one in listed] == [4000, 500, 70]
+            assert [one["bytes_in"] for one in listed] == [4000, 500, 70]
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"http://{host}:{port}/api/connections?sort=size", timeout=SECONDS)
+        assert json.load(refused.value)["error"] == ("sort=size is not valid: expected one of: bytes, in, out, unsent")

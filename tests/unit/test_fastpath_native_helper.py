@@ -103,6 +103,7 @@ def test_every_byte_of_a_message_of_any_size_is_right(tmp_path, service, size):
             assert made.hear(client, size) == service.transform(message)
         assert made.port._byte_counts.carried[max(made.port._hosts)] == 0, "Python has forwarded"
         [described] = made.factory.describe_connections()
+        assert described is not None
         assert (described["bytes_in"], described["bytes_out"]) == (3 * size, 3 * size)
 
 

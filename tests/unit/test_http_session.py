@@ -352,7 +352,7 @@ class Known:
 
     listeners: tuple[tuple[str, str, Counters], ...] = (("echo", "tcp://127.0.0.1:7", Counters(bytes_in=5)),)
 
-    def gather(self, connections, done):
+    def gather(self, connections, done, order=""):
         done()
 
     def flush_counters(self):
@@ -361,7 +361,7 @@ class Known:
     def metrics(self):
         return MetricsCollector(lambda: self.listeners, lambda: FIGURES)
 
-    def connections(self, most):
+    def connections(self, most, order=""):
         return iter([{"peer": "x"}] * min(most, 3))
 
     def faults(self, _name):
@@ -707,7 +707,7 @@ class Counted(Known):
     def __init__(self):
         self.slices = 0
 
-    def connections(self, most):
+    def connections(self, most, order=""):
         for number in range(most):
             self.slices += number % SLICE == 0
             yield {"peer": f"192.0.2.1:{number:05}"}
