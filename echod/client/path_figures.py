@@ -52,19 +52,21 @@ def direction_figures(session: StampSession | None, sent: int, here: ClockQualit
     times, loss = session.directions, session.loss
     if session.processing.count:
         found["server"] = _server(session.processing)
-    if not times.forward.count:
+    if not times.forward.count and not (session.processing.count and loss.is_known):
         return found
     lost = loss.lost(sent)
     for name, one, duplicated, reordered in (
         ("forward", times.forward, loss.duplicated_forward, loss.reordered_forward),
         ("backward", times.backward, loss.duplicated_backward, loss.reordered_backward),
     ):
-        known = loss.is_stateful
+        known = loss.is_known
         found[name] = one.figures() | {
             "lost": lost[name],
             "duplicated": duplicated if known else None,
             "reordered": reordered if known else None,
         }
+    if not times.forward.count:  # UDPEchoPlus: its clock has no date
+        return found
     found["server"] = _server(times.processing)
     offset = times.offset
     found["clock"] = {
@@ -109,6 +111,8 @@ def more_lines(found: Mapping[str, Any], *, verbose: bool) -> list[str]:
 
 
 def _direction(name: str, one: Mapping[str, Any]) -> str:
+    if one["avg_ms"] is None:
+        return f"{name}: {one['lost']} lost, {one['duplicated']} duplicated, {one['reordered']} reordered"
     text = f"{name} min/avg/max = {_three(one, 'min', 'avg', 'max')} ms, jitter {one['jitter_ms']:.3f} ms"
     if one["lost"] is None:
         return text

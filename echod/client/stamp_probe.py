@@ -70,6 +70,7 @@ class Recognized(NamedTuple):
     answer: Answer | None = None  #: of a reflector
     counters: tuple[int, int] | None = None  #: of a reflector: packets received and sent, if it counts them
     processing: float | None = None  #: of UDPEchoPlus: seconds between receiving and replying
+    reply_number: int = 0  #: of UDPEchoPlus: its replies so far, this one included; modulo 2^32
 
 
 class StampProbes:
@@ -127,7 +128,8 @@ class StampProbes:
             request = self._packet(number)
             same = len(data) == len(request) >= BASE and data[:4] + data[20:] == request[:4] + request[20:]
             if same and (processing := _processing(data)) is not None:
-                return Recognized(Replier.UDPECHOPLUS, number, processing=processing)
+                reply_number = int.from_bytes(data[4:8], "big")
+                return Recognized(Replier.UDPECHOPLUS, number, processing=processing, reply_number=reply_number)
         return self._error(data, int.from_bytes(data[:4], "big") + 1, sent)
 
     def is_of(self, data: bytes, sent: int) -> int | None:

@@ -108,8 +108,10 @@ class StampSession(Quiet):
     def _measure(self, found: Recognized, kind: ReplyClass, received_ns: int) -> OneWay | None:
         """Note what the reply of a reflector, or of UDPEchoPlus, shows beyond the round-trip time."""
         in_time = kind in (ReplyClass.RECEIVED, ReplyClass.REORDERED)
-        if found.replier is Replier.UDPECHOPLUS and found.processing is not None and in_time:
-            self.processing.add(found.processing)
+        if found.replier is Replier.UDPECHOPLUS:
+            self.loss.add(found.number - 1, found.reply_number - 1, found.reply_number, is_of_all=True)
+            if found.processing is not None and in_time:
+                self.processing.add(found.processing)
         answer = found.answer
         if answer is None:
             return None

@@ -140,7 +140,7 @@ def _numbers() -> Attempt:
             loss.add(probe, reply, probe if draw.byte() % 2 else None)
         lost = loss.lost(sent)
         assert all(count is None or 0 <= count <= sent for count in lost.values())
-        return loss.is_stateful
+        return loss.is_known
 
     return attempt
 

@@ -70,3 +70,30 @@ def test_the_memory_is_bounded():
     assert len(loss._probes) < 140_000
     assert len(loss._replies) < 140_000
     assert loss.lost(300_000) == {"forward": 0, "backward": 30_000, "unknown": 0}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("fbd...", max_size=60), st.integers(1, 1000))
+def test_numbers_of_all_clients_show_directions_while_there_is_one_client(fates, begin):
+    fates = "." + fates
+    loss, count = DirectionLoss(), begin
+    for number, fate in enumerate(fates):
+        if fate != "f":
+            for _ in range(0 if fate == "b" else 2 if fate == "d" else 1):
+                loss.add(number, count, count, is_of_all=True)
+            count += 1
+    known = fates.rstrip("fb")
+    assert loss.is_known
+    assert loss.lost(len(fates)) == {
+        "forward": known.count("f"),
+        "backward": known.count("b"),
+        "unknown": len(fates) - len(known),
+    }
+
+
+def test_with_a_second_client_the_directions_are_unknown():
+    loss = DirectionLoss()
+    for probe, reply in ((0, 9), (1, 11), (2, 13)):
+        loss.add(probe, reply, reply, is_of_all=True)
+    assert not loss.is_known
+    assert loss.lost(4) == {"forward": None, "backward": None, "unknown": 1}

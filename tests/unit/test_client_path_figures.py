@@ -86,14 +86,21 @@ def test_doubts_drift_and_steps_are_shown():
     assert said[5].startswith("warning: this machine's clock was stepped 1 times")
 
 
-def test_udpechoplus_has_the_time_in_the_server_only():
+def test_udpechoplus_has_the_time_in_the_server_and_losses_by_direction():
     from echod.services.udpechoplus import UDPEchoPlus
 
     lab = Lab(UDPEchoPlus)
     lab.exchange()
     figures = found(lab.session)
-    assert (figures["service"], figures["forward"], figures["clock"]) == ("udpechoplus", None, None)
-    assert more_lines(figures, verbose=False) == ["server avg/p99/max = 1.000/1.000/1.000 ms"]
+    assert (figures["service"], figures["clock"]) == ("udpechoplus", None)
+    for name in ("forward", "backward"):
+        assert figures[name]["avg_ms"] is None
+        assert [figures[name][what] for what in ("lost", "duplicated", "reordered")] == [0, 0, 0]
+    assert more_lines(figures, verbose=False) == [
+        "forward: 0 lost, 0 duplicated, 0 reordered",
+        "backward: 0 lost, 0 duplicated, 0 reordered",
+        "server avg/p99/max = 1.000/1.000/1.000 ms",
+    ]
 
 
 def test_a_histogram_has_buckets_that_double():

@@ -132,6 +132,23 @@ def test_losses_are_told_by_direction():
     assert lab.session.loss.lost(lab.account.sent) == {"forward": 1, "backward": 1, "unknown": 0}
 
 
+def test_losses_of_udpechoplus_are_told_by_direction():
+    lab = Lab(UDPEchoPlus)
+    for _ in range(3):
+        lab.exchange()
+    lab.session.ask()  # lost forward
+    lab.exchange()
+    for _ in range(2):
+        lab.service.datagram(lab.ask(), PEER, Arrival(), lambda data: None)  # lost backward
+    lab.exchange()
+    assert lab.session.loss.lost(lab.account.sent) == {"forward": 1, "backward": 2, "unknown": 0}
+    lab.service.datagram(bytes(24), PEER, Arrival(), lambda data: None)  # another client
+    lab.exchange()
+    lab.service.datagram(bytes(24), PEER, Arrival(), lambda data: None)
+    lab.exchange()
+    assert not lab.session.loss.is_known
+
+
 def test_a_late_or_repeated_reply_is_in_no_delay():
     lab = Lab()
     lab.exchange(forward=6000)
