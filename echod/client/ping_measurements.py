@@ -16,6 +16,7 @@ from echod.client.path_figures import (
     pacing_figures,
     percentile_figures,
 )
+from echod.client.plots.plot_data import PlotData
 from echod.client.probe_ledger import ProbeLedger, ProbeResult, ReplyClass
 from echod.client.size_sweep import SizeSweep
 from echod.client.stamp_session import StampSession
@@ -25,6 +26,7 @@ from echod.client.summary_head import given_options, head, histogram_figures
 from echod.client.time_series import TimeSeries
 from echod.measurement.clock_quality import clock_quality
 
+FINE: Final = 0.001  #: seconds: the first width of the intervals of a plot
 OPTIONS: Final = (
     *("count", "deadline", "poisson", "adaptive", "flood", "df", "interface", "dscp", "ttl", "source"),
     *("flows", "token", "proxy", "ping_frames", "exit_on_refusal", "insecure", "server_name"),
@@ -51,6 +53,7 @@ class PingMeasurements:
         self.times = Times()
         self.lateness = Times()
         self.seconds = TimeSeries()
+        self.plotted = TimeSeries(FINE) if arguments.plot is not None else None
         self.error: str | None = None  #: what ended the ping early
         self._pattern = LossPattern()
         self._sweep = SizeSweep(arguments.sizes) if arguments.sizes is not None and len(arguments.sizes) > 1 else None
@@ -76,6 +79,8 @@ class PingMeasurements:
             self._sweep.received(finding.size, finding.seconds)
         sent_at = self._clock() - self._begun - finding.seconds
         self.seconds.received(sent_at, finding.seconds)
+        if self.plotted is not None:
+            self.plotted.received(sent_at, finding.seconds)
 
     def finish(self) -> None:
         """The last outcome is recorded."""
@@ -92,6 +97,8 @@ class PingMeasurements:
         if self._sweep is not None:
             self._sweep.lost(number)
         self.seconds.lost(sent_at - self._begun)
+        if self.plotted is not None:
+            self.plotted.lost(sent_at - self._begun)
 
     def figures(self, awaited: int, stamps: StampSession | None) -> dict[str, Any]:
         """All figures by name. `awaited` probes can still get a reply; `stamps` is the session of STAMP packets."""
@@ -124,6 +131,13 @@ class PingMeasurements:
         said = lines(found, connecting=self._arguments.connect)
         said += more_lines(found, verbose=self._arguments.verbose)
         return said + ([] if self._sweep is None else self._sweep.lines())
+
+    def plot_data(self, title: str, found: dict[str, Any]) -> PlotData | None:
+        """The content of the plot, if one was requested."""
+        if self.plotted is None:
+            return None
+        summary = lines(found, connecting=self._arguments.connect)
+        return PlotData(title, summary, self.plotted, self.times.histogram())
 
     def bars(self) -> list[str]:
         """The histogram as lines of text, if it was requested."""

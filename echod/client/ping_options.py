@@ -180,7 +180,13 @@ def _output(command: Parser) -> None:
     command.add_argument(
         "--hgrm", metavar="FILE", type=file_name, help="at the end, write the percentiles in HdrHistogram's format"
     )
-    command.add_argument("--plot", metavar="FILE", type=picture, help="at the end, draw the times into FILE.svg")
+    command.add_argument(
+        "--plot",
+        metavar="FILE",
+        type=picture,
+        help="at the end, draw the times and their percentiles into FILE.svg, FILE.png or the page FILE.html; - draws"
+        " them in the terminal",
+    )
     color_option(command)
 
 
@@ -196,6 +202,8 @@ def unfit(arguments: argparse.Namespace) -> str:
         return wrong
     if arguments.plot is not None and (len(arguments.urls) > 1 or (arguments.flows or 1) > 1):
         return "--plot draws one path only; leave out the other URLs and --flows"
+    if arguments.plot == "-" and (machine := _machine_format(arguments)):
+        return f"--plot -: leave out {machine}, which must be the only output; expected a file such as times.svg"
     if arguments.hgrm is not None and (len(arguments.urls) > 1 or (arguments.flows or 1) > 1):
         return "--hgrm writes one path only; leave out the other URLs and --flows"
     targets = []
@@ -206,6 +214,12 @@ def unfit(arguments: argparse.Namespace) -> str:
         targets += _flows(one)
     vars(arguments).update({**vars(targets[-1]), "targets": targets})
     return ""
+
+
+def _machine_format(arguments: argparse.Namespace) -> str:
+    """The option whose output is for programs, or ""."""
+    names = ("json", "json_lines", "csv", "warn", "critical")
+    return next((f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name)), "")
 
 
 def _unfit_search(arguments: argparse.Namespace) -> str:

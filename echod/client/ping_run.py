@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import shutil
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -19,14 +20,13 @@ from echod.client.connect_probe import Connections
 from echod.client.histogram import percentile_text
 from echod.client.ping_measurements import PingMeasurements
 from echod.client.ping_output import Silent
+from echod.client.plots.formats import drawn
+from echod.client.plots.terminal_plot import terminal_plot, text
 from echod.client.probe_context import ProbeContext
-from echod.client.probe_ledger import ProbeResult, ReplyClass
-from echod.client.result_files import ResultFile
+from echod.client.probe_ledger import ProbeResult
 from echod.client.schedule import Schedule
 from echod.client.session_probe import Conversing
-from echod.client.stdout import INTERRUPTED, fail
-from echod.client.summary import lines
-from echod.client.svg_plot import Plot
+from echod.client.stdout import INTERRUPTED, colored, fail, put_text
 from echod.client.timers import timer
 from echod.client.value_types import MOST_PROBES
 from echod.config.units import duration_text
@@ -59,9 +59,6 @@ class PingRun:
         self._count: int = arguments.count or MOST_PROBES
         self._measured = PingMeasurements(arguments, output.outage, clock)
         self._account = self._measured.account
-        self._plot = Plot()
-        self._picture: ResultFile | None = arguments.picture
-        self._percentiles: ResultFile | None = arguments.percentiles
         self._schedule: Schedule | None = None
         self._done = False
         self._awaited = 0
@@ -163,9 +160,6 @@ class PingRun:
         if self._done:
             return
         self._measured.record(finding)
-        in_time = finding.kind in (ReplyClass.RECEIVED, ReplyClass.REORDERED)
-        if in_time and self._picture is not None and finding.number is not None and finding.seconds is not None:
-            self._plot.add(finding.number, finding.seconds)
         self._output.reply(finding, self._remote, connecting=self._arguments.connect)
         self._end_if_settled()
         if (self._arguments.adaptive or self._arguments.flood) and finding.number == self._account.sent:
@@ -244,7 +238,7 @@ class PingRun:
             bad = bool(found["lost"] or found["wrong"])
             self._output.summary(self._title, [*self._measured.lines(found), *self._measured.bars()], bad=bad)
         self._output.facts(self.facts())
-        written = self._write_files(lines(found, connecting=self._arguments.connect))
+        written = self._write_files(found)
         wrong = not written or failed or self._account.wrong or not self._account.received
         self._finish(int(bool(wrong)) if code is None else code)
 
@@ -254,14 +248,18 @@ class PingRun:
             return self._label
         return f"{self._label} from {self._local}"
 
-    def _write_files(self, summary: list[str]) -> bool:
+    def _write_files(self, found: dict[str, Any]) -> bool:
         """Write the files that were requested. Returns False if one of them cannot be written."""
         written = True
-        if self._percentiles is not None:
-            written = self._percentiles.write(percentile_text(self._measured.times.histogram()).encode())
-        if self._picture is not None:
-            drawn = self._plot.svg(self._label, "\n".join(summary))
-            written = self._picture.write(drawn.encode()) and written
+        if self._arguments.percentiles is not None:
+            written = self._arguments.percentiles.write(percentile_text(self._measured.times.histogram()).encode())
+        data = self._measured.plot_data(self._label, found)
+        if data is None:
+            return written
+        if self._arguments.picture is not None:
+            return self._arguments.picture.write(drawn(self._arguments.plot, data)) and written
+        for line in terminal_plot(data, shutil.get_terminal_size((80, 24)).columns):
+            put_text(f"{text(line, colored=colored(self._arguments.color))}\n")
         return written
 
     @property

@@ -176,11 +176,10 @@ def file_name(text: str) -> str:
 
 
 def picture(text: str) -> str:
-    """The name of a file for a plot."""
-    if file_name(text).endswith((".png", ".html")):
-        raise argparse.ArgumentTypeError(f"{shown(text)}: {NOT_AVAILABLE}; expected a name such as times.svg")
-    if not text.endswith(".svg"):
-        raise argparse.ArgumentTypeError(f"{shown(text)} does not end with .svg; expected a name such as times.svg")
+    """The name of a file for a plot, or `-` for the terminal."""
+    if text != "-" and not file_name(text).endswith((".svg", ".png", ".html")):
+        expected = "a name such as times.svg, times.png or times.html, or - for the terminal"
+        raise argparse.ArgumentTypeError(f"{shown(text)} does not end with .svg, .png or .html; expected {expected}")
     return text
 
 

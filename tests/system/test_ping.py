@@ -598,9 +598,24 @@ def test_services_are_listed_without_a_reactor():
 def test_a_plot_of_the_times(daemon, tmp_path):
     file = tmp_path / "times.svg"
     ping("-c", "3", "-i", "10ms", "--plot", str(file), daemon.url("echo", "udp"))
-    (times,) = ElementTree.parse(file).iter("{http://www.w3.org/2000/svg}g")
-    assert len(times) == 3
+    paths = [path.attrib["d"] for path in ElementTree.parse(file).iter("{http://www.w3.org/2000/svg}path")]
+    assert any(path.count("h0") == 3 for path in paths)  # a dot for each reply
     assert "3 sent, 3 received" in file.read_text()
+
+
+def test_a_plot_as_a_page_has_each_loss(daemon, tmp_path):
+    file = tmp_path / "times.html"
+    ping("-c", "3", "-i", "50ms", "-W", "300ms", "--plot", str(file), daemon.url("discard", "udp"), code=1)
+    [data] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', file.read_text())
+    assert sum(json.loads(data)["time"][5]) == 3
+
+
+def test_a_plot_in_the_terminal_follows_the_summary(daemon):
+    lines = ping("-q", "-c", "3", "-i", "10ms", "--plot", "-", daemon.url("echo", "udp"))
+    assert lines[0] == f"--- {daemon.url('echo', 'udp')} ---"
+    assert lines[3] == daemon.url("echo", "udp")
+    assert [line.split()[0] for line in lines[-3:]] == ["min", "p50", "max"]
+    assert max(map(len, lines[3:])) <= 80
 
 
 def test_an_unwritable_plot_is_reported_before_the_first_probe(daemon, tmp_path):

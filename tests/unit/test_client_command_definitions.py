@@ -130,10 +130,11 @@ def test_connect_needs_a_stream_and_no_size(capsys):
     assert "leave out --size" in refusal(capsys, "ping", "--connect", "-s", "64", "tcp://127.0.0.1:7")
 
 
-@pytest.mark.parametrize("file", ["", "times", "times.png", "times.html", ".svg.gz"])
-def test_a_picture_is_svg(file, capsys):
+@pytest.mark.parametrize("file", ["", "times", "times.pdf", ".svg.gz"])
+def test_the_ending_of_a_picture_is_its_format(file, capsys):
     refusal(capsys, "ping", f"--plot={file}", "udp://127.0.0.1:7")
-    assert parser().parse_args(["ping", "--plot", "times.svg", "udp://127.0.0.1:7"]).plot == "times.svg"
+    for name in ("times.svg", "times.png", "times.html", "-"):
+        assert parser().parse_args(["ping", "--plot", name, "udp://127.0.0.1:7"]).plot == name
 
 
 def test_a_file_name_must_not_be_empty(capsys):
@@ -169,6 +170,13 @@ def test_a_systemd_address_is_only_for_listening(capsys):
         ("ping -M probe -c 3 udp://h:7", "-M probe chooses its own probes: leave out --count"),
         ("ping -M probe -f udp://h:7", "-M probe has one result: leave out -f"),
         ("ping --plot a.svg udp://h:7 udp://h:8", "--plot draws one path only"),
+        (
+            "ping --plot times.pdf udp://h:7",
+            '--plot: "times.pdf" does not end with .svg, .png or .html; expected a name such as',
+        ),
+        ("ping --plot - --json udp://h:7", "--plot -: leave out --json, which must be the only output"),
+        ("ping --plot - --json-lines udp://h:7", "--plot -: leave out --json-lines"),
+        ("ping --plot - --csv udp://h:7", "--plot -: leave out --csv"),
         ("ping --hgrm a.hgrm udp://h:7 udp://h:8", "--hgrm writes one path only"),
         ("ping -M probe --hgrm a.hgrm udp://h:7", "-M probe chooses its own probes: leave out --hgrm"),
         ("ping --cuont 3 udp://127.0.0.1:7", 'unknown option "--cuont"; did you mean --count?'),

@@ -13,6 +13,7 @@ from echod.client.mtu_search import MtuSearch
 from echod.client.ping_options import SEARCH
 from echod.client.ping_output import COLUMNS, csv_line, output
 from echod.client.ping_run import PingRun
+from echod.client.plots.formats import TERMINAL, CannotDraw, check_format
 from echod.client.result_files import open_result
 from echod.client.stdout import INTERRUPTED, fail, put_text
 from echod.client.summary_head import SCHEMA
@@ -65,10 +66,15 @@ class Ping:
         """Open the files of options before the first probe, not after hours of probes."""
         arguments = self._arguments
         arguments.hmac_key = None
+        file = None if arguments.plot == TERMINAL else arguments.plot
         try:
-            arguments.picture = open_result(arguments.plot)
+            check_format(file or "")
+            arguments.picture = open_result(file)
             arguments.percentiles = open_result(arguments.hgrm)
         except OSError:
+            return False
+        except CannotDraw as error:
+            fail(f"--plot {escaped(arguments.plot)}: {error}")
             return False
         try:
             if arguments.auth_key is not None:

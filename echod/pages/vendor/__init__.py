@@ -1,0 +1,1 @@
+"""Libraries of other authors that pages contain. Each has its licence beside it, and is unchanged."""
