@@ -29,7 +29,9 @@ from echod.transports.port_epoll import Watcher
 
 MARK: Final = 12  #: bytes of the number, and so of the shortest message
 A_TURN: Final = 64  #: datagrams that are received before other sockets are served
-LARGEST: Final = 262_144  #: bytes of the largest datagram that may arrive: the longest of Unix sockets
+ROOM: Final = 65_536
+"""Bytes of recv(2): any datagram of UDP. More only for longer messages of Unix sockets, because malloc(3) would map and
+unmap memory for each call."""
 REMEMBERED: Final = 65_536  #: lost messages whose replies are recognized as late
 
 
@@ -155,11 +157,11 @@ class DatagramFlow:
 
     def doRead(self) -> None:
         """Receive and verify datagrams, up to A_TURN."""
-        receive = self._socket.recv
+        receive, room = self._socket.recv, max(ROOM, self.load.sizes.most + 1)
         done = 0
         for _ in range(A_TURN):
             try:
-                data = receive(LARGEST)
+                data = receive(room)
             except BlockingIOError:
                 break
             except OSError as error:

@@ -66,7 +66,7 @@ class Timer:
 
 
 class EpollLoop:
-    """The loop. `tick` is called in each round, with the time, and returns the time of its next call.
+    """The loop. `tick` is called in each round, with the time, and returns the time at which it must be called again.
 
     All times are nanoseconds of `perf_counter_ns`. Between `tick`s the loop sleeps until a socket is ready. A planned
     time that is due soon is awaited in a loop (WAKING). Raises OSError if it cannot be opened.
@@ -163,11 +163,11 @@ class EpollLoop:
         """Serve sockets and timers until `stop`."""
         self._running = True
         while self.is_running:
-            now = perf_counter_ns()
-            due = min(self.tick(now), self._run_timers(now))
+            self._run_timers(perf_counter_ns())
             self._run_soon()
+            due = self.tick(perf_counter_ns())  # last: the calls before may have changed the schedule
             if self.is_running:
-                self._serve(self._wait(due))
+                self._serve(self._wait(min(due, self._next_timer)))
             while self._received:
                 self._signals[self._received.pop(0)]()
 
@@ -183,13 +183,16 @@ class EpollLoop:
         for descriptor in self._pipe:
             os.close(descriptor)
 
-    def _run_timers(self, now: int) -> float:
-        """Call the timers that are due. Returns the time of the next one."""
+    def _run_timers(self, now: int) -> None:
         timers = self._timers
         while timers and timers[0][0] <= now:
             _, _, timer, turn = heapq.heappop(timers)
             timer.fire(turn)
-        return timers[0][0] if timers else math.inf
+
+    @property
+    def _next_timer(self) -> float:
+        """The time of the next timer; infinite without one."""
+        return self._timers[0][0] if self._timers else math.inf
 
     def _run_soon(self) -> None:
         while self._soon:

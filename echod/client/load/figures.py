@@ -68,8 +68,8 @@ def warnings(found: Mapping[str, Any], rate: float | None) -> list[str]:
     generator = found["generator"]
     if rate is None and generator["running_percent"] + generator["waiting_percent"] >= FULL:
         said.append(
-            f"the generator was the limit, not the service: it ran {generator['running_percent']:.0f}% of the time, and"
-            f" waited for a processor {generator['waiting_percent']:.0f}%"
+            "the generator was the limit, not the service: it ran, or waited for a processor,"
+            f" {generator['running_percent'] + generator['waiting_percent']:.0f}% of the time"
         )
     if found["unsent"]:
         said.append(f"{counted(found['unsent'], 'planned message was', 'planned messages were')} not sent: all")
@@ -102,8 +102,9 @@ def lines(found: Mapping[str, Any], rate: float | None, *, datagrams: bool) -> l
     generator = found["generator"]
     if generator["us_per_message"] is not None:
         said.append(
-            f"generator: {generator['us_per_message']:.2f} µs of processor time a message, ran"
-            f" {generator['running_percent']:.0f}% of the time"
+            f"generator: {generator['us_per_message']:.2f} µs of processor time a message; ran"
+            f" {generator['running_percent']:.0f}% of the time, waited for a processor"
+            f" {generator['waiting_percent']:.0f}%"
         )
     return said + [f"warning: {text}" for text in warnings(found, rate)]
 
