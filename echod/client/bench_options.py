@@ -11,7 +11,7 @@ from echod.address import Address
 from echod.client import family_options, proxy_options, websocket_options
 from echod.client.argparse_errors import Parser
 from echod.client.tls_options import verification
-from echod.client.value_types import patience, probe_size, service_url, size_range
+from echod.client.value_types import file_name, patience, probe_size, service_url, size_range
 from echod.config.units import shown
 from echod.transports.multicast import is_group
 
@@ -101,6 +101,17 @@ def _load(command: Parser) -> None:
 
 def _output(command: Parser) -> None:
     command.add_argument("-q", "--quiet", action="store_true", help="print the summary only")
+    formats = command.add_mutually_exclusive_group()
+    for name, what in (
+        ("json", "print one JSON object only"),
+        ("json-lines", "print a JSON object for each second, and one at the end"),
+        ("csv", "print comma-separated values, a line for each second"),
+    ):
+        command.options.append(f"--{name}")
+        formats.add_argument(f"--{name}", action="store_true", help=what)
+    command.add_argument(
+        "--hgrm", metavar="FILE", type=file_name, help="at the end, write the percentiles in HdrHistogram's format"
+    )
 
 
 def _unfit(arguments: argparse.Namespace) -> str:

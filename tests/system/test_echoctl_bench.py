@@ -1,14 +1,19 @@
 """echoctl bench with echod over every transport, with faults that are counted exactly, and at its ends."""
 
+import csv
+import json
 import re
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from echod.testing.output import Output
 from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, free_port, run
+from tests.summaries import check_second, check_summary
 
 CONFIG = """
 [services.echo]
@@ -225,6 +230,54 @@ def test_options_that_do_not_fit_are_usage_errors(words: tuple[str, ...], said: 
     assert ended.returncode == 2
     assert said in ended.stderr.decode("utf-8")
     assert ended.stderr.count(b"\n") == 1
+
+
+def test_json_and_its_lines_agree_with_the_schema_and_with_each_other(daemon: Daemon) -> None:
+    [line] = bench("--json", "-n", "100", "-c", "2", daemon.url("echo", "tcp"))
+    found = json.loads(line)
+    check_summary(found)
+    assert (found["service"], found["sizes"], found["received"], found["error"]) == ("echo", [64], 100, None)
+    assert sum(count for _, _, count in found["histogram"]["buckets"]) == 100
+    *seconds, last = map(json.loads, bench("--json-lines", "-r", "200", "-t", "1.2", daemon.url("upper", "udp")))
+    for second in seconds:
+        check_second(second)
+    check_summary(last)
+    assert (last["service"], last["rate"], last["lateness"] is None) == ("upper", 200, False)
+    assert sum(second["received"] for second in seconds) == last["received"] == 240
+
+
+def test_json_has_the_error_of_a_load_that_did_not_begin() -> None:
+    url = f"tcp://127.0.0.1:{free_port()}"
+    [line] = bench("--json", "-n", "1", url, code=1, says=f"echoctl: {url}: connection refused (ECONNREFUSED)\n")
+    found = json.loads(line)
+    check_summary(found)
+    assert (found["error"], found["remote"], found["sent"]) == ("connection refused (ECONNREFUSED)", None, 0)
+
+
+def test_csv_has_a_line_for_each_second_and_hgrm_the_percentiles(daemon: Daemon, tmp_path: Path) -> None:
+    file = tmp_path / "times.hgrm"
+    rows = list(
+        csv.DictReader(bench("--csv", "-r", "100", "-t", "1.3", "--hgrm", str(file), daemon.url("echo", "unix")))
+    )
+    assert len(rows) == 2
+    assert sum(int(row["received"]) for row in rows) == 130
+    assert "Total count    =          130" in file.read_text("ascii")
+
+
+def test_a_file_that_cannot_be_written_is_reported_before_the_load(daemon: Daemon) -> None:
+    said = "echoctl: /nowhere/x.hgrm: no such file or directory (ENOENT)\n"
+    assert bench("--hgrm", "/nowhere/x.hgrm", daemon.url("echo", "tcp"), code=1, says=said) == []
+
+
+def test_a_terminal_shows_a_bar_and_then_the_summary(daemon: Daemon) -> None:
+    words = shlex.join([*ECHOCTL, "bench", "-t", "1.5", daemon.url("echo", "tcp")])
+    ended = run("script", "-qefc", words, "/dev/null", env=environment(TERM="xterm", COLUMNS="120"))
+    shown = ended.stdout.decode("utf-8")
+    assert ended.returncode == 0
+    bar, rule, summary = shown.partition("--- ")
+    assert re.search(r" messages/s .*\d+%", bar)
+    assert rule
+    assert "latency min" in summary
 
 
 def test_signals_print_the_figures(daemon: Daemon) -> None:

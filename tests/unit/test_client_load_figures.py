@@ -6,6 +6,7 @@ from echod.client.histogram import Histogram
 from echod.client.load.counts import LoadCounts, cause_of
 from echod.client.load.figures import byte_rate, figures, lines, second_line
 from echod.client.load.processor_usage import Usage, usage
+from echod.client.load.slices import Second
 
 USED = Usage(100_000_000, 0)
 
@@ -55,7 +56,9 @@ def test_the_lines_of_a_summary() -> None:
     assert said[0] == "12 sent, 9 received, 1 lost, 1 wrong, 1 abandoned"
     assert said[1] == "4 messages/s, 320 B/s each way"
     assert said[2].startswith("latency min/p50/p90/p99/p99.9/p99.99/max = 1.000/")
-    assert said[-1] == "generator: 11111.11 µs of processor time a message; ran 5% of the time, waited for a processor 0%"
+    assert (
+        said[-1] == "generator: 11111.11 µs of processor time a message; ran 5% of the time, waited for a processor 0%"
+    )
 
 
 def test_a_generator_that_was_the_limit_is_reported_for_a_closed_loop_only() -> None:
@@ -98,11 +101,13 @@ def test_causes_of_errors_of_the_system() -> None:
 
 def test_the_line_of_a_second() -> None:
     times = Histogram()
-    assert second_line(1, times, 1.0, 0) == "    1 s          0 messages/s        0 B/s"
+    second = Second(0.0, 1.0, 0, 0, 0, 0, 0, times)
+    assert second_line(second) == "    1 s          0 messages/s        0 B/s"
     for milliseconds in (1, 2, 3):
         times.record(milliseconds * 1_000_000)
-    line = second_line(12, times, 0.5, 5_000)
+    line = second_line(Second(11.5, 12.0, 3, 3, 2, 5_000, 4_000, times))
     assert line.startswith("   12 s          6 messages/s   10.00 kB/s  p50 2.00")
+    assert line.endswith(" ms  2 failed")
 
 
 def test_byte_rates_have_the_unit_that_fits() -> None:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import argparse
 import resource
 import signal
+import time
 from collections.abc import Mapping
-from time import perf_counter
 from typing import Any, Final
 
+from echod.client.bench_output import output
+from echod.client.histogram import percentile_text
+from echod.client.load.bench_summary import summary
 from echod.client.load.datagram_flow import DatagramFlow
 from echod.client.load.dialer import Dialer
 from echod.client.load.epoll_loop import EpollLoop
-from echod.client.load.figures import figures, lines, second_line
+from echod.client.load.figures import figures, lines
 from echod.client.load.flow import ConnectionFlow, Flow, MessageConnectionFlow, MessageFlow
 from echod.client.load.load_run import LoadRun, Phase
 from echod.client.load.pacing import Pace
 from echod.client.load.pattern import Pattern, Transform
-from echod.client.stdout import INTERRUPTED, Screen, fail
+from echod.client.load.slices import STEP, Second, Slices
+from echod.client.result_files import ResultFile, open_result
+from echod.client.stdout import INTERRUPTED, fail
 from echod.escaping import counted, escaped, system_error
 from echod.services.echo import Echo
 from echod.services.registry import kinds
@@ -25,7 +30,7 @@ from echod.shape import Shape
 from echod.stdio import report
 
 SPARE: Final = 32  #: descriptors besides those of the connections: of the loop, of standard streams, of files
-SECOND: Final = 1.0  #: between two lines of progress
+A_SECOND: Final = round(1 / STEP)  #: steps
 DIGITS: Final = b"0123456789"  #: every kind that is recognized returns them unchanged
 
 
@@ -57,7 +62,8 @@ class Bench:
         self._arguments = arguments
         self._label = escaped(arguments.url.label)
         self._loop = loop
-        self._screen = Screen()
+        self._output = output(arguments)
+        self._percentiles: ResultFile | None = None
         self._interrupted = False
         self._load = LoadRun(
             loop,
@@ -67,16 +73,23 @@ class Bench:
             Pace(arguments.rate, arguments.count, arguments.time),
             patience=arguments.timeout,
             warm_up=arguments.warm_up,
-            begun=lambda: self._print(f"{self._label}: {_described(arguments)}"),
-            reported=lambda text: fail(f"{self._label}: {text}"),
+            begun=lambda: self._output.started(f"{self._label}: {_described(arguments)}"),
+            measuring=self._measuring,
+            reported=lambda text: self._output.failure(f"{self._label}: {text}"),
             over=loop.stop,
         )
-        self._seconds = 0
-        self._bytes, self._then = 0, perf_counter()
+        self._slices = Slices(self._load.counts, fine=False)
+        self._last: Second | None = None
+        self._steps = 0  # since measuring began
+        self._started = time.time_ns() / 1e9
 
     def run(self) -> int:
         """Send the load, and print progress and summary. Returns the exit code."""
         arguments, load = self._arguments, self._load
+        try:
+            self._percentiles = open_result(arguments.hgrm)
+        except OSError:
+            return 1
         try:
             load.dialer = Dialer(arguments, self._loop)
         except OSError as error:
@@ -91,7 +104,6 @@ class Bench:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.on_signal(number, self._interrupt)
         self._loop.on_signal(signal.SIGQUIT, self._report)
-        self._loop.callLater(SECOND, self._second)
         load.start()
         self._loop.run()
         return self._finish()
@@ -102,24 +114,32 @@ class Bench:
 
     def _report(self) -> None:
         """Print the figures so far on standard error."""
-        self._turn()
+        self._slices.step(self._load.seconds)
         for line in self._lines(self._figures()):
             report(line)
 
-    def _turn(self) -> None:
-        """Print the line of this second."""
-        load, now = self._load, perf_counter()
-        times = load.counts.turn()
-        received = load.counts.bytes_received
-        if load.phase is Phase.MEASURING and not self._arguments.quiet:
-            self._seconds = round(load.seconds)
-            size = received - self._bytes if received >= self._bytes else received  # it was reset after the warm-up
-            self._print(second_line(self._seconds, times, now - self._then, size))
-        self._bytes, self._then = received, now
+    def _measuring(self) -> None:
+        self._slices.restart()
+        self._started = time.time_ns() / 1e9
+        self._loop.callLater(STEP, self._step)
 
-    def _second(self) -> None:
-        self._turn()
-        self._loop.callLater(SECOND, self._second)
+    def _step(self) -> None:
+        """A step of STEP seconds has ended; every tenth ends a second."""
+        load = self._load
+        if load.phase is not Phase.MEASURING:
+            return
+        self._steps += 1
+        now = load.seconds
+        if self._steps % A_SECOND:
+            self._slices.step(now)
+        else:
+            self._second(now)
+        self._output.progress(load.progress, self._last)
+        self._loop.callLater(max(0.0, (self._steps + 1) * STEP - now), self._step)
+
+    def _second(self, now: float) -> None:
+        self._last = self._slices.second(now)
+        self._output.second(self._last)
 
     def _figures(self) -> dict[str, Any]:
         load = self._load
@@ -129,23 +149,34 @@ class Bench:
         return lines(found, self._arguments.rate, datagrams=not self._arguments.url.shape.has_connections)
 
     def _finish(self) -> int:
+        """Print the summary. Returns the exit code."""
         load = self._load
-        load.counts.turn()
+        if load.seconds:
+            self._second(load.seconds)
+        self._output.finished()
         if load.error:
             fail(f"{self._label}: {load.error}")
+        found = self._figures()
         if load.counts.sent and not (load.error and not load.counts.received):
-            found = self._figures()
-            self._print("")
-            self._print(f"--- {self._label} ({load.pattern.kind}) ---", always=True)
-            for line in self._lines(found):
-                self._print(line, always=True)
+            self._output.summary(f"{self._label} ({load.pattern.kind})", self._lines(found))
+        self._output.facts(self._facts(found))
+        written = self._percentiles is None or self._percentiles.write(percentile_text(load.counts.latencies).encode())
         if self._interrupted:
             return INTERRUPTED
-        return int(bool(load.error or load.counts.failed or not load.counts.received))
+        return int(bool(not written or load.error or load.counts.failed or not load.counts.received))
 
-    def _print(self, line: str, *, always: bool = False) -> None:
-        if always or not self._arguments.quiet:
-            self._screen.write(f"{line}\n".encode())
+    def _facts(self, found: dict[str, Any]) -> dict[str, Any]:
+        load = self._load
+        return summary(
+            self._arguments,
+            found,
+            self._slices,
+            kind=load.pattern.kind if load.counts.received else None,
+            remote=load.dialer.remote if load.reached else None,
+            started=self._started,
+            seconds=load.seconds,
+            error=load.error or None,
+        )
 
 
 def _flow_of(arguments: argparse.Namespace) -> type[Flow] | type[DatagramFlow]:

@@ -17,6 +17,7 @@ from echod.client.layers import header_of, layers_of
 from echod.client.load.datagram_flow import DatagramFlow
 from echod.client.load.epoll_loop import EpollLoop
 from echod.client.load.flow import Flow
+from echod.escaping import escaped
 from echod.gate.limits import Limits
 from echod.shape import Shape
 from echod.socket_names import SocketAddress, inet_name, unix_name
@@ -56,6 +57,12 @@ class Dialer:
         kind = socket.SOCK_STREAM if address.shape.has_connections else socket.SOCK_DGRAM
         found = socket.getaddrinfo(address.host, address.port, family, kind)
         return list(dict.fromkeys((one, name) for one, _, _, _, name in found))
+
+    @property
+    def remote(self) -> str:
+        """The address that the connections are opened to."""
+        _, name = self._targets[self._at]
+        return escaped(self.address.path) if self.address.has_path else str(inet_name(name))
 
     def next_target(self, failed: int) -> bool:
         """Use the next address of the name, after that with the number `failed`. Returns False if none is left."""

@@ -9,6 +9,7 @@ from echod.client.histogram import Histogram
 from echod.client.load.counts import LoadCounts
 from echod.client.load.pacing import SECOND
 from echod.client.load.processor_usage import Usage
+from echod.client.load.slices import Second
 from echod.escaping import counted
 
 PERCENTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "p9999": 0.9999}
@@ -109,13 +110,15 @@ def lines(found: Mapping[str, Any], rate: float | None, *, datagrams: bool) -> l
     return said + [f"warning: {text}" for text in warnings(found, rate)]
 
 
-def second_line(second: int, times: Histogram, seconds: float, size: int) -> str:
-    """One line of progress: the messages of the last `seconds`, of `size` bytes in all."""
-    found = milliseconds(times)
-    rates = f"{times.total / seconds:>10,.0f} messages/s {byte_rate(size / seconds):>12}"
-    if not times.total:
-        return f"{second:>5} s {rates}"
-    return f"{second:>5} s {rates}  p50 {found['p50_ms']:.3f}  p99 {found['p99_ms']:.3f}  max {found['max_ms']:.3f} ms"
+def second_line(second: Second) -> str:
+    """One line of progress."""
+    size = max(second.bytes_sent, second.bytes_received)
+    rates = f"{second.received / second.duration:>10,.0f} messages/s {byte_rate(size / second.duration):>12}"
+    line = f"{second.end:>5.0f} s {rates}"
+    if second.times.total:
+        p50, p99 = (second.times.percentile(fraction) / MILLISECOND for fraction in (0.5, 0.99))
+        line += f"  p50 {p50:.3f}  p99 {p99:.3f}  max {second.times.maximum / MILLISECOND:.3f} ms"
+    return line + (f"  {second.failed:,} failed" if second.failed else "")
 
 
 def byte_rate(a_second: float) -> str:

@@ -42,8 +42,8 @@ class Phase(Enum):
 class LoadRun:
     """One load.
 
-    `begun` is called when sending begins, and `over` once, at the end. `reported` gets the description of the first
-    failure of each cause.
+    `begun` is called when sending begins, `measuring` when it is measured, and `over` once, at the end. `reported` gets
+    the description of the first failure of each cause.
 
     `dialer` opens the connections of `flows`, which the caller appends before `start`. A message that has waited for
     `patience` seconds is lost.
@@ -60,6 +60,7 @@ class LoadRun:
         patience: float,
         warm_up: float = 0.0,
         begun: Callable[[], None],
+        measuring: Callable[[], None],
         reported: Callable[[str], None],
         over: Callable[[], None],
     ) -> None:
@@ -76,7 +77,7 @@ class LoadRun:
         self._pace, self._measured = Pace(pace.rate, None, warm_up), pace
         self._warms = warm_up > 0
         self._patience = round(patience * SECOND)
-        self._begun_to_send, self._reported, self._over = begun, reported, over
+        self._begun_to_send, self._measuring, self._reported, self._over = begun, measuring, reported, over
         self._free: deque[Any] = deque()  # flows with room, in turn
         self._queued: set[int] = set()  # their numbers
         self._blocked = False  # no flow has room for a planned message
@@ -84,7 +85,7 @@ class LoadRun:
         self._unopened: deque[Any] = deque()
         self._tried: set[int] = set()  # numbers of flows that were opened, or have failed
         self._last_failure = ""
-        self._reached = False  # the service has accepted a connection, or replied
+        self.reached = False  #: the service has accepted a connection, or replied
         self._begun = self._last = self._end = 0  # of this phase: its begin, the last reply, the end of sending
         self._usage = Usage(0, 0)
         self._usable = perf_counter_ns()  # when a flow could be used last
@@ -107,16 +108,18 @@ class LoadRun:
     @property
     def seconds(self) -> float:
         """Seconds of measuring so far."""
-        if self.phase in (Phase.OPENING, Phase.WARMING):
-            return 0.0
-        return (self.elapsed or max(perf_counter_ns() - self._begun, 1)) / SECOND
+        now = perf_counter_ns() - self._begun if self.phase is Phase.MEASURING else 0
+        return (self.elapsed or now) / SECOND
+
+    @property
+    def progress(self) -> float:
+        """The share of the load that was sent (0–1): of the count or of the time, what is further."""
+        return self._measured.share(perf_counter_ns())
 
     @property
     def usage(self) -> Usage:
         """The use of the processor while measuring so far."""
-        if self.phase in (Phase.OPENING, Phase.WARMING):
-            return Usage(0, 0)
-        return self.used if self.elapsed else usage() - self._usage
+        return usage() - self._usage if self.phase is Phase.MEASURING else self.used
 
     @property
     def open_flows(self) -> int:
@@ -131,7 +134,7 @@ class LoadRun:
 
     def opened(self, flow: Any) -> None:
         """Give the flow messages."""
-        self._reached = self._reached or flow.proves
+        self.reached = self.reached or flow.proves
         if self.phase is Phase.OPENING:
             self._tried.add(flow.number)
             self._loop.soon(self._open_next)
@@ -144,7 +147,7 @@ class LoadRun:
         """Open the flow again, after a pause if it has failed."""
         if self.phase in (Phase.LEAVING, Phase.OVER):
             return
-        if flow.failed and not self._reached:
+        if flow.failed and not self.reached:
             self._try_next_target(flow)
             return
         if flow.failed:
@@ -157,7 +160,7 @@ class LoadRun:
 
     def completed(self, flow: Any, done: int, now: int) -> None:
         """Give the flow other messages."""
-        self._reached = True
+        self.reached = True
         self._last = now
         self._fill(flow, now)
 
@@ -167,7 +170,7 @@ class LoadRun:
             return
         self._last_failure = detail
         told = f"connection {flow.number + 1}: {detail}"
-        if self.counts.fail(cause, told) and (self._reached or not flow.failed):
+        if self.counts.fail(cause, told) and (self.reached or not flow.failed):
             self._reported(told)
 
     def refuse(self, reason: str) -> None:
@@ -252,6 +255,8 @@ class LoadRun:
         self._end = 0
         self._usage = usage()
         self._pace.begin(now)
+        if self.phase is Phase.MEASURING:
+            self._measuring()
         for flow in self.flows:
             self._fill(flow, now)
 

@@ -60,6 +60,10 @@ class Pace:
         """Whether nothing more is sent."""
         return self._stopped or self.issued >= self._count or now >= self.end
 
+    def share(self, now: int) -> float:
+        """The share of the count or of the time that is over (0–1), the larger of both."""
+        return min(1.0, max(self.issued / self._count, (now - self._begun) / self._duration))
+
     def unsent(self, now: int) -> int:
         """Messages that were planned for a time before the end, and were not sent; 0 in a closed loop."""
         if self.rate is None or self._stopped:
