@@ -7,18 +7,16 @@ from collections.abc import Callable
 from textwrap import fill as fill_text
 from typing import Any, Final
 
-from echod.client import bench_options, family_options, ping_options, proxy_options, websocket_options
+from echod.client import bench_options, daemon_options, family_options, ping_options, proxy_options, websocket_options
 from echod.client.argparse_errors import Parser
 from echod.client.help_examples import EXAMPLES
 from echod.client.tls_options import certificates, verification
 from echod.client.value_types import (
-    admin_url,
     age,
     color_option,
     event_name,
     fault_value,
     file_name,
-    observation,
     patience,
     service_name,
     service_url,
@@ -91,25 +89,6 @@ def _talk(command: Parser) -> None:
     websocket_options.add(command)
 
 
-def _doctor(command: Parser) -> None:
-    color_option(command)
-    _admin(command)
-    command.add_argument(
-        "--config",
-        metavar="FILE",
-        type=file_name,
-        help="the configuration file (default: the file that the daemon would read)",
-    )
-    command.add_argument(
-        "--wait",
-        metavar="TIME",
-        type=observation,
-        default=1.0,
-        help="observe the counters of dropped packets for this time, up to 60s (default: 1s; 0: do not observe)",
-    )
-    command.add_argument("--json", action="store_true", help="print one JSON object")
-
-
 def _services(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON object")
     command.add_argument(
@@ -142,16 +121,8 @@ def _console(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "name", metavar="NAME", nargs="?", help="the name of the service (default: the only console service)"
     )
-    _admin(command)
-
-
-def _admin(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--admin",
-        metavar="URL",
-        type=admin_url,
-        help="the address of the admin interface (default: $ECHOD_ADMIN, or as in the daemon's configuration)",
-    )
+    daemon_options.admin(command)
+    command.add_argument("--json-lines", action="store_true", help="print each event as one JSON object a line")
 
 
 def _unfit_faults(arguments: argparse.Namespace) -> str:
@@ -176,13 +147,7 @@ def _faults(command: Parser) -> None:
     )
     command.add_argument("--clear", action="store_true", help="end all other faults")
     command.add_argument("--script", metavar="FILE", type=file_name, help="faults over time: a TOML file with steps")
-    _admin(command)
-    command.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _status(command: Parser) -> None:
-    color_option(command)
-    _admin(command)
+    daemon_options.admin(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -213,14 +178,9 @@ def _events(command: Parser) -> None:
     command.add_argument(
         "--since", metavar="TIME", type=age, help="only events of this last time, such as 10m (default: all that exist)"
     )
-    _admin(command)
+    daemon_options.admin(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")
     command.add_argument("--json-lines", action="store_true", help="print one JSON object a line for each event")
-
-
-def _top(command: Parser) -> None:
-    color_option(command)
-    _admin(command)
 
 
 COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
@@ -230,13 +190,13 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Parser], None]]]] = {
     "bench": ("send a load, verify each byte of the replies, and measure throughput and latency", bench_options.add),
     "chat": ("join a chat room; received lines do not disturb your typing", _chat),
     "console": ("answer the clients of a console service as an operator", _console),
-    "status": ("print the running daemon's listeners and counters", _status),
-    "top": ("show the running daemon's rates, updated every second", _top),
+    "status": ("print the running daemon's listeners and counters", daemon_options.status),
+    "top": ("show the running daemon's rates, updated every second", daemon_options.top),
     "events": ("print the running daemon's recent events, and follow new ones", _events),
     "faults": ("print the faults that a service injects, or change them", _faults),
-    "reload": ("make the running daemon reload its configuration, and print the result", _admin),
+    "reload": ("make the running daemon reload its configuration, and print the result", daemon_options.reload),
     "check": ("check a configuration, and print its listeners or every error", _check),
-    "doctor": ("print what is wrong with this machine for a configuration, and how to mend it", _doctor),
+    "doctor": ("print what is wrong with this machine for a configuration, and how to mend it", daemon_options.doctor),
     "services": ("list the kinds of services with their options", _services),
     "certificates": ("write a CA, and certificates of a server and a client, to test TLS", certificates),
 }

@@ -50,8 +50,13 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "status": (
         "echoctl status",
         "echoctl status --json --admin tcp://127.0.0.1:10090",
+        "echoctl status --sort refused --connections 10",
     ),
-    "top": ("echoctl top",),
+    "top": (
+        "echoctl top",
+        "echoctl top --by connections --sort unsent",
+        "echoctl top --once --by services",
+    ),
     "events": (
         "echoctl events",
         "echoctl events --follow --severity debug --service echo",

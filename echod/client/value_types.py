@@ -21,6 +21,7 @@ from echod.runtime_dir import expanded
 MOST_SIZES: Final = 1024
 MOST_FLOWS: Final = 256
 MOST_PROBES: Final = 2**32 - 1  #: the largest number of eight hexadecimal digits
+MOST_LISTED: Final = 10_000  #: connections that the daemon lists at most
 LONGEST_OBSERVATION: Final = 60.0  #: seconds
 SHORTEST_INTERVAL: Final = 0.00001  #: seconds: a probe takes a client that long
 
@@ -72,6 +73,14 @@ def observation(text: str) -> float:
     if seconds > LONGEST_OBSERVATION:
         raise argparse.ArgumentTypeError(f"{shown(text)} is too long; the maximum is {LONGEST_OBSERVATION:g}s")
     return seconds
+
+
+def listed_connections(text: str) -> int:
+    """The number of connections to list."""
+    number = int(text) if re.fullmatch("[0-9]{1,5}", text) else 0
+    if not 1 <= number <= MOST_LISTED:
+        raise argparse.ArgumentTypeError(f"{shown(text)} must be a number from 1 to {MOST_LISTED}")
+    return number
 
 
 def color_option(command: argparse.ArgumentParser) -> None:

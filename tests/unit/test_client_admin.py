@@ -79,7 +79,7 @@ def answering(tmp_path):
 
 @pytest.mark.parametrize("text", WRONG, ids=range(len(WRONG)))
 def test_a_response_of_another_program_is_reported_in_one_line(answering, capsys, text):
-    asked = Namespace(admin=parse(answering(text)), json=False, color="never")
+    asked = Namespace(admin=parse(answering(text)), json=False, color="never", sort=None, connections=None)
     assert status.run(asked) == 1
     assert reload.run(asked) == 1
     captured = capsys.readouterr()
@@ -96,7 +96,9 @@ def test_terminal_sequences_in_a_status_are_escaped(answering, capsys):
     hostile = "\x1b[2J\udc80"
     services = [{"name": hostile, "listeners": [{**LISTENER, "address": hostile, "refused": {hostile: 1}}]}]
     text = json.dumps({**RIGHT, "version": hostile, "files": [hostile], "services": services})
-    assert status.run(Namespace(admin=parse(answering(text)), json=False, color="never")) == 0
+    assert (
+        status.run(Namespace(admin=parse(answering(text)), json=False, color="never", sort=None, connections=None)) == 0
+    )
     assert capsys.readouterr().out.replace("\n", "").isprintable()
 
 

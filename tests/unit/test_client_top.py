@@ -5,8 +5,18 @@ from __future__ import annotations
 import pytest
 from wcwidth import wcswidth
 
-from echod.client.commands.top import counters, drawn, rates, short
 from echod.client.tables import screen
+from echod.client.top_rates import (
+    CONNECTION_ORDERS,
+    ORDERS,
+    Rates,
+    connections,
+    listeners,
+    ordered,
+    services,
+    sparkline,
+)
+from echod.client.top_screen import HISTORY, drawn, short
 
 LISTENER = {"open": 1234, "accepted": 7, "datagrams_in": 0, "bytes_in": 5, "bytes_out": 5, "refused": {}}
 STATUS = {
@@ -35,13 +45,13 @@ WIDE = {
 }
 
 
-def lines_of(status, columns, lines=24, color="never"):
+def lines_of(status, columns, lines=24, color="never", view="listeners", rows=None):
     """The drawn screen as lines."""
-    now = counters(status)
+    shown = Rates().rows(listeners(status), 1.0) if rows is None else rows
     console = screen(color, live=True)
     console.width = columns
     with console.capture() as captured:
-        console.print(drawn(status, list(rates(now, now, 1.0)), columns, lines))
+        console.print(drawn(status, view, shown, columns, lines))
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
@@ -88,3 +98,97 @@ def test_nothing_in_a_name_is_markup():
 )
 def test_an_address_in_short(address, shortened):
     assert short(address) == shortened
+
+
+def grown(**more):
+    """STATUS after one of its listeners has counted more."""
+    listener = {"address": "tcp://[2001:db8::1234]:10007", **LISTENER, **more}
+    return {**STATUS, "services": [{"name": "echo", "listeners": [listener]}]}
+
+
+def test_rates_are_the_growth_of_a_second_and_none_at_first():
+    rates = Rates()
+    [row] = rates.rows(listeners(STATUS), 10.0)
+    assert set(row.a_second.values()) == {0.0}
+    [row] = rates.rows(listeners(grown(bytes_in=205, bytes_out=105, refused={"denied": 4})), 12.0)
+    assert (row.a_second["in"], row.a_second["out"], row.a_second["refused"]) == (100.0, 50.0, 2.0)
+    assert row.history == (150.0,)
+    [row] = rates.rows(listeners(grown()), 13.0)  # a restarted daemon counts from 0
+    assert (row.a_second["in"], row.history) == (0.0, (150.0, 0.0))
+
+
+def test_a_service_is_the_sum_of_its_listeners():
+    sums = services(WIDE)
+    assert [name for (name,) in sums] == ["回声服务的名字", "🚀-upper", "[red]name[/red] :smile:"]
+    assert sums[("回声服务的名字",)]["open"] == 3 * 1234
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_each_order_sorts_the_largest_first(order):
+    """Two listeners: the second one is larger in everything, and its name is later."""
+    small = {"open": 1, "new": 1, "datagrams": 1, "in": 1, "out": 1, "refused": 1}
+    rates = Rates()
+    rates.rows({("a", "x"): dict.fromkeys(small, 0), ("b", "x"): dict.fromkeys(small, 0)}, 0.0)
+    rows = rates.rows({("a", "x"): small, ("b", "x"): dict.fromkeys(small, 9)}, 1.0)
+    names = [row.identity[0] for row in ordered(rows, order)]
+    assert names == (["a", "b"] if order == "name" else ["b", "a"])
+    assert [row.identity[0] for row in ordered(rows, order, backwards=True)] == names[::-1]
+
+
+def test_connections_of_unnamed_peers_stay_apart():
+    one = {"service": "echo", "address": "unix:///x", "peer": "unnamed", "bytes_in": 1, "bytes_out": 2, "unsent": 3}
+    found = connections([one, one, one])
+    assert [identity[2] for identity in found] == ["unnamed", "unnamed #2", "unnamed #3"]
+    assert found["echo", "unix:///x", "unnamed"] == {"in": 1, "out": 2, "unsent": 3}
+
+
+@pytest.mark.parametrize(
+    ("values", "width", "bars"),
+    [
+        ((), 10, ""),
+        ((0.0, 0.0), 10, "▁▁"),
+        ((0.0, 50.0, 100.0), 10, "▁▅█"),
+        ((100.0, 0.0, 1.0), 2, "▁█"),
+        ((5.0,), 0, ""),
+    ],
+)
+def test_sparklines(values, width, bars):
+    assert sparkline(values, width) == bars
+
+
+def history(seconds=70):
+    rates = Rates()
+    return [rates.rows(listeners(grown(bytes_in=second * second)), float(second)) for second in range(seconds)][-1]
+
+
+@pytest.mark.parametrize(("columns", "has_bars"), [(40, False), (80, True), (120, True), (200, True)])
+def test_bars_are_drawn_if_they_fit(columns, has_bars):
+    lines = lines_of(STATUS, columns, rows=history())
+    assert (HISTORY in lines[2]) == has_bars
+    assert ("█" in lines[3]) == has_bars
+    assert max(map(wcswidth, lines)) <= columns
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize("view", ["services", "connections"])
+def test_every_view_fits_every_width(view, columns):
+    rates = Rates()
+    if view == "services":
+        rows = rates.rows(services(WIDE), 1.0)
+    else:
+        peers = [f"[2001:db8:1234:5678:9abc:def0:1234:{number:x}]:65535" for number in range(40)]
+        listed = [
+            {"service": "回声服务的名字", "address": "tcp://127.0.0.1:10007", "peer": peer, "bytes_in": 2**40,
+             "bytes_out": 2**40, "unsent": 2**20} for peer in peers
+        ]  # fmt: skip
+        rows = rates.rows(connections(listed), 1.0)
+    lines = lines_of(WIDE, columns, view=view, rows=rows)
+    assert len(lines) == min(3 + len(rows), 24)
+    assert max(map(wcswidth, lines)) <= columns
+    assert all(("1.0 TiB" in line) == (view == "connections") for line in lines[3:])
+
+
+def test_the_orders_of_connections_are_those_of_the_daemon():
+    from echod.admin.largest_connections import ORDERS as SERVED
+
+    assert tuple(SERVED) == CONNECTION_ORDERS

@@ -33,7 +33,8 @@ class Console:
         self._operator: int | None = None
         self._unsent = 0  # lines meant for a client that were not delivered
         self._over = False
-        self._operating = OperatorView(self._show)
+        self._as_json: bool = arguments.json_lines
+        self._operating = OperatorView(self._show_for_people)
         self._typing = InteractiveInput(
             reactor,
             put_text,
@@ -56,10 +57,14 @@ class Console:
     def _show(self, line: str) -> None:
         self._typing.show(line)
 
+    def _show_for_people(self, line: str) -> None:
+        if not self._as_json:
+            self._show(line)
+
     def _begin(self, address: Address, name: str) -> None:
         if not self._over:
             threading.Thread(target=self._send, args=(address, name), name="answers", daemon=True).start()
-            self._show(f"-- you are an operator of {name}; /help lists the commands")
+            self._show_for_people(f"-- you are an operator of {name}; /help lists the commands")
 
     def _hear(self, address: Address, event: Any) -> None:
         try:
@@ -67,6 +72,8 @@ class Console:
                 if event.get("event") == "here":
                     self._operator = event["operator"]
                 self._operating.event(event)
+                if self._as_json:
+                    self._show(json.dumps(event))
                 if self._operator is not None:
                     self._typing.start()  # the clients are known now, so a line may name one
         except Unanswered as error:
@@ -83,7 +90,10 @@ class Console:
 
     def _not_sent(self, why: str) -> None:
         self._unsent += 1
-        self._show(f"-- not sent: {why}")
+        if self._as_json:
+            fail(f"not sent: {why}")
+        else:
+            self._show(f"-- not sent: {why}")
 
     def _left(self) -> None:
         """Leave after the last answer. In a pipe, report undelivered lines: their errors were not read by a user."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Final
 
 from echod.client.admin import (
@@ -44,6 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     except RequestRefused as error:
         errors = error.answer.get("errors")
+        if arguments.json and error.status == UNPROCESSABLE:
+            print(json.dumps(error.answer))
+            return EX_CONFIG
         if error.status != UNPROCESSABLE or not isinstance(errors, list):
             fail(escaped(str(error)))
             return 1
@@ -51,6 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
             fail(escaped(str(line)))
         fail("the configuration was not changed")
         return EX_CONFIG
+    if arguments.json:
+        print(json.dumps(result))
+        return 0
     addresses, services = counted(opened, "address", "addresses"), counted(changed, "service", "services")
     print(f"reloaded: {addresses} opened, {closed} closed, {services} changed")
     for change in changes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from rich.console import RenderableType
@@ -24,8 +24,10 @@ def run(arguments: argparse.Namespace) -> int:
         address = find_admin(arguments)
         with Administrator(address) as administrator:
             status = administrator.ask("/api/status")
+            if arguments.connections:
+                status["connections"] = administrator.ask(f"/api/connections?sort=bytes&limit={arguments.connections}")
         with parsing_response(address):
-            drawn = list(page(status, console.width))
+            drawn = list(page(status, console.width, arguments.sort))
     except (Unanswered, RequestRefused) as error:
         fail(escaped(str(error)))
         return 1
@@ -37,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def page(status: Mapping[str, Any], width: int) -> Iterator[RenderableType]:
+def page(status: Mapping[str, Any], width: int, order: str | None = None) -> Iterator[RenderableType]:
     """The status as lines and tables for a terminal of `width` columns."""
     state = "ready" if status["ready"] else "not ready"
     head = f"echod {status['version']}, {state}, process {status['pid']:d}, for {span(status['uptime'])}"
@@ -56,7 +58,7 @@ def page(status: Mapping[str, Any], width: int) -> Iterator[RenderableType]:
     if "workers" in status:
         yield fitted(WORKERS, list(workers(status)), width)
         yield line("")
-    yield fitted(HEADINGS, list(rows(status)), width)
+    yield fitted(HEADINGS, list(rows(status, order)), width)
     if served := list(certificates(status)):
         yield line("")
         yield fitted(CERTIFICATES, [row for row, _ in served], width)
@@ -70,6 +72,9 @@ def page(status: Mapping[str, Any], width: int) -> Iterator[RenderableType]:
     if refusals:
         yield line("")
         yield fitted(REFUSALS, refusals, width)
+    if "connections" in status:
+        yield line("")
+        yield fitted(CONNECTIONS, list(connections(status)), width)
 
 
 def fast_path(status: Mapping[str, Any]) -> str:
@@ -83,24 +88,52 @@ EXPIRING: Final = 21  #: days left from which a certificate is a problem, as for
 CERTIFICATES: Final = ("SERVICE", "CERTIFICATE", "DAYS LEFT", "NAMES")
 REFUSALS: Final = ("SERVICE", "ADDRESS", "WHY", "REFUSED")
 WORKERS: Final = ("WORKER", "PROCESS", "OPEN", "FOR")
+CONNECTIONS: Final = ("SERVICE", "PEER", "ADDRESS", "IN", "OUT", "UNSENT")
 HEADINGS: Final = ("SERVICE", "ADDRESS", "OPEN", "CONNECTIONS", "DATAGRAMS", "IN", "OUT", "REFUSED")
 
 
-def rows(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+FIGURES: Final[Mapping[str, Callable[[Mapping[str, Any]], int]]] = {
+    "open": lambda one: one["open"],
+    "connections": lambda one: one["accepted"],
+    "datagrams": lambda one: one["datagrams_in"],
+    "in": lambda one: one["bytes_in"],
+    "out": lambda one: one["bytes_out"],
+    "refused": lambda one: sum(one["refused"].values()),
+}
+"""The figures that the listeners can be sorted by."""
+
+
+def _sorted(status: Mapping[str, Any], order: str | None) -> list[tuple[str, Mapping[str, Any]]]:
+    """Each listener with the name of its service: as configured, by their names, or the largest figure first."""
+    found = [(str(service["name"]), one) for service in status["services"] for one in service["listeners"]]
+    if order == "name":
+        found.sort(key=lambda item: (item[0], item[1]["address"]))
+    elif order is not None:
+        found.sort(key=lambda item: -FIGURES[order](item[1]))
+    return found
+
+
+def connections(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """A row for each connection that was asked for."""
+    for one in status["connections"]:
+        sizes = (size(one["bytes_in"]), size(one["bytes_out"]), size(one["unsent"]))
+        yield (one["service"], one["peer"], one["address"], *sizes)
+
+
+def rows(status: Mapping[str, Any], order: str | None = None) -> Iterator[tuple[str, ...]]:
     """A row for each listener."""
-    for service in status["services"]:
-        for one in service["listeners"]:
-            datagrams = "udp://" in one["address"] or "-dgram://" in one["address"]
-            yield (
-                service["name"],
-                one["address"] + (f"?proxy={one['proxy']}" if "proxy" in one else ""),
-                "" if datagrams else f"{one['open']:d}",
-                "" if datagrams else f"{one['accepted']:,}",
-                f"{one['datagrams_in']:,}" if datagrams else "",
-                size(one["bytes_in"]),
-                size(one["bytes_out"]),
-                f"{sum(one['refused'].values()):,}",
-            )
+    for name, one in _sorted(status, order):
+        datagrams = "udp://" in one["address"] or "-dgram://" in one["address"]
+        yield (
+            name,
+            one["address"] + (f"?proxy={one['proxy']}" if "proxy" in one else ""),
+            "" if datagrams else f"{one['open']:d}",
+            "" if datagrams else f"{one['accepted']:,}",
+            f"{one['datagrams_in']:,}" if datagrams else "",
+            size(one["bytes_in"]),
+            size(one["bytes_out"]),
+            f"{sum(one['refused'].values()):,}",
+        )
 
 
 def workers(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

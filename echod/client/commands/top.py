@@ -4,158 +4,188 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
-import re
 import select
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from echod.client import top_rates
 from echod.client.admin import Administrator, RequestRefused, Unanswered, find_admin, parsing_response
-from echod.client.commands.status import size, span
-from echod.client.stdout import fail
-from echod.client.tables import ALARM, QUIET, cut, cut_left, needed, screen, table, widest, without
+from echod.client.stdout import fail, put_text
+from echod.client.tables import line, screen, show, table
+from echod.client.top_rates import CONNECTION_ORDERS, COUNTED, ORDERS, Rates, Row
+from echod.client.top_screen import HEADINGS, VIEWS, cells, drawn
 from echod.escaping import escaped
 from echod.lineedit.raw_mode import KeyByKey
 
 EVERY: Final = 1.0  #: seconds
-HEADINGS: Final = ("SERVICE", "ADDRESS", "OPEN", "NEW/s", "DGRAM/s", "IN/s", "OUT/s", "REFUSED/s")
-SPARED: Final = (3, 4, 7, 6)  #: columns that a narrow terminal leaves out, in this order
+SHARE: Final = 10  #: the daemon has this many times the duration of an answer until the next request
+CANDIDATES: Final = 200  #: connections with the most bytes, of which the busiest are shown
 ENDING: Final = (signal.SIGINT, signal.SIGTERM)  #: their default action would not restore the terminal
 
-CountersOf = Mapping[tuple[str, str], Mapping[str, int]]
+LEAVE: Final = (b"q", b"Q", b"\x03", b"\x04", b"")
+NEXT: Final = (b">", b".", b"\x1b[C", b"\x1bOC")
+PREVIOUS: Final = (b"<", b",", b"\x1b[D", b"\x1bOD")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Draw until the user leaves and return 0, or report the error and return 1."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        fail("top: standard input or output is not a terminal; use `echoctl status --json` in programs")
+    """Draw until the user leaves, or print once, and return 0; or report the error and return 1."""
+    once = arguments.once or arguments.json or arguments.json_lines
+    if not once and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        fail("top: standard input or output is not a terminal; use --once, --json or --json-lines")
         return 1
     try:
         address = find_admin(arguments)
         with Administrator(address, patience=5.0) as administrator, parsing_response(address):
-            status = administrator.ask("/api/status")  # before the alternate screen: an error stays visible
-            counters(status)
-            with View(arguments.color) as view, contextlib.suppress(KeyboardInterrupt):
-                watch(administrator, status, view)
+            watched = Watched(administrator, arguments.by, arguments.sort, backwards=arguments.reverse)
+            watched.ask()  # before the alternate screen: an error stays visible
+            if once:
+                _print(watched, arguments)
+            else:
+                with View(arguments.color) as view, contextlib.suppress(KeyboardInterrupt):
+                    _watch(watched, view)
     except (Unanswered, RequestRefused) as error:
         fail(escaped(str(error)))
         return 1
     return 0
 
 
-def watch(administrator: Administrator, status: Mapping[str, Any], view: View) -> None:
-    """Draw every second until `q` is pressed. Raises Unanswered if the daemon no longer responds."""
-    before, then = counters(status), time.monotonic()
-    while True:
+class Watched:
+    """The figures of the daemon, and what is shown of them."""
+
+    def __init__(self, administrator: Administrator, view: str, order: str | None, *, backwards: bool = False) -> None:
+        self._administrator = administrator
+        self._rates = {name: Rates() for name in VIEWS}
+        self._connections: Sequence[Row] = ()
+        self._rows: Mapping[str, list[Row]] = {}
+        self._orders = {name: orders_of(name)[0] for name in VIEWS}
+        self.view = view
+        self.backwards = backwards
+        self.status: Mapping[str, Any] = {}
+        self.took = 0.0  #: seconds that the last answer took
+        if order is not None:
+            self._orders[view] = order
+
+    @property
+    def order(self) -> str:
+        """The order of the rows of this view."""
+        return self._orders[self.view]
+
+    def ask(self) -> None:
+        """Request the figures of now. Raises Unanswered or RequestRefused."""
+        begun = time.monotonic()
+        self.status = self._administrator.ask("/api/status")
         now = time.monotonic()
-        after = counters(status)
-        view.draw(status, list(rates(before, after, max(now - then, 1e-3))))
-        before, then = after, now
-        if pressed(EVERY) in (b"q", b"Q", b"\x03", b"\x04", b""):
-            return
-        status = administrator.ask("/api/status")
-
-
-def counters(status: Mapping[str, Any]) -> CountersOf:
-    """The counters and open connections of each listener, by service and address."""
-    return {
-        (service["name"], one["address"]): {
-            "open": one["open"],
-            "new": one["accepted"],
-            "datagrams": one["datagrams_in"],
-            "in": one["bytes_in"],
-            "out": one["bytes_out"],
-            "refused": sum(one["refused"].values()),
+        self._rows = {
+            "listeners": self._rates["listeners"].rows(top_rates.listeners(self.status), now),
+            "services": self._rates["services"].rows(top_rates.services(self.status), now),
         }
-        for service in status["services"]
-        for one in service["listeners"]
-    }
+        if self.view == "connections":
+            order = "bytes" if self.order == "busy" else self.order
+            listed = self._administrator.ask(f"/api/connections?sort={order}&limit={CANDIDATES}")
+            self._connections = self._rates["connections"].rows(top_rates.connections(listed), time.monotonic())
+        self.took = time.monotonic() - begun
+
+    def rows(self) -> list[Row]:
+        """The rows of this view, in its order."""
+        if self.view != "connections":
+            return top_rates.ordered(self._rows[self.view], self.order, backwards=self.backwards)
+        rows = list(self._connections)
+        if self.order == "busy":
+            rows.sort(key=lambda row: -(row.a_second["in"] + row.a_second["out"]))
+        return rows[::-1] if self.backwards else rows
+
+    def everything(self) -> Row:
+        """The sums of all listeners."""
+        return top_rates.total(self._rows["listeners"])
+
+    def show_next_view(self) -> None:
+        """Show the next view."""
+        self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
+
+    def sort_by_next(self, step: int) -> None:
+        """Sort by the next of the orders, or by the one before for a `step` of -1."""
+        orders = orders_of(self.view)
+        self._orders[self.view] = orders[(orders.index(self.order) + step) % len(orders)]
 
 
-def rates(before: CountersOf, after: CountersOf, seconds: float) -> Iterator[tuple[str, ...]]:
-    """A row of rates for each listener, the busiest first. A new listener has no rate yet."""
-
-    def busy(item: tuple[tuple[str, str], Mapping[str, int]]) -> tuple[int, str]:
-        was = before.get(item[0], item[1])
-        return -(item[1]["in"] - was["in"] + item[1]["refused"] - was["refused"]), item[0][0]
-
-    for (name, address), figures in sorted(after.items(), key=busy):
-        was = before.get((name, address), figures)
-        a_second = {key: (figures[key] - was[key]) / seconds for key in figures}
-        yield (
-            name,
-            address,
-            f"{figures['open']:,}",
-            f"{a_second['new']:,.0f}",
-            f"{a_second['datagrams']:,.0f}",
-            size(a_second["in"]),
-            size(a_second["out"]),
-            f"{a_second['refused']:,.0f}",
-        )
+def orders_of(view: str) -> tuple[str, ...]:
+    """The orders of a view; the first one is its default."""
+    return ("busy", *CONNECTION_ORDERS) if view == "connections" else ORDERS
 
 
-def drawn(status: Mapping[str, Any], rows: Sequence[tuple[str, ...]], columns: int, lines: int) -> Group:
-    """One screen of the given size."""
-    state = "ready" if status["ready"] else "NOT READY"
-    head = f"echod {status['version']}  {state}  process {status['pid']:d}  up {span(status['uptime'])}   q leaves"
-    style = QUIET if status["ready"] else ALARM
-    top = Text(escaped(head), style, no_wrap=True, overflow="ellipsis")
-    shown = list(rows)
-    left_out: set[int] = set()
-    if needed(HEADINGS, shown) > columns:
-        shown = shortened(shown)
-    headings: tuple[str, ...] = HEADINGS
-    narrow: list[tuple[str, ...]] = shown
-    for at in (None, *SPARED):
-        left_out |= set() if at is None else {at}
-        headings = tuple(without(HEADINGS, left_out))
-        narrow = [tuple(without(row, left_out)) for row in shown]
-        if needed(headings, narrow) <= columns:
-            break
-    if (lacking := needed(headings, narrow) - columns) > 0:
-        narrow = cut_to(headings, narrow, lacking)
-    return Group(top, Text(""), table(headings, narrow[: max(lines - 3, 0)]))
+def _watch(watched: Watched, view: View) -> None:
+    """Draw every second until `q` is pressed. Raises Unanswered if the daemon no longer responds."""
+    stopped = False
+    due = time.monotonic() + EVERY
+    while True:
+        view.draw(watched, stopped=stopped)
+        key = pressed(max(due - time.monotonic(), 0.0))
+        if key in LEAVE:
+            return
+        before = watched.view
+        if key == b" ":
+            stopped = not stopped
+        elif key == b"\t":
+            watched.show_next_view()
+        elif key in (b"l", b"s", b"c"):
+            watched.view = next(name for name in VIEWS if name.startswith(key.decode()))
+        elif key in (b"r", b"R"):
+            watched.backwards = not watched.backwards
+        elif key in NEXT or key in PREVIOUS:
+            watched.sort_by_next(1 if key in NEXT else -1)
+        other = watched.view == "connections" and (before != watched.view or key in (*NEXT, *PREVIOUS))
+        if other or (time.monotonic() >= due and not stopped):
+            watched.ask()
+        if time.monotonic() >= due:
+            due = time.monotonic() + max(EVERY, SHARE * watched.took)
 
 
-def cut_to(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], lacking: int) -> list[tuple[str, ...]]:
-    """Cut name and address by `lacking` columns in all. A third of the remaining width is for the name."""
-    name, address = (widest(headings[at], [row[at] for row in rows]) for at in (0, 1))
-    room = name + address - lacking
-    first = max(min(name, room // 3), room - address, len(headings[0]))
-    second = max(room - first, len(headings[1]))
-    return [(cut(row[0], first), cut_left(row[1], second), *row[2:]) for row in rows]
+def _print(watched: Watched, arguments: argparse.Namespace) -> None:
+    """Print the rates of one second; with --json-lines, of each second until the program is interrupted."""
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            then = time.monotonic()
+            select.select([], [], [], max(EVERY, SHARE * watched.took) if arguments.json_lines else EVERY)
+            watched.ask()
+            if arguments.json or arguments.json_lines:
+                put_text(json.dumps(as_json(watched, time.monotonic() - then)) + "\n")
+            else:
+                console = screen(arguments.color)
+                rows = [cells(watched.view, row) for row in watched.rows()]
+                for part in (line(f"{watched.view} by {watched.order}"), table(HEADINGS[watched.view], rows)):
+                    show(console, part)
+            if not arguments.json_lines:
+                return
 
 
-def shortened(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The rows with short addresses, except addresses of one service that would then look the same."""
-    brief = [(row[0], short(row[1])) for row in rows]
-    return [
-        (row[0], row[1] if brief.count(one) > 1 else one[1], *row[2:]) for row, one in zip(rows, brief, strict=True)
-    ]
+def as_json(watched: Watched, seconds: float) -> dict[str, Any]:
+    """The rows as values of JSON: the names, the figures, and each figure's rate as `in_per_second`."""
+    rows = []
+    for row in watched.rows():
+        rates = {f"{key}_per_second": round(rate, 3) for key, rate in row.a_second.items() if key in COUNTED}
+        rows.append({**dict(zip(NAMES, row.identity, strict=False)), **row.figures, **rates})
+    return {"seconds": round(seconds, 3), "by": watched.view, "sort": watched.order, "rows": rows}
 
 
-def short(address: str) -> str:
-    """An address without its host, or without its folder: `tcp :7`, `unix echo.sock`."""
-    if inet := re.match(r"(\w+)://.*(:\d+)$", address):
-        return f"{inet[1]} {inet[2]}"
-    if path := re.match(r"([\w-]+)://(?:.*/)?([^/]+)$", address):
-        return f"{path[1]} {path[2]}"
-    return address
+NAMES: Final = ("service", "address", "peer")
 
 
 def pressed(seconds: float) -> bytes | None:
-    """The key pressed within `seconds`, or None; b"" if the terminal was closed."""
+    """The key pressed within `seconds`, or None; b"" if the terminal was closed. A key may be several bytes."""
     if not select.select([sys.stdin], [], [], seconds)[0]:
         return None
-    return os.read(sys.stdin.fileno(), 1)
+    read = os.read(sys.stdin.fileno(), 16)
+    return read if read.startswith(b"\x1b") else read[:1]
 
 
 class View:
@@ -181,10 +211,13 @@ class View:
             signal.signal(number, signal.SIG_IGN)  # a second signal would interrupt the restoring
         self._keys.end()
 
-    def draw(self, status: Mapping[str, Any], rows: Sequence[tuple[str, ...]]) -> None:
+    def draw(self, watched: Watched, *, stopped: bool = False) -> None:
         """Draw one screen, in the size that the terminal has now."""
         columns, lines = shutil.get_terminal_size((80, 24))
-        self._drawn = drawn(status, rows, columns, lines)
+        sums, order = watched.everything(), watched.order
+        self._drawn = drawn(
+            watched.status, watched.view, watched.rows(), columns, lines, order=order, stopped=stopped, everything=sums
+        )
         if self._live is not None:
             self._live.update(self._drawn, refresh=True)
 

@@ -1,0 +1,217 @@
+"""`echoctl top` on a real terminal of 40, 80 and 200 columns: a terminal emulator draws what a person would see."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import socket
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import pyte
+import pytest
+
+from tests.contract.matrix import exactly
+from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, run
+
+CONFIG = """
+[daemon]
+workers = {workers}
+[admin]
+listen = ["unix://{dir}/admin.sock"]
+[services.echo]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+[services.upper]
+listen = ["tcp://127.0.0.1:0"]
+"""
+LINES = 24
+
+
+class Terminal:
+    """A terminal of a given width that runs `echoctl top`; it is closed at the end of the block."""
+
+    def __init__(self, daemon: Daemon, columns: int, *words: str) -> None:
+        self._ours, theirs = pty.openpty()
+        self.before = termios.tcgetattr(theirs)
+        self._theirs = theirs
+        self.screen = pyte.Screen(columns, LINES)
+        self._stream = pyte.ByteStream(self.screen)
+        self.written = b""
+        self.resize(columns)
+        command = [*ECHOCTL, "top", "--admin", f"unix://{daemon.dir}/admin.sock", *words]
+        environ = environment(TERM="xterm-256color", LANG="C.UTF-8", PYTHONUTF8="1")
+        for name in ("COLUMNS", "LINES"):
+            environ.pop(name, None)
+        self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(SECONDS)
+        os.close(self._ours)
+        os.close(self._theirs)
+
+    def resize(self, columns: int) -> None:
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
+        self.screen.resize(LINES, columns)
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._ours, keys)
+
+    def read(self, seconds: float) -> None:
+        while select.select([self._ours], [], [], seconds)[0]:
+            data = os.read(self._ours, 65_536)
+            self.written += data
+            self._stream.feed(data)
+            seconds = 0.0
+
+    @property
+    def lines(self) -> list[str]:
+        return [line.rstrip() for line in self.screen.display]
+
+    def shows(self, what: Callable[[list[str]], bool]) -> list[str]:
+        """The lines of the screen as soon as they satisfy a condition."""
+        ends = time.monotonic() + SECONDS
+        while not what(self.lines):
+            assert time.monotonic() < ends, "\n".join(self.lines)
+            assert self.process.poll() is None, "\n".join(self.lines)
+            self.read(0.1)
+        return self.lines
+
+    def ends(self) -> int:
+        """Wait until it has ended, and check that the terminal is as it was."""
+        code = self.process.wait(SECONDS)
+        self.read(0.0)
+        assert termios.tcgetattr(self._theirs) == self.before
+        assert self.written.rstrip().endswith(b"\x1b[?1049l"), "the alternate screen was left last"
+        assert b"\x1b[?25h" in self.written[self.written.rindex(b"\x1b[?25l") :], "the cursor is visible again"
+        return code
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["process", "workers"])
+def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    """A daemon with three connections that sent 10, 2,000 and 300,000 bytes."""
+    with Daemon(CONFIG.replace("{workers}", str(request.param))) as started, contextlib.ExitStack() as stack:
+        for size in (10, 2000, 300_000):
+            client = stack.enter_context(socket.create_connection(started.inet("echo", "tcp"), SECONDS))
+            client.sendall(b"x" * size)
+            assert len(exactly(client, size)) == size
+        yield started
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_the_screen_is_right_in_every_width(daemon, columns):
+    with Terminal(daemon, columns) as terminal:
+        lines = terminal.shows(lambda lines: any("tcp" in line for line in lines))
+        assert lines[0].startswith("echod ")
+        assert lines[1].startswith("listeners by busy  open 3")
+        assert lines[2].split()[:3] == ["SERVICE", "ADDRESS", "OPEN"]
+        assert {line.split()[0] for line in lines[3:6]} == {"echo", "upper"}
+        assert lines[6:] == [""] * (LINES - 6)
+        assert ("LAST MINUTE" in lines[2]) == (columns == 200)
+        assert ("q quits" in lines[0]) == (columns > 40)
+        terminal.type(b"c")
+        lines = terminal.shows(lambda lines: lines[1].startswith("connections by busy"))
+        sizes = [line for line in lines[3:6] if line.startswith("echo ")]
+        assert len(sizes) == 3
+        terminal.type(b">")
+        lines = terminal.shows(lambda lines: lines[1].startswith("connections by bytes"))
+        assert [any(size in line for size in ("293 KiB", "2.0 KiB", "10 B")) for line in lines[3:6]] == [True] * 3
+        assert ["KiB" in line and "293" in line for line in lines[3:6]] == [True, False, False]
+        terminal.type(b"s")
+        lines = terminal.shows(lambda lines: lines[1].startswith("services by busy"))
+        assert [line.split()[:2] for line in sorted(lines[3:5])] == [["echo", "3"], ["upper", "0"]]
+        terminal.type(b"q")
+        assert terminal.ends() == 0
+
+
+def test_frames_are_drawn_without_clearing_the_screen(daemon):
+    """An empty screen between two frames would flicker."""
+    with Terminal(daemon, 80) as terminal:
+        terminal.shows(lambda lines: any("tcp" in line for line in lines))
+        begun = len(terminal.written)
+        terminal.type(b"r")
+        terminal.shows(lambda _: terminal.written.count(b"\x1b[H", begun) >= 3)
+        frames = terminal.written[begun:]
+        assert b"\x1b[2J" not in frames
+        assert b"\x1b[J" not in frames
+
+
+def test_a_changed_size_is_followed(daemon):
+    with Terminal(daemon, 200) as terminal:
+        terminal.shows(lambda lines: "q quits" in lines[0])
+        terminal.resize(40)
+        lines = terminal.shows(lambda lines: lines[0].endswith("…") and "SERVICE" in lines[2])
+        assert "REFUSED/s" not in lines[2]
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP", "daemon"])
+def test_the_terminal_is_restored(how):
+    """After a signal, and after the daemon has gone."""
+    with Daemon(CONFIG.replace("{workers}", "1")) as daemon, Terminal(daemon, 80) as terminal:
+        terminal.shows(lambda lines: any("tcp" in line for line in lines))
+        if how == "daemon":
+            daemon.stop()
+            terminal.process.wait(SECONDS)
+            terminal.read(0.0)
+            assert b"\x1b[?1049l" in terminal.written
+            assert b"admin.sock" in terminal.written[terminal.written.rindex(b"\x1b[?1049l") :]
+            assert termios.tcgetattr(terminal._theirs) == terminal.before
+            assert terminal.process.returncode == 1
+            return
+        terminal.process.send_signal(getattr(signal, how))
+        assert terminal.ends() == (0 if how != "SIGHUP" else -signal.SIGHUP)
+
+
+def top(daemon: Daemon, *words: str) -> bytes:
+    ended = run(*ECHOCTL, "top", "--admin", f"unix://{daemon.dir}/admin.sock", *words)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    return ended.stdout
+
+
+def test_once_without_a_terminal(daemon):
+    lines = top(daemon, "--once", "--by", "services").decode().splitlines()
+    assert lines[0] == "services by busy"
+    assert lines[1].split() == ["SERVICE", "OPEN", "NEW/s", "DGRAM/s", "IN/s", "OUT/s", "REFUSED/s"]
+    assert lines[2].split() == ["echo", "3", "0", "0", "0", "B", "0", "B", "0"]
+
+
+def test_one_object_for_programs(daemon):
+    found = json.loads(top(daemon, "--json", "--by", "connections", "--sort", "bytes"))
+    assert (found["by"], found["sort"]) == ("connections", "bytes")
+    assert [row["in"] for row in found["rows"]] == [300_000, 2000, 10]
+    assert {"service", "address", "peer", "out", "unsent", "in_per_second", "out_per_second"} < set(found["rows"][0])
+    backwards = json.loads(top(daemon, "--json", "--by", "connections", "--sort", "bytes", "--reverse"))
+    assert [row["in"] for row in backwards["rows"]] == [10, 2000, 300_000]
+
+
+def test_an_object_each_second(daemon):
+    command = [*ECHOCTL, "top", "--json-lines", "--admin", f"unix://{daemon.dir}/admin.sock"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as process:
+        assert process.stdout is not None
+        found: list[dict[str, Any]] = [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        process.wait(SECONDS)
+    assert [len(one["rows"]) for one in found] == [3, 3]
+
+
+def test_status_sorts_and_lists_connections(daemon):
+    words = [*ECHOCTL, "status", "--admin", f"unix://{daemon.dir}/admin.sock", "--connections", "2"]
+    listed = json.loads(run(*words, "--json").stdout)["connections"]
+    assert [one["bytes_in"] for one in listed] == [300_000, 2000]
+    lines = run(*words, "--sort", "name").stdout.decode().splitlines()
+    assert lines[-3].split() == ["SERVICE", "PEER", "ADDRESS", "IN", "OUT", "UNSENT"]
+    assert "293 KiB" in lines[-2]
+    at = next(at for at, line in enumerate(lines) if line.startswith("SERVICE  ADDRESS"))
+    assert [line.split()[0] for line in lines[at + 1 : at + 4]] == ["echo", "echo", "upper"]
