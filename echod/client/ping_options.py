@@ -161,6 +161,7 @@ def _output(command: Parser) -> None:
     command.add_argument(
         "-O", dest="outstanding", action="store_true", help="report a probe without a reply when the next one is due"
     )
+    command.add_argument("--live", action="store_true", help="show the last minute as a graph in the terminal")
     command.add_argument("--histogram", action="store_true", help="print a histogram of the times")
     formats = command.add_mutually_exclusive_group()
     for name, what in (
@@ -200,6 +201,8 @@ def unfit(arguments: argparse.Namespace) -> str:
         return "--sizes: leave out --size"
     if arguments.df == SEARCH and (wrong := _unfit_search(arguments)):
         return wrong
+    if arguments.live and (wrong := _unfit_live(arguments)):
+        return wrong
     if arguments.plot is not None and (len(arguments.urls) > 1 or (arguments.flows or 1) > 1):
         return "--plot draws one path only; leave out the other URLs and --flows"
     if arguments.plot == "-" and (machine := _machine_format(arguments)):
@@ -222,13 +225,25 @@ def _machine_format(arguments: argparse.Namespace) -> str:
     return next((f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name)), "")
 
 
+def _unfit_live(arguments: argparse.Namespace) -> str:
+    """The usage error if a live display does not fit the other options, or ""."""
+    if len(arguments.urls) > 1 or (arguments.flows or 1) > 1:
+        return "--live shows one path only; leave out the other URLs and --flows"
+    if machine := _machine_format(arguments):
+        return f"--live: leave out {machine}, which must be the only output"
+    for name, option in (("quiet", "--quiet"), ("dates", "-D"), ("outstanding", "-O")):
+        if getattr(arguments, name):
+            return f"--live shows no lines: leave out {option}"
+    return ""
+
+
 def _unfit_search(arguments: argparse.Namespace) -> str:
     """The usage error if a search of the path MTU has options of probes on a schedule, or other URLs; or ""."""
     for url in arguments.urls:
         if not is_udp(url):
             return f"-M {SEARCH} is for udp:// only, not for {url.label}"
     probes = ("count", "deadline", "size", "sizes", "flows", "connect", "proxy", "auth_key", "token")
-    for name in (*probes, "plot", "hgrm", "csv"):
+    for name in (*probes, "plot", "hgrm", "live", "csv"):
         if getattr(arguments, name):
             return f"-M {SEARCH} chooses its own probes: leave out {_WRITTEN.get(name, f'--{name}').replace('_', '-')}"
     for name in ("json_lines", "warn", "critical", "flood", "adaptive", "poisson"):

@@ -56,6 +56,9 @@ class Silent:
     def outage(self, outage: Outage) -> None:
         """Replies arrive again after an outage."""
 
+    def ended(self) -> None:
+        """No more events follow, except the summary. An error message may be printed now."""
+
     def summary(self, title: str, lines: Sequence[str], *, bad: bool) -> None:
         """The end; the first line has the counts, which are `bad` if probes were lost or replies wrong."""
 
@@ -191,13 +194,13 @@ def csv_line(values: Sequence[Any]) -> str:
     return line.getvalue()
 
 
+def seconds() -> float:
+    """The time in seconds since 1970."""
+    return time.time_ns() / 1e9
+
+
 def output(arguments: argparse.Namespace) -> Silent:
-    """The output for one target."""
-    wall_clock = time.time_ns
-
-    def seconds() -> float:
-        return wall_clock() / 1e9
-
+    """The output for one target, except the live display."""
     if arguments.csv:
         return Csv(str(arguments.url), seconds)
     if arguments.json_lines:

@@ -218,6 +218,7 @@ class PingRun:
     def _over(self, failed: Failed | None) -> None:
         if not self._done:
             failed = failed or Failed(f"{self._label}: the peer closed the connection")
+            self._output.ended()
             fail(str(failed))
             self._end(failed)
 
@@ -231,6 +232,7 @@ class PingRun:
             self._report_lost(math.inf, "" if failed is None else str(failed).removeprefix(f"{self._label}: "))
         self._awaited = awaited
         self._measured.finish()
+        self._output.ended()
         if self._schedule is not None:
             self._schedule.stop()
         found = self.figures()

@@ -20,7 +20,7 @@ REMOTE = "192.0.2.1:862"
 
 
 def arguments(**changed):
-    usual = dict.fromkeys(("quiet", "flood", "verbose", "dates", "csv", "json", "json_lines"), False)
+    usual = dict.fromkeys(("quiet", "flood", "verbose", "dates", "csv", "json", "json_lines", "live"), False)
     return argparse.Namespace(**(usual | {"color": "never", "warn": None, "critical": None, "url": "u"} | changed))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 from echod.client import monitoring
 from echod.client.mtu_search import MtuSearch
 from echod.client.ping_options import SEARCH
-from echod.client.ping_output import COLUMNS, csv_line, output
+from echod.client.ping_output import COLUMNS, Silent, csv_line, output
 from echod.client.ping_run import PingRun
 from echod.client.plots.formats import TERMINAL, CannotDraw, check_format
 from echod.client.result_files import open_result
@@ -31,6 +33,10 @@ class Ping:
         self._codes: list[int] = []
         self._code = INTERRUPTED  # of the whole ping; known when all targets have ended
         self._runs: list[PingRun | MtuSearch] = []
+        if arguments.live and not (sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"):
+            fail("ping: --live: standard output is not a terminal; leave out --live, or use --plot FILE")
+            finish(1)
+            return
         if not self._open_files():
             finish(monitoring.UNKNOWN if self._monitors else 1)
             return
@@ -42,7 +48,7 @@ class Ping:
             if arguments.df == SEARCH:
                 self._runs.append(MtuSearch(reactor, target, self._ended))
             else:
-                self._runs.append(PingRun(reactor, target, output(target), self._ended))
+                self._runs.append(PingRun(reactor, target, self._output(reactor, target), self._ended))
 
     @property
     def _monitors(self) -> bool:
@@ -55,12 +61,21 @@ class Ping:
         return self._code
 
     def report(self) -> None:
-        """Print the summaries so far on standard error, and continue."""
+        """Print the summaries so far on standard error, and continue. A live display shows them anyway."""
+        if self._arguments.live:
+            return
         for run in self._runs:
             if len(self._runs) > 1:
                 report(f"--- {run.label} ---")
             for line in run.summary():
                 report(line)
+
+    def _output(self, reactor: Any, target: argparse.Namespace) -> Silent:
+        if not target.live:
+            return output(target)
+        from echod.client.live_output import LiveOutput  # slow to import
+
+        return LiveOutput(target, reactor)
 
     def _open_files(self) -> bool:
         """Open the files of options before the first probe, not after hours of probes."""
