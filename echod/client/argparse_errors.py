@@ -38,11 +38,9 @@ _REWORDED: Final = (
 class Parser(argparse.ArgumentParser):
     """argparse with a usage error in one line, in which words of the user are escaped.
 
-    `refuses` is called with all parsed arguments; it returns the usage error, or "". `planned` lists the commands and
-    options of a later version, each with the alternative, or "".
+    `refuses` is called with all parsed arguments; it returns the usage error, or "".
     """
 
-    planned: Mapping[str, str] = {}
     refuses: Callable[[argparse.Namespace], str] | None = None
     commands: Mapping[str, Parser] = {}  #: the commands that may follow the program's options
     relatives: Mapping[str, Parser] = {}  #: the commands of the same program
@@ -112,14 +110,11 @@ class Parser(argparse.ArgumentParser):
             return False
         if word.startswith("--"):
             name = word.partition("=")[0]
-            return name in self.planned or not any(option.startswith(name) for option in options)
+            return not any(option.startswith(name) for option in options)
         return word[:2] not in options
 
     def _about_option(self, word: str) -> str:
         name = word.partition("=")[0] if word.startswith("--") else word[:2]
-        if name in self.planned:
-            instead = self.planned[name]
-            return f"{name} is {NOT_AVAILABLE}" + (f"; {instead}" if instead else "")
         owners = [name_of for name_of, other in self.relatives.items() if name in other.options]
         listed = " and ".join(filter(None, (", ".join(owners[:-1]), *owners[-1:])))
         if owners and not self.commands:
@@ -133,10 +128,8 @@ class Parser(argparse.ArgumentParser):
         return f"unknown option {shown(word)}{text}"
 
     def _about_command(self, word: str, commands: Collection[str]) -> str:
-        if word in self.planned:
-            return f"{word}: {NOT_AVAILABLE}"
         if "://" in word:
             return f"a command is missing before {shown(word)}; write {self.prog} send {shown(word)}"
-        if close := get_close_matches(word.lower(), [*commands, *self.planned], n=1):
+        if close := get_close_matches(word.lower(), commands, n=1):
             return f"unknown command {shown(word)}; did you mean {close[0]}?"
         return f"unknown command {shown(word)}; expected one of: {', '.join(commands)}"

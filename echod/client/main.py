@@ -64,7 +64,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     return code
 
 
-def _in_reactor(command: type[Command], arguments: argparse.Namespace) -> int:
+def _in_reactor(command: Callable[..., Command], arguments: argparse.Namespace) -> int:
     from twisted.internet import reactor as installed
 
     from echod.transports.lookup import NameResolver

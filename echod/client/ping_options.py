@@ -8,7 +8,7 @@ from typing import Final
 
 from echod.address import Address
 from echod.address_options import Source, option_text, source_of
-from echod.client import family_options, proxy_options, websocket_options
+from echod.client import exporter_options, family_options, proxy_options, websocket_options
 from echod.client.argparse_errors import Parser
 from echod.client.tls_options import LAYER, verification
 from echod.client.value_types import (
@@ -30,8 +30,6 @@ from echod.measurement.reflector_tokens import SIZE
 from echod.measurement.stamp import AUTHENTICATED_BASE, BASE
 from echod.measurement.stamp_tlvs import HEADER
 
-PLANNED: Final = {"--serve": ""}
-"""Options of a later version, each with the alternative, or ""."""
 MARK: Final = 16  #: bytes of the mark at the start of a datagram probe, and so its minimum size
 LARGEST_DATAGRAM: Final = 65_507  #: maximum payload of a UDP datagram over IPv4, in bytes (RFC 768, RFC 791)
 LARGEST_PIECE: Final = 16 * 1024 * 1024  #: maximum bytes of a probe on a stream; its reply is held in memory, too
@@ -45,7 +43,6 @@ _OF_ADDRESS: Final = {"I": "interface", "Q": "dscp", "t": "ttl", "M": "df"}  # o
 def add(command: Parser) -> None:
     """Add the options of ping."""
     command.refuses = unfit
-    command.planned = PLANNED
     command.monitors = True
     family_options.add(command)
     command.add_argument(
@@ -163,6 +160,7 @@ def _output(command: Parser) -> None:
     )
     command.add_argument("--live", action="store_true", help="show the last minute as a graph in the terminal")
     command.add_argument("--histogram", action="store_true", help="print a histogram of the times")
+    exporter_options.add(command)
     formats = command.add_mutually_exclusive_group()
     for name, what in (
         ("json", "print one JSON object only"),
@@ -200,6 +198,8 @@ def unfit(arguments: argparse.Namespace) -> str:
     if arguments.size is not None and arguments.sizes is not None:
         return "--sizes: leave out --size"
     if arguments.df == SEARCH and (wrong := _unfit_search(arguments)):
+        return wrong
+    if wrong := exporter_options.unfit(arguments):
         return wrong
     if arguments.live and (wrong := _unfit_live(arguments)):
         return wrong
@@ -243,7 +243,7 @@ def _unfit_search(arguments: argparse.Namespace) -> str:
         if not is_udp(url):
             return f"-M {SEARCH} is for udp:// only, not for {url.label}"
     probes = ("count", "deadline", "size", "sizes", "flows", "connect", "proxy", "auth_key", "token")
-    for name in (*probes, "plot", "hgrm", "live", "csv"):
+    for name in (*probes, "plot", "hgrm", "live", "csv", "serve"):
         if getattr(arguments, name):
             return f"-M {SEARCH} chooses its own probes: leave out {_WRITTEN.get(name, f'--{name}').replace('_', '-')}"
     for name in ("json_lines", "warn", "critical", "flood", "adaptive", "poisson"):

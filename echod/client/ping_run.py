@@ -93,8 +93,11 @@ class PingRun:
 
     def summary(self) -> list[str]:
         """The lines of the summary so far."""
-        found = self.figures(self._account.awaited(self._clock()))
-        return self._measured.lines(found)
+        return self._measured.lines(self.figures_so_far())
+
+    def figures_so_far(self) -> dict[str, Any]:
+        """All figures by name, while it runs."""
+        return self.figures(None if self._done else self._account.awaited(self._clock()))
 
     def figures(self, awaited: int | None = None) -> dict[str, Any]:
         """All figures by name."""

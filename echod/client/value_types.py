@@ -17,6 +17,7 @@ from echod.event_catalogue import matching
 from echod.faults.keys import KEYS
 from echod.faults.parsing import right_key
 from echod.runtime_dir import expanded
+from echod.shape import Shape
 
 MOST_SIZES: Final = 1024
 MOST_FLOWS: Final = 256
@@ -49,6 +50,18 @@ def admin_url(text: str) -> Address:
     address = service_url(text)
     if not address.form.is_bare:
         raise argparse.ArgumentTypeError(f"{address.label}: an admin interface listens on unix:// or tcp:// only")
+    return address
+
+
+def exporter_address(text: str) -> Address:
+    """The address at which metrics are served."""
+    try:
+        address = parse(text)
+    except AddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if address.is_opaque or address.has_path or not address.form.is_bare or address.shape is not Shape.STREAM:
+        expected = "expected an address for the metrics, such as tcp://127.0.0.1:10091; write --serve after the URLs"
+        raise argparse.ArgumentTypeError(f"{address.label} is not tcp://; {expected}")
     return address
 
 

@@ -9,12 +9,15 @@ import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from echod.testing.output import Output
 from tests.contract.matrix import exactly
-from tests.daemon import SECONDS, Daemon, eventually, free_port, run
+from tests.daemon import ECHOCTL, SECONDS, Daemon, environment, eventually, free_port, run
 
 CONFIG = """
 [admin]
@@ -70,28 +73,60 @@ def asked(port: int, query: str) -> Any:
         return []
 
 
+@contextmanager
+def scraping(prometheus: str, folder: Path, target: int) -> Iterator[int]:
+    """A Prometheus that scrapes a port of this machine; the port of its API."""
+    port = free_port()
+    (folder / "prometheus.yml").write_text(SCRAPE.format(port=target))
+    words = [
+        prometheus,
+        f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(words, cwd=folder, stdin=quiet, stdout=quiet, stderr=quiet) as process:
+        try:
+            yield port
+        finally:
+            process.terminate()
+            process.wait(SECONDS)
+
+
 def test_a_prometheus_scrapes_and_replies_to_a_query(daemon, tmp_path):
     prometheus = shutil.which("prometheus")
     if prometheus is None:
         pytest.skip("prometheus is not installed; Debian's package is prometheus")
-    port = free_port()
-    (tmp_path / "prometheus.yml").write_text(SCRAPE.format(port=daemon.inet("admin", "tcp")[1]))
-    words = [
-        prometheus,
-        f"--config.file={tmp_path}/prometheus.yml",
-        f"--storage.tsdb.path={tmp_path}/data",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(words, cwd=tmp_path, stdin=quiet, stdout=quiet, stderr=quiet) as process:
-        try:
-            query = 'sum by (service) (echod_received_bytes_total{service="echo"})'
-            assert eventually(lambda: bool(asked(port, query)), 60)
-            (found,) = asked(port, query)
-            assert found["metric"] == {"service": "echo"}
-            assert found["value"][1] == "1005", "exact to the byte, including the open connection"
-            (up,) = asked(port, "echod_ready")
-            assert up["value"][1] == "1"
-        finally:
-            process.terminate()
-            process.wait(SECONDS)
+    with scraping(prometheus, tmp_path, daemon.inet("admin", "tcp")[1]) as port:
+        query = 'sum by (service) (echod_received_bytes_total{service="echo"})'
+        assert eventually(lambda: bool(asked(port, query)), 60)
+        (found,) = asked(port, query)
+        assert found["metric"] == {"service": "echo"}
+        assert found["value"][1] == "1005", "exact to the byte, including the open connection"
+        (up,) = asked(port, "echod_ready")
+        assert up["value"][1] == "1"
+
+
+def test_a_prometheus_scrapes_ping(tmp_path):
+    prometheus, promtool = shutil.which("prometheus"), shutil.which("promtool")
+    if prometheus is None or promtool is None:
+        pytest.skip("prometheus is not installed; Debian's package is prometheus")
+    with Daemon(CONFIG) as daemon:
+        command = [*ECHOCTL, "ping", daemon.url("echo", "udp"), "udp://127.0.0.1:9", "-i", "50ms"]
+        command += ["--serve", "tcp://127.0.0.1:0"]
+        with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE) as ping:
+            assert ping.stdout is not None
+            try:
+                url = Output(ping.stdout).wait_for("^metrics: (http://.*)$")[1]
+                with urllib.request.urlopen(url, timeout=SECONDS) as answer:
+                    said = run(promtool, "check", "metrics", input=answer.read())
+                assert (said.returncode, said.stdout, said.stderr) == (0, b"", b"")
+                with scraping(prometheus, tmp_path, int(url.split(":")[2].split("/")[0])) as port:
+                    assert eventually(lambda: bool(asked(port, "echoctl_ping_rtt_seconds_count > 10")), 60)
+                    query = "histogram_quantile(0.5, echoctl_ping_rtt_seconds_bucket)"
+                    times = {one["metric"]["target"]: float(one["value"][1]) for one in asked(port, query)}
+                    assert 0 < times[daemon.url("echo", "udp")] < 10
+                    states = {one["metric"]["target"]: one["value"][1] for one in asked(port, "echoctl_ping_up")}
+                    assert states == {daemon.url("echo", "udp"): "1", "udp://127.0.0.1:9": "0"}
+            finally:
+                ping.kill()

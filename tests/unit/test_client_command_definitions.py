@@ -150,7 +150,13 @@ def test_a_systemd_address_is_only_for_listening(capsys):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("ping --serve udp://127.0.0.1:7", "--serve is not available in this version; see"),
+        (
+            "ping --serve udp://127.0.0.1:7",
+            "--serve: udp://127.0.0.1:7 is not tcp://; expected an address for the metri",
+        ),
+        ("ping udp://127.0.0.1:7 --serve -c 3", "--serve measures until it is interrupted: leave out --count"),
+        ("ping udp://127.0.0.1:7 --serve -w 3", "--serve measures until it is interrupted: leave out -w"),
+        ("ping udp://h:7 --serve --json", "--serve measures until it is interrupted: leave out --json"),
         ("ping -I lo unix:///run/x", "-I lo: unix has no option interface; expected tcp://, udp://, tls://, ws:// or"),
         ("ping -M do unix:///run/x", "-M do: unix has no DF flag; expected tcp://, udp://"),
         ("ping -Q 0x03 udp://127.0.0.1:7", '-Q: "0x03" is not a traffic class; expected a name such as ef, or a byte'),

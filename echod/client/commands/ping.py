@@ -7,10 +7,10 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from echod.client import monitoring
+from echod.client.auth_key import read_auth_key
 from echod.client.mtu_search import MtuSearch
 from echod.client.ping_options import SEARCH
 from echod.client.ping_output import COLUMNS, Silent, csv_line, output
@@ -20,8 +20,10 @@ from echod.client.result_files import open_result
 from echod.client.stdout import INTERRUPTED, fail, put_text
 from echod.client.summary_head import SCHEMA
 from echod.escaping import escaped
-from echod.services.reflector import WrongKey, read_key
 from echod.stdio import report
+
+if TYPE_CHECKING:
+    from echod.client.ping_exporter import PingExporter
 
 
 class Ping:
@@ -80,7 +82,6 @@ class Ping:
     def _open_files(self) -> bool:
         """Open the files of options before the first probe, not after hours of probes."""
         arguments = self._arguments
-        arguments.hmac_key = None
         file = None if arguments.plot == TERMINAL else arguments.plot
         try:
             check_format(file or "")
@@ -91,13 +92,7 @@ class Ping:
         except CannotDraw as error:
             fail(f"--plot {escaped(arguments.plot)}: {error}")
             return False
-        try:
-            if arguments.auth_key is not None:
-                arguments.hmac_key = read_key(Path(arguments.auth_key))
-        except (WrongKey, ValueError) as error:  # ValueError: the name contains a NUL
-            fail(f"{escaped(arguments.auth_key)}: {error}")
-            return False
-        return True
+        return read_auth_key(arguments)
 
     def _ended(self, code: int) -> None:
         """One target has ended."""
@@ -124,4 +119,13 @@ class Ping:
         return max(codes)
 
 
-COMMAND = Ping
+def command(reactor: Any, arguments: argparse.Namespace, finish: Callable[[int], None]) -> Ping | PingExporter:
+    """Start the ping, or its exporter."""
+    if arguments.serve is None:
+        return Ping(reactor, arguments, finish)
+    from echod.client import ping_exporter  # this imports HTTP, which a ping does not need
+
+    return ping_exporter.PingExporter(reactor, arguments, finish)
+
+
+COMMAND = command
