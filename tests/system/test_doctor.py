@@ -61,7 +61,7 @@ def test_a_taken_port_is_an_error_with_its_process(tmp_path):
         assert one["found"].startswith("process ")
         printed = run(*ECHOCTL, "doctor", "--wait", "0", "--config", str(file)).stdout.decode()
         assert printed.startswith(f"error: tcp://127.0.0.1:{port} is taken\n  found: process ")
-        assert f"\n  mend with: {one['command']}\n" in printed
+        assert f"\n  command: {one['command']}\n" in printed
     assert [one for one in problems(doctor("--config", file)[1]) if one["check"] == "ports"] == []
 
 

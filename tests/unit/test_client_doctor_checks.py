@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from echod.client.doctor.certificate_renewal import renewal, renewal_after
 from echod.client.doctor.checks import findings
 from echod.client.doctor.machine_facts import (
     CAP_NET_BIND_SERVICE,
@@ -22,6 +23,7 @@ from echod.client.doctor.machine_facts import (
     Machine,
     Process,
 )
+from echod.config.errors import ConfigurationError
 from echod.config.loading import load
 from echod.config.settings import Configuration
 from echod.measurement.clock_quality import UNKNOWN
@@ -47,11 +49,12 @@ SYSCTLS = {
 }
 ORDINARY = Machine(DAEMON, SYSCTLS, memory=4 << 30, now=NOW, seconds=1.0)
 ECHO = '[admin]\nlisten = ["unix:///run/x/admin.sock"]\n[services.echo]\nlisten = ["tcp://127.0.0.1:7007"]\n'
+ADMIN = '[admin]\nlisten = ["unix:///run/x/admin.sock"]\n'
 UDP = '[services.echo]\nlisten = ["udp://127.0.0.1:7007"]\n'
 
 
 def listener(refused: dict[str, int] | None = None, address: str = "tcp://127.0.0.1:7007") -> dict[str, Any]:
-    return {"name": "echo", "listeners": [{"address": address, "refused": refused or {}}]}
+    return {"name": "echo", "listeners": [{"address": address, "refused": refused or {}, "open": 3}]}
 
 
 def status(**more: Any) -> dict[str, Any]:
@@ -366,6 +369,26 @@ def certified(folder: Path, days: int, *, signed: bool = True) -> str:
     return ECHO.replace("tcp://", "tls://") + tls
 
 
+def test_a_flood_is_not_cured_by_a_higher_limit(tmp_path):
+    """The filter of the daemon drops at the same socket, whose buffer is not the cause."""
+    before = status(services=[listener({"kernel": 5}, "udp://127.0.0.1:7007")])
+    after = status(services=[listener({"kernel": 900}, "udp://127.0.0.1:7007")])
+    sockets = (BoundInet(True, "127.0.0.1", 7007, 900, 895, (Holder(4211, "echod"),)),)
+    one = only(tmp_path, UDP + ADMIN, status=before, later=after, sockets=sockets)
+    assert (one.severity, one.check, one.found) == ("warning", "refusals", "895 in 1 s")
+    assert "udp dst port 7007" in one.command
+    one = only(tmp_path, UDP + ADMIN, status=before, later=before, sockets=sockets)
+    assert (one.check, one.severity) == ("dropped", "warning")
+
+
+def test_connections_near_their_limit(tmp_path):
+    text = ECHO + "[services.echo.limits]\nconnections = 3\n"
+    one = only(tmp_path, text)
+    assert (one.severity, one.found) == ("warning", "3 of 3")
+    assert "'connections = 6'" in one.command
+    assert found(tmp_path, text.replace("= 3", "= 4")) == []
+
+
 @pytest.mark.parametrize(
     ("days", "severity", "what"),
     [(-1, "error", "expired at "), (10, "warning", "expires at ")],
@@ -380,6 +403,32 @@ def test_a_certificate_that_expires(days, severity, what, tmp_path):
     one = only(tmp_path, certified(tmp_path, days, signed=False))
     assert one.command.startswith(f"openssl x509 -in {tmp_path}/server.pem -signkey")
     assert found(tmp_path, certified(tmp_path, 22)) == []
+
+
+@pytest.mark.parametrize("signed", [True, False], ids=["by-an-authority", "by-itself"])
+def test_a_certificate_that_has_expired_is_a_configuration_error_with_a_command(signed, tmp_path):
+    begin = datetime.now(UTC) - timedelta(days=90)
+    if signed:
+        issued = issuing.server(issuing.authority(begin), ["echo.example"], begin, 89)
+    else:
+        issued = issuing.self_signed(["echo.example"], begin, 89)
+    (tmp_path / "server.pem").write_bytes(issued.certificate_pem)
+    (tmp_path / "key.pem").write_bytes(issued.key_pem)
+    tls = '[services.echo.tls]\ncertificate = "server.pem"\nkey = "key.pem"\n'
+    with pytest.raises(ConfigurationError) as refused:
+        configured(tmp_path, ECHO.replace("tcp://", "tls://") + tls)
+    [error] = refused.value.errors
+    wanted = "openssl x509 -x509toreq -copy_extensions copy -in" if signed else "openssl x509 -in"
+    command = renewal_after(error)
+    assert command.startswith(f"{wanted} {tmp_path}/server.pem -signkey {tmp_path}/key.pem")
+    assert renewal_after(replace(error, text="x")) == ""
+    (tmp_path / "server.pem").write_text("x")
+    assert renewal_after(error) == ""
+
+
+def test_a_certificate_of_lets_encrypt_is_renewed_by_certbot():
+    file = "/etc/letsencrypt/live/echo.example/fullchain.pem"
+    assert renewal(file, None, self_signed=False) == "certbot renew --cert-name echo.example && echoctl reload"
 
 
 def test_a_certificate_that_the_daemon_has_not_loaded(tmp_path):

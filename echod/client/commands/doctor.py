@@ -14,6 +14,7 @@ from rich.text import Text
 
 from echod.client.admin import Administrator, Denied, Impostor, NoDaemon, RequestRefused, Unanswered, admin_of
 from echod.client.commands.check import unknown_endpoint
+from echod.client.doctor.certificate_renewal import renewal_after
 from echod.client.doctor.checks import CHECKS, findings
 from echod.client.doctor.machine_facts import PROBLEMS, Finding
 from echod.client.doctor.read_machine import Status, read_machine
@@ -48,7 +49,7 @@ def examined(arguments: argparse.Namespace) -> list[Finding]:
     try:
         configuration = load(file, kinds(), os.environ, unknown=unknown_endpoint)
     except ConfigurationError as error:
-        return [Finding("error", "configuration", escaped(str(one))) for one in error.errors]
+        return [Finding("error", "configuration", str(one), command=renewal_after(one)) for one in error.errors]
     unresolved: list[Finding] = []
     try:
         configuration, notes = resolved(configuration)
@@ -75,7 +76,7 @@ def drawn(found: Sequence[Finding]) -> Iterator[Text]:
     """The findings as lines, and a line that counts the problems."""
     for one in found:
         yield line(f"{one.severity}: {one.what}", STYLES[one.severity])
-        for label, text in (("found", one.found), ("needed", one.needed), ("mend with", one.command)):
+        for label, text in (("found", one.found), ("needed", one.needed), ("command", one.command)):
             if text:
                 yield line(f"  {label}: {text}")
     problems = sum(one.severity in PROBLEMS for one in found)

@@ -64,7 +64,8 @@ def page(status: Mapping[str, Any], width: int, order: str | None = None) -> Ite
         yield fitted(CERTIFICATES, [row for row, _ in served], width)
         for row, days in served:
             if days <= EXPIRING:
-                yield line(f"{row[1]} of {row[0]} expires soon: {row[2]} days left", ALARM)
+                when = "has expired" if days < 0 else f"expires soon: {row[2]} days left"
+                yield line(f"{row[1]} of {row[0]} {when}", ALARM)
     for service in status["services"]:
         if active := ", ".join(f"{key} = {value}" for key, value in service.get("faults", {}).items()):
             yield line(f"{service['name']} injects faults: {active}", ALARM)

@@ -31,6 +31,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     daemon_checks.admin,
     daemon_checks.state,
     daemon_checks.refusals,
+    daemon_checks.used_limits,
     daemon_checks.certificates,
 )
 SEVERITIES: Final = ("error", "warning", "notice")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from echod.client.doctor.certificate_renewal import renewal
 from echod.client.doctor.drop_in import drop_in
 from echod.client.doctor.machine_facts import Finding, Machine, Severity
 from echod.config.errors import joined
-from echod.config.settings import Configuration, ServiceConfig, TlsSettings
+from echod.config.settings import Configuration, ServiceConfig
 from echod.escaping import counted, escaped
 from echod.gate.refusal import Refusal
 
 EXPIRING: Final = 21.0  #: days left from which a certificate is a problem, as for the event `certificate.expiring`
-LETSENCRYPT: Final = "/etc/letsencrypt/live/"
 
 KEY_OF: Final[Mapping[str, str]] = {
     Refusal.CONNECTIONS: "limits.connections",
@@ -23,13 +22,15 @@ KEY_OF: Final[Mapping[str, str]] = {
     Refusal.RATE: "limits.rate",
     Refusal.BYTES: "limits.rate",
     Refusal.TOTAL: "limits.rate",
-    Refusal.REPEAT: "limits.rate",
     Refusal.DENIED: "allow",
     Refusal.PROXY: "proxy-from",
     Refusal.SOURCE_PORT: "allow-source-ports",
     Refusal.LARGER: "larger-answers-to",
 }
 """The key of a service that decides about refusals of a reason."""
+FLOODS: Final = (Refusal.REPEAT, Refusal.KERNEL)
+"""Refusals of a flood or a loop: a higher limit does not help. `kernel` counts what the filter against floods drops."""
+NEARLY: Final = 0.9  #: of `connections`: from there on a burst reaches the limit
 
 
 def admin(configuration: Configuration, machine: Machine) -> Iterator[Finding]:
@@ -84,6 +85,9 @@ def refusals(configuration: Configuration, machine: Machine) -> Iterator[Finding
         rose = count - before.get((name, address, why), 0)
         if rose <= 0:
             continue
+        if why in FLOODS:
+            yield _flood(name, address, why, rose, machine.seconds)
+            continue
         key = KEY_OF.get(why, "")
         found = f"{rose} in {machine.seconds:g} s"
         what = f"{escaped(name)} {escaped(address)} refuses clients: {escaped(why)} (docs/SECURITY.md)"
@@ -96,6 +100,32 @@ def refusals(configuration: Configuration, machine: Machine) -> Iterator[Finding
         else:
             needed = f"a change of {joined('services', name)}.{key}, if you know these clients" if key else ""
             yield Finding("notice", "refusals", what, found, needed)
+
+
+def _flood(name: str, address: str, why: str, rose: int, seconds: float) -> Finding:
+    """The finding about a flood, with the command that lists its sources."""
+    how = "the same datagrams repeatedly" if why == Refusal.REPEAT else "more datagrams than it looks at"
+    what = f"{escaped(name)} {escaped(address)} gets a flood or a loop: {how}"
+    needed = "a packet filter for the sources that you do not know: nft add rule … ip saddr ADDRESS drop"
+    port = address.rpartition(":")[2]
+    command = ""
+    if port.isdecimal():
+        captured = f"timeout 10 tcpdump -nn -i any -c 1000 udp dst port {port} 2>/dev/null"
+        command = f"{captured} | grep -oE 'IP6? [^ ]+' | sort | uniq -c | sort -rn | head"
+    return Finding("warning", "refusals", what, f"{rose} in {seconds:g} s", needed, command)
+
+
+def used_limits(configuration: Configuration, machine: Machine) -> Iterator[Finding]:
+    """Services whose open connections are near their limit."""
+    limits = {service.name: service.limits.connections for service in configuration.services}
+    for service in () if machine.status is None else machine.status["services"]:
+        name, limit = service["name"], limits.get(service["name"], 0)
+        count = sum(one["open"] for one in service["listeners"])
+        if limit and count >= NEARLY * limit:
+            what = f"{escaped(name)} has nearly as many connections as its limit allows"
+            needed = f"{joined('services', name)}.limits.connections above {limit}, if you know these clients"
+            command = _raising(configuration, name, "connections", str(2 * limit))
+            yield Finding("warning", "refusals", what, f"{count} of {limit}", needed, command)
 
 
 def _limit(service: ServiceConfig, address: str, field: str) -> tuple[str, str]:
@@ -138,26 +168,11 @@ def certificates(configuration: Configuration, machine: Machine) -> Iterator[Fin
             if left <= EXPIRING:
                 expires = f"{one.facts.until:%Y-%m-%d %H:%M} UTC"
                 what += f" expired at {expires}" if left < 0 else f" expires at {expires}"
-                command = _renewal(one.source, service.tls, self_signed=one.facts.subject == one.facts.issuer)
+                key = None if service.tls is None or service.tls.key is None else str(service.tls.key)
+                command = renewal(one.source, key, self_signed=one.facts.subject == one.facts.issuer)
                 severity: Severity = "error" if left < 0 else "warning"
                 found = f"{left:.1f} days left"
                 yield Finding(severity, "certificates", what, found, f"more than {EXPIRING:g} days", command)
             elif running and one.facts.fingerprint not in running:
                 what += " was renewed, and the daemon does not use it yet"
                 yield Finding("warning", "certificates", what, "the old one in use", "a reload", "echoctl reload")
-
-
-def _renewal(source: str, tls: TlsSettings | None, *, self_signed: bool) -> str:
-    """The command that renews a certificate: by certbot, with its own key, or as a request to its authority."""
-    if source.startswith(LETSENCRYPT):
-        name = source.removeprefix(LETSENCRYPT).partition("/")[0]
-        return f"certbot renew --cert-name {shlex.quote(name)} && echoctl reload"
-    file = shlex.quote(source)
-    key = shlex.quote(str(tls.key)) if tls is not None and tls.key is not None else file
-    if self_signed:
-        new = shlex.quote(f"{source}.new")
-        keep = "" if key != file else f" && openssl pkey -in {file} >> {new}"
-        signed = f"openssl x509 -in {file} -signkey {key} -days 365 -out {new}"
-        return f"{signed}{keep} && mv {new} {file} && echoctl reload"
-    request = f"openssl x509 -x509toreq -copy_extensions copy -in {file} -signkey {key}"
-    return f"{request} -out {shlex.quote(f'{source}.csr')}"

@@ -10,6 +10,7 @@ from echod.client.doctor.address_checks import inet_addresses, is_datagram, unix
 from echod.client.doctor.machine_facts import Finding, Machine, Severity
 from echod.config.settings import Configuration
 from echod.escaping import counted, escaped
+from echod.gate.refusal import Refusal
 
 UDP_BUFFER: Final = 8 * 1024 * 1024
 """Bytes of the receive buffer that echod requests for a UDP socket (`echod/transports/udp_options.py`)."""
@@ -73,14 +74,29 @@ def own_drops(configuration: Configuration, machine: Machine) -> Iterator[Findin
     for one in machine.sockets:
         if not (one.datagram and one.drops and one.port in ours):
             continue
-        if machine.daemon_pids & {holder.pid for holder in one.holders}:
+        if machine.daemon_pids & {holder.pid for holder in one.holders} and not _is_filtered(one.port, machine):
             small = limit is not None and limit < UDP_BUFFER
-            what = f"the kernel drops datagrams at udp port {one.port}: its receive buffer is full, or this is a flood"
+            what = f"the kernel drops datagrams at udp port {one.port}: the receive buffer is full"
             found = f"{counted(one.drops, 'datagram', 'datagrams')}, {one.rose} of them in {machine.seconds:g} s"
             found += f"; net.core.rmem_max = {limit}" if small else ""
             command = f"sysctl -w net.core.rmem_max={UDP_BUFFER}" if small else ""
             needed = f"net.core.rmem_max = {UDP_BUFFER}, and a restart" if small else "0"
             yield Finding("warning" if one.rose else "notice", "dropped", what, found, needed, command)
+
+
+def _is_filtered(port: int, machine: Machine) -> bool:
+    """Whether the daemon's filter against floods drops datagrams at a port now: `refusals` reports those."""
+    counts = [
+        {
+            one["address"]: one["refused"].get(Refusal.KERNEL, 0)
+            for service in status["services"]
+            for one in service["listeners"]
+            if one["address"].endswith(f":{port}")
+        }
+        for status in (machine.status, machine.later)
+        if status is not None
+    ]
+    return len(counts) == 2 and any(count > counts[0].get(address, 0) for address, count in counts[1].items())
 
 
 def backlog(configuration: Configuration, machine: Machine) -> Iterator[Finding]:
