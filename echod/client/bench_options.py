@@ -11,7 +11,7 @@ from echod.address import Address
 from echod.client import family_options, proxy_options, websocket_options
 from echod.client.argparse_errors import Parser
 from echod.client.tls_options import verification
-from echod.client.value_types import file_name, patience, probe_size, service_url, size_range
+from echod.client.value_types import color_option, file_name, patience, picture, probe_size, service_url, size_range
 from echod.config.units import shown
 from echod.transports.multicast import is_group
 
@@ -30,6 +30,7 @@ LARGEST_DATAGRAM: Final = 65_507  #: maximum payload of a UDP datagram over IPv4
 LARGEST_MESSAGE: Final = 16 * 1024 * 1024
 LARGEST_PACKET: Final = 200_000
 """Bytes of a message on a Unix seqpacket socket: the send buffer that the kernel grants by default holds it."""
+FORMATS: Final = ("json", "json_lines", "csv")  #: options whose output is for programs
 IN_MEMORY: Final = 1024 * 1024 * 1024  #: bytes of all messages in flight, at most
 
 
@@ -112,6 +113,15 @@ def _output(command: Parser) -> None:
     command.add_argument(
         "--hgrm", metavar="FILE", type=file_name, help="at the end, write the percentiles in HdrHistogram's format"
     )
+    command.add_argument(
+        "--plot",
+        metavar="FILE",
+        type=picture,
+        help="at the end, draw the latencies and their percentiles into FILE.svg, FILE.png or the page FILE.html; -"
+        " draws them in the terminal",
+    )
+    command.add_argument("--live", action="store_true", help="show the last minute as a graph in the terminal")
+    color_option(command)
 
 
 def _unfit(arguments: argparse.Namespace) -> str:
@@ -123,6 +133,8 @@ def _unfit(arguments: argparse.Namespace) -> str:
         return f"{url.label} is a multicast group; expected the address of one service"
     if wrong := family_options.unfit(arguments) or proxy_options.unfit(arguments):
         return wrong
+    if wrong := _unfit_output(arguments):
+        return wrong
     if arguments.connect and not url.shape.has_connections:
         return f"--connect: {url.label} has no connections; use tcp://, tls://, ws://, wss:// or a Unix socket"
     if arguments.connect and arguments.depth is not None:
@@ -132,6 +144,15 @@ def _unfit(arguments: argparse.Namespace) -> str:
     if arguments.depth is None:
         arguments.depth = 1 if arguments.rate is None or arguments.connect else _open_depth(arguments)
     return _unfit_sizes(arguments)
+
+
+def _unfit_output(arguments: argparse.Namespace) -> str:
+    machine = next((f"--{name.replace('_', '-')}" for name in FORMATS if getattr(arguments, name)), "")
+    if arguments.live and (machine or arguments.quiet):
+        return f"--live: leave out {machine or '--quiet'}"
+    if arguments.plot == "-" and machine:
+        return f"--plot -: leave out {machine}, which must be the only output; expected a file such as times.svg"
+    return ""
 
 
 def _open_depth(arguments: argparse.Namespace) -> int:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from echod.client.histogram import Histogram
 from echod.client.load.figures import MILLISECOND, byte_rate, second_line
 from echod.client.load.slices import Second
 from echod.client.ping_output import csv_line
+from echod.client.plots.last_minute import LastMinute
 from echod.client.stdout import Screen, fail, put_text
 
 COLUMNS: Final = (
@@ -27,6 +30,9 @@ class Silent:
 
     def started(self, line: str) -> None:
         """Sending begins; `line` describes the load."""
+
+    def step(self, now: float, times: Histogram, failed: int) -> None:
+        """A step of measuring ends `now`, in seconds; these are its latencies, and the number of failed messages."""
 
     def second(self, second: Second) -> None:
         """A second of measuring has ended, or the part of one before the end."""
@@ -112,6 +118,46 @@ class Bar(Text):
             self._progress.stop()
 
 
+class Live(Text):
+    """The last minute as a graph, on a screen of its own. The summary is printed as without it."""
+
+    def __init__(self, color: str) -> None:
+        super().__init__(quiet=True)
+        from echod.client.live_output import EVERY, LiveScreen  # slow to import
+
+        self._every = EVERY
+        self._own = LiveScreen(color)
+        self._minute: LastMinute | None = None
+        self._drawn = 0.0  # when it was drawn last
+
+    def started(self, line: str) -> None:
+        self._minute = LastMinute(f"{line}   (Ctrl-C ends)")
+        self._own.begin()
+        self._draw(0.0)
+
+    def step(self, now: float, times: Histogram, failed: int) -> None:
+        assert self._minute is not None, "a step before the start"
+        self._minute.merge(now, times, failed)
+        if now - self._drawn >= self._every:
+            self._draw(now)
+
+    def failure(self, text: str) -> None:
+        if self._minute is None:
+            fail(text)
+        else:
+            self._minute.notice = text
+
+    def finished(self) -> None:
+        if self._minute is not None:
+            self._own.end()
+
+    def _draw(self, now: float) -> None:
+        assert self._minute is not None, "drawn before the start"
+        self._drawn = now
+        columns, rows = shutil.get_terminal_size((80, 24))
+        self._own.draw(self._minute.lines(now, columns, rows))
+
+
 class Rows(Silent):
     """One record for each second."""
 
@@ -168,6 +214,8 @@ def output(arguments: argparse.Namespace) -> Silent:
         return Csv(str(arguments.url))
     if arguments.json_lines:
         return JsonLines(str(arguments.url))
+    if arguments.live:
+        return Live(arguments.color)
     if sys.stdout.isatty() and not arguments.quiet:
         return Bar()
     return Text(quiet=arguments.quiet)

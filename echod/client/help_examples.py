@@ -36,6 +36,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
         "echoctl bench -c 64 -s 1KiB -t 5s tcp://127.0.0.1:10007",
         "echoctl bench -d 32 -n 100000 udp://127.0.0.1:10007",
         "echoctl bench -c 10 -r 2000 -t 30s ws://127.0.0.1:18007/echo",
+        "echoctl bench -r 1000 --plot load.svg tcp://127.0.0.1:10007",
         "echoctl bench --connect -c 8 tcp://127.0.0.1:10007",
     ),
     "chat": (

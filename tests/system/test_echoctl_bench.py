@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -222,6 +223,8 @@ def test_a_refused_connection_is_one_line() -> None:
         (("-c", "1000", "-s", "2MiB", "tcp://127.0.0.1:7"), "more than 1 GiB would be in flight"),
         (("tcp:127.0.0.1:7",), "an endpoint string is not supported"),
         (("udp://239.1.2.3:7?interface=lo",), "is a multicast group"),
+        (("--live", "--json", "tcp://127.0.0.1:7"), "--live: leave out --json"),
+        (("--plot", "-", "--csv", "tcp://127.0.0.1:7"), "--plot -: leave out --csv"),
         (("--ca", "x", "tcp://127.0.0.1:7"), "--ca: tcp://127.0.0.1:7 has no TLS"),
     ],
 )
@@ -262,6 +265,26 @@ def test_csv_has_a_line_for_each_second_and_hgrm_the_percentiles(daemon: Daemon,
     assert len(rows) == 2
     assert sum(int(row["received"]) for row in rows) == 130
     assert "Total count    =          130" in file.read_text("ascii")
+
+
+def test_a_plot_in_a_picture_and_in_the_terminal(daemon: Daemon, tmp_path: Path) -> None:
+    file = tmp_path / "load.svg"
+    bench("-r", "200", "-t", "500ms", "--plot", str(file), daemon.url("echo", "tcp"))
+    assert ElementTree.parse(file).getroot().tag.endswith("svg")
+    lines = bench("-q", "-r", "200", "-t", "500ms", "--plot", "-", daemon.url("echo", "tcp"))
+    assert any(line.strip().startswith("p50 ") for line in lines)
+
+
+def test_live_draws_on_a_screen_of_its_own_and_then_prints_the_summary(daemon: Daemon) -> None:
+    words = [*ECHOCTL, "bench", "--live", "-t", "1", daemon.url("echo", "tcp")]
+    ended = run("script", "-qefc", shlex.join(words), "/dev/null", env=environment(TERM="xterm", COLUMNS="100"))
+    screen, end, summary = ended.stdout.decode("utf-8").rpartition("\x1b[?1049l")
+    assert ended.returncode == 0
+    assert end
+    assert "last minute:" in screen
+    assert "latency min" in summary
+    said = "echoctl: bench: --live: standard output is not a terminal; leave out --live, or use --plot FILE\n"
+    assert bench("--live", daemon.url("echo", "tcp"), code=1, says=said) == []
 
 
 def test_a_file_that_cannot_be_written_is_reported_before_the_load(daemon: Daemon) -> None:

@@ -21,10 +21,10 @@ def test_the_seconds_and_both_series_have_every_message_once(steps: list[tuple[i
         counts.bytes_received += 64 * received
         for _ in range(received):
             counts.recent.record(1_000 * number)
+        times, failed = slices.step(number / 10)
+        assert (times.total, failed) == (received, lost)
         if ends:
             seconds.append(slices.second(number / 10))
-        else:
-            slices.step(number / 10)
     seconds.append(slices.second(len(steps) / 10))
     assert sum(second.sent for second in seconds) == counts.sent
     assert (
@@ -50,6 +50,7 @@ def test_a_warm_up_does_not_belong_to_the_first_second() -> None:
     counts.sent, counts.received = 2, 2
     counts.recent.record(7)
     counts.recent.record(7)
+    slices.step(1.0)
     second = slices.second(1.0)
     assert (second.sent, second.received, second.times.total, second.duration) == (2, 2, 2, 1.0)
     assert slices.plotted is None

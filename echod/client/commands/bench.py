@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import resource
+import shutil
 import signal
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from echod.client.bench_output import output
@@ -21,8 +24,11 @@ from echod.client.load.load_run import LoadRun, Phase
 from echod.client.load.pacing import Pace
 from echod.client.load.pattern import Pattern, Transform
 from echod.client.load.slices import STEP, Second, Slices
+from echod.client.plots.formats import TERMINAL, CannotDraw, check_format, drawn
+from echod.client.plots.plot_data import PlotData
+from echod.client.plots.terminal_plot import terminal_plot, text
 from echod.client.result_files import ResultFile, open_result
-from echod.client.stdout import INTERRUPTED, fail
+from echod.client.stdout import INTERRUPTED, colored, fail, put_text
 from echod.escaping import counted, escaped, system_error
 from echod.services.echo import Echo
 from echod.services.registry import kinds
@@ -36,6 +42,9 @@ DIGITS: Final = b"0123456789"  #: every kind that is recognized returns them unc
 
 def run(arguments: argparse.Namespace) -> int:
     """Send the load. Returns the exit code: 0, 1 after any failure or without a reply, 130 if interrupted."""
+    if arguments.live and not (sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"):
+        fail("bench: --live: standard output is not a terminal; leave out --live, or use --plot FILE")
+        return 1
     if wrong := _too_few_descriptors(arguments.connections):
         fail(wrong)
         return 1
@@ -64,6 +73,7 @@ class Bench:
         self._loop = loop
         self._output = output(arguments)
         self._percentiles: ResultFile | None = None
+        self._picture: ResultFile | None = None
         self._interrupted = False
         self._load = LoadRun(
             loop,
@@ -78,7 +88,7 @@ class Bench:
             reported=lambda text: self._output.failure(f"{self._label}: {text}"),
             over=loop.stop,
         )
-        self._slices = Slices(self._load.counts, fine=False)
+        self._slices = Slices(self._load.counts, fine=arguments.plot is not None)
         self._last: Second | None = None
         self._steps = 0  # since measuring began
         self._started = time.time_ns() / 1e9
@@ -86,9 +96,7 @@ class Bench:
     def run(self) -> int:
         """Send the load, and print progress and summary. Returns the exit code."""
         arguments, load = self._arguments, self._load
-        try:
-            self._percentiles = open_result(arguments.hgrm)
-        except OSError:
+        if not self._open_files():
             return 1
         try:
             load.dialer = Dialer(arguments, self._loop)
@@ -105,8 +113,26 @@ class Bench:
             self._loop.on_signal(number, self._interrupt)
         self._loop.on_signal(signal.SIGQUIT, self._report)
         load.start()
-        self._loop.run()
+        try:
+            self._loop.run()
+        finally:
+            self._output.finished()
         return self._finish()
+
+    def _open_files(self) -> bool:
+        """Open the files of options before the load. Returns False after an error, which is reported."""
+        name = self._arguments.plot
+        file = None if name == TERMINAL else name
+        try:
+            check_format(file or "")
+            self._picture = open_result(file)
+            self._percentiles = open_result(self._arguments.hgrm)
+        except CannotDraw as error:
+            fail(f"--plot {escaped(name)}: {error}")
+            return False
+        except OSError:
+            return False
+        return True
 
     def _interrupt(self) -> None:
         self._interrupted = True
@@ -114,7 +140,7 @@ class Bench:
 
     def _report(self) -> None:
         """Print the figures so far on standard error."""
-        self._slices.step(self._load.seconds)
+        self._cut(self._load.seconds, whole=False)
         for line in self._lines(self._figures()):
             report(line)
 
@@ -130,16 +156,17 @@ class Bench:
             return
         self._steps += 1
         now = load.seconds
-        if self._steps % A_SECOND:
-            self._slices.step(now)
-        else:
-            self._second(now)
+        self._cut(now, whole=not self._steps % A_SECOND)
         self._output.progress(load.progress, self._last)
         self._loop.callLater(max(0.0, (self._steps + 1) * STEP - now), self._step)
 
-    def _second(self, now: float) -> None:
-        self._last = self._slices.second(now)
-        self._output.second(self._last)
+    def _cut(self, now: float, *, whole: bool) -> None:
+        """A step ends, and with `whole` a second, too."""
+        times, failed = self._slices.step(now)
+        self._output.step(now, times, failed)
+        if whole:
+            self._last = self._slices.second(now)
+            self._output.second(self._last)
 
     def _figures(self) -> dict[str, Any]:
         load = self._load
@@ -152,18 +179,30 @@ class Bench:
         """Print the summary. Returns the exit code."""
         load = self._load
         if load.seconds:
-            self._second(load.seconds)
-        self._output.finished()
+            self._cut(load.seconds, whole=True)
         if load.error:
             fail(f"{self._label}: {load.error}")
         found = self._figures()
         if load.counts.sent and not (load.error and not load.counts.received):
             self._output.summary(f"{self._label} ({load.pattern.kind})", self._lines(found))
         self._output.facts(self._facts(found))
-        written = self._percentiles is None or self._percentiles.write(percentile_text(load.counts.latencies).encode())
+        written = self._write_files(self._lines(found))
         if self._interrupted:
             return INTERRUPTED
         return int(bool(not written or load.error or load.counts.failed or not load.counts.received))
+
+    def _write_files(self, said: Sequence[str]) -> bool:
+        """Write the percentiles and the plot, if they were requested. Returns False if a file cannot be written."""
+        times = self._load.counts.latencies
+        written = self._percentiles is None or self._percentiles.write(percentile_text(times).encode())
+        if self._slices.plotted is None:
+            return written
+        data = PlotData(self._label, said, self._slices.plotted, times)
+        if self._picture is not None:
+            return self._picture.write(drawn(self._arguments.plot, data)) and written
+        for line in terminal_plot(data, shutil.get_terminal_size((80, 24)).columns):
+            put_text(f"{text(line, colored=colored(self._arguments.color))}\n")
+        return written
 
     def _facts(self, found: dict[str, Any]) -> dict[str, Any]:
         load = self._load

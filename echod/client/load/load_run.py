@@ -186,8 +186,7 @@ class LoadRun:
             return math.inf
         pace = self._pace
         if self._end or (pace.rate is None and pace.over(now)):
-            self._sent_all(now)
-            return math.inf
+            return self._sent_all(now)
         if pace.rate is None:
             return pace.end
         due = pace.due(now)
@@ -204,8 +203,7 @@ class LoadRun:
             due -= count
         self._blocked = bool(due)
         if pace.over(now):
-            self._sent_all(now)
-            return math.inf
+            return self._sent_all(now)
         return pace.end if self._blocked else min(pace.end, pace.next(now))
 
     def _send(self, flow: Any, count: int, now: int) -> None:
@@ -260,11 +258,11 @@ class LoadRun:
         for flow in self.flows:
             self._fill(flow, now)
 
-    def _sent_all(self, now: int) -> None:
-        """Nothing is sent any more: go on to the next phase when each message has its fate."""
+    def _sent_all(self, now: int) -> float:
+        """Nothing is sent any more: go on to the next phase when each message has its fate. Returns as `tick`."""
         self._end = self._end or now
         if self.counts.awaited:
-            return
+            return math.inf
         if self.phase is Phase.WARMING:
             self._warms = False
             connecting = self.counts.connecting
@@ -274,9 +272,10 @@ class LoadRun:
             self._free.clear()
             self._queued.clear()
             self._begin()
-        else:
-            self._measure(now)
-            self._leave()
+            return now  # the first message is due
+        self._measure(now)
+        self._leave()
+        return math.inf
 
     def _measure(self, now: int) -> None:
         """Note the figures of the end; waiting for replies that never arrive is not part of the time."""

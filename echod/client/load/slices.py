@@ -46,8 +46,8 @@ class Slices:
         self._failed = 0  # up to the last step
         self._times = Histogram()
 
-    def step(self, now: float) -> None:
-        """A step ends `now`, in seconds since measuring began."""
+    def step(self, now: float) -> tuple[Histogram, int]:
+        """A step ends `now`, in seconds since measuring began. Returns its latencies, and its failed messages."""
         times, failed = self.counts.turn(), self._fates[2]
         self._times.merge(times)
         coarse = Histogram(DIGITS)
@@ -55,12 +55,13 @@ class Slices:
             coarse.record(min(max((lowest + highest) // 2, times.minimum), times.maximum), count)
         for series in (self.series, self.plotted):
             if series is not None and (times.total or failed > self._failed):
-                series.merge(self._step, coarse, max(0, failed - self._failed))
+                series.merge(self._step, coarse, failed - self._failed)
+        found = times, failed - self._failed
         self._step, self._failed = now, failed
+        return found
 
     def second(self, now: float) -> Second:
-        """A second ends `now`, with the step that ends with it."""
-        self.step(now)
+        """A second ends `now`, the time of the last step."""
         after = self._fates
         sent, received, failed, bytes_sent, bytes_received = map(sub, after, self._before)
         found = Second(self._begin, now, sent, received, failed, bytes_sent, bytes_received, self._times)

@@ -1,0 +1,177 @@
+"""The phases of a load, with flows in memory: nothing waits for an unrelated timer, and every flow is used in turn."""
+
+import math
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from echod.client.load.load_run import LoadRun, Phase
+from echod.client.load.pacing import SECOND, Pace
+from echod.client.load.pattern import Pattern
+from echod.shape import Shape
+
+
+class Clockwork:
+    """The part of the loop that a load uses; nothing is called by itself."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self.later: list[Any] = []
+
+    def soon(self, call: Any) -> None:
+        self.calls.append(call)
+
+    def callLater(self, seconds: float, call: Any, *arguments: Any) -> None:
+        self.later.append((seconds, call, arguments))
+
+    def turn(self) -> None:
+        while self.calls:
+            self.calls.pop(0)()
+
+
+class Echoing:
+    """A flow whose messages are returned by the test."""
+
+    proves, opened, is_open, failed, target = True, 1, False, False, 0
+
+    def __init__(self, load: LoadRun, number: int) -> None:
+        self.load, self.number, self.in_flight, self.times = load, number, 0, list[int]()
+        self.left = False
+
+    @property
+    def room(self) -> int:
+        return self.load.depth - self.in_flight if self.is_open else 0
+
+    def open(self) -> None:
+        self.is_open = True
+        self.load.opened(self)
+
+    def issue(self, times: Sequence[int], now: int) -> None:
+        assert len(times) <= self.room
+        self.in_flight += len(times)
+        self.times += times
+        self.load.counts.sent += len(times)
+
+    def reply(self, now: int, count: int = 1) -> None:
+        self.in_flight -= count
+        self.load.counts.received += count
+        self.load.completed(self, count, now)
+
+    def check(self, now: int, patience: int) -> None:
+        pass
+
+    def leave(self) -> None:
+        self.left, self.is_open = True, False
+
+
+class Lab:
+    def __init__(self, flows: int = 1, depth: int = 1, warm_up: float = 0.0, **pace: Any) -> None:
+        self.loop, self.events = Clockwork(), list[str]()
+        paced = Pace(pace.get("rate"), pace.get("count"), pace.get("seconds"))
+        self.load: Any = LoadRun(
+            self.loop,  # type: ignore[arg-type]  # the part of it that a load uses
+            Pattern(),
+            (64,),
+            depth,
+            paced,
+            patience=5,
+            warm_up=warm_up,
+            begun=lambda: self.events.append("begun"),
+            measuring=lambda: self.events.append("measuring"),
+            reported=self.events.append,
+            over=lambda: self.events.append("over"),
+        )
+        self.load.dialer = SimpleNamespace(address=SimpleNamespace(shape=Shape.STREAM))
+        self.flows = [Echoing(self.load, number) for number in range(flows)]
+        self.load.flows += self.flows
+        self.load.start()
+        self.loop.turn()
+
+    @property
+    def begin(self) -> int:
+        begin: int = self.load._begun
+        return begin
+
+
+def test_a_closed_loop_fills_every_flow_and_ends_after_its_count() -> None:
+    lab = Lab(flows=2, depth=3, count=8)
+    assert (lab.events, [flow.in_flight for flow in lab.flows]) == (["begun", "measuring"], [3, 3])
+    lab.flows[0].reply(lab.begin + 5, 2)
+    assert [flow.in_flight for flow in lab.flows] == [3, 3]
+    lab.flows[1].reply(lab.begin + 6, 3)
+    lab.load.tick(lab.begin + 7)
+    assert lab.load.phase is Phase.MEASURING
+    lab.flows[0].reply(lab.begin + 8, 3)
+    assert lab.load.tick(lab.begin + 9) == math.inf
+    assert all(flow.left for flow in lab.flows)
+    assert lab.events[-1] == "over"
+    assert (lab.load.elapsed, lab.load.counts.sent, lab.load.counts.awaited) == (8, 8, 0)
+
+
+def test_an_open_loop_uses_flows_in_turn_and_counts_lateness_only_while_one_is_free() -> None:
+    lab = Lab(flows=3, depth=1, rate=1000, seconds=1)
+    now = lab.begin
+    assert lab.load.tick(now) == now + SECOND // 1000
+    assert [len(flow.times) for flow in lab.flows] == [1, 0, 0]
+    lab.load.tick(now + 2 * SECOND // 1000)
+    assert [flow.times for flow in lab.flows] == [[now], [now + SECOND // 1000], [now + 2 * SECOND // 1000]]
+    late = lab.load.counts.lateness
+    assert (late.total, late.maximum) == (3, SECOND // 1000)
+    assert lab.load.tick(now + 50 * SECOND // 1000) == now + SECOND  # no flow is free
+    lab.flows[1].reply(now + 60 * SECOND // 1000)
+    lab.load.tick(now + 60 * SECOND // 1000)
+    assert lab.flows[1].times[1] == now + 3 * SECOND // 1000  # its latency counts from the planned time
+    assert (late.total, late.maximum) == (3, SECOND // 1000)  # the service was late, not the generator
+
+
+def test_what_was_planned_before_the_end_is_sent_and_the_rest_is_reported() -> None:
+    lab = Lab(flows=1, depth=4, rate=10, seconds=1)
+    lab.load.tick(lab.begin + 2 * SECOND)
+    assert lab.flows[0].in_flight == 4
+    lab.flows[0].reply(lab.begin + 2 * SECOND + 1, 4)
+    lab.load.tick(lab.begin + 2 * SECOND + 2)
+    assert (lab.load.counts.sent, lab.load.unsent, lab.load.elapsed) == (4, 6, 2 * SECOND + 1)
+
+
+def test_measuring_begins_at_once_after_the_warm_up_has_drained() -> None:
+    lab = Lab(warm_up=0.5, rate=10, count=3)
+    lab.load.tick(lab.begin)
+    assert (lab.events, lab.load.phase) == (["begun"], Phase.WARMING)
+    end = lab.begin + SECOND
+    lab.load.tick(end)
+    assert lab.load.phase is Phase.WARMING  # one is in flight
+    lab.flows[0].reply(end + 1)
+    lab.load.counts.fail("reset", "in the warm-up")
+    assert lab.load.tick(end + 2) == end + 2  # again at once: the first message is due
+    assert (lab.events, lab.load.phase) == (["begun", "measuring"], Phase.MEASURING)
+    assert (lab.load.counts.sent, dict(lab.load.counts.failures)) == (0, {"reset": 1})
+
+
+def test_an_interrupt_leaves_messages_awaited() -> None:
+    lab = Lab(depth=5, seconds=10)
+    lab.load.interrupt()
+    assert (lab.events[-1], lab.load.counts.awaited, lab.load.counts.lost) == ("over", 5, 0)
+    assert lab.load.seconds > 0
+
+
+def test_connections_are_opened_in_waves_after_the_first() -> None:
+    lab = Lab.__new__(Lab)
+    opened: list[int] = []
+
+    class Slow(Echoing):
+        def open(self) -> None:
+            opened.append(self.number)
+
+    lab.__init__(flows=0, count=1)  # type: ignore[misc]  # its flows are replaced
+    load = lab.load
+    load.phase = Phase.OPENING
+    slow = [Slow(load, number) for number in range(100)]
+    load.flows[:] = slow
+    load.start()
+    assert opened == [0]
+    load.opened(slow[0])
+    lab.loop.turn()
+    assert len(opened) == 65
+    load.opened(slow[1])
+    lab.loop.turn()
+    assert len(opened) == 66
