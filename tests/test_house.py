@@ -60,7 +60,7 @@ MAY_IMPORT = {
     " model services shared_memory startup_heap telemetry tls transports",
     "tap": "address config daemon early_signals gate model socket_names telemetry services stdio lineedit"
     " escaping transports version workers",
-    "admin": "event_catalogue faults gate http membership model socket_names telemetry peercred services.outbox"
+    "admin": "event_catalogue faults gate http membership model socket_names pages telemetry peercred services.outbox"
     " services.recording escaping",
     "client": "address address_options config event_catalogue events faults fastpath gate http measurement"
     " model socket_names peercred runtime_dir services shape small_files startup_heap stdio lineedit escaping tls"

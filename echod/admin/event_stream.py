@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 from urllib.parse import parse_qs
 
+from echod.admin.live_status import LiveStatus
 from echod.escaping import clipped
 from echod.event_catalogue import Severity, matching
 from echod.http.messages import Answer, Handler, Request, Respond, error_answer
@@ -18,13 +19,14 @@ from echod.telemetry.recent_events import KeptEvent, RecentEvents, Selection
 EVENTS: Final = "/api/events"
 CONTENT_TYPE: Final = "text/event-stream"
 UNBUFFERED: Final = ("x-accel-buffering", "no")  #: for nginx, which otherwise holds a response back
-KEYS: Final = ("name", "service", "severity", "since", "follow")
+KEYS: Final = ("name", "service", "severity", "since", "follow", "status")
 
 
 class EventStream:
     """The feed of one client: the kept events of its selection, then new ones.
 
-    An outbox bounds its memory. In the place of events that are dropped for a slow client, it gets their number.
+    An outbox bounds its memory. In the place of events that are dropped for a slow client, it gets their number. With
+    `live`, it also has the status of the daemon.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class EventStream:
         end: Callable[[], None],
         *,
         follow: bool,
+        live: LiveStatus | None = None,
     ) -> None:
         self._recent = recent
         self._wake = wake
@@ -44,6 +47,7 @@ class EventStream:
         self._kept = iter(kept)
         self._follow = follow
         self._outbox = Outbox(context, _dropped, self._stay_behind, joined=True)
+        self._status = live.follow(wake) if live is not None else None
         if follow:
             recent.follow(selection, self._put)
         else:
@@ -54,9 +58,14 @@ class EventStream:
         for event in self._kept:
             yield encoded(event)
         yield from self._outbox.pieces()
+        while self._status is not None and (status := self._status.take()):
+            yield status
+            yield from self._outbox.pieces()  # events that were queued meanwhile woke nothing
 
     def close(self) -> None:
         """As Feed."""
+        if self._status is not None:
+            self._status.close()
         self._recent.unfollow(self._put)
         self._outbox.close()
 
@@ -78,12 +87,12 @@ def _dropped(count: int) -> bytes:
     return b"event: dropped\ndata: %s\n\n" % json.dumps({"dropped": count}).encode()
 
 
-def event_handlers(recent: RecentEvents, context: Context) -> Mapping[str, Handler]:
+def event_handlers(recent: RecentEvents, context: Context, live: LiveStatus) -> Mapping[str, Handler]:
     """The handlers of the resource."""
 
     def stream(request: Request, respond: Respond) -> None:
         try:
-            selection, since, follow = wanted(request.raw_query)
+            selection, since, follow, with_status = wanted(request.raw_query)
         except ValueError as error:
             respond(error_answer(400, str(error)))
             return
@@ -94,15 +103,19 @@ def event_handlers(recent: RecentEvents, context: Context) -> Mapping[str, Handl
         kept = recent.select(selection, since, request.headers.get("last-event-id", ""))
 
         def attach(wake: Callable[[], None], end: Callable[[], None]) -> EventStream:
-            return EventStream(recent, context, selection, kept, wake, end, follow=follow)
+            status = live if with_status else None
+            return EventStream(recent, context, selection, kept, wake, end, follow=follow, live=status)
 
         respond(Answer(200, content_type=CONTENT_TYPE, headers=(UNBUFFERED,), stream=attach))
 
     return {"GET": stream}
 
 
-def wanted(query: str) -> tuple[Selection, float | None, bool]:
-    """The selection of a query, the age of the oldest event, and whether to follow. Raises ValueError."""
+def wanted(query: str) -> tuple[Selection, float | None, bool, bool]:
+    """The selection of a query, the age of the oldest event, whether to follow, and whether with the status.
+
+    Raises ValueError.
+    """
     given = parse_qs(query, keep_blank_values=True)
     for key, values in given.items():
         if key not in KEYS:
@@ -119,8 +132,11 @@ def wanted(query: str) -> tuple[Selection, float | None, bool]:
     since = first.get("since")
     if since is not None and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", since):
         raise ValueError(f"since={clipped(since)} is not valid: expected a number of seconds")
-    follow = first.get("follow", "yes")
-    if follow not in ("yes", "no"):
-        raise ValueError(f"follow={clipped(follow)} is not valid: expected yes or no")
+    follow, status = first.get("follow", "yes"), first.get("status", "no")
+    for key, value in (("follow", follow), ("status", status)):
+        if value not in ("yes", "no"):
+            raise ValueError(f"{key}={clipped(value)} is not valid: expected yes or no")
+    if status == "yes" and follow == "no":
+        raise ValueError("status=yes needs a stream that follows")
     selection = Selection(names, first.get("service"), Severity(severity))
-    return selection, None if since is None else float(since), follow == "yes"
+    return selection, None if since is None else float(since), follow == "yes", status == "yes"

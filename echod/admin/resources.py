@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any, Final, Protocol
 
 from echod.admin.event_stream import EVENTS, event_handlers
 from echod.admin.fault_resource import FAULTS, ServiceFaults, fault_handlers
 from echod.admin.largest_connections import ORDERS
+from echod.admin.live_status import LiveStatus
 from echod.admin.operator_sessions import CONSOLE, ConsoleService, handlers_of
 from echod.admin.received_messages import RECEIVED, received_handlers
 from echod.escaping import clipped
@@ -26,6 +28,8 @@ from echod.http.messages import (
     of_json,
 )
 from echod.model import Context
+from echod.pages.negotiation import prefers_html
+from echod.pages.status_page import HTML, StatusPage
 from echod.services.recording import Recorder
 from echod.telemetry.metrics import exposition
 from echod.telemetry.recent_events import RecentEvents
@@ -111,7 +115,7 @@ class DaemonResources:
             "/metrics": {"GET": self._metrics},
             "/api/status": {"GET": self._status},
             "/api/connections": {"GET": self._connections},
-            EVENTS: event_handlers(view.recent, view.context),
+            EVENTS: event_handlers(view.recent, view.context, LiveStatus(view, view.context)),
             "/api/reload": {"POST": self._reload},
         }
 
@@ -133,11 +137,20 @@ class DaemonResources:
         """As Resources: False for console sessions, which are for operators, and for recorded messages."""
         return not path.startswith((CONSOLE, RECEIVED))
 
-    def _root(self, _request: Request, respond: Respond) -> None:
+    @cached_property
+    def _page(self) -> StatusPage:
+        """The status page, made at the first request: worker processes do not need it."""
+        return StatusPage()
+
+    def _root(self, request: Request, respond: Respond) -> None:
+        if prefers_html(request.headers.get("accept", "")):
+            body, headers = self._page.answer(request.headers.get("accept-language", ""), request.raw_query)
+            respond(Answer(200, body, HTML, headers))
+            return
         named = {CONSOLE: ("GET", "POST"), FAULTS: ("GET", "POST"), RECEIVED: ("GET", "DELETE")}
         known = {**self._known, **{f"{path}NAME": methods for path, methods in named.items()}}
         lines = "".join(f"{', '.join(methods)} {path}\n" for path, methods in known.items())
-        respond(Answer(200, f"echod\n\n{lines}".encode(), TEXT))
+        respond(Answer(200, f"echod\n\n{lines}".encode(), TEXT, (("vary", "Accept, Accept-Language"),)))
 
     def _healthz(self, _request: Request, respond: Respond) -> None:
         respond(Answer(200, b"ok\n", TEXT))

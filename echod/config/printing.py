@@ -68,3 +68,18 @@ def _lines(table: Table, path: str, struct: object, origins: Origins) -> Iterato
             yield f"# {key} is not set{origin}"
         elif form.each or missing(f"{table.name}.{key}", value) is None:
             yield f"{key} = {form.toml(value)}{origin}"
+
+
+def setting(service: ServiceConfig, path: str, origins: Origins) -> tuple[str, str, str]:
+    """One key of a service, such as `allow` or `limits.idle`: its table, its line of TOML, and where it is set.
+
+    That is a file, or `default`. Raises KeyError for a key that a service does not have.
+    """
+    table, _, key = path.rpartition(".")
+    forms, struct = (LIMITS, service.limits) if table == "limits" else (SERVICE, service)
+    form = forms.keys[key]
+    assert not isinstance(form, Table), f"{path} is a table"
+    where = joined("services", service.name) + (f".{table}" if table else "")
+    files = origins.get(joined(where, key), (DEFAULT,))
+    line = f"{key} = {form.toml(getattr(struct, field_of(key)))}"
+    return where, line, ", ".join(escaped(str(file)) for file in files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -19,6 +20,7 @@ from echod.daemon.daemon_figures import figures_of_all, flush_counters_in_steps
 from echod.daemon.fault_control import FaultControl
 from echod.daemon.listener import Listener
 from echod.daemon.local_console import console_service
+from echod.daemon.refusal_settings import settings_of
 from echod.daemon.reloader import Reloader
 from echod.daemon.running_service import DaemonContext
 from echod.daemon.worker_pool_interface import WorkerPool
@@ -169,6 +171,7 @@ class DaemonView:
         workers = {} if daemon.workers is None else {"workers": daemon.workers.status()}
         return {
             "version": VERSION,
+            "python": platform.python_version(),
             "pid": os.getpid(),
             "started": round(self._started, 3),
             "uptime": round(self._clock() - self._began, 3),
@@ -202,7 +205,15 @@ class DaemonView:
                 by_name.setdefault(one.name, []).append(one)
         for name, ours in by_name.items():
             fields = [{"address": one.label, **_proxy(one), **_counter_fields(one.counters)} for one in ours]
-            service: dict[str, Any] = {"name": name, "kind": ours[0].running.config.kind.kind, "listeners": fields}
+            config = ours[0].running.config
+            refused = dict.fromkeys(reason for one in ours for reason in one.counters.refused)
+            service: dict[str, Any] = {
+                "name": name,
+                "kind": config.kind.kind,
+                "listeners": fields,
+                "limits": {"connections": config.limits.connections, "total-buffer": config.limits.total_buffer},
+                "refusals": settings_of(config, refused, self._daemon.configuration.origins),
+            }
             if (injector := ours[0].running.injector) is not None:
                 service["faults"] = faults_described(injector.faults)
             yield {**service, "certificates": certificates[name]} if name in certificates else service

@@ -13,14 +13,10 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
-from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from hashlib import sha256
 from html import escape
 from pathlib import Path
 from string import Template
@@ -29,10 +25,10 @@ from urllib.parse import parse_qs, quote
 
 from echod.escaping import clipped, escaped
 from echod.pages.negotiation import language, prefers_html
+from echod.pages.page_parts import LANGUAGES, json_of, language_links, policy_headers
 from echod.transports.layers.http_answer import Answer, Request, Resource
 
 HTML: Final = "text/html; charset=utf-8"
-LANGUAGES: Final = ("en", "zh")  #: the first one is for clients that prefer none of them
 TITLES: Final = {"try": "$path", "chat": "$chat · $path", "index": "$index_title"}  #: of each page
 QUERY: Final = 200  #: characters of a query that are read; the links of the pages have 8
 
@@ -101,7 +97,7 @@ class Pages:
             "hide_composer": "hidden" if resource and resource.kind in REPLY_ONLY else "",
         }
         body = self._files.pages[page].substitute(values).encode("utf-8", "backslashreplace")
-        headers = _headers(script, self._files.style, _host(request))
+        headers = policy_headers(script, self._files.style, _host(request))
         return Answer(404 if missing else 200, body, HTML, (("Content-Language", lang), *headers))
 
     def _values(self, lang: str, suffix: str, path: str, resources: Sequence[Resource]) -> dict[str, str]:
@@ -109,9 +105,9 @@ class Pages:
         words, name = self._files.words[lang], clipped(path)
         return {key: escape(word) for key, word in words.items()} | {
             "lang": "zh-Hans" if lang == "zh" else lang,
-            "languages": _languages(lang),
+            "languages": language_links(lang),
             "style": self._files.style,
-            "words": _json(words),
+            "words": json_of(words),
             "path": escape(name),
             "missing": escape(words["not_served"].format(path=name)),
             "home": f"/{suffix}",
@@ -146,58 +142,7 @@ def _links(suffix: str, path: str, resources: Sequence[Resource]) -> str:
     )
 
 
-def _languages(lang: str) -> str:
-    """The links of the language switch, each in its own language."""
-    names: Sequence[tuple[str, str, str]] = (("en", "en", "English"), ("zh", "zh-Hans", "中文"))
-    return "".join(
-        f'<a href="?lang={name}" lang="{tag}" hreflang="{tag}"{current}>{label}</a>'
-        for name, tag, label in names
-        for current in (" aria-current=true" if name == lang else "",)
-    )
-
-
-def _json(words: Mapping[str, str]) -> str:
-    """JSON that is safe inside a script element: it has no `<`."""
-    return json.dumps(words, ensure_ascii=False).replace("<", "\\u003c")
-
-
 def _host(request: Request) -> str:
     """The Host of a request if it is safe to repeat, else an empty string."""
     host = request.headers.get("host", "")
     return host if _HOST.fullmatch(host) else ""
-
-
-@cache
-def _hash(text: str) -> str:
-    """The source of a policy that permits a script or a style of the package."""
-    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
-
-
-def _headers(script: str, style: str, host: str) -> Iterable[tuple[str, str]]:
-    """The headers that bound what a page may do, and how long it is kept.
-
-    Browsers before Content Security Policy Level 3 do not apply 'self' to WebSocket addresses, so the host is named.
-    Cross-origin isolation gives a page the exact clock (5 µs instead of 100 µs), which loopback needs.
-    """
-    own = f" ws://{host} wss://{host}" if host else ""
-    policy = (
-        "default-src 'none'",
-        f"script-src {_hash(script)}" if script else "script-src 'none'",
-        f"style-src {_hash(style)}",
-        "img-src data:",
-        f"connect-src 'self'{own}",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
-    )
-    return (
-        ("Content-Security-Policy", "; ".join(policy)),
-        ("Cache-Control", "no-store"),
-        ("Vary", "Accept, Accept-Language"),
-        ("Referrer-Policy", "no-referrer"),
-        ("Cross-Origin-Opener-Policy", "same-origin"),
-        ("Cross-Origin-Embedder-Policy", "require-corp"),
-        ("Cross-Origin-Resource-Policy", "same-origin"),
-    )

@@ -60,8 +60,12 @@ def sdist(built):
 def test_the_wheel_contains_exactly_the_modules(wheel):
     names = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {str(path.relative_to(TOP)) for path in (TOP / "echod").rglob("*.py")}
-    data = {str(path.relative_to(TOP)) for path in (TOP / "echod/pages").iterdir() if path.is_file()} - modules
-    assert {"echod/pages/try.html", "echod/pages/words.toml"} <= data
+    data = {
+        str(path.relative_to(TOP))
+        for path in (TOP / "echod/pages").rglob("*")
+        if path.suffix != ".pyc" and path.is_file()
+    } - modules
+    assert {"echod/pages/try.html", "echod/pages/words.toml", "echod/pages/vendor/uplot/LICENSE"} <= data
     assert modules | data | {"echod/py.typed", "twisted/plugins/echod_plugin.py"} <= names
     assert {name for name in names if name.endswith(".py")} == modules | {"twisted/plugins/echod_plugin.py"}
     assert {name.partition("/")[0] for name in names} == {"echod", "twisted"}

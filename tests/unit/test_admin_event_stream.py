@@ -5,6 +5,7 @@ import json
 import pytest
 
 from echod.admin.event_stream import event_handlers, wanted
+from echod.admin.live_status import LiveStatus
 from echod.event_catalogue import Severity, matching
 from echod.http.messages import Request
 from echod.model import Context, Peer
@@ -16,12 +17,26 @@ LOCAL = Peer("unix", UnixName("/run/admin"), UnixName(""), user=0)
 REMOTE = Peer("tcp", Inet("127.0.0.1", 10090), Inet("127.0.0.1", 5))
 
 
+class Viewed:
+    """A daemon with a short status."""
+
+    def gather(self, _connections, done):
+        done()
+
+    def flush_counters(self):
+        return iter(())
+
+    def status(self):
+        return {"version": "1", "services": iter(())}
+
+
 class Stream:
     """One client of a daemon's events, which reads when `read` is called."""
 
     def __init__(self, recent, query="", peer=LOCAL, headers=(), context=None):
         self.answers, self.wakes, self.ended = [], 0, False
-        handlers = event_handlers(recent, context or Context())
+        context = context or Context()
+        handlers = event_handlers(recent, context, LiveStatus(Viewed(), Context(later=lambda *_: None)))
         request = Request("GET", "/api/events", {}, dict(headers), b"", peer, query)
         handlers["GET"](request, self.answers.append)
         [self.answer] = self.answers
@@ -69,6 +84,22 @@ def test_a_stream_begins_with_the_kept_events_and_continues():
     ready(recent, 4)
     assert stream.read() == []
     assert not stream.ended
+
+
+def test_a_stream_with_the_status_has_both():
+    recent = made()
+    ready(recent, 1)
+    stream = Stream(recent, "status=yes")
+    assert stream.read() == [
+        ("", {**json.loads(recent.select(Selection())[0].data)}),
+        ("status", {"version": "1", "services": []}),
+    ]
+    stream.feed._status.renew()
+    assert next(stream.pieces).startswith(b"event: ")
+    ready(recent, 2)  # while the client reads the status: this wakes nothing
+    assert next(stream.pieces).startswith(b"id: ")
+    assert next(stream.pieces, None) is None
+    stream.feed.close()
 
 
 def test_a_stream_without_follow_ends():
@@ -131,14 +162,15 @@ def test_events_of_single_connections_are_for_the_unix_socket_only():
 def test_every_parameter_is_used():
     asked = "name=daemon.*&name=worker.ended&service=echo&severity=warn&since=1.5&follow=no"
     names = matching(["daemon.*", "worker.ended"])
-    assert wanted(asked) == (Selection(names, "echo", Severity.WARN), 1.5, False)
-    assert wanted("") == (Selection(), None, True)
+    assert wanted(asked) == (Selection(names, "echo", Severity.WARN), 1.5, False, False)
+    assert wanted("status=yes") == (Selection(), None, True, True)
+    assert wanted("") == (Selection(), None, True, False)
 
 
 @pytest.mark.parametrize(
     ("query", "error"),
     [
-        ("nmae=x", "nmae is not a parameter; the parameters are name, service, severity, since, follow"),
+        ("nmae=x", "nmae is not a parameter; the parameters are name, service, severity, since, follow, status"),
         ("name=echo", "name=echo matches no event"),
         ("name=", "name= matches no event"),
         ("severity=WARN", "severity=WARN is not valid: expected debug, info, warn, error"),
@@ -146,6 +178,8 @@ def test_every_parameter_is_used():
         ("since=-1", "since=-1 is not valid: expected a number of seconds"),
         ("since=nan", "since=nan is not valid: expected a number of seconds"),
         ("follow=", "follow= is not valid: expected yes or no"),
+        ("status=1", "status=1 is not valid: expected yes or no"),
+        ("status=yes&follow=no", "status=yes needs a stream that follows"),
         ("follow=no&follow=yes", "follow is given 2 times: expected once"),
     ],
 )

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from echod.address import parse
 from echod.config.loading import load
-from echod.config.printing import describe
+from echod.config.printing import describe, setting
 from echod.config.schema import LARGEST_BUFFER
 from echod.config.settings import Configuration, Daemon, ServiceConfig, WebSocketSettings
 from echod.gate.limits import Limits, Rate
@@ -236,3 +237,16 @@ def test_every_value_is_there(tmp_path):
     printed = tomllib.loads("\n".join(describe(configuration)))
     assert set(printed["daemon"]) == {"workers", "drain", "plane", "log-format", "log-level", "landlock"}
     assert len(printed["services"]["echo"]["limits"]) == 10
+
+
+def test_a_setting_has_its_table_its_line_and_its_origin():
+    service = ServiceConfig("a b", Echo, NoOptions(), (), limits=Limits(rate=Rate(5, 10)))
+    origins = {'services."a b".limits.rate': (Path("/etc/echod.toml"), Path("b.toml"))}
+    assert setting(service, "limits.rate", origins) == (
+        'services."a b".limits',
+        'rate = "5/10"',
+        "/etc/echod.toml, b.toml",
+    )
+    assert setting(service, "allow", {}) == ('services."a b"', 'allow = ["127.0.0.0/8", "::1/128"]', "default")
+    with pytest.raises(KeyError):
+        setting(service, "nothing", {})

@@ -624,6 +624,23 @@ def test_classes_of_clients_have_separate_limits():
 CLASSES = {"owners": LOCAL, "readers": unix(12345, 77), "tcp": REMOTE}
 
 
+def test_a_browser_gets_the_status_page():
+    client = Client(service=AdminService(DaemonResources(Known())), peer=REMOTE)
+    client.send(asking("/", headers=("Accept: text/html,*/*;q=0.8",)))
+    assert client.answers[0][1].startswith(b"<!doctype html>")
+    assert b"\r\ncontent-security-policy: default-src 'none'" in client.data.lower()
+    assert client.data.lower().count(b"\r\ncache-control:") == 1
+    other = Client(service=AdminService(DaemonResources(Known())), peer=REMOTE)
+    other.send(asking("/", headers=("Accept: */*",)))
+    assert other.answers[0][1].startswith(b"echod\n")
+
+
+def test_a_page_of_another_name_is_refused():
+    client = Client(service=AdminService(DaemonResources(Known())), peer=REMOTE)
+    client.send(b"GET / HTTP/1.1\r\nHost: evil.example\r\nAccept: text/html\r\n\r\n")
+    assert client.answers[0][0] == 421
+
+
 def test_streams_are_counted_separately():
     """Open pages of browsers do not lock out a metrics scraper, and are limited themselves."""
     service = AdminService(DaemonResources(Known()), Context(clock=lambda: 0.0))

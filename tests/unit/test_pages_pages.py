@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import echod.pages
-from echod.pages.pages import CHAT, LANGUAGES, REPLY_ONLY, Files, Pages
+from echod.pages.page_parts import LANGUAGES
+from echod.pages.pages import CHAT, REPLY_ONLY, Files, Pages
 from echod.services import registry
 from echod.transports.layers.http_answer import Request, Resource, encoded
 

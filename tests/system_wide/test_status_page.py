@@ -1,0 +1,248 @@
+"""The status page of the admin interface in headless Chromium: its figures are those of what a test sends."""
+
+import socket
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import pytest
+
+from tests.contract.matrix import exactly
+from tests.daemon import ECHOCTL, SECONDS, TOP, Daemon, environment, run
+from tests.system_wide.accessibility import axe, violations
+from tests.system_wide.chromium import Browser
+
+pytestmark = pytest.mark.needs_tools
+
+SCREENSHOTS = TOP / "build" / "screenshots"
+FORMS: dict[str, dict[str, Any]] = {
+    "wide": {"height": 2400},
+    "narrow": {"width": 360, "height": 1600},
+    "dark": {"height": 2400, "dark": True},
+    "narrow-dark": {"width": 360, "height": 1600, "dark": True},
+    "chinese": {"height": 2400, "language": "zh-CN,zh;q=0.9,en;q=0.8"},
+    "chinese-dark": {"height": 2400, "language": "zh-CN", "dark": True},
+}
+CONFIG = """
+[daemon]
+workers = WORKERS
+[admin]
+listen = ["unix://{dir}/admin.sock?mode=0600", "tcp://127.0.0.1:0"]
+[services.echo]
+listen = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]
+[services.small]
+kind = "echo"
+listen = ["tcp://127.0.0.1:0"]
+[services.small.limits]
+connections = 2
+[services.private]
+kind = "echo"
+listen = ["tcp://127.0.0.1:0"]
+allow = ["192.0.2.0/24"]
+[services.secure]
+kind = "echo"
+listen = ["tls://127.0.0.1:0"]
+[services.secure.tls]
+certificate = "self-signed"
+[services.slow]
+kind = "echo"
+listen = ["tcp://127.0.0.1:0"]
+[services.slow.faults]
+delay = "100ms"
+"""
+READY = "document.querySelectorAll('#services tbody tr').length === 6"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with Browser() as running:
+        yield running
+
+
+@pytest.fixture(params=["1", "2"], ids=["one-process", "workers"])
+def daemon(request):
+    with Daemon(CONFIG.replace("WORKERS", request.param)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def busy():
+    """A daemon whose limit is reached, which refuses clients, and which has refused a reload."""
+    with Daemon(CONFIG.replace("WORKERS", "2")) as running, ExitStack() as clients:
+        for _ in range(2):
+            clients.enter_context(connected(running, "small"))
+        refused(running, "small", 3)
+        refused(running, "private", 5)
+        with connected(running, "echo") as client:
+            client.sendall(b"x" * 3_000_000)
+            assert len(exactly(client, 3_000_000)) == 3_000_000
+        reload(running, "nonsense = 1\n")
+        yield running
+
+
+def url(daemon):
+    return daemon.url("admin", "tcp").replace("tcp://", "http://")
+
+
+def connected(daemon, service, start="tcp"):
+    """A connection that is served, after one byte."""
+    client = socket.create_connection(daemon.inet(service, start), SECONDS)
+    client.sendall(b"x")
+    assert exactly(client, 1) == b"x"
+    return client
+
+
+def refused(daemon, service, count):
+    for _ in range(count):
+        with suppress(ConnectionError), socket.create_connection(daemon.inet(service, "tcp"), SECONDS) as client:
+            assert client.recv(1) == b""
+
+
+def reload(daemon, more):
+    """Reload a configuration with more lines before it, and restore the file."""
+    file = daemon.dir / "echod.toml"
+    right = file.read_text("utf-8")
+    file.write_text(more + right, "utf-8")
+    run(*ECHOCTL, "reload", "--admin", f"unix://{daemon.dir}/admin.sock", env=environment())
+    file.write_text(right, "utf-8")
+
+
+def row(page, service, address):
+    """The exact figures of a row of services, by their headings."""
+    script = f"""(() => {{
+      for (const row of document.querySelectorAll('#services tbody tr')) {{
+        const [name, address] = [row.cells[0].innerText.split('\\n')[0], row.cells[1].innerText];
+        if (name !== '{service}' || address !== '{address}') continue;
+        const figures = [...row.querySelectorAll('td data')];
+        return Object.fromEntries(figures.map((one) => [one.closest('td').dataset.label, Number(one.value)]));
+      }}
+    }})()"""
+    return page.value(script)
+
+
+def shows(service, address, heading, value):
+    """An expression: whether a row has this figure."""
+    return (
+        "[...document.querySelectorAll('#services tbody tr')].some((row) =>"
+        f" row.cells[0].innerText.startsWith('{service}')"
+        f" && row.cells[1].innerText === '{address}'"
+        f" && row.querySelector('[data-label=\"{heading}\"] data')?.value === '{value}')"
+    )
+
+
+def test_the_figures_are_exact_to_the_byte(browser, daemon):
+    with browser.page(url(daemon)) as page, connected(daemon, "echo") as client:
+        page.wait_for(READY)
+        stream, datagrams = daemon.url("echo", "tcp"), daemon.url("echo", "udp")
+        client.sendall(b"x" * 123_456)
+        assert len(exactly(client, 123_456)) == 123_456
+        with socket.socket(type=socket.SOCK_DGRAM) as peer:
+            peer.settimeout(SECONDS)
+            peer.connect(daemon.inet("echo", "udp"))
+            for size in (0, 1, 999):
+                peer.send(b"y" * size)
+                assert len(peer.recv(2000)) == size
+        refused(daemon, "private", 4)
+        page.wait_for(shows("echo", stream, "Sent", 123_457))
+        page.wait_for(shows("echo", datagrams, "Sent", 1_000))
+        page.wait_for(shows("private", daemon.url("private", "tcp"), "Refused", 4))
+        assert row(page, "echo", stream) == {
+            "Open": 1,
+            "Connections": 1,
+            "Received": 123_457,
+            "Sent": 123_457,
+            "Refused": 0,
+        }
+        assert row(page, "echo", datagrams) == {"Datagrams": 3, "Received": 1_000, "Sent": 1_000, "Refused": 0}
+        assert page.text("[data-of=open]") == "1"
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+        page.wait_for(shows("echo", stream, "Open", 0))
+        page.wait_for("document.querySelector('[data-of=open]').innerText === '0'")
+
+
+def test_refusals_have_their_reason_and_the_line_that_changes_them(browser, daemon):
+    with browser.page(url(daemon)) as page, ExitStack() as clients:
+        page.wait_for(READY)
+        assert page.text("#healthy") == "No problems."
+        for _ in range(2):
+            clients.enter_context(connected(daemon, "small"))
+        refused(daemon, "small", 3)
+        page.wait_for("document.getElementById('refusals').innerText.includes('connections = 2')")
+        page.wait_for("document.querySelector('#refusals [data-label=Count]').innerText === '3'")
+        assert page.text("#refusals code") == "[services.small.limits]\nconnections = 2"
+        assert page.text("#refusals .origin") == f"from {daemon.dir}/echod.toml"
+        address = daemon.url("small", "tcp")
+        page.wait_for("document.querySelectorAll('#problems li').length === 2")
+        assert page.texts("#problems li") == [
+            "small: the limit connections is used up: 2 of 2.",
+            f"small {address}: 3 refused in the last minute: the service has reached its limit of connections. "
+            "To change it: [services.small.limits] connections = 2",
+        ]
+
+
+def test_a_refused_reload_is_a_problem_until_the_next_one(browser, daemon):
+    with browser.page(url(daemon)) as page:
+        page.wait_for(READY)
+        reload(daemon, "nonsense = 1\n")
+        page.wait_for("document.querySelector('#problems .error')")
+        assert "nonsense" in page.text("#problems .error")
+        assert "the old one is in force" in page.text("#reload")
+        assert "nonsense" in page.text("#events li")
+        reload(daemon, "")
+        page.wait_for("document.querySelectorAll('#problems li').length === 0")
+        assert page.text("#reload") == "The configuration was reloaded: 0 opened, 0 closed, 0 changed."
+
+
+def test_text_of_a_client_is_shown_as_text(browser, daemon):
+    with browser.page(url(daemon)) as page:
+        page.wait_for(READY)
+        with socket.create_connection(daemon.inet("secure", "tls"), SECONDS) as client, suppress(ConnectionError):
+            client.sendall(b"<b id=e>")
+            client.recv(100)
+        page.wait_for("document.getElementById('events').innerText.includes('<b id=e>')")
+        line = page.texts("#events li span:last-child")[0]
+        assert line.isprintable()
+        assert page.value("document.getElementById('e')") is None
+
+
+def test_the_page_shows_that_the_daemon_is_gone_and_back(browser):
+    with Daemon(CONFIG.replace("WORKERS", "1")) as daemon, browser.page(url(daemon), strict=False) as page:
+        page.wait_for(READY)
+        assert page.text("#state") == "Ready"
+        assert daemon.stop() == 0
+        page.wait_for("document.getElementById('state').dataset.state === 'closed'")
+        assert page.text("#state").startswith("No connection to the daemon since ")
+
+
+def test_the_page_works_with_the_keyboard_alone(browser, busy):
+    with browser.page(url(busy)) as page:
+        page.wait_for(READY)
+        seen = []
+        for _ in range(4):
+            page.press("Tab")
+            seen.append(page.value("document.activeElement.id || document.activeElement.innerText"))
+            outline = page.value("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline == "solid", "the focus is visible"
+        assert seen == ["echod", "English", "中文", "log"]
+        page.value("document.querySelector('.languages a[lang=zh-Hans]').click()")
+        page.wait_for(f"document.documentElement.lang === 'zh-Hans' && {READY}")
+        assert page.text("h1") == "运行状态"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_page_fits_the_screen_and_passes_the_accessibility_checks(browser, busy, form):
+    checker = axe()
+    with browser.page(url(busy), **FORMS[form]) as page, ExitStack() as load:
+        page.wait_for(READY)
+        page.wait_for("document.querySelectorAll('#problems li').length >= 2")
+        client = load.enter_context(connected(busy, "echo"))
+        for number in range(3):  # some points of the charts
+            before = page.text("[data-of=in_rate]")
+            client.sendall(b"x" * 50_000 * (number + 1))
+            assert len(exactly(client, 50_000 * (number + 1))) == 50_000 * (number + 1)
+            page.wait_for(f"document.querySelector('[data-of=in_rate]').innerText !== {before!r}")
+        assert page.value("document.querySelectorAll('.charts canvas').length") == 2
+        name = SCREENSHOTS / f"status-{form}"
+        page.screenshot(name.with_suffix(".png"))
+        assert page.overflow() <= 0
+        assert violations(page, checker, name.with_suffix(".axe.json")) == []
