@@ -57,10 +57,10 @@ def test_a_taken_port_is_an_error_with_its_process(tmp_path):
         code, found = doctor("--config", file)
         [one] = [one for one in problems(found) if one["check"] == "ports"]
         assert code == 1
-        assert one["what"] == f"tcp://127.0.0.1:{port} is taken"
+        assert one["what"] == f"tcp://127.0.0.1:{port}: taken"
         assert one["found"].startswith("process ")
         printed = run(*ECHOCTL, "doctor", "--wait", "0", "--config", str(file)).stdout.decode()
-        assert printed.startswith(f"error: tcp://127.0.0.1:{port} is taken\n  found: process ")
+        assert printed.startswith(f"error: tcp://127.0.0.1:{port}: taken\n  found: process ")
         assert f"\n  command: {one['command']}\n" in printed
     assert [one for one in problems(doctor("--config", file)[1]) if one["check"] == "ports"] == []
 

@@ -63,6 +63,26 @@ def test_the_shipped_and_the_packaged_configuration_have_no_problem(network, tmp
         assert [one for one in found if one["check"] not in ("admin", "unix-folders")] == []
 
 
+def as_another_user(file: Path) -> list[dict[str, Any]]:
+    """The problems that user 65534 gets. It needs no folder of its own."""
+    words = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *ECHOCTL)
+    environ = environment(RUNTIME_DIRECTORY="", XDG_RUNTIME_DIR="")
+    ended = run(*words, "doctor", "--json", "--wait", "0", "--config", str(file), env=environ)
+    assert ended.stderr == b""
+    return [one for one in json.loads(ended.stdout)["findings"] if one["severity"] != "notice"]
+
+
+def test_another_user_gets_no_false_alarm(network):
+    """The daemon belongs to root, and its socket to root alone. Ports below 1024 are served."""
+    config = '[admin]\nlisten = ["unix://{dir}/admin.sock?mode=0600"]\n' + LISTEN.format(url="tcp://127.0.0.1:77")
+    with Daemon(config) as daemon:
+        daemon.dir.chmod(0o755)
+        assert as_another_user(daemon.dir / "echod.toml") == []
+        shipped = daemon.dir / "shipped.toml"
+        shipped.write_text((TOP / "etc" / "echod.toml").read_text())
+        assert as_another_user(shipped) == []
+
+
 def test_a_taken_port(network, tmp_path):
     script = "import socket, time; s = socket.create_server(('', 7007)); print('ready', flush=True); time.sleep(600)"
     with subprocess.Popen(["python3", "-c", script], stdout=subprocess.PIPE) as other:

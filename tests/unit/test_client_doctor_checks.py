@@ -50,6 +50,7 @@ SYSCTLS = {
 ORDINARY = Machine(DAEMON, SYSCTLS, memory=4 << 30, now=NOW, seconds=1.0)
 ECHO = '[admin]\nlisten = ["unix:///run/x/admin.sock"]\n[services.echo]\nlisten = ["tcp://127.0.0.1:7007"]\n'
 ADMIN = '[admin]\nlisten = ["unix:///run/x/admin.sock"]\n'
+TCP = '[services.echo]\nlisten = ["tcp://127.0.0.1:7007"]\n'
 UDP = '[services.echo]\nlisten = ["udp://127.0.0.1:7007"]\n'
 
 
@@ -117,7 +118,7 @@ def test_a_taken_port_names_the_process(holder, command, tmp_path):
         assert "socat" in one.found
         return
     one, *_ = found(tmp_path, ECHO, **taken(holder))
-    assert (one.severity, one.check, one.what) == ("error", "ports", "tcp://127.0.0.1:7007 is taken")
+    assert (one.severity, one.check, one.what) == ("error", "ports", "tcp://127.0.0.1:7007: taken")
     assert f"process {holder.pid} ({holder.command})" in one.found
     assert one.command.startswith(command)
 
@@ -137,8 +138,46 @@ def test_the_daemon_does_not_take_its_own_port(tmp_path):
     facts = taken(Holder(4211, "python -m echod"))
     assert found(tmp_path, ECHO, **{**facts, "process": DAEMON, "status": status(services=[])}) == []
     assert found(tmp_path, ECHO, **{**facts, "process": DAEMON, "status": status()}) == []
-    served = found(tmp_path, ECHO, **taken(Holder(31, "/usr/bin/python3 /usr/sbin/echod --config x")))
-    assert [(one.severity, one.check) for one in served] == [("notice", "ports"), ("notice", "admin")]
+    echod = Holder(31, "/usr/bin/python3 /usr/sbin/echod --config x")
+    for text, denied, severity in ((ECHO, False, "error"), (ECHO, True, "notice"), (TCP, False, "notice")):
+        served = found(tmp_path, text, **taken(echod), denied=denied, no_daemon=not denied)
+        assert {one.check: one.severity for one in served} == {"ports": severity, "admin": "notice"}
+
+
+def test_a_user_who_may_not_ask_gets_no_false_alarm(tmp_path):
+    """The sockets of the daemon have no visible process, and the limits of the shell do not matter."""
+    text = ECHO.replace("7007", "7") + "[services.echo.limits]\nconnections = 5000\n"
+    facts = {
+        "sockets": (BoundInet(False, "127.0.0.1", 7),),
+        "bind_errors": {"tcp://127.0.0.1:7": errno.EACCES},
+        "folders": {"/run/x/admin.sock": Folder(True, writable=False)},
+        "process": replace(SHELL, open_files=1024),
+        "status": None,
+    }
+    denied = found(tmp_path, text, **facts, unanswered="permission denied", no_daemon=False, denied=True)
+    assert [(one.severity, one.check) for one in denied] == [("notice", "ports"), ("notice", "admin")]
+    assert {one.severity for one in found(tmp_path, text, **facts)} == {"error", "notice"}
+
+
+def test_many_taken_ports_are_one_finding(tmp_path):
+    facts = taken(Holder(31, "socat"))
+    other = replace(facts["sockets"][0], port=7008)
+    facts["sockets"] += (other,)
+    facts["bind_errors"]["tcp://127.0.0.1:7008"] = errno.EADDRINUSE
+    one, *_ = found(tmp_path, ECHO.replace("7007", "7007-7008"), **facts)
+    assert one.what == "tcp://127.0.0.1:7007 and 1 other: taken"
+
+
+def test_the_packaged_daemon_is_started_by_its_unit(tmp_path):
+    configuration = configured(tmp_path, ECHO.replace("7007", "7"))
+    packaged = replace(configuration, sources=(Path("/etc/echod/echod.toml"),))
+    [one] = findings(packaged, replace(ORDINARY, status=status(), process=replace(DAEMON, capabilities=0)))
+    assert one.command == "systemctl start echod"
+
+
+def test_a_folder_that_the_daemon_makes(tmp_path):
+    made = {"/run/x/admin.sock": Folder(False, writable=False, is_made=True)}
+    assert found(tmp_path, ECHO, folders=made) == []
 
 
 def test_a_missing_address_and_a_missing_interface(tmp_path):
@@ -182,7 +221,7 @@ def test_a_port_of_the_ephemeral_range_is_reserved(tmp_path):
         (Folder(exists=False, writable=False), "error", "install -d -m 755 /run/x"),
         (Folder(exists=True, writable=False), "error", "chown 1000 /run/x"),
         (Folder(True, True, exposed=True), "warning", "chmod go-w /run/x"),
-        (Folder(True, True, False, "a regular file"), "error", "mv /run/x/admin.sock /run/x/admin.sock.old"),
+        (Folder(True, True, blocked_by="a regular file"), "error", "mv /run/x/admin.sock /run/x/admin.sock.old"),
     ],
     ids=["missing", "read-only", "exposed", "file"],
 )

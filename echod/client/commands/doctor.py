@@ -12,7 +12,7 @@ from typing import Final
 
 from rich.text import Text
 
-from echod.client.admin import Administrator, Denied, Impostor, NoDaemon, RequestRefused, Unanswered, admin_of
+from echod.client.admin import Administrator, Denied, NoDaemon, RequestRefused, Unanswered, admin_of
 from echod.client.commands.check import unknown_endpoint
 from echod.client.doctor.certificate_renewal import renewal_after
 from echod.client.doctor.checks import CHECKS, findings
@@ -26,6 +26,7 @@ from echod.config.settings import Configuration
 from echod.escaping import counted, escaped
 from echod.services.registry import kinds
 
+FORBIDDEN: Final = 403  #: the daemon refuses this user (RFC 9110 15.5.4)
 PATIENCE: Final = 5.0  #: seconds for a response of the daemon
 STYLES: Final = {"error": ALARM, "warning": HEADING, "notice": QUIET}
 
@@ -65,11 +66,10 @@ def _status(arguments: argparse.Namespace, configuration: Configuration) -> Stat
     try:
         address = arguments.admin or admin_of(configuration.admin.listen, os.environ)
         with Administrator(address, PATIENCE) as administrator:
-            return administrator.ask("/api/status"), "", False
-    except (Denied, Impostor, RequestRefused) as error:
-        return None, str(error), False
-    except Unanswered as error:
-        return None, str(error), isinstance(error, NoDaemon)
+            return Status(administrator.ask("/api/status"))
+    except (Unanswered, RequestRefused) as error:
+        denied = isinstance(error, Denied) or (isinstance(error, RequestRefused) and error.status == FORBIDDEN)
+        return Status(None, str(error), isinstance(error, NoDaemon), denied)
 
 
 def drawn(found: Sequence[Finding]) -> Iterator[Text]:

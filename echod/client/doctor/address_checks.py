@@ -8,9 +8,17 @@ import shlex
 from collections.abc import Iterator
 
 from echod.address import Address
-from echod.client.doctor.machine_facts import CAP_NET_BIND_SERVICE, BoundInet, Finding, Holder, Machine
+from echod.client.doctor.machine_facts import (
+    CAP_NET_BIND_SERVICE,
+    BoundInet,
+    Finding,
+    Holder,
+    Machine,
+    Severity,
+)
+from echod.config.files import SYSTEM
 from echod.config.settings import Configuration
-from echod.escaping import escaped, system_error
+from echod.escaping import counted, escaped, system_error
 from echod.shape import Shape
 
 WILDCARDS = ("0.0.0.0", "::")
@@ -38,7 +46,8 @@ def is_datagram(address: Address) -> bool:
 
 
 def ports(configuration: Configuration, machine: Machine) -> Iterator[Finding]:
-    """Ports that another process uses."""
+    """Ports that another process uses: one finding for all that one process has."""
+    taken: dict[tuple[Severity, str, str], list[str]] = {}
     seen = set()
     for _, address in inet_addresses(configuration):
         key = (is_datagram(address), address.host, address.port)
@@ -49,12 +58,13 @@ def ports(configuration: Configuration, machine: Machine) -> Iterator[Finding]:
         holders = [holder for one in holding for holder in one.holders]
         if not holding or machine.daemon_pids & {holder.pid for holder in holders}:
             continue
-        if holders and machine.status is None and all(one.is_echod or one.pid == 1 for one in holders):
-            pid = max(one.pid for one in holders)
-            yield Finding("notice", "ports", f"{address.label} is served already", f"process {pid} (an echod)")
-            continue
-        found, command = _taken(address, holders)
-        yield Finding("error", "ports", f"{address.label} is taken", found, "a free port", command)
+        unknown = machine.denied or not configuration.admin.listen  # the daemon may run, and cannot be asked
+        ours = unknown and all(one.is_echod or one.pid == 1 for one in holders)
+        taken.setdefault(("notice" if ours else "error", *_taken(address, holders)), []).append(address.label)
+    for (severity, found, command), labels in taken.items():
+        others = f" and {counted(len(labels) - 1, 'other', 'others')}" if len(labels) > 1 else ""
+        what = f"{labels[0]}{others}: {'in use' if severity == 'notice' else 'taken'}"
+        yield Finding(severity, "ports", what, found, "a free port", command if severity == "error" else "")
 
 
 def _conflicts(one: BoundInet, address: Address, machine: Machine) -> bool:
@@ -121,19 +131,20 @@ def _has_no_ipv6(error: int, machine: Machine) -> bool:
 def low_ports(configuration: Configuration, machine: Machine) -> Iterator[Finding]:
     """Ports that need a capability."""
     first = machine.sysctl("net.ipv4.ip_unprivileged_port_start")
-    if machine.process.capabilities & CAP_NET_BIND_SERVICE or first is None:
+    if machine.process.capabilities & CAP_NET_BIND_SERVICE or first is None or machine.denied:
         return
     low = [one for _, one in inet_addresses(configuration) if one.port < first and one.label not in machine.served]
     if not low:
         return
     least = min(one.port for one in low)
+    packaged = configuration.sources[:1] == (SYSTEM,)
     yield Finding(
         "error",
         "low-ports",
         f"{low[0].label}: ports below {first} need CAP_NET_BIND_SERVICE, and process {machine.process.pid} lacks it",
         f"net.ipv4.ip_unprivileged_port_start = {first}",
         f"at most {least}, or the capability (AmbientCapabilities= in a unit)",
-        f"sysctl -w net.ipv4.ip_unprivileged_port_start={least}",
+        "systemctl start echod" if packaged else f"sysctl -w net.ipv4.ip_unprivileged_port_start={least}",
     )
 
 
@@ -172,7 +183,7 @@ def unix_folders(configuration: Configuration, machine: Machine) -> Iterator[Fin
     for address in unix_addresses(configuration):
         folder = os.path.dirname(address.path)
         facts = machine.folders.get(address.path)
-        if facts is None:
+        if facts is None or facts.is_made:
             continue
         if facts.blocked_by:
             quoted = shlex.quote(address.path)
@@ -191,7 +202,7 @@ def unix_folders(configuration: Configuration, machine: Machine) -> Iterator[Fin
             what = f"{address.label}: other users may replace sockets in the folder"
             command = f"chmod go-w {quoted}"
             yield Finding("warning", "unix-folders", what, "writable by others", "by its owner only", command)
-        elif not facts.writable and address.label not in machine.served and not machine.process.is_daemon:
+        elif not (facts.writable or machine.process.is_daemon or machine.denied):
             what = f"{address.label}: this user may not create files in the folder"
             found, command = f"user {machine.process.user}", f"chown {machine.process.user} {quoted}"
             yield Finding("error", "unix-folders", what, found, "the folder's owner, or root", command)

@@ -44,6 +44,9 @@ def admin(configuration: Configuration, machine: Machine) -> Iterator[Finding]:
     elif machine.no_daemon:
         what = "no daemon runs with this configuration, so the limits of this shell were checked"
         yield Finding("notice", "admin", what, escaped(machine.unanswered), "a running daemon")
+    elif machine.denied:
+        what = "this user may not ask the running daemon, so its limits and its state were not checked"
+        yield Finding("notice", "admin", what, escaped(machine.unanswered), "a user that may: root, or as printed")
     else:
         what = "the admin interface cannot be used"
         yield Finding("error", "admin", what, escaped(machine.unanswered), "a daemon that answers this user")

@@ -90,6 +90,7 @@ class Folder:
     exists: bool
     writable: bool  #: by this user
     exposed: bool = False  #: other users may write to it, and it is not sticky
+    is_made: bool = False  #: it does not exist, and the daemon makes it
     blocked_by: str = ""  #: what is at the path and is not a socket, such as "a regular file"
 
 
@@ -126,6 +127,7 @@ class Machine:
     later: Mapping[str, Any] | None = None  #: the same, after `seconds`
     unanswered: str = ""  #: why the admin interface gave no status
     no_daemon: bool = True  #: whether that is because no process listens there
+    denied: bool = False  #: whether that is because this user may not ask
 
     @property
     def daemon_pids(self) -> frozenset[int]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from echod.address import Address
 from echod.client.doctor import proc_files
@@ -24,6 +24,7 @@ from echod.client.doctor.machine_facts import BoundInet, DroppingRule, FileSyste
 from echod.client.doctor.read_process import command_of, read_process
 from echod.config.settings import Configuration
 from echod.measurement.clock_quality import clock_quality
+from echod.runtime_dir import runtime_dir
 
 SYSCTLS: Final = (
     "net.core.somaxconn",
@@ -43,19 +44,26 @@ UDP_SEGMENT: Final = 103  #: <linux/udp.h>
 SO_UDP: Final = 17
 JOURNAL: Final = ("/var/log/journal", "/run/log/journal")
 
-Status = tuple[Mapping[str, Any] | None, str, bool]
-"""A response of /api/status, or the reason that there is none, and whether no daemon listens."""
+
+class Status(NamedTuple):
+    """A response of /api/status, or the reason that there is none."""
+
+    answer: Mapping[str, Any] | None
+    reason: str = ""
+    no_daemon: bool = False  #: no process listens there
+    denied: bool = False  #: this user may not connect
 
 
 def read_machine(configuration: Configuration, ask: Callable[[], Status], seconds: float) -> Machine:
     """Read everything, and observe the counters for `seconds`. `ask` requests the status of the daemon."""
-    status, unanswered, no_daemon = ask()
+    asked = ask()
+    status = asked.answer
     counters, drops, rules = _counters(), _drops(), _packet_filter()
     pid = status["pid"] if status is not None else None
     process = read_process(pid)
     if seconds:
         select.select([], [], [], seconds)
-    later = ask()[0] if status is not None and seconds else None
+    later = ask().answer if status is not None and seconds else None
     rose = {name: count - counters[name] for name, count in _counters().items() if name in counters} if seconds else {}
     bound = tuple(_sockets(drops))
     errors = {one.label: _bind_error(one, bound) for _, one in inet_addresses(configuration)}
@@ -77,8 +85,9 @@ def read_machine(configuration: Configuration, ask: Callable[[], Status], second
         missing=frozenset(_missing()),
         status=status,
         later=later,
-        unanswered=unanswered,
-        no_daemon=no_daemon,
+        unanswered=asked.reason,
+        no_daemon=asked.no_daemon,
+        denied=asked.denied,
     )
 
 
@@ -184,14 +193,15 @@ def _folder(address: Address) -> Folder:
     try:
         there = os.stat(folder)
     except OSError:
-        return Folder(exists=False, writable=False)
+        made = folder == runtime_dir(os.environ) and os.access(os.path.dirname(folder), os.W_OK | os.X_OK)
+        return Folder(exists=False, writable=False, is_made=made)
     try:
         mode = os.lstat(path).st_mode
         blocked = "" if stat.S_ISSOCK(mode) else _NAMES.get(stat.S_IFMT(mode), "a special file")
     except OSError:
         blocked = ""
     exposed = bool(there.st_mode & stat.S_IWOTH) and not there.st_mode & stat.S_ISVTX
-    return Folder(True, os.access(folder, os.W_OK | os.X_OK), exposed, blocked)
+    return Folder(True, os.access(folder, os.W_OK | os.X_OK), exposed, blocked_by=blocked)
 
 
 _NAMES: Final = {stat.S_IFREG: "a regular file", stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link"}

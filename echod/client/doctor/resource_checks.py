@@ -26,7 +26,7 @@ SPARE: Final = 1024  #: descriptors beyond those of the connections
 def descriptors(configuration: Configuration, machine: Machine) -> Iterator[Finding]:
     """The limit of open files."""
     process = machine.process
-    if not process.open_files:
+    if not process.open_files or machine.denied:
         return
     wanted = written_connections(configuration) + SPARE
     pid = str(process.pid) if process.is_daemon else "$$"
