@@ -20,7 +20,7 @@ from bench.build import build_load
 from bench.generator import Generator
 from bench.process import Running, start
 from bench.servers import SERVERS, Kit, Server
-from bench.workloads import WORKLOADS, Workload
+from bench.workloads import WORKLOADS, Role, Workload
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -65,14 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     workloads = [each for each in WORKLOADS if each.key in options.only.split(",")]
     cores = machine.choose_cores()
     machine.raise_nofile()
-    # Only the roles that are measured: an earlier checkout may not know all of them.
-    subject = replace(by_key[options.peer], roles=frozenset(workload.role for workload in workloads))
+    # Only the roles that are measured, and TCP to see that it is ready: an earlier checkout may not know all of them.
+    roles = frozenset({Role.TCP, *(workload.role for workload in workloads)})
+    subject = replace(by_key[options.peer], roles=roles)
     other = by_key[options.against] if options.against else subject
     with tempfile.TemporaryDirectory(prefix="pairs-") as name, ExitStack() as stack:
         generator = Generator(build_load(Path(name)), cores.load)
         after = stack.enter_context(_running(subject, HERE, Path(name), cores.server))
         for workload in workloads:
-            one = other if other is subject else replace(other, roles=frozenset({workload.role}))
+            one = replace(other, roles=roles if other.together else frozenset({workload.role}))
             with _running(one, options.before.resolve(), Path(name), cores.server) as before:
                 old, new = _compare(generator, workload, before, after, options.pairs, options.seconds)
             ratios = [mine / theirs for mine, theirs in zip(new, old, strict=True)]

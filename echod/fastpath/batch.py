@@ -71,6 +71,8 @@ class Batch:
             header.name, header.name_length = self._names + slot * NAME, 28
             header.parts, header.part_count = self._parts + slot, 1
             header.control, header.control_length = self._controls + slot * CONTROL, CONTROL
+        # The offset in a slot's control of the address that was asked, its bytes, and the offset of the interface.
+        self.pktinfo_layout = ((16, 16, 32) if self._six else (20, 8, 16)) if pktinfo else (0, 0, 0)
         self.name_length = 28 if self._six else 16
         self.segment_space = SEGMENT_SPACE + self.pktinfo_space
         self.segment_control = ffi.new("char[]", self.segment_space)  #: of every joined send

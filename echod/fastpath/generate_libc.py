@@ -35,18 +35,23 @@ DECLARATIONS: Final = """
 """
 
 HELPER: Final = """
-    struct echod_lane { int kind, pipe_read, pipe_write; unsigned int most; };
+    struct echod_source { uint32_t name[8], to[4]; };
+    struct echod_datagrams {
+        struct mmsghdr *slots;
+        struct echod_source *sources;
+        unsigned int control_length, to_at, to_length, interface_at, joinable;
+        uint64_t received, received_bytes, failed, failed_bytes;
+    };
+    struct echod_lane { int kind, pipe_read, pipe_write; unsigned int most; struct echod_datagrams *datagrams; };
     struct echod_entry { uint64_t carried; struct echod_lane *lane; uint64_t large; };
     struct echod_told { int descriptor, what, received, sent; };
-    struct echod_loop {
-        int epoll;
-        unsigned int size;
-        struct echod_entry *entries;
+    struct echod_loop { int epoll; unsigned int size, counted; struct echod_entry *entries;
         struct echod_told told[64];
         char buffer[65536];
     };
     int echod_abi(void);
     int echod_serve(struct echod_loop *, int, int);
+    void echod_remember(struct echod_datagrams *, int);
 """  # as in native_helper.c
 
 HEAD: Final = '"""Declarations of the C library. `python -m echod.fastpath.generate_libc` generates this module."""\n\n'

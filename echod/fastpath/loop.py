@@ -30,7 +30,8 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from echod.fastpath.native_helper import StreamHelper, Told
+from echod.fastpath.batch import Batch
+from echod.fastpath.native_helper import Count, DatagramHelper, Helper, StreamHelper, Told
 from echod.fastpath.timerfd import TimerDescriptor
 from echod.model import Transform
 from echod.transports.write_retry import WriteRetry
@@ -109,13 +110,23 @@ class Loop:
         """The native helper for a lane; None: Python forwards all bytes. `told` acts when the helper cannot."""
         return None
 
+    def datagram_helper(self, transform: Transform, told: Told, count: Count, batch: Batch) -> DatagramHelper | None:
+        """The same for datagrams, which are received into `batch`; `count` counts those that the helper answered."""
+        return None
+
+    def remember(self, helper: DatagramHelper, count: int) -> None:
+        """Let the helper reply to the sources of the first `count` slots; the gate must admit them always."""
+
+    def drop(self, helper: DatagramHelper) -> None:
+        """Free the data of a lane that has ended."""
+
     def watch(
         self,
         descriptor: int,
         events: int,
         ready: Ready,
         all_ready: Round | None = None,
-        helper: StreamHelper | None = None,
+        helper: Helper | None = None,
     ) -> None:
         """Call `ready(descriptor, events)` whenever the descriptor is ready for one of `events`.
 
@@ -135,7 +146,7 @@ class Loop:
         events: int,
         ready: Ready,
         all_ready: Round | None = None,
-        helper: StreamHelper | None = None,
+        helper: Helper | None = None,
     ) -> None:
         """Change the events and functions of a descriptor."""
         self.ready[descriptor] = ready

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from mmap import MADV_DONTNEED, MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from pathlib import Path
 from typing import Any, Final
 
 from echod.fastpath import syscalls
+from echod.fastpath.batch import MOST_AT_ONCE, Batch
 from echod.fastpath.pipes import Pipe
 from echod.model import Transform, identity
 
-ABI: Final = 1  #: of the structures in native_helper.c
+ABI: Final = 2  #: of the structures in native_helper.c
 FILE: Final = Path(__file__).with_name("libnative_helper.so")
 KINDS: Final[dict[Transform, int]] = {identity: 0, bytes.upper: 1}
 """The transforms that the helper knows, by their numbers there."""
@@ -30,8 +32,11 @@ class What(IntEnum):
     LOST_IN_PIPE = 3  #: the same; the received bytes are in the pipe
     SHORT = 4  #: the kernel accepted only the first `sent` bytes of the reply in the buffer
     SHORT_IN_PIPE = 5  #: the same; the others are in the pipe
+    DATAGRAMS = 6  #: reply to the received datagrams in the slots: not all of their sources are known
+    FAILED = 7  #: datagrams could not be received
 
 
+Count = Callable[[int, int, int, int], object]
 Told = Callable[[int, int, int, int], object]
 """Acts for a connection: its descriptor, a `What`, and the bytes received and sent by the last read."""
 
@@ -51,14 +56,21 @@ def load(file: Path) -> Any:
 library: Final = load(FILE)
 
 
-class StreamHelper:
-    """The data that one lane shares with the helper. `entries` and `loop` are those of the NativeLoop."""
+class Helper:
+    """The data that one lane shares with the helper. `told` acts for the lane when the helper cannot continue."""
 
-    def __init__(self, kind: int, told: Told, entries: memoryview, loop: Any) -> None:
+    def __init__(self, kind: int, told: Told) -> None:
         self.told = told
         self._lane = syscalls.ffi.new("struct echod_lane *")
         self._lane.kind = kind
         self.address: Final = int(syscalls.ffi.cast("uintptr_t", self._lane))
+
+
+class StreamHelper(Helper):
+    """That of a lane for streams. `entries` and `loop` are those of the NativeLoop."""
+
+    def __init__(self, kind: int, told: Told, entries: memoryview, loop: Any) -> None:
+        super().__init__(kind, told)
         self._entries = entries
         self._buffer = syscalls.ffi.buffer(loop.buffer)
 
@@ -85,4 +97,42 @@ class StreamHelper:
         return bytes(self._buffer[first:behind])
 
 
+class DatagramHelper(Helper):
+    """That of a lane for datagrams, which are received into the slots of `batch`.
+
+    `count` is called with the datagrams and the bytes that the helper has received, and those of both whose replies the
+    kernel did not accept.
+    """
+
+    def __init__(self, kind: int, told: Told, count: Count, batch: Batch) -> None:
+        super().__init__(kind, told)
+        ffi = syscalls.ffi
+        self._count = count
+        self._pages = mmap(-1, SOURCES * ffi.sizeof("struct echod_source"), flags=MAP_PRIVATE | MAP_ANONYMOUS)
+        self._sources = ffi.from_buffer("struct echod_source[]", self._pages)
+        self.udp = self._lane.datagrams = ffi.new("struct echod_datagrams *")
+        self.udp.slots, self.udp.sources, self.udp.joinable = batch.slots, self._sources, MOST_AT_ONCE
+        self.udp.control_length = batch.pktinfo_space
+        self.udp.to_at, self.udp.to_length, self.udp.interface_at = batch.pktinfo_layout
+        self._counts = memoryview(ffi.buffer(self.udp)).cast("B").cast("Q")[-4:]
+
+    def forget(self) -> None:
+        """Let Python decide on every source again."""
+        self._pages.madvise(MADV_DONTNEED)  # the pages are zero again, and take no memory
+
+    def flush_counts(self) -> None:
+        """Pass on the counts since the last call."""
+        counts = self._counts.tolist()
+        if counts[0]:
+            self._counts[:] = NO_COUNTS
+            self._count(*counts)
+
+    def close(self) -> None:
+        """Free the memory of the sources. The helper cannot be used afterwards."""
+        syscalls.ffi.release(self._sources)
+        self._pages.close()
+
+
+SOURCES: Final = 65_536  #: known sources of a socket: at most 3 MiB, of which only used pages exist
+NO_COUNTS: Final = memoryview(bytes(32)).cast("Q")
 WORDS: Final = 3  #: of an entry: the bytes carried, the address of the lane, whether the last read was large

@@ -17,8 +17,9 @@ from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Any, Final
 
 from echod.fastpath import native_helper, syscalls
+from echod.fastpath.batch import Batch
 from echod.fastpath.loop import Events, Loop, Ready, Round
-from echod.fastpath.native_helper import KINDS, WORDS, StreamHelper, Told, What
+from echod.fastpath.native_helper import KINDS, WORDS, Count, DatagramHelper, Helper, StreamHelper, Told, What
 from echod.model import Transform
 
 BATCH: Final = 64  #: rounds until Python runs in any case
@@ -33,6 +34,7 @@ class NativeLoop(Loop):
 
     def __init__(self, reactor: Any, library: Any = native_helper.library) -> None:
         super().__init__(reactor)
+        self._library = library
         self._serve = library.echod_serve
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         size = MOST_ENTRIES if limit == resource.RLIM_INFINITY else min(limit, MOST_ENTRIES)
@@ -43,7 +45,10 @@ class NativeLoop(Loop):
         self._native = ffi.new("struct echod_loop *", {"epoll": self._epoll.fileno(), "size": size})
         self._native.entries = self._table
         self._told = memoryview(ffi.buffer(self._native.told)).cast("B").cast("i")
-        self._helpers: list[StreamHelper | None] = []  # by descriptor
+        at = ffi.offsetof("struct echod_loop", "counted")
+        self._counted = memoryview(ffi.buffer(self._native)).cast("B")[at : at + 4].cast("I")
+        self._helpers: list[Helper | None] = []  # by descriptor
+        self._datagram_helpers: list[DatagramHelper] = []
         self._poll = self._serve_natively
 
     def stream_helper(self, transform: Transform, told: Told) -> StreamHelper | None:
@@ -51,13 +56,31 @@ class NativeLoop(Loop):
         kind = KINDS.get(transform)
         return None if kind is None else StreamHelper(kind, told, self._entries, self._native)
 
+    def datagram_helper(self, transform: Transform, told: Told, count: Count, batch: Batch) -> DatagramHelper | None:
+        """The same for datagrams. `count` is called before any other code of Python can read the counters."""
+        kind = KINDS.get(transform)
+        if kind is None:
+            return None
+        helper = DatagramHelper(kind, told, count, batch)
+        self._datagram_helpers.append(helper)
+        return helper
+
+    def remember(self, helper: DatagramHelper, count: int) -> None:
+        """Let the helper reply to the sources of the first `count` slots; the gate must admit them always."""
+        self._library.echod_remember(helper.udp, count)
+
+    def drop(self, helper: DatagramHelper) -> None:
+        """Free the data of a lane that has ended."""
+        self._datagram_helpers.remove(helper)
+        helper.close()
+
     def watch(
         self,
         descriptor: int,
         events: int,
         ready: Ready,
         all_ready: Round | None = None,
-        helper: StreamHelper | None = None,
+        helper: Helper | None = None,
     ) -> None:
         """As Loop.watch. With `helper`, the native helper serves the descriptor."""
         while descriptor >= len(self._helpers):
@@ -71,7 +94,7 @@ class NativeLoop(Loop):
         events: int,
         ready: Ready,
         all_ready: Round | None = None,
-        helper: StreamHelper | None = None,
+        helper: Helper | None = None,
     ) -> None:
         """As Loop.change and `watch`."""
         self._enter(descriptor, helper)
@@ -81,7 +104,7 @@ class NativeLoop(Loop):
         self._enter(descriptor, None)
         super()._clear(descriptor)
 
-    def _enter(self, descriptor: int, helper: StreamHelper | None) -> None:
+    def _enter(self, descriptor: int, helper: Helper | None) -> None:
         self._helpers[descriptor] = helper
         at = WORDS * descriptor
         if at < len(self._entries):
@@ -92,6 +115,10 @@ class NativeLoop(Loop):
         """Wait and serve, and act for connections that the helper cannot continue. Returns the other descriptors."""
         wait, rounds = (-1, BATCH) if timeout is None else (0, 1)
         count = self._serve(self._native, wait, rounds)
+        if self._counted[0]:
+            self._counted[0] = 0
+            for helper in self._datagram_helpers:
+                helper.flush_counts()
         if count < 0:
             if count != -errno.EINTR:  # a signal: Python runs its handler now
                 raise OSError(-count, os.strerror(-count))
@@ -102,10 +129,10 @@ class NativeLoop(Loop):
             if what == What.READY:
                 found.append((descriptor, received))
                 continue
-            helper = self._helpers[descriptor]
+            serves = self._helpers[descriptor]
             try:
-                assert helper is not None
-                helper.told(descriptor, what, received, sent)
+                assert serves is not None
+                serves.told(descriptor, what, received, sent)
             except Exception:  # a bug: the others must be served
                 self.give_up(descriptor)
         return found

@@ -11,6 +11,7 @@ from twisted.internet.base import DelayedCall
 from echod.fastpath import syscalls
 from echod.fastpath.gate_cache import GateCache
 from echod.fastpath.loop import Loop, Ready
+from echod.fastpath.native_helper import DatagramHelper
 from echod.fastpath.sockaddr import is_mapped, packed
 from echod.gate.datagrams import is_many
 from echod.gate.refusal import Refusal
@@ -27,6 +28,7 @@ class UDPLane(ABC):
     """
 
     _serve: Ready
+    _helper: DatagramHelper | None = None
 
     def __init__(self, loop: Loop, plain: UDPPort) -> None:
         self._loop = loop
@@ -54,7 +56,7 @@ class UDPLane(ABC):
         self._prepare_socket()
         self._plain.filter.begin()
         self._plain.connected = 1  # so that it can be stopped without having listened
-        self._loop.watch(self._socket.fileno(), EPOLLIN, self._serve)
+        self._loop.watch(self._socket.fileno(), EPOLLIN, self._serve, helper=self._helper)
 
     def stopListening(self) -> None:
         """Reply to waiting datagrams, then close the socket."""
@@ -86,7 +88,7 @@ class UDPLane(ABC):
 
     def _serve_again(self) -> None:
         self._resume = None
-        self._loop.watch(self._socket.fileno(), EPOLLIN, self._serve)
+        self._loop.watch(self._socket.fileno(), EPOLLIN, self._serve, helper=self._helper)
 
     def _leave(self) -> None:
         if self._resume is not None:

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 
 from echod.address import parse
 from echod.daemon.fast_path import udp_port
+from echod.fastpath.loop import Loop
 from echod.fastpath.udp_lane import UDPLane
 from echod.gate.access import Access
 from echod.gate.datagrams import DatagramGate
@@ -34,19 +35,10 @@ class Reactor(Clock):
     removeReader = addReader
 
 
-class Loop:
-    """A fast-path loop that watches no socket."""
-
-    def watch(self, *_: object) -> None:
-        """As Loop's."""
-
-    forget = yield_to_reactor = watch
-
-
 class Way:
     """One of both paths: a socket, its gate and its counters."""
 
-    def __init__(self, service: Service, url: str, rate: Rate, *, plane: bool, own_port: int) -> None:
+    def __init__(self, service: Service, url: str, rate: Rate, *, loop: type[Loop] | None, own_port: int) -> None:
         self.clock = Reactor()
         allow = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1")]
         access = Access(allow, [ipaddress.ip_network("127.0.3.0/24")])
@@ -57,18 +49,26 @@ class Way:
         self.port = udp.TRANSPORT.listen(reactor, bound, parse(url), self.protocol, bound.close)
         self.socket = bound
         self.lane: UDPLane | None = None
-        if plane:
-            lane = udp_port(Loop(), self.port)  # type: ignore[arg-type]
+        self.loop: Loop | None = None
+        if loop is not None:
+            self.loop = loop(reactor)
+            lane = udp_port(self.loop, self.port)
             assert isinstance(lane, UDPLane)
             self.lane = lane
         (self.lane or self.port).startListening()
 
     def turn(self) -> None:
         """Serve once, as if the socket was ready."""
-        if self.lane is not None:
-            self.lane._serve(self.socket.fileno(), select.EPOLLIN)
+        if self.lane is not None and self.loop is not None:
+            self.loop.doRead()
         else:
             self.port.doRead()
+
+    def stop(self) -> None:
+        """Stop serving."""
+        (self.lane or self.port).stopListening()
+        if self.loop is not None:
+            self.loop.discard()
 
     def serve(self, sent: int) -> None:
         """Serve until `sent` datagrams in total have arrived: loopback is slow on a busy machine."""
@@ -83,8 +83,13 @@ class Way:
 
 
 @contextmanager
-def both(service: Service, url: str, rate: Rate) -> Iterator[tuple[Way, Way, list[list[socket.socket]]]]:
-    """Both paths, and for each path a client of every source; the second client's port is one of echod's own."""
+def both(
+    service: Service, url: str, rate: Rate, loop: type[Loop] = Loop
+) -> Iterator[tuple[Way, Way, list[list[socket.socket]]]]:
+    """Both paths, and for each path a client of every source; the second client's port is one of echod's own.
+
+    `loop` is that of the fast path.
+    """
     with ExitStack() as stack:
         clients: list[list[socket.socket]] = []
         for _ in range(2):
@@ -95,10 +100,11 @@ def both(service: Service, url: str, rate: Rate) -> Iterator[tuple[Way, Way, lis
                 client.setblocking(False)
                 clients[-1].append(client)
         ways = [
-            Way(service, url, rate, plane=plane, own_port=clients[plane][1].getsockname()[1]) for plane in (False, True)
+            Way(service, url, rate, loop=kind, own_port=mine[1].getsockname()[1])
+            for kind, mine in zip((None, loop), clients, strict=True)
         ]
         for way in ways:
-            stack.callback((way.lane or way.port).stopListening)
+            stack.callback(way.stop)
         yield ways[0], ways[1], clients
 
 

