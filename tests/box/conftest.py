@@ -1,5 +1,6 @@
 """The package, built once per run, and the number of assertions that held."""
 
+import fcntl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,11 +28,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Debian package, built from an sdist as `make deb` does."""
-    folder = tmp_path_factory.mktemp("package")
+def package(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The Debian package, built from an sdist as `make deb` does, by the first process of the run that wants it."""
     if not Path("/etc/debian_version").exists():
         pytest.skip("a Debian package can only be built on Debian")
+    top = tmp_path_factory.getbasetemp()
+    folder = (top if worker_id == "master" else top.parent) / "package"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return next(folder.glob("*.deb"), None) or build(folder)
+
+
+def build(folder: Path) -> Path:
+    """Build it; the test is skipped if the tools are not installed."""
     sdist = str(folder / "echod.tar.gz")
     for words in (
         [sys.executable, "-m", "build", "--sdist", "--outdir", str(folder), str(TOP)],

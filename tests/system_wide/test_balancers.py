@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,76 +14,20 @@ from typing import Any, Final
 
 import pytest
 
+from tests.balanced import BALANCER, ECHO, EXAMPLES, READY, SERVERS, VISITORS, WHOAMI, Visits, balancer, haproxy
 from tests.chaos.network import CLIENT4, LINK, SERVER4, Network, joined
-from tests.daemon import SECONDS, TOP, Daemon, environment, eventually
+from tests.daemon import SECONDS, Daemon, environment, eventually
 from tests.system_wide.others import file, said, tool
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.needs_tools]
 
-EXAMPLES: Final = TOP / "examples/balancers"
-BALANCER: Final = "192.0.2.10"
-SERVERS: Final = ("192.0.2.11", "192.0.2.12", "192.0.2.13")
-ECHO: Final = (BALANCER, 7007)
-WHOAMI: Final = (BALANCER, 7008)
-READY: Final = 9007
 VISITS: Final = int(os.environ.get("ECHOD_VISITS", "3000"))  #: while servers are killed, drained and upgraded
-VISITORS: Final = 8
 FLOWS: Final = 60
 
 
 def config(name: str, host: str) -> str:
     """An example's configuration, for another server."""
     return (EXAMPLES / name).read_text("utf-8").replace(SERVERS[0], host)
-
-
-class Visits:
-    """Clients that connect, send, and read the reply to its end, each from its own address, until they are stopped."""
-
-    def __init__(self, network: Network) -> None:
-        self.results: Counter[str] = Counter()
-        self._network = network
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(VISITORS)]
-
-    def __enter__(self) -> Visits:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join(SECONDS)
-
-    def wait_for(self, more: int) -> None:
-        """Wait until there were so many more visits."""
-        goal = self.results.total() + more
-        assert eventually(lambda: self.results.total() >= goal, 300)
-
-    def _run(self, number: int) -> None:
-        turn = 0
-        with self._network.inside():
-            while not self._stopped.is_set():
-                turn += 1
-                host = f"198.51.100.{1 + (number * 31 + turn) % 250}"
-                result = visit(host)
-                with self._lock:
-                    self.results[result] += 1
-
-
-def visit(host: str) -> str:
-    """One visit from this address: "served", or what went wrong."""
-    try:
-        with socket.create_connection(ECHO, SECONDS, source_address=(host, 0)) as client:
-            client.sendall(b"hello")
-            client.shutdown(socket.SHUT_WR)
-            reply = b""
-            while piece := client.recv(100):
-                reply += piece
-    except OSError as error:
-        return type(error).__name__
-    return "served" if reply == b"hello" else f"the reply {reply!r}"
 
 
 class Farm:
@@ -129,25 +72,7 @@ def get(network: Network, host: str, path: str) -> str:
 def network() -> Iterator[Network]:
     with Network() as network:
         network.add(BALANCER, *SERVERS, "198.51.100.0/24")
-        with network.inside():  # as the comment of haproxy.cfg advises
-            Path("/proc/sys/net/ipv4/tcp_tw_reuse").write_text("1")
-            Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("1024 65535")
         yield network
-
-
-@contextmanager
-def balancer(network: Network, *words: str | Path) -> Iterator[None]:
-    """A balancer in the foreground, once a client is served."""
-    with network.inside():
-        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, env=environment())
-    with process:
-        try:
-            with network.inside():
-                assert eventually(lambda: process.poll() is not None or visit("198.51.100.1") == "served")
-            assert process.poll() is None
-            yield
-        finally:
-            process.terminate()
 
 
 def whoami(network: Network, host: str) -> dict[str, Any]:
@@ -158,16 +83,6 @@ def whoami(network: Network, host: str) -> dict[str, Any]:
     ):
         facts: dict[str, Any] = json.loads(reply.read())
     return facts
-
-
-@contextmanager
-def haproxy(network: Network, folder: Path) -> Iterator[Path]:
-    """HAProxy with haproxy.cfg; yields its administration socket."""
-    admin = folder / "admin.sock"
-    text = (EXAMPLES / "haproxy.cfg").read_text("utf-8").replace("/run/haproxy/admin.sock", str(admin))
-    (folder / "haproxy.cfg").write_text(text, "utf-8")
-    with balancer(network, tool("haproxy"), "-f", folder / "haproxy.cfg"):
-        yield admin
 
 
 def command(admin: Path, text: str) -> str:
