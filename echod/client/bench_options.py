@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Final
 
 from echod.address import Address
-from echod.client import family_options, proxy_options, websocket_options
+from echod.client import family_options, plot_options, proxy_options, websocket_options
 from echod.client.argparse_errors import Parser
 from echod.client.tls_options import verification
-from echod.client.value_types import color_option, file_name, patience, picture, probe_size, service_url, size_range
+from echod.client.value_types import color_option, patience, probe_size, service_url, size_range
 from echod.config.units import shown
 from echod.transports.multicast import is_group
 
@@ -110,17 +110,7 @@ def _output(command: Parser) -> None:
     ):
         command.options.append(f"--{name}")
         formats.add_argument(f"--{name}", action="store_true", help=what)
-    command.add_argument(
-        "--hgrm", metavar="FILE", type=file_name, help="at the end, write the percentiles in HdrHistogram's format"
-    )
-    command.add_argument(
-        "--plot",
-        metavar="FILE",
-        type=picture,
-        help="at the end, draw the latencies and their percentiles into FILE.svg, FILE.png or the page FILE.html; -"
-        " draws them in the terminal",
-    )
-    command.add_argument("--live", action="store_true", help="show the last minute as a graph in the terminal")
+    plot_options.add(command)
     color_option(command)
 
 
@@ -131,9 +121,7 @@ def _unfit(arguments: argparse.Namespace) -> str:
         return f"{url.label}: an endpoint string is not supported; write a URL such as tcp://HOST:PORT"
     if not url.has_path and is_group(url.host):
         return f"{url.label} is a multicast group; expected the address of one service"
-    if wrong := family_options.unfit(arguments) or proxy_options.unfit(arguments):
-        return wrong
-    if wrong := _unfit_output(arguments):
+    if wrong := family_options.unfit(arguments) or proxy_options.unfit(arguments) or plot_options.unfit(arguments):
         return wrong
     if arguments.connect and not url.shape.has_connections:
         return f"--connect: {url.label} has no connections; use tcp://, tls://, ws://, wss:// or a Unix socket"
@@ -144,15 +132,6 @@ def _unfit(arguments: argparse.Namespace) -> str:
     if arguments.depth is None:
         arguments.depth = 1 if arguments.rate is None or arguments.connect else _open_depth(arguments)
     return _unfit_sizes(arguments)
-
-
-def _unfit_output(arguments: argparse.Namespace) -> str:
-    machine = next((f"--{name.replace('_', '-')}" for name in FORMATS if getattr(arguments, name)), "")
-    if arguments.live and (machine or arguments.quiet):
-        return f"--live: leave out {machine or '--quiet'}"
-    if arguments.plot == "-" and machine:
-        return f"--plot -: leave out {machine}, which must be the only output; expected a file such as times.svg"
-    return ""
 
 
 def _open_depth(arguments: argparse.Namespace) -> int:

@@ -123,7 +123,7 @@ class Live(Text):
 
     def __init__(self, color: str) -> None:
         super().__init__(quiet=True)
-        from echod.client.live_output import EVERY, LiveScreen  # slow to import
+        from echod.client.live_screen import EVERY, LiveScreen  # slow to import
 
         self._every = EVERY
         self._own = LiveScreen(color)
@@ -207,7 +207,7 @@ class Json(Silent):
 
 
 def output(arguments: argparse.Namespace) -> Silent:
-    """The output that the options choose."""
+    """The output that the options choose, except the live display."""
     if arguments.json:
         return Json()
     if arguments.csv:

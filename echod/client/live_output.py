@@ -1,75 +1,15 @@
-"""`ping --live`: the last minute as a graph that is drawn again four times a second, and the summary at the end.
-
-The graph has a screen of its own (the alternate screen). The terminal is restored at the end, after an error, and while
-the process is stopped.
-"""
+"""`ping --live`: the last minute as a graph that is drawn again four times a second, and the summary at the end."""
 
 from __future__ import annotations
 
 import argparse
 import shutil
-import sys
-import termios
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
-from rich.console import Group
-from rich.live import Live
-from rich.text import Text as Characters
-
+from echod.client.live_screen import EVERY, LiveScreen
 from echod.client.ping_output import Text, seconds
 from echod.client.plots.last_minute import LastMinute
-from echod.client.plots.terminal_plot import Line, Role
 from echod.client.probe_ledger import ProbeResult, ReplyClass
-from echod.client.tables import screen
-from echod.lineedit.raw_mode import KeyByKey
-
-EVERY: Final = 0.25  #: seconds between two drawings
-STYLES: Final = {Role.TEXT: "", Role.AXIS: "", Role.RANGE: "blue", Role.MEDIAN: "cyan", Role.LOST: "red"}
-
-
-class LiveScreen:
-    """A screen of its own on the terminal at standard output."""
-
-    def __init__(self, color: str) -> None:
-        self._color = color
-        self._live: Live | None = None
-        self._drawn = Group()
-        self._keys = KeyByKey(sys.stdout.fileno(), self._enter, self._leave)  # typed keys must not appear in it
-
-    def begin(self) -> None:
-        """Change to the screen."""
-        self._keys.begin()
-
-    def draw(self, lines: Sequence[Line]) -> None:
-        """Show these lines, from the top."""
-        self._drawn = Group(*map(_characters, lines))
-        if self._live is not None:
-            self._live.update(self._drawn, refresh=True)
-
-    def end(self) -> None:
-        """Change back, once. Keys that were typed are dropped."""
-        self._keys.end()
-
-    def _enter(self) -> None:
-        self._live = Live(
-            self._drawn,
-            console=screen(self._color, live=True),
-            screen=True,
-            auto_refresh=False,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._live.start(refresh=True)
-
-    def _leave(self) -> None:
-        live, self._live = self._live, None
-        if live is not None:
-            with suppress(OSError):  # the terminal was closed
-                live.stop()
-        with suppress(termios.error):
-            termios.tcflush(sys.stdout.fileno(), termios.TCIFLUSH)
 
 
 class LiveOutput(Text):
@@ -111,10 +51,3 @@ class LiveOutput(Text):
         columns, rows = shutil.get_terminal_size((80, 24))
         self._screen_of_its_own.draw(self._minute.lines(self._reactor.seconds(), columns, rows))
         self._timer = self._reactor.callLater(EVERY, self._draw)
-
-
-def _characters(line: Line) -> Characters:
-    found = Characters(no_wrap=True, overflow="crop")
-    for span in line:
-        found.append(span.text, STYLES[span.role])
-    return found

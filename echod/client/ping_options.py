@@ -8,7 +8,7 @@ from typing import Final
 
 from echod.address import Address
 from echod.address_options import Source, option_text, source_of
-from echod.client import exporter_options, family_options, proxy_options, websocket_options
+from echod.client import exporter_options, family_options, plot_options, proxy_options, websocket_options
 from echod.client.argparse_errors import Parser
 from echod.client.tls_options import LAYER, verification
 from echod.client.value_types import (
@@ -18,7 +18,6 @@ from echod.client.value_types import (
     flow_count,
     interval,
     patience,
-    picture,
     probe_count,
     probe_size,
     service_url,
@@ -158,7 +157,6 @@ def _output(command: Parser) -> None:
     command.add_argument(
         "-O", dest="outstanding", action="store_true", help="report a probe without a reply when the next one is due"
     )
-    command.add_argument("--live", action="store_true", help="show the last minute as a graph in the terminal")
     command.add_argument("--histogram", action="store_true", help="print a histogram of the times")
     exporter_options.add(command)
     formats = command.add_mutually_exclusive_group()
@@ -176,16 +174,7 @@ def _output(command: Parser) -> None:
             type=threshold,
             help=f"exit with {what} if the mean time or the loss is higher: 100ms,20%%; as a monitoring plugin",
         )
-    command.add_argument(
-        "--hgrm", metavar="FILE", type=file_name, help="at the end, write the percentiles in HdrHistogram's format"
-    )
-    command.add_argument(
-        "--plot",
-        metavar="FILE",
-        type=picture,
-        help="at the end, draw the times and their percentiles into FILE.svg, FILE.png or the page FILE.html; - draws"
-        " them in the terminal",
-    )
+    plot_options.add(command)
     color_option(command)
 
 
@@ -199,14 +188,10 @@ def unfit(arguments: argparse.Namespace) -> str:
         return "--sizes: leave out --size"
     if arguments.df == SEARCH and (wrong := _unfit_search(arguments)):
         return wrong
-    if wrong := exporter_options.unfit(arguments):
-        return wrong
-    if arguments.live and (wrong := _unfit_live(arguments)):
+    if wrong := exporter_options.unfit(arguments) or plot_options.unfit(arguments) or _unfit_live(arguments):
         return wrong
     if arguments.plot is not None and (len(arguments.urls) > 1 or (arguments.flows or 1) > 1):
         return "--plot draws one path only; leave out the other URLs and --flows"
-    if arguments.plot == "-" and (machine := _machine_format(arguments)):
-        return f"--plot -: leave out {machine}, which must be the only output; expected a file such as times.svg"
     if arguments.hgrm is not None and (len(arguments.urls) > 1 or (arguments.flows or 1) > 1):
         return "--hgrm writes one path only; leave out the other URLs and --flows"
     targets = []
@@ -219,19 +204,13 @@ def unfit(arguments: argparse.Namespace) -> str:
     return ""
 
 
-def _machine_format(arguments: argparse.Namespace) -> str:
-    """The option whose output is for programs, or ""."""
-    names = ("json", "json_lines", "csv", "warn", "critical")
-    return next((f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name)), "")
-
-
 def _unfit_live(arguments: argparse.Namespace) -> str:
     """The usage error if a live display does not fit the other options, or ""."""
+    if not arguments.live:
+        return ""
     if len(arguments.urls) > 1 or (arguments.flows or 1) > 1:
         return "--live shows one path only; leave out the other URLs and --flows"
-    if machine := _machine_format(arguments):
-        return f"--live: leave out {machine}, which must be the only output"
-    for name, option in (("quiet", "--quiet"), ("dates", "-D"), ("outstanding", "-O")):
+    for name, option in (("dates", "-D"), ("outstanding", "-O")):
         if getattr(arguments, name):
             return f"--live shows no lines: leave out {option}"
     return ""

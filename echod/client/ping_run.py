@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import math
 import random
-import shutil
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -20,13 +19,11 @@ from echod.client.connect_probe import Connections
 from echod.client.histogram import percentile_text
 from echod.client.ping_measurements import PingMeasurements
 from echod.client.ping_output import Silent
-from echod.client.plots.formats import drawn
-from echod.client.plots.terminal_plot import terminal_plot, text
 from echod.client.probe_context import ProbeContext
 from echod.client.probe_ledger import ProbeResult
 from echod.client.schedule import Schedule
 from echod.client.session_probe import Conversing
-from echod.client.stdout import INTERRUPTED, colored, fail, put_text
+from echod.client.stdout import INTERRUPTED, fail
 from echod.client.timers import timer
 from echod.client.value_types import MOST_PROBES
 from echod.config.units import duration_text
@@ -259,13 +256,7 @@ class PingRun:
         if self._arguments.percentiles is not None:
             written = self._arguments.percentiles.write(percentile_text(self._measured.times.histogram()).encode())
         data = self._measured.plot_data(self._label, found)
-        if data is None:
-            return written
-        if self._arguments.picture is not None:
-            return self._arguments.picture.write(drawn(self._arguments.plot, data)) and written
-        for line in terminal_plot(data, shutil.get_terminal_size((80, 24)).columns):
-            put_text(f"{text(line, colored=colored(self._arguments.color))}\n")
-        return written
+        return (data is None or self._arguments.picture.write(data)) and written
 
     @property
     def _remote(self) -> str:

@@ -182,7 +182,7 @@ def test_a_systemd_address_is_only_for_listening(capsys):
         ),
         ("ping --live udp://h:7 udp://h:8", "--live shows one path only; leave out the other URLs"),
         ("ping --live --csv udp://h:7", "--live: leave out --csv, which must be the only output"),
-        ("ping --live -q udp://h:7", "--live shows no lines: leave out --quiet"),
+        ("ping --live -q udp://h:7", "--live: leave out --quiet"),
         ("ping --live -M probe udp://h:7", "-M probe chooses its own probes: leave out --live"),
         ("ping --plot - --json udp://h:7", "--plot -: leave out --json, which must be the only output"),
         ("ping --plot - --json-lines udp://h:7", "--plot -: leave out --json-lines"),

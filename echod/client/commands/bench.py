@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import resource
-import shutil
 import signal
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from echod.client import plot_options
 from echod.client.bench_output import output
 from echod.client.histogram import percentile_text
 from echod.client.load.bench_summary import summary
@@ -24,11 +22,10 @@ from echod.client.load.load_run import LoadRun, Phase
 from echod.client.load.pacing import Pace
 from echod.client.load.pattern import Pattern, Transform
 from echod.client.load.slices import STEP, Second, Slices
-from echod.client.plots.formats import TERMINAL, CannotDraw, check_format, drawn
 from echod.client.plots.plot_data import PlotData
-from echod.client.plots.terminal_plot import terminal_plot, text
+from echod.client.plots.plot_output import PlotOutput, open_plot
 from echod.client.result_files import ResultFile, open_result
-from echod.client.stdout import INTERRUPTED, colored, fail, put_text
+from echod.client.stdout import INTERRUPTED, fail
 from echod.escaping import counted, escaped, system_error
 from echod.services.echo import Echo
 from echod.services.registry import kinds
@@ -42,10 +39,7 @@ DIGITS: Final = b"0123456789"  #: every kind that is recognized returns them unc
 
 def run(arguments: argparse.Namespace) -> int:
     """Send the load. Returns the exit code: 0, 1 after any failure or without a reply, 130 if interrupted."""
-    if arguments.live and not (sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"):
-        fail("bench: --live: standard output is not a terminal; leave out --live, or use --plot FILE")
-        return 1
-    if wrong := _too_few_descriptors(arguments.connections):
+    if wrong := _too_few_descriptors(arguments.connections) or plot_options.live_error(arguments):
         fail(wrong)
         return 1
     loop = EpollLoop()
@@ -73,7 +67,7 @@ class Bench:
         self._loop = loop
         self._output = output(arguments)
         self._percentiles: ResultFile | None = None
-        self._picture: ResultFile | None = None
+        self._picture: PlotOutput | None = None
         self._interrupted = False
         self._load = LoadRun(
             loop,
@@ -121,15 +115,9 @@ class Bench:
 
     def _open_files(self) -> bool:
         """Open the files of options before the load. Returns False after an error, which is reported."""
-        name = self._arguments.plot
-        file = None if name == TERMINAL else name
         try:
-            check_format(file or "")
-            self._picture = open_result(file)
+            self._picture = open_plot(self._arguments.plot, self._arguments.color)
             self._percentiles = open_result(self._arguments.hgrm)
-        except CannotDraw as error:
-            fail(f"--plot {escaped(name)}: {error}")
-            return False
         except OSError:
             return False
         return True
@@ -139,7 +127,9 @@ class Bench:
         self._load.interrupt()
 
     def _report(self) -> None:
-        """Print the figures so far on standard error."""
+        """Print the figures so far on standard error. A live display shows them anyway."""
+        if self._arguments.live:
+            return
         self._cut(self._load.seconds, whole=False)
         for line in self._lines(self._figures()):
             report(line)
@@ -195,14 +185,9 @@ class Bench:
         """Write the percentiles and the plot, if they were requested. Returns False if a file cannot be written."""
         times = self._load.counts.latencies
         written = self._percentiles is None or self._percentiles.write(percentile_text(times).encode())
-        if self._slices.plotted is None:
+        if self._picture is None or self._slices.plotted is None:
             return written
-        data = PlotData(self._label, said, self._slices.plotted, times)
-        if self._picture is not None:
-            return self._picture.write(drawn(self._arguments.plot, data)) and written
-        for line in terminal_plot(data, shutil.get_terminal_size((80, 24)).columns):
-            put_text(f"{text(line, colored=colored(self._arguments.color))}\n")
-        return written
+        return self._picture.write(PlotData(self._label, said, self._slices.plotted, times)) and written
 
     def _facts(self, found: dict[str, Any]) -> dict[str, Any]:
         load = self._load

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from echod.client import monitoring
+from echod.client import monitoring, plot_options
 from echod.client.auth_key import read_auth_key
 from echod.client.mtu_search import MtuSearch
 from echod.client.ping_options import SEARCH
 from echod.client.ping_output import COLUMNS, Silent, csv_line, output
 from echod.client.ping_run import PingRun
-from echod.client.plots.formats import TERMINAL, CannotDraw, check_format
+from echod.client.plots.plot_output import open_plot
 from echod.client.result_files import open_result
 from echod.client.stdout import INTERRUPTED, fail, put_text
 from echod.client.summary_head import SCHEMA
-from echod.escaping import escaped
 from echod.stdio import report
 
 if TYPE_CHECKING:
@@ -35,8 +32,8 @@ class Ping:
         self._codes: list[int] = []
         self._code = INTERRUPTED  # of the whole ping; known when all targets have ended
         self._runs: list[PingRun | MtuSearch] = []
-        if arguments.live and not (sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"):
-            fail("ping: --live: standard output is not a terminal; leave out --live, or use --plot FILE")
+        if wrong := plot_options.live_error(arguments):
+            fail(wrong)
             finish(1)
             return
         if not self._open_files():
@@ -82,15 +79,10 @@ class Ping:
     def _open_files(self) -> bool:
         """Open the files of options before the first probe, not after hours of probes."""
         arguments = self._arguments
-        file = None if arguments.plot == TERMINAL else arguments.plot
         try:
-            check_format(file or "")
-            arguments.picture = open_result(file)
+            arguments.picture = open_plot(arguments.plot, arguments.color)
             arguments.percentiles = open_result(arguments.hgrm)
         except OSError:
-            return False
-        except CannotDraw as error:
-            fail(f"--plot {escaped(arguments.plot)}: {error}")
             return False
         return read_auth_key(arguments)
 

@@ -1,4 +1,4 @@
-"""The formats of a plot, by the ending of its file: SVG, PNG, a web page, or characters for the terminal."""
+"""The formats of a file with a plot, by its ending: SVG, PNG or a web page."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any, Final
 from echod.client.plots import html_page, svg_plot
 from echod.client.plots.plot_data import PlotData
 
-ENDINGS: Final = (".svg", ".png", ".html")
-TERMINAL: Final = "-"  #: instead of a file: draw on standard output
 PIXELS: Final = 2 * svg_plot.WIDTH  #: width of a PNG
 MISSING: Final = "PNG needs CairoSVG, which is not installed; install the extra txechod[plot], or choose .svg or .html"
 

@@ -1,4 +1,4 @@
-"""`echoctl ping --live` on a terminal: it draws, and the terminal is as before, however the ping ends."""
+"""`--live` of `echoctl ping` and `bench`: it draws, and the terminal is as before, however the command ends."""
 
 import os
 import pty
@@ -101,6 +101,27 @@ def test_without_colors_it_draws_the_same_shapes(daemon):
     assert b"20 sent, 20 received" in summary
 
 
+@pytest.mark.parametrize("columns", [40, 200])
+def test_bench_draws_each_second_and_prints_the_summary_after_an_interrupt(columns, daemon):
+    url = daemon.url("echo", "tcp")
+    with terminal(*ECHOCTL, "bench", "--live", "-r", "200", "-t", "60", url, columns=columns) as one:
+        one.read_until(b" p99 ")
+        one.process.send_signal(signal.SIGINT)
+        assert one.end() == 130
+    drawn, summary = one.printed.split(END)
+    assert drawn.startswith(BEGIN)
+    assert re.search("[\u2801-\u28ff]", drawn.decode())
+    assert f"--- {url} (echo) ---".encode() in summary
+
+
+def test_failures_of_bench_are_printed_after_the_terminal_is_restored():
+    config = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n[services.echo.faults]\nreset-after = "640"'
+    with Daemon(config) as other, terminal(*ECHOCTL, "bench", "--live", "-n", "30", other.url("echo", "tcp")) as one:
+        assert one.end() == 1
+    _, after = one.printed.split(END)
+    assert b"failures: " in after
+
+
 def test_an_error_is_printed_after_the_terminal_is_restored():
     url = f"udp://127.0.0.1:{free_port()}"
     with terminal(*ECHOCTL, "ping", "--live", "--exit-on-refusal", url) as one:
@@ -132,7 +153,7 @@ def test_a_stop_restores_the_terminal_until_it_continues(daemon):
 
 def test_a_crash_restores_the_terminal():
     program = (
-        "from echod.client.live_output import LiveScreen; LiveScreen('auto').begin(); raise RuntimeError('broken')"
+        "from echod.client.live_screen import LiveScreen; LiveScreen('auto').begin(); raise RuntimeError('broken')"
     )
     with terminal(sys.executable, "-c", program) as one:
         assert one.end() == 1
