@@ -6,7 +6,7 @@ A kind whose replies have the length of their requests, but need the time of arr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import NamedTuple, Protocol
 
 
@@ -18,10 +18,13 @@ class Placed(NamedTuple):
     seconds: int  #: of arrival, since 1970
     nanoseconds: int  #: of the second
     hops: int  #: remaining
+    ends: Hashable = None  #: both addresses of its flow, as in Peer; None unless `needs_ends`
 
 
 class InPlaceReplies(Protocol):
     """Writes the replies of a service over their requests. `data` is the memory that holds them."""
+
+    needs_ends: bool  #: whether a reply depends on the flow of its request
 
     def fits(self, data: memoryview, at: int, length: int) -> bool:
         """Whether the datagram at a position has a reply in place. If not, `Service.datagram` serves it."""

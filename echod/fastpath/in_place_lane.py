@@ -9,13 +9,15 @@ The order within a source is kept, and the gate decides as on the plain path (`e
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
+from itertools import repeat
 from typing import Final
 
 from twisted.logger import Logger
 
 from echod.fastpath import syscalls
 from echod.fastpath.batch import MSG_DONTWAIT, ROOM, SLOTS
-from echod.fastpath.gate_cache import CachedDecision
+from echod.fastpath.gate_cache import REMEMBERED, CachedDecision
 from echod.fastpath.loop import Loop
 from echod.fastpath.sockaddr import is_mapped, python_name
 from echod.fastpath.stamped_batch import StampedBatch
@@ -36,6 +38,7 @@ class InPlaceLane(UDPLane):
     def __init__(self, loop: Loop, plain: UDPPort) -> None:
         super().__init__(loop, plain)
         self._replies = self._replies_in_place()
+        self._ends: dict[bytes, Hashable] = {}  # by names of senders, with the destination at a wildcard
         self._batch = StampedBatch(plain.socket.family, wildcard=self._wildcard)
         self._serve = self._serve_turn
 
@@ -60,6 +63,7 @@ class InPlaceLane(UDPLane):
     def forget(self) -> None:
         """Clear caches: the service, access lists, or our own ports or addresses, have changed."""
         super().forget()
+        self._ends.clear()
         self._replies = self._replies_in_place()
 
     def _serve_turn(self, descriptor: int, _events: int) -> None:
@@ -114,13 +118,28 @@ class InPlaceLane(UDPLane):
         batch, replies = self._batch, self._replies
         end = first + len(lengths)
         batch.prepare(first, end)
-        replies.write(batch.data, batch.placed(first, lengths))
+        ends: Iterable[Hashable] = repeat(None)
+        if replies.needs_ends:
+            ends = [self._ends_of(slot) for slot in range(first, end)]
+        replies.write(batch.data, batch.placed(first, lengths, ends))
         self._count(len(lengths), sum(lengths))
         for begin in range(first, end, AT_ONCE):
             behind = min(begin + AT_ONCE, end)
             replies.stamp(batch.data, range(begin * ROOM, behind * ROOM, ROOM))
             for slot in batch.send(descriptor, begin, behind):
                 self._uncount(1, lengths[slot - first])
+
+    def _ends_of(self, slot: int) -> Hashable:
+        """Both addresses of the flow of a datagram, as the plain path names them."""
+        key = self._batch.flow(slot)
+        found = self._ends.get(key)
+        if found is None:
+            if len(self._ends) >= REMEMBERED:
+                self._ends.clear()
+            name = python_name(key, self._six)
+            peer = self._plain.peer_of(self._batch.ancillary(slot), name)
+            found = self._ends[key] = (peer.remote, peer.local)
+        return found
 
     def _is_honest(self, slot: int, name: bytes) -> bool:
         """Whether a datagram was sent to a unicast address, and its source has the same IP version."""

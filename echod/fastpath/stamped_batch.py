@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Any, Final
 
@@ -95,6 +95,11 @@ class StampedBatch:
         names = self._names_bytes[: NAME * count].tobytes()
         return [names[at : at + NAME] for at in range(0, NAME * count, NAME)]
 
+    def flow(self, slot: int) -> bytes:
+        """The socket address of a sender, and at a wildcard the destination after it."""
+        name = bytes(self._names_bytes[slot * NAME : slot * NAME + NAME])
+        return name + self.pktinfo(slot) if self._wildcard else name
+
     def pktinfo(self, slot: int) -> bytes:
         """The struct in_pktinfo or in6_pktinfo of a slot with the usual control messages."""
         at = slot * CONTROL
@@ -115,8 +120,8 @@ class StampedBatch:
         """The datagram in a slot."""
         return bytes(self.data[slot * ROOM : slot * ROOM + length])
 
-    def placed(self, first: int, lengths: list[int]) -> Iterator[Placed]:
-        """The requests in slots with the usual control messages, from the slot `first` on."""
+    def placed(self, first: int, lengths: list[int], ends: Iterable[Hashable]) -> Iterator[Placed]:
+        """The requests in slots with the usual control messages, from the slot `first` on, and the ends of each."""
         behind = first + len(lengths)
         begin, end = _CONTROL_64 * first, _CONTROL_64 * behind
         return map(
@@ -126,6 +131,7 @@ class StampedBatch:
             self._controls_64[begin + 2 : end : _CONTROL_64].tolist(),
             self._controls_64[begin + 3 : end : _CONTROL_64].tolist(),
             self._controls_32[2 * begin + self._hops // 4 : 2 * end : _CONTROL_32].tolist(),
+            ends,
         )
 
     def prepare(self, first: int, behind: int) -> None:

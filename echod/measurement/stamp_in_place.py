@@ -1,7 +1,8 @@
-"""Replies of a stateless, unauthenticated reflector, written over their requests.
+"""Replies of an unauthenticated reflector, written over their requests.
 
+      0   sequence number               replaced if the reflector counts
       4   T3                            ◄── `stamp`
-     12   Error Estimate                replaced; the sequence number and the SSID stay
+     12   Error Estimate                replaced; the SSID stays
      16   T2                            ◄── the kernel's time of arrival
      24   sequence number, T1, Error Estimate of the request
      40   TTL                           ◄── the kernel's
@@ -18,21 +19,35 @@ from typing import Final
 
 from echod.in_place import Placed
 from echod.measurement.clock_quality import ClockQuality
+from echod.measurement.reflector_sessions import ReflectorSessions
 from echod.measurement.stamp import BASE
 from echod.measurement.stamp_tlvs import CLASS_OF_SERVICE, FIRST_FLAGS, ReflectorFacts, has_tlv, reflect_over
 from echod.measurement.timestamps import A_SECOND, EPOCH, error_estimate
 
 _MASK: Final = 0xFFFF_FFFF
 _COPIED: Final = 14  #: bytes of the request that the reply repeats
+_SEQUENCE: Final = struct.Struct("!I")
 _ESTIMATE: Final = struct.Struct("!H")
 _STAMP: Final = struct.Struct("!II")
 _REST: Final = struct.Struct(f"!II{_COPIED}s2xB3x")  # from T2 on
 
 
 class StampInPlace:
-    """Writes replies. `wall_clock_ns` is the clock of T3, and `quality` that of its Error Estimate."""
+    """Writes replies. `wall_clock_ns` is the clock of T3, and `quality` that of its Error Estimate.
 
-    def __init__(self, wall_clock_ns: Callable[[], int], quality: Callable[[], ClockQuality], *, is_ptp: bool) -> None:
+    `sessions` are those of a stateful reflector.
+    """
+
+    def __init__(
+        self,
+        wall_clock_ns: Callable[[], int],
+        quality: Callable[[], ClockQuality],
+        sessions: ReflectorSessions | None = None,
+        *,
+        is_ptp: bool,
+    ) -> None:
+        self.needs_ends = sessions is not None
+        self._sessions = sessions
         self._wall_clock_ns = wall_clock_ns
         self._quality = quality
         self._is_ptp = is_ptp
@@ -45,10 +60,11 @@ class StampInPlace:
 
     def write(self, data: memoryview, requests: Iterable[Placed]) -> None:
         """Write everything except T3."""
-        is_ptp = self._is_ptp
+        is_ptp, sessions = self._is_ptp, self._sessions
         synchronized, error = self._quality()
         estimate = error_estimate(error, synchronized=synchronized, is_ptp=is_ptp).word
-        for at, length, seconds, nanoseconds, hops in requests:
+        total = None
+        for at, length, seconds, nanoseconds, hops, ends in requests:
             copied = bytes(data[at : at + _COPIED])
             if is_ptp:
                 _REST.pack_into(data, at + 16, seconds & _MASK, nanoseconds, copied, hops)
@@ -56,9 +72,13 @@ class StampInPlace:
                 fraction = (nanoseconds << 32) // A_SECOND
                 _REST.pack_into(data, at + 16, seconds + EPOCH & _MASK, fraction, copied, hops)
             _ESTIMATE.pack_into(data, at + 12, estimate)
+            if sessions is not None:
+                count = sessions.receive((ends, int.from_bytes(data[at + 14 : at + 16], "big")))
+                _SEQUENCE.pack_into(data, at, count & _MASK)
+                total = count + 1
             if length > BASE and data[at + BASE] == FIRST_FLAGS:
-                sequence = int.from_bytes(copied[:4], "big")
-                reflect_over(data[at + BASE : at + length], ReflectorFacts(sequence, 0, synchronized))
+                facts = ReflectorFacts(int.from_bytes(data[at : at + 4], "big"), 0, synchronized, total, total)
+                reflect_over(data[at + BASE : at + length], facts)
 
     def stamp(self, data: memoryview, positions: Iterable[int]) -> None:
         """Write T3: the time now."""

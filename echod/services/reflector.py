@@ -116,10 +116,10 @@ class Reflector(Service):
             self._sessions.take_over_from(predecessor._sessions)
 
     def in_place(self) -> InPlaceReplies | None:
-        """The replies of the simplest mode for the fast path: without sessions, key and tokens."""
-        if self._sessions is not None or self._tokens is not None or self._format.key is not None:
+        """The replies without key and tokens, for the fast path."""
+        if self._tokens is not None or self._format.key is not None:
             return None
-        return StampInPlace(self.context.wall_clock_ns, self._quality, is_ptp=self._is_ptp)
+        return StampInPlace(self.context.wall_clock_ns, self._quality, self._sessions, is_ptp=self._is_ptp)
 
     def datagram(self, request: bytes, peer: Peer, arrival: Arrival, reply: Callable[[bytes], object]) -> None:
         """Reply to a test packet. Its receive time is the kernel's; that of the reply is taken last of all."""
@@ -140,7 +140,7 @@ class Reflector(Service):
         count = None
         sequence = packet.sequence
         if self._sessions is not None and proven:
-            count = self._sessions.receive((peer.remote, peer.local, packet.ssid))
+            count = self._sessions.receive(((peer.remote, peer.local), packet.ssid))
             sequence = count & 0xFFFF_FFFF
         synchronized, error = self._quality()
         if not proven and token is not None:

@@ -113,8 +113,7 @@ class UDPPort(DatagramPort):
             return
         peer = source.peer
         if peer is None:
-            local = Inet(self._host if source.local is None else local_text(source.local, source.name), self._port)
-            peer = source.peer = Peer(protocol.scheme, local, inet_name(source.name))
+            peer = source.peer = self._peer(source.local, source.name)
         reply = protocol.answer(datagram, peer)
         if reply is None:
             return
@@ -209,12 +208,11 @@ class UDPPort(DatagramPort):
             refusal = Refusal.SOURCE_ADDRESS  # an IPv6 packet with an IPv4-mapped source
         if not protocol.admits(datagram, host, port, refusal):
             return
-        local = Inet(self._host if arrived_at in (None, self._bound) else local_text(arrived_at, name), self._port)
 
         def set_traffic_class(traffic_class: int) -> None:
             source.append(traffic_class_message(traffic_class, ipv4=is_four(host)))
 
-        peer = Peer(protocol.scheme, local, inet_name(name), set_traffic_class=set_traffic_class)
+        peer = self._peer(arrived_at, name, set_traffic_class)
 
         def send(data: bytes) -> OSError | None:
             return self.reach(data, source, name)
@@ -224,6 +222,15 @@ class UDPPort(DatagramPort):
             protocol.handle(datagram, peer, arrival, host, name, send)
         else:
             protocol.serve(datagram, peer, arrival, host, send)
+
+    def peer_of(self, ancillary: list[tuple[int, int, bytes]], name: Any) -> Peer:
+        """The sender of a datagram, and the address that it was sent to."""
+        return self._peer(self._arrival_address(ancillary, name)[0], name)
+
+    def _peer(self, arrived_at: bytes | None, name: Any, traffic_class: Callable[[int], None] | None = None) -> Peer:
+        host = self._host if arrived_at in (None, self._bound) else local_text(arrived_at, name)
+        local = Inet(host, self._port)
+        return Peer(self.protocol.scheme, local, inet_name(name), set_traffic_class=traffic_class)
 
     def _arrival_address(
         self, ancillary: list[tuple[int, int, bytes]], name: Any

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from contextlib import ExitStack
 from unittest import mock
 
 import pytest
@@ -19,7 +20,7 @@ from echod.measurement.stamp import Answer, Request, Unauthenticated
 from echod.measurement.stamp_tlvs import class_of_service, direct_measurement, tlv
 from echod.measurement.timestamps import A_SECOND, from_ntp
 from echod.model import Context
-from echod.services.reflector import Reflector
+from echod.services.reflector import Reflector, ReflectorOptions
 from tests.fastpath.datagram_ways import RATE, SOURCES, answers, both
 
 pytestmark = pytest.mark.skipif(not syscalls.batches, reason="the fast path has no datagrams on this machine")
@@ -49,8 +50,8 @@ TURNS = st.lists(
 )
 
 
-def reflector():
-    return Reflector(context=Context(clock=lambda: 0.0, wall_clock_ns=lambda: SENT))
+def reflector(**options):
+    return Reflector(ReflectorOptions(**options), Context(clock=lambda: 0.0, wall_clock_ns=lambda: SENT))
 
 
 def without_arrival(packet: bytes) -> bytes:
@@ -59,9 +60,9 @@ def without_arrival(packet: bytes) -> bytes:
 
 
 @settings(max_examples=50)
-@given(TURNS, st.sampled_from(URLS), st.sampled_from([RATE, Rate(0, 0)]))
-def test_the_same_replies_and_refusals_in_order(turns, url, rate):
-    with both(reflector(), url, rate) as (plain, plane, clients):
+@given(TURNS, st.sampled_from(URLS), st.sampled_from([RATE, Rate(0, 0)]), st.booleans())
+def test_the_same_replies_and_refusals_in_order(turns, url, rate, stateful):
+    with both(reflector(stateful=stateful), url, rate) as (plain, plane, clients):
         assert isinstance(plane.lane, InPlaceLane)
         sent = due = 0
         for batch, pause in turns:
@@ -118,6 +119,34 @@ def test_arrival_and_hops_are_the_kernels(url, hosts):
                     assert answer.ttl == 77
                     assert before <= from_ntp(answer.received, before) <= time.time_ns()
                     assert from_ntp(answer.timestamp, SENT) == SENT
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts"), [("udp://*:0", ["127.0.0.1", "127.0.0.9", "::1"]), ("udp://[::1]:0", ["::1"])]
+)
+def test_a_session_goes_on_when_the_plain_path_serves_the_socket(url, hosts):
+    """Both paths have the same key for a flow. Two destinations at one socket are two sessions."""
+    stamp = Unauthenticated()
+    with both(reflector(stateful=True), url, Rate(0, 0)) as (_plain, plane, _), ExitStack() as stack:
+        clients = []
+        for host in hosts:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            clients.append(stack.enter_context(socket.socket(family, socket.SOCK_DGRAM)))
+            clients[-1].settimeout(10)
+            clients[-1].connect((host, plane.socket.getsockname()[1]))
+        served = 0
+        for expected in ([0, 1], [2, 3]):
+            for client in clients:
+                for _ in expected:
+                    client.send(BASE)
+                served += 2
+                plane.serve(served)
+                answers = [stamp.parse_answer(client.recv(2000)) for _ in expected]
+                assert [answer.sequence for answer in answers if answer] == expected
+            if plane.lane is not None:
+                plane.lane.release()
+                plane.lane = None
+                plane.port.startListening()
 
 
 @pytest.mark.parametrize("count", [1, AT_ONCE + 3])

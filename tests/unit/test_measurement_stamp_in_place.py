@@ -35,10 +35,13 @@ def reflector(**options):
 
 
 @settings(max_examples=150)
-@given(st.lists(st.tuples(REQUESTS, ARRIVALS), min_size=1, max_size=4), st.sampled_from(["ntp", "ptp"]))
-def test_replies_in_place_equal_those_of_the_reflector(requests, timestamps):
-    service = reflector(timestamps=timestamps)
-    replies = service.in_place()
+@given(
+    st.lists(st.tuples(REQUESTS, ARRIVALS), min_size=1, max_size=4),
+    st.sampled_from([{}, {"timestamps": "ptp"}, {"stateful": True}]),
+)
+def test_replies_in_place_equal_those_of_the_reflector(requests, options):
+    service = reflector(**options)
+    replies = reflector(**options).in_place()
     assert replies is not None
     data = bytearray()
     placed = []
@@ -50,6 +53,7 @@ def test_replies_in_place_equal_those_of_the_reflector(requests, timestamps):
             placed.append(Placed(at, len(request), seconds, nanoseconds, hops))
         else:
             assert len(request) < BASE or any(each.kind == CLASS_OF_SERVICE for each in tlvs_of(request[BASE:]))
+        placed = [each._replace(ends=(PEER.remote, PEER.local)) for each in placed]
     before = bytes(data)
     with memoryview(data) as memory:
         replies.write(memory, placed)
@@ -63,10 +67,21 @@ def test_replies_in_place_equal_those_of_the_reflector(requests, timestamps):
     assert all(data[at] == before[at] for at in range(len(data)) if at not in written)
 
 
-def test_modes_with_state_key_or_tokens_have_no_replies_in_place(tmp_path):
+def test_sessions_are_those_of_the_reflector():
+    service = reflector(stateful=True)
+    replies = service.in_place()
+    assert replies.needs_ends
+    assert not reflector().in_place().needs_ends
+    data = bytearray(BASE)
+    for expected in (0, 2):
+        replies.write(data, [Placed(0, BASE, 1, 1, 1, (PEER.remote, PEER.local))])
+        assert int.from_bytes(data[:4], "big") == expected
+        service.datagram(bytes(BASE), PEER, Arrival(), lambda data: None)
+
+
+def test_modes_with_key_or_tokens_have_no_replies_in_place(tmp_path):
     (tmp_path / "key").write_bytes(b"k" * 16)
-    assert reflector().in_place() is not None
-    for options in ({"stateful": True}, {"tokens": True}, {"key": tmp_path / "key"}):
+    for options in ({"tokens": True}, {"key": tmp_path / "key"}):
         assert reflector(**options).in_place() is None
 
 
