@@ -39,6 +39,15 @@ def test_nothing_is_said_that_was_not_found():
     assert set(percentile_figures(Times()).values()) == {None}
 
 
+def test_a_reflector_whose_replies_have_no_times_of_its_clock_is_named_only():
+    lab = Lab()
+    lab.exchange()
+    lab.session.directions = type(lab.session.directions)()
+    figures = direction_figures(lab.session, 1, GOOD)
+    assert figures.pop("service") == "reflector"
+    assert {name for name, value in figures.items() if value} <= {"server"}
+
+
 def test_percentiles_and_pacing_are_shown_on_request_or_with_100_probes():
     percentiles = "p50/p90/p95/p99/p99.9 = 1.500/1.900/1.950/1.990/1.999 ms"
     pacing = "pacing: late by 10.0/10.0/10.0 us"

@@ -423,3 +423,36 @@ def test_members_over_datagrams_have_no_proxy():
         "services.echo.listen[1]: udp://*:7: members sends without a request, and a proxy returns only replies;"
         " leave out ?proxy="
     ]
+
+
+def test_host_names_conflict_only_if_they_are_equal():
+    """A name may have any address; a start resolves it, and checks again."""
+    build(services(a=["tcp://one.example:7"], b=["tcp://other.example:7"], c=["tcp://127.0.0.1:7"]))
+    build(services(a=["tcp://*:7"], b=["tcp://one.example:7"]))
+    assert errors(services(a=["tcp://one.example:7"], b=["tcp://one.example:7"])) == [
+        "services.b.listen[0]: tcp://one.example:7 is already configured in /etc/a.toml: services.a.listen[0]"
+    ]
+
+
+def test_faults_of_a_service_are_built():
+    written = {"services": {"echo": {"listen": ["tcp://127.0.0.1:7"], "faults": {"delay": "1s"}}}}
+    assert build(written).services[0].faults.delay is not None
+    written["services"]["echo"]["faults"] = {"delay": 1}
+    assert [error.partition(" ")[0] for error in errors(written)] == ["services.echo.faults.delay:"]
+
+
+def test_a_kind_that_cannot_check_its_options_is_an_error():
+    class Broken(Echo):
+        kind = "broken"
+
+        @classmethod
+        def configuration_errors(cls, options):
+            raise RuntimeError("a bug")
+
+    reading = Reading({"broken": Broken}, [])
+    found = reading.root([(A, {"services": {"broken": {"listen": ["tcp://127.0.0.1:7"]}}})])
+    with pytest.raises(ConfigurationError) as caught:
+        Building(reading, found, ()).configuration([A])
+    assert [str(error) for error in caught.value.errors] == [
+        "/etc/a.toml: services.broken: kind broken cannot check its options: RuntimeError: a bug"
+    ]

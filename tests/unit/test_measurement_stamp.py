@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from echod.measurement.stamp import (
     AUTHENTICATED_BASE,
     BASE,
-    TWAMP_LIGHT_REPLY,
+    REPLY_WITHOUT_TTL,
     TWAMP_LIGHT_REQUEST,
     Answer,
     Authenticated,
@@ -87,7 +87,7 @@ def test_packets_survive_both_modes_with_anything_behind_them(request, answer, r
 def test_any_bytes_are_a_packet_or_none(data):
     request, answer = (Unauthenticated().parse_request(data), Unauthenticated().parse_answer(data))
     assert (request is None) == (len(data) < TWAMP_LIGHT_REQUEST)
-    assert (answer is None) == (len(data) < TWAMP_LIGHT_REPLY)
+    assert (answer is None) == (len(data) < REPLY_WITHOUT_TTL)
     assert Authenticated(KEY).parse_request(data) is None
     assert Authenticated(KEY).parse_answer(data) is None
 

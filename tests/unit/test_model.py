@@ -70,6 +70,9 @@ class Services(SynchronousTestCase):
     def test_a_kind_lets_clients_choose_no_faults_unless_it_says_so(self) -> None:
         self.assertIsNone(Service().chosen_faults("tls", "delay-1s.echo.example"))
 
+    def test_a_kind_writes_no_reply_over_its_request_unless_it_says_so(self) -> None:
+        self.assertIsNone(Service().in_place())
+
     def test_a_service_has_default_options_and_context(self) -> None:
         service = Mute()
         self.assertEqual(service.options, NoOptions())

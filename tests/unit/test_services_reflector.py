@@ -10,6 +10,7 @@ from echod.measurement.stamp import BASE, Answer, Authenticated, Request, Unauth
 from echod.measurement.stamp_tlvs import (
     TOKEN,
     answered_tlvs,
+    class_of_service,
     counters_of,
     direct_measurement,
     hmac_tlv,
@@ -123,6 +124,17 @@ def test_any_datagram_gets_a_reply_of_its_size_or_the_base_packet(data, stateful
     answer = ask(service(stateful=stateful), data)
     assert (answer is None) == (len(data) < 14)
     assert answer is None or len(answer) == max(len(data), BASE)
+
+
+def test_a_reply_is_sent_with_the_requested_dscp_if_that_is_permitted():
+    """RFC 8972 4.4: otherwise with that of the request."""
+    classes = []
+    peer = Peer("udp", HERE, Inet("192.0.2.7", 40_000), set_traffic_class=classes.append)
+    arrival = Arrival(ttl=61, traffic_class=10 << 2, received_ns=NOW)
+    for dscp in (20, 63):
+        ask(service(largest_dscp=46), Unauthenticated().request(REQUEST) + class_of_service(dscp), peer, arrival)
+    ask(service(largest_dscp=46), Unauthenticated().request(REQUEST) + tlv(1, b"padding"), peer, arrival)
+    assert classes == [20 << 2, 10 << 2]
 
 
 def test_padding_is_copied():
