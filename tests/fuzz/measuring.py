@@ -11,10 +11,11 @@ from echod.client.direction_loss import DirectionLoss
 from echod.client.probe_ledger import ProbeLedger, ProbeResult
 from echod.client.stamp_probe import StampProbes
 from echod.client.stamp_session import StampSession
+from echod.in_place import Placed
 from echod.measurement.clock_quality import CachedClockQuality, ClockQuality
 from echod.measurement.stamp import AUTHENTICATED_BASE, BASE, Authenticated, Request, Unauthenticated
 from echod.measurement.stamp_tlvs import hmac_tlv
-from echod.model import Arrival, Context, Peer
+from echod.model import Arrival, Context, End, Peer
 from echod.services.reflector import Reflector, ReflectorOptions
 from echod.services.sockperf import Sockperf
 from echod.services.udpechoplus import UDPEchoPlus
@@ -24,6 +25,7 @@ from tests.fuzz.target import Attempt, Target
 
 KEY: Final = b"sixteen or more bytes"
 PEER: Final = Peer("udp", Inet("127.0.0.1", 862), Inet("127.0.0.1", 40_000))
+STREAM: Final = Peer("tcp", Inet("127.0.0.1", 862), Inet("127.0.0.1", 40_000))
 _TLVS: Final = (
     b"\x80\x01\x00\x04abcd",
     b"\x80\x03\x00\x04\0\0\0\0",
@@ -44,6 +46,7 @@ def _reflectors() -> Attempt:
         for key in (None, Path(file.name))
         for timestamps in ("ntp", "ptp")
     ]
+    twins = {service: Reflector(service.options, context) for service in services}
     Path(file.name).unlink()
 
     def attempt(data: bytes) -> bool:
@@ -63,6 +66,7 @@ def _reflectors() -> Attempt:
         replies: list[bytes] = []
         service.datagram(request, PEER, arrival, replies.append)
         assert len(replies) <= 1
+        assert _by_twin(twins[service], request, arrival) == replies
         if not replies:
             assert not what
             return False
@@ -74,6 +78,24 @@ def _reflectors() -> Attempt:
     return attempt
 
 
+def _by_twin(service: Reflector, request: bytes, arrival: Arrival) -> list[bytes]:
+    """The reply of an equal reflector, written over the request if that is possible."""
+    replies = service.in_place()
+    data = bytearray(request)
+    if replies is None or not replies.fits(memoryview(data), 0, len(data)):
+        came: list[bytes] = []
+        service.datagram(request, PEER, arrival, came.append)
+        return came
+    assert arrival.received_ns is not None
+    assert arrival.ttl is not None
+    seconds, nanoseconds = divmod(arrival.received_ns, 10**9)
+    placed = Placed(0, len(data), seconds, nanoseconds, arrival.ttl, (PEER.remote, PEER.local))
+    with memoryview(data) as memory:
+        replies.write(memory, [placed])
+        replies.stamp(memory, [0])
+    return [bytes(data)]
+
+
 def _small_servers() -> Attempt:
     services = (UDPEchoPlus(), Sockperf())
 
@@ -82,6 +104,14 @@ def _small_servers() -> Attempt:
         for service in services:
             service.datagram(data, PEER, Arrival(), replies.append)
         assert all(len(reply) == len(data) for reply in replies)
+        draw, session = Draw(data), Sockperf().session(STREAM, lambda _: None)
+        sent = came = 0
+        while draw and (piece := draw.piece()):
+            reply = session.received(piece)
+            sent, came = sent + len(piece), came + len(reply.data or b"")
+            assert came <= sent
+            if reply.end is not End.NOTHING:
+                break
         return len(replies) == len(services)
 
     return attempt
