@@ -112,11 +112,6 @@ def taken(*holders: Holder, host: str = "127.0.0.1") -> dict[str, Any]:
     ids=["process", "unit", "systemd"],
 )
 def test_a_taken_port_names_the_process(holder, command, tmp_path):
-    if holder.pid == 1:  # beside an ordinary process: systemd alone may keep the sockets of echod
-        holders: tuple[Holder, ...] = (holder, Holder(31, "socat"))
-        one, *_ = found(tmp_path, ECHO, **taken(*holders))
-        assert "socat" in one.found
-        return
     one, *_ = found(tmp_path, ECHO, **taken(holder))
     assert (one.severity, one.check, one.what) == ("error", "ports", "tcp://127.0.0.1:7007: taken")
     assert f"process {holder.pid} ({holder.command})" in one.found
@@ -175,9 +170,26 @@ def test_the_packaged_daemon_is_started_by_its_unit(tmp_path):
     assert one.command == "systemctl start echod"
 
 
+def test_a_folder_of_two_sockets_is_reported_once(tmp_path):
+    text = ECHO.replace('"tcp:', '"unix:///run/x/echo.sock", "tcp:')
+    folders = dict.fromkeys(("/run/x/admin.sock", "/run/x/echo.sock"), Folder(False, writable=False))
+    assert only(tmp_path, text, folders=folders).check == "unix-folders"
+
+
 def test_a_folder_that_the_daemon_makes(tmp_path):
     made = {"/run/x/admin.sock": Folder(False, writable=False, is_made=True)}
     assert found(tmp_path, ECHO, folders=made) == []
+
+
+def test_an_address_that_cannot_be_bound_for_another_reason(tmp_path):
+    one = only(tmp_path, ECHO, bind_errors={"tcp://127.0.0.1:7007": errno.EPERM})
+    assert (one.severity, one.found) == ("error", "operation not permitted (EPERM)")
+
+
+def test_without_a_file_no_drop_in_is_suggested(tmp_path):
+    configuration = replace(configured(tmp_path, ECHO), sources=())
+    [one] = findings(configuration, replace(ORDINARY, status=status(), memory=1 << 20))
+    assert (one.check, one.command) == ("memory", "")
 
 
 def test_a_missing_address_and_a_missing_interface(tmp_path):
@@ -212,7 +224,7 @@ def test_a_port_of_the_ephemeral_range_is_reserved(tmp_path):
     text = ECHO.replace("7007", "40000")
     one = only(tmp_path, text, sysctls={**SYSCTLS, "net.ipv4.ip_local_reserved_ports": "8080,9000-9010"})
     assert one.command == "sysctl -w net.ipv4.ip_local_reserved_ports=8080,9000-9010,40000"
-    assert found(tmp_path, text, sysctls={**SYSCTLS, "net.ipv4.ip_local_reserved_ports": "39999-40001"}) == []
+    assert found(tmp_path, text, sysctls={**SYSCTLS, "net.ipv4.ip_local_reserved_ports": "8080,39999-40001"}) == []
 
 
 @pytest.mark.parametrize(
@@ -383,6 +395,9 @@ def test_refusals_name_the_key_that_decides(tmp_path):
     assert one.needed == "services.echo.limits.per-client above 1000, if you know these clients"
     assert "'[services.echo.limits]' 'per-client = 2000'" in one.command
     assert found(tmp_path, ECHO, status=after, later=after) == []
+    unix = status(services=[listener({"nameless": 1}, "unix-dgram:///run/x/echo.dgram")])
+    one = only(tmp_path, ECHO, status=status(services=[listener({}, "unix-dgram:///run/x/echo.dgram")]), later=unix)
+    assert (one.severity, one.needed, one.command) == ("notice", "", "")
     denied = status(services=[listener({"denied": 1})])
     one = only(tmp_path, ECHO, status=status(), later=denied)
     assert (one.severity, one.needed) == ("notice", "a change of services.echo.allow, if you know these clients")
@@ -418,6 +433,12 @@ def test_a_flood_is_not_cured_by_a_higher_limit(tmp_path):
     assert "udp dst port 7007" in one.command
     one = only(tmp_path, UDP + ADMIN, status=before, later=before, sockets=sockets)
     assert (one.check, one.severity) == ("dropped", "warning")
+
+
+def test_a_flood_of_a_unix_socket_has_no_command(tmp_path):
+    unix = "unix-dgram:///run/x/echo.dgram"
+    before, after = (status(services=[listener({"repeat": count}, unix)]) for count in (0, 9))
+    assert only(tmp_path, ECHO, status=before, later=after).command == ""
 
 
 def test_connections_near_their_limit(tmp_path):

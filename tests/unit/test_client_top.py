@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from wcwidth import wcswidth
 
@@ -167,6 +169,18 @@ def test_bars_are_drawn_if_they_fit(columns, has_bars):
     assert (HISTORY in lines[2]) == has_bars
     assert ("█" in lines[3]) == has_bars
     assert max(map(wcswidth, lines)) <= columns
+
+
+def test_bars_are_left_out_if_the_terminal_cannot_encode_them(monkeypatch):
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
+    assert not any(HISTORY in line or "█" in line for line in lines_of(STATUS, 200, rows=history()))
+
+
+def test_a_very_narrow_terminal_cuts_the_name_of_a_service():
+    rows = Rates().rows({("a-name-of-a-service" * 2,): listeners(STATUS)["echo", "tcp://[2001:db8::1234]:10007"]}, 1.0)
+    _heading, row = lines_of(STATUS, 30, view="services", rows=rows)[2:]
+    assert len(row) <= 30
+    assert "…" in row
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])

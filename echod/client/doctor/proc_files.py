@@ -45,7 +45,7 @@ def _host(text: str) -> str:
 
 
 def counter_pairs(text: str) -> dict[str, int]:
-    """The counters of /proc/net/snmp or netstat, as `Udp.RcvbufErrors`: lines of names, each before its values."""
+    """The counters of /proc/net/netstat, as `TcpExt.ListenOverflows`: lines of names, each before its values."""
     found = {}
     lines = text.splitlines()
     for names, values in zip(lines[::2], lines[1::2], strict=False):
@@ -53,11 +53,6 @@ def counter_pairs(text: str) -> dict[str, int]:
         for key, value in zip(keys, values.split()[1:], strict=False):
             found[f"{group.rstrip(':')}.{key}"] = int(value)
     return found
-
-
-def counters_of_ipv6(text: str) -> dict[str, int]:
-    """The counters of /proc/net/snmp6 about UDP, as `Udp6.RcvbufErrors`."""
-    return {f"Udp6.{name}": int(value) for name, value in re.findall(r"(?m)^Udp6(\w+)\s+(\d+)$", text)}
 
 
 def softnet_drops(text: str) -> int:

@@ -105,8 +105,7 @@ def _sysctl(name: str) -> str:
 
 def _counters() -> dict[str, int]:
     """The counters of dropped packets."""
-    found = proc_files.counter_pairs(_text("/proc/net/snmp")) | proc_files.counter_pairs(_text("/proc/net/netstat"))
-    found |= proc_files.counters_of_ipv6(_text("/proc/net/snmp6"))
+    found = proc_files.counter_pairs(_text("/proc/net/netstat"))
     found["softnet.dropped"] = proc_files.softnet_drops(_text("/proc/net/softnet_stat"))
     found["conntrack.drop"] = proc_files.conntrack_drops(_text("/proc/net/stat/nf_conntrack"))
     count = _sysctl("net.netfilter.nf_conntrack_count")
