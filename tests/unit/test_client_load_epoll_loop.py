@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import socket
+import weakref
 from collections.abc import Iterator
 from select import EPOLLIN
 from typing import Any
@@ -59,6 +60,25 @@ def test_timers_are_called_in_their_order_unless_they_are_cancelled(loop: EpollL
     loop.run()
     assert called == ["first", "second", "last"]
     assert not moved.active()
+
+
+def test_cancelled_timers_release_what_they_would_call(loop: EpollLoop) -> None:
+    class Stack:
+        """Stands for the levels of a connection."""
+
+    kept = weakref.WeakSet[Stack]()
+    called: list[str] = []
+    for number in range(10_000):
+        kept.add(stack := Stack())
+        loop.callLater(10, lambda held: None, stack).cancel()
+        del stack
+        if number % 1000 == 0:
+            loop.callLater(0.001 * number / 1000, called.append, str(number))
+        assert len(loop._timers) < 3_000
+    assert len(kept) == 0
+    loop.callLater(0.02, loop.stop)
+    loop.run()
+    assert called == [str(number) for number in range(0, 10_000, 1000)]
 
 
 def test_a_call_that_begins_a_schedule_is_followed_by_a_tick_and_not_by_a_wait(loop: EpollLoop) -> None:

@@ -32,7 +32,7 @@ def test_planned_times_do_not_depend_on_when_messages_are_sent(rate: float, paus
     for pause in pauses:
         now += pause
         if (due := min(pace.due(now), 1000)) > 0:
-            times += pace.issue(due, now)
+            times += pace.issue(due)
     assert times == [BEGIN + round(number * SECOND / rate) for number in range(len(times))]
     assert all(time <= now + 1 for time in times)
 
@@ -40,27 +40,25 @@ def test_planned_times_do_not_depend_on_when_messages_are_sent(rate: float, paus
 def test_a_stop_of_the_sender_is_made_up_for_with_the_planned_times() -> None:
     pace = begun(1000)
     assert pace.due(BEGIN) == 1
-    pace.issue(1, BEGIN)
+    pace.issue(1)
     late = BEGIN + SECOND // 10
     assert pace.due(late) == 100
-    assert [late - planned for planned in pace.issue(100, late)] == [
-        step * SECOND // 1000 for step in range(99, -1, -1)
-    ]
+    assert [late - planned for planned in pace.issue(100)] == [step * SECOND // 1000 for step in range(99, -1, -1)]
 
 
 def test_a_closed_loop_counts_from_the_time_of_sending() -> None:
-    pace = begun(None, count=5)
-    assert pace.due(BEGIN) == 5
-    assert pace.issue(3, 77) == [77, 77, 77]
-    assert (pace.due(BEGIN), pace.unsent(BEGIN), pace.next(BEGIN)) == (2, 0, math.inf)
-    pace.issue(2, 78)
+    pace = begun(None, count=5, seconds=10)
+    assert pace.take(3, 77) == [77, 77, 77]
+    assert (pace.take(0, 78), pace.unsent(BEGIN), pace.next(BEGIN)) == ([], 0, math.inf)
+    assert pace.take(3, 78) == [78, 78]
     assert pace.over(BEGIN)
-    assert pace.due(BEGIN) == 0
+    assert pace.take(3, 79) == []
+    assert begun(None, seconds=1).take(3, BEGIN + SECOND) == []
 
 
 def test_the_end_of_the_time_ends_sending_and_the_rest_is_reported() -> None:
     pace = begun(1000, seconds=2)
-    pace.issue(1500, BEGIN)
+    pace.issue(1500)
     assert not pace.over(BEGIN + 2 * SECOND - 1)
     assert pace.over(BEGIN + 2 * SECOND)
     assert pace.due(BEGIN + 3 * SECOND) == pace.unsent(BEGIN + 3 * SECOND) == 500
@@ -71,23 +69,17 @@ def test_a_count_bounds_what_is_due_and_what_is_unsent() -> None:
     pace = begun(1000, count=10, seconds=2)
     assert pace.due(BEGIN + SECOND) == 10
     assert pace.unsent(BEGIN + SECOND) == 10
-    pace.issue(10, BEGIN)
+    pace.issue(10)
     assert (pace.over(BEGIN), pace.next(BEGIN)) == (True, math.inf)
 
 
 def test_no_message_is_planned_for_the_end() -> None:
     pace = begun(1, seconds=2)
-    pace.issue(1, BEGIN)
+    pace.issue(1)
     assert pace.next(BEGIN) == BEGIN + SECOND
-    pace.issue(1, BEGIN)
+    pace.issue(1)
     assert pace.next(BEGIN) == math.inf
     assert pace.unsent(BEGIN + 9 * SECOND) == 0
-
-
-def test_after_a_stop_nothing_is_due() -> None:
-    pace = begun(None)
-    pace.stop()
-    assert (pace.over(BEGIN), pace.due(BEGIN), pace.unsent(BEGIN)) == (True, 0, 0)
 
 
 def test_pauses_double_up_to_a_second_and_begin_again_after_a_success() -> None:

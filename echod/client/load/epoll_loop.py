@@ -30,6 +30,7 @@ A_ROUND: Final = 64  #: sockets served before timers and the schedule are looked
 WAKING: Final = 100_000
 """Nanoseconds before a planned time that the loop does not sleep any more: the kernel takes up to that long to wake a
 process."""
+CANCELLED: Final = 1024  #: timers that are cancelled before their entries are removed
 STUCK: Final = 0.5  #: seconds after which a repeated signal ends the program, if the first one is not handled yet
 _HANG_UP: Final = EPOLLHUP | EPOLLERR
 
@@ -51,18 +52,29 @@ class Timer:
         self._loop.schedule(perf_counter_ns() + round(seconds * SECOND), self, self._turn)
 
     def cancel(self) -> None:
-        """Do not call."""
-        self._pending = False
+        """Do not call, and release what would have been called."""
+        if self._pending:
+            self._pending = False
+            self._call, self._arguments = _nothing, ()
+            self._loop.forget_timer()
 
     def active(self) -> bool:
         """Whether the call will happen."""
         return self._pending
 
+    def is_due_in(self, turn: int) -> bool:
+        """Whether the entry `turn` of the heap is the valid one."""
+        return self._pending and turn == self._turn
+
     def fire(self, turn: int) -> None:
         """The time of the entry `turn` has come."""
-        if self._pending and turn == self._turn:
+        if self.is_due_in(turn):
             self._pending = False
             self._call(*self._arguments)
+
+
+def _nothing(*_arguments: object) -> None:
+    """The call of a timer that was cancelled."""
 
 
 class EpollLoop:
@@ -78,6 +90,7 @@ class EpollLoop:
         self._sockets: dict[int, Watched] = {}
         self._soon: list[Callable[[], object]] = []
         self._timers: list[tuple[int, int, Timer, int]] = []
+        self._cancelled = 0  # timers, since entries were removed
         self._count = 0  # of timers, so that two with the same time are not compared
         self._running = False
         self._signals: dict[int, Callable[[], object]] = {}
@@ -134,6 +147,18 @@ class EpollLoop:
         self._count += 1
         heapq.heappush(self._timers, (when, self._count, timer, turn))
 
+    def forget_timer(self) -> None:
+        """Count a timer that was cancelled. When most are, their entries are removed from the heap.
+
+        A handshake cancels the timer of its deadline. With a connection for each message, its entries would stay for
+        ten seconds.
+        """
+        self._cancelled += 1
+        if self._cancelled > max(CANCELLED, len(self._timers) // 2):
+            self._timers = [entry for entry in self._timers if entry[2].is_due_in(entry[3])]
+            heapq.heapify(self._timers)
+            self._cancelled = 0
+
     # the loop
 
     def on_signal(self, number: int, call: Callable[[], object]) -> None:
@@ -184,9 +209,8 @@ class EpollLoop:
             os.close(descriptor)
 
     def _run_timers(self, now: int) -> None:
-        timers = self._timers
-        while timers and timers[0][0] <= now:
-            _, _, timer, turn = heapq.heappop(timers)
+        while self._timers and self._timers[0][0] <= now:
+            _, _, timer, turn = heapq.heappop(self._timers)
             timer.fire(turn)
 
     @property

@@ -85,6 +85,7 @@ class LoadRun:
         self._unopened: deque[Any] = deque()
         self._tried: set[int] = set()  # numbers of flows that were opened, or have failed
         self._last_failure = ""
+        self._sends = False  # warming or measuring
         self.reached = False  #: the service has accepted a connection, or replied
         self._begun = self._last = self._end = 0  # of this phase: its begin, the last reply, the end of sending
         self._usage = Usage(0, 0)
@@ -95,11 +96,6 @@ class LoadRun:
         self._unopened.extend(self.flows)
         self._open_next()  # one alone: it finds the address that replies
         self._loop.callLater(self._sweep_interval, self._sweep)
-
-    def stop(self) -> None:
-        """Send nothing more, and end when each message has its fate."""
-        self._pace.stop()
-        self._measured.stop()
 
     def interrupt(self) -> None:
         """End now. Messages without a reply are awaited, not lost."""
@@ -182,7 +178,7 @@ class LoadRun:
 
     def tick(self, now: int) -> float:
         """Send the messages that are due. Returns the time of the next call that is needed."""
-        if self.phase not in (Phase.WARMING, Phase.MEASURING):
+        if not self._sends:
             return math.inf
         pace = self._pace
         if self._end or (pace.rate is None and pace.over(now)):
@@ -207,23 +203,22 @@ class LoadRun:
         return pace.end if self._blocked else min(pace.end, pace.next(now))
 
     def _send(self, flow: Any, count: int, now: int) -> None:
-        times = self._pace.issue(count, now)
-        if self._pace.rate is not None:
-            record, freed = self.counts.lateness.record, self._freed
-            for planned in times:
-                if planned >= freed:
-                    record(now - planned)
+        """Send messages of an open loop that are due."""
+        times = self._pace.issue(count)
+        record, freed = self.counts.lateness.record, self._freed
+        for planned in times:
+            if planned >= freed:
+                record(now - planned)
         flow.issue(times, now)
 
     def _fill(self, flow: Any, now: int | None = None) -> None:
         """Give a flow all messages that it has room for; in an open loop, `tick` does that."""
-        if self.phase not in (Phase.WARMING, Phase.MEASURING):
+        if not self._sends:
             return
         now = perf_counter_ns() if now is None else now
         if self._pace.rate is None:
-            count = min(flow.room, self._pace.due(now))
-            if count > 0:
-                self._send(flow, count, now)
+            if times := self._pace.take(flow.room, now):
+                flow.issue(times, now)
         elif flow.number not in self._queued and flow.room > 0:
             self._queued.add(flow.number)
             self._free.append(flow)
@@ -245,6 +240,7 @@ class LoadRun:
     def _begin(self) -> None:
         if self.phase is Phase.OPENING:
             self._begun_to_send()
+        self._sends = True
         self.phase = Phase.WARMING if self._warms else Phase.MEASURING
         if not self._warms:
             self._pace = self._measured
@@ -285,6 +281,7 @@ class LoadRun:
             self.unsent = self._pace.unsent(now)
 
     def _leave(self) -> None:
+        self._sends = False
         self.phase = Phase.LEAVING
         for flow in self.flows:
             flow.leave()
@@ -300,6 +297,7 @@ class LoadRun:
     def _finish(self) -> None:
         if self.phase is not Phase.OVER:
             self._measure(perf_counter_ns())
+            self._sends = False
             self.phase = Phase.OVER
             self._over()
 

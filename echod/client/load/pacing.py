@@ -25,20 +25,12 @@ class Pace:
         self._duration = math.inf if seconds is None else round(seconds * SECOND)
         self.issued = 0
         self._begun = 0
-        self._stopped = False
+        self.end = math.inf  #: the time at which sending ends; infinite without one
 
     def begin(self, now: int) -> None:
         """Start: the first message is planned for now."""
         self._begun = now
-
-    def stop(self) -> None:
-        """Send nothing more."""
-        self._stopped = True
-
-    @property
-    def end(self) -> float:
-        """The time at which sending ends; infinite without one."""
-        return self._begun + self._duration
+        self.end = now + self._duration
 
     def planned(self, number: int) -> int:
         """The planned time of a message, by its number from 0, in an open loop."""
@@ -46,19 +38,30 @@ class Pace:
         return self._begun + round(number * SECOND / self.rate)
 
     def due(self, now: int) -> int:
-        """How many messages may be sent now; in an open loop, after the end also those that were planned before it."""
+        """In an open loop, how many messages are due; after the end those that were planned before it, too."""
         if self.rate is None:
-            return 0 if self.over(now) else int(min(self._count - self.issued, 2**31))
-        if self._stopped:
             return 0
         if now >= self.end:
             return self.unsent(now)
         passed = math.floor((now - self._begun) * self.rate / SECOND) + 1
         return int(max(0, min(self._count, passed) - self.issued))
 
+    def issue(self, count: int) -> list[int]:
+        """In an open loop, the planned times of the next `count` messages."""
+        first, self.issued = self.issued, self.issued + count
+        return [self.planned(number) for number in range(first, first + count)]
+
+    def take(self, room: int, now: int) -> list[int]:
+        """In a closed loop, the times of the messages that are sent now; `room` is how many can be."""
+        if now >= self.end or room <= 0:
+            return []
+        count = room if self.issued + room <= self._count else int(self._count - self.issued)
+        self.issued += count
+        return [now] * count
+
     def over(self, now: int) -> bool:
         """Whether nothing more is sent."""
-        return self._stopped or self.issued >= self._count or now >= self.end
+        return self.issued >= self._count or now >= self.end
 
     def share(self, now: int) -> float:
         """The share of the count or of the time that is over (0–1), the larger of both."""
@@ -66,17 +69,10 @@ class Pace:
 
     def unsent(self, now: int) -> int:
         """Messages that were planned for a time before the end, and were not sent; 0 in a closed loop."""
-        if self.rate is None or self._stopped:
+        if self.rate is None:
             return 0
         most = math.ceil(min(self._duration, now - self._begun) * self.rate / SECOND)
         return int(max(0, min(self._count, most) - self.issued))
-
-    def issue(self, count: int, now: int) -> list[int]:
-        """The times from which the latencies of the next `count` messages are counted."""
-        first, self.issued = self.issued, self.issued + count
-        if self.rate is None:
-            return [now] * count
-        return [self.planned(number) for number in range(first, first + count)]
 
     def next(self, now: int) -> float:
         """The time of the next message of an open loop; infinite if none follows."""
