@@ -48,3 +48,13 @@ def test_values_are_shown_below_the_pointer(browser, plotted):
         )
         page.wait_for("/ms|µs/.test(document.querySelectorAll('.u-legend')[0].textContent)")
         page.wait_for("/%.*(ms|µs)/.test(document.querySelectorAll('.u-legend')[1].textContent)")
+
+
+def test_a_page_without_replies_says_so(browser, tmp_path):
+    file = tmp_path / "times.html"
+    with Daemon('[services.discard]\nlisten = ["udp://127.0.0.1:0"]') as daemon:
+        url = daemon.url("discard", "udp")
+        run(*ECHOCTL, "ping", "-q", "-c", "2", "-i", "10ms", "-W", "100ms", "--plot", str(file), url)
+    with browser.page(file.as_uri()) as page:
+        page.wait_for("document.querySelectorAll('.uplot canvas').length === 1")
+        assert page.text("#distribution") == "no reply"

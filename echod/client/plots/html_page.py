@@ -90,6 +90,7 @@ def _content(data: PlotData) -> dict[str, Any]:
             column.append(value)
     return {
         "unit": UNITS.get(unit, unit),
+        "span": data.span / SECONDS[unit],
         "time": columns,
         "range": [latency.low, latency.high],
         "ticks": latency.ticks,

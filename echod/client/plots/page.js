@@ -57,9 +57,15 @@
     chart.ctx.restore();
   };
 
+  // All of the measurement, or the part that was selected with the pointer.
+  const window = (chart, low, high) => {
+    const times = chart.data[0];
+    return !times.length || (low <= times[0] && high >= times[times.length - 1]) ? [0, data.span] : [low, high];
+  };
+
   const several = data.time[0].length <= 150;
   draw("time", {
-    scales: { x: { time: false, range: (chart, low, high) => (low === high ? [low - 0.5, high + 0.5] : [low, high]) }, y: latencyScale() },
+    scales: { x: { time: false, range: window }, y: latencyScale() },
     axes: [axis({ label: "time since the start (" + data.unit + ")" }), latencyAxis()],
     series: [
       { label: "time (" + data.unit + ")", value: (chart, value) => (value == null ? "–" : String(Number(value.toFixed(3)))) },
@@ -87,6 +93,8 @@
       ],
       cursor: { drag: { x: false, y: false } },
     }, data.distribution);
+  } else {
+    document.getElementById("distribution").textContent = "no reply";
   }
 
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach((chart) => chart.redraw()));
