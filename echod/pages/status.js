@@ -11,6 +11,7 @@ const time = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit",
 const KEPT = 300; // seconds of the charts
 const RECENT = 60; // seconds in which a refusal is a problem
 const EVENTS = 200; // lines of the list of events
+const SEEN = 2_000; // identifiers of events: the daemon keeps half as many
 const EXPIRING = 21; // days left of a certificate that is a problem
 const HIDDEN = 30_000; // milliseconds after which a hidden page closes its stream: browsers have six for each host
 const STEPS = [...Array(50).keys()].map((power) => 2 ** power); // distances of the lines of a chart
@@ -186,8 +187,10 @@ function problems() {
 
 function showProblems() {
   const found = problems();
-  byId("healthy").hidden = found.length > 0;
-  byId("healthy").textContent = words.healthy;
+  // A screen reader announces how many there are. Their figures change every second.
+  byId("healthy").className = found.length ? "aloud" : "";
+  const summary = found.length ? worded("problem_count", { count: found.length }) : words.healthy;
+  if (byId("healthy").textContent !== summary) byId("healthy").textContent = summary;
   replace(byId("problems"), ...found.map(([severity, text]) => element("li", severity, text)));
 }
 
@@ -455,7 +458,7 @@ class Stream {
   constructor() {
     this.source = null;
     this.timer = 0;
-    this.last = "";
+    this.seen = new Set(); // of events: a stream that is opened again begins with those that it had
     document.addEventListener("visibilitychange", () => {
       clearTimeout(this.timer);
       if (document.hidden) this.timer = setTimeout(() => this.close(), HIDDEN);
@@ -485,8 +488,9 @@ class Stream {
       dropped += JSON.parse(message.data).dropped;
     });
     this.source.addEventListener("message", (message) => {
-      if (message.lastEventId && message.lastEventId === this.last) return;
-      this.last = message.lastEventId;
+      if (this.seen.has(message.lastEventId)) return;
+      this.seen.add(message.lastEventId);
+      if (this.seen.size > SEEN) this.seen.delete(this.seen.values().next().value);
       showEvent(JSON.parse(message.data));
     });
     this.source.addEventListener("error", () => {

@@ -27,7 +27,7 @@ class KeptEvent:
     identifier: str
     at: float  #: of a monotonic clock, in seconds
     name: str
-    service: str  #: the services that it names, separated by commas; "" for the daemon as a whole
+    services: tuple[str, ...]  #: the services that it names; none for the daemon as a whole
     data: bytes
 
 
@@ -43,7 +43,7 @@ class Selection:
         """Whether an event is selected."""
         return (
             (self.names is None or event.name in self.names)
-            and (self.service is None or self.service in event.service.split(", "))
+            and (self.service is None or self.service in event.services)
             and CATALOGUE[event.name].severity.at_least(self.severity)
         )
 
@@ -79,9 +79,10 @@ class RecentEvents:
             if suppressed := self._limit.take_one(what):
                 more = {"suppressed": suppressed}
         self._number += 1
-        service = str(fields.get("service") or fields.get("services") or "")
+        named = tuple(str(fields["services"]).split(", ")) if "services" in fields else ()
+        services = (str(fields["service"]),) if "service" in fields else named
         data = record(kind.severity, message(name, fields), {"event": name, **fields, **more}).encode()
-        event = KeptEvent(f"{self._start}-{self._number}", self._clock(), name, service, data)
+        event = KeptEvent(f"{self._start}-{self._number}", self._clock(), name, services, data)
         if kind.severity is not Severity.DEBUG:
             self._keep(event)
         for follower, selection in tuple(self._followers.items()):

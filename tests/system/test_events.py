@@ -166,6 +166,17 @@ def test_a_refused_reload_is_an_error_for_a_browser_too(daemon: Daemon) -> None:
     assert events(daemon, "--severity", "error")[-1] == refused
 
 
+def test_a_step_of_a_script_is_told_once(daemon: Daemon) -> None:
+    """With workers, each process has a replica of the script."""
+    script = daemon.dir / "script.toml"
+    script.write_text('[[step]]\nfor = "200ms"\ndelay = "1ms"\n', "utf-8")
+    words = ("--script", str(script), "--admin", f"unix://{daemon.dir}/admin.sock")
+    assert run(*ECHOCTL, "faults", "echo", *words).returncode == 0
+    daemon.stderr.wait_for("the end of the script")
+    causes = [checked(event)["by"] for event in events(daemon, "--name", "faults.changed")]
+    assert sorted(causes) == ["step 1 of the script", "the administrator", "the end of the script"]
+
+
 def test_wrong_words_are_one_line(daemon: Daemon) -> None:
     for words, said in (
         (("--name", "\x1b*"), rb'"\x1b*" matches no event; expected a name such as daemon.reloaded'),

@@ -65,6 +65,9 @@ def test_events_are_selected_by_name_service_severity_and_age():
     assert made.names(Selection(severity=Severity.ERROR)) == ["daemon.refused"]
     assert made.names(seconds=9.0) == ["daemon.refused"]
     assert len(made.names(seconds=10.0)) == 4
+    made.recent.event("listener.opened", {**WHERE, "service": "a, b"})
+    assert made.names(Selection(service="a, b")) == ["listener.opened"]
+    assert made.names(Selection(service="a")) == []
 
 
 def test_a_client_continues_after_its_last_event():
