@@ -16,6 +16,7 @@ from echod.config.settings import Configuration
 from echod.daemon.bind import BoundSocket
 from echod.escaping import system_error
 from echod.transports.multicast import is_group
+from echod.transports.reuseport_group import gather, spread
 from echod.transports.udp import UDP
 from echod.transports.url_path_port import SharedSocket
 
@@ -30,7 +31,9 @@ def unshareable(configuration: Configuration) -> list[str]:
     errors = [f"{address.label}: {text}" for listen in listens for address in listen if address.is_opaque]
     for service in configuration.services:
         if service.record is not None:
-            errors.append(f"services.{service.name}.record: needs workers = 1")
+            errors.append(
+                f"services.{service.name}.record: each worker would keep its own messages; expected workers = 1"
+            )
     return errors
 
 
@@ -62,6 +65,7 @@ class HeldSockets:
                 self._alone[opened] = len(self._alone) % self._count
                 yield f"{one.service.name}  {one.label}: one worker serves this socket: {system_error(error)}"
             else:
+                spread(opened)  # the last daemon has gathered them, and left this socket in the descriptor store
                 self._groups[opened] = group
 
     def of_worker(self, number: int, bound: Iterable[BoundSocket]) -> Iterator[tuple[BoundSocket, socket.socket]]:
@@ -72,6 +76,15 @@ class HeldSockets:
                 yield one, self._groups[opened][number]
             elif self._alone.get(opened, number) == number:
                 yield one, opened
+
+    def gather(self) -> None:
+        """The workers will end: new datagrams wait in the first socket of each UDP address.
+
+        That socket may be in the descriptor store, for the next daemon. The others are closed.
+        """
+        for group in self._groups.values():
+            if len(group) > 1:
+                gather(group[1])  # the first one may be closed here already
 
     def close(self) -> None:
         """Close the additional sockets of UDP, and those of addresses that are closed."""

@@ -130,6 +130,7 @@ class Supervisor:
     def stop(self, seconds: float) -> Deferred[None]:
         """As WorkerPool."""
         self._stopped = Deferred()
+        self._sockets.gather()
         for worker in self._workers:
             if worker.number is None:
                 worker.kill("it was spare")
@@ -179,6 +180,7 @@ class Supervisor:
                 "worker": worker.number,
                 "pid": worker.pid,
                 "serving": worker.serving,
+                "responding": not worker.is_silent(now),
                 "connections": worker.figures.get("connections", 0),
                 "uptime": round(now - worker.began, 3),
             }

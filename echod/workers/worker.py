@@ -122,6 +122,7 @@ class Worker:
         self._reactor.removeReader(self)
         os.close(self._pidfd)
         self._process.wait()
+        signal.raise_signal(signal.SIGCHLD)  # process 1 reaps the orphans that ended after it (`daemon.signals`)
         # Its last messages may still be in the socket: the reactor reads them before it calls this.
         self._reactor.callLater(0, self._end)
 

@@ -46,10 +46,10 @@ def reloads(lab: Lab) -> Iterator[Figure]:
             streams = [stack.enter_context(socket.create_connection(server.tcp["echo"])) for _ in range(STREAMS)]
             administrator = stack.enter_context(administrator_of(server))
             figures = visited(server.tcp["echo"], "hello", partial(_reload, file, text, administrator))
-            whole = sum(_answers(client) for client in streams)
+            whole = sum(answers(client) for client in streams)
         good = not figures["wrong"] and whole == STREAMS and figures["longest"] <= 50
         yield _figure(server.subject, figures, f"; {whole} of {STREAMS} streams continue", good)
-    for subject, serve in ((Subject.HAPROXY, _haproxy), (Subject.NGINX, nginx)):
+    for subject, serve in ((Subject.HAPROXY, haproxy), (Subject.NGINX, nginx)):
         try:
             with serve() as (place, process, number):
                 figures = visited(place, HTTP, partial(_signal, process, number))
@@ -100,7 +100,7 @@ def visited(
     }
 
 
-def _answers(client: socket.socket) -> bool:
+def answers(client: socket.socket) -> bool:
     client.settimeout(SECONDS)
     try:
         client.sendall(b"still here?")
@@ -110,7 +110,7 @@ def _answers(client: socket.socket) -> bool:
 
 
 @contextmanager
-def _haproxy() -> Iterator[tuple[tuple[str, int], subprocess.Popen[bytes], int]]:
+def haproxy() -> Iterator[tuple[tuple[str, int], subprocess.Popen[bytes], int]]:
     config = "global\n  master-worker\ndefaults\n  mode http\n  timeout client 5s\n  timeout connect 5s\n"
     config += "  timeout server 5s\nfrontend f\n  bind {place}\n"
     config += "  http-request return status 200 content-type text/plain string hello\n"

@@ -33,6 +33,10 @@ STREAMS: Final = 12  #: TCP clients at once
 FLOWS: Final = 8  #: UDP clients at once
 PIECE: Final = 16_384  #: bytes that a TCP client sends at most in one piece
 PATIENCE: Final = 20.0  #: seconds that a client waits for a byte: a worker that hangs is replaced after five
+REPLACED: Final = 60.0
+"""Seconds for the replacement of a worker: after many ends it waits for up to 30. The next nemesis waits for that, so
+another worker always serves."""
+EXPLAINED: Final = 70.0  #: seconds that a client waits for the record of a kill: it is made after the replacement
 CALM: Final = (0.2, 2.0)  #: seconds between two nemeses
 DRAIN: Final = "15s"
 AGO: Final = 2.0
@@ -41,9 +45,10 @@ AGO: Final = 2.0
 
 @dataclass
 class Kill:
-    """The end of a worker: from when to when, and the clients that it served."""
+    """The end of a worker: when it was killed and replaced, on the monotonic clock, and the clients that it served."""
 
-    since: float
+    since: float  #: the list of connections was requested after this
+    struck: float  #: the worker was killed after this, and after the list
     until: float
     worker: int
     known: dict[str, int]  #: the worker of each client, shortly before
@@ -72,7 +77,7 @@ class History:
         """Whether the connection of the client `name` ended with a worker that was killed."""
         with self.lock:
             for kill in self.kills:
-                if kill.known.get(name) == kill.worker and began <= kill.since:
+                if kill.known.get(name) == kill.worker and began <= kill.struck:
                     return True
                 if name not in kill.known and kill.since - AGO <= began <= kill.until:
                     return True
@@ -104,8 +109,8 @@ class StreamClient:
                 client.settimeout(PATIENCE)
                 self._history.count("connections")
                 if not self._exchange(client):
-                    if not eventually(lambda: self._history.explained(f"{host}:{port}", began), 8):  # noqa: B023 - called at once
-                        lasted = f"{time.monotonic() - began - 8:.1f} s, {self._ended}"
+                    if not eventually(lambda: self._history.explained(f"{host}:{port}", began), EXPLAINED):  # noqa: B023 - called at once
+                        lasted = f"{time.monotonic() - began - EXPLAINED:.1f} s, {self._ended}"
                         self._history.fail(f"connection of port {port} ended without a kill of its worker: {lasted}")
                     self._history.count("connections that ended with a worker")
 
@@ -196,8 +201,9 @@ class FlowClient:
 class Nemesis:
     """Disturbs a daemon in one way after the other."""
 
-    def __init__(self, history: History, seed: int, folder: Path, manager: Manager, config: str) -> None:
+    def __init__(self, history: History, seed: int, folder: Path, manager: Manager, config: str, workers: int) -> None:
         self._history = history
+        self._workers = workers
         self._random = random.Random(seed)
         self._manager = manager
         self._config = config
@@ -237,12 +243,17 @@ class Nemesis:
         since = time.monotonic()
         listed = self.ask("/api/connections?limit=10000")
         known = {one["peer"]: one["worker"] for one in listed if "worker" in one}
+        struck = time.monotonic()
         os.kill(chosen["pid"], number)
-        replaced = eventually(lambda: chosen["pid"] not in self.serving(), 15)
+        replaced = eventually(lambda: self._is_replaced(chosen["pid"]), REPLACED)
         if not replaced:
             self._history.fail(f"worker {chosen['worker']} was not replaced after {number.name}")
         with self._history.lock:
-            self._history.kills.append(Kill(since, time.monotonic(), chosen["worker"], known))
+            self._history.kills.append(Kill(since, struck, time.monotonic(), chosen["worker"], known))
+
+    def _is_replaced(self, pid: int) -> bool:
+        serving = self.serving()
+        return pid not in serving and len(serving) == self._workers
 
     def reload(self) -> None:
         """Change a limit."""
@@ -318,7 +329,7 @@ def run(seconds: float, seed: int, say: Callable[[str], object], workers: int = 
         config = f'[daemon]\nworkers = {workers}\ndrain = "{DRAIN}"\n'
         config += f'[admin]\nlisten = ["unix://{name}/admin.sock"]\n'
         config += f'[services.echo]\nlisten = ["tcp://127.0.0.1:{port}", "udp://127.0.0.1:{port}"]\n'
-        nemesis = Nemesis(history, seed, Path(name), manager, config)
+        nemesis = Nemesis(history, seed, Path(name), manager, config, workers)
         nemesis.start(stack)
         with _running(history, place, seed):
             nemesis.run(place, seconds, stack, say)
@@ -340,7 +351,7 @@ def _running(history: History, place: tuple[str, int], seed: int) -> Iterator[No
     finally:
         history.over.set()
         for thread in threads:
-            thread.join(SECONDS)
+            thread.join(SECONDS + EXPLAINED)
             if thread.is_alive():
                 history.fail("a client did not end")
 

@@ -33,6 +33,8 @@ HELD_BY: Final[Mapping[int, tuple[str, ...]]] = {
     27: ("tests/gate/test_process_stops.py",),
     28: ("tests/system/test_workers.py",),
     29: ("tests/system/test_reload.py", "tests/system/test_workers.py"),
+    30: ("tests/system/test_reload.py", "tests/system/test_workers.py"),
+    31: ("tests/system/test_descriptor_store.py", "tests/system/test_workers.py"),
     32: ("tests/system/test_descriptor_store.py", "tests/system/test_workers.py"),
     33: ("tests/fastpath/test_drain.py", "tests/system/test_signals.py", "tests/system/test_workers.py"),
     34: ("tests/gate/test_process_stops.py",),

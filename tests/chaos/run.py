@@ -36,6 +36,7 @@ from tests.chaos import (
     streams,
     syscalls,
     text_escaping,
+    upgrades,
     websocket,
     worker_ends,
 )
@@ -63,6 +64,7 @@ MODULES = (
     nonreading_clients,
     syscalls,
     text_escaping,
+    upgrades,
     websocket,
     worker_ends,
 )

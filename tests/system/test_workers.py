@@ -148,6 +148,9 @@ def test_a_worker_that_hangs_is_replaced_and_delays_no_connection():
         for _ in range(50):
             with connected(daemon) as client:
                 assert echoed(client)
+        assert eventually(
+            lambda: not any(one["responding"] for one in status(daemon)["workers"] if one["pid"] == stopped)
+        )
         daemon.stderr.wait_for(f"process {stopped}, has ended: it did not respond")
         assert all(client.recv(100) == b"waits in the queue, if its worker is stopped" for client in udp)
 

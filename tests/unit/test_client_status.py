@@ -62,11 +62,13 @@ def test_a_line_says_how_the_fast_path_serves(capfd, status, how):
 def test_workers_have_a_table(capfd):
     serving = {"worker": 0, "pid": 71, "serving": True, "connections": 1234, "uptime": 3725}
     starting = {"worker": 1, "pid": 72, "serving": False, "connections": 0, "uptime": 1}
-    lines = printed(capfd, workers=[serving, starting])
+    hung = {"worker": 2, "pid": 73, "serving": True, "responding": False, "connections": 7, "uptime": 60}
+    lines = printed(capfd, workers=[serving, starting, hung])
     at = next(at for at, line in enumerate(lines) if line.startswith("WORKER"))
-    assert [line.split(maxsplit=3) for line in lines[at + 1 : at + 3]] == [
+    assert [line.split(maxsplit=3) for line in lines[at + 1 : at + 4]] == [
         ["0", "71", "1,234", "1 h 2 min"],
         ["1", "72", "0", "starting"],
+        ["2", "73", "7", "does not respond"],
     ]
 
 

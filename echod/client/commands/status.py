@@ -141,6 +141,8 @@ def workers(status: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """A row for each worker process."""
     for one in status["workers"]:
         state = span(one["uptime"]) if one["serving"] else "starting"
+        if one["serving"] and not one.get("responding", True):
+            state = "does not respond"
         yield (f"{one['worker']:d}", f"{one['pid']:d}", f"{one['connections']:,}", state)
 
 
