@@ -101,9 +101,7 @@ def test_datagrams_that_arrive_during_the_drain_wait_for_the_next_daemon(tmp_pat
                 client.send(b"%d" % number)
                 waiting[client].add(b"%d" % number)
             answered(waiting)
-        assert first.process.poll() is None
-        first.send_signal(signal.SIGTERM)
-        assert first.wait() == 0
+        assert first.stop() == 0
         passed = [(name, Held(stored)) for name, stored in manager.stored]
         with activated(passed, config.replace("workers = 2", f"workers = {workers}"), environ=environ) as after:
             assert eventually(lambda: answered(waiting) and not any(waiting.values())), waiting
