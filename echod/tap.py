@@ -46,6 +46,7 @@ from echod.telemetry.log import Log
 from echod.telemetry.threads import NoThread
 from echod.transports import inherited_sockets, twisted_endpoint_strings
 from echod.version import VERSION
+from echod.workers.bus_hub import HubLife, hub_of
 from echod.workers.cpu_count import workers_of
 from echod.workers.held_sockets import unshareable
 from echod.workers.supervisor import Supervisor
@@ -213,7 +214,8 @@ def makeService(options: Options) -> Daemon:
         store = DescriptorStore(inherited_sockets.passed(os.environ), notify, os.environ)
         hold()
         count = options.workers = workers_of(configuration.daemon.workers)
-        workers = Supervisor(reactor, count) if count > 1 else None
+        hub, make_state = hub_of(reactor, configuration.bus)
+        workers = Supervisor(reactor, count, hub) if count > 1 else None
         bind = partial(bind_all, reactor, store=store)
         absent: dict[ListenSpec, str] = {}
         bound = bind(specs_of(services_of(configuration)), absent)
@@ -227,11 +229,9 @@ def makeService(options: Options) -> Daemon:
         if pidfile is not None:
             pidfile.check()
             twistd["pidfile"] = ""  # echod writes it, not twistd
-        log, show_on = outputs_of(
-            options.parent or {}, configuration, reactor, options.identity, console=console is not None
-        )
+        log, show_on = outputs_of(twistd, configuration, reactor, identity, console=console is not None)
         reread = partial(fitted, options, identity)
-        daemon = Daemon(configuration, bound, reactor, log, show_on, bind, reread, absent, workers=workers)
+        daemon = Daemon(configuration, bound, reactor, log, show_on, bind, reread, absent, make_state, workers)
     except OSError as error:
         _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)
     except ResourceRefused as error:
@@ -248,6 +248,7 @@ def makeService(options: Options) -> Daemon:
     if options["until-eof"]:
         reactor.callWhenRunning(standard_input.StopAtEof(reactor, partial(log.say, "info")).begin)
     daemon.events.subscribe(notify.event)
+    daemon.events.subscribe(HubLife(hub, daemon.log.say).event)
     store.begin()
     reactor.addSystemEventTrigger("before", "shutdown", store.end)  # before the one that stops the daemon
     if os.geteuid() == 0 and (identity is None or identity.user == 0):
@@ -258,13 +259,12 @@ def makeService(options: Options) -> Daemon:
     rules = None
     if configuration.daemon.landlock:
         writes = [file for file in (log.output.path, pidfile and pidfile.path) if file]
-        awaited = [spec.address for spec in absent]
         executes = programs() if workers is not None else []
-        rules = landlock.rules_of(configuration, bound, writes, os.environ, awaited, executes)
+        rules = landlock.rules_of(configuration, bound, writes, os.environ, absent, executes)
     daemon.become = partial(_become, identity, rules, bound, daemon, pidfile)
     if pidfile is not None:
         reactor.addSystemEventTrigger("after", "shutdown", pidfile.remove)
-    processes = workers.processes if workers is not None else None
+    processes = None if workers is None else workers.processes
     reactor.callWhenRunning(install, reactor, daemon.abandon, daemon.reload, daemon.rotated, processes)
     return daemon
 

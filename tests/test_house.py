@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "services": "bus.bus_interface config.units faults gate in_place measurement membership model shape socket_names"
     " small_files escaping http tls",
     "http": "gate model escaping",
-    "bus": "gate",
+    "bus": "escaping gate",
     "shared_memory": "events faults gate membership model",
     "pages": "escaping transports.layers.http_answer",
     "config": "address events faults gate model socket_names runtime_dir services.registry shape small_files tls"
@@ -56,7 +56,7 @@ MAY_IMPORT = {
     "telemetry": "address event_catalogue events gate model socket_names escaping version",
     "daemon": "address admin config events faults gate membership model socket_names fastpath pages telemetry peercred"
     " runtime_dir services shape lineedit escaping startup_heap tls transports version",
-    "workers": "address admin bus config daemon early_signals event_catalogue events escaping membership"
+    "workers": "address admin bus config daemon early_signals event_catalogue events escaping gate membership"
     " model services shared_memory startup_heap telemetry tls transports",
     "tap": "address config daemon early_signals gate model socket_names telemetry services stdio lineedit"
     " escaping transports version workers",

@@ -4,9 +4,8 @@ Each process that serves a chat or a console keeps a *replica* of its rooms or i
 one topic. Each process gets all messages of a topic, its own too, in the same order, so that the replicas are equal. A
 name, for example, belongs to the first message that claims it. The bus does not look into messages.
 
-`echod.bus.local_bus` implements it between the workers of one daemon, with a hub in their parent. A broker can
-implement it between machines. It needs an order of messages for each topic, a sign of life of each node, and a way to
-ask one node for its state.
+`echod.bus.local_bus` implements it between the workers of one daemon, with a hub in their parent. The hub of
+`echod.bus.brokered_hub` does it between machines, over a broker.
 
 Messages may be lost for one process only: it reads too slowly, or it was not connected. Its replica is then restored
 from the state of another node. All bounds are those of an outbox (`echod.services.outbox`): a slow process loses
@@ -30,6 +29,9 @@ class Replica(Protocol):
 
     def left(self, node: int) -> None:
         """A node has left, and sends no more messages: it has ended, or lost its connection to the bus."""
+
+    def together(self, connected: bool) -> None:
+        """The nodes of other machines are lost, and leave after this; or they are connected again."""
 
     def state(self) -> Iterator[bytes]:
         """The state for another node, in parts of at most MESSAGE bytes. It must not change while it is read."""

@@ -37,6 +37,7 @@ class Kind(IntEnum):
     LEFT = 18  #: node `number` has left the topic
     ASK = 19  #: send the state of the topic for request `number`
     PART = 20  #: a part of the state that this node gets, for request `number`
+    TOGETHER = 22  #: `number` is 1 if other daemons share the topic again, 0 if they are lost
     RESTORED = 21  #: the state is that of request `number`, or this node's own for 0; the payload has the lost messages
 
 

@@ -134,6 +134,8 @@ class LocalTopic:
             return self._received(number, frame.payload)
         if kind is Kind.LEFT:
             self._replica.left(number)
+        elif kind is Kind.TOGETHER:
+            self._replica.together(bool(number))
         elif kind is Kind.ASK:
             return self._send_state(number)
         elif kind is Kind.PART:

@@ -70,8 +70,7 @@ class LocalHub:
     def connect(self) -> socket.socket:
         """A connected socket for one process. Close it here after the process has inherited it."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._numbers += 1
-        node = Node(self, self._numbers)
+        node = Node(self, self.new_number())
         node.socket = FrameSocket(self._reactor, ours, node, self._work, self.change)
         node.socket.send(encoded(Frame(Kind.NODE, node.number)))
         self._nodes.add(node)
@@ -83,6 +82,11 @@ class LocalHub:
             node.socket.close()
         self._nodes.clear()
         self._topics.clear()
+
+    def new_number(self) -> int:
+        """The number of a new node."""
+        self._numbers += 1
+        return self._numbers
 
     # for nodes
 
@@ -97,7 +101,7 @@ class LocalHub:
     def publish(self, node: Node, topic: str, message: bytes) -> None:
         """Send a message to all nodes of a topic. Raises WrongFrame if its sender has not joined it."""
         self._subscription(node, topic)
-        self._send_to_all(topic, Frame(Kind.MESSAGE, node.number, topic, message))
+        self.order(topic, Frame(Kind.MESSAGE, node.number, topic, message))
 
     def state(self, node: Node, frame: Frame) -> None:
         """A part or the end of the state that this node was asked for. An outdated request is ignored."""
@@ -123,10 +127,18 @@ class LocalHub:
         self._nodes.discard(node)
         for topic in [name for name, nodes in self._topics.items() if node in nodes]:
             gone = self._topics[topic].pop(node)
-            self._send_to_all(topic, Frame(Kind.LEFT, node.number, topic))
+            self.order(topic, Frame(Kind.LEFT, node.number, topic))
             self._ask_others(gone)
             if not self._topics[topic]:
                 del self._topics[topic]
+
+    def order(self, topic: str, frame: Frame) -> None:
+        """Send a frame to all nodes, in the order of the topic."""
+        self.send_to_all(topic, frame)
+
+    def restore_without_source(self, one: Subscription) -> None:
+        """No other node of this hub has the state: a node continues with its own."""
+        self._continue(one, 0)
 
     def _subscription(self, node: Node, topic: str) -> Subscription:
         try:
@@ -134,9 +146,10 @@ class LocalHub:
         except KeyError:
             raise WrongFrame(f"topic {topic!a} was not joined") from None
 
-    def _send_to_all(self, topic: str, frame: Frame) -> None:
+    def send_to_all(self, topic: str, frame: Frame) -> None:
+        """Send a frame to all nodes of this hub."""
         data = encoded(frame)
-        for one in list(self._topics[topic].values()):
+        for one in list(self._topics.get(topic, {}).values()):
             if one.status is Status.CURRENT:
                 one.node.socket.send(data, topic)
                 if one.node.socket.messages > self._bound:
@@ -177,7 +190,7 @@ class LocalHub:
         others = (other for other in self._topics[one.topic].values() if other.status is Status.CURRENT)
         one.source = next(others, None)
         if one.source is None:
-            self._continue(one, 0)
+            self.restore_without_source(one)
             return
         self._requests += 1
         one.status, one.request = Status.WAITING, self._requests

@@ -11,11 +11,12 @@ from echod.config.address_conflicts import AddressConflicts, Unknown
 from echod.config.errors import ConfigurationError, element, joined
 from echod.config.fault_settings import faults_of
 from echod.config.kind_transports import refusal_of
-from echod.config.schema import ADMIN, DAEMON, FAULTS, LIMITS, POLICY, SERVICE, TLS, WEBSOCKET, field_of, key_of
+from echod.config.schema import ADMIN, BUS, DAEMON, FAULTS, LIMITS, POLICY, SERVICE, TLS, WEBSOCKET, field_of, key_of
 from echod.config.schema_check import DEFAULT, Found, Reading, Written
 from echod.config.settings import (
     LOOPBACK,
     Admin,
+    Bus,
     Configuration,
     Daemon,
     ServiceConfig,
@@ -49,11 +50,12 @@ class Building:
         daemon = Daemon(**self._fields("daemon", DAEMON.keys, [self._found.get("daemon", {})]))
         services = [self._service(name, found) for name, found in self._found.get("services", {}).items()]
         admin = self._admin(self._found.get("admin", {}))
+        bus = Bus(**self._fields("bus", BUS.keys, [self._found.get("bus", {})]))
         self._check_shared_ports([service for service in services if service is not None])
         if self._reading.errors:
             raise ConfigurationError(self._reading.errors)
         built = tuple(service for service in services if service is not None)
-        return Configuration(daemon, built, admin, tuple(sources), self._origins)
+        return Configuration(daemon, built, admin, bus, tuple(sources), self._origins)
 
     def _check_shared_ports(self, services: Iterable[ServiceConfig]) -> None:
         """Check that services of one port agree on what applies before the path of a client is known."""

@@ -8,7 +8,20 @@ from typing import Final
 
 from echod.config.errors import joined
 from echod.config.kind_options import option_forms
-from echod.config.schema import ADMIN, DAEMON, FAULTS, LIMITS, POLICY, SERVICE, TLS, WEBSOCKET, Table, field_of, missing
+from echod.config.schema import (
+    ADMIN,
+    BUS,
+    DAEMON,
+    FAULTS,
+    LIMITS,
+    POLICY,
+    SERVICE,
+    TLS,
+    WEBSOCKET,
+    Table,
+    field_of,
+    missing,
+)
 from echod.config.schema_check import DEFAULT
 from echod.config.settings import Configuration, ServiceConfig
 from echod.escaping import escaped
@@ -27,6 +40,8 @@ def describe(configuration: Configuration) -> Iterator[str]:
     yield from _table(DAEMON, "daemon", configuration.daemon, configuration.origins)
     yield ""
     yield from _table(ADMIN, "admin", configuration.admin, configuration.origins)
+    yield ""
+    yield from _table(BUS, "bus", configuration.bus, configuration.origins)
     yield ""
     yield from _table(READERS, "defaults", configuration.admin, configuration.origins)
     for service in configuration.services:

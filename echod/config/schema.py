@@ -243,7 +243,7 @@ SERVICE: Final = Table(
 )
 """The keys of every service; the options of its kind are in the same table."""
 
-BUS: Final = Table("bus", {"url": URL})
+BUS: Final = Table("bus", {"url": URL, "ca": FILE}, settings.Bus)
 
 SERVICES: Final = Table("services", {})
 """Its keys are names of services, each with a table like SERVICE."""
@@ -255,13 +255,8 @@ Unavailable = Callable[[Any], str | None]
 """The part of a value, or of an array element, that is not implemented yet: "" for the whole key, None for nothing."""
 
 
-def _all(_value: Any) -> str:
-    return ""
-
-
 NOT_YET: Final[tuple[tuple[str, Unavailable], ...]] = (
     ("admin.listen", lambda address: "?proxy=" if "proxy" in address.options else None),
-    ("bus", _all),
 )
 """The keys of the schema that this version does not implement yet."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from echod.address import Address
+from echod.config.bus_url import BusUrl
 from echod.faults.settings import Faults
 from echod.gate.access import Network
 from echod.gate.limits import Auto, Limits
@@ -55,6 +56,14 @@ class Admin:
     gid: int | None = None  #: the number of `group`, after name resolution
     allow: tuple[Network, ...] = LOOPBACK  #: clients that may read over TCP, from `[defaults]`
     deny: tuple[Network, ...] = ()  #: clients that may not
+
+
+@dataclass(frozen=True)
+class Bus:
+    """The broker that connects daemons; without a URL this daemon is alone."""
+
+    url: BusUrl | None = None
+    ca: Path | None = None  #: certificates that are trusted for `rediss://`, in PEM; None for those of the system
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,7 @@ class Configuration:
     daemon: Daemon
     services: tuple[ServiceConfig, ...]  #: in the order of the files
     admin: Admin = field(default_factory=Admin)
+    bus: Bus = field(default_factory=Bus)
     sources: tuple[Path, ...] = field(default=(), compare=False)  #: the files that were read, in order
     origins: Mapping[str, tuple[Path, ...]] = field(default_factory=dict, compare=False)
     """The origin of each configured key, such as `services.echo.limits.idle`: files, `--listen` or `--allow`. Keys

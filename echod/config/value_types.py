@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from echod.address import parse
 from echod.config import units
+from echod.config.bus_url import EXAMPLE, bus_url
 from echod.config.errors import toml_text
 from echod.escaping import for_system
 from echod.runtime_dir import expanded
@@ -151,13 +152,6 @@ def path(written: str) -> Path:
     return Path(for_system(written))
 
 
-def _url(written: str) -> str:
-    scheme, separator, rest = written.partition("://")
-    if not (scheme and separator and rest) or not written.isprintable() or " " in written:
-        raise ValueError(f'{units.shown(written)} must be a URL such as "redis://127.0.0.1:6379"')
-    return written
-
-
 def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"must be true or false, not {called(value)}")
@@ -167,7 +161,7 @@ def _boolean(value: Any) -> bool:
 FLAG: Final = Form("true or false", _boolean, toml_plain)
 TEXT: Final = text("text", str)
 NAME: Final = text("text", _not_empty)
-URL: Final = text('a URL such as "redis://127.0.0.1:6379"', _url)
+URL: Final = text(f'a URL such as "{EXAMPLE}"', bus_url)
 FILE: Final = text('the path of a file, such as "/etc/echod/quotes.txt"', path)
 DURATION: Final = lasting()
 TIMEOUT: Final = lasting(more_than_zero=True)

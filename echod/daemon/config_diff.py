@@ -33,7 +33,8 @@ def at_the_next_start(begun_with: Configuration, configuration: Configuration) -
         ("workers", before.workers != now.workers, str(now.workers)),
         ("plane", {before.plane, now.plane} == {"auto", "python"}, now.plane),  # "off" takes effect at once
     )
-    return [f"daemon.{key}: {text} takes effect at the next start" for key, differs, text in values if differs]
+    lines = [f"daemon.{key}: {text} takes effect at the next start" for key, differs, text in values if differs]
+    return lines + ["bus: the change takes effect at the next start"] * (begun_with.bus != configuration.bus)
 
 
 def explained(lines: tuple[str, ...], *, confined: bool) -> tuple[str, ...]:

@@ -18,9 +18,8 @@ from typing import Any, Final
 import twisted
 
 from echod import version
-from echod.address import Address
 from echod.config.settings import Configuration
-from echod.daemon.bind import BoundSocket
+from echod.daemon.bind import BoundSocket, ListenSpec
 from echod.daemon.privilege_syscalls import PR_SET_NO_NEW_PRIVS, Kernel
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same on every architecture
@@ -61,6 +60,7 @@ class Rules:
 
     paths: Mapping[str, int] = field(default_factory=dict)  #: the accesses to each path and everything beneath it
     ports: frozenset[int] = frozenset()  #: TCP ports that may be bound; 0 is any port that the kernel chooses
+    connects: frozenset[int] = frozenset()  #: TCP ports of other hosts
 
 
 def rules_of(
@@ -68,7 +68,7 @@ def rules_of(
     bound: Iterable[BoundSocket],
     writes: Iterable[str],
     environ: Mapping[str, str],
-    awaited: Iterable[Address] = (),
+    awaited: Iterable[ListenSpec] = (),
     executes: Iterable[str] = (),
 ) -> Rules:
     """The rules for a daemon with this configuration, which it can read again.
@@ -91,7 +91,7 @@ def rules_of(
     for folder in (*SYSTEM, sys.prefix, sys.base_prefix, *_of_modules()):
         allow(folder, READ)
     allow("/dev/null", READ_FILE | WRITE_FILE)
-    for file in (*configuration.sources, *_files(configuration.services)):
+    for file in (*configuration.sources, *_files((configuration.services, configuration.bus))):
         allow_beside(file, READ)
         allow_beside(os.path.realpath(file), READ)  # certbot renews a certificate by another target of the link
     for program in executes:
@@ -108,8 +108,9 @@ def rules_of(
             allow(Path(one.address.system_path).parent, READ | MAKE_SOCK | REMOVE_FILE)
         elif one.transport.shape.has_connections and not one.address.has_path:
             ports |= {one.spec.address.port, int(one.socket.getsockname()[1])}
-    ports |= {address.port for address in awaited if address.shape.has_connections}
-    return Rules(paths, frozenset(ports))
+    ports |= {spec.address.port for spec in awaited if spec.address.shape.has_connections}
+    url = configuration.bus.url
+    return Rules(paths, frozenset(ports), frozenset([url.port] if url is not None else []))
 
 
 def _of_modules() -> Iterator[str]:
@@ -160,6 +161,8 @@ def confine(rules: Rules) -> int:
         if version >= 4:
             for port in rules.ports:
                 _add(kernel, ruleset, NET_PORT, struct.pack("QQ", BIND_TCP, port))
+            for port in rules.connects:
+                _add(kernel, ruleset, NET_PORT, struct.pack("QQ", CONNECT_TCP, port))
         kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
         kernel.syscall(RESTRICT_SELF, ruleset, 0)
     finally:

@@ -73,6 +73,9 @@ class OperatorView:
         if not isinstance(client, int):
             if what == "missed":
                 self._show(f"-- {escaped(str(event.get('events')))} events are missing here: you read too slowly")
+            elif what == "bus":
+                state = "restored" if event.get("connected") else "lost: other clients and operators have left"
+                self._show(f"-- the connection to other servers is {state}")
             elif what == "ended":
                 self._show(f"-- the daemon closed your session: {escaped(str(event.get('reason')))}")
             return

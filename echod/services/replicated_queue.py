@@ -20,26 +20,13 @@ from echod.membership import ClientReceiver, OperatorEvent, Unanswerable
 from echod.model import Context
 from echod.services.operator_queue import LONGEST_ANSWER, Client, LocalOperator, LocalOperatorQueue
 from echod.services.replicated_rooms import Key, decoded, encoded
-from echod.services.rooms import Nowhere
+from echod.services.rooms import NO_CLIENT
 
 Begun = Callable[[int, Iterator[OperatorEvent]], None]
 Hear = Callable[[OperatorEvent], None]
 Done = Callable[[int | Unanswerable], None]
 
 COST: Final = 4  #: units of work of one change: an event for an operator, or a line for a client
-
-
-class NoClient(Nowhere):
-    """The receiver of a client whose connection belongs to another process, or has ended. As `ClientReceiver`."""
-
-    def flow(self) -> None:
-        """As ClientReceiver."""
-
-    def end(self) -> None:
-        """As ClientReceiver."""
-
-
-NO_CLIENT: Final = NoClient()
 
 
 def _nothing(*_given: object) -> None:
@@ -211,6 +198,11 @@ class ReplicatedQueue:
             self._remove_operator(key)
         for key in [key for key in self._clients if key[0] == node]:
             self._queue.remove_client(self._clients.pop(key))
+
+    def together(self, connected: bool) -> None:
+        """As Replica: notify the operators of this process."""
+        for operator in list(self._operators_here.values()):
+            operator.hear(OperatorEvent(event="bus", connected=connected))
 
     def state(self) -> Iterator[bytes]:
         """As Replica."""

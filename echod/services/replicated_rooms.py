@@ -22,6 +22,8 @@ from echod.services.chat_server import HEARERS, ChatServer, LocalMember
 from echod.services.rooms import NOWHERE, Unheard, line
 
 BUSY: Final = "-- not sent: the daemon is too busy"
+APART: Final = "-- the connection to other servers is lost: only members of this one read you"
+AGAIN: Final = "-- the connection to other servers is restored"
 LINES: Final = 32  #: lines of a history in one part of the state: at most 128 KiB before JSON escapes them
 MEMBERS: Final = 200  #: members in one part of the state
 
@@ -174,6 +176,12 @@ class ReplicatedRooms:
         """As Replica: the members of a process that has ended leave."""
         for key in [key for key in self._members if key[0] == node]:
             self._leave(key, self._members[key])
+
+    def together(self, connected: bool) -> None:
+        """As Replica: notify the members of this process."""
+        notice = line(AGAIN if connected else APART)
+        for member in self._here.values():
+            member.receiver.put(notice)
 
     def state(self) -> Iterator[bytes]:
         """As Replica."""

@@ -35,6 +35,19 @@ class Nowhere:
 NOWHERE: Final = Nowhere()
 
 
+class NoClient(Nowhere):
+    """The receiver of a client whose connection belongs to another process, or has ended. As `ClientReceiver`."""
+
+    def flow(self) -> None:
+        """As ClientReceiver."""
+
+    def end(self) -> None:
+        """As ClientReceiver."""
+
+
+NO_CLIENT: Final = NoClient()
+
+
 class Unheard(Exception):
     """A line or command is refused; the message gives the reason and is safe to print."""
 

@@ -39,14 +39,14 @@ GAUGES: Final = ("connections", "plane", "native")  #: figures that end with the
 
 
 class Supervisor:
-    """A WorkerPool of `count` workers."""
+    """A WorkerPool of `count` workers. `hub` orders the messages of their rooms and queues."""
 
-    def __init__(self, reactor: Any, count: int) -> None:
+    def __init__(self, reactor: Any, count: int, hub: LocalHub | None = None) -> None:
         self._reactor = reactor
         self._count = count
         self._memory = SharedMemory.create(count)
         self._state: SharedMemoryState | None = None
-        self._hub = LocalHub(reactor)
+        self._hub = hub or LocalHub(reactor)
         self._bus = LocalBus(reactor)
         self._workers: list[Worker] = []
         self._sockets = HeldSockets(count)
@@ -67,11 +67,7 @@ class Supervisor:
     def make_state(self, clock: Callable[[], float], tell: Callable[..., Any]) -> SharedMemoryState:
         """The state of the parent."""
         self._state = SharedMemoryState(
-            clock,
-            tell,
-            memory=self._memory,
-            column=PARENT,
-            membership=Memberships(self._bus).of,
+            clock, tell, memory=self._memory, column=PARENT, membership=Memberships(self._bus).of
         )
         self._hub.change = self._bus.change = self._state.send_budget.change
         self._hub.miss = self._state.send_budget.miss

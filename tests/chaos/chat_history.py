@@ -167,7 +167,15 @@ class Room:
         return name
 
     def _workers(self) -> list[dict[str, Any]]:
-        return [one for one in self.ask("/api/status")["workers"] if one["serving"]]
+        """The workers that serve, when there is one: replacements may wait after many ends."""
+        found: list[dict[str, Any]] = []
+
+        def serve() -> bool:
+            found[:] = [one for one in self.ask("/api/status")["workers"] if one["serving"]]
+            return bool(found)
+
+        assert eventually(serve, 60)
+        return found
 
     def _kill(self) -> None:
         chosen = self._random.choice(self._workers())

@@ -26,6 +26,9 @@ class _Journal:
     def left(self, node: int) -> None:
         self.entries.append(b"%d" % node)
 
+    def together(self, connected: bool) -> None:
+        self.entries.append(b"%d" % connected)
+
     def state(self) -> Iterator[bytes]:
         yield from self.entries
 

@@ -25,14 +25,22 @@ class Journal:
         self.restorations: list[tuple[bool, int]] = []  # whether a state was given, and the lost messages
         self.node = -1
         self.applied = 0
+        self.seen: set[bytes] = set()
+        self.twice: list[bytes] = []  # messages that were received again
 
     def received(self, node: int, message: bytes) -> int:
+        if message in self.seen:
+            self.twice.append(message)
+        self.seen.add(message)
         self.entries.append(f"{node}: {message.decode()}")
         self.applied += 1
         return 1
 
     def left(self, node: int) -> None:
         self.entries.append(f"{node} left")
+
+    def together(self, connected: bool) -> None:
+        self.entries.append("together" if connected else "apart")
 
     def state(self) -> Iterator[bytes]:
         yield from (entry.encode() for entry in self.entries)

@@ -50,6 +50,10 @@ listen = []  # default
 hosts = []  # default
 group = ""  # default
 
+[bus]
+# url is not set  # default
+# ca is not set  # default
+
 [defaults]
 allow = ["127.0.0.0/8", "::1/128", "192.0.2.0/24"]  # default, --allow
 deny = ["192.0.2.1/32"]  # {file}

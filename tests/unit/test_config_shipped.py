@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from echod.config import schema
-from echod.config.errors import ConfigurationError
 from echod.config.kind_options import option_forms
 from echod.config.loading import load
 from echod.runtime_dir import runtime_dir
@@ -18,7 +17,6 @@ from echod.transports.registry import SCHEMES
 SHIPPED = Path(__file__).parent.parent.parent / "etc" / "echod.toml"
 TEXT = SHIPPED.read_text("utf-8")
 SWITCHED_OFF = re.compile(r"#(?=[a-z[])")  # a key behind a # and no space
-NOT_YET = re.compile(r"#\s+not yet\b")
 
 
 @pytest.fixture(scope="module")
@@ -60,21 +58,13 @@ def test_its_echo_uses_every_transport(shipped):
 
 
 def test_uncommented_defaults_change_nothing(shipped, tmp_path):
-    """Uncommented, all that this version knows changes nothing: every default that is shown is the default."""
-    lines = [line if NOT_YET.search(line) else SWITCHED_OFF.sub("", line, count=1) for line in TEXT.splitlines()]
+    """Every default that is shown is the default."""
+    lines = [SWITCHED_OFF.sub("", line, count=1) for line in TEXT.splitlines()]
     file = tmp_path / "echod.toml"
     file.write_text("\n".join(lines))
     everything = load(file, registry.kinds(), {})
     assert everything == shipped
     assert len(everything.origins) > 2 * len(shipped.origins)
-
-
-def test_only_keys_of_later_versions_are_refused_if_uncommented(tmp_path):
-    file = tmp_path / "echod.toml"
-    file.write_text("\n".join(SWITCHED_OFF.sub("", line, count=1) for line in TEXT.splitlines()))
-    with pytest.raises(ConfigurationError) as caught:
-        load(file, registry.kinds(), {})
-    assert all(str(error).endswith("not available in this version") for error in caught.value.errors)
 
 
 def shown(table):
@@ -86,10 +76,14 @@ def shown(table):
 
 @pytest.mark.parametrize(
     ("name", "table"),
-    [("daemon", schema.DAEMON), ("admin", schema.ADMIN), ("defaults.limits", schema.LIMITS), ("bus", schema.BUS)],
+    [("daemon", schema.DAEMON), ("admin", schema.ADMIN), ("defaults.limits", schema.LIMITS)],
 )
 def test_every_key_is_shown(name, table):
     assert shown(name) == set(table.keys)
+
+
+def test_every_key_of_the_bus_is_shown_as_an_example():
+    assert set(re.findall(r"(?m)^# ([a-z-]+) =", TEXT.partition("[bus]")[2])) == set(schema.BUS.keys)
 
 
 def test_every_policy_is_shown():
@@ -101,14 +95,6 @@ def test_every_option_with_a_default_is_shown(kind):
     defaults = kind.Options()
     options = {key for key in option_forms(kind) if getattr(defaults, schema.field_of(key)) is not None}
     assert shown(f"services.{kind.kind}") == {"kind", "listen"} | options
-
-
-@pytest.mark.parametrize("line", [line for line in TEXT.splitlines() if NOT_YET.search(line)])
-def test_keys_marked_as_not_yet_available_are_refused(line):
-    name = re.findall(r"[a-z0-9.-]+", line)[0].rpartition(".")[2]
-    names = {part for key, _ in schema.NOT_YET for part in key.split(".")}
-    inside = {key for table in (schema.ADMIN, schema.FAULTS, schema.TLS, schema.BUS) for key in table.keys}
-    assert name in names | inside
 
 
 def test_no_line_is_too_long():

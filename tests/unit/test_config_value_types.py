@@ -9,8 +9,12 @@ import pytest
 
 from echod.address import Address
 from echod.config import value_types
+from echod.config.bus_url import BusUrl
 
 TODAY = datetime.date(2026, 1, 1)
+
+
+WRONG_URL = 'must be a URL such as "redis://127.0.0.1:6379/0" or "rediss://user:password@host:6379/0"'
 
 
 @pytest.mark.parametrize(
@@ -19,7 +23,7 @@ TODAY = datetime.date(2026, 1, 1)
         (value_types.FLAG, True, True),
         (value_types.TEXT, "", ""),
         (value_types.NAME, "x", "x"),
-        (value_types.URL, "redis://h", "redis://h"),
+        (value_types.URL, "redis://h", BusUrl("h")),
         (value_types.FILE, "a/b", Path("a/b")),
         (value_types.DURATION, "0", 0.0),
         (value_types.TIMEOUT, "1s", 1.0),
@@ -48,8 +52,8 @@ def test_a_correct_value_is_accepted(form, value, accepted):
         (value_types.FLAG, "yes", "must be true or false, not text"),
         (value_types.TEXT, 1, "must be text, not a number"),
         (value_types.NAME, "", "must not be empty"),
-        (value_types.URL, "redis:h", '"redis:h" must be a URL such as "redis://127.0.0.1:6379"'),
-        (value_types.URL, "redis://a b", '"redis://a b" must be a URL such as "redis://127.0.0.1:6379"'),
+        (value_types.URL, "redis:h", f"{WRONG_URL}; the host or the port is missing"),
+        (value_types.URL, "redis://a b", f"{WRONG_URL}; it has a character that must be percent-encoded"),
         (value_types.FILE, "", '"" must be the path of a file, such as "/etc/echod/quotes.txt"'),
         (value_types.FILE, "a\0", '"a\\x00" must be the path of a file, such as "/etc/echod/quotes.txt"'),
         (value_types.DURATION, 5, 'must be a duration such as "5m", not a number'),

@@ -1,0 +1,58 @@
+"""A topic that several daemons have: its standing in this daemon, its links and nodes, and a state that arrives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from echod.bus.broker_messages import BrokerMessage
+from echod.bus.frame_socket import OVERHEAD
+
+
+class Standing(Enum):
+    """The standing of this hub in a topic."""
+
+    ALONE = "alone"  #: the hub orders the messages itself
+    JOINING = "joining"  #: the same, and it has asked for the state
+    CURRENT = "current"  #: the broker orders the messages
+
+
+@dataclass(eq=False)
+class SharedTopic:
+    """A topic that other daemons may have as well."""
+
+    standing: Standing = Standing.ALONE
+    links: list[int] = field(default_factory=list)  #: those that are READY, in their order
+    nodes: dict[int, int] = field(default_factory=dict)  #: the link of each node
+    tries: int = 0
+    request: int = 0  #: the number of the JOIN that has returned; 0: none has
+    since: list[BrokerMessage] = field(default_factory=list)  #: messages after that JOIN
+    since_bytes: int = 0
+    parts: list[bytes] = field(default_factory=list)
+    part_at: float = 0.0  #: when the last one arrived
+    was_lost: bool = False  #: the nodes have been notified of the loss of other daemons
+
+    def forget_answer(self, now: float) -> None:
+        """Forget what has arrived of a state, and the messages since it was requested."""
+        self.request, self.since, self.since_bytes = 0, [], 0
+        self.parts, self.part_at = [], now
+
+    def hold(self, message: BrokerMessage) -> int:
+        """Hold a message while the state arrives. Returns the bytes that it counts for."""
+        size = len(message.payload) + OVERHEAD
+        self.since.append(message)
+        self.since_bytes += size
+        return size
+
+    def source_for(self, link: int) -> int:
+        """The link that answers a JOIN of another one: the first other one; 0: none."""
+        return next((one for one in self.links if one != link), 0)
+
+    def remove(self, gone: int) -> list[int]:
+        """Remove a link. Returns its nodes."""
+        if gone in self.links:
+            self.links.remove(gone)
+        nodes = [node for node, link in self.nodes.items() if link == gone]
+        for node in nodes:
+            del self.nodes[node]
+        return nodes

@@ -1,0 +1,77 @@
+"""The hub of a daemon: its own only, or with `[bus]` one that shares rooms and consoles with other daemons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from echod.bus.brokered_hub import BrokeredHub
+from echod.bus.local_bus import LocalBus
+from echod.bus.local_hub import LocalHub
+from echod.bus.redis_broker import RedisBroker
+from echod.bus.redis_connect import UnusableTls, connector
+from echod.config.settings import Bus
+from echod.daemon.config_diff import ConfigurationRefused
+from echod.daemon.daemon_wide_state import LocalState, MakeState
+from echod.escaping import escaped, system_error
+from echod.gate.work_budget import WorkBudget
+from echod.membership import Membership
+from echod.model import Context
+from echod.services.replicated_membership import Memberships
+
+EX_CONFIG = 78  #: sysexits(3)
+CHANNEL = "echod:1:{database}"
+"""The channel of a database: publish and subscribe do not distinguish databases. 1 is the version of the messages."""
+
+
+def hub_of(reactor: Any, bus: Bus) -> tuple[BrokeredHub | None, MakeState]:
+    """The hub for `[bus]`, and what makes the state of a daemon with one process. Raises ConfigurationRefused."""
+    url = bus.url
+    if url is None:
+        return None, LocalState
+    try:
+        ca = bus.ca.read_bytes() if bus.ca is not None else None
+        connect = connector(reactor, url.host, url.port, tls=url.tls, ca=ca)
+    except OSError as error:
+        raise ConfigurationRefused(EX_CONFIG, [f"bus.ca: {escaped(str(bus.ca))}: {system_error(error)}"]) from error
+    except UnusableTls as error:
+        raise ConfigurationRefused(EX_CONFIG, [f"bus: {error}"]) from error
+    login = (url.user or "default", url.password) if url.password else None
+    work = WorkBudget(reactor.callLater)
+    channel = CHANNEL.format(database=url.database)
+    hub = BrokeredHub(reactor, RedisBroker(reactor, connect, channel, login, str(url), work), work)
+    return hub, partial(HubState, reactor=reactor, hub=hub)
+
+
+class HubState(LocalState):
+    """The state of a daemon with one process, whose rooms and queues belong to a hub. As `daemon_wide_state`."""
+
+    def __init__(self, clock: Callable[[], float], tell: Callable[..., Any], *, reactor: Any, hub: LocalHub) -> None:
+        super().__init__(clock, tell)
+        hub.change, hub.miss = self.send_budget.change, self.send_budget.miss
+        bus = LocalBus(reactor, change=self.send_budget.change)
+        bus.connect(hub.connect())
+        self._memberships = Memberships(bus)
+
+    def membership(self, service: str, context: Context) -> Membership:  # type: ignore[override]
+        """As SharedState."""
+        return self._memberships.of(service, context)
+
+
+class HubLife:
+    """Starts the hub, if there is one, when the daemon is ready, and closes it at the end. A sink of events."""
+
+    def __init__(self, hub: BrokeredHub | None, say: Callable[[str, str], object]) -> None:
+        self._hub = hub
+        if hub is not None:
+            hub.say = say
+
+    def event(self, name: str, _fields: Mapping[str, Any]) -> None:
+        """As `events.Sink`."""
+        if self._hub is None:
+            return
+        if name == "daemon.ready":
+            self._hub.start()
+        elif name == "daemon.stopped":
+            self._hub.close()

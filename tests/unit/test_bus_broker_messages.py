@@ -1,0 +1,62 @@
+"""The messages between daemons: each is decoded as it was sent, and other bytes are ignored."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echod.bus.broker_messages import (
+    LARGEST,
+    BrokerMessage,
+    Kind,
+    decoded,
+    encoded,
+    members_decoded,
+    members_encoded,
+)
+from echod.bus.bus_interface import MESSAGE, TOPIC
+
+MESSAGES = st.builds(
+    BrokerMessage,
+    st.sampled_from(Kind),
+    st.integers(0, 2**64 - 1),
+    st.integers(0, 2**64 - 1),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**32 - 1),
+    st.text(max_size=60),
+    st.binary(max_size=200),
+)
+
+
+@given(MESSAGES)
+def test_it_is_decoded_as_it_was_sent(message):
+    assert decoded(encoded(message)) == message
+
+
+def test_the_largest_one_fits():
+    message = BrokerMessage(Kind.MESSAGE, 1, topic="t" * TOPIC, payload=bytes(MESSAGE))
+    assert len(encoded(message)) == LARGEST
+    assert decoded(encoded(message)) == message
+    assert decoded(encoded(message) + b"x") is None
+
+
+@given(st.binary(max_size=80))
+def test_other_bytes_are_ignored(data):
+    decoded(b"\1" + data)
+    decoded(data)
+    members_decoded(data)
+
+
+def test_another_version_and_an_unknown_kind_are_ignored():
+    data = encoded(BrokerMessage(Kind.ALIVE, 7))
+    assert decoded(b"\2" + data[1:]) is None
+    assert decoded(data[:1] + b"\xff" + data[2:]) is None
+    assert decoded(data[:-1]) is None
+
+
+def test_links_and_nodes():
+    assert members_decoded(members_encoded([5, 2**63], {1: 5, 2: 2**63})) == ([5, 2**63], {1: 5, 2: 2**63})
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b"[1]", b"[[1], [[1]]]", b'[["x"], []]', b"[" * 5000])
+def test_wrong_links_and_nodes(payload):
+    assert members_decoded(payload) is None
