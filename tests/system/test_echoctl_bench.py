@@ -186,6 +186,14 @@ def test_connections_that_end_are_counted_by_cause_and_opened_again(fault: str, 
     assert found["abandoned"] <= 4
 
 
+def test_a_violation_of_websocket_is_reported_with_its_reason() -> None:
+    with Daemon(faulty("ws", websocket="masked")) as daemon:
+        ended = run(*ECHOCTL, "bench", "-n", "3", daemon.url("echo", "ws"))
+    assert ended.returncode == 1
+    assert b"connection 1: wrong frame: " in ended.stderr
+    assert counts(ended.stdout.decode().splitlines())["protocol error"] == 3
+
+
 def test_a_silent_service_times_out_and_the_load_ends(daemon: Daemon) -> None:
     for scheme in ("tcp", "udp"):
         lines = bench("-n", "2", "-W", "200ms", daemon.url("discard", scheme), code=1, says=None)

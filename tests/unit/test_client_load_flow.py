@@ -10,6 +10,8 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from echod.client.load.counts import CLOSED, RESET, TIMED_OUT, WRONG, LoadCounts
 from echod.client.load.flow import ConnectionFlow, Flow, MessageFlow
 from echod.client.load.pattern import Pattern, Sizes
+from echod.socket_names import UnixName
+from echod.transports.layers.layer_interface import Facts, ProtocolError
 
 PATTERN = Pattern()
 
@@ -47,6 +49,7 @@ class Wire:
     """The level below a flow: it collects what is written, and how the connection ends."""
 
     def __init__(self) -> None:
+        self.facts = Facts(UnixName(""), UnixName(""))
         self.written: list[bytes] = []
         self.end = ""
 
@@ -203,6 +206,18 @@ def test_an_early_end_and_a_reset_are_counted_by_cause() -> None:
         flow.lost(ConnectionLost())
         assert dict(load.counts.failures) == {cause: 1}
         assert account(load) == (2, 0, 0, 0, 2, 0)
+
+
+def test_a_violation_of_a_protocol_is_a_cause_of_its_own() -> None:
+    for end in ("ended", "lost"):
+        load, flow, wire = connected()
+        flow.issue([0], 0)
+        wire.facts.error = ProtocolError("wrong frame: \x1b masked")
+        if end == "ended":
+            flow.ended()
+        flow.lost(ConnectionDone())
+        assert dict(load.counts.failures) == {"protocol error": 1}
+        assert load.details == ["wrong frame: \\x1b masked"]
 
 
 def test_a_connection_after_a_failure_has_other_bytes() -> None:

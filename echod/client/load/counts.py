@@ -9,7 +9,8 @@ from typing import Final
 from echod.client.histogram import Histogram
 
 REFUSED, RESET, TIMED_OUT = "refused", "reset", "timed out"
-WRONG, CLOSED, HANDSHAKE, TOO_LARGE = "wrong bytes", "closed early", "handshake failed", "message too large"
+WRONG, CLOSED, TOO_LARGE = "wrong bytes", "closed early", "message too large"
+HANDSHAKE, PROTOCOL = "handshake failed", "protocol error"
 CAUSES: Final = {
     errno.ECONNREFUSED: REFUSED,
     errno.ECONNRESET: RESET,

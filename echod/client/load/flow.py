@@ -14,12 +14,22 @@ from typing import Any, ClassVar, Final, Protocol
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 
-from echod.client.load.counts import CLOSED, HANDSHAKE, RESET, TIMED_OUT, TOO_LARGE, WRONG, LoadCounts, cause_of
+from echod.client.load.counts import (
+    CLOSED,
+    HANDSHAKE,
+    PROTOCOL,
+    RESET,
+    TIMED_OUT,
+    TOO_LARGE,
+    WRONG,
+    LoadCounts,
+    cause_of,
+)
 from echod.client.load.pacing import SECOND, Backoff
 from echod.client.load.pattern import SURE, OtherService, Pattern, Sizes, place_of
 from echod.escaping import escaped, system_error
 from echod.model import PLAIN, Arrival
-from echod.transports.layers.layer_interface import HandshakeTimeout, MessageTooLarge, StreamTransport
+from echod.transports.layers.layer_interface import HandshakeTimeout, MessageTooLarge, ProtocolError, StreamTransport
 
 LINGER: Final = 1.0  #: seconds that the peer has to close after our end
 
@@ -146,7 +156,8 @@ class Flow:
         if self.leaving and self._below is not None:
             self._below.close(0)
         else:
-            self.fail(CLOSED, f"the peer closed the connection after {self._received} bytes of replies")
+            after = f"the peer closed the connection after {self._received} bytes of replies"
+            self.fail(*self._protocol_error() or (CLOSED, after))
 
     def stuck(self) -> None:
         """The kernel does not accept all data. Nothing to do: the messages in flight are bounded."""
@@ -156,10 +167,16 @@ class Flow:
 
     def lost(self, reason: Exception) -> None:
         """The connection has ended, or its handshakes have failed."""
+        wrong = self._protocol_error()
         self._below = None
         if self._waiting or not self.leaving:
-            self.fail(*_explained(reason))
+            self.fail(*wrong or _explained(reason))
         self._end()
+
+    def _protocol_error(self) -> tuple[str, str] | None:
+        """The cause and the description, if the peer has violated the protocol of a layer after the handshake."""
+        error = None if self._below is None else self._below.facts.error
+        return (PROTOCOL, escaped(str(error))) if isinstance(error, ProtocolError) else None
 
     def unreachable(self, error: OSError) -> None:
         """The connection cannot be made."""
