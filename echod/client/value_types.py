@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import math
 import re
 from collections.abc import Callable
@@ -62,7 +63,21 @@ def exporter_address(text: str) -> Address:
     if address.is_opaque or address.has_path or not address.form.is_bare or address.shape is not Shape.STREAM:
         expected = "expected an address for the metrics, such as tcp://127.0.0.1:10091; write --serve after the URLs"
         raise argparse.ArgumentTypeError(f"{address.label} is not tcp://; {expected}")
+    if address.last_port or "proxy" in address.options:
+        what = "a range of ports" if address.last_port else "PROXY headers"
+        raise argparse.ArgumentTypeError(f"{address.label}: metrics are served without {what}; expected one address")
+    if not is_ip_address(address.host):
+        raise argparse.ArgumentTypeError(f"{address.label} has a name; expected an IP address, or * for all of them")
     return address
+
+
+def is_ip_address(host: str) -> bool:
+    """Whether a host of a URL is a number, or `*`; an IPv6 address may have a scope."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host == "*"
+    return True
 
 
 def _duration(text: str) -> float:
