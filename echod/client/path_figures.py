@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from echod.client.dscp_marks import dscp_line
 from echod.client.loss_pattern import LossPattern, confidence
 from echod.client.stamp_session import StampSession
 from echod.client.statistics import Times
@@ -49,6 +50,8 @@ def direction_figures(session: StampSession | None, sent: int, here: ClockQualit
     if session is None:
         return found
     found["service"] = ", ".join(sorted(session.repliers)) or None
+    if (dscp := session.dscp.figures()) is not None:
+        found["dscp"] = dscp
     times, loss = session.directions, session.loss
     if session.processing.count:
         found["server"] = _server(session.processing)
@@ -101,6 +104,8 @@ def more_lines(found: Mapping[str, Any], *, verbose: bool) -> list[str]:
     for name in ("forward", "backward"):
         if found[name] is not None:
             lines.append(_direction(name, found[name]))
+    if "dscp" in found:
+        lines.append(dscp_line(found["dscp"]))
     if found["server"] is not None:
         lines.append(f"server avg/p99/max = {_three(found['server'], 'avg', 'p99', 'max')} ms")
     lines += _clock(found)

@@ -77,7 +77,10 @@ class Conversing:
         quality = CachedClockQuality(setup.clock)
         arguments = setup.arguments
         key = arguments.hmac_key
-        probes = StampProbes(arguments.sizes, chance, quality, remembered=REMEMBERED, key=key, token=arguments.token)
+        dscp = arguments.url.options.get("dscp")
+        probes = StampProbes(
+            arguments.sizes, chance, quality, remembered=REMEMBERED, key=key, token=arguments.token, dscp=dscp
+        )
         session = StampSession(
             probes, self._account, setup.clock, time.time_ns, setup.opened, self._take_result, REMEMBERED
         )

@@ -4,8 +4,9 @@ An echo service returns such a packet unchanged, `upper` changes the bytes of sm
 Light reflector fills in its own times, and UDPEchoPlus (TR-143) overwrites bytes 4 to 19. So one probe serves all, and
 its reply shows which service has replied.
 
-A probe of fewer than 44 bytes is a TWAMP Light packet: 14 bytes and padding. After the 44 bytes follow a Direct
-Measurement TLV, if 16 bytes are left, and Extra Padding with random bytes that differ from probe to probe.
+A probe of fewer than 44 bytes is a TWAMP Light packet: 14 bytes and padding. After the 44 bytes follow a Class of
+Service TLV, if a DSCP is requested, a Direct Measurement TLV, if 16 bytes are left, and Extra Padding with random bytes
+that differ from probe to probe.
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ from echod.measurement.stamp import (
     Unauthenticated,
 )
 from echod.measurement.stamp_tlvs import (
+    CLASS_OF_SERVICE,
     DIRECT_MEASUREMENT,
     EXTRA_PADDING,
     HEADER,
     TOKEN,
     Tlv,
     answered_tlvs,
+    class_of_service,
+    class_of_service_of,
     counters_of,
     direct_measurement,
     tlv,
@@ -52,6 +56,7 @@ _SERVER_FIELDS: Final = struct.Struct("!IIII")  # of TR-143, in bytes 4 to 19
 _LONGEST_PROCESSING: Final = 10_000_000  #: microseconds
 _MOST_FAILURES: Final = 0xFFFF
 _MEASUREMENT: Final = len(direct_measurement(0))
+_REQUEST_OF_DSCP: Final = len(class_of_service(0))
 
 
 class Replier(Enum):
@@ -70,13 +75,15 @@ class Recognized(NamedTuple):
     answer: Answer | None = None  #: of a reflector
     counters: tuple[int, int] | None = None  #: of a reflector: packets received and sent, if it counts them
     processing: float | None = None  #: of UDPEchoPlus: seconds between receiving and replying
+    dscp: tuple[int, int, int, int] | None = None  #: of a reflector: as `class_of_service_of`
     reply_number: int = 0  #: of UDPEchoPlus: its replies so far, this one included; modulo 2^32
 
 
 class StampProbes:
     """The probes of one ping. Their sizes are `sizes`, in turn; the first probe has number 1 and sequence number 0.
 
-    `remembered` probes can be recognized: their timestamps are kept. With a `key` they are authenticated.
+    `remembered` probes can be recognized: their timestamps are kept. With a `key` they are authenticated. `dscp` is
+    requested for the replies.
     """
 
     def __init__(
@@ -88,12 +95,14 @@ class StampProbes:
         remembered: int,
         key: bytes | None = None,
         token: bool = False,
+        dscp: int | None = None,
     ) -> None:
         self.sizes = sizes
         self.ssid = chance.randrange(1, 2**16)
         self._format: PacketFormat = Unauthenticated() if key is None else Authenticated(key)
         self._mark = _MARK if key is None else _AUTHENTICATED_MARK
         self._quality = quality
+        self._dscp = dscp if key is None else None  # an authenticated packet would need an HMAC of the TLV
         self.token: bytes | None = bytes(SIZE) if token else None  #: the last one from the reflector
         self._filling = chance.randbytes(max(sizes) + _TURN)
         self._remembered = remembered
@@ -148,6 +157,8 @@ class StampProbes:
             return packet[:TWAMP_LIGHT_REQUEST] + self._filling[begin : begin + size - TWAMP_LIGHT_REQUEST]
         if self.token is not None:
             packet += tlv(TOKEN, self.token)
+        if self._dscp is not None and size - len(packet) >= _REQUEST_OF_DSCP:
+            packet += class_of_service(self._dscp)
         rest = size - len(packet)
         if self._format.key is None and (rest == _MEASUREMENT or rest >= _MEASUREMENT + HEADER):
             packet += direct_measurement(number)
@@ -181,14 +192,16 @@ class StampProbes:
                 return Recognized(Replier.REFLECTOR, number, answer)
         if len(data) != size:
             return f"{size} bytes were sent"
-        counters = None
+        counters = dscp = None
         expected, found = tlvs_of(asked), answered_tlvs(got)
         if len(expected) != len(found) or any(not _answers(*pair) for pair in zip(expected, found, strict=True)):
             return "its padding is not that of the probe"
         for each in found:
             if each.kind == DIRECT_MEASUREMENT and not each.flags:
                 counters = counters_of(each.value)[1:]
-        return Recognized(Replier.REFLECTOR, number, answer, counters)
+            elif each.kind == CLASS_OF_SERVICE and not each.flags:
+                dscp = class_of_service_of(each.value)
+        return Recognized(Replier.REFLECTOR, number, answer, counters, dscp=dscp)
 
     def _has_own_padding(self, data: bytes, size: int) -> bool:
         """Whether a reply is one of TWAMP Light, whose reflectors may choose size and padding (RFC 5357 4.2.1).

@@ -8,6 +8,7 @@ from typing import Final
 
 from echod.client.direction_loss import DirectionLoss
 from echod.client.directions import Directions, OneWay
+from echod.client.dscp_marks import DscpMarks
 from echod.client.probe_ledger import ProbeLedger, ProbeResult, ReplyClass
 from echod.client.stamp_probe import Recognized, Replier, StampProbes
 from echod.client.statistics import Times
@@ -51,6 +52,7 @@ class StampSession(Quiet):
         self.directions = Directions()
         self.loss = DirectionLoss()
         self.processing = Times()  #: of UDPEchoPlus
+        self.dscp = DscpMarks()
         self.repliers: set[str] = set()
         self.clock_steps = 0
         self.kernel_sent = self.kernel_received = 0  #: how many times are the kernel's
@@ -101,6 +103,9 @@ class StampSession(Quiet):
             return NOTHING
         self.repliers.add(found.replier.value)
         result = self._account.answer(found.number, len(data), now)
+        if found.dscp is not None:
+            requested, reached, _, refused = found.dscp
+            self.dscp.add(requested, reached, refused=bool(refused), traffic_class=arrival.traffic_class)
         one_way = self._measure(found, result.kind, now_ns)
         self._on_result(result._replace(remote=found.replier.value, ttl=arrival.ttl, one_way=one_way))
         return NOTHING

@@ -174,6 +174,24 @@ def test_an_unusable_key_is_an_error_before_the_first_probe(tmp_path):
     assert ended.stderr.decode() == f"echoctl: {tmp_path / 'none'}: no such file or directory (ENOENT)\n"
 
 
+@pytest.mark.parametrize("service", ["reflector", "stateful"])
+@pytest.mark.parametrize(("start", "size"), [("udp://127", "64"), ("udp://[", "52"), ("udp://127", "120")])
+def test_the_dscp_of_each_direction(daemon, service, start, size):
+    if service == "stateful":
+        start = "udp"
+    found = figures("-Q", "ef", "-s", size, "-c", "3", "-i", "10ms", daemon.url(service, start))
+    assert found["dscp"] == {"sent": 46, "forward": {"46": 3}, "backward": {"46": 3}, "refused": 0}
+    assert (found["received"], found["wrong"]) == (3, 0)
+    found = figures("-Q", "cs6", "-s", size, "-c", "3", "-i", "10ms", daemon.url(service, start))
+    assert found["dscp"] == {"sent": 48, "forward": {"48": 3}, "backward": {"48": 3}, "refused": 3}
+
+
+def test_a_dscp_at_other_services_and_in_short_probes_is_only_sent(daemon):
+    for service, size in (("reflector", "51"), ("reflector", "20"), ("echo", "64"), ("udpechoplus", "64")):
+        found = figures("-Q", "ef", "-s", size, "-c", "2", "-i", "10ms", daemon.url(service, "udp"))
+        assert (found["received"], "dscp" in found) == (2, False)
+
+
 def test_udpechoplus_gives_the_time_of_the_server(daemon):
     found = figures("-c", "3", "-i", "10ms", daemon.url("udpechoplus", "udp"))
     assert (found["service"], found["received"]) == ("udpechoplus", 3)
