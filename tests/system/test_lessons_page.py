@@ -115,6 +115,12 @@ def test_the_page_has_each_program_as_it_is():
     assert {name for name in PROGRAMS if f"python3 {name}" in sessions(PAGE)} == set(PROGRAMS)
 
 
+def test_the_chinese_page_has_the_same_lessons_programs_and_commands():
+    chinese = (TOP / "docs" / "zh" / "LESSONS.md").read_text("utf-8")
+    for part in (r"(?ms)^```\w+\n.*?^```$", r"(?m)^## (\d+)\.", r"(?m)^\| (\d{5}) \| (\S+) \|"):
+        assert re.findall(part, chinese) == re.findall(part, PAGE)
+
+
 def test_the_ports_of_the_page_are_those_of_the_shipped_configuration():
     rows = re.findall(r"(?m)^\| (\d{5}) \| (\S+) \|", PAGE)
     assert rows == [*((str(port), f"`{name}`") for name, port in SERVED.items()), (str(WEBSOCKET), "WebSocket")]
