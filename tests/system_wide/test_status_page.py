@@ -1,13 +1,17 @@
 """The status page of the admin interface in headless Chromium: its figures are those of what a test sends."""
 
+import re
 import socket
+import subprocess
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from echod.tls.issuing import authority, server
 from tests.contract.matrix import exactly
-from tests.daemon import ECHOCTL, SECONDS, TOP, Daemon, environment, run
+from tests.daemon import ECHOCTL, ECHOD, SECONDS, TOP, Daemon, environment, eventually, free_port, run
 from tests.system_wide.accessibility import axe, violations
 from tests.system_wide.chromium import Browser
 
@@ -191,6 +195,77 @@ def test_a_refused_reload_is_a_problem_until_the_next_one(browser, daemon):
         reload(daemon, "")
         page.wait_for("document.querySelectorAll('#problems li').length === 0")
         assert page.text("#reload") == "The configuration was reloaded: 0 opened, 0 closed, 0 changed."
+
+
+def test_a_flood_is_a_problem_with_the_line_that_limits_it(browser):
+    config = """
+        [admin]
+        listen = ["tcp://127.0.0.1:0"]
+        [services.echo]
+        listen = ["udp://127.0.0.1:0"]
+        limits.rate = "5/10"
+    """
+    with Daemon(config) as daemon, browser.page(url(daemon)) as page:
+        page.wait_for("document.querySelectorAll('#services tbody tr').length === 1")
+        with socket.socket(type=socket.SOCK_DGRAM) as peer:
+            peer.connect(daemon.inet("echo", "udp"))
+            for number in range(200):
+                peer.send(b"%d" % number)
+        page.wait_for("document.getElementById('problems').innerText.includes('one network sends too many datagrams')")
+        assert '[services.echo.limits] rate = "5/10"' in page.text("#problems")
+        assert page.text("#refusals code") == '[services.echo.limits]\nrate = "5/10"'
+        page.wait_for(shows("echo", daemon.url("echo", "udp"), "Datagrams", 200))
+        answered = int(page.value("document.querySelector('#refusals [data-label=Count] data').value"))
+        assert 0 < answered < 200
+
+
+def test_an_expiring_certificate_is_a_problem_until_it_is_renewed(browser, tmp_path):
+    now, file = datetime.now(UTC), tmp_path / "server.pem"
+    trusted = authority(now)
+
+    def renew(days):
+        issued = server(trusted, ["echo.example"], now, days)
+        file.write_bytes(issued.certificate_pem + issued.key_pem)
+
+    renew(10)
+    config = f"""
+        [admin]
+        listen = ["unix://{{dir}}/admin.sock", "tcp://127.0.0.1:0"]
+        [services.echo]
+        listen = ["tls://127.0.0.1:0"]
+        tls.certificate = "{file}"
+    """
+    with Daemon(config) as daemon, browser.page(url(daemon)) as page:
+        page.wait_for("document.querySelectorAll('#problems li').length === 1")
+        assert page.text("#problems li") == "The certificate CN=echo.example of echo has 9 days left. Renew it."
+        assert "renew it" in page.text("#events")
+        renew(100)
+        reload(daemon, "")
+        page.wait_for("document.querySelectorAll('#problems li').length === 0")
+        assert page.text("#certificates [data-label='Days left']") == "99"
+
+
+def test_a_full_disk_is_a_problem(browser, tmp_path):
+    port, file = free_port(), tmp_path / "echod.toml"
+    file.write_text(f'[admin]\nlisten = ["tcp://127.0.0.1:{port}"]\n[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n')
+
+    def serves():
+        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), SECONDS):
+            return True
+        return False
+
+    with (
+        open("/dev/full", "wb") as full,  # always full (full(4))
+        subprocess.Popen([*ECHOD, "--config", file], stderr=full, env=environment()) as process,
+    ):
+        try:
+            assert eventually(serves)
+            with browser.page(f"http://127.0.0.1:{port}/") as page:
+                page.wait_for("document.getElementById('problems').innerText.includes('could not be written')")
+                assert re.fullmatch("[0-9]+ log lines could not be written.", page.text("#problems li"))
+        finally:
+            process.terminate()
+            process.wait(SECONDS)
 
 
 def test_text_of_a_client_is_shown_as_text(browser, daemon):
