@@ -9,6 +9,7 @@ import sys
 import termios
 from collections.abc import Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import Final
 
 from rich.console import Group
@@ -33,7 +34,9 @@ class LiveScreen:
         self._keys = KeyByKey(sys.stdout.fileno(), self._enter, self._leave)  # typed keys must not appear in it
 
     def begin(self) -> None:
-        """Change to the screen."""
+        """Change to the screen. It gets UTF-8 in any locale, as all output of echoctl."""
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
         self._keys.begin()
 
     def draw(self, lines: Sequence[Line]) -> None:

@@ -73,9 +73,11 @@ class KeyByKey:
     def _restore(self) -> None:
         before, self._before = self._before, None
         if before is not None and not _in_background(self._descriptor):
-            self._leave()
-            with suppress(termios.error):  # the terminal was closed
-                termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
+            try:
+                self._leave()
+            finally:
+                with suppress(termios.error):  # the terminal was closed
+                    termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
 
     def _stop(self, number: int, _frame: object) -> None:
         """Restore the terminal, then let the signal do what it does by default."""

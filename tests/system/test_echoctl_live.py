@@ -122,6 +122,21 @@ def test_failures_of_bench_are_printed_after_the_terminal_is_restored():
     assert b"failures: " in after
 
 
+def test_it_draws_in_any_locale(daemon):
+    words = (*ECHOCTL, "ping", "--live", "-c", "20", "-i", "20ms", daemon.url("echo", "udp"))
+    with terminal(*words, PYTHONIOENCODING="ascii") as one:
+        assert one.end() == 0
+    assert re.search("[\u2801-\u28ff]", one.printed.decode())
+
+
+def test_an_error_while_the_screen_is_left_restores_the_modes():
+    program = "from echod.client.live_screen import LiveScreen; screen = LiveScreen('auto'); screen.begin(); "
+    program += "screen._live.stop = lambda: 1 / 0; screen.end()"
+    with terminal(sys.executable, "-c", program) as one:
+        assert one.end() == 1
+    assert b"ZeroDivisionError" in one.printed
+
+
 def test_an_error_is_printed_after_the_terminal_is_restored():
     url = f"udp://127.0.0.1:{free_port()}"
     with terminal(*ECHOCTL, "ping", "--live", "--exit-on-refusal", url) as one:
