@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import socket
 import subprocess
+import sys
+import threading
 from typing import Any
 
 import pytest
 
-from tests.daemon import ECHOCTL, TOP, Daemon, free_port, run
+from tests.daemon import ECHOCTL, SECONDS, TOP, Daemon, environment, free_port, run
 
 CONFIG = """
 [admin]
@@ -95,3 +99,55 @@ def test_refusals_during_the_observation_are_reported():
             found = json.load(process.stdout)
         [one] = [one for one in found["findings"] if one["check"] == "refusals"]
         assert one["needed"] == "a change of services.echo.allow, if you know these clients"
+
+
+def test_another_program_at_the_admin_address_is_reported(tmp_path):
+    """Its response is JSON, and not a status."""
+
+    def answer(other: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = other.accept()
+            except OSError:
+                return
+            with client:
+                client.recv(4096)
+                client.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"pid": {}} ')
+
+    file = tmp_path / "echod.toml"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        thread = threading.Thread(target=answer, args=(other,), daemon=True)
+        thread.start()
+        host, port = other.getsockname()
+        file.write_text(f'[admin]\nlisten = ["tcp://{host}:{port}"]\n[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n')
+        _, found = doctor("--config", file)
+        other.shutdown(socket.SHUT_RDWR)
+    thread.join(SECONDS)
+    [one] = [one for one in found["findings"] if one["check"] == "admin"]
+    assert one["severity"] == "error"
+    assert "the response is not from an echod" in one["found"]
+
+
+def test_the_command_for_a_limit_raises_it(tmp_path):
+    """The client that has the only connection of its address opens others while doctor observes."""
+    limited = CONFIG + "[services.echo.limits]\nper-client = 1\n"
+    (tmp_path / "echoctl").write_text(f'#!/bin/sh\nexec {sys.executable} -m echod.client.main "$@"\n')
+    (tmp_path / "echoctl").chmod(0o755)
+    with Daemon(limited) as daemon:
+        place, file = daemon.inet("echo", "tcp"), daemon.dir / "echod.toml"
+        words = [*ECHOCTL, "doctor", "--json", "--config", str(file)]
+        with socket.create_connection(place, SECONDS), subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+            while process.poll() is None:
+                with contextlib.suppress(ConnectionResetError), socket.create_connection(place, SECONDS) as refused:
+                    refused.recv(1)
+            assert process.stdout is not None
+            found = json.load(process.stdout)
+        [one] = [one for one in found["findings"] if one["check"] == "refusals"]
+        assert one["needed"] == "services.echo.limits.per-client above 1, if you know these clients"
+        environ = environment(ECHOD_CONFIG=str(file), PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+        cured = run("/bin/sh", "-c", one["command"], env=environ)
+        assert (cured.returncode, cured.stderr) == (0, b"")
+        with socket.create_connection(place, SECONDS) as first, socket.create_connection(place, SECONDS) as second:
+            for client in (first, second):
+                client.sendall(b"x")
+                assert client.recv(1) == b"x"

@@ -22,6 +22,7 @@ from echod.client.doctor.machine_facts import (
     Holder,
     Machine,
     Process,
+    check_form,
 )
 from echod.config.errors import ConfigurationError
 from echod.config.loading import load
@@ -264,7 +265,7 @@ def test_memory_of_a_cgroup_and_of_the_machine(tmp_path):
     )
     assert one.command == f"echo {320 << 20} > '/sys/fs/cgroup/a b/memory.max'"
     one = only(tmp_path, ECHO, memory=256 << 20)
-    assert one.command.endswith(f" > {tmp_path}/conf.d/doctor-memory.toml")
+    assert one.command.endswith(f" > {tmp_path}/conf.d/zz-doctor-memory.toml")
     assert found(tmp_path, ECHO, process=replace(DAEMON, memory=320 << 20)) == []
 
 
@@ -359,7 +360,7 @@ def test_an_admin_interface_that_cannot_be_used(tmp_path):
     assert [(one.severity, one.found) for one in refused] == [("error", "not you")]
     disabled = found(tmp_path, UDP, status=None, process=SHELL)
     assert [one.severity for one in disabled] == ["notice"]
-    assert disabled[0].command.endswith(f" > {tmp_path}/conf.d/doctor-admin.toml")
+    assert disabled[0].command.endswith(f" > {tmp_path}/conf.d/zz-doctor-admin.toml")
 
 
 @pytest.mark.parametrize(
@@ -498,6 +499,38 @@ def test_a_certificate_that_the_daemon_has_not_loaded(tmp_path):
     [certificate] = configured(tmp_path, text).services[0].tls.contexts.certificates
     serving["certificates"] = [{"sha256": certificate.facts.fingerprint}]
     assert found(tmp_path, text, status=status(services=[serving])) == []
+
+
+def test_a_status_of_this_version_has_the_right_form():
+    certified = {**listener({"rate": 1}), "certificates": [{"sha256": "00"}]}
+    awaited = [{"address": "tcp://a:7", "service": "echo", "error": "gone"}]
+    refused = {"reloaded": False, "errors": ["x"]}
+    more = {"services": [certified], "awaited": awaited, "last_reload": refused, "workers": [{"pid": 7}]}
+    check_form(status())
+    check_form(status(**more))
+
+
+WRONG: tuple[dict[str, Any], ...] = (
+    {"pid": "x"},
+    {"lines_lost": None},
+    {"workers": [7]},
+    {"last_reload": 7},
+    {"last_reload": {"reloaded": False, "errors": [7]}},
+    {"awaited": [{"address": 7, "service": "x", "error": "x"}]},
+    {"services": [{"name": "x"}]},
+    {"services": [{"name": "x", "listeners": [{"address": "x", "open": 1, "refused": {"rate": "x"}}]}]},
+    {"services": [{**listener(), "name": 7}]},
+    {"services": 7},
+    {"ready": "yes"},
+)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=range(len(WRONG)))
+def test_a_status_of_another_program_is_recognized(wrong):
+    with pytest.raises((TypeError, ValueError, LookupError)):
+        check_form(status(**wrong))
+    with pytest.raises((TypeError, ValueError, LookupError)):
+        check_form(7)
 
 
 def test_every_finding_is_sorted_by_severity(tmp_path):

@@ -12,11 +12,11 @@ from typing import Final
 
 from rich.text import Text
 
-from echod.client.admin import Administrator, Denied, NoDaemon, RequestRefused, Unanswered, admin_of
+from echod.client.admin import Administrator, Denied, NoDaemon, RequestRefused, Unanswered, admin_of, parsing_response
 from echod.client.commands.check import unknown_endpoint
 from echod.client.doctor.certificate_renewal import renewal_after
 from echod.client.doctor.checks import CHECKS, findings
-from echod.client.doctor.machine_facts import PROBLEMS, Finding
+from echod.client.doctor.machine_facts import PROBLEMS, Finding, check_form
 from echod.client.doctor.read_machine import Status, read_machine
 from echod.client.tables import ALARM, HEADING, QUIET, line, screen, show
 from echod.config.errors import ConfigurationError
@@ -66,7 +66,10 @@ def _status(arguments: argparse.Namespace, configuration: Configuration) -> Stat
     try:
         address = arguments.admin or admin_of(configuration.admin.listen, os.environ)
         with Administrator(address, PATIENCE) as administrator:
-            return Status(administrator.ask("/api/status"))
+            status = administrator.ask("/api/status")
+        with parsing_response(address):
+            check_form(status)
+        return Status(status)
     except (Unanswered, RequestRefused) as error:
         denied = isinstance(error, Denied) or (isinstance(error, RequestRefused) and error.status == FORBIDDEN)
         return Status(None, str(error), isinstance(error, NoDaemon), denied)

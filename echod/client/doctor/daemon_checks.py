@@ -145,7 +145,7 @@ def _limit(service: ServiceConfig, address: str, field: str) -> tuple[str, str]:
 def _raising(configuration: Configuration, name: str, field: str, value: str) -> str:
     """The command that sets a limit of a service in a drop-in of the configuration, and reloads the daemon."""
     table = joined("services", name)
-    return drop_in(configuration, "limits", f"[{table}.limits]\n{field} = {value}\n", " && echoctl reload")
+    return drop_in(configuration, f"{name}-{field}", f"[{table}.limits]\n{field} = {value}\n", " && echoctl reload")
 
 
 def _refused(status: Mapping[str, Any]) -> Iterator[tuple[str, str, str, int]]:

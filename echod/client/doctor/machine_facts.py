@@ -147,3 +147,24 @@ class Machine:
         """A number of a sysctl; `at` is its place if it has several. None if it does not exist."""
         words = self.sysctls.get(name, "").split()
         return int(words[at]) if len(words) > at and words[at].isdecimal() else None
+
+
+def check_form(status: Any) -> None:
+    """Read every member of a status that the checks use. Raises TypeError, ValueError or LookupError for a wrong form.
+
+    Another program may listen at the address of the admin interface.
+    """
+    for number in (status["pid"], status["lines_lost"], status["internal_errors"]):
+        _ = number + 0
+    for worker in status.get("workers", ()):
+        _ = worker["pid"] + 0
+    last = status["last_reload"]
+    texts = [] if last is None or last["reloaded"] else [*last["errors"]]
+    texts += [one[name] for one in status.get("awaited", ()) for name in ("address", "service", "error")]
+    for service in status["services"]:
+        texts += [service["name"], *(one["sha256"] for one in service.get("certificates", ()))]
+        for listener in service["listeners"]:
+            texts += [listener["address"], *listener["refused"]]
+            _ = listener["open"] + sum(listener["refused"].values())
+    if not all(isinstance(text, str) for text in texts) or not isinstance(status["ready"], bool):
+        raise TypeError("a text is missing")
