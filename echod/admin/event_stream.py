@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -13,12 +13,15 @@ from echod.escaping import clipped
 from echod.event_catalogue import Severity, matching
 from echod.http.messages import Answer, Handler, Request, Respond, error_answer
 from echod.model import Context
-from echod.services.outbox import Outbox
+from echod.services.outbox import PIECE, Outbox
 from echod.telemetry.recent_events import KeptEvent, RecentEvents, Selection
 
 EVENTS: Final = "/api/events"
 CONTENT_TYPE: Final = "text/event-stream"
 UNBUFFERED: Final = ("x-accel-buffering", "no")  #: for nginx, which otherwise holds a response back
+WATCHERS: Final = 8
+"""Streams with events of single connections. Each of 3,000 events a second costs some microseconds in every stream."""
+SEARCH: Final = 64  #: units of the work budget for the selection of the kept events: about 0.1 ms
 KEYS: Final = ("name", "service", "severity", "since", "follow", "status")
 
 
@@ -55,8 +58,7 @@ class EventStream:
 
     def pieces(self) -> Iterator[bytes]:
         """As Feed."""
-        for event in self._kept:
-            yield encoded(event)
+        yield from joined(map(encoded, self._kept))
         yield from self._outbox.pieces()
         while self._status is not None and (status := self._status.take()):
             yield status
@@ -83,6 +85,18 @@ def encoded(event: KeptEvent) -> bytes:
     return b"id: %s\ndata: %s\n\n" % (event.identifier.encode(), event.data)
 
 
+def joined(messages: Iterable[bytes]) -> Iterator[bytes]:
+    """The messages in pieces of at least PIECE bytes, except the last one: each piece costs time of its own."""
+    piece = bytearray()
+    for message in messages:
+        piece += message
+        if len(piece) >= PIECE:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
+
+
 def _dropped(count: int) -> bytes:
     return b"event: dropped\ndata: %s\n\n" % json.dumps({"dropped": count}).encode()
 
@@ -100,6 +114,10 @@ def event_handlers(recent: RecentEvents, context: Context, live: LiveStatus) -> 
             # Events of single connections cost their clients time: a reader over TCP must not cause that.
             respond(error_answer(403, "severity=debug is available only over the Unix socket"))
             return
+        if selection.severity is Severity.DEBUG and follow and recent.watchers >= WATCHERS:
+            respond(error_answer(503, f"{WATCHERS} streams of severity=debug are open already"))
+            return
+        context.work.spend(SEARCH)
         kept = recent.select(selection, since, request.headers.get("last-event-id", ""))
 
         def attach(wake: Callable[[], None], end: Callable[[], None]) -> EventStream:

@@ -5,6 +5,7 @@ Events of severity debug are not kept, because those of connections would replac
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections import deque
@@ -25,6 +26,7 @@ class KeptEvent:
     """One event. `data` is its JSON, one line without a line end, and `identifier` is unique among all daemons."""
 
     identifier: str
+    number: int  #: among the events of this daemon
     at: float  #: of a monotonic clock, in seconds
     name: str
     services: tuple[str, ...]  #: the services that it names; none for the daemon as a whole
@@ -57,6 +59,7 @@ class RecentEvents:
     """
 
     def __init__(self, watch: Callable[[bool], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self.watchers = 0  #: followers that want events of severity debug
         self._watch = watch
         self._clock = clock
         self._start = secrets.token_hex(4)
@@ -69,7 +72,7 @@ class RecentEvents:
     def event(self, name: str, fields: Mapping[str, Any]) -> None:
         """Keep an event, and pass it to its followers. Subscribe this method to the events."""
         kind = CATALOGUE[name]
-        if kind.severity is Severity.DEBUG and not self._followers:
+        if kind.severity is Severity.DEBUG and not self.watchers:
             return
         more: dict[str, int] = {}
         if kind.rate is not None:
@@ -82,7 +85,7 @@ class RecentEvents:
         named = tuple(str(fields["services"]).split(", ")) if "services" in fields else ()
         services = (str(fields["service"]),) if "service" in fields else named
         data = record(kind.severity, message(name, fields), {"event": name, **fields, **more}).encode()
-        event = KeptEvent(f"{self._start}-{self._number}", self._clock(), name, services, data)
+        event = KeptEvent(f"{self._start}-{self._number}", self._number, self._clock(), name, services, data)
         if kind.severity is not Severity.DEBUG:
             self._keep(event)
         for follower, selection in tuple(self._followers.items()):
@@ -96,10 +99,10 @@ class RecentEvents:
         identifier is unknown.
         """
         oldest = None if seconds is None else self._clock() - seconds
-        kept = [one for one in self._kept if oldest is None or one.at >= oldest]
         start, _, number = after.rpartition("-")
-        if start == self._start and number.isdecimal():
-            kept = [one for one in kept if int(one.identifier.rpartition("-")[2]) > int(number)]
+        known = start == self._start and re.fullmatch("[0-9]{1,18}", number)
+        last = int(number) if known else 0
+        kept = (one for one in self._kept if one.number > last and (oldest is None or one.at >= oldest))
         return [one for one in kept if selection.has(one)]
 
     def follow(self, selection: Selection, follower: Callable[[KeptEvent], None]) -> None:
@@ -111,13 +114,11 @@ class RecentEvents:
         self._changing(lambda: self._followers.pop(follower, None))
 
     def _changing(self, change: Callable[[], object]) -> None:
-        watched = self._watches()
+        watched = self.watchers > 0
         change()
-        if (watches := self._watches()) is not watched:
+        self.watchers = sum(selection.severity is Severity.DEBUG for selection in self._followers.values())
+        if (watches := self.watchers > 0) is not watched:
             self._watch(watches)
-
-    def _watches(self) -> bool:
-        return any(selection.severity is Severity.DEBUG for selection in self._followers.values())
 
     def _keep(self, event: KeptEvent) -> None:
         self._kept.append(event)

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from echod.admin.event_stream import event_handlers, wanted
+from echod.admin.event_stream import WATCHERS, event_handlers, wanted
 from echod.admin.live_status import LiveStatus
 from echod.event_catalogue import Severity, matching
 from echod.http.messages import Request
 from echod.model import Context, Peer
-from echod.services.outbox import BEHIND, WAITING
+from echod.services.outbox import BEHIND, PIECE, WAITING
 from echod.socket_names import Inet, UnixName
 from echod.telemetry.recent_events import RecentEvents, Selection
 
@@ -157,6 +157,27 @@ def test_events_of_single_connections_are_for_the_unix_socket_only():
     stream.feed.close()
     assert watched == [True, False]
     assert Stream(recent, "severity=info", peer=REMOTE).answer.status == 200
+
+
+def test_streams_of_single_connections_are_few():
+    recent = made()
+    streams = [Stream(recent, "severity=debug") for _ in range(WATCHERS)]
+    assert {stream.answer.status for stream in streams} == {200}
+    assert Stream(recent, "severity=debug").answer.status == 503
+    assert Stream(recent, "severity=debug&follow=no").answer.status == 200
+    assert Stream(recent).answer.status == 200
+    streams[0].feed.close()
+    assert Stream(recent, "severity=debug").answer.status == 200
+
+
+def test_kept_events_are_sent_in_few_pieces():
+    recent = made()
+    for number in range(1_000):
+        ready(recent, number)
+    pieces = list(Stream(recent, "follow=no").pieces)
+    assert b"".join(pieces).count(b"data: ") == 1_000
+    assert len(pieces) <= 12
+    assert max(map(len, pieces)) < 2 * PIECE
 
 
 def test_every_parameter_is_used():
