@@ -77,6 +77,14 @@ def test_late_and_unsent_messages_of_a_schedule_are_reported() -> None:
     assert any("1% of the messages were sent more than 5.0" in line for line in said)
 
 
+def test_connections_and_datagrams_have_lines_of_their_own() -> None:
+    connecting = Histogram()
+    connecting.record(2_000_000)
+    said = lines(measured(connecting=connecting, reordered=3), None, datagrams=True)
+    assert "connecting min/p50/p99/max = 2.000/2.000/2.000/2.000 ms" in said
+    assert said[0].endswith("0 duplicated, 3 reordered, 1 abandoned")
+
+
 def test_failures_are_listed_by_cause() -> None:
     counts = LoadCounts()
     assert counts.fail("reset", "the first") is True

@@ -82,6 +82,15 @@ def test_no_message_is_planned_for_the_end() -> None:
     assert pace.unsent(BEGIN + 9 * SECOND) == 0
 
 
+def test_the_share_is_that_of_the_count_or_of_the_time() -> None:
+    pace = begun(None, count=10, seconds=4)
+    pace.take(3, BEGIN)
+    assert pace.share(BEGIN + SECOND) == 0.3
+    assert pace.share(BEGIN + 3 * SECOND) == 0.75
+    assert pace.share(BEGIN + 5 * SECOND) == 1
+    assert begun(None, count=10).share(BEGIN + SECOND) == 0
+
+
 def test_pauses_double_up_to_a_second_and_begin_again_after_a_success() -> None:
     backoff = Backoff()
     assert [backoff.pause() for _ in range(7)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]

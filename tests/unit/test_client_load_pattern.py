@@ -77,6 +77,13 @@ def test_a_fault_in_the_first_reply_does_not_hide_the_kind() -> None:
     assert pattern.kind == "upper"
 
 
+def test_a_fault_in_the_first_reply_of_echo_is_wrong() -> None:
+    pattern = Pattern(KINDS)
+    sent = pattern.cut(0, 100)
+    assert pattern.decide(sent, sent[:50] + bytes([sent[50] ^ 1]) + sent[51:], first=True) == 50
+    assert pattern.kind == "echo"
+
+
 def test_a_kind_is_kept_after_it_was_verified() -> None:
     pattern = Pattern(KINDS)
     sent = pattern.cut(0, 100)

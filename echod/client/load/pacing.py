@@ -39,8 +39,7 @@ class Pace:
 
     def due(self, now: int) -> int:
         """In an open loop, how many messages are due; after the end those that were planned before it, too."""
-        if self.rate is None:
-            return 0
+        assert self.rate is not None
         if now >= self.end:
             return self.unsent(now)
         passed = math.floor((now - self._begun) * self.rate / SECOND) + 1
