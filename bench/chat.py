@@ -16,8 +16,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 from typing import Final
@@ -33,6 +33,7 @@ lines-per-second = 0
 room-lines-per-second = 0
 listen = ["unix://{path}"]
 """
+JOINED: Final = 6.0  #: seconds until two daemons have begun a room over a bus
 SAMPLED: Final = 50  #: members that time every line; the others only count lines
 
 
@@ -51,9 +52,9 @@ class Member:
 class Crowd:
     """All members: they read as fast as they can and send in turn."""
 
-    def __init__(self, place: str, members: int) -> None:
+    def __init__(self, places: Sequence[str], members: int) -> None:
         self.selector = selectors.DefaultSelector()
-        self.members = [Member(place, number < SAMPLED) for number in range(members)]
+        self.members = [Member(places[number % len(places)], number < SAMPLED) for number in range(members)]
         self.times: list[float] = []
         for one in self.members:
             self.selector.register(one.socket, selectors.EVENT_READ, one)
@@ -94,12 +95,13 @@ class Crowd:
 
 
 @contextmanager
-def daemon(workers: int) -> Iterator[tuple[int, str]]:
-    """Run a daemon; yields its process and the path of its chat socket."""
+def daemon(workers: int, bus: str = "") -> Iterator[tuple[int, str]]:
+    """Run a daemon; yields its process and the path of its chat socket. `bus` is a URL that it shares with others."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/chat.sock"
         config = Path(folder) / "echod.toml"
-        config.write_text(CONFIG.replace("{path}", path).replace("{workers}", f"{workers}"))
+        shared = f'[bus]\nurl = "{bus}"\n' if bus else ""
+        config.write_text(CONFIG.replace("{path}", path).replace("{workers}", f"{workers}") + shared)
         words = [sys.executable, "-m", "echod", "--config", str(config)]
         with Popen(words, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE) as process:
             assert process.stderr is not None
@@ -131,16 +133,21 @@ def memory_of(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
-def measure(what: str, members: int, deaf: int, seconds: float, rate: int, size: int, workers: int = 1) -> None:
-    """Run one measurement and print its figures."""
-    with daemon(workers) as (pid, path):
-        empty = memory_of(pid)
-        mute = [Member(path, False) for _ in range(deaf)]
-        crowd = Crowd(path, members)
+def measure(
+    what: str, members: int, deaf: int, seconds: float, rate: int, size: int, workers: int = 1, bus: str = ""
+) -> None:
+    """Run one measurement and print its figures. With a bus, the members are those of two daemons."""
+    with ExitStack() as stack:
+        daemons = [stack.enter_context(daemon(workers, bus)) for _ in range(2 if bus else 1)]
+        pids, places = zip(*daemons, strict=True)
+        time.sleep(JOINED if bus else 0)
+        empty = sum(map(memory_of, pids))
+        mute = [Member(places[0], False) for _ in range(deaf)]
+        crowd = Crowd(places, members)
         crowd.read(time.perf_counter() + 3)
-        before, joined = seconds_of(pid), memory_of(pid)
+        before, joined = sum(map(seconds_of, pids)), sum(map(memory_of, pids))
         sent = crowd.talk(seconds, rate, size)
-        used = seconds_of(pid) - before
+        used = sum(map(seconds_of, pids)) - before
         crowd.read(time.perf_counter() + 2)
         wanted = sent * (members - 1)
         came = sum(one.lines for one in crowd.members)
@@ -150,7 +157,8 @@ def measure(what: str, members: int, deaf: int, seconds: float, rate: int, size:
         print(f"  processor time per delivery: {used / wanted * 1e6:.2f} µs, {used / seconds:.0%} of one processor")
         print(f"  from sending to reading: median {times[len(times) // 2] * 1e3:.1f} ms,", end=" ")
         print(f"p99 {times[len(times) * 99 // 100] * 1e3:.1f} ms, longest {times[-1] * 1e3:.1f} ms")
-        print(f"  memory: {empty:.1f} MiB, {joined:.1f} after all joined, {memory_of(pid):.1f} at the end", flush=True)
+        end = sum(map(memory_of, pids))
+        print(f"  memory: {empty:.1f} MiB, {joined:.1f} after all joined, {end:.1f} at the end", flush=True)
         crowd.close()
         for one in mute:
             one.socket.close()
@@ -161,11 +169,16 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description="Measure a chat room.")
     arguments.add_argument("--seconds", type=float, default=10.0, help="length of each run")
     arguments.add_argument("--workers", type=int, default=1, help="measure the first room with this many workers too")
+    arguments.add_argument("--bus", default="", metavar="URL", help="measure the first room over two daemons too")
     options = arguments.parse_args()
     seconds = options.seconds
     measure("1,000 members", 1000, 0, seconds, 100, 80)
     if options.workers > 1:
         measure(f"1,000 members over {options.workers} workers", 1000, 0, seconds, 100, 80, options.workers)
+    if options.bus:
+        what = f"1,000 members over two daemons of {options.workers} each"
+        measure(what, 1000, 0, seconds, 100, 80, options.workers, options.bus)
+    if options.workers > 1 or options.bus:
         return
     measure("100 members", 100, 0, seconds, 100, 4000)
     measure("100 members, and 50 that do not read", 100, 50, seconds, 100, 4000)
