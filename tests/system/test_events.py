@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -175,6 +176,29 @@ def test_a_step_of_a_script_is_told_once(daemon: Daemon) -> None:
     daemon.stderr.wait_for("the end of the script")
     causes = [checked(event)["by"] for event in events(daemon, "--name", "faults.changed")]
     assert sorted(causes) == ["step 1 of the script", "the administrator", "the end of the script"]
+
+
+def test_a_hundred_pages_have_the_status_and_a_scraper_is_served(daemon: Daemon) -> None:
+    where = daemon.inet("admin", "tcp")
+    with ExitStack() as stack:
+        pages = []
+        for _ in range(100):
+            page = stack.enter_context(socket.create_connection(where, SECONDS))
+            page.sendall(b"GET /api/events?status=yes&severity=error HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            received = b""
+            while b"event: status\n" not in received:
+                received += page.recv(65_536)
+            pages.append(page)
+        scraper = stack.enter_context(socket.create_connection(where, SECONDS))
+        scraper.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert b"echod_connections_accepted_total" in rest(scraper)
+        with socket.create_connection(daemon.inet("echo", "tcp"), SECONDS) as client:
+            client.sendall(b"hello")
+            assert exactly(client, 5) == b"hello"
+            for page in pages:
+                received = b""
+                while not re.search(rb'event: changes\ndata: .*"open": 1', received):
+                    received += page.recv(65_536)
 
 
 def test_wrong_words_are_one_line(daemon: Daemon) -> None:
