@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from echod.client.histogram import Histogram
 from echod.client.load.counts import LoadCounts, cause_of
-from echod.client.load.figures import byte_rate, figures, lines, second_line
+from echod.client.load.figures import byte_rate, figures, lines, milliseconds, second_line
 from echod.client.load.processor_usage import Usage, usage
 from echod.client.load.slices import Second
 
@@ -15,8 +18,8 @@ def measured(rate: float | None = None, used: Usage = USED, **changes: Any) -> d
     counts = LoadCounts()
     counts.sent, counts.bytes_sent, counts.bytes_received, counts.connections = 12, 640, 640, 2
     counts.received, counts.wrong, counts.lost, counts.abandoned = 9, 1, 1, 1
-    for milliseconds in range(1, 10):
-        counts.recent.record(milliseconds * 1_000_000)
+    for value in range(1, 10):
+        counts.recent.record(value * 1_000_000)
         counts.lateness.record(0)
     counts.turn()
     for name, value in changes.items():
@@ -37,6 +40,18 @@ def test_rates_and_percentiles() -> None:
     assert abs(found["p50_ms"] - 5) < 0.01
     assert abs(found["p9999_ms"] - 9) < 0.01
     assert found["generator"]["us_per_message"] == round(100_000 / 9, 3)
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=20))
+def test_the_figures_of_a_histogram_are_in_ascending_order(values: list[int]) -> None:
+    times = Histogram()
+    for value in values:
+        times.record(value)
+    found = milliseconds(times)
+    shown = [found[f"{name}_ms"] or 0 for name in ("min", "p50", "p90", "p99", "p999", "p9999", "max")]
+    assert shown == sorted(shown)
+    assert shown[0] <= (found["avg_ms"] or 0) <= shown[-1]
+    assert (shown[0], shown[-1]) == (min(values) / 1e6, max(values) / 1e6)
 
 
 def test_without_a_reply_there_are_no_times() -> None:
@@ -111,8 +126,8 @@ def test_the_line_of_a_second() -> None:
     times = Histogram()
     second = Second(0.0, 1.0, 0, 0, 0, 0, 0, times)
     assert second_line(second) == "    1 s          0 messages/s        0 B/s"
-    for milliseconds in (1, 2, 3):
-        times.record(milliseconds * 1_000_000)
+    for value in (1, 2, 3):
+        times.record(value * 1_000_000)
     line = second_line(Second(11.5, 12.0, 3, 3, 2, 5_000, 4_000, times))
     assert line.startswith("   12 s          6 messages/s   10.00 kB/s  p50 2.00")
     assert line.endswith(" ms  2 failed")
