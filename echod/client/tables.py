@@ -135,7 +135,7 @@ def widest(heading: str, cells: Sequence[str]) -> int:
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
-    return all(not cell or cell[0].isdigit() for cell in cells)
+    return all(not cell or (cell[0].isdigit() and ":" not in cell) for cell in cells)  # a peer has a colon
 
 
 def without(row: Row, left_out: set[int]) -> Iterator[str]:

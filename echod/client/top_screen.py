@@ -27,6 +27,7 @@ SPARED: Final[Mapping[str, tuple[str, ...]]] = {
     "connections": ("ADDRESS", "IN/s", "OUT/s", "OUT"),
 }
 """Columns that a narrow terminal leaves out, in this order."""
+FEW_KEYS: Final = "q quits"  #: the part of KEYS that a narrow terminal shows
 HISTORY: Final = "LAST MINUTE"
 KEYS: Final = "q quits, Tab view, < > sort, r reverse, Space stop"
 
@@ -63,9 +64,14 @@ def drawn(
     """One screen of the given size. `everything` are the sums of all listeners, by default of the rows."""
     state = "ready" if status["ready"] else "NOT READY"
     paused = "  stopped: Space continues" if stopped else ""
-    head = f"echod {status['version']}  {state}  process {status['pid']:d}  up {span(status['uptime'])}{paused}"
-    style = QUIET if status["ready"] else ALARM
-    top = _line(f"{head}   {KEYS}", style)
+    up = f"up {span(status['uptime'])}{paused}"
+    heads = (
+        f"echod {status['version']}  {state}  process {status['pid']:d}  {up}   {KEYS}",
+        f"echod {status['version']}  {state}  {up}   {KEYS}",
+        f"echod  {state}  {up}   {FEW_KEYS}",
+    )
+    head = next((one for one in heads if len(escaped(one)) <= columns), heads[-1])
+    top = _line(head, QUIET if status["ready"] else ALARM)
     return Group(
         top, _summary(view, order, everything or total(rows), columns), fitted_rows(view, rows, columns, lines)
     )

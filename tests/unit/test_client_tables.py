@@ -35,6 +35,11 @@ def test_columns_are_aligned_by_their_drawn_width():
     assert needed(HEADINGS, ROWS) == wcswidth(heading)
 
 
+def test_numbers_are_right_aligned_and_peers_are_not():
+    _, *rows = printed(table(("PEER", "IN"), [("127.0.0.1:7", "1.2 GiB"), ("10.0.0.1:77777", "7 B")]))
+    assert rows == ["127.0.0.1:7     1.2 GiB", "10.0.0.1:77777      7 B"]
+
+
 def test_text_of_a_peer_is_not_markup_emoji_or_control_characters():
     [*_, row] = printed(table(HEADINGS, ROWS), color="always")
     assert row.startswith("[bold red]x[/]  ")
