@@ -118,3 +118,12 @@ def test_a_histogram_has_buckets_that_double():
     assert [line.split()[2] for line in lines] == ["4", "1", "0", "1"]
     assert [line.count("#") for line in lines] == [40, 10, 0, 10]
     assert lines[0].startswith("     0.524 ms        4  ####")
+
+
+def test_a_dscp_that_a_reflector_states_is_shown():
+    lab = Lab()
+    lab.exchange()
+    lab.session.dscp.add(46, 0, refused=False, traffic_class=46 << 2)
+    figures = found(lab.session)
+    assert figures["dscp"] == {"sent": 46, "forward": {"0": 1}, "backward": {"46": 1}, "refused": 0}
+    assert "dscp 46: forward 0, backward 46" in more_lines(figures, verbose=False)
