@@ -32,7 +32,7 @@ TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Costs:
-    """What a client costs, in microseconds of one processor, and bytes. Measured on 2026-11-30, an AMD EPYC."""
+    """The costs of a client, in microseconds of one processor, and in bytes. Measured on 2026-11-30, an AMD EPYC."""
 
     connect: float = 33.0  #: connect, echo 64 bytes, close
     message: float = 5.4  #: a further echo of 64 bytes
