@@ -219,30 +219,6 @@ def test_a_refused_connection_is_one_line() -> None:
     bench("-n", "5", "unix:///nowhere", code=1, says="echoctl: unix:///nowhere: no such file or directory (ENOENT)\n")
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("-c", "0", "tcp://127.0.0.1:7"), '-c/--connections: "0" is not a whole number from 1 to 65536'),
-        (("-s", "11", "udp://127.0.0.1:7"), "--size 11 is out of range (12–65507 bytes over udp)"),
-        (("-s", "64,17MiB", "tcp://127.0.0.1:7"), "--size 17825792 is out of range (1–16777216 bytes over tcp)"),
-        (("-r", "fast", "tcp://127.0.0.1:7"), '-r/--rate: "fast" is not a number of messages a second'),
-        (("--connect", "udp://127.0.0.1:7"), "--connect: udp://127.0.0.1:7 has no connections"),
-        (("--connect", "-d", "2", "tcp://127.0.0.1:7"), "--connect has one message on each connection"),
-        (("-c", "1000", "-s", "2MiB", "tcp://127.0.0.1:7"), "more than 1 GiB would be in flight"),
-        (("tcp:127.0.0.1:7",), "an endpoint string is not supported"),
-        (("udp://239.1.2.3:7?interface=lo",), "is a multicast group"),
-        (("--live", "--json", "tcp://127.0.0.1:7"), "--live: leave out --json"),
-        (("--plot", "-", "--csv", "tcp://127.0.0.1:7"), "--plot -: leave out --csv"),
-        (("--ca", "x", "tcp://127.0.0.1:7"), "--ca: tcp://127.0.0.1:7 has no TLS"),
-    ],
-)
-def test_options_that_do_not_fit_are_usage_errors(words: tuple[str, ...], said: str) -> None:
-    ended = run(*ECHOCTL, "bench", *words)
-    assert ended.returncode == 2
-    assert said in ended.stderr.decode("utf-8")
-    assert ended.stderr.count(b"\n") == 1
-
-
 def test_json_and_its_lines_agree_with_the_schema_and_with_each_other(daemon: Daemon) -> None:
     [line] = bench("--json", "-n", "100", "-c", "2", daemon.url("echo", "tcp"))
     found = json.loads(line)
