@@ -6,7 +6,7 @@ import json
 import os
 import selectors
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic
 from typing import IO, Final, cast
@@ -105,8 +105,17 @@ class Generator:
         self._binary = binary
         self._core = core
 
-    def slice(self, workload: Workload, server: Running, seconds: float, warm: float) -> Slice:
-        """Measure one slice. Raises LoadFailed on a wrong byte, a silent server or a closed connection."""
+    def slice(
+        self,
+        workload: Workload,
+        server: Running,
+        seconds: float,
+        warm: float,
+        open_: Callable[[], object] = lambda: None,
+    ) -> Slice:
+        """Measure one slice; `open_` is called while all connections are open. Raises LoadFailed on a wrong byte, a
+        silent server or a closed connection.
+        """
         timing = [f"--seconds={seconds}", f"--warm={warm}"]
         arguments = [*workload.load, *server.server.load, *_to(server.places[workload.role]), *timing]
         with Conversation(self._binary, self._core, arguments) as load:
@@ -117,6 +126,7 @@ class Generator:
             report = json.loads(load.line(seconds + PATIENCE))
             server.rest(SETTLE)
             after = server.cpu()
+            open_()
             load.go()
             load.end()
         if report["messages"] == 0:

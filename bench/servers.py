@@ -139,7 +139,7 @@ def _node(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
 
 def _echod(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
     if Role.PROXIED in places:  # --listen has no proxy-from
-        return _configured("echod")(kit, places)
+        return configured("echod")(kit, places)
     listen = [f"--listen={kind_of(role)}={place.url}" for role, place in places.items()]
     return [*kit.echod, *listen]
 
@@ -149,7 +149,7 @@ def kind_of(role: Role) -> str:
     return "upper" if role is Role.UPPER else "echo"
 
 
-def _configured(name: str, *lines: str) -> Command:
+def configured(name: str, *lines: str) -> Command:
     """A command for echod with a configuration file: `lines`, followed by its two services."""
 
     def command(kit: Kit, places: Mapping[Role, Place]) -> list[str]:
@@ -226,7 +226,7 @@ SERVERS: Final = (
         "echod-off",
         "echod (plane off)",
         EVERY,
-        _configured("plane-off", "[daemon]", 'plane = "off"'),
+        configured("plane-off", "[daemon]", 'plane = "off"'),
         together=True,
         ready=False,
     ),
@@ -234,7 +234,7 @@ SERVERS: Final = (
         "echod-python",
         "echod (no native helper)",
         EVERY,
-        _configured("plane-python", "[daemon]", 'plane = "python"'),
+        configured("plane-python", "[daemon]", 'plane = "python"'),
         together=True,
         ready=False,
     ),

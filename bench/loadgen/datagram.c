@@ -20,6 +20,7 @@
 #define UDP_GRO 104
 #endif
 
+enum { A_SOURCE = 500 }; /* flows of one source address: an address has 28,000 ports */
 enum { EVENTS = 256, BATCH = 64, SLOTS = 1 << 16, HEADER = 8, GSO_OCTETS = 65000, GRO_BUFFER = 1 << 17 };
 static const uint64_t LOST_AFTER = 250000000u;
 
@@ -230,6 +231,10 @@ void datagram_mode(void)
     for (unsigned i = 0; i < opt.flows; i++) {
         struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
         int fd = sockets[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        struct sockaddr_in from = {.sin_family = AF_INET};
+        from.sin_addr.s_addr = htonl((INADDR_LOOPBACK & 0xff000000u) | (0x030001u + i / A_SOURCE));
+        if (fd >= 0 && opt.flows > A_SOURCE && bind(fd, (struct sockaddr *)&from, sizeof from) < 0)
+            fail("bind to a source address: %s", strerror(errno));
         if (fd < 0 || connect(fd, (struct sockaddr *)&to, length) < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, fd, &event) < 0)
             fail("UDP socket: %s", strerror(errno));
         roomy(fd, SO_RCVBUFFORCE, SO_RCVBUF);

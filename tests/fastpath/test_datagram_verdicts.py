@@ -297,3 +297,23 @@ def test_a_socket_that_only_fails_in_the_native_helper_is_paused():
         plane.clock.advance(REST)
         plane.serve(1)
         assert answers(mine[:1], 1) == [[(b"waits", "127.0.0.1")]]
+
+
+@needs_the_helper
+def test_the_native_helper_knows_more_sources_than_the_cache_of_decisions():
+    """A batch of new sources is remembered at once: Python forgets its decisions about the earliest meanwhile."""
+    with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0), NativeLoop) as (_plain, plane, _), ExitStack() as stack:
+        lane, place = plane.lane, ("127.0.0.1", plane.socket.getsockname()[1])
+        assert isinstance(lane, DatagramLane)
+        stack.enter_context(mock.patch("echod.fastpath.gate_cache.REMEMBERED", 8))
+        clients = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(24)]
+        in_python = []
+        for turn in range(3):
+            with mock.patch.object(lane, "_answer_turn", wraps=lane._answer_turn) as answer:
+                for at in range(0, len(clients), 4):
+                    for client in clients[at : at + 4]:
+                        client.sendto(b"x", place)
+                    plane.serve(turn * len(clients) + at + 4)
+            in_python.append(answer.called)
+            assert answers(clients, len(clients)) == [[(b"x", "127.0.0.1")]] * len(clients)
+        assert (in_python[0], in_python[-1]) == (True, False)
