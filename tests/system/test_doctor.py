@@ -78,6 +78,8 @@ def test_a_wrong_configuration_is_a_problem(tmp_path):
     what = [one["what"] for one in found["findings"]]
     assert any(one.startswith(f'{file}:1: services.ecoh: unknown kind "ecoh"; did you mean echo?') for one in what)
     assert found["problems"] == len(found["findings"]) == 2
+    printed = run(*ECHOCTL, "doctor", "--config", str(file)).stdout.decode().splitlines()
+    assert printed[-1] == "the configuration has errors, so this machine was not checked"
 
 
 def test_refusals_during_the_observation_are_reported():

@@ -26,6 +26,7 @@ from echod.config.settings import Configuration
 from echod.escaping import counted, escaped
 from echod.services.registry import kinds
 
+CONFIGURATION: Final = "configuration"  #: the check that finds its errors
 FORBIDDEN: Final = 403  #: the daemon refuses this user (RFC 9110 15.5.4)
 PATIENCE: Final = 5.0  #: seconds for a response of the daemon
 STYLES: Final = {"error": ALARM, "warning": HEADING, "notice": QUIET}
@@ -50,7 +51,7 @@ def examined(arguments: argparse.Namespace) -> list[Finding]:
     try:
         configuration = load(file, kinds(), os.environ, unknown=unknown_endpoint)
     except ConfigurationError as error:
-        return [Finding("error", "configuration", str(one), command=renewal_after(one)) for one in error.errors]
+        return [Finding("error", CONFIGURATION, str(one), command=renewal_after(one)) for one in error.errors]
     unresolved: list[Finding] = []
     try:
         configuration, notes = resolved(configuration)
@@ -83,5 +84,8 @@ def drawn(found: Sequence[Finding]) -> Iterator[Text]:
             if text:
                 yield line(f"  {label}: {text}")
     problems = sum(one.severity in PROBLEMS for one in found)
+    if any(one.check == CONFIGURATION for one in found):
+        yield line("the configuration has errors, so this machine was not checked", ALARM)
+        return
     of_checks = counted(len(CHECKS), "check", "checks")
     yield line(f"{counted(problems, 'problem', 'problems')} found by {of_checks}", ALARM if problems else QUIET)
