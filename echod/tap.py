@@ -46,7 +46,7 @@ from echod.telemetry.log import Log
 from echod.telemetry.threads import NoThread
 from echod.transports import inherited_sockets, twisted_endpoint_strings
 from echod.version import VERSION
-from echod.workers.bus_hub import HubLife, hub_of
+from echod.workers.bus_hub import attach, hub_of
 from echod.workers.cpu_count import workers_of
 from echod.workers.held_sockets import unshareable
 from echod.workers.supervisor import Supervisor
@@ -248,7 +248,7 @@ def makeService(options: Options) -> Daemon:
     if options["until-eof"]:
         reactor.callWhenRunning(standard_input.StopAtEof(reactor, partial(log.say, "info")).begin)
     daemon.events.subscribe(notify.event)
-    daemon.events.subscribe(HubLife(hub, daemon.log.say).event)
+    attach(hub, configuration.bus, daemon)
     store.begin()
     reactor.addSystemEventTrigger("before", "shutdown", store.end)  # before the one that stops the daemon
     if os.geteuid() == 0 and (identity is None or identity.user == 0):

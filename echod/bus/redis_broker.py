@@ -6,10 +6,12 @@ Nothing here waits for the server: every command is sent at once, and a reply th
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from typing import Any, Final
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -18,7 +20,7 @@ from zope.interface import implementer
 from echod.bus import broker_messages as wire
 from echod.bus.broker_interface import BrokerClient
 from echod.bus.resp import Decoder, ErrorReply, Push, WrongReply, command
-from echod.escaping import escaped
+from echod.escaping import escaped, system_error
 from echod.gate.work_budget import WorkBudget
 
 CONNECTED: Final = 5.0  #: seconds for a connection, with TLS
@@ -129,7 +131,7 @@ class RedisBroker:
     def _refused(self, failure: Failure) -> None:
         self._attempt = None
         if self._client is not None:
-            self._fail(failure.getErrorMessage())
+            self._fail(_reason(failure))
 
     def _fail(self, reason: str) -> None:
         if not self._reported and self._client is not None:
@@ -206,7 +208,7 @@ class RedisConnection(Protocol):
             self._deadline.cancel()
         self._broker.work.cancel(self._process)
         if self.is_current:
-            self._broker.lost(self, self._reason or reason.getErrorMessage())
+            self._broker.lost(self, self._reason or _reason(reason))
         self.is_current = False
 
     def pauseProducing(self) -> None:
@@ -265,3 +267,15 @@ class RedisConnection(Protocol):
         transport: Any = self.transport
         if transport is not None:
             transport.abortConnection()
+
+
+def _reason(failure: Failure) -> str:
+    """Why a connection has ended, or could not be made."""
+    if failure.check(ConnectionDone):
+        return "the server has closed the connection"
+    number = getattr(failure.value, "osError", None)
+    if isinstance(number, int):
+        return system_error(OSError(number, os.strerror(number)))
+    if isinstance(failure.value, OSError):
+        return system_error(failure.value)
+    return escaped(failure.getErrorMessage().rstrip("."))

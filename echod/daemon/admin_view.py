@@ -64,6 +64,7 @@ class ViewedDaemon(Protocol):
     """The part of the daemon that a view uses."""
 
     awaited: AwaitedAddresses
+    bus: Callable[[], Mapping[str, Any]] | None
     events: Events
     leaving: Iterable[Listener]
     log: Log
@@ -180,6 +181,7 @@ class DaemonView:
             "native": figures["native"] > 0,
             **workers,
             "files": [str(path) for path in daemon.configuration.sources],
+            **({} if daemon.bus is None else {"bus": daemon.bus()}),
             "awaited": self.awaited(),
             "services": self._services(),
             "lines_lost": figures["lines_lost"],

@@ -76,6 +76,7 @@ class Daemon(Service):
         self.log = log
         self.outputs = [log.output] if show_on in (None, log.output) else [log.output, show_on]
         self.serving = False
+        self.bus: Callable[[], Mapping[str, Any]] | None = None  #: the state of the bus for the status, if there is one
         self.become: Callable[[], None] = lambda: None  #: drops the privileges that only the start needs
         self.began: Callable[[], None] = freeze_startup_heap  #: called when everything is served
         self.reloads = Reloader(self, reactor, (lambda: (self.configuration, ())) if reread is None else reread)

@@ -13,6 +13,7 @@ from echod.bus.redis_broker import RedisBroker
 from echod.bus.redis_connect import UnusableTls, connector
 from echod.config.settings import Bus
 from echod.daemon.config_diff import ConfigurationRefused
+from echod.daemon.daemon import Daemon
 from echod.daemon.daemon_wide_state import LocalState, MakeState
 from echod.escaping import escaped, system_error
 from echod.gate.work_budget import WorkBudget
@@ -60,18 +61,28 @@ class HubState(LocalState):
 
 
 class HubLife:
-    """Starts the hub, if there is one, when the daemon is ready, and closes it at the end. A sink of events."""
+    """Starts the hub when the daemon is ready, and closes it at the end."""
 
-    def __init__(self, hub: BrokeredHub | None, say: Callable[[str, str], object]) -> None:
+    def __init__(self, hub: BrokeredHub, bus: Bus, daemon: Daemon) -> None:
         self._hub = hub
-        if hub is not None:
-            hub.say = say
+        self._url = str(bus.url)
+        hub.say = daemon.log.say
+        daemon.bus = self.status
+        daemon.events.subscribe(self.event)
 
     def event(self, name: str, _fields: Mapping[str, Any]) -> None:
         """As `events.Sink`."""
-        if self._hub is None:
-            return
         if name == "daemon.ready":
             self._hub.start()
         elif name == "daemon.stopped":
             self._hub.close()
+
+    def status(self) -> dict[str, Any]:
+        """The state of the bus, as the admin interface shows it."""
+        return {"url": self._url, "connected": self._hub.is_connected}
+
+
+def attach(hub: BrokeredHub | None, bus: Bus, daemon: Daemon) -> None:
+    """Let a daemon start and close its hub, if it has one."""
+    if hub is not None:
+        HubLife(hub, bus, daemon)

@@ -212,6 +212,18 @@ def test_members_talk_on_without_the_broker_and_read_nothing_twice(how: str, wor
         assert eventually(lambda: any({"a", "b", "c"} <= set(re.findall(r"\w+", line)) for line in a.lines()))
 
 
+def test_the_log_names_the_reason_once() -> None:
+    with RedisServer() as redis, connected(config(redis), 1) as (daemon,):
+        redis.kill()
+        daemon.stderr.wait_for(
+            r"warn +the bus redis://127\.0\.0\.1:\d+/3 is disconnected: the server has closed the con"
+        )
+        daemon.stderr.wait_for(r"warn +the bus .* cannot be used: connection refused \(ECONNREFUSED\); trying again")
+        redis.start()
+        assert eventually(lambda: daemon.log().count("is connected") == 2)
+        assert daemon.log().count("cannot be used") == 1
+
+
 def test_a_daemon_that_is_killed_leaves_the_room() -> None:
     with RedisServer() as redis, connected(config(redis)) as (first, second):
         a, b = Member(first, "a"), Member(second, "b")
@@ -223,6 +235,10 @@ def test_a_daemon_that_is_killed_leaves_the_room() -> None:
         second.wait()
 
 
+def plain(daemon: Daemon) -> str:
+    return run(*ECHOCTL, "status", "--admin", f"unix://{daemon.dir}/admin.sock").stdout.decode()
+
+
 def test_a_user_with_two_permissions_is_enough_and_no_output_has_the_password() -> None:
     login = f"echo:{SECRET}@"
     rule = 'user echo on ">pa ss/word" resetchannels &echod:* -@all +subscribe +publish'
@@ -230,6 +246,7 @@ def test_a_user_with_two_permissions_is_enough_and_no_output_has_the_password() 
         meet(Member(first, "a"), Member(second, "b"))
         admin = f"unix://{first.dir}/admin.sock"
         file = str(first.dir / "echod.toml")
+        assert f"bus: redis://echo:***@127.0.0.1:{redis.port}/3, connected" in plain(first)
         outputs = [first.log(), second.log(), run(*ECHOCTL, "status", "--json", "--admin", admin).stdout.decode()]
         for words in ([*ECHOCTL, "check", file], [*ECHOD, "--config", file, "--check-config"]):
             outputs.append(run(*words).stdout.decode())
@@ -242,6 +259,7 @@ def test_a_user_with_two_permissions_is_enough_and_no_output_has_the_password() 
 
 def test_a_wrong_password_leaves_the_room_local_and_is_tried_again() -> None:
     with RedisServer("requirepass right") as redis, Daemon(config(redis, login="default:wrong@")) as daemon:
+        assert "/3, not connected" in plain(daemon)
         daemon.stderr.wait_for(r"warn +the bus .*\*\*\*@.* cannot be used: the server refuses it: WRONGPASS.*; trying")
         a, b = Member(daemon, "a"), Member(daemon, "b")
         a.say("hello")

@@ -284,7 +284,7 @@ def test_messages_of_a_link_that_has_not_joined_are_ignored(machines):
 
 
 def test_a_broker_that_returns_nothing_is_dropped_at_a_bound(machines):
-    made = joined(machines, 1)
+    made = joined(machines, 1, bound=2 * UNRETURNED)
     made.server.paused = True
     size = 10_000
     for _ in range(UNRETURNED // size + 2):

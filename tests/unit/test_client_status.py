@@ -74,3 +74,8 @@ def test_workers_have_a_table(capfd):
 
 def test_without_certificates_there_is_only_the_other_table(capfd):
     assert not any("DAYS LEFT" in line for line in printed(capfd))
+
+
+def test_a_bus_has_a_line(capfd):
+    assert "bus: redis://h:6379/0, connected" in printed(capfd, bus={"url": "redis://h:6379/0", "connected": True})
+    assert r"bus: \x1b, not connected" in printed(capfd, bus={"url": "\x1b", "connected": False})

@@ -50,6 +50,9 @@ def page(status: Mapping[str, Any], width: int, order: str | None = None) -> Ite
         yield line(f"fast path: {fast_path(status)}")
     if (last := status["last_reload"]) is not None and not last["reloaded"]:
         yield line(f"the last reload was refused: {'; '.join(last['errors'])}", ALARM)
+    if (bus := status.get("bus")) is not None:
+        state, style = ("connected", QUIET) if bus["connected"] else ("not connected", ALARM)
+        yield line(f"bus: {bus['url']}, {state}", style)
     for one in status.get("awaited", ()):
         yield line(f"waiting for {one['address']} ({one['service']}): {one['error']}", ALARM)
     if lost := status["lines_lost"] + status["events_lost"]:
