@@ -306,6 +306,7 @@ def test_signals_print_the_figures(daemon: Daemon) -> None:
         assert process.wait(SECONDS) == 130
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_time(daemon: Daemon) -> None:
     process = subprocess.Popen(
         [*ECHOCTL, "bench", "-t", "60", "-d", "64", daemon.url("echo", "tcp")],
