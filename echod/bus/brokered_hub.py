@@ -139,7 +139,6 @@ class BrokeredHub(LocalHub):
         if self._tick.running:
             self._tick.stop()
         if self._link:
-            self._link = 0
             self._continue_alone()
         self.say("warn", f"{reason}; the rooms and consoles of this daemon continue without others")
 
@@ -190,6 +189,7 @@ class BrokeredHub(LocalHub):
         if kind is wire.Kind.READY:
             if link not in shared.links:
                 shared.links.append(link)
+                self._notify_together(shared, topic)
             return
         if kind is wire.Kind.GONE:
             self._remove_link(topic, shared, message.other)
@@ -259,7 +259,11 @@ class BrokeredHub(LocalHub):
     def _become_current(self, shared: SharedTopic, topic: str) -> None:
         self._forget_answer(shared)
         shared.tries = 0
-        if shared.was_lost:
+        self._notify_together(shared, topic)
+
+    def _notify_together(self, shared: SharedTopic, topic: str) -> None:
+        """Notify the nodes when others are there again after a loss."""
+        if shared.was_lost and {*shared.links} - {self._link}:
             shared.was_lost = False
             self.send_to_all(topic, Frame(Kind.TOGETHER, 1, topic))
 
@@ -272,11 +276,8 @@ class BrokeredHub(LocalHub):
         self.change(-shared.since_bytes)
         shared.forget_answer(self._reactor.seconds())
 
-    # links
-
     def _gone(self, gone: int) -> None:
         if gone == self._link:  # others have heard nothing of this daemon
-            self._link = 0
             self._continue_alone()
             self.opened()
             return
@@ -293,17 +294,17 @@ class BrokeredHub(LocalHub):
 
     def _remove_others(self, topic: str, shared: SharedTopic) -> None:
         """Let the nodes of all other links leave, because this hub is not connected to them any more."""
-        shared.was_lost = True
-        self.send_to_all(topic, Frame(Kind.TOGETHER, 0, topic))
-        for link in {*shared.links, *shared.nodes.values()} - {self._link}:
+        if others := {*shared.links, *shared.nodes.values()} - {self._last}:
+            shared.was_lost = True
+            self.send_to_all(topic, Frame(Kind.TOGETHER, 0, topic))
+        for link in others:
             self._remove_link(topic, shared, link)
 
     def _continue_alone(self) -> None:
+        self._link = 0
         self._answers.clear()
         for topic, shared in self._shared.items():
-            here = {node.number for node in self._topics.get(topic, {})}
             if shared.standing is Standing.CURRENT:
-                shared.nodes = {node: link for node, link in shared.nodes.items() if node not in here}
                 self._remove_others(topic, shared)
             self._deliver_unreturned(topic)
             shared.standing, shared.tries = Standing.ALONE, 0

@@ -223,6 +223,31 @@ def test_a_loss_is_notified_and_ends_the_nodes_of_others(machines):
     assert made.said(0)[-1] == made.said(0, 1)[-1] == "again"
 
 
+def notices(made, at):
+    return [entry for entry in made.journals[at][0].entries if entry in ("apart", "together")]
+
+
+def test_a_hub_without_others_notifies_of_nothing(machines):
+    made = joined(machines, 1)
+    made.clients[0].cut()
+    made.open()
+    made.wait()
+    assert notices(made, 0) == []
+
+
+def test_a_loss_for_all_is_notified_once_and_so_is_its_end(machines):
+    """Also if both hubs begin the topic at the same moment afterwards."""
+    made = joined(machines, 1, 1)
+    for _ in range(2):
+        for client in made.clients:
+            client.cut()
+        for client in made.clients:
+            client.open()
+        made.wait()
+        made.wait()
+    assert notices(made, 0) == notices(made, 1) == ["apart", "together"] * 2
+
+
 def test_messages_that_have_not_returned_are_delivered_once(machines):
     """The broker is stopped; it gets the messages, and delivers them when the daemon has given up."""
     made = joined(machines, 1, 1)
