@@ -6,13 +6,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.figures import Results, summary
-from bench.targets import ASYNCIO, COMPARED, ECHOD, ITSELF, PLAIN, STOCK, UVLOOP, YARDSTICK, Measure, targets_of
+from bench.targets import ASYNCIO, COMPARED, ECHOD, ITSELF, PLAIN, PYTHON, STOCK, UVLOOP, YARDSTICK, Measure, targets_of
 from bench.workloads import IDLE, WORKLOADS, Idle, Workload
 
 FULL = 0.95
 """Share of its core above which the load generator may have limited the rate."""
 
 _NOTHING = "–"
+COLUMNS = (
+    (PYTHON, "Python"),
+    (ECHOD, "with helper"),
+    (YARDSTICK, "C"),
+    (STOCK, "stock Twisted"),
+    (UVLOOP, "uvloop"),
+    ("go", "Go"),
+)
+"""The columns of `helper_table`."""
 _AGAINST = {YARDSTICK: "C", STOCK: "stock Twisted", UVLOOP: "uvloop", ASYNCIO: "asyncio"}
 
 
@@ -115,6 +124,26 @@ def targets_table(results: Results, subject: str, titles: Mapping[str, str]) -> 
     return align(rows, left=5) if len(rows) > 1 else []
 
 
+def helper_table(results: Results) -> list[str]:
+    """The fast path with and without its native helper beside other servers: processor time relative to C.
+
+    It is empty unless both were measured.
+    """
+    rows = [["relative to C", *(title for _, title in COLUMNS)]]
+    for workload in WORKLOADS:
+        measured = results.slices.get(workload.key, {})
+        if not {ECHOD, PYTHON, workload.yardstick} <= measured.keys():
+            continue
+        cells = []
+        for key, _ in COLUMNS:
+            peer = workload.yardstick if key == YARDSTICK else key
+            figure = results.ratio(workload.key, "cpu", peer, workload.yardstick) if peer in measured else None
+            own = f"{summary(measured[peer]).cpu_us:.2f} µs" if key == YARDSTICK else ""
+            cells.append(own or (_NOTHING if figure is None else f"{figure:.2f}×"))
+        rows.append([workload.title, *cells])
+    return align(rows) if len(rows) > 1 else []
+
+
 def workload_block(results: Results, workload: Workload, subject: str, titles: Mapping[str, str]) -> list[str]:
     """Every peer under one workload, the cheapest first; a ratio is the subject divided by the peer."""
     rows = results.slices.get(workload.key, {})
@@ -186,6 +215,7 @@ def report(results: Results, subject: str, titles: Mapping[str, str], notes: Ite
     blocks = [
         targets_table(results, subject, titles),
         targets_table(results, PLAIN, titles) if subject != PLAIN else [],
+        helper_table(results),
         [*results.remarks, *notes],
         *(workload_block(results, workload, subject, titles) for workload in WORKLOADS),
         *(memory_block(results, row, titles) for row in IDLE),

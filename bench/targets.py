@@ -14,8 +14,8 @@ Measure = Literal["cpu", "rate", "bytes"]
 YARDSTICK, STOCK, UVLOOP, ASYNCIO, ITSELF = "yardstick", "stock", "uvloop", "asyncio", ""
 """The comparison: the C program that the workload names, a peer by its key, or none."""
 
-ECHOD, PLAIN = "echod", "echod-off"
-"""The subjects that have targets: echod, and echod without its fast path."""
+ECHOD, PLAIN, PYTHON = "echod", "echod-off", "echod-python"
+"""The subjects that have targets: echod, and echod without its fast path; and echod without its native helper."""
 COMPARED: Final = {ECHOD: (YARDSTICK, STOCK, UVLOOP), PLAIN: (YARDSTICK, STOCK, ASYNCIO)}
 """The columns of a subject's table."""
 

@@ -14,7 +14,7 @@ from bench.options import FULL, QUICK, parse
 from bench.process import free_ports
 from bench.run import without_tls
 from bench.servers import SERVERS, Kit, Place
-from bench.table import align, judge, report, targets_table
+from bench.table import align, helper_table, judge, report, targets_table
 from bench.targets import STOCK, TARGETS, UVLOOP, YARDSTICK, Target
 from bench.workloads import IDLE, MEMORY, WORKLOADS, Role
 
@@ -44,6 +44,20 @@ def measured(figures):
             for number, cpu_us in enumerate(rounds, 1):
                 results.add(workload, peer, number, one(cpu_us, 1e6 / cpu_us))
     return results
+
+
+def test_the_table_of_the_native_helper_has_a_column_for_each_server_and_ratios_to_c():
+    rows = {"echod": [5.0, 6.0], "echod-python": [6.0, 7.2], "c": [5.0, 6.0], "stock": [20.0, 24.0], "go": [10.0, 12.0]}
+    datagrams = {"echod": [4.0], "echod-python": [4.4], "c-recvmmsg": [4.0], "c-recvfrom": [9.0], "uvloop": [8.0]}
+    lines = helper_table(measured({"tcp-64": rows, "udp-64": datagrams, "tcp-1": {"echod": [1.0], "c": [1.0]}}))
+    assert [line.split("  ")[0] for line in lines] == [
+        "relative to C",
+        WORKLOAD["tcp-64"].title,
+        WORKLOAD["udp-64"].title,
+    ]
+    assert lines[1].split()[-6:] == ["1.00×", "5.50", "µs", "4.00×", "–", "2.00×"]
+    assert lines[2].split()[-7:] == ["1.10×", "1.00×", "4.00", "µs", "–", "2.00×", "–"]
+    assert helper_table(measured({"tcp-64": {"echod": [5.0], "c": [5.0]}})) == []
 
 
 def test_a_slice_has_the_generators_report_and_the_servers_clock():
