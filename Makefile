@@ -12,8 +12,6 @@ PARALLEL = -n $(JOBS) --dist loadgroup
 # What an installation depends on: it also compiles the native helper, if a compiler is there.
 INSTALLED = setup.cfg setup.py pyproject.toml echod/fastpath/native_helper.c
 TYPED = echod twisted/plugins bench completion docs tests
-# The folders with tests that need root, other programs, or much time.
-SYSTEM = $(addprefix tests/,system_wide packaging gate system fastpath fuzz soak box)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -31,7 +29,7 @@ test: $(VENV)/.test  ## every test that needs only this tree (ARGS=--cov shows t
 
 test-system: $(VENV)/.dev  ## the tests that need root, the network, other programs or much time; as root, installs programs
 	@tests/system_wide/prepare
-	@$(BIN)/python -m pytest $(PARALLEL) -m "needs_root or needs_tools or slow" $(SYSTEM) $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "needs_root or needs_tools or slow" $(ARGS)
 	@$(MAKE) --no-print-directory coverage
 
 coverage: $(VENV)/.test  ## check that the unit tests run every line of the modules that setup.cfg lists
