@@ -146,7 +146,8 @@ def test_the_command_for_a_limit_raises_it(tmp_path):
             found = json.load(process.stdout)
         [one] = [one for one in found["findings"] if one["check"] == "refusals"]
         assert one["needed"] == "services.echo.limits.per-client above 1, if you know these clients"
-        environ = environment(ECHOD_CONFIG=str(file), PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+        assert one["command"].endswith(f" && echoctl reload --admin unix://{daemon.dir}/admin.sock")
+        environ = environment(PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
         cured = run("/bin/sh", "-c", one["command"], env=environ)
         assert (cured.returncode, cured.stderr) == (0, b"")
         with socket.create_connection(place, SECONDS) as first, socket.create_connection(place, SECONDS) as second:
