@@ -199,6 +199,7 @@ def test_a_silent_service_times_out_and_the_load_ends(daemon: Daemon) -> None:
         lines = bench("-n", "2", "-W", "200ms", daemon.url("discard", scheme), code=1, says=None)
         found = counts(lines)
         assert (found["sent"], found["received"], found["lost"], found["timed out"]) == (2, 0, 2, 2)
+        assert f"--- {daemon.url('discard', scheme)} ---" in lines  # without a reply, no kind is known
 
 
 def test_another_kind_of_service_is_one_clear_line(daemon: Daemon) -> None:

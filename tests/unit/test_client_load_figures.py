@@ -82,6 +82,8 @@ def test_a_generator_that_was_the_limit_is_reported_for_a_closed_loop_only() -> 
     expected = "the generator was the limit, not the service: it ran, or waited for a processor, 95% of the time"
     assert said == f"warning: {expected}"
     assert not any(line.startswith("warning") for line in lines(measured(100, used), 100, datagrams=False))
+    nothing = figures(LoadCounts(), 0.01, used, 0, None)
+    assert not any(line.startswith("warning") for line in lines(nothing, None, datagrams=False)), "it only waited"
 
 
 def test_late_and_unsent_messages_of_a_schedule_are_reported() -> None:

@@ -174,7 +174,8 @@ class Bench:
             fail(f"{self._label}: {load.error}")
         found = self._figures()
         if load.counts.sent and not (load.error and not load.counts.received):
-            self._output.summary(f"{self._label} ({load.pattern.kind})", self._lines(found))
+            kind = f" ({load.pattern.kind})" if load.counts.received else ""  # without a reply it is only a guess
+            self._output.summary(f"{self._label}{kind}", self._lines(found))
         self._output.facts(self._facts(found))
         written = self._write_files(self._lines(found))
         if self._interrupted:

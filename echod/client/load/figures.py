@@ -68,7 +68,7 @@ def warnings(found: Mapping[str, Any], rate: float | None) -> list[str]:
     """Warnings that the figures do not show what they seem to show."""
     said = []
     generator = found["generator"]
-    if rate is None and generator["running_percent"] + generator["waiting_percent"] >= FULL:
+    if rate is None and found["received"] and generator["running_percent"] + generator["waiting_percent"] >= FULL:
         said.append(
             "the generator was the limit, not the service: it ran, or waited for a processor,"
             f" {generator['running_percent'] + generator['waiting_percent']:.0f}% of the time"
