@@ -39,7 +39,7 @@ HELPER: Final = """
     struct echod_datagrams {
         struct mmsghdr *slots;
         struct echod_source *sources;
-        unsigned int control_length, to_at, to_length, interface_at, joinable;
+        unsigned int control_length, to_at, to_length, interface_at, joinable, alone;
         uint64_t received, received_bytes, failed, failed_bytes;
     };
     struct echod_lane { int kind, pipe_read, pipe_write; unsigned int most; struct echod_datagrams *datagrams; };

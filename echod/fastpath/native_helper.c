@@ -12,17 +12,17 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum { ABI = 2, ROUND = 64, UNIT = 65536, CONTROL = 128, MOST_JOINED = 65000, SOURCES = 65536, PROBES = 8 };
+enum { ABI = 3, ROUND = 64, UNIT = 65536, CONTROL = 128, MOST_JOINED = 65000, SOURCES = 65536, PROBES = 8 };
 enum { LARGE = 8192, UDP = 17, UDP_SEGMENT = 103 }; /* LARGE: bytes of a read from which the next one uses splice */
 enum { ECHO, UPPER };
 enum { READY, END, LOST, LOST_IN_PIPE, SHORT, SHORT_IN_PIPE, DATAGRAMS, FAILED };
 
 /* A source that the gate always admits, and the address that it has sent to. */
 struct echod_source { uint32_t name[8], to[4]; };
-/* A UDP socket. The slots are those of batch.py, and the last four are counts that Python has not added yet. */
+/* A UDP socket: the slots of batch.py, the layout of IP_PKTINFO in them, and counts that Python has not added yet. */
 struct echod_datagrams {
     struct mmsghdr *slots; struct echod_source *sources;
-    unsigned int control_length, to_at, to_length, interface_at, joinable; /* where IP_PKTINFO has them in a slot */
+    unsigned int control_length, to_at, to_length, interface_at, joinable, alone; /* `alone`: turns with one datagram */
     uint64_t received, received_bytes, failed, failed_bytes;
 };
 /* A listener. `most` is the bytes of a read; `datagrams` is NULL for streams. */
@@ -87,10 +87,7 @@ static struct echod_source *find(struct echod_datagrams *lane, int slot, int add
     return NULL;
 }
 
-void echod_remember(struct echod_datagrams *lane, int count) {
-    while (count--)
-        find(lane, count, 1);
-}
+void echod_remember(struct echod_datagrams *lane, int count) { while (count--) find(lane, count, 1); }
 
 /* Sends the slots; counts those that the kernel does not accept. */
 static void reply(struct echod_datagrams *lane, int descriptor, int count) {
@@ -125,11 +122,13 @@ static int answer(struct echod_loop *loop, struct echod_entry *entry, struct ech
     struct echod_datagrams *udp = entry->lane->datagrams;
     struct echod_source *first = NULL, *source = NULL;
     struct mmsghdr *slots = udp->slots;
-    int count = recvmmsg(told->descriptor, slots, ROUND, MSG_DONTWAIT, NULL), alike = 1;
-    unsigned int size = slots->msg_len;
+    int fd = told->descriptor, alike = 1, single = udp->alone % 8; /* after one datagram, one is expected */
+    int count = single ? recvmsg(fd, &slots->msg_hdr, MSG_DONTWAIT) : recvmmsg(fd, slots, ROUND, MSG_DONTWAIT, NULL);
     if (count < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : (told->what = FAILED);
-    told->received = count;
+    unsigned int size = single ? slots->msg_len = count : slots->msg_len;
+    told->received = count = single ? 1 : count;
+    udp->alone = count == 1 ? udp->alone + 1 : 0;
     for (int i = 0; i < count; i++, first = first ? first : source) {
         if (slots[i].msg_hdr.msg_controllen != udp->control_length || !(source = find(udp, i, 0)))
             return told->what = DATAGRAMS;
@@ -145,8 +144,8 @@ static int answer(struct echod_loop *loop, struct echod_entry *entry, struct ech
     udp->received += count;
     loop->counted = 1;
     alike &= count > 1 && size && size <= udp->joinable && size * count <= MOST_JOINED;
-    if (!alike || !join(udp, told->descriptor, count, size))
-        reply(udp, told->descriptor, count);
+    if (!alike || !join(udp, fd, count, size))
+        reply(udp, fd, count);
     for (; count--; slots[count].msg_hdr.msg_controllen = CONTROL) /* ready to receive again */
         slots[count].msg_hdr.msg_iov->iov_len = UNIT;
     return 0;

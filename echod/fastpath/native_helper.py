@@ -17,7 +17,7 @@ from echod.fastpath.batch import MOST_AT_ONCE, Batch
 from echod.fastpath.pipes import Pipe
 from echod.model import Transform, identity
 
-ABI: Final = 2  #: of the structures in native_helper.c
+ABI: Final = 3  #: of the structures in native_helper.c
 FILE: Final = Path(__file__).with_name("libnative_helper.so")
 KINDS: Final[dict[Transform, int]] = {identity: 0, bytes.upper: 1}
 """The transforms that the helper knows, by their numbers there."""

@@ -317,3 +317,19 @@ def test_the_native_helper_knows_more_sources_than_the_cache_of_decisions():
             in_python.append(answer.called)
             assert answers(clients, len(clients)) == [[(b"x", "127.0.0.1")]] * len(clients)
         assert (in_python[0], in_python[-1]) == (True, False)
+
+
+@needs_the_helper
+def test_the_native_helper_receives_single_datagrams_and_bursts():
+    """After one datagram it asks for one at a time, most of the time. An empty one is a datagram too."""
+    with both(Echo(), "udp://127.0.0.1:0", Rate(0, 0), NativeLoop) as (_plain, plane, (_, mine)):
+        place, sent = ("127.0.0.1", plane.socket.getsockname()[1]), 0
+        for burst in (*[1] * 20, 30, 1, 2, *[1] * 9, 64, 64):
+            payloads = [bytes([at]) * ((sent + at) % 3 * 400) for at in range(burst)]
+            for payload in payloads:
+                mine[0].sendto(payload, place)
+            sent += burst
+            plane.serve(sent)
+            assert answers(mine[:1], burst) == [[(payload, "127.0.0.1") for payload in payloads]]
+        assert plane.told["datagrams_out"] == plane.told["datagrams_in"] == sent
+        assert plane.told["bytes_out"] == plane.told["bytes_in"]
