@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from twisted.internet.defer import Deferred
+
 
 class BrokerClient(Protocol):
     """The callbacks of a broker. They are called by the reactor, never within a call of the broker."""
@@ -24,6 +26,8 @@ class BrokerClient(Protocol):
 class Broker(Protocol):
     """One connection at a time; a lost one is replaced, with back-off."""
 
+    ended: Deferred[None]
+
     def start(self, client: BrokerClient) -> None:
         """Connect, and connect again after each loss."""
 
@@ -34,4 +38,4 @@ class Broker(Protocol):
         """Close the connection, and connect again. `closed` is not called."""
 
     def stop(self) -> None:
-        """Send what waits, and close for good."""
+        """Send what waits, and close for good. `ended` fires when that is done."""

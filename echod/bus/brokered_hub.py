@@ -41,7 +41,7 @@ class BrokeredHub(LocalHub):
     ) -> None:
         super().__init__(reactor, work, change, bound=bound)
         self.say: Callable[[str, str], object] = lambda _level, _text: None
-        self._broker = broker
+        self.broker = broker
         self._link = self._last = 0  # the link, or 0 if no connection is open; the last link
         self._sequence = 0
         self._shared: dict[str, SharedTopic] = {}
@@ -53,7 +53,7 @@ class BrokeredHub(LocalHub):
 
     def start(self) -> None:
         """Connect to the broker."""
-        self._broker.start(self)
+        self.broker.start(self)
 
     def close(self) -> None:
         """As LocalHub: leave the broker, too."""
@@ -62,7 +62,7 @@ class BrokeredHub(LocalHub):
         self._link = 0
         if self._tick.running:
             self._tick.stop()
-        self._broker.stop()
+        self.broker.stop()
         super().close()
 
     @property
@@ -340,11 +340,11 @@ class BrokeredHub(LocalHub):
             self._publish(wire.Kind.GONE, other=link)
 
     def _cut(self, reason: str) -> None:
-        self._broker.drop(reason)
+        self.broker.drop(reason)
         self.closed(f"the bus is disconnected: {reason}")
 
     def _publish(self, kind: wire.Kind, **fields: Any) -> int:
         """Publish a message; returns its sequence."""
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF or 1
-        self._broker.publish(wire.encoded(BrokerMessage(kind, self._link, sequence=self._sequence, **fields)))
+        self.broker.publish(wire.encoded(BrokerMessage(kind, self._link, sequence=self._sequence, **fields)))
         return self._sequence

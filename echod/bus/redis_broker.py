@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -25,6 +26,7 @@ from echod.gate.work_budget import WorkBudget
 
 CONNECTED: Final = 5.0  #: seconds for a connection, with TLS
 ADMITTED: Final = 5.0  #: seconds after that until the server has accepted HELLO and SUBSCRIBE
+FINISHED: Final = 1.0  #: seconds for the last messages at a stop
 FIRST: Final = 0.5  #: seconds until the first new attempt …
 LONGEST: Final = 15.0  #: … which doubles with each failure up to this; the delay is random between half and all of it
 QUEUED: Final = 8 << 20  #: bytes that wait to be sent: above this the server reads too slowly
@@ -61,6 +63,8 @@ class RedisBroker:
         self._again: Any = None  # the call of the next attempt
         self._delay = FIRST
         self._reported = False  # the log has the failure already
+        self._since = 0.0  # when the connection was admitted
+        self.ended: Deferred[None] = Deferred()  #: fires when `stop` has sent everything, or after FINISHED seconds
 
     def start(self, client: BrokerClient) -> None:
         """As Broker."""
@@ -81,6 +85,8 @@ class RedisBroker:
 
     def stop(self) -> None:
         """As Broker."""
+        if self._client is None:
+            return
         self._client = None
         if self._again is not None:
             self._again.cancel()
@@ -89,7 +95,9 @@ class RedisBroker:
             self._attempt.cancel()
         if (connection := self._connection) is not None:
             self._connection = None
-            connection.finish()
+            connection.finish(self.ended)
+        else:
+            self.ended.callback(None)
 
     # for the connection
 
@@ -98,7 +106,7 @@ class RedisBroker:
         if self._client is None:
             connection.abort()
             return
-        self._connection, self._delay, self._reported = connection, FIRST, False
+        self._connection, self._since, self._reported = connection, self.reactor.seconds(), False
         self._client.say("info", f"the bus {self.name} is connected")
         self._client.opened()
 
@@ -141,6 +149,9 @@ class RedisBroker:
 
     def _later(self) -> None:
         if self._again is None and self._client is not None:
+            if self._since and self.reactor.seconds() - self._since > LONGEST:
+                self._delay = FIRST  # the last connection was a good one
+            self._since = 0.0
             seconds = self._delay * random.uniform(0.5, 1.0)
             self._delay = min(2 * self._delay, LONGEST)
             self._again = self.reactor.callLater(seconds, self._try)
@@ -160,6 +171,7 @@ class RedisConnection(Protocol):
         self._replies: Any = None  # decoded replies that wait for the work budget
         self._queued = 0  # bytes since the kernel has accepted everything
         self._congested = False
+        self._ended: Deferred[None] | None = None
 
     def connectionMade(self) -> None:
         """Log in, and subscribe."""
@@ -185,13 +197,14 @@ class RedisConnection(Protocol):
         self.is_current = False
         self._end()
 
-    def finish(self) -> None:
-        """Close it when everything is sent, or after ADMITTED seconds."""
+    def finish(self, ended: Deferred[None]) -> None:
+        """Close it when everything is sent, or after FINISHED seconds; `ended` fires then."""
         self.is_current = False
+        self._ended = ended
         transport: Any = self.transport
         transport.unregisterProducer()
         transport.loseConnection()
-        self._deadline = self._broker.reactor.callLater(ADMITTED, transport.abortConnection)
+        self._deadline = self._broker.reactor.callLater(FINISHED, transport.abortConnection)
 
     def dataReceived(self, data: bytes) -> None:
         """Process the replies, within the work budget."""
@@ -210,6 +223,8 @@ class RedisConnection(Protocol):
         if self.is_current:
             self._broker.lost(self, self._reason or _reason(reason))
         self.is_current = False
+        if self._ended is not None:
+            self._ended.callback(None)
 
     def pauseProducing(self) -> None:
         """As IPushProducer: the server reads slowly."""

@@ -23,7 +23,7 @@ from echod.daemon.local_console import console_service
 from echod.daemon.refusal_settings import settings_of
 from echod.daemon.reloader import Reloader
 from echod.daemon.running_service import DaemonContext
-from echod.daemon.worker_pool_interface import WorkerPool
+from echod.daemon.worker_pool_interface import DaemonBus, WorkerPool
 from echod.events import BY_REASON, Counters, Events
 from echod.faults.parsing import described as faults_described
 from echod.gate.limits import UNLIMITED, Limits
@@ -64,7 +64,7 @@ class ViewedDaemon(Protocol):
     """The part of the daemon that a view uses."""
 
     awaited: AwaitedAddresses
-    bus: Callable[[], Mapping[str, Any]] | None
+    bus: DaemonBus | None
     events: Events
     leaving: Iterable[Listener]
     log: Log
@@ -181,7 +181,7 @@ class DaemonView:
             "native": figures["native"] > 0,
             **workers,
             "files": [str(path) for path in daemon.configuration.sources],
-            **({} if daemon.bus is None else {"bus": daemon.bus()}),
+            **({} if daemon.bus is None else {"bus": daemon.bus.status()}),
             "awaited": self.awaited(),
             "services": self._services(),
             "lines_lost": figures["lines_lost"],

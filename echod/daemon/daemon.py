@@ -34,7 +34,7 @@ from echod.daemon.draining import DrainingListeners
 from echod.daemon.listener import Listener
 from echod.daemon.reloader import Read, Reloader
 from echod.daemon.running_service import DaemonContext
-from echod.daemon.worker_pool_interface import WorkerPool
+from echod.daemon.worker_pool_interface import DaemonBus, WorkerPool
 from echod.escaping import system_error
 from echod.events import Events
 from echod.startup_heap import freeze_startup_heap
@@ -75,13 +75,12 @@ class Daemon(Service):
         self.events = Events()
         self.log = log
         self.outputs = [log.output] if show_on in (None, log.output) else [log.output, show_on]
-        self.serving = False
-        self.bus: Callable[[], Mapping[str, Any]] | None = None  #: the state of the bus for the status, if there is one
+        self.serving = self._exchanging = False
+        self.bus: DaemonBus | None = None
         self.become: Callable[[], None] = lambda: None  #: drops the privileges that only the start needs
         self.began: Callable[[], None] = freeze_startup_heap  #: called when everything is served
         self.reloads = Reloader(self, reactor, (lambda: (self.configuration, ())) if reread is None else reread)
         self.workers = workers
-        self._exchanging = False
         self._reactor = reactor
         self._shown = ServiceOutput(log.show if show_on is None else show_on.line, reactor.seconds, reactor.callLater)
         context = context_of(reactor, self._shown, show_on)
@@ -314,7 +313,7 @@ class Daemon(Service):
     def _listening(self) -> list[ServiceFactory]:
         return [one.factory for one in self.listeners if one.factory is not None and not one.is_admin]
 
-    def _stopped(self, _results: object, deadline: Any) -> None:
+    def _stopped(self, _results: object, deadline: Any) -> Deferred[None] | None:
         if deadline.active():
             deadline.cancel()
         for listener in self.listeners:
@@ -332,6 +331,7 @@ class Daemon(Service):
         self.events.tell("daemon.stopped", counters=last_figures(self))
         for output in self.outputs:
             output.stop()
+        return None if self.bus is None else self.bus.end()
 
     def _update_own_ports(self, bound: Iterable[BoundSocket]) -> None:
         ports = {one.address.port for one in bound if not one.transport.shape.has_connections and one.address.port}

@@ -60,3 +60,13 @@ class WorkerPool(Protocol):
 
     def figures(self) -> Mapping[str, int]:
         """The sums of the workers' process counters, by name: `unsent`, `lines_lost` and so on."""
+
+
+class DaemonBus(Protocol):
+    """The bus that connects a daemon to others."""
+
+    def status(self) -> Mapping[str, Any]:
+        """Its state, as the admin interface shows it."""
+
+    def end(self) -> Deferred[None]:
+        """Leave the bus; fires when that is done, within a second or so."""

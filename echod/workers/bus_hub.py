@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from echod.bus.brokered_hub import BrokeredHub
 from echod.bus.local_bus import LocalBus
 from echod.bus.local_hub import LocalHub
@@ -67,15 +69,18 @@ class HubLife:
         self._hub = hub
         self._url = str(bus.url)
         hub.say = daemon.log.say
-        daemon.bus = self.status
+        daemon.bus = self
         daemon.events.subscribe(self.event)
 
     def event(self, name: str, _fields: Mapping[str, Any]) -> None:
         """As `events.Sink`."""
         if name == "daemon.ready":
             self._hub.start()
-        elif name == "daemon.stopped":
-            self._hub.close()
+
+    def end(self) -> Deferred[None]:
+        """Close the hub; fires when its last messages are sent, or after a second."""
+        self._hub.close()
+        return self._hub.broker.ended
 
     def status(self) -> dict[str, Any]:
         """The state of the bus, as the admin interface shows it."""

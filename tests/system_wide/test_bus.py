@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from echod.bus.broker_messages import Kind, decoded
+from echod.bus.resp import Decoder, Push, command
 from echod.tls import issuing
 from tests.contract.matrix import exactly
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, eventually, run
@@ -211,6 +213,24 @@ def test_members_talk_on_without_the_broker_and_read_nothing_twice(how: str, wor
             assert len(said) == len(set(said))
         a.say("/who")
         assert eventually(lambda: any({"a", "b", "c"} <= set(re.findall(r"\w+", line)) for line in a.lines()))
+
+
+@pytest.mark.parametrize("workers", [1, 2], ids=["alone", "workers"])
+def test_a_daemon_that_stops_leaves_before_it_ends(workers: int) -> None:
+    with RedisServer() as redis, connected(config(redis, workers=workers)) as (first, second):
+        a, b = Member(first, "a"), Member(second, "b")
+        meet(a, b)
+        with socket.create_connection(("127.0.0.1", redis.port), SECONDS) as listener:
+            listener.sendall(command(b"HELLO", b"3") + command(b"SUBSCRIBE", b"echod:1:3"))
+            decoder = Decoder(10_000)
+            assert second.stop() == 0
+            gone = False  # a daemon that is missed is reported by another one
+            while not gone:
+                decoder.add(listener.recv(65_536))
+                pushes = [reply for reply in decoder.replies() if isinstance(reply, Push) and reply[0] == b"message"]
+                messages = [decoded(push[2]) for push in pushes]
+                gone = any(one is not None and one.kind is Kind.GONE and one.link == one.other for one in messages)
+        assert eventually(lambda: a.has("-- b has left"))
 
 
 def test_the_log_names_the_reason_once() -> None:

@@ -4,6 +4,7 @@ import random
 from collections import deque
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from echod.bus.broker_messages import BrokerMessage, Kind, encoded
 from echod.bus.brokered_hub import TRIES, UNRETURNED, BrokeredHub
@@ -39,6 +40,7 @@ class Client:
         self.inbox = deque()
         self.is_open = False
         self.hub = None
+        self.ended = Deferred()
 
     def start(self, client):
         self.hub = client
