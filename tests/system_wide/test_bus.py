@@ -19,6 +19,7 @@ from echod.tls import issuing
 from tests.contract.matrix import exactly
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, Daemon, eventually, run
 from tests.redis_server import PROGRAM, RedisServer
+from tests.unit.test_daemon_landlock import there_is_landlock
 
 pytestmark = [
     pytest.mark.needs_tools,
@@ -231,6 +232,19 @@ def test_a_daemon_that_stops_leaves_before_it_ends(workers: int) -> None:
                 messages = [decoded(push[2]) for push in pushes]
                 gone = any(one is not None and one.kind is Kind.GONE and one.link == one.other for one in messages)
         assert eventually(lambda: a.has("-- b has left"))
+
+
+@pytest.mark.skipif(not there_is_landlock(), reason="this kernel has no Landlock")
+def test_a_confined_daemon_connects_again() -> None:
+    with RedisServer() as redis:
+        text = config(redis, workers=2).replace("[daemon]", "[daemon]\nlandlock = true")
+        with connected(text) as (first, second):
+            a, b = Member(first, "a"), Member(second, "b")
+            meet(a, b)
+            redis.kill()
+            assert eventually(lambda: a.has(APART) and b.has(APART))
+            redis.start()
+            meet(a, b)
 
 
 def test_the_log_names_the_reason_once() -> None:
