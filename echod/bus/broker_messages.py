@@ -100,8 +100,15 @@ def members_encoded(links: Iterable[int], nodes: Mapping[int, int]) -> bytes:
 def members_decoded(payload: bytes) -> tuple[list[int], dict[int, int]] | None:
     """The links and nodes of a topic, or None if the bytes are not a payload of END."""
     try:
-        links, nodes = json.loads(payload)
-        found = [int(link) for link in links], {int(node): int(link) for node, link in nodes}
+        links, pairs = json.loads(payload)
+        nodes = dict(pairs)
     except (ValueError, TypeError, RecursionError):
         return None
-    return found
+    if not isinstance(links, list) or not all(_is_number(link, 8) for link in (*links, *nodes.values())):
+        return None
+    return (links, nodes) if all(_is_number(node, 4) for node in nodes) else None
+
+
+def _is_number(value: object, size: int) -> bool:
+    """Whether a value is a whole number that fits into `size` bytes."""
+    return type(value) is int and 0 <= value < 1 << 8 * size

@@ -230,9 +230,9 @@ class BrokeredHub(LocalHub):
     def _add_part(self, shared: SharedTopic, message: BrokerMessage) -> None:
         if message.number != shared.request:
             return
-        shared.part_at = self._reactor.seconds()
         if message.kind is wire.Kind.PART:
-            shared.parts.append(message.payload)
+            if not shared.add_part(message.payload, self._reactor.seconds()):  # forged; this hub begins the topic later
+                self._forget_answer(shared)
         elif (members := wire.members_decoded(message.payload)) is not None:
             self._take_state(shared, message.topic, *members)
 

@@ -22,10 +22,13 @@ TOPIC: Final = 255  #: bytes of the longest topic
 
 
 class Replica(Protocol):
-    """The state of one topic in this process. Its methods do not block or raise."""
+    """The state of one topic in this process. Its methods do not block, and raise only as they say."""
 
     def received(self, node: int, message: bytes) -> int:
-        """Apply a message of a node, which may be this one. Returns its cost in units of work (`gate.work_budget`)."""
+        """Apply a message of a node, which may be this one. Returns its cost in units of work (`gate.work_budget`).
+
+        A wrong message raises an exception.
+        """
 
     def left(self, node: int) -> None:
         """A node has left, and sends no more messages: it has ended, or lost its connection to the bus."""
@@ -40,7 +43,8 @@ class Replica(Protocol):
         """Continue with the state of another node; None: no other node has one, and this one continues with its own.
 
         `node` is the number of this node from now on. It is called once before the first message, and again after
-        messages were lost: `lost` of them. Send again all that this process has and the state does not.
+        messages were lost: `lost` of them. Send again all that this process has and the state does not. If the parts
+        are wrong, change nothing and raise an exception.
         """
 
 

@@ -144,7 +144,7 @@ class LocalTopic:
             self._parts[number].append(frame.payload)
         elif kind is Kind.RESTORED:
             parts, self._parts = self._parts.get(number, []), {}
-            self._replica.restored(self._bus.node, parts if number else None, int(frame.payload))
+            self._restored(parts if number else None, int(frame.payload))
             return 1 + len(parts)
         else:
             raise WrongFrame(f"the hub sent a frame of kind {kind.name}")
@@ -154,6 +154,16 @@ class LocalTopic:
         """The hub is gone."""
         self._parts = {}
         self._replica.restored(ALONE, None, 0)
+
+    def _restored(self, parts: list[bytes] | None, lost: int) -> None:
+        """Give the replica a state. If it is wrong, by a bug or forged, the replica continues with its own."""
+        try:
+            self._replica.restored(self._bus.node, parts, lost)
+        except Exception:
+            if parts is None:
+                raise
+            _log.failure("a state of {topic} was not applied", topic=self._name)
+            self._replica.restored(self._bus.node, None, lost)
 
     def _send_state(self, request: int) -> int:
         size = 0

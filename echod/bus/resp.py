@@ -11,6 +11,7 @@ from typing import Any, Final
 
 LINE: Final = 4096  #: bytes of the longest line: errors are shorter
 ITEMS: Final = 256  #: items of the largest array, map or push
+TOTAL: Final = 1024  #: items of a reply with all its levels; an incomplete reply is read again when more bytes arrive
 DEPTH: Final = 4  #: of arrays in arrays
 
 
@@ -39,6 +40,7 @@ class Decoder:
         self._largest = largest
         self._data = bytearray()
         self._at = 0
+        self._items = 0  # of the reply that is being read
 
     def add(self, data: bytes) -> None:
         """Add received bytes. Raises WrongReply if a reply is too large."""
@@ -53,9 +55,11 @@ class Decoder:
 
         Raises WrongReply.
         """
+        self._items = 0
         while (found := self._parse(self._at, 0)) is not None:
             self._at, reply = found
             yield reply
+            self._items = 0
 
     def _line(self, at: int) -> tuple[int, bytes] | None:
         end = self._data.find(b"\r\n", at, at + LINE)
@@ -104,7 +108,11 @@ class Decoder:
         if not -1 <= count <= ITEMS or depth >= DEPTH:
             raise WrongReply(f"an array of {count} items; the maximum is {ITEMS}, in at most {DEPTH} levels")
         items: list[Any] = []
-        for _ in range(2 * count if kind == b"%" else count):
+        size = 2 * count if kind == b"%" else count
+        self._items += max(size, 0)
+        if self._items > TOTAL:
+            raise WrongReply(f"a reply of {self._items} items; the maximum is {TOTAL}")
+        for _ in range(size):
             if (found := self._parse(at, depth + 1)) is None:
                 return None
             at, item = found

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from echod.bus.broker_messages import BrokerMessage
-from echod.bus.frame_socket import OVERHEAD
+from echod.bus.frame_socket import OVERHEAD, WAITING
+
+STATE: Final = 256 * WAITING  #: bytes of the state of a topic
 
 
 class Standing(Enum):
@@ -29,13 +32,21 @@ class SharedTopic:
     since: list[BrokerMessage] = field(default_factory=list)  #: messages after that JOIN
     since_bytes: int = 0
     parts: list[bytes] = field(default_factory=list)
+    parts_bytes: int = 0
     part_at: float = 0.0  #: when the last one arrived
     was_lost: bool = False  #: the nodes have been notified of the loss of other daemons
 
     def forget_answer(self, now: float) -> None:
         """Forget what has arrived of a state, and the messages since it was requested."""
         self.request, self.since, self.since_bytes = 0, [], 0
-        self.parts, self.part_at = [], now
+        self.parts, self.parts_bytes, self.part_at = [], 0, now
+
+    def add_part(self, part: bytes, now: float) -> bool:
+        """Add a part of the state. False: it has more than STATE bytes."""
+        self.part_at = now
+        self.parts.append(part)
+        self.parts_bytes += len(part) + OVERHEAD
+        return self.parts_bytes <= STATE
 
     def hold(self, message: BrokerMessage) -> int:
         """Hold a message while the state arrives. Returns the bytes that it counts for."""

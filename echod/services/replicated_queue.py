@@ -226,8 +226,7 @@ class ReplicatedQueue:
         if parts is None:
             self._continue_alone(node)
         else:
-            self._node = node
-            self._replace(parts)
+            self._replace(node, parts)
         self._send_again(waiting)
         if lost:
             for operator in list(self._operators_here.values()):
@@ -243,17 +242,27 @@ class ReplicatedQueue:
         self._clients = {(node, number): client for (_, number), client in self._clients.items()}
         self._operators = {(node, number): operator for (_, number), operator in self._operators.items()}
 
-    def _replace(self, parts: Iterable[bytes]) -> None:
-        """Forget everything, and continue with a state."""
-        queue = self._queue
-        queue.forget()
-        self._clients, self._operators = {}, {}
+    def _replace(self, node: int, parts: Iterable[bytes]) -> None:
+        """Forget everything, and continue with a state. A wrong one raises an exception, and changes nothing."""
+        before = self._queue, self._clients, self._operators, self._node
+        self._queue = LocalOperatorQueue(self._context, *self._queue.limits)
+        self._clients, self._operators, self._node = {}, {}, node
+        try:
+            self._take(self._queue, parts)
+        except Exception:
+            self._queue.forget()
+            self._queue, self._clients, self._operators, self._node = before
+            raise
+        before[0].forget()
+
+    def _take(self, queue: LocalOperatorQueue, parts: Iterable[bytes]) -> None:
+        """Add a state to the replica, which is empty."""
         for part in parts:
             what, *fields = decoded(part)
             if what == "limits":
-                limits, *numbers = fields
-                queue = self._queue = LocalOperatorQueue(self._context, *limits)
-                queue.numbers, queue.operator_numbers, queue.last = numbers
+                queue.forget()
+                queue = self._queue = LocalOperatorQueue(self._context, *fields[0])
+                queue.numbers, queue.operator_numbers, queue.last = map(int, fields[1:])
                 continue
             key: Key = (fields[0][0], fields[0][1])
             if what == "operator":
@@ -264,9 +273,8 @@ class ReplicatedQueue:
                 _, number, peer, host, missed, put_off, has_ended = fields
                 client = self._clients[key] = queue.keep_client(number, peer, host, self._receiver(key))
                 client.missed, client.put_off, client.has_ended = missed, put_off, has_ended
-        for client in self._clients.values():
-            if client.has_ended:
-                self._queue.finish(client)  # counts it among those that only wait for an answer
+        for client in filter(lambda one: one.has_ended, self._clients.values()):
+            self._queue.finish(client)  # counts it among those that only wait for an answer
 
     def _send_again(self, waiting: Mapping[int, Iterable[str]]) -> None:
         """Publish everything of this process that the state does not have, and remove what only the state has.

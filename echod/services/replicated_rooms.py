@@ -41,6 +41,11 @@ def decoded(message: bytes) -> Any:
     return json.loads(message.decode("utf-8", "surrogatepass"))
 
 
+def numbers(history: Any, rooms: Any, room_rate: Any) -> tuple[int, int, float]:
+    """The limits of a message. Raises ValueError or TypeError."""
+    return int(history), int(rooms), room_rate + 0
+
+
 class ReplicatedMember:
     """A member whose connection belongs to this process. As `RoomMember`."""
 
@@ -160,7 +165,7 @@ class ReplicatedRooms:
         """As Replica."""
         change, number, *arguments = decoded(message)
         if change == "limits":
-            self._server.reconfigure(*arguments)
+            self._server.reconfigure(*numbers(*arguments))
             return 1
         key = (node, number)
         if change == "enter":
@@ -202,8 +207,7 @@ class ReplicatedRooms:
         if parts is None:
             self._continue_alone(node)
         else:
-            self._node = node
-            self._replace(parts)
+            self._replace(node, parts)
         for number, member in self._here.items():
             member.pending = 0
             if (node, number) not in self._members:
@@ -224,17 +228,28 @@ class ReplicatedRooms:
         if ours != node:
             self._members = {(node, number): member for (_, number), member in self._members.items()}
 
-    def _replace(self, parts: Iterable[bytes]) -> None:
-        """Forget everything, and continue with a state."""
-        self._server.close()
-        self._members = {}
+    def _replace(self, node: int, parts: Iterable[bytes]) -> None:
+        """Forget everything, and continue with a state. A wrong one raises an exception, and changes nothing."""
+        before = self._server, self._members, self._node
+        self._server, self._members, self._node = ChatServer(self._context, *self._server.limits), {}, node
+        try:
+            self._take(parts)
+        except Exception:
+            self._server.close()
+            self._server, self._members, self._node = before
+            raise
+        before[0].close()
+
+    def _take(self, parts: Iterable[bytes]) -> None:
+        """Add a state to the replica, which is empty."""
         server, room = self._server, next(iter(self._server.all_rooms()))
         for part in parts:
             what, *fields = decoded(part)
             if what == "limits":
                 *limits, guests = fields
-                server = self._server = ChatServer(self._context, *limits)
-                server.guests = guests
+                server.close()
+                server = self._server = ChatServer(self._context, *numbers(*limits))
+                server.guests = int(guests)
             elif what == "room":
                 name, host = fields
                 room = next((one for one in server.all_rooms() if one.name == name), None) or server.add_room(

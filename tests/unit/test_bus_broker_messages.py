@@ -57,6 +57,23 @@ def test_links_and_nodes():
     assert members_decoded(members_encoded([5, 2**63], {1: 5, 2: 2**63})) == ([5, 2**63], {1: 5, 2: 2**63})
 
 
-@pytest.mark.parametrize("payload", [b"", b"{}", b"[1]", b"[[1], [[1]]]", b'[["x"], []]', b"[" * 5000])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{}",
+        b"[1]",
+        b"[[1], [[1]]]",
+        b'[["x"], []]',
+        b"[" * 5000,
+        b"[[1e999], []]",
+        b"[[], [[1, 1e999]]]",
+        b"[[], [[4294967296, 1]]]",
+        b"[[-1], []]",
+        b"[[18446744073709551616], []]",
+        b'["12", []]',
+    ],
+    ids=["empty", "object", "short", "pair", "word", "deep", "infinite", "link", "node", "negative", "large", "text"],
+)
 def test_wrong_links_and_nodes(payload):
     assert members_decoded(payload) is None

@@ -8,8 +8,10 @@ from twisted.internet.defer import Deferred
 
 from echod.bus.broker_messages import BrokerMessage, Kind, encoded
 from echod.bus.brokered_hub import TRIES, UNRETURNED, BrokeredHub
+from echod.bus.bus_interface import MESSAGE
 from echod.bus.link_watch import RETURNS, SILENT
 from echod.bus.local_bus import LocalBus
+from echod.bus.shared_topic import STATE
 from echod.gate.work_budget import WorkBudget
 from tests.bus import HandTurnedReactor
 from tests.unit.test_bus_local import Journal
@@ -381,3 +383,19 @@ def test_at_random_nothing_comes_twice_and_all_agree_in_the_end(machines, seed):
             assert said[-1] == "the end"
             assert said == first
             assert made.journals[at][node].twice == []
+
+
+def test_a_forged_state_is_bounded(machines):
+    made = machines(1)
+    hub = made.hubs[0]
+    made.clients[0].open()
+    made.settle()
+    shared = hub._shared["topic"]
+    part = BrokerMessage(Kind.PART, 99, other=hub._link, number=shared.request, topic="topic", payload=bytes(MESSAGE))
+    for _ in range(2 * STATE // MESSAGE):
+        hub.received(encoded(part))
+        assert sum(map(len, shared.parts)) <= STATE
+    made.wait(2 * JOINED)
+    made.say(0, "after")
+    made.settle()
+    assert made.said(0) == ["after"]

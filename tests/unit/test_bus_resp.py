@@ -66,6 +66,14 @@ def test_what_is_wrong_or_too_large_is_refused(data):
         read(data)
 
 
+def test_the_items_of_all_levels_of_a_reply_are_bounded():
+    """An incomplete reply is read again for each byte that arrives."""
+    level = b"*200\r\n" + b":1\r\n" * 200
+    with pytest.raises(WrongReply):
+        read(b"*200\r\n", level * 6)
+    assert read(level * 6) == [[1] * 200] * 6
+
+
 def test_an_incomplete_reply_of_many_parts_is_bounded():
     with pytest.raises(WrongReply):
         read(b"*200\r\n", *[b"$50\r\n" + b"x" * 50 + b"\r\n"] * 100)

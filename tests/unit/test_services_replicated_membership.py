@@ -9,6 +9,7 @@ from unittest import mock
 import pytest
 from twisted.logger import globalLogPublisher
 
+from echod.bus.frames import Frame, Kind
 from echod.bus.local_bus import LocalBus
 from echod.membership import Unanswerable
 from echod.model import Context
@@ -24,7 +25,17 @@ from tests.unit.test_services_chat import Member
 from tests.unit.test_services_console import Client, Operator
 
 BROKEN = (
-    *(b"", b"{", b"[]", b'["say"]', b'["limits", 0, "x"]', b'["unknown", 1]', b'["enter", 1, 2, [], 3]', b"\xff"),
+    *(
+        b"",
+        b"{",
+        b"[]",
+        b'["say"]',
+        b'["limits", 0, "x"]',
+        b'["limits", 0, "x", 1, 1]',
+        b'["unknown", 1]',
+        b'["enter", 1, 2, [], 3]',
+        b"\xff",
+    ),
     *(b'["message", 1]', b'["say", [], "x"]'),
 )
 
@@ -185,6 +196,37 @@ def test_messages_of_a_broken_process_change_no_replica(processes):
     processes.settle()
     assert anna.heard()[-1] == "guest2: still here"
     assert same(made)
+
+
+FORGED = (
+    *((b"",), (b'["limits", "x", 1, 1, 1]',), (b'["limits", 5, 5, 0, {}]',), (b'["lines", 5]',), (b'["lines", [5]]',)),
+    (b'["members", [[1, 1, "guest1", "host"]]]', b'["members", [[1]]]'),
+    (
+        b'["limits", ["text", 9, 9], 0, 0, 0]',
+        b'["client", [1, 1], 1, "peer", "host", 0, 0, false]',
+        b'["waiting", [1, 2]]',
+    ),
+)
+
+
+@pytest.mark.parametrize("forged", FORGED, ids=range(len(FORGED)))
+@pytest.mark.parametrize("make", [chats, consoles])
+def test_a_replica_that_gets_a_wrong_state_keeps_its_own(processes, make, forged):
+    made = make(processes)
+    if make is chats:
+        Member(made[0]).says("/nick anna", "hello")
+        topic = made[0].rooms._topic
+    else:
+        Client(made[0]).says(b"hello\n")
+        topic = made[0].queue._topic
+    processes.settle()
+    before = state_of(made[0])
+    for part in forged:
+        topic.frame(Frame(Kind.PART, 9, "", part))
+    topic.frame(Frame(Kind.RESTORED, 9, "", b"0"))
+    processes.settle()
+    assert len(before) > 1
+    assert state_of(made[0]) == before
 
 
 def test_members_of_a_process_that_ends_leave(processes):
