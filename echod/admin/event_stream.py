@@ -22,6 +22,7 @@ UNBUFFERED: Final = ("x-accel-buffering", "no")  #: for nginx, which otherwise h
 WATCHERS: Final = 8
 """Streams with events of single connections. Each of 3,000 events a second costs some microseconds in every stream."""
 SEARCH: Final = 64  #: units of the work budget for the selection of the kept events: about 0.1 ms
+NAMES: Final = 32  #: patterns of names in one request: each takes up to 0.3 ms
 KEYS: Final = ("name", "service", "severity", "since", "follow", "status")
 
 
@@ -141,6 +142,8 @@ def wanted(query: str) -> tuple[Selection, float | None, bool, bool]:
         if key != "name" and len(values) > 1:
             raise ValueError(f"{key} is given {len(values)} times: expected once")
     first = {key: values[0] for key, values in given.items()}
+    if len(given.get("name", ())) > NAMES:
+        raise ValueError(f"name is given {len(given['name'])} times: expected at most {NAMES}")
     names = matching(given["name"]) if "name" in given else None
     if names is not None and not names:
         raise ValueError(f"name={clipped(first['name'])} matches no event")

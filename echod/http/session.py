@@ -15,6 +15,8 @@ Rules:
 
 from __future__ import annotations
 
+import re
+from ast import literal_eval
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any, Final
@@ -22,7 +24,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
-from echod.escaping import escaped
+from echod.escaping import clipped, escaped
 from echod.gate.work_budget import UNIT_BYTES, WorkBudget
 from echod.http.messages import JSON, Answer, Feed, Handler, Request, error_answer
 from echod.model import CLOSE, NOTHING, PLAIN, RESET, Arrival, Peer, Reply, Say
@@ -37,6 +39,8 @@ SILENCE: Final = 75.0  #: seconds between two requests of a connection: nginx's 
 EVENT: Final = 8  #: of each event of h11, such as one chunk of a body
 REQUEST: Final = 32  #: of each request, besides its events and the pieces of its response
 PIECE: Final = 32  #: of each piece of a response, even if it has no bytes: its producer had work with SLICE items
+
+_BYTES: Final = re.compile(r"bytearray\((b.*)\)")
 
 
 class HTTPSession:
@@ -218,7 +222,7 @@ class HTTPSession:
             if self._http.our_state not in _MAY_ANSWER:
                 return False
             self._work.spend(REQUEST)
-            self._refuse(error.error_status_hint, f"not a valid HTTP/1.1 request: {error}")
+            self._refuse(error.error_status_hint, f"not a valid HTTP/1.1 request: {_plain(error)}")
             return True
 
     def _take(self, event: Any) -> bool:
@@ -320,6 +324,13 @@ _PHRASES: Final = {one.value: one.phrase for one in HTTPStatus}
 _MAY_ANSWER: Final = (h11.IDLE, h11.SEND_RESPONSE)
 _WITHOUT_LENGTH: Final = (204, 304)
 """RFC 9110 8.6: Content-Length is forbidden in 204. In 304 it would be the size of the response with the body."""
+
+
+def _plain(error: h11.RemoteProtocolError) -> str:
+    """The text of an error, in which h11 shows bytes of the peer as Python writes them: here as escaped text."""
+    return escaped(
+        _BYTES.sub(lambda found: clipped(literal_eval(found[1]).decode("utf-8", "surrogateescape")), str(error))
+    )
 
 
 def _head(status: int, headers: list[tuple[str, str]]) -> h11.Response:

@@ -202,6 +202,7 @@ def test_every_parameter_is_used():
         ("status=1", "status=1 is not valid: expected yes or no"),
         ("status=yes&follow=no", "status=yes needs a stream that follows"),
         ("follow=no&follow=yes", "follow is given 2 times: expected once"),
+        ("name=daemon.*&" * 33, "name is given 33 times: expected at most 32"),
     ],
 )
 def test_a_wrong_parameter_is_one_clear_line(query, error):

@@ -1,10 +1,11 @@
 """The catalogue of events: fields, texts and severities agree."""
 
+import fnmatch
 import re
 
 import pytest
 
-from echod.event_catalogue import CATALOGUE, FIELDS, Severity, matching
+from echod.event_catalogue import CATALOGUE, FIELDS, LONGEST, Severity, matching
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -55,3 +56,11 @@ def test_patterns_match_names():
         "daemon.ready",
     }
     assert matching(["echo"]) == matching([]) == frozenset()
+
+
+def test_patterns_are_bounded():
+    assert matching(["*" * LONGEST]) == frozenset(CATALOGUE)
+    assert matching(["*" * (LONGEST + 1)]) == frozenset()
+    before = vars(fnmatch)["_compile_pattern"].cache_info().currsize
+    matching(f"pattern-{at}" for at in range(8))
+    assert vars(fnmatch)["_compile_pattern"].cache_info().currsize == before, "the patterns of clients are not kept"

@@ -148,6 +148,21 @@ def test_an_invalid_request_gets_an_error_and_a_close(sent, status):
     assert client.end is End.CLOSE
 
 
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        (b"\0hi'\x1b\\\r\n\r\n", "illegal request line: \\x00hi'\\x1b\\"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nb\xff: 1\r\n\r\n", r"illegal header line: b\xff: 1"),
+        (b"y" * 300 + b"\r\n\r\n", f"illegal request line: {'y' * 128}…"),
+    ],
+    ids=["request", "header", "long"],
+)
+def test_the_bytes_of_an_invalid_request_are_shown_as_text(sent, shown):
+    client = Client()
+    client.send(sent)
+    assert json.loads(client.answers[0][1])["error"] == f"not a valid HTTP/1.1 request: {shown}"
+
+
 def test_the_timeout_of_a_request_is_not_restarted_by_bytes():
     client = Client()
     for _ in range(int(PATIENCE)):
