@@ -22,7 +22,6 @@ KEYS: Final[Mapping[Refusal, str]] = MappingProxyType(
         Refusal.RATE: "limits.rate",
         Refusal.BYTES: "limits.rate",
         Refusal.TOTAL: "limits.rate",
-        Refusal.REPEAT: "limits.rate",
         Refusal.LARGER: "larger-answers-to",
         Refusal.CHALLENGED: "larger-answers-to",
         Refusal.CONSENT: "larger-answers-to",

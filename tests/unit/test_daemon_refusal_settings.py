@@ -11,7 +11,7 @@ from echod.model import NoOptions
 from echod.services.echo import Echo
 
 SERVICE = ServiceConfig("echo", Echo, NoOptions(), ())
-OF_THE_DATAGRAM = {"source-address", "destination", "nameless", "truncated"}
+OF_THE_DATAGRAM = {"source-address", "destination", "nameless", "truncated", "repeat"}
 OF_THE_MACHINE = {"send", "kernel", "accept", "delayed"}
 
 
