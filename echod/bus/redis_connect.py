@@ -37,7 +37,7 @@ def _tls(endpoint: Any, host: str, ca: bytes | None) -> Any:
         from twisted.internet.endpoints import wrapClientTLS
         from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
     except ImportError:
-        raise UnusableTls("rediss:// needs pyOpenSSL: pip install 'txechod[redis]'") from None
+        raise UnusableTls("rediss:// needs pyOpenSSL: pip install pyopenssl") from None
     more: dict[str, Any] = {}
     if ca is not None:
         try:

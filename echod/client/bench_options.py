@@ -80,7 +80,9 @@ def _load(command: Parser) -> None:
         help="messages a second in total, at planned times; latencies count from these times (default: the next"
         " message is sent when a reply arrives)",
     )
-    command.add_argument("-t", "--time", metavar="TIME", type=patience, help="send for this time (default: 10s)")
+    command.add_argument(
+        "-t", "--time", metavar="TIME", type=patience, help="send for this time (default: 10s; none with --count)"
+    )
     command.add_argument(
         "-n", "--count", metavar="COUNT", type=_whole(MOST_MESSAGES), help="stop after this number of messages"
     )

@@ -292,10 +292,10 @@ def test_a_png_is_drawn_from_the_svg():
     assert int.from_bytes(png[16:20], "big") == formats.PIXELS
 
 
-def test_without_the_library_png_names_the_extra(monkeypatch):
+def test_without_the_library_png_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "cairosvg", None)
     for draw in (check_format, lambda name: drawn(name, SHAPES["one"])):
-        with pytest.raises(CannotDraw, match=r"PNG needs CairoSVG, .* txechod\[plot\]"):
+        with pytest.raises(CannotDraw, match=r"PNG needs CairoSVG, .*: pip install cairosvg"):
             draw("a.png")
     check_format("a.svg")
 

@@ -9,7 +9,7 @@ from echod.client.plots import html_page, svg_plot
 from echod.client.plots.plot_data import PlotData
 
 PIXELS: Final = 2 * svg_plot.WIDTH  #: width of a PNG
-MISSING: Final = "PNG needs CairoSVG, which is not installed; install the extra txechod[plot], or choose .svg or .html"
+MISSING: Final = "PNG needs CairoSVG, which is not installed: pip install cairosvg, or choose .svg or .html"
 
 
 class CannotDraw(Exception):
