@@ -262,7 +262,7 @@ def test_a_full_disk_is_a_problem(browser, tmp_path):
             assert eventually(serves)
             with browser.page(f"http://127.0.0.1:{port}/") as page:
                 page.wait_for("document.getElementById('problems').innerText.includes('could not be written')")
-                assert re.fullmatch("[0-9]+ log lines could not be written.", page.text("#problems li"))
+                assert re.fullmatch("[0-9]+ log lines could not be written.+doctor.+", page.text("#problems li"))
         finally:
             process.terminate()
             process.wait(SECONDS)

@@ -446,6 +446,7 @@ def test_connections_near_their_limit(tmp_path):
     text = ECHO + "[services.echo.limits]\nconnections = 3\n"
     one = only(tmp_path, text)
     assert (one.severity, one.found) == ("warning", "3 of 3")
+    assert one.what == "echo has as many connections as its limit allows"
     assert "'connections = 6'" in one.command
     assert found(tmp_path, text.replace("= 3", "= 4")) == []
 

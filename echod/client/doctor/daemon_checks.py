@@ -125,7 +125,8 @@ def used_limits(configuration: Configuration, machine: Machine) -> Iterator[Find
         name, limit = service["name"], limits.get(service["name"], 0)
         count = sum(one["open"] for one in service["listeners"])
         if limit and count >= NEARLY * limit:
-            what = f"{escaped(name)} has nearly as many connections as its limit allows"
+            nearly = "as" if count >= limit else "nearly as"
+            what = f"{escaped(name)} has {nearly} many connections as its limit allows"
             needed = f"{joined('services', name)}.limits.connections above {limit}, if you know these clients"
             command = _raising(configuration, name, "connections", str(2 * limit))
             yield Finding("warning", "refusals", what, f"{count} of {limit}", needed, command)
