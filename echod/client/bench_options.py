@@ -70,7 +70,7 @@ def _load(command: Parser) -> None:
         "--depth",
         metavar="COUNT",
         type=_whole(MOST_DEPTH),
-        help=f"messages in flight on each connection (default: 1; with --rate at most {OPEN_DEPTH})",
+        help=f"messages in flight on each connection (default: 1; with --rate {OPEN_DEPTH})",
     )
     command.add_argument(
         "-r",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import replace
 from typing import Final
 
@@ -190,6 +191,8 @@ def unfit(arguments: argparse.Namespace) -> str:
         return wrong
     if wrong := exporter_options.unfit(arguments) or plot_options.unfit(arguments) or _unfit_live(arguments):
         return wrong
+    if wrong := _unfit_limits(arguments):
+        return wrong
     if arguments.plot is not None and (len(arguments.urls) > 1 or (arguments.flows or 1) > 1):
         return "--plot draws one path only; leave out the other URLs and --flows"
     if arguments.hgrm is not None and (len(arguments.urls) > 1 or (arguments.flows or 1) > 1):
@@ -201,6 +204,17 @@ def unfit(arguments: argparse.Namespace) -> str:
             return wrong
         targets += _flows(one)
     vars(arguments).update({**vars(targets[-1]), "targets": targets})
+    return ""
+
+
+def _unfit_limits(arguments: argparse.Namespace) -> str:
+    """The usage error if a limit of --warn is above that of --critical, or "". Limits that were not given may be."""
+    if arguments.warn is None or arguments.critical is None:
+        return ""
+    limits = zip(("time", "loss"), (math.inf, 100), arguments.warn, arguments.critical, strict=True)
+    for name, most, warn, critical in limits:
+        if critical < warn < most:
+            return f"--warn: its {name} is above that of --critical; expected a lower one"
     return ""
 
 

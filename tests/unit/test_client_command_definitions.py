@@ -340,6 +340,21 @@ def test_a_threshold_has_a_time_and_a_loss(text, limits):
     assert parser().parse_args(["ping", "--warn", text, "udp://127.0.0.1:7"]).warn == limits
 
 
+@pytest.mark.parametrize(
+    ("warn", "critical", "wrong"),
+    [("2s,5%", "1s,5%", "time"), ("1s,9%", "1s,5%", "loss"), ("5%", "1s,5%", ""), ("1s", "1s,5%", "")],
+    ids=range(4),
+)
+def test_a_warning_is_not_above_the_critical_limit(warn, critical, wrong, capsys):
+    words = ["ping", "udp://127.0.0.1:7", "--warn", warn, "--critical", critical]
+    if not wrong:
+        assert parser().parse_args(words).warn is not None
+        return
+    with pytest.raises(SystemExit):
+        parser().parse_args(words)
+    assert f"--warn: its {wrong} is above that of --critical; expected a lower one" in capsys.readouterr().err
+
+
 def test_several_urls_and_flows_are_targets_of_their_own():
     asked = parser().parse_args(["ping", "udp://127.0.0.1:7", "-c", "3", "tcp://127.0.0.1:9"])
     assert [one.url.label for one in asked.targets] == ["udp://127.0.0.1:7", "tcp://127.0.0.1:9"]
