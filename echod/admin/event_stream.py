@@ -102,8 +102,10 @@ def _dropped(count: int) -> bytes:
     return b"event: dropped\ndata: %s\n\n" % json.dumps({"dropped": count}).encode()
 
 
-def event_handlers(recent: RecentEvents, context: Context, live: LiveStatus) -> Mapping[str, Handler]:
-    """The handlers of the resource."""
+def event_handlers(
+    recent: RecentEvents, context: Context, live: LiveStatus, has_service: Callable[[str], bool]
+) -> Mapping[str, Handler]:
+    """The handlers of the resource. `has_service` is whether the daemon has a service of a name."""
 
     def stream(request: Request, respond: Respond) -> None:
         try:
@@ -119,6 +121,10 @@ def event_handlers(recent: RecentEvents, context: Context, live: LiveStatus) -> 
             respond(error_answer(503, f"{WATCHERS} streams of severity=debug are open already"))
             return
         context.work.spend(SEARCH)
+        service = selection.service
+        if service is not None and not has_service(service) and not recent.has_service(service):
+            respond(error_answer(400, f"service={clipped(service)} is not a service of this daemon"))
+            return
         kept = recent.select(selection, since, request.headers.get("last-event-id", ""))
 
         def attach(wake: Callable[[], None], end: Callable[[], None]) -> EventStream:

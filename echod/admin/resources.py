@@ -93,6 +93,9 @@ class View(Protocol):
     def reload(self, done: Callable[[ReloadResult], None]) -> None:
         """Reload the configuration, and call `done` with the result."""
 
+    def has_service(self, name: str) -> bool:
+        """Whether the configuration in force has a service of this name, or this is the admin interface."""
+
     def faults(self, name: str) -> ServiceFaults | None:
         """The faults of the service of this name, or None."""
 
@@ -115,7 +118,7 @@ class DaemonResources:
             "/metrics": {"GET": self._metrics},
             "/api/status": {"GET": self._status},
             "/api/connections": {"GET": self._connections},
-            EVENTS: event_handlers(view.recent, view.context, LiveStatus(view, view.context)),
+            EVENTS: event_handlers(view.recent, view.context, LiveStatus(view, view.context), view.has_service),
             "/api/reload": {"POST": self._reload},
         }
 

@@ -142,6 +142,10 @@ class DaemonView:
         """As View."""
         self._daemon.reload(done, by="the administrator")
 
+    def has_service(self, name: str) -> bool:
+        """As View."""
+        return any(one.name == name for one in services_of(self._daemon.configuration))
+
     def faults(self, name: str) -> FaultControl | None:
         """As View."""
         known = any(one.name == name for one in self._daemon.configuration.services)

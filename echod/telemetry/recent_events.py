@@ -105,6 +105,10 @@ class RecentEvents:
         kept = (one for one in self._kept if one.number > last and (oldest is None or one.at >= oldest))
         return [one for one in kept if selection.has(one)]
 
+    def has_service(self, name: str) -> bool:
+        """Whether a kept event names this service, which may have been removed since."""
+        return any(name in one.services for one in self._kept)
+
     def follow(self, selection: Selection, follower: Callable[[KeptEvent], None]) -> None:
         """Call `follower` for each event of a selection from now on."""
         self._changing(lambda: self._followers.update({follower: selection}))

@@ -76,6 +76,9 @@ class _Known:
     def reload(self, done: Callable[[ReloadResult], None]) -> None:
         self.ends.append(done)
 
+    def has_service(self, name: str) -> bool:
+        return name == "echo"
+
     def faults(self, _name: str) -> None:
         return None
 

@@ -215,6 +215,14 @@ def test_wrong_words_are_one_line(daemon: Daemon) -> None:
     done = run(*ECHOCTL, "events", "--severity", "debug", "--admin", daemon.url("admin", "tcp"))
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr == b"echoctl: severity=debug is available only over the Unix socket\n"
+    done = run(*command(daemon, "--service", "nope"))
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"echoctl: service=nope is not a service of this daemon\n"
+
+
+def test_every_service_has_events_also_the_admin_interface(daemon: Daemon) -> None:
+    for service in ("echo", "private", "admin"):
+        assert run(*command(daemon, "--service", service)).returncode == 0
 
 
 def test_the_end_of_the_daemon_ends_the_stream() -> None:

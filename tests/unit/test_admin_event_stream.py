@@ -36,7 +36,9 @@ class Stream:
     def __init__(self, recent, query="", peer=LOCAL, headers=(), context=None):
         self.answers, self.wakes, self.ended = [], 0, False
         context = context or Context()
-        handlers = event_handlers(recent, context, LiveStatus(Viewed(), Context(later=lambda *_: None)))
+        handlers = event_handlers(
+            recent, context, LiveStatus(Viewed(), Context(later=lambda *_: None)), {"echo"}.__contains__
+        )
         request = Request("GET", "/api/events", {}, dict(headers), b"", peer, query)
         handlers["GET"](request, self.answers.append)
         [self.answer] = self.answers
@@ -208,6 +210,18 @@ def test_every_parameter_is_used():
 def test_a_wrong_parameter_is_one_clear_line(query, error):
     answer = Stream(made(), query).answer
     assert (answer.status, json.loads(answer.body)) == (400, {"error": error})
+
+
+def test_an_unknown_service_is_one_clear_line():
+    recent = made()
+    answer = Stream(recent, "service=%1b[2J").answer
+    error = r"service=\x1b[2J is not a service of this daemon"
+    assert (answer.status, json.loads(answer.body)) == (400, {"error": error})
+    assert Stream(recent, "service=old").answer.status == 400
+    assert Stream(recent, "service=echo").read() == []
+    recent.event("handshake.failed", {"service": "old", "address": "unix:///a", "peer": "", "error": ""})
+    [(_, data)] = Stream(recent, "service=old").read()  # a reload may have removed it
+    assert data["service"] == "old"
 
 
 def test_text_of_a_client_does_not_break_a_message():

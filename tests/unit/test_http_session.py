@@ -379,6 +379,9 @@ class Known:
     def connections(self, most, order=""):
         return iter([{"peer": "x"}] * min(most, 3))
 
+    def has_service(self, _name):
+        return False
+
     def faults(self, _name):
         return None
 
