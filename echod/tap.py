@@ -46,7 +46,7 @@ from echod.telemetry.log import Log
 from echod.telemetry.threads import NoThread
 from echod.transports import inherited_sockets, twisted_endpoint_strings
 from echod.version import VERSION
-from echod.workers.bus_hub import attach, hub_of
+from echod.workers.bus_hub import EX_CONFIG, attach, hub_of, tls_of
 from echod.workers.cpu_count import workers_of
 from echod.workers.held_sockets import unshareable
 from echod.workers.supervisor import Supervisor
@@ -55,7 +55,6 @@ from echod.workers.worker import programs
 EX_USAGE: Final = 64  #: sysexits(3)
 EX_OSERR: Final = 71
 EX_CANTCREAT: Final = 73
-EX_CONFIG: Final = 78
 
 
 EXAMPLES: Final = """\
@@ -142,7 +141,9 @@ class Options(usage.Options):
         if self["check-config"] or self["print-config"]:
             try:
                 configuration, notes = (read(self), []) if self["print-config"] else fitted(self, None)
-                notes += [] if self["print-config"] else warnings(configuration)
+                if self["check-config"]:
+                    tls_of(configuration.bus)
+                    notes += warnings(configuration)
             except ConfigurationRefused as error:
                 _end(error.code, error.lines)
             for line in describe(configuration) if self["print-config"] else listeners(configuration):
@@ -204,11 +205,11 @@ def makeService(options: Options) -> Daemon:
 
     reactor: Any = installed
     reactor.seconds = time.monotonic  # a step of the wall clock must not move timers
-    identity, pidfile = options.identity, options.pidfile
+    identity, pidfile, reread = options.identity, options.pidfile, partial(fitted, options, options.identity)
     twistd: Any = options.parent or {}
     try:
         twisted_internals_check.check(reactor)
-        configuration, notes = wait_for(partial(fitted, options, identity))
+        configuration, notes = wait_for(reread)
         console = _console(options, configuration)
         notify = Notify(os.environ, reactor)
         store = DescriptorStore(inherited_sockets.passed(os.environ), notify, os.environ)
@@ -230,7 +231,6 @@ def makeService(options: Options) -> Daemon:
             pidfile.check()
             twistd["pidfile"] = ""  # echod writes it, not twistd
         log, show_on = outputs_of(twistd, configuration, reactor, identity, console=console is not None)
-        reread = partial(fitted, options, identity)
         daemon = Daemon(configuration, bound, reactor, log, show_on, bind, reread, absent, make_state, workers)
     except OSError as error:
         _end(EX_CANTCREAT, [f"{escaped(str(error.filename))}: {system_error(error)}"], bound)

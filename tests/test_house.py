@@ -62,7 +62,7 @@ MAY_IMPORT = {
     " escaping transports version workers",
     "admin": "event_catalogue faults gate http membership model socket_names pages telemetry peercred services.outbox"
     " services.recording escaping",
-    "client": "address address_options config event_catalogue events faults fastpath gate http measurement"
+    "client": "address address_options bus config event_catalogue events faults fastpath gate http measurement"
     " model socket_names peercred runtime_dir services shape small_files startup_heap stdio lineedit escaping tls"
     " transports version",
     "testing": "config daemon services telemetry transports",

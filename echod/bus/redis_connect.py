@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.protocol import Factory
 
 from echod.bus.redis_broker import CONNECTED, Connect
+from echod.escaping import escaped, system_error
 
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class UnusableTls(Exception):
-    """TLS cannot be used; the message gives the reason."""
+    """TLS cannot be used; the message gives the key and the reason."""
 
 
-def connector(reactor: Any, host: str, port: int, *, tls: bool, ca: bytes | None) -> Connect:
-    """Makes connections. `ca` has the certificates that are trusted in PEM; None: those of the system.
-
-    Raises UnusableTls.
-    """
+def connector(reactor: Any, host: str, port: int, options: Any) -> Connect:
+    """Makes connections. `options` are those of `tls_options`."""
     endpoint: Any = HostnameEndpoint(reactor, host, port, timeout=CONNECTED)
-    if tls:
-        endpoint = _tls(endpoint, host, ca)
+    if options is not None:
+        endpoint = wrapClientTLS(options, endpoint)
 
     def connect(factory: Factory) -> Any:
         return endpoint.connect(factory)
@@ -32,19 +31,28 @@ def connector(reactor: Any, host: str, port: int, *, tls: bool, ca: bytes | None
     return connect
 
 
-def _tls(endpoint: Any, host: str, ca: bytes | None) -> Any:
+def tls_options(host: str, *, tls: bool, ca: Path | None) -> Any:
+    """The options of TLS for this host, or None without `tls`. Raises UnusableTls.
+
+    `ca` is a file with the certificates that are trusted, in PEM; None: those of the system.
+    """
     try:
-        from twisted.internet.endpoints import wrapClientTLS
+        pem = None if ca is None else ca.read_bytes()
+    except OSError as error:
+        raise UnusableTls(f"bus.ca: {escaped(str(ca))}: {system_error(error)}") from error
+    if not tls:
+        return None
+    try:
         from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
     except ImportError:
-        raise UnusableTls("rediss:// needs pyOpenSSL: pip install pyopenssl") from None
+        raise UnusableTls("bus: rediss:// needs pyOpenSSL: pip install pyopenssl") from None
     more: dict[str, Any] = {}
-    if ca is not None:
+    if pem is not None:
         try:
-            trusted = [Certificate.loadPEM(found) for found in _CERTIFICATE.findall(ca)]
+            trusted = [Certificate.loadPEM(found) for found in _CERTIFICATE.findall(pem)]
         except Exception as error:  # OpenSSL.crypto.Error, whose text is a list of codes
-            raise UnusableTls("ca: a certificate in the file is damaged") from error
+            raise UnusableTls("bus: ca: a certificate in the file is damaged") from error
         if not trusted:
-            raise UnusableTls("ca: the file has no certificate")
+            raise UnusableTls("bus: ca: the file has no certificate")
         more["trustRoot"] = trustRootFromCertificates(trusted)
-    return wrapClientTLS(optionsForClientTLS(host, **more), endpoint)
+    return optionsForClientTLS(host, **more)

@@ -12,12 +12,11 @@ from echod.bus.brokered_hub import BrokeredHub
 from echod.bus.local_bus import LocalBus
 from echod.bus.local_hub import LocalHub
 from echod.bus.redis_broker import RedisBroker
-from echod.bus.redis_connect import UnusableTls, connector
+from echod.bus.redis_connect import UnusableTls, connector, tls_options
 from echod.config.settings import Bus
 from echod.daemon.config_diff import ConfigurationRefused
 from echod.daemon.daemon import Daemon
 from echod.daemon.daemon_wide_state import LocalState, MakeState
-from echod.escaping import escaped, system_error
 from echod.gate.work_budget import WorkBudget
 from echod.membership import Membership
 from echod.model import Context
@@ -28,18 +27,22 @@ CHANNEL = "echod:1:{database}"
 """The channel of a database: publish and subscribe do not distinguish databases. 1 is the version of the messages."""
 
 
+def tls_of(bus: Bus) -> Any:
+    """The options of TLS to the broker, or None without TLS. Raises ConfigurationRefused."""
+    if bus.url is None:
+        return None
+    try:
+        return tls_options(bus.url.host, tls=bus.url.tls, ca=bus.ca)
+    except UnusableTls as error:
+        raise ConfigurationRefused(EX_CONFIG, [str(error)]) from error
+
+
 def hub_of(reactor: Any, bus: Bus) -> tuple[BrokeredHub | None, MakeState]:
     """The hub for `[bus]`, and what makes the state of a daemon with one process. Raises ConfigurationRefused."""
     url = bus.url
     if url is None:
         return None, LocalState
-    try:
-        ca = bus.ca.read_bytes() if bus.ca is not None else None
-        connect = connector(reactor, url.host, url.port, tls=url.tls, ca=ca)
-    except OSError as error:
-        raise ConfigurationRefused(EX_CONFIG, [f"bus.ca: {escaped(str(bus.ca))}: {system_error(error)}"]) from error
-    except UnusableTls as error:
-        raise ConfigurationRefused(EX_CONFIG, [f"bus: {error}"]) from error
+    connect = connector(reactor, url.host, url.port, tls_of(bus))
     login = (url.user or "default", url.password) if url.password else None
     work = WorkBudget(reactor.callLater)
     channel = CHANNEL.format(database=url.database)

@@ -325,6 +325,30 @@ def test_check_prints_every_error(tmp_path):
     assert f"{config}:4: defaults.limits.connections: 100000000 + 64 exceed".encode() in ended.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [(*ECHOCTL, "check"), (*ECHOD, "--check-config", "--config"), (*ECHOD, "--config")],
+    ids=["echoctl", "echod", "start"],
+)
+def test_check_refuses_a_bus_that_a_start_refuses(command, tmp_path):
+    program = "echoctl" if command[-1] == "check" else "echod"
+    (tmp_path / "OpenSSL").mkdir()
+    (tmp_path / "OpenSSL" / "__init__.py").write_text("raise ImportError")
+    without = environment(PYTHONPATH=os.pathsep.join((str(tmp_path), environment()["PYTHONPATH"])))
+    config, ca = tmp_path / "echod.toml", tmp_path / "ca.pem"
+    text = '[services.echo]\nlisten = ["tcp://127.0.0.1:0"]\n[bus]\nurl = "rediss://127.0.0.1"\n'
+    config.write_text(text)
+    ended = run(*command, config, env=without)
+    assert (ended.returncode, ended.stdout) == (78, b"")
+    assert ended.stderr.decode() == f"{program}: bus: rediss:// needs pyOpenSSL: pip install pyopenssl\n"
+    config.write_text(f'{text}ca = "{ca}"\n')
+    ended = run(*command, config)
+    assert (ended.returncode, ended.stderr.decode()) == (
+        78,
+        f"{program}: bus.ca: {ca}: no such file or directory (ENOENT)\n",
+    )
+
+
 HELP = """
 import sys
 from echod.client.main import main

@@ -15,6 +15,7 @@ from echod.config.errors import ConfigurationError
 from echod.config.fd_budget import fit
 from echod.config.loading import load
 from echod.config.name_resolution import Unresolved, resolved
+from echod.config.settings import Bus
 from echod.escaping import escaped
 from echod.services.registry import kinds
 
@@ -28,12 +29,16 @@ def run(arguments: argparse.Namespace) -> int:
         configuration, notes = resolved(load(path, kinds(), os.environ, unknown=unknown_endpoint))
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         configuration, shrunk = fit(configuration, hard)
+        wrong = unusable_bus(configuration.bus)
     except ConfigurationError as error:
         tell(error)
         return EX_CONFIG
     except Unresolved as error:
         for line in error.errors:
             fail(line)
+        return EX_CONFIG
+    if wrong is not None:
+        fail(wrong)
         return EX_CONFIG
     console = screen(arguments.color)
     listening = [(service.name, service.listen) for service in configuration.services]
@@ -50,6 +55,19 @@ def tell(wrong: ConfigurationError) -> None:
     """Print every configuration error on standard error, a line each."""
     for error in wrong.errors:
         fail(escaped(str(error)))
+
+
+def unusable_bus(bus: Bus) -> str | None:
+    """The error of the TLS to a broker, or None."""
+    if bus.url is None:
+        return None
+    from echod.bus.redis_connect import UnusableTls, tls_options  # it imports Twisted
+
+    try:
+        tls_options(bus.url.host, tls=bus.url.tls, ca=bus.ca)
+    except UnusableTls as error:
+        return str(error)
+    return None
 
 
 def unknown_endpoint(text: str) -> str | None:
