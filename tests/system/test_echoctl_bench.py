@@ -202,6 +202,16 @@ def test_a_silent_service_times_out_and_the_load_ends(daemon: Daemon) -> None:
         assert f"--- {daemon.url('discard', scheme)} ---" in lines  # without a reply, no kind is known
 
 
+def test_a_long_load_ends_if_the_service_never_replies(daemon: Daemon) -> None:
+    url = daemon.url("discard", "udp")
+    ended = run(*ECHOCTL, "bench", "-q", "-n", "1000000", "-W", "20ms", url)
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    [_, end] = ended.stderr.decode().splitlines()  # the first loss, and the end
+    assert re.fullmatch(
+        rf"echoctl: {re.escape(url)}: no reply to any of \d+ messages; expected one within 0.02 s \(--timeout\)", end
+    )
+
+
 def test_another_kind_of_service_is_one_clear_line(daemon: Daemon) -> None:
     for scheme in ("tcp", "udp"):
         url = daemon.url("daytime", scheme)

@@ -11,7 +11,7 @@ from echod.client.load.figures import byte_rate, figures, lines, milliseconds, s
 from echod.client.load.processor_usage import Usage, usage
 from echod.client.load.slices import Second
 
-USED = Usage(100_000_000, 0)
+USED = Usage(100_000_000, 0, 2_000_000_000)
 
 
 def measured(rate: float | None = None, used: Usage = USED, **changes: Any) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def test_the_figures_of_a_histogram_are_in_ascending_order(values: list[int]) ->
 
 
 def test_without_a_reply_there_are_no_times() -> None:
-    found = figures(LoadCounts(), 0, Usage(0, 0), 0, None)
+    found = figures(LoadCounts(), 0, Usage(0, 0, 0), 0, None)
     assert (found["p50_ms"], found["connecting"], found["lateness"], found["messages_per_second"]) == (
         None,
         None,
@@ -63,7 +63,7 @@ def test_without_a_reply_there_are_no_times() -> None:
         0,
     )
     assert lines(found, None, datagrams=True) == ["0 sent, 0 received, 0 lost, 0 wrong, 0 duplicated, 0 reordered"]
-    assert lines(figures(LoadCounts(), 0, Usage(0, 0), 0, 5.0), 5.0, datagrams=False)
+    assert lines(figures(LoadCounts(), 0, Usage(0, 0, 0), 0, 5.0), 5.0, datagrams=False)
 
 
 def test_the_lines_of_a_summary() -> None:
@@ -77,13 +77,19 @@ def test_the_lines_of_a_summary() -> None:
 
 
 def test_a_generator_that_was_the_limit_is_reported_for_a_closed_loop_only() -> None:
-    used = Usage(600_000_000, 1_300_000_000)
+    used = Usage(600_000_000, 1_300_000_000, 2_000_000_000)
     said = lines(measured(used=used), None, datagrams=False)[-1]
     expected = "the generator was the limit, not the service: it ran, or waited for a processor, 95% of the time"
     assert said == f"warning: {expected}"
     assert not any(line.startswith("warning") for line in lines(measured(100, used), 100, datagrams=False))
     nothing = figures(LoadCounts(), 0.01, used, 0, None)
     assert not any(line.startswith("warning") for line in lines(nothing, None, datagrams=False)), "it only waited"
+
+
+def test_the_shares_of_the_generator_belong_to_the_whole_run() -> None:
+    """The 2 s of the throughput end with the last message. Then the generator waits for replies that were lost."""
+    generator = measured(used=Usage(1_000_000_000, 2_000_000_000, 4_000_000_000))["generator"]
+    assert (generator["running_percent"], generator["waiting_percent"]) == (25, 50)
 
 
 def test_late_and_unsent_messages_of_a_schedule_are_reported() -> None:
@@ -109,7 +115,7 @@ def test_failures_are_listed_by_cause() -> None:
     counts.fail("refused", "another")
     counts.reset()
     assert counts.first == {"reset": "the first", "refused": "another"}
-    assert "failures: 1 refused, 2 reset" in lines(figures(counts, 1, Usage(0, 0), 0, None), None, datagrams=False)
+    assert "failures: 1 refused, 2 reset" in lines(figures(counts, 1, Usage(0, 0, 0), 0, None), None, datagrams=False)
 
 
 def test_a_turn_moves_the_latencies_of_a_second() -> None:
@@ -148,3 +154,4 @@ def test_the_use_of_the_processor_grows() -> None:
     used = usage() - begun
     assert used.running > 0
     assert used.waiting >= 0
+    assert used.elapsed > 0

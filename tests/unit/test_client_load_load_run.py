@@ -87,6 +87,12 @@ class Lab:
         self.load.start()
         self.loop.turn()
 
+    def sweep(self) -> None:
+        """The last timer that was set."""
+        _, call, arguments = self.loop.later.pop()
+        call(*arguments)
+        self.loop.turn()
+
     @property
     def begin(self) -> int:
         begin: int = self.load._begun
@@ -152,6 +158,30 @@ def test_an_interrupt_leaves_messages_awaited() -> None:
     lab.load.interrupt()
     assert (lab.events[-1], lab.load.counts.awaited, lab.load.counts.lost) == ("over", 5, 0)
     assert lab.load.seconds > 0
+
+
+def test_a_load_ends_if_no_reply_ever_arrives() -> None:
+    lab = Lab(flows=2, count=1000)
+    lab.load.counts.lost = 19
+    lab.sweep()
+    assert lab.load.phase is Phase.MEASURING
+    lab.load.counts.lost = 20
+    lab.sweep()
+    assert lab.events[-1] == "over"
+    assert lab.load.error == "no reply to any of 20 messages; expected one within 5 s (--timeout)"
+
+
+def test_a_load_with_a_reply_or_without_another_message_continues() -> None:
+    lab = Lab(count=1000)
+    lab.flows[0].reply(lab.begin + 1)
+    lab.load.counts.lost = 900
+    lab.sweep()
+    assert (lab.load.phase, lab.load.error) == (Phase.MEASURING, "")
+    lab = Lab(depth=11, count=11)
+    lab.load.tick(lab.begin + 1)
+    lab.load.counts.lost = 10
+    lab.sweep()
+    assert (lab.load.phase, lab.load.error) == (Phase.MEASURING, "")
 
 
 def test_connections_are_opened_in_waves_after_the_first() -> None:

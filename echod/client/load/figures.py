@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from echod.client.histogram import Histogram
 from echod.client.load.counts import LoadCounts
-from echod.client.load.pacing import SECOND
 from echod.client.load.processor_usage import Usage
 from echod.client.load.slices import Second
 from echod.escaping import counted
@@ -33,7 +32,10 @@ def milliseconds(times: Histogram) -> dict[str, float | None]:
 
 
 def figures(counts: LoadCounts, seconds: float, used: Usage, unsent: int, rate: float | None) -> dict[str, Any]:
-    """All figures. `seconds` and `used` belong to the time of measuring, `unsent` to the schedule of `rate`."""
+    """All figures. `unsent` belongs to the schedule of `rate`.
+
+    `seconds` of measuring end with the last message. `used` includes the time of waiting for replies that were lost.
+    """
     seconds = max(seconds, 1e-9)
     return {
         "sent": counts.sent,
@@ -58,8 +60,8 @@ def figures(counts: LoadCounts, seconds: float, used: Usage, unsent: int, rate: 
         "generator": {
             "processor_ms": round(used.running / MILLISECOND, 3),
             "us_per_message": round(used.running / 1000 / counts.received, 3) if counts.received else None,
-            "running_percent": round(100 * used.running / SECOND / seconds, 2),
-            "waiting_percent": round(100 * used.waiting / SECOND / seconds, 2),
+            "running_percent": round(100 * used.running / max(1, used.elapsed), 2),
+            "waiting_percent": round(100 * used.waiting / max(1, used.elapsed), 2),
         },
     }
 

@@ -22,9 +22,11 @@ from echod.client.load.flow import LINGER
 from echod.client.load.pacing import SECOND, Pace
 from echod.client.load.pattern import Pattern, Sizes
 from echod.client.load.processor_usage import Usage, usage
+from echod.escaping import counted
 
 OPENING: Final = 64  #: connections that are opened at once: half of the shortest listen queue in use
 GIVE_UP: Final = 10.0  #: seconds after which the load ends if no connection can be opened again
+UNANSWERED: Final = 10  #: lost messages for each connection after which the load ends if no reply ever arrived
 QUIET: Final = 0.1  #: seconds in which duplicates of the last datagrams are counted
 CHECK: Final = 0.005  #: seconds between two checks whether all connections have ended
 
@@ -71,7 +73,7 @@ class LoadRun:
         self.phase = Phase.OPENING
         self.error = ""  #: why the load ended early
         self.elapsed = 0  #: nanoseconds of measuring, at its end
-        self.used = Usage(0, 0)  #: of the processor while measuring
+        self.used = Usage(0, 0, 0)  #: of the processor while measuring
         self.unsent = 0  #: messages of the schedule that were not sent before the end
         self._loop = loop
         self._pace, self._measured = Pace(pace.rate, None, warm_up), pace
@@ -86,9 +88,10 @@ class LoadRun:
         self._tried: set[int] = set()  # numbers of flows that were opened, or have failed
         self._last_failure = ""
         self._sends = False  # warming or measuring
+        self._replied = False  # in the warm-up
         self.reached = False  #: the service has accepted a connection, or replied
         self._begun = self._last = self._end = 0  # of this phase: its begin, the last reply, the end of sending
-        self._usage = Usage(0, 0)
+        self._usage = Usage(0, 0, 0)
         self._usable = perf_counter_ns()  # when a flow could be used last
 
     def start(self) -> None:
@@ -261,6 +264,7 @@ class LoadRun:
             return math.inf
         if self.phase is Phase.WARMING:
             self._warms = False
+            self._replied = self.counts.received > 0
             connecting = self.counts.connecting
             self.counts.reset()
             self.counts.connecting = connecting
@@ -316,16 +320,27 @@ class LoadRun:
             self._loop.soon(self._finish)
 
     @property
+    def _is_unanswered(self) -> bool:
+        """Whether more would be sent, although the service has lost many messages and never replied."""
+        counts = self.counts
+        replied = self._replied or counts.received or counts.wrong or counts.late
+        return self._sends and not self._end and not replied and counts.lost >= UNANSWERED * len(self.flows)
+
+    @property
     def _sweep_interval(self) -> float:
         return min(max(self._patience / SECOND / 10, 0.001), 0.25)
 
     def _sweep(self) -> None:
-        """Fail messages that have waited too long, and end if no connection can be opened any more."""
+        """Fail messages that have waited too long. End if no reply ever arrives, or no connection can be opened."""
         if self.phase is Phase.OVER:
             return
         now = perf_counter_ns()
         for flow in self.flows:
             flow.check(now, self._patience)
+        if self._is_unanswered:
+            lost, patience = counted(self.counts.lost, "message", "messages"), self._patience / SECOND
+            self.refuse(f"no reply to any of {lost}; expected one within {patience:g} s (--timeout)")
+            return
         if self.phase is Phase.OPENING or any(flow.room or flow.in_flight for flow in self.flows):
             self._usable = now
         elif now - self._usable > GIVE_UP * SECOND and self.phase is not Phase.LEAVING:

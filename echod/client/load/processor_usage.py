@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import process_time_ns
+from time import perf_counter_ns, process_time_ns
 from typing import Final, NamedTuple
 
 SCHEDSTAT: Final = Path("/proc/self/schedstat")
@@ -15,9 +15,10 @@ class Usage(NamedTuple):
 
     running: int
     waiting: int  #: runnable, but another process had the processor; 0 if the kernel does not count it
+    elapsed: int  #: in which they were used
 
     def __sub__(self, earlier: Usage) -> Usage:
-        return Usage(self.running - earlier.running, self.waiting - earlier.waiting)
+        return Usage(*(now - before for now, before in zip(self, earlier, strict=True)))
 
 
 def usage() -> Usage:
@@ -26,4 +27,4 @@ def usage() -> Usage:
         waiting = int(SCHEDSTAT.read_text().split()[1])
     except (OSError, ValueError, IndexError):
         waiting = 0
-    return Usage(process_time_ns(), waiting)
+    return Usage(process_time_ns(), waiting, perf_counter_ns())
