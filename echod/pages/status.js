@@ -9,7 +9,7 @@ const moment = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "
 const time = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 
 const KEPT = 300; // seconds of the charts
-const RECENT = 60; // seconds in which a refusal is a problem
+const RECENT = 60; // seconds in which a refusal or a lost line of the log is a problem
 const EVENTS = 200; // lines of the list of events
 const SEEN = 2_000; // identifiers of events: the daemon keeps half as many
 const EXPIRING = 21; // days left of a certificate that is a problem
@@ -103,7 +103,7 @@ let before = null; // totals of the one before
 let dropped = 0; // events that the daemon dropped for this page
 let heardAt = 0; // when the last message arrived
 const series = { at: [], in: [], out: [], open: [], new: [] };
-const refusals = new Map(); // by listener and reason: pairs of time and count of the last minute
+const minute = new Map(); // by counter: pairs of time and count of the last minute
 
 /** Sums over all listeners. */
 function totals() {
@@ -134,11 +134,15 @@ function refused() {
 
 /** How many clients a listener has refused for a reason in the last minute, as far as this page knows. */
 function refusedLately({ service, listener, reason, count }) {
-  const key = `${service.name} ${listener.address} ${reason}`;
-  const counts = refusals.get(key) ?? [[status.uptime, before === null ? count : 0]];
+  return risen(`${service.name} ${listener.address} ${reason}`, count, before === null ? count : 0);
+}
+
+/** How much a counter has risen in the last minute. `unseen` is its value before this page first saw it. */
+function risen(key, count, unseen) {
+  const counts = minute.get(key) ?? [[status.uptime, unseen]];
   if (counts.at(-1)[1] !== count) counts.push([status.uptime, count]);
   while (counts.length > 1 && counts[1][0] <= status.uptime - RECENT) counts.shift();
-  refusals.set(key, counts);
+  minute.set(key, counts);
   return count - counts[0][1];
 }
 
@@ -179,7 +183,9 @@ function problems() {
     const setting = settingOf(one.service, one.reason);
     if (setting) found.at(-1)[1] += ` ${worded("change", { setting: setting.replace("\n", " ") })}`;
   }
-  if (status.lines_lost) add("warn", "problem_lines", { count: number.format(status.lines_lost) });
+  // Of a daemon that has started within the last minute, all lost lines are recent. The facts keep the total.
+  const lines = risen("lines_lost", status.lines_lost, status.uptime < RECENT ? 0 : status.lines_lost);
+  if (lines) add("warn", "problem_lines", { count: number.format(lines) });
   if (status.events_lost) add("warn", "problem_events", { count: number.format(status.events_lost) });
   if (dropped) add("warn", "problem_dropped", { count: number.format(dropped) });
   return found;
@@ -427,7 +433,7 @@ function show() {
   const now = totals();
   if (before !== null && now.at < before.at) {
     before = null; // another daemon
-    refusals.clear();
+    minute.clear();
   }
   showProblems();
   showNow(now);

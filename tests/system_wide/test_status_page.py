@@ -1,14 +1,19 @@
 """The status page of the admin interface in headless Chromium: its figures are those of what a test sends."""
 
+import json
 import re
 import socket
 import subprocess
+import threading
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 
 import pytest
 
+from echod.client.commands.status import span
+from echod.pages.status_page import HTML, StatusPage
 from echod.tls.issuing import authority, server
 from tests.contract.matrix import exactly
 from tests.daemon import ECHOCTL, ECHOD, SECONDS, TOP, Daemon, environment, eventually, free_port, run
@@ -262,10 +267,62 @@ def test_a_full_disk_is_a_problem(browser, tmp_path):
             assert eventually(serves)
             with browser.page(f"http://127.0.0.1:{port}/") as page:
                 page.wait_for("document.getElementById('problems').innerText.includes('could not be written')")
-                assert re.fullmatch("[0-9]+ log lines could not be written.+doctor.+", page.text("#problems li"))
+                assert re.fullmatch(
+                    "[0-9]+ log lines could not be written in the last minute.+doctor.+", page.text("#problems li")
+                )
         finally:
             process.terminate()
             process.wait(SECONDS)
+
+
+class Replayed(BaseHTTPRequestHandler):
+    """The status page of a daemon that reports one status after the other."""
+
+    page = StatusPage()
+    statuses: ClassVar[list[dict[str, Any]]] = []
+
+    def do_GET(self):
+        self.send_response(200)
+        if self.path == "/":
+            pieces, headers = self.page.answer("en", "")
+            for name, value in (("Content-Type", HTML), *headers):
+                self.send_header(name, value)
+        else:
+            pieces = (f"event: status\ndata: {json.dumps(one)}\n\n".encode() for one in self.statuses)
+            self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        self.wfile.writelines(pieces)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("reports", "problem"),
+    [
+        ([(30, 4)], "4 log lines"),
+        ([(500, 4)], ""),
+        ([(500, 4), (501, 6)], "2 log lines"),
+        ([(500, 4), (501, 6), (562, 6)], ""),
+    ],
+    ids=["just-started", "earlier", "now", "a-minute-ago"],
+)
+def test_lost_lines_are_a_problem_for_a_minute(browser, busy, reports, problem):
+    status = json.loads(run(*ECHOCTL, "status", "--json", "--admin", f"unix://{busy.dir}/admin.sock").stdout)
+    quiet = {**status, "services": [], "last_reload": None}
+    Replayed.statuses = [{**quiet, "uptime": uptime, "lines_lost": lost} for uptime, lost in reports]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Replayed) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with browser.page(f"http://127.0.0.1:{server.server_port}/") as page:
+                page.wait_for(f"document.getElementById('facts').innerText.includes('{span(reports[-1][0])}')")
+                page.wait_for(f"document.getElementById('facts').innerText.includes('\\n{reports[-1][1]}\\n')")
+                assert page.text("#problems").partition(" could")[0] == problem
+                assert page.text("#healthy") == ("Problems: 1." if problem else "No problems.")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_text_of_a_client_is_shown_as_text(browser, daemon):

@@ -76,6 +76,10 @@ def test_without_certificates_there_is_only_the_other_table(capfd):
     assert not any("DAYS LEFT" in line for line in printed(capfd))
 
 
+def test_lost_lines_are_counted_from_the_start(capfd):
+    assert "the log has lost 3 lines since the start of the daemon" in printed(capfd, lines_lost=2, events_lost=1)
+
+
 def test_a_bus_has_a_line(capfd):
     assert "bus: redis://h:6379/0, connected" in printed(capfd, bus={"url": "redis://h:6379/0", "connected": True})
     assert r"bus: \x1b, not connected" in printed(capfd, bus={"url": "\x1b", "connected": False})
